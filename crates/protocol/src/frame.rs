@@ -1,0 +1,296 @@
+//! Frames: a length as big-endian u32, then that many bytes of payload.
+//!
+//! Rules: docs/protocol/sync.md#2. The decoder never reserves memory for a length that a peer
+//! only announced, and a frame above the limit of its kind passes through without being kept.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+/// The largest payload that anyone may announce, in bytes (128 MiB, inclusive).
+pub const PAYLOAD_BYTES_MAX: u32 = 0x0800_0000;
+
+/// How much of an oversize frame is kept to tell what it was, in bytes.
+pub const PREFIX_BYTES_MAX: u32 = 64 * 1024;
+
+/// Bytes of the length in front of a payload.
+const LENGTH_BYTES: usize = 4;
+
+/// Bytes of a payload by which its limit is chosen.
+const KIND_BYTES: usize = 2;
+
+/// Payloads below this size are copied, so that a message that is kept does not keep the whole
+/// receive buffer with it.
+const SHARED_BYTES_MIN: usize = 4096;
+
+/// Why a byte stream cannot be cut into frames. The stream is lost after it.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// A frame announced no payload.
+    #[error("a frame has no payload")]
+    Empty,
+    /// A payload above [`PAYLOAD_BYTES_MAX`] was announced, or was about to be sent.
+    #[error("a frame of {len} bytes is above the limit of every frame")]
+    TooLarge {
+        /// The announced length in bytes.
+        len: u64,
+    },
+}
+
+/// One frame taken from the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A whole payload within its limit.
+    Message(Bytes),
+    /// A payload above its limit; what follows the prefix is dropped as it arrives.
+    Oversize {
+        /// The first bytes of the payload, at most [`PREFIX_BYTES_MAX`].
+        prefix: Bytes,
+        /// The announced length in bytes.
+        len: u32,
+    },
+}
+
+/// Cuts a byte stream into frames.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: BytesMut,
+    drop_bytes: u32,
+    failed: Option<FrameError>,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    pub fn new() -> Decoder {
+        Decoder::default()
+    }
+
+    /// Takes the next bytes of the stream.
+    ///
+    /// Holds what was pushed until [`Decoder::next`] takes it, so a caller pushes only while
+    /// [`Decoder::buffered_bytes`] is within what it allows.
+    pub fn push(&mut self, mut bytes: Bytes) {
+        if self.failed.is_some() {
+            return;
+        }
+        let dropped = bytes.len().min(self.drop_bytes as usize);
+        bytes.advance(dropped);
+        self.drop_bytes -= dropped as u32;
+        self.buffer.extend_from_slice(&bytes);
+    }
+
+    /// The next frame, or `None` until more bytes are pushed.
+    ///
+    /// `limit_of` is given the first bytes of the payload (two, or the whole payload when it is
+    /// shorter) and answers the largest payload of that kind in bytes. After an error every call
+    /// gives the same error.
+    pub fn next(&mut self, limit_of: impl Fn(&[u8]) -> u32) -> Result<Option<Frame>, FrameError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
+        let len = u32::from_be_bytes(*length);
+        if let Err(error) = check_length(len) {
+            self.failed = Some(error);
+            self.buffer = BytesMut::new();
+            return Err(error);
+        }
+        let payload = self.buffer.get(LENGTH_BYTES..).unwrap_or_default();
+        let kind_bytes = KIND_BYTES.min(len as usize);
+        let Some(kind) = payload.get(..kind_bytes) else {
+            return Ok(None);
+        };
+        let available = payload.len();
+        if len > limit_of(kind) {
+            return Ok(self.take_oversize(len, available));
+        }
+        if available < len as usize {
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTH_BYTES);
+        Ok(Some(Frame::Message(self.take(len as usize))))
+    }
+
+    /// Bytes held for frames that are not complete or not yet taken.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether the stream stands between two frames: only there may it end.
+    pub fn is_between_frames(&self) -> bool {
+        self.buffer.is_empty() && self.drop_bytes == 0
+    }
+
+    fn take_oversize(&mut self, len: u32, available: usize) -> Option<Frame> {
+        let prefix_bytes = len.min(PREFIX_BYTES_MAX) as usize;
+        if available < prefix_bytes {
+            return None;
+        }
+        self.buffer.advance(LENGTH_BYTES);
+        let prefix = self.take(prefix_bytes);
+        let rest = len as usize - prefix_bytes;
+        let dropped = rest.min(self.buffer.len());
+        self.buffer.advance(dropped);
+        self.drop_bytes = (rest - dropped) as u32;
+        Some(Frame::Oversize { prefix, len })
+    }
+
+    fn take(&mut self, len: usize) -> Bytes {
+        let payload = self.buffer.split_to(len);
+        if len < SHARED_BYTES_MIN {
+            Bytes::copy_from_slice(&payload)
+        } else {
+            payload.freeze()
+        }
+    }
+}
+
+/// Appends one frame whose payload `write` appends; nothing is left in `out` on an error.
+pub fn encode(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Result<(), FrameError> {
+    let start = out.len();
+    out.put_u32(0);
+    write(out);
+    let len = out.len() - start - LENGTH_BYTES;
+    let checked = match u32::try_from(len) {
+        Ok(len) => check_length(len).map(|()| len),
+        Err(_) => Err(FrameError::TooLarge { len: len as u64 }),
+    };
+    match checked {
+        Ok(len) => {
+            out.get_mut(start..start + LENGTH_BYTES)
+                .expect("the length was put here")
+                .copy_from_slice(&len.to_be_bytes());
+            Ok(())
+        }
+        Err(error) => {
+            out.truncate(start);
+            Err(error)
+        }
+    }
+}
+
+fn check_length(len: u32) -> Result<(), FrameError> {
+    match len {
+        0 => Err(FrameError::Empty),
+        1..=PAYLOAD_BYTES_MAX => Ok(()),
+        _ => Err(FrameError::TooLarge {
+            len: u64::from(len),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+
+    const LIMIT: u32 = 100_000;
+
+    fn framed(payload: &[u8]) -> Bytes {
+        let mut out = BytesMut::new();
+        encode(&mut out, |out| out.put_slice(payload)).unwrap();
+        out.freeze()
+    }
+
+    #[test]
+    fn frames_come_back_whatever_the_cuts() {
+        let first = vec![7; 5_000];
+        let second = vec![8; 3];
+        let stream = [framed(&first), framed(&second)].concat();
+        for size in [1, 2, 3, 1_000, stream.len()] {
+            let mut decoder = Decoder::new();
+            let mut frames = Vec::new();
+            for chunk in stream.chunks(size) {
+                decoder.push(Bytes::copy_from_slice(chunk));
+                while let Some(frame) = decoder.next(|_| LIMIT).unwrap() {
+                    frames.push(frame);
+                }
+            }
+            let expected = [first.clone(), second.clone()].map(|p| Frame::Message(p.into()));
+            assert_eq!(frames, expected);
+            assert!(decoder.is_between_frames());
+        }
+    }
+
+    #[test]
+    fn a_frame_at_its_limit_is_a_message_and_one_past_it_is_not() {
+        for (len, fits) in [(LIMIT, true), (LIMIT + 1, false)] {
+            let mut decoder = Decoder::new();
+            decoder.push(framed(&vec![1; len as usize]));
+            let frame = decoder.next(|_| LIMIT).unwrap().unwrap();
+            assert_eq!(matches!(frame, Frame::Message(_)), fits);
+            assert!(decoder.is_between_frames());
+        }
+    }
+
+    #[test]
+    fn an_oversize_frame_passes_without_being_kept_and_the_next_one_arrives() {
+        let mut decoder = Decoder::new();
+        decoder.push(Bytes::copy_from_slice(&PAYLOAD_BYTES_MAX.to_be_bytes()));
+        let chunk = Bytes::from(vec![1; 65_536]);
+        let mut seen = 0;
+        for _ in 0..PAYLOAD_BYTES_MAX / 65_536 {
+            decoder.push(chunk.clone());
+            if let Some(frame) = decoder.next(|_| LIMIT).unwrap() {
+                let Frame::Oversize { prefix, len } = frame else {
+                    panic!("not oversize")
+                };
+                assert_eq!(
+                    (prefix.len() as u32, len),
+                    (PREFIX_BYTES_MAX, PAYLOAD_BYTES_MAX)
+                );
+                seen += 1;
+            }
+            assert!(decoder.buffered_bytes() <= 65_536 + 4);
+        }
+        assert_eq!(seen, 1);
+        decoder.push(framed(b"next"));
+        let frame = decoder.next(|_| LIMIT).unwrap();
+        assert_eq!(frame, Some(Frame::Message(Bytes::from_static(b"next"))));
+    }
+
+    #[test]
+    fn what_was_pushed_behind_an_oversize_frame_is_kept() {
+        let stream = [framed(&[1; 10]), framed(&[2; 3])].concat();
+        let mut decoder = Decoder::new();
+        decoder.push(Bytes::from(stream));
+        let limit = |kind: &[u8]| if kind[0] == 1 { 5 } else { 10 };
+        let first = decoder.next(limit).unwrap().unwrap();
+        assert_eq!(
+            first,
+            Frame::Oversize {
+                prefix: Bytes::from_static(&[1; 10]),
+                len: 10
+            }
+        );
+        let second = decoder.next(limit).unwrap().unwrap();
+        assert_eq!(second, Frame::Message(Bytes::from_static(&[2; 3])));
+    }
+
+    #[test]
+    fn an_empty_frame_and_one_above_128_mib_end_the_stream_at_the_length() {
+        for (length, error) in [
+            (0u32, FrameError::Empty),
+            (
+                PAYLOAD_BYTES_MAX + 1,
+                FrameError::TooLarge { len: 0x0800_0001 },
+            ),
+        ] {
+            let mut decoder = Decoder::new();
+            decoder.push(Bytes::copy_from_slice(&length.to_be_bytes()));
+            assert_eq!(decoder.next(|_| u32::MAX), Err(error));
+            decoder.push(framed(b"more"));
+            assert_eq!(decoder.next(|_| u32::MAX), Err(error));
+            assert_eq!(decoder.buffered_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn an_empty_payload_is_not_sent() {
+        let mut out = BytesMut::from(&b"kept"[..]);
+        assert_eq!(encode(&mut out, |_| ()), Err(FrameError::Empty));
+        assert_eq!(&out[..], b"kept");
+    }
+}

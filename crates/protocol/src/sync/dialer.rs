@@ -1,0 +1,258 @@
+//! When to dial which neighbour for one topic (`docs/protocol/sync.md#7`).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use p2panda_core::VerifyingKey;
+
+use super::pair::Dialled;
+use super::session::SessionId;
+use crate::time::Time;
+
+/// The larger node id gives the smaller one this long to dial first.
+const LARGER_WAITS_MS: u64 = 2_000;
+/// First wait after a failure; it doubles with each further one.
+const BACKOFF_FIRST_MS: u64 = 1_000;
+/// Longest wait after failures.
+const BACKOFF_MAX_MS: u64 = 300_000;
+/// A session that lived as long as this was a good one: its failure starts the back-off anew.
+const GOOD_SESSION_MS: u64 = 30_000;
+/// A neighbour is compared with again after this long, which heals what no event told.
+const REPAIR_MS: u64 = 300_000;
+
+/// Decides when this node dials which neighbour of one topic's membership overlay.
+#[derive(Debug)]
+pub struct Dialer {
+    local: VerifyingKey,
+    peers: BTreeMap<VerifyingKey, Peer>,
+    outputs: VecDeque<DialerOutput>,
+}
+
+/// What happened to a neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialerInput {
+    /// The membership overlay reports the peer as a neighbour.
+    Up(VerifyingKey),
+    /// The peer is a neighbour no longer.
+    Down(VerifyingKey),
+    /// A session with the peer has passed its topic handshake.
+    Opened {
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// Who dialled it.
+        dialled: Dialled,
+    },
+    /// A session ended.
+    Ended {
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// Whether it ended in order.
+        ok: bool,
+    },
+    /// An asked-for dial did not lead to a session.
+    DialFailed(VerifyingKey),
+    /// An operation was dropped on the way in: compare with the peer again soon.
+    Repair(VerifyingKey),
+    /// The network changed or the machine slept: try everyone again at once.
+    Reset,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialerOutput {
+    /// Dial this peer; answer with `Opened` or `DialFailed`.
+    Dial(VerifyingKey),
+    /// Stop the sessions with this peer in order: it is a neighbour no longer.
+    Stop(VerifyingKey),
+    /// Come back with `Tick` at this time.
+    Wake(Time),
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    up: bool,
+    dialing: bool,
+    /// Sessions that run: who dialled them and since when.
+    sessions: BTreeMap<SessionId, (Dialled, Time)>,
+    due: Option<Time>,
+    /// Dial although a session runs.
+    repair: bool,
+    failures: u32,
+}
+
+impl Dialer {
+    /// Knows no neighbour yet.
+    pub fn new(local: VerifyingKey) -> Self {
+        Self {
+            local,
+            peers: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes an event. `jitter` is a fresh random number: it spreads the waits of many nodes.
+    pub fn handle(&mut self, input: DialerInput, now: Time, jitter: u32) {
+        match input {
+            DialerInput::Up(peer) => self.up(peer, now),
+            DialerInput::Down(peer) => self.down(peer),
+            DialerInput::Opened { peer, session, dialled } => {
+                self.opened(peer, session, dialled, now, jitter);
+            }
+            DialerInput::Ended { peer, session, ok } => self.ended(peer, session, ok, now, jitter),
+            DialerInput::DialFailed(peer) => self.dial_failed(peer, now, jitter),
+            DialerInput::Repair(peer) => self.repair(peer, now, jitter),
+            DialerInput::Reset => self.reset(now),
+            DialerInput::Tick => {}
+        }
+        self.dial_due(now);
+        if let Some(due) = self.peers.values().filter_map(|peer| peer.due).min() {
+            self.outputs.push_back(DialerOutput::Wake(due));
+        }
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll(&mut self) -> Option<DialerOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The neighbours of the overlay.
+    pub fn neighbours(&self) -> BTreeSet<VerifyingKey> {
+        let up = self.peers.iter().filter(|(_, peer)| peer.up);
+        up.map(|(key, _)| *key).collect()
+    }
+
+    fn up(&mut self, key: VerifyingKey, now: Time) {
+        let wait_ms = if self.local < key { 0 } else { LARGER_WAITS_MS };
+        let peer = self.peers.entry(key).or_default();
+        if !peer.up {
+            peer.up = true;
+            peer.failures = 0;
+            peer.due = Some(now.after_ms(wait_ms));
+        }
+    }
+
+    fn down(&mut self, key: VerifyingKey) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        peer.up = false;
+        peer.due = None;
+        if peer.sessions.is_empty() && !peer.dialing {
+            self.peers.remove(&key);
+        } else {
+            self.outputs.push_back(DialerOutput::Stop(key));
+        }
+    }
+
+    fn opened(
+        &mut self,
+        key: VerifyingKey,
+        session: SessionId,
+        dialled: Dialled,
+        now: Time,
+        jitter: u32,
+    ) {
+        let peer = self.peers.entry(key).or_default();
+        peer.sessions.insert(session, (dialled, now));
+        peer.repair = false;
+        if dialled == Dialled::ByUs {
+            peer.dialing = false;
+        }
+        // The smaller node id still owes the primary when only the peer has dialled.
+        let has_primary = peer.sessions.values().any(|(by, _)| *by == Dialled::ByUs);
+        if self.local > key || has_primary {
+            peer.due = peer.up.then(|| now.after_ms(REPAIR_MS + u64::from(jitter) % REPAIR_MS));
+        }
+    }
+
+    fn ended(&mut self, key: VerifyingKey, session: SessionId, ok: bool, now: Time, jitter: u32) {
+        let smaller = self.local < key;
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let lived = peer.sessions.remove(&session);
+        if !peer.up {
+            if peer.sessions.is_empty() && !peer.dialing {
+                self.peers.remove(&key);
+            }
+            return;
+        }
+        if ok {
+            // In order, yet we are neighbours still: the peer may come back to the topic.
+            if peer.sessions.is_empty() {
+                peer.failures = peer.failures.max(2) + 1;
+                peer.due = Some(now.after_ms(backoff_ms(peer.failures, jitter)));
+            }
+            return;
+        }
+        if lived.is_some_and(|(_, since)| now >= since.after_ms(GOOD_SESSION_MS)) {
+            peer.failures = 0;
+        }
+        peer.failures += 1;
+        // What the failed session still planned to send, a new one sends.
+        peer.repair = true;
+        let head_start_ms = if smaller { 0 } else { LARGER_WAITS_MS };
+        let wait_ms = backoff_ms(peer.failures, jitter) + head_start_ms;
+        peer.due = Some(now.after_ms(wait_ms));
+    }
+
+    fn dial_failed(&mut self, key: VerifyingKey, now: Time, jitter: u32) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        peer.dialing = false;
+        peer.failures += 1;
+        if peer.up {
+            peer.due = Some(now.after_ms(backoff_ms(peer.failures, jitter)));
+        } else if peer.sessions.is_empty() {
+            self.peers.remove(&key);
+        }
+    }
+
+    fn repair(&mut self, key: VerifyingKey, now: Time, jitter: u32) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        if peer.up && !peer.repair {
+            peer.repair = true;
+            peer.failures += 1;
+            peer.due = Some(now.after_ms(backoff_ms(peer.failures, jitter)));
+        }
+    }
+
+    fn reset(&mut self, now: Time) {
+        for peer in self.peers.values_mut().filter(|peer| peer.up) {
+            peer.failures = 0;
+            peer.repair = true;
+            peer.due = Some(now);
+        }
+    }
+
+    fn dial_due(&mut self, now: Time) {
+        for (key, peer) in &mut self.peers {
+            if peer.due.is_none_or(|due| due > now) || !peer.up {
+                continue;
+            }
+            peer.due = None;
+            // A due time that comes while a session runs is the regular comparison, which the
+            // smaller node id owes.
+            let owed = self.local < *key || peer.sessions.is_empty() || peer.repair;
+            if owed && !peer.dialing {
+                peer.dialing = true;
+                self.outputs.push_back(DialerOutput::Dial(*key));
+            }
+        }
+    }
+}
+
+/// Doubles from [`BACKOFF_FIRST_MS`] to [`BACKOFF_MAX_MS`], spread by a quarter either way.
+fn backoff_ms(failures: u32, jitter: u32) -> u64 {
+    let doublings = failures.saturating_sub(1).min(16);
+    let wait_ms = (BACKOFF_FIRST_MS << doublings).min(BACKOFF_MAX_MS);
+    wait_ms * 3 / 4 + u64::from(jitter) % (wait_ms / 2)
+}

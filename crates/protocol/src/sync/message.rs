@@ -1,0 +1,269 @@
+//! The messages of a sync session (docs/protocol/sync.md#4) and their limits.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use p2panda_core::{Heights, LogId, VerifyingKey, limits};
+use thiserror::Error;
+
+use crate::frame::{self, FrameError};
+use crate::wire::{Reader, WireError, Writer, varint_len};
+
+const SYNC: u32 = 0;
+const LIVE: u32 = 1;
+const CLOSE: u32 = 2;
+
+const HAVE: u32 = 0;
+const PRE_SYNC: u32 = 1;
+const OPERATION: u32 = 2;
+const DONE: u32 = 3;
+
+/// A key, topic or log id with its length in front.
+const ID_BYTES: usize = 33;
+
+/// One message of a sync session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The highest stored entry of every log of the topic.
+    Have(Heights),
+    /// What the sender is about to send; an estimate for progress only.
+    PreSync {
+        /// Number of operations.
+        operations: u32,
+        /// Bytes of their headers and bodies.
+        bytes: u32,
+    },
+    /// A stored operation, in catch-up.
+    Operation {
+        /// The signed header, unchanged.
+        header: Bytes,
+        /// The body, unless it was deleted or there is none.
+        body: Option<Bytes>,
+    },
+    /// The sender has sent everything that the receiver lacked.
+    Done,
+    /// An operation that became durable after catch-up.
+    Live {
+        /// The signed header, unchanged.
+        header: Bytes,
+        /// The body, unless it was deleted or there is none.
+        body: Option<Bytes>,
+    },
+    /// The sender wants to end the session; legal in live mode only.
+    Close,
+}
+
+/// Why a payload is not a message. Ends the session.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The payload does not follow the encoding.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// An author in a Have is not a key.
+    #[error("an author is not a key")]
+    Author,
+}
+
+/// The largest payload of each kind of message, in bytes (docs/protocol/decisions.md#2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest Have.
+    pub have_bytes_max: u32,
+    /// Largest Operation or Live; at most 128 MiB.
+    pub operation_bytes_max: u32,
+    /// Largest message of every other kind.
+    pub control_bytes_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            have_bytes_max: limits::HAVE_BYTES_MAX as u32,
+            operation_bytes_max: limits::OPERATION_BYTES_MAX as u32,
+            control_bytes_max: limits::CONTROL_BYTES_MAX as u32,
+        }
+    }
+}
+
+/// The largest payload that may start with `prefix`, for [`frame::Decoder::next`].
+pub fn frame_limit(prefix: &[u8], limits: &Limits) -> u32 {
+    match prefix {
+        [0x00, 0x00] => limits.have_bytes_max,
+        [0x00, 0x02] | [0x01, ..] | [0x81, 0x00] => limits.operation_bytes_max,
+        // Tags may be written longer than needed; then the kind lies behind the prefix.
+        [0x00, 0x80 | 0x82] | [0x80, _] => limits.have_bytes_max.min(limits.operation_bytes_max),
+        _ => limits.control_bytes_max,
+    }
+}
+
+/// The header of an operation of which only the first bytes are there.
+///
+/// `None` when this is no operation or its header goes beyond them.
+pub fn operation_header(prefix: &Bytes) -> Option<Bytes> {
+    let mut reader = Reader::new(prefix.clone());
+    match reader.tag().ok()? {
+        SYNC if reader.tag().ok()? == OPERATION => reader.bytes().ok(),
+        LIVE => reader.bytes().ok(),
+        _ => None,
+    }
+}
+
+impl Message {
+    /// Appends this message as one frame. Fails only above 128 MiB, and then appends nothing.
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), FrameError> {
+        match self {
+            Message::Operation { header, body } => encode_operation(&[0, 2], header, body, out),
+            Message::Live { header, body } => encode_operation(&[1], header, body, out),
+            Message::Have(heights) => frame::encode(out, |out| write_have(heights, out)),
+            Message::PreSync { operations, bytes } => frame::encode(out, |out| {
+                Writer::new(out).uint(SYNC).uint(PRE_SYNC).uint(*operations).uint(*bytes);
+            }),
+            Message::Done => frame::encode(out, |out| {
+                Writer::new(out).uint(SYNC).uint(DONE);
+            }),
+            Message::Close => frame::encode(out, |out| {
+                Writer::new(out).uint(CLOSE);
+            }),
+        }
+    }
+
+    /// Reads one payload. Memory stays within a small multiple of the payload's length.
+    pub fn decode(payload: Bytes) -> Result<Message, MessageError> {
+        let mut reader = Reader::new(payload);
+        let message = match reader.tag()? {
+            SYNC => read_sync(&mut reader)?,
+            LIVE => {
+                let (header, body) = read_operation(&mut reader)?;
+                Message::Live { header, body }
+            }
+            CLOSE => Message::Close,
+            _ => return Err(WireError::Tag.into()),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+/// Bytes that an operation takes as the payload of a frame, for limits and progress.
+pub fn operation_payload_len(header_bytes: usize, body_bytes: Option<usize>) -> usize {
+    let string = |len: usize| varint_len(len as u64) + len;
+    2 + string(header_bytes) + 1 + body_bytes.map_or(0, string)
+}
+
+fn encode_operation(
+    tags: &[u8],
+    header: &Bytes,
+    body: &Option<Bytes>,
+    out: &mut BytesMut,
+) -> Result<(), FrameError> {
+    let len = operation_payload_len(header.len(), body.as_ref().map(Bytes::len));
+    if len > frame::PAYLOAD_BYTES_MAX as usize + 1 {
+        // Refused before copying it; the exact check follows in the frame.
+        return Err(FrameError::TooLarge { len: len as u64 });
+    }
+    out.reserve(len + 4);
+    frame::encode(out, |out| {
+        Writer::new(out).array(tags).bytes(header).option_bytes(body.as_deref());
+    })
+}
+
+fn write_have(heights: &Heights, out: &mut BytesMut) {
+    let mut authors: BTreeMap<VerifyingKey, Vec<(LogId, u32)>> = BTreeMap::new();
+    for (author, log_id, seq) in heights.iter() {
+        authors.entry(author).or_default().push((log_id, seq));
+    }
+    let mut writer = Writer::new(out);
+    writer.uint(SYNC).uint(HAVE).count(authors.len());
+    for (author, logs) in &authors {
+        writer.bytes(author.as_bytes()).count(logs.len());
+        for (log_id, seq) in logs {
+            writer.bytes(log_id.as_bytes()).uint(*seq);
+        }
+    }
+}
+
+fn read_sync(reader: &mut Reader) -> Result<Message, MessageError> {
+    Ok(match reader.tag()? {
+        HAVE => Message::Have(read_have(reader)?),
+        PRE_SYNC => Message::PreSync { operations: reader.u32()?, bytes: reader.u32()? },
+        OPERATION => {
+            let (header, body) = read_operation(reader)?;
+            Message::Operation { header, body }
+        }
+        DONE => Message::Done,
+        _ => return Err(WireError::Tag.into()),
+    })
+}
+
+fn read_operation(reader: &mut Reader) -> Result<(Bytes, Option<Bytes>), WireError> {
+    let header = reader.bytes()?;
+    let body = if reader.option()? { Some(reader.bytes()?) } else { None };
+    Ok((header, body))
+}
+
+/// A repeated key lets the last one win, at both levels.
+fn read_have(reader: &mut Reader) -> Result<Heights, MessageError> {
+    let mut authors = BTreeMap::new();
+    for _ in 0..reader.count(ID_BYTES + 1)? {
+        let author = VerifyingKey::from_bytes(&reader.sized::<32>()?)
+            .map_err(|_| MessageError::Author)?;
+        let mut logs = BTreeMap::new();
+        for _ in 0..reader.count(ID_BYTES + 1)? {
+            logs.insert(LogId::from_bytes(reader.sized::<32>()?), reader.u32()?);
+        }
+        authors.insert(author, logs);
+    }
+    let mut heights = Heights::default();
+    for (author, logs) in authors {
+        for (log_id, seq) in logs {
+            heights.raise(author, log_id, seq);
+        }
+    }
+    Ok(heights)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_limit_of_a_frame_follows_from_its_first_bytes() {
+        let limits = Limits { have_bytes_max: 8, operation_bytes_max: 16, control_bytes_max: 1 };
+        for (prefix, limit) in [
+            (&[0, 0][..], 8),
+            (&[0, 1], 1),
+            (&[0, 2], 16),
+            (&[0, 3], 1),
+            (&[1, 0xb9], 16),
+            (&[1], 16),
+            (&[2], 1),
+            (&[3, 0], 1),
+            (&[0], 1),
+            (&[0x80, 0], 8),
+            (&[0x81, 0], 16),
+        ] {
+            assert_eq!(frame_limit(prefix, &limits), limit, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn a_have_that_announces_more_than_it_holds_is_refused_without_memory() {
+        let payload = Bytes::from_static(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+        assert_eq!(Message::decode(payload), Err(MessageError::Wire(WireError::Eof)));
+    }
+
+    #[test]
+    fn the_header_of_an_oversize_operation_is_found_in_its_first_bytes() {
+        let mut out = BytesMut::new();
+        let header = Bytes::from_static(b"header");
+        let body = Some(Bytes::from_static(b"body"));
+        let message = Message::Live { header: header.clone(), body };
+        message.encode(&mut out).unwrap();
+        let prefix = out.freeze().slice(4..12);
+        assert_eq!(operation_header(&prefix), Some(header));
+        assert_eq!(operation_header(&prefix.slice(..4)), None);
+        assert_eq!(operation_header(&Bytes::from_static(&[2])), None);
+    }
+}

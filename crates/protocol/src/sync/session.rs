@@ -1,0 +1,707 @@
+//! One sync session: catch-up, then live (`docs/protocol/sync.md#5`, `docs/protocol/sync.md#6`).
+//!
+//! The same machine runs on both sides. It frames and parses, keeps the order of messages, asks
+//! its driver for stored pages and hands over what was received; it never waits, never fails on
+//! peer input (it ends with a close code) and holds at most [`UNSTORED_BYTES_MAX`] of received
+//! operations plus one frame.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use p2panda_core::{Header, Heights, LogId, LogRange, Topic, VerifyingKey};
+
+use super::message::{Limits, Message, frame_limit};
+use super::pair::{Dialled, Pair, Phase};
+use crate::close::CloseCode;
+use crate::frame::{Decoder, Frame};
+use crate::time::Time;
+use crate::wire::Reader;
+
+/// Received bytes that wait for the store before the session stops reading.
+pub const UNSTORED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one page read from the store.
+pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Batches handed to the store at once; further operations gather into the next batch.
+const STORES_IN_FLIGHT_MAX: usize = 2;
+/// Longest silence in catch-up.
+const PROGRESS_MS: u64 = 30_000;
+/// How long a session that sent Close waits for the peer to end.
+const CLOSE_MS: u64 = 500;
+
+/// Numbers the sessions of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// An operation as it came: the header is decoded, its signature and the body are not verified.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Decoded header with the received bytes.
+    pub header: Header,
+    /// Body bytes, if the peer had them.
+    pub body: Option<Bytes>,
+}
+
+impl Received {
+    fn bytes(&self) -> usize {
+        self.header.as_bytes().len() + self.body.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// A stored operation on its way to a peer.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Author of the log.
+    pub author: VerifyingKey,
+    /// The log.
+    pub log_id: LogId,
+    /// Place in the log.
+    pub seq: u32,
+    /// Arrival number on this node.
+    pub arrival: u64,
+    /// Header bytes as received.
+    pub header: Bytes,
+    /// Body bytes, unless it has not come or was dropped.
+    pub body: Option<Bytes>,
+}
+
+/// The answer to [`Output::Read`].
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// In the order that was asked for.
+    pub entries: Vec<Entry>,
+    /// For arrivals: everything up to this arrival number, inclusive, is covered.
+    pub next: u64,
+    /// Whether more follows behind the last entry.
+    pub more: bool,
+}
+
+/// A page to read in one short transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Entries of one log, ascending by sequence number.
+    Log {
+        /// The log and the range, `after` exclusive.
+        range: LogRange,
+        /// Stop after about this many bytes.
+        bytes_max: usize,
+    },
+    /// Entries of the topic, ascending by arrival number.
+    Arrivals {
+        /// Exclusive.
+        after: u64,
+        /// Stop after about this many bytes.
+        bytes_max: usize,
+    },
+}
+
+/// What happened to a session.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Bytes of the session's stream.
+    Bytes(Bytes),
+    /// The peer finished its side of the stream.
+    EndOfStream,
+    /// The stream or the connection failed.
+    Lost,
+    /// Answers [`Output::Heights`]: one consistent look at the topic.
+    Heights {
+        /// Highest sequence number of each stored log of the topic.
+        heights: Heights,
+        /// Highest arrival number of the topic at that moment.
+        arrival: u64,
+    },
+    /// Answers [`Output::Totals`].
+    Totals {
+        /// Number of stored operations in the ranges.
+        operations: u64,
+        /// Their header and payload bytes.
+        bytes: u64,
+    },
+    /// Answers [`Output::Read`].
+    Page(Page),
+    /// Answers the oldest unanswered [`Output::Store`].
+    Stored {
+        /// A signature or a body hash was wrong.
+        violation: bool,
+    },
+    /// Operations of the topic are durable up to this arrival number.
+    Arrived(u64),
+    /// All but a little of what [`Output::Send`] handed out is written.
+    Drained,
+    /// Another session of the pair changed.
+    PairChanged,
+    /// The application left the topic, or the node shuts down.
+    Stop,
+    /// Time has passed; also the first input of a session.
+    Tick,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Look up the topic's heights.
+    Heights,
+    /// Sum up these ranges.
+    Totals(Vec<LogRange>),
+    /// Read a page.
+    Read(Read),
+    /// Write these bytes to the stream.
+    Send(Bytes),
+    /// Verify and store; answer with [`Input::Stored`] once durable.
+    Store(Vec<Received>),
+    /// An operation was larger than the limit and was drained; its header, where it decodes.
+    Oversize {
+        /// Not verified.
+        header: Option<Box<Header>>,
+        /// Length of the whole frame in bytes.
+        len: u32,
+    },
+    /// For the application and for metrics.
+    Event(Event),
+    /// Hand [`Input::PairChanged`] to the other sessions of the pair.
+    PairChanged,
+    /// Come back with [`Input::Tick`] at this time.
+    Wake(Time),
+    /// Finish the sending side of the stream.
+    Finish,
+    /// The session is over: close the connection. Nothing follows.
+    End(End),
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Told to the peer.
+    pub code: CloseCode,
+    /// Whether it ended in order. If not, a new session is needed.
+    pub ok: bool,
+}
+
+/// What a session has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The peer told its heights; the one it knows of this node's own log.
+    PeerHas {
+        /// `None` when it knows no entry.
+        own_seq: Option<u32>,
+    },
+    /// Both sides know what they will send. Estimates, for progress only.
+    CatchUpStarted {
+        /// Operations to send.
+        send_operations: u64,
+        /// Bytes to send.
+        send_bytes: u64,
+        /// Operations to receive.
+        receive_operations: u64,
+        /// Bytes to receive.
+        receive_bytes: u64,
+    },
+    /// Everything was sent, and everything received is durable.
+    CatchUpEnded,
+}
+
+/// What crossed in one session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Operations sent.
+    pub sent_operations: u64,
+    /// Header and body bytes sent.
+    pub sent_bytes: u64,
+    /// Operations received.
+    pub received_operations: u64,
+    /// Header and body bytes received.
+    pub received_bytes: u64,
+}
+
+/// One session with one peer on one topic.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    log_id: LogId,
+    dialled: Dialled,
+    limits: Limits,
+    decoder: Decoder,
+    sending: Sending,
+    receiving: Receiving,
+    ending: Ending,
+    local: Heights,
+    /// Everything of the topic up to this arrival number is sent or known to the peer.
+    position: u64,
+    arrived: u64,
+    asked: bool,
+    drained: bool,
+    pending: Vec<Received>,
+    pending_bytes: usize,
+    /// Bytes of each batch that the store has not answered yet.
+    stores: VecDeque<usize>,
+    totals_out: Option<(u64, u64)>,
+    totals_in: Option<(u64, u64)>,
+    announced: bool,
+    counters: Counters,
+    deadline: Time,
+    wake: Option<Time>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Sending {
+    /// Holds its heights back while a primary is in catch-up.
+    Waiting,
+    /// Asked for the local heights.
+    Heights,
+    /// Sent its heights, needs the peer's.
+    Have,
+    /// Asked for the totals of these ranges.
+    Totals(VecDeque<LogRange>),
+    /// Sends these ranges.
+    Transfer(VecDeque<LogRange>),
+    /// Sent Done.
+    Done,
+}
+
+#[derive(Debug, PartialEq)]
+enum Receiving {
+    Have,
+    PreSync,
+    Transfer,
+    Done,
+}
+
+#[derive(Debug, PartialEq)]
+enum Ending {
+    No,
+    /// Stop was asked for.
+    Stop,
+    /// Sent Close.
+    Closed,
+    Ended,
+}
+
+impl Session {
+    /// A session whose topic handshake is done. Say [`Input::Tick`] to start it.
+    pub fn open(
+        id: SessionId,
+        dialled: Dialled,
+        topic: Topic,
+        limits: Limits,
+        pair: &mut Pair,
+        now: Time,
+    ) -> Self {
+        let primary = pair.is_primary(dialled);
+        // A primary counts as in catch-up from the start, so that the other sessions wait for it.
+        let phase = if primary { Phase::CatchUp } else { Phase::Waiting };
+        pair.join(id, primary, phase);
+        Self {
+            id,
+            log_id: topic.log_id(),
+            dialled,
+            limits,
+            decoder: Decoder::default(),
+            sending: Sending::Waiting,
+            receiving: Receiving::Have,
+            ending: Ending::No,
+            local: Heights::default(),
+            position: 0,
+            arrived: 0,
+            asked: false,
+            drained: true,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            stores: VecDeque::new(),
+            totals_out: None,
+            totals_in: None,
+            announced: false,
+            counters: Counters::default(),
+            deadline: now.after_ms(PROGRESS_MS),
+            wake: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes an event. Afterwards drain [`Session::poll`] until `None`.
+    pub fn handle(&mut self, input: Input, pair: &mut Pair, now: Time) {
+        if self.ending == Ending::Ended {
+            return;
+        }
+        if !matches!(input, Input::Tick | Input::PairChanged | Input::Arrived(_) | Input::Stop) {
+            self.deadline = self.deadline.max(now.after_ms(PROGRESS_MS));
+        }
+        match input {
+            Input::Bytes(bytes) => self.bytes(bytes, pair),
+            Input::EndOfStream | Input::Lost => self.peer_ended(pair),
+            Input::Heights { heights, arrival } => self.local_heights(heights, arrival),
+            Input::Totals { operations, bytes } => self.totals(operations, bytes),
+            Input::Page(page) => self.page(page, pair),
+            Input::Stored { violation } => self.stored(violation, pair),
+            Input::Arrived(arrival) => self.arrived = self.arrived.max(arrival),
+            Input::Drained => self.drained = true,
+            Input::Stop if self.ending == Ending::No => self.ending = Ending::Stop,
+            Input::Stop | Input::PairChanged | Input::Tick => {}
+        }
+        if self.ending != Ending::Ended {
+            self.advance(pair, now);
+        }
+        if self.ending != Ending::Ended {
+            self.watch_time(pair, now);
+        }
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
+    pub fn wants_bytes(&self) -> bool {
+        let unstored = self.pending_bytes + self.stores.iter().sum::<usize>();
+        self.ending != Ending::Ended && unstored < UNSTORED_BYTES_MAX
+    }
+
+    /// Whether catch-up is over.
+    pub fn is_live(&self) -> bool {
+        self.announced && self.exchanged() && self.all_stored()
+    }
+
+    /// What crossed so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    // Receiving.
+
+    fn bytes(&mut self, bytes: Bytes, pair: &mut Pair) {
+        self.decoder.push(bytes);
+        while self.ending != Ending::Ended {
+            let limits = self.limits;
+            match self.decoder.next(|prefix| frame_limit(prefix, &limits)) {
+                Ok(Some(Frame::Message(payload))) => match Message::decode(payload) {
+                    Ok(message) => self.message(message, pair),
+                    Err(_) => self.fail(CloseCode::Malformed, pair),
+                },
+                Ok(Some(Frame::Oversize { prefix, len })) => self.oversize(prefix, len, pair),
+                Ok(None) => break,
+                Err(_) => self.fail(CloseCode::Malformed, pair),
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message, pair: &mut Pair) {
+        let peer_is_live = self.exchanged();
+        match (&self.receiving, message) {
+            (Receiving::Have, Message::Have(heights)) => self.remote_heights(heights, pair),
+            (Receiving::PreSync, Message::PreSync { operations, bytes }) => {
+                self.totals_in = Some((operations.into(), bytes.into()));
+                self.receiving = Receiving::Transfer;
+            }
+            (Receiving::PreSync, Message::Done) => {
+                self.totals_in = Some((0, 0));
+                self.receiving = Receiving::Done;
+            }
+            (Receiving::Transfer, Message::Operation { header, body }) => {
+                self.operation(header, body, pair);
+            }
+            (Receiving::Transfer, Message::Done) => self.receiving = Receiving::Done,
+            (Receiving::Done, Message::Live { header, body }) if peer_is_live => {
+                self.operation(header, body, pair);
+            }
+            (Receiving::Done, Message::Close) if peer_is_live => self.closed_by_peer(pair),
+            // A 0.7.1 peer whose entries vanish while it counts them says Done twice.
+            (Receiving::Done, Message::Done) => {}
+            _ => self.fail(CloseCode::Unexpected, pair),
+        }
+    }
+
+    fn remote_heights(&mut self, heights: Heights, pair: &mut Pair) {
+        let own_seq = heights.get(&pair.local(), &self.log_id);
+        pair.raise_all(self.id, &heights);
+        self.receiving = Receiving::PreSync;
+        self.outputs.push_back(Output::Event(Event::PeerHas { own_seq }));
+    }
+
+    fn operation(&mut self, header: Bytes, body: Option<Bytes>, pair: &mut Pair) {
+        let Ok(header) = Header::decode_unverified(header) else {
+            return self.fail(CloseCode::InvalidOperation, pair);
+        };
+        if header.node_extensions().is_ok_and(|extensions| extensions.log_id == self.log_id) {
+            pair.raise(self.id, header.author(), self.log_id, header.seq());
+        }
+        let received = Received { header, body };
+        self.counters.received_operations += 1;
+        self.counters.received_bytes += received.bytes() as u64;
+        self.pending_bytes += received.bytes();
+        self.pending.push(received);
+    }
+
+    fn oversize(&mut self, prefix: Bytes, len: u32, pair: &mut Pair) {
+        let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
+        if is_operation {
+            let header = oversize_header(prefix).map(Box::new);
+            self.outputs.push_back(Output::Oversize { header, len });
+        } else {
+            self.fail(CloseCode::TooLarge, pair);
+        }
+    }
+
+    fn closed_by_peer(&mut self, pair: &mut Pair) {
+        self.outputs.push_back(Output::Finish);
+        self.end(CloseCode::Done, true, pair);
+    }
+
+    fn peer_ended(&mut self, pair: &mut Pair) {
+        match self.ending {
+            Ending::Closed => self.end(CloseCode::Done, true, pair),
+            _ => self.end(CloseCode::Done, false, pair),
+        }
+    }
+
+    fn stored(&mut self, violation: bool, pair: &mut Pair) {
+        self.stores.pop_front();
+        if violation {
+            self.fail(CloseCode::InvalidOperation, pair);
+        }
+    }
+
+    // Sending.
+
+    fn local_heights(&mut self, heights: Heights, arrival: u64) {
+        self.asked = false;
+        self.position = arrival;
+        self.arrived = self.arrived.max(arrival);
+        self.local = heights;
+        self.send(&Message::Have(self.local.clone()));
+        self.sending = Sending::Have;
+    }
+
+    fn totals(&mut self, operations: u64, bytes: u64) {
+        self.asked = false;
+        let Sending::Totals(ranges) = std::mem::replace(&mut self.sending, Sending::Done) else {
+            return;
+        };
+        self.totals_out = Some((operations, bytes));
+        // Done is said once: here when nothing is left, after the last operation otherwise.
+        if operations == 0 || bytes == 0 {
+            return self.send(&Message::Done);
+        }
+        self.send(&Message::PreSync {
+            operations: u32::try_from(operations).unwrap_or(u32::MAX),
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        });
+        self.sending = Sending::Transfer(ranges);
+    }
+
+    fn page(&mut self, page: Page, pair: &mut Pair) {
+        self.asked = false;
+        let live = self.sending == Sending::Done;
+        let mut out = BytesMut::with_capacity(PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8);
+        let last_seq = page.entries.last().map(|entry| entry.seq);
+        for entry in page.entries {
+            if live && pair.covers(&entry.author, &entry.log_id, entry.seq) {
+                continue;
+            }
+            pair.raise(self.id, entry.author, entry.log_id, entry.seq);
+            self.counters.sent_operations += 1;
+            self.counters.sent_bytes += entry.header.len() as u64;
+            self.counters.sent_bytes += entry.body.as_ref().map_or(0, Bytes::len) as u64;
+            let Entry { header, body, .. } = entry;
+            let message = match live {
+                true => Message::Live { header, body },
+                false => Message::Operation { header, body },
+            };
+            message.encode(&mut out);
+        }
+        if live {
+            self.position = self.position.max(page.next);
+        } else if let Sending::Transfer(ranges) = &mut self.sending {
+            match (page.more, last_seq, ranges.front_mut()) {
+                (true, Some(seq), Some(range)) => range.after = Some(seq),
+                _ => drop(ranges.pop_front()),
+            }
+        }
+        if !out.is_empty() {
+            self.drained = false;
+            self.outputs.push_back(Output::Send(out.freeze()));
+        }
+    }
+
+    fn send(&mut self, message: &Message) {
+        let mut out = BytesMut::new();
+        message.encode(&mut out);
+        self.outputs.push_back(Output::Send(out.freeze()));
+    }
+
+    // Going on.
+
+    fn advance(&mut self, pair: &mut Pair, now: Time) {
+        self.flush();
+        if self.ending == Ending::Stop && !self.exchanged() {
+            // Close is not legal before live mode, and the stream is not finished in Transfer.
+            return self.end(CloseCode::Stopped, true, pair);
+        }
+        match self.sending {
+            Sending::Waiting => self.start(pair),
+            Sending::Have if self.receiving != Receiving::Have => self.compare(pair),
+            _ => {}
+        }
+        self.transfer();
+        self.announce();
+        if self.exchanged() {
+            self.go_live(pair, now);
+        }
+    }
+
+    /// Sends the heights, unless a primary session still transfers what they would ask for.
+    fn start(&mut self, pair: &mut Pair) {
+        if !pair.is_primary(self.dialled) && pair.primary_in_catch_up(self.id) {
+            return;
+        }
+        pair.set_phase(self.id, Phase::CatchUp);
+        self.sending = Sending::Heights;
+        self.ask(Output::Heights);
+    }
+
+    /// What the peer lacks, without what other sessions of the pair have sent or will send.
+    fn compare(&mut self, pair: &mut Pair) {
+        let local = std::mem::take(&mut self.local);
+        let ranges = p2panda_core::missing(&local, &pair.remote_heights());
+        for range in &ranges {
+            pair.raise(self.id, range.author, range.log_id, range.until);
+        }
+        if ranges.is_empty() {
+            self.totals_out = Some((0, 0));
+            self.sending = Sending::Done;
+            return self.send(&Message::Done);
+        }
+        self.sending = Sending::Totals(ranges.iter().cloned().collect());
+        self.ask(Output::Totals(ranges));
+    }
+
+    fn transfer(&mut self) {
+        let Sending::Transfer(ranges) = &self.sending else {
+            return;
+        };
+        if self.asked || !self.drained {
+            return;
+        }
+        match ranges.front().cloned() {
+            Some(range) => self.ask(Output::Read(Read::Log {
+                range,
+                bytes_max: PAGE_BYTES_MAX,
+            })),
+            None => {
+                self.sending = Sending::Done;
+                self.send(&Message::Done);
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        if let (false, Some(out), Some(in_)) = (self.announced, self.totals_out, self.totals_in) {
+            self.announced = true;
+            self.outputs.push_back(Output::Event(Event::CatchUpStarted {
+                send_operations: out.0,
+                send_bytes: out.1,
+                receive_operations: in_.0,
+                receive_bytes: in_.1,
+            }));
+        }
+    }
+
+    fn go_live(&mut self, pair: &mut Pair, now: Time) {
+        if self.all_stored() && pair.phase(self.id) == Some(Phase::CatchUp) {
+            pair.set_phase(self.id, Phase::Live);
+            self.outputs.push_back(Output::Event(Event::CatchUpEnded));
+            self.outputs.push_back(Output::PairChanged);
+        }
+        let live = pair.phase(self.id) == Some(Phase::Live);
+        let close = self.ending == Ending::Stop
+            || (self.ending == Ending::No && live && pair.superseded(self.id, self.dialled));
+        if close && !self.asked {
+            self.send(&Message::Close);
+            self.ending = Ending::Closed;
+            self.deadline = now.after_ms(CLOSE_MS);
+            self.wake = None;
+            pair.set_phase(self.id, Phase::Closing);
+        }
+        let open = self.ending == Ending::No;
+        if open && !self.asked && self.drained && self.arrived > self.position {
+            self.ask(Output::Read(Read::Arrivals {
+                after: self.position,
+                bytes_max: PAGE_BYTES_MAX,
+            }));
+        }
+    }
+
+    /// Hands received operations over; while batches are under way, the rest gathers.
+    fn flush(&mut self) {
+        if !self.pending.is_empty() && self.stores.len() < STORES_IN_FLIGHT_MAX {
+            self.stores.push_back(std::mem::take(&mut self.pending_bytes));
+            self.outputs.push_back(Output::Store(std::mem::take(&mut self.pending)));
+        }
+    }
+
+    fn ask(&mut self, question: Output) {
+        self.asked = true;
+        self.outputs.push_back(question);
+    }
+
+    // Ending.
+
+    fn watch_time(&mut self, pair: &mut Pair, now: Time) {
+        let live = self.exchanged() && self.all_stored();
+        if self.ending == Ending::Closed {
+            if now >= self.deadline {
+                return self.end(CloseCode::Done, true, pair);
+            }
+        } else if live {
+            return;
+        } else if now >= self.deadline {
+            let rests = self.asked
+                || !self.all_stored()
+                || self.sending == Sending::Waiting
+                || pair.other_in_catch_up(self.id);
+            if !rests {
+                return self.fail(CloseCode::Timeout, pair);
+            }
+            self.deadline = now.after_ms(PROGRESS_MS);
+        }
+        if self.wake.is_none_or(|wake| wake <= now) {
+            self.wake = Some(self.deadline);
+            self.outputs.push_back(Output::Wake(self.deadline));
+        }
+    }
+
+    fn fail(&mut self, code: CloseCode, pair: &mut Pair) {
+        self.end(code, false, pair);
+    }
+
+    fn end(&mut self, code: CloseCode, ok: bool, pair: &mut Pair) {
+        // What came before the end is worth storing all the same.
+        if !self.pending.is_empty() {
+            self.pending_bytes = 0;
+            self.outputs.push_back(Output::Store(std::mem::take(&mut self.pending)));
+        }
+        self.ending = Ending::Ended;
+        pair.leave(self.id);
+        self.outputs.push_back(Output::PairChanged);
+        self.outputs.push_back(Output::End(End { code, ok }));
+    }
+
+    /// Both sides said Done.
+    fn exchanged(&self) -> bool {
+        self.sending == Sending::Done && self.receiving == Receiving::Done
+    }
+
+    fn all_stored(&self) -> bool {
+        self.pending.is_empty() && self.stores.is_empty()
+    }
+}
+
+/// The header inside the first bytes of an operation frame that is too large to keep.
+fn oversize_header(prefix: Bytes) -> Option<Header> {
+    let mut reader = Reader::new(prefix);
+    // Sync and Operation are two tags, Live is one.
+    if reader.varint_u32().ok()? == 0 {
+        reader.varint_u32().ok()?;
+    }
+    Header::decode_unverified(reader.bytes().ok()?).ok()
+}
