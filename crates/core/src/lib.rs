@@ -1,1 +1,58 @@
+//! The pure heart of p2panda: keys, hashes, canonical CBOR, operations and the rules of logs.
+//!
+//! Nothing here reads a clock, a file, a socket or a random generator; time and randomness are
+//! arguments. Bytes from a peer never panic, recurse or allocate beyond [`limits`]. The formats
+//! are those of `docs/protocol/operations.md`.
+//!
+//! ```
+//! use p2panda_core::{Draft, NodeExtensions, Operation, SigningKey, Timestamp, Topic};
+//!
+//! let key = SigningKey::from_bytes(&[42; 32]);
+//! let topic = Topic::from_bytes([7; 32]);
+//! let extensions = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1)).encode();
+//! let draft = Draft {
+//!     seq: 0,
+//!     backlink: None,
+//!     body: Some(b"\x65panda"),
+//!     extensions: Some(&extensions),
+//! };
+//! let sent = Operation::create(&key, draft)?;
+//!
+//! let received = Operation::decode(sent.header.as_bytes().clone(), sent.body.clone())?;
+//! assert_eq!(received.header.id(), sent.header.id());
+//! assert_eq!(received.header.node_extensions()?.log_id, topic.log_id());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod cbor;
+mod cursor;
+mod ephemeral;
+mod extensions;
+mod fixed;
+mod hash;
+mod header;
+mod heights;
+mod key;
+pub mod limits;
+pub mod log;
+mod operation;
+mod time;
+mod topic;
+
+pub use cursor::Cursor;
+pub use ephemeral::{EphemeralError, EphemeralMessage};
+pub use extensions::{Dependency, ExtensionsError, NodeExtensions};
+pub use fixed::ParseError;
+pub use hash::Hash;
+pub use header::{Draft, DraftError, Field, Header, HeaderError};
+pub use heights::{Heights, LogRange, missing};
+pub use key::{KeyError, Signature, SignatureError, SigningKey, VerifyingKey};
+pub use operation::{Operation, OperationError, PayloadMismatch};
+pub use time::{HybridTimestamp, LamportTimestamp, ParseTimestampError, Timestamp};
+pub use topic::{LogId, NetworkId, Topic};

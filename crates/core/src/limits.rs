@@ -1,0 +1,136 @@
+//! Every bound of the system, with its unit and the rule it comes from.
+//!
+//! A value at the limit is accepted, one past it is refused.
+
+use core::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+// Operations.
+
+/// Bytes of an encoded header (`docs/protocol/operations.md#9`).
+pub const HEADER_BYTES_MAX: usize = MIB;
+/// Declared length of any array, map, byte string or text inside a header
+/// (`docs/protocol/operations.md#2`).
+pub const HEADER_LENGTH_MAX: u64 = 512;
+/// Levels of arrays, maps and tags in a header, its own array included
+/// (`docs/protocol/operations.md#2`).
+pub const HEADER_DEPTH_MAX: usize = 64;
+/// Declared length of any array, map, byte string or text outside a header
+/// (`docs/protocol/operations.md#2`).
+pub const VALUE_LENGTH_MAX: u64 = 1_000_000_000;
+/// Levels of arrays, maps and tags outside a header (`docs/protocol/operations.md#2`).
+pub const VALUE_DEPTH_MAX: usize = 200;
+/// Dependencies that one operation names (`docs/protocol/operations.md#7`).
+pub const DEPENDENCIES_MAX: usize = 16;
+/// Frame bytes that an operation needs beside header and body
+/// (`docs/protocol/operations.md#9`).
+pub const OPERATION_FRAME_OVERHEAD_BYTES: usize = 16;
+
+// Frames.
+
+/// Bytes of an operation frame unless configured otherwise (`docs/protocol/sync.md`).
+pub const OPERATION_BYTES_MAX_DEFAULT: usize = 16 * MIB;
+/// Bytes of an operation frame, the highest that can be configured (`docs/protocol/sync.md`).
+pub const OPERATION_BYTES_MAX: usize = 128 * MIB;
+/// Bytes of a Have frame (`docs/protocol/sync.md`).
+pub const HAVE_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of a handshake or control frame (`docs/protocol/sync.md`).
+pub const CONTROL_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of a discovery frame (`docs/protocol/discovery.md`).
+pub const DISCOVERY_BYTES_MAX: usize = 4 * MIB;
+/// Topic hashes in a discovery message (`docs/protocol/discovery.md`).
+pub const DISCOVERY_HASHES_MAX: usize = 4096;
+/// Node records in a discovery message (`docs/protocol/discovery.md`).
+pub const DISCOVERY_RECORDS_MAX: usize = 8192;
+
+// Sync sessions.
+
+/// Incoming sessions per peer and topic (`docs/protocol/sync.md`).
+pub const SESSIONS_PER_TOPIC_MAX: usize = 64;
+/// Incoming sessions per peer (`docs/protocol/sync.md`).
+pub const SESSIONS_PER_PEER_MAX: usize = 1024;
+/// Operation ids that a session remembers to skip repeats (`docs/protocol/sync.md`).
+pub const SEEN_IDS_MAX: usize = 1024;
+/// How long a handshake may take (`docs/protocol/sync.md`).
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a session in catch-up may make no progress (`docs/protocol/sync.md`).
+pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md`).
+pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
+/// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
+pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+// Discovery and addresses.
+
+/// Accepted discovery sessions at a time (`docs/protocol/discovery.md`).
+pub const DISCOVERY_SESSIONS_MAX: usize = 32;
+/// How long a discovery session may take (`docs/protocol/discovery.md`).
+pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How far ahead of our clock a signed record may be (`docs/protocol/network.md`).
+pub const RECORD_AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long an address record is kept without being confirmed (`docs/protocol/network.md`).
+pub const RECORD_KEPT_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long an address record is passed on without being confirmed
+/// (`docs/protocol/network.md`).
+pub const RECORD_SHARED_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// How old our own address record gets before we sign it again, so that others keep passing it on
+/// (`docs/protocol/network.md`).
+pub const RECORD_RENEWED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Addresses in one record (`docs/protocol/network.md`).
+pub const RECORD_ADDRESSES_MAX: usize = 64;
+/// Bytes of a relay URL or of a custom address in a record (`docs/protocol/network.md`).
+pub const RECORD_ADDRESS_BYTES_MAX: usize = 512;
+/// Records of others that a peer is told beside those of shared topics
+/// (`docs/protocol/discovery.md`).
+pub const RECORDS_SAMPLE: usize = 16;
+/// Characters of the user data in an mDNS announcement (`docs/protocol/network.md`).
+pub const MDNS_USER_DATA_BYTES_MAX: usize = 245;
+/// Nodes in the address book, those of the configuration beside them
+/// (`docs/protocol/network.md`).
+pub const BOOK_NODES_MAX: usize = 10_000;
+/// How long a node that could not be reached is left alone (`docs/protocol/network.md`).
+pub const STALE_RETRY: Duration = Duration::from_secs(10 * 60);
+/// Discovery sessions with one peer in a minute, in each direction
+/// (`docs/protocol/discovery.md`).
+pub const DISCOVERY_SESSIONS_PER_MINUTE_MAX: usize = 30;
+
+// Gossip.
+
+/// Bytes of an ephemeral message that we accept (`docs/protocol/operations.md#8`).
+pub const EPHEMERAL_BYTES_MAX: usize = 4096;
+/// Bytes of a gossip payload that we send; gossip loses larger ones without a word
+/// (`docs/protocol/network.md`).
+pub const GOSSIP_PAYLOAD_BYTES_MAX: usize = 4057;
+/// How long a repeated ephemeral message is recognised (`docs/protocol/network.md`).
+pub const GOSSIP_REPEAT_WINDOW: Duration = Duration::from_secs(5 * 60);
+/// Ephemeral messages remembered to recognise repeats (`docs/protocol/network.md`).
+pub const GOSSIP_REPEATS_MAX: usize = 16_384;
+/// Unidirectional streams that a gossip peer may have open (`docs/protocol/network.md`).
+pub const GOSSIP_STREAMS_MAX: u32 = 4096;
+/// Overlays shared with a peer of the published 0.7.1 (`docs/protocol/network.md`).
+pub const GOSSIP_OVERLAYS_PUBLISHED_MAX: usize = 90;
+
+// The engine.
+
+/// Operations in one transaction (`docs/protocol/streams.md`).
+pub const BATCH_OPERATIONS_MAX: usize = 1000;
+/// Bytes of headers and bodies in one transaction (`docs/protocol/streams.md`).
+pub const BATCH_BYTES_MAX: usize = 4 * MIB;
+/// Operations of a topic that wait for an earlier one of their log
+/// (`docs/protocol/streams.md`).
+pub const EARLY_OPERATIONS_MAX: usize = 10_000;
+/// Bytes of a topic that wait for an earlier operation of their log
+/// (`docs/protocol/streams.md`).
+pub const EARLY_BYTES_MAX: usize = 16 * MIB;
+/// Rejected operations of a topic that are kept as rows (`docs/protocol/streams.md`).
+pub const REJECTED_ROWS_MAX: usize = 10_000;
+/// Header bytes of a topic's rejected operations (`docs/protocol/streams.md`).
+pub const REJECTED_BYTES_MAX: usize = 16 * MIB;
+/// How long an operation waits for a dependency after catch-up
+/// (`docs/protocol/operations.md#7`).
+pub const DEPENDENCY_WAIT: Duration = Duration::from_secs(5);
+/// How long publishes wait when a peer knows more of our log than we do
+/// (`docs/protocol/streams.md`).
+pub const OWN_LOG_WAIT: Duration = Duration::from_secs(10);
