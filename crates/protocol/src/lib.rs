@@ -13,7 +13,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod book;
 pub mod close;
+pub mod draws;
 pub mod frame;
+pub mod handshake;
+pub mod overlay;
+pub mod record;
+pub mod sync;
 pub mod time;
 pub mod wire;

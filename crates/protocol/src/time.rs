@@ -1,5 +1,8 @@
 //! Time as the machines see it: microseconds since the driver started.
 
+use std::ops::Add;
+use std::time::Duration;
+
 /// A moment, in microseconds since the start of the driver (docs/protocol/decisions.md#14).
 ///
 /// Only differences mean anything. It never steps back; the wall clock is not involved.
@@ -42,6 +45,16 @@ impl Time {
     }
 }
 
+/// Stays at the largest moment instead of wrapping.
+impl Add<Duration> for Time {
+    type Output = Time;
+
+    fn add(self, wait: Duration) -> Time {
+        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        Time(self.0.saturating_add(micros))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +63,7 @@ mod tests {
     fn the_end_of_time_does_not_wrap() {
         let end = Time::from_micros(u64::MAX);
         assert_eq!(end.after(1), end);
+        assert_eq!(end + Duration::MAX, end);
         assert_eq!(end.checked_after(1), None);
         assert_eq!(Time::ZERO.checked_after(u64::MAX), None);
         assert_eq!(Time::ZERO.after(2).as_micros(), 2_000);

@@ -132,7 +132,7 @@ impl Dialer {
         if !peer.up {
             peer.up = true;
             peer.failures = 0;
-            peer.due = Some(now.after_ms(wait_ms));
+            peer.due = Some(now.after(wait_ms));
         }
     }
 
@@ -166,7 +166,7 @@ impl Dialer {
         // The smaller node id still owes the primary when only the peer has dialled.
         let has_primary = peer.sessions.values().any(|(by, _)| *by == Dialled::ByUs);
         if self.local > key || has_primary {
-            peer.due = peer.up.then(|| now.after_ms(REPAIR_MS + u64::from(jitter) % REPAIR_MS));
+            peer.due = peer.up.then(|| now.after(REPAIR_MS + u64::from(jitter) % REPAIR_MS));
         }
     }
 
@@ -186,11 +186,11 @@ impl Dialer {
             // In order, yet we are neighbours still: the peer may come back to the topic.
             if peer.sessions.is_empty() {
                 peer.failures = peer.failures.max(2) + 1;
-                peer.due = Some(now.after_ms(backoff_ms(peer.failures, jitter)));
+                peer.due = Some(now.after(backoff_ms(peer.failures, jitter)));
             }
             return;
         }
-        if lived.is_some_and(|(_, since)| now >= since.after_ms(GOOD_SESSION_MS)) {
+        if lived.is_some_and(|(_, since)| now >= since.after(GOOD_SESSION_MS)) {
             peer.failures = 0;
         }
         peer.failures += 1;
@@ -198,7 +198,7 @@ impl Dialer {
         peer.repair = true;
         let head_start_ms = if smaller { 0 } else { LARGER_WAITS_MS };
         let wait_ms = backoff_ms(peer.failures, jitter) + head_start_ms;
-        peer.due = Some(now.after_ms(wait_ms));
+        peer.due = Some(now.after(wait_ms));
     }
 
     fn dial_failed(&mut self, key: VerifyingKey, now: Time, jitter: u32) {
@@ -208,7 +208,7 @@ impl Dialer {
         peer.dialing = false;
         peer.failures += 1;
         if peer.up {
-            peer.due = Some(now.after_ms(backoff_ms(peer.failures, jitter)));
+            peer.due = Some(now.after(backoff_ms(peer.failures, jitter)));
         } else if peer.sessions.is_empty() {
             self.peers.remove(&key);
         }
@@ -221,7 +221,7 @@ impl Dialer {
         if peer.up && !peer.repair {
             peer.repair = true;
             peer.failures += 1;
-            peer.due = Some(now.after_ms(backoff_ms(peer.failures, jitter)));
+            peer.due = Some(now.after(backoff_ms(peer.failures, jitter)));
         }
     }
 

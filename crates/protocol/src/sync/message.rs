@@ -80,7 +80,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             have_bytes_max: limits::HAVE_BYTES_MAX as u32,
-            operation_bytes_max: limits::OPERATION_BYTES_MAX as u32,
+            operation_bytes_max: limits::OPERATION_BYTES_MAX_DEFAULT as u32,
             control_bytes_max: limits::CONTROL_BYTES_MAX as u32,
         }
     }
@@ -206,7 +206,7 @@ fn read_operation(reader: &mut Reader) -> Result<(Bytes, Option<Bytes>), WireErr
 fn read_have(reader: &mut Reader) -> Result<Heights, MessageError> {
     let mut authors = BTreeMap::new();
     for _ in 0..reader.count(ID_BYTES + 1)? {
-        let author = VerifyingKey::from_bytes(&reader.sized::<32>()?)
+        let author = VerifyingKey::from_bytes(reader.sized::<32>()?)
             .map_err(|_| MessageError::Author)?;
         let mut logs = BTreeMap::new();
         for _ in 0..reader.count(ID_BYTES + 1)? {

@@ -10,12 +10,11 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{Header, Heights, LogId, LogRange, Topic, VerifyingKey};
 
-use super::message::{Limits, Message, frame_limit};
+use super::message::{Limits, Message, frame_limit, operation_header};
 use super::pair::{Dialled, Pair, Phase};
 use crate::close::CloseCode;
 use crate::frame::{Decoder, Frame};
 use crate::time::Time;
-use crate::wire::Reader;
 
 /// Received bytes that wait for the store before the session stops reading.
 pub const UNSTORED_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -25,6 +24,8 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 const STORES_IN_FLIGHT_MAX: usize = 2;
 /// Longest silence in catch-up.
 const PROGRESS_MS: u64 = 30_000;
+/// An author with one log in a Have message: two keys with their lengths, a count, a number.
+const LOG_HEIGHT_BYTES_MAX: usize = 33 + 1 + 33 + 5;
 /// How long a session that sent Close waits for the peer to end.
 const CLOSE_MS: u64 = 500;
 
@@ -198,6 +199,11 @@ pub enum Event {
     },
     /// Everything was sent, and everything received is durable.
     CatchUpEnded,
+    /// The peer holds or was sent all operations of the topic up to this arrival number.
+    Sent {
+        /// Inclusive.
+        arrival: u64,
+    },
 }
 
 /// What crossed in one session.
@@ -228,12 +234,16 @@ pub struct Session {
     /// Everything of the topic up to this arrival number is sent or known to the peer.
     position: u64,
     arrived: u64,
+    /// The position last reported by [`Event::Sent`].
+    reported: Option<u64>,
     asked: bool,
     drained: bool,
     pending: Vec<Received>,
     pending_bytes: usize,
     /// Bytes of each batch that the store has not answered yet.
     stores: VecDeque<usize>,
+    /// Batches received in catch-up that the store has not answered, once both said Done.
+    unsettled: Option<usize>,
     totals_out: Option<(u64, u64)>,
     totals_in: Option<(u64, u64)>,
     announced: bool,
@@ -303,16 +313,18 @@ impl Session {
             local: Heights::default(),
             position: 0,
             arrived: 0,
+            reported: None,
             asked: false,
             drained: true,
             pending: Vec::new(),
             pending_bytes: 0,
             stores: VecDeque::new(),
+            unsettled: None,
             totals_out: None,
             totals_in: None,
             announced: false,
             counters: Counters::default(),
-            deadline: now.after_ms(PROGRESS_MS),
+            deadline: now.after(PROGRESS_MS),
             wake: None,
             outputs: VecDeque::new(),
         }
@@ -324,7 +336,7 @@ impl Session {
             return;
         }
         if !matches!(input, Input::Tick | Input::PairChanged | Input::Arrived(_) | Input::Stop) {
-            self.deadline = self.deadline.max(now.after_ms(PROGRESS_MS));
+            self.deadline = self.deadline.max(now.after(PROGRESS_MS));
         }
         match input {
             Input::Bytes(bytes) => self.bytes(bytes, pair),
@@ -357,9 +369,9 @@ impl Session {
         self.ending != Ending::Ended && unstored < UNSTORED_BYTES_MAX
     }
 
-    /// Whether catch-up is over.
+    /// Whether catch-up is over: both sides said Done and what came before is durable.
     pub fn is_live(&self) -> bool {
-        self.announced && self.exchanged() && self.all_stored()
+        self.unsettled == Some(0)
     }
 
     /// What crossed so far.
@@ -376,11 +388,11 @@ impl Session {
             match self.decoder.next(|prefix| frame_limit(prefix, &limits)) {
                 Ok(Some(Frame::Message(payload))) => match Message::decode(payload) {
                     Ok(message) => self.message(message, pair),
-                    Err(_) => self.fail(CloseCode::Malformed, pair),
+                    Err(_) => self.fail(CloseCode::Violation, pair),
                 },
                 Ok(Some(Frame::Oversize { prefix, len })) => self.oversize(prefix, len, pair),
                 Ok(None) => break,
-                Err(_) => self.fail(CloseCode::Malformed, pair),
+                Err(_) => self.fail(CloseCode::Violation, pair),
             }
         }
     }
@@ -407,7 +419,7 @@ impl Session {
             (Receiving::Done, Message::Close) if peer_is_live => self.closed_by_peer(pair),
             // A 0.7.1 peer whose entries vanish while it counts them says Done twice.
             (Receiving::Done, Message::Done) => {}
-            _ => self.fail(CloseCode::Unexpected, pair),
+            _ => self.fail(CloseCode::Violation, pair),
         }
     }
 
@@ -420,7 +432,7 @@ impl Session {
 
     fn operation(&mut self, header: Bytes, body: Option<Bytes>, pair: &mut Pair) {
         let Ok(header) = Header::decode_unverified(header) else {
-            return self.fail(CloseCode::InvalidOperation, pair);
+            return self.fail(CloseCode::Violation, pair);
         };
         if header.node_extensions().is_ok_and(|extensions| extensions.log_id == self.log_id) {
             pair.raise(self.id, header.author(), self.log_id, header.seq());
@@ -435,29 +447,32 @@ impl Session {
     fn oversize(&mut self, prefix: Bytes, len: u32, pair: &mut Pair) {
         let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
         if is_operation {
-            let header = oversize_header(prefix).map(Box::new);
+            let header = operation_header(&prefix)
+                .and_then(|bytes| Header::decode_unverified(bytes).ok())
+                .map(Box::new);
             self.outputs.push_back(Output::Oversize { header, len });
         } else {
-            self.fail(CloseCode::TooLarge, pair);
+            self.fail(CloseCode::Limit, pair);
         }
     }
 
     fn closed_by_peer(&mut self, pair: &mut Pair) {
         self.outputs.push_back(Output::Finish);
-        self.end(CloseCode::Done, true, pair);
+        self.end(self.completed(), true, pair);
     }
 
     fn peer_ended(&mut self, pair: &mut Pair) {
         match self.ending {
-            Ending::Closed => self.end(CloseCode::Done, true, pair),
-            _ => self.end(CloseCode::Done, false, pair),
+            Ending::Closed => self.end(self.completed(), true, pair),
+            _ => self.end(CloseCode::Failed, false, pair),
         }
     }
 
     fn stored(&mut self, violation: bool, pair: &mut Pair) {
         self.stores.pop_front();
+        self.unsettled = self.unsettled.map(|batches| batches.saturating_sub(1));
         if violation {
-            self.fail(CloseCode::InvalidOperation, pair);
+            self.fail(CloseCode::Violation, pair);
         }
     }
 
@@ -468,7 +483,7 @@ impl Session {
         self.position = arrival;
         self.arrived = self.arrived.max(arrival);
         self.local = heights;
-        self.send(&Message::Have(self.local.clone()));
+        self.send(&Message::Have(within(&self.local, self.limits.have_bytes_max)));
         self.sending = Sending::Have;
     }
 
@@ -499,15 +514,17 @@ impl Session {
                 continue;
             }
             pair.raise(self.id, entry.author, entry.log_id, entry.seq);
-            self.counters.sent_operations += 1;
-            self.counters.sent_bytes += entry.header.len() as u64;
-            self.counters.sent_bytes += entry.body.as_ref().map_or(0, Bytes::len) as u64;
+            let bytes = entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
             let Entry { header, body, .. } = entry;
             let message = match live {
                 true => Message::Live { header, body },
                 false => Message::Operation { header, body },
             };
-            message.encode(&mut out);
+            // Fails only above the limit of every frame, which nothing stored exceeds.
+            if message.encode(&mut out).is_ok() {
+                self.counters.sent_operations += 1;
+                self.counters.sent_bytes += bytes as u64;
+            }
         }
         if live {
             self.position = self.position.max(page.next);
@@ -525,8 +542,10 @@ impl Session {
 
     fn send(&mut self, message: &Message) {
         let mut out = BytesMut::new();
-        message.encode(&mut out);
-        self.outputs.push_back(Output::Send(out.freeze()));
+        // Control messages are far below the limit of every frame.
+        if message.encode(&mut out).is_ok() {
+            self.outputs.push_back(Output::Send(out.freeze()));
+        }
     }
 
     // Going on.
@@ -564,7 +583,7 @@ impl Session {
         let local = std::mem::take(&mut self.local);
         let ranges = p2panda_core::missing(&local, &pair.remote_heights());
         for range in &ranges {
-            pair.raise(self.id, range.author, range.log_id, range.until);
+            pair.raise(self.id, range.author, range.log, range.until);
         }
         if ranges.is_empty() {
             self.totals_out = Some((0, 0));
@@ -607,7 +626,9 @@ impl Session {
     }
 
     fn go_live(&mut self, pair: &mut Pair, now: Time) {
-        if self.all_stored() && pair.phase(self.id) == Some(Phase::CatchUp) {
+        let open_batches = self.stores.len() + usize::from(!self.pending.is_empty());
+        self.unsettled.get_or_insert(open_batches);
+        if self.is_live() && pair.phase(self.id) == Some(Phase::CatchUp) {
             pair.set_phase(self.id, Phase::Live);
             self.outputs.push_back(Output::Event(Event::CatchUpEnded));
             self.outputs.push_back(Output::PairChanged);
@@ -618,9 +639,14 @@ impl Session {
         if close && !self.asked {
             self.send(&Message::Close);
             self.ending = Ending::Closed;
-            self.deadline = now.after_ms(CLOSE_MS);
+            self.deadline = now.after(CLOSE_MS);
             self.wake = None;
             pair.set_phase(self.id, Phase::Closing);
+        }
+        if !self.asked && self.drained && self.reported != Some(self.position) {
+            self.reported = Some(self.position);
+            let arrival = self.position;
+            self.outputs.push_back(Output::Event(Event::Sent { arrival }));
         }
         let open = self.ending == Ending::No;
         if open && !self.asked && self.drained && self.arrived > self.position {
@@ -647,12 +673,11 @@ impl Session {
     // Ending.
 
     fn watch_time(&mut self, pair: &mut Pair, now: Time) {
-        let live = self.exchanged() && self.all_stored();
         if self.ending == Ending::Closed {
             if now >= self.deadline {
-                return self.end(CloseCode::Done, true, pair);
+                return self.end(self.completed(), true, pair);
             }
-        } else if live {
+        } else if self.is_live() {
             return;
         } else if now >= self.deadline {
             let rests = self.asked
@@ -662,7 +687,7 @@ impl Session {
             if !rests {
                 return self.fail(CloseCode::Timeout, pair);
             }
-            self.deadline = now.after_ms(PROGRESS_MS);
+            self.deadline = now.after(PROGRESS_MS);
         }
         if self.wake.is_none_or(|wake| wake <= now) {
             self.wake = Some(self.deadline);
@@ -686,6 +711,14 @@ impl Session {
         self.outputs.push_back(Output::End(End { code, ok }));
     }
 
+    /// The code of an end in order, by who dialled.
+    fn completed(&self) -> CloseCode {
+        match self.dialled {
+            Dialled::ByUs => CloseCode::SyncInitiated,
+            Dialled::ByThem => CloseCode::SyncAccepted,
+        }
+    }
+
     /// Both sides said Done.
     fn exchanged(&self) -> bool {
         self.sending == Sending::Done && self.receiving == Receiving::Done
@@ -696,12 +729,13 @@ impl Session {
     }
 }
 
-/// The header inside the first bytes of an operation frame that is too large to keep.
-fn oversize_header(prefix: Bytes) -> Option<Header> {
-    let mut reader = Reader::new(prefix);
-    // Sync and Operation are two tags, Live is one.
-    if reader.varint_u32().ok()? == 0 {
-        reader.varint_u32().ok()?;
+/// The heights that fit one Have message. What is left out the peer sends once more, which costs
+/// bytes and nothing else.
+fn within(heights: &Heights, bytes_max: u32) -> Heights {
+    let logs_max = bytes_max as usize / LOG_HEIGHT_BYTES_MAX;
+    let mut kept = Heights::default();
+    for (author, log, seq) in heights.iter().take(logs_max) {
+        kept.raise(author, log, seq);
     }
-    Header::decode_unverified(reader.bytes().ok()?).ok()
+    kept
 }

@@ -1,0 +1,379 @@
+//! Two peers in one thread with any number of sessions between them, driven in a seeded order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use p2panda_core::{Draft, Header, Heights, NodeExtensions, SigningKey, Timestamp, Topic};
+use p2panda_protocol::sync::message::{Limits, Message};
+use p2panda_protocol::sync::pair::{Dialled, Pair};
+use p2panda_protocol::sync::session::{
+    End, Entry, Event, Input, Output, Page, Read, Received, Session, SessionId,
+};
+use p2panda_protocol::time::Time;
+
+/// xorshift64*: enough to choose an order, and the same everywhere.
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
+    }
+}
+
+pub fn topic() -> Topic {
+    Topic::from_bytes([7; 32])
+}
+
+/// An operation with a valid signature, of any size.
+pub fn operation(key: &SigningKey, past: Option<&Entry>, body: &[u8]) -> Entry {
+    let extensions = NodeExtensions {
+        log_id: topic().log_id(),
+        timestamp: Timestamp::from_micros(1_780_572_316_919_000),
+        prune: false,
+        deps: Vec::new(),
+    };
+    let backlink = past.map(|entry| {
+        Header::decode_unverified(entry.header.clone()).unwrap().id()
+    });
+    let header = Header::sign(
+        key,
+        Draft {
+            seq: past.map_or(0, |entry| entry.seq + 1),
+            backlink,
+            body: Some(body),
+            extensions: Some(&extensions.encode()),
+        },
+    )
+    .unwrap();
+    Entry {
+        author: key.verifying_key(),
+        log_id: topic().log_id(),
+        seq: header.seq(),
+        arrival: 0,
+        header: header.as_bytes().clone(),
+        body: Some(Bytes::copy_from_slice(body)),
+    }
+}
+
+/// A log of `count` operations.
+pub fn log(key: &SigningKey, count: usize, body_bytes: usize) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for _ in 0..count {
+        entries.push(operation(key, entries.last(), &vec![0x61; body_bytes]));
+    }
+    entries
+}
+
+/// One node: what it stores, and what its sessions share.
+pub struct Peer {
+    pub key: SigningKey,
+    pub entries: Vec<Entry>,
+    pub pair: Pair,
+    pub sides: BTreeMap<SessionId, Side>,
+}
+
+impl Peer {
+    fn new(seed: u8, remote: u8) -> Self {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let remote = SigningKey::from_bytes(&[remote; 32]).verifying_key();
+        let pair = Pair::new(key.verifying_key(), remote);
+        Self {
+            key,
+            entries: Vec::new(),
+            pair,
+            sides: BTreeMap::new(),
+        }
+    }
+
+    pub fn store(&mut self, mut entry: Entry) {
+        let next = self.heights().get(&entry.author, &entry.log_id).map_or(0, |seq| seq + 1);
+        if entry.seq == next {
+            entry.arrival = self.entries.len() as u64 + 1;
+            self.entries.push(entry);
+        }
+    }
+
+    pub fn publish(&mut self, body: &[u8]) {
+        let author = self.key.verifying_key();
+        let past = self.entries.iter().rev().find(|entry| entry.author == author).cloned();
+        self.store(operation(&self.key.clone(), past.as_ref(), body));
+        let arrival = self.entries.len() as u64;
+        for side in self.sides.values_mut() {
+            side.answers.push_back(Input::Arrived(arrival));
+        }
+    }
+
+    pub fn heights(&self) -> Heights {
+        let mut heights = Heights::default();
+        for entry in &self.entries {
+            heights.raise(entry.author, entry.log_id, entry.seq);
+        }
+        heights
+    }
+
+    /// Header and body of everything, by author and place.
+    pub fn content(&self) -> BTreeMap<(Vec<u8>, u32), (Bytes, Option<Bytes>)> {
+        let item = |entry: &Entry| {
+            let place = (entry.author.as_bytes().to_vec(), entry.seq);
+            (place, (entry.header.clone(), entry.body.clone()))
+        };
+        self.entries.iter().map(item).collect()
+    }
+
+    fn read(&self, read: &Read) -> Page {
+        let mut page = Page::default();
+        let mut bytes = 0;
+        let max = match read {
+            Read::Log { bytes_max, .. } | Read::Arrivals { bytes_max, .. } => *bytes_max,
+        };
+        let wanted = |entry: &&Entry| match read {
+            Read::Log { range, .. } => {
+                entry.author == range.author
+                    && range.after.is_none_or(|after| entry.seq > after)
+                    && entry.seq <= range.until
+            }
+            Read::Arrivals { after, .. } => entry.arrival > *after,
+        };
+        for entry in self.entries.iter().filter(wanted) {
+            if bytes > max {
+                page.more = true;
+                break;
+            }
+            bytes += entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
+            page.next = entry.arrival;
+            page.entries.push(entry.clone());
+        }
+        page
+    }
+}
+
+/// One end of a session.
+pub struct Side {
+    pub session: Session,
+    pub inbox: VecDeque<Bytes>,
+    pub finished: bool,
+    pub answers: VecDeque<Input>,
+    pub end: Option<End>,
+    pub events: Vec<Event>,
+    pub oversize: usize,
+    pub wake: Option<Time>,
+    /// Every frame handed out, in order.
+    pub sent: Vec<Bytes>,
+    to_store: VecDeque<Vec<Received>>,
+}
+
+pub struct World {
+    pub rng: Rng,
+    pub now: Time,
+    pub peers: [Peer; 2],
+    next_id: u64,
+}
+
+impl World {
+    /// Peer 0 has the smaller node id.
+    pub fn new(seed: u64) -> Self {
+        let key = |byte: u8| SigningKey::from_bytes(&[byte; 32]).verifying_key();
+        let (small, large) = if key(1) < key(2) { (1, 2) } else { (2, 1) };
+        Self {
+            rng: Rng::new(seed),
+            now: Time::from_micros(1_000),
+            peers: [Peer::new(small, large), Peer::new(large, small)],
+            next_id: 0,
+        }
+    }
+
+    /// `dialler` opens a session with the other peer.
+    pub fn dial(&mut self, dialler: usize) -> SessionId {
+        self.dial_with(dialler, Limits::default())
+    }
+
+    pub fn dial_with(&mut self, dialler: usize, limits: Limits) -> SessionId {
+        self.next_id += 1;
+        let id = SessionId(self.next_id);
+        let now = self.now;
+        for (place, peer) in self.peers.iter_mut().enumerate() {
+            let dialled = if place == dialler { Dialled::ByUs } else { Dialled::ByThem };
+            let session = Session::open(id, dialled, topic(), limits, &mut peer.pair, now);
+            let side = Side {
+                session,
+                inbox: VecDeque::new(),
+                finished: false,
+                answers: VecDeque::from([Input::Tick]),
+                end: None,
+                events: Vec::new(),
+                oversize: 0,
+                wake: None,
+                sent: Vec::new(),
+                to_store: VecDeque::new(),
+            };
+            peer.sides.insert(id, side);
+        }
+        id
+    }
+
+    pub fn side(&mut self, peer: usize, id: SessionId) -> &mut Side {
+        self.peers[peer].sides.get_mut(&id).unwrap()
+    }
+
+    /// The connection breaks on both sides.
+    pub fn cut(&mut self, id: SessionId) {
+        for peer in 0..2 {
+            self.side(peer, id).inbox.clear();
+            self.input(peer, id, Input::Lost);
+        }
+    }
+
+    /// Hands one input to a session and acts on its outputs.
+    pub fn input(&mut self, place: usize, id: SessionId, input: Input) {
+        let now = self.now;
+        let peer = &mut self.peers[place];
+        let side = peer.sides.get_mut(&id).unwrap();
+        if let Input::Stored { .. } = input {
+            for received in side.to_store.pop_front().unwrap() {
+                let entry = Entry {
+                    author: received.header.author(),
+                    log_id: topic().log_id(),
+                    seq: received.header.seq(),
+                    arrival: 0,
+                    header: received.header.as_bytes().clone(),
+                    body: received.body,
+                };
+                peer.store(entry);
+            }
+        }
+        let side = peer.sides.get_mut(&id).unwrap();
+        side.session.handle(input, &mut peer.pair, now);
+        while let Some(output) = self.peers[place].sides.get_mut(&id).unwrap().session.poll() {
+            self.output(place, id, output);
+        }
+    }
+
+    fn output(&mut self, place: usize, id: SessionId, output: Output) {
+        let [first, second] = &mut self.peers;
+        let (own, other) = if place == 0 { (first, second) } else { (second, first) };
+        let answer = match &output {
+            Output::Heights => Some(Input::Heights {
+                heights: own.heights(),
+                arrival: own.entries.len() as u64,
+            }),
+            Output::Totals(ranges) => {
+                let pages = ranges.iter().map(|range| {
+                    own.read(&Read::Log {
+                        range: range.clone(),
+                        bytes_max: usize::MAX,
+                    })
+                });
+                let entries: Vec<Entry> = pages.flat_map(|page| page.entries).collect();
+                let size = |entry: &Entry| entry.header.len() + entry.body.as_ref().unwrap().len();
+                Some(Input::Totals {
+                    operations: entries.len() as u64,
+                    bytes: entries.iter().map(size).sum::<usize>() as u64,
+                })
+            }
+            Output::Read(read) => Some(Input::Page(own.read(read))),
+            _ => None,
+        };
+        let changed = matches!(output, Output::PairChanged);
+        let side = own.sides.get_mut(&id).unwrap();
+        side.answers.extend(answer);
+        match output {
+            Output::Send(bytes) => {
+                side.sent.push(bytes.clone());
+                side.answers.push_back(Input::Drained);
+                other.sides.get_mut(&id).unwrap().inbox.push_back(bytes);
+            }
+            Output::Store(operations) => {
+                side.to_store.push_back(operations);
+                side.answers.push_back(Input::Stored { violation: false });
+            }
+            Output::Oversize { .. } => side.oversize += 1,
+            Output::Event(event) => side.events.push(event),
+            Output::Wake(time) => side.wake = Some(time),
+            Output::Finish => other.sides.get_mut(&id).unwrap().finished = true,
+            Output::End(end) => {
+                assert!(side.end.replace(end).is_none(), "a session ends once");
+                other.sides.get_mut(&id).unwrap().finished = true;
+            }
+            _ => {}
+        }
+        if changed {
+            for (other_id, side) in &mut own.sides {
+                if *other_id != id && side.end.is_none() {
+                    side.answers.push_back(Input::PairChanged);
+                }
+            }
+        }
+    }
+
+    /// Delivers one thing of those that are due, chosen by the seed. False when all is quiet.
+    pub fn step(&mut self) -> bool {
+        let mut due = Vec::new();
+        for (place, peer) in self.peers.iter().enumerate() {
+            for (id, side) in &peer.sides {
+                let running = side.end.is_none();
+                if !side.answers.is_empty() && (running || !side.to_store.is_empty()) {
+                    due.push((place, *id, true));
+                }
+                let readable = !side.inbox.is_empty() || side.finished;
+                if running && readable && side.session.wants_bytes() {
+                    due.push((place, *id, false));
+                }
+            }
+        }
+        if due.is_empty() {
+            return false;
+        }
+        let (place, id, answer) = due[self.rng.below(due.len())];
+        self.now = Time::from_micros(self.now.as_micros() + 100);
+        let cut = self.rng.below(4000) + 1;
+        let side = self.side(place, id);
+        let input = if answer {
+            side.answers.pop_front().unwrap()
+        } else if let Some(mut bytes) = side.inbox.pop_front() {
+            let head = bytes.split_to(cut.min(bytes.len()));
+            if !bytes.is_empty() {
+                side.inbox.push_front(bytes);
+            }
+            Input::Bytes(head)
+        } else {
+            side.finished = false;
+            Input::EndOfStream
+        };
+        self.input(place, id, input);
+        true
+    }
+
+    /// Until nothing is left to deliver.
+    pub fn settle(&mut self) {
+        for _ in 0..2_000_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the sessions never come to rest");
+    }
+
+    /// Operations that this peer sent, over all its sessions.
+    pub fn sent_operations(&self, place: usize) -> u64 {
+        let sides = self.peers[place].sides.values();
+        sides.map(|side| side.session.counters().sent_operations).sum()
+    }
+
+    pub fn assert_equal(&self) {
+        assert!(self.peers[0].content() == self.peers[1].content(), "the peers differ");
+    }
+}
+
+/// A message as the bytes of one frame.
+pub fn frame(message: &Message) -> Bytes {
+    let mut out = bytes::BytesMut::new();
+    message.encode(&mut out).unwrap();
+    out.freeze()
+}
