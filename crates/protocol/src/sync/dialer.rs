@@ -256,3 +256,110 @@ fn backoff_ms(failures: u32, jitter: u32) -> u64 {
     let wait_ms = (BACKOFF_FIRST_MS << doublings).min(BACKOFF_MAX_MS);
     wait_ms * 3 / 4 + u64::from(jitter) % (wait_ms / 2)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use p2panda_core::SigningKey;
+
+    use super::*;
+
+    /// The smaller and the larger node id.
+    fn keys() -> (VerifyingKey, VerifyingKey) {
+        let [one, two] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+        (one.min(two), one.max(two))
+    }
+
+    fn dials(dialer: &mut Dialer, input: DialerInput, at_ms: u64) -> usize {
+        dialer.handle(input, Time::ZERO.after(at_ms), 0);
+        let outputs = std::iter::from_fn(|| dialer.poll());
+        outputs.filter(|output| matches!(output, DialerOutput::Dial(_))).count()
+    }
+
+    fn opened(peer: VerifyingKey, session: u64, dialled: Dialled) -> DialerInput {
+        let session = SessionId(session);
+        DialerInput::Opened { peer, session, dialled }
+    }
+
+    fn ended(peer: VerifyingKey, session: u64, ok: bool) -> DialerInput {
+        let session = SessionId(session);
+        DialerInput::Ended { peer, session, ok }
+    }
+
+    #[test]
+    fn the_smaller_node_dials_at_once_even_when_the_peer_has_dialled() {
+        let (small, large) = keys();
+        let mut dialer = Dialer::new(small);
+        assert_eq!(dials(&mut dialer, opened(large, 1, Dialled::ByThem), 0), 0);
+        assert_eq!(dials(&mut dialer, DialerInput::Up(large), 0), 1);
+        assert_eq!(dials(&mut dialer, DialerInput::Tick, 5_000), 0, "one dial at a time");
+    }
+
+    #[test]
+    fn the_larger_node_dials_after_two_seconds_and_only_without_a_session() {
+        let (small, large) = keys();
+        let mut dialer = Dialer::new(large);
+        assert_eq!(dials(&mut dialer, DialerInput::Up(small), 0), 0);
+        assert_eq!(dials(&mut dialer, DialerInput::Tick, 1_999), 0);
+        assert_eq!(dials(&mut dialer, DialerInput::Tick, 2_000), 1);
+
+        let mut dialer = Dialer::new(large);
+        dials(&mut dialer, DialerInput::Up(small), 0);
+        dials(&mut dialer, opened(small, 1, Dialled::ByThem), 1_000);
+        assert_eq!(dials(&mut dialer, DialerInput::Tick, 2_000), 0);
+        assert_eq!(dials(&mut dialer, DialerInput::Tick, 900_000), 0);
+    }
+
+    #[test]
+    fn failures_are_dialled_again_ever_more_slowly_and_at_last_every_five_minutes() {
+        let (small, large) = keys();
+        let mut dialer = Dialer::new(small);
+        dials(&mut dialer, DialerInput::Up(large), 0);
+        let mut now_ms = 0;
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            dials(&mut dialer, DialerInput::DialFailed(large), now_ms);
+            let failed_at = now_ms;
+            while dials(&mut dialer, DialerInput::Tick, now_ms) == 0 {
+                now_ms += 50;
+            }
+            waits.push(now_ms - failed_at);
+        }
+        assert_eq!(waits.first(), Some(&750));
+        assert!(waits.windows(2).all(|pair| matches!(pair, [a, b] if b >= a)));
+        assert_eq!(waits.last(), Some(&225_000));
+    }
+
+    #[test]
+    fn a_failed_session_is_replaced_although_another_one_runs() {
+        let (small, large) = keys();
+        let mut dialer = Dialer::new(small);
+        dials(&mut dialer, DialerInput::Up(large), 0);
+        dials(&mut dialer, opened(large, 1, Dialled::ByUs), 10);
+        dials(&mut dialer, opened(large, 2, Dialled::ByThem), 20);
+        assert_eq!(dials(&mut dialer, ended(large, 1, false), 30), 0);
+        assert_eq!(dials(&mut dialer, DialerInput::Tick, 2_000), 1);
+    }
+
+    #[test]
+    fn a_former_neighbour_is_stopped_and_not_dialled() {
+        let (small, large) = keys();
+        let mut dialer = Dialer::new(small);
+        dials(&mut dialer, DialerInput::Up(large), 0);
+        dials(&mut dialer, opened(large, 1, Dialled::ByUs), 10);
+        dialer.handle(DialerInput::Down(large), Time::ZERO.after(20), 0);
+        assert_eq!(dialer.poll(), Some(DialerOutput::Stop(large)));
+        assert_eq!(dials(&mut dialer, ended(large, 1, true), 30), 0);
+        assert_eq!(dials(&mut dialer, DialerInput::Tick, 900_000), 0);
+        assert!(dialer.neighbours().is_empty());
+    }
+
+    #[test]
+    fn a_changed_network_is_tried_at_once() {
+        let (small, large) = keys();
+        let mut dialer = Dialer::new(large);
+        dials(&mut dialer, DialerInput::Up(small), 0);
+        dials(&mut dialer, opened(small, 1, Dialled::ByThem), 10);
+        assert_eq!(dials(&mut dialer, DialerInput::Reset, 20), 1);
+    }
+}
