@@ -1,0 +1,52 @@
+use std::fmt;
+
+use crate::error::OpenError;
+
+/// A random number drawn at every open of a directory. Database, key file and guard file carry
+/// it, so that files of different copies are recognised (`docs/protocol/decisions.md#11`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch([u8; 16]);
+
+impl Epoch {
+    pub(crate) fn draw() -> Result<Epoch, OpenError> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|_| OpenError::Random)?;
+        Ok(Epoch(bytes))
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Epoch> {
+        bytes.try_into().ok().map(Epoch)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn from_hex(text: &str) -> Option<Epoch> {
+        u128::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| text.len() == 32)
+            .map(|number| Epoch(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_epoch_survives_its_text_form() {
+        let epoch = Epoch::draw().unwrap();
+        assert_eq!(Epoch::from_hex(&epoch.to_string()), Some(epoch));
+        assert_eq!(Epoch::from_hex("+f"), None);
+        assert_eq!(Epoch::from_hex(""), None);
+    }
+}

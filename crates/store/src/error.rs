@@ -1,0 +1,82 @@
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::lock::Holder;
+
+/// The database failed while the node was running. What was not committed is not stored.
+#[derive(Debug, Error)]
+#[error("the database failed: {0}")]
+pub struct StoreError(#[from] rusqlite::Error);
+
+/// Why a directory could not be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{} is in use by {holder}", dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// Process id and command name of the other process.
+        holder: Holder,
+    },
+    /// A newer version of this software wrote it.
+    #[error("{} was written by a newer version (schema {found}, this one knows {known})",
+        dir.display())]
+    Newer {
+        /// The directory.
+        dir: PathBuf,
+        /// Schema version found.
+        found: u32,
+        /// Highest schema version known here.
+        known: u32,
+    },
+    /// Key file and database do not come from the same copy of the directory
+    /// (`docs/protocol/decisions.md#11`).
+    #[error("node.key and p2panda.sqlite in {} are not from the same copy: restore both together",
+        dir.display())]
+    Mixed {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The database holds data, yet the key file is gone.
+    #[error("{} has a database but no node.key: restore it from the same copy", dir.display())]
+    KeyMissing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory belongs to another signing key than the given one.
+    #[error("{} belongs to another signing key", dir.display())]
+    OtherKey {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The key file cannot be understood.
+    #[error("{} is damaged", path.display())]
+    KeyDamaged {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// A file or directory could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What was accessed.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The database could not be opened.
+    #[error("the database cannot be opened: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The system's random generator failed.
+    #[error("the system has no randomness to give")]
+    Random,
+}
+
+impl OpenError {
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> OpenError {
+        let path = path.to_path_buf();
+        move |source| OpenError::Io { path, source }
+    }
+}

@@ -1,0 +1,221 @@
+//! What was refused and why, and what proves that an author forked its log. Both are bounded.
+
+use bytes::Bytes;
+use p2panda_core::limits::{REJECTED_BYTES_MAX, REJECTED_ROWS_MAX};
+use p2panda_core::{Hash, Timestamp, VerifyingKey};
+use rusqlite::params;
+
+use crate::error::StoreError;
+use crate::sql::int;
+use crate::tx::{LogKey, TopicKey, Tx};
+
+/// Why an operation was refused (`docs/protocol/operations.md#3`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// The header is not a valid encoding of one.
+    Undecodable,
+    /// The signature does not verify.
+    InvalidSignature,
+    /// The body does not match hash and size in the header.
+    PayloadMismatch,
+    /// The header has no extensions.
+    MissingExtensions,
+    /// The extensions have another shape than the node's.
+    InvalidExtensions,
+    /// The extensions are of a version or variant this node does not know.
+    UnknownExtensions,
+    /// The operation belongs to another topic.
+    WrongTopic,
+    /// Another operation of the same author has this place in the log.
+    Fork,
+    /// The operation names another predecessor than the one stored.
+    BacklinkMismatch,
+    /// It does not continue the log.
+    SeqNumNonIncremental,
+    /// A prune flag at or below the height of the log.
+    PruneBelowHeight,
+    /// The log has used its last sequence number.
+    SeqNumExhausted,
+    /// Header and body are larger than this node takes.
+    TooLarge,
+}
+
+/// All reasons with the number they are stored under. A number is never given to another.
+const CODES: [(RejectReason, u8); 13] = [
+    (RejectReason::Undecodable, 1),
+    (RejectReason::InvalidSignature, 2),
+    (RejectReason::PayloadMismatch, 3),
+    (RejectReason::MissingExtensions, 4),
+    (RejectReason::InvalidExtensions, 5),
+    (RejectReason::UnknownExtensions, 6),
+    (RejectReason::WrongTopic, 7),
+    (RejectReason::Fork, 8),
+    (RejectReason::BacklinkMismatch, 9),
+    (RejectReason::SeqNumNonIncremental, 10),
+    (RejectReason::PruneBelowHeight, 11),
+    (RejectReason::SeqNumExhausted, 12),
+    (RejectReason::TooLarge, 13),
+];
+
+/// Evidence kept per log; one would do to prove that an author forks.
+const FORKS_PER_LOG_MAX: u32 = 16;
+
+impl RejectReason {
+    /// The number under which it is stored.
+    pub fn code(self) -> u8 {
+        let found = CODES.iter().find(|(reason, _)| *reason == self);
+        found
+            .map(|(_, code)| *code)
+            .expect("every reason is in the list")
+    }
+
+    /// The reason of a number.
+    pub fn from_code(code: u8) -> Option<RejectReason> {
+        CODES
+            .iter()
+            .find(|(_, known)| *known == code)
+            .map(|(reason, _)| *reason)
+    }
+}
+
+/// An operation that was refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Reject<'a> {
+    /// Its header as received; empty if it was too large to be read.
+    pub header: &'a [u8],
+    /// Why it was refused.
+    pub reason: RejectReason,
+    /// Who sent it, if it came from a peer.
+    pub peer: Option<VerifyingKey>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A stored refused operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedRow {
+    /// Number of the row, ascending with time.
+    pub row: u64,
+    /// The operation id, or the hash of what came in its place.
+    pub id: Hash,
+    /// Why it was refused, `None` for a reason that only a newer version knows.
+    pub reason: Option<RejectReason>,
+    /// Who sent it first, if it came from a peer.
+    pub peer: Option<VerifyingKey>,
+    /// Its header as received.
+    pub header: Bytes,
+    /// When it came first.
+    pub at: Timestamp,
+}
+
+/// Stored evidence of a fork: two operations of one author that exclude each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkRow {
+    /// The author.
+    pub author: VerifyingKey,
+    /// Sequence number of the second operation.
+    pub seq: u32,
+    /// Header of the operation we have.
+    pub first: Bytes,
+    /// Header of the operation we refused.
+    pub second: Bytes,
+    /// When the second one came.
+    pub at: Timestamp,
+}
+
+impl Tx<'_> {
+    /// Records a refused operation, once per operation id. Returns whether it is new.
+    pub fn reject(&mut self, topic: TopicKey, reject: &Reject<'_>) -> Result<bool, StoreError> {
+        let hash = Hash::digest(reject.header);
+        let sql = "INSERT OR IGNORE INTO rejected(topic, hash, reason, peer, header, at)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
+        let added = self.cached(sql)?.execute(params![
+            topic.0,
+            hash.as_bytes().as_slice(),
+            reject.reason.code(),
+            reject.peer.as_ref().map(|peer| peer.as_bytes().as_slice()),
+            reject.header,
+            int(reject.at.as_micros()),
+        ])?;
+        if added == 0 {
+            return Ok(false);
+        }
+        let count = "INSERT INTO rejected_count VALUES(?1, ?2, 1)
+            ON CONFLICT DO UPDATE SET total = total + 1";
+        self.cached(count)?
+            .execute(params![topic.0, reject.reason.code()])?;
+        self.add_rejected(topic, 1, int(reject.header.len() as u64))?;
+        self.bound_rejected(topic)?;
+        Ok(true)
+    }
+
+    /// Keeps evidence of a fork, once per place in the log. Returns whether it is new.
+    pub fn add_fork(
+        &mut self,
+        topic: TopicKey,
+        log: LogKey,
+        seq: u32,
+        headers: (&[u8], &[u8]),
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let count = "SELECT count(*) FROM fork WHERE topic = ?1 AND log = ?2";
+        let known: u32 = self
+            .cached(count)?
+            .query_row(params![topic.0, log.0], |row| row.get(0))?;
+        if known >= FORKS_PER_LOG_MAX {
+            return Ok(false);
+        }
+        let sql = "INSERT OR IGNORE INTO fork VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
+        let (first, second) = headers;
+        let at = int(at.as_micros());
+        let added = self
+            .cached(sql)?
+            .execute(params![topic.0, log.0, seq, first, second, at])?;
+        Ok(added > 0)
+    }
+
+    /// Takes away the oldest rows beyond the bounds; the counters keep them.
+    fn bound_rejected(&mut self, topic: TopicKey) -> Result<(), StoreError> {
+        let sizes = "SELECT rejected_rows, rejected_bytes FROM topic WHERE id = ?1";
+        let oldest = "SELECT id, length(header) FROM rejected WHERE topic = ?1
+            ORDER BY id LIMIT 1";
+        loop {
+            let (rows, bytes): (i64, i64) = self
+                .cached(sizes)?
+                .query_row([topic.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if rows <= int(REJECTED_ROWS_MAX as u64) && bytes <= int(REJECTED_BYTES_MAX as u64) {
+                return Ok(());
+            }
+            let (id, header_bytes): (i64, i64) = self
+                .cached(oldest)?
+                .query_row([topic.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            self.cached("DELETE FROM rejected WHERE id = ?1")?
+                .execute([id])?;
+            self.add_rejected(topic, -1, -header_bytes)?;
+        }
+    }
+
+    fn add_rejected(&mut self, topic: TopicKey, rows: i64, bytes: i64) -> Result<(), StoreError> {
+        let sql = "UPDATE topic SET rejected_rows = rejected_rows + ?2,
+            rejected_bytes = rejected_bytes + ?3 WHERE id = ?1";
+        self.cached(sql)?.execute(params![topic.0, rows, bytes])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_number_of_its_own() {
+        for (reason, code) in CODES {
+            assert_eq!(reason.code(), code);
+            assert_eq!(RejectReason::from_code(code), Some(reason));
+        }
+        assert_eq!(RejectReason::from_code(0), None);
+    }
+}

@@ -1,0 +1,219 @@
+//! The guard file, outside the data directory: it remembers which copy of the directory was
+//! open last and how far our own logs had come (`docs/protocol/decisions.md#11`).
+//!
+//! Text, one line per fact: `epoch HEX`, then `height LOG_ID SEQ`, where the highest of
+//! several lines for a log counts. Lines are appended and the file is rewritten now and then.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use p2panda_core::{LogId, VerifyingKey};
+
+use crate::epoch::Epoch;
+use crate::error::OpenError;
+use crate::key;
+
+/// The directory is an old copy: a newer one was open with this identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// How far our own logs had come, where that is beyond what this copy holds.
+    pub ahead: BTreeMap<LogId, u32>,
+    /// Whether [`RestoredAction::PullOwnLog`] was chosen, now or at an earlier open.
+    pub pulling: bool,
+}
+
+/// The two ways on from a restored directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoredAction {
+    /// Publish again once our own logs, sent back by peers, have reached the remembered heights.
+    PullOwnLog,
+    /// Keep the data and go on with a new signing key.
+    NewIdentity,
+}
+
+/// What a guard file says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub epoch: Option<Epoch>,
+    pub heights: BTreeMap<LogId, u32>,
+}
+
+/// The guard file of one identity.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    path: PathBuf,
+    heights: BTreeMap<LogId, u32>,
+    appended_bytes: u64,
+    file: Option<File>,
+}
+
+/// Appended lines before the file is rewritten.
+const APPENDED_BYTES_MAX: u64 = 1024 * 1024;
+/// A longer file is not ours; a million logs take a tenth of it.
+const GUARD_FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+impl Guard {
+    pub(crate) fn new(dir: &Path, author: &VerifyingKey) -> Guard {
+        let path = dir.join(author.to_string());
+        Guard {
+            path,
+            heights: BTreeMap::new(),
+            appended_bytes: 0,
+            file: None,
+        }
+    }
+
+    /// The guard of another identity in the same place.
+    pub(crate) fn for_author(&self, author: &VerifyingKey) -> Guard {
+        Guard::new(self.path.parent().unwrap_or(Path::new(".")), author)
+    }
+
+    /// Reads the file, `None` if there is none, which is normal.
+    pub(crate) fn read(&mut self) -> Result<Option<Memory>, OpenError> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(OpenError::Io {
+                    path: self.path.clone(),
+                    source,
+                });
+            }
+        };
+        let mut bytes = Vec::new();
+        file.take(GUARD_FILE_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(OpenError::io(&self.path))?;
+        let memory = parse(&String::from_utf8_lossy(&bytes));
+        self.heights = memory.heights.clone();
+        Ok(Some(memory))
+    }
+
+    /// Writes epoch and heights anew, synced.
+    pub(crate) fn write(
+        &mut self,
+        epoch: Epoch,
+        heights: BTreeMap<LogId, u32>,
+    ) -> Result<(), OpenError> {
+        if let Some(dir) = self.path.parent() {
+            fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+        }
+        let mut text = format!("epoch {epoch}\n");
+        for (log, seq) in &heights {
+            push_height(&mut text, log, *seq);
+        }
+        self.file = None;
+        key::replace(&self.path, text.as_bytes()).map_err(OpenError::io(&self.path))?;
+        self.heights = heights;
+        self.appended_bytes = 0;
+        Ok(())
+    }
+
+    /// Follows our own logs, unsynced. A failure is not worth stopping for: the file is a
+    /// second line of defence and is written anew at the next open.
+    pub(crate) fn follow(&mut self, epoch: Epoch, own: &[(LogId, u32)]) {
+        let mut text = String::new();
+        for (log, seq) in own {
+            if self.heights.get(log).is_none_or(|known| known < seq) {
+                self.heights.insert(*log, *seq);
+                push_height(&mut text, log, *seq);
+            }
+        }
+        if let Err(error) = self.append(&text) {
+            tracing::warn!(path = %self.path.display(), %error, "guard file not updated");
+            self.file = None;
+        }
+        if self.appended_bytes > APPENDED_BYTES_MAX {
+            let heights = std::mem::take(&mut self.heights);
+            if let Err(error) = self.write(epoch, heights) {
+                tracing::warn!(%error, "guard file not rewritten");
+                self.appended_bytes = 0;
+            }
+        }
+    }
+
+    fn append(&mut self, text: &str) -> std::io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        if self.file.is_none() {
+            self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
+        }
+        if let Some(file) = &mut self.file {
+            file.write_all(text.as_bytes())?;
+        }
+        self.appended_bytes += text.len() as u64;
+        Ok(())
+    }
+}
+
+fn push_height(text: &mut String, log: &LogId, seq: u32) {
+    writeln!(text, "height {log} {seq}").expect("a string takes everything");
+}
+
+/// Lines that a crash cut short are passed over: their number would be too small.
+fn parse(text: &str) -> Memory {
+    let mut memory = Memory {
+        epoch: None,
+        heights: BTreeMap::new(),
+    };
+    for line in text
+        .split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
+    {
+        let mut words = line.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("epoch"), Some(epoch), None) => memory.epoch = Epoch::from_hex(epoch),
+            (Some("height"), Some(log), Some(seq)) => {
+                if let (Ok(log), Ok(seq)) = (log.parse::<LogId>(), seq.parse::<u32>()) {
+                    let height = memory.heights.entry(log).or_insert(seq);
+                    *height = seq.max(*height);
+                }
+            }
+            _ => {}
+        }
+    }
+    memory
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn log(number: u8) -> LogId {
+        LogId::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn the_highest_complete_line_of_a_log_counts() {
+        let text = format!(
+            "epoch {:032x}\nheight {a} 3\nheight {a} 2\nheight {b} 1",
+            7,
+            a = log(1),
+            b = log(2)
+        );
+        let memory = parse(&text);
+        assert_eq!(memory.epoch.unwrap().to_string(), format!("{:032x}", 7));
+        assert_eq!(memory.heights, BTreeMap::from([(log(1), 3)]));
+    }
+
+    #[test]
+    fn heights_follow_and_never_fall() {
+        let dir = tempfile::tempdir().unwrap();
+        let author = key::draw().unwrap().verifying_key();
+        let epoch = Epoch::draw().unwrap();
+        let mut guard = Guard::new(&dir.path().join("state"), &author);
+        assert_eq!(guard.read().unwrap(), None);
+        guard.write(epoch, BTreeMap::from([(log(1), 4)])).unwrap();
+        guard.follow(epoch, &[(log(1), 6), (log(2), 0)]);
+        guard.follow(epoch, &[(log(1), 5)]);
+        let memory = guard.read().unwrap().unwrap();
+        assert_eq!(memory.epoch, Some(epoch));
+        assert_eq!(memory.heights, BTreeMap::from([(log(1), 6), (log(2), 0)]));
+    }
+}

@@ -1,0 +1,150 @@
+//! `node.key`: the node's signing key beside the epoch of the last open.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use p2panda_core::SigningKey;
+use zeroize::Zeroizing;
+
+use crate::epoch::Epoch;
+use crate::error::OpenError;
+
+/// Content of the key file.
+pub(crate) struct KeyFile {
+    pub key: SigningKey,
+    pub epoch: Epoch,
+}
+
+/// Longer files are not ours.
+const KEY_FILE_BYTES_MAX: u64 = 4096;
+
+/// Reads the key file, `None` if there is none.
+pub(crate) fn read(path: &Path) -> Result<Option<KeyFile>, OpenError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(OpenError::Io {
+                path: path.to_path_buf(),
+                source,
+            });
+        }
+    };
+    let mut text = Zeroizing::new(String::new());
+    let damaged = || OpenError::KeyDamaged {
+        path: path.to_path_buf(),
+    };
+    file.take(KEY_FILE_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|_| damaged())?;
+    parse(&text).map(Some).ok_or_else(damaged)
+}
+
+/// Writes the key file so that a crash leaves the old or the new one, synced.
+pub(crate) fn write(path: &Path, file: &KeyFile) -> Result<(), OpenError> {
+    let mut text = Zeroizing::new(String::with_capacity(128));
+    text.push_str("key ");
+    push_hex(&mut text, file.key.to_bytes().as_slice());
+    text.push_str("\nepoch ");
+    text.push_str(&file.epoch.to_string());
+    text.push('\n');
+    replace(path, text.as_bytes()).map_err(OpenError::io(path))
+}
+
+/// Draws a new signing key.
+pub(crate) fn draw() -> Result<SigningKey, OpenError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice()).map_err(|_| OpenError::Random)?;
+    Ok(SigningKey::from_bytes(&seed))
+}
+
+/// Replaces a file in one step, readable by its owner only and synced.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    // The rename is durable once the directory is.
+    #[cfg(unix)]
+    if let Some(dir) = path.parent() {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn parse(text: &str) -> Option<KeyFile> {
+    let mut lines = text.lines();
+    let seed = Zeroizing::new(from_hex32(lines.next()?.strip_prefix("key ")?)?);
+    let epoch = Epoch::from_hex(lines.next()?.strip_prefix("epoch ")?)?;
+    Some(KeyFile {
+        key: SigningKey::from_bytes(&seed),
+        epoch,
+    })
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(digit.into(), 16).expect("a digit is below 16"));
+        }
+    }
+}
+
+fn from_hex32(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        for digit in pair {
+            let digit = char::from(*digit).to_digit(16)?;
+            *byte = (*byte << 4) | u8::try_from(digit).ok()?;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_private_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.key");
+        assert!(read(&path).unwrap().is_none());
+        let file = KeyFile {
+            key: draw().unwrap(),
+            epoch: Epoch::draw().unwrap(),
+        };
+        write(&path, &file).unwrap();
+        let again = read(&path).unwrap().unwrap();
+        assert_eq!(again.key.verifying_key(), file.key.verifying_key());
+        assert_eq!(again.epoch, file.epoch);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_file_is_an_error_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node.key");
+        for content in ["", "key 00\nepoch 00\n", "key\n", "\u{fffd}"] {
+            fs::write(&path, content).unwrap();
+            assert!(matches!(read(&path), Err(OpenError::KeyDamaged { .. })));
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+}

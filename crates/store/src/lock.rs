@@ -1,0 +1,104 @@
+//! The lock of a data directory: one process at a time, and the others learn which.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use crate::error::OpenError;
+
+/// The process that holds a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id, if it is known.
+    pub pid: Option<u32>,
+    /// The name of its command, if it is known.
+    pub command: Option<String>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.command, self.pid) {
+            (Some(command), Some(pid)) => write!(f, "{command} (process {pid})"),
+            (None, Some(pid)) => write!(f, "process {pid}"),
+            _ => write!(f, "another process"),
+        }
+    }
+}
+
+/// Takes the lock of `dir`. It is free again when the returned file is closed, also by a crash.
+pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(OpenError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => {
+            sign(&mut file).map_err(OpenError::io(&path))?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+            dir: dir.to_path_buf(),
+            holder: read_holder(&mut file),
+        }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    }
+}
+
+fn sign(file: &mut File) -> std::io::Result<()> {
+    let command = std::env::args_os().next().unwrap_or_default();
+    let command = Path::new(&command)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(
+        file,
+        "{}\n{}",
+        std::process::id(),
+        command.replace(char::is_control, " ")
+    )
+}
+
+/// The holder writes its name just after it took the lock, so the file may be empty.
+fn read_holder(file: &mut File) -> Holder {
+    let mut bytes = Vec::new();
+    // A file that somebody else filled is not read without end.
+    let _ = file.take(1024).read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    let pid = lines.next().and_then(|line| line.parse().ok());
+    let command = lines
+        .next()
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned);
+    Holder { pid, command }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_second_holder_learns_who_the_first_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = acquire(dir.path()).unwrap();
+        let error = acquire(dir.path()).unwrap_err();
+        let OpenError::Locked { holder, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(holder.pid, Some(std::process::id()));
+        assert!(holder.command.as_deref().unwrap().contains("p2panda_store"));
+        assert_eq!(error.to_string().lines().count(), 1);
+        drop(first);
+        acquire(dir.path()).unwrap();
+    }
+}

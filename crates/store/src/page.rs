@@ -1,0 +1,158 @@
+use bytes::Bytes;
+use p2panda_core::{Dependency, Header, Operation, VerifyingKey};
+use rusqlite::Row;
+
+use crate::sql::unsigned;
+
+/// How much a page may hold. The first row is in it whatever its size, so that there is
+/// progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimits {
+    /// Rows.
+    pub rows: usize,
+    /// Header and body bytes.
+    pub bytes: usize,
+}
+
+impl Default for PageLimits {
+    fn default() -> PageLimits {
+        PageLimits {
+            rows: 512,
+            bytes: 1024 * 1024,
+        }
+    }
+}
+
+/// One stored operation.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its arrival number.
+    pub arrival: u64,
+    /// Its header; `as_bytes` are those received. Its signature was verified on the way in.
+    pub header: Header,
+    /// Its body, if it has come.
+    pub body: Option<Bytes>,
+}
+
+/// A page of stored operations.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// In the order asked for.
+    pub entries: Vec<Entry>,
+    /// Rows that are damaged. They are left out; a page of one log ends before the first.
+    pub unreadable: Vec<Unreadable>,
+    /// Arrival number of the last row looked at, damaged ones included: where the next page of
+    /// arrivals begins. 0 if there was none.
+    pub last_arrival: u64,
+    /// Whether the page was full, so that there may be more.
+    pub more: bool,
+}
+
+/// One operation of the feed.
+#[derive(Clone, Debug)]
+pub struct FeedEntry {
+    /// Its place in the feed.
+    pub offset: u64,
+    /// Its arrival number.
+    pub arrival: u64,
+    /// Header and body. Both were verified on the way in.
+    pub operation: Operation,
+    /// Dependencies that had not come when waiting for them was over.
+    pub missing_dependencies: Vec<Dependency>,
+}
+
+/// A page of the feed.
+#[derive(Clone, Debug, Default)]
+pub struct FeedPage {
+    /// By ascending offset.
+    pub entries: Vec<FeedEntry>,
+    /// Rows that are damaged; they are left out.
+    pub unreadable: Vec<Unreadable>,
+    /// Offset of the last row looked at: where the next page begins. 0 if there was none.
+    pub last_offset: u64,
+    /// Whether the page was full, so that there may be more.
+    pub more: bool,
+}
+
+/// A row that cannot be read. Only its log suffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Author of the log.
+    pub author: VerifyingKey,
+    /// Its sequence number.
+    pub seq: u32,
+}
+
+/// What a query of a page returns first: `arrival, seq, header, body, author, offset`.
+pub(crate) struct RawRow {
+    pub offset: u64,
+    pub author: VerifyingKey,
+    pub seq: u32,
+    pub bytes: usize,
+    pub arrival: u64,
+    /// `None`: the header is damaged.
+    pub content: Option<(Header, Option<Bytes>)>,
+}
+
+impl RawRow {
+    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<RawRow> {
+        let seq: u32 = row.get(1)?;
+        let author = crate::tx::verifying_key(row, 4)?;
+        let header = row.get_ref(2)?.as_blob().unwrap_or_default();
+        let body = row.get_ref(3)?.as_blob_or_null();
+        let bytes = header.len() + body.as_ref().map_or(0, |body| body.map_or(0, <[u8]>::len));
+        let content = match (
+            Header::decode_unverified(Bytes::copy_from_slice(header)),
+            body,
+        ) {
+            (Ok(header), Ok(body)) if header.seq() == seq && header.author() == author => {
+                Some((header, body.map(Bytes::copy_from_slice)))
+            }
+            _ => None,
+        };
+        Ok(RawRow {
+            offset: unsigned(row, 5)?,
+            author,
+            seq,
+            bytes,
+            arrival: unsigned(row, 0)?,
+            content,
+        })
+    }
+
+    pub(crate) fn unreadable(&self) -> Unreadable {
+        Unreadable {
+            author: self.author,
+            seq: self.seq,
+        }
+    }
+}
+
+/// Counts rows against the limits.
+pub(crate) struct Fill {
+    limits: PageLimits,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Fill {
+    pub(crate) fn new(limits: PageLimits) -> Fill {
+        Fill {
+            limits,
+            rows: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether a row of this size still fits.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        let fits = self.rows < self.limits.rows.max(1)
+            && self.bytes.saturating_add(bytes) <= self.limits.bytes;
+        if fits || self.rows == 0 {
+            self.rows += 1;
+            self.bytes = self.bytes.saturating_add(bytes);
+            return true;
+        }
+        false
+    }
+}

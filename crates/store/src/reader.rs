@@ -1,0 +1,371 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2panda_core::{Dependency, Hash, Heights, Timestamp, Topic, VerifyingKey};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+
+use crate::error::StoreError;
+use crate::evidence::{ForkRow, RejectReason, RejectedRow};
+use crate::page::{Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow};
+use crate::sql::{Blob32, int, seq_or_none, unsigned};
+use crate::tx::verifying_key;
+
+/// Opens readers of one directory.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    path: PathBuf,
+}
+
+impl Readers {
+    pub(crate) fn new(path: PathBuf) -> Readers {
+        Readers { path }
+    }
+
+    /// Opens a reader with a connection of its own.
+    pub fn open(&self) -> Result<Reader, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cache_size", -4_096)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(Reader { connection })
+    }
+}
+
+/// Reads what is committed, never waits for the writer, and holds a snapshot only while one of
+/// its methods runs. For one thread at a time.
+pub struct Reader {
+    pub(crate) connection: Connection,
+}
+
+impl Reader {
+    /// All topics that anything is stored about.
+    pub fn topics(&self) -> Result<Vec<Topic>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT topic FROM topic")?;
+        let rows = statement.query_map([], |row| {
+            row.get(0).map(|Blob32(topic)| Topic::from_bytes(topic))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Heights of all logs of a topic, and the last arrival number in it, of the same moment:
+    /// what arrives later has a higher number.
+    pub fn heights(&self, topic: &Topic) -> Result<(Heights, u64), StoreError> {
+        let snapshot = self.snapshot()?;
+        let mut heights = Heights::default();
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok((heights, 0));
+        };
+        let log_id = topic.log_id();
+        let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
+            WHERE l.topic = ?1";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut rows = statement.query([key])?;
+        while let Some(row) = rows.next()? {
+            heights.raise(verifying_key(row, 0)?, log_id, row.get(1)?);
+        }
+        Ok((heights, last_arrival(&snapshot, key)?))
+    }
+
+    /// Height of one log.
+    pub fn height(&self, topic: &Topic, author: &VerifyingKey) -> Result<Option<u32>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let sql = "SELECT head_seq FROM log WHERE topic = (SELECT id FROM topic WHERE topic = ?1)
+            AND author = (SELECT id FROM author WHERE key = ?2)";
+        let parameters = params![topic.as_bytes().as_slice(), author.as_bytes().as_slice()];
+        let mut statement = snapshot.prepare_cached(sql)?;
+        Ok(statement
+            .query_row(parameters, |row| row.get(0))
+            .optional()?)
+    }
+
+    /// The last arrival number in a topic, 0: none.
+    pub fn last_arrival(&self, topic: &Topic) -> Result<u64, StoreError> {
+        let snapshot = self.snapshot()?;
+        match topic_key(&snapshot, topic)? {
+            Some(key) => Ok(last_arrival(&snapshot, key)?),
+            None => Ok(0),
+        }
+    }
+
+    /// The last offset in the feed of a topic, 0: none.
+    pub fn last_offset(&self, topic: &Topic) -> Result<u64, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(0);
+        };
+        let sql = "SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
+            ORDER BY offset DESC LIMIT 1";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        Ok(statement
+            .query_row([key], |row| unsigned(row, 0))
+            .optional()?
+            .unwrap_or(0))
+    }
+
+    /// Operations of one log with `after < seq <= until`, by sequence number.
+    pub fn log_page(
+        &self,
+        topic: &Topic,
+        author: &VerifyingKey,
+        after: Option<u32>,
+        until: u32,
+        limits: PageLimits,
+    ) -> Result<Page, StoreError> {
+        let snapshot = self.snapshot()?;
+        let sql = "SELECT o.arrival, o.seq, o.header, o.body, ?2, 0 FROM operation o
+            WHERE o.log = (SELECT id FROM log
+                WHERE topic = (SELECT id FROM topic WHERE topic = ?1)
+                AND author = (SELECT id FROM author WHERE key = ?2))
+            AND o.seq > ?3 AND o.seq <= ?4 ORDER BY o.seq";
+        let (topic, author) = (topic.as_bytes().as_slice(), author.as_bytes().as_slice());
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let rows = statement.query(params![topic, author, seq_or_none(after), until])?;
+        page_of(rows, limits, true)
+    }
+
+    /// Operations of a topic with an arrival number above `after`, in order of arrival.
+    pub fn arrivals_page(
+        &self,
+        topic: &Topic,
+        after: u64,
+        limits: PageLimits,
+    ) -> Result<Page, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(Page::default());
+        };
+        let sql = "SELECT o.arrival, o.seq, o.header, o.body, a.key, 0
+            FROM operation o INDEXED BY operation_topic
+            JOIN log l ON l.id = o.log JOIN author a ON a.id = l.author
+            WHERE o.topic = ?1 AND o.arrival > ?2 ORDER BY o.arrival";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let rows = statement.query(params![key, int(after)])?;
+        page_of(rows, limits, false)
+    }
+
+    /// The feed of a topic above the offset `after`. With a consumer's name, what it has
+    /// acknowledged is left out.
+    pub fn feed_page(
+        &self,
+        topic: &Topic,
+        after: u64,
+        limits: PageLimits,
+        skip_acked_of: Option<&str>,
+    ) -> Result<FeedPage, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(FeedPage::default());
+        };
+        let consumer = match skip_acked_of {
+            Some(name) => consumer_key(&snapshot, name)?,
+            None => None,
+        };
+        let after = match consumer {
+            Some(consumer) => after.max(prefix(&snapshot, consumer, key)?),
+            None => after,
+        };
+        let sql = "SELECT o.arrival, o.seq, o.header, o.body, a.key, o.offset
+            FROM operation o INDEXED BY operation_feed
+            JOIN log l ON l.id = o.log JOIN author a ON a.id = l.author
+            WHERE o.topic = ?1 AND o.offset > ?2 AND NOT EXISTS (SELECT 1 FROM ack
+                WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset)
+            ORDER BY o.offset";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut rows = statement.query(params![key, int(after), consumer])?;
+        let (mut page, mut fill) = (FeedPage::default(), Fill::new(limits));
+        while let Some(row) = rows.next()? {
+            let row = RawRow::read(row)?;
+            if !fill.take(row.bytes) {
+                page.more = true;
+                break;
+            }
+            page.last_offset = row.offset;
+            match feed_entry(&snapshot, &row)? {
+                Some(entry) => page.entries.push(entry),
+                None => page.unreadable.push(row.unreadable()),
+            }
+        }
+        Ok(page)
+    }
+
+    /// Where a consumer stands: everything of the topic at or below is acknowledged.
+    pub fn consumer_prefix(&self, name: &str, topic: &Topic) -> Result<u64, StoreError> {
+        let snapshot = self.snapshot()?;
+        match (consumer_key(&snapshot, name)?, topic_key(&snapshot, topic)?) {
+            (Some(consumer), Some(topic)) => Ok(prefix(&snapshot, consumer, topic)?),
+            _ => Ok(0),
+        }
+    }
+
+    /// Refused operations of a topic with a row number above `after`, oldest first.
+    pub fn rejected_page(
+        &self,
+        topic: &Topic,
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<RejectedRow>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(Vec::new());
+        };
+        let sql = "SELECT id, hash, reason, peer, header, at FROM rejected
+            WHERE topic = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let rows = statement.query_map(params![key, int(after), int(rows_max as u64)], |row| {
+            let Blob32(id) = row.get(1)?;
+            let peer: Option<Blob32> = row.get(3)?;
+            Ok(RejectedRow {
+                row: unsigned(row, 0)?,
+                id: Hash::from_bytes(id),
+                reason: RejectReason::from_code(row.get(2)?),
+                peer: peer.map(|Blob32(key)| VerifyingKey::from_bytes_unchecked(key)),
+                header: Bytes::from(row.get::<_, Vec<u8>>(4)?),
+                at: Timestamp::from_micros(unsigned(row, 5)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Evidence of forks in a topic, at most `rows_max`.
+    pub fn forks(&self, topic: &Topic, rows_max: usize) -> Result<Vec<ForkRow>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(Vec::new());
+        };
+        let sql = "SELECT a.key, f.seq, f.first, f.second, f.at FROM fork f
+            JOIN log l ON l.id = f.log JOIN author a ON a.id = l.author
+            WHERE f.topic = ?1 ORDER BY f.log, f.seq LIMIT ?2";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let rows = statement.query_map(params![key, int(rows_max as u64)], |row| {
+            Ok(ForkRow {
+                author: verifying_key(row, 0)?,
+                seq: row.get(1)?,
+                first: Bytes::from(row.get::<_, Vec<u8>>(2)?),
+                second: Bytes::from(row.get::<_, Vec<u8>>(3)?),
+                at: Timestamp::from_micros(unsigned(row, 4)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The whole address book.
+    pub fn addresses(&self) -> Result<Vec<(VerifyingKey, Bytes)>, StoreError> {
+        let sql = "SELECT node, record FROM address";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok((
+                verifying_key(row, 0)?,
+                Bytes::from(row.get::<_, Vec<u8>>(1)?),
+            ))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The address book's record of a node.
+    pub fn address(&self, node: &VerifyingKey) -> Result<Option<Bytes>, StoreError> {
+        let sql = "SELECT record FROM address WHERE node = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let row = statement
+            .query_row([node.as_bytes().as_slice()], |row| row.get::<_, Vec<u8>>(0))
+            .optional()?;
+        Ok(row.map(Bytes::from))
+    }
+
+    /// The read transaction of one method, over when it is dropped.
+    pub(crate) fn snapshot(&self) -> Result<Transaction<'_>, StoreError> {
+        Ok(self.connection.unchecked_transaction()?)
+    }
+}
+
+fn page_of(
+    mut rows: rusqlite::Rows<'_>,
+    limits: PageLimits,
+    ends_at_damage: bool,
+) -> Result<Page, StoreError> {
+    let (mut page, mut fill) = (Page::default(), Fill::new(limits));
+    while let Some(row) = rows.next()? {
+        let row = RawRow::read(row)?;
+        if !fill.take(row.bytes) {
+            page.more = true;
+            break;
+        }
+        page.last_arrival = row.arrival;
+        let unreadable = row.unreadable();
+        match row.content {
+            Some((header, body)) => page.entries.push(Entry {
+                arrival: row.arrival,
+                header,
+                body,
+            }),
+            None => {
+                page.unreadable.push(unreadable);
+                if ends_at_damage {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(page)
+}
+
+fn feed_entry(snapshot: &Connection, row: &RawRow) -> rusqlite::Result<Option<FeedEntry>> {
+    let Some((header, body)) = &row.content else {
+        return Ok(None);
+    };
+    Ok(Some(FeedEntry {
+        offset: row.offset,
+        arrival: row.arrival,
+        operation: p2panda_core::Operation {
+            header: header.clone(),
+            body: body.clone(),
+        },
+        missing_dependencies: missing(snapshot, row.arrival)?,
+    }))
+}
+
+fn missing(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Vec<Dependency>> {
+    let sql = "SELECT author, seq, id FROM missing WHERE arrival = ?1 ORDER BY author, seq";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let rows = statement.query_map([int(arrival)], |row| {
+        let Blob32(id) = row.get(2)?;
+        Ok(Dependency {
+            author: verifying_key(row, 0)?,
+            seq: row.get(1)?,
+            id: Hash::from_bytes(id),
+        })
+    })?;
+    rows.collect()
+}
+
+pub(crate) fn topic_key(snapshot: &Connection, topic: &Topic) -> rusqlite::Result<Option<i64>> {
+    let mut statement = snapshot.prepare_cached("SELECT id FROM topic WHERE topic = ?1")?;
+    statement
+        .query_row([topic.as_bytes().as_slice()], |row| row.get(0))
+        .optional()
+}
+
+fn consumer_key(snapshot: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+    let mut statement = snapshot.prepare_cached("SELECT id FROM consumer WHERE name = ?1")?;
+    statement.query_row([name], |row| row.get(0)).optional()
+}
+
+fn prefix(snapshot: &Connection, consumer: i64, topic: i64) -> rusqlite::Result<u64> {
+    let sql = "SELECT prefix FROM consumer_topic WHERE consumer = ?1 AND topic = ?2";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let row = statement
+        .query_row([consumer, topic], |row| unsigned(row, 0))
+        .optional()?;
+    Ok(row.unwrap_or(0))
+}
+
+fn last_arrival(snapshot: &Connection, topic: i64) -> rusqlite::Result<u64> {
+    let sql = "SELECT arrival FROM operation WHERE topic = ?1 ORDER BY arrival DESC LIMIT 1";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    Ok(statement
+        .query_row([topic], |row| unsigned(row, 0))
+        .optional()?
+        .unwrap_or(0))
+}

@@ -1,0 +1,153 @@
+//! The schema, as a list of numbered migrations. A released one is never edited.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::OpenError;
+
+/// Migration `n` leads from schema version `n` to `n + 1`.
+const MIGRATIONS: &[&str] = &[FIRST];
+
+const FIRST: &str = "
+CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+-- The last numbers handed out, one row.
+CREATE TABLE counter(
+    id INTEGER PRIMARY KEY,
+    arrival INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    ordering INTEGER NOT NULL
+);
+
+CREATE TABLE topic(
+    id INTEGER PRIMARY KEY,
+    topic BLOB NOT NULL UNIQUE,
+    -- Order number up to which our newest operation implies the others' logs.
+    implied INTEGER NOT NULL DEFAULT 0,
+    rejected_rows INTEGER NOT NULL DEFAULT 0,
+    rejected_bytes INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE author(id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
+
+CREATE TABLE log(
+    id INTEGER PRIMARY KEY,
+    topic INTEGER NOT NULL,
+    author INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    head_seq INTEGER NOT NULL,
+    head_id BLOB NOT NULL,
+    -- Highest sequence number that passed the order stage, -1: none.
+    ordered_seq INTEGER NOT NULL,
+    -- Order number of that.
+    ordered_at INTEGER NOT NULL,
+    -- Header and payload bytes of the whole log, pruned ones included, and those of the pruned.
+    bytes INTEGER NOT NULL,
+    pruned_bytes INTEGER NOT NULL,
+    -- 1: nothing is published to it any more.
+    stopped INTEGER NOT NULL,
+    UNIQUE(topic, author)
+);
+CREATE INDEX log_ordered ON log(topic, ordered_at);
+CREATE INDEX log_waiting ON log(topic, author) WHERE ordered_seq < head_seq;
+
+CREATE TABLE operation(
+    arrival INTEGER PRIMARY KEY,
+    topic INTEGER NOT NULL,
+    log INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    -- Place in the feed, NULL: none (yet).
+    offset INTEGER,
+    -- Header and payload bytes of this log before this operation.
+    bytes_before INTEGER NOT NULL,
+    header BLOB NOT NULL,
+    body BLOB
+);
+CREATE UNIQUE INDEX operation_log ON operation(log, seq);
+CREATE INDEX operation_topic ON operation(topic);
+CREATE INDEX operation_feed ON operation(topic, offset) WHERE offset IS NOT NULL;
+
+-- Dependencies that had not come when the operation passed the order stage.
+CREATE TABLE missing(
+    arrival INTEGER NOT NULL,
+    author BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    PRIMARY KEY(arrival, author, seq)
+) WITHOUT ROWID;
+
+CREATE TABLE consumer(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+-- Everything of the topic at or below the offset `prefix` is acknowledged.
+CREATE TABLE consumer_topic(
+    consumer INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    prefix INTEGER NOT NULL,
+    PRIMARY KEY(consumer, topic)
+) WITHOUT ROWID;
+
+-- Acknowledged offsets above the prefix.
+CREATE TABLE ack(
+    consumer INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    PRIMARY KEY(consumer, topic, offset)
+) WITHOUT ROWID;
+
+CREATE TABLE rejected(
+    id INTEGER PRIMARY KEY,
+    topic INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    reason INTEGER NOT NULL,
+    peer BLOB,
+    header BLOB NOT NULL,
+    at INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX rejected_hash ON rejected(topic, hash);
+CREATE INDEX rejected_topic ON rejected(topic);
+
+CREATE TABLE rejected_count(
+    topic INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    PRIMARY KEY(topic, reason)
+) WITHOUT ROWID;
+
+CREATE TABLE fork(
+    topic INTEGER NOT NULL,
+    log INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    first BLOB NOT NULL,
+    second BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY(topic, log, seq)
+) WITHOUT ROWID;
+
+CREATE TABLE address(node BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+
+-- Reserved for key material of groups and spaces.
+CREATE TABLE secret(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+";
+
+/// Brings the database to the newest schema, in one transaction.
+pub(crate) fn migrate(connection: &mut Connection, dir: &Path) -> Result<(), OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = u32::try_from(MIGRATIONS.len()).expect("a handful of migrations");
+    if found > known {
+        return Err(OpenError::Newer {
+            dir: dir.to_path_buf(),
+            found,
+            known,
+        });
+    }
+    for migration in MIGRATIONS.iter().skip(found as usize) {
+        transaction.execute_batch(migration)?;
+    }
+    if found < known {
+        transaction.pragma_update(None, "user_version", known)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Between Rust's unsigned numbers and SQLite's signed ones.
+
+use rusqlite::Row;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+
+/// Numbers of this crate stay far below `i64::MAX`; one from outside that does not is cut,
+/// which in every query here means "above everything".
+pub(crate) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The sequence number before `after + 1`: -1 stands for "none".
+pub(crate) fn seq_or_none(after: Option<u32>) -> i64 {
+    after.map_or(-1, i64::from)
+}
+
+/// 32 bytes in a column.
+pub(crate) struct Blob32(pub [u8; 32]);
+
+impl FromSql for Blob32 {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes = value.as_blob()?;
+        bytes
+            .try_into()
+            .map(Blob32)
+            .map_err(|_| FromSqlError::InvalidBlobSize {
+                expected_size: 32,
+                blob_size: bytes.len(),
+            })
+    }
+}
+
+/// An unsigned number in a column; a negative one counts as 0.
+pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column)
+        .map(|number| u64::try_from(number).unwrap_or(0))
+}
+
+/// A sequence number, -1 stands for "none".
+pub(crate) fn optional_seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u32>> {
+    row.get::<_, i64>(column)
+        .map(|number| u32::try_from(number).ok())
+}

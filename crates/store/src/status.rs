@@ -1,0 +1,137 @@
+use p2panda_core::{LogRange, Topic};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::error::StoreError;
+use crate::evidence::RejectReason;
+use crate::reader::{Reader, topic_key};
+use crate::sql::{seq_or_none, unsigned};
+
+/// Stored operations and their header and payload bytes, bodies that have not come included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Operations.
+    pub operations: u64,
+    /// Bytes of headers, and of payloads as the headers name them.
+    pub bytes: u64,
+}
+
+/// What a topic holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicStatus {
+    /// Logs, one per author.
+    pub logs: u64,
+    /// Operations and bytes of all logs.
+    pub totals: Totals,
+    /// First and last offset in the feed.
+    pub feed: Option<(u64, u64)>,
+    /// Operations that wait for their causal order.
+    pub waiting: u64,
+    /// Operations ever refused, by reason.
+    pub rejected: Vec<(RejectReason, u64)>,
+    /// Forks with evidence.
+    pub forks: u64,
+}
+
+impl Reader {
+    /// What of the ranges is stored, by two look-ups each. Ranges of other logs than the
+    /// topic's count nothing.
+    pub fn totals(&self, topic: &Topic, ranges: &[LogRange]) -> Result<Totals, StoreError> {
+        let snapshot = self.snapshot()?;
+        let mut totals = Totals::default();
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(totals);
+        };
+        let log_id = topic.log_id();
+        for range in ranges.iter().filter(|range| range.log == log_id) {
+            let sql = "SELECT id, head_seq, bytes FROM log
+                WHERE topic = ?1 AND author = (SELECT id FROM author WHERE key = ?2)";
+            let author = range.author.as_bytes().as_slice();
+            let mut statement = snapshot.prepare_cached(sql)?;
+            let log = statement
+                .query_row(params![key, author], |row| {
+                    Ok((row.get(0)?, row.get::<_, u32>(1)?, unsigned(row, 2)?))
+                })
+                .optional()?;
+            let Some((log, head_seq, bytes)) = log else {
+                continue;
+            };
+            let end = (u64::from(head_seq) + 1, bytes);
+            let from = first_above(&snapshot, log, range.after)?.unwrap_or(end);
+            let until = first_above(&snapshot, log, Some(range.until))?.unwrap_or(end);
+            totals.operations += until.0.saturating_sub(from.0);
+            totals.bytes += until.1.saturating_sub(from.1);
+        }
+        Ok(totals)
+    }
+
+    /// What a topic holds.
+    pub fn status(&self, topic: &Topic) -> Result<TopicStatus, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(TopicStatus::default());
+        };
+        let sql = "SELECT count(*), coalesce(sum(head_seq - first_seq + 1), 0),
+                coalesce(sum(bytes - pruned_bytes), 0), coalesce(sum(head_seq - ordered_seq), 0)
+            FROM log WHERE topic = ?1";
+        let mut status = snapshot.prepare_cached(sql)?.query_row([key], |row| {
+            Ok(TopicStatus {
+                logs: unsigned(row, 0)?,
+                totals: Totals {
+                    operations: unsigned(row, 1)?,
+                    bytes: unsigned(row, 2)?,
+                },
+                waiting: unsigned(row, 3)?,
+                ..TopicStatus::default()
+            })
+        })?;
+        status.feed = feed_range(&snapshot, key)?;
+        status.rejected = rejected(&snapshot, key)?;
+        let sql = "SELECT count(*) FROM fork WHERE topic = ?1";
+        status.forks = snapshot
+            .prepare_cached(sql)?
+            .query_row([key], |row| unsigned(row, 0))?;
+        Ok(status)
+    }
+}
+
+/// Sequence number of the first stored operation above `after`, and the bytes before it.
+fn first_above(
+    snapshot: &Connection,
+    log: i64,
+    after: Option<u32>,
+) -> rusqlite::Result<Option<(u64, u64)>> {
+    let sql = "SELECT seq, bytes_before FROM operation WHERE log = ?1 AND seq > ?2
+        ORDER BY seq LIMIT 1";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    statement
+        .query_row(params![log, seq_or_none(after)], |row| {
+            Ok((unsigned(row, 0)?, unsigned(row, 1)?))
+        })
+        .optional()
+}
+
+fn feed_range(snapshot: &Connection, topic: i64) -> rusqlite::Result<Option<(u64, u64)>> {
+    let sql = "SELECT (SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
+            ORDER BY offset LIMIT 1),
+        (SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
+            ORDER BY offset DESC LIMIT 1)";
+    let (first, last): (Option<i64>, Option<i64>) = snapshot
+        .prepare_cached(sql)?
+        .query_row([topic], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let number = |offset: Option<i64>| offset.and_then(|offset| u64::try_from(offset).ok());
+    Ok(number(first).zip(number(last)))
+}
+
+fn rejected(snapshot: &Connection, topic: i64) -> rusqlite::Result<Vec<(RejectReason, u64)>> {
+    let sql = "SELECT reason, total FROM rejected_count WHERE topic = ?1 ORDER BY reason";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let rows = statement.query_map([topic], |row| Ok((row.get::<_, u8>(0)?, unsigned(row, 1)?)))?;
+    let mut reasons = Vec::new();
+    for row in rows {
+        let (code, total) = row?;
+        if let Some(reason) = RejectReason::from_code(code) {
+            reasons.push((reason, total));
+        }
+    }
+    Ok(reasons)
+}

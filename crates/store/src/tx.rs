@@ -1,0 +1,425 @@
+use bytes::Bytes;
+use p2panda_core::log::Head;
+use p2panda_core::{Dependency, Hash, Topic, VerifyingKey};
+use rusqlite::{OptionalExtension, Row, ToSql, params};
+
+use crate::error::StoreError;
+use crate::sql::{Blob32, int, optional_seq, seq_or_none, unsigned};
+use crate::store::{Counters, Store, save_counters};
+
+/// The row of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicKey(pub(crate) i64);
+
+/// The row of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogKey(pub(crate) i64);
+
+/// The row of a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerKey(pub(crate) i64);
+
+/// What is kept about one log beside its operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Its row.
+    pub key: LogKey,
+    /// Oldest sequence number stored; what lies below was pruned.
+    pub first_seq: u32,
+    /// Newest operation stored.
+    pub head: Head,
+    /// Highest sequence number that passed the order stage.
+    pub ordered_seq: Option<u32>,
+    /// Order number of that, 0: none.
+    pub ordered_at: u64,
+    /// Header and payload bytes of the whole log, those of pruned operations included.
+    pub bytes: u64,
+    /// Header and payload bytes of the pruned operations.
+    pub pruned_bytes: u64,
+    /// Nothing is published to it any more, because it was found forked.
+    pub stopped: bool,
+}
+
+/// An operation to store.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOperation<'a> {
+    /// Its arrival number, from [`Tx::next_arrival`].
+    pub arrival: u64,
+    /// Its topic.
+    pub topic: TopicKey,
+    /// Its log.
+    pub log: LogKey,
+    /// Its sequence number.
+    pub seq: u32,
+    /// Its place in the feed, from [`Tx::next_offset`], if it has one by now.
+    pub offset: Option<u64>,
+    /// [`Log::bytes`] before this operation.
+    pub bytes_before: u64,
+    /// The header as received.
+    pub header: &'a [u8],
+    /// The body, if it has come.
+    pub body: Option<&'a [u8]>,
+}
+
+/// A stored operation without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOperation {
+    /// Its arrival number.
+    pub arrival: u64,
+    /// The header as received.
+    pub header: Bytes,
+    /// Whether its body is stored.
+    pub has_body: bool,
+    /// Its place in the feed, if it has one.
+    pub offset: Option<u64>,
+}
+
+/// The newest ordered operation of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentHead {
+    /// Author of the log.
+    pub author: VerifyingKey,
+    /// The log.
+    pub log: LogKey,
+    /// Sequence number of the operation.
+    pub seq: u32,
+    /// Its id, if it is also the newest stored one.
+    pub id: Option<Hash>,
+}
+
+/// A write transaction. It sees its own writes; nobody else does before [`Tx::commit`].
+pub struct Tx<'s> {
+    store: &'s mut Store,
+    counters: Counters,
+    open: bool,
+}
+
+impl<'s> Tx<'s> {
+    pub(crate) fn begin(store: &'s mut Store) -> Result<Tx<'s>, StoreError> {
+        store.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let counters = store.counters;
+        Ok(Tx {
+            store,
+            counters,
+            open: true,
+        })
+    }
+
+    /// Makes everything in the transaction visible, and durable as far as was asked for.
+    pub fn commit(mut self) -> Result<(), StoreError> {
+        if self.counters != self.store.counters {
+            save_counters(&self.store.connection, self.counters)?;
+        }
+        self.store.connection.execute_batch("COMMIT")?;
+        self.open = false;
+        self.store.counters = self.counters;
+        self.store.watch_journal()
+    }
+
+    /// The next arrival number, above all that were ever handed out.
+    pub fn next_arrival(&mut self) -> u64 {
+        self.counters.arrival += 1;
+        self.counters.arrival
+    }
+
+    /// The next feed offset, above all that were ever handed out.
+    pub fn next_offset(&mut self) -> u64 {
+        self.counters.offset += 1;
+        self.counters.offset
+    }
+
+    /// The next order number.
+    pub fn next_order(&mut self) -> u64 {
+        self.counters.order += 1;
+        self.counters.order
+    }
+
+    /// The last order number.
+    pub fn last_order(&self) -> u64 {
+        self.counters.order
+    }
+
+    /// The row of a topic, made if there is none.
+    pub fn topic(&mut self, topic: &Topic) -> Result<TopicKey, StoreError> {
+        let bytes = topic.as_bytes().as_slice();
+        self.row_of(
+            "SELECT id FROM topic WHERE topic = ?1",
+            "INSERT INTO topic(topic) VALUES(?1)",
+            &bytes,
+        )
+        .map(TopicKey)
+    }
+
+    /// All topics with operations that wait for their order.
+    pub fn waiting_topics(&self) -> Result<Vec<Topic>, StoreError> {
+        let sql = "SELECT topic FROM topic WHERE id IN
+            (SELECT DISTINCT topic FROM log WHERE ordered_seq < head_seq)";
+        self.rows(sql, [], |row| {
+            row.get(0).map(|Blob32(topic)| Topic::from_bytes(topic))
+        })
+    }
+
+    /// Authors whose logs in the topic hold operations that wait for their order.
+    pub fn waiting_logs(&self, topic: TopicKey) -> Result<Vec<VerifyingKey>, StoreError> {
+        let sql = "SELECT a.key FROM log l JOIN author a ON a.id = l.author
+            WHERE l.topic = ?1 AND l.ordered_seq < l.head_seq ORDER BY l.id";
+        self.rows(sql, [topic.0], |row| verifying_key(row, 0))
+    }
+
+    /// The log of an author in a topic.
+    pub fn log(&self, topic: TopicKey, author: &VerifyingKey) -> Result<Option<Log>, StoreError> {
+        let sql = "SELECT id, first_seq, head_seq, head_id, ordered_seq, ordered_at, bytes,
+                pruned_bytes, stopped
+            FROM log WHERE topic = ?1 AND author = (SELECT id FROM author WHERE key = ?2)";
+        let parameters = params![topic.0, author.as_bytes().as_slice()];
+        Ok(self.cached(sql)?.query_row(parameters, log_of).optional()?)
+    }
+
+    /// Makes the row of a log whose first operation is about to be stored.
+    pub fn create_log(
+        &mut self,
+        topic: TopicKey,
+        author: &VerifyingKey,
+        first: Head,
+    ) -> Result<Log, StoreError> {
+        let bytes = author.as_bytes().as_slice();
+        let author = self.row_of(
+            "SELECT id FROM author WHERE key = ?1",
+            "INSERT INTO author(key) VALUES(?1)",
+            &bytes,
+        )?;
+        let sql = "INSERT INTO log(topic, author, first_seq, head_seq, head_id, ordered_seq,
+                ordered_at, bytes, pruned_bytes, stopped)
+            VALUES(?1, ?2, ?3, ?3, ?4, ?5, 0, 0, 0, 0)";
+        let ordered_seq = first.seq.checked_sub(1);
+        let id = first.id.as_bytes().as_slice();
+        let ordered = seq_or_none(ordered_seq);
+        self.cached(sql)?
+            .execute(params![topic.0, author, first.seq, id, ordered])?;
+        let key = LogKey(self.store.connection.last_insert_rowid());
+        Ok(Log {
+            key,
+            first_seq: first.seq,
+            head: first,
+            ordered_seq,
+            ordered_at: 0,
+            bytes: 0,
+            pruned_bytes: 0,
+            stopped: false,
+        })
+    }
+
+    /// Writes everything but the operations of a log.
+    pub fn save_log(&mut self, log: &Log) -> Result<(), StoreError> {
+        let sql = "UPDATE log SET first_seq = ?2, head_seq = ?3, head_id = ?4, ordered_seq = ?5,
+            ordered_at = ?6, bytes = ?7, pruned_bytes = ?8, stopped = ?9 WHERE id = ?1";
+        self.cached(sql)?.execute(params![
+            log.key.0,
+            log.first_seq,
+            log.head.seq,
+            log.head.id.as_bytes().as_slice(),
+            seq_or_none(log.ordered_seq),
+            int(log.ordered_at),
+            int(log.bytes),
+            int(log.pruned_bytes),
+            log.stopped,
+        ])?;
+        Ok(())
+    }
+
+    /// Stores an operation.
+    pub fn add_operation(&mut self, operation: &NewOperation<'_>) -> Result<(), StoreError> {
+        let sql = "INSERT INTO operation(arrival, topic, log, seq, offset, bytes_before, header,
+            body) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        self.cached(sql)?.execute(params![
+            int(operation.arrival),
+            operation.topic.0,
+            operation.log.0,
+            operation.seq,
+            operation.offset.map(int),
+            int(operation.bytes_before),
+            operation.header,
+            operation.body,
+        ])?;
+        let body_bytes = operation.body.map_or(0, <[u8]>::len);
+        self.store.written_bytes += (operation.header.len() + body_bytes) as u64;
+        Ok(())
+    }
+
+    /// The stored operation of a log at a sequence number.
+    pub fn operation(&self, log: LogKey, seq: u32) -> Result<Option<StoredOperation>, StoreError> {
+        let sql = "SELECT arrival, header, body IS NOT NULL, offset FROM operation
+            WHERE log = ?1 AND seq = ?2";
+        let row = self.cached(sql)?.query_row(params![log.0, seq], |row| {
+            // A header that is not even bytes is as unreadable as an empty one.
+            let header = row.get_ref(1)?.as_blob().unwrap_or_default();
+            Ok(StoredOperation {
+                arrival: unsigned(row, 0)?,
+                header: Bytes::copy_from_slice(header),
+                has_body: row.get(2)?,
+                offset: row
+                    .get::<_, Option<i64>>(3)?
+                    .and_then(|offset| offset.try_into().ok()),
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    /// Adds the body to an operation that was stored without it.
+    pub fn fill_body(&mut self, arrival: u64, body: &[u8]) -> Result<(), StoreError> {
+        let sql = "UPDATE operation SET body = ?2 WHERE arrival = ?1";
+        self.cached(sql)?.execute(params![int(arrival), body])?;
+        self.store.written_bytes += body.len() as u64;
+        Ok(())
+    }
+
+    /// Gives a stored operation its place in the feed.
+    pub fn set_offset(&mut self, arrival: u64, offset: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE operation SET offset = ?2 WHERE arrival = ?1";
+        self.cached(sql)?
+            .execute(params![int(arrival), int(offset)])?;
+        Ok(())
+    }
+
+    /// Deletes all operations of a log below a sequence number.
+    pub fn prune(&mut self, log: LogKey, below: u32) -> Result<(), StoreError> {
+        let missing = "DELETE FROM missing WHERE arrival IN
+            (SELECT arrival FROM operation WHERE log = ?1 AND seq < ?2)";
+        self.cached(missing)?.execute(params![log.0, below])?;
+        let operations = "DELETE FROM operation WHERE log = ?1 AND seq < ?2";
+        self.cached(operations)?.execute(params![log.0, below])?;
+        Ok(())
+    }
+
+    /// Records what an operation was delivered without.
+    pub fn add_missing(&mut self, arrival: u64, missing: &[Dependency]) -> Result<(), StoreError> {
+        let sql = "INSERT OR IGNORE INTO missing VALUES(?1, ?2, ?3, ?4)";
+        for dependency in missing {
+            let author = dependency.author.as_bytes().as_slice();
+            let id = dependency.id.as_bytes().as_slice();
+            self.cached(sql)?
+                .execute(params![int(arrival), author, dependency.seq, id])?;
+        }
+        Ok(())
+    }
+
+    /// The most recently ordered heads of all logs of a topic but one author's, ordered after
+    /// what our own newest operation implies; newest first.
+    pub fn recent_heads(
+        &self,
+        topic: TopicKey,
+        but: &VerifyingKey,
+        limit: usize,
+    ) -> Result<Vec<RecentHead>, StoreError> {
+        let sql = "SELECT a.key, l.id, l.ordered_seq, l.head_seq, l.head_id
+            FROM log l JOIN author a ON a.id = l.author
+            WHERE l.topic = ?1 AND l.ordered_at > (SELECT implied FROM topic WHERE id = ?1)
+                AND a.key <> ?2
+            ORDER BY l.ordered_at DESC LIMIT ?3";
+        let parameters = params![topic.0, but.as_bytes().as_slice(), int(limit as u64)];
+        let heads = self.rows(sql, parameters, |row| {
+            let ordered: Option<u32> = optional_seq(row, 2)?;
+            let head: u32 = row.get(3)?;
+            let Blob32(id) = row.get(4)?;
+            let Some(seq) = ordered else { return Ok(None) };
+            let id = (seq == head).then(|| Hash::from_bytes(id));
+            Ok(Some(RecentHead {
+                author: verifying_key(row, 0)?,
+                log: LogKey(row.get(1)?),
+                seq,
+                id,
+            }))
+        })?;
+        Ok(heads.into_iter().flatten().collect())
+    }
+
+    /// Our newest operation in the topic implies everything ordered so far.
+    pub fn set_implied(&mut self, topic: TopicKey, order: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE topic SET implied = ?2 WHERE id = ?1";
+        self.cached(sql)?.execute(params![topic.0, int(order)])?;
+        Ok(())
+    }
+
+    /// Remembers a record of the address book.
+    pub fn put_address(&mut self, node: &VerifyingKey, record: &[u8]) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO address VALUES(?1, ?2)";
+        self.cached(sql)?
+            .execute(params![node.as_bytes().as_slice(), record])?;
+        Ok(())
+    }
+
+    /// Forgets a record of the address book.
+    pub fn remove_address(&mut self, node: &VerifyingKey) -> Result<(), StoreError> {
+        let sql = "DELETE FROM address WHERE node = ?1";
+        self.cached(sql)?.execute([node.as_bytes().as_slice()])?;
+        Ok(())
+    }
+
+    pub(crate) fn cached(
+        &self,
+        sql: &str,
+    ) -> Result<rusqlite::CachedStatement<'_>, rusqlite::Error> {
+        self.store.connection.prepare_cached(sql)
+    }
+
+    /// The id of a row, made if there is none.
+    pub(crate) fn row_of(
+        &self,
+        select: &str,
+        insert: &str,
+        value: &dyn ToSql,
+    ) -> Result<i64, StoreError> {
+        let found = self
+            .cached(select)?
+            .query_row([value], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        self.cached(insert)?.execute([value])?;
+        Ok(self.store.connection.last_insert_rowid())
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.cached(sql)?;
+        let rows = statement.query_map(parameters, read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        if self.open && !self.store.connection.is_autocommit() {
+            // If even this fails, the next BEGIN does and says so.
+            let _ = self.store.connection.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// Keys in the database were checked when they came in.
+pub(crate) fn verifying_key(row: &Row<'_>, column: usize) -> rusqlite::Result<VerifyingKey> {
+    row.get(column)
+        .map(|Blob32(key)| VerifyingKey::from_bytes_unchecked(key))
+}
+
+fn log_of(row: &Row<'_>) -> rusqlite::Result<Log> {
+    let Blob32(id) = row.get(3)?;
+    Ok(Log {
+        key: LogKey(row.get(0)?),
+        first_seq: row.get(1)?,
+        head: Head {
+            seq: row.get(2)?,
+            id: Hash::from_bytes(id),
+        },
+        ordered_seq: optional_seq(row, 4)?,
+        ordered_at: unsigned(row, 5)?,
+        bytes: unsigned(row, 6)?,
+        pruned_bytes: unsigned(row, 7)?,
+        stopped: row.get(8)?,
+    })
+}
