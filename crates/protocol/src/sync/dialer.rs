@@ -100,7 +100,11 @@ impl Dialer {
         match input {
             DialerInput::Up(peer) => self.up(peer, now),
             DialerInput::Down(peer) => self.down(peer),
-            DialerInput::Opened { peer, session, dialled } => {
+            DialerInput::Opened {
+                peer,
+                session,
+                dialled,
+            } => {
                 self.opened(peer, session, dialled, now, jitter);
             }
             DialerInput::Ended { peer, session, ok } => self.ended(peer, session, ok, now, jitter),
@@ -166,7 +170,9 @@ impl Dialer {
         // The smaller node id still owes the primary when only the peer has dialled.
         let has_primary = peer.sessions.values().any(|(by, _)| *by == Dialled::ByUs);
         if self.local > key || has_primary {
-            peer.due = peer.up.then(|| now.after(REPAIR_MS + u64::from(jitter) % REPAIR_MS));
+            peer.due = peer
+                .up
+                .then(|| now.after(REPAIR_MS + u64::from(jitter) % REPAIR_MS));
         }
     }
 
@@ -273,12 +279,18 @@ mod tests {
     fn dials(dialer: &mut Dialer, input: DialerInput, at_ms: u64) -> usize {
         dialer.handle(input, Time::ZERO.after(at_ms), 0);
         let outputs = std::iter::from_fn(|| dialer.poll());
-        outputs.filter(|output| matches!(output, DialerOutput::Dial(_))).count()
+        outputs
+            .filter(|output| matches!(output, DialerOutput::Dial(_)))
+            .count()
     }
 
     fn opened(peer: VerifyingKey, session: u64, dialled: Dialled) -> DialerInput {
         let session = SessionId(session);
-        DialerInput::Opened { peer, session, dialled }
+        DialerInput::Opened {
+            peer,
+            session,
+            dialled,
+        }
     }
 
     fn ended(peer: VerifyingKey, session: u64, ok: bool) -> DialerInput {
@@ -292,7 +304,11 @@ mod tests {
         let mut dialer = Dialer::new(small);
         assert_eq!(dials(&mut dialer, opened(large, 1, Dialled::ByThem), 0), 0);
         assert_eq!(dials(&mut dialer, DialerInput::Up(large), 0), 1);
-        assert_eq!(dials(&mut dialer, DialerInput::Tick, 5_000), 0, "one dial at a time");
+        assert_eq!(
+            dials(&mut dialer, DialerInput::Tick, 5_000),
+            0,
+            "one dial at a time"
+        );
     }
 
     #[test]
@@ -326,7 +342,11 @@ mod tests {
             waits.push(now_ms - failed_at);
         }
         assert_eq!(waits.first(), Some(&750));
-        assert!(waits.windows(2).all(|pair| matches!(pair, [a, b] if b >= a)));
+        assert!(
+            waits
+                .windows(2)
+                .all(|pair| matches!(pair, [a, b] if b >= a))
+        );
         assert_eq!(waits.last(), Some(&225_000));
     }
 

@@ -117,7 +117,11 @@ impl Message {
             Message::Live { header, body } => encode_operation(&[1], header, body, out),
             Message::Have(heights) => frame::encode(out, |out| write_have(heights, out)),
             Message::PreSync { operations, bytes } => frame::encode(out, |out| {
-                Writer::new(out).uint(SYNC).uint(PRE_SYNC).uint(*operations).uint(*bytes);
+                Writer::new(out)
+                    .uint(SYNC)
+                    .uint(PRE_SYNC)
+                    .uint(*operations)
+                    .uint(*bytes);
             }),
             Message::Done => frame::encode(out, |out| {
                 Writer::new(out).uint(SYNC).uint(DONE);
@@ -164,18 +168,18 @@ fn encode_operation(
     }
     out.reserve(len + 4);
     frame::encode(out, |out| {
-        Writer::new(out).array(tags).bytes(header).option_bytes(body.as_deref());
+        Writer::new(out)
+            .array(tags)
+            .bytes(header)
+            .option_bytes(body.as_deref());
     })
 }
 
 fn write_have(heights: &Heights, out: &mut BytesMut) {
-    let mut authors: BTreeMap<VerifyingKey, Vec<(LogId, u32)>> = BTreeMap::new();
-    for (author, log_id, seq) in heights.iter() {
-        authors.entry(author).or_default().push((log_id, seq));
-    }
+    let authors = heights.authors();
     let mut writer = Writer::new(out);
     writer.uint(SYNC).uint(HAVE).count(authors.len());
-    for (author, logs) in &authors {
+    for (author, logs) in authors {
         writer.bytes(author.as_bytes()).count(logs.len());
         for (log_id, seq) in logs {
             writer.bytes(log_id.as_bytes()).uint(*seq);
@@ -186,7 +190,10 @@ fn write_have(heights: &Heights, out: &mut BytesMut) {
 fn read_sync(reader: &mut Reader) -> Result<Message, MessageError> {
     Ok(match reader.tag()? {
         HAVE => Message::Have(read_have(reader)?),
-        PRE_SYNC => Message::PreSync { operations: reader.u32()?, bytes: reader.u32()? },
+        PRE_SYNC => Message::PreSync {
+            operations: reader.u32()?,
+            bytes: reader.u32()?,
+        },
         OPERATION => {
             let (header, body) = read_operation(reader)?;
             Message::Operation { header, body }
@@ -198,7 +205,11 @@ fn read_sync(reader: &mut Reader) -> Result<Message, MessageError> {
 
 fn read_operation(reader: &mut Reader) -> Result<(Bytes, Option<Bytes>), WireError> {
     let header = reader.bytes()?;
-    let body = if reader.option()? { Some(reader.bytes()?) } else { None };
+    let body = if reader.option()? {
+        Some(reader.bytes()?)
+    } else {
+        None
+    };
     Ok((header, body))
 }
 
@@ -206,8 +217,8 @@ fn read_operation(reader: &mut Reader) -> Result<(Bytes, Option<Bytes>), WireErr
 fn read_have(reader: &mut Reader) -> Result<Heights, MessageError> {
     let mut authors = BTreeMap::new();
     for _ in 0..reader.count(ID_BYTES + 1)? {
-        let author = VerifyingKey::from_bytes(reader.sized::<32>()?)
-            .map_err(|_| MessageError::Author)?;
+        let author =
+            VerifyingKey::from_bytes(reader.sized::<32>()?).map_err(|_| MessageError::Author)?;
         let mut logs = BTreeMap::new();
         for _ in 0..reader.count(ID_BYTES + 1)? {
             logs.insert(LogId::from_bytes(reader.sized::<32>()?), reader.u32()?);
@@ -230,7 +241,11 @@ mod tests {
 
     #[test]
     fn the_limit_of_a_frame_follows_from_its_first_bytes() {
-        let limits = Limits { have_bytes_max: 8, operation_bytes_max: 16, control_bytes_max: 1 };
+        let limits = Limits {
+            have_bytes_max: 8,
+            operation_bytes_max: 16,
+            control_bytes_max: 1,
+        };
         for (prefix, limit) in [
             (&[0, 0][..], 8),
             (&[0, 1], 1),
@@ -251,7 +266,10 @@ mod tests {
     #[test]
     fn a_have_that_announces_more_than_it_holds_is_refused_without_memory() {
         let payload = Bytes::from_static(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]);
-        assert_eq!(Message::decode(payload), Err(MessageError::Wire(WireError::Eof)));
+        assert_eq!(
+            Message::decode(payload),
+            Err(MessageError::Wire(WireError::Eof))
+        );
     }
 
     #[test]
@@ -259,7 +277,10 @@ mod tests {
         let mut out = BytesMut::new();
         let header = Bytes::from_static(b"header");
         let body = Some(Bytes::from_static(b"body"));
-        let message = Message::Live { header: header.clone(), body };
+        let message = Message::Live {
+            header: header.clone(),
+            body,
+        };
         message.encode(&mut out).unwrap();
         let prefix = out.freeze().slice(4..12);
         assert_eq!(operation_header(&prefix), Some(header));

@@ -145,7 +145,8 @@ impl Pair {
 
     /// Whether a primary session other than `id` is in catch-up.
     pub(super) fn primary_in_catch_up(&self, id: SessionId) -> bool {
-        self.others(id).any(|share| share.primary && share.phase == Phase::CatchUp)
+        self.others(id)
+            .any(|share| share.primary && share.phase == Phase::CatchUp)
     }
 
     /// Whether any session other than `id` is in catch-up.
@@ -165,10 +166,15 @@ impl Pair {
         // Of two primaries only the side that dialled both closes one, or each side might close
         // the other one.
         (!own.primary || dialled == Dialled::ByUs)
-            && self.others(id).any(|share| live_primary(share) && newer(share))
+            && self
+                .others(id)
+                .any(|share| live_primary(share) && newer(share))
     }
 
     fn others(&self, id: SessionId) -> impl Iterator<Item = &Share> {
-        self.sessions.iter().filter(move |(other, _)| **other != id).map(|(_, share)| share)
+        self.sessions
+            .iter()
+            .filter(move |(other, _)| **other != id)
+            .map(|(_, share)| share)
     }
 }

@@ -22,6 +22,8 @@ pub const UNSTORED_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Batches handed to the store at once; further operations gather into the next batch.
 const STORES_IN_FLIGHT_MAX: usize = 2;
+/// Invalid operations after which a session ends.
+const INVALID_MAX: usize = 1_000;
 /// Longest silence in catch-up.
 const PROGRESS_MS: u64 = 30_000;
 /// An author with one log in a Have message: two keys with their lengths, a count, a number.
@@ -122,8 +124,8 @@ pub enum Input {
     Page(Page),
     /// Answers the oldest unanswered [`Output::Store`].
     Stored {
-        /// A signature or a body hash was wrong.
-        violation: bool,
+        /// Operations of the batch whose signature or body hash was wrong.
+        invalid: usize,
     },
     /// Operations of the topic are durable up to this arrival number.
     Arrived(u64),
@@ -157,6 +159,8 @@ pub enum Output {
         /// Length of the whole frame in bytes.
         len: u32,
     },
+    /// The header of an operation does not decode; the session goes on.
+    Undecodable(Bytes),
     /// For the application and for metrics.
     Event(Event),
     /// Hand [`Input::PairChanged`] to the other sessions of the pair.
@@ -247,6 +251,7 @@ pub struct Session {
     totals_out: Option<(u64, u64)>,
     totals_in: Option<(u64, u64)>,
     announced: bool,
+    invalid: usize,
     counters: Counters,
     deadline: Time,
     wake: Option<Time>,
@@ -299,7 +304,11 @@ impl Session {
     ) -> Self {
         let primary = pair.is_primary(dialled);
         // A primary counts as in catch-up from the start, so that the other sessions wait for it.
-        let phase = if primary { Phase::CatchUp } else { Phase::Waiting };
+        let phase = if primary {
+            Phase::CatchUp
+        } else {
+            Phase::Waiting
+        };
         pair.join(id, primary, phase);
         Self {
             id,
@@ -323,6 +332,7 @@ impl Session {
             totals_out: None,
             totals_in: None,
             announced: false,
+            invalid: 0,
             counters: Counters::default(),
             deadline: now.after(PROGRESS_MS),
             wake: None,
@@ -335,7 +345,10 @@ impl Session {
         if self.ending == Ending::Ended {
             return;
         }
-        if !matches!(input, Input::Tick | Input::PairChanged | Input::Arrived(_) | Input::Stop) {
+        if !matches!(
+            input,
+            Input::Tick | Input::PairChanged | Input::Arrived(_) | Input::Stop
+        ) {
             self.deadline = self.deadline.max(now.after(PROGRESS_MS));
         }
         match input {
@@ -344,7 +357,7 @@ impl Session {
             Input::Heights { heights, arrival } => self.local_heights(heights, arrival),
             Input::Totals { operations, bytes } => self.totals(operations, bytes),
             Input::Page(page) => self.page(page, pair),
-            Input::Stored { violation } => self.stored(violation, pair),
+            Input::Stored { invalid } => self.stored(invalid, pair),
             Input::Arrived(arrival) => self.arrived = self.arrived.max(arrival),
             Input::Drained => self.drained = true,
             Input::Stop if self.ending == Ending::No => self.ending = Ending::Stop,
@@ -427,14 +440,19 @@ impl Session {
         let own_seq = heights.get(&pair.local(), &self.log_id);
         pair.raise_all(self.id, &heights);
         self.receiving = Receiving::PreSync;
-        self.outputs.push_back(Output::Event(Event::PeerHas { own_seq }));
+        self.outputs
+            .push_back(Output::Event(Event::PeerHas { own_seq }));
     }
 
     fn operation(&mut self, header: Bytes, body: Option<Bytes>, pair: &mut Pair) {
-        let Ok(header) = Header::decode_unverified(header) else {
-            return self.fail(CloseCode::Violation, pair);
+        let Ok(header) = Header::decode_unverified(header.clone()) else {
+            self.outputs.push_back(Output::Undecodable(header));
+            return self.count_invalid(1, pair);
         };
-        if header.node_extensions().is_ok_and(|extensions| extensions.log_id == self.log_id) {
+        if header
+            .node_extensions()
+            .is_ok_and(|extensions| extensions.log_id == self.log_id)
+        {
             pair.raise(self.id, header.author(), self.log_id, header.seq());
         }
         let received = Received { header, body };
@@ -468,10 +486,16 @@ impl Session {
         }
     }
 
-    fn stored(&mut self, violation: bool, pair: &mut Pair) {
+    fn stored(&mut self, invalid: usize, pair: &mut Pair) {
         self.stores.pop_front();
         self.unsettled = self.unsettled.map(|batches| batches.saturating_sub(1));
-        if violation {
+        self.count_invalid(invalid, pair);
+    }
+
+    /// A peer may relay what others forged, so a few invalid operations do not end the session.
+    fn count_invalid(&mut self, count: usize, pair: &mut Pair) {
+        self.invalid = self.invalid.saturating_add(count);
+        if self.invalid > INVALID_MAX {
             self.fail(CloseCode::Violation, pair);
         }
     }
@@ -483,7 +507,10 @@ impl Session {
         self.position = arrival;
         self.arrived = self.arrived.max(arrival);
         self.local = heights;
-        self.send(&Message::Have(within(&self.local, self.limits.have_bytes_max)));
+        self.send(&Message::Have(within(
+            &self.local,
+            self.limits.have_bytes_max,
+        )));
         self.sending = Sending::Have;
     }
 
@@ -646,7 +673,8 @@ impl Session {
         if !self.asked && self.drained && self.reported != Some(self.position) {
             self.reported = Some(self.position);
             let arrival = self.position;
-            self.outputs.push_back(Output::Event(Event::Sent { arrival }));
+            self.outputs
+                .push_back(Output::Event(Event::Sent { arrival }));
         }
         let open = self.ending == Ending::No;
         if open && !self.asked && self.drained && self.arrived > self.position {
@@ -660,8 +688,10 @@ impl Session {
     /// Hands received operations over; while batches are under way, the rest gathers.
     fn flush(&mut self) {
         if !self.pending.is_empty() && self.stores.len() < STORES_IN_FLIGHT_MAX {
-            self.stores.push_back(std::mem::take(&mut self.pending_bytes));
-            self.outputs.push_back(Output::Store(std::mem::take(&mut self.pending)));
+            self.stores
+                .push_back(std::mem::take(&mut self.pending_bytes));
+            self.outputs
+                .push_back(Output::Store(std::mem::take(&mut self.pending)));
         }
     }
 
@@ -703,7 +733,8 @@ impl Session {
         // What came before the end is worth storing all the same.
         if !self.pending.is_empty() {
             self.pending_bytes = 0;
-            self.outputs.push_back(Output::Store(std::mem::take(&mut self.pending)));
+            self.outputs
+                .push_back(Output::Store(std::mem::take(&mut self.pending)));
         }
         self.ending = Ending::Ended;
         pair.leave(self.id);

@@ -36,7 +36,11 @@ fn one_session_brings_each_side_what_it_lacks() {
         world.dial((seed % 2) as usize);
         world.settle();
         world.assert_equal();
-        assert_eq!((world.sent_operations(0), world.sent_operations(1)), (7, 5), "seed {seed}");
+        assert_eq!(
+            (world.sent_operations(0), world.sent_operations(1)),
+            (7, 5),
+            "seed {seed}"
+        );
     }
 }
 
@@ -62,13 +66,20 @@ fn every_operation_crosses_once_although_both_sides_dial() {
         let two = world.dial(1 - first);
         world.settle();
         world.assert_equal();
-        assert_eq!((world.sent_operations(0), world.sent_operations(1)), (40, 30), "seed {seed}");
+        assert_eq!(
+            (world.sent_operations(0), world.sent_operations(1)),
+            (40, 30),
+            "seed {seed}"
+        );
         let primary = if first == 0 { one } else { two };
         let other = if first == 0 { two } else { one };
         for peer in 0..2 {
             assert!(world.side(peer, primary).session.is_live(), "seed {seed}");
             let end = world.side(peer, other).end;
-            assert!(end.is_some_and(|end| end.ok), "seed {seed}: the second session closes");
+            assert!(
+                end.is_some_and(|end| end.ok),
+                "seed {seed}: the second session closes"
+            );
         }
     }
 }
@@ -110,7 +121,11 @@ fn live_operations_follow_in_order_and_once() {
         world.settle();
         world.assert_equal();
         let published = world.peers[0].entries.len() as u64;
-        assert_eq!(world.sent_operations(0) + world.sent_operations(1), published, "seed {seed}");
+        assert_eq!(
+            world.sent_operations(0) + world.sent_operations(1),
+            published,
+            "seed {seed}"
+        );
     }
 }
 
@@ -122,10 +137,16 @@ fn a_stop_in_live_mode_says_close_and_both_end_in_order() {
     world.settle();
     world.input(0, id, Input::Stop);
     world.settle();
-    let ends = [world.side(0, id).end.unwrap(), world.side(1, id).end.unwrap()];
+    let ends = [
+        world.side(0, id).end.unwrap(),
+        world.side(1, id).end.unwrap(),
+    ];
     assert!(ends.iter().all(|end| end.ok));
     assert_eq!(ends[1].code, CloseCode::SyncInitiated);
-    assert_eq!(world.side(0, id).sent.last().unwrap(), &frame(&Message::Close));
+    assert_eq!(
+        world.side(0, id).sent.last().unwrap(),
+        &frame(&Message::Close)
+    );
 }
 
 #[test]
@@ -177,8 +198,15 @@ fn messages_out_of_order_end_the_session_with_a_violation() {
         for bytes in frames {
             world.input(1, id, Input::Bytes(bytes));
         }
-        let end = world.side(1, id).end.unwrap_or_else(|| panic!("case {case} goes on"));
-        assert_eq!((end.code, end.ok), (CloseCode::Violation, false), "case {case}");
+        let end = world
+            .side(1, id)
+            .end
+            .unwrap_or_else(|| panic!("case {case} goes on"));
+        assert_eq!(
+            (end.code, end.ok),
+            (CloseCode::Violation, false),
+            "case {case}"
+        );
     }
 }
 
@@ -189,7 +217,9 @@ fn random_bytes_never_panic_and_never_pile_up() {
         let id = world.dial(0);
         world.input(1, id, Input::Tick);
         for _ in 0..50 {
-            let bytes: Vec<u8> = (0..world.rng.below(64)).map(|_| world.rng.below(4) as u8).collect();
+            let bytes: Vec<u8> = (0..world.rng.below(64))
+                .map(|_| world.rng.below(4) as u8)
+                .collect();
             world.input(1, id, Input::Bytes(bytes.into()));
         }
     }
@@ -245,7 +275,10 @@ fn the_second_session_rests_while_the_primary_catches_up() {
         world.input(0, other, Input::Tick);
         assert!(world.side(0, other).end.is_none());
     }
-    assert!(world.side(0, other).sent.is_empty(), "it holds its heights back");
+    assert!(
+        world.side(0, other).sent.is_empty(),
+        "it holds its heights back"
+    );
 }
 
 #[test]
@@ -260,7 +293,8 @@ fn a_slow_store_stops_the_reading_and_not_the_session() {
     for _ in 0..100_000 {
         world.step();
         let side = world.side(1, id);
-        side.answers.retain(|answer| !matches!(answer, Input::Stored { .. }));
+        side.answers
+            .retain(|answer| !matches!(answer, Input::Stored { .. }));
     }
     assert!(!world.side(1, id).session.wants_bytes());
     assert!(world.side(1, id).end.is_none());
@@ -277,4 +311,21 @@ fn the_peers_claim_about_our_own_log_is_reported() {
     world.settle();
     let claims = world.side(0, id).events.clone();
     assert!(claims.contains(&Event::PeerHas { own_seq: None }));
+}
+
+#[test]
+fn forged_operations_that_a_peer_relays_do_not_end_the_session_until_there_are_a_thousand() {
+    let mut world = World::new(11);
+    let id = world.dial(0);
+    world.settle();
+    let forged = frame(&Message::Live {
+        header: Bytes::from_static(b"no header"),
+        body: None,
+    });
+    for _ in 0..1_000 {
+        world.input(1, id, Input::Bytes(forged.clone()));
+    }
+    assert!(world.side(1, id).end.is_none());
+    world.input(1, id, Input::Bytes(forged));
+    assert_eq!(world.side(1, id).end.unwrap().code, CloseCode::Violation);
 }

@@ -33,7 +33,8 @@ fn stored(operation: &Value) -> Entry {
 fn frames<'a>(vector: &'a Value, direction: &str) -> Vec<&'a str> {
     let messages = vector["expected"]["messages"].as_array().unwrap().iter();
     let ours = messages.filter(|message| message["direction"] == direction);
-    ours.map(|message| message["frame"].as_str().unwrap()).collect()
+    ours.map(|message| message["frame"].as_str().unwrap())
+        .collect()
 }
 
 /// The events of one side in the words of the recording.
@@ -58,7 +59,10 @@ fn events(world: &mut World, peer: usize, id: p2panda_protocol::sync::SessionId)
 
 #[test]
 fn vector_sync_exchange_is_reproduced_byte_for_byte() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/sync_exchange.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../vectors/sync_exchange.json"
+    );
     let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     for vector in file["vectors"].as_array().unwrap() {
         // The keys of the recording are those of the world: B has the smaller node id.
@@ -72,12 +76,12 @@ fn vector_sync_exchange_is_reproduced_byte_for_byte() {
         let id = world.dial(a);
         world.settle();
 
-        let live = frames(vector, "A->B")
-            .into_iter()
-            .filter_map(|frame| match Message::decode(unhex(frame).slice(4..)).unwrap() {
+        let live = frames(vector, "A->B").into_iter().filter_map(|frame| {
+            match Message::decode(unhex(frame).slice(4..)).unwrap() {
                 Message::Live { header, body } => Some(entry(header, body)),
                 _ => None,
-            });
+            }
+        });
         for operation in live {
             world.peers[a].store(operation);
             let arrival = world.peers[a].entries.len() as u64;

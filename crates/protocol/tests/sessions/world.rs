@@ -40,7 +40,9 @@ pub fn operation(key: &SigningKey, past: Option<&Entry>, body: &[u8]) -> Entry {
         deps: Vec::new(),
     };
     let backlink = past.map(|entry| {
-        Header::decode_unverified(entry.header.clone()).unwrap().id()
+        Header::decode_unverified(entry.header.clone())
+            .unwrap()
+            .id()
     });
     let header = Header::sign(
         key,
@@ -93,7 +95,10 @@ impl Peer {
     }
 
     pub fn store(&mut self, mut entry: Entry) {
-        let next = self.heights().get(&entry.author, &entry.log_id).map_or(0, |seq| seq + 1);
+        let next = self
+            .heights()
+            .get(&entry.author, &entry.log_id)
+            .map_or(0, |seq| seq + 1);
         if entry.seq == next {
             entry.arrival = self.entries.len() as u64 + 1;
             self.entries.push(entry);
@@ -102,7 +107,12 @@ impl Peer {
 
     pub fn publish(&mut self, body: &[u8]) {
         let author = self.key.verifying_key();
-        let past = self.entries.iter().rev().find(|entry| entry.author == author).cloned();
+        let past = self
+            .entries
+            .iter()
+            .rev()
+            .find(|entry| entry.author == author)
+            .cloned();
         self.store(operation(&self.key.clone(), past.as_ref(), body));
         let arrival = self.entries.len() as u64;
         for side in self.sides.values_mut() {
@@ -199,7 +209,11 @@ impl World {
         let id = SessionId(self.next_id);
         let now = self.now;
         for (place, peer) in self.peers.iter_mut().enumerate() {
-            let dialled = if place == dialler { Dialled::ByUs } else { Dialled::ByThem };
+            let dialled = if place == dialler {
+                Dialled::ByUs
+            } else {
+                Dialled::ByThem
+            };
             let session = Session::open(id, dialled, topic(), limits, &mut peer.pair, now);
             let side = Side {
                 session,
@@ -257,7 +271,11 @@ impl World {
 
     fn output(&mut self, place: usize, id: SessionId, output: Output) {
         let [first, second] = &mut self.peers;
-        let (own, other) = if place == 0 { (first, second) } else { (second, first) };
+        let (own, other) = if place == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
         let answer = match &output {
             Output::Heights => Some(Input::Heights {
                 heights: own.heights(),
@@ -291,7 +309,7 @@ impl World {
             }
             Output::Store(operations) => {
                 side.to_store.push_back(operations);
-                side.answers.push_back(Input::Stored { violation: false });
+                side.answers.push_back(Input::Stored { invalid: 0 });
             }
             Output::Oversize { .. } => side.oversize += 1,
             Output::Event(event) => side.events.push(event),
@@ -363,11 +381,16 @@ impl World {
     /// Operations that this peer sent, over all its sessions.
     pub fn sent_operations(&self, place: usize) -> u64 {
         let sides = self.peers[place].sides.values();
-        sides.map(|side| side.session.counters().sent_operations).sum()
+        sides
+            .map(|side| side.session.counters().sent_operations)
+            .sum()
     }
 
     pub fn assert_equal(&self) {
-        assert!(self.peers[0].content() == self.peers[1].content(), "the peers differ");
+        assert!(
+            self.peers[0].content() == self.peers[1].content(),
+            "the peers differ"
+        );
     }
 }
 
