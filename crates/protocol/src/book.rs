@@ -4,9 +4,9 @@
 //! passes the time, hands in records and results of sessions, and stores what
 //! [`Book::take_changed`] names.
 
+mod node;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{HybridTimestamp, SigningKey, Timestamp, VerifyingKey, limits};
@@ -14,10 +14,10 @@ use p2panda_core::{HybridTimestamp, SigningKey, Timestamp, VerifyingKey, limits}
 use crate::draws::Draws;
 use crate::overlay::Overlay;
 use crate::record::{Address, RecordError, TransportInfo, next_timestamp};
-use crate::record::{read_address, write_address};
-use crate::wire::{Reader, WireError, Writer};
+use crate::wire::WireError;
 
-const STORED_VERSION: u32 = 1;
+pub use self::node::{Metrics, Node};
+use self::node::{age, read_stored, write_stored};
 
 /// How a record reached us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +39,6 @@ pub enum Inserted {
     Kept,
 }
 
-/// Counts of sessions with a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Metrics {
-    /// Failed attempts.
-    pub failures: u64,
-    /// Sessions that succeeded, whoever dialled.
-    pub successes: u64,
-    /// Time of the last failure.
-    pub last_failure: Option<Timestamp>,
-    /// Time of the last success.
-    pub last_success: Option<Timestamp>,
-}
-
 /// What came of the records of one discovery session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -61,82 +48,6 @@ pub struct Applied {
     pub learned: usize,
     /// Records refused.
     pub invalid: usize,
-}
-
-/// What is known about one node.
-#[derive(Clone, Debug)]
-pub struct Node {
-    bootstrap: bool,
-    record: Option<TransportInfo>,
-    hints: BTreeSet<Address>,
-    metrics: Metrics,
-    confirmed: Timestamp,
-    overlays: BTreeSet<Overlay>,
-}
-
-impl Node {
-    /// Whether the configuration names this node.
-    pub fn is_bootstrap(&self) -> bool {
-        self.bootstrap
-    }
-
-    /// What the node signed about its addresses.
-    pub fn record(&self) -> Option<&TransportInfo> {
-        self.record.as_ref()
-    }
-
-    /// Where to dial: the signed addresses first, then those that were configured by hand.
-    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        let signed = self.record.iter().flat_map(TransportInfo::addresses);
-        let known = |hint: &&Address| self.record.iter().all(|r| r.addresses().all(|a| a != *hint));
-        signed.chain(self.hints.iter().filter(known))
-    }
-
-    /// Counts of sessions.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// Overlays that we share with this node, as far as the last session told.
-    pub fn overlays(&self) -> &BTreeSet<Overlay> {
-        &self.overlays
-    }
-
-    /// When we last knew it to be alive: the last session with it, or the time it signed.
-    pub fn confirmed(&self) -> Timestamp {
-        self.confirmed
-    }
-
-    /// Whether the last attempt failed, so that others come first.
-    ///
-    /// Bootstrap nodes never are, and after [`limits::STALE_RETRY`] a node gets another chance.
-    pub fn is_stale(&self, now: Timestamp) -> bool {
-        let Some(failure) = self.metrics.last_failure.filter(|_| !self.bootstrap) else {
-            return false;
-        };
-        self.metrics.last_success.is_none_or(|success| failure > success)
-            && age(failure, now) < limits::STALE_RETRY
-    }
-
-    fn new(now: Timestamp) -> Node {
-        Node {
-            bootstrap: false,
-            record: None,
-            hints: BTreeSet::new(),
-            metrics: Metrics::default(),
-            confirmed: now,
-            overlays: BTreeSet::new(),
-        }
-    }
-
-    fn confirm(&mut self, at: Timestamp) {
-        self.confirmed = self.confirmed.max(at);
-    }
-
-    /// What to drop first when the book is full: hearsay before acquaintances, then by age.
-    fn worth(&self) -> (bool, Timestamp) {
-        (self.metrics.successes > 0 || !self.overlays.is_empty(), self.confirmed)
-    }
 }
 
 /// All nodes we know of, at most [`limits::BOOK_NODES_MAX`].
@@ -240,13 +151,13 @@ impl Book {
         }
         let stored = self.nodes.get_mut(&node);
         let is_new = stored.is_none();
-        if let Some(stored) = stored {
-            if !info.replaces(stored.record.as_ref()) {
-                if source == Source::Direct && stored.record.as_ref() == Some(&info) {
-                    stored.confirm(now);
-                }
-                return Ok(Inserted::Kept);
+        if let Some(stored) = stored
+            && !info.replaces(stored.record.as_ref())
+        {
+            if source == Source::Direct && stored.record.as_ref() == Some(&info) {
+                stored.confirm(now);
             }
+            return Ok(Inserted::Kept);
         }
         info.verify(&node, now)?;
         let confirmed = match source {
@@ -259,11 +170,18 @@ impl Book {
             }
             self.make_room();
         }
-        let entry = self.nodes.entry(node).or_insert_with(|| Node::new(confirmed));
+        let entry = self
+            .nodes
+            .entry(node)
+            .or_insert_with(|| Node::new(confirmed));
         entry.record = Some(info);
         entry.confirm(confirmed);
         self.changed.insert(node);
-        Ok(if is_new { Inserted::New } else { Inserted::Newer })
+        Ok(if is_new {
+            Inserted::New
+        } else {
+            Inserted::Newer
+        })
     }
 
     /// Takes the records of a discovery session; a wrong one is counted and the next one counts.
@@ -300,8 +218,11 @@ impl Book {
             self.make_room();
         }
         let entry = self.nodes.entry(node).or_insert_with(|| Node::new(now));
-        let changed: BTreeSet<Overlay> =
-            entry.overlays.symmetric_difference(&overlays).copied().collect();
+        let changed: BTreeSet<Overlay> = entry
+            .overlays
+            .symmetric_difference(&overlays)
+            .copied()
+            .collect();
         entry.overlays = overlays;
         if !changed.is_empty() {
             self.changed.insert(node);
@@ -352,19 +273,24 @@ impl Book {
     /// Only while we have a globally routable address ourselves: without one the fault may be
     /// ours, and nothing on a private network becomes stale.
     pub fn failed(&mut self, node: VerifyingKey, now: Timestamp) {
-        let reachable =
-            self.own.as_ref().is_some_and(|own| own.addresses().any(Address::is_global));
+        let reachable = self
+            .own
+            .as_ref()
+            .is_some_and(|own| own.addresses().any(Address::is_global));
         if let Some(entry) = self.nodes.get_mut(&node).filter(|_| reachable) {
             entry.metrics.failures = entry.metrics.failures.saturating_add(1);
             // The clock may have stepped back since the last success.
-            entry.metrics.last_failure = Some(entry.metrics.last_success.max(Some(now)).unwrap_or(now));
+            entry.metrics.last_failure =
+                Some(entry.metrics.last_success.max(Some(now)).unwrap_or(now));
             self.changed.insert(node);
         }
     }
 
     /// Nodes that may be dialled: known and not stale, with an address.
     pub fn usable(&self, now: Timestamp) -> impl Iterator<Item = (&VerifyingKey, &Node)> {
-        self.nodes.iter().filter(move |(_, node)| !node.is_stale(now))
+        self.nodes
+            .iter()
+            .filter(move |(_, node)| !node.is_stale(now))
     }
 
     /// The records to give to `peer`, with which we share `common`.
@@ -379,10 +305,16 @@ impl Book {
         draws: &mut Draws,
         now: Timestamp,
     ) -> Vec<(VerifyingKey, TransportInfo)> {
-        let mut records: Vec<_> = self.own.iter().map(|own| (self.local, own.clone())).collect();
+        let mut records: Vec<_> = self
+            .own
+            .iter()
+            .map(|own| (self.local, own.clone()))
+            .collect();
         let mut others = Vec::new();
         for (node, entry) in self.usable(now) {
-            let Some(record) = &entry.record else { continue };
+            let Some(record) = &entry.record else {
+                continue;
+            };
             if node == peer || age(entry.confirmed, now) >= limits::RECORD_SHARED_MAX {
                 continue;
             }
@@ -393,7 +325,9 @@ impl Book {
             }
         }
         for _ in 0..limits::RECORDS_SAMPLE {
-            let Some(position) = draws.position(others.len()) else { break };
+            let Some(position) = draws.position(others.len()) else {
+                break;
+            };
             let (node, record) = others.swap_remove(position);
             records.push((*node, record.clone()));
         }
@@ -402,10 +336,13 @@ impl Book {
 
     /// Drops what was not confirmed for [`limits::RECORD_KEPT_MAX`], bootstrap nodes aside.
     pub fn expire(&mut self, now: Timestamp) {
-        let old = |node: &Node| {
-            !node.bootstrap && age(node.confirmed, now) >= limits::RECORD_KEPT_MAX
-        };
-        let expired = self.nodes.iter().filter(|(_, node)| old(node)).map(|(key, _)| *key);
+        let old =
+            |node: &Node| !node.bootstrap && age(node.confirmed, now) >= limits::RECORD_KEPT_MAX;
+        let expired = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| old(node))
+            .map(|(key, _)| *key);
         for node in expired.collect::<Vec<_>>() {
             self.remove(&node);
         }
@@ -414,7 +351,10 @@ impl Book {
     /// What to store (`Some`) and what to delete (`None`) since the last call.
     pub fn take_changed(&mut self) -> Vec<(VerifyingKey, Option<Bytes>)> {
         let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|node| (node, self.stored(&node))).collect()
+        changed
+            .into_iter()
+            .map(|node| (node, self.stored(&node)))
+            .collect()
     }
 
     /// Takes back what was stored. Bootstrap flags are configuration and not among it.
@@ -434,11 +374,7 @@ impl Book {
 
     /// A record of ours that someone else holds and that is later than ours: from before our
     /// data was restored. The next one must be later still.
-    fn see_own(
-        &mut self,
-        info: &TransportInfo,
-        now: Timestamp,
-    ) -> Result<Inserted, RecordError> {
+    fn see_own(&mut self, info: &TransportInfo, now: Timestamp) -> Result<Inserted, RecordError> {
         if info.replaces(self.own.as_ref()) {
             info.verify(&self.local, now)?;
             self.own_floor = self.own_floor.max(Some(info.timestamp()));
@@ -447,11 +383,16 @@ impl Book {
     }
 
     fn is_usable(&self, node: &VerifyingKey, now: Timestamp) -> bool {
-        self.nodes.get(node).is_some_and(|entry| !entry.is_stale(now))
+        self.nodes
+            .get(node)
+            .is_some_and(|entry| !entry.is_stale(now))
     }
 
     fn index(&mut self, node: VerifyingKey, overlay: Overlay) {
-        let shared = self.nodes.get(&node).is_some_and(|e| e.overlays.contains(&overlay));
+        let shared = self
+            .nodes
+            .get(&node)
+            .is_some_and(|e| e.overlays.contains(&overlay));
         let nodes = self.interested.entry(overlay).or_default();
         if shared {
             nodes.insert(node);
@@ -490,7 +431,10 @@ impl Book {
         let own;
         let entry = if *node == self.local {
             let record = self.own.clone()?;
-            own = Node { record: Some(record), ..Node::new(Timestamp::from_micros(0)) };
+            own = Node {
+                record: Some(record),
+                ..Node::new(Timestamp::from_micros(0))
+            };
             &own
         } else {
             self.nodes.get(node)?
@@ -501,66 +445,302 @@ impl Book {
     }
 }
 
-/// From `earlier` to `now`; nothing when the clock stepped back.
-fn age(earlier: Timestamp, now: Timestamp) -> Duration {
-    Duration::from_micros(now.as_micros().saturating_sub(earlier.as_micros()))
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::SocketAddr;
+    use std::time::Duration;
 
-fn write_stored(node: &Node, out: &mut BytesMut) {
-    let Metrics { failures, successes, last_failure, last_success } = node.metrics;
-    let mut writer = Writer::new(out);
-    writer.uint(STORED_VERSION).uint(node.confirmed.as_micros());
-    writer.uint(failures).uint(successes);
-    for time in [last_failure, last_success] {
-        match time {
-            None => writer.array(&[0]),
-            Some(time) => writer.array(&[1]).uint(time.as_micros()),
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn key(number: u16) -> SigningKey {
+        let mut seed = [0; 32];
+        let (head, _) = seed.split_first_chunk_mut::<2>().unwrap();
+        *head = number.to_le_bytes();
+        SigningKey::from_bytes(&seed)
+    }
+
+    fn node(number: u16) -> VerifyingKey {
+        key(number).verifying_key()
+    }
+
+    fn later(wait: Duration) -> Timestamp {
+        Timestamp::from_micros(NOW.as_micros() + wait.as_micros() as u64)
+    }
+
+    fn days(days: u64) -> Duration {
+        Duration::from_secs(days * 24 * 60 * 60)
+    }
+
+    fn address(port: u16) -> Address {
+        Address::from(SocketAddr::from(([8, 8, 8, 8], port)))
+    }
+
+    fn record(number: u16, at: Timestamp, port: u16) -> TransportInfo {
+        let timestamp = HybridTimestamp::new(at.as_micros(), 0);
+        TransportInfo::sign(&key(number), timestamp, BTreeSet::from([address(port)])).unwrap()
+    }
+
+    fn overlay(byte: u8) -> Overlay {
+        Overlay::from_bytes([byte; 32])
+    }
+
+    fn book() -> Book {
+        let mut book = Book::new(node(0));
+        book.sign_own(&key(0), BTreeSet::from([address(1)]), NOW)
+            .unwrap();
+        book
+    }
+
+    #[test]
+    fn configured_addresses_are_hints_and_never_outrank_what_the_node_signs() {
+        let mut book = book();
+        book.add_bootstrap(node(1), [address(9)], NOW);
+        let old = record(1, Timestamp::from_micros(5), 4);
+        assert_eq!(
+            book.insert(node(1), old, Source::Peer, NOW),
+            Ok(Inserted::Newer)
+        );
+        let entry = book.get(&node(1)).unwrap();
+        assert_eq!(
+            entry.addresses().collect::<Vec<_>>(),
+            [&address(4), &address(9)]
+        );
+        assert!(entry.is_bootstrap());
+    }
+
+    #[test]
+    fn an_invalid_record_is_counted_and_those_behind_it_still_count() {
+        let mut book = book();
+        let foreign = (node(2), record(1, NOW, 4));
+        let future = (node(3), record(3, later(days(1)), 4));
+        let good = (node(4), record(4, NOW, 4));
+        let again = good.clone();
+        let applied = book.apply([foreign, future, good, again], NOW);
+        assert_eq!(
+            applied,
+            Applied {
+                received: 4,
+                learned: 1,
+                invalid: 2
+            }
+        );
+        assert_eq!(
+            book.iter().map(|(node, _)| *node).collect::<Vec<_>>(),
+            [node(4)]
+        );
+    }
+
+    #[test]
+    fn an_old_record_told_again_does_not_look_fresh() {
+        let mut book = book();
+        let info = record(1, NOW, 4);
+        book.insert(node(1), info.clone(), Source::Peer, NOW)
+            .unwrap();
+        let soon = later(days(2));
+        assert_eq!(
+            book.insert(node(1), info.clone(), Source::Peer, soon),
+            Ok(Inserted::Kept)
+        );
+        assert_eq!(book.get(&node(1)).unwrap().confirmed(), NOW);
+        // From the node itself it does: its clock may be wrong, but it is there.
+        assert_eq!(
+            book.insert(node(1), info, Source::Direct, soon),
+            Ok(Inserted::Kept)
+        );
+        assert_eq!(book.get(&node(1)).unwrap().confirmed(), soon);
+        let ancient = record(2, Timestamp::from_micros(1), 4);
+        assert_eq!(
+            book.insert(node(2), ancient, Source::Peer, NOW),
+            Ok(Inserted::Kept)
+        );
+        assert!(book.get(&node(2)).is_none());
+    }
+
+    #[test]
+    fn records_are_shared_for_three_days_and_dropped_after_thirty() {
+        let mut book = book();
+        book.add_bootstrap(node(1), [], NOW);
+        book.insert(node(2), record(2, NOW, 4), Source::Peer, NOW)
+            .unwrap();
+        let mut draws = Draws::from_seed([1; 32]);
+        let mut shared = |book: &Book, at| {
+            let records = book.share(&node(9), &BTreeSet::new(), &mut draws, at);
+            records
+                .into_iter()
+                .map(|(node, _)| node)
+                .collect::<Vec<_>>()
         };
+        let edge = Timestamp::from_micros(later(days(3)).as_micros() - 1);
+        assert_eq!(shared(&book, edge), [node(0), node(2)]);
+        assert_eq!(shared(&book, later(days(3))), [node(0)]);
+        book.expire(Timestamp::from_micros(later(days(30)).as_micros() - 1));
+        assert!(book.get(&node(2)).is_some());
+        book.take_changed();
+        book.expire(later(days(30)));
+        assert!(book.get(&node(2)).is_none());
+        assert!(book.get(&node(1)).is_some());
+        assert_eq!(book.take_changed(), [(node(2), None)]);
     }
-    writer.count(node.overlays.len());
-    for overlay in &node.overlays {
-        writer.array(overlay.as_bytes());
-    }
-    writer.count(node.hints.len());
-    for hint in &node.hints {
-        write_address(&mut writer, hint);
-    }
-    writer.array(&[u8::from(node.record.is_some())]);
-    if let Some(record) = &node.record {
-        record.encode(out);
-    }
-}
 
-fn read_stored(stored: Bytes) -> Result<Node, WireError> {
-    let mut reader = Reader::new(stored);
-    if reader.u32()? != STORED_VERSION {
-        return Err(WireError::Tag);
+    #[test]
+    fn a_peer_gets_our_record_those_of_shared_overlays_and_a_sample_of_others() {
+        let mut book = book();
+        for number in 1..=100 {
+            book.insert(node(number), record(number, NOW, 4), Source::Peer, NOW)
+                .unwrap();
+        }
+        for number in 1..=20 {
+            book.set_overlays(node(number), BTreeSet::from([overlay(1)]), NOW);
+        }
+        let common = BTreeSet::from([overlay(1), overlay(2)]);
+        let share = |seed| {
+            let records = book.share(&node(1), &common, &mut Draws::from_seed([seed; 32]), NOW);
+            records
+                .into_iter()
+                .map(|(node, _)| node)
+                .collect::<BTreeSet<_>>()
+        };
+        let shared = share(1);
+        assert_eq!(shared.len(), 1 + 19 + limits::RECORDS_SAMPLE);
+        assert!(shared.contains(&node(0)) && !shared.contains(&node(1)));
+        assert!((2..=20).all(|number| shared.contains(&node(number))));
+        assert_ne!(share(2), shared);
     }
-    let mut node = Node::new(Timestamp::from_micros(reader.u64()?));
-    node.metrics.failures = reader.u64()?;
-    node.metrics.successes = reader.u64()?;
-    node.metrics.last_failure = read_time(&mut reader)?;
-    node.metrics.last_success = read_time(&mut reader)?;
-    for _ in 0..reader.count(32)? {
-        node.overlays.insert(Overlay::from_bytes(reader.array()?));
-    }
-    for _ in 0..reader.count(3)? {
-        node.hints.extend(read_address(&mut reader)?);
-    }
-    if reader.option()? {
-        node.record = Some(TransportInfo::read(&mut reader)?);
-    }
-    reader.finish()?;
-    Ok(node)
-}
 
-fn read_time(reader: &mut Reader) -> Result<Option<Timestamp>, WireError> {
-    Ok(if reader.option()? { Some(Timestamp::from_micros(reader.u64()?)) } else { None })
-}
+    #[test]
+    fn an_overlay_names_who_gained_and_who_lost_it() {
+        let mut book = book();
+        let both = BTreeSet::from([overlay(1), overlay(2)]);
+        assert_eq!(book.set_overlays(node(1), both.clone(), NOW), both);
+        let changed = book.set_overlays(node(1), BTreeSet::from([overlay(2)]), NOW);
+        assert_eq!(changed, BTreeSet::from([overlay(1)]));
+        assert_eq!(book.interested(&overlay(1), NOW).count(), 0);
+        assert_eq!(
+            book.interested(&overlay(2), NOW).collect::<Vec<_>>(),
+            [node(1)]
+        );
+        book.leave(&overlay(2));
+        assert_eq!(book.interested(&overlay(2), NOW).count(), 0);
+        assert!(book.get(&node(1)).unwrap().overlays().is_empty());
+    }
 
-/// The address of a socket as a hint.
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Address {
-        Address::ip(address)
+    #[test]
+    fn a_failure_counts_only_while_we_could_be_reached_and_never_for_bootstrap_nodes() {
+        let mut book = Book::new(node(0));
+        let private = Address::from(SocketAddr::from(([10, 0, 0, 1], 4)));
+        book.sign_own(&key(0), BTreeSet::from([private]), NOW)
+            .unwrap();
+        book.succeeded(node(1), NOW);
+        book.failed(node(1), later(days(1)));
+        assert!(!book.get(&node(1)).unwrap().is_stale(later(days(1))));
+
+        book.sign_own(&key(0), BTreeSet::from([address(1)]), NOW)
+            .unwrap();
+        let at = later(days(1));
+        book.failed(node(1), at);
+        book.add_bootstrap(node(2), [], NOW);
+        book.failed(node(2), at);
+        assert!(book.get(&node(1)).unwrap().is_stale(at));
+        assert!(!book.get(&node(2)).unwrap().is_stale(at));
+        assert!(
+            !book
+                .get(&node(1))
+                .unwrap()
+                .is_stale(later(days(1) + limits::STALE_RETRY))
+        );
+        book.succeeded(node(1), later(days(1) + Duration::from_secs(1)));
+        assert!(
+            !book
+                .get(&node(1))
+                .unwrap()
+                .is_stale(later(days(1) + Duration::from_secs(1)))
+        );
+    }
+
+    #[test]
+    fn the_own_record_is_signed_again_when_it_must_and_never_with_an_older_time() {
+        let mut book = book();
+        let first = book.own().unwrap().clone();
+        let same = BTreeSet::from([address(1)]);
+        assert_eq!(book.sign_own(&key(0), same.clone(), NOW), Ok(None));
+        let past = Timestamp::from_micros(3);
+        let second = book
+            .sign_own(&key(0), BTreeSet::new(), past)
+            .unwrap()
+            .unwrap()
+            .clone();
+        assert!(second.replaces(Some(&first)));
+        assert!(
+            book.sign_own(&key(0), BTreeSet::new(), later(days(1)))
+                .unwrap()
+                .is_some()
+        );
+
+        // Someone holds a later one from before our data was restored.
+        let lost = record(0, later(days(2)), 7);
+        let now = later(days(2));
+        assert_eq!(
+            book.insert(node(0), lost.clone(), Source::Peer, now),
+            Ok(Inserted::Kept)
+        );
+        let newest = book
+            .sign_own(&key(0), BTreeSet::new(), now)
+            .unwrap()
+            .unwrap();
+        assert!(newest.replaces(Some(&lost)));
+    }
+
+    #[test]
+    fn what_was_stored_comes_back() {
+        let mut book = book();
+        book.add_bootstrap(
+            node(1),
+            [address(9), Address::Relay("https://r/".into())],
+            NOW,
+        );
+        book.insert(node(1), record(1, NOW, 4), Source::Direct, NOW)
+            .unwrap();
+        book.set_overlays(node(1), BTreeSet::from([overlay(1)]), NOW);
+        book.succeeded(node(1), NOW);
+        book.failed(node(1), later(days(1)));
+        let mut restored = Book::new(node(0));
+        for (node, stored) in book.take_changed() {
+            restored.restore(node, stored.unwrap()).unwrap();
+        }
+        assert_eq!(restored.own(), book.own());
+        let (before, after) = (book.get(&node(1)).unwrap(), restored.get(&node(1)).unwrap());
+        assert_eq!(
+            after.addresses().collect::<Vec<_>>(),
+            before.addresses().collect::<Vec<_>>()
+        );
+        assert_eq!(after.metrics(), before.metrics());
+        assert_eq!(after.confirmed(), before.confirmed());
+        assert!(!after.is_bootstrap());
+        restored.succeeded(node(1), later(days(2)));
+        assert_eq!(restored.interested(&overlay(1), later(days(2))).count(), 1);
+        assert_eq!(
+            restored.restore(node(2), Bytes::from_static(&[9])),
+            Err(WireError::Tag)
+        );
+    }
+
+    #[test]
+    fn a_flood_of_made_up_nodes_pushes_out_no_acquaintance() {
+        let mut book = book();
+        book.add_bootstrap(node(1), [], NOW);
+        book.succeeded(node(2), NOW);
+        for number in 0..limits::BOOK_NODES_MAX as u32 + 100 {
+            // Unsigned stand-ins: the way in that costs no signature.
+            let mut bytes = [7; 32];
+            let (head, _) = bytes.split_first_chunk_mut::<4>().unwrap();
+            *head = number.to_le_bytes();
+            let made_up = VerifyingKey::from_bytes_unchecked(bytes);
+            book.set_overlays(made_up, BTreeSet::new(), later(days(1)));
+        }
+        assert!(book.iter().count() <= limits::BOOK_NODES_MAX);
+        assert!(book.get(&node(1)).is_some() && book.get(&node(2)).is_some());
     }
 }

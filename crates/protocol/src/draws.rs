@@ -42,13 +42,19 @@ impl Draws {
 
     /// A random position in a list of `len` items, `None` when it is empty.
     pub fn position(&mut self, len: usize) -> Option<usize> {
-        if len == 0 { None } else { Some(self.below(len as u64) as usize) }
+        if len == 0 {
+            None
+        } else {
+            Some(self.below(len as u64) as usize)
+        }
     }
 }
 
 impl core::fmt::Debug for Draws {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Draws").field("count", &self.count).finish_non_exhaustive()
+        f.debug_struct("Draws")
+            .field("count", &self.count)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +77,13 @@ mod tests {
         assert_eq!(draws.below(0), 0);
         assert_eq!(draws.below(1), 0);
         assert_eq!(draws.position(0), None);
-        assert_eq!(Draws::from_seed([1; 32]).bytes(), Draws::from_seed([1; 32]).bytes());
-        assert_ne!(Draws::from_seed([1; 32]).bytes(), Draws::from_seed([2; 32]).bytes());
+        assert_eq!(
+            Draws::from_seed([1; 32]).bytes(),
+            Draws::from_seed([1; 32]).bytes()
+        );
+        assert_ne!(
+            Draws::from_seed([1; 32]).bytes(),
+            Draws::from_seed([2; 32]).bytes()
+        );
     }
 }

@@ -174,7 +174,8 @@ impl Handshake {
         if let Err(failure) = step.and_then(|()| self.advance()) {
             self.state = State::Ended;
             self.decoder = Decoder::new();
-            self.outputs.push_back(Output::Close(failure.close_code(), failure));
+            self.outputs
+                .push_back(Output::Close(failure.close_code(), failure));
         }
     }
 
@@ -186,7 +187,13 @@ impl Handshake {
     fn new(state: State, topic: Option<Topic>, now: Time) -> Handshake {
         let deadline = now + limits::HANDSHAKE_TIMEOUT;
         let outputs = VecDeque::from([Output::Wake(deadline)]);
-        Handshake { state, topic, deadline, decoder: Decoder::new(), outputs }
+        Handshake {
+            state,
+            topic,
+            deadline,
+            decoder: Decoder::new(),
+            outputs,
+        }
     }
 
     fn advance(&mut self) -> Result<(), Failure> {
@@ -238,7 +245,7 @@ impl Handshake {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     fn topic() -> Topic {
@@ -297,14 +304,18 @@ mod tests {
         bob.handle(Input::Tick, Time::from_micros(deadline.as_micros() - 1));
         assert_eq!(drain(&mut bob), []);
         bob.handle(Input::Tick, deadline);
-        assert_eq!(drain(&mut bob), [Output::Close(CloseCode::Timeout, Failure::Timeout)]);
+        assert_eq!(
+            drain(&mut bob),
+            [Output::Close(CloseCode::Timeout, Failure::Timeout)]
+        );
         bob.handle(Input::Tick, deadline);
         assert_eq!(drain(&mut bob), []);
     }
 
     #[test]
     fn what_is_not_the_handshake_closes_with_a_code() {
-        let topic_frame = hex("00000022002007070707070707070707070707070707070707070707070707070707070707070707");
+        let mut topic_frame = BytesMut::new();
+        Message::Topic(topic()).encode(&mut topic_frame);
         for (bytes, code) in [
             (&[0, 0, 0, 1, 1][..], CloseCode::Violation),
             (&[0, 0, 0, 1, 2], CloseCode::Violation),
@@ -312,7 +323,10 @@ mod tests {
             (&[0, 0, 0, 2, 0, 0x20], CloseCode::Violation),
             (&[0, 0, 0, 2, 1, 1], CloseCode::Violation),
             (&[8, 0, 0, 1], CloseCode::Limit),
-            (&[topic_frame.clone(), topic_frame.clone()].concat(), CloseCode::Violation),
+            (
+                &[&topic_frame[..], &topic_frame[..]].concat(),
+                CloseCode::Violation,
+            ),
         ] {
             let mut bob = Handshake::accept(Time::ZERO);
             bob.handle(Input::Bytes(Bytes::copy_from_slice(bytes)), Time::ZERO);
@@ -327,7 +341,9 @@ mod tests {
     #[test]
     fn an_oversize_frame_and_an_early_end_close_it() {
         let mut bob = Handshake::accept(Time::ZERO);
-        let mut stream = (limits::CONTROL_BYTES_MAX as u32 + 1).to_be_bytes().to_vec();
+        let mut stream = (limits::CONTROL_BYTES_MAX as u32 + 1)
+            .to_be_bytes()
+            .to_vec();
         stream.extend(vec![0; 64 * 1024]);
         bob.handle(Input::Bytes(stream.into()), Time::ZERO);
         let close = Output::Close(CloseCode::Limit, Failure::Oversize);
@@ -337,10 +353,5 @@ mod tests {
         alice.handle(Input::EndOfStream, Time::ZERO);
         let close = Output::Close(CloseCode::Violation, Failure::Ended);
         assert_eq!(drain(&mut alice).last(), Some(&close));
-    }
-
-    fn hex(text: &str) -> Vec<u8> {
-        let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, d| byte * 16 + *d as u8)).collect()
     }
 }

@@ -6,20 +6,29 @@
 //! more than its limits allow. A driver with real sockets, a simulator or a browser turns the
 //! crank.
 //!
-//! | Module | Protocol | Rules |
+//! | Module | What | Rules |
 //! |---|---|---|
 //! | [`frame`], [`wire`] | length-prefixed frames of postcard messages | `docs/protocol/sync.md#2` |
+//! | [`handshake`] | which topic a connection is about | `docs/protocol/sync.md#3` |
+//! | [`sync`] | log sync: catch-up and live mode | `docs/protocol/sync.md#4` |
+//! | [`discovery`], [`walk`] | shared overlays, records of nodes | `docs/protocol/discovery.md` |
+//! | [`record`], [`book`] | signed addresses and the address book | `docs/protocol/network.md#3` |
+//! | [`overlay`], [`ephemeral`] | what gossip needs | `docs/protocol/network.md#6` |
+//! | [`close`] | what connections are closed with | `docs/protocol/sync.md#6` |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod book;
 pub mod close;
+pub mod discovery;
 pub mod draws;
+pub mod ephemeral;
 pub mod frame;
 pub mod handshake;
 pub mod overlay;
 pub mod record;
 pub mod sync;
 pub mod time;
+pub mod walk;
 pub mod wire;

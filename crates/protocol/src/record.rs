@@ -56,6 +56,12 @@ impl Address {
     }
 }
 
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address::ip(address)
+    }
+}
+
 /// An address of a transport that is neither IP nor a relay.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CustomAddress {
@@ -139,7 +145,12 @@ impl TransportInfo {
         let id = *key.verifying_key().as_bytes();
         let endpoint = (!addresses.is_empty()).then_some(Endpoint { id, addresses });
         let signature = key.sign(&signing_bytes(timestamp, endpoint.as_ref()));
-        Ok(TransportInfo { timestamp, signature, endpoint, oversize: false })
+        Ok(TransportInfo {
+            timestamp,
+            signature,
+            endpoint,
+            oversize: false,
+        })
     }
 
     /// Rebuilds what `node` signed from an mDNS announcement: the socket addresses found and the
@@ -150,13 +161,27 @@ impl TransportInfo {
         user_data: &UserData,
     ) -> TransportInfo {
         let relay = user_data.relay.iter().cloned().map(Address::Relay);
-        let found = sockets.into_iter().map(Address::ip).take(limits::RECORD_ADDRESSES_MAX);
+        let found = sockets
+            .into_iter()
+            .map(Address::ip)
+            .take(limits::RECORD_ADDRESSES_MAX);
         let addresses: BTreeSet<Address> = relay.chain(found).collect();
         let oversize = !within_limits(&addresses);
-        let endpoint =
-            (!addresses.is_empty()).then_some(Endpoint { id: *node.as_bytes(), addresses });
-        let UserData { timestamp, signature, .. } = user_data;
-        TransportInfo { timestamp: *timestamp, signature: *signature, endpoint, oversize }
+        let endpoint = (!addresses.is_empty()).then_some(Endpoint {
+            id: *node.as_bytes(),
+            addresses,
+        });
+        let UserData {
+            timestamp,
+            signature,
+            ..
+        } = user_data;
+        TransportInfo {
+            timestamp: *timestamp,
+            signature: *signature,
+            endpoint,
+            oversize,
+        }
     }
 
     /// When it was written.
@@ -171,7 +196,9 @@ impl TransportInfo {
 
     /// The addresses in their order.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.endpoint.iter().flat_map(|endpoint| &endpoint.addresses)
+        self.endpoint
+            .iter()
+            .flat_map(|endpoint| &endpoint.addresses)
     }
 
     /// Whether both name the same addresses, whenever they were written.
@@ -187,7 +214,10 @@ impl TransportInfo {
         writer.bytes(self.signature.as_bytes());
         writer.count(self.endpoint.iter().count());
         if let Some(endpoint) = &self.endpoint {
-            writer.uint(IROH).array(&endpoint.id).count(endpoint.addresses.len());
+            writer
+                .uint(IROH)
+                .array(&endpoint.id)
+                .count(endpoint.addresses.len());
             for address in &endpoint.addresses {
                 write_address(&mut writer, address);
             }
@@ -202,7 +232,12 @@ impl TransportInfo {
     pub fn read(reader: &mut Reader) -> Result<TransportInfo, WireError> {
         let timestamp = HybridTimestamp::new(reader.u64()?, reader.u64()?);
         let signature = Signature::from_bytes(reader.sized::<64>()?);
-        let mut info = TransportInfo { timestamp, signature, endpoint: None, oversize: false };
+        let mut info = TransportInfo {
+            timestamp,
+            signature,
+            endpoint: None,
+            oversize: false,
+        };
         let count = reader.count(34)?;
         for _ in 0..count {
             info.read_endpoint(reader)?;
@@ -232,14 +267,23 @@ impl TransportInfo {
         if self.oversize {
             return Err(RecordError::TooLarge);
         }
-        if self.endpoint.as_ref().is_some_and(|endpoint| endpoint.id != *node.as_bytes()) {
+        if self
+            .endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.id != *node.as_bytes())
+        {
             return Err(RecordError::ForeignEndpoint);
         }
-        let ahead = self.timestamp.wall.as_micros().saturating_sub(now.as_micros());
+        let ahead = self
+            .timestamp
+            .wall
+            .as_micros()
+            .saturating_sub(now.as_micros());
         if u128::from(ahead) > limits::RECORD_AHEAD_MAX.as_micros() {
             return Err(RecordError::Future);
         }
-        node.verify(&self.signing_bytes(), &self.signature).map_err(|_| RecordError::Signature)
+        node.verify(&self.signing_bytes(), &self.signature)
+            .map_err(|_| RecordError::Signature)
     }
 
     /// Whether this takes the place of `stored`: only a strictly later one does.
@@ -251,7 +295,10 @@ impl TransportInfo {
         if reader.tag()? != IROH {
             return Err(WireError::Tag);
         }
-        let mut endpoint = Endpoint { id: reader.array()?, addresses: BTreeSet::new() };
+        let mut endpoint = Endpoint {
+            id: reader.array()?,
+            addresses: BTreeSet::new(),
+        };
         for position in 0..reader.count(3)? {
             let address = read_address(reader)?;
             if position >= limits::RECORD_ADDRESSES_MAX || address.is_none() {
@@ -298,7 +345,11 @@ impl UserData {
                 Address::Relay(_) | Address::Custom(_) => return None,
             }
         }
-        let data = UserData { signature: info.signature, timestamp: info.timestamp, relay };
+        let data = UserData {
+            signature: info.signature,
+            timestamp: info.timestamp,
+            relay,
+        };
         (data.to_string().len() <= limits::MDNS_USER_DATA_BYTES_MAX).then_some(data)
     }
 }
@@ -330,7 +381,11 @@ fn parse_user_data(text: &str) -> Option<UserData> {
     let signature = parts.next()?.parse().ok()?;
     let timestamp = parts.next()?.parse().ok()?;
     let relay = parts.next().map(str::to_owned);
-    Some(UserData { signature, timestamp, relay })
+    Some(UserData {
+        signature,
+        timestamp,
+        relay,
+    })
 }
 
 fn within_limits(addresses: &BTreeSet<Address>) -> bool {
@@ -345,12 +400,16 @@ fn within_limits(addresses: &BTreeSet<Address>) -> bool {
 pub(crate) fn write_address(writer: &mut Writer<'_>, address: &Address) {
     match address {
         Address::Relay(url) => writer.uint(RELAY).bytes(url.as_bytes()),
-        Address::Ip(SocketAddr::V4(v4)) => {
-            writer.uint(IP).uint(V4).array(&v4.ip().octets()).uint(v4.port())
-        }
-        Address::Ip(SocketAddr::V6(v6)) => {
-            writer.uint(IP).uint(V6).array(&v6.ip().octets()).uint(v6.port())
-        }
+        Address::Ip(SocketAddr::V4(v4)) => writer
+            .uint(IP)
+            .uint(V4)
+            .array(&v4.ip().octets())
+            .uint(v4.port()),
+        Address::Ip(SocketAddr::V6(v6)) => writer
+            .uint(IP)
+            .uint(V6)
+            .array(&v6.ip().octets())
+            .uint(v6.port()),
         Address::Custom(custom) => writer.uint(CUSTOM).uint(custom.id).bytes(&custom.data),
     };
 }
@@ -489,7 +548,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_address_comes_back_in_order() {
-        let custom = CustomAddress { id: 1, data: Bytes::from_static(&[0xaa, 0xbb]) };
+        let custom = CustomAddress {
+            id: 1,
+            data: Bytes::from_static(&[0xaa, 0xbb]),
+        };
         let addresses = BTreeSet::from([
             Address::Custom(custom),
             Address::ip("[2001:db8::1%3]:5".parse().unwrap()),
@@ -504,7 +566,10 @@ mod tests {
         assert_eq!(back, info);
         assert!(back.has_addresses(&addresses));
         assert_eq!(back.verify(&key(1).verifying_key(), NOW), Ok(()));
-        assert_eq!(back.verify(&key(2).verifying_key(), NOW), Err(RecordError::ForeignEndpoint));
+        assert_eq!(
+            back.verify(&key(2).verifying_key(), NOW),
+            Err(RecordError::ForeignEndpoint)
+        );
     }
 
     #[test]
@@ -543,7 +608,10 @@ mod tests {
         let mut reader = Reader::new(out.freeze());
         let info = TransportInfo::read(&mut reader).unwrap();
         assert_eq!(reader.u8(), Ok(0x77));
-        assert_eq!(info.verify(&key(1).verifying_key(), NOW), Err(RecordError::TooLarge));
+        assert_eq!(
+            info.verify(&key(1).verifying_key(), NOW),
+            Err(RecordError::TooLarge)
+        );
     }
 
     #[test]
@@ -590,7 +658,11 @@ mod tests {
             ("[::1]:1", false),
             ("[::ffff:10.0.0.1]:1", false),
         ] {
-            assert_eq!(Address::ip(address.parse().unwrap()).is_global(), global, "{address}");
+            assert_eq!(
+                Address::ip(address.parse().unwrap()).is_global(),
+                global,
+                "{address}"
+            );
         }
     }
 }
