@@ -459,3 +459,6 @@ impl Draft<'_> {
         writer
     }
 }
+
+#[cfg(test)]
+mod tests;
