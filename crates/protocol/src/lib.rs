@@ -8,7 +8,7 @@
 //!
 //! | Module | What | Rules |
 //! |---|---|---|
-//! | [`frame`], [`wire`] | length-prefixed frames of postcard messages | `docs/protocol/sync.md#2` |
+//! | [`frame`], [`wire`] | frames of postcard messages | `docs/protocol/sync.md#2` |
 //! | [`handshake`] | which topic a connection is about | `docs/protocol/sync.md#3` |
 //! | [`sync`] | log sync: catch-up and live mode | `docs/protocol/sync.md#4` |
 //! | [`discovery`], [`walk`] | shared overlays, records of nodes | `docs/protocol/discovery.md` |

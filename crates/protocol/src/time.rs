@@ -3,7 +3,7 @@
 use std::ops::Add;
 use std::time::Duration;
 
-/// A moment, in microseconds since the start of the driver (docs/protocol/decisions.md#14).
+/// A moment, in microseconds since the start of the driver (docs/decisions/0013-time-and-randomness.md).
 ///
 /// Only differences mean anything. It never steps back; the wall clock is not involved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

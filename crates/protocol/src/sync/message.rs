@@ -65,7 +65,7 @@ pub enum MessageError {
     Author,
 }
 
-/// The largest payload of each kind of message, in bytes (docs/protocol/decisions.md#2).
+/// The largest payload of each kind of message, in bytes (docs/protocol/sync.md#2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest Have.

@@ -284,7 +284,7 @@ impl World {
             Output::Totals(ranges) => {
                 let pages = ranges.iter().map(|range| {
                     own.read(&Read::Log {
-                        range: range.clone(),
+                        range: *range,
                         bytes_max: usize::MAX,
                     })
                 });
