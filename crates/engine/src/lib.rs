@@ -1,1 +1,57 @@
+//! What happens to an operation between "its bytes arrived" and "the application sees it".
+//!
+//! Everything that changes a node's data is a [`Command`]. The engine takes what is queued,
+//! runs it through the stages of one pipeline in one transaction, commits, and only then
+//! answers: nothing is acknowledged, forwarded or shown before it is durable. Delivery is a
+//! read: an operation that passed all stages has an offset in the feed, and consumers read the
+//! feed with a [`Reader`](p2panda_store::Reader).
+//!
+//! The engine blocks and reads no clock; [`thread::spawn`] gives it a thread and a queue.
+//!
+//! ```
+//! use p2panda_core::{Timestamp, Topic};
+//! use p2panda_engine::{Command, Engine, Now, Options};
+//!
+//! let dir = std::env::temp_dir().join(format!("engine-example-{}", std::process::id()));
+//! let now = Now { wall: Timestamp::from_micros(1), elapsed_us: 0 };
+//! let mut engine = Engine::open(&dir, Options::default(), now)?;
+//! let topic = Topic::from_bytes([7; 32]);
+//! let publish = Command::Publish {
+//!     topic,
+//!     body: Some("\x65panda".into()),
+//!     prune: false,
+//!     reply: Box::new(|published| assert_eq!(published.unwrap().seq, 0)),
+//! };
+//! engine.process(vec![publish], now)?;
+//!
+//! let page = engine.readers().open()?.feed_page(&topic, 0, Default::default(), None)?;
+//! assert_eq!(page.entries[0].operation.body.as_deref(), Some(&b"\x65panda"[..]));
+//! engine.close()?;
+//! # std::fs::remove_dir_all(&dir)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
 
+mod batch;
+mod command;
+mod deliver;
+mod early;
+mod engine;
+mod ingest;
+mod logs;
+mod order;
+mod own;
+mod pipeline;
+mod prune;
+mod publish;
+mod sessions;
+mod state;
+pub mod thread;
+mod waiting;
+mod write;
+
+pub use command::{
+    Command, Incoming, Outcome, Phase, PublishError, Published, Reply, RestoredError, Source,
+};
+pub use engine::{Committed, Corrupt, Engine, EngineEvent, Now, Options, TopicChange};
+pub use p2panda_store::{OpenError, RejectReason, Restored, RestoredAction, Start};

@@ -74,6 +74,12 @@ pub enum OpenError {
     Random,
 }
 
+impl From<StoreError> for OpenError {
+    fn from(StoreError(error): StoreError) -> OpenError {
+        OpenError::Database(error)
+    }
+}
+
 impl OpenError {
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> OpenError {
         let path = path.to_path_buf();

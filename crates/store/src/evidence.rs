@@ -33,16 +33,12 @@ pub enum RejectReason {
     BacklinkMismatch,
     /// It does not continue the log.
     SeqNumNonIncremental,
-    /// A prune flag at or below the height of the log.
-    PruneBelowHeight,
-    /// The log has used its last sequence number.
-    SeqNumExhausted,
     /// Header and body are larger than this node takes.
     TooLarge,
 }
 
 /// All reasons with the number they are stored under. A number is never given to another.
-const CODES: [(RejectReason, u8); 13] = [
+const CODES: [(RejectReason, u8); 11] = [
     (RejectReason::Undecodable, 1),
     (RejectReason::InvalidSignature, 2),
     (RejectReason::PayloadMismatch, 3),
@@ -53,9 +49,7 @@ const CODES: [(RejectReason, u8); 13] = [
     (RejectReason::Fork, 8),
     (RejectReason::BacklinkMismatch, 9),
     (RejectReason::SeqNumNonIncremental, 10),
-    (RejectReason::PruneBelowHeight, 11),
-    (RejectReason::SeqNumExhausted, 12),
-    (RejectReason::TooLarge, 13),
+    (RejectReason::TooLarge, 11),
 ];
 
 /// Evidence kept per log; one would do to prove that an author forks.

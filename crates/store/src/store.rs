@@ -239,17 +239,18 @@ impl Store {
     }
 
     /// Keeps the write-ahead log small: a commit's own checkpoint cannot start it over while
-    /// some reader is active at every single commit.
-    pub(crate) fn watch_journal(&mut self) -> Result<(), StoreError> {
+    /// some reader is active at every single commit. A failure is none of the commit's.
+    pub(crate) fn watch_journal(&mut self) {
         if self.written_bytes < JOURNAL_LOOK_BYTES {
-            return Ok(());
+            return;
         }
         self.written_bytes = 0;
         let journal = self.path.with_extension("sqlite-wal");
-        if fs::metadata(journal).is_ok_and(|file| file.len() > JOURNAL_BYTES_ALARM) {
-            checkpoint(&self.connection, "TRUNCATE")?;
+        if fs::metadata(journal).is_ok_and(|file| file.len() > JOURNAL_BYTES_ALARM)
+            && let Err(error) = self.checkpoint()
+        {
+            tracing::warn!(%error, "the write-ahead log could not be emptied");
         }
-        Ok(())
     }
 
     fn write_guard(&mut self) -> Result<(), OpenError> {

@@ -113,7 +113,8 @@ impl<'s> Tx<'s> {
         self.store.connection.execute_batch("COMMIT")?;
         self.open = false;
         self.store.counters = self.counters;
-        self.store.watch_journal()
+        self.store.watch_journal();
+        Ok(())
     }
 
     /// The next arrival number, above all that were ever handed out.

@@ -1,0 +1,148 @@
+//! What one transaction is about, as it passes from stage to stage.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+use p2panda_core::{Dependency, Header, LogId, Timestamp, Topic, VerifyingKey};
+use p2panda_store::{LogKey, TopicKey};
+
+use crate::command::{PublishError, Published, Reply};
+use crate::engine::{Committed, EngineEvent, Now, TopicChange};
+
+pub(crate) struct Batch {
+    pub now: Now,
+    /// Operations that passed ingest, in order of arrival. They are written by the last stage.
+    pub arrived: Vec<Arrived>,
+    /// Where in `arrived` an operation is.
+    pub places: HashMap<(LogKey, u32), usize>,
+    /// The highest prune point of each log.
+    pub prunes: BTreeMap<LogKey, Prune>,
+    /// Stored operations that passed the order stage earlier and have their body only now.
+    pub filled: Vec<Ordered>,
+    /// Operations that passed the order stage, in that order.
+    pub ordered: Vec<Ordered>,
+    /// Our own operations, to be answered.
+    pub published: Vec<Unanswered>,
+    /// Topics in which our own newest operation is of this batch.
+    pub implied: HashSet<TopicKey>,
+    /// To be called after the commit.
+    pub answers: Vec<Box<dyn FnOnce() + Send>>,
+    pub events: Vec<EngineEvent>,
+    pub changes: BTreeMap<Topic, TopicChange>,
+    pub own: bool,
+}
+
+/// An operation that passed ingest.
+pub(crate) struct Arrived {
+    pub arrival: u64,
+    pub topic: Topic,
+    pub topic_key: TopicKey,
+    pub log_id: LogId,
+    pub log: LogKey,
+    pub header: Header,
+    pub body: Option<Bytes>,
+    pub bytes_before: u64,
+    pub dependencies: Vec<Dependency>,
+    pub offset: Option<u64>,
+    /// A later one of the same batch pruned it.
+    pub pruned: bool,
+}
+
+/// An operation of our own, and who asked for it.
+pub(crate) struct Unanswered {
+    /// Where in `arrived` it is.
+    pub index: usize,
+    pub timestamp: Timestamp,
+    pub reply: Reply<Result<Published, PublishError>>,
+}
+
+/// Everything of a log below `seq` goes.
+pub(crate) struct Prune {
+    pub topic: Topic,
+    pub topic_key: TopicKey,
+    pub author: VerifyingKey,
+    pub seq: u32,
+    pub bytes_before: u64,
+}
+
+/// An operation that passed the order stage.
+pub(crate) struct Ordered {
+    pub topic: Topic,
+    pub place: Place,
+    pub has_body: bool,
+    pub missing: Vec<Dependency>,
+}
+
+/// Where an operation is while the batch is processed.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// In `arrived`.
+    Arrived(usize),
+    /// In the store, under this arrival number.
+    Stored(u64),
+}
+
+impl Batch {
+    pub fn new(now: Now) -> Batch {
+        Batch {
+            now,
+            arrived: Vec::new(),
+            places: HashMap::new(),
+            prunes: BTreeMap::new(),
+            filled: Vec::new(),
+            ordered: Vec::new(),
+            published: Vec::new(),
+            implied: HashSet::new(),
+            answers: Vec::new(),
+            events: Vec::new(),
+            changes: BTreeMap::new(),
+            own: false,
+        }
+    }
+
+    /// The operation of this batch at a place in a log.
+    pub fn arrived_at(&mut self, log: LogKey, seq: u32) -> Option<(usize, &mut Arrived)> {
+        let index = *self.places.get(&(log, seq))?;
+        self.arrived.get_mut(index).map(|arrived| (index, arrived))
+    }
+
+    pub fn change(&mut self, topic: Topic) -> &mut TopicChange {
+        self.changes.entry(topic).or_insert(TopicChange {
+            topic,
+            last_arrival: None,
+            last_offset: None,
+        })
+    }
+
+    /// How far our own logs came, the highest of each.
+    pub fn own_heights(&self, author: &VerifyingKey) -> Vec<(LogId, u32)> {
+        let own = self
+            .arrived
+            .iter()
+            .filter(|arrived| arrived.header.author() == *author);
+        let heights: BTreeMap<LogId, u32> = own
+            .map(|arrived| (arrived.log_id, arrived.header.seq()))
+            .collect();
+        heights.into_iter().collect()
+    }
+
+    pub fn committed(self) -> Committed {
+        Committed {
+            topics: self.changes.into_values().collect(),
+            own: self.own,
+            events: self.events,
+        }
+    }
+}
+
+impl Arrived {
+    pub fn published(&self, timestamp: Timestamp) -> Published {
+        Published {
+            id: self.header.id(),
+            seq: self.header.seq(),
+            timestamp,
+            arrival: self.arrival,
+            offset: self.offset,
+        }
+    }
+}

@@ -1,0 +1,302 @@
+use bytes::Bytes;
+use p2panda_core::{Hash, Operation, Timestamp, Topic, VerifyingKey};
+use p2panda_store::{OpenError, RejectReason, RestoredAction, Start};
+use thiserror::Error;
+
+/// Called once, after the commit that made the answer true. It must not block. If the engine
+/// stops before, it is dropped without being called.
+pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// Everything that changes a node's data.
+#[non_exhaustive]
+pub enum Command {
+    /// Operations from elsewhere, in the order they came.
+    Ingest {
+        /// The topic they came for.
+        topic: Topic,
+        /// Where they came from.
+        source: Source,
+        /// The operations, checked by the caller.
+        operations: Vec<Incoming>,
+        /// One outcome per operation.
+        reply: Option<Reply<Vec<Outcome>>>,
+    },
+    /// An operation of our own, signed by the engine: the order of commands is the order in
+    /// the log.
+    Publish {
+        /// Where to.
+        topic: Topic,
+        /// The body, one CBOR item; `None` for an operation without one.
+        body: Option<Bytes>,
+        /// Whether everything before it in the log may be deleted by everybody.
+        prune: bool,
+        /// `Ok` means synced to disk, an error that nothing is stored.
+        reply: Reply<Result<Published, PublishError>>,
+    },
+    /// Acknowledges feed offsets for a consumer, which is made if it is new. Offsets that are
+    /// not in the feed are passed over.
+    Ack {
+        /// Name of the consumer.
+        consumer: String,
+        /// The topic whose feed it is.
+        topic: Topic,
+        /// In any order.
+        offsets: Vec<u64>,
+        /// Whether the application asked for it, which syncs it to disk.
+        explicit: bool,
+        /// Called when the acknowledgement is stored.
+        reply: Option<Reply<()>>,
+    },
+    /// Places a consumer in the feed of a topic; both are made if they are new.
+    PlaceConsumer {
+        /// Name of the consumer.
+        consumer: String,
+        /// The topic whose feed it is.
+        topic: Topic,
+        /// Where to.
+        start: Start,
+        /// The offset up to which everything is acknowledged; reading goes on behind it.
+        reply: Reply<u64>,
+    },
+    /// A sync session came to a phase.
+    Session {
+        /// Topic of the session.
+        topic: Topic,
+        /// Its number, unique while the engine runs.
+        session: u64,
+        /// Which phase.
+        phase: Phase,
+    },
+    /// A peer named the height of *our* log in its Have. If that is above ours, publishing
+    /// waits for the session's catch-up (`docs/protocol/decisions.md#11`).
+    PeerHas {
+        /// Topic of the session.
+        topic: Topic,
+        /// The session.
+        session: u64,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The height it named.
+        own_seq: u32,
+    },
+    /// An import is over: what of it came too early is forgotten.
+    ImportEnded {
+        /// Its topic.
+        topic: Topic,
+        /// Its number.
+        import: u64,
+    },
+    /// Remembers a record of the address book.
+    PutAddress {
+        /// The node.
+        node: VerifyingKey,
+        /// What is known of it.
+        record: Bytes,
+    },
+    /// Forgets a record of the address book.
+    RemoveAddress {
+        /// The node.
+        node: VerifyingKey,
+    },
+    /// Takes one of the two ways on from a restored directory.
+    Restored {
+        /// Which one.
+        action: RestoredAction,
+        /// Whether that was possible.
+        reply: Reply<Result<(), RestoredError>>,
+    },
+    /// Moves the write-ahead log into the database.
+    Checkpoint {
+        /// Called afterwards.
+        reply: Option<Reply<()>>,
+    },
+}
+
+/// Where operations come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A sync session.
+    Session {
+        /// Its number.
+        id: u64,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// An import by the application.
+    Import {
+        /// Its number.
+        id: u64,
+    },
+}
+
+impl Source {
+    /// The peer, if there is one.
+    pub fn peer(&self) -> Option<VerifyingKey> {
+        match self {
+            Source::Session { peer, .. } => Some(*peer),
+            Source::Import { .. } => None,
+        }
+    }
+}
+
+/// An operation as the caller's checks left it.
+#[derive(Clone, Debug)]
+// Nearly all are valid: a box would cost an allocation each.
+#[allow(clippy::large_enum_variant)]
+pub enum Incoming {
+    /// The signature is verified, and the body, if there is one, is the header's.
+    Valid(Operation),
+    /// It is not an operation, which is worth a row.
+    Invalid {
+        /// What came as header, empty if it was not read.
+        header: Bytes,
+        /// What is wrong with it.
+        reason: RejectReason,
+    },
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is stored.
+    Stored {
+        /// Its arrival number.
+        arrival: u64,
+    },
+    /// It was stored before.
+    Duplicate,
+    /// It was stored before, and now its body is, too.
+    BodyFilled,
+    /// It lies below the oldest operation of a pruned log: there is nothing to do.
+    Pruned,
+    /// Operations before it are missing. It is kept in memory until they come, and is lost
+    /// if they do not come while its source lasts.
+    Early,
+    /// Refused, with a row that says why.
+    Rejected(RejectReason),
+    /// Operations before it are missing and there is no room to keep it. The next session
+    /// brings it again.
+    Dropped,
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its catch-up begins.
+    Started,
+    /// Its catch-up is complete, it is live.
+    CaughtUp,
+    /// It is over, however it ended.
+    Ended,
+}
+
+/// A published operation, stored and synced to disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its id.
+    pub id: Hash,
+    /// Its place in our log.
+    pub seq: u32,
+    /// When it was made.
+    pub timestamp: Timestamp,
+    /// Its arrival number.
+    pub arrival: u64,
+    /// Its place in the feed; none if it has no body.
+    pub offset: Option<u64>,
+}
+
+/// Why nothing was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// An empty body is no body.
+    #[error("an empty body cannot be published")]
+    EmptyBody,
+    /// Header and body are more than this node takes.
+    #[error("the operation would take {bytes} bytes, at most {bytes_max} are possible")]
+    TooLarge {
+        /// What it would take, frame included.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The log has used its last sequence number.
+    #[error("the log is full")]
+    SeqNumExhausted,
+    /// The directory is an older copy, and publishing from it would fork the log.
+    #[error(
+        "this directory is an older copy: choose restored(PullOwnLog) to get the newer \
+        operations back from peers, or restored(NewIdentity) to go on with a new key"
+    )]
+    Restored,
+    /// Our own newer operations have not come back from peers yet.
+    #[error("our own newer operations have not come back from peers yet")]
+    PullingOwnLog,
+    /// A copy of this directory published to the same log elsewhere.
+    #[error("this log was forked by a copy of this directory and is closed")]
+    OwnFork,
+    /// Too much waits for a peer to send our own newer operations.
+    #[error("too many publishes wait for our own newer operations from a peer")]
+    Held,
+}
+
+impl PublishError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, PublishError::PullingOwnLog | PublishError::Held)
+    }
+}
+
+/// Why a way on from a restored directory could not be taken.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RestoredError {
+    /// The directory is not an older copy.
+    #[error("this directory is not an older copy")]
+    NotRestored,
+    /// A new identity is drawn while opening.
+    #[error("a new identity needs the directory to be opened with it")]
+    NeedsOpen,
+    /// The choice could not be written down.
+    #[error(transparent)]
+    Failed(#[from] OpenError),
+}
+
+impl Command {
+    /// Operations in it, for the bounds of a batch.
+    pub(crate) fn operations(&self) -> usize {
+        match self {
+            Command::Ingest { operations, .. } => operations.len(),
+            _ => 1,
+        }
+    }
+
+    /// Header and body bytes in it, for the bounds of a batch.
+    pub(crate) fn bytes(&self) -> usize {
+        let len = |body: &Option<Bytes>| body.as_ref().map_or(0, Bytes::len);
+        match self {
+            Command::Ingest { operations, .. } => operations
+                .iter()
+                .map(|incoming| match incoming {
+                    Incoming::Valid(operation) => {
+                        operation.header.as_bytes().len() + len(&operation.body)
+                    }
+                    Incoming::Invalid { header, .. } => header.len(),
+                })
+                .sum(),
+            Command::Publish { body, .. } => len(body),
+            Command::Ack { offsets, .. } => offsets.len() * size_of::<u64>(),
+            _ => 0,
+        }
+    }
+
+    /// Whether its answer promises that a power cut takes nothing back.
+    pub(crate) fn must_sync(&self) -> bool {
+        match self {
+            Command::Publish { .. } | Command::PlaceConsumer { .. } => true,
+            Command::Ack { explicit, .. } => *explicit,
+            _ => false,
+        }
+    }
+}

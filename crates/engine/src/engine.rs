@@ -1,0 +1,302 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use p2panda_core::limits::{DEPENDENCY_WAIT, OPERATION_BYTES_MAX_DEFAULT, OWN_LOG_WAIT};
+use p2panda_core::log::Fork;
+use p2panda_core::{Hash, SigningKey, Timestamp, Topic, VerifyingKey};
+use p2panda_store::{
+    Durability, OpenError, Readers, RejectReason, Restored, RestoredAction, Store, StoreError,
+};
+use thiserror::Error;
+
+use crate::batch::Batch;
+use crate::command::{Command, Reply, RestoredError};
+use crate::pipeline;
+use crate::state::{Limits, State};
+
+/// The time, read by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock, for timestamps only.
+    pub wall: Timestamp,
+    /// Microseconds since some start, never going back.
+    pub elapsed_us: u64,
+}
+
+/// How an engine is opened.
+pub struct Options {
+    /// The signing key, if the caller has it; otherwise that of the directory, or a new one.
+    pub key: Option<SigningKey>,
+    /// Where guard files live (`$XDG_STATE_HOME/p2panda`). `None`: no guard file.
+    pub guard_dir: Option<PathBuf>,
+    /// What to do if the directory turns out to be an older copy.
+    pub restored: Option<RestoredAction>,
+    /// How long an operation waits for a dependency that does not come
+    /// (`docs/protocol/decisions.md#7`).
+    pub causal_wait: Duration,
+    /// How long publishing waits at most for a peer that has more of our own log.
+    pub own_log_wait: Duration,
+    /// Bytes of header and body, frame included, that may be published.
+    pub operation_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            key: None,
+            guard_dir: None,
+            restored: None,
+            causal_wait: DEPENDENCY_WAIT,
+            own_log_wait: OWN_LOG_WAIT,
+            operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
+        }
+    }
+}
+
+/// Our own state broke, or the disk did. The engine has stopped; what was committed is safe.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Corrupt {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine stopped earlier.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// What a commit changed.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Topics with something new.
+    pub topics: Vec<TopicChange>,
+    /// Whether an operation of our own is among it.
+    pub own: bool,
+    /// What else is worth telling.
+    pub events: Vec<EngineEvent>,
+}
+
+/// What is new in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicChange {
+    /// The topic.
+    pub topic: Topic,
+    /// The last arrival number, if operations were stored.
+    pub last_arrival: Option<u64>,
+    /// The last feed offset, if operations were added to the feed.
+    pub last_offset: Option<u64>,
+}
+
+/// What an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineEvent {
+    /// An author signed operations that exclude each other. The first one stays.
+    Forked {
+        /// The topic.
+        topic: Topic,
+        /// Both headers.
+        fork: Fork,
+    },
+    /// That author is ourselves: a copy of this directory is in use. The log is closed.
+    OwnFork {
+        /// The topic.
+        topic: Topic,
+        /// Both headers.
+        fork: Fork,
+    },
+    /// An operation was refused, for the first time.
+    Rejected {
+        /// The topic it came for.
+        topic: Topic,
+        /// Its id.
+        id: Hash,
+        /// Why.
+        reason: RejectReason,
+        /// Who sent it.
+        peer: Option<VerifyingKey>,
+    },
+    /// A stored operation cannot be read: its log is delivered no further.
+    LogUnreadable {
+        /// The topic.
+        topic: Topic,
+        /// Author of the log.
+        author: VerifyingKey,
+        /// The operation.
+        seq: u32,
+    },
+    /// A peer has more of our own log: publishing waits for it.
+    PublishesHeld {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// Our own logs are back where a newer copy had left them: publishing goes on.
+    OwnLogPulled,
+}
+
+/// The one place where a node's data changes.
+pub struct Engine {
+    store: Store,
+    state: State,
+    stopped: bool,
+}
+
+impl Engine {
+    /// Opens a data directory, creates it if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. An older copy of a directory opens, see [`Engine::restored`].
+    pub fn open(dir: &Path, options: Options, now: Now) -> Result<Engine, OpenError> {
+        let store_options = p2panda_store::Options {
+            key: options.key,
+            guard_dir: options.guard_dir,
+            restored: options.restored,
+        };
+        let mut store = Store::open(dir, store_options)?;
+        let limits = Limits {
+            causal_wait_us: micros(options.causal_wait),
+            own_log_wait_us: micros(options.own_log_wait),
+            operation_bytes_max: options.operation_bytes_max,
+        };
+        let mut state = State::new(store.signing_key().clone(), limits);
+        let mut tx = store.begin(Durability::Normal)?;
+        state.load_waiting(&mut tx)?;
+        tx.commit()?;
+        let mut engine = Engine {
+            store,
+            state,
+            stopped: false,
+        };
+        // What waits for its order since before the restart gets its deadline now.
+        engine.run(Vec::new(), now)?;
+        Ok(engine)
+    }
+
+    /// Runs commands through the pipeline, in one transaction, and answers them after the
+    /// commit. What is due by time is done as well.
+    ///
+    /// # Errors
+    ///
+    /// The database failed: nothing of the batch is stored, replies are dropped uncalled, and
+    /// the engine does nothing more.
+    pub fn process(&mut self, commands: Vec<Command>, now: Now) -> Result<Committed, Corrupt> {
+        if self.stopped {
+            return Err(Corrupt::Stopped);
+        }
+        self.stopped = true;
+        let committed = self.run(commands, now)?;
+        self.stopped = false;
+        Ok(committed)
+    }
+
+    /// Does what is due by time.
+    pub fn tick(&mut self, now: Now) -> Result<Committed, Corrupt> {
+        self.process(Vec::new(), now)
+    }
+
+    /// When [`Engine::tick`] has something to do, in elapsed microseconds.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.state.next_wake()
+    }
+
+    /// The node's signing key.
+    pub fn signing_key(&self) -> &SigningKey {
+        self.store.signing_key()
+    }
+
+    /// What opens readers of the directory.
+    pub fn readers(&self) -> Readers {
+        self.store.readers()
+    }
+
+    /// Set if the directory is an older copy and publishing is not possible yet.
+    pub fn restored(&self) -> Option<&Restored> {
+        self.store.restored()
+    }
+
+    /// Closes the directory. Dropping the engine instead is a crash: nothing is lost, numbers
+    /// go on with a gap.
+    pub fn close(self) -> Result<(), Corrupt> {
+        Ok(self.store.close()?)
+    }
+
+    fn run(&mut self, commands: Vec<Command>, now: Now) -> Result<Committed, StoreError> {
+        let mut batch = Batch::new(now);
+        let (aside, commands) = commands.into_iter().partition::<Vec<_>, _>(is_aside);
+        let mut checkpoints = Vec::new();
+        for command in aside {
+            match command {
+                Command::Restored { action, reply } => {
+                    let result = self.leave_restored(action);
+                    batch.answers.push(Box::new(move || reply(result)));
+                }
+                Command::Checkpoint { reply } => checkpoints.push(reply),
+                _ => {}
+            }
+        }
+        self.state.restored = self.store.restored().cloned();
+        let sync = commands.iter().any(Command::must_sync) || self.state.holds_publishes();
+        let durability = if sync {
+            Durability::Full
+        } else {
+            Durability::Normal
+        };
+        let mut tx = self.store.begin(durability)?;
+        pipeline::run(&mut self.state, &mut tx, &mut batch, commands)?;
+        tx.commit()?;
+        self.follow_own_logs(&mut batch);
+        for answer in batch.answers.drain(..) {
+            answer();
+        }
+        self.checkpoint(checkpoints)?;
+        Ok(batch.committed())
+    }
+
+    fn leave_restored(&mut self, action: RestoredAction) -> Result<(), RestoredError> {
+        match (self.store.restored(), action) {
+            (None, _) => Err(RestoredError::NotRestored),
+            (Some(_), RestoredAction::NewIdentity) => Err(RestoredError::NeedsOpen),
+            (Some(_), RestoredAction::PullOwnLog) => Ok(self.store.pull_own_log()?),
+        }
+    }
+
+    fn follow_own_logs(&mut self, batch: &mut Batch) {
+        let own = batch.own_heights(&self.state.author);
+        if own.is_empty() {
+            return;
+        }
+        let restored = self.store.restored().is_some();
+        if let Err(error) = self.store.follow_own_logs(&own) {
+            // The logs are back, only the file does not say so: the next open asks again.
+            tracing::warn!(%error, "guard file not written");
+        }
+        if restored && self.store.restored().is_none() {
+            batch.events.push(EngineEvent::OwnLogPulled);
+        }
+    }
+
+    fn checkpoint(&mut self, replies: Vec<Option<Reply<()>>>) -> Result<(), StoreError> {
+        if !replies.is_empty() {
+            self.store.checkpoint()?;
+        }
+        for reply in replies.into_iter().flatten() {
+            reply(());
+        }
+        Ok(())
+    }
+}
+
+/// Commands that cannot be part of a transaction.
+fn is_aside(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Restored { .. } | Command::Checkpoint { .. }
+    )
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

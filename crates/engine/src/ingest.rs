@@ -1,0 +1,440 @@
+//! Stage 1: what may enter a log.
+
+use bytes::Bytes;
+use p2panda_core::log::{Fork, Head, LogError, check_append};
+use p2panda_core::{
+    ExtensionsError, Hash, Header, LogId, NodeExtensions, Operation, Topic, VerifyingKey,
+};
+use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
+
+use crate::batch::{Arrived, Batch, Ordered, Place, Prune};
+use crate::command::{Command, Incoming, Outcome, Source};
+use crate::early::Held;
+use crate::engine::EngineEvent;
+use crate::state::State;
+use crate::{publish, sessions};
+
+pub(crate) fn step(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    commands: Vec<Command>,
+) -> Result<(), StoreError> {
+    publish::release_due(state, tx, batch)?;
+    for command in commands {
+        take(state, tx, batch, command)?;
+    }
+    Ok(())
+}
+
+fn take(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    command: Command,
+) -> Result<(), StoreError> {
+    match command {
+        Command::Ingest {
+            topic,
+            source,
+            operations,
+            reply,
+        } => {
+            let mut outcomes = Vec::with_capacity(operations.len());
+            for incoming in operations {
+                outcomes.push(ingest(state, tx, batch, topic, source, incoming)?);
+            }
+            if let Some(reply) = reply {
+                batch.answers.push(Box::new(move || reply(outcomes)));
+            }
+        }
+        Command::Publish {
+            topic,
+            body,
+            prune,
+            reply,
+        } => {
+            publish::publish(
+                state,
+                tx,
+                batch,
+                publish::Draft {
+                    topic,
+                    body,
+                    prune,
+                    reply,
+                },
+            )?;
+        }
+        Command::Ack {
+            consumer,
+            topic,
+            offsets,
+            explicit: _,
+            reply,
+        } => {
+            let topic = state.topic(tx, &topic)?.key;
+            let consumer = tx.consumer(&consumer)?;
+            tx.ack(consumer, topic, &offsets)?;
+            if let Some(reply) = reply {
+                batch.answers.push(Box::new(move || reply(())));
+            }
+        }
+        Command::PlaceConsumer {
+            consumer,
+            topic,
+            start,
+            reply,
+        } => {
+            let topic = state.topic(tx, &topic)?.key;
+            let consumer = tx.consumer(&consumer)?;
+            let prefix = tx.place_consumer(consumer, topic, start)?;
+            batch.answers.push(Box::new(move || reply(prefix)));
+        }
+        Command::Session {
+            topic,
+            session,
+            phase,
+        } => {
+            sessions::phase(state, tx, batch, topic, session, phase)?;
+        }
+        Command::PeerHas {
+            topic,
+            session,
+            peer,
+            own_seq,
+        } => {
+            sessions::peer_has(state, tx, batch, topic, session, peer, own_seq)?;
+        }
+        Command::ImportEnded { topic, import } => {
+            let ended = |source: &Source| *source == Source::Import { id: import };
+            state.topic(tx, &topic)?.early.end(ended);
+        }
+        Command::PutAddress { node, record } => tx.put_address(&node, &record)?,
+        Command::RemoveAddress { node } => tx.remove_address(&node)?,
+        // Not part of a transaction, see `Engine`.
+        Command::Restored { .. } | Command::Checkpoint { .. } => {}
+    }
+    Ok(())
+}
+
+/// One operation from elsewhere.
+fn ingest(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    source: Source,
+    incoming: Incoming,
+) -> Result<Outcome, StoreError> {
+    let operation = match incoming {
+        Incoming::Valid(operation) => operation,
+        Incoming::Invalid { header, reason } => {
+            return reject(state, tx, batch, topic, source, &header, reason);
+        }
+    };
+    let log_id = state.topic(tx, &topic)?.log_id;
+    let extensions = match check_extensions(&operation.header, log_id) {
+        Ok(extensions) => extensions,
+        Err(reason) => {
+            let header = operation.header.as_bytes();
+            return reject(state, tx, batch, topic, source, header, reason);
+        }
+    };
+    let author = operation.header.author();
+    let held = Held {
+        operation,
+        extensions,
+        source,
+    };
+    let outcome = enter(state, tx, batch, topic, held)?;
+    if let Outcome::Stored { .. } = outcome {
+        enter_early(state, tx, batch, topic, author)?;
+    }
+    Ok(outcome)
+}
+
+fn check_extensions(header: &Header, log_id: LogId) -> Result<NodeExtensions, RejectReason> {
+    let extensions = header.node_extensions().map_err(|error| match error {
+        ExtensionsError::UnknownExtensions { .. } => RejectReason::UnknownExtensions,
+        ExtensionsError::MissingExtensions => RejectReason::MissingExtensions,
+        _ => RejectReason::InvalidExtensions,
+    })?;
+    if extensions.log_id == log_id {
+        Ok(extensions)
+    } else {
+        Err(RejectReason::WrongTopic)
+    }
+}
+
+/// Tries to put an operation into its log.
+fn enter(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    held: Held,
+) -> Result<Outcome, StoreError> {
+    let topic_key = state.topic(tx, &topic)?.key;
+    let header = &held.operation.header;
+    let log = state.logs.get(tx, topic_key, &header.author())?.cloned();
+    let head = log.as_ref().map(|log| log.head);
+    if let Some(log) = &log
+        && header.seq() <= log.head.seq
+    {
+        return occupied(state, tx, batch, topic, log, held);
+    }
+    let next = head.map_or(0, |head| head.seq.saturating_add(1));
+    if header.seq() > next && !held.extensions.prune {
+        let kept = state.topic(tx, &topic)?.early.keep(held);
+        return Ok(if kept {
+            Outcome::Early
+        } else {
+            Outcome::Dropped
+        });
+    }
+    match check_append(head, header, held.extensions.prune) {
+        Ok(()) => {
+            let arrival = append(state, tx, batch, topic, held.operation, held.extensions)?;
+            Ok(Outcome::Stored { arrival })
+        }
+        Err(error) => {
+            if let (LogError::BacklinkMismatch, Some(log)) = (error, &log) {
+                let first = stored_header(tx, batch, log.key, log.head.seq)?;
+                report_fork(state, tx, batch, topic, first, header)?;
+            }
+            let reason = match error {
+                LogError::BacklinkMismatch => RejectReason::BacklinkMismatch,
+                _ => RejectReason::SeqNumNonIncremental,
+            };
+            reject(
+                state,
+                tx,
+                batch,
+                topic,
+                held.source,
+                header.as_bytes(),
+                reason,
+            )
+        }
+    }
+}
+
+/// Puts in what was waiting for the operation that came last.
+pub(crate) fn enter_early(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    author: VerifyingKey,
+) -> Result<(), StoreError> {
+    loop {
+        let topic_key = state.topic(tx, &topic)?.key;
+        let Some(log) = state.logs.get(tx, topic_key, &author)? else {
+            return Ok(());
+        };
+        let Some(next) = log.head.seq.checked_add(1) else {
+            return Ok(());
+        };
+        let Some(held) = state.topic(tx, &topic)?.early.take(&author, next) else {
+            return Ok(());
+        };
+        enter(state, tx, batch, topic, held)?;
+    }
+}
+
+/// An operation at a place of the log that is taken: the same, its body, or a fork.
+fn occupied(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    log: &Log,
+    held: Held,
+) -> Result<Outcome, StoreError> {
+    let Operation { header, body } = held.operation;
+    if let Some((_, arrived)) = batch.arrived_at(log.key, header.seq())
+        && arrived.header == header
+    {
+        if body.is_none() || arrived.body.is_some() {
+            return Ok(Outcome::Duplicate);
+        }
+        arrived.body = body;
+        return Ok(Outcome::BodyFilled);
+    }
+    let Some(first) = stored_header(tx, batch, log.key, header.seq())? else {
+        // A damaged row is not known to differ.
+        let damaged = tx.operation(log.key, header.seq())?.is_some();
+        return Ok(if damaged {
+            Outcome::Duplicate
+        } else {
+            Outcome::Pruned
+        });
+    };
+    if first == header {
+        return fill_body(tx, batch, topic, log, &header, body);
+    }
+    report_fork(state, tx, batch, topic, Some(first), &header)?;
+    reject(
+        state,
+        tx,
+        batch,
+        topic,
+        held.source,
+        header.as_bytes(),
+        RejectReason::Fork,
+    )
+}
+
+/// Adds the body to a stored operation that came without.
+fn fill_body(
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    log: &Log,
+    header: &Header,
+    body: Option<Bytes>,
+) -> Result<Outcome, StoreError> {
+    let stored = tx.operation(log.key, header.seq())?;
+    let (Some(body), Some(stored)) = (body, stored.filter(|stored| !stored.has_body)) else {
+        return Ok(Outcome::Duplicate);
+    };
+    tx.fill_body(stored.arrival, &body)?;
+    // One that still waits for its order gets its offset when it has waited.
+    if log
+        .ordered_seq
+        .is_some_and(|ordered| header.seq() <= ordered)
+    {
+        batch.filled.push(Ordered {
+            topic,
+            place: Place::Stored(stored.arrival),
+            has_body: true,
+            missing: Vec::new(),
+        });
+    }
+    Ok(Outcome::BodyFilled)
+}
+
+/// Appends an operation to its log; the caller made sure that it may be.
+pub(crate) fn append(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    operation: Operation,
+    extensions: NodeExtensions,
+) -> Result<u64, StoreError> {
+    let Operation { header, body } = operation;
+    let (author, head) = (header.author(), Head::of(&header));
+    let topic_key = state.topic(tx, &topic)?.key;
+    if state.logs.get(tx, topic_key, &author)?.is_none() {
+        state.logs.create(tx, topic_key, &author, head)?;
+    }
+    let log = state.logs.get_mut(tx, topic_key, &author)?;
+    let log = log.expect("it was created if it was missing");
+    let bytes_before = log.bytes;
+    log.bytes += header.as_bytes().len() as u64 + u64::from(header.payload_size());
+    log.head = head;
+    if extensions.prune && head.seq > log.first_seq {
+        let prune = Prune {
+            topic,
+            topic_key,
+            author,
+            seq: head.seq,
+            bytes_before,
+        };
+        batch.prunes.insert(log.key, prune);
+    }
+    let arrival = tx.next_arrival();
+    batch
+        .places
+        .insert((log.key, head.seq), batch.arrived.len());
+    batch.arrived.push(Arrived {
+        arrival,
+        topic,
+        topic_key,
+        log_id: extensions.log_id,
+        log: log.key,
+        header,
+        body,
+        bytes_before,
+        dependencies: extensions.deps,
+        offset: None,
+        pruned: false,
+    });
+    Ok(arrival)
+}
+
+/// The header that a log has at a place, if it can be read.
+fn stored_header(
+    tx: &Tx<'_>,
+    batch: &mut Batch,
+    log: LogKey,
+    seq: u32,
+) -> Result<Option<Header>, StoreError> {
+    if let Some((_, arrived)) = batch.arrived_at(log, seq) {
+        return Ok(Some(arrived.header.clone()));
+    }
+    let stored = tx.operation(log, seq)?;
+    Ok(stored.and_then(|stored| Header::decode_unverified(stored.header).ok()))
+}
+
+/// Keeps evidence that an author contradicts itself. If we are the author, the log is closed.
+fn report_fork(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    first: Option<Header>,
+    second: &Header,
+) -> Result<(), StoreError> {
+    let Some(first) = first else { return Ok(()) };
+    let topic_key = state.topic(tx, &topic)?.key;
+    let author = second.author();
+    let own = author == state.author;
+    let Some(log) = state.logs.get_mut(tx, topic_key, &author)? else {
+        return Ok(());
+    };
+    log.stopped |= own;
+    let headers = (&first.as_bytes()[..], &second.as_bytes()[..]);
+    let at = batch.now.wall;
+    if tx.add_fork(topic_key, log.key, second.seq(), headers, at)? {
+        let fork = Fork::new(first, second.clone());
+        batch.events.push(match own {
+            true => EngineEvent::OwnFork { topic, fork },
+            false => EngineEvent::Forked { topic, fork },
+        });
+    }
+    Ok(())
+}
+
+fn reject(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    source: Source,
+    header: &[u8],
+    reason: RejectReason,
+) -> Result<Outcome, StoreError> {
+    let topic_key = state.topic(tx, &topic)?.key;
+    let peer = source.peer();
+    if tx.reject(
+        topic_key,
+        &Reject {
+            header,
+            reason,
+            peer,
+            at: batch.now.wall,
+        },
+    )? {
+        let id = Hash::digest(header);
+        batch.events.push(EngineEvent::Rejected {
+            topic,
+            id,
+            reason,
+            peer,
+        });
+    }
+    Ok(Outcome::Rejected(reason))
+}

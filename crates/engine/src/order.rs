@@ -1,0 +1,242 @@
+//! Stage 3: causal order. An operation passes when all it depends on has passed before, or
+//! when waiting for that is over.
+
+use std::collections::VecDeque;
+
+use p2panda_core::{Dependency, Header, Topic, VerifyingKey};
+use p2panda_store::{LogKey, StoreError, TopicKey, Tx};
+
+use crate::batch::{Batch, Ordered, Place};
+use crate::engine::EngineEvent;
+use crate::state::{State, topic_of};
+
+/// Logs to look at.
+type Queue = VecDeque<(Topic, VerifyingKey)>;
+
+pub(crate) fn step(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    let mut queue = Queue::new();
+    queue_due(state, batch, &mut queue);
+    queue_pruned(state, tx, batch, &mut queue)?;
+    drain(state, tx, batch, &mut queue)?;
+    let deadline = batch
+        .now
+        .elapsed_us
+        .saturating_add(state.limits.causal_wait_us);
+    for index in 0..batch.arrived.len() {
+        let Some(arrived) = batch.arrived.get(index).filter(|arrived| !arrived.pruned) else {
+            continue;
+        };
+        let (topic, topic_key) = (arrived.topic, arrived.topic_key);
+        let (author, seq) = (arrived.header.author(), arrived.header.seq());
+        let waiting = &mut topic_of(&mut state.topics, tx, &topic)?.waiting;
+        if waiting.is_blocked(&author) {
+            waiting.arrived(&author, seq, deadline);
+        } else {
+            advance(
+                state,
+                tx,
+                batch,
+                &mut queue,
+                Log {
+                    topic,
+                    topic_key,
+                    author,
+                },
+                seq,
+            )?;
+            drain(state, tx, batch, &mut queue)?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct Log {
+    topic: Topic,
+    topic_key: TopicKey,
+    author: VerifyingKey,
+}
+
+/// Logs whose time is over, or which wait since before a restart.
+fn queue_due(state: &mut State, batch: &Batch, queue: &mut Queue) {
+    for (topic, topic_state) in &mut state.topics {
+        let waiting = &mut topic_state.waiting;
+        let mut due = std::mem::take(&mut waiting.recheck);
+        due.extend(waiting.due(batch.now.elapsed_us));
+        queue.extend(due.into_iter().map(|author| (*topic, author)));
+    }
+}
+
+/// Pruned logs that waited for what is gone, and those that waited for them.
+fn queue_pruned(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &Batch,
+    queue: &mut Queue,
+) -> Result<(), StoreError> {
+    for prune in batch.prunes.values() {
+        let waiting = &mut topic_of(&mut state.topics, tx, &prune.topic)?.waiting;
+        if waiting.is_blocked(&prune.author) {
+            queue.push_back((prune.topic, prune.author));
+        }
+        if let Some(last) = prune.seq.checked_sub(1) {
+            let free = waiting.passed(&prune.author, last);
+            queue.extend(free.into_iter().map(|author| (prune.topic, author)));
+        }
+    }
+    Ok(())
+}
+
+fn drain(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    queue: &mut Queue,
+) -> Result<(), StoreError> {
+    while let Some((topic, author)) = queue.pop_front() {
+        let topic_key = state.topic(tx, &topic)?.key;
+        advance(
+            state,
+            tx,
+            batch,
+            queue,
+            Log {
+                topic,
+                topic_key,
+                author,
+            },
+            u32::MAX,
+        )?;
+    }
+    Ok(())
+}
+
+/// Lets the operations of a log pass one by one up to `until`, as far as they are ready.
+fn advance(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    queue: &mut Queue,
+    log: Log,
+    until: u32,
+) -> Result<(), StoreError> {
+    let now_us = batch.now.elapsed_us;
+    let deadline = now_us.saturating_add(state.limits.causal_wait_us);
+    loop {
+        let Some(next) = next_of(state, tx, &log)?.filter(|next| next.seq <= until) else {
+            topic_of(&mut state.topics, tx, &log.topic)?
+                .waiting
+                .unblock(&log.author);
+            return Ok(());
+        };
+        let Some(operation) = load(tx, batch, &next)? else {
+            let waiting = &mut topic_of(&mut state.topics, tx, &log.topic)?.waiting;
+            waiting.quarantine(&log.author, next.seq);
+            let Log { topic, author, .. } = log;
+            batch.events.push(EngineEvent::LogUnreadable {
+                topic,
+                author,
+                seq: next.seq,
+            });
+            return Ok(());
+        };
+        let missing = missing(state, tx, &log, operation.dependencies)?;
+        let waiting = &mut topic_of(&mut state.topics, tx, &log.topic)?.waiting;
+        if let Some(first) = missing.first()
+            && !waiting.is_due(&log.author, next.seq, now_us)
+            && (waiting.is_blocked(&log.author) || !waiting.is_full())
+        {
+            waiting.block(&log.author, next.seq, first, deadline);
+            return Ok(());
+        }
+        pass(state, tx, &log, next.seq)?;
+        let waiting = &mut topic_of(&mut state.topics, tx, &log.topic)?.waiting;
+        let free = waiting.passed(&log.author, next.seq);
+        queue.extend(free.into_iter().map(|author| (log.topic, author)));
+        let Loaded {
+            place, has_body, ..
+        } = operation;
+        batch.ordered.push(Ordered {
+            topic: log.topic,
+            place,
+            has_body,
+            missing,
+        });
+    }
+}
+
+/// The first operation of a log that has not passed.
+struct Next {
+    log: LogKey,
+    seq: u32,
+}
+
+fn next_of(state: &mut State, tx: &Tx<'_>, log: &Log) -> Result<Option<Next>, StoreError> {
+    let Some(row) = state.logs.get(tx, log.topic_key, &log.author)? else {
+        return Ok(None);
+    };
+    let seq = match row.ordered_seq {
+        Some(seq) => seq.checked_add(1),
+        None => Some(row.first_seq),
+    };
+    let seq = seq.filter(|seq| *seq <= row.head.seq);
+    Ok(seq.map(|seq| Next { log: row.key, seq }))
+}
+
+fn pass(state: &mut State, tx: &mut Tx<'_>, log: &Log, seq: u32) -> Result<(), StoreError> {
+    let order = tx.next_order();
+    let row = state.logs.get_mut(tx, log.topic_key, &log.author)?;
+    let row = row.expect("it has an operation that passes");
+    row.ordered_seq = Some(seq);
+    row.ordered_at = order;
+    Ok(())
+}
+
+/// An operation with what the order depends on.
+struct Loaded {
+    place: Place,
+    has_body: bool,
+    dependencies: Vec<Dependency>,
+}
+
+/// `None`: it cannot be read.
+fn load(tx: &Tx<'_>, batch: &mut Batch, next: &Next) -> Result<Option<Loaded>, StoreError> {
+    if let Some((index, arrived)) = batch.arrived_at(next.log, next.seq) {
+        return Ok(Some(Loaded {
+            place: Place::Arrived(index),
+            has_body: arrived.body.is_some(),
+            dependencies: arrived.dependencies.clone(),
+        }));
+    }
+    let Some(stored) = tx.operation(next.log, next.seq)? else {
+        return Ok(None);
+    };
+    let header = Header::decode_unverified(stored.header).ok();
+    let extensions = header.and_then(|header| header.node_extensions().ok());
+    Ok(extensions.map(|extensions| Loaded {
+        place: Place::Stored(stored.arrival),
+        has_body: stored.has_body,
+        dependencies: extensions.deps,
+    }))
+}
+
+/// Those of the dependencies that have not passed. The author's own log is in order anyway.
+fn missing(
+    state: &mut State,
+    tx: &Tx<'_>,
+    log: &Log,
+    mut dependencies: Vec<Dependency>,
+) -> Result<Vec<Dependency>, StoreError> {
+    let mut missing = Vec::new();
+    dependencies.retain(|dependency| dependency.author != log.author);
+    for dependency in dependencies {
+        if !state.logs.has_met(tx, log.topic_key, &dependency)? {
+            missing.push(dependency);
+        }
+    }
+    Ok(missing)
+}

@@ -1,0 +1,30 @@
+//! Stage 2: what a prune flag allows to delete, once the operation that carries it is in.
+
+use p2panda_store::{StoreError, Tx};
+
+use crate::batch::Batch;
+use crate::state::State;
+
+pub(crate) fn step(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    if batch.prunes.is_empty() {
+        return Ok(());
+    }
+    for prune in batch.prunes.values() {
+        let log = state.logs.get_mut(tx, prune.topic_key, &prune.author)?;
+        let log = log.expect("the operation with the flag is in it");
+        tx.prune(log.key, prune.seq)?;
+        log.first_seq = prune.seq;
+        log.pruned_bytes = prune.bytes_before;
+        // What is gone is not waited for.
+        log.ordered_seq = log.ordered_seq.max(prune.seq.checked_sub(1));
+    }
+    for arrived in &mut batch.arrived {
+        let prune = batch.prunes.get(&arrived.log);
+        arrived.pruned = prune.is_some_and(|prune| arrived.header.seq() < prune.seq);
+    }
+    Ok(())
+}

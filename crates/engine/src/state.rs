@@ -1,0 +1,103 @@
+//! What the engine keeps in memory. All of it can be lost: it is read from the store again, or
+//! peers send it again.
+
+use std::collections::HashMap;
+
+use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
+use p2panda_store::{Restored, StoreError, TopicKey, Tx};
+
+use crate::early::Early;
+use crate::logs::Logs;
+use crate::own::OwnLog;
+use crate::waiting::Waiting;
+
+pub(crate) struct State {
+    pub key: SigningKey,
+    pub author: VerifyingKey,
+    pub limits: Limits,
+    pub restored: Option<Restored>,
+    pub topics: HashMap<Topic, TopicState>,
+    pub logs: Logs,
+}
+
+pub(crate) struct Limits {
+    pub causal_wait_us: u64,
+    pub own_log_wait_us: u64,
+    pub operation_bytes_max: usize,
+}
+
+/// One topic.
+pub(crate) struct TopicState {
+    pub key: TopicKey,
+    pub log_id: LogId,
+    pub early: Early,
+    pub waiting: Waiting,
+    pub own: OwnLog,
+}
+
+impl State {
+    pub fn new(key: SigningKey, limits: Limits) -> State {
+        State {
+            author: key.verifying_key(),
+            key,
+            limits,
+            restored: None,
+            topics: HashMap::new(),
+            logs: Logs::default(),
+        }
+    }
+
+    /// Loads the topics in which operations wait for their order.
+    pub fn load_waiting(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for topic in tx.waiting_topics()? {
+            let authors = {
+                let key = self.topic(tx, &topic)?.key;
+                tx.waiting_logs(key)?
+            };
+            self.topic(tx, &topic)?.waiting.recheck = authors;
+        }
+        Ok(())
+    }
+
+    /// The state of a topic, made if there is none.
+    pub fn topic(&mut self, tx: &mut Tx<'_>, topic: &Topic) -> Result<&mut TopicState, StoreError> {
+        topic_of(&mut self.topics, tx, topic)
+    }
+
+    /// When something is due by time.
+    pub fn next_wake(&self) -> Option<u64> {
+        let topics = self.topics.values();
+        topics
+            .flat_map(|topic| [topic.waiting.next_deadline(), topic.own.deadline()])
+            .flatten()
+            .min()
+    }
+
+    /// Whether publishes are held that the next batch may let go.
+    pub fn holds_publishes(&self) -> bool {
+        self.topics
+            .values()
+            .any(|topic| topic.own.holds_publishes())
+    }
+}
+
+/// As [`State::topic`], for callers that use other parts of the state beside it.
+pub(crate) fn topic_of<'a>(
+    topics: &'a mut HashMap<Topic, TopicState>,
+    tx: &mut Tx<'_>,
+    topic: &Topic,
+) -> Result<&'a mut TopicState, StoreError> {
+    if !topics.contains_key(topic) {
+        let state = TopicState {
+            key: tx.topic(topic)?,
+            log_id: topic.log_id(),
+            early: Early::default(),
+            waiting: Waiting::default(),
+            own: OwnLog::default(),
+        };
+        topics.insert(*topic, state);
+    }
+    Ok(topics
+        .get_mut(topic)
+        .expect("it was inserted if it was missing"))
+}
