@@ -1,0 +1,71 @@
+//! The two authenticated ciphers.
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{ChaCha20Poly1305, XChaCha20Poly1305};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// Why nothing was sealed or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AeadError {
+    /// The plaintext is longer than the cipher allows (256 GiB).
+    #[error("the plaintext is too long")]
+    Encrypt,
+    /// Key, nonce, additional data or ciphertext are not those that were sealed.
+    #[error("the ciphertext does not open")]
+    Decrypt,
+}
+
+/// ChaCha20-Poly1305 (RFC 8439); the tag is appended.
+pub fn seal(
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    plaintext: &[u8],
+) -> Result<Vec<u8>, AeadError> {
+    let msg = plaintext;
+    ChaCha20Poly1305::new(key.into())
+        .encrypt(nonce.into(), Payload { msg, aad })
+        .map_err(|_| AeadError::Encrypt)
+}
+
+/// The reverse of [`seal`].
+pub fn open(
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    ciphertext: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, AeadError> {
+    let msg = ciphertext;
+    ChaCha20Poly1305::new(key.into())
+        .decrypt(nonce.into(), Payload { msg, aad })
+        .map(Zeroizing::new)
+        .map_err(|_| AeadError::Decrypt)
+}
+
+/// XChaCha20-Poly1305; the tag is appended. Its nonce is long enough to be drawn at random.
+pub fn seal_x(
+    key: &[u8; 32],
+    nonce: &[u8; 24],
+    aad: &[u8],
+    plaintext: &[u8],
+) -> Result<Vec<u8>, AeadError> {
+    let msg = plaintext;
+    XChaCha20Poly1305::new(key.into())
+        .encrypt(nonce.into(), Payload { msg, aad })
+        .map_err(|_| AeadError::Encrypt)
+}
+
+/// The reverse of [`seal_x`].
+pub fn open_x(
+    key: &[u8; 32],
+    nonce: &[u8; 24],
+    aad: &[u8],
+    ciphertext: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, AeadError> {
+    let msg = ciphertext;
+    XChaCha20Poly1305::new(key.into())
+        .decrypt(nonce.into(), Payload { msg, aad })
+        .map(Zeroizing::new)
+        .map_err(|_| AeadError::Decrypt)
+}

@@ -1,0 +1,43 @@
+//! Group key agreement and encryption without a server, for members who are offline, join late
+//! and change the group at the same time.
+//!
+//! Pure: state and input in, new state and output out; time (seconds since 1970) and randomness
+//! are arguments. After an error the state is as before. The rules are those of
+//! `docs/protocol/encryption.md`.
+//!
+//! Not audited, and not safe against quantum computers yet: see the crate's README.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod aead;
+mod bundle;
+mod hkdf;
+pub mod hpke;
+pub mod limits;
+mod own_keys;
+mod registry;
+mod secret;
+pub mod two_party;
+mod wire;
+mod x25519;
+pub mod x3dh;
+pub mod xeddsa;
+
+pub use bundle::{
+    Bundle, BundleError, CLOCK_SKEW_S, LIFETIME_DEFAULT_S, Lifetime, LongTermBundle, OneTimeBundle,
+    OneTimePreKey, PreKey, latest,
+};
+pub use hkdf::{HkdfTooLong, hkdf};
+pub use limits::Limit;
+pub use own_keys::{OwnKeys, OwnKeysError};
+pub use registry::{Registry, RegistryError};
+pub use secret::Secret;
+pub use wire::{DecodeError, Reader, Wire, Writer};
+pub use x25519::{PublicKey, SecretKey, ZeroAgreement};
+
+/// A member's id: the Ed25519 key that signs its envelopes.
+pub type Member = p2panda_core::VerifyingKey;
+
+/// The id of an operation: the hash of its header.
+pub type OperationId = p2panda_core::Hash;

@@ -1,0 +1,220 @@
+//! Our own identity, pre-keys and one-time keys (`docs/protocol/encryption.md#6`).
+
+use std::collections::BTreeMap;
+
+use rand_core::CryptoRng;
+use thiserror::Error;
+
+use crate::bundle::{Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, PreKey, rank};
+use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple};
+use crate::x25519::{PublicKey, SecretKey};
+use crate::xeddsa::{self, XSignature};
+
+/// Which of our own keys is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OwnKeysError {
+    /// The one-time key was used before, or never made.
+    #[error("unknown one-time secret")]
+    UnknownOneTimeSecret,
+    /// The pre-key was removed, or never made.
+    #[error("unknown pre-key secret")]
+    UnknownPreKeySecret,
+    /// No pre-key is valid now: rotate.
+    #[error("no valid pre-key")]
+    NoPreKeysAvailable,
+}
+
+/// The secrets that open first messages to us.
+///
+/// Rotate well before expiry, so that the new bundle spreads; keep the old secret as long as
+/// peers may be offline, then [`OwnKeys::remove_expired`]: until then a thief of our state reads
+/// old first messages. Store the whole state: ids of one-time keys must never start again.
+///
+/// ```
+/// # use p2panda_encryption::{Lifetime, OwnKeys, SecretKey};
+/// # use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+/// let mut rng = ChaCha20Rng::from_seed([1; 32]);
+/// let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
+/// keys.rotate_prekey(Lifetime::starting(10_000, 3_600), &mut rng);
+/// let bundle = keys.long_term_bundle(10_001)?;
+/// assert_eq!(bundle.verify(10_001), Ok(()));
+/// # Ok::<(), p2panda_encryption::OwnKeysError>(())
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub struct OwnKeys {
+    identity_secret: SecretKey,
+    identity_key: PublicKey,
+    prekeys: BTreeMap<PublicKey, Stored>,
+    onetime: BTreeMap<u64, (PublicKey, SecretKey)>,
+    onetime_next_id: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Stored {
+    prekey: PreKey,
+    secret: SecretKey,
+    signature: XSignature,
+}
+
+impl OwnKeys {
+    /// Starts without pre-keys.
+    pub fn new(identity_secret: SecretKey) -> OwnKeys {
+        OwnKeys {
+            identity_key: identity_secret.public_key(),
+            identity_secret,
+            prekeys: BTreeMap::new(),
+            onetime: BTreeMap::new(),
+            onetime_next_id: 0,
+        }
+    }
+
+    /// The public half of our identity.
+    pub fn identity_key(&self) -> &PublicKey {
+        &self.identity_key
+    }
+
+    /// Draws a new pre-key; the older ones open messages until they are removed.
+    pub fn rotate_prekey(&mut self, lifetime: Lifetime, rng: &mut impl CryptoRng) {
+        let secret = SecretKey::random(rng);
+        let key = secret.public_key();
+        let signature = xeddsa::sign(key.as_bytes(), &self.identity_secret, rng);
+        let prekey = PreKey { key, lifetime };
+        let stored = Stored {
+            prekey,
+            secret,
+            signature,
+        };
+        self.prekeys.insert(key, stored);
+    }
+
+    /// The bundle to publish for the data scheme.
+    pub fn long_term_bundle(&self, now: u64) -> Result<LongTermBundle, OwnKeysError> {
+        let stored = self.latest(now)?;
+        Ok(LongTermBundle {
+            identity_key: self.identity_key,
+            signed_prekey: stored.prekey,
+            prekey_signature: stored.signature,
+        })
+    }
+
+    /// A new bundle to publish for the message scheme. Store the state before publishing it.
+    pub fn one_time_bundle(
+        &mut self,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<OneTimeBundle, OwnKeysError> {
+        let stored = self.latest(now)?;
+        let (prekey, signature) = (stored.prekey, stored.signature);
+        let next_id = self
+            .onetime_next_id
+            .checked_add(1)
+            .ok_or(OwnKeysError::NoPreKeysAvailable)?;
+        let secret = SecretKey::random(rng);
+        let key = secret.public_key();
+        let id = self.onetime_next_id;
+        self.onetime_next_id = next_id;
+        self.onetime.insert(id, (prekey.key, secret));
+        Ok(OneTimeBundle {
+            identity_key: self.identity_key,
+            signed_prekey: prekey,
+            onetime_prekey: Some(OneTimePreKey { key, id }),
+            prekey_signature: signature,
+        })
+    }
+
+    /// Takes a one-time secret out, for its one use.
+    pub fn use_one_time(&mut self, id: u64) -> Result<SecretKey, OwnKeysError> {
+        let (_, secret) = self
+            .onetime
+            .remove(&id)
+            .ok_or(OwnKeysError::UnknownOneTimeSecret)?;
+        Ok(secret)
+    }
+
+    /// Removes pre-keys that are not valid now, and the one-time secrets published with them.
+    pub fn remove_expired(&mut self, now: u64) {
+        self.prekeys
+            .retain(|_, stored| stored.prekey.lifetime.is_valid(now));
+        let prekeys = &self.prekeys;
+        self.onetime
+            .retain(|_, (prekey, _)| prekeys.contains_key(prekey));
+    }
+
+    /// Also of an expired pre-key, so that late messages still open.
+    pub(crate) fn prekey_secret(&self, id: &PublicKey) -> Result<&SecretKey, OwnKeysError> {
+        let stored = self.prekeys.get(id);
+        Ok(&stored.ok_or(OwnKeysError::UnknownPreKeySecret)?.secret)
+    }
+
+    pub(crate) fn one_time_secret(&self, id: u64) -> Option<&SecretKey> {
+        self.onetime.get(&id).map(|(_, secret)| secret)
+    }
+
+    pub(crate) fn identity_secret(&self) -> &SecretKey {
+        &self.identity_secret
+    }
+
+    fn latest(&self, now: u64) -> Result<&Stored, OwnKeysError> {
+        self.prekeys
+            .values()
+            .filter(|stored| stored.prekey.lifetime.is_valid(now))
+            .max_by_key(|stored| rank(&stored.prekey))
+            .ok_or(OwnKeysError::NoPreKeysAvailable)
+    }
+}
+
+impl Wire for OwnKeys {
+    fn write(&self, w: &mut Writer) {
+        w.map(5).text("prekeys").map(self.prekeys.len());
+        for (id, stored) in &self.prekeys {
+            w.item(id).item(stored);
+        }
+        w.text("identity_key").item(&self.identity_key);
+        w.text("identity_secret").item(&self.identity_secret);
+        w.text("onetime_next_id").uint(self.onetime_next_id);
+        w.text("onetime_secrets").map(self.onetime.len());
+        for (id, (prekey, secret)) in &self.onetime {
+            w.uint(*id).array(2).item(prekey).item(secret);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<OwnKeys, DecodeError> {
+        let mut fields = Fields::open(r)?;
+        let prekeys = fields.required("prekeys", |r| map(r, PublicKey::read, Stored::read))?;
+        let identity_key = fields.required("identity_key", PublicKey::read)?;
+        let identity_secret = fields.required("identity_secret", SecretKey::read)?;
+        let onetime_next_id = fields.required("onetime_next_id", |r| Ok(r.uint()?))?;
+        let pair =
+            |r: &mut Reader<'_>| tuple(r, 2, |r| Ok((PublicKey::read(r)?, SecretKey::read(r)?)));
+        let onetime = fields.required("onetime_secrets", |r| map(r, |r| Ok(r.uint()?), pair))?;
+        fields.close()?;
+        Ok(OwnKeys {
+            identity_secret,
+            identity_key,
+            prekeys,
+            onetime,
+            onetime_next_id,
+        })
+    }
+}
+
+impl Wire for Stored {
+    fn write(&self, w: &mut Writer) {
+        w.map(3).text("prekey").item(&self.prekey);
+        w.text("secret").item(&self.secret);
+        w.text("signature").item(&self.signature);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Stored, DecodeError> {
+        let mut fields = Fields::open(r)?;
+        let prekey = fields.required("prekey", PreKey::read)?;
+        let secret = fields.required("secret", SecretKey::read)?;
+        let signature = fields.required("signature", XSignature::read)?;
+        fields.close()?;
+        Ok(Stored {
+            prekey,
+            secret,
+            signature,
+        })
+    }
+}

@@ -1,0 +1,510 @@
+//! 2SM: a channel of two that replaces keys with each message (`docs/protocol/encryption.md#9`).
+
+mod message;
+
+use std::collections::BTreeMap;
+
+use rand_core::CryptoRng;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use message::TwoPartyPlaintext;
+pub use message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage};
+
+use crate::bundle::Bundle;
+use crate::hpke::{self, HpkeError};
+use crate::limits::{FIRST_MESSAGES_MAX, Limit, OWN_KEYS_MAX};
+use crate::own_keys::OwnKeys;
+use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple, version};
+use crate::x3dh::{self, X3dhError};
+use crate::x25519::{PublicKey, SecretKey};
+
+/// Why nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SendError {
+    /// There is no bundle for a first message, and nothing was received yet.
+    #[error("no key bundle is left for a first message")]
+    PreKeyReuse,
+    /// The first message could not be encrypted, for instance because the bundle has expired.
+    #[error(transparent)]
+    X3dh(#[from] X3dhError),
+    /// A later message could not be encrypted.
+    #[error(transparent)]
+    Hpke(#[from] HpkeError),
+    /// A bound was reached.
+    #[error(transparent)]
+    Limit(#[from] Limit),
+}
+
+/// Why a message was refused; session and keys are as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ReceiveError {
+    /// The one-time key was used before.
+    #[error("the one-time key was used before")]
+    PreKeyReuse,
+    /// The pre-key was removed or never ours.
+    #[error("the message uses an unknown pre-key")]
+    UnknownPreKeyUsed(PublicKey),
+    /// The own key was deleted or never ours; 0 stands for the received key.
+    #[error("the message uses the unknown key {0}")]
+    UnknownSecretUsed(u64),
+    /// Label and ciphertext contradict each other.
+    #[error("the ciphertext is not of the kind its label says")]
+    InvalidCiphertextType,
+    /// This first message was opened before.
+    #[error("the first message was opened before")]
+    Replayed,
+    /// The message claims another identity key than the sender is known by.
+    #[error("the message claims a foreign identity key")]
+    IdentityMismatch,
+    /// The first message does not open.
+    #[error(transparent)]
+    X3dh(#[from] X3dhError),
+    /// A later message does not open.
+    #[error(transparent)]
+    Hpke(#[from] HpkeError),
+    /// The content is not what a peer writes.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The key that the sender announces is of small order.
+    #[error("the announced key is of small order")]
+    SmallOrder,
+    /// A bound was reached.
+    #[error(transparent)]
+    Limit(#[from] Limit),
+}
+
+/// One side's state of a channel with one peer.
+///
+/// Messages of one direction must be received in the order sent, without gaps. After an error
+/// nothing has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Session {
+    our_secret_keys: BTreeMap<u64, SecretKey>,
+    our_min_key_index: u64,
+    our_next_key_index: u64,
+    their_next_key_used: KeyUsed,
+    their_prekey_bundle: Option<Bundle>,
+    their_verifying_key: Option<PublicKey>,
+    our_received_secret_key: Option<SecretKey>,
+    /// Pre-key and ephemeral key of first messages that were opened.
+    opened: Vec<(PublicKey, PublicKey)>,
+}
+
+impl Session {
+    /// Starts with a bundle of the peer, to send first or at the same time.
+    pub fn to_send(bundle: Bundle) -> Session {
+        Session {
+            their_prekey_bundle: Some(bundle),
+            ..Session::to_receive()
+        }
+    }
+
+    /// Starts without a bundle, to receive first.
+    pub fn to_receive() -> Session {
+        Session {
+            our_secret_keys: BTreeMap::new(),
+            our_min_key_index: 1,
+            our_next_key_index: 1,
+            their_next_key_used: KeyUsed::PreKey,
+            their_prekey_bundle: None,
+            their_verifying_key: None,
+            our_received_secret_key: None,
+            opened: Vec::new(),
+        }
+    }
+
+    /// Encrypts for the peer.
+    pub fn send(
+        &mut self,
+        keys: &OwnKeys,
+        plaintext: &[u8],
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<TwoPartyMessage, SendError> {
+        let mut sealing = self.prepare(None, keys, plaintext, now, rng)?;
+        sealing.draw(rng);
+        let (sent, message) = sealing.seal()?;
+        self.apply_sent(sent);
+        Ok(message)
+    }
+
+    /// Decrypts a message of the peer whose identity key is known, or not known yet.
+    ///
+    /// With a first message comes the identity key that it claims: record it for the sender.
+    pub fn receive(
+        &mut self,
+        keys: &mut OwnKeys,
+        identity: Option<&PublicKey>,
+        message: &TwoPartyMessage,
+    ) -> Result<Received, ReceiveError> {
+        let mut opened = self.open(keys, identity, message)?;
+        let received = Received {
+            plaintext: std::mem::take(&mut opened.plaintext),
+            identity: opened.identity,
+        };
+        self.apply_opened(keys, opened);
+        Ok(received)
+    }
+
+    /// Draws what a message needs, in the order a, b, X3DH ephemeral; changes nothing.
+    ///
+    /// `fallback` is the bundle for a session that does not exist yet.
+    pub(crate) fn prepare(
+        &self,
+        fallback: Option<Bundle>,
+        keys: &OwnKeys,
+        plaintext: &[u8],
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Sealing, SendError> {
+        if self.our_secret_keys.len() >= OWN_KEYS_MAX || self.our_next_key_index == u64::MAX {
+            return Err(Limit::OwnKeys.into());
+        }
+        let bundle = self.their_prekey_bundle.or(fallback);
+        let (ours, theirs) = (SecretKey::random(rng), SecretKey::random(rng));
+        let target = match (self.their_verifying_key, bundle) {
+            (Some(receiver), _) => Target::Hpke {
+                receiver,
+                ephemeral: None,
+            },
+            (None, Some(bundle)) => Target::X3dh {
+                identity: keys.identity_secret().duplicate(),
+                bundle: Box::new(bundle),
+                now,
+                ephemeral: SecretKey::random(rng),
+            },
+            (None, None) => return Err(SendError::PreKeyReuse),
+        };
+        Ok(Sealing {
+            key_used: self.their_next_key_used,
+            index: self.our_next_key_index,
+            plaintext: Zeroizing::new(plaintext.to_vec()),
+            ours,
+            theirs,
+            target,
+        })
+    }
+
+    pub(crate) fn apply_sent(&mut self, sent: Sent) {
+        self.our_secret_keys
+            .insert(self.our_next_key_index, sent.ours);
+        self.our_next_key_index += 1;
+        self.their_verifying_key = Some(sent.theirs);
+        self.their_next_key_used = KeyUsed::ReceivedKey;
+        if sent.first {
+            self.their_prekey_bundle = None;
+        }
+    }
+
+    /// The index that the next message of ours will carry; tells whether a draft is stale.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.our_next_key_index
+    }
+
+    /// Opens a message; changes nothing.
+    pub(crate) fn open(
+        &self,
+        keys: &OwnKeys,
+        identity: Option<&PublicKey>,
+        message: &TwoPartyMessage,
+    ) -> Result<Opened, ReceiveError> {
+        let mut first = None;
+        let body = match (message.key_used, &message.ciphertext) {
+            (KeyUsed::PreKey, TwoPartyCiphertext::PreKey(ciphertext)) => {
+                first = Some(First::of(ciphertext));
+                self.open_first(keys, identity, ciphertext)?
+            }
+            (KeyUsed::ReceivedKey, TwoPartyCiphertext::Hpke(ciphertext)) => {
+                let key = self.our_received_secret_key.as_ref();
+                let key = key.ok_or(ReceiveError::UnknownSecretUsed(0))?;
+                hpke::open(key, &[], &[], ciphertext)?
+            }
+            (KeyUsed::OwnKey(index), TwoPartyCiphertext::Hpke(ciphertext)) => {
+                let key = self.our_secret_keys.get(&index);
+                let key = key.ok_or(ReceiveError::UnknownSecretUsed(index))?;
+                hpke::open(key, &[], &[], ciphertext)?
+            }
+            _ => return Err(ReceiveError::InvalidCiphertextType),
+        };
+        let body = TwoPartyPlaintext::decode(&body)?;
+        if body.sender_new_verifying_key.is_small_order() {
+            return Err(ReceiveError::SmallOrder);
+        }
+        Ok(Opened {
+            plaintext: body.plaintext,
+            identity: first.as_ref().map(|first| first.identity),
+            first,
+            answered: match message.key_used {
+                KeyUsed::OwnKey(index) => Some(index),
+                _ => None,
+            },
+            their_verifying_key: body.sender_new_verifying_key,
+            their_index: body.sender_next_index,
+            received: body.receiver_new_secret,
+        })
+    }
+
+    pub(crate) fn apply_opened(&mut self, keys: &mut OwnKeys, opened: Opened) {
+        if let Some(first) = opened.first {
+            if let Some(id) = first.onetime {
+                // Its absence was an error in `open`, and nothing else runs in between.
+                let _ = keys.use_one_time(id);
+            }
+            self.opened
+                .retain(|(prekey, _)| keys.prekey_secret(prekey).is_ok());
+            self.opened.push((first.prekey, first.ephemeral));
+        }
+        if let Some(index) = opened.answered {
+            self.our_secret_keys = self.our_secret_keys.split_off(&index.saturating_add(1));
+            self.our_min_key_index = index.saturating_add(1);
+        }
+        self.their_verifying_key = Some(opened.their_verifying_key);
+        self.their_next_key_used = KeyUsed::OwnKey(opened.their_index);
+        self.our_received_secret_key = Some(opened.received);
+    }
+
+    fn open_first(
+        &self,
+        keys: &OwnKeys,
+        identity: Option<&PublicKey>,
+        ciphertext: &x3dh::X3dhCiphertext,
+    ) -> Result<Zeroizing<Vec<u8>>, ReceiveError> {
+        if identity.is_some_and(|known| *known != ciphertext.identity_key) {
+            return Err(ReceiveError::IdentityMismatch);
+        }
+        if self
+            .opened
+            .contains(&(ciphertext.prekey_id, ciphertext.ephemeral_key))
+        {
+            return Err(ReceiveError::Replayed);
+        }
+        let live = |(prekey, _): &&(PublicKey, _)| keys.prekey_secret(prekey).is_ok();
+        if self.opened.iter().filter(live).count() >= FIRST_MESSAGES_MAX {
+            return Err(Limit::FirstMessages.into());
+        }
+        let onetime = match ciphertext.onetime_prekey_id {
+            Some(id) => Some(keys.one_time_secret(id).ok_or(ReceiveError::PreKeyReuse)?),
+            None => None,
+        };
+        let prekey = keys
+            .prekey_secret(&ciphertext.prekey_id)
+            .map_err(|_| ReceiveError::UnknownPreKeyUsed(ciphertext.prekey_id))?;
+        let identity = keys.identity_secret();
+        Ok(x3dh::decrypt(ciphertext, identity, prekey, onetime)?)
+    }
+
+    /// Writes the layout that published peers store.
+    pub(crate) fn write_layout(&self, with_bundle: bool, w: &mut Writer) {
+        w.map(7)
+            .text("our_secret_keys")
+            .map(self.our_secret_keys.len());
+        for (index, key) in &self.our_secret_keys {
+            w.uint(*index).item(key);
+        }
+        w.text("our_min_key_index").uint(self.our_min_key_index);
+        w.text("our_next_key_index").uint(self.our_next_key_index);
+        w.text("their_next_key_used")
+            .item(&self.their_next_key_used);
+        let bundle = self.their_prekey_bundle.as_ref();
+        w.text("their_prekey_bundle")
+            .optional(bundle.filter(|_| with_bundle));
+        w.text("their_verifying_key")
+            .optional(self.their_verifying_key.as_ref());
+        w.text("our_received_secret_key")
+            .optional(self.our_received_secret_key.as_ref());
+    }
+
+    /// Reads the layout that published peers store.
+    pub(crate) fn read_layout(r: &mut Reader<'_>) -> Result<Session, DecodeError> {
+        let mut fields = Fields::open(r)?;
+        let our_secret_keys = fields.required("our_secret_keys", |r| {
+            map(r, |r| Ok(r.uint()?), SecretKey::read)
+        })?;
+        let session = Session {
+            our_secret_keys,
+            our_min_key_index: fields.required("our_min_key_index", |r| Ok(r.uint()?))?,
+            our_next_key_index: fields.required("our_next_key_index", |r| Ok(r.uint()?))?,
+            their_next_key_used: fields.required("their_next_key_used", KeyUsed::read)?,
+            their_prekey_bundle: fields.optional("their_prekey_bundle", Bundle::read)?,
+            their_verifying_key: fields.optional("their_verifying_key", PublicKey::read)?,
+            our_received_secret_key: fields.optional("our_received_secret_key", SecretKey::read)?,
+            opened: Vec::new(),
+        };
+        fields.close()?;
+        Ok(session)
+    }
+
+    /// Takes over a session from the layout that published peers store.
+    pub fn decode_layout(bytes: &[u8]) -> Result<Session, DecodeError> {
+        let mut r = Reader::checked(bytes, p2panda_core::cbor::VALUE)?;
+        let session = Session::read_layout(&mut r)?;
+        r.finish().map_err(DecodeError::Cbor)?;
+        Ok(session)
+    }
+
+    /// The layout that published peers store; first messages opened are not part of it.
+    pub fn encode_layout(&self) -> Zeroizing<Vec<u8>> {
+        let mut w = Writer::default();
+        self.write_layout(true, &mut w);
+        w.into_bytes()
+    }
+}
+
+impl Wire for Session {
+    fn write(&self, w: &mut Writer) {
+        w.array(3).uint(1);
+        self.write_layout(true, w);
+        w.array(self.opened.len());
+        for (prekey, ephemeral) in &self.opened {
+            w.array(2).item(prekey).item(ephemeral);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Session, DecodeError> {
+        tuple(r, 3, |r| {
+            version(r, 1)?;
+            let mut session = Session::read_layout(r)?;
+            for _ in 0..r.array()? {
+                let pair = tuple(r, 2, |r| Ok((PublicKey::read(r)?, PublicKey::read(r)?)))?;
+                session.opened.push(pair);
+            }
+            Ok(session)
+        })
+    }
+}
+
+/// What a received message brought.
+#[derive(Debug)]
+pub struct Received {
+    /// What the peer sent.
+    pub plaintext: Zeroizing<Vec<u8>>,
+    /// The sender's identity key, with a first message only.
+    pub identity: Option<PublicKey>,
+}
+
+/// One message with everything drawn and nothing computed: independent work per recipient.
+#[derive(Debug)]
+pub(crate) struct Sealing {
+    key_used: KeyUsed,
+    index: u64,
+    plaintext: Zeroizing<Vec<u8>>,
+    ours: SecretKey,
+    theirs: SecretKey,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    X3dh {
+        identity: SecretKey,
+        bundle: Box<Bundle>,
+        now: u64,
+        ephemeral: SecretKey,
+    },
+    Hpke {
+        receiver: PublicKey,
+        ephemeral: Option<SecretKey>,
+    },
+}
+
+impl Sealing {
+    /// Draws the HPKE ephemeral, if one is needed. Apart from [`Session::prepare`], because the
+    /// keys of several recipients are drawn before the first ephemeral.
+    pub(crate) fn draw(&mut self, rng: &mut impl CryptoRng) {
+        if let Target::Hpke { ephemeral, .. } = &mut self.target {
+            *ephemeral = Some(SecretKey::random(rng));
+        }
+    }
+
+    /// The one-time bundle that this first message uses up.
+    pub(crate) fn bundle(&self) -> Option<&Bundle> {
+        match &self.target {
+            Target::X3dh { bundle, .. } => Some(bundle),
+            Target::Hpke { .. } => None,
+        }
+    }
+
+    /// Computes the message.
+    pub(crate) fn seal(self) -> Result<(Sent, TwoPartyMessage), SendError> {
+        let theirs = self.theirs.public_key();
+        let body = TwoPartyPlaintext {
+            plaintext: self.plaintext,
+            sender_next_index: self.index,
+            receiver_new_secret: self.theirs,
+            sender_new_verifying_key: self.ours.public_key(),
+        };
+        let body = body.encode();
+        let first = matches!(self.target, Target::X3dh { .. });
+        let ciphertext = match self.target {
+            Target::X3dh {
+                identity,
+                bundle,
+                now,
+                ephemeral,
+            } => {
+                let sealed = x3dh::encrypt_with(&body, &identity, &bundle, now, &ephemeral)?;
+                TwoPartyCiphertext::PreKey(sealed)
+            }
+            Target::Hpke {
+                receiver,
+                ephemeral,
+            } => {
+                let ephemeral = ephemeral.expect("drawn before sealing");
+                let sealed = hpke::seal_with(&ephemeral, &receiver, &[], &[], &body)?;
+                TwoPartyCiphertext::Hpke(sealed)
+            }
+        };
+        let ours = self.ours;
+        let sent = Sent {
+            ours,
+            theirs,
+            first,
+        };
+        let key_used = self.key_used;
+        Ok((
+            sent,
+            TwoPartyMessage {
+                key_used,
+                ciphertext,
+            },
+        ))
+    }
+}
+
+/// What a sent message changes in the session.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    ours: SecretKey,
+    theirs: PublicKey,
+    first: bool,
+}
+
+/// What a received message changes in session, keys and registry.
+pub(crate) struct Opened {
+    pub(crate) plaintext: Zeroizing<Vec<u8>>,
+    pub(crate) identity: Option<PublicKey>,
+    first: Option<First>,
+    answered: Option<u64>,
+    their_verifying_key: PublicKey,
+    their_index: u64,
+    received: SecretKey,
+}
+
+struct First {
+    identity: PublicKey,
+    prekey: PublicKey,
+    ephemeral: PublicKey,
+    onetime: Option<u64>,
+}
+
+impl First {
+    fn of(ciphertext: &x3dh::X3dhCiphertext) -> First {
+        First {
+            identity: ciphertext.identity_key,
+            prekey: ciphertext.prekey_id,
+            ephemeral: ciphertext.ephemeral_key,
+            onetime: ciphertext.onetime_prekey_id,
+        }
+    }
+}
