@@ -1,0 +1,6 @@
+//! The promises of the crate, tested from outside.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod file;
+mod wire;
