@@ -141,6 +141,8 @@ pub struct Engine {
     store: Store,
     state: State,
     stopped: bool,
+    /// What happened while opening, for the first batch to tell.
+    untold: Vec<EngineEvent>,
 }
 
 impl Engine {
@@ -169,9 +171,10 @@ impl Engine {
             store,
             state,
             stopped: false,
+            untold: Vec::new(),
         };
         // What waits for its order since before the restart gets its deadline now.
-        engine.run(Vec::new(), now)?;
+        engine.untold = engine.run(Vec::new(), now)?.events;
         Ok(engine)
     }
 
@@ -225,6 +228,7 @@ impl Engine {
 
     fn run(&mut self, commands: Vec<Command>, now: Now) -> Result<Committed, StoreError> {
         let mut batch = Batch::new(now);
+        batch.events.append(&mut self.untold);
         let (aside, commands) = commands.into_iter().partition::<Vec<_>, _>(is_aside);
         let mut checkpoints = Vec::new();
         for command in aside {

@@ -19,7 +19,9 @@ pub(crate) struct Waiting {
     logs: HashMap<VerifyingKey, Blocked>,
     /// By author of the missing operation: its place, and the log that waits for it.
     watchers: HashMap<VerifyingKey, BTreeSet<(u32, VerifyingKey)>>,
-    deadlines: BTreeSet<(u64, VerifyingKey)>,
+    /// With the number of the log, so that of those due at once the first blocked goes first.
+    deadlines: BTreeSet<(u64, u64, VerifyingKey)>,
+    blocked: u64,
     /// Sessions in catch-up, with the count of sessions started by then.
     catching_up: BTreeMap<u64, u64>,
     started: u64,
@@ -28,6 +30,7 @@ pub(crate) struct Waiting {
 }
 
 struct Blocked {
+    number: u64,
     front: u32,
     /// `None`: the front cannot be read.
     watching: Option<(VerifyingKey, u32)>,
@@ -96,13 +99,13 @@ impl Waiting {
     /// Logs whose fronts have waited long enough.
     pub fn due(&self, now_us: u64) -> Vec<VerifyingKey> {
         self.deadlines
-            .range(..=(now_us, LAST_KEY))
-            .map(|(_, author)| *author)
+            .range(..=(now_us, u64::MAX, LAST_KEY))
+            .map(|(_, _, author)| *author)
             .collect()
     }
 
     pub fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.deadlines.first().map(|(deadline, _, _)| *deadline)
     }
 
     /// A log has passed the order stage up to `seq`: whose fronts may now go on.
@@ -138,7 +141,7 @@ impl Waiting {
                 span.deadline = Some(deadline);
             }
             if let (Some(due), Some(_)) = (blocked.deadline(blocked.front), blocked.watching) {
-                self.deadlines.insert((due, *author));
+                self.deadlines.insert((due, blocked.number, *author));
             }
         }
     }
@@ -161,7 +164,9 @@ impl Waiting {
     ) {
         self.take_front(author);
         let span = self.span(front, deadline);
+        self.blocked += 1;
         let blocked = self.logs.entry(*author).or_insert_with(|| Blocked {
+            number: self.blocked,
             front,
             watching,
             spans: VecDeque::from([span]),
@@ -177,7 +182,7 @@ impl Waiting {
         }
         let Some((lacks, seq)) = watching else { return };
         if let Some(due) = blocked.deadline(front) {
-            self.deadlines.insert((due, *author));
+            self.deadlines.insert((due, blocked.number, *author));
         }
         self.watchers
             .entry(lacks)
@@ -191,7 +196,7 @@ impl Waiting {
             return;
         };
         if let Some(due) = blocked.deadline(blocked.front) {
-            self.deadlines.remove(&(due, *author));
+            self.deadlines.remove(&(due, blocked.number, *author));
         }
         if let Some((lacks, seq)) = blocked.watching
             && let Some(watchers) = self.watchers.get_mut(&lacks)

@@ -1,0 +1,308 @@
+use std::time::Instant;
+
+use bytes::Bytes;
+use p2panda_core::{LogRange, Operation};
+use p2panda_engine::{Command, EngineEvent, Incoming, Outcome, Phase, RejectReason, Source};
+use p2panda_store::Totals;
+
+use crate::node::{ALL, Author, Node, OTHER_TOPIC, TOPIC, session, without_body};
+
+fn is_stored(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Stored { .. })
+}
+
+#[test]
+fn bytes_are_stored_as_received() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let sent = [author.says("one"), author.says("two")];
+    assert!(node.ingest(&sent).iter().all(is_stored));
+    assert_eq!(node.operations(), sent);
+    let page = node
+        .reader()
+        .log_page(&TOPIC, &author.key(), Some(0), 1, ALL)
+        .unwrap();
+    assert_eq!(page.entries[0].header.as_bytes(), sent[1].header.as_bytes());
+    assert_eq!(page.entries[0].body, sent[1].body);
+}
+
+#[test]
+fn an_operation_enters_once() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let one = author.says("one");
+    let twice = [one.clone(), one.clone()];
+    let outcomes = node.ingest(&twice);
+    assert!(is_stored(&outcomes[0]));
+    assert_eq!(outcomes[1], Outcome::Duplicate);
+    assert_eq!(node.ingest(&[one]), [Outcome::Duplicate]);
+    assert_eq!(node.texts(), ["one"]);
+}
+
+#[test]
+fn an_operation_of_another_topic_is_refused_and_the_real_log_goes_on() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let foreign = author.operation(OTHER_TOPIC, OTHER_TOPIC.log_id(), Some("x"), false, vec![]);
+    let outcomes = node.ingest(std::slice::from_ref(&foreign));
+    assert_eq!(outcomes, [Outcome::Rejected(RejectReason::WrongTopic)]);
+    let real = [author.says("one"), author.says("two")];
+    assert!(node.ingest(&real).iter().all(is_stored));
+    assert_eq!(node.texts(), ["one", "two"]);
+    // Nor does it hurt where it belongs.
+    assert!(
+        node.ingest_from(session(1), OTHER_TOPIC, &[foreign])
+            .iter()
+            .all(is_stored)
+    );
+}
+
+#[test]
+fn a_refused_operation_is_one_row_with_reason_and_peer() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let foreign = author.operation(OTHER_TOPIC, OTHER_TOPIC.log_id(), Some("x"), false, vec![]);
+    for _ in 0..3 {
+        node.ingest(std::slice::from_ref(&foreign));
+    }
+    let rows = node.reader().rejected_page(&TOPIC, 0, 10).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].id, foreign.header.id());
+    assert_eq!(rows[0].header, foreign.header.as_bytes());
+    assert_eq!(rows[0].reason, Some(RejectReason::WrongTopic));
+    assert_eq!(rows[0].peer, session(1).peer());
+    assert_eq!(node.rejected(RejectReason::WrongTopic), 1);
+}
+
+#[test]
+fn what_is_no_operation_at_all_is_a_row_and_the_rest_of_the_batch_enters() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let garbage = Bytes::from_static(b"garbage");
+    let invalid = Incoming::Invalid {
+        header: garbage,
+        reason: RejectReason::Undecodable,
+    };
+    let valid = Incoming::Valid(author.says("one"));
+    let outcomes = node.ingest_any(session(1), TOPIC, vec![invalid, valid]);
+    assert_eq!(outcomes[0], Outcome::Rejected(RejectReason::Undecodable));
+    assert!(is_stored(&outcomes[1]));
+    assert_eq!(node.rejected(RejectReason::Undecodable), 1);
+}
+
+#[test]
+fn unknown_extensions_keep_the_height_and_every_other_log_goes_on() {
+    let (mut node, mut author, mut other) = (Node::new(), Author::new(1), Author::new(2));
+    node.ingest(&[author.says("one")]);
+    // [1, 7]: a variant that we do not know.
+    let unknown = author.raw(TOPIC, Some("new"), &[0x82, 1, 7]);
+    let later = author.says("later");
+    let outcomes = node.ingest(&[unknown.clone(), later, other.says("other")]);
+    assert_eq!(
+        outcomes[0],
+        Outcome::Rejected(RejectReason::UnknownExtensions)
+    );
+    assert_eq!(outcomes[1], Outcome::Early);
+    assert!(is_stored(&outcomes[2]));
+    assert_eq!(node.height(&author.key()), Some(0));
+    assert_eq!(
+        node.reader().rejected_page(&TOPIC, 0, 9).unwrap()[0].header,
+        unknown.header.as_bytes()
+    );
+    assert_eq!(node.texts(), ["one", "other"]);
+}
+
+#[test]
+fn early_arrivals_enter_when_the_gap_closes() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let sent: Vec<Operation> = (0..5).map(|n| author.says(&n.to_string())).collect();
+    for early in [&sent[4], &sent[2], &sent[3], &sent[1]] {
+        assert_eq!(node.ingest(std::slice::from_ref(early)), [Outcome::Early]);
+    }
+    assert_eq!(node.height(&author.key()), None);
+    node.ingest(&sent[..1]);
+    assert_eq!(node.texts(), ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn an_early_arrival_is_forgotten_with_its_session_and_can_come_again() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let sent = [author.says("0"), author.says("1")];
+    assert_eq!(node.ingest(&sent[1..]), [Outcome::Early]);
+    node.session(1, Phase::Ended);
+    node.ingest(&sent[..1]);
+    assert_eq!(node.texts(), ["0"]);
+    assert!(is_stored(&node.ingest(&sent[1..])[0]));
+    assert_eq!(node.texts(), ["0", "1"]);
+}
+
+#[test]
+fn early_arrivals_of_an_import_end_with_it() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let sent = [author.says("0"), author.says("1")];
+    let import = Source::Import { id: 4 };
+    assert_eq!(
+        node.ingest_from(import, TOPIC, &sent[1..]),
+        [Outcome::Early]
+    );
+    node.process(vec![Command::ImportEnded {
+        topic: TOPIC,
+        import: 4,
+    }]);
+    node.ingest(&sent[..1]);
+    assert_eq!(node.texts(), ["0"]);
+}
+
+#[test]
+fn early_arrivals_beyond_the_limit_are_dropped_and_nothing_else() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let first = author.says("first");
+    let early: Vec<Operation> = (0..10_001).map(|_| author.says("x")).collect();
+    let outcomes = node.ingest(&early);
+    assert!(
+        outcomes[..10_000]
+            .iter()
+            .all(|outcome| *outcome == Outcome::Early)
+    );
+    assert_eq!(outcomes[10_000], Outcome::Dropped);
+    node.ingest(&[first]);
+    assert_eq!(node.height(&author.key()), Some(10_000));
+    // It was not acknowledged, so it comes again.
+    assert!(is_stored(&node.ingest(&early[10_000..])[0]));
+}
+
+#[test]
+fn a_body_that_comes_later_is_filled_in_and_delivered_then() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let (one, two) = (author.says("one"), author.says("two"));
+    assert!(is_stored(&node.ingest(&[without_body(&one)])[0]));
+    assert!(is_stored(&node.ingest(std::slice::from_ref(&two))[0]));
+    assert_eq!(node.height(&author.key()), Some(1));
+    assert_eq!(node.texts(), ["two"]);
+    assert_eq!(node.ingest(&[without_body(&one)]), [Outcome::Duplicate]);
+    assert_eq!(
+        node.ingest(std::slice::from_ref(&one)),
+        [Outcome::BodyFilled]
+    );
+    assert_eq!(node.texts(), ["two", "one"]);
+    assert_eq!(node.ingest(&[one]), [Outcome::Duplicate]);
+    assert_eq!(node.texts(), ["two", "one"]);
+}
+
+#[test]
+fn a_body_that_comes_later_in_the_same_batch_is_delivered_once() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let one = author.says("one");
+    let outcomes = node.ingest(&[without_body(&one), one]);
+    assert_eq!(outcomes[1], Outcome::BodyFilled);
+    assert_eq!(node.texts(), ["one"]);
+}
+
+#[test]
+fn an_operation_without_a_body_is_stored_and_has_no_offset() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let nothing = author.operation(TOPIC, TOPIC.log_id(), None, false, vec![]);
+    node.ingest(&[nothing, author.says("text")]);
+    assert_eq!(node.texts(), ["text"]);
+    assert_eq!(node.operations().len(), 2);
+}
+
+#[test]
+fn a_fork_is_kept_as_evidence_with_both_headers_and_the_first_branch_stays() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    node.ingest(&[author.says("0")]);
+    let mut twin = author.clone();
+    let (first, second) = (author.says("first"), twin.says("second"));
+    node.ingest(std::slice::from_ref(&first));
+    let outcomes = node.ingest(std::slice::from_ref(&second));
+    assert_eq!(outcomes, [Outcome::Rejected(RejectReason::Fork)]);
+    let forked = node.committed.events.iter().find_map(|event| match event {
+        EngineEvent::Forked { topic, fork } if *topic == TOPIC => Some(fork),
+        _ => None,
+    });
+    forked.unwrap().check().unwrap();
+    let rows = node.reader().forks(&TOPIC, 10).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].first, first.header.as_bytes());
+    assert_eq!(rows[0].second, second.header.as_bytes());
+    node.ingest(&[author.says("more")]);
+    assert_eq!(node.texts(), ["0", "first", "more"]);
+}
+
+#[test]
+fn the_child_of_another_branch_is_evidence_too() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    node.ingest(&[author.says("0")]);
+    let mut twin = author.clone();
+    node.ingest(&[author.says("first")]);
+    twin.says("second");
+    let child = twin.says("child");
+    let outcomes = node.ingest(&[child]);
+    assert_eq!(
+        outcomes,
+        [Outcome::Rejected(RejectReason::BacklinkMismatch)]
+    );
+    assert_eq!(node.reader().forks(&TOPIC, 10).unwrap().len(), 1);
+    assert_eq!(node.texts(), ["0", "first"]);
+}
+
+#[test]
+fn refused_operations_of_one_author_stay_within_the_rows_and_are_all_counted() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    node.ingest(&[author.says("0")]);
+    let foreign: Vec<Operation> = (0..10_100)
+        .map(|n: u32| {
+            author.operation(
+                OTHER_TOPIC,
+                OTHER_TOPIC.log_id(),
+                Some(&n.to_string()),
+                false,
+                vec![],
+            )
+        })
+        .collect();
+    node.ingest(&foreign);
+    let rows = node.reader().rejected_page(&TOPIC, 0, usize::MAX).unwrap();
+    assert_eq!(rows.len(), 10_000);
+    assert_eq!(rows[0].id, foreign[100].header.id());
+    assert_eq!(node.rejected(RejectReason::WrongTopic), 10_100);
+}
+
+#[test]
+fn totals_count_what_is_stored_of_a_range() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let sent: Vec<Operation> = (0..10).map(|n| author.says(&n.to_string())).collect();
+    node.ingest(&sent);
+    let bytes = |operations: &[Operation]| {
+        operations
+            .iter()
+            .map(|o| o.header.as_bytes().len() as u64 + 1)
+            .sum::<u64>()
+    };
+    let range = |after, until| LogRange {
+        author: author.key(),
+        log: TOPIC.log_id(),
+        after,
+        until,
+    };
+    let totals = |range| node.reader().totals(&TOPIC, &[range]).unwrap();
+    let all = Totals {
+        operations: 10,
+        bytes: bytes(&sent),
+    };
+    assert_eq!(totals(range(None, 9)), all);
+    assert_eq!(totals(range(None, 99)), all);
+    let some = Totals {
+        operations: 3,
+        bytes: bytes(&sent[4..7]),
+    };
+    assert_eq!(totals(range(Some(3), 6)), some);
+    assert_eq!(totals(range(Some(9), 20)), Totals::default());
+    assert_eq!(node.status().totals, all);
+}
+
+#[test]
+fn ten_thousand_operations_in_one_batch_take_seconds_at_most() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let sent: Vec<Operation> = (0..10_000).map(|_| author.says("panda")).collect();
+    let start = Instant::now();
+    assert!(node.ingest(&sent).iter().all(is_stored));
+    assert!(start.elapsed().as_secs() < 10, "took {:?}", start.elapsed());
+    assert_eq!(node.status().totals.operations, 10_000);
+    assert_eq!(node.status().feed.map(|(_, last)| last), Some(10_000));
+}

@@ -1,0 +1,13 @@
+//! What the engine promises, over its public API and real directories.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod consumers;
+mod crash;
+mod ingest;
+mod node;
+mod order;
+mod own_log;
+mod pruning;
+mod queue;
+mod random;

@@ -1,0 +1,342 @@
+//! A node under test, and authors whose operations reach it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+
+use bytes::Bytes;
+use p2panda_core::log::Head;
+use p2panda_core::{
+    Dependency, Draft, LogId, NodeExtensions, Operation, SigningKey, Timestamp, Topic, VerifyingKey,
+};
+use p2panda_engine::{
+    Command, Committed, Engine, Incoming, Now, Options, Outcome, Phase, PublishError, Published,
+    RejectReason, Source, Start,
+};
+use p2panda_store::{FeedEntry, PageLimits, Reader, TopicStatus};
+use tempfile::TempDir;
+
+pub const TOPIC: Topic = Topic::from_bytes([1; 32]);
+pub const OTHER_TOPIC: Topic = Topic::from_bytes([2; 32]);
+pub const SECOND_US: u64 = 1_000_000;
+pub const ALL: PageLimits = PageLimits {
+    rows: usize::MAX,
+    bytes: usize::MAX,
+};
+
+pub struct Node {
+    pub engine: Engine,
+    pub dir: PathBuf,
+    pub now: Now,
+    /// What the last batch changed.
+    pub committed: Committed,
+    _temp: TempDir,
+}
+
+impl Node {
+    pub fn new() -> Node {
+        Node::open(Options::default())
+    }
+
+    pub fn open(options: Options) -> Node {
+        let temp = tempfile::tempdir().unwrap();
+        Node::open_in(temp, options)
+    }
+
+    pub fn open_in(temp: TempDir, options: Options) -> Node {
+        let dir = temp.path().to_path_buf();
+        let now = Now {
+            wall: Timestamp::from_micros(1_000),
+            elapsed_us: 0,
+        };
+        let engine = Engine::open(&dir, options, now).unwrap();
+        Node {
+            engine,
+            dir,
+            now,
+            committed: Committed::default(),
+            _temp: temp,
+        }
+    }
+
+    /// The node as it comes back after its process was killed at this moment.
+    pub fn after_crash(&self) -> Node {
+        Node::open_in(self.copy(), Options::default())
+    }
+
+    /// Closes and opens the directory.
+    pub fn reopen(self) -> Node {
+        let Node {
+            engine,
+            _temp: temp,
+            ..
+        } = self;
+        engine.close().unwrap();
+        Node::open_in(temp, Options::default())
+    }
+
+    /// The files as a crash, or a backup of a running node, would leave them.
+    pub fn copy(&self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_files(&self.dir, copy.path());
+        copy
+    }
+
+    pub fn process(&mut self, commands: Vec<Command>) {
+        self.committed = self.engine.process(commands, self.now).unwrap();
+    }
+
+    pub fn wait(&mut self, us: u64) {
+        self.now.elapsed_us += us;
+        self.now.wall = Timestamp::from_micros(self.now.wall.as_micros() + us);
+        self.process(Vec::new());
+    }
+
+    pub fn publish(&mut self, text: &str) -> Published {
+        self.try_publish(text).unwrap()
+    }
+
+    pub fn try_publish(&mut self, text: &str) -> Result<Published, PublishError> {
+        let (command, answer) = publish(TOPIC, Some(text), false);
+        self.process(vec![command]);
+        answer.try_recv().expect("the publish is answered at once")
+    }
+
+    pub fn ingest(&mut self, operations: &[Operation]) -> Vec<Outcome> {
+        self.ingest_from(session(1), TOPIC, operations)
+    }
+
+    pub fn ingest_from(
+        &mut self,
+        source: Source,
+        topic: Topic,
+        operations: &[Operation],
+    ) -> Vec<Outcome> {
+        let operations = operations.iter().cloned().map(Incoming::Valid).collect();
+        self.ingest_any(source, topic, operations)
+    }
+
+    pub fn ingest_any(
+        &mut self,
+        source: Source,
+        topic: Topic,
+        operations: Vec<Incoming>,
+    ) -> Vec<Outcome> {
+        let (sender, receiver) = channel();
+        let reply = Box::new(move |outcomes| sender.send(outcomes).unwrap());
+        self.process(vec![Command::Ingest {
+            topic,
+            source,
+            operations,
+            reply: Some(reply),
+        }]);
+        receiver.recv().unwrap()
+    }
+
+    pub fn session(&mut self, session: u64, phase: Phase) {
+        self.process(vec![Command::Session {
+            topic: TOPIC,
+            session,
+            phase,
+        }]);
+    }
+
+    pub fn ack(&mut self, consumer: &str, offsets: &[u64]) {
+        let (consumer, offsets) = (consumer.to_owned(), offsets.to_vec());
+        let (topic, reply) = (TOPIC, None);
+        self.process(vec![Command::Ack {
+            consumer,
+            topic,
+            offsets,
+            explicit: true,
+            reply,
+        }]);
+    }
+
+    pub fn place(&mut self, consumer: &str, start: Start) -> u64 {
+        let (sender, receiver) = channel();
+        let reply = Box::new(move |prefix| sender.send(prefix).unwrap());
+        let (consumer, topic) = (consumer.to_owned(), TOPIC);
+        self.process(vec![Command::PlaceConsumer {
+            consumer,
+            topic,
+            start,
+            reply,
+        }]);
+        receiver.recv().unwrap()
+    }
+
+    pub fn reader(&self) -> Reader {
+        self.engine.readers().open().unwrap()
+    }
+
+    pub fn feed(&self) -> Vec<FeedEntry> {
+        self.reader()
+            .feed_page(&TOPIC, 0, ALL, None)
+            .unwrap()
+            .entries
+    }
+
+    /// The texts in the feed, in its order.
+    pub fn texts(&self) -> Vec<String> {
+        self.feed().iter().map(text_of).collect()
+    }
+
+    /// The texts that a consumer has not acknowledged.
+    pub fn unacked(&self, consumer: &str) -> Vec<String> {
+        let page = self
+            .reader()
+            .feed_page(&TOPIC, 0, ALL, Some(consumer))
+            .unwrap();
+        page.entries.iter().map(text_of).collect()
+    }
+
+    pub fn status(&self) -> TopicStatus {
+        self.reader().status(&TOPIC).unwrap()
+    }
+
+    pub fn height(&self, author: &VerifyingKey) -> Option<u32> {
+        self.reader().height(&TOPIC, author).unwrap()
+    }
+
+    pub fn key(&self) -> VerifyingKey {
+        self.engine.signing_key().verifying_key()
+    }
+
+    pub fn rejected(&self, reason: RejectReason) -> u64 {
+        let rejected = self.status().rejected;
+        rejected
+            .iter()
+            .find(|(found, _)| *found == reason)
+            .map_or(0, |(_, total)| *total)
+    }
+
+    /// Everything stored of a topic, to hand it to another node.
+    pub fn operations(&self) -> Vec<Operation> {
+        let page = self.reader().arrivals_page(&TOPIC, 0, ALL).unwrap();
+        page.entries
+            .into_iter()
+            .map(|entry| Operation {
+                header: entry.header,
+                body: entry.body,
+            })
+            .collect()
+    }
+}
+
+pub type Answer = Receiver<Result<Published, PublishError>>;
+
+pub fn publish(topic: Topic, text: Option<&str>, prune: bool) -> (Command, Answer) {
+    let (sender, receiver) = channel();
+    let reply = Box::new(move |result| drop(sender.send(result)));
+    let body = text.map(|text| Bytes::copy_from_slice(text.as_bytes()));
+    (
+        Command::Publish {
+            topic,
+            body,
+            prune,
+            reply,
+        },
+        receiver,
+    )
+}
+
+pub fn session(id: u64) -> Source {
+    Source::Session {
+        id,
+        peer: SigningKey::from_bytes(&[200; 32]).verifying_key(),
+    }
+}
+
+pub fn text_of(entry: &FeedEntry) -> String {
+    String::from_utf8(entry.operation.body.clone().unwrap().to_vec()).unwrap()
+}
+
+pub fn copy_files(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Somebody else, who signs operations.
+#[derive(Clone)]
+pub struct Author {
+    key: SigningKey,
+    heads: HashMap<Topic, Head>,
+}
+
+impl Author {
+    pub fn new(seed: u8) -> Author {
+        Author {
+            key: SigningKey::from_bytes(&[seed; 32]),
+            heads: HashMap::new(),
+        }
+    }
+
+    pub fn key(&self) -> VerifyingKey {
+        self.key.verifying_key()
+    }
+
+    pub fn says(&mut self, text: &str) -> Operation {
+        self.operation(TOPIC, TOPIC.log_id(), Some(text), false, Vec::new())
+    }
+
+    pub fn answers(&mut self, text: &str, to: &[&Operation]) -> Operation {
+        let deps = to.iter().map(|operation| dependency(operation)).collect();
+        self.operation(TOPIC, TOPIC.log_id(), Some(text), false, deps)
+    }
+
+    pub fn prunes(&mut self, text: Option<&str>) -> Operation {
+        self.operation(TOPIC, TOPIC.log_id(), text, true, Vec::new())
+    }
+
+    pub fn operation(
+        &mut self,
+        topic: Topic,
+        log_id: LogId,
+        text: Option<&str>,
+        prune: bool,
+        deps: Vec<Dependency>,
+    ) -> Operation {
+        let timestamp = Timestamp::from_micros(1);
+        let extensions = NodeExtensions {
+            log_id,
+            timestamp,
+            prune,
+            deps,
+        }
+        .encode();
+        self.raw(topic, text, &extensions)
+    }
+
+    pub fn raw(&mut self, topic: Topic, text: Option<&str>, extensions: &[u8]) -> Operation {
+        let head = self.heads.get(&topic);
+        let draft = Draft {
+            seq: head.map_or(0, |head| head.seq + 1),
+            backlink: head.map(|head| head.id),
+            body: text.map(str::as_bytes),
+            extensions: Some(extensions),
+        };
+        let operation = Operation::create(&self.key, draft).unwrap();
+        self.heads.insert(topic, Head::of(&operation.header));
+        operation
+    }
+}
+
+pub fn dependency(operation: &Operation) -> Dependency {
+    let header = &operation.header;
+    Dependency {
+        author: header.author(),
+        seq: header.seq(),
+        id: header.id(),
+    }
+}
+
+pub fn without_body(operation: &Operation) -> Operation {
+    Operation {
+        header: operation.header.clone(),
+        body: None,
+    }
+}

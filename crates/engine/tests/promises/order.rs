@@ -1,0 +1,272 @@
+use p2panda_core::Operation;
+use p2panda_engine::{EngineEvent, Phase};
+
+use crate::node::{Author, Node, SECOND_US, TOPIC, dependency, without_body};
+
+#[test]
+fn an_answer_that_comes_before_its_question_is_shown_after_it() {
+    // A asks, B answers, and both are nodes of ours; C is given the answer first.
+    let (mut a, mut b, mut c) = (Node::new(), Node::new(), Node::new());
+    a.publish("question");
+    let question = a.operations();
+    b.ingest(&question);
+    b.publish("answer");
+    let answer: Vec<Operation> = b
+        .operations()
+        .into_iter()
+        .filter(|o| o.header.author() == b.key())
+        .collect();
+
+    c.ingest(&answer);
+    assert_eq!(c.texts(), Vec::<String>::new());
+    assert_eq!(c.status().waiting, 1);
+    // It is forwarded all the same.
+    assert_eq!(c.operations(), answer);
+    c.ingest(&question);
+    assert_eq!(c.texts(), ["question", "answer"]);
+    assert!(
+        c.feed()
+            .iter()
+            .all(|entry| entry.missing_dependencies.is_empty())
+    );
+    assert_eq!(c.status().waiting, 0);
+}
+
+#[test]
+fn a_dependency_that_never_comes_does_not_stall_the_feed() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let lost = a.says("lost");
+    // A whole dialogue with somebody who is gone: it waits once, not once per operation.
+    let answers: Vec<Operation> = (0..50)
+        .map(|n| b.answers(&format!("answer {n}"), &[&lost]))
+        .collect();
+    node.ingest(&answers);
+    assert_eq!(node.engine.next_wake(), Some(5 * SECOND_US));
+    node.wait(5 * SECOND_US - 1);
+    assert!(node.texts().is_empty());
+    node.wait(1);
+    let feed = node.feed();
+    assert_eq!(feed.len(), 50);
+    assert_eq!(feed[0].missing_dependencies, [dependency(&lost)]);
+    assert_eq!(node.engine.next_wake(), None);
+    // Should it come after all, it is shown, and what follows is complete.
+    node.ingest(&[lost.clone(), b.answers("late", &[&lost])]);
+    assert!(node.feed()[51].missing_dependencies.is_empty());
+}
+
+#[test]
+fn others_are_shown_while_somebody_waits() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let lost = a.says("lost");
+    node.ingest(&[
+        b.answers("answer", &[&lost]),
+        b.says("more"),
+        Author::new(3).says("hello"),
+    ]);
+    assert_eq!(node.texts(), ["hello"]);
+}
+
+#[test]
+fn waiting_lasts_until_the_sessions_of_the_time_are_done_and_not_for_later_ones() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let lost = a.says("lost");
+    node.session(1, Phase::Started);
+    node.session(2, Phase::Started);
+    node.ingest(&[b.answers("answer", &[&lost])]);
+    node.session(3, Phase::Started);
+    node.wait(60 * SECOND_US);
+    node.session(1, Phase::CaughtUp);
+    node.wait(60 * SECOND_US);
+    assert_eq!(node.engine.next_wake(), None);
+    node.session(2, Phase::Ended);
+    node.wait(5 * SECOND_US - 1);
+    assert!(node.texts().is_empty());
+    node.wait(1);
+    assert_eq!(node.texts(), ["answer"]);
+}
+
+#[test]
+fn what_arrives_later_in_a_waiting_log_has_its_own_deadline() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let lost = a.says("lost");
+    node.ingest(&[b.answers("first", &[&lost])]);
+    node.wait(3 * SECOND_US);
+    node.ingest(&[b.answers("second", &[&lost])]);
+    node.wait(2 * SECOND_US);
+    assert_eq!(node.texts(), ["first"]);
+    node.wait(3 * SECOND_US);
+    assert_eq!(node.texts(), ["first", "second"]);
+}
+
+#[test]
+fn after_a_restart_waiting_goes_on_and_ends() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let (lost, found) = (a.says("lost"), Author::new(3).says("found"));
+    node.ingest(&[b.answers("answer", &[&lost]), b.answers("more", &[&found])]);
+    let mut node = node.after_crash();
+    assert!(node.texts().is_empty());
+    node.ingest(&[found]);
+    node.wait(5 * SECOND_US);
+    assert_eq!(node.texts(), ["found", "answer", "more"]);
+    assert_eq!(node.feed()[1].missing_dependencies, [dependency(&lost)]);
+    let node = node.reopen();
+    assert_eq!(node.texts(), ["found", "answer", "more"]);
+}
+
+#[test]
+fn a_chain_of_answers_is_released_by_its_beginning() {
+    let mut node = Node::new();
+    let mut authors: Vec<Author> = (1..=40).map(Author::new).collect();
+    let mut chain = vec![authors[0].says("0")];
+    for (n, author) in authors.iter_mut().enumerate().skip(1) {
+        let operation = author.answers(&n.to_string(), &[chain.last().unwrap()]);
+        chain.push(operation);
+    }
+    for operation in chain.iter().skip(1).rev() {
+        node.ingest(std::slice::from_ref(operation));
+    }
+    assert!(node.texts().is_empty());
+    node.ingest(&chain[..1]);
+    let expected: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+    assert_eq!(node.texts(), expected);
+}
+
+#[test]
+fn operations_that_wait_for_each_other_are_shown_after_the_wait() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    // Nobody can sign such a circle honestly: each names the other's place, ids are invented.
+    let mut of_b = dependency(&b.clone().says("x"));
+    of_b.seq = 0;
+    let mut of_a = dependency(&a.clone().says("x"));
+    of_a.seq = 0;
+    let one = a.operation(TOPIC, TOPIC.log_id(), Some("one"), false, vec![of_b]);
+    let two = b.operation(TOPIC, TOPIC.log_id(), Some("two"), false, vec![of_a]);
+    node.ingest(&[one, two]);
+    assert!(node.texts().is_empty());
+    node.wait(5 * SECOND_US);
+    assert_eq!(node.texts(), ["one", "two"]);
+}
+
+#[test]
+fn a_dependency_without_its_body_is_met() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let question = a.says("question");
+    node.ingest(&[b.answers("answer", &[&question]), without_body(&question)]);
+    assert_eq!(node.texts(), ["answer"]);
+    assert!(node.feed()[0].missing_dependencies.is_empty());
+}
+
+#[test]
+fn a_body_that_comes_while_its_operation_waits_is_delivered_in_order() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let question = a.says("question");
+    let answer = b.answers("answer", &[&question]);
+    node.ingest(&[without_body(&answer)]);
+    node.ingest(&[answer]);
+    assert!(node.texts().is_empty());
+    node.ingest(&[question]);
+    assert_eq!(node.texts(), ["question", "answer"]);
+}
+
+#[test]
+fn our_operation_names_what_we_have_seen_and_our_last_one_does_not_imply() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    node.publish("alone");
+    let (one, two) = (a.says("one"), b.says("two"));
+    node.ingest(&[one, two.clone()]);
+    let three = a.says("three");
+    node.ingest(std::slice::from_ref(&three));
+    node.publish("seen both");
+    node.publish("nothing new");
+    let own: Vec<Vec<_>> = node
+        .operations()
+        .iter()
+        .filter(|operation| operation.header.author() == node.key())
+        .map(|operation| operation.header.node_extensions().unwrap().deps)
+        .collect();
+    let mut both = vec![dependency(&three), dependency(&two)];
+    both.sort();
+    assert_eq!(own, [vec![], both, vec![]]);
+}
+
+#[test]
+fn our_operation_names_the_sixteen_most_recent_heads_and_also_after_a_restart() {
+    let mut node = Node::new();
+    let heads: Vec<Operation> = (1..=20)
+        .map(|seed| Author::new(seed).says("hello"))
+        .collect();
+    node.ingest(&heads);
+    let mut node = node.reopen();
+    node.publish("hello all");
+    let own = node.operations().pop().unwrap();
+    let mut expected: Vec<_> = heads[4..].iter().map(dependency).collect();
+    expected.sort();
+    assert_eq!(own.header.node_extensions().unwrap().deps, expected);
+}
+
+#[test]
+fn what_arrived_in_the_same_batch_before_our_operation_is_named_by_the_next() {
+    let (mut node, mut a) = (Node::new(), Author::new(1));
+    let hello = a.says("hello");
+    let incoming = vec![p2panda_engine::Incoming::Valid(hello.clone())];
+    let ingest = p2panda_engine::Command::Ingest {
+        topic: TOPIC,
+        source: crate::node::session(1),
+        operations: incoming,
+        reply: None,
+    };
+    let (publish, _answer) = crate::node::publish(TOPIC, Some("unaware"), false);
+    node.process(vec![ingest, publish]);
+    node.publish("aware");
+    let own = node.operations().pop().unwrap();
+    assert_eq!(
+        own.header.node_extensions().unwrap().deps,
+        [dependency(&hello)]
+    );
+}
+
+#[test]
+fn an_unreadable_operation_stops_one_log_only() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let lost = Author::new(3).says("lost");
+    node.ingest(&[a.answers("damaged", &[&lost]), a.says("behind")]);
+    let copy = node.copy();
+    damage(&copy.path().join("p2panda.sqlite"), &a);
+    let mut node = Node::open_in(copy, p2panda_engine::Options::default());
+    node.ingest(&[b.says("fine")]);
+    let (topic, author, seq) = (TOPIC, a.key(), 0);
+    assert_eq!(
+        node.committed.events,
+        [EngineEvent::LogUnreadable { topic, author, seq }]
+    );
+    node.wait(5 * SECOND_US);
+    assert_eq!(node.texts(), ["fine"]);
+    // Who depends on it waits no longer than on anything that is missing.
+    let damaged = Author::new(1).answers("damaged", &[&lost]);
+    node.ingest(&[b.answers("still here", &[&damaged])]);
+    node.wait(5 * SECOND_US);
+    assert_eq!(node.texts(), ["fine", "still here"]);
+    let page = node
+        .reader()
+        .log_page(&TOPIC, &a.key(), None, 9, crate::node::ALL)
+        .unwrap();
+    assert!(page.entries.is_empty());
+    assert_eq!(page.unreadable[0].author, a.key());
+    let page = node
+        .reader()
+        .log_page(&TOPIC, &b.key(), None, 9, crate::node::ALL)
+        .unwrap();
+    assert_eq!(page.entries.len(), 2);
+}
+
+fn damage(database: &std::path::Path, author: &Author) {
+    let connection = rusqlite::Connection::open(database).unwrap();
+    let changed = connection
+        .execute(
+            "UPDATE operation SET header = x'00ff' WHERE seq = 0 AND log =
+                (SELECT l.id FROM log l JOIN author a ON a.id = l.author WHERE a.key = ?1)",
+            [author.key().as_bytes().as_slice()],
+        )
+        .unwrap();
+    assert_eq!(changed, 1);
+}
