@@ -1,0 +1,14 @@
+//! The cases of this project's node beside a node of the published crates.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod case;
+// mod catch_up;
+// mod causal;
+// mod discovery;
+// mod ephemeral;
+// mod live;
+// mod mdns;
+mod published_alone;
+// mod pruned;
+// mod third;
