@@ -16,6 +16,9 @@
 #![forbid(unsafe_code)]
 
 mod consumer;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod cost;
 mod epoch;
 mod error;
 mod evidence;

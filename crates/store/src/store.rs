@@ -44,7 +44,7 @@ pub struct Options {
 }
 
 /// Epoch of the last open and its predecessor, none in a new directory.
-type Epochs = Option<(Epoch, Option<Epoch>)>;
+pub(crate) type Epochs = Option<(Epoch, Option<Epoch>)>;
 
 /// How far a commit reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -359,7 +359,7 @@ fn confirm(
 }
 
 /// Compares the guard file with the database.
-fn recognise(
+pub(crate) fn recognise(
     connection: &Connection,
     memory: Option<&Memory>,
     own: &BTreeMap<LogId, u32>,
@@ -385,7 +385,7 @@ fn recognise(
     Ok(Some(Restored { ahead, pulling }))
 }
 
-fn own_heights(
+pub(crate) fn own_heights(
     connection: &Connection,
     author: &VerifyingKey,
 ) -> Result<BTreeMap<LogId, u32>, rusqlite::Error> {
@@ -400,7 +400,7 @@ fn own_heights(
     rows.collect()
 }
 
-fn load_meta(connection: &Connection) -> Result<(Counters, Epochs), OpenError> {
+pub(crate) fn load_meta(connection: &Connection) -> Result<(Counters, Epochs), OpenError> {
     let epoch = |name| -> Result<Option<Epoch>, OpenError> {
         Ok(meta(connection, name)?.and_then(|bytes| Epoch::from_slice(&bytes)))
     };

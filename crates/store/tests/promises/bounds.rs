@@ -1,0 +1,64 @@
+use p2panda_core::Timestamp;
+use p2panda_store::{Durability, Reject, RejectReason};
+
+use crate::{Author, TOPIC, open};
+
+const AT: Timestamp = Timestamp::from_micros(5);
+
+#[test]
+fn refused_operations_take_sixteen_mebibytes_at_most_and_the_oldest_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut tx = store.begin(Durability::Normal).unwrap();
+    let topic = tx.topic(&TOPIC).unwrap();
+    for n in 0..40_u8 {
+        let header = vec![n; 1 << 20];
+        let reason = RejectReason::Undecodable;
+        assert!(
+            tx.reject(
+                topic,
+                &Reject {
+                    header: &header,
+                    reason,
+                    peer: None,
+                    at: AT
+                }
+            )
+            .unwrap()
+        );
+    }
+    tx.commit().unwrap();
+    let reader = store.reader().unwrap();
+    let rows = reader.rejected_page(&TOPIC, 0, usize::MAX).unwrap();
+    assert_eq!(rows.len(), 16);
+    assert_eq!(rows[0].header[0], 24);
+    assert_eq!(
+        reader.status(&TOPIC).unwrap().rejected,
+        [(RejectReason::Undecodable, 40)]
+    );
+}
+
+#[test]
+fn evidence_is_kept_once_per_place_and_bounded_per_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut author = Author::new(1);
+    author.write(&mut store, &[b"0"]);
+    let mut tx = store.begin(Durability::Normal).unwrap();
+    let topic = tx.topic(&TOPIC).unwrap();
+    let log = tx.log(topic, &author.key()).unwrap().unwrap().key;
+    assert!(tx.add_fork(topic, log, 0, (b"a", b"b"), AT).unwrap());
+    assert!(!tx.add_fork(topic, log, 0, (b"a", b"c"), AT).unwrap());
+    for seq in 1..100 {
+        tx.add_fork(topic, log, seq, (b"a", b"b"), AT).unwrap();
+    }
+    tx.commit().unwrap();
+    let reader = store.reader().unwrap();
+    let forks = reader.forks(&TOPIC, 1_000).unwrap();
+    assert_eq!(forks.len(), 16);
+    assert_eq!(
+        (&forks[0].first[..], &forks[0].second[..]),
+        (&b"a"[..], &b"b"[..])
+    );
+    assert_eq!(reader.status(&TOPIC).unwrap().forks, 16);
+}

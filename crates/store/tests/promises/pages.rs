@@ -1,0 +1,123 @@
+use p2panda_store::{PageLimits, Unreadable};
+
+use crate::{Author, TOPIC, open};
+
+const ALL: PageLimits = PageLimits {
+    rows: usize::MAX,
+    bytes: usize::MAX,
+};
+
+#[test]
+fn a_reader_sees_what_is_committed_and_never_waits_for_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut author = Author::new(1);
+    author.write(&mut store, &[b"0"]);
+    let reader = store.reader().unwrap();
+    let mut tx = store.begin(p2panda_store::Durability::Full).unwrap();
+    let topic = tx.topic(&TOPIC).unwrap();
+    let header = author.header(b"1");
+    crate::append(&mut tx, topic, &header, b"1");
+    assert_eq!(reader.height(&TOPIC, &author.key()).unwrap(), Some(0));
+    tx.commit().unwrap();
+    assert_eq!(reader.height(&TOPIC, &author.key()).unwrap(), Some(1));
+}
+
+#[test]
+fn heights_and_the_last_arrival_are_of_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let (mut one, mut two) = (Author::new(1), Author::new(2));
+    one.write(&mut store, &[b"0", b"1"]);
+    two.write(&mut store, &[b"0"]);
+    let reader = store.reader().unwrap();
+    let (heights, arrival) = reader.heights(&TOPIC).unwrap();
+    assert_eq!(heights.get(&one.key(), &TOPIC.log_id()), Some(1));
+    assert_eq!(heights.get(&two.key(), &TOPIC.log_id()), Some(0));
+    assert_eq!(heights.len(), 2);
+    one.write(&mut store, &[b"2"]);
+    let page = reader.arrivals_page(&TOPIC, arrival, ALL).unwrap();
+    assert_eq!(page.entries.len(), 1);
+    assert_eq!(page.entries[0].header.seq(), 2);
+    assert_eq!(reader.last_arrival(&TOPIC).unwrap(), page.last_arrival);
+}
+
+#[test]
+fn pages_respect_rows_and_bytes_and_lose_nothing_between_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut author = Author::new(1);
+    let body = [7; 100];
+    author.write(&mut store, &[&body[..]; 20]);
+    let reader = store.reader().unwrap();
+    for limits in [
+        PageLimits {
+            rows: 7,
+            bytes: usize::MAX,
+        },
+        PageLimits {
+            rows: usize::MAX,
+            bytes: 1_000,
+        },
+        PageLimits { rows: 0, bytes: 0 },
+    ] {
+        let (mut after, mut seqs) = (None, Vec::new());
+        loop {
+            let page = reader
+                .log_page(&TOPIC, &author.key(), after, 18, limits)
+                .unwrap();
+            assert!(page.entries.len() <= limits.rows.max(1));
+            seqs.extend(page.entries.iter().map(|entry| entry.header.seq()));
+            after = seqs.last().copied();
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(seqs, (0..=18).collect::<Vec<u32>>());
+    }
+}
+
+#[test]
+fn a_damaged_row_costs_its_log_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let (mut one, mut two) = (Author::new(1), Author::new(2));
+    one.write(&mut store, &[b"0", b"1", b"2"]);
+    two.write(&mut store, &[b"0"]);
+    let connection = rusqlite::Connection::open(dir.path().join("p2panda.sqlite")).unwrap();
+    let reader = store.reader().unwrap();
+    let damages = [
+        "UPDATE operation SET header = x'ff00' WHERE arrival = 2",
+        "UPDATE operation SET header = 'text' WHERE arrival = 2",
+        "UPDATE operation SET header = x'' WHERE arrival = 2",
+        "UPDATE operation SET body = 3 WHERE arrival = 2",
+        // Another operation's header.
+        "UPDATE operation SET header = (SELECT header FROM operation WHERE arrival = 1)
+            WHERE arrival = 2",
+    ];
+    let damaged = [Unreadable {
+        author: one.key(),
+        seq: 1,
+    }];
+    for damage in damages {
+        connection.execute(damage, []).unwrap();
+        let page = reader.log_page(&TOPIC, &one.key(), None, 9, ALL).unwrap();
+        assert_eq!(
+            (page.entries.len(), &page.unreadable[..]),
+            (1, &damaged[..])
+        );
+        let page = reader.log_page(&TOPIC, &two.key(), None, 9, ALL).unwrap();
+        assert_eq!((page.entries.len(), page.unreadable.len()), (1, 0));
+        let page = reader.arrivals_page(&TOPIC, 0, ALL).unwrap();
+        assert_eq!(
+            (page.entries.len(), &page.unreadable[..]),
+            (3, &damaged[..])
+        );
+        let page = reader.feed_page(&TOPIC, 0, ALL, None).unwrap();
+        assert_eq!(
+            (page.entries.len(), &page.unreadable[..]),
+            (3, &damaged[..])
+        );
+        assert_eq!(reader.heights(&TOPIC).unwrap().0.len(), 2);
+    }
+}
