@@ -12,12 +12,16 @@
 
 pub mod aead;
 mod bundle;
+pub mod data;
+mod direct;
 mod hkdf;
 pub mod hpke;
 pub mod limits;
+mod orderer;
 mod own_keys;
 mod registry;
 mod secret;
+mod sessions;
 pub mod two_party;
 mod wire;
 mod x25519;
@@ -28,11 +32,14 @@ pub use bundle::{
     Bundle, BundleError, CLOCK_SKEW_S, LIFETIME_DEFAULT_S, Lifetime, LongTermBundle, OneTimeBundle,
     OneTimePreKey, PreKey, latest,
 };
+pub use direct::{Content, DirectMessage, Kind};
 pub use hkdf::{HkdfTooLong, hkdf};
 pub use limits::Limit;
+pub use orderer::{Message, QueueError};
 pub use own_keys::{OwnKeys, OwnKeysError};
 pub use registry::{Registry, RegistryError};
 pub use secret::Secret;
+pub use sessions::{Context, DeliverError, Sealed, Sealing};
 pub use wire::{DecodeError, Reader, Wire, Writer};
 pub use x25519::{PublicKey, SecretKey, ZeroAgreement};
 

@@ -19,6 +19,9 @@ use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple, version
 use crate::x3dh::{self, X3dhError};
 use crate::x25519::{PublicKey, SecretKey};
 
+/// Bytes that the cipher appends.
+const TAG_BYTES: usize = 16;
+
 /// Why nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SendError {
@@ -195,6 +198,11 @@ impl Session {
         if sent.first {
             self.their_prekey_bundle = None;
         }
+    }
+
+    /// Whether the next message of ours is a first one and no bundle is at hand.
+    pub(crate) fn needs_bundle(&self) -> bool {
+        self.their_verifying_key.is_none() && self.their_prekey_bundle.is_none()
     }
 
     /// The index that the next message of ours will carry; tells whether a draft is stale.
@@ -423,6 +431,18 @@ impl Sealing {
             Target::X3dh { bundle, .. } => Some(bundle),
             Target::Hpke { .. } => None,
         }
+    }
+
+    /// The length that the ciphertext will have.
+    pub(crate) fn ciphertext_len(&self) -> usize {
+        let zeros = SecretKey::from_bytes([0; 32]);
+        let body = TwoPartyPlaintext {
+            plaintext: self.plaintext.clone(),
+            sender_next_index: self.index,
+            sender_new_verifying_key: PublicKey::from_bytes([0; 32]),
+            receiver_new_secret: zeros,
+        };
+        body.encode().len() + TAG_BYTES
     }
 
     /// Computes the message.

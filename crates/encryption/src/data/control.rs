@@ -1,0 +1,77 @@
+//! Control messages of the data scheme.
+
+use crate::Member;
+use crate::limits::MEMBERS_MAX;
+use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, list, unit, variant};
+
+/// What everybody in the group hears of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The group begins.
+    Create {
+        /// Everybody, also the creator.
+        initial_members: Vec<Member>,
+    },
+    /// A new secret for the same members.
+    Update,
+    /// A member leaves, and the others get a new secret.
+    Remove {
+        /// Who leaves.
+        removed: Member,
+    },
+    /// A member comes.
+    Add {
+        /// Who comes.
+        added: Member,
+    },
+}
+
+impl Wire for Control {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Control::Create { initial_members } => {
+                w.map(1).text("Create").map(1).text("initial_members");
+                crate::orderer::write_list(initial_members, w);
+            }
+            Control::Update => {
+                w.text("Update");
+            }
+            Control::Remove { removed } => {
+                w.map(1).text("Remove").map(1).text("removed").item(removed);
+            }
+            Control::Add { added } => {
+                w.map(1).text("Add").map(1).text("added").item(added);
+            }
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Control, DecodeError> {
+        match variant(r)? {
+            ("Update", value) => unit(r, value).map(|()| Control::Update),
+            ("Create", true) => {
+                let initial_members = field(r, "initial_members", |r| list(r, MEMBERS_MAX))?;
+                Ok(Control::Create { initial_members })
+            }
+            ("Remove", true) => {
+                let removed = field(r, "removed", Member::read)?;
+                Ok(Control::Remove { removed })
+            }
+            ("Add", true) => {
+                let added = field(r, "added", Member::read)?;
+                Ok(Control::Add { added })
+            }
+            _ => Err(DecodeError::Variant),
+        }
+    }
+}
+
+fn field<'a, T>(
+    r: &mut Reader<'a>,
+    name: &'static str,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let mut fields = Fields::open(r)?;
+    let value = fields.required(name, read)?;
+    fields.close()?;
+    Ok(value)
+}

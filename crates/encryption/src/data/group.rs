@@ -1,0 +1,770 @@
+//! A group of the data scheme (`docs/protocol/encryption.md#10.3`).
+
+use std::collections::BTreeSet;
+
+use rand_core::CryptoRng;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::agreement::{Agreement, Draft, Effect, Output, Prepared, ProcessError};
+use super::control::Control;
+use super::holders::{Holdings, Rekey};
+use super::members::{Members, Membership};
+use super::secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
+use crate::aead::AeadError;
+use crate::direct::{Content, DirectMessage};
+use crate::limits::{Limit, MEMBERS_MAX, SECRETS_MAX};
+use crate::orderer::{self, Message, Orderer, QueueError};
+use crate::sessions::{Context, DeliverError};
+use crate::wire::{DecodeError, Reader, Wire, Writer, list, tuple, unit, variant, version};
+use crate::{Member, OperationId};
+
+/// Why an operation of ours was not drafted; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OperationError {
+    /// We are in the group already.
+    #[error("the group exists already")]
+    GroupAlreadyEstablished,
+    /// We are not in the group, or not yet.
+    #[error("the group does not exist for us yet")]
+    GroupNotYetEstablished,
+    /// We cannot add ourselves.
+    #[error("a member cannot add itself")]
+    NotAddOurselves,
+    /// The member is in the group already.
+    #[error("{0} is a member already")]
+    AddedExistsAlready(Member),
+    /// Nobody of that name is in the group.
+    #[error("{0} is not a member")]
+    InexistentRemovedMember(Member),
+    /// No secret is held by exactly the members: call `update` first.
+    #[error("no secret is held by exactly the members")]
+    NoEligibleSecret,
+    /// Something could not be encrypted for a member.
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
+    /// The data is too long for the cipher.
+    #[error(transparent)]
+    Aead(#[from] AeadError),
+    /// A bound was reached.
+    #[error(transparent)]
+    Limit(#[from] Limit),
+}
+
+/// The draft does not fit the group any more: draft the operation again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the group has changed since the draft")]
+pub struct CommitError;
+
+/// Why a message has no effect, while the others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// A control message.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Data under a secret that we never had or have erased.
+    #[error("unknown group secret {0}")]
+    UnknownGroupSecret(SecretId),
+    /// Data that does not open.
+    #[error(transparent)]
+    Aead(#[from] AeadError),
+}
+
+/// What a group message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// A change of the group.
+    Control {
+        /// For everybody.
+        control: Control,
+        /// For one recipient each.
+        directs: Vec<DirectMessage>,
+    },
+    /// Data of the application.
+    Application {
+        /// The secret it is sealed under.
+        secret: SecretId,
+        /// Drawn for this message.
+        nonce: [u8; 24],
+        /// Ciphertext and tag.
+        ciphertext: Vec<u8>,
+    },
+}
+
+/// What became of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// We are in the group.
+    Joined {
+        /// The create or add.
+        operation: OperationId,
+    },
+    /// Membership or secrets have changed.
+    Changed {
+        /// The control message.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// What it said.
+        control: Control,
+    },
+    /// We are not in the group any more; messages wait for a new welcome.
+    RemovedOurselves {
+        /// The removal.
+        operation: OperationId,
+    },
+    /// Data was opened.
+    Application {
+        /// The operation that carried it.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// The data.
+        plaintext: Zeroizing<Vec<u8>>,
+    },
+    /// A message has no effect.
+    Failed {
+        /// The message.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Sealed data, ready to be framed and signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The application payload.
+    pub payload: Payload,
+    /// The messages to name as processed before this one.
+    pub dependencies: Vec<OperationId>,
+}
+
+/// What a draft of `add` could not send along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WelcomeReport {
+    /// Secrets left out; the new member does not read data under them.
+    pub left_out: Vec<SecretId>,
+}
+
+/// One member's view of a group.
+///
+/// An operation of ours is drafted (`create`, `add`, `remove`, `update`), sealed, framed and
+/// signed by the caller, and committed with its id; until then the group has not changed.
+/// Messages of others go in with [`Group::receive`] and come out, in causal order, of
+/// [`Group::poll`]. Store the state in the same transaction as the message, publish afterwards,
+/// and never go on from an older state.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Group<M = Members> {
+    agreement: Agreement<M>,
+    orderer: Orderer<Payload>,
+    bundle: SecretBundle,
+    holdings: Holdings,
+    welcomed: bool,
+}
+
+impl<M: Membership> Group<M> {
+    /// A group that nobody has created or invited us to yet.
+    pub fn new(my_id: Member, members: M) -> Group<M> {
+        Group {
+            agreement: Agreement::new(my_id, members),
+            orderer: Orderer::default(),
+            bundle: SecretBundle::new(),
+            holdings: Holdings::default(),
+            welcomed: false,
+        }
+    }
+
+    /// Drafts the creation with these members and us.
+    pub fn create(
+        &self,
+        members: &[Member],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        if self.welcomed || !self.orderer.heads().is_empty() {
+            return Err(OperationError::GroupAlreadyEstablished);
+        }
+        within(members.len() + 1, context)?;
+        let secret = self.bundle.generate(context.now, rng)?;
+        Ok(self.agreement.create(members, secret, context, rng)?)
+    }
+
+    /// Drafts a new secret for the members.
+    pub fn update(
+        &self,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let recipients = self.members()?;
+        self.rotate(Control::Update, recipients, context, rng)
+    }
+
+    /// Drafts the removal of a member, possibly of ourselves, with a new secret for the others.
+    pub fn remove(
+        &self,
+        removed: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let mut recipients = self.members()?;
+        if !recipients.remove(&removed) {
+            return Err(OperationError::InexistentRemovedMember(removed));
+        }
+        self.rotate(Control::Remove { removed }, recipients, context, rng)
+    }
+
+    /// Drafts a new secret to go with a removal that was applied already, elsewhere.
+    pub fn rotate_after_removal(
+        &self,
+        removed: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let mut recipients = self.members()?;
+        recipients.remove(&removed);
+        self.rotate(Control::Remove { removed }, recipients, context, rng)
+    }
+
+    /// Drafts an invitation with at most so many secrets: always the latest, then the newest.
+    ///
+    /// Towards 0.7.1 peers a first welcome has room for 4.
+    pub fn add(
+        &self,
+        added: Member,
+        secrets_max: usize,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Draft, WelcomeReport), OperationError> {
+        let members = self.members()?;
+        if added == self.agreement.my_id() {
+            return Err(OperationError::NotAddOurselves);
+        }
+        if members.contains(&added) {
+            return Err(OperationError::AddedExistsAlready(added));
+        }
+        if members.len() >= MEMBERS_MAX {
+            return Err(Limit::Members.into());
+        }
+        self.welcome(added, secrets_max, context, rng)
+    }
+
+    /// Drafts a welcome to go with an add that was applied already, elsewhere or lost.
+    pub fn welcome(
+        &self,
+        added: Member,
+        secrets_max: usize,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Draft, WelcomeReport), OperationError> {
+        let mut members = self.members()?;
+        if added == self.agreement.my_id() {
+            return Err(OperationError::NotAddOurselves);
+        }
+        within(members.len(), context)?;
+        let latest = self
+            .bundle
+            .latest()
+            .ok_or(OperationError::NoEligibleSecret)?;
+        let eligible = self.holdings.is_eligible(&latest.id(), &members);
+        // Where the add came first, the one to be welcomed is a member that lacks the secret.
+        let repaired =
+            members.remove(&added) && { self.holdings.is_eligible(&latest.id(), &members) };
+        if !eligible && !repaired {
+            return Err(OperationError::NoEligibleSecret);
+        }
+        let (mut bundle, mut left_out) = (SecretBundle::new(), Vec::new());
+        for (index, (id, secret)) in self.bundle.ranked().rev().enumerate() {
+            if index < secrets_max.clamp(1, SECRETS_MAX) {
+                bundle.insert(secret.duplicate());
+            } else {
+                left_out.push(*id);
+            }
+        }
+        let mut draft = self.agreement.add(added, &bundle, context, rng)?;
+        draft.dependencies = self.orderer.heads();
+        Ok((draft, WelcomeReport { left_out }))
+    }
+
+    /// Takes over an own operation that was framed and signed and has its id now.
+    pub fn commit(
+        &mut self,
+        prepared: Prepared,
+        operation: OperationId,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommitError> {
+        let creates = matches!(prepared.control(), Control::Create { .. });
+        if creates == self.welcomed || prepared.dependencies != self.orderer.heads() {
+            return Err(CommitError);
+        }
+        let me = self.agreement.my_id();
+        let control = prepared.control().clone();
+        let dependencies = prepared.dependencies.clone();
+        let mut holders: BTreeSet<_> = prepared.directs().map(|d| d.recipient).collect();
+        let effect = self
+            .agreement
+            .commit(prepared, operation, context)
+            .map_err(|_| CommitError)?;
+        self.orderer.processed(operation, me, dependencies, true);
+        match effect {
+            Effect::Secret(secret) => {
+                holders.insert(me);
+                self.learn(operation, Some((secret, holders)));
+            }
+            Effect::Welcome(included) => {
+                if let Control::Add { added } = &control {
+                    let sent = |id: &SecretId, _: &OperationId| included.contains(id);
+                    self.holdings.added(&me, *added, sent);
+                }
+            }
+        }
+        if creates {
+            self.welcomed = true;
+            self.orderer.open();
+        }
+        self.after(&control);
+        Ok(())
+    }
+
+    /// Seals data under the latest secret that exactly the members hold; changes nothing.
+    pub fn send(&self, plaintext: &[u8], rng: &mut impl CryptoRng) -> Result<Sent, OperationError> {
+        let members = self.members()?;
+        let latest = self.holdings.latest_eligible(&self.bundle, &members);
+        let id = latest.ok_or(OperationError::NoEligibleSecret)?;
+        let secret = self
+            .bundle
+            .get(&id)
+            .ok_or(OperationError::NoEligibleSecret)?;
+        let mut nonce = [0; 24];
+        rng.fill_bytes(&mut nonce);
+        let ciphertext = encrypt(secret, &nonce, plaintext)?;
+        let payload = Payload::Application {
+            secret: id,
+            nonce,
+            ciphertext,
+        };
+        Ok(Sent {
+            payload,
+            dependencies: self.orderer.heads(),
+        })
+    }
+
+    /// Takes a message of another member, which then waits for what it depends on.
+    ///
+    /// Each application message must come once: a repeat of one that was processed is opened
+    /// again.
+    pub fn receive(&mut self, message: Message<Payload>) -> Result<(), QueueError> {
+        let me = self.agreement.my_id();
+        if message.sender == me {
+            return Err(QueueError::OwnMessage);
+        }
+        if let Payload::Control { control, directs } = &message.payload {
+            if directs
+                .iter()
+                .filter(|direct| direct.recipient == me)
+                .count()
+                > 1
+            {
+                return Err(QueueError::AmbiguousDirectMessage);
+            }
+            if self.welcomed && matches!(control, Control::Create { .. }) {
+                return Err(QueueError::GroupAlreadyEstablished);
+            }
+        }
+        self.orderer.queue(message, self.welcomed)
+    }
+
+    /// Processes the next message that is ready; call it until it gives `None`.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Option<Event> {
+        if !self.welcomed {
+            return self.join(context);
+        }
+        let message = self.orderer.next()?;
+        let (operation, sender) = (message.id, message.sender);
+        let event = match message.payload {
+            Payload::Control { control, directs } => {
+                let dependencies = message.dependencies;
+                let result = self.process(operation, sender, &control, &directs, context);
+                self.orderer
+                    .processed(operation, sender, dependencies, true);
+                result.map(|(output, recipients)| {
+                    self.take_in(operation, sender, &control, output, recipients);
+                    if !self.welcomed {
+                        return Event::RemovedOurselves { operation };
+                    }
+                    Event::Changed {
+                        operation,
+                        sender,
+                        control,
+                    }
+                })
+            }
+            Payload::Application {
+                secret,
+                nonce,
+                ciphertext,
+            } => self
+                .open(&secret, &nonce, &ciphertext)
+                .map(|plaintext| Event::Application {
+                    operation,
+                    sender,
+                    plaintext,
+                }),
+        };
+        Some(event.unwrap_or_else(|failure| Event::Failed {
+            operation,
+            sender,
+            failure,
+        }))
+    }
+
+    /// Opens data that came outside the queue, for instance old data after a welcome.
+    pub fn open(
+        &self,
+        secret: &SecretId,
+        nonce: &[u8; 24],
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let secret = self
+            .bundle
+            .get(secret)
+            .ok_or(Failure::UnknownGroupSecret(*secret))?;
+        Ok(decrypt(secret, nonce, ciphertext)?)
+    }
+
+    /// Whether the group needs a new secret: ask after each input.
+    pub fn rekey(&self) -> Rekey {
+        let Ok(members) = self.members() else {
+            return Rekey::None;
+        };
+        let follows = |later: &_, earlier: &_| self.orderer.follows(later, earlier);
+        self.holdings.rekey(&self.bundle, &members, follows)
+    }
+
+    /// The members, if we are one.
+    pub fn members(&self) -> Result<BTreeSet<Member>, OperationError> {
+        match self.welcomed {
+            true => Ok(self.agreement.members().members()),
+            false => Err(OperationError::GroupNotYetEstablished),
+        }
+    }
+
+    /// For a membership that is decided elsewhere: what it is now.
+    pub fn members_mut(&mut self) -> &mut M {
+        self.agreement.members_mut()
+    }
+
+    /// The secrets we hold.
+    pub fn secrets(&self) -> &SecretBundle {
+        &self.bundle
+    }
+
+    /// The secret that [`Group::send`] would use.
+    pub fn latest_eligible(&self) -> Option<SecretId> {
+        let members = self.members().ok()?;
+        self.holdings.latest_eligible(&self.bundle, &members)
+    }
+
+    /// Erases every secret that `keep` does not want, by name and date, except for the latest
+    /// that may be encrypted under. Data under the erased ones cannot be read any more.
+    pub fn forget(&mut self, mut keep: impl FnMut(&SecretId, u64) -> bool) -> Vec<SecretId> {
+        let latest = self.latest_eligible();
+        let erased: Vec<_> = self
+            .bundle
+            .iter()
+            .filter(|(id, secret)| latest != Some(**id) && !keep(id, secret.timestamp()))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &erased {
+            self.bundle.remove(id);
+            self.holdings.forget(id);
+        }
+        erased
+    }
+
+    /// Keeps only so many of the newest secrets.
+    pub fn keep_newest(&mut self, count: usize) -> Vec<SecretId> {
+        let ranked = self.bundle.ranked().rev().take(count);
+        let newest: BTreeSet<_> = ranked.map(|(id, _)| *id).collect();
+        self.forget(|id, _| newest.contains(id))
+    }
+
+    /// Stops waiting for a message that is lost for good.
+    pub fn give_up(&mut self, operation: OperationId) {
+        self.orderer.give_up(operation);
+    }
+
+    fn rotate(
+        &self,
+        control: Control,
+        recipients: BTreeSet<Member>,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        within(recipients.len(), context)?;
+        if self.bundle.len() >= SECRETS_MAX {
+            return Err(Limit::Secrets.into());
+        }
+        let secret = self.bundle.generate(context.now, rng)?;
+        let recipients: Vec<_> = recipients.into_iter().collect();
+        let mut draft = self
+            .agreement
+            .rotate(control, &recipients, secret, context, rng)?;
+        draft.dependencies = self.orderer.heads();
+        Ok(draft)
+    }
+
+    /// Joins by the first create or add of us whose whole past has come.
+    fn join(&mut self, context: &mut Context<'_>) -> Option<Event> {
+        let me = self.agreement.my_id();
+        let joins = |message: &Message<Payload>| match &message.payload {
+            Payload::Control { control, .. } => names(control, &me),
+            Payload::Application { .. } => false,
+        };
+        let id = self.orderer.join_candidate(joins)?;
+        let mut taken = self.orderer.take_join(&id);
+        let welcome = taken.pop()?;
+        let was_member = self.holdings != Holdings::default();
+        let mut early = SecretBundle::new();
+        let mut removals = was_member;
+        for message in taken {
+            removals |= self.absorb(message, &mut early, context);
+        }
+        let Payload::Control { control, directs } = welcome.payload else {
+            return None;
+        };
+        let (operation, sender) = (welcome.id, welcome.sender);
+        let result = self.process(operation, sender, &control, &directs, context);
+        self.orderer
+            .processed(operation, sender, welcome.dependencies, true);
+        self.bundle.extend(early);
+        Some(match result {
+            Err(failure) => Event::Failed {
+                operation,
+                sender,
+                failure,
+            },
+            Ok((output, recipients)) => {
+                self.holdings.reset();
+                self.welcomed = true;
+                self.take_in(operation, sender, &control, output, recipients);
+                if removals {
+                    self.holdings.distrust_welcomes();
+                }
+                self.orderer.open();
+                Event::Joined { operation }
+            }
+        })
+    }
+
+    /// Takes a message of the time before we joined: nothing of it counts, but what it sent to
+    /// us. Tells whether it was a removal.
+    fn absorb(
+        &mut self,
+        message: Message<Payload>,
+        early: &mut SecretBundle,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let me = self.agreement.my_id();
+        let Payload::Control { control, directs } = message.payload else {
+            return false;
+        };
+        if let Some(direct) = directs.iter().find(|direct| direct.recipient == me) {
+            match self.agreement.absorb(message.sender, direct, context) {
+                Ok(Output::Secret(secret)) => early.insert(secret),
+                Ok(Output::Bundle { bundle, .. }) => early.extend(bundle),
+                Ok(Output::Nothing) | Err(_) => {}
+            }
+        }
+        let dependencies = message.dependencies;
+        self.orderer
+            .processed(message.id, message.sender, dependencies, true);
+        matches!(control, Control::Remove { .. })
+    }
+
+    fn process(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        control: &Control,
+        directs: &[DirectMessage],
+        context: &mut Context<'_>,
+    ) -> Result<(Output, BTreeSet<Member>), Failure> {
+        let me = self.agreement.my_id();
+        let ours = directs.iter().find(|direct| direct.recipient == me);
+        let result = self
+            .agreement
+            .process(operation, sender, control, ours, context);
+        if result.is_err() && self.welcomed && !matches!(control, Control::Add { .. }) {
+            // A rotation that we cannot open still asks for another one.
+            self.holdings.rotated(operation, None);
+        }
+        let recipients = directs
+            .iter()
+            .filter(|direct| matches!(direct.content, Content::TwoParty { .. }))
+            .map(|direct| direct.recipient)
+            .collect();
+        Ok((result?, recipients))
+    }
+
+    /// Keeps what a processed control message brought.
+    fn take_in(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        control: &Control,
+        output: Output,
+        mut holders: BTreeSet<Member>,
+    ) {
+        let me = self.agreement.my_id();
+        holders.insert(sender);
+        match (control, output) {
+            (
+                Control::Add { .. },
+                Output::Bundle {
+                    bundle,
+                    mut history,
+                },
+            ) => {
+                history.insert(me);
+                let latest = bundle.latest().map(GroupSecret::id);
+                self.bundle.extend(bundle);
+                if let Some(latest) = latest {
+                    self.holdings.welcomed(operation, latest, history);
+                }
+            }
+            (Control::Add { added }, _) => {
+                let orderer = &self.orderer;
+                let older = |_: &_, anchor: &_| orderer.follows(&operation, anchor);
+                self.holdings.added(&sender, *added, older);
+            }
+            (_, Output::Secret(secret)) => self.learn(operation, Some((secret, holders))),
+            _ => self.learn(operation, None),
+        }
+        self.after(control);
+    }
+
+    fn learn(&mut self, operation: OperationId, learned: Option<(GroupSecret, BTreeSet<Member>)>) {
+        let learned = learned.map(|(secret, holders)| {
+            let id = secret.id();
+            self.bundle.insert(secret);
+            (id, holders)
+        });
+        self.holdings.rotated(operation, learned);
+    }
+
+    fn after(&mut self, control: &Control) {
+        if matches!(control, Control::Remove { .. }) {
+            self.holdings.distrust_welcomes();
+        }
+        let members = self.agreement.members().members();
+        if self.welcomed && !members.contains(&self.agreement.my_id()) {
+            self.welcomed = false;
+            self.orderer.close();
+            return;
+        }
+        let orderer = &self.orderer;
+        for head in orderer.heads() {
+            let follows = |later: &_, earlier: &_| orderer.follows(later, earlier);
+            self.holdings.merge(&head, &members, follows);
+        }
+    }
+}
+
+impl<M: Membership> Wire for Group<M> {
+    fn write(&self, w: &mut Writer) {
+        w.array(6).uint(1).item(&self.agreement).item(&self.orderer);
+        w.item(&self.bundle)
+            .item(&self.holdings)
+            .bool(self.welcomed);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
+        tuple(r, 6, |r| {
+            version(r, 1)?;
+            let mut group = Group {
+                agreement: Agreement::read(r)?,
+                orderer: Orderer::read(r)?,
+                bundle: SecretBundle::read(r)?,
+                holdings: Holdings::read(r)?,
+                welcomed: r.bool()?,
+            };
+            if group.welcomed {
+                group.orderer.open();
+            }
+            Ok(group)
+        })
+    }
+}
+
+impl orderer::Payload for Payload {
+    fn is_control(&self) -> bool {
+        matches!(self, Payload::Control { .. })
+    }
+}
+
+impl Wire for Payload {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Payload::Control { control, directs } => {
+                w.map(1).text("Control").array(2).item(control);
+                orderer::write_list(directs, w);
+            }
+            Payload::Application {
+                secret,
+                nonce,
+                ciphertext,
+            } => {
+                w.map(1).text("Application").array(3).item(secret);
+                w.ints(nonce).bytes(ciphertext);
+            }
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Payload, DecodeError> {
+        match variant(r)? {
+            ("Control", true) => tuple(r, 2, |r| {
+                Ok(Payload::Control {
+                    control: Control::read(r)?,
+                    directs: list(r, MEMBERS_MAX)?,
+                })
+            }),
+            ("Application", true) => tuple(r, 3, |r| {
+                Ok(Payload::Application {
+                    secret: SecretId::read(r)?,
+                    nonce: crate::wire::ints_array(r)?,
+                    ciphertext: r.bytes()?.to_vec(),
+                })
+            }),
+            (_, value) => {
+                unit(r, value)?;
+                Err(DecodeError::Variant)
+            }
+        }
+    }
+}
+
+fn names(control: &Control, me: &Member) -> bool {
+    match control {
+        Control::Create { initial_members } => initial_members.contains(me),
+        Control::Add { added } => added == me,
+        Control::Update | Control::Remove { .. } => false,
+    }
+}
+
+/// Refuses lists that are longer than anybody takes, or than the readers of our headers take.
+fn within(len: usize, context: &Context<'_>) -> Result<(), Limit> {
+    if len > MEMBERS_MAX {
+        return Err(Limit::Members);
+    }
+    match context.elements_max {
+        Some(max) if len > max => Err(Limit::HeaderString),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "vector_tests.rs"]
+mod vector_tests;

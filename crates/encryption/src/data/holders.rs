@@ -1,0 +1,244 @@
+//! Who holds which secret, and which one may be encrypted under
+//! (`docs/protocol/encryption.md#10.4`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::secret::{SecretBundle, SecretId};
+use crate::orderer::write_list;
+use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, nullable, tuple};
+use crate::{Member, OperationId};
+
+/// Whether the group needs a new secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rekey {
+    /// No.
+    None,
+    /// Soon: call `update` after a random delay of a few seconds, unless another one comes first.
+    Advised(Reason),
+    /// Before anything else is sent: call `update`.
+    Required(Reason),
+}
+
+/// Why the group needs a new secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no secret at all.
+    NoSecret,
+    /// Somebody who is no member holds the latest secret.
+    Tainted,
+    /// A member lacks the latest secret.
+    Incomplete,
+    /// We cannot know who holds the latest secret.
+    Unknown,
+    /// A change that may have healed a compromise was made concurrently and its own secret
+    /// cannot be used.
+    Unmerged,
+}
+
+/// What is known of each secret, and which rotations were processed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Holdings {
+    entries: BTreeMap<SecretId, Holding>,
+    rotations: Vec<Rotation>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Holding {
+    /// The operation that made the secret, or the welcome that brought it to us.
+    anchor: OperationId,
+    /// Taken from a welcome, on trust in its author's `add` rule.
+    assumed: bool,
+    holders: BTreeSet<Member>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Rotation {
+    operation: OperationId,
+    secret: Option<SecretId>,
+}
+
+impl Holdings {
+    /// A rotation was processed, with its secret if we could open it.
+    pub(super) fn rotated(
+        &mut self,
+        operation: OperationId,
+        learned: Option<(SecretId, BTreeSet<Member>)>,
+    ) {
+        let secret = learned.as_ref().map(|(id, _)| *id);
+        self.rotations.push(Rotation { operation, secret });
+        if let Some((id, holders)) = learned {
+            let fresh = || Holding {
+                anchor: operation,
+                assumed: false,
+                holders: BTreeSet::new(),
+            };
+            // A secret that is sent again gains holders and never loses one.
+            self.entries
+                .entry(id)
+                .or_insert_with(fresh)
+                .holders
+                .extend(holders);
+        }
+    }
+
+    /// Forgets rotations that a usable one follows.
+    pub(super) fn merge(
+        &mut self,
+        operation: &OperationId,
+        members: &BTreeSet<Member>,
+        follows: impl Fn(&OperationId, &OperationId) -> bool,
+    ) {
+        let usable = self.rotations.iter().any(|rotation| {
+            rotation.operation == *operation
+                && rotation
+                    .secret
+                    .is_some_and(|id| self.is_eligible(&id, members))
+        });
+        if usable {
+            self.rotations
+                .retain(|earlier| !follows(operation, &earlier.operation));
+        }
+    }
+
+    /// A welcome came: its latest secret is held by the members it names and by us.
+    pub(super) fn welcomed(
+        &mut self,
+        operation: OperationId,
+        latest: SecretId,
+        holders: BTreeSet<Member>,
+    ) {
+        self.entries.entry(latest).or_insert(Holding {
+            anchor: operation,
+            assumed: true,
+            holders,
+        });
+    }
+
+    /// A member was added. It has every secret that the adder had and that is older.
+    pub(super) fn added(
+        &mut self,
+        adder: &Member,
+        added: Member,
+        is_older: impl Fn(&SecretId, &OperationId) -> bool,
+    ) {
+        for (id, holding) in &mut self.entries {
+            if holding.holders.contains(adder) && is_older(id, &holding.anchor) {
+                holding.holders.insert(added);
+            }
+        }
+    }
+
+    /// A removal came: no welcome tells whether its latest secret was made before or after.
+    pub(super) fn distrust_welcomes(&mut self) {
+        self.entries.retain(|_, holding| !holding.assumed);
+    }
+
+    /// We join again: what happened in between is unknown.
+    pub(super) fn reset(&mut self) {
+        *self = Holdings::default();
+    }
+
+    pub(super) fn forget(&mut self, id: &SecretId) {
+        self.entries.remove(id);
+    }
+
+    pub(super) fn is_eligible(&self, id: &SecretId, members: &BTreeSet<Member>) -> bool {
+        let holding = self.entries.get(id);
+        holding.is_some_and(|holding| holding.holders == *members)
+    }
+
+    /// The secret to encrypt under.
+    pub(super) fn latest_eligible(
+        &self,
+        bundle: &SecretBundle,
+        members: &BTreeSet<Member>,
+    ) -> Option<SecretId> {
+        bundle
+            .ranked()
+            .rev()
+            .map(|(id, _)| *id)
+            .find(|id| self.is_eligible(id, members))
+    }
+
+    /// Whether the group needs a new secret.
+    pub(super) fn rekey(
+        &self,
+        bundle: &SecretBundle,
+        members: &BTreeSet<Member>,
+        follows: impl Fn(&OperationId, &OperationId) -> bool,
+    ) -> Rekey {
+        let Some(latest) = self.latest_eligible(bundle, members) else {
+            return Rekey::Required(self.why_not(bundle, members));
+        };
+        let anchor = self.entries.get(&latest).map(|holding| holding.anchor);
+        let merged = |rotation: &Rotation| {
+            let usable = rotation
+                .secret
+                .is_some_and(|id| self.is_eligible(&id, members));
+            usable
+                || anchor.is_some_and(|anchor| {
+                    anchor == rotation.operation || follows(&anchor, &rotation.operation)
+                })
+        };
+        match self.rotations.iter().all(merged) {
+            true => Rekey::None,
+            false => Rekey::Advised(Reason::Unmerged),
+        }
+    }
+
+    fn why_not(&self, bundle: &SecretBundle, members: &BTreeSet<Member>) -> Reason {
+        let Some(latest) = bundle.latest() else {
+            return Reason::NoSecret;
+        };
+        match self.entries.get(&latest.id()) {
+            None => Reason::Unknown,
+            Some(holding) if holding.holders.is_subset(members) => Reason::Incomplete,
+            Some(_) => Reason::Tainted,
+        }
+    }
+}
+
+impl Wire for Holdings {
+    fn write(&self, w: &mut Writer) {
+        w.array(2).map(self.entries.len());
+        for (id, holding) in &self.entries {
+            w.bytes(id.as_bytes()).array(3).item(&holding.anchor);
+            w.bool(holding.assumed);
+            let holders: Vec<_> = holding.holders.iter().copied().collect();
+            write_list(&holders, w);
+        }
+        w.array(self.rotations.len());
+        for rotation in &self.rotations {
+            w.array(2).item(&rotation.operation);
+            w.optional(rotation.secret.as_ref());
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Holdings, DecodeError> {
+        tuple(r, 2, |r| {
+            let id = |r: &mut Reader<'_>| crate::wire::bytes_array(r).map(SecretId::from_bytes);
+            let entries = map(r, id, |r| {
+                tuple(r, 3, |r| {
+                    let anchor = OperationId::read(r)?;
+                    let assumed = r.bool()?;
+                    let holders: Vec<Member> = list(r, usize::MAX)?;
+                    Ok(Holding {
+                        anchor,
+                        assumed,
+                        holders: holders.into_iter().collect(),
+                    })
+                })
+            })?;
+            let mut rotations = Vec::new();
+            for _ in 0..r.array()? {
+                rotations.push(tuple(r, 2, |r| {
+                    Ok(Rotation {
+                        operation: OperationId::read(r)?,
+                        secret: nullable(r, SecretId::read)?,
+                    })
+                })?);
+            }
+            Ok(Holdings { entries, rotations })
+        })
+    }
+}

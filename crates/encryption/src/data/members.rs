@@ -1,0 +1,77 @@
+//! Who is a member, as the data scheme asks for it.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use crate::limits::MEMBERS_MAX;
+use crate::orderer::write_list;
+use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, list};
+use crate::{Member, OperationId};
+
+/// The membership in a welcome cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the membership in the welcome does not decode")]
+pub struct HistoryError;
+
+/// Decides who is a member. The schemes never do: they tell what happened and ask who is left.
+pub trait Membership: Clone + Wire {
+    /// The group begins with these members.
+    fn create(&mut self, members: &[Member]);
+    /// Somebody adds a member.
+    fn add(&mut self, adder: Member, added: Member, operation: OperationId);
+    /// Somebody removes a member.
+    fn remove(&mut self, remover: Member, removed: Member, operation: OperationId);
+    /// We join with the membership that the adder saw before the add. Gives the members it names.
+    fn welcome(&mut self, history: &[u8]) -> Result<BTreeSet<Member>, HistoryError>;
+    /// The membership to send in a welcome: one CBOR item.
+    fn history(&self) -> Vec<u8>;
+    /// The members now.
+    fn members(&self) -> BTreeSet<Member>;
+}
+
+/// A plain set that believes every control message, in the form that welcomes carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members(BTreeSet<Member>);
+
+impl Membership for Members {
+    fn create(&mut self, members: &[Member]) {
+        self.0 = members.iter().copied().collect();
+    }
+
+    fn add(&mut self, _: Member, added: Member, _: OperationId) {
+        self.0.insert(added);
+    }
+
+    fn remove(&mut self, _: Member, removed: Member, _: OperationId) {
+        self.0.remove(&removed);
+    }
+
+    fn welcome(&mut self, history: &[u8]) -> Result<BTreeSet<Member>, HistoryError> {
+        *self = Members::decode(history).map_err(|_| HistoryError)?;
+        Ok(self.0.clone())
+    }
+
+    fn history(&self) -> Vec<u8> {
+        self.encode().to_vec()
+    }
+
+    fn members(&self) -> BTreeSet<Member> {
+        self.0.clone()
+    }
+}
+
+impl Wire for Members {
+    fn write(&self, w: &mut Writer) {
+        let members: Vec<_> = self.0.iter().copied().collect();
+        w.map(1).text("members");
+        write_list(&members, w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Members, DecodeError> {
+        let mut fields = Fields::open(r)?;
+        let members: Vec<Member> = fields.required("members", |r| list(r, MEMBERS_MAX))?;
+        fields.close()?;
+        Ok(Members(members.into_iter().collect()))
+    }
+}

@@ -1,0 +1,208 @@
+//! Group secrets and bundles of them (`docs/protocol/encryption.md#10.1`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::aead::{self, AeadError};
+use crate::limits::{Limit, SECRET_DRAWS_MAX, SECRETS_MAX};
+use crate::secret::Secret;
+use crate::wire::{DecodeError, Reader, Wire, Writer, ints_array, list, tuple};
+
+/// Names a group secret: SHA-256 of its 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretId([u8; 32]);
+
+impl SecretId {
+    /// Takes the bytes as they are.
+    pub const fn from_bytes(bytes: [u8; 32]) -> SecretId {
+        SecretId(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretId({self})")
+    }
+}
+
+impl fmt::Display for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Wire for SecretId {
+    fn write(&self, w: &mut Writer) {
+        w.ints(&self.0);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<SecretId, DecodeError> {
+        ints_array(r).map(SecretId)
+    }
+}
+
+/// A secret that the group encrypts data under, with the date its author gave it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct GroupSecret {
+    secret: Secret,
+    timestamp: u64,
+}
+
+impl GroupSecret {
+    /// A secret that exists already.
+    pub fn new(secret: Secret, timestamp: u64) -> GroupSecret {
+        GroupSecret { secret, timestamp }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> SecretId {
+        SecretId(Sha256::digest(self.secret.as_bytes()).into())
+    }
+
+    /// Its date, in seconds since 1970 unless its author lied.
+    pub fn timestamp(&self) -> u64 {
+        self.timestamp
+    }
+
+    pub(crate) fn duplicate(&self) -> GroupSecret {
+        GroupSecret::new(self.secret.duplicate(), self.timestamp)
+    }
+}
+
+impl Wire for GroupSecret {
+    fn write(&self, w: &mut Writer) {
+        w.array(2).item(&self.secret).uint(self.timestamp);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<GroupSecret, DecodeError> {
+        tuple(r, 2, |r| {
+            Ok(GroupSecret {
+                secret: Secret::read(r)?,
+                timestamp: r.uint()?,
+            })
+        })
+    }
+}
+
+/// Seals data of the application; nothing else is authenticated with it.
+pub fn encrypt(
+    secret: &GroupSecret,
+    nonce: &[u8; 24],
+    plaintext: &[u8],
+) -> Result<Vec<u8>, AeadError> {
+    aead::seal_x(secret.secret.as_bytes(), nonce, &[], plaintext)
+}
+
+/// The reverse of [`encrypt`].
+pub fn decrypt(
+    secret: &GroupSecret,
+    nonce: &[u8; 24],
+    ciphertext: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, AeadError> {
+    aead::open_x(secret.secret.as_bytes(), nonce, &[], ciphertext)
+}
+
+/// Secrets by name. A secret keeps the date it first came with.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SecretBundle(BTreeMap<SecretId, GroupSecret>);
+
+impl SecretBundle {
+    /// Starts empty.
+    pub fn new() -> SecretBundle {
+        SecretBundle::default()
+    }
+
+    /// The secret of that name.
+    pub fn get(&self, id: &SecretId) -> Option<&GroupSecret> {
+        self.0.get(id)
+    }
+
+    /// The secret with the greatest date, among equals the one with the greatest name.
+    pub fn latest(&self) -> Option<&GroupSecret> {
+        let rank = |(id, secret): &(&SecretId, &GroupSecret)| (secret.timestamp, **id);
+        self.0.iter().max_by_key(rank).map(|(_, secret)| secret)
+    }
+
+    /// Draws a secret that outranks every secret of the bundle; does not insert it.
+    pub fn generate(&self, now: u64, rng: &mut impl CryptoRng) -> Result<GroupSecret, Limit> {
+        let latest = self.latest();
+        let timestamp = match latest {
+            Some(latest) if latest.timestamp >= now => latest.timestamp.saturating_add(1),
+            _ => now,
+        };
+        for _ in 0..SECRET_DRAWS_MAX {
+            let drawn = GroupSecret::new(Secret::random(rng), timestamp);
+            let outranks =
+                |known: &GroupSecret| (known.timestamp, known.id()) < (timestamp, drawn.id());
+            if latest.is_none_or(outranks) {
+                return Ok(drawn);
+            }
+        }
+        Err(Limit::Timestamp)
+    }
+
+    /// Inserts a secret unless it is known.
+    pub fn insert(&mut self, secret: GroupSecret) {
+        self.0.entry(secret.id()).or_insert(secret);
+    }
+
+    /// Inserts every secret that is not known.
+    pub fn extend(&mut self, other: SecretBundle) {
+        for (id, secret) in other.0 {
+            self.0.entry(id).or_insert(secret);
+        }
+    }
+
+    /// Erases a secret.
+    pub fn remove(&mut self, id: &SecretId) -> bool {
+        self.0.remove(id).is_some()
+    }
+
+    /// How many secrets there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names and secrets.
+    pub fn iter(&self) -> impl Iterator<Item = (&SecretId, &GroupSecret)> {
+        self.0.iter()
+    }
+
+    /// From the lowest rank to the highest.
+    pub(crate) fn ranked(&self) -> impl DoubleEndedIterator<Item = (&SecretId, &GroupSecret)> {
+        let mut ranked: Vec<_> = self.0.iter().collect();
+        ranked.sort_by_key(|(id, secret)| (secret.timestamp, **id));
+        ranked.into_iter()
+    }
+}
+
+impl Wire for SecretBundle {
+    fn write(&self, w: &mut Writer) {
+        w.array(self.0.len());
+        for secret in self.0.values() {
+            w.item(secret);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<SecretBundle, DecodeError> {
+        let mut bundle = SecretBundle::new();
+        for secret in list(r, SECRETS_MAX)? {
+            bundle.insert(secret);
+        }
+        Ok(bundle)
+    }
+}

@@ -1,0 +1,262 @@
+//! The two-party channels of one group, and the secrets on their way through them.
+
+use std::collections::BTreeMap;
+
+use rand_core::CryptoRng;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::Member;
+use crate::bundle::{Bundle, OneTimeBundle};
+use crate::direct::{Content, DirectMessage, Kind};
+use crate::limits::Limit;
+use crate::own_keys::OwnKeys;
+use crate::registry::{Registry, RegistryError};
+use crate::two_party::{self, Opened, ReceiveError, SendError, Sent, Session, TwoPartyMessage};
+use crate::wire::{DecodeError, Reader, Wire, Writer, map};
+
+/// What an operation borrows from its caller. Keys and registry serve every group of a member.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Our own secrets.
+    pub keys: &'a mut OwnKeys,
+    /// The public keys of the others.
+    pub registry: &'a mut Registry,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// How many elements an array, map or string in our headers may have, if readers have a
+    /// bound: [`HEADER_ELEMENTS_0_7_1`](crate::limits::HEADER_ELEMENTS_0_7_1), or `None`.
+    pub elements_max: Option<usize>,
+}
+
+/// Why nothing could be encrypted for a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DeliverError {
+    /// The registry has no key bundle of the member.
+    #[error("no key bundle of {0}")]
+    MissingPreKeys(Member),
+    /// The registry refused.
+    #[error("{0}: {1}")]
+    Registry(Member, RegistryError),
+    /// The channel refused.
+    #[error("{0}: {1}")]
+    TwoParty(Member, SendError),
+    /// A bound was reached.
+    #[error(transparent)]
+    Limit(#[from] Limit),
+}
+
+/// The work for one recipient, with everything drawn and nothing computed yet.
+///
+/// Recipients are independent of each other, so that a caller with threads can spread them.
+#[derive(Debug)]
+pub struct Sealing {
+    recipient: Member,
+    history: Option<Vec<u8>>,
+    kind: Kind,
+    inner: two_party::Sealing,
+    index: u64,
+}
+
+impl Sealing {
+    /// Computes the direct message.
+    pub fn seal(self) -> Result<Sealed, DeliverError> {
+        let used = match self.inner.bundle() {
+            Some(Bundle::OneTime(bundle)) => Some(*bundle),
+            _ => None,
+        };
+        let (sent, ciphertext) = self
+            .inner
+            .seal()
+            .map_err(|error| DeliverError::TwoParty(self.recipient, error))?;
+        let content = match self.kind {
+            Kind::Welcome => Content::Welcome {
+                history: self.history.unwrap_or_default(),
+                ciphertext,
+            },
+            Kind::TwoParty => Content::TwoParty { ciphertext },
+            Kind::Forward => Content::Forward { ciphertext },
+        };
+        let recipient = self.recipient;
+        Ok(Sealed {
+            direct: DirectMessage { content, recipient },
+            sent,
+            used,
+            index: self.index,
+        })
+    }
+}
+
+/// A direct message that is ready, and what sending it changes.
+#[derive(Debug)]
+pub struct Sealed {
+    pub(crate) direct: DirectMessage,
+    sent: Sent,
+    used: Option<OneTimeBundle>,
+    index: u64,
+}
+
+/// Which bundles a scheme starts channels with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Data,
+    Message,
+}
+
+/// Channels by member.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sessions(BTreeMap<Member, Session>);
+
+impl Sessions {
+    /// Draws what a message to one member needs; changes nothing.
+    pub(crate) fn prepare(
+        &self,
+        scheme: Scheme,
+        recipient: Member,
+        (kind, history): (Kind, Option<Vec<u8>>),
+        plaintext: &[u8],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Sealing, DeliverError> {
+        let fresh = Session::to_receive();
+        let session = self.0.get(&recipient).unwrap_or(&fresh);
+        let fallback = match session.needs_bundle() {
+            true => Some(first_bundle(scheme, &recipient, context)?),
+            false => None,
+        };
+        let refused = |error| DeliverError::TwoParty(recipient, error);
+        let inner = session
+            .prepare(fallback, context.keys, plaintext, context.now, rng)
+            .map_err(refused)?;
+        if context
+            .elements_max
+            .is_some_and(|max| inner.ciphertext_len() > max)
+        {
+            return Err(Limit::HeaderString.into());
+        }
+        Ok(Sealing {
+            recipient,
+            history,
+            kind,
+            inner,
+            index: session.next_index(),
+        })
+    }
+
+    /// Opens a message of one member; changes nothing.
+    pub(crate) fn open(
+        &self,
+        sender: &Member,
+        message: &TwoPartyMessage,
+        context: &Context<'_>,
+    ) -> Result<Opened, ReceiveError> {
+        let fresh = Session::to_receive();
+        let session = self.0.get(sender).unwrap_or(&fresh);
+        let identity = context.registry.identity_key(sender);
+        session.open(context.keys, identity, message)
+    }
+
+    /// Takes over what a message changed.
+    pub(crate) fn apply_opened(
+        &mut self,
+        sender: Member,
+        opened: Opened,
+        context: &mut Context<'_>,
+    ) {
+        if let Some(identity) = opened.identity {
+            // `open` refused an identity that contradicts the registry.
+            let _ = context.registry.record_identity(sender, identity);
+        }
+        self.0
+            .entry(sender)
+            .or_insert_with(Session::to_receive)
+            .apply_opened(context.keys, opened);
+    }
+
+    /// Whether nothing has happened since the messages were drawn.
+    pub(crate) fn are_current(&self, sealed: &[Sealed], context: &Context<'_>) -> bool {
+        sealed.iter().all(|sealed| {
+            let recipient = &sealed.direct.recipient;
+            let index = self.0.get(recipient).map_or(1, Session::next_index);
+            let unused = sealed
+                .used
+                .as_ref()
+                .is_none_or(|bundle| context.registry.has_one_time(recipient, bundle));
+            index == sealed.index && unused
+        })
+    }
+
+    /// Takes over what sending changed and gives the messages.
+    pub(crate) fn apply_sent(&mut self, sealed: Vec<Sealed>, context: &mut Context<'_>) {
+        for Sealed {
+            direct, sent, used, ..
+        } in sealed
+        {
+            if let Some(bundle) = used {
+                context
+                    .registry
+                    .discard_one_time(&direct.recipient, &bundle);
+            }
+            self.0
+                .entry(direct.recipient)
+                .or_insert_with(Session::to_receive)
+                .apply_sent(sent);
+        }
+    }
+
+    pub(crate) fn write_layout(&self, with_bundles: bool, w: &mut Writer) {
+        w.map(self.0.len());
+        for (member, session) in &self.0 {
+            w.item(member);
+            session.write_layout(with_bundles, w);
+        }
+    }
+
+    pub(crate) fn read_layout(r: &mut Reader<'_>) -> Result<Sessions, DecodeError> {
+        map(r, Member::read, Session::read_layout).map(Sessions)
+    }
+}
+
+impl Wire for Sessions {
+    fn write(&self, w: &mut Writer) {
+        w.map(self.0.len());
+        for (member, session) in &self.0 {
+            w.item(member).item(session);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Sessions, DecodeError> {
+        map(r, Member::read, Session::read).map(Sessions)
+    }
+}
+
+/// Draws the HPKE ephemerals, after the keys of all recipients.
+pub(crate) fn draw(sealings: &mut [Sealing], rng: &mut impl CryptoRng) {
+    for sealing in sealings {
+        sealing.inner.draw(rng);
+    }
+}
+
+/// Opened content that is exactly 32 bytes.
+pub(crate) fn thirty_two(plaintext: &Zeroizing<Vec<u8>>) -> Option<crate::Secret> {
+    crate::Secret::from_slice(plaintext)
+}
+
+fn first_bundle(
+    scheme: Scheme,
+    recipient: &Member,
+    context: &Context<'_>,
+) -> Result<Bundle, DeliverError> {
+    let registry = &context.registry;
+    let found = match scheme {
+        Scheme::Data => registry
+            .long_term(recipient, context.now)
+            .map(|bundle| bundle.copied().map(Bundle::LongTerm)),
+        Scheme::Message => registry
+            .one_time(recipient, context.now)
+            .map(|bundle| bundle.copied().map(Bundle::OneTime)),
+    };
+    found
+        .map_err(|error| DeliverError::Registry(*recipient, error))?
+        .ok_or(DeliverError::MissingPreKeys(*recipient))
+}
