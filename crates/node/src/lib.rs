@@ -1,1 +1,123 @@
+//! p2panda: a local-first peer-to-peer stack.
+//!
+//! Open a node, subscribe to a topic, publish. Messages travel in signed append-only logs; nodes
+//! that share a topic find each other, sync what they miss, store it in SQLite and stream it to the
+//! application. No server is needed.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # let topic = p2panda::random_topic()?;
+//! let node = p2panda::spawn().await?;
+//! let (tx, mut rx) = node.stream(topic).await?;
+//! tx.publish("Hello, Panda!").await?;
+//! while let Some(message) = rx.next().await {
+//!     println!("{}: {}", message.author(), message.text()?);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! | To | Use |
+//! |---|---|
+//! | keep data and identity | [`open`] |
+//! | choose addresses, peers, relays, network | [`builder`] |
+//! | read from somewhere else, ack yourself, send types | [`Node::stream`] and [`StreamRequest`] |
+//! | talk to whoever is there right now | [`Node::ephemeral`] |
+//! | bring operations from elsewhere | [`Node::import`] |
+//! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
 
+#![forbid(unsafe_code)]
+
+mod acks;
+mod body;
+mod builder;
+mod ephemeral;
+mod error;
+mod event;
+mod import;
+mod message;
+mod node;
+mod peers;
+mod publisher;
+mod queue;
+mod serve;
+mod storage;
+mod stream;
+mod subscription;
+mod topic;
+mod topic_handle;
+
+use std::path::Path;
+
+pub use body::{Body, DecodeError, EncodeError, Raw};
+pub use builder::Builder;
+pub use ephemeral::{
+    EphemeralMessage, EphemeralPublisher, EphemeralRequest, EphemeralSubscription,
+};
+pub use error::{Error, ErrorKind};
+pub use event::{Event, Events};
+pub use import::ImportedOperation;
+pub use message::Message;
+pub use node::Node;
+pub use p2panda_core::{
+    Dependency, Hash, HybridTimestamp, NetworkId, SigningKey, Timestamp, Topic, VerifyingKey,
+};
+pub use p2panda_engine::{EngineEvent, PublishError};
+pub use p2panda_net::{Counters, Mdns, NetEvent, PeerStatus, SessionStatus, Transfer};
+pub use p2panda_store::{
+    ForkRow, OpenError, RejectReason, RejectedRow, RestoredAction as Restored, TopicStatus,
+};
+pub use peers::Network;
+pub use publisher::{Publisher, Receipt};
+pub use queue::IngestReport;
+pub use stream::{Ack, StartAt, StreamRequest};
+pub use subscription::Subscription;
+pub use topic_handle::{StoredOperation, TopicHandle};
+
+/// Starts a node in a fresh temporary directory with a new key. Directory and key are gone after
+/// shutdown. It announces itself by multicast DNS.
+///
+/// # Errors
+/// See [`Builder::spawn`].
+pub async fn spawn() -> Result<Node, Error> {
+    let node = builder().temporary().mdns(Mdns::Active).spawn().await?;
+    let dir = node.data_dir().display().to_string();
+    tracing::warn!(
+        dir,
+        "this node is temporary: its key and data are removed at shutdown"
+    );
+    Ok(node)
+}
+
+/// Opens a directory, or makes it, and starts the node that lives there. The same directory is the
+/// same identity with the same data. Only listens to multicast DNS.
+///
+/// # Errors
+/// See [`Builder::spawn`].
+pub async fn open(dir: impl AsRef<Path>) -> Result<Node, Error> {
+    builder().data_dir(dir).spawn().await
+}
+
+/// All settings of a node.
+pub fn builder() -> Builder {
+    Builder::default()
+}
+
+/// A new topic that nobody can guess. Whoever knows it can read along.
+///
+/// # Errors
+/// [`Error::Random`] when the operating system gives no random bytes.
+pub fn random_topic() -> Result<Topic, Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|_| Error::Random)?;
+    Ok(Topic::from_bytes(bytes))
+}
+
+/// A new signing key.
+///
+/// # Errors
+/// [`Error::Random`] when the operating system gives no random bytes.
+pub fn random_key() -> Result<SigningKey, Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| Error::Random)?;
+    Ok(SigningKey::from_bytes(&seed))
+}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use p2panda_core::{Heights, LogId, VerifyingKey};
+use p2panda_core::{Heights, LogId, LogRange, VerifyingKey};
 
 use super::session::SessionId;
 
@@ -48,8 +48,11 @@ struct Share {
     phase: Phase,
     /// The order in which sessions became live.
     live_order: u64,
-    /// What the peer has told to hold, has sent, was sent, or will be sent in this session.
+    /// What the peer has told to hold or has sent in this session.
     has: Heights,
+    /// What it was sent or will be sent in this session. Not a height: what another session
+    /// covers is left out here, and is missing again if that session fails.
+    sent: BTreeMap<(VerifyingKey, LogId), Spans>,
 }
 
 impl Pair {
@@ -91,6 +94,7 @@ impl Pair {
             phase,
             live_order: 0,
             has: Heights::default(),
+            sent: BTreeMap::new(),
         };
         self.sessions.insert(id, share);
     }
@@ -115,32 +119,73 @@ impl Pair {
         self.sessions.get(&id).map(|share| share.phase)
     }
 
-    /// The peer holds, or will have been sent, everything of this log up to `seq`.
-    pub(super) fn raise(&mut self, id: SessionId, author: VerifyingKey, log: LogId, seq: u32) {
-        if let Some(share) = self.sessions.get_mut(&id) {
-            share.has.raise(author, log, seq);
-        }
-    }
-
-    pub(super) fn raise_all(&mut self, id: SessionId, heights: &Heights) {
+    /// The peer told that it holds everything up to these heights.
+    pub(super) fn peer_has(&mut self, id: SessionId, heights: &Heights) {
         if let Some(share) = self.sessions.get_mut(&id) {
             share.has.merge(heights);
         }
     }
 
-    /// Whether a running session covers this entry already.
-    pub(super) fn covers(&self, author: &VerifyingKey, log: &LogId, seq: u32) -> bool {
-        let covers = |share: &Share| share.has.get(author, log).is_some_and(|has| has >= seq);
-        self.sessions.values().any(covers)
+    /// The peer sent this entry, so it holds everything of the log up to it.
+    pub(super) fn peer_sent(&mut self, id: SessionId, author: VerifyingKey, log: LogId, seq: u32) {
+        if let Some(share) = self.sessions.get_mut(&id) {
+            share.has.raise(author, log, seq);
+        }
     }
 
-    /// The peer's heights, raised by what all running sessions sent or plan to send.
-    pub(super) fn remote_heights(&self) -> Heights {
-        let mut heights = Heights::default();
-        for share in self.sessions.values() {
-            heights.merge(&share.has);
+    /// Session `id` has sent, or is about to send, these entries.
+    pub(super) fn sends(&mut self, id: SessionId, author: VerifyingKey, log: LogId, span: Span) {
+        if let Some(share) = self.sessions.get_mut(&id) {
+            share.sent.entry((author, log)).or_default().add(span);
         }
-        heights
+    }
+
+    /// Whether a running session covers this entry already.
+    pub(super) fn covers(&self, author: &VerifyingKey, log: &LogId, seq: u32) -> bool {
+        self.sessions.values().any(|share| {
+            let has = share.has.get(author, log).is_some_and(|has| has >= seq);
+            has || share
+                .sent
+                .get(&(*author, *log))
+                .is_some_and(|sent| sent.contains(seq))
+        })
+    }
+
+    /// What the peer lacks of the local logs, without what running sessions sent or will send.
+    pub(super) fn lacks(&self, local: &Heights) -> Vec<LogRange> {
+        let mut ranges = Vec::new();
+        for (author, log, height) in local.iter() {
+            let shares = || self.sessions.values();
+            let held = shares()
+                .filter_map(|share| share.has.get(&author, &log))
+                .max();
+            let mut next = held.map_or(0, |held| u64::from(held) + 1);
+            let mut covered = Spans::default();
+            for sent in shares().filter_map(|share| share.sent.get(&(author, log))) {
+                sent.0.iter().for_each(|span| covered.add(*span));
+            }
+            let end = u64::from(height) + 1;
+            let mut gap = |next: u64, end: u64| {
+                // Both are within a sequence number plus one.
+                if let (true, Ok(until)) = (next < end, u32::try_from(end.saturating_sub(1))) {
+                    let after = next
+                        .checked_sub(1)
+                        .and_then(|after| u32::try_from(after).ok());
+                    ranges.push(LogRange {
+                        author,
+                        log,
+                        after,
+                        until,
+                    });
+                }
+            };
+            for span in &covered.0 {
+                gap(next, end.min(span.first.into()));
+                next = next.max(u64::from(span.last) + 1);
+            }
+            gap(next, end);
+        }
+        ranges
     }
 
     /// Whether a primary session other than `id` is in catch-up.
@@ -176,5 +221,95 @@ impl Pair {
             .iter()
             .filter(move |(other, _)| **other != id)
             .map(|(_, share)| share)
+    }
+}
+
+/// Entries of one log, both ends inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+/// Disjoint spans in ascending order, with a gap between any two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Spans(Vec<Span>);
+
+impl Spans {
+    fn add(&mut self, span: Span) {
+        let touches = |other: &Span| {
+            u64::from(other.first) <= u64::from(span.last) + 1
+                && u64::from(span.first) <= u64::from(other.last) + 1
+        };
+        let mut merged = span;
+        for other in self.0.iter().filter(|other| touches(other)) {
+            merged.first = merged.first.min(other.first);
+            merged.last = merged.last.max(other.last);
+        }
+        // The common case, one more entry at the end, moves nothing.
+        self.0.retain(|other| !touches(other));
+        let place = self.0.partition_point(|other| other.first < merged.first);
+        self.0.insert(place, merged);
+    }
+
+    fn contains(&self, seq: u32) -> bool {
+        let after = self.0.partition_point(|span| span.first <= seq);
+        let before = after.checked_sub(1).and_then(|place| self.0.get(place));
+        before.is_some_and(|span| span.last >= seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use p2panda_core::SigningKey;
+
+    use super::*;
+
+    fn spans(list: &[(u32, u32)]) -> Spans {
+        let mut spans = Spans::default();
+        list.iter().for_each(|(first, last)| {
+            spans.add(Span {
+                first: *first,
+                last: *last,
+            })
+        });
+        spans
+    }
+
+    #[test]
+    fn spans_that_touch_become_one() {
+        let joined = spans(&[(5, 6), (0, 1), (7, 9), (2, 2), (u32::MAX, u32::MAX)]);
+        let expected = [(0, 2), (5, 9), (u32::MAX, u32::MAX)];
+        assert_eq!(joined, spans(&expected));
+        assert_eq!(joined.0.len(), 3);
+        assert!(joined.contains(2) && joined.contains(9) && joined.contains(u32::MAX));
+        assert!(!joined.contains(3) && !joined.contains(10));
+    }
+
+    #[test]
+    fn what_a_failed_session_left_out_because_of_another_is_missing_again() {
+        let keys = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+        let [local, remote] = keys;
+        let log = LogId::from_bytes([7; 32]);
+        let mut pair = Pair::new(local, remote);
+        let (dead, alive) = (SessionId(1), SessionId(2));
+        pair.join(dead, true, Phase::Live);
+        pair.join(alive, true, Phase::Live);
+        let mut heights = Heights::default();
+        heights.raise(local, log, 2);
+        pair.peer_has(alive, &heights);
+        pair.sends(dead, local, log, Span { first: 3, last: 5 });
+        pair.sends(alive, local, log, Span { first: 6, last: 7 });
+        heights.raise(local, log, 9);
+        let range = |after, until| LogRange {
+            author: local,
+            log,
+            after: Some(after),
+            until,
+        };
+        assert_eq!(pair.lacks(&heights), [range(7, 9)]);
+        pair.leave(dead);
+        assert_eq!(pair.lacks(&heights), [range(2, 5), range(7, 9)]);
     }
 }

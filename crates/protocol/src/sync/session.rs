@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use p2panda_core::{Header, Heights, LogId, LogRange, Topic, VerifyingKey};
 
 use super::message::{Limits, Message, frame_limit, operation_header};
-use super::pair::{Dialled, Pair, Phase};
+use super::pair::{Dialled, Pair, Phase, Span};
 use crate::close::CloseCode;
 use crate::frame::{Decoder, Frame};
 use crate::time::Time;
@@ -28,7 +28,7 @@ const INVALID_MAX: usize = 1_000;
 const PROGRESS_MS: u64 = 30_000;
 /// An author with one log in a Have message: two keys with their lengths, a count, a number.
 const LOG_HEIGHT_BYTES_MAX: usize = 33 + 1 + 33 + 5;
-/// How long a session that sent Close waits for the peer to end.
+/// How long a session that was told to stop waits for the peer to end.
 const CLOSE_MS: u64 = 500;
 
 /// Numbers the sessions of a node.
@@ -102,9 +102,9 @@ pub enum Read {
 pub enum Input {
     /// Bytes of the session's stream.
     Bytes(Bytes),
-    /// The peer finished its side of the stream.
+    /// The peer finished its side of the stream, or closed the connection.
     EndOfStream,
-    /// The stream or the connection failed.
+    /// The connection was lost.
     Lost,
     /// Answers [`Output::Heights`]: one consistent look at the topic.
     Heights {
@@ -287,8 +287,10 @@ enum Ending {
     No,
     /// Stop was asked for.
     Stop,
-    /// Sent Close.
-    Closed,
+    /// Sent Close, because the application asked for it or because another session does the same.
+    Closed {
+        superseded: bool,
+    },
     Ended,
 }
 
@@ -353,7 +355,8 @@ impl Session {
         }
         match input {
             Input::Bytes(bytes) => self.bytes(bytes, pair),
-            Input::EndOfStream | Input::Lost => self.peer_ended(pair),
+            Input::EndOfStream => self.peer_ended(pair),
+            Input::Lost => self.lost(pair),
             Input::Heights { heights, arrival } => self.local_heights(heights, arrival),
             Input::Totals { operations, bytes } => self.totals(operations, bytes),
             Input::Page(page) => self.page(page, pair),
@@ -438,7 +441,7 @@ impl Session {
 
     fn remote_heights(&mut self, heights: Heights, pair: &mut Pair) {
         let own_seq = heights.get(&pair.local(), &self.log_id);
-        pair.raise_all(self.id, &heights);
+        pair.peer_has(self.id, &heights);
         self.receiving = Receiving::PreSync;
         self.outputs
             .push_back(Output::Event(Event::PeerHas { own_seq }));
@@ -453,7 +456,7 @@ impl Session {
             .node_extensions()
             .is_ok_and(|extensions| extensions.log_id == self.log_id)
         {
-            pair.raise(self.id, header.author(), self.log_id, header.seq());
+            pair.peer_sent(self.id, header.author(), self.log_id, header.seq());
         }
         let received = Received { header, body };
         self.counters.received_operations += 1;
@@ -481,7 +484,15 @@ impl Session {
 
     fn peer_ended(&mut self, pair: &mut Pair) {
         match self.ending {
-            Ending::Closed => self.end(self.completed(), true, pair),
+            Ending::Closed { .. } => self.end(self.completed(), true, pair),
+            _ => self.end(CloseCode::Failed, false, pair),
+        }
+    }
+
+    fn lost(&mut self, pair: &mut Pair) {
+        match self.ending {
+            Ending::Closed { superseded: false } => self.end(self.completed(), true, pair),
+            // What was sent may not have arrived, and another session counts on it.
             _ => self.end(CloseCode::Failed, false, pair),
         }
     }
@@ -540,7 +551,11 @@ impl Session {
             if live && pair.covers(&entry.author, &entry.log_id, entry.seq) {
                 continue;
             }
-            pair.raise(self.id, entry.author, entry.log_id, entry.seq);
+            let span = Span {
+                first: entry.seq,
+                last: entry.seq,
+            };
+            pair.sends(self.id, entry.author, entry.log_id, span);
             let bytes = entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
             let Entry { header, body, .. } = entry;
             let message = match live {
@@ -608,9 +623,14 @@ impl Session {
     /// What the peer lacks, without what other sessions of the pair have sent or will send.
     fn compare(&mut self, pair: &mut Pair) {
         let local = std::mem::take(&mut self.local);
-        let ranges = p2panda_core::missing(&local, &pair.remote_heights());
+        let ranges = pair.lacks(&local);
         for range in &ranges {
-            pair.raise(self.id, range.author, range.log, range.until);
+            let first = range.after.map_or(0, |after| after.saturating_add(1));
+            let span = Span {
+                first,
+                last: range.until,
+            };
+            pair.sends(self.id, range.author, range.log, span);
         }
         if ranges.is_empty() {
             self.totals_out = Some((0, 0));
@@ -661,12 +681,12 @@ impl Session {
             self.outputs.push_back(Output::PairChanged);
         }
         let live = pair.phase(self.id) == Some(Phase::Live);
-        let close = self.ending == Ending::Stop
-            || (self.ending == Ending::No && live && pair.superseded(self.id, self.dialled));
-        if close && !self.asked {
+        let superseded =
+            self.ending == Ending::No && live && pair.superseded(self.id, self.dialled);
+        if (superseded || self.ending == Ending::Stop) && !self.asked {
             self.send(&Message::Close);
-            self.ending = Ending::Closed;
-            self.deadline = now.after(CLOSE_MS);
+            self.ending = Ending::Closed { superseded };
+            self.deadline = now.after(if superseded { PROGRESS_MS } else { CLOSE_MS });
             self.wake = None;
             pair.set_phase(self.id, Phase::Closing);
         }
@@ -703,9 +723,9 @@ impl Session {
     // Ending.
 
     fn watch_time(&mut self, pair: &mut Pair, now: Time) {
-        if self.ending == Ending::Closed {
+        if matches!(self.ending, Ending::Closed { .. }) {
             if now >= self.deadline {
-                return self.end(self.completed(), true, pair);
+                return self.lost(pair);
             }
         } else if self.is_live() {
             return;

@@ -1,0 +1,193 @@
+//! What an application publishes: one CBOR item (`docs/protocol/operations.md#7`).
+
+use bytes::Bytes;
+use p2panda_core::cbor::{self, CborError, Reader, Writer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Marks a stream whose messages have no type of their own: text or bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Raw {}
+
+/// The body of an operation: one CBOR item in the deterministic form.
+///
+/// ```
+/// use p2panda::Body;
+/// assert_eq!(Body::from("hi").as_bytes().as_ref(), [0x62, b'h', b'i']);
+/// assert_eq!(Body::from(vec![1, 2]).as_bytes().as_ref(), [0x42, 1, 2]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body(Bytes);
+
+/// Why a value cannot be a body.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The value's `Serialize` implementation failed.
+    #[error("the message cannot be written as CBOR: {0}")]
+    Value(#[source] cbor_core::SerdeError),
+    /// The bytes are not one CBOR item in the deterministic form.
+    #[error("the body is not one deterministic CBOR item: {0}")]
+    Cbor(#[from] CborError),
+}
+
+/// Why a body is not what the application expects. The message stays stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Not CBOR in the deterministic form.
+    #[error("the body is not deterministic CBOR: {0}")]
+    Cbor(#[from] CborError),
+    /// Another item than a text string.
+    #[error("the body is not a text")]
+    NotText,
+    /// Another item than a byte string.
+    #[error("the body is not a byte string")]
+    NotBytes,
+    /// The stream has no type; use `text`, `bytes` or `raw`.
+    #[error("the stream has no message type")]
+    Untyped,
+    /// Another shape than the type.
+    #[error("the body does not fit the message type: {0}")]
+    Value(#[source] cbor_core::SerdeError),
+}
+
+impl Body {
+    /// A typed value through its `Serialize` implementation, with sorted keys and shortest numbers.
+    ///
+    /// # Errors
+    /// [`EncodeError::Value`] where the implementation fails.
+    pub fn value<M: Serialize>(value: &M) -> Result<Self, EncodeError> {
+        let value = cbor_core::Value::serialized(value).map_err(EncodeError::Value)?;
+        Ok(Self(value.encode().into()))
+    }
+
+    /// A CBOR item that is encoded already.
+    ///
+    /// # Errors
+    /// [`EncodeError::Cbor`] when the bytes are anything but one item in the deterministic form.
+    pub fn from_cbor(item: impl Into<Bytes>) -> Result<Self, EncodeError> {
+        let item = item.into();
+        cbor::check(&item, cbor::VALUE)?;
+        Ok(Self(item))
+    }
+
+    /// The encoded item.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl From<&str> for Body {
+    fn from(text: &str) -> Self {
+        let mut writer = Writer::with_capacity(text.len() + 9);
+        writer.text(text);
+        Self(writer.into_bytes().into())
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<&[u8]> for Body {
+    fn from(bytes: &[u8]) -> Self {
+        let mut writer = Writer::with_capacity(bytes.len() + 9);
+        writer.bytes(bytes);
+        Self(writer.into_bytes().into())
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from(bytes.as_slice())
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::from(bytes.as_ref())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Body {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from(bytes.as_slice())
+    }
+}
+
+/// The text of a body. Bytes behind the first item are ignored, as 0.7.1 does.
+pub(crate) fn text(body: &[u8]) -> Result<&str, DecodeError> {
+    let mut reader = Reader::new(first_item(body)?, cbor::VALUE);
+    reader.text().map_err(|_| DecodeError::NotText)
+}
+
+/// The content of a byte string body.
+pub(crate) fn bytes(body: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut reader = Reader::new(first_item(body)?, cbor::VALUE);
+    reader.bytes().map_err(|_| DecodeError::NotBytes)
+}
+
+/// The typed value of a body.
+pub(crate) fn value<M: DeserializeOwned>(body: &[u8]) -> Result<M, DecodeError> {
+    let item = first_item(body)?;
+    let value = cbor_core::Value::decode(item).map_err(|error| DecodeError::Value(error.into()))?;
+    value.deserialized().map_err(DecodeError::Value)
+}
+
+fn first_item(body: &[u8]) -> Result<&[u8], DecodeError> {
+    let (item, _) = cbor::first(body, cbor::VALUE)?;
+    Ok(item)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Todo {
+        title: String,
+        a: Option<f64>,
+        done: bool,
+    }
+
+    #[test]
+    fn typed_values_are_written_with_sorted_keys_and_short_numbers() {
+        let todo = Todo {
+            title: "x".to_owned(),
+            a: Some(1.5),
+            done: true,
+        };
+        let body = Body::value(&todo).unwrap();
+        let expected = b"\xa3\x61a\xf9\x3e\x00\x64done\xf5\x65title\x61x";
+        assert_eq!(body.as_bytes().as_ref(), expected);
+        assert_eq!(value::<Todo>(body.as_bytes()).unwrap(), todo);
+    }
+
+    #[test]
+    fn a_body_of_another_kind_is_an_error_and_not_a_guess() {
+        assert!(matches!(
+            text(Body::from(b"ab").as_bytes()),
+            Err(DecodeError::NotText)
+        ));
+        assert!(matches!(
+            bytes(Body::from("ab").as_bytes()),
+            Err(DecodeError::NotBytes)
+        ));
+        assert!(matches!(text(&[0xff]), Err(DecodeError::Cbor(_))));
+        assert!(value::<BTreeMap<String, u8>>(Body::from("ab").as_bytes()).is_err());
+        assert!(
+            Body::from_cbor(vec![0x18, 0x01]).is_err(),
+            "not the shortest form"
+        );
+    }
+}

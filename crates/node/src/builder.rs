@@ -1,0 +1,186 @@
+//! Settings of a node.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use p2panda_core::{NetworkId, SigningKey, VerifyingKey};
+use p2panda_net::{Bootstrap, Mdns, Relay};
+use p2panda_store::RestoredAction;
+
+use crate::node::Node;
+use crate::{Error, node};
+
+/// Settings of a node, by value. [`Builder::spawn`] starts it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), p2panda::Error> {
+/// let node = p2panda::builder()
+///     .data_dir("./my-app")
+///     .mdns(p2panda::Mdns::Active)
+///     .spawn()
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "call spawn() to start the node"]
+pub struct Builder {
+    pub(crate) place: Place,
+    pub(crate) signing_key: Option<SigningKey>,
+    pub(crate) network_id: NetworkId,
+    pub(crate) bind_v4: SocketAddrV4,
+    pub(crate) bind_v6: Option<SocketAddrV6>,
+    pub(crate) bootstrap: Vec<Bootstrap>,
+    pub(crate) relays: Vec<Relay>,
+    pub(crate) mdns: Mdns,
+    pub(crate) guard_dir: GuardDir,
+    pub(crate) causal_wait: Duration,
+    pub(crate) operation_bytes_max: u32,
+    pub(crate) restored: Option<RestoredAction>,
+}
+
+/// Where a node keeps its data.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Unknown,
+    Directory(PathBuf),
+    Temporary,
+}
+
+/// Where the fork guard keeps its file.
+#[derive(Debug)]
+pub(crate) enum GuardDir {
+    Default,
+    None,
+    At(PathBuf),
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            place: Place::Unknown,
+            signing_key: None,
+            network_id: NetworkId::default(),
+            bind_v4: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            bind_v6: Some(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0)),
+            bootstrap: Vec::new(),
+            relays: Vec::new(),
+            mdns: Mdns::Listen,
+            guard_dir: GuardDir::Default,
+            causal_wait: Duration::from_secs(5),
+            operation_bytes_max: p2panda_core::limits::OPERATION_BYTES_MAX_DEFAULT as u32,
+            restored: None,
+        }
+    }
+}
+
+impl Builder {
+    /// The directory that holds key, database and lock. Made if it is not there.
+    pub fn data_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.place = Place::Directory(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// A fresh temporary directory, removed at shutdown, with a new key.
+    pub fn temporary(mut self) -> Self {
+        self.place = Place::Temporary;
+        self
+    }
+
+    /// The node's key. Without it the directory's key is used, or a new one drawn.
+    ///
+    /// Never use one key in two directories: both would write the same log.
+    pub fn signing_key(mut self, key: SigningKey) -> Self {
+        self.signing_key = Some(key);
+        self
+    }
+
+    /// Nodes of different networks never connect. It is a separator, not a secret.
+    pub fn network_id(mut self, network_id: NetworkId) -> Self {
+        self.network_id = network_id;
+        self
+    }
+
+    /// The UDP sockets; all addresses and a free port each if not said. A specific address is the
+    /// only one announced.
+    pub fn bind(mut self, v4: SocketAddrV4, v6: Option<SocketAddrV6>) -> Self {
+        (self.bind_v4, self.bind_v6) = (v4, v6);
+        self
+    }
+
+    /// A node to start from, at a socket address. May be called several times.
+    pub fn bootstrap(mut self, node: VerifyingKey, addr: SocketAddr) -> Self {
+        self.bootstrap.push(Bootstrap {
+            node,
+            addrs: vec![addr],
+            relay: None,
+        });
+        self
+    }
+
+    /// A node to start from, reached through a relay. May be called several times.
+    pub fn bootstrap_relay(mut self, node: VerifyingKey, relay_url: &str) -> Self {
+        self.bootstrap.push(Bootstrap {
+            node,
+            addrs: Vec::new(),
+            relay: Some(relay_url.to_owned()),
+        });
+        self
+    }
+
+    /// An iroh relay to be reachable through. None by default. May be called several times.
+    pub fn relay(mut self, url: &str) -> Self {
+        self.relays.push(Relay {
+            url: url.to_owned(),
+            token: None,
+        });
+        self
+    }
+
+    /// Multicast DNS in the local network; [`Mdns::Listen`] if not said.
+    pub fn mdns(mut self, mdns: Mdns) -> Self {
+        self.mdns = mdns;
+        self
+    }
+
+    /// The directory of the fork guard's file, which must not lie in the data directory;
+    /// `$XDG_STATE_HOME/p2panda` if not said. `None` switches the first of the three layers off
+    /// (`docs/protocol/streams.md#3`).
+    pub fn state_dir(mut self, dir: Option<PathBuf>) -> Self {
+        self.guard_dir = dir.map_or(GuardDir::None, GuardDir::At);
+        self
+    }
+
+    /// How long a message waits for the messages it was written after, once no peer is expected
+    /// to bring them; 5 s if not said.
+    pub fn causal_wait(mut self, wait: Duration) -> Self {
+        self.causal_wait = wait;
+        self
+    }
+
+    /// Largest operation, header and body in one frame, in bytes; 16 MiB if not said, 128 MiB at
+    /// most.
+    pub fn operation_bytes_max(mut self, bytes: u32) -> Self {
+        self.operation_bytes_max = bytes.min(p2panda_core::limits::OPERATION_BYTES_MAX as u32);
+        self
+    }
+
+    /// The way on when the directory turns out to be an older copy of itself. Without it, such a
+    /// node opens and refuses to publish.
+    pub fn restored(mut self, action: RestoredAction) -> Self {
+        self.restored = Some(action);
+        self
+    }
+
+    /// Opens the directory and starts the node on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the directory is locked, damaged, newer than this program or cannot be
+    /// used; [`Error::Network`] when an address cannot be bound or a relay URL does not parse.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub async fn spawn(self) -> Result<Node, Error> {
+        node::start(self).await
+    }
+}

@@ -1,0 +1,197 @@
+//! Ephemeral messages: sent to whoever listens right now, never stored.
+
+use std::borrow::Borrow;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use p2panda_core::{HybridTimestamp, Topic, VerifyingKey};
+use p2panda_net::{EphemeralReceiver, EphemeralSender};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::body::{self, Body, DecodeError, Raw};
+use crate::node::Node;
+use crate::subscription::{typed, untyped};
+
+/// Opens the ephemeral side of a topic when awaited. Made by [`Node::ephemeral`].
+#[must_use = "does nothing until awaited"]
+#[derive(Debug)]
+pub struct EphemeralRequest<M = Raw> {
+    node: Node,
+    topic: Topic,
+    decode: fn(&[u8]) -> Option<Result<M, DecodeError>>,
+}
+
+impl EphemeralRequest<Raw> {
+    pub(crate) fn new(node: Node, topic: Topic) -> Self {
+        Self {
+            node,
+            topic,
+            decode: untyped,
+        }
+    }
+
+    /// Messages are values of `T`, written as deterministic CBOR.
+    pub fn typed<T: Serialize + DeserializeOwned>(self) -> EphemeralRequest<T> {
+        EphemeralRequest {
+            node: self.node,
+            topic: self.topic,
+            decode: typed::<T>,
+        }
+    }
+}
+
+impl<M: Send + 'static> IntoFuture for EphemeralRequest<M> {
+    type Output = Result<(EphemeralPublisher<M>, EphemeralSubscription<M>), Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            if self.node.is_closed() {
+                return Err(Error::Closed);
+            }
+            let (sender, receiver) = self.node.net_handle().ephemeral(self.topic);
+            let publisher = EphemeralPublisher {
+                sender,
+                _node: self.node.clone(),
+                kind: PhantomData,
+            };
+            let subscription = EphemeralSubscription {
+                receiver,
+                _node: self.node,
+                decode: self.decode,
+            };
+            Ok((publisher, subscription))
+        })
+    }
+}
+
+/// Sends ephemeral messages. Cheap to clone.
+pub struct EphemeralPublisher<M = Raw> {
+    sender: EphemeralSender,
+    _node: Node,
+    kind: PhantomData<fn(M)>,
+}
+
+impl<M> std::fmt::Debug for EphemeralPublisher<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EphemeralPublisher").finish_non_exhaustive()
+    }
+}
+
+impl<M> Clone for EphemeralPublisher<M> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            _node: self._node.clone(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl EphemeralPublisher<Raw> {
+    /// Sends a text, bytes or any [`Body`] to whoever is connected.
+    ///
+    /// # Errors
+    /// [`Error::Ephemeral`] when the message is larger than a gossip message may be (3 945 bytes
+    /// of body), [`Error::Closed`] after shutdown. `Ok` does not mean that anybody got it.
+    pub async fn publish(&self, message: impl Into<Body>) -> Result<(), Error> {
+        Ok(self.sender.publish(message.into().into_bytes()).await?)
+    }
+}
+
+impl<M: Serialize> EphemeralPublisher<M> {
+    /// Sends a value to whoever is connected.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when it cannot be written as CBOR, [`Error::Ephemeral`] when it is larger
+    /// than a gossip message may be, [`Error::Closed`] after shutdown.
+    pub async fn publish(&self, message: impl Borrow<M>) -> Result<(), Error> {
+        let body = Body::value(message.borrow())?;
+        Ok(self.sender.publish(body.into_bytes()).await?)
+    }
+}
+
+/// Receives ephemeral messages. Invalid ones are skipped; a listener that falls 1 024 messages
+/// behind misses the oldest.
+pub struct EphemeralSubscription<M = Raw> {
+    receiver: EphemeralReceiver,
+    _node: Node,
+    decode: fn(&[u8]) -> Option<Result<M, DecodeError>>,
+}
+
+impl<M> std::fmt::Debug for EphemeralSubscription<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EphemeralSubscription")
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M> EphemeralSubscription<M> {
+    /// The next message, waiting until there is one. `None` after shutdown.
+    pub async fn next(&mut self) -> Option<EphemeralMessage<M>> {
+        let message = self.receiver.recv().await?;
+        Some(EphemeralMessage {
+            author: message.author,
+            timestamp: message.timestamp,
+            value: (self.decode)(&message.body),
+            body: message.body,
+        })
+    }
+}
+
+/// An ephemeral message.
+#[derive(Debug)]
+pub struct EphemeralMessage<M = Raw> {
+    author: VerifyingKey,
+    timestamp: HybridTimestamp,
+    body: Bytes,
+    value: Option<Result<M, DecodeError>>,
+}
+
+impl<M> EphemeralMessage<M> {
+    /// Who signed it.
+    pub fn author(&self) -> VerifyingKey {
+        self.author
+    }
+
+    /// When the author says it was sent. Nothing checks it.
+    pub fn timestamp(&self) -> HybridTimestamp {
+        self.timestamp
+    }
+
+    /// The body: one CBOR item.
+    pub fn raw(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The content of a text message.
+    ///
+    /// # Errors
+    /// When the body is anything but a CBOR text string.
+    pub fn text(&self) -> Result<&str, DecodeError> {
+        body::text(&self.body)
+    }
+
+    /// The content of a byte message.
+    ///
+    /// # Errors
+    /// When the body is anything but a CBOR byte string.
+    pub fn bytes(&self) -> Result<&[u8], DecodeError> {
+        body::bytes(&self.body)
+    }
+
+    /// The typed content.
+    ///
+    /// # Errors
+    /// When the body does not fit the type. Always without a type.
+    pub fn value(&self) -> Result<&M, &DecodeError> {
+        match &self.value {
+            Some(value) => value.as_ref(),
+            None => Err(&DecodeError::Untyped),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Operations that the application brings itself: a file, a radio, another store.
+
+use bytes::Bytes;
+use futures_lite::{Stream, StreamExt, future};
+use p2panda_core::{Header, Topic};
+use p2panda_engine::{Incoming, Source};
+use p2panda_protocol::sync::Received;
+use p2panda_store::RejectReason;
+
+use crate::Error;
+use crate::node::Node;
+use crate::queue::IngestReport;
+use crate::serve::verify;
+
+/// Operations verified and queued at once.
+const BATCH_OPERATIONS: usize = 512;
+/// Bytes verified and queued at once.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// An operation to import, as the bytes that sync would bring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedOperation {
+    /// Signed header.
+    pub header: Bytes,
+    /// Body, if there is one at hand.
+    pub body: Option<Bytes>,
+}
+
+impl Node {
+    /// Takes operations of a topic from anywhere, through the same checks and the same queue as
+    /// those of peers. Returns when the last one is stored or refused; nothing is dropped silently.
+    ///
+    /// Several imports and sync may run at once. Operations that come before those they follow in
+    /// their log are kept for the time of the import, within limits.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the node is shut down meanwhile; what was stored stays stored.
+    pub async fn import(
+        &self,
+        topic: Topic,
+        operations: impl Stream<Item = ImportedOperation>,
+    ) -> Result<IngestReport, Error> {
+        let import = self.next_import();
+        let mut report = IngestReport::default();
+        let mut operations = std::pin::pin!(operations);
+        let mut under_way = None;
+        while let Some(first) = operations.next().await {
+            let batch = verify_batch(take_batch(first, &mut operations).await).await?;
+            let stored = self
+                .queue()
+                .ingest(topic, Source::Import { id: import }, batch)
+                .await?;
+            // One batch is stored while the next one is verified.
+            if let Some(previous) = under_way.replace(stored) {
+                report.add(previous.await.map_err(|_| Error::Closed)?);
+            }
+        }
+        if let Some(last) = under_way {
+            report.add(last.await.map_err(|_| Error::Closed)?);
+        }
+        self.queue().import_ended(topic, import);
+        Ok(report)
+    }
+}
+
+/// The first operation and those that follow it without a wait.
+async fn take_batch(
+    first: ImportedOperation,
+    operations: &mut (impl Stream<Item = ImportedOperation> + Unpin),
+) -> Vec<ImportedOperation> {
+    let mut bytes = operation_bytes(&first);
+    let mut batch = vec![first];
+    while batch.len() < BATCH_OPERATIONS && bytes < BATCH_BYTES {
+        let Some(Some(operation)) = future::poll_once(operations.next()).await else {
+            break;
+        };
+        bytes += operation_bytes(&operation);
+        batch.push(operation);
+    }
+    batch
+}
+
+fn operation_bytes(operation: &ImportedOperation) -> usize {
+    operation.header.len() + operation.body.as_ref().map_or(0, Bytes::len)
+}
+
+async fn verify_batch(batch: Vec<ImportedOperation>) -> Result<Vec<Incoming>, Error> {
+    let mut verified = Vec::new();
+    let mut decodable = Vec::new();
+    for ImportedOperation { header, body } in batch {
+        match Header::decode_unverified(header.clone()) {
+            Ok(header) => decodable.push(Received { header, body }),
+            Err(_) => verified.push(Incoming::Invalid {
+                header,
+                reason: RejectReason::Undecodable,
+            }),
+        }
+    }
+    verified.extend(verify(decodable).await?);
+    Ok(verified)
+}

@@ -1,0 +1,340 @@
+//! A running node.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_engine::{Engine, EngineEvent, thread};
+use p2panda_net::Net;
+use tempfile::TempDir;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::builder::{Builder, GuardDir, Place};
+use crate::ephemeral::EphemeralRequest;
+use crate::event::Events;
+use crate::queue::Queue;
+use crate::serve::{Desk, serve};
+use crate::storage::Storage;
+use crate::stream::StreamRequest;
+use crate::topic::{TopicState, Topics};
+use crate::topic_handle::TopicHandle;
+use crate::{Error, peers};
+
+/// Requests of the network that wait to be taken; then its sessions stop reading.
+const REQUESTS_MAX: usize = 256;
+/// Events that a slow listener may fall behind.
+const EVENTS_MAX: usize = 1_024;
+/// Longest wait for peers to end their sessions at shutdown.
+const LEAVE_WAIT: Duration = Duration::from_millis(700);
+
+/// A running node. Cheap to clone: all clones are the same node.
+///
+/// It stops with [`Node::shutdown`]. When the last clone and everything made from it is dropped it
+/// stops as well, without waiting for peers.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    id: VerifyingKey,
+    dir: PathBuf,
+    temporary: Mutex<Option<TempDir>>,
+    storage: Storage,
+    queue: Queue,
+    topics: Topics,
+    net: Net,
+    events: broadcast::Sender<EngineEvent>,
+    closed: AtomicBool,
+    imports: AtomicU64,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("id", &self.0.id)
+            .field("dir", &self.0.dir)
+            .finish()
+    }
+}
+
+pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
+    let (dir, temporary) = match &builder.place {
+        Place::Unknown => return Err(Error::NoDirectory),
+        Place::Directory(dir) => (dir.clone(), None),
+        Place::Temporary => {
+            let made = tempfile::Builder::new().prefix("p2panda-").tempdir();
+            let made = made.map_err(Error::Temporary)?;
+            (made.path().to_path_buf(), Some(made))
+        }
+    };
+    let options = engine_options(&builder, temporary.is_some());
+    let opened_dir = dir.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let now = thread::system_clock()();
+        Engine::open(&opened_dir, options, now)
+    });
+    let engine = opened.await.map_err(|_| Error::Closed)??;
+
+    let signing_key = engine.signing_key().clone();
+    let storage = Storage::new(engine.readers());
+    let topics = Topics::default();
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let queue = Queue::new(run(engine, topics.clone(), events.clone()));
+
+    let (requests, incoming) = mpsc::channel(REQUESTS_MAX);
+    let config = net_config(builder, signing_key.clone(), &storage).await?;
+    let net = match p2panda_net::spawn(config, requests).await {
+        Ok(net) => net,
+        Err(error) => {
+            close(queue).await;
+            return Err(error.into());
+        }
+    };
+    let desk = Desk {
+        storage: storage.clone(),
+        queue: queue.clone(),
+        topics: topics.clone(),
+    };
+    tokio::spawn(serve(incoming, desk));
+    Ok(Node(Arc::new(Inner {
+        id: signing_key.verifying_key(),
+        dir,
+        temporary: Mutex::new(temporary),
+        storage,
+        queue,
+        topics,
+        net,
+        events,
+        closed: AtomicBool::new(false),
+        imports: AtomicU64::new(0),
+    })))
+}
+
+/// The engine on its thread; what it commits wakes readers and sessions.
+fn run(engine: Engine, topics: Topics, events: broadcast::Sender<EngineEvent>) -> thread::Queue {
+    thread::spawn(
+        engine,
+        thread::system_clock(),
+        Box::new(move |committed| {
+            for change in &committed.topics {
+                topics.committed(&change.topic, change.last_arrival, change.last_offset);
+            }
+            for event in &committed.events {
+                // Nobody may be listening.
+                let _ = events.send(event.clone());
+            }
+        }),
+    )
+}
+
+fn engine_options(builder: &Builder, temporary: bool) -> p2panda_engine::Options {
+    let guard_dir = match &builder.guard_dir {
+        _ if temporary => None,
+        GuardDir::None => None,
+        GuardDir::At(dir) => Some(dir.clone()),
+        GuardDir::Default => default_state_dir(),
+    };
+    p2panda_engine::Options {
+        key: builder.signing_key.clone(),
+        guard_dir,
+        restored: builder.restored,
+        causal_wait: builder.causal_wait,
+        operation_bytes_max: builder.operation_bytes_max as usize,
+        ..p2panda_engine::Options::default()
+    }
+}
+
+/// `$XDG_STATE_HOME/p2panda`, or `~/.local/state/p2panda`.
+fn default_state_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("p2panda"))
+}
+
+async fn net_config(
+    builder: Builder,
+    signing_key: p2panda_core::SigningKey,
+    storage: &Storage,
+) -> Result<p2panda_net::Config, Error> {
+    let mut config = p2panda_net::Config::new(signing_key);
+    config.network_id = builder.network_id;
+    config.bind_v4 = builder.bind_v4;
+    config.bind_v6 = builder.bind_v6;
+    config.relays = builder.relays;
+    config.bootstrap = builder.bootstrap;
+    config.mdns = builder.mdns;
+    config.limits.operation_bytes_max = builder.operation_bytes_max;
+    config.known = storage.read(|reader| reader.addresses()).await?;
+    Ok(config)
+}
+
+impl Node {
+    /// The node id: the public key that signs this node's operations and proves its identity to
+    /// peers.
+    pub fn id(&self) -> VerifyingKey {
+        self.0.id
+    }
+
+    /// The directory with key, database and lock.
+    pub fn data_dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// Opens a topic: awaited, it gives what publishes and what reads.
+    ///
+    /// From then on the node is interested in the topic, until [`TopicHandle::leave`] or shutdown:
+    /// it finds and syncs with others, whether or not handles are kept.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let topic = p2panda::random_topic()?;
+    /// let node = p2panda::spawn().await?;
+    /// let (tx, mut rx) = node.stream(topic).await?;
+    /// tx.publish("Hello, Panda!").await?;
+    /// while let Some(message) = rx.next().await {
+    ///     println!("{}: {}", message.author(), message.text()?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn stream(&self, topic: Topic) -> StreamRequest {
+        StreamRequest::new(self.clone(), topic)
+    }
+
+    /// Messages that are sent to whoever is connected right now, and never stored.
+    pub fn ephemeral(&self, topic: Topic) -> EphemeralRequest {
+        EphemeralRequest::new(self.clone(), topic)
+    }
+
+    /// Status, evidence and settings of one topic.
+    pub fn topic(&self, topic: Topic) -> TopicHandle {
+        TopicHandle::new(self.clone(), topic)
+    }
+
+    /// What happens on this node. A listener that falls behind loses the oldest events; messages
+    /// are never among them.
+    pub fn events(&self) -> Events {
+        Events::new(self.0.events.subscribe(), self.0.net.events())
+    }
+
+    /// The network: peers, addresses, counters.
+    pub fn net(&self) -> peers::Network {
+        peers::Network::new(self.0.net.clone())
+    }
+
+    /// Stops the node, within a second: live sessions are ended in order, acknowledgements are
+    /// stored, the directory is closed. Every clone is closed afterwards.
+    ///
+    /// # Errors
+    /// None today; calling it twice does nothing.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        if self.0.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        for state in self.0.topics.leave_all() {
+            state.acks().flush();
+        }
+        // Whatever does not answer in time is cut.
+        let _ = tokio::time::timeout(LEAVE_WAIT, self.0.net.shutdown()).await;
+        self.0.storage.close();
+        close(self.0.queue.clone()).await;
+        let temporary = self
+            .0
+            .temporary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(temporary);
+        Ok(())
+    }
+
+    /// Whether [`Node::shutdown`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.0.queue
+    }
+
+    pub(crate) fn net_handle(&self) -> &Net {
+        &self.0.net
+    }
+
+    pub(crate) fn next_import(&self) -> u64 {
+        self.0.imports.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Makes the node interested in a topic, once.
+    pub(crate) async fn join(&self, topic: Topic) -> Result<Arc<TopicState>, Error> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        let (state, new) = self.0.topics.join(topic, &self.0.queue);
+        if new {
+            // Commits from here on are signalled; this catches up with those before.
+            let read = self.0.storage.read(move |reader| {
+                Ok((reader.last_arrival(&topic)?, reader.last_offset(&topic)?))
+            });
+            match read.await {
+                Ok((arrival, offset)) => state.committed(Some(arrival), Some(offset)),
+                Err(error) => {
+                    self.0.topics.leave(&topic);
+                    return Err(error);
+                }
+            }
+            state.set_sync(self.0.net.subscribe(topic, state.arrivals()));
+        }
+        Ok(state)
+    }
+
+    pub(crate) async fn leave(&self, topic: &Topic) {
+        if let Some(state) = self.0.topics.leave(topic) {
+            state.acks().flush();
+            if let Some(sync) = state.sync() {
+                sync.clone().leave().await;
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for state in self.topics.leave_all() {
+            state.acks().flush();
+        }
+        let (net, queue, storage) = (self.net.clone(), self.queue.clone(), self.storage.clone());
+        let temporary = self
+            .temporary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let stop = async move {
+            net.shutdown().await;
+            storage.close();
+            close(queue).await;
+            drop(temporary);
+        };
+        // Without a runtime there is nothing to be orderly with: the directory survives a crash.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(stop);
+        }
+    }
+}
+
+async fn close(queue: Queue) {
+    // A panic of the engine has been reported by its thread.
+    let _ = tokio::task::spawn_blocking(move || queue.close()).await;
+}

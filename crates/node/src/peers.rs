@@ -1,0 +1,54 @@
+//! The network as the application sees it.
+
+use std::net::SocketAddr;
+
+use p2panda_core::VerifyingKey;
+use p2panda_net::{Bootstrap, Counters, Net, PeerStatus};
+
+/// Peers, addresses and counters of a node. Made by [`crate::Node::net`].
+#[derive(Clone)]
+pub struct Network(Net);
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network")
+            .field("addr", &self.addr())
+            .finish()
+    }
+}
+
+impl Network {
+    pub(crate) fn new(net: Net) -> Self {
+        Self(net)
+    }
+
+    /// Every node that is known, connected or not.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.0.peers()
+    }
+
+    /// The socket addresses that this node announces now.
+    pub fn addr(&self) -> Vec<SocketAddr> {
+        self.0.addr()
+    }
+
+    /// Tells of a node at an address. It is a hint: what the node signed itself wins.
+    pub fn add_peer(&self, node: VerifyingKey, addr: SocketAddr) {
+        self.0.add_peer(Bootstrap {
+            node,
+            addrs: vec![addr],
+            relay: None,
+        });
+    }
+
+    /// Bytes on the wire since the start.
+    pub fn counters(&self) -> Counters {
+        self.0.counters()
+    }
+
+    /// The machine's network has changed: everything is tried again at once. Nodes notice a sleep
+    /// or a new interface themselves; this is for platforms that know earlier.
+    pub async fn changed(&self) {
+        self.0.network_change().await;
+    }
+}

@@ -1,0 +1,264 @@
+//! The one bounded queue into the engine, as the asynchronous side sees it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use p2panda_core::{Header, Operation, Topic, VerifyingKey};
+use p2panda_engine::{Command, Incoming, Outcome, Phase, Source};
+use p2panda_protocol::sync::SessionId;
+use p2panda_store::RejectReason;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::Error;
+use crate::subscription::consumer_name;
+
+pub(crate) use p2panda_engine::Published;
+
+/// What waits for the engine takes at most this many KiB; whoever brings more waits, and with it
+/// the QUIC stream it reads from.
+const QUEUE_KIB_MAX: u32 = 16 * 1024;
+
+/// Sends commands to the engine. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    engine: p2panda_engine::thread::Queue,
+    room: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("room_kib", &self.room.available_permits())
+            .finish()
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IngestReport {
+    /// Stored now.
+    pub stored: usize,
+    /// Stored before, with a body filled in now or not, or pruned before.
+    pub duplicates: usize,
+    /// Kept in memory until the operations before them come.
+    pub early: usize,
+    /// Refused; a row says why.
+    pub rejected: usize,
+    /// Among the refused: with a wrong signature, a wrong body or no header at all.
+    pub invalid: usize,
+    /// Came too early and found no room; to be brought again.
+    pub dropped: usize,
+}
+
+impl IngestReport {
+    fn of(outcomes: &[Outcome]) -> Self {
+        let mut report = Self::default();
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Stored { .. } => report.stored += 1,
+                Outcome::Early => report.early += 1,
+                Outcome::Dropped => report.dropped += 1,
+                Outcome::Rejected(reason) => {
+                    report.rejected += 1;
+                    report.invalid += usize::from(is_invalid(*reason));
+                }
+                _ => report.duplicates += 1,
+            }
+        }
+        report
+    }
+
+    /// Adds up two reports.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.stored += other.stored;
+        self.duplicates += other.duplicates;
+        self.early += other.early;
+        self.rejected += other.rejected;
+        self.invalid += other.invalid;
+        self.dropped += other.dropped;
+    }
+}
+
+fn is_invalid(reason: RejectReason) -> bool {
+    matches!(
+        reason,
+        RejectReason::InvalidSignature | RejectReason::Undecodable | RejectReason::PayloadMismatch
+    )
+}
+
+impl Queue {
+    pub(crate) fn new(engine: p2panda_engine::thread::Queue) -> Self {
+        Self {
+            engine,
+            room: Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize)),
+        }
+    }
+
+    /// Queues a batch; the returned receiver hears when it is durable.
+    pub(crate) async fn ingest(
+        &self,
+        topic: Topic,
+        source: Source,
+        operations: Vec<Incoming>,
+    ) -> Result<oneshot::Receiver<IngestReport>, Error> {
+        let permit = self
+            .room_for(operations.iter().map(incoming_bytes).sum())
+            .await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Ingest {
+            topic,
+            source,
+            operations,
+            reply: Some(Box::new(move |outcomes: Vec<Outcome>| {
+                drop(permit);
+                // Nobody may be waiting any more.
+                let _ = sender.send(IngestReport::of(&outcomes));
+            })),
+        })?;
+        Ok(receiver)
+    }
+
+    /// Queues what only leaves a row behind.
+    pub(crate) fn reject(&self, topic: Topic, source: Source, header: Bytes, reason: RejectReason) {
+        let queue = self.clone();
+        tokio::spawn(async move {
+            let rejected = Incoming::Invalid { header, reason };
+            // Fails only when the node is shut down.
+            let _ = queue.ingest(topic, source, vec![rejected]).await;
+        });
+    }
+
+    pub(crate) async fn publish(
+        &self,
+        topic: Topic,
+        body: Option<Bytes>,
+        prune: bool,
+    ) -> Result<Published, Error> {
+        let permit = self.room_for(body.as_ref().map_or(0, Bytes::len)).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Publish {
+            topic,
+            body,
+            prune,
+            reply: Box::new(move |published| {
+                drop(permit);
+                let _ = sender.send(published);
+            }),
+        })?;
+        Ok(receiver.await.map_err(|_| Error::Closed)??)
+    }
+
+    /// Acknowledges for the application and waits for the disk.
+    pub(crate) async fn ack(&self, topic: Topic, offsets: Vec<u64>) -> Result<(), Error> {
+        let permit = self.room_for(0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Ack {
+            consumer: consumer_name(&topic),
+            topic,
+            offsets,
+            explicit: true,
+            reply: Some(Box::new(move |()| {
+                drop(permit);
+                let _ = sender.send(());
+            })),
+        })?;
+        receiver.await.map_err(|_| Error::Closed)
+    }
+
+    /// Acknowledges without waiting; `then` is called when it is stored.
+    pub(crate) fn ack_in_background(
+        &self,
+        topic: Topic,
+        offsets: Vec<u64>,
+        then: impl FnOnce() + Send + 'static,
+    ) {
+        // Fails only when the node is shut down; the messages come again then.
+        let _ = self.send(Command::Ack {
+            consumer: consumer_name(&topic),
+            topic,
+            offsets,
+            explicit: false,
+            reply: Some(Box::new(move |()| then())),
+        });
+    }
+
+    pub(crate) fn session(&self, topic: Topic, session: SessionId, phase: p2panda_net::Phase) {
+        let phase = match phase {
+            p2panda_net::Phase::CatchUp => Phase::Started,
+            p2panda_net::Phase::Live => Phase::CaughtUp,
+            p2panda_net::Phase::Ended => Phase::Ended,
+        };
+        let _ = self.send(Command::Session {
+            topic,
+            session: session.0,
+            phase,
+        });
+    }
+
+    pub(crate) fn peer_has(
+        &self,
+        topic: Topic,
+        session: SessionId,
+        peer: VerifyingKey,
+        own_seq: u32,
+    ) {
+        let _ = self.send(Command::PeerHas {
+            topic,
+            session: session.0,
+            peer,
+            own_seq,
+        });
+    }
+
+    pub(crate) fn import_ended(&self, topic: Topic, import: u64) {
+        let _ = self.send(Command::ImportEnded { topic, import });
+    }
+
+    pub(crate) fn put_address(&self, node: VerifyingKey, record: Bytes) {
+        let _ = self.send(Command::PutAddress { node, record });
+    }
+
+    pub(crate) fn remove_address(&self, node: VerifyingKey) {
+        let _ = self.send(Command::RemoveAddress { node });
+    }
+
+    /// Lets the engine finish what is queued, closes the store and waits for it. Blocks.
+    pub(crate) fn close(&self) {
+        self.room.close();
+        if let Err(error) = self.engine.close() {
+            tracing::error!(%error, "the directory was not closed cleanly");
+        }
+    }
+
+    fn send(&self, command: Command) -> Result<(), Error> {
+        self.engine.send(command).map_err(|_| Error::Closed)
+    }
+
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+        let kib = u32::try_from(bytes / 1024 + 1)
+            .unwrap_or(QUEUE_KIB_MAX)
+            .min(QUEUE_KIB_MAX);
+        let room = Arc::clone(&self.room);
+        room.acquire_many_owned(kib)
+            .await
+            .map_err(|_| Error::Closed)
+    }
+}
+
+fn incoming_bytes(incoming: &Incoming) -> usize {
+    match incoming {
+        Incoming::Valid(Operation { header, body }) => {
+            header.as_bytes().len() + body.as_ref().map_or(0, Bytes::len)
+        }
+        Incoming::Invalid { header, .. } => header.len(),
+    }
+}
+
+/// A header whose own checks failed, for the row.
+pub(crate) fn invalid(header: &Header, reason: RejectReason) -> Incoming {
+    Incoming::Invalid {
+        header: header.as_bytes().clone(),
+        reason,
+    }
+}

@@ -1,0 +1,313 @@
+//! Answers what the network asks of its node: pages from the store, and received operations on
+//! their way through verification into the engine's queue.
+
+use std::collections::HashMap;
+
+use p2panda_core::{Operation, Topic, VerifyingKey};
+use p2panda_engine::{Incoming, Source};
+use p2panda_net::{Phase, Request, Stored};
+use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
+use p2panda_store::{PageLimits, RejectReason};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Error;
+use crate::queue::{Queue, invalid};
+use crate::storage::Storage;
+use crate::topic::Topics;
+
+/// Operations verified by one blocking task: large enough to be worth a thread, small enough to
+/// spread over cores.
+const VERIFY_CHUNK: usize = 64;
+/// Rows of one page for a peer.
+const PAGE_ROWS_MAX: usize = 1_024;
+
+/// Serves the network until it is gone.
+pub(crate) async fn serve(mut requests: mpsc::Receiver<Request>, desk: Desk) {
+    let mut sessions = HashMap::new();
+    while let Some(request) = requests.recv().await {
+        desk.take(request, &mut sessions);
+    }
+}
+
+/// What is needed to answer.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) storage: Storage,
+    pub(crate) queue: Queue,
+    pub(crate) topics: Topics,
+}
+
+/// Work of one session, done in the order in which it came.
+enum Job {
+    /// Operations to store.
+    Batch {
+        topic: Topic,
+        peer: VerifyingKey,
+        operations: Vec<Received>,
+        reply: oneshot::Sender<Stored>,
+    },
+    /// The session is over.
+    Ended { topic: Topic },
+}
+
+type Sessions = HashMap<SessionId, mpsc::UnboundedSender<Job>>;
+
+/// What comes without a session to blame for more than a row.
+fn passing(peer: VerifyingKey) -> Source {
+    Source::Session { id: 0, peer }
+}
+
+impl Desk {
+    fn take(&self, request: Request, sessions: &mut Sessions) {
+        match request {
+            Request::Heights { topic, reply } => self.answer(reply, move |storage| async move {
+                storage.read(move |reader| reader.heights(&topic)).await
+            }),
+            Request::Totals {
+                topic,
+                ranges,
+                reply,
+            } => {
+                self.answer(reply, move |storage| async move {
+                    let totals = storage
+                        .read(move |reader| reader.totals(&topic, &ranges))
+                        .await?;
+                    Ok((totals.operations, totals.bytes))
+                });
+            }
+            Request::Read { topic, read, reply } => self.answer(reply, move |storage| async move {
+                storage.read(move |reader| page(reader, &topic, read)).await
+            }),
+            Request::Store {
+                topic,
+                session,
+                peer,
+                operations,
+                reply,
+            } => {
+                let batch = Job::Batch {
+                    topic,
+                    peer,
+                    operations,
+                    reply,
+                };
+                self.session(session, sessions, batch);
+            }
+            Request::Oversize {
+                topic,
+                peer,
+                header,
+                len,
+            } => {
+                tracing::warn!(%peer, len, "an operation above the limit was not kept");
+                if let Some(header) = header {
+                    let header = header.as_bytes().clone();
+                    self.queue
+                        .reject(topic, passing(peer), header, RejectReason::TooLarge);
+                }
+            }
+            Request::Undecodable {
+                topic,
+                peer,
+                header,
+            } => {
+                self.queue
+                    .reject(topic, passing(peer), header, RejectReason::Undecodable);
+            }
+            Request::Phase {
+                topic,
+                session,
+                peer: _,
+                phase,
+            } => {
+                if phase != Phase::Ended {
+                    return self.queue.session(topic, session, phase);
+                }
+                if let Some(state) = self.topics.get(&topic) {
+                    state.session_ended(session);
+                }
+                // Behind the batches of the session that are being verified.
+                match sessions.remove(&session) {
+                    Some(jobs) => drop(jobs.send(Job::Ended { topic })),
+                    None => self.queue.session(topic, session, phase),
+                }
+            }
+            Request::Sent {
+                topic,
+                session,
+                peer,
+                arrival,
+            } => {
+                if let Some(state) = self.topics.get(&topic) {
+                    state.session_sent(session, peer, arrival);
+                }
+            }
+            Request::PeerHas {
+                topic,
+                session,
+                peer,
+                own_seq,
+            } => {
+                if let Some(own_seq) = own_seq {
+                    self.queue.peer_has(topic, session, peer, own_seq);
+                }
+            }
+            Request::Record { node, stored } => self.queue.put_address(node, stored),
+            Request::Forget { node } => self.queue.remove_address(node),
+            other => tracing::warn!(?other, "a request of the network is not known"),
+        }
+    }
+
+    fn answer<T, F, R>(&self, reply: oneshot::Sender<T>, read: R)
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send,
+        R: FnOnce(Storage) -> F + Send + 'static,
+    {
+        let storage = self.storage.clone();
+        tokio::spawn(async move {
+            match read(storage).await {
+                Ok(answer) => drop(reply.send(answer)),
+                // Without an answer the session ends; others go on.
+                Err(Error::Closed) => {}
+                Err(error) => tracing::error!(%error, "a peer cannot be served from the store"),
+            }
+        });
+    }
+
+    fn session(&self, session: SessionId, sessions: &mut Sessions, job: Job) {
+        let jobs = sessions.entry(session).or_insert_with(|| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            tokio::spawn(self.clone().work(session, receiver));
+            sender
+        });
+        // The session itself bounds how many batches are under way.
+        let _ = jobs.send(job);
+    }
+
+    async fn work(self, session: SessionId, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        while let Some(job) = jobs.recv().await {
+            match job {
+                Job::Ended { topic } => self.queue.session(topic, session, Phase::Ended),
+                Job::Batch {
+                    topic,
+                    peer,
+                    operations,
+                    reply,
+                } => {
+                    let stored = self.store(topic, session, peer, operations, reply).await;
+                    if stored.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Verifies and queues. The answer follows once the batch is durable; until then the next one
+    /// is verified.
+    async fn store(
+        &self,
+        topic: Topic,
+        session: SessionId,
+        peer: VerifyingKey,
+        operations: Vec<Received>,
+        reply: oneshot::Sender<Stored>,
+    ) -> Result<(), Error> {
+        let operations = verify(operations).await?;
+        let source = Source::Session {
+            id: session.0,
+            peer,
+        };
+        let report = self.queue.ingest(topic, source, operations).await?;
+        let topics = self.topics.clone();
+        tokio::spawn(async move {
+            let Ok(report) = report.await else {
+                return;
+            };
+            if report.dropped > 0
+                && let Some(state) = topics.get(&topic)
+                && let Some(sync) = state.sync()
+            {
+                sync.repair(peer);
+            }
+            // The session may be gone by now.
+            let _ = reply.send(Stored {
+                invalid: report.invalid,
+            });
+        });
+        Ok(())
+    }
+}
+
+/// Checks signatures and bodies on the blocking threads, in the given order.
+pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, Error> {
+    let mut chunks = Vec::new();
+    let mut operations = operations.into_iter().peekable();
+    while operations.peek().is_some() {
+        let chunk: Vec<Received> = operations.by_ref().take(VERIFY_CHUNK).collect();
+        chunks.push(tokio::task::spawn_blocking(move || {
+            chunk.into_iter().map(verify_one).collect::<Vec<Incoming>>()
+        }));
+    }
+    let mut verified = Vec::new();
+    for chunk in chunks {
+        verified.extend(chunk.await.map_err(|_| Error::Closed)?);
+    }
+    Ok(verified)
+}
+
+fn verify_one(received: Received) -> Incoming {
+    let Received { header, body } = received;
+    if header.verify().is_err() {
+        return invalid(&header, RejectReason::InvalidSignature);
+    }
+    match Operation::check_body(&header, body.as_deref()) {
+        Ok(()) => Incoming::Valid(Operation { header, body }),
+        Err(_) => invalid(&header, RejectReason::PayloadMismatch),
+    }
+}
+
+fn page(
+    reader: &p2panda_store::Reader,
+    topic: &Topic,
+    read: Read,
+) -> Result<Page, p2panda_store::StoreError> {
+    let limits = |bytes_max: usize| PageLimits {
+        rows: PAGE_ROWS_MAX,
+        bytes: bytes_max,
+    };
+    let found = match &read {
+        Read::Log { range, bytes_max } => reader.log_page(
+            topic,
+            &range.author,
+            range.after,
+            range.until,
+            limits(*bytes_max),
+        )?,
+        Read::Arrivals { after, bytes_max } => {
+            reader.arrivals_page(topic, *after, limits(*bytes_max))?
+        }
+    };
+    for row in &found.unreadable {
+        tracing::error!(author = %row.author, seq = row.seq, "a stored operation is damaged");
+    }
+    let next = match read {
+        Read::Log { .. } => found.last_arrival,
+        Read::Arrivals { after, .. } => found.last_arrival.max(after),
+    };
+    let log_id = topic.log_id();
+    let entries = found.entries.into_iter().map(|entry| Entry {
+        author: entry.header.author(),
+        log_id,
+        seq: entry.header.seq(),
+        arrival: entry.arrival,
+        header: entry.header.as_bytes().clone(),
+        body: entry.body,
+    });
+    Ok(Page {
+        entries: entries.collect(),
+        next,
+        more: found.more,
+    })
+}

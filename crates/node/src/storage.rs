@@ -1,0 +1,64 @@
+//! Reads beside the writer: a few read-only connections, used from blocking threads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use p2panda_store::{Reader, Readers, StoreError};
+use tokio::sync::Semaphore;
+
+use crate::Error;
+
+/// Connections kept open at most; more readers wait.
+const CONNECTIONS_MAX: usize = 4;
+
+/// Hands out read-only connections. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Storage {
+    readers: Readers,
+    idle: Arc<Mutex<Vec<Reader>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Storage {
+    pub(crate) fn new(readers: Readers) -> Self {
+        Self {
+            readers,
+            idle: Arc::default(),
+            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        }
+    }
+
+    /// Runs a read on a blocking thread. `read` makes one short transaction per call of a reader.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self
+            .permits
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Closed)?;
+        let storage = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let reader = match storage.idle().pop() {
+                Some(reader) => reader,
+                None => storage.readers.open()?,
+            };
+            let result = read(&reader);
+            storage.idle().push(reader);
+            result
+        });
+        Ok(task.await.map_err(|_| Error::Closed)??)
+    }
+
+    /// Closes all connections; later reads fail.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Reader>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

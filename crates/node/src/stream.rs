@@ -1,0 +1,136 @@
+//! Opening a topic: what publishes and what reads.
+
+use std::collections::VecDeque;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use p2panda_core::Topic;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::body::{DecodeError, Raw};
+use crate::node::Node;
+use crate::publisher::Publisher;
+use crate::subscription::{Subscription, consumer_name, typed, untyped};
+
+/// Where a subscription starts to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartAt {
+    /// Everything that no handle of this topic has acknowledged.
+    #[default]
+    Resume,
+    /// The oldest stored message; acknowledged ones come again.
+    Beginning,
+    /// What comes from now on.
+    Now,
+    /// This feed offset, inclusive.
+    Offset(u64),
+}
+
+/// Who acknowledges a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ack {
+    /// Asking for the next message acknowledges the one before.
+    #[default]
+    Automatic,
+    /// The application, with [`crate::Message::ack`], each message by itself.
+    Explicit,
+}
+
+/// Opens a topic when awaited. Made by [`Node::stream`].
+#[must_use = "does nothing until awaited"]
+#[derive(Debug)]
+pub struct StreamRequest<M = Raw> {
+    node: Node,
+    topic: Topic,
+    start: StartAt,
+    ack: Ack,
+    decode: fn(&[u8]) -> Option<Result<M, DecodeError>>,
+    kind: PhantomData<M>,
+}
+
+impl StreamRequest<Raw> {
+    pub(crate) fn new(node: Node, topic: Topic) -> Self {
+        Self {
+            node,
+            topic,
+            start: StartAt::default(),
+            ack: Ack::default(),
+            decode: untyped,
+            kind: PhantomData,
+        }
+    }
+
+    /// Messages are values of `T`, written as deterministic CBOR.
+    pub fn typed<T: Serialize + DeserializeOwned>(self) -> StreamRequest<T> {
+        StreamRequest {
+            node: self.node,
+            topic: self.topic,
+            start: self.start,
+            ack: self.ack,
+            decode: typed::<T>,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<M> StreamRequest<M> {
+    /// Where to start; [`StartAt::Resume`] if not said.
+    pub fn start(mut self, start: StartAt) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Who acknowledges; [`Ack::Automatic`] if not said.
+    pub fn ack(mut self, ack: Ack) -> Self {
+        self.ack = ack;
+        self
+    }
+
+    async fn open(self) -> Result<(Publisher<M>, Subscription<M>), Error> {
+        let state = self.node.join(self.topic).await?;
+        let topic = self.topic;
+        let storage = self.node.storage();
+        let position = match self.start {
+            StartAt::Beginning => 0,
+            StartAt::Offset(offset) => offset.saturating_sub(1),
+            StartAt::Now => {
+                storage
+                    .read(move |reader| reader.last_offset(&topic))
+                    .await?
+            }
+            StartAt::Resume => {
+                let consumer = consumer_name(&topic);
+                let prefix =
+                    move |reader: &p2panda_store::Reader| reader.consumer_prefix(&consumer, &topic);
+                storage.read(prefix).await?
+            }
+        };
+        let subscription = Subscription {
+            topic,
+            acks: state.acks(),
+            policy: self.ack,
+            skip_acked: self.start == StartAt::Resume,
+            position,
+            offsets: state.offsets(),
+            page: VecDeque::new(),
+            handed_out: None,
+            decode: self.decode,
+            node: self.node.clone(),
+        };
+        Ok((Publisher::new(self.node, topic, state), subscription))
+    }
+}
+
+impl<M: Send + 'static> IntoFuture for StreamRequest<M> {
+    type Output = Result<(Publisher<M>, Subscription<M>), Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.open())
+    }
+}

@@ -1,0 +1,112 @@
+//! Reading a topic: a pull from the feed, page by page.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use p2panda_core::Topic;
+use p2panda_store::{FeedEntry, PageLimits};
+use serde::de::DeserializeOwned;
+
+use crate::acks::Acks;
+use crate::body::{self, Raw};
+use crate::message::Message;
+use crate::node::Node;
+use crate::stream::Ack;
+use crate::topic::Offsets;
+
+/// Messages read ahead at most.
+const PAGE: PageLimits = PageLimits {
+    rows: 256,
+    bytes: 256 * 1024,
+};
+
+/// The reading half of a topic stream.
+///
+/// It pulls from the stored feed: however slow it is, it holds at most one page in memory, stalls
+/// nobody and loses nothing. Every subscription of a topic sees every message.
+#[derive(Debug)]
+pub struct Subscription<M = Raw> {
+    pub(crate) node: Node,
+    pub(crate) topic: Topic,
+    pub(crate) acks: Arc<Acks>,
+    pub(crate) policy: Ack,
+    /// Skip what the topic's consumer has acknowledged already.
+    pub(crate) skip_acked: bool,
+    pub(crate) position: u64,
+    pub(crate) offsets: Offsets,
+    pub(crate) page: VecDeque<FeedEntry>,
+    /// Handed out and not acknowledged yet, under the automatic policy.
+    pub(crate) handed_out: Option<u64>,
+    pub(crate) decode: fn(&[u8]) -> Option<Result<M, body::DecodeError>>,
+}
+
+pub(crate) fn untyped(_: &[u8]) -> Option<Result<Raw, body::DecodeError>> {
+    None
+}
+
+pub(crate) fn typed<M: DeserializeOwned>(body: &[u8]) -> Option<Result<M, body::DecodeError>> {
+    Some(body::value(body))
+}
+
+impl<M> Subscription<M> {
+    /// The next message of the topic, waiting until there is one. `None` when the node is shut
+    /// down or has left the topic.
+    ///
+    /// Under [`Ack::Automatic`] asking for the next message acknowledges the one before: what was
+    /// being worked on in a crash comes again.
+    ///
+    /// Cancel safe: a message is only taken when the future completes.
+    pub async fn next(&mut self) -> Option<Message<M>> {
+        if let (Ack::Automatic, Some(offset)) = (self.policy, self.handed_out.take()) {
+            self.acks.ack_soon(offset);
+        }
+        while self.page.is_empty() {
+            self.fill().await?;
+        }
+        let entry = self.page.pop_front()?;
+        self.position = entry.offset;
+        self.handed_out = Some(entry.offset);
+        let value = (self.decode)(entry.operation.body.as_deref().unwrap_or_default());
+        Some(Message::new(entry, value, Arc::clone(&self.acks)))
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
+    /// Reads the next page, or waits until the feed has grown.
+    async fn fill(&mut self) -> Option<()> {
+        // Marked as seen before reading, so that growth during the read wakes us.
+        self.offsets.mark_seen();
+        let (topic, after) = (self.topic, self.position);
+        let consumer = self.skip_acked.then(|| consumer_name(&topic));
+        let page = self
+            .node
+            .storage()
+            .read(move |reader| reader.feed_page(&topic, after, PAGE, consumer.as_deref()));
+        let page = match page.await {
+            Ok(page) => page,
+            Err(error) => {
+                if !self.node.is_closed() {
+                    tracing::error!(%error, "the feed cannot be read");
+                }
+                return None;
+            }
+        };
+        for row in &page.unreadable {
+            tracing::error!(author = %row.author, seq = row.seq, "a stored operation is damaged");
+        }
+        self.position = self.position.max(page.last_offset);
+        self.page = page.entries.into();
+        if self.page.is_empty() && !page.more {
+            self.offsets.changed().await?;
+        }
+        Some(())
+    }
+}
+
+/// All handles of a topic acknowledge into this one consumer.
+pub(crate) fn consumer_name(topic: &Topic) -> String {
+    format!("topic {}", topic.log_id())
+}

@@ -1,0 +1,102 @@
+//! One topic as the application inspects and leaves it.
+
+use bytes::Bytes;
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_store::{ForkRow, PageLimits, RejectedRow, TopicStatus};
+
+use crate::Error;
+use crate::node::Node;
+
+/// Rows of one page.
+const PAGE_ROWS_MAX: usize = 1_000;
+
+/// Status, evidence and settings of one topic. Made by [`Node::topic`].
+#[derive(Clone, Debug)]
+pub struct TopicHandle {
+    node: Node,
+    topic: Topic,
+}
+
+/// A stored operation, as the bytes that sync would send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOperation {
+    /// Author of the log.
+    pub author: VerifyingKey,
+    /// Place in the log.
+    pub seq: u32,
+    /// Arrival number on this node: the key of the next page.
+    pub arrival: u64,
+    /// Signed header.
+    pub header: Bytes,
+    /// Body, unless it has not come or there is none.
+    pub body: Option<Bytes>,
+}
+
+impl TopicHandle {
+    pub(crate) fn new(node: Node, topic: Topic) -> Self {
+        Self { node, topic }
+    }
+
+    /// What is stored, waits or was refused. Costs one look at each log of the topic.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn status(&self) -> Result<TopicStatus, Error> {
+        let topic = self.topic;
+        self.node
+            .storage()
+            .read(move |reader| reader.status(&topic))
+            .await
+    }
+
+    /// Refused operations with their reasons, oldest first, at most 1 000 behind row `after`.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn rejected(&self, after: u64) -> Result<Vec<RejectedRow>, Error> {
+        let topic = self.topic;
+        let read = move |reader: &p2panda_store::Reader| {
+            reader.rejected_page(&topic, after, PAGE_ROWS_MAX)
+        };
+        self.node.storage().read(read).await
+    }
+
+    /// Evidence of forks: two headers by one author for the same place, at most 1 000.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn forks(&self) -> Result<Vec<ForkRow>, Error> {
+        let topic = self.topic;
+        self.node
+            .storage()
+            .read(move |reader| reader.forks(&topic, PAGE_ROWS_MAX))
+            .await
+    }
+
+    /// Stored operations in the order of their arrival, a page behind arrival number `after`;
+    /// empty at the end. For exports and comparisons; applications read the stream.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn operations(&self, after: u64) -> Result<Vec<StoredOperation>, Error> {
+        let topic = self.topic;
+        let read = move |reader: &p2panda_store::Reader| {
+            reader.arrivals_page(&topic, after, PageLimits::default())
+        };
+        let page = self.node.storage().read(read).await?;
+        let operations = page.entries.into_iter().map(|entry| StoredOperation {
+            author: entry.header.author(),
+            seq: entry.header.seq(),
+            arrival: entry.arrival,
+            header: entry.header.as_bytes().clone(),
+            body: entry.body,
+        });
+        Ok(operations.collect())
+    }
+
+    /// Ends the node's interest: sessions are ended in order and subscriptions of the topic end.
+    /// What is stored stays stored.
+    pub async fn leave(&self) {
+        self.node.leave(&self.topic).await;
+    }
+}

@@ -1,0 +1,8 @@
+//! Promises of the node's API, with real sockets on loopback.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod nodes;
+mod publish;
+mod read;
+mod recover;
+mod refuse;

@@ -1,0 +1,149 @@
+//! Publishing.
+
+use std::collections::BTreeSet;
+
+use p2panda::{Body, StartAt};
+use serde::{Deserialize, Serialize};
+
+use crate::nodes::{PATIENCE, introduce, network, next, temporary, texts, topic};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_two_lines_of_the_design_work_as_written() {
+    let topic = topic();
+    let node = p2panda::builder()
+        .temporary()
+        .mdns(p2panda::Mdns::Off)
+        .spawn()
+        .await
+        .unwrap();
+    let (tx, mut rx) = node.stream(topic).await.unwrap();
+    tx.publish("Hello, Panda!").await.unwrap();
+    let message = next(&mut rx).await;
+    assert_eq!(message.text().unwrap(), "Hello, Panda!");
+    assert_eq!(message.author(), node.id());
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_publishes_finish_while_nobody_reads_and_a_second_node_receives_them_all() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, _unread) = a.stream(topic).await.unwrap();
+    let (_tx, mut rx) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    let publish = async {
+        for number in 0..10_000 {
+            tx.publish(number.to_string()).await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE * 2, publish)
+        .await
+        .expect("publishing never stalls");
+    for number in 0..10_000 {
+        assert_eq!(next(&mut rx).await.text().unwrap(), number.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_tasks_publishing_at_once_never_show_a_remote_reader_a_gap() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, _rx) = a.stream(topic).await.unwrap();
+    let (_tx, mut rx) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let tx = tx.clone();
+            tokio::spawn(async move {
+                for number in 0..100 {
+                    tx.publish(format!("{task} {number}")).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut seen = BTreeSet::new();
+    for seq in 0..800 {
+        let message = next(&mut rx).await;
+        assert_eq!(message.seq(), seq, "a gap");
+        seen.insert(message.text().unwrap().to_owned());
+    }
+    assert_eq!(seen.len(), 800);
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_publish_calls_is_the_order_in_the_log() {
+    let node = temporary(network()).await;
+    let (tx, mut rx) = node.stream(topic()).await.unwrap();
+    let (one, two, three) = (tx.publish("one"), tx.publish("two"), tx.publish("three"));
+    let (one, two, three) = tokio::join!(one, two, three);
+    assert_eq!(
+        [one, two, three].map(|receipt| receipt.unwrap().seq()),
+        [0, 1, 2]
+    );
+    assert_eq!(texts(&mut rx, 3).await, ["one", "two", "three"]);
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Todo {
+    title: String,
+    done: bool,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undecodable_message_is_delivered_with_its_error_and_not_skipped() {
+    let node = temporary(network()).await;
+    let topic = topic();
+    let (raw, _rx) = node.stream(topic).await.unwrap();
+    let (tx, mut rx) = node.stream(topic).typed::<Todo>().await.unwrap();
+    let todo = Todo {
+        title: "bamboo".to_owned(),
+        done: false,
+    };
+    raw.publish("no todo").await.unwrap();
+    tx.publish(&todo).await.unwrap();
+    let broken = rx.next().await.unwrap();
+    assert!(broken.value().is_err());
+    assert_eq!(broken.text().unwrap(), "no todo");
+    assert_eq!(rx.next().await.unwrap().value().unwrap(), &todo);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_removes_what_came_before_everywhere() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, _rx) = a.stream(topic).await.unwrap();
+    let (_tx, mut rx) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    tx.publish("one").await.unwrap();
+    tx.publish("two").await.unwrap();
+    assert_eq!(texts(&mut rx, 2).await, ["one", "two"]);
+    tx.prune(Some(Body::from("snapshot"))).await.unwrap();
+    assert_eq!(texts(&mut rx, 1).await, ["snapshot"]);
+    for node in [&a, &b] {
+        let (_tx, mut rx) = node.stream(topic).start(StartAt::Beginning).await.unwrap();
+        assert_eq!(texts(&mut rx, 1).await, ["snapshot"]);
+        assert_eq!(
+            node.topic(topic).status().await.unwrap().totals.operations,
+            1
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_tells_when_a_peer_was_sent_the_message() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, _rx) = a.stream(topic).await.unwrap();
+    let receipt = tx.publish("hello").await.unwrap();
+    assert_eq!(receipt.sent(), 0);
+    let (_tx, mut rx) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    tokio::time::timeout(PATIENCE, receipt.sent_to(1))
+        .await
+        .expect("sent in time")
+        .unwrap();
+    assert_eq!(texts(&mut rx, 1).await, ["hello"]);
+}

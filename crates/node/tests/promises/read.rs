@@ -1,0 +1,138 @@
+//! Reading and acknowledging.
+
+use std::time::Duration;
+
+use p2panda::{Ack, Error, StartAt};
+
+use crate::nodes::{PATIENCE, at, introduce, network, next, temporary, texts, topic};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acking_the_third_message_only_brings_back_the_first_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, topic) = (network(), topic());
+    let node = at(network, dir.path()).await;
+    let (tx, mut rx) = node.stream(topic).ack(Ack::Explicit).await.unwrap();
+    for text in ["one", "two", "three"] {
+        tx.publish(text).await.unwrap();
+    }
+    next(&mut rx).await;
+    next(&mut rx).await;
+    next(&mut rx).await.ack().await.unwrap();
+    node.shutdown().await.unwrap();
+
+    let node = at(network, dir.path()).await;
+    let (tx, mut rx) = node.stream(topic).ack(Ack::Explicit).await.unwrap();
+    assert_eq!(texts(&mut rx, 2).await, ["one", "two"]);
+    tx.publish("four").await.unwrap();
+    assert_eq!(texts(&mut rx, 1).await, ["four"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_automatic_ack_is_made_when_the_next_message_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, topic) = (network(), topic());
+    let node = at(network, dir.path()).await;
+    let (tx, mut rx) = node.stream(topic).await.unwrap();
+    for text in ["one", "two", "three"] {
+        tx.publish(text).await.unwrap();
+    }
+    // Two is being worked on when the application stops.
+    assert_eq!(texts(&mut rx, 2).await, ["one", "two"]);
+    node.shutdown().await.unwrap();
+
+    let node = at(network, dir.path()).await;
+    let (_tx, mut rx) = node.stream(topic).await.unwrap();
+    assert_eq!(texts(&mut rx, 2).await, ["two", "three"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_handle_of_a_topic_sees_every_message_and_dropping_one_leaves_the_other() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, mut one) = a.stream(topic).await.unwrap();
+    let (other_tx, mut other) = a.stream(topic).await.unwrap();
+    tx.publish("both").await.unwrap();
+    assert_eq!(texts(&mut one, 1).await, ["both"]);
+    assert_eq!(texts(&mut other, 1).await, ["both"]);
+    drop((tx, one));
+
+    let (b_tx, mut b_rx) = b.stream(topic).await.unwrap();
+    introduce(&a, &b);
+    assert_eq!(texts(&mut b_rx, 1).await, ["both"]);
+    b_tx.publish("from b").await.unwrap();
+    assert_eq!(texts(&mut other, 1).await, ["from b"]);
+    other_tx.publish("from a").await.unwrap();
+    assert_eq!(texts(&mut b_rx, 2).await, ["from b", "from a"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_starts_where_it_is_told_to() {
+    let node = temporary(network()).await;
+    let topic = topic();
+    let (tx, mut rx) = node.stream(topic).await.unwrap();
+    for text in ["one", "two", "three"] {
+        tx.publish(text).await.unwrap();
+    }
+    next(&mut rx).await;
+    let second = next(&mut rx).await.offset();
+    next(&mut rx).await;
+
+    let (_tx, mut beginning) = node.stream(topic).start(StartAt::Beginning).await.unwrap();
+    assert_eq!(texts(&mut beginning, 3).await, ["one", "two", "three"]);
+    let (_tx, mut offset) = node
+        .stream(topic)
+        .start(StartAt::Offset(second))
+        .await
+        .unwrap();
+    assert_eq!(texts(&mut offset, 2).await, ["two", "three"]);
+    let (_tx, mut now) = node.stream(topic).start(StartAt::Now).await.unwrap();
+    tx.publish("four").await.unwrap();
+    assert_eq!(texts(&mut now, 1).await, ["four"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_waits_wakes_up_and_ends_when_the_topic_is_left() {
+    let node = temporary(network()).await;
+    let topic = topic();
+    let (tx, mut rx) = node.stream(topic).await.unwrap();
+    let reader = tokio::spawn(async move {
+        let first = rx
+            .next()
+            .await
+            .map(|message| message.text().unwrap().to_owned());
+        (first, rx.next().await.is_none())
+    });
+    tx.publish("wake up").await.unwrap();
+    while tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>())
+        .await
+        .is_ok()
+    {}
+    node.topic(topic).leave().await;
+    let (first, ended) = tokio::time::timeout(PATIENCE, reader)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(first.is_none_or(|text| text == "wake up"));
+    assert!(ended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_returns_within_a_second_and_closes_every_handle() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, mut rx) = a.stream(topic).await.unwrap();
+    let (_tx, mut b_rx) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    tx.publish("hello").await.unwrap();
+    assert_eq!(texts(&mut b_rx, 1).await, ["hello"]);
+    let started = std::time::Instant::now();
+    a.shutdown().await.unwrap();
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "took {:?}",
+        started.elapsed()
+    );
+    assert!(matches!(tx.publish("too late").await, Err(Error::Closed)));
+    assert!(rx.next().await.is_none());
+    assert!(!a.data_dir().exists(), "a temporary directory is removed");
+}

@@ -1,0 +1,193 @@
+//! A node of the simulation: engine, store, sessions, and no network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use p2panda_core::{Operation, SigningKey, Topic, VerifyingKey};
+use p2panda_engine::{Command, Committed, Engine, Incoming, Now, Options, Outcome, Source};
+use p2panda_protocol::sync::{Dialer, Entry, Page, Pair, Read, Received};
+use p2panda_store::{PageLimits, Reader, RejectReason};
+
+use crate::network::LinkId;
+
+/// One node of a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub usize);
+
+/// A message in a node's feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Place in the node's feed.
+    pub offset: u64,
+    /// Who signed it.
+    pub author: VerifyingKey,
+    /// Place in the author's log.
+    pub seq: u32,
+    /// Header bytes.
+    pub header: Bytes,
+    /// Body bytes.
+    pub body: Bytes,
+    /// Number of dependencies that had not come.
+    pub missing: usize,
+}
+
+pub(crate) struct SimNode {
+    pub(crate) key: SigningKey,
+    pub(crate) dir: PathBuf,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) reader: Option<Reader>,
+    pub(crate) topics: BTreeSet<Topic>,
+    pub(crate) dialers: BTreeMap<Topic, Dialer>,
+    pub(crate) pairs: BTreeMap<(Topic, NodeId), Pair>,
+    /// Commands for the next batch.
+    pub(crate) queue: Vec<Command>,
+    /// Batches that the engine has answered: link, end, invalid operations.
+    pub(crate) stored: Arc<Mutex<Vec<(LinkId, usize, usize)>>>,
+}
+
+/// Rows of one page.
+const PAGE: PageLimits = PageLimits {
+    rows: 64,
+    bytes: 64 * 1024,
+};
+
+impl SimNode {
+    pub(crate) fn open(&mut self, now: Now, causal_wait: std::time::Duration) {
+        let options = Options {
+            key: Some(self.key.clone()),
+            causal_wait,
+            ..Options::default()
+        };
+        let engine = Engine::open(&self.dir, options, now).expect("the directory opens");
+        self.reader = Some(engine.readers().open().expect("the database opens"));
+        self.engine = Some(engine);
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// What a crash leaves: the directory.
+    pub(crate) fn crash(&mut self) {
+        self.engine = None;
+        self.reader = None;
+        self.queue.clear();
+        self.dialers.clear();
+        self.pairs.clear();
+        self.stored = Arc::default();
+    }
+
+    pub(crate) fn reader(&self) -> &Reader {
+        self.reader.as_ref().expect("the node is up")
+    }
+
+    /// Queues what a session received, verified as a real node does it.
+    pub(crate) fn ingest(
+        &mut self,
+        topic: Topic,
+        link: LinkId,
+        end: usize,
+        peer: VerifyingKey,
+        operations: Vec<Received>,
+    ) {
+        let operations: Vec<Incoming> = operations.into_iter().map(verify).collect();
+        let stored = Arc::clone(&self.stored);
+        self.queue.push(Command::Ingest {
+            topic,
+            source: Source::Session { id: link.0, peer },
+            operations,
+            reply: Some(Box::new(move |outcomes: Vec<Outcome>| {
+                let invalid = |outcome: &&Outcome| {
+                    matches!(
+                        outcome,
+                        Outcome::Rejected(
+                            RejectReason::InvalidSignature | RejectReason::PayloadMismatch
+                        )
+                    )
+                };
+                let invalid = outcomes.iter().filter(invalid).count();
+                let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
+                stored.push((link, end, invalid));
+            })),
+        });
+    }
+
+    /// One batch of the engine: everything queued, in one transaction.
+    pub(crate) fn run_engine(&mut self, now: Now) -> Committed {
+        let commands = std::mem::take(&mut self.queue);
+        let engine = self.engine.as_mut().expect("the node is up");
+        engine
+            .process(commands, now)
+            .expect("the simulated disk does not fail")
+    }
+
+    pub(crate) fn take_stored(&mut self) -> Vec<(LinkId, usize, usize)> {
+        std::mem::take(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn page(&self, topic: &Topic, read: &Read) -> Page {
+        let reader = self.reader();
+        let found = match read {
+            Read::Log { range, .. } => {
+                reader.log_page(topic, &range.author, range.after, range.until, PAGE)
+            }
+            Read::Arrivals { after, .. } => reader.arrivals_page(topic, *after, PAGE),
+        };
+        let found = found.expect("the database can be read");
+        let next = match read {
+            Read::Log { .. } => found.last_arrival,
+            Read::Arrivals { after, .. } => found.last_arrival.max(*after),
+        };
+        let entries = found.entries.into_iter().map(|entry| Entry {
+            author: entry.header.author(),
+            log_id: topic.log_id(),
+            seq: entry.header.seq(),
+            arrival: entry.arrival,
+            header: entry.header.as_bytes().clone(),
+            body: entry.body,
+        });
+        Page {
+            entries: entries.collect(),
+            next,
+            more: found.more,
+        }
+    }
+
+    pub(crate) fn feed(&self, topic: &Topic, skip_acked_of: Option<&str>) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = self.reader().feed_page(topic, after, PAGE, skip_acked_of);
+            let page = page.expect("the database can be read");
+            if page.entries.is_empty() && !page.more {
+                return deliveries;
+            }
+            after = page.last_offset;
+            deliveries.extend(page.entries.into_iter().map(|entry| Delivery {
+                offset: entry.offset,
+                author: entry.operation.header.author(),
+                seq: entry.operation.header.seq(),
+                header: entry.operation.header.as_bytes().clone(),
+                body: entry.operation.body.unwrap_or_default(),
+                missing: entry.missing_dependencies.len(),
+            }));
+        }
+    }
+}
+
+fn verify(received: Received) -> Incoming {
+    let Received { header, body } = received;
+    let invalid = |reason| Incoming::Invalid {
+        header: header.as_bytes().clone(),
+        reason,
+    };
+    if header.verify().is_err() {
+        return invalid(RejectReason::InvalidSignature);
+    }
+    match Operation::check_body(&header, body.as_deref()) {
+        Ok(()) => Incoming::Valid(Operation { header, body }),
+        Err(_) => invalid(RejectReason::PayloadMismatch),
+    }
+}

@@ -1,0 +1,696 @@
+//! The world: its clock, its queue of events, and what a test may do to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2panda_core::cbor::{self, Reader, Writer};
+use p2panda_core::{Operation, SigningKey, Timestamp, Topic, VerifyingKey};
+use p2panda_engine::{Command, Incoming, Now, Phase, Published, Source};
+use p2panda_protocol::sync::{
+    Dialer, DialerInput, DialerOutput, Dialled, Event as SessionEvent, Input, Limits, Output, Pair,
+    Session,
+};
+use p2panda_protocol::time::Time;
+use tempfile::TempDir;
+
+use crate::network::{End, Link, LinkId, Parcel};
+use crate::node::{Delivery, NodeId, SimNode};
+use crate::random::Random;
+
+/// The wall clock at the start of every run, microseconds since 1970.
+const START_US: u64 = 1_780_000_000_000_000;
+/// A connection without a sign of life for this long is lost.
+const IDLE_MS: u64 = 10_000;
+/// More steps than any run needs: the world does not come to rest.
+const STEPS_MAX: usize = 5_000_000;
+
+/// Several nodes, their links and everything that is about to happen.
+pub struct Sim {
+    seed: u64,
+    random: Random,
+    now: Time,
+    causal_wait: Duration,
+    nodes: Vec<SimNode>,
+    links: BTreeMap<LinkId, Link>,
+    neighbours: BTreeSet<(NodeId, NodeId, Topic)>,
+    events: BTreeMap<(Time, u64), Event>,
+    order: u64,
+    next_link: u64,
+    sent_operations: u64,
+    root: TempDir,
+}
+
+enum Event {
+    /// Something for one end of a link.
+    End(LinkId, usize, Input),
+    /// A parcel may have arrived at one end of a link.
+    Arrive(LinkId, usize),
+    /// The engine takes what is queued.
+    Engine(NodeId),
+    Dialer(NodeId, Topic),
+    /// A dialled connection is up.
+    Dialled(NodeId, NodeId, Topic),
+}
+
+impl Sim {
+    /// A world without nodes. The seed decides everything that is left to chance.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            random: Random::new(seed),
+            now: Time::from_micros(1_000_000),
+            causal_wait: Duration::from_secs(5),
+            nodes: Vec::new(),
+            links: BTreeMap::new(),
+            neighbours: BTreeSet::new(),
+            events: BTreeMap::new(),
+            order: 0,
+            next_link: 0,
+            sent_operations: 0,
+            root: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    /// The seed, for messages of failed assertions.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Simulated time since the start.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.now.as_micros())
+    }
+
+    /// A number below `n`, drawn from the seed.
+    pub fn chance(&mut self, n: u64) -> u64 {
+        self.random.below(n)
+    }
+
+    /// A new topic.
+    pub fn topic(&mut self) -> Topic {
+        Topic::from_bytes(self.random.bytes())
+    }
+
+    /// A new node with an empty directory, running.
+    pub fn node(&mut self) -> NodeId {
+        let id = NodeId(self.nodes.len());
+        let mut node = SimNode {
+            key: SigningKey::from_bytes(&self.random.bytes()),
+            dir: self.root.path().join(id.0.to_string()),
+            engine: None,
+            reader: None,
+            topics: BTreeSet::new(),
+            dialers: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            queue: Vec::new(),
+            stored: Default::default(),
+        };
+        node.open(self.wall(), self.causal_wait);
+        self.nodes.push(node);
+        id
+    }
+
+    /// The node's public key.
+    pub fn key(&self, node: NodeId) -> VerifyingKey {
+        self.at(node).key.verifying_key()
+    }
+
+    /// The node's signing key, to forge with.
+    pub fn signing_key(&self, node: NodeId) -> SigningKey {
+        self.at(node).key.clone()
+    }
+
+    /// The node is interested in the topic, also after a restart.
+    pub fn subscribe(&mut self, node: NodeId, topic: Topic) {
+        let key = self.key(node);
+        let node = self.at_mut(node);
+        node.topics.insert(topic);
+        node.dialers.insert(topic, Dialer::new(key));
+    }
+
+    /// The two become neighbours in the topic's overlay, and stay so.
+    pub fn connect(&mut self, one: NodeId, other: NodeId, topic: Topic) {
+        self.neighbours
+            .insert((one.min(other), one.max(other), topic));
+        self.raise_neighbours();
+    }
+
+    /// They are neighbours no longer; running sessions are ended in order.
+    pub fn disconnect(&mut self, one: NodeId, other: NodeId, topic: Topic) {
+        self.neighbours
+            .remove(&(one.min(other), one.max(other), topic));
+        for (node, peer) in [(one, other), (other, one)] {
+            let key = self.key(peer);
+            self.dial_input(node, topic, DialerInput::Down(key));
+        }
+    }
+
+    /// Links between two nodes that have not ended.
+    pub fn links(&self, one: NodeId, other: NodeId) -> Vec<LinkId> {
+        let between = |link: &Link| {
+            let nodes = link.ends.each_ref().map(|end| end.node);
+            (nodes == [one, other] || nodes == [other, one])
+                && link.ends.iter().any(|end| !end.over)
+        };
+        let links = self.links.iter().filter(|(_, link)| between(link));
+        links.map(|(id, _)| *id).collect()
+    }
+
+    /// Breaks a connection: nothing passes any more, and both ends notice after the idle time.
+    pub fn cut(&mut self, link: LinkId) {
+        let lost_at = self.now.after(IDLE_MS);
+        let Some(link_state) = self.links.get_mut(&link) else {
+            return;
+        };
+        link_state.cut = true;
+        for end in &mut link_state.ends {
+            end.inbox.clear();
+            end.inbox.push_back((lost_at, Parcel::Lost));
+        }
+        for end in 0..2 {
+            self.schedule(lost_at, Event::Arrive(link, end));
+        }
+    }
+
+    /// The process dies: nothing is closed, what was not committed is gone.
+    pub fn kill(&mut self, node: NodeId) {
+        self.at_mut(node).crash();
+        let of_node = |link: &Link| link.ends.iter().any(|end| end.node == node);
+        let links = self.links.iter().filter(|(_, link)| of_node(link));
+        let links: Vec<LinkId> = links.map(|(id, _)| *id).collect();
+        for link in links {
+            if let Some(state) = self.links.get_mut(&link) {
+                for end in state.ends.iter_mut().filter(|end| end.node == node) {
+                    end.over = true;
+                }
+            }
+            self.cut(link);
+        }
+    }
+
+    /// Opens the directory again.
+    pub fn restart(&mut self, node: NodeId) {
+        let (now, wait, key) = (self.wall(), self.causal_wait, self.key(node));
+        let state = self.at_mut(node);
+        state.open(now, wait);
+        state.dialers = state
+            .topics
+            .iter()
+            .map(|topic| (*topic, Dialer::new(key)))
+            .collect();
+        self.schedule(self.now, Event::Engine(node));
+        self.raise_neighbours();
+    }
+
+    /// Publishes a text and runs the engine: it is stored when this returns.
+    pub fn publish(&mut self, node: NodeId, topic: Topic, text: &str) -> Published {
+        self.publish_body(node, topic, Some(text_body(text)), false)
+    }
+
+    /// Publishes a body, or prunes, or both.
+    pub fn publish_body(
+        &mut self,
+        node: NodeId,
+        topic: Topic,
+        body: Option<Bytes>,
+        prune: bool,
+    ) -> Published {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.at_mut(node).queue.push(Command::Publish {
+            topic,
+            body,
+            prune,
+            reply: Box::new(move |published| drop(sender.send(published))),
+        });
+        self.run_engine(node);
+        receiver
+            .try_recv()
+            .expect("answered at once")
+            .expect("published")
+    }
+
+    /// Acknowledges feed offsets for a consumer.
+    pub fn ack(&mut self, node: NodeId, topic: Topic, consumer: &str, offsets: &[u64]) {
+        self.at_mut(node).queue.push(Command::Ack {
+            consumer: consumer.to_owned(),
+            topic,
+            offsets: offsets.to_vec(),
+            explicit: true,
+            reply: None,
+        });
+        self.run_engine(node);
+    }
+
+    /// Hands an operation to a node as if a peer had sent it in a session of this topic.
+    pub fn inject(&mut self, node: NodeId, topic: Topic, operation: Operation) {
+        let peer = operation.header.author();
+        self.at_mut(node).queue.push(Command::Ingest {
+            topic,
+            source: Source::Session { id: u64::MAX, peer },
+            operations: vec![Incoming::Valid(operation)],
+            reply: None,
+        });
+        self.run_engine(node);
+    }
+
+    /// The node's feed of a topic, in order.
+    pub fn feed(&self, node: NodeId, topic: Topic) -> Vec<Delivery> {
+        self.at(node).feed(&topic, None)
+    }
+
+    /// What a consumer that resumes is given.
+    pub fn unacked(&self, node: NodeId, topic: Topic, consumer: &str) -> Vec<Delivery> {
+        self.at(node).feed(&topic, Some(consumer))
+    }
+
+    /// The texts of the node's feed, in order.
+    pub fn texts(&self, node: NodeId, topic: Topic) -> Vec<String> {
+        let texts = self.feed(node, topic).into_iter().map(|delivery| {
+            let mut reader = Reader::new(&delivery.body, cbor::VALUE);
+            reader.text().expect("a text").to_owned()
+        });
+        texts.collect()
+    }
+
+    /// The store's view of a topic.
+    pub fn status(&self, node: NodeId, topic: Topic) -> p2panda_store::TopicStatus {
+        self.at(node)
+            .reader()
+            .status(&topic)
+            .expect("the database can be read")
+    }
+
+    /// Operations that crossed any link so far.
+    pub fn sent_operations(&self) -> u64 {
+        let running = self
+            .links
+            .values()
+            .flat_map(|link| &link.ends)
+            .filter(|end| !end.over);
+        let running: u64 = running
+            .map(|end| end.session.counters().sent_operations)
+            .sum();
+        self.sent_operations + running
+    }
+
+    /// Does the next thing. False when nothing is left to happen within simulated `until`.
+    pub fn step(&mut self, until: Duration) -> bool {
+        let Some(entry) = self.events.first_entry() else {
+            return false;
+        };
+        let at = entry.key().0;
+        if u128::from(at.as_micros()) > until.as_micros() {
+            return false;
+        }
+        let event = entry.remove();
+        self.now = self.now.max(at);
+        self.happen(event);
+        true
+    }
+
+    /// Lets simulated time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.elapsed() + time;
+        let mut steps = 0;
+        while self.step(until) {
+            steps += 1;
+            assert!(
+                steps < STEPS_MAX,
+                "seed {}: the world does not come to rest",
+                self.seed
+            );
+        }
+        self.now = self.now.max(Time::from_micros(until.as_micros() as u64));
+    }
+
+    /// Long enough for everything that is under way, repairs after failures included.
+    pub fn settle(&mut self) {
+        self.run_for(Duration::from_secs(120));
+    }
+
+    // What happens.
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::End(link, end, input) => self.input(link, end, input),
+            Event::Arrive(link, end) => self.arrive(link, end),
+            Event::Engine(node) => self.run_engine(node),
+            Event::Dialer(node, topic) => self.dial_input(node, topic, DialerInput::Tick),
+            Event::Dialled(node, peer, topic) => self.dialled(node, peer, topic),
+        }
+    }
+
+    fn arrive(&mut self, link: LinkId, end: usize) {
+        let now = self.now;
+        let Some(state) = self.end_mut(link, end) else {
+            return;
+        };
+        if state.over || state.inbox.front().is_none_or(|(at, _)| *at > now) {
+            return;
+        }
+        if !state.session.wants_bytes() {
+            // QUIC pushes back; look again soon.
+            return self.schedule(now.after(5), Event::Arrive(link, end));
+        }
+        if let Some((_, parcel)) = state.inbox.pop_front() {
+            self.input(link, end, parcel.into_input());
+        }
+    }
+
+    fn input(&mut self, link: LinkId, end: usize, input: Input) {
+        let now = self.now;
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
+        let topic = state.topic;
+        let nodes = state.ends.each_ref().map(|end| end.node);
+        let (Some(own), Some(node), Some(peer)) =
+            (state.ends.get_mut(end), nodes.get(end), nodes.get(1 - end))
+        else {
+            return;
+        };
+        if own.over {
+            return;
+        }
+        let pair = self
+            .nodes
+            .get_mut(node.0)
+            .and_then(|node| node.pairs.get_mut(&(topic, *peer)));
+        let Some(pair) = pair else {
+            return;
+        };
+        own.session.handle(input, pair, now);
+        while let Some(output) = self.end_mut(link, end).and_then(|end| end.session.poll()) {
+            self.output(link, end, topic, *node, *peer, output);
+        }
+    }
+
+    fn output(
+        &mut self,
+        link: LinkId,
+        end: usize,
+        topic: Topic,
+        node: NodeId,
+        peer: NodeId,
+        output: Output,
+    ) {
+        let soon = self.soon();
+        let answer = |input| Event::End(link, end, input);
+        match output {
+            Output::Heights => {
+                let (heights, arrival) = self.at(node).reader().heights(&topic).expect("readable");
+                self.schedule(soon, answer(Input::Heights { heights, arrival }));
+            }
+            Output::Totals(ranges) => {
+                let totals = self
+                    .at(node)
+                    .reader()
+                    .totals(&topic, &ranges)
+                    .expect("readable");
+                let (operations, bytes) = (totals.operations, totals.bytes);
+                self.schedule(soon, answer(Input::Totals { operations, bytes }));
+            }
+            Output::Read(read) => {
+                let page = self.at(node).page(&topic, &read);
+                self.schedule(soon, answer(Input::Page(page)));
+            }
+            Output::Send(bytes) => {
+                self.send(link, 1 - end, Parcel::Bytes(bytes));
+                self.schedule(soon, answer(Input::Drained));
+            }
+            Output::Store(operations) => {
+                let key = self.key(peer);
+                self.at_mut(node).ingest(topic, link, end, key, operations);
+                self.schedule(soon, Event::Engine(node));
+            }
+            Output::Event(event) => self.session_event(link, topic, node, peer, event),
+            Output::PairChanged => self.pair_changed(link, topic, node, peer),
+            Output::Wake(at) => self.schedule(at, answer(Input::Tick)),
+            Output::Finish => self.send(link, 1 - end, Parcel::EndOfStream),
+            Output::Oversize { .. } | Output::Undecodable(_) => {}
+            Output::End(ended) => {
+                self.send(link, 1 - end, Parcel::EndOfStream);
+                if let Some(state) = self.end_mut(link, end) {
+                    state.over = true;
+                    let sent = state.session.counters().sent_operations;
+                    self.sent_operations += sent;
+                }
+                self.phase(node, topic, link, Phase::Ended);
+                let (session, ok) = (link.session(), ended.ok);
+                let peer = self.key(peer);
+                self.dial_input(node, topic, DialerInput::Ended { peer, session, ok });
+            }
+        }
+    }
+
+    fn session_event(
+        &mut self,
+        link: LinkId,
+        topic: Topic,
+        node: NodeId,
+        peer: NodeId,
+        event: SessionEvent,
+    ) {
+        match event {
+            SessionEvent::PeerHas {
+                own_seq: Some(own_seq),
+            } => {
+                let peer = self.key(peer);
+                self.at_mut(node).queue.push(Command::PeerHas {
+                    topic,
+                    session: link.0,
+                    peer,
+                    own_seq,
+                });
+                self.schedule(self.now, Event::Engine(node));
+            }
+            SessionEvent::CatchUpEnded => self.phase(node, topic, link, Phase::CaughtUp),
+            _ => {}
+        }
+    }
+
+    fn phase(&mut self, node: NodeId, topic: Topic, link: LinkId, phase: Phase) {
+        if self.at(node).is_up() {
+            let session = link.0;
+            self.at_mut(node).queue.push(Command::Session {
+                topic,
+                session,
+                phase,
+            });
+            self.schedule(self.now, Event::Engine(node));
+        }
+    }
+
+    fn pair_changed(&mut self, link: LinkId, topic: Topic, node: NodeId, peer: NodeId) {
+        let mut others = Vec::new();
+        for (id, other) in self.links.iter().filter(|(id, _)| **id != link) {
+            let nodes = other.ends.each_ref().map(|end| end.node);
+            if other.topic == topic && nodes.contains(&node) && nodes.contains(&peer) {
+                others.push((*id, usize::from(nodes != [node, peer])));
+            }
+        }
+        for (id, end) in others {
+            self.schedule(self.now, Event::End(id, end, Input::PairChanged));
+        }
+    }
+
+    /// Puts a parcel on its way. Parcels of one direction keep their order; those of different
+    /// links overtake each other.
+    fn send(&mut self, link: LinkId, to: usize, parcel: Parcel) {
+        let jitter = self.random.below(3_000);
+        let now = self.now;
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
+        let at = Time::from_micros(now.as_micros() + state.delay_us + jitter);
+        if state.cut {
+            return;
+        }
+        let Some(end) = state.ends.get_mut(to) else {
+            return;
+        };
+        let at = end.inbox.back().map_or(at, |(last, _)| at.max(*last));
+        end.inbox.push_back((at, parcel));
+        self.schedule(at, Event::Arrive(link, to));
+    }
+
+    fn run_engine(&mut self, node: NodeId) {
+        let now = self.wall();
+        let state = self.at_mut(node);
+        if !state.is_up() {
+            return;
+        }
+        let committed = state.run_engine(now);
+        let wake = state.engine.as_ref().and_then(|engine| engine.next_wake());
+        for (link, end, invalid) in state.take_stored() {
+            let at = self.soon();
+            self.schedule(at, Event::End(link, end, Input::Stored { invalid }));
+        }
+        for change in committed.topics {
+            let Some(arrival) = change.last_arrival else {
+                continue;
+            };
+            for (link, end) in self.ends_of(node, change.topic) {
+                let at = self.soon();
+                self.schedule(at, Event::End(link, end, Input::Arrived(arrival)));
+            }
+        }
+        if let Some(wake_us) = wake {
+            self.schedule(Time::from_micros(wake_us), Event::Engine(node));
+        }
+    }
+
+    fn ends_of(&self, node: NodeId, topic: Topic) -> Vec<(LinkId, usize)> {
+        let mut ends = Vec::new();
+        for (id, link) in self.links.iter().filter(|(_, link)| link.topic == topic) {
+            for (place, end) in link.ends.iter().enumerate() {
+                if end.node == node && !end.over {
+                    ends.push((*id, place));
+                }
+            }
+        }
+        ends
+    }
+
+    // Neighbours and dials.
+
+    fn raise_neighbours(&mut self) {
+        for (one, other, topic) in self.neighbours.clone() {
+            for (node, peer) in [(one, other), (other, one)] {
+                if self.at(node).is_up() && self.at(peer).is_up() {
+                    let key = self.key(peer);
+                    self.dial_input(node, topic, DialerInput::Up(key));
+                }
+            }
+        }
+    }
+
+    fn dial_input(&mut self, node: NodeId, topic: Topic, input: DialerInput) {
+        let (now, jitter) = (self.now, self.random.next() as u32);
+        let Some(dialer) = self.at_mut(node).dialers.get_mut(&topic) else {
+            return;
+        };
+        dialer.handle(input, now, jitter);
+        let outputs: Vec<DialerOutput> = std::iter::from_fn(|| dialer.poll()).collect();
+        for output in outputs {
+            match output {
+                DialerOutput::Dial(key) => {
+                    let peer = self.node_of(key);
+                    let at = self.soon();
+                    self.schedule(at, Event::Dialled(node, peer, topic));
+                }
+                DialerOutput::Stop(key) => {
+                    let peer = self.node_of(key);
+                    for link in self.links(node, peer) {
+                        for end in 0..2 {
+                            let own = self.end_mut(link, end).is_some_and(|end| end.node == node);
+                            if own {
+                                self.schedule(now, Event::End(link, end, Input::Stop));
+                            }
+                        }
+                    }
+                }
+                DialerOutput::Wake(at) => self.schedule(at, Event::Dialer(node, topic)),
+            }
+        }
+    }
+
+    fn dialled(&mut self, node: NodeId, peer: NodeId, topic: Topic) {
+        if !self.at(node).is_up() {
+            return;
+        }
+        if !self.at(peer).is_up() || !self.at(peer).topics.contains(&topic) {
+            let key = self.key(peer);
+            return self.dial_input(node, topic, DialerInput::DialFailed(key));
+        }
+        self.next_link += 1;
+        let id = LinkId(self.next_link);
+        let ends = [(node, peer, Dialled::ByUs), (peer, node, Dialled::ByThem)];
+        let ends = ends.map(|(own, other, dialled)| {
+            let (local, remote, now) = (self.key(own), self.key(other), self.now);
+            let pairs = &mut self.at_mut(own).pairs;
+            let pair = pairs
+                .entry((topic, other))
+                .or_insert_with(|| Pair::new(local, remote));
+            let session = Session::open(id.session(), dialled, topic, Limits::default(), pair, now);
+            End {
+                node: own,
+                session,
+                inbox: Default::default(),
+                over: false,
+            }
+        });
+        let link = Link {
+            topic,
+            ends,
+            delay_us: 500 + self.random.below(40_000),
+            cut: false,
+        };
+        self.links.insert(id, link);
+        for (end, (own, other, dialled)) in
+            [(node, peer, Dialled::ByUs), (peer, node, Dialled::ByThem)]
+                .into_iter()
+                .enumerate()
+        {
+            self.phase(own, topic, id, Phase::Started);
+            let (peer, session) = (self.key(other), id.session());
+            self.dial_input(
+                own,
+                topic,
+                DialerInput::Opened {
+                    peer,
+                    session,
+                    dialled,
+                },
+            );
+            let at = self.soon();
+            self.schedule(at, Event::End(id, end, Input::Tick));
+        }
+    }
+
+    // Small things.
+
+    fn node_of(&self, key: VerifyingKey) -> NodeId {
+        let place = self
+            .nodes
+            .iter()
+            .position(|node| node.key.verifying_key() == key);
+        NodeId(place.expect("only nodes of this world are neighbours"))
+    }
+
+    fn at(&self, node: NodeId) -> &SimNode {
+        self.nodes.get(node.0).expect("a node of this world")
+    }
+
+    fn at_mut(&mut self, node: NodeId) -> &mut SimNode {
+        self.nodes.get_mut(node.0).expect("a node of this world")
+    }
+
+    fn end_mut(&mut self, link: LinkId, end: usize) -> Option<&mut End> {
+        self.links.get_mut(&link)?.ends.get_mut(end)
+    }
+
+    fn schedule(&mut self, at: Time, event: Event) {
+        self.order += 1;
+        self.events.insert((at.max(self.now), self.order), event);
+    }
+
+    fn soon(&mut self) -> Time {
+        Time::from_micros(self.now.as_micros() + 1 + self.random.below(2_000))
+    }
+
+    fn wall(&self) -> Now {
+        Now {
+            wall: Timestamp::from_micros(START_US + self.now.as_micros()),
+            elapsed_us: self.now.as_micros(),
+        }
+    }
+}
+
+/// A text as the body of an operation.
+pub(crate) fn text_body(text: &str) -> Bytes {
+    let mut writer = Writer::new();
+    writer.text(text);
+    writer.into_bytes().into()
+}
