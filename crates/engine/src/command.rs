@@ -148,7 +148,8 @@ pub enum Incoming {
     Valid(Operation),
     /// It is not an operation, which is worth a row.
     Invalid {
-        /// What came as header, empty if it was not read.
+        /// What came as header. Of one that was too large to be read, its beginning: it tells
+        /// one row from another.
         header: Bytes,
         /// What is wrong with it.
         reason: RejectReason,
@@ -291,11 +292,17 @@ impl Command {
         }
     }
 
-    /// Whether its answer promises that a power cut takes nothing back.
-    pub(crate) fn must_sync(&self) -> bool {
+    /// Whether a power cut must take nothing of it back: what was promised, and our own
+    /// operations wherever they come from, since the guard file follows them.
+    pub(crate) fn must_sync(&self, own: &VerifyingKey) -> bool {
+        let is_own = |incoming: &Incoming| match incoming {
+            Incoming::Valid(operation) => operation.header.author() == *own,
+            Incoming::Invalid { .. } => false,
+        };
         match self {
             Command::Publish { .. } | Command::PlaceConsumer { .. } => true,
             Command::Ack { explicit, .. } => *explicit,
+            Command::Ingest { operations, .. } => operations.iter().any(is_own),
             _ => false,
         }
     }

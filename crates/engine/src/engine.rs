@@ -242,7 +242,10 @@ impl Engine {
             }
         }
         self.state.restored = self.store.restored().cloned();
-        let sync = commands.iter().any(Command::must_sync) || self.state.holds_publishes();
+        let sync = commands
+            .iter()
+            .any(|command| command.must_sync(&self.state.author))
+            || self.state.holds_publishes();
         let durability = if sync {
             Durability::Full
         } else {

@@ -14,6 +14,8 @@ const HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// After this many peers whose claims brought nothing, nobody is waited for any more:
 /// identities cost a liar nothing.
 const VAIN_PEERS_MAX: usize = 8;
+/// Claims waited for at the same time.
+const CLAIMS_MAX: usize = 64;
 
 #[derive(Default)]
 pub(crate) struct OwnLog {
@@ -30,7 +32,8 @@ struct Hold {
 
 struct Claim {
     peer: VerifyingKey,
-    seq: u32,
+    /// How high our log was.
+    height: Option<u32>,
 }
 
 impl OwnLog {
@@ -52,7 +55,9 @@ impl OwnLog {
             claims: BTreeMap::new(),
             until_us,
         });
-        hold.claims.insert(session, Claim { peer, seq });
+        if hold.claims.len() < CLAIMS_MAX {
+            hold.claims.insert(session, Claim { peer, height });
+        }
         begins
     }
 
@@ -120,7 +125,7 @@ impl OwnLog {
 
 /// A peer whose claim brought nothing is not waited for again.
 fn judge(vain: &mut BTreeSet<VerifyingKey>, claim: &Claim, height: Option<u32>) {
-    if height.is_none_or(|height| height < claim.seq) {
+    if height == claim.height {
         vain.insert(claim.peer);
     }
 }

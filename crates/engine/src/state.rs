@@ -1,7 +1,7 @@
 //! What the engine keeps in memory. All of it can be lost: it is read from the store again, or
 //! peers send it again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
 use p2panda_store::{Restored, StoreError, TopicKey, Tx};
@@ -16,7 +16,8 @@ pub(crate) struct State {
     pub author: VerifyingKey,
     pub limits: Limits,
     pub restored: Option<Restored>,
-    pub topics: HashMap<Topic, TopicState>,
+    /// Sorted, so that the same input gives the same output.
+    pub topics: BTreeMap<Topic, TopicState>,
     pub logs: Logs,
 }
 
@@ -42,7 +43,7 @@ impl State {
             key,
             limits,
             restored: None,
-            topics: HashMap::new(),
+            topics: BTreeMap::new(),
             logs: Logs::default(),
         }
     }
@@ -83,7 +84,7 @@ impl State {
 
 /// As [`State::topic`], for callers that use other parts of the state beside it.
 pub(crate) fn topic_of<'a>(
-    topics: &'a mut HashMap<Topic, TopicState>,
+    topics: &'a mut BTreeMap<Topic, TopicState>,
     tx: &mut Tx<'_>,
     topic: &Topic,
 ) -> Result<&'a mut TopicState, StoreError> {

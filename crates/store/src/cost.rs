@@ -10,8 +10,10 @@ use p2panda_core::{Hash, LogRange, SigningKey, Topic, VerifyingKey};
 use rusqlite::Connection;
 
 use crate::Start;
+use crate::identity::{own_heights, recognise};
+use crate::meta::load_meta;
 use crate::page::PageLimits;
-use crate::store::{Durability, Options, Store, load_meta, own_heights, recognise};
+use crate::store::{Durability, Options, Store};
 use crate::tx::{NewOperation, Tx};
 
 const TOPIC: Topic = Topic::from_bytes([1; 32]);

@@ -66,11 +66,6 @@ impl Guard {
         }
     }
 
-    /// The guard of another identity in the same place.
-    pub(crate) fn for_author(&self, author: &VerifyingKey) -> Guard {
-        Guard::new(self.path.parent().unwrap_or(Path::new(".")), author)
-    }
-
     /// Reads the file, `None` if there is none, which is normal.
     pub(crate) fn read(&mut self) -> Result<Option<Memory>, OpenError> {
         let file = match File::open(&self.path) {

@@ -16,6 +16,8 @@ pub(crate) struct KeyFile {
     pub epoch: Epoch,
 }
 
+/// Its name in the data directory.
+pub(crate) const FILE: &str = "node.key";
 /// Longer files are not ours.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 

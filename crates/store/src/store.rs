@@ -1,24 +1,21 @@
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use p2panda_core::{LogId, SigningKey};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::epoch::Epoch;
 use crate::error::{OpenError, StoreError};
-use crate::guard::{Guard, Memory, Restored, RestoredAction};
+use crate::guard::{Guard, Restored, RestoredAction};
+use crate::identity::{Identity, own_heights};
 use crate::key::{self, KeyFile};
+use crate::meta::{Counters, load_meta, put_meta, remove_meta, save_epoch};
 use crate::reader::{Reader, Readers};
-use crate::sql::{Blob32, int, unsigned};
+use crate::sql::int;
 use crate::tx::Tx;
 use crate::{lock, schema};
 
-/// Added to the last arrival number and feed offset when the directory was not closed
-/// cleanly, so that none which a power cut took back is handed out again
-/// (`docs/protocol/decisions.md#10`).
-const UNCLEAN_GAP: u64 = 1 << 32;
 /// Pages in the write-ahead log after which a commit moves them into the database.
 const AUTOCHECKPOINT_PAGES: u32 = 2_000;
 /// The write-ahead log is cut down to this when it starts over.
@@ -28,7 +25,9 @@ const JOURNAL_BYTES_ALARM: u64 = 32 * 1024 * 1024;
 /// Bytes written between two looks at the size of the write-ahead log.
 const JOURNAL_LOOK_BYTES: u64 = 4 * 1024 * 1024;
 /// How long a checkpoint waits for readers, whose transactions are short.
-const BUSY_WAIT: Duration = Duration::from_millis(500);
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
+/// How long a transaction waits for a writer of another process, such as a backup tool.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
 
 /// How a directory is opened.
 #[derive(Default)]
@@ -42,9 +41,6 @@ pub struct Options {
     /// What to do if the directory turns out to be an old copy. It has no effect otherwise.
     pub restored: Option<RestoredAction>,
 }
-
-/// Epoch of the last open and its predecessor, none in a new directory.
-pub(crate) type Epochs = Option<(Epoch, Option<Epoch>)>;
 
 /// How far a commit reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +68,6 @@ pub struct Store {
     _lock: File,
 }
 
-/// The last numbers handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub arrival: u64,
-    pub offset: u64,
-    pub order: u64,
-}
-
 impl Store {
     /// Opens the directory, creates it if it is not there.
     ///
@@ -92,39 +80,19 @@ impl Store {
         let path = dir.join("p2panda.sqlite");
         let mut connection = connect(&path)?;
         schema::migrate(&mut connection, dir)?;
-        let (counters, last_epochs) = load_meta(&connection)?;
-
-        let key_path = dir.join("node.key");
-        let found = key::read(&key_path)?;
-        let mut key = match_key(dir, found, options.key, last_epochs, &key_path, counters)?;
-        let mut guard = options
-            .guard_dir
-            .map(|dir| Guard::new(&dir, &key.verifying_key()));
-        let own = own_heights(&connection, &key.verifying_key())?;
-        let memory = match &mut guard {
-            Some(guard) => guard.read()?,
-            None => None,
-        };
-        let mut restored = recognise(&connection, memory.as_ref(), &own, last_epochs)?;
-        if restored.is_some() && options.restored == Some(RestoredAction::NewIdentity) {
-            key = key::draw()?;
-            let author = key.verifying_key();
-            guard = guard.map(|guard| guard.for_author(&author));
-            restored = None;
-        }
-        if let (None, Some(guard)) = (&restored, &mut guard) {
-            confirm(guard, memory.as_ref(), last_epochs, &own)?;
-        }
+        let (counters, epochs) = load_meta(&connection)?;
+        let pull = options.restored == Some(RestoredAction::PullOwnLog);
+        let identity = Identity::establish(dir, &connection, options, epochs, counters)?;
+        let Identity {
+            key,
+            guard,
+            restored,
+        } = identity;
 
         let epoch = Epoch::draw()?;
-        save_epoch(
-            &mut connection,
-            epoch,
-            last_epochs.map(|(current, _)| current),
-            counters,
-        )?;
+        save_epoch(&mut connection, epoch, epochs, counters)?;
         key::write(
-            &key_path,
+            &dir.join(key::FILE),
             &KeyFile {
                 key: key.clone(),
                 epoch,
@@ -142,10 +110,10 @@ impl Store {
             restored,
             _lock: lock,
         };
-        if store.restored.is_none() {
-            store.write_guard()?;
-        } else if options.restored == Some(RestoredAction::PullOwnLog) {
-            store.pull_own_log()?;
+        match store.restored {
+            None => store.settle_restored()?,
+            Some(_) if pull => store.pull_own_log()?,
+            Some(_) => {}
         }
         Ok(store)
     }
@@ -222,7 +190,7 @@ impl Store {
 
     /// Moves what is in the write-ahead log into the database and empties the log.
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
-        checkpoint(&self.connection, "TRUNCATE")
+        checkpoint(&self.connection)
     }
 
     /// Closes the directory: numbers go on without a gap at the next open.
@@ -261,10 +229,10 @@ impl Store {
         }
     }
 
+    /// The directory is the newest copy: the guard file says so.
     fn settle_restored(&mut self) -> Result<(), OpenError> {
         self.write_guard()?;
-        self.connection
-            .execute("DELETE FROM meta WHERE name = 'pulling'", [])?;
+        remove_meta(&self.connection, "pulling")?;
         self.restored = None;
         Ok(())
     }
@@ -294,192 +262,10 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-fn checkpoint(connection: &Connection, mode: &str) -> Result<(), StoreError> {
+fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
+    connection.busy_timeout(CHECKPOINT_WAIT)?;
     // A reader that stays in the way is no failure: the next look tries again.
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;
-    Ok(())
-}
-
-/// The key in use: the given one, the stored one, or a new one for a new directory.
-fn match_key(
-    dir: &Path,
-    found: Option<KeyFile>,
-    given: Option<SigningKey>,
-    epochs: Epochs,
-    key_path: &Path,
-    counters: Counters,
-) -> Result<SigningKey, OpenError> {
-    let Some(found) = found else {
-        // A new directory, or a crash between the first two writes of its first open.
-        return match given {
-            Some(key) => Ok(key),
-            None if counters.arrival == 0 => key::draw(),
-            None => Err(OpenError::KeyMissing {
-                dir: dir.to_path_buf(),
-            }),
-        };
-    };
-    let mixed = || OpenError::Mixed {
-        dir: dir.to_path_buf(),
-    };
-    let (current, previous) = epochs.ok_or_else(mixed)?;
-    if given.is_some_and(|key| key.verifying_key() != found.key.verifying_key()) {
-        return Err(OpenError::OtherKey {
-            dir: dir.to_path_buf(),
-        });
-    }
-    if Some(found.epoch) == previous {
-        // A crash came between database and key file: complete that open first.
-        key::write(
-            key_path,
-            &KeyFile {
-                key: found.key.clone(),
-                epoch: current,
-            },
-        )?;
-    } else if found.epoch != current {
-        return Err(mixed());
-    }
-    Ok(found.key)
-}
-
-/// Completes the guard file of an open that crashed, so that it never lags two epochs behind.
-fn confirm(
-    guard: &mut Guard,
-    memory: Option<&Memory>,
-    epochs: Epochs,
-    own: &BTreeMap<LogId, u32>,
-) -> Result<(), OpenError> {
-    match (memory, epochs) {
-        (Some(memory), Some((current, _))) if memory.epoch != Some(current) => {
-            guard.write(current, own.clone())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Compares the guard file with the database.
-pub(crate) fn recognise(
-    connection: &Connection,
-    memory: Option<&Memory>,
-    own: &BTreeMap<LogId, u32>,
-    epochs: Epochs,
-) -> Result<Option<Restored>, OpenError> {
-    let Some(memory) = memory else {
-        return Ok(None);
-    };
-    let known = memory.epoch.is_some()
-        && epochs.is_some_and(|(current, previous)| {
-            memory.epoch == Some(current) || memory.epoch == previous
-        });
-    let ahead: BTreeMap<LogId, u32> = memory
-        .heights
-        .iter()
-        .filter(|(log, seq)| own.get(log).is_none_or(|height| height < *seq))
-        .map(|(log, seq)| (*log, *seq))
-        .collect();
-    if known && ahead.is_empty() {
-        return Ok(None);
-    }
-    let pulling = meta(connection, "pulling")?.is_some();
-    Ok(Some(Restored { ahead, pulling }))
-}
-
-pub(crate) fn own_heights(
-    connection: &Connection,
-    author: &VerifyingKey,
-) -> Result<BTreeMap<LogId, u32>, rusqlite::Error> {
-    let mut statement = connection.prepare(
-        "SELECT t.topic, l.head_seq FROM topic t
-         JOIN log l ON l.topic = t.id AND l.author = (SELECT id FROM author WHERE key = ?1)",
-    )?;
-    let rows = statement.query_map([author.as_bytes().as_slice()], |row| {
-        let Blob32(topic) = row.get(0)?;
-        Ok((Topic::from_bytes(topic).log_id(), row.get(1)?))
-    })?;
-    rows.collect()
-}
-
-pub(crate) fn load_meta(connection: &Connection) -> Result<(Counters, Epochs), OpenError> {
-    let epoch = |name| -> Result<Option<Epoch>, OpenError> {
-        Ok(meta(connection, name)?.and_then(|bytes| Epoch::from_slice(&bytes)))
-    };
-    let epochs = match epoch("epoch")? {
-        Some(current) => Some((current, epoch("previous")?)),
-        None => None,
-    };
-    let mut counters = load_counters(connection)?;
-    if epochs.is_some() && meta(connection, "clean")?.is_none() && counters.arrival > 0 {
-        counters.arrival += UNCLEAN_GAP;
-        counters.offset += UNCLEAN_GAP;
-    }
-    Ok((counters, epochs))
-}
-
-fn load_counters(connection: &Connection) -> Result<Counters, OpenError> {
-    let row = connection
-        .query_row("SELECT arrival, offset, ordering FROM counter", [], |row| {
-            Ok(Counters {
-                arrival: unsigned(row, 0)?,
-                offset: unsigned(row, 1)?,
-                order: unsigned(row, 2)?,
-            })
-        })
-        .optional()?;
-    Ok(row.unwrap_or(Counters {
-        arrival: 0,
-        offset: 0,
-        order: 0,
-    }))
-}
-
-/// The first write of an open: epoch and predecessor, numbers, and that it is not closed.
-fn save_epoch(
-    connection: &mut Connection,
-    epoch: Epoch,
-    previous: Option<Epoch>,
-    counters: Counters,
-) -> Result<(), OpenError> {
-    let transaction = connection.transaction()?;
-    put_meta(&transaction, "epoch", epoch.as_bytes())?;
-    if let Some(previous) = previous {
-        put_meta(&transaction, "previous", previous.as_bytes())?;
-    }
-    transaction.execute("DELETE FROM meta WHERE name = 'clean'", [])?;
-    save_counters(&transaction, counters)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-pub(crate) fn save_counters(
-    connection: &Connection,
-    counters: Counters,
-) -> Result<(), rusqlite::Error> {
-    let sql = "INSERT INTO counter(id, arrival, offset, ordering) VALUES(1, ?1, ?2, ?3)
-               ON CONFLICT(id) DO UPDATE SET arrival = ?1, offset = ?2, ordering = ?3";
-    let Counters {
-        arrival,
-        offset,
-        order,
-    } = counters;
-    connection
-        .prepare_cached(sql)?
-        .execute(params![int(arrival), int(offset), int(order)])?;
-    Ok(())
-}
-
-fn meta(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, rusqlite::Error> {
-    connection
-        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
-            row.get(0)
-        })
-        .optional()
-}
-
-fn put_meta(connection: &Connection, name: &str, value: &[u8]) -> Result<(), rusqlite::Error> {
-    connection.execute(
-        "INSERT OR REPLACE INTO meta VALUES(?1, ?2)",
-        params![name, value],
-    )?;
-    Ok(())
+    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY_WAIT)?;
+    Ok(done?)
 }

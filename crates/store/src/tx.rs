@@ -4,8 +4,9 @@ use p2panda_core::{Dependency, Hash, Topic, VerifyingKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::error::StoreError;
+use crate::meta::{Counters, save_counters};
 use crate::sql::{Blob32, int, optional_seq, seq_or_none, unsigned};
-use crate::store::{Counters, Store, save_counters};
+use crate::store::Store;
 
 /// The row of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -275,6 +275,16 @@ impl Author {
         }
     }
 
+    /// One of many.
+    pub fn numbered(number: u32) -> Author {
+        let mut seed = [77; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        Author {
+            key: SigningKey::from_bytes(&seed),
+            heads: HashMap::new(),
+        }
+    }
+
     pub fn key(&self) -> VerifyingKey {
         self.key.verifying_key()
     }

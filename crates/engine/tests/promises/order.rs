@@ -226,6 +226,22 @@ fn what_arrived_in_the_same_batch_before_our_operation_is_named_by_the_next() {
 }
 
 #[test]
+fn more_logs_than_can_wait_are_not_waited_for() {
+    let mut node = Node::new();
+    let lost = Author::new(1).says("lost");
+    let waiting: Vec<Operation> = (0..16_385_u32)
+        .map(|n| Author::numbered(n).answers("answer", &[&lost]))
+        .collect();
+    node.ingest(&waiting[..16_384]);
+    assert!(node.texts().is_empty());
+    node.ingest(&waiting[16_384..]);
+    assert_eq!(node.feed().len(), 1);
+    assert_eq!(node.feed()[0].missing_dependencies, [dependency(&lost)]);
+    node.wait(5 * SECOND_US);
+    assert_eq!(node.feed().len(), 16_385);
+}
+
+#[test]
 fn an_unreadable_operation_stops_one_log_only() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = Author::new(3).says("lost");

@@ -266,6 +266,20 @@ fn a_peer_that_claims_too_much_holds_publishing_for_ten_seconds_and_only_once() 
 }
 
 #[test]
+fn a_peer_that_brought_a_part_is_waited_for_again() {
+    let (mut node, all) = unknowing_copy();
+    peer_has(&mut node, 1, peer(7), 2);
+    node.ingest(&all[1..2]);
+    node.session(1, Phase::Ended);
+    peer_has(&mut node, 2, peer(7), 2);
+    let answer = publish_later(&mut node, "3");
+    assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
+    node.ingest(&all[2..]);
+    node.session(2, Phase::CaughtUp);
+    assert_eq!(answer.try_recv().unwrap().unwrap().seq, 3);
+}
+
+#[test]
 fn liars_with_many_identities_are_believed_a_few_times_at_most() {
     let mut node = Node::new();
     for seed in 0..100 {

@@ -1,0 +1,116 @@
+//! What the database says about itself: the numbers handed out, the epoch, and whether it was
+//! closed.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::epoch::Epoch;
+use crate::error::OpenError;
+use crate::sql::{int, unsigned};
+
+/// Added to the last arrival number and feed offset when the directory was not closed
+/// cleanly, so that none which a power cut took back is handed out again
+/// (`docs/protocol/decisions.md#10`).
+const UNCLEAN_GAP: u64 = 1 << 32;
+
+/// Epoch of the last open and its predecessor, none in a new directory.
+pub(crate) type Epochs = Option<(Epoch, Option<Epoch>)>;
+
+/// The last numbers handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub arrival: u64,
+    pub offset: u64,
+    pub order: u64,
+}
+
+pub(crate) fn load_meta(connection: &Connection) -> Result<(Counters, Epochs), OpenError> {
+    let epoch = |name| -> Result<Option<Epoch>, OpenError> {
+        Ok(meta(connection, name)?.and_then(|bytes| Epoch::from_slice(&bytes)))
+    };
+    let epochs = match epoch("epoch")? {
+        Some(current) => Some((current, epoch("previous")?)),
+        None => None,
+    };
+    let mut counters = load_counters(connection)?;
+    if epochs.is_some() && meta(connection, "clean")?.is_none() && counters.arrival > 0 {
+        counters.arrival += UNCLEAN_GAP;
+        counters.offset += UNCLEAN_GAP;
+    }
+    Ok((counters, epochs))
+}
+
+fn load_counters(connection: &Connection) -> Result<Counters, OpenError> {
+    let row = connection
+        .query_row("SELECT arrival, offset, ordering FROM counter", [], |row| {
+            Ok(Counters {
+                arrival: unsigned(row, 0)?,
+                offset: unsigned(row, 1)?,
+                order: unsigned(row, 2)?,
+            })
+        })
+        .optional()?;
+    Ok(row.unwrap_or_default())
+}
+
+/// The first write of an open: epoch and predecessor, numbers, and that it is not closed.
+pub(crate) fn save_epoch(
+    connection: &mut Connection,
+    epoch: Epoch,
+    last: Epochs,
+    counters: Counters,
+) -> Result<(), OpenError> {
+    let transaction = connection.transaction()?;
+    put_meta(&transaction, "epoch", epoch.as_bytes())?;
+    if let Some((previous, _)) = last {
+        put_meta(&transaction, "previous", previous.as_bytes())?;
+    }
+    remove_meta(&transaction, "clean")?;
+    save_counters(&transaction, counters)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+pub(crate) fn save_counters(
+    connection: &Connection,
+    counters: Counters,
+) -> Result<(), rusqlite::Error> {
+    let sql = "INSERT INTO counter(id, arrival, offset, ordering) VALUES(1, ?1, ?2, ?3)
+               ON CONFLICT(id) DO UPDATE SET arrival = ?1, offset = ?2, ordering = ?3";
+    let Counters {
+        arrival,
+        offset,
+        order,
+    } = counters;
+    connection
+        .prepare_cached(sql)?
+        .execute(params![int(arrival), int(offset), int(order)])?;
+    Ok(())
+}
+
+pub(crate) fn meta(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<Vec<u8>>, rusqlite::Error> {
+    connection
+        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
+        .optional()
+}
+
+pub(crate) fn put_meta(
+    connection: &Connection,
+    name: &str,
+    value: &[u8],
+) -> Result<(), rusqlite::Error> {
+    connection.execute(
+        "INSERT OR REPLACE INTO meta VALUES(?1, ?2)",
+        params![name, value],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn remove_meta(connection: &Connection, name: &str) -> Result<(), rusqlite::Error> {
+    connection.execute("DELETE FROM meta WHERE name = ?1", [name])?;
+    Ok(())
+}
