@@ -21,6 +21,15 @@ impl Message {
     pub fn encode(&self) -> Result<Vec<u8>, crate::Error> {
         p2panda_core::cbor::encode_cbor(self).map_err(crate::Error::published)
     }
+
+    /// The message in a body or in an ephemeral message.
+    ///
+    /// # Errors
+    ///
+    /// When `bytes` is anything but one text or byte string.
+    pub fn decode(bytes: &[u8]) -> Result<Self, crate::Error> {
+        p2panda_core::cbor::decode_cbor(bytes).map_err(crate::Error::published)
+    }
 }
 
 impl From<&str> for Message {

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod case;
-// mod catch_up;
-// mod causal;
-// mod discovery;
-// mod ephemeral;
-// mod live;
-// mod mdns;
+mod catch_up;
+mod causal;
+mod discovery;
+mod ephemeral;
+mod live;
+mod mdns;
+mod pruned;
 mod published_alone;
-// mod pruned;
-// mod third;
+mod third;
