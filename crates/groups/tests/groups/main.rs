@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod differential;
 mod file;
 mod oracle;
+mod random;
+mod replay;
 mod scenario;
 mod vector;
 mod wire;

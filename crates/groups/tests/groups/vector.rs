@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::Hash;
+use p2panda_groups::{Groups, Rules};
 use serde_json::{Value, json};
 
 use crate::file::file;
 use crate::oracle::{self, Oracle};
+use crate::replay::{process, reached, status_word, tables};
 use crate::scenario::{Scenario, groups_json, number, scenarios, tables_json};
 
 #[test]
@@ -21,6 +23,41 @@ fn vector_random_holds_for_the_plain_resolver() {
     for scenario in scenarios(&file("groups-random.json")) {
         replay_plainly(&scenario);
     }
+}
+
+#[test]
+fn vector_scenarios_hold() {
+    for scenario in scenarios(&file("groups-scenarios.json")) {
+        replay(&scenario);
+    }
+}
+
+#[test]
+fn vector_random_holds() {
+    for scenario in scenarios(&file("groups-random.json")) {
+        replay(&scenario);
+    }
+}
+
+fn replay(scenario: &Scenario) {
+    let mut groups = Groups::new(Rules::Reference);
+    let outcomes = outcomes(scenario, |operation| {
+        process(&mut groups, operation).map(|_| ())
+    });
+    let accepted = scenario.operations.iter().map(|operation| operation.id);
+    let accepted: Vec<Hash> = accepted.filter(|id| groups.contains(id)).collect();
+    let state = |id: &Hash| tables_json(&tables(&groups.at(&[*id]).unwrap()));
+    let status = |id: &Hash| json!(outer(&status_word(groups.status(id).unwrap())));
+    let now = groups.now();
+    let heads: BTreeSet<u64> = groups.heads().into_iter().map(number).collect();
+    let found = json!({
+        "outcome": outcomes,
+        "states": by_id(accepted.iter().map(|id| (number(*id), state(id)))),
+        "status": by_id(accepted.iter().map(|id| (number(*id), status(id)))),
+        "heads": heads,
+        "groups": groups_json(&tables(&now), |group| reached(&now, group)),
+    });
+    compare(scenario, &found);
 }
 
 fn replay_plainly(scenario: &Scenario) {

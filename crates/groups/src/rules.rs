@@ -1,0 +1,186 @@
+//! The words of verdicts: rule sets, reasons and what became of an operation.
+
+use core::fmt;
+
+use p2panda_core::Hash;
+use thiserror::Error;
+
+/// Which rules decide about effect (`docs/protocol/groups.md#9`).
+///
+/// Every node of a network must use the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rules {
+    /// Takes the effect of abusive operations away. It admits what [`Rules::Reference`] admits.
+    #[default]
+    Hardened,
+    /// Exactly the published release 0.7.1.
+    Reference,
+}
+
+/// A rule of [`Rules::Hardened`] that takes effect away (`docs/protocol/groups.md#9`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// One create per group has effect, and only for operations that saw it (Q1).
+    OneCreate,
+    /// A create cannot make a group a manager (Q2).
+    ManagerGroup,
+    /// A create cannot close a nesting cycle that its author could see (Q3).
+    NestingCycle,
+    /// A promote only raises, a demote only lowers (Q4).
+    Direction,
+    /// A promote or demote needs a manager and an active member (Q5).
+    Standing,
+}
+
+impl Rule {
+    /// The number of the rule, from 1 to 5.
+    pub fn number(self) -> u8 {
+        self as u8 + 1
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Q{}", self.number())
+    }
+}
+
+/// Why an action cannot be applied (`docs/protocol/groups.md#6`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+pub enum Reason {
+    /// The author was never a member of the group.
+    #[error("the author was never a member")]
+    UnrecognisedActor,
+    /// The author is not a member any more.
+    #[error("the author is no member any more")]
+    InactiveActor,
+    /// The author does not manage the group.
+    #[error("the author does not manage the group")]
+    InsufficientAccess,
+    /// The member to be added is one.
+    #[error("the member was added before")]
+    AlreadyAdded,
+    /// The member to be removed is none any more.
+    #[error("the member was removed before")]
+    AlreadyRemoved,
+    /// The member was never one.
+    #[error("the member was never one")]
+    UnrecognisedMember,
+    /// The member is none any more.
+    #[error("the member is none any more")]
+    InactiveMember,
+    /// The group would contain itself.
+    #[error("the group would contain itself")]
+    GroupCycle,
+    /// The group is not in the operation's past.
+    #[error("the group is unknown")]
+    UnknownGroup,
+}
+
+/// Why an operation of the graph has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+pub enum NoEffect {
+    /// A hardening rule forbids it; peers with [`Rules::Reference`] see it applied.
+    #[error("rule {0}")]
+    Hardened(Rule),
+    /// The author or the member is not in the needed state.
+    #[error(transparent)]
+    Reason(Reason),
+}
+
+/// The rule by which a concurrent removal takes the effect of an operation away
+/// (`docs/protocol/groups.md#8`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Filter {
+    /// The removal removes the author (F1).
+    Author,
+    /// The removal removes the member that is added (F2).
+    Add,
+}
+
+/// What became of an operation of the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It has its effect.
+    Applied,
+    /// A concurrent removal took its effect away.
+    Filtered {
+        /// By which rule.
+        rule: Filter,
+        /// The removal; of several the one with the smallest id.
+        by: Hash,
+    },
+    /// Part of a cycle of mutual removals: its target is out whatever the author's state.
+    ForcedRemoval,
+    /// It changes nothing.
+    NoEffect(NoEffect),
+}
+
+/// What the caller may want to tell people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A hardening rule took effect away, so peers with [`Rules::Reference`] differ. Sent once
+    /// for each operation and rule.
+    Diverges {
+        /// Of which operation.
+        operation: Hash,
+        /// By which rule.
+        rule: Rule,
+    },
+    /// The author was removed concurrently, and yet the operation took effect away from others:
+    /// a removed manager that claims an old past, or two managers in conflict.
+    Overturns {
+        /// The operation.
+        operation: Hash,
+        /// How many operations that were here before it have another status now.
+        overturned: usize,
+    },
+}
+
+/// A limit of [`Rules::Hardened`] (`docs/protocol/groups.md#12`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Limit {
+    /// More than [`DEPENDENCIES_MAX`] dependencies.
+    #[error("too many dependencies")]
+    Dependencies,
+    /// More than [`MEMBERS_MAX`] members in one group.
+    #[error("too many members")]
+    Members,
+    /// More than [`NESTING_MAX`] levels of nested groups.
+    #[error("groups are nested too deeply")]
+    Nesting,
+}
+
+/// Dependencies of one operation.
+pub const DEPENDENCIES_MAX: usize = 512;
+/// Members of one group, former ones included, in the past of the operation that adds one.
+pub const MEMBERS_MAX: usize = 16_384;
+/// Levels of groups below a group, in the past of the operation that nests one.
+pub const NESTING_MAX: usize = 64;
+/// Operations that one input may touch before it is queued.
+pub const TOUCHED_MAX: usize = 10_000;
+
+/// Why an operation did not enter the graph. The graph is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProcessError {
+    /// The operation is in the graph or in the queue.
+    #[error("the operation is known")]
+    Duplicate,
+    /// The operation depends on itself.
+    #[error("the operation depends on itself")]
+    SelfDependency,
+    /// A dependency is not in the graph; try again when it is.
+    #[error("the dependency {0} is missing")]
+    MissingDependency(Hash),
+    /// A group cannot manage another one.
+    #[error("a group cannot manage a group")]
+    ManagerGroup,
+    /// The operation is not allowed in its own past.
+    #[error(transparent)]
+    Rejected(Reason),
+    /// The operation is too large.
+    #[error(transparent)]
+    Limit(#[from] Limit),
+}

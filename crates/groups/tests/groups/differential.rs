@@ -1,0 +1,96 @@
+//! The incremental resolver against the plain one, on random graphs in random orders.
+
+use std::ops::Range;
+
+use p2panda_groups::{Groups, Rules};
+
+use crate::oracle::Oracle;
+use crate::random::{Dice, graph, shuffled};
+use crate::replay::{Expected, process};
+
+const ORDERS: usize = 5;
+
+#[test]
+fn hardened_agrees_with_the_plain_resolver_on_random_graphs_1() {
+    agree(Rules::Hardened, 0..1250);
+}
+
+#[test]
+fn hardened_agrees_with_the_plain_resolver_on_random_graphs_2() {
+    agree(Rules::Hardened, 1250..2500);
+}
+
+#[test]
+fn reference_agrees_with_the_plain_resolver_on_random_graphs_1() {
+    agree(Rules::Reference, 2500..3750);
+}
+
+#[test]
+fn reference_agrees_with_the_plain_resolver_on_random_graphs_2() {
+    agree(Rules::Reference, 3750..5000);
+}
+
+#[test]
+fn every_prefix_of_a_random_graph_agrees_with_the_plain_resolver() {
+    for seed in 5000..5100 {
+        for rules in [Rules::Hardened, Rules::Reference] {
+            let mut oracle = Oracle::new(rules == Rules::Hardened);
+            let made = graph(seed, 12, &mut oracle);
+            let order = shuffled(&made, &mut Dice::new(seed));
+            let mut oracle = Oracle::new(rules == Rules::Hardened);
+            let mut groups = Groups::new(rules);
+            for at in order {
+                let operation = &made[at].0;
+                let expected = oracle.process(operation);
+                assert_eq!(
+                    process(&mut groups, operation).map(|_| ()),
+                    expected,
+                    "seed {seed}"
+                );
+                let expected = Expected::of(&oracle, Default::default());
+                expected.check(&groups, &format!("{rules:?} seed {seed}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn larger_random_graphs_agree_too() {
+    for seed in 6000..6040 {
+        agree_on(Rules::Hardened, seed, 40);
+        agree_on(Rules::Reference, seed, 40);
+    }
+}
+
+fn agree(rules: Rules, seeds: Range<u64>) {
+    println!("{rules:?}, seeds {seeds:?}");
+    for seed in seeds {
+        let size = 6 + seed as usize % 12;
+        agree_on(rules, seed, size);
+    }
+}
+
+fn agree_on(rules: Rules, seed: u64, size: usize) {
+    let mut oracle = Oracle::new(rules == Rules::Hardened);
+    let made = graph(seed, size, &mut oracle);
+    let outcomes = made
+        .iter()
+        .map(|(op, outcome)| (op.id, outcome.clone()))
+        .collect();
+    let expected = Expected::of(&oracle, outcomes);
+    let mut dice = Dice::new(seed ^ 0xabcd);
+    for order in 0..ORDERS {
+        let what = format!("{rules:?}, seed {seed}, order {order}");
+        let mut groups = Groups::new(rules);
+        for at in shuffled(&made, &mut dice) {
+            let operation = &made[at].0;
+            let outcome = process(&mut groups, operation).map(|_| ());
+            assert_eq!(
+                outcome, expected.outcomes[&operation.id],
+                "{} of {what}",
+                operation.id
+            );
+        }
+        expected.check(&groups, &what);
+    }
+}
