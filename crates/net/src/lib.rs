@@ -1,1 +1,40 @@
+//! The network of a p2panda node: one iroh endpoint, and the drivers that run the machines of
+//! `p2panda-protocol` on its connections.
+//!
+//! It finds nodes (bootstrap addresses, multicast DNS, the discovery walk), meets them in one
+//! gossip overlay per topic, syncs topics with the neighbours there, and carries ephemeral
+//! messages. It stores nothing and decides nothing about operations: what it needs it asks of the
+//! node through one bounded channel of [`Request`]s, and while that channel is full it stops
+//! reading from the peers.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod accept;
+mod clock;
+mod config;
+mod connections;
+mod dial;
+mod discovery;
+mod endpoint;
+mod ephemeral;
+mod event;
+mod gossip;
+mod lookup;
+mod mdns;
+mod membership;
+mod net;
+mod own;
+mod persist;
+mod random;
+mod recovery;
+mod request;
+mod session;
+mod shared;
+mod topic;
+
+pub use config::{Bootstrap, Config, Mdns, Relay, Timings};
+pub use ephemeral::{EphemeralError, EphemeralReceiver, EphemeralSender};
+pub use event::{Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
+pub use net::{Net, SpawnError, SyncHandle, spawn};
+pub use request::{Phase, Request, Stored};

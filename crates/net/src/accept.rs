@@ -1,0 +1,229 @@
+//! Incoming connections: who is let in, and where each protocol goes.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex};
+
+use iroh::endpoint::{Connection, Incoming};
+use p2panda_core::{Topic, VerifyingKey, limits};
+use p2panda_protocol::close::CloseCode;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::dial;
+use crate::discovery;
+use crate::endpoint::{close, node_id};
+use crate::shared::Shared;
+use crate::topic;
+
+/// TLS handshakes under way at once; more are refused before any work.
+const HANDSHAKES_MAX: usize = 256;
+/// With this many of them free, a caller first has to prove its address.
+const HANDSHAKES_SPARE: usize = 128;
+/// Connections that are let in at once in all.
+const CONNECTIONS_MAX: usize = 4096;
+/// Gossip connections that one peer may hold open. One is enough; a second replaces a lost one.
+const GOSSIP_PER_PEER_MAX: usize = 8;
+
+/// What a connection was let in for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Purpose {
+    Any,
+    Gossip(VerifyingKey),
+    Sync(VerifyingKey),
+    SyncOn(VerifyingKey, Topic),
+}
+
+impl Purpose {
+    fn max(&self) -> usize {
+        match self {
+            Purpose::Any => CONNECTIONS_MAX,
+            Purpose::Gossip(_) => GOSSIP_PER_PEER_MAX,
+            Purpose::Sync(_) => limits::SESSIONS_PER_PEER_MAX,
+            Purpose::SyncOn(..) => limits::SESSIONS_PER_TOPIC_MAX,
+        }
+    }
+}
+
+/// Counts what was let in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Door {
+    inside: Arc<Mutex<HashMap<Purpose, usize>>>,
+}
+
+/// A place inside; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    door: Door,
+    purposes: Vec<Purpose>,
+}
+
+impl Door {
+    fn admit(&self, purpose: Purpose) -> Option<Admitted> {
+        let mut admitted = Admitted { door: self.clone(), purposes: Vec::new() };
+        (admitted.also(Purpose::Any) && admitted.also(purpose)).then_some(admitted)
+    }
+}
+
+impl Admitted {
+    /// Counts for another purpose as well, if there is room.
+    fn also(&mut self, purpose: Purpose) -> bool {
+        let mut inside = self.door.inside.lock().expect("no panic while locked");
+        let count = inside.entry(purpose.clone()).or_default();
+        if *count >= purpose.max() {
+            return false;
+        }
+        *count += 1;
+        self.purposes.push(purpose);
+        true
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut inside = self.door.inside.lock().expect("no panic while locked");
+        for purpose in &self.purposes {
+            let count = inside.entry(purpose.clone()).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                inside.remove(purpose);
+            }
+        }
+    }
+}
+
+/// Lets connections in until the endpoint is closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    while let Some(incoming) = shared.endpoint.accept().await {
+        if handshakes.available_permits() < HANDSHAKES_SPARE && !incoming.remote_addr_validated() {
+            // An error means that it was validated after all; the caller tries again.
+            let _ = incoming.retry();
+            continue;
+        }
+        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let connection = shake_hands(&shared, incoming).await;
+            drop(permit);
+            if let Some(connection) = connection {
+                serve(shared, connection).await;
+            }
+        });
+    }
+}
+
+async fn shake_hands(shared: &Shared, incoming: Incoming) -> Option<Connection> {
+    let accepting = incoming.accept().ok()?;
+    let connected = timeout(shared.timings.handshake_timeout, accepting).await;
+    connected.ok()?.inspect_err(|error| tracing::debug!(%error, "incoming handshake failed")).ok()
+}
+
+async fn serve(shared: Arc<Shared>, connection: Connection) {
+    let Some(peer) = node_id(connection.remote_id()) else {
+        return close(&connection, CloseCode::Violation);
+    };
+    shared.success(&peer);
+    let alpn = connection.alpn();
+    let served = if alpn == shared.alpns.sync {
+        serve_sync(&shared, peer, connection.clone()).await
+    } else if alpn == shared.alpns.discovery {
+        serve_discovery(&shared, peer, &connection).await
+    } else {
+        serve_gossip(&shared, peer, connection.clone()).await
+    };
+    if let Err(code) = served {
+        close(&connection, code);
+    }
+}
+
+async fn serve_sync(
+    shared: &Arc<Shared>,
+    peer: VerifyingKey,
+    connection: Connection,
+) -> Result<(), CloseCode> {
+    let admitted = shared.door.admit(Purpose::Sync(peer));
+    let mut admitted = admitted.ok_or(CloseCode::Refused)?;
+    let topic = dial::answer(shared, &connection).await.ok_or(CloseCode::Timeout)?;
+    let inbox = shared.inbox(&topic).ok_or(CloseCode::NotServed)?;
+    if !admitted.also(Purpose::SyncOn(peer, topic)) {
+        return Err(CloseCode::Refused);
+    }
+    let wire = dial::accept_session(shared, connection).await.ok_or(CloseCode::Timeout)?;
+    let incoming = topic::Incoming { peer, wire, admitted };
+    inbox.try_send(incoming).map_err(|_| CloseCode::Refused)
+}
+
+async fn serve_discovery(
+    shared: &Arc<Shared>,
+    peer: VerifyingKey,
+    connection: &Connection,
+) -> Result<(), CloseCode> {
+    let visitor = Visitor::admit(shared, peer).ok_or(CloseCode::Refused)?;
+    discovery::accept(shared, peer, connection).await;
+    drop(visitor);
+    Ok(())
+}
+
+/// A discovery session that was let in; dropping it makes room for the next one.
+struct Visitor<'a> {
+    shared: &'a Shared,
+    peer: VerifyingKey,
+}
+
+impl<'a> Visitor<'a> {
+    fn admit(shared: &'a Shared, peer: VerifyingKey) -> Option<Self> {
+        let mut visitors = shared.visitors.lock().expect("no panic while locked");
+        let admitted = visitors.admit(peer, shared.clock.now());
+        admitted.then_some(Self { shared, peer })
+    }
+}
+
+impl Drop for Visitor<'_> {
+    fn drop(&mut self) {
+        self.shared.visitors.lock().expect("no panic while locked").ended(&self.peer);
+    }
+}
+
+async fn serve_gossip(
+    shared: &Arc<Shared>,
+    peer: VerifyingKey,
+    connection: Connection,
+) -> Result<(), CloseCode> {
+    let admitted = shared.door.admit(Purpose::Gossip(peer)).ok_or(CloseCode::Refused)?;
+    let closed = connection.weak_handle().closed();
+    let (_, gossip) = shared.gossip.current();
+    gossip.handle_connection(connection).await.map_err(|_| CloseCode::Failed)?;
+    closed.await;
+    drop(admitted);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use p2panda_core::SigningKey;
+
+    #[test]
+    fn a_place_that_was_given_back_can_be_taken_again() {
+        let door = Door::default();
+        let peer = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let topic = Topic::from_bytes([2; 32]);
+        let mut inside = Vec::new();
+        for _ in 0..limits::SESSIONS_PER_TOPIC_MAX {
+            let mut admitted = door.admit(Purpose::Sync(peer)).unwrap();
+            assert!(admitted.also(Purpose::SyncOn(peer, topic)));
+            inside.push(admitted);
+        }
+        let mut refused = door.admit(Purpose::Sync(peer)).unwrap();
+        assert!(!refused.also(Purpose::SyncOn(peer, topic)));
+        inside.clear();
+        assert!(refused.also(Purpose::SyncOn(peer, topic)));
+        drop(refused);
+        assert!(door.inside.lock().unwrap().is_empty());
+    }
+}

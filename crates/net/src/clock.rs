@@ -1,0 +1,97 @@
+//! The driver's clock, and how a machine that slept is noticed.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use p2panda_core::Timestamp;
+use p2panda_protocol::time::Time;
+use tokio::time::Instant;
+
+/// The wall clock may drift this far from the steady one between two looks.
+const JUMP_MAX: Duration = Duration::from_secs(10);
+
+/// Microseconds since the network was started: what the machines call the time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        let micros = self.start.elapsed().as_micros();
+        Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// When the runtime's timer has to fire for `time`.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        // A wake far beyond any run would overflow the runtime's clock on some systems.
+        let since = Duration::from_micros(time.as_micros()).min(Duration::from_secs(1 << 30));
+        self.start + since
+    }
+}
+
+/// Microseconds since 1970 by the wall clock, 0 before.
+pub(crate) fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Notices that the wall clock moved and the steady one did not: the machine slept, or its clock
+/// was set. Either way connections and waits are worth a fresh start.
+#[derive(Debug)]
+pub(crate) struct JumpWatch {
+    steady: Instant,
+    wall: SystemTime,
+}
+
+impl JumpWatch {
+    pub(crate) fn start() -> Self {
+        Self {
+            steady: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// Whether the clocks moved apart since the last look.
+    pub(crate) fn jumped(&mut self, steady: Instant, wall: SystemTime) -> bool {
+        let passed = steady.saturating_duration_since(self.steady);
+        let apart = match wall.duration_since(self.wall) {
+            Ok(passed_wall) => passed_wall.abs_diff(passed),
+            Err(back) => back.duration() + passed,
+        };
+        self.steady = steady;
+        self.wall = wall;
+        apart > JUMP_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleep_and_a_set_clock_are_noticed_and_ordinary_time_is_not() {
+        let mut watch = JumpWatch::start();
+        let (steady, wall) = (watch.steady, watch.wall);
+        let second = Duration::from_secs(1);
+        assert!(!watch.jumped(steady + second * 3600, wall + second * 3605));
+        assert!(watch.jumped(steady + second * 3601, wall + second * 3620));
+        assert!(!watch.jumped(steady + second * 3602, wall + second * 3621));
+        assert!(watch.jumped(steady + second * 3603, wall));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wake_is_due_when_the_clock_says_so() {
+        let clock = Clock::start();
+        let time = clock.now().after(1_500);
+        tokio::time::sleep_until(clock.instant(time)).await;
+        assert!(clock.now() >= time);
+        assert!(clock.now().ms_since(time) < 10);
+        assert!(clock.instant(Time::from_micros(u64::MAX)) > clock.instant(time));
+    }
+}

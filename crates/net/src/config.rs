@@ -1,0 +1,136 @@
+//! What a node's network is started with.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2panda_core::{NetworkId, SigningKey, VerifyingKey};
+use p2panda_protocol::sync::Limits;
+
+/// Everything [`crate::spawn`] needs.
+#[derive(Debug)]
+pub struct Config {
+    /// The node's key: its node id, its TLS identity and the signer of its address records.
+    pub signing_key: SigningKey,
+    /// Separates networks: nodes of different networks never exchange a byte of payload.
+    pub network_id: NetworkId,
+    /// Where to listen with IPv4; port 0 picks a free one. A specific address is the only one
+    /// that is announced; with the unspecified address every interface is.
+    pub bind_v4: SocketAddrV4,
+    /// Where to listen with IPv6, or not at all. The unspecified address may fail silently
+    /// where a machine has no IPv6.
+    pub bind_v6: Option<SocketAddrV6>,
+    /// Relays to use. Empty: this node neither contacts nor announces any relay.
+    pub relays: Vec<Relay>,
+    /// Nodes to start with.
+    pub bootstrap: Vec<Bootstrap>,
+    /// What to do on the local network.
+    pub mdns: Mdns,
+    /// Largest gossip message in bytes; every node of a network must use the same number.
+    pub gossip_message_bytes_max: usize,
+    /// Limits of sync messages.
+    pub limits: Limits,
+    /// The address book as [`crate::Request::Record`] had it stored.
+    pub known: Vec<(VerifyingKey, Bytes)>,
+    /// Timeouts and intervals.
+    pub timings: Timings,
+}
+
+impl Config {
+    /// The defaults of a node with this key: the published network, every interface, no relay,
+    /// nobody known, listening on mDNS.
+    pub fn new(signing_key: SigningKey) -> Self {
+        Self {
+            signing_key,
+            network_id: NetworkId::default(),
+            bind_v4: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            bind_v6: Some(SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, 0, 0, 0)),
+            relays: Vec::new(),
+            bootstrap: Vec::new(),
+            mdns: Mdns::Listen,
+            gossip_message_bytes_max: 4096,
+            limits: Limits::default(),
+            known: Vec::new(),
+            timings: Timings::default(),
+        }
+    }
+}
+
+/// A node to start with: its id and at least one way to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Its node id.
+    pub node: VerifyingKey,
+    /// Its socket addresses, as far as known.
+    pub addrs: Vec<SocketAddr>,
+    /// The relay it can be reached through.
+    pub relay: Option<String>,
+}
+
+/// A relay to use.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Its URL, such as `https://relay.example.org`.
+    pub url: String,
+    /// The token it asks for.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let token = self.token.as_ref().map(|_| "..");
+        f.debug_struct("Relay").field("url", &self.url).field("token", &token).finish()
+    }
+}
+
+/// What a node does with multicast DNS (`docs/protocol/network.md#5`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mdns {
+    /// Nothing.
+    Off,
+    /// Finds others without announcing itself.
+    #[default]
+    Listen,
+    /// Finds others and announces the node's id and addresses.
+    Active,
+}
+
+/// Timeouts and intervals of the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// A connection without a sign of life for this long is lost.
+    pub idle_timeout: Duration,
+    /// The same for a discovery session that this node dialled.
+    pub discovery_idle_timeout: Duration,
+    /// A connection without traffic sends a sign of life this often.
+    pub keep_alive: Duration,
+    /// From the dial to the end of the topic handshake.
+    pub handshake_timeout: Duration,
+    /// A whole discovery session.
+    pub discovery_timeout: Duration,
+    /// How long leaving a topic waits for the peers to confirm.
+    pub leave_timeout: Duration,
+    /// An overlay without enough neighbours tries its known nodes again after this long at
+    /// first; the wait doubles up to [`Timings::rejoin_max`].
+    pub rejoin_first: Duration,
+    /// Longest wait between two attempts to join an overlay.
+    pub rejoin_max: Duration,
+    /// How often the clocks are compared to notice that the machine slept.
+    pub clock_check: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(10),
+            discovery_idle_timeout: Duration::from_secs(3),
+            keep_alive: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+            discovery_timeout: Duration::from_secs(10),
+            leave_timeout: Duration::from_millis(500),
+            rejoin_first: Duration::from_secs(2),
+            rejoin_max: Duration::from_secs(60),
+            clock_check: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The way to a sync session: dial or accept, then the topic handshake on the first stream.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use iroh::endpoint::{Connection, RecvStream, SendStream};
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_protocol::handshake::{Handshake, Input, Output};
+use p2panda_protocol::time::Time;
+use tokio::time::{sleep_until, timeout};
+
+use crate::endpoint::close;
+use crate::session::Wire;
+use crate::shared::Shared;
+
+/// Most that is read at once: a handshake message has 34 bytes.
+const CHUNK_BYTES_MAX: usize = 1024;
+
+/// Dials a peer for a topic. `None`: it did not come to a session, whatever the reason.
+pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> Option<Wire> {
+    let wait = shared.timings.handshake_timeout;
+    let Some(connection) = timeout(wait, connect(shared, peer)).await.ok().flatten() else {
+        shared.failure(&peer);
+        return None;
+    };
+    shared.success(&peer);
+    timeout(wait, agree(shared, connection, topic)).await.ok().flatten()
+}
+
+async fn connect(shared: &Shared, peer: VerifyingKey) -> Option<Connection> {
+    let addr = shared.endpoint_addr(&peer)?;
+    let connected = shared.endpoint.connect(addr, &shared.alpns.sync).await;
+    connected.inspect_err(|error| tracing::debug!(%peer, %error, "sync dial failed")).ok()
+}
+
+async fn agree(shared: &Shared, connection: Connection, topic: Topic) -> Option<Wire> {
+    let (send, recv) = connection.open_bi().await.ok()?;
+    let handshake = Handshake::initiate(topic, shared.clock.now());
+    negotiate(shared, &connection, send, recv, handshake).await?;
+    let (send, recv) = connection.open_bi().await.ok()?;
+    Some(Wire { connection, send, recv })
+}
+
+/// Answers a dialled peer: which topic it wants, before anyone looked whether we serve it.
+pub(crate) async fn answer(shared: &Shared, connection: &Connection) -> Option<Topic> {
+    let answered = async {
+        let (send, recv) = connection.accept_bi().await.ok()?;
+        let handshake = Handshake::accept(shared.clock.now());
+        negotiate(shared, connection, send, recv, handshake).await
+    };
+    timeout(shared.timings.handshake_timeout, answered).await.ok().flatten()
+}
+
+/// The second stream of an accepted connection.
+pub(crate) async fn accept_session(shared: &Shared, connection: Connection) -> Option<Wire> {
+    let accepted = timeout(shared.timings.handshake_timeout, connection.accept_bi()).await;
+    let (send, recv) = accepted.ok()?.ok()?;
+    Some(Wire { connection, send, recv })
+}
+
+async fn negotiate(
+    shared: &Shared,
+    connection: &Connection,
+    mut send: SendStream,
+    mut recv: RecvStream,
+    mut handshake: Handshake,
+) -> Option<Topic> {
+    let mut outbox: VecDeque<Bytes> = VecDeque::new();
+    let mut wake = Time::ZERO;
+    let mut agreed = None;
+    let mut input = Input::Tick;
+    loop {
+        handshake.handle(input, shared.clock.now());
+        while let Some(output) = handshake.poll() {
+            match output {
+                Output::Send(bytes) => outbox.push_back(bytes),
+                Output::Wake(time) => wake = time,
+                Output::Agreed(topic) => agreed = Some(topic),
+                Output::Close(code, failure) => {
+                    tracing::debug!(%failure, "topic handshake failed");
+                    close(connection, code);
+                    return None;
+                }
+            }
+        }
+        // Two messages of a few bytes: the stream takes them without waiting for the peer.
+        while let Some(bytes) = outbox.pop_front() {
+            send.write_chunk(bytes).await.ok()?;
+        }
+        if agreed.is_some() {
+            let _ = send.finish();
+            return agreed;
+        }
+        input = tokio::select! {
+            read = recv.read_chunk(CHUNK_BYTES_MAX) => match read {
+                Ok(Some(bytes)) => Input::Bytes(bytes),
+                Ok(None) => Input::EndOfStream,
+                Err(_) => Input::Lost,
+            },
+            () = sleep_until(shared.clock.instant(wake)) => Input::Tick,
+        };
+    }
+}

@@ -1,0 +1,252 @@
+//! Drives confidential discovery: the walk that dials, and the sessions of both sides.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use p2panda_core::VerifyingKey;
+use p2panda_protocol::book::{Inserted, Source};
+use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::discovery::{Discovery, Input, Local, Outcome, Output};
+use p2panda_protocol::draws::Draws;
+use p2panda_protocol::time::Time;
+use p2panda_protocol::walk::{self, Step, Walk};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{sleep_until, timeout};
+
+use crate::clock::wall;
+use crate::endpoint::{close, discovery_options};
+use crate::event::NetEvent;
+use crate::random;
+use crate::shared::Shared;
+
+/// Walkers of a node.
+const WALKERS: usize = 2;
+/// Most that is read at once.
+const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// Records checked before other tasks get their turn; each may cost a signature check.
+const RECORDS_AT_ONCE: usize = 32;
+
+/// Starts the walk. `None` when there is no randomness to start it with.
+pub(crate) fn start(shared: &Arc<Shared>) -> Option<()> {
+    let mut draws = Vec::new();
+    for _ in 0..WALKERS {
+        draws.push(Draws::from_seed(random::seed()?));
+    }
+    let walk = Walk::new(draws, shared.clock.now());
+    tokio::spawn(run(shared.clone(), walk));
+    Some(())
+}
+
+async fn run(shared: Arc<Shared>, mut walk: Walk) {
+    let mut reasons = shared.walk.subscribe();
+    let mut reset = shared.reset.subscribe();
+    let mut visits: JoinSet<Option<Step>> = JoinSet::new();
+    let mut visited: HashMap<Id, VerifyingKey> = HashMap::new();
+    let mut wake = Time::ZERO;
+    let mut input = walk::Input::Tick;
+    loop {
+        {
+            let book = shared.book.lock().expect("no panic while locked");
+            walk.handle(input, &book, wall(), shared.clock.now());
+        }
+        while let Some(output) = walk.poll() {
+            match output {
+                walk::Output::Wake(time) => wake = time,
+                walk::Output::Dial(node) => {
+                    let shared = shared.clone();
+                    let task = visits.spawn(async move { visit(&shared, node).await });
+                    visited.insert(task.id(), node);
+                }
+            }
+        }
+        input = tokio::select! {
+            () = sleep_until(shared.clock.instant(wake)), if wake > Time::ZERO => {
+                wake = Time::ZERO;
+                walk::Input::Tick
+            }
+            Ok(()) = reasons.changed() => walk::Input::Reset,
+            Ok(()) = reset.changed() => walk::Input::Reset,
+            Some(done) = visits.join_next_with_id() => {
+                let (id, step) = match done {
+                    Ok((id, step)) => (id, step),
+                    Err(error) => {
+                        tracing::error!(%error, "a discovery session broke");
+                        (error.id(), None)
+                    }
+                };
+                match visited.remove(&id) {
+                    Some(node) => walk::Input::Ended { node, step },
+                    None => walk::Input::Tick,
+                }
+            }
+            () = shared.stopped() => return,
+        };
+    }
+}
+
+/// One session with a node that the walk chose. `None` if it failed.
+async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
+    let visited = timeout(shared.timings.discovery_timeout, visit_unbounded(shared, node)).await;
+    let step = visited.ok().flatten();
+    if step.is_none() {
+        shared.failure(&node);
+    }
+    step
+}
+
+async fn visit_unbounded(shared: &Shared, node: VerifyingKey) -> Option<Step> {
+    let addr = shared.lookup.find(&node)?;
+    let options = discovery_options(&shared.timings);
+    let connecting =
+        shared.endpoint.connect_with_opts(addr, &shared.alpns.discovery, options).await;
+    let connected = match connecting {
+        Ok(connecting) => connecting.await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let connection = connected
+        .inspect_err(|error| tracing::debug!(%node, %error, "discovery dial failed"))
+        .ok()?;
+    let (send, recv) = connection.open_bi().await.ok()?;
+    let machine = Discovery::alice(local(shared)?, draws()?, shared.clock.now());
+    let outcome = session(shared, node, &connection, (send, recv), machine).await?;
+    Some(apply(shared, node, outcome).await)
+}
+
+/// Serves a session that a peer dialled.
+pub(crate) async fn accept(shared: &Shared, peer: VerifyingKey, connection: &Connection) {
+    let served = timeout(shared.timings.discovery_timeout, async {
+        let (send, recv) = connection.accept_bi().await.ok()?;
+        let machine = Discovery::bob(local(shared)?, draws()?, shared.clock.now());
+        session(shared, peer, connection, (send, recv), machine).await
+    });
+    match served.await {
+        Ok(Some(outcome)) => {
+            apply(shared, peer, outcome).await;
+        }
+        Ok(None) => close(connection, CloseCode::Failed),
+        Err(_) => close(connection, CloseCode::Timeout),
+    }
+}
+
+fn local(shared: &Shared) -> Option<Local> {
+    let record = shared.own.borrow().clone()?;
+    Some(Local { node: shared.local, record, overlays: shared.overlays() })
+}
+
+fn draws() -> Option<Draws> {
+    random::seed().map(Draws::from_seed)
+}
+
+async fn session(
+    shared: &Shared,
+    peer: VerifyingKey,
+    connection: &Connection,
+    (mut send, mut recv): (SendStream, RecvStream),
+    mut machine: Discovery,
+) -> Option<Outcome> {
+    let mut outbox: VecDeque<Bytes> = VecDeque::new();
+    let mut wake = Time::ZERO;
+    let mut at_end = false;
+    let mut outcome = None;
+    let mut input = Input::Tick;
+    loop {
+        machine.handle(input, shared.clock.now());
+        while let Some(output) = machine.poll() {
+            match output {
+                Output::Send(bytes) => outbox.push_back(bytes),
+                Output::Wake(time) => wake = time,
+                Output::Nodes(common) => {
+                    let mut draws = draws()?;
+                    let book = shared.book.lock().expect("no panic while locked");
+                    let records = book.share(&peer, &common, &mut draws, wall());
+                    drop(book);
+                    machine.handle(Input::Nodes(records), shared.clock.now());
+                }
+                Output::Finished(finished) => outcome = Some(finished),
+                Output::Failed(failure) => {
+                    tracing::debug!(%peer, %failure, "discovery session failed");
+                }
+                Output::Close(code) => {
+                    close(connection, code);
+                    return outcome;
+                }
+            }
+        }
+        if outcome.is_some() {
+            return outcome;
+        }
+        input = tokio::select! {
+            read = recv.read_chunk(CHUNK_BYTES_MAX), if !at_end => match read {
+                Ok(Some(bytes)) => Input::Bytes(bytes),
+                Ok(None) => {
+                    at_end = true;
+                    Input::EndOfStream
+                }
+                Err(_) => lost(connection),
+            },
+            wrote = write(&mut send, &mut outbox), if !outbox.is_empty() => match wrote {
+                Some(()) => Input::Tick,
+                None => lost(connection),
+            },
+            _ = connection.closed() => lost(connection),
+            () = sleep_until(shared.clock.instant(wake)) => Input::Tick,
+        };
+    }
+}
+
+fn lost(connection: &Connection) -> Input {
+    match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(close)) => {
+            Input::Closed(close.error_code.into_inner())
+        }
+        _ => Input::Lost,
+    }
+}
+
+/// Writes as much as the stream takes at once. May be cancelled.
+async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Option<()> {
+    let before = outbox.len();
+    let mut chunks = outbox.make_contiguous();
+    send.write_many_chunks(&mut chunks).await.ok()?;
+    let left = chunks.len();
+    outbox.drain(..before - left);
+    Some(())
+}
+
+/// Books a session under the identity that the peer proved.
+async fn apply(shared: &Shared, peer: VerifyingKey, outcome: Outcome) -> Step {
+    let Outcome { common, records } = outcome;
+    let mut step = Step { received: records.len(), ..Step::default() };
+    step.nodes = records.iter().map(|(node, _)| *node).collect();
+    let mut records = records.into_iter().peekable();
+    while records.peek().is_some() {
+        for (node, record) in records.by_ref().take(RECORDS_AT_ONCE) {
+            let inserted = {
+                let mut book = shared.book.lock().expect("no panic while locked");
+                book.insert(node, record, Source::Peer, wall())
+            };
+            match inserted {
+                Ok(Inserted::New | Inserted::Newer) => {
+                    step.learned += 1;
+                    shared.tell(NetEvent::PeerFound { node });
+                }
+                Ok(Inserted::Kept) => {}
+                Err(error) => tracing::debug!(%peer, %node, %error, "a record was refused"),
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    let changed = {
+        let mut book = shared.book.lock().expect("no panic while locked");
+        book.succeeded(peer, wall());
+        book.set_overlays(peer, common, wall())
+    };
+    step.overlays_changed = !changed.is_empty();
+    if step.overlays_changed {
+        shared.interest.send_modify(|count| *count += 1);
+    }
+    shared.book_changed.notify_one();
+    step
+}

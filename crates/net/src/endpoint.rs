@@ -1,0 +1,136 @@
+//! The iroh endpoint: no public relay, no DNS, no port mapping, hashed ALPNs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh::endpoint::{
+    BindOpts, ConnectOptions, Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig,
+    VarInt, presets,
+};
+use iroh::{
+    Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey,
+};
+use p2panda_core::{NetworkId, VerifyingKey, limits};
+use p2panda_protocol::close::CloseCode;
+
+use crate::config::{Config, Relay, Timings};
+use crate::connections::Connections;
+use crate::lookup::BookLookup;
+use crate::net::SpawnError;
+
+/// The protocol ids, mixed with the network id (`docs/protocol/network.md#2`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alpns {
+    pub(crate) gossip: [u8; 32],
+    pub(crate) discovery: [u8; 32],
+    pub(crate) sync: [u8; 32],
+}
+
+impl Alpns {
+    pub(crate) fn new(network: &NetworkId) -> Self {
+        Self {
+            gossip: network.alpn(b"/iroh-gossip/1"),
+            discovery: network.alpn(b"p2panda/confidential_discovery/v1"),
+            sync: network.alpn(b"p2panda/log_sync/v1"),
+        }
+    }
+
+    fn all(&self) -> Vec<Vec<u8>> {
+        [self.gossip, self.discovery, self.sync].map(|alpn| alpn.to_vec()).into()
+    }
+}
+
+/// Binds the sockets and starts the endpoint.
+pub(crate) async fn bind(
+    config: &Config,
+    alpns: &Alpns,
+    lookup: BookLookup,
+    connections: Connections,
+) -> Result<Endpoint, SpawnError> {
+    let timings = &config.timings;
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(&config.signing_key.to_bytes()))
+        .alpns(alpns.all())
+        .relay_mode(relay_mode(&config.relays)?)
+        .portmapper_config(PortmapperConfig::Disabled)
+        .transport_config(transport(timings.idle_timeout, timings))
+        .address_lookup(lookup)
+        .hooks(connections)
+        .clear_ip_transports()
+        .bind_addr(config.bind_v4)
+        .map_err(|_| SpawnError::Bind)?;
+    if let Some(v6) = config.bind_v6 {
+        let required = !v6.ip().is_unspecified();
+        let opts = BindOpts::default().set_is_required(required);
+        builder = builder.bind_addr_with_opts(v6, opts).map_err(|_| SpawnError::Bind)?;
+    }
+    builder.bind().await.map_err(|error| {
+        tracing::debug!(%error, "the endpoint did not start");
+        SpawnError::Bind
+    })
+}
+
+/// Dial options of a discovery session: it gives up on a silent peer sooner.
+pub(crate) fn discovery_options(timings: &Timings) -> ConnectOptions {
+    let transport = transport(timings.discovery_idle_timeout, timings);
+    ConnectOptions::new().with_transport_config(transport)
+}
+
+/// The node id behind an endpoint id; the two are the same key.
+pub(crate) fn node_id(id: PublicKey) -> Option<VerifyingKey> {
+    VerifyingKey::from_bytes(*id.as_bytes()).ok()
+}
+
+/// The endpoint id of a node.
+pub(crate) fn endpoint_id(node: &VerifyingKey) -> Option<PublicKey> {
+    PublicKey::from_bytes(node.as_bytes()).ok()
+}
+
+/// What iroh dials: the id and every address known.
+pub(crate) fn endpoint_addr(
+    node: &VerifyingKey,
+    addrs: impl IntoIterator<Item = SocketAddr>,
+    relays: impl IntoIterator<Item = String>,
+) -> Option<EndpointAddr> {
+    let mut addr = EndpointAddr::new(endpoint_id(node)?);
+    for ip in addrs {
+        addr = addr.with_ip_addr(ip);
+    }
+    for relay in relays.into_iter().filter_map(|url| url.parse::<RelayUrl>().ok()) {
+        addr = addr.with_relay_url(relay);
+    }
+    Some(addr)
+}
+
+/// Closes a connection with one of our codes.
+pub(crate) fn close(connection: &Connection, code: CloseCode) {
+    connection.close(VarInt::from_u32(code.code()), code.reason().as_bytes());
+}
+
+fn transport(idle: Duration, timings: &Timings) -> QuicTransportConfig {
+    let idle = IdleTimeout::try_from(idle).ok();
+    QuicTransportConfig::builder()
+        // Gossip keeps one of these streams per overlay open; at the library's default of 100 the
+        // 101st overlay blocks all others of that peer (`docs/protocol/network.md#6`).
+        .max_concurrent_uni_streams(VarInt::from_u32(limits::GOSSIP_STREAMS_MAX))
+        .max_idle_timeout(idle)
+        .keep_alive_interval(timings.keep_alive)
+        .build()
+}
+
+fn relay_mode(relays: &[Relay]) -> Result<RelayMode, SpawnError> {
+    if relays.is_empty() {
+        return Ok(RelayMode::Disabled);
+    }
+    let map = RelayMap::empty();
+    for relay in relays {
+        let url: RelayUrl = relay.url.parse().map_err(|_| SpawnError::RelayUrl)?;
+        let mut config = RelayConfig::from(url.clone());
+        if let Some(token) = &relay.token {
+            config = config.with_auth_token(token.clone());
+        }
+        map.insert(url, Arc::new(config));
+    }
+    Ok(RelayMode::Custom(map))
+}

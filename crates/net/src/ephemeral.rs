@@ -1,0 +1,220 @@
+//! Ephemeral messages: broadcast to who is there, kept by nobody.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use p2panda_core::{EphemeralError as SealError, EphemeralMessage, HybridTimestamp, Topic};
+use p2panda_protocol::ephemeral::Repeats;
+use p2panda_protocol::overlay::Overlay;
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::clock::wall;
+use crate::membership::{Membership, MembershipEvent};
+use crate::shared::Shared;
+
+/// Bytes of a gossip message around its payload, at most (`docs/protocol/network.md#6`).
+const GOSSIP_OVERHEAD_BYTES: usize = 39;
+/// Messages held for a listener that is busy; a slower one misses the oldest.
+const RECEIVED_MAX: usize = 1024;
+/// Messages on their way to the overlay before `publish` waits.
+const SENDING_MAX: usize = 64;
+/// Messages held while there is no neighbour; then the oldest are dropped.
+const HELD_MAX: usize = 128;
+
+/// Why an ephemeral message was not published.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EphemeralError {
+    /// It would not fit a gossip message, and every node would drop it.
+    #[error("a body of {len} bytes does not fit a gossip message of {max} bytes")]
+    TooLarge {
+        /// Bytes of the body.
+        len: usize,
+        /// The most that arrives, author, time and signature included.
+        max: usize,
+    },
+    /// The body is not exactly one item of canonical CBOR.
+    #[error("the body is not one canonical CBOR item")]
+    Body,
+    /// The network was shut down.
+    #[error("the network was shut down")]
+    Closed,
+}
+
+/// Publishes on one topic. Clones share the topic; it is left when the last handle is dropped.
+#[derive(Clone, Debug)]
+pub struct EphemeralSender {
+    room: Arc<Room>,
+}
+
+/// Receives from one topic, from the moment it was made.
+#[derive(Debug)]
+pub struct EphemeralReceiver {
+    room: Arc<Room>,
+    received: broadcast::Receiver<EphemeralMessage>,
+}
+
+impl EphemeralSender {
+    /// Signs and broadcasts a body: one item of canonical CBOR.
+    ///
+    /// Nobody confirms anything. While there is no neighbour, the last 128 messages are held for
+    /// the first one.
+    pub async fn publish(&self, body: Bytes) -> Result<(), EphemeralError> {
+        let message = self.room.seal(body)?;
+        self.room.outbox.send(message).await.map_err(|_| EphemeralError::Closed)
+    }
+}
+
+impl EphemeralReceiver {
+    /// The next valid message of anyone but this node. `None` after the network was shut down.
+    ///
+    /// Whatever does not verify is skipped, and a listener that was too slow goes on with the
+    /// oldest message that is still there.
+    pub async fn recv(&mut self) -> Option<EphemeralMessage> {
+        loop {
+            match self.received.recv().await {
+                Ok(message) => return Some(message),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::debug!(missed, "a slow listener missed ephemeral messages");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+impl Clone for EphemeralReceiver {
+    fn clone(&self) -> Self {
+        Self { room: self.room.clone(), received: self.received.resubscribe() }
+    }
+}
+
+/// One ephemeral topic of this node, shared by its handles.
+#[derive(Debug)]
+pub(crate) struct Room {
+    shared: Arc<Shared>,
+    topic: Topic,
+    outbox: mpsc::Sender<Bytes>,
+    received: broadcast::WeakSender<EphemeralMessage>,
+    previous: Mutex<HybridTimestamp>,
+}
+
+impl Room {
+    /// Joins the overlay of `topic`; the task ends with the last handle.
+    pub(crate) fn open(shared: Arc<Shared>, topic: Topic) -> Arc<Room> {
+        let (outbox, sending) = mpsc::channel(SENDING_MAX);
+        let (received, _) = broadcast::channel(RECEIVED_MAX);
+        let room = Room {
+            shared: shared.clone(),
+            topic,
+            outbox,
+            received: received.downgrade(),
+            previous: Mutex::default(),
+        };
+        let overlay = Overlay::of_ephemeral(&topic);
+        shared.join(overlay);
+        let stop = shared.stop.subscribe();
+        let membership = Membership::new(shared.clone(), overlay);
+        let task = RoomTask { shared, membership, sending, received, stop };
+        tokio::spawn(task.run());
+        Arc::new(room)
+    }
+
+    pub(crate) fn handles(self: Arc<Room>) -> (EphemeralSender, EphemeralReceiver) {
+        let received = match self.received.upgrade() {
+            Some(received) => received.subscribe(),
+            // The task has ended; a channel without sender says so.
+            None => broadcast::channel(1).1,
+        };
+        let sender = EphemeralSender { room: self.clone() };
+        (sender, EphemeralReceiver { room: self, received })
+    }
+
+    fn seal(&self, body: Bytes) -> Result<Bytes, EphemeralError> {
+        let timestamp = {
+            let mut previous = self.previous.lock().expect("no panic while locked");
+            *previous = HybridTimestamp::next(*previous, wall());
+            *previous
+        };
+        let max = self.shared.gossip_message_bytes_max.saturating_sub(GOSSIP_OVERHEAD_BYTES);
+        let sealed = EphemeralMessage::seal(&self.shared.key, timestamp, &body);
+        match sealed {
+            Ok(sealed) if sealed.len() <= max => Ok(sealed),
+            Ok(_) | Err(SealError::TooLarge) => {
+                Err(EphemeralError::TooLarge { len: body.len(), max })
+            }
+            Err(_) => Err(EphemeralError::Body),
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shared.part(Overlay::of_ephemeral(&self.topic));
+    }
+}
+
+/// Serves the overlay of one room.
+struct RoomTask {
+    shared: Arc<Shared>,
+    membership: Membership,
+    sending: mpsc::Receiver<Bytes>,
+    received: broadcast::Sender<EphemeralMessage>,
+    stop: watch::Receiver<bool>,
+}
+
+impl RoomTask {
+    async fn run(mut self) {
+        let mut held: VecDeque<Bytes> = VecDeque::new();
+        let mut repeats = Repeats::default();
+        loop {
+            tokio::select! {
+                event = self.membership.next() => match event {
+                    MembershipEvent::Message(content) => self.receive(content, &mut repeats),
+                    MembershipEvent::Up(_) => {
+                        for message in held.drain(..) {
+                            self.membership.broadcast(message).await;
+                        }
+                    }
+                    MembershipEvent::Down(_) => {}
+                },
+                message = self.sending.recv() => match message {
+                    Some(message) if self.membership.has_neighbours() => {
+                        self.membership.broadcast(message).await;
+                    }
+                    Some(message) => {
+                        if held.len() >= HELD_MAX {
+                            held.pop_front();
+                        }
+                        held.push_back(message);
+                    }
+                    None => return,
+                },
+                () = stopped(&mut self.stop) => return,
+            }
+        }
+    }
+
+    fn receive(&self, content: Bytes, repeats: &mut Repeats) {
+        let message = match EphemeralMessage::open(content) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::debug!(%error, "an ephemeral message was dropped");
+                return;
+            }
+        };
+        let is_own = message.author == self.shared.local;
+        let now = self.shared.clock.now();
+        if !is_own && repeats.is_new(message.author, message.timestamp, now) {
+            // Fails only while nobody listens.
+            let _ = self.received.send(message);
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the network is gone.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,142 @@
+//! What the network tells and counts.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_protocol::sync::SessionId;
+
+/// Something an application may want to show. Events carry no operation, and a listener that
+/// falls behind loses the oldest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NetEvent {
+    /// A node was heard of for the first time, or its addresses changed.
+    PeerFound {
+        /// The node.
+        node: VerifyingKey,
+    },
+    /// A peer became a neighbour in the overlay of a topic.
+    NeighbourUp {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// A peer is a neighbour no longer.
+    NeighbourDown {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// A sync session passed its handshake.
+    SessionStarted {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+    },
+    /// Both sides know what they are about to send. Estimates, for progress only.
+    CatchUpStarted {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// What is about to be exchanged.
+        expected: Transfer,
+    },
+    /// Everything was sent, and everything received is durable: the session is live.
+    CatchUpEnded {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// What was exchanged so far.
+        transfer: Transfer,
+    },
+    /// A sync session is over.
+    SessionEnded {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// Whether it ended in order.
+        ok: bool,
+        /// What was exchanged in all.
+        transfer: Transfer,
+    },
+    /// The addresses this node announces have changed.
+    AddressChanged,
+    /// The network changed or the machine slept; everything is tried again at once.
+    Recovering,
+}
+
+/// What crossed, or is about to cross, in a session: header and body bytes, without framing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// Operations sent.
+    pub sent_operations: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Operations received.
+    pub received_operations: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+}
+
+/// What is known of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Its node id.
+    pub id: VerifyingKey,
+    /// Its socket addresses, the signed ones first.
+    pub addrs: Vec<SocketAddr>,
+    /// The relays it can be reached through.
+    pub relays: Vec<String>,
+    /// Whether a connection to it is open.
+    pub connected: bool,
+    /// Whether the connection goes through a relay.
+    pub relayed: bool,
+    /// Round-trip time of an open connection.
+    pub rtt: Option<Duration>,
+    /// When it was last heard of.
+    pub last_seen: Option<SystemTime>,
+    /// Running sync sessions with it.
+    pub sessions: Vec<SessionStatus>,
+    /// Number of this node's topics that it is known to share.
+    pub topics_shared: usize,
+}
+
+/// A running sync session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// The session.
+    pub session: SessionId,
+    /// Its topic.
+    pub topic: Topic,
+    /// Whether this node dialled.
+    pub dialled_by_us: bool,
+    /// Whether catch-up is over.
+    pub live: bool,
+}
+
+/// Bytes in UDP datagrams of all connections since the start, acknowledgements, retransmissions
+/// and gossip included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes sent.
+    pub udp_sent_bytes: u64,
+    /// Bytes received.
+    pub udp_received_bytes: u64,
+    /// Connections that passed the TLS handshake.
+    pub connections: u64,
+}

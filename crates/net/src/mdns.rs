@@ -1,0 +1,117 @@
+//! Finding nodes on the local network (`docs/protocol/network.md#5`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::StreamExt;
+use iroh::TransportAddr;
+use iroh::address_lookup::{AddressLookup, EndpointData, EndpointInfo, UserData as TxtData};
+use iroh_mdns_address_lookup::{DiscoveryEvent, MdnsAddressLookup};
+use p2panda_protocol::book::{Inserted, Source};
+use p2panda_protocol::record::{Address, TransportInfo, UserData};
+use tokio::time::sleep;
+
+use crate::clock::wall;
+use crate::endpoint::node_id;
+use crate::event::NetEvent;
+use crate::shared::Shared;
+
+const SERVICE: &str = "p2pandav1";
+
+/// Pause before multicast is tried again where there is none.
+const RETRY_WAIT: Duration = Duration::from_secs(30);
+
+/// Listens, and announces this node if `advertise`, until the network is shut down.
+pub(crate) async fn run(shared: Arc<Shared>, advertise: bool) {
+    loop {
+        let service = MdnsAddressLookup::builder().service_name(SERVICE).advertise(advertise);
+        match service.build(shared.endpoint.id()) {
+            Ok(mdns) => {
+                if serve(&shared, &mdns).await == Served::Again {
+                    continue;
+                }
+            }
+            Err(error) => tracing::info!(%error, "no multicast on this machine for now"),
+        }
+        tokio::select! {
+            () = sleep(RETRY_WAIT) => {}
+            () = shared.stopped() => return,
+        }
+    }
+}
+
+#[derive(PartialEq)]
+enum Served {
+    /// The network changed: a new service opens its sockets on what is there now.
+    Again,
+    /// The service died, or the network is shut down.
+    Over,
+}
+
+async fn serve(shared: &Shared, mdns: &MdnsAddressLookup) -> Served {
+    let mut events = mdns.subscribe().await;
+    let mut own = shared.own.subscribe();
+    own.mark_changed();
+    let mut reset = shared.reset.subscribe();
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(DiscoveryEvent::Discovered { endpoint_info, .. }) => {
+                    found(shared, &endpoint_info);
+                }
+                // The address stays in the book; whether it still works, a dial tells.
+                Some(_) => {}
+                None => return Served::Over,
+            },
+            Ok(()) = own.changed() => {
+                if let Some(record) = own.borrow_and_update().as_ref() {
+                    announce(mdns, record);
+                }
+            }
+            Ok(()) = reset.changed() => return Served::Again,
+            () = shared.stopped() => return Served::Over,
+        }
+    }
+}
+
+/// The record goes out as it was signed, in one piece: the addresses and the signature over them
+/// always belong together.
+fn announce(mdns: &MdnsAddressLookup, record: &TransportInfo) {
+    let Some(text) = UserData::of(record) else {
+        tracing::warn!("the own addresses do not fit an announcement on the local network");
+        return;
+    };
+    let Ok(text) = TxtData::try_from(text.to_string()) else {
+        return;
+    };
+    let addrs = record.addresses().filter_map(|address| match address {
+        Address::Ip(socket) => Some(TransportAddr::Ip(*socket)),
+        Address::Relay(url) => url.parse().ok().map(TransportAddr::Relay),
+        Address::Custom(_) => None,
+    });
+    mdns.publish(&addrs.collect::<EndpointData>().with_user_data(text));
+}
+
+fn found(shared: &Shared, info: &EndpointInfo) {
+    let Some(node) = node_id(info.endpoint_id) else { return };
+    let Some(text) = info.user_data().and_then(|text| text.as_ref().parse().ok()) else {
+        tracing::debug!(%node, "an announcement on the local network is not signed");
+        return;
+    };
+    let record = TransportInfo::announced(&node, info.ip_addrs().copied(), &text);
+    let inserted = {
+        let mut book = shared.book.lock().expect("no panic while locked");
+        book.insert(node, record, Source::Direct, wall())
+    };
+    match inserted {
+        Ok(Inserted::New | Inserted::Newer) => {
+            shared.book_changed.notify_one();
+            shared.walk.send_modify(|count| *count += 1);
+            shared.tell(NetEvent::PeerFound { node });
+        }
+        Ok(Inserted::Kept) => {}
+        Err(error) => {
+            tracing::debug!(%node, %error, "an announcement on the local network was refused");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The handle of a running network.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_protocol::book::{Book, Node};
+use p2panda_protocol::record::{Address, TransportInfo};
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::clock::wall;
+use crate::config::{Bootstrap, Config, Mdns};
+use crate::connections::{Connections, Link};
+use crate::endpoint::{self, Alpns};
+use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
+use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
+use crate::lookup::BookLookup;
+use crate::request::Request;
+use crate::shared::{Parts, Shared};
+use crate::topic::TopicHandle;
+use crate::{accept, discovery, mdns, own, persist, recovery};
+
+/// The own addresses may be announced this much later than the start.
+const FIRST_ADDRESS_WAIT: Duration = Duration::from_secs(2);
+/// Parts of a shutdown that depend on the network take this long at most each.
+const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
+
+/// Why a network did not start.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// A socket could not be bound: the address is not ours, or the port is taken.
+    #[error("the address to listen on cannot be used")]
+    Bind,
+    /// A relay is not a URL.
+    #[error("the address of a relay is not a URL")]
+    RelayUrl,
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// A running network. Clones are cheap and are the same network; it ends with the last one, or
+/// in order with [`Net::shutdown`].
+#[derive(Clone, Debug)]
+pub struct Net {
+    running: Arc<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    shared: Arc<Shared>,
+}
+
+/// Starts a network: binds, listens, walks, and serves what is subscribed.
+///
+/// Everything it needs of the node goes through `requests`.
+pub async fn spawn(config: Config, requests: mpsc::Sender<Request>) -> Result<Net, SpawnError> {
+    let book = Arc::new(Mutex::new(read_book(&config)));
+    let lookup = BookLookup::new(book.clone());
+    let connections = Connections::default();
+    let alpns = Alpns::new(&config.network_id);
+    let endpoint = endpoint::bind(&config, &alpns, lookup.clone(), connections.clone()).await?;
+    let Config { signing_key, gossip_message_bytes_max, limits, timings, mdns, .. } = config;
+    let shared = Arc::new(Shared::new(Parts {
+        key: signing_key,
+        alpns,
+        limits,
+        timings,
+        gossip_message_bytes_max,
+        endpoint,
+        connections,
+        lookup,
+        book,
+        requests,
+    }));
+    start_tasks(&shared, mdns)?;
+    // Without the own record a discovery session tells the peer nothing of us.
+    let mut own = shared.own.subscribe();
+    let _ = timeout(FIRST_ADDRESS_WAIT, own.wait_for(Option::is_some)).await;
+    Ok(Net { running: Arc::new(Running { shared }) })
+}
+
+fn start_tasks(shared: &Arc<Shared>, mdns: Mdns) -> Result<(), SpawnError> {
+    tokio::spawn(own::run(shared.clone()));
+    tokio::spawn(accept::run(shared.clone()));
+    tokio::spawn(persist::run(shared.clone()));
+    tokio::spawn(recovery::run(shared.clone()));
+    discovery::start(shared).ok_or(SpawnError::Random)?;
+    if mdns != Mdns::Off {
+        tokio::spawn(mdns::run(shared.clone(), mdns == Mdns::Active));
+    }
+    Ok(())
+}
+
+fn read_book(config: &Config) -> Book {
+    let mut book = Book::new(config.signing_key.verifying_key());
+    for (node, stored) in &config.known {
+        if let Err(error) = book.restore(*node, stored.clone()) {
+            tracing::warn!(%node, %error, "an entry of the address book cannot be read");
+        }
+    }
+    for bootstrap in &config.bootstrap {
+        add_bootstrap(&mut book, bootstrap.clone());
+    }
+    book
+}
+
+fn add_bootstrap(book: &mut Book, bootstrap: Bootstrap) {
+    let Bootstrap { node, addrs, relay } = bootstrap;
+    let relay = relay.into_iter().map(Address::Relay);
+    let hints = addrs.into_iter().map(Address::ip).chain(relay);
+    book.add_bootstrap(node, hints, wall());
+}
+
+impl Net {
+    /// The node id: the public half of the signing key.
+    pub fn id(&self) -> VerifyingKey {
+        self.running.shared.local
+    }
+
+    /// Syncs a topic with everyone who shares it, until the handle is dropped.
+    ///
+    /// `arrivals` holds the highest arrival number of the topic that is durable; sessions look
+    /// for new operations whenever it changes. Several handles of one topic share its sessions
+    /// and the `arrivals` of the first.
+    pub fn subscribe(&self, topic: Topic, arrivals: watch::Receiver<u64>) -> SyncHandle {
+        let shared = &self.running.shared;
+        let open = || TopicHandle::open(shared.clone(), topic, arrivals);
+        SyncHandle { topic, handle: shared.topic(topic, open) }
+    }
+
+    /// Joins the ephemeral overlay of a topic, until all its handles are dropped.
+    pub fn ephemeral(&self, topic: Topic) -> (EphemeralSender, EphemeralReceiver) {
+        let shared = &self.running.shared;
+        shared.room(topic, || Room::open(shared.clone(), topic)).handles()
+    }
+
+    /// Adds a node to start with.
+    pub fn add_peer(&self, bootstrap: Bootstrap) {
+        let shared = &self.running.shared;
+        add_bootstrap(&mut shared.book.lock().expect("no panic while locked"), bootstrap);
+        shared.book_changed.notify_one();
+        shared.walk.send_modify(|count| *count += 1);
+    }
+
+    /// Every node of the address book, and every node with an open connection.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let shared = &self.running.shared;
+        let links = shared.connections.links();
+        let mut sessions: HashMap<VerifyingKey, Vec<SessionStatus>> = HashMap::new();
+        for (peer, session) in shared.sessions() {
+            sessions.entry(peer).or_default().push(session);
+        }
+        let mut peers: BTreeMap<VerifyingKey, PeerStatus> = BTreeMap::new();
+        let book = shared.book.lock().expect("no panic while locked");
+        for (node, entry) in book.iter() {
+            peers.insert(*node, status(*node, Some(entry), links.get(node)));
+        }
+        drop(book);
+        for (node, link) in &links {
+            peers.entry(*node).or_insert_with(|| status(*node, None, Some(link)));
+        }
+        for (node, peer) in &mut peers {
+            peer.sessions = sessions.remove(node).unwrap_or_default();
+        }
+        peers.into_values().collect()
+    }
+
+    /// The socket addresses that this node announces now.
+    pub fn addr(&self) -> Vec<SocketAddr> {
+        sockets(self.running.shared.own.borrow().as_ref())
+    }
+
+    /// Changes whenever the announced addresses do; look at [`Net::addr`] then.
+    pub fn addr_changes(&self) -> watch::Receiver<Option<TransportInfo>> {
+        self.running.shared.own.subscribe()
+    }
+
+    /// What happens from now on. Carries no operations; a slow listener loses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<NetEvent> {
+        self.running.shared.events.subscribe()
+    }
+
+    /// Bytes on the wire so far.
+    pub fn counters(&self) -> Counters {
+        self.running.shared.connections.counters()
+    }
+
+    /// The system knows of a change of the network: looks at the addresses again and tries
+    /// everything anew at once.
+    pub async fn network_change(&self) {
+        recovery::recover(&self.running.shared).await;
+    }
+
+    /// Ends all sessions in order, leaves all overlays and closes the sockets. Takes about half
+    /// a second when a peer does not answer.
+    pub async fn shutdown(&self) {
+        let shared = &self.running.shared;
+        let leaving: Vec<_> = shared
+            .all_topics()
+            .into_iter()
+            .map(|topic| tokio::spawn(async move { topic.leave().await }))
+            .collect();
+        for left in leaving {
+            // Fails only if the task broke; the topic is gone then as well.
+            let _ = left.await;
+        }
+        let _ = timeout(SHUTDOWN_STEP_WAIT, persist::flush(shared)).await;
+        shared.stop.send_replace(true);
+        shared.gossip.leave(SHUTDOWN_STEP_WAIT).await;
+        let _ = timeout(SHUTDOWN_STEP_WAIT, shared.endpoint.close()).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if *self.shared.stop.borrow() {
+            return;
+        }
+        self.shared.stop.send_replace(true);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let endpoint = self.shared.endpoint.clone();
+            runtime.spawn(async move { endpoint.close().await });
+        }
+    }
+}
+
+/// A topic that is synced. Dropping the last handle of a topic leaves it in order, in the
+/// background.
+#[derive(Clone, Debug)]
+pub struct SyncHandle {
+    topic: Topic,
+    handle: Arc<TopicHandle>,
+}
+
+impl SyncHandle {
+    /// The topic.
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
+    /// An operation of this peer was dropped on the way in: compares with it again soon.
+    pub fn repair(&self, peer: VerifyingKey) {
+        self.handle.repair(peer);
+    }
+
+    /// Leaves the topic, whoever else holds a handle: live sessions end with Close, those in
+    /// catch-up are cut. Answers when that is done, after about half a second at most.
+    pub async fn leave(self) {
+        self.handle.leave().await;
+    }
+}
+
+fn status(id: VerifyingKey, entry: Option<&Node>, link: Option<&Link>) -> PeerStatus {
+    let mut relays = Vec::new();
+    let mut addrs = Vec::new();
+    for address in entry.into_iter().flat_map(Node::addresses) {
+        match address {
+            Address::Ip(socket) => addrs.push(*socket),
+            Address::Relay(url) => relays.push(url.clone()),
+            Address::Custom(_) => {}
+        }
+    }
+    let seen = entry.and_then(|entry| entry.metrics().last_success);
+    PeerStatus {
+        id,
+        addrs,
+        relays,
+        connected: link.is_some(),
+        relayed: link.is_some_and(|link| link.relayed),
+        rtt: link.and_then(|link| link.rtt),
+        last_seen: seen.map(|seen| time(seen.as_micros())),
+        sessions: Vec::new(),
+        topics_shared: entry.map_or(0, |entry| entry.overlays().len()),
+    }
+}
+
+fn sockets(record: Option<&TransportInfo>) -> Vec<SocketAddr> {
+    let addresses = record.into_iter().flat_map(TransportInfo::addresses);
+    addresses
+        .filter_map(|address| match address {
+            Address::Ip(socket) => Some(*socket),
+            Address::Relay(_) | Address::Custom(_) => None,
+        })
+        .collect()
+}
+
+fn time(micros: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(micros)
+}

@@ -1,0 +1,64 @@
+//! The own addresses: signed whenever they change, and again before they grow old.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh::{EndpointAddr, TransportAddr, Watcher};
+use p2panda_protocol::record::Address;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock::wall;
+use crate::event::NetEvent;
+use crate::shared::Shared;
+
+/// How often the own record is looked at without an event: it may have grown old, or a later one
+/// from before a restore may have turned up.
+const RENEWAL_CHECK: Duration = Duration::from_secs(60);
+
+/// Keeps the own record in step with the endpoint until the endpoint is closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut watcher = shared.endpoint.watch_addr();
+    let mut check = interval(RENEWAL_CHECK);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        sign(&shared, watcher.get());
+        tokio::select! {
+            changed = watcher.updated() => if changed.is_err() {
+                return;
+            },
+            _ = check.tick() => {}
+            () = shared.stopped() => return,
+        }
+    }
+}
+
+/// Signs the addresses unless the record says so already.
+pub(crate) fn sign(shared: &Shared, addr: EndpointAddr) {
+    let addresses: BTreeSet<Address> = addr.addrs.into_iter().filter_map(address).collect();
+    let signed = {
+        let mut book = shared.book.lock().expect("no panic while locked");
+        match book.sign_own(&shared.key, addresses, wall()) {
+            Ok(signed) => signed.cloned(),
+            Err(error) => {
+                tracing::warn!(%error, "the own addresses cannot be announced");
+                None
+            }
+        }
+    };
+    if let Some(record) = signed {
+        tracing::debug!(addresses = ?record.addresses().collect::<Vec<_>>(), "own addresses");
+        shared.own.send_replace(Some(record));
+        shared.book_changed.notify_one();
+        shared.walk.send_modify(|count| *count += 1);
+        shared.tell(NetEvent::AddressChanged);
+    }
+}
+
+fn address(address: TransportAddr) -> Option<Address> {
+    match address {
+        TransportAddr::Ip(socket) => Some(Address::ip(socket)),
+        TransportAddr::Relay(url) => Some(Address::Relay(url.to_string())),
+        _ => None,
+    }
+}

@@ -1,0 +1,48 @@
+//! Hands changes of the address book to the node, a few times a minute rather than at each one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::request::Request;
+use crate::shared::Shared;
+
+/// Changes gather this long.
+const GATHER: Duration = Duration::from_secs(2);
+/// How often old entries are dropped.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Stores changes until the network is shut down.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.book_changed.notified() => {}
+            () = sleep(EXPIRE_EVERY) => {}
+            () = shared.stopped() => return,
+        }
+        tokio::select! {
+            () = sleep(GATHER) => {}
+            () = shared.stopped() => return,
+        }
+        flush(&shared).await;
+    }
+}
+
+/// Stores what has changed so far.
+pub(crate) async fn flush(shared: &Shared) {
+    let changed = {
+        let mut book = shared.book.lock().expect("no panic while locked");
+        book.expire(crate::clock::wall());
+        book.take_changed()
+    };
+    for (node, stored) in changed {
+        let request = match stored {
+            Some(stored) => Request::Record { node, stored },
+            None => Request::Forget { node },
+        };
+        if shared.requests.send(request).await.is_err() {
+            return;
+        }
+    }
+}

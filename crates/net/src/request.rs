@@ -1,0 +1,141 @@
+//! What the network asks of the node it belongs to.
+
+use bytes::Bytes;
+use p2panda_core::{Header, Heights, LogRange, Topic, VerifyingKey};
+use p2panda_protocol::sync::{Page, Read, Received, SessionId};
+use tokio::sync::oneshot;
+
+/// A question or a notice to the node, sent through the one bounded channel that
+/// [`crate::spawn`] was given.
+///
+/// The network never touches storage. While the channel is full, the sessions stop reading their
+/// QUIC streams, and QUIC pushes back on the peers; nothing is dropped. A reply that is dropped
+/// unanswered ends the session that asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Request {
+    /// The heights of a topic and its highest arrival number, in one consistent look.
+    Heights {
+        /// The topic.
+        topic: Topic,
+        /// Answer.
+        reply: oneshot::Sender<(Heights, u64)>,
+    },
+    /// Number and bytes of the stored operations in these ranges.
+    Totals {
+        /// The topic.
+        topic: Topic,
+        /// The ranges.
+        ranges: Vec<LogRange>,
+        /// Answer: operations, bytes.
+        reply: oneshot::Sender<(u64, u64)>,
+    },
+    /// A page of stored operations, read in one short transaction.
+    Read {
+        /// The topic.
+        topic: Topic,
+        /// What to read.
+        read: Read,
+        /// Answer.
+        reply: oneshot::Sender<Page>,
+    },
+    /// Operations that came from a peer. Verify and queue them; answer once they are durable.
+    /// Several of one session may be under way; they are stored in the order they were sent.
+    Store {
+        /// The topic of the session.
+        topic: Topic,
+        /// The session.
+        session: SessionId,
+        /// The peer, as its TLS identity proved it.
+        peer: VerifyingKey,
+        /// Neither signature nor body hash are verified yet.
+        operations: Vec<Received>,
+        /// Answer.
+        reply: oneshot::Sender<Stored>,
+    },
+    /// An operation above the frame limit passed by without being kept.
+    Oversize {
+        /// The topic of the session.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// Its header, where it was within the kept part; not verified.
+        header: Option<Box<Header>>,
+        /// Bytes of the frame.
+        len: u32,
+    },
+    /// The header of an operation does not decode.
+    Undecodable {
+        /// The topic of the session.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The bytes as they came.
+        header: Bytes,
+    },
+    /// A session has reached the next phase.
+    Phase {
+        /// The topic.
+        topic: Topic,
+        /// The session.
+        session: SessionId,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The phase it is in now.
+        phase: Phase,
+    },
+    /// A peer told what it holds of this node's own log.
+    PeerHas {
+        /// The topic.
+        topic: Topic,
+        /// The session.
+        session: SessionId,
+        /// The peer.
+        peer: VerifyingKey,
+        /// Highest sequence number, `None` when it holds nothing.
+        own_seq: Option<u32>,
+    },
+    /// A peer holds, or was sent, all operations of a topic up to this arrival number.
+    ///
+    /// Written to the connection; nothing confirms that the peer has stored them.
+    Sent {
+        /// The topic.
+        topic: Topic,
+        /// The session.
+        session: SessionId,
+        /// The peer.
+        peer: VerifyingKey,
+        /// Inclusive.
+        arrival: u64,
+    },
+    /// An entry of the address book changed: keep it.
+    Record {
+        /// The node it is about.
+        node: VerifyingKey,
+        /// Its entry as stored; give it back with [`crate::Config::known`].
+        stored: Bytes,
+    },
+    /// A node is no longer in the address book: forget its entry.
+    Forget {
+        /// The node.
+        node: VerifyingKey,
+    },
+}
+
+/// The answer to [`Request::Store`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Operations of the batch whose signature or body hash was wrong.
+    pub invalid: usize,
+}
+
+/// How far a sync session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Opened; it may bring operations that others depend on.
+    CatchUp,
+    /// Both sides are done, and all that was received is durable.
+    Live,
+    /// Over.
+    Ended,
+}

@@ -1,0 +1,536 @@
+//! Drives one sync session: QUIC stream, node and timers on one side, `protocol` on the other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use p2panda_core::{Heights, Topic, VerifyingKey};
+use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::sync::{
+    Dialled, End, Event, Input, Output, Page, Pair, Session, SessionId,
+};
+use p2panda_protocol::time::Time;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+
+use crate::endpoint::close;
+use crate::event::{NetEvent, Transfer};
+use crate::request::{Phase, Request, Stored};
+use crate::shared::Shared;
+
+/// Chunks taken from the stream per wake, each about as large as a packet.
+const CHUNKS_MAX: usize = 64;
+/// With this much left to write the machine may hand out more.
+const LOW_WATER_BYTES: usize = 64 * 1024;
+
+/// The connection of a session after its topic handshake.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) connection: Connection,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+}
+
+/// The sessions with one peer on one topic.
+#[derive(Debug)]
+pub(crate) struct PairShare {
+    pair: Mutex<Pair>,
+    members: Mutex<BTreeMap<SessionId, Arc<Notify>>>,
+}
+
+impl PairShare {
+    pub(crate) fn new(local: VerifyingKey, remote: VerifyingKey) -> Self {
+        Self {
+            pair: Mutex::new(Pair::new(local, remote)),
+            members: Mutex::default(),
+        }
+    }
+
+    fn join(&self, id: SessionId) -> Arc<Notify> {
+        let notify = Arc::new(Notify::new());
+        let mut members = self.members.lock().expect("no panic while locked");
+        members.insert(id, notify.clone());
+        notify
+    }
+
+    fn leave(&self, id: SessionId) {
+        self.members.lock().expect("no panic while locked").remove(&id);
+        self.changed(id);
+    }
+
+    /// Tells all but `by` that something changed.
+    fn changed(&self, by: SessionId) {
+        let members = self.members.lock().expect("no panic while locked");
+        for (_, notify) in members.iter().filter(|(id, _)| **id != by) {
+            notify.notify_one();
+        }
+    }
+}
+
+/// Which session this is, and what it belongs to.
+#[derive(Debug)]
+pub(crate) struct SessionOf {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) topic: Topic,
+    pub(crate) peer: VerifyingKey,
+    pub(crate) id: SessionId,
+    pub(crate) dialled: Dialled,
+    pub(crate) pair: Arc<PairShare>,
+    pub(crate) arrivals: watch::Receiver<u64>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// Runs a session to its end. Answers whether it ended in order.
+pub(crate) async fn run(of: SessionOf, wire: Wire) -> bool {
+    let mut driver = Driver::open(of);
+    driver.handle(Input::Tick);
+    driver.drive(wire).await
+}
+
+#[derive(Debug)]
+struct Driver {
+    shared: Arc<Shared>,
+    topic: Topic,
+    peer: VerifyingKey,
+    id: SessionId,
+    dialled: Dialled,
+    pair: Arc<PairShare>,
+    changed: Arc<Notify>,
+    arrivals: watch::Receiver<u64>,
+    stop: watch::Receiver<bool>,
+    session: Session,
+    outbox: VecDeque<Bytes>,
+    outbox_bytes: usize,
+    undrained: bool,
+    /// How far the peer was sent the topic, once what is queued now is written.
+    sent: Option<u64>,
+    questions: Questions,
+    answer: Option<Answer>,
+    stores: VecDeque<oneshot::Receiver<Stored>>,
+    wake: Option<Time>,
+    finish: bool,
+    end: Option<End>,
+    /// Tells the node that the session is over, even if this task is aborted.
+    over: Over,
+}
+
+/// The one question that may be unanswered, batches to store aside.
+#[derive(Debug)]
+enum Answer {
+    Heights(oneshot::Receiver<(Heights, u64)>),
+    Totals(oneshot::Receiver<(u64, u64)>),
+    Page(oneshot::Receiver<Page>),
+}
+
+impl Driver {
+    fn open(of: SessionOf) -> Self {
+        let SessionOf { shared, topic, peer, id, dialled, pair, mut arrivals, stop } = of;
+        let now = shared.clock.now();
+        let changed = pair.join(id);
+        let session = {
+            let mut pair = pair.pair.lock().expect("no panic while locked");
+            Session::open(id, dialled, topic, shared.limits, &mut pair, now)
+        };
+        // Whatever was stored before is in the heights; but a value that nobody has looked at
+        // yet must wake us once.
+        arrivals.mark_changed();
+        let over = Over::new(shared.requests.clone(), topic, id, peer);
+        let mut driver = Self {
+            questions: Questions::new(shared.requests.clone()),
+            shared,
+            topic,
+            peer,
+            id,
+            dialled,
+            pair,
+            changed,
+            arrivals,
+            stop,
+            session,
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            undrained: false,
+            sent: None,
+            answer: None,
+            stores: VecDeque::new(),
+            wake: None,
+            finish: false,
+            end: None,
+            over,
+        };
+        driver.shared.session_started(id, peer, topic, dialled);
+        driver.tell(Phase::CatchUp);
+        driver
+    }
+
+    async fn drive(mut self, wire: Wire) -> bool {
+        let Wire { connection, mut send, mut recv } = wire;
+        let mut chunks = vec![Bytes::new(); CHUNKS_MAX];
+        let mut at_end = false;
+        let mut stopping = false;
+        let mut has_arrivals = true;
+        while self.end.is_none() {
+            tokio::task::consume_budget().await;
+            let wants_bytes = self.session.wants_bytes() && !at_end;
+            let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
+            tokio::select! {
+                read = recv.read_many_chunks(&mut chunks), if wants_bytes => match read {
+                    Ok(Some(count)) => self.bytes(&mut chunks, count),
+                    Ok(None) => {
+                        at_end = true;
+                        self.handle(Input::EndOfStream);
+                    }
+                    Err(_) => {
+                        at_end = true;
+                        self.handle(failed(&connection));
+                    }
+                },
+                wrote = write(&mut send, &mut self.outbox), if !self.outbox.is_empty() => {
+                    match wrote {
+                        Ok(count) => self.wrote(count),
+                        Err(_) => {
+                            self.outbox.clear();
+                            self.handle(failed(&connection));
+                        }
+                    }
+                }
+                sent = self.questions.send(), if self.questions.waiting() => {
+                    if !sent {
+                        self.handle(Input::Lost);
+                    }
+                }
+                answer = next_answer(&mut self.answer), if self.answer.is_some() => {
+                    self.answer = None;
+                    self.handle(answer.unwrap_or(Input::Lost));
+                }
+                stored = next_stored(&mut self.stores), if !self.stores.is_empty() => {
+                    self.stores.pop_front();
+                    self.handle(match stored {
+                        Some(Stored { invalid }) => Input::Stored { invalid },
+                        None => Input::Lost,
+                    });
+                }
+                changed = self.arrivals.changed(), if has_arrivals => match changed {
+                    Ok(()) => {
+                        let arrival = *self.arrivals.borrow_and_update();
+                        self.handle(Input::Arrived(arrival));
+                    }
+                    Err(_) => has_arrivals = false,
+                },
+                () = self.changed.notified() => self.handle(Input::PairChanged),
+                () = sleep_until(wake), if self.wake.is_some() => {
+                    self.wake = None;
+                    self.handle(Input::Tick);
+                }
+                () = stopped(&mut self.stop), if !stopping => {
+                    stopping = true;
+                    self.handle(Input::Stop);
+                }
+            }
+            if self.finish && self.outbox.is_empty() {
+                self.finish = false;
+                // An error means that the stream is gone already.
+                let _ = send.finish();
+            }
+        }
+        self.ended(&connection).await
+    }
+
+    fn bytes(&mut self, chunks: &mut [Bytes], count: usize) {
+        for chunk in chunks.iter_mut().take(count) {
+            self.handle(Input::Bytes(std::mem::take(chunk)));
+        }
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.outbox_bytes = self.outbox_bytes.saturating_sub(count);
+        if self.undrained && self.outbox_bytes <= LOW_WATER_BYTES {
+            self.undrained = false;
+            self.handle(Input::Drained);
+        }
+        self.tell_sent();
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.shared.clock.now();
+        let share = self.pair.clone();
+        let mut pair = share.pair.lock().expect("no panic while locked");
+        self.session.handle(input, &mut pair, now);
+        drop(pair);
+        while let Some(output) = self.session.poll() {
+            self.take(output);
+        }
+    }
+
+    fn take(&mut self, output: Output) {
+        let topic = self.topic;
+        match output {
+            Output::Heights => {
+                let (reply, answer) = oneshot::channel();
+                self.answer = Some(Answer::Heights(answer));
+                self.questions.push(Request::Heights { topic, reply });
+            }
+            Output::Totals(ranges) => {
+                let (reply, answer) = oneshot::channel();
+                self.answer = Some(Answer::Totals(answer));
+                self.questions.push(Request::Totals { topic, ranges, reply });
+            }
+            Output::Read(read) => {
+                let (reply, answer) = oneshot::channel();
+                self.answer = Some(Answer::Page(answer));
+                self.questions.push(Request::Read { topic, read, reply });
+            }
+            Output::Store(operations) => {
+                let (reply, stored) = oneshot::channel();
+                self.stores.push_back(stored);
+                let (session, peer) = (self.id, self.peer);
+                self.questions.push(Request::Store { topic, session, peer, operations, reply });
+            }
+            Output::Oversize { header, len } => {
+                let peer = self.peer;
+                self.questions.push(Request::Oversize { topic, peer, header, len });
+            }
+            Output::Undecodable(header) => {
+                let peer = self.peer;
+                self.questions.push(Request::Undecodable { topic, peer, header });
+            }
+            Output::Send(bytes) => {
+                self.outbox_bytes += bytes.len();
+                self.undrained = true;
+                self.outbox.push_back(bytes);
+            }
+            Output::Event(event) => self.event(event),
+            Output::PairChanged => self.pair.changed(self.id),
+            Output::Wake(time) => self.wake = Some(self.wake.map_or(time, |wake| wake.min(time))),
+            Output::Finish => self.finish = true,
+            Output::End(end) => self.end = Some(end),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let (topic, peer, session) = (self.topic, self.peer, self.id);
+        match event {
+            Event::PeerHas { own_seq } => {
+                self.questions.push(Request::PeerHas { topic, session, peer, own_seq });
+            }
+            Event::CatchUpStarted {
+                send_operations,
+                send_bytes,
+                receive_operations,
+                receive_bytes,
+            } => self.shared.tell(NetEvent::CatchUpStarted {
+                topic,
+                peer,
+                session,
+                expected: Transfer {
+                    sent_operations: send_operations,
+                    sent_bytes: send_bytes,
+                    received_operations: receive_operations,
+                    received_bytes: receive_bytes,
+                },
+            }),
+            Event::CatchUpEnded => {
+                self.shared.session_live(session);
+                self.tell(Phase::Live);
+                let transfer = self.transfer();
+                self.shared.tell(NetEvent::CatchUpEnded { topic, peer, session, transfer });
+            }
+            Event::Sent { arrival } => {
+                self.sent = Some(arrival);
+                self.tell_sent();
+            }
+        }
+    }
+
+    /// Handed out is not sent: the node hears of it when nothing is left to write.
+    fn tell_sent(&mut self) {
+        if let (0, Some(arrival)) = (self.outbox_bytes, self.sent) {
+            self.sent = None;
+            let (topic, session, peer) = (self.topic, self.id, self.peer);
+            self.questions.push(Request::Sent { topic, session, peer, arrival });
+        }
+    }
+
+    fn tell(&mut self, phase: Phase) {
+        let (topic, session, peer) = (self.topic, self.id, self.peer);
+        self.questions.push(Request::Phase { topic, session, peer, phase });
+    }
+
+    fn transfer(&self) -> Transfer {
+        let counters = self.session.counters();
+        Transfer {
+            sent_operations: counters.sent_operations,
+            sent_bytes: counters.sent_bytes,
+            received_operations: counters.received_operations,
+            received_bytes: counters.received_bytes,
+        }
+    }
+
+    async fn ended(mut self, connection: &Connection) -> bool {
+        let end = self.end.unwrap_or(End { code: CloseCode::Failed, ok: false });
+        close(connection, end.code);
+        self.pair.leave(self.id);
+        tracing::debug!(
+            peer = %self.peer,
+            session = self.id.0,
+            by_us = self.dialled == Dialled::ByUs,
+            code = ?end.code,
+            ok = end.ok,
+            reason = ?connection.close_reason(),
+            "sync session ended"
+        );
+        // What was received is worth storing even if the session failed afterwards.
+        while self.questions.waiting() && self.questions.send().await {}
+        self.over.tell().await;
+        end.ok
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.pair.leave(self.id);
+        let (topic, peer, session) = (self.topic, self.peer, self.id);
+        let ok = self.end.is_some_and(|end| end.ok);
+        let transfer = self.transfer();
+        self.shared.session_ended(session);
+        self.shared.tell(NetEvent::SessionEnded { topic, peer, session, ok, transfer });
+    }
+}
+
+/// A peer that closes the connection has ended the session itself; anything else is a loss.
+fn failed(connection: &Connection) -> Input {
+    match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(_)) => Input::EndOfStream,
+        _ => Input::Lost,
+    }
+}
+
+/// Requests that wait for room in the node's channel; the place in its line is kept.
+struct Questions {
+    requests: mpsc::Sender<Request>,
+    queue: VecDeque<Request>,
+    reserved: Option<Reserved>,
+}
+
+type Reserved = futures_lite::future::Boxed<Option<mpsc::OwnedPermit<Request>>>;
+
+impl Questions {
+    fn new(requests: mpsc::Sender<Request>) -> Self {
+        Self {
+            requests,
+            queue: VecDeque::new(),
+            reserved: None,
+        }
+    }
+
+    fn push(&mut self, request: Request) {
+        self.queue.push_back(request);
+    }
+
+    fn waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Sends the oldest request. Answers false when the node is gone. May be cancelled.
+    async fn send(&mut self) -> bool {
+        let requests = &self.requests;
+        let reserved = self.reserved.get_or_insert_with(|| {
+            let requests = requests.clone();
+            Box::pin(async move { requests.reserve_owned().await.ok() })
+        });
+        let permit = reserved.await;
+        self.reserved = None;
+        let (Some(permit), Some(request)) = (permit, self.queue.pop_front()) else {
+            return false;
+        };
+        permit.send(request);
+        true
+    }
+}
+
+impl std::fmt::Debug for Questions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Questions").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+/// Says that a session is over exactly once: in order, or when it is dropped.
+#[derive(Debug)]
+struct Over {
+    requests: mpsc::Sender<Request>,
+    notice: Option<Request>,
+}
+
+impl Over {
+    fn new(
+        requests: mpsc::Sender<Request>,
+        topic: Topic,
+        session: SessionId,
+        peer: VerifyingKey,
+    ) -> Self {
+        let phase = Phase::Ended;
+        let notice = Some(Request::Phase { topic, session, peer, phase });
+        Self { requests, notice }
+    }
+
+    async fn tell(&mut self) {
+        if let Ok(permit) = self.requests.reserve().await
+            && let Some(notice) = self.notice.take()
+        {
+            permit.send(notice);
+        }
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let Some(notice) = self.notice.take() else {
+            return;
+        };
+        if let (Err(error), Ok(runtime)) =
+            (self.requests.try_send(notice), tokio::runtime::Handle::try_current())
+        {
+            let (requests, notice) = (self.requests.clone(), error.into_inner());
+            runtime.spawn(async move {
+                // Fails only when the node is gone.
+                let _ = requests.send(notice).await;
+            });
+        }
+    }
+}
+
+/// Writes as much as the stream takes at once. May be cancelled.
+async fn write(
+    send: &mut SendStream,
+    outbox: &mut VecDeque<Bytes>,
+) -> Result<usize, iroh::endpoint::WriteError> {
+    let before = outbox.len();
+    let mut chunks = outbox.make_contiguous();
+    let count = send.write_many_chunks(&mut chunks).await?;
+    let left = chunks.len();
+    outbox.drain(..before - left);
+    Ok(count)
+}
+
+async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
+    match answer {
+        Some(Answer::Heights(reply)) => {
+            reply.await.ok().map(|(heights, arrival)| Input::Heights { heights, arrival })
+        }
+        Some(Answer::Totals(reply)) => {
+            reply.await.ok().map(|(operations, bytes)| Input::Totals { operations, bytes })
+        }
+        Some(Answer::Page(reply)) => reply.await.ok().map(Input::Page),
+        None => None,
+    }
+}
+
+async fn next_stored(stores: &mut VecDeque<oneshot::Receiver<Stored>>) -> Option<Stored> {
+    stores.front_mut()?.await.ok()
+}
+
+/// Resolves when the session has to stop; a topic that is gone stops it as well.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,267 @@
+//! What all parts of a node's network share.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use iroh::{Endpoint, EndpointAddr};
+use p2panda_core::{SigningKey, Topic, VerifyingKey};
+use p2panda_protocol::book::Book;
+use p2panda_protocol::discovery::Admission;
+use p2panda_protocol::overlay::Overlay;
+use p2panda_protocol::record::TransportInfo;
+use p2panda_protocol::sync::{Dialled, Limits, SessionId};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+
+use crate::accept::Door;
+use crate::clock::{Clock, wall};
+use crate::config::Timings;
+use crate::connections::Connections;
+use crate::endpoint::{Alpns, endpoint_addr};
+use crate::ephemeral::Room;
+use crate::event::{NetEvent, SessionStatus};
+use crate::gossip::GossipLayer;
+use crate::lookup::BookLookup;
+use crate::request::Request;
+use crate::topic::{Incoming, TopicHandle};
+
+/// Events that wait for a listener; a slower one loses the oldest.
+pub(crate) const EVENTS_MAX: usize = 1024;
+
+/// The state that every task of the network holds on to.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) local: VerifyingKey,
+    pub(crate) key: SigningKey,
+    pub(crate) alpns: Alpns,
+    pub(crate) limits: Limits,
+    pub(crate) timings: Timings,
+    pub(crate) gossip_message_bytes_max: usize,
+    pub(crate) clock: Clock,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) connections: Connections,
+    pub(crate) gossip: GossipLayer,
+    pub(crate) lookup: BookLookup,
+    pub(crate) book: Arc<Mutex<Book>>,
+    /// The book has changes to store.
+    pub(crate) book_changed: Notify,
+    /// Counts changes of who is interested in what.
+    pub(crate) interest: watch::Sender<u64>,
+    /// Counts how often everything had to be tried anew at once.
+    pub(crate) reset: watch::Sender<u64>,
+    /// Counts the overlays that were added, and new own addresses: reasons to walk again.
+    pub(crate) walk: watch::Sender<u64>,
+    /// The own record as it was signed last.
+    pub(crate) own: watch::Sender<Option<TransportInfo>>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) events: broadcast::Sender<NetEvent>,
+    pub(crate) door: Door,
+    /// Discovery sessions that peers dialled.
+    pub(crate) visitors: Mutex<Admission>,
+    /// The overlays this node is in, with the number of reasons.
+    overlays: Mutex<BTreeMap<Overlay, usize>>,
+    topics: Mutex<HashMap<Topic, Weak<TopicHandle>>>,
+    rooms: Mutex<HashMap<Topic, Weak<Room>>>,
+    sessions: Mutex<BTreeMap<SessionId, (VerifyingKey, SessionStatus)>>,
+    session_number: AtomicU64,
+}
+
+/// What [`Shared::new`] is made of.
+pub(crate) struct Parts {
+    pub(crate) key: SigningKey,
+    pub(crate) alpns: Alpns,
+    pub(crate) limits: Limits,
+    pub(crate) timings: Timings,
+    pub(crate) gossip_message_bytes_max: usize,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) connections: Connections,
+    pub(crate) lookup: BookLookup,
+    pub(crate) book: Arc<Mutex<Book>>,
+    pub(crate) requests: mpsc::Sender<Request>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { endpoint, alpns, gossip_message_bytes_max, .. } = parts;
+        let gossip =
+            GossipLayer::start(endpoint.clone(), alpns.gossip, gossip_message_bytes_max);
+        Self {
+            local: parts.key.verifying_key(),
+            key: parts.key,
+            alpns,
+            limits: parts.limits,
+            timings: parts.timings,
+            gossip_message_bytes_max,
+            clock: Clock::start(),
+            endpoint,
+            connections: parts.connections,
+            gossip,
+            lookup: parts.lookup,
+            book: parts.book,
+            book_changed: Notify::new(),
+            interest: watch::Sender::new(0),
+            reset: watch::Sender::new(0),
+            walk: watch::Sender::new(0),
+            own: watch::Sender::new(None),
+            stop: watch::Sender::new(false),
+            requests: parts.requests,
+            events: broadcast::Sender::new(EVENTS_MAX),
+            door: Door::default(),
+            visitors: Mutex::default(),
+            overlays: Mutex::default(),
+            topics: Mutex::default(),
+            rooms: Mutex::default(),
+            sessions: Mutex::default(),
+            session_number: AtomicU64::new(1),
+        }
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn tell(&self, event: NetEvent) {
+        // Fails only while nobody listens.
+        let _ = self.events.send(event);
+    }
+
+    /// Resolves when the network is shut down.
+    pub(crate) async fn stopped(&self) {
+        // The sender is in `self`, so the only way out is the value.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Everything is worth another try at once.
+    pub(crate) fn reset(&self) {
+        self.reset.send_modify(|count| *count += 1);
+    }
+
+    // The address book.
+
+    /// A connection with a peer worked. Nodes that nobody told us of stay unknown until they take
+    /// part in a discovery session, so that made-up ids do not fill the book.
+    pub(crate) fn success(&self, peer: &VerifyingKey) {
+        let mut book = self.book.lock().expect("no panic while locked");
+        if book.get(peer).is_some() {
+            book.succeeded(*peer, wall());
+            self.book_changed.notify_one();
+        }
+    }
+
+    pub(crate) fn failure(&self, peer: &VerifyingKey) {
+        self.book.lock().expect("no panic while locked").failed(*peer, wall());
+        self.book_changed.notify_one();
+    }
+
+    pub(crate) fn interested(&self, overlay: &Overlay) -> Vec<VerifyingKey> {
+        let book = self.book.lock().expect("no panic while locked");
+        book.interested(overlay, wall()).filter(|node| *node != self.local).collect()
+    }
+
+    /// What to dial for a peer that we know is there: its id alone if nothing else is known, in
+    /// case a connection to it is open.
+    pub(crate) fn endpoint_addr(&self, peer: &VerifyingKey) -> Option<EndpointAddr> {
+        self.lookup.find(peer).or_else(|| endpoint_addr(peer, [], []))
+    }
+
+    // Overlays.
+
+    /// The overlays that discovery answers for.
+    pub(crate) fn overlays(&self) -> BTreeSet<Overlay> {
+        self.overlays.lock().expect("no panic while locked").keys().copied().collect()
+    }
+
+    pub(crate) fn join(&self, overlay: Overlay) {
+        *self.overlays.lock().expect("no panic while locked").entry(overlay).or_default() += 1;
+        self.walk.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn part(&self, overlay: Overlay) {
+        let mut overlays = self.overlays.lock().expect("no panic while locked");
+        let Some(count) = overlays.get_mut(&overlay) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            overlays.remove(&overlay);
+            drop(overlays);
+            self.book.lock().expect("no panic while locked").leave(&overlay);
+            self.book_changed.notify_one();
+        }
+    }
+
+    // Topics.
+
+    /// The running handle of a topic, or a new one that `open` makes.
+    pub(crate) fn topic(
+        &self,
+        topic: Topic,
+        open: impl FnOnce() -> Arc<TopicHandle>,
+    ) -> Arc<TopicHandle> {
+        let mut topics = self.topics.lock().expect("no panic while locked");
+        topics.retain(|_, handle| handle.strong_count() > 0);
+        let running = topics.get(&topic).and_then(Weak::upgrade).filter(|h| h.is_running());
+        running.unwrap_or_else(|| {
+            let handle = open();
+            topics.insert(topic, Arc::downgrade(&handle));
+            handle
+        })
+    }
+
+    /// Where accepted sessions of a topic go, if it is subscribed.
+    pub(crate) fn inbox(&self, topic: &Topic) -> Option<mpsc::Sender<Incoming>> {
+        let topics = self.topics.lock().expect("no panic while locked");
+        let handle = topics.get(topic).and_then(Weak::upgrade)?;
+        handle.is_running().then(|| handle.inbox())
+    }
+
+    /// All running topics.
+    pub(crate) fn all_topics(&self) -> Vec<Arc<TopicHandle>> {
+        let topics = self.topics.lock().expect("no panic while locked");
+        topics.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The open room of a topic, or a new one that `open` makes.
+    pub(crate) fn room(&self, topic: Topic, open: impl FnOnce() -> Arc<Room>) -> Arc<Room> {
+        let mut rooms = self.rooms.lock().expect("no panic while locked");
+        rooms.retain(|_, room| room.strong_count() > 0);
+        rooms.get(&topic).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let room = open();
+            rooms.insert(topic, Arc::downgrade(&room));
+            room
+        })
+    }
+
+    // Sessions.
+
+    pub(crate) fn next_session(&self) -> SessionId {
+        SessionId(self.session_number.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn session_started(
+        &self,
+        session: SessionId,
+        peer: VerifyingKey,
+        topic: Topic,
+        dialled: Dialled,
+    ) {
+        let dialled_by_us = dialled == Dialled::ByUs;
+        let status = SessionStatus { session, topic, dialled_by_us, live: false };
+        let mut sessions = self.sessions.lock().expect("no panic while locked");
+        sessions.insert(session, (peer, status));
+        drop(sessions);
+        self.tell(NetEvent::SessionStarted { topic, peer, session });
+    }
+
+    pub(crate) fn session_live(&self, session: SessionId) {
+        let mut sessions = self.sessions.lock().expect("no panic while locked");
+        if let Some((_, status)) = sessions.get_mut(&session) {
+            status.live = true;
+        }
+    }
+
+    pub(crate) fn session_ended(&self, session: SessionId) {
+        self.sessions.lock().expect("no panic while locked").remove(&session);
+    }
+
+    /// Running sessions with their peers.
+    pub(crate) fn sessions(&self) -> Vec<(VerifyingKey, SessionStatus)> {
+        self.sessions.lock().expect("no panic while locked").values().copied().collect()
+    }
+}

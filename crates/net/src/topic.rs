@@ -1,0 +1,321 @@
+//! One subscribed topic: its membership overlay, who is dialled when, and its sessions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::overlay::Overlay;
+use p2panda_protocol::sync::{Dialer, DialerInput, DialerOutput, Dialled, SessionId};
+use p2panda_protocol::time::Time;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{sleep_until, timeout};
+
+use crate::accept::Admitted;
+use crate::dial;
+use crate::endpoint::close;
+use crate::event::NetEvent;
+use crate::membership::{Membership, MembershipEvent};
+use crate::random;
+use crate::session::{self, PairShare, SessionOf, Wire};
+use crate::shared::Shared;
+
+/// Accepted sessions that wait for their topic's task; more are refused.
+const INCOMING_MAX: usize = 64;
+/// Peers to compare with again that wait for the topic's task.
+const REPAIRS_MAX: usize = 64;
+
+/// An accepted session on its way to its topic.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) peer: VerifyingKey,
+    pub(crate) wire: Wire,
+    pub(crate) admitted: Admitted,
+}
+
+/// A subscribed topic; it is left when the last reference is dropped.
+#[derive(Debug)]
+pub(crate) struct TopicHandle {
+    shared: Arc<Shared>,
+    inbox: mpsc::Sender<Incoming>,
+    repair: mpsc::Sender<VerifyingKey>,
+    leave: watch::Sender<bool>,
+    done: watch::Receiver<bool>,
+}
+
+impl TopicHandle {
+    /// Joins the topic's overlay and serves its sessions from now on.
+    pub(crate) fn open(
+        shared: Arc<Shared>,
+        topic: Topic,
+        arrivals: watch::Receiver<u64>,
+    ) -> Arc<TopicHandle> {
+        let (inbox, incoming) = mpsc::channel(INCOMING_MAX);
+        let (repair, repairs) = mpsc::channel(REPAIRS_MAX);
+        let (leave, leaving) = watch::channel(false);
+        let (ended, done) = watch::channel(false);
+        let inputs = Inputs { arrivals, incoming, repair: repairs, leave: leaving };
+        let overlay = Overlay::of_sync(&topic);
+        shared.join(overlay);
+        let task = TopicTask::new(shared.clone(), topic, inputs);
+        let parted = shared.clone();
+        tokio::spawn(async move {
+            task.run().await;
+            parted.part(overlay);
+            ended.send_replace(true);
+        });
+        Arc::new(TopicHandle { shared, inbox, repair, leave, done })
+    }
+
+    /// Whether it was not left.
+    pub(crate) fn is_running(&self) -> bool {
+        !*self.leave.borrow() && !*self.done.borrow()
+    }
+
+    /// Where accepted sessions go.
+    pub(crate) fn inbox(&self) -> mpsc::Sender<Incoming> {
+        self.inbox.clone()
+    }
+
+    /// Compares with a peer again soon. Lossy: one that is asked for already is enough.
+    pub(crate) fn repair(&self, peer: VerifyingKey) {
+        let _ = self.repair.try_send(peer);
+    }
+
+    /// Ends all sessions in order; answers when they have ended.
+    pub(crate) async fn leave(&self) {
+        self.leave.send_replace(true);
+        let mut done = self.done.clone();
+        // The task bounds its own end; twice that is for a runtime that is busy.
+        let wait = self.shared.timings.leave_timeout * 2;
+        let _ = timeout(wait, done.wait_for(|done| *done)).await;
+    }
+}
+
+impl Drop for TopicHandle {
+    fn drop(&mut self) {
+        self.leave.send_replace(true);
+    }
+}
+
+#[derive(Debug)]
+struct Inputs {
+    arrivals: watch::Receiver<u64>,
+    incoming: mpsc::Receiver<Incoming>,
+    repair: mpsc::Receiver<VerifyingKey>,
+    leave: watch::Receiver<bool>,
+}
+
+/// What a topic's task works with.
+#[derive(Debug)]
+struct TopicTask {
+    shared: Arc<Shared>,
+    topic: Topic,
+    arrivals: watch::Receiver<u64>,
+    incoming: mpsc::Receiver<Incoming>,
+    leave: watch::Receiver<bool>,
+    repair: mpsc::Receiver<VerifyingKey>,
+    reset: watch::Receiver<u64>,
+    membership: Membership,
+    dialer: Dialer,
+    wake: Option<Time>,
+    pairs: HashMap<VerifyingKey, Arc<PairShare>>,
+    sessions: BTreeMap<SessionId, Running>,
+    tasks: JoinSet<Outcome>,
+    /// What each task is for, in case it does not live to tell.
+    started: HashMap<Id, (Task, AbortHandle)>,
+}
+
+#[derive(Debug)]
+struct Running {
+    peer: VerifyingKey,
+    stop: watch::Sender<bool>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    Dial(VerifyingKey),
+    Session(VerifyingKey, SessionId),
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Dialled(Option<Wire>),
+    Ended { ok: bool },
+}
+
+impl TopicTask {
+    fn new(shared: Arc<Shared>, topic: Topic, inputs: Inputs) -> Self {
+        let membership = Membership::new(shared.clone(), Overlay::of_sync(&topic));
+        let Inputs { arrivals, incoming, repair, leave } = inputs;
+        Self {
+            dialer: Dialer::new(shared.local),
+            reset: shared.reset.subscribe(),
+            shared,
+            topic,
+            arrivals,
+            incoming,
+            leave,
+            repair,
+            membership,
+            wake: None,
+            pairs: HashMap::new(),
+            sessions: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            started: HashMap::new(),
+        }
+    }
+
+    /// Serves the topic until it is left.
+    async fn run(mut self) {
+        loop {
+            let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
+            tokio::select! {
+                event = self.membership.next() => self.membership_event(event),
+                Some(incoming) = self.incoming.recv() => self.accept(incoming),
+                Some(peer) = self.repair.recv() => self.dialer(DialerInput::Repair(peer)),
+                Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
+                Ok(()) = self.reset.changed() => self.dialer(DialerInput::Reset),
+                () = sleep_until(wake), if self.wake.is_some() => {
+                    self.wake = None;
+                    self.dialer(DialerInput::Tick);
+                }
+                () = left(&mut self.leave) => break,
+                () = self.shared.stopped() => break,
+            }
+        }
+        self.end().await;
+    }
+
+    fn membership_event(&mut self, event: MembershipEvent) {
+        let topic = self.topic;
+        match event {
+            MembershipEvent::Up(peer) => {
+                self.shared.tell(NetEvent::NeighbourUp { topic, peer });
+                self.dialer(DialerInput::Up(peer));
+            }
+            MembershipEvent::Down(peer) => {
+                self.shared.tell(NetEvent::NeighbourDown { topic, peer });
+                self.dialer(DialerInput::Down(peer));
+            }
+            // Nothing is broadcast in a membership overlay.
+            MembershipEvent::Message(_) => {}
+        }
+    }
+
+    fn accept(&mut self, incoming: Incoming) {
+        let Incoming { peer, wire, admitted } = incoming;
+        self.open(peer, wire, Dialled::ByThem, Some(admitted));
+    }
+
+    fn open(
+        &mut self,
+        peer: VerifyingKey,
+        wire: Wire,
+        dialled: Dialled,
+        admitted: Option<Admitted>,
+    ) {
+        let id = self.shared.next_session();
+        let local = self.shared.local;
+        let pair = self.pairs.entry(peer).or_insert_with(|| Arc::new(PairShare::new(local, peer)));
+        let (stop, stopped) = watch::channel(false);
+        let of = SessionOf {
+            shared: self.shared.clone(),
+            topic: self.topic,
+            peer,
+            id,
+            dialled,
+            pair: pair.clone(),
+            arrivals: self.arrivals.clone(),
+            stop: stopped,
+        };
+        let task = self.tasks.spawn(async move {
+            let ok = session::run(of, wire).await;
+            drop(admitted);
+            Outcome::Ended { ok }
+        });
+        self.started.insert(task.id(), (Task::Session(peer, id), task));
+        self.sessions.insert(id, Running { peer, stop });
+        self.dialer(DialerInput::Opened { peer, session: id, dialled });
+    }
+
+    fn task_done(&mut self, done: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match done {
+            Ok((id, outcome)) => (id, Some(outcome)),
+            Err(error) => {
+                tracing::error!(%error, "a task of a topic broke");
+                (error.id(), None)
+            }
+        };
+        let task = self.started.remove(&id).map(|(task, _)| task);
+        match (task, outcome) {
+            (Some(Task::Dial(peer)), Some(Outcome::Dialled(Some(wire)))) => {
+                self.open(peer, wire, Dialled::ByUs, None);
+            }
+            (Some(Task::Dial(peer)), _) => self.dialer(DialerInput::DialFailed(peer)),
+            (Some(Task::Session(peer, session)), outcome) => {
+                let ok = matches!(outcome, Some(Outcome::Ended { ok: true }));
+                self.sessions.remove(&session);
+                if !self.sessions.values().any(|running| running.peer == peer) {
+                    self.pairs.remove(&peer);
+                }
+                self.dialer(DialerInput::Ended { peer, session, ok });
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn dialer(&mut self, input: DialerInput) {
+        self.dialer.handle(input, self.shared.clock.now(), random::number());
+        while let Some(output) = self.dialer.poll() {
+            match output {
+                DialerOutput::Dial(peer) => self.dial(peer),
+                DialerOutput::Stop(peer) => self.stop(peer),
+                DialerOutput::Wake(time) => {
+                    self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, peer: VerifyingKey) {
+        let (shared, topic) = (self.shared.clone(), self.topic);
+        let task = self.tasks.spawn(async move {
+            Outcome::Dialled(dial::dial(&shared, peer, topic).await)
+        });
+        self.started.insert(task.id(), (Task::Dial(peer), task));
+    }
+
+    fn stop(&self, peer: VerifyingKey) {
+        for running in self.sessions.values().filter(|running| running.peer == peer) {
+            running.stop.send_replace(true);
+        }
+    }
+
+    /// Ends every session in order, within the time that leaving may take.
+    async fn end(mut self) {
+        self.incoming.close();
+        while let Ok(incoming) = self.incoming.try_recv() {
+            close(&incoming.wire.connection, CloseCode::Stopped);
+        }
+        for running in self.sessions.values() {
+            running.stop.send_replace(true);
+        }
+        for (task, abort) in self.started.values() {
+            if matches!(task, Task::Dial(_)) {
+                abort.abort();
+            }
+        }
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(self.shared.timings.leave_timeout, ended).await.is_err() {
+            tracing::debug!("some sessions were cut when their topic was left");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Resolves when the topic is left, or its last handle is gone.
+async fn left(leave: &mut watch::Receiver<bool>) {
+    let _ = leave.wait_for(|leave| *leave).await;
+}

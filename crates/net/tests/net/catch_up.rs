@@ -1,0 +1,120 @@
+//! What one node has, the other gets: before, during and after both are there.
+
+use p2panda_core::Topic;
+use p2panda_net::Phase;
+
+use crate::fake_node::FakeNode;
+
+fn topic(number: u8) -> Topic {
+    Topic::from_bytes([number; 32])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_catch_up_in_both_directions_and_go_on_live() {
+    let (a, b) = (FakeNode::start(1, 1).await, FakeNode::start(1, 2).await);
+    let topic = topic(1);
+    for number in 0..300 {
+        a.publish(topic, &format!("a{number}"));
+        b.publish(topic, &format!("b{number}"));
+    }
+    a.subscribe(topic);
+    b.subscribe(topic);
+    b.net.add_peer(a.bootstrap());
+    a.until_len(topic, 600).await;
+    b.until_len(topic, 600).await;
+    a.until_live(topic).await;
+    b.until_live(topic).await;
+    a.publish(topic, "live from a");
+    b.publish(topic, "live from b");
+    a.until_len(topic, 602).await;
+    b.until_len(topic, 602).await;
+    for node in [&a, &b] {
+        node.with(topic, |log| {
+            assert_eq!(log.duplicates, 0, "every operation crosses once");
+            assert_eq!(log.refused, 0);
+        });
+    }
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_bytes_per_operation_cross_in_order() {
+    let (a, b) = (FakeNode::start(2, 1).await, FakeNode::start(2, 2).await);
+    let topic = topic(2);
+    for number in 0..40u8 {
+        a.publish_bytes(topic, &vec![number; 100_000]);
+    }
+    a.subscribe(topic);
+    b.subscribe(topic);
+    a.net.add_peer(b.bootstrap());
+    b.until_len(topic, 40).await;
+    b.with(topic, |log| {
+        for (number, entry) in log.entries.iter().enumerate() {
+            let body = entry.body.as_ref().unwrap();
+            assert_eq!((body.len(), usize::from(body[0])), (100_000, number));
+        }
+    });
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_node_learns_of_the_first_through_the_second_and_gets_everything() {
+    let topic = topic(3);
+    let (a, b) = (FakeNode::start(3, 1).await, FakeNode::start(3, 2).await);
+    let c = FakeNode::start(3, 3).await;
+    a.publish(topic, "from a");
+    for node in [&a, &b, &c] {
+        node.subscribe(topic);
+    }
+    a.net.add_peer(b.bootstrap());
+    c.net.add_peer(b.bootstrap());
+    c.until_len(topic, 1).await;
+    c.publish(topic, "from c");
+    a.until_len(topic, 2).await;
+    b.until_len(topic, 2).await;
+    for node in [a, b, c] {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_left_ends_in_order_and_can_be_joined_again() {
+    let (a, b) = (FakeNode::start(4, 1).await, FakeNode::start(4, 2).await);
+    let topic = topic(4);
+    a.subscribe(topic);
+    b.subscribe(topic);
+    a.net.add_peer(b.bootstrap());
+    a.until_live(topic).await;
+    b.until_live(topic).await;
+    b.leave(topic).await;
+    let ended = |phases: &Vec<Phase>| phases.last() == Some(&Phase::Ended);
+    b.until(topic, "all sessions over", |log| log.phases.values().all(ended)).await;
+    a.until(topic, "all sessions over", |log| log.phases.values().all(ended)).await;
+    a.publish(topic, "while b was away");
+    b.subscribe(topic);
+    b.until_len(topic, 1).await;
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_topics_between_two_nodes_all_join_with_one_session_each() {
+    let (a, b) = (FakeNode::start(5, 1).await, FakeNode::start(5, 2).await);
+    let topics: Vec<Topic> = (0..120).map(topic).collect();
+    for topic in &topics {
+        a.publish(*topic, "hello");
+        a.subscribe(*topic);
+        b.subscribe(*topic);
+    }
+    b.net.add_peer(a.bootstrap());
+    for topic in &topics {
+        b.until_len(*topic, 1).await;
+        b.until_live(*topic).await;
+    }
+    let sessions = b.net.peers().into_iter().map(|peer| peer.sessions.len()).sum::<usize>();
+    assert_eq!(sessions, topics.len());
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}

@@ -1,0 +1,112 @@
+//! Ephemeral messages reach who is there, and nothing in the overlay stops a listener.
+
+use bytes::Bytes;
+use p2panda_core::{EphemeralMessage, HybridTimestamp, SigningKey, Topic, cbor};
+use p2panda_net::EphemeralError;
+
+use crate::fake_node::FakeNode;
+use crate::probe::{Probe, endpoint_addr};
+
+fn text(text: &str) -> Bytes {
+    let mut cbor = cbor::Writer::new();
+    cbor.text(text);
+    cbor.into_bytes().into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_reach_the_other_side_and_those_before_the_first_neighbour_are_held() {
+    let (a, b) = (FakeNode::start(20, 1).await, FakeNode::start(20, 2).await);
+    let topic = Topic::from_bytes([20; 32]);
+    let (to_b, mut from_b) = a.net.ephemeral(topic);
+    let (to_a, mut from_a) = b.net.ephemeral(topic);
+    to_b.publish(text("held")).await.unwrap();
+    a.net.add_peer(b.bootstrap());
+    let message = from_a.recv().await.unwrap();
+    assert_eq!((message.author, message.body), (a.id(), text("held")));
+    to_a.publish(text("back")).await.unwrap();
+    let message = from_b.recv().await.unwrap();
+    assert_eq!((message.author, message.body), (b.id(), text("back")));
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+    assert_eq!(from_a.recv().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_nobody_would_get_is_refused_at_once() {
+    let a = FakeNode::start(21, 1).await;
+    let (sender, _receiver) = a.net.ephemeral(Topic::from_bytes([21; 32]));
+    let body = |len: usize| text(&"x".repeat(len));
+    sender.publish(body(3900)).await.unwrap();
+    let large = sender.publish(body(3990)).await;
+    assert!(matches!(large, Err(EphemeralError::TooLarge { .. })), "{large:?}");
+    let garbage = sender.publish(Bytes::from_static(&[0xff])).await;
+    assert_eq!(garbage, Err(EphemeralError::Body));
+    a.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_in_the_overlay_does_not_stop_a_listener() {
+    let node = FakeNode::start(22, 1).await;
+    let topic = Topic::from_bytes([22; 32]);
+    let (_sender, mut listener) = node.net.ephemeral(topic);
+    let probe = Probe::start(22, 9).await;
+    let lookup = iroh::address_lookup::memory::MemoryLookup::new();
+    lookup.add_endpoint_info(endpoint_addr(node.id(), &node.net.addr()));
+    probe.endpoint.address_lookup().unwrap().add(lookup);
+    let gossip = iroh_gossip::net::Gossip::builder()
+        .alpn(probe.alpn(b"/iroh-gossip/1"))
+        .spawn(probe.endpoint.clone());
+    let id = iroh_gossip::TopicId::from_bytes(*topic.as_bytes());
+    let peers = vec![endpoint_addr(node.id(), &[]).id];
+    let mut overlay = gossip.subscribe_and_join(id, peers).await.unwrap();
+    let key = SigningKey::from_bytes(&[9; 32]);
+    let valid = |micros: u64| {
+        let at = HybridTimestamp::new(micros, 0);
+        EphemeralMessage::seal(&key, at, &text("valid")).unwrap()
+    };
+    let mut other_version = valid(1).to_vec();
+    other_version[1] = 2;
+    let mut other_signature = valid(2).to_vec();
+    other_signature[50] ^= 1;
+    for garbage in [Bytes::from_static(b"garbage"), Bytes::new()] {
+        overlay.broadcast(garbage).await.unwrap();
+    }
+    overlay.broadcast(other_version.into()).await.unwrap();
+    overlay.broadcast(other_signature.into()).await.unwrap();
+    // A repeat differs for the overlay only if its bytes do; ours knows author and time.
+    for micros in [3, 4] {
+        overlay.broadcast(valid(micros)).await.unwrap();
+    }
+    for micros in [3, 4] {
+        let message = listener.recv().await.unwrap();
+        assert_eq!(message.timestamp, HybridTimestamp::new(micros, 0));
+    }
+    node.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_falls_behind_goes_on_with_what_is_left() {
+    let (a, b) = (FakeNode::start(23, 1).await, FakeNode::start(23, 2).await);
+    let topic = Topic::from_bytes([23; 32]);
+    let (sender, _receiver) = a.net.ephemeral(topic);
+    let (_sender, mut slow) = b.net.ephemeral(topic);
+    let mut quick = slow.clone();
+    a.net.add_peer(b.bootstrap());
+    // The slow one reads nothing while more come than are kept for it.
+    let mut received = 0;
+    for number in 0..1_500 {
+        sender.publish(text(&number.to_string())).await.unwrap();
+        if number % 100 == 99 {
+            while received <= number {
+                quick.recv().await.unwrap();
+                received += 1;
+            }
+        }
+    }
+    let oldest = slow.recv().await.unwrap();
+    assert_ne!(oldest.body, text("0"), "the oldest were given up");
+    sender.publish(text("last")).await.unwrap();
+    while slow.recv().await.unwrap().body != text("last") {}
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}

@@ -1,0 +1,297 @@
+//! A node that keeps its operations in memory and answers what the network asks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2panda_core::{
+    Draft, Hash, Heights, LogRange, NetworkId, NodeExtensions, Operation, SigningKey, Timestamp,
+    Topic, VerifyingKey,
+};
+use p2panda_net::{Bootstrap, Config, Mdns, Net, Phase, Request, Stored, SyncHandle};
+use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+/// Long enough for the slowest machine; nothing waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running network and the node behind it.
+pub struct FakeNode {
+    pub net: Net,
+    key: SigningKey,
+    memory: Arc<Memory>,
+    handles: Mutex<HashMap<Topic, SyncHandle>>,
+}
+
+#[derive(Default)]
+struct Memory {
+    topics: Mutex<HashMap<Topic, TopicLog>>,
+    stored_rows: Mutex<BTreeMap<VerifyingKey, Bytes>>,
+    changes: watch::Sender<u64>,
+}
+
+/// All that the node knows of a topic.
+#[derive(Default)]
+pub struct TopicLog {
+    pub entries: Vec<Entry>,
+    pub heights: Heights,
+    /// Operations that came in more than once.
+    pub duplicates: usize,
+    pub refused: usize,
+    pub oversize: usize,
+    pub phases: BTreeMap<SessionId, Vec<Phase>>,
+    pub sent: BTreeMap<VerifyingKey, u64>,
+    arrivals: watch::Sender<u64>,
+}
+
+impl TopicLog {
+    /// Who has said what, as texts.
+    pub fn bodies(&self) -> Vec<String> {
+        let text = |entry: &Entry| {
+            String::from_utf8_lossy(entry.body.as_deref().unwrap_or_default()).into_owned()
+        };
+        self.entries.iter().map(text).collect()
+    }
+
+    fn append(&mut self, operation: &Operation) -> bool {
+        let header = &operation.header;
+        let extensions = header.node_extensions().unwrap();
+        let (author, log_id, seq) = (header.author(), extensions.log_id, header.seq());
+        let next = self.heights.get(&author, &log_id).map_or(0, |last| last + 1);
+        if seq != next {
+            return false;
+        }
+        self.heights.raise(author, log_id, seq);
+        self.entries.push(Entry {
+            author,
+            log_id,
+            seq,
+            arrival: self.entries.len() as u64 + 1,
+            header: header.as_bytes().clone(),
+            body: operation.body.clone(),
+        });
+        true
+    }
+}
+
+/// A configuration for tests: loopback only, no multicast, a network of its own.
+pub fn config(network: u8, seed: u8) -> Config {
+    let mut config = Config::new(SigningKey::from_bytes(&[seed; 32]));
+    config.network_id = NetworkId::from_bytes([network; 32]);
+    config.bind_v4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    config.bind_v6 = None;
+    config.mdns = Mdns::Off;
+    config
+}
+
+impl FakeNode {
+    pub async fn start(network: u8, seed: u8) -> FakeNode {
+        FakeNode::start_with(config(network, seed)).await
+    }
+
+    pub async fn start_with(config: Config) -> FakeNode {
+        let key = config.signing_key.clone();
+        let memory = Arc::new(Memory::default());
+        let (requests, asked) = mpsc::channel(256);
+        let net = p2panda_net::spawn(config, requests).await.unwrap();
+        tokio::spawn(answer(memory.clone(), asked));
+        FakeNode { net, key, memory, handles: Mutex::default() }
+    }
+
+    pub fn id(&self) -> VerifyingKey {
+        self.net.id()
+    }
+
+    /// How others reach this node.
+    pub fn bootstrap(&self) -> Bootstrap {
+        Bootstrap { node: self.id(), addrs: self.net.addr(), relay: None }
+    }
+
+    /// The address book rows that the network had stored.
+    pub fn stored_rows(&self) -> BTreeMap<VerifyingKey, Bytes> {
+        self.memory.stored_rows.lock().unwrap().clone()
+    }
+
+    pub fn subscribe(&self, topic: Topic) {
+        let arrivals = self.with(topic, |log| log.arrivals.subscribe());
+        let handle = self.net.subscribe(topic, arrivals);
+        self.handles.lock().unwrap().insert(topic, handle);
+    }
+
+    pub async fn leave(&self, topic: Topic) {
+        let handle = self.handles.lock().unwrap().remove(&topic).unwrap();
+        handle.leave().await;
+    }
+
+    pub fn publish(&self, topic: Topic, body: &str) {
+        self.publish_bytes(topic, body.as_bytes());
+    }
+
+    pub fn publish_bytes(&self, topic: Topic, body: &[u8]) {
+        let arrival = self.with(topic, |log| {
+            let operation = self.sign(log, topic, body);
+            assert!(log.append(&operation));
+            log.entries.len() as u64
+        });
+        self.with(topic, |log| log.arrivals.send_replace(arrival));
+        self.memory.changed();
+    }
+
+    fn sign(&self, log: &TopicLog, topic: Topic, body: &[u8]) -> Operation {
+        let log_id = topic.log_id();
+        let author = self.key.verifying_key();
+        let last = log.entries.iter().rev().find(|entry| entry.author == author);
+        let extensions = NodeExtensions::new(log_id, Timestamp::from_micros(1)).encode();
+        let draft = Draft {
+            seq: last.map_or(0, |entry| entry.seq + 1),
+            backlink: last.map(|entry| Hash::digest(&entry.header)),
+            body: Some(body),
+            extensions: Some(&extensions),
+        };
+        Operation::create(&self.key, draft).unwrap()
+    }
+
+    /// Looks at a topic.
+    pub fn with<T>(&self, topic: Topic, look: impl FnOnce(&mut TopicLog) -> T) -> T {
+        look(self.memory.topics.lock().unwrap().entry(topic).or_default())
+    }
+
+    /// Waits until a topic is as it should be.
+    pub async fn until(&self, topic: Topic, what: &str, mut as_it_should: impl FnMut(&TopicLog) -> bool) {
+        let mut changes = self.memory.changes.subscribe();
+        let waited = timeout(PATIENCE, async {
+            while !self.with(topic, |log| as_it_should(log)) {
+                changes.changed().await.unwrap();
+            }
+        });
+        if waited.await.is_err() {
+            let seen = self.with(topic, |log| (log.entries.len(), log.phases.clone()));
+            panic!("{what}: waited in vain, {seen:?}, peers {:?}", self.net.peers());
+        }
+    }
+
+    /// Waits until the topic holds this many operations.
+    pub async fn until_len(&self, topic: Topic, len: usize) {
+        let what = format!("{len} operations");
+        self.until(topic, &what, |log| log.entries.len() >= len).await;
+    }
+
+    /// Waits until a session with anyone is live.
+    pub async fn until_live(&self, topic: Topic) {
+        let live = |phases: &Vec<Phase>| phases.last() == Some(&Phase::Live);
+        self.until(topic, "a live session", |log| log.phases.values().any(live)).await;
+    }
+}
+
+impl Memory {
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn take(&self, request: Request) {
+        let mut topics = self.topics.lock().unwrap();
+        match request {
+            Request::Heights { topic, reply } => {
+                let log = topics.entry(topic).or_default();
+                let _ = reply.send((log.heights.clone(), log.entries.len() as u64));
+            }
+            Request::Totals { topic, ranges, reply } => {
+                let log = topics.entry(topic).or_default();
+                let _ = reply.send(totals(log, &ranges));
+            }
+            Request::Read { topic, read, reply } => {
+                let _ = reply.send(read_page(topics.entry(topic).or_default(), &read));
+            }
+            Request::Store { topic, operations, reply, .. } => {
+                let invalid = store(topics.entry(topic).or_default(), operations);
+                let _ = reply.send(Stored { invalid });
+            }
+            Request::Oversize { topic, .. } => topics.entry(topic).or_default().oversize += 1,
+            Request::Phase { topic, session, phase, .. } => {
+                let log = topics.entry(topic).or_default();
+                log.phases.entry(session).or_default().push(phase);
+            }
+            Request::Sent { topic, peer, arrival, .. } => {
+                topics.entry(topic).or_default().sent.insert(peer, arrival);
+            }
+            Request::Record { node, stored } => {
+                self.stored_rows.lock().unwrap().insert(node, stored);
+            }
+            Request::Forget { node } => {
+                self.stored_rows.lock().unwrap().remove(&node);
+            }
+            _ => {}
+        }
+        drop(topics);
+        self.changed();
+    }
+}
+
+async fn answer(memory: Arc<Memory>, mut asked: mpsc::Receiver<Request>) {
+    while let Some(request) = asked.recv().await {
+        memory.take(request);
+    }
+}
+
+fn store(log: &mut TopicLog, operations: Vec<Received>) -> usize {
+    let mut invalid = 0;
+    for Received { header, body } in operations {
+        match Operation::decode(header.as_bytes().clone(), body) {
+            Ok(operation) if log.append(&operation) => {}
+            Ok(_) => log.duplicates += 1,
+            Err(_) => {
+                log.refused += 1;
+                invalid += 1;
+            }
+        }
+    }
+    log.arrivals.send_replace(log.entries.len() as u64);
+    invalid
+}
+
+fn totals(log: &TopicLog, ranges: &[LogRange]) -> (u64, u64) {
+    let wanted = ranges.iter().flat_map(|range| in_range(log, range));
+    wanted.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + size(entry)))
+}
+
+fn read_page(log: &TopicLog, read: &Read) -> Page {
+    match read {
+        Read::Log { range, bytes_max } => page(in_range(log, range), *bytes_max, 0),
+        Read::Arrivals { after, bytes_max } => {
+            let newer = log.entries.iter().filter(|entry| entry.arrival > *after);
+            page(newer, *bytes_max, *after)
+        }
+    }
+}
+
+fn page<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize, from: u64) -> Page {
+    let mut page = Page { entries: Vec::new(), next: from, more: false };
+    let mut bytes = 0;
+    for entry in entries {
+        if bytes >= bytes_max as u64 {
+            page.more = true;
+            break;
+        }
+        bytes += size(entry);
+        page.next = entry.arrival;
+        page.entries.push(entry.clone());
+    }
+    page
+}
+
+fn in_range<'a>(log: &'a TopicLog, range: &LogRange) -> impl Iterator<Item = &'a Entry> {
+    let range = range.clone();
+    log.entries.iter().filter(move |entry| {
+        entry.author == range.author
+            && entry.log_id == range.log
+            && range.after.is_none_or(|after| entry.seq > after)
+            && entry.seq <= range.until
+    })
+}
+
+fn size(entry: &Entry) -> u64 {
+    (entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len)) as u64
+}

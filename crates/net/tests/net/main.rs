@@ -1,0 +1,10 @@
+//! Two and more networks on loopback, each with an in-memory node behind it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod catch_up;
+mod ephemeral;
+mod fake_node;
+mod limits;
+mod probe;
+mod recovery;

@@ -1,0 +1,99 @@
+//! A bare iroh endpoint that speaks as much of the protocols as a test needs.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, presets};
+use iroh::{Endpoint, EndpointAddr, PublicKey, SecretKey};
+use p2panda_core::{NetworkId, Topic, VerifyingKey};
+use tokio::time::timeout;
+
+use crate::fake_node::FakeNode;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An endpoint without a node.
+pub struct Probe {
+    pub endpoint: Endpoint,
+    network: NetworkId,
+}
+
+impl Probe {
+    pub async fn start(network: u8, seed: u8) -> Probe {
+        let network = NetworkId::from_bytes([network; 32]);
+        let endpoint = Endpoint::builder(presets::Minimal)
+            .secret_key(SecretKey::from_bytes(&[seed; 32]))
+            .alpns(vec![network.alpn(b"/iroh-gossip/1").to_vec()])
+            .clear_ip_transports()
+            .bind_addr("127.0.0.1:0")
+            .unwrap()
+            .bind()
+            .await
+            .unwrap();
+        Probe { endpoint, network }
+    }
+
+    pub fn alpn(&self, protocol: &[u8]) -> [u8; 32] {
+        self.network.alpn(protocol)
+    }
+
+    pub async fn dial(&self, node: &FakeNode, protocol: &[u8]) -> Connection {
+        let addr = endpoint_addr(node.id(), &node.net.addr());
+        let alpn = self.alpn(protocol);
+        let dialled = self.endpoint.connect(addr, &alpn);
+        timeout(PATIENCE, dialled).await.unwrap().unwrap()
+    }
+
+    /// Dials for a topic and goes through the handshake as far as the node plays along.
+    pub async fn sync(&self, node: &FakeNode, topic: Topic) -> SyncProbe {
+        let connection = self.dial(node, b"p2panda/log_sync/v1").await;
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let mut hello = BytesMut::new();
+        hello.put_slice(&[0, 0, 0, 0x22, 0, 0x20]);
+        hello.put_slice(topic.as_bytes());
+        send.write_all(&hello).await.unwrap();
+        let mut done = [0; 5];
+        timeout(PATIENCE, recv.read_exact(&mut done)).await.unwrap().unwrap();
+        assert_eq!(done, [0, 0, 0, 1, 1]);
+        send.write_all(&[0, 0, 0, 1, 1]).await.unwrap();
+        let (send, recv) = connection.open_bi().await.unwrap();
+        SyncProbe { connection, send, recv }
+    }
+}
+
+/// A sync connection after the handshake.
+pub struct SyncProbe {
+    pub connection: Connection,
+    pub send: SendStream,
+    pub recv: RecvStream,
+}
+
+impl SyncProbe {
+    pub async fn send(&mut self, bytes: &[u8]) {
+        // The node may have closed already; how, the test looks at next.
+        let _ = self.send.write_all(bytes).await;
+    }
+
+    /// The next frame, or `None` when the node closed.
+    pub async fn frame(&mut self) -> Option<Bytes> {
+        let mut length = [0; 4];
+        timeout(PATIENCE, self.recv.read_exact(&mut length)).await.unwrap().ok()?;
+        let mut payload = vec![0; u32::from_be_bytes(length) as usize];
+        timeout(PATIENCE, self.recv.read_exact(&mut payload)).await.unwrap().ok()?;
+        Some(payload.into())
+    }
+}
+
+/// Waits until the other side closes. Answers code and reason.
+pub async fn closed(connection: &Connection) -> (u64, Bytes) {
+    match timeout(PATIENCE, connection.closed()).await.unwrap() {
+        ConnectionError::ApplicationClosed(close) => (close.error_code.into_inner(), close.reason),
+        other => panic!("closed by {other:?}"),
+    }
+}
+
+/// What iroh dials.
+pub fn endpoint_addr(node: VerifyingKey, addrs: &[std::net::SocketAddr]) -> EndpointAddr {
+    let id = PublicKey::from_bytes(node.as_bytes()).unwrap();
+    addrs.iter().fold(EndpointAddr::new(id), |addr, ip| addr.with_ip_addr(*ip))
+}

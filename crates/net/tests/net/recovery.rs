@@ -1,0 +1,101 @@
+//! Peers that vanish and come back, networks that change, and a book that outlives the process.
+
+use std::time::Duration;
+
+use p2panda_core::Topic;
+use p2panda_net::{Bootstrap, NetEvent};
+
+use crate::fake_node::{FakeNode, config};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_vanished_without_a_word_is_caught_up_with_when_it_is_back() {
+    let topic = Topic::from_bytes([60; 32]);
+    let a = FakeNode::start(60, 1).await;
+    a.subscribe(topic);
+    let bootstrap = a.bootstrap();
+    // A runtime of its own, so that it can die as a killed process does.
+    let doomed = tokio::runtime::Runtime::new().unwrap();
+    let joined = bootstrap.clone();
+    let b = doomed.spawn(async move {
+        let b = FakeNode::start(60, 2).await;
+        b.subscribe(topic);
+        b.publish(topic, "before");
+        b.net.add_peer(joined);
+        b.until_live(topic).await;
+        b
+    });
+    let b = b.await.unwrap();
+    a.until_len(topic, 1).await;
+    a.until_live(topic).await;
+    doomed.shutdown_background();
+    std::mem::forget(b);
+    a.publish(topic, "while b was dead");
+    let mut config = config(60, 2);
+    config.bootstrap = vec![bootstrap];
+    let b = FakeNode::start_with(config).await;
+    b.subscribe(topic);
+    b.until_len(topic, 2).await;
+    a.publish(topic, "after");
+    b.until_len(topic, 3).await;
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_change_of_the_network_everything_goes_on() {
+    let topic = Topic::from_bytes([61; 32]);
+    let (a, b) = (FakeNode::start(61, 1).await, FakeNode::start(61, 2).await);
+    a.subscribe(topic);
+    b.subscribe(topic);
+    a.net.add_peer(b.bootstrap());
+    a.until_live(topic).await;
+    b.until_live(topic).await;
+    let mut events = a.net.events();
+    a.net.network_change().await;
+    while events.recv().await.unwrap() != NetEvent::Recovering {}
+    a.publish(topic, "one");
+    b.publish(topic, "two");
+    a.until_len(topic, 2).await;
+    b.until_len(topic, 2).await;
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_with_the_stored_book_needs_no_bootstrap() {
+    let topic = Topic::from_bytes([62; 32]);
+    let (a, b) = (FakeNode::start(62, 1).await, FakeNode::start(62, 2).await);
+    a.subscribe(topic);
+    b.subscribe(topic);
+    a.net.add_peer(b.bootstrap());
+    a.until_live(topic).await;
+    a.net.shutdown().await;
+    let known = a.stored_rows();
+    assert!(known.contains_key(&b.id()) && known.contains_key(&a.id()));
+    drop(a);
+    let mut config = config(62, 1);
+    config.known = known.into_iter().collect();
+    let a = FakeNode::start_with(config).await;
+    b.publish(topic, "hello again");
+    a.subscribe(topic);
+    a.until_len(topic, 1).await;
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_bootstrap_address_stops_nothing_and_a_shutdown_is_quick() {
+    let topic = Topic::from_bytes([63; 32]);
+    let (a, b) = (FakeNode::start(63, 1).await, FakeNode::start(63, 2).await);
+    a.subscribe(topic);
+    b.subscribe(topic);
+    let nowhere = Bootstrap { addrs: vec!["127.0.0.1:9".parse().unwrap()], ..b.bootstrap() };
+    a.net.add_peer(nowhere);
+    a.net.add_peer(b.bootstrap());
+    b.publish(topic, "found anyway");
+    a.until_len(topic, 1).await;
+    let started = tokio::time::Instant::now();
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
