@@ -1,1 +1,82 @@
-fn main() {}
+//! `panda`: p2panda on the command line.
+#![forbid(unsafe_code)]
+
+mod args;
+mod command;
+mod demo;
+mod failure;
+mod home;
+mod input;
+mod interrupt;
+mod open;
+mod output;
+mod parse;
+mod progress;
+mod usage;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command, TopicCommand};
+use failure::{Failure, Outcome};
+
+/// Exit code of a command line that cannot be used as given.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+            return fail(&usage::one_line(&error, args), USAGE);
+        }
+        Err(help) => {
+            // Nobody reads the help to its end through a closed pipe.
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    log_to_stderr();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("no threads: {error}; close other programs"), 10),
+    };
+    let result = runtime.block_on(run(cli));
+    // Standard input is read on a thread that cannot be interrupted.
+    runtime.shutdown_background();
+    match result {
+        Ok(outcome) => outcome.exit_code(),
+        Err(failure) => fail(&failure.to_string(), failure.exit_code()),
+    }
+}
+
+async fn run(cli: Cli) -> Result<Outcome, Failure> {
+    let node = &cli.node;
+    match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Pub(args) => command::publish::run(node, args).await,
+        Command::Sub(args) => command::subscribe::run(node, args).await,
+        Command::Chat(args) => command::chat::run(node, args).await,
+        Command::Id(args) => command::id::run(node, args).await,
+        Command::Topic(TopicCommand::New) => command::topic::new(),
+        Command::Peers(args) => command::peers::run(node, args).await,
+        Command::DemoNode => demo::node().await,
+    }
+}
+
+fn fail(line: &str, code: u8) -> ExitCode {
+    output::note(&format!("panda: {line}"));
+    ExitCode::from(code)
+}
+
+/// Quiet unless `RUST_LOG` asks for more.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}

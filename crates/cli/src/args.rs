@@ -1,0 +1,236 @@
+//! The command line as clap reads it. What it prints is also explained in `docs/guide/cli.md`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use p2panda::{NetworkId, Topic};
+
+use crate::parse::{NodeAddr, network_id, seconds, topic};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done; what was published is stored and was sent to a peer
+  1    the nodes of the demo do not hold the same bytes
+  2    the command line or the input cannot be used as given
+  3    stored, but no peer was sent everything in time
+  4    the home directory is in use by another process
+  5    the home directory is an old copy and must not publish
+  6    data is invalid
+  7    a limit was reached
+  8    the home directory is damaged
+  9    the node has stopped
+  10   reading or writing failed
+  11   the network cannot be used
+  130  interrupted before it was done
+
+Results go to standard output, progress to standard error. RUST_LOG=p2panda=debug shows more.";
+
+/// Publish, subscribe and chat with p2panda: peer to peer, signed, stored on your own machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "panda",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = false,
+    disable_help_subcommand = true,
+    after_help = "Example:\n  panda chat $(panda topic new)",
+    after_long_help = format!("Example:\n  panda chat $(panda topic new)\n\n{EXIT_CODES}")
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub node: NodeArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The node that a command opens. Accepted before and after the name of the command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Node")]
+pub struct NodeArgs {
+    /// Directory of key and database [default: `panda` in the XDG data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// A node to start from, as `panda id --addr` prints it there; can be repeated
+    #[arg(long, global = true, value_name = "ID@ADDR")]
+    pub bootstrap: Vec<NodeAddr>,
+    /// Address to receive connections on [default: any address, a free port]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Join a separate network, named by 64 hexadecimal digits
+    #[arg(long, global = true, value_name = "HEX", value_parser = network_id)]
+    pub network: Option<NetworkId>,
+    /// Neither look for nodes on the local network nor show this one there
+    #[arg(long, global = true)]
+    pub no_mdns: bool,
+    /// How to go on with a home directory that is an old copy
+    #[arg(long, global = true, value_name = "WAY")]
+    pub restored: Option<Restored>,
+}
+
+/// The two ways on from a restored home directory (`docs/protocol/streams.md#16`).
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Restored {
+    /// Publish again once peers have brought back what was published after the copy
+    PullOwnLog,
+    /// Keep the data and publish under a new key
+    NewIdentity,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the main job on this machine: three nodes, one is off, one is killed
+    Demo(DemoArgs),
+    /// Publish lines or files to a topic
+    Pub(PubArgs),
+    /// Print the messages of a topic as they come
+    Sub(SubArgs),
+    /// Talk in a topic: each line typed is a message
+    Chat(ChatArgs),
+    /// Print the id of this node
+    Id(IdArgs),
+    /// Make topics
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Find and list other nodes
+    Peers(PeersArgs),
+    /// One node of the demo, driven by JSON lines
+    #[command(hide = true)]
+    DemoNode,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Show the main job on this machine: three nodes, one is off, one is killed.\n\n\
+        Three durable nodes run as processes of their own, in temporary directories, over \
+        loopback. A publishes the file line by line while C is off, then A stops. C catches up \
+        from B alone. B is killed after a third of the lines and restarted. Every line arrives \
+        at every node, those that were not acked again. Exits with 1 unless the three nodes hold \
+        identical bytes. Takes none of the options under Node.",
+    after_help = "Example:\n  panda demo CHANGELOG.md"
+)]
+pub struct DemoArgs {
+    /// Text file to publish line by line [default: p2panda's protocol pages]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Publish lines or files to a topic.\n\n\
+        Each line of standard input is a message, or each FILE is one. Stays until one connected \
+        peer has been sent everything, or until the wait is over; exits with 3 in that case. \
+        What is stored goes out the next time this home directory is online with the topic.",
+    after_help = "Example:\n  date | panda pub $TOPIC -"
+)]
+pub struct PubArgs {
+    /// The topic, 64 hexadecimal digits
+    #[arg(value_parser = topic)]
+    pub topic: Topic,
+    /// Read standard input, a message per line (also without this)
+    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true,
+        conflicts_with = "file")]
+    pub stdin: Option<String>,
+    /// Publish this file as one message; can be repeated
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// How long to wait for a peer
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub wait: std::time::Duration,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Use a throw-away identity instead of the home directory
+    #[arg(long, conflicts_with = "home")]
+    pub temp: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Print the messages of a topic as they come.\n\n\
+        Prints what this home directory has not seen yet and goes on until Ctrl-C. A message \
+        counts as seen once it is printed. Without --json, text is printed as it is (on a \
+        terminal without control characters) and bytes as hexadecimal digits.",
+    after_help = "Example:\n  panda sub $TOPIC --from start --json"
+)]
+pub struct SubArgs {
+    /// The topic, 64 hexadecimal digits
+    #[arg(value_parser = topic)]
+    pub topic: Topic,
+    /// Where to begin [default: after the last message seen]
+    #[arg(long)]
+    pub from: Option<From>,
+    /// Print one JSON object per message
+    #[arg(long)]
+    pub json: bool,
+    /// Stop after this many messages
+    #[arg(long, value_name = "NUMBER")]
+    pub count: Option<u64>,
+    /// Use a throw-away identity instead of the home directory
+    #[arg(long, conflicts_with = "home")]
+    pub temp: bool,
+}
+
+/// Where `sub` and `chat` begin to read.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum From {
+    /// With the oldest message stored
+    Start,
+    /// With the next message that arrives
+    Now,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Talk in a topic: each line typed is a message.\n\n\
+        Others join with the same topic, on this machine or on the local network without \
+        further set-up. Ctrl-D or Ctrl-C ends it.",
+    after_help = "Example:\n  panda chat $TOPIC --temp"
+)]
+pub struct ChatArgs {
+    /// The topic, 64 hexadecimal digits
+    #[arg(value_parser = topic)]
+    pub topic: Topic,
+    /// Where to begin [default: after the last message seen]
+    #[arg(long)]
+    pub from: Option<From>,
+    /// Use a throw-away identity instead of the home directory
+    #[arg(long, conflicts_with = "home")]
+    pub temp: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Print the id of this node; the first call makes its key.\n\n\
+        With --addr it prints a line ID@ADDR per address, for --bootstrap on another machine. \
+        Give --listen to both this command and the one that stays online, otherwise the port \
+        changes.",
+    after_help = "Example:\n  panda id --addr --listen 192.168.1.7:2022"
+)]
+pub struct IdArgs {
+    /// Print ID@ADDR for each address
+    #[arg(long)]
+    pub addr: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TopicCommand {
+    /// Print a new random topic; whoever knows it may read
+    #[command(after_help = "Example:\n  TOPIC=$(panda topic new)")]
+    New,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Find and list other nodes.\n\n\
+        Looks around for a while and prints a line per node: id, whether it is connected, \
+        addresses.",
+    after_help = "Example:\n  panda peers --wait 10"
+)]
+pub struct PeersArgs {
+    /// How long to look
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub wait: std::time::Duration,
+    /// Print one JSON object per node
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,8 @@
+//! One file per command.
+
+pub mod chat;
+pub mod id;
+pub mod peers;
+pub mod publish;
+pub mod subscribe;
+pub mod topic;

@@ -1,0 +1,122 @@
+//! `panda chat`
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use p2panda::{Hash, Message, Node, Publisher, Raw, Receipt, Subscription, VerifyingKey};
+use tokio::time::timeout;
+
+use crate::args::{ChatArgs, NodeArgs};
+use crate::command::{id, subscribe};
+use crate::failure::{Failure, Outcome};
+use crate::input::Lines;
+use crate::interrupt::Interrupt;
+use crate::output::{self, Written, note, visible};
+
+/// How long the last line may take to reach a peer before the chat ends all the same.
+const LAST_LINE_WAIT: Duration = Duration::from_secs(2);
+
+/// How many digits of an id are shown as a name.
+const NAME_DIGITS: usize = 8;
+
+/// Publishes what is typed and prints what others say, until the input ends or a signal comes.
+pub async fn run(args: &NodeArgs, chat: ChatArgs) -> Result<Outcome, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let node = crate::open::node(args, chat.temp).await?;
+    let talked = Chat::open(&node, &chat).await;
+    let talked = match talked {
+        Ok(mut open) => open.talk(&mut interrupt).await,
+        Err(failure) => Err(failure),
+    };
+    interrupt.finish(node.shutdown()).await?;
+    talked.map(|()| Outcome::Done)
+}
+
+/// An open conversation.
+struct Chat {
+    node: Node,
+    publisher: Publisher<Raw>,
+    messages: Subscription<Raw>,
+    /// Published here and not come back from the feed yet: the terminal shows them already.
+    typed: HashSet<Hash>,
+    last: Option<Receipt>,
+}
+
+impl Chat {
+    async fn open(node: &Node, chat: &ChatArgs) -> Result<Chat, Failure> {
+        let start = subscribe::start(chat.from);
+        let (publisher, messages) = node.stream(chat.topic).start(start).await?;
+        note(&format!(
+            "you are {}; others join with the same topic",
+            name(node.id())
+        ));
+        for addr in id::addresses(node) {
+            note(&format!("reachable at {addr}"));
+        }
+        Ok(Chat {
+            node: node.clone(),
+            publisher,
+            messages,
+            typed: HashSet::new(),
+            last: None,
+        })
+    }
+
+    async fn talk(&mut self, interrupt: &mut Interrupt) -> Result<(), Failure> {
+        let mut lines = Lines::new(tokio::io::stdin());
+        loop {
+            tokio::select! {
+                line = lines.next() => match line {
+                    Some(line) => self.say(line?).await?,
+                    None => return self.end(interrupt).await,
+                },
+                message = self.messages.next() => match message {
+                    Some(message) if self.show(&message)? == Written::Yes => {}
+                    _ => return Ok(()),
+                },
+                () = interrupt.wait() => return Ok(()),
+            }
+        }
+    }
+
+    async fn say(&mut self, line: String) -> Result<(), Failure> {
+        if line.trim().is_empty() {
+            return Ok(());
+        }
+        let receipt = self.publisher.publish(line).await?;
+        self.typed.insert(receipt.id());
+        self.last = Some(receipt);
+        Ok(())
+    }
+
+    fn show(&mut self, message: &Message<Raw>) -> Result<Written, Failure> {
+        if message.author() == self.node.id() && self.typed.remove(&message.id()) {
+            return Ok(Written::Yes);
+        }
+        let author = name(message.author());
+        let text = match (message.text(), message.bytes()) {
+            (Ok(text), _) => visible(text),
+            (_, Ok(bytes)) => format!("({} bytes)", bytes.len()),
+            _ => "(neither text nor bytes)".to_owned(),
+        };
+        output::line(&format!("{author}: {text}")).map_err(Failure::Stdout)
+    }
+
+    /// Gives the last line a moment to reach somebody who is there.
+    async fn end(&mut self, interrupt: &mut Interrupt) -> Result<(), Failure> {
+        let connected = self.node.net().peers().iter().any(|peer| peer.connected);
+        if let (Some(last), true) = (&self.last, connected) {
+            tokio::select! {
+                // Not reaching anybody in time is no failure: the line is stored.
+                _ = timeout(LAST_LINE_WAIT, last.sent_to(1)) => {}
+                () = interrupt.wait() => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first digits of a node id.
+fn name(node: VerifyingKey) -> String {
+    node.to_string().chars().take(NAME_DIGITS).collect()
+}

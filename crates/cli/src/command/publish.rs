@@ -1,0 +1,222 @@
+//! `panda pub`
+
+use std::time::Duration;
+
+use futures_lite::future::poll_once;
+use p2panda::{Body, Node, Publisher, Raw, Receipt};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::args::{NodeArgs, PubArgs};
+use crate::failure::{Failure, Outcome};
+use crate::input::{self, Lines};
+use crate::interrupt::Interrupt;
+use crate::output::{self, note};
+use crate::progress::Progress;
+
+/// Messages that are read ahead and published together, so that they share one commit.
+const AHEAD: usize = 256;
+
+/// Publishes everything, waits for a peer and says how many were reached.
+pub async fn run(args: &NodeArgs, publish: PubArgs) -> Result<Outcome, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let node = crate::open::node(args, publish.temp).await?;
+    let published = publish_all(&node, &publish, &mut interrupt).await;
+    interrupt.finish(node.shutdown()).await?;
+    published
+}
+
+/// What was published and how far it got.
+#[derive(Serialize)]
+struct Published {
+    published: u64,
+    /// Connected peers that hold or were sent all of it.
+    peers: usize,
+    #[serde(skip)]
+    interrupted: bool,
+}
+
+async fn publish_all(
+    node: &Node,
+    publish: &PubArgs,
+    interrupt: &mut Interrupt,
+) -> Result<Outcome, Failure> {
+    let (publisher, _messages) = node.stream(publish.topic).await?;
+    let (sender, bodies) = mpsc::channel(AHEAD);
+    tokio::spawn(read(publish.file.clone(), sender));
+    let (mut published, last) = store(&publisher, bodies, interrupt).await?;
+    if let Some(last) = &last {
+        published.peers = wait_for_peer(last, publish.wait, interrupt).await?;
+    }
+    let outcome = match &published {
+        Published {
+            interrupted: true, ..
+        } => Outcome::Interrupted,
+        Published {
+            published: 1..,
+            peers: 0,
+            ..
+        } => Outcome::StoredOnly,
+        _ => Outcome::Done,
+    };
+    print(&published, publish.json).map_err(Failure::Stdout)?;
+    if outcome == Outcome::StoredOnly {
+        note(
+            "stored here and sent to nobody yet: keep `panda sub` running with this topic, or \
+            name a peer with --bootstrap ID@ADDR",
+        );
+    }
+    Ok(outcome)
+}
+
+/// Reads the messages from the files, or from standard input, until the receiver is gone.
+async fn read(files: Vec<std::path::PathBuf>, sender: mpsc::Sender<Result<Body, Failure>>) {
+    for path in &files {
+        if sender.send(input::file(path)).await.is_err() {
+            return;
+        }
+    }
+    if files.is_empty() {
+        let mut lines = Lines::new(tokio::io::stdin());
+        while let Some(line) = lines.next().await {
+            if sender.send(line.map(Body::from)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Publishes what is read until its end, an error or a signal.
+async fn store(
+    publisher: &Publisher<Raw>,
+    mut bodies: mpsc::Receiver<Result<Body, Failure>>,
+    interrupt: &mut Interrupt,
+) -> Result<(Published, Option<Receipt>), Failure> {
+    let progress = Progress::new("published", None);
+    let mut last = None;
+    let mut published = Published {
+        published: 0,
+        peers: 0,
+        interrupted: false,
+    };
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            read = bodies.recv_many(&mut batch, AHEAD) => if read == 0 { break },
+            () = interrupt.wait() => {
+                published.interrupted = true;
+                break;
+            }
+        }
+        let (bodies, failure) = until_failure(&mut batch);
+        let count = bodies.len() as u64;
+        last = publish_batch(publisher, bodies).await?.or(last);
+        published.published += count;
+        progress.add(count);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+    }
+    Ok((published, last))
+}
+
+/// The messages before the first failure, and that failure.
+fn until_failure(batch: &mut Vec<Result<Body, Failure>>) -> (Vec<Body>, Option<Failure>) {
+    let mut bodies = Vec::new();
+    for item in batch.drain(..) {
+        match item {
+            Ok(body) => bodies.push(body),
+            Err(failure) => return (bodies, Some(failure)),
+        }
+    }
+    (bodies, None)
+}
+
+/// Publishes in order and returns the last receipt once all are durable.
+async fn publish_batch(
+    publisher: &Publisher<Raw>,
+    bodies: Vec<Body>,
+) -> Result<Option<Receipt>, p2panda::Error> {
+    let mut last = None;
+    let mut under_way = Vec::new();
+    for body in bodies {
+        let mut publish = Box::pin(publisher.publish(body));
+        // The first poll decides the place in the log.
+        match poll_once(&mut publish).await {
+            Some(receipt) => last = Some(receipt?),
+            None => under_way.push(publish),
+        }
+    }
+    for publish in under_way {
+        last = Some(publish.await?);
+    }
+    Ok(last)
+}
+
+/// How many connected peers were sent everything once there is one, or the wait is over.
+async fn wait_for_peer(
+    last: &Receipt,
+    wait: Duration,
+    interrupt: &mut Interrupt,
+) -> Result<usize, Failure> {
+    let deadline = Instant::now() + wait;
+    tokio::select! {
+        sent = timeout_at(deadline, last.sent_to(1)) => {
+            if let Ok(sent) = sent {
+                sent?;
+            }
+        }
+        () = interrupt.wait() => {}
+    }
+    Ok(last.sent())
+}
+
+fn print(published: &Published, json: bool) -> std::io::Result<()> {
+    // Whether somebody reads it makes no difference to what is stored.
+    let _ = if json {
+        output::json(published)?
+    } else {
+        output::line(&published.plain())?
+    };
+    Ok(())
+}
+
+impl Published {
+    fn plain(&self) -> String {
+        let Published {
+            published, peers, ..
+        } = self;
+        let messages = if *published == 1 {
+            "message"
+        } else {
+            "messages"
+        };
+        let nodes = if *peers == 1 { "peer" } else { "peers" };
+        format!("published {published} {messages}, reached {peers} {nodes}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_is_one_readable_line() {
+        let published = Published {
+            published: 1,
+            peers: 0,
+            interrupted: false,
+        };
+        assert_eq!(published.plain(), "published 1 message, reached 0 peers");
+    }
+
+    #[test]
+    fn messages_before_a_bad_line_are_published() {
+        let bad = Err(Failure::LineNotText { number: 2 });
+        let mut batch = vec![Ok(Body::from("one")), bad, Ok(Body::from("three"))];
+        let (bodies, failure) = until_failure(&mut batch);
+        assert_eq!(bodies, [Body::from("one")]);
+        assert!(matches!(failure, Some(Failure::LineNotText { number: 2 })));
+    }
+}

@@ -1,0 +1,50 @@
+//! `panda sub`
+
+use p2panda::{Node, StartAt};
+
+use crate::args::{From, NodeArgs, SubArgs};
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{self, Format, Written};
+
+/// Prints messages until a signal, `--count` or a closed standard output ends it.
+pub async fn run(args: &NodeArgs, sub: SubArgs) -> Result<Outcome, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let node = crate::open::node(args, sub.temp).await?;
+    let printed = print(&node, &sub, &mut interrupt).await;
+    interrupt.finish(node.shutdown()).await?;
+    printed.map(|()| Outcome::Done)
+}
+
+/// The start that an option stands for.
+pub fn start(from: Option<From>) -> StartAt {
+    match from {
+        Some(From::Start) => StartAt::Beginning,
+        Some(From::Now) => StartAt::Now,
+        None => StartAt::Resume,
+    }
+}
+
+async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<(), Failure> {
+    let (_publisher, mut messages) = node.stream(sub.topic).start(start(sub.from)).await?;
+    let format = Format::choose(sub.json);
+    let mut left = sub.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        // Asking for the next message acks the one before, which is printed by then.
+        let message = tokio::select! {
+            message = messages.next() => message,
+            () = interrupt.wait() => return Ok(()),
+        };
+        let Some(message) = message else {
+            return Ok(());
+        };
+        if output::message(&message, format).map_err(Failure::Stdout)? == Written::Closed {
+            return Ok(());
+        }
+        left -= 1;
+        if left == 0 {
+            message.ack().await?;
+        }
+    }
+    Ok(())
+}

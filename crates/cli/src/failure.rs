@@ -1,0 +1,168 @@
+//! Everything that ends a command early: one line that says what to do next, and an exit code.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use p2panda::{ErrorKind, PublishError};
+use thiserror::Error;
+
+use crate::demo::DemoError;
+use crate::parse::ParseError;
+
+/// How a command ended when nothing failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is done.
+    Done,
+    /// What was published is stored, but no peer was sent all of it in time.
+    StoredOnly,
+    /// A signal came before the input was read to its end.
+    Interrupted,
+}
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum Failure {
+    #[error("no home directory is known for this user; name one with --home DIR")]
+    NoHome,
+    #[error("the home directory {home} cannot be made: {source}; choose another with --home DIR",
+        home = home.display())]
+    MakeHome { home: PathBuf, source: io::Error },
+    #[error("--temp and --home exclude each other; leave one of them out")]
+    TempAndHome,
+    #[error("{} cannot be read: {source}; check its name and permissions", path.display())]
+    ReadFile { path: PathBuf, source: io::Error },
+    #[error("{} is larger than {} MiB; split it", path.display(), bytes_max / (1024 * 1024))]
+    FileTooLarge { path: PathBuf, bytes_max: usize },
+    #[error("line {number} is longer than 16 MiB, the lines before it are published; split it")]
+    LineTooLong { number: u64 },
+    #[error(
+        "line {number} is not UTF-8, the lines before it are published; \
+        publish other data with -f FILE"
+    )]
+    LineNotText { number: u64 },
+    #[error("standard input cannot be read: {0}; pass a file with -f FILE")]
+    Stdin(#[source] io::Error),
+    #[error("standard output cannot be written: {0}; check where it is redirected to")]
+    Stdout(#[source] io::Error),
+    #[error("signals cannot be received: {0}; run panda where signals are allowed")]
+    Signals(#[source] io::Error),
+    #[error("{}", node_line(.0))]
+    Node(#[from] p2panda::Error),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+}
+
+impl Failure {
+    /// The documented exit code (`docs/guide/cli.md`).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Demo(error) => error.exit_code(),
+            Failure::TempAndHome
+            | Failure::NoHome
+            | Failure::FileTooLarge { .. }
+            | Failure::LineTooLong { .. }
+            | Failure::LineNotText { .. }
+            | Failure::Parse(_) => 2,
+            Failure::Node(error) => kind_code(error.kind()),
+            Failure::MakeHome { .. }
+            | Failure::ReadFile { .. }
+            | Failure::Stdin(_)
+            | Failure::Stdout(_)
+            | Failure::Signals(_) => 10,
+        }
+    }
+}
+
+impl Outcome {
+    /// The documented exit code (`docs/guide/cli.md`).
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Outcome::Done => 0,
+            Outcome::StoredOnly => 3,
+            Outcome::Interrupted => INTERRUPTED,
+        })
+    }
+}
+
+/// Exit code of a command that a signal stopped: 128 + SIGINT, as shells count.
+pub const INTERRUPTED: u8 = 130;
+
+/// The exit code of a kind of error of the node.
+fn kind_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Locked => 4,
+        ErrorKind::Restored => 5,
+        ErrorKind::Invalid => 6,
+        ErrorKind::Limit => 7,
+        ErrorKind::Corrupt => 8,
+        ErrorKind::Closed => 9,
+        ErrorKind::Io => 10,
+        ErrorKind::Network => 11,
+        _ => 1,
+    }
+}
+
+/// An error of the node and what to do about it.
+fn node_line(error: &p2panda::Error) -> String {
+    let next = match error {
+        p2panda::Error::Publish(PublishError::Restored) => {
+            return "the home directory is an older copy and must not publish: \
+                --restored pull-own-log takes back from peers what is missing, \
+                --restored new-identity keeps the data under a new key"
+                .to_owned();
+        }
+        p2panda::Error::Publish(PublishError::PullingOwnLog) => {
+            "stay online with a peer that has them, for example with `panda sub`, and try again"
+        }
+        p2panda::Error::Publish(PublishError::OwnFork) => {
+            "publish from the other copy, or under a new key with --home DIR"
+        }
+        error => next_step(error.kind()),
+    };
+    format!("{error}; {next}")
+}
+
+/// What to do about a kind of error.
+fn next_step(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Locked => {
+            "give this one a home of its own with --home DIR, or a throw-away identity with --temp"
+        }
+        ErrorKind::Limit => "split the message",
+        ErrorKind::Corrupt => "restore the directory from a backup, or begin anew with --home DIR",
+        ErrorKind::Closed => "run the command again",
+        ErrorKind::Io => "check free space and permissions, or choose a directory with --home DIR",
+        ErrorKind::Network => "choose another address with --listen ADDR:PORT, or leave it out",
+        _ => "choose another directory with --home DIR, or mend this one",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_an_exit_code_of_its_own() {
+        let kinds = [
+            ErrorKind::Locked,
+            ErrorKind::Restored,
+            ErrorKind::Invalid,
+            ErrorKind::Limit,
+            ErrorKind::Corrupt,
+            ErrorKind::Closed,
+            ErrorKind::Io,
+            ErrorKind::Network,
+        ];
+        let codes: std::collections::BTreeSet<u8> = kinds.into_iter().map(kind_code).collect();
+        assert_eq!(codes.len(), kinds.len());
+        assert!(
+            [0, 1, 2, 3, INTERRUPTED]
+                .iter()
+                .all(|code| !codes.contains(code))
+        );
+    }
+}

@@ -1,0 +1,48 @@
+//! Ctrl-C and the signal to terminate: the first ends orderly, the second at once.
+
+use crate::failure::{Failure, INTERRUPTED};
+
+/// Receives the signals that ask this process to end.
+pub struct Interrupt {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Interrupt {
+    /// From now on the signals no longer end the process by themselves.
+    pub fn new() -> Result<Interrupt, Failure> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Interrupt {
+                interrupt: signal(SignalKind::interrupt()).map_err(Failure::Signals)?,
+                terminate: signal(SignalKind::terminate()).map_err(Failure::Signals)?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Interrupt {})
+    }
+
+    /// Resolves when a signal comes. Safe to cancel.
+    pub async fn wait(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Finishes an orderly end, unless another signal comes: then the process ends here.
+    pub async fn finish<T>(&mut self, end: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = end => done,
+            () = self.wait() => std::process::exit(INTERRUPTED.into()),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Opens the node that the options describe.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+
+use p2panda::{Builder, Mdns, Node};
+
+use crate::args::{NodeArgs, Restored};
+use crate::failure::Failure;
+use crate::home::default_home;
+use crate::output::note;
+
+/// Opens the home directory, or a throw-away node where `temp` asks for one.
+pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
+    if temp && args.home.is_some() {
+        return Err(Failure::TempAndHome);
+    }
+    let builder = configured(args);
+    if temp {
+        let node = builder.temporary().spawn().await?;
+        note(&format!(
+            "throw-away identity {}, gone when this ends",
+            node.id()
+        ));
+        return Ok(node);
+    }
+    let home = make_home(args.home.as_deref())?;
+    Ok(builder.data_dir(home).spawn().await?)
+}
+
+/// Everything but the place: addresses, network, first contacts.
+fn configured(args: &NodeArgs) -> Builder {
+    let mut builder = p2panda::builder().mdns(if args.no_mdns {
+        Mdns::Off
+    } else {
+        Mdns::Active
+    });
+    builder = match args.listen {
+        Some(SocketAddr::V4(v4)) => builder.bind(v4, None),
+        Some(SocketAddr::V6(v6)) => {
+            let v4 = if v6.ip().is_loopback() {
+                Ipv4Addr::LOCALHOST
+            } else {
+                Ipv4Addr::UNSPECIFIED
+            };
+            builder.bind(SocketAddrV4::new(v4, v6.port()), Some(v6))
+        }
+        None => builder,
+    };
+    if let Some(network) = args.network {
+        builder = builder.network_id(network);
+    }
+    for contact in &args.bootstrap {
+        builder = builder.bootstrap(contact.node, contact.addr);
+    }
+    match args.restored {
+        Some(Restored::PullOwnLog) => builder.restored(p2panda::Restored::PullOwnLog),
+        Some(Restored::NewIdentity) => builder.restored(p2panda::Restored::NewIdentity),
+        None => builder,
+    }
+}
+
+/// The home directory, made if it is missing.
+fn make_home(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    let home = match given {
+        Some(home) => home.to_owned(),
+        None => default_home()?,
+    };
+    match std::fs::create_dir_all(&home) {
+        Ok(()) => Ok(home),
+        Err(source) => Err(Failure::MakeHome { home, source }),
+    }
+}

@@ -1,0 +1,155 @@
+//! Standard output: results only, one line each, flushed before anything is acked.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use p2panda::{Message, Raw};
+use serde::Serialize;
+
+/// Whether whoever reads standard output is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// The line is out.
+    Yes,
+    /// The reader has gone (`panda sub … | head`): end quietly.
+    Closed,
+}
+
+/// How messages are printed.
+#[derive(Clone, Copy, Debug)]
+pub enum Format {
+    /// One JSON object per message.
+    Json,
+    /// The text as it is.
+    Plain,
+    /// The text without control characters, which could rewrite a terminal.
+    Terminal,
+}
+
+impl Format {
+    /// What fits the option and whatever standard output is.
+    pub fn choose(json: bool) -> Format {
+        match (json, io::stdout().is_terminal()) {
+            (true, _) => Format::Json,
+            (false, true) => Format::Terminal,
+            (false, false) => Format::Plain,
+        }
+    }
+}
+
+/// Writes one line and flushes it.
+pub fn line(text: &str) -> io::Result<Written> {
+    let mut out = io::stdout().lock();
+    let result = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush());
+    match result {
+        Ok(()) => Ok(Written::Yes),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::Closed),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes one value as a line of JSON.
+pub fn json(value: &impl Serialize) -> io::Result<Written> {
+    line(&serde_json::to_string(value)?)
+}
+
+/// Writes one message. One that is neither text nor bytes is only announced, except in JSON.
+pub fn message(message: &Message<Raw>, format: Format) -> io::Result<Written> {
+    match (format, message.text(), message.bytes()) {
+        (Format::Json, ..) => json(&MessageLine::new(message)),
+        (Format::Plain, Ok(text), _) => line(text),
+        (Format::Terminal, Ok(text), _) => line(&visible(text)),
+        (_, _, Ok(bytes)) => line(&Hex(bytes).to_string()),
+        _ => {
+            note(&format!(
+                "message {} is neither text nor bytes; --json prints it",
+                message.id()
+            ));
+            Ok(Written::Yes)
+        }
+    }
+}
+
+/// Writes one line of progress to standard error. Nobody waits for it, so that failing is fine.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", visible(text));
+}
+
+/// The text on one line and without characters that move a terminal's cursor or hide text.
+pub fn visible(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| match c {
+            '\t' => vec!['\t'],
+            c if c.is_control() || is_bidi_control(c) => c.escape_default().collect(),
+            c => vec![c],
+        })
+        .collect()
+}
+
+/// Lower-case hexadecimal digits.
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Characters that reorder what is shown, so that text can pretend to be other text.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}')
+}
+
+/// A message as `panda sub --json` prints it. Exactly one of `text`, `bytes` and `cbor` is there.
+#[derive(Serialize)]
+struct MessageLine<'a> {
+    author: String,
+    seq: u32,
+    id: String,
+    offset: u64,
+    /// Microseconds since 1970 by the author's clock.
+    timestamp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cbor: Option<String>,
+}
+
+impl<'a> MessageLine<'a> {
+    fn new(message: &'a Message<Raw>) -> MessageLine<'a> {
+        let text = message.text().ok();
+        let bytes = message.bytes().ok().map(|bytes| Hex(bytes).to_string());
+        let other = text.is_none() && bytes.is_none();
+        MessageLine {
+            author: message.author().to_string(),
+            seq: message.seq(),
+            id: message.id().to_string(),
+            offset: message.offset(),
+            timestamp: message.timestamp().as_micros(),
+            text,
+            bytes,
+            cbor: other.then(|| Hex(message.raw()).to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_move_the_cursor_or_fake_a_second_line() {
+        assert_eq!(
+            visible("a\u{1b}[2Jb\nc\u{202e}d\te"),
+            "a\\u{1b}[2Jb\\nc\\u{202e}d\te"
+        );
+        assert_eq!(visible("grüße 🐼"), "grüße 🐼");
+    }
+}

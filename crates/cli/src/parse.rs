@@ -1,0 +1,109 @@
+//! Values on the command line, with errors that say what to do next.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use p2panda::{NetworkId, Topic, VerifyingKey};
+use thiserror::Error;
+
+/// The longest wait that can be asked for, in seconds: a day.
+const WAIT_SECONDS_MAX: u64 = 86_400;
+
+/// A node and one address of it: `ID@ADDR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeAddr {
+    pub node: VerifyingKey,
+    pub addr: SocketAddr,
+}
+
+/// Why a value cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ParseError {
+    #[error("a topic is 64 hexadecimal digits, `panda topic new` prints one")]
+    Topic,
+    #[error("a network is 64 hexadecimal digits; leave it out to join the usual one")]
+    NetworkId,
+    #[error("expected ID@ADDR:PORT, as `panda id --addr` prints it on the other machine")]
+    NodeAddr,
+    #[error("the id before the @ is not one of a node; copy what `panda id` prints there")]
+    NodeId,
+    #[error("port 0 cannot be dialled; start the other node with --listen ADDR:PORT")]
+    Port,
+    #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
+    Seconds,
+}
+
+impl FromStr for NodeAddr {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<NodeAddr, ParseError> {
+        let (node, addr) = text.split_once('@').ok_or(ParseError::NodeAddr)?;
+        let node = node.parse().map_err(|_| ParseError::NodeId)?;
+        let addr: SocketAddr = addr.parse().map_err(|_| ParseError::NodeAddr)?;
+        if addr.port() == 0 {
+            return Err(ParseError::Port);
+        }
+        Ok(NodeAddr { node, addr })
+    }
+}
+
+/// Reads a topic in hexadecimal digits of either case.
+pub fn topic(text: &str) -> Result<Topic, ParseError> {
+    text.parse().map_err(|_| ParseError::Topic)
+}
+
+/// Reads a network id in hexadecimal digits of either case.
+pub fn network_id(text: &str) -> Result<NetworkId, ParseError> {
+    text.parse().map_err(|_| ParseError::NetworkId)
+}
+
+/// Reads a number of seconds, fractions allowed.
+pub fn seconds(text: &str) -> Result<Duration, ParseError> {
+    let seconds: f64 = text.parse().map_err(|_| ParseError::Seconds)?;
+    if !(0.0..=WAIT_SECONDS_MAX as f64).contains(&seconds) {
+        return Err(ParseError::Seconds);
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const ID: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    #[test]
+    fn a_printed_node_address_can_be_read_back() {
+        for addr in ["192.168.1.7:2022", "[::1]:9"] {
+            let read: NodeAddr = format!("{ID}@{addr}").parse().unwrap();
+            assert_eq!(read.node.to_string(), ID);
+            assert_eq!(read.addr.to_string(), addr);
+        }
+    }
+
+    #[test]
+    fn each_mistake_in_a_node_address_has_its_own_answer() {
+        let read = |text: &str| text.parse::<NodeAddr>().unwrap_err();
+        assert_eq!(read(ID), ParseError::NodeAddr);
+        assert_eq!(read("@127.0.0.1:1"), ParseError::NodeId);
+        assert_eq!(read(&format!("{ID}@example.org")), ParseError::NodeAddr);
+        assert_eq!(read(&format!("{ID}@127.0.0.1:0")), ParseError::Port);
+    }
+
+    #[test]
+    fn seconds_are_finite_and_bounded() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["-1", "NaN", "inf", "86401", "ten", ""] {
+            assert_eq!(seconds(text), Err(ParseError::Seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_readable_name_is_no_topic() {
+        assert_eq!(topic("my-topic"), Err(ParseError::Topic));
+        assert!(topic(&ID.to_uppercase()).is_ok());
+    }
+}
