@@ -1,5 +1,6 @@
 //! The incremental resolver against the plain one, on random graphs in random orders.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use p2panda_groups::{Groups, Rules};
@@ -92,5 +93,52 @@ fn agree_on(rules: Rules, seed: u64, size: usize) {
             );
         }
         expected.check(&groups, &what);
+    }
+}
+
+#[test]
+fn the_random_graphs_contain_every_verdict() {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for seed in 0..1250 {
+        for hardened in [true, false] {
+            let mut oracle = Oracle::new(hardened);
+            let made = graph(seed, 6 + seed as usize % 12, &mut oracle);
+            let resolution = oracle.resolve(&oracle.all());
+            let outcomes = made.iter().filter_map(|(_, outcome)| outcome.clone().err());
+            let statuses = resolution.statuses.values().cloned();
+            for word in outcomes
+                .map(|reason| format!("rejected:{reason}"))
+                .chain(statuses)
+            {
+                let word = word.split(':').take(2).collect::<Vec<_>>().join(":");
+                *seen.entry(format!("{hardened} {word}")).or_default() += 1;
+            }
+        }
+    }
+    println!("{seen:#?}");
+    for word in [
+        "true applied",
+        "true filtered:F1",
+        "true filtered:F2",
+        "true forced_removal",
+        "true no_effect:hardened(Q1)",
+        "true no_effect:hardened(Q4)",
+        "true no_effect:hardened(Q5)",
+        "true no_effect:unrecognised_actor",
+        "true no_effect:inactive_actor",
+        "true no_effect:group_cycle",
+        "true rejected:group_cycle",
+        "true rejected:unknown_group",
+        "true rejected:manager_groups_not_allowed",
+        "false filtered:F1",
+        "false filtered:F2",
+        "false forced_removal",
+        "false no_effect:unrecognised_actor",
+        "false rejected:inactive_member",
+    ] {
+        assert!(
+            seen.get(word).is_some_and(|count| *count >= 10),
+            "{word} in {seen:#?}"
+        );
     }
 }

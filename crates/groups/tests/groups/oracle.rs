@@ -99,6 +99,17 @@ impl Oracle {
         Ok(())
     }
 
+    /// The last operation abuses a weakness that a hardening rule closes.
+    pub fn last_is_abuse(&self) -> bool {
+        let last = self.ops.last().unwrap();
+        last.class.is_some() || !last.dropped.is_empty()
+    }
+
+    pub fn undo_last(&mut self) {
+        let last = self.ops.pop().unwrap();
+        self.index.remove(&last.op.id);
+    }
+
     pub fn all(&self) -> Set {
         (0..self.ops.len()).collect()
     }

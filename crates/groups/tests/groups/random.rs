@@ -37,6 +37,8 @@ pub struct Maker {
     people: Vec<VerifyingKey>,
     groups: Vec<GroupId>,
     bound: Option<(VerifyingKey, GroupId)>,
+    /// May use what hardening rules forbid.
+    abuse: bool,
     accepted: Vec<(Hash, Vec<Hash>)>,
     next: u64,
 }
@@ -46,16 +48,17 @@ const NONCE: [u8; 32] = [5; 32];
 impl Maker {
     pub fn new(seed: u64) -> Maker {
         let mut dice = Dice::new(seed);
-        let people: Vec<_> = ["A", "B", "C", "D", "E"].map(key).into();
+        for _ in 0..8 {
+            dice.below(2);
+        }
+        let people: Vec<_> = ["A", "B", "C", "D"].map(key).into();
         // The last group has the id of a person: some rules compare bare ids.
-        let names = ["1", "2", "3", "D"];
-        let mut groups: Vec<_> = names[..1 + dice.below(4)]
-            .iter()
-            .map(|n| group(n))
-            .collect();
-        let bound = dice
-            .percent(40)
-            .then(|| (people[0], bound_group_id(&people[0], &NONCE)));
+        let names = ["1", "2", "D"];
+        let count = [1, 1, 2, 3][dice.below(4)];
+        let mut groups: Vec<_> = names[..count].iter().map(|name| group(name)).collect();
+        let abuse = dice.percent(40);
+        let bound =
+            (abuse && dice.percent(60)).then(|| (people[0], bound_group_id(&people[0], &NONCE)));
         groups.extend(bound.map(|(_, group)| group));
         // Ids in an order that has nothing to do with the graph's.
         let next = dice.below(1 << 20) as u64;
@@ -64,6 +67,7 @@ impl Maker {
             people,
             groups,
             bound,
+            abuse,
             accepted: Vec::new(),
             next,
         }
@@ -76,7 +80,7 @@ impl Maker {
             .wrapping_mul(0x5851_f42d_4c95_7f2d)
             .wrapping_add(1)
             & ((1 << 53) - 1);
-        let first = self.accepted.len() < self.groups.len().min(2);
+        let first = self.accepted.len() < self.groups.len();
         let dependencies = self.dependencies();
         let author = if first {
             self.people[0]
@@ -89,13 +93,13 @@ impl Maker {
             self.dice.below(self.groups.len())
         };
         let group = self.groups[at];
-        let action = if first || self.dice.percent(6) {
+        let action = if first || self.abuse && self.dice.percent(6) {
             self.create(author)
         } else {
             self.change(author)
         };
         let owns = self.bound == Some((author, group));
-        let nonce = (owns && self.dice.percent(80)).then_some(NONCE);
+        let nonce = (owns && self.dice.percent(70)).then_some(NONCE);
         Operation {
             id: id(self.next),
             author,
@@ -122,8 +126,8 @@ impl Maker {
             _ => self.dice.below(count + 1),
         };
         let mut chosen: Vec<Hash> = Vec::new();
-        if self.dice.percent(35) && count > 0 {
-            for _ in 0..1 + self.dice.below(3) {
+        if self.dice.percent(45) && count > 0 {
+            for _ in 0..1 + self.dice.below(2) {
                 chosen.push(self.accepted[self.dice.below(count)].0);
             }
             return chosen;
@@ -140,7 +144,12 @@ impl Maker {
 
     fn create(&mut self, author: VerifyingKey) -> Action {
         let mut initial_members = vec![(Member::Individual(author), Access::Manage)];
-        for _ in 0..self.dice.below(4) {
+        for person in self.people.clone() {
+            if self.dice.percent(55) {
+                initial_members.push((Member::Individual(person), Access::Manage));
+            }
+        }
+        for _ in 0..self.dice.below(3) {
             let access = self.access();
             initial_members.push((self.member(), access));
         }
@@ -179,16 +188,22 @@ impl Maker {
     }
 }
 
-/// A random graph with about this many operations, and what the oracle says of each.
+/// A random graph of this many operations, with what the oracle says of each, and some more that
+/// it rejects.
 pub fn graph(seed: u64, size: usize, oracle: &mut Oracle) -> Vec<(Operation, Result<(), String>)> {
     let mut maker = Maker::new(seed);
     let mut made = Vec::new();
-    // What is rejected is kept too: all must reject it. But not for ever.
-    for _ in 0..4 * size {
+    for _ in 0..50 * size {
         let operation = maker.operation();
         let outcome = oracle.process(&operation);
+        if outcome.is_ok() && !maker.abuse && oracle.last_is_abuse() {
+            oracle.undo_last();
+            continue;
+        }
         if outcome.is_ok() {
             maker.accept(&operation);
+        } else if maker.dice.percent(80) {
+            continue;
         }
         made.push((operation, outcome));
         if oracle.ops.len() == size {
