@@ -155,7 +155,8 @@ impl Groups {
                     .find_member(member)
                     .and_then(|member| known.slot(member));
                 let table = current.get(index);
-                let is_new = !slot.is_some_and(|slot| table.is_some_and(|t| t.get(slot).is_some()));
+                let entry = table.zip(slot).and_then(|(table, slot)| table.get(slot));
+                let is_new = entry.is_none();
                 if is_new && table.is_some_and(|table| table.iter().count() >= MEMBERS_MAX) {
                     return Err(Limit::Members.into());
                 }

@@ -93,6 +93,14 @@ pub(crate) struct Arrow {
     removes: bool,
 }
 
+impl Arrow {
+    /// A cycle through this arrow needs one that leads to it and one that leads on.
+    pub(crate) fn may_close_a_cycle(&self, arrows: &[Arrow]) -> bool {
+        arrows.iter().any(|other| other.to == self.from)
+            && arrows.iter().any(|other| other.from == self.to)
+    }
+}
+
 /// For each fact the removal that filters it; of several the one with the smallest id.
 pub(crate) fn filtered(
     facts: &[Fact],

@@ -104,7 +104,10 @@ impl Groups {
             }
         }
         plan.own_filtered = best.map(|(_, rule, by)| (by, rule));
-        if arrows.len() > 1 {
+        if own
+            .arrow()
+            .is_some_and(|arrow| arrow.may_close_a_cycle(&arrows))
+        {
             let mutual = conflict::mutual(&arrows, |a, b| match (a == op, b == op) {
                 (true, _) => b == op,
                 (_, true) => self.graph.covers(&past.clock, a),

@@ -22,6 +22,7 @@ mod rules;
 mod table;
 mod trie;
 mod view;
+mod why;
 mod wire;
 
 pub use access::{Access, AccessParseError};
@@ -33,4 +34,5 @@ pub use rules::{
     Reason, Rule, Rules, Status, TOUCHED_MAX,
 };
 pub use view::{Record, UnknownOperation, View};
+pub use why::{Verdict, Why};
 pub use wire::Invalid;

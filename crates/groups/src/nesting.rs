@@ -84,15 +84,61 @@ impl Groups {
         }
         best
     }
+
+    /// The best way to a member through nested groups: the access, and the groups on it. None
+    /// if there is none but the direct one.
+    pub(crate) fn path(
+        &self,
+        tables: &Tables,
+        group: GroupIndex,
+        member: MemberIndex,
+    ) -> Option<(Access, Vec<GroupIndex>)> {
+        let mut came_from: BTreeMap<GroupIndex, GroupIndex> = BTreeMap::new();
+        let mut best: Option<(Access, GroupIndex)> = None;
+        let mut seen = BTreeSet::new();
+        let mut todo: [Vec<(GroupIndex, GroupIndex)>; 4] = Default::default();
+        push(&mut todo, Access::Manage, (group, group));
+        while let Some((cap, (parent, at))) = pop(&mut todo) {
+            if !seen.insert(at) {
+                continue;
+            }
+            came_from.insert(at, parent);
+            let known = self.registry.group(at);
+            let access = |member: MemberIndex| {
+                let entry = tables.get(at)?.get(known.slot(member)?)?;
+                Some(entry.active_access()?.min(cap))
+            };
+            if let Some(access) = access(member)
+                && at != group
+                && best.is_none_or(|(known, _)| access > known)
+            {
+                best = Some((access, at));
+            }
+            for (_, key) in &known.nested {
+                let child = self.registry.group_of_key(*key);
+                if let (Some(child), Some(cap)) = (child, access(MemberIndex::Group(*key))) {
+                    push(&mut todo, cap, (at, child));
+                }
+            }
+        }
+        let (access, mut at) = best?;
+        let mut path = Vec::new();
+        while at != group {
+            path.push(at);
+            at = *came_from.get(&at)?;
+        }
+        path.reverse();
+        Some((access, path))
+    }
 }
 
-fn push(todo: &mut [Vec<GroupIndex>; 4], cap: Access, group: GroupIndex) {
+fn push<T>(todo: &mut [Vec<T>; 4], cap: Access, group: T) {
     if let Some(list) = todo.get_mut(cap as usize) {
         list.push(group);
     }
 }
 
-fn pop(todo: &mut [Vec<GroupIndex>; 4]) -> Option<(Access, GroupIndex)> {
+fn pop<T>(todo: &mut [Vec<T>; 4]) -> Option<(Access, T)> {
     let lists = Access::ALL.into_iter().zip(todo).rev();
     lists
         .into_iter()

@@ -4,6 +4,7 @@
 
 mod differential;
 mod file;
+mod hostile;
 mod oracle;
 mod random;
 mod replay;

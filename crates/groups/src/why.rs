@@ -1,0 +1,225 @@
+//! Why someone is or is not a member.
+
+use core::fmt;
+
+use p2panda_core::Hash;
+
+use crate::conflict::{self, Arrow, Fact};
+use crate::graph::{Content, Effect, Node};
+use crate::groups::Groups;
+use crate::registry::{GroupIndex, MemberIndex, OpIndex};
+use crate::table::Entry;
+use crate::{Access, GroupId, Member, Status};
+
+/// Why a member has the access that it has, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// The group that was asked about.
+    pub group: GroupId,
+    /// The member that was asked about.
+    pub member: Member,
+    /// The answer in a word.
+    pub verdict: Verdict,
+    /// The operations that made it so, sorted: along a path through nested groups those of each
+    /// step, and of a forced removal all removals of the cycle.
+    pub decided_by: Vec<Hash>,
+    /// The operations about the member that have no effect, sorted.
+    pub overruled: Vec<(Hash, Status)>,
+}
+
+/// What somebody is to a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The group was never created.
+    UnknownGroup,
+    /// No operation with effect ever named the member.
+    NeverMember,
+    /// The membership has ended.
+    FormerMember,
+    /// A direct member.
+    Member {
+        /// With this access.
+        access: Access,
+    },
+    /// A member through nested groups, with more access than directly.
+    Nested {
+        /// The lowest on the path.
+        access: Access,
+        /// The groups from the first nested one to the one with the member.
+        path: Vec<GroupId>,
+    },
+}
+
+impl Groups {
+    /// Why somebody is or is not a member of a group now. `to_string` gives the sentence.
+    pub fn why(&self, group: &GroupId, member: &Member) -> Why {
+        let mut why = Why {
+            group: *group,
+            member: *member,
+            verdict: Verdict::UnknownGroup,
+            decided_by: Vec::new(),
+            overruled: Vec::new(),
+        };
+        let index = self.registry.find_group(group);
+        let Some(index) = index.filter(|index| self.current().get(*index).is_some()) else {
+            return why;
+        };
+        why.verdict = Verdict::NeverMember;
+        let Some(known) = self.registry.find_member(member) else {
+            return why;
+        };
+        let direct = self.entry(index, known);
+        let path = self.path(self.current(), index, known);
+        why.verdict = match (direct.and_then(Entry::active_access), &path) {
+            (access, Some((capped, path))) if access.is_none_or(|access| access < *capped) => {
+                let path = path
+                    .iter()
+                    .map(|group| self.registry.group_id(*group))
+                    .collect();
+                Verdict::Nested {
+                    access: *capped,
+                    path,
+                }
+            }
+            (Some(access), _) => Verdict::Member { access },
+            (None, _) if direct.is_some() => Verdict::FormerMember,
+            _ => Verdict::NeverMember,
+        };
+        let mut steps = vec![(index, known)];
+        if let (Verdict::Nested { .. }, Some((_, path))) = (&why.verdict, &path) {
+            steps = self.steps(index, path, known);
+        }
+        for (group, member) in steps {
+            why.decided_by.extend(self.deciding(group, member));
+        }
+        why.overruled = self.overruled(index, known);
+        why.decided_by.sort_unstable();
+        why.decided_by.dedup();
+        why.overruled.sort_unstable_by_key(|(id, _)| *id);
+        why
+    }
+
+    fn entry(&self, group: GroupIndex, member: MemberIndex) -> Option<Entry> {
+        let slot = self.registry.group(group).slot(member)?;
+        self.current().get(group)?.get(slot).copied()
+    }
+
+    /// The memberships of which a path consists.
+    fn steps(
+        &self,
+        group: GroupIndex,
+        path: &[GroupIndex],
+        member: MemberIndex,
+    ) -> Vec<(GroupIndex, MemberIndex)> {
+        let mut steps = Vec::new();
+        let mut at = group;
+        for next in path {
+            steps.push((at, MemberIndex::Group(self.registry.group(*next).key)));
+            at = *next;
+        }
+        steps.push((at, member));
+        steps
+    }
+
+    /// The operations after which the entry was first what it is now.
+    fn deciding(&self, group: GroupIndex, member: MemberIndex) -> Vec<Hash> {
+        let known = self.registry.group(group);
+        let (Some(slot), Some(entry)) = (known.slot(member), self.entry(group, member)) else {
+            return Vec::new();
+        };
+        let after = |op: OpIndex| {
+            let table = self.graph.node(op).fate.state.get(group);
+            table.and_then(|table| table.get(slot)) == Some(&entry)
+        };
+        let mut deciding = Vec::new();
+        for op in known.ops.iter().copied() {
+            let node = self.graph.node(op);
+            let has_effect = matches!(node.fate.effect, Effect::Applied | Effect::Forced);
+            if !has_effect || !after(op) || node.deps.iter().any(|dep| after(*dep)) {
+                continue;
+            }
+            match node.fate.effect {
+                Effect::Forced => deciding.extend(self.cycle_of(op)),
+                _ => deciding.push(node.id),
+            }
+        }
+        deciding
+    }
+
+    /// The removals of the cycle that an operation is part of.
+    fn cycle_of(&self, op: OpIndex) -> Vec<Hash> {
+        let (start, end) = self.graph.component(op);
+        let group = self.registry.group(self.graph.node(op).group);
+        let inside = group
+            .ops_from(start)
+            .iter()
+            .copied()
+            .take_while(|other| *other < end);
+        let fact = |other: OpIndex| {
+            let node = self.graph.node(other);
+            Fact::of(other, node, node.class.is_none() && !node.fate.lacking).arrow()
+        };
+        let arrows: Vec<Arrow> = inside.filter_map(fact).collect();
+        let cycles = conflict::cycles(&arrows, |a, b| self.graph.precedes(a, b));
+        let own = cycles
+            .into_iter()
+            .find(|cycle| cycle.contains(&op))
+            .unwrap_or_default();
+        own.into_iter().map(|op| self.graph.node(op).id).collect()
+    }
+
+    fn overruled(&self, group: GroupIndex, member: MemberIndex) -> Vec<(Hash, Status)> {
+        let known = self.registry.group(group);
+        let Some(slot) = known.slot(member) else {
+            return Vec::new();
+        };
+        let concerned = |node: &Node| match &node.content {
+            Content::Create { initial, .. } => initial.iter().any(|entry| entry.slot == slot),
+            Content::Change { slot: other, .. } => *other == slot,
+        };
+        let without_effect = |op: &OpIndex| {
+            let node = self.graph.node(*op);
+            let none = matches!(node.fate.effect, Effect::Filtered | Effect::None(_));
+            none && concerned(node)
+        };
+        let ops = known.ops.iter().copied().filter(without_effect);
+        ops.map(|op| (self.graph.node(op).id, self.status_of(op)))
+            .collect()
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Why { group, member, .. } = self;
+        match &self.verdict {
+            Verdict::UnknownGroup => write!(f, "group {group} is unknown")?,
+            Verdict::NeverMember => write!(f, "{member} was never a member of group {group}")?,
+            Verdict::FormerMember => write!(f, "{member} is no member of group {group} any more")?,
+            Verdict::Member { access } => write!(f, "{member} may {access} in group {group}")?,
+            Verdict::Nested { access, path } => {
+                write!(f, "{member} may {access} in group {group} through")?;
+                for (at, group) in path.iter().enumerate() {
+                    write!(f, "{} group {group}", if at == 0 { "" } else { "," })?;
+                }
+            }
+        }
+        for (at, id) in self.decided_by.iter().enumerate() {
+            write!(f, "{} {id}", if at == 0 { "; decided by" } else { "," })?;
+        }
+        for (id, status) in &self.overruled {
+            write!(f, "; {id} {status}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Applied => f.write_str("has its effect"),
+            Status::Filtered { by, .. } => write!(f, "has no effect because of the removal {by}"),
+            Status::ForcedRemoval => f.write_str("removes as part of a mutual removal"),
+            Status::NoEffect(reason) => write!(f, "has no effect: {reason}"),
+        }
+    }
+}

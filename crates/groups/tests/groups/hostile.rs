@@ -1,0 +1,726 @@
+//! What attackers try, each test named after what it prevents.
+
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_groups::{
+    Access, Action, Admitted, Arguments, DEPENDENCIES_MAX, Event, Filter, GroupId, Groups, Limit,
+    MEMBERS_MAX, Member, NESTING_MAX, NoEffect, Operation, ProcessError, Processed, Reason, Rule,
+    Rules, Status, Verdict, bound_group_id,
+};
+
+use crate::file::file;
+use crate::replay::{process, tables};
+use crate::scenario::{self, group, id, key, name, tables_json};
+
+const FORBIDDEN: fn(Rule) -> Status = |rule| Status::NoEffect(NoEffect::Hardened(rule));
+
+struct Author<'a>(&'a str);
+
+impl Author<'_> {
+    fn does(&self, id: u64, group: GroupId, dependencies: &[u64], action: Action) -> Operation {
+        let dependencies = dependencies.iter().map(|id| scenario::id(*id)).collect();
+        let arguments = Arguments {
+            group,
+            dependencies,
+            action,
+            nonce: None,
+        };
+        Operation {
+            id: scenario::id(id),
+            author: key(self.0),
+            arguments,
+        }
+    }
+}
+
+fn create(members: &[(&str, Access)]) -> Action {
+    let entry = |(name, access): &(&str, Access)| (person(name), *access);
+    Action::Create {
+        initial_members: members.iter().map(entry).collect(),
+    }
+}
+
+fn person(name: &str) -> Member {
+    Member::Individual(key(name))
+}
+
+fn add(name: &str, access: Access) -> Action {
+    Action::Add {
+        member: person(name),
+        access,
+    }
+}
+
+fn nest(name: &str) -> Action {
+    Action::Add {
+        member: Member::Group(group(name)),
+        access: Access::Read,
+    }
+}
+
+fn remove(name: &str) -> Action {
+    Action::Remove {
+        member: person(name),
+    }
+}
+
+fn admit(groups: &mut Groups, operation: Operation) -> Admitted {
+    process(groups, &operation).unwrap()
+}
+
+fn members(groups: &Groups, group: GroupId) -> Vec<(String, Access)> {
+    let members = groups.now().members(&group).into_iter();
+    members.map(|(key, access)| (name(&key), access)).collect()
+}
+
+fn one() -> GroupId {
+    group("1")
+}
+
+/// A manages group 1 with B as a reader; operations 0 and 1.
+fn honest() -> Groups {
+    let mut groups = Groups::new(Rules::Hardened);
+    admit(
+        &mut groups,
+        Author("A").does(0, one(), &[], create(&[("A", Access::Manage)])),
+    );
+    admit(
+        &mut groups,
+        Author("A").does(1, one(), &[0], add("B", Access::Read)),
+    );
+    groups
+}
+
+#[test]
+fn a_second_create_in_sequence_does_not_take_the_group_over() {
+    let mut groups = honest();
+    let before = tables(&groups.now());
+    let second = Author("Z").does(2, one(), &[1], create(&[("Z", Access::Manage)]));
+    let admitted = admit(&mut groups, second.clone());
+    assert_eq!(admitted.status, FORBIDDEN(Rule::OneCreate));
+    let event = Event::Diverges {
+        operation: second.id,
+        rule: Rule::OneCreate,
+    };
+    assert_eq!(admitted.events, [event]);
+    assert_eq!(tables(&groups.now()), before);
+
+    let mut reference = Groups::new(Rules::Reference);
+    for operation in groups.operations() {
+        admit(&mut reference, operation);
+    }
+    assert_eq!(members(&reference, one()), [("Z".into(), Access::Manage)]);
+}
+
+#[test]
+fn operations_built_upon_a_second_create_have_no_effect_and_honest_ones_go_on() {
+    let mut groups = honest();
+    admit(
+        &mut groups,
+        Author("Z").does(2, one(), &[1], create(&[("Z", Access::Manage)])),
+    );
+    let built = Author("Z").does(3, one(), &[2], add("Y", Access::Manage));
+    let built = admit(&mut groups, built);
+    let stranger = Status::NoEffect(NoEffect::Reason(Reason::UnrecognisedActor));
+    assert_eq!(built.status, stranger);
+    let removal = admit(&mut groups, Author("Z").does(4, one(), &[2], remove("A")));
+    assert_eq!(removal.status, stranger);
+    assert!(removal.changed.is_empty());
+    // An honest manager that knows the poisoned heads goes on, also beside them.
+    let honest = Author("A").does(5, one(), &[3, 4], add("C", Access::Write));
+    assert_eq!(admit(&mut groups, honest).status, Status::Applied);
+    let beside = Author("A").does(6, one(), &[2], add("D", Access::Write));
+    assert_eq!(admit(&mut groups, beside).status, Status::Applied);
+    let expected = [
+        ("A", Access::Manage),
+        ("B", Access::Read),
+        ("C", Access::Write),
+    ];
+    let expected = expected.into_iter().chain([("D", Access::Write)]);
+    let expected: Vec<_> = expected
+        .map(|(name, access)| (name.to_string(), access))
+        .collect();
+    assert_eq!(members(&groups, one()), expected);
+}
+
+#[test]
+fn a_concurrent_create_does_not_take_a_bound_group_over() {
+    let nonce = [9; 32];
+    let bound = bound_group_id(&key("A"), &nonce);
+    let mut honest = Author("A").does(500, bound, &[], create(&[("A", Access::Manage)]));
+    honest.arguments.nonce = Some(nonce);
+    let add_b = Author("A").does(501, bound, &[500], add("B", Access::Read));
+    // The smaller id would win among equals; the stolen nonce does not fit another author.
+    let mut thief = Author("Z").does(1, bound, &[], create(&[("Z", Access::Manage)]));
+    thief.arguments.nonce = Some(nonce);
+    let evict = Author("Z").does(2, bound, &[1], remove("Z"));
+    let operations = [honest, add_b, thief, evict];
+    for order in [[0, 1, 2, 3], [2, 3, 0, 1], [2, 0, 3, 1]] {
+        let mut groups = Groups::new(Rules::Hardened);
+        for at in order {
+            admit(&mut groups, operations[at].clone());
+        }
+        assert!(groups.is_bound(&bound));
+        let expected = [("A".into(), Access::Manage), ("B".into(), Access::Read)];
+        assert_eq!(members(&groups, bound), expected);
+        for at in [2, 3] {
+            assert_eq!(
+                groups.status(&operations[at].id),
+                Some(FORBIDDEN(Rule::OneCreate))
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unbound_group_is_flagged_and_still_has_one_owner_everywhere() {
+    let first = Author("A").does(7, one(), &[], create(&[("A", Access::Manage)]));
+    let other = Author("Z").does(3, one(), &[], create(&[("Z", Access::Manage)]));
+    for order in [[&first, &other], [&other, &first]] {
+        let mut groups = Groups::new(Rules::Hardened);
+        for operation in order {
+            admit(&mut groups, operation.clone());
+        }
+        assert!(!groups.is_bound(&one()));
+        assert_eq!(members(&groups, one()), [("Z".into(), Access::Manage)]);
+    }
+}
+
+#[test]
+fn a_strangers_empty_demote_filters_nobody() {
+    let mut groups = Groups::new(Rules::Hardened);
+    let start = create(&[("A", Access::Manage), ("C", Access::Pull)]);
+    admit(&mut groups, Author("A").does(0, one(), &[], start));
+    let promote = Action::Promote {
+        member: person("C"),
+        access: Access::Manage,
+    };
+    admit(&mut groups, Author("A").does(1, one(), &[0], promote));
+    admit(
+        &mut groups,
+        Author("C").does(2, one(), &[1], add("D", Access::Read)),
+    );
+    let demote = Action::Demote {
+        member: person("C"),
+        access: Access::Pull,
+    };
+    let admitted = admit(&mut groups, Author("Z").does(3, one(), &[0], demote));
+    assert_eq!(admitted.status, FORBIDDEN(Rule::Standing));
+    assert!(admitted.changed.is_empty());
+    assert_eq!(groups.status(&id(2)), Some(Status::Applied));
+}
+
+#[test]
+fn a_demote_to_a_higher_access_gives_nothing() {
+    let mut groups = honest();
+    let demote = Action::Demote {
+        member: person("B"),
+        access: Access::Manage,
+    };
+    let admitted = admit(&mut groups, Author("A").does(2, one(), &[1], demote));
+    assert_eq!(admitted.status, FORBIDDEN(Rule::Direction));
+    assert_eq!(groups.now().access(&one(), &key("B")), Some(Access::Read));
+}
+
+#[test]
+fn a_create_cannot_make_a_group_a_manager_or_close_a_visible_cycle() {
+    let mut groups = honest();
+    admit(&mut groups, Author("A").does(2, one(), &[1], nest("2")));
+    let initial_members = vec![
+        (person("C"), Access::Manage),
+        (Member::Group(group("3")), Access::Manage),
+        (Member::Group(one()), Access::Read),
+    ];
+    let operation = Author("C").does(3, group("2"), &[2], Action::Create { initial_members });
+    let admitted = admit(&mut groups, operation);
+    assert_eq!(admitted.status, Status::Applied);
+    let rule = |rule| Event::Diverges {
+        operation: id(3),
+        rule,
+    };
+    assert_eq!(
+        admitted.events,
+        [rule(Rule::ManagerGroup), rule(Rule::NestingCycle)]
+    );
+    let direct = groups.now().direct_members(&group("2"));
+    assert_eq!(direct, [(person("C"), Access::Manage)]);
+}
+
+#[test]
+fn a_branching_nesting_cycle_does_not_blow_up_a_query() {
+    const WIDTH: usize = 12;
+    const DEPTH: usize = 40;
+    let mut groups = Groups::new(Rules::Reference);
+    let label = |level: usize, at: usize| group(&format!("g{}-{at}", level % DEPTH));
+    let mut next = 0;
+    for level in 0..DEPTH {
+        for at in 0..WIDTH {
+            let child = |to| (Member::Group(label(level + 1, to)), Access::Read);
+            let mut initial_members: Vec<_> = (0..WIDTH).map(child).collect();
+            initial_members.push((person("A"), Access::Manage));
+            let action = Action::Create { initial_members };
+            let deps: &[u64] = if next == 0 { &[] } else { &[next - 1] };
+            admit(
+                &mut groups,
+                Author("A").does(next, label(level, at), deps, action),
+            );
+            next += 1;
+        }
+    }
+    // There are 12^40 paths around the cycle.
+    let now = groups.now();
+    assert_eq!(
+        members(&groups, label(0, 0)),
+        [("A".into(), Access::Manage)]
+    );
+    assert_eq!(now.nested_groups(&label(0, 0)).len(), WIDTH * DEPTH);
+}
+
+#[test]
+fn a_bubble_of_ten_thousand_operations_needs_no_stack() {
+    let work = || {
+        let mut groups = Groups::new(Rules::Hardened);
+        let start = create(&[("A", Access::Manage), ("B", Access::Manage)]);
+        admit(&mut groups, Author("A").does(0, one(), &[], start));
+        let mut last = [0, 0];
+        for n in 1..10_000_u64 {
+            let side = (n % 2) as usize;
+            let member = format!("m{}-{side}", (n - 1) / 8);
+            let action = match (n - 1) / 2 % 4 {
+                0 => add(&member, Access::Read),
+                1 => Action::Promote {
+                    member: person(&member),
+                    access: Access::Write,
+                },
+                2 => remove(&member),
+                _ => add(&member, Access::Manage),
+            };
+            let operation = Author(["A", "B"][side]).does(n, one(), &[last[side]], action);
+            last[side] = n;
+            groups.process(operation).unwrap();
+        }
+        assert_eq!(groups.len(), 10_000);
+        // The two now remove each other, which overturns all of it and waits for its turn.
+        let against_b = Author("A").does(20_000, one(), &[last[0]], remove("B"));
+        let against_a = Author("B").does(20_001, one(), &[last[1]], remove("A"));
+        for operation in [against_b, against_a] {
+            assert_eq!(groups.process(operation), Ok(Processed::Queued));
+        }
+        groups.resume(usize::MAX).unwrap().1.unwrap();
+        let admitted = groups.resume(usize::MAX).unwrap().1.unwrap();
+        assert_eq!(admitted.status, Status::ForcedRemoval);
+        assert_eq!(groups.now().access(&one(), &key("A")), None);
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(128 * 1024)
+        .spawn(work);
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
+fn a_long_ring_of_removals_needs_no_stack() {
+    let work = || {
+        const PEOPLE: u64 = 3_000;
+        let mut groups = Groups::new(Rules::Hardened);
+        let people: Vec<String> = (0..PEOPLE).map(|n| format!("p{n}")).collect();
+        let entries: Vec<_> = people
+            .iter()
+            .map(|p| (p.as_str(), Access::Manage))
+            .collect();
+        admit(
+            &mut groups,
+            Author("p0").does(0, one(), &[], create(&entries)),
+        );
+        for n in 0..PEOPLE {
+            let next = &people[((n + 1) % PEOPLE) as usize];
+            let operation = Author(&people[n as usize]).does(n + 1, one(), &[0], remove(next));
+            admit(&mut groups, operation);
+        }
+        assert!(groups.now().direct_members(&one()).is_empty());
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(128 * 1024)
+        .spawn(work);
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
+fn vector_malformed_gives_the_required_results_and_leaves_the_state_untouched() {
+    let written = file("groups-malformed-scenarios.json");
+    let in_words = file("groups-malformed.json");
+    let names = |value: &serde_json::Value| -> Vec<String> {
+        let cases = value.as_array().unwrap().iter();
+        cases
+            .map(|case| case["name"].as_str().unwrap().to_string())
+            .collect()
+    };
+    assert_eq!(names(&written["scenarios"]), names(&in_words["malformed"]));
+    for case in written["scenarios"].as_array().unwrap() {
+        for rules in [Rules::Hardened, Rules::Reference] {
+            let mut groups = Groups::new(rules);
+            for operation in case["prior"].as_array().unwrap() {
+                admit(&mut groups, scenario::operation(operation));
+            }
+            let before = (tables_json(&tables(&groups.now())), groups.heads());
+            if let Some(asked) = case["query"]["members"].as_str() {
+                let found = tables(&groups.now());
+                let reached = |group| crate::replay::reached(&groups.now(), group);
+                let answer = &scenario::groups_json(&found, reached)[asked];
+                for field in ["members", "nested_groups"] {
+                    assert_eq!(answer[field], case["required"][field], "{}", case["name"]);
+                }
+                continue;
+            }
+            let result = groups.process(scenario::operation(&case["operation"]));
+            let found = match result.unwrap_err() {
+                ProcessError::Rejected(Reason::UnknownGroup) => "rejected:unknown_group".into(),
+                ProcessError::SelfDependency => "malformed:self_dependency".to_string(),
+                ProcessError::MissingDependency(id) => {
+                    format!("missing_dependency:{}", scenario::number(id))
+                }
+                other => panic!("{other}"),
+            };
+            assert_eq!(found, case["required"], "{}", case["name"]);
+            assert_eq!(
+                (tables_json(&tables(&groups.now())), groups.heads()),
+                before
+            );
+        }
+    }
+}
+
+/// A removes B (1) and works on for a while; then B removes A as of 0.
+fn return_of_b(rounds: u64) -> (Groups, Admitted, u64) {
+    let mut groups = Groups::new(Rules::Hardened);
+    let start = create(&[
+        ("A", Access::Manage),
+        ("B", Access::Manage),
+        ("C", Access::Manage),
+    ]);
+    admit(&mut groups, Author("A").does(0, one(), &[], start));
+    admit(&mut groups, Author("A").does(1, one(), &[0], remove("B")));
+    for n in 2..rounds {
+        let author = Author(["A", "C"][(n % 2) as usize]);
+        let operation = author.does(n, one(), &[n - 1], add(&format!("m{n}"), Access::Read));
+        admit(&mut groups, operation);
+    }
+    let admitted = admit(
+        &mut groups,
+        Author("B").does(rounds, one(), &[0], remove("A")),
+    );
+    (groups, admitted, rounds)
+}
+
+#[test]
+fn a_removed_manager_that_comes_back_has_exactly_the_effect_of_the_rule_and_is_reported() {
+    let (groups, admitted, rounds) = return_of_b(100);
+    assert_eq!(admitted.status, Status::ForcedRemoval);
+    // Both are out, A's later work is undone, C's stays.
+    let filtered = Status::Filtered {
+        rule: Filter::Author,
+        by: id(rounds),
+    };
+    for n in 2..rounds {
+        let expected = if n % 2 == 0 {
+            filtered
+        } else {
+            Status::Applied
+        };
+        assert_eq!(groups.status(&id(n)), Some(expected), "{n}");
+    }
+    assert_eq!(groups.status(&id(1)), Some(Status::ForcedRemoval));
+    let now = groups.now();
+    assert_eq!(
+        (now.access(&one(), &key("A")), now.access(&one(), &key("B"))),
+        (None, None)
+    );
+    assert_eq!(now.access(&one(), &key("C")), Some(Access::Manage));
+    let overturned = admitted.changed.len();
+    assert_eq!(overturned, 50);
+    let event = Event::Overturns {
+        operation: id(rounds),
+        overturned,
+    };
+    assert_eq!(admitted.events, [event]);
+    let why = groups.why(&one(), &person("A"));
+    assert_eq!(why.verdict, Verdict::FormerMember);
+    assert_eq!(why.decided_by, [id(1), id(rounds)]);
+}
+
+#[test]
+fn the_work_of_a_removed_manager_that_comes_back_is_bounded_and_can_wait() {
+    let mut groups = Groups::new(Rules::Hardened);
+    let start = create(&[("A", Access::Manage), ("B", Access::Manage)]);
+    admit(&mut groups, Author("A").does(0, one(), &[], start));
+    admit(&mut groups, Author("A").does(1, one(), &[0], remove("B")));
+    for n in 2..60 {
+        let operation = Author("A").does(n, one(), &[n - 1], add(&format!("m{n}"), Access::Read));
+        admit(&mut groups, operation);
+    }
+    let back = Author("B").does(100, one(), &[0], remove("A"));
+    assert_eq!(
+        groups.process_within(back.clone(), 50),
+        Ok(Processed::Queued)
+    );
+    assert_eq!(groups.process(back.clone()), Err(ProcessError::Duplicate));
+    let after = Author("B").does(101, one(), &[100], add("Y", Access::Read));
+    assert_eq!(groups.process(after.clone()), Ok(Processed::Queued));
+    // Honest work goes on meanwhile.
+    let honest = Author("A").does(60, one(), &[59], add("m60", Access::Read));
+    assert_eq!(admit(&mut groups, honest).status, Status::Applied);
+    assert_eq!(groups.queued().count(), 2);
+    assert_eq!(groups.resume(50), None);
+    let (resumed, result) = groups.resume(10_000).unwrap();
+    assert_eq!(
+        (resumed, result.unwrap().status),
+        (back.id, Status::ForcedRemoval)
+    );
+    let (resumed, result) = groups.resume(10_000).unwrap();
+    assert_eq!((resumed, result.is_ok()), (after.id, true));
+    assert_eq!(groups.queued().count(), 0);
+    // The same as without the wait.
+    let mut others = Groups::new(Rules::Hardened);
+    for operation in groups.operations() {
+        admit(&mut others, operation);
+    }
+    assert_eq!(tables(&others.now()), tables(&groups.now()));
+}
+
+#[test]
+fn too_many_dependencies_are_refused() {
+    let mut groups = honest();
+    let create = |n: u64| {
+        Author("A").does(
+            n,
+            group(&format!("x{n}")),
+            &[1],
+            create(&[("A", Access::Manage)]),
+        )
+    };
+    let many: Vec<u64> = (10..11 + DEPENDENCIES_MAX as u64).collect();
+    for n in &many {
+        admit(&mut groups, create(*n));
+    }
+    let with = |id, deps: &[u64]| Author("A").does(id, one(), deps, add("C", Access::Read));
+    let refused = groups.process(with(2, &many));
+    assert_eq!(refused, Err(ProcessError::Limit(Limit::Dependencies)));
+    admit(&mut groups, with(2, &many[1..]));
+}
+
+#[test]
+fn too_many_members_are_refused() {
+    let people: Vec<String> = (0..=MEMBERS_MAX).map(|n| format!("p{n}")).collect();
+    let mut entries: Vec<_> = people
+        .iter()
+        .map(|p| (p.as_str(), Access::Manage))
+        .collect();
+    let mut groups = Groups::new(Rules::Hardened);
+    let too_large = Author("p0").does(0, one(), &[], create(&entries));
+    assert_eq!(
+        groups.process(too_large),
+        Err(ProcessError::Limit(Limit::Members))
+    );
+    entries.pop();
+    admit(
+        &mut groups,
+        Author("p0").does(0, one(), &[], create(&entries)),
+    );
+    let one_more = Author("p0").does(1, one(), &[0], add("C", Access::Read));
+    assert_eq!(
+        groups.process(one_more),
+        Err(ProcessError::Limit(Limit::Members))
+    );
+    // Members that come back need no more room.
+    admit(&mut groups, Author("p0").does(2, one(), &[0], remove("p1")));
+    admit(
+        &mut groups,
+        Author("p0").does(3, one(), &[2], add("p1", Access::Read)),
+    );
+}
+
+#[test]
+fn too_deep_nesting_is_refused_from_above_and_from_below() {
+    let label = |n: usize| format!("g{n}");
+    let mut groups = Groups::new(Rules::Hardened);
+    let mut next = 0;
+    let mut deliver = |groups: &mut Groups, group: GroupId, action: Action| {
+        let deps: Vec<u64> = groups.heads().into_iter().map(scenario::number).collect();
+        next += 1;
+        process(groups, &Author("A").does(next, group, &deps, action))
+    };
+    for n in 0..NESTING_MAX + 2 {
+        deliver(
+            &mut groups,
+            group(&label(n)),
+            create(&[("A", Access::Manage)]),
+        )
+        .unwrap();
+    }
+    for n in 0..NESTING_MAX {
+        deliver(&mut groups, group(&label(n)), nest(&label(n + 1))).unwrap();
+    }
+    let below = deliver(
+        &mut groups,
+        group(&label(NESTING_MAX)),
+        nest(&label(NESTING_MAX + 1)),
+    );
+    assert_eq!(below.unwrap_err(), "Nesting");
+    let above = deliver(&mut groups, group(&label(NESTING_MAX + 1)), nest(&label(0)));
+    assert_eq!(above.unwrap_err(), "Nesting");
+}
+
+#[test]
+fn hardened_rules_admit_all_that_the_reference_admits() {
+    for seed in 7_000..8_000 {
+        let mut oracle = crate::oracle::Oracle::new(false);
+        let made = crate::random::graph(seed, 14, &mut oracle);
+        let mut groups = Groups::new(Rules::Hardened);
+        for (operation, outcome) in made {
+            if outcome.is_ok() {
+                let found = process(&mut groups, &operation);
+                assert!(found.is_ok(), "seed {seed}: {} {found:?}", operation.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_component_is_settled_once_every_manager_has_seen_it() {
+    let mut groups = Groups::new(Rules::Hardened);
+    let start = create(&[("A", Access::Manage), ("B", Access::Manage)]);
+    admit(&mut groups, Author("A").does(0, one(), &[], start));
+    admit(
+        &mut groups,
+        Author("A").does(1, one(), &[0], add("C", Access::Read)),
+    );
+    // B has shown nothing since it became a manager.
+    assert_eq!(groups.settled(), 1);
+    admit(
+        &mut groups,
+        Author("B").does(2, one(), &[1], add("D", Access::Read)),
+    );
+    assert!(groups.is_settled(&id(1)) && !groups.is_settled(&id(2)));
+    admit(
+        &mut groups,
+        Author("A").does(3, one(), &[2], add("E", Access::Read)),
+    );
+    assert!(groups.is_settled(&id(2)) && !groups.is_settled(&id(3)));
+    // Two branches are one component, and settled when both have merged it.
+    admit(
+        &mut groups,
+        Author("A").does(4, one(), &[3], add("F", Access::Read)),
+    );
+    admit(
+        &mut groups,
+        Author("B").does(5, one(), &[3], add("G", Access::Read)),
+    );
+    admit(
+        &mut groups,
+        Author("A").does(6, one(), &[4, 5], add("H", Access::Read)),
+    );
+    assert!(groups.is_settled(&id(3)) && !groups.is_settled(&id(4)));
+    admit(
+        &mut groups,
+        Author("B").does(7, one(), &[6], add("I", Access::Read)),
+    );
+    assert!(groups.is_settled(&id(4)) && groups.is_settled(&id(6)));
+}
+
+#[test]
+fn why_names_the_path_and_the_operations_that_decided() {
+    let mut groups = honest();
+    let two = create(&[("C", Access::Manage), ("D", Access::Write)]);
+    admit(&mut groups, Author("C").does(2, group("2"), &[1], two));
+    admit(&mut groups, Author("A").does(3, one(), &[2], nest("2")));
+    admit(&mut groups, Author("A").does(4, one(), &[3], remove("B")));
+    let removed = groups.why(&one(), &person("B"));
+    assert_eq!(
+        (removed.verdict, removed.decided_by),
+        (Verdict::FormerMember, vec![id(4)])
+    );
+    let nested = groups.why(&one(), &person("D"));
+    let path = vec![group("2")];
+    assert_eq!(
+        nested.verdict,
+        Verdict::Nested {
+            access: Access::Read,
+            path
+        }
+    );
+    assert_eq!(nested.decided_by, [id(2), id(3)]);
+    let sentence = nested.to_string();
+    assert!(sentence.contains(" may read in group ") && sentence.contains(&id(3).to_string()));
+    let direct = groups.why(&one(), &person("A"));
+    assert_eq!(
+        direct.verdict,
+        Verdict::Member {
+            access: Access::Manage
+        }
+    );
+    assert_eq!(direct.decided_by, [id(0)]);
+    assert_eq!(
+        groups.why(&one(), &person("Z")).verdict,
+        Verdict::NeverMember
+    );
+    assert_eq!(
+        groups.why(&group("9"), &person("A")).verdict,
+        Verdict::UnknownGroup
+    );
+    // A concurrent removal overrules an add.
+    admit(
+        &mut groups,
+        Author("A").does(5, one(), &[4], add("E", Access::Read)),
+    );
+    admit(
+        &mut groups,
+        Author("A").does(6, one(), &[4], add("E", Access::Read)),
+    );
+    admit(&mut groups, Author("A").does(7, one(), &[5], remove("E")));
+    let gone = groups.why(&one(), &person("E"));
+    assert_eq!(gone.decided_by, [id(7)]);
+    let by = Status::Filtered {
+        rule: Filter::Add,
+        by: id(7),
+    };
+    assert_eq!(gone.overruled, [(id(6), by)]);
+}
+
+#[test]
+fn stored_operations_rebuild_the_same_groups() {
+    for seed in 8_000..8_050 {
+        let mut oracle = crate::oracle::Oracle::new(true);
+        let mut groups = Groups::new(Rules::Hardened);
+        for (operation, _) in crate::random::graph(seed, 14, &mut oracle) {
+            let _ = groups.process(operation);
+        }
+        let stored: Vec<Vec<u8>> = groups.operations().map(|o| o.encode()).collect();
+        let mut rebuilt = Groups::new(Rules::Hardened);
+        for (operation, bytes) in groups.operations().zip(stored) {
+            assert!(bytes.len() < 1024);
+            admit(&mut rebuilt, operation);
+        }
+        assert_eq!(tables(&rebuilt.now()), tables(&groups.now()), "seed {seed}");
+        assert_eq!(rebuilt.heads(), groups.heads(), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_past_can_be_asked_as_well_as_the_present() {
+    let mut groups = honest();
+    admit(&mut groups, Author("A").does(2, one(), &[1], remove("B")));
+    admit(
+        &mut groups,
+        Author("X").does(3, group("2"), &[], create(&[("A", Access::Read)])),
+    );
+    assert_eq!(
+        groups.at(&[id(1)]).unwrap().access(&one(), &key("B")),
+        Some(Access::Read)
+    );
+    assert_eq!(groups.now().access(&one(), &key("B")), None);
+    assert!(groups.at(&[Hash::from_bytes([9; 32])]).is_err());
+    assert_eq!(groups.heads_of(&[one()]), [id(2)]);
+    assert_eq!(groups.heads(), [id(2), id(3)]);
+    let of_a = groups.now().groups_of(&person("A"));
+    assert_eq!(of_a, [(one(), Access::Manage), (group("2"), Access::Read)]);
+    let unknown: Vec<(VerifyingKey, Access)> = groups.now().members(&group("9"));
+    assert!(unknown.is_empty());
+}
