@@ -68,7 +68,7 @@ pub enum Command {
         phase: Phase,
     },
     /// A peer named the height of *our* log in its Have. If that is above ours, publishing
-    /// waits for the session's catch-up (`docs/protocol/decisions.md#11`).
+    /// waits for the session's catch-up (`docs/protocol/streams.md#16`).
     PeerHas {
         /// Topic of the session.
         topic: Topic,

@@ -32,7 +32,7 @@ pub struct Options {
     /// What to do if the directory turns out to be an older copy.
     pub restored: Option<RestoredAction>,
     /// How long an operation waits for a dependency that does not come
-    /// (`docs/protocol/decisions.md#7`).
+    /// (`docs/protocol/streams.md#6`).
     pub causal_wait: Duration,
     /// How long publishing waits at most for a peer that has more of our own log.
     pub own_log_wait: Duration,

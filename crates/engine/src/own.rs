@@ -1,5 +1,5 @@
 //! Our own log in a topic, as far as peers know more of it than we do: publishing is held
-//! until they had the time to send it (`docs/protocol/decisions.md#11`, layer c).
+//! until they had the time to send it (`docs/protocol/streams.md#16`, layer c).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

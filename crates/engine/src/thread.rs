@@ -159,7 +159,7 @@ impl Loop {
     }
 
     /// Waits for a command or for what is due, then takes what is queued within the bounds of
-    /// a batch, without waiting for more (`docs/protocol/decisions.md#12`).
+    /// a batch, without waiting for more (`docs/protocol/streams.md#8`).
     fn take(&self) -> Taken {
         let mut taken = Taken::default();
         match self.wait() {

@@ -1,4 +1,4 @@
-//! Logs of a topic that wait for operations of other authors (`docs/protocol/decisions.md#7`).
+//! Logs of a topic that wait for operations of other authors (`docs/protocol/streams.md#6`).
 //!
 //! Of each log only the first waiting operation, its *front*, is looked at, and of that one
 //! dependency that is missing: when it comes, the front is looked at again. The deadline of an

@@ -145,7 +145,7 @@ impl Builder {
 
     /// The directory of the fork guard's file, which must not lie in the data directory;
     /// `$XDG_STATE_HOME/p2panda` if not said. `None` switches the first of the three layers off
-    /// (`docs/protocol/streams.md#3`).
+    /// (`docs/protocol/streams.md#16`).
     pub fn state_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.guard_dir = dir.map_or(GuardDir::None, GuardDir::At);
         self

@@ -1,6 +1,6 @@
 //! What can go wrong, by kind.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::body::EncodeError;
 
@@ -37,11 +37,8 @@ pub enum Error {
     #[error("no data directory: call data_dir(..) or temporary()")]
     NoDirectory,
     /// The node's own state broke; it stopped so as not to make it worse.
-    #[error("the node stopped because its stored state is damaged; see its log ({dir})")]
-    Corrupt {
-        /// The data directory.
-        dir: PathBuf,
-    },
+    #[error("the node stopped: {0}")]
+    Corrupt(#[source] Arc<p2panda_engine::Corrupt>),
     /// The node is shut down, or the topic was left.
     #[error("the node is shut down")]
     Closed,
@@ -87,7 +84,7 @@ impl Error {
             Error::Publish(PublishError::EmptyBody | PublishError::OwnFork) => ErrorKind::Invalid,
             Error::Publish(_) | Error::Ephemeral(_) => ErrorKind::Limit,
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
-            Error::Store(_) | Error::Corrupt { .. } => ErrorKind::Corrupt,
+            Error::Store(_) | Error::Corrupt(_) => ErrorKind::Corrupt,
             Error::Network(_) => ErrorKind::Network,
             Error::Temporary(_) | Error::Random => ErrorKind::Io,
             Error::Closed => ErrorKind::Closed,

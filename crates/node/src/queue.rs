@@ -146,7 +146,7 @@ impl Queue {
                 let _ = sender.send(published);
             }),
         })?;
-        Ok(receiver.await.map_err(|_| Error::Closed)??)
+        Ok(receiver.await.map_err(|_| self.stopped())??)
     }
 
     /// Acknowledges for the application and waits for the disk.
@@ -163,7 +163,7 @@ impl Queue {
                 let _ = sender.send(());
             })),
         })?;
-        receiver.await.map_err(|_| Error::Closed)
+        receiver.await.map_err(|_| self.stopped())
     }
 
     /// Acknowledges without waiting; `then` is called when it is stored.
@@ -232,7 +232,12 @@ impl Queue {
     }
 
     fn send(&self, command: Command) -> Result<(), Error> {
-        self.engine.send(command).map_err(|_| Error::Closed)
+        self.engine.send(command).map_err(|_| self.stopped())
+    }
+
+    /// Why nothing is taken any more.
+    fn stopped(&self) -> Error {
+        self.engine.failure().map_or(Error::Closed, Error::Corrupt)
     }
 
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {

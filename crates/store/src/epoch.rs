@@ -3,7 +3,7 @@ use std::fmt;
 use crate::error::OpenError;
 
 /// A random number drawn at every open of a directory. Database, key file and guard file carry
-/// it, so that files of different copies are recognised (`docs/protocol/decisions.md#11`).
+/// it, so that files of different copies are recognised (`docs/protocol/streams.md#16`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch([u8; 16]);
 

@@ -33,7 +33,7 @@ pub enum OpenError {
         known: u32,
     },
     /// Key file and database do not come from the same copy of the directory
-    /// (`docs/protocol/decisions.md#11`).
+    /// (`docs/protocol/streams.md#16`).
     #[error("node.key and p2panda.sqlite in {} are not from the same copy: restore both together",
         dir.display())]
     Mixed {

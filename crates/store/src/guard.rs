@@ -1,5 +1,5 @@
 //! The guard file, outside the data directory: it remembers which copy of the directory was
-//! open last and how far our own logs had come (`docs/protocol/decisions.md#11`).
+//! open last and how far our own logs had come (`docs/protocol/streams.md#16`).
 //!
 //! Text, one line per fact: `epoch HEX`, then `height LOG_ID SEQ`, where the highest of
 //! several lines for a log counts. Lines are appended and the file is rewritten now and then.

@@ -1,4 +1,4 @@
-//! Whose directory it is, and whether it is the newest copy (`docs/protocol/decisions.md#11`,
+//! Whose directory it is, and whether it is the newest copy (`docs/protocol/streams.md#16`,
 //! layers a and b).
 
 use std::collections::BTreeMap;

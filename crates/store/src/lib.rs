@@ -9,7 +9,7 @@
 //! There is one writer, [`Store`], whose transactions ([`Tx`]) are used by one thread, and any
 //! number of [`Reader`]s with a read-only connection each. Every method of a reader is one
 //! short read transaction, so that no snapshot is held while somebody waits for the network
-//! or the application (`docs/protocol/decisions.md#5`).
+//! or the application (`docs/protocol/sync.md#10`).
 //!
 //! Nothing here costs more as history grows: opening, heights of a topic, the newest entry of
 //! a log and an acknowledgement are index look-ups.

@@ -9,7 +9,7 @@ use crate::sql::{int, unsigned};
 
 /// Added to the last arrival number and feed offset when the directory was not closed
 /// cleanly, so that none which a power cut took back is handed out again
-/// (`docs/protocol/decisions.md#10`).
+/// (`docs/protocol/streams.md#2`).
 const UNCLEAN_GAP: u64 = 1 << 32;
 
 /// Epoch of the last open and its predecessor, none in a new directory.

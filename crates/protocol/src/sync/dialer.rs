@@ -1,4 +1,4 @@
-//! When to dial which neighbour for one topic (`docs/protocol/sync.md#7`).
+//! When to dial which neighbour for one topic (`docs/protocol/sync.md#11`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,5 +1,5 @@
 //! What the sessions with one peer on one topic know of each other, so that every operation
-//! crosses once although both sides dial (`docs/protocol/sync.md#7`).
+//! crosses once although both sides dial (`docs/protocol/sync.md#11`).
 
 use std::collections::BTreeMap;
 
