@@ -121,3 +121,8 @@ pub fn random_key() -> Result<SigningKey, Error> {
     getrandom::fill(&mut seed).map_err(|_| Error::Random)?;
     Ok(SigningKey::from_bytes(&seed))
 }
+
+/// The guide's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/application.md")]
+pub struct Guide;
