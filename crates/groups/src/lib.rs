@@ -1,7 +1,59 @@
 //! Groups of p2panda: who is a member, with which access, without a server to ask.
 //!
-//! The rules are those of `docs/protocol/groups.md`. Nothing here reads a clock, a file, a socket
-//! or a random generator.
+//! [`Groups`] takes operations in and answers who is a member of what. Any two nodes that hold
+//! the same operations hold the same groups, in whatever order they came. The rules are those of
+//! `docs/protocol/groups.md`. Nothing here reads a clock, a file, a socket or a random generator;
+//! authors were verified by the layer above.
+//!
+//! ```
+//! use p2panda_core::{Hash, SigningKey};
+//! use p2panda_groups::{
+//!     Access, Action, Arguments, Groups, Member, Operation, Rules, bound_group_id,
+//! };
+//!
+//! let [alice, bob] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+//! let nonce = [7; 32]; // drawn afresh for every group
+//! let group = bound_group_id(&alice, &nonce);
+//! let create = Operation {
+//!     id: Hash::digest(b"the header of the first operation"),
+//!     author: alice,
+//!     arguments: Arguments {
+//!         group,
+//!         dependencies: vec![],
+//!         action: Action::Create {
+//!             initial_members: vec![(Member::Individual(alice), Access::Manage)],
+//!         },
+//!         nonce: Some(nonce),
+//!     },
+//! };
+//! let mut groups = Groups::new(Rules::Hardened);
+//! groups.process(create)?;
+//!
+//! let add = Operation {
+//!     id: Hash::digest(b"the header of the second operation"),
+//!     author: alice,
+//!     arguments: Arguments {
+//!         group,
+//!         dependencies: groups.heads(),
+//!         action: Action::Add { member: Member::Individual(bob), access: Access::Write },
+//!         nonce: None,
+//!     },
+//! };
+//! groups.process(add)?;
+//! assert_eq!(groups.now().access(&group, &bob), Some(Access::Write));
+//! println!("{}", groups.why(&group, &Member::Individual(bob)));
+//! # Ok::<(), p2panda_groups::ProcessError>(())
+//! ```
+//!
+//! # Inside
+//!
+//! * `graph`: who came before whom. A *clock* per operation says how far its past reaches into
+//!   each chain, so this is one look-up.
+//! * `admit`: whether an operation may enter the graph, judged in its own past.
+//! * `conflict`: who takes effect away from whom among concurrent operations.
+//! * `insert`, `resolve`: what a new operation touches is applied again, and nothing else.
+//! * `trie`, `table`: persistent tables; the states of all operations share what is equal.
+//! * `view`, `nesting`, `why`: the questions.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,7 +1,5 @@
 //! Questions about groups, now and at any point of the past (`docs/protocol/groups.md#10`).
 
-use std::collections::BTreeMap;
-
 use p2panda_core::{Hash, VerifyingKey};
 use thiserror::Error;
 
@@ -220,10 +218,7 @@ impl View<'_> {
             Member::Individual(key) => Some((key, access)),
             Member::Group(_) => None,
         };
-        self.reached(group)
-            .into_iter()
-            .filter_map(individual)
-            .collect()
+        sorted(self.reached(group).filter_map(individual))
     }
 
     /// The groups with access, reported as the members are. In a cycle the group is among its
@@ -233,7 +228,7 @@ impl View<'_> {
             Member::Individual(_) => None,
             Member::Group(group) => Some((group, access)),
         };
-        self.reached(group).into_iter().filter_map(nested).collect()
+        sorted(self.reached(group).filter_map(nested))
     }
 
     /// The access of an individual, directly or through nested groups.
@@ -261,15 +256,12 @@ impl View<'_> {
         sorted(registry.named_in(member).iter().filter_map(access))
     }
 
-    fn reached(&self, group: &GroupId) -> BTreeMap<Member, Access> {
+    fn reached(&self, group: &GroupId) -> impl Iterator<Item = (Member, Access)> + '_ {
         let registry = &self.groups.registry;
-        let Some(index) = registry.find_group(group) else {
-            return BTreeMap::new();
-        };
-        let reached = self.groups.reached(&self.tables, index).into_iter();
-        reached
-            .map(|(member, access)| (registry.member(member), access))
-            .collect()
+        let index = registry.find_group(group);
+        let reached = index.map(|index| self.groups.reached(&self.tables, index));
+        let members = reached.into_iter().flatten();
+        members.map(|(member, access)| (registry.member(member), access))
     }
 }
 
