@@ -17,6 +17,7 @@ mod direct;
 mod hkdf;
 pub mod hpke;
 pub mod limits;
+pub mod message;
 mod orderer;
 mod own_keys;
 mod registry;

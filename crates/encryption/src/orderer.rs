@@ -210,11 +210,6 @@ impl<P: Payload> Orderer<P> {
         self.heads.iter().copied().collect()
     }
 
-    /// The last application message of a sender.
-    pub(crate) fn last_application(&self, sender: &Member) -> Option<OperationId> {
-        self.applications.get(sender).copied()
-    }
-
     /// Whether a message with these dependencies comes causally after another.
     pub(crate) fn follow(&self, dependencies: &[OperationId], earlier: &OperationId) -> bool {
         let Some(floor) = self.nodes.get(earlier).map(|node| node.depth) else {

@@ -2,10 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rand_core::CryptoRng;
-use thiserror::Error;
-use zeroize::Zeroizing;
-
 use crate::Member;
 use crate::bundle::{Bundle, OneTimeBundle};
 use crate::direct::{Content, DirectMessage, Kind};
@@ -14,6 +10,8 @@ use crate::own_keys::OwnKeys;
 use crate::registry::{Registry, RegistryError};
 use crate::two_party::{self, Opened, ReceiveError, SendError, Sent, Session, TwoPartyMessage};
 use crate::wire::{DecodeError, Reader, Wire, Writer, map};
+use rand_core::CryptoRng;
+use thiserror::Error;
 
 /// What an operation borrows from its caller. Keys and registry serve every group of a member.
 #[derive(Debug)]
@@ -235,11 +233,6 @@ pub(crate) fn draw(sealings: &mut [Sealing], rng: &mut impl CryptoRng) {
     for sealing in sealings {
         sealing.inner.draw(rng);
     }
-}
-
-/// Opened content that is exactly 32 bytes.
-pub(crate) fn thirty_two(plaintext: &Zeroizing<Vec<u8>>) -> Option<crate::Secret> {
-    crate::Secret::from_slice(plaintext)
 }
 
 fn first_bundle(

@@ -1,0 +1,552 @@
+//! Key agreement of the message scheme: seeds in, chains of every member forward
+//! (`docs/protocol/encryption.md#11.3`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::cbor;
+use rand_core::CryptoRng;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::control::Control;
+use super::scratch::{Acknowledge, Changes, Gained, Scratch, ciphertext};
+use super::views::{Membership, MembershipError};
+use crate::direct::{DirectMessage, Kind};
+use crate::limits::Limit;
+use crate::own_keys::OwnKeys;
+use crate::registry::Registry;
+use crate::secret::Secret;
+use crate::sessions::{Context, DeliverError, Scheme, Sealed, Sealing, Sessions, draw};
+use crate::two_party::ReceiveError;
+use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple, version};
+use crate::{Member, OperationId};
+
+/// Sender and id of an operation, and the member that is to acknowledge it.
+pub(super) type Key = (Member, OperationId, Member);
+
+/// Why a control message has no effect; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProcessError {
+    /// The message is our own.
+    #[error("the message is our own")]
+    OwnMessage,
+    /// The group exists already.
+    #[error("the group exists already")]
+    GroupAlreadyEstablished,
+    /// We are not in the group yet.
+    #[error("the group does not exist for us yet")]
+    GroupNotYetEstablished,
+    /// A group was created by somebody who is not in it.
+    #[error("the creator is not a member")]
+    SenderNotAMember,
+    /// There is no direct message, and we need one.
+    #[error("a direct message of kind {0:?} is missing")]
+    MissingDirectMessage(Kind),
+    /// The direct message is of another kind.
+    #[error("expected a direct message of kind {expected:?}, got {got:?}")]
+    UnexpectedDirectMessage {
+        /// What the control message calls for.
+        expected: Kind,
+        /// What came with it.
+        got: Kind,
+    },
+    /// The direct message is for somebody else.
+    #[error("the direct message is for {0}")]
+    NotOurDirectMessage(Member),
+    /// What was in the direct message is not 32 bytes long.
+    #[error("the secret in the direct message has the wrong size")]
+    InvalidKeySize,
+    /// We have no chain of our own yet.
+    #[error("our own chain has not begun")]
+    MissingRatchetSecret,
+    /// A member secret was not derived.
+    #[error("our own member secret is missing")]
+    MissingMemberSecret,
+    /// The registry has no identity key of a member.
+    #[error("no identity key of {0}")]
+    MissingIdentityKey(Member),
+    /// The membership does not follow.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// The direct message does not open.
+    #[error(transparent)]
+    TwoParty(#[from] ReceiveError),
+    /// A secret could not be handed on.
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
+    /// A bound was reached.
+    #[error(transparent)]
+    Limit(#[from] Limit),
+}
+
+/// What to publish in answer to a control message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// An acknowledgement.
+    pub control: Control,
+    /// Secrets handed on.
+    pub directs: Vec<DirectMessage>,
+}
+
+/// What a control message brought.
+#[derive(Debug, Default)]
+pub struct Processed {
+    /// To publish.
+    pub answer: Option<Answer>,
+    /// Starts the sender's next message ratchet.
+    pub sender_update: Option<Secret>,
+    /// Starts our next message ratchet.
+    pub my_update: Option<Secret>,
+    /// Who was sent the seed that our chain took in.
+    pub(super) seeded: Option<BTreeSet<Member>>,
+}
+
+/// Channels, membership and chains of one group.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Agreement<M> {
+    pub(super) my_id: Member,
+    pub(super) sessions: Sessions,
+    pub(super) members: M,
+    pub(super) member_secrets: BTreeMap<Key, Secret>,
+    pub(super) ratchets: BTreeMap<Member, Secret>,
+}
+
+impl<M: Membership> Agreement<M> {
+    /// Starts without channels.
+    pub fn new(my_id: Member, members: M) -> Agreement<M> {
+        Agreement {
+            my_id,
+            sessions: Sessions::default(),
+            members,
+            member_secrets: BTreeMap::new(),
+            ratchets: BTreeMap::new(),
+        }
+    }
+
+    /// Our own id.
+    pub fn my_id(&self) -> Member {
+        self.my_id
+    }
+
+    /// Who is a member.
+    pub fn members(&self) -> &M {
+        &self.members
+    }
+
+    /// For a membership that is decided elsewhere: what it is now.
+    pub fn members_mut(&mut self) -> &mut M {
+        &mut self.members
+    }
+
+    /// Drafts the group's first message. Repeats in the list are dropped, we are appended.
+    pub fn create(
+        &self,
+        members: &[Member],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, DeliverError> {
+        let mut initial_members = Vec::new();
+        let mut seen = BTreeSet::new();
+        for member in members.iter().chain([&self.my_id]) {
+            if seen.insert(*member) {
+                initial_members.push(*member);
+            }
+        }
+        let recipients = initial_members.clone();
+        self.seed(
+            Control::Create { initial_members },
+            &recipients,
+            context,
+            rng,
+        )
+    }
+
+    /// Drafts a control message that carries a new seed for the recipients, except for us.
+    pub fn seed(
+        &self,
+        control: Control,
+        recipients: &[Member],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, DeliverError> {
+        let seed = Secret::random(rng);
+        let mut sealings = Vec::with_capacity(recipients.len());
+        for recipient in recipients.iter().filter(|r| **r != self.my_id) {
+            let wrap = (Kind::TwoParty, None);
+            let plaintext = seed.as_bytes();
+            sealings.push(self.prepare(*recipient, wrap, plaintext, context, rng)?);
+        }
+        draw(&mut sealings, rng);
+        Ok(Draft {
+            control,
+            sealings,
+            sealed: Vec::new(),
+            dependencies: Vec::new(),
+            seed: Some(seed),
+        })
+    }
+
+    /// Drafts a welcome with our chain; `None` if it has not begun.
+    pub fn add(
+        &self,
+        added: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Draft>, DeliverError> {
+        let Some(chain) = self.ratchets.get(&self.my_id) else {
+            return Ok(None);
+        };
+        let wrap = (Kind::Welcome, Some(self.members.history()));
+        let mut sealings = vec![self.prepare(added, wrap, chain.as_bytes(), context, rng)?];
+        draw(&mut sealings, rng);
+        Ok(Some(Draft {
+            control: Control::Add { added },
+            sealings,
+            sealed: Vec::new(),
+            dependencies: Vec::new(),
+            seed: None,
+        }))
+    }
+
+    /// Takes over an own operation, once it has its id. Gives the secret of our next ratchet.
+    ///
+    /// Gives nothing and changes nothing if something else was sent since the draft.
+    pub fn apply(
+        &mut self,
+        prepared: Prepared,
+        operation: OperationId,
+        context: &mut Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Option<Processed>, ProcessError> {
+        if !self.sessions.are_current(&prepared.sealed, context) {
+            return Ok(None);
+        }
+        let me = self.my_id;
+        let mut scratch = Scratch::new(self);
+        let own = (me, operation);
+        let gained = match &prepared.control {
+            Control::Add { added } => scratch.added(own, *added, context, rng)?,
+            control => {
+                change(&mut scratch.changes.members, me, control, operation)?;
+                let seed = prepared.seed.as_ref();
+                scratch.seeded(own, seed, None, context, rng)?
+            }
+        };
+        let changes = scratch.finish()?;
+        self.sessions.apply_sent(prepared.sealed, context);
+        self.take_over(changes, context);
+        Ok(Some(Processed {
+            answer: None,
+            sender_update: None,
+            my_update: gained.sender_update,
+            seeded: gained.seeded,
+        }))
+    }
+
+    /// Processes a control message of another member with the direct message for us, if any.
+    pub fn process(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        control: &Control,
+        direct: Option<&DirectMessage>,
+        context: &mut Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Processed, ProcessError> {
+        self.admit(sender, control)?;
+        let mut scratch = Scratch::new(self);
+        let their = (sender, operation);
+        let gained = match control {
+            Control::Create { .. } | Control::Update | Control::Remove { .. } => {
+                change(&mut scratch.changes.members, sender, control, operation)?;
+                scratch.seeded(their, None, direct, context, rng)?
+            }
+            Control::Add { added } if *added == self.my_id => {
+                scratch.welcomed(their, direct, context)?
+            }
+            Control::Add { added } => scratch.added(their, *added, context, rng)?,
+            Control::Ack {
+                ack_sender,
+                ack_seq,
+            } => Gained {
+                sender_update: scratch.acknowledged(
+                    sender,
+                    (*ack_sender, *ack_seq),
+                    direct,
+                    context,
+                )?,
+                ..Gained::default()
+            },
+            Control::AddAck { ack_seq, .. } => Gained {
+                sender_update: scratch.add_acknowledged(sender, *ack_seq, direct, context)?,
+                ..Gained::default()
+            },
+        };
+        let mut changes = scratch.finish()?;
+        draw(&mut changes.sealings, rng);
+        let sealed = std::mem::take(&mut changes.sealings)
+            .into_iter()
+            .map(Sealing::seal)
+            .collect::<Result<Vec<_>, _>>()?;
+        let directs = sealed.iter().map(|sealed| sealed.direct.clone()).collect();
+        self.sessions.apply_sent(sealed, context);
+        self.take_over(changes, context);
+        Ok(Processed {
+            answer: gained.acknowledge.map(|acknowledge| Answer {
+                control: acknowledge.of(sender, operation),
+                directs,
+            }),
+            sender_update: gained.sender_update,
+            my_update: gained.my_update,
+            seeded: gained.seeded,
+        })
+    }
+
+    /// Opens a direct message of the time before we joined, so that the channel keeps up.
+    pub(super) fn absorb(
+        &mut self,
+        sender: Member,
+        direct: &DirectMessage,
+        context: &mut Context<'_>,
+    ) -> Result<(), ReceiveError> {
+        let message = ciphertext(&direct.content);
+        let opened = self.sessions.open(&sender, message, context)?;
+        self.sessions.apply_opened(sender, opened, context);
+        Ok(())
+    }
+
+    /// The members as we believe another member to see them.
+    pub fn view(&self, viewer: &Member) -> BTreeSet<Member> {
+        match *viewer == self.my_id {
+            true => self.members.members(),
+            false => self.members.view(viewer),
+        }
+    }
+
+    fn admit(&self, sender: Member, control: &Control) -> Result<(), ProcessError> {
+        let established = self.ratchets.contains_key(&self.my_id);
+        if sender == self.my_id {
+            return Err(ProcessError::OwnMessage);
+        }
+        match control {
+            Control::Create { .. } if established => Err(ProcessError::GroupAlreadyEstablished),
+            Control::Create { initial_members } if !initial_members.contains(&sender) => {
+                Err(ProcessError::SenderNotAMember)
+            }
+            Control::Create { initial_members } if initial_members.contains(&self.my_id) => Ok(()),
+            Control::Add { added } if *added == self.my_id => Ok(()),
+            _ if established => Ok(()),
+            _ => Err(ProcessError::GroupNotYetEstablished),
+        }
+    }
+
+    fn take_over(&mut self, changes: Changes<M>, context: &mut Context<'_>) {
+        self.members = changes.members;
+        for (member, chain) in changes.ratchets {
+            match chain {
+                Some(chain) => self.ratchets.insert(member, chain),
+                None => self.ratchets.remove(&member),
+            };
+        }
+        for (key, secret) in changes.member_secrets {
+            match secret {
+                Some(secret) => self.member_secrets.insert(key, secret),
+                None => self.member_secrets.remove(&key),
+            };
+        }
+        if let Some((sender, opened)) = changes.opened {
+            self.sessions.apply_opened(sender, opened, context);
+        }
+    }
+
+    fn prepare(
+        &self,
+        recipient: Member,
+        wrap: (Kind, Option<Vec<u8>>),
+        plaintext: &[u8],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Sealing, DeliverError> {
+        self.sessions
+            .prepare(Scheme::Message, recipient, wrap, plaintext, context, rng)
+    }
+
+    /// The layout that published peers store, without the membership, the one-time bundles of
+    /// others and the bundles inside sessions, which they and we keep differently.
+    pub fn encode_layout(&self, keys: &OwnKeys, registry: &Registry) -> Zeroizing<Vec<u8>> {
+        let mut w = Writer::default();
+        w.map(7).text("pki");
+        registry.write_without_one_time(&mut w);
+        w.text("my_id").item(&self.my_id);
+        w.text("my_keys").item(keys);
+        w.text("ratchet");
+        self.write_ratchets(&mut w);
+        w.text("next_seed").null();
+        w.text("two_party");
+        self.sessions.write_layout(false, &mut w);
+        w.text("member_secrets");
+        self.write_member_secrets(&mut w);
+        w.into_bytes()
+    }
+
+    /// Takes over a group and the keys stored with it from that layout; the membership, which
+    /// may be part of it, is given instead.
+    pub fn decode_layout(
+        bytes: &[u8],
+        members: M,
+    ) -> Result<(Agreement<M>, OwnKeys, Registry), DecodeError> {
+        let mut r = Reader::checked(bytes, cbor::VALUE)?;
+        let mut fields = Fields::open(&mut r)?;
+        let registry = fields.required("pki", Registry::read)?;
+        let my_id = fields.required("my_id", Member::read)?;
+        let keys = fields.required("my_keys", OwnKeys::read)?;
+        let ratchets = fields.required("ratchet", |r| map(r, Member::read, Secret::read))?;
+        // A seed only lives between an operation and its id, never in a stored state of ours.
+        fields.optional("next_seed", Secret::read)?;
+        let sessions = fields.required("two_party", Sessions::read_layout)?;
+        let member_secrets =
+            fields.required("member_secrets", |r| map(r, read_key, Secret::read))?;
+        fields.close()?;
+        r.finish()?;
+        let agreement = Agreement {
+            my_id,
+            sessions,
+            members,
+            member_secrets,
+            ratchets,
+        };
+        Ok((agreement, keys, registry))
+    }
+
+    fn write_ratchets(&self, w: &mut Writer) {
+        w.map(self.ratchets.len());
+        for (member, chain) in &self.ratchets {
+            w.item(member).item(chain);
+        }
+    }
+
+    fn write_member_secrets(&self, w: &mut Writer) {
+        w.map(self.member_secrets.len());
+        for ((sender, operation, member), secret) in &self.member_secrets {
+            w.array(3).item(sender).item(operation).item(member);
+            w.item(secret);
+        }
+    }
+}
+
+impl<M: Membership> Wire for Agreement<M> {
+    fn write(&self, w: &mut Writer) {
+        w.array(6).uint(1).item(&self.my_id);
+        w.item(&self.sessions).item(&self.members);
+        self.write_member_secrets(w);
+        self.write_ratchets(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Agreement<M>, DecodeError> {
+        tuple(r, 6, |r| {
+            version(r, 1)?;
+            Ok(Agreement {
+                my_id: Member::read(r)?,
+                sessions: Sessions::read(r)?,
+                members: M::read(r)?,
+                member_secrets: map(r, read_key, Secret::read)?,
+                ratchets: map(r, Member::read, Secret::read)?,
+            })
+        })
+    }
+}
+
+impl Acknowledge {
+    fn of(&self, ack_sender: Member, ack_seq: OperationId) -> Control {
+        match self {
+            Acknowledge::Ack => Control::Ack {
+                ack_sender,
+                ack_seq,
+            },
+            Acknowledge::AddAck => Control::AddAck {
+                ack_sender,
+                ack_seq,
+            },
+        }
+    }
+}
+
+/// An operation of ours with everything drawn; the group has not changed.
+#[derive(Debug)]
+pub struct Draft {
+    control: Control,
+    sealings: Vec<Sealing>,
+    sealed: Vec<Sealed>,
+    pub(super) dependencies: Vec<OperationId>,
+    seed: Option<Secret>,
+}
+
+impl Draft {
+    /// Takes the work out, to do it elsewhere; [`Draft::put`] the results back in order.
+    pub fn take(&mut self) -> Vec<Sealing> {
+        std::mem::take(&mut self.sealings)
+    }
+
+    /// Puts finished work in.
+    pub fn put(&mut self, sealed: impl IntoIterator<Item = Sealed>) {
+        self.sealed.extend(sealed);
+    }
+
+    /// Does the work that is left.
+    pub fn seal(mut self) -> Result<Prepared, DeliverError> {
+        for sealing in std::mem::take(&mut self.sealings) {
+            self.sealed.push(sealing.seal()?);
+        }
+        Ok(Prepared {
+            control: self.control,
+            sealed: self.sealed,
+            dependencies: self.dependencies,
+            seed: self.seed,
+        })
+    }
+}
+
+/// An operation of ours that is ready to be framed, signed and then committed with its id.
+#[derive(Debug)]
+pub struct Prepared {
+    control: Control,
+    sealed: Vec<Sealed>,
+    pub(super) dependencies: Vec<OperationId>,
+    seed: Option<Secret>,
+}
+
+impl Prepared {
+    /// The control message for everybody.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The direct messages, one per recipient.
+    pub fn directs(&self) -> impl Iterator<Item = &DirectMessage> {
+        self.sealed.iter().map(|sealed| &sealed.direct)
+    }
+
+    /// The messages to name as processed before this one.
+    pub fn dependencies(&self) -> &[OperationId] {
+        &self.dependencies
+    }
+}
+
+fn change(
+    members: &mut impl Membership,
+    sender: Member,
+    control: &Control,
+    operation: OperationId,
+) -> Result<(), MembershipError> {
+    match control {
+        Control::Create { initial_members } => members.create(initial_members),
+        Control::Remove { removed } => members.remove(sender, *removed, operation),
+        _ => Ok(()),
+    }
+}
+
+fn read_key(r: &mut Reader<'_>) -> Result<Key, DecodeError> {
+    tuple(r, 3, |r| {
+        Ok((Member::read(r)?, OperationId::read(r)?, Member::read(r)?))
+    })
+}

@@ -1,0 +1,108 @@
+//! Control messages of the message scheme.
+
+use crate::limits::MEMBERS_MAX;
+use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, list, unit, variant};
+use crate::{Member, OperationId};
+
+/// What everybody in the group hears of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The group begins.
+    Create {
+        /// Everybody, also the creator.
+        initial_members: Vec<Member>,
+    },
+    /// Somebody took over a create, update or removal, or their own add.
+    Ack {
+        /// The author of the operation.
+        ack_sender: Member,
+        /// The operation.
+        ack_seq: OperationId,
+    },
+    /// A new seed for the same members.
+    Update,
+    /// A member leaves, and the others get a new seed.
+    Remove {
+        /// Who leaves.
+        removed: Member,
+    },
+    /// A member comes.
+    Add {
+        /// Who comes.
+        added: Member,
+    },
+    /// Somebody took over the add of another member.
+    AddAck {
+        /// The author of the add.
+        ack_sender: Member,
+        /// The add.
+        ack_seq: OperationId,
+    },
+}
+
+impl Wire for Control {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Control::Create { initial_members } => {
+                w.map(1).text("Create").map(1).text("initial_members");
+                crate::orderer::write_list(initial_members, w);
+            }
+            Control::Update => {
+                w.text("Update");
+            }
+            Control::Remove { removed } => {
+                w.map(1).text("Remove").map(1).text("removed").item(removed);
+            }
+            Control::Add { added } => {
+                w.map(1).text("Add").map(1).text("added").item(added);
+            }
+            Control::Ack {
+                ack_sender,
+                ack_seq,
+            } => write_ack("Ack", ack_sender, ack_seq, w),
+            Control::AddAck {
+                ack_sender,
+                ack_seq,
+            } => write_ack("AddAck", ack_sender, ack_seq, w),
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Control, DecodeError> {
+        let (name, value) = variant(r)?;
+        if name == "Update" {
+            return unit(r, value).map(|()| Control::Update);
+        }
+        if !value {
+            return Err(DecodeError::Variant);
+        }
+        let mut fields = Fields::open(r)?;
+        let control = match name {
+            "Create" => Control::Create {
+                initial_members: fields.required("initial_members", |r| list(r, MEMBERS_MAX))?,
+            },
+            "Remove" => Control::Remove {
+                removed: fields.required("removed", Member::read)?,
+            },
+            "Add" => Control::Add {
+                added: fields.required("added", Member::read)?,
+            },
+            "Ack" => Control::Ack {
+                ack_seq: fields.required("ack_seq", OperationId::read)?,
+                ack_sender: fields.required("ack_sender", Member::read)?,
+            },
+            "AddAck" => Control::AddAck {
+                ack_seq: fields.required("ack_seq", OperationId::read)?,
+                ack_sender: fields.required("ack_sender", Member::read)?,
+            },
+            _ => return Err(DecodeError::Variant),
+        };
+        fields.close()?;
+        Ok(control)
+    }
+}
+
+fn write_ack(name: &str, sender: &Member, operation: &OperationId, w: &mut Writer) {
+    w.map(1).text(name).map(2);
+    w.text("ack_seq").item(operation);
+    w.text("ack_sender").item(sender);
+}

@@ -1,0 +1,788 @@
+//! A group of the message scheme (`docs/protocol/encryption.md#11.6`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand_core::CryptoRng;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::agreement::{Agreement, Answer, Draft, Prepared, ProcessError, Processed};
+use super::control::Control;
+use super::ratchet::{DecryptionRatchet, Ratchet, RatchetError};
+use super::views::{Membership, Views};
+use crate::data::{Reason, Rekey};
+use crate::direct::DirectMessage;
+use crate::limits::{FORWARD_DISTANCE_DEFAULT, Limit, MEMBERS_MAX, OUT_OF_ORDER_DEFAULT};
+use crate::orderer::{self, Message, Orderer, QueueError};
+use crate::sessions::{Context, DeliverError};
+use crate::wire::{
+    DecodeError, Reader, Wire, Writer, list, map, nullable, tuple, variant, version,
+};
+use crate::{Member, OperationId};
+
+/// Bounds of a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Messages that one may lie ahead of the last one opened.
+    pub forward_max: u32,
+    /// Keys kept for messages that come late.
+    pub late_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            forward_max: FORWARD_DISTANCE_DEFAULT,
+            late_max: OUT_OF_ORDER_DEFAULT,
+        }
+    }
+}
+
+/// Why an operation of ours was not drafted or a message not sealed; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OperationError {
+    /// We are in the group already.
+    #[error("the group exists already")]
+    GroupAlreadyEstablished,
+    /// We are not in the group, or not yet.
+    #[error("the group does not exist for us yet")]
+    GroupNotYetEstablished,
+    /// What was produced before has no id yet: call [`Group::published`].
+    #[error("the message before has no id yet")]
+    Unpublished,
+    /// We cannot add ourselves.
+    #[error("a member cannot add itself")]
+    NotAddOurselves,
+    /// The member is in the group already.
+    #[error("{0} is a member already")]
+    AddedExistsAlready(Member),
+    /// Nobody of that name is in the group.
+    #[error("{0} is not a member")]
+    InexistentRemovedMember(Member),
+    /// A member that left by itself can read on: call `update` first.
+    #[error("a member that left can still read: update first")]
+    RekeyRequired,
+    /// Something could not be encrypted for a member.
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
+    /// The own ratchet is at its end, or the message too long.
+    #[error(transparent)]
+    Ratchet(#[from] RatchetError),
+    /// A bound was reached.
+    #[error(transparent)]
+    Limit(#[from] Limit),
+}
+
+/// Why a prepared operation was not taken over; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CommitError {
+    /// The group has changed since the draft: draft the operation again.
+    #[error("the group has changed since the draft")]
+    Stale,
+    /// Our own chain cannot take the operation in.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+/// Why a message has no effect, while the others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// A control message.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// There is no ratchet of the sender.
+    #[error("no ratchet of {0} for generation {1}")]
+    DecryptionRatchetUnavailable(Member, u32),
+    /// The ratchet has no key, or the message does not open.
+    #[error(transparent)]
+    Ratchet(#[from] RatchetError),
+}
+
+/// What a group message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// A change of the group, or an acknowledgement.
+    Control {
+        /// For everybody.
+        control: Control,
+        /// For one recipient each.
+        directs: Vec<DirectMessage>,
+    },
+    /// A message of the application.
+    Application {
+        /// Its number in the sender's ratchet.
+        generation: u32,
+        /// Ciphertext and tag.
+        ciphertext: Vec<u8>,
+    },
+}
+
+/// An answer, to be framed, signed, published and reported with [`Group::published`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The acknowledgement.
+    pub payload: Payload,
+    /// The messages to name as processed before this one.
+    pub dependencies: Vec<OperationId>,
+}
+
+/// A sealed message, to be framed, signed, published and reported with [`Group::published`].
+pub type Sent = Outgoing;
+
+/// What became of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// We are in the group.
+    Joined {
+        /// The create or add.
+        operation: OperationId,
+        /// Our acknowledgement.
+        answer: Option<Outgoing>,
+    },
+    /// Membership or chains have changed.
+    Changed {
+        /// The control message.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// What it said.
+        control: Control,
+        /// Our acknowledgement.
+        answer: Option<Outgoing>,
+    },
+    /// We are not in the group any more; messages wait for a new welcome.
+    RemovedOurselves {
+        /// The removal.
+        operation: OperationId,
+    },
+    /// A message was opened.
+    Application {
+        /// The operation that carried it.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// The message.
+        plaintext: Zeroizing<Vec<u8>>,
+    },
+    /// A message of the time before we joined, which is not for us.
+    Skipped {
+        /// The operation that carried it.
+        operation: OperationId,
+    },
+    /// A message has no effect.
+    Failed {
+        /// The message.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// One member's view of a group.
+///
+/// Works like the data scheme's group, with two differences: processing gives answers to publish,
+/// and answers as well as application messages must be reported with their id
+/// ([`Group::published`]) before anything else is produced or processed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Group<M = Views> {
+    agreement: Agreement<M>,
+    orderer: Orderer<Payload>,
+    config: Config,
+    /// Our own ratchet; we are in the group while there is one.
+    ratchet: Option<Ratchet>,
+    decryption: BTreeMap<Member, DecryptionRatchet>,
+    /// The create or add by which we joined.
+    joined: Option<OperationId>,
+    /// Members that left by themselves and know the seed of their own removal.
+    leavers: BTreeSet<Member>,
+    /// The last own control message and the last own message of either kind.
+    last_own: Option<(OperationId, OperationId)>,
+    unpublished: Option<Unpublished>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Unpublished {
+    dependencies: Vec<OperationId>,
+    is_control: bool,
+}
+
+impl<M: Membership> Group<M> {
+    /// A group that nobody has created or invited us to yet.
+    pub fn new(my_id: Member, members: M, config: Config) -> Group<M> {
+        Group {
+            agreement: Agreement::new(my_id, members),
+            orderer: Orderer::default(),
+            config,
+            ratchet: None,
+            decryption: BTreeMap::new(),
+            joined: None,
+            leavers: BTreeSet::new(),
+            last_own: None,
+            unpublished: None,
+        }
+    }
+
+    /// Drafts the creation with these members and us.
+    pub fn create(
+        &self,
+        members: &[Member],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        if self.ratchet.is_some() || !self.orderer.heads().is_empty() {
+            return Err(OperationError::GroupAlreadyEstablished);
+        }
+        within(members.len() + 1, context)?;
+        Ok(self.agreement.create(members, context, rng)?)
+    }
+
+    /// Drafts a new seed for the members.
+    pub fn update(
+        &self,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let recipients = self.members()?;
+        self.seed(Control::Update, recipients, context, rng)
+    }
+
+    /// Drafts the removal of a member, possibly of ourselves, with a new seed for the others.
+    pub fn remove(
+        &self,
+        removed: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let mut recipients = self.members()?;
+        if !recipients.remove(&removed) {
+            return Err(OperationError::InexistentRemovedMember(removed));
+        }
+        self.seed(Control::Remove { removed }, recipients, context, rng)
+    }
+
+    /// Drafts an invitation.
+    pub fn add(
+        &self,
+        added: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let members = self.members()?;
+        if added == self.agreement.my_id() {
+            return Err(OperationError::NotAddOurselves);
+        }
+        if members.contains(&added) {
+            return Err(OperationError::AddedExistsAlready(added));
+        }
+        if members.len() >= MEMBERS_MAX {
+            return Err(Limit::Members.into());
+        }
+        within(members.len(), context)?;
+        self.settled()?;
+        let draft = self.agreement.add(added, context, rng)?;
+        let mut draft = draft.ok_or(OperationError::GroupNotYetEstablished)?;
+        draft.dependencies = self.control_dependencies();
+        Ok(draft)
+    }
+
+    /// Takes over an own operation that was framed and signed and has its id now.
+    pub fn commit(
+        &mut self,
+        prepared: Prepared,
+        operation: OperationId,
+        context: &mut Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), CommitError> {
+        let me = self.agreement.my_id();
+        let control = prepared.control().clone();
+        let creates = matches!(control, Control::Create { .. });
+        let dependencies = prepared.dependencies.clone();
+        if creates != self.ratchet.is_none()
+            || self.unpublished.is_some()
+            || dependencies != self.control_dependencies()
+        {
+            return Err(CommitError::Stale);
+        }
+        let processed = self.agreement.apply(prepared, operation, context, rng)?;
+        let processed = processed.ok_or(CommitError::Stale)?;
+        self.orderer.processed(operation, me, dependencies, true);
+        self.last_own = Some((operation, operation));
+        if creates {
+            self.joined = Some(operation);
+            self.orderer.open();
+        }
+        self.take_in(me, &control, processed);
+        Ok(())
+    }
+
+    /// Seals a message with a key that is gone afterwards. Store the state, then publish.
+    pub fn send(&mut self, plaintext: &[u8]) -> Result<Sent, OperationError> {
+        self.members()?;
+        self.settled()?;
+        if !self.leavers.is_empty() {
+            return Err(OperationError::RekeyRequired);
+        }
+        let ratchet = self.ratchet.as_mut();
+        let ratchet = ratchet.ok_or(OperationError::GroupNotYetEstablished)?;
+        let (generation, ciphertext) = ratchet.seal(plaintext)?;
+        let dependencies = match self.last_own {
+            Some((control, last)) if control == last => vec![last],
+            Some((control, last)) => vec![control, last],
+            None => Vec::new(),
+        };
+        let payload = Payload::Application {
+            generation,
+            ciphertext,
+        };
+        Ok(self.outgoing(payload, dependencies))
+    }
+
+    /// Reports the id of the last answer or message.
+    pub fn published(&mut self, operation: OperationId) {
+        let Some(unpublished) = self.unpublished.take() else {
+            return;
+        };
+        let me = self.agreement.my_id();
+        let is_control = unpublished.is_control;
+        self.orderer
+            .processed(operation, me, unpublished.dependencies, is_control);
+        let control = match self.last_own {
+            Some((control, _)) if !is_control => control,
+            _ => operation,
+        };
+        self.last_own = Some((control, operation));
+    }
+
+    /// Takes a message of another member, which then waits for what it depends on.
+    pub fn receive(&mut self, message: Message<Payload>) -> Result<(), QueueError> {
+        let me = self.agreement.my_id();
+        if message.sender == me {
+            return Err(QueueError::OwnMessage);
+        }
+        let established = self.ratchet.is_some();
+        if let Payload::Control { control, directs } = &message.payload {
+            if directs
+                .iter()
+                .filter(|direct| direct.recipient == me)
+                .count()
+                > 1
+            {
+                return Err(QueueError::AmbiguousDirectMessage);
+            }
+            if established && matches!(control, Control::Create { .. }) {
+                return Err(QueueError::GroupAlreadyEstablished);
+            }
+        }
+        self.orderer.queue(message, established)
+    }
+
+    /// Processes the next message that is ready; call it until it gives `None`. While an answer
+    /// has no id yet nothing is processed.
+    pub fn poll(&mut self, context: &mut Context<'_>, rng: &mut impl CryptoRng) -> Option<Event> {
+        if self.unpublished.is_some() {
+            return None;
+        }
+        if self.ratchet.is_none() {
+            return self.join(context, rng);
+        }
+        let message = self.orderer.next()?;
+        let (operation, sender) = (message.id, message.sender);
+        let event = match message.payload {
+            Payload::Control { control, directs } => {
+                let result = self.process(operation, sender, &control, &directs, context, rng);
+                self.orderer
+                    .processed(operation, sender, message.dependencies, true);
+                result.map(|processed| self.changed(operation, sender, control, processed))
+            }
+            Payload::Application {
+                generation,
+                ciphertext,
+            } => {
+                let dependencies = &message.dependencies;
+                let after = |joined| self.orderer.follow(dependencies, &joined);
+                let ours = self.joined.is_some_and(after);
+                self.orderer.processed(operation, sender, Vec::new(), false);
+                if !ours {
+                    return Some(Event::Skipped { operation });
+                }
+                self.open(&sender, generation, &ciphertext)
+                    .map(|plaintext| Event::Application {
+                        operation,
+                        sender,
+                        plaintext,
+                    })
+            }
+        };
+        Some(event.unwrap_or_else(|failure| Event::Failed {
+            operation,
+            sender,
+            failure,
+        }))
+    }
+
+    /// Whether the group needs a new seed: ask after each input.
+    pub fn rekey(&self) -> Rekey {
+        match self.leavers.is_empty() || self.ratchet.is_none() {
+            true => Rekey::None,
+            false => Rekey::Required(Reason::Tainted),
+        }
+    }
+
+    /// The members, if we are one.
+    pub fn members(&self) -> Result<BTreeSet<Member>, OperationError> {
+        match self.ratchet.is_some() {
+            true => Ok(self.agreement.members().members()),
+            false => Err(OperationError::GroupNotYetEstablished),
+        }
+    }
+
+    /// For a membership that is decided elsewhere: what it is now.
+    pub fn members_mut(&mut self) -> &mut M {
+        self.agreement.members_mut()
+    }
+
+    /// Stops waiting for a message that is lost for good.
+    pub fn give_up(&mut self, operation: OperationId) {
+        self.orderer.give_up(operation);
+    }
+
+    fn open(
+        &mut self,
+        sender: &Member,
+        generation: u32,
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let Config {
+            forward_max,
+            late_max,
+        } = self.config;
+        let ratchet = self.decryption.get_mut(sender);
+        let ratchet = ratchet.ok_or(Failure::DecryptionRatchetUnavailable(*sender, generation))?;
+        Ok(ratchet.open(generation, ciphertext, forward_max, late_max)?)
+    }
+
+    fn seed(
+        &self,
+        control: Control,
+        recipients: BTreeSet<Member>,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        within(recipients.len(), context)?;
+        self.settled()?;
+        let recipients: Vec<_> = recipients.into_iter().collect();
+        let mut draft = self.agreement.seed(control, &recipients, context, rng)?;
+        draft.dependencies = self.control_dependencies();
+        Ok(draft)
+    }
+
+    /// Joins by the first create or add of us whose whole past has come.
+    fn join(&mut self, context: &mut Context<'_>, rng: &mut impl CryptoRng) -> Option<Event> {
+        let me = self.agreement.my_id();
+        let joins = |message: &Message<Payload>| match &message.payload {
+            Payload::Control { control, .. } => names(control, &me),
+            Payload::Application { .. } => false,
+        };
+        let id = self.orderer.join_candidate(joins)?;
+        let mut taken = self.orderer.take_join(&id);
+        let welcome = taken.pop()?;
+        for message in taken {
+            self.absorb(message, context);
+        }
+        let Payload::Control { control, directs } = welcome.payload else {
+            return None;
+        };
+        let (operation, sender) = (welcome.id, welcome.sender);
+        let result = self.process(operation, sender, &control, &directs, context, rng);
+        self.orderer
+            .processed(operation, sender, welcome.dependencies, true);
+        Some(match result {
+            Err(failure) => Event::Failed {
+                operation,
+                sender,
+                failure,
+            },
+            Ok(processed) => {
+                self.joined = Some(operation);
+                self.orderer.open();
+                let answer = self.take_in(sender, &control, processed);
+                let answer = answer.map(|answer| self.answer(operation, answer));
+                Event::Joined { operation, answer }
+            }
+        })
+    }
+
+    /// Takes a message of the time before we joined: nothing of it counts, but the channel of
+    /// its sender must keep up.
+    fn absorb(&mut self, message: Message<Payload>, context: &mut Context<'_>) {
+        let me = self.agreement.my_id();
+        let is_control = match message.payload {
+            Payload::Control { directs, .. } => {
+                if let Some(direct) = directs.iter().find(|direct| direct.recipient == me) {
+                    // What does not open had no effect on its sender's channel either.
+                    let _ = self.agreement.absorb(message.sender, direct, context);
+                }
+                true
+            }
+            Payload::Application { .. } => false,
+        };
+        let dependencies = message.dependencies;
+        self.orderer
+            .processed(message.id, message.sender, dependencies, is_control);
+    }
+
+    fn process(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        control: &Control,
+        directs: &[DirectMessage],
+        context: &mut Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Processed, Failure> {
+        let me = self.agreement.my_id();
+        let ours = directs.iter().find(|direct| direct.recipient == me);
+        Ok(self
+            .agreement
+            .process(operation, sender, control, ours, context, rng)?)
+    }
+
+    fn changed(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        control: Control,
+        processed: Processed,
+    ) -> Event {
+        let answer = self.take_in(sender, &control, processed);
+        if self.ratchet.is_none() {
+            return Event::RemovedOurselves { operation };
+        }
+        let answer = answer.map(|answer| self.answer(operation, answer));
+        Event::Changed {
+            operation,
+            sender,
+            control,
+            answer,
+        }
+    }
+
+    /// Starts the ratchets that a control message gave secrets for.
+    fn take_in(
+        &mut self,
+        sender: Member,
+        control: &Control,
+        processed: Processed,
+    ) -> Option<Answer> {
+        let me = self.agreement.my_id();
+        if let Some(secret) = processed.sender_update {
+            let ratchet = DecryptionRatchet::new(secret);
+            self.decryption.insert(sender, ratchet);
+        }
+        if let Some(secret) = processed.my_update {
+            self.ratchet = Some(Ratchet::new(secret));
+        }
+        if let Some(seeded) = &processed.seeded {
+            let knows = |leaver: &Member| seeded.contains(leaver) || *leaver == sender;
+            self.leavers.retain(knows);
+        }
+        match control {
+            Control::Remove { removed } if *removed == sender => {
+                self.leavers.insert(sender);
+            }
+            Control::Add { added } => {
+                self.leavers.remove(added);
+            }
+            _ => {}
+        }
+        if !self.agreement.members().members().contains(&me) {
+            self.leave();
+            return None;
+        }
+        processed.answer
+    }
+
+    fn leave(&mut self) {
+        self.ratchet = None;
+        self.decryption.clear();
+        self.leavers.clear();
+        self.orderer.close();
+    }
+
+    fn answer(&mut self, operation: OperationId, answer: Answer) -> Outgoing {
+        let payload = Payload::Control {
+            control: answer.control,
+            directs: answer.directs,
+        };
+        let mut dependencies = vec![operation];
+        // The order of one sender's messages is what keeps the chains equal.
+        dependencies.extend(self.last_own.map(|(_, last)| last));
+        self.outgoing(payload, dependencies)
+    }
+
+    fn outgoing(&mut self, payload: Payload, dependencies: Vec<OperationId>) -> Outgoing {
+        self.unpublished = Some(Unpublished {
+            dependencies: dependencies.clone(),
+            is_control: orderer::Payload::is_control(&payload),
+        });
+        Outgoing {
+            payload,
+            dependencies,
+        }
+    }
+
+    fn control_dependencies(&self) -> Vec<OperationId> {
+        let mut dependencies = self.orderer.heads();
+        // Others read our last message before our ratchet is replaced.
+        let last = self.last_own.filter(|(control, last)| control != last);
+        dependencies.extend(last.map(|(_, last)| last));
+        dependencies
+    }
+
+    fn settled(&self) -> Result<(), OperationError> {
+        match self.unpublished {
+            Some(_) => Err(OperationError::Unpublished),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<M: Membership> Wire for Group<M> {
+    fn write(&self, w: &mut Writer) {
+        w.array(10)
+            .uint(1)
+            .item(&self.agreement)
+            .item(&self.orderer);
+        w.array(2).uint(u64::from(self.config.forward_max));
+        w.uint(u64::from(self.config.late_max));
+        w.optional(self.ratchet.as_ref()).map(self.decryption.len());
+        for (member, ratchet) in &self.decryption {
+            w.item(member).item(ratchet);
+        }
+        w.optional(self.joined.as_ref());
+        let leavers: Vec<_> = self.leavers.iter().copied().collect();
+        orderer::write_list(&leavers, w);
+        match &self.last_own {
+            Some((control, last)) => w.array(2).item(control).item(last),
+            None => w.null(),
+        };
+        match &self.unpublished {
+            Some(unpublished) => {
+                w.array(2).bool(unpublished.is_control);
+                orderer::write_list(&unpublished.dependencies, w);
+            }
+            None => {
+                w.null();
+            }
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
+        tuple(r, 10, |r| {
+            version(r, 1)?;
+            let (agreement, orderer) = (Agreement::read(r)?, Orderer::read(r)?);
+            let config = tuple(r, 2, |r| {
+                let bound = |value| u32::try_from(value).map_err(|_| DecodeError::Range);
+                Ok(Config {
+                    forward_max: bound(r.uint()?)?,
+                    late_max: bound(r.uint()?)?,
+                })
+            })?;
+            let ratchet = nullable(r, Ratchet::read)?;
+            let decryption = map(r, Member::read, DecryptionRatchet::read)?;
+            let joined = nullable(r, OperationId::read)?;
+            let leavers: Vec<Member> = list(r, MEMBERS_MAX)?;
+            let pair = |r: &mut Reader<'_>| {
+                tuple(r, 2, |r| Ok((OperationId::read(r)?, OperationId::read(r)?)))
+            };
+            let last_own = nullable(r, pair)?;
+            let unpublished = nullable(r, |r| {
+                tuple(r, 2, |r| {
+                    Ok(Unpublished {
+                        is_control: r.bool()?,
+                        dependencies: list(r, usize::MAX)?,
+                    })
+                })
+            })?;
+            let mut group = Group {
+                agreement,
+                orderer,
+                config,
+                ratchet,
+                decryption,
+                joined,
+                leavers: leavers.into_iter().collect(),
+                last_own,
+                unpublished,
+            };
+            if group.ratchet.is_some() {
+                group.orderer.open();
+            }
+            Ok(group)
+        })
+    }
+}
+
+impl orderer::Payload for Payload {
+    fn is_control(&self) -> bool {
+        matches!(self, Payload::Control { .. })
+    }
+}
+
+impl Wire for Payload {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Payload::Control { control, directs } => {
+                w.map(1).text("Control").array(2).item(control);
+                orderer::write_list(directs, w);
+            }
+            Payload::Application {
+                generation,
+                ciphertext,
+            } => {
+                w.map(1).text("Application").array(2);
+                w.uint(u64::from(*generation)).bytes(ciphertext);
+            }
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Payload, DecodeError> {
+        match variant(r)? {
+            ("Control", true) => tuple(r, 2, |r| {
+                Ok(Payload::Control {
+                    control: Control::read(r)?,
+                    directs: list(r, MEMBERS_MAX)?,
+                })
+            }),
+            ("Application", true) => tuple(r, 2, |r| {
+                let generation = u32::try_from(r.uint()?).map_err(|_| DecodeError::Range)?;
+                Ok(Payload::Application {
+                    generation,
+                    ciphertext: r.bytes()?.to_vec(),
+                })
+            }),
+            _ => Err(DecodeError::Variant),
+        }
+    }
+}
+
+fn names(control: &Control, me: &Member) -> bool {
+    match control {
+        Control::Create { initial_members } => initial_members.contains(me),
+        Control::Add { added } => added == me,
+        _ => false,
+    }
+}
+
+/// Refuses lists that are longer than anybody takes, or than the readers of our headers take.
+fn within(len: usize, context: &Context<'_>) -> Result<(), Limit> {
+    if len > MEMBERS_MAX {
+        return Err(Limit::Members);
+    }
+    match context.elements_max {
+        Some(max) if len > max => Err(Limit::HeaderString),
+        _ => Ok(()),
+    }
+}

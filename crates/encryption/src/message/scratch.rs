@@ -1,0 +1,398 @@
+//! What processing one control message would change, until it is known that nothing fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::agreement::{Agreement, Key, ProcessError};
+use super::views::Membership;
+use crate::direct::{Content, DirectMessage, Kind};
+use crate::hkdf::derive_secret;
+use crate::limits::{Limit, MEMBER_SECRETS_MAX};
+use crate::secret::Secret;
+use crate::sessions::{Context, Scheme, Sealing};
+use crate::two_party::{Opened, TwoPartyMessage};
+use crate::{Member, OperationId};
+
+/// BLAKE3 of "welcome".
+const WELCOME: [u8; 32] = [
+    0xa8, 0xea, 0xf1, 0x76, 0x93, 0x0c, 0x89, 0x2f, 0x30, 0x1a, 0x3d, 0xf3, 0xb7, 0x0b, 0x9e, 0x8f,
+    0x63, 0xdb, 0x8e, 0x83, 0x29, 0x12, 0xf5, 0xa7, 0x84, 0xc3, 0xf1, 0x1a, 0x59, 0x6a, 0x9a, 0x86,
+];
+/// BLAKE3 of "add".
+const ADD: [u8; 32] = [
+    0x3a, 0x03, 0xcc, 0xc1, 0x2d, 0x75, 0x44, 0xd0, 0x29, 0xee, 0x0b, 0x0d, 0xa9, 0xfa, 0xb4, 0xd7,
+    0x16, 0x04, 0x2b, 0xe2, 0xb3, 0x22, 0xb6, 0xbc, 0x55, 0x31, 0xdd, 0x27, 0x96, 0x62, 0xdc, 0x9c,
+];
+
+pub(super) struct Scratch<'a, M> {
+    base: &'a Agreement<M>,
+    pub(super) changes: Changes<M>,
+}
+
+/// The changes alone.
+pub(super) struct Changes<M> {
+    pub(super) members: M,
+    /// New chain secrets; `None` where a chain starts again.
+    pub(super) ratchets: BTreeMap<Member, Option<Secret>>,
+    /// New member secrets; `None` where one is used up.
+    pub(super) member_secrets: BTreeMap<Key, Option<Secret>>,
+    pub(super) opened: Option<(Member, Opened)>,
+    pub(super) sealings: Vec<Sealing>,
+}
+
+/// Who learns of an operation's seed, and what our chain and the sender's gain.
+#[derive(Default)]
+pub(super) struct Gained {
+    pub(super) acknowledge: Option<Acknowledge>,
+    pub(super) sender_update: Option<Secret>,
+    pub(super) my_update: Option<Secret>,
+    /// Who was sent the seed, when our chain took it in.
+    pub(super) seeded: Option<BTreeSet<Member>>,
+}
+
+pub(super) enum Acknowledge {
+    Ack,
+    AddAck,
+}
+
+impl<'a, M: Membership> Scratch<'a, M> {
+    pub(super) fn new(base: &'a Agreement<M>) -> Scratch<'a, M> {
+        let changes = Changes {
+            members: base.members.clone(),
+            ratchets: BTreeMap::new(),
+            member_secrets: BTreeMap::new(),
+            opened: None,
+            sealings: Vec::new(),
+        };
+        Scratch { base, changes }
+    }
+
+    /// A create, update or removal: everybody gets the next step of the chains from a seed.
+    pub(super) fn seeded(
+        &mut self,
+        (sender, operation): (Member, OperationId),
+        own_seed: Option<&Secret>,
+        direct: Option<&DirectMessage>,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Gained, ProcessError> {
+        let me = self.base.my_id;
+        let mut recipients = self.view(&sender);
+        recipients.remove(&sender);
+        let received;
+        let seed = match own_seed {
+            Some(seed) => seed,
+            None if recipients.contains(&me) => {
+                received = self.open_secret(Kind::TwoParty, sender, direct, context)?;
+                &received
+            }
+            // The sender did not know of us yet.
+            None => {
+                return Ok(Gained {
+                    acknowledge: Some(Acknowledge::Ack),
+                    ..Gained::default()
+                });
+            }
+        };
+        for member in &recipients {
+            let secret = member_secret(seed, self.identity(member, context)?.as_bytes());
+            let key = (sender, operation, *member);
+            self.changes.member_secrets.insert(key, Some(secret));
+        }
+        let secret = member_secret(seed, self.identity(&sender, context)?.as_bytes());
+        let sender_update = Some(self.step(&sender, &secret, context)?);
+        if sender == me {
+            return Ok(Gained {
+                sender_update,
+                seeded: Some(recipients),
+                ..Gained::default()
+            });
+        }
+        self.forward_member_secret(sender, operation, &recipients, context, rng)?;
+        let my_update = self.acknowledged(me, (sender, operation), None, context)?;
+        Ok(Gained {
+            acknowledge: Some(Acknowledge::Ack),
+            sender_update,
+            my_update,
+            seeded: Some(recipients),
+        })
+    }
+
+    /// Somebody, also we, takes over a seed or its own add.
+    pub(super) fn acknowledged(
+        &mut self,
+        acker: Member,
+        (sender, operation): (Member, OperationId),
+        direct: Option<&DirectMessage>,
+        context: &Context<'_>,
+    ) -> Result<Option<Secret>, ProcessError> {
+        let added = self.changes.members.added_by(&operation);
+        if added.is_some() || self.changes.members.removed_by(&operation).is_some() {
+            self.changes.members.ack(acker, &operation)?;
+        }
+        let direct = direct.filter(|direct| direct.recipient == self.base.my_id);
+        let secret = match (self.take((sender, operation, acker)), direct) {
+            (Some(secret), None) => secret,
+            (Some(secret), Some(direct)) => {
+                // Not needed, but the channel must keep up with its sender.
+                let _ = self.open_secret(Kind::Forward, acker, Some(direct), context);
+                secret
+            }
+            (None, Some(direct)) => {
+                self.open_secret(Kind::Forward, acker, Some(direct), context)?
+            }
+            (None, None) => return Ok(None),
+        };
+        if added == Some(acker) {
+            // A member that comes back starts its chain again, or those who came while it was
+            // away would never follow it.
+            self.changes.ratchets.insert(acker, None);
+        }
+        self.step(&acker, &secret, context).map(Some)
+    }
+
+    /// Somebody adds a member that is not us.
+    pub(super) fn added(
+        &mut self,
+        (sender, operation): (Member, OperationId),
+        added: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Gained, ProcessError> {
+        let me = self.base.my_id;
+        self.changes.members.add(sender, added, operation)?;
+        let mut gained = Gained::default();
+        if self.view(&sender).contains(&me) {
+            let secret = self.step(&sender, &constant(&WELCOME), context)?;
+            let key = (sender, operation, added);
+            self.changes.member_secrets.insert(key, Some(secret));
+            gained.sender_update = Some(self.step(&sender, &constant(&ADD), context)?);
+        }
+        if sender == me {
+            return Ok(gained);
+        }
+        let chain = self
+            .ratchet(&me)
+            .ok_or(ProcessError::MissingRatchetSecret)?;
+        let chain = Zeroizing::new(chain.as_bytes().to_vec());
+        self.forward(added, &chain, context, rng)?;
+        gained.my_update = self.add_acknowledged(me, operation, None, context)?;
+        gained.acknowledge = Some(Acknowledge::AddAck);
+        Ok(gained)
+    }
+
+    /// Somebody, also we, takes over the add of another member.
+    pub(super) fn add_acknowledged(
+        &mut self,
+        acker: Member,
+        operation: OperationId,
+        direct: Option<&DirectMessage>,
+        context: &Context<'_>,
+    ) -> Result<Option<Secret>, ProcessError> {
+        self.changes.members.ack(acker, &operation)?;
+        let me = self.base.my_id;
+        if let Some(direct) = direct.filter(|direct| direct.recipient == me) {
+            let chain = self.open_secret(Kind::Forward, acker, Some(direct), context)?;
+            self.changes.ratchets.insert(acker, Some(chain));
+        }
+        if !self.view(&acker).contains(&me) {
+            return Ok(None);
+        }
+        self.step(&acker, &constant(&ADD), context).map(Some)
+    }
+
+    /// Somebody adds us.
+    pub(super) fn welcomed(
+        &mut self,
+        (sender, operation): (Member, OperationId),
+        direct: Option<&DirectMessage>,
+        context: &Context<'_>,
+    ) -> Result<Gained, ProcessError> {
+        let me = self.base.my_id;
+        let direct = direct.ok_or(ProcessError::MissingDirectMessage(Kind::Welcome))?;
+        let Content::Welcome { history, .. } = &direct.content else {
+            return Err(unexpected(Kind::Welcome, direct));
+        };
+        self.changes.members.welcome(history)?;
+        self.changes.members.add(sender, me, operation)?;
+        let chain = self.open_secret(Kind::Welcome, sender, Some(direct), context)?;
+        self.changes.ratchets.insert(sender, Some(chain));
+        let secret = self.step(&sender, &constant(&WELCOME), context)?;
+        let key = (sender, operation, me);
+        self.changes.member_secrets.insert(key, Some(secret));
+        let sender_update = Some(self.step(&sender, &constant(&ADD), context)?);
+        let my_update = self.acknowledged(me, (sender, operation), None, context)?;
+        Ok(Gained {
+            acknowledge: Some(Acknowledge::Ack),
+            sender_update,
+            my_update,
+            seeded: None,
+        })
+    }
+
+    pub(super) fn view(&self, viewer: &Member) -> BTreeSet<Member> {
+        match *viewer == self.base.my_id {
+            true => self.changes.members.members(),
+            false => self.changes.members.view(viewer),
+        }
+    }
+
+    /// Fails at the bound on stored member secrets.
+    pub(super) fn finish(self) -> Result<Changes<M>, ProcessError> {
+        let stored = self.base.member_secrets.len() + self.changes.member_secrets.len();
+        if stored > MEMBER_SECRETS_MAX {
+            return Err(Limit::MemberSecrets.into());
+        }
+        Ok(self.changes)
+    }
+
+    /// Hands our member secret on to members that the sender did not know.
+    fn forward_member_secret(
+        &mut self,
+        sender: Member,
+        operation: OperationId,
+        recipients: &BTreeSet<Member>,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), ProcessError> {
+        let me = self.base.my_id;
+        let key = (sender, operation, me);
+        let secret = self.changes.member_secrets.get(&key);
+        let secret = secret.and_then(Option::as_ref);
+        let secret = secret.ok_or(ProcessError::MissingMemberSecret)?;
+        let plaintext = Zeroizing::new(secret.as_bytes().to_vec());
+        let mut strangers = self.view(&me);
+        strangers.retain(|m| *m != sender && *m != me && !recipients.contains(m));
+        for stranger in strangers {
+            self.forward(stranger, &plaintext, context, rng)?;
+        }
+        Ok(())
+    }
+
+    fn forward(
+        &mut self,
+        recipient: Member,
+        plaintext: &[u8],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), ProcessError> {
+        let sealing = self.base.sessions.prepare(
+            Scheme::Message,
+            recipient,
+            (Kind::Forward, None),
+            plaintext,
+            context,
+            rng,
+        )?;
+        self.changes.sealings.push(sealing);
+        Ok(())
+    }
+
+    /// Takes one step of a member's outer chain and gives the update secret.
+    fn step(
+        &mut self,
+        member: &Member,
+        input: &Secret,
+        context: &Context<'_>,
+    ) -> Result<Secret, ProcessError> {
+        let identity = *self.identity(member, context)?.as_bytes();
+        let mut ikm = Zeroizing::new(Vec::with_capacity(96));
+        if let Some(chain) = self.ratchet(member) {
+            ikm.extend_from_slice(chain.as_bytes());
+        }
+        ikm.extend_from_slice(input.as_bytes());
+        ikm.extend_from_slice(&identity);
+        let chain = derive_secret(b"chain", &ikm, &[]);
+        self.changes.ratchets.insert(*member, Some(chain));
+        Ok(derive_secret(b"update", &ikm, &[]))
+    }
+
+    fn ratchet(&self, member: &Member) -> Option<&Secret> {
+        match self.changes.ratchets.get(member) {
+            Some(changed) => changed.as_ref(),
+            None => self.base.ratchets.get(member),
+        }
+    }
+
+    fn take(&mut self, key: Key) -> Option<Secret> {
+        match self.changes.member_secrets.insert(key, None) {
+            Some(changed) => changed,
+            None => self.base.member_secrets.get(&key).map(Secret::duplicate),
+        }
+    }
+
+    fn identity<'c>(
+        &self,
+        member: &Member,
+        context: &'c Context<'_>,
+    ) -> Result<&'c crate::PublicKey, ProcessError> {
+        if *member == self.base.my_id {
+            return Ok(context.keys.identity_key());
+        }
+        let key = context.registry.identity_key(member);
+        key.ok_or(ProcessError::MissingIdentityKey(*member))
+    }
+
+    /// Opens a direct message for us that holds exactly a secret.
+    fn open_secret(
+        &mut self,
+        kind: Kind,
+        sender: Member,
+        direct: Option<&DirectMessage>,
+        context: &Context<'_>,
+    ) -> Result<Secret, ProcessError> {
+        let direct = direct.ok_or(ProcessError::MissingDirectMessage(kind))?;
+        if direct.content.kind() != kind {
+            return Err(unexpected(kind, direct));
+        }
+        if direct.recipient != self.base.my_id {
+            return Err(ProcessError::NotOurDirectMessage(direct.recipient));
+        }
+        let message = ciphertext(&direct.content);
+        let opened = self.base.sessions.open(&sender, message, context)?;
+        let secret = Secret::from_slice(&opened.plaintext).ok_or(ProcessError::InvalidKeySize)?;
+        self.changes.opened = Some((sender, opened));
+        Ok(secret)
+    }
+}
+
+pub(super) fn ciphertext(content: &Content) -> &TwoPartyMessage {
+    match content {
+        Content::Welcome { ciphertext, .. }
+        | Content::TwoParty { ciphertext }
+        | Content::Forward { ciphertext } => ciphertext,
+    }
+}
+
+fn unexpected(expected: Kind, direct: &DirectMessage) -> ProcessError {
+    ProcessError::UnexpectedDirectMessage {
+        expected,
+        got: direct.content.kind(),
+    }
+}
+
+fn constant(bytes: &[u8; 32]) -> Secret {
+    Secret::from_bytes(*bytes)
+}
+
+fn member_secret(seed: &Secret, identity: &[u8; 32]) -> Secret {
+    let mut ikm = Zeroizing::new(Vec::with_capacity(64));
+    ikm.extend_from_slice(seed.as_bytes());
+    ikm.extend_from_slice(identity);
+    derive_secret(b"update", &ikm, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use p2panda_core::Hash;
+
+    use super::*;
+
+    #[test]
+    fn vector_constants() {
+        assert_eq!(*Hash::digest(b"welcome").as_bytes(), WELCOME);
+        assert_eq!(*Hash::digest(b"add").as_bytes(), ADD);
+    }
+}
