@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2panda::{NetworkId, Topic};
 
-use crate::parse::{NodeAddr, network_id, seconds, topic};
+use crate::parse::{NodeAddr, count, listen, network_id, seconds, topic};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -55,7 +55,7 @@ pub struct NodeArgs {
     #[arg(long, global = true, value_name = "ID@ADDR")]
     pub bootstrap: Vec<NodeAddr>,
     /// Address to receive connections on [default: any address, a free port]
-    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[arg(long, global = true, value_name = "ADDR:PORT", value_parser = listen)]
     pub listen: Option<SocketAddr>,
     /// Join a separate network, named by 64 hexadecimal digits
     #[arg(long, global = true, value_name = "HEX", value_parser = network_id)]
@@ -163,7 +163,7 @@ pub struct SubArgs {
     #[arg(long)]
     pub json: bool,
     /// Stop after this many messages
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = count)]
     pub count: Option<u64>,
     /// Use a throw-away identity instead of the home directory
     #[arg(long, conflicts_with = "home")]

@@ -30,7 +30,9 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+            let args = std::env::args_os()
+                .skip(1)
+                .map(|arg| arg.to_string_lossy().into_owned());
             return fail(&usage::one_line(&error, args), USAGE);
         }
         Err(help) => {

@@ -30,6 +30,10 @@ pub enum ParseError {
     NodeId,
     #[error("port 0 cannot be dialled; start the other node with --listen ADDR:PORT")]
     Port,
+    #[error("expected ADDR:PORT, for example 0.0.0.0:2022 for all addresses of this machine")]
+    Listen,
+    #[error("expected how many messages, a number")]
+    Count,
     #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
     Seconds,
 }
@@ -56,6 +60,16 @@ pub fn topic(text: &str) -> Result<Topic, ParseError> {
 /// Reads a network id in hexadecimal digits of either case.
 pub fn network_id(text: &str) -> Result<NetworkId, ParseError> {
     text.parse().map_err(|_| ParseError::NetworkId)
+}
+
+/// Reads an address to listen on.
+pub fn listen(text: &str) -> Result<SocketAddr, ParseError> {
+    text.parse().map_err(|_| ParseError::Listen)
+}
+
+/// Reads a number of messages.
+pub fn count(text: &str) -> Result<u64, ParseError> {
+    text.parse().map_err(|_| ParseError::Count)
 }
 
 /// Reads a number of seconds, fractions allowed.

@@ -63,7 +63,7 @@ mod tests {
         assert!(line("--home /x peers --wait ten").ends_with("see `panda peers --help`"));
         assert!(line("topic").ends_with("see `panda topic --help`"));
         assert!(line("").ends_with("see `panda --help`"));
-        assert!(line("sbu").contains("tip: a similar subcommand exists: 'sub'"));
+        assert!(line("chatt").contains("tip: a similar subcommand exists: 'chat'"));
     }
 
     #[test]

@@ -50,9 +50,7 @@ impl Chat {
             "you are {}; others join with the same topic",
             name(node.id())
         ));
-        for addr in id::addresses(node) {
-            note(&format!("reachable at {addr}"));
-        }
+        id::note_addresses(node);
         Ok(Chat {
             node: node.clone(),
             publisher,

@@ -1,37 +1,62 @@
 //! `panda id`
 
+use std::time::Duration;
+
 use p2panda::Node;
+use tokio::time::timeout;
 
 use crate::args::{IdArgs, NodeArgs};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{self, Written};
+use crate::output::{self, Written, note};
+
+/// How long the first address may take to be known.
+const ADDRESSES_WAIT: Duration = Duration::from_secs(3);
 
 /// Prints the id of the node, or `ID@ADDR` per address.
 pub async fn run(args: &NodeArgs, id: IdArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, false).await?;
-    let printed = print(&node, id.addr).map_err(Failure::Stdout);
+    let lines = if id.addr {
+        known_addresses(&node).await
+    } else {
+        vec![node.id().to_string()]
+    };
+    if lines.is_empty() {
+        note("this machine has no address in a network; name one with --listen ADDR:PORT");
+    }
+    let printed = print(&lines).map_err(Failure::Stdout);
     interrupt.finish(node.shutdown()).await?;
     printed.map(|()| Outcome::Done)
 }
 
-fn print(node: &Node, addr: bool) -> std::io::Result<()> {
-    let lines = if addr {
-        addresses(node)
-    } else {
-        vec![node.id().to_string()]
-    };
+fn print(lines: &[String]) -> std::io::Result<()> {
     for line in lines {
-        if output::line(&line)? == Written::Closed {
+        if output::line(line)? == Written::Closed {
             break;
         }
     }
     Ok(())
 }
 
+/// The addresses once there is one, or nothing when that takes too long.
+async fn known_addresses(node: &Node) -> Vec<String> {
+    let mut events = node.events();
+    let known = async { while addresses(node).is_empty() && events.next().await.is_some() {} };
+    // Running out of time leaves the list empty, which is what it says then.
+    let _ = timeout(ADDRESSES_WAIT, known).await;
+    addresses(node)
+}
+
+/// Says on standard error where this node can be reached.
+pub fn note_addresses(node: &Node) {
+    for addr in addresses(node) {
+        note(&format!("reachable at {addr}"));
+    }
+}
+
 /// The addresses of a node in the form that `--bootstrap` takes.
-pub fn addresses(node: &Node) -> Vec<String> {
+fn addresses(node: &Node) -> Vec<String> {
     let id = node.id();
     node.net()
         .addr()

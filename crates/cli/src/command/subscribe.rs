@@ -3,6 +3,7 @@
 use p2panda::{Node, StartAt};
 
 use crate::args::{From, NodeArgs, SubArgs};
+use crate::command::id;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Format, Written};
@@ -27,6 +28,7 @@ pub fn start(from: Option<From>) -> StartAt {
 
 async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<(), Failure> {
     let (_publisher, mut messages) = node.stream(sub.topic).start(start(sub.from)).await?;
+    id::note_addresses(node);
     let format = Format::choose(sub.json);
     let mut left = sub.count.unwrap_or(u64::MAX);
     while left > 0 {
