@@ -35,7 +35,8 @@ async fn find_or_build() -> Result<PathBuf, Error> {
     build
         .args([
             "build",
-            "-p",
+            "--workspace",
+            "--bin",
             "p2panda-driver",
             "--message-format=json-render-diagnostics",
         ])

@@ -32,7 +32,7 @@ pub enum OwnKeysError {
 ///
 /// ```
 /// # use p2panda_encryption::{Lifetime, OwnKeys, SecretKey};
-/// # use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+/// # use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 /// let mut rng = ChaCha20Rng::from_seed([1; 32]);
 /// let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
 /// keys.rotate_prekey(Lifetime::starting(10_000, 3_600), &mut rng);

@@ -10,8 +10,8 @@ use p2panda_encryption::{
     Bundle, BundleError, Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, OwnKeys, PreKey,
     PublicKey, Reader, Registry, SecretKey, Wire, latest, xeddsa, xeddsa::XSignature,
 };
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::SeedableRng;
 use serde_json::Value;
 use vectors::*;
 

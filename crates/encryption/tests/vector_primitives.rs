@@ -9,7 +9,7 @@ use p2panda_encryption::hpke::{self, HpkeCiphertext};
 use p2panda_encryption::{
     PublicKey, Secret, SecretKey, Wire, Writer, aead, hkdf, xeddsa, xeddsa::XSignature,
 };
-use rand_chacha::rand_core::Rng;
+use chacha20::rand_core::Rng;
 use sha2::{Digest, Sha256, Sha512};
 use vectors::*;
 

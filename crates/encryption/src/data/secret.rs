@@ -139,15 +139,21 @@ impl SecretBundle {
             Some(latest) if latest.timestamp >= now => latest.timestamp.saturating_add(1),
             _ => now,
         };
+        let mut drawn = GroupSecret::new(Secret::random(rng), timestamp);
+        let Some(latest) = latest.filter(|latest| latest.timestamp >= timestamp) else {
+            return Ok(drawn);
+        };
+        // At the end of time only the greater name wins. The least one that wins leaves room for
+        // those that come later.
+        let mut best: Option<GroupSecret> = None;
         for _ in 0..SECRET_DRAWS_MAX {
-            let drawn = GroupSecret::new(Secret::random(rng), timestamp);
-            let outranks =
-                |known: &GroupSecret| (known.timestamp, known.id()) < (timestamp, drawn.id());
-            if latest.is_none_or(outranks) {
-                return Ok(drawn);
+            let id = drawn.id();
+            if id > latest.id() && best.as_ref().is_none_or(|best| id < best.id()) {
+                best = Some(drawn);
             }
+            drawn = GroupSecret::new(Secret::random(rng), timestamp);
         }
-        Err(Limit::Timestamp)
+        best.ok_or(Limit::Timestamp)
     }
 
     /// Inserts a secret unless it is known.

@@ -8,8 +8,8 @@
 )]
 
 use p2panda_core::{Hash, VerifyingKey};
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::SeedableRng;
 use serde_json::Value;
 
 /// A time at which the recorded bundles are valid.
