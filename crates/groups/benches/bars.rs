@@ -115,6 +115,28 @@ fn branches(rules: Rules, length: u64, access: Access) -> Duration {
     })
 }
 
+/// Two who remove and add each other again and again, each unseen by the other.
+fn duel(rules: Rules, length: u64) -> Duration {
+    let mut operations = vec![create()];
+    for n in 1..=2 * length {
+        let member = person((n + 1) % 2);
+        let action = match (n - 1) / 2 % 2 {
+            0 => Action::Remove { member },
+            _ => Action::Add { member, access: Access::Manage },
+        };
+        operations.push(operation(n % 2, n, &[n.saturating_sub(2)], action));
+    }
+    best(|| {
+        let (mut groups, operations) = (Groups::new(rules), operations.clone());
+        let start = Instant::now();
+        take(&mut groups, operations);
+        while groups.resume(usize::MAX).is_some() {}
+        let time = start.elapsed();
+        assert!(groups.now().direct_members(&group()).is_empty());
+        time
+    })
+}
+
 fn members(rules: Rules) -> Duration {
     let mut groups = Groups::new(rules);
     take(&mut groups, operations(10_000));

@@ -28,6 +28,17 @@ impl Groups {
             let missing = ProcessError::MissingDependency(*id);
             deps.push(self.graph.find(id).ok_or(missing)?);
         }
+        if let Action::Add {
+            member: Member::Group(_),
+            access: Access::Manage,
+        }
+        | Action::Promote {
+            member: Member::Group(_),
+            access: Access::Manage,
+        } = operation.arguments.action
+        {
+            return Err(ProcessError::ManagerGroup);
+        }
         deps.sort_unstable();
         deps.dedup();
         Ok(self.graph.past(deps.into()))
@@ -56,17 +67,6 @@ impl Groups {
     }
 
     pub(crate) fn judge(&self, operation: &Operation, seen: &Seen) -> Result<Judged, ProcessError> {
-        if let Action::Add {
-            member: Member::Group(_),
-            access: Access::Manage,
-        }
-        | Action::Promote {
-            member: Member::Group(_),
-            access: Access::Manage,
-        } = operation.arguments.action
-        {
-            return Err(ProcessError::ManagerGroup);
-        }
         let hardened = self.rules == Rules::Hardened;
         if hardened {
             self.check_size(operation, &seen.current)?;

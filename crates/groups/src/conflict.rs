@@ -87,7 +87,7 @@ impl Fact {
 /// A removal or delegation, from its author to its target.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrow {
-    pub(crate) op: OpIndex,
+    op: OpIndex,
     from: KeyIndex,
     to: KeyIndex,
     removes: bool,
@@ -95,9 +95,33 @@ pub(crate) struct Arrow {
 
 impl Arrow {
     /// A cycle through this arrow needs one that leads to it and one that leads on.
-    pub(crate) fn may_close_a_cycle(&self, arrows: &[Arrow]) -> bool {
+    fn may_close_a_cycle(&self, arrows: &[Arrow]) -> bool {
         arrows.iter().any(|other| other.to == self.from)
             && arrows.iter().any(|other| other.from == self.to)
+    }
+}
+
+/// How many comparisons of two operations are left before the work is put off.
+///
+/// Who can make ten thousand operations can make them compare with each other.
+pub(crate) struct Work(usize);
+
+impl Work {
+    /// Comparisons for each operation that may be touched.
+    const PER_TOUCHED: usize = 64;
+
+    pub(crate) fn touching(touched_max: usize) -> Work {
+        Work(touched_max.saturating_mul(Work::PER_TOUCHED))
+    }
+
+    pub(crate) fn unlimited() -> Work {
+        Work(usize::MAX)
+    }
+
+    /// None if there is not as much left.
+    pub(crate) fn spend(&mut self, comparisons: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(comparisons)?;
+        Some(())
     }
 }
 
@@ -105,7 +129,8 @@ impl Arrow {
 pub(crate) fn filtered(
     facts: &[Fact],
     precedes: impl Fn(OpIndex, OpIndex) -> bool,
-) -> Vec<Option<(OpIndex, Filter)>> {
+    work: &mut Work,
+) -> Option<Vec<Option<(OpIndex, Filter)>>> {
     let mut found: Vec<Option<(Hash, Filter, OpIndex)>> = vec![None; facts.len()];
     let mut concerned: BTreeMap<(GroupIndex, KeyIndex), Vec<usize>> = BTreeMap::new();
     for fact in facts {
@@ -129,11 +154,9 @@ pub(crate) fn filtered(
         let Some(removed) = removal.removed else {
             continue;
         };
-        for &at in concerned
-            .get(&(removal.group, removed))
-            .into_iter()
-            .flatten()
-        {
+        let list = concerned.get(&(removal.group, removed));
+        work.spend(list.map_or(0, Vec::len))?;
+        for &at in list.into_iter().flatten() {
             let (Some(fact), Some(known)) = (facts.get(at), found.get_mut(at)) else {
                 continue;
             };
@@ -146,33 +169,25 @@ pub(crate) fn filtered(
             }
         }
     }
-    found
-        .into_iter()
-        .map(|by| by.map(|(_, rule, op)| (op, rule)))
-        .collect()
+    let decided = |by: Option<(Hash, Filter, OpIndex)>| by.map(|(_, rule, op)| (op, rule));
+    Some(found.into_iter().map(decided).collect())
 }
 
-/// The removals of one group that are part of a cycle, sorted.
+/// The removals of one group that are part of a cycle.
 pub(crate) fn mutual(
     arrows: &[Arrow],
     precedes: impl Fn(OpIndex, OpIndex) -> bool,
-) -> Vec<OpIndex> {
-    let mut found: Vec<OpIndex> = cycles(arrows, precedes).into_iter().flatten().collect();
-    found.sort_unstable();
-    found
-}
-
-/// The removals of each cycle of one group.
-pub(crate) fn cycles(
-    arrows: &[Arrow],
-    precedes: impl Fn(OpIndex, OpIndex) -> bool,
-) -> Vec<Vec<OpIndex>> {
+    work: &mut Work,
+) -> Option<Vec<OpIndex>> {
     let mut found = Vec::new();
     // A cycle of operations is also one of people, which is cheap to look for and rare.
     for arrows in cycles_of_people(arrows) {
         let mut by_author: BTreeMap<KeyIndex, Vec<usize>> = BTreeMap::new();
         for (at, arrow) in arrows.iter().enumerate() {
             by_author.entry(arrow.from).or_default().push(at);
+        }
+        for arrow in &arrows {
+            work.spend(by_author.get(&arrow.to).map_or(0, Vec::len))?;
         }
         let next = |at: usize, cursor: &mut usize| {
             let arrow = arrows.get(at)?;
@@ -188,19 +203,67 @@ pub(crate) fn cycles(
                 }
             }
         };
-        for component in strongly_connected(arrows.len(), next) {
-            if component.len() > 1 {
-                let members = component.iter().filter_map(|at| arrows.get(*at));
-                found.push(
-                    members
-                        .filter(|arrow| arrow.removes)
-                        .map(|arrow| arrow.op)
-                        .collect(),
-                );
+        for part in strongly_connected(arrows.len(), next) {
+            if part.len() > 1 {
+                let members = part.iter().filter_map(|at| arrows.get(*at));
+                found.extend(members.filter(|arrow| arrow.removes).map(|arrow| arrow.op));
             }
         }
     }
-    found
+    Some(found)
+}
+
+/// The removals of all cycles through one arrow of a group, itself included.
+pub(crate) fn cycle_through(
+    arrow: Arrow,
+    arrows: &[Arrow],
+    precedes: impl Fn(OpIndex, OpIndex) -> bool,
+    work: &mut Work,
+) -> Option<Vec<OpIndex>> {
+    if !arrow.may_close_a_cycle(arrows) {
+        return Some(Vec::new());
+    }
+    let forward = |a: &Arrow, b: &Arrow| leads(a, b, &precedes);
+    let after = reach(arrow, arrows, |a| a.to, |a| a.from, forward, work)?;
+    let backward = |a: &Arrow, b: &Arrow| leads(b, a, &precedes);
+    let before = reach(arrow, arrows, |a| a.from, |a| a.to, backward, work)?;
+    let on_cycle = |(arrow, (after, before)): (&Arrow, (&bool, &bool))| {
+        (*after && *before && arrow.removes).then_some(arrow.op)
+    };
+    let reached = after.iter().zip(&before);
+    Some(arrows.iter().zip(reached).filter_map(on_cycle).collect())
+}
+
+/// Which arrows are reached from one. Each is looked at until it is reached, and then no more.
+fn reach(
+    from: Arrow,
+    arrows: &[Arrow],
+    end: impl Fn(&Arrow) -> KeyIndex,
+    beginning: impl Fn(&Arrow) -> KeyIndex,
+    leads: impl Fn(&Arrow, &Arrow) -> bool,
+    work: &mut Work,
+) -> Option<Vec<bool>> {
+    let mut unreached: BTreeMap<KeyIndex, Vec<usize>> = BTreeMap::new();
+    for (at, arrow) in arrows.iter().enumerate() {
+        unreached.entry(beginning(arrow)).or_default().push(at);
+    }
+    let mut reached = vec![false; arrows.len()];
+    let mut todo = vec![from];
+    while let Some(arrow) = todo.pop() {
+        let Some(list) = unreached.get_mut(&end(&arrow)) else {
+            continue;
+        };
+        work.spend(list.len())?;
+        list.retain(|at| match arrows.get(*at) {
+            Some(next) if leads(&arrow, next) => {
+                put(&mut reached, *at, true);
+                todo.push(*next);
+                false
+            }
+            _ => true,
+        });
+    }
+    Some(reached)
 }
 
 /// Whether there is an edge from what `a` does to its target to what that one does as `b`.

@@ -151,10 +151,7 @@ impl Groups {
         };
         let judged = self.judge(operation, &seen)?;
         let node = self.build(operation, judged, &past, seen);
-        let plan = self.plan(&node, &past);
-        if plan.touched > touched_max {
-            return Ok(None);
-        }
-        Ok(Some(self.insert(node, &past, &plan)))
+        let plan = self.plan(&node, &past, touched_max);
+        Ok(plan.map(|plan| self.insert(node, &past, &plan)))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use p2panda_core::Hash;
 
 use crate::check::Verb;
-use crate::conflict::{self, Arrow, Fact};
+use crate::conflict::{self, Arrow, Fact, Work};
 use crate::graph::{Content, Effect, Fate, Node, Past};
 use crate::groups::{Admitted, Groups};
 use crate::registry::{MemberIndex, OpIndex};
@@ -48,8 +48,15 @@ impl Plan {
 }
 
 impl Groups {
-    /// What the new operation does to those that are here, before it is one of them.
-    pub(crate) fn plan(&self, node: &Node, past: &Past) -> Plan {
+    /// What the new operation does to those that are here, before it is one of them. None if
+    /// that touches more operations than allowed.
+    pub(crate) fn plan(&self, node: &Node, past: &Past, touched_max: usize) -> Option<Plan> {
+        let mut work = Work::touching(touched_max);
+        let plan = self.plan_within(node, past, &mut work)?;
+        (plan.touched <= touched_max).then_some(plan)
+    }
+
+    fn plan_within(&self, node: &Node, past: &Past, work: &mut Work) -> Option<Plan> {
         let op = self.graph.len();
         let mut plan = Plan::default();
         let group = self.registry.group(node.group);
@@ -61,18 +68,27 @@ impl Groups {
                 plan.rebuild_from = Some(from);
                 // The view of a create that replaces one of its own past is resolved from the
                 // start.
-                plan.touched = (op - from).max(past.len) as usize;
-                return plan;
+                let first = if self.replaces(node, past) { 0 } else { from };
+                plan.touched = (op - first) as usize;
+                let known = |group| self.registry.group(group).effective;
+                self.resolve((first..op).collect(), known, work)?;
+                return Some(plan);
             }
         } else if self.rules == Rules::Hardened && group.creates.len() > 1 {
             let sees = |create| self.graph.covers(&past.clock, create);
             plan.lacking = !group.effective.is_some_and(sees);
         }
-        self.plan_conflicts(node, past, &mut plan);
-        plan
+        self.plan_conflicts(node, past, &mut plan, work)?;
+        Some(plan)
     }
 
-    fn plan_conflicts(&self, node: &Node, past: &Past, plan: &mut Plan) {
+    fn plan_conflicts(
+        &self,
+        node: &Node,
+        past: &Past,
+        plan: &mut Plan,
+        work: &mut Work,
+    ) -> Option<()> {
         let op = self.graph.len();
         let bubble = self
             .registry
@@ -104,20 +120,19 @@ impl Groups {
             }
         }
         plan.own_filtered = best.map(|(_, rule, by)| (by, rule));
-        if own
-            .arrow()
-            .is_some_and(|arrow| arrow.may_close_a_cycle(&arrows))
-        {
-            let mutual = conflict::mutual(&arrows, |a, b| match (a == op, b == op) {
+        if let Some(arrow) = own.arrow() {
+            let precedes = |a, b| match (a == op, b == op) {
                 (true, _) => b == op,
                 (_, true) => self.graph.covers(&past.clock, a),
                 _ => self.graph.precedes(a, b),
-            });
+            };
+            let mutual = conflict::cycle_through(arrow, &arrows, precedes, work)?;
             let is_new = |other: &OpIndex| *other == op || !self.graph.node(*other).fate.mutual;
             plan.mutual = mutual.into_iter().filter(is_new).collect();
         }
         let first = plan.first_changed().unwrap_or(op);
         plan.touched = bubble.len() + (op - first) as usize;
+        Some(())
     }
 
     /// Whether a create takes the place of the one that has effect.
@@ -259,9 +274,9 @@ impl Groups {
 
     /// Another create has effect: resolves again what may depend on it.
     fn rebuild(&mut self, from: OpIndex, op: OpIndex) -> Vec<OpIndex> {
-        let resolved = self.resolve((from..=op).collect(), |group| {
-            self.registry.group(group).effective
-        });
+        let known = |group| self.registry.group(group).effective;
+        let resolved = self.resolve((from..=op).collect(), known, &mut Work::unlimited());
+        let resolved = resolved.expect("unlimited work is always done");
         let mut changed = Vec::new();
         for (at, fate) in resolved.ops.into_iter().zip(resolved.fates) {
             if at != op && fate.outcome() != self.graph.node(at).fate.outcome() {
@@ -276,23 +291,31 @@ impl Groups {
     /// The view of a create that replaces one in its own past is not what was seen before it.
     fn look_back(&mut self, op: OpIndex, past: &Past) {
         let node = self.graph.node(op);
-        let creates = &self.registry.group(node.group).creates;
-        let replaces = |create: &OpIndex| self.graph.covers(&past.clock, *create);
-        let is_candidate = node.create_rank().is_some();
-        if self.rules == Rules::Reference || !is_candidate || !creates.iter().any(replaces) {
+        if !self.replaces(node, past) {
             return;
         }
         let clock = &node.place.clock;
         let covered = |other: &OpIndex| self.graph.covers(clock, *other);
-        let resolved = self.resolve((0..=op).filter(covered).collect(), |group| {
-            self.effective(group, |create| self.graph.covers(clock, create))
-        });
+        let effective = |group| self.effective(group, |create| self.graph.covers(clock, create));
+        let ops = (0..=op).filter(covered).collect();
+        let resolved = self.resolve(ops, effective, &mut Work::unlimited());
+        let resolved = resolved.expect("unlimited work is always done");
         let mut fates = resolved.ops.iter().zip(&resolved.fates);
         let poisoned = fates.any(|(op, fate)| self.graph.node(*op).is_hardened(fate.effect));
         let view = resolved.fate(op).map(|fate| fate.state.clone());
         let node = self.graph.node_mut(op);
         node.view = view.unwrap_or_default();
         node.poisoned = poisoned;
+    }
+
+    /// True for a create that has effect although there is one in its past.
+    fn replaces(&self, node: &Node, past: &Past) -> bool {
+        let creates = &self.registry.group(node.group).creates;
+        self.rules == Rules::Hardened
+            && node.create_rank().is_some()
+            && creates
+                .iter()
+                .any(|create| self.graph.covers(&past.clock, *create))
     }
 
     fn set_fate(&mut self, op: OpIndex, fate: Fate) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::Parties;
-use crate::conflict::{self, Arrow, Fact};
+use crate::conflict::{self, Arrow, Fact, Work};
 use crate::graph::{Content, Effect, Fate, Initial, Node, Past};
 use crate::groups::Groups;
 use crate::registry::{GroupIndex, MemberIndex, OpIndex};
@@ -66,9 +66,9 @@ impl Groups {
         if ops.len() > touched_max {
             return None;
         }
-        let resolved = self.resolve(ops, |group| {
-            self.effective(group, |op| self.graph.covers(&past.clock, op))
-        });
+        let effective = |group| self.effective(group, |op| self.graph.covers(&past.clock, op));
+        let mut work = Work::touching(touched_max);
+        let resolved = self.resolve(ops, effective, &mut work)?;
         let state = |op: &OpIndex| match resolved.fate(*op) {
             Some(fate) => &fate.state,
             None => &self.graph.node(*op).fate.state,
@@ -133,21 +133,24 @@ impl Groups {
 
     /// Resolves operations, given in order, on top of everything before the first.
     ///
+    /// None if that takes more work than there is.
+    ///
     /// Components need not be told apart: operations of different ones are not concurrent, and
     /// no cycle of mutual removals spans two, because between two all edges lead forward.
     pub(crate) fn resolve(
         &self,
         ops: Vec<OpIndex>,
         effective: impl Fn(GroupIndex) -> Option<OpIndex>,
-    ) -> Resolved {
+        work: &mut Work,
+    ) -> Option<Resolved> {
         let lacking = self.lacking(&ops, effective);
         let fact = |(op, lacking): (&OpIndex, &bool)| {
             let node = self.graph.node(*op);
             Fact::of(*op, node, node.class.is_none() && !lacking)
         };
         let facts: Vec<Fact> = ops.iter().zip(&lacking).map(fact).collect();
-        let filtered = conflict::filtered(&facts, |a, b| self.graph.precedes(a, b));
-        let mutual = self.mutual(&facts);
+        let filtered = conflict::filtered(&facts, |a, b| self.graph.precedes(a, b), work)?;
+        let mutual = self.mutual(&facts, work)?;
         let mut resolved = Resolved {
             ops: Vec::new(),
             fates: Vec::new(),
@@ -175,7 +178,7 @@ impl Groups {
                 state,
             });
         }
-        resolved
+        Some(resolved)
     }
 
     fn lacking(
@@ -200,18 +203,23 @@ impl Groups {
         ops.iter().map(lacks).collect()
     }
 
-    fn mutual(&self, facts: &[Fact]) -> Vec<OpIndex> {
+    fn mutual(&self, facts: &[Fact], work: &mut Work) -> Option<Vec<OpIndex>> {
         let mut arrows: BTreeMap<GroupIndex, Vec<Arrow>> = BTreeMap::new();
         for fact in facts {
             if let Some(arrow) = fact.arrow() {
                 arrows.entry(fact.group).or_default().push(arrow);
             }
         }
-        let precedes = |a, b| self.graph.precedes(a, b);
-        let of_group = |arrows: &Vec<Arrow>| conflict::mutual(arrows, precedes);
-        let mut found: Vec<OpIndex> = arrows.values().flat_map(of_group).collect();
+        let mut found = Vec::new();
+        for arrows in arrows.values() {
+            found.extend(conflict::mutual(
+                arrows,
+                |a, b| self.graph.precedes(a, b),
+                work,
+            )?);
+        }
         found.sort_unstable();
-        found
+        Some(found)
     }
 
     /// Applies one operation to the state before it.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use p2panda_core::Hash;
 
-use crate::conflict::{self, Arrow, Fact};
+use crate::conflict::{self, Arrow, Fact, Work};
 use crate::graph::{Content, Effect, Node};
 use crate::groups::Groups;
 use crate::registry::{GroupIndex, MemberIndex, OpIndex};
@@ -150,22 +150,23 @@ impl Groups {
     fn cycle_of(&self, op: OpIndex) -> Vec<Hash> {
         let (start, end) = self.graph.component(op);
         let group = self.registry.group(self.graph.node(op).group);
+        let arrow = |other: OpIndex| {
+            let node = self.graph.node(other);
+            Fact::of(other, node, node.class.is_none() && !node.fate.lacking).arrow()
+        };
         let inside = group
             .ops_from(start)
             .iter()
             .copied()
             .take_while(|other| *other < end);
-        let fact = |other: OpIndex| {
-            let node = self.graph.node(other);
-            Fact::of(other, node, node.class.is_none() && !node.fate.lacking).arrow()
+        let arrows: Vec<Arrow> = inside.filter_map(arrow).collect();
+        let Some(own) = arrow(op) else {
+            return Vec::new();
         };
-        let arrows: Vec<Arrow> = inside.filter_map(fact).collect();
-        let cycles = conflict::cycles(&arrows, |a, b| self.graph.precedes(a, b));
-        let own = cycles
-            .into_iter()
-            .find(|cycle| cycle.contains(&op))
-            .unwrap_or_default();
-        own.into_iter().map(|op| self.graph.node(op).id).collect()
+        let precedes = |a, b| self.graph.precedes(a, b);
+        let cycle = conflict::cycle_through(own, &arrows, precedes, &mut Work::unlimited());
+        let ids = cycle.into_iter().flatten().map(|op| self.graph.node(op).id);
+        ids.collect()
     }
 
     fn overruled(&self, group: GroupIndex, member: MemberIndex) -> Vec<(Hash, Status)> {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use p2panda_groups::{Groups, Rules};
+use p2panda_core::Hash;
+use p2panda_groups::{Admitted, Groups, ProcessError, Processed, Rules};
 
 use crate::oracle::Oracle;
 use crate::random::{Dice, graph, shuffled};
-use crate::replay::{Expected, process};
+use crate::replay::{Expected, error_word, process};
 
 const ORDERS: usize = 5;
 
@@ -140,5 +141,46 @@ fn the_random_graphs_contain_every_verdict() {
             seen.get(word).is_some_and(|count| *count >= 10),
             "{word} in {seen:#?}"
         );
+    }
+}
+
+#[test]
+fn limits_on_the_work_change_no_result() {
+    for seed in 9_000..9_500 {
+        let rules = Rules::Hardened;
+        let mut oracle = Oracle::new(true);
+        let made = graph(seed, 14, &mut oracle);
+        let outcomes = made
+            .iter()
+            .map(|(op, outcome)| (op.id, outcome.clone()))
+            .collect();
+        let expected = Expected::of(&oracle, outcomes);
+        let mut dice = Dice::new(seed);
+        let mut groups = Groups::new(rules);
+        let mut found: BTreeMap<Hash, Result<(), String>> = BTreeMap::new();
+        let take = |result: Result<Admitted, ProcessError>| result.map(|_| ()).map_err(error_word);
+        for at in shuffled(&made, &mut dice) {
+            let operation = made[at].0.clone();
+            let id = operation.id;
+            match groups.process_within(operation, dice.below(12)) {
+                Ok(Processed::Queued) => {}
+                Ok(Processed::Admitted(admitted)) => {
+                    found.insert(id, take(Ok(admitted)));
+                }
+                Err(error) => {
+                    found.insert(id, take(Err(error)));
+                }
+            }
+            if dice.percent(30)
+                && let Some((id, result)) = groups.resume(dice.below(30))
+            {
+                found.insert(id, take(result));
+            }
+        }
+        while let Some((id, result)) = groups.resume(usize::MAX) {
+            found.insert(id, take(result));
+        }
+        assert_eq!(found, expected.outcomes, "seed {seed}");
+        expected.check(&groups, &format!("seed {seed}"));
     }
 }

@@ -152,7 +152,7 @@ impl Oracle {
         a != b && !self.ops[a].past.contains(&b) && !self.ops[b].past.contains(&a)
     }
 
-    /// Section 7.7, as if only the operations of the set were known.
+    /// Rule 8.3, as if only the operations of the set were known.
     pub fn resolve(&self, set: &Set) -> Resolution {
         let lacking = self.lacking(set);
         let mut resolution = Resolution::default();
@@ -203,7 +203,7 @@ impl Oracle {
         }
     }
 
-    /// Sections 7.1: the connected parts of "is concurrent with", in causal order.
+    /// Rule 8.2: the connected parts of "is concurrent with", in causal order.
     fn components(&self, set: &Set) -> Vec<Set> {
         let mut left = set.clone();
         let mut components = Vec::new();
@@ -319,7 +319,7 @@ impl Oracle {
         self.ops[op].op.arguments.group
     }
 
-    /// Section 7.3, and for each filtered operation the smallest id that decided it.
+    /// Rule 8.5, and for each filtered operation the smallest id that decided it.
     fn filter(&self, bubble: &Set, lacking: &Set) -> BTreeMap<usize, (Hash, &'static str)> {
         let mut filtered = BTreeMap::new();
         for &r in bubble {
@@ -347,7 +347,7 @@ impl Oracle {
         filtered
     }
 
-    /// Section 7.4 with its nodes and edges as they stand there.
+    /// Rule 8.6, with two places per arrow and edges between places.
     fn mutual(&self, bubble: &Set, lacking: &Set) -> Set {
         let removals: Vec<(usize, [u8; 32])> = bubble
             .iter()
@@ -477,7 +477,7 @@ fn actor(table: &BTreeMap<Member, Entry>, op: &Operation) -> Result<(), String> 
     }
 }
 
-/// Section 5.
+/// Section 6.
 fn apply(
     tables: &Tables,
     op: &Operation,
@@ -486,7 +486,7 @@ fn apply(
     change(tables, op, dropped, false)
 }
 
-/// Section 5 with the rules Q4 and Q5.
+/// Section 6 with the rules Q4 and Q5.
 fn apply_strictly(
     tables: &Tables,
     op: &Operation,
@@ -594,7 +594,7 @@ fn dropped_entries(op: &Operation, current: &Tables) -> BTreeMap<usize, &'static
         .collect()
 }
 
-/// Section 8: everybody reached over active entries, with the highest capped access.
+/// Rule 10.3: everybody reached over active entries, with the highest capped access.
 pub fn reached(tables: &Tables, group: GroupId) -> BTreeMap<Member, Access> {
     let mut best: BTreeMap<Member, Access> = BTreeMap::new();
     let mut seen = BTreeSet::new();
