@@ -86,8 +86,7 @@ impl<P: Payload> Orderer<P> {
     /// Takes a message. While the gate is closed it stays until a join or [`Orderer::open`].
     pub(crate) fn queue(&mut self, message: Message<P>, gate_open: bool) -> Result<(), QueueError> {
         let id = message.id;
-        let processed_application = self.applications.get(&message.sender) == Some(&id);
-        if self.nodes.contains_key(&id) || self.waiting.contains_key(&id) || processed_application {
+        if self.knows(&id, &message.sender) {
             return Err(QueueError::Replayed);
         }
         if self.waiting.len() >= WAITING_MAX {
@@ -100,6 +99,13 @@ impl<P: Payload> Orderer<P> {
             self.arrivals.push_back(id);
         }
         Ok(())
+    }
+
+    /// Whether the message was processed or waits already.
+    pub(crate) fn knows(&self, id: &OperationId, sender: &Member) -> bool {
+        self.nodes.contains_key(id)
+            || self.waiting.contains_key(id)
+            || self.applications.get(sender) == Some(id)
     }
 
     /// Takes the next message whose dependencies were processed.

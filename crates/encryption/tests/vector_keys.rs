@@ -5,13 +5,13 @@
 #[path = "support/vectors.rs"]
 mod vectors;
 
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::SeedableRng;
 use p2panda_encryption::two_party::{ReceiveError, SendError, Session, TwoPartyMessage};
 use p2panda_encryption::{
     Bundle, BundleError, Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, OwnKeys, PreKey,
     PublicKey, Reader, Registry, SecretKey, Wire, latest, xeddsa, xeddsa::XSignature,
 };
-use chacha20::ChaCha20Rng;
-use chacha20::rand_core::SeedableRng;
 use serde_json::Value;
 use vectors::*;
 

@@ -5,11 +5,11 @@
 #[path = "support/vectors.rs"]
 mod vectors;
 
+use chacha20::rand_core::Rng;
 use p2panda_encryption::hpke::{self, HpkeCiphertext};
 use p2panda_encryption::{
     PublicKey, Secret, SecretKey, Wire, Writer, aead, hkdf, xeddsa, xeddsa::XSignature,
 };
-use chacha20::rand_core::Rng;
 use sha2::{Digest, Sha256, Sha512};
 use vectors::*;
 

@@ -360,6 +360,9 @@ impl<M: Membership> Group<M> {
         if message.sender == me {
             return Err(QueueError::OwnMessage);
         }
+        if self.orderer.knows(&message.id, &message.sender) {
+            return Err(QueueError::Replayed);
+        }
         if let Payload::Control { control, directs } = &message.payload {
             if directs
                 .iter()
@@ -369,7 +372,8 @@ impl<M: Membership> Group<M> {
             {
                 return Err(QueueError::AmbiguousDirectMessage);
             }
-            if self.welcomed && matches!(control, Control::Create { .. }) {
+            let began = self.welcomed || !self.orderer.heads().is_empty();
+            if began && matches!(control, Control::Create { .. }) {
                 return Err(QueueError::GroupAlreadyEstablished);
             }
         }

@@ -361,6 +361,9 @@ impl<M: Membership> Group<M> {
         if message.sender == me {
             return Err(QueueError::OwnMessage);
         }
+        if self.orderer.knows(&message.id, &message.sender) {
+            return Err(QueueError::Replayed);
+        }
         let established = self.ratchet.is_some();
         if let Payload::Control { control, directs } = &message.payload {
             if directs
@@ -371,7 +374,8 @@ impl<M: Membership> Group<M> {
             {
                 return Err(QueueError::AmbiguousDirectMessage);
             }
-            if established && matches!(control, Control::Create { .. }) {
+            let began = established || !self.orderer.heads().is_empty();
+            if began && matches!(control, Control::Create { .. }) {
                 return Err(QueueError::GroupAlreadyEstablished);
             }
         }

@@ -7,9 +7,9 @@
     clippy::panic
 )]
 
-use p2panda_core::{Hash, VerifyingKey};
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
+use p2panda_core::{Hash, VerifyingKey};
 use serde_json::Value;
 
 /// A time at which the recorded bundles are valid.

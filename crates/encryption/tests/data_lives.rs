@@ -1,0 +1,949 @@
+//! Random lives of data groups, with the security table played as a game.
+//!
+//! Who could read what is kept apart from the code under test, from nothing but the direct
+//! messages that were sent. `LIVES` and `FIRST_LIFE` choose how many lives and from which seed.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chacha20::ChaCha20Rng;
+use p2panda_encryption::data::{
+    Control, Draft, Event, Failure, Group, HistoryError, Members, Membership, OperationError,
+    Payload, Rekey, SecretId,
+};
+use p2panda_encryption::{
+    Content, DecodeError, Member, Message, OperationId, OwnKeys, QueueError, Reader, Registry,
+    Wire, Writer,
+};
+use world::*;
+
+thread_local! {
+    /// What each control message of a life did to the membership, and what it follows.
+    static GRAPH: RefCell<BTreeMap<OperationId, Node>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+struct Node {
+    adds: BTreeSet<Member>,
+    removes: Option<Member>,
+    past: BTreeSet<OperationId>,
+}
+
+/// Membership that is decided elsewhere, here by a graph that everybody can see: whoever was
+/// added and not removed by a later operation is a member, in whatever order operations come.
+#[derive(Clone, Default, Debug, PartialEq)]
+struct Elsewhere(BTreeSet<OperationId>);
+
+impl Elsewhere {
+    fn evaluate(&self) -> BTreeSet<Member> {
+        GRAPH.with_borrow(|graph| {
+            let known = || self.0.iter().filter_map(|id| Some((id, graph.get(id)?)));
+            let stays = |id: &OperationId, member: &Member| {
+                !known().any(|(_, later)| later.removes == Some(*member) && later.past.contains(id))
+            };
+            known()
+                .flat_map(|(id, node)| node.adds.iter().map(move |member| (id, *member)))
+                .filter(|(id, member)| stays(id, member))
+                .map(|(_, member)| member)
+                .collect()
+        })
+    }
+
+    fn take(&mut self, operation: OperationId) {
+        GRAPH.with_borrow(|graph| self.0.extend(graph[&operation].past.iter().copied()));
+        self.0.insert(operation);
+    }
+}
+
+impl Membership for Elsewhere {
+    fn create(&mut self, _: &[Member]) {
+        let first = |graph: &BTreeMap<OperationId, Node>| {
+            let created = graph.iter().find(|(_, node)| node.past.is_empty());
+            *created.unwrap().0
+        };
+        self.0.insert(GRAPH.with_borrow(first));
+    }
+
+    fn add(&mut self, _: Member, _: Member, operation: OperationId) {
+        self.take(operation);
+    }
+
+    fn remove(&mut self, _: Member, _: Member, operation: OperationId) {
+        self.take(operation);
+    }
+
+    fn welcome(&mut self, history: &[u8]) -> Result<BTreeSet<Member>, HistoryError> {
+        let theirs = Elsewhere::decode(history).map_err(|_| HistoryError)?;
+        let members = theirs.evaluate();
+        self.0.extend(theirs.0);
+        Ok(members)
+    }
+
+    fn history(&self) -> Vec<u8> {
+        self.encode().to_vec()
+    }
+
+    fn members(&self) -> BTreeSet<Member> {
+        self.evaluate()
+    }
+}
+
+impl Wire for Elsewhere {
+    fn write(&self, w: &mut Writer) {
+        w.array(self.0.len());
+        for operation in &self.0 {
+            w.item(operation);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Elsewhere, DecodeError> {
+        let count = r.array()?;
+        let operations = (0..count)
+            .map(|_| OperationId::read(r))
+            .collect::<Result<_, _>>()?;
+        Ok(Elsewhere(operations))
+    }
+}
+
+/// One person, with the messages on their way to it.
+struct Actor {
+    person: Person,
+    group: Group<Elsewhere>,
+    inbox: Vec<usize>,
+    processed: BTreeSet<OperationId>,
+    erased: BTreeSet<SecretId>,
+    opened: BTreeSet<OperationId>,
+}
+
+/// A message of the application and who may read it.
+struct Data {
+    operation: OperationId,
+    secret: SecretId,
+    readers: BTreeSet<Member>,
+}
+
+/// A copy of somebody's whole state, kept by an attacker who reads all traffic.
+struct Theft {
+    victim: Member,
+    copy: Actor,
+    /// Who has opened a direct message that the victim sent after the theft.
+    healed: BTreeSet<Member>,
+    /// Messages that the victim sent direct messages with after the theft.
+    fresh: BTreeMap<OperationId, BTreeSet<Member>>,
+    /// Secrets that the attacker must not learn.
+    safe: BTreeSet<SecretId>,
+}
+
+struct Life {
+    seed: u64,
+    rng: ChaCha20Rng,
+    now: u64,
+    actors: Vec<Actor>,
+    messages: Vec<Message<Payload>>,
+    /// Who was given a secret, by which operations.
+    could_read: BTreeMap<SecretId, BTreeMap<Member, BTreeSet<OperationId>>>,
+    data: Vec<Data>,
+    theft: Option<Theft>,
+    removed: BTreeSet<Member>,
+}
+
+impl Life {
+    fn new(seed: u64) -> Life {
+        GRAPH.with_borrow_mut(BTreeMap::clear);
+        let mut rng = life_rng("data life", seed);
+        let count = 3 + below(&mut rng, 10);
+        let actors = people(count, 0, &mut rng)
+            .into_iter()
+            .map(|person| Actor {
+                group: Group::new(person.id, Elsewhere::default()),
+                person,
+                inbox: Vec::new(),
+                processed: BTreeSet::new(),
+                erased: BTreeSet::new(),
+                opened: BTreeSet::new(),
+            })
+            .collect();
+        Life {
+            seed,
+            rng,
+            now: START + 1,
+            actors,
+            messages: Vec::new(),
+            could_read: BTreeMap::new(),
+            data: Vec::new(),
+            theft: None,
+            removed: BTreeSet::new(),
+        }
+    }
+
+    fn run(&mut self) {
+        let count = self.actors.len();
+        let first = 1 + below(&mut self.rng, count);
+        let members: Vec<_> = self.actors[..first].iter().map(|a| a.person.id).collect();
+        let now = self.now;
+        let actor = &mut self.actors[0];
+        let draft = actor
+            .group
+            .create(&members, &actor.person.context(now), &mut self.rng)
+            .unwrap();
+        self.commit(0, draft, None);
+        for _ in 0..60 {
+            self.step();
+        }
+        self.settle();
+    }
+
+    fn step(&mut self) {
+        self.now += below(&mut self.rng, 3) as u64;
+        let who = below(&mut self.rng, self.actors.len());
+        match below(&mut self.rng, 100) {
+            0..60 => self.deliver_one(who),
+            60..75 => self.send(who),
+            75..81 => self.update(who),
+            81..88 => self.add(who),
+            88..93 => self.remove(who),
+            93..95 => self.erase(who),
+            95..97 => self.steal(who),
+            _ => self.restart(who),
+        }
+    }
+
+    fn is_member(&self, who: usize) -> bool {
+        self.actors[who].group.members().is_ok()
+    }
+
+    fn update(&mut self, who: usize) {
+        let now = self.now;
+        let actor = &mut self.actors[who];
+        let context = actor.person.context(now);
+        if let Ok(draft) = actor.group.update(&context, &mut self.rng) {
+            self.commit(who, draft, None);
+        }
+    }
+
+    fn add(&mut self, who: usize) {
+        let target = below(&mut self.rng, self.actors.len());
+        let target = self.actors[target].person.id;
+        if !self.is_member(who) {
+            return;
+        }
+        let max = 1 + below(&mut self.rng, 6);
+        let now = self.now;
+        let actor = &mut self.actors[who];
+        let context = actor.person.context(now);
+        match actor.group.add(target, max, &context, &mut self.rng) {
+            Ok((draft, report)) => {
+                let left_out = report.left_out.into_iter().collect();
+                self.commit(who, draft, Some(left_out));
+            }
+            Err(OperationError::NoEligibleSecret) => self.update(who),
+            Err(OperationError::NotAddOurselves | OperationError::AddedExistsAlready(_)) => {}
+            Err(other) => panic!("seed {}: {other}", self.seed),
+        }
+    }
+
+    fn remove(&mut self, who: usize) {
+        if !self.is_member(who) {
+            return;
+        }
+        let members = self.actors[who].group.members().unwrap();
+        let index = below(&mut self.rng, members.len());
+        let target = *members.iter().nth(index).unwrap();
+        let now = self.now;
+        let actor = &mut self.actors[who];
+        let context = actor.person.context(now);
+        let draft = actor.group.remove(target, &context, &mut self.rng).unwrap();
+        self.removed.insert(target);
+        self.commit(who, draft, None);
+    }
+
+    fn erase(&mut self, who: usize) {
+        let keep = 1 + below(&mut self.rng, 3);
+        let actor = &mut self.actors[who];
+        let before = actor.group.latest_eligible();
+        let erased = actor.group.keep_newest(keep);
+        assert_eq!(actor.group.latest_eligible(), before);
+        actor.erased.extend(erased);
+    }
+
+    /// Stores the state and goes on from what was stored.
+    fn restart(&mut self, who: usize) {
+        let actor = &mut self.actors[who];
+        let stored = actor.group.encode();
+        let group = Group::<Elsewhere>::decode(&stored).unwrap();
+        assert_eq!(group.encode(), stored, "seed {}", self.seed);
+        actor.group = group;
+        actor.person.keys = OwnKeys::decode(&actor.person.keys.encode()).unwrap();
+        actor.person.registry = Registry::decode(&actor.person.registry.encode()).unwrap();
+    }
+
+    fn send(&mut self, who: usize) {
+        let text = self.messages.len().to_le_bytes();
+        let actor = &self.actors[who];
+        let me = actor.person.id;
+        let sent = match actor.group.send(&text, &mut self.rng) {
+            Ok(sent) => sent,
+            Err(OperationError::NoEligibleSecret) => {
+                let rekey = actor.group.rekey();
+                assert!(matches!(rekey, Rekey::Required(_)), "seed {}", self.seed);
+                return self.update(who);
+            }
+            Err(error) => {
+                assert_eq!(error, OperationError::GroupNotYetEstablished);
+                return;
+            }
+        };
+        let Payload::Application { secret, .. } = sent.payload else {
+            panic!("data");
+        };
+        // The game: exactly the members as the sender knows them could read this.
+        let members = actor.group.members().unwrap();
+        let readers = &self.could_read[&secret];
+        assert!(
+            members.iter().all(|member| readers.contains_key(member)),
+            "seed {}",
+            self.seed
+        );
+        for (reader, given_by) in readers {
+            // Who was added elsewhere without the sender having heard of it may read, too.
+            let unheard = given_by.iter().all(|id| !actor.processed.contains(id));
+            assert!(
+                members.contains(reader) || unheard,
+                "seed {}: {me} wrote under a secret of {reader}",
+                self.seed
+            );
+        }
+        if let Some(theft) = &self.theft {
+            assert!(
+                !theft.safe.contains(&secret) || theft.copy.group.secrets().get(&secret).is_none(),
+                "seed {}: a thief reads on",
+                self.seed
+            );
+        }
+        let id = operation(&mut self.rng);
+        self.data.push(Data {
+            operation: id,
+            secret,
+            readers: members,
+        });
+        self.publish(who, id, sent.dependencies, sent.payload);
+    }
+
+    fn commit(&mut self, who: usize, draft: Draft, left_out: Option<BTreeSet<SecretId>>) {
+        let id = operation(&mut self.rng);
+        let now = self.now;
+        let actor = &mut self.actors[who];
+        let me = actor.person.id;
+        let before: BTreeSet<_> = actor.group.secrets().iter().map(|(id, _)| *id).collect();
+        let prepared = draft.seal().unwrap();
+        let control = prepared.control().clone();
+        let directs: Vec<_> = prepared.directs().cloned().collect();
+        let dependencies = prepared.dependencies().to_vec();
+        let adds = match &control {
+            Control::Create { initial_members } => initial_members.iter().copied().collect(),
+            Control::Add { added } => BTreeSet::from([*added]),
+            _ => BTreeSet::new(),
+        };
+        let removes = match &control {
+            Control::Remove { removed } => Some(*removed),
+            _ => None,
+        };
+        let past = GRAPH.with_borrow(|graph| {
+            let past = |id: &OperationId| {
+                graph
+                    .get(id)
+                    .into_iter()
+                    .flat_map(|node| node.past.iter().copied())
+            };
+            let further = dependencies.iter().flat_map(past);
+            dependencies.iter().copied().chain(further).collect()
+        });
+        let node = Node {
+            adds,
+            removes,
+            past,
+        };
+        GRAPH.with_borrow_mut(|graph| graph.insert(id, node));
+        let mut context = actor.person.context(now);
+        actor.group.commit(prepared, id, &mut context).unwrap();
+        actor.processed.insert(id);
+        let made = actor.group.secrets().iter().map(|(id, _)| *id);
+        let made: Vec<_> = made.filter(|id| !before.contains(id)).collect();
+        for secret in &made {
+            let readers = self.could_read.entry(*secret).or_default();
+            for reader in directs.iter().map(|direct| direct.recipient).chain([me]) {
+                readers.entry(reader).or_default().insert(id);
+            }
+        }
+        if let (Control::Add { added }, Some(left_out)) = (&control, &left_out) {
+            for secret in before.difference(left_out) {
+                let readers = self.could_read.entry(*secret).or_default();
+                readers.entry(*added).or_default().insert(id);
+            }
+        }
+        if let Some(theft) = &mut self.theft {
+            let recipients: BTreeSet<_> = directs.iter().map(|d| d.recipient).collect();
+            if theft.victim == me {
+                theft.fresh.insert(id, recipients);
+                theft.safe.extend(made);
+            } else if control
+                == (Control::Add {
+                    added: theft.victim,
+                })
+                && !theft.healed.contains(&me)
+            {
+                // A welcome through a channel that is not healed gives the thief everything.
+                theft.safe.retain(|secret| !before.contains(secret));
+            } else if theft.healed.contains(&me) || !recipients.contains(&theft.victim) {
+                theft.safe.extend(made);
+            }
+        }
+        self.publish(who, id, dependencies, Payload::Control { control, directs });
+    }
+
+    fn publish(
+        &mut self,
+        who: usize,
+        id: OperationId,
+        dependencies: Vec<OperationId>,
+        payload: Payload,
+    ) {
+        let message = Message {
+            id,
+            sender: self.actors[who].person.id,
+            dependencies,
+            payload,
+        };
+        if std::env::var("SHOW").is_ok()
+            && let Payload::Control { control, directs } = &message.payload
+        {
+            let to: Vec<_> = directs.iter().map(|d| d.recipient).collect();
+            println!(
+                "{} by {}: {control:?} to {to:?} after {:?}",
+                id, message.sender, message.dependencies
+            );
+        }
+        let index = self.messages.len();
+        self.messages.push(message);
+        for (reader, actor) in self.actors.iter_mut().enumerate() {
+            if reader != who {
+                actor.inbox.push(index);
+            }
+        }
+        if let Some(theft) = &mut self.theft {
+            theft.copy.inbox.push(index);
+        }
+    }
+
+    /// Delivers any of the messages on their way, sometimes a second time later.
+    fn deliver_one(&mut self, who: usize) {
+        for _ in 0..4 {
+            let inbox = self.actors[who].inbox.len();
+            if inbox == 0 {
+                return;
+            }
+            // Mostly oldest first, or little is ever ready.
+            let pick = match chance(&mut self.rng, 70) {
+                true => 0,
+                false => below(&mut self.rng, inbox),
+            };
+            let index = match chance(&mut self.rng, 10) {
+                true => self.actors[who].inbox[pick],
+                false => self.actors[who].inbox.remove(pick),
+            };
+            self.deliver(who, index);
+        }
+    }
+
+    fn deliver(&mut self, who: usize, index: usize) {
+        let message = self.messages[index].clone();
+        let is_control = matches!(message.payload, Payload::Control { .. });
+        let actor = &mut self.actors[who];
+        let repeated = actor.processed.contains(&message.id);
+        match actor.group.receive(message) {
+            Ok(()) => assert!(!repeated || !is_control, "seed {}", self.seed),
+            Err(error) => assert_eq!(error, QueueError::Replayed, "seed {}", self.seed),
+        }
+        self.poll(who);
+    }
+
+    fn poll(&mut self, who: usize) {
+        let now = self.now;
+        loop {
+            let actor = &mut self.actors[who];
+            let mut context = actor.person.context(now);
+            let Some(event) = actor.group.poll(&mut context) else {
+                break;
+            };
+            let me = actor.person.id;
+            match event {
+                Event::Joined { operation } | Event::RemovedOurselves { operation } => {
+                    actor.processed.insert(operation);
+                    let before = self.past_of(operation);
+                    self.actors[who].processed.extend(before);
+                }
+                Event::Changed { operation, .. } => {
+                    actor.processed.insert(operation);
+                    if let Some(theft) = &mut self.theft
+                        && theft
+                            .fresh
+                            .get(&operation)
+                            .is_some_and(|to| to.contains(&me))
+                    {
+                        theft.healed.insert(me);
+                    }
+                }
+                Event::Application { operation, .. } => {
+                    actor.opened.insert(operation);
+                    let data = self.data.iter().find(|d| d.operation == operation).unwrap();
+                    let could = &self.could_read[&data.secret];
+                    assert!(
+                        could.contains_key(&me),
+                        "seed {}: {me} reads too much",
+                        self.seed
+                    );
+                }
+                Event::Failed {
+                    operation, failure, ..
+                } => {
+                    if std::env::var("SHOW").is_ok() {
+                        println!("{me} failed {operation} {failure}");
+                    }
+                    actor.processed.insert(operation);
+                    let Failure::UnknownGroupSecret(secret) = failure else {
+                        panic!("seed {}: {me} at {operation}: {failure}", self.seed);
+                    };
+                    let actor = &self.actors[who];
+                    let given_by = self.could_read[&secret].get(&me).into_iter().flatten();
+                    let could = given_by.clone().any(|id| actor.processed.contains(id));
+                    let erased = actor.erased.contains(&secret);
+                    assert!(!could || erased, "seed {}: {me} lacks {secret}", self.seed);
+                }
+            }
+        }
+    }
+
+    /// Everything that a message follows.
+    fn past_of(&self, operation: OperationId) -> BTreeSet<OperationId> {
+        let (mut past, mut open) = (BTreeSet::new(), vec![operation]);
+        while let Some(id) = open.pop() {
+            let message = self
+                .messages
+                .iter()
+                .find(|message| message.id == id)
+                .unwrap();
+            for dependency in &message.dependencies {
+                if past.insert(*dependency) {
+                    open.push(*dependency);
+                }
+            }
+        }
+        past
+    }
+
+    fn steal(&mut self, who: usize) {
+        if self.theft.is_some() || !self.is_member(who) {
+            return;
+        }
+        let actor = &self.actors[who];
+        let copy = Actor {
+            person: Person {
+                id: actor.person.id,
+                keys: OwnKeys::decode(&actor.person.keys.encode()).unwrap(),
+                registry: actor.person.registry.clone(),
+            },
+            group: Group::decode(&actor.group.encode()).unwrap(),
+            inbox: actor.inbox.clone(),
+            processed: BTreeSet::new(),
+            erased: BTreeSet::new(),
+            opened: BTreeSet::new(),
+        };
+        self.theft = Some(Theft {
+            victim: actor.person.id,
+            copy,
+            healed: BTreeSet::new(),
+            fresh: BTreeMap::new(),
+            safe: BTreeSet::new(),
+        });
+    }
+
+    /// The thief opens whatever its copy of the state opens.
+    fn let_the_thief_read(&mut self) {
+        let Some(theft) = &mut self.theft else {
+            return;
+        };
+        for index in std::mem::take(&mut theft.copy.inbox) {
+            let message = self.messages[index].clone();
+            if message.sender == theft.victim {
+                theft.copy.group.give_up(message.id);
+                continue;
+            }
+            let _ = theft.copy.group.receive(message);
+            let mut context = theft.copy.person.context(self.now);
+            while theft.copy.group.poll(&mut context).is_some() {}
+        }
+        for secret in &theft.safe {
+            let known = theft.copy.group.secrets().get(secret);
+            assert!(
+                known.is_none(),
+                "seed {}: a thief learns {secret}",
+                self.seed
+            );
+        }
+    }
+
+    fn deliver_everything(&mut self) {
+        for who in 0..self.actors.len() {
+            for index in std::mem::take(&mut self.actors[who].inbox) {
+                self.deliver(who, index);
+            }
+        }
+    }
+
+    /// Delivers what is left, lets members ask for new secrets, and compares everybody.
+    fn settle(&mut self) {
+        self.deliver_everything();
+        for _ in 0..4 {
+            for who in 0..self.actors.len() {
+                if self.actors[who].group.rekey() != Rekey::None {
+                    self.update(who);
+                    // Another member's update that comes first is as good as one's own.
+                    self.deliver_everything();
+                }
+            }
+        }
+        let members: Vec<_> = (0..self.actors.len())
+            .filter(|w| self.is_member(*w))
+            .collect();
+        let Some(first) = members.first() else {
+            return;
+        };
+        let expected = self.actors[*first].group.members().unwrap();
+        let latest = self.actors[*first].group.latest_eligible();
+        assert!(latest.is_some(), "seed {}: nobody can write", self.seed);
+        for who in &members {
+            let group = &self.actors[*who].group;
+            assert_eq!(group.rekey(), Rekey::None, "seed {}", self.seed);
+            assert_eq!(group.members().unwrap(), expected, "seed {}", self.seed);
+            assert_eq!(group.latest_eligible(), latest, "seed {}", self.seed);
+        }
+        let present: BTreeSet<_> = members.iter().map(|w| self.actors[*w].person.id).collect();
+        assert_eq!(present, expected, "seed {}", self.seed);
+        for who in &members {
+            self.send(*who);
+        }
+        self.deliver_everything();
+        self.let_the_thief_read();
+        self.compare_readers(&expected);
+    }
+
+    /// Every member has opened everything that it could read, and nobody anything else.
+    fn compare_readers(&self, members: &BTreeSet<Member>) {
+        for data in &self.data {
+            let sender = self.messages.iter().find(|m| m.id == data.operation);
+            let sender = sender.unwrap().sender;
+            for actor in &self.actors {
+                let me = actor.person.id;
+                let reads = actor.opened.contains(&data.operation) || me == sender;
+                let could = self.could_read[&data.secret].contains_key(&me);
+                assert!(could || !reads, "seed {}", self.seed);
+                let stayed = members.contains(&me) && !self.removed.contains(&me);
+                if stayed && data.readers.contains(&me) && !actor.erased.contains(&data.secret) {
+                    assert!(reads, "seed {}: {me} missed data", self.seed);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn in_random_lives_exactly_the_members_read() {
+    let lives = lives(120);
+    println!("data lives with seeds {lives:?}");
+    let (mut data, mut thefts, mut messages) = (0, 0, 0);
+    for seed in lives {
+        let mut life = Life::new(seed);
+        life.run();
+        data += life.data.len();
+        thefts += usize::from(life.theft.is_some());
+        messages += life.messages.len();
+    }
+    println!("{messages} messages, {data} of them data, {thefts} thefts");
+    assert!(data > 0 && thefts > 0);
+}
+
+fn trio(seed: u64) -> (ChaCha20Rng, Vec<Person>, Vec<Group>) {
+    let mut rng = life_rng("data trio", seed);
+    let mut people = people(3, 0, &mut rng);
+    let mut groups: Vec<Group> = people
+        .iter()
+        .map(|person| Group::new(person.id, Members::default()))
+        .collect();
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let draft = groups[0]
+        .create(&ids, &people[0].context(START + 1), &mut rng)
+        .unwrap();
+    share(&mut people, &mut groups, 0, draft, &mut rng);
+    (rng, people, groups)
+}
+
+/// Commits a draft and delivers it to everybody else.
+fn share(
+    people: &mut [Person],
+    groups: &mut [Group],
+    author: usize,
+    draft: Draft,
+    rng: &mut ChaCha20Rng,
+) -> Message<Payload> {
+    let prepared = draft.seal().unwrap();
+    let message = Message {
+        id: operation(rng),
+        sender: people[author].id,
+        dependencies: prepared.dependencies().to_vec(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: prepared.directs().cloned().collect(),
+        },
+    };
+    let mut context = people[author].context(START + 2);
+    groups[author]
+        .commit(prepared, message.id, &mut context)
+        .unwrap();
+    for (index, group) in groups.iter_mut().enumerate() {
+        if index != author {
+            group.receive(message.clone()).unwrap();
+            while group.poll(&mut people[index].context(START + 2)).is_some() {}
+        }
+    }
+    message
+}
+
+#[test]
+fn a_secret_from_the_end_of_time_binds_nobody() {
+    use p2panda_encryption::Secret;
+    use p2panda_encryption::data::{GroupSecret, SecretBundle};
+    let mut rng = life_rng("end of time", 0);
+    for date in [u64::MAX, u64::MAX - 1, START * 2] {
+        let mut bundle = SecretBundle::new();
+        // An id in the lower half, as most of those that nobody searched for.
+        let late = loop {
+            let late = GroupSecret::new(Secret::random(&mut rng), date);
+            if late.id().as_bytes()[0] < 0x80 {
+                break late;
+            }
+        };
+        bundle.insert(late);
+        for _ in 0..8 {
+            let next = bundle.generate(START, &mut rng).unwrap();
+            let id = next.id();
+            bundle.insert(next);
+            assert_eq!(bundle.latest().unwrap().id(), id);
+        }
+    }
+    // A known secret cannot be dated again.
+    let mut bundle = SecretBundle::new();
+    for date in [5, 9] {
+        let mut w = Writer::default();
+        w.array(2).bytes(&[3; 32]).uint(date);
+        bundle.insert(GroupSecret::decode(&w.into_bytes()).unwrap());
+    }
+    assert_eq!(bundle.latest().unwrap().timestamp(), 5);
+}
+
+#[test]
+fn nobody_encrypts_under_a_late_secret_once_its_author_is_removed() {
+    let (mut rng, mut people, mut groups) = trio(1);
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    // The author's clock is at the end of its pre-keys' life, far ahead of everybody.
+    let mut context = people[2].context(START + 999_999);
+    let draft = groups[2].update(&context, &mut rng).unwrap();
+    let _ = &mut context;
+    share(&mut people, &mut groups, 2, draft, &mut rng);
+    let late = groups[0].latest_eligible().unwrap();
+    let draft = groups[0]
+        .remove(ids[2], &people[0].context(START + 3), &mut rng)
+        .unwrap();
+    share(&mut people, &mut groups, 0, draft, &mut rng);
+    for group in &groups[..2] {
+        let latest = group.latest_eligible().unwrap();
+        assert_ne!(latest, late);
+        assert_eq!(group.secrets().latest().unwrap().id(), latest);
+        assert_eq!(group.rekey(), Rekey::None);
+    }
+    assert!(groups[2].send(b"out", &mut rng).is_err());
+}
+
+#[test]
+fn after_a_theft_one_round_heals_each_pair() {
+    let (mut rng, mut people, mut groups) = trio(2);
+    let steal = |person: &Person, group: &Group| {
+        let keys = OwnKeys::decode(&person.keys.encode()).unwrap();
+        let registry = person.registry.clone();
+        let id = person.id;
+        let stolen: Group = Group::decode(&group.encode()).unwrap();
+        (Person { id, keys, registry }, stolen)
+    };
+    let (mut thief, mut copy) = steal(&people[1], &groups[1]);
+    let listen = |thief: &mut Person, copy: &mut Group, message: Message<Payload>| {
+        copy.receive(message).unwrap();
+        while copy.poll(&mut thief.context(START + 2)).is_some() {}
+    };
+    // Before the victim says anything, the thief reads along.
+    let draft = groups[0]
+        .update(&people[0].context(START + 2), &mut rng)
+        .unwrap();
+    let message = share(&mut people, &mut groups, 0, draft, &mut rng);
+    listen(&mut thief, &mut copy, message);
+    let latest = groups[0].latest_eligible().unwrap();
+    assert!(copy.secrets().get(&latest).is_some());
+    // The victim's update is already out of reach, and heals every pair in its direction.
+    let draft = groups[1]
+        .update(&people[1].context(START + 2), &mut rng)
+        .unwrap();
+    let message = share(&mut people, &mut groups, 1, draft, &mut rng);
+    copy.give_up(message.id);
+    for author in [0, 2] {
+        let context = people[author].context(START + 2);
+        let draft = groups[author].update(&context, &mut rng).unwrap();
+        let message = share(&mut people, &mut groups, author, draft, &mut rng);
+        listen(&mut thief, &mut copy, message);
+        let latest = groups[author].latest_eligible().unwrap();
+        assert!(copy.secrets().get(&latest).is_none());
+        assert!(
+            groups
+                .iter()
+                .all(|group| group.latest_eligible() == Some(latest))
+        );
+    }
+}
+
+#[test]
+fn an_erased_secret_leaves_the_state() {
+    let (mut rng, mut people, mut groups) = trio(3);
+    let old = groups[0].secrets().latest().unwrap().encode()[3..35].to_vec();
+    let sent = groups[0].send(b"old", &mut rng).unwrap();
+    let draft = groups[1]
+        .update(&people[1].context(START + 2), &mut rng)
+        .unwrap();
+    share(&mut people, &mut groups, 1, draft, &mut rng);
+    let holds = |group: &Group| group.encode().windows(32).any(|window| window == old);
+    assert!(holds(&groups[0]));
+    let erased = groups[0].keep_newest(1);
+    assert_eq!(erased.len(), 1);
+    assert!(!holds(&groups[0]));
+    let Payload::Application {
+        secret,
+        nonce,
+        ciphertext,
+    } = sent.payload
+    else {
+        panic!("data");
+    };
+    let failure = groups[0].open(&secret, &nonce, &ciphertext).unwrap_err();
+    assert_eq!(failure, Failure::UnknownGroupSecret(secret));
+    assert!(groups[1].open(&secret, &nonce, &ciphertext).is_ok());
+}
+
+#[test]
+fn a_bad_message_blocks_nobody() {
+    let (mut rng, mut people, mut groups) = trio(4);
+    let draft = groups[0]
+        .update(&people[0].context(START + 2), &mut rng)
+        .unwrap();
+    let prepared = draft.seal().unwrap();
+    let mut directs: Vec<_> = prepared.directs().cloned().collect();
+    // Somebody hostile swaps what is inside.
+    let content = directs[1].content.clone();
+    directs[0].content = content;
+    let id = operation(&mut rng);
+    let bad = Message {
+        id,
+        sender: people[0].id,
+        dependencies: prepared.dependencies().to_vec(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: directs.clone(),
+        },
+    };
+    let victim = people
+        .iter()
+        .position(|p| p.id == directs[0].recipient)
+        .unwrap();
+    groups[victim].receive(bad.clone()).unwrap();
+    let event = groups[victim].poll(&mut people[victim].context(START + 2));
+    assert!(matches!(event, Some(Event::Failed { operation, .. }) if operation == id));
+    assert_eq!(groups[victim].receive(bad), Err(QueueError::Replayed));
+    // The other sender's messages go on.
+    let other = 3 - victim;
+    let draft = groups[other]
+        .update(&people[other].context(START + 2), &mut rng)
+        .unwrap();
+    let prepared = draft.seal().unwrap();
+    let good = Message {
+        id: operation(&mut rng),
+        sender: people[other].id,
+        dependencies: prepared.dependencies().to_vec(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: prepared.directs().cloned().collect(),
+        },
+    };
+    groups[victim].receive(good).unwrap();
+    let event = groups[victim].poll(&mut people[victim].context(START + 2));
+    assert!(matches!(event, Some(Event::Changed { .. })), "{event:?}");
+    let doubled: Vec<_> = directs.iter().chain(&directs).cloned().collect();
+    let ambiguous = Message {
+        id: operation(&mut rng),
+        sender: people[0].id,
+        dependencies: Vec::new(),
+        payload: Payload::Control {
+            control: Control::Update,
+            directs: doubled,
+        },
+    };
+    let refused = groups[victim].receive(ambiguous);
+    assert_eq!(refused, Err(QueueError::AmbiguousDirectMessage));
+}
+
+#[test]
+fn a_header_bound_fails_before_anything_is_produced() {
+    use p2panda_encryption::limits::{HEADER_ELEMENTS_0_7_1, Limit};
+    let mut rng = life_rng("header bound", 0);
+    let mut people = people(3, 0, &mut rng);
+    let mut groups: Vec<Group> = people
+        .iter()
+        .map(|person| Group::new(person.id, Members::default()))
+        .collect();
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let draft = groups[0].create(&ids[..2], &people[0].context(START + 1), &mut rng);
+    let (first, draft) = (&mut groups[..1], draft.unwrap());
+    share(&mut people[..1], first, 0, draft, &mut rng);
+    for _ in 0..6 {
+        let draft = groups[0]
+            .update(&people[0].context(START + 1), &mut rng)
+            .unwrap();
+        share(&mut people[..1], &mut groups[..1], 0, draft, &mut rng);
+    }
+    let before = groups[0].encode();
+    let mut context = people[0].context(START + 1);
+    context.elements_max = Some(HEADER_ELEMENTS_0_7_1);
+    let error = groups[0].add(ids[2], 5, &context, &mut rng).unwrap_err();
+    assert_eq!(
+        error,
+        OperationError::Deliver(p2panda_encryption::DeliverError::Limit(Limit::HeaderString))
+    );
+    assert_eq!(groups[0].encode(), before);
+    let (draft, report) = groups[0].add(ids[2], 4, &context, &mut rng).unwrap();
+    assert_eq!(report.left_out.len(), 3);
+    let direct = draft.seal().unwrap().directs().next().cloned().unwrap();
+    let Content::Welcome { ciphertext, .. } = direct.content else {
+        panic!("welcome");
+    };
+    assert!(ciphertext.encode().len() < 2 * HEADER_ELEMENTS_0_7_1 + 200);
+    context.elements_max = None;
+    groups[0].add(ids[2], 100, &context, &mut rng).unwrap();
+}

@@ -1,0 +1,95 @@
+//! Keys and names of a small world, drawn from a seed.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
+use p2panda_core::{Hash, SigningKey};
+use p2panda_encryption::{Context, Lifetime, Member, OperationId, OwnKeys, Registry, SecretKey};
+
+/// The time at which every life begins.
+pub const START: u64 = 1_790_000_000;
+
+/// How many lives a run has: `LIVES`, or this many.
+pub fn lives(default: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first = number("FIRST_LIFE").unwrap_or(0);
+    first..first + number("LIVES").unwrap_or(default)
+}
+
+/// A generator for one life.
+pub fn life_rng(domain: &str, seed: u64) -> ChaCha20Rng {
+    let seed = Hash::digest(format!("{domain} {seed}").as_bytes());
+    ChaCha20Rng::from_seed(*seed.as_bytes())
+}
+
+/// A number below `end`.
+pub fn below(rng: &mut ChaCha20Rng, end: usize) -> usize {
+    rng.next_u32() as usize % end
+}
+
+/// True in so many of a hundred cases.
+pub fn chance(rng: &mut ChaCha20Rng, percent: usize) -> bool {
+    below(rng, 100) < percent
+}
+
+/// A fresh operation id.
+pub fn operation(rng: &mut ChaCha20Rng) -> OperationId {
+    let mut bytes = [0; 32];
+    rng.fill_bytes(&mut bytes);
+    Hash::from_bytes(bytes)
+}
+
+/// One member's own and foreign keys.
+pub struct Person {
+    pub id: Member,
+    pub keys: OwnKeys,
+    pub registry: Registry,
+}
+
+impl Person {
+    pub fn context(&mut self, now: u64) -> Context<'_> {
+        Context {
+            keys: &mut self.keys,
+            registry: &mut self.registry,
+            now,
+            elements_max: None,
+        }
+    }
+}
+
+/// So many people who know each other's bundles, of both kinds.
+pub fn people(count: usize, one_time: usize, rng: &mut ChaCha20Rng) -> Vec<Person> {
+    let mut people: Vec<Person> = (0..count)
+        .map(|_| {
+            let id = SigningKey::generate(rng).verifying_key();
+            let mut keys = OwnKeys::new(SecretKey::random(rng));
+            keys.rotate_prekey(Lifetime::starting(START, 1_000_000), rng);
+            Person {
+                id,
+                keys,
+                registry: Registry::new(),
+            }
+        })
+        .collect();
+    for owner in 0..count {
+        let id = people[owner].id;
+        let long_term = people[owner].keys.long_term_bundle(START).unwrap();
+        for reader in 0..count {
+            let bundles: Vec<_> = (0..one_time)
+                .map(|_| people[owner].keys.one_time_bundle(START, rng).unwrap())
+                .collect();
+            let registry = &mut people[reader].registry;
+            registry.add_long_term(id, long_term, START).unwrap();
+            for bundle in bundles {
+                registry.add_one_time(id, bundle, START).unwrap();
+            }
+        }
+    }
+    people
+}
