@@ -1,7 +1,8 @@
 //! The bars of `docs/protocol/groups.md#14`: prints what each costs, and fails above the bar.
 //!
 //! `cargo bench -p p2panda-groups`. The time is the best of several runs, because what else runs
-//! on the machine only adds to it.
+//! on the machine only adds to it. The duels are not among the bars of the page; they show what
+//! two hostile managers cost.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -46,6 +47,12 @@ fn main() -> ExitCode {
                 branches(rules, 200, Access::Manage),
             ),
             ("members of a group of 10 000", 5, members(rules)),
+            ("a duel of twice 500 operations", 2_000, duel(rules, 500)),
+            (
+                "a duel of twice 2 000 operations",
+                20_000,
+                duel(rules, 2_000),
+            ),
         ];
         for (name, bar_ms, time) in bars {
             let held = time < Duration::from_millis(bar_ms);
@@ -122,7 +129,10 @@ fn duel(rules: Rules, length: u64) -> Duration {
         let member = person((n + 1) % 2);
         let action = match (n - 1) / 2 % 2 {
             0 => Action::Remove { member },
-            _ => Action::Add { member, access: Access::Manage },
+            _ => Action::Add {
+                member,
+                access: Access::Manage,
+            },
         };
         operations.push(operation(n % 2, n, &[n.saturating_sub(2)], action));
     }
