@@ -178,7 +178,9 @@ impl<'a> Visitor<'a> {
     fn admit(shared: &'a Shared, peer: VerifyingKey) -> Option<Self> {
         let mut visitors = shared.visitors.lock().expect("no panic while locked");
         let admitted = visitors.admit(peer, shared.clock.now());
-        admitted.then_some(Self { shared, peer })
+        drop(visitors);
+        // Made only when admitted: dropping one that was not would let the peer in twice.
+        admitted.then(|| Self { shared, peer })
     }
 }
 

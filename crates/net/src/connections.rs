@@ -1,13 +1,16 @@
 //! Every connection of the endpoint, seen through its hooks: what is open and what it cost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iroh::endpoint::{AfterHandshakeOutcome, Connection, EndpointHooks, WeakConnectionHandle};
+use iroh::TransportAddr;
 use p2panda_core::VerifyingKey;
+use p2panda_protocol::close::CloseCode;
 
-use crate::endpoint::node_id;
+use crate::endpoint::{close, node_id};
 use crate::event::Counters;
 
 /// All connections that passed the TLS handshake, ours and theirs, gossip included.
@@ -62,6 +65,20 @@ impl Connections {
             counters.udp_received_bytes += stats.udp_rx.bytes;
         }
         counters
+    }
+
+    /// Closes the connections to a peer that have no path left but to these addresses.
+    pub(crate) fn close_to(&self, peer: &VerifyingKey, addresses: &BTreeSet<SocketAddr>) {
+        let gone = |path: iroh::endpoint::Path<'_>| match path.remote_addr() {
+            TransportAddr::Ip(ip) => addresses.contains(&SocketAddr::new(ip.ip(), ip.port())),
+            _ => false,
+        };
+        for (_, connection) in self.open().iter().filter(|(other, _)| other == peer) {
+            if connection.paths().iter().all(gone) {
+                tracing::debug!(%peer, "the peer is not at this address any more");
+                close(connection, CloseCode::Failed);
+            }
+        }
     }
 
     fn open(&self) -> Vec<(VerifyingKey, Connection)> {

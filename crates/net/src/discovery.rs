@@ -17,7 +17,6 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::clock::wall;
 use crate::endpoint::{close, discovery_options};
-use crate::event::NetEvent;
 use crate::random;
 use crate::shared::Shared;
 
@@ -223,15 +222,8 @@ async fn apply(shared: &Shared, peer: VerifyingKey, outcome: Outcome) -> Step {
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
         for (node, record) in records.by_ref().take(RECORDS_AT_ONCE) {
-            let inserted = {
-                let mut book = shared.book.lock().expect("no panic while locked");
-                book.insert(node, record, Source::Peer, wall())
-            };
-            match inserted {
-                Ok(Inserted::New | Inserted::Newer) => {
-                    step.learned += 1;
-                    shared.tell(NetEvent::PeerFound { node });
-                }
+            match shared.take_record(node, record, Source::Peer) {
+                Ok(Inserted::New | Inserted::Newer) => step.learned += 1,
                 Ok(Inserted::Kept) => {}
                 Err(error) => tracing::debug!(%peer, %node, %error, "a record was refused"),
             }

@@ -11,9 +11,7 @@ use p2panda_protocol::book::{Inserted, Source};
 use p2panda_protocol::record::{Address, TransportInfo, UserData};
 use tokio::time::sleep;
 
-use crate::clock::wall;
 use crate::endpoint::node_id;
-use crate::event::NetEvent;
 use crate::shared::Shared;
 
 const SERVICE: &str = "p2pandav1";
@@ -99,16 +97,8 @@ fn found(shared: &Shared, info: &EndpointInfo) {
         return;
     };
     let record = TransportInfo::announced(&node, info.ip_addrs().copied(), &text);
-    let inserted = {
-        let mut book = shared.book.lock().expect("no panic while locked");
-        book.insert(node, record, Source::Direct, wall())
-    };
-    match inserted {
-        Ok(Inserted::New | Inserted::Newer) => {
-            shared.book_changed.notify_one();
-            shared.walk.send_modify(|count| *count += 1);
-            shared.tell(NetEvent::PeerFound { node });
-        }
+    match shared.take_record(node, record, Source::Direct) {
+        Ok(Inserted::New | Inserted::Newer) => shared.walk.send_modify(|count| *count += 1),
         Ok(Inserted::Kept) => {}
         Err(error) => {
             tracing::debug!(%node, %error, "an announcement on the local network was refused");

@@ -20,7 +20,7 @@ use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
 use crate::lookup::BookLookup;
 use crate::request::Request;
-use crate::shared::{Parts, Shared};
+use crate::shared::{Parts, Shared, sockets};
 use crate::topic::TopicHandle;
 use crate::{accept, discovery, mdns, own, persist, recovery};
 
@@ -173,7 +173,7 @@ impl Net {
 
     /// The socket addresses that this node announces now.
     pub fn addr(&self) -> Vec<SocketAddr> {
-        sockets(self.running.shared.own.borrow().as_ref())
+        self.running.shared.own.borrow().iter().flat_map(sockets).collect()
     }
 
     /// Changes whenever the announced addresses do; look at [`Net::addr`] then.
@@ -278,16 +278,6 @@ fn status(id: VerifyingKey, entry: Option<&Node>, link: Option<&Link>) -> PeerSt
         sessions: Vec::new(),
         topics_shared: entry.map_or(0, |entry| entry.overlays().len()),
     }
-}
-
-fn sockets(record: Option<&TransportInfo>) -> Vec<SocketAddr> {
-    let addresses = record.into_iter().flat_map(TransportInfo::addresses);
-    addresses
-        .filter_map(|address| match address {
-            Address::Ip(socket) => Some(*socket),
-            Address::Relay(_) | Address::Custom(_) => None,
-        })
-        .collect()
 }
 
 fn time(micros: u64) -> SystemTime {

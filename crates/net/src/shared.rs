@@ -1,15 +1,16 @@
 //! What all parts of a node's network share.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use iroh::{Endpoint, EndpointAddr};
 use p2panda_core::{SigningKey, Topic, VerifyingKey};
-use p2panda_protocol::book::Book;
+use p2panda_protocol::book::{Book, Inserted, Node, Source};
 use p2panda_protocol::discovery::Admission;
 use p2panda_protocol::overlay::Overlay;
-use p2panda_protocol::record::TransportInfo;
+use p2panda_protocol::record::{Address, RecordError, TransportInfo};
 use p2panda_protocol::sync::{Dialled, Limits, SessionId};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
@@ -151,6 +152,34 @@ impl Shared {
         self.book_changed.notify_one();
     }
 
+    /// Takes a record into the book.
+    ///
+    /// Connections to addresses that the node itself has given up are closed: it restarted or
+    /// moved, and until they time out iroh would send every new dial there as well.
+    pub(crate) fn take_record(
+        &self,
+        node: VerifyingKey,
+        record: TransportInfo,
+        source: Source,
+    ) -> Result<Inserted, RecordError> {
+        let now: BTreeSet<SocketAddr> = sockets(&record).collect();
+        let (inserted, before) = {
+            let mut book = self.book.lock().expect("no panic while locked");
+            let known = book.get(&node).and_then(Node::record);
+            let before: BTreeSet<SocketAddr> = known.into_iter().flat_map(sockets).collect();
+            (book.insert(node, record, source, wall())?, before)
+        };
+        if inserted != Inserted::Kept {
+            self.book_changed.notify_one();
+            self.tell(NetEvent::PeerFound { node });
+            let given_up: BTreeSet<SocketAddr> = before.difference(&now).copied().collect();
+            if !given_up.is_empty() {
+                self.connections.close_to(&node, &given_up);
+            }
+        }
+        Ok(inserted)
+    }
+
     pub(crate) fn interested(&self, overlay: &Overlay) -> Vec<VerifyingKey> {
         let book = self.book.lock().expect("no panic while locked");
         book.interested(overlay, wall()).filter(|node| *node != self.local).collect()
@@ -264,4 +293,12 @@ impl Shared {
     pub(crate) fn sessions(&self) -> Vec<(VerifyingKey, SessionStatus)> {
         self.sessions.lock().expect("no panic while locked").values().copied().collect()
     }
+}
+
+/// The socket addresses of a record.
+pub(crate) fn sockets(record: &TransportInfo) -> impl Iterator<Item = SocketAddr> {
+    record.addresses().filter_map(|address| match address {
+        Address::Ip(socket) => Some(*socket),
+        Address::Relay(_) | Address::Custom(_) => None,
+    })
 }

@@ -48,14 +48,6 @@ pub struct TopicLog {
 }
 
 impl TopicLog {
-    /// Who has said what, as texts.
-    pub fn bodies(&self) -> Vec<String> {
-        let text = |entry: &Entry| {
-            String::from_utf8_lossy(entry.body.as_deref().unwrap_or_default()).into_owned()
-        };
-        self.entries.iter().map(text).collect()
-    }
-
     fn append(&mut self, operation: &Operation) -> bool {
         let header = &operation.header;
         let extensions = header.node_extensions().unwrap();
@@ -93,6 +85,7 @@ impl FakeNode {
     }
 
     pub async fn start_with(config: Config) -> FakeNode {
+        show_logs();
         let key = config.signing_key.clone();
         let memory = Arc::new(Memory::default());
         let (requests, asked) = mpsc::channel(256);
@@ -228,6 +221,13 @@ impl Memory {
         drop(topics);
         self.changed();
     }
+}
+
+/// With `RUST_LOG` set, tells what happens; fails from the second test of a process on.
+pub fn show_logs() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer();
+    let _ = logs.try_init();
 }
 
 async fn answer(memory: Arc<Memory>, mut asked: mpsc::Receiver<Request>) {
