@@ -28,11 +28,17 @@ fn help_and_usage_errors_are_as_recorded() {
 
 fn run(case: &Case, path: &Path) {
     let args = case.command.split_whitespace().skip(1);
-    let output = Command::new(env!("CARGO_BIN_EXE_panda")).args(args).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_panda"))
+        .args(args)
+        .output()
+        .unwrap();
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8(text).unwrap();
     let lines = |text: &str| -> Vec<String> {
-        text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect()
+        text.trim_end()
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
     };
     let place = format!("{}: {}", path.display(), case.command);
     assert_eq!(lines(&text), lines(&case.output), "{place}");

@@ -193,7 +193,7 @@ fn sign(
         _ => too_large(0),
     })?;
     match too_large(header.as_bytes().len()) {
-        PublishError::TooLarge { bytes, .. } if bytes > bytes_max => Err(too_large(bytes)),
+        refused @ PublishError::TooLarge { bytes, .. } if bytes > bytes_max => Err(refused),
         _ => Ok(header),
     }
 }

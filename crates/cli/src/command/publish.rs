@@ -1,22 +1,34 @@
 //! `panda pub`
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use p2panda::{Body, Node, Publisher, Raw, Receipt};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use crate::args::{NodeArgs, PubArgs};
 use crate::failure::{Failure, Outcome};
-use crate::input::{self, Lines};
+use crate::input::{self, Lines, MESSAGE_BYTES_MAX};
 use crate::interrupt::Interrupt;
 use crate::output::{self, note};
 use crate::progress::Progress;
 
 /// Messages that are read ahead and published together, so that they share one commit.
-const AHEAD: usize = 256;
+const AHEAD: usize = 1_000;
+
+/// Bytes that are read ahead: room for the largest message.
+const AHEAD_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// A message that was read, or why reading ended. It holds its share of [`AHEAD_BYTES`] until it
+/// is published.
+struct Input {
+    body: Result<Body, Failure>,
+    _room: Option<OwnedSemaphorePermit>,
+}
 
 /// Publishes everything, waits for a peer and says how many were reached.
 pub async fn run(args: &NodeArgs, publish: PubArgs) -> Result<Outcome, Failure> {
@@ -43,9 +55,9 @@ async fn publish_all(
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
     let (publisher, _messages) = node.stream(publish.topic).await?;
-    let (sender, bodies) = mpsc::channel(AHEAD);
+    let (sender, inputs) = mpsc::channel(AHEAD);
     tokio::spawn(read(publish.file.clone(), sender));
-    let (mut published, last) = store(&publisher, bodies, interrupt).await?;
+    let (mut published, last) = store(&publisher, inputs, interrupt).await?;
     if let Some(last) = &last {
         published.peers = wait_for_peer(last, publish.wait, interrupt).await?;
     }
@@ -71,26 +83,53 @@ async fn publish_all(
 }
 
 /// Reads the messages from the files, or from standard input, until the receiver is gone.
-async fn read(files: Vec<std::path::PathBuf>, sender: mpsc::Sender<Result<Body, Failure>>) {
+async fn read(files: Vec<PathBuf>, sender: mpsc::Sender<Input>) {
+    let room = Arc::new(Semaphore::new(AHEAD_BYTES));
     for path in &files {
-        if sender.send(input::file(path)).await.is_err() {
+        let body = || tokio::task::block_in_place(|| input::file(path));
+        if !send(&sender, &room, file_bytes(path), body).await {
             return;
         }
     }
     if files.is_empty() {
         let mut lines = Lines::new(tokio::io::stdin());
         while let Some(line) = lines.next().await {
-            if sender.send(line.map(Body::from)).await.is_err() {
+            let bytes = line.as_ref().map_or(0, String::len);
+            if !send(&sender, &room, bytes, || line.map(Body::from)).await {
                 return;
             }
         }
     }
 }
 
+/// How much of a file will be read, at most.
+fn file_bytes(path: &Path) -> usize {
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() => file.len().min(MESSAGE_BYTES_MAX as u64) as usize,
+        _ => MESSAGE_BYTES_MAX,
+    }
+}
+
+/// Sends a message once there is room for it; `false` when nobody takes it any more.
+async fn send(
+    sender: &mpsc::Sender<Input>,
+    room: &Arc<Semaphore>,
+    bytes: usize,
+    body: impl FnOnce() -> Result<Body, Failure>,
+) -> bool {
+    let bytes = u32::try_from(bytes).expect("a message is at most 16 MiB");
+    let room = Arc::clone(room).acquire_many_owned(bytes).await.ok();
+    let input = Input {
+        body: body(),
+        _room: room,
+    };
+    sender.send(input).await.is_ok()
+}
+
 /// Publishes what is read until its end, an error or a signal.
 async fn store(
     publisher: &Publisher<Raw>,
-    mut bodies: mpsc::Receiver<Result<Body, Failure>>,
+    mut inputs: mpsc::Receiver<Input>,
     interrupt: &mut Interrupt,
 ) -> Result<(Published, Option<Receipt>), Failure> {
     let progress = Progress::new("published", None);
@@ -103,7 +142,7 @@ async fn store(
     let mut batch = Vec::new();
     loop {
         tokio::select! {
-            read = bodies.recv_many(&mut batch, AHEAD) => if read == 0 { break },
+            read = inputs.recv_many(&mut batch, AHEAD) => if read == 0 { break },
             () = interrupt.wait() => {
                 published.interrupted = true;
                 break;
@@ -112,6 +151,7 @@ async fn store(
         let (bodies, failure) = until_failure(&mut batch);
         let count = bodies.len() as u64;
         last = publish_batch(publisher, bodies).await?.or(last);
+        batch.clear();
         published.published += count;
         progress.add(count);
         if let Some(failure) = failure {
@@ -121,11 +161,11 @@ async fn store(
     Ok((published, last))
 }
 
-/// The messages before the first failure, and that failure.
-fn until_failure(batch: &mut Vec<Result<Body, Failure>>) -> (Vec<Body>, Option<Failure>) {
+/// Takes the messages before the first failure, and that failure.
+fn until_failure(batch: &mut [Input]) -> (Vec<Body>, Option<Failure>) {
     let mut bodies = Vec::new();
-    for item in batch.drain(..) {
-        match item {
+    for input in batch {
+        match std::mem::replace(&mut input.body, Ok(Body::from(""))) {
             Ok(body) => bodies.push(body),
             Err(failure) => return (bodies, Some(failure)),
         }
@@ -214,7 +254,8 @@ mod tests {
     #[test]
     fn messages_before_a_bad_line_are_published() {
         let bad = Err(Failure::LineNotText { number: 2 });
-        let mut batch = vec![Ok(Body::from("one")), bad, Ok(Body::from("three"))];
+        let mut batch = [Ok(Body::from("one")), bad, Ok(Body::from("three"))]
+            .map(|body| Input { body, _room: None });
         let (bodies, failure) = until_failure(&mut batch);
         assert_eq!(bodies, [Body::from("one")]);
         assert!(matches!(failure, Some(Failure::LineNotText { number: 2 })));
