@@ -418,15 +418,6 @@ impl Life {
             dependencies,
             payload,
         };
-        if std::env::var("SHOW").is_ok()
-            && let Payload::Control { control, directs } = &message.payload
-        {
-            let to: Vec<_> = directs.iter().map(|d| d.recipient).collect();
-            println!(
-                "{} by {}: {control:?} to {to:?} after {:?}",
-                id, message.sender, message.dependencies
-            );
-        }
         let index = self.messages.len();
         self.messages.push(message);
         for (reader, actor) in self.actors.iter_mut().enumerate() {
@@ -510,9 +501,6 @@ impl Life {
                 Event::Failed {
                     operation, failure, ..
                 } => {
-                    if std::env::var("SHOW").is_ok() {
-                        println!("{me} failed {operation} {failure}");
-                    }
                     actor.processed.insert(operation);
                     let Failure::UnknownGroupSecret(secret) = failure else {
                         panic!("seed {}: {me} at {operation}: {failure}", self.seed);

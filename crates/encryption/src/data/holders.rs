@@ -40,6 +40,8 @@ pub enum Reason {
 pub(super) struct Holdings {
     entries: BTreeMap<SecretId, Holding>,
     rotations: Vec<Rotation>,
+    /// We were given a removal, so that no welcome is trusted.
+    removal_given: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -107,6 +109,9 @@ impl Holdings {
         latest: SecretId,
         holders: BTreeSet<Member>,
     ) {
+        if self.removal_given {
+            return;
+        }
         self.entries.entry(latest).or_insert(Holding {
             anchor: operation,
             assumed: true,
@@ -130,6 +135,7 @@ impl Holdings {
 
     /// A removal came: no welcome tells whether its latest secret was made before or after.
     pub(super) fn distrust_welcomes(&mut self) {
+        self.removal_given = true;
         self.entries.retain(|_, holding| !holding.assumed);
     }
 
@@ -200,7 +206,7 @@ impl Holdings {
 
 impl Wire for Holdings {
     fn write(&self, w: &mut Writer) {
-        w.array(2).map(self.entries.len());
+        w.array(3).map(self.entries.len());
         for (id, holding) in &self.entries {
             w.bytes(id.as_bytes()).array(3).item(&holding.anchor);
             w.bool(holding.assumed);
@@ -212,10 +218,11 @@ impl Wire for Holdings {
             w.array(2).item(&rotation.operation);
             w.optional(rotation.secret.as_ref());
         }
+        w.bool(self.removal_given);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Holdings, DecodeError> {
-        tuple(r, 2, |r| {
+        tuple(r, 3, |r| {
             let id = |r: &mut Reader<'_>| crate::wire::bytes_array(r).map(SecretId::from_bytes);
             let entries = map(r, id, |r| {
                 tuple(r, 3, |r| {
@@ -238,7 +245,11 @@ impl Wire for Holdings {
                     })
                 })?);
             }
-            Ok(Holdings { entries, rotations })
+            Ok(Holdings {
+                entries,
+                rotations,
+                removal_given: r.bool()?,
+            })
         })
     }
 }
