@@ -225,6 +225,10 @@ pub(crate) fn cycle_through(
     }
     let forward = |a: &Arrow, b: &Arrow| leads(a, b, &precedes);
     let after = reach(arrow, arrows, |a| a.to, |a| a.from, forward, work)?;
+    let mut reached = arrows.iter().zip(&after);
+    if !reached.any(|(other, after)| other.op == arrow.op && *after) {
+        return Some(Vec::new());
+    }
     let backward = |a: &Arrow, b: &Arrow| leads(b, a, &precedes);
     let before = reach(arrow, arrows, |a| a.from, |a| a.to, backward, work)?;
     let on_cycle = |(arrow, (after, before)): (&Arrow, (&bool, &bool))| {

@@ -231,15 +231,17 @@ impl View<'_> {
         sorted(self.reached(group).filter_map(nested))
     }
 
-    /// The access of an individual, directly or through nested groups.
+    /// The access of an individual, directly or through nested groups. Costs as many look-ups as
+    /// there are nested groups.
     pub fn access(&self, group: &GroupId, individual: &VerifyingKey) -> Option<Access> {
         let registry = &self.groups.registry;
         let index = registry.find_group(group)?;
         let member = registry.find_member(&Member::Individual(*individual))?;
-        self.groups
-            .reached(&self.tables, index)
-            .get(&member)
-            .copied()
+        let slot = registry.group(index).slot(member);
+        let entry = slot.and_then(|slot| self.tables.get(index)?.get(slot));
+        let direct = entry.and_then(|entry| entry.active_access());
+        let nested = self.groups.path(&self.tables, index, member);
+        direct.max(nested.map(|(access, _)| access))
     }
 
     /// The groups that have the member as a direct member, sorted.

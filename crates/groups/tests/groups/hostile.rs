@@ -486,6 +486,44 @@ fn the_work_of_a_removed_manager_that_comes_back_is_bounded_and_can_wait() {
 }
 
 #[test]
+fn two_colluding_managers_do_not_hold_up_the_others() {
+    // They remove and add each other, each unseen by the other: all conflicts with all.
+    let duel = |touched_max: usize| {
+        let mut groups = Groups::new(Rules::Hardened);
+        let start = create(&[("X", Access::Manage), ("Y", Access::Manage)]);
+        admit(&mut groups, Author("X").does(0, one(), &[], start));
+        let mut waiting = 0;
+        for n in 1..=600_u64 {
+            let [author, other] = if n % 2 == 0 { ["X", "Y"] } else { ["Y", "X"] };
+            let action = match (n - 1) / 2 % 2 {
+                0 => remove(other),
+                _ => add(other, Access::Manage),
+            };
+            let operation = Author(author).does(n, one(), &[n.saturating_sub(2)], action);
+            let processed = groups.process_within(operation, touched_max).unwrap();
+            waiting += usize::from(processed == Processed::Queued);
+        }
+        (groups, waiting)
+    };
+    let (mut groups, waiting) = duel(700);
+    assert!(waiting > 0);
+    let other = group("2");
+    admit(
+        &mut groups,
+        Author("A").does(1_000, other, &[], create(&[("A", Access::Manage)])),
+    );
+    let honest = Author("A").does(1_001, other, &[1_000], add("B", Access::Read));
+    assert_eq!(admit(&mut groups, honest).status, Status::Applied);
+    while groups.resume(usize::MAX).is_some() {}
+    let (at_once, waiting) = duel(usize::MAX);
+    assert_eq!(waiting, 0);
+    for n in 0..=600 {
+        assert_eq!(groups.status(&id(n)), at_once.status(&id(n)), "{n}");
+    }
+    assert!(groups.now().direct_members(&one()).is_empty());
+}
+
+#[test]
 fn too_many_dependencies_are_refused() {
     let mut groups = honest();
     let create = |n: u64| {

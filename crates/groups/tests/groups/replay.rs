@@ -134,6 +134,15 @@ impl Expected {
                 expected,
                 "members of {group} of {what}"
             );
+            for (member, access) in &expected {
+                if let Member::Individual(key) = member {
+                    assert_eq!(
+                        now.access(group, key),
+                        Some(*access),
+                        "access of {key} of {what}"
+                    );
+                }
+            }
         }
     }
 }
