@@ -60,7 +60,10 @@ pub(crate) struct Admitted {
 
 impl Door {
     fn admit(&self, purpose: Purpose) -> Option<Admitted> {
-        let mut admitted = Admitted { door: self.clone(), purposes: Vec::new() };
+        let mut admitted = Admitted {
+            door: self.clone(),
+            purposes: Vec::new(),
+        };
         (admitted.also(Purpose::Any) && admitted.also(purpose)).then_some(admitted)
     }
 }
@@ -119,7 +122,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn shake_hands(shared: &Shared, incoming: Incoming) -> Option<Connection> {
     let accepting = incoming.accept().ok()?;
     let connected = timeout(shared.timings.handshake_timeout, accepting).await;
-    connected.ok()?.inspect_err(|error| tracing::debug!(%error, "incoming handshake failed")).ok()
+    connected
+        .ok()?
+        .inspect_err(|error| tracing::debug!(%error, "incoming handshake failed"))
+        .ok()
 }
 
 async fn serve(shared: Arc<Shared>, connection: Connection) {
@@ -147,13 +153,21 @@ async fn serve_sync(
 ) -> Result<(), CloseCode> {
     let admitted = shared.door.admit(Purpose::Sync(peer));
     let mut admitted = admitted.ok_or(CloseCode::Refused)?;
-    let topic = dial::answer(shared, &connection).await.ok_or(CloseCode::Timeout)?;
+    let topic = dial::answer(shared, &connection)
+        .await
+        .ok_or(CloseCode::Timeout)?;
     let inbox = shared.inbox(&topic).ok_or(CloseCode::NotServed)?;
     if !admitted.also(Purpose::SyncOn(peer, topic)) {
         return Err(CloseCode::Refused);
     }
-    let wire = dial::accept_session(shared, connection).await.ok_or(CloseCode::Timeout)?;
-    let incoming = topic::Incoming { peer, wire, admitted };
+    let wire = dial::accept_session(shared, connection)
+        .await
+        .ok_or(CloseCode::Timeout)?;
+    let incoming = topic::Incoming {
+        peer,
+        wire,
+        admitted,
+    };
     inbox.try_send(incoming).map_err(|_| CloseCode::Refused)
 }
 
@@ -186,7 +200,11 @@ impl<'a> Visitor<'a> {
 
 impl Drop for Visitor<'_> {
     fn drop(&mut self) {
-        self.shared.visitors.lock().expect("no panic while locked").ended(&self.peer);
+        self.shared
+            .visitors
+            .lock()
+            .expect("no panic while locked")
+            .ended(&self.peer);
     }
 }
 
@@ -195,10 +213,16 @@ async fn serve_gossip(
     peer: VerifyingKey,
     connection: Connection,
 ) -> Result<(), CloseCode> {
-    let admitted = shared.door.admit(Purpose::Gossip(peer)).ok_or(CloseCode::Refused)?;
+    let admitted = shared
+        .door
+        .admit(Purpose::Gossip(peer))
+        .ok_or(CloseCode::Refused)?;
     let closed = connection.weak_handle().closed();
     let (_, gossip) = shared.gossip.current();
-    gossip.handle_connection(connection).await.map_err(|_| CloseCode::Failed)?;
+    gossip
+        .handle_connection(connection)
+        .await
+        .map_err(|_| CloseCode::Failed)?;
     closed.await;
     drop(admitted);
     Ok(())

@@ -79,7 +79,10 @@ pub struct Relay {
 impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let token = self.token.as_ref().map(|_| "..");
-        f.debug_struct("Relay").field("url", &self.url).field("token", &token).finish()
+        f.debug_struct("Relay")
+            .field("url", &self.url)
+            .field("token", &token)
+            .finish()
     }
 }
 

@@ -24,13 +24,18 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> O
         return None;
     };
     shared.success(&peer);
-    timeout(wait, agree(shared, connection, topic)).await.ok().flatten()
+    timeout(wait, agree(shared, connection, topic))
+        .await
+        .ok()
+        .flatten()
 }
 
 async fn connect(shared: &Shared, peer: VerifyingKey) -> Option<Connection> {
     let addr = shared.endpoint_addr(&peer)?;
     let connected = shared.endpoint.connect(addr, &shared.alpns.sync).await;
-    connected.inspect_err(|error| tracing::debug!(%peer, %error, "sync dial failed")).ok()
+    connected
+        .inspect_err(|error| tracing::debug!(%peer, %error, "sync dial failed"))
+        .ok()
 }
 
 async fn agree(shared: &Shared, connection: Connection, topic: Topic) -> Option<Wire> {
@@ -38,7 +43,11 @@ async fn agree(shared: &Shared, connection: Connection, topic: Topic) -> Option<
     let handshake = Handshake::initiate(topic, shared.clock.now());
     negotiate(shared, &connection, send, recv, handshake).await?;
     let (send, recv) = connection.open_bi().await.ok()?;
-    Some(Wire { connection, send, recv })
+    Some(Wire {
+        connection,
+        send,
+        recv,
+    })
 }
 
 /// Answers a dialled peer: which topic it wants, before anyone looked whether we serve it.
@@ -48,14 +57,21 @@ pub(crate) async fn answer(shared: &Shared, connection: &Connection) -> Option<T
         let handshake = Handshake::accept(shared.clock.now());
         negotiate(shared, connection, send, recv, handshake).await
     };
-    timeout(shared.timings.handshake_timeout, answered).await.ok().flatten()
+    timeout(shared.timings.handshake_timeout, answered)
+        .await
+        .ok()
+        .flatten()
 }
 
 /// The second stream of an accepted connection.
 pub(crate) async fn accept_session(shared: &Shared, connection: Connection) -> Option<Wire> {
     let accepted = timeout(shared.timings.handshake_timeout, connection.accept_bi()).await;
     let (send, recv) = accepted.ok()?.ok()?;
-    Some(Wire { connection, send, recv })
+    Some(Wire {
+        connection,
+        send,
+        recv,
+    })
 }
 
 async fn negotiate(

@@ -87,7 +87,11 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
 
 /// One session with a node that the walk chose. `None` if it failed.
 async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
-    let visited = timeout(shared.timings.discovery_timeout, visit_unbounded(shared, node)).await;
+    let visited = timeout(
+        shared.timings.discovery_timeout,
+        visit_unbounded(shared, node),
+    )
+    .await;
     let step = visited.ok().flatten();
     if step.is_none() {
         shared.failure(&node);
@@ -98,8 +102,10 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
 async fn visit_unbounded(shared: &Shared, node: VerifyingKey) -> Option<Step> {
     let addr = shared.lookup.find(&node)?;
     let options = discovery_options(&shared.timings);
-    let connecting =
-        shared.endpoint.connect_with_opts(addr, &shared.alpns.discovery, options).await;
+    let connecting = shared
+        .endpoint
+        .connect_with_opts(addr, &shared.alpns.discovery, options)
+        .await;
     let connected = match connecting {
         Ok(connecting) => connecting.await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -131,7 +137,11 @@ pub(crate) async fn accept(shared: &Shared, peer: VerifyingKey, connection: &Con
 
 fn local(shared: &Shared) -> Option<Local> {
     let record = shared.own.borrow().clone()?;
-    Some(Local { node: shared.local, record, overlays: shared.overlays() })
+    Some(Local {
+        node: shared.local,
+        record,
+        overlays: shared.overlays(),
+    })
 }
 
 fn draws() -> Option<Draws> {
@@ -217,7 +227,10 @@ async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Option<()
 /// Books a session under the identity that the peer proved.
 async fn apply(shared: &Shared, peer: VerifyingKey, outcome: Outcome) -> Step {
     let Outcome { common, records } = outcome;
-    let mut step = Step { received: records.len(), ..Step::default() };
+    let mut step = Step {
+        received: records.len(),
+        ..Step::default()
+    };
     step.nodes = records.iter().map(|(node, _)| *node).collect();
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {

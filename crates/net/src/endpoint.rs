@@ -37,7 +37,9 @@ impl Alpns {
     }
 
     fn all(&self) -> Vec<Vec<u8>> {
-        [self.gossip, self.discovery, self.sync].map(|alpn| alpn.to_vec()).into()
+        [self.gossip, self.discovery, self.sync]
+            .map(|alpn| alpn.to_vec())
+            .into()
     }
 }
 
@@ -63,7 +65,9 @@ pub(crate) async fn bind(
     if let Some(v6) = config.bind_v6 {
         let required = !v6.ip().is_unspecified();
         let opts = BindOpts::default().set_is_required(required);
-        builder = builder.bind_addr_with_opts(v6, opts).map_err(|_| SpawnError::Bind)?;
+        builder = builder
+            .bind_addr_with_opts(v6, opts)
+            .map_err(|_| SpawnError::Bind)?;
     }
     builder.bind().await.map_err(|error| {
         tracing::debug!(%error, "the endpoint did not start");
@@ -97,7 +101,10 @@ pub(crate) fn endpoint_addr(
     for ip in addrs {
         addr = addr.with_ip_addr(ip);
     }
-    for relay in relays.into_iter().filter_map(|url| url.parse::<RelayUrl>().ok()) {
+    for relay in relays
+        .into_iter()
+        .filter_map(|url| url.parse::<RelayUrl>().ok())
+    {
         addr = addr.with_relay_url(relay);
     }
     Some(addr)

@@ -63,7 +63,11 @@ impl EphemeralSender {
     /// the first one.
     pub async fn publish(&self, body: Bytes) -> Result<(), EphemeralError> {
         let message = self.room.seal(body)?;
-        self.room.outbox.send(message).await.map_err(|_| EphemeralError::Closed)
+        self.room
+            .outbox
+            .send(message)
+            .await
+            .map_err(|_| EphemeralError::Closed)
     }
 }
 
@@ -87,7 +91,10 @@ impl EphemeralReceiver {
 
 impl Clone for EphemeralReceiver {
     fn clone(&self) -> Self {
-        Self { room: self.room.clone(), received: self.received.resubscribe() }
+        Self {
+            room: self.room.clone(),
+            received: self.received.resubscribe(),
+        }
     }
 }
 
@@ -117,7 +124,13 @@ impl Room {
         shared.join(overlay);
         let stop = shared.stop.subscribe();
         let membership = Membership::new(shared.clone(), overlay);
-        let task = RoomTask { shared, membership, sending, received, stop };
+        let task = RoomTask {
+            shared,
+            membership,
+            sending,
+            received,
+            stop,
+        };
         tokio::spawn(task.run());
         Arc::new(room)
     }
@@ -129,7 +142,13 @@ impl Room {
             None => broadcast::channel(1).1,
         };
         let sender = EphemeralSender { room: self.clone() };
-        (sender, EphemeralReceiver { room: self, received })
+        (
+            sender,
+            EphemeralReceiver {
+                room: self,
+                received,
+            },
+        )
     }
 
     fn seal(&self, body: Bytes) -> Result<Bytes, EphemeralError> {
@@ -138,13 +157,17 @@ impl Room {
             *previous = HybridTimestamp::next(*previous, wall());
             *previous
         };
-        let max = self.shared.gossip_message_bytes_max.saturating_sub(GOSSIP_OVERHEAD_BYTES);
+        let max = self
+            .shared
+            .gossip_message_bytes_max
+            .saturating_sub(GOSSIP_OVERHEAD_BYTES);
         let sealed = EphemeralMessage::seal(&self.shared.key, timestamp, &body);
         match sealed {
             Ok(sealed) if sealed.len() <= max => Ok(sealed),
-            Ok(_) | Err(SealError::TooLarge) => {
-                Err(EphemeralError::TooLarge { len: body.len(), max })
-            }
+            Ok(_) | Err(SealError::TooLarge) => Err(EphemeralError::TooLarge {
+                len: body.len(),
+                max,
+            }),
             Err(_) => Err(EphemeralError::Body),
         }
     }

@@ -18,7 +18,12 @@ pub(crate) struct GossipLayer {
 impl GossipLayer {
     pub(crate) fn start(endpoint: Endpoint, alpn: [u8; 32], message_bytes_max: usize) -> Self {
         let gossip = spawn(&endpoint, alpn, message_bytes_max);
-        Self { endpoint, alpn, message_bytes_max, current: Mutex::new((0, gossip)) }
+        Self {
+            endpoint,
+            alpn,
+            message_bytes_max,
+            current: Mutex::new((0, gossip)),
+        }
     }
 
     /// The layer and its generation.
@@ -30,7 +35,10 @@ impl GossipLayer {
     pub(crate) fn restart(&self, generation: u64) {
         let mut current = self.current.lock().expect("no panic while locked");
         if current.0 == generation && !self.endpoint.is_closed() {
-            *current = (generation + 1, spawn(&self.endpoint, self.alpn, self.message_bytes_max));
+            *current = (
+                generation + 1,
+                spawn(&self.endpoint, self.alpn, self.message_bytes_max),
+            );
         }
     }
 

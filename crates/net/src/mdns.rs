@@ -22,7 +22,9 @@ const RETRY_WAIT: Duration = Duration::from_secs(30);
 /// Listens, and announces this node if `advertise`, until the network is shut down.
 pub(crate) async fn run(shared: Arc<Shared>, advertise: bool) {
     loop {
-        let service = MdnsAddressLookup::builder().service_name(SERVICE).advertise(advertise);
+        let service = MdnsAddressLookup::builder()
+            .service_name(SERVICE)
+            .advertise(advertise);
         match service.build(shared.endpoint.id()) {
             Ok(mdns) => {
                 if serve(&shared, &mdns).await == Served::Again {
@@ -91,7 +93,9 @@ fn announce(mdns: &MdnsAddressLookup, record: &TransportInfo) {
 }
 
 fn found(shared: &Shared, info: &EndpointInfo) {
-    let Some(node) = node_id(info.endpoint_id) else { return };
+    let Some(node) = node_id(info.endpoint_id) else {
+        return;
+    };
     let Some(text) = info.user_data().and_then(|text| text.as_ref().parse().ok()) else {
         tracing::debug!(%node, "an announcement on the local network is not signed");
         return;

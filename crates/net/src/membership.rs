@@ -126,7 +126,8 @@ impl Membership {
                 }
             }
             Event::Received(message) => {
-                self.pending.push_back(MembershipEvent::Message(message.content));
+                self.pending
+                    .push_back(MembershipEvent::Message(message.content));
             }
             // Neighbour events may be among what was lost: start over with a fresh subscription,
             // which begins with the neighbours there are.
@@ -139,7 +140,8 @@ impl Membership {
 
     fn all_down(&mut self) {
         let neighbours = std::mem::take(&mut self.neighbours);
-        self.pending.extend(neighbours.into_iter().map(MembershipEvent::Down));
+        self.pending
+            .extend(neighbours.into_iter().map(MembershipEvent::Down));
     }
 
     fn lost(&mut self) {
@@ -154,7 +156,10 @@ impl Membership {
             bootstrap: bootstrap.iter().filter_map(endpoint_id).collect(),
             subscription_capacity: EVENTS_MAX,
         };
-        match gossip.subscribe_with_opts(TopicId::from_bytes(*self.overlay.as_bytes()), opts).await {
+        match gossip
+            .subscribe_with_opts(TopicId::from_bytes(*self.overlay.as_bytes()), opts)
+            .await
+        {
             Ok(topic) => {
                 self.joined = Some(topic.split());
                 self.rejoin_at = Instant::now() + self.rejoin_wait;

@@ -65,7 +65,14 @@ pub async fn spawn(config: Config, requests: mpsc::Sender<Request>) -> Result<Ne
     let connections = Connections::default();
     let alpns = Alpns::new(&config.network_id);
     let endpoint = endpoint::bind(&config, &alpns, lookup.clone(), connections.clone()).await?;
-    let Config { signing_key, gossip_message_bytes_max, limits, timings, mdns, .. } = config;
+    let Config {
+        signing_key,
+        gossip_message_bytes_max,
+        limits,
+        timings,
+        mdns,
+        ..
+    } = config;
     let shared = Arc::new(Shared::new(Parts {
         key: signing_key,
         alpns,
@@ -82,7 +89,9 @@ pub async fn spawn(config: Config, requests: mpsc::Sender<Request>) -> Result<Ne
     // Without the own record a discovery session tells the peer nothing of us.
     let mut own = shared.own.subscribe();
     let _ = timeout(FIRST_ADDRESS_WAIT, own.wait_for(Option::is_some)).await;
-    Ok(Net { running: Arc::new(Running { shared }) })
+    Ok(Net {
+        running: Arc::new(Running { shared }),
+    })
 }
 
 fn start_tasks(shared: &Arc<Shared>, mdns: Mdns) -> Result<(), SpawnError> {
@@ -131,19 +140,27 @@ impl Net {
     pub fn subscribe(&self, topic: Topic, arrivals: watch::Receiver<u64>) -> SyncHandle {
         let shared = &self.running.shared;
         let open = || TopicHandle::open(shared.clone(), topic, arrivals);
-        SyncHandle { topic, handle: shared.topic(topic, open) }
+        SyncHandle {
+            topic,
+            handle: shared.topic(topic, open),
+        }
     }
 
     /// Joins the ephemeral overlay of a topic, until all its handles are dropped.
     pub fn ephemeral(&self, topic: Topic) -> (EphemeralSender, EphemeralReceiver) {
         let shared = &self.running.shared;
-        shared.room(topic, || Room::open(shared.clone(), topic)).handles()
+        shared
+            .room(topic, || Room::open(shared.clone(), topic))
+            .handles()
     }
 
     /// Adds a node to start with.
     pub fn add_peer(&self, bootstrap: Bootstrap) {
         let shared = &self.running.shared;
-        add_bootstrap(&mut shared.book.lock().expect("no panic while locked"), bootstrap);
+        add_bootstrap(
+            &mut shared.book.lock().expect("no panic while locked"),
+            bootstrap,
+        );
         shared.book_changed.notify_one();
         shared.walk.send_modify(|count| *count += 1);
     }
@@ -163,7 +180,9 @@ impl Net {
         }
         drop(book);
         for (node, link) in &links {
-            peers.entry(*node).or_insert_with(|| status(*node, None, Some(link)));
+            peers
+                .entry(*node)
+                .or_insert_with(|| status(*node, None, Some(link)));
         }
         for (node, peer) in &mut peers {
             peer.sessions = sessions.remove(node).unwrap_or_default();
@@ -173,7 +192,13 @@ impl Net {
 
     /// The socket addresses that this node announces now.
     pub fn addr(&self) -> Vec<SocketAddr> {
-        self.running.shared.own.borrow().iter().flat_map(sockets).collect()
+        self.running
+            .shared
+            .own
+            .borrow()
+            .iter()
+            .flat_map(sockets)
+            .collect()
     }
 
     /// Changes whenever the announced addresses do; look at [`Net::addr`] then.

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::{Heights, Topic, VerifyingKey};
 use p2panda_protocol::close::CloseCode;
-use p2panda_protocol::sync::{
-    Dialled, End, Event, Input, Output, Page, Pair, Session, SessionId,
-};
+use p2panda_protocol::sync::{Dialled, End, Event, Input, Output, Page, Pair, Session, SessionId};
 use p2panda_protocol::time::Time;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
@@ -55,7 +53,10 @@ impl PairShare {
     }
 
     fn leave(&self, id: SessionId) {
-        self.members.lock().expect("no panic while locked").remove(&id);
+        self.members
+            .lock()
+            .expect("no panic while locked")
+            .remove(&id);
         self.changed(id);
     }
 
@@ -125,7 +126,16 @@ enum Answer {
 
 impl Driver {
     fn open(of: SessionOf) -> Self {
-        let SessionOf { shared, topic, peer, id, dialled, pair, mut arrivals, stop } = of;
+        let SessionOf {
+            shared,
+            topic,
+            peer,
+            id,
+            dialled,
+            pair,
+            mut arrivals,
+            stop,
+        } = of;
         let now = shared.clock.now();
         let changed = pair.join(id);
         let session = {
@@ -165,7 +175,11 @@ impl Driver {
     }
 
     async fn drive(mut self, wire: Wire) -> bool {
-        let Wire { connection, mut send, mut recv } = wire;
+        let Wire {
+            connection,
+            mut send,
+            mut recv,
+        } = wire;
         let mut chunks = vec![Bytes::new(); CHUNKS_MAX];
         let mut at_end = false;
         let mut stopping = false;
@@ -274,7 +288,11 @@ impl Driver {
             Output::Totals(ranges) => {
                 let (reply, answer) = oneshot::channel();
                 self.answer = Some(Answer::Totals(answer));
-                self.questions.push(Request::Totals { topic, ranges, reply });
+                self.questions.push(Request::Totals {
+                    topic,
+                    ranges,
+                    reply,
+                });
             }
             Output::Read(read) => {
                 let (reply, answer) = oneshot::channel();
@@ -285,15 +303,30 @@ impl Driver {
                 let (reply, stored) = oneshot::channel();
                 self.stores.push_back(stored);
                 let (session, peer) = (self.id, self.peer);
-                self.questions.push(Request::Store { topic, session, peer, operations, reply });
+                self.questions.push(Request::Store {
+                    topic,
+                    session,
+                    peer,
+                    operations,
+                    reply,
+                });
             }
             Output::Oversize { header, len } => {
                 let peer = self.peer;
-                self.questions.push(Request::Oversize { topic, peer, header, len });
+                self.questions.push(Request::Oversize {
+                    topic,
+                    peer,
+                    header,
+                    len,
+                });
             }
             Output::Undecodable(header) => {
                 let peer = self.peer;
-                self.questions.push(Request::Undecodable { topic, peer, header });
+                self.questions.push(Request::Undecodable {
+                    topic,
+                    peer,
+                    header,
+                });
             }
             Output::Send(bytes) => {
                 self.outbox_bytes += bytes.len();
@@ -312,7 +345,12 @@ impl Driver {
         let (topic, peer, session) = (self.topic, self.peer, self.id);
         match event {
             Event::PeerHas { own_seq } => {
-                self.questions.push(Request::PeerHas { topic, session, peer, own_seq });
+                self.questions.push(Request::PeerHas {
+                    topic,
+                    session,
+                    peer,
+                    own_seq,
+                });
             }
             Event::CatchUpStarted {
                 send_operations,
@@ -334,7 +372,12 @@ impl Driver {
                 self.shared.session_live(session);
                 self.tell(Phase::Live);
                 let transfer = self.transfer();
-                self.shared.tell(NetEvent::CatchUpEnded { topic, peer, session, transfer });
+                self.shared.tell(NetEvent::CatchUpEnded {
+                    topic,
+                    peer,
+                    session,
+                    transfer,
+                });
             }
             Event::Sent { arrival } => {
                 self.sent = Some(arrival);
@@ -348,13 +391,23 @@ impl Driver {
         if let (0, Some(arrival)) = (self.outbox_bytes, self.sent) {
             self.sent = None;
             let (topic, session, peer) = (self.topic, self.id, self.peer);
-            self.questions.push(Request::Sent { topic, session, peer, arrival });
+            self.questions.push(Request::Sent {
+                topic,
+                session,
+                peer,
+                arrival,
+            });
         }
     }
 
     fn tell(&mut self, phase: Phase) {
         let (topic, session, peer) = (self.topic, self.id, self.peer);
-        self.questions.push(Request::Phase { topic, session, peer, phase });
+        self.questions.push(Request::Phase {
+            topic,
+            session,
+            peer,
+            phase,
+        });
     }
 
     fn transfer(&self) -> Transfer {
@@ -368,7 +421,10 @@ impl Driver {
     }
 
     async fn ended(mut self, connection: &Connection) -> bool {
-        let end = self.end.unwrap_or(End { code: CloseCode::Failed, ok: false });
+        let end = self.end.unwrap_or(End {
+            code: CloseCode::Failed,
+            ok: false,
+        });
         close(connection, end.code);
         self.pair.leave(self.id);
         tracing::debug!(
@@ -394,7 +450,13 @@ impl Drop for Driver {
         let ok = self.end.is_some_and(|end| end.ok);
         let transfer = self.transfer();
         self.shared.session_ended(session);
-        self.shared.tell(NetEvent::SessionEnded { topic, peer, session, ok, transfer });
+        self.shared.tell(NetEvent::SessionEnded {
+            topic,
+            peer,
+            session,
+            ok,
+            transfer,
+        });
     }
 }
 
@@ -451,7 +513,9 @@ impl Questions {
 
 impl std::fmt::Debug for Questions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Questions").field("queue", &self.queue).finish_non_exhaustive()
+        f.debug_struct("Questions")
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }
 
@@ -470,7 +534,12 @@ impl Over {
         peer: VerifyingKey,
     ) -> Self {
         let phase = Phase::Ended;
-        let notice = Some(Request::Phase { topic, session, peer, phase });
+        let notice = Some(Request::Phase {
+            topic,
+            session,
+            peer,
+            phase,
+        });
         Self { requests, notice }
     }
 
@@ -488,9 +557,10 @@ impl Drop for Over {
         let Some(notice) = self.notice.take() else {
             return;
         };
-        if let (Err(error), Ok(runtime)) =
-            (self.requests.try_send(notice), tokio::runtime::Handle::try_current())
-        {
+        if let (Err(error), Ok(runtime)) = (
+            self.requests.try_send(notice),
+            tokio::runtime::Handle::try_current(),
+        ) {
             let (requests, notice) = (self.requests.clone(), error.into_inner());
             runtime.spawn(async move {
                 // Fails only when the node is gone.
@@ -515,12 +585,14 @@ async fn write(
 
 async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
     match answer {
-        Some(Answer::Heights(reply)) => {
-            reply.await.ok().map(|(heights, arrival)| Input::Heights { heights, arrival })
-        }
-        Some(Answer::Totals(reply)) => {
-            reply.await.ok().map(|(operations, bytes)| Input::Totals { operations, bytes })
-        }
+        Some(Answer::Heights(reply)) => reply
+            .await
+            .ok()
+            .map(|(heights, arrival)| Input::Heights { heights, arrival }),
+        Some(Answer::Totals(reply)) => reply
+            .await
+            .ok()
+            .map(|(operations, bytes)| Input::Totals { operations, bytes }),
         Some(Answer::Page(reply)) => reply.await.ok().map(Input::Page),
         None => None,
     }

@@ -84,9 +84,13 @@ pub(crate) struct Parts {
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { endpoint, alpns, gossip_message_bytes_max, .. } = parts;
-        let gossip =
-            GossipLayer::start(endpoint.clone(), alpns.gossip, gossip_message_bytes_max);
+        let Parts {
+            endpoint,
+            alpns,
+            gossip_message_bytes_max,
+            ..
+        } = parts;
+        let gossip = GossipLayer::start(endpoint.clone(), alpns.gossip, gossip_message_bytes_max);
         Self {
             local: parts.key.verifying_key(),
             key: parts.key,
@@ -148,7 +152,10 @@ impl Shared {
     }
 
     pub(crate) fn failure(&self, peer: &VerifyingKey) {
-        self.book.lock().expect("no panic while locked").failed(*peer, wall());
+        self.book
+            .lock()
+            .expect("no panic while locked")
+            .failed(*peer, wall());
         self.book_changed.notify_one();
     }
 
@@ -182,35 +189,54 @@ impl Shared {
 
     pub(crate) fn interested(&self, overlay: &Overlay) -> Vec<VerifyingKey> {
         let book = self.book.lock().expect("no panic while locked");
-        book.interested(overlay, wall()).filter(|node| *node != self.local).collect()
+        book.interested(overlay, wall())
+            .filter(|node| *node != self.local)
+            .collect()
     }
 
     /// What to dial for a peer that we know is there: its id alone if nothing else is known, in
     /// case a connection to it is open.
     pub(crate) fn endpoint_addr(&self, peer: &VerifyingKey) -> Option<EndpointAddr> {
-        self.lookup.find(peer).or_else(|| endpoint_addr(peer, [], []))
+        self.lookup
+            .find(peer)
+            .or_else(|| endpoint_addr(peer, [], []))
     }
 
     // Overlays.
 
     /// The overlays that discovery answers for.
     pub(crate) fn overlays(&self) -> BTreeSet<Overlay> {
-        self.overlays.lock().expect("no panic while locked").keys().copied().collect()
+        self.overlays
+            .lock()
+            .expect("no panic while locked")
+            .keys()
+            .copied()
+            .collect()
     }
 
     pub(crate) fn join(&self, overlay: Overlay) {
-        *self.overlays.lock().expect("no panic while locked").entry(overlay).or_default() += 1;
+        *self
+            .overlays
+            .lock()
+            .expect("no panic while locked")
+            .entry(overlay)
+            .or_default() += 1;
         self.walk.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn part(&self, overlay: Overlay) {
         let mut overlays = self.overlays.lock().expect("no panic while locked");
-        let Some(count) = overlays.get_mut(&overlay) else { return };
+        let Some(count) = overlays.get_mut(&overlay) else {
+            return;
+        };
         *count = count.saturating_sub(1);
         if *count == 0 {
             overlays.remove(&overlay);
             drop(overlays);
-            self.book.lock().expect("no panic while locked").leave(&overlay);
+            self.book
+                .lock()
+                .expect("no panic while locked")
+                .leave(&overlay);
             self.book_changed.notify_one();
         }
     }
@@ -225,7 +251,10 @@ impl Shared {
     ) -> Arc<TopicHandle> {
         let mut topics = self.topics.lock().expect("no panic while locked");
         topics.retain(|_, handle| handle.strong_count() > 0);
-        let running = topics.get(&topic).and_then(Weak::upgrade).filter(|h| h.is_running());
+        let running = topics
+            .get(&topic)
+            .and_then(Weak::upgrade)
+            .filter(|h| h.is_running());
         running.unwrap_or_else(|| {
             let handle = open();
             topics.insert(topic, Arc::downgrade(&handle));
@@ -250,11 +279,14 @@ impl Shared {
     pub(crate) fn room(&self, topic: Topic, open: impl FnOnce() -> Arc<Room>) -> Arc<Room> {
         let mut rooms = self.rooms.lock().expect("no panic while locked");
         rooms.retain(|_, room| room.strong_count() > 0);
-        rooms.get(&topic).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let room = open();
-            rooms.insert(topic, Arc::downgrade(&room));
-            room
-        })
+        rooms
+            .get(&topic)
+            .and_then(Weak::upgrade)
+            .unwrap_or_else(|| {
+                let room = open();
+                rooms.insert(topic, Arc::downgrade(&room));
+                room
+            })
     }
 
     // Sessions.
@@ -271,11 +303,20 @@ impl Shared {
         dialled: Dialled,
     ) {
         let dialled_by_us = dialled == Dialled::ByUs;
-        let status = SessionStatus { session, topic, dialled_by_us, live: false };
+        let status = SessionStatus {
+            session,
+            topic,
+            dialled_by_us,
+            live: false,
+        };
         let mut sessions = self.sessions.lock().expect("no panic while locked");
         sessions.insert(session, (peer, status));
         drop(sessions);
-        self.tell(NetEvent::SessionStarted { topic, peer, session });
+        self.tell(NetEvent::SessionStarted {
+            topic,
+            peer,
+            session,
+        });
     }
 
     pub(crate) fn session_live(&self, session: SessionId) {
@@ -286,12 +327,20 @@ impl Shared {
     }
 
     pub(crate) fn session_ended(&self, session: SessionId) {
-        self.sessions.lock().expect("no panic while locked").remove(&session);
+        self.sessions
+            .lock()
+            .expect("no panic while locked")
+            .remove(&session);
     }
 
     /// Running sessions with their peers.
     pub(crate) fn sessions(&self) -> Vec<(VerifyingKey, SessionStatus)> {
-        self.sessions.lock().expect("no panic while locked").values().copied().collect()
+        self.sessions
+            .lock()
+            .expect("no panic while locked")
+            .values()
+            .copied()
+            .collect()
     }
 }
 

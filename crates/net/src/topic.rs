@@ -55,7 +55,12 @@ impl TopicHandle {
         let (repair, repairs) = mpsc::channel(REPAIRS_MAX);
         let (leave, leaving) = watch::channel(false);
         let (ended, done) = watch::channel(false);
-        let inputs = Inputs { arrivals, incoming, repair: repairs, leave: leaving };
+        let inputs = Inputs {
+            arrivals,
+            incoming,
+            repair: repairs,
+            leave: leaving,
+        };
         let overlay = Overlay::of_sync(&topic);
         shared.join(overlay);
         let task = TopicTask::new(shared.clone(), topic, inputs);
@@ -65,7 +70,13 @@ impl TopicHandle {
             parted.part(overlay);
             ended.send_replace(true);
         });
-        Arc::new(TopicHandle { shared, inbox, repair, leave, done })
+        Arc::new(TopicHandle {
+            shared,
+            inbox,
+            repair,
+            leave,
+            done,
+        })
     }
 
     /// Whether it was not left.
@@ -148,7 +159,12 @@ enum Outcome {
 impl TopicTask {
     fn new(shared: Arc<Shared>, topic: Topic, inputs: Inputs) -> Self {
         let membership = Membership::new(shared.clone(), Overlay::of_sync(&topic));
-        let Inputs { arrivals, incoming, repair, leave } = inputs;
+        let Inputs {
+            arrivals,
+            incoming,
+            repair,
+            leave,
+        } = inputs;
         Self {
             dialer: Dialer::new(shared.local),
             reset: shared.reset.subscribe(),
@@ -205,7 +221,11 @@ impl TopicTask {
     }
 
     fn accept(&mut self, incoming: Incoming) {
-        let Incoming { peer, wire, admitted } = incoming;
+        let Incoming {
+            peer,
+            wire,
+            admitted,
+        } = incoming;
         self.open(peer, wire, Dialled::ByThem, Some(admitted));
     }
 
@@ -218,7 +238,10 @@ impl TopicTask {
     ) {
         let id = self.shared.next_session();
         let local = self.shared.local;
-        let pair = self.pairs.entry(peer).or_insert_with(|| Arc::new(PairShare::new(local, peer)));
+        let pair = self
+            .pairs
+            .entry(peer)
+            .or_insert_with(|| Arc::new(PairShare::new(local, peer)));
         let (stop, stopped) = watch::channel(false);
         let of = SessionOf {
             shared: self.shared.clone(),
@@ -235,9 +258,14 @@ impl TopicTask {
             drop(admitted);
             Outcome::Ended { ok }
         });
-        self.started.insert(task.id(), (Task::Session(peer, id), task));
+        self.started
+            .insert(task.id(), (Task::Session(peer, id), task));
         self.sessions.insert(id, Running { peer, stop });
-        self.dialer(DialerInput::Opened { peer, session: id, dialled });
+        self.dialer(DialerInput::Opened {
+            peer,
+            session: id,
+            dialled,
+        });
     }
 
     fn task_done(&mut self, done: Result<(Id, Outcome), JoinError>) {
@@ -267,7 +295,8 @@ impl TopicTask {
     }
 
     fn dialer(&mut self, input: DialerInput) {
-        self.dialer.handle(input, self.shared.clock.now(), random::number());
+        self.dialer
+            .handle(input, self.shared.clock.now(), random::number());
         while let Some(output) = self.dialer.poll() {
             match output {
                 DialerOutput::Dial(peer) => self.dial(peer),
@@ -281,14 +310,18 @@ impl TopicTask {
 
     fn dial(&mut self, peer: VerifyingKey) {
         let (shared, topic) = (self.shared.clone(), self.topic);
-        let task = self.tasks.spawn(async move {
-            Outcome::Dialled(dial::dial(&shared, peer, topic).await)
-        });
+        let task = self
+            .tasks
+            .spawn(async move { Outcome::Dialled(dial::dial(&shared, peer, topic).await) });
         self.started.insert(task.id(), (Task::Dial(peer), task));
     }
 
     fn stop(&self, peer: VerifyingKey) {
-        for running in self.sessions.values().filter(|running| running.peer == peer) {
+        for running in self
+            .sessions
+            .values()
+            .filter(|running| running.peer == peer)
+        {
             running.stop.send_replace(true);
         }
     }
@@ -308,7 +341,10 @@ impl TopicTask {
             }
         }
         let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(self.shared.timings.leave_timeout, ended).await.is_err() {
+        if timeout(self.shared.timings.leave_timeout, ended)
+            .await
+            .is_err()
+        {
             tracing::debug!("some sessions were cut when their topic was left");
         }
         self.tasks.shutdown().await;

@@ -90,8 +90,14 @@ async fn a_topic_that_is_left_ends_in_order_and_can_be_joined_again() {
     b.until_live(topic).await;
     b.leave(topic).await;
     let ended = |phases: &Vec<Phase>| phases.last() == Some(&Phase::Ended);
-    b.until(topic, "all sessions over", |log| log.phases.values().all(ended)).await;
-    a.until(topic, "all sessions over", |log| log.phases.values().all(ended)).await;
+    b.until(topic, "all sessions over", |log| {
+        log.phases.values().all(ended)
+    })
+    .await;
+    a.until(topic, "all sessions over", |log| {
+        log.phases.values().all(ended)
+    })
+    .await;
     a.publish(topic, "while b was away");
     b.subscribe(topic);
     b.until_len(topic, 1).await;
@@ -113,7 +119,12 @@ async fn many_topics_between_two_nodes_all_join_with_one_session_each() {
         b.until_len(*topic, 1).await;
         b.until_live(*topic).await;
     }
-    let sessions = b.net.peers().into_iter().map(|peer| peer.sessions.len()).sum::<usize>();
+    let sessions = b
+        .net
+        .peers()
+        .into_iter()
+        .map(|peer| peer.sessions.len())
+        .sum::<usize>();
     assert_eq!(sessions, topics.len());
     a.net.shutdown().await;
     b.net.shutdown().await;

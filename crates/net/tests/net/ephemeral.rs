@@ -38,7 +38,10 @@ async fn a_message_that_nobody_would_get_is_refused_at_once() {
     let body = |len: usize| text(&"x".repeat(len));
     sender.publish(body(3900)).await.unwrap();
     let large = sender.publish(body(3990)).await;
-    assert!(matches!(large, Err(EphemeralError::TooLarge { .. })), "{large:?}");
+    assert!(
+        matches!(large, Err(EphemeralError::TooLarge { .. })),
+        "{large:?}"
+    );
     let garbage = sender.publish(Bytes::from_static(&[0xff])).await;
     assert_eq!(garbage, Err(EphemeralError::Body));
     a.net.shutdown().await;

@@ -52,7 +52,10 @@ impl TopicLog {
         let header = &operation.header;
         let extensions = header.node_extensions().unwrap();
         let (author, log_id, seq) = (header.author(), extensions.log_id, header.seq());
-        let next = self.heights.get(&author, &log_id).map_or(0, |last| last + 1);
+        let next = self
+            .heights
+            .get(&author, &log_id)
+            .map_or(0, |last| last + 1);
         if seq != next {
             return false;
         }
@@ -91,7 +94,12 @@ impl FakeNode {
         let (requests, asked) = mpsc::channel(256);
         let net = p2panda_net::spawn(config, requests).await.unwrap();
         tokio::spawn(answer(memory.clone(), asked));
-        FakeNode { net, key, memory, handles: Mutex::default() }
+        FakeNode {
+            net,
+            key,
+            memory,
+            handles: Mutex::default(),
+        }
     }
 
     pub fn id(&self) -> VerifyingKey {
@@ -100,7 +108,11 @@ impl FakeNode {
 
     /// How others reach this node.
     pub fn bootstrap(&self) -> Bootstrap {
-        Bootstrap { node: self.id(), addrs: self.net.addr(), relay: None }
+        Bootstrap {
+            node: self.id(),
+            addrs: self.net.addr(),
+            relay: None,
+        }
     }
 
     /// The address book rows that the network had stored.
@@ -136,7 +148,11 @@ impl FakeNode {
     fn sign(&self, log: &TopicLog, topic: Topic, body: &[u8]) -> Operation {
         let log_id = topic.log_id();
         let author = self.key.verifying_key();
-        let last = log.entries.iter().rev().find(|entry| entry.author == author);
+        let last = log
+            .entries
+            .iter()
+            .rev()
+            .find(|entry| entry.author == author);
         let extensions = NodeExtensions::new(log_id, Timestamp::from_micros(1)).encode();
         let draft = Draft {
             seq: last.map_or(0, |entry| entry.seq + 1),
@@ -153,7 +169,12 @@ impl FakeNode {
     }
 
     /// Waits until a topic is as it should be.
-    pub async fn until(&self, topic: Topic, what: &str, mut as_it_should: impl FnMut(&TopicLog) -> bool) {
+    pub async fn until(
+        &self,
+        topic: Topic,
+        what: &str,
+        mut as_it_should: impl FnMut(&TopicLog) -> bool,
+    ) {
         let mut changes = self.memory.changes.subscribe();
         let waited = timeout(PATIENCE, async {
             while !self.with(topic, |log| as_it_should(log)) {
@@ -162,20 +183,25 @@ impl FakeNode {
         });
         if waited.await.is_err() {
             let seen = self.with(topic, |log| (log.entries.len(), log.phases.clone()));
-            panic!("{what}: waited in vain, {seen:?}, peers {:?}", self.net.peers());
+            panic!(
+                "{what}: waited in vain, {seen:?}, peers {:?}",
+                self.net.peers()
+            );
         }
     }
 
     /// Waits until the topic holds this many operations.
     pub async fn until_len(&self, topic: Topic, len: usize) {
         let what = format!("{len} operations");
-        self.until(topic, &what, |log| log.entries.len() >= len).await;
+        self.until(topic, &what, |log| log.entries.len() >= len)
+            .await;
     }
 
     /// Waits until a session with anyone is live.
     pub async fn until_live(&self, topic: Topic) {
         let live = |phases: &Vec<Phase>| phases.last() == Some(&Phase::Live);
-        self.until(topic, "a live session", |log| log.phases.values().any(live)).await;
+        self.until(topic, "a live session", |log| log.phases.values().any(live))
+            .await;
     }
 }
 
@@ -191,23 +217,42 @@ impl Memory {
                 let log = topics.entry(topic).or_default();
                 let _ = reply.send((log.heights.clone(), log.entries.len() as u64));
             }
-            Request::Totals { topic, ranges, reply } => {
+            Request::Totals {
+                topic,
+                ranges,
+                reply,
+            } => {
                 let log = topics.entry(topic).or_default();
                 let _ = reply.send(totals(log, &ranges));
             }
             Request::Read { topic, read, reply } => {
                 let _ = reply.send(read_page(topics.entry(topic).or_default(), &read));
             }
-            Request::Store { topic, operations, reply, .. } => {
+            Request::Store {
+                topic,
+                operations,
+                reply,
+                ..
+            } => {
                 let invalid = store(topics.entry(topic).or_default(), operations);
                 let _ = reply.send(Stored { invalid });
             }
             Request::Oversize { topic, .. } => topics.entry(topic).or_default().oversize += 1,
-            Request::Phase { topic, session, phase, .. } => {
+            Request::Phase {
+                topic,
+                session,
+                phase,
+                ..
+            } => {
                 let log = topics.entry(topic).or_default();
                 log.phases.entry(session).or_default().push(phase);
             }
-            Request::Sent { topic, peer, arrival, .. } => {
+            Request::Sent {
+                topic,
+                peer,
+                arrival,
+                ..
+            } => {
                 topics.entry(topic).or_default().sent.insert(peer, arrival);
             }
             Request::Record { node, stored } => {
@@ -226,7 +271,9 @@ impl Memory {
 /// With `RUST_LOG` set, tells what happens; fails from the second test of a process on.
 pub fn show_logs() {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer();
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_test_writer();
     let _ = logs.try_init();
 }
 
@@ -254,7 +301,9 @@ fn store(log: &mut TopicLog, operations: Vec<Received>) -> usize {
 
 fn totals(log: &TopicLog, ranges: &[LogRange]) -> (u64, u64) {
     let wanted = ranges.iter().flat_map(|range| in_range(log, range));
-    wanted.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + size(entry)))
+    wanted.fold((0, 0), |(count, bytes), entry| {
+        (count + 1, bytes + size(entry))
+    })
 }
 
 fn read_page(log: &TopicLog, read: &Read) -> Page {
@@ -268,7 +317,11 @@ fn read_page(log: &TopicLog, read: &Read) -> Page {
 }
 
 fn page<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize, from: u64) -> Page {
-    let mut page = Page { entries: Vec::new(), next: from, more: false };
+    let mut page = Page {
+        entries: Vec::new(),
+        next: from,
+        more: false,
+    };
     let mut bytes = 0;
     for entry in entries {
         if bytes >= bytes_max as u64 {
@@ -283,7 +336,7 @@ fn page<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize, from: u6
 }
 
 fn in_range<'a>(log: &'a TopicLog, range: &LogRange) -> impl Iterator<Item = &'a Entry> {
-    let range = range.clone();
+    let range = *range;
     log.entries.iter().filter(move |entry| {
         entry.author == range.author
             && entry.log_id == range.log

@@ -36,7 +36,11 @@ async fn the_sixty_fifth_session_of_a_peer_on_a_topic_is_refused_and_the_others_
     node.until(topic, "64 sessions", all_open).await;
     let refused = probe.sync(&node, topic).await;
     assert_eq!(closed(&refused.connection).await.0, 4);
-    assert!(sessions.iter().all(|session| session.connection.close_reason().is_none()));
+    assert!(
+        sessions
+            .iter()
+            .all(|session| session.connection.close_reason().is_none())
+    );
     drop(sessions);
     node.net.shutdown().await;
 }

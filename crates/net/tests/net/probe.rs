@@ -53,11 +53,18 @@ impl Probe {
         hello.put_slice(topic.as_bytes());
         send.write_all(&hello).await.unwrap();
         let mut done = [0; 5];
-        timeout(PATIENCE, recv.read_exact(&mut done)).await.unwrap().unwrap();
+        timeout(PATIENCE, recv.read_exact(&mut done))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(done, [0, 0, 0, 1, 1]);
         send.write_all(&[0, 0, 0, 1, 1]).await.unwrap();
         let (send, recv) = connection.open_bi().await.unwrap();
-        SyncProbe { connection, send, _recv: recv }
+        SyncProbe {
+            connection,
+            send,
+            _recv: recv,
+        }
     }
 }
 
@@ -87,5 +94,7 @@ pub async fn closed(connection: &Connection) -> (u64, Bytes) {
 /// What iroh dials.
 pub fn endpoint_addr(node: VerifyingKey, addrs: &[std::net::SocketAddr]) -> EndpointAddr {
     let id = PublicKey::from_bytes(node.as_bytes()).unwrap();
-    addrs.iter().fold(EndpointAddr::new(id), |addr, ip| addr.with_ip_addr(*ip))
+    addrs
+        .iter()
+        .fold(EndpointAddr::new(id), |addr, ip| addr.with_ip_addr(*ip))
 }

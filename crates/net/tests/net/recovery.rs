@@ -29,20 +29,20 @@ async fn vanish_and_come_back(network: u8, same_port: bool) {
     // A runtime of its own, so that it can die as a killed process does.
     let doomed = tokio::runtime::Runtime::new().unwrap();
     let joined = bootstrap.clone();
-    let b = doomed.spawn(async move {
+    let (live, is_live) = tokio::sync::oneshot::channel();
+    doomed.spawn(async move {
         let b = FakeNode::start(network, 2).await;
         b.subscribe(topic);
         b.publish(topic, "before");
         b.net.add_peer(joined);
         b.until_live(topic).await;
-        b
+        live.send(b.net.addr()[0]).unwrap();
+        std::future::pending::<()>().await;
     });
-    let b = b.await.unwrap();
-    let addr = b.net.addr()[0];
+    let addr = is_live.await.unwrap();
     a.until_len(topic, 1).await;
     a.until_live(topic).await;
     doomed.shutdown_background();
-    std::mem::forget(b);
     a.publish(topic, "while b was dead");
     let mut config = config(network, 2);
     config.bootstrap = vec![bootstrap];
@@ -116,7 +116,10 @@ async fn a_wrong_bootstrap_address_stops_nothing_and_a_shutdown_is_quick() {
     let (a, b) = (FakeNode::start(63, 1).await, FakeNode::start(63, 2).await);
     a.subscribe(topic);
     b.subscribe(topic);
-    let nowhere = Bootstrap { addrs: vec!["127.0.0.1:9".parse().unwrap()], ..b.bootstrap() };
+    let nowhere = Bootstrap {
+        addrs: vec!["127.0.0.1:9".parse().unwrap()],
+        ..b.bootstrap()
+    };
     a.net.add_peer(nowhere);
     a.net.add_peer(b.bootstrap());
     b.publish(topic, "found anyway");
