@@ -524,6 +524,41 @@ fn two_colluding_managers_do_not_hold_up_the_others() {
 }
 
 #[test]
+fn an_operation_touches_no_history_that_it_does_not_conflict_with() {
+    let mut groups = honest();
+    for n in 2..3_000 {
+        let operation = Author("A").does(n, one(), &[n - 1], add(&format!("m{n}"), Access::Read));
+        admit(&mut groups, operation);
+    }
+    let mut touch = |touched_max: usize, operation: Operation| {
+        let processed = groups.process_within(operation, touched_max);
+        assert!(
+            matches!(processed, Ok(Processed::Admitted(_))),
+            "{processed:?}"
+        );
+    };
+    touch(
+        0,
+        Author("A").does(3_000, one(), &[2_999], add("C", Access::Read)),
+    );
+    // One that saw nothing and so is concurrent with everything, in a group of its own; and the
+    // next one, which looks at that group only.
+    touch(
+        0,
+        Author("Z").does(3_001, group("2"), &[], create(&[("Z", Access::Manage)])),
+    );
+    touch(
+        1,
+        Author("Z").does(3_002, group("2"), &[3_001], add("A", Access::Read)),
+    );
+    // Both branches become one past.
+    touch(
+        0,
+        Author("A").does(3_003, one(), &[3_000, 3_002], add("D", Access::Read)),
+    );
+}
+
+#[test]
 fn too_many_dependencies_are_refused() {
     let mut groups = honest();
     let create = |n: u64| {
