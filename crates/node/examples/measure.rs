@@ -25,7 +25,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A byte string of up to 65 535 bytes carries at most three bytes in front of its content.
     let overhead = if body_bytes < 258 { 2 } else { 3 };
     let content = vec![0x61; body_bytes.saturating_sub(overhead)];
-    let (dirs, topic) = ([tempfile::tempdir()?, tempfile::tempdir()?], p2panda::random_topic()?);
+    let (dirs, topic) = (
+        [tempfile::tempdir()?, tempfile::tempdir()?],
+        p2panda::random_topic()?,
+    );
     let network = NetworkId::from_bytes(*p2panda::random_topic()?.as_bytes());
 
     let a = builder(network, dirs[0].path()).spawn().await?;
@@ -47,18 +50,36 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let payload = a.topic(topic).status().await?.totals.bytes;
     let wire = a.net().counters().udp_sent_bytes + b.net().counters().udp_sent_bytes;
     println!("catch-up, start to last   {seconds:>10.2} s");
-    println!("catch-up                  {:>10.0} operations/s", operations as f64 / seconds);
-    println!("header and body           {:>10.1} bytes/operation", per(payload, operations));
-    println!("wire, both ways           {:>10.1} bytes/operation", per(wire, operations));
+    println!(
+        "catch-up                  {:>10.0} operations/s",
+        operations as f64 / seconds
+    );
+    println!(
+        "header and body           {:>10.1} bytes/operation",
+        per(payload, operations)
+    );
+    println!(
+        "wire, both ways           {:>10.1} bytes/operation",
+        per(wire, operations)
+    );
 
     b.shutdown().await?;
     a.shutdown().await?;
     let disk = disk_bytes(dirs[0].path())?;
-    println!("disk after a clean close  {:>10.1} bytes/operation", per(disk, operations));
+    println!(
+        "disk after a clean close  {:>10.1} bytes/operation",
+        per(disk, operations)
+    );
     let started = Instant::now();
     let a = builder(network, dirs[0].path()).spawn().await?;
-    println!("open                      {:>10.1} ms", started.elapsed().as_secs_f64() * 1e3);
-    println!("first message             {:>10.1} ms", first_message(&a, topic).await?);
+    println!(
+        "open                      {:>10.1} ms",
+        started.elapsed().as_secs_f64() * 1e3
+    );
+    println!(
+        "first message             {:>10.1} ms",
+        first_message(&a, topic).await?
+    );
     a.shutdown().await?;
     Ok(())
 }

@@ -12,7 +12,7 @@ pub enum Event {
     /// On the network: peers, sessions, catch-up.
     Net(NetEvent),
     /// In the store: forks, rejected operations, a restored directory.
-    Engine(EngineEvent),
+    Engine(Box<EngineEvent>),
 }
 
 /// Listens to the events of a node. Made by [`crate::Node::events`].
@@ -35,7 +35,7 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let event = tokio::select! {
-                event = self.engine.recv() => event.map(Event::Engine),
+                event = self.engine.recv() => event.map(|event| Event::Engine(Box::new(event))),
                 event = self.net.recv() => event.map(Event::Net),
             };
             match event {

@@ -65,7 +65,7 @@ impl Publisher<Raw> {
     /// Publishes a text (`&str`, `String`), bytes (`&[u8]`, `Vec<u8>`) or any [`Body`].
     ///
     /// `Ok` means that it is on the disk of this node; it reaches other nodes whenever they meet.
-    /// The order of the calls is the order in the log.
+    /// The order of the first polls is the order in the log.
     ///
     /// # Errors
     /// Nothing is stored then. [`Error::Publish`] names why: too large, an older copy of the
@@ -88,7 +88,7 @@ impl<M: Serialize> Publisher<M> {
     /// Publishes a value, by value or by reference, as deterministic CBOR.
     ///
     /// `Ok` means that it is on the disk of this node; it reaches other nodes whenever they meet.
-    /// The order of the calls is the order in the log.
+    /// The order of the first polls is the order in the log.
     ///
     /// # Errors
     /// Nothing is stored then. [`Error::Encode`] when the value cannot be written as CBOR,

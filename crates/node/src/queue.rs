@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use p2panda_core::{Header, Operation, Topic, VerifyingKey};
-use p2panda_engine::{Command, Incoming, Outcome, Phase, Source};
+use p2panda_engine::{Command, Incoming, Outcome, Phase, PublishError, Source};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::RejectReason;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::coop::unconstrained;
 
 use crate::Error;
 use crate::subscription::consumer_name;
@@ -23,6 +24,8 @@ const QUEUE_KIB_MAX: u32 = 16 * 1024;
 pub(crate) struct Queue {
     engine: p2panda_engine::thread::Queue,
     room: Arc<Semaphore>,
+    /// Publishes get room in the order in which they were asked for.
+    turn: Arc<Mutex<()>>,
 }
 
 impl std::fmt::Debug for Queue {
@@ -92,6 +95,7 @@ impl Queue {
         Self {
             engine,
             room: Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize)),
+            turn: Arc::default(),
         }
     }
 
@@ -135,6 +139,19 @@ impl Queue {
         body: Option<Bytes>,
         prune: bool,
     ) -> Result<Published, Error> {
+        // Without a budget: a first poll that the runtime cut short would lose its place.
+        let published = unconstrained(self.enqueue(topic, body, prune)).await?;
+        Ok(published.await.map_err(|_| self.stopped())??)
+    }
+
+    /// Queues a publish behind those whose futures were polled before.
+    async fn enqueue(
+        &self,
+        topic: Topic,
+        body: Option<Bytes>,
+        prune: bool,
+    ) -> Result<oneshot::Receiver<Result<Published, PublishError>>, Error> {
+        let _turn = self.turn.lock().await;
         let permit = self.room_for(body.as_ref().map_or(0, Bytes::len)).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Publish {
@@ -146,7 +163,7 @@ impl Queue {
                 let _ = sender.send(published);
             }),
         })?;
-        Ok(receiver.await.map_err(|_| self.stopped())??)
+        Ok(receiver)
     }
 
     /// Acknowledges for the application and waits for the disk.

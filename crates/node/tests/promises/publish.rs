@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_lite::future::poll_once;
 use p2panda::{Body, StartAt};
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +85,26 @@ async fn the_order_of_publish_calls_is_the_order_in_the_log() {
         [0, 1, 2]
     );
     assert_eq!(texts(&mut rx, 3).await, ["one", "two", "three"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishes_that_wait_for_room_keep_the_order_of_their_first_polls() {
+    let node = temporary(network()).await;
+    let (tx, _rx) = node.stream(topic()).await.unwrap();
+    // Four times what the queue holds, and more than one turn of a task may do.
+    let sizes = (0..600).map(|index| if index % 3 == 0 { 256 * 1024 } else { 1 });
+    let mut publishes = Vec::new();
+    for size in sizes {
+        let tx = tx.clone();
+        let mut publish = Box::pin(async move { tx.publish(vec![0; size]).await });
+        if let Some(receipt) = poll_once(&mut publish).await {
+            panic!("durable without a commit: {receipt:?}");
+        }
+        publishes.push(tokio::spawn(publish));
+    }
+    for (index, publish) in publishes.into_iter().enumerate() {
+        assert_eq!(publish.await.unwrap().unwrap().seq() as usize, index);
+    }
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -160,7 +160,11 @@ fn a_peer_that_vanished_without_a_word_is_recovered_from_within_seconds() {
         introduce(&b, &a);
         let started = std::time::Instant::now();
         assert_eq!(texts(&mut rx, 2).await, ["one", "two"]);
-        assert!(started.elapsed() < Duration::from_secs(20), "took {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "took {:?}",
+            started.elapsed()
+        );
     });
 }
 
