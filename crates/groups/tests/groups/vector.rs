@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::Hash;
-use p2panda_groups::{Groups, Rules};
+use p2panda_groups::{Groups, ProcessError, Reason, Rules};
 use serde_json::{Value, json};
 
 use crate::file::file;
 use crate::oracle::{self, Oracle};
 use crate::replay::{process, reached, status_word, tables};
-use crate::scenario::{Scenario, groups_json, number, scenarios, tables_json};
+use crate::scenario::{self, Scenario, groups_json, number, scenarios, tables_json};
+use crate::story::admit;
 
 #[test]
 fn vector_scenarios_hold_for_the_plain_resolver() {
@@ -77,6 +78,51 @@ fn replay_plainly(scenario: &Scenario) {
         "groups": groups_json(&current, |group| oracle::reached(&current, group)),
     });
     compare(scenario, &found);
+}
+
+#[test]
+fn vector_malformed_gives_the_required_results_and_leaves_the_state_untouched() {
+    let written = file("groups-malformed-scenarios.json");
+    let in_words = file("groups-malformed.json");
+    let names = |value: &serde_json::Value| -> Vec<String> {
+        let cases = value.as_array().unwrap().iter();
+        cases
+            .map(|case| case["name"].as_str().unwrap().to_string())
+            .collect()
+    };
+    assert_eq!(names(&written["scenarios"]), names(&in_words["malformed"]));
+    for case in written["scenarios"].as_array().unwrap() {
+        for rules in [Rules::Hardened, Rules::Reference] {
+            let mut groups = Groups::new(rules);
+            for operation in case["prior"].as_array().unwrap() {
+                admit(&mut groups, scenario::operation(operation));
+            }
+            let before = (tables_json(&tables(&groups.now())), groups.heads());
+            if let Some(asked) = case["query"]["members"].as_str() {
+                let found = tables(&groups.now());
+                let answer_of = |group| reached(&groups.now(), group);
+                let answer = &scenario::groups_json(&found, answer_of)[asked];
+                for field in ["members", "nested_groups"] {
+                    assert_eq!(answer[field], case["required"][field], "{}", case["name"]);
+                }
+                continue;
+            }
+            let result = groups.process(scenario::operation(&case["operation"]));
+            let found = match result.unwrap_err() {
+                ProcessError::Rejected(Reason::UnknownGroup) => "rejected:unknown_group".into(),
+                ProcessError::SelfDependency => "malformed:self_dependency".to_string(),
+                ProcessError::MissingDependency(id) => {
+                    format!("missing_dependency:{}", scenario::number(id))
+                }
+                other => panic!("{other}"),
+            };
+            assert_eq!(found, case["required"], "{}", case["name"]);
+            assert_eq!(
+                (tables_json(&tables(&groups.now())), groups.heads()),
+                before
+            );
+        }
+    }
 }
 
 /// Hands over every operation whose dependencies were accepted.
