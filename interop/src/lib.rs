@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub use error::Error;
 pub use log::Log;
 pub use message::Message;
-pub use operation::{Author, Operation, sorted};
+pub use operation::{Author, Operation, digest, sorted};
 pub use ours::{Event, Imported, Options, Ours, Step};
 pub use published::{Heard, Published, PublishedEphemeral, PublishedStream, Setup};
 

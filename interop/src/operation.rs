@@ -115,6 +115,17 @@ pub fn sorted(mut operations: Vec<Operation>) -> Vec<Operation> {
     operations
 }
 
+/// One hash over the bytes of `operations` in this order, as our node computes it for large topics.
+#[must_use]
+pub fn digest(operations: &[Operation]) -> String {
+    let hashes = operations.iter().flat_map(|operation| {
+        let body = operation.body.as_deref().unwrap_or_default();
+        let hash = Hash::digest([operation.header.as_slice(), body].concat());
+        *hash.as_bytes()
+    });
+    Hash::digest(hashes.collect::<Vec<_>>()).to_hex()
+}
+
 /// Hex text or null.
 mod optional_hex {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -237,6 +237,14 @@ impl Ours {
         Ok(serde_json::from_value(operations.unwrap_or_default())?)
     }
 
+    /// What [`digest`](crate::digest) makes of everything stored of `topic`.
+    pub async fn digest(&self, topic: [u8; 32]) -> Result<String, Error> {
+        let digest = self
+            .ask("digest", json!({"topic": hex::encode(topic)}))
+            .await?;
+        Ok(text(&digest, "digest"))
+    }
+
     /// The counters of `topic`, as our node names them.
     pub async fn status(&self, topic: [u8; 32]) -> Result<Value, Error> {
         self.ask("status", json!({"topic": hex::encode(topic)}))
@@ -250,10 +258,13 @@ impl Ours {
         count: usize,
         patience: Duration,
     ) -> Result<Vec<Operation>, Error> {
+        let (mut looked_at, mut found) = (0, 0);
         self.events
             .wait("messages at our node", patience, |events| {
-                let messages = messages(events, topic);
-                (messages.len() >= count).then_some(messages)
+                let new = events.iter().skip(looked_at);
+                found += new.filter(|event| is_message(event, topic)).count();
+                looked_at = events.len();
+                (found >= count).then(|| messages(events, topic))
             })
             .await
     }
@@ -416,6 +427,10 @@ fn known_event(said: &Value) -> Option<Event> {
         }),
         _ => None,
     }
+}
+
+fn is_message(event: &Event, wanted: [u8; 32]) -> bool {
+    matches!(event, Event::Message { topic, .. } if *topic == wanted)
 }
 
 fn messages(events: &[Event], wanted: [u8; 32]) -> Vec<Operation> {

@@ -86,7 +86,7 @@ pub enum Heard {
 pub struct Published {
     node: Node,
     me: Peer,
-    database: String,
+    store: SqliteStore,
     met: Log<[u8; 32]>,
     _listening: Reading,
 }
@@ -106,11 +106,10 @@ impl Published {
         for (topic, operations) in &setup.stored {
             seed_operations(&store, (*topic).into(), operations).await?;
         }
-        store.pool().close().await;
         let key = SigningKey::from_bytes(&setup.seed);
         let addr = free_port(Ipv4Addr::LOCALHOST.into())?;
         let mut builder = p2panda::builder()
-            .database_url(&database)
+            .database_pool(store.pool().clone())
             .signing_key(key.clone())
             .network_id(setup.network)
             .bind_ip_v4(Ipv4Addr::LOCALHOST)
@@ -133,7 +132,7 @@ impl Published {
                 node: *key.verifying_key().as_bytes(),
                 addr,
             },
-            database,
+            store,
             met,
             _listening: listening,
         })
@@ -187,14 +186,13 @@ impl Published {
 
     /// Everything stored of `topic`, by author and place in the log, with the headers as stored.
     pub async fn dump(&self, topic: [u8; 32]) -> Result<Vec<Operation>, Error> {
-        let store = open_store(&self.database).await?;
         let topic = Topic::from(topic);
-        let logs = TopicStore::<Topic, VerifyingKey, LogId>::resolve(&store, &topic).await;
+        let logs = TopicStore::<Topic, VerifyingKey, LogId>::resolve(&self.store, &topic).await;
         let mut operations = Vec::new();
         for (author, log_ids) in logs.map_err(Error::published)? {
             for log_id in log_ids {
                 let entries: Option<Vec<(Stored, Vec<u8>)>> =
-                    LogStore::get_log_entries(&store, &author, &log_id, None, None)
+                    LogStore::get_log_entries(&self.store, &author, &log_id, None, None)
                         .await
                         .map_err(Error::published)?;
                 let entries = entries.unwrap_or_default().into_iter();
@@ -204,7 +202,6 @@ impl Published {
                 }));
             }
         }
-        store.pool().close().await;
         Ok(sorted(operations))
     }
 }
@@ -248,10 +245,13 @@ impl PublishedStream {
         count: usize,
         patience: Duration,
     ) -> Result<Vec<Operation>, Error> {
+        let (mut looked_at, mut found) = (0, 0);
         self.heard
             .wait("operations at the published node", patience, |heard| {
-                let operations = operations(heard);
-                (operations.len() >= count).then_some(operations)
+                let new = heard.iter().skip(looked_at);
+                found += new.filter(|heard| is_operation(heard)).count();
+                looked_at = heard.len();
+                (found >= count).then(|| operations(heard))
             })
             .await
     }
@@ -378,8 +378,11 @@ async fn watch_discovery(node: &Node) -> Result<(Log<[u8; 32]>, Reading), Error>
     Ok((met, Reading(reading)))
 }
 
+/// One connection for all: with several, a transaction that has read and then writes fails with
+/// "database is locked" whenever another connection writes at that moment.
 async fn open_store(database: &str) -> Result<SqliteStore, Error> {
-    let store = SqliteStoreBuilder::new().database_url(database).build();
+    let builder = SqliteStoreBuilder::new().database_url(database);
+    let store = builder.min_connections(1).max_connections(1).build();
     store.await.map_err(Error::published)
 }
 
@@ -429,6 +432,10 @@ async fn seed_operations(
         .await
         .map_err(Error::published)?;
     store.commit(permit).await.map_err(Error::published)
+}
+
+fn is_operation(heard: &Heard) -> bool {
+    matches!(heard, Heard::Operation { .. })
 }
 
 fn operations(heard: &[Heard]) -> Vec<Operation> {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 
 /// Ends a case that hangs; none waits for it to pass.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The seed of our node's key.
 pub const OUR_SEED: [u8; 32] = [0x0b; 32];
