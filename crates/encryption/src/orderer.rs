@@ -9,6 +9,9 @@ use crate::limits::{Limit, WAITING_MAX};
 use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple};
 use crate::{Member, OperationId};
 
+/// How many application messages of each sender are known by id, to tell repeats.
+const APPLICATIONS_KEPT: usize = 64;
+
 /// A message as it came out of its signed envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<P> {
@@ -53,8 +56,8 @@ pub(crate) trait Payload: Wire {
 pub(crate) struct Orderer<P> {
     nodes: BTreeMap<OperationId, Node>,
     heads: BTreeSet<OperationId>,
-    /// The last application message of each sender.
-    applications: BTreeMap<Member, OperationId>,
+    /// The last application messages of each sender, newest last.
+    applications: BTreeMap<Member, VecDeque<OperationId>>,
     waiting: BTreeMap<OperationId, Message<P>>,
     arrivals: VecDeque<OperationId>,
     blocked: BTreeMap<OperationId, Vec<OperationId>>,
@@ -105,7 +108,7 @@ impl<P: Payload> Orderer<P> {
     pub(crate) fn knows(&self, id: &OperationId, sender: &Member) -> bool {
         self.nodes.contains_key(id)
             || self.waiting.contains_key(id)
-            || self.applications.get(sender) == Some(id)
+            || self.has_application(sender, id)
     }
 
     /// Takes the next message whose dependencies were processed.
@@ -189,7 +192,11 @@ impl<P: Payload> Orderer<P> {
             };
             self.nodes.insert(id, node);
         } else {
-            self.applications.insert(sender, id);
+            let recent = self.applications.entry(sender).or_default();
+            recent.push_back(id);
+            if recent.len() > APPLICATIONS_KEPT {
+                recent.pop_front();
+            }
         }
         for id in self.blocked.remove(&id).unwrap_or_default() {
             self.place(id);
@@ -243,15 +250,20 @@ impl<P: Payload> Orderer<P> {
         node.is_some_and(|node| self.follow(&node.dependencies, earlier))
     }
 
+    fn has_application(&self, sender: &Member, id: &OperationId) -> bool {
+        let recent = self.applications.get(sender);
+        recent.is_some_and(|recent| recent.contains(id))
+    }
+
     fn place(&mut self, id: OperationId) {
         let Some(message) = self.waiting.get(&id) else {
             return;
         };
-        let last = self.applications.get(&message.sender);
-        let missing = message
-            .dependencies
-            .iter()
-            .find(|id| !self.nodes.contains_key(id) && last != Some(id));
+        let sender = &message.sender;
+        let missing = message.dependencies.iter().find(|id| {
+            // Senders name application messages of their own only.
+            !self.nodes.contains_key(id) && !self.has_application(sender, id)
+        });
         match missing {
             Some(missing) => self.blocked.entry(*missing).or_default().push(id),
             None => self.ready.push_back(id),
@@ -267,8 +279,11 @@ impl<P: Payload> Orderer<P> {
                 order.push(id);
                 continue;
             }
-            let known =
-                self.nodes.contains_key(&id) || self.applications.values().any(|last| *last == id);
+            let known = self.nodes.contains_key(&id)
+                || self
+                    .applications
+                    .values()
+                    .any(|recent| recent.contains(&id));
             if known || !done.insert(id) {
                 continue;
             }
@@ -293,8 +308,11 @@ impl<P: Payload> Wire for Orderer<P> {
             w.item(id);
         }
         w.map(self.applications.len());
-        for (member, id) in &self.applications {
-            w.item(member).item(id);
+        for (member, recent) in &self.applications {
+            w.item(member).array(recent.len());
+            for id in recent {
+                w.item(id);
+            }
         }
         w.array(self.waiting.len());
         for message in self.waiting.values() {
@@ -318,7 +336,8 @@ impl<P: Payload> Wire for Orderer<P> {
                 })
             })?;
             let heads: Vec<OperationId> = list(r, usize::MAX)?;
-            let applications = map(r, Member::read, OperationId::read)?;
+            let recent = |r: &mut Reader<'_>| list(r, APPLICATIONS_KEPT).map(VecDeque::from);
+            let applications = map(r, Member::read, recent)?;
             let waiting: Vec<Message<P>> = list(r, usize::MAX)?;
             let first: Vec<OperationId> = list(r, usize::MAX)?;
             let mut orderer = Orderer {

@@ -59,7 +59,7 @@ pub enum OperationError {
     /// Nobody of that name is in the group.
     #[error("{0} is not a member")]
     InexistentRemovedMember(Member),
-    /// A member that left by itself can read on: call `update` first.
+    /// A member that left can still follow our chain: call `update` first.
     #[error("a member that left can still read: update first")]
     RekeyRequired,
     /// Something could not be encrypted for a member.
@@ -195,7 +195,7 @@ pub struct Group<M = Views> {
     decryption: BTreeMap<Member, DecryptionRatchet>,
     /// The create or add by which we joined.
     joined: Option<OperationId>,
-    /// Members that left by themselves and know the seed of their own removal.
+    /// Members that left and can still follow our chain, until it takes in a seed without them.
     leavers: BTreeSet<Member>,
     /// The last own control message and the last own message of either kind.
     last_own: Option<(OperationId, OperationId)>,
@@ -262,7 +262,7 @@ impl<M: Membership> Group<M> {
         self.seed(Control::Remove { removed }, recipients, context, rng)
     }
 
-    /// Drafts an invitation.
+    /// Drafts an invitation. The new member's chain begins with ours, so ours must be safe.
     pub fn add(
         &self,
         added: Member,
@@ -281,6 +281,9 @@ impl<M: Membership> Group<M> {
         }
         within(members.len(), context)?;
         self.settled()?;
+        if !self.leavers.is_empty() {
+            return Err(OperationError::RekeyRequired);
+        }
         let draft = self.agreement.add(added, context, rng)?;
         let mut draft = draft.ok_or(OperationError::GroupNotYetEstablished)?;
         draft.dependencies = self.control_dependencies();
@@ -407,16 +410,21 @@ impl<M: Membership> Group<M> {
                 let dependencies = &message.dependencies;
                 let after = |joined| self.orderer.follow(dependencies, &joined);
                 let ours = self.joined.is_some_and(after);
-                self.orderer.processed(operation, sender, Vec::new(), false);
-                if !ours {
-                    return Some(Event::Skipped { operation });
+                let opened = match ours {
+                    true => self.open(&sender, generation, &ciphertext).map(Some),
+                    false => Ok(None),
+                };
+                if !is_repeat(&opened) {
+                    self.orderer.processed(operation, sender, Vec::new(), false);
                 }
-                self.open(&sender, generation, &ciphertext)
-                    .map(|plaintext| Event::Application {
+                opened.map(|plaintext| match plaintext {
+                    None => Event::Skipped { operation },
+                    Some(plaintext) => Event::Application {
                         operation,
                         sender,
                         plaintext,
-                    })
+                    },
+                })
             }
         };
         Some(event.unwrap_or_else(|failure| Event::Failed {
@@ -588,13 +596,16 @@ impl<M: Membership> Group<M> {
         if let Some(secret) = processed.my_update {
             self.ratchet = Some(Ratchet::new(secret));
         }
+        let has_seed = processed.seeded.is_some();
         if let Some(seeded) = &processed.seeded {
             let knows = |leaver: &Member| seeded.contains(leaver) || *leaver == sender;
             self.leavers.retain(knows);
         }
         match control {
-            Control::Remove { removed } if *removed == sender => {
-                self.leavers.insert(sender);
+            // It made the seed itself, or we were added at the same time and our chain, which
+            // begins with one that it knows, did not take the seed in.
+            Control::Remove { removed } if *removed == sender || !has_seed => {
+                self.leavers.insert(*removed);
             }
             Control::Add { added } => {
                 self.leavers.remove(added);
@@ -770,6 +781,16 @@ impl Wire for Payload {
             _ => Err(DecodeError::Variant),
         }
     }
+}
+
+/// A repeat of a message that was opened must not pass for its sender's last one.
+fn is_repeat<T>(opened: &Result<T, Failure>) -> bool {
+    matches!(
+        opened,
+        Err(Failure::Ratchet(
+            RatchetError::SecretReuse | RatchetError::TooDistantInThePast
+        ))
+    )
 }
 
 fn names(control: &Control, me: &Member) -> bool {

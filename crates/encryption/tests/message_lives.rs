@@ -1,0 +1,656 @@
+//! Random lives of message groups, with the security table played as a game: whoever was removed
+//! goes on with its last state against everybody. `LIVES` and `FIRST_LIFE` choose the seeds.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chacha20::ChaCha20Rng;
+use p2panda_encryption::data::Rekey;
+use p2panda_encryption::message::{
+    Config, Control, Draft, Event, Failure, Group, Membership, MembershipError, OperationError,
+    Outgoing, Payload, RatchetError, Views,
+};
+use p2panda_encryption::{
+    DecodeError, Member, Message, OperationId, OwnKeys, QueueError, Reader, Registry, Wire, Writer,
+};
+use world::*;
+
+/// Membership from the control messages, unless its owner refuses to leave.
+#[derive(Clone, Default, Debug, PartialEq)]
+struct Stubborn {
+    views: Views,
+    stays: Option<Member>,
+}
+
+impl Membership for Stubborn {
+    fn create(&mut self, members: &[Member]) -> Result<(), MembershipError> {
+        self.views.create(members)
+    }
+
+    fn welcome(&mut self, history: &[u8]) -> Result<(), MembershipError> {
+        self.views.welcome(history)
+    }
+
+    fn add(
+        &mut self,
+        adder: Member,
+        added: Member,
+        operation: OperationId,
+    ) -> Result<(), MembershipError> {
+        self.views.add(adder, added, operation)
+    }
+
+    fn remove(
+        &mut self,
+        remover: Member,
+        removed: Member,
+        operation: OperationId,
+    ) -> Result<(), MembershipError> {
+        self.views.remove(remover, removed, operation)
+    }
+
+    fn ack(&mut self, acker: Member, operation: &OperationId) -> Result<(), MembershipError> {
+        self.views.ack(acker, operation)
+    }
+
+    fn added_by(&self, operation: &OperationId) -> Option<Member> {
+        self.views.added_by(operation)
+    }
+
+    fn removed_by(&self, operation: &OperationId) -> Option<Member> {
+        self.views.removed_by(operation)
+    }
+
+    fn members(&self) -> BTreeSet<Member> {
+        self.views.members().into_iter().chain(self.stays).collect()
+    }
+
+    fn view(&self, viewer: &Member) -> BTreeSet<Member> {
+        self.views.view(viewer)
+    }
+
+    fn history(&self) -> Vec<u8> {
+        self.views.history()
+    }
+}
+
+impl Wire for Stubborn {
+    fn write(&self, w: &mut Writer) {
+        self.views.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Stubborn, DecodeError> {
+        let (views, stays) = (Views::read(r)?, None);
+        Ok(Stubborn { views, stays })
+    }
+}
+
+struct Actor {
+    person: Person,
+    group: Group<Stubborn>,
+    inbox: Vec<usize>,
+    processed: BTreeSet<OperationId>,
+    opened: BTreeSet<OperationId>,
+}
+
+impl Actor {
+    /// The same person with the same secrets.
+    fn copy(&self) -> Actor {
+        let person = Person {
+            id: self.person.id,
+            keys: OwnKeys::decode(&self.person.keys.encode()).unwrap(),
+            registry: Registry::decode(&self.person.registry.encode()).unwrap(),
+        };
+        let stored = self.group.encode();
+        let group = Group::<Stubborn>::decode(&stored).unwrap();
+        assert_eq!(group.encode(), stored);
+        Actor {
+            person,
+            group,
+            inbox: self.inbox.clone(),
+            processed: self.processed.clone(),
+            opened: BTreeSet::new(),
+        }
+    }
+}
+
+/// Somebody who was removed and does not accept it.
+struct Attacker {
+    actor: Actor,
+    removal: OperationId,
+    /// Came back later; the messages from then on are not counted.
+    back: bool,
+}
+
+struct Sent {
+    operation: OperationId,
+    sender: Member,
+    readers: BTreeSet<Member>,
+    /// The removals that the sender had processed.
+    known_removals: BTreeSet<OperationId>,
+}
+
+struct Life {
+    seed: u64,
+    rng: ChaCha20Rng,
+    now: u64,
+    actors: Vec<Actor>,
+    messages: Vec<Message<Payload>>,
+    targeting: BTreeMap<Member, Vec<(OperationId, bool)>>,
+    removals: BTreeSet<OperationId>,
+    removed: BTreeSet<Member>,
+    gone: BTreeSet<Member>,
+    sent: Vec<Sent>,
+    attackers: Vec<Attacker>,
+}
+
+impl Life {
+    fn new(seed: u64) -> Life {
+        let mut rng = life_rng("message life", seed);
+        let count = match chance(&mut rng, 20) {
+            true => 3 + below(&mut rng, 10),
+            false => 3 + below(&mut rng, 4),
+        };
+        let actors = people(count, 4, &mut rng)
+            .into_iter()
+            .map(|person| Actor {
+                group: Group::new(person.id, Stubborn::default(), Config::default()),
+                person,
+                inbox: Vec::new(),
+                processed: BTreeSet::new(),
+                opened: BTreeSet::new(),
+            })
+            .collect();
+        Life {
+            seed,
+            rng,
+            now: START + 1,
+            actors,
+            messages: Vec::new(),
+            targeting: BTreeMap::new(),
+            removals: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            sent: Vec::new(),
+            attackers: Vec::new(),
+        }
+    }
+
+    fn run(&mut self) {
+        let count = self.actors.len();
+        let first = 1 + below(&mut self.rng, count);
+        let members: Vec<_> = self.actors[..first].iter().map(|a| a.person.id).collect();
+        let now = self.now;
+        let actor = &mut self.actors[0];
+        let context = actor.person.context(now);
+        let draft = actor
+            .group
+            .create(&members, &context, &mut self.rng)
+            .unwrap();
+        self.commit(0, draft);
+        for _ in 0..50 {
+            self.step();
+        }
+        self.settle();
+    }
+
+    fn step(&mut self) {
+        let who = below(&mut self.rng, self.actors.len());
+        match below(&mut self.rng, 100) {
+            0..62 => self.deliver_some(who),
+            62..80 => self.send(who),
+            80..86 => self.update(who),
+            86..91 => self.add(who),
+            91..95 => self.remove(who),
+            _ => self.restart(who),
+        }
+    }
+
+    fn is_member(&self, who: usize) -> bool {
+        self.actors[who].group.members().is_ok() && !self.gone.contains(&self.actors[who].person.id)
+    }
+
+    /// Whether nobody did the opposite to this person without the actor having heard of it.
+    fn may_target(&self, who: usize, target: Member, adds: bool) -> bool {
+        let operations = self.targeting.get(&target).into_iter().flatten();
+        let mut unheard = operations.filter(|(id, _)| !self.actors[who].processed.contains(id));
+        unheard.all(|(_, added)| *added == adds)
+    }
+
+    fn update(&mut self, who: usize) {
+        if !self.is_member(who) {
+            return;
+        }
+        let now = self.now;
+        let actor = &mut self.actors[who];
+        let context = actor.person.context(now);
+        let draft = actor.group.update(&context, &mut self.rng).unwrap();
+        self.commit(who, draft);
+    }
+
+    fn add(&mut self, who: usize) {
+        let target = below(&mut self.rng, self.actors.len());
+        let target = self.actors[target].person.id;
+        let gone = self.gone.contains(&target);
+        if gone || !self.is_member(who) || !self.may_target(who, target, true) {
+            return;
+        }
+        let now = self.now;
+        let actor = &mut self.actors[who];
+        let context = actor.person.context(now);
+        match actor.group.add(target, &context, &mut self.rng) {
+            Ok(draft) => self.commit(who, draft),
+            Err(OperationError::NotAddOurselves | OperationError::AddedExistsAlready(_)) => {}
+            Err(other) => panic!("seed {}: {other}", self.seed),
+        }
+    }
+
+    fn remove(&mut self, who: usize) {
+        if !self.is_member(who) {
+            return;
+        }
+        let members = self.actors[who].group.members().unwrap();
+        let index = below(&mut self.rng, members.len());
+        let target = *members.iter().nth(index).unwrap();
+        if !self.may_target(who, target, false) {
+            return;
+        }
+        let now = self.now;
+        let actor = &mut self.actors[who];
+        if target == actor.person.id {
+            actor.group.members_mut().stays = Some(target);
+        }
+        let context = actor.person.context(now);
+        let draft = actor.group.remove(target, &context, &mut self.rng).unwrap();
+        self.removed.insert(target);
+        self.commit(who, draft);
+        let actor = &self.actors[who];
+        if target == actor.person.id {
+            // It left by itself and reads on with what it has.
+            self.gone.insert(target);
+            let removal = self.messages.last().unwrap().id;
+            let mut copy = actor.copy();
+            copy.group.members_mut().stays = Some(target);
+            self.attackers.push(Attacker {
+                actor: copy,
+                removal,
+                back: false,
+            });
+        }
+    }
+
+    fn restart(&mut self, who: usize) {
+        let stays = self.actors[who].group.members_mut().stays;
+        let mut copy = self.actors[who].copy();
+        copy.opened = self.actors[who].opened.clone();
+        copy.group.members_mut().stays = stays;
+        self.actors[who] = copy;
+    }
+
+    fn send(&mut self, who: usize) {
+        if self.gone.contains(&self.actors[who].person.id) {
+            return;
+        }
+        let text = self.messages.len().to_le_bytes();
+        let actor = &mut self.actors[who];
+        let sent = match actor.group.send(&text) {
+            Ok(sent) => sent,
+            Err(OperationError::RekeyRequired) => {
+                assert!(matches!(actor.group.rekey(), Rekey::Required(_)));
+                return self.update(who);
+            }
+            Err(error) => {
+                assert_eq!(error, OperationError::GroupNotYetEstablished);
+                return;
+            }
+        };
+        let readers = actor.group.members().unwrap();
+        let known = self
+            .removals
+            .intersection(&actor.processed)
+            .copied()
+            .collect();
+        let id = self.publish(who, sent);
+        self.sent.push(Sent {
+            operation: id,
+            sender: self.actors[who].person.id,
+            readers,
+            known_removals: known,
+        });
+    }
+
+    /// Frames an answer or a message.
+    fn publish(&mut self, who: usize, outgoing: Outgoing) -> OperationId {
+        let id = operation(&mut self.rng);
+        self.actors[who].group.published(id);
+        self.actors[who].processed.insert(id);
+        self.spread(who, id, outgoing.dependencies, outgoing.payload);
+        id
+    }
+
+    fn commit(&mut self, who: usize, draft: Draft) {
+        let id = operation(&mut self.rng);
+        let now = self.now;
+        let actor = &mut self.actors[who];
+        let prepared = draft.seal().unwrap();
+        let control = prepared.control().clone();
+        let directs: Vec<_> = prepared.directs().cloned().collect();
+        let dependencies = prepared.dependencies().to_vec();
+        let mut context = actor.person.context(now);
+        actor
+            .group
+            .commit(prepared, id, &mut context, &mut self.rng)
+            .unwrap();
+        actor.processed.insert(id);
+        match &control {
+            Control::Add { added } => {
+                self.targeting.entry(*added).or_default().push((id, true));
+                for attacker in &mut self.attackers {
+                    attacker.back |= attacker.actor.person.id == *added;
+                }
+            }
+            Control::Remove { removed } => {
+                self.removals.insert(id);
+                self.targeting
+                    .entry(*removed)
+                    .or_default()
+                    .push((id, false));
+            }
+            _ => {}
+        }
+        self.spread(who, id, dependencies, Payload::Control { control, directs });
+    }
+
+    fn spread(
+        &mut self,
+        who: usize,
+        id: OperationId,
+        dependencies: Vec<OperationId>,
+        payload: Payload,
+    ) {
+        if std::env::var("SHOW").is_ok() {
+            let what = match &payload {
+                Payload::Control { control, directs } => format!(
+                    "{control:?} to {:?}",
+                    directs.iter().map(|d| d.recipient).collect::<Vec<_>>()
+                ),
+                Payload::Application { generation, .. } => format!("app {generation}"),
+            };
+            println!(
+                "{id} by {}: {what} after {dependencies:?}",
+                self.actors[who].person.id
+            );
+        }
+        let index = self.messages.len();
+        self.messages.push(Message {
+            id,
+            sender: self.actors[who].person.id,
+            dependencies,
+            payload,
+        });
+        for (reader, actor) in self.actors.iter_mut().enumerate() {
+            if reader != who {
+                actor.inbox.push(index);
+            }
+        }
+        for attacker in self.attackers.iter_mut().filter(|attacker| !attacker.back) {
+            attacker.actor.inbox.push(index);
+        }
+    }
+
+    fn deliver_some(&mut self, who: usize) {
+        for _ in 0..6 {
+            let inbox = self.actors[who].inbox.len();
+            if inbox == 0 {
+                return;
+            }
+            let pick = match chance(&mut self.rng, 70) {
+                true => 0,
+                false => below(&mut self.rng, inbox),
+            };
+            let index = match chance(&mut self.rng, 10) {
+                true => self.actors[who].inbox[pick],
+                false => self.actors[who].inbox.remove(pick),
+            };
+            self.deliver(who, index);
+        }
+    }
+
+    fn deliver(&mut self, who: usize, index: usize) {
+        let message = self.messages[index].clone();
+        let me = self.actors[who].person.id;
+        if self.gone.contains(&me) || message.sender == me {
+            return;
+        }
+        match self.actors[who].group.receive(message) {
+            Ok(()) | Err(QueueError::Replayed) => {}
+            Err(error) => panic!("seed {}: {error}", self.seed),
+        }
+        self.poll(who);
+    }
+
+    fn poll(&mut self, who: usize) {
+        let now = self.now;
+        loop {
+            let me = self.actors[who].person.id;
+            let mut before = self.threatened(who).then(|| self.actors[who].copy());
+            let actor = &mut self.actors[who];
+            let mut context = actor.person.context(now);
+            let Some(event) = actor.group.poll(&mut context, &mut self.rng) else {
+                break;
+            };
+            match event {
+                Event::Joined { operation, answer } => {
+                    actor.processed.insert(operation);
+                    let past = self.past_of(operation);
+                    self.actors[who].processed.extend(past);
+                    answer.map(|answer| self.publish(who, answer));
+                }
+                Event::Changed {
+                    operation, answer, ..
+                } => {
+                    actor.processed.insert(operation);
+                    answer.map(|answer| self.publish(who, answer));
+                }
+                Event::RemovedOurselves { operation } => {
+                    actor.processed.insert(operation);
+                    let mut attacker = before.take().expect("a copy from just before");
+                    attacker.group.members_mut().stays = Some(me);
+                    let removal = self.messages.iter().position(|m| m.id == operation);
+                    let removal = removal.unwrap();
+                    // Once somebody brings it back it reads by right.
+                    let adds = |m: &Message<Payload>| match &m.payload {
+                        Payload::Control { control, .. } => *control == Control::Add { added: me },
+                        Payload::Application { .. } => false,
+                    };
+                    let back = self.messages[removal..].iter().position(adds);
+                    let back = back.map(|distance| removal + distance);
+                    attacker
+                        .inbox
+                        .retain(|index| back.is_none_or(|back| *index < back));
+                    attacker.inbox.insert(0, removal);
+                    self.attackers.push(Attacker {
+                        actor: attacker,
+                        removal: operation,
+                        back: back.is_some(),
+                    });
+                }
+                Event::Application { operation, .. } => {
+                    actor.processed.insert(operation);
+                    actor.opened.insert(operation);
+                }
+                Event::Skipped { operation } => {
+                    actor.processed.insert(operation);
+                }
+                Event::Failed {
+                    operation, failure, ..
+                } => {
+                    actor.processed.insert(operation);
+                    let sent = self.sent.iter().find(|sent| sent.operation == operation);
+                    let known = matches!(
+                        failure,
+                        Failure::DecryptionRatchetUnavailable(..)
+                            | Failure::Ratchet(RatchetError::SecretReuse)
+                    );
+                    let ours = sent.is_some_and(|sent| sent.readers.contains(&me))
+                        && !actor.opened.contains(&operation);
+                    assert!(
+                        known && !ours,
+                        "seed {}: {me} at {operation}: {failure}",
+                        self.seed
+                    );
+                }
+            }
+        }
+    }
+
+    /// Whether a removal of this person is on its way to it.
+    fn threatened(&self, who: usize) -> bool {
+        let actor = &self.actors[who];
+        let operations = self.targeting.get(&actor.person.id).into_iter().flatten();
+        let mut removals = operations.filter(|(_, adds)| !adds);
+        removals.any(|(id, _)| !actor.processed.contains(id))
+    }
+
+    fn past_of(&self, operation: OperationId) -> BTreeSet<OperationId> {
+        let (mut past, mut open) = (BTreeSet::new(), vec![operation]);
+        while let Some(id) = open.pop() {
+            let message = self
+                .messages
+                .iter()
+                .find(|message| message.id == id)
+                .unwrap();
+            for dependency in &message.dependencies {
+                if past.insert(*dependency) {
+                    open.push(*dependency);
+                }
+            }
+        }
+        past
+    }
+
+    fn deliver_everything(&mut self) {
+        while self.actors.iter().any(|actor| !actor.inbox.is_empty()) {
+            for who in 0..self.actors.len() {
+                for index in std::mem::take(&mut self.actors[who].inbox) {
+                    self.deliver(who, index);
+                }
+            }
+        }
+    }
+
+    /// Delivers what is left; then every member reads every other member.
+    fn settle(&mut self) {
+        self.deliver_everything();
+        for who in 0..self.actors.len() {
+            if self.is_member(who) && self.actors[who].group.rekey() != Rekey::None {
+                self.update(who);
+                self.deliver_everything();
+            }
+        }
+        let members: Vec<_> = (0..self.actors.len())
+            .filter(|w| self.is_member(*w))
+            .collect();
+        let ids: BTreeSet<_> = members.iter().map(|w| self.actors[*w].person.id).collect();
+        for who in &members {
+            let group = &self.actors[*who].group;
+            assert_eq!(group.members().unwrap(), ids, "seed {}", self.seed);
+            assert_eq!(group.rekey(), Rekey::None, "seed {}", self.seed);
+        }
+        let before = self.sent.len();
+        for who in &members {
+            self.send(*who);
+        }
+        assert_eq!(
+            self.sent.len(),
+            before + members.len(),
+            "seed {}",
+            self.seed
+        );
+        self.deliver_everything();
+        for sent in &self.sent[before..] {
+            for who in &members {
+                let actor = &self.actors[*who];
+                let reads =
+                    actor.opened.contains(&sent.operation) || actor.person.id == sent.sender;
+                assert!(reads, "seed {}: {} is deaf", self.seed, actor.person.id);
+            }
+        }
+        self.compare_readers(&ids);
+        for attacker in std::mem::take(&mut self.attackers) {
+            self.attack(attacker);
+        }
+    }
+
+    /// Whoever was never away has opened everything that was meant for it.
+    fn compare_readers(&self, members: &BTreeSet<Member>) {
+        for sent in &self.sent {
+            for actor in &self.actors {
+                let me = actor.person.id;
+                let stayed = members.contains(&me) && !self.removed.contains(&me);
+                if stayed && sent.readers.contains(&me) && me != sent.sender {
+                    let opened = actor.opened.contains(&sent.operation);
+                    assert!(opened, "seed {}: {me} missed a message", self.seed);
+                }
+            }
+        }
+    }
+
+    /// Lets somebody who was removed read all traffic with its last state.
+    fn attack(&mut self, mut attacker: Attacker) {
+        let me = attacker.actor.person.id;
+        let group = &mut attacker.actor.group;
+        for index in std::mem::take(&mut attacker.actor.inbox) {
+            let message = self.messages[index].clone();
+            if message.sender == me {
+                group.give_up(message.id);
+                continue;
+            }
+            let _ = group.receive(message);
+            let mut context = attacker.actor.person.context(self.now);
+            while let Some(event) = group.poll(&mut context, &mut self.rng) {
+                if let Event::Changed {
+                    answer: Some(_), ..
+                } = event
+                {
+                    group.published(operation(&mut self.rng));
+                }
+                if let Event::Application { operation, .. } = event {
+                    let sent = self.sent.iter().find(|sent| sent.operation == operation);
+                    if std::env::var("SHOW").is_ok() {
+                        println!(
+                            "opens by {me} {operation} removal {} known {:?}",
+                            attacker.removal,
+                            sent.unwrap().known_removals
+                        );
+                    }
+                    assert!(
+                        !sent.unwrap().known_removals.contains(&attacker.removal),
+                        "seed {}: {me} reads after its removal",
+                        self.seed
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn in_random_lives_nobody_reads_after_its_removal() {
+    let lives = lives(80);
+    println!("message lives with seeds {lives:?}");
+    let (mut sent, mut attackers, mut messages) = (0, 0, 0);
+    for seed in lives {
+        let mut life = Life::new(seed);
+        life.run();
+        sent += life.sent.len();
+        attackers += life.removals.len();
+        messages += life.messages.len();
+    }
+    println!("{messages} messages, {sent} of the application, {attackers} removals");
+    assert!(sent > 0 && attackers > 0);
+}
