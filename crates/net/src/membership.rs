@@ -1,5 +1,5 @@
-//! Membership in one gossip overlay: joined through every known node that is interested, joined again whenever
-//! too few neighbours are left, and never lost for good.
+//! Membership in one gossip overlay: joined through known nodes that are interested, joined again
+//! whenever too few neighbours are left, and never lost for good.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use iroh_gossip::api::{Event, GossipReceiver, GossipSender, JoinOptions};
 use p2panda_core::VerifyingKey;
 use p2panda_protocol::overlay::Overlay;
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, sleep, sleep_until};
+use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::endpoint::{endpoint_id, node_id};
 use crate::random;
@@ -23,7 +23,7 @@ const NEIGHBOURS_WANTED: usize = 5;
 const JOIN_MAX: usize = 8;
 /// Events that wait for us before the gossip layer reports a loss.
 const EVENTS_MAX: usize = 2048;
-/// Pause before a gossip layer that went away is started anew.
+/// Pause after a gossip layer that went away was started anew.
 const RESTART_WAIT: Duration = Duration::from_secs(1);
 
 /// Membership in one overlay; dropping it leaves.
@@ -37,6 +37,8 @@ pub(crate) struct Membership {
     interest: watch::Receiver<u64>,
     reset: watch::Receiver<u64>,
     join_due: bool,
+    /// The gossip layer failed; a new one gets this long.
+    retry_at: Option<Instant>,
     rejoin_at: Instant,
     rejoin_wait: Duration,
 }
@@ -67,6 +69,7 @@ impl Membership {
             interest,
             reset,
             join_due: false,
+            retry_at: None,
             rejoin_at: Instant::now() + rejoin_wait,
             rejoin_wait,
         }
@@ -150,6 +153,11 @@ impl Membership {
     }
 
     async fn subscribe(&mut self) {
+        if let Some(retry_at) = self.retry_at {
+            // The moment is kept, so that whoever cancels us does not put it off for ever.
+            sleep_until(retry_at).await;
+            self.retry_at = None;
+        }
         let (generation, gossip) = self.shared.gossip.current();
         let bootstrap = self.candidates();
         let opts = JoinOptions {
@@ -166,8 +174,8 @@ impl Membership {
             }
             Err(error) => {
                 tracing::warn!(%error, "the gossip layer is gone and is started anew");
-                sleep(RESTART_WAIT).await;
                 self.shared.gossip.restart(generation);
+                self.retry_at = Some(Instant::now() + RESTART_WAIT);
             }
         }
     }

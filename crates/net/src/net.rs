@@ -308,3 +308,81 @@ fn status(id: VerifyingKey, entry: Option<&Node>, link: Option<&Link>) -> PeerSt
 fn time(micros: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use bytes::Bytes;
+    use p2panda_core::{NetworkId, SigningKey, cbor};
+    use tokio::time::interval;
+
+    use super::*;
+
+    async fn start(seed: u8) -> Net {
+        let mut config = Config::new(SigningKey::from_bytes(&[seed; 32]));
+        config.network_id = NetworkId::from_bytes([80; 32]);
+        config.bind_v4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        config.bind_v6 = None;
+        config.mdns = Mdns::Off;
+        let (requests, mut asked) = mpsc::channel(64);
+        tokio::spawn(async move { while asked.recv().await.is_some() {} });
+        spawn(config, requests).await.unwrap()
+    }
+
+    fn text(text: &str) -> Bytes {
+        let mut cbor = cbor::Writer::new();
+        cbor.text(text);
+        cbor.into_bytes().into()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_gossip_layer_that_dies_is_started_anew_and_its_overlays_are_joined_again() {
+        let (a, b) = (start(1).await, start(2).await);
+        let topic = Topic::from_bytes([80; 32]);
+        let (sender, _receiver) = a.ephemeral(topic);
+        let (_sender, mut receiver) = b.ephemeral(topic);
+        sender.publish(text("before")).await.unwrap();
+        a.add_peer(Bootstrap {
+            node: b.id(),
+            addrs: b.addr(),
+            relay: None,
+        });
+        assert_eq!(receiver.recv().await.unwrap().body, text("before"));
+        let (generation, gossip) = a.running.shared.gossip.current();
+        gossip.shutdown().await.unwrap();
+        // What is published before the loss was noticed goes down with the old layer.
+        let mut again = interval(Duration::from_millis(100));
+        let received = async { receiver.recv().await };
+        tokio::pin!(received);
+        let received = loop {
+            tokio::select! {
+                message = &mut received => break message.unwrap(),
+                _ = again.tick() => sender.publish(text("after")).await.unwrap(),
+            }
+        };
+        assert_eq!(received.body, text("after"));
+        assert_eq!(a.running.shared.gossip.current().0, generation + 1);
+        a.shutdown().await;
+        b.shutdown().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_network_whose_handles_are_dropped_gives_its_socket_back() {
+        let net = start(3).await;
+        let topic = Topic::from_bytes([81; 32]);
+        let arrivals = watch::Sender::new(0);
+        let synced = net.subscribe(topic, arrivals.subscribe());
+        let room = net.ephemeral(topic);
+        let addr = *net.addr().first().unwrap();
+        drop((net, synced, room));
+        let mut again = interval(Duration::from_millis(10));
+        let free = async {
+            while std::net::UdpSocket::bind(addr).is_err() {
+                again.tick().await;
+            }
+        };
+        timeout(Duration::from_secs(30), free).await.unwrap();
+    }
+}
