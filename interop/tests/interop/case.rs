@@ -7,9 +7,10 @@ use std::time::Duration;
 use interop::{Message, Operation, Options, Ours, Peer, Published, Setup};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Ends a case that hangs; none waits for it to pass.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The seed of our node's key.
 pub const OUR_SEED: [u8; 32] = [0x0b; 32];
@@ -29,7 +30,8 @@ impl Case {
     pub fn new(name: &str) -> Self {
         static LOGS: Once = Once::new();
         LOGS.call_once(|| {
-            let filter = EnvFilter::from_default_env();
+            let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
+            let filter = filter.from_env_lossy();
             let writer = tracing_subscriber::fmt::TestWriter::default();
             let logs = tracing_subscriber::fmt().with_env_filter(filter);
             logs.with_writer(writer).init();
