@@ -244,6 +244,7 @@ impl Life {
         let context = actor.person.context(now);
         match actor.group.add(target, &context, &mut self.rng) {
             Ok(draft) => self.commit(who, draft),
+            Err(OperationError::RekeyRequired) => self.update(who),
             Err(OperationError::NotAddOurselves | OperationError::AddedExistsAlready(_)) => {}
             Err(other) => panic!("seed {}: {other}", self.seed),
         }
@@ -372,19 +373,6 @@ impl Life {
         dependencies: Vec<OperationId>,
         payload: Payload,
     ) {
-        if std::env::var("SHOW").is_ok() {
-            let what = match &payload {
-                Payload::Control { control, directs } => format!(
-                    "{control:?} to {:?}",
-                    directs.iter().map(|d| d.recipient).collect::<Vec<_>>()
-                ),
-                Payload::Application { generation, .. } => format!("app {generation}"),
-            };
-            println!(
-                "{id} by {}: {what} after {dependencies:?}",
-                self.actors[who].person.id
-            );
-        }
         let index = self.messages.len();
         self.messages.push(Message {
             id,
@@ -621,13 +609,6 @@ impl Life {
                 }
                 if let Event::Application { operation, .. } = event {
                     let sent = self.sent.iter().find(|sent| sent.operation == operation);
-                    if std::env::var("SHOW").is_ok() {
-                        println!(
-                            "opens by {me} {operation} removal {} known {:?}",
-                            attacker.removal,
-                            sent.unwrap().known_removals
-                        );
-                    }
                     assert!(
                         !sent.unwrap().known_removals.contains(&attacker.removal),
                         "seed {}: {me} reads after its removal",

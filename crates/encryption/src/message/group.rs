@@ -330,11 +330,7 @@ impl<M: Membership> Group<M> {
         let ratchet = self.ratchet.as_mut();
         let ratchet = ratchet.ok_or(OperationError::GroupNotYetEstablished)?;
         let (generation, ciphertext) = ratchet.seal(plaintext)?;
-        let dependencies = match self.last_own {
-            Some((control, last)) if control == last => vec![last],
-            Some((control, last)) => vec![control, last],
-            None => Vec::new(),
-        };
+        let dependencies = self.own_chain();
         let payload = Payload::Application {
             generation,
             ciphertext,
@@ -520,10 +516,20 @@ impl<M: Membership> Group<M> {
                 self.joined = Some(operation);
                 self.orderer.open();
                 let answer = self.take_in(sender, &control, processed);
+                self.suspect(sender);
                 let answer = answer.map(|answer| self.answer(operation, answer));
                 Event::Joined { operation, answer }
             }
         })
+    }
+
+    /// Our chain begins with the adder's: whoever it counts as a member, and we know to be gone,
+    /// can follow it.
+    fn suspect(&mut self, adder: Member) {
+        let members = self.agreement.members().members();
+        let mut known = self.agreement.view(&adder);
+        known.insert(adder);
+        self.leavers.extend(known.difference(&members));
     }
 
     /// Takes a message of the time before we joined: nothing of it counts, but the channel of
@@ -633,7 +639,7 @@ impl<M: Membership> Group<M> {
         };
         let mut dependencies = vec![operation];
         // The order of one sender's messages is what keeps the chains equal.
-        dependencies.extend(self.last_own.map(|(_, last)| last));
+        dependencies.extend(self.own_chain());
         self.outgoing(payload, dependencies)
     }
 
@@ -645,6 +651,16 @@ impl<M: Membership> Group<M> {
         Outgoing {
             payload,
             dependencies,
+        }
+    }
+
+    /// Our last control message, which names the epoch, and our last message of the application
+    /// if that came later.
+    fn own_chain(&self) -> Vec<OperationId> {
+        match self.last_own {
+            Some((control, last)) if control == last => vec![last],
+            Some((control, last)) => vec![control, last],
+            None => Vec::new(),
         }
     }
 

@@ -1,0 +1,207 @@
+//! Secrets are gone from memory before it is given back, as far as an allocator can see.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    unsafe_code
+)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use p2panda_encryption::two_party::Session;
+use p2panda_encryption::{Bundle, Secret, SecretKey, Wire, data, message};
+use world::*;
+
+/// Looks for secrets in every block that is given back.
+struct Watch;
+
+const SECRETS_MAX: usize = 64;
+/// The first 16 bytes of each secret to look for.
+static SECRETS: Mutex<[[u8; 16]; SECRETS_MAX]> = Mutex::new([[0; 16]; SECRETS_MAX]);
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+static WATCHING: AtomicBool = AtomicBool::new(false);
+static FOUND: AtomicUsize = AtomicUsize::new(0);
+/// One test at a time, since all share the allocator.
+static TURN: Mutex<()> = Mutex::new(());
+
+// SAFETY: every call goes on to the system's allocator unchanged; blocks are only read.
+unsafe impl GlobalAlloc for Watch {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // Fresh blocks are cleared, so that nothing is found that was there before. Block sizes
+        // are rounded by the system's allocator, so old content is never read beyond the layout.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if WATCHING.load(Ordering::Relaxed) {
+            let bytes = unsafe { std::slice::from_raw_parts(block, layout.size()) };
+            look(bytes);
+        }
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watch = Watch;
+
+fn look(bytes: &[u8]) {
+    let count = COUNT.load(Ordering::Relaxed);
+    let Ok(secrets) = SECRETS.try_lock() else {
+        return;
+    };
+    for window in bytes.windows(16) {
+        if secrets[..count].iter().any(|secret| secret == window) {
+            FOUND.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn watch_for(secret: &[u8]) {
+    let index = COUNT.load(Ordering::Relaxed);
+    SECRETS.lock().unwrap()[index].copy_from_slice(&secret[8..24]);
+    COUNT.store(index + 1, Ordering::Relaxed);
+}
+
+/// How many secrets were in memory that was given back meanwhile.
+fn leaks(run: impl FnOnce()) -> usize {
+    FOUND.store(0, Ordering::Relaxed);
+    WATCHING.store(true, Ordering::Relaxed);
+    run();
+    WATCHING.store(false, Ordering::Relaxed);
+    COUNT.store(0, Ordering::Relaxed);
+    FOUND.load(Ordering::Relaxed)
+}
+
+#[test]
+fn the_watch_sees_what_is_not_erased() {
+    let _turn = TURN.lock().unwrap();
+    let secret = [0x5c; 32];
+    watch_for(&secret);
+    assert!(leaks(|| drop(std::hint::black_box(Box::new(secret)))) > 0);
+}
+
+#[test]
+fn keys_and_encodings_are_erased() {
+    let _turn = TURN.lock().unwrap();
+    let mut rng = life_rng("zeroisation", 0);
+    let secret = Secret::random(&mut rng);
+    let key = SecretKey::random(&mut rng);
+    watch_for(&secret.encode()[2..]);
+    watch_for(&key.encode()[2..]);
+    let found = leaks(|| {
+        for _ in 0..4 {
+            let again = Secret::decode(&secret.encode()).unwrap();
+            assert_eq!(again, secret);
+        }
+        drop(secret);
+        drop(key);
+    });
+    assert_eq!(found, 0);
+}
+
+#[test]
+fn a_two_party_session_erases_what_it_used() {
+    let _turn = TURN.lock().unwrap();
+    let mut rng = life_rng("zeroisation", 1);
+    let mut both = people(2, 0, &mut rng);
+    let bundle = both[1].keys.long_term_bundle(START).unwrap();
+    let plaintext = [0x77; 40];
+    for person in &both {
+        // The identity secret of the stored form stands after the word.
+        let stored = person.keys.encode();
+        let word = b"identity_secret";
+        let at = stored.windows(word.len()).position(|w| w == word).unwrap();
+        watch_for(&stored[at + word.len() + 2..][..32]);
+    }
+    watch_for(&plaintext);
+    let found = leaks(|| {
+        let mut alice = Session::to_send(Bundle::LongTerm(bundle));
+        let mut bob = Session::to_receive();
+        for _ in 0..20 {
+            let message = alice
+                .send(&both[0].keys, &plaintext, START, &mut rng)
+                .unwrap();
+            let received = bob.receive(&mut both[1].keys, None, &message).unwrap();
+            drop(received);
+            let message = bob
+                .send(&both[1].keys, &plaintext, START, &mut rng)
+                .unwrap();
+            drop(alice.receive(&mut both[0].keys, None, &message).unwrap());
+            drop(Session::decode(&bob.encode()).unwrap());
+        }
+    });
+    assert_eq!(found, 0);
+    assert_eq!(leaks(|| drop(both)), 0);
+}
+
+#[test]
+fn a_data_group_erases_its_secrets() {
+    let _turn = TURN.lock().unwrap();
+    let mut rng = life_rng("zeroisation", 2);
+    let mut people = people(3, 0, &mut rng);
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let mut group: data::Group = data::Group::new(ids[0], data::Members::default());
+    let (author, others) = people.split_first_mut().unwrap();
+    let draft = group
+        .create(&ids, &author.context(START + 1), &mut rng)
+        .unwrap();
+    let prepared = draft.seal().unwrap();
+    group
+        .commit(
+            prepared,
+            operation(&mut rng),
+            &mut author.context(START + 1),
+        )
+        .unwrap();
+    let first = group.secrets().latest().unwrap().encode()[3..35].to_vec();
+    watch_for(&first);
+    let found = leaks(|| {
+        for _ in 0..20 {
+            let context = author.context(START + 1);
+            let prepared = group.update(&context, &mut rng).unwrap().seal().unwrap();
+            let id = operation(&mut rng);
+            group
+                .commit(prepared, id, &mut author.context(START + 1))
+                .unwrap();
+        }
+        group = data::Group::decode(&group.encode()).unwrap();
+        group.keep_newest(1);
+        drop(group);
+    });
+    assert_eq!(found, 0);
+    drop(first);
+    let _ = others;
+}
+
+#[test]
+fn a_message_ratchet_erases_its_keys() {
+    let _turn = TURN.lock().unwrap();
+    let mut rng = life_rng("zeroisation", 3);
+    let secret = Secret::random(&mut rng);
+    watch_for(&secret.encode()[2..]);
+    let again = Secret::decode(&secret.encode()).unwrap();
+    let found = leaks(|| {
+        let mut sender = message::Ratchet::new(secret);
+        let mut receiver = message::DecryptionRatchet::new(again);
+        let mut late = Vec::new();
+        for index in 0..50 {
+            let (generation, sealed) = sender.seal(b"panda").unwrap();
+            if index % 3 == 0 {
+                receiver.open(generation, &sealed, 100, 100).unwrap();
+            } else {
+                late.push((generation, sealed));
+            }
+        }
+        for (generation, sealed) in late {
+            receiver.open(generation, &sealed, 100, 100).unwrap();
+        }
+        drop(message::DecryptionRatchet::decode(&receiver.encode()).unwrap());
+    });
+    assert_eq!(found, 0);
+}
