@@ -193,8 +193,8 @@ pub struct Group<M = Views> {
     /// Our own ratchet; we are in the group while there is one.
     ratchet: Option<Ratchet>,
     decryption: BTreeMap<Member, DecryptionRatchet>,
-    /// The create or add by which we joined.
-    joined: Option<OperationId>,
+    /// The create or adds by which we joined.
+    joined: BTreeSet<OperationId>,
     /// Members that left and can still follow our chain, until it takes in a seed without them.
     leavers: BTreeSet<Member>,
     /// The last own control message and the last own message of either kind.
@@ -217,7 +217,7 @@ impl<M: Membership> Group<M> {
             config,
             ratchet: None,
             decryption: BTreeMap::new(),
-            joined: None,
+            joined: BTreeSet::new(),
             leavers: BTreeSet::new(),
             last_own: None,
             unpublished: None,
@@ -313,7 +313,7 @@ impl<M: Membership> Group<M> {
         self.orderer.processed(operation, me, dependencies, true);
         self.last_own = Some((operation, operation));
         if creates {
-            self.joined = Some(operation);
+            self.joined.insert(operation);
             self.orderer.open();
         }
         self.take_in(me, &control, processed);
@@ -404,8 +404,8 @@ impl<M: Membership> Group<M> {
                 ciphertext,
             } => {
                 let dependencies = &message.dependencies;
-                let after = |joined| self.orderer.follow(dependencies, &joined);
-                let ours = self.joined.is_some_and(after);
+                let after = |joined| self.orderer.follow(dependencies, joined);
+                let ours = self.joined.iter().any(after);
                 let opened = match ours {
                     true => self.open(&sender, generation, &ciphertext).map(Some),
                     false => Ok(None),
@@ -513,7 +513,7 @@ impl<M: Membership> Group<M> {
                 failure,
             },
             Ok(processed) => {
-                self.joined = Some(operation);
+                self.joined = BTreeSet::from([operation]);
                 self.orderer.open();
                 let answer = self.take_in(sender, &control, processed);
                 self.suspect(sender);
@@ -575,6 +575,11 @@ impl<M: Membership> Group<M> {
         processed: Processed,
     ) -> Event {
         let answer = self.take_in(sender, &control, processed);
+        if names(&control, &self.agreement.my_id()) {
+            // A second welcome, at the same time as the first.
+            self.joined.insert(operation);
+            self.suspect(sender);
+        }
         if self.ratchet.is_none() {
             return Event::RemovedOurselves { operation };
         }
@@ -692,7 +697,8 @@ impl<M: Membership> Wire for Group<M> {
         for (member, ratchet) in &self.decryption {
             w.item(member).item(ratchet);
         }
-        w.optional(self.joined.as_ref());
+        let joined: Vec<_> = self.joined.iter().copied().collect();
+        orderer::write_list(&joined, w);
         let leavers: Vec<_> = self.leavers.iter().copied().collect();
         orderer::write_list(&leavers, w);
         match &self.last_own {
@@ -723,7 +729,7 @@ impl<M: Membership> Wire for Group<M> {
             })?;
             let ratchet = nullable(r, Ratchet::read)?;
             let decryption = map(r, Member::read, DecryptionRatchet::read)?;
-            let joined = nullable(r, OperationId::read)?;
+            let joined: Vec<OperationId> = list(r, usize::MAX)?;
             let leavers: Vec<Member> = list(r, MEMBERS_MAX)?;
             let pair = |r: &mut Reader<'_>| {
                 tuple(r, 2, |r| Ok((OperationId::read(r)?, OperationId::read(r)?)))
@@ -743,7 +749,7 @@ impl<M: Membership> Wire for Group<M> {
                 config,
                 ratchet,
                 decryption,
-                joined,
+                joined: joined.into_iter().collect(),
                 leavers: leavers.into_iter().collect(),
                 last_own,
                 unpublished,
