@@ -4,6 +4,8 @@ use crate::failure::{Failure, INTERRUPTED};
 
 /// Receives the signals that ask this process to end.
 pub struct Interrupt {
+    /// Whether the first signal has come.
+    came: bool,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -17,16 +19,37 @@ impl Interrupt {
         {
             use tokio::signal::unix::{SignalKind, signal};
             Ok(Interrupt {
+                came: false,
                 interrupt: signal(SignalKind::interrupt()).map_err(Failure::Signals)?,
                 terminate: signal(SignalKind::terminate()).map_err(Failure::Signals)?,
             })
         }
         #[cfg(not(unix))]
-        Ok(Interrupt {})
+        Ok(Interrupt { came: false })
     }
 
     /// Resolves when a signal comes. Safe to cancel.
     pub async fn wait(&mut self) {
+        self.signal().await;
+        self.came = true;
+    }
+
+    /// Finishes an orderly end, unless the second signal comes: then the process ends here.
+    pub async fn finish<T>(&mut self, end: impl Future<Output = T>) -> T {
+        let mut end = std::pin::pin!(end);
+        loop {
+            tokio::select! {
+                done = &mut end => return done,
+                () = self.signal() => {}
+            }
+            if self.came {
+                std::process::exit(INTERRUPTED.into());
+            }
+            self.came = true;
+        }
+    }
+
+    async fn signal(&mut self) {
         #[cfg(unix)]
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -35,14 +58,6 @@ impl Interrupt {
         #[cfg(not(unix))]
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
-        }
-    }
-
-    /// Finishes an orderly end, unless another signal comes: then the process ends here.
-    pub async fn finish<T>(&mut self, end: impl Future<Output = T>) -> T {
-        tokio::select! {
-            done = end => done,
-            () = self.wait() => std::process::exit(INTERRUPTED.into()),
         }
     }
 }

@@ -363,10 +363,12 @@ fn two_people_chat() {
     let said = ann.line();
     assert!(said.ends_with(": hello \\u{1b}[31mAnn"), "{said}");
     ann.type_line("hello Bob");
-    assert!(bob.line().ends_with(": hello Bob"));
+    let said = bob.line();
+    assert!(said.ends_with(": hello Bob"), "{said}");
     bob.type_line("bye");
     assert_eq!(bob.end().code(), Some(0));
-    assert!(ann.line().ends_with(": bye"));
+    let said = ann.line();
+    assert!(said.ends_with(": bye"), "{said}");
     assert_eq!(ann.interrupt().code(), Some(0));
 }
 

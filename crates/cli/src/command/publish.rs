@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_lite::future::poll_once;
-use p2panda::{Body, Node, Publisher, Raw, Receipt};
+use p2panda::{Body, Node, Publisher, Raw, Receipt, Topic};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::args::{NodeArgs, PubArgs};
 use crate::failure::{Failure, Outcome};
@@ -59,7 +58,7 @@ async fn publish_all(
     tokio::spawn(read(publish.file.clone(), sender));
     let (mut published, last) = store(&publisher, inputs, interrupt).await?;
     if let Some(last) = &last {
-        published.peers = wait_for_peer(last, publish.wait, interrupt).await?;
+        published.peers = wait_for_peer(node, last, publish, interrupt).await?;
     }
     let outcome = match &published {
         Published {
@@ -196,20 +195,34 @@ async fn publish_batch(
 
 /// How many connected peers were sent everything once there is one, or the wait is over.
 async fn wait_for_peer(
+    node: &Node,
     last: &Receipt,
-    wait: Duration,
+    publish: &PubArgs,
     interrupt: &mut Interrupt,
 ) -> Result<usize, Failure> {
-    let deadline = Instant::now() + wait;
     tokio::select! {
-        sent = timeout_at(deadline, last.sent_to(1)) => {
-            if let Ok(sent) = sent {
-                sent?;
+        reached = timeout(publish.wait, reached(node, publish.topic, last)) => {
+            if let Ok(reached) = reached {
+                reached?;
             }
         }
         () = interrupt.wait() => {}
     }
     Ok(last.sent())
+}
+
+/// Waits until a peer was sent everything and its session is live. One that still catches up is
+/// cut when the node shuts down, and what was sent last with it.
+pub async fn reached(node: &Node, topic: Topic, last: &Receipt) -> Result<(), p2panda::Error> {
+    let mut events = node.events();
+    last.sent_to(1).await?;
+    let live = || {
+        let peers = node.net().peers();
+        let mut sessions = peers.iter().flat_map(|peer| &peer.sessions);
+        sessions.any(|session| session.topic == topic && session.live)
+    };
+    while !live() && events.next().await.is_some() {}
+    Ok(())
 }
 
 fn print(published: &Published, json: bool) -> std::io::Result<()> {
