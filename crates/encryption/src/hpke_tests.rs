@@ -1,15 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-#[path = "../tests/support/vectors.rs"]
-mod vectors;
-
+use crate::vectors::*;
 use ::hpke::aead::ChaCha20Poly1305;
 use ::hpke::kdf::HkdfSha256;
 use ::hpke::kem::X25519HkdfSha256;
 use ::hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use vectors::*;
 
 use super::*;
 

@@ -24,6 +24,9 @@ mod registry;
 mod secret;
 mod sessions;
 pub mod two_party;
+#[cfg(test)]
+#[path = "../tests/support/vectors.rs"]
+mod vectors;
 mod wire;
 mod x25519;
 pub mod x3dh;

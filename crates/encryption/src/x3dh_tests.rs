@@ -1,9 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-#[path = "../tests/support/vectors.rs"]
-mod vectors;
-
-use vectors::*;
+use crate::vectors::*;
 
 use super::*;
 use crate::bundle::OneTimeBundle;

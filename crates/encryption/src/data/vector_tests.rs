@@ -2,13 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-#[path = "../../tests/support/vectors.rs"]
-mod vectors;
-
 use std::collections::BTreeMap;
 
+use crate::vectors::{self, *};
 use serde_json::Value;
-use vectors::*;
 
 use super::*;
 use crate::data::Reason;

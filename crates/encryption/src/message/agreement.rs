@@ -262,7 +262,7 @@ impl<M: Membership> Agreement<M> {
                 scratch.seeded(their, None, direct, context, rng)?
             }
             Control::Add { added } if *added == self.my_id => {
-                scratch.welcomed(their, direct, context)?
+                scratch.welcomed(their, direct, context, rng)?
             }
             Control::Add { added } => scratch.added(their, *added, context, rng)?,
             Control::Ack {

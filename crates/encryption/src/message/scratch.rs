@@ -209,6 +209,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
         (sender, operation): (Member, OperationId),
         direct: Option<&DirectMessage>,
         context: &Context<'_>,
+        rng: &mut impl CryptoRng,
     ) -> Result<Gained, ProcessError> {
         let me = self.base.my_id;
         let direct = direct.ok_or(ProcessError::MissingDirectMessage(Kind::Welcome))?;
@@ -223,6 +224,9 @@ impl<'a, M: Membership> Scratch<'a, M> {
         let key = (sender, operation, me);
         self.changes.member_secrets.insert(key, Some(secret));
         let sender_update = Some(self.step(&sender, &constant(&ADD), context)?);
+        // Who comes back may know members that the adder does not know.
+        let known = self.view(&sender);
+        self.forward_member_secret(sender, operation, &known, context, rng)?;
         let my_update = self.acknowledged(me, (sender, operation), None, context)?;
         Ok(Gained {
             acknowledge: Some(Acknowledge::Ack),

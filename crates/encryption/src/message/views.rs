@@ -143,7 +143,10 @@ impl Membership for Views {
             }
         }
         for removal in &mut self.removals {
-            if known.contains(&removal.member) && !removal.acks.contains(&adder) {
+            // Whoever comes learns what the adder knows, also if it was here before.
+            if removal.acks.contains(&adder) {
+                removal.acks.insert(added);
+            } else if removal.known_by.contains(&adder) {
                 removal.known_by.insert(added);
             }
         }
