@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use crate::vectors::*;
+use crate::vectors::{self, *};
 
 use super::*;
 
