@@ -635,3 +635,201 @@ fn in_random_lives_nobody_reads_after_its_removal() {
     println!("{messages} messages, {sent} of the application, {attackers} removals");
     assert!(sent > 0 && attackers > 0);
 }
+
+/// Commits a draft, delivers it and every answer to it to everybody.
+fn share(
+    people: &mut [Person],
+    groups: &mut [Group<Stubborn>],
+    author: usize,
+    draft: Draft,
+    rng: &mut ChaCha20Rng,
+) -> Vec<Message<Payload>> {
+    let prepared = draft.seal().unwrap();
+    let id = operation(rng);
+    let mut open = vec![Message {
+        id,
+        sender: people[author].id,
+        dependencies: prepared.dependencies().to_vec(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: prepared.directs().cloned().collect(),
+        },
+    }];
+    let mut context = people[author].context(START + 2);
+    groups[author]
+        .commit(prepared, id, &mut context, rng)
+        .unwrap();
+    let mut all = Vec::new();
+    while let Some(message) = open.pop() {
+        for (index, group) in groups.iter_mut().enumerate() {
+            let reader = people[index].id;
+            if reader == message.sender {
+                continue;
+            }
+            group.receive(message.clone()).unwrap();
+            let mut context = people[index].context(START + 2);
+            while let Some(event) = group.poll(&mut context, rng) {
+                let (Event::Joined { answer, .. } | Event::Changed { answer, .. }) = event else {
+                    continue;
+                };
+                if let Some(Outgoing {
+                    payload,
+                    dependencies,
+                }) = answer
+                {
+                    let id = operation(rng);
+                    group.published(id);
+                    open.push(Message {
+                        id,
+                        sender: reader,
+                        dependencies,
+                        payload,
+                    });
+                }
+            }
+        }
+        all.push(message);
+    }
+    all
+}
+
+fn trio(seed: u64) -> (ChaCha20Rng, Vec<Person>, Vec<Group<Stubborn>>) {
+    let mut rng = life_rng("message trio", seed);
+    let mut people = people(3, 2, &mut rng);
+    let new = |person: &Person| Group::new(person.id, Stubborn::default(), Config::default());
+    let mut groups: Vec<_> = people.iter().map(new).collect();
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let context = people[0].context(START + 1);
+    let draft = groups[0].create(&ids, &context, &mut rng).unwrap();
+    share(&mut people, &mut groups, 0, draft, &mut rng);
+    (rng, people, groups)
+}
+
+fn sent(
+    people: &[Person],
+    group: &mut Group<Stubborn>,
+    author: usize,
+    rng: &mut ChaCha20Rng,
+) -> Message<Payload> {
+    let Outgoing {
+        payload,
+        dependencies,
+    } = group.send(b"panda").unwrap();
+    let id = operation(rng);
+    group.published(id);
+    let sender = people[author].id;
+    Message {
+        id,
+        sender,
+        dependencies,
+        payload,
+    }
+}
+
+#[test]
+fn an_opened_message_opens_for_no_thief() {
+    let (mut rng, mut people, mut groups) = trio(1);
+    let message = sent(&people, &mut groups[0], 0, &mut rng);
+    groups[1].receive(message.clone()).unwrap();
+    let mut context = people[1].context(START + 2);
+    let event = groups[1].poll(&mut context, &mut rng);
+    assert!(
+        matches!(event, Some(Event::Application { .. })),
+        "{event:?}"
+    );
+    // The thief comes afterwards, and hides that the message was seen before.
+    let mut thief = Group::<Stubborn>::decode(&groups[1].encode()).unwrap();
+    let again = Message {
+        id: operation(&mut rng),
+        ..message
+    };
+    thief.receive(again).unwrap();
+    let event = thief.poll(&mut context, &mut rng);
+    let reuse = Failure::Ratchet(RatchetError::SecretReuse);
+    assert!(matches!(event, Some(Event::Failed { failure, .. }) if failure == reuse));
+}
+
+#[test]
+fn after_a_theft_an_update_of_the_victim_shuts_the_thief_out() {
+    let (mut rng, mut people, mut groups) = trio(2);
+    let stolen = Actor {
+        person: Person {
+            id: people[1].id,
+            keys: OwnKeys::decode(&people[1].keys.encode()).unwrap(),
+            registry: people[1].registry.clone(),
+        },
+        group: Group::decode(&groups[1].encode()).unwrap(),
+        inbox: Vec::new(),
+        processed: BTreeSet::new(),
+        opened: BTreeSet::new(),
+    };
+    let mut thief = stolen;
+    let mut reads = |message: Message<Payload>, rng: &mut ChaCha20Rng| {
+        let mut read = false;
+        if message.sender == thief.person.id {
+            thief.group.give_up(message.id);
+            return false;
+        }
+        thief.group.receive(message).unwrap();
+        let mut context = thief.person.context(START + 2);
+        while let Some(event) = thief.group.poll(&mut context, rng) {
+            read |= matches!(event, Event::Application { .. });
+            if let Event::Changed {
+                answer: Some(_), ..
+            } = event
+            {
+                thief.group.published(operation(rng));
+            }
+        }
+        read
+    };
+    let message = sent(&people, &mut groups[0], 0, &mut rng);
+    assert!(
+        reads(message.clone(), &mut rng),
+        "until then the thief reads along"
+    );
+    for (index, group) in groups.iter_mut().enumerate().skip(1) {
+        group.receive(message.clone()).unwrap();
+        while group
+            .poll(&mut people[index].context(START + 2), &mut rng)
+            .is_some()
+        {}
+    }
+    let context = people[1].context(START + 2);
+    let draft = groups[1].update(&context, &mut rng).unwrap();
+    for message in share(&mut people, &mut groups, 1, draft, &mut rng) {
+        reads(message, &mut rng);
+    }
+    for author in [0, 2] {
+        let message = sent(&people, &mut groups[author], author, &mut rng);
+        assert!(!reads(message.clone(), &mut rng), "the thief reads on");
+        groups[1].receive(message).unwrap();
+        let event = groups[1].poll(&mut people[1].context(START + 2), &mut rng);
+        assert!(
+            matches!(event, Some(Event::Application { .. })),
+            "{event:?}"
+        );
+    }
+}
+
+#[test]
+fn nobody_sends_after_a_self_removal_before_an_update() {
+    let (mut rng, mut people, mut groups) = trio(3);
+    let leaver = people[2].id;
+    let context = people[2].context(START + 2);
+    let draft = groups[2].remove(leaver, &context, &mut rng).unwrap();
+    share(&mut people, &mut groups, 2, draft, &mut rng);
+    for group in &mut groups[..2] {
+        let before = group.encode();
+        assert_eq!(group.send(b"no"), Err(OperationError::RekeyRequired));
+        assert_eq!(group.encode(), before);
+        assert!(matches!(group.rekey(), Rekey::Required(_)));
+    }
+    let context = people[0].context(START + 2);
+    let draft = groups[0].update(&context, &mut rng).unwrap();
+    share(&mut people[..2], &mut groups[..2], 0, draft, &mut rng);
+    for group in &mut groups[..2] {
+        assert_eq!(group.rekey(), Rekey::None);
+        group.send(b"yes").unwrap();
+    }
+}
