@@ -1,0 +1,285 @@
+//! Promises of the data scheme, one by one.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use chacha20::ChaCha20Rng;
+use p2panda_encryption::data::{
+    Control, Draft, Event, Failure, Group, Members, OperationError, Payload, Rekey,
+};
+use p2panda_encryption::{Content, Message, OwnKeys, QueueError, Wire, Writer};
+use world::*;
+
+fn trio(seed: u64) -> (ChaCha20Rng, Vec<Person>, Vec<Group>) {
+    let mut rng = life_rng("data trio", seed);
+    let mut people = people(3, 0, &mut rng);
+    let mut groups: Vec<Group> = people
+        .iter()
+        .map(|person| Group::new(person.id, Members::default()))
+        .collect();
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let draft = groups[0]
+        .create(&ids, &people[0].context(START + 1), &mut rng)
+        .unwrap();
+    share(&mut people, &mut groups, 0, draft, &mut rng);
+    (rng, people, groups)
+}
+
+/// Commits a draft and delivers it to everybody else.
+fn share(
+    people: &mut [Person],
+    groups: &mut [Group],
+    author: usize,
+    draft: Draft,
+    rng: &mut ChaCha20Rng,
+) -> Message<Payload> {
+    let prepared = draft.seal().unwrap();
+    let message = Message {
+        id: operation(rng),
+        sender: people[author].id,
+        dependencies: prepared.dependencies().to_vec(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: prepared.directs().cloned().collect(),
+        },
+    };
+    let mut context = people[author].context(START + 2);
+    groups[author]
+        .commit(prepared, message.id, &mut context)
+        .unwrap();
+    for (index, group) in groups.iter_mut().enumerate() {
+        if index != author {
+            group.receive(message.clone()).unwrap();
+            while group.poll(&mut people[index].context(START + 2)).is_some() {}
+        }
+    }
+    message
+}
+
+#[test]
+fn a_secret_from_the_end_of_time_binds_nobody() {
+    use p2panda_encryption::Secret;
+    use p2panda_encryption::data::{GroupSecret, SecretBundle};
+    let mut rng = life_rng("end of time", 0);
+    for date in [u64::MAX, u64::MAX - 1, START * 2] {
+        let mut bundle = SecretBundle::new();
+        // An id in the lower half, as most of those that nobody searched for.
+        let late = loop {
+            let late = GroupSecret::new(Secret::random(&mut rng), date);
+            if late.id().as_bytes()[0] < 0x80 {
+                break late;
+            }
+        };
+        bundle.insert(late);
+        for _ in 0..8 {
+            let next = bundle.generate(START, &mut rng).unwrap();
+            let id = next.id();
+            bundle.insert(next);
+            assert_eq!(bundle.latest().unwrap().id(), id);
+        }
+    }
+    // A known secret cannot be dated again.
+    let mut bundle = SecretBundle::new();
+    for date in [5, 9] {
+        let mut w = Writer::default();
+        w.array(2).bytes(&[3; 32]).uint(date);
+        bundle.insert(GroupSecret::decode(&w.into_bytes()).unwrap());
+    }
+    assert_eq!(bundle.latest().unwrap().timestamp(), 5);
+}
+
+#[test]
+fn nobody_encrypts_under_a_late_secret_once_its_author_is_removed() {
+    let (mut rng, mut people, mut groups) = trio(1);
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    // The author's clock is at the end of its pre-keys' life, far ahead of everybody.
+    let mut context = people[2].context(START + 999_999);
+    let draft = groups[2].update(&context, &mut rng).unwrap();
+    let _ = &mut context;
+    share(&mut people, &mut groups, 2, draft, &mut rng);
+    let late = groups[0].latest_eligible().unwrap();
+    let draft = groups[0]
+        .remove(ids[2], &people[0].context(START + 3), &mut rng)
+        .unwrap();
+    share(&mut people, &mut groups, 0, draft, &mut rng);
+    for group in &groups[..2] {
+        let latest = group.latest_eligible().unwrap();
+        assert_ne!(latest, late);
+        assert_eq!(group.secrets().latest().unwrap().id(), latest);
+        assert_eq!(group.rekey(), Rekey::None);
+    }
+    assert!(groups[2].send(b"out", &mut rng).is_err());
+}
+
+#[test]
+fn after_a_theft_one_round_heals_each_pair() {
+    let (mut rng, mut people, mut groups) = trio(2);
+    let steal = |person: &Person, group: &Group| {
+        let keys = OwnKeys::decode(&person.keys.encode()).unwrap();
+        let registry = person.registry.clone();
+        let id = person.id;
+        let stolen: Group = Group::decode(&group.encode()).unwrap();
+        (Person { id, keys, registry }, stolen)
+    };
+    let (mut thief, mut copy) = steal(&people[1], &groups[1]);
+    let listen = |thief: &mut Person, copy: &mut Group, message: Message<Payload>| {
+        copy.receive(message).unwrap();
+        while copy.poll(&mut thief.context(START + 2)).is_some() {}
+    };
+    // Before the victim says anything, the thief reads along.
+    let draft = groups[0]
+        .update(&people[0].context(START + 2), &mut rng)
+        .unwrap();
+    let message = share(&mut people, &mut groups, 0, draft, &mut rng);
+    listen(&mut thief, &mut copy, message);
+    let latest = groups[0].latest_eligible().unwrap();
+    assert!(copy.secrets().get(&latest).is_some());
+    // The victim's update is already out of reach, and heals every pair in its direction.
+    let draft = groups[1]
+        .update(&people[1].context(START + 2), &mut rng)
+        .unwrap();
+    let message = share(&mut people, &mut groups, 1, draft, &mut rng);
+    copy.give_up(message.id);
+    for author in [0, 2] {
+        let context = people[author].context(START + 2);
+        let draft = groups[author].update(&context, &mut rng).unwrap();
+        let message = share(&mut people, &mut groups, author, draft, &mut rng);
+        listen(&mut thief, &mut copy, message);
+        let latest = groups[author].latest_eligible().unwrap();
+        assert!(copy.secrets().get(&latest).is_none());
+        assert!(
+            groups
+                .iter()
+                .all(|group| group.latest_eligible() == Some(latest))
+        );
+    }
+}
+
+#[test]
+fn an_erased_secret_leaves_the_state() {
+    let (mut rng, mut people, mut groups) = trio(3);
+    let old = groups[0].secrets().latest().unwrap().encode()[3..35].to_vec();
+    let sent = groups[0].send(b"old", &mut rng).unwrap();
+    let draft = groups[1]
+        .update(&people[1].context(START + 2), &mut rng)
+        .unwrap();
+    share(&mut people, &mut groups, 1, draft, &mut rng);
+    let holds = |group: &Group| group.encode().windows(32).any(|window| window == old);
+    assert!(holds(&groups[0]));
+    let erased = groups[0].keep_newest(1);
+    assert_eq!(erased.len(), 1);
+    assert!(!holds(&groups[0]));
+    let Payload::Application {
+        secret,
+        nonce,
+        ciphertext,
+    } = sent.payload
+    else {
+        panic!("data");
+    };
+    let failure = groups[0].open(&secret, &nonce, &ciphertext).unwrap_err();
+    assert_eq!(failure, Failure::UnknownGroupSecret(secret));
+    assert!(groups[1].open(&secret, &nonce, &ciphertext).is_ok());
+}
+
+#[test]
+fn a_bad_message_blocks_nobody() {
+    let (mut rng, mut people, mut groups) = trio(4);
+    let draft = groups[0]
+        .update(&people[0].context(START + 2), &mut rng)
+        .unwrap();
+    let prepared = draft.seal().unwrap();
+    let mut directs: Vec<_> = prepared.directs().cloned().collect();
+    // Somebody hostile swaps what is inside.
+    let content = directs[1].content.clone();
+    directs[0].content = content;
+    let id = operation(&mut rng);
+    let bad = Message {
+        id,
+        sender: people[0].id,
+        dependencies: prepared.dependencies().to_vec(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: directs.clone(),
+        },
+    };
+    let victim = people
+        .iter()
+        .position(|p| p.id == directs[0].recipient)
+        .unwrap();
+    groups[victim].receive(bad.clone()).unwrap();
+    let event = groups[victim].poll(&mut people[victim].context(START + 2));
+    assert!(matches!(event, Some(Event::Failed { operation, .. }) if operation == id));
+    assert_eq!(groups[victim].receive(bad), Err(QueueError::Replayed));
+    // The other sender's messages go on.
+    let other = 3 - victim;
+    let draft = groups[other]
+        .update(&people[other].context(START + 2), &mut rng)
+        .unwrap();
+    let prepared = draft.seal().unwrap();
+    let good = Message {
+        id: operation(&mut rng),
+        sender: people[other].id,
+        dependencies: prepared.dependencies().to_vec(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: prepared.directs().cloned().collect(),
+        },
+    };
+    groups[victim].receive(good).unwrap();
+    let event = groups[victim].poll(&mut people[victim].context(START + 2));
+    assert!(matches!(event, Some(Event::Changed { .. })), "{event:?}");
+    let doubled: Vec<_> = directs.iter().chain(&directs).cloned().collect();
+    let ambiguous = Message {
+        id: operation(&mut rng),
+        sender: people[0].id,
+        dependencies: Vec::new(),
+        payload: Payload::Control {
+            control: Control::Update,
+            directs: doubled,
+        },
+    };
+    let refused = groups[victim].receive(ambiguous);
+    assert_eq!(refused, Err(QueueError::AmbiguousDirectMessage));
+}
+
+#[test]
+fn a_header_bound_fails_before_anything_is_produced() {
+    use p2panda_encryption::limits::{HEADER_ELEMENTS_0_7_1, Limit};
+    let mut rng = life_rng("header bound", 0);
+    let mut people = people(3, 0, &mut rng);
+    let mut groups: Vec<Group> = people
+        .iter()
+        .map(|person| Group::new(person.id, Members::default()))
+        .collect();
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let draft = groups[0].create(&ids[..2], &people[0].context(START + 1), &mut rng);
+    let (first, draft) = (&mut groups[..1], draft.unwrap());
+    share(&mut people[..1], first, 0, draft, &mut rng);
+    for _ in 0..6 {
+        let draft = groups[0]
+            .update(&people[0].context(START + 1), &mut rng)
+            .unwrap();
+        share(&mut people[..1], &mut groups[..1], 0, draft, &mut rng);
+    }
+    let before = groups[0].encode();
+    let mut context = people[0].context(START + 1);
+    context.elements_max = Some(HEADER_ELEMENTS_0_7_1);
+    let error = groups[0].add(ids[2], 5, &context, &mut rng).unwrap_err();
+    assert_eq!(
+        error,
+        OperationError::Deliver(p2panda_encryption::DeliverError::Limit(Limit::HeaderString))
+    );
+    assert_eq!(groups[0].encode(), before);
+    let (draft, report) = groups[0].add(ids[2], 4, &context, &mut rng).unwrap();
+    assert_eq!(report.left_out.len(), 3);
+    let direct = draft.seal().unwrap().directs().next().cloned().unwrap();
+    let Content::Welcome { ciphertext, .. } = direct.content else {
+        panic!("welcome");
+    };
+    assert!(ciphertext.encode().len() < 2 * HEADER_ELEMENTS_0_7_1 + 200);
+    context.elements_max = None;
+    groups[0].add(ids[2], 100, &context, &mut rng).unwrap();
+}
