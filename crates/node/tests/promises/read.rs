@@ -95,25 +95,18 @@ async fn a_reader_that_waits_wakes_up_and_ends_when_the_topic_is_left() {
     let node = temporary(network()).await;
     let topic = topic();
     let (tx, mut rx) = node.stream(topic).await.unwrap();
+    let (sender, woken) = tokio::sync::oneshot::channel();
     let reader = tokio::spawn(async move {
-        let first = rx
-            .next()
-            .await
-            .map(|message| message.text().unwrap().to_owned());
-        (first, rx.next().await.is_none())
+        let first = rx.next().await.unwrap();
+        sender.send(first.text().unwrap().to_owned()).unwrap();
+        rx.next().await.is_none()
     });
     tx.publish("wake up").await.unwrap();
-    while tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>())
-        .await
-        .is_ok()
-    {}
+    let first = tokio::time::timeout(PATIENCE, woken).await.unwrap();
+    assert_eq!(first.unwrap(), "wake up");
     node.topic(topic).leave().await;
-    let (first, ended) = tokio::time::timeout(PATIENCE, reader)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(first.is_none_or(|text| text == "wake up"));
-    assert!(ended);
+    let ended = tokio::time::timeout(PATIENCE, reader).await.unwrap();
+    assert!(ended.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
