@@ -1,0 +1,298 @@
+//! Scenario benchmarks of a p2panda node: each workload prints one line of JSON.
+//!
+//! ```text
+//! cargo build --release --workspace --bin p2panda-bench
+//! p2panda-bench catch-up --n 100000
+//! ```
+//!
+//! `seconds` is wall time: of workloads with two processes, from the start of the later one to the
+//! last message at its application. `wire_bytes` is UDP payload, both ways, each datagram once, at
+//! its sender. Memory is resident memory, page cache that is mapped included. Directories that a
+//! workload begins with are made through the engine once and kept below `--dir`.
+#![forbid(unsafe_code)]
+
+mod alone;
+mod failure;
+mod figures;
+mod operations;
+mod pair;
+mod prepare;
+mod side;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub use failure::Failure;
+use pair::{CatchUp, Live};
+use prepare::Logs;
+
+#[derive(Parser)]
+#[command(about = "Scenario benchmarks of a p2panda node: one workload, one line of JSON")]
+struct Cli {
+    /// Where directories are made and kept; it decides which disk is measured.
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    workload: Workload,
+}
+
+#[derive(Args, Clone, Copy)]
+struct Payload {
+    /// Bytes of content of a message; the body is a CBOR byte string of it.
+    #[arg(long = "payload", default_value_t = 100)]
+    bytes: usize,
+    /// Authors of what is there before, or of what is caught up with.
+    #[arg(long, default_value_t = 1)]
+    authors: usize,
+}
+
+#[derive(Subcommand)]
+enum Workload {
+    /// Create, decode and verify operations, beside the signature library alone.
+    Core {
+        #[arg(long, default_value_t = 10_000)]
+        n: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Store checked operations, the engine alone.
+    Ingest {
+        #[arg(long, default_value_t = 20_000)]
+        n: usize,
+        #[arg(long, default_value_t = 0)]
+        stored: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Decode, verify and store operations, a whole node.
+    Import {
+        #[arg(long, default_value_t = 20_000)]
+        n: usize,
+        #[arg(long, default_value_t = 0)]
+        stored: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Publish messages, awaited until they are on the disk.
+    Publish {
+        #[arg(long, default_value_t = 2_000)]
+        n: usize,
+        #[arg(long, default_value_t = 10_000)]
+        stored: usize,
+        #[arg(long, default_value_t = 1)]
+        in_flight: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Hand everything that is stored to the application.
+    Replay {
+        #[arg(long, default_value_t = 100_000)]
+        n: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Acknowledge each message by itself.
+    Acks {
+        #[arg(long, default_value_t = 2_000)]
+        n: usize,
+        #[arg(long, default_value_t = 1)]
+        in_flight: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// A node starts and catches up with another one.
+    CatchUp {
+        #[arg(long, default_value_t = 10_000)]
+        n: usize,
+        /// How many of the last operations are missing; all if not said, 0 for equal nodes.
+        #[arg(long)]
+        lacks: Option<usize>,
+        /// Both nodes hold as much that the other one lacks.
+        #[arg(long, conflicts_with = "lacks")]
+        both: bool,
+        /// Both idle before they meet: time counts from the meeting, memory from idle.
+        #[arg(long)]
+        settle: bool,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Publish to a peer that is live: latency, and rate without an interval.
+    Live {
+        #[arg(long, default_value_t = 1_000)]
+        n: usize,
+        #[arg(long, default_value_t = 10_000)]
+        interval_us: u64,
+        #[arg(long, default_value_t = 1)]
+        in_flight: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Publish to several live peers.
+    FanOut {
+        #[arg(long, default_value_t = 2_000)]
+        n: usize,
+        #[arg(long, default_value_t = 8)]
+        nodes: u32,
+        #[arg(long, default_value_t = 64)]
+        in_flight: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Open a directory, and be dialled by a peer that runs already.
+    Open {
+        #[arg(long, default_value_t = 1_000_000)]
+        n: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Do nothing, with one peer.
+    Idle {
+        #[arg(long, default_value_t = 1_000)]
+        n: usize,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Without a peer.
+        #[arg(long)]
+        alone: bool,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Join many topics and catch up with all of them.
+    Topics {
+        /// Operations of each topic.
+        #[arg(long, default_value_t = 1)]
+        n: usize,
+        #[arg(long, default_value_t = 1_000)]
+        topics: u32,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// One node of a workload with several.
+    #[command(hide = true)]
+    Side { spec: String },
+}
+
+impl Payload {
+    fn logs(self, n: usize) -> Logs {
+        Logs {
+            authors: self.authors.clamp(1, n.max(1)),
+            ..Logs::one(n, self.bytes)
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let default = || std::env::temp_dir().join("p2panda-bench");
+    let root = cli.dir.unwrap_or_else(default);
+    match cli.workload {
+        Workload::Core { n, payload } => operations::run(n, payload.bytes),
+        Workload::Ingest { n, stored, payload } => alone::ingest(&root, payload.logs(stored), n),
+        workload => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            let result = runtime.block_on(run_node(root, workload));
+            // Standard input is read on a thread that cannot be interrupted.
+            runtime.shutdown_background();
+            result
+        }
+    }
+}
+
+async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
+    match workload {
+        Workload::Core { .. } | Workload::Ingest { .. } => Ok(()),
+        Workload::Import { n, stored, payload } => {
+            alone::import(&root, payload.logs(stored), n).await
+        }
+        Workload::Publish {
+            n,
+            stored,
+            in_flight,
+            payload,
+        } => alone::publish(&root, payload.logs(stored), n, in_flight).await,
+        Workload::Replay { n, payload } => alone::replay(&root, payload.logs(n)).await,
+        Workload::Acks {
+            n,
+            in_flight,
+            payload,
+        } => alone::acks(&root, payload.logs(n), in_flight).await,
+        Workload::CatchUp {
+            n,
+            lacks,
+            both,
+            settle,
+            payload,
+        } => {
+            let plan = CatchUp {
+                logs: payload.logs(n),
+                lacks: lacks.unwrap_or(n).min(n),
+                both,
+                settle,
+            };
+            pair::catch_up(&root, plan).await
+        }
+        Workload::Live {
+            n,
+            interval_us,
+            in_flight,
+            payload,
+        } => {
+            let plan = Live {
+                n,
+                payload_bytes: payload.bytes,
+                in_flight,
+                interval_us,
+            };
+            pair::live(&root, 1, plan).await
+        }
+        Workload::FanOut {
+            n,
+            nodes,
+            in_flight,
+            payload,
+        } => {
+            let plan = Live {
+                n,
+                payload_bytes: payload.bytes,
+                in_flight,
+                interval_us: 0,
+            };
+            pair::live(&root, nodes, plan).await
+        }
+        Workload::Open { n, payload } => pair::open(&root, payload.logs(n)).await,
+        Workload::Idle {
+            n,
+            seconds,
+            alone,
+            payload,
+        } => match alone {
+            true => alone::idle(&root, payload.logs(n), seconds).await,
+            false => pair::idle(&root, payload.logs(n), seconds).await,
+        },
+        Workload::Topics { n, topics, payload } => {
+            let logs = Logs {
+                topics,
+                ..payload.logs(n)
+            };
+            pair::topics(&root, logs).await
+        }
+        Workload::Side { spec } => side::run(serde_json::from_str(&spec)?).await,
+    }
+}
