@@ -17,7 +17,6 @@ use crate::{Error, Raw};
 pub struct Message<M = Raw> {
     offset: u64,
     operation: Operation,
-    timestamp: Timestamp,
     missing: Vec<Dependency>,
     value: Option<Result<M, DecodeError>>,
     acks: Arc<Acks>,
@@ -29,10 +28,8 @@ impl<M> Message<M> {
         value: Option<Result<M, DecodeError>>,
         acks: Arc<Acks>,
     ) -> Self {
-        let extensions = entry.operation.header.node_extensions();
         Self {
             offset: entry.offset,
-            timestamp: extensions.map_or(Timestamp::from_micros(0), |found| found.timestamp),
             operation: entry.operation,
             missing: entry.missing_dependencies,
             value,
@@ -62,7 +59,8 @@ impl<M> Message<M> {
 
     /// When the author says it was published. Nothing checks it.
     pub fn timestamp(&self) -> Timestamp {
-        self.timestamp
+        let extensions = self.operation.header.node_extensions();
+        extensions.map_or(Timestamp::from_micros(0), |found| found.timestamp)
     }
 
     /// The signed header bytes.

@@ -118,6 +118,7 @@ impl<M> StreamRequest<M> {
             position,
             offsets: state.offsets(),
             page: VecDeque::new(),
+            ahead: None,
             handed_out: None,
             decode: self.decode,
             node: self.node.clone(),

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use p2panda_core::Topic;
-use p2panda_store::{FeedEntry, PageLimits};
+use p2panda_store::{FeedEntry, FeedPage, PageLimits};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
 
+use crate::Error;
 use crate::acks::Acks;
 use crate::body::{self, Raw};
 use crate::message::Message;
@@ -14,15 +16,15 @@ use crate::node::Node;
 use crate::stream::Ack;
 use crate::topic::Offsets;
 
-/// Messages read ahead at most.
+/// Messages of one page. While one is handed out, the next is read.
 const PAGE: PageLimits = PageLimits {
-    rows: 256,
+    rows: 512,
     bytes: 256 * 1024,
 };
 
 /// The reading half of a topic stream.
 ///
-/// It pulls from the stored feed: however slow it is, it holds at most one page in memory, stalls
+/// It pulls from the stored feed: however slow it is, it holds at most two pages in memory, stalls
 /// nobody and loses nothing. Every subscription of a topic sees every message.
 #[derive(Debug)]
 pub struct Subscription<M = Raw> {
@@ -35,6 +37,8 @@ pub struct Subscription<M = Raw> {
     pub(crate) position: u64,
     pub(crate) offsets: Offsets,
     pub(crate) page: VecDeque<FeedEntry>,
+    /// The page after `page`, if there was more when that was read.
+    pub(crate) ahead: Option<JoinHandle<Result<FeedPage, Error>>>,
     /// Handed out and not acknowledged yet, under the automatic policy.
     pub(crate) handed_out: Option<u64>,
     pub(crate) decode: fn(&[u8]) -> Option<Result<M, body::DecodeError>>,
@@ -75,17 +79,21 @@ impl<M> Subscription<M> {
         self.topic
     }
 
-    /// Reads the next page, or waits until the feed has grown.
+    /// Takes the next page, or waits until the feed has grown.
     async fn fill(&mut self) -> Option<()> {
-        // Marked as seen before reading, so that growth during the read wakes us.
-        self.offsets.mark_seen();
-        let (topic, after) = (self.topic, self.position);
-        let consumer = self.skip_acked.then(|| consumer_name(&topic));
-        let page = self
-            .node
-            .storage()
-            .read(move |reader| reader.feed_page(&topic, after, PAGE, consumer.as_deref()));
-        let page = match page.await {
+        let (page, ahead) = match &mut self.ahead {
+            Some(reading) => {
+                let page = reading.await.unwrap_or(Err(Error::Closed));
+                self.ahead = None;
+                (page, true)
+            }
+            None => {
+                // Marked as seen before reading, so that growth during the read wakes us.
+                self.offsets.mark_seen();
+                (self.read(self.position).await, false)
+            }
+        };
+        let page = match page {
             Ok(page) => page,
             Err(error) => {
                 if !self.node.is_closed() {
@@ -99,10 +107,22 @@ impl<M> Subscription<M> {
         }
         self.position = self.position.max(page.last_offset);
         self.page = page.entries.into();
-        if self.page.is_empty() && !page.more {
+        if page.more {
+            self.ahead = Some(tokio::spawn(self.read(self.position)));
+        } else if self.page.is_empty() && !ahead {
             self.offsets.changed().await?;
         }
         Some(())
+    }
+
+    fn read(&self, after: u64) -> impl Future<Output = Result<FeedPage, Error>> + Send + 'static {
+        let (storage, topic) = (self.node.storage().clone(), self.topic);
+        let consumer = self.skip_acked.then(|| consumer_name(&topic));
+        async move {
+            let page = storage
+                .read(move |reader| reader.feed_page(&topic, after, PAGE, consumer.as_deref()));
+            page.await
+        }
     }
 }
 

@@ -83,7 +83,7 @@ pub struct Unreadable {
     pub seq: u32,
 }
 
-/// What a query of a page returns first: `arrival, seq, header, body, author, offset`.
+/// What a query of a page returns first: `arrival, seq, header, body, log, offset`.
 pub(crate) struct RawRow {
     pub offset: u64,
     pub author: VerifyingKey,
@@ -95,9 +95,12 @@ pub(crate) struct RawRow {
 }
 
 impl RawRow {
-    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<RawRow> {
+    pub(crate) fn read(
+        row: &Row<'_>,
+        author_of: impl FnOnce(i64) -> rusqlite::Result<VerifyingKey>,
+    ) -> rusqlite::Result<RawRow> {
         let seq: u32 = row.get(1)?;
-        let author = crate::tx::verifying_key(row, 4)?;
+        let author = author_of(row.get(4)?)?;
         let header = row.get_ref(2)?.as_blob().unwrap_or_default();
         let body = row.get_ref(3)?.as_blob_or_null();
         let bytes = header.len() + body.as_ref().map_or(0, |body| body.map_or(0, <[u8]>::len));

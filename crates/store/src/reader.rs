@@ -1,14 +1,16 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Hash, Heights, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Hash, Heights, Operation, Timestamp, Topic, VerifyingKey};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::error::StoreError;
 use crate::evidence::{ForkRow, RejectReason, RejectedRow};
 use crate::page::{Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow};
-use crate::sql::{Blob32, int, seq_or_none, unsigned};
+use crate::sql::{Blob32, int, keep_plans, seq_or_none, unsigned};
 use crate::tx::verifying_key;
 
 /// Opens readers of one directory.
@@ -29,8 +31,11 @@ impl Readers {
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cache_size", -4_096)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(Reader { connection })
+        keep_plans(&connection)?;
+        Ok(Reader {
+            connection,
+            authors: RefCell::default(),
+        })
     }
 }
 
@@ -38,7 +43,12 @@ impl Readers {
 /// its methods runs. For one thread at a time.
 pub struct Reader {
     pub(crate) connection: Connection,
+    /// Whose logs those of the last pages were. The row of a log never changes its author.
+    authors: RefCell<HashMap<i64, VerifyingKey>>,
 }
+
+/// Authors that a reader remembers; about 60 bytes each.
+const AUTHORS_MAX: usize = 16_384;
 
 impl Reader {
     /// All topics that anything is stored about.
@@ -115,7 +125,7 @@ impl Reader {
         limits: PageLimits,
     ) -> Result<Page, StoreError> {
         let snapshot = self.snapshot()?;
-        let sql = "SELECT o.arrival, o.seq, o.header, o.body, ?2, 0 FROM operation o
+        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0 FROM operation o
             WHERE o.log = (SELECT id FROM log
                 WHERE topic = (SELECT id FROM topic WHERE topic = ?1)
                 AND author = (SELECT id FROM author WHERE key = ?2))
@@ -123,7 +133,7 @@ impl Reader {
         let (topic, author) = (topic.as_bytes().as_slice(), author.as_bytes().as_slice());
         let mut statement = snapshot.prepare_cached(sql)?;
         let rows = statement.query(params![topic, author, seq_or_none(after), until])?;
-        page_of(rows, limits, true)
+        self.page_of(rows, limits, true)
     }
 
     /// Operations of a topic with an arrival number above `after`, in order of arrival.
@@ -137,13 +147,12 @@ impl Reader {
         let Some(key) = topic_key(&snapshot, topic)? else {
             return Ok(Page::default());
         };
-        let sql = "SELECT o.arrival, o.seq, o.header, o.body, a.key, 0
+        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0
             FROM operation o INDEXED BY operation_topic
-            JOIN log l ON l.id = o.log JOIN author a ON a.id = l.author
             WHERE o.topic = ?1 AND o.arrival > ?2 ORDER BY o.arrival";
         let mut statement = snapshot.prepare_cached(sql)?;
         let rows = statement.query(params![key, int(after)])?;
-        page_of(rows, limits, false)
+        self.page_of(rows, limits, false)
     }
 
     /// The feed of a topic above the offset `after`. With a consumer's name, what it has
@@ -167,9 +176,8 @@ impl Reader {
             Some(consumer) => after.max(prefix(&snapshot, consumer, key)?),
             None => after,
         };
-        let sql = "SELECT o.arrival, o.seq, o.header, o.body, a.key, o.offset
+        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset
             FROM operation o INDEXED BY operation_feed
-            JOIN log l ON l.id = o.log JOIN author a ON a.id = l.author
             WHERE o.topic = ?1 AND o.offset > ?2 AND NOT EXISTS (SELECT 1 FROM ack
                 WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset)
             ORDER BY o.offset";
@@ -177,17 +185,23 @@ impl Reader {
         let mut rows = statement.query(params![key, int(after), consumer])?;
         let (mut page, mut fill) = (FeedPage::default(), Fill::new(limits));
         while let Some(row) = rows.next()? {
-            let row = RawRow::read(row)?;
+            let row = RawRow::read(row, |log| self.author(log))?;
             if !fill.take(row.bytes) {
                 page.more = true;
                 break;
             }
             page.last_offset = row.offset;
-            match feed_entry(&snapshot, &row)? {
-                Some(entry) => page.entries.push(entry),
+            match row.content {
+                Some((header, body)) => page.entries.push(FeedEntry {
+                    offset: row.offset,
+                    arrival: row.arrival,
+                    operation: Operation { header, body },
+                    missing_dependencies: Vec::new(),
+                }),
                 None => page.unreadable.push(row.unreadable()),
             }
         }
+        add_missing(&snapshot, &mut page.entries)?;
         Ok(page)
     }
 
@@ -274,70 +288,84 @@ impl Reader {
         Ok(row.map(Bytes::from))
     }
 
+    /// Who writes the log of this row.
+    fn author(&self, log: i64) -> rusqlite::Result<VerifyingKey> {
+        let mut authors = self.authors.borrow_mut();
+        if let Some(author) = authors.get(&log) {
+            return Ok(*author);
+        }
+        let sql = "SELECT a.key FROM log l JOIN author a ON a.id = l.author WHERE l.id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let author = statement.query_row([log], |row| verifying_key(row, 0))?;
+        if authors.len() >= AUTHORS_MAX {
+            authors.clear();
+        }
+        authors.insert(log, author);
+        Ok(author)
+    }
+
+    fn page_of(
+        &self,
+        mut rows: rusqlite::Rows<'_>,
+        limits: PageLimits,
+        ends_at_damage: bool,
+    ) -> Result<Page, StoreError> {
+        let (mut page, mut fill) = (Page::default(), Fill::new(limits));
+        while let Some(row) = rows.next()? {
+            let row = RawRow::read(row, |log| self.author(log))?;
+            if !fill.take(row.bytes) {
+                page.more = true;
+                break;
+            }
+            page.last_arrival = row.arrival;
+            let unreadable = row.unreadable();
+            match row.content {
+                Some((header, body)) => page.entries.push(Entry {
+                    arrival: row.arrival,
+                    header,
+                    body,
+                }),
+                None => {
+                    page.unreadable.push(unreadable);
+                    if ends_at_damage {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(page)
+    }
+
     /// The read transaction of one method, over when it is dropped.
     pub(crate) fn snapshot(&self) -> Result<Transaction<'_>, StoreError> {
         Ok(self.connection.unchecked_transaction()?)
     }
 }
 
-fn page_of(
-    mut rows: rusqlite::Rows<'_>,
-    limits: PageLimits,
-    ends_at_damage: bool,
-) -> Result<Page, StoreError> {
-    let (mut page, mut fill) = (Page::default(), Fill::new(limits));
-    while let Some(row) = rows.next()? {
-        let row = RawRow::read(row)?;
-        if !fill.take(row.bytes) {
-            page.more = true;
-            break;
-        }
-        page.last_arrival = row.arrival;
-        let unreadable = row.unreadable();
-        match row.content {
-            Some((header, body)) => page.entries.push(Entry {
-                arrival: row.arrival,
-                header,
-                body,
-            }),
-            None => {
-                page.unreadable.push(unreadable);
-                if ends_at_damage {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(page)
-}
-
-fn feed_entry(snapshot: &Connection, row: &RawRow) -> rusqlite::Result<Option<FeedEntry>> {
-    let Some((header, body)) = &row.content else {
-        return Ok(None);
+/// Fills in what the entries of a page were delivered without, which few were.
+fn add_missing(snapshot: &Connection, entries: &mut [FeedEntry]) -> rusqlite::Result<()> {
+    let arrivals = || entries.iter().map(|entry| int(entry.arrival));
+    let (Some(first), Some(last)) = (arrivals().min(), arrivals().max()) else {
+        return Ok(());
     };
-    Ok(Some(FeedEntry {
-        offset: row.offset,
-        arrival: row.arrival,
-        operation: p2panda_core::Operation {
-            header: header.clone(),
-            body: body.clone(),
-        },
-        missing_dependencies: missing(snapshot, row.arrival)?,
-    }))
-}
-
-fn missing(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Vec<Dependency>> {
+    let sql = "SELECT 1 FROM missing WHERE arrival BETWEEN ?1 AND ?2 LIMIT 1";
+    if !snapshot.prepare_cached(sql)?.exists([first, last])? {
+        return Ok(());
+    }
     let sql = "SELECT author, seq, id FROM missing WHERE arrival = ?1 ORDER BY author, seq";
     let mut statement = snapshot.prepare_cached(sql)?;
-    let rows = statement.query_map([int(arrival)], |row| {
-        let Blob32(id) = row.get(2)?;
-        Ok(Dependency {
-            author: verifying_key(row, 0)?,
-            seq: row.get(1)?,
-            id: Hash::from_bytes(id),
-        })
-    })?;
-    rows.collect()
+    for entry in entries {
+        let rows = statement.query_map([int(entry.arrival)], |row| {
+            let Blob32(id) = row.get(2)?;
+            Ok(Dependency {
+                author: verifying_key(row, 0)?,
+                seq: row.get(1)?,
+                id: Hash::from_bytes(id),
+            })
+        })?;
+        entry.missing_dependencies = rows.collect::<Result<_, _>>()?;
+    }
+    Ok(())
 }
 
 pub(crate) fn topic_key(snapshot: &Connection, topic: &Topic) -> rusqlite::Result<Option<i64>> {

@@ -1,7 +1,9 @@
-//! Between Rust's unsigned numbers and SQLite's signed ones.
+//! Between Rust's unsigned numbers and SQLite's signed ones, and what all connections have in
+//! common.
 
-use rusqlite::Row;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Connection, Row};
 
 /// Numbers of this crate stay far below `i64::MAX`; one from outside that does not is cut,
 /// which in every query here means "above everything".
@@ -12,6 +14,16 @@ pub(crate) fn int(number: u64) -> i64 {
 /// The sequence number before `after + 1`: -1 stands for "none".
 pub(crate) fn seq_or_none(after: Option<u32>) -> i64 {
     after.map_or(-1, i64::from)
+}
+
+/// Keeps every statement prepared, with one plan.
+///
+/// Without the stability guarantee SQLite plans a statement anew whenever a parameter changes that
+/// a partial index was chosen for, which costs more than to run it.
+pub(crate) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// 32 bytes in a column.

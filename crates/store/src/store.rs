@@ -12,7 +12,7 @@ use crate::identity::{Identity, own_heights};
 use crate::key::{self, KeyFile};
 use crate::meta::{Counters, load_meta, put_meta, remove_meta, save_epoch};
 use crate::reader::{Reader, Readers};
-use crate::sql::int;
+use crate::sql::{int, keep_plans};
 use crate::tx::Tx;
 use crate::{lock, schema};
 
@@ -258,7 +258,7 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "journal_size_limit", int(JOURNAL_BYTES_MAX))?;
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.set_prepared_statement_cache_capacity(64);
+    keep_plans(&connection)?;
     Ok(connection)
 }
 

@@ -97,7 +97,10 @@ pub struct Tx<'s> {
 
 impl<'s> Tx<'s> {
     pub(crate) fn begin(store: &'s mut Store) -> Result<Tx<'s>, StoreError> {
-        store.connection.execute_batch("BEGIN IMMEDIATE")?;
+        store
+            .connection
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])?;
         let counters = store.counters;
         Ok(Tx {
             store,
@@ -111,7 +114,7 @@ impl<'s> Tx<'s> {
         if self.counters != self.store.counters {
             save_counters(&self.store.connection, self.counters)?;
         }
-        self.store.connection.execute_batch("COMMIT")?;
+        self.cached("COMMIT")?.execute([])?;
         self.open = false;
         self.store.counters = self.counters;
         self.store.watch_journal();

@@ -1,5 +1,5 @@
 //! Measures the engine alone, without network and signature checks:
-//! `cargo run --release -p p2panda-engine --example measure`
+//! `cargo run --release -p p2panda-engine --example ingest`
 
 use std::sync::mpsc::channel;
 use std::time::Instant;
