@@ -1,10 +1,11 @@
 //! Messages to one recipient, attached to a control message (`docs/protocol/encryption.md#2.1`).
 
 use p2panda_core::cbor;
+use thiserror::Error;
 
 use crate::Member;
 use crate::limits::DIRECT_MESSAGE_BYTES_MAX;
-use crate::two_party::TwoPartyMessage;
+use crate::two_party::{ReceiveError, TwoPartyMessage};
 use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, variant};
 
 /// A secret for one recipient.
@@ -38,6 +39,58 @@ pub enum Content {
     },
 }
 
+/// Why the direct messages of a control message give us no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DirectError {
+    /// There is none for us, and we need one.
+    #[error("a direct message of kind {0:?} is missing")]
+    Missing(Kind),
+    /// It is of another kind.
+    #[error("expected a direct message of kind {expected:?}, got {got:?}")]
+    Unexpected {
+        /// What the control message calls for.
+        expected: Kind,
+        /// What came with it.
+        got: Kind,
+    },
+    /// It is for somebody else.
+    #[error("the direct message is for {0}")]
+    NotOurs(Member),
+    /// Several name us.
+    #[error("several direct messages name us")]
+    Ambiguous,
+    /// It does not open.
+    #[error(transparent)]
+    TwoParty(#[from] ReceiveError),
+}
+
+impl DirectMessage {
+    /// What is to be opened, if the message is of this kind and for this member.
+    pub(crate) fn expect(&self, kind: Kind, me: &Member) -> Result<&TwoPartyMessage, DirectError> {
+        let got = self.content.kind();
+        if got != kind {
+            let expected = kind;
+            return Err(DirectError::Unexpected { expected, got });
+        }
+        if self.recipient != *me {
+            return Err(DirectError::NotOurs(self.recipient));
+        }
+        Ok(self.content.ciphertext())
+    }
+}
+
+/// The one direct message for a member, if there is one.
+pub(crate) fn addressed<'d>(
+    directs: &'d [DirectMessage],
+    me: &Member,
+) -> Result<Option<&'d DirectMessage>, DirectError> {
+    let mut ours = directs.iter().filter(|direct| direct.recipient == *me);
+    match (ours.next(), ours.next()) {
+        (_, Some(_)) => Err(DirectError::Ambiguous),
+        (first, None) => Ok(first),
+    }
+}
+
 /// The kinds of direct messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -57,6 +110,24 @@ impl Content {
             Content::TwoParty { .. } => Kind::TwoParty,
             Content::Forward { .. } => Kind::Forward,
         }
+    }
+
+    /// What only the recipient opens.
+    pub(crate) fn ciphertext(&self) -> &TwoPartyMessage {
+        match self {
+            Content::Welcome { ciphertext, .. }
+            | Content::TwoParty { ciphertext }
+            | Content::Forward { ciphertext } => ciphertext,
+        }
+    }
+
+    /// Bytes of ciphertext and history.
+    pub(crate) fn bytes(&self) -> usize {
+        let history = match self {
+            Content::Welcome { history, .. } => history.len(),
+            _ => 0,
+        };
+        history.saturating_add(self.ciphertext().ciphertext.bytes())
     }
 }
 
@@ -130,4 +201,24 @@ impl Wire for Content {
             _ => Err(DecodeError::Variant),
         }
     }
+}
+
+/// Direct messages as part of a stored state. Each keeps the limits of nesting for itself that it
+/// was received under.
+pub(crate) fn store(directs: &[DirectMessage], w: &mut Writer) {
+    w.array(directs.len());
+    for direct in directs {
+        w.bytes(&direct.encode());
+    }
+}
+
+/// The reverse of [`store`].
+pub(crate) fn restore(r: &mut Reader<'_>) -> Result<Vec<DirectMessage>, DecodeError> {
+    let count = r.array()?;
+    (0..count)
+        .map(|_| {
+            let mut direct = Reader::checked(r.bytes()?, cbor::VALUE)?;
+            DirectMessage::read(&mut direct)
+        })
+        .collect()
 }

@@ -14,6 +14,7 @@ pub mod aead;
 mod bundle;
 pub mod data;
 mod direct;
+mod draft;
 mod hkdf;
 pub mod hpke;
 pub mod limits;
@@ -36,7 +37,8 @@ pub use bundle::{
     Bundle, BundleError, CLOCK_SKEW_S, LIFETIME_DEFAULT_S, Lifetime, LongTermBundle, OneTimeBundle,
     OneTimePreKey, PreKey, latest,
 };
-pub use direct::{Content, DirectMessage, Kind};
+pub use direct::{Content, DirectError, DirectMessage, Kind};
+pub use draft::{Draft, Prepared};
 pub use hkdf::{HkdfTooLong, hkdf};
 pub use limits::Limit;
 pub use orderer::{Message, QueueError};

@@ -3,15 +3,17 @@
 
 mod agreement;
 mod control;
+mod event;
 mod group;
+mod payload;
 mod ratchet;
 mod scratch;
 mod views;
 
 pub use agreement::{Agreement, Answer, Draft, Prepared, ProcessError, Processed};
 pub use control::Control;
-pub use group::{
-    CommitError, Config, Event, Failure, Group, OperationError, Outgoing, Payload, Sent,
-};
+pub use event::{Event, Failure};
+pub use group::{CommitError, Config, Group, OperationError};
+pub use payload::{Outgoing, Payload, Sent};
 pub use ratchet::{DecryptionRatchet, MessageKey, Ratchet, RatchetError};
 pub use views::{Membership, MembershipError, Views};

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use thiserror::Error;
 
-use crate::limits::{Limit, WAITING_MAX};
-use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple};
+use crate::direct::DirectMessage;
+use crate::limits::{DIRECT_MESSAGE_BYTES_MAX, Limit, MEMBERS_MAX, WAITING_MAX};
+use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple, write_list};
 use crate::{Member, OperationId};
 
 /// How many application messages of each sender are known by id, to tell repeats.
@@ -26,6 +27,9 @@ pub struct Message<P> {
 }
 
 /// Why a message is not taken; nothing has changed.
+///
+/// What one member refuses for good, everybody refuses; whatever is wrong only for some is taken
+/// and fails when its turn comes, so that nobody waits for a message that others have processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum QueueError {
     /// The message was processed or waits already.
@@ -34,34 +38,49 @@ pub enum QueueError {
     /// The message is our own.
     #[error("the message is our own")]
     OwnMessage,
-    /// Several direct messages name us.
-    #[error("several direct messages name us")]
-    AmbiguousDirectMessage,
-    /// The group exists already, so nobody can create it.
-    #[error("the group exists already")]
-    GroupAlreadyEstablished,
-    /// A bound was reached.
+    /// A bound was reached. After [`Limit::Waiting`] hand the message in again later.
     #[error(transparent)]
     Limit(#[from] Limit),
 }
 
 /// What the orderer needs to know of a payload.
 pub(crate) trait Payload: Wire {
-    /// Whether later messages of everybody depend on it.
-    fn is_control(&self) -> bool;
+    /// The direct messages, if it is a control message, which later ones of everybody depend on.
+    fn directs(&self) -> Option<&[DirectMessage]>;
+    /// The members that the group begins with, if it creates one.
+    fn creates(&self) -> Option<&[Member]>;
+    /// Whether it makes somebody a member.
+    fn admits(&self, member: &Member) -> bool;
 }
 
 /// The graph of processed control messages and the messages that wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Orderer<P> {
+    me: Member,
+    stage: Stage,
     nodes: BTreeMap<OperationId, Node>,
     heads: BTreeSet<OperationId>,
     /// The last application messages of each sender, newest last.
     applications: BTreeMap<Member, VecDeque<OperationId>>,
     waiting: BTreeMap<OperationId, Message<P>>,
+    /// In which order messages came, while we are not in the group.
     arrivals: VecDeque<OperationId>,
+    /// Messages by one of those that they wait for.
     blocked: BTreeMap<OperationId, Vec<OperationId>>,
+    /// Messages whose whole past was processed.
     ready: VecDeque<OperationId>,
+    /// Messages whose whole past was received, while we are not in the group.
+    complete: BTreeSet<OperationId>,
+    /// Those of them that let us join, in the order in which they became complete.
+    joins: VecDeque<OperationId>,
+}
+
+/// While we are not in the group every message waits for the one that lets us join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Invited,
+    Joined,
+    Left,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -69,11 +88,15 @@ struct Node {
     dependencies: Vec<OperationId>,
     /// Above that of every dependency.
     depth: u64,
+    /// Whether it lets us join or follows a message that did.
+    ours: bool,
 }
 
-impl<P> Default for Orderer<P> {
-    fn default() -> Orderer<P> {
+impl<P: Payload> Orderer<P> {
+    pub(crate) fn new(me: Member) -> Orderer<P> {
         Orderer {
+            me,
+            stage: Stage::Invited,
             nodes: BTreeMap::new(),
             heads: BTreeSet::new(),
             applications: BTreeMap::new(),
@@ -81,34 +104,27 @@ impl<P> Default for Orderer<P> {
             arrivals: VecDeque::new(),
             blocked: BTreeMap::new(),
             ready: VecDeque::new(),
+            complete: BTreeSet::new(),
+            joins: VecDeque::new(),
         }
     }
-}
 
-impl<P: Payload> Orderer<P> {
-    /// Takes a message. While the gate is closed it stays until a join or [`Orderer::open`].
-    pub(crate) fn queue(&mut self, message: Message<P>, gate_open: bool) -> Result<(), QueueError> {
-        let id = message.id;
-        if self.knows(&id, &message.sender) {
+    /// Takes a message of another member, which then waits for what it depends on.
+    pub(crate) fn receive(&mut self, message: Message<P>) -> Result<(), QueueError> {
+        if message.sender == self.me {
+            return Err(QueueError::OwnMessage);
+        }
+        if self.knows(&message.id, &message.sender) {
             return Err(QueueError::Replayed);
         }
-        if self.waiting.len() >= WAITING_MAX {
-            return Err(Limit::Waiting.into());
-        }
+        self.check_bounds(&message.payload)?;
+        let id = message.id;
         self.waiting.insert(id, message);
-        if gate_open {
-            self.place(id);
-        } else {
+        if !self.is_open() {
             self.arrivals.push_back(id);
         }
+        self.place(id);
         Ok(())
-    }
-
-    /// Whether the message was processed or waits already.
-    pub(crate) fn knows(&self, id: &OperationId, sender: &Member) -> bool {
-        self.nodes.contains_key(id)
-            || self.waiting.contains_key(id)
-            || self.has_application(sender, id)
     }
 
     /// Takes the next message whose dependencies were processed.
@@ -121,50 +137,64 @@ impl<P: Payload> Orderer<P> {
         None
     }
 
-    /// Puts every message that waited for the join in its place.
-    pub(crate) fn open(&mut self) {
+    /// Whether we are or were in the group.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.stage != Stage::Invited
+    }
+
+    /// Takes the first message that lets us join and whose whole past was received: first what it
+    /// follows, oldest first, then itself.
+    pub(crate) fn take_join(&mut self) -> Option<(Vec<Message<P>>, Message<P>)> {
+        while let Some(id) = self.joins.pop_front() {
+            let Some(join) = self.waiting.remove(&id) else {
+                continue;
+            };
+            let past = self.waiting_past(&join);
+            let past = past.iter().filter_map(|id| self.waiting.remove(id));
+            let past: Vec<_> = past.collect();
+            self.arrivals.retain(|id| self.waiting.contains_key(id));
+            return Some((past, join));
+        }
+        None
+    }
+
+    /// We are in the group, by a message that was processed. What waited takes its place.
+    pub(crate) fn enter(&mut self, join: OperationId) {
+        for node in self.nodes.values_mut() {
+            node.ours = false;
+        }
+        self.enter_again(join);
+        self.stage = Stage::Joined;
+        self.complete.clear();
+        self.joins.clear();
+        self.blocked.clear();
         for id in std::mem::take(&mut self.arrivals) {
             self.place(id);
         }
     }
 
-    /// Makes every message wait for the next join.
-    pub(crate) fn close(&mut self) {
+    /// Another message that was processed made us a member as well.
+    pub(crate) fn enter_again(&mut self, join: OperationId) {
+        if let Some(node) = self.nodes.get_mut(&join) {
+            node.ours = true;
+        }
+    }
+
+    /// We are not in the group any more: every message waits for the next join.
+    pub(crate) fn leave(&mut self) {
+        self.stage = Stage::Left;
         self.ready.clear();
         self.blocked.clear();
         self.arrivals = self.waiting.keys().copied().collect();
-    }
-
-    /// A waiting message that lets us join, is told apart by `joins`, and follows no other such
-    /// message, once everything it follows was received.
-    pub(crate) fn join_candidate(
-        &self,
-        joins: impl Fn(&Message<P>) -> bool,
-    ) -> Option<OperationId> {
-        let candidates: Vec<_> = self
-            .arrivals
-            .iter()
-            .filter(|id| self.waiting.get(id).is_some_and(&joins))
-            .copied()
-            .collect();
-        candidates.iter().copied().find(|id| {
-            self.ancestors(id).is_some_and(|ancestors| {
-                let first = |other: &OperationId| !candidates.contains(other);
-                ancestors.iter().all(first)
-            })
-        })
-    }
-
-    /// Takes a joining message and what it follows, oldest first, the joining one last.
-    pub(crate) fn take_join(&mut self, id: &OperationId) -> Vec<Message<P>> {
-        let Some(ancestors) = self.ancestors(id) else {
-            return Vec::new();
-        };
-        let mut taken = Vec::new();
-        for id in ancestors.into_iter().chain([*id]) {
-            taken.extend(self.waiting.remove(&id));
+        for id in self.arrivals.clone() {
+            self.place(id);
         }
-        taken
+    }
+
+    /// Whether a message with these dependencies comes after one by which we joined.
+    pub(crate) fn is_ours(&self, dependencies: &[OperationId]) -> bool {
+        let mut nodes = dependencies.iter().filter_map(|id| self.nodes.get(id));
+        nodes.any(|node| node.ours)
     }
 
     /// Records that a message of another member or of ours was processed.
@@ -176,20 +206,11 @@ impl<P: Payload> Orderer<P> {
         is_control: bool,
     ) {
         if is_control {
-            let depth = dependencies
-                .iter()
-                .filter_map(|id| self.nodes.get(id))
-                .map(|node| node.depth)
-                .max();
             for id in &dependencies {
                 self.heads.remove(id);
             }
             self.heads.insert(id);
-            let depth = depth.unwrap_or(0).saturating_add(1);
-            let node = Node {
-                dependencies,
-                depth,
-            };
+            let node = self.node_after(dependencies);
             self.nodes.insert(id, node);
         } else {
             let recent = self.applications.entry(sender).or_default();
@@ -198,24 +219,19 @@ impl<P: Payload> Orderer<P> {
                 recent.pop_front();
             }
         }
-        for id in self.blocked.remove(&id).unwrap_or_default() {
-            self.place(id);
-        }
+        self.unblock(id);
     }
 
-    /// Stops waiting for a message that is lost for good.
+    /// Stops waiting for a message that is lost for good. Since it cannot be told what it followed,
+    /// it counts as following everything that was processed.
     pub(crate) fn give_up(&mut self, id: OperationId) {
         if self.nodes.contains_key(&id) || self.waiting.contains_key(&id) {
             return;
         }
-        let node = Node {
-            dependencies: Vec::new(),
-            depth: 0,
-        };
+        let dependencies = self.heads();
+        let node = self.node_after(dependencies);
         self.nodes.insert(id, node);
-        for id in self.blocked.remove(&id).unwrap_or_default() {
-            self.place(id);
-        }
+        self.unblock(id);
     }
 
     /// The processed control messages that no other one names.
@@ -223,13 +239,13 @@ impl<P: Payload> Orderer<P> {
         self.heads.iter().copied().collect()
     }
 
-    /// Whether a message with these dependencies comes causally after another.
-    pub(crate) fn follow(&self, dependencies: &[OperationId], earlier: &OperationId) -> bool {
+    /// Whether a processed control message comes causally after another.
+    pub(crate) fn follows(&self, later: &OperationId, earlier: &OperationId) -> bool {
         let Some(floor) = self.nodes.get(earlier).map(|node| node.depth) else {
             return false;
         };
         let mut seen = BTreeSet::new();
-        let mut open = dependencies.to_vec();
+        let mut open = self.dependencies(later).to_vec();
         while let Some(id) = open.pop() {
             if id == *earlier {
                 return true;
@@ -244,113 +260,180 @@ impl<P: Payload> Orderer<P> {
         false
     }
 
-    /// Whether a processed control message comes causally after another.
-    pub(crate) fn follows(&self, later: &OperationId, earlier: &OperationId) -> bool {
-        let node = self.nodes.get(later);
-        node.is_some_and(|node| self.follow(&node.dependencies, earlier))
+    /// Every processed control message that one comes causally after.
+    pub(crate) fn past(&self, later: &OperationId) -> BTreeSet<OperationId> {
+        let mut past = BTreeSet::new();
+        let mut open = self.dependencies(later).to_vec();
+        while let Some(id) = open.pop() {
+            if past.insert(id) {
+                open.extend(self.dependencies(&id));
+            }
+        }
+        past
     }
 
-    fn has_application(&self, sender: &Member, id: &OperationId) -> bool {
-        let recent = self.applications.get(sender);
-        recent.is_some_and(|recent| recent.contains(id))
-    }
-
-    fn place(&mut self, id: OperationId) {
-        let Some(message) = self.waiting.get(&id) else {
-            return;
-        };
-        let sender = &message.sender;
-        let missing = message.dependencies.iter().find(|id| {
-            // Senders name application messages of their own only.
-            !self.nodes.contains_key(id) && !self.has_application(sender, id)
-        });
-        match missing {
-            Some(missing) => self.blocked.entry(*missing).or_default().push(id),
-            None => self.ready.push_back(id),
+    fn node_after(&self, dependencies: Vec<OperationId>) -> Node {
+        let known = dependencies.iter().filter_map(|id| self.nodes.get(id));
+        let depth = known.map(|node| node.depth).max().unwrap_or(0);
+        Node {
+            depth: depth.saturating_add(1),
+            ours: self.is_ours(&dependencies),
+            dependencies,
         }
     }
 
-    /// The waiting messages that one follows, oldest first; `None` while one was not received.
-    fn ancestors(&self, id: &OperationId) -> Option<Vec<OperationId>> {
+    fn is_open(&self) -> bool {
+        self.stage == Stage::Joined
+    }
+
+    fn dependencies(&self, id: &OperationId) -> &[OperationId] {
+        let node = self.nodes.get(id);
+        node.map_or(&[], |node| &node.dependencies)
+    }
+
+    fn knows(&self, id: &OperationId, sender: &Member) -> bool {
+        self.is_processed(id, sender) || self.waiting.contains_key(id)
+    }
+
+    /// Whether what a sender depends on was processed; of application messages senders only name
+    /// their own.
+    fn is_processed(&self, id: &OperationId, sender: &Member) -> bool {
+        let recent = self.applications.get(sender);
+        self.nodes.contains_key(id) || recent.is_some_and(|recent| recent.contains(id))
+    }
+
+    /// The bounds that are the same for everybody come first.
+    fn check_bounds(&self, payload: &P) -> Result<(), Limit> {
+        let directs = payload.directs();
+        let members = payload.creates().map_or(0, <[_]>::len);
+        if directs.map_or(0, <[_]>::len).max(members) > MEMBERS_MAX {
+            return Err(Limit::Members);
+        }
+        let too_large = |direct: &DirectMessage| direct.content.bytes() > DIRECT_MESSAGE_BYTES_MAX;
+        if directs.into_iter().flatten().any(too_large) {
+            return Err(Limit::DirectMessage);
+        }
+        // Control messages and others are counted apart, so that neither keeps the other out.
+        let alike =
+            |waiting: &&Message<P>| waiting.payload.directs().is_some() == directs.is_some();
+        if self.waiting.len() >= WAITING_MAX
+            && self.waiting.values().filter(alike).count() >= WAITING_MAX
+        {
+            return Err(Limit::Waiting);
+        }
+        Ok(())
+    }
+
+    /// Puts a message, and those that then wait for nothing any more, where they belong.
+    fn place(&mut self, id: OperationId) {
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            let Some(message) = self.waiting.get(&id) else {
+                continue;
+            };
+            let missing = message.dependencies.iter().find(|dependency| {
+                let complete = !self.is_open() && self.complete.contains(dependency);
+                !complete && !self.is_processed(dependency, &message.sender)
+            });
+            if let Some(missing) = missing {
+                self.blocked.entry(*missing).or_default().push(id);
+            } else if self.is_open() {
+                self.ready.push_back(id);
+            } else {
+                if message.payload.admits(&self.me) {
+                    self.joins.push_back(id);
+                }
+                self.complete.insert(id);
+                open.extend(self.blocked.remove(&id).unwrap_or_default());
+            }
+        }
+    }
+
+    fn unblock(&mut self, id: OperationId) {
+        self.complete.remove(&id);
+        for id in self.blocked.remove(&id).unwrap_or_default() {
+            self.place(id);
+        }
+    }
+
+    /// The waiting messages that one follows, oldest first.
+    fn waiting_past(&self, message: &Message<P>) -> Vec<OperationId> {
         let (mut order, mut done) = (Vec::new(), BTreeSet::new());
-        let mut open = vec![(*id, false)];
+        let mut open: Vec<_> = message.dependencies.iter().map(|id| (*id, false)).collect();
         while let Some((id, expanded)) = open.pop() {
             if expanded {
                 order.push(id);
                 continue;
             }
-            let known = self.nodes.contains_key(&id)
-                || self
-                    .applications
-                    .values()
-                    .any(|recent| recent.contains(&id));
-            if known || !done.insert(id) {
+            let Some(message) = self.waiting.get(&id).filter(|_| done.insert(id)) else {
                 continue;
-            }
-            let message = self.waiting.get(&id)?;
+            };
             open.push((id, true));
             open.extend(message.dependencies.iter().map(|id| (*id, false)));
         }
-        order.pop();
-        Some(order)
+        order
     }
 }
 
 impl<P: Payload> Wire for Orderer<P> {
     fn write(&self, w: &mut Writer) {
-        w.array(5).map(self.nodes.len());
+        w.array(7).item(&self.me).uint(self.stage as u64);
+        w.map(self.nodes.len());
         for (id, node) in &self.nodes {
-            w.item(id).array(2).uint(node.depth);
+            w.item(id).array(3).uint(node.depth).bool(node.ours);
             write_list(&node.dependencies, w);
         }
-        w.array(self.heads.len());
-        for id in &self.heads {
-            w.item(id);
-        }
+        write_list(&self.heads, w);
         w.map(self.applications.len());
         for (member, recent) in &self.applications {
-            w.item(member).array(recent.len());
-            for id in recent {
-                w.item(id);
-            }
+            w.item(member);
+            write_list(recent, w);
         }
-        w.array(self.waiting.len());
-        for message in self.waiting.values() {
-            w.item(message);
-        }
+        write_list(self.waiting.values(), w);
         // Messages that are placed keep their place by being placed again in this order.
-        let order: Vec<_> = self.arrivals.iter().chain(&self.ready).copied().collect();
-        write_list(&order, w);
+        let order: Vec<_> = self.arrivals.iter().chain(&self.ready).collect();
+        write_list(order, w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Orderer<P>, DecodeError> {
-        tuple(r, 5, |r| {
-            let nodes = map(r, OperationId::read, |r| {
-                tuple(r, 2, |r| {
-                    let depth = r.uint()?;
-                    let dependencies = list(r, usize::MAX)?;
-                    Ok(Node {
-                        dependencies,
-                        depth,
-                    })
-                })
-            })?;
-            let heads: Vec<OperationId> = list(r, usize::MAX)?;
-            let recent = |r: &mut Reader<'_>| list(r, APPLICATIONS_KEPT).map(VecDeque::from);
-            let applications = map(r, Member::read, recent)?;
-            let waiting: Vec<Message<P>> = list(r, usize::MAX)?;
-            let first: Vec<OperationId> = list(r, usize::MAX)?;
-            let mut orderer = Orderer {
-                nodes,
-                heads: heads.into_iter().collect(),
-                applications,
-                ..Orderer::default()
+        tuple(r, 7, |r| {
+            let mut orderer = Orderer::new(Member::read(r)?);
+            orderer.stage = match r.uint()? {
+                0 => Stage::Invited,
+                1 => Stage::Joined,
+                2 => Stage::Left,
+                _ => return Err(DecodeError::Range),
             };
+            orderer.nodes = map(r, OperationId::read, Node::read)?;
+            orderer.heads = list(r, usize::MAX)?.into_iter().collect();
+            let recent = |r: &mut Reader<'_>| list(r, APPLICATIONS_KEPT).map(VecDeque::from);
+            orderer.applications = map(r, Member::read, recent)?;
+            let waiting: Vec<Message<P>> = list(r, usize::MAX)?;
+            let order: Vec<OperationId> = list(r, usize::MAX)?;
+            let first: BTreeSet<_> = order.iter().copied().collect();
             let rest = waiting.iter().map(|message| message.id);
             let rest: Vec<_> = rest.filter(|id| !first.contains(id)).collect();
-            orderer.arrivals = first.into_iter().chain(rest).collect();
             orderer.waiting = waiting.into_iter().map(|m| (m.id, m)).collect();
+            let order: VecDeque<_> = order.into_iter().chain(rest).collect();
+            for id in &order {
+                orderer.place(*id);
+            }
+            if !orderer.is_open() {
+                orderer.arrivals = order;
+            }
             Ok(orderer)
+        })
+    }
+}
+
+impl Node {
+    fn read(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
+        tuple(r, 3, |r| {
+            Ok(Node {
+                depth: r.uint()?,
+                ours: r.bool()?,
+                dependencies: list(r, usize::MAX)?,
+            })
         })
     }
 }
@@ -371,12 +454,5 @@ impl<P: Wire> Wire for Message<P> {
                 payload: P::read(r)?,
             })
         })
-    }
-}
-
-pub(crate) fn write_list<T: Wire>(items: &[T], w: &mut Writer) {
-    w.array(items.len());
-    for item in items {
-        w.item(item);
     }
 }

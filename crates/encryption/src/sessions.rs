@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::Member;
 use crate::bundle::{Bundle, OneTimeBundle};
 use crate::direct::{Content, DirectMessage, Kind};
-use crate::limits::Limit;
+use crate::limits::{Limit, MEMBERS_MAX};
 use crate::own_keys::OwnKeys;
 use crate::registry::{Registry, RegistryError};
 use crate::two_party::{self, Opened, ReceiveError, SendError, Sent, Session, TwoPartyMessage};
@@ -25,6 +25,19 @@ pub struct Context<'a> {
     /// How many elements an array, map or string in our headers may have, if readers have a
     /// bound: [`HEADER_ELEMENTS_0_7_1`](crate::limits::HEADER_ELEMENTS_0_7_1), or `None`.
     pub elements_max: Option<usize>,
+}
+
+impl Context<'_> {
+    /// Refuses lists that are longer than anybody takes, or than the readers of our headers take.
+    pub(crate) fn within(&self, len: usize) -> Result<(), Limit> {
+        if len > MEMBERS_MAX {
+            return Err(Limit::Members);
+        }
+        match self.elements_max {
+            Some(max) if len > max => Err(Limit::HeaderString),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Why nothing could be encrypted for a member.
@@ -139,6 +152,24 @@ impl Sessions {
             inner,
             index: session.next_index(),
         })
+    }
+
+    /// Draws what messages to several members need; changes nothing.
+    pub(crate) fn prepare_all(
+        &self,
+        scheme: Scheme,
+        recipients: impl Iterator<Item = Member>,
+        plaintext: &[u8],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<Sealing>, DeliverError> {
+        let mut sealings = Vec::new();
+        for recipient in recipients {
+            let wrap = (Kind::TwoParty, None);
+            sealings.push(self.prepare(scheme, recipient, wrap, plaintext, context, rng)?);
+        }
+        draw(&mut sealings, rng);
+        Ok(sealings)
     }
 
     /// Opens a message of one member; changes nothing.

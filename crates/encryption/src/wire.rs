@@ -245,6 +245,18 @@ impl<'r, 'a> Fields<'r, 'a> {
     }
 }
 
+/// Reads a struct with one field.
+pub(crate) fn field<'a, T>(
+    r: &mut Reader<'a>,
+    name: &'static str,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let mut fields = Fields::open(r)?;
+    let value = fields.required(name, read)?;
+    fields.close()?;
+    Ok(value)
+}
+
 /// Reads an array-shaped struct of at least `fields` elements; the surplus is skipped.
 pub(crate) fn tuple<'a, T>(
     r: &mut Reader<'a>,
@@ -331,6 +343,18 @@ pub(crate) fn list<T: Wire>(r: &mut Reader<'_>, max: usize) -> Result<Vec<T>, De
         return Err(DecodeError::TooLarge);
     }
     (0..len).map(|_| T::read(r)).collect()
+}
+
+/// An array of items.
+pub(crate) fn write_list<'i, T: Wire + 'i>(
+    items: impl IntoIterator<Item = &'i T, IntoIter: ExactSizeIterator>,
+    w: &mut Writer,
+) {
+    let items = items.into_iter();
+    w.array(items.len());
+    for item in items {
+        w.item(item);
+    }
 }
 
 /// A map, which is sorted by its encoded keys. The keys used here sort alike when decoded.

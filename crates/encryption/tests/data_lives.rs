@@ -647,6 +647,12 @@ impl Life {
     }
 }
 
+/// A life in which somebody came back with a secret of its own that outranked all others.
+#[test]
+fn a_life_that_failed_once_holds() {
+    Life::new(6_733).run();
+}
+
 #[test]
 fn in_random_lives_exactly_the_members_read() {
     let lives = lives(120);

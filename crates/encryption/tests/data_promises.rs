@@ -7,24 +7,74 @@ mod world;
 
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::{
-    Control, Draft, Event, Failure, Group, Members, OperationError, Payload, Rekey,
+    Control, Draft, Event, Failure, Group, Members, OperationError, Payload, Prepared,
+    ProcessError, Rekey,
 };
-use p2panda_encryption::{Content, Message, OwnKeys, QueueError, Wire, Writer};
+use p2panda_encryption::{
+    Content, DirectError, Member, Message, OperationId, OwnKeys, QueueError, Wire, Writer,
+};
 use world::*;
 
-fn trio(seed: u64) -> (ChaCha20Rng, Vec<Person>, Vec<Group>) {
+/// A group of the first three of so many people.
+fn crew(seed: u64, count: usize) -> (ChaCha20Rng, Vec<Person>, Vec<Group>) {
     let mut rng = life_rng("data trio", seed);
-    let mut people = people(3, 0, &mut rng);
+    let mut people = people(count, 0, &mut rng);
     let mut groups: Vec<Group> = people
         .iter()
         .map(|person| Group::new(person.id, Members::default()))
         .collect();
-    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let ids: Vec<_> = people[..3].iter().map(|person| person.id).collect();
     let draft = groups[0]
         .create(&ids, &people[0].context(START + 1), &mut rng)
         .unwrap();
     share(&mut people, &mut groups, 0, draft, &mut rng);
     (rng, people, groups)
+}
+
+fn trio(seed: u64) -> (ChaCha20Rng, Vec<Person>, Vec<Group>) {
+    crew(seed, 3)
+}
+
+/// An operation as it arrives.
+fn control(sender: Member, id: OperationId, prepared: &Prepared) -> Message<Payload> {
+    Message {
+        id,
+        sender,
+        dependencies: prepared.dependencies().to_vec(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: prepared.directs().cloned().collect(),
+        },
+    }
+}
+
+/// Commits a draft, and gives what the others are to receive.
+fn commit(
+    people: &mut [Person],
+    groups: &mut [Group],
+    author: usize,
+    draft: Draft,
+    rng: &mut ChaCha20Rng,
+) -> Message<Payload> {
+    let prepared = draft.seal().unwrap();
+    let message = control(people[author].id, operation(rng), &prepared);
+    let mut context = people[author].context(START + 2);
+    groups[author]
+        .commit(prepared, message.id, &mut context)
+        .unwrap();
+    message
+}
+
+/// What becomes of a message.
+fn deliver(
+    people: &mut [Person],
+    groups: &mut [Group],
+    reader: usize,
+    message: &Message<Payload>,
+) -> Vec<Event> {
+    groups[reader].receive(message.clone()).unwrap();
+    let mut context = people[reader].context(START + 2);
+    std::iter::from_fn(|| groups[reader].poll(&mut context)).collect()
 }
 
 /// Commits a draft and delivers it to everybody else.
@@ -35,27 +85,58 @@ fn share(
     draft: Draft,
     rng: &mut ChaCha20Rng,
 ) -> Message<Payload> {
-    let prepared = draft.seal().unwrap();
-    let message = Message {
-        id: operation(rng),
-        sender: people[author].id,
-        dependencies: prepared.dependencies().to_vec(),
-        payload: Payload::Control {
-            control: prepared.control().clone(),
-            directs: prepared.directs().cloned().collect(),
-        },
-    };
-    let mut context = people[author].context(START + 2);
-    groups[author]
-        .commit(prepared, message.id, &mut context)
-        .unwrap();
-    for (index, group) in groups.iter_mut().enumerate() {
-        if index != author {
-            group.receive(message.clone()).unwrap();
-            while group.poll(&mut people[index].context(START + 2)).is_some() {}
-        }
+    let message = commit(people, groups, author, draft, rng);
+    for reader in (0..groups.len()).filter(|reader| *reader != author) {
+        deliver(people, groups, reader, &message);
     }
     message
+}
+
+#[test]
+fn nobody_writes_under_a_secret_that_a_welcome_left_out() {
+    let (mut rng, mut people, mut groups) = crew(6, 5);
+    let (people, groups) = (&mut people[..], &mut groups[..]);
+    let (short, late) = (people[3].id, people[4].id);
+    // A new secret and a welcome with only that, next to an add whose author knows neither.
+    let context = people[0].context(START + 2);
+    let draft = groups[0].update(&context, &mut rng).unwrap();
+    let update = commit(people, groups, 0, draft, &mut rng);
+    let context = people[0].context(START + 2);
+    let (draft, report) = groups[0].add(short, 1, &context, &mut rng).unwrap();
+    assert_eq!(report.left_out.len(), 1);
+    let welcome = commit(people, groups, 0, draft, &mut rng);
+    let context = people[1].context(START + 2);
+    let (draft, _) = groups[1].add(late, 9, &context, &mut rng).unwrap();
+    let concurrent = commit(people, groups, 1, draft, &mut rng);
+    for message in [&update, &welcome, &concurrent] {
+        deliver(people, groups, 2, message);
+    }
+    // The older secret, which all others hold, is nothing to go back to.
+    assert_eq!(groups[2].members().unwrap().len(), 5);
+    assert_eq!(groups[2].latest_eligible(), None);
+    let refused = groups[2].send(b"no", &mut rng);
+    assert_eq!(refused.unwrap_err(), OperationError::NoEligibleSecret);
+    assert!(matches!(groups[2].rekey(), Rekey::Required(_)));
+}
+
+#[test]
+fn whoever_was_added_after_a_lost_message_counts_as_a_holder() {
+    let (mut rng, mut people, mut groups) = crew(7, 4);
+    let (people, groups) = (&mut people[..], &mut groups[..]);
+    let (added, latest) = (people[3].id, groups[2].latest_eligible().unwrap());
+    // An operation that never reaches the third member, then an add that names it.
+    let context = people[0].context(START + 2);
+    let draft = groups[0].update(&context, &mut rng).unwrap();
+    let lost = commit(people, groups, 0, draft, &mut rng);
+    let context = people[0].context(START + 2);
+    let (draft, _) = groups[0].add(added, 9, &context, &mut rng).unwrap();
+    let add = commit(people, groups, 0, draft, &mut rng);
+    assert_eq!(deliver(people, groups, 2, &add), []);
+    groups[2].give_up(lost.id);
+    let event = groups[2].poll(&mut people[2].context(START + 2));
+    assert!(matches!(event, Some(Event::Changed { .. })), "{event:?}");
+    assert_eq!(groups[2].members().unwrap().len(), 4);
+    assert_eq!(groups[2].latest_eligible(), Some(latest));
 }
 
 #[test]
@@ -219,30 +300,105 @@ fn a_bad_message_blocks_nobody() {
         .update(&people[other].context(START + 2), &mut rng)
         .unwrap();
     let prepared = draft.seal().unwrap();
-    let good = Message {
-        id: operation(&mut rng),
-        sender: people[other].id,
-        dependencies: prepared.dependencies().to_vec(),
-        payload: Payload::Control {
-            control: prepared.control().clone(),
-            directs: prepared.directs().cloned().collect(),
-        },
-    };
+    let good = control(people[other].id, operation(&mut rng), &prepared);
     groups[victim].receive(good).unwrap();
     let event = groups[victim].poll(&mut people[victim].context(START + 2));
     assert!(matches!(event, Some(Event::Changed { .. })), "{event:?}");
-    let doubled: Vec<_> = directs.iter().chain(&directs).cloned().collect();
-    let ambiguous = Message {
-        id: operation(&mut rng),
+}
+
+#[test]
+fn several_direct_messages_for_us_fail_and_hold_up_nobody() {
+    let (mut rng, mut people, mut groups) = trio(5);
+    let context = people[0].context(START + 2);
+    let prepared = groups[0].update(&context, &mut rng).unwrap();
+    let prepared = prepared.seal().unwrap();
+    let honest: Vec<_> = prepared.directs().cloned().collect();
+    let victim = people.iter().position(|p| p.id == honest[0].recipient);
+    let (victim, id) = (victim.unwrap(), operation(&mut rng));
+    let other = 3 - victim;
+    let bad = Message {
+        id,
         sender: people[0].id,
-        dependencies: Vec::new(),
+        dependencies: prepared.dependencies().to_vec(),
         payload: Payload::Control {
             control: Control::Update,
-            directs: doubled,
+            directs: [&honest[..], &honest[..1]].concat(),
         },
     };
-    let refused = groups[victim].receive(ambiguous);
-    assert_eq!(refused, Err(QueueError::AmbiguousDirectMessage));
+    // The other member sees nothing wrong and goes on after it.
+    groups[other].receive(bad.clone()).unwrap();
+    let event = groups[other].poll(&mut people[other].context(START + 2));
+    assert!(matches!(event, Some(Event::Changed { .. })), "{event:?}");
+    let context = people[other].context(START + 2);
+    let draft = groups[other].update(&context, &mut rng).unwrap();
+    let prepared = draft.seal().unwrap();
+    assert_eq!(prepared.dependencies(), [id]);
+    let next = control(people[other].id, operation(&mut rng), &prepared);
+    groups[victim].receive(bad).unwrap();
+    groups[victim].receive(next).unwrap();
+    let mut context = people[victim].context(START + 2);
+    let Some(Event::Failed { failure, .. }) = groups[victim].poll(&mut context) else {
+        panic!("two direct messages");
+    };
+    let ambiguous = ProcessError::Direct(DirectError::Ambiguous);
+    assert_eq!(failure, Failure::Process(ambiguous));
+    let event = groups[victim].poll(&mut context);
+    assert!(matches!(event, Some(Event::Changed { .. })), "{event:?}");
+}
+
+#[test]
+fn a_bad_welcome_does_not_keep_the_good_one_out() {
+    let (mut rng, mut people, mut groups) = crew(8, 4);
+    let (people, groups) = (&mut people[..], &mut groups[..]);
+    let added = people[3].id;
+    let context = people[0].context(START + 2);
+    let (draft, _) = groups[0].add(added, 9, &context, &mut rng).unwrap();
+    let good = commit(people, groups, 0, draft, &mut rng);
+    let mut orphan = good.clone();
+    (orphan.id, orphan.dependencies) = (operation(&mut rng), vec![operation(&mut rng)]);
+    let mut bad = good.clone();
+    (bad.id, bad.sender) = (operation(&mut rng), people[2].id);
+    // One whose past never comes, one that does not open, and the honest one.
+    assert_eq!(deliver(people, groups, 3, &orphan), []);
+    let events = deliver(people, groups, 3, &bad);
+    assert!(matches!(events[..], [Event::Failed { operation, .. }] if operation == bad.id));
+    let events = deliver(people, groups, 3, &good);
+    assert!(matches!(events[..], [Event::Joined { operation }] if operation == good.id));
+    assert_eq!(groups[3].members().unwrap().len(), 4);
+}
+
+#[test]
+fn a_second_create_changes_nothing_even_if_it_came_before_we_joined() {
+    let mut rng = life_rng("second create", 0);
+    let mut people = people(3, 0, &mut rng);
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let mut create = |author: usize, members: &[Member]| {
+        let mut group: Group = Group::new(ids[author], Members::default());
+        let context = people[author].context(START + 1);
+        let draft = group.create(members, &context, &mut rng).unwrap();
+        let (prepared, id) = (draft.seal().unwrap(), operation(&mut rng));
+        let message = control(ids[author], id, &prepared);
+        let mut context = people[author].context(START + 1);
+        group.commit(prepared, id, &mut context).unwrap();
+        message
+    };
+    let honest = create(0, &ids[..2]);
+    let hostile = create(2, &ids[2..]);
+    let mut group: Group = Group::new(ids[1], Members::default());
+    let mut context = people[1].context(START + 2);
+    // It does not name us, so it waits until we have joined.
+    group.receive(hostile.clone()).unwrap();
+    assert_eq!(group.poll(&mut context), None);
+    group.receive(honest.clone()).unwrap();
+    let event = group.poll(&mut context);
+    assert!(matches!(event, Some(Event::Joined { operation }) if operation == honest.id));
+    let event = group.poll(&mut context);
+    let exists = Failure::Process(ProcessError::GroupAlreadyEstablished);
+    assert!(matches!(event, Some(Event::Failed { failure, .. }) if failure == exists));
+    let members: Vec<_> = group.members().unwrap().into_iter().collect();
+    let mut expected = ids[..2].to_vec();
+    expected.sort();
+    assert_eq!(members, expected);
 }
 
 #[test]

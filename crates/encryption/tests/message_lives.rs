@@ -1,8 +1,13 @@
 //! Random lives of message groups, with the security table played as a game: whoever was removed
-//! goes on with its last state against everybody. `LIVES` and `FIRST_LIFE` choose the seeds.
+//! goes on with its last state against everybody, and so does somebody who stole a state.
+//! `LIVES` and `FIRST_LIFE` choose the seeds.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "support/stubborn.rs"]
+mod stubborn;
+#[path = "support/thief.rs"]
+mod thief;
 #[path = "support/world.rs"]
 mod world;
 
@@ -11,112 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::Rekey;
 use p2panda_encryption::message::{
-    Config, Control, Draft, Event, Failure, Group, Membership, MembershipError, OperationError,
-    Outgoing, Payload, RatchetError, Views,
+    Control, Draft, Event, Failure, OperationError, Outgoing, Payload, RatchetError,
 };
-use p2panda_encryption::{
-    DecodeError, Member, Message, OperationId, OwnKeys, QueueError, Reader, Registry, Wire, Writer,
-};
+use p2panda_encryption::{Member, Message, OperationId, QueueError};
+use stubborn::Actor;
+use thief::Theft;
 use world::*;
-
-/// Membership from the control messages, unless its owner refuses to leave.
-#[derive(Clone, Default, Debug, PartialEq)]
-struct Stubborn {
-    views: Views,
-    stays: Option<Member>,
-}
-
-impl Membership for Stubborn {
-    fn create(&mut self, members: &[Member]) -> Result<(), MembershipError> {
-        self.views.create(members)
-    }
-
-    fn welcome(&mut self, history: &[u8]) -> Result<(), MembershipError> {
-        self.views.welcome(history)
-    }
-
-    fn add(
-        &mut self,
-        adder: Member,
-        added: Member,
-        operation: OperationId,
-    ) -> Result<(), MembershipError> {
-        self.views.add(adder, added, operation)
-    }
-
-    fn remove(
-        &mut self,
-        remover: Member,
-        removed: Member,
-        operation: OperationId,
-    ) -> Result<(), MembershipError> {
-        self.views.remove(remover, removed, operation)
-    }
-
-    fn ack(&mut self, acker: Member, operation: &OperationId) -> Result<(), MembershipError> {
-        self.views.ack(acker, operation)
-    }
-
-    fn added_by(&self, operation: &OperationId) -> Option<Member> {
-        self.views.added_by(operation)
-    }
-
-    fn removed_by(&self, operation: &OperationId) -> Option<Member> {
-        self.views.removed_by(operation)
-    }
-
-    fn members(&self) -> BTreeSet<Member> {
-        self.views.members().into_iter().chain(self.stays).collect()
-    }
-
-    fn view(&self, viewer: &Member) -> BTreeSet<Member> {
-        self.views.view(viewer)
-    }
-
-    fn history(&self) -> Vec<u8> {
-        self.views.history()
-    }
-}
-
-impl Wire for Stubborn {
-    fn write(&self, w: &mut Writer) {
-        self.views.write(w);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Stubborn, DecodeError> {
-        let (views, stays) = (Views::read(r)?, None);
-        Ok(Stubborn { views, stays })
-    }
-}
-
-struct Actor {
-    person: Person,
-    group: Group<Stubborn>,
-    inbox: Vec<usize>,
-    processed: BTreeSet<OperationId>,
-    opened: BTreeSet<OperationId>,
-}
-
-impl Actor {
-    /// The same person with the same secrets.
-    fn copy(&self) -> Actor {
-        let person = Person {
-            id: self.person.id,
-            keys: OwnKeys::decode(&self.person.keys.encode()).unwrap(),
-            registry: Registry::decode(&self.person.registry.encode()).unwrap(),
-        };
-        let stored = self.group.encode();
-        let group = Group::<Stubborn>::decode(&stored).unwrap();
-        assert_eq!(group.encode(), stored);
-        Actor {
-            person,
-            group,
-            inbox: self.inbox.clone(),
-            processed: self.processed.clone(),
-            opened: BTreeSet::new(),
-        }
-    }
-}
 
 /// Somebody who was removed and does not accept it.
 struct Attacker {
@@ -146,6 +51,7 @@ struct Life {
     gone: BTreeSet<Member>,
     sent: Vec<Sent>,
     attackers: Vec<Attacker>,
+    theft: Option<Theft>,
 }
 
 impl Life {
@@ -157,13 +63,7 @@ impl Life {
         };
         let actors = people(count, 4, &mut rng)
             .into_iter()
-            .map(|person| Actor {
-                group: Group::new(person.id, Stubborn::default(), Config::default()),
-                person,
-                inbox: Vec::new(),
-                processed: BTreeSet::new(),
-                opened: BTreeSet::new(),
-            })
+            .map(Actor::new)
             .collect();
         Life {
             seed,
@@ -177,6 +77,7 @@ impl Life {
             gone: BTreeSet::new(),
             sent: Vec::new(),
             attackers: Vec::new(),
+            theft: None,
         }
     }
 
@@ -206,7 +107,8 @@ impl Life {
             80..86 => self.update(who),
             86..91 => self.add(who),
             91..95 => self.remove(who),
-            _ => self.restart(who),
+            95..98 => self.restart(who),
+            _ => self.steal(who),
         }
     }
 
@@ -316,6 +218,9 @@ impl Life {
             .copied()
             .collect();
         let id = self.publish(who, sent);
+        if let Some(theft) = &mut self.theft {
+            theft.sent(self.actors[who].person.id, id);
+        }
         self.sent.push(Sent {
             operation: id,
             sender: self.actors[who].person.id,
@@ -329,6 +234,11 @@ impl Life {
         let id = operation(&mut self.rng);
         self.actors[who].group.published(id);
         self.actors[who].processed.insert(id);
+        if let (Some(theft), Payload::Control { directs, .. }) =
+            (&mut self.theft, &outgoing.payload)
+        {
+            theft.answered(self.actors[who].person.id, id, directs);
+        }
         self.spread(who, id, outgoing.dependencies, outgoing.payload);
         id
     }
@@ -363,6 +273,9 @@ impl Life {
             }
             _ => {}
         }
+        if let Some(theft) = &mut self.theft {
+            theft.committed(self.actors[who].person.id, id, &control, &directs);
+        }
         self.spread(who, id, dependencies, Payload::Control { control, directs });
     }
 
@@ -387,6 +300,9 @@ impl Life {
         }
         for attacker in self.attackers.iter_mut().filter(|attacker| !attacker.back) {
             attacker.actor.inbox.push(index);
+        }
+        if let Some(theft) = &mut self.theft {
+            theft.copy.inbox.push(index);
         }
     }
 
@@ -434,6 +350,7 @@ impl Life {
             match event {
                 Event::Joined { operation, answer } => {
                     actor.processed.insert(operation);
+                    self.follow_theft(me, operation, answer.as_ref());
                     let past = self.past_of(operation);
                     self.actors[who].processed.extend(past);
                     answer.map(|answer| self.publish(who, answer));
@@ -442,6 +359,7 @@ impl Life {
                     operation, answer, ..
                 } => {
                     actor.processed.insert(operation);
+                    self.follow_theft(me, operation, answer.as_ref());
                     answer.map(|answer| self.publish(who, answer));
                 }
                 Event::RemovedOurselves { operation } => {
@@ -493,6 +411,41 @@ impl Life {
                     );
                 }
             }
+        }
+    }
+
+    fn follow_theft(&mut self, me: Member, operation: OperationId, answer: Option<&Outgoing>) {
+        if let Some(theft) = &mut self.theft {
+            let message = self.messages.iter().find(|m| m.id == operation).unwrap();
+            theft.processed(me, message, answer);
+        }
+    }
+
+    /// Somebody copies everything that a member has. Whatever the member has opened before is out
+    /// of reach.
+    fn steal(&mut self, who: usize) {
+        if self.theft.is_some() || !self.is_member(who) {
+            return;
+        }
+        let mut theft = Theft::new(self.actors[who].copy());
+        let opened = self.actors[who].opened.clone();
+        let old = self.messages.iter().filter(|m| opened.contains(&m.id));
+        for message in old {
+            let again = operation(&mut self.rng);
+            let reads = theft.reads_again(message, again, self.now, &mut self.rng);
+            assert!(!reads, "seed {}: a thief reads what was read", self.seed);
+        }
+        theft.settle_in();
+        self.theft = Some(theft);
+    }
+
+    /// The thief reads all traffic with what it has.
+    fn let_the_thief_read(&mut self) {
+        if let Some(theft) = &mut self.theft {
+            let read = theft.read(&self.messages, self.now, &mut self.rng);
+            let safe = read.intersection(&theft.safe).next();
+            assert_eq!(safe, None, "seed {}: a thief reads", self.seed);
+            theft.read += read.len();
         }
     }
 
@@ -549,6 +502,17 @@ impl Life {
             assert_eq!(group.members().unwrap(), ids, "seed {}", self.seed);
             assert_eq!(group.rekey(), Rekey::None, "seed {}", self.seed);
         }
+        // After an update of the victim the thief reads nobody.
+        let victim = self.theft.as_ref().map(|theft| theft.victim());
+        let victim = members
+            .iter()
+            .find(|who| Some(self.actors[**who].person.id) == victim);
+        if let Some(victim) = victim {
+            self.update(*victim);
+            self.deliver_everything();
+            let theft = self.theft.as_ref().unwrap();
+            assert!(theft.is_over(&ids), "seed {}: a thief stays", self.seed);
+        }
         let before = self.sent.len();
         for who in &members {
             self.send(*who);
@@ -569,6 +533,7 @@ impl Life {
             }
         }
         self.compare_readers(&ids);
+        self.let_the_thief_read();
         for attacker in std::mem::take(&mut self.attackers) {
             self.attack(attacker);
         }
@@ -621,215 +586,24 @@ impl Life {
 }
 
 #[test]
-fn in_random_lives_nobody_reads_after_its_removal() {
+fn in_random_lives_nobody_reads_after_its_removal_or_a_theft_that_healed() {
     let lives = lives(80);
     println!("message lives with seeds {lives:?}");
     let (mut sent, mut attackers, mut messages) = (0, 0, 0);
+    let (mut thefts, mut stolen, mut safe) = (0, 0, 0);
     for seed in lives {
         let mut life = Life::new(seed);
         life.run();
         sent += life.sent.len();
         attackers += life.removals.len();
         messages += life.messages.len();
+        if let Some(theft) = &life.theft {
+            thefts += 1;
+            stolen += theft.read;
+            safe += theft.safe.len();
+        }
     }
     println!("{messages} messages, {sent} of the application, {attackers} removals");
-    assert!(sent > 0 && attackers > 0);
-}
-
-/// Commits a draft, delivers it and every answer to it to everybody.
-fn share(
-    people: &mut [Person],
-    groups: &mut [Group<Stubborn>],
-    author: usize,
-    draft: Draft,
-    rng: &mut ChaCha20Rng,
-) -> Vec<Message<Payload>> {
-    let prepared = draft.seal().unwrap();
-    let id = operation(rng);
-    let mut open = vec![Message {
-        id,
-        sender: people[author].id,
-        dependencies: prepared.dependencies().to_vec(),
-        payload: Payload::Control {
-            control: prepared.control().clone(),
-            directs: prepared.directs().cloned().collect(),
-        },
-    }];
-    let mut context = people[author].context(START + 2);
-    groups[author]
-        .commit(prepared, id, &mut context, rng)
-        .unwrap();
-    let mut all = Vec::new();
-    while let Some(message) = open.pop() {
-        for (index, group) in groups.iter_mut().enumerate() {
-            let reader = people[index].id;
-            if reader == message.sender {
-                continue;
-            }
-            group.receive(message.clone()).unwrap();
-            let mut context = people[index].context(START + 2);
-            while let Some(event) = group.poll(&mut context, rng) {
-                let (Event::Joined { answer, .. } | Event::Changed { answer, .. }) = event else {
-                    continue;
-                };
-                if let Some(Outgoing {
-                    payload,
-                    dependencies,
-                }) = answer
-                {
-                    let id = operation(rng);
-                    group.published(id);
-                    open.push(Message {
-                        id,
-                        sender: reader,
-                        dependencies,
-                        payload,
-                    });
-                }
-            }
-        }
-        all.push(message);
-    }
-    all
-}
-
-fn trio(seed: u64) -> (ChaCha20Rng, Vec<Person>, Vec<Group<Stubborn>>) {
-    let mut rng = life_rng("message trio", seed);
-    let mut people = people(3, 2, &mut rng);
-    let new = |person: &Person| Group::new(person.id, Stubborn::default(), Config::default());
-    let mut groups: Vec<_> = people.iter().map(new).collect();
-    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
-    let context = people[0].context(START + 1);
-    let draft = groups[0].create(&ids, &context, &mut rng).unwrap();
-    share(&mut people, &mut groups, 0, draft, &mut rng);
-    (rng, people, groups)
-}
-
-fn sent(
-    people: &[Person],
-    group: &mut Group<Stubborn>,
-    author: usize,
-    rng: &mut ChaCha20Rng,
-) -> Message<Payload> {
-    let Outgoing {
-        payload,
-        dependencies,
-    } = group.send(b"panda").unwrap();
-    let id = operation(rng);
-    group.published(id);
-    let sender = people[author].id;
-    Message {
-        id,
-        sender,
-        dependencies,
-        payload,
-    }
-}
-
-#[test]
-fn an_opened_message_opens_for_no_thief() {
-    let (mut rng, mut people, mut groups) = trio(1);
-    let message = sent(&people, &mut groups[0], 0, &mut rng);
-    groups[1].receive(message.clone()).unwrap();
-    let mut context = people[1].context(START + 2);
-    let event = groups[1].poll(&mut context, &mut rng);
-    assert!(
-        matches!(event, Some(Event::Application { .. })),
-        "{event:?}"
-    );
-    // The thief comes afterwards, and hides that the message was seen before.
-    let mut thief = Group::<Stubborn>::decode(&groups[1].encode()).unwrap();
-    let again = Message {
-        id: operation(&mut rng),
-        ..message
-    };
-    thief.receive(again).unwrap();
-    let event = thief.poll(&mut context, &mut rng);
-    let reuse = Failure::Ratchet(RatchetError::SecretReuse);
-    assert!(matches!(event, Some(Event::Failed { failure, .. }) if failure == reuse));
-}
-
-#[test]
-fn after_a_theft_an_update_of_the_victim_shuts_the_thief_out() {
-    let (mut rng, mut people, mut groups) = trio(2);
-    let stolen = Actor {
-        person: Person {
-            id: people[1].id,
-            keys: OwnKeys::decode(&people[1].keys.encode()).unwrap(),
-            registry: people[1].registry.clone(),
-        },
-        group: Group::decode(&groups[1].encode()).unwrap(),
-        inbox: Vec::new(),
-        processed: BTreeSet::new(),
-        opened: BTreeSet::new(),
-    };
-    let mut thief = stolen;
-    let mut reads = |message: Message<Payload>, rng: &mut ChaCha20Rng| {
-        let mut read = false;
-        if message.sender == thief.person.id {
-            thief.group.give_up(message.id);
-            return false;
-        }
-        thief.group.receive(message).unwrap();
-        let mut context = thief.person.context(START + 2);
-        while let Some(event) = thief.group.poll(&mut context, rng) {
-            read |= matches!(event, Event::Application { .. });
-            if let Event::Changed {
-                answer: Some(_), ..
-            } = event
-            {
-                thief.group.published(operation(rng));
-            }
-        }
-        read
-    };
-    let message = sent(&people, &mut groups[0], 0, &mut rng);
-    assert!(
-        reads(message.clone(), &mut rng),
-        "until then the thief reads along"
-    );
-    for (index, group) in groups.iter_mut().enumerate().skip(1) {
-        group.receive(message.clone()).unwrap();
-        while group
-            .poll(&mut people[index].context(START + 2), &mut rng)
-            .is_some()
-        {}
-    }
-    let context = people[1].context(START + 2);
-    let draft = groups[1].update(&context, &mut rng).unwrap();
-    for message in share(&mut people, &mut groups, 1, draft, &mut rng) {
-        reads(message, &mut rng);
-    }
-    for author in [0, 2] {
-        let message = sent(&people, &mut groups[author], author, &mut rng);
-        assert!(!reads(message.clone(), &mut rng), "the thief reads on");
-        groups[1].receive(message).unwrap();
-        let event = groups[1].poll(&mut people[1].context(START + 2), &mut rng);
-        assert!(
-            matches!(event, Some(Event::Application { .. })),
-            "{event:?}"
-        );
-    }
-}
-
-#[test]
-fn nobody_sends_after_a_self_removal_before_an_update() {
-    let (mut rng, mut people, mut groups) = trio(3);
-    let leaver = people[2].id;
-    let context = people[2].context(START + 2);
-    let draft = groups[2].remove(leaver, &context, &mut rng).unwrap();
-    share(&mut people, &mut groups, 2, draft, &mut rng);
-    for group in &mut groups[..2] {
-        let before = group.encode();
-        assert_eq!(group.send(b"no"), Err(OperationError::RekeyRequired));
-        assert_eq!(group.encode(), before);
-        assert!(matches!(group.rekey(), Rekey::Required(_)));
-    }
-    let context = people[0].context(START + 2);
-    let draft = groups[0].update(&context, &mut rng).unwrap();
-    share(&mut people[..2], &mut groups[..2], 0, draft, &mut rng);
-    for group in &mut groups[..2] {
-        assert_eq!(group.rekey(), Rekey::None);
-        group.send(b"yes").unwrap();
-    }
+    println!("{thefts} thefts: {stolen} messages stolen, {safe} out of reach");
+    assert!(sent > 0 && attackers > 0 && stolen > 0 && safe > 0);
 }

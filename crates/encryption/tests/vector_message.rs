@@ -14,8 +14,8 @@ use p2panda_encryption::message::{
 };
 use p2panda_encryption::two_party::TwoPartyMessage;
 use p2panda_encryption::{
-    Content, Context, DecodeError, DirectMessage, Member, OperationId, OwnKeys, Reader, Registry,
-    Secret, Wire, Writer,
+    Content, Context, DecodeError, DirectError, DirectMessage, Member, OperationId, OwnKeys,
+    Reader, Registry, Secret, Wire, Writer,
 };
 use serde_json::Value;
 use vectors::*;
@@ -436,16 +436,16 @@ fn vector_invalid_processing() {
             "seed of 31 bytes" => matches!(error, ProcessError::InvalidKeySize),
             "sender is ourselves" => matches!(error, ProcessError::OwnMessage),
             "direct message for somebody else" => {
-                matches!(error, ProcessError::NotOurDirectMessage(_))
+                matches!(error, ProcessError::Direct(DirectError::NotOurs(_)))
             }
             "forward instead of 2sm" => {
-                matches!(error, ProcessError::UnexpectedDirectMessage { .. })
+                matches!(error, ProcessError::Direct(DirectError::Unexpected { .. }))
             }
             "create by a sender that is not in the list" => {
                 matches!(error, ProcessError::SenderNotAMember)
             }
             _ if listed => matches!(error, ProcessError::GroupNotYetEstablished),
-            _ => matches!(error, ProcessError::MissingDirectMessage(_)),
+            _ => matches!(error, ProcessError::Direct(DirectError::Missing(_))),
         };
         assert!(expected, "{name}: {error:?}");
     }

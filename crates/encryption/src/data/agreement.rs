@@ -11,11 +11,12 @@ use zeroize::Zeroizing;
 use super::control::Control;
 use super::members::{HistoryError, Membership};
 use super::secret::{GroupSecret, SecretBundle, SecretId};
-use crate::direct::{Content, DirectMessage, Kind};
+use crate::direct::{Content, DirectError, DirectMessage, Kind};
+use crate::draft::initial_members;
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
-use crate::sessions::{Context, DeliverError, Scheme, Sealed, Sealing, Sessions, draw};
-use crate::two_party::{Opened, ReceiveError, TwoPartyMessage};
+use crate::sessions::{Context, DeliverError, Scheme, Sessions, draw};
+use crate::two_party::Opened;
 use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, tuple, version};
 use crate::{Member, OperationId};
 
@@ -25,23 +26,12 @@ pub enum ProcessError {
     /// A group was created by somebody who is not in it.
     #[error("the creator is not a member")]
     SenderNotAMember,
-    /// There is no direct message, and we need one.
-    #[error("a direct message of kind {0:?} is missing")]
-    MissingDirectMessage(Kind),
-    /// The direct message is of another kind.
-    #[error("expected a direct message of kind {expected:?}, got {got:?}")]
-    UnexpectedDirectMessage {
-        /// What the control message calls for.
-        expected: Kind,
-        /// What came with it.
-        got: Kind,
-    },
-    /// The direct message is for somebody else.
-    #[error("the direct message is for {0}")]
-    NotOurDirectMessage(Member),
-    /// The direct message does not open.
+    /// The group exists already.
+    #[error("the group exists already")]
+    GroupAlreadyEstablished,
+    /// The direct messages give us no secret.
     #[error(transparent)]
-    TwoParty(#[from] ReceiveError),
+    Direct(#[from] DirectError),
     /// What was in the direct message is no secret.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -107,13 +97,7 @@ impl<M: Membership> Agreement<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
-        let mut initial_members = Vec::new();
-        let mut seen = BTreeSet::new();
-        for member in members.iter().chain([&self.my_id]) {
-            if seen.insert(*member) {
-                initial_members.push(*member);
-            }
-        }
+        let initial_members = initial_members(members, self.my_id);
         let recipients = initial_members.clone();
         let control = Control::Create { initial_members };
         self.rotate(control, &recipients, secret, context, rng)
@@ -128,20 +112,11 @@ impl<M: Membership> Agreement<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
-        let plaintext = secret.encode();
-        let mut sealings = Vec::with_capacity(recipients.len());
-        for recipient in recipients.iter().filter(|r| **r != self.my_id) {
-            let wrap = (Kind::TwoParty, None);
-            sealings.push(self.prepare(*recipient, wrap, &plaintext, context, rng)?);
-        }
-        draw(&mut sealings, rng);
-        Ok(Draft {
-            control,
-            sealings,
-            sealed: Vec::new(),
-            dependencies: Vec::new(),
-            effect: Effect::Secret(secret),
-        })
+        let others = recipients.iter().copied().filter(|r| *r != self.my_id);
+        let sealings =
+            self.sessions
+                .prepare_all(Scheme::Data, others, &secret.encode(), context, rng)?;
+        Ok(Draft::new(control, sealings, Effect::Secret(secret)))
     }
 
     /// Drafts a welcome with the secrets.
@@ -154,16 +129,14 @@ impl<M: Membership> Agreement<M> {
     ) -> Result<Draft, DeliverError> {
         let plaintext = bundle.encode();
         let wrap = (Kind::Welcome, Some(self.members.history()));
-        let mut sealings = vec![self.prepare(added, wrap, &plaintext, context, rng)?];
+        let sealing = self
+            .sessions
+            .prepare(Scheme::Data, added, wrap, &plaintext, context, rng)?;
+        let mut sealings = vec![sealing];
         draw(&mut sealings, rng);
         let included = bundle.iter().map(|(id, _)| *id).collect();
-        Ok(Draft {
-            control: Control::Add { added },
-            sealings,
-            sealed: Vec::new(),
-            dependencies: Vec::new(),
-            effect: Effect::Welcome(included),
-        })
+        let control = Control::Add { added };
+        Ok(Draft::new(control, sealings, Effect::Welcome(included)))
     }
 
     /// Takes over what an own message changes, once it has its id.
@@ -190,9 +163,9 @@ impl<M: Membership> Agreement<M> {
         if !self.sessions.are_current(&prepared.sealed, context) {
             return Err(Box::new(prepared));
         }
-        self.sessions.apply_sent(prepared.sealed, context);
         let me = self.my_id;
-        change(&mut self.members, me, &prepared.control, operation);
+        change(&mut self.members, me, prepared.control(), operation);
+        self.sessions.apply_sent(prepared.sealed, context);
         Ok(prepared.effect)
     }
 
@@ -211,7 +184,7 @@ impl<M: Membership> Agreement<M> {
                 return Err(ProcessError::SenderNotAMember);
             }
             Control::Add { added } if *added == self.my_id => {
-                let direct = direct.ok_or(ProcessError::MissingDirectMessage(Kind::Welcome))?;
+                let direct = direct.ok_or(DirectError::Missing(Kind::Welcome))?;
                 let (bundle, named, opened) = self.open_welcome(sender, direct, context)?;
                 // A repeated welcome only brings secrets.
                 let history = if members.members().contains(&self.my_id) {
@@ -262,10 +235,7 @@ impl<M: Membership> Agreement<M> {
         let Some(direct) = direct else {
             return Ok((Output::Nothing, None));
         };
-        let Content::TwoParty { ciphertext } = &direct.content else {
-            return Err(unexpected(Kind::TwoParty, direct));
-        };
-        let opened = self.open(sender, direct, ciphertext, context)?;
+        let opened = self.open(sender, Kind::TwoParty, direct, context)?;
         let secret = GroupSecret::decode(&opened.plaintext)?;
         Ok((Output::Secret(secret), Some(opened)))
     }
@@ -276,41 +246,24 @@ impl<M: Membership> Agreement<M> {
         direct: &'d DirectMessage,
         context: &Context<'_>,
     ) -> Result<(SecretBundle, &'d [u8], Opened), ProcessError> {
-        let Content::Welcome {
-            history,
-            ciphertext,
-        } = &direct.content
-        else {
-            return Err(unexpected(Kind::Welcome, direct));
-        };
-        let opened = self.open(sender, direct, ciphertext, context)?;
+        let opened = self.open(sender, Kind::Welcome, direct, context)?;
         let bundle = SecretBundle::decode(&opened.plaintext)?;
+        let history = match &direct.content {
+            Content::Welcome { history, .. } => history.as_slice(),
+            _ => &[],
+        };
         Ok((bundle, history, opened))
     }
 
     fn open(
         &self,
         sender: Member,
+        kind: Kind,
         direct: &DirectMessage,
-        ciphertext: &TwoPartyMessage,
         context: &Context<'_>,
-    ) -> Result<Opened, ProcessError> {
-        if direct.recipient != self.my_id {
-            return Err(ProcessError::NotOurDirectMessage(direct.recipient));
-        }
-        Ok(self.sessions.open(&sender, ciphertext, context)?)
-    }
-
-    fn prepare(
-        &self,
-        recipient: Member,
-        wrap: (Kind, Option<Vec<u8>>),
-        plaintext: &[u8],
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Sealing, DeliverError> {
-        self.sessions
-            .prepare(Scheme::Data, recipient, wrap, plaintext, context, rng)
+    ) -> Result<Opened, DirectError> {
+        let message = direct.expect(kind, &self.my_id)?;
+        Ok(self.sessions.open(&sender, message, context)?)
     }
 
     /// The layout that published peers store, with the keys that they store in it.
@@ -364,73 +317,18 @@ impl<M: Membership> Wire for Agreement<M> {
 }
 
 /// An operation of ours with everything drawn; the group has not changed.
-#[derive(Debug)]
-pub struct Draft {
-    pub(super) control: Control,
-    pub(super) sealings: Vec<Sealing>,
-    sealed: Vec<Sealed>,
-    pub(super) dependencies: Vec<OperationId>,
-    effect: Effect,
-}
+pub type Draft = crate::Draft<Control, Effect>;
+
+/// An operation of ours that is ready to be framed, signed and then committed with its id.
+pub type Prepared = crate::Prepared<Control, Effect>;
 
 /// What becomes of our own secrets when a draft is committed.
 #[derive(Debug)]
-pub(super) enum Effect {
+pub enum Effect {
     /// The drawn secret joins the bundle.
     Secret(GroupSecret),
     /// These secrets went to the new member.
     Welcome(Vec<SecretId>),
-}
-
-impl Draft {
-    /// Takes the work out, to do it elsewhere; [`Draft::put`] the results back in order.
-    pub fn take(&mut self) -> Vec<Sealing> {
-        std::mem::take(&mut self.sealings)
-    }
-
-    /// Puts finished work in.
-    pub fn put(&mut self, sealed: impl IntoIterator<Item = Sealed>) {
-        self.sealed.extend(sealed);
-    }
-
-    /// Does the work that is left.
-    pub fn seal(mut self) -> Result<Prepared, DeliverError> {
-        for sealing in std::mem::take(&mut self.sealings) {
-            self.sealed.push(sealing.seal()?);
-        }
-        Ok(Prepared {
-            control: self.control,
-            sealed: self.sealed,
-            dependencies: self.dependencies,
-            effect: self.effect,
-        })
-    }
-}
-
-/// An operation of ours that is ready to be framed, signed and then committed with its id.
-#[derive(Debug)]
-pub struct Prepared {
-    control: Control,
-    sealed: Vec<Sealed>,
-    pub(super) dependencies: Vec<OperationId>,
-    effect: Effect,
-}
-
-impl Prepared {
-    /// The control message for everybody.
-    pub fn control(&self) -> &Control {
-        &self.control
-    }
-
-    /// The direct messages, one per recipient.
-    pub fn directs(&self) -> impl Iterator<Item = &DirectMessage> {
-        self.sealed.iter().map(|sealed| &sealed.direct)
-    }
-
-    /// The messages to name as processed before this one.
-    pub fn dependencies(&self) -> &[OperationId] {
-        &self.dependencies
-    }
 }
 
 fn change(
@@ -444,12 +342,5 @@ fn change(
         Control::Update => {}
         Control::Remove { removed } => members.remove(sender, *removed, operation),
         Control::Add { added } => members.add(sender, *added, operation),
-    }
-}
-
-fn unexpected(expected: Kind, direct: &DirectMessage) -> ProcessError {
-    ProcessError::UnexpectedDirectMessage {
-        expected,
-        got: direct.content.kind(),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Member;
 use crate::limits::MEMBERS_MAX;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, list, unit, variant};
+use crate::wire::{DecodeError, Reader, Wire, Writer, field, list, unit, variant, write_list};
 
 /// What everybody in the group hears of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +26,23 @@ pub enum Control {
     },
 }
 
+impl Control {
+    /// Whether it makes somebody a member.
+    pub(super) fn admits(&self, member: &Member) -> bool {
+        match self {
+            Control::Create { initial_members } => initial_members.contains(member),
+            Control::Add { added } => added == member,
+            Control::Update | Control::Remove { .. } => false,
+        }
+    }
+}
+
 impl Wire for Control {
     fn write(&self, w: &mut Writer) {
         match self {
             Control::Create { initial_members } => {
                 w.map(1).text("Create").map(1).text("initial_members");
-                crate::orderer::write_list(initial_members, w);
+                write_list(initial_members, w);
             }
             Control::Update => {
                 w.text("Update");
@@ -63,15 +74,4 @@ impl Wire for Control {
             _ => Err(DecodeError::Variant),
         }
     }
-}
-
-fn field<'a, T>(
-    r: &mut Reader<'a>,
-    name: &'static str,
-    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
-    let mut fields = Fields::open(r)?;
-    let value = fields.required(name, read)?;
-    fields.close()?;
-    Ok(value)
 }

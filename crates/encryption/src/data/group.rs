@@ -8,15 +8,17 @@ use zeroize::Zeroizing;
 
 use super::agreement::{Agreement, Draft, Effect, Output, Prepared, ProcessError};
 use super::control::Control;
+use super::event::{Event, Failure};
 use super::holders::{Holdings, Rekey};
 use super::members::{Members, Membership};
+use super::payload::{Payload, Sent};
 use super::secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
 use crate::aead::AeadError;
-use crate::direct::{Content, DirectMessage};
+use crate::direct::{Content, DirectMessage, addressed};
 use crate::limits::{Limit, MEMBERS_MAX, SECRETS_MAX};
-use crate::orderer::{self, Message, Orderer, QueueError};
+use crate::orderer::{Message, Orderer, QueueError};
 use crate::sessions::{Context, DeliverError};
-use crate::wire::{DecodeError, Reader, Wire, Writer, list, tuple, unit, variant, version};
+use crate::wire::{DecodeError, Reader, Wire, Writer, tuple, version};
 use crate::{Member, OperationId};
 
 /// Why an operation of ours was not drafted; nothing has changed.
@@ -56,92 +58,6 @@ pub enum OperationError {
 #[error("the group has changed since the draft")]
 pub struct CommitError;
 
-/// Why a message has no effect, while the others go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// A control message.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// Data under a secret that we never had or have erased.
-    #[error("unknown group secret {0}")]
-    UnknownGroupSecret(SecretId),
-    /// Data that does not open.
-    #[error(transparent)]
-    Aead(#[from] AeadError),
-}
-
-/// What a group message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// A change of the group.
-    Control {
-        /// For everybody.
-        control: Control,
-        /// For one recipient each.
-        directs: Vec<DirectMessage>,
-    },
-    /// Data of the application.
-    Application {
-        /// The secret it is sealed under.
-        secret: SecretId,
-        /// Drawn for this message.
-        nonce: [u8; 24],
-        /// Ciphertext and tag.
-        ciphertext: Vec<u8>,
-    },
-}
-
-/// What became of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// We are in the group.
-    Joined {
-        /// The create or add.
-        operation: OperationId,
-    },
-    /// Membership or secrets have changed.
-    Changed {
-        /// The control message.
-        operation: OperationId,
-        /// Its author.
-        sender: Member,
-        /// What it said.
-        control: Control,
-    },
-    /// We are not in the group any more; messages wait for a new welcome.
-    RemovedOurselves {
-        /// The removal.
-        operation: OperationId,
-    },
-    /// Data was opened.
-    Application {
-        /// The operation that carried it.
-        operation: OperationId,
-        /// Its author.
-        sender: Member,
-        /// The data.
-        plaintext: Zeroizing<Vec<u8>>,
-    },
-    /// A message has no effect.
-    Failed {
-        /// The message.
-        operation: OperationId,
-        /// Its author.
-        sender: Member,
-        /// Why.
-        failure: Failure,
-    },
-}
-
-/// Sealed data, ready to be framed and signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// The application payload.
-    pub payload: Payload,
-    /// The messages to name as processed before this one.
-    pub dependencies: Vec<OperationId>,
-}
-
 /// What a draft of `add` could not send along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WelcomeReport {
@@ -170,7 +86,7 @@ impl<M: Membership> Group<M> {
     pub fn new(my_id: Member, members: M) -> Group<M> {
         Group {
             agreement: Agreement::new(my_id, members),
-            orderer: Orderer::default(),
+            orderer: Orderer::new(my_id),
             bundle: SecretBundle::new(),
             holdings: Holdings::default(),
             welcomed: false,
@@ -187,7 +103,7 @@ impl<M: Membership> Group<M> {
         if self.welcomed || !self.orderer.heads().is_empty() {
             return Err(OperationError::GroupAlreadyEstablished);
         }
-        within(members.len() + 1, context)?;
+        context.within(members.len() + 1)?;
         let secret = self.bundle.generate(context.now, rng)?;
         Ok(self.agreement.create(members, secret, context, rng)?)
     }
@@ -263,7 +179,7 @@ impl<M: Membership> Group<M> {
         if added == self.agreement.my_id() {
             return Err(OperationError::NotAddOurselves);
         }
-        within(members.len(), context)?;
+        context.within(members.len())?;
         let latest = self
             .bundle
             .latest()
@@ -315,14 +231,13 @@ impl<M: Membership> Group<M> {
             }
             Effect::Welcome(included) => {
                 if let Control::Add { added } = &control {
-                    let sent = |id: &SecretId, _: &OperationId| included.contains(id);
-                    self.holdings.added(&me, *added, sent);
+                    self.holdings.gave(*added, &included);
                 }
             }
         }
         if creates {
             self.welcomed = true;
-            self.orderer.open();
+            self.orderer.enter(operation);
         }
         self.after(&control);
         Ok(())
@@ -356,28 +271,7 @@ impl<M: Membership> Group<M> {
     /// Each application message must come once: a repeat of one that was processed is opened
     /// again.
     pub fn receive(&mut self, message: Message<Payload>) -> Result<(), QueueError> {
-        let me = self.agreement.my_id();
-        if message.sender == me {
-            return Err(QueueError::OwnMessage);
-        }
-        if self.orderer.knows(&message.id, &message.sender) {
-            return Err(QueueError::Replayed);
-        }
-        if let Payload::Control { control, directs } = &message.payload {
-            if directs
-                .iter()
-                .filter(|direct| direct.recipient == me)
-                .count()
-                > 1
-            {
-                return Err(QueueError::AmbiguousDirectMessage);
-            }
-            let began = self.welcomed || !self.orderer.heads().is_empty();
-            if began && matches!(control, Control::Create { .. }) {
-                return Err(QueueError::GroupAlreadyEstablished);
-            }
-        }
-        self.orderer.queue(message, self.welcomed)
+        self.orderer.receive(message)
     }
 
     /// Processes the next message that is ready; call it until it gives `None`.
@@ -507,7 +401,7 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
-        within(recipients.len(), context)?;
+        context.within(recipients.len())?;
         if self.bundle.len() >= SECRETS_MAX {
             return Err(Limit::Secrets.into());
         }
@@ -522,18 +416,10 @@ impl<M: Membership> Group<M> {
 
     /// Joins by the first create or add of us whose whole past has come.
     fn join(&mut self, context: &mut Context<'_>) -> Option<Event> {
-        let me = self.agreement.my_id();
-        let joins = |message: &Message<Payload>| match &message.payload {
-            Payload::Control { control, .. } => names(control, &me),
-            Payload::Application { .. } => false,
-        };
-        let id = self.orderer.join_candidate(joins)?;
-        let mut taken = self.orderer.take_join(&id);
-        let welcome = taken.pop()?;
-        let was_member = self.holdings != Holdings::default();
+        let (past, welcome) = self.orderer.take_join()?;
         let mut early = SecretBundle::new();
-        let mut removals = was_member;
-        for message in taken {
+        let mut removals = self.orderer.has_joined();
+        for message in past {
             removals |= self.absorb(message, &mut early, context);
         }
         let Payload::Control { control, directs } = welcome.payload else {
@@ -557,7 +443,7 @@ impl<M: Membership> Group<M> {
                 if removals {
                     self.holdings.distrust_welcomes();
                 }
-                self.orderer.open();
+                self.orderer.enter(operation);
                 Event::Joined { operation }
             }
         })
@@ -575,7 +461,7 @@ impl<M: Membership> Group<M> {
         let Payload::Control { control, directs } = message.payload else {
             return false;
         };
-        if let Some(direct) = directs.iter().find(|direct| direct.recipient == me) {
+        if let Ok(Some(direct)) = addressed(&directs, &me) {
             match self.agreement.absorb(message.sender, direct, context) {
                 Ok(Output::Secret(secret)) => early.insert(secret),
                 Ok(Output::Bundle { bundle, .. }) => early.extend(bundle),
@@ -596,14 +482,11 @@ impl<M: Membership> Group<M> {
         directs: &[DirectMessage],
         context: &mut Context<'_>,
     ) -> Result<(Output, BTreeSet<Member>), Failure> {
-        let me = self.agreement.my_id();
-        let ours = directs.iter().find(|direct| direct.recipient == me);
-        let result = self
-            .agreement
-            .process(operation, sender, control, ours, context);
+        let result = self.agree(operation, sender, control, directs, context);
         if result.is_err() && self.welcomed && !matches!(control, Control::Add { .. }) {
             // A rotation that we cannot open still asks for another one.
             self.holdings.rotated(operation, None);
+            self.distrust_after(control);
         }
         let recipients = directs
             .iter()
@@ -611,6 +494,22 @@ impl<M: Membership> Group<M> {
             .map(|direct| direct.recipient)
             .collect();
         Ok((result?, recipients))
+    }
+
+    fn agree(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        control: &Control,
+        directs: &[DirectMessage],
+        context: &mut Context<'_>,
+    ) -> Result<Output, ProcessError> {
+        if matches!(control, Control::Create { .. }) && self.orderer.has_joined() {
+            return Err(ProcessError::GroupAlreadyEstablished);
+        }
+        let ours = addressed(directs, &self.agreement.my_id())?;
+        self.agreement
+            .process(operation, sender, control, ours, context)
     }
 
     /// Keeps what a processed control message brought.
@@ -640,9 +539,8 @@ impl<M: Membership> Group<M> {
                 }
             }
             (Control::Add { added }, _) => {
-                let orderer = &self.orderer;
-                let older = |_: &_, anchor: &_| orderer.follows(&operation, anchor);
-                self.holdings.added(&sender, *added, older);
+                let past = self.orderer.past(&operation);
+                self.holdings.added(&sender, *added, &self.bundle, &past);
             }
             (_, Output::Secret(secret)) => self.learn(operation, Some((secret, holders))),
             _ => self.learn(operation, None),
@@ -651,28 +549,33 @@ impl<M: Membership> Group<M> {
     }
 
     fn learn(&mut self, operation: OperationId, learned: Option<(GroupSecret, BTreeSet<Member>)>) {
-        let learned = learned.map(|(secret, holders)| {
+        let learned = learned.and_then(|(secret, holders)| {
             let id = secret.id();
             self.bundle.insert(secret);
-            (id, holders)
+            // A full bundle takes nothing more until some are erased.
+            self.bundle.get(&id).map(|_| (id, holders))
         });
         self.holdings.rotated(operation, learned);
     }
 
     fn after(&mut self, control: &Control) {
-        if matches!(control, Control::Remove { .. }) {
-            self.holdings.distrust_welcomes();
-        }
+        self.distrust_after(control);
         let members = self.agreement.members().members();
         if self.welcomed && !members.contains(&self.agreement.my_id()) {
             self.welcomed = false;
-            self.orderer.close();
+            self.orderer.leave();
             return;
         }
         let orderer = &self.orderer;
         for head in orderer.heads() {
             let follows = |later: &_, earlier: &_| orderer.follows(later, earlier);
             self.holdings.merge(&head, &members, follows);
+        }
+    }
+
+    fn distrust_after(&mut self, control: &Control) {
+        if matches!(control, Control::Remove { .. }) {
+            self.holdings.distrust_welcomes();
         }
     }
 }
@@ -688,84 +591,14 @@ impl<M: Membership> Wire for Group<M> {
     fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
         tuple(r, 6, |r| {
             version(r, 1)?;
-            let mut group = Group {
+            Ok(Group {
                 agreement: Agreement::read(r)?,
                 orderer: Orderer::read(r)?,
                 bundle: SecretBundle::read(r)?,
                 holdings: Holdings::read(r)?,
                 welcomed: r.bool()?,
-            };
-            if group.welcomed {
-                group.orderer.open();
-            }
-            Ok(group)
+            })
         })
-    }
-}
-
-impl orderer::Payload for Payload {
-    fn is_control(&self) -> bool {
-        matches!(self, Payload::Control { .. })
-    }
-}
-
-impl Wire for Payload {
-    fn write(&self, w: &mut Writer) {
-        match self {
-            Payload::Control { control, directs } => {
-                w.map(1).text("Control").array(2).item(control);
-                orderer::write_list(directs, w);
-            }
-            Payload::Application {
-                secret,
-                nonce,
-                ciphertext,
-            } => {
-                w.map(1).text("Application").array(3).item(secret);
-                w.ints(nonce).bytes(ciphertext);
-            }
-        }
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Payload, DecodeError> {
-        match variant(r)? {
-            ("Control", true) => tuple(r, 2, |r| {
-                Ok(Payload::Control {
-                    control: Control::read(r)?,
-                    directs: list(r, MEMBERS_MAX)?,
-                })
-            }),
-            ("Application", true) => tuple(r, 3, |r| {
-                Ok(Payload::Application {
-                    secret: SecretId::read(r)?,
-                    nonce: crate::wire::ints_array(r)?,
-                    ciphertext: r.bytes()?.to_vec(),
-                })
-            }),
-            (_, value) => {
-                unit(r, value)?;
-                Err(DecodeError::Variant)
-            }
-        }
-    }
-}
-
-fn names(control: &Control, me: &Member) -> bool {
-    match control {
-        Control::Create { initial_members } => initial_members.contains(me),
-        Control::Add { added } => added == me,
-        Control::Update | Control::Remove { .. } => false,
-    }
-}
-
-/// Refuses lists that are longer than anybody takes, or than the readers of our headers take.
-fn within(len: usize, context: &Context<'_>) -> Result<(), Limit> {
-    if len > MEMBERS_MAX {
-        return Err(Limit::Members);
-    }
-    match context.elements_max {
-        Some(max) if len > max => Err(Limit::HeaderString),
-        _ => Ok(()),
     }
 }
 

@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::secret::{SecretBundle, SecretId};
-use crate::orderer::write_list;
-use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, nullable, tuple};
+use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, nullable, tuple, write_list};
 use crate::{Member, OperationId};
 
 /// Whether the group needs a new secret.
@@ -28,7 +27,7 @@ pub enum Reason {
     Tainted,
     /// A member lacks the latest secret.
     Incomplete,
-    /// We cannot know who holds the latest secret.
+    /// We cannot know who holds the latest secret, for instance one of the time before we left.
     Unknown,
     /// A change that may have healed a compromise was made concurrently and its own secret
     /// cannot be used.
@@ -119,17 +118,35 @@ impl Holdings {
         });
     }
 
-    /// A member was added. It has every secret that the adder had and that is older.
+    /// We added a member and gave it these secrets.
+    pub(super) fn gave(&mut self, added: Member, included: &[SecretId]) {
+        for id in included {
+            if let Some(holding) = self.entries.get_mut(id) {
+                holding.holders.insert(added);
+            }
+        }
+    }
+
+    /// Somebody else added a member. Of the secrets that the adder had, and that are older, it
+    /// has the highest; only the adder can tell whether others came with it.
     pub(super) fn added(
         &mut self,
         adder: &Member,
         added: Member,
-        is_older: impl Fn(&SecretId, &OperationId) -> bool,
+        bundle: &SecretBundle,
+        past: &BTreeSet<OperationId>,
     ) {
-        for (id, holding) in &mut self.entries {
-            if holding.holders.contains(adder) && is_older(id, &holding.anchor) {
-                holding.holders.insert(added);
-            }
+        let given = |holding: &Holding| {
+            holding.holders.contains(adder)
+                && past.contains(&holding.anchor)
+                && !holding.holders.contains(&added)
+        };
+        let mut ranked = bundle.ranked().rev().map(|(id, _)| *id);
+        let highest = ranked.find(|id| self.entries.get(id).is_some_and(given));
+        self.entries
+            .retain(|id, holding| Some(*id) == highest || !given(holding));
+        if let Some(holding) = highest.and_then(|id| self.entries.get_mut(&id)) {
+            holding.holders.insert(added);
         }
     }
 
@@ -177,6 +194,13 @@ impl Holdings {
             return Rekey::Required(self.why_not(bundle, members));
         };
         let anchor = self.entries.get(&latest).map(|holding| holding.anchor);
+        let above = bundle.ranked().rev().take_while(|(id, _)| **id != latest);
+        if above
+            .into_iter()
+            .any(|(id, _)| !self.entries.contains_key(id))
+        {
+            return Rekey::Advised(Reason::Unknown);
+        }
         let merged = |rotation: &Rotation| {
             let usable = rotation
                 .secret
@@ -208,10 +232,9 @@ impl Wire for Holdings {
     fn write(&self, w: &mut Writer) {
         w.array(3).map(self.entries.len());
         for (id, holding) in &self.entries {
-            w.bytes(id.as_bytes()).array(3).item(&holding.anchor);
-            w.bool(holding.assumed);
-            let holders: Vec<_> = holding.holders.iter().copied().collect();
-            write_list(&holders, w);
+            w.bytes(id.as_bytes()).array(3);
+            w.item(&holding.anchor).bool(holding.assumed);
+            write_list(&holding.holders, w);
         }
         w.array(self.rotations.len());
         for rotation in &self.rotations {

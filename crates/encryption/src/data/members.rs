@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use crate::limits::MEMBERS_MAX;
-use crate::orderer::write_list;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, list};
+use crate::wire::{DecodeError, Reader, Wire, Writer, field, list, write_list};
 use crate::{Member, OperationId};
 
 /// The membership in a welcome cannot be used.
@@ -30,7 +29,8 @@ pub trait Membership: Clone + Wire {
     fn members(&self) -> BTreeSet<Member>;
 }
 
-/// A plain set that believes every control message, in the form that welcomes carry.
+/// A plain set that believes every control message, in the form that welcomes carry. Above
+/// [`MEMBERS_MAX`] nobody is added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(BTreeSet<Member>);
 
@@ -40,7 +40,9 @@ impl Membership for Members {
     }
 
     fn add(&mut self, _: Member, added: Member, _: OperationId) {
-        self.0.insert(added);
+        if self.0.len() < MEMBERS_MAX {
+            self.0.insert(added);
+        }
     }
 
     fn remove(&mut self, _: Member, removed: Member, _: OperationId) {
@@ -63,15 +65,12 @@ impl Membership for Members {
 
 impl Wire for Members {
     fn write(&self, w: &mut Writer) {
-        let members: Vec<_> = self.0.iter().copied().collect();
         w.map(1).text("members");
-        write_list(&members, w);
+        write_list(&self.0, w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Members, DecodeError> {
-        let mut fields = Fields::open(r)?;
-        let members: Vec<Member> = fields.required("members", |r| list(r, MEMBERS_MAX))?;
-        fields.close()?;
+        let members: Vec<Member> = field(r, "members", |r| list(r, MEMBERS_MAX))?;
         Ok(Members(members.into_iter().collect()))
     }
 }

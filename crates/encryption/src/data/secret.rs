@@ -156,15 +156,19 @@ impl SecretBundle {
         best.ok_or(Limit::Timestamp)
     }
 
-    /// Inserts a secret unless it is known.
+    /// Inserts a secret unless it is known, or there are [`SECRETS_MAX`].
     pub fn insert(&mut self, secret: GroupSecret) {
-        self.0.entry(secret.id()).or_insert(secret);
+        if self.0.len() < SECRETS_MAX {
+            self.0.entry(secret.id()).or_insert(secret);
+        }
     }
 
-    /// Inserts every secret that is not known.
+    /// Inserts every secret that is not known, the highest first, up to [`SECRETS_MAX`].
     pub fn extend(&mut self, other: SecretBundle) {
-        for (id, secret) in other.0 {
-            self.0.entry(id).or_insert(secret);
+        let mut others: Vec<_> = other.0.into_values().collect();
+        others.sort_by_key(|secret| std::cmp::Reverse((secret.timestamp, secret.id())));
+        for secret in others {
+            self.insert(secret);
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::data::Reason;
+use crate::direct::DirectError;
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::sessions::Context;
@@ -384,13 +385,16 @@ fn vector_process_errors() {
             hex(&agreement.encode_layout(&keys, &registry)),
             hex(&layout)
         );
+        let ProcessError::Direct(error) = error else {
+            panic!("{name}: {error}");
+        };
         match error {
-            ProcessError::NotOurDirectMessage(_) => assert!(recorded.contains("recipient")),
-            ProcessError::MissingDirectMessage(_) => assert!(recorded.contains("nothing")),
-            ProcessError::UnexpectedDirectMessage { .. } => assert!(recorded.contains("of type")),
+            DirectError::NotOurs(_) => assert!(recorded.contains("recipient")),
+            DirectError::Missing(_) => assert!(recorded.contains("nothing")),
+            DirectError::Unexpected { .. } => assert!(recorded.contains("of type")),
             other => {
                 let mismatch = crate::two_party::ReceiveError::IdentityMismatch;
-                assert_eq!(other, ProcessError::TwoParty(mismatch), "{name}");
+                assert_eq!(other, DirectError::TwoParty(mismatch), "{name}");
             }
         }
     }

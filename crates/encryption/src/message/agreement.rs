@@ -9,14 +9,15 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::control::Control;
-use super::scratch::{Acknowledge, Changes, Gained, Scratch, ciphertext};
+use super::scratch::{Acknowledge, Changes, Gained, Scratch};
 use super::views::{Membership, MembershipError};
-use crate::direct::{DirectMessage, Kind};
+use crate::direct::{DirectError, DirectMessage, Kind};
+use crate::draft::initial_members;
 use crate::limits::Limit;
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::secret::Secret;
-use crate::sessions::{Context, DeliverError, Scheme, Sealed, Sealing, Sessions, draw};
+use crate::sessions::{Context, DeliverError, Scheme, Sealing, Sessions, draw};
 use crate::two_party::ReceiveError;
 use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple, version};
 use crate::{Member, OperationId};
@@ -39,20 +40,9 @@ pub enum ProcessError {
     /// A group was created by somebody who is not in it.
     #[error("the creator is not a member")]
     SenderNotAMember,
-    /// There is no direct message, and we need one.
-    #[error("a direct message of kind {0:?} is missing")]
-    MissingDirectMessage(Kind),
-    /// The direct message is of another kind.
-    #[error("expected a direct message of kind {expected:?}, got {got:?}")]
-    UnexpectedDirectMessage {
-        /// What the control message calls for.
-        expected: Kind,
-        /// What came with it.
-        got: Kind,
-    },
-    /// The direct message is for somebody else.
-    #[error("the direct message is for {0}")]
-    NotOurDirectMessage(Member),
+    /// The direct messages give us no secret.
+    #[error(transparent)]
+    Direct(#[from] DirectError),
     /// What was in the direct message is not 32 bytes long.
     #[error("the secret in the direct message has the wrong size")]
     InvalidKeySize,
@@ -68,9 +58,6 @@ pub enum ProcessError {
     /// The membership does not follow.
     #[error(transparent)]
     Membership(#[from] MembershipError),
-    /// The direct message does not open.
-    #[error(transparent)]
-    TwoParty(#[from] ReceiveError),
     /// A secret could not be handed on.
     #[error(transparent)]
     Deliver(#[from] DeliverError),
@@ -145,20 +132,10 @@ impl<M: Membership> Agreement<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
-        let mut initial_members = Vec::new();
-        let mut seen = BTreeSet::new();
-        for member in members.iter().chain([&self.my_id]) {
-            if seen.insert(*member) {
-                initial_members.push(*member);
-            }
-        }
+        let initial_members = initial_members(members, self.my_id);
         let recipients = initial_members.clone();
-        self.seed(
-            Control::Create { initial_members },
-            &recipients,
-            context,
-            rng,
-        )
+        let control = Control::Create { initial_members };
+        self.seed(control, &recipients, context, rng)
     }
 
     /// Drafts a control message that carries a new seed for the recipients, except for us.
@@ -170,20 +147,11 @@ impl<M: Membership> Agreement<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
         let seed = Secret::random(rng);
-        let mut sealings = Vec::with_capacity(recipients.len());
-        for recipient in recipients.iter().filter(|r| **r != self.my_id) {
-            let wrap = (Kind::TwoParty, None);
-            let plaintext = seed.as_bytes();
-            sealings.push(self.prepare(*recipient, wrap, plaintext, context, rng)?);
-        }
-        draw(&mut sealings, rng);
-        Ok(Draft {
-            control,
-            sealings,
-            sealed: Vec::new(),
-            dependencies: Vec::new(),
-            seed: Some(seed),
-        })
+        let others = recipients.iter().copied().filter(|r| *r != self.my_id);
+        let sealings =
+            self.sessions
+                .prepare_all(Scheme::Message, others, seed.as_bytes(), context, rng)?;
+        Ok(Draft::new(control, sealings, Some(seed)))
     }
 
     /// Drafts a welcome with our chain; `None` if it has not begun.
@@ -197,15 +165,13 @@ impl<M: Membership> Agreement<M> {
             return Ok(None);
         };
         let wrap = (Kind::Welcome, Some(self.members.history()));
-        let mut sealings = vec![self.prepare(added, wrap, chain.as_bytes(), context, rng)?];
+        let chain = chain.as_bytes();
+        let sealing = self
+            .sessions
+            .prepare(Scheme::Message, added, wrap, chain, context, rng)?;
+        let mut sealings = vec![sealing];
         draw(&mut sealings, rng);
-        Ok(Some(Draft {
-            control: Control::Add { added },
-            sealings,
-            sealed: Vec::new(),
-            dependencies: Vec::new(),
-            seed: None,
-        }))
+        Ok(Some(Draft::new(Control::Add { added }, sealings, None)))
     }
 
     /// Takes over an own operation, once it has its id. Gives the secret of our next ratchet.
@@ -224,11 +190,11 @@ impl<M: Membership> Agreement<M> {
         let me = self.my_id;
         let mut scratch = Scratch::new(self);
         let own = (me, operation);
-        let gained = match &prepared.control {
+        let gained = match prepared.control() {
             Control::Add { added } => scratch.added(own, *added, context, rng)?,
             control => {
                 change(&mut scratch.changes.members, me, control, operation)?;
-                let seed = prepared.seed.as_ref();
+                let seed = prepared.effect.as_ref();
                 scratch.seeded(own, seed, None, context, rng)?
             }
         };
@@ -309,7 +275,7 @@ impl<M: Membership> Agreement<M> {
         direct: &DirectMessage,
         context: &mut Context<'_>,
     ) -> Result<(), ReceiveError> {
-        let message = ciphertext(&direct.content);
+        let message = direct.content.ciphertext();
         let opened = self.sessions.open(&sender, message, context)?;
         self.sessions.apply_opened(sender, opened, context);
         Ok(())
@@ -357,18 +323,6 @@ impl<M: Membership> Agreement<M> {
         if let Some((sender, opened)) = changes.opened {
             self.sessions.apply_opened(sender, opened, context);
         }
-    }
-
-    fn prepare(
-        &self,
-        recipient: Member,
-        wrap: (Kind, Option<Vec<u8>>),
-        plaintext: &[u8],
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Sealing, DeliverError> {
-        self.sessions
-            .prepare(Scheme::Message, recipient, wrap, plaintext, context, rng)
     }
 
     /// The layout that published peers store, without the membership, the one-time bundles of
@@ -472,65 +426,10 @@ impl Acknowledge {
 }
 
 /// An operation of ours with everything drawn; the group has not changed.
-#[derive(Debug)]
-pub struct Draft {
-    control: Control,
-    sealings: Vec<Sealing>,
-    sealed: Vec<Sealed>,
-    pub(super) dependencies: Vec<OperationId>,
-    seed: Option<Secret>,
-}
-
-impl Draft {
-    /// Takes the work out, to do it elsewhere; [`Draft::put`] the results back in order.
-    pub fn take(&mut self) -> Vec<Sealing> {
-        std::mem::take(&mut self.sealings)
-    }
-
-    /// Puts finished work in.
-    pub fn put(&mut self, sealed: impl IntoIterator<Item = Sealed>) {
-        self.sealed.extend(sealed);
-    }
-
-    /// Does the work that is left.
-    pub fn seal(mut self) -> Result<Prepared, DeliverError> {
-        for sealing in std::mem::take(&mut self.sealings) {
-            self.sealed.push(sealing.seal()?);
-        }
-        Ok(Prepared {
-            control: self.control,
-            sealed: self.sealed,
-            dependencies: self.dependencies,
-            seed: self.seed,
-        })
-    }
-}
+pub type Draft = crate::Draft<Control, Option<Secret>>;
 
 /// An operation of ours that is ready to be framed, signed and then committed with its id.
-#[derive(Debug)]
-pub struct Prepared {
-    control: Control,
-    sealed: Vec<Sealed>,
-    pub(super) dependencies: Vec<OperationId>,
-    seed: Option<Secret>,
-}
-
-impl Prepared {
-    /// The control message for everybody.
-    pub fn control(&self) -> &Control {
-        &self.control
-    }
-
-    /// The direct messages, one per recipient.
-    pub fn directs(&self) -> impl Iterator<Item = &DirectMessage> {
-        self.sealed.iter().map(|sealed| &sealed.direct)
-    }
-
-    /// The messages to name as processed before this one.
-    pub fn dependencies(&self) -> &[OperationId] {
-        &self.dependencies
-    }
-}
+pub type Prepared = crate::Prepared<Control, Option<Secret>>;
 
 fn change(
     members: &mut impl Membership,

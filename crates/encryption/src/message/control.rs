@@ -1,7 +1,9 @@
 //! Control messages of the message scheme.
 
 use crate::limits::MEMBERS_MAX;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, list, unit, variant};
+use crate::wire::{
+    DecodeError, Fields, Reader, Wire, Writer, field, list, unit, variant, write_list,
+};
 use crate::{Member, OperationId};
 
 /// What everybody in the group hears of a change.
@@ -40,12 +42,23 @@ pub enum Control {
     },
 }
 
+impl Control {
+    /// Whether it makes somebody a member.
+    pub(super) fn admits(&self, member: &Member) -> bool {
+        match self {
+            Control::Create { initial_members } => initial_members.contains(member),
+            Control::Add { added } => added == member,
+            _ => false,
+        }
+    }
+}
+
 impl Wire for Control {
     fn write(&self, w: &mut Writer) {
         match self {
             Control::Create { initial_members } => {
                 w.map(1).text("Create").map(1).text("initial_members");
-                crate::orderer::write_list(initial_members, w);
+                write_list(initial_members, w);
             }
             Control::Update => {
                 w.text("Update");
@@ -68,36 +81,30 @@ impl Wire for Control {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Control, DecodeError> {
-        let (name, value) = variant(r)?;
-        if name == "Update" {
-            return unit(r, value).map(|()| Control::Update);
+        match variant(r)? {
+            ("Update", value) => unit(r, value).map(|()| Control::Update),
+            ("Create", true) => {
+                let initial_members = field(r, "initial_members", |r| list(r, MEMBERS_MAX))?;
+                Ok(Control::Create { initial_members })
+            }
+            ("Remove", true) => {
+                let removed = field(r, "removed", Member::read)?;
+                Ok(Control::Remove { removed })
+            }
+            ("Add", true) => {
+                let added = field(r, "added", Member::read)?;
+                Ok(Control::Add { added })
+            }
+            ("Ack", true) => read_ack(r).map(|(ack_seq, ack_sender)| Control::Ack {
+                ack_sender,
+                ack_seq,
+            }),
+            ("AddAck", true) => read_ack(r).map(|(ack_seq, ack_sender)| Control::AddAck {
+                ack_sender,
+                ack_seq,
+            }),
+            _ => Err(DecodeError::Variant),
         }
-        if !value {
-            return Err(DecodeError::Variant);
-        }
-        let mut fields = Fields::open(r)?;
-        let control = match name {
-            "Create" => Control::Create {
-                initial_members: fields.required("initial_members", |r| list(r, MEMBERS_MAX))?,
-            },
-            "Remove" => Control::Remove {
-                removed: fields.required("removed", Member::read)?,
-            },
-            "Add" => Control::Add {
-                added: fields.required("added", Member::read)?,
-            },
-            "Ack" => Control::Ack {
-                ack_seq: fields.required("ack_seq", OperationId::read)?,
-                ack_sender: fields.required("ack_sender", Member::read)?,
-            },
-            "AddAck" => Control::AddAck {
-                ack_seq: fields.required("ack_seq", OperationId::read)?,
-                ack_sender: fields.required("ack_sender", Member::read)?,
-            },
-            _ => return Err(DecodeError::Variant),
-        };
-        fields.close()?;
-        Ok(control)
     }
 }
 
@@ -105,4 +112,12 @@ fn write_ack(name: &str, sender: &Member, operation: &OperationId, w: &mut Write
     w.map(1).text(name).map(2);
     w.text("ack_seq").item(operation);
     w.text("ack_sender").item(sender);
+}
+
+fn read_ack(r: &mut Reader<'_>) -> Result<(OperationId, Member), DecodeError> {
+    let mut fields = Fields::open(r)?;
+    let operation = fields.required("ack_seq", OperationId::read)?;
+    let sender = fields.required("ack_sender", Member::read)?;
+    fields.close()?;
+    Ok((operation, sender))
 }

@@ -1,5 +1,7 @@
 //! A group of the message scheme (`docs/protocol/encryption.md#11.6`).
 
+mod stored;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::CryptoRng;
@@ -8,16 +10,15 @@ use zeroize::Zeroizing;
 
 use super::agreement::{Agreement, Answer, Draft, Prepared, ProcessError, Processed};
 use super::control::Control;
+use super::event::{Event, Failure};
+use super::payload::{Outgoing, Payload, Sent};
 use super::ratchet::{DecryptionRatchet, Ratchet, RatchetError};
 use super::views::{Membership, Views};
 use crate::data::{Reason, Rekey};
-use crate::direct::DirectMessage;
+use crate::direct::{DirectMessage, addressed};
 use crate::limits::{FORWARD_DISTANCE_DEFAULT, Limit, MEMBERS_MAX, OUT_OF_ORDER_DEFAULT};
-use crate::orderer::{self, Message, Orderer, QueueError};
+use crate::orderer::{Message, Orderer, QueueError};
 use crate::sessions::{Context, DeliverError};
-use crate::wire::{
-    DecodeError, Reader, Wire, Writer, list, map, nullable, tuple, variant, version,
-};
 use crate::{Member, OperationId};
 
 /// Bounds of a receiver.
@@ -84,102 +85,6 @@ pub enum CommitError {
     Process(#[from] ProcessError),
 }
 
-/// Why a message has no effect, while the others go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// A control message.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// There is no ratchet of the sender.
-    #[error("no ratchet of {0} for generation {1}")]
-    DecryptionRatchetUnavailable(Member, u32),
-    /// The ratchet has no key, or the message does not open.
-    #[error(transparent)]
-    Ratchet(#[from] RatchetError),
-}
-
-/// What a group message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// A change of the group, or an acknowledgement.
-    Control {
-        /// For everybody.
-        control: Control,
-        /// For one recipient each.
-        directs: Vec<DirectMessage>,
-    },
-    /// A message of the application.
-    Application {
-        /// Its number in the sender's ratchet.
-        generation: u32,
-        /// Ciphertext and tag.
-        ciphertext: Vec<u8>,
-    },
-}
-
-/// An answer, to be framed, signed, published and reported with [`Group::published`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// The acknowledgement.
-    pub payload: Payload,
-    /// The messages to name as processed before this one.
-    pub dependencies: Vec<OperationId>,
-}
-
-/// A sealed message, to be framed, signed, published and reported with [`Group::published`].
-pub type Sent = Outgoing;
-
-/// What became of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// We are in the group.
-    Joined {
-        /// The create or add.
-        operation: OperationId,
-        /// Our acknowledgement.
-        answer: Option<Outgoing>,
-    },
-    /// Membership or chains have changed.
-    Changed {
-        /// The control message.
-        operation: OperationId,
-        /// Its author.
-        sender: Member,
-        /// What it said.
-        control: Control,
-        /// Our acknowledgement.
-        answer: Option<Outgoing>,
-    },
-    /// We are not in the group any more; messages wait for a new welcome.
-    RemovedOurselves {
-        /// The removal.
-        operation: OperationId,
-    },
-    /// A message was opened.
-    Application {
-        /// The operation that carried it.
-        operation: OperationId,
-        /// Its author.
-        sender: Member,
-        /// The message.
-        plaintext: Zeroizing<Vec<u8>>,
-    },
-    /// A message of the time before we joined, which is not for us.
-    Skipped {
-        /// The operation that carried it.
-        operation: OperationId,
-    },
-    /// A message has no effect.
-    Failed {
-        /// The message.
-        operation: OperationId,
-        /// Its author.
-        sender: Member,
-        /// Why.
-        failure: Failure,
-    },
-}
-
 /// One member's view of a group.
 ///
 /// Works like the data scheme's group, with two differences: processing gives answers to publish,
@@ -193,8 +98,6 @@ pub struct Group<M = Views> {
     /// Our own ratchet; we are in the group while there is one.
     ratchet: Option<Ratchet>,
     decryption: BTreeMap<Member, DecryptionRatchet>,
-    /// The create or adds by which we joined.
-    joined: BTreeSet<OperationId>,
     /// Members that left and can still follow our chain, until it takes in a seed without them.
     leavers: BTreeSet<Member>,
     /// The last own control message and the last own message of either kind.
@@ -213,11 +116,10 @@ impl<M: Membership> Group<M> {
     pub fn new(my_id: Member, members: M, config: Config) -> Group<M> {
         Group {
             agreement: Agreement::new(my_id, members),
-            orderer: Orderer::default(),
+            orderer: Orderer::new(my_id),
             config,
             ratchet: None,
             decryption: BTreeMap::new(),
-            joined: BTreeSet::new(),
             leavers: BTreeSet::new(),
             last_own: None,
             unpublished: None,
@@ -234,7 +136,7 @@ impl<M: Membership> Group<M> {
         if self.ratchet.is_some() || !self.orderer.heads().is_empty() {
             return Err(OperationError::GroupAlreadyEstablished);
         }
-        within(members.len() + 1, context)?;
+        context.within(members.len() + 1)?;
         Ok(self.agreement.create(members, context, rng)?)
     }
 
@@ -279,7 +181,7 @@ impl<M: Membership> Group<M> {
         if members.len() >= MEMBERS_MAX {
             return Err(Limit::Members.into());
         }
-        within(members.len(), context)?;
+        context.within(members.len())?;
         self.settled()?;
         if !self.leavers.is_empty() {
             return Err(OperationError::RekeyRequired);
@@ -313,8 +215,7 @@ impl<M: Membership> Group<M> {
         self.orderer.processed(operation, me, dependencies, true);
         self.last_own = Some((operation, operation));
         if creates {
-            self.joined.insert(operation);
-            self.orderer.open();
+            self.orderer.enter(operation);
         }
         self.take_in(me, &control, processed);
         Ok(())
@@ -356,29 +257,7 @@ impl<M: Membership> Group<M> {
 
     /// Takes a message of another member, which then waits for what it depends on.
     pub fn receive(&mut self, message: Message<Payload>) -> Result<(), QueueError> {
-        let me = self.agreement.my_id();
-        if message.sender == me {
-            return Err(QueueError::OwnMessage);
-        }
-        if self.orderer.knows(&message.id, &message.sender) {
-            return Err(QueueError::Replayed);
-        }
-        let established = self.ratchet.is_some();
-        if let Payload::Control { control, directs } = &message.payload {
-            if directs
-                .iter()
-                .filter(|direct| direct.recipient == me)
-                .count()
-                > 1
-            {
-                return Err(QueueError::AmbiguousDirectMessage);
-            }
-            let began = established || !self.orderer.heads().is_empty();
-            if began && matches!(control, Control::Create { .. }) {
-                return Err(QueueError::GroupAlreadyEstablished);
-            }
-        }
-        self.orderer.queue(message, established)
+        self.orderer.receive(message)
     }
 
     /// Processes the next message that is ready; call it until it gives `None`. While an answer
@@ -403,10 +282,7 @@ impl<M: Membership> Group<M> {
                 generation,
                 ciphertext,
             } => {
-                let dependencies = &message.dependencies;
-                let after = |joined| self.orderer.follow(dependencies, joined);
-                let ours = self.joined.iter().any(after);
-                let opened = match ours {
+                let opened = match self.orderer.is_ours(&message.dependencies) {
                     true => self.open(&sender, generation, &ciphertext).map(Some),
                     false => Ok(None),
                 };
@@ -478,7 +354,7 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
-        within(recipients.len(), context)?;
+        context.within(recipients.len())?;
         self.settled()?;
         let recipients: Vec<_> = recipients.into_iter().collect();
         let mut draft = self.agreement.seed(control, &recipients, context, rng)?;
@@ -488,15 +364,8 @@ impl<M: Membership> Group<M> {
 
     /// Joins by the first create or add of us whose whole past has come.
     fn join(&mut self, context: &mut Context<'_>, rng: &mut impl CryptoRng) -> Option<Event> {
-        let me = self.agreement.my_id();
-        let joins = |message: &Message<Payload>| match &message.payload {
-            Payload::Control { control, .. } => names(control, &me),
-            Payload::Application { .. } => false,
-        };
-        let id = self.orderer.join_candidate(joins)?;
-        let mut taken = self.orderer.take_join(&id);
-        let welcome = taken.pop()?;
-        for message in taken {
+        let (past, welcome) = self.orderer.take_join()?;
+        for message in past {
             self.absorb(message, context);
         }
         let Payload::Control { control, directs } = welcome.payload else {
@@ -513,8 +382,7 @@ impl<M: Membership> Group<M> {
                 failure,
             },
             Ok(processed) => {
-                self.joined = BTreeSet::from([operation]);
-                self.orderer.open();
+                self.orderer.enter(operation);
                 let answer = self.take_in(sender, &control, processed);
                 self.suspect(sender);
                 let answer = answer.map(|answer| self.answer(operation, answer));
@@ -538,7 +406,7 @@ impl<M: Membership> Group<M> {
         let me = self.agreement.my_id();
         let is_control = match message.payload {
             Payload::Control { directs, .. } => {
-                if let Some(direct) = directs.iter().find(|direct| direct.recipient == me) {
+                if let Ok(Some(direct)) = addressed(&directs, &me) {
                     // What does not open had no effect on its sender's channel either.
                     let _ = self.agreement.absorb(message.sender, direct, context);
                 }
@@ -561,7 +429,7 @@ impl<M: Membership> Group<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, Failure> {
         let me = self.agreement.my_id();
-        let ours = directs.iter().find(|direct| direct.recipient == me);
+        let ours = addressed(directs, &me).map_err(ProcessError::Direct)?;
         Ok(self
             .agreement
             .process(operation, sender, control, ours, context, rng)?)
@@ -575,9 +443,9 @@ impl<M: Membership> Group<M> {
         processed: Processed,
     ) -> Event {
         let answer = self.take_in(sender, &control, processed);
-        if names(&control, &self.agreement.my_id()) {
+        if control.admits(&self.agreement.my_id()) {
             // A second welcome, at the same time as the first.
-            self.joined.insert(operation);
+            self.orderer.enter_again(operation);
             self.suspect(sender);
         }
         if self.ratchet.is_none() {
@@ -634,7 +502,7 @@ impl<M: Membership> Group<M> {
         self.ratchet = None;
         self.decryption.clear();
         self.leavers.clear();
-        self.orderer.close();
+        self.orderer.leave();
     }
 
     fn answer(&mut self, operation: OperationId, answer: Answer) -> Outgoing {
@@ -651,7 +519,7 @@ impl<M: Membership> Group<M> {
     fn outgoing(&mut self, payload: Payload, dependencies: Vec<OperationId>) -> Outgoing {
         self.unpublished = Some(Unpublished {
             dependencies: dependencies.clone(),
-            is_control: orderer::Payload::is_control(&payload),
+            is_control: matches!(payload, Payload::Control { .. }),
         });
         Outgoing {
             payload,
@@ -685,126 +553,6 @@ impl<M: Membership> Group<M> {
     }
 }
 
-impl<M: Membership> Wire for Group<M> {
-    fn write(&self, w: &mut Writer) {
-        w.array(10)
-            .uint(1)
-            .item(&self.agreement)
-            .item(&self.orderer);
-        w.array(2).uint(u64::from(self.config.forward_max));
-        w.uint(u64::from(self.config.late_max));
-        w.optional(self.ratchet.as_ref()).map(self.decryption.len());
-        for (member, ratchet) in &self.decryption {
-            w.item(member).item(ratchet);
-        }
-        let joined: Vec<_> = self.joined.iter().copied().collect();
-        orderer::write_list(&joined, w);
-        let leavers: Vec<_> = self.leavers.iter().copied().collect();
-        orderer::write_list(&leavers, w);
-        match &self.last_own {
-            Some((control, last)) => w.array(2).item(control).item(last),
-            None => w.null(),
-        };
-        match &self.unpublished {
-            Some(unpublished) => {
-                w.array(2).bool(unpublished.is_control);
-                orderer::write_list(&unpublished.dependencies, w);
-            }
-            None => {
-                w.null();
-            }
-        }
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
-        tuple(r, 10, |r| {
-            version(r, 1)?;
-            let (agreement, orderer) = (Agreement::read(r)?, Orderer::read(r)?);
-            let config = tuple(r, 2, |r| {
-                let bound = |value| u32::try_from(value).map_err(|_| DecodeError::Range);
-                Ok(Config {
-                    forward_max: bound(r.uint()?)?,
-                    late_max: bound(r.uint()?)?,
-                })
-            })?;
-            let ratchet = nullable(r, Ratchet::read)?;
-            let decryption = map(r, Member::read, DecryptionRatchet::read)?;
-            let joined: Vec<OperationId> = list(r, usize::MAX)?;
-            let leavers: Vec<Member> = list(r, MEMBERS_MAX)?;
-            let pair = |r: &mut Reader<'_>| {
-                tuple(r, 2, |r| Ok((OperationId::read(r)?, OperationId::read(r)?)))
-            };
-            let last_own = nullable(r, pair)?;
-            let unpublished = nullable(r, |r| {
-                tuple(r, 2, |r| {
-                    Ok(Unpublished {
-                        is_control: r.bool()?,
-                        dependencies: list(r, usize::MAX)?,
-                    })
-                })
-            })?;
-            let mut group = Group {
-                agreement,
-                orderer,
-                config,
-                ratchet,
-                decryption,
-                joined: joined.into_iter().collect(),
-                leavers: leavers.into_iter().collect(),
-                last_own,
-                unpublished,
-            };
-            if group.ratchet.is_some() {
-                group.orderer.open();
-            }
-            Ok(group)
-        })
-    }
-}
-
-impl orderer::Payload for Payload {
-    fn is_control(&self) -> bool {
-        matches!(self, Payload::Control { .. })
-    }
-}
-
-impl Wire for Payload {
-    fn write(&self, w: &mut Writer) {
-        match self {
-            Payload::Control { control, directs } => {
-                w.map(1).text("Control").array(2).item(control);
-                orderer::write_list(directs, w);
-            }
-            Payload::Application {
-                generation,
-                ciphertext,
-            } => {
-                w.map(1).text("Application").array(2);
-                w.uint(u64::from(*generation)).bytes(ciphertext);
-            }
-        }
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Payload, DecodeError> {
-        match variant(r)? {
-            ("Control", true) => tuple(r, 2, |r| {
-                Ok(Payload::Control {
-                    control: Control::read(r)?,
-                    directs: list(r, MEMBERS_MAX)?,
-                })
-            }),
-            ("Application", true) => tuple(r, 2, |r| {
-                let generation = u32::try_from(r.uint()?).map_err(|_| DecodeError::Range)?;
-                Ok(Payload::Application {
-                    generation,
-                    ciphertext: r.bytes()?.to_vec(),
-                })
-            }),
-            _ => Err(DecodeError::Variant),
-        }
-    }
-}
-
 /// A repeat of a message that was opened must not pass for its sender's last one.
 fn is_repeat<T>(opened: &Result<T, Failure>) -> bool {
     matches!(
@@ -813,23 +561,4 @@ fn is_repeat<T>(opened: &Result<T, Failure>) -> bool {
             RatchetError::SecretReuse | RatchetError::TooDistantInThePast
         ))
     )
-}
-
-fn names(control: &Control, me: &Member) -> bool {
-    match control {
-        Control::Create { initial_members } => initial_members.contains(me),
-        Control::Add { added } => added == me,
-        _ => false,
-    }
-}
-
-/// Refuses lists that are longer than anybody takes, or than the readers of our headers take.
-fn within(len: usize, context: &Context<'_>) -> Result<(), Limit> {
-    if len > MEMBERS_MAX {
-        return Err(Limit::Members);
-    }
-    match context.elements_max {
-        Some(max) if len > max => Err(Limit::HeaderString),
-        _ => Ok(()),
-    }
 }

@@ -7,12 +7,12 @@ use zeroize::Zeroizing;
 
 use super::agreement::{Agreement, Key, ProcessError};
 use super::views::Membership;
-use crate::direct::{Content, DirectMessage, Kind};
+use crate::direct::{Content, DirectError, DirectMessage, Kind};
 use crate::hkdf::derive_secret;
 use crate::limits::{Limit, MEMBER_SECRETS_MAX};
 use crate::secret::Secret;
 use crate::sessions::{Context, Scheme, Sealing};
-use crate::two_party::{Opened, TwoPartyMessage};
+use crate::two_party::Opened;
 use crate::{Member, OperationId};
 
 /// BLAKE3 of "welcome".
@@ -212,13 +212,12 @@ impl<'a, M: Membership> Scratch<'a, M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Gained, ProcessError> {
         let me = self.base.my_id;
-        let direct = direct.ok_or(ProcessError::MissingDirectMessage(Kind::Welcome))?;
-        let Content::Welcome { history, .. } = &direct.content else {
-            return Err(unexpected(Kind::Welcome, direct));
-        };
-        self.changes.members.welcome(history)?;
-        self.changes.members.add(sender, me, operation)?;
+        let direct = direct.ok_or(DirectError::Missing(Kind::Welcome))?;
         let chain = self.open_secret(Kind::Welcome, sender, Some(direct), context)?;
+        if let Content::Welcome { history, .. } = &direct.content {
+            self.changes.members.welcome(history)?;
+        }
+        self.changes.members.add(sender, me, operation)?;
         self.changes.ratchets.insert(sender, Some(chain));
         let secret = self.step(&sender, &constant(&WELCOME), context)?;
         let key = (sender, operation, me);
@@ -245,8 +244,10 @@ impl<'a, M: Membership> Scratch<'a, M> {
 
     /// Fails at the bound on stored member secrets.
     pub(super) fn finish(self) -> Result<Changes<M>, ProcessError> {
-        let stored = self.base.member_secrets.len() + self.changes.member_secrets.len();
-        if stored > MEMBER_SECRETS_MAX {
+        let changes = self.changes.member_secrets.values();
+        let new = changes.filter(|secret| secret.is_some()).count();
+        // What only takes secrets out is never refused, or a full store would stay full.
+        if new > 0 && self.base.member_secrets.len() + new > MEMBER_SECRETS_MAX {
             return Err(Limit::MemberSecrets.into());
         }
         Ok(self.changes)
@@ -347,33 +348,13 @@ impl<'a, M: Membership> Scratch<'a, M> {
         direct: Option<&DirectMessage>,
         context: &Context<'_>,
     ) -> Result<Secret, ProcessError> {
-        let direct = direct.ok_or(ProcessError::MissingDirectMessage(kind))?;
-        if direct.content.kind() != kind {
-            return Err(unexpected(kind, direct));
-        }
-        if direct.recipient != self.base.my_id {
-            return Err(ProcessError::NotOurDirectMessage(direct.recipient));
-        }
-        let message = ciphertext(&direct.content);
-        let opened = self.base.sessions.open(&sender, message, context)?;
+        let direct = direct.ok_or(DirectError::Missing(kind))?;
+        let message = direct.expect(kind, &self.base.my_id)?;
+        let opened = self.base.sessions.open(&sender, message, context);
+        let opened = opened.map_err(DirectError::TwoParty)?;
         let secret = Secret::from_slice(&opened.plaintext).ok_or(ProcessError::InvalidKeySize)?;
         self.changes.opened = Some((sender, opened));
         Ok(secret)
-    }
-}
-
-pub(super) fn ciphertext(content: &Content) -> &TwoPartyMessage {
-    match content {
-        Content::Welcome { ciphertext, .. }
-        | Content::TwoParty { ciphertext }
-        | Content::Forward { ciphertext } => ciphertext,
-    }
-}
-
-fn unexpected(expected: Kind, direct: &DirectMessage) -> ProcessError {
-    ProcessError::UnexpectedDirectMessage {
-        expected,
-        got: direct.content.kind(),
     }
 }
 

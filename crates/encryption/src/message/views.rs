@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::limits::MEMBERS_MAX;
-use crate::orderer::write_list;
-use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple, version};
+use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple, version, write_list};
 use crate::{Member, OperationId};
 
 /// Why the membership does not follow a message.
@@ -108,6 +107,9 @@ impl Membership for Views {
                     entry.extend(acks);
                 }
             }
+        }
+        if members.len() > MEMBERS_MAX {
+            return Err(MembershipError::TooMany);
         }
         self.members = members;
         for removal in theirs.removals {
@@ -254,13 +256,13 @@ impl Wire for Views {
         w.array(4).uint(1).map(self.members.len());
         for (member, acks) in &self.members {
             w.item(member);
-            write_set(acks, w);
+            write_list(acks, w);
         }
         w.array(self.removals.len());
         for removal in &self.removals {
             w.array(4).item(&removal.operation).item(&removal.member);
-            write_set(&removal.known_by, w);
-            write_set(&removal.acks, w);
+            write_list(&removal.known_by, w);
+            write_list(&removal.acks, w);
         }
         w.map(self.adds.len());
         for (operation, added) in &self.adds {
@@ -293,12 +295,8 @@ impl Wire for Views {
     }
 }
 
-fn write_set(set: &BTreeSet<Member>, w: &mut Writer) {
-    let members: Vec<_> = set.iter().copied().collect();
-    write_list(&members, w);
-}
-
+// Not bounded here: over a long life more members than one group holds come and go.
 fn read_set(r: &mut Reader<'_>) -> Result<BTreeSet<Member>, DecodeError> {
-    let members: Vec<Member> = list(r, MEMBERS_MAX)?;
+    let members: Vec<Member> = list(r, usize::MAX)?;
     Ok(members.into_iter().collect())
 }

@@ -52,6 +52,15 @@ pub enum TwoPartyCiphertext {
     Hpke(HpkeCiphertext),
 }
 
+impl TwoPartyCiphertext {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            TwoPartyCiphertext::PreKey(ciphertext) => ciphertext.ciphertext.len(),
+            TwoPartyCiphertext::Hpke(ciphertext) => ciphertext.ciphertext.len(),
+        }
+    }
+}
+
 impl Wire for TwoPartyCiphertext {
     fn write(&self, w: &mut Writer) {
         match self {

@@ -1,0 +1,66 @@
+//! What becomes of the messages of a group.
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::agreement::ProcessError;
+use super::control::Control;
+use super::secret::SecretId;
+use crate::aead::AeadError;
+use crate::{Member, OperationId};
+
+/// What became of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// We are in the group.
+    Joined {
+        /// The create or add.
+        operation: OperationId,
+    },
+    /// Membership or secrets have changed.
+    Changed {
+        /// The control message.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// What it said.
+        control: Control,
+    },
+    /// We are not in the group any more; messages wait for a new welcome.
+    RemovedOurselves {
+        /// The removal.
+        operation: OperationId,
+    },
+    /// Data was opened.
+    Application {
+        /// The operation that carried it.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// The data.
+        plaintext: Zeroizing<Vec<u8>>,
+    },
+    /// A message has no effect.
+    Failed {
+        /// The message.
+        operation: OperationId,
+        /// Its author.
+        sender: Member,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Why a message has no effect, while the others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// A control message.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Data under a secret that we never had or have erased.
+    #[error("unknown group secret {0}")]
+    UnknownGroupSecret(SecretId),
+    /// Data that does not open.
+    #[error(transparent)]
+    Aead(#[from] AeadError),
+}

@@ -1,0 +1,85 @@
+//! Operations of ours, from the draft to the id.
+
+use std::collections::BTreeSet;
+
+use crate::direct::DirectMessage;
+use crate::sessions::{DeliverError, Sealed, Sealing};
+use crate::{Member, OperationId};
+
+/// An operation of ours with everything drawn; the group has not changed.
+#[derive(Debug)]
+pub struct Draft<C, E> {
+    control: C,
+    sealings: Vec<Sealing>,
+    sealed: Vec<Sealed>,
+    pub(crate) dependencies: Vec<OperationId>,
+    effect: E,
+}
+
+impl<C, E> Draft<C, E> {
+    pub(crate) fn new(control: C, sealings: Vec<Sealing>, effect: E) -> Draft<C, E> {
+        Draft {
+            control,
+            sealings,
+            sealed: Vec::new(),
+            dependencies: Vec::new(),
+            effect,
+        }
+    }
+
+    /// Takes the work out, to do it elsewhere; [`Draft::put`] the results back in order.
+    pub fn take(&mut self) -> Vec<Sealing> {
+        std::mem::take(&mut self.sealings)
+    }
+
+    /// Puts finished work in.
+    pub fn put(&mut self, sealed: impl IntoIterator<Item = Sealed>) {
+        self.sealed.extend(sealed);
+    }
+
+    /// Does the work that is left.
+    pub fn seal(mut self) -> Result<Prepared<C, E>, DeliverError> {
+        for sealing in std::mem::take(&mut self.sealings) {
+            self.sealed.push(sealing.seal()?);
+        }
+        Ok(Prepared {
+            control: self.control,
+            sealed: self.sealed,
+            dependencies: self.dependencies,
+            effect: self.effect,
+        })
+    }
+}
+
+/// An operation of ours that is ready to be framed, signed and then committed with its id.
+#[derive(Debug)]
+pub struct Prepared<C, E> {
+    control: C,
+    pub(crate) sealed: Vec<Sealed>,
+    pub(crate) dependencies: Vec<OperationId>,
+    pub(crate) effect: E,
+}
+
+impl<C, E> Prepared<C, E> {
+    /// The control message for everybody.
+    pub fn control(&self) -> &C {
+        &self.control
+    }
+
+    /// The direct messages, one per recipient.
+    pub fn directs(&self) -> impl Iterator<Item = &DirectMessage> {
+        self.sealed.iter().map(|sealed| &sealed.direct)
+    }
+
+    /// The messages to name as processed before this one.
+    pub fn dependencies(&self) -> &[OperationId] {
+        &self.dependencies
+    }
+}
+
+/// The list of a create: without repeats, ourselves at the end unless we are in it.
+pub(crate) fn initial_members(members: &[Member], me: Member) -> Vec<Member> {
+    let mut seen = BTreeSet::new();
+    let everybody = members.iter().copied().chain([me]);
+    everybody.filter(|member| seen.insert(*member)).collect()
+}
