@@ -10,7 +10,7 @@ use p2panda_store::RejectReason;
 use crate::Error;
 use crate::node::Node;
 use crate::queue::IngestReport;
-use crate::serve::verify;
+use crate::verify::verify;
 
 /// Operations verified and queued at once.
 const BATCH_OPERATIONS: usize = 512;

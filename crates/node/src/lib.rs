@@ -45,6 +45,7 @@ mod stream;
 mod subscription;
 mod topic;
 mod topic_handle;
+mod verify;
 
 use std::path::Path;
 

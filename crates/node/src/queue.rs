@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2panda_core::{Header, Operation, Topic, VerifyingKey};
+use p2panda_core::{Operation, Topic, VerifyingKey};
 use p2panda_engine::{Command, Incoming, Outcome, Phase, PublishError, Source};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::RejectReason;
@@ -274,13 +274,5 @@ fn incoming_bytes(incoming: &Incoming) -> usize {
             header.as_bytes().len() + body.as_ref().map_or(0, Bytes::len)
         }
         Incoming::Invalid { header, .. } => header.len(),
-    }
-}
-
-/// A header whose own checks failed, for the row.
-pub(crate) fn invalid(header: &Header, reason: RejectReason) -> Incoming {
-    Incoming::Invalid {
-        header: header.as_bytes().clone(),
-        reason,
     }
 }

@@ -3,21 +3,19 @@
 
 use std::collections::HashMap;
 
-use p2panda_core::{Operation, Topic, Verifier, VerifyingKey};
-use p2panda_engine::{Incoming, Source};
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_engine::Source;
 use p2panda_net::{Phase, Request, Stored};
 use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
 use p2panda_store::{PageLimits, RejectReason};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
-use crate::queue::{Queue, invalid};
+use crate::queue::Queue;
 use crate::storage::Storage;
 use crate::topic::Topics;
+use crate::verify::verify;
 
-/// Operations verified by one blocking task: large enough to be worth a thread, small enough to
-/// spread over cores.
-const VERIFY_CHUNK: usize = 64;
 /// Rows of one page for a peer.
 const PAGE_ROWS_MAX: usize = 1_024;
 
@@ -237,36 +235,6 @@ impl Desk {
             });
         });
         Ok(())
-    }
-}
-
-/// Checks signatures and bodies on the blocking threads, in the given order.
-pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, Error> {
-    let mut chunks = Vec::new();
-    let mut operations = operations.into_iter().peekable();
-    while operations.peek().is_some() {
-        let chunk: Vec<Received> = operations.by_ref().take(VERIFY_CHUNK).collect();
-        chunks.push(tokio::task::spawn_blocking(move || {
-            let mut verifier = Verifier::default();
-            let verified = chunk.into_iter().map(|one| verify_one(&mut verifier, one));
-            verified.collect::<Vec<Incoming>>()
-        }));
-    }
-    let mut verified = Vec::new();
-    for chunk in chunks {
-        verified.extend(chunk.await.map_err(|_| Error::Closed)?);
-    }
-    Ok(verified)
-}
-
-fn verify_one(verifier: &mut Verifier, received: Received) -> Incoming {
-    let Received { header, body } = received;
-    if verifier.verify(&header).is_err() {
-        return invalid(&header, RejectReason::InvalidSignature);
-    }
-    match Operation::check_body(&header, body.as_deref()) {
-        Ok(()) => Incoming::Valid(Operation { header, body }),
-        Err(_) => invalid(&header, RejectReason::PayloadMismatch),
     }
 }
 

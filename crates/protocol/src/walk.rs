@@ -28,6 +28,8 @@ const BACKOFF_RESET_MS: (u64, u64) = (60_000, 180_000);
 const NOBODY_MS: u64 = 2_000;
 /// Shortest time between two sessions with one peer.
 const GAP: Duration = Duration::from_secs(1);
+/// The same when something changed since that others should hear of.
+const RESET_GAP: Duration = Duration::from_millis(10);
 /// The same after a session that brought nothing.
 const FRUITLESS_GAP: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -78,11 +80,17 @@ struct Visits {
     count: usize,
     last: Time,
     fruitless: bool,
+    /// Something changed since, or while the session ran.
+    reset: bool,
 }
 
 impl Visits {
     fn next(&self) -> Time {
-        let gap = if self.fruitless { FRUITLESS_GAP } else { GAP };
+        let gap = match (self.reset, self.fruitless) {
+            (true, _) => RESET_GAP,
+            (false, true) => FRUITLESS_GAP,
+            (false, false) => GAP,
+        };
         if self.count >= limits::DISCOVERY_SESSIONS_PER_MINUTE_MAX {
             (self.last + gap).max(self.minute + MINUTE)
         } else {
@@ -156,7 +164,7 @@ impl Walk {
 
     fn reset(&mut self, now: Time) {
         for visits in self.visits.values_mut() {
-            visits.fruitless = false;
+            visits.reset = true;
         }
         for walker in &mut self.walkers {
             match &mut walker.state {
@@ -179,7 +187,8 @@ impl Walk {
         let reset = matches!(walker.state, State::Visits { reset: true, .. });
         if let Some(visits) = self.visits.get_mut(&node) {
             let nothing = |step: &Step| step.learned == 0 && !step.overlays_changed;
-            visits.fruitless = !reset && step.as_ref().is_some_and(nothing);
+            visits.fruitless = step.as_ref().is_some_and(nothing);
+            visits.reset = reset;
             visits.last = now;
         }
         if !reset {
@@ -232,12 +241,14 @@ impl Walk {
             count: 0,
             last: now,
             fruitless: false,
+            reset: false,
         };
         let visits = self.visits.entry(node).or_insert(fresh);
         if now >= visits.minute + MINUTE {
             (visits.minute, visits.count) = (now, 0);
         }
         visits.count += 1;
+        visits.reset = false;
         visits.last = now;
     }
 }
@@ -468,8 +479,25 @@ mod tests {
             WALL,
             Time::ZERO,
         );
-        walk.handle(Input::Tick, &book, WALL, Time::ZERO + GAP);
+        walk.handle(Input::Tick, &book, WALL, Time::ZERO + RESET_GAP);
         assert_eq!(dials(&mut walk), [node(1)]);
+    }
+
+    #[test]
+    fn constant_changes_do_not_break_the_ceiling() {
+        let book = book(&[1]);
+        let mut walk = walk(2);
+        let mut sessions = 0;
+        for ms in (0..60_000).step_by(10) {
+            let now = Time::ZERO.after(ms);
+            walk.handle(Input::Reset, &book, WALL, now);
+            for node in dials(&mut walk) {
+                sessions += 1;
+                let step = Some(Step::default());
+                walk.handle(Input::Ended { node, step }, &book, WALL, now);
+            }
+        }
+        assert_eq!(sessions, limits::DISCOVERY_SESSIONS_PER_MINUTE_MAX);
     }
 
     #[test]
@@ -484,7 +512,7 @@ mod tests {
             walk.handle(Input::Ended { node, step }, &book, WALL, now);
             dials(&mut walk);
         }
-        walk.handle(Input::Reset, &book, WALL, now.after(1_001));
+        walk.handle(Input::Reset, &book, WALL, now.after(10));
         assert_eq!(dials(&mut walk), [node(1)]);
     }
 

@@ -1,0 +1,58 @@
+//! Signatures and bodies are checked on all cores, one by one (`docs/protocol/operations.md#1.4`).
+
+use std::sync::LazyLock;
+
+use p2panda_core::{Header, Operation, Verifier};
+use p2panda_engine::Incoming;
+use p2panda_protocol::sync::Received;
+use p2panda_store::RejectReason;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::sync::oneshot;
+
+use crate::Error;
+
+/// Operations that one core takes at once: worth the hand-over, and still little to wait for.
+const CHUNK: usize = 32;
+
+/// One thread per core, shared by all nodes of the process. It sleeps while there is nothing to do.
+static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
+    ThreadPoolBuilder::new()
+        .thread_name(|index| format!("p2panda-verify-{index}"))
+        .build()
+        .expect("the system has room for one thread per core")
+});
+
+/// Checks signatures and bodies. The answers are in the given order.
+pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, Error> {
+    let (sender, verified) = oneshot::channel();
+    POOL.spawn(move || {
+        let all = operations
+            .into_par_iter()
+            .with_min_len(CHUNK)
+            .map_init(Verifier::default, verify_one)
+            .collect();
+        // Nobody may be waiting any more.
+        let _ = sender.send(all);
+    });
+    verified.await.map_err(|_| Error::Closed)
+}
+
+fn verify_one(verifier: &mut Verifier, received: Received) -> Incoming {
+    let Received { header, body } = received;
+    if verifier.verify(&header).is_err() {
+        return invalid(&header, RejectReason::InvalidSignature);
+    }
+    match Operation::check_body(&header, body.as_deref()) {
+        Ok(()) => Incoming::Valid(Operation { header, body }),
+        Err(_) => invalid(&header, RejectReason::PayloadMismatch),
+    }
+}
+
+/// A header whose own checks failed, for the row.
+fn invalid(header: &Header, reason: RejectReason) -> Incoming {
+    Incoming::Invalid {
+        header: header.as_bytes().clone(),
+        reason,
+    }
+}
