@@ -136,6 +136,9 @@ pub enum EngineEvent {
     OwnLogPulled,
 }
 
+/// Asked for a command that has come since and may be part of a transaction of this durability.
+pub(crate) type More<'a> = &'a mut dyn FnMut(Durability) -> Option<Command>;
+
 /// The one place where a node's data changes.
 pub struct Engine {
     store: Store,
@@ -174,7 +177,7 @@ impl Engine {
             untold: Vec::new(),
         };
         // What waits for its order since before the restart gets its deadline now.
-        engine.untold = engine.run(Vec::new(), now)?.events;
+        engine.untold = engine.run(Vec::new(), &mut |_| None, now)?.events;
         Ok(engine)
     }
 
@@ -186,11 +189,22 @@ impl Engine {
     /// The database failed: nothing of the batch is stored, replies are dropped uncalled, and
     /// the engine does nothing more.
     pub fn process(&mut self, commands: Vec<Command>, now: Now) -> Result<Committed, Corrupt> {
+        self.process_and_more(commands, &mut |_| None, now)
+    }
+
+    /// As [`Engine::process`]; before the commit `more` is asked again and again for commands that
+    /// have come meanwhile and may be part of a transaction of this durability.
+    pub(crate) fn process_and_more(
+        &mut self,
+        commands: Vec<Command>,
+        more: More<'_>,
+        now: Now,
+    ) -> Result<Committed, Corrupt> {
         if self.stopped {
             return Err(Corrupt::Stopped);
         }
         self.stopped = true;
-        let committed = self.run(commands, now)?;
+        let committed = self.run(commands, more, now)?;
         self.stopped = false;
         Ok(committed)
     }
@@ -226,7 +240,12 @@ impl Engine {
         Ok(self.store.close()?)
     }
 
-    fn run(&mut self, commands: Vec<Command>, now: Now) -> Result<Committed, StoreError> {
+    fn run(
+        &mut self,
+        commands: Vec<Command>,
+        more: More<'_>,
+        now: Now,
+    ) -> Result<Committed, StoreError> {
         let mut batch = Batch::new(now);
         batch.events.append(&mut self.untold);
         let (aside, commands) = commands.into_iter().partition::<Vec<_>, _>(is_aside);
@@ -252,6 +271,9 @@ impl Engine {
             Durability::Normal
         };
         let mut tx = self.store.begin(durability)?;
+        let commands = commands
+            .into_iter()
+            .chain(std::iter::from_fn(|| more(durability)));
         pipeline::run(&mut self.state, &mut tx, &mut batch, commands)?;
         tx.commit()?;
         self.follow_own_logs(&mut batch);
@@ -297,7 +319,7 @@ impl Engine {
 }
 
 /// Commands that cannot be part of a transaction.
-fn is_aside(command: &Command) -> bool {
+pub(crate) fn is_aside(command: &Command) -> bool {
     matches!(
         command,
         Command::Restored { .. } | Command::Checkpoint { .. }

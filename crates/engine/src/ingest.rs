@@ -18,7 +18,7 @@ pub(crate) fn step(
     state: &mut State,
     tx: &mut Tx<'_>,
     batch: &mut Batch,
-    commands: Vec<Command>,
+    commands: impl Iterator<Item = Command>,
 ) -> Result<(), StoreError> {
     publish::release_due(state, tx, batch)?;
     for command in commands {

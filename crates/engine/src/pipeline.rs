@@ -21,7 +21,7 @@ pub(crate) fn run(
     state: &mut State,
     tx: &mut Tx<'_>,
     batch: &mut Batch,
-    commands: Vec<Command>,
+    commands: impl Iterator<Item = Command>,
 ) -> Result<(), StoreError> {
     ingest::step(state, tx, batch, commands)?;
     for stage in STAGES {

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use p2panda_core::Timestamp;
 use p2panda_core::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX};
+use p2panda_core::{Timestamp, VerifyingKey};
+use p2panda_store::Durability;
 use thiserror::Error;
 
 use crate::command::Command;
-use crate::engine::{Committed, Corrupt, Engine, Now};
+use crate::engine::{Committed, Corrupt, Engine, Now, is_aside};
 
 /// Reads the time.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -56,8 +57,12 @@ pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Queue {
     let inside = shared.clone();
     let run = move || {
         if let Err(error) = (Loop {
+            author: engine.signing_key().verifying_key(),
             engine,
-            receiver,
+            inbox: Inbox {
+                receiver,
+                held: None,
+            },
             clock,
             on_commit,
         })
@@ -128,13 +133,20 @@ impl Queue {
 }
 
 struct Loop {
+    author: VerifyingKey,
     engine: Engine,
-    receiver: Receiver<Message>,
+    inbox: Inbox,
     clock: Clock,
     on_commit: OnCommit,
 }
 
-/// What is taken from the queue at once.
+struct Inbox {
+    receiver: Receiver<Message>,
+    /// Received, and not fit for the batch that was under way.
+    held: Option<Message>,
+}
+
+/// What is taken from the queue for one batch.
 #[derive(Default)]
 struct Taken {
     commands: Vec<Command>,
@@ -147,10 +159,27 @@ struct Taken {
 impl Loop {
     fn run(mut self) -> Result<(), Corrupt> {
         loop {
-            let taken = self.take();
-            let close = taken.close;
-            let committed = self.engine.process(taken.commands, (self.clock)())?;
+            let mut taken = self.take();
+            let commands = std::mem::take(&mut taken.commands);
+            let (inbox, author) = (&mut self.inbox, &self.author);
+            // Whoever was answered after the last commit may have sent the next command while the
+            // first ones of this batch were processed.
+            let mut more = |durability| {
+                let fits = |command: &Command| {
+                    let synced = durability == Durability::Full;
+                    !is_aside(command) && (synced || !command.must_sync(author))
+                };
+                if taken.is_full() {
+                    return None;
+                }
+                let (command, permit) = inbox.next_if(fits)?;
+                taken.count(&command, permit);
+                Some(command)
+            };
+            let now = (self.clock)();
+            let committed = self.engine.process_and_more(commands, &mut more, now)?;
             (self.on_commit)(&committed);
+            let close = taken.close;
             drop(taken.permits);
             if close {
                 return self.engine.close();
@@ -160,14 +189,14 @@ impl Loop {
 
     /// Waits for a command or for what is due, then takes what is queued within the bounds of
     /// a batch, without waiting for more (`docs/protocol/streams.md#8`).
-    fn take(&self) -> Taken {
+    fn take(&mut self) -> Taken {
         let mut taken = Taken::default();
         match self.wait() {
             Some(message) => taken.add(message),
             None => return taken,
         }
         while !taken.is_full() {
-            match self.receiver.try_recv() {
+            match self.inbox.receiver.try_recv() {
                 Ok(message) => taken.add(message),
                 Err(_) => break,
             }
@@ -176,16 +205,40 @@ impl Loop {
     }
 
     /// The next message, or `None` when something is due.
-    fn wait(&self) -> Option<Message> {
+    fn wait(&mut self) -> Option<Message> {
+        if let Some(held) = self.inbox.held.take() {
+            return Some(held);
+        }
+        let receiver = &self.inbox.receiver;
         let Some(wake) = self.engine.next_wake() else {
             // Nobody is left who could send: that is the end, too.
-            return Some(self.receiver.recv().unwrap_or(Message::Close));
+            return Some(receiver.recv().unwrap_or(Message::Close));
         };
         let wait_us = wake.saturating_sub((self.clock)().elapsed_us);
-        match self.receiver.recv_timeout(Duration::from_micros(wait_us)) {
+        match receiver.recv_timeout(Duration::from_micros(wait_us)) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Message::Close),
+        }
+    }
+}
+
+impl Inbox {
+    /// A command that is queued by now and fits. The first one that does not is held, and nothing
+    /// behind it passes.
+    fn next_if(
+        &mut self,
+        fits: impl FnOnce(&Command) -> bool,
+    ) -> Option<(Command, Option<Permit>)> {
+        if self.held.is_some() {
+            return None;
+        }
+        match self.receiver.try_recv().ok()? {
+            Message::Command(command, permit) if fits(&command) => Some((command, permit)),
+            other => {
+                self.held = Some(other);
+                None
+            }
         }
     }
 }
@@ -194,13 +247,17 @@ impl Taken {
     fn add(&mut self, message: Message) {
         match message {
             Message::Command(command, permit) => {
-                self.operations += command.operations();
-                self.bytes += command.bytes();
+                self.count(&command, permit);
                 self.commands.push(command);
-                self.permits.extend(permit);
             }
             Message::Close => self.close = true,
         }
+    }
+
+    fn count(&mut self, command: &Command, permit: Option<Permit>) {
+        self.operations += command.operations();
+        self.bytes += command.bytes();
+        self.permits.extend(permit);
     }
 
     fn is_full(&self) -> bool {
