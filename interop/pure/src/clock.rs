@@ -15,10 +15,7 @@ pub struct Cost {
 
 /// Does the work and says what it took.
 pub fn timed<T>(work: impl FnOnce() -> T) -> (Cost, T) {
-    let (cpu, wall) = (
-        read(ClockId::ThreadCPUTime),
-        read(ClockId::Monotonic),
-    );
+    let (cpu, wall) = (read(ClockId::ThreadCPUTime), read(ClockId::Monotonic));
     let result = work();
     let cost = Cost {
         cpu: read(ClockId::ThreadCPUTime).saturating_sub(cpu),

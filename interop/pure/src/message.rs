@@ -247,24 +247,12 @@ impl<D> Acked for D where
 type Direct<D> = message_scheme::DirectMessage<PublishedKey, PublishedId, D>;
 
 /// The published group with a membership of the application's.
-pub type PublishedGroup<D> = MessageGroup<
-    PublishedKey,
-    PublishedId,
-    KeyRegistry<PublishedKey>,
-    D,
-    KeyManager,
-    MessageOrder,
->;
+pub type PublishedGroup<D> =
+    MessageGroup<PublishedKey, PublishedId, KeyRegistry<PublishedKey>, D, KeyManager, MessageOrder>;
 
 /// Its state.
-pub type PublishedState<D> = GroupState<
-    PublishedKey,
-    PublishedId,
-    KeyRegistry<PublishedKey>,
-    D,
-    KeyManager,
-    MessageOrder,
->;
+pub type PublishedState<D> =
+    GroupState<PublishedKey, PublishedId, KeyRegistry<PublishedKey>, D, KeyManager, MessageOrder>;
 
 /// A member that runs release 0.7.1.
 pub struct PublishedParty<D: Acked> {
@@ -343,7 +331,9 @@ impl<D: Acked> Party for PublishedParty<D> {
         match PublishedGroup::receive(state, &message, &self.rng) {
             Ok((state, output)) => {
                 self.state = Some(state);
-                let events = output.into_iter().flat_map(|GroupOutput { events, .. }| events);
+                let events = output
+                    .into_iter()
+                    .flat_map(|GroupOutput { events, .. }| events);
                 for event in events {
                     match event {
                         GroupEvent::Control(message) => received.answers.push(message.to_frame()),
@@ -616,10 +606,7 @@ impl AckedGroupMembership<PublishedKey, PublishedId> for PlainMembership {
         Ok(y)
     }
 
-    fn members_view(
-        y: &PlainState,
-        _: &PublishedKey,
-    ) -> Result<HashSet<PublishedKey>, Infallible> {
+    fn members_view(y: &PlainState, _: &PublishedKey) -> Result<HashSet<PublishedKey>, Infallible> {
         Ok(y.members.clone())
     }
 

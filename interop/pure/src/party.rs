@@ -175,7 +175,10 @@ impl World {
                 party.members().contains(&party.id()) && !self.out.contains(&party.id())
             })
             .collect();
-        let ids: BTreeSet<_> = inside.iter().flat_map(|who| self.ids(*who..*who + 1)).collect();
+        let ids: BTreeSet<_> = inside
+            .iter()
+            .flat_map(|who| self.ids(*who..*who + 1))
+            .collect();
         for who in &inside {
             let party = self.parties.get(*who).expect("a party of this world");
             let seen = party.members();

@@ -9,9 +9,7 @@ use published_core::cbor::{decode_cbor, encode_cbor};
 use published_encryption::traits::AckedGroupMembership;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{
-    PublishedId, PublishedKey, from_published_id, from_published_key, to_published_key,
-};
+use crate::{PublishedId, PublishedKey, from_published_id, from_published_key, to_published_key};
 
 /// [`Views`] behind the published trait.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,13 +37,19 @@ impl ViewsState {
 type Layout = (
     u64,
     BTreeMap<PublishedKey, Vec<PublishedKey>>,
-    Vec<(PublishedId, PublishedKey, Vec<PublishedKey>, Vec<PublishedKey>)>,
+    Vec<(
+        PublishedId,
+        PublishedKey,
+        Vec<PublishedKey>,
+        Vec<PublishedKey>,
+    )>,
     BTreeMap<PublishedId, PublishedKey>,
 );
 
 impl Serialize for ViewsState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let layout: Layout = decode_cbor(&self.views.encode()[..]).map_err(serde::ser::Error::custom)?;
+        let layout: Layout =
+            decode_cbor(&self.views.encode()[..]).map_err(serde::ser::Error::custom)?;
         layout.serialize(serializer)
     }
 }
@@ -97,7 +101,8 @@ impl AckedGroupMembership<PublishedKey, PublishedId> for PublishedViews {
         operation: PublishedId,
     ) -> Result<ViewsState, MembershipError> {
         let (remover, removed) = (from_published_key(&remover), from_published_key(removed));
-        y.views.remove(remover, removed, from_published_id(&operation))?;
+        y.views
+            .remove(remover, removed, from_published_id(&operation))?;
         Ok(y)
     }
 
@@ -106,7 +111,8 @@ impl AckedGroupMembership<PublishedKey, PublishedId> for PublishedViews {
         acker: PublishedKey,
         operation: PublishedId,
     ) -> Result<ViewsState, MembershipError> {
-        y.views.ack(from_published_key(&acker), &from_published_id(&operation))?;
+        y.views
+            .ack(from_published_key(&acker), &from_published_id(&operation))?;
         Ok(y)
     }
 

@@ -23,7 +23,10 @@ fn everybody_reads_everybody(world: &mut World, round: &str) {
     for who in world.members() {
         let text = format!("{round}, from {who}");
         if let Err(refused) = world.send(who, text.as_bytes()) {
-            panic!("{round}: {who} cannot send: {refused:?}; failures: {:?}", world.failed);
+            panic!(
+                "{round}: {who} cannot send: {refused:?}; failures: {:?}",
+                world.failed
+            );
         }
     }
     world.settle();
@@ -80,7 +83,13 @@ fn life(make: MakeWorld, scheme: &str, seed: u64) {
     let mut rng = generator("life", seed);
     let count = 3 + below(&mut rng, 5);
     let kinds: Vec<_> = (0..count)
-        .map(|_| if chance(&mut rng, 50) { Ours } else { Published })
+        .map(|_| {
+            if chance(&mut rng, 50) {
+                Ours
+            } else {
+                Published
+            }
+        })
         .collect();
     let mut world = make(&kinds, seed);
     let inside = 1 + below(&mut rng, count);
@@ -122,7 +131,10 @@ fn life(make: MakeWorld, scheme: &str, seed: u64) {
 fn an_update_heals_a_group_that_was_changed_by_both_at_the_same_time() {
     for (scheme, make) in SCHEMES {
         for (case, healer) in [0, 1].into_iter().enumerate() {
-            let mut world = make(&[Ours, Published, Ours, Published, Published, Ours], case as u64);
+            let mut world = make(
+                &[Ours, Published, Ours, Published, Published, Ours],
+                case as u64,
+            );
             let first = world.ids(0..4);
             world.publish(0, |party| party.create(&first)).unwrap();
             world.settle();
@@ -183,7 +195,10 @@ fn who_comes_late_reads_old_data_of_both() {
         }
         assert!(world.failed.is_empty(), "{:?}", world.failed);
         for who in 0..4 {
-            assert_eq!(world.opened(who), usize::from(who < 2) + 2 * usize::from(who > 1));
+            assert_eq!(
+                world.opened(who),
+                usize::from(who < 2) + 2 * usize::from(who > 1)
+            );
         }
     }
 }
