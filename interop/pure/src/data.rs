@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::{
-    Control, Draft, Event, Group, OperationError, Payload, Rekey, SecretId,
+    Control, Draft, Event, Group, OperationError, Payload, Rekey, SecretId, Sent,
 };
 use p2panda_encryption::limits::HEADER_ELEMENTS_0_7_1;
 use p2panda_encryption::{Context, DirectMessage, Member, Message, OwnKeys, Registry, Wire};
@@ -122,20 +122,7 @@ impl Party for OurParty {
 
     fn send(&mut self, text: &[u8]) -> Result<Frame, Refused> {
         let sent = self.group.send(text, &mut self.rng).map_err(refused)?;
-        let Payload::Application {
-            secret,
-            nonce,
-            ciphertext,
-        } = sent.payload
-        else {
-            unreachable!("sending gives application data");
-        };
-        let body = Body::Data {
-            secret: *secret.as_bytes(),
-            nonce,
-            ciphertext,
-        };
-        Ok(Frame::new(self.id, sent.dependencies, body))
+        Ok(our_frame(self.id, &sent))
     }
 
     fn receive(&mut self, frame: &Frame) -> Received {
@@ -169,6 +156,24 @@ impl Party for OurParty {
     fn needs_update(&self) -> bool {
         matches!(self.group.rekey(), Rekey::Required(_))
     }
+}
+
+/// What our crate seals, as bytes.
+pub fn our_frame(id: Member, sent: &Sent) -> Frame {
+    let Payload::Application {
+        secret,
+        nonce,
+        ciphertext,
+    } = &sent.payload
+    else {
+        unreachable!("sending gives application data");
+    };
+    let body = Body::Data {
+        secret: *secret.as_bytes(),
+        nonce: *nonce,
+        ciphertext: ciphertext.clone(),
+    };
+    Frame::new(id, sent.dependencies.clone(), body)
 }
 
 /// A frame as this project's crate takes it.
@@ -500,7 +505,7 @@ impl PublishedOrdering<PublishedKey, PublishedId, PublishedMembers> for DataOrde
     fn next_ready_message(
         mut y: Self::State,
     ) -> Result<(Self::State, Option<DataMessage>), OrderError> {
-        let message = y.next();
+        let message = y.take_ready();
         Ok((y, message))
     }
 }

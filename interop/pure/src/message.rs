@@ -370,6 +370,7 @@ pub struct ChainMessage<D: Acked> {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "D: Acked")]
+#[allow(clippy::large_enum_variant)]
 enum ChainContent<D: Acked> {
     Control {
         control: message_scheme::ControlMessage<PublishedKey, PublishedId>,
@@ -535,7 +536,7 @@ impl<D: Acked> ForwardSecureOrdering<PublishedKey, PublishedId, D> for MessageOr
     fn next_ready_message(
         mut y: Self::State,
     ) -> Result<(Self::State, Option<ChainMessage<D>>), OrderError> {
-        let message = y.next();
+        let message = y.take_ready();
         Ok((y, message))
     }
 }

@@ -128,7 +128,7 @@ impl<M: Ordered> Order<M> {
     }
 
     /// The next message whose dependencies were processed.
-    pub fn next(&mut self) -> Option<M> {
+    pub fn take_ready(&mut self) -> Option<M> {
         self.joined?;
         loop {
             let is_ready = |other: &M| {
