@@ -1,14 +1,20 @@
 //! Acknowledgements on their way to the engine.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use p2panda_core::Topic;
 
 use crate::Error;
 use crate::queue::Queue;
 
+/// How long automatic acknowledgements gather. What was acknowledged within this time before a
+/// crash comes again.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// Gathers the automatic acknowledgements of one topic: one batch is under way at a time, the
-/// rest waits for it, so that a fast reader neither waits for commits nor floods the engine.
+/// rest waits for it, so that a fast reader neither waits for commits nor floods the engine, and
+/// a slow one does not double the commits.
 #[derive(Debug)]
 pub(crate) struct Acks {
     topic: Topic,
@@ -38,7 +44,11 @@ impl Acks {
         if !state.under_way {
             state.under_way = true;
             drop(state);
-            self.send();
+            let acks = Arc::clone(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(GATHER).await;
+                acks.send();
+            });
         }
     }
 

@@ -73,9 +73,13 @@ impl Desk {
                     Ok((totals.operations, totals.bytes))
                 });
             }
-            Request::Read { topic, read, reply } => self.answer(reply, move |storage| async move {
-                storage.read(move |reader| page(reader, &topic, read)).await
-            }),
+            Request::Read { topic, read, reply } => {
+                let rows = self.rows(&topic, &read);
+                self.answer(reply, move |storage| async move {
+                    let page = storage.read_newest(rows, move |reader| page(reader, &topic, read));
+                    page.await
+                });
+            }
             Request::Store {
                 topic,
                 session,
@@ -153,6 +157,14 @@ impl Desk {
             Request::Record { node, stored } => self.queue.put_address(node, stored),
             Request::Forget { node } => self.queue.remove_address(node),
             other => tracing::warn!(?other, "a request of the network is not known"),
+        }
+    }
+
+    /// Rows that a page can have at most, if they were stored last.
+    fn rows(&self, topic: &Topic, read: &Read) -> u64 {
+        match (read, self.topics.get(topic)) {
+            (Read::Arrivals { after, .. }, Some(state)) => state.arrived_since(*after),
+            _ => u64::MAX,
         }
     }
 

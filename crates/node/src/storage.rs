@@ -9,6 +9,9 @@ use crate::Error;
 
 /// Connections kept open at most; more readers wait.
 const CONNECTIONS_MAX: usize = 4;
+/// Rows that were written a moment ago are read in place, up to so many: that takes less time than
+/// the way to another thread and back.
+const IN_PLACE_ROWS_MAX: u64 = 16;
 
 /// Hands out read-only connections. Cheap to clone.
 #[derive(Clone)]
@@ -41,15 +44,35 @@ impl Storage {
         let storage = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let reader = match storage.idle().pop() {
-                Some(reader) => reader,
-                None => storage.readers.open()?,
-            };
-            let result = read(&reader);
-            storage.idle().push(reader);
-            result
+            storage.run(read)
         });
         Ok(task.await.map_err(|_| Error::Closed)??)
+    }
+
+    /// As [`Storage::read`], for the `rows` that were stored last: a few are read in place.
+    pub(crate) async fn read_newest<T: Send + 'static>(
+        &self,
+        rows: u64,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        if rows > IN_PLACE_ROWS_MAX {
+            return self.read(read).await;
+        }
+        match self.permits.try_acquire() {
+            Ok(_permit) => Ok(self.run(read)?),
+            Err(_) => self.read(read).await,
+        }
+    }
+
+    fn run<T>(&self, read: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let idle = self.idle().pop();
+        let reader = match idle {
+            Some(reader) => reader,
+            None => self.readers.open()?,
+        };
+        let result = read(&reader);
+        self.idle().push(reader);
+        result
     }
 
     /// Closes all connections; later reads fail.

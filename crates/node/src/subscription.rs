@@ -118,9 +118,11 @@ impl<M> Subscription<M> {
     fn read(&self, after: u64) -> impl Future<Output = Result<FeedPage, Error>> + Send + 'static {
         let (storage, topic) = (self.node.storage().clone(), self.topic);
         let consumer = self.skip_acked.then(|| consumer_name(&topic));
+        let rows = self.offsets.above(after);
         async move {
-            let page = storage
-                .read(move |reader| reader.feed_page(&topic, after, PAGE, consumer.as_deref()));
+            let page = storage.read_newest(rows, move |reader| {
+                reader.feed_page(&topic, after, PAGE, consumer.as_deref())
+            });
             page.await
         }
     }

@@ -86,6 +86,11 @@ impl TopicState {
         raise(&self.offsets, offset.unwrap_or(0));
     }
 
+    /// How many arrivals there are above this one, at most; many if nothing came since the start.
+    pub(crate) fn arrived_since(&self, arrival: u64) -> u64 {
+        above(*self.arrivals.borrow(), arrival)
+    }
+
     pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
         self.arrivals.subscribe()
     }
@@ -149,12 +154,24 @@ impl Offsets {
         self.offsets.borrow_and_update();
     }
 
+    /// How many offsets there are above this one, at most; many if nothing came since the start.
+    pub(crate) fn above(&self, offset: u64) -> u64 {
+        above(*self.offsets.borrow(), offset)
+    }
+
     /// Waits for growth. `None` when the topic was left.
     pub(crate) async fn changed(&mut self) -> Option<()> {
         tokio::select! {
             changed = self.offsets.changed() => changed.ok(),
             _ = self.left.wait_for(|left| *left) => None,
         }
+    }
+}
+
+fn above(last: u64, number: u64) -> u64 {
+    match last.saturating_sub(number) {
+        0 => u64::MAX,
+        rows => rows,
     }
 }
 

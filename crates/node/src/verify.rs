@@ -15,6 +15,10 @@ use crate::Error;
 /// Operations that one core takes at once: worth the hand-over, and still little to wait for.
 const CHUNK: usize = 32;
 
+/// So few operations, and so many bytes of them, are checked at once: the way to another thread
+/// and back would take longer.
+const QUICK: (usize, usize) = (2, 16 * 1024);
+
 /// One thread per core, shared by all nodes of the process. It sleeps while there is nothing to do.
 static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
     ThreadPoolBuilder::new()
@@ -25,6 +29,13 @@ static POOL: LazyLock<ThreadPool> = LazyLock::new(|| {
 
 /// Checks signatures and bodies. The answers are in the given order.
 pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, Error> {
+    if is_quick(&operations) {
+        let mut verifier = Verifier::default();
+        let verified = operations
+            .into_iter()
+            .map(|one| verify_one(&mut verifier, one));
+        return Ok(verified.collect());
+    }
     let (sender, verified) = oneshot::channel();
     POOL.spawn(move || {
         let all = operations
@@ -36,6 +47,13 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
         let _ = sender.send(all);
     });
     verified.await.map_err(|_| Error::Closed)
+}
+
+fn is_quick(operations: &[Received]) -> bool {
+    let bodies = operations
+        .iter()
+        .filter_map(|received| received.body.as_ref());
+    operations.len() <= QUICK.0 && bodies.map(bytes::Bytes::len).sum::<usize>() <= QUICK.1
 }
 
 fn verify_one(verifier: &mut Verifier, received: Received) -> Incoming {

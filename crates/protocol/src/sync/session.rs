@@ -17,7 +17,7 @@ use crate::frame::{Decoder, Frame};
 use crate::time::Time;
 
 /// Received bytes that wait for the store before the session stops reading.
-pub const UNSTORED_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const UNSTORED_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one page read from the store.
 pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// Batches handed to the store at once; further operations gather into the next batch.
