@@ -63,6 +63,8 @@ pub(crate) struct Orderer<P> {
     /// The last application messages of each sender, newest last.
     applications: BTreeMap<Member, VecDeque<OperationId>>,
     waiting: BTreeMap<OperationId, Message<P>>,
+    /// How many of them are control messages.
+    waiting_controls: usize,
     /// In which order messages came, while we are not in the group.
     arrivals: VecDeque<OperationId>,
     /// Messages by one of those that they wait for.
@@ -101,6 +103,7 @@ impl<P: Payload> Orderer<P> {
             heads: BTreeSet::new(),
             applications: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            waiting_controls: 0,
             arrivals: VecDeque::new(),
             blocked: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -119,7 +122,7 @@ impl<P: Payload> Orderer<P> {
         }
         self.check_bounds(&message.payload)?;
         let id = message.id;
-        self.waiting.insert(id, message);
+        self.put(message);
         if !self.is_open() {
             self.arrivals.push_back(id);
         }
@@ -130,7 +133,7 @@ impl<P: Payload> Orderer<P> {
     /// Takes the next message whose dependencies were processed.
     pub(crate) fn next(&mut self) -> Option<Message<P>> {
         while let Some(id) = self.ready.pop_front() {
-            if let Some(message) = self.waiting.remove(&id) {
+            if let Some(message) = self.take(&id) {
                 return Some(message);
             }
         }
@@ -146,11 +149,11 @@ impl<P: Payload> Orderer<P> {
     /// follows, oldest first, then itself.
     pub(crate) fn take_join(&mut self) -> Option<(Vec<Message<P>>, Message<P>)> {
         while let Some(id) = self.joins.pop_front() {
-            let Some(join) = self.waiting.remove(&id) else {
+            let Some(join) = self.take(&id) else {
                 continue;
             };
             let past = self.waiting_past(&join);
-            let past = past.iter().filter_map(|id| self.waiting.remove(id));
+            let past = past.iter().filter_map(|id| self.take(id));
             let past: Vec<_> = past.collect();
             self.arrivals.retain(|id| self.waiting.contains_key(id));
             return Some((past, join));
@@ -314,14 +317,27 @@ impl<P: Payload> Orderer<P> {
             return Err(Limit::DirectMessage);
         }
         // Control messages and others are counted apart, so that neither keeps the other out.
-        let alike =
-            |waiting: &&Message<P>| waiting.payload.directs().is_some() == directs.is_some();
-        if self.waiting.len() >= WAITING_MAX
-            && self.waiting.values().filter(alike).count() >= WAITING_MAX
-        {
-            return Err(Limit::Waiting);
+        let waiting = match directs {
+            Some(_) => self.waiting_controls,
+            None => self.waiting.len() - self.waiting_controls,
+        };
+        match waiting < WAITING_MAX {
+            true => Ok(()),
+            false => Err(Limit::Waiting),
         }
-        Ok(())
+    }
+
+    fn put(&mut self, message: Message<P>) {
+        let is_control = message.payload.directs().is_some();
+        if self.waiting.insert(message.id, message).is_none() {
+            self.waiting_controls += usize::from(is_control);
+        }
+    }
+
+    fn take(&mut self, id: &OperationId) -> Option<Message<P>> {
+        let message = self.waiting.remove(id)?;
+        self.waiting_controls -= usize::from(message.payload.directs().is_some());
+        Some(message)
     }
 
     /// Puts a message, and those that then wait for nothing any more, where they belong.
@@ -413,7 +429,9 @@ impl<P: Payload> Wire for Orderer<P> {
             let first: BTreeSet<_> = order.iter().copied().collect();
             let rest = waiting.iter().map(|message| message.id);
             let rest: Vec<_> = rest.filter(|id| !first.contains(id)).collect();
-            orderer.waiting = waiting.into_iter().map(|m| (m.id, m)).collect();
+            for message in waiting {
+                orderer.put(message);
+            }
             let order: VecDeque<_> = order.into_iter().chain(rest).collect();
             for id in &order {
                 orderer.place(*id);

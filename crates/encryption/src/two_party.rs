@@ -528,3 +528,6 @@ impl First {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,12 @@ mod world;
 
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::{
-    Control, Draft, Event, Failure, Group, Members, OperationError, Payload, Prepared,
-    ProcessError, Rekey,
+    Agreement, Control, Draft, Event, Failure, Group, GroupSecret, Members, OperationError,
+    Payload, Prepared, ProcessError, Rekey,
 };
+use p2panda_encryption::limits::Limit;
 use p2panda_encryption::{
-    Content, DirectError, Member, Message, OperationId, OwnKeys, QueueError, Wire, Writer,
+    Content, DirectError, Member, Message, OperationId, OwnKeys, QueueError, Secret, Wire, Writer,
 };
 use world::*;
 
@@ -141,8 +142,7 @@ fn whoever_was_added_after_a_lost_message_counts_as_a_holder() {
 
 #[test]
 fn a_secret_from_the_end_of_time_binds_nobody() {
-    use p2panda_encryption::Secret;
-    use p2panda_encryption::data::{GroupSecret, SecretBundle};
+    use p2panda_encryption::data::SecretBundle;
     let mut rng = life_rng("end of time", 0);
     for date in [u64::MAX, u64::MAX - 1, START * 2] {
         let mut bundle = SecretBundle::new();
@@ -169,6 +169,64 @@ fn a_secret_from_the_end_of_time_binds_nobody() {
         bundle.insert(GroupSecret::decode(&w.into_bytes()).unwrap());
     }
     assert_eq!(bundle.latest().unwrap().timestamp(), 5);
+}
+
+#[test]
+fn whoever_left_no_room_at_the_end_of_time_can_still_be_removed() {
+    let mut rng = life_rng("no room", 0);
+    let mut people = people(3, 0, &mut rng);
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let mut groups: Vec<Group> = ids
+        .iter()
+        .map(|id| Group::new(*id, Members::default()))
+        .collect();
+    let mut hostile: Agreement<Members> = Agreement::new(ids[2], Members::default());
+    let context = people[0].context(START + 1);
+    let draft = groups[0].create(&ids, &context, &mut rng).unwrap();
+    let create = commit(&mut people, &mut groups, 0, draft, &mut rng);
+    deliver(&mut people, &mut groups, 1, &create);
+    let Payload::Control { control, directs } = &create.payload else {
+        panic!("create");
+    };
+    let direct = directs.iter().find(|direct| direct.recipient == ids[2]);
+    let mut context = people[2].context(START + 1);
+    hostile
+        .process(create.id, ids[0], control, direct, &mut context)
+        .unwrap();
+    // A date that nobody can pass, and an id that hardly anybody draws.
+    let highest = loop {
+        let secret = GroupSecret::new(Secret::random(&mut rng), u64::MAX);
+        if secret.id().as_bytes()[..2] == [0xff, 0xff] {
+            break secret;
+        }
+    };
+    let bad = highest.id();
+    let draft = hostile.rotate(Control::Update, &ids, highest, &context, &mut rng);
+    let prepared = draft.unwrap().seal().unwrap();
+    let mut update = self::control(ids[2], operation(&mut rng), &prepared);
+    update.dependencies = vec![create.id];
+    for reader in [0, 1] {
+        deliver(&mut people, &mut groups, reader, &update);
+        assert_eq!(groups[reader].latest_eligible(), Some(bad));
+    }
+    let context = people[0].context(START + 2);
+    let refused = groups[0].update(&context, &mut rng).unwrap_err();
+    assert_eq!(refused, OperationError::Limit(Limit::Timestamp));
+    let draft = groups[0].remove(ids[2], &context, &mut rng).unwrap();
+    share(&mut people[..2], &mut groups[..2], 0, draft, &mut rng);
+    for round in 0..8 {
+        let latest = groups[0].latest_eligible().unwrap();
+        assert_ne!(latest, bad);
+        for group in &groups[..2] {
+            assert_eq!(group.latest_eligible(), Some(latest));
+            assert_eq!(group.rekey(), Rekey::None);
+        }
+        let author = round % 2;
+        let context = people[author].context(START + 2);
+        let draft = groups[author].update(&context, &mut rng).unwrap();
+        share(&mut people[..2], &mut groups[..2], author, draft, &mut rng);
+        assert_ne!(groups[0].latest_eligible(), Some(latest));
+    }
 }
 
 #[test]
@@ -403,7 +461,7 @@ fn a_second_create_changes_nothing_even_if_it_came_before_we_joined() {
 
 #[test]
 fn a_header_bound_fails_before_anything_is_produced() {
-    use p2panda_encryption::limits::{HEADER_ELEMENTS_0_7_1, Limit};
+    use p2panda_encryption::limits::HEADER_ELEMENTS_0_7_1;
     let mut rng = life_rng("header bound", 0);
     let mut people = people(3, 0, &mut rng);
     let mut groups: Vec<Group> = people

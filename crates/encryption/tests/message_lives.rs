@@ -585,6 +585,12 @@ impl Life {
     }
 }
 
+/// A life in which somebody updated without knowing that it had been removed and added again.
+#[test]
+fn a_life_that_failed_once_holds() {
+    Life::new(3_840).run();
+}
+
 #[test]
 fn in_random_lives_nobody_reads_after_its_removal_or_a_theft_that_healed() {
     let lives = lives(80);

@@ -405,7 +405,10 @@ impl<M: Membership> Group<M> {
         if self.bundle.len() >= SECRETS_MAX {
             return Err(Limit::Secrets.into());
         }
-        let secret = self.bundle.generate(context.now, rng)?;
+        let mut holders = recipients.clone();
+        holders.insert(self.agreement.my_id());
+        let used = self.holdings.latest_eligible(&self.bundle, &holders);
+        let secret = self.bundle.generate_above(used, context.now, rng)?;
         let recipients: Vec<_> = recipients.into_iter().collect();
         let mut draft = self
             .agreement

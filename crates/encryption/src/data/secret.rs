@@ -134,26 +134,37 @@ impl SecretBundle {
 
     /// Draws a secret that outranks every secret of the bundle; does not insert it.
     pub fn generate(&self, now: u64, rng: &mut impl CryptoRng) -> Result<GroupSecret, Limit> {
+        let latest = self.latest().map(GroupSecret::id);
+        self.generate_above(latest, now, rng)
+    }
+
+    /// Draws a secret that outranks every secret of the bundle or, where somebody left no room for
+    /// that at the end of time, at least this one.
+    pub(super) fn generate_above(
+        &self,
+        used: Option<SecretId>,
+        now: u64,
+        rng: &mut impl CryptoRng,
+    ) -> Result<GroupSecret, Limit> {
         let latest = self.latest();
         let timestamp = match latest {
             Some(latest) if latest.timestamp >= now => latest.timestamp.saturating_add(1),
             _ => now,
         };
-        let mut drawn = GroupSecret::new(Secret::random(rng), timestamp);
         let Some(latest) = latest.filter(|latest| latest.timestamp >= timestamp) else {
-            return Ok(drawn);
+            return Ok(GroupSecret::new(Secret::random(rng), timestamp));
         };
         // At the end of time only the greater name wins. The least one that wins leaves room for
         // those that come later.
-        let mut best: Option<GroupSecret> = None;
-        for _ in 0..SECRET_DRAWS_MAX {
-            let id = drawn.id();
-            if id > latest.id() && best.as_ref().is_none_or(|best| id < best.id()) {
-                best = Some(drawn);
-            }
-            drawn = GroupSecret::new(Secret::random(rng), timestamp);
-        }
-        best.ok_or(Limit::Timestamp)
+        let used = used.filter(|id| self.get(id).is_some_and(|u| u.timestamp >= timestamp));
+        let mut drawn: Vec<_> = (0..SECRET_DRAWS_MAX)
+            .map(|_| GroupSecret::new(Secret::random(rng), timestamp))
+            .filter(|secret| used.is_none_or(|used| secret.id() > used))
+            .collect();
+        drawn.sort_by_key(GroupSecret::id);
+        let above = drawn.partition_point(|secret| secret.id() <= latest.id());
+        let best = if above < drawn.len() { above } else { 0 };
+        drawn.into_iter().nth(best).ok_or(Limit::Timestamp)
     }
 
     /// Inserts a secret unless it is known, or there are [`SECRETS_MAX`].

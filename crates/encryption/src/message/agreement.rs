@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::control::Control;
 use super::scratch::{Acknowledge, Changes, Gained, Scratch};
 use super::views::{Membership, MembershipError};
-use crate::direct::{DirectError, DirectMessage, Kind};
+use crate::direct::{DirectError, DirectMessage, Kind, addressed};
 use crate::draft::initial_members;
 use crate::limits::Limit;
 use crate::own_keys::OwnKeys;
@@ -195,7 +195,8 @@ impl<M: Membership> Agreement<M> {
             control => {
                 change(&mut scratch.changes.members, me, control, operation)?;
                 let seed = prepared.effect.as_ref();
-                scratch.seeded(own, seed, None, context, rng)?
+                let recipients = prepared.directs().map(|d| d.recipient).collect();
+                scratch.seeded(own, recipients, seed, None, context, rng)?
             }
         };
         let changes = scratch.finish()?;
@@ -209,12 +210,39 @@ impl<M: Membership> Agreement<M> {
         }))
     }
 
-    /// Processes a control message of another member with the direct message for us, if any.
+    /// Processes a control message of another member with the direct message for us, if any; who
+    /// else was sent one is taken from the sender's view.
     pub fn process(
         &mut self,
         operation: OperationId,
         sender: Member,
         control: &Control,
+        direct: Option<&DirectMessage>,
+        context: &mut Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Processed, ProcessError> {
+        let message = (operation, sender, control);
+        self.process_one(message, None, direct, context, rng)
+    }
+
+    /// Processes a control message of another member with all its direct messages, which tell who
+    /// was sent a seed even where the sender's view is older than we believe.
+    pub(super) fn process_whole(
+        &mut self,
+        message: (OperationId, Member, &Control),
+        directs: &[DirectMessage],
+        context: &mut Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Processed, ProcessError> {
+        let direct = addressed(directs, &self.my_id)?;
+        let recipients = directs.iter().map(|direct| direct.recipient).collect();
+        self.process_one(message, Some(recipients), direct, context, rng)
+    }
+
+    fn process_one(
+        &mut self,
+        (operation, sender, control): (OperationId, Member, &Control),
+        recipients: Option<BTreeSet<Member>>,
         direct: Option<&DirectMessage>,
         context: &mut Context<'_>,
         rng: &mut impl CryptoRng,
@@ -225,7 +253,8 @@ impl<M: Membership> Agreement<M> {
         let gained = match control {
             Control::Create { .. } | Control::Update | Control::Remove { .. } => {
                 change(&mut scratch.changes.members, sender, control, operation)?;
-                scratch.seeded(their, None, direct, context, rng)?
+                let recipients = recipients.unwrap_or_else(|| scratch.view(&sender));
+                scratch.seeded(their, recipients, None, direct, context, rng)?
             }
             Control::Add { added } if *added == self.my_id => {
                 scratch.welcomed(their, direct, context, rng)?

@@ -428,11 +428,10 @@ impl<M: Membership> Group<M> {
         context: &mut Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, Failure> {
-        let me = self.agreement.my_id();
-        let ours = addressed(directs, &me).map_err(ProcessError::Direct)?;
+        let message = (operation, sender, control);
         Ok(self
             .agreement
-            .process(operation, sender, control, ours, context, rng)?)
+            .process_whole(message, directs, context, rng)?)
     }
 
     fn changed(

@@ -98,3 +98,29 @@ fn the_last_generation_is_never_used() {
         b"last"
     );
 }
+
+#[test]
+fn in_any_order_a_generation_opens_at_most_once_and_only_inside_the_window() {
+    use chacha20::rand_core::Rng;
+    let (forward_max, late_max) = (20, 10);
+    for seed in 0..50 {
+        let mut rng = vectors::rng(&serde_json::Value::from(format!("{seed:02x}").repeat(32)));
+        let mut sender = Ratchet::new(update_secret());
+        let sealed: Vec<_> = (0..120).map(|_| sender.seal(b"panda").unwrap()).collect();
+        let mut receiver = DecryptionRatchet::new(update_secret());
+        let mut opened = std::collections::BTreeSet::new();
+        for _ in 0..400 {
+            let head = receiver.head.generation;
+            let near = (head.saturating_sub(15) + rng.next_u32() % 40).min(119);
+            let (generation, ciphertext) = &sealed[near as usize];
+            let before = receiver.encode();
+            let result = receiver.open(*generation, ciphertext, forward_max, late_max);
+            let inside = near <= head + forward_max && near + late_max >= head;
+            assert_eq!(result.is_ok(), inside && opened.insert(near), "seed {seed}");
+            if result.is_err() {
+                assert_eq!(receiver.encode(), before, "seed {seed}");
+            }
+            assert!(receiver.past.len() <= late_max as usize);
+        }
+    }
+}

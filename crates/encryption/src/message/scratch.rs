@@ -73,13 +73,13 @@ impl<'a, M: Membership> Scratch<'a, M> {
     pub(super) fn seeded(
         &mut self,
         (sender, operation): (Member, OperationId),
+        mut recipients: BTreeSet<Member>,
         own_seed: Option<&Secret>,
         direct: Option<&DirectMessage>,
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Gained, ProcessError> {
         let me = self.base.my_id;
-        let mut recipients = self.view(&sender);
         recipients.remove(&sender);
         let received;
         let seed = match own_seed {

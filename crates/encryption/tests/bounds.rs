@@ -1,0 +1,319 @@
+//! Every bound at its limit and one past it; a state that reached one can be stored and read.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use chacha20::ChaCha20Rng;
+use p2panda_core::SigningKey;
+use p2panda_encryption::data::{
+    Control, Draft, Event, Group, Members, Membership, OperationError, Payload, Rekey,
+    SecretBundle, SecretId,
+};
+use p2panda_encryption::hpke::HpkeCiphertext;
+use p2panda_encryption::limits::{
+    DIRECT_MESSAGE_BYTES_MAX, FIRST_MESSAGES_MAX, LONG_TERM_BUNDLES_MAX, Limit, MEMBERS_MAX,
+    ONE_TIME_BUNDLES_MAX, SECRETS_MAX, WAITING_MAX,
+};
+use p2panda_encryption::two_party::{
+    KeyUsed, ReceiveError, Session, TwoPartyCiphertext, TwoPartyMessage,
+};
+use p2panda_encryption::{
+    Bundle, Content, DecodeError, DirectMessage, Lifetime, Member, Message, OwnKeys, PublicKey,
+    QueueError, Registry, SecretKey, Wire, Writer,
+};
+use world::*;
+
+fn stored_and_read(group: &Group) {
+    let stored = group.encode();
+    let again: Group = Group::decode(&stored).unwrap();
+    assert!(*again.encode() == *stored, "another state was read");
+}
+
+fn application(sender: Member, rng: &mut ChaCha20Rng) -> Message<Payload> {
+    Message {
+        id: operation(rng),
+        sender,
+        dependencies: Vec::new(),
+        payload: Payload::Application {
+            secret: SecretId::from_bytes([7; 32]),
+            nonce: [0; 24],
+            ciphertext: Vec::new(),
+        },
+    }
+}
+
+/// A control message that waits for another one.
+fn waiting(sender: Member, directs: Vec<DirectMessage>, rng: &mut ChaCha20Rng) -> Message<Payload> {
+    Message {
+        id: operation(rng),
+        sender,
+        dependencies: vec![operation(rng)],
+        payload: Payload::Control {
+            control: Control::Update,
+            directs,
+        },
+    }
+}
+
+fn direct(recipient: Member, history: Vec<u8>) -> DirectMessage {
+    let sealed = HpkeCiphertext {
+        kem_output: PublicKey::from_bytes([9; 32]),
+        ciphertext: vec![0; 16],
+    };
+    let ciphertext = TwoPartyMessage {
+        key_used: KeyUsed::ReceivedKey,
+        ciphertext: TwoPartyCiphertext::Hpke(sealed),
+    };
+    let content = Content::Welcome {
+        history,
+        ciphertext,
+    };
+    DirectMessage { content, recipient }
+}
+
+fn members(count: usize, rng: &mut ChaCha20Rng) -> Vec<Member> {
+    let member = |_| SigningKey::generate(rng).verifying_key();
+    (0..count).map(member).collect()
+}
+
+#[test]
+fn a_queue_full_of_data_has_room_for_the_welcome() {
+    let mut rng = life_rng("bounds", 0);
+    let ids = members(2, &mut rng);
+    let mut group: Group = Group::new(ids[0], Members::default());
+    let full = Err(QueueError::Limit(Limit::Waiting));
+    for _ in 0..WAITING_MAX {
+        group.receive(application(ids[1], &mut rng)).unwrap();
+    }
+    assert_eq!(group.receive(application(ids[1], &mut rng)), full);
+    for _ in 0..WAITING_MAX {
+        let message = waiting(ids[1], Vec::new(), &mut rng);
+        group.receive(message).unwrap();
+    }
+    let message = waiting(ids[1], Vec::new(), &mut rng);
+    assert_eq!(group.receive(message), full);
+    stored_and_read(&group);
+}
+
+#[test]
+fn a_message_that_waits_outlives_a_restart_however_deep_it_is_nested() {
+    let mut rng = life_rng("bounds", 1);
+    let ids = members(2, &mut rng);
+    let nested = |depth: usize| {
+        let mut w = Writer::default();
+        for _ in 0..depth {
+            w.array(1);
+        }
+        w.null();
+        direct(ids[0], w.into_vec())
+    };
+    let decodes = |depth: &usize| DirectMessage::decode(&nested(*depth).encode()).is_ok();
+    let deepest = (1..300).rev().find(decodes).unwrap();
+    assert!(deepest > 150);
+    let mut group: Group = Group::new(ids[0], Members::default());
+    let message = waiting(ids[1], vec![nested(deepest)], &mut rng);
+    group.receive(message).unwrap();
+    stored_and_read(&group);
+}
+
+#[test]
+fn too_many_and_too_large_direct_messages_are_refused() {
+    let mut rng = life_rng("bounds", 2);
+    let ids = members(2, &mut rng);
+    let mut group: Group = Group::new(ids[0], Members::default());
+    let null = vec![0xf6];
+    let many = vec![direct(ids[1], null.clone()); MEMBERS_MAX + 1];
+    let before = group.encode();
+    let message = waiting(ids[1], many.clone(), &mut rng);
+    assert_eq!(
+        group.receive(message),
+        Err(QueueError::Limit(Limit::Members))
+    );
+    let large = direct(ids[1], vec![0; DIRECT_MESSAGE_BYTES_MAX]);
+    let message = waiting(ids[1], vec![large], &mut rng);
+    assert_eq!(
+        group.receive(message),
+        Err(QueueError::Limit(Limit::DirectMessage))
+    );
+    assert_eq!(*group.encode(), *before);
+    let message = waiting(ids[1], many[1..].to_vec(), &mut rng);
+    group.receive(message).unwrap();
+    stored_and_read(&group);
+
+    // A text of zeros fills the history up to the limit.
+    let mut w = Writer::default();
+    let empty = direct(ids[1], null).encode().len() + 4;
+    w.bytes(&vec![0; DIRECT_MESSAGE_BYTES_MAX - empty]);
+    let largest = direct(ids[1], w.into_vec()).encode();
+    assert_eq!(largest.len(), DIRECT_MESSAGE_BYTES_MAX);
+    assert!(DirectMessage::decode(&largest).is_ok());
+    let longer = [&largest[..], &[0]].concat();
+    assert_eq!(DirectMessage::decode(&longer), Err(DecodeError::TooLarge));
+}
+
+#[test]
+fn a_group_has_so_many_members_and_no_more() {
+    let mut rng = life_rng("bounds", 3);
+    let everybody = members(MEMBERS_MAX + 1, &mut rng);
+    let mut crowd = Members::default();
+    crowd.create(&everybody[..MEMBERS_MAX]);
+    let (last, id) = (everybody[MEMBERS_MAX], operation(&mut rng));
+    crowd.add(everybody[0], last, id);
+    assert_eq!(crowd.members().len(), MEMBERS_MAX);
+    assert_eq!(Members::decode(&crowd.encode()).unwrap(), crowd);
+
+    let mut people = people(1, 0, &mut rng);
+    let group: Group = Group::new(people[0].id, Members::default());
+    let context = people[0].context(START + 1);
+    let refused = group.create(&everybody[..MEMBERS_MAX], &context, &mut rng);
+    assert_eq!(
+        refused.unwrap_err(),
+        OperationError::Limit(Limit::Members),
+        "and ourselves"
+    );
+}
+
+fn commit(person: &mut Person, group: &mut Group, draft: Draft, rng: &mut ChaCha20Rng) {
+    let prepared = draft.seal().unwrap();
+    let id = operation(rng);
+    let mut context = person.context(START + 1);
+    group.commit(prepared, id, &mut context).unwrap();
+}
+
+/// Commits a draft and gives what arrives at the other.
+fn publish(
+    person: &mut Person,
+    group: &mut Group,
+    draft: Draft,
+    rng: &mut ChaCha20Rng,
+) -> Message<Payload> {
+    let prepared = draft.seal().unwrap();
+    let message = Message {
+        id: operation(rng),
+        sender: person.id,
+        dependencies: Vec::new(),
+        payload: Payload::Control {
+            control: prepared.control().clone(),
+            directs: prepared.directs().cloned().collect(),
+        },
+    };
+    let mut context = person.context(START + 1);
+    group.commit(prepared, message.id, &mut context).unwrap();
+    message
+}
+
+#[test]
+fn a_full_bundle_takes_nothing_until_some_are_erased() {
+    let mut rng = life_rng("bounds", 4);
+    let mut people = people(2, 0, &mut rng);
+    let ids = [people[0].id, people[1].id];
+    let [alice, bob] = &mut people[..] else {
+        panic!("two people");
+    };
+    let mut first: Group = Group::new(ids[0], Members::default());
+    let draft = first.create(&[], &alice.context(START + 1), &mut rng);
+    commit(alice, &mut first, draft.unwrap(), &mut rng);
+    for _ in 1..SECRETS_MAX {
+        let draft = first.update(&alice.context(START + 1), &mut rng);
+        commit(alice, &mut first, draft.unwrap(), &mut rng);
+    }
+    let refused = first.update(&alice.context(START + 1), &mut rng);
+    assert_eq!(refused.unwrap_err(), OperationError::Limit(Limit::Secrets));
+    stored_and_read(&first);
+
+    // All of them fit into a welcome, and what comes on top of them is not kept.
+    let (draft, report) = first
+        .add(ids[1], usize::MAX, &alice.context(START + 1), &mut rng)
+        .unwrap();
+    assert_eq!(report.left_out, []);
+    let welcome = publish(alice, &mut first, draft, &mut rng);
+    first.keep_newest(10);
+    let draft = first.update(&alice.context(START + 1), &mut rng);
+    let update = publish(alice, &mut first, draft.unwrap(), &mut rng);
+    let mut second: Group = Group::new(ids[1], Members::default());
+    for message in [welcome, update] {
+        second.receive(message).unwrap();
+        let event = second.poll(&mut bob.context(START + 1));
+        let taken = matches!(event, Some(Event::Joined { .. } | Event::Changed { .. }));
+        assert!(taken, "{event:?}");
+    }
+    assert_eq!(second.secrets().len(), SECRETS_MAX);
+    assert!(matches!(second.rekey(), Rekey::Advised(_)));
+    stored_and_read(&second);
+    second.keep_newest(10);
+    let draft = second.update(&bob.context(START + 1), &mut rng);
+    commit(bob, &mut second, draft.unwrap(), &mut rng);
+    assert_eq!(second.rekey(), Rekey::None);
+
+    let mut w = Writer::default();
+    w.array(SECRETS_MAX + 1);
+    for _ in 0..=SECRETS_MAX {
+        w.array(2).bytes(&[1; 32]).uint(1);
+    }
+    let decoded = SecretBundle::decode(&w.into_bytes());
+    assert_eq!(decoded.unwrap_err(), DecodeError::TooLarge);
+}
+
+#[test]
+fn first_messages_of_one_peer_are_bounded_until_the_pre_key_goes() {
+    let mut rng = life_rng("bounds", 5);
+    let mut people = people(2, 0, &mut rng);
+    let bundle = Bundle::LongTerm(people[1].keys.long_term_bundle(START).unwrap());
+    let [alice, bob] = &mut people[..] else {
+        panic!("two people");
+    };
+    let mut session = Session::to_receive();
+    let mut first = |bundle| {
+        let mut fresh = Session::to_send(bundle);
+        fresh.send(&alice.keys, b"again", START, &mut rng).unwrap()
+    };
+    for _ in 0..FIRST_MESSAGES_MAX {
+        session
+            .receive(&mut bob.keys, None, &first(bundle))
+            .unwrap();
+    }
+    let refused = session.receive(&mut bob.keys, None, &first(bundle));
+    assert_eq!(
+        refused.unwrap_err(),
+        ReceiveError::Limit(Limit::FirstMessages)
+    );
+    let mut rng = life_rng("bounds", 6);
+    bob.keys.remove_expired(START + 2_000_000);
+    let lifetime = Lifetime::starting(START + 2_000_000, 1_000);
+    bob.keys.rotate_prekey(lifetime, &mut rng);
+    let bundle = bob.keys.long_term_bundle(START + 2_000_000).unwrap();
+    let mut fresh = Session::to_send(Bundle::LongTerm(bundle));
+    let message = fresh.send(&alice.keys, b"new", START + 2_000_000, &mut rng);
+    session
+        .receive(&mut bob.keys, None, &message.unwrap())
+        .unwrap();
+}
+
+#[test]
+fn a_registry_keeps_so_many_bundles_and_drops_the_oldest() {
+    let mut rng = life_rng("bounds", 7);
+    let owner = members(1, &mut rng)[0];
+    let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
+    let mut registry = Registry::new();
+    let mut first = None;
+    for _ in 0..=LONG_TERM_BUNDLES_MAX {
+        keys.rotate_prekey(Lifetime::starting(START, 1_000), &mut rng);
+        let bundle = keys.long_term_bundle(START).unwrap();
+        registry.add_long_term(owner, bundle, START).unwrap();
+        // A repeat takes no room.
+        registry.add_long_term(owner, bundle, START).unwrap();
+    }
+    for _ in 0..=ONE_TIME_BUNDLES_MAX {
+        let bundle = keys.one_time_bundle(START, &mut rng).unwrap();
+        first.get_or_insert(bundle);
+        registry.add_one_time(owner, bundle, START).unwrap();
+        registry.add_one_time(owner, bundle, START).unwrap();
+    }
+    let taken: Vec<_> = std::iter::from_fn(|| registry.take_one_time(&owner)).collect();
+    assert_eq!(taken.len(), ONE_TIME_BUNDLES_MAX);
+    assert!(!taken.contains(&first.unwrap()));
+    let newest = taken[0].onetime_prekey.unwrap().id;
+    assert_eq!(newest, ONE_TIME_BUNDLES_MAX as u64);
+}
