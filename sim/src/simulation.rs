@@ -9,7 +9,7 @@ use p2panda_core::{Operation, SigningKey, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::{Command, Incoming, Now, Phase, Published, Source};
 use p2panda_protocol::sync::{
     Dialer, DialerInput, DialerOutput, Dialled, Event as SessionEvent, Input, Limits, Output, Pair,
-    Session,
+    Protocol, Session,
 };
 use p2panda_protocol::time::Time;
 use tempfile::TempDir;
@@ -606,6 +606,10 @@ impl Sim {
         }
         self.next_link += 1;
         let id = LinkId(self.next_link);
+        let protocol = match self.random.below(2) {
+            0 => Protocol::LogSync,
+            _ => Protocol::DigestSync,
+        };
         let ends = [(node, peer, Dialled::ByUs), (peer, node, Dialled::ByThem)];
         let ends = ends.map(|(own, other, dialled)| {
             let (local, remote, now) = (self.key(own), self.key(other), self.now);
@@ -613,7 +617,8 @@ impl Sim {
             let pair = pairs
                 .entry((topic, other))
                 .or_insert_with(|| Pair::new(local, remote));
-            let session = Session::open(id.session(), dialled, topic, Limits::default(), pair, now);
+            let (session, limits) = (id.session(), Limits::default());
+            let session = Session::open(session, dialled, protocol, topic, limits, pair, now);
             End {
                 node: own,
                 session,

@@ -36,6 +36,8 @@ pub const OPERATION_BYTES_MAX_DEFAULT: usize = 16 * MIB;
 pub const OPERATION_BYTES_MAX: usize = 128 * MIB;
 /// Bytes of a Have frame (`docs/protocol/sync.md`).
 pub const HAVE_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of a Digest frame (`docs/protocol/digest.md`).
+pub const DIGEST_BYTES_MAX: usize = KIB;
 /// Bytes of a handshake or control frame (`docs/protocol/sync.md`).
 pub const CONTROL_BYTES_MAX: usize = 64 * KIB;
 /// Bytes of a discovery frame (`docs/protocol/discovery.md`).

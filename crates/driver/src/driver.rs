@@ -357,6 +357,9 @@ fn builder(open: Open) -> Result<p2panda::Builder, DriverError> {
     if let Some(bytes) = open.operation_bytes_max {
         builder = builder.operation_bytes_max(bytes);
     }
+    if let Some(compare) = open.state_digest {
+        builder = builder.state_digest(compare);
+    }
     Ok(builder)
 }
 

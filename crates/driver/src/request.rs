@@ -108,6 +108,8 @@ pub struct Open {
     pub mdns: Mdns,
     /// The largest operation, in bytes.
     pub operation_bytes_max: Option<u32>,
+    /// Whether sessions may compare a digest first; they may unless given.
+    pub state_digest: Option<bool>,
 }
 
 /// A first contact.

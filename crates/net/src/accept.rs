@@ -134,7 +134,7 @@ async fn serve(shared: Arc<Shared>, connection: Connection) {
     };
     shared.success(&peer);
     let alpn = connection.alpn();
-    let served = if alpn == shared.alpns.sync {
+    let served = if shared.alpns.sync_protocol(alpn).is_some() {
         serve_sync(&shared, peer, connection.clone()).await
     } else if alpn == shared.alpns.discovery {
         serve_discovery(&shared, peer, &connection).await

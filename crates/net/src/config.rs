@@ -30,6 +30,10 @@ pub struct Config {
     pub gossip_message_bytes_max: usize,
     /// Limits of sync messages.
     pub limits: Limits,
+    /// Whether to speak the protocol that compares a digest of what both sides hold first
+    /// (`docs/protocol/digest.md`), with peers that do so too. With all others, and without it,
+    /// it is the protocol of 0.7.1.
+    pub state_digest: bool,
     /// The address book as [`crate::Request::Record`] had it stored.
     pub known: Vec<(VerifyingKey, Bytes)>,
     /// Timeouts and intervals.
@@ -50,6 +54,7 @@ impl Config {
             mdns: Mdns::Listen,
             gossip_message_bytes_max: 4096,
             limits: Limits::default(),
+            state_digest: true,
             known: Vec::new(),
             timings: Timings::default(),
         }

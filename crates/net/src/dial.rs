@@ -9,7 +9,7 @@ use p2panda_protocol::handshake::{Handshake, Input, Output};
 use p2panda_protocol::time::Time;
 use tokio::time::{sleep_until, timeout};
 
-use crate::endpoint::close;
+use crate::endpoint::{close, sync_options};
 use crate::session::Wire;
 use crate::shared::Shared;
 
@@ -32,18 +32,25 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> O
 
 async fn connect(shared: &Shared, peer: VerifyingKey) -> Option<Connection> {
     let addr = shared.endpoint_addr(&peer)?;
-    let connected = shared.endpoint.connect(addr, &shared.alpns.sync).await;
+    let (alpn, options) = (&shared.alpns.sync, sync_options(&shared.alpns));
+    let connecting = shared.endpoint.connect_with_opts(addr, alpn, options).await;
+    let connected = match connecting {
+        Ok(connecting) => connecting.await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
     connected
         .inspect_err(|error| tracing::debug!(%peer, %error, "sync dial failed"))
         .ok()
 }
 
 async fn agree(shared: &Shared, connection: Connection, topic: Topic) -> Option<Wire> {
+    let protocol = shared.alpns.sync_protocol(connection.alpn())?;
     let (send, recv) = connection.open_bi().await.ok()?;
     let handshake = Handshake::initiate(topic, shared.clock.now());
     negotiate(shared, &connection, send, recv, handshake).await?;
     let (send, recv) = connection.open_bi().await.ok()?;
     Some(Wire {
+        protocol,
         connection,
         send,
         recv,
@@ -65,9 +72,11 @@ pub(crate) async fn answer(shared: &Shared, connection: &Connection) -> Option<T
 
 /// The second stream of an accepted connection.
 pub(crate) async fn accept_session(shared: &Shared, connection: Connection) -> Option<Wire> {
+    let protocol = shared.alpns.sync_protocol(connection.alpn())?;
     let accepted = timeout(shared.timings.handshake_timeout, connection.accept_bi()).await;
     let (send, recv) = accepted.ok()?.ok()?;
     Some(Wire {
+        protocol,
         connection,
         send,
         recv,

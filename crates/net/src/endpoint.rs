@@ -11,8 +11,9 @@ use iroh::endpoint::{
 use iroh::{
     Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey,
 };
-use p2panda_core::{NetworkId, VerifyingKey, limits};
+use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::sync::Protocol;
 
 use crate::config::{Config, Relay, Timings};
 use crate::connections::Connections;
@@ -25,21 +26,38 @@ pub(crate) struct Alpns {
     pub(crate) gossip: [u8; 32],
     pub(crate) discovery: [u8; 32],
     pub(crate) sync: [u8; 32],
+    /// Unless it was switched off.
+    pub(crate) digest_sync: Option<[u8; 32]>,
 }
 
 impl Alpns {
-    pub(crate) fn new(network: &NetworkId) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let network = &config.network_id;
+        let digest_sync = config
+            .state_digest
+            .then(|| network.alpn(Protocol::DigestSync.id()));
         Self {
             gossip: network.alpn(b"/iroh-gossip/1"),
             discovery: network.alpn(b"p2panda/confidential_discovery/v1"),
-            sync: network.alpn(b"p2panda/log_sync/v1"),
+            sync: network.alpn(Protocol::LogSync.id()),
+            digest_sync,
         }
     }
 
+    /// Of those that a dialler offers, the one that comes first here is chosen.
     fn all(&self) -> Vec<Vec<u8>> {
-        [self.gossip, self.discovery, self.sync]
-            .map(|alpn| alpn.to_vec())
-            .into()
+        let fixed = [self.gossip, self.discovery, self.sync];
+        let all = self.digest_sync.into_iter().chain(fixed);
+        all.map(|alpn| alpn.to_vec()).collect()
+    }
+
+    /// Which sync protocol a connection is for, if it is for sync.
+    pub(crate) fn sync_protocol(&self, alpn: &[u8]) -> Option<Protocol> {
+        if alpn == self.sync {
+            return Some(Protocol::LogSync);
+        }
+        let digest_sync = self.digest_sync.as_ref()?;
+        (alpn == digest_sync).then_some(Protocol::DigestSync)
     }
 }
 
@@ -73,6 +91,12 @@ pub(crate) async fn bind(
         tracing::debug!(%error, "the endpoint did not start");
         SpawnError::Bind
     })
+}
+
+/// Dial options for sync: both protocols are offered together, and the peer chooses.
+pub(crate) fn sync_options(alpns: &Alpns) -> ConnectOptions {
+    let also = alpns.digest_sync.iter().map(|alpn| alpn.to_vec());
+    ConnectOptions::new().with_additional_alpns(also.collect())
 }
 
 /// Dial options of a discovery session: it gives up on a silent peer sooner.

@@ -125,6 +125,9 @@ pub struct SessionStatus {
     pub topic: Topic,
     /// Whether this node dialled.
     pub dialled_by_us: bool,
+    /// Whether the two sides compared a digest of what they hold before their heights
+    /// (`docs/protocol/digest.md`). Not with peers of release 0.7.1.
+    pub digest: bool,
     /// Whether catch-up is over.
     pub live: bool,
 }

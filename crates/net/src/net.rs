@@ -63,7 +63,7 @@ pub async fn spawn(config: Config, requests: mpsc::Sender<Request>) -> Result<Ne
     let book = Arc::new(Mutex::new(read_book(&config)));
     let lookup = BookLookup::new(book.clone());
     let connections = Connections::default();
-    let alpns = Alpns::new(&config.network_id);
+    let alpns = Alpns::new(&config);
     let endpoint = endpoint::bind(&config, &alpns, lookup.clone(), connections.clone()).await?;
     let Config {
         signing_key,

@@ -7,13 +7,15 @@ use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::{Heights, Topic, VerifyingKey};
 use p2panda_protocol::close::CloseCode;
-use p2panda_protocol::sync::{Dialled, End, Event, Input, Output, Page, Pair, Session, SessionId};
+use p2panda_protocol::sync::{
+    Dialled, End, Event, Input, Output, Page, Pair, Protocol, Session, SessionId,
+};
 use p2panda_protocol::time::Time;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use crate::endpoint::close;
-use crate::event::{NetEvent, Transfer};
+use crate::event::{NetEvent, SessionStatus, Transfer};
 use crate::request::{Phase, Request, Stored};
 use crate::shared::Shared;
 
@@ -25,6 +27,7 @@ const LOW_WATER_BYTES: usize = 64 * 1024;
 /// The connection of a session after its topic handshake.
 #[derive(Debug)]
 pub(crate) struct Wire {
+    pub(crate) protocol: Protocol,
     pub(crate) connection: Connection,
     pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
@@ -84,7 +87,7 @@ pub(crate) struct SessionOf {
 
 /// Runs a session to its end. Answers whether it ended in order.
 pub(crate) async fn run(of: SessionOf, wire: Wire) -> bool {
-    let mut driver = Driver::open(of);
+    let mut driver = Driver::open(of, wire.protocol);
     driver.handle(Input::Tick);
     driver.drive(wire).await
 }
@@ -125,7 +128,7 @@ enum Answer {
 }
 
 impl Driver {
-    fn open(of: SessionOf) -> Self {
+    fn open(of: SessionOf, protocol: Protocol) -> Self {
         let SessionOf {
             shared,
             topic,
@@ -140,7 +143,8 @@ impl Driver {
         let changed = pair.join(id);
         let session = {
             let mut pair = pair.pair.lock().expect("no panic while locked");
-            Session::open(id, dialled, topic, shared.limits, &mut pair, now)
+            let limits = shared.limits;
+            Session::open(id, dialled, protocol, topic, limits, &mut pair, now)
         };
         // Whatever was stored before is in the heights; but a value that nobody has looked at
         // yet must wake us once.
@@ -169,7 +173,17 @@ impl Driver {
             end: None,
             over,
         };
-        driver.shared.session_started(id, peer, topic, dialled);
+        let digest = protocol == Protocol::DigestSync;
+        driver.shared.session_started(
+            peer,
+            SessionStatus {
+                session: id,
+                topic,
+                dialled_by_us: dialled == Dialled::ByUs,
+                digest,
+                live: false,
+            },
+        );
         driver.tell(Phase::CatchUp);
         driver
     }
@@ -179,6 +193,7 @@ impl Driver {
             connection,
             mut send,
             mut recv,
+            ..
         } = wire;
         let mut chunks = vec![Bytes::new(); CHUNKS_MAX];
         let mut at_end = false;

@@ -11,7 +11,7 @@ use p2panda_protocol::book::{Book, Inserted, Node, Source};
 use p2panda_protocol::discovery::Admission;
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, RecordError, TransportInfo};
-use p2panda_protocol::sync::{Dialled, Limits, SessionId};
+use p2panda_protocol::sync::{Limits, SessionId};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::accept::Door;
@@ -295,20 +295,8 @@ impl Shared {
         SessionId(self.session_number.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) fn session_started(
-        &self,
-        session: SessionId,
-        peer: VerifyingKey,
-        topic: Topic,
-        dialled: Dialled,
-    ) {
-        let dialled_by_us = dialled == Dialled::ByUs;
-        let status = SessionStatus {
-            session,
-            topic,
-            dialled_by_us,
-            live: false,
-        };
+    pub(crate) fn session_started(&self, peer: VerifyingKey, status: SessionStatus) {
+        let SessionStatus { session, topic, .. } = status;
         let mut sessions = self.sessions.lock().expect("no panic while locked");
         sessions.insert(session, (peer, status));
         drop(sessions);

@@ -36,6 +36,7 @@ pub struct Builder {
     pub(crate) guard_dir: GuardDir,
     pub(crate) causal_wait: Duration,
     pub(crate) operation_bytes_max: u32,
+    pub(crate) state_digest: bool,
     pub(crate) restored: Option<RestoredAction>,
 }
 
@@ -69,6 +70,7 @@ impl Default for Builder {
             guard_dir: GuardDir::Default,
             causal_wait: Duration::from_secs(5),
             operation_bytes_max: p2panda_core::limits::OPERATION_BYTES_MAX_DEFAULT as u32,
+            state_digest: true,
             restored: None,
         }
     }
@@ -162,6 +164,14 @@ impl Builder {
     /// most.
     pub fn operation_bytes_max(mut self, bytes: u32) -> Self {
         self.operation_bytes_max = bytes.min(p2panda_core::limits::OPERATION_BYTES_MAX as u32);
+        self
+    }
+
+    /// Whether sessions with nodes that can do so compare a digest before the heights
+    /// (`docs/protocol/digest.md`); true if not said. Without it the node speaks only what 0.7.1
+    /// speaks.
+    pub fn state_digest(mut self, compare: bool) -> Self {
+        self.state_digest = compare;
         self
     }
 

@@ -170,6 +170,7 @@ async fn net_config(
     config.bootstrap = builder.bootstrap;
     config.mdns = builder.mdns;
     config.limits.operation_bytes_max = builder.operation_bytes_max;
+    config.state_digest = builder.state_digest;
     config.known = storage.read(|reader| reader.addresses()).await?;
     Ok(config)
 }

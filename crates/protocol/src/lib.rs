@@ -11,6 +11,7 @@
 //! | [`frame`], [`wire`] | frames of postcard messages | `docs/protocol/sync.md#2` |
 //! | [`handshake`] | which topic a connection is about | `docs/protocol/sync.md#3` |
 //! | [`sync`] | log sync: catch-up and live mode | `docs/protocol/sync.md#4` |
+//! | [`sync::digest`] | whether both sides hold the same | `docs/protocol/digest.md` |
 //! | [`discovery`], [`walk`] | shared overlays, records of nodes | `docs/protocol/discovery.md` |
 //! | [`record`], [`book`] | signed addresses and the address book | `docs/protocol/network.md#3` |
 //! | [`overlay`], [`ephemeral`] | what gossip needs | `docs/protocol/network.md#6` |

@@ -1,6 +1,7 @@
 //! Log sync: catch-up and live mode between two nodes (docs/protocol/sync.md).
 
 pub mod dialer;
+pub mod digest;
 pub mod message;
 pub mod pair;
 pub mod session;
@@ -11,3 +12,22 @@ pub use pair::{Dialled, Pair};
 pub use session::{
     Counters, End, Entry, Event, Input, Output, Page, Read, Received, Session, SessionId,
 };
+
+/// Which protocol the two sides of a connection agreed on, by its ALPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The one that release 0.7.1 speaks (`docs/protocol/sync.md`).
+    LogSync,
+    /// The same with a digest in front of the heights (`docs/protocol/digest.md`).
+    DigestSync,
+}
+
+impl Protocol {
+    /// The protocol id, before it is mixed with the network id (`docs/protocol/network.md#2`).
+    pub const fn id(self) -> &'static [u8] {
+        match self {
+            Protocol::LogSync => b"p2panda/log_sync/v1",
+            Protocol::DigestSync => b"p2panda/digest_sync/v1",
+        }
+    }
+}

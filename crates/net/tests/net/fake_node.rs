@@ -136,31 +136,18 @@ impl FakeNode {
     }
 
     pub fn publish_bytes(&self, topic: Topic, body: &[u8]) {
+        self.publish_as(&self.key, topic, body);
+    }
+
+    /// Stores an operation of any author.
+    pub fn publish_as(&self, key: &SigningKey, topic: Topic, body: &[u8]) {
         let arrival = self.with(topic, |log| {
-            let operation = self.sign(log, topic, body);
+            let operation = sign(key, log, topic, body);
             assert!(log.append(&operation));
             log.entries.len() as u64
         });
         self.with(topic, |log| log.arrivals.send_replace(arrival));
         self.memory.changed();
-    }
-
-    fn sign(&self, log: &TopicLog, topic: Topic, body: &[u8]) -> Operation {
-        let log_id = topic.log_id();
-        let author = self.key.verifying_key();
-        let last = log
-            .entries
-            .iter()
-            .rev()
-            .find(|entry| entry.author == author);
-        let extensions = NodeExtensions::new(log_id, Timestamp::from_micros(1)).encode();
-        let draft = Draft {
-            seq: last.map_or(0, |entry| entry.seq + 1),
-            backlink: last.map(|entry| Hash::digest(&entry.header)),
-            body: Some(body),
-            extensions: Some(&extensions),
-        };
-        Operation::create(&self.key, draft).unwrap()
     }
 
     /// Looks at a topic.
@@ -281,6 +268,23 @@ async fn answer(memory: Arc<Memory>, mut asked: mpsc::Receiver<Request>) {
     while let Some(request) = asked.recv().await {
         memory.take(request);
     }
+}
+
+fn sign(key: &SigningKey, log: &TopicLog, topic: Topic, body: &[u8]) -> Operation {
+    let author = key.verifying_key();
+    let last = log
+        .entries
+        .iter()
+        .rev()
+        .find(|entry| entry.author == author);
+    let extensions = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1)).encode();
+    let draft = Draft {
+        seq: last.map_or(0, |entry| entry.seq + 1),
+        backlink: last.map(|entry| Hash::digest(&entry.header)),
+        body: Some(body),
+        extensions: Some(&extensions),
+    };
+    Operation::create(key, draft).unwrap()
 }
 
 fn store(log: &mut TopicLog, operations: Vec<Received>) -> usize {

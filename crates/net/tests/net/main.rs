@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod catch_up;
+mod digest;
 mod ephemeral;
 mod fake_node;
 mod limits;

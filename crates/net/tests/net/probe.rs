@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, presets};
+use iroh::endpoint::{
+    ConnectOptions, Connection, ConnectionError, RecvStream, SendStream, presets,
+};
 use iroh::{Endpoint, EndpointAddr, PublicKey, SecretKey};
 use p2panda_core::{NetworkId, Topic, VerifyingKey};
 use tokio::time::timeout;
@@ -37,16 +39,36 @@ impl Probe {
         self.network.alpn(protocol)
     }
 
+    pub fn id(&self) -> VerifyingKey {
+        VerifyingKey::from_bytes(*self.endpoint.id().as_bytes()).unwrap()
+    }
+
     pub async fn dial(&self, node: &FakeNode, protocol: &[u8]) -> Connection {
+        self.dial_offering(node, &[protocol]).await
+    }
+
+    /// Dials with several protocols on offer, in this order.
+    pub async fn dial_offering(&self, node: &FakeNode, protocols: &[&[u8]]) -> Connection {
         let addr = endpoint_addr(node.id(), &node.net.addr());
-        let alpn = self.alpn(protocol);
-        let dialled = self.endpoint.connect(addr, &alpn);
-        timeout(PATIENCE, dialled).await.unwrap().unwrap()
+        let alpns = protocols
+            .iter()
+            .map(|protocol| self.alpn(protocol).to_vec());
+        let mut alpns: Vec<Vec<u8>> = alpns.collect();
+        let first = alpns.remove(0);
+        let options = ConnectOptions::new().with_additional_alpns(alpns);
+        let dialled = self.endpoint.connect_with_opts(addr, &first, options);
+        let connecting = timeout(PATIENCE, dialled).await.unwrap().unwrap();
+        timeout(PATIENCE, connecting).await.unwrap().unwrap()
     }
 
     /// Dials for a topic and goes through the handshake as far as the node plays along.
     pub async fn sync(&self, node: &FakeNode, topic: Topic) -> SyncProbe {
-        let connection = self.dial(node, b"p2panda/log_sync/v1").await;
+        self.sync_by(b"p2panda/log_sync/v1", node, topic).await
+    }
+
+    /// The same with any sync protocol.
+    pub async fn sync_by(&self, protocol: &[u8], node: &FakeNode, topic: Topic) -> SyncProbe {
+        let connection = self.dial(node, protocol).await;
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         let mut hello = BytesMut::new();
         hello.put_slice(&[0, 0, 0, 0x22, 0, 0x20]);
@@ -63,7 +85,7 @@ impl Probe {
         SyncProbe {
             connection,
             send,
-            _recv: recv,
+            recv,
         }
     }
 }
@@ -72,14 +94,25 @@ impl Probe {
 pub struct SyncProbe {
     pub connection: Connection,
     send: SendStream,
-    /// Kept open; nobody reads it.
-    _recv: RecvStream,
+    recv: RecvStream,
 }
 
 impl SyncProbe {
     pub async fn send(&mut self, bytes: &[u8]) {
         // The node may have closed already; how, the test looks at next.
         let _ = self.send.write_all(bytes).await;
+    }
+
+    /// The next frame that the node sends.
+    pub async fn frame(&mut self) -> Vec<u8> {
+        let mut frame = vec![0; 4];
+        let read = self.recv.read_exact(&mut frame);
+        timeout(PATIENCE, read).await.unwrap().unwrap();
+        let payload_bytes = u32::from_be_bytes(frame[..4].try_into().unwrap());
+        frame.resize(4 + payload_bytes as usize, 0);
+        let read = self.recv.read_exact(&mut frame[4..]);
+        timeout(PATIENCE, read).await.unwrap().unwrap();
+        frame
     }
 }
 

@@ -8,13 +8,17 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{Header, Heights, LogId, LogRange, Topic, VerifyingKey};
+use p2panda_core::{Header, Heights, LogId, LogRange, Topic, VerifyingKey, limits};
 
+use super::Protocol;
+use super::digest::Digest;
 use super::message::{Limits, Message, frame_limit, operation_header};
 use super::pair::{Dialled, Pair, Phase, Span};
 use crate::close::CloseCode;
 use crate::frame::{Decoder, Frame};
 use crate::time::Time;
+
+mod opening;
 
 /// Received bytes that wait for the store before the session stops reading.
 pub const UNSTORED_BYTES_MAX: usize = 1024 * 1024;
@@ -26,8 +30,6 @@ const STORES_IN_FLIGHT_MAX: usize = 2;
 const INVALID_MAX: usize = 1_000;
 /// Longest silence in catch-up.
 const PROGRESS_MS: u64 = 30_000;
-/// An author with one log in a Have message: two keys with their lengths, a count, a number.
-const LOG_HEIGHT_BYTES_MAX: usize = 33 + 1 + 33 + 5;
 /// How long a session that was told to stop waits for the peer to end.
 const CLOSE_MS: u64 = 500;
 
@@ -264,6 +266,11 @@ enum Sending {
     Waiting,
     /// Asked for the local heights.
     Heights,
+    /// Sent its digest, needs the peer's.
+    Digest {
+        /// What the peer says if it holds the same.
+        equal: Digest,
+    },
     /// Sent its heights, needs the peer's.
     Have,
     /// Asked for the totals of these ranges.
@@ -276,6 +283,8 @@ enum Sending {
 
 #[derive(Debug, PartialEq)]
 enum Receiving {
+    /// The peer's digest, if it came before this side had sent its own.
+    Digest(Option<Digest>),
     Have,
     PreSync,
     Transfer,
@@ -299,6 +308,7 @@ impl Session {
     pub fn open(
         id: SessionId,
         dialled: Dialled,
+        protocol: Protocol,
         topic: Topic,
         limits: Limits,
         pair: &mut Pair,
@@ -312,6 +322,10 @@ impl Session {
             Phase::Waiting
         };
         pair.join(id, primary, phase);
+        let receiving = match protocol {
+            Protocol::LogSync => Receiving::Have,
+            Protocol::DigestSync => Receiving::Digest(None),
+        };
         Self {
             id,
             log_id: topic.log_id(),
@@ -319,7 +333,7 @@ impl Session {
             limits,
             decoder: Decoder::default(),
             sending: Sending::Waiting,
-            receiving: Receiving::Have,
+            receiving,
             ending: Ending::No,
             local: Heights::default(),
             position: 0,
@@ -357,7 +371,7 @@ impl Session {
             Input::Bytes(bytes) => self.bytes(bytes, pair),
             Input::EndOfStream => self.peer_ended(pair),
             Input::Lost => self.lost(pair),
-            Input::Heights { heights, arrival } => self.local_heights(heights, arrival),
+            Input::Heights { heights, arrival } => self.local_heights(heights, arrival, pair),
             Input::Totals { operations, bytes } => self.totals(operations, bytes),
             Input::Page(page) => self.page(page, pair),
             Input::Stored { invalid } => self.stored(invalid, pair),
@@ -401,7 +415,13 @@ impl Session {
         self.decoder.push(bytes);
         while self.ending != Ending::Ended {
             let limits = self.limits;
-            match self.decoder.next(|prefix| frame_limit(prefix, &limits)) {
+            let opens = matches!(self.receiving, Receiving::Digest(_));
+            let limit_of = |prefix: &[u8]| match opens {
+                true => limits::DIGEST_BYTES_MAX as u32,
+                false => frame_limit(prefix, &limits),
+            };
+            match self.decoder.next(limit_of) {
+                Ok(Some(Frame::Message(payload))) if opens => self.remote_digest(payload, pair),
                 Ok(Some(Frame::Message(payload))) => match Message::decode(payload) {
                     Ok(message) => self.message(message, pair),
                     Err(_) => self.fail(CloseCode::Violation, pair),
@@ -437,14 +457,6 @@ impl Session {
             (Receiving::Done, Message::Done) => {}
             _ => self.fail(CloseCode::Violation, pair),
         }
-    }
-
-    fn remote_heights(&mut self, heights: Heights, pair: &mut Pair) {
-        let own_seq = heights.get(&pair.local(), &self.log_id);
-        pair.peer_has(self.id, &heights);
-        self.receiving = Receiving::PreSync;
-        self.outputs
-            .push_back(Output::Event(Event::PeerHas { own_seq }));
     }
 
     fn operation(&mut self, header: Bytes, body: Option<Bytes>, pair: &mut Pair) {
@@ -512,18 +524,6 @@ impl Session {
     }
 
     // Sending.
-
-    fn local_heights(&mut self, heights: Heights, arrival: u64) {
-        self.asked = false;
-        self.position = arrival;
-        self.arrived = self.arrived.max(arrival);
-        self.local = heights;
-        self.send(&Message::Have(within(
-            &self.local,
-            self.limits.have_bytes_max,
-        )));
-        self.sending = Sending::Have;
-    }
 
     fn totals(&mut self, operations: u64, bytes: u64) {
         self.asked = false;
@@ -608,16 +608,6 @@ impl Session {
         if self.exchanged() {
             self.go_live(pair, now);
         }
-    }
-
-    /// Sends the heights, unless a primary session still transfers what they would ask for.
-    fn start(&mut self, pair: &mut Pair) {
-        if !pair.is_primary(self.dialled) && pair.primary_in_catch_up(self.id) {
-            return;
-        }
-        pair.set_phase(self.id, Phase::CatchUp);
-        self.sending = Sending::Heights;
-        self.ask(Output::Heights);
     }
 
     /// What the peer lacks, without what other sessions of the pair have sent or will send.
@@ -778,15 +768,4 @@ impl Session {
     fn all_stored(&self) -> bool {
         self.pending.is_empty() && self.stores.is_empty()
     }
-}
-
-/// The heights that fit one Have message. What is left out the peer sends once more, which costs
-/// bytes and nothing else.
-fn within(heights: &Heights, bytes_max: u32) -> Heights {
-    let logs_max = bytes_max as usize / LOG_HEIGHT_BYTES_MAX;
-    let mut kept = Heights::default();
-    for (author, log, seq) in heights.iter().take(logs_max) {
-        kept.raise(author, log, seq);
-    }
-    kept
 }

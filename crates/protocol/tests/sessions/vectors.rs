@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::Header;
+use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::Message;
 use p2panda_protocol::sync::session::{Entry, Event, Input};
 use serde_json::Value;
@@ -57,17 +58,37 @@ fn events(world: &mut World, peer: usize, id: p2panda_protocol::sync::SessionId)
     names.into_iter().map(str::to_owned).collect()
 }
 
+fn load(name: &str) -> Value {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors");
+    serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap()
+}
+
+/// The digest with which a side of the recording opens, when that was agreed on.
+fn opening(world: &World, peer: usize, state: &str) -> Bytes {
+    let file = load("digest.json");
+    let states = file["states"].as_array().unwrap();
+    let state = states.iter().find(|entry| entry["name"] == state).unwrap();
+    let sender = world.peers[peer].key.verifying_key().to_string();
+    let frame = &state["expected"]["frame_by_sender"][sender];
+    unhex(frame.as_str().unwrap())
+}
+
 #[test]
 fn vector_sync_exchange_is_reproduced_byte_for_byte() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../vectors/sync_exchange.json"
-    );
-    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    reproduce(Protocol::LogSync);
+}
+
+#[test]
+fn with_digests_the_same_exchange_follows_them_byte_for_byte() {
+    reproduce(Protocol::DigestSync);
+}
+
+fn reproduce(protocol: Protocol) {
+    let file = load("sync_exchange.json");
     for vector in file["vectors"].as_array().unwrap() {
         // The keys of the recording are those of the world: B has the smaller node id.
         let (b, a) = (0, 1);
-        let mut world = World::new(0);
+        let mut world = World::speaking(0, Some(protocol));
         for (peer, name) in [(a, "a_operations"), (b, "b_operations")] {
             for operation in vector["inputs"][name].as_array().unwrap() {
                 world.peers[peer].store(stored(operation));
@@ -91,12 +112,21 @@ fn vector_sync_exchange_is_reproduced_byte_for_byte() {
         world.input(a, id, Input::Stop);
         world.settle();
 
-        for (peer, direction, name) in [(a, "A->B", "events_a"), (b, "B->A", "events_b")] {
+        let sides = [
+            (a, "A->B", "events_a", "exchange_a"),
+            (b, "B->A", "events_b", "exchange_b"),
+        ];
+        for (peer, direction, name, state) in sides {
             let mut sent = BytesMut::new();
             for bytes in &world.side(peer, id).sent {
                 sent.extend_from_slice(bytes);
             }
-            let expected: Vec<Bytes> = frames(vector, direction).into_iter().map(unhex).collect();
+            let digest = match protocol {
+                Protocol::LogSync => None,
+                Protocol::DigestSync => Some(opening(&world, peer, state)),
+            };
+            let recorded = frames(vector, direction).into_iter().map(unhex);
+            let expected: Vec<Bytes> = digest.into_iter().chain(recorded).collect();
             assert_eq!(sent.freeze(), expected.concat(), "{direction}");
 
             let recorded = vector["expected"][name].as_array().unwrap().iter();

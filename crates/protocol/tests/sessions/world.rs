@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use p2panda_core::{Draft, Header, Heights, NodeExtensions, SigningKey, Timestamp, Topic};
+use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::{Limits, Message};
 use p2panda_protocol::sync::pair::{Dialled, Pair};
 use p2panda_protocol::sync::session::{
@@ -77,6 +78,8 @@ pub fn log(key: &SigningKey, count: usize, body_bytes: usize) -> Vec<Entry> {
 pub struct Peer {
     pub key: SigningKey,
     pub entries: Vec<Entry>,
+    /// What came before its predecessor.
+    early: Vec<Entry>,
     pub pair: Pair,
     pub sides: BTreeMap<SessionId, Side>,
 }
@@ -89,6 +92,7 @@ impl Peer {
         Self {
             key,
             entries: Vec::new(),
+            early: Vec::new(),
             pair,
             sides: BTreeMap::new(),
         }
@@ -99,9 +103,19 @@ impl Peer {
             .heights()
             .get(&entry.author, &entry.log_id)
             .map_or(0, |seq| seq + 1);
-        if entry.seq == next {
-            entry.arrival = self.entries.len() as u64 + 1;
-            self.entries.push(entry);
+        if entry.seq > next {
+            return self.early.push(entry);
+        }
+        if entry.seq < next {
+            return;
+        }
+        let (author, after) = (entry.author, entry.seq + 1);
+        entry.arrival = self.entries.len() as u64 + 1;
+        self.entries.push(entry);
+        let follows = |early: &Entry| early.author == author && early.seq == after;
+        if let Some(place) = self.early.iter().position(follows) {
+            let early = self.early.swap_remove(place);
+            self.store(early);
         }
     }
 
@@ -183,18 +197,33 @@ pub struct World {
     pub rng: Rng,
     pub now: Time,
     pub peers: [Peer; 2],
+    /// What new sessions speak; `None` leaves it to chance.
+    pub protocol: Option<Protocol>,
     next_id: u64,
 }
 
 impl World {
-    /// Peer 0 has the smaller node id.
+    /// Peer 0 has the smaller node id. The seed decides what sessions speak: one protocol, the
+    /// other, or either.
     pub fn new(seed: u64) -> Self {
+        World::speaking(
+            seed,
+            match seed % 4 {
+                0 | 1 => Some(Protocol::LogSync),
+                2 => Some(Protocol::DigestSync),
+                _ => None,
+            },
+        )
+    }
+
+    pub fn speaking(seed: u64, protocol: Option<Protocol>) -> Self {
         let key = |byte: u8| SigningKey::from_bytes(&[byte; 32]).verifying_key();
         let (small, large) = if key(1) < key(2) { (1, 2) } else { (2, 1) };
         Self {
             rng: Rng::new(seed),
             now: Time::from_micros(1_000),
             peers: [Peer::new(small, large), Peer::new(large, small)],
+            protocol,
             next_id: 0,
         }
     }
@@ -208,13 +237,18 @@ impl World {
         self.next_id += 1;
         let id = SessionId(self.next_id);
         let now = self.now;
+        let protocol = self.protocol.unwrap_or_else(|| match self.rng.below(2) {
+            0 => Protocol::LogSync,
+            _ => Protocol::DigestSync,
+        });
         for (place, peer) in self.peers.iter_mut().enumerate() {
             let dialled = if place == dialler {
                 Dialled::ByUs
             } else {
                 Dialled::ByThem
             };
-            let session = Session::open(id, dialled, topic(), limits, &mut peer.pair, now);
+            let pair = &mut peer.pair;
+            let session = Session::open(id, dialled, protocol, topic(), limits, pair, now);
             let side = Side {
                 session,
                 inbox: VecDeque::new(),
