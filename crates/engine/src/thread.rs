@@ -273,3 +273,67 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use p2panda_core::Topic;
+
+    use super::*;
+
+    fn inbox(commands: impl IntoIterator<Item = Command>) -> Inbox {
+        let (sender, receiver) = channel();
+        for command in commands {
+            sender.send(Message::Command(command, None)).unwrap();
+        }
+        Inbox {
+            receiver,
+            held: None,
+        }
+    }
+
+    fn publish() -> Command {
+        Command::Publish {
+            topic: Topic::from_bytes([1; 32]),
+            body: None,
+            prune: false,
+            reply: Box::new(|_| ()),
+        }
+    }
+
+    fn ended() -> Command {
+        let topic = Topic::from_bytes([1; 32]);
+        Command::ImportEnded { topic, import: 0 }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_batch_is_held_and_nothing_passes_it() {
+        let mut inbox = inbox([ended(), publish(), ended()]);
+        let unsynced = |command: &Command| !matches!(command, Command::Publish { .. });
+        assert!(inbox.next_if(unsynced).is_some());
+        assert!(inbox.next_if(unsynced).is_none());
+        assert!(matches!(
+            inbox.held,
+            Some(Message::Command(Command::Publish { .. }, None))
+        ));
+        assert!(inbox.next_if(|_| true).is_none());
+    }
+
+    #[test]
+    fn a_close_joins_no_batch_and_is_not_lost() {
+        let (sender, receiver) = channel();
+        sender.send(Message::Close).unwrap();
+        let mut inbox = Inbox {
+            receiver,
+            held: None,
+        };
+        assert!(inbox.next_if(|_| true).is_none());
+        assert!(matches!(inbox.held, Some(Message::Close)));
+    }
+
+    #[test]
+    fn an_empty_queue_holds_up_no_batch() {
+        assert!(inbox([]).next_if(|_| true).is_none());
+    }
+}
