@@ -28,11 +28,16 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Refuses lists that are longer than anybody takes, or than the readers of our headers take.
+    /// Refuses lists of members that are longer than anybody takes.
     pub(crate) fn within(&self, len: usize) -> Result<(), Limit> {
         if len > MEMBERS_MAX {
             return Err(Limit::Members);
         }
+        self.fits(len)
+    }
+
+    /// Refuses what is longer than the readers of our headers take.
+    pub(crate) fn fits(&self, len: usize) -> Result<(), Limit> {
         match self.elements_max {
             Some(max) if len > max => Err(Limit::HeaderString),
             _ => Ok(()),
@@ -139,12 +144,7 @@ impl Sessions {
         let inner = session
             .prepare(fallback, context.keys, plaintext, context.now, rng)
             .map_err(refused)?;
-        if context
-            .elements_max
-            .is_some_and(|max| inner.ciphertext_len() > max)
-        {
-            return Err(Limit::HeaderString.into());
-        }
+        context.fits(inner.ciphertext_len())?;
         Ok(Sealing {
             recipient,
             history,

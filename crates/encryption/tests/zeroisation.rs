@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use p2panda_encryption::two_party::Session;
-use p2panda_encryption::{Bundle, Secret, SecretKey, Wire, data, message};
+use p2panda_encryption::{Bundle, Reader, Secret, SecretKey, Wire, data, message};
 use world::*;
 
 /// Looks for secrets in every block that is given back.
@@ -177,6 +177,57 @@ fn a_data_group_erases_its_secrets() {
     assert_eq!(found, 0);
     drop(first);
     let _ = others;
+}
+
+/// The chains and member secrets of the layout that is stored.
+fn chains(layout: &[u8]) -> Vec<Vec<u8>> {
+    let mut r = Reader::checked(layout, p2panda_core::cbor::VALUE).unwrap();
+    let mut found = Vec::new();
+    for _ in 0..r.map().unwrap() {
+        let field = r.text().unwrap();
+        if field != "ratchet" && field != "member_secrets" {
+            r.skip().unwrap();
+            continue;
+        }
+        for _ in 0..r.map().unwrap() {
+            r.skip().unwrap();
+            found.push(r.bytes().unwrap().to_vec());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_message_group_erases_its_chains() {
+    let _turn = TURN.lock().unwrap();
+    let mut rng = life_rng("zeroisation", 4);
+    let mut people = people(3, 1, &mut rng);
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let me = &mut people[0];
+    let mut agreement = message::Agreement::new(ids[0], message::Views::default());
+    let draft = agreement.create(&ids, &me.context(START + 1), &mut rng);
+    let prepared = draft.unwrap().seal().unwrap();
+    let id = operation(&mut rng);
+    let mut context = me.context(START + 1);
+    agreement
+        .apply(prepared, id, &mut context, &mut rng)
+        .unwrap();
+    for _ in 0..10 {
+        let secrets = chains(&agreement.encode_layout(&me.keys, &me.registry));
+        assert!(secrets.len() > 1);
+        secrets.iter().take(8).for_each(|secret| watch_for(secret));
+        let found = leaks(|| {
+            let context = me.context(START + 1);
+            let draft = agreement.seed(message::Control::Update, &ids, &context, &mut rng);
+            let prepared = draft.unwrap().seal().unwrap();
+            let id = operation(&mut rng);
+            let mut context = me.context(START + 1);
+            let applied = agreement.apply(prepared, id, &mut context, &mut rng);
+            drop(applied.unwrap().unwrap());
+            agreement = message::Agreement::decode(&agreement.encode()).unwrap();
+        });
+        assert_eq!(found, 0);
+    }
 }
 
 #[test]

@@ -201,6 +201,7 @@ impl<M: Membership> Group<M> {
         }
         let mut draft = self.agreement.add(added, &bundle, context, rng)?;
         draft.dependencies = self.orderer.heads();
+        context.fits(draft.dependencies.len())?;
         Ok((draft, WelcomeReport { left_out }))
     }
 
@@ -414,6 +415,7 @@ impl<M: Membership> Group<M> {
             .agreement
             .rotate(control, &recipients, secret, context, rng)?;
         draft.dependencies = self.orderer.heads();
+        context.fits(draft.dependencies.len())?;
         Ok(draft)
     }
 

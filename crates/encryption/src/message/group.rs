@@ -189,6 +189,7 @@ impl<M: Membership> Group<M> {
         let draft = self.agreement.add(added, context, rng)?;
         let mut draft = draft.ok_or(OperationError::GroupNotYetEstablished)?;
         draft.dependencies = self.control_dependencies();
+        context.fits(draft.dependencies.len())?;
         Ok(draft)
     }
 
@@ -359,6 +360,7 @@ impl<M: Membership> Group<M> {
         let recipients: Vec<_> = recipients.into_iter().collect();
         let mut draft = self.agreement.seed(control, &recipients, context, rng)?;
         draft.dependencies = self.control_dependencies();
+        context.fits(draft.dependencies.len())?;
         Ok(draft)
     }
 

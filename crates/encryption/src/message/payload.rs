@@ -25,7 +25,9 @@ pub enum Payload {
     },
 }
 
-/// An answer, to be framed, signed, published and reported with [`Group::published`].
+/// An answer, to be framed, signed, published and reported with [`published`].
+///
+/// [`published`]: crate::message::Group::published
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// The acknowledgement.
@@ -34,7 +36,9 @@ pub struct Outgoing {
     pub dependencies: Vec<OperationId>,
 }
 
-/// A sealed message, to be framed, signed, published and reported with [`Group::published`].
+/// A sealed message, to be framed, signed, published and reported with [`published`].
+///
+/// [`published`]: crate::message::Group::published
 pub type Sent = Outgoing;
 
 impl orderer::Payload for Payload {
