@@ -1,6 +1,7 @@
 //! What is read of the machine, and the line that is printed.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
@@ -13,6 +14,11 @@ pub fn monotonic_ns() -> u64 {
 /// Processor time of this process, user and system, all threads, in seconds.
 pub fn cpu_seconds() -> f64 {
     nanoseconds(ClockId::ProcessCPUTime) as f64 / 1e9
+}
+
+/// Processor time of this thread: for comparisons that other load on the machine must not tilt.
+pub fn thread_time() -> Duration {
+    Duration::from_nanos(nanoseconds(ClockId::ThreadCPUTime))
 }
 
 /// Resident memory now, in bytes.

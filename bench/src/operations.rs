@@ -1,6 +1,7 @@
 //! The operation codec, beside the signature library alone in the same process.
 //!
-//! Both take turns chunk by chunk, so that whatever else the machine does meets both.
+//! Both take turns chunk by chunk and are measured in processor time, so that whatever else the
+//! machine does meets both.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use ed25519_dalek::{Signature, Signer, VerifyingKey};
 use p2panda_core::{Draft, NodeExtensions, Operation, Timestamp};
 
 use crate::Failure;
-use crate::figures::{Row, Stopwatch};
+use crate::figures::{Row, Stopwatch, thread_time};
 use crate::prepare::{byte_string, content, key, topic};
 
 /// Operations of one turn.
@@ -46,7 +47,7 @@ fn create(n: usize, payload_bytes: usize) -> Result<Vec<Sample>, Failure> {
         let body = byte_string(&content(payload_bytes, from as u64));
 
         let mut operations = Vec::with_capacity(CHUNK);
-        let started = Instant::now();
+        let started = thread_time();
         for key in &keys {
             let draft = Draft {
                 seq: 0,
@@ -56,18 +57,18 @@ fn create(n: usize, payload_bytes: usize) -> Result<Vec<Sample>, Failure> {
             };
             operations.push(Operation::create(key, draft)?);
         }
-        ours += started.elapsed();
+        ours += thread_time() - started;
 
         let messages: Vec<_> = operations
             .iter()
             .map(|o| o.header.signing_bytes())
             .collect();
         let mut signatures = Vec::with_capacity(CHUNK);
-        let started = Instant::now();
+        let started = thread_time();
         for (key, message) in raw.iter().zip(&messages) {
             signatures.push(key.sign(message));
         }
-        limit += started.elapsed();
+        limit += thread_time() - started;
 
         let parts = operations.into_iter().zip(messages).zip(signatures);
         samples.extend(parts.map(|((operation, message), signature)| Sample {
@@ -91,16 +92,16 @@ fn decode(samples: &[Sample], payload_bytes: usize) -> Result<(), Failure> {
     let watch = Stopwatch::start();
     let (mut ours, mut limit) = (Duration::ZERO, Duration::ZERO);
     for chunk in samples.chunks(CHUNK) {
-        let started = Instant::now();
+        let started = thread_time();
         for sample in chunk {
             decode_one(sample)?;
         }
-        ours += started.elapsed();
-        let started = Instant::now();
+        ours += thread_time() - started;
+        let started = thread_time();
         for sample in chunk {
             verify_one(sample)?;
         }
-        limit += started.elapsed();
+        limit += thread_time() - started;
     }
     compared(
         "core-decode-verify",
