@@ -71,6 +71,12 @@ pub enum Failure {
         /// For what.
         request: &'static str,
     },
+    /// SQLite by itself.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// QUIC by itself.
+    #[error(transparent)]
+    Quic(Box<dyn std::error::Error + Send + Sync>),
     /// A thread panicked.
     #[error("a thread panicked")]
     Panicked,

@@ -14,6 +14,7 @@
 mod alone;
 mod failure;
 mod figures;
+mod limits;
 mod operations;
 mod pair;
 mod prepare;
@@ -170,6 +171,28 @@ enum Workload {
         #[command(flatten)]
         payload: Payload,
     },
+    /// What the machine does at most: signatures and hashes.
+    LimitCrypto {
+        #[arg(long, default_value_t = 8_192)]
+        n: usize,
+    },
+    /// What the machine does at most: SQLite in batches.
+    LimitSqlite {
+        #[arg(long, default_value_t = 100_000)]
+        n: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// What the machine does at most: commits that are synced to disk.
+    LimitCommit {
+        #[arg(long, default_value_t = 1_000)]
+        n: usize,
+    },
+    /// What the machine does at most: one QUIC connection.
+    LimitQuic {
+        #[arg(long, default_value_t = 128)]
+        mib: usize,
+    },
     /// One node of a workload with several.
     #[command(hide = true)]
     Side { spec: String },
@@ -205,6 +228,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.workload {
         Workload::Core { n, payload } => operations::run(n, payload.bytes),
         Workload::Ingest { n, stored, payload } => alone::ingest(&root, payload.logs(stored), n),
+        Workload::LimitCrypto { n } => limits::signature::run(n),
+        Workload::LimitSqlite { n, payload } => limits::disk::rows(&root, n, payload.bytes),
+        Workload::LimitCommit { n } => limits::disk::commits(&root, n),
         workload => {
             let runtime = tokio::runtime::Runtime::new()?;
             let result = runtime.block_on(run_node(root, workload));
@@ -217,7 +243,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
     match workload {
-        Workload::Core { .. } | Workload::Ingest { .. } => Ok(()),
+        // These need no runtime.
+        Workload::Core { .. }
+        | Workload::Ingest { .. }
+        | Workload::LimitCrypto { .. }
+        | Workload::LimitSqlite { .. }
+        | Workload::LimitCommit { .. } => Ok(()),
+        Workload::LimitQuic { mib } => limits::quic::run(mib).await,
         Workload::Import { n, stored, payload } => {
             alone::import(&root, payload.logs(stored), n).await
         }

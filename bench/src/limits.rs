@@ -1,0 +1,6 @@
+//! What this machine can do at most, for operations of the usual sizes and with the libraries that
+//! the node uses.
+
+pub mod disk;
+pub mod quic;
+pub mod signature;
