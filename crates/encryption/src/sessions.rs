@@ -71,16 +71,14 @@ pub struct Sealing {
     history: Option<Vec<u8>>,
     kind: Kind,
     inner: two_party::Sealing,
+    /// The bundle that a first message uses up, if it came from the registry.
+    used: Option<OneTimeBundle>,
     index: u64,
 }
 
 impl Sealing {
     /// Computes the direct message.
     pub fn seal(self) -> Result<Sealed, DeliverError> {
-        let used = match self.inner.bundle() {
-            Some(Bundle::OneTime(bundle)) => Some(*bundle),
-            _ => None,
-        };
         let (sent, ciphertext) = self
             .inner
             .seal()
@@ -97,7 +95,7 @@ impl Sealing {
         Ok(Sealed {
             direct: DirectMessage { content, recipient },
             sent,
-            used,
+            used: self.used,
             index: self.index,
         })
     }
@@ -140,6 +138,10 @@ impl Sessions {
             true => Some(first_bundle(scheme, &recipient, context)?),
             false => None,
         };
+        let used = match fallback {
+            Some(Bundle::OneTime(bundle)) => Some(bundle),
+            _ => None,
+        };
         let refused = |error| DeliverError::TwoParty(recipient, error);
         let inner = session
             .prepare(fallback, context.keys, plaintext, context.now, rng)
@@ -150,6 +152,7 @@ impl Sessions {
             history,
             kind,
             inner,
+            used,
             index: session.next_index(),
         })
     }
@@ -283,4 +286,48 @@ fn first_bundle(
     found
         .map_err(|error| DeliverError::Registry(*recipient, error))?
         .ok_or(DeliverError::MissingPreKeys(*recipient))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use chacha20::ChaCha20Rng;
+    use chacha20::rand_core::SeedableRng;
+    use p2panda_core::SigningKey;
+
+    use super::*;
+    use crate::{Lifetime, SecretKey};
+
+    #[test]
+    fn a_bundle_that_was_taken_over_with_its_session_is_used_once() {
+        let mut rng = ChaCha20Rng::from_seed([4; 32]);
+        let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
+        keys.rotate_prekey(Lifetime::starting(1_000, 1_000), &mut rng);
+        let bundle = Bundle::OneTime(keys.one_time_bundle(1_000, &mut rng).unwrap());
+        let peer = SigningKey::from_bytes(&[2; 32]).verifying_key();
+        let mut sessions = Sessions(BTreeMap::from([(peer, Session::to_send(bundle))]));
+        let mut context = Context {
+            keys: &mut keys,
+            registry: &mut Registry::new(),
+            now: 1_001,
+            elements_max: None,
+        };
+        for expected in [true, false] {
+            let wrap = (Kind::TwoParty, None);
+            let scheme = Scheme::Message;
+            let sealing = sessions.prepare(scheme, peer, wrap, b"panda", &context, &mut rng);
+            let mut sealings = [sealing.unwrap()];
+            draw(&mut sealings, &mut rng);
+            let sealed = sealings.map(|sealing| sealing.seal().unwrap());
+            let content = sealed[0].direct.content.ciphertext();
+            assert_eq!(
+                content.key_used == two_party::KeyUsed::PreKey,
+                expected,
+                "the first message only"
+            );
+            assert!(sessions.are_current(&sealed, &context));
+            sessions.apply_sent(sealed.into(), &mut context);
+        }
+    }
 }

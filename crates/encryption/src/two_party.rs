@@ -425,14 +425,6 @@ impl Sealing {
         }
     }
 
-    /// The one-time bundle that this first message uses up.
-    pub(crate) fn bundle(&self) -> Option<&Bundle> {
-        match &self.target {
-            Target::X3dh { bundle, .. } => Some(bundle),
-            Target::Hpke { .. } => None,
-        }
-    }
-
     /// The length that the ciphertext will have.
     pub(crate) fn ciphertext_len(&self) -> usize {
         let zeros = SecretKey::from_bytes([0; 32]);

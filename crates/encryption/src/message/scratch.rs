@@ -244,10 +244,14 @@ impl<'a, M: Membership> Scratch<'a, M> {
 
     /// Fails at the bound on stored member secrets.
     pub(super) fn finish(self) -> Result<Changes<M>, ProcessError> {
+        self.finish_within(MEMBER_SECRETS_MAX)
+    }
+
+    fn finish_within(self, stored_max: usize) -> Result<Changes<M>, ProcessError> {
         let changes = self.changes.member_secrets.values();
         let new = changes.filter(|secret| secret.is_some()).count();
         // What only takes secrets out is never refused, or a full store would stay full.
-        if new > 0 && self.base.member_secrets.len() + new > MEMBER_SECRETS_MAX {
+        if new > 0 && self.base.member_secrets.len() + new > stored_max {
             return Err(Limit::MemberSecrets.into());
         }
         Ok(self.changes)
@@ -371,13 +375,38 @@ fn member_secret(seed: &Secret, identity: &[u8; 32]) -> Secret {
 
 #[cfg(test)]
 mod tests {
-    use p2panda_core::Hash;
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use p2panda_core::{Hash, SigningKey};
 
     use super::*;
+    use crate::message::Views;
 
     #[test]
     fn vector_constants() {
         assert_eq!(*Hash::digest(b"welcome").as_bytes(), WELCOME);
         assert_eq!(*Hash::digest(b"add").as_bytes(), ADD);
+    }
+
+    #[test]
+    fn a_full_store_of_member_secrets_takes_none_in_and_gives_them_out() {
+        let me = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let key = |name: &[u8]| (me, Hash::digest(name), me);
+        let mut agreement = Agreement::new(me, Views::default());
+        for name in [b"one", b"two"] {
+            agreement.member_secrets.insert(key(name), Secret::zeros());
+        }
+        let add = |agreement, stored_max| {
+            let mut scratch = Scratch::<Views>::new(agreement);
+            let secret = Some(Secret::zeros());
+            scratch.changes.member_secrets.insert(key(b"three"), secret);
+            scratch.finish_within(stored_max).map(drop)
+        };
+        let full = Err(ProcessError::Limit(Limit::MemberSecrets));
+        assert_eq!(add(&agreement, 2), full);
+        assert_eq!(add(&agreement, 3), Ok(()));
+        let mut scratch = Scratch::new(&agreement);
+        assert!(scratch.take(key(b"one")).is_some());
+        assert!(scratch.finish_within(2).is_ok());
     }
 }
