@@ -114,6 +114,9 @@ enum Workload {
         /// Both nodes hold as much that the other one lacks.
         #[arg(long, conflicts_with = "lacks")]
         both: bool,
+        /// Speak the sync protocol of 0.7.1 only.
+        #[arg(long)]
+        log_sync: bool,
         /// Both idle before they meet: time counts from the meeting, memory from idle.
         #[arg(long)]
         settle: bool,
@@ -269,6 +272,7 @@ async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
             n,
             lacks,
             both,
+            log_sync,
             settle,
             payload,
         } => {
@@ -276,6 +280,7 @@ async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
                 logs: payload.logs(n),
                 lacks: lacks.unwrap_or(n).min(n),
                 both,
+                log_sync,
                 settle,
             };
             pair::catch_up(&root, plan).await

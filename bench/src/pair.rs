@@ -27,6 +27,8 @@ pub struct CatchUp {
     pub lacks: usize,
     /// Whether the second node holds as much by others that the first one lacks.
     pub both: bool,
+    /// Whether they speak the protocol of 0.7.1 only.
+    pub log_sync: bool,
     /// Whether both idle for a while before they meet, so that memory above idle shows.
     pub settle: bool,
 }
@@ -222,6 +224,7 @@ pub async fn idle(root: &Path, logs: Logs, idle_seconds: u64) -> Result<(), Fail
         logs,
         lacks: 0,
         both: false,
+        log_sync: false,
         settle: false,
     };
     let (a, mut b) = start_two(&a_dir, &b_dir, &plan, false).await?;
@@ -289,11 +292,13 @@ async fn start_two(
 ) -> Result<(Process, Process), Failure> {
     let mut a = Process::start(&Spec {
         resume: false,
+        state_digest: !plan.log_sync,
         ..spec(a_dir, 0)
     })
     .await?;
     let mut b_spec = Spec {
         resume,
+        state_digest: !plan.log_sync,
         ..spec(b_dir, 1)
     };
     if plan.settle {
@@ -317,7 +322,7 @@ fn spec(dir: &Path, number: u32) -> Spec {
         topics: 1,
         bootstrap: None,
         resume: true,
-        port: 0,
+        state_digest: true,
     }
 }
 
@@ -332,6 +337,7 @@ fn both(row: Row, (a, b): &(Value, Value), idle: (u64, u64)) -> Row {
     .with("sender_cpu_seconds", float(a, "cpu_seconds"))
     .with("receiver_cpu_seconds", float(b, "cpu_seconds"))
     .with("wire_bytes", sum("udp_sent_bytes"))
+    .with("stream_bytes", sum("sync_sent_bytes"))
     .with("peak_rss_bytes", number(b, "peak_rss_bytes"))
     .with("sender_peak_rss_bytes", number(a, "peak_rss_bytes"))
     .with("above_idle_bytes", above(b, idle.1))

@@ -31,8 +31,8 @@ pub struct Spec {
     pub bootstrap: Option<Peer>,
     /// Whether it reads what is stored already.
     pub resume: bool,
-    /// The port it is bound to; 0 for any.
-    pub port: u16,
+    /// Whether it speaks more than the sync protocol of 0.7.1.
+    pub state_digest: bool,
 }
 
 /// A node and where it is.
@@ -108,9 +108,8 @@ struct Side {
 /// Runs the node until it is told to end.
 pub async fn run(spec: Spec) -> Result<(), Failure> {
     let exec_ns = monotonic_ns();
-    let loopback = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, spec.port);
     let mut builder = builder(&spec.dir)
-        .bind(loopback, None)
+        .state_digest(spec.state_digest)
         .signing_key(key(spec.key));
     if let Some(peer) = spec.bootstrap {
         builder = builder.bootstrap(verifying_key(peer)?, peer.addr);
@@ -264,7 +263,7 @@ impl Side {
         let counters = self.node.net().counters();
         json!({
             "udp_sent_bytes": counters.udp_sent_bytes,
-            "connections": counters.connections,
+            "sync_sent_bytes": counters.sync_sent_bytes,
             "cpu_seconds": cpu_seconds(),
             "rss_bytes": resident_bytes(),
             "peak_rss_bytes": peak_resident_bytes(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::event::Counters;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connections {
     inner: Arc<Mutex<Inner>>,
+    sync_sent_bytes: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,7 @@ impl Connections {
         let mut counters = Counters {
             udp_sent_bytes: inner.sent_bytes,
             udp_received_bytes: inner.received_bytes,
+            sync_sent_bytes: self.sync_sent_bytes.load(Ordering::Relaxed),
             connections: inner.next,
         };
         drop(inner);
@@ -65,6 +68,12 @@ impl Connections {
             counters.udp_received_bytes += stats.udp_rx.bytes;
         }
         counters
+    }
+
+    /// Counts what was written to the streams of sync.
+    pub(crate) fn sync_wrote(&self, bytes: usize) {
+        self.sync_sent_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Closes the connections to a peer that have no path left but to these addresses.

@@ -110,7 +110,9 @@ async fn negotiate(
         }
         // Two messages of a few bytes: the stream takes them without waiting for the peer.
         while let Some(bytes) = outbox.pop_front() {
+            let len = bytes.len();
             send.write_chunk(bytes).await.ok()?;
+            shared.connections.sync_wrote(len);
         }
         if agreed.is_some() {
             let _ = send.finish();

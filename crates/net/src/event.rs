@@ -132,14 +132,16 @@ pub struct SessionStatus {
     pub live: bool,
 }
 
-/// Bytes in UDP datagrams of all connections since the start, acknowledgements, retransmissions
-/// and gossip included.
+/// What was sent and received since the start. Bytes in UDP datagrams are those of all
+/// connections, acknowledgements, retransmissions and gossip included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Bytes sent.
+    /// Bytes sent in UDP datagrams.
     pub udp_sent_bytes: u64,
-    /// Bytes received.
+    /// Bytes received in UDP datagrams.
     pub udp_received_bytes: u64,
+    /// Bytes written to the streams of sync, topic handshakes included, without QUIC.
+    pub sync_sent_bytes: u64,
     /// Connections that passed the TLS handshake.
     pub connections: u64,
 }

@@ -273,6 +273,7 @@ impl Driver {
     }
 
     fn wrote(&mut self, count: usize) {
+        self.shared.connections.sync_wrote(count);
         self.outbox_bytes = self.outbox_bytes.saturating_sub(count);
         if self.undrained && self.outbox_bytes <= LOW_WATER_BYTES {
             self.undrained = false;

@@ -86,9 +86,10 @@ def _no_op():
     for lacks in [0, 10]:
         command = f"{logs} {lacks}"
         yield Workload(
-            f"thousand-logs-{lacks}", command, f"{command} --limit-seconds 90", network=True,
-            theirs_reps=1, timeout=200, quick=True,
+            f"thousand-logs-{lacks}", f"{command} --log-sync", f"{command} --limit-seconds 90",
+            network=True, theirs_reps=1, timeout=200, quick=True,
         )
+    yield Workload("thousand-logs-digest", f"{logs} 0", network=True, quick=True)
 
 
 def _live():
