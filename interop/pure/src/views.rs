@@ -33,16 +33,15 @@ impl ViewsState {
     }
 }
 
+type Members = Vec<PublishedKey>;
+
 /// The same structure as [`Views`] writes.
 type Layout = (
     u64,
-    BTreeMap<PublishedKey, Vec<PublishedKey>>,
-    Vec<(
-        PublishedId,
-        PublishedKey,
-        Vec<PublishedKey>,
-        Vec<PublishedKey>,
-    )>,
+    Members,
+    Members,
+    BTreeMap<PublishedKey, Members>,
+    Vec<(PublishedId, PublishedKey, Members, Members)>,
     BTreeMap<PublishedId, PublishedKey>,
 );
 

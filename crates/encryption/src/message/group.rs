@@ -224,7 +224,9 @@ impl<M: Membership> Group<M> {
 
     /// Seals a message with a key that is gone afterwards. Store the state, then publish.
     pub fn send(&mut self, plaintext: &[u8]) -> Result<Sent, OperationError> {
-        self.members()?;
+        if self.ratchet.is_none() {
+            return Err(OperationError::GroupNotYetEstablished);
+        }
         self.settled()?;
         if !self.leavers.is_empty() {
             return Err(OperationError::RekeyRequired);

@@ -64,68 +64,52 @@ pub trait Membership: Clone + Wire {
 }
 
 /// Membership from the control messages and acknowledgements alone.
+///
+/// Of every member it is known who has *not* heard of it: once everybody has acknowledged an add,
+/// nothing is left to store, to copy or to send in a welcome but the member itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Views {
-    /// Members, with those who know of them.
-    members: BTreeMap<Member, BTreeSet<Member>>,
+    members: BTreeSet<Member>,
+    /// Others who have a view: they left, or we have not heard of their add.
+    others: BTreeSet<Member>,
+    /// Who has not heard of a member; no entry where everybody has.
+    unheard: BTreeMap<Member, BTreeSet<Member>>,
     removals: Vec<Removal>,
     adds: BTreeMap<OperationId, Member>,
 }
 
-/// A member that left, until everybody has heard of it.
+/// A member that left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Removal {
     operation: OperationId,
     member: Member,
-    /// Who knew of the member.
-    known_by: BTreeSet<Member>,
-    /// Who knows that it left.
-    acks: BTreeSet<Member>,
+    /// Who still counts it as a member.
+    counting: BTreeSet<Member>,
+    /// Who has not heard that it left: those who count it, and those who never knew of it.
+    unheard: BTreeSet<Member>,
 }
 
 impl Membership for Views {
     fn create(&mut self, members: &[Member]) -> Result<(), MembershipError> {
-        let everybody: BTreeSet<_> = members.iter().copied().collect();
-        self.members = everybody.iter().map(|m| (*m, everybody.clone())).collect();
+        for member in members {
+            self.observe(*member);
+        }
+        let viewers: BTreeSet<_> = self.viewers().copied().collect();
+        self.members = members.iter().copied().collect();
+        self.others = &viewers - &self.members;
+        let others = (!self.others.is_empty()).then_some(&self.others);
+        let unheard = |member: &Member| Some((*member, others?.clone()));
+        self.unheard = self.members.iter().filter_map(unheard).collect();
         Ok(())
     }
 
     fn welcome(&mut self, history: &[u8]) -> Result<(), MembershipError> {
         let theirs = Views::decode(history).map_err(|_| MembershipError::History)?;
-        let gone = |views: &Views, other: &Views, member: &Member| {
-            // Left by a removal that the other side has not heard of, and did not come back.
-            !views.members.contains_key(member)
-                && views.removals.iter().any(|removal| {
-                    removal.member == *member && other.removal(&removal.operation).is_none()
-                })
-        };
-        let mut members = BTreeMap::new();
-        for (views, other) in [(&*self, &theirs), (&theirs, &*self)] {
-            for (member, acks) in &views.members {
-                if !gone(other, views, member) {
-                    let entry: &mut BTreeSet<_> = members.entry(*member).or_default();
-                    entry.extend(acks);
-                }
-            }
-        }
-        if members.len() > MEMBERS_MAX {
+        let merged = self.merge(theirs);
+        if merged.members.len() > MEMBERS_MAX {
             return Err(MembershipError::TooMany);
         }
-        self.members = members;
-        for removal in theirs.removals {
-            match self
-                .removals
-                .iter_mut()
-                .find(|r| r.operation == removal.operation)
-            {
-                Some(known) => {
-                    known.known_by.extend(removal.known_by);
-                    known.acks.extend(removal.acks);
-                }
-                None => self.removals.push(removal),
-            }
-        }
-        self.adds.extend(theirs.adds);
+        *self = merged;
         Ok(())
     }
 
@@ -139,23 +123,29 @@ impl Membership for Views {
             return Err(MembershipError::TooMany);
         }
         let known = self.view(&adder);
-        for (member, acks) in &mut self.members {
+        self.observe(adder);
+        self.observe(added);
+        self.unheard.retain(|member, unheard| {
             if known.contains(member) {
-                acks.insert(added);
+                unheard.remove(&added);
             }
-        }
+            !unheard.is_empty()
+        });
         for removal in &mut self.removals {
             // Whoever comes learns what the adder knows, also if it was here before.
-            if removal.acks.contains(&adder) {
-                removal.acks.insert(added);
-            } else if removal.known_by.contains(&adder) {
-                removal.known_by.insert(added);
+            if !removal.unheard.contains(&adder) {
+                removal.hear(&added);
+            } else if removal.counting.contains(&adder) && removal.unheard.contains(&added) {
+                removal.counting.insert(added);
             }
         }
-        self.members
-            .entry(added)
-            .or_default()
-            .extend([adder, added]);
+        if self.members.insert(added) {
+            self.others.remove(&added);
+            self.unheard
+                .insert(added, self.viewers().copied().collect());
+        }
+        self.hear(&added, &adder);
+        self.hear(&added, &added);
         self.adds.insert(operation, added);
         Ok(())
     }
@@ -166,41 +156,41 @@ impl Membership for Views {
         removed: Member,
         operation: OperationId,
     ) -> Result<(), MembershipError> {
-        let (known_by, mut acks) = match self.members.remove(&removed) {
-            Some(known_by) => (known_by, BTreeSet::new()),
+        let earlier = self.removals.iter().rev().find(|r| r.member == removed);
+        let (mut counting, mut unheard) = (BTreeSet::new(), BTreeSet::new());
+        if self.members.contains(&removed) {
+            self.observe(remover);
+            let strangers = self.unheard.remove(&removed).unwrap_or_default();
+            unheard = self.viewers().copied().collect();
+            counting = &unheard - &strangers;
+            self.members.remove(&removed);
+            self.others.insert(removed);
+        } else {
             // Somebody else removed the member at the same time.
-            None => {
-                let earlier = self.removals.iter().rev().find(|r| r.member == removed);
-                let earlier = earlier.ok_or(MembershipError::UnknownMember)?;
-                (earlier.known_by.clone(), earlier.acks.clone())
-            }
-        };
-        acks.insert(remover);
-        // Who hears of one removal knows that the member is gone, whoever else removed it.
-        let concurrent = self.removals.iter_mut().filter(|r| r.member == removed);
-        for removal in concurrent {
-            removal.acks.insert(remover);
+            let earlier = earlier.ok_or(MembershipError::UnknownMember)?;
+            counting.clone_from(&earlier.counting);
+            unheard.clone_from(&earlier.unheard);
+            self.observe(remover);
         }
         self.removals.push(Removal {
             operation,
             member: removed,
-            known_by,
-            acks,
+            counting,
+            unheard,
         });
+        self.hear_removal(&removed, &remover);
         Ok(())
     }
 
     fn ack(&mut self, acker: Member, operation: &OperationId) -> Result<(), MembershipError> {
-        if let Some(added) = self.adds.get(operation) {
-            match self.members.get_mut(added) {
-                Some(acks) => {
-                    acks.insert(acker);
-                }
-                None => {
-                    let removals = self.removals.iter_mut();
-                    for removal in removals.filter(|r| r.member == *added) {
-                        removal.known_by.insert(acker);
-                    }
+        if let Some(added) = self.adds.get(operation).copied() {
+            self.observe(acker);
+            if self.members.contains(&added) {
+                self.hear(&added, &acker);
+            } else {
+                let removals = self.removals.iter_mut().filter(|r| r.member == added);
+                for removal in removals.filter(|r| r.unheard.contains(&acker)) {
+                    removal.counting.insert(acker);
                 }
             }
             return Ok(());
@@ -210,9 +200,8 @@ impl Membership for Views {
         if removed == acker {
             return Err(MembershipError::OwnRemoval);
         }
-        for removal in self.removals.iter_mut().filter(|r| r.member == removed) {
-            removal.acks.insert(acker);
-        }
+        self.observe(acker);
+        self.hear_removal(&removed, &acker);
         Ok(())
     }
 
@@ -225,19 +214,22 @@ impl Membership for Views {
     }
 
     fn members(&self) -> BTreeSet<Member> {
-        self.members.keys().copied().collect()
+        self.members.clone()
     }
 
     fn view(&self, viewer: &Member) -> BTreeSet<Member> {
-        let members = self.members.iter();
-        let known = members
-            .filter(|(_, acks)| acks.contains(viewer))
-            .map(|(member, _)| *member);
+        if !self.is_viewer(viewer) {
+            return BTreeSet::new();
+        }
+        let mut view = self.members.clone();
+        let strangers = self.unheard.iter().filter(|(_, u)| u.contains(viewer));
+        for (member, _) in strangers {
+            view.remove(member);
+        }
         let removals = self.removals.iter();
-        let not_heard = removals
-            .filter(|r| r.known_by.contains(viewer) && !r.acks.contains(viewer))
-            .map(|removal| removal.member);
-        known.chain(not_heard).collect()
+        let counted = removals.filter(|r| r.counting.contains(viewer));
+        view.extend(counted.map(|removal| removal.member));
+        view
     }
 
     fn history(&self) -> Vec<u8> {
@@ -245,24 +237,148 @@ impl Membership for Views {
     }
 }
 
+impl Removal {
+    fn hear(&mut self, viewer: &Member) {
+        self.unheard.remove(viewer);
+        self.counting.remove(viewer);
+    }
+}
+
 impl Views {
     fn removal(&self, operation: &OperationId) -> Option<&Removal> {
         self.removals.iter().find(|r| r.operation == *operation)
     }
+
+    fn is_viewer(&self, member: &Member) -> bool {
+        self.members.contains(member) || self.others.contains(member)
+    }
+
+    /// Everybody who has a view.
+    fn viewers(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(&self.others)
+    }
+
+    /// Gives somebody a view, with nobody in it, who has none.
+    fn observe(&mut self, viewer: Member) {
+        if self.is_viewer(&viewer) {
+            return;
+        }
+        self.others.insert(viewer);
+        for member in &self.members {
+            self.unheard.entry(*member).or_default().insert(viewer);
+        }
+        for removal in &mut self.removals {
+            removal.unheard.insert(viewer);
+        }
+    }
+
+    /// Somebody with a view hears of a member.
+    fn hear(&mut self, member: &Member, viewer: &Member) {
+        if let Some(unheard) = self.unheard.get_mut(member) {
+            unheard.remove(viewer);
+            if unheard.is_empty() {
+                self.unheard.remove(member);
+            }
+        }
+    }
+
+    /// Who hears of one removal knows that the member is gone, whoever else removed it.
+    fn hear_removal(&mut self, removed: &Member, viewer: &Member) {
+        for removal in self.removals.iter_mut().filter(|r| r.member == *removed) {
+            removal.hear(viewer);
+        }
+    }
+
+    /// The union, without members that either side knows to be removed.
+    fn merge(&self, theirs: Views) -> Views {
+        let ours = self;
+        let viewers: BTreeSet<_> = ours.viewers().chain(theirs.viewers()).copied().collect();
+        // Nobody has heard of anything on the side where it has no view.
+        let [our_strangers, their_strangers] = [ours, &theirs].map(|views| {
+            let strangers = viewers.iter().filter(|viewer| !views.is_viewer(viewer));
+            strangers.copied().collect::<BTreeSet<_>>()
+        });
+        let sides = [
+            (ours, &theirs, &our_strangers),
+            (&theirs, ours, &their_strangers),
+        ];
+        // Left by a removal that the other side has not heard of, and did not come back.
+        let gone = |views: &Views, other: &Views, member: &Member| {
+            !views.members.contains(member)
+                && views.removals.iter().any(|removal| {
+                    removal.member == *member && other.removal(&removal.operation).is_none()
+                })
+        };
+        let mut unheard: BTreeMap<Member, BTreeSet<Member>> = BTreeMap::new();
+        for (views, other, strangers) in sides {
+            for member in views.members.iter().filter(|m| !gone(other, views, m)) {
+                let left = views.unheard.get(member).into_iter().flatten();
+                let left = strangers.iter().chain(left).copied().collect();
+                meet(
+                    unheard.entry(*member).or_insert_with(|| viewers.clone()),
+                    left,
+                );
+            }
+        }
+        let members: BTreeSet<_> = unheard.keys().copied().collect();
+        unheard.retain(|_, unheard| !unheard.is_empty());
+        let new = |removal: &&Removal| ours.removal(&removal.operation).is_none();
+        let removals = ours
+            .removals
+            .iter()
+            .chain(theirs.removals.iter().filter(new));
+        let removals = removals.map(|removal| {
+            let (mut unheard, mut counting) = (viewers.clone(), BTreeSet::new());
+            for (views, _, strangers) in sides {
+                if let Some(removal) = views.removal(&removal.operation) {
+                    let left = strangers.iter().chain(&removal.unheard).copied().collect();
+                    meet(&mut unheard, left);
+                    counting.extend(&removal.counting);
+                }
+            }
+            counting.retain(|viewer| unheard.contains(viewer));
+            Removal {
+                operation: removal.operation,
+                member: removal.member,
+                counting,
+                unheard,
+            }
+        });
+        Views {
+            removals: removals.collect(),
+            others: &viewers - &members,
+            members,
+            unheard,
+            adds: ours
+                .adds
+                .iter()
+                .chain(&theirs.adds)
+                .map(|(id, m)| (*id, *m))
+                .collect(),
+        }
+    }
+}
+
+/// Leaves the members that both sets have.
+fn meet(one: &mut BTreeSet<Member>, other: BTreeSet<Member>) {
+    one.retain(|member| other.contains(member));
 }
 
 impl Wire for Views {
     fn write(&self, w: &mut Writer) {
-        w.array(4).uint(1).map(self.members.len());
-        for (member, acks) in &self.members {
+        w.array(6).uint(2);
+        write_list(&self.members, w);
+        write_list(&self.others, w);
+        w.map(self.unheard.len());
+        for (member, unheard) in &self.unheard {
             w.item(member);
-            write_list(acks, w);
+            write_list(unheard, w);
         }
         w.array(self.removals.len());
         for removal in &self.removals {
             w.array(4).item(&removal.operation).item(&removal.member);
-            write_list(&removal.known_by, w);
-            write_list(&removal.acks, w);
+            write_list(&removal.counting, w);
+            write_list(&removal.unheard, w);
         }
         w.map(self.adds.len());
         for (operation, added) in &self.adds {
@@ -271,23 +387,31 @@ impl Wire for Views {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Views, DecodeError> {
-        tuple(r, 4, |r| {
-            version(r, 1)?;
-            let members = map(r, Member::read, read_set)?;
+        tuple(r, 6, |r| {
+            version(r, 2)?;
+            let members = read_set(r)?;
+            let others = &read_set(r)? - &members;
+            let mut unheard = map(r, Member::read, read_set)?;
+            unheard.retain(|member, unheard| members.contains(member) && !unheard.is_empty());
             let mut removals = Vec::new();
             for _ in 0..r.array()? {
                 removals.push(tuple(r, 4, |r| {
+                    let (operation, member) = (OperationId::read(r)?, Member::read(r)?);
+                    let (mut counting, unheard) = (read_set(r)?, read_set(r)?);
+                    counting.retain(|viewer| unheard.contains(viewer));
                     Ok(Removal {
-                        operation: OperationId::read(r)?,
-                        member: Member::read(r)?,
-                        known_by: read_set(r)?,
-                        acks: read_set(r)?,
+                        operation,
+                        member,
+                        counting,
+                        unheard,
                     })
                 })?);
             }
             let adds = map(r, OperationId::read, Member::read)?;
             Ok(Views {
                 members,
+                others,
+                unheard,
                 removals,
                 adds,
             })
@@ -300,3 +424,7 @@ fn read_set(r: &mut Reader<'_>) -> Result<BTreeSet<Member>, DecodeError> {
     let members: Vec<Member> = list(r, usize::MAX)?;
     Ok(members.into_iter().collect())
 }
+
+#[cfg(test)]
+#[path = "views_tests.rs"]
+mod tests;
