@@ -1,5 +1,6 @@
 //! Who is a member, and as whom each member saw the group when it last sent a control message.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
@@ -7,6 +8,9 @@ use thiserror::Error;
 use crate::limits::MEMBERS_MAX;
 use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple, version, write_list};
 use crate::{Member, OperationId};
+
+/// Entries that joining two views may write: who is known to one side only, for each member.
+const MERGE_MAX: usize = 1_000_000;
 
 /// Why the membership does not follow a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -70,7 +74,7 @@ pub trait Membership: Clone + Wire {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Views {
     members: BTreeSet<Member>,
-    /// Others who have a view: they left, or we have not heard of their add.
+    /// Others who have a view: they left.
     others: BTreeSet<Member>,
     /// Who has not heard of a member; no entry where everybody has.
     unheard: BTreeMap<Member, BTreeSet<Member>>,
@@ -105,7 +109,7 @@ impl Membership for Views {
 
     fn welcome(&mut self, history: &[u8]) -> Result<(), MembershipError> {
         let theirs = Views::decode(history).map_err(|_| MembershipError::History)?;
-        let merged = self.merge(theirs);
+        let merged = self.merge(theirs).ok_or(MembershipError::TooMany)?;
         if merged.members.len() > MEMBERS_MAX {
             return Err(MembershipError::TooMany);
         }
@@ -123,15 +127,15 @@ impl Membership for Views {
             return Err(MembershipError::TooMany);
         }
         let known = self.view(&adder);
-        self.observe(adder);
         self.observe(added);
+        let counts = self.is_viewer(&adder);
         self.unheard.retain(|member, unheard| {
             if known.contains(member) {
                 unheard.remove(&added);
             }
             !unheard.is_empty()
         });
-        for removal in &mut self.removals {
+        for removal in self.removals.iter_mut().filter(|_| counts) {
             // Whoever comes learns what the adder knows, also if it was here before.
             if !removal.unheard.contains(&adder) {
                 removal.hear(&added);
@@ -159,7 +163,6 @@ impl Membership for Views {
         let earlier = self.removals.iter().rev().find(|r| r.member == removed);
         let (mut counting, mut unheard) = (BTreeSet::new(), BTreeSet::new());
         if self.members.contains(&removed) {
-            self.observe(remover);
             let strangers = self.unheard.remove(&removed).unwrap_or_default();
             unheard = self.viewers().copied().collect();
             counting = &unheard - &strangers;
@@ -170,7 +173,6 @@ impl Membership for Views {
             let earlier = earlier.ok_or(MembershipError::UnknownMember)?;
             counting.clone_from(&earlier.counting);
             unheard.clone_from(&earlier.unheard);
-            self.observe(remover);
         }
         self.removals.push(Removal {
             operation,
@@ -184,7 +186,6 @@ impl Membership for Views {
 
     fn ack(&mut self, acker: Member, operation: &OperationId) -> Result<(), MembershipError> {
         if let Some(added) = self.adds.get(operation).copied() {
-            self.observe(acker);
             if self.members.contains(&added) {
                 self.hear(&added, &acker);
             } else {
@@ -200,7 +201,6 @@ impl Membership for Views {
         if removed == acker {
             return Err(MembershipError::OwnRemoval);
         }
-        self.observe(acker);
         self.hear_removal(&removed, &acker);
         Ok(())
     }
@@ -258,7 +258,8 @@ impl Views {
         self.members.iter().chain(&self.others)
     }
 
-    /// Gives somebody a view, with nobody in it, who has none.
+    /// Gives somebody a view, with nobody in it, who has none. Only an add does: it costs an entry
+    /// for each member, so strangers who acknowledge what they like must not come by one.
     fn observe(&mut self, viewer: Member) {
         if self.is_viewer(&viewer) {
             return;
@@ -289,8 +290,8 @@ impl Views {
         }
     }
 
-    /// The union, without members that either side knows to be removed.
-    fn merge(&self, theirs: Views) -> Views {
+    /// The union, without members that either side knows to be removed; none if it is too much.
+    fn merge(&self, theirs: Views) -> Option<Views> {
         let ours = self;
         let viewers: BTreeSet<_> = ours.viewers().chain(theirs.viewers()).copied().collect();
         // Nobody has heard of anything on the side where it has no view.
@@ -302,6 +303,12 @@ impl Views {
             (ours, &theirs, &our_strangers),
             (&theirs, ours, &their_strangers),
         ];
+        let entries = |(views, _, strangers): &(&Views, &Views, &BTreeSet<Member>)| {
+            (views.members.len() + views.removals.len()).saturating_mul(strangers.len())
+        };
+        if sides.iter().map(entries).max() > Some(MERGE_MAX) {
+            return None;
+        }
         // Left by a removal that the other side has not heard of, and did not come back.
         let gone = |views: &Views, other: &Views, member: &Member| {
             !views.members.contains(member)
@@ -314,10 +321,12 @@ impl Views {
             for member in views.members.iter().filter(|m| !gone(other, views, m)) {
                 let left = views.unheard.get(member).into_iter().flatten();
                 let left = strangers.iter().chain(left).copied().collect();
-                meet(
-                    unheard.entry(*member).or_insert_with(|| viewers.clone()),
-                    left,
-                );
+                match unheard.entry(*member) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(left);
+                    }
+                    Entry::Occupied(entry) => meet(entry.into_mut(), left),
+                }
             }
         }
         let members: BTreeSet<_> = unheard.keys().copied().collect();
@@ -328,14 +337,18 @@ impl Views {
             .iter()
             .chain(theirs.removals.iter().filter(new));
         let removals = removals.map(|removal| {
-            let (mut unheard, mut counting) = (viewers.clone(), BTreeSet::new());
+            let (mut unheard, mut counting) = (None, BTreeSet::new());
             for (views, _, strangers) in sides {
                 if let Some(removal) = views.removal(&removal.operation) {
                     let left = strangers.iter().chain(&removal.unheard).copied().collect();
-                    meet(&mut unheard, left);
+                    match &mut unheard {
+                        None => unheard = Some(left),
+                        Some(unheard) => meet(unheard, left),
+                    }
                     counting.extend(&removal.counting);
                 }
             }
+            let unheard = unheard.unwrap_or_default();
             counting.retain(|viewer| unheard.contains(viewer));
             Removal {
                 operation: removal.operation,
@@ -344,7 +357,7 @@ impl Views {
                 unheard,
             }
         });
-        Views {
+        Some(Views {
             removals: removals.collect(),
             others: &viewers - &members,
             members,
@@ -355,7 +368,7 @@ impl Views {
                 .chain(&theirs.adds)
                 .map(|(id, m)| (*id, *m))
                 .collect(),
-        }
+        })
     }
 }
 

@@ -16,6 +16,8 @@ struct Plain {
     members: BTreeMap<Member, BTreeSet<Member>>,
     removals: Vec<PlainRemoval>,
     adds: BTreeMap<OperationId, Member>,
+    /// Who was a member at some time. Others are not counted, whatever they acknowledge.
+    seen: BTreeSet<Member>,
 }
 
 #[derive(Clone)]
@@ -30,6 +32,7 @@ impl Plain {
     fn create(&mut self, members: &[Member]) {
         let everybody: BTreeSet<_> = members.iter().copied().collect();
         self.members = everybody.iter().map(|m| (*m, everybody.clone())).collect();
+        self.seen.extend(&everybody);
     }
 
     fn welcome(&mut self, theirs: Plain) {
@@ -64,6 +67,7 @@ impl Plain {
             }
         }
         self.adds.extend(theirs.adds);
+        self.seen.extend(theirs.seen);
     }
 
     fn add(&mut self, adder: Member, added: Member, operation: OperationId) {
@@ -81,10 +85,12 @@ impl Plain {
                 removal.known_by.insert(added);
             }
         }
+        self.seen.insert(added);
+        let seen = &self.seen;
         self.members
             .entry(added)
             .or_default()
-            .extend([adder, added]);
+            .extend([adder, added].into_iter().filter(|m| seen.contains(m)));
         self.adds.insert(operation, added);
     }
 
@@ -103,11 +109,11 @@ impl Plain {
                 (earlier.known_by.clone(), earlier.acks.clone())
             }
         };
-        acks.insert(remover);
+        acks.extend(self.seen.get(&remover));
         // Who hears of one removal knows that the member is gone, whoever else removed it.
         let concurrent = self.removals.iter_mut().filter(|r| r.member == removed);
         for removal in concurrent {
-            removal.acks.insert(remover);
+            removal.acks.extend(self.seen.get(&remover));
         }
         self.removals.push(PlainRemoval {
             operation,
@@ -119,7 +125,11 @@ impl Plain {
     }
 
     fn ack(&mut self, acker: Member, operation: &OperationId) -> Result<(), MembershipError> {
+        let seen = self.seen.contains(&acker);
         if let Some(added) = self.adds.get(operation) {
+            if !seen {
+                return Ok(());
+            }
             match self.members.get_mut(added) {
                 Some(acks) => {
                     acks.insert(acker);
@@ -138,7 +148,8 @@ impl Plain {
         if removed == acker {
             return Err(MembershipError::OwnRemoval);
         }
-        for removal in self.removals.iter_mut().filter(|r| r.member == removed) {
+        let removals = self.removals.iter_mut().filter(|_| seen);
+        for removal in removals.filter(|r| r.member == removed) {
             removal.acks.insert(acker);
         }
         Ok(())
@@ -268,4 +279,21 @@ fn a_history_grows_with_the_members_once_all_have_acknowledged() {
         views.ack(*member, &operation).unwrap();
     }
     assert!(views.history().len() < 101 * 36 + 100);
+}
+
+#[test]
+fn strangers_that_acknowledge_leave_nothing_behind() {
+    let people: Vec<_> = (0..=60u8)
+        .map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key())
+        .collect();
+    let mut views = Views::default();
+    views.create(&people[..2]).unwrap();
+    let operation = Hash::digest(b"add");
+    views.add(people[0], people[2], operation).unwrap();
+    let before = views.clone();
+    for stranger in &people[3..] {
+        views.ack(*stranger, &operation).unwrap();
+        assert!(views.view(stranger).is_empty());
+    }
+    assert_eq!(views, before);
 }
