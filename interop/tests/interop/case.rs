@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Ends a case that hangs; none waits for it to pass.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The seed of our node's key.
 pub const OUR_SEED: [u8; 32] = [0x0b; 32];
