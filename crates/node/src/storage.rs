@@ -1,4 +1,5 @@
-//! Reads beside the writer: a few read-only connections, used from blocking threads.
+//! Reads beside the writer: a few read-only connections, used from blocking threads; the newest few
+//! rows are read in place.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

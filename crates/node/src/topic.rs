@@ -190,3 +190,15 @@ fn peers_with(sent: &BTreeMap<SessionId, (VerifyingKey, u64)>, arrival: u64) -> 
         .map(|(peer, _)| peer);
     peers.collect::<std::collections::BTreeSet<_>>().len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_count_as_new_only_if_something_came_since_the_start() {
+        assert_eq!(above(0, 0), u64::MAX);
+        assert_eq!(above(7, 7), u64::MAX);
+        assert_eq!(above(7, 4), 3);
+    }
+}

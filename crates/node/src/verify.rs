@@ -15,8 +15,8 @@ use crate::Error;
 /// Operations that one core takes at once: worth the hand-over, and still little to wait for.
 const CHUNK: usize = 32;
 
-/// So few operations, and so many bytes of them, are checked at once: the way to another thread
-/// and back would take longer.
+/// So few operations, with so few header and body bytes, are checked where they are: the way to
+/// another thread and back would take longer.
 const QUICK: (usize, usize) = (2, 16 * 1024);
 
 /// One thread per core, shared by all nodes of the process. It sleeps while there is nothing to do.
@@ -50,10 +50,10 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
 }
 
 fn is_quick(operations: &[Received]) -> bool {
-    let bodies = operations
-        .iter()
-        .filter_map(|received| received.body.as_ref());
-    operations.len() <= QUICK.0 && bodies.map(bytes::Bytes::len).sum::<usize>() <= QUICK.1
+    let bytes = |received: &Received| {
+        received.header.as_bytes().len() + received.body.as_ref().map_or(0, bytes::Bytes::len)
+    };
+    operations.len() <= QUICK.0 && operations.iter().map(bytes).sum::<usize>() <= QUICK.1
 }
 
 fn verify_one(verifier: &mut Verifier, received: Received) -> Incoming {
