@@ -8,7 +8,7 @@ use bytes::Bytes;
 use p2panda_core::{Operation, SigningKey, Topic, VerifyingKey};
 use p2panda_engine::{Command, Committed, Engine, Incoming, Now, Options, Outcome, Source};
 use p2panda_protocol::sync::{Dialer, Entry, Page, Pair, Read, Received};
-use p2panda_store::{PageLimits, Reader, RejectReason};
+use p2panda_store::{PageLimits, Reader, RejectReason, SkipAcked};
 
 use crate::network::LinkId;
 
@@ -158,8 +158,12 @@ impl SimNode {
     pub(crate) fn feed(&self, topic: &Topic, skip_acked_of: Option<&str>) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         let mut after = 0;
+        let skip_acked = skip_acked_of.map(|consumer| SkipAcked {
+            consumer,
+            until: u64::MAX,
+        });
         loop {
-            let page = self.reader().feed_page(topic, after, PAGE, skip_acked_of);
+            let page = self.reader().feed_page(topic, after, PAGE, skip_acked);
             let page = page.expect("the database can be read");
             if page.entries.is_empty() && !page.more {
                 return deliveries;

@@ -175,6 +175,14 @@ impl Header {
         })
     }
 
+    /// The same header in memory of its own: it keeps no larger buffer alive.
+    pub fn detached(&self) -> Header {
+        Header {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+            ..self.clone()
+        }
+    }
+
     /// The operation's id: the hash of the header bytes, signature included.
     pub fn id(&self) -> Hash {
         self.id

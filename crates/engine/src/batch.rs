@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Header, LogId, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Header, LogId, Operation, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{LogKey, TopicKey};
 
 use crate::command::{PublishError, Published, Reply};
-use crate::engine::{Committed, EngineEvent, Now, TopicChange};
+use crate::engine::{
+    Committed, EngineEvent, Now, RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX, RecentOperation,
+    TopicChange,
+};
 
 pub(crate) struct Batch {
     pub now: Now,
@@ -44,6 +47,8 @@ pub(crate) struct Arrived {
     pub bytes_before: u64,
     pub dependencies: Vec<Dependency>,
     pub offset: Option<u64>,
+    /// What it was delivered without.
+    pub missing: Vec<Dependency>,
     /// A later one of the same batch pruned it.
     pub pruned: bool,
 }
@@ -111,6 +116,8 @@ impl Batch {
             topic,
             last_arrival: None,
             last_offset: None,
+            recent: Vec::new(),
+            rewritten: false,
         })
     }
 
@@ -126,7 +133,8 @@ impl Batch {
         heights.into_iter().collect()
     }
 
-    pub fn committed(self) -> Committed {
+    pub fn committed(mut self) -> Committed {
+        self.hand_out_recent();
         Committed {
             topics: self.changes.into_values().collect(),
             own: self.own,
@@ -135,7 +143,49 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Gives each change its operations, if they are few. Where stored ones changed nobody may
+    /// rely on them.
+    fn hand_out_recent(&mut self) {
+        let mut sizes: BTreeMap<Topic, (usize, usize)> = BTreeMap::new();
+        for arrived in &self.arrived {
+            let (operations, bytes) = sizes.entry(arrived.topic).or_default();
+            *operations += 1;
+            *bytes += arrived.bytes();
+        }
+        sizes.retain(|topic, (operations, bytes)| {
+            let rewritten = self.changes.get(topic).is_some_and(|one| one.rewritten);
+            !rewritten && *operations <= RECENT_OPERATIONS_MAX && *bytes <= RECENT_BYTES_MAX
+        });
+        for arrived in &self.arrived {
+            if sizes.contains_key(&arrived.topic)
+                && let Some(change) = self.changes.get_mut(&arrived.topic)
+            {
+                change.recent.push(arrived.recent());
+            }
+        }
+    }
+}
+
 impl Arrived {
+    fn bytes(&self) -> usize {
+        self.header.as_bytes().len() + self.body.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// A copy, since these bytes are often a small part of what a packet brought.
+    fn recent(&self) -> RecentOperation {
+        let body = self.body.as_deref().map(Bytes::copy_from_slice);
+        RecentOperation {
+            arrival: self.arrival,
+            offset: self.offset,
+            operation: Operation {
+                header: self.header.detached(),
+                body,
+            },
+            missing_dependencies: self.missing.clone(),
+        }
+    }
+
     pub fn published(&self, timestamp: Timestamp) -> Published {
         Published {
             id: self.header.id(),

@@ -19,24 +19,25 @@ pub(crate) fn step(
 }
 
 fn deliver(tx: &mut Tx<'_>, batch: &mut Batch, operation: Ordered) -> Result<(), StoreError> {
-    let arrival = match operation.place {
-        Place::Stored(arrival) => Some(arrival),
-        Place::Arrived(index) => batch.arrived.get(index).map(|arrived| arrived.arrival),
-    };
-    if let Some(arrival) = arrival {
-        tx.add_missing(arrival, &operation.missing)?;
-    }
-    if !operation.has_body {
-        return Ok(());
-    }
-    let offset = tx.next_offset();
+    let offset = operation.has_body.then(|| tx.next_offset());
     match operation.place {
-        Place::Stored(arrival) => tx.set_offset(arrival, offset)?,
+        Place::Stored(arrival) => {
+            tx.add_missing(arrival, &operation.missing)?;
+            if let Some(offset) = offset {
+                tx.set_offset(arrival, offset)?;
+                batch.change(operation.topic).rewritten = true;
+            }
+        }
         Place::Arrived(index) => {
             let arrived = batch.arrived.get_mut(index);
-            arrived.expect("nothing is taken out of it").offset = Some(offset);
+            let arrived = arrived.expect("nothing is taken out of it");
+            tx.add_missing(arrived.arrival, &operation.missing)?;
+            arrived.offset = offset;
+            arrived.missing = operation.missing;
         }
     }
-    batch.change(operation.topic).last_offset = Some(offset);
+    if offset.is_some() {
+        batch.change(operation.topic).last_offset = offset;
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use p2panda_core::limits::{DEPENDENCY_WAIT, OPERATION_BYTES_MAX_DEFAULT, OWN_LOG_WAIT};
 use p2panda_core::log::Fork;
-use p2panda_core::{Hash, SigningKey, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Hash, Operation, SigningKey, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{
     Durability, OpenError, Readers, RejectReason, Restored, RestoredAction, Store, StoreError,
 };
@@ -77,7 +77,7 @@ pub struct Committed {
 }
 
 /// What is new in a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicChange {
     /// The topic.
     pub topic: Topic,
@@ -85,7 +85,30 @@ pub struct TopicChange {
     pub last_arrival: Option<u64>,
     /// The last feed offset, if operations were added to the feed.
     pub last_offset: Option<u64>,
+    /// All that were stored, in order of arrival; empty if they are more than
+    /// [`RECENT_OPERATIONS_MAX`] or have more than [`RECENT_BYTES_MAX`].
+    pub recent: Vec<RecentOperation>,
+    /// Operations that had been stored before were deleted, or got their body or their offset.
+    pub rewritten: bool,
 }
+
+/// An operation that was stored with this commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentOperation {
+    /// Its arrival number.
+    pub arrival: u64,
+    /// Its place in the feed, if it has one by now.
+    pub offset: Option<u64>,
+    /// Header and body, in memory of their own.
+    pub operation: Operation,
+    /// Dependencies that had not come when waiting for them was over.
+    pub missing_dependencies: Vec<Dependency>,
+}
+
+/// Operations that a commit hands out for one topic.
+pub const RECENT_OPERATIONS_MAX: usize = 64;
+/// Header and body bytes of them.
+pub const RECENT_BYTES_MAX: usize = 32 * 1024;
 
 /// What an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +162,9 @@ pub enum EngineEvent {
 /// Asked for a command that has come since and may be part of a transaction of this durability.
 pub(crate) type More<'a> = &'a mut dyn FnMut(Durability) -> Option<Command>;
 
+/// Told of a commit before its commands are answered.
+pub(crate) type Announce<'a> = &'a mut dyn FnMut(&Committed);
+
 /// The one place where a node's data changes.
 pub struct Engine {
     store: Store,
@@ -177,7 +203,9 @@ impl Engine {
             untold: Vec::new(),
         };
         // What waits for its order since before the restart gets its deadline now.
-        engine.untold = engine.run(Vec::new(), &mut |_| None, now)?.events;
+        engine.untold = engine
+            .run(Vec::new(), &mut |_| None, &mut |_| (), now)?
+            .events;
         Ok(engine)
     }
 
@@ -189,7 +217,7 @@ impl Engine {
     /// The database failed: nothing of the batch is stored, replies are dropped uncalled, and
     /// the engine does nothing more.
     pub fn process(&mut self, commands: Vec<Command>, now: Now) -> Result<Committed, Corrupt> {
-        self.process_and_more(commands, &mut |_| None, now)
+        self.process_and_more(commands, &mut |_| None, &mut |_| (), now)
     }
 
     /// As [`Engine::process`]; before the commit `more` is asked again and again for commands that
@@ -198,13 +226,14 @@ impl Engine {
         &mut self,
         commands: Vec<Command>,
         more: More<'_>,
+        announce: Announce<'_>,
         now: Now,
     ) -> Result<Committed, Corrupt> {
         if self.stopped {
             return Err(Corrupt::Stopped);
         }
         self.stopped = true;
-        let committed = self.run(commands, more, now)?;
+        let committed = self.run(commands, more, announce, now)?;
         self.stopped = false;
         Ok(committed)
     }
@@ -244,6 +273,7 @@ impl Engine {
         &mut self,
         commands: Vec<Command>,
         more: More<'_>,
+        announce: Announce<'_>,
         now: Now,
     ) -> Result<Committed, StoreError> {
         let mut batch = Batch::new(now);
@@ -277,11 +307,14 @@ impl Engine {
         pipeline::run(&mut self.state, &mut tx, &mut batch, commands)?;
         tx.commit()?;
         self.follow_own_logs(&mut batch);
-        for answer in batch.answers.drain(..) {
+        let answers = std::mem::take(&mut batch.answers);
+        let committed = batch.committed();
+        announce(&committed);
+        for answer in answers {
             answer();
         }
         self.checkpoint(checkpoints)?;
-        Ok(batch.committed())
+        Ok(committed)
     }
 
     fn leave_restored(&mut self, action: RestoredAction) -> Result<(), RestoredError> {

@@ -300,6 +300,7 @@ fn fill_body(
         return Ok(Outcome::Duplicate);
     };
     tx.fill_body(stored.arrival, &body)?;
+    batch.change(topic).rewritten = true;
     // One that still waits for its order gets its offset when it has waited.
     if log
         .ordered_seq
@@ -360,6 +361,7 @@ pub(crate) fn append(
         bytes_before,
         dependencies: extensions.deps,
         offset: None,
+        missing: Vec::new(),
         pruned: false,
     });
     Ok(arrival)

@@ -53,5 +53,8 @@ mod write;
 pub use command::{
     Command, Incoming, Outcome, Phase, PublishError, Published, Reply, RestoredError, Source,
 };
-pub use engine::{Committed, Corrupt, Engine, EngineEvent, Now, Options, TopicChange};
+pub use engine::{
+    Committed, Corrupt, Engine, EngineEvent, Now, Options, RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX,
+    RecentOperation, TopicChange,
+};
 pub use p2panda_store::{OpenError, RejectReason, Restored, RestoredAction, Start};

@@ -26,5 +26,9 @@ pub(crate) fn step(
         let prune = batch.prunes.get(&arrived.log);
         arrived.pruned = prune.is_some_and(|prune| arrived.header.seq() < prune.seq);
     }
+    let topics: Vec<_> = batch.prunes.values().map(|prune| prune.topic).collect();
+    for topic in topics {
+        batch.change(topic).rewritten = true;
+    }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::engine::{Committed, Corrupt, Engine, Now, is_aside};
 /// Reads the time.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
 
-/// Called on the engine's thread after each commit. It must not block.
+/// Called on the engine's thread after each commit, before the answers. It must not block.
 pub type OnCommit = Box<dyn FnMut(&Committed) + Send>;
 
 /// Given back when the command it came with has been processed.
@@ -177,8 +177,8 @@ impl Loop {
                 Some(command)
             };
             let now = (self.clock)();
-            let committed = self.engine.process_and_more(commands, &mut more, now)?;
-            (self.on_commit)(&committed);
+            self.engine
+                .process_and_more(commands, &mut more, &mut self.on_commit, now)?;
             let close = taken.close;
             drop(taken.permits);
             if close {

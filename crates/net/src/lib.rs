@@ -31,6 +31,7 @@ mod recovery;
 mod request;
 mod session;
 mod shared;
+mod tail;
 mod topic;
 
 pub use config::{Bootstrap, Config, Mdns, Relay, Timings};
@@ -38,3 +39,4 @@ pub use ephemeral::{EphemeralError, EphemeralReceiver, EphemeralSender};
 pub use event::{Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
 pub use net::{Net, SpawnError, SyncHandle, spawn};
 pub use request::{Phase, Request, Stored};
+pub use tail::Tail;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::record::{Address, TransportInfo};
+use p2panda_protocol::sync::Entry;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
 use crate::lookup::BookLookup;
 use crate::request::Request;
 use crate::shared::{Parts, Shared, sockets};
+use crate::tail::Tail;
 use crate::topic::TopicHandle;
 use crate::{accept, discovery, mdns, own, persist, recovery};
 
@@ -134,10 +136,10 @@ impl Net {
 
     /// Syncs a topic with everyone who shares it, until the handle is dropped.
     ///
-    /// `arrivals` holds the highest arrival number of the topic that is durable; sessions look
-    /// for new operations whenever it changes. Several handles of one topic share its sessions
-    /// and the `arrivals` of the first.
-    pub fn subscribe(&self, topic: Topic, arrivals: watch::Receiver<u64>) -> SyncHandle {
+    /// `arrivals` is the durable end of the topic by arrival number; sessions look for new
+    /// operations whenever it changes, and ask for a page of what it does not hold. Several
+    /// handles of one topic share its sessions and the `arrivals` of the first.
+    pub fn subscribe(&self, topic: Topic, arrivals: watch::Receiver<Tail<Entry>>) -> SyncHandle {
         let shared = &self.running.shared;
         let open = || TopicHandle::open(shared.clone(), topic, arrivals);
         SyncHandle {
@@ -372,7 +374,7 @@ mod tests {
     async fn a_network_whose_handles_are_dropped_gives_its_socket_back() {
         let net = start(3).await;
         let topic = Topic::from_bytes([81; 32]);
-        let arrivals = watch::Sender::new(0);
+        let arrivals = watch::Sender::default();
         let synced = net.subscribe(topic, arrivals.subscribe());
         let room = net.ephemeral(topic);
         let addr = *net.addr().first().unwrap();

@@ -8,7 +8,7 @@ use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::{Heights, Topic, VerifyingKey};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::{
-    Dialled, End, Event, Input, Output, Page, Pair, Protocol, Session, SessionId,
+    Dialled, End, Entry, Event, Input, Output, Page, Pair, Protocol, Read, Session, SessionId,
 };
 use p2panda_protocol::time::Time;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -18,6 +18,7 @@ use crate::endpoint::close;
 use crate::event::{NetEvent, SessionStatus, Transfer};
 use crate::request::{Phase, Request, Stored};
 use crate::shared::Shared;
+use crate::tail::Tail;
 
 /// Chunks taken from the stream per wake, each about as large as a packet.
 const CHUNKS_MAX: usize = 64;
@@ -81,7 +82,7 @@ pub(crate) struct SessionOf {
     pub(crate) id: SessionId,
     pub(crate) dialled: Dialled,
     pub(crate) pair: Arc<PairShare>,
-    pub(crate) arrivals: watch::Receiver<u64>,
+    pub(crate) arrivals: watch::Receiver<Tail<Entry>>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -101,7 +102,7 @@ struct Driver {
     dialled: Dialled,
     pair: Arc<PairShare>,
     changed: Arc<Notify>,
-    arrivals: watch::Receiver<u64>,
+    arrivals: watch::Receiver<Tail<Entry>>,
     stop: watch::Receiver<bool>,
     session: Session,
     outbox: VecDeque<Bytes>,
@@ -242,7 +243,7 @@ impl Driver {
                 }
                 changed = self.arrivals.changed(), if has_arrivals => match changed {
                     Ok(()) => {
-                        let arrival = *self.arrivals.borrow_and_update();
+                        let arrival = self.arrivals.borrow_and_update().last();
                         self.handle(Input::Arrived(arrival));
                     }
                     Err(_) => has_arrivals = false,
@@ -313,7 +314,11 @@ impl Driver {
             Output::Read(read) => {
                 let (reply, answer) = oneshot::channel();
                 self.answer = Some(Answer::Page(answer));
-                self.questions.push(Request::Read { topic, read, reply });
+                match newest(&self.arrivals.borrow(), &read) {
+                    // Received by this very session.
+                    Some(page) => drop(reply.send(page)),
+                    None => self.questions.push(Request::Read { topic, read, reply }),
+                }
             }
             Output::Store(operations) => {
                 let (reply, stored) = oneshot::channel();
@@ -614,6 +619,28 @@ async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
     }
 }
 
+/// The page, if it is about what arrived last.
+fn newest(arrivals: &Tail<Entry>, read: &Read) -> Option<Page> {
+    let Read::Arrivals { after, bytes_max } = *read else {
+        return None;
+    };
+    let mut page = Page {
+        next: after,
+        ..Page::default()
+    };
+    let mut left = bytes_max;
+    for (entry, bytes) in arrivals.above(after)? {
+        if bytes > left && !page.entries.is_empty() {
+            page.more = true;
+            break;
+        }
+        left = left.saturating_sub(bytes);
+        page.next = entry.arrival;
+        page.entries.push(entry.clone());
+    }
+    Some(page)
+}
+
 async fn next_stored(stores: &mut VecDeque<oneshot::Receiver<Stored>>) -> Option<Stored> {
     stores.front_mut()?.await.ok()
 }
@@ -621,4 +648,46 @@ async fn next_stored(stores: &mut VecDeque<oneshot::Receiver<Stored>>) -> Option
 /// Resolves when the session has to stop; a topic that is gone stops it as well.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use p2panda_core::SigningKey;
+
+    use super::*;
+
+    fn tail(arrivals: &[u64]) -> Tail<Entry> {
+        let topic = Topic::from_bytes([1; 32]);
+        let mut tail = Tail::default();
+        for arrival in arrivals {
+            let entry = Entry {
+                author: SigningKey::from_bytes(&[1; 32]).verifying_key(),
+                log_id: topic.log_id(),
+                seq: 0,
+                arrival: *arrival,
+                header: Bytes::from_static(b"header"),
+                body: None,
+            };
+            tail.push(*arrival, 6, entry);
+        }
+        tail
+    }
+
+    fn page(tail: &Tail<Entry>, after: u64, bytes_max: usize) -> Option<(Vec<u64>, u64, bool)> {
+        let page = newest(tail, &Read::Arrivals { after, bytes_max })?;
+        let arrivals = page.entries.iter().map(|entry| entry.arrival).collect();
+        Some((arrivals, page.next, page.more))
+    }
+
+    #[test]
+    fn what_arrived_last_is_a_page_without_a_question() {
+        let tail = tail(&[4, 7, 9]);
+        assert_eq!(page(&tail, 2, 100), None);
+        assert_eq!(page(&tail, 3, 100), Some((vec![4, 7, 9], 9, false)));
+        assert_eq!(page(&tail, 3, 12), Some((vec![4, 7], 7, true)));
+        assert_eq!(page(&tail, 7, 1), Some((vec![9], 9, false)));
+        assert_eq!(page(&tail, 9, 1), Some((vec![], 9, false)));
+    }
 }

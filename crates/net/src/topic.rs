@@ -6,7 +6,7 @@ use std::sync::Arc;
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::overlay::Overlay;
-use p2panda_protocol::sync::{Dialer, DialerInput, DialerOutput, Dialled, SessionId};
+use p2panda_protocol::sync::{Dialer, DialerInput, DialerOutput, Dialled, Entry, SessionId};
 use p2panda_protocol::time::Time;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -20,6 +20,7 @@ use crate::membership::{Membership, MembershipEvent};
 use crate::random;
 use crate::session::{self, PairShare, SessionOf, Wire};
 use crate::shared::Shared;
+use crate::tail::Tail;
 
 /// Accepted sessions that wait for their topic's task; more are refused.
 const INCOMING_MAX: usize = 64;
@@ -49,7 +50,7 @@ impl TopicHandle {
     pub(crate) fn open(
         shared: Arc<Shared>,
         topic: Topic,
-        arrivals: watch::Receiver<u64>,
+        arrivals: watch::Receiver<Tail<Entry>>,
     ) -> Arc<TopicHandle> {
         let (inbox, incoming) = mpsc::channel(INCOMING_MAX);
         let (repair, repairs) = mpsc::channel(REPAIRS_MAX);
@@ -112,7 +113,7 @@ impl Drop for TopicHandle {
 
 #[derive(Debug)]
 struct Inputs {
-    arrivals: watch::Receiver<u64>,
+    arrivals: watch::Receiver<Tail<Entry>>,
     incoming: mpsc::Receiver<Incoming>,
     repair: mpsc::Receiver<VerifyingKey>,
     leave: watch::Receiver<bool>,
@@ -123,7 +124,7 @@ struct Inputs {
 struct TopicTask {
     shared: Arc<Shared>,
     topic: Topic,
-    arrivals: watch::Receiver<u64>,
+    arrivals: watch::Receiver<Tail<Entry>>,
     incoming: mpsc::Receiver<Incoming>,
     leave: watch::Receiver<bool>,
     repair: mpsc::Receiver<VerifyingKey>,

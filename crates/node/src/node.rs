@@ -118,7 +118,7 @@ fn run(engine: Engine, topics: Topics, events: broadcast::Sender<EngineEvent>) -
         thread::system_clock(),
         Box::new(move |committed| {
             for change in &committed.topics {
-                topics.committed(&change.topic, change.last_arrival, change.last_offset);
+                topics.committed(change);
             }
             for event in &committed.events {
                 // Nobody may be listening.
@@ -287,7 +287,7 @@ impl Node {
                 Ok((reader.last_arrival(&topic)?, reader.last_offset(&topic)?))
             });
             match read.await {
-                Ok((arrival, offset)) => state.committed(Some(arrival), Some(offset)),
+                Ok((arrival, offset)) => state.opened(arrival, offset),
                 Err(error) => {
                     self.0.topics.leave(&topic);
                     return Err(error);

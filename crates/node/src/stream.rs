@@ -95,28 +95,29 @@ impl<M> StreamRequest<M> {
         let state = self.node.join(self.topic).await?;
         let topic = self.topic;
         let storage = self.node.storage();
-        let position = match self.start {
-            StartAt::Beginning => 0,
-            StartAt::Offset(offset) => offset.saturating_sub(1),
+        let (position, skip_acked_until) = match self.start {
+            StartAt::Beginning => (0, 0),
+            StartAt::Offset(offset) => (offset.saturating_sub(1), 0),
             StartAt::Now => {
-                storage
-                    .read(move |reader| reader.last_offset(&topic))
-                    .await?
+                let last = storage.read(move |reader| reader.last_offset(&topic));
+                (last.await?, 0)
             }
             StartAt::Resume => {
                 let consumer = consumer_name(&topic);
-                let prefix =
-                    move |reader: &p2panda_store::Reader| reader.consumer_prefix(&consumer, &topic);
-                storage.read(prefix).await?
+                let places = storage.read(move |reader| {
+                    let last = reader.last_offset(&topic)?;
+                    Ok((reader.consumer_prefix(&consumer, &topic)?, last))
+                });
+                places.await?
             }
         };
         let subscription = Subscription {
             topic,
             acks: state.acks(),
             policy: self.ack,
-            skip_acked: self.start == StartAt::Resume,
+            skip_acked_until,
             position,
-            offsets: state.offsets(),
+            feed: state.feed(),
             page: VecDeque::new(),
             ahead: None,
             handed_out: None,

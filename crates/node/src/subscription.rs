@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use p2panda_core::Topic;
-use p2panda_store::{FeedEntry, FeedPage, PageLimits};
+use p2panda_store::{FeedEntry, FeedPage, PageLimits, SkipAcked};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
@@ -14,7 +14,7 @@ use crate::body::{self, Raw};
 use crate::message::Message;
 use crate::node::Node;
 use crate::stream::Ack;
-use crate::topic::Offsets;
+use crate::topic::Feed;
 
 /// Messages of one page. While one is handed out, the next is read.
 const PAGE: PageLimits = PageLimits {
@@ -32,10 +32,10 @@ pub struct Subscription<M = Raw> {
     pub(crate) topic: Topic,
     pub(crate) acks: Arc<Acks>,
     pub(crate) policy: Ack,
-    /// Skip what the topic's consumer has acknowledged already.
-    pub(crate) skip_acked: bool,
+    /// Up to this offset, what the topic's consumer has acknowledged is skipped.
+    pub(crate) skip_acked_until: u64,
     pub(crate) position: u64,
-    pub(crate) offsets: Offsets,
+    pub(crate) feed: Feed,
     pub(crate) page: VecDeque<FeedEntry>,
     /// The page after `page`, if there was more when that was read.
     pub(crate) ahead: Option<JoinHandle<Result<FeedPage, Error>>>,
@@ -89,7 +89,14 @@ impl<M> Subscription<M> {
             }
             None => {
                 // Marked as seen before reading, so that growth during the read wakes us.
-                self.offsets.mark_seen();
+                self.feed.mark_seen();
+                if let Some(newest) = self.newest() {
+                    self.page = newest;
+                    if self.page.is_empty() {
+                        self.feed.changed().await?;
+                    }
+                    return Some(());
+                }
                 (self.read(self.position).await, false)
             }
         };
@@ -110,18 +117,30 @@ impl<M> Subscription<M> {
         if page.more {
             self.ahead = Some(tokio::spawn(self.read(self.position)));
         } else if self.page.is_empty() && !ahead {
-            self.offsets.changed().await?;
+            self.feed.changed().await?;
         }
         Some(())
     }
 
+    /// What was committed a moment ago, if nothing before it is left to read.
+    fn newest(&self) -> Option<VecDeque<FeedEntry>> {
+        if self.position < self.skip_acked_until || self.node.is_closed() {
+            return None;
+        }
+        self.feed.newest(self.position)
+    }
+
     fn read(&self, after: u64) -> impl Future<Output = Result<FeedPage, Error>> + Send + 'static {
         let (storage, topic) = (self.node.storage().clone(), self.topic);
-        let consumer = self.skip_acked.then(|| consumer_name(&topic));
-        let rows = self.offsets.above(after);
+        let until = self.skip_acked_until;
+        let rows = self.feed.above(after);
         async move {
             let page = storage.read_newest(rows, move |reader| {
-                reader.feed_page(&topic, after, PAGE, consumer.as_deref())
+                let consumer = (after < until).then(|| consumer_name(&topic));
+                let skip = consumer
+                    .as_deref()
+                    .map(|consumer| SkipAcked { consumer, until });
+                reader.feed_page(&topic, after, PAGE, skip)
             });
             page.await
         }

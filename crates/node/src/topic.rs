@@ -1,11 +1,14 @@
 //! What a node keeps for each topic it is interested in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use p2panda_core::{Topic, VerifyingKey};
-use p2panda_net::SyncHandle;
-use p2panda_protocol::sync::SessionId;
+use bytes::Bytes;
+use p2panda_core::{LogId, Operation, Topic, VerifyingKey};
+use p2panda_engine::{RecentOperation, TopicChange};
+use p2panda_net::{SyncHandle, Tail};
+use p2panda_protocol::sync::{Entry, SessionId};
+use p2panda_store::FeedEntry;
 use tokio::sync::watch;
 
 use crate::Error;
@@ -46,10 +49,10 @@ impl Topics {
         states
     }
 
-    /// Operations of a topic are durable up to `arrival`, its feed reaches up to `offset`.
-    pub(crate) fn committed(&self, topic: &Topic, arrival: Option<u64>, offset: Option<u64>) {
-        if let Some(state) = self.get(topic) {
-            state.committed(arrival, offset);
+    /// Something of a topic is durable now.
+    pub(crate) fn committed(&self, change: &TopicChange) {
+        if let Some(state) = self.get(&change.topic) {
+            state.committed(change);
         }
     }
 
@@ -60,8 +63,9 @@ impl Topics {
 
 /// One topic of a node.
 pub(crate) struct TopicState {
-    arrivals: watch::Sender<u64>,
-    offsets: watch::Sender<u64>,
+    log_id: LogId,
+    arrivals: watch::Sender<Tail<Entry>>,
+    feed: watch::Sender<Tail<FeedEntry>>,
     left: watch::Sender<bool>,
     /// Up to which arrival number each session has sent, while it runs.
     sent: watch::Sender<BTreeMap<SessionId, (VerifyingKey, u64)>>,
@@ -72,8 +76,9 @@ pub(crate) struct TopicState {
 impl TopicState {
     fn new(topic: Topic, queue: Queue) -> Self {
         Self {
-            arrivals: watch::Sender::new(0),
-            offsets: watch::Sender::new(0),
+            log_id: topic.log_id(),
+            arrivals: watch::Sender::default(),
+            feed: watch::Sender::default(),
             left: watch::Sender::new(false),
             sent: watch::Sender::default(),
             sync: OnceLock::new(),
@@ -81,24 +86,56 @@ impl TopicState {
         }
     }
 
-    pub(crate) fn committed(&self, arrival: Option<u64>, offset: Option<u64>) {
-        raise(&self.arrivals, arrival.unwrap_or(0));
-        raise(&self.offsets, offset.unwrap_or(0));
+    /// Operations are durable up to `arrival`, the feed reaches up to `offset`.
+    pub(crate) fn opened(&self, arrival: u64, offset: u64) {
+        extend(&self.arrivals, |tail| tail.skip_to(arrival));
+        extend(&self.feed, |tail| tail.skip_to(offset));
+    }
+
+    /// First the sessions hear of it, whose way is longer, then the subscriptions.
+    fn committed(&self, change: &TopicChange) {
+        extend(&self.arrivals, |tail| {
+            for one in &change.recent {
+                let entry = self.entry(one);
+                tail.push(one.arrival, bytes_of(&one.operation), entry);
+            }
+            end(tail, change.last_arrival, change.rewritten);
+        });
+        let mut delivered: Vec<_> = change.recent.iter().filter_map(feed_entry).collect();
+        delivered.sort_unstable_by_key(|entry| entry.offset);
+        extend(&self.feed, |tail| {
+            for entry in delivered {
+                tail.push(entry.offset, bytes_of(&entry.operation), entry);
+            }
+            end(tail, change.last_offset, change.rewritten);
+        });
+    }
+
+    fn entry(&self, one: &RecentOperation) -> Entry {
+        let Operation { header, body } = &one.operation;
+        Entry {
+            author: header.author(),
+            log_id: self.log_id,
+            seq: header.seq(),
+            arrival: one.arrival,
+            header: header.as_bytes().clone(),
+            body: body.clone(),
+        }
     }
 
     /// How many arrivals there are above this one, at most; many if nothing came since the start.
     pub(crate) fn arrived_since(&self, arrival: u64) -> u64 {
-        above(*self.arrivals.borrow(), arrival)
+        above(self.arrivals.borrow().last(), arrival)
     }
 
-    pub(crate) fn arrivals(&self) -> watch::Receiver<u64> {
+    pub(crate) fn arrivals(&self) -> watch::Receiver<Tail<Entry>> {
         self.arrivals.subscribe()
     }
 
     /// Closes when the topic is left.
-    pub(crate) fn offsets(&self) -> Offsets {
-        Offsets {
-            offsets: self.offsets.subscribe(),
+    pub(crate) fn feed(&self) -> Feed {
+        Feed {
+            tail: self.feed.subscribe(),
             left: self.left.subscribe(),
         }
     }
@@ -141,28 +178,35 @@ impl TopicState {
     }
 }
 
-/// Tells that the feed of a topic has grown.
+/// The end of a topic's feed, as it grows.
 #[derive(Clone, Debug)]
-pub(crate) struct Offsets {
-    offsets: watch::Receiver<u64>,
+pub(crate) struct Feed {
+    tail: watch::Receiver<Tail<FeedEntry>>,
     left: watch::Receiver<bool>,
 }
 
-impl Offsets {
-    /// Growth from here on wakes [`Offsets::changed`].
+impl Feed {
+    /// Growth from here on wakes [`Feed::changed`].
     pub(crate) fn mark_seen(&mut self) {
-        self.offsets.borrow_and_update();
+        self.tail.borrow_and_update();
+    }
+
+    /// Everything above this offset, or `None` if it must be read from the store.
+    pub(crate) fn newest(&self, offset: u64) -> Option<VecDeque<FeedEntry>> {
+        let tail = self.tail.borrow();
+        let newest = tail.above(offset)?.map(|(entry, _)| entry.clone());
+        Some(newest.collect())
     }
 
     /// How many offsets there are above this one, at most; many if nothing came since the start.
     pub(crate) fn above(&self, offset: u64) -> u64 {
-        above(*self.offsets.borrow(), offset)
+        above(self.tail.borrow().last(), offset)
     }
 
     /// Waits for growth. `None` when the topic was left.
     pub(crate) async fn changed(&mut self) -> Option<()> {
         tokio::select! {
-            changed = self.offsets.changed() => changed.ok(),
+            changed = self.tail.changed() => changed.ok(),
             _ = self.left.wait_for(|left| *left) => None,
         }
     }
@@ -175,12 +219,34 @@ fn above(last: u64, number: u64) -> u64 {
     }
 }
 
-fn raise(value: &watch::Sender<u64>, to: u64) {
-    value.send_if_modified(|value| {
-        let higher = to > *value;
-        *value = to.max(*value);
-        higher
+/// Changes a tail and wakes its readers if it has become longer.
+fn extend<T>(tail: &watch::Sender<Tail<T>>, change: impl FnOnce(&mut Tail<T>)) {
+    tail.send_if_modified(|tail| {
+        let before = tail.last();
+        change(tail);
+        tail.last() > before
     });
+}
+
+/// The tail reaches up to here, whether or not it holds what came last.
+fn end<T>(tail: &mut Tail<T>, last: Option<u64>, rewritten: bool) {
+    tail.skip_to(last.unwrap_or_default());
+    if rewritten {
+        tail.forget();
+    }
+}
+
+fn feed_entry(one: &RecentOperation) -> Option<FeedEntry> {
+    Some(FeedEntry {
+        offset: one.offset?,
+        arrival: one.arrival,
+        operation: one.operation.clone(),
+        missing_dependencies: one.missing_dependencies.clone(),
+    })
+}
+
+fn bytes_of(operation: &Operation) -> usize {
+    operation.header.as_bytes().len() + operation.body.as_ref().map_or(0, Bytes::len)
 }
 
 fn peers_with(sent: &BTreeMap<SessionId, (VerifyingKey, u64)>, arrival: u64) -> usize {

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use crate::Start;
 use crate::identity::{own_heights, recognise};
 use crate::meta::load_meta;
-use crate::page::PageLimits;
+use crate::page::{PageLimits, SkipAcked};
 use crate::store::{Durability, Options, Store};
 use crate::tx::{NewOperation, Tx};
 
@@ -126,8 +126,12 @@ fn reading(store: &Store) -> Vec<(&'static str, u64)> {
         (
             "feed",
             meter.of(|| {
+                let skip = SkipAcked {
+                    consumer: "a",
+                    until: offset,
+                };
                 reader
-                    .feed_page(&TOPIC, offset - 1, limits, Some("a"))
+                    .feed_page(&TOPIC, offset - 1, limits, Some(skip))
                     .unwrap()
             }),
         ),

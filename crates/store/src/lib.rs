@@ -41,7 +41,7 @@ pub use error::{OpenError, StoreError};
 pub use evidence::{ForkRow, Reject, RejectReason, RejectedRow};
 pub use guard::{Restored, RestoredAction};
 pub use lock::Holder;
-pub use page::{Entry, FeedEntry, FeedPage, Page, PageLimits, Unreadable};
+pub use page::{Entry, FeedEntry, FeedPage, Page, PageLimits, SkipAcked, Unreadable};
 pub use reader::{Reader, Readers};
 pub use status::{TopicStatus, Totals};
 pub use store::{Durability, Options, Store};

@@ -61,6 +61,15 @@ pub struct FeedEntry {
     pub missing_dependencies: Vec<Dependency>,
 }
 
+/// What a page of the feed leaves out: what a consumer has acknowledged, as far as this offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SkipAcked<'a> {
+    /// Name of the consumer.
+    pub consumer: &'a str,
+    /// What lies above is not left out.
+    pub until: u64,
+}
+
 /// A page of the feed.
 #[derive(Clone, Debug, Default)]
 pub struct FeedPage {

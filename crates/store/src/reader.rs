@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::error::StoreError;
 use crate::evidence::{ForkRow, RejectReason, RejectedRow};
-use crate::page::{Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow};
+use crate::page::{Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow, SkipAcked};
 use crate::sql::{Blob32, int, keep_plans, seq_or_none, unsigned};
 use crate::tx::verifying_key;
 
@@ -155,34 +155,34 @@ impl Reader {
         self.page_of(rows, limits, false)
     }
 
-    /// The feed of a topic above the offset `after`. With a consumer's name, what it has
-    /// acknowledged is left out.
+    /// The feed of a topic above the offset `after`.
     pub fn feed_page(
         &self,
         topic: &Topic,
         after: u64,
         limits: PageLimits,
-        skip_acked_of: Option<&str>,
+        skip_acked: Option<SkipAcked<'_>>,
     ) -> Result<FeedPage, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {
             return Ok(FeedPage::default());
         };
-        let consumer = match skip_acked_of {
-            Some(name) => consumer_key(&snapshot, name)?,
+        let consumer = match skip_acked {
+            Some(skip) => consumer_key(&snapshot, skip.consumer)?,
             None => None,
         };
+        let until = skip_acked.map_or(0, |skip| skip.until);
         let after = match consumer {
-            Some(consumer) => after.max(prefix(&snapshot, consumer, key)?),
+            Some(consumer) => after.max(prefix(&snapshot, consumer, key)?.min(until)),
             None => after,
         };
         let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset
             FROM operation o INDEXED BY operation_feed
-            WHERE o.topic = ?1 AND o.offset > ?2 AND NOT EXISTS (SELECT 1 FROM ack
-                WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset)
+            WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
+                SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
             ORDER BY o.offset";
         let mut statement = snapshot.prepare_cached(sql)?;
-        let mut rows = statement.query(params![key, int(after), consumer])?;
+        let mut rows = statement.query(params![key, int(after), consumer, int(until)])?;
         let (mut page, mut fill) = (FeedPage::default(), Fill::new(limits));
         while let Some(row) = rows.next()? {
             let row = RawRow::read(row, |log| self.author(log))?;

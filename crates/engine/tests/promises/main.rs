@@ -4,6 +4,7 @@
 
 mod consumers;
 mod crash;
+mod follower;
 mod ingest;
 mod node;
 mod order;

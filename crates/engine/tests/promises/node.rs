@@ -14,8 +14,10 @@ use p2panda_engine::{
     Command, Committed, Engine, Incoming, Now, Options, Outcome, Phase, PublishError, Published,
     RejectReason, Source, Start,
 };
-use p2panda_store::{FeedEntry, PageLimits, Reader, TopicStatus};
+use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus};
 use tempfile::TempDir;
+
+use crate::follower::Follower;
 
 pub const TOPIC: Topic = Topic::from_bytes([1; 32]);
 pub const OTHER_TOPIC: Topic = Topic::from_bytes([2; 32]);
@@ -31,6 +33,7 @@ pub struct Node {
     pub now: Now,
     /// What the last batch changed.
     pub committed: Committed,
+    follower: Follower,
     _temp: TempDir,
 }
 
@@ -56,6 +59,7 @@ impl Node {
             dir,
             now,
             committed: Committed::default(),
+            follower: Follower::default(),
             _temp: temp,
         }
     }
@@ -85,6 +89,8 @@ impl Node {
 
     pub fn process(&mut self, commands: Vec<Command>) {
         self.committed = self.engine.process(commands, self.now).unwrap();
+        let reader = self.reader();
+        self.follower.follow(&self.committed, &reader);
     }
 
     pub fn wait(&mut self, us: u64) {
@@ -185,10 +191,11 @@ impl Node {
 
     /// The texts that a consumer has not acknowledged.
     pub fn unacked(&self, consumer: &str) -> Vec<String> {
-        let page = self
-            .reader()
-            .feed_page(&TOPIC, 0, ALL, Some(consumer))
-            .unwrap();
+        let skip = SkipAcked {
+            consumer,
+            until: u64::MAX,
+        };
+        let page = self.reader().feed_page(&TOPIC, 0, ALL, Some(skip)).unwrap();
         page.entries.iter().map(text_of).collect()
     }
 

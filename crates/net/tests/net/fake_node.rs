@@ -10,7 +10,7 @@ use p2panda_core::{
     Draft, Hash, Heights, LogRange, NetworkId, NodeExtensions, Operation, SigningKey, Timestamp,
     Topic, VerifyingKey,
 };
-use p2panda_net::{Bootstrap, Config, Mdns, Net, Phase, Request, Stored, SyncHandle};
+use p2panda_net::{Bootstrap, Config, Mdns, Net, Phase, Request, Stored, SyncHandle, Tail};
 use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -44,7 +44,7 @@ pub struct TopicLog {
     pub oversize: usize,
     pub phases: BTreeMap<SessionId, Vec<Phase>>,
     pub sent: BTreeMap<VerifyingKey, u64>,
-    arrivals: watch::Sender<u64>,
+    arrivals: watch::Sender<Tail<Entry>>,
 }
 
 impl TopicLog {
@@ -146,7 +146,9 @@ impl FakeNode {
             assert!(log.append(&operation));
             log.entries.len() as u64
         });
-        self.with(topic, |log| log.arrivals.send_replace(arrival));
+        self.with(topic, |log| {
+            log.arrivals.send_modify(|tail| tail.skip_to(arrival))
+        });
         self.memory.changed();
     }
 
@@ -299,7 +301,8 @@ fn store(log: &mut TopicLog, operations: Vec<Received>) -> usize {
             }
         }
     }
-    log.arrivals.send_replace(log.entries.len() as u64);
+    let arrival = log.entries.len() as u64;
+    log.arrivals.send_modify(|tail| tail.skip_to(arrival));
     invalid
 }
 

@@ -66,6 +66,25 @@ async fn every_handle_of_a_topic_sees_every_message_and_dropping_one_leaves_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_handle_has_acknowledged_still_comes_to_the_other() {
+    let (network, topic) = (network(), topic());
+    let node = temporary(network).await;
+    let (tx, mut quick) = node.stream(topic).ack(Ack::Explicit).await.unwrap();
+    let (_tx, mut slow) = node.stream(topic).await.unwrap();
+    // More than is kept in memory for those who keep up, so that the slow one reads the store.
+    let sent: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    for text in &sent {
+        tx.publish(text.as_str()).await.unwrap();
+        next(&mut quick).await.ack().await.unwrap();
+    }
+    assert_eq!(texts(&mut slow, 200).await, sent);
+
+    let (_tx, mut late) = node.stream(topic).await.unwrap();
+    tx.publish("new").await.unwrap();
+    assert_eq!(texts(&mut late, 1).await, ["new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_starts_where_it_is_told_to() {
     let node = temporary(network()).await;
     let topic = topic();

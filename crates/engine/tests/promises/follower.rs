@@ -1,0 +1,99 @@
+//! Someone who knows the store only by what commits hand out, and is checked against it.
+
+use std::collections::BTreeMap;
+
+use p2panda_core::{Operation, Topic};
+use p2panda_engine::{Committed, TopicChange};
+use p2panda_store::{PageLimits, Reader};
+
+/// Operations that are compared after a commit; changes of older ones would go unnoticed.
+const COMPARED: usize = 100;
+
+const ALL: PageLimits = PageLimits {
+    rows: usize::MAX,
+    bytes: usize::MAX,
+};
+
+#[derive(Default)]
+pub struct Follower(BTreeMap<Topic, Known>);
+
+/// What is known of a topic.
+#[derive(Debug, Default, PartialEq)]
+struct Known {
+    arrived: Vec<(u64, Operation)>,
+    delivered: Vec<(u64, Operation, usize)>,
+}
+
+impl Follower {
+    /// Takes what a commit hands out, reads the store where it hands out nothing, and compares.
+    pub fn follow(&mut self, committed: &Committed, reader: &Reader) {
+        for change in &committed.topics {
+            let known = self.0.entry(change.topic).or_default();
+            let untold = change.last_arrival.is_some() && change.recent.is_empty();
+            if known.arrived.is_empty() || change.rewritten || untold {
+                *known = Known::read(reader, &change.topic, 0, 0);
+            } else {
+                known.take(change);
+            }
+        }
+        for (topic, known) in &self.0 {
+            known.check(reader, topic);
+        }
+    }
+}
+
+impl Known {
+    fn read(reader: &Reader, topic: &Topic, arrival: u64, offset: u64) -> Known {
+        let arrived = reader.arrivals_page(topic, arrival, ALL).unwrap().entries;
+        let delivered = reader.feed_page(topic, offset, ALL, None).unwrap().entries;
+        let operation = |header, body| Operation { header, body };
+        Known {
+            arrived: arrived
+                .into_iter()
+                .map(|entry| (entry.arrival, operation(entry.header, entry.body)))
+                .collect(),
+            delivered: delivered
+                .into_iter()
+                .map(|entry| {
+                    let missing = entry.missing_dependencies.len();
+                    (entry.offset, entry.operation, missing)
+                })
+                .collect(),
+        }
+    }
+
+    fn take(&mut self, change: &TopicChange) {
+        let mut delivered = Vec::new();
+        for one in &change.recent {
+            self.arrived.push((one.arrival, one.operation.clone()));
+            if let Some(offset) = one.offset {
+                let missing = one.missing_dependencies.len();
+                delivered.push((offset, one.operation.clone(), missing));
+            }
+        }
+        delivered.sort_by_key(|(offset, ..)| *offset);
+        self.delivered.append(&mut delivered);
+        let last = |numbers: Option<u64>| numbers.unwrap_or(0);
+        if let Some(arrival) = change.last_arrival {
+            assert_eq!(last(self.arrived.last().map(|one| one.0)), arrival);
+        }
+        if let Some(offset) = change.last_offset {
+            assert_eq!(last(self.delivered.last().map(|one| one.0)), offset);
+        }
+    }
+
+    fn check(&self, reader: &Reader, topic: &Topic) {
+        let before = |len: usize| len.checked_sub(COMPARED + 1);
+        let arrival = before(self.arrived.len()).map_or(0, |at| self.arrived[at].0);
+        let offset = before(self.delivered.len()).map_or(0, |at| self.delivered[at].0);
+        let stored = Known::read(reader, topic, arrival, offset);
+        assert!(
+            self.arrived.ends_with(&stored.arrived),
+            "{self:?} {stored:?}"
+        );
+        assert!(self.delivered.ends_with(&stored.delivered));
+        let behind = |numbers: usize, stored: usize| numbers.min(COMPARED) == stored;
+        assert!(behind(self.arrived.len(), stored.arrived.len()));
+        assert!(behind(self.delivered.len(), stored.delivered.len()));
+    }
+}

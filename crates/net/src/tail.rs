@@ -1,0 +1,173 @@
+//! What was committed last, kept in memory for those who read right behind the writer.
+
+use std::collections::VecDeque;
+
+/// Items that are kept.
+const ITEMS_MAX: usize = 64;
+/// Bytes of them.
+const BYTES_MAX: usize = 32 * 1024;
+
+/// The end of a numbered sequence: its last number, and as many of its last items as there is room
+/// for. Whoever stands further back reads the store.
+#[derive(Debug)]
+pub struct Tail<T> {
+    last: u64,
+    /// All items above this number are here. `None`: nothing is known of what is stored.
+    complete_above: Option<u64>,
+    items: VecDeque<Item<T>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Item<T> {
+    number: u64,
+    bytes: usize,
+    value: T,
+}
+
+impl<T> Default for Tail<T> {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            complete_above: None,
+            items: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<T> Tail<T> {
+    /// The last number, 0: none.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The sequence has come to this number, and whoever wants to know how reads the store.
+    pub fn skip_to(&mut self, number: u64) {
+        if number > self.last {
+            self.last = number;
+            self.forget();
+        }
+    }
+
+    /// Stored items changed: those kept here are no longer what the store has.
+    pub fn forget(&mut self) {
+        self.items.clear();
+        self.bytes = 0;
+        self.complete_above = Some(self.last);
+    }
+
+    /// Adds the next item. Numbers that were passed already are left out.
+    pub fn push(&mut self, number: u64, bytes: usize, value: T) {
+        if number <= self.last {
+            return;
+        }
+        if bytes > BYTES_MAX {
+            return self.skip_to(number);
+        }
+        self.last = number;
+        self.complete_above.get_or_insert(number - 1);
+        self.bytes += bytes;
+        self.items.push_back(Item {
+            number,
+            bytes,
+            value,
+        });
+        while self.items.len() > ITEMS_MAX || self.bytes > BYTES_MAX {
+            let Some(oldest) = self.items.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.bytes;
+            self.complete_above = Some(oldest.number);
+        }
+    }
+
+    /// All items above a number, with their bytes, or `None` if not all of them are here.
+    pub fn above(&self, number: u64) -> Option<impl Iterator<Item = (&T, usize)>> {
+        if self.complete_above? > number {
+            return None;
+        }
+        let from = self.items.partition_point(|item| item.number <= number);
+        let items = self.items.iter().skip(from);
+        Some(items.map(|item| (&item.value, item.bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn above(tail: &Tail<u64>, number: u64) -> Option<Vec<u64>> {
+        Some(tail.above(number)?.map(|(value, _)| *value).collect())
+    }
+
+    #[test]
+    fn nothing_is_complete_before_anything_is_known() {
+        let tail = Tail::default();
+        assert_eq!((tail.last(), above(&tail, 0)), (0, None));
+    }
+
+    #[test]
+    fn who_stands_before_the_first_known_item_reads_the_store() {
+        let mut tail = Tail::default();
+        tail.push(7, 1, 7);
+        assert_eq!(above(&tail, 5), None);
+        assert_eq!(above(&tail, 6), Some(vec![7]));
+        tail.push(9, 1, 9);
+        assert_eq!(above(&tail, 6), Some(vec![7, 9]));
+        assert_eq!(above(&tail, 7), Some(vec![9]));
+        assert_eq!(above(&tail, 8), Some(vec![9]));
+        assert_eq!(above(&tail, 9), Some(vec![]));
+    }
+
+    #[test]
+    fn a_known_end_is_complete_for_who_stands_there() {
+        let mut tail = Tail::default();
+        tail.skip_to(100);
+        assert_eq!(above(&tail, 99), None);
+        assert_eq!(above(&tail, 100), Some(vec![]));
+        tail.push(140, 1, 140);
+        assert_eq!(above(&tail, 100), Some(vec![140]));
+        tail.skip_to(120);
+        assert_eq!(above(&tail, 100), Some(vec![140]));
+        tail.skip_to(150);
+        assert_eq!((tail.last(), above(&tail, 140)), (150, None));
+    }
+
+    #[test]
+    fn what_was_passed_is_not_added() {
+        let mut tail = Tail::default();
+        tail.skip_to(10);
+        tail.push(10, 1, 10);
+        tail.push(9, 1, 9);
+        assert_eq!((tail.last(), above(&tail, 10)), (10, Some(vec![])));
+    }
+
+    #[test]
+    fn what_was_changed_is_read_from_the_store() {
+        let mut tail = Tail::default();
+        tail.skip_to(1);
+        tail.push(2, 1, 2);
+        tail.forget();
+        assert_eq!((tail.last(), above(&tail, 1)), (2, None));
+        tail.push(3, 1, 3);
+        assert_eq!(above(&tail, 2), Some(vec![3]));
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let mut tail = Tail::default();
+        tail.skip_to(0);
+        for number in 1..=ITEMS_MAX as u64 + 3 {
+            tail.push(number, 1, number);
+        }
+        assert_eq!(above(&tail, 2), None);
+        assert_eq!(above(&tail, 3).map(|items| items.len()), Some(ITEMS_MAX));
+        tail.push(100, BYTES_MAX, 100);
+        assert_eq!(above(&tail, 67), Some(vec![100]));
+        assert_eq!(above(&tail, 66), None);
+        tail.push(101, BYTES_MAX + 1, 101);
+        assert_eq!((tail.last(), above(&tail, 100)), (101, None));
+        assert_eq!(above(&tail, 101), Some(vec![]));
+    }
+}
