@@ -99,9 +99,10 @@ fn forge(
     let topic_state = state.topic(tx, &draft.topic)?;
     let (topic_key, log_id) = (topic_state.key, topic_state.log_id);
     let timestamp = batch.now.wall;
+    let heads = unimplied(tx, batch, topic_key, &state.author)?;
     let extensions = NodeExtensions {
         prune: draft.prune,
-        deps: dependencies(tx, batch, topic_key, &state.author)?,
+        deps: dependencies(tx, &heads)?,
         ..NodeExtensions::new(log_id, timestamp)
     };
     let header = match sign(state, &draft, seq, backlink, &extensions.encode()) {
@@ -112,7 +113,7 @@ fn forge(
         }
     };
     // From here on our newest operation implies all that was ordered before this batch.
-    if batch.implied.insert(topic_key) {
+    if batch.implied.insert(topic_key) && !heads.is_empty() {
         tx.set_implied(topic_key, tx.last_order())?;
     }
     let operation = Operation {
@@ -199,18 +200,22 @@ fn sign(
 }
 
 /// Heads of other authors' logs that our previous operation does not imply.
-fn dependencies(
+fn unimplied(
     tx: &Tx<'_>,
     batch: &Batch,
     topic: TopicKey,
     author: &VerifyingKey,
-) -> Result<Vec<Dependency>, StoreError> {
+) -> Result<Vec<RecentHead>, StoreError> {
     if batch.implied.contains(&topic) {
         return Ok(Vec::new());
     }
+    tx.recent_heads(topic, author, DEPENDENCIES_MAX)
+}
+
+fn dependencies(tx: &Tx<'_>, heads: &[RecentHead]) -> Result<Vec<Dependency>, StoreError> {
     let mut dependencies = Vec::new();
-    for head in tx.recent_heads(topic, author, DEPENDENCIES_MAX)? {
-        if let Some(id) = id_of(tx, &head)? {
+    for head in heads {
+        if let Some(id) = id_of(tx, head)? {
             dependencies.push(Dependency {
                 author: head.author,
                 seq: head.seq,

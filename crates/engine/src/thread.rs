@@ -22,6 +22,9 @@ pub type OnCommit = Box<dyn FnMut(&Committed) + Send>;
 /// Given back when the command it came with has been processed.
 pub type Permit = Box<dyn Send>;
 
+/// How long the engine stays awake after a batch.
+const LOOK: Duration = Duration::from_micros(50);
+
 /// The engine has stopped: the command was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the engine has stopped")]
@@ -209,6 +212,9 @@ impl Loop {
         if let Some(held) = self.inbox.held.take() {
             return Some(held);
         }
+        if let Some(message) = self.inbox.look() {
+            return Some(message);
+        }
         let receiver = &self.inbox.receiver;
         let Some(wake) = self.engine.next_wake() else {
             // Nobody is left who could send: that is the end, too.
@@ -224,6 +230,19 @@ impl Loop {
 }
 
 impl Inbox {
+    /// What comes within a moment: whoever was answered may send the next command at once, and to
+    /// fall asleep and be woken takes longer than that. Other threads go first meanwhile.
+    fn look(&mut self) -> Option<Message> {
+        let start = Instant::now();
+        while start.elapsed() < LOOK {
+            if let Ok(message) = self.receiver.try_recv() {
+                return Some(message);
+            }
+            std::thread::yield_now();
+        }
+        None
+    }
+
     /// A command that is queued by now and fits. The first one that does not is held, and nothing
     /// behind it passes.
     fn next_if(

@@ -12,6 +12,10 @@ use crate::sql::{int, unsigned};
 /// (`docs/protocol/streams.md#2`).
 const UNCLEAN_GAP: u64 = 1 << 32;
 
+/// Numbers of which the database is told ahead, so that not every commit has to. Without a clean
+/// close they are passed over.
+const RESERVED: u64 = 4_096;
+
 /// Epoch of the last open and its predecessor, none in a new directory.
 pub(crate) type Epochs = Option<(Epoch, Option<Epoch>)>;
 
@@ -21,6 +25,24 @@ pub(crate) struct Counters {
     pub arrival: u64,
     pub offset: u64,
     pub order: u64,
+}
+
+impl Counters {
+    /// Whether the database, which knows the numbers up to `reserved`, has to be told more.
+    pub(crate) fn exceed(&self, reserved: &Counters) -> bool {
+        self.arrival > reserved.arrival
+            || self.offset > reserved.offset
+            || self.order > reserved.order
+    }
+
+    /// What the database is told then.
+    pub(crate) fn ahead(&self) -> Counters {
+        Counters {
+            arrival: self.arrival + RESERVED,
+            offset: self.offset + RESERVED,
+            order: self.order + RESERVED,
+        }
+    }
 }
 
 pub(crate) fn load_meta(connection: &Connection) -> Result<(Counters, Epochs), OpenError> {

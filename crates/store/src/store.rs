@@ -10,7 +10,7 @@ use crate::error::{OpenError, StoreError};
 use crate::guard::{Guard, Restored, RestoredAction};
 use crate::identity::{Identity, own_heights};
 use crate::key::{self, KeyFile};
-use crate::meta::{Counters, load_meta, put_meta, remove_meta, save_epoch};
+use crate::meta::{Counters, load_meta, put_meta, remove_meta, save_counters, save_epoch};
 use crate::reader::{Reader, Readers};
 use crate::sql::{int, keep_plans};
 use crate::tx::Tx;
@@ -58,6 +58,8 @@ pub enum Durability {
 pub struct Store {
     pub(crate) connection: Connection,
     pub(crate) counters: Counters,
+    /// The numbers that the database knows.
+    pub(crate) reserved: Counters,
     pub(crate) written_bytes: u64,
     synchronous: Option<Durability>,
     path: PathBuf,
@@ -101,6 +103,7 @@ impl Store {
         let mut store = Store {
             connection,
             counters,
+            reserved: counters,
             written_bytes: 0,
             synchronous: None,
             path,
@@ -202,6 +205,7 @@ impl Store {
             tracing::warn!(%error, "guard file not written");
         }
         self.connection.pragma_update(None, "synchronous", "FULL")?;
+        save_counters(&self.connection, self.counters)?;
         put_meta(&self.connection, "clean", &[1])?;
         self.checkpoint()
     }

@@ -111,12 +111,15 @@ impl<'s> Tx<'s> {
 
     /// Makes everything in the transaction visible, and durable as far as was asked for.
     pub fn commit(mut self) -> Result<(), StoreError> {
-        if self.counters != self.store.counters {
-            save_counters(&self.store.connection, self.counters)?;
+        let mut reserved = self.store.reserved;
+        if self.counters.exceed(&reserved) {
+            reserved = self.counters.ahead();
+            save_counters(&self.store.connection, reserved)?;
         }
         self.cached("COMMIT")?.execute([])?;
         self.open = false;
         self.store.counters = self.counters;
+        self.store.reserved = reserved;
         self.store.watch_journal();
         Ok(())
     }
