@@ -22,6 +22,7 @@ mod side;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -190,11 +191,17 @@ enum Workload {
     LimitCommit {
         #[arg(long, default_value_t = 1_000)]
         n: usize,
+        /// One every so many microseconds; 0 for one after the other.
+        #[arg(long, default_value_t = 0)]
+        interval_us: u64,
     },
     /// What the machine does at most: one QUIC connection.
     LimitQuic {
         #[arg(long, default_value_t = 128)]
         mib: usize,
+        /// A question every so many microseconds; 0 for one after the other.
+        #[arg(long, default_value_t = 0)]
+        interval_us: u64,
     },
     /// One node of a workload with several.
     #[command(hide = true)]
@@ -233,7 +240,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Workload::Ingest { n, stored, payload } => alone::ingest(&root, payload.logs(stored), n),
         Workload::LimitCrypto { n } => limits::signature::run(n),
         Workload::LimitSqlite { n, payload } => limits::disk::rows(&root, n, payload.bytes),
-        Workload::LimitCommit { n } => limits::disk::commits(&root, n),
+        Workload::LimitCommit { n, interval_us: 0 } => limits::disk::commits(&root, n),
+        Workload::LimitCommit { n, interval_us } => {
+            limits::disk::paced_commits(&root, n, Duration::from_micros(interval_us))
+        }
         workload => {
             let runtime = tokio::runtime::Runtime::new()?;
             let result = runtime.block_on(run_node(root, workload));
@@ -252,7 +262,9 @@ async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
         | Workload::LimitCrypto { .. }
         | Workload::LimitSqlite { .. }
         | Workload::LimitCommit { .. } => Ok(()),
-        Workload::LimitQuic { mib } => limits::quic::run(mib).await,
+        Workload::LimitQuic { mib, interval_us } => {
+            limits::quic::run(mib, Duration::from_micros(interval_us)).await
+        }
         Workload::Import { n, stored, payload } => {
             alone::import(&root, payload.logs(stored), n).await
         }

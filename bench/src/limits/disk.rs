@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use p2panda::Hash;
 use rusqlite::{Connection, params};
@@ -63,20 +64,7 @@ pub fn rows(root: &Path, n: usize, payload_bytes: usize) -> Result<(), Failure> 
 /// A commit per row that a power cut does not take back, and a bare write and sync.
 pub fn commits(root: &Path, n: usize) -> Result<(), Failure> {
     let dir = fresh(root, "limit")?;
-    let connection = open(&dir, "FULL")?;
-    let (header, body) = (vec![1u8; HEADER_BYTES], vec![2u8; 100]);
-    let mut waits_ms = Vec::with_capacity(n);
-    let watch = Stopwatch::start();
-    for number in 0..n {
-        let started = Stopwatch::start();
-        let mut insert = connection.prepare_cached(INSERT)?;
-        insert.execute(params![id(number).as_bytes(), number as i64, header, body])?;
-        waits_ms.push(started.seconds() * 1e3);
-    }
-    Row::new("limit-commit", n, 100, watch.seconds())
-        .with("wait_ms", percentiles(waits_ms))
-        .print();
-
+    commit_rows(&dir, n, "limit-commit", || ())?;
     let mut file = File::create(dir.join("blocks"))?;
     let watch = Stopwatch::start();
     for _ in 0..n {
@@ -85,6 +73,40 @@ pub fn commits(root: &Path, n: usize) -> Result<(), Failure> {
     }
     Row::new("limit-fsync", n, BLOCK_BYTES, watch.seconds()).print();
     Ok(std::fs::remove_dir_all(dir)?)
+}
+
+/// The same commits with time in between, in which disk and processor fall idle.
+pub fn paced_commits(root: &Path, n: usize, interval: Duration) -> Result<(), Failure> {
+    let dir = fresh(root, "limit")?;
+    let mut next = Instant::now();
+    commit_rows(&dir, n, "limit-commit-paced", || {
+        next += interval;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    })?;
+    Ok(std::fs::remove_dir_all(dir)?)
+}
+
+fn commit_rows(
+    dir: &Path,
+    n: usize,
+    name: &str,
+    mut before_each: impl FnMut(),
+) -> Result<(), Failure> {
+    let connection = open(dir, "FULL")?;
+    let (header, body) = (vec![1u8; HEADER_BYTES], vec![2u8; 100]);
+    let mut waits_ms = Vec::with_capacity(n);
+    let watch = Stopwatch::start();
+    for number in 0..n {
+        before_each();
+        let started = Stopwatch::start();
+        let mut insert = connection.prepare_cached(INSERT)?;
+        insert.execute(params![id(number).as_bytes(), number as i64, header, body])?;
+        waits_ms.push(started.seconds() * 1e3);
+    }
+    Row::new(name, n, 100, watch.seconds())
+        .with("wait_ms", percentiles(waits_ms))
+        .print();
+    Ok(())
 }
 
 fn open(dir: &Path, synchronous: &str) -> Result<Connection, Failure> {

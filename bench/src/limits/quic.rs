@@ -1,6 +1,7 @@
 //! One QUIC connection between two endpoints of one process, on loopback.
 
 use std::error::Error;
+use std::time::Duration;
 
 use iroh::endpoint::{Connection, presets};
 use iroh::{Endpoint, EndpointAddr, RelayMode};
@@ -19,12 +20,12 @@ const WRITES: [usize; 3] = [1 << 16, 1_280, 320];
 /// Whatever iroh fails with.
 type Any = Box<dyn Error + Send + Sync>;
 
-/// Connects, asks, and fetches in bulk.
-pub async fn run(mib: usize) -> Result<(), Failure> {
-    measure(mib).await.map_err(Failure::Quic)
+/// Connects, asks, and fetches in bulk; with an interval between the questions, only asks.
+pub async fn run(mib: usize, interval: Duration) -> Result<(), Failure> {
+    measure(mib, interval).await.map_err(Failure::Quic)
 }
 
-async fn measure(mib: usize) -> Result<(), Any> {
+async fn measure(mib: usize, interval: Duration) -> Result<(), Any> {
     let (server, client) = (endpoint().await?, endpoint().await?);
     let sockets = server.bound_sockets();
     let socket = *sockets.first().ok_or(Failure::NoAddress)?;
@@ -34,24 +35,29 @@ async fn measure(mib: usize) -> Result<(), Any> {
     let connection = client.connect(addr, ALPN).await?;
     Row::new("limit-quic-connect", 1, 0, watch.seconds()).print();
 
+    let paced = !interval.is_zero();
+    let mut tick = tokio::time::interval(interval.max(Duration::from_micros(1)));
     let mut waits_ms = Vec::with_capacity(QUESTIONS);
     let watch = Stopwatch::start();
     for _ in 0..QUESTIONS {
+        if paced {
+            tick.tick().await;
+        }
         let asked = Stopwatch::start();
         fetch(&connection, ANSWER_BYTES, ANSWER_BYTES).await?;
         waits_ms.push(asked.seconds() * 1e3);
     }
-    Row::new(
-        "limit-quic-request",
-        QUESTIONS,
-        ANSWER_BYTES,
-        watch.seconds(),
-    )
-    .with("wait_ms", percentiles(waits_ms))
-    .print();
+    let name = if paced {
+        "limit-quic-request-paced"
+    } else {
+        "limit-quic-request"
+    };
+    Row::new(name, QUESTIONS, ANSWER_BYTES, watch.seconds())
+        .with("wait_ms", percentiles(waits_ms))
+        .print();
 
     let bytes = mib << 20;
-    for each in WRITES {
+    for each in WRITES.into_iter().filter(|_| !paced) {
         let watch = Stopwatch::start();
         fetch(&connection, bytes, each).await?;
         Row::new("limit-quic-bulk", bytes / each, each, watch.seconds()).print();

@@ -159,19 +159,22 @@ impl Header {
     pub fn sign(key: &SigningKey, draft: Draft<'_>) -> Result<Header, DraftError> {
         draft.check()?;
         let author = key.verifying_key();
-        let before = draft.before_signature(&author);
-        let after = draft.after_signature();
-        let signing_bytes = [&before.clone().into_bytes(), after.as_bytes()].concat();
+        let payload_hash = draft.body.map(Hash::digest);
+        let signing_bytes = draft.encode(&author, None, payload_hash.as_ref());
         let signature = key.sign(&signing_bytes);
-        let mut header = draft.array_head(1);
-        header.raw(before.as_bytes().get(1..).unwrap_or_default());
-        header.bytes(signature.as_bytes()).raw(after.as_bytes());
-        draft.check_size(header.as_bytes().len())?;
-        let header = Header::decode_unverified(Bytes::from(header.into_bytes()));
-        header.map_err(|error| match error {
-            HeaderError::Cbor(error) => DraftError::Extensions(error),
-            // More than one item as extensions; everything else was written above.
-            _ => DraftError::Extensions(CborError::Trailing),
+        let bytes = draft.encode(&author, Some(&signature), payload_hash.as_ref());
+        draft.check_size(bytes.len())?;
+        Ok(Header {
+            id: Hash::digest(&bytes),
+            author,
+            signature,
+            // The size was checked to be far below u32::MAX.
+            payload_size: draft.body.map_or(0, <[u8]>::len) as u32,
+            payload_hash,
+            seq: draft.seq,
+            backlink: draft.backlink,
+            extensions_start: draft.extensions.map(|item| bytes.len() - item.len()),
+            bytes: Bytes::from(bytes),
         })
     }
 
@@ -335,6 +338,16 @@ const SIGNATURE_START: usize = 1 + 1 + 34;
 /// The signature has a head of two bytes.
 const SIGNATURE_END: usize = SIGNATURE_START + 66;
 
+/// All fields but the extensions, at most: heads of the array and of both numbers, key, signature
+/// and two hashes.
+const FIELDS_BYTES_MAX: usize = SIGNATURE_END + 2 * 5 + 2 * 34;
+
+/// The bounds of an element of the header's array.
+const INSIDE_HEADER: cbor::Limits = cbor::Limits {
+    depth_max: cbor::HEADER.depth_max - 1,
+    ..cbor::HEADER
+};
+
 /// Steps 1 to 11 of decoding; `check_key` is step 4's question whether the key is a point.
 fn parse(
     bytes: Bytes,
@@ -448,7 +461,7 @@ impl Draft<'_> {
         }
         self.check_size(self.extensions.map_or(0, <[u8]>::len))?;
         self.extensions
-            .map_or(Ok(()), |item| cbor::check(item, cbor::HEADER))
+            .map_or(Ok(()), |item| cbor::check(item, INSIDE_HEADER))
             .map_err(DraftError::Extensions)
     }
 
@@ -463,36 +476,36 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn array_head(&self, signatures: usize) -> Writer {
-        let mut writer = Writer::new();
+    /// The header, or what its author signs: the same without the signature.
+    fn encode(
+        &self,
+        author: &VerifyingKey,
+        signature: Option<&Signature>,
+        payload_hash: Option<&Hash>,
+    ) -> Vec<u8> {
         let optional = [
-            self.body.is_some(),
+            signature.is_some(),
+            payload_hash.is_some(),
             self.backlink.is_some(),
             self.extensions.is_some(),
         ];
-        writer.array(4 + signatures + optional.into_iter().filter(|present| *present).count());
-        writer
-    }
-
-    fn before_signature(&self, author: &VerifyingKey) -> Writer {
-        let mut writer = self.array_head(0);
+        let extensions = self.extensions.unwrap_or_default();
+        let mut writer = Writer::with_capacity(FIELDS_BYTES_MAX + extensions.len());
+        writer.array(4 + optional.into_iter().filter(|present| *present).count());
         writer.uint(u64::from(VERSION)).bytes(author.as_bytes());
-        writer
-    }
-
-    fn after_signature(&self) -> Writer {
-        let mut writer = Writer::new();
-        // The size was checked to be far below u32::MAX.
+        if let Some(signature) = signature {
+            writer.bytes(signature.as_bytes());
+        }
         writer.uint(self.body.map_or(0, <[u8]>::len) as u64);
-        if let Some(body) = self.body {
-            writer.bytes(Hash::digest(body).as_bytes());
+        if let Some(hash) = payload_hash {
+            writer.bytes(hash.as_bytes());
         }
         writer.uint(u64::from(self.seq));
-        if let Some(backlink) = self.backlink {
+        if let Some(backlink) = &self.backlink {
             writer.bytes(backlink.as_bytes());
         }
-        writer.raw(self.extensions.unwrap_or_default());
-        writer
+        writer.raw(extensions);
+        writer.into_bytes()
     }
 }
 

@@ -34,6 +34,8 @@ class Session:
         """One workload: ours, then theirs."""
         if self.quick and not workload.quick:
             return
+        for limit in workload.limits:
+            self.limit(limit)
         if rep < workload.reps:
             self._run("ours", workload.key, self.binaries.ours, workload.ours,
                       workload.network, workload.timeout)

@@ -17,9 +17,14 @@ class Workload:
     reps: int = 99
     theirs_reps: int = 99
     quick: bool = False
+    # Limits measured right before, since disks drift within minutes.
+    limits: tuple = ()
 
 
 CORE = Workload("core", "core --n 10000", "core --n 3000", quick=True)
+
+# Between two live messages.
+LIVE_US = 10_000
 
 STORED = [("0", 0), ("10k", 10_000), ("100k", 100_000), ("1m", 1_000_000)]
 
@@ -94,8 +99,9 @@ def _no_op():
 
 def _live():
     yield Workload(
-        "live", "live --n 1000 --interval-us 10000",
-        "catch-up --n 10 --live 1000 --interval-us 10000", network=True, quick=True,
+        "live", f"live --n 1000 --interval-us {LIVE_US}",
+        f"catch-up --n 10 --live 1000 --interval-us {LIVE_US}", network=True, quick=True,
+        limits=(f"limit-commit --interval-us {LIVE_US}", f"limit-quic --interval-us {LIVE_US}"),
     )
     yield Workload(
         "live-rate", "live --n 20000 --interval-us 0 --in-flight 64",
@@ -107,7 +113,7 @@ def _live():
 def _alone():
     yield Workload(
         "publish", "publish --n 2000 --stored 10000 --authors 10",
-        "publish --n 200 --stored 10000", quick=True,
+        "publish --n 200 --stored 10000", quick=True, limits=("limit-commit",),
     )
     yield Workload(
         "publish-64", "publish --n 20000 --in-flight 64 --stored 10000 --authors 10", quick=True

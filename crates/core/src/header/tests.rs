@@ -152,3 +152,42 @@ fn extensions_that_nobody_could_decode_are_refused() {
         assert_eq!(sign(extensions), Err(DraftError::Extensions(error)));
     }
 }
+
+#[test]
+fn a_signed_header_is_what_its_bytes_decode_to() {
+    let extensions = [0x81, 0x01];
+    for (seq, body, extensions) in [
+        (0, None, None),
+        (0, Some(&b"body"[..]), None),
+        (7, None, Some(&extensions[..])),
+        (u32::MAX, Some(&[1; 70_000][..]), Some(&extensions[..])),
+    ] {
+        let draft = Draft {
+            seq,
+            backlink: (seq > 0).then(|| Hash::digest(b"before")),
+            body,
+            extensions,
+        };
+        let signed = Header::sign(&key(), draft).unwrap();
+        let decoded = Header::decode(signed.as_bytes().clone()).unwrap();
+        let fields = |header: &Header| {
+            let Header {
+                bytes,
+                id,
+                author,
+                signature,
+                payload_size,
+                payload_hash,
+                seq,
+                backlink,
+                extensions_start,
+            } = header.clone();
+            let payload = (payload_size, payload_hash);
+            let place = (author, seq, backlink);
+            (bytes, id, signature, payload, place, extensions_start)
+        };
+        assert_eq!(fields(&signed), fields(&decoded));
+        assert_eq!(signed.extensions(), extensions);
+        assert!(signed.as_bytes().len() <= FIELDS_BYTES_MAX + 2);
+    }
+}
