@@ -188,6 +188,9 @@ fn next_of(state: &mut State, tx: &Tx<'_>, log: &Log) -> Result<Option<Next>, St
 }
 
 fn pass(state: &mut State, tx: &mut Tx<'_>, log: &Log, seq: u32) -> Result<(), StoreError> {
+    if log.author != state.author {
+        state.topic(tx, &log.topic)?.heard = true;
+    }
     let order = tx.next_order();
     let row = state.logs.get_mut(tx, log.topic_key, &log.author)?;
     let row = row.expect("it has an operation that passes");

@@ -2,10 +2,8 @@
 
 use bytes::Bytes;
 use p2panda_core::limits::{DEPENDENCIES_MAX, OPERATION_FRAME_OVERHEAD_BYTES};
-use p2panda_core::{
-    Dependency, DraftError, Hash, Header, NodeExtensions, Operation, Topic, VerifyingKey,
-};
-use p2panda_store::{RecentHead, StoreError, TopicKey, Tx};
+use p2panda_core::{Dependency, DraftError, Hash, Header, NodeExtensions, Operation, Topic};
+use p2panda_store::{RecentHead, StoreError, Tx};
 
 use crate::batch::{Batch, Unanswered};
 use crate::command::{PublishError, Published, Reply};
@@ -99,7 +97,7 @@ fn forge(
     let topic_state = state.topic(tx, &draft.topic)?;
     let (topic_key, log_id) = (topic_state.key, topic_state.log_id);
     let timestamp = batch.now.wall;
-    let heads = unimplied(tx, batch, topic_key, &state.author)?;
+    let heads = unimplied(state, tx, batch, &draft.topic)?;
     let extensions = NodeExtensions {
         prune: draft.prune,
         deps: dependencies(tx, &heads)?,
@@ -113,6 +111,7 @@ fn forge(
         }
     };
     // From here on our newest operation implies all that was ordered before this batch.
+    state.topic(tx, &draft.topic)?.heard = false;
     if batch.implied.insert(topic_key) && !heads.is_empty() {
         tx.set_implied(topic_key, tx.last_order())?;
     }
@@ -201,15 +200,18 @@ fn sign(
 
 /// Heads of other authors' logs that our previous operation does not imply.
 fn unimplied(
-    tx: &Tx<'_>,
+    state: &mut State,
+    tx: &mut Tx<'_>,
     batch: &Batch,
-    topic: TopicKey,
-    author: &VerifyingKey,
+    topic: &Topic,
 ) -> Result<Vec<RecentHead>, StoreError> {
-    if batch.implied.contains(&topic) {
+    let author = state.author;
+    let topic_state = state.topic(tx, topic)?;
+    let key = topic_state.key;
+    if batch.implied.contains(&key) || !topic_state.heard {
         return Ok(Vec::new());
     }
-    tx.recent_heads(topic, author, DEPENDENCIES_MAX)
+    tx.recent_heads(key, &author, DEPENDENCIES_MAX)
 }
 
 fn dependencies(tx: &Tx<'_>, heads: &[RecentHead]) -> Result<Vec<Dependency>, StoreError> {

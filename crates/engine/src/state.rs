@@ -34,6 +34,8 @@ pub(crate) struct TopicState {
     pub early: Early,
     pub waiting: Waiting,
     pub own: OwnLog,
+    /// Whether an operation of somebody else may have passed the order stage since our last one.
+    pub heard: bool,
 }
 
 impl State {
@@ -95,6 +97,7 @@ pub(crate) fn topic_of<'a>(
             early: Early::default(),
             waiting: Waiting::default(),
             own: OwnLog::default(),
+            heard: true,
         };
         topics.insert(*topic, state);
     }

@@ -118,7 +118,7 @@ fn run(engine: Engine, topics: Topics, events: broadcast::Sender<EngineEvent>) -
         thread::system_clock(),
         Box::new(move |committed| {
             for change in &committed.topics {
-                topics.committed(change);
+                topics.committed(change, committed.own);
             }
             for event in &committed.events {
                 // Nobody may be listening.

@@ -14,7 +14,7 @@ use crate::Error;
 use crate::queue::Queue;
 use crate::storage::Storage;
 use crate::topic::Topics;
-use crate::verify::verify;
+use crate::verify::{is_quick, verify};
 
 /// Rows of one page for a peer.
 const PAGE_ROWS_MAX: usize = 1_024;
@@ -224,6 +224,9 @@ impl Desk {
         operations: Vec<Received>,
         reply: oneshot::Sender<Stored>,
     ) -> Result<(), Error> {
+        if is_quick(&operations) {
+            self.queue.wake();
+        }
         let operations = verify(operations).await?;
         let source = Source::Session {
             id: session.0,

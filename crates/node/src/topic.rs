@@ -49,10 +49,18 @@ impl Topics {
         states
     }
 
-    /// Something of a topic is durable now.
-    pub(crate) fn committed(&self, change: &TopicChange) {
-        if let Some(state) = self.get(&change.topic) {
-            state.committed(change);
+    /// Something of a topic is durable now. Whoever is waited for hears of it first: the peers of
+    /// our own operations, the application of those of others.
+    pub(crate) fn committed(&self, change: &TopicChange, own: bool) {
+        let Some(state) = self.get(&change.topic) else {
+            return;
+        };
+        if own {
+            state.arrived(change);
+            state.delivered(change);
+        } else {
+            state.delivered(change);
+            state.arrived(change);
         }
     }
 
@@ -92,8 +100,8 @@ impl TopicState {
         extend(&self.feed, |tail| tail.skip_to(offset));
     }
 
-    /// First the sessions hear of it, whose way is longer, then the subscriptions.
-    fn committed(&self, change: &TopicChange) {
+    /// Tells the sessions.
+    fn arrived(&self, change: &TopicChange) {
         extend(&self.arrivals, |tail| {
             for one in &change.recent {
                 let entry = self.entry(one);
@@ -101,6 +109,10 @@ impl TopicState {
             }
             end(tail, change.last_arrival, change.rewritten);
         });
+    }
+
+    /// Tells the subscriptions.
+    fn delivered(&self, change: &TopicChange) {
         let mut delivered: Vec<_> = change.recent.iter().filter_map(feed_entry).collect();
         delivered.sort_unstable_by_key(|entry| entry.offset);
         extend(&self.feed, |tail| {

@@ -49,7 +49,8 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
     verified.await.map_err(|_| Error::Closed)
 }
 
-fn is_quick(operations: &[Received]) -> bool {
+/// Whether checking these takes less time than waking a thread.
+pub(crate) fn is_quick(operations: &[Received]) -> bool {
     let bytes = |received: &Received| {
         received.header.as_bytes().len() + received.body.as_ref().map_or(0, bytes::Bytes::len)
     };

@@ -176,6 +176,8 @@ fn our_operation_names_what_we_have_seen_and_our_last_one_does_not_imply() {
     node.ingest(&[one, two.clone()]);
     let three = a.says("three");
     node.ingest(std::slice::from_ref(&three));
+    // A publish that is refused is none that could imply them.
+    assert!(node.try_publish("").is_err());
     node.publish("seen both");
     node.publish("nothing new");
     let own: Vec<Vec<_>> = node
