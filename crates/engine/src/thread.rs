@@ -22,8 +22,8 @@ pub type OnCommit = Box<dyn FnMut(&Committed) + Send>;
 /// Given back when the command it came with has been processed.
 pub type Permit = Box<dyn Send>;
 
-/// How long the engine stays awake after a batch, or when a command was announced.
-const LOOK: Duration = Duration::from_micros(100);
+/// How long the engine stays awake after a batch.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// The engine has stopped: the command was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -47,8 +47,6 @@ struct Shared {
 
 enum Message {
     Command(Command, Option<Permit>),
-    /// A command follows.
-    Wake,
     Close,
 }
 
@@ -111,12 +109,6 @@ impl Queue {
         self.sender
             .send(Message::Command(command, Some(permit)))
             .map_err(|_| Stopped)
-    }
-
-    /// Tells that a command follows within a moment, so that the engine is awake when it comes.
-    pub fn wake(&self) {
-        // If the engine has stopped, the command will say so.
-        let _ = self.sender.send(Message::Wake);
     }
 
     /// Processes what is queued, closes the directory and ends the thread. Blocks until then.
@@ -216,18 +208,9 @@ impl Loop {
 
     /// The next message, or `None` when something is due.
     fn wait(&mut self) -> Option<Message> {
-        loop {
-            if let Some(message) = self.inbox.look() {
-                return Some(message);
-            }
-            match self.sleep() {
-                Some(Message::Wake) => {}
-                other => return other,
-            }
+        if let Some(message) = self.inbox.look() {
+            return Some(message);
         }
-    }
-
-    fn sleep(&mut self) -> Option<Message> {
         let receiver = &self.inbox.receiver;
         let Some(wake) = self.engine.next_wake() else {
             // Nobody is left who could send: that is the end, too.
@@ -258,15 +241,7 @@ impl Inbox {
 
     /// What is queued already.
     fn queued(&mut self) -> Option<Message> {
-        if let Some(held) = self.held.take() {
-            return Some(held);
-        }
-        loop {
-            match self.receiver.try_recv().ok()? {
-                Message::Wake => {}
-                message => return Some(message),
-            }
-        }
+        self.held.take().or_else(|| self.receiver.try_recv().ok())
     }
 
     /// A command that is queued by now and fits. The first one that does not is held, and nothing
@@ -296,7 +271,6 @@ impl Taken {
                 self.commands.push(command);
             }
             Message::Close => self.close = true,
-            Message::Wake => {}
         }
     }
 
@@ -364,20 +338,6 @@ mod tests {
             Some(Message::Command(Command::Publish { .. }, None))
         ));
         assert!(inbox.next_if(|_| true).is_none());
-    }
-
-    #[test]
-    fn a_wake_is_no_command_and_holds_up_none() {
-        let (sender, receiver) = channel();
-        sender.send(Message::Wake).unwrap();
-        sender.send(Message::Command(ended(), None)).unwrap();
-        sender.send(Message::Wake).unwrap();
-        let mut inbox = Inbox {
-            receiver,
-            held: None,
-        };
-        assert!(matches!(inbox.look(), Some(Message::Command(..))));
-        assert!(inbox.queued().is_none());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::{
-    AckFrequencyConfig, BindOpts, ConnectOptions, Connection, IdleTimeout, PortmapperConfig,
-    QuicTransportConfig, VarInt, presets,
+    BindOpts, ConnectOptions, Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig,
+    VarInt, presets,
 };
 use iroh::{
     Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey,
@@ -139,21 +139,14 @@ pub(crate) fn close(connection: &Connection, code: CloseCode) {
     connection.close(VarInt::from_u32(code.code()), code.reason().as_bytes());
 }
 
-/// Packets after which a peer is asked to acknowledge at once, rather than within its delay of at
-/// most 25 ms: to do so at every second one costs more than it tells.
-const ACK_PACKETS: u32 = 10;
-
 fn transport(idle: Duration, timings: &Timings) -> QuicTransportConfig {
     let idle = IdleTimeout::try_from(idle).ok();
-    let mut acks = AckFrequencyConfig::default();
-    acks.ack_eliciting_threshold(VarInt::from_u32(ACK_PACKETS));
     QuicTransportConfig::builder()
         // Gossip keeps one of these streams per overlay open; at the library's default of 100 the
         // 101st overlay blocks all others of that peer (`docs/protocol/network.md#6`).
         .max_concurrent_uni_streams(VarInt::from_u32(limits::GOSSIP_STREAMS_MAX))
         .max_idle_timeout(idle)
         .keep_alive_interval(timings.keep_alive)
-        .ack_frequency_config(Some(acks))
         .build()
 }
 

@@ -507,8 +507,15 @@ impl Questions {
         }
     }
 
+    /// Sends at once if there is room.
     fn push(&mut self, request: Request) {
-        self.queue.push_back(request);
+        if self.waiting() {
+            return self.queue.push_back(request);
+        }
+        if let Err(error) = self.requests.try_send(request) {
+            // That the node is gone is found out by `send`.
+            self.queue.push_back(error.into_inner());
+        }
     }
 
     fn waiting(&self) -> bool {

@@ -99,11 +99,6 @@ impl Queue {
         }
     }
 
-    /// Tells that a batch follows within a moment.
-    pub(crate) fn wake(&self) {
-        self.engine.wake();
-    }
-
     /// Queues a batch; the returned receiver hears when it is durable.
     pub(crate) async fn ingest(
         &self,

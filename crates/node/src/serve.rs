@@ -14,7 +14,7 @@ use crate::Error;
 use crate::queue::Queue;
 use crate::storage::Storage;
 use crate::topic::Topics;
-use crate::verify::{is_quick, verify};
+use crate::verify::verify;
 
 /// Rows of one page for a peer.
 const PAGE_ROWS_MAX: usize = 1_024;
@@ -224,9 +224,6 @@ impl Desk {
         operations: Vec<Received>,
         reply: oneshot::Sender<Stored>,
     ) -> Result<(), Error> {
-        if is_quick(&operations) {
-            self.queue.wake();
-        }
         let operations = verify(operations).await?;
         let source = Source::Session {
             id: session.0,

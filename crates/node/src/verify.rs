@@ -49,8 +49,7 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
     verified.await.map_err(|_| Error::Closed)
 }
 
-/// Whether checking these takes less time than waking a thread.
-pub(crate) fn is_quick(operations: &[Received]) -> bool {
+fn is_quick(operations: &[Received]) -> bool {
     let bytes = |received: &Received| {
         received.header.as_bytes().len() + received.body.as_ref().map_or(0, bytes::Bytes::len)
     };
