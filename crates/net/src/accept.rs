@@ -139,7 +139,7 @@ async fn serve(shared: Arc<Shared>, connection: Connection) {
     } else if alpn == shared.alpns.discovery {
         serve_discovery(&shared, peer, &connection).await
     } else {
-        serve_gossip(&shared, peer, connection.clone()).await
+        return serve_gossip(&shared, peer, connection).await;
     };
     if let Err(code) = served {
         close(&connection, code);
@@ -208,24 +208,18 @@ impl Drop for Visitor<'_> {
     }
 }
 
-async fn serve_gossip(
-    shared: &Arc<Shared>,
-    peer: VerifyingKey,
-    connection: Connection,
-) -> Result<(), CloseCode> {
-    let admitted = shared
-        .door
-        .admit(Purpose::Gossip(peer))
-        .ok_or(CloseCode::Refused)?;
+/// Hands the connection over and keeps nothing of it: it is closed when the gossip layer drops it.
+async fn serve_gossip(shared: &Arc<Shared>, peer: VerifyingKey, connection: Connection) {
+    let Some(_admitted) = shared.door.admit(Purpose::Gossip(peer)) else {
+        return close(&connection, CloseCode::Refused);
+    };
     let closed = connection.weak_handle().closed();
-    let (_, gossip) = shared.gossip.current();
-    gossip
-        .handle_connection(connection)
-        .await
-        .map_err(|_| CloseCode::Failed)?;
-    closed.await;
-    drop(admitted);
-    Ok(())
+    let gossip = shared.gossip.current().gossip;
+    // An error means that the layer is gone, and the connection with it.
+    if gossip.handle_connection(connection).await.is_ok() {
+        drop(gossip);
+        closed.await;
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use iroh::Endpoint;
 use iroh_gossip::net::Gossip;
+use tokio::time::Instant;
+
+/// Pause after a gossip layer that went away was started anew. Neighbours notice meanwhile that the
+/// connections of the old one are closed: they would ignore a join of a node that they still have.
+const RESTART_WAIT: Duration = Duration::from_secs(1);
 
 /// The current gossip layer of an endpoint.
 #[derive(Debug)]
@@ -12,7 +17,16 @@ pub(crate) struct GossipLayer {
     endpoint: Endpoint,
     alpn: [u8; 32],
     message_bytes_max: usize,
-    current: Mutex<(u64, Gossip)>,
+    current: Mutex<Current>,
+}
+
+/// The running layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Current {
+    pub(crate) generation: u64,
+    pub(crate) gossip: Gossip,
+    /// Overlays may be joined from this moment on.
+    pub(crate) ready_at: Instant,
 }
 
 impl GossipLayer {
@@ -22,31 +36,35 @@ impl GossipLayer {
             endpoint,
             alpn,
             message_bytes_max,
-            current: Mutex::new((0, gossip)),
+            current: Mutex::new(Current {
+                generation: 0,
+                gossip,
+                ready_at: Instant::now(),
+            }),
         }
     }
 
-    /// The layer and its generation.
-    pub(crate) fn current(&self) -> (u64, Gossip) {
+    pub(crate) fn current(&self) -> Current {
         self.current.lock().expect("no panic while locked").clone()
     }
 
     /// Starts a new layer unless someone has done so since `generation`.
     pub(crate) fn restart(&self, generation: u64) {
         let mut current = self.current.lock().expect("no panic while locked");
-        if current.0 == generation && !self.endpoint.is_closed() {
-            *current = (
-                generation + 1,
-                spawn(&self.endpoint, self.alpn, self.message_bytes_max),
-            );
+        if current.generation != generation {
+            return;
+        }
+        current.ready_at = Instant::now() + RESTART_WAIT;
+        if !self.endpoint.is_closed() {
+            current.generation += 1;
+            current.gossip = spawn(&self.endpoint, self.alpn, self.message_bytes_max);
         }
     }
 
     /// Leaves every overlay, telling the neighbours, as far as the time allows.
     pub(crate) async fn leave(&self, wait: Duration) {
-        let (_, gossip) = self.current();
         // Either it has stopped, or the endpoint is closed under it next.
-        let _ = tokio::time::timeout(wait, gossip.shutdown()).await;
+        let _ = tokio::time::timeout(wait, self.current().gossip.shutdown()).await;
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::endpoint::{endpoint_id, node_id};
+use crate::gossip::Current;
 use crate::random;
 use crate::shared::Shared;
 
@@ -23,8 +24,6 @@ const NEIGHBOURS_WANTED: usize = 5;
 const JOIN_MAX: usize = 8;
 /// Events that wait for us before the gossip layer reports a loss.
 const EVENTS_MAX: usize = 2048;
-/// Pause after a gossip layer that went away was started anew.
-const RESTART_WAIT: Duration = Duration::from_secs(1);
 
 /// Membership in one overlay; dropping it leaves.
 #[derive(Debug)]
@@ -37,8 +36,6 @@ pub(crate) struct Membership {
     interest: watch::Receiver<u64>,
     reset: watch::Receiver<u64>,
     join_due: bool,
-    /// The gossip layer failed; a new one gets this long.
-    retry_at: Option<Instant>,
     rejoin_at: Instant,
     rejoin_wait: Duration,
 }
@@ -69,7 +66,6 @@ impl Membership {
             interest,
             reset,
             join_due: false,
-            retry_at: None,
             rejoin_at: Instant::now() + rejoin_wait,
             rejoin_wait,
         }
@@ -153,12 +149,13 @@ impl Membership {
     }
 
     async fn subscribe(&mut self) {
-        if let Some(retry_at) = self.retry_at {
-            // The moment is kept, so that whoever cancels us does not put it off for ever.
-            sleep_until(retry_at).await;
-            self.retry_at = None;
-        }
-        let (generation, gossip) = self.shared.gossip.current();
+        let Current {
+            generation,
+            gossip,
+            ready_at,
+        } = self.shared.gossip.current();
+        // The moment is kept, so that whoever cancels us does not put it off for ever.
+        sleep_until(ready_at).await;
         let bootstrap = self.candidates();
         let opts = JoinOptions {
             bootstrap: bootstrap.iter().filter_map(endpoint_id).collect(),
@@ -175,7 +172,6 @@ impl Membership {
             Err(error) => {
                 tracing::warn!(%error, "the gossip layer is gone and is started anew");
                 self.shared.gossip.restart(generation);
-                self.retry_at = Some(Instant::now() + RESTART_WAIT);
             }
         }
     }

@@ -352,20 +352,21 @@ mod tests {
             relay: None,
         });
         assert_eq!(receiver.recv().await.unwrap().body, text("before"));
-        let (generation, gossip) = a.running.shared.gossip.current();
-        gossip.shutdown().await.unwrap();
+        let before = a.running.shared.gossip.current();
+        before.gossip.shutdown().await.unwrap();
         // What is published before the loss was noticed goes down with the old layer.
         let mut again = interval(Duration::from_millis(100));
-        let received = async { receiver.recv().await };
+        let received = timeout(Duration::from_secs(30), receiver.recv());
         tokio::pin!(received);
         let received = loop {
             tokio::select! {
-                message = &mut received => break message.unwrap(),
+                message = &mut received => break message.unwrap().unwrap(),
                 _ = again.tick() => sender.publish(text("after")).await.unwrap(),
             }
         };
         assert_eq!(received.body, text("after"));
-        assert_eq!(a.running.shared.gossip.current().0, generation + 1);
+        let after = a.running.shared.gossip.current();
+        assert_eq!(after.generation, before.generation + 1);
         a.shutdown().await;
         b.shutdown().await;
     }
