@@ -97,8 +97,8 @@ def _publish(c):
     rates = c.ours("publish", "operations_per_s")
     theirs = c.theirs("publish", "operations_per_s")
     yield Bar("publish awaited, 10k stored", "/s", rates, None, 1, theirs, commit)
-    part = [rate / commit for rate in rates] if commit else []
-    theirs = [rate / commit for rate in theirs] if commit and isinstance(theirs, list) else None
+    part = c.results.per_limit("ours", "publish", "limit-commit")
+    theirs = c.results.per_limit("theirs", "publish", "limit-commit") or None
     yield Bar("publish awaited, of the machine's commits", "×", part, 0.6, 1, theirs, 1)
     yield Bar("publish, 64 in flight, 10k stored", "/s",
               c.ours("publish-64", "operations_per_s"), 15e3, 1)

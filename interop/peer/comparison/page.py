@@ -3,14 +3,13 @@ import datetime
 import os
 import platform
 import statistics
-import subprocess
 
 from . import bars, plot
 
 HEAD = """# Performance
 
 Our node beside the published p2panda crates 0.7.1 and beside what the machine itself can do,
-measured in one run. The figures are medians; in brackets the smallest and the largest run. The
+measured in turns on one machine. The figures are medians; in brackets the smallest and the largest run. The
 bars are those of the project. "Limit" is what the machine does at most for the same work, by
 itself: signatures of ed25519-dalek, inserts into SQLite in batches, commits that are synced to
 disk, one QUIC connection of iroh.
@@ -35,11 +34,12 @@ that commit and half of a question and answer over QUIC at that pace.
 MARKS = {True: "met", False: "**missed**", None: ""}
 
 
-def render(results, root, quick):
+def render(results, quick):
     """The text, and how many bars were missed."""
     table = bars.table(results)
     text = HEAD.format(
-        date=datetime.date.today().isoformat(), commit=_commit(root), machine=_machine()
+        date=datetime.date.today().isoformat(), commit=", ".join(results.commits()),
+        machine=_machine()
     )
     text += "| workload | unit | ours | bar | | published 0.7.1 | ratio | limit |\n"
     text += "|---|---|---|---|---|---|---|---|\n"
@@ -112,12 +112,6 @@ def _limits(results):
         rate = results.limit(name, **where)
         if rate is not None:
             yield title, rate
-
-
-def _commit(root):
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    found = subprocess.run(command, capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
 
 
 def _machine():

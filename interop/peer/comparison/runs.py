@@ -17,11 +17,13 @@ class Binaries:
 class Session:
     """Appends one line per result to a file."""
 
-    def __init__(self, binaries, directory, recorded, quick):
-        self.binaries, self.directory, self.quick = binaries, directory, quick
+    def __init__(self, binaries, options, recorded, root):
+        self.binaries, self.directory, self.quick = binaries, options.dir, options.quick
         self.recorded = recorded
         self.namespaces = os.geteuid() == 0
-        recorded.unlink(missing_ok=True)
+        self.commit = _commit(root)
+        if not options.add:
+            recorded.unlink(missing_ok=True)
 
     def limit(self, arguments):
         """One of the machine's limits."""
@@ -60,7 +62,7 @@ class Session:
             lines = [{"workload": key, "finished": False, "failure": (failure or "")[-400:]}]
         with self.recorded.open("a") as out:
             for line in lines:
-                line.update(side=side, key=key, load=os.getloadavg()[0])
+                line.update(side=side, key=key, load=os.getloadavg()[0], commit=self.commit)
                 out.write(json.dumps(line) + "\n")
         verdict = "FAILED " + failure[-200:] if failure else ""
         print(f"{time.monotonic() - started:7.1f} s  {side:6} {arguments} {verdict}", flush=True)
@@ -93,6 +95,21 @@ class Results:
         values = [v for v in (_field(line, field) for line in chosen) if v is not None]
         return statistics.median(values) if values else None
 
+    def per_limit(self, side, key, name):
+        """A field of all runs, each over that of the limit measured last before it."""
+        found, limit = [], None
+        for line in self.lines:
+            value = _field(line, "operations_per_s")
+            if line["side"] == "limit" and line["workload"] == name:
+                limit = value
+            elif (line["side"], line["key"]) == (side, key) and value and limit:
+                found.append(value / limit)
+        return found
+
+    def commits(self):
+        """What was measured, in the order of its first run."""
+        return list(dict.fromkeys(line["commit"] for line in self.lines))
+
     def _of(self, side, key, workload, where):
         chosen = [l for l in self.lines if l["side"] == side and l["key"] == key]
         if workload:
@@ -103,6 +120,12 @@ class Results:
 def read(recorded):
     lines = recorded.read_text().splitlines() if recorded.exists() else []
     return Results([json.loads(line) for line in lines])
+
+
+def _commit(root):
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
 
 
 def _field(line, path):
