@@ -116,6 +116,13 @@ pub const GOSSIP_OVERLAYS_PUBLISHED_MAX: usize = 90;
 
 // The engine.
 
+/// Operations of a topic that are kept in memory after their commit
+/// (`docs/protocol/streams.md#8`).
+pub const RECENT_OPERATIONS_MAX: usize = 64;
+
+/// Header and body bytes of them.
+pub const RECENT_BYTES_MAX: usize = 32 * 1024;
+
 /// Operations in one transaction (`docs/protocol/streams.md`).
 pub const BATCH_OPERATIONS_MAX: usize = 1000;
 /// Bytes of headers and bodies in one transaction (`docs/protocol/streams.md`).

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
+use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use p2panda_core::{Dependency, Header, LogId, Operation, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{LogKey, TopicKey};
 
 use crate::command::{PublishError, Published, Reply};
-use crate::engine::{
-    Committed, EngineEvent, Now, RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX, RecentOperation,
-    TopicChange,
-};
+use crate::engine::{Committed, EngineEvent, Now, RecentOperation, TopicChange};
 
 pub(crate) struct Batch {
     pub now: Now,
@@ -141,9 +139,7 @@ impl Batch {
             events: self.events,
         }
     }
-}
 
-impl Batch {
     /// Gives each change its operations, if they are few. Where stored ones changed nobody may
     /// rely on them.
     fn hand_out_recent(&mut self) {

@@ -86,7 +86,8 @@ pub struct TopicChange {
     /// The last feed offset, if operations were added to the feed.
     pub last_offset: Option<u64>,
     /// All that were stored, in order of arrival; empty if they are more than
-    /// [`RECENT_OPERATIONS_MAX`] or have more than [`RECENT_BYTES_MAX`].
+    /// [`RECENT_OPERATIONS_MAX`](p2panda_core::limits::RECENT_OPERATIONS_MAX) or have more than
+    /// [`RECENT_BYTES_MAX`](p2panda_core::limits::RECENT_BYTES_MAX).
     pub recent: Vec<RecentOperation>,
     /// Operations that had been stored before were deleted, or got their body or their offset.
     pub rewritten: bool,
@@ -104,11 +105,6 @@ pub struct RecentOperation {
     /// Dependencies that had not come when waiting for them was over.
     pub missing_dependencies: Vec<Dependency>,
 }
-
-/// Operations that a commit hands out for one topic.
-pub const RECENT_OPERATIONS_MAX: usize = 64;
-/// Header and body bytes of them.
-pub const RECENT_BYTES_MAX: usize = 32 * 1024;
 
 /// What an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -54,7 +54,6 @@ pub use command::{
     Command, Incoming, Outcome, Phase, PublishError, Published, Reply, RestoredError, Source,
 };
 pub use engine::{
-    Committed, Corrupt, Engine, EngineEvent, Now, Options, RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX,
-    RecentOperation, TopicChange,
+    Committed, Corrupt, Engine, EngineEvent, Now, Options, RecentOperation, TopicChange,
 };
 pub use p2panda_store::{OpenError, RejectReason, Restored, RestoredAction, Start};

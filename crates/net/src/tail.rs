@@ -2,10 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Items that are kept.
-const ITEMS_MAX: usize = 64;
-/// Bytes of them.
-const BYTES_MAX: usize = 32 * 1024;
+use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 
 /// The end of a numbered sequence: its last number, and as many of its last items as there is room
 /// for. Whoever stands further back reads the store.
@@ -62,7 +59,7 @@ impl<T> Tail<T> {
         if number <= self.last {
             return;
         }
-        if bytes > BYTES_MAX {
+        if bytes > RECENT_BYTES_MAX {
             return self.skip_to(number);
         }
         self.last = number;
@@ -73,7 +70,7 @@ impl<T> Tail<T> {
             bytes,
             value,
         });
-        while self.items.len() > ITEMS_MAX || self.bytes > BYTES_MAX {
+        while self.items.len() > RECENT_OPERATIONS_MAX || self.bytes > RECENT_BYTES_MAX {
             let Some(oldest) = self.items.pop_front() else {
                 break;
             };
@@ -158,15 +155,18 @@ mod tests {
     fn the_oldest_make_room() {
         let mut tail = Tail::default();
         tail.skip_to(0);
-        for number in 1..=ITEMS_MAX as u64 + 3 {
+        for number in 1..=RECENT_OPERATIONS_MAX as u64 + 3 {
             tail.push(number, 1, number);
         }
         assert_eq!(above(&tail, 2), None);
-        assert_eq!(above(&tail, 3).map(|items| items.len()), Some(ITEMS_MAX));
-        tail.push(100, BYTES_MAX, 100);
+        assert_eq!(
+            above(&tail, 3).map(|items| items.len()),
+            Some(RECENT_OPERATIONS_MAX)
+        );
+        tail.push(100, RECENT_BYTES_MAX, 100);
         assert_eq!(above(&tail, 67), Some(vec![100]));
         assert_eq!(above(&tail, 66), None);
-        tail.push(101, BYTES_MAX + 1, 101);
+        tail.push(101, RECENT_BYTES_MAX + 1, 101);
         assert_eq!((tail.last(), above(&tail, 100)), (101, None));
         assert_eq!(above(&tail, 101), Some(vec![]));
     }

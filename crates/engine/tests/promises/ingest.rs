@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use p2panda_core::{LogRange, Operation};
 use p2panda_engine::{Command, EngineEvent, Incoming, Outcome, Phase, RejectReason, Source};
 use p2panda_store::Totals;
@@ -294,6 +295,31 @@ fn totals_count_what_is_stored_of_a_range() {
     assert_eq!(totals(range(Some(3), 6)), some);
     assert_eq!(totals(range(Some(9), 20)), Totals::default());
     assert_eq!(node.status().totals, all);
+}
+
+#[test]
+fn a_commit_hands_out_its_operations_up_to_the_limits() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let mut handed_out = |operations: &[Operation]| {
+        node.ingest(operations);
+        node.committed.topics[0].recent.len()
+    };
+    let mut says = |count: usize| -> Vec<Operation> {
+        (0..count).map(|n| author.says(&n.to_string())).collect()
+    };
+    let fits = says(RECENT_OPERATIONS_MAX);
+    assert_eq!(handed_out(&fits), RECENT_OPERATIONS_MAX);
+    assert_eq!(handed_out(&says(RECENT_OPERATIONS_MAX + 1)), 0);
+
+    let mut of_bytes = |bytes: usize| {
+        let header_bytes = |one: &Operation| one.header.as_bytes().len();
+        let probe = author.clone().says(&"x".repeat(bytes - 1_000));
+        author.says(&"x".repeat(bytes - header_bytes(&probe)))
+    };
+    let fits = of_bytes(RECENT_BYTES_MAX);
+    assert_eq!(handed_out(&[fits]), 1);
+    let large = of_bytes(RECENT_BYTES_MAX + 1);
+    assert_eq!(handed_out(&[large]), 0);
 }
 
 #[test]
