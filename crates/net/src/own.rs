@@ -33,22 +33,30 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Signs the addresses unless the record says so already.
+/// Publishes the record of these addresses unless it is the published one already. A record that was
+/// restored from the last run is not, until here.
 pub(crate) fn sign(shared: &Shared, addr: EndpointAddr) {
     let addresses: BTreeSet<Address> = addr.addrs.into_iter().filter_map(address).collect();
     let signed = {
         let mut book = shared.book.lock().expect("no panic while locked");
-        match book.sign_own(&shared.key, addresses, wall()) {
-            Ok(signed) => signed.cloned(),
-            Err(error) => {
-                tracing::warn!(%error, "the own addresses cannot be announced");
-                None
-            }
+        book.sign_own(&shared.key, addresses, wall())
+    };
+    let record = match signed {
+        Ok(record) => record,
+        Err(error) => {
+            tracing::warn!(%error, "the own addresses cannot be announced");
+            return;
         }
     };
-    if let Some(record) = signed {
-        tracing::debug!(addresses = ?record.addresses().collect::<Vec<_>>(), "own addresses");
-        shared.own.send_replace(Some(record));
+    let published = shared.own.send_if_modified(|own| {
+        let changed = own.as_ref() != Some(&record);
+        if changed {
+            tracing::debug!(addresses = ?record.addresses().collect::<Vec<_>>(), "own addresses");
+            *own = Some(record);
+        }
+        changed
+    });
+    if published {
         shared.book_changed.notify_one();
         shared.walk.send_modify(|count| *count += 1);
         shared.tell(NetEvent::AddressChanged);

@@ -391,6 +391,7 @@ impl Driver {
             }),
             Event::CatchUpEnded => {
                 self.shared.session_live(session);
+                self.shared.proved(&peer);
                 self.tell(Phase::Live);
                 let transfer = self.transfer();
                 self.shared.tell(NetEvent::CatchUpEnded {

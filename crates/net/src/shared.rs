@@ -151,6 +151,20 @@ impl Shared {
         }
     }
 
+    /// The catch-up of a sync session with a peer was completed.
+    pub(crate) fn proved(&self, peer: &VerifyingKey) {
+        let mut book = self.book.lock().expect("no panic while locked");
+        book.proved(peer);
+        self.book_changed.notify_one();
+    }
+
+    /// Whether a peer is configured, or completed a session before.
+    #[expect(dead_code, reason = "what peers make us hold is about to be bounded by it")]
+    pub(crate) fn is_trusted(&self, peer: &VerifyingKey) -> bool {
+        let book = self.book.lock().expect("no panic while locked");
+        book.get(peer).is_some_and(Node::is_trusted)
+    }
+
     pub(crate) fn failure(&self, peer: &VerifyingKey) {
         self.book
             .lock()

@@ -79,28 +79,28 @@ impl Book {
         self.own.as_ref()
     }
 
-    /// Signs a new own record if the addresses changed, the last one is older than
-    /// [`limits::RECORD_RENEWED_AFTER`], or a later one of ours is about. Answers the new one.
+    /// The own record for these addresses. It is signed anew if the addresses changed, the last one
+    /// is older than [`limits::RECORD_RENEWED_AFTER`], or a later one of ours is about; otherwise it
+    /// is the one that was signed or restored before.
     pub fn sign_own(
         &mut self,
         key: &SigningKey,
         addresses: BTreeSet<Address>,
         now: Timestamp,
-    ) -> Result<Option<&TransportInfo>, RecordError> {
-        let last = self.own.as_ref().map(TransportInfo::timestamp);
-        let current = self.own.as_ref().is_some_and(|own| {
-            let wall = own.timestamp().wall;
-            own.has_addresses(&addresses)
-                && self.own_floor.is_none_or(|floor| floor < own.timestamp())
-                && age(wall, now) < limits::RECORD_RENEWED_AFTER
-        });
-        if current {
-            return Ok(None);
+    ) -> Result<TransportInfo, RecordError> {
+        if let Some(own) = &self.own
+            && own.has_addresses(&addresses)
+            && self.own_floor.is_none_or(|floor| floor < own.timestamp())
+            && age(own.timestamp().wall, now) < limits::RECORD_RENEWED_AFTER
+        {
+            return Ok(own.clone());
         }
+        let last = self.own.as_ref().map(TransportInfo::timestamp);
         let timestamp = next_timestamp(last.max(self.own_floor), now);
-        self.own = Some(TransportInfo::sign(key, timestamp, addresses)?);
+        let own = TransportInfo::sign(key, timestamp, addresses)?;
+        self.own = Some(own.clone());
         self.changed.insert(self.local);
-        Ok(self.own.as_ref())
+        Ok(own)
     }
 
     /// One node.
@@ -266,6 +266,14 @@ impl Book {
         entry.metrics.last_success = Some(now);
         entry.confirm(now);
         self.changed.insert(node);
+    }
+
+    /// Notes that the catch-up of a sync session with a known node was completed.
+    pub fn proved(&mut self, node: &VerifyingKey) {
+        if let Some(entry) = self.nodes.get_mut(node).filter(|entry| !entry.proven) {
+            entry.proven = true;
+            self.changed.insert(*node);
+        }
     }
 
     /// Notes an attempt of ours that failed.
@@ -665,19 +673,13 @@ mod tests {
         let mut book = book();
         let first = book.own().unwrap().clone();
         let same = BTreeSet::from([address(1)]);
-        assert_eq!(book.sign_own(&key(0), same.clone(), NOW), Ok(None));
+        assert_eq!(book.sign_own(&key(0), same.clone(), NOW), Ok(first.clone()));
         let past = Timestamp::from_micros(3);
-        let second = book
-            .sign_own(&key(0), BTreeSet::new(), past)
-            .unwrap()
-            .unwrap()
-            .clone();
+        let none = BTreeSet::new();
+        let second = book.sign_own(&key(0), none.clone(), past).unwrap();
         assert!(second.replaces(Some(&first)));
-        assert!(
-            book.sign_own(&key(0), BTreeSet::new(), later(days(1)))
-                .unwrap()
-                .is_some()
-        );
+        let third = book.sign_own(&key(0), none.clone(), later(days(1)));
+        assert!(third.unwrap().replaces(Some(&second)));
 
         // Someone holds a later one from before our data was restored.
         let lost = record(0, later(days(2)), 7);
@@ -686,11 +688,21 @@ mod tests {
             book.insert(node(0), lost.clone(), Source::Peer, now),
             Ok(Inserted::Kept)
         );
-        let newest = book
-            .sign_own(&key(0), BTreeSet::new(), now)
-            .unwrap()
-            .unwrap();
+        let newest = book.sign_own(&key(0), none, now).unwrap();
         assert!(newest.replaces(Some(&lost)));
+    }
+
+    #[test]
+    fn a_restored_own_record_is_given_out_again_while_the_addresses_are_the_same() {
+        let mut book = book();
+        let same = BTreeSet::from([address(1)]);
+        let mut restarted = Book::new(node(0));
+        for (node, stored) in book.take_changed() {
+            restarted.restore(node, stored.unwrap()).unwrap();
+        }
+        let own = restarted.sign_own(&key(0), same, later(Duration::from_secs(1)));
+        assert_eq!(own.as_ref(), Ok(book.own().unwrap()));
+        assert!(restarted.take_changed().is_empty());
     }
 
     #[test]
@@ -705,6 +717,7 @@ mod tests {
             .unwrap();
         book.set_overlays(node(1), BTreeSet::from([overlay(1)]), NOW);
         book.succeeded(node(1), NOW);
+        book.proved(&node(1));
         book.failed(node(1), later(days(1)));
         let mut restored = Book::new(node(0));
         for (node, stored) in book.take_changed() {
@@ -718,7 +731,7 @@ mod tests {
         );
         assert_eq!(after.metrics(), before.metrics());
         assert_eq!(after.confirmed(), before.confirmed());
-        assert!(!after.is_bootstrap());
+        assert!(!after.is_bootstrap() && after.is_trusted());
         restored.succeeded(node(1), later(days(2)));
         assert_eq!(restored.interested(&overlay(1), later(days(2))).count(), 1);
         assert_eq!(

@@ -10,7 +10,8 @@ use crate::overlay::Overlay;
 use crate::record::{Address, TransportInfo, read_address, write_address};
 use crate::wire::{Reader, WireError, Writer};
 
-const STORED_VERSION: u32 = 1;
+/// Version 1 did not say whether the node is proven.
+const STORED_VERSION: u32 = 2;
 
 /// Counts of sessions with a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct Metrics {
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(super) bootstrap: bool,
+    pub(super) proven: bool,
     pub(super) record: Option<TransportInfo>,
     pub(super) hints: BTreeSet<Address>,
     pub(super) metrics: Metrics,
@@ -40,6 +42,12 @@ impl Node {
     /// Whether the configuration names this node.
     pub fn is_bootstrap(&self) -> bool {
         self.bootstrap
+    }
+
+    /// Whether the node is more than a made-up identity: the configuration names it, or the catch-up
+    /// of a sync session with it was completed before.
+    pub fn is_trusted(&self) -> bool {
+        self.bootstrap || self.proven
     }
 
     /// What the node signed about its addresses.
@@ -89,6 +97,7 @@ impl Node {
     pub(super) fn new(now: Timestamp) -> Node {
         Node {
             bootstrap: false,
+            proven: false,
             record: None,
             hints: BTreeSet::new(),
             metrics: Metrics::default(),
@@ -125,6 +134,7 @@ pub(super) fn write_stored(node: &Node, out: &mut BytesMut) {
     let mut writer = Writer::new(out);
     writer.uint(STORED_VERSION).uint(node.confirmed.as_micros());
     writer.uint(failures).uint(successes);
+    writer.array(&[u8::from(node.proven)]);
     for time in [last_failure, last_success] {
         match time {
             None => writer.array(&[0]),
@@ -147,12 +157,14 @@ pub(super) fn write_stored(node: &Node, out: &mut BytesMut) {
 
 pub(super) fn read_stored(stored: Bytes) -> Result<Node, WireError> {
     let mut reader = Reader::new(stored);
-    if reader.u32()? != STORED_VERSION {
+    let version = reader.u32()?;
+    if !(1..=STORED_VERSION).contains(&version) {
         return Err(WireError::Tag);
     }
     let mut node = Node::new(Timestamp::from_micros(reader.u64()?));
     node.metrics.failures = reader.u64()?;
     node.metrics.successes = reader.u64()?;
+    node.proven = version > 1 && reader.option()?;
     node.metrics.last_failure = read_time(&mut reader)?;
     node.metrics.last_success = read_time(&mut reader)?;
     for _ in 0..reader.count(32)? {
