@@ -7,18 +7,21 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
-use p2panda_core::{Header, Heights, LogId, LogRange, Topic, VerifyingKey, limits};
+use bytes::Bytes;
+use p2panda_core::{Header, Heights, LogId, LogRange, Topic, VerifyingKey};
 
 use super::Protocol;
 use super::digest::Digest;
-use super::message::{Limits, Message, frame_limit, operation_header};
-use super::pair::{Dialled, Pair, Phase, Span};
+use super::message::{Limits, Message};
+use super::pair::{Dialled, Pair, Phase};
 use crate::close::CloseCode;
-use crate::frame::{Decoder, Frame};
+use crate::frame::Decoder;
 use crate::time::Time;
 
+mod ending;
 mod opening;
+mod receiving;
+mod sending;
 
 /// Received bytes that wait for the store before the session stops reading.
 pub const UNSTORED_BYTES_MAX: usize = 1024 * 1024;
@@ -409,189 +412,6 @@ impl Session {
         self.counters
     }
 
-    // Receiving.
-
-    fn bytes(&mut self, bytes: Bytes, pair: &mut Pair) {
-        self.decoder.push(bytes);
-        while self.ending != Ending::Ended {
-            let limits = self.limits;
-            let opens = matches!(self.receiving, Receiving::Digest(_));
-            let limit_of = |prefix: &[u8]| match opens {
-                true => limits::DIGEST_BYTES_MAX as u32,
-                false => frame_limit(prefix, &limits),
-            };
-            match self.decoder.next(limit_of) {
-                Ok(Some(Frame::Message(payload))) if opens => self.remote_digest(payload, pair),
-                Ok(Some(Frame::Message(payload))) => match Message::decode(payload) {
-                    Ok(message) => self.message(message, pair),
-                    Err(_) => self.fail(CloseCode::Violation, pair),
-                },
-                Ok(Some(Frame::Oversize { prefix, len })) => self.oversize(prefix, len, pair),
-                Ok(None) => break,
-                Err(_) => self.fail(CloseCode::Violation, pair),
-            }
-        }
-    }
-
-    fn message(&mut self, message: Message, pair: &mut Pair) {
-        let peer_is_live = self.exchanged();
-        match (&self.receiving, message) {
-            (Receiving::Have, Message::Have(heights)) => self.remote_heights(heights, pair),
-            (Receiving::PreSync, Message::PreSync { operations, bytes }) => {
-                self.totals_in = Some((operations.into(), bytes.into()));
-                self.receiving = Receiving::Transfer;
-            }
-            (Receiving::PreSync, Message::Done) => {
-                self.totals_in = Some((0, 0));
-                self.receiving = Receiving::Done;
-            }
-            (Receiving::Transfer, Message::Operation { header, body }) => {
-                self.operation(header, body, pair);
-            }
-            (Receiving::Transfer, Message::Done) => self.receiving = Receiving::Done,
-            (Receiving::Done, Message::Live { header, body }) if peer_is_live => {
-                self.operation(header, body, pair);
-            }
-            (Receiving::Done, Message::Close) if peer_is_live => self.closed_by_peer(pair),
-            // A 0.7.1 peer whose entries vanish while it counts them says Done twice.
-            (Receiving::Done, Message::Done) => {}
-            _ => self.fail(CloseCode::Violation, pair),
-        }
-    }
-
-    fn operation(&mut self, header: Bytes, body: Option<Bytes>, pair: &mut Pair) {
-        let Ok(header) = Header::decode_unverified(header.clone()) else {
-            self.outputs.push_back(Output::Undecodable(header));
-            return self.count_invalid(1, pair);
-        };
-        if header
-            .node_extensions()
-            .is_ok_and(|extensions| extensions.log_id == self.log_id)
-        {
-            pair.peer_sent(self.id, header.author(), self.log_id, header.seq());
-        }
-        let received = Received { header, body };
-        self.counters.received_operations += 1;
-        self.counters.received_bytes += received.bytes() as u64;
-        self.pending_bytes += received.bytes();
-        self.pending.push(received);
-    }
-
-    fn oversize(&mut self, prefix: Bytes, len: u32, pair: &mut Pair) {
-        let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
-        if is_operation {
-            let header = operation_header(&prefix)
-                .and_then(|bytes| Header::decode_unverified(bytes).ok())
-                .map(Box::new);
-            self.outputs.push_back(Output::Oversize { header, len });
-        } else {
-            self.fail(CloseCode::Limit, pair);
-        }
-    }
-
-    fn closed_by_peer(&mut self, pair: &mut Pair) {
-        self.outputs.push_back(Output::Finish);
-        self.end(self.completed(), true, pair);
-    }
-
-    fn peer_ended(&mut self, pair: &mut Pair) {
-        match self.ending {
-            Ending::Closed { .. } => self.end(self.completed(), true, pair),
-            _ => self.end(CloseCode::Failed, false, pair),
-        }
-    }
-
-    fn lost(&mut self, pair: &mut Pair) {
-        match self.ending {
-            Ending::Closed { superseded: false } => self.end(self.completed(), true, pair),
-            // What was sent may not have arrived, and another session counts on it.
-            _ => self.end(CloseCode::Failed, false, pair),
-        }
-    }
-
-    fn stored(&mut self, invalid: usize, pair: &mut Pair) {
-        self.stores.pop_front();
-        self.unsettled = self.unsettled.map(|batches| batches.saturating_sub(1));
-        self.count_invalid(invalid, pair);
-    }
-
-    /// A peer may relay what others forged, so a few invalid operations do not end the session.
-    fn count_invalid(&mut self, count: usize, pair: &mut Pair) {
-        self.invalid = self.invalid.saturating_add(count);
-        if self.invalid > INVALID_MAX {
-            self.fail(CloseCode::Violation, pair);
-        }
-    }
-
-    // Sending.
-
-    fn totals(&mut self, operations: u64, bytes: u64) {
-        self.asked = false;
-        let Sending::Totals(ranges) = std::mem::replace(&mut self.sending, Sending::Done) else {
-            return;
-        };
-        self.totals_out = Some((operations, bytes));
-        // Done is said once: here when nothing is left, after the last operation otherwise.
-        if operations == 0 || bytes == 0 {
-            return self.send(&Message::Done);
-        }
-        self.send(&Message::PreSync {
-            operations: u32::try_from(operations).unwrap_or(u32::MAX),
-            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-        });
-        self.sending = Sending::Transfer(ranges);
-    }
-
-    fn page(&mut self, page: Page, pair: &mut Pair) {
-        self.asked = false;
-        let live = self.sending == Sending::Done;
-        let mut out = BytesMut::with_capacity(PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8);
-        let last_seq = page.entries.last().map(|entry| entry.seq);
-        for entry in page.entries {
-            if live && pair.covers(&entry.author, &entry.log_id, entry.seq) {
-                continue;
-            }
-            let span = Span {
-                first: entry.seq,
-                last: entry.seq,
-            };
-            pair.sends(self.id, entry.author, entry.log_id, span);
-            let bytes = entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
-            let Entry { header, body, .. } = entry;
-            let message = match live {
-                true => Message::Live { header, body },
-                false => Message::Operation { header, body },
-            };
-            // Fails only above the limit of every frame, which nothing stored exceeds.
-            if message.encode(&mut out).is_ok() {
-                self.counters.sent_operations += 1;
-                self.counters.sent_bytes += bytes as u64;
-            }
-        }
-        if live {
-            self.position = self.position.max(page.next);
-        } else if let Sending::Transfer(ranges) = &mut self.sending {
-            match (page.more, last_seq, ranges.front_mut()) {
-                (true, Some(seq), Some(range)) => range.after = Some(seq),
-                _ => drop(ranges.pop_front()),
-            }
-        }
-        if !out.is_empty() {
-            self.drained = false;
-            self.outputs.push_back(Output::Send(out.freeze()));
-        }
-    }
-
-    fn send(&mut self, message: &Message) {
-        let mut out = BytesMut::new();
-        // Control messages are far below the limit of every frame.
-        if message.encode(&mut out).is_ok() {
-            self.outputs.push_back(Output::Send(out.freeze()));
-        }
-    }
-
-    // Going on.
-
     fn advance(&mut self, pair: &mut Pair, now: Time) {
         self.flush();
         if self.ending == Ending::Stop && !self.exchanged() {
@@ -607,46 +427,6 @@ impl Session {
         self.announce();
         if self.exchanged() {
             self.go_live(pair, now);
-        }
-    }
-
-    /// What the peer lacks, without what other sessions of the pair have sent or will send.
-    fn compare(&mut self, pair: &mut Pair) {
-        let local = std::mem::take(&mut self.local);
-        let ranges = pair.lacks(&local);
-        for range in &ranges {
-            let first = range.after.map_or(0, |after| after.saturating_add(1));
-            let span = Span {
-                first,
-                last: range.until,
-            };
-            pair.sends(self.id, range.author, range.log, span);
-        }
-        if ranges.is_empty() {
-            self.totals_out = Some((0, 0));
-            self.sending = Sending::Done;
-            return self.send(&Message::Done);
-        }
-        self.sending = Sending::Totals(ranges.iter().cloned().collect());
-        self.ask(Output::Totals(ranges));
-    }
-
-    fn transfer(&mut self) {
-        let Sending::Transfer(ranges) = &self.sending else {
-            return;
-        };
-        if self.asked || !self.drained {
-            return;
-        }
-        match ranges.front().cloned() {
-            Some(range) => self.ask(Output::Read(Read::Log {
-                range,
-                bytes_max: PAGE_BYTES_MAX,
-            })),
-            None => {
-                self.sending = Sending::Done;
-                self.send(&Message::Done);
-            }
         }
     }
 
@@ -695,77 +475,8 @@ impl Session {
         }
     }
 
-    /// Hands received operations over; while batches are under way, the rest gathers.
-    fn flush(&mut self) {
-        if !self.pending.is_empty() && self.stores.len() < STORES_IN_FLIGHT_MAX {
-            self.stores
-                .push_back(std::mem::take(&mut self.pending_bytes));
-            self.outputs
-                .push_back(Output::Store(std::mem::take(&mut self.pending)));
-        }
-    }
-
-    fn ask(&mut self, question: Output) {
-        self.asked = true;
-        self.outputs.push_back(question);
-    }
-
-    // Ending.
-
-    fn watch_time(&mut self, pair: &mut Pair, now: Time) {
-        if matches!(self.ending, Ending::Closed { .. }) {
-            if now >= self.deadline {
-                return self.lost(pair);
-            }
-        } else if self.is_live() {
-            return;
-        } else if now >= self.deadline {
-            let rests = self.asked
-                || !self.all_stored()
-                || self.sending == Sending::Waiting
-                || pair.other_in_catch_up(self.id);
-            if !rests {
-                return self.fail(CloseCode::Timeout, pair);
-            }
-            self.deadline = now.after(PROGRESS_MS);
-        }
-        if self.wake.is_none_or(|wake| wake <= now) {
-            self.wake = Some(self.deadline);
-            self.outputs.push_back(Output::Wake(self.deadline));
-        }
-    }
-
-    fn fail(&mut self, code: CloseCode, pair: &mut Pair) {
-        self.end(code, false, pair);
-    }
-
-    fn end(&mut self, code: CloseCode, ok: bool, pair: &mut Pair) {
-        // What came before the end is worth storing all the same.
-        if !self.pending.is_empty() {
-            self.pending_bytes = 0;
-            self.outputs
-                .push_back(Output::Store(std::mem::take(&mut self.pending)));
-        }
-        self.ending = Ending::Ended;
-        pair.leave(self.id);
-        self.outputs.push_back(Output::PairChanged);
-        self.outputs.push_back(Output::End(End { code, ok }));
-    }
-
-    /// The code of an end in order, by who dialled.
-    fn completed(&self) -> CloseCode {
-        match self.dialled {
-            Dialled::ByUs => CloseCode::SyncInitiated,
-            Dialled::ByThem => CloseCode::SyncAccepted,
-        }
-    }
-
     /// Both sides said Done.
     fn exchanged(&self) -> bool {
         self.sending == Sending::Done && self.receiving == Receiving::Done
-    }
-
-    fn all_stored(&self) -> bool {
-        self.pending.is_empty() && self.stores.is_empty()
     }
 }

@@ -1,0 +1,115 @@
+//! What a peer sends: frames become messages, and operations become batches for the store
+//! (`docs/protocol/sync.md#5`).
+
+use bytes::Bytes;
+use p2panda_core::{Header, limits};
+
+use super::{Ending, INVALID_MAX, Output, Received, Receiving, STORES_IN_FLIGHT_MAX, Session};
+use crate::close::CloseCode;
+use crate::frame::Frame;
+use crate::sync::message::{Message, frame_limit, operation_header};
+use crate::sync::pair::Pair;
+
+impl Session {
+    pub(super) fn bytes(&mut self, bytes: Bytes, pair: &mut Pair) {
+        self.decoder.push(bytes);
+        while self.ending != Ending::Ended {
+            let limits = self.limits;
+            let opens = matches!(self.receiving, Receiving::Digest(_));
+            let limit_of = |prefix: &[u8]| match opens {
+                true => limits::DIGEST_BYTES_MAX as u32,
+                false => frame_limit(prefix, &limits),
+            };
+            match self.decoder.next(limit_of) {
+                Ok(Some(Frame::Message(payload))) if opens => self.remote_digest(payload, pair),
+                Ok(Some(Frame::Message(payload))) => match Message::decode(payload) {
+                    Ok(message) => self.message(message, pair),
+                    Err(_) => self.fail(CloseCode::Violation, pair),
+                },
+                Ok(Some(Frame::Oversize { prefix, len })) => self.oversize(prefix, len, pair),
+                Ok(None) => break,
+                Err(_) => self.fail(CloseCode::Violation, pair),
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message, pair: &mut Pair) {
+        let peer_is_live = self.exchanged();
+        match (&self.receiving, message) {
+            (Receiving::Have, Message::Have(heights)) => self.remote_heights(heights, pair),
+            (Receiving::PreSync, Message::PreSync { operations, bytes }) => {
+                self.totals_in = Some((operations.into(), bytes.into()));
+                self.receiving = Receiving::Transfer;
+            }
+            (Receiving::PreSync, Message::Done) => {
+                self.totals_in = Some((0, 0));
+                self.receiving = Receiving::Done;
+            }
+            (Receiving::Transfer, Message::Operation { header, body }) => {
+                self.operation(header, body, pair);
+            }
+            (Receiving::Transfer, Message::Done) => self.receiving = Receiving::Done,
+            (Receiving::Done, Message::Live { header, body }) if peer_is_live => {
+                self.operation(header, body, pair);
+            }
+            (Receiving::Done, Message::Close) if peer_is_live => self.closed_by_peer(pair),
+            // A 0.7.1 peer whose entries vanish while it counts them says Done twice.
+            (Receiving::Done, Message::Done) => {}
+            _ => self.fail(CloseCode::Violation, pair),
+        }
+    }
+
+    fn operation(&mut self, header: Bytes, body: Option<Bytes>, pair: &mut Pair) {
+        let Ok(header) = Header::decode_unverified(header.clone()) else {
+            self.outputs.push_back(Output::Undecodable(header));
+            return self.count_invalid(1, pair);
+        };
+        if header
+            .node_extensions()
+            .is_ok_and(|extensions| extensions.log_id == self.log_id)
+        {
+            pair.peer_sent(self.id, header.author(), self.log_id, header.seq());
+        }
+        let received = Received { header, body };
+        self.counters.received_operations += 1;
+        self.counters.received_bytes += received.bytes() as u64;
+        self.pending_bytes += received.bytes();
+        self.pending.push(received);
+    }
+
+    fn oversize(&mut self, prefix: Bytes, len: u32, pair: &mut Pair) {
+        let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
+        if is_operation {
+            let header = operation_header(&prefix)
+                .and_then(|bytes| Header::decode_unverified(bytes).ok())
+                .map(Box::new);
+            self.outputs.push_back(Output::Oversize { header, len });
+        } else {
+            self.fail(CloseCode::Limit, pair);
+        }
+    }
+
+    pub(super) fn stored(&mut self, invalid: usize, pair: &mut Pair) {
+        self.stores.pop_front();
+        self.unsettled = self.unsettled.map(|batches| batches.saturating_sub(1));
+        self.count_invalid(invalid, pair);
+    }
+
+    /// A peer may relay what others forged, so a few invalid operations do not end the session.
+    fn count_invalid(&mut self, count: usize, pair: &mut Pair) {
+        self.invalid = self.invalid.saturating_add(count);
+        if self.invalid > INVALID_MAX {
+            self.fail(CloseCode::Violation, pair);
+        }
+    }
+
+    /// Hands received operations over; while batches are under way, the rest gathers.
+    pub(super) fn flush(&mut self) {
+        if !self.pending.is_empty() && self.stores.len() < STORES_IN_FLIGHT_MAX {
+            self.stores
+                .push_back(std::mem::take(&mut self.pending_bytes));
+            self.outputs
+                .push_back(Output::Store(std::mem::take(&mut self.pending)));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a peer is sent: what it lacks in catch-up, what became durable in live mode
+//! (`docs/protocol/sync.md#5`, `docs/protocol/sync.md#6`).
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Entry, Output, PAGE_BYTES_MAX, Page, Read, Sending, Session};
+use crate::sync::message::Message;
+use crate::sync::pair::{Pair, Span};
+
+impl Session {
+    pub(super) fn totals(&mut self, operations: u64, bytes: u64) {
+        self.asked = false;
+        let Sending::Totals(ranges) = std::mem::replace(&mut self.sending, Sending::Done) else {
+            return;
+        };
+        self.totals_out = Some((operations, bytes));
+        // Done is said once: here when nothing is left, after the last operation otherwise.
+        if operations == 0 || bytes == 0 {
+            return self.send(&Message::Done);
+        }
+        self.send(&Message::PreSync {
+            operations: u32::try_from(operations).unwrap_or(u32::MAX),
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        });
+        self.sending = Sending::Transfer(ranges);
+    }
+
+    pub(super) fn page(&mut self, page: Page, pair: &mut Pair) {
+        self.asked = false;
+        let live = self.sending == Sending::Done;
+        let mut out = BytesMut::with_capacity(PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8);
+        let last_seq = page.entries.last().map(|entry| entry.seq);
+        for entry in page.entries {
+            if live && pair.covers(&entry.author, &entry.log_id, entry.seq) {
+                continue;
+            }
+            let span = Span {
+                first: entry.seq,
+                last: entry.seq,
+            };
+            pair.sends(self.id, entry.author, entry.log_id, span);
+            let bytes = entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
+            let Entry { header, body, .. } = entry;
+            let message = match live {
+                true => Message::Live { header, body },
+                false => Message::Operation { header, body },
+            };
+            // Fails only above the limit of every frame, which nothing stored exceeds.
+            if message.encode(&mut out).is_ok() {
+                self.counters.sent_operations += 1;
+                self.counters.sent_bytes += bytes as u64;
+            }
+        }
+        if live {
+            self.position = self.position.max(page.next);
+        } else if let Sending::Transfer(ranges) = &mut self.sending {
+            match (page.more, last_seq, ranges.front_mut()) {
+                (true, Some(seq), Some(range)) => range.after = Some(seq),
+                _ => drop(ranges.pop_front()),
+            }
+        }
+        if !out.is_empty() {
+            self.drained = false;
+            self.outputs.push_back(Output::Send(out.freeze()));
+        }
+    }
+
+    /// What the peer lacks, without what other sessions of the pair have sent or will send.
+    pub(super) fn compare(&mut self, pair: &mut Pair) {
+        let local = std::mem::take(&mut self.local);
+        let ranges = pair.lacks(&local);
+        for range in &ranges {
+            let first = range.after.map_or(0, |after| after.saturating_add(1));
+            let span = Span {
+                first,
+                last: range.until,
+            };
+            pair.sends(self.id, range.author, range.log, span);
+        }
+        if ranges.is_empty() {
+            self.totals_out = Some((0, 0));
+            self.sending = Sending::Done;
+            return self.send(&Message::Done);
+        }
+        self.sending = Sending::Totals(ranges.iter().cloned().collect());
+        self.ask(Output::Totals(ranges));
+    }
+
+    pub(super) fn transfer(&mut self) {
+        let Sending::Transfer(ranges) = &self.sending else {
+            return;
+        };
+        if self.asked || !self.drained {
+            return;
+        }
+        match ranges.front().cloned() {
+            Some(range) => self.ask(Output::Read(Read::Log {
+                range,
+                bytes_max: PAGE_BYTES_MAX,
+            })),
+            None => {
+                self.sending = Sending::Done;
+                self.send(&Message::Done);
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, message: &Message) {
+        let mut out = BytesMut::new();
+        // Control messages are far below the limit of every frame.
+        if message.encode(&mut out).is_ok() {
+            self.outputs.push_back(Output::Send(out.freeze()));
+        }
+    }
+
+    pub(super) fn ask(&mut self, question: Output) {
+        self.asked = true;
+        self.outputs.push_back(question);
+    }
+}
