@@ -194,11 +194,6 @@ impl Pair {
             .any(|share| share.primary && share.phase == Phase::CatchUp)
     }
 
-    /// Whether any session other than `id` is in catch-up.
-    pub(super) fn other_in_catch_up(&self, id: SessionId) -> bool {
-        self.others(id).any(|share| share.phase == Phase::CatchUp)
-    }
-
     /// Whether a live session makes session `id`, itself live, superfluous: a primary does so for
     /// one that is not, and among primaries the one that became live last, because an older one
     /// may be a connection that the peer has already lost.

@@ -262,6 +262,70 @@ fn a_silent_peer_is_given_up_after_thirty_seconds() {
     assert_eq!(world.side(0, id).end.unwrap().code, CloseCode::Timeout);
 }
 
+/// Second by second: these peers do what is due, and nothing arrives from the other side.
+fn run_unanswered(world: &mut World, peers: &[usize], seconds: u64) {
+    for _ in 0..seconds {
+        world.now = world.now.after(1_000);
+        for peer in peers {
+            for id in world.running(*peer) {
+                while let Some(answer) = world.answer(*peer, id) {
+                    world.input(*peer, id, answer);
+                }
+                if world.side(*peer, id).end.is_none() {
+                    world.input(*peer, id, Input::Tick);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sessions_of_a_silent_peer_do_not_keep_each_other_alive() {
+    for (peer, dials) in [
+        (0, &[0, 1][..]),
+        (1, &[0, 1]),
+        (0, &[0, 0]),
+        (0, &[1, 1]),
+        (1, &[1, 0, 1, 0]),
+    ] {
+        let mut world = World::new(8);
+        for dialler in dials {
+            world.dial(*dialler);
+        }
+        // A secondary starts its own 30 s when the primary has ended.
+        run_unanswered(&mut world, &[peer], 65);
+        let sides = world.peers[peer].sides.values();
+        for side in sides {
+            let end = side.end.expect("a session of a silent peer ends");
+            assert_eq!(end.code, CloseCode::Timeout);
+        }
+    }
+}
+
+#[test]
+fn the_secondary_goes_on_when_the_primary_fails_silently() {
+    for seed in 0..40 {
+        let mut world = World::new(seed);
+        fill(&mut world, 12, 9, 0);
+        let primary = world.dial(0);
+        let other = world.dial(1);
+        // Nothing of the primary arrives any more, and neither side is told.
+        world.lose(primary);
+        world.settle();
+        assert!(!world.side(0, other).session.is_live(), "seed {seed}");
+        run_unanswered(&mut world, &[0, 1], 31);
+        for peer in 0..2 {
+            let end = world.side(peer, primary).end;
+            assert_eq!(end.map(|end| end.code), Some(CloseCode::Timeout));
+        }
+        world.settle();
+        world.assert_equal();
+        for peer in 0..2 {
+            assert!(world.side(peer, other).session.is_live(), "seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn the_second_session_rests_while_the_primary_catches_up() {
     let mut world = World::new(8);

@@ -188,6 +188,8 @@ pub struct Side {
     pub events: Vec<Event>,
     pub oversize: usize,
     pub wake: Option<Time>,
+    /// What it sends does not arrive.
+    pub mute: bool,
     /// Every frame handed out, in order.
     pub sent: Vec<Bytes>,
     to_store: VecDeque<Vec<Received>>,
@@ -258,6 +260,7 @@ impl World {
                 events: Vec::new(),
                 oversize: 0,
                 wake: None,
+                mute: false,
                 sent: Vec::new(),
                 to_store: VecDeque::new(),
             };
@@ -276,6 +279,29 @@ impl World {
             self.side(peer, id).inbox.clear();
             self.input(peer, id, Input::Lost);
         }
+    }
+
+    /// Nothing of the session arrives any more, in either direction.
+    pub fn lose(&mut self, id: SessionId) {
+        for peer in 0..2 {
+            let side = self.side(peer, id);
+            side.mute = true;
+            side.inbox.clear();
+        }
+    }
+
+    /// What a running session is answered next.
+    pub fn answer(&mut self, peer: usize, id: SessionId) -> Option<Input> {
+        let side = self.side(peer, id);
+        let running = side.end.is_none();
+        running.then(|| side.answers.pop_front()).flatten()
+    }
+
+    /// Sessions of a peer that have not ended.
+    pub fn running(&self, peer: usize) -> Vec<SessionId> {
+        let running = self.peers[peer].sides.iter();
+        let running = running.filter(|(_, side)| side.end.is_none());
+        running.map(|(id, _)| *id).collect()
     }
 
     /// Hands one input to a session and acts on its outputs.
@@ -339,7 +365,9 @@ impl World {
             Output::Send(bytes) => {
                 side.sent.push(bytes.clone());
                 side.answers.push_back(Input::Drained);
-                other.sides.get_mut(&id).unwrap().inbox.push_back(bytes);
+                if !side.mute {
+                    other.sides.get_mut(&id).unwrap().inbox.push_back(bytes);
+                }
             }
             Output::Store(operations) => {
                 side.to_store.push_back(operations);

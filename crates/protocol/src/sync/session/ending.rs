@@ -18,7 +18,7 @@ impl Session {
             let rests = self.asked
                 || !self.all_stored()
                 || self.sending == Sending::Waiting
-                || pair.other_in_catch_up(self.id);
+                || self.waits_for_primary(pair);
             if !rests {
                 return self.fail(CloseCode::Timeout, pair);
             }

@@ -16,12 +16,17 @@ const LOG_HEIGHT_BYTES_MAX: usize = 33 + 1 + 33 + 5;
 impl Session {
     /// Looks up the heights, unless a primary session still transfers what they would ask for.
     pub(super) fn start(&mut self, pair: &mut Pair) {
-        if !pair.is_primary(self.dialled) && pair.primary_in_catch_up(self.id) {
+        if self.waits_for_primary(pair) {
             return;
         }
         pair.set_phase(self.id, Phase::CatchUp);
         self.sending = Sending::Heights;
         self.ask(Output::Heights);
+    }
+
+    /// Only a secondary waits, and only for a primary: no two sessions wait for each other.
+    pub(super) fn waits_for_primary(&self, pair: &Pair) -> bool {
+        !pair.is_primary(self.dialled) && pair.primary_in_catch_up(self.id)
     }
 
     pub(super) fn local_heights(&mut self, heights: Heights, arrival: u64, pair: &mut Pair) {
