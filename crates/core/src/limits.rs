@@ -127,6 +127,14 @@ pub const RECENT_BYTES_MAX: usize = 32 * 1024;
 pub const BATCH_OPERATIONS_MAX: usize = 1000;
 /// Bytes of headers and bodies in one transaction (`docs/protocol/streams.md`).
 pub const BATCH_BYTES_MAX: usize = 4 * MIB;
+/// Batches between two steps of long work (`docs/protocol/streams.md#2`).
+pub const BATCHES_PER_STEP_MAX: usize = 16;
+/// Time between two steps of long work (`docs/protocol/streams.md#2`).
+pub const STEP_WAIT: Duration = Duration::from_secs(1);
+/// Free pages of the database that are given back in one step (`docs/protocol/streams.md#5`).
+pub const SHRINK_STEP_PAGES_MAX: u32 = 128;
+/// How long free pages stay in the database (`docs/protocol/streams.md#5`).
+pub const SHRINK_WAIT: Duration = Duration::from_secs(5);
 /// Operations of a topic that wait for an earlier one of their log
 /// (`docs/protocol/streams.md`).
 pub const EARLY_OPERATIONS_MAX: usize = 10_000;

@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::batch::Batch;
 use crate::command::{Command, Reply, RestoredError};
-use crate::pipeline;
 use crate::state::{Limits, State};
+use crate::{idle, pipeline};
 
 /// The time, read by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +192,7 @@ impl Engine {
         let mut tx = store.begin(Durability::Normal)?;
         state.load_waiting(&mut tx)?;
         tx.commit()?;
+        idle::load(&store, &mut state, now.elapsed_us)?;
         let mut engine = Engine {
             store,
             state,
@@ -229,12 +230,14 @@ impl Engine {
             return Err(Corrupt::Stopped);
         }
         self.stopped = true;
+        let is_idle = commands.is_empty();
         let committed = self.run(commands, more, announce, now)?;
+        idle::work(&mut self.store, &mut self.state, is_idle, now.elapsed_us)?;
         self.stopped = false;
         Ok(committed)
     }
 
-    /// Does what is due by time.
+    /// Does what is due by time, and a step of the long work that runs beside the batches.
     pub fn tick(&mut self, now: Now) -> Result<Committed, Corrupt> {
         self.process(Vec::new(), now)
     }
@@ -355,6 +358,6 @@ pub(crate) fn is_aside(command: &Command) -> bool {
     )
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -37,6 +37,7 @@ mod command;
 mod deliver;
 mod early;
 mod engine;
+mod idle;
 mod ingest;
 mod logs;
 mod order;

@@ -7,6 +7,7 @@ use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
 use p2panda_store::{Restored, StoreError, TopicKey, Tx};
 
 use crate::early::Early;
+use crate::idle::Idle;
 use crate::logs::Logs;
 use crate::own::OwnLog;
 use crate::waiting::Waiting;
@@ -19,6 +20,8 @@ pub(crate) struct State {
     /// Sorted, so that the same input gives the same output.
     pub topics: BTreeMap<Topic, TopicState>,
     pub logs: Logs,
+    /// Long work beside the batches.
+    pub idle: Idle,
 }
 
 pub(crate) struct Limits {
@@ -47,6 +50,7 @@ impl State {
             restored: None,
             topics: BTreeMap::new(),
             logs: Logs::default(),
+            idle: Idle::default(),
         }
     }
 
@@ -73,6 +77,7 @@ impl State {
         topics
             .flat_map(|topic| [topic.waiting.next_deadline(), topic.own.deadline()])
             .flatten()
+            .chain(self.idle.next_wake())
             .min()
     }
 

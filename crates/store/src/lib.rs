@@ -30,6 +30,7 @@ mod meta;
 mod page;
 mod reader;
 mod schema;
+mod space;
 mod sql;
 mod status;
 mod store;

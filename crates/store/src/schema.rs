@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::OpenError;
 
 /// Migration `n` leads from schema version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[FIRST];
+const MIGRATIONS: &[&str] = &[FIRST, GARBAGE];
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -128,6 +128,11 @@ CREATE TABLE address(node BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 
 -- Reserved for key material of groups and spaces.
 CREATE TABLE secret(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+";
+
+const GARBAGE: &str = "
+-- Logs of which rows below this sequence number were pruned and are still to be deleted.
+CREATE TABLE garbage(log INTEGER PRIMARY KEY, below INTEGER NOT NULL);
 ";
 
 /// Brings the database to the newest schema, in one transaction.

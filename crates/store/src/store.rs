@@ -14,7 +14,7 @@ use crate::meta::{Counters, load_meta, put_meta, remove_meta, save_counters, sav
 use crate::reader::{Reader, Readers};
 use crate::sql::{int, keep_plans};
 use crate::tx::Tx;
-use crate::{lock, schema};
+use crate::{lock, schema, space};
 
 /// Pages in the write-ahead log after which a commit moves them into the database.
 const AUTOCHECKPOINT_PAGES: u32 = 2_000;
@@ -27,7 +27,7 @@ const JOURNAL_LOOK_BYTES: u64 = 4 * 1024 * 1024;
 /// How long a checkpoint waits for readers, whose transactions are short.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
 /// How long a transaction waits for a writer of another process, such as a backup tool.
-const BUSY_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(10);
 
 /// How a directory is opened.
 #[derive(Default)]
@@ -61,6 +61,10 @@ pub struct Store {
     /// The numbers that the database knows.
     pub(crate) reserved: Counters,
     pub(crate) written_bytes: u64,
+    /// Free pages can be taken out of the file.
+    pub(crate) gives_back: bool,
+    /// A write-ahead log was there at the open.
+    pub(crate) found_journal: bool,
     synchronous: Option<Durability>,
     path: PathBuf,
     key: SigningKey,
@@ -80,8 +84,10 @@ impl Store {
         create_private_dir(dir).map_err(OpenError::io(dir))?;
         let lock = lock::acquire(dir)?;
         let path = dir.join("p2panda.sqlite");
+        let found_journal = space::has_journal(&path);
         let mut connection = connect(&path)?;
         schema::migrate(&mut connection, dir)?;
+        let gives_back = space::overwrite_deleted(&connection)?;
         let (counters, epochs) = load_meta(&connection)?;
         let pull = options.restored == Some(RestoredAction::PullOwnLog);
         let identity = Identity::establish(dir, &connection, options, epochs, counters)?;
@@ -105,6 +111,8 @@ impl Store {
             counters,
             reserved: counters,
             written_bytes: 0,
+            gives_back,
+            found_journal,
             synchronous: None,
             path,
             key,
@@ -217,7 +225,7 @@ impl Store {
             return;
         }
         self.written_bytes = 0;
-        let journal = self.path.with_extension("sqlite-wal");
+        let journal = space::journal(&self.path);
         if fs::metadata(journal).is_ok_and(|file| file.len() > JOURNAL_BYTES_ALARM)
             && let Err(error) = self.checkpoint()
         {
@@ -256,6 +264,7 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_WAIT)?;
+    space::prepare(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES)?;

@@ -363,6 +363,10 @@ impl<'s> Tx<'s> {
         Ok(())
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        self.store
+    }
+
     pub(crate) fn cached(
         &self,
         sql: &str,

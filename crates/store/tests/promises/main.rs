@@ -5,6 +5,7 @@
 mod bounds;
 mod directory;
 mod pages;
+mod space;
 
 use std::path::Path;
 
