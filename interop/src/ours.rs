@@ -28,6 +28,8 @@ pub struct Options {
     pub seed: Option<[u8; 32]>,
     /// The network, which each case has for itself.
     pub network: [u8; 32],
+    /// Where it listens; on loopback, at a port of its own choice, without it.
+    pub listen: Option<SocketAddr>,
     /// The nodes it knows from the beginning.
     pub bootstrap: Vec<Peer>,
     /// Whether it announces itself and looks for others in the local network.
@@ -109,7 +111,7 @@ pub struct Ours {
 type Replies = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Value>>>>>;
 
 impl Ours {
-    /// Starts the process and opens the node on loopback, at a port of its own choice.
+    /// Starts the process and opens the node.
     ///
     /// # Errors
     ///
@@ -346,7 +348,9 @@ impl Ours {
     async fn open_node(&self, options: &Options) -> Result<Peer, Error> {
         let mut request = Map::new();
         request.insert("network".into(), hex::encode(options.network).into());
-        request.insert("bind_v4".into(), "127.0.0.1:0".into());
+        let listen = options.listen.map(|addr| addr.to_string());
+        let listen = listen.unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        request.insert("bind_v4".into(), listen.into());
         request.insert(
             "mdns".into(),
             if options.mdns { "active" } else { "off" }.into(),

@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod meeting;
 mod network;
 mod node;
 mod random;

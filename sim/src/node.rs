@@ -10,6 +10,7 @@ use p2panda_engine::{Command, Committed, Engine, Incoming, Now, Options, Outcome
 use p2panda_protocol::sync::{Dialer, Entry, Page, Pair, Read, Received};
 use p2panda_store::{PageLimits, Reader, RejectReason, SkipAcked};
 
+use crate::meeting::Contacts;
 use crate::network::LinkId;
 
 /// One node of a simulation.
@@ -38,6 +39,7 @@ pub(crate) struct SimNode {
     pub(crate) dir: PathBuf,
     pub(crate) engine: Option<Engine>,
     pub(crate) reader: Option<Reader>,
+    pub(crate) contacts: Option<Contacts>,
     pub(crate) topics: BTreeSet<Topic>,
     pub(crate) dialers: BTreeMap<Topic, Dialer>,
     pub(crate) pairs: BTreeMap<(Topic, NodeId), Pair>,
@@ -54,7 +56,7 @@ const PAGE: PageLimits = PageLimits {
 };
 
 impl SimNode {
-    pub(crate) fn open(&mut self, now: Now, causal_wait: std::time::Duration) {
+    pub(crate) fn open(&mut self, at: NodeId, now: Now, causal_wait: std::time::Duration) {
         let options = Options {
             key: Some(self.key.clone()),
             causal_wait,
@@ -63,6 +65,7 @@ impl SimNode {
         let engine = Engine::open(&self.dir, options, now).expect("the directory opens");
         self.reader = Some(engine.readers().open().expect("the database opens"));
         self.engine = Some(engine);
+        self.contacts = Some(Contacts::open(self, &self.key, at, now.wall));
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -73,6 +76,7 @@ impl SimNode {
     pub(crate) fn crash(&mut self) {
         self.engine = None;
         self.reader = None;
+        self.contacts = None;
         self.queue.clear();
         self.dialers.clear();
         self.pairs.clear();
@@ -81,6 +85,14 @@ impl SimNode {
 
     pub(crate) fn reader(&self) -> &Reader {
         self.reader.as_ref().expect("the node is up")
+    }
+
+    pub(crate) fn contacts(&self) -> &Contacts {
+        self.contacts.as_ref().expect("the node is up")
+    }
+
+    pub(crate) fn contacts_mut(&mut self) -> &mut Contacts {
+        self.contacts.as_mut().expect("the node is up")
     }
 
     /// Queues what a session received, verified as a real node does it.

@@ -100,14 +100,16 @@ impl Sim {
             dir: self.root.path().join(id.0.to_string()),
             engine: None,
             reader: None,
+            contacts: None,
             topics: BTreeSet::new(),
             dialers: BTreeMap::new(),
             pairs: BTreeMap::new(),
             queue: Vec::new(),
             stored: Default::default(),
         };
-        node.open(self.wall(), self.causal_wait);
+        node.open(id, self.wall(), self.causal_wait);
         self.nodes.push(node);
+        self.store_contacts(id);
         id
     }
 
@@ -189,16 +191,17 @@ impl Sim {
         }
     }
 
-    /// Opens the directory again.
+    /// Opens the directory again, at the same address.
     pub fn restart(&mut self, node: NodeId) {
         let (now, wait, key) = (self.wall(), self.causal_wait, self.key(node));
         let state = self.at_mut(node);
-        state.open(now, wait);
+        state.open(node, now, wait);
         state.dialers = state
             .topics
             .iter()
             .map(|topic| (*topic, Dialer::new(key)))
             .collect();
+        self.store_contacts(node);
         self.schedule(self.now, Event::Engine(node));
         self.raise_neighbours();
     }
@@ -515,7 +518,7 @@ impl Sim {
         self.schedule(at, Event::Arrive(link, to));
     }
 
-    fn run_engine(&mut self, node: NodeId) {
+    pub(crate) fn run_engine(&mut self, node: NodeId) {
         let now = self.wall();
         let state = self.at_mut(node);
         if !state.is_up() {
@@ -656,7 +659,7 @@ impl Sim {
 
     // Small things.
 
-    fn node_of(&self, key: VerifyingKey) -> NodeId {
+    pub(crate) fn node_of(&self, key: VerifyingKey) -> NodeId {
         let place = self
             .nodes
             .iter()
@@ -664,11 +667,11 @@ impl Sim {
         NodeId(place.expect("only nodes of this world are neighbours"))
     }
 
-    fn at(&self, node: NodeId) -> &SimNode {
+    pub(crate) fn at(&self, node: NodeId) -> &SimNode {
         self.nodes.get(node.0).expect("a node of this world")
     }
 
-    fn at_mut(&mut self, node: NodeId) -> &mut SimNode {
+    pub(crate) fn at_mut(&mut self, node: NodeId) -> &mut SimNode {
         self.nodes.get_mut(node.0).expect("a node of this world")
     }
 
@@ -681,11 +684,19 @@ impl Sim {
         self.events.insert((at.max(self.now), self.order), event);
     }
 
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(crate) fn random_bytes(&mut self) -> [u8; 32] {
+        self.random.bytes()
+    }
+
     fn soon(&mut self) -> Time {
         Time::from_micros(self.now.as_micros() + 1 + self.random.below(2_000))
     }
 
-    fn wall(&self) -> Now {
+    pub(crate) fn wall(&self) -> Now {
         Now {
             wall: Timestamp::from_micros(START_US + self.now.as_micros()),
             elapsed_us: self.now.as_micros(),

@@ -159,6 +159,35 @@ fn cut_connections_and_killed_processes_lose_nothing() {
 }
 
 #[test]
+fn a_node_restarted_at_its_old_address_is_found_by_newcomers_through_others() {
+    for seed in 0..10 {
+        let (mut sim, topic, nodes) = world(seed, 2);
+        let [server, newcomer] = [nodes[0], nodes[1]];
+        // It takes no part in the topic, so that it can only tell of the others.
+        let between = sim.node();
+        sim.publish(server, topic, "for whoever comes");
+        sim.introduce(server, between);
+        sim.introduce(newcomer, between);
+        sim.kill(server);
+        sim.run_for(Duration::from_secs(60));
+        assert!(!sim.knows(between, server));
+        sim.restart(server);
+        assert!(sim.discover(server, between), "seed {seed}");
+        assert!(sim.discover(newcomer, between), "seed {seed}");
+        assert!(sim.discover(newcomer, server), "seed {seed}");
+        sim.settle();
+        assert_eq!(sim.texts(newcomer, topic), ["for whoever comes"]);
+
+        // The newcomer has it in its book, also over a restart of both.
+        for node in [server, newcomer] {
+            sim.kill(node);
+            sim.restart(node);
+        }
+        assert!(sim.discover(newcomer, server), "seed {seed}");
+    }
+}
+
+#[test]
 fn an_answer_that_comes_before_its_question_is_shown_after_it() {
     for seed in 0..20 {
         let (mut sim, topic, nodes) = world(seed, 3);

@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// How long something that must happen may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long something may take that waits for nothing.
+const PROMPTLY: Duration = Duration::from_secs(10);
+
 /// A network, a topic and a place of its own for the processes of one test.
 struct World {
     dir: TempDir,
@@ -39,16 +42,15 @@ impl World {
 
     /// `panda` with the given arguments, on loopback and without multicast.
     fn panda(&self, args: &[&str]) -> Command {
+        self.panda_listening("127.0.0.1:0", args)
+    }
+
+    /// The same at an address.
+    fn panda_listening(&self, addr: &str, args: &[&str]) -> Command {
         let mut command = Command::new(PANDA);
         command
             .args(args)
-            .args([
-                "--no-mdns",
-                "--listen",
-                "127.0.0.1:0",
-                "--network",
-                &self.network,
-            ])
+            .args(["--no-mdns", "--listen", addr, "--network", &self.network])
             .env("XDG_STATE_HOME", self.path("state"))
             .env("XDG_DATA_HOME", self.path("data"))
             .env("TMPDIR", self.path("tmp"))
@@ -270,6 +272,39 @@ fn a_subscriber_goes_on_after_what_it_printed() {
     );
     let id = stdout(&world.at("home", &["id"]).output().unwrap());
     assert_eq!(message["author"].as_str(), Some(id.trim()));
+}
+
+#[test]
+fn a_restart_with_the_same_arguments_says_its_address_again_and_newcomers_get_there() {
+    let world = World::new();
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listen = free.local_addr().unwrap().to_string();
+    drop(free);
+    let server = || {
+        let mut command = world.panda_listening(&listen, &["sub", &world.topic]);
+        Running::start(command.arg("--home").arg(world.path("server")))
+    };
+    let first = server();
+    let addr = first.addr();
+    assert_eq!(first.interrupt().code(), Some(0));
+    for (round, end) in ["-KILL", "-INT"].into_iter().enumerate() {
+        let started = Instant::now();
+        let server = server();
+        assert_eq!(server.addr(), addr);
+        assert!(started.elapsed() < PROMPTLY);
+        // Each newcomer knows this one address and nothing else.
+        let (writer, reader) = (format!("writer {round}"), format!("reader {round}"));
+        let line = format!("hello {round}\n");
+        let published = world.publish(&writer, &line, &["--bootstrap", &addr]);
+        assert_eq!(published.status.code(), Some(0), "{}", stderr(&published));
+        // What a killed one had not acked comes again before it.
+        while server.line() != line.trim() {}
+        let (reader, _) = world.subscriber(&reader, &["--bootstrap", &addr]);
+        assert!(reader.lines(round + 1).iter().any(|got| got == line.trim()));
+        assert_eq!(reader.interrupt().code(), Some(0));
+        server.signal(end);
+        server.end();
+    }
 }
 
 #[test]

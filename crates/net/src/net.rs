@@ -26,8 +26,6 @@ use crate::tail::Tail;
 use crate::topic::TopicHandle;
 use crate::{accept, discovery, mdns, own, persist, recovery};
 
-/// The own addresses may be announced this much later than the start.
-const FIRST_ADDRESS_WAIT: Duration = Duration::from_secs(2);
 /// Parts of a shutdown that depend on the network take this long at most each.
 const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
 
@@ -87,10 +85,9 @@ pub async fn spawn(config: Config, requests: mpsc::Sender<Request>) -> Result<Ne
         book,
         requests,
     }));
+    // Before anything else begins: without the own record a discovery session fails.
+    own::sign(&shared, shared.endpoint.addr());
     start_tasks(&shared, mdns)?;
-    // Without the own record a discovery session tells the peer nothing of us.
-    let mut own = shared.own.subscribe();
-    let _ = timeout(FIRST_ADDRESS_WAIT, own.wait_for(Option::is_some)).await;
     Ok(Net {
         running: Arc::new(Running { shared }),
     })
@@ -224,8 +221,9 @@ impl Net {
         recovery::recover(&self.running.shared).await;
     }
 
-    /// Ends all sessions in order, leaves all overlays and closes the sockets. Takes about half
-    /// a second when a peer does not answer.
+    /// Ends all sessions in order, leaves all overlays and closes all connections. Takes about half
+    /// a second when a peer does not answer. The sockets are free again some moments after the last
+    /// handle was dropped.
     pub async fn shutdown(&self) {
         let shared = &self.running.shared;
         let leaving: Vec<_> = shared

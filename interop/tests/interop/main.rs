@@ -11,4 +11,5 @@ mod live;
 mod mdns;
 mod pruned;
 mod published_alone;
+mod restart;
 mod third;

@@ -120,6 +120,18 @@ impl FakeNode {
         self.memory.stored_rows.lock().unwrap().clone()
     }
 
+    /// The same once the node's own row is among them.
+    pub async fn rows_with_own(&self) -> BTreeMap<VerifyingKey, Bytes> {
+        let mut changes = self.memory.changes.subscribe();
+        let stored = async {
+            while !self.stored_rows().contains_key(&self.id()) {
+                changes.changed().await.unwrap();
+            }
+        };
+        timeout(PATIENCE, stored).await.expect("the own row stored");
+        self.stored_rows()
+    }
+
     pub fn subscribe(&self, topic: Topic) {
         let arrivals = self.with(topic, |log| log.arrivals.subscribe());
         let handle = self.net.subscribe(topic, arrivals);

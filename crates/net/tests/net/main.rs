@@ -7,5 +7,6 @@ mod digest;
 mod ephemeral;
 mod fake_node;
 mod limits;
+mod multicast;
 mod probe;
 mod recovery;

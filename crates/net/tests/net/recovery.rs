@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use p2panda_core::Topic;
-use p2panda_net::{Bootstrap, NetEvent};
+use p2panda_net::{Bootstrap, Config, NetEvent};
 
 use crate::fake_node::{FakeNode, config};
 
@@ -108,6 +108,57 @@ async fn a_restart_with_the_stored_book_needs_no_bootstrap() {
     a.until_len(topic, 1).await;
     a.net.shutdown().await;
     b.net.shutdown().await;
+}
+
+/// A node that ended in order: what starts it again with its book, at the same address.
+pub async fn restarted(network: u8) -> (Config, SocketAddr) {
+    let a = FakeNode::start(network, 1).await;
+    let addr = a.net.addr()[0];
+    a.net.shutdown().await;
+    let mut config = config(network, 1);
+    config.known = a.rows_with_own().await.into_iter().collect();
+    config.bind_v4.set_port(addr.port());
+    drop(a);
+    until_free(addr).await;
+    (config, addr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_at_the_same_address_announces_it_at_once_and_a_newcomer_gets_there() {
+    let topic = Topic::from_bytes([66; 32]);
+    let (config, addr) = restarted(66).await;
+    let started = tokio::time::Instant::now();
+    let a = FakeNode::start_with(config).await;
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(a.net.addr(), [addr]);
+    assert!(a.net.addr_changes().borrow().is_some());
+    a.subscribe(topic);
+    a.publish(topic, "for whoever comes");
+    let newcomer = FakeNode::start(66, 2).await;
+    newcomer.subscribe(topic);
+    newcomer.net.add_peer(a.bootstrap());
+    newcomer.until_len(topic, 1).await;
+    newcomer.net.shutdown().await;
+    a.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_restarted_at_the_same_address_is_found_through_others() {
+    let topic = Topic::from_bytes([67; 32]);
+    let (mut config, _) = restarted(67).await;
+    // It takes no part in the topic, so that it can only tell of the others.
+    let between = FakeNode::start(67, 2).await;
+    config.bootstrap.push(between.bootstrap());
+    let a = FakeNode::start_with(config).await;
+    a.subscribe(topic);
+    a.publish(topic, "for whoever comes");
+    let newcomer = FakeNode::start(67, 3).await;
+    newcomer.subscribe(topic);
+    newcomer.net.add_peer(between.bootstrap());
+    newcomer.until_len(topic, 1).await;
+    for node in [newcomer, between, a] {
+        node.net.shutdown().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,17 @@ pub async fn at(network: NetworkId, dir: &Path) -> Node {
     builder(network).data_dir(dir).spawn().await.unwrap()
 }
 
+/// A node that listens at this port, once it is free.
+pub async fn at_port(network: NetworkId, dir: &Path, port: u16) -> Node {
+    let addr = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    until("the port is free", || async {
+        std::net::UdpSocket::bind(addr).is_ok()
+    })
+    .await;
+    let builder = builder(network).data_dir(dir).bind(addr, None);
+    builder.spawn().await.unwrap()
+}
+
 /// `node` learns where `other` is; the rest they tell each other.
 pub fn introduce(node: &Node, other: &Node) {
     let addr = *other.net().addr().first().expect("a bound address");

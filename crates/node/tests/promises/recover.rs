@@ -5,7 +5,7 @@ use std::time::Duration;
 use p2panda::{Event, NetEvent, StartAt};
 
 use crate::nodes::{
-    PATIENCE, at, builder, introduce, network, next, temporary, texts, topic, until,
+    PATIENCE, at, at_port, builder, introduce, network, next, temporary, texts, topic, until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,6 +43,33 @@ async fn a_peer_that_comes_back_is_found_again_from_the_stored_address_book() {
     let b = at(network, dir.path()).await;
     let (_tx, mut rx) = b.stream(topic).start(StartAt::Beginning).await.unwrap();
     assert_eq!(texts(&mut rx, 2).await, ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_at_the_same_address_is_reachable_at_once_and_found_by_newcomers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, topic) = (network(), topic());
+    let a = at(network, dir.path()).await;
+    let addr = a.net().addr();
+    a.shutdown().await.unwrap();
+    drop(a);
+    // It takes no part in the topic, so that it can only tell of the others.
+    let between = temporary(network).await;
+
+    let started = std::time::Instant::now();
+    let a = at_port(network, dir.path(), addr[0].port()).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "spawn waited");
+    assert_eq!(a.net().addr(), addr);
+    let (tx, _rx) = a.stream(topic).await.unwrap();
+    tx.publish("for whoever comes").await.unwrap();
+    introduce(&between, &a);
+    for known in [&a, &between] {
+        let newcomer = temporary(network).await;
+        let (_tx, mut rx) = newcomer.stream(topic).await.unwrap();
+        introduce(&newcomer, known);
+        assert_eq!(texts(&mut rx, 1).await, ["for whoever comes"]);
+        newcomer.shutdown().await.unwrap();
+    }
 }
 
 /// Asks for the next message, which acknowledges the last one, without waiting for it.

@@ -1,0 +1,65 @@
+//! The local network, in a network namespace where nobody else answers.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use p2panda_core::Topic;
+use p2panda_net::Mdns;
+
+use crate::fake_node::{FakeNode, config};
+use crate::recovery::restarted;
+
+/// Set for the part of the test that runs inside the namespace.
+const INSIDE: &str = "P2PANDA_INSIDE_NAMESPACE";
+
+/// A loopback device with multicast, which is all that the namespace has.
+const NETWORK: &str = "ip link set lo up && ip link set lo multicast on \
+    && ip route add 224.0.0.0/4 dev lo && exec \"$@\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_restarted_at_the_same_address_is_announced_again_and_found() {
+    if env::var_os(INSIDE).is_some() {
+        return announce_again().await;
+    }
+    let Some(flags) = namespace() else {
+        eprintln!("skipped: no network namespace can be made here with unshare and ip");
+        return;
+    };
+    let status = Command::new("unshare")
+        .args([flags, "--", "sh", "-c", NETWORK, "sh"])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("multicast::a_node_restarted_at_the_same_address_is_announced_again_and_found")
+        .env(INSIDE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "inside the namespace");
+}
+
+/// How `unshare` makes a namespace here: some containers allow root one but nobody a user
+/// namespace.
+fn namespace() -> Option<&'static str> {
+    ["-n", "-rn"].into_iter().find(|flags| {
+        let mut probe = Command::new("unshare");
+        probe.args([flags, "--", "sh", "-c", NETWORK, "sh", "true"]);
+        let ended = probe.stderr(Stdio::null()).status();
+        ended.is_ok_and(|status| status.success())
+    })
+}
+
+async fn announce_again() {
+    let topic = Topic::from_bytes([68; 32]);
+    let (mut again, _) = restarted(68).await;
+    again.mdns = Mdns::Active;
+    let a = FakeNode::start_with(again).await;
+    a.subscribe(topic);
+    a.publish(topic, "for whoever comes");
+    // It shows nothing of itself, so that only an announcement can bring them together.
+    let mut listening = config(68, 2);
+    listening.mdns = Mdns::Listen;
+    let newcomer = FakeNode::start_with(listening).await;
+    newcomer.subscribe(topic);
+    newcomer.until_len(topic, 1).await;
+    newcomer.net.shutdown().await;
+    a.net.shutdown().await;
+}
