@@ -25,7 +25,14 @@ pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
         return Ok(node);
     }
     let home = make_home(args.home.as_deref())?;
-    Ok(builder.data_dir(home).spawn().await?)
+    let node = builder.data_dir(&home).spawn().await?;
+    if !node.data_dir_is_private() {
+        note(&format!(
+            "other users may look into {home} or change it; chmod 700 {home} ends that",
+            home = home.display()
+        ));
+    }
+    Ok(node)
 }
 
 /// Everything but the place: addresses, network, first contacts.
@@ -66,7 +73,11 @@ fn make_home(given: Option<&Path>) -> Result<PathBuf, Failure> {
         Some(home) => home.to_owned(),
         None => default_home()?,
     };
-    match std::fs::create_dir_all(&home) {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(&home) {
         Ok(()) => Ok(home),
         Err(source) => Err(Failure::MakeHome { home, source }),
     }

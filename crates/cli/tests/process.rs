@@ -385,6 +385,54 @@ fn the_default_home_is_in_the_xdg_data_directory() {
 }
 
 #[test]
+fn a_home_that_others_may_enter_is_pointed_out_and_its_files_are_private_all_the_same() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let home = world.path("home");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o755)).unwrap();
+
+    let told = stderr(&without_umask(&world.at("home", &["id"])));
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let way_out = format!("chmod 700 {}", home.display());
+    assert!(
+        told.contains("other users") && told.contains(&way_out),
+        "{told}"
+    );
+    let state = world.path("state/p2panda");
+    let files = [&home, &state].map(|dir| std::fs::read_dir(dir).unwrap());
+    for file in files.into_iter().flatten() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+
+    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(stderr(&without_umask(&world.at("home", &["id"]))), "");
+    assert_eq!(stderr(&without_umask(&world.at("new", &["id"]))), "");
+    assert_eq!((mode(&world.path("new")), mode(&state)), (0o700, 0o700));
+}
+
+/// Runs a command with a umask that takes no mode bit away.
+fn without_umask(command: &Command) -> Output {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "umask 0; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    output
+}
+
+#[test]
 fn two_people_chat() {
     let world = World::new();
     let chat = |home: &str, more: &[&str]| {

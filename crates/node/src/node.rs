@@ -63,8 +63,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         Place::Unknown => return Err(Error::NoDirectory),
         Place::Directory(dir) => (dir.clone(), None),
         Place::Temporary => {
-            let made = tempfile::Builder::new().prefix("p2panda-").tempdir();
-            let made = made.map_err(Error::Temporary)?;
+            let made = temporary_dir().map_err(Error::Temporary)?;
             (made.path().to_path_buf(), Some(made))
         }
     };
@@ -109,6 +108,14 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         closed: AtomicBool::new(false),
         imports: AtomicU64::new(0),
     })))
+}
+
+fn temporary_dir() -> std::io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("p2panda-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir()
 }
 
 /// The engine on its thread; what it commits wakes readers and sessions.
@@ -185,6 +192,14 @@ impl Node {
     /// The directory with key, database and lock.
     pub fn data_dir(&self) -> &Path {
         &self.0.dir
+    }
+
+    /// Whether only this user may look into the data directory and change what is in it. The files
+    /// of the node are private either way (`docs/protocol/streams.md#1`).
+    ///
+    /// `true` where files have no mode bits.
+    pub fn data_dir_is_private(&self) -> bool {
+        !p2panda_store::others_may_enter(&self.0.dir)
     }
 
     /// Opens a topic: awaited, it gives what publishes and what reads.

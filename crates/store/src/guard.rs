@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use p2panda_core::{LogId, VerifyingKey};
 use crate::epoch::Epoch;
 use crate::error::OpenError;
 use crate::key;
+use crate::private;
 
 /// The directory is an old copy: a newer one was open with this identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ impl Guard {
 
     /// Reads the file, `None` if there is none, which is normal.
     pub(crate) fn read(&mut self) -> Result<Option<Memory>, OpenError> {
+        private::narrow(&self.path);
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -94,7 +96,7 @@ impl Guard {
         heights: BTreeMap<LogId, u32>,
     ) -> Result<(), OpenError> {
         if let Some(dir) = self.path.parent() {
-            fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+            private::create_dir(dir).map_err(OpenError::io(dir))?;
         }
         let mut text = format!("epoch {epoch}\n");
         for (log, seq) in &heights {

@@ -1,7 +1,7 @@
 //! `node.key`: the node's signing key beside the epoch of the last open.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use p2panda_core::SigningKey;
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::epoch::Epoch;
 use crate::error::OpenError;
+use crate::private;
 
 /// Content of the key file.
 pub(crate) struct KeyFile {
@@ -23,9 +24,10 @@ const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 /// Reads the key file, `None` if there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<KeyFile>, OpenError> {
+    private::narrow(path);
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => {
             return Err(OpenError::Io {
                 path: path.to_path_buf(),
@@ -62,13 +64,14 @@ pub(crate) fn draw() -> Result<SigningKey, OpenError> {
 }
 
 /// Replaces a file in one step, readable by its owner only and synced.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.create(true).write(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft)?;
+    match fs::remove_file(&draft) {
+        // What a crash left may have any mode.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private::create_new(&draft)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

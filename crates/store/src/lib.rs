@@ -3,8 +3,10 @@
 //! | File | Content |
 //! |---|---|
 //! | `p2panda.sqlite` | operations, feed offsets, consumers, rejected operations, address book |
-//! | `node.key` | the node's signing key and the epoch of the last open, mode 0600 |
+//! | `node.key` | the node's signing key and the epoch of the last open |
 //! | `lock` | held while the directory is open; names the process that holds it |
+//!
+//! They and what SQLite keeps beside them have mode 0600, whatever the mode of the directory.
 //!
 //! There is one writer, [`Store`], whose transactions ([`Tx`]) are used by one thread, and any
 //! number of [`Reader`]s with a read-only connection each. Every method of a reader is one
@@ -28,6 +30,7 @@ mod key;
 mod lock;
 mod meta;
 mod page;
+mod private;
 mod reader;
 mod schema;
 mod space;
@@ -43,6 +46,7 @@ pub use evidence::{ForkRow, Reject, RejectReason, RejectedRow};
 pub use guard::{Restored, RestoredAction};
 pub use lock::Holder;
 pub use page::{Entry, FeedEntry, FeedPage, Page, PageLimits, SkipAcked, Unreadable};
+pub use private::others_may_enter;
 pub use reader::{Reader, Readers};
 pub use status::{TopicStatus, Totals};
 pub use store::{Durability, Options, Store};

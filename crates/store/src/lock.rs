@@ -6,6 +6,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use crate::error::OpenError;
+use crate::private;
 
 /// The process that holds a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +30,12 @@ impl fmt::Display for Holder {
 /// Takes the lock of `dir`. It is free again when the returned file is closed, also by a crash.
 pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
+    // Also because whoever may read a file may lock it.
+    private::ensure(&path).map_err(OpenError::io(&path))?;
     let mut options = OpenOptions::new();
     let mut file = options
-        .create(true)
         .read(true)
         .write(true)
-        .truncate(false)
         .open(&path)
         .map_err(OpenError::io(&path))?;
     match file.try_lock() {

@@ -14,7 +14,7 @@ use crate::meta::{Counters, load_meta, put_meta, remove_meta, save_counters, sav
 use crate::reader::{Reader, Readers};
 use crate::sql::{int, keep_plans};
 use crate::tx::Tx;
-use crate::{lock, schema, space};
+use crate::{lock, private, schema, space};
 
 /// Pages in the write-ahead log after which a commit moves them into the database.
 const AUTOCHECKPOINT_PAGES: u32 = 2_000;
@@ -81,9 +81,14 @@ impl Store {
     ///
     /// Everything in [`OpenError`]. A restored directory is no error, see [`Store::restored`].
     pub fn open(dir: &Path, options: Options) -> Result<Store, OpenError> {
-        create_private_dir(dir).map_err(OpenError::io(dir))?;
+        private::create_dir(dir).map_err(OpenError::io(dir))?;
+        if private::others_may_enter(dir) {
+            let dir = dir.display();
+            tracing::warn!(%dir, "other users may look into the data directory or change it");
+        }
         let lock = lock::acquire(dir)?;
         let path = dir.join("p2panda.sqlite");
+        make_private(&path).map_err(OpenError::io(&path))?;
         let found_journal = space::has_journal(&path);
         let mut connection = connect(&path)?;
         schema::migrate(&mut connection, dir)?;
@@ -250,12 +255,14 @@ impl Store {
     }
 }
 
-fn create_private_dir(dir: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
+/// Only the owner may read the database: SQLite gives the files that it makes beside it the mode of
+/// the database file, and keeps the mode of those that a crash left.
+fn make_private(database: &Path) -> std::io::Result<()> {
+    private::ensure(database)?;
+    for extension in ["sqlite-wal", "sqlite-shm", "sqlite-journal"] {
+        private::narrow(&database.with_extension(extension));
+    }
+    Ok(())
 }
 
 fn connect(path: &Path) -> Result<Connection, OpenError> {

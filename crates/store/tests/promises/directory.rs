@@ -196,15 +196,125 @@ fn a_clean_close_leaves_one_database_file() {
 }
 
 #[cfg(unix)]
-#[test]
-fn key_and_directory_are_private() {
+mod modes {
+    use std::collections::BTreeMap;
     use std::os::unix::fs::PermissionsExt;
-    let parent = tempfile::tempdir().unwrap();
-    let dir = parent.path().join("home");
-    drop(open(&dir));
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&dir), 0o700);
-    assert_eq!(mode(&dir.join("node.key")), 0o600);
+
+    use p2panda_store::others_may_enter;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// The mode of each file in a directory.
+    fn modes(dir: &Path) -> BTreeMap<String, u32> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            (name, mode(&entry.path()))
+        });
+        entries.collect()
+    }
+
+    fn assert_private(dir: &Path, names: &[&str]) {
+        let found = modes(dir);
+        for name in names {
+            assert!(found.contains_key(*name), "no {name} in {found:?}");
+        }
+        for (name, mode) in found {
+            assert_eq!(mode, 0o600, "{name} has mode {mode:o}");
+        }
+    }
+
+    fn with_guard(dir: &Path, state: &Path) -> Store {
+        let guard_dir = Some(state.to_path_buf());
+        let options = Options {
+            guard_dir,
+            ..Options::default()
+        };
+        Store::open(dir, options).unwrap()
+    }
+
+    const OPEN: [&str; 5] = [
+        "lock",
+        "node.key",
+        "p2panda.sqlite",
+        "p2panda.sqlite-shm",
+        "p2panda.sqlite-wal",
+    ];
+
+    #[test]
+    fn a_directory_made_by_an_open_is_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let (dir, state) = (parent.path().join("a/home"), parent.path().join("state"));
+        drop(with_guard(&dir, &state));
+        assert_eq!((mode(&dir), mode(&state)), (0o700, 0o700));
+        assert!(!others_may_enter(&dir));
+    }
+
+    #[test]
+    fn files_are_private_in_a_directory_that_is_not() {
+        let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (dir, state) = (dir.path(), state.path());
+        set_mode(dir, 0o755);
+        set_mode(state, 0o755);
+        assert!(others_may_enter(dir));
+        let mut store = with_guard(dir, state);
+        Author::new(1).write(&mut store, &[b"0"]);
+        let reader = store.reader().unwrap();
+        assert_eq!(reader.topics().unwrap(), [TOPIC]);
+        assert_private(dir, &OPEN);
+        assert_private(state, &[]);
+        drop(reader);
+        store.close().unwrap();
+        assert_private(dir, &["lock", "node.key", "p2panda.sqlite"]);
+        assert_private(state, &[]);
+        assert_eq!(mode(dir), 0o755);
+    }
+
+    #[test]
+    fn files_that_were_not_private_are_from_the_next_open_on() {
+        let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut store = with_guard(dir.path(), state.path());
+        Author::new(1).write(&mut store, &[b"0"]);
+        // What a killed process leaves, with the modes that files had before.
+        let (dir, state) = (copy(dir.path()), copy(state.path()));
+        let (dir, state) = (dir.path(), state.path());
+        fs::write(dir.join("node.new"), "half a key").unwrap();
+        let guard = fs::read_dir(state).unwrap().next().unwrap().unwrap().path();
+        fs::write(guard.with_extension("new"), "half a guard file").unwrap();
+        for (dir, files) in [(dir, modes(dir)), (state, modes(state))] {
+            set_mode(dir, 0o755);
+            for file in files.keys() {
+                set_mode(&dir.join(file), 0o664);
+            }
+        }
+        assert!(OPEN.iter().all(|name| modes(dir).contains_key(*name)));
+        let mut store = with_guard(dir, state);
+        assert_private(dir, &OPEN);
+        assert_private(state, &[]);
+        Author::new(2).write(&mut store, &[b"0"]);
+        assert_private(dir, &OPEN);
+        store.close().unwrap();
+        assert_private(dir, &["lock", "node.key", "p2panda.sqlite"]);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_private_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path()).close().unwrap();
+        for file in modes(dir.path()).keys() {
+            set_mode(&dir.path().join(file), 0o644);
+        }
+        assert!(open_with(dir.path(), 4).is_err());
+        assert_private(dir.path(), &["lock", "node.key", "p2panda.sqlite"]);
+    }
 }
 
 #[test]
