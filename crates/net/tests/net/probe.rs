@@ -80,8 +80,10 @@ impl Probe {
             .unwrap()
             .unwrap();
         assert_eq!(done, [0, 0, 0, 1, 1]);
+        // Before the node may answer with a close. It travels with what is sent first.
+        let stream = connection.open_bi().await.unwrap();
         send.write_all(&[0, 0, 0, 1, 1]).await.unwrap();
-        let (send, recv) = connection.open_bi().await.unwrap();
+        let (send, recv) = stream;
         SyncProbe {
             connection,
             send,
