@@ -59,6 +59,9 @@ pub const SEEN_IDS_MAX: usize = 1024;
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a session in catch-up may make no progress (`docs/protocol/sync.md`).
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes per second that a session in catch-up must bring to count as in progress, over
+/// [`PROGRESS_TIMEOUT`] (`docs/protocol/streams.md#6`).
+pub const PROGRESS_BYTES_PER_SECOND_MIN: u64 = 64;
 /// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md`).
 pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
@@ -135,11 +138,11 @@ pub const STEP_WAIT: Duration = Duration::from_secs(1);
 pub const SHRINK_STEP_PAGES_MAX: u32 = 128;
 /// How long free pages stay in the database (`docs/protocol/streams.md#5`).
 pub const SHRINK_WAIT: Duration = Duration::from_secs(5);
-/// Operations of a topic that wait for an earlier one of their log
-/// (`docs/protocol/streams.md`).
+/// Operations of all topics that wait for an earlier one of their log
+/// (`docs/protocol/streams.md#4`).
 pub const EARLY_OPERATIONS_MAX: usize = 10_000;
-/// Bytes of a topic that wait for an earlier operation of their log
-/// (`docs/protocol/streams.md`).
+/// Header and body bytes of all topics that wait for an earlier operation of their log
+/// (`docs/protocol/streams.md#4`).
 pub const EARLY_BYTES_MAX: usize = 16 * MIB;
 /// Rejected operations of a topic that are kept as rows (`docs/protocol/streams.md`).
 pub const REJECTED_ROWS_MAX: usize = 10_000;
@@ -148,6 +151,17 @@ pub const REJECTED_BYTES_MAX: usize = 16 * MIB;
 /// How long an operation waits for a dependency after catch-up
 /// (`docs/protocol/operations.md#7`).
 pub const DEPENDENCY_WAIT: Duration = Duration::from_secs(5);
-/// How long publishes wait when a peer knows more of our log than we do
-/// (`docs/protocol/streams.md`).
+/// How long an operation waits for a dependency in any case (`docs/protocol/streams.md#6`).
+pub const DEPENDENCY_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+/// Logs of all topics that wait for a dependency at the same time
+/// (`docs/protocol/streams.md#6`).
+pub const WAITING_LOGS_MAX: usize = 16_384;
+/// How long publishes wait for peers that claim to know more of our log than we do and do not
+/// show it, all such peers together (`docs/protocol/streams.md#16`).
 pub const OWN_LOG_WAIT: Duration = Duration::from_secs(10);
+/// How long a peer has to show an operation of our log after it claimed to have one
+/// (`docs/protocol/streams.md#16`).
+pub const OWN_LOG_SHOW_WAIT: Duration = Duration::from_secs(2);
+/// How long publishes wait at most for a session that keeps showing more of our log
+/// (`docs/protocol/streams.md#16`).
+pub const OWN_LOG_SHOWN_MAX: Duration = Duration::from_secs(10 * 60);

@@ -9,6 +9,7 @@ use p2panda_store::{LogKey, TopicKey};
 
 use crate::command::{PublishError, Published, Reply};
 use crate::engine::{Committed, EngineEvent, Now, RecentOperation, TopicChange};
+use crate::shares::Origin;
 
 pub(crate) struct Batch {
     pub now: Now,
@@ -38,6 +39,7 @@ pub(crate) struct Arrived {
     pub arrival: u64,
     pub topic: Topic,
     pub topic_key: TopicKey,
+    pub origin: Origin,
     pub log_id: LogId,
     pub log: LogKey,
     pub header: Header,

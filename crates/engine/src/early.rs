@@ -1,18 +1,32 @@
-//! Operations that came before those they follow, in memory, within limits.
+//! Operations that came before those they follow, in memory, within limits: of all topics
+//! together, and where there is no room whoever brought most loses its newest
+//! (`docs/protocol/streams.md#4`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bytes::Bytes;
 use p2panda_core::limits::{EARLY_BYTES_MAX, EARLY_OPERATIONS_MAX};
-use p2panda_core::{NodeExtensions, Operation, VerifyingKey};
+use p2panda_core::{NodeExtensions, Operation, Topic, VerifyingKey};
 
 use crate::command::Source;
+use crate::shares::{Origin, Shares};
 
-/// The early operations of a topic.
+/// What an operation counts beside its bytes, so that neither many nor large ones crowd others
+/// out.
+const OPERATION_BYTES: usize = EARLY_BYTES_MAX / EARLY_OPERATIONS_MAX;
+
+/// The early operations of a node.
 #[derive(Default)]
 pub(crate) struct Early {
-    logs: HashMap<VerifyingKey, BTreeMap<u32, Held>>,
-    operations: usize,
+    logs: HashMap<(Topic, VerifyingKey), BTreeMap<u32, Numbered>>,
+    /// The last one of an origin is its newest.
+    origins: BTreeMap<(Origin, u64), Place>,
+    /// By session or import, with which they are forgotten.
+    sources: BTreeMap<(Ending, u64), Place>,
+    shares: Shares,
     bytes: usize,
+    numbers: u64,
+    dropped: BTreeSet<(Topic, VerifyingKey)>,
 }
 
 /// One of them.
@@ -22,64 +36,145 @@ pub(crate) struct Held {
     pub source: Source,
 }
 
+struct Numbered {
+    number: u64,
+    held: Held,
+}
+
+type Place = (Topic, VerifyingKey, u32);
+
+/// What early operations end with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    Session(u64),
+    Import(u64),
+}
+
 impl Early {
-    /// Keeps an operation; false if there is no room. One that is there already stays.
-    pub fn keep(&mut self, held: Held) -> bool {
+    /// Keeps an operation; false if there is no room and nobody has more than its origin. One
+    /// that is there already stays.
+    pub fn keep(&mut self, topic: Topic, held: Held) -> bool {
         let (author, seq) = (held.operation.header.author(), held.operation.header.seq());
-        let known = self
-            .logs
-            .get(&author)
-            .is_some_and(|log| log.contains_key(&seq));
-        if known {
+        let known = self.logs.get(&(topic, author));
+        if known.is_some_and(|log| log.contains_key(&seq)) {
             return true;
         }
+        let origin = Origin::from(held.source);
         let bytes = held.bytes();
-        let fits = self.operations < EARLY_OPERATIONS_MAX
-            && self.bytes.saturating_add(bytes) <= EARLY_BYTES_MAX;
-        if fits {
-            self.operations += 1;
-            self.bytes += bytes;
-            self.logs.entry(author).or_default().insert(seq, held);
+        while !self.fits(bytes) {
+            let newest = self.shares.above(origin, charge(bytes)).and_then(|most| {
+                let mut of_it = self.origins.range((most, 0)..=(most, u64::MAX));
+                of_it.next_back().map(|(_, place)| *place)
+            });
+            let Some((topic, author, seq)) = newest else {
+                return false;
+            };
+            let lost = self.remove(topic, author, seq);
+            if let Some(peer) = lost.and_then(|lost| lost.source.peer()) {
+                self.dropped.insert((topic, peer));
+            }
         }
-        fits
+        self.insert(topic, held.detached());
+        true
     }
 
     /// Takes out the operation at a place of a log, and forgets those before it.
-    pub fn take(&mut self, author: &VerifyingKey, seq: u32) -> Option<Held> {
-        let log = self.logs.get_mut(author)?;
-        let mut found = None;
-        while let Some(entry) = log.first_entry().filter(|entry| *entry.key() <= seq) {
-            let at = *entry.key();
-            let held = entry.remove();
-            self.operations -= 1;
-            self.bytes -= held.bytes();
-            found = (at == seq).then_some(held);
+    pub fn take(&mut self, topic: Topic, author: VerifyingKey, seq: u32) -> Option<Held> {
+        loop {
+            let log = self.logs.get(&(topic, author))?;
+            let at = *log.first_key_value()?.0;
+            if at > seq {
+                return None;
+            }
+            let held = self.remove(topic, author, at);
+            if at == seq {
+                return held;
+            }
         }
-        if log.is_empty() {
-            self.logs.remove(author);
-        }
-        found
     }
 
-    /// Forgets what a source brought: nobody sends the rest any more.
-    pub fn end(&mut self, ended: impl Fn(&Source) -> bool) {
-        if self.operations == 0 {
-            return;
+    /// Forgets what a session or an import brought: nobody sends the rest any more.
+    pub fn end(&mut self, ending: Ending) {
+        loop {
+            let mut of_it = self.sources.range((ending, 0)..=(ending, u64::MAX));
+            let Some((_, (topic, author, seq))) = of_it.next() else {
+                return;
+            };
+            self.remove(*topic, *author, *seq);
         }
-        let (mut operations, mut bytes) = (0, 0);
-        self.logs.retain(|_, log| {
-            log.retain(|_, held| !ended(&held.source));
-            operations += log.len();
-            bytes += log.values().map(Held::bytes).sum::<usize>();
-            !log.is_empty()
-        });
-        (self.operations, self.bytes) = (operations, bytes);
+    }
+
+    /// Header and body bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Peers that brought operations which have been dropped since, by topic.
+    pub fn take_dropped(&mut self) -> BTreeSet<(Topic, VerifyingKey)> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    fn fits(&self, bytes: usize) -> bool {
+        self.origins.len() < EARLY_OPERATIONS_MAX
+            && self.bytes.saturating_add(bytes) <= EARLY_BYTES_MAX
+    }
+
+    fn insert(&mut self, topic: Topic, held: Held) {
+        let (author, seq) = (held.operation.header.author(), held.operation.header.seq());
+        let (place, bytes, source) = ((topic, author, seq), held.bytes(), held.source);
+        self.numbers += 1;
+        let number = self.numbers;
+        self.bytes += bytes;
+        self.shares.add(source.into(), charge(bytes));
+        self.origins.insert((source.into(), number), place);
+        self.sources.insert((source.into(), number), place);
+        let log = self.logs.entry((topic, author)).or_default();
+        log.insert(seq, Numbered { number, held });
+    }
+
+    fn remove(&mut self, topic: Topic, author: VerifyingKey, seq: u32) -> Option<Held> {
+        let log = self.logs.get_mut(&(topic, author))?;
+        let Numbered { number, held } = log.remove(&seq)?;
+        if log.is_empty() {
+            self.logs.remove(&(topic, author));
+        }
+        let bytes = held.bytes();
+        self.bytes -= bytes;
+        self.shares.remove(held.source.into(), charge(bytes));
+        self.origins.remove(&(held.source.into(), number));
+        self.sources.remove(&(held.source.into(), number));
+        Some(held)
     }
 }
 
+fn charge(bytes: usize) -> usize {
+    bytes.saturating_add(OPERATION_BYTES)
+}
+
 impl Held {
-    fn bytes(&self) -> usize {
-        let body = self.operation.body.as_ref().map_or(0, bytes::Bytes::len);
+    pub fn bytes(&self) -> usize {
+        let body = self.operation.body.as_ref().map_or(0, Bytes::len);
         self.operation.header.as_bytes().len() + body
+    }
+
+    /// With bytes of its own, since they are often a small part of what a packet brought.
+    fn detached(self) -> Held {
+        let Operation { header, body } = self.operation;
+        Held {
+            operation: Operation {
+                header: header.detached(),
+                body: body.map(|body| Bytes::copy_from_slice(&body)),
+            },
+            ..self
+        }
+    }
+}
+
+impl From<Source> for Ending {
+    fn from(source: Source) -> Ending {
+        match source {
+            Source::Session { id, .. } => Ending::Session(id),
+            Source::Import { id } => Ending::Import(id),
+        }
     }
 }

@@ -1,7 +1,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p2panda_core::limits::{DEPENDENCY_WAIT, OPERATION_BYTES_MAX_DEFAULT, OWN_LOG_WAIT};
+use p2panda_core::limits::{
+    DEPENDENCY_WAIT, DEPENDENCY_WAIT_MAX, OPERATION_BYTES_MAX_DEFAULT, OWN_LOG_WAIT,
+};
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, Operation, SigningKey, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{
@@ -34,7 +36,10 @@ pub struct Options {
     /// How long an operation waits for a dependency that does not come
     /// (`docs/protocol/streams.md#6`).
     pub causal_wait: Duration,
-    /// How long publishing waits at most for a peer that has more of our own log.
+    /// How long an operation waits in any case, also while sessions in catch-up go on.
+    pub causal_wait_max: Duration,
+    /// How long publishing waits for peers that claim to have more of our own log and do not
+    /// show it, all of them together (`docs/protocol/streams.md#16`).
     pub own_log_wait: Duration,
     /// Bytes of header and body, frame included, that may be published.
     pub operation_bytes_max: usize,
@@ -47,6 +52,7 @@ impl Default for Options {
             guard_dir: None,
             restored: None,
             causal_wait: DEPENDENCY_WAIT,
+            causal_wait_max: DEPENDENCY_WAIT_MAX,
             own_log_wait: OWN_LOG_WAIT,
             operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
         }
@@ -151,6 +157,13 @@ pub enum EngineEvent {
         /// The peer.
         peer: VerifyingKey,
     },
+    /// Early operations of a peer made room for those of others: to be brought again.
+    EarlyDropped {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
     /// Our own logs are back where a newer copy had left them: publishing goes on.
     OwnLogPulled,
 }
@@ -185,6 +198,7 @@ impl Engine {
         let mut store = Store::open(dir, store_options)?;
         let limits = Limits {
             causal_wait_us: micros(options.causal_wait),
+            causal_wait_max_us: micros(options.causal_wait_max),
             own_log_wait_us: micros(options.own_log_wait),
             operation_bytes_max: options.operation_bytes_max,
         };
@@ -245,6 +259,11 @@ impl Engine {
     /// When [`Engine::tick`] has something to do, in elapsed microseconds.
     pub fn next_wake(&self) -> Option<u64> {
         self.state.next_wake()
+    }
+
+    /// Header and body bytes of operations that wait in memory for earlier ones of their log.
+    pub fn early_bytes(&self) -> usize {
+        self.state.early.bytes()
     }
 
     /// The node's signing key.

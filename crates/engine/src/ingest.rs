@@ -9,8 +9,9 @@ use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
 
 use crate::batch::{Arrived, Batch, Ordered, Place, Prune};
 use crate::command::{Command, Incoming, Outcome, Source};
-use crate::early::Held;
+use crate::early::{Ending, Held};
 use crate::engine::EngineEvent;
+use crate::shares::Origin;
 use crate::state::State;
 use crate::{publish, sessions};
 
@@ -23,6 +24,10 @@ pub(crate) fn step(
     publish::release_due(state, tx, batch)?;
     for command in commands {
         take(state, tx, batch, command)?;
+    }
+    for (topic, peer) in state.early.take_dropped() {
+        let dropped = EngineEvent::EarlyDropped { topic, peer };
+        batch.events.push(dropped);
     }
     Ok(())
 }
@@ -106,10 +111,7 @@ fn take(
         } => {
             sessions::peer_has(state, tx, batch, topic, session, peer, own_seq)?;
         }
-        Command::ImportEnded { topic, import } => {
-            let ended = |source: &Source| *source == Source::Import { id: import };
-            state.topic(tx, &topic)?.early.end(ended);
-        }
+        Command::ImportEnded { topic: _, import } => state.early.end(Ending::Import(import)),
         Command::PutAddress { node, record } => tx.put_address(&node, &record)?,
         Command::RemoveAddress { node } => tx.remove_address(&node)?,
         // Not part of a transaction, see `Engine`.
@@ -141,7 +143,12 @@ fn ingest(
             return reject(state, tx, batch, topic, source, header, reason);
         }
     };
-    let author = operation.header.author();
+    let (author, seq) = (operation.header.author(), operation.header.seq());
+    let own = author == state.author;
+    let height = match own {
+        true => sessions::own_height(state, tx, &topic)?,
+        false => None,
+    };
     let held = Held {
         operation,
         extensions,
@@ -150,6 +157,9 @@ fn ingest(
     let outcome = enter(state, tx, batch, topic, held)?;
     if let Outcome::Stored { .. } = outcome {
         enter_early(state, tx, batch, topic, author)?;
+    }
+    if own {
+        sessions::own_operation(state, tx, batch, topic, source, seq, height)?;
     }
     Ok(outcome)
 }
@@ -186,7 +196,7 @@ fn enter(
     }
     let next = head.map_or(0, |head| head.seq.saturating_add(1));
     if header.seq() > next && !held.extensions.prune {
-        let kept = state.topic(tx, &topic)?.early.keep(held);
+        let kept = state.early.keep(topic, held);
         return Ok(if kept {
             Outcome::Early
         } else {
@@ -195,7 +205,19 @@ fn enter(
     }
     match check_append(head, header, held.extensions.prune) {
         Ok(()) => {
-            let arrival = append(state, tx, batch, topic, held.operation, held.extensions)?;
+            let bytes = held.bytes();
+            let Held {
+                operation,
+                extensions,
+                source,
+            } = held;
+            let origin = source.into();
+            let arrival = append(state, tx, batch, topic, origin, operation, extensions)?;
+            if let Source::Session { id, .. } = source {
+                let times = state.limits.times(batch.now);
+                let waiting = &mut state.topic(tx, &topic)?.waiting;
+                waiting.stored(id, bytes as u64, times);
+            }
             Ok(Outcome::Stored { arrival })
         }
         Err(error) => {
@@ -236,7 +258,7 @@ pub(crate) fn enter_early(
         let Some(next) = log.head.seq.checked_add(1) else {
             return Ok(());
         };
-        let Some(held) = state.topic(tx, &topic)?.early.take(&author, next) else {
+        let Some(held) = state.early.take(topic, author, next) else {
             return Ok(());
         };
         enter(state, tx, batch, topic, held)?;
@@ -322,6 +344,7 @@ pub(crate) fn append(
     tx: &mut Tx<'_>,
     batch: &mut Batch,
     topic: Topic,
+    origin: Origin,
     operation: Operation,
     extensions: NodeExtensions,
 ) -> Result<u64, StoreError> {
@@ -354,6 +377,7 @@ pub(crate) fn append(
         arrival,
         topic,
         topic_key,
+        origin,
         log_id: extensions.log_id,
         log: log.key,
         header,

@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod catch_up;
 mod command;
 mod deliver;
 mod early;
@@ -46,6 +47,7 @@ mod pipeline;
 mod prune;
 mod publish;
 mod sessions;
+mod shares;
 mod state;
 pub mod thread;
 mod waiting;

@@ -8,7 +8,9 @@ use p2panda_store::{LogKey, StoreError, TopicKey, Tx};
 
 use crate::batch::{Batch, Ordered, Place};
 use crate::engine::EngineEvent;
+use crate::shares::Origin;
 use crate::state::{State, topic_of};
+use crate::waiting::Times;
 
 /// Logs to look at.
 type Queue = VecDeque<(Topic, VerifyingKey)>;
@@ -22,19 +24,16 @@ pub(crate) fn step(
     queue_due(state, batch, &mut queue);
     queue_pruned(state, tx, batch, &mut queue)?;
     drain(state, tx, batch, &mut queue)?;
-    let deadline = batch
-        .now
-        .elapsed_us
-        .saturating_add(state.limits.causal_wait_us);
+    let times = state.limits.times(batch.now);
     for index in 0..batch.arrived.len() {
         let Some(arrived) = batch.arrived.get(index).filter(|arrived| !arrived.pruned) else {
             continue;
         };
-        let (topic, topic_key) = (arrived.topic, arrived.topic_key);
+        let (topic, topic_key, origin) = (arrived.topic, arrived.topic_key, arrived.origin);
         let (author, seq) = (arrived.header.author(), arrived.header.seq());
         let waiting = &mut topic_of(&mut state.topics, tx, &topic)?.waiting;
         if waiting.is_blocked(&author) {
-            waiting.arrived(&author, seq, deadline);
+            waiting.arrived(&author, seq, times);
         } else {
             advance(
                 state,
@@ -45,6 +44,7 @@ pub(crate) fn step(
                     topic,
                     topic_key,
                     author,
+                    origin,
                 },
                 seq,
             )?;
@@ -59,14 +59,17 @@ struct Log {
     topic: Topic,
     topic_key: TopicKey,
     author: VerifyingKey,
+    /// Who brought what came last of it.
+    origin: Origin,
 }
 
 /// Logs whose time is over, or which wait since before a restart.
 fn queue_due(state: &mut State, batch: &Batch, queue: &mut Queue) {
+    let times = state.limits.times(batch.now);
     for (topic, topic_state) in &mut state.topics {
         let waiting = &mut topic_state.waiting;
         let mut due = std::mem::take(&mut waiting.recheck);
-        due.extend(waiting.due(batch.now.elapsed_us));
+        due.extend(waiting.due(times));
         queue.extend(due.into_iter().map(|author| (*topic, author)));
     }
 }
@@ -108,6 +111,7 @@ fn drain(
                 topic,
                 topic_key,
                 author,
+                origin: Origin::Node,
             },
             u32::MAX,
         )?;
@@ -124,18 +128,19 @@ fn advance(
     log: Log,
     until: u32,
 ) -> Result<(), StoreError> {
-    let now_us = batch.now.elapsed_us;
-    let deadline = now_us.saturating_add(state.limits.causal_wait_us);
+    let times = state.limits.times(batch.now);
     loop {
         let Some(next) = next_of(state, tx, &log)?.filter(|next| next.seq <= until) else {
-            topic_of(&mut state.topics, tx, &log.topic)?
+            let place = topic_of(&mut state.topics, tx, &log.topic)?
                 .waiting
                 .unblock(&log.author);
+            place.map(|place| state.places.give_back(place));
             return Ok(());
         };
         let Some(operation) = load(tx, batch, &next)? else {
             let waiting = &mut topic_of(&mut state.topics, tx, &log.topic)?.waiting;
-            waiting.quarantine(&log.author, next.seq);
+            let place = waiting.quarantine(&log.author, next.seq, times);
+            place.map(|place| state.places.give_back(place));
             let Log { topic, author, .. } = log;
             batch.events.push(EngineEvent::LogUnreadable {
                 topic,
@@ -145,12 +150,9 @@ fn advance(
             return Ok(());
         };
         let missing = missing(state, tx, &log, operation.dependencies)?;
-        let waiting = &mut topic_of(&mut state.topics, tx, &log.topic)?.waiting;
         if let Some(first) = missing.first()
-            && !waiting.is_due(&log.author, next.seq, now_us)
-            && (waiting.is_blocked(&log.author) || !waiting.is_full())
+            && waits(state, tx, queue, &log, next.seq, first, times)?
         {
-            waiting.block(&log.author, next.seq, first, deadline);
             return Ok(());
         }
         pass(state, tx, &log, next.seq)?;
@@ -167,6 +169,39 @@ fn advance(
             missing,
         });
     }
+}
+
+/// Lets a log wait at `seq` for what it lacks, unless that has lasted long enough or there is no
+/// room for it. Where somebody has more of the room, the newest log of that origin goes on instead.
+fn waits(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    queue: &mut Queue,
+    log: &Log,
+    seq: u32,
+    lacks: &Dependency,
+    times: Times,
+) -> Result<bool, StoreError> {
+    let waiting = &topic_of(&mut state.topics, tx, &log.topic)?.waiting;
+    if waiting.is_due(&log.author, seq, times) {
+        return Ok(false);
+    }
+    let mut place = None;
+    if !waiting.has_place(&log.author) {
+        let taken = state.places.take(log.origin, log.topic, log.author);
+        let Some((taken, loses)) = taken else {
+            return Ok(false);
+        };
+        place = Some(taken);
+        if let Some((topic, author)) = loses {
+            let waiting = &mut topic_of(&mut state.topics, tx, &topic)?.waiting;
+            waiting.lose_place(&author);
+            queue.push_back((topic, author));
+        }
+    }
+    let waiting = &mut topic_of(&mut state.topics, tx, &log.topic)?.waiting;
+    waiting.block(&log.author, seq, lacks, place, times);
+    Ok(true)
 }
 
 /// The first operation of a log that has not passed.

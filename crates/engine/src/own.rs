@@ -1,9 +1,13 @@
 //! Our own log in a topic, as far as peers know more of it than we do: publishing is held
 //! until they had the time to send it (`docs/protocol/streams.md#16`, layer c).
+//!
+//! A claim alone holds for a moment, and all claims of a process that come to nothing share
+//! one [`Patience`]. An operation that only we can have signed holds for as long as more of
+//! them come.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use p2panda_core::VerifyingKey;
+use p2panda_core::limits::{OWN_LOG_SHOW_WAIT, OWN_LOG_SHOWN_MAX, PROGRESS_TIMEOUT};
 
 use crate::publish::Draft;
 
@@ -11,90 +15,213 @@ use crate::publish::Draft;
 const HELD_OPERATIONS_MAX: usize = 1_024;
 /// Body bytes of publishes that are held.
 const HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// After this many peers whose claims brought nothing, nobody is waited for any more:
-/// identities cost a liar nothing.
-const VAIN_PEERS_MAX: usize = 8;
-/// Claims waited for at the same time.
+/// Claims remembered at the same time. Beyond it an operation must show what a peer has.
 const CLAIMS_MAX: usize = 64;
+/// What comes back of the patience each hour, in one piece.
+const PATIENCE_BACK_US: u64 = 1_000_000;
+const HOUR_US: u64 = 3_600_000_000;
+const SHOW_US: u64 = OWN_LOG_SHOW_WAIT.as_micros() as u64;
+const SHOWN_US: u64 = PROGRESS_TIMEOUT.as_micros() as u64;
+const SHOWN_MAX_US: u64 = OWN_LOG_SHOWN_MAX.as_micros() as u64;
+
+/// For how long publishes may still wait for claims that come to nothing, in all topics.
+pub(crate) struct Patience {
+    left_us: u64,
+    max_us: u64,
+    /// When what is left was right.
+    at_us: u64,
+}
+
+impl Patience {
+    pub fn new(max_us: u64) -> Patience {
+        Patience {
+            left_us: max_us,
+            max_us,
+            at_us: 0,
+        }
+    }
+
+    /// Takes what is left of `us`.
+    fn take(&mut self, us: u64, now_us: u64) -> u64 {
+        let taken = us.min(self.left(now_us));
+        self.left_us -= taken;
+        taken
+    }
+
+    fn give_back(&mut self, us: u64) {
+        self.left_us = self.left_us.saturating_add(us).min(self.max_us);
+    }
+
+    fn left(&mut self, now_us: u64) -> u64 {
+        let hours = now_us.saturating_sub(self.at_us) / HOUR_US;
+        self.at_us += hours * HOUR_US;
+        self.give_back(hours.saturating_mul(PATIENCE_BACK_US));
+        self.left_us
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct OwnLog {
-    hold: Option<Hold>,
+    /// By session.
+    claims: BTreeMap<u64, Claim>,
+    /// Set while publishes wait for claims alone.
+    stretch: Option<Stretch>,
+    /// What we have appended ourselves proves nothing when it comes back.
+    appended: Option<u32>,
     held: VecDeque<Draft>,
     held_bytes: usize,
-    vain: BTreeSet<VerifyingKey>,
-}
-
-struct Hold {
-    claims: BTreeMap<u64, Claim>,
-    until_us: u64,
 }
 
 struct Claim {
-    peer: VerifyingKey,
-    /// How high our log was.
+    /// How high our log is said to be, if that was said.
+    seq: Option<u32>,
+    /// How high it was here.
     height: Option<u32>,
+    made_us: u64,
+    shown: Option<Shown>,
+}
+
+/// An operation of our log above what we had.
+struct Shown {
+    /// The highest one.
+    seq: u32,
+    first_us: u64,
+    until_us: u64,
+}
+
+/// Time for which publishes wait, taken from the patience in advance.
+struct Stretch {
+    from_us: u64,
+    until_us: u64,
 }
 
 impl OwnLog {
-    /// A peer claims to have our log up to `seq`. Returns whether publishing begins to wait.
-    pub fn claimed(
+    /// The peer of a session claims to have our log up to `seq`, and we have it up to `height`.
+    pub fn claimed(&mut self, session: u64, seq: u32, height: Option<u32>, now_us: u64) {
+        if height.is_none_or(|height| height < seq) && self.has_room(now_us) {
+            self.claims.insert(
+                session,
+                Claim {
+                    seq: Some(seq),
+                    height,
+                    made_us: now_us,
+                    shown: None,
+                },
+            );
+        }
+    }
+
+    /// A session in catch-up, or one with a claim, brought an operation of our log. Before it we
+    /// had the log up to `height`.
+    pub fn shown(
         &mut self,
         session: u64,
-        peer: VerifyingKey,
         seq: u32,
         height: Option<u32>,
-        until_us: u64,
-    ) -> bool {
-        let believed = !self.vain.contains(&peer) && self.vain.len() < VAIN_PEERS_MAX;
-        if !believed || height.is_some_and(|height| height >= seq) {
-            return false;
+        patience: &mut Patience,
+        now_us: u64,
+    ) {
+        let claim = self.claims.get(&session);
+        let known = claim.map_or(height, |claim| claim.height);
+        let is_new = |known: u32| seq > known;
+        if !known.is_none_or(is_new) || !self.appended.is_none_or(is_new) {
+            return;
         }
-        let begins = self.hold.is_none();
-        let hold = self.hold.get_or_insert_with(|| Hold {
-            claims: BTreeMap::new(),
-            until_us,
+        if claim.is_none() && !self.has_room(now_us) {
+            return;
+        }
+        let claim = self.claims.entry(session).or_insert(Claim {
+            seq: None,
+            height,
+            made_us: now_us,
+            shown: None,
         });
-        if hold.claims.len() < CLAIMS_MAX {
-            hold.claims.insert(session, Claim { peer, height });
+        let shown = claim.shown.get_or_insert(Shown {
+            seq,
+            first_us: now_us,
+            until_us: now_us.saturating_add(SHOWN_US),
+        });
+        if seq > shown.seq {
+            shown.seq = seq;
+            let last_us = shown.first_us.saturating_add(SHOWN_MAX_US);
+            shown.until_us = now_us.saturating_add(SHOWN_US).min(last_us);
         }
-        begins
-    }
-
-    /// The catch-up of a session is over. Returns whether publishing goes on.
-    pub fn settle(&mut self, session: u64, height: Option<u32>) -> bool {
-        let Some(hold) = &mut self.hold else {
-            return false;
-        };
-        if let Some(claim) = hold.claims.remove(&session) {
-            judge(&mut self.vain, &claim, height);
-        }
-        self.end_if(|hold| hold.claims.is_empty())
-    }
-
-    /// The time of a hold may be over. Returns whether publishing goes on.
-    pub fn expire(&mut self, now_us: u64, height: Option<u32>) -> bool {
-        match &self.hold {
-            Some(hold) if hold.until_us <= now_us => {
-                hold.claims
-                    .values()
-                    .for_each(|claim| judge(&mut self.vain, claim, height));
-                self.end_if(|_| true)
-            }
-            _ => false,
+        let made_us = claim.made_us;
+        if let Some(stretch) = self.stretch.take() {
+            // What publishes waited for this claim was not in vain.
+            let since_us = made_us.max(stretch.from_us);
+            patience.give_back(stretch.until_us.saturating_sub(since_us));
         }
     }
 
-    pub fn is_held(&self) -> bool {
-        self.hold.is_some()
+    pub fn is_claimed_by(&self, session: u64) -> bool {
+        self.claims.contains_key(&session)
+    }
+
+    /// Our log has reached `height`: claims up to there are met.
+    pub fn reached(&mut self, height: u32) {
+        self.claims.retain(|_, claim| {
+            let shown = claim.shown.as_ref().map_or(0, |shown| shown.seq);
+            claim.seq.is_none_or(|seq| seq.max(shown) > height)
+        });
+    }
+
+    /// We have appended an operation ourselves.
+    pub fn appended(&mut self, seq: u32) {
+        self.appended = Some(seq);
+    }
+
+    /// The catch-up of a session is over.
+    pub fn settle(&mut self, session: u64) {
+        self.claims.remove(&session);
+    }
+
+    /// Whether a publish would wait now, as far as is known.
+    pub fn would_hold(&self, patience: &mut Patience, now_us: u64) -> bool {
+        self.shown_until() > now_us
+            || (self.claimed_until() > now_us
+                && (patience.left(now_us) > 0 || self.is_waiting(now_us)))
+    }
+
+    /// Whether publishes wait now. Patience is taken for the time for which they wait in vain.
+    pub fn holds(&mut self, patience: &mut Patience, now_us: u64) -> bool {
+        let until_us = self.claimed_until();
+        let shown = self.shown_until() > now_us;
+        let is_over = |stretch: &Stretch| stretch.until_us <= now_us;
+        if shown || until_us <= now_us || self.stretch.as_ref().is_some_and(is_over) {
+            self.end_stretch(patience, now_us);
+            return shown;
+        }
+        let stretch = self.stretch.get_or_insert(Stretch {
+            from_us: now_us,
+            until_us: now_us,
+        });
+        let so_far_us = stretch.until_us;
+        if so_far_us < until_us {
+            let more_us = patience.take(until_us - so_far_us, now_us);
+            stretch.until_us = so_far_us.saturating_add(more_us);
+        } else {
+            patience.give_back(so_far_us - until_us);
+            stretch.until_us = until_us;
+        }
+        let waits = stretch.until_us > now_us;
+        if !waits {
+            self.stretch = None;
+        }
+        waits
     }
 
     pub fn holds_publishes(&self) -> bool {
         !self.held.is_empty()
     }
 
+    /// When publishes that wait may go on.
     pub fn deadline(&self) -> Option<u64> {
-        self.hold.as_ref().map(|hold| hold.until_us)
+        if self.held.is_empty() {
+            return None;
+        }
+        let stretch = self.stretch.as_ref().map(|stretch| stretch.until_us);
+        Some(stretch.unwrap_or_else(|| self.shown_until()))
     }
 
     /// Keeps a publish for later, or gives it back if there is no room.
@@ -114,18 +241,43 @@ impl OwnLog {
         std::mem::take(&mut self.held)
     }
 
-    fn end_if(&mut self, ends: impl FnOnce(&Hold) -> bool) -> bool {
-        let ended = self.hold.as_ref().is_some_and(ends);
-        if ended {
-            self.hold = None;
-        }
-        ended
+    fn is_waiting(&self, now_us: u64) -> bool {
+        let stretch = self.stretch.as_ref();
+        stretch.is_some_and(|stretch| stretch.until_us > now_us)
     }
-}
 
-/// A peer whose claim brought nothing is not waited for again.
-fn judge(vain: &mut BTreeSet<VerifyingKey>, claim: &Claim, height: Option<u32>) {
-    if height == claim.height {
-        vain.insert(claim.peer);
+    fn end_stretch(&mut self, patience: &mut Patience, now_us: u64) {
+        if let Some(stretch) = self.stretch.take() {
+            patience.give_back(stretch.until_us.saturating_sub(now_us));
+        }
+    }
+
+    /// Until when claims without an operation count.
+    fn claimed_until(&self) -> u64 {
+        let claimed = self.claims.values().filter(|claim| claim.shown.is_none());
+        let until = claimed.map(|claim| claim.made_us.saturating_add(SHOW_US));
+        until.max().unwrap_or(0)
+    }
+
+    /// Until when operations above what we had count.
+    fn shown_until(&self) -> u64 {
+        let shown = self
+            .claims
+            .values()
+            .filter_map(|claim| claim.shown.as_ref());
+        shown.map(|shown| shown.until_us).max().unwrap_or(0)
+    }
+
+    /// Makes room for a claim: one that came to nothing goes.
+    fn has_room(&mut self, now_us: u64) -> bool {
+        if self.claims.len() < CLAIMS_MAX {
+            return true;
+        }
+        let is_void = |claim: &Claim| {
+            claim.shown.is_none() && claim.made_us.saturating_add(SHOW_US) <= now_us
+        };
+        let void = self.claims.iter().find(|(_, claim)| is_void(claim));
+        let void = void.map(|(session, _)| *session);
+        void.is_some_and(|session| self.claims.remove(&session).is_some())
     }
 }

@@ -9,7 +9,8 @@ use crate::batch::{Batch, Unanswered};
 use crate::command::{PublishError, Published, Reply};
 use crate::ingest;
 use crate::sessions::own_height;
-use crate::state::State;
+use crate::shares::Origin;
+use crate::state::{State, topic_of};
 
 /// A publish that was asked for.
 pub(crate) struct Draft {
@@ -40,8 +41,8 @@ pub(crate) fn publish(
         refuse(batch, draft, PublishError::Restored);
         return Ok(());
     }
-    let own = &mut state.topic(tx, &draft.topic)?.own;
-    if !own.is_held() {
+    let own = &mut topic_of(&mut state.topics, tx, &draft.topic)?.own;
+    if !own.holds(&mut state.patience, batch.now.elapsed_us) {
         return forge(state, tx, batch, draft);
     }
     if let Err(draft) = own.keep(draft) {
@@ -56,26 +57,28 @@ pub(crate) fn release_due(
     tx: &mut Tx<'_>,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
-    let now_us = batch.now.elapsed_us;
-    let held = state.topics.iter().filter(|(_, topic)| topic.own.is_held());
+    let held = state.topics.iter();
+    let held = held.filter(|(_, topic)| topic.own.holds_publishes());
     let held: Vec<Topic> = held.map(|(topic, _)| *topic).collect();
     for topic in held {
-        let height = own_height(state, tx, &topic)?;
-        if state.topic(tx, &topic)?.own.expire(now_us, height) {
-            release(state, tx, batch, &topic)?;
-        }
+        go_on(state, tx, batch, &topic)?;
     }
     Ok(())
 }
 
-/// Publishes what was held in a topic.
-pub(crate) fn release(
+/// Publishes what was held in a topic, unless it still has to wait.
+pub(crate) fn go_on(
     state: &mut State,
     tx: &mut Tx<'_>,
     batch: &mut Batch,
     topic: &Topic,
 ) -> Result<(), StoreError> {
-    for draft in state.topic(tx, topic)?.own.release() {
+    let own = &mut topic_of(&mut state.topics, tx, topic)?.own;
+    let now_us = batch.now.elapsed_us;
+    if !own.holds_publishes() || own.holds(&mut state.patience, now_us) {
+        return Ok(());
+    }
+    for draft in own.release() {
         forge(state, tx, batch, draft)?;
     }
     Ok(())
@@ -111,7 +114,9 @@ fn forge(
         }
     };
     // From here on our newest operation implies all that was ordered before this batch.
-    state.topic(tx, &draft.topic)?.heard = false;
+    let topic_state = state.topic(tx, &draft.topic)?;
+    topic_state.heard = false;
+    topic_state.own.appended(seq);
     if batch.implied.insert(topic_key) && !heads.is_empty() {
         tx.set_implied(topic_key, tx.last_order())?;
     }
@@ -119,7 +124,8 @@ fn forge(
         header,
         body: draft.body,
     };
-    ingest::append(state, tx, batch, draft.topic, operation, extensions)?;
+    let origin = Origin::Node;
+    ingest::append(state, tx, batch, draft.topic, origin, operation, extensions)?;
     let index = batch.arrived.len() - 1;
     let reply = draft.reply;
     batch.published.push(Unanswered {

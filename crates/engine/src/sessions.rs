@@ -5,9 +5,10 @@ use p2panda_store::{StoreError, Tx};
 
 use crate::batch::Batch;
 use crate::command::{Phase, Source};
+use crate::early::Ending;
 use crate::engine::EngineEvent;
 use crate::publish;
-use crate::state::State;
+use crate::state::{State, topic_of};
 
 pub(crate) fn phase(
     state: &mut State,
@@ -17,24 +18,19 @@ pub(crate) fn phase(
     session: u64,
     phase: Phase,
 ) -> Result<(), StoreError> {
-    let wait_us = state.limits.causal_wait_us;
-    let deadline = batch.now.elapsed_us.saturating_add(wait_us);
+    let times = state.limits.times(batch.now);
     let topic_state = state.topic(tx, &topic)?;
     match phase {
-        Phase::Started => topic_state.waiting.catch_up_started(session),
-        Phase::CaughtUp => topic_state.waiting.catch_up_ended(session, deadline),
+        Phase::Started => topic_state.waiting.catch_up_started(session, times),
+        Phase::CaughtUp => topic_state.waiting.catch_up_ended(session, times),
         Phase::Ended => {
-            topic_state.waiting.catch_up_ended(session, deadline);
-            let ended =
-                |source: &Source| matches!(source, Source::Session { id, .. } if *id == session);
-            topic_state.early.end(ended);
+            topic_state.waiting.catch_up_ended(session, times);
+            state.early.end(Ending::Session(session));
         }
     }
     if phase != Phase::Started {
-        let height = own_height(state, tx, &topic)?;
-        if state.topic(tx, &topic)?.own.settle(session, height) {
-            publish::release(state, tx, batch, &topic)?;
-        }
+        state.topic(tx, &topic)?.own.settle(session);
+        publish::go_on(state, tx, batch, &topic)?;
     }
     Ok(())
 }
@@ -48,18 +44,50 @@ pub(crate) fn peer_has(
     peer: VerifyingKey,
     own_seq: u32,
 ) -> Result<(), StoreError> {
-    let until_us = batch
-        .now
-        .elapsed_us
-        .saturating_add(state.limits.own_log_wait_us);
+    let now_us = batch.now.elapsed_us;
     let height = own_height(state, tx, &topic)?;
-    let own = &mut state.topic(tx, &topic)?.own;
-    if own.claimed(session, peer, own_seq, height, until_us) {
+    let own = &mut topic_of(&mut state.topics, tx, &topic)?.own;
+    let held = own.would_hold(&mut state.patience, now_us);
+    own.claimed(session, own_seq, height, now_us);
+    let begins = !held && own.would_hold(&mut state.patience, now_us);
+    if begins {
         batch
             .events
             .push(EngineEvent::PublishesHeld { topic, peer });
     }
-    Ok(())
+    // What waits already waits for this peer, too.
+    publish::go_on(state, tx, batch, &topic)
+}
+
+/// A session brought an operation of our own log, which we had up to `height`.
+pub(crate) fn own_operation(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &mut Batch,
+    topic: Topic,
+    source: Source,
+    seq: u32,
+    height: Option<u32>,
+) -> Result<(), StoreError> {
+    let Source::Session { id, peer } = source else {
+        return Ok(());
+    };
+    let now_us = batch.now.elapsed_us;
+    let topic_state = topic_of(&mut state.topics, tx, &topic)?;
+    let (own, patience) = (&mut topic_state.own, &mut state.patience);
+    let held = own.would_hold(patience, now_us);
+    if own.is_claimed_by(id) || topic_state.waiting.is_in_catch_up(id) {
+        own.shown(id, seq, height, patience, now_us);
+    }
+    if !held && own.would_hold(patience, now_us) {
+        batch
+            .events
+            .push(EngineEvent::PublishesHeld { topic, peer });
+    }
+    if let Some(height) = own_height(state, tx, &topic)? {
+        state.topic(tx, &topic)?.own.reached(height);
+    }
+    publish::go_on(state, tx, batch, &topic)
 }
 
 pub(crate) fn own_height(

@@ -7,10 +7,11 @@ use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
 use p2panda_store::{Restored, StoreError, TopicKey, Tx};
 
 use crate::early::Early;
+use crate::engine::Now;
 use crate::idle::Idle;
 use crate::logs::Logs;
-use crate::own::OwnLog;
-use crate::waiting::Waiting;
+use crate::own::{OwnLog, Patience};
+use crate::waiting::{Places, Times, Waiting};
 
 pub(crate) struct State {
     pub key: SigningKey,
@@ -22,19 +23,34 @@ pub(crate) struct State {
     pub logs: Logs,
     /// Long work beside the batches.
     pub idle: Idle,
+    pub early: Early,
+    /// Room for logs that wait for their order, in all topics.
+    pub places: Places,
+    pub patience: Patience,
 }
 
 pub(crate) struct Limits {
     pub causal_wait_us: u64,
+    pub causal_wait_max_us: u64,
     pub own_log_wait_us: u64,
     pub operation_bytes_max: usize,
+}
+
+impl Limits {
+    /// How long an operation that arrives now waits for its order.
+    pub fn times(&self, now: Now) -> Times {
+        Times {
+            now_us: now.elapsed_us,
+            wait_us: self.causal_wait_us,
+            wait_max_us: self.causal_wait_max_us,
+        }
+    }
 }
 
 /// One topic.
 pub(crate) struct TopicState {
     pub key: TopicKey,
     pub log_id: LogId,
-    pub early: Early,
     pub waiting: Waiting,
     pub own: OwnLog,
     /// Whether an operation of somebody else may have passed the order stage since our last one.
@@ -46,11 +62,14 @@ impl State {
         State {
             author: key.verifying_key(),
             key,
+            patience: Patience::new(limits.own_log_wait_us),
             limits,
             restored: None,
             topics: BTreeMap::new(),
             logs: Logs::default(),
             idle: Idle::default(),
+            early: Early::default(),
+            places: Places::default(),
         }
     }
 
@@ -99,7 +118,6 @@ pub(crate) fn topic_of<'a>(
         let state = TopicState {
             key: tx.topic(topic)?,
             log_id: topic.log_id(),
-            early: Early::default(),
             waiting: Waiting::default(),
             own: OwnLog::default(),
             heard: true,

@@ -3,16 +3,82 @@
 //! Of each log only the first waiting operation, its *front*, is looked at, and of that one
 //! dependency that is missing: when it comes, the front is looked at again. The deadline of an
 //! operation counts from its arrival, or from when the last session that was in catch-up at
-//! its arrival is done, whichever is later; one behind the front does not wait anew.
+//! its arrival is done or too slow, whichever is later, and is never later than the longest
+//! wait; one behind the front does not wait anew.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use p2panda_core::{Dependency, VerifyingKey};
+use p2panda_core::limits::WAITING_LOGS_MAX;
+use p2panda_core::{Dependency, Topic, VerifyingKey};
 
-/// Logs that wait at the same time; beyond it an operation is not waited for.
-const WAITING_LOGS_MAX: usize = 16_384;
+use crate::catch_up::{CatchUps, End};
+use crate::shares::{Origin, Shares};
+
 /// Spans of arrival told apart per log; beyond it later arrivals share the last one.
-const SPANS_MAX: usize = 256;
+const SPANS_MAX: usize = 32;
+/// Arrivals that wait for the same sessions share a span for this part of the longest wait.
+const SPAN_PARTS: u64 = 16;
+
+/// When something happens, and how long operations wait from then on.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub now_us: u64,
+    /// After the last session, or from the arrival where there is none.
+    pub wait_us: u64,
+    /// In any case.
+    pub wait_max_us: u64,
+}
+
+/// Who brought what waits at most, over all topics.
+#[derive(Default)]
+pub(crate) struct Places {
+    shares: Shares,
+    /// By the number of the place: the last one of an origin is its newest.
+    taken: BTreeMap<(Origin, u64), (Topic, VerifyingKey)>,
+    numbers: u64,
+}
+
+/// A place, to be given back.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    origin: Origin,
+    number: u64,
+}
+
+impl Places {
+    /// A place for a log, with the log that loses its own for it; `None` if there is no room
+    /// and nobody has more.
+    pub fn take(
+        &mut self,
+        origin: Origin,
+        topic: Topic,
+        author: VerifyingKey,
+    ) -> Option<(Place, Option<(Topic, VerifyingKey)>)> {
+        let mut loses = None;
+        if self.taken.len() >= WAITING_LOGS_MAX {
+            let fullest = self.shares.above(origin, 1)?;
+            let mut of_it = self.taken.range((fullest, 0)..=(fullest, u64::MAX));
+            let ((_, number), log) = of_it.next_back()?;
+            let (number, log) = (*number, *log);
+            self.give_back(Place {
+                origin: fullest,
+                number,
+            });
+            loses = Some(log);
+        }
+        self.numbers += 1;
+        let number = self.numbers;
+        self.shares.add(origin, 1);
+        self.taken.insert((origin, number), (topic, author));
+        Some((Place { origin, number }, loses))
+    }
+
+    pub fn give_back(&mut self, place: Place) {
+        if self.taken.remove(&(place.origin, place.number)).is_some() {
+            self.shares.remove(place.origin, 1);
+        }
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Waiting {
@@ -21,10 +87,10 @@ pub(crate) struct Waiting {
     watchers: HashMap<VerifyingKey, BTreeSet<(u32, VerifyingKey)>>,
     /// With the number of the log, so that of those due at once the first blocked goes first.
     deadlines: BTreeSet<(u64, u64, VerifyingKey)>,
+    /// Logs whose fronts wait for sessions, by the number up to which they do.
+    for_sessions: BTreeSet<(u64, VerifyingKey)>,
     blocked: u64,
-    /// Sessions in catch-up, with the count of sessions started by then.
-    catching_up: BTreeMap<u64, u64>,
-    started: u64,
+    sessions: CatchUps,
     /// Logs that wait since before a restart.
     pub recheck: Vec<VerifyingKey>,
 }
@@ -32,19 +98,21 @@ pub(crate) struct Waiting {
 struct Blocked {
     number: u64,
     front: u32,
-    /// `None`: the front cannot be read.
+    /// `None`: the front cannot be read, or the place went to somebody else.
     watching: Option<(VerifyingKey, u32)>,
+    /// Of the front, as it is in the indexes.
+    due: Span,
     spans: VecDeque<Span>,
+    place: Option<Place>,
 }
 
 /// Operations from `from_seq` on, which arrived under the same circumstances.
 #[derive(Clone, Copy)]
 struct Span {
     from_seq: u32,
-    /// Sessions started by then.
-    started: u64,
-    /// `None` while one of those that were in catch-up still is.
-    deadline: Option<u64>,
+    /// The sessions up to this number, where it waits for any.
+    awaits: Option<u64>,
+    deadline_us: u64,
 }
 
 impl Waiting {
@@ -52,60 +120,96 @@ impl Waiting {
         self.logs.contains_key(author)
     }
 
-    pub fn is_full(&self) -> bool {
-        self.logs.len() >= WAITING_LOGS_MAX
+    /// Whether a log waits, in a place of its own.
+    pub fn has_place(&self, author: &VerifyingKey) -> bool {
+        self.logs.get(author).is_some_and(|log| log.place.is_some())
     }
 
     /// An operation arrived behind the front of its log.
-    pub fn arrived(&mut self, author: &VerifyingKey, seq: u32, deadline: u64) {
-        let span = self.span(seq, deadline);
+    pub fn arrived(&mut self, author: &VerifyingKey, seq: u32, times: Times) {
+        let span = self.span(seq, times);
         let Some(blocked) = self.logs.get_mut(author) else {
             return;
         };
-        let last = blocked.spans.back();
-        let same = last.is_some_and(|last| {
-            last.deadline == span.deadline
-                && (last.started == span.started || span.deadline.is_some())
+        let same = blocked.spans.back().is_some_and(|last| {
+            let later_us = span.deadline_us.saturating_sub(last.deadline_us);
+            match span.awaits {
+                Some(_) => span.awaits == last.awaits && later_us <= times.wait_max_us / SPAN_PARTS,
+                None => last.awaits.is_none() && later_us == 0,
+            }
         });
         if !same && blocked.spans.len() < SPANS_MAX {
             blocked.spans.push_back(span);
         }
     }
 
-    /// The front of a log lacks a dependency. `deadline` is that of an arrival now.
-    pub fn block(&mut self, author: &VerifyingKey, front: u32, lacks: &Dependency, deadline: u64) {
-        self.put_front(author, front, Some((lacks.author, lacks.seq)), deadline);
+    /// The front of a log lacks a dependency; the log is given a place if it has none.
+    pub fn block(
+        &mut self,
+        author: &VerifyingKey,
+        front: u32,
+        lacks: &Dependency,
+        place: Option<Place>,
+        times: Times,
+    ) {
+        self.put_front(author, front, Some((lacks.author, lacks.seq)), times);
+        if let (Some(place), Some(blocked)) = (place, self.logs.get_mut(author)) {
+            blocked.place = Some(place);
+        }
     }
 
     /// The front of a log cannot be read: nothing of the log goes on.
-    pub fn quarantine(&mut self, author: &VerifyingKey, front: u32) {
-        self.put_front(author, front, None, u64::MAX);
+    pub fn quarantine(&mut self, author: &VerifyingKey, front: u32, times: Times) -> Option<Place> {
+        self.put_front(author, front, None, times);
+        self.logs.get_mut(author)?.place.take()
     }
 
     /// A log waits no more.
-    pub fn unblock(&mut self, author: &VerifyingKey) {
+    pub fn unblock(&mut self, author: &VerifyingKey) -> Option<Place> {
         self.take_front(author);
-        self.logs.remove(author);
+        let place = self.logs.remove(author)?.place;
+        if self.logs.is_empty() {
+            self.sessions.forget_ends();
+        }
+        place
+    }
+
+    /// Somebody else has the place of a log now: all of it that has come by now is due.
+    pub fn lose_place(&mut self, author: &VerifyingKey) {
+        self.take_front(author);
+        if let Some(blocked) = self.logs.get_mut(author) {
+            (blocked.place, blocked.watching) = (None, None);
+            blocked.spans = VecDeque::from([Span {
+                from_seq: 0,
+                awaits: None,
+                deadline_us: 0,
+            }]);
+        }
     }
 
     /// Whether the operation of a log has waited long enough.
-    pub fn is_due(&self, author: &VerifyingKey, seq: u32, now_us: u64) -> bool {
+    pub fn is_due(&self, author: &VerifyingKey, seq: u32, times: Times) -> bool {
         let blocked = self.logs.get(author);
         blocked
-            .and_then(|blocked| blocked.deadline(seq))
-            .is_some_and(|due| due <= now_us)
+            .and_then(|blocked| blocked.span(seq))
+            .is_some_and(|span| self.settled(*span, times).deadline_us <= times.now_us)
     }
 
     /// Logs whose fronts have waited long enough.
-    pub fn due(&self, now_us: u64) -> Vec<VerifyingKey> {
+    pub fn due(&mut self, times: Times) -> Vec<VerifyingKey> {
+        self.sessions.lapse(times.now_us);
+        self.release(times);
         self.deadlines
-            .range(..=(now_us, u64::MAX, LAST_KEY))
+            .range(..=(times.now_us, u64::MAX, LAST_KEY))
             .map(|(_, _, author)| *author)
             .collect()
     }
 
     pub fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.first().map(|(deadline, _, _)| *deadline)
+        let first = self.deadlines.first().map(|(deadline, _, _)| *deadline);
+        let lapse = self.sessions.next_lapse();
+        let lapse = lapse.filter(|_| !self.for_sessions.is_empty());
+        first.into_iter().chain(lapse).min()
     }
 
     /// A log has passed the order stage up to `seq`: whose fronts may now go on.
@@ -124,34 +228,77 @@ impl Waiting {
         ready.into_iter().map(|(_, waiting)| waiting).collect()
     }
 
-    pub fn catch_up_started(&mut self, session: u64) {
-        self.started += 1;
-        self.catching_up.insert(session, self.started);
+    pub fn catch_up_started(&mut self, session: u64, times: Times) {
+        self.sessions.started(session, times.now_us);
     }
 
     /// A session's catch-up is over: what waited only for it gets its deadline.
-    pub fn catch_up_ended(&mut self, session: u64, deadline: u64) {
-        if self.catching_up.remove(&session).is_none() {
-            return;
-        }
-        let oldest = self.catching_up.values().min().copied().unwrap_or(u64::MAX);
-        for (author, blocked) in &mut self.logs {
-            let free = |span: &&mut Span| span.deadline.is_none() && span.started < oldest;
-            for span in blocked.spans.iter_mut().filter(free) {
-                span.deadline = Some(deadline);
+    pub fn catch_up_ended(&mut self, session: u64, times: Times) {
+        self.sessions.ended(session, times.now_us);
+        self.release(times);
+    }
+
+    /// A session has stored an operation of so many bytes.
+    pub fn stored(&mut self, session: u64, bytes: u64, times: Times) {
+        self.sessions.stored(session, bytes, times.now_us);
+    }
+
+    /// Whether a session is in catch-up.
+    pub fn is_in_catch_up(&self, session: u64) -> bool {
+        self.sessions.includes(session)
+    }
+
+    /// Gives the fronts whose sessions are over their deadlines. What still waits is not looked at.
+    fn release(&mut self, times: Times) {
+        let below = self.sessions.over_below();
+        while let Some((awaits, author)) = self.for_sessions.first().copied() {
+            if awaits >= below {
+                return;
             }
-            if let (Some(due), Some(_)) = (blocked.deadline(blocked.front), blocked.watching) {
-                self.deadlines.insert((due, blocked.number, *author));
-            }
+            self.for_sessions.pop_first();
+            let Some(mut blocked) = self.logs.remove(&author) else {
+                continue;
+            };
+            let due = (blocked.due.deadline_us, blocked.number, author);
+            self.deadlines.remove(&due);
+            blocked.due = self.settled(blocked.due, times);
+            self.deadlines
+                .insert((blocked.due.deadline_us, blocked.number, author));
+            self.logs.insert(author, blocked);
         }
     }
 
-    fn span(&self, from_seq: u32, deadline: u64) -> Span {
-        let deadline = self.catching_up.is_empty().then_some(deadline);
+    /// A span as it is now that sessions may be over.
+    fn settled(&self, span: Span, times: Times) -> Span {
+        let Some(end) = span.awaits.and_then(|awaits| self.sessions.end_of(awaits)) else {
+            return span;
+        };
+        let End {
+            at_us, too_slow, ..
+        } = end;
+        let arrived_us = span.deadline_us.saturating_sub(times.wait_max_us);
+        // Who waited for nothing but slow sessions has waited already.
+        let deadline_us = match too_slow {
+            true => at_us.max(arrived_us.saturating_add(times.wait_us)),
+            false => at_us.saturating_add(times.wait_us),
+        };
+        Span {
+            awaits: None,
+            deadline_us: deadline_us.min(span.deadline_us),
+            ..span
+        }
+    }
+
+    fn span(&self, from_seq: u32, times: Times) -> Span {
+        let awaits = self.sessions.awaited();
+        let wait_us = match awaits {
+            Some(_) => times.wait_max_us,
+            None => times.wait_us.min(times.wait_max_us),
+        };
         Span {
             from_seq,
-            started: self.started,
-            deadline,
+            awaits,
+            deadline_us: times.now_us.saturating_add(wait_us),
         }
     }
 
@@ -160,16 +307,18 @@ impl Waiting {
         author: &VerifyingKey,
         front: u32,
         watching: Option<(VerifyingKey, u32)>,
-        deadline: u64,
+        times: Times,
     ) {
         self.take_front(author);
-        let span = self.span(front, deadline);
+        let span = self.span(front, times);
         self.blocked += 1;
-        let blocked = self.logs.entry(*author).or_insert_with(|| Blocked {
+        let mut blocked = self.logs.remove(author).unwrap_or_else(|| Blocked {
             number: self.blocked,
             front,
             watching,
+            due: span,
             spans: VecDeque::from([span]),
+            place: None,
         });
         (blocked.front, blocked.watching) = (front, watching);
         // Spans that end before the front are over.
@@ -180,14 +329,19 @@ impl Waiting {
         {
             blocked.spans.pop_front();
         }
-        let Some((lacks, seq)) = watching else { return };
-        if let Some(due) = blocked.deadline(front) {
-            self.deadlines.insert((due, blocked.number, *author));
+        if let Some((lacks, seq)) = watching {
+            blocked.due = self.settled(blocked.span(front).copied().unwrap_or(span), times);
+            self.deadlines
+                .insert((blocked.due.deadline_us, blocked.number, *author));
+            if let Some(awaits) = blocked.due.awaits {
+                self.for_sessions.insert((awaits, *author));
+            }
+            self.watchers
+                .entry(lacks)
+                .or_default()
+                .insert((seq, *author));
         }
-        self.watchers
-            .entry(lacks)
-            .or_default()
-            .insert((seq, *author));
+        self.logs.insert(*author, blocked);
     }
 
     /// Takes the front of a log out of the indexes.
@@ -195,12 +349,15 @@ impl Waiting {
         let Some(blocked) = self.logs.get(author) else {
             return;
         };
-        if let Some(due) = blocked.deadline(blocked.front) {
-            self.deadlines.remove(&(due, blocked.number, *author));
+        let Some((lacks, seq)) = blocked.watching else {
+            return;
+        };
+        self.deadlines
+            .remove(&(blocked.due.deadline_us, blocked.number, *author));
+        if let Some(awaits) = blocked.due.awaits {
+            self.for_sessions.remove(&(awaits, *author));
         }
-        if let Some((lacks, seq)) = blocked.watching
-            && let Some(watchers) = self.watchers.get_mut(&lacks)
-        {
+        if let Some(watchers) = self.watchers.get_mut(&lacks) {
             watchers.remove(&(seq, *author));
             if watchers.is_empty() {
                 self.watchers.remove(&lacks);
@@ -210,14 +367,9 @@ impl Waiting {
 }
 
 impl Blocked {
-    fn deadline(&self, seq: u32) -> Option<u64> {
+    fn span(&self, seq: u32) -> Option<&Span> {
         let covers = |span: &&Span| span.from_seq <= seq;
-        self.spans
-            .iter()
-            .rev()
-            .find(covers)
-            .or(self.spans.front())?
-            .deadline
+        self.spans.iter().rev().find(covers).or(self.spans.front())
     }
 }
 

@@ -168,6 +168,67 @@ fn early_arrivals_beyond_the_limit_are_dropped_and_nothing_else() {
 }
 
 #[test]
+fn whoever_brought_most_loses_its_newest_early_arrival_and_is_asked_for_it_again() {
+    let (mut node, mut flood, mut author) = (Node::new(), Author::new(1), Author::new(2));
+    flood.says("first");
+    let early: Vec<Operation> = (0..10_000).map(|_| flood.says("x")).collect();
+    // Two sessions of one peer, and two topics, are no reason to have more.
+    node.ingest_from(session(1), TOPIC, &early[..5_000]);
+    node.ingest_from(session(2), TOPIC, &early[5_000..]);
+    let sent = [author.says("0"), author.says("1")];
+    let honest = Source::Session {
+        id: 3,
+        peer: author.key(),
+    };
+    let outcomes = node.ingest_from(honest, TOPIC, &sent[1..]);
+    assert_eq!(outcomes, [Outcome::Early]);
+    let (topic, peer) = (TOPIC, session(1).peer().unwrap());
+    let dropped = EngineEvent::EarlyDropped { topic, peer };
+    assert_eq!(node.committed.events, [dropped]);
+    assert_eq!(
+        node.ingest_from(session(1), TOPIC, &early[9_999..]),
+        [Outcome::Dropped]
+    );
+    node.ingest_from(honest, TOPIC, &sent[..1]);
+    assert_eq!(node.texts(), ["0", "1"]);
+}
+
+#[test]
+fn early_arrivals_of_all_topics_share_one_room() {
+    let (mut node, mut flood, mut author) = (Node::new(), Author::new(1), Author::new(2));
+    let foreign = |author: &mut Author, bytes: usize| {
+        let text = "x".repeat(bytes);
+        author.operation(
+            OTHER_TOPIC,
+            OTHER_TOPIC.log_id(),
+            Some(&text),
+            false,
+            vec![],
+        )
+    };
+    foreign(&mut flood, 1);
+    let large: Vec<Operation> = (0..16).map(|_| foreign(&mut flood, 1_000_000)).collect();
+    let outcomes = node.ingest_from(session(1), OTHER_TOPIC, &large);
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Early));
+    assert!(node.engine.early_bytes() > 16_000_000);
+    author.says("0");
+    let late = author.says(&"y".repeat(1_000_000));
+    let honest = Source::Session {
+        id: 3,
+        peer: author.key(),
+    };
+    assert_eq!(node.ingest_from(honest, TOPIC, &[late]), [Outcome::Early]);
+    assert!(node.engine.early_bytes() < 16 * 1024 * 1024);
+    node.process(vec![Command::Session {
+        topic: OTHER_TOPIC,
+        session: 1,
+        phase: Phase::Ended,
+    }]);
+    node.session(3, Phase::Ended);
+    assert_eq!(node.engine.early_bytes(), 0);
+}
+
+#[test]
 fn a_body_that_comes_later_is_filled_in_and_delivered_then() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let (one, two) = (author.says("one"), author.says("two"));

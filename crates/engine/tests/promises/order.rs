@@ -1,5 +1,5 @@
 use p2panda_core::Operation;
-use p2panda_engine::{EngineEvent, Phase};
+use p2panda_engine::{EngineEvent, Phase, Source};
 
 use crate::node::{Author, Node, SECOND_US, TOPIC, dependency, without_body};
 
@@ -66,6 +66,12 @@ fn others_are_shown_while_somebody_waits() {
     assert_eq!(node.texts(), ["hello"]);
 }
 
+/// An operation of somebody new, so large that a session that brings it is fast enough.
+fn progress(node: &mut Node, session: u64, number: u32) {
+    let progress = Author::numbered(number).says(&"x".repeat(2_000));
+    node.ingest_from(crate::node::session(session), TOPIC, &[progress]);
+}
+
 #[test]
 fn waiting_lasts_until_the_sessions_of_the_time_are_done_and_not_for_later_ones() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
@@ -74,15 +80,97 @@ fn waiting_lasts_until_the_sessions_of_the_time_are_done_and_not_for_later_ones(
     node.session(2, Phase::Started);
     node.ingest(&[b.answers("answer", &[&lost])]);
     node.session(3, Phase::Started);
-    node.wait(60 * SECOND_US);
+    for second in 0..60 {
+        (1..=3).for_each(|session| progress(&mut node, session, 3 * second + session as u32));
+        node.wait(SECOND_US);
+    }
     node.session(1, Phase::CaughtUp);
-    node.wait(60 * SECOND_US);
-    assert_eq!(node.engine.next_wake(), None);
+    for second in 60..120 {
+        (2..=3).for_each(|session| progress(&mut node, session, 3 * second + session as u32));
+        node.wait(SECOND_US);
+    }
     node.session(2, Phase::Ended);
+    node.wait(5 * SECOND_US - 1);
+    assert!(!node.texts().contains(&"answer".to_owned()));
+    node.wait(1);
+    assert!(node.texts().contains(&"answer".to_owned()));
+}
+
+#[test]
+fn sessions_that_bring_nothing_are_waited_for_thirty_seconds() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let lost = a.says("lost");
+    node.session(1, Phase::Started);
+    node.wait(SECOND_US);
+    node.session(2, Phase::Started);
+    node.ingest(&[b.answers("answer", &[&lost])]);
+    assert_eq!(node.engine.next_wake(), Some(30 * SECOND_US));
+    node.wait(29 * SECOND_US);
+    assert_eq!(node.engine.next_wake(), Some(31 * SECOND_US));
+    node.wait(SECOND_US - 1);
+    assert!(node.texts().is_empty());
+    node.wait(1);
+    assert_eq!(node.texts(), ["answer"]);
+    assert_eq!(node.engine.next_wake(), None);
+}
+
+#[test]
+fn what_arrives_shortly_before_a_session_is_too_slow_waits_as_without_one() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let lost = a.says("lost");
+    node.session(1, Phase::Started);
+    node.wait(28 * SECOND_US);
+    node.ingest(&[b.answers("answer", &[&lost])]);
     node.wait(5 * SECOND_US - 1);
     assert!(node.texts().is_empty());
     node.wait(1);
     assert_eq!(node.texts(), ["answer"]);
+}
+
+#[test]
+fn a_session_that_drips_hides_nobody() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let (lost, mut slow) = (a.says("lost"), Author::new(3));
+    node.session(1, Phase::Started);
+    node.ingest(&[b.answers("answer", &[&lost])]);
+    // Valid operations, at less than 64 bytes a second, and plenty of what is stored already.
+    let mut last = slow.says("x");
+    for _ in 0..6 {
+        for _ in 0..50 {
+            node.ingest(std::slice::from_ref(&last));
+        }
+        node.wait(4 * SECOND_US);
+        last = slow.says("x");
+    }
+    assert!(!node.texts().contains(&"answer".to_owned()));
+    node.wait(6 * SECOND_US);
+    assert!(node.texts().contains(&"answer".to_owned()));
+}
+
+#[test]
+fn a_long_catch_up_keeps_the_order_and_nothing_waits_for_more_than_ten_minutes() {
+    let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
+    let (question, lost) = (a.says("question"), Author::new(3).says("lost"));
+    node.session(1, Phase::Started);
+    node.ingest(&[
+        b.answers("answer", &[&question]),
+        Author::new(4).answers("orphan", &[&lost]),
+    ]);
+    for half_minute in 0..19 {
+        node.wait(29 * SECOND_US);
+        progress(&mut node, 1, half_minute);
+    }
+    node.ingest(&[question]);
+    let texts = node.texts();
+    let place = |text: &str| texts.iter().position(|found| found == text);
+    assert!(place("question") < place("answer") && place("question").is_some());
+    assert_eq!(place("orphan"), None);
+    node.wait(29 * SECOND_US);
+    progress(&mut node, 1, 20);
+    assert!(!node.texts().contains(&"orphan".to_owned()));
+    assert_eq!(node.engine.next_wake(), Some(600 * SECOND_US));
+    node.wait(20 * SECOND_US);
+    assert!(node.texts().contains(&"orphan".to_owned()));
 }
 
 #[test]
@@ -241,6 +329,29 @@ fn more_logs_than_can_wait_are_not_waited_for() {
     assert_eq!(node.feed()[0].missing_dependencies, [dependency(&lost)]);
     node.wait(5 * SECOND_US);
     assert_eq!(node.feed().len(), 16_385);
+}
+
+#[test]
+fn whoever_fills_the_room_for_waiting_loses_its_own_order_first() {
+    let mut node = Node::new();
+    let lost = Author::new(1).says("lost");
+    let waiting: Vec<Operation> = (0..16_384_u32)
+        .map(|n| Author::numbered(n).answers(&n.to_string(), &[&lost]))
+        .collect();
+    node.ingest(&waiting);
+    assert!(node.texts().is_empty());
+    let (mut a, mut b) = (Author::new(2), Author::new(3));
+    let question = a.says("question");
+    let honest = Source::Session {
+        id: 2,
+        peer: a.key(),
+    };
+    node.ingest_from(honest, TOPIC, &[b.answers("answer", &[&question])]);
+    assert_eq!(node.texts(), ["16383"], "the newest of the fullest");
+    node.ingest_from(honest, TOPIC, &[question]);
+    assert_eq!(node.texts(), ["16383", "question", "answer"]);
+    node.wait(5 * SECOND_US);
+    assert_eq!(node.feed().len(), 16_386);
 }
 
 #[test]

@@ -1,0 +1,212 @@
+//! The sessions of a topic that are in catch-up and may still bring what others depend on
+//! (`docs/protocol/streams.md#6`).
+//!
+//! A session counts as long as each stretch of [`PROGRESS_BYTES`] that it has stored took it no
+//! longer than [`PROGRESS_TIMEOUT`]. One that is slower counts for nobody, until it is fast
+//! enough again: then for what arrives from there on.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use p2panda_core::limits::{PROGRESS_BYTES_PER_SECOND_MIN, PROGRESS_TIMEOUT};
+
+/// What a session that counts stores within the time limit, in bytes.
+const PROGRESS_BYTES: u64 = PROGRESS_BYTES_PER_SECOND_MIN * PROGRESS_TIMEOUT.as_secs();
+const PROGRESS_US: u64 = PROGRESS_TIMEOUT.as_micros() as u64;
+/// Ends that are remembered; beyond it what waited for the oldest waits for the next.
+const ENDS_MAX: usize = 1_024;
+
+#[derive(Default)]
+pub(crate) struct CatchUps {
+    sessions: HashMap<u64, CatchUp>,
+    /// Numbers of those that count: the smallest one counted first.
+    counted: BTreeSet<u64>,
+    /// When each of those is too slow, with the session.
+    lapses: BTreeSet<(u64, u64)>,
+    numbers: u64,
+    ends: VecDeque<End>,
+}
+
+struct CatchUp {
+    /// Set while the session counts.
+    number: Option<u64>,
+    /// Bytes stored in this stretch.
+    bytes: u64,
+    /// When the stretch is over.
+    until_us: u64,
+}
+
+/// How waiting for sessions ended.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    /// Nothing that counts has a number below this one.
+    below: u64,
+    pub at_us: u64,
+    /// The session was too slow, and nothing is expected any more.
+    pub too_slow: bool,
+}
+
+impl CatchUps {
+    pub fn started(&mut self, session: u64, now_us: u64) {
+        self.ended(session, now_us);
+        let mut one = CatchUp {
+            number: None,
+            bytes: 0,
+            until_us: now_us.saturating_add(PROGRESS_US),
+        };
+        self.count(session, &mut one);
+        self.sessions.insert(session, one);
+    }
+
+    pub fn ended(&mut self, session: u64, now_us: u64) {
+        if let Some(one) = self.sessions.remove(&session)
+            && let Some(number) = one.number
+        {
+            self.lapses.remove(&(one.until_us, session));
+            self.discount(number, now_us, false);
+        }
+    }
+
+    /// A session has stored an operation.
+    pub fn stored(&mut self, session: u64, bytes: u64, now_us: u64) {
+        let Some(mut one) = self.sessions.remove(&session) else {
+            return;
+        };
+        let over = one.until_us < now_us;
+        if one.number.is_none() && over {
+            (one.bytes, one.until_us) = (0, now_us.saturating_add(PROGRESS_US));
+        }
+        one.bytes = one.bytes.saturating_add(bytes);
+        if one.bytes >= PROGRESS_BYTES && !(over && one.number.is_some()) {
+            if one.number.is_some() {
+                self.lapses.remove(&(one.until_us, session));
+            }
+            (one.bytes, one.until_us) = (0, now_us.saturating_add(PROGRESS_US));
+            match one.number {
+                Some(_) => drop(self.lapses.insert((one.until_us, session))),
+                None => self.count(session, &mut one),
+            }
+        }
+        self.sessions.insert(session, one);
+    }
+
+    /// Leaves out the sessions that are too slow.
+    pub fn lapse(&mut self, now_us: u64) {
+        while let Some((until_us, session)) = self.lapses.first().copied() {
+            if until_us > now_us {
+                return;
+            }
+            self.lapses.pop_first();
+            let one = self.sessions.get_mut(&session);
+            if let Some(number) = one.and_then(|one| {
+                one.bytes = 0;
+                one.number.take()
+            }) {
+                self.discount(number, until_us, true);
+            }
+        }
+    }
+
+    /// When the next session is too slow.
+    pub fn next_lapse(&self) -> Option<u64> {
+        self.lapses.first().map(|(until_us, _)| *until_us)
+    }
+
+    /// Whether the session is in catch-up, fast enough or not.
+    pub fn includes(&self, session: u64) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// What waits from now on waits for all sessions up to this number; `None`: there is none.
+    pub fn awaited(&self) -> Option<u64> {
+        (!self.counted.is_empty()).then_some(self.numbers)
+    }
+
+    /// How waiting for all sessions up to this number ended, if it has.
+    pub fn end_of(&self, awaited: u64) -> Option<End> {
+        let place = self.ends.partition_point(|end| end.below <= awaited);
+        self.ends.get(place).copied()
+    }
+
+    /// Waiting for all sessions below this number is over.
+    pub fn over_below(&self) -> u64 {
+        self.ends.back().map_or(0, |end| end.below)
+    }
+
+    /// Nothing waits any more.
+    pub fn forget_ends(&mut self) {
+        self.ends.clear();
+    }
+
+    fn count(&mut self, session: u64, one: &mut CatchUp) {
+        self.numbers += 1;
+        one.number = Some(self.numbers);
+        self.counted.insert(self.numbers);
+        self.lapses.insert((one.until_us, session));
+    }
+
+    fn discount(&mut self, number: u64, at_us: u64, too_slow: bool) {
+        self.counted.remove(&number);
+        let below = self.counted.first().copied().unwrap_or(self.numbers + 1);
+        if below > self.over_below() {
+            self.ends.push_back(End {
+                below,
+                at_us,
+                too_slow,
+            });
+        }
+        if self.ends.len() > ENDS_MAX {
+            self.ends.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_US: u64 = 1_000_000;
+
+    #[test]
+    fn a_session_counts_while_it_stores_sixty_four_bytes_in_a_second() {
+        let mut sessions = CatchUps::default();
+        sessions.started(7, 0);
+        for second in 1..=300 {
+            sessions.stored(7, 64, second * SECOND_US);
+            sessions.lapse(second * SECOND_US);
+        }
+        assert_eq!(sessions.awaited(), Some(1));
+        for second in 301..=400 {
+            sessions.stored(7, 63, second * SECOND_US);
+            sessions.lapse(second * SECOND_US);
+        }
+        assert_eq!(sessions.awaited(), None);
+        assert!(sessions.includes(7));
+    }
+
+    #[test]
+    fn a_session_that_is_fast_enough_again_counts_for_what_arrives_later() {
+        let mut sessions = CatchUps::default();
+        sessions.started(7, 0);
+        let awaited = sessions.awaited();
+        sessions.lapse(30 * SECOND_US);
+        let end = awaited.and_then(|awaited| sessions.end_of(awaited));
+        assert!(end.is_some_and(|end| end.too_slow && end.at_us == 30 * SECOND_US));
+        sessions.stored(7, PROGRESS_BYTES, 31 * SECOND_US);
+        assert_eq!(sessions.awaited(), Some(2));
+        assert!(sessions.end_of(2).is_none());
+        assert_eq!(sessions.next_lapse(), Some(61 * SECOND_US));
+    }
+
+    #[test]
+    fn ends_that_are_forgotten_only_make_the_wait_longer() {
+        let mut sessions = CatchUps::default();
+        for session in 0..2 * ENDS_MAX as u64 {
+            sessions.started(session, session);
+            sessions.ended(session, session);
+        }
+        assert_eq!(sessions.ends.len(), ENDS_MAX);
+        let first = sessions.end_of(1).map(|end| end.at_us);
+        assert_eq!(first, Some(ENDS_MAX as u64));
+        assert!(sessions.lapses.is_empty() && sessions.counted.is_empty());
+    }
+}
