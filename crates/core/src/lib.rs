@@ -29,7 +29,11 @@
 #![warn(missing_docs)]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
+#[cfg(feature = "std")]
+pub mod budget;
 pub mod cbor;
 mod cursor;
 mod ephemeral;

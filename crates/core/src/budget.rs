@@ -1,0 +1,351 @@
+//! The budget of bytes for everything that peers make a node hold
+//! (`docs/protocol/network.md#11`).
+//!
+//! Every peer has an [`Account`], every session an [`Intake`] on it, and whatever a peer made us
+//! keep in memory holds a [`Charge`]: it is released when the charge is dropped, wherever it went
+//! in the meantime. A session reads only while [`Intake::poll_room`] lets it.
+
+mod ledger;
+mod level;
+mod overdue;
+mod state;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use self::ledger::Ledger;
+use self::level::Kind;
+use self::state::{AccountId, IntakeId};
+use crate::VerifyingKey;
+
+/// What belongs together in the eyes of whoever hands out addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix(Network);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4([u8; 3]),
+    V6([u8; 6]),
+    Relayed,
+}
+
+impl Prefix {
+    /// Peers whose address is not known, because they come through a relay.
+    pub const RELAYED: Prefix = Prefix(Network::Relayed);
+
+    /// The /24 of an IPv4 address, the /48 of an IPv6 address.
+    pub fn of(address: IpAddr) -> Prefix {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                Prefix(Network::V4([a, b, c]))
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, ..] = v6.octets();
+                Prefix(Network::V6([a, b, c, d, e, f]))
+            }
+        }
+    }
+}
+
+/// Whom an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A bootstrap node, a configured one, or one that completed a session before: outside of what
+    /// is shared by prefix.
+    Proven,
+    /// Anybody else, at an address of this prefix.
+    Unproven(Prefix),
+}
+
+/// What is held, and what came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BudgetStatus {
+    /// Bytes that may be held.
+    pub bytes: usize,
+    /// Bytes that are held now.
+    pub used_bytes: usize,
+    /// The most bytes that were held at once.
+    pub peak_bytes: usize,
+    /// How often a peer reached its share and was made to wait.
+    pub slowed: u64,
+    /// How often the connections of a peer were to be closed.
+    pub closed: u64,
+}
+
+/// A budget. Clones are the same budget.
+#[derive(Clone)]
+pub struct Budget {
+    ledger: Arc<Ledger>,
+}
+
+impl Budget {
+    /// A budget of so many bytes, and of room for two of the largest operations at least.
+    ///
+    /// One frame of `operation_bytes_max` is set aside for whoever's turn it is.
+    pub fn new(bytes: usize, operation_bytes_max: usize) -> Self {
+        Self {
+            ledger: Arc::new(Ledger::new(bytes, operation_bytes_max)),
+        }
+    }
+
+    /// The account of a peer, shared by all of its connections. The standing given last holds, but
+    /// who is proven stays so as long as anything is held for it.
+    pub fn account(&self, peer: VerifyingKey, standing: Standing) -> Account {
+        let owner = self.ledger.owner(peer, standing, |id| Owner {
+            ledger: self.ledger.clone(),
+            id,
+        });
+        Account { owner }
+    }
+
+    /// Looks at who makes no progress; to be called about twice a second. Answers whose
+    /// connections are to be closed for it.
+    ///
+    /// `now` is the time since any moment that stays the same.
+    pub fn tick(&self, now: Duration) -> Vec<VerifyingKey> {
+        self.ledger.tick(now)
+    }
+
+    /// What is held.
+    pub fn status(&self) -> BudgetStatus {
+        self.ledger.status()
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().fmt(f)
+    }
+}
+
+/// What one peer makes us hold. Clones are the same account.
+#[derive(Clone, Debug)]
+pub struct Account {
+    owner: Arc<Owner>,
+}
+
+impl Account {
+    /// The peer has proved itself.
+    pub fn prove(&self) {
+        self.owner.ledger.prove(self.owner.id);
+    }
+
+    /// Charges for an open connection, if the peer's share and that of its prefix allow another.
+    pub fn try_connection(&self, bytes: usize) -> Option<Charge> {
+        let Owner { ledger, id } = &*self.owner;
+        ledger
+            .try_charge(*id, Kind::Connection, bytes)
+            .then(|| self.charged(Kind::Connection, bytes, None))
+    }
+
+    /// Charges what is in memory already. The peer may be over its share then, and its sessions
+    /// are not let on reading.
+    pub fn charge(&self, bytes: usize) -> Charge {
+        let mut charge = self.charged(Kind::Passing, 0, None);
+        charge.grow(bytes);
+        charge
+    }
+
+    /// For the sessions of the peer, one each.
+    pub fn intake(&self) -> Intake {
+        let id = self.owner.ledger.new_intake(self.owner.id);
+        Intake {
+            part: Arc::new(Part {
+                owner: self.owner.clone(),
+                id,
+            }),
+        }
+    }
+
+    /// Bytes held for the peer.
+    pub fn used_bytes(&self) -> usize {
+        self.owner.ledger.used(self.owner.id)
+    }
+
+    fn charged(&self, kind: Kind, bytes: usize, part: Option<Arc<Part>>) -> Charge {
+        Charge(Some(Held {
+            owner: self.owner.clone(),
+            part,
+            kind,
+            bytes,
+        }))
+    }
+}
+
+/// Ends the account with its last charge.
+struct Owner {
+    ledger: Arc<Ledger>,
+    id: AccountId,
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owner").field(&self.id).finish()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.ledger.end_account(self.id);
+    }
+}
+
+/// What a session takes in.
+#[derive(Debug)]
+pub struct Intake {
+    part: Arc<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    owner: Arc<Owner>,
+    id: IntakeId,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.owner.ledger.end_intake(self.id);
+    }
+}
+
+impl Intake {
+    /// How many bytes may be read now; whoever must wait is woken.
+    ///
+    /// `in_frame` says whether a frame was begun and is not whole yet: such a session can have the
+    /// turn, which lets one frame through whatever else is held. The first call between two frames
+    /// ends the turn's reading.
+    ///
+    /// To be called whenever bytes are about to be taken from the stream, not only once before a
+    /// wait for them.
+    pub fn poll_room(&self, context: &mut Context<'_>, in_frame: bool) -> Poll<usize> {
+        let Part { owner, id } = &*self.part;
+        owner.ledger.poll_room(*id, context.waker(), in_frame)
+    }
+
+    /// Charges what was read.
+    pub fn charge(&self, bytes: usize) -> Charge {
+        let mut charge = Charge(Some(Held {
+            owner: self.part.owner.clone(),
+            part: Some(self.part.clone()),
+            kind: Kind::Passing,
+            bytes: 0,
+        }));
+        charge.grow(bytes);
+        charge
+    }
+
+    /// The account it belongs to.
+    pub fn account(&self) -> Account {
+        Account {
+            owner: self.part.owner.clone(),
+        }
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        // What it charged may live on without it.
+        self.part.owner.ledger.stop_intake(self.part.id);
+    }
+}
+
+/// Bytes that are held; dropping it releases them.
+///
+/// The default one is for what no peer brought: it is of nobody, and counts nowhere.
+#[derive(Debug, Default)]
+#[must_use = "dropping it releases what it charges"]
+pub struct Charge(Option<Held>);
+
+#[derive(Debug)]
+struct Held {
+    owner: Arc<Owner>,
+    part: Option<Arc<Part>>,
+    kind: Kind,
+    bytes: usize,
+}
+
+impl Held {
+    fn change(&mut self, bytes: usize) {
+        let ledger = &self.owner.ledger;
+        let part = self.part.as_ref().map(|part| part.id);
+        if bytes > self.bytes {
+            ledger.add(self.owner.id, part, self.kind, bytes - self.bytes);
+        } else if bytes < self.bytes {
+            ledger.remove(self.owner.id, part, self.kind, self.bytes - bytes);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Charge {
+    /// Bytes it stands for.
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| held.bytes)
+    }
+
+    /// Stands for so many bytes from now on.
+    pub fn resize(&mut self, bytes: usize) {
+        if let Some(held) = &mut self.0 {
+            held.change(bytes);
+        }
+    }
+
+    /// Stands for so many bytes more.
+    pub fn grow(&mut self, bytes: usize) {
+        self.resize(self.bytes().saturating_add(bytes));
+    }
+
+    /// Stands for so many bytes less.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.resize(self.bytes().saturating_sub(bytes));
+    }
+
+    /// Takes so many of its bytes, at most all, into a charge of their own.
+    pub fn split(&mut self, bytes: usize) -> Charge {
+        let Some(held) = &mut self.0 else {
+            return Charge::default();
+        };
+        let bytes = bytes.min(held.bytes);
+        held.bytes -= bytes;
+        Charge(Some(Held {
+            owner: held.owner.clone(),
+            part: held.part.clone(),
+            kind: held.kind,
+            bytes,
+        }))
+    }
+
+    /// Keeps what it stands for, for as long as an operation waits for others. Answers false where
+    /// there is no room for it: the operation is to be dropped and asked for again.
+    #[must_use]
+    pub fn try_keep(&mut self) -> bool {
+        let Some(held) = &mut self.0 else {
+            return true;
+        };
+        if held.kind == Kind::Kept {
+            return true;
+        }
+        let (id, bytes) = (held.owner.id, held.bytes);
+        if !held.owner.ledger.try_charge(id, Kind::Kept, bytes) {
+            return false;
+        }
+        let part = held.part.take().map(|part| part.id);
+        held.owner.ledger.remove(id, part, held.kind, bytes);
+        held.kind = Kind::Kept;
+        true
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.resize(0);
+    }
+}
