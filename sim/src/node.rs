@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use p2panda_core::{Operation, SigningKey, Topic, VerifyingKey};
 use p2panda_engine::{Command, Committed, Engine, Incoming, Now, Options, Outcome, Source};
-use p2panda_protocol::sync::{Dialer, Entry, Page, Pair, Read, Received};
+use p2panda_protocol::sync::{Dialer, Entry, Page, Pair, Read, Received, Refusal};
 use p2panda_store::{PageLimits, Reader, RejectReason, SkipAcked};
 
 use crate::meeting::Contacts;
@@ -115,7 +115,9 @@ impl SimNode {
                     matches!(
                         outcome,
                         Outcome::Rejected(
-                            RejectReason::InvalidSignature | RejectReason::PayloadMismatch
+                            RejectReason::InvalidSignature
+                                | RejectReason::PayloadMismatch
+                                | RejectReason::Undecodable
                         )
                     )
                 };
@@ -194,8 +196,21 @@ impl SimNode {
 }
 
 fn verify(received: Received) -> Incoming {
-    let Received { header, body } = received;
+    let (header, body) = match received {
+        Received::Operation { header, body } => (header, body),
+        Received::Refused(refused) => {
+            return Incoming::Invalid {
+                id: refused.id,
+                header: refused.header,
+                reason: match refused.refusal {
+                    Refusal::Undecodable => RejectReason::Undecodable,
+                    Refusal::TooLarge => RejectReason::TooLarge,
+                },
+            };
+        }
+    };
     let invalid = |reason| Incoming::Invalid {
+        id: header.id(),
         header: header.as_bytes().clone(),
         reason,
     };

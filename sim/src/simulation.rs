@@ -431,7 +431,6 @@ impl Sim {
             Output::PairChanged => self.pair_changed(link, topic, node, peer),
             Output::Wake(at) => self.schedule(at, answer(Input::Tick)),
             Output::Finish => self.send(link, 1 - end, Parcel::EndOfStream),
-            Output::Oversize { .. } | Output::Undecodable(_) => {}
             Output::End(ended) => {
                 self.send(link, 1 - end, Parcel::EndOfStream);
                 if let Some(state) = self.end_mut(link, end) {

@@ -180,6 +180,9 @@ pub const EARLY_OPERATIONS_MAX: usize = 10_000;
 pub const EARLY_BYTES_MAX: usize = 16 * MIB;
 /// Rejected operations of a topic that are kept as rows (`docs/protocol/streams.md`).
 pub const REJECTED_ROWS_MAX: usize = 10_000;
+/// Header bytes of a rejected operation that its row keeps, the first ones
+/// (`docs/protocol/streams.md`).
+pub const REJECTED_HEADER_BYTES_MAX: usize = 4 * KIB;
 /// Header bytes of a topic's rejected operations (`docs/protocol/streams.md`).
 pub const REJECTED_BYTES_MAX: usize = 16 * MIB;
 /// How long an operation waits for a dependency after catch-up

@@ -148,8 +148,9 @@ pub enum Incoming {
     Valid(Operation),
     /// It is not an operation, which is worth a row.
     Invalid {
-        /// What came as header. Of one that was too large to be read, its beginning: it tells
-        /// one row from another.
+        /// The operation id, or what takes its place: it tells one row from another.
+        id: Hash,
+        /// What came as header, or its beginning.
         header: Bytes,
         /// What is wrong with it.
         reason: RejectReason,

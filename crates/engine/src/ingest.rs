@@ -131,15 +131,15 @@ fn ingest(
 ) -> Result<Outcome, StoreError> {
     let operation = match incoming {
         Incoming::Valid(operation) => operation,
-        Incoming::Invalid { header, reason } => {
-            return reject(state, tx, batch, topic, source, &header, reason);
+        Incoming::Invalid { id, header, reason } => {
+            return reject(state, tx, batch, topic, source, (id, &header), reason);
         }
     };
     let log_id = state.topic(tx, &topic)?.log_id;
     let extensions = match check_extensions(&operation.header, log_id) {
         Ok(extensions) => extensions,
         Err(reason) => {
-            let header = operation.header.as_bytes();
+            let header = named(&operation.header);
             return reject(state, tx, batch, topic, source, header, reason);
         }
     };
@@ -229,15 +229,7 @@ fn enter(
                 LogError::BacklinkMismatch => RejectReason::BacklinkMismatch,
                 _ => RejectReason::SeqNumNonIncremental,
             };
-            reject(
-                state,
-                tx,
-                batch,
-                topic,
-                held.source,
-                header.as_bytes(),
-                reason,
-            )
+            reject(state, tx, batch, topic, held.source, named(header), reason)
         }
     }
 }
@@ -303,7 +295,7 @@ fn occupied(
         batch,
         topic,
         held.source,
-        header.as_bytes(),
+        named(&header),
         RejectReason::Fork,
     )
 }
@@ -434,13 +426,18 @@ fn report_fork(
     Ok(())
 }
 
+/// A header with its operation id, for the row.
+fn named(header: &Header) -> (Hash, &[u8]) {
+    (header.id(), header.as_bytes())
+}
+
 fn reject(
     state: &mut State,
     tx: &mut Tx<'_>,
     batch: &mut Batch,
     topic: Topic,
     source: Source,
-    header: &[u8],
+    (id, header): (Hash, &[u8]),
     reason: RejectReason,
 ) -> Result<Outcome, StoreError> {
     let topic_key = state.topic(tx, &topic)?.key;
@@ -448,13 +445,13 @@ fn reject(
     if tx.reject(
         topic_key,
         &Reject {
+            id,
             header,
             reason,
             peer,
             at: batch.now.wall,
         },
     )? {
-        let id = Hash::digest(header);
         batch.events.push(EngineEvent::Rejected {
             topic,
             id,

@@ -1,7 +1,7 @@
 //! What the network asks of the node it belongs to.
 
 use bytes::Bytes;
-use p2panda_core::{Header, Heights, LogRange, Topic, VerifyingKey};
+use p2panda_core::{Heights, LogRange, Topic, VerifyingKey};
 use p2panda_protocol::sync::{Page, Read, Received, SessionId};
 use tokio::sync::oneshot;
 
@@ -39,7 +39,8 @@ pub enum Request {
         /// Answer.
         reply: oneshot::Sender<Page>,
     },
-    /// Operations that came from a peer. Verify and queue them; answer once they are durable.
+    /// Operations that came from a peer, and what cannot be read as one. Verify and queue them;
+    /// answer once they are durable.
     /// Several of one session may be under way; they are stored in the order they were sent.
     Store {
         /// The topic of the session.
@@ -52,26 +53,6 @@ pub enum Request {
         operations: Vec<Received>,
         /// Answer.
         reply: oneshot::Sender<Stored>,
-    },
-    /// An operation above the frame limit passed by without being kept.
-    Oversize {
-        /// The topic of the session.
-        topic: Topic,
-        /// The peer.
-        peer: VerifyingKey,
-        /// Its header, where it was within the kept part; not verified.
-        header: Option<Box<Header>>,
-        /// Bytes of the frame.
-        len: u32,
-    },
-    /// The header of an operation does not decode.
-    Undecodable {
-        /// The topic of the session.
-        topic: Topic,
-        /// The peer.
-        peer: VerifyingKey,
-        /// The bytes as they came.
-        header: Bytes,
     },
     /// A session has reached the next phase.
     Phase {
@@ -125,7 +106,8 @@ pub enum Request {
 /// The answer to [`Request::Store`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Operations of the batch whose signature or body hash was wrong.
+    /// Operations of the batch that were not valid in themselves: their header did not decode, or
+    /// their signature or body hash was wrong.
     pub invalid: usize,
 }
 

@@ -226,8 +226,9 @@ impl Driver {
                     }
                 }
                 sent = self.questions.send(), if self.questions.waiting() => {
-                    if !sent {
-                        self.handle(Input::Lost);
+                    match sent {
+                        true => self.tell_sent(),
+                        false => self.handle(Input::Lost),
                     }
                 }
                 answer = next_answer(&mut self.answer), if self.answer.is_some() => {
@@ -332,23 +333,6 @@ impl Driver {
                     reply,
                 });
             }
-            Output::Oversize { header, len } => {
-                let peer = self.peer;
-                self.questions.push(Request::Oversize {
-                    topic,
-                    peer,
-                    header,
-                    len,
-                });
-            }
-            Output::Undecodable(header) => {
-                let peer = self.peer;
-                self.questions.push(Request::Undecodable {
-                    topic,
-                    peer,
-                    header,
-                });
-            }
             Output::Send(bytes) => {
                 self.outbox_bytes += bytes.len();
                 self.undrained = true;
@@ -408,8 +392,12 @@ impl Driver {
         }
     }
 
-    /// Handed out is not sent: the node hears of it when nothing is left to write.
+    /// Handed out is not sent: the node hears of it when nothing is left to write. While other
+    /// requests wait only the last one is kept.
     fn tell_sent(&mut self) {
+        if self.questions.waiting() {
+            return;
+        }
         if let (0, Some(arrival)) = (self.outbox_bytes, self.sent) {
             self.sent = None;
             let (topic, session, peer) = (self.topic, self.id, self.peer);
@@ -491,6 +479,10 @@ fn failed(connection: &Connection) -> Input {
 }
 
 /// Requests that wait for room in the node's channel; the place in its line is kept.
+///
+/// They are few: a session has one question open and two batches under way, and says of its phases
+/// and of the peer's heights what there is to say once each. What comes at the peer's pace and is
+/// no batch ([`Request::Sent`]) does not wait here.
 struct Questions {
     requests: mpsc::Sender<Request>,
     queue: VecDeque<Request>,

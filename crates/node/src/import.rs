@@ -4,8 +4,7 @@ use bytes::Bytes;
 use futures_lite::{Stream, StreamExt, future};
 use p2panda_core::{Header, Topic};
 use p2panda_engine::{Incoming, Source};
-use p2panda_protocol::sync::Received;
-use p2panda_store::RejectReason;
+use p2panda_protocol::sync::{Received, Refused};
 
 use crate::Error;
 use crate::node::Node;
@@ -85,17 +84,12 @@ fn operation_bytes(operation: &ImportedOperation) -> usize {
 }
 
 async fn verify_batch(batch: Vec<ImportedOperation>) -> Result<Vec<Incoming>, Error> {
-    let mut verified = Vec::new();
-    let mut decodable = Vec::new();
-    for ImportedOperation { header, body } in batch {
-        match Header::decode_unverified(header.clone()) {
-            Ok(header) => decodable.push(Received { header, body }),
-            Err(_) => verified.push(Incoming::Invalid {
-                header,
-                reason: RejectReason::Undecodable,
-            }),
-        }
-    }
-    verified.extend(verify(decodable).await?);
-    Ok(verified)
+    let received =
+        batch.into_iter().map(
+            |ImportedOperation { header, body }| match Header::decode_unverified(header.clone()) {
+                Ok(header) => Received::Operation { header, body },
+                Err(_) => Received::Refused(Refused::undecodable(&header)),
+            },
+        );
+    verify(received.collect()).await
 }

@@ -123,16 +123,6 @@ impl Queue {
         Ok(receiver)
     }
 
-    /// Queues what only leaves a row behind.
-    pub(crate) fn reject(&self, topic: Topic, source: Source, header: Bytes, reason: RejectReason) {
-        let queue = self.clone();
-        tokio::spawn(async move {
-            let rejected = Incoming::Invalid { header, reason };
-            // Fails only when the node is shut down.
-            let _ = queue.ingest(topic, source, vec![rejected]).await;
-        });
-    }
-
     pub(crate) async fn publish(
         &self,
         topic: Topic,
@@ -268,11 +258,13 @@ impl Queue {
     }
 }
 
+/// Header and body bytes, and the value itself: many small ones are not nothing.
 fn incoming_bytes(incoming: &Incoming) -> usize {
-    match incoming {
+    let bytes = match incoming {
         Incoming::Valid(Operation { header, body }) => {
             header.as_bytes().len() + body.as_ref().map_or(0, Bytes::len)
         }
         Incoming::Invalid { header, .. } => header.len(),
-    }
+    };
+    size_of::<Incoming>() + bytes
 }

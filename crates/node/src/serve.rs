@@ -7,7 +7,7 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_engine::Source;
 use p2panda_net::{Phase, Request, Stored};
 use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
-use p2panda_store::{PageLimits, RejectReason};
+use p2panda_store::PageLimits;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
@@ -50,11 +50,6 @@ enum Job {
 
 type Sessions = HashMap<SessionId, mpsc::UnboundedSender<Job>>;
 
-/// What comes without a session to blame for more than a row.
-fn passing(peer: VerifyingKey) -> Source {
-    Source::Session { id: 0, peer }
-}
-
 impl Desk {
     fn take(&self, request: Request, sessions: &mut Sessions) {
         match request {
@@ -94,27 +89,6 @@ impl Desk {
                     reply,
                 };
                 self.session(session, sessions, batch);
-            }
-            Request::Oversize {
-                topic,
-                peer,
-                header,
-                len,
-            } => {
-                tracing::warn!(%peer, len, "an operation above the limit was not kept");
-                if let Some(header) = header {
-                    let header = header.as_bytes().clone();
-                    self.queue
-                        .reject(topic, passing(peer), header, RejectReason::TooLarge);
-                }
-            }
-            Request::Undecodable {
-                topic,
-                peer,
-                header,
-            } => {
-                self.queue
-                    .reject(topic, passing(peer), header, RejectReason::Undecodable);
             }
             Request::Phase {
                 topic,

@@ -2,9 +2,11 @@
 
 use std::sync::LazyLock;
 
+use bytes::Bytes;
+use p2panda_core::limits::REJECTED_HEADER_BYTES_MAX;
 use p2panda_core::{Header, Operation, Verifier};
 use p2panda_engine::Incoming;
-use p2panda_protocol::sync::Received;
+use p2panda_protocol::sync::{Received, Refusal, Refused};
 use p2panda_store::RejectReason;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -50,14 +52,15 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
 }
 
 fn is_quick(operations: &[Received]) -> bool {
-    let bytes = |received: &Received| {
-        received.header.as_bytes().len() + received.body.as_ref().map_or(0, bytes::Bytes::len)
-    };
-    operations.len() <= QUICK.0 && operations.iter().map(bytes).sum::<usize>() <= QUICK.1
+    operations.len() <= QUICK.0
+        && operations.iter().map(Received::wire_bytes).sum::<usize>() <= QUICK.1
 }
 
 fn verify_one(verifier: &mut Verifier, received: Received) -> Incoming {
-    let Received { header, body } = received;
+    let (header, body) = match received {
+        Received::Operation { header, body } => (header, body),
+        Received::Refused(refused) => return refused_row(refused),
+    };
     if verifier.verify(&header).is_err() {
         return invalid(&header, RejectReason::InvalidSignature);
     }
@@ -67,10 +70,25 @@ fn verify_one(verifier: &mut Verifier, received: Received) -> Incoming {
     }
 }
 
-/// A header whose own checks failed, for the row.
+/// A header whose own checks failed, for the row: as much as a row keeps, in memory of its own,
+/// because a slice would hold on to the body.
 fn invalid(header: &Header, reason: RejectReason) -> Incoming {
+    let bytes = header.as_bytes();
+    let kept = bytes.get(..REJECTED_HEADER_BYTES_MAX).unwrap_or(bytes);
     Incoming::Invalid {
-        header: header.as_bytes().clone(),
+        id: header.id(),
+        header: Bytes::copy_from_slice(kept),
         reason,
+    }
+}
+
+fn refused_row(refused: Refused) -> Incoming {
+    Incoming::Invalid {
+        id: refused.id,
+        header: refused.header,
+        reason: match refused.refusal {
+            Refusal::Undecodable => RejectReason::Undecodable,
+            Refusal::TooLarge => RejectReason::TooLarge,
+        },
     }
 }

@@ -15,8 +15,9 @@ pub const PREFIX_BYTES_MAX: u32 = 64 * 1024;
 /// Bytes of the length in front of a payload.
 const LENGTH_BYTES: usize = 4;
 
-/// Bytes of a payload by which its limit is chosen.
-const KIND_BYTES: usize = 2;
+/// Bytes of a payload by which its limit is chosen: two tags and the length of a byte string,
+/// even if they are written longer than needed.
+const KIND_BYTES: usize = 5 + 5 + 10;
 
 /// Payloads below this size are copied, so that a message that is kept does not keep the whole
 /// receive buffer with it.
@@ -55,8 +56,41 @@ pub enum Frame {
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: BytesMut,
+    /// A payload that is not small and not complete. What follows it is in `buffer`.
+    begun: Option<Begun>,
     drop_bytes: u32,
     failed: Option<FrameError>,
+}
+
+/// A payload within its limit, as far as it has come.
+#[derive(Debug)]
+struct Begun {
+    payload: Vec<u8>,
+    len: usize,
+}
+
+impl Begun {
+    fn new(payload: &[u8], len: usize) -> Begun {
+        Begun {
+            payload: payload.to_vec(),
+            len,
+        }
+    }
+
+    /// Takes what belongs to this payload. Reserves what has come once more, never beyond the end.
+    fn take_from(&mut self, bytes: &mut Bytes) {
+        let part = bytes.split_to(bytes.len().min(self.len - self.payload.len()));
+        let needed = self.payload.len() + part.len();
+        if needed > self.payload.capacity() {
+            let target = needed.max(2 * self.payload.capacity()).min(self.len);
+            self.payload.reserve_exact(target - self.payload.len());
+        }
+        self.payload.extend_from_slice(&part);
+    }
+
+    fn is_complete(&self) -> bool {
+        self.payload.len() == self.len
+    }
 }
 
 impl Decoder {
@@ -76,17 +110,26 @@ impl Decoder {
         let dropped = bytes.len().min(self.drop_bytes as usize);
         bytes.advance(dropped);
         self.drop_bytes -= dropped as u32;
+        if let Some(begun) = &mut self.begun {
+            begun.take_from(&mut bytes);
+        }
         self.buffer.extend_from_slice(&bytes);
     }
 
     /// The next frame, or `None` until more bytes are pushed.
     ///
-    /// `limit_of` is given the first bytes of the payload (two, or the whole payload when it is
+    /// `limit_of` is given the first bytes of the payload (20, or the whole payload when it is
     /// shorter) and answers the largest payload of that kind in bytes. After an error every call
     /// gives the same error.
     pub fn next(&mut self, limit_of: impl Fn(&[u8]) -> u32) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = self.failed {
             return Err(error);
+        }
+        if let Some(begun) = self.begun.take_if(|begun| begun.is_complete()) {
+            return Ok(Some(Frame::Message(begun.payload.into())));
+        }
+        if self.begun.is_some() {
+            return Ok(None);
         }
         let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
@@ -107,20 +150,31 @@ impl Decoder {
             return Ok(self.take_oversize(len, available));
         }
         if available < len as usize {
+            if len as usize >= SHARED_BYTES_MIN {
+                self.begun = Some(Begun::new(payload, len as usize));
+                self.buffer = BytesMut::new();
+            }
             return Ok(None);
         }
         self.buffer.advance(LENGTH_BYTES);
         Ok(Some(Frame::Message(self.take(len as usize))))
     }
 
-    /// Bytes held for frames that are not complete or not yet taken.
+    /// Bytes of frames that are not complete or not yet taken.
     pub fn buffered_bytes(&self) -> usize {
-        self.buffer.len()
+        let begun = |begun: &Begun| LENGTH_BYTES + begun.payload.len();
+        self.begun.as_ref().map_or(0, begun) + self.buffer.len()
+    }
+
+    /// Bytes of memory reserved for them, at most twice as many.
+    pub fn held_bytes(&self) -> usize {
+        let begun = |begun: &Begun| begun.payload.capacity();
+        self.begun.as_ref().map_or(0, begun) + self.buffer.capacity()
     }
 
     /// Whether the stream stands between two frames: only there may it end.
     pub fn is_between_frames(&self) -> bool {
-        self.buffer.is_empty() && self.drop_bytes == 0
+        self.buffer.is_empty() && self.begun.is_none() && self.drop_bytes == 0
     }
 
     fn take_oversize(&mut self, len: u32, available: usize) -> Option<Frame> {
@@ -133,12 +187,19 @@ impl Decoder {
         let rest = len as usize - prefix_bytes;
         let dropped = rest.min(self.buffer.len());
         self.buffer.advance(dropped);
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
         self.drop_bytes = (rest - dropped) as u32;
         Some(Frame::Oversize { prefix, len })
     }
 
     fn take(&mut self, len: usize) -> Bytes {
         let payload = self.buffer.split_to(len);
+        if self.buffer.is_empty() {
+            // Else it would go on with the memory of the largest frame.
+            self.buffer = BytesMut::new();
+        }
         if len < SHARED_BYTES_MIN {
             Bytes::copy_from_slice(&payload)
         } else {
@@ -212,6 +273,26 @@ mod tests {
             assert_eq!(frames, expected);
             assert!(decoder.is_between_frames());
         }
+    }
+
+    #[test]
+    fn a_begun_frame_takes_no_more_memory_than_it_announced_and_no_more_than_twice_what_came() {
+        let stream = framed(&vec![7; LIMIT as usize]);
+        let mut decoder = Decoder::new();
+        let mut came = 0;
+        for chunk in stream.chunks(1_500) {
+            decoder.push(Bytes::copy_from_slice(chunk));
+            came += chunk.len();
+            if came < stream.len() {
+                assert_eq!(decoder.next(|_| LIMIT), Ok(None));
+                assert!(decoder.held_bytes() <= (2 * came).min(LIMIT as usize).max(4_096));
+            }
+            assert_eq!(decoder.buffered_bytes(), came);
+        }
+        let frame = decoder.next(|_| LIMIT).unwrap();
+        assert_eq!(frame, Some(Frame::Message(stream.slice(4..))));
+        assert!(decoder.is_between_frames());
+        assert_eq!(decoder.held_bytes(), 0);
     }
 
     #[test]

@@ -10,7 +10,8 @@ pub use dialer::{Dialer, DialerInput, DialerOutput};
 pub use message::{Limits, Message, MessageError};
 pub use pair::{Dialled, Pair};
 pub use session::{
-    Counters, End, Entry, Event, Input, Output, Page, Read, Received, Session, SessionId,
+    Counters, End, Entry, Event, Input, Output, Page, Read, Received, Refusal, Refused, Session,
+    SessionId,
 };
 
 /// Which protocol the two sides of a connection agreed on, by its ALPN.

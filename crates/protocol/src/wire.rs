@@ -170,6 +170,18 @@ impl Reader {
     }
 }
 
+/// The varint at the start of bytes that may be cut off, and what follows it.
+pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0u64;
+    for (place, byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f).checked_shl(7 * place as u32)?;
+        if byte & 0x80 == 0 {
+            return Some((value, bytes.get(place + 1..)?));
+        }
+    }
+    None
+}
+
 /// Writes values behind each other.
 #[derive(Debug)]
 pub struct Writer<'a> {

@@ -1,7 +1,7 @@
 //! What was refused and why, and what proves that an author forked its log. Both are bounded.
 
 use bytes::Bytes;
-use p2panda_core::limits::{REJECTED_BYTES_MAX, REJECTED_ROWS_MAX};
+use p2panda_core::limits::{REJECTED_BYTES_MAX, REJECTED_HEADER_BYTES_MAX, REJECTED_ROWS_MAX};
 use p2panda_core::{Hash, Timestamp, VerifyingKey};
 use rusqlite::params;
 
@@ -76,7 +76,10 @@ impl RejectReason {
 /// An operation that was refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Reject<'a> {
-    /// Its header as received; empty if it was too large to be read.
+    /// The operation id, or what takes its place.
+    pub id: Hash,
+    /// Its header as received; only the first
+    /// [`REJECTED_HEADER_BYTES_MAX`](p2panda_core::limits::REJECTED_HEADER_BYTES_MAX) bytes are kept.
     pub header: &'a [u8],
     /// Why it was refused.
     pub reason: RejectReason,
@@ -97,7 +100,8 @@ pub struct RejectedRow {
     pub reason: Option<RejectReason>,
     /// Who sent it first, if it came from a peer.
     pub peer: Option<VerifyingKey>,
-    /// Its header as received.
+    /// Its header as received, at most the first
+    /// [`REJECTED_HEADER_BYTES_MAX`](p2panda_core::limits::REJECTED_HEADER_BYTES_MAX) bytes.
     pub header: Bytes,
     /// When it came first.
     pub at: Timestamp,
@@ -121,15 +125,16 @@ pub struct ForkRow {
 impl Tx<'_> {
     /// Records a refused operation, once per operation id. Returns whether it is new.
     pub fn reject(&mut self, topic: TopicKey, reject: &Reject<'_>) -> Result<bool, StoreError> {
-        let hash = Hash::digest(reject.header);
+        let kept = reject.header.get(..REJECTED_HEADER_BYTES_MAX);
+        let header = kept.unwrap_or(reject.header);
         let sql = "INSERT OR IGNORE INTO rejected(topic, hash, reason, peer, header, at)
             VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
         let added = self.cached(sql)?.execute(params![
             topic.0,
-            hash.as_bytes().as_slice(),
+            reject.id.as_bytes().as_slice(),
             reject.reason.code(),
             reject.peer.as_ref().map(|peer| peer.as_bytes().as_slice()),
-            reject.header,
+            header,
             int(reject.at.as_micros()),
         ])?;
         if added == 0 {
@@ -139,7 +144,7 @@ impl Tx<'_> {
             ON CONFLICT DO UPDATE SET total = total + 1";
         self.cached(count)?
             .execute(params![topic.0, reject.reason.code()])?;
-        self.add_rejected(topic, 1, int(reject.header.len() as u64))?;
+        self.add_rejected(topic, 1, int(header.len() as u64))?;
         self.bound_rejected(topic)?;
         Ok(true)
     }

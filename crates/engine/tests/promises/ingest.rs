@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
-use p2panda_core::{LogRange, Operation};
+use p2panda_core::{Hash, LogRange, Operation};
 use p2panda_engine::{Command, EngineEvent, Incoming, Outcome, Phase, RejectReason, Source};
 use p2panda_store::Totals;
 
@@ -76,6 +76,7 @@ fn what_is_no_operation_at_all_is_a_row_and_the_rest_of_the_batch_enters() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let garbage = Bytes::from_static(b"garbage");
     let invalid = Incoming::Invalid {
+        id: Hash::digest(&garbage),
         header: garbage,
         reason: RejectReason::Undecodable,
     };

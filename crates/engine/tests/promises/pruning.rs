@@ -21,9 +21,9 @@ fn a_prune_with_a_wrong_body_deletes_nothing() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     node.ingest(&[author.says("0"), author.says("1")]);
     let point = author.prunes(Some("2"));
-    let header = point.header.as_bytes().clone();
+    let (id, header) = (point.header.id(), point.header.as_bytes().clone());
     let reason = RejectReason::PayloadMismatch;
-    let invalid = Incoming::Invalid { header, reason };
+    let invalid = Incoming::Invalid { id, header, reason };
     let outcomes = node.ingest_any(session(1), TOPIC, vec![invalid]);
     assert_eq!(outcomes, [Outcome::Rejected(reason)]);
     assert_eq!(node.texts(), ["0", "1"]);

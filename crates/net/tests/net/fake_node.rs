@@ -11,7 +11,7 @@ use p2panda_core::{
     Topic, VerifyingKey,
 };
 use p2panda_net::{Bootstrap, Config, Mdns, Net, Phase, Request, Stored, SyncHandle, Tail};
-use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
+use p2panda_protocol::sync::{Entry, Page, Read, Received, Refusal, SessionId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -238,7 +238,6 @@ impl Memory {
                 let invalid = store(topics.entry(topic).or_default(), operations);
                 let _ = reply.send(Stored { invalid });
             }
-            Request::Oversize { topic, .. } => topics.entry(topic).or_default().oversize += 1,
             Request::Phase {
                 topic,
                 session,
@@ -303,7 +302,17 @@ fn sign(key: &SigningKey, log: &TopicLog, topic: Topic, body: &[u8]) -> Operatio
 
 fn store(log: &mut TopicLog, operations: Vec<Received>) -> usize {
     let mut invalid = 0;
-    for Received { header, body } in operations {
+    for received in operations {
+        let (header, body) = match received {
+            Received::Operation { header, body } => (header, body),
+            Received::Refused(refused) => {
+                match refused.refusal {
+                    Refusal::TooLarge => log.oversize += 1,
+                    Refusal::Undecodable => invalid += 1,
+                }
+                continue;
+            }
+        };
         match Operation::decode(header.as_bytes().clone(), body) {
             Ok(operation) if log.append(&operation) => {}
             Ok(_) => log.duplicates += 1,

@@ -7,7 +7,7 @@ use p2panda_core::{Heights, LogId, VerifyingKey, limits};
 use thiserror::Error;
 
 use crate::frame::{self, FrameError};
-use crate::wire::{Reader, WireError, Writer, varint_len};
+use crate::wire::{self, Reader, WireError, Writer, varint_len};
 
 const SYNC: u32 = 0;
 const LIVE: u32 = 1;
@@ -87,26 +87,62 @@ impl Default for Limits {
 }
 
 /// The largest payload that may start with `prefix`, for [`frame::Decoder::next`].
+///
+/// An operation whose header is above its own limit is not kept either: the payload can only be
+/// larger than the limit of a header, which is the answer then.
 pub fn frame_limit(prefix: &[u8], limits: &Limits) -> u32 {
-    match prefix {
-        [0x00, 0x00] => limits.have_bytes_max,
-        [0x00, 0x02] | [0x01, ..] | [0x81, 0x00] => limits.operation_bytes_max,
-        // Tags may be written longer than needed; then the kind lies behind the prefix.
-        [0x00, 0x80 | 0x82] | [0x80, _] => limits.have_bytes_max.min(limits.operation_bytes_max),
+    let kind = match number(prefix) {
+        Some((SYNC, rest)) => number(rest).map(|(tag, rest)| (SYNC, tag, rest)),
+        Some((tag, rest)) => Some((tag, 0, rest)),
+        None => None,
+    };
+    match kind {
+        Some((SYNC, HAVE, _)) => limits.have_bytes_max,
+        Some((SYNC, OPERATION, rest) | (LIVE, _, rest)) => operation_limit(rest, limits),
         _ => limits.control_bytes_max,
     }
 }
 
-/// The header of an operation of which only the first bytes are there.
-///
-/// `None` when this is no operation or its header goes beyond them.
-pub fn operation_header(prefix: &Bytes) -> Option<Bytes> {
+fn operation_limit(rest: &[u8], limits: &Limits) -> u32 {
+    let header_bytes_max = limits::HEADER_BYTES_MAX as u32;
+    match wire::varint(rest) {
+        Some((len, _)) if len > u64::from(header_bytes_max) => {
+            limits.operation_bytes_max.min(header_bytes_max)
+        }
+        _ => limits.operation_bytes_max,
+    }
+}
+
+/// A tag at the start of bytes that may be cut off.
+fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (value, rest) = wire::varint(bytes)?;
+    Some((u32::try_from(value).ok()?, rest))
+}
+
+/// What the first bytes of an operation tell of its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// The whole header.
+    Header(Bytes),
+    /// A header of this many bytes that goes beyond them; its first bytes.
+    Cut(Bytes, u64),
+}
+
+/// The header of an operation of which only the first bytes are there. `None` when this is no
+/// operation.
+pub fn operation_beginning(prefix: &Bytes) -> Option<Beginning> {
     let mut reader = Reader::new(prefix.clone());
     match reader.tag().ok()? {
-        SYNC if reader.tag().ok()? == OPERATION => reader.bytes().ok(),
-        LIVE => reader.bytes().ok(),
-        _ => None,
+        SYNC if reader.tag().ok()? == OPERATION => {}
+        LIVE => {}
+        _ => return None,
     }
+    let whole = reader.clone().bytes();
+    let len = reader.u64().ok()?;
+    Some(match whole {
+        Ok(header) => Beginning::Header(header),
+        Err(_) => Beginning::Cut(prefix.slice(prefix.len() - reader.remaining()..), len),
+    })
 }
 
 impl Message {
@@ -256,10 +292,28 @@ mod tests {
             (&[2], 1),
             (&[3, 0], 1),
             (&[0], 1),
-            (&[0x80, 0], 8),
-            (&[0x81, 0], 16),
+            (&[0x80, 0, 0x80, 0], 8),
+            (&[0x81, 0, 5], 16),
+            (&[0x80, 0, 0x82, 0, 5], 16),
+            (&[0x80, 0], 1),
         ] {
             assert_eq!(frame_limit(prefix, &limits), limit, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_above_its_limit_makes_the_frame_too_large_before_it_is_there() {
+        let limits = Limits::default();
+        let header_bytes_max = limits::HEADER_BYTES_MAX as u32;
+        let with = |tags: &[u8], len: u32| {
+            let mut out = BytesMut::from(tags);
+            Writer::new(&mut out).uint(len);
+            frame_limit(&out, &limits)
+        };
+        for tags in [&[0, 2][..], &[1], &[0x80, 0, 0x82, 0]] {
+            assert_eq!(with(tags, header_bytes_max), limits.operation_bytes_max);
+            assert_eq!(with(tags, header_bytes_max + 1), header_bytes_max);
+            assert_eq!(with(tags, u32::MAX), header_bytes_max);
         }
     }
 
@@ -283,8 +337,11 @@ mod tests {
         };
         message.encode(&mut out).unwrap();
         let prefix = out.freeze().slice(4..12);
-        assert_eq!(operation_header(&prefix), Some(header));
-        assert_eq!(operation_header(&prefix.slice(..4)), None);
-        assert_eq!(operation_header(&Bytes::from_static(&[2])), None);
+        let beginning = |len: usize| operation_beginning(&prefix.slice(..len));
+        assert_eq!(beginning(8), Some(Beginning::Header(header.clone())));
+        let cut = Beginning::Cut(header.slice(..2), 6);
+        assert_eq!(beginning(4), Some(cut));
+        assert_eq!(beginning(1), None);
+        assert_eq!(operation_beginning(&Bytes::from_static(&[2])), None);
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use p2panda_core::{Header, Heights, LogId, LogRange, Topic, VerifyingKey};
+use p2panda_core::{Heights, LogId, LogRange, Topic, VerifyingKey};
 
 use super::Protocol;
 use super::digest::Digest;
@@ -20,8 +20,11 @@ use crate::time::Time;
 
 mod ending;
 mod opening;
+mod received;
 mod receiving;
 mod sending;
+
+pub use received::{Received, Refusal, Refused};
 
 /// Received bytes that wait for the store before the session stops reading.
 pub const UNSTORED_BYTES_MAX: usize = 1024 * 1024;
@@ -39,21 +42,6 @@ const CLOSE_MS: u64 = 500;
 /// Numbers the sessions of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
-
-/// An operation as it came: the header is decoded, its signature and the body are not verified.
-#[derive(Clone, Debug)]
-pub struct Received {
-    /// Decoded header with the received bytes.
-    pub header: Header,
-    /// Body bytes, if the peer had them.
-    pub body: Option<Bytes>,
-}
-
-impl Received {
-    fn bytes(&self) -> usize {
-        self.header.as_bytes().len() + self.body.as_ref().map_or(0, Bytes::len)
-    }
-}
 
 /// A stored operation on its way to a peer.
 #[derive(Clone, Debug)]
@@ -129,7 +117,8 @@ pub enum Input {
     Page(Page),
     /// Answers the oldest unanswered [`Output::Store`].
     Stored {
-        /// Operations of the batch whose signature or body hash was wrong.
+        /// Operations of the batch that were not valid in themselves: their header did not decode,
+        /// or their signature or body hash was wrong.
         invalid: usize,
     },
     /// Operations of the topic are durable up to this arrival number.
@@ -157,15 +146,6 @@ pub enum Output {
     Send(Bytes),
     /// Verify and store; answer with [`Input::Stored`] once durable.
     Store(Vec<Received>),
-    /// An operation was larger than the limit and was drained; its header, where it decodes.
-    Oversize {
-        /// Not verified.
-        header: Option<Box<Header>>,
-        /// Length of the whole frame in bytes.
-        len: u32,
-    },
-    /// The header of an operation does not decode; the session goes on.
-    Undecodable(Bytes),
     /// For the application and for metrics.
     Event(Event),
     /// Hand [`Input::PairChanged`] to the other sessions of the pair.
@@ -396,10 +376,15 @@ impl Session {
         self.outputs.pop_front()
     }
 
+    /// Bytes that this session holds for its peer: what of a frame has come, and what the store
+    /// has not taken yet.
+    pub fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes() + self.unstored_bytes()
+    }
+
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
     pub fn wants_bytes(&self) -> bool {
-        let unstored = self.pending_bytes + self.stores.iter().sum::<usize>();
-        self.ending != Ending::Ended && unstored < UNSTORED_BYTES_MAX
+        self.ending != Ending::Ended && self.unstored_bytes() < UNSTORED_BYTES_MAX
     }
 
     /// Whether catch-up is over: both sides said Done and what came before is durable.
@@ -476,6 +461,10 @@ impl Session {
     }
 
     /// Both sides said Done.
+    fn unstored_bytes(&self) -> usize {
+        self.pending_bytes + self.stores.iter().sum::<usize>()
+    }
+
     fn exchanged(&self) -> bool {
         self.sending == Sending::Done && self.receiving == Receiving::Done
     }

@@ -6,10 +6,10 @@ mod vectors;
 mod world;
 
 use bytes::Bytes;
-use p2panda_core::{Heights, SigningKey};
+use p2panda_core::{Hash, Heights, SigningKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::message::{Limits, Message};
-use p2panda_protocol::sync::session::{Event, Input};
+use p2panda_protocol::sync::session::{Event, Input, Refusal, UNSTORED_BYTES_MAX};
 use p2panda_protocol::time::Time;
 use world::{World, frame, log};
 
@@ -240,7 +240,14 @@ fn an_operation_above_the_limit_is_drained_and_the_session_goes_on() {
     };
     let id = world.dial_with(0, limits);
     world.settle();
-    assert_eq!(world.side(1, id).oversize, 1);
+    let refused = world.side(1, id).refused.clone();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].refusal, Refusal::TooLarge);
+    let header = &world.peers[0].entries[0].header;
+    assert_eq!(
+        (&refused[0].header, refused[0].id),
+        (header, Hash::digest(header))
+    );
     assert_eq!(world.peers[1].entries.len(), 3);
     assert!(world.side(1, id).session.is_live());
 }
@@ -389,8 +396,76 @@ fn forged_operations_that_a_peer_relays_do_not_end_the_session_until_there_are_a
     });
     for _ in 0..1_000 {
         world.input(1, id, Input::Bytes(forged.clone()));
+        world.settle();
     }
     assert!(world.side(1, id).end.is_none());
     world.input(1, id, Input::Bytes(forged));
+    world.settle();
     assert_eq!(world.side(1, id).end.unwrap().code, CloseCode::Violation);
+}
+
+/// A session of peer 1 that is live and never hears from its store.
+fn live_without_a_store(seed: u64) -> (World, p2panda_protocol::sync::SessionId) {
+    let mut world = World::new(seed);
+    let id = world.dial(0);
+    world.settle();
+    (world, id)
+}
+
+#[test]
+fn headers_that_do_not_decode_push_back_like_operations() {
+    let (mut world, id) = live_without_a_store(12);
+    // With a body of 15 MiB, of which nothing is kept.
+    for (header, body) in [
+        (vec![0xff; 1_000_000], Some(vec![0; 100_000])),
+        (vec![0xff; 10], Some(vec![0; 15 * 1024 * 1024])),
+        (Vec::new(), None),
+    ] {
+        let mut frames = 0;
+        let forged = frame(&Message::Live {
+            header: header.into(),
+            body: body.map(Bytes::from),
+        });
+        while world.side(1, id).session.wants_bytes() && frames < 20_000 {
+            world.input(1, id, Input::Bytes(forged.clone()));
+            frames += 1;
+        }
+        assert!(frames < 20_000);
+        let held = world.side(1, id).session.held_bytes();
+        assert!(held < UNSTORED_BYTES_MAX + 20_000, "{held} bytes are held");
+        world.settle_stores(1, id);
+    }
+}
+
+#[test]
+fn nothing_of_a_header_above_its_limit_is_kept_but_its_beginning() {
+    let (mut world, id) = live_without_a_store(13);
+    let len = limits::HEADER_BYTES_MAX;
+    let live = |len: usize| {
+        frame(&Message::Live {
+            header: vec![0xff; len].into(),
+            body: Some(vec![0; 1024 * 1024].into()),
+        })
+    };
+    for bytes in [live(len), live(len + 1), live(len + 2), live(8 * len)] {
+        for chunk in bytes.chunks(100_000) {
+            let chunk = Bytes::copy_from_slice(chunk);
+            world.input(1, id, Input::Bytes(chunk));
+            let held = world.side(1, id).session.held_bytes();
+            let small = bytes.len() == live(len).len() || held < 300_000;
+            assert!(small, "{held} bytes are held");
+        }
+        world.settle_stores(1, id);
+    }
+    let refused = world.side(1, id).refused.clone();
+    let refusals: Vec<Refusal> = refused.iter().map(|one| one.refusal).collect();
+    let large = Refusal::TooLarge;
+    assert_eq!(refusals, [Refusal::Undecodable, large, large, large]);
+    for one in &refused {
+        assert_eq!(one.header.len(), limits::REJECTED_HEADER_BYTES_MAX);
+    }
+    // One row each, although they begin with the same bytes.
+    let ids: std::collections::BTreeSet<_> = refused.iter().map(|one| *one.id.as_bytes()).collect();
+    assert_eq!(ids.len(), 4);
+    assert!(world.side(1, id).end.is_none());
 }

@@ -8,7 +8,7 @@ use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::{Limits, Message};
 use p2panda_protocol::sync::pair::{Dialled, Pair};
 use p2panda_protocol::sync::session::{
-    End, Entry, Event, Input, Output, Page, Read, Received, Session, SessionId,
+    End, Entry, Event, Input, Output, Page, Read, Received, Refusal, Refused, Session, SessionId,
 };
 use p2panda_protocol::time::Time;
 
@@ -186,7 +186,8 @@ pub struct Side {
     pub answers: VecDeque<Input>,
     pub end: Option<End>,
     pub events: Vec<Event>,
-    pub oversize: usize,
+    /// What came and could not be read.
+    pub refused: Vec<Refused>,
     pub wake: Option<Time>,
     /// What it sends does not arrive.
     pub mute: bool,
@@ -258,7 +259,7 @@ impl World {
                 answers: VecDeque::from([Input::Tick]),
                 end: None,
                 events: Vec::new(),
-                oversize: 0,
+                refused: Vec::new(),
                 wake: None,
                 mute: false,
                 sent: Vec::new(),
@@ -297,6 +298,13 @@ impl World {
         running.then(|| side.answers.pop_front()).flatten()
     }
 
+    /// The store answers all that it was handed.
+    pub fn settle_stores(&mut self, peer: usize, id: SessionId) {
+        while let Some(answer) = self.answer(peer, id) {
+            self.input(peer, id, answer);
+        }
+    }
+
     /// Sessions of a peer that have not ended.
     pub fn running(&self, peer: usize) -> Vec<SessionId> {
         let running = self.peers[peer].sides.iter();
@@ -310,17 +318,21 @@ impl World {
         let peer = &mut self.peers[place];
         let side = peer.sides.get_mut(&id).unwrap();
         if let Input::Stored { .. } = input {
+            let mut arrived = Vec::new();
             for received in side.to_store.pop_front().unwrap() {
-                let entry = Entry {
-                    author: received.header.author(),
-                    log_id: topic().log_id(),
-                    seq: received.header.seq(),
-                    arrival: 0,
-                    header: received.header.as_bytes().clone(),
-                    body: received.body,
-                };
-                peer.store(entry);
+                match received {
+                    Received::Refused(refused) => side.refused.push(refused),
+                    Received::Operation { header, body } => arrived.push(Entry {
+                        author: header.author(),
+                        log_id: topic().log_id(),
+                        seq: header.seq(),
+                        arrival: 0,
+                        header: header.as_bytes().clone(),
+                        body,
+                    }),
+                }
             }
+            arrived.into_iter().for_each(|entry| peer.store(entry));
         }
         let side = peer.sides.get_mut(&id).unwrap();
         side.session.handle(input, &mut peer.pair, now);
@@ -370,10 +382,11 @@ impl World {
                 }
             }
             Output::Store(operations) => {
+                let invalid = |received: &&Received| matches!(received, Received::Refused(one) if one.refusal == Refusal::Undecodable);
+                let invalid = operations.iter().filter(invalid).count();
                 side.to_store.push_back(operations);
-                side.answers.push_back(Input::Stored { invalid: 0 });
+                side.answers.push_back(Input::Stored { invalid });
             }
-            Output::Oversize { .. } => side.oversize += 1,
             Output::Event(event) => side.events.push(event),
             Output::Wake(time) => side.wake = Some(time),
             Output::Finish => other.sides.get_mut(&id).unwrap().finished = true,

@@ -1,4 +1,5 @@
-use p2panda_core::Timestamp;
+use p2panda_core::limits::{REJECTED_BYTES_MAX, REJECTED_HEADER_BYTES_MAX};
+use p2panda_core::{Hash, Timestamp};
 use p2panda_store::{Durability, Reject, RejectReason};
 
 use crate::{Author, TOPIC, open};
@@ -11,30 +12,28 @@ fn refused_operations_take_sixteen_mebibytes_at_most_and_the_oldest_go() {
     let mut store = open(dir.path());
     let mut tx = store.begin(Durability::Normal).unwrap();
     let topic = tx.topic(&TOPIC).unwrap();
-    for n in 0..40_u8 {
-        let header = vec![n; 1 << 20];
-        let reason = RejectReason::Undecodable;
-        assert!(
-            tx.reject(
-                topic,
-                &Reject {
-                    header: &header,
-                    reason,
-                    peer: None,
-                    at: AT
-                }
-            )
-            .unwrap()
-        );
+    for n in 0..5_000_u32 {
+        // Twice as large as what a row keeps of it.
+        let mut header = n.to_be_bytes().to_vec();
+        header.resize(2 * REJECTED_HEADER_BYTES_MAX, 0);
+        let reject = Reject {
+            id: Hash::digest(&header),
+            header: &header,
+            reason: RejectReason::Undecodable,
+            peer: None,
+            at: AT,
+        };
+        assert!(tx.reject(topic, &reject).unwrap());
     }
     tx.commit().unwrap();
     let reader = store.reader().unwrap();
     let rows = reader.rejected_page(&TOPIC, 0, usize::MAX).unwrap();
-    assert_eq!(rows.len(), 16);
-    assert_eq!(rows[0].header[0], 24);
+    assert_eq!(rows.len(), REJECTED_BYTES_MAX / REJECTED_HEADER_BYTES_MAX);
+    assert_eq!(rows[0].header.len(), REJECTED_HEADER_BYTES_MAX);
+    assert_eq!(rows[0].header[..4], 904_u32.to_be_bytes());
     assert_eq!(
         reader.status(&TOPIC).unwrap().rejected,
-        [(RejectReason::Undecodable, 40)]
+        [(RejectReason::Undecodable, 5_000)]
     );
 }
 

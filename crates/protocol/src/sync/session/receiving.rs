@@ -4,10 +4,12 @@
 use bytes::Bytes;
 use p2panda_core::{Header, limits};
 
-use super::{Ending, INVALID_MAX, Output, Received, Receiving, STORES_IN_FLIGHT_MAX, Session};
+use super::{
+    Ending, INVALID_MAX, Output, Received, Receiving, Refused, STORES_IN_FLIGHT_MAX, Session,
+};
 use crate::close::CloseCode;
 use crate::frame::Frame;
-use crate::sync::message::{Message, frame_limit, operation_header};
+use crate::sync::message::{Message, frame_limit};
 use crate::sync::pair::Pair;
 
 impl Session {
@@ -26,7 +28,7 @@ impl Session {
                     Ok(message) => self.message(message, pair),
                     Err(_) => self.fail(CloseCode::Violation, pair),
                 },
-                Ok(Some(Frame::Oversize { prefix, len })) => self.oversize(prefix, len, pair),
+                Ok(Some(Frame::Oversize { prefix, .. })) => self.oversize(&prefix, pair),
                 Ok(None) => break,
                 Err(_) => self.fail(CloseCode::Violation, pair),
             }
@@ -61,8 +63,7 @@ impl Session {
 
     fn operation(&mut self, header: Bytes, body: Option<Bytes>, pair: &mut Pair) {
         let Ok(header) = Header::decode_unverified(header.clone()) else {
-            self.outputs.push_back(Output::Undecodable(header));
-            return self.count_invalid(1, pair);
+            return self.receive(Received::Refused(Refused::undecodable(&header)));
         };
         if header
             .node_extensions()
@@ -70,23 +71,25 @@ impl Session {
         {
             pair.peer_sent(self.id, header.author(), self.log_id, header.seq());
         }
-        let received = Received { header, body };
+        let received = Received::Operation { header, body };
         self.counters.received_operations += 1;
-        self.counters.received_bytes += received.bytes() as u64;
-        self.pending_bytes += received.bytes();
-        self.pending.push(received);
+        self.counters.received_bytes += received.wire_bytes() as u64;
+        self.receive(received);
     }
 
-    fn oversize(&mut self, prefix: Bytes, len: u32, pair: &mut Pair) {
+    fn oversize(&mut self, prefix: &Bytes, pair: &mut Pair) {
         let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
         if is_operation {
-            let header = operation_header(&prefix)
-                .and_then(|bytes| Header::decode_unverified(bytes).ok())
-                .map(Box::new);
-            self.outputs.push_back(Output::Oversize { header, len });
+            self.receive(Received::Refused(Refused::too_large(prefix)));
         } else {
             self.fail(CloseCode::Limit, pair);
         }
+    }
+
+    /// What is refused goes the same way as everything else, so that it pushes back as well.
+    fn receive(&mut self, received: Received) {
+        self.pending_bytes += received.held_bytes();
+        self.pending.push(received);
     }
 
     pub(super) fn stored(&mut self, invalid: usize, pair: &mut Pair) {
