@@ -1,0 +1,290 @@
+//! The misbehaving peers: what each does, how much of it, and the rule that answers it.
+//!
+//! Each attack is bounded twice: by the amounts named here, and by the time of the run, after which
+//! everything of it is dropped. No attack leaves 127.0.0.0/8.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2panda_core::Topic;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::attacker::{Attacker, Target};
+use crate::error::Stopped;
+use crate::{connections, discovery, gossip, logs, sync};
+
+/// How much an attack does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// As much as shows the harm, in seconds: for the suite of every change.
+    Short,
+    /// As much as the limits of the node let through: for the run by hand.
+    Full,
+}
+
+/// What a misbehaving peer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Opens streams that nobody accepts, on every ALPN, and fills the window of each: at most 400
+    /// (4 096) streams in each connection, answered by `docs/protocol/network.md#1`.
+    StreamsNobodyAccepts,
+    /// Says in many sessions that it has 250 000 logs nobody knows of: 12 (64) Haves of 8 MiB,
+    /// answered by the budget (`docs/protocol/network.md#11`).
+    LargestHave,
+    /// Sends garbage as headers, each just below the limit of a header: 500 (2 500) of 1 000 KiB in
+    /// one session, answered by `docs/protocol/sync.md#5`.
+    UndecodableHeaders,
+    /// Sends headers of 15 MiB, far above the limit of a header but not of a frame: 25 (150)
+    /// frames, answered by `docs/protocol/sync.md#2`.
+    OversizedHeaders,
+    /// Begins frames of nearly 16 MiB in live sessions, and a Have of 8 MiB in catch-up, and never
+    /// ends them: 16 (64) sessions, answered by the progress rule (`docs/protocol/sync.md#8`).
+    UnfinishedFrames,
+    /// Tells of nodes with 64 relay URLs of 512 bytes each, in discovery: 3 600 (6 000) records of
+    /// 32 KB, answered by `docs/protocol/network.md#4`.
+    FatRecords,
+    /// Tells of a node at 63 addresses that somebody else owns, every second: at most 64 records,
+    /// answered by `docs/protocol/network.md#5`.
+    ReflectorRecord,
+    /// Brings logs of one operation, each of an author that nobody has met: 20 000 (130 000),
+    /// answered by the bucket of new logs (`docs/protocol/streams.md`).
+    FreshAuthors,
+    /// Brings operations that follow others which never come: 12 000 (20 000) with bodies of
+    /// 1 600 bytes, answered by the shares of the early buffer (`docs/protocol/streams.md`).
+    EarlyFlood,
+    /// Says that it has more of the node's own log than the node itself: once per identity, answered
+    /// by `docs/protocol/streams.md#16`.
+    LiarOwnLog,
+    /// Sends one byte every two seconds in catch-up, and elsewhere an operation that waits for one
+    /// which does not exist: once per identity, answered by `docs/protocol/streams.md#6`.
+    Drip,
+    /// Opens two sessions for one topic and says nothing in either: 2 sessions, answered by
+    /// `docs/protocol/sync.md#11`.
+    SilentPair,
+    /// Sends operations with wrong signatures, in a new session whenever one was ended: 50 000
+    /// (1 000 000), answered by the rate of invalid operations (`docs/protocol/sync.md#5`).
+    InvalidFlood,
+    /// Broadcasts gossip messages of 4 000 bytes that are no ephemeral messages: 20 000 (200 000),
+    /// answered by the budget (`docs/protocol/network.md#6`).
+    GossipPayload,
+    /// Opens connections on every ALPN and does nothing with them: 200 (1 024) in all, answered by
+    /// `docs/protocol/network.md#11`.
+    ManyConnections,
+    /// Takes part in the topic handshake at one byte per second: 100 (256) times, answered by
+    /// `docs/protocol/sync.md#3`.
+    SlowHandshake,
+}
+
+impl Behaviour {
+    /// All of them.
+    pub const ALL: [Behaviour; 16] = [
+        Behaviour::StreamsNobodyAccepts,
+        Behaviour::LargestHave,
+        Behaviour::UndecodableHeaders,
+        Behaviour::OversizedHeaders,
+        Behaviour::UnfinishedFrames,
+        Behaviour::FatRecords,
+        Behaviour::ReflectorRecord,
+        Behaviour::FreshAuthors,
+        Behaviour::EarlyFlood,
+        Behaviour::LiarOwnLog,
+        Behaviour::Drip,
+        Behaviour::SilentPair,
+        Behaviour::InvalidFlood,
+        Behaviour::GossipPayload,
+        Behaviour::ManyConnections,
+        Behaviour::SlowHandshake,
+    ];
+
+    /// How a table names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Behaviour::StreamsNobodyAccepts => "streams nobody accepts",
+            Behaviour::LargestHave => "largest Have",
+            Behaviour::UndecodableHeaders => "undecodable headers",
+            Behaviour::OversizedHeaders => "oversized headers",
+            Behaviour::UnfinishedFrames => "unfinished frames",
+            Behaviour::FatRecords => "fat records",
+            Behaviour::ReflectorRecord => "reflector record",
+            Behaviour::FreshAuthors => "fresh authors",
+            Behaviour::EarlyFlood => "early flood",
+            Behaviour::LiarOwnLog => "own-log liar",
+            Behaviour::Drip => "drip",
+            Behaviour::SilentPair => "silent pair",
+            Behaviour::InvalidFlood => "invalid flood",
+            Behaviour::GossipPayload => "gossip payload",
+            Behaviour::ManyConnections => "many connections",
+            Behaviour::SlowHandshake => "slow handshake",
+        }
+    }
+
+    /// The amount of one round, for all identities together.
+    pub(crate) fn amount(self, scale: Scale) -> usize {
+        let (short, full) = match self {
+            Behaviour::StreamsNobodyAccepts => (400, 4_096),
+            Behaviour::LargestHave => (12, 64),
+            Behaviour::UndecodableHeaders => (500, 2_500),
+            Behaviour::OversizedHeaders => (25, 150),
+            Behaviour::UnfinishedFrames => (16, 64),
+            Behaviour::FatRecords => (30, 50),
+            Behaviour::ReflectorRecord => (64, 64),
+            Behaviour::FreshAuthors => (20_000, 130_000),
+            Behaviour::EarlyFlood => (12_000, 20_000),
+            Behaviour::LiarOwnLog | Behaviour::Drip => (1, 1),
+            Behaviour::SilentPair => (2, 2),
+            Behaviour::InvalidFlood => (50_000, 1_000_000),
+            Behaviour::GossipPayload => (20_000, 200_000),
+            Behaviour::ManyConnections => (200, 1_024),
+            Behaviour::SlowHandshake => (100, 256),
+        };
+        match scale {
+            Scale::Short => short,
+            Scale::Full => full,
+        }
+    }
+
+    /// Rounds of one identity; between two it rests for a moment.
+    fn rounds(self) -> usize {
+        match self {
+            Behaviour::LiarOwnLog | Behaviour::Drip | Behaviour::FreshAuthors => 1,
+            Behaviour::InvalidFlood | Behaviour::FatRecords | Behaviour::ReflectorRecord => 1_000,
+            _ => 100,
+        }
+    }
+
+    /// Whether every identity does the whole amount, within limits that hold for each peer.
+    fn is_per_identity(self) -> bool {
+        matches!(
+            self,
+            Behaviour::LiarOwnLog | Behaviour::Drip | Behaviour::SilentPair
+        )
+    }
+
+    /// What is made before the attack begins, so that making it costs the node nothing.
+    pub(crate) fn ammunition(self, scale: Scale, topic: Topic) -> Vec<Bytes> {
+        let amount = self.amount(scale);
+        match self {
+            Behaviour::LargestHave => sync::haves(topic),
+            Behaviour::UndecodableHeaders => sync::garbage_headers(1_000 * 1024, 4),
+            Behaviour::OversizedHeaders => sync::garbage_headers(15 * 1024 * 1024, 1),
+            Behaviour::UnfinishedFrames => sync::unfinished(),
+            Behaviour::FatRecords => discovery::fat_records(amount),
+            Behaviour::FreshAuthors => logs::fresh_authors(amount, topic),
+            Behaviour::EarlyFlood => logs::early(amount, topic),
+            Behaviour::InvalidFlood => logs::invalid(1_000, topic),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// One identity's part in an attack.
+#[derive(Clone, Debug)]
+pub(crate) struct Attack {
+    pub(crate) attacker: Attacker,
+    pub(crate) target: Target,
+    /// How many identities attack.
+    pub(crate) identities: usize,
+    /// The amount of all of them together.
+    pub(crate) amount: usize,
+    pub(crate) ammunition: Arc<[Bytes]>,
+    /// The longest that something stayed open which should not.
+    pub(crate) open: Longest,
+}
+
+/// The longest of several times.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Longest(Arc<AtomicU64>);
+
+impl Longest {
+    pub(crate) fn add(&self, time: Duration) {
+        self.0.fetch_max(time.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Attack {
+    /// The topic that this identity attacks.
+    pub(crate) fn topic(&self) -> Topic {
+        let topics = &self.target.topics;
+        let turn = self.attacker.number % topics.len().max(1);
+        topics.get(turn).copied().unwrap_or(self.target.own_topic)
+    }
+
+    /// This identity's share of the amount.
+    pub(crate) fn share(&self) -> usize {
+        self.amount.div_ceil(self.identities.max(1))
+    }
+
+    /// This identity's share of what was made before.
+    pub(crate) fn own_ammunition(&self) -> impl Iterator<Item = &Bytes> {
+        let identities = self.identities.max(1);
+        let mine = self.ammunition.iter().skip(self.attacker.number);
+        mine.step_by(identities)
+    }
+
+    /// Attacks until the moment is there. Everything is dropped then.
+    pub(crate) async fn run(self, behaviour: Behaviour, until: Instant) {
+        let rounds = async {
+            for _ in 0..behaviour.rounds() {
+                // A node that ends an attack is attacked again.
+                let _ = self.round(behaviour).await;
+                sleep(Duration::from_millis(200)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        // The end of the time is the normal end.
+        let _ = timeout_at(until, rounds).await;
+    }
+
+    async fn round(&self, behaviour: Behaviour) -> Result<(), Stopped> {
+        match behaviour {
+            Behaviour::StreamsNobodyAccepts => connections::streams_nobody_accepts(self).await,
+            Behaviour::LargestHave => sync::largest_have(self).await,
+            Behaviour::UndecodableHeaders | Behaviour::OversizedHeaders => {
+                sync::bad_headers(self).await
+            }
+            Behaviour::UnfinishedFrames => sync::unfinished_frames(self).await,
+            Behaviour::FatRecords => discovery::tell_fat_records(self).await,
+            Behaviour::ReflectorRecord => discovery::tell_of_victims(self).await,
+            Behaviour::FreshAuthors | Behaviour::EarlyFlood => logs::bring(self).await,
+            Behaviour::LiarOwnLog => sync::claim_own_log(self).await,
+            Behaviour::Drip => logs::drip(self).await,
+            Behaviour::SilentPair => sync::silent_pair(self).await,
+            Behaviour::InvalidFlood => logs::invalid_flood(self).await,
+            Behaviour::GossipPayload => gossip::payload(self).await,
+            Behaviour::ManyConnections => connections::many(self).await,
+            Behaviour::SlowHandshake => connections::slow_handshake(self).await,
+        }
+    }
+}
+
+impl Attack {
+    pub(crate) fn new(
+        behaviour: Behaviour,
+        scale: Scale,
+        attacker: Attacker,
+        target: Target,
+        identities: usize,
+        ammunition: Arc<[Bytes]>,
+        open: Longest,
+    ) -> Attack {
+        let share = if behaviour.is_per_identity() {
+            identities
+        } else {
+            1
+        };
+        Attack {
+            attacker,
+            target,
+            identities,
+            amount: behaviour.amount(scale) * share,
+            ammunition,
+            open,
+        }
+    }
+}

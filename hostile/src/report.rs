@@ -1,0 +1,309 @@
+//! What a run measured, which promises it breaks, and tables of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use p2panda_core::limits;
+
+use crate::behaviour::Behaviour;
+use crate::flood::{Plan, Reopened};
+
+const MIB: u64 = 1024 * 1024;
+
+/// What peers may make a node hold, in bytes: the default budget.
+const BUDGET_BYTES: u64 = 64 * MIB;
+/// What may come on top of idle memory and budget.
+const MEMORY_SPARE_BYTES: u64 = 32 * MIB;
+/// What an attack may leave on the disk, beside valid operations.
+const DISK_BYTES: u64 = 64 * MIB;
+/// What an attack may add to a publish.
+const PUBLISH_ADDED: Duration = Duration::from_millis(50);
+/// The longest hold by claims on the own log that turn out to be void.
+const VOID_CLAIM: Duration = Duration::from_secs(3);
+/// An honest newcomer's first message.
+const NEWCOMER: Duration = Duration::from_secs(5);
+/// A message of a live honest pair.
+const PAIR: Duration = Duration::from_secs(3);
+/// What a dependency wait may add to it.
+const DEPENDENCY: Duration = Duration::from_secs(33);
+/// The share of a core that attackers may cost.
+const PROCESSOR: f64 = 0.25;
+/// New logs of a bringing peer and topic at once, and per second.
+const NEW_LOGS: (u64, u64) = (10_000, 500);
+/// Bytes sent to addresses of hearsay in a minute, per teller and in all.
+const REFLECTED_BYTES: (u64, u64) = (20_000, 100_000);
+/// Messages of strangers that may come before an honest one: a page.
+const STRANGERS_FIRST: usize = 1_000;
+/// Two silent sessions, one after the other.
+const SILENT: Duration = Duration::from_secs(65);
+/// A frame without progress, and the time to notice it.
+const UNFINISHED: Duration = Duration::from_secs(45);
+
+/// How closely times are held to the bars. Bytes, counts and order are held exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Margin {
+    /// The bars themselves: for a machine that does nothing else.
+    Exact,
+    /// Ten times as long: for a machine that runs other tests meanwhile.
+    Tenfold,
+}
+
+impl Margin {
+    fn of(self, time: Duration) -> Duration {
+        match self {
+            Margin::Exact => time,
+            Margin::Tenfold => time * 10,
+        }
+    }
+}
+
+/// Times of many publishes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latencies {
+    /// How many.
+    pub count: usize,
+    /// Half of them were not slower.
+    pub p50: Duration,
+    /// 99 of 100 were not slower.
+    pub p99: Duration,
+    /// The slowest.
+    pub longest: Duration,
+}
+
+impl Latencies {
+    /// Of these.
+    pub fn of(mut all: Vec<Duration>) -> Latencies {
+        all.sort();
+        let at = |percent: usize| {
+            let index = (all.len() * percent).div_ceil(100).saturating_sub(1);
+            all.get(index).copied().unwrap_or_default()
+        };
+        Latencies {
+            count: all.len(),
+            p50: at(50),
+            p99: at(99),
+            longest: at(100),
+        }
+    }
+}
+
+/// What a run measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What was run.
+    pub plan: Plan,
+    /// Resident memory before the attack, in KiB.
+    pub idle_kib: u64,
+    /// The most resident memory, in KiB.
+    pub peak_kib: u64,
+    /// Resident memory some time after the attack, in KiB.
+    pub after_kib: u64,
+    /// Own publishes before the attack.
+    pub publish_calm: Latencies,
+    /// Own publishes during the attack.
+    pub publish_attacked: Latencies,
+    /// An honest newcomer's time from its start to its first honest message, if there was one.
+    pub newcomer: Option<Duration>,
+    /// Messages of strangers that it was shown before.
+    pub strangers_first: usize,
+    /// Messages of the honest pair that were not shown on the other side.
+    pub pair_lost: usize,
+    /// The slowest message of the honest pair.
+    pub pair_slowest: Duration,
+    /// Messages of an honest peer that came early and were not shown.
+    pub early_lost: usize,
+    /// Bytes on disk before and after.
+    pub disk_before: u64,
+    /// Bytes on disk after the attack.
+    pub disk_after: u64,
+    /// The share of a core that the node used before the attack.
+    pub processor_calm: f64,
+    /// The share of a core that it used after the first 10 s of the attack.
+    pub processor_attacked: Option<f64>,
+    /// The longest that something of an attacker stayed open which should not.
+    pub open: Duration,
+    /// Bytes that the node sent to addresses of somebody's choice.
+    pub reflected_bytes: u64,
+    /// How many of those addresses got any.
+    pub reflected_to: usize,
+    /// Logs of the topic after the attack.
+    pub logs: u64,
+    /// Operations refused.
+    pub rejected: u64,
+    /// Bytes that attackers could send.
+    pub effort_bytes: u64,
+    /// How long the attack lasted.
+    pub lasted: Duration,
+    /// What a reopened directory showed, after the process was killed.
+    pub reopened: Reopened,
+    /// What the node's network counted.
+    pub counters: String,
+}
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// What was promised.
+    pub what: &'static str,
+    /// What was measured and what was allowed, in the same unit.
+    pub measured: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.measured)
+    }
+}
+
+impl Measured {
+    /// The promises that this run breaks.
+    pub fn broken(&self, margin: Margin) -> Vec<Broken> {
+        let mut held = Held::default();
+        self.memory_and_disk(&mut held);
+        self.times(margin, &mut held);
+        self.own_rule(margin, &mut held);
+        held.broken
+    }
+
+    fn memory_and_disk(&self, held: &mut Held) {
+        let allowed = self.idle_kib + (BUDGET_BYTES + MEMORY_SPARE_BYTES) / 1024;
+        held.at_most("peak memory, KiB", self.peak_kib, allowed);
+        let reopened = self.reopened;
+        held.at_most("memory at reopen, KiB", reopened.peak_kib, allowed);
+        let lost = (reopened.expected - reopened.shown) as u64;
+        held.at_most("honest messages lost by kill -9", lost, 0);
+        held.at_most("honest messages lost", self.pair_lost as u64, 0);
+        if self.plan.behaviour != Behaviour::FreshAuthors {
+            let grown = self.disk_after.saturating_sub(self.disk_before);
+            held.at_most("disk, bytes", grown, DISK_BYTES);
+        }
+    }
+
+    fn times(&self, margin: Margin, held: &mut Held) {
+        let newcomer = self.newcomer.unwrap_or(Duration::MAX);
+        held.within("an honest newcomer", newcomer, margin.of(NEWCOMER));
+        let pair = match self.plan.behaviour {
+            Behaviour::Drip => DEPENDENCY,
+            _ => margin.of(PAIR),
+        };
+        held.within("the honest pair", self.pair_slowest, pair);
+        if self.plan.behaviour == Behaviour::LiarOwnLog {
+            let longest = self.publish_attacked.longest;
+            held.within("the longest hold", longest, VOID_CLAIM);
+        } else {
+            let allowed = self.publish_calm.p99 + margin.of(PUBLISH_ADDED);
+            held.within("own publishes, p99", self.publish_attacked.p99, allowed);
+        }
+        if let (Some(share), Margin::Exact) = (self.processor_attacked, margin) {
+            let added = (share - self.processor_calm) * 100.0;
+            let allowed = (PROCESSOR * 100.0) as u64;
+            held.at_most("processor, % of a core", added.max(0.0) as u64, allowed);
+        }
+    }
+
+    /// What holds for one behaviour only.
+    fn own_rule(&self, margin: Margin, held: &mut Held) {
+        let identities = self.plan.identities as u64;
+        match self.plan.behaviour {
+            Behaviour::FreshAuthors => {
+                let (at_once, per_second) = NEW_LOGS;
+                let each = at_once + per_second * (self.lasted.as_secs() + 1);
+                held.at_most("new logs", self.logs, identities * each + 100);
+                let before = self.strangers_first as u64;
+                held.at_most("strangers first", before, STRANGERS_FIRST as u64);
+            }
+            Behaviour::ReflectorRecord => {
+                let (each, all) = REFLECTED_BYTES;
+                let minutes = self.plan.attack.as_secs() / 60 + 1;
+                let allowed = (each * identities).min(all) * minutes;
+                held.at_most("reflected bytes", self.reflected_bytes, allowed);
+            }
+            Behaviour::SilentPair => held.within("a silent pair", self.open, SILENT),
+            Behaviour::UnfinishedFrames => {
+                held.within("an unfinished frame", self.open, UNFINISHED);
+            }
+            Behaviour::SlowHandshake => {
+                let allowed = margin.of(limits::HANDSHAKE_TIMEOUT) + Duration::from_secs(2);
+                held.within("a slow handshake", self.open, allowed);
+            }
+            Behaviour::EarlyFlood => {
+                held.at_most("honest early messages lost", self.early_lost as u64, 0);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[derive(Default)]
+struct Held {
+    broken: Vec<Broken>,
+}
+
+impl Held {
+    fn at_most(&mut self, what: &'static str, measured: u64, allowed: u64) {
+        if measured > allowed {
+            let measured = format!("{measured}, at most {allowed}");
+            self.broken.push(Broken { what, measured });
+        }
+    }
+
+    fn within(&mut self, what: &'static str, measured: Duration, allowed: Duration) {
+        if measured > allowed {
+            let measured = match measured {
+                Duration::MAX => format!("never, within {allowed:.1?}"),
+                measured => format!("{measured:.1?}, within {allowed:.1?}"),
+            };
+            self.broken.push(Broken { what, measured });
+        }
+    }
+}
+
+/// The columns of [`Measured::row`].
+pub const HEAD: &str = "\
+| attack | identities | prefix | topics | sent, MB | idle, MiB | peak | after | publish p99, ms \
+| attacked | longest | newcomer, s | pair, slowest, s | lost | disk, MB | processor, % | reopen, s \
+| shown again |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+
+impl Measured {
+    /// One row of a markdown table.
+    pub fn row(&self) -> String {
+        let Plan {
+            behaviour,
+            identities,
+            place,
+            topics,
+            ..
+        } = &self.plan;
+        let mib = |kib: u64| kib / 1024;
+        let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1_000.0);
+        let newcomer = self
+            .newcomer
+            .map(|time| format!("{:.1}", time.as_secs_f64()));
+        let processor = self.processor_attacked.map(|share| {
+            let added = (share - self.processor_calm).max(0.0);
+            format!("{:.0}", added * 100.0)
+        });
+        format!(
+            "| {} | {identities} | {} | {topics} | {} | {} | {} | {} | {} | {} | {} | {} | {:.2} \
+             | {} | {:.1} | {} | {:.1} | {} of {} |",
+            behaviour.name(),
+            place.name(),
+            self.effort_bytes / 1_000_000,
+            mib(self.idle_kib),
+            mib(self.peak_kib),
+            mib(self.after_kib),
+            ms(self.publish_calm.p99),
+            ms(self.publish_attacked.p99),
+            ms(self.publish_attacked.longest),
+            newcomer.unwrap_or_else(|| "never".to_owned()),
+            self.pair_slowest.as_secs_f64(),
+            self.pair_lost,
+            self.disk_after.saturating_sub(self.disk_before) as f64 / 1e6,
+            processor.unwrap_or_else(|| "-".to_owned()),
+            self.reopened.took.as_secs_f64(),
+            self.reopened.shown,
+            self.reopened.expected,
+        )
+    }
+}
