@@ -20,12 +20,14 @@
 
 #![forbid(unsafe_code)]
 
+mod fault_stuck;
 mod meeting;
 mod network;
 mod node;
 mod random;
 mod simulation;
 
+pub use fault_stuck::Stuck;
 pub use network::LinkId;
 pub use node::{Delivery, NodeId};
 pub use simulation::Sim;

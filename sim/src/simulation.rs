@@ -405,14 +405,22 @@ impl Sim {
                 let (heights, arrival) = self.at(node).reader().heights(&topic).expect("readable");
                 self.schedule(soon, answer(Input::Heights { heights, arrival }));
             }
+            Output::OldestHeights { logs_max } => {
+                let heights = self.at(node).reader().oldest_heights(&topic, logs_max);
+                let heights = heights.expect("readable");
+                self.schedule(soon, answer(Input::OldestHeights(heights)));
+            }
             Output::Totals(ranges) => {
-                let totals = self
-                    .at(node)
-                    .reader()
-                    .totals(&topic, &ranges)
-                    .expect("readable");
+                let (reader, mut ranges) = (self.at(node).reader(), ranges);
+                let totals = reader.totals_oldest_first(&topic, &mut ranges);
+                let totals = totals.expect("readable");
                 let (operations, bytes) = (totals.operations, totals.bytes);
-                self.schedule(soon, answer(Input::Totals { operations, bytes }));
+                let totals = Input::Totals {
+                    operations,
+                    bytes,
+                    ranges,
+                };
+                self.schedule(soon, answer(totals));
             }
             Output::Read(read) => {
                 let page = self.at(node).page(&topic, &read);

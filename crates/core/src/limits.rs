@@ -96,6 +96,17 @@ pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes per second that a session in catch-up must bring to count as in progress, over
 /// [`PROGRESS_TIMEOUT`] (`docs/protocol/streams.md#6`).
 pub const PROGRESS_BYTES_PER_SECOND_MIN: u64 = 64;
+/// Logs that are new here and that an untrusted peer brings to a topic at once
+/// (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_MAX: u32 = 10_000;
+/// New logs that it brings in a second from then on (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_PER_SECOND: u32 = 500;
+/// New logs that all untrusted peers bring to a topic at once (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_OF_ALL_MAX: u32 = 30_000;
+/// New logs that they bring in a second from then on (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_OF_ALL_PER_SECOND: u32 = 5_000;
+/// New logs of a peer that do not count among those of all (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_FREE: u32 = 100;
 /// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md`).
 pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).

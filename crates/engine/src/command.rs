@@ -165,6 +165,8 @@ pub enum Outcome {
     Stored {
         /// Its arrival number.
         arrival: u64,
+        /// Whether it is the first of its log here.
+        new_log: bool,
     },
     /// It was stored before.
     Duplicate,

@@ -218,7 +218,10 @@ fn enter(
                 let waiting = &mut state.topic(tx, &topic)?.waiting;
                 waiting.stored(id, bytes as u64, times);
             }
-            Ok(Outcome::Stored { arrival })
+            Ok(Outcome::Stored {
+                arrival,
+                new_log: head.is_none(),
+            })
         }
         Err(error) => {
             if let (LogError::BacklinkMismatch, Some(log)) = (error, &log) {

@@ -38,5 +38,5 @@ pub use config::{Bootstrap, Config, Mdns, Relay, Timings};
 pub use ephemeral::{EphemeralError, EphemeralReceiver, EphemeralSender};
 pub use event::{Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
 pub use net::{Net, SpawnError, SyncHandle, spawn};
-pub use request::{Phase, Request, Stored};
+pub use request::{Phase, Request, Stored, Totals};
 pub use tail::Tail;

@@ -21,14 +21,23 @@ pub enum Request {
         /// Answer.
         reply: oneshot::Sender<(Heights, u64)>,
     },
+    /// The heights of so many logs of a topic, those that are known longest.
+    OldestHeights {
+        /// The topic.
+        topic: Topic,
+        /// How many.
+        logs_max: usize,
+        /// Answer.
+        reply: oneshot::Sender<Heights>,
+    },
     /// Number and bytes of the stored operations in these ranges.
     Totals {
         /// The topic.
         topic: Topic,
         /// The ranges.
         ranges: Vec<LogRange>,
-        /// Answer: operations, bytes.
-        reply: oneshot::Sender<(u64, u64)>,
+        /// Answer.
+        reply: oneshot::Sender<Totals>,
     },
     /// A page of stored operations, read in one short transaction.
     Read {
@@ -49,6 +58,8 @@ pub enum Request {
         session: SessionId,
         /// The peer, as its TLS identity proved it.
         peer: VerifyingKey,
+        /// Whether the peer was configured, or had completed a session, before this one began.
+        trusted: bool,
         /// Neither signature nor body hash are verified yet.
         operations: Vec<Received>,
         /// Answer.
@@ -101,6 +112,17 @@ pub enum Request {
         /// The node.
         node: VerifyingKey,
     },
+}
+
+/// The answer to [`Request::Totals`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Operations.
+    pub operations: u64,
+    /// Header and payload bytes.
+    pub bytes: u64,
+    /// The ranges, in the order in which their logs became known.
+    pub ranges: Vec<LogRange>,
 }
 
 /// The answer to [`Request::Store`].

@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 
 use crate::endpoint::close;
 use crate::event::{NetEvent, SessionStatus, Transfer};
-use crate::request::{Phase, Request, Stored};
+use crate::request::{Phase, Request, Stored, Totals};
 use crate::shared::Shared;
 use crate::tail::Tail;
 
@@ -100,6 +100,8 @@ struct Driver {
     peer: VerifyingKey,
     id: SessionId,
     dialled: Dialled,
+    /// When the session began: one session does not make the peer trusted in the same one.
+    trusted: bool,
     pair: Arc<PairShare>,
     changed: Arc<Notify>,
     arrivals: watch::Receiver<Tail<Entry>>,
@@ -124,7 +126,8 @@ struct Driver {
 #[derive(Debug)]
 enum Answer {
     Heights(oneshot::Receiver<(Heights, u64)>),
-    Totals(oneshot::Receiver<(u64, u64)>),
+    OldestHeights(oneshot::Receiver<Heights>),
+    Totals(oneshot::Receiver<Totals>),
     Page(oneshot::Receiver<Page>),
 }
 
@@ -153,6 +156,7 @@ impl Driver {
         let over = Over::new(shared.requests.clone(), topic, id, peer);
         let mut driver = Self {
             questions: Questions::new(shared.requests.clone()),
+            trusted: shared.is_trusted(&peer),
             shared,
             topic,
             peer,
@@ -303,6 +307,15 @@ impl Driver {
                 self.answer = Some(Answer::Heights(answer));
                 self.questions.push(Request::Heights { topic, reply });
             }
+            Output::OldestHeights { logs_max } => {
+                let (reply, answer) = oneshot::channel();
+                self.answer = Some(Answer::OldestHeights(answer));
+                self.questions.push(Request::OldestHeights {
+                    topic,
+                    logs_max,
+                    reply,
+                });
+            }
             Output::Totals(ranges) => {
                 let (reply, answer) = oneshot::channel();
                 self.answer = Some(Answer::Totals(answer));
@@ -329,6 +342,7 @@ impl Driver {
                     topic,
                     session,
                     peer,
+                    trusted: self.trusted,
                     operations,
                     reply,
                 });
@@ -610,10 +624,12 @@ async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
             .await
             .ok()
             .map(|(heights, arrival)| Input::Heights { heights, arrival }),
-        Some(Answer::Totals(reply)) => reply
-            .await
-            .ok()
-            .map(|(operations, bytes)| Input::Totals { operations, bytes }),
+        Some(Answer::OldestHeights(reply)) => reply.await.ok().map(Input::OldestHeights),
+        Some(Answer::Totals(reply)) => reply.await.ok().map(|totals| Input::Totals {
+            operations: totals.operations,
+            bytes: totals.bytes,
+            ranges: totals.ranges,
+        }),
         Some(Answer::Page(reply)) => reply.await.ok().map(Input::Page),
         None => None,
     }

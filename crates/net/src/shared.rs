@@ -159,10 +159,6 @@ impl Shared {
     }
 
     /// Whether a peer is configured, or completed a session before.
-    #[expect(
-        dead_code,
-        reason = "what peers make us hold is about to be bounded by it"
-    )]
     pub(crate) fn is_trusted(&self, peer: &VerifyingKey) -> bool {
         let book = self.book.lock().expect("no panic while locked");
         book.get(peer).is_some_and(Node::is_trusted)

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p2panda_core::{NetworkId, SigningKey, VerifyingKey};
+use p2panda_core::{NetworkId, SigningKey, VerifyingKey, limits};
 use p2panda_net::{Bootstrap, Mdns, Relay};
 use p2panda_store::RestoredAction;
 
@@ -35,6 +35,8 @@ pub struct Builder {
     pub(crate) mdns: Mdns,
     pub(crate) guard_dir: GuardDir,
     pub(crate) causal_wait: Duration,
+    pub(crate) causal_wait_max: Duration,
+    pub(crate) new_logs: (u32, u32),
     pub(crate) operation_bytes_max: u32,
     pub(crate) state_digest: bool,
     pub(crate) restored: Option<RestoredAction>,
@@ -68,8 +70,10 @@ impl Default for Builder {
             relays: Vec::new(),
             mdns: Mdns::Listen,
             guard_dir: GuardDir::Default,
-            causal_wait: Duration::from_secs(5),
-            operation_bytes_max: p2panda_core::limits::OPERATION_BYTES_MAX_DEFAULT as u32,
+            causal_wait: limits::DEPENDENCY_WAIT,
+            causal_wait_max: limits::DEPENDENCY_WAIT_MAX,
+            new_logs: (limits::NEW_LOGS_MAX, limits::NEW_LOGS_PER_SECOND),
+            operation_bytes_max: limits::OPERATION_BYTES_MAX_DEFAULT as u32,
             state_digest: true,
             restored: None,
         }
@@ -160,10 +164,25 @@ impl Builder {
         self
     }
 
+    /// How long a message waits for the messages it was written after in any case; 10 min if not
+    /// said (`docs/protocol/streams.md#6`).
+    pub fn causal_wait_max(mut self, wait: Duration) -> Self {
+        self.causal_wait_max = wait;
+        self
+    }
+
+    /// How many logs that are new here a peer that is not trusted may bring to a topic at once, and
+    /// how many more each second; 10 000 and 500 if not said. Whoever brings more is slowed, and
+    /// nothing is lost (`docs/protocol/sync.md#10`).
+    pub fn new_logs_max(mut self, at_once: u32, per_second: u32) -> Self {
+        self.new_logs = (at_once, per_second);
+        self
+    }
+
     /// Largest operation, header and body in one frame, in bytes; 16 MiB if not said, 128 MiB at
     /// most.
     pub fn operation_bytes_max(mut self, bytes: u32) -> Self {
-        self.operation_bytes_max = bytes.min(p2panda_core::limits::OPERATION_BYTES_MAX as u32);
+        self.operation_bytes_max = bytes.min(limits::OPERATION_BYTES_MAX as u32);
         self
     }
 

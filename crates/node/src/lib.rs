@@ -35,6 +35,7 @@ mod error;
 mod event;
 mod import;
 mod message;
+mod new_logs;
 mod node;
 mod peers;
 mod publisher;

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::builder::{Builder, GuardDir, Place};
 use crate::ephemeral::EphemeralRequest;
 use crate::event::Events;
+use crate::new_logs::NewLogs;
 use crate::queue::Queue;
 use crate::serve::{Desk, serve};
 use crate::storage::Storage;
@@ -81,6 +82,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let queue = Queue::new(run(engine, topics.clone(), events.clone()));
 
+    let new_logs = NewLogs::new(builder.new_logs.0, builder.new_logs.1);
     let (requests, incoming) = mpsc::channel(REQUESTS_MAX);
     let config = net_config(builder, signing_key.clone(), &storage).await?;
     let net = match p2panda_net::spawn(config, requests).await {
@@ -94,6 +96,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         storage: storage.clone(),
         queue: queue.clone(),
         topics: topics.clone(),
+        new_logs,
     };
     tokio::spawn(serve(incoming, desk));
     Ok(Node(Arc::new(Inner {
@@ -128,6 +131,9 @@ fn run(engine: Engine, topics: Topics, events: broadcast::Sender<EngineEvent>) -
                 topics.committed(change, committed.own);
             }
             for event in &committed.events {
+                if let EngineEvent::EarlyDropped { topic, peer } = event {
+                    topics.repair(topic, *peer);
+                }
                 // Nobody may be listening.
                 let _ = events.send(event.clone());
             }
@@ -147,6 +153,7 @@ fn engine_options(builder: &Builder, temporary: bool) -> p2panda_engine::Options
         guard_dir,
         restored: builder.restored,
         causal_wait: builder.causal_wait,
+        causal_wait_max: builder.causal_wait_max,
         operation_bytes_max: builder.operation_bytes_max as usize,
         ..p2panda_engine::Options::default()
     }

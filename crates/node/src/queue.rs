@@ -50,6 +50,8 @@ pub struct IngestReport {
     pub rejected: usize,
     /// Among the refused: with a wrong signature, a wrong body or no header at all.
     pub invalid: usize,
+    /// Among the stored: the first of a log that is new here.
+    pub new_logs: usize,
     /// Came too early and found no room; to be brought again.
     pub dropped: usize,
 }
@@ -59,7 +61,10 @@ impl IngestReport {
         let mut report = Self::default();
         for outcome in outcomes {
             match outcome {
-                Outcome::Stored { .. } => report.stored += 1,
+                Outcome::Stored { new_log, .. } => {
+                    report.stored += 1;
+                    report.new_logs += usize::from(*new_log);
+                }
                 Outcome::Early => report.early += 1,
                 Outcome::Dropped => report.dropped += 1,
                 Outcome::Rejected(reason) => {
@@ -79,6 +84,7 @@ impl IngestReport {
         self.early += other.early;
         self.rejected += other.rejected;
         self.invalid += other.invalid;
+        self.new_logs += other.new_logs;
         self.dropped += other.dropped;
     }
 }

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_engine::Source;
-use p2panda_net::{Phase, Request, Stored};
+use p2panda_net::{Phase, Request, Stored, Totals};
 use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
 use p2panda_store::PageLimits;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
+use crate::new_logs::{Counted, NewLogs};
 use crate::queue::Queue;
 use crate::storage::Storage;
 use crate::topic::Topics;
@@ -33,6 +34,7 @@ pub(crate) struct Desk {
     pub(crate) storage: Storage,
     pub(crate) queue: Queue,
     pub(crate) topics: Topics,
+    pub(crate) new_logs: NewLogs,
 }
 
 /// Work of one session, done in the order in which it came.
@@ -41,6 +43,7 @@ enum Job {
     Batch {
         topic: Topic,
         peer: VerifyingKey,
+        trusted: bool,
         operations: Vec<Received>,
         reply: oneshot::Sender<Stored>,
     },
@@ -56,16 +59,30 @@ impl Desk {
             Request::Heights { topic, reply } => self.answer(reply, move |storage| async move {
                 storage.read(move |reader| reader.heights(&topic)).await
             }),
+            Request::OldestHeights {
+                topic,
+                logs_max,
+                reply,
+            } => self.answer(reply, move |storage| async move {
+                let read = storage.read(move |reader| reader.oldest_heights(&topic, logs_max));
+                read.await
+            }),
             Request::Totals {
                 topic,
                 ranges,
                 reply,
             } => {
                 self.answer(reply, move |storage| async move {
-                    let totals = storage
-                        .read(move |reader| reader.totals(&topic, &ranges))
-                        .await?;
-                    Ok((totals.operations, totals.bytes))
+                    let read = storage.read(move |reader| {
+                        let mut ranges = ranges;
+                        let found = reader.totals_oldest_first(&topic, &mut ranges)?;
+                        Ok(Totals {
+                            operations: found.operations,
+                            bytes: found.bytes,
+                            ranges,
+                        })
+                    });
+                    read.await
                 });
             }
             Request::Read { topic, read, reply } => {
@@ -79,12 +96,14 @@ impl Desk {
                 topic,
                 session,
                 peer,
+                trusted,
                 operations,
                 reply,
             } => {
                 let batch = Job::Batch {
                     topic,
                     peer,
+                    trusted,
                     operations,
                     reply,
                 };
@@ -176,10 +195,16 @@ impl Desk {
                 Job::Batch {
                     topic,
                     peer,
+                    trusted,
                     operations,
                     reply,
                 } => {
-                    let stored = self.store(topic, session, peer, operations, reply).await;
+                    let counted = match trusted {
+                        true => None,
+                        false => self.new_logs.wait(topic, peer, &operations).await,
+                    };
+                    let stored = self.store(topic, session, peer, operations, counted, reply);
+                    let stored = stored.await;
                     if stored.is_err() {
                         return;
                     }
@@ -196,6 +221,7 @@ impl Desk {
         session: SessionId,
         peer: VerifyingKey,
         operations: Vec<Received>,
+        counted: Option<Counted>,
         reply: oneshot::Sender<Stored>,
     ) -> Result<(), Error> {
         let operations = verify(operations).await?;
@@ -204,16 +230,16 @@ impl Desk {
             peer,
         };
         let report = self.queue.ingest(topic, source, operations).await?;
-        let topics = self.topics.clone();
+        let (topics, new_logs) = (self.topics.clone(), self.new_logs.clone());
         tokio::spawn(async move {
             let Ok(report) = report.await else {
                 return;
             };
-            if report.dropped > 0
-                && let Some(state) = topics.get(&topic)
-                && let Some(sync) = state.sync()
-            {
-                sync.repair(peer);
+            if let Some(counted) = counted {
+                new_logs.settle(&counted, report.new_logs);
+            }
+            if report.dropped > 0 {
+                topics.repair(&topic, peer);
             }
             // The session may be gone by now.
             let _ = reply.send(Stored {

@@ -64,6 +64,15 @@ impl Topics {
         }
     }
 
+    /// Asks a peer again for what was dropped.
+    pub(crate) fn repair(&self, topic: &Topic, peer: VerifyingKey) {
+        if let Some(state) = self.get(topic)
+            && let Some(sync) = state.sync()
+        {
+            sync.repair(peer);
+        }
+    }
+
     fn map(&self) -> std::sync::MutexGuard<'_, HashMap<Topic, Arc<TopicState>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -79,6 +79,24 @@ impl Reader {
         Ok((heights, last_arrival(&snapshot, key)?))
     }
 
+    /// Heights of the logs of a topic that have been known longest, at most so many.
+    pub fn oldest_heights(&self, topic: &Topic, logs_max: usize) -> Result<Heights, StoreError> {
+        let snapshot = self.snapshot()?;
+        let mut heights = Heights::default();
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(heights);
+        };
+        let log_id = topic.log_id();
+        let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
+            WHERE l.topic = ?1 ORDER BY l.id LIMIT ?2";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut rows = statement.query(params![key, int(logs_max as u64)])?;
+        while let Some(row) = rows.next()? {
+            heights.raise(verifying_key(row, 0)?, log_id, row.get(1)?);
+        }
+        Ok(heights)
+    }
+
     /// Height of one log.
     pub fn height(&self, topic: &Topic, author: &VerifyingKey) -> Result<Option<u32>, StoreError> {
         let snapshot = self.snapshot()?;

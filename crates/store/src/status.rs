@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use p2panda_core::{LogRange, Topic};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -36,12 +38,23 @@ impl Reader {
     /// What of the ranges is stored, by two look-ups each. Ranges of other logs than the
     /// topic's count nothing.
     pub fn totals(&self, topic: &Topic, ranges: &[LogRange]) -> Result<Totals, StoreError> {
+        self.totals_oldest_first(topic, &mut ranges.to_vec())
+    }
+
+    /// As [`Reader::totals`]; the ranges are put in the order in which their logs became known
+    /// here, unknown ones last.
+    pub fn totals_oldest_first(
+        &self,
+        topic: &Topic,
+        ranges: &mut [LogRange],
+    ) -> Result<Totals, StoreError> {
         let snapshot = self.snapshot()?;
         let mut totals = Totals::default();
         let Some(key) = topic_key(&snapshot, topic)? else {
             return Ok(totals);
         };
         let log_id = topic.log_id();
+        let mut order = HashMap::new();
         for range in ranges.iter().filter(|range| range.log == log_id) {
             let sql = "SELECT id, head_seq, bytes FROM log
                 WHERE topic = ?1 AND author = (SELECT id FROM author WHERE key = ?2)";
@@ -55,12 +68,15 @@ impl Reader {
             let Some((log, head_seq, bytes)) = log else {
                 continue;
             };
+            order.insert(range.author, log);
             let end = (u64::from(head_seq) + 1, bytes);
             let from = first_above(&snapshot, log, range.after)?.unwrap_or(end);
             let until = first_above(&snapshot, log, Some(range.until))?.unwrap_or(end);
             totals.operations += until.0.saturating_sub(from.0);
             totals.bytes += until.1.saturating_sub(from.1);
         }
+        // Rows of logs are numbered as the logs became known.
+        ranges.sort_by_key(|range| order.get(&range.author).copied().unwrap_or(i64::MAX));
         Ok(totals)
     }
 

@@ -10,7 +10,7 @@ use p2panda_core::{
     Draft, Hash, Heights, LogRange, NetworkId, NodeExtensions, Operation, SigningKey, Timestamp,
     Topic, VerifyingKey,
 };
-use p2panda_net::{Bootstrap, Config, Mdns, Net, Phase, Request, Stored, SyncHandle, Tail};
+use p2panda_net::{Bootstrap, Config, Mdns, Net, Phase, Request, Stored, SyncHandle, Tail, Totals};
 use p2panda_protocol::sync::{Entry, Page, Read, Received, Refusal, SessionId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -224,7 +224,12 @@ impl Memory {
                 reply,
             } => {
                 let log = topics.entry(topic).or_default();
-                let _ = reply.send(totals(log, &ranges));
+                let (operations, bytes) = totals(log, &ranges);
+                let _ = reply.send(Totals {
+                    operations,
+                    bytes,
+                    ranges,
+                });
             }
             Request::Read { topic, read, reply } => {
                 let _ = reply.send(read_page(topics.entry(topic).or_default(), &read));

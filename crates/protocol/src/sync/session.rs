@@ -112,7 +112,11 @@ pub enum Input {
         operations: u64,
         /// Their header and payload bytes.
         bytes: u64,
+        /// The ranges, those of the logs that are known longest first.
+        ranges: Vec<LogRange>,
     },
+    /// Answers [`Output::OldestHeights`].
+    OldestHeights(Heights),
     /// Answers [`Output::Read`].
     Page(Page),
     /// Answers the oldest unanswered [`Output::Store`].
@@ -138,7 +142,12 @@ pub enum Input {
 pub enum Output {
     /// Look up the topic's heights.
     Heights,
-    /// Sum up these ranges.
+    /// Look up the heights of so many logs of the topic, those that are known longest.
+    OldestHeights {
+        /// How many.
+        logs_max: usize,
+    },
+    /// Sum up these ranges, and put them in the order in which their logs became known.
     Totals(Vec<LogRange>),
     /// Read a page.
     Read(Read),
@@ -256,8 +265,8 @@ enum Sending {
     },
     /// Sent its heights, needs the peer's.
     Have,
-    /// Asked for the totals of these ranges.
-    Totals(VecDeque<LogRange>),
+    /// Asked for the totals of what the peer lacks.
+    Totals,
     /// Sends these ranges.
     Transfer(VecDeque<LogRange>),
     /// Sent Done.
@@ -355,7 +364,12 @@ impl Session {
             Input::EndOfStream => self.peer_ended(pair),
             Input::Lost => self.lost(pair),
             Input::Heights { heights, arrival } => self.local_heights(heights, arrival, pair),
-            Input::Totals { operations, bytes } => self.totals(operations, bytes),
+            Input::OldestHeights(heights) => self.oldest_heights(heights, pair),
+            Input::Totals {
+                operations,
+                bytes,
+                ranges,
+            } => self.totals(operations, bytes, ranges, pair),
             Input::Page(page) => self.page(page, pair),
             Input::Stored { invalid } => self.stored(invalid, pair),
             Input::Arrived(arrival) => self.arrived = self.arrived.max(arrival),

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use p2panda_core::{Draft, Header, Heights, NodeExtensions, SigningKey, Timestamp, Topic};
+use p2panda_core::{
+    Draft, Header, Heights, LogRange, NodeExtensions, SigningKey, Timestamp, Topic, VerifyingKey,
+};
 use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::{Limits, Message};
 use p2panda_protocol::sync::pair::{Dialled, Pair};
@@ -140,6 +142,23 @@ impl Peer {
             heights.raise(entry.author, entry.log_id, entry.seq);
         }
         heights
+    }
+
+    /// Whose logs are here, in the order in which they became known.
+    fn authors(&self) -> Vec<VerifyingKey> {
+        let mut authors: Vec<VerifyingKey> = Vec::new();
+        for entry in &self.entries {
+            if !authors.contains(&entry.author) {
+                authors.push(entry.author);
+            }
+        }
+        authors
+    }
+
+    fn oldest_first(&self, ranges: &[LogRange]) -> Vec<LogRange> {
+        let (authors, mut ranges) = (self.authors(), ranges.to_vec());
+        ranges.sort_by_key(|range| authors.iter().position(|author| *author == range.author));
+        ranges
     }
 
     /// Header and body of everything, by author and place.
@@ -353,6 +372,13 @@ impl World {
                 heights: own.heights(),
                 arrival: own.entries.len() as u64,
             }),
+            Output::OldestHeights { logs_max } => {
+                let mut authors = own.authors();
+                authors.truncate(*logs_max);
+                let all = own.heights();
+                let heights = all.iter().filter(|(author, ..)| authors.contains(author));
+                Some(Input::OldestHeights(heights.collect()))
+            }
             Output::Totals(ranges) => {
                 let pages = ranges.iter().map(|range| {
                     own.read(&Read::Log {
@@ -365,6 +391,7 @@ impl World {
                 Some(Input::Totals {
                     operations: entries.len() as u64,
                     bytes: entries.iter().map(size).sum::<usize>() as u64,
+                    ranges: own.oldest_first(ranges),
                 })
             }
             Output::Read(read) => Some(Input::Page(own.read(read))),

@@ -37,10 +37,29 @@ impl Session {
         if matches!(self.receiving, Receiving::Digest(_)) {
             return self.send_digest(pair);
         }
-        self.send(&Message::Have(within(
-            &self.local,
-            self.limits.have_bytes_max,
-        )));
+        let logs_max = self.limits.have_bytes_max as usize / LOG_HEIGHT_BYTES_MAX;
+        if self.local.len() > logs_max {
+            // Both sides' own logs are always among them.
+            let logs_max = logs_max.saturating_sub(2);
+            return self.ask(Output::OldestHeights { logs_max });
+        }
+        self.send(&Message::Have(self.local.clone()));
+        self.sending = Sending::Have;
+    }
+
+    /// What of the heights fits one Have. The peer sends the rest once more, last of all, which
+    /// costs bytes and nothing else.
+    pub(super) fn oldest_heights(&mut self, mut heights: Heights, pair: &Pair) {
+        self.asked = false;
+        if self.sending != Sending::Heights {
+            return;
+        }
+        for author in [pair.local(), pair.remote()] {
+            if let Some(seq) = self.local.get(&author, &self.log_id) {
+                heights.raise(author, self.log_id, seq);
+            }
+        }
+        self.send(&Message::Have(heights));
         self.sending = Sending::Have;
     }
 
@@ -100,15 +119,4 @@ impl Session {
         self.outputs
             .push_back(Output::Event(Event::PeerHas { own_seq }));
     }
-}
-
-/// The heights that fit one Have message. What is left out the peer sends once more, which costs
-/// bytes and nothing else.
-fn within(heights: &Heights, bytes_max: u32) -> Heights {
-    let logs_max = bytes_max as usize / LOG_HEIGHT_BYTES_MAX;
-    let mut kept = Heights::default();
-    for (author, log, seq) in heights.iter().take(logs_max) {
-        kept.raise(author, log, seq);
-    }
-    kept
 }

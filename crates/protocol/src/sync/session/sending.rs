@@ -3,16 +3,26 @@
 
 use bytes::{Bytes, BytesMut};
 
+use p2panda_core::LogRange;
+
 use super::{Entry, Output, PAGE_BYTES_MAX, Page, Read, Sending, Session};
 use crate::sync::message::Message;
 use crate::sync::pair::{Pair, Span};
 
 impl Session {
-    pub(super) fn totals(&mut self, operations: u64, bytes: u64) {
+    /// What is sent in catch-up, with the ranges in the order in which their logs became known.
+    pub(super) fn totals(
+        &mut self,
+        operations: u64,
+        bytes: u64,
+        mut ranges: Vec<LogRange>,
+        pair: &Pair,
+    ) {
         self.asked = false;
-        let Sending::Totals(ranges) = std::mem::replace(&mut self.sending, Sending::Done) else {
+        if self.sending != Sending::Totals {
             return;
-        };
+        }
+        self.sending = Sending::Done;
         self.totals_out = Some((operations, bytes));
         // Done is said once: here when nothing is left, after the last operation otherwise.
         if operations == 0 || bytes == 0 {
@@ -22,7 +32,13 @@ impl Session {
             operations: u32::try_from(operations).unwrap_or(u32::MAX),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
         });
-        self.sending = Sending::Transfer(ranges);
+        // The peer's own log first: it may have lost it, and must not publish before it is back.
+        ranges.sort_by_key(|range| match range.author {
+            author if author == pair.remote() => 0,
+            author if author == pair.local() => 1,
+            _ => 2,
+        });
+        self.sending = Sending::Transfer(ranges.into());
     }
 
     pub(super) fn page(&mut self, page: Page, pair: &mut Pair) {
@@ -82,7 +98,7 @@ impl Session {
             self.sending = Sending::Done;
             return self.send(&Message::Done);
         }
-        self.sending = Sending::Totals(ranges.iter().cloned().collect());
+        self.sending = Sending::Totals;
         self.ask(Output::Totals(ranges));
     }
 

@@ -1,0 +1,288 @@
+//! How many logs that are new here a peer may bring at a time (`docs/protocol/sync.md#10`).
+//! Whoever brings more is slowed: its batches wait, and with them the stream they come from.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use p2panda_core::limits::{
+    NEW_LOGS_FREE, NEW_LOGS_MAX, NEW_LOGS_OF_ALL_MAX, NEW_LOGS_OF_ALL_PER_SECOND,
+    NEW_LOGS_PER_SECOND,
+};
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_protocol::sync::Received;
+use tokio::time::{Instant, sleep};
+
+/// Buckets beyond which those that are full are looked for and forgotten.
+const BUCKETS: usize = 1_024;
+
+/// What peers that are not trusted have brought of each topic lately. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct NewLogs {
+    of_each: Rate,
+    of_all: Rate,
+    buckets: Arc<Mutex<Buckets>>,
+}
+
+#[derive(Default)]
+struct Buckets {
+    /// One for all sessions of a peer, the next ones included.
+    peers: HashMap<(Topic, VerifyingKey), Bucket>,
+    topics: HashMap<Topic, Bucket>,
+    /// How many there may be before the next look for full ones.
+    until: usize,
+}
+
+/// How many at once, and how long each takes to come back.
+#[derive(Clone, Copy)]
+struct Rate {
+    at_once: u32,
+    each: Duration,
+}
+
+/// Not full before this time.
+#[derive(Clone, Copy)]
+struct Bucket(Instant);
+
+/// New logs that were counted before it was known how many of them there are.
+pub(crate) struct Counted {
+    topic: Topic,
+    peer: VerifyingKey,
+    logs: u32,
+    among_all: bool,
+}
+
+impl Default for NewLogs {
+    fn default() -> Self {
+        Self::new(NEW_LOGS_MAX, NEW_LOGS_PER_SECOND)
+    }
+}
+
+impl NewLogs {
+    pub(crate) fn new(at_once: u32, per_second: u32) -> Self {
+        Self {
+            of_each: Rate::new(at_once, per_second),
+            of_all: Rate::new(NEW_LOGS_OF_ALL_MAX, NEW_LOGS_OF_ALL_PER_SECOND),
+            buckets: Arc::default(),
+        }
+    }
+
+    /// Waits until a batch may be taken, and counts the operations in it that may begin a log.
+    /// One without any never waits.
+    pub(crate) async fn wait(
+        &self,
+        topic: Topic,
+        peer: VerifyingKey,
+        operations: &[Received],
+    ) -> Option<Counted> {
+        match beginnings(operations) {
+            0 => None,
+            logs => Some(self.wait_for(topic, peer, logs).await),
+        }
+    }
+
+    async fn wait_for(&self, topic: Topic, peer: VerifyingKey, logs: u32) -> Counted {
+        loop {
+            match self.count(topic, peer, logs) {
+                Ok(counted) => return counted,
+                Err(wait) => sleep(wait).await,
+            }
+        }
+    }
+
+    /// So many of them were new.
+    pub(crate) fn settle(&self, counted: &Counted, new: usize) {
+        let new = u32::try_from(new).unwrap_or(u32::MAX);
+        let Counted { topic, peer, .. } = *counted;
+        let mut buckets = self.lock();
+        if let Some(bucket) = buckets.peers.get_mut(&(topic, peer)) {
+            bucket.change(self.of_each, counted.logs, new);
+        }
+        if counted.among_all
+            && let Some(bucket) = buckets.topics.get_mut(&topic)
+        {
+            bucket.change(self.of_all, counted.logs, new);
+        }
+    }
+
+    /// Counts them, or says how long that has to wait.
+    fn count(&self, topic: Topic, peer: VerifyingKey, logs: u32) -> Result<Counted, Duration> {
+        let now = Instant::now();
+        let mut buckets = self.lock();
+        buckets.forget_full(now);
+        let of_peer = buckets.peers.get(&(topic, peer)).copied();
+        let of_peer = of_peer.unwrap_or(Bucket(now));
+        // A peer that brings few is not slowed by those that bring many.
+        let among_all = of_peer.missing(self.of_each, now) + logs > NEW_LOGS_FREE;
+        let of_all = buckets.topics.get(&topic).filter(|_| among_all);
+        let of_all = of_all.copied().unwrap_or(Bucket(now));
+        let wait = of_peer.wait(self.of_each, now);
+        let wait = wait.max(of_all.wait(self.of_all, now));
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        let taken = of_peer.take(self.of_each, logs, now);
+        buckets.peers.insert((topic, peer), taken);
+        if among_all {
+            let taken = of_all.take(self.of_all, logs, now);
+            buckets.topics.insert(topic, taken);
+        }
+        Ok(Counted {
+            topic,
+            peer,
+            logs,
+            among_all,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Operations of a batch that may begin a log here.
+fn beginnings(operations: &[Received]) -> u32 {
+    let begins = |received: &&Received| {
+        let header = &received.header;
+        header.seq() == 0 || header.node_extensions().is_ok_and(|found| found.prune)
+    };
+    let count = operations.iter().filter(begins).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+impl Buckets {
+    fn forget_full(&mut self, now: Instant) {
+        if self.peers.len() + self.topics.len() > self.until {
+            forget_full(&mut self.peers, now);
+            forget_full(&mut self.topics, now);
+            self.until = 2 * (self.peers.len() + self.topics.len()) + BUCKETS;
+        }
+    }
+}
+
+fn forget_full<K: Eq + Hash>(buckets: &mut HashMap<K, Bucket>, now: Instant) {
+    buckets.retain(|_, bucket| bucket.0 > now);
+}
+
+impl Rate {
+    fn new(at_once: u32, per_second: u32) -> Self {
+        Self {
+            at_once,
+            each: Duration::from_secs(1) / per_second.max(1),
+        }
+    }
+}
+
+impl Bucket {
+    fn take(self, rate: Rate, logs: u32, now: Instant) -> Self {
+        Self(self.0.max(now) + rate.each * logs)
+    }
+
+    fn change(&mut self, rate: Rate, counted: u32, new: u32) {
+        let before = self.0.checked_sub(rate.each * counted).unwrap_or(self.0);
+        self.0 = before + rate.each * new;
+    }
+
+    /// How much longer it is overdrawn.
+    fn wait(self, rate: Rate, now: Instant) -> Duration {
+        let behind = self.0.saturating_duration_since(now);
+        behind.saturating_sub(rate.each * rate.at_once)
+    }
+
+    fn missing(self, rate: Rate, now: Instant) -> u32 {
+        let behind = self.0.saturating_duration_since(now);
+        let logs = behind.as_nanos().div_ceil(rate.each.as_nanos().max(1));
+        u32::try_from(logs).unwrap_or(u32::MAX / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use p2panda_core::SigningKey;
+
+    use super::*;
+
+    const TOPIC: Topic = Topic::from_bytes([1; 32]);
+
+    fn peer(seed: u8) -> VerifyingKey {
+        SigningKey::from_bytes(&[seed; 32]).verifying_key()
+    }
+
+    /// Seconds that it takes one peer to bring so many in batches of 100 that are all new.
+    async fn seconds(new_logs: &NewLogs, peer: VerifyingKey, logs: u32) -> u64 {
+        let start = Instant::now();
+        for _ in 0..logs / 100 {
+            let counted = new_logs.wait_for(TOPIC, peer, 100).await;
+            new_logs.settle(&counted, 100);
+        }
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_brings_ten_thousand_logs_at_once_and_then_five_hundred_a_second() {
+        let new_logs = NewLogs::default();
+        assert_eq!(seconds(&new_logs, peer(1), 10_000).await, 0);
+        let more = seconds(&new_logs, peer(1), 5_000).await;
+        assert!((9..=10).contains(&more), "{more} s");
+        // Another one, and another topic, are not slowed by it.
+        assert_eq!(seconds(&new_logs, peer(2), 10_000).await, 0);
+        let other = Topic::from_bytes([2; 32]);
+        assert!(new_logs.count(other, peer(1), 100).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parallel_sessions_share_what_their_peer_may_bring() {
+        let new_logs = NewLogs::default();
+        let admitted = (0..64).filter(|_| new_logs.count(TOPIC, peer(1), 5_000).is_ok());
+        assert_eq!(admitted.count(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_identities_share_ten_times_the_rate_and_who_brings_few_is_not_slowed() {
+        let new_logs = NewLogs::default();
+        let start = Instant::now();
+        let mut brought = 0;
+        for _ in 0..60 {
+            for seed in 0..64 {
+                while let Ok(counted) = new_logs.count(TOPIC, peer(seed), 500) {
+                    new_logs.settle(&counted, 500);
+                    brought += 500;
+                }
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        let seconds = start.elapsed().as_secs() as u32;
+        let most = NEW_LOGS_OF_ALL_MAX + (seconds + 1) * NEW_LOGS_OF_ALL_PER_SECOND;
+        assert!(brought <= most, "{brought} logs in {seconds} s");
+        assert!(brought >= most / 2, "{brought} logs in {seconds} s");
+        let honest = new_logs.count(TOPIC, peer(100), NEW_LOGS_FREE);
+        assert!(honest.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_there_already_costs_nothing() {
+        let new_logs = NewLogs::default();
+        for _ in 0..100 {
+            let counted = new_logs.count(TOPIC, peer(1), 5_000).unwrap_or_else(|_| {
+                unreachable!("nothing of it was new");
+            });
+            new_logs.settle(&counted, 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_buckets_are_forgotten() {
+        let new_logs = NewLogs::default();
+        for seed in 0..200_u8 {
+            for topic in 0..50 {
+                let topic = Topic::from_bytes([topic; 32]);
+                let counted = new_logs.count(topic, peer(seed), 1);
+                assert!(counted.is_ok());
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(new_logs.lock().peers.len() < 2_000);
+    }
+}
