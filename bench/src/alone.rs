@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::figures::{Row, Stopwatch, disk_bytes, percentiles, resident_bytes};
-use crate::prepare::{self, Logs, builder, content, imported, topic};
+use crate::prepare::{self, Logs, builder, content, expect_stored, imported, topic};
 
 /// How many operations the engine is handed at once.
 const BATCH_OPERATIONS: usize = 500;
@@ -211,13 +211,6 @@ async fn ack(message: Message) -> Result<(), Failure> {
 fn stored_of(outcomes: &[Outcome]) -> usize {
     let stored = |outcome: &&Outcome| matches!(outcome, Outcome::Stored { .. });
     outcomes.iter().filter(stored).count()
-}
-
-fn expect_stored(expected: usize, stored: usize) -> Result<(), Failure> {
-    if stored == expected {
-        return Ok(());
-    }
-    Err(Failure::NotStored { stored, expected })
 }
 
 fn operation_bytes(operation: &ImportedOperation) -> usize {

@@ -18,6 +18,7 @@ mod limits;
 mod operations;
 mod pair;
 mod prepare;
+mod prune;
 mod side;
 
 use std::path::PathBuf;
@@ -143,6 +144,19 @@ enum Workload {
         nodes: u32,
         #[arg(long, default_value_t = 64)]
         in_flight: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Prune everything that is stored, while publishing to another topic: how long a publish
+    /// waits, before the prune and from then on until 95 % of the bytes are given back.
+    Prune {
+        #[arg(long, default_value_t = 1_000_000)]
+        n: usize,
+        /// Messages published before the prune.
+        #[arg(long, default_value_t = 2_000)]
+        publishes: usize,
+        #[arg(long, default_value_t = 5_000)]
+        interval_us: u64,
         #[command(flatten)]
         payload: Payload,
     },
@@ -324,6 +338,18 @@ async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
                 interval_us: 0,
             };
             pair::live(&root, nodes, plan).await
+        }
+        Workload::Prune {
+            n,
+            publishes,
+            interval_us,
+            payload,
+        } => {
+            let pace = prune::Pace {
+                n: publishes,
+                interval: Duration::from_micros(interval_us),
+            };
+            prune::run(&root, payload.logs(n), pace).await
         }
         Workload::Open { n, payload } => pair::open(&root, payload.logs(n)).await,
         Workload::Idle {

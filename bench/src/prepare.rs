@@ -156,14 +156,23 @@ impl Chain {
         }
     }
 
-    fn sign(&mut self) -> Result<Operation, Failure> {
+    /// The next operation, which prunes all before it.
+    pub fn prune_point(&mut self) -> Result<Operation, Failure> {
+        self.sign(true)
+    }
+
+    fn sign(&mut self, prune: bool) -> Result<Operation, Failure> {
         let author = self.next % self.keys.len();
         let (Some(key), Some(head)) = (self.keys.get(author), self.heads.get_mut(author)) else {
             return Err(Failure::NoAuthor);
         };
         let micros = 1_700_000_000_000_000 + self.next as u64;
         let timestamp = Timestamp::from_micros(micros);
-        let extensions = NodeExtensions::new(self.topic.log_id(), timestamp).encode();
+        let extensions = NodeExtensions {
+            prune,
+            ..NodeExtensions::new(self.topic.log_id(), timestamp)
+        };
+        let extensions = extensions.encode();
         let body = byte_string(&content(self.payload_bytes, self.next as u64));
         let draft = Draft {
             seq: head.map_or(0, |head| head.seq + 1),
@@ -182,7 +191,7 @@ impl Iterator for Chain {
     type Item = Result<Operation, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.sign())
+        Some(self.sign(false))
     }
 }
 
@@ -206,6 +215,14 @@ pub fn imported(operation: Operation) -> ImportedOperation {
         header: operation.header.as_bytes().clone(),
         body: operation.body,
     }
+}
+
+/// An error unless that many operations were stored.
+pub fn expect_stored(expected: usize, stored: usize) -> Result<(), Failure> {
+    if stored == expected {
+        return Ok(());
+    }
+    Err(Failure::NotStored { stored, expected })
 }
 
 /// Settings of an engine. Its guard file lies beside the directory.

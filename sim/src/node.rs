@@ -60,6 +60,8 @@ impl SimNode {
         let options = Options {
             key: Some(self.key.clone()),
             causal_wait,
+            // So few that pruned operations are deleted in several slices.
+            prune_rows_max: 3,
             ..Options::default()
         };
         let engine = Engine::open(&self.dir, options, now).expect("the directory opens");

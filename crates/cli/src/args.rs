@@ -94,6 +94,8 @@ pub enum Command {
     Topic(TopicCommand),
     /// Find and list other nodes
     Peers(PeersArgs),
+    /// Make the database of the home directory as small as its content
+    Compact(CompactArgs),
     /// One node of the demo, driven by JSON lines
     #[command(hide = true)]
     DemoNode,
@@ -143,6 +145,17 @@ pub struct PubArgs {
     #[arg(long, conflicts_with = "home")]
     pub temp: bool,
 }
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Make the database of the home directory as small as its content.\n\n\
+        A node gives back by itself what was pruned. This writes the whole database anew, which \
+        databases made by an earlier version need once, and which leaves no remains of pruned \
+        messages in it. It needs as much free space as the new database takes, and no other \
+        process may use the directory. Of the options under Node only --home has an effect.",
+    after_help = "Example:\n  panda compact --home ./second"
+)]
+pub struct CompactArgs {}
 
 #[derive(Debug, Args)]
 #[command(

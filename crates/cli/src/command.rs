@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod chat;
+pub mod compact;
 pub mod id;
 pub mod peers;
 pub mod publish;

@@ -48,6 +48,8 @@ pub enum Failure {
     Stdout(#[source] io::Error),
     #[error("signals cannot be received: {0}; run panda where signals are allowed")]
     Signals(#[source] io::Error),
+    #[error("{0}; stop it first and run `panda compact` again")]
+    CompactInUse(#[source] p2panda::Error),
     #[error("{}", node_line(.0))]
     Node(#[from] p2panda::Error),
     #[error(transparent)]
@@ -67,7 +69,7 @@ impl Failure {
             | Failure::LineTooLong { .. }
             | Failure::LineNotText { .. }
             | Failure::Parse(_) => 2,
-            Failure::Node(error) => kind_code(error.kind()),
+            Failure::Node(error) | Failure::CompactInUse(error) => kind_code(error.kind()),
             Failure::MakeHome { .. }
             | Failure::ReadFile { .. }
             | Failure::Stdin(_)

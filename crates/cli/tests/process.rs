@@ -575,3 +575,26 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     assert_eq!(demo.interrupt().code(), Some(130));
     assert!(is_empty(&world.path("tmp")));
 }
+
+#[test]
+fn compact_prints_both_sizes_and_is_refused_while_a_node_runs() {
+    let world = World::new();
+    world.publish("home", "one\ntwo\n", &["--wait", "0"]);
+    let output = world.at("home", &["compact"]).output().unwrap();
+    let line = stdout(&output);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        line.contains("MiB before, ") && line.ends_with("MiB after\n"),
+        "{line}"
+    );
+    let (running, _) = world.subscriber("home", &["--from", "start"]);
+    let refused = world.at("home", &["compact"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(4));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains("in use by") && text.contains("stop it first"),
+        "{text}"
+    );
+    drop(running);
+}

@@ -179,6 +179,10 @@ pub const BATCH_BYTES_MAX: usize = 4 * MIB;
 pub const BATCHES_PER_STEP_MAX: usize = 16;
 /// Time between two steps of long work (`docs/protocol/streams.md#2`).
 pub const STEP_WAIT: Duration = Duration::from_secs(1);
+/// Pruned operations that are deleted in one transaction (`docs/protocol/streams.md#5`).
+pub const PRUNE_ROWS_MAX: usize = 512;
+/// Bytes of headers and bodies of them, if they are more than one (`docs/protocol/streams.md#5`).
+pub const PRUNE_BYTES_MAX: u64 = 1024 * 1024;
 /// Free pages of the database that are given back in one step (`docs/protocol/streams.md#5`).
 pub const SHRINK_STEP_PAGES_MAX: u32 = 128;
 /// How long free pages stay in the database (`docs/protocol/streams.md#5`).

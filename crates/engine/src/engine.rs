@@ -3,11 +3,13 @@ use std::time::Duration;
 
 use p2panda_core::limits::{
     DEPENDENCY_WAIT, DEPENDENCY_WAIT_MAX, OPERATION_BYTES_MAX_DEFAULT, OWN_LOG_WAIT,
+    PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
 };
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, Operation, SigningKey, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{
-    Durability, OpenError, Readers, RejectReason, Restored, RestoredAction, Store, StoreError,
+    Durability, OpenError, Readers, RejectReason, Restored, RestoredAction, Slice, Store,
+    StoreError,
 };
 use thiserror::Error;
 
@@ -43,6 +45,9 @@ pub struct Options {
     pub own_log_wait: Duration,
     /// Bytes of header and body, frame included, that may be published.
     pub operation_bytes_max: usize,
+    /// Pruned operations that are deleted in one transaction. What is more goes in steps between
+    /// the batches.
+    pub prune_rows_max: usize,
 }
 
 impl Default for Options {
@@ -55,6 +60,7 @@ impl Default for Options {
             causal_wait_max: DEPENDENCY_WAIT_MAX,
             own_log_wait: OWN_LOG_WAIT,
             operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
+            prune_rows_max: PRUNE_ROWS_MAX,
         }
     }
 }
@@ -201,12 +207,16 @@ impl Engine {
             causal_wait_max_us: micros(options.causal_wait_max),
             own_log_wait_us: micros(options.own_log_wait),
             operation_bytes_max: options.operation_bytes_max,
+            prune_slice: Slice {
+                rows: options.prune_rows_max.max(1),
+                bytes: PRUNE_BYTES_MAX,
+            },
         };
         let mut state = State::new(store.signing_key().clone(), limits);
         let mut tx = store.begin(Durability::Normal)?;
         state.load_waiting(&mut tx)?;
         tx.commit()?;
-        idle::load(&store, &mut state, now.elapsed_us)?;
+        idle::load(&mut store, &mut state, now.elapsed_us)?;
         let mut engine = Engine {
             store,
             state,

@@ -8,7 +8,7 @@
 //! batch costs one comparison.
 
 use p2panda_core::limits::{BATCHES_PER_STEP_MAX, SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT};
-use p2panda_store::{Durability, Store, StoreError};
+use p2panda_store::{Durability, Store, StoreError, Tx};
 
 use crate::engine::micros;
 use crate::state::State;
@@ -30,13 +30,15 @@ type Step = fn(&mut Store, &mut State) -> Result<Left, StoreError>;
 /// What takes longer than a batch may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Job {
+    /// Deletes what was pruned.
+    Prune,
     /// Gives free pages of the database back to the file system, then empties the write-ahead
     /// log, so that what was deleted cannot be read in the files.
     Shrink,
 }
 
 /// All jobs, in the order of `Job`.
-const JOBS: [Step; 1] = [shrink];
+const JOBS: [Step; 2] = [prune, shrink];
 
 /// When steps are due.
 #[derive(Debug, Default)]
@@ -97,8 +99,14 @@ impl Idle {
 }
 
 /// Finds out what was left to do when the directory was closed.
-pub(crate) fn load(store: &Store, state: &mut State, now_us: u64) -> Result<(), StoreError> {
-    if store.has_remains()? {
+pub(crate) fn load(store: &mut Store, state: &mut State, now_us: u64) -> Result<(), StoreError> {
+    let tx = store.begin(Durability::Normal)?;
+    let has_garbage = tx.has_garbage();
+    tx.commit()?;
+    if has_garbage {
+        state.idle.wake(Job::Prune, now_us);
+    }
+    if has_garbage || store.has_remains()? {
         let wait_us = micros(SHRINK_WAIT);
         state.idle.wake(Job::Shrink, now_us.saturating_add(wait_us));
     }
@@ -126,8 +134,36 @@ pub(crate) fn work(
     Ok(())
 }
 
+/// A batch pruned logs.
+pub(crate) fn pruned(state: &mut State, tx: &Tx<'_>, now_us: u64) {
+    if tx.has_garbage() {
+        state.idle.wake(Job::Prune, now_us);
+    }
+    deleted(state, now_us);
+}
+
+/// A batch deleted what must not stay readable in the files.
+pub(crate) fn deleted(state: &mut State, now_us: u64) {
+    let shrink_us = now_us.saturating_add(micros(SHRINK_WAIT));
+    state.idle.wake(Job::Shrink, shrink_us);
+}
+
+fn prune(store: &mut Store, state: &mut State) -> Result<Left, StoreError> {
+    let mut tx = store.begin(Durability::Normal)?;
+    let more = tx.delete_garbage(state.limits.prune_slice)?;
+    tx.commit()?;
+    Ok(match more {
+        true => Left::More,
+        false => Left::Nothing,
+    })
+}
+
 fn shrink(store: &mut Store, _state: &mut State) -> Result<Left, StoreError> {
     let mut tx = store.begin(Durability::Normal)?;
+    if tx.has_garbage() {
+        // Pages that are free soon need not be moved.
+        return Ok(Left::Later(micros(STEP_WAIT)));
+    }
     let more = tx.give_back(SHRINK_STEP_PAGES_MAX)?;
     tx.commit()?;
     if more {

@@ -1,8 +1,10 @@
-//! Stage 2: what a prune flag allows to delete, once the operation that carries it is in.
+//! Stage 2: what a prune flag allows to delete, once the operation that carries it is in. The new
+//! start of the log holds at once; what is more than one slice is deleted later, step by step.
 
 use p2panda_store::{StoreError, Tx};
 
 use crate::batch::Batch;
+use crate::idle;
 use crate::state::State;
 
 pub(crate) fn step(
@@ -13,15 +15,18 @@ pub(crate) fn step(
     if batch.prunes.is_empty() {
         return Ok(());
     }
+    let mut slice = state.limits.prune_slice;
     for prune in batch.prunes.values() {
         let log = state.logs.get_mut(tx, prune.topic_key, &prune.author)?;
         let log = log.expect("the operation with the flag is in it");
-        tx.prune(log.key, prune.seq)?;
+        let deleted = tx.prune(log.key, prune.seq, slice)?;
+        slice.rows = slice.rows.saturating_sub(deleted);
         log.first_seq = prune.seq;
         log.pruned_bytes = prune.bytes_before;
         // What is gone is not waited for.
         log.ordered_seq = log.ordered_seq.max(prune.seq.checked_sub(1));
     }
+    idle::pruned(state, tx, batch.now.elapsed_us);
     for arrived in &mut batch.arrived {
         let prune = batch.prunes.get(&arrived.log);
         arrived.pruned = prune.is_some_and(|prune| arrived.header.seq() < prune.seq);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
-use p2panda_store::{Restored, StoreError, TopicKey, Tx};
+use p2panda_store::{Restored, Slice, StoreError, TopicKey, Tx};
 
 use crate::early::Early;
 use crate::engine::Now;
@@ -34,6 +34,8 @@ pub(crate) struct Limits {
     pub causal_wait_max_us: u64,
     pub own_log_wait_us: u64,
     pub operation_bytes_max: usize,
+    /// What a batch deletes at once, and a step afterwards.
+    pub prune_slice: Slice,
 }
 
 impl Limits {

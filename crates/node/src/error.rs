@@ -73,7 +73,9 @@ impl Error {
         use p2panda_store::OpenError;
         match self {
             Error::Open(OpenError::Locked { .. }) => ErrorKind::Locked,
-            Error::Open(OpenError::Io { .. } | OpenError::Random) => ErrorKind::Io,
+            Error::Open(OpenError::Io { .. } | OpenError::NoSpace { .. } | OpenError::Random) => {
+                ErrorKind::Io
+            }
             Error::Open(OpenError::Database(_) | OpenError::KeyDamaged { .. }) => {
                 ErrorKind::Corrupt
             }

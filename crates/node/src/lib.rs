@@ -66,7 +66,8 @@ pub use p2panda_core::{
 pub use p2panda_engine::{EngineEvent, PublishError};
 pub use p2panda_net::{Counters, Mdns, NetEvent, PeerStatus, SessionStatus, Transfer};
 pub use p2panda_store::{
-    ForkRow, OpenError, RejectReason, RejectedRow, RestoredAction as Restored, TopicStatus,
+    Compacted, ForkRow, OpenError, RejectReason, RejectedRow, RestoredAction as Restored,
+    TopicStatus,
 };
 pub use peers::Network;
 pub use publisher::{Publisher, Receipt};
@@ -74,6 +75,21 @@ pub use queue::IngestReport;
 pub use stream::{Ack, StartAt, StreamRequest};
 pub use subscription::Subscription;
 pub use topic_handle::{StoredOperation, TopicHandle};
+
+/// Writes the database of a data directory anew, so that its file is as small as its content and
+/// holds nothing that was deleted.
+///
+/// A node gives back what it deleted while it runs. This is for directories that an earlier version
+/// made, whose files do not shrink by themselves. The file system needs free space for the new
+/// file. Blocks until it is done.
+///
+/// # Errors
+///
+/// [`Error::Open`]: there is no database, the directory is in use, or there is not enough space.
+/// Nothing is changed then.
+pub fn compact(dir: impl AsRef<std::path::Path>) -> Result<Compacted, Error> {
+    Ok(p2panda_store::compact(dir.as_ref())?)
+}
 
 /// Starts a node in a fresh temporary directory with a new key. Directory and key are gone after
 /// shutdown. It announces itself by multicast DNS.

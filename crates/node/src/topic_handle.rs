@@ -80,10 +80,17 @@ impl TopicHandle {
     /// As [`TopicHandle::status`].
     pub async fn operations(&self, after: u64) -> Result<Vec<StoredOperation>, Error> {
         let topic = self.topic;
-        let read = move |reader: &p2panda_store::Reader| {
-            reader.arrivals_page(&topic, after, PageLimits::default())
+        let mut after = after;
+        let page = loop {
+            let read = move |reader: &p2panda_store::Reader| {
+                reader.arrivals_page(&topic, after, PageLimits::default())
+            };
+            let page = self.node.storage().read(read).await?;
+            if !page.entries.is_empty() || !page.more {
+                break page;
+            }
+            after = page.last_arrival;
         };
-        let page = self.node.storage().read(read).await?;
         let operations = page.entries.into_iter().map(|entry| StoredOperation {
             author: entry.header.author(),
             seq: entry.header.seq(),

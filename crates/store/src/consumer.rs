@@ -6,8 +6,13 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::StoreError;
+use crate::garbage::{Neighbour, feed_after};
 use crate::sql::int;
-use crate::tx::{ConsumerKey, TopicKey, Tx};
+use crate::tx::{ConsumerKey, LogKey, TopicKey, Tx};
+
+/// Acknowledgements that are folded into the prefix at a time. There can be more while much of the
+/// feed before them is still to be deleted.
+const FOLDED_ACKS_MAX: usize = 1_024;
 
 /// Where a consumer starts in the feed of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +79,18 @@ impl Tx<'_> {
         if sparse {
             prefix = self.absorb(consumer, topic, prefix)?;
         }
+        let mut next = None;
         for offset in offsets.iter().copied().collect::<BTreeSet<u64>>() {
             if offset <= prefix {
                 continue;
             }
-            if self.next_offset_after(topic, prefix)? == Some(offset) {
-                prefix = offset;
+            let after = match next {
+                Some(after) => after,
+                None => self.next_after(topic, prefix)?,
+            };
+            next = Some(after);
+            if after == Neighbour::At(offset) {
+                (prefix, next) = (offset, None);
                 if sparse {
                     prefix = self.absorb(consumer, topic, prefix)?;
                 }
@@ -104,17 +115,22 @@ impl Tx<'_> {
         mut prefix: u64,
     ) -> Result<u64, StoreError> {
         let acked = "SELECT 1 FROM ack WHERE consumer = ?1 AND topic = ?2 AND offset = ?3";
-        let mut next = self.next_offset_after(topic, prefix)?;
-        while let Some(offset) = next {
+        let mut next = self.next_after(topic, prefix)?;
+        for _ in 0..FOLDED_ACKS_MAX {
+            let Neighbour::At(offset) = next else { break };
             let parameters = params![consumer.0, topic.0, int(offset)];
             if !self.cached(acked)?.exists(parameters)? {
                 break;
             }
             prefix = offset;
-            next = self.next_offset_after(topic, prefix)?;
+            next = self.next_after(topic, prefix)?;
         }
         // Acknowledgements of what was pruned go as well: nothing before `next` is open.
-        let settled = next.map_or(u64::MAX, |next| next - 1);
+        let settled = match next {
+            Neighbour::At(next) => next - 1,
+            Neighbour::Beyond(passed) => passed,
+            Neighbour::None => u64::MAX,
+        };
         let sql = "DELETE FROM ack WHERE consumer = ?1 AND topic = ?2 AND offset <= ?3";
         self.cached(sql)?
             .execute(params![consumer.0, topic.0, int(settled)])?;
@@ -149,21 +165,24 @@ impl Tx<'_> {
     }
 
     fn in_feed(&self, topic: TopicKey, offset: u64) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM operation WHERE topic = ?1 AND offset = ?2";
-        Ok(self.cached(sql)?.exists(params![topic.0, int(offset)])?)
-    }
-
-    fn next_offset_after(&self, topic: TopicKey, after: u64) -> Result<Option<u64>, StoreError> {
-        let sql = "SELECT offset FROM operation WHERE topic = ?1 AND offset > ?2
-            ORDER BY offset LIMIT 1";
+        let sql = "SELECT log, seq FROM operation WHERE topic = ?1 AND offset = ?2";
         let row = self
             .cached(sql)?
-            .query_row(params![topic.0, int(after)], |row| {
-                crate::sql::unsigned(row, 0)
+            .query_row(params![topic.0, int(offset)], |row| {
+                Ok((LogKey(row.get(0)?), row.get(1)?))
             });
-        Ok(row.optional()?)
+        match row.optional()? {
+            Some((log, seq)) => Ok(!self.is_garbage(log, seq)?),
+            None => Ok(false),
+        }
     }
 
+    fn next_after(&self, topic: TopicKey, after: u64) -> Result<Neighbour, StoreError> {
+        let connection = &self.store().connection;
+        Ok(feed_after(connection, topic.0, after, self.garbage)?)
+    }
+
+    /// The last offset given out that has not been deleted; it may be that of a pruned operation.
     fn last_offset(&self, topic: TopicKey) -> Result<u64, StoreError> {
         let sql = "SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
             ORDER BY offset DESC LIMIT 1";

@@ -69,6 +69,15 @@ pub enum OpenError {
     /// The database could not be opened.
     #[error("the database cannot be opened: {0}")]
     Database(#[from] rusqlite::Error),
+    /// There is no room for a compacted database beside the present one.
+    #[error("compacting needs about {} MiB of free space in {}", bytes.div_ceil(1024 * 1024),
+        dir.display())]
+    NoSpace {
+        /// The directory.
+        dir: PathBuf,
+        /// Bytes that are needed, at most.
+        bytes: u64,
+    },
     /// The system's random generator failed.
     #[error("the system has no randomness to give")]
     Random,

@@ -17,6 +17,7 @@
 //! a log and an acknowledgement are index look-ups.
 #![forbid(unsafe_code)]
 
+mod compact;
 mod consumer;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -24,6 +25,7 @@ mod cost;
 mod epoch;
 mod error;
 mod evidence;
+mod garbage;
 mod guard;
 mod identity;
 mod key;
@@ -39,10 +41,12 @@ mod status;
 mod store;
 mod tx;
 
+pub use compact::{Compacted, compact};
 pub use consumer::Start;
 pub use epoch::Epoch;
 pub use error::{OpenError, StoreError};
 pub use evidence::{ForkRow, Reject, RejectReason, RejectedRow};
+pub use garbage::Slice;
 pub use guard::{Restored, RestoredAction};
 pub use lock::Holder;
 pub use page::{Entry, FeedEntry, FeedPage, Page, PageLimits, SkipAcked, Unreadable};

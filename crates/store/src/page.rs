@@ -2,6 +2,7 @@ use bytes::Bytes;
 use p2panda_core::{Dependency, Header, Operation, VerifyingKey};
 use rusqlite::Row;
 
+use crate::garbage::PASSED_ROWS_MAX;
 use crate::sql::unsigned;
 
 /// How much a page may hold. The first row is in it whatever its size, so that there is
@@ -41,10 +42,11 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Rows that are damaged. They are left out; a page of one log ends before the first.
     pub unreadable: Vec<Unreadable>,
-    /// Arrival number of the last row looked at, damaged ones included: where the next page of
-    /// arrivals begins. 0 if there was none.
+    /// Arrival number of the last row looked at, damaged and pruned ones included: where the next
+    /// page of arrivals begins. 0 if there was none.
     pub last_arrival: u64,
-    /// Whether the page was full, so that there may be more.
+    /// Whether there may be more: the page was full, or many pruned rows that are still to be
+    /// deleted were passed over. In that case it may have no entries.
     pub more: bool,
 }
 
@@ -79,7 +81,8 @@ pub struct FeedPage {
     pub unreadable: Vec<Unreadable>,
     /// Offset of the last row looked at: where the next page begins. 0 if there was none.
     pub last_offset: u64,
-    /// Whether the page was full, so that there may be more.
+    /// Whether there may be more: the page was full, or many pruned rows that are still to be
+    /// deleted were passed over. In that case it may have no entries.
     pub more: bool,
 }
 
@@ -92,7 +95,8 @@ pub struct Unreadable {
     pub seq: u32,
 }
 
-/// What a query of a page returns first: `arrival, seq, header, body, log, offset`.
+/// What a query of a page returns: `arrival, seq, header, body, log, offset`, and last whether it was
+/// pruned.
 pub(crate) struct RawRow {
     pub offset: u64,
     pub author: VerifyingKey,
@@ -145,6 +149,7 @@ pub(crate) struct Fill {
     limits: PageLimits,
     rows: usize,
     bytes: usize,
+    passed: usize,
 }
 
 impl Fill {
@@ -153,7 +158,14 @@ impl Fill {
             limits,
             rows: 0,
             bytes: 0,
+            passed: 0,
         }
+    }
+
+    /// Counts a pruned row; whether the next one may be looked at.
+    pub(crate) fn pass(&mut self) -> bool {
+        self.passed += 1;
+        self.passed < PASSED_ROWS_MAX.max(self.limits.rows)
     }
 
     /// Whether a row of this size still fits.

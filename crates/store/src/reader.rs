@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::error::StoreError;
 use crate::evidence::{ForkRow, RejectReason, RejectedRow};
+use crate::garbage::has_garbage;
 use crate::page::{Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow, SkipAcked};
 use crate::sql::{Blob32, int, keep_plans, seq_or_none, unsigned};
 use crate::tx::verifying_key;
@@ -118,7 +119,8 @@ impl Reader {
         }
     }
 
-    /// The last offset in the feed of a topic, 0: none.
+    /// The last offset in the feed of a topic, 0: none. It may be that of a pruned operation which
+    /// is still to be deleted.
     pub fn last_offset(&self, topic: &Topic) -> Result<u64, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {
@@ -143,11 +145,11 @@ impl Reader {
         limits: PageLimits,
     ) -> Result<Page, StoreError> {
         let snapshot = self.snapshot()?;
-        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0 FROM operation o
-            WHERE o.log = (SELECT id FROM log
-                WHERE topic = (SELECT id FROM topic WHERE topic = ?1)
-                AND author = (SELECT id FROM author WHERE key = ?2))
-            AND o.seq > ?3 AND o.seq <= ?4 ORDER BY o.seq";
+        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0, 0
+            FROM log l CROSS JOIN operation o ON o.log = l.id
+            WHERE l.topic = (SELECT id FROM topic WHERE topic = ?1)
+            AND l.author = (SELECT id FROM author WHERE key = ?2)
+            AND o.seq > max(?3, l.first_seq - 1) AND o.seq <= ?4 ORDER BY o.seq";
         let (topic, author) = (topic.as_bytes().as_slice(), author.as_bytes().as_slice());
         let mut statement = snapshot.prepare_cached(sql)?;
         let rows = statement.query(params![topic, author, seq_or_none(after), until])?;
@@ -165,9 +167,19 @@ impl Reader {
         let Some(key) = topic_key(&snapshot, topic)? else {
             return Ok(Page::default());
         };
-        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0
-            FROM operation o INDEXED BY operation_topic
-            WHERE o.topic = ?1 AND o.arrival > ?2 ORDER BY o.arrival";
+        let sql = match has_garbage(&snapshot)? {
+            false => {
+                "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0, 0
+                FROM operation o INDEXED BY operation_topic
+                WHERE o.topic = ?1 AND o.arrival > ?2 ORDER BY o.arrival"
+            }
+            true => {
+                "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0,
+                    EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq)
+                FROM operation o INDEXED BY operation_topic
+                WHERE o.topic = ?1 AND o.arrival > ?2 ORDER BY o.arrival"
+            }
+        };
         let mut statement = snapshot.prepare_cached(sql)?;
         let rows = statement.query(params![key, int(after)])?;
         self.page_of(rows, limits, false)
@@ -194,15 +206,35 @@ impl Reader {
             Some(consumer) => after.max(prefix(&snapshot, consumer, key)?.min(until)),
             None => after,
         };
-        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset
-            FROM operation o INDEXED BY operation_feed
-            WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
-                SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
-            ORDER BY o.offset";
+        let sql = match has_garbage(&snapshot)? {
+            false => {
+                "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset, 0
+                FROM operation o INDEXED BY operation_feed
+                WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
+                    SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
+                ORDER BY o.offset"
+            }
+            true => {
+                "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset,
+                    EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq)
+                FROM operation o INDEXED BY operation_feed
+                WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
+                    SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
+                ORDER BY o.offset"
+            }
+        };
         let mut statement = snapshot.prepare_cached(sql)?;
         let mut rows = statement.query(params![key, int(after), consumer, int(until)])?;
         let (mut page, mut fill) = (FeedPage::default(), Fill::new(limits));
         while let Some(row) = rows.next()? {
+            if row.get(6)? {
+                page.last_offset = unsigned(row, 5)?;
+                if fill.pass() {
+                    continue;
+                }
+                page.more = true;
+                break;
+            }
             let row = RawRow::read(row, |log| self.author(log))?;
             if !fill.take(row.bytes) {
                 page.more = true;
@@ -330,6 +362,14 @@ impl Reader {
     ) -> Result<Page, StoreError> {
         let (mut page, mut fill) = (Page::default(), Fill::new(limits));
         while let Some(row) = rows.next()? {
+            if row.get(6)? {
+                page.last_arrival = unsigned(row, 0)?;
+                if fill.pass() {
+                    continue;
+                }
+                page.more = true;
+                break;
+            }
             let row = RawRow::read(row, |log| self.author(log))?;
             if !fill.take(row.bytes) {
                 page.more = true;

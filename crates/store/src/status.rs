@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::StoreError;
 use crate::evidence::RejectReason;
+use crate::garbage::{Neighbour, feed_after, feed_end, has_garbage};
 use crate::reader::{Reader, topic_key};
 use crate::sql::{seq_or_none, unsigned};
 
@@ -24,7 +25,8 @@ pub struct TopicStatus {
     pub logs: u64,
     /// Operations and bytes of all logs.
     pub totals: Totals,
-    /// First and last offset in the feed.
+    /// First and last offset in the feed. While many pruned operations are still to be deleted they
+    /// may be those of two of them, or lie between.
     pub feed: Option<(u64, u64)>,
     /// Operations that wait for their causal order.
     pub waiting: u64,
@@ -56,22 +58,30 @@ impl Reader {
         let log_id = topic.log_id();
         let mut order = HashMap::new();
         for range in ranges.iter().filter(|range| range.log == log_id) {
-            let sql = "SELECT id, head_seq, bytes FROM log
+            let sql = "SELECT id, head_seq, bytes, first_seq FROM log
                 WHERE topic = ?1 AND author = (SELECT id FROM author WHERE key = ?2)";
             let author = range.author.as_bytes().as_slice();
             let mut statement = snapshot.prepare_cached(sql)?;
             let log = statement
                 .query_row(params![key, author], |row| {
-                    Ok((row.get(0)?, row.get::<_, u32>(1)?, unsigned(row, 2)?))
+                    let first_seq: u32 = row.get(3)?;
+                    Ok((
+                        row.get(0)?,
+                        row.get::<_, u32>(1)?,
+                        unsigned(row, 2)?,
+                        first_seq,
+                    ))
                 })
                 .optional()?;
-            let Some((log, head_seq, bytes)) = log else {
+            let Some((log, head_seq, bytes, first_seq)) = log else {
                 continue;
             };
             order.insert(range.author, log);
             let end = (u64::from(head_seq) + 1, bytes);
-            let from = first_above(&snapshot, log, range.after)?.unwrap_or(end);
-            let until = first_above(&snapshot, log, Some(range.until))?.unwrap_or(end);
+            // What lies below the first one was pruned.
+            let pruned = first_seq.checked_sub(1);
+            let from = first_above(&snapshot, log, range.after.max(pruned))?.unwrap_or(end);
+            let until = first_above(&snapshot, log, Some(range.until).max(pruned))?.unwrap_or(end);
             totals.operations += until.0.saturating_sub(from.0);
             totals.bytes += until.1.saturating_sub(from.1);
         }
@@ -127,14 +137,13 @@ fn first_above(
 }
 
 fn feed_range(snapshot: &Connection, topic: i64) -> rusqlite::Result<Option<(u64, u64)>> {
-    let sql = "SELECT (SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
-            ORDER BY offset LIMIT 1),
-        (SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
-            ORDER BY offset DESC LIMIT 1)";
-    let (first, last): (Option<i64>, Option<i64>) = snapshot
-        .prepare_cached(sql)?
-        .query_row([topic], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let number = |offset: Option<i64>| offset.and_then(|offset| u64::try_from(offset).ok());
+    let has_garbage = has_garbage(snapshot)?;
+    let first = feed_after(snapshot, topic, 0, has_garbage)?;
+    let last = feed_end(snapshot, topic, has_garbage)?;
+    let number = |neighbour| match neighbour {
+        Neighbour::At(offset) | Neighbour::Beyond(offset) => Some(offset),
+        Neighbour::None => None,
+    };
     Ok(number(first).zip(number(last)))
 }
 

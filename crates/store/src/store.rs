@@ -14,8 +14,10 @@ use crate::meta::{Counters, load_meta, put_meta, remove_meta, save_counters, sav
 use crate::reader::{Reader, Readers};
 use crate::sql::{int, keep_plans};
 use crate::tx::Tx;
-use crate::{lock, private, schema, space};
+use crate::{compact, garbage, lock, private, schema, space};
 
+/// The file of the database.
+pub(crate) const DATABASE: &str = "p2panda.sqlite";
 /// Pages in the write-ahead log after which a commit moves them into the database.
 const AUTOCHECKPOINT_PAGES: u32 = 2_000;
 /// The write-ahead log is cut down to this when it starts over.
@@ -61,6 +63,8 @@ pub struct Store {
     /// The numbers that the database knows.
     pub(crate) reserved: Counters,
     pub(crate) written_bytes: u64,
+    /// There are pruned operations that are still to be deleted.
+    pub(crate) garbage: bool,
     /// Free pages can be taken out of the file.
     pub(crate) gives_back: bool,
     /// A write-ahead log was there at the open.
@@ -87,12 +91,14 @@ impl Store {
             tracing::warn!(%dir, "other users may look into the data directory or change it");
         }
         let lock = lock::acquire(dir)?;
-        let path = dir.join("p2panda.sqlite");
+        compact::remove_unfinished(dir)?;
+        let path = dir.join(DATABASE);
         make_private(&path).map_err(OpenError::io(&path))?;
         let found_journal = space::has_journal(&path);
         let mut connection = connect(&path)?;
         schema::migrate(&mut connection, dir)?;
         let gives_back = space::overwrite_deleted(&connection)?;
+        let garbage = garbage::has_garbage(&connection)?;
         let (counters, epochs) = load_meta(&connection)?;
         let pull = options.restored == Some(RestoredAction::PullOwnLog);
         let identity = Identity::establish(dir, &connection, options, epochs, counters)?;
@@ -116,6 +122,7 @@ impl Store {
             counters,
             reserved: counters,
             written_bytes: 0,
+            garbage,
             gives_back,
             found_journal,
             synchronous: None,
@@ -265,7 +272,7 @@ fn make_private(database: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn connect(path: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn connect(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;

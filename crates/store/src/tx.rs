@@ -92,6 +92,8 @@ pub struct RecentHead {
 pub struct Tx<'s> {
     store: &'s mut Store,
     counters: Counters,
+    /// There are pruned operations that are still to be deleted.
+    pub(crate) garbage: bool,
     open: bool,
 }
 
@@ -101,10 +103,11 @@ impl<'s> Tx<'s> {
             .connection
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])?;
-        let counters = store.counters;
+        let (counters, garbage) = (store.counters, store.garbage);
         Ok(Tx {
             store,
             counters,
+            garbage,
             open: true,
         })
     }
@@ -120,6 +123,7 @@ impl<'s> Tx<'s> {
         self.open = false;
         self.store.counters = self.counters;
         self.store.reserved = reserved;
+        self.store.garbage = self.garbage;
         self.store.watch_journal();
         Ok(())
     }
@@ -256,6 +260,9 @@ impl<'s> Tx<'s> {
 
     /// The stored operation of a log at a sequence number.
     pub fn operation(&self, log: LogKey, seq: u32) -> Result<Option<StoredOperation>, StoreError> {
+        if self.is_garbage(log, seq)? {
+            return Ok(None);
+        }
         let sql = "SELECT arrival, header, body IS NOT NULL, offset FROM operation
             WHERE log = ?1 AND seq = ?2";
         let row = self.cached(sql)?.query_row(params![log.0, seq], |row| {
@@ -286,16 +293,6 @@ impl<'s> Tx<'s> {
         let sql = "UPDATE operation SET offset = ?2 WHERE arrival = ?1";
         self.cached(sql)?
             .execute(params![int(arrival), int(offset)])?;
-        Ok(())
-    }
-
-    /// Deletes all operations of a log below a sequence number.
-    pub fn prune(&mut self, log: LogKey, below: u32) -> Result<(), StoreError> {
-        let missing = "DELETE FROM missing WHERE arrival IN
-            (SELECT arrival FROM operation WHERE log = ?1 AND seq < ?2)";
-        self.cached(missing)?.execute(params![log.0, below])?;
-        let operations = "DELETE FROM operation WHERE log = ?1 AND seq < ?2";
-        self.cached(operations)?.execute(params![log.0, below])?;
         Ok(())
     }
 

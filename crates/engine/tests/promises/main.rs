@@ -12,3 +12,4 @@ mod own_log;
 mod pruning;
 mod queue;
 mod random;
+mod slices;

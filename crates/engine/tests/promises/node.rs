@@ -34,12 +34,21 @@ pub struct Node {
     /// What the last batch changed.
     pub committed: Committed,
     follower: Follower,
+    prune_rows_max: usize,
     _temp: TempDir,
 }
 
 impl Node {
     pub fn new() -> Node {
         Node::open(Options::default())
+    }
+
+    /// A node that deletes only so many pruned operations at once.
+    pub fn sliced(prune_rows_max: usize) -> Node {
+        Node::open(Options {
+            prune_rows_max,
+            ..Options::default()
+        })
     }
 
     pub fn open(options: Options) -> Node {
@@ -53,9 +62,11 @@ impl Node {
             wall: Timestamp::from_micros(1_000),
             elapsed_us: 0,
         };
+        let prune_rows_max = options.prune_rows_max;
         let engine = Engine::open(&dir, options, now).unwrap();
         Node {
             engine,
+            prune_rows_max,
             dir,
             now,
             committed: Committed::default(),
@@ -66,18 +77,27 @@ impl Node {
 
     /// The node as it comes back after its process was killed at this moment.
     pub fn after_crash(&self) -> Node {
-        Node::open_in(self.copy(), Options::default())
+        let options = self.options();
+        Node::open_in(self.copy(), options)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            prune_rows_max: self.prune_rows_max,
+            ..Options::default()
+        }
     }
 
     /// Closes and opens the directory.
     pub fn reopen(self) -> Node {
+        let options = self.options();
         let Node {
             engine,
             _temp: temp,
             ..
         } = self;
         engine.close().unwrap();
-        Node::open_in(temp, Options::default())
+        Node::open_in(temp, options)
     }
 
     /// The files as a crash, or a backup of a running node, would leave them.
@@ -97,6 +117,25 @@ impl Node {
         self.now.elapsed_us += us;
         self.now.wall = Timestamp::from_micros(self.now.wall.as_micros() + us);
         self.process(Vec::new());
+    }
+
+    /// Lets the time pass until nothing is due any more. Returns how often something was.
+    pub fn settle(&mut self) -> usize {
+        let mut steps = 0;
+        while let Some(wake_us) = self.engine.next_wake() {
+            let us = wake_us.saturating_sub(self.now.elapsed_us);
+            self.wait(us);
+            steps += 1;
+        }
+        steps
+    }
+
+    /// Operations in the database, those included that nobody is shown any more.
+    pub fn rows(&self) -> u32 {
+        let path = self.dir.join("p2panda.sqlite");
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let count = "SELECT count(*) FROM operation";
+        connection.query_row(count, [], |row| row.get(0)).unwrap()
     }
 
     pub fn publish(&mut self, text: &str) -> Published {

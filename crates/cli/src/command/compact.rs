@@ -1,0 +1,43 @@
+//! `panda compact`
+
+use p2panda::{Compacted, ErrorKind};
+
+use crate::args::NodeArgs;
+use crate::failure::{Failure, Outcome};
+use crate::home::default_home;
+use crate::output;
+
+/// Writes the database of the home directory anew and prints its size before and after.
+pub fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
+    let home = match &args.home {
+        Some(home) => home.clone(),
+        None => default_home()?,
+    };
+    let compacted = p2panda::compact(&home).map_err(|error| match error.kind() {
+        ErrorKind::Locked => Failure::CompactInUse(error),
+        _ => Failure::Node(error),
+    })?;
+    // Whether somebody reads it makes no difference here.
+    let _ = output::line(&sizes(compacted)).map_err(Failure::Stdout)?;
+    Ok(Outcome::Done)
+}
+
+fn sizes(compacted: Compacted) -> String {
+    let mib = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
+    let (before, after) = (mib(compacted.before_bytes), mib(compacted.after_bytes));
+    format!("{before:.1} MiB before, {after:.1} MiB after")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_printed_in_mib() {
+        let compacted = Compacted {
+            before_bytes: 433_000_000,
+            after_bytes: 90_112,
+        };
+        assert_eq!(sizes(compacted), "412.9 MiB before, 0.1 MiB after");
+    }
+}

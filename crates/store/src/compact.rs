@@ -1,0 +1,134 @@
+//! Writes a database anew, so that its file is as small as its content
+//! (`docs/protocol/streams.md#5`).
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode};
+
+use crate::error::OpenError;
+use crate::space::journal;
+use crate::sql::unsigned;
+use crate::store::{DATABASE, connect};
+use crate::{lock, private, schema};
+
+/// The new database while it is written.
+const UNFINISHED: &str = "p2panda.sqlite.compact";
+
+/// What [`compact`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// Bytes of the database before.
+    pub before_bytes: u64,
+    /// Bytes of the database now.
+    pub after_bytes: u64,
+}
+
+/// Writes the database of a directory anew: without free pages and without remains of what was
+/// deleted. From then on its pages are given back when they become free, also if an earlier
+/// version made it.
+///
+/// The new file is written beside the old one and then takes its place, so the file system needs
+/// free space for it, and a crash leaves the old one. Blocks until it is done.
+///
+/// # Errors
+///
+/// The directory has no database ([`OpenError::Io`]), is in use ([`OpenError::Locked`]), or there is
+/// not enough space ([`OpenError::NoSpace`]). In all cases nothing is changed.
+pub fn compact(dir: &Path) -> Result<Compacted, OpenError> {
+    let path = dir.join(DATABASE);
+    fs::metadata(&path).map_err(OpenError::io(&path))?;
+    let _lock = lock::acquire(dir)?;
+    let unfinished = dir.join(UNFINISHED);
+    remove(&unfinished)?;
+    let mut connection = connect(&path)?;
+    schema::migrate(&mut connection, dir)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    let before_bytes = bytes_of(&path)?;
+    if let Err(error) = write_anew(&connection, dir, &unfinished) {
+        remove(&unfinished)?;
+        return Err(error);
+    }
+    connection.close().map_err(|(_, error)| error)?;
+    // Nothing of the old file may be applied to the new one.
+    remove(&journal(&path))?;
+    remove(&path.with_extension("sqlite-shm"))?;
+    fs::rename(&unfinished, &path).map_err(OpenError::io(&path))?;
+    sync_dir(dir)?;
+    let after_bytes = bytes_of(&path)?;
+    Ok(Compacted {
+        before_bytes,
+        after_bytes,
+    })
+}
+
+/// Removes what a compaction left that was killed.
+pub(crate) fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
+    remove(&dir.join(UNFINISHED))
+}
+
+fn write_anew(connection: &Connection, dir: &Path, unfinished: &Path) -> Result<(), OpenError> {
+    let file = private::create_new(unfinished).map_err(OpenError::io(unfinished))?;
+    let name = unfinished.to_string_lossy();
+    let bytes = content_bytes(connection)?;
+    connection
+        .execute("VACUUM INTO ?1", [&name])
+        .map_err(|error| no_space(error, dir, bytes))?;
+    file.sync_all().map_err(OpenError::io(unfinished))
+}
+
+fn no_space(error: rusqlite::Error, dir: &Path, bytes: u64) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => OpenError::NoSpace {
+            dir: dir.to_path_buf(),
+            bytes,
+        },
+        _ => OpenError::Database(error),
+    }
+}
+
+/// What the new file takes, at most.
+fn content_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| unsigned(row, 0));
+    let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
+    Ok(pages * number("PRAGMA page_size")?)
+}
+
+fn bytes_of(path: &Path) -> Result<u64, OpenError> {
+    let file = fs::metadata(path).map_err(OpenError::io(path))?;
+    Ok(file.len())
+}
+
+fn remove(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(OpenError::io(path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a rename durable where directories can be synced.
+fn sync_dir(dir: &Path) -> Result<(), OpenError> {
+    if cfg!(unix) {
+        let file = File::open(dir).map_err(OpenError::io(dir))?;
+        file.sync_all().map_err(OpenError::io(dir))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_with_the_space_that_is_needed() {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let error = rusqlite::Error::SqliteFailure(full, None);
+        let text = no_space(error, Path::new("/home/panda"), 5 << 20).to_string();
+        assert_eq!(
+            text,
+            "compacting needs about 5 MiB of free space in /home/panda"
+        );
+    }
+}
