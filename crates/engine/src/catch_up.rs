@@ -48,13 +48,18 @@ pub(crate) struct End {
 impl CatchUps {
     pub fn started(&mut self, session: u64, now_us: u64) {
         self.ended(session, now_us);
-        let mut one = CatchUp {
-            number: None,
-            bytes: 0,
-            until_us: now_us.saturating_add(PROGRESS_US),
-        };
-        self.count(session, &mut one);
-        self.sessions.insert(session, one);
+        self.numbers += 1;
+        let until_us = now_us.saturating_add(PROGRESS_US);
+        self.counted.insert(self.numbers);
+        self.lapses.insert((until_us, session));
+        self.sessions.insert(
+            session,
+            CatchUp {
+                number: Some(self.numbers),
+                bytes: 0,
+                until_us,
+            },
+        );
     }
 
     pub fn ended(&mut self, session: u64, now_us: u64) {
@@ -68,25 +73,27 @@ impl CatchUps {
 
     /// A session has stored an operation.
     pub fn stored(&mut self, session: u64, bytes: u64, now_us: u64) {
-        let Some(mut one) = self.sessions.remove(&session) else {
+        let Some(one) = self.sessions.get_mut(&session) else {
             return;
         };
         let over = one.until_us < now_us;
+        let next_us = now_us.saturating_add(PROGRESS_US);
         if one.number.is_none() && over {
-            (one.bytes, one.until_us) = (0, now_us.saturating_add(PROGRESS_US));
+            (one.bytes, one.until_us) = (0, next_us);
         }
         one.bytes = one.bytes.saturating_add(bytes);
-        if one.bytes >= PROGRESS_BYTES && !(over && one.number.is_some()) {
-            if one.number.is_some() {
-                self.lapses.remove(&(one.until_us, session));
-            }
-            (one.bytes, one.until_us) = (0, now_us.saturating_add(PROGRESS_US));
-            match one.number {
-                Some(_) => drop(self.lapses.insert((one.until_us, session))),
-                None => self.count(session, &mut one),
-            }
+        // One that is over is about to be left out.
+        if one.bytes < PROGRESS_BYTES || (over && one.number.is_some()) {
+            return;
         }
-        self.sessions.insert(session, one);
+        self.lapses.remove(&(one.until_us, session));
+        (one.bytes, one.until_us) = (0, next_us);
+        if one.number.is_none() {
+            self.numbers += 1;
+            one.number = Some(self.numbers);
+            self.counted.insert(self.numbers);
+        }
+        self.lapses.insert((next_us, session));
     }
 
     /// Leaves out the sessions that are too slow.
@@ -135,13 +142,6 @@ impl CatchUps {
     /// Nothing waits any more.
     pub fn forget_ends(&mut self) {
         self.ends.clear();
-    }
-
-    fn count(&mut self, session: u64, one: &mut CatchUp) {
-        self.numbers += 1;
-        one.number = Some(self.numbers);
-        self.counted.insert(self.numbers);
-        self.lapses.insert((one.until_us, session));
     }
 
     fn discount(&mut self, number: u64, at_us: u64, too_slow: bool) {

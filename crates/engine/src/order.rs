@@ -134,13 +134,13 @@ fn advance(
             let place = topic_of(&mut state.topics, tx, &log.topic)?
                 .waiting
                 .unblock(&log.author);
-            place.map(|place| state.places.give_back(place));
+            state.places.give_back(place);
             return Ok(());
         };
         let Some(operation) = load(tx, batch, &next)? else {
             let waiting = &mut topic_of(&mut state.topics, tx, &log.topic)?.waiting;
             let place = waiting.quarantine(&log.author, next.seq, times);
-            place.map(|place| state.places.give_back(place));
+            state.places.give_back(place);
             let Log { topic, author, .. } = log;
             batch.events.push(EngineEvent::LogUnreadable {
                 topic,

@@ -60,10 +60,10 @@ impl Places {
             let mut of_it = self.taken.range((fullest, 0)..=(fullest, u64::MAX));
             let ((_, number), log) = of_it.next_back()?;
             let (number, log) = (*number, *log);
-            self.give_back(Place {
+            self.give_back(Some(Place {
                 origin: fullest,
                 number,
-            });
+            }));
             loses = Some(log);
         }
         self.numbers += 1;
@@ -73,9 +73,11 @@ impl Places {
         Some((Place { origin, number }, loses))
     }
 
-    pub fn give_back(&mut self, place: Place) {
-        if self.taken.remove(&(place.origin, place.number)).is_some() {
-            self.shares.remove(place.origin, 1);
+    pub fn give_back(&mut self, place: Option<Place>) {
+        if let Some(Place { origin, number }) = place
+            && self.taken.remove(&(origin, number)).is_some()
+        {
+            self.shares.remove(origin, 1);
         }
     }
 }

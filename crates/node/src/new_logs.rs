@@ -143,9 +143,11 @@ impl NewLogs {
 
 /// Operations of a batch that may begin a log here.
 fn beginnings(operations: &[Received]) -> u32 {
-    let begins = |received: &&Received| {
-        let header = &received.header;
-        header.seq() == 0 || header.node_extensions().is_ok_and(|found| found.prune)
+    let begins = |received: &&Received| match received {
+        Received::Operation { header, .. } => {
+            header.seq() == 0 || header.node_extensions().is_ok_and(|found| found.prune)
+        }
+        _ => false,
     };
     let count = operations.iter().filter(begins).count();
     u32::try_from(count).unwrap_or(u32::MAX)
