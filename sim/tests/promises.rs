@@ -350,6 +350,32 @@ fn a_forked_log_goes_on_with_its_first_branch_and_leaves_evidence() {
 }
 
 #[test]
+fn a_node_that_is_killed_while_it_deletes_a_pruned_log_goes_on_with_it() {
+    let (mut sim, topic, nodes) = world(13, 3);
+    for n in 0..40 {
+        sim.publish(nodes[0], topic, &n.to_string());
+    }
+    sim.connect(nodes[0], nodes[1], topic);
+    sim.settle();
+    let point = Bytes::from_static(b"\x65point");
+    sim.publish_body(nodes[0], topic, Some(point), true);
+    sim.disconnect(nodes[0], nodes[1], topic);
+    for _ in 0..5 {
+        sim.kill(nodes[0]);
+        sim.restart(nodes[0]);
+        assert_eq!(sim.texts(nodes[0], topic), ["point"]);
+        sim.step(Duration::from_secs(60));
+    }
+    sim.connect(nodes[0], nodes[1], topic);
+    sim.connect(nodes[0], nodes[2], topic);
+    sim.settle();
+    for node in nodes {
+        assert_eq!(sim.texts(node, topic), ["point"]);
+        assert_eq!(sim.status(node, topic).totals.operations, 1);
+    }
+}
+
+#[test]
 fn a_pruned_log_reaches_a_late_node_from_the_prune_on() {
     let (mut sim, topic, nodes) = world(12, 2);
     for text in ["one", "two"] {

@@ -149,7 +149,7 @@ pub(crate) fn deleted(state: &mut State, now_us: u64) {
 }
 
 fn prune(store: &mut Store, state: &mut State) -> Result<Left, StoreError> {
-    let mut tx = store.begin(Durability::Normal)?;
+    let mut tx = store.begin(Durability::Step)?;
     let more = tx.delete_garbage(state.limits.prune_slice)?;
     tx.commit()?;
     Ok(match more {
@@ -159,7 +159,7 @@ fn prune(store: &mut Store, state: &mut State) -> Result<Left, StoreError> {
 }
 
 fn shrink(store: &mut Store, _state: &mut State) -> Result<Left, StoreError> {
-    let mut tx = store.begin(Durability::Normal)?;
+    let mut tx = store.begin(Durability::Step)?;
     if tx.has_garbage() {
         // Pages that are free soon need not be moved.
         return Ok(Left::Later(micros(STEP_WAIT)));

@@ -20,6 +20,8 @@ use crate::{compact, garbage, lock, private, schema, space};
 pub(crate) const DATABASE: &str = "p2panda.sqlite";
 /// Pages in the write-ahead log after which a commit moves them into the database.
 const AUTOCHECKPOINT_PAGES: u32 = 2_000;
+/// The same for a step of long work, of which each writes about 50.
+const STEP_CHECKPOINT_PAGES: u32 = 400;
 /// The write-ahead log is cut down to this when it starts over.
 const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// A write-ahead log larger than this is emptied, waiting for readers if it must.
@@ -51,6 +53,9 @@ pub enum Durability {
     Full,
     /// It survives a crash of the process; a power cut may take it back, in order.
     Normal,
+    /// As [`Durability::Normal`], for one of many steps of long work: the commit moves the write-ahead
+    /// log into the database in small portions, so that no other commit has to move much.
+    Step,
 }
 
 /// The one writer of a data directory.
@@ -201,11 +206,17 @@ impl Store {
     pub fn begin(&mut self, durability: Durability) -> Result<Tx<'_>, StoreError> {
         // SQLite does not change this inside a transaction.
         if self.synchronous != Some(durability) {
-            let mode = match durability {
-                Durability::Full => "FULL",
-                Durability::Normal => "NORMAL",
+            let (mode, pages) = match durability {
+                Durability::Full => ("FULL", AUTOCHECKPOINT_PAGES),
+                Durability::Normal => ("NORMAL", AUTOCHECKPOINT_PAGES),
+                Durability::Step => ("NORMAL", STEP_CHECKPOINT_PAGES),
             };
             self.connection.pragma_update(None, "synchronous", mode)?;
+            let is_step = durability == Durability::Step;
+            if is_step || self.synchronous == Some(Durability::Step) {
+                self.connection
+                    .pragma_update(None, "wal_autocheckpoint", pages)?;
+            }
             self.synchronous = Some(durability);
         }
         Tx::begin(self)
