@@ -1,15 +1,29 @@
 //! What a node has of each log, and what another one lacks
 //! (`docs/protocol/operations.md#4`).
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::cbor::{self, CborError, Reader, Writer};
 use crate::{LogId, VerifyingKey};
 
 /// The highest position per author and log.
+///
+/// Flat and sorted, 40 bytes for each log: a topic may have very many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Heights(BTreeMap<VerifyingKey, BTreeMap<LogId, u32>>);
+pub struct Heights {
+    /// The log ids that occur, ascending; within one topic it is one.
+    logs: Vec<LogId>,
+    /// By author and then by log, ascending, each once.
+    entries: Vec<Height>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Height {
+    author: VerifyingKey,
+    /// Place in `logs`.
+    log: u32,
+    seq: u32,
+}
 
 /// Entries of one log that somebody lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +46,27 @@ impl Heights {
 
     /// The height of a log, if it has an entry.
     pub fn get(&self, author: &VerifyingKey, log: &LogId) -> Option<u32> {
-        self.0.get(author)?.get(log).copied()
+        let log = self.logs.binary_search(log).ok()?;
+        let place = self.find(author, u32::try_from(log).ok()?).ok()?;
+        self.entries.get(place).map(|entry| entry.seq)
     }
 
     /// Raises a log's height to `seq`; true if it was lower or unknown. Never lowers it.
+    ///
+    /// Linear in the number of logs when the log is unknown and not the last one: to build from
+    /// many logs, collect them.
     pub fn raise(&mut self, author: VerifyingKey, log: LogId, seq: u32) -> bool {
-        let logs = self.0.entry(author).or_default();
-        match logs.get_mut(&log) {
-            Some(height) if *height >= seq => false,
-            Some(height) => {
-                *height = seq;
-                true
-            }
-            None => {
-                logs.insert(log, seq);
+        let log = self.log(log);
+        match self.find(&author, log) {
+            Ok(place) => match self.entries.get_mut(place) {
+                Some(entry) if entry.seq < seq => {
+                    entry.seq = seq;
+                    true
+                }
+                _ => false,
+            },
+            Err(place) => {
+                self.entries.insert(place, Height { author, log, seq });
                 true
             }
         }
@@ -53,31 +74,77 @@ impl Heights {
 
     /// Raises every log to the other's height.
     pub fn merge(&mut self, other: &Heights) {
-        for (author, log, seq) in other.iter() {
-            self.raise(author, log, seq);
-        }
+        *self = self.iter().chain(other.iter()).collect();
     }
 
     /// All heights, by author and then by log, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (VerifyingKey, LogId, u32)> + '_ {
-        self.0
-            .iter()
-            .flat_map(|(author, logs)| logs.iter().map(|(log, seq)| (*author, *log, *seq)))
+        let entries = self.entries.iter();
+        entries.map(|entry| (entry.author, self.log_id(entry), entry.seq))
     }
 
     /// How many logs have a height.
     pub fn len(&self) -> usize {
-        self.0.values().map(BTreeMap::len).sum()
+        self.entries.len()
     }
 
     /// Whether no log has a height.
     pub fn is_empty(&self) -> bool {
-        self.0.values().all(BTreeMap::is_empty)
+        self.entries.is_empty()
+    }
+
+    /// The first log of this author, counted in the order of [`Heights::iter`].
+    pub fn place_of(&self, author: &VerifyingKey) -> Option<usize> {
+        let place = self.entries.partition_point(|one| one.author < *author);
+        let found = self.entries.get(place)?;
+        (found.author == *author).then_some(place)
+    }
+
+    /// Bytes of memory that they take.
+    pub fn held_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Height>() + self.logs.capacity() * size_of::<LogId>()
     }
 
     /// The authors with the heights of their logs, ascending, as they go on the wire.
-    pub fn authors(&self) -> &BTreeMap<VerifyingKey, BTreeMap<LogId, u32>> {
-        &self.0
+    pub fn authors(
+        &self,
+    ) -> impl Iterator<
+        Item = (
+            VerifyingKey,
+            impl ExactSizeIterator<Item = (LogId, u32)> + '_,
+        ),
+    > + '_ {
+        let authors = self.entries.chunk_by(|one, next| one.author == next.author);
+        authors.filter_map(|logs| {
+            let author = logs.first()?.author;
+            let logs = logs.iter().map(|entry| (self.log_id(entry), entry.seq));
+            Some((author, logs))
+        })
+    }
+
+    fn find(&self, author: &VerifyingKey, log: u32) -> Result<usize, usize> {
+        self.entries
+            .binary_search_by(|entry| (&entry.author, entry.log).cmp(&(author, log)))
+    }
+
+    /// The place of a log id, which is added if it is new.
+    fn log(&mut self, id: LogId) -> u32 {
+        let place = self.logs.binary_search(&id).unwrap_or_else(|place| {
+            self.logs.insert(place, id);
+            for entry in &mut self.entries {
+                entry.log += u32::from(entry.log as usize >= place);
+            }
+            place
+        });
+        // There are never more log ids than heights, and memory ends before 2^32 of them.
+        place as u32
+    }
+
+    fn log_id(&self, entry: &Height) -> LogId {
+        *self
+            .logs
+            .get(entry.log as usize)
+            .expect("an entry points to a log id")
     }
 
     /// Encodes to `{author: {log: height}}`.
@@ -96,43 +163,60 @@ impl Heights {
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.map(self.0.len());
-        for (author, logs) in &self.0 {
+        writer.map(self.authors().count());
+        for (author, logs) in self.authors() {
             writer.bytes(author.as_bytes()).map(logs.len());
             for (log, seq) in logs {
-                writer.bytes(log.as_bytes()).uint(u64::from(*seq));
+                writer.bytes(log.as_bytes()).uint(u64::from(seq));
             }
         }
     }
 
     /// Reads from input that was checked, so that keys come sorted and without repeats.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Heights, CborError> {
-        let mut heights = Heights::new();
+        let mut heights = Vec::new();
         for _ in 0..reader.map()? {
             let author = VerifyingKey::try_from(reader.bytes()?).map_err(|_| CborError::Type)?;
-            let logs = heights.0.entry(author).or_default();
             for _ in 0..reader.map()? {
                 let log = LogId::try_from(reader.bytes()?).map_err(|_| CborError::Type)?;
                 let seq = u32::try_from(reader.uint()?).map_err(|_| CborError::Type)?;
-                logs.insert(log, seq);
+                heights.push((author, log, seq));
             }
         }
-        Ok(heights)
-    }
-}
-
-impl From<BTreeMap<VerifyingKey, BTreeMap<LogId, u32>>> for Heights {
-    fn from(authors: BTreeMap<VerifyingKey, BTreeMap<LogId, u32>>) -> Heights {
-        Heights(authors)
+        Ok(heights.into_iter().collect())
     }
 }
 
 impl FromIterator<(VerifyingKey, LogId, u32)> for Heights {
+    /// In any order; of a repeated log the highest.
     fn from_iter<I: IntoIterator<Item = (VerifyingKey, LogId, u32)>>(iter: I) -> Heights {
         let mut heights = Heights::new();
-        for (author, log, seq) in iter {
-            heights.raise(author, log, seq);
+        let mut found: Vec<(VerifyingKey, LogId, u32)> = Vec::new();
+        for (author, id, seq) in iter {
+            // Nearly always there is one log id, or it is the last one.
+            if heights.logs.last() != Some(&id) {
+                heights.logs.push(id);
+            }
+            found.push((author, id, seq));
         }
+        heights.logs.sort_unstable();
+        heights.logs.dedup();
+        let place = |id: &LogId| heights.logs.binary_search(id).unwrap_or_default() as u32;
+        let entry = |(author, id, seq)| Height {
+            author,
+            log: place(&id),
+            seq,
+        };
+        let mut entries: Vec<Height> = found.into_iter().map(entry).collect();
+        // The highest comes first and is the one that stays.
+        entries.sort_unstable_by(|one, other| {
+            let key = |entry: &Height| (entry.author, entry.log);
+            key(one).cmp(&key(other)).then(other.seq.cmp(&one.seq))
+        });
+        entries.dedup_by(|one, kept| (one.author, one.log) == (kept.author, kept.log));
+        entries.shrink_to_fit();
+        heights.logs.shrink_to_fit();
+        heights.entries = entries;
         heights
     }
 }
@@ -172,5 +256,49 @@ mod tests {
         heights.merge(&Heights::from_iter([(author, log, 7)]));
         assert_eq!(heights.iter().collect::<Vec<_>>(), [(author, log, 7)]);
         assert_eq!((heights.len(), heights.is_empty()), (1, false));
+    }
+
+    #[test]
+    fn one_by_one_or_at_once_and_in_any_order_they_are_the_same() {
+        let author = |seed| SigningKey::from_bytes(&[seed; 32]).verifying_key();
+        let log = |byte| LogId::from_bytes([byte; 32]);
+        let mut all = Vec::new();
+        for (place, seed) in [3_u8, 1, 2, 1, 3].into_iter().enumerate() {
+            for id in [9_u8, 4, 6, 4] {
+                all.push((author(seed), log(id), place as u32));
+            }
+        }
+        let at_once = Heights::from_iter(all.clone());
+        let mut one_by_one = Heights::new();
+        for (author, log, seq) in all.iter().rev() {
+            one_by_one.raise(*author, *log, *seq);
+        }
+        assert_eq!(at_once, one_by_one);
+        assert_eq!(at_once.len(), 9);
+        let sorted = at_once.iter().map(|(author, log, _)| (author, log));
+        assert!(sorted.is_sorted());
+        assert_eq!(at_once.get(&author(3), &log(4)), Some(4));
+        assert_eq!(at_once.get(&author(2), &log(6)), Some(2));
+        assert_eq!(at_once.get(&author(2), &log(5)), None);
+        assert_eq!(Heights::decode(&at_once.encode()), Ok(at_once.clone()));
+        for (place, (author, logs)) in at_once.authors().enumerate() {
+            assert_eq!(
+                (at_once.place_of(&author), logs.len()),
+                (Some(3 * place), 3)
+            );
+        }
+        assert_eq!(at_once.place_of(&author(4)), None);
+    }
+
+    #[test]
+    fn a_log_takes_forty_bytes() {
+        let log = LogId::from_bytes([2; 32]);
+        let author = |n: u32| {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&n.to_be_bytes());
+            VerifyingKey::from_bytes_unchecked(key)
+        };
+        let heights: Heights = (0..10_000).map(|n| (author(n), log, n)).collect();
+        assert!(heights.held_bytes() <= 10_000 * 40 + 64);
     }
 }

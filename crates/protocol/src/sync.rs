@@ -2,11 +2,13 @@
 
 pub mod dialer;
 pub mod digest;
+pub mod have;
 pub mod message;
 pub mod pair;
 pub mod session;
 
 pub use dialer::{Dialer, DialerInput, DialerOutput};
+pub use have::Have;
 pub use message::{Limits, Message, MessageError};
 pub use pair::{Dialled, Pair};
 pub use session::{

@@ -5,7 +5,7 @@
 //! longer than needed but no value beyond its type, and [`Reader::finish`] refuses bytes behind
 //! the message. We write the shortest form.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 /// Why bytes are not the message they should be.
@@ -119,6 +119,11 @@ impl Reader {
         Ok(self.rest.split_to(len))
     }
 
+    /// Everything that is left, as a slice of the input.
+    pub fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.rest)
+    }
+
     /// A text.
     pub fn text(&mut self) -> Result<String, WireError> {
         let bytes = self.bytes()?;
@@ -149,37 +154,32 @@ impl Reader {
     }
 
     fn varint(&mut self, bits: u32) -> Result<u64, WireError> {
-        let mut value = 0u64;
-        let mut shift = 0u32;
-        loop {
-            let byte = self.u8()?;
-            let group = u64::from(byte & 0x7f);
-            let room = bits - shift;
-            if room < 7 && group >> room != 0 {
-                return Err(WireError::Varint);
-            }
-            value |= group << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-            shift += 7;
-            if shift >= bits {
-                return Err(WireError::Varint);
-            }
-        }
+        let (value, len) = varint(&self.rest, bits)?;
+        self.rest.advance(len);
+        Ok(value)
     }
 }
 
-/// The varint at the start of bytes that may be cut off, and what follows it.
-pub(crate) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// The varint at the start of bytes, of a number of so many bits, and how many bytes it takes.
+pub(crate) fn varint(bytes: &[u8], bits: u32) -> Result<(u64, usize), WireError> {
     let mut value = 0u64;
-    for (place, byte) in bytes.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7f).checked_shl(7 * place as u32)?;
+    let mut shift = 0u32;
+    for (place, byte) in bytes.iter().enumerate() {
+        let group = u64::from(byte & 0x7f);
+        let room = bits - shift;
+        if room < 7 && group >> room != 0 {
+            return Err(WireError::Varint);
+        }
+        value |= group << shift;
         if byte & 0x80 == 0 {
-            return Some((value, bytes.get(place + 1..)?));
+            return Ok((value, place + 1));
+        }
+        shift += 7;
+        if shift >= bits {
+            return Err(WireError::Varint);
         }
     }
-    None
+    Err(WireError::Eof)
 }
 
 /// Writes values behind each other.

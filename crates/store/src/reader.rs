@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::{Dependency, Hash, Heights, Operation, Timestamp, Topic, VerifyingKey};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 
 use crate::error::StoreError;
 use crate::evidence::{ForkRow, RejectReason, RejectedRow};
@@ -65,18 +65,17 @@ impl Reader {
     /// what arrives later has a higher number.
     pub fn heights(&self, topic: &Topic) -> Result<(Heights, u64), StoreError> {
         let snapshot = self.snapshot()?;
-        let mut heights = Heights::default();
         let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok((heights, 0));
+            return Ok((Heights::default(), 0));
         };
         let log_id = topic.log_id();
         let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
             WHERE l.topic = ?1";
         let mut statement = snapshot.prepare_cached(sql)?;
-        let mut rows = statement.query([key])?;
-        while let Some(row) = rows.next()? {
-            heights.raise(verifying_key(row, 0)?, log_id, row.get(1)?);
-        }
+        let height = |row: &Row<'_>| Ok((verifying_key(row, 0)?, log_id, row.get(1)?));
+        let heights = statement
+            .query_map([key], height)?
+            .collect::<Result<Heights, _>>()?;
         Ok((heights, last_arrival(&snapshot, key)?))
     }
 

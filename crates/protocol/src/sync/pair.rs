@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use p2panda_core::{Heights, LogId, LogRange, VerifyingKey};
+use p2panda_core::{Heights, LogRange, VerifyingKey};
 
 use super::session::SessionId;
 
@@ -48,11 +48,12 @@ struct Share {
     phase: Phase,
     /// The order in which sessions became live.
     live_order: u64,
-    /// What the peer has told to hold or has sent in this session.
-    has: Heights,
+    /// Logs of which the peer has more than this node when they compared, or of which it has sent
+    /// entries in this session. Everything else that it told is in `sent`, or was never lacking.
+    has: BTreeMap<VerifyingKey, u32>,
     /// What it was sent or will be sent in this session. Not a height: what another session
     /// covers is left out here, and is missing again if that session fails.
-    sent: BTreeMap<(VerifyingKey, LogId), Spans>,
+    sent: BTreeMap<VerifyingKey, Spans>,
 }
 
 impl Pair {
@@ -93,7 +94,7 @@ impl Pair {
             primary,
             phase,
             live_order: 0,
-            has: Heights::default(),
+            has: BTreeMap::new(),
             sent: BTreeMap::new(),
         };
         self.sessions.insert(id, share);
@@ -119,71 +120,61 @@ impl Pair {
         self.sessions.get(&id).map(|share| share.phase)
     }
 
-    /// The peer told that it holds everything up to these heights.
-    pub(super) fn peer_has(&mut self, id: SessionId, heights: &Heights) {
+    /// The peer has told, or shown by sending an entry, that it holds everything of a log of the
+    /// topic up to this entry.
+    pub(super) fn peer_has(&mut self, id: SessionId, author: VerifyingKey, seq: u32) {
         if let Some(share) = self.sessions.get_mut(&id) {
-            share.has.merge(heights);
-        }
-    }
-
-    /// The peer sent this entry, so it holds everything of the log up to it.
-    pub(super) fn peer_sent(&mut self, id: SessionId, author: VerifyingKey, log: LogId, seq: u32) {
-        if let Some(share) = self.sessions.get_mut(&id) {
-            share.has.raise(author, log, seq);
+            let has = share.has.entry(author).or_insert(seq);
+            *has = seq.max(*has);
         }
     }
 
     /// Session `id` has sent, or is about to send, these entries.
-    pub(super) fn sends(&mut self, id: SessionId, author: VerifyingKey, log: LogId, span: Span) {
+    pub(super) fn sends(&mut self, id: SessionId, author: VerifyingKey, span: Span) {
         if let Some(share) = self.sessions.get_mut(&id) {
-            share.sent.entry((author, log)).or_default().add(span);
+            share.sent.entry(author).or_default().add(span);
         }
     }
 
     /// Whether a running session covers this entry already.
-    pub(super) fn covers(&self, author: &VerifyingKey, log: &LogId, seq: u32) -> bool {
+    pub(super) fn covers(&self, author: &VerifyingKey, seq: u32) -> bool {
         self.sessions.values().any(|share| {
-            let has = share.has.get(author, log).is_some_and(|has| has >= seq);
+            let has = share.has.get(author).is_some_and(|has| *has >= seq);
             has || share
                 .sent
-                .get(&(*author, *log))
+                .get(author)
                 .is_some_and(|sent| sent.contains(seq))
         })
     }
 
     /// What the peer lacks of the local logs, without what running sessions sent or will send.
-    pub(super) fn lacks(&self, local: &Heights) -> Vec<LogRange> {
+    ///
+    /// `remote` has the peer's height of each log of `local`, in the same order.
+    pub(super) fn lacks(&self, local: &Heights, remote: &[Option<u32>]) -> Vec<LogRange> {
         let mut ranges = Vec::new();
-        for (author, log, height) in local.iter() {
+        for ((author, log, height), told) in local.iter().zip(remote) {
             let shares = || self.sessions.values();
             let held = shares()
-                .filter_map(|share| share.has.get(&author, &log))
+                .filter_map(|share| share.has.get(&author).copied())
+                .chain(*told)
                 .max();
-            let mut next = held.map_or(0, |held| u64::from(held) + 1);
+            let next = held.map_or(0, |held| u64::from(held) + 1);
+            if next > u64::from(height) {
+                continue;
+            }
             let mut covered = Spans::default();
-            for sent in shares().filter_map(|share| share.sent.get(&(author, log))) {
+            for sent in shares().filter_map(|share| share.sent.get(&author)) {
                 sent.0.iter().for_each(|span| covered.add(*span));
             }
-            let end = u64::from(height) + 1;
-            let mut gap = |next: u64, end: u64| {
-                // Both are within a sequence number plus one.
-                if let (true, Ok(until)) = (next < end, u32::try_from(end.saturating_sub(1))) {
-                    let after = next
-                        .checked_sub(1)
-                        .and_then(|after| u32::try_from(after).ok());
-                    ranges.push(LogRange {
-                        author,
-                        log,
-                        after,
-                        until,
-                    });
-                }
-            };
-            for span in &covered.0 {
-                gap(next, end.min(span.first.into()));
-                next = next.max(u64::from(span.last) + 1);
-            }
-            gap(next, end);
+            let ends = u64::from(height) + 1;
+            covered.gaps(next, ends, |after, until| {
+                ranges.push(LogRange {
+                    author,
+                    log,
+                    after,
+                    until,
+                });
+            });
         }
         ranges
     }
@@ -247,6 +238,23 @@ impl Spans {
         self.0.insert(place, merged);
     }
 
+    /// What lies between the spans from `next` on and before `end`, as ranges with an exclusive
+    /// start and an inclusive end.
+    fn gaps(&self, mut next: u64, end: u64, mut gap: impl FnMut(Option<u32>, u32)) {
+        let mut between = |next: u64, end: u64| {
+            // Both are within a sequence number plus one.
+            if let (true, Ok(until)) = (next < end, u32::try_from(end.saturating_sub(1))) {
+                let after = next.checked_sub(1);
+                gap(after.and_then(|after| u32::try_from(after).ok()), until);
+            }
+        };
+        for span in &self.0 {
+            between(next, end.min(span.first.into()));
+            next = next.max(u64::from(span.last) + 1);
+        }
+        between(next, end);
+    }
+
     fn contains(&self, seq: u32) -> bool {
         let after = self.0.partition_point(|span| span.first <= seq);
         let before = after.checked_sub(1).and_then(|place| self.0.get(place));
@@ -257,7 +265,7 @@ impl Spans {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use p2panda_core::SigningKey;
+    use p2panda_core::{LogId, SigningKey};
 
     use super::*;
 
@@ -291,20 +299,17 @@ mod tests {
         let (dead, alive) = (SessionId(1), SessionId(2));
         pair.join(dead, true, Phase::Live);
         pair.join(alive, true, Phase::Live);
-        let mut heights = Heights::default();
-        heights.raise(local, log, 2);
-        pair.peer_has(alive, &heights);
-        pair.sends(dead, local, log, Span { first: 3, last: 5 });
-        pair.sends(alive, local, log, Span { first: 6, last: 7 });
-        heights.raise(local, log, 9);
+        pair.sends(dead, local, Span { first: 3, last: 5 });
+        pair.sends(alive, local, Span { first: 6, last: 7 });
+        let heights = Heights::from_iter([(local, log, 9)]);
         let range = |after, until| LogRange {
             author: local,
             log,
             after: Some(after),
             until,
         };
-        assert_eq!(pair.lacks(&heights), [range(7, 9)]);
+        assert_eq!(pair.lacks(&heights, &[Some(2)]), [range(7, 9)]);
         pair.leave(dead);
-        assert_eq!(pair.lacks(&heights), [range(2, 5), range(7, 9)]);
+        assert_eq!(pair.lacks(&heights, &[Some(2)]), [range(2, 5), range(7, 9)]);
     }
 }

@@ -24,6 +24,7 @@ mod received;
 mod receiving;
 mod sending;
 
+use opening::Comparing;
 pub use received::{Received, Refusal, Refused};
 
 /// Received bytes that wait for the store before the session stops reading.
@@ -229,6 +230,8 @@ pub struct Session {
     receiving: Receiving,
     ending: Ending,
     local: Heights,
+    /// The peer's Have, until it is compared with them.
+    comparing: Option<Comparing>,
     /// Everything of the topic up to this arrival number is sent or known to the peer.
     position: u64,
     arrived: u64,
@@ -271,6 +274,17 @@ enum Sending {
     Transfer(VecDeque<LogRange>),
     /// Sent Done.
     Done,
+}
+
+impl Sending {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Sending::Transfer(ranges) => {
+                ranges.capacity() * size_of::<LogRange>()
+            }
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -328,6 +342,7 @@ impl Session {
             receiving,
             ending: Ending::No,
             local: Heights::default(),
+            comparing: None,
             position: 0,
             arrived: 0,
             reported: None,
@@ -390,10 +405,12 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// Bytes that this session holds for its peer: what of a frame has come, and what the store
-    /// has not taken yet.
+    /// Bytes that this session holds for its peer: what of a frame has come, what the store has not
+    /// taken yet, and heights and ranges in catch-up.
     pub fn held_bytes(&self) -> usize {
-        self.decoder.held_bytes() + self.unstored_bytes()
+        let comparing = self.comparing.as_ref().map_or(0, Comparing::held_bytes);
+        let heights = self.local.held_bytes() + comparing + self.sending.held_bytes();
+        self.decoder.held_bytes() + self.unstored_bytes() + heights
     }
 
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
@@ -419,7 +436,7 @@ impl Session {
         }
         match self.sending {
             Sending::Waiting => self.start(pair),
-            Sending::Have if self.receiving != Receiving::Have => self.compare(pair),
+            Sending::Have if self.receiving != Receiving::Have => self.compare(pair, now),
             _ => {}
         }
         self.transfer();

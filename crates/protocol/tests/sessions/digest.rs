@@ -6,7 +6,7 @@ use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::digest::{Digest, State};
 use p2panda_protocol::sync::message::Message;
 use p2panda_protocol::sync::session::{Event, Input};
-use p2panda_protocol::sync::{Protocol, SessionId};
+use p2panda_protocol::sync::{Have, Protocol, SessionId};
 
 use crate::world::{World, frame, log};
 use crate::{SEEDS, fill};
@@ -231,7 +231,7 @@ fn a_version_of_a_later_day_leads_to_heights() {
     world.input(1, id, Input::Bytes(later));
     say_digest(&mut world, 1, id);
     assert!(have_sent(&mut world, 1, id));
-    let have = frame(&Message::Have(Heights::default()));
+    let have = frame(&Message::Have(Have::from(&Heights::default())));
     for bytes in [have, frame(&Message::Done)] {
         world.input(1, id, Input::Bytes(bytes));
     }
@@ -240,7 +240,7 @@ fn a_version_of_a_later_day_leads_to_heights() {
 
 #[test]
 fn messages_out_of_order_end_the_session() {
-    let have = frame(&Message::Have(Heights::default()));
+    let have = frame(&Message::Have(Have::from(&Heights::default())));
     let (done, close) = (frame(&Message::Done), frame(&Message::Close));
     let state = |seq| {
         let log = p2panda_core::LogId::from_bytes([3; 32]);

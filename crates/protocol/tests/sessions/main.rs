@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod digest;
+mod have;
 mod order;
 mod vectors;
 mod world;
@@ -9,6 +10,7 @@ mod world;
 use bytes::Bytes;
 use p2panda_core::{Hash, Heights, SigningKey, limits};
 use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::sync::Have;
 use p2panda_protocol::sync::message::{Limits, Message};
 use p2panda_protocol::sync::session::{Event, Input, Refusal, UNSTORED_BYTES_MAX};
 use p2panda_protocol::time::Time;
@@ -179,7 +181,7 @@ fn a_stream_that_ends_without_done_is_a_failure_not_a_loop() {
 
 #[test]
 fn messages_out_of_order_end_the_session_with_a_violation() {
-    let have = frame(&Message::Have(Heights::default()));
+    let have = frame(&Message::Have(Have::from(&Heights::default())));
     let done = frame(&Message::Done);
     let close = frame(&Message::Close);
     let garbage = Bytes::from_static(&[0, 0, 0, 2, 9, 9]);
@@ -434,7 +436,7 @@ fn headers_that_do_not_decode_push_back_like_operations() {
         assert!(frames < 20_000);
         let held = world.side(1, id).session.held_bytes();
         assert!(held < UNSTORED_BYTES_MAX + 20_000, "{held} bytes are held");
-        world.settle_stores(1, id);
+        world.run_until_quiet(1, id);
     }
 }
 
@@ -456,7 +458,7 @@ fn nothing_of_a_header_above_its_limit_is_kept_but_its_beginning() {
             let small = bytes.len() == live(len).len() || held < 300_000;
             assert!(small, "{held} bytes are held");
         }
-        world.settle_stores(1, id);
+        world.run_until_quiet(1, id);
     }
     let refused = world.side(1, id).refused.clone();
     let refusals: Vec<Refusal> = refused.iter().map(|one| one.refusal).collect();

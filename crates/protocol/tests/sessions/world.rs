@@ -317,11 +317,14 @@ impl World {
         running.then(|| side.answers.pop_front()).flatten()
     }
 
-    /// The store answers all that it was handed.
-    pub fn settle_stores(&mut self, peer: usize, id: SessionId) {
+    /// One end of a session goes on until nothing is due. Answers how many inputs that took.
+    pub fn run_until_quiet(&mut self, peer: usize, id: SessionId) -> usize {
+        let mut inputs = 0;
         while let Some(answer) = self.answer(peer, id) {
             self.input(peer, id, answer);
+            inputs += 1;
         }
+        inputs
     }
 
     /// Sessions of a peer that have not ended.
@@ -415,6 +418,7 @@ impl World {
                 side.answers.push_back(Input::Stored { invalid });
             }
             Output::Event(event) => side.events.push(event),
+            Output::Wake(time) if time <= self.now => side.answers.push_back(Input::Tick),
             Output::Wake(time) => side.wake = Some(time),
             Output::Finish => other.sides.get_mut(&id).unwrap().finished = true,
             Output::End(end) => {

@@ -5,6 +5,7 @@ use p2panda_core::{Header, SigningKey, Topic};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery;
 use p2panda_protocol::handshake::{self, Handshake};
+use p2panda_protocol::sync::have::Item;
 use p2panda_protocol::sync::message::Message;
 use p2panda_protocol::time::Time;
 use serde_json::Value;
@@ -53,9 +54,11 @@ fn every_frame_of_the_live_sync_vector() {
         let message = Message::decode(payload(&bytes)).unwrap();
         assert_eq!(encoded(|out| message.encode(out).unwrap()), bytes);
         match message {
-            Message::Have(heights) => {
+            Message::Have(have) => {
                 let log_id = topic(session).log_id();
-                assert!(heights.iter().all(|(_, log, _)| log == log_id));
+                for item in have.items() {
+                    assert!(!matches!(item.unwrap(), Item::Log(id, _) if id != log_id));
+                }
             }
             Message::Operation { header, .. } => {
                 let extensions = Header::decode(header).unwrap().node_extensions().unwrap();

@@ -1,9 +1,12 @@
 //! `sync_messages.json` and the frames of `sync_exchange.json`.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use p2panda_core::{Header, Heights, LogId, Topic, VerifyingKey};
 use p2panda_protocol::frame::{Decoder, Frame, FrameError, PAYLOAD_BYTES_MAX};
 use p2panda_protocol::handshake;
+use p2panda_protocol::sync::have::{Have, Item};
 use p2panda_protocol::sync::message::{Limits, Message, MessageError, frame_limit};
 use p2panda_protocol::wire::WireError;
 use serde_json::Value;
@@ -52,7 +55,7 @@ fn described(entry: &Value) -> Message {
         (hex(&inputs["header"]), body)
     };
     match name.split('_').next().unwrap() {
-        "have" => Message::Have(have(inputs)),
+        "have" => Message::Have(Have::from(&have(inputs))),
         "presync" => Message::PreSync {
             operations: number(&inputs["total_operations"]),
             bytes: number(&inputs["total_bytes"]),
@@ -100,6 +103,47 @@ enum Verdict {
     Message(Message),
     Frame(FrameError),
     Refused(MessageError, Bytes),
+    /// A Have with an author that is not a key.
+    BadKey,
+}
+
+/// Everything that a Have lists, by author and log.
+type Listed = BTreeMap<[u8; 32], BTreeMap<[u8; 32], u32>>;
+
+fn listed(have: &Have) -> Result<Listed, WireError> {
+    let mut all = Listed::new();
+    let mut last = [0; 32];
+    for item in have.clone().items() {
+        match item? {
+            Item::Author(author) => {
+                all.insert(author, BTreeMap::new());
+                last = author;
+            }
+            Item::Log(log_id, seq) => {
+                let logs = all.get_mut(&last).unwrap();
+                logs.insert(*log_id.as_bytes(), seq);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What a message is once its list was read as well.
+fn read(message: Message, payload: Bytes) -> Verdict {
+    let Message::Have(have) = &message else {
+        return Verdict::Message(message);
+    };
+    match listed(have) {
+        Err(error) => Verdict::Refused(error.into(), payload),
+        Ok(all)
+            if all
+                .keys()
+                .any(|key| VerifyingKey::from_bytes(*key).is_err()) =>
+        {
+            Verdict::BadKey
+        }
+        Ok(_) => Verdict::Message(message),
+    }
 }
 
 fn decode(stream: Bytes) -> (Verdict, usize) {
@@ -110,7 +154,7 @@ fn decode(stream: Bytes) -> (Verdict, usize) {
         Ok(None) => Verdict::NeedMore,
         Ok(Some(Frame::Oversize { .. })) => panic!("nothing is oversize here"),
         Ok(Some(Frame::Message(payload))) => match Message::decode(payload.clone()) {
-            Ok(message) => Verdict::Message(message),
+            Ok(message) => read(message, payload),
             Err(error) => Verdict::Refused(error, payload),
         },
     };
@@ -119,18 +163,19 @@ fn decode(stream: Bytes) -> (Verdict, usize) {
 
 /// A message as the vectors print it.
 fn printed(message: &Message) -> String {
-    let Message::Have(heights) = message else {
+    let Message::Have(have) = message else {
         return format!("{message:?}");
     };
-    let logs = |logs: &std::collections::BTreeMap<LogId, u32>| {
-        let logs = logs
-            .iter()
-            .map(|(id, seq)| format!("LogId(Hash({:?})): {seq}", id.as_bytes()));
+    let Ok(all) = listed(have) else {
+        return String::from("a Have that cannot be read");
+    };
+    let logs = |logs: &BTreeMap<[u8; 32], u32>| {
+        let logs = logs.iter();
+        let logs = logs.map(|(id, seq)| format!("LogId(Hash({id:?})): {seq}"));
         logs.collect::<Vec<_>>().join(", ")
     };
-    let authors = heights.authors().iter();
-    let authors =
-        authors.map(|(key, l)| format!("VerifyingKey({:?}): {{{}}}", key.as_bytes(), logs(l)));
+    let authors = all.iter();
+    let authors = authors.map(|(key, l)| format!("VerifyingKey({key:?}): {{{}}}", logs(l)));
     format!("Sync(Have({{{}}}))", authors.collect::<Vec<_>>().join(", "))
 }
 
@@ -146,6 +191,8 @@ fn check_decoding(entry: &Value) {
             assert_eq!(printed(message), rest);
             assert_eq!(left as u64, expected["left"].as_u64().unwrap());
         }
+        // Rule: a node looks only at the authors whose logs it has, and those are keys.
+        ("error", Verdict::BadKey) => assert!(rest.starts_with("Postcard")),
         // Rule: bytes after the message in a frame are refused. So there must be such bytes.
         ("message", Verdict::Refused(MessageError::Wire(WireError::Trailing), payload)) => {
             let shorter = (0..payload.len()).map(|len| Message::decode(payload.slice(..len)));

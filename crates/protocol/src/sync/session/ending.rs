@@ -16,6 +16,7 @@ impl Session {
             return;
         } else if now >= self.deadline {
             let rests = self.asked
+                || (self.sending == Sending::Have && self.comparing.is_some())
                 || !self.all_stored()
                 || self.sending == Sending::Waiting
                 || self.waits_for_primary(pair);

@@ -2,16 +2,20 @@
 //! on (`docs/protocol/digest.md#4`), and as heights (`docs/protocol/sync.md#5`).
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::Heights;
+use p2panda_core::{Heights, LogId, VerifyingKey};
 
 use super::{Event, Output, Receiving, Sending, Session};
 use crate::close::CloseCode;
 use crate::sync::digest::{Digest, State};
-use crate::sync::message::Message;
+use crate::sync::have::{self, Have, Item, Items};
 use crate::sync::pair::{Pair, Phase};
+use crate::time::Time;
+use crate::wire::WireError;
 
 /// An author with one log in a Have message: two keys with their lengths, a count, a number.
 const LOG_HEIGHT_BYTES_MAX: usize = 33 + 1 + 33 + 5;
+/// Items of a Have that are read before other sessions have their turn: about a millisecond.
+const ITEMS_AT_ONCE: usize = 8_192;
 
 impl Session {
     /// Looks up the heights, unless a primary session still transfers what they would ask for.
@@ -43,7 +47,17 @@ impl Session {
             let logs_max = logs_max.saturating_sub(2);
             return self.ask(Output::OldestHeights { logs_max });
         }
-        self.send(&Message::Have(self.local.clone()));
+        let local = std::mem::take(&mut self.local);
+        self.send_have(&local);
+        self.local = local;
+    }
+
+    fn send_have(&mut self, heights: &Heights) {
+        let mut out = BytesMut::new();
+        // Within the limit of every frame.
+        if have::encode(heights, &mut out).is_ok() {
+            self.outputs.push_back(Output::Send(out.freeze()));
+        }
         self.sending = Sending::Have;
     }
 
@@ -59,13 +73,42 @@ impl Session {
                 heights.raise(author, self.log_id, seq);
             }
         }
-        self.send(&Message::Have(heights));
-        self.sending = Sending::Have;
+        self.send_have(&heights);
     }
 
-    pub(super) fn remote_heights(&mut self, heights: Heights, pair: &mut Pair) {
+    /// Only what it says of logs that this node has is of interest, so it is read when they are
+    /// known.
+    pub(super) fn remote_have(&mut self, have: Have) {
         self.receiving = Receiving::PreSync;
-        self.peer_has(&heights, pair);
+        self.comparing = Some(Comparing::new(have.items()));
+    }
+
+    /// Reads on in the peer's Have. At its end it is known what the peer lacks.
+    pub(super) fn compare(&mut self, pair: &mut Pair, now: Time) {
+        let Some(mut comparing) = self.comparing.take() else {
+            return;
+        };
+        match comparing.read_on(&self.local, &self.log_id, &pair.local()) {
+            Err(_) => self.fail(CloseCode::Violation, pair),
+            Ok(false) => {
+                self.comparing = Some(comparing);
+                self.outputs.push_back(Output::Wake(now));
+            }
+            Ok(true) => self.compared(comparing, pair),
+        }
+    }
+
+    fn compared(&mut self, comparing: Comparing, pair: &mut Pair) {
+        let local = std::mem::take(&mut self.local);
+        let Comparing { told, own_seq, .. } = comparing;
+        for ((author, _, height), told) in local.iter().zip(&told) {
+            if let Some(seq) = told.filter(|seq| *seq > height) {
+                pair.peer_has(self.id, author, seq);
+            }
+        }
+        self.outputs
+            .push_back(Output::Event(Event::PeerHas { own_seq }));
+        self.send_ranges(pair.lacks(&local, &told), pair);
     }
 
     pub(super) fn remote_digest(&mut self, payload: Bytes, pair: &mut Pair) {
@@ -102,7 +145,10 @@ impl Session {
             self.sending = Sending::Done;
             self.receiving = Receiving::Done;
             (self.totals_out, self.totals_in) = (Some((0, 0)), Some((0, 0)));
-            return self.peer_has(&local, pair);
+            let own_seq = local.get(&pair.local(), &self.log_id);
+            self.outputs
+                .push_back(Output::Event(Event::PeerHas { own_seq }));
+            return;
         }
         // The heights are looked up once more: what they ask for must not be what a primary that
         // came in between transfers.
@@ -112,11 +158,66 @@ impl Session {
             pair.set_phase(self.id, Phase::Waiting);
         }
     }
+}
 
-    fn peer_has(&mut self, heights: &Heights, pair: &mut Pair) {
-        let own_seq = heights.get(&pair.local(), &self.log_id);
-        pair.peer_has(self.id, heights);
-        self.outputs
-            .push_back(Output::Event(Event::PeerHas { own_seq }));
+/// The peer's Have, while it is compared with what this node has.
+#[derive(Debug)]
+pub(super) struct Comparing {
+    items: Items,
+    /// The peer's height of each log of this node, in the order of the local heights.
+    told: Vec<Option<u32>>,
+    /// The log of the author that was named last, if this node has it.
+    place: Option<usize>,
+    own: bool,
+    own_seq: Option<u32>,
+}
+
+impl Comparing {
+    fn new(items: Items) -> Comparing {
+        Comparing {
+            items,
+            told: Vec::new(),
+            place: None,
+            own: false,
+            own_seq: None,
+        }
+    }
+
+    /// Bytes that are held for it.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.items.held_bytes() + self.told.capacity() * size_of::<Option<u32>>()
+    }
+
+    /// Reads as much as takes a moment. Answers whether that was all.
+    fn read_on(
+        &mut self,
+        local: &Heights,
+        log_id: &LogId,
+        own: &VerifyingKey,
+    ) -> Result<bool, WireError> {
+        self.told.resize(local.len(), None);
+        for _ in 0..ITEMS_AT_ONCE {
+            match self.items.next().transpose()? {
+                None => return Ok(true),
+                Some(Item::Author(author)) => {
+                    self.own = author == *own.as_bytes();
+                    self.place = local.place_of(&VerifyingKey::from_bytes_unchecked(author));
+                    self.tell(None);
+                }
+                Some(Item::Log(id, seq)) if id == *log_id => self.tell(Some(seq)),
+                Some(Item::Log(..)) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// The last word on a log counts.
+    fn tell(&mut self, seq: Option<u32>) {
+        if let Some(told) = self.place.and_then(|place| self.told.get_mut(place)) {
+            *told = seq;
+        }
+        if self.own {
+            self.own_seq = seq;
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Session {
     fn message(&mut self, message: Message, pair: &mut Pair) {
         let peer_is_live = self.exchanged();
         match (&self.receiving, message) {
-            (Receiving::Have, Message::Have(heights)) => self.remote_heights(heights, pair),
+            (Receiving::Have, Message::Have(have)) => self.remote_have(have),
             (Receiving::PreSync, Message::PreSync { operations, bytes }) => {
                 self.totals_in = Some((operations.into(), bytes.into()));
                 self.receiving = Receiving::Transfer;
@@ -69,7 +69,7 @@ impl Session {
             .node_extensions()
             .is_ok_and(|extensions| extensions.log_id == self.log_id)
         {
-            pair.peer_sent(self.id, header.author(), self.log_id, header.seq());
+            pair.peer_has(self.id, header.author(), header.seq());
         }
         let received = Received::Operation { header, body };
         self.counters.received_operations += 1;

@@ -2,7 +2,6 @@
 //! (`docs/protocol/sync.md#5`, `docs/protocol/sync.md#6`).
 
 use bytes::{Bytes, BytesMut};
-
 use p2panda_core::LogRange;
 
 use super::{Entry, Output, PAGE_BYTES_MAX, Page, Read, Sending, Session};
@@ -47,14 +46,14 @@ impl Session {
         let mut out = BytesMut::with_capacity(PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8);
         let last_seq = page.entries.last().map(|entry| entry.seq);
         for entry in page.entries {
-            if live && pair.covers(&entry.author, &entry.log_id, entry.seq) {
+            if live && pair.covers(&entry.author, entry.seq) {
                 continue;
             }
             let span = Span {
                 first: entry.seq,
                 last: entry.seq,
             };
-            pair.sends(self.id, entry.author, entry.log_id, span);
+            pair.sends(self.id, entry.author, span);
             let bytes = entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
             let Entry { header, body, .. } = entry;
             let message = match live {
@@ -81,17 +80,16 @@ impl Session {
         }
     }
 
-    /// What the peer lacks, without what other sessions of the pair have sent or will send.
-    pub(super) fn compare(&mut self, pair: &mut Pair) {
-        let local = std::mem::take(&mut self.local);
-        let ranges = pair.lacks(&local);
+    /// Promises these ranges to the peer: what it lacks, without what other sessions of the pair
+    /// have sent or will send.
+    pub(super) fn send_ranges(&mut self, ranges: Vec<LogRange>, pair: &mut Pair) {
         for range in &ranges {
             let first = range.after.map_or(0, |after| after.saturating_add(1));
             let span = Span {
                 first,
                 last: range.until,
             };
-            pair.sends(self.id, range.author, range.log, span);
+            pair.sends(self.id, range.author, span);
         }
         if ranges.is_empty() {
             self.totals_out = Some((0, 0));
