@@ -91,8 +91,11 @@ pub const SESSIONS_PER_PEER_MAX: usize = 1024;
 pub const SEEN_IDS_MAX: usize = 1024;
 /// How long a handshake may take (`docs/protocol/sync.md`).
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a session in catch-up may make no progress (`docs/protocol/sync.md`).
+/// How long a peer has for [`PROGRESS_BYTES`] in catch-up or within a frame
+/// (`docs/protocol/sync.md#8`).
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that move at least in that time: 64 per second (`docs/protocol/sync.md#8`).
+pub const PROGRESS_BYTES: usize = 64 * 30;
 /// Bytes per second that a session in catch-up must bring to count as in progress, over
 /// [`PROGRESS_TIMEOUT`] (`docs/protocol/streams.md#6`).
 pub const PROGRESS_BYTES_PER_SECOND_MIN: u64 = 64;
@@ -111,6 +114,13 @@ pub const NEW_LOGS_FREE: u32 = 100;
 pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Invalid operations of a peer after which it is slowed (`docs/protocol/sync.md#5`).
+pub const INVALID_AT_ONCE_MAX: usize = 100;
+/// Invalid operations of a slowed peer in a second (`docs/protocol/sync.md#5`).
+pub const INVALID_PER_SECOND: usize = 10;
+/// Invalid operations of all slowed peers in a second (`docs/protocol/sync.md#5`).
+pub const INVALID_SHARED_PER_SECOND: usize = 500;
 
 // Discovery and addresses.
 
@@ -175,6 +185,11 @@ pub const RECENT_BYTES_MAX: usize = 32 * 1024;
 pub const BATCH_OPERATIONS_MAX: usize = 1000;
 /// Bytes of headers and bodies in one transaction (`docs/protocol/streams.md`).
 pub const BATCH_BYTES_MAX: usize = 4 * MIB;
+/// Operations from elsewhere in a transaction that this node's own publishes and acks wait for
+/// (`docs/protocol/streams.md#8`).
+pub const BESIDE_OWN_OPERATIONS_MAX: usize = 256;
+/// Their bytes (`docs/protocol/streams.md#8`).
+pub const BESIDE_OWN_BYTES_MAX: usize = MIB;
 /// Batches between two steps of long work (`docs/protocol/streams.md#2`).
 pub const BATCHES_PER_STEP_MAX: usize = 16;
 /// Time between two steps of long work (`docs/protocol/streams.md#2`).

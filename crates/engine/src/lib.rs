@@ -40,6 +40,7 @@ mod early;
 mod engine;
 mod idle;
 mod ingest;
+mod lanes;
 mod logs;
 mod order;
 mod own;

@@ -1,17 +1,17 @@
 //! The engine's own thread, and the queue in front of it.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use p2panda_core::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX};
 use p2panda_core::{Timestamp, VerifyingKey};
 use p2panda_store::Durability;
 use thiserror::Error;
 
 use crate::command::Command;
 use crate::engine::{Committed, Corrupt, Engine, Now, is_aside};
+use crate::lanes::{Lanes, Message, Next, Taken};
 
 /// Reads the time.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -21,9 +21,6 @@ pub type OnCommit = Box<dyn FnMut(&Committed) + Send>;
 
 /// Given back when the command it came with has been processed.
 pub type Permit = Box<dyn Send>;
-
-/// How long the engine stays awake after a batch.
-const LOOK: Duration = Duration::from_micros(50);
 
 /// The engine has stopped: the command was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -45,11 +42,6 @@ struct Shared {
     failure: Mutex<Option<Arc<Corrupt>>>,
 }
 
-enum Message {
-    Command(Command, Option<Permit>),
-    Close,
-}
-
 /// Gives the engine a thread of its own.
 pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Queue {
     let (sender, receiver) = channel();
@@ -62,10 +54,7 @@ pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Queue {
         if let Err(error) = (Loop {
             author: engine.signing_key().verifying_key(),
             engine,
-            inbox: Inbox {
-                receiver,
-                held: None,
-            },
+            lanes: Lanes::new(receiver),
             clock,
             on_commit,
         })
@@ -138,150 +127,40 @@ impl Queue {
 struct Loop {
     author: VerifyingKey,
     engine: Engine,
-    inbox: Inbox,
+    lanes: Lanes,
     clock: Clock,
     on_commit: OnCommit,
-}
-
-struct Inbox {
-    receiver: Receiver<Message>,
-    /// Received, and not fit for the batch that was under way.
-    held: Option<Message>,
-}
-
-/// What is taken from the queue for one batch.
-#[derive(Default)]
-struct Taken {
-    commands: Vec<Command>,
-    permits: Vec<Permit>,
-    operations: usize,
-    bytes: usize,
-    close: bool,
 }
 
 impl Loop {
     fn run(mut self) -> Result<(), Corrupt> {
         loop {
-            let mut taken = self.take();
-            let commands = std::mem::take(&mut taken.commands);
-            let (inbox, author) = (&mut self.inbox, &self.author);
-            // Whoever was answered after the last commit may have sent the next command while the
-            // first ones of this batch were processed.
+            let (engine, clock) = (&self.engine, &self.clock);
+            let due = || {
+                let wake = engine.next_wake()?;
+                let wait_us = wake.saturating_sub(clock().elapsed_us);
+                Some(Duration::from_micros(wait_us))
+            };
+            let (commands, mut taken) = match self.lanes.next(due) {
+                Next::Batch(commands, taken) => (commands, taken),
+                Next::Tick => (Vec::new(), Taken::default()),
+                Next::Close => return self.engine.close(),
+            };
+            let (lanes, author) = (&mut self.lanes, &self.author);
+            // A batch is small at first and grows while it is processed: whoever was answered after
+            // the last commit may have sent the next command by then, and what this node publishes
+            // does not wait for more than what has begun.
             let mut more = |durability| {
-                let fits = |command: &Command| {
-                    let synced = durability == Durability::Full;
+                let synced = durability == Durability::Full;
+                lanes.join(&mut taken, |command| {
                     !is_aside(command) && (synced || !command.must_sync(author))
-                };
-                if taken.is_full() {
-                    return None;
-                }
-                let (command, permit) = inbox.next_if(fits)?;
-                taken.count(&command, permit);
-                Some(command)
+                })
             };
             let now = (self.clock)();
             self.engine
                 .process_and_more(commands, &mut more, &mut self.on_commit, now)?;
-            let close = taken.close;
             drop(taken.permits);
-            if close {
-                return self.engine.close();
-            }
         }
-    }
-
-    /// Waits for a command or for what is due, then takes what is queued within the bounds of
-    /// a batch, without waiting for more (`docs/protocol/streams.md#8`).
-    fn take(&mut self) -> Taken {
-        let mut taken = Taken::default();
-        match self.wait() {
-            Some(message) => taken.add(message),
-            None => return taken,
-        }
-        while !taken.is_full()
-            && let Some(message) = self.inbox.queued()
-        {
-            taken.add(message);
-        }
-        taken
-    }
-
-    /// The next message, or `None` when something is due.
-    fn wait(&mut self) -> Option<Message> {
-        if let Some(message) = self.inbox.look() {
-            return Some(message);
-        }
-        let receiver = &self.inbox.receiver;
-        let Some(wake) = self.engine.next_wake() else {
-            // Nobody is left who could send: that is the end, too.
-            return Some(receiver.recv().unwrap_or(Message::Close));
-        };
-        let wait_us = wake.saturating_sub((self.clock)().elapsed_us);
-        match receiver.recv_timeout(Duration::from_micros(wait_us)) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Message::Close),
-        }
-    }
-}
-
-impl Inbox {
-    /// What comes within a moment: whoever was answered may send the next command at once, and to
-    /// fall asleep and be woken takes longer than that. Other threads go first meanwhile.
-    fn look(&mut self) -> Option<Message> {
-        let start = Instant::now();
-        loop {
-            let message = self.queued();
-            if message.is_some() || start.elapsed() >= LOOK {
-                return message;
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    /// What is queued already.
-    fn queued(&mut self) -> Option<Message> {
-        self.held.take().or_else(|| self.receiver.try_recv().ok())
-    }
-
-    /// A command that is queued by now and fits. The first one that does not is held, and nothing
-    /// behind it passes.
-    fn next_if(
-        &mut self,
-        fits: impl FnOnce(&Command) -> bool,
-    ) -> Option<(Command, Option<Permit>)> {
-        if self.held.is_some() {
-            return None;
-        }
-        match self.queued()? {
-            Message::Command(command, permit) if fits(&command) => Some((command, permit)),
-            other => {
-                self.held = Some(other);
-                None
-            }
-        }
-    }
-}
-
-impl Taken {
-    fn add(&mut self, message: Message) {
-        match message {
-            Message::Command(command, permit) => {
-                self.count(&command, permit);
-                self.commands.push(command);
-            }
-            Message::Close => self.close = true,
-        }
-    }
-
-    fn count(&mut self, command: &Command, permit: Option<Permit>) {
-        self.operations += command.operations();
-        self.bytes += command.bytes();
-        self.permits.extend(permit);
-    }
-
-    fn is_full(&self) -> bool {
-        self.close || self.operations >= BATCH_OPERATIONS_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 }
 
@@ -292,68 +171,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use p2panda_core::Topic;
-
-    use super::*;
-
-    fn inbox(commands: impl IntoIterator<Item = Command>) -> Inbox {
-        let (sender, receiver) = channel();
-        for command in commands {
-            sender.send(Message::Command(command, None)).unwrap();
-        }
-        Inbox {
-            receiver,
-            held: None,
-        }
-    }
-
-    fn publish() -> Command {
-        Command::Publish {
-            topic: Topic::from_bytes([1; 32]),
-            body: None,
-            prune: false,
-            reply: Box::new(|_| ()),
-        }
-    }
-
-    fn ended() -> Command {
-        let topic = Topic::from_bytes([1; 32]);
-        Command::ImportEnded { topic, import: 0 }
-    }
-
-    #[test]
-    fn what_does_not_fit_a_batch_is_held_and_nothing_passes_it() {
-        let mut inbox = inbox([ended(), publish(), ended()]);
-        let unsynced = |command: &Command| !matches!(command, Command::Publish { .. });
-        assert!(inbox.next_if(unsynced).is_some());
-        assert!(inbox.next_if(unsynced).is_none());
-        assert!(matches!(
-            inbox.held,
-            Some(Message::Command(Command::Publish { .. }, None))
-        ));
-        assert!(inbox.next_if(|_| true).is_none());
-    }
-
-    #[test]
-    fn a_close_joins_no_batch_and_is_not_lost() {
-        let (sender, receiver) = channel();
-        sender.send(Message::Close).unwrap();
-        let mut inbox = Inbox {
-            receiver,
-            held: None,
-        };
-        assert!(inbox.next_if(|_| true).is_none());
-        assert!(matches!(inbox.held, Some(Message::Close)));
-    }
-
-    #[test]
-    fn an_empty_queue_holds_up_no_batch() {
-        assert!(inbox([]).next_if(|_| true).is_none());
-    }
 }

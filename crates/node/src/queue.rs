@@ -1,8 +1,9 @@
 //! The one bounded queue into the engine, as the asynchronous side sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex};
 
 use bytes::Bytes;
+use p2panda_core::limits::{BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX};
 use p2panda_core::{Operation, Topic, VerifyingKey};
 use p2panda_engine::{Command, Incoming, Outcome, Phase, PublishError, Source};
 use p2panda_protocol::sync::SessionId;
@@ -15,15 +16,23 @@ use crate::subscription::consumer_name;
 
 pub(crate) use p2panda_engine::Published;
 
-/// What waits for the engine takes at most this many KiB; whoever brings more waits, and with it
-/// the QUIC stream it reads from.
-const QUEUE_KIB_MAX: u32 = 16 * 1024;
+/// What waits for the engine in each of its two lanes takes at most this many KiB; whoever brings
+/// more waits, and with it the QUIC stream it reads from.
+const LANE_KIB_MAX: u32 = 16 * 1024;
+
+/// Operations of one command.
+const PART_OPERATIONS_MAX: usize = BESIDE_OWN_OPERATIONS_MAX;
+/// Their bytes; one operation may have more.
+const PART_BYTES_MAX: usize = BESIDE_OWN_BYTES_MAX;
 
 /// Sends commands to the engine. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Queue {
     engine: p2panda_engine::thread::Queue,
+    /// For what comes from elsewhere.
     room: Arc<Semaphore>,
+    /// For what the application asks for: no peer can take it.
+    own_room: Arc<Semaphore>,
     /// Publishes get room in the order in which they were asked for.
     turn: Arc<Mutex<()>>,
 }
@@ -100,7 +109,8 @@ impl Queue {
     pub(crate) fn new(engine: p2panda_engine::thread::Queue) -> Self {
         Self {
             engine,
-            room: Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize)),
+            room: Arc::new(Semaphore::new(LANE_KIB_MAX as usize)),
+            own_room: Arc::new(Semaphore::new(LANE_KIB_MAX as usize)),
             turn: Arc::default(),
         }
     }
@@ -112,20 +122,28 @@ impl Queue {
         source: Source,
         operations: Vec<Incoming>,
     ) -> Result<oneshot::Receiver<IngestReport>, Error> {
-        let permit = self
-            .room_for(operations.iter().map(incoming_bytes).sum())
-            .await?;
+        let bytes = operations.iter().map(incoming_bytes).sum();
+        let permit = room_for(&self.room, bytes).await?;
         let (sender, receiver) = oneshot::channel();
-        self.send(Command::Ingest {
-            topic,
-            source,
-            operations,
-            reply: Some(Box::new(move |outcomes: Vec<Outcome>| {
-                drop(permit);
-                // Nobody may be waiting any more.
-                let _ = sender.send(IngestReport::of(&outcomes));
-            })),
-        })?;
+        let parts = parts(operations);
+        let rest = Arc::new(StdMutex::new(Unanswered {
+            parts: parts.len(),
+            report: IngestReport::default(),
+            sender: Some(sender),
+            _permit: permit,
+        }));
+        for part in parts {
+            let rest = Arc::clone(&rest);
+            self.send(Command::Ingest {
+                topic,
+                source,
+                operations: part,
+                reply: Some(Box::new(move |outcomes: Vec<Outcome>| {
+                    let mut rest = rest.lock().expect("no panic while locked");
+                    rest.answered(IngestReport::of(&outcomes));
+                })),
+            })?;
+        }
         Ok(receiver)
     }
 
@@ -148,7 +166,8 @@ impl Queue {
         prune: bool,
     ) -> Result<oneshot::Receiver<Result<Published, PublishError>>, Error> {
         let _turn = self.turn.lock().await;
-        let permit = self.room_for(body.as_ref().map_or(0, Bytes::len)).await?;
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        let permit = room_for(&self.own_room, bytes).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Publish {
             topic,
@@ -164,7 +183,7 @@ impl Queue {
 
     /// Acknowledges for the application and waits for the disk.
     pub(crate) async fn ack(&self, topic: Topic, offsets: Vec<u64>) -> Result<(), Error> {
-        let permit = self.room_for(0).await?;
+        let permit = room_for(&self.own_room, 0).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Ack {
             consumer: consumer_name(&topic),
@@ -239,6 +258,7 @@ impl Queue {
     /// Lets the engine finish what is queued, closes the store and waits for it. Blocks.
     pub(crate) fn close(&self) {
         self.room.close();
+        self.own_room.close();
         if let Err(error) = self.engine.close() {
             tracing::error!(%error, "the directory was not closed cleanly");
         }
@@ -252,16 +272,57 @@ impl Queue {
     fn stopped(&self) -> Error {
         self.engine.failure().map_or(Error::Closed, Error::Corrupt)
     }
+}
 
-    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let kib = u32::try_from(bytes / 1024 + 1)
-            .unwrap_or(QUEUE_KIB_MAX)
-            .min(QUEUE_KIB_MAX);
-        let room = Arc::clone(&self.room);
-        room.acquire_many_owned(kib)
-            .await
-            .map_err(|_| Error::Closed)
+async fn room_for(room: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+    let kib = u32::try_from(bytes / 1024 + 1)
+        .unwrap_or(LANE_KIB_MAX)
+        .min(LANE_KIB_MAX);
+    let room = Arc::clone(room);
+    room.acquire_many_owned(kib)
+        .await
+        .map_err(|_| Error::Closed)
+}
+
+/// A batch that was queued in parts, and what became of those that were answered.
+struct Unanswered {
+    parts: usize,
+    report: IngestReport,
+    sender: Option<oneshot::Sender<IngestReport>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Unanswered {
+    fn answered(&mut self, part: IngestReport) {
+        self.report.add(part);
+        self.parts -= 1;
+        if self.parts == 0
+            && let Some(sender) = self.sender.take()
+        {
+            // Nobody may be waiting any more.
+            let _ = sender.send(self.report);
+        }
     }
+}
+
+/// Parts that the engine processes in a moment, so that a publish can go between them. One at least,
+/// so that there is an answer.
+fn parts(operations: Vec<Incoming>) -> Vec<Vec<Incoming>> {
+    let mut parts: Vec<Vec<Incoming>> = vec![Vec::new()];
+    let mut bytes = 0;
+    for operation in operations {
+        bytes += incoming_bytes(&operation);
+        match parts.last_mut() {
+            Some(part) if part.len() < PART_OPERATIONS_MAX && bytes <= PART_BYTES_MAX => {
+                part.push(operation);
+            }
+            _ => {
+                bytes = incoming_bytes(&operation);
+                parts.push(vec![operation]);
+            }
+        }
+    }
+    parts
 }
 
 /// Header and body bytes, and the value itself: many small ones are not nothing.
