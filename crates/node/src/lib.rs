@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod acks;
+mod blame;
 mod body;
 mod builder;
 mod ephemeral;

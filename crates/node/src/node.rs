@@ -97,6 +97,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         queue: queue.clone(),
         topics: topics.clone(),
         new_logs,
+        blame: Arc::default(),
     };
     tokio::spawn(serve(incoming, desk));
     Ok(Node(Arc::new(Inner {

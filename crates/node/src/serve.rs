@@ -2,15 +2,18 @@
 //! their way through verification into the engine's queue.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use p2panda_core::{Topic, VerifyingKey};
-use p2panda_engine::Source;
+use p2panda_engine::{Incoming, Source};
 use p2panda_net::{Phase, Request, Stored, Totals};
 use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
 use p2panda_store::PageLimits;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
 
 use crate::Error;
+use crate::blame::Blame;
 use crate::new_logs::{Counted, NewLogs};
 use crate::queue::Queue;
 use crate::storage::Storage;
@@ -35,6 +38,7 @@ pub(crate) struct Desk {
     pub(crate) queue: Queue,
     pub(crate) topics: Topics,
     pub(crate) new_logs: NewLogs,
+    pub(crate) blame: Arc<Blame>,
 }
 
 /// Work of one session, done in the order in which it came.
@@ -222,9 +226,9 @@ impl Desk {
         peer: VerifyingKey,
         operations: Vec<Received>,
         counted: Option<Counted>,
-        reply: oneshot::Sender<Stored>,
+        mut reply: oneshot::Sender<Stored>,
     ) -> Result<(), Error> {
-        let operations = verify(operations).await?;
+        let operations = self.check(&peer, operations, &mut reply).await?;
         let source = Source::Session {
             id: session.0,
             peer,
@@ -247,6 +251,31 @@ impl Desk {
             });
         });
         Ok(())
+    }
+
+    /// Verifies, in parts: a peer that brings too much that is invalid waits before the next one.
+    /// What is left of a session that has ended by then comes again with another one.
+    async fn check(
+        &self,
+        peer: &VerifyingKey,
+        operations: Vec<Received>,
+        reply: &mut oneshot::Sender<Stored>,
+    ) -> Result<Vec<Incoming>, Error> {
+        let mut checked = Vec::with_capacity(operations.len());
+        let mut operations = operations.into_iter();
+        while operations.len() > 0 {
+            let (count, wait) = self.blame.next(peer, Instant::now());
+            if !wait.is_zero() {
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    () = reply.closed() => break,
+                }
+            }
+            let part = verify(operations.by_ref().take(count).collect()).await?;
+            self.blame.checked(*peer, &part, Instant::now());
+            checked.extend(part);
+        }
+        Ok(checked)
     }
 }
 

@@ -1,0 +1,254 @@
+//! Peers that bring invalid operations are slowed (`docs/protocol/sync.md#5`).
+//!
+//! To find out that a signature is wrong costs as much as to find out that it is right, and an
+//! identity costs nothing. So a peer that is not known yet is trusted with few operations at once,
+//! one that brought many invalid ones with few per second, and all those together with not many
+//! more.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use p2panda_core::VerifyingKey;
+use p2panda_core::limits::{INVALID_AT_ONCE_MAX, INVALID_PER_SECOND, INVALID_SHARED_PER_SECOND};
+use p2panda_engine::Incoming;
+use tokio::time::Instant;
+
+/// Operations of a peer that are checked at once when nothing is known of it.
+const CHUNK_FIRST: usize = 64;
+/// The same after as many valid ones that it makes no difference.
+const CHUNK_MAX: usize = 8_192;
+/// The same after an invalid one.
+const CHUNK_BLAMED: usize = 32;
+/// The longest a peer is made to wait.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// With more peers than this, those that are not blamed are forgotten.
+const PEERS_MAX: usize = 4_096;
+
+/// What peers brought lately.
+#[derive(Debug, Default)]
+pub(crate) struct Blame(Mutex<Peers>);
+
+#[derive(Debug, Default)]
+struct Peers {
+    by_key: HashMap<VerifyingKey, Peer>,
+    /// What peers brought that were to blame already.
+    shared: Bucket,
+    /// When so many are remembered, those that can be are forgotten.
+    forget_at: usize,
+}
+
+#[derive(Debug)]
+struct Peer {
+    invalid: Bucket,
+    chunk: usize,
+}
+
+/// Fills by what comes and drains with time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    level: f64,
+    at: Option<Instant>,
+}
+
+impl Bucket {
+    fn drain(&mut self, per_second: usize, now: Instant) -> f64 {
+        let passed = self.at.map_or(Duration::ZERO, |at| now.duration_since(at));
+        self.at = Some(now);
+        self.level = (self.level - passed.as_secs_f64() * per_second as f64).max(0.0);
+        self.level
+    }
+
+    /// How long until it is down to `free`.
+    fn wait(&mut self, free: usize, per_second: usize, now: Instant) -> Duration {
+        let above = self.drain(per_second, now) - free as f64;
+        Duration::from_secs_f64((above / per_second as f64).max(0.0)).min(WAIT_MAX)
+    }
+}
+
+impl Peer {
+    fn wait(&mut self, now: Instant) -> Duration {
+        self.invalid
+            .wait(INVALID_AT_ONCE_MAX, INVALID_PER_SECOND, now)
+    }
+}
+
+impl Blame {
+    /// How many operations of this peer to check next, and how long to wait before that.
+    pub(crate) fn next(&self, peer: &VerifyingKey, now: Instant) -> (usize, Duration) {
+        let mut peers = self.0.lock().expect("no panic while locked");
+        let Some(one) = peers.by_key.get_mut(peer) else {
+            return (CHUNK_FIRST, Duration::ZERO);
+        };
+        let (chunk, own) = (one.chunk, one.wait(now));
+        if own.is_zero() {
+            return (chunk, own);
+        }
+        let shared = INVALID_SHARED_PER_SECOND;
+        (chunk, own.max(peers.shared.wait(shared, shared, now)))
+    }
+
+    /// What the check of a few operations found.
+    pub(crate) fn checked(&self, peer: VerifyingKey, found: &[Incoming], now: Instant) {
+        let invalid = |one: &&Incoming| matches!(one, Incoming::Invalid { .. });
+        let invalid = found.iter().filter(invalid).count();
+        let mut peers = self.0.lock().expect("no panic while locked");
+        peers.forget(now);
+        let one = peers.by_key.entry(peer).or_insert_with(|| Peer {
+            invalid: Bucket::default(),
+            chunk: CHUNK_FIRST,
+        });
+        if invalid == 0 {
+            one.chunk = (2 * one.chunk).min(CHUNK_MAX);
+            return;
+        }
+        one.chunk = CHUNK_BLAMED;
+        one.invalid.drain(INVALID_PER_SECOND, now);
+        let to_blame = one.invalid.level >= INVALID_AT_ONCE_MAX as f64;
+        let full = INVALID_AT_ONCE_MAX as f64 + WAIT_MAX.as_secs_f64() * INVALID_PER_SECOND as f64;
+        one.invalid.level = (one.invalid.level + invalid as f64).min(full);
+        if to_blame {
+            peers.shared.drain(INVALID_SHARED_PER_SECOND, now);
+            peers.shared.level += invalid as f64;
+        }
+    }
+}
+
+impl Peers {
+    fn forget(&mut self, now: Instant) {
+        if self.by_key.len() < self.forget_at.max(PEERS_MAX) {
+            return;
+        }
+        self.by_key
+            .retain(|_, peer| peer.invalid.drain(INVALID_PER_SECOND, now) > 0.0);
+        // Not again for every peer that is added.
+        self.forget_at = 2 * self.by_key.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use p2panda_core::{Hash, SigningKey};
+    use p2panda_store::RejectReason;
+
+    use super::*;
+
+    fn key(number: u32) -> VerifyingKey {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        VerifyingKey::from_bytes_unchecked(key)
+    }
+
+    fn invalid(count: usize) -> Vec<Incoming> {
+        let one = Incoming::Invalid {
+            id: Hash::digest(b""),
+            header: Bytes::new(),
+            reason: RejectReason::InvalidSignature,
+        };
+        vec![one; count]
+    }
+
+    fn valid(count: usize) -> Vec<Incoming> {
+        let draft = p2panda_core::Draft {
+            seq: 0,
+            backlink: None,
+            body: None,
+            extensions: None,
+        };
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let operation = p2panda_core::Operation::create(&key, draft).unwrap();
+        vec![Incoming::Valid(operation); count]
+    }
+
+    #[test]
+    fn a_peer_without_invalid_operations_never_waits_and_is_soon_checked_at_full_speed() {
+        let (blame, now) = (Blame::default(), Instant::now());
+        let mut checked = 0;
+        while blame.next(&key(1), now).0 < CHUNK_MAX {
+            let (chunk, wait) = blame.next(&key(1), now);
+            assert_eq!(wait, Duration::ZERO);
+            blame.checked(key(1), &valid(chunk), now);
+            checked += chunk;
+        }
+        assert!(checked <= CHUNK_MAX);
+    }
+
+    #[test]
+    fn a_hundred_invalid_operations_are_free_and_then_there_are_ten_per_second() {
+        let (blame, start) = (Blame::default(), Instant::now());
+        blame.checked(key(1), &invalid(100), start);
+        assert_eq!(blame.next(&key(1), start), (CHUNK_BLAMED, Duration::ZERO));
+        blame.checked(key(1), &invalid(1), start);
+        assert_eq!(blame.next(&key(1), start).1, Duration::from_millis(100));
+        // Whatever comes, over a long time it is ten per second.
+        let (mut now, mut taken) = (start, 101);
+        while now < start + Duration::from_secs(600) {
+            let (chunk, wait) = blame.next(&key(1), now);
+            now += wait;
+            blame.checked(key(1), &invalid(chunk), now);
+            taken += chunk;
+        }
+        assert!(taken <= 6_000 + 200, "{taken} in ten minutes");
+        assert_eq!(blame.next(&key(2), now), (CHUNK_FIRST, Duration::ZERO));
+        // It is forgiven.
+        let later = now + Duration::from_secs(100);
+        assert_eq!(blame.next(&key(1), later).1, Duration::ZERO);
+    }
+
+    #[test]
+    fn no_peer_waits_longer_than_a_minute() {
+        let (blame, now) = (Blame::default(), Instant::now());
+        for _ in 0..100 {
+            blame.checked(key(1), &invalid(1_000), now);
+        }
+        assert_eq!(blame.next(&key(1), now).1, WAIT_MAX);
+    }
+
+    #[test]
+    fn many_peers_to_blame_share_one_rate_and_others_do_not_wait_for_them() {
+        let (blame, start) = (Blame::default(), Instant::now());
+        let count = 1_000;
+        let mut due: Vec<Instant> = vec![start; count];
+        let mut taken = 0;
+        for second in 0..200 {
+            let now = start + Duration::from_secs(second);
+            for (number, due) in due.iter_mut().enumerate() {
+                if now < *due {
+                    continue;
+                }
+                let key = key(number as u32);
+                let (chunk, wait) = blame.next(&key, now);
+                *due = now + wait;
+                if wait.is_zero() {
+                    blame.checked(key, &invalid(chunk), now);
+                    taken += chunk;
+                }
+            }
+        }
+        // What is free for each, and the rate that all share; by itself each would get ten per
+        // second.
+        let free = count * (INVALID_AT_ONCE_MAX + CHUNK_FIRST + 2 * CHUNK_BLAMED);
+        let bound = free + 200 * INVALID_SHARED_PER_SECOND;
+        assert!(taken <= bound, "{taken}");
+        assert!(bound < count * 200 * INVALID_PER_SECOND / 3);
+        assert_eq!(
+            blame.next(&key(5_000), start),
+            (CHUNK_FIRST, Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn peers_that_are_not_to_blame_are_forgotten_when_there_are_many() {
+        let (blame, start) = (Blame::default(), Instant::now());
+        blame.checked(key(0), &invalid(500), start);
+        for number in 1..3 * PEERS_MAX as u32 {
+            blame.checked(key(number), &valid(1), start);
+            let known = blame.0.lock().unwrap().by_key.len();
+            assert!(known <= PEERS_MAX + 1);
+        }
+        assert!(!blame.next(&key(0), start).1.is_zero());
+    }
+}
