@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod fault_silence;
 mod fault_stuck;
 mod meeting;
 mod network;
@@ -27,6 +28,7 @@ mod node;
 mod random;
 mod simulation;
 
+pub use fault_silence::Fault;
 pub use fault_stuck::Stuck;
 pub use network::LinkId;
 pub use node::{Delivery, NodeId};

@@ -14,6 +14,7 @@ use p2panda_protocol::sync::{
 use p2panda_protocol::time::Time;
 use tempfile::TempDir;
 
+use crate::fault_silence::Faults;
 use crate::network::{End, Link, LinkId, Parcel};
 use crate::node::{Delivery, NodeId, SimNode};
 use crate::random::Random;
@@ -38,6 +39,7 @@ pub struct Sim {
     order: u64,
     next_link: u64,
     sent_operations: u64,
+    faults: Faults,
     root: TempDir,
 }
 
@@ -68,6 +70,7 @@ impl Sim {
             order: 0,
             next_link: 0,
             sent_operations: 0,
+            faults: Faults::default(),
             root: tempfile::tempdir().expect("a temporary directory"),
         }
     }
@@ -427,7 +430,9 @@ impl Sim {
                 self.schedule(soon, answer(Input::Page(page)));
             }
             Output::Send(bytes) => {
+                let wrote = Input::Wrote(bytes.len());
                 self.send(link, 1 - end, Parcel::Bytes(bytes));
+                self.schedule(soon, answer(wrote));
                 self.schedule(soon, answer(Input::Drained));
             }
             Output::Store(operations) => {
@@ -507,7 +512,13 @@ impl Sim {
 
     /// Puts a parcel on its way. Parcels of one direction keep their order; those of different
     /// links overtake each other.
-    fn send(&mut self, link: LinkId, to: usize, parcel: Parcel) {
+    pub(crate) fn put_on_its_way(
+        &mut self,
+        link: LinkId,
+        to: usize,
+        delay_ms: u64,
+        parcel: Parcel,
+    ) {
         let jitter = self.random.below(3_000);
         let now = self.now;
         let Some(state) = self.links.get_mut(&link) else {
@@ -521,6 +532,7 @@ impl Sim {
             return;
         };
         let at = end.inbox.back().map_or(at, |(last, _)| at.max(*last));
+        let at = at.after(delay_ms);
         end.inbox.push_back((at, parcel));
         self.schedule(at, Event::Arrive(link, to));
     }
@@ -680,6 +692,20 @@ impl Sim {
 
     pub(crate) fn at_mut(&mut self, node: NodeId) -> &mut SimNode {
         self.nodes.get_mut(node.0).expect("a node of this world")
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    pub(crate) fn faults_mut(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
+    /// The node at one end of a link.
+    pub(crate) fn node_at(&self, link: LinkId, end: usize) -> Option<NodeId> {
+        let link = self.links.get(&link)?;
+        link.ends.get(end).map(|end| end.node)
     }
 
     fn end_mut(&mut self, link: LinkId, end: usize) -> Option<&mut End> {

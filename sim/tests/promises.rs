@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::{Draft, Hash, NodeExtensions, Operation, Timestamp, Topic};
-use p2panda_sim::{NodeId, Sim};
+use p2panda_sim::{Fault, NodeId, Sim};
 use p2panda_store::RejectReason;
 
 /// Header and body of everything a node has delivered, by author and place.
@@ -388,6 +388,38 @@ fn a_pruned_log_reaches_a_late_node_from_the_prune_on() {
     sim.settle();
     for node in nodes {
         assert_eq!(sim.texts(node, topic), ["three", "four"]);
+    }
+}
+
+#[test]
+fn a_peer_that_says_nothing_or_drips_keeps_no_session_open_and_harms_nobody() {
+    for seed in 0..10 {
+        for fault in [Fault::Silence, Fault::Dripping] {
+            let (mut sim, topic, nodes) = world(seed, 3);
+            let [honest, other, faulty] = [nodes[0], nodes[1], nodes[2]];
+            sim.set_fault(faulty, Some(fault));
+            for node in [honest, other] {
+                sim.connect(node, faulty, topic);
+            }
+            sim.connect(honest, other, topic);
+            for round in 0..5 {
+                for node in &nodes {
+                    sim.publish(*node, topic, &round.to_string());
+                }
+                let open = sim.links(honest, faulty);
+                // A primary has 30 s for each of its windows, and a secondary begins after it.
+                sim.run_for(Duration::from_secs(100));
+                let still_open = sim.links(honest, faulty);
+                let stays = open.iter().find(|link| still_open.contains(link));
+                assert_eq!(stays, None, "seed {seed}, {fault:?}");
+                assert_eq!(sim.texts(honest, topic).len(), 2 * (round + 1));
+                assert_eq!(sim.texts(other, topic).len(), 2 * (round + 1));
+            }
+            sim.set_fault(faulty, None);
+            // The longest delay between two attempts, a quarter more, and 2 s.
+            sim.run_for(Duration::from_secs(600));
+            assert_converged(&sim, &nodes, topic, 15);
+        }
     }
 }
 

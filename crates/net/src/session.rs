@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::{Heights, Topic, VerifyingKey};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::{
-    Dialled, End, Entry, Event, Input, Output, Page, Pair, Protocol, Read, Session, SessionId,
+    Dialled, End, Entry, Event, Input, Output, Page, Pair, Path, Protocol, Read, Session, SessionId,
 };
 use p2panda_protocol::time::Time;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -256,6 +257,7 @@ impl Driver {
                 () = self.changed.notified() => self.handle(Input::PairChanged),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
+                    self.handle(Input::Path(self.path(&connection)));
                     self.handle(Input::Tick);
                 }
                 () = stopped(&mut self.stop), if !stopping => {
@@ -281,6 +283,9 @@ impl Driver {
     fn wrote(&mut self, count: usize) {
         self.shared.connections.sync_wrote(count);
         self.outbox_bytes = self.outbox_bytes.saturating_sub(count);
+        if !self.session.is_live() {
+            self.handle(Input::Wrote(count));
+        }
         if self.undrained && self.outbox_bytes <= LOW_WATER_BYTES {
             self.undrained = false;
             self.handle(Input::Drained);
@@ -403,6 +408,19 @@ impl Driver {
                 self.sent = Some(arrival);
                 self.tell_sent();
             }
+        }
+    }
+
+    /// By the selected path; a usual one until there is one.
+    fn path(&self, connection: &Connection) -> Path {
+        let sessions = self.shared.sessions_with(&self.peer);
+        let paths = connection.paths();
+        let selected = paths.iter().find(|path| path.is_selected());
+        let stats = selected.map(|path| path.stats());
+        Path {
+            rtt: stats.map_or(Duration::ZERO, |stats| stats.rtt),
+            window_bytes: stats.map_or(u64::MAX, |stats| stats.cwnd),
+            sessions,
         }
     }
 

@@ -308,6 +308,12 @@ impl Shared {
         SessionId(self.session_number.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// How many sessions with this peer are open, on all topics.
+    pub(crate) fn sessions_with(&self, peer: &VerifyingKey) -> usize {
+        let sessions = self.sessions.lock().expect("no panic while locked");
+        sessions.values().filter(|(one, _)| one == peer).count()
+    }
+
     pub(crate) fn session_started(&self, peer: VerifyingKey, status: SessionStatus) {
         let SessionStatus { session, topic, .. } = status;
         let mut sessions = self.sessions.lock().expect("no panic while locked");

@@ -4,12 +4,14 @@ pub mod dialer;
 pub mod digest;
 pub mod have;
 pub mod message;
+mod pace;
 pub mod pair;
 pub mod session;
 
 pub use dialer::{Dialer, DialerInput, DialerOutput};
 pub use have::Have;
 pub use message::{Limits, Message, MessageError};
+pub use pace::Path;
 pub use pair::{Dialled, Pair};
 pub use session::{
     Counters, End, Entry, Event, Input, Output, Page, Read, Received, Refusal, Refused, Session,

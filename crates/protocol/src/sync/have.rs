@@ -1,5 +1,5 @@
 //! The heights in a Have message, written from what this node has and read without keeping more
-//! than that (`docs/protocol/sync.md#5.10`).
+//! than that (`docs/protocol/sync.md#5`).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use p2panda_core::{Heights, LogId};

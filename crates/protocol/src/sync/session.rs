@@ -13,6 +13,7 @@ use p2panda_core::{Heights, LogId, LogRange, Topic, VerifyingKey};
 use super::Protocol;
 use super::digest::Digest;
 use super::message::{Limits, Message};
+use super::pace::{Pace, Path};
 use super::pair::{Dialled, Pair, Phase};
 use crate::close::CloseCode;
 use crate::frame::Decoder;
@@ -35,8 +36,8 @@ pub const PAGE_BYTES_MAX: usize = 256 * 1024;
 const STORES_IN_FLIGHT_MAX: usize = 2;
 /// Invalid operations after which a session ends.
 const INVALID_MAX: usize = 1_000;
-/// Longest silence in catch-up.
-const PROGRESS_MS: u64 = 30_000;
+/// How long a session that another one replaces waits for the peer to end.
+const REPLACED_MS: u64 = 30_000;
 /// How long a session that was told to stop waits for the peer to end.
 const CLOSE_MS: u64 = 500;
 
@@ -128,10 +129,17 @@ pub enum Input {
     },
     /// Operations of the topic are durable up to this arrival number.
     Arrived(u64),
+    /// So many bytes of what [`Output::Send`] handed out are written.
+    Wrote(usize),
     /// All but a little of what [`Output::Send`] handed out is written.
     Drained,
     /// Another session of the pair changed.
     PairChanged,
+    /// What the path of the connection is like. Without it a usual one is assumed.
+    Path(Path),
+    /// Whether the driver reads the stream when the session wants bytes. It does not while there is
+    /// no room for them, which is not the peer's fault.
+    Reading(bool),
     /// The application left the topic, or the node shuts down.
     Stop,
     /// Time has passed; also the first input of a session.
@@ -250,6 +258,10 @@ pub struct Session {
     announced: bool,
     invalid: usize,
     counters: Counters,
+    pace: Pace,
+    /// Whether the driver reads when it is asked to.
+    reading: bool,
+    /// When a close that was sent is over.
     deadline: Time,
     wake: Option<Time>,
     outputs: VecDeque<Output>,
@@ -279,9 +291,7 @@ enum Sending {
 impl Sending {
     fn held_bytes(&self) -> usize {
         match self {
-            Sending::Transfer(ranges) => {
-                ranges.capacity() * size_of::<LogRange>()
-            }
+            Sending::Transfer(ranges) => ranges.capacity() * size_of::<LogRange>(),
             _ => 0,
         }
     }
@@ -357,7 +367,9 @@ impl Session {
             announced: false,
             invalid: 0,
             counters: Counters::default(),
-            deadline: now.after(PROGRESS_MS),
+            pace: Pace::new(now),
+            reading: true,
+            deadline: now,
             wake: None,
             outputs: VecDeque::new(),
         }
@@ -367,12 +379,6 @@ impl Session {
     pub fn handle(&mut self, input: Input, pair: &mut Pair, now: Time) {
         if self.ending == Ending::Ended {
             return;
-        }
-        if !matches!(
-            input,
-            Input::Tick | Input::PairChanged | Input::Arrived(_) | Input::Stop
-        ) {
-            self.deadline = self.deadline.max(now.after(PROGRESS_MS));
         }
         match input {
             Input::Bytes(bytes) => self.bytes(bytes, pair),
@@ -388,9 +394,12 @@ impl Session {
             Input::Page(page) => self.page(page, pair),
             Input::Stored { invalid } => self.stored(invalid, pair),
             Input::Arrived(arrival) => self.arrived = self.arrived.max(arrival),
+            Input::Wrote(bytes) if !self.is_live() => self.pace.moved(bytes),
             Input::Drained => self.drained = true,
+            Input::Path(path) => self.pace.set_window(path.progress_window_ms()),
+            Input::Reading(reading) => self.reading = reading,
             Input::Stop if self.ending == Ending::No => self.ending = Ending::Stop,
-            Input::Stop | Input::PairChanged | Input::Tick => {}
+            Input::Wrote(_) | Input::Stop | Input::PairChanged | Input::Tick => {}
         }
         if self.ending != Ending::Ended {
             self.advance(pair, now);
@@ -472,7 +481,7 @@ impl Session {
         if (superseded || self.ending == Ending::Stop) && !self.asked {
             self.send(&Message::Close);
             self.ending = Ending::Closed { superseded };
-            self.deadline = now.after(if superseded { PROGRESS_MS } else { CLOSE_MS });
+            self.deadline = now.after(if superseded { REPLACED_MS } else { CLOSE_MS });
             self.wake = None;
             pair.set_phase(self.id, Phase::Closing);
         }

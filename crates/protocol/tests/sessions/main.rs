@@ -4,6 +4,7 @@
 mod digest;
 mod have;
 mod order;
+mod progress;
 mod vectors;
 mod world;
 

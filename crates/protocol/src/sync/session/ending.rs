@@ -1,34 +1,51 @@
 //! How a session ends: in order, by an error, or because time is up
 //! (`docs/protocol/sync.md#6`, `docs/protocol/sync.md#8`).
 
-use super::{End, Ending, Output, PROGRESS_MS, Sending, Session};
+use super::{End, Ending, Output, Sending, Session};
 use crate::close::CloseCode;
+use crate::sync::pace::Debt;
 use crate::sync::pair::{Dialled, Pair};
 use crate::time::Time;
 
 impl Session {
     pub(super) fn watch_time(&mut self, pair: &mut Pair, now: Time) {
-        if matches!(self.ending, Ending::Closed { .. }) {
+        let deadline = if matches!(self.ending, Ending::Closed { .. }) {
             if now >= self.deadline {
                 return self.lost(pair);
             }
-        } else if self.is_live() {
-            return;
-        } else if now >= self.deadline {
-            let rests = self.asked
-                || (self.sending == Sending::Have && self.comparing.is_some())
-                || !self.all_stored()
-                || self.sending == Sending::Waiting
-                || self.waits_for_primary(pair);
-            if !rests {
+            self.deadline
+        } else {
+            if !self.pace.watch(self.debt(pair), now) {
                 return self.fail(CloseCode::Timeout, pair);
             }
-            self.deadline = now.after(PROGRESS_MS);
-        }
+            let Some(deadline) = self.pace.deadline() else {
+                return;
+            };
+            deadline
+        };
         if self.wake.is_none_or(|wake| wake <= now) {
-            self.wake = Some(self.deadline);
-            self.outputs.push_back(Output::Wake(self.deadline));
+            self.wake = Some(deadline);
+            self.outputs.push_back(Output::Wake(deadline));
         }
+    }
+
+    /// Whose turn it is: in catch-up something is open until both sides are done, in live mode only
+    /// while a frame has begun.
+    fn debt(&self, pair: &Pair) -> Debt {
+        if self.is_live() {
+            return match self.decoder.is_between_frames() {
+                true => Debt::None,
+                false if self.reading && self.wants_bytes() => Debt::Owed,
+                false => Debt::Rests,
+            };
+        }
+        let rests = self.asked
+            || !self.reading
+            || !self.all_stored()
+            || self.sending == Sending::Waiting
+            || (self.sending == Sending::Have && self.comparing.is_some())
+            || self.waits_for_primary(pair);
+        if rests { Debt::Rests } else { Debt::Owed }
     }
 
     pub(super) fn closed_by_peer(&mut self, pair: &mut Pair) {

@@ -14,6 +14,7 @@ use crate::sync::pair::Pair;
 
 impl Session {
     pub(super) fn bytes(&mut self, bytes: Bytes, pair: &mut Pair) {
+        self.pace.moved(bytes.len());
         self.decoder.push(bytes);
         while self.ending != Ending::Ended {
             let limits = self.limits;
