@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::{NetworkId, SigningKey, VerifyingKey};
+use p2panda_protocol::book::Book;
 use p2panda_protocol::sync::Limits;
 
 /// Everything [`crate::spawn`] needs.
@@ -35,7 +36,7 @@ pub struct Config {
     /// it is the protocol of 0.7.1.
     pub state_digest: bool,
     /// The address book as [`crate::Request::Record`] had it stored.
-    pub known: Vec<(VerifyingKey, Bytes)>,
+    pub known: Known,
     /// Timeouts and intervals.
     pub timings: Timings,
 }
@@ -45,6 +46,7 @@ impl Config {
     /// nobody known, listening on mDNS.
     pub fn new(signing_key: SigningKey) -> Self {
         Self {
+            known: Known(Book::new(signing_key.verifying_key())),
             signing_key,
             network_id: NetworkId::default(),
             bind_v4: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
@@ -55,8 +57,22 @@ impl Config {
             gossip_message_bytes_max: 4096,
             limits: Limits::default(),
             state_digest: true,
-            known: Vec::new(),
             timings: Timings::default(),
+        }
+    }
+}
+
+/// The address book of the last run, taken in entry by entry: it never needs more memory than the
+/// book itself, however much was stored.
+#[derive(Debug)]
+pub struct Known(pub(crate) Book);
+
+impl Known {
+    /// Takes in one entry. What cannot be read, and what there is no room for, is forgotten with
+    /// [`crate::Request::Forget`] soon after the start.
+    pub fn add(&mut self, node: VerifyingKey, stored: Bytes) {
+        if let Err(error) = self.0.restore(node, stored) {
+            tracing::warn!(%node, %error, "an entry of the address book cannot be read");
         }
     }
 }

@@ -51,6 +51,11 @@ impl Connections {
         links
     }
 
+    /// Whether a connection with a peer is open.
+    pub(crate) fn is_open(&self, peer: &VerifyingKey) -> bool {
+        self.open().iter().any(|(other, _)| other == peer)
+    }
+
     /// Bytes of all connections so far.
     pub(crate) fn counters(&self) -> Counters {
         let open = self.open();

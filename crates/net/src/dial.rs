@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use iroh::EndpointAddr;
 use iroh::endpoint::{Connection, RecvStream, SendStream};
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::handshake::{Handshake, Input, Output};
@@ -19,8 +20,10 @@ const CHUNK_BYTES_MAX: usize = 1024;
 /// Dials a peer for a topic. `None`: it did not come to a session, whatever the reason.
 pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> Option<Wire> {
     let wait = shared.timings.handshake_timeout;
-    let Some(connection) = timeout(wait, connect(shared, peer)).await.ok().flatten() else {
-        shared.failure(&peer);
+    let addr = shared.endpoint_addr(&peer)?;
+    let connected = timeout(wait, connect(shared, peer, addr)).await;
+    let Some(connection) = connected.ok().flatten() else {
+        shared.unanswered(&peer);
         return None;
     };
     shared.success(&peer);
@@ -30,8 +33,7 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> O
         .flatten()
 }
 
-async fn connect(shared: &Shared, peer: VerifyingKey) -> Option<Connection> {
-    let addr = shared.endpoint_addr(&peer)?;
+async fn connect(shared: &Shared, peer: VerifyingKey, addr: EndpointAddr) -> Option<Connection> {
     let (alpn, options) = (&shared.alpns.sync, sync_options(&shared.alpns));
     let connecting = shared.endpoint.connect_with_opts(addr, alpn, options).await;
     let connected = match connecting {

@@ -1,22 +1,24 @@
 //! Drives confidential discovery: the walk that dials, and the sessions of both sides.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::VerifyingKey;
-use p2panda_protocol::book::{Inserted, Source};
+use p2panda_protocol::book::{Inserted, Plan, Source, Teller};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Outcome, Output};
 use p2panda_protocol::draws::Draws;
+use p2panda_protocol::record::Address;
 use p2panda_protocol::time::Time;
 use p2panda_protocol::walk::{self, Step, Walk};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use crate::clock::wall;
-use crate::endpoint::{close, discovery_options};
+use crate::endpoint::{close, discovery_options, endpoint_addr, remote};
 use crate::random;
 use crate::shared::Shared;
 
@@ -87,20 +89,53 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
 
 /// One session with a node that the walk chose. `None` if it failed.
 async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
-    let visited = timeout(
-        shared.timings.discovery_timeout,
-        visit_unbounded(shared, node),
-    )
-    .await;
-    let step = visited.ok().flatten();
+    let wait = shared.timings.discovery_timeout;
+    let plan = {
+        let mut book = shared.book.lock().expect("no panic while locked");
+        book.plan(&node, wall(), shared.clock.now())
+    };
+    let (known, ask) = match plan {
+        Plan::Rest => return None,
+        Plan::Dial(known) => (known, Vec::new()),
+        Plan::Knock { known, ask } => (known, ask),
+    };
+    let visited = timeout(wait, async {
+        let asked = knock(shared, &ask).await;
+        let connection = connect(shared, node, known, asked).await?;
+        meet(shared, node, &connection).await
+    });
+    let step = visited.await.ok().flatten();
     if step.is_none() {
         shared.failure(&node);
     }
     step
 }
 
-async fn visit_unbounded(shared: &Shared, node: VerifyingKey) -> Option<Step> {
-    let addr = shared.lookup.find(&node)?;
+/// Asks addresses that are hearsay for a sign of life. Answers the first that gives one.
+async fn knock(shared: &Shared, ask: &[SocketAddr]) -> Option<SocketAddr> {
+    if ask.is_empty() {
+        return None;
+    }
+    let knocked = shared.knocker.knock(ask).await;
+    let mut book = shared.book.lock().expect("no panic while locked");
+    for socket in &knocked.unsent {
+        book.unsent(socket);
+    }
+    knocked.first
+}
+
+/// Dials a node where it is known to be, and where something answered.
+async fn connect(
+    shared: &Shared,
+    node: VerifyingKey,
+    known: Vec<Address>,
+    asked: Option<SocketAddr>,
+) -> Option<Connection> {
+    let addresses: Vec<_> = known.into_iter().chain(asked.map(Address::Ip)).collect();
+    if addresses.is_empty() {
+        return None;
+    }
+    let addr = endpoint_addr(&node, &addresses)?;
     let options = discovery_options(&shared.timings);
     let connecting = shared
         .endpoint
@@ -110,17 +145,28 @@ async fn visit_unbounded(shared: &Shared, node: VerifyingKey) -> Option<Step> {
         Ok(connecting) => connecting.await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    let connection = connected
-        .inspect_err(|error| tracing::debug!(%node, %error, "discovery dial failed"))
-        .ok()?;
+    match connected {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            tracing::debug!(%node, %error, "discovery dial failed");
+            let mut book = shared.book.lock().expect("no panic while locked");
+            book.unanswered(node, asked, shared.clock.now());
+            None
+        }
+    }
+}
+
+async fn meet(shared: &Shared, node: VerifyingKey, connection: &Connection) -> Option<Step> {
+    let from = remote(connection);
     let (send, recv) = connection.open_bi().await.ok()?;
     let machine = Discovery::alice(local(shared)?, draws()?, shared.clock.now());
-    let outcome = session(shared, node, &connection, (send, recv), machine).await?;
-    Some(apply(shared, node, outcome).await)
+    let outcome = session(shared, node, connection, (send, recv), machine).await?;
+    Some(apply(shared, node, from, outcome).await)
 }
 
 /// Serves a session that a peer dialled.
 pub(crate) async fn accept(shared: &Shared, peer: VerifyingKey, connection: &Connection) {
+    let from = remote(connection);
     let served = timeout(shared.timings.discovery_timeout, async {
         let (send, recv) = connection.accept_bi().await.ok()?;
         let machine = Discovery::bob(local(shared)?, draws()?, shared.clock.now());
@@ -128,7 +174,7 @@ pub(crate) async fn accept(shared: &Shared, peer: VerifyingKey, connection: &Con
     });
     match served.await {
         Ok(Some(outcome)) => {
-            apply(shared, peer, outcome).await;
+            apply(shared, peer, from, outcome).await;
         }
         Ok(None) => close(connection, CloseCode::Failed),
         Err(_) => close(connection, CloseCode::Timeout),
@@ -224,9 +270,18 @@ async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Option<()
     Some(())
 }
 
-/// Books a session under the identity that the peer proved.
-async fn apply(shared: &Shared, peer: VerifyingKey, outcome: Outcome) -> Step {
+/// Books a session under the identity that the peer proved, and its connection's address.
+async fn apply(
+    shared: &Shared,
+    peer: VerifyingKey,
+    from: Option<SocketAddr>,
+    outcome: Outcome,
+) -> Step {
     let Outcome { common, records } = outcome;
+    let teller = Teller {
+        node: peer,
+        from: from.map(|socket| socket.ip()),
+    };
     let mut step = Step {
         received: records.len(),
         ..Step::default()
@@ -235,13 +290,16 @@ async fn apply(shared: &Shared, peer: VerifyingKey, outcome: Outcome) -> Step {
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
         for (node, record) in records.by_ref().take(RECORDS_AT_ONCE) {
-            match shared.take_record(node, record, Source::Peer) {
+            match shared.take_record(node, record, Source::Peer(teller)) {
                 Ok(Inserted::New | Inserted::Newer) => step.learned += 1,
                 Ok(Inserted::Kept) => {}
                 Err(error) => tracing::debug!(%peer, %node, %error, "a record was refused"),
             }
         }
         tokio::task::yield_now().await;
+    }
+    if let Some(socket) = from {
+        shared.answered(&peer, socket);
     }
     let changed = {
         let mut book = shared.book.lock().expect("no panic while locked");

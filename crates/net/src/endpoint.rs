@@ -10,14 +10,16 @@ use iroh::endpoint::{
 };
 use iroh::{
     Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey,
+    TransportAddr,
 };
 use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::record::Address;
 use p2panda_protocol::sync::Protocol;
 
 use crate::config::{Config, Relay, Timings};
 use crate::connections::Connections;
-use crate::lookup::BookLookup;
+use crate::lookup::{BookLookup, Gate};
 use crate::net::SpawnError;
 
 /// The protocol ids, mixed with the network id (`docs/protocol/network.md#2`).
@@ -61,6 +63,9 @@ impl Alpns {
     }
 }
 
+/// Addresses of a connected peer that iroh probes for a better path.
+const NAT_ADDRESSES_MAX: u8 = 8;
+
 /// Binds the sockets and starts the endpoint.
 pub(crate) async fn bind(
     config: &Config,
@@ -75,8 +80,9 @@ pub(crate) async fn bind(
         .relay_mode(relay_mode(&config.relays)?)
         .portmapper_config(PortmapperConfig::Disabled)
         .transport_config(transport(timings.idle_timeout, timings))
-        .address_lookup(lookup)
+        .address_lookup(lookup.clone())
         .hooks(connections)
+        .hooks(Gate::new(lookup, alpns.gossip))
         .clear_ip_transports()
         .bind_addr(config.bind_v4)
         .map_err(|_| SpawnError::Bind)?;
@@ -115,23 +121,37 @@ pub(crate) fn endpoint_id(node: &VerifyingKey) -> Option<PublicKey> {
     PublicKey::from_bytes(node.as_bytes()).ok()
 }
 
-/// What iroh dials: the id and every address known.
-pub(crate) fn endpoint_addr(
+/// What iroh dials: the id and these addresses.
+pub(crate) fn endpoint_addr<'a>(
     node: &VerifyingKey,
-    addrs: impl IntoIterator<Item = SocketAddr>,
-    relays: impl IntoIterator<Item = String>,
+    addresses: impl IntoIterator<Item = &'a Address>,
 ) -> Option<EndpointAddr> {
     let mut addr = EndpointAddr::new(endpoint_id(node)?);
-    for ip in addrs {
-        addr = addr.with_ip_addr(ip);
-    }
-    for relay in relays
-        .into_iter()
-        .filter_map(|url| url.parse::<RelayUrl>().ok())
-    {
-        addr = addr.with_relay_url(relay);
+    for address in addresses {
+        addr = match address {
+            Address::Ip(socket) => addr.with_ip_addr(*socket),
+            Address::Relay(url) => match url.parse::<RelayUrl>() {
+                Ok(relay) => addr.with_relay_url(relay),
+                Err(_) => addr,
+            },
+            Address::Custom(_) => addr,
+        };
     }
     Some(addr)
+}
+
+/// The address that the other side of a connection has, unless it goes through a relay.
+pub(crate) fn remote(connection: &Connection) -> Option<SocketAddr> {
+    let paths = connection.paths();
+    let direct = |path: &iroh::endpoint::Path<'_>| match path.remote_addr() {
+        TransportAddr::Ip(ip) => Some(SocketAddr::new(ip.ip().to_canonical(), ip.port())),
+        _ => None,
+    };
+    let selected = paths.iter().find(|path| path.is_selected());
+    match selected {
+        Some(path) => direct(&path),
+        None => paths.iter().find_map(|path| direct(&path)),
+    }
 }
 
 /// Closes a connection with one of our codes.
@@ -145,6 +165,9 @@ fn transport(idle: Duration, timings: &Timings) -> QuicTransportConfig {
         // Gossip keeps one of these streams per overlay open; at the library's default of 100 the
         // 101st overlay blocks all others of that peer (`docs/protocol/network.md#6`).
         .max_concurrent_uni_streams(VarInt::from_u32(limits::GOSSIP_STREAMS_MAX))
+        // Addresses that a connected peer may have us probe; fewer iroh does not allow
+        // (`docs/protocol/network.md#5`).
+        .max_remote_nat_traversal_addresses(NAT_ADDRESSES_MAX)
         .max_idle_timeout(idle)
         .keep_alive_interval(timings.keep_alive)
         .build()

@@ -7,6 +7,8 @@ use iroh::Endpoint;
 use iroh_gossip::net::Gossip;
 use tokio::time::Instant;
 
+use crate::lookup::BookLookup;
+
 /// Pause after a gossip layer that went away was started anew. Neighbours notice meanwhile that the
 /// connections of the old one are closed: they would ignore a join of a node that they still have.
 const RESTART_WAIT: Duration = Duration::from_secs(1);
@@ -17,6 +19,7 @@ pub(crate) struct GossipLayer {
     endpoint: Endpoint,
     alpn: [u8; 32],
     message_bytes_max: usize,
+    lookup: BookLookup,
     current: Mutex<Current>,
 }
 
@@ -30,12 +33,18 @@ pub(crate) struct Current {
 }
 
 impl GossipLayer {
-    pub(crate) fn start(endpoint: Endpoint, alpn: [u8; 32], message_bytes_max: usize) -> Self {
-        let gossip = spawn(&endpoint, alpn, message_bytes_max);
+    pub(crate) fn start(
+        endpoint: Endpoint,
+        alpn: [u8; 32],
+        message_bytes_max: usize,
+        lookup: BookLookup,
+    ) -> Self {
+        let gossip = spawn(&endpoint, alpn, message_bytes_max, &lookup);
         Self {
             endpoint,
             alpn,
             message_bytes_max,
+            lookup,
             current: Mutex::new(Current {
                 generation: 0,
                 gossip,
@@ -57,7 +66,12 @@ impl GossipLayer {
         current.ready_at = Instant::now() + RESTART_WAIT;
         if !self.endpoint.is_closed() {
             current.generation += 1;
-            current.gossip = spawn(&self.endpoint, self.alpn, self.message_bytes_max);
+            current.gossip = spawn(
+                &self.endpoint,
+                self.alpn,
+                self.message_bytes_max,
+                &self.lookup,
+            );
         }
     }
 
@@ -68,9 +82,21 @@ impl GossipLayer {
     }
 }
 
-fn spawn(endpoint: &Endpoint, alpn: [u8; 32], message_bytes_max: usize) -> Gossip {
-    Gossip::builder()
+fn spawn(
+    endpoint: &Endpoint,
+    alpn: [u8; 32],
+    message_bytes_max: usize,
+    lookup: &BookLookup,
+) -> Gossip {
+    let gossip = Gossip::builder()
         .alpn(alpn)
         .max_message_size(message_bytes_max)
-        .spawn(endpoint.clone())
+        .spawn(endpoint.clone());
+    // The layer adds a lookup of its own, with the unsigned addresses that peers tell in their join
+    // messages; nobody is dialled at those (`docs/protocol/network.md#5`).
+    if let Ok(lookups) = endpoint.address_lookup() {
+        lookups.clear();
+        lookups.add(lookup.clone());
+    }
+    gossip
 }

@@ -20,6 +20,8 @@ mod endpoint;
 mod ephemeral;
 mod event;
 mod gossip;
+mod ground;
+mod knock;
 mod lookup;
 mod mdns;
 mod membership;
@@ -34,7 +36,7 @@ mod shared;
 mod tail;
 mod topic;
 
-pub use config::{Bootstrap, Config, Mdns, Relay, Timings};
+pub use config::{Bootstrap, Config, Known, Mdns, Relay, Timings};
 pub use ephemeral::{EphemeralError, EphemeralReceiver, EphemeralSender};
 pub use event::{Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
 pub use net::{Net, SpawnError, SyncHandle, spawn};

@@ -1,16 +1,18 @@
-//! Where iroh finds the addresses of a node that someone dials by id alone, as gossip does.
+//! Where iroh finds the addresses of a node that someone dials by id alone, as gossip does, and who
+//! may be dialled so.
 
 use std::sync::{Arc, Mutex};
 
 use futures_lite::stream::{self, Boxed};
 use iroh::address_lookup::{AddressLookup, EndpointInfo, Error, Item};
+use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks};
 use iroh::{EndpointAddr, EndpointId};
 use p2panda_core::VerifyingKey;
 use p2panda_protocol::book::Book;
-use p2panda_protocol::record::Address;
 
-use crate::clock::wall;
-use crate::endpoint::{endpoint_addr, node_id};
+use crate::clock::{Clock, wall};
+use crate::connections::Connections;
+use crate::endpoint::{endpoint_addr, node_id, remote};
 
 const PROVENANCE: &str = "p2panda address book";
 
@@ -18,26 +20,25 @@ const PROVENANCE: &str = "p2panda address book";
 #[derive(Clone, Debug)]
 pub(crate) struct BookLookup {
     book: Arc<Mutex<Book>>,
+    clock: Clock,
+    connections: Connections,
 }
 
 impl BookLookup {
-    pub(crate) fn new(book: Arc<Mutex<Book>>) -> Self {
-        Self { book }
+    pub(crate) fn new(book: Arc<Mutex<Book>>, clock: Clock, connections: Connections) -> Self {
+        Self {
+            book,
+            clock,
+            connections,
+        }
     }
 
-    /// Everything that may lead to a node, unless its last attempt failed.
+    /// Where a node may be dialled without asking first, unless its last attempt failed. What is
+    /// only hearsay is not among it.
     pub(crate) fn find(&self, node: &VerifyingKey) -> Option<EndpointAddr> {
         let book = self.book.lock().expect("no panic while locked");
-        let entry = book.get(node).filter(|entry| !entry.is_stale(wall()))?;
-        let ips = entry.addresses().filter_map(|address| match address {
-            Address::Ip(socket) => Some(*socket),
-            Address::Relay(_) | Address::Custom(_) => None,
-        });
-        let relays = entry.addresses().filter_map(|address| match address {
-            Address::Relay(url) => Some(url.clone()),
-            Address::Ip(_) | Address::Custom(_) => None,
-        });
-        endpoint_addr(node, ips, relays).filter(|addr| !addr.is_empty())
+        let known = book.known(node, wall(), self.clock.now());
+        endpoint_addr(node, &known).filter(|addr| !addr.is_empty())
     }
 }
 
@@ -46,5 +47,50 @@ impl AddressLookup for BookLookup {
         let found = node_id(id).and_then(|node| self.find(&node))?;
         let item = Item::new(EndpointInfo::from(found), PROVENANCE, None);
         Some(Box::pin(stream::once(Ok(item))))
+    }
+}
+
+/// Keeps gossip from dialling nodes that are known by hearsay only, and notes where a peer proved
+/// itself. What else is dialled, the caller has looked up before.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    lookup: BookLookup,
+    gossip_alpn: [u8; 32],
+}
+
+impl Gate {
+    pub(crate) fn new(lookup: BookLookup, gossip_alpn: [u8; 32]) -> Self {
+        Self {
+            lookup,
+            gossip_alpn,
+        }
+    }
+
+    fn is_dialable(&self, id: EndpointId) -> bool {
+        let Some(node) = node_id(id) else {
+            return false;
+        };
+        self.lookup.find(&node).is_some() || self.lookup.connections.is_open(&node)
+    }
+}
+
+impl EndpointHooks for Gate {
+    async fn before_connect(
+        &self,
+        remote_addr: &EndpointAddr,
+        alpn: &[u8],
+    ) -> BeforeConnectOutcome {
+        if alpn == self.gossip_alpn && !self.is_dialable(remote_addr.id) {
+            return BeforeConnectOutcome::Reject;
+        }
+        BeforeConnectOutcome::Accept
+    }
+
+    async fn after_handshake(&self, connection: &Connection) -> AfterHandshakeOutcome {
+        if let (Some(node), Some(socket)) = (node_id(connection.remote_id()), remote(connection)) {
+            let mut book = self.lookup.book.lock().expect("no panic while locked");
+            book.answered(&node, socket);
+        }
+        AfterHandshakeOutcome::accept()
     }
 }

@@ -13,18 +13,19 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::clock::wall;
+use crate::clock::{Clock, wall};
 use crate::config::{Bootstrap, Config, Mdns};
 use crate::connections::{Connections, Link};
 use crate::endpoint::{self, Alpns};
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
+use crate::knock::Knocker;
 use crate::lookup::BookLookup;
 use crate::request::Request;
 use crate::shared::{Parts, Shared, sockets};
 use crate::tail::Tail;
 use crate::topic::TopicHandle;
-use crate::{accept, discovery, mdns, own, persist, recovery};
+use crate::{accept, discovery, ground, mdns, own, persist, recovery};
 
 /// Parts of a shutdown that depend on the network take this long at most each.
 const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
@@ -59,13 +60,19 @@ struct Running {
 /// Starts a network: binds, listens, walks, and serves what is subscribed.
 ///
 /// Everything it needs of the node goes through `requests`.
-pub async fn spawn(config: Config, requests: mpsc::Sender<Request>) -> Result<Net, SpawnError> {
-    let book = Arc::new(Mutex::new(read_book(&config)));
-    let lookup = BookLookup::new(book.clone());
+pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Result<Net, SpawnError> {
+    let relays = ground::relays(&config.relays);
+    let mut book = take_book(&mut config);
+    book.set_ground(ground::look(&relays).await);
+    let book = Arc::new(Mutex::new(book));
+    let clock = Clock::start();
     let connections = Connections::default();
+    let lookup = BookLookup::new(book.clone(), clock, connections.clone());
     let alpns = Alpns::new(&config);
     let endpoint = endpoint::bind(&config, &alpns, lookup.clone(), connections.clone()).await?;
     let Config {
+        bind_v4,
+        bind_v6,
         signing_key,
         gossip_message_bytes_max,
         limits,
@@ -84,6 +91,9 @@ pub async fn spawn(config: Config, requests: mpsc::Sender<Request>) -> Result<Ne
         lookup,
         book,
         requests,
+        clock,
+        relays,
+        knocker: Knocker::new(bind_v4, bind_v6),
     }));
     // Before anything else begins: without the own record a discovery session fails.
     own::sign(&shared, shared.endpoint.addr());
@@ -105,13 +115,9 @@ fn start_tasks(shared: &Arc<Shared>, mdns: Mdns) -> Result<(), SpawnError> {
     Ok(())
 }
 
-fn read_book(config: &Config) -> Book {
-    let mut book = Book::new(config.signing_key.verifying_key());
-    for (node, stored) in &config.known {
-        if let Err(error) = book.restore(*node, stored.clone()) {
-            tracing::warn!(%node, %error, "an entry of the address book cannot be read");
-        }
-    }
+fn take_book(config: &mut Config) -> Book {
+    let empty = Book::new(config.signing_key.verifying_key());
+    let mut book = std::mem::replace(&mut config.known.0, empty);
     for bootstrap in &config.bootstrap {
         add_bootstrap(&mut book, bootstrap.clone());
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::{EndpointAddr, TransportAddr, Watcher};
+use p2panda_protocol::reach;
 use p2panda_protocol::record::Address;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::wall;
 use crate::event::NetEvent;
+use crate::ground;
 use crate::shared::Shared;
 
 /// How often the own record is looked at without an event: it may have grown old, or a later one
@@ -23,6 +25,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         sign(&shared, watcher.get());
+        ground::look_again(&shared).await;
         tokio::select! {
             changed = watcher.updated() => if changed.is_err() {
                 return;
@@ -37,6 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// restored from the last run is not, until here.
 pub(crate) fn sign(shared: &Shared, addr: EndpointAddr) {
     let addresses: BTreeSet<Address> = addr.addrs.into_iter().filter_map(address).collect();
+    let addresses = reach::to_sign(addresses);
     let signed = {
         let mut book = shared.book.lock().expect("no panic while locked");
         book.sign_own(&shared.key, addresses, wall())

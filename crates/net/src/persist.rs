@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use p2panda_core::limits;
 use tokio::time::sleep;
 
 use crate::request::Request;
@@ -31,17 +32,22 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// Stores what has changed so far.
 pub(crate) async fn flush(shared: &Shared) {
-    let changed = {
-        let mut book = shared.book.lock().expect("no panic while locked");
-        book.expire(crate::clock::wall());
-        book.take_changed()
-    };
-    for (node, stored) in changed {
-        let request = match stored {
-            Some(stored) => Request::Record { node, stored },
-            None => Request::Forget { node },
-        };
-        if shared.requests.send(request).await.is_err() {
+    let book = || shared.book.lock().expect("no panic while locked");
+    book().expire(crate::clock::wall());
+    loop {
+        // Page by page: the whole book is never held twice.
+        let changed = book().take_changed();
+        let is_last = changed.len() < limits::BOOK_PAGE_ROWS_MAX;
+        for (node, stored) in changed {
+            let request = match stored {
+                Some(stored) => Request::Record { node, stored },
+                None => Request::Forget { node },
+            };
+            if shared.requests.send(request).await.is_err() {
+                return;
+            }
+        }
+        if is_last {
             return;
         }
     }

@@ -22,6 +22,7 @@ use crate::endpoint::{Alpns, endpoint_addr};
 use crate::ephemeral::Room;
 use crate::event::{NetEvent, SessionStatus};
 use crate::gossip::GossipLayer;
+use crate::knock::Knocker;
 use crate::lookup::BookLookup;
 use crate::request::Request;
 use crate::topic::{Incoming, TopicHandle};
@@ -44,6 +45,9 @@ pub(crate) struct Shared {
     pub(crate) gossip: GossipLayer,
     pub(crate) lookup: BookLookup,
     pub(crate) book: Arc<Mutex<Book>>,
+    /// The relays that the user allows.
+    pub(crate) relays: BTreeSet<String>,
+    pub(crate) knocker: Knocker,
     /// The book has changes to store.
     pub(crate) book_changed: Notify,
     /// Counts changes of who is interested in what.
@@ -80,6 +84,9 @@ pub(crate) struct Parts {
     pub(crate) lookup: BookLookup,
     pub(crate) book: Arc<Mutex<Book>>,
     pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) clock: Clock,
+    pub(crate) relays: BTreeSet<String>,
+    pub(crate) knocker: Knocker,
 }
 
 impl Shared {
@@ -90,7 +97,12 @@ impl Shared {
             gossip_message_bytes_max,
             ..
         } = parts;
-        let gossip = GossipLayer::start(endpoint.clone(), alpns.gossip, gossip_message_bytes_max);
+        let gossip = GossipLayer::start(
+            endpoint.clone(),
+            alpns.gossip,
+            gossip_message_bytes_max,
+            parts.lookup.clone(),
+        );
         Self {
             local: parts.key.verifying_key(),
             key: parts.key,
@@ -98,12 +110,14 @@ impl Shared {
             limits: parts.limits,
             timings: parts.timings,
             gossip_message_bytes_max,
-            clock: Clock::start(),
+            clock: parts.clock,
             endpoint,
             connections: parts.connections,
             gossip,
             lookup: parts.lookup,
             book: parts.book,
+            relays: parts.relays,
+            knocker: parts.knocker,
             book_changed: Notify::new(),
             interest: watch::Sender::new(0),
             reset: watch::Sender::new(0),
@@ -164,12 +178,30 @@ impl Shared {
         book.get(peer).is_some_and(Node::is_trusted)
     }
 
+    /// A peer proved itself over a connection from or to this address.
+    pub(crate) fn answered(&self, peer: &VerifyingKey, socket: SocketAddr) {
+        let mut book = self.book.lock().expect("no panic while locked");
+        if book.answered(peer, socket) {
+            drop(book);
+            self.book_changed.notify_one();
+            // Those who would meet it may now.
+            self.interest.send_modify(|count| *count += 1);
+        }
+    }
+
     pub(crate) fn failure(&self, peer: &VerifyingKey) {
         self.book
             .lock()
             .expect("no panic while locked")
             .failed(*peer, wall());
         self.book_changed.notify_one();
+    }
+
+    /// A dial for sync came to nothing.
+    pub(crate) fn unanswered(&self, peer: &VerifyingKey) {
+        self.failure(peer);
+        let mut book = self.book.lock().expect("no panic while locked");
+        book.unanswered(*peer, None, self.clock.now());
     }
 
     /// Takes a record into the book.
@@ -207,12 +239,12 @@ impl Shared {
             .collect()
     }
 
-    /// What to dial for a peer that we know is there: its id alone if nothing else is known, in
-    /// case a connection to it is open.
+    /// What to dial for a peer that we know is there: its id alone if a connection to it is open.
+    /// Of a node that we know by hearsay only the walk finds out whether it is there.
     pub(crate) fn endpoint_addr(&self, peer: &VerifyingKey) -> Option<EndpointAddr> {
-        self.lookup
-            .find(peer)
-            .or_else(|| endpoint_addr(peer, [], []))
+        let known = self.lookup.find(peer);
+        let connected = || self.connections.is_open(peer);
+        known.or_else(|| connected().then(|| endpoint_addr(peer, &[])).flatten())
     }
 
     // Overlays.
@@ -353,8 +385,5 @@ impl Shared {
 
 /// The socket addresses of a record.
 pub(crate) fn sockets(record: &TransportInfo) -> impl Iterator<Item = SocketAddr> {
-    record.addresses().filter_map(|address| match address {
-        Address::Ip(socket) => Some(*socket),
-        Address::Relay(_) | Address::Custom(_) => None,
-    })
+    record.addresses().filter_map(Address::socket)
 }

@@ -186,8 +186,18 @@ async fn net_config(
     config.mdns = builder.mdns;
     config.limits.operation_bytes_max = builder.operation_bytes_max;
     config.state_digest = builder.state_digest;
-    config.known = storage.read(|reader| reader.addresses()).await?;
-    Ok(config)
+    let mut last = None;
+    loop {
+        let page = storage.read(move |reader| reader.addresses(last.as_ref()));
+        let page = page.await?;
+        let Some((node, _)) = page.last() else {
+            return Ok(config);
+        };
+        last = Some(*node);
+        for (node, stored) in page {
+            config.known.add(node, stored);
+        }
+    }
 }
 
 impl Node {

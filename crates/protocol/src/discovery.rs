@@ -82,7 +82,7 @@ pub enum Failure {
     /// The bytes cannot be cut into frames.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// A frame is larger than 4 MiB, or more was sent than the session has room for.
+    /// A frame is larger than 1 MiB, or more was sent than the session has room for.
     #[error("a discovery message is too large")]
     Oversize,
     /// A payload is not a message.
@@ -117,6 +117,9 @@ impl Failure {
         }
     }
 }
+
+/// Bytes that may come with the end of a message: its length, and what was sent with it.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -204,8 +207,8 @@ impl Discovery {
             // What comes after the last message is of no use to anybody.
             Input::Bytes(_) if self.state == State::AwaitClose => {}
             Input::Bytes(bytes) => {
-                // One message may wait behind the one that is being answered, never more.
-                let room = 2 * (limits::DISCOVERY_BYTES_MAX + 4);
+                // One message, never more; nobody sends the next before this one was answered.
+                let room = limits::DISCOVERY_BYTES_MAX + CHUNK_BYTES;
                 if self.decoder.buffered_bytes() + bytes.len() > room {
                     return Err(Failure::Oversize);
                 }

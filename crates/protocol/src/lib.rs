@@ -14,6 +14,7 @@
 //! | [`sync::digest`] | whether both sides hold the same | `docs/protocol/digest.md` |
 //! | [`discovery`], [`walk`] | shared overlays, records of nodes | `docs/protocol/discovery.md` |
 //! | [`record`], [`book`] | signed addresses and the address book | `docs/protocol/network.md#3` |
+//! | [`reach`], [`dialing`] | which addresses of others we send to | `docs/protocol/network.md#5` |
 //! | [`overlay`], [`ephemeral`] | what gossip needs | `docs/protocol/network.md#6` |
 //! | [`close`] | what connections are closed with | `docs/protocol/sync.md#6` |
 
@@ -22,12 +23,14 @@
 
 pub mod book;
 pub mod close;
+pub mod dialing;
 pub mod discovery;
 pub mod draws;
 pub mod ephemeral;
 pub mod frame;
 pub mod handshake;
 pub mod overlay;
+pub mod reach;
 pub mod record;
 pub mod sync;
 pub mod time;

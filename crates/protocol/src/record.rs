@@ -12,6 +12,7 @@ use p2panda_core::cbor;
 use p2panda_core::{HybridTimestamp, Signature, SigningKey, Timestamp, VerifyingKey, limits};
 use thiserror::Error;
 
+use crate::reach::Reach;
 use crate::wire::{Reader, WireError, Writer};
 
 const IROH: u32 = 0;
@@ -46,13 +47,28 @@ impl Address {
         Address::Ip(SocketAddr::new(address.ip(), address.port()))
     }
 
+    /// The socket address, if it is one.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Ip(socket) => Some(*socket),
+            Address::Relay(_) | Address::Custom(_) => None,
+        }
+    }
+
     /// Whether anyone on the internet can route to this address.
     pub fn is_global(&self) -> bool {
-        match self {
-            Address::Ip(SocketAddr::V4(address)) => is_global_v4(*address.ip()),
-            Address::Ip(SocketAddr::V6(address)) => is_global_v6(*address.ip()),
-            Address::Relay(_) | Address::Custom(_) => false,
-        }
+        self.socket()
+            .is_some_and(|socket| Reach::of(socket.ip()) == Reach::Global)
+    }
+
+    /// Bytes that it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let text_bytes = match self {
+            Address::Ip(_) => 0,
+            Address::Relay(url) => url.len(),
+            Address::Custom(custom) => custom.data.len(),
+        };
+        size_of::<Address>() + text_bytes
     }
 }
 
@@ -95,8 +111,8 @@ pub enum RecordError {
     /// The bytes are not a transport info.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// It names more addresses, or longer ones, than we keep.
-    #[error("too many or too long addresses")]
+    /// It is longer, or names more addresses or longer ones, than we keep.
+    #[error("too long, or too many addresses")]
     TooLarge,
     /// It carries the endpoint id of another node.
     #[error("the addresses are those of another node")]
@@ -116,7 +132,15 @@ pub enum RecordError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Endpoint {
     id: [u8; 32],
-    addresses: BTreeSet<Address>,
+    /// In order, each once.
+    addresses: Box<[Address]>,
+}
+
+impl Endpoint {
+    fn new(id: [u8; 32], addresses: BTreeSet<Address>) -> Option<Endpoint> {
+        let addresses: Box<[Address]> = addresses.into_iter().collect();
+        (!addresses.is_empty()).then_some(Endpoint { id, addresses })
+    }
 }
 
 /// Where a node can be reached, with the time of writing and the node's signature.
@@ -142,15 +166,18 @@ impl TransportInfo {
         if !within_limits(&addresses) {
             return Err(RecordError::TooLarge);
         }
-        let id = *key.verifying_key().as_bytes();
-        let endpoint = (!addresses.is_empty()).then_some(Endpoint { id, addresses });
+        let endpoint = Endpoint::new(*key.verifying_key().as_bytes(), addresses);
         let signature = key.sign(&signing_bytes(timestamp, endpoint.as_ref()));
-        Ok(TransportInfo {
+        let info = TransportInfo {
             timestamp,
             signature,
             endpoint,
             oversize: false,
-        })
+        };
+        if info.encoded_bytes() > limits::RECORD_BYTES_MAX {
+            return Err(RecordError::TooLarge);
+        }
+        Ok(info)
     }
 
     /// Rebuilds what `node` signed from an mDNS announcement: the socket addresses found and the
@@ -167,21 +194,14 @@ impl TransportInfo {
             .take(limits::RECORD_ADDRESSES_MAX);
         let addresses: BTreeSet<Address> = relay.chain(found).collect();
         let oversize = !within_limits(&addresses);
-        let endpoint = (!addresses.is_empty()).then_some(Endpoint {
-            id: *node.as_bytes(),
-            addresses,
-        });
-        let UserData {
-            timestamp,
-            signature,
-            ..
-        } = user_data;
-        TransportInfo {
-            timestamp: *timestamp,
-            signature: *signature,
-            endpoint,
+        let mut info = TransportInfo {
+            timestamp: user_data.timestamp,
+            signature: user_data.signature,
+            endpoint: Endpoint::new(*node.as_bytes(), addresses),
             oversize,
-        }
+        };
+        info.oversize |= info.encoded_bytes() > limits::RECORD_BYTES_MAX;
+        info
     }
 
     /// When it was written.
@@ -198,7 +218,12 @@ impl TransportInfo {
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.endpoint
             .iter()
-            .flat_map(|endpoint| &endpoint.addresses)
+            .flat_map(|endpoint| endpoint.addresses.iter())
+    }
+
+    /// Bytes that it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<TransportInfo>() + self.addresses().map(Address::bytes).sum::<usize>()
     }
 
     /// Whether both name the same addresses, whenever they were written.
@@ -218,7 +243,7 @@ impl TransportInfo {
                 .uint(IROH)
                 .array(&endpoint.id)
                 .count(endpoint.addresses.len());
-            for address in &endpoint.addresses {
+            for address in endpoint.addresses.iter() {
                 write_address(&mut writer, address);
             }
         }
@@ -227,9 +252,12 @@ impl TransportInfo {
     /// Reads one from the middle of a message.
     ///
     /// An error means that the message cannot be read any further. One that is only beyond our
-    /// limits is read to its end and refused by [`TransportInfo::verify`], so that those behind
-    /// it in a list still count.
+    /// limits is read to its end, keeps no address, and is refused by [`TransportInfo::verify`],
+    /// so that those behind it in a list still count.
     pub fn read(reader: &mut Reader) -> Result<TransportInfo, WireError> {
+        let end = reader.remaining().checked_sub(limits::RECORD_BYTES_MAX);
+        // Whether more was read than a record may take.
+        let is_past = |reader: &Reader| end.is_some_and(|end| reader.remaining() < end);
         let timestamp = HybridTimestamp::new(reader.u64()?, reader.u64()?);
         let signature = Signature::from_bytes(reader.sized::<64>()?);
         let mut info = TransportInfo {
@@ -240,10 +268,13 @@ impl TransportInfo {
         };
         let count = reader.count(34)?;
         for _ in 0..count {
-            info.read_endpoint(reader)?;
+            info.read_endpoint(reader, is_past)?;
         }
         // There is one kind of transport, and one entry per kind.
-        info.oversize |= count > 1;
+        info.oversize |= count > 1 || is_past(reader);
+        if info.oversize {
+            info.endpoint = None;
+        }
         Ok(info)
     }
 
@@ -258,6 +289,11 @@ impl TransportInfo {
     /// The bytes that the signature covers.
     pub fn signing_bytes(&self) -> Vec<u8> {
         signing_bytes(self.timestamp, self.endpoint.as_ref())
+    }
+
+    /// Whether it is beyond our limits; then it holds no address.
+    pub(crate) fn is_oversize(&self) -> bool {
+        self.oversize
     }
 
     /// Checks that `node` signed this, for itself, not later than ten minutes from `now`.
@@ -291,24 +327,36 @@ impl TransportInfo {
         stored.is_none_or(|stored| self.timestamp > stored.timestamp)
     }
 
-    fn read_endpoint(&mut self, reader: &mut Reader) -> Result<(), WireError> {
+    /// Keeps nothing once the record is known to be beyond our limits.
+    fn read_endpoint(
+        &mut self,
+        reader: &mut Reader,
+        is_past: impl Fn(&Reader) -> bool,
+    ) -> Result<(), WireError> {
         if reader.tag()? != IROH {
             return Err(WireError::Tag);
         }
-        let mut endpoint = Endpoint {
-            id: reader.array()?,
-            addresses: BTreeSet::new(),
-        };
+        let id = reader.array()?;
+        let mut addresses = BTreeSet::new();
         for position in 0..reader.count(3)? {
             let address = read_address(reader)?;
-            if position >= limits::RECORD_ADDRESSES_MAX || address.is_none() {
-                self.oversize = true;
-            } else {
-                endpoint.addresses.extend(address);
+            self.oversize |= position >= limits::RECORD_ADDRESSES_MAX || address.is_none();
+            self.oversize |= is_past(reader);
+            if !self.oversize {
+                addresses.extend(address);
             }
         }
-        self.endpoint = Some(endpoint);
+        self.endpoint = Some(Endpoint {
+            id,
+            addresses: addresses.into_iter().collect(),
+        });
         Ok(())
+    }
+
+    fn encoded_bytes(&self) -> usize {
+        let mut out = BytesMut::new();
+        self.encode(&mut out);
+        out.len()
     }
 }
 
@@ -456,7 +504,7 @@ fn signing_bytes(timestamp: HybridTimestamp, endpoint: Option<&Endpoint>) -> Vec
         sign_integers(&mut cbor, &endpoint.id);
         cbor.text("addrs");
         cbor.array(endpoint.addresses.len());
-        for address in &endpoint.addresses {
+        for address in endpoint.addresses.iter() {
             sign_address(&mut cbor, address);
         }
     }
@@ -501,29 +549,6 @@ fn sign_integers(cbor: &mut cbor::Writer, bytes: &[u8]) {
     cbor.array(bytes.len());
     for byte in bytes {
         cbor.uint(u64::from(*byte));
-    }
-}
-
-fn is_global_v4(ip: Ipv4Addr) -> bool {
-    let [first, second, ..] = ip.octets();
-    let shared = first == 100 && second & 0xc0 == 64;
-    let reserved = first == 0 || first >= 240 || shared;
-    !(reserved
-        || ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_multicast()
-        || ip.is_documentation())
-}
-
-fn is_global_v6(ip: Ipv6Addr) -> bool {
-    match ip.to_ipv4_mapped() {
-        Some(v4) => is_global_v4(v4),
-        // 2000::/3 is all that is handed out, 2001:db8::/32 of it for documents.
-        None => {
-            let [first, second, ..] = ip.segments();
-            first & 0xe000 == 0x2000 && (first, second) != (0x2001, 0x0db8)
-        }
     }
 }
 
@@ -612,6 +637,36 @@ mod tests {
             info.verify(&key(1).verifying_key(), NOW),
             Err(RecordError::TooLarge)
         );
+    }
+
+    #[test]
+    fn a_record_of_two_kib_is_kept_whole_and_one_byte_more_is_refused_by_its_length() {
+        let node = key(1).verifying_key();
+        for (more, fits) in [(0, true), (1, false)] {
+            // Signed by a node that does not know the limit.
+            let signed = |last: usize| {
+                let lens = [490, 491, 492, last];
+                let addresses = lens.into_iter().map(relay).collect();
+                let endpoint = Endpoint::new(*node.as_bytes(), addresses);
+                TransportInfo {
+                    timestamp: at(5),
+                    signature: key(1).sign(&signing_bytes(at(5), endpoint.as_ref())),
+                    endpoint,
+                    oversize: false,
+                }
+            };
+            let missing = limits::RECORD_BYTES_MAX + more - signed(300).encoded_bytes();
+            let info = signed(300 + missing);
+            assert_eq!(info.encoded_bytes(), limits::RECORD_BYTES_MAX + more);
+            let mut out = BytesMut::new();
+            info.encode(&mut out);
+            out.extend_from_slice(&[0x77]);
+            let mut reader = Reader::new(out.freeze());
+            let read = TransportInfo::read(&mut reader).unwrap();
+            assert_eq!(reader.u8(), Ok(0x77));
+            assert_eq!(read.verify(&node, NOW).is_ok(), fits);
+            assert_eq!(read.addresses().count(), if fits { 4 } else { 0 });
+        }
     }
 
     #[test]

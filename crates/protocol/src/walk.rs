@@ -209,8 +209,7 @@ impl Walk {
         let visits = &self.visits;
         let free = |node: &VerifyingKey| {
             let rested = visits.get(node).is_none_or(|visits| visits.next() <= now);
-            let usable = book.get(node).is_some_and(|entry| !entry.is_stale(wall));
-            rested && usable && !busy.contains(node)
+            rested && !busy.contains(node) && book.may_dial(node, wall, now)
         };
         match walker.choose(book, wall, free) {
             None => {
@@ -279,6 +278,9 @@ impl Walker {
             self.slow_down(FAILED_BACKOFF_MS_MAX, now);
             return;
         };
+        // The book forgets nodes, and what it forgets is not visited.
+        self.unvisited.retain(|node| book.get(node).is_some());
+        self.visited.retain(|node| book.get(node).is_some());
         let known = step.nodes.iter().filter(|node| book.get(node).is_some());
         let new = known.filter(|node| !self.visited.contains(*node)).copied();
         self.unvisited.extend(new.collect::<Vec<_>>());
@@ -335,9 +337,13 @@ impl Walker {
 
 #[cfg(test)]
 mod tests {
-    use p2panda_core::SigningKey;
+    use std::net::SocketAddr;
+
+    use p2panda_core::{HybridTimestamp, SigningKey};
 
     use super::*;
+    use crate::book::{Inserted, Source};
+    use crate::record::TransportInfo;
 
     const WALL: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
@@ -348,7 +354,13 @@ mod tests {
     fn book(nodes: &[u8]) -> Book {
         let mut book = Book::new(node(0));
         for byte in nodes {
-            book.succeeded(node(*byte), WALL);
+            let addresses = BTreeSet::from([SocketAddr::from(([8, 8, 8, 8], 4)).into()]);
+            let key = SigningKey::from_bytes(&[*byte; 32]);
+            let timestamp = HybridTimestamp::new(WALL.as_micros(), 0);
+            let record = TransportInfo::sign(&key, timestamp, addresses);
+            let record = record.expect("one address");
+            let inserted = book.insert(node(*byte), record, Source::Direct, WALL);
+            assert_eq!(inserted, Ok(Inserted::New));
         }
         book
     }
@@ -519,7 +531,8 @@ mod tests {
     #[test]
     fn a_walk_starts_at_a_bootstrap_node_and_reaches_everybody() {
         let mut book = book(&[1, 2, 3, 4, 5]);
-        book.add_bootstrap(node(6), [], WALL);
+        let address = SocketAddr::from(([8, 8, 8, 8], 6)).into();
+        book.add_bootstrap(node(6), [address], WALL);
         let mut walk = walk(1);
         let log = run(&mut walk, &book, 600, || {
             Some(Step {

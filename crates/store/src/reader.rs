@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Hash, Heights, Operation, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Hash, Heights, Operation, Timestamp, Topic, VerifyingKey, limits};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 
 use crate::error::StoreError;
@@ -314,17 +314,26 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The whole address book.
-    pub fn addresses(&self) -> Result<Vec<(VerifyingKey, Bytes)>, StoreError> {
-        let sql = "SELECT node, record FROM address";
+    /// A page of the address book: what follows the node `after`, in the order of the keys, up to
+    /// [`limits::BOOK_PAGE_ROWS_MAX`] entries and [`limits::BOOK_PAGE_BYTES_MAX`], one entry at
+    /// least. Nothing follows an empty page.
+    pub fn addresses(
+        &self,
+        after: Option<&VerifyingKey>,
+    ) -> Result<Vec<(VerifyingKey, Bytes)>, StoreError> {
+        let sql = "SELECT node, record FROM address WHERE node > ?1 ORDER BY node LIMIT ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([], |row| {
-            Ok((
-                verifying_key(row, 0)?,
-                Bytes::from(row.get::<_, Vec<u8>>(1)?),
-            ))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let after: &[u8] = after.map_or(&[], |after| after.as_bytes());
+        let mut rows = statement.query(params![after, int(limits::BOOK_PAGE_ROWS_MAX as u64)])?;
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while bytes < limits::BOOK_PAGE_BYTES_MAX
+            && let Some(row) = rows.next()?
+        {
+            let record = Bytes::from(row.get::<_, Vec<u8>>(1)?);
+            bytes += record.len();
+            page.push((verifying_key(row, 0)?, record));
+        }
+        Ok(page)
     }
 
     /// The address book's record of a node.

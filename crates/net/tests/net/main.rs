@@ -6,6 +6,7 @@ mod catch_up;
 mod digest;
 mod ephemeral;
 mod fake_node;
+mod hearsay;
 mod limits;
 mod multicast;
 mod probe;

@@ -101,7 +101,9 @@ async fn a_restart_with_the_stored_book_needs_no_bootstrap() {
     assert!(known.contains_key(&b.id()) && known.contains_key(&a.id()));
     drop(a);
     let mut config = config(62, 1);
-    config.known = known.into_iter().collect();
+    for (node, stored) in known {
+        config.known.add(node, stored);
+    }
     let a = FakeNode::start_with(config).await;
     b.publish(topic, "hello again");
     a.subscribe(topic);

@@ -1,17 +1,40 @@
 //! One node of the address book, and its stored form.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{Timestamp, limits};
+use p2panda_core::{Timestamp, VerifyingKey, limits};
 
 use crate::overlay::Overlay;
+use crate::reach::{Ground, Reach, spread};
 use crate::record::{Address, TransportInfo, read_address, write_address};
 use crate::wire::{Reader, WireError, Writer};
 
-/// Version 1 did not say whether the node is proven.
-const STORED_VERSION: u32 = 2;
+/// Version 1 did not say whether the node is proven, version 2 not where its record came from.
+const STORED_VERSION: u32 = 3;
+
+/// What an entry of the book takes beside what it names: itself, its key and its place in the map.
+const NODE_BYTES: usize = size_of::<Node>() + 2 * size_of::<VerifyingKey>();
+/// What an overlay of a node takes, in its entry and in the list of who is interested.
+const OVERLAY_BYTES: usize = 3 * 32;
+
+/// A node that told us a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Teller {
+    /// Who it is, as TLS proved it; the own node for what was stored before the last start.
+    pub node: VerifyingKey,
+    /// Where its connection came from, unless that was a relay.
+    pub from: Option<IpAddr>,
+}
+
+impl Teller {
+    /// How near it is: what a node told over loopback may be on loopback.
+    fn reach(&self) -> Reach {
+        self.from.map_or(Reach::Global, Reach::of)
+    }
+}
 
 /// Counts of sessions with a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +59,14 @@ pub struct Node {
     pub(super) metrics: Metrics,
     pub(super) confirmed: Timestamp,
     pub(super) overlays: BTreeSet<Overlay>,
+    /// Whether the record came from the node itself, on the local network.
+    pub(super) direct: bool,
+    /// Who told us the record, a few of them.
+    pub(super) tellers: Vec<Teller>,
+    /// Addresses of the record at which the node proved itself.
+    pub(super) answered: BTreeSet<SocketAddr>,
+    /// Whether the stored book may have this entry.
+    pub(super) stored: bool,
 }
 
 impl Node {
@@ -103,19 +134,97 @@ impl Node {
             metrics: Metrics::default(),
             confirmed: now,
             overlays: BTreeSet::new(),
+            direct: false,
+            tellers: Vec::new(),
+            answered: BTreeSet::new(),
+            stored: false,
         }
+    }
+
+    /// Bytes that the entry takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let record = self.record.iter().map(TransportInfo::bytes).sum::<usize>();
+        let hints = self.hints.iter().map(Address::bytes).sum::<usize>();
+        NODE_BYTES
+            + record
+            + hints
+            + self.overlays.len() * OVERLAY_BYTES
+            + self.tellers.len() * size_of::<Teller>()
+            + self.answered.len() * size_of::<SocketAddr>()
+    }
+
+    /// Takes a record in place of the stored one.
+    pub(super) fn set_record(&mut self, record: TransportInfo, teller: Option<Teller>) {
+        self.answered
+            .retain(|socket| record.addresses().any(|a| *a == Address::Ip(*socket)));
+        self.direct = teller.is_none();
+        self.tellers = teller.into_iter().collect();
+        self.record = Some(record);
+    }
+
+    /// Remembers one more who told us the record that we have.
+    ///
+    /// Of many those we trust are kept, then the nearest: nobody can stand in for all, and use up its
+    /// own account so that the node is never looked for.
+    pub(super) fn told_again(&mut self, teller: Teller, trusted: impl Fn(&VerifyingKey) -> bool) {
+        if self.tellers.iter().any(|known| known.node == teller.node) {
+            return;
+        }
+        self.tellers.push(teller);
+        if self.tellers.len() > limits::RECORD_TELLERS_MAX {
+            let worth = |teller: &Teller| (trusted(&teller.node), teller.reach());
+            let least = self.tellers.iter().enumerate();
+            let least = least.min_by_key(|(_, teller)| worth(teller));
+            if let Some((position, _)) = least {
+                self.tellers.remove(position);
+            }
+        }
+    }
+
+    /// Where to dial without further ado: what was configured, what the node announced on the local
+    /// network, where it proved itself before, and the relays that we may use.
+    pub(super) fn known(&self, ground: &Ground) -> BTreeSet<Address> {
+        let mut known = self.hints.clone();
+        known.extend(self.answered.iter().copied().map(Address::Ip));
+        if self.direct {
+            let named = self.sockets(|socket| ground.names_a_machine(*socket), ground);
+            known.extend(named.into_iter().map(Address::Ip));
+        }
+        let signed = self.record.iter().flat_map(TransportInfo::addresses);
+        let relays = signed.filter(|address| match address {
+            Address::Relay(url) => ground.relays.contains(url),
+            Address::Ip(_) | Address::Custom(_) => false,
+        });
+        known.extend(relays.take(limits::RECORD_RELAYS_USED_MAX).cloned());
+        known
+    }
+
+    /// The socket addresses of the record that may be used, those of our networks first.
+    pub(super) fn sockets(
+        &self,
+        permitted: impl Fn(&SocketAddr) -> bool,
+        ground: &Ground,
+    ) -> Vec<SocketAddr> {
+        let signed = self.record.iter().flat_map(TransportInfo::addresses);
+        let sockets = signed.filter_map(Address::socket).filter(permitted);
+        let on_link = |socket: &SocketAddr| ground.is_on_link(socket.ip());
+        spread(sockets, on_link, limits::RECORD_SOCKETS_USED_MAX)
     }
 
     pub(super) fn confirm(&mut self, at: Timestamp) {
         self.confirmed = self.confirmed.max(at);
     }
 
-    /// What to drop first when the book is full: hearsay before acquaintances, then by age.
-    pub(super) fn worth(&self) -> (bool, Timestamp) {
-        (
-            self.metrics.successes > 0 || !self.overlays.is_empty(),
-            self.confirmed,
-        )
+    /// Whether nothing ever came of it.
+    pub(super) fn is_hearsay(&self) -> bool {
+        !self.proven && self.metrics.successes == 0 && self.overlays.is_empty()
+    }
+
+    /// What to drop first when the book is full: hearsay before acquaintances, these before those
+    /// that proved themselves, then by age.
+    pub(super) fn worth(&self) -> (bool, bool, Timestamp) {
+        let met = self.metrics.successes > 0 || !self.overlays.is_empty();
+        (self.proven, met, self.confirmed)
     }
 }
 
@@ -149,13 +258,29 @@ pub(super) fn write_stored(node: &Node, out: &mut BytesMut) {
     for hint in &node.hints {
         write_address(&mut writer, hint);
     }
+    writer.array(&[u8::from(node.direct)]);
+    writer.count(node.tellers.len());
+    for teller in &node.tellers {
+        // Only from how near it was told is worth keeping.
+        let from = teller.from.map(|ip| Address::Ip(SocketAddr::new(ip, 0)));
+        writer.array(&[u8::from(from.is_some())]);
+        if let Some(from) = from {
+            write_address(&mut writer, &from);
+        }
+    }
+    writer.count(node.answered.len());
+    for socket in &node.answered {
+        write_address(&mut writer, &Address::Ip(*socket));
+    }
     writer.array(&[u8::from(node.record.is_some())]);
     if let Some(record) = &node.record {
         record.encode(out);
     }
 }
 
-pub(super) fn read_stored(stored: Bytes) -> Result<Node, WireError> {
+/// `local` stands in for the tellers, who are not stored. A record beyond our limits, from before
+/// they were set, is left out.
+pub(super) fn read_stored(stored: Bytes, local: VerifyingKey) -> Result<Node, WireError> {
     let mut reader = Reader::new(stored);
     let version = reader.u32()?;
     if !(1..=STORED_VERSION).contains(&version) {
@@ -173,11 +298,47 @@ pub(super) fn read_stored(stored: Bytes) -> Result<Node, WireError> {
     for _ in 0..reader.count(3)? {
         node.hints.extend(read_address(&mut reader)?);
     }
+    if version > 2 {
+        read_provenance(&mut node, &mut reader, local)?;
+    } else {
+        node.tellers.push(Teller {
+            node: local,
+            from: None,
+        });
+    }
     if reader.option()? {
-        node.record = Some(TransportInfo::read(&mut reader)?);
+        let record = TransportInfo::read(&mut reader)?;
+        node.record = (!record.is_oversize()).then_some(record);
+    }
+    while node.hints.len() > limits::RECORD_ADDRESSES_MAX {
+        node.hints.pop_last();
     }
     reader.finish()?;
     Ok(node)
+}
+
+fn read_provenance(
+    node: &mut Node,
+    reader: &mut Reader,
+    local: VerifyingKey,
+) -> Result<(), WireError> {
+    node.direct = reader.option()?;
+    for _ in 0..reader.count(1)? {
+        let from = if reader.option()? {
+            read_address(reader)?
+        } else {
+            None
+        };
+        let from = from.as_ref().and_then(Address::socket).map(|s| s.ip());
+        if node.tellers.len() < limits::RECORD_TELLERS_MAX {
+            node.tellers.push(Teller { node: local, from });
+        }
+    }
+    for _ in 0..reader.count(3)? {
+        let socket = read_address(reader)?.as_ref().and_then(Address::socket);
+        node.answered.extend(socket);
+    }
+    Ok(())
 }
 
 fn read_time(reader: &mut Reader) -> Result<Option<Timestamp>, WireError> {

@@ -117,7 +117,7 @@ pub fn pad(hashes: &mut BTreeSet<[u8; 32]>, draws: &mut Draws) {
     }
 }
 
-/// What of these records fits into one message; the first ones come first.
+/// What of these records we send in one message; the first ones come first.
 pub fn fit(records: Records) -> Records {
     let mut bytes = 16;
     let mut scratch = BytesMut::new();
@@ -125,11 +125,11 @@ pub fn fit(records: Records) -> Records {
         scratch.clear();
         record.encode(&mut scratch);
         bytes += 33 + scratch.len();
-        bytes <= limits::DISCOVERY_BYTES_MAX
+        bytes <= limits::DISCOVERY_BYTES_SENT_MAX
     };
     records
         .into_iter()
-        .take(limits::DISCOVERY_RECORDS_MAX)
+        .take(limits::DISCOVERY_RECORDS_SENT_MAX)
         .take_while(fits)
         .collect()
 }
@@ -168,10 +168,16 @@ fn read_nodes(reader: &mut Reader) -> Result<Records, MessageError> {
         return Err(MessageError::TooMany);
     }
     let mut records = Records::with_capacity(count);
+    let mut addresses = 0;
     for _ in 0..count {
         // Nothing verifies under bytes that are no key, so such a record is refused later, alone.
         let node = VerifyingKey::from_bytes_unchecked(reader.sized::<32>()?);
-        records.push((node, TransportInfo::read(reader)?));
+        let record = TransportInfo::read(reader)?;
+        addresses += record.addresses().count();
+        if addresses > limits::DISCOVERY_ADDRESSES_MAX {
+            return Err(MessageError::TooMany);
+        }
+        records.push((node, record));
     }
     Ok(records)
 }
@@ -214,6 +220,53 @@ mod tests {
         let payload = [&[2, 2, 32][..], &[7; 32], &[32], &[7; 32]].concat();
         let decoded = Message::decode(payload.into()).unwrap();
         assert_eq!(decoded, Message::Hashes(BTreeSet::from([[7; 32]])));
+    }
+
+    #[test]
+    fn as_many_addresses_in_all_as_the_limit_are_read_and_one_more_is_not() {
+        let per_record = limits::RECORD_ADDRESSES_MAX;
+        let full = limits::DISCOVERY_ADDRESSES_MAX / per_record;
+        for (more, fits) in [(0, true), (1, false)] {
+            let mut out = BytesMut::new();
+            Writer::new(&mut out).uint(NODES).count(full + 1);
+            for position in 0..=full {
+                let count = if position == full { more } else { per_record };
+                let mut writer = Writer::new(&mut out);
+                writer.bytes(&[1; 32]).uint(1u32).uint(0u32).bytes(&[0; 64]);
+                writer.count(1).uint(0u32).array(&[1; 32]).count(count);
+                for port in 0..count {
+                    writer.array(&[1, 0, 8, 8, 8, 8]).count(port);
+                }
+            }
+            assert_eq!(Message::decode(out.freeze()).is_ok(), fits);
+        }
+    }
+
+    #[test]
+    fn no_more_records_are_sent_than_the_limit_in_count_and_in_bytes() {
+        use p2panda_core::{HybridTimestamp, SigningKey};
+        use std::net::SocketAddr;
+
+        use crate::record::Address;
+
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let record = |count: u16| {
+            let ips = (0..count).map(|port| SocketAddr::from(([8, 8, 8, 8], port)));
+            let addresses = ips.map(Address::ip).collect();
+            TransportInfo::sign(&key, HybridTimestamp::new(1, 0), addresses).unwrap()
+        };
+        for (addresses, count) in [(0, limits::DISCOVERY_RECORDS_SENT_MAX), (64, 0)] {
+            let many = vec![(key.verifying_key(), record(addresses)); 4_000];
+            let sent = fit(many);
+            let mut out = BytesMut::new();
+            for (_, record) in &sent {
+                Writer::new(&mut out).bytes(&[0; 32]);
+                record.encode(&mut out);
+            }
+            assert!(out.len() <= limits::DISCOVERY_BYTES_SENT_MAX);
+            assert!(count == 0 || sent.len() == count);
+            assert!(sent.len() > 300);
+        }
     }
 
     #[test]

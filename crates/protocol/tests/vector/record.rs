@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use p2panda_core::cbor::Writer;
 use p2panda_core::{HybridTimestamp, SigningKey, Timestamp, VerifyingKey, limits};
-use p2panda_protocol::book::{Book, Inserted, Source};
+use p2panda_protocol::book::{Book, Inserted, Source, Teller};
 use p2panda_protocol::record::{Address, CustomAddress, RecordError, TransportInfo, UserData};
 use serde_json::Value;
 
@@ -16,6 +16,11 @@ const FILE: &str = "network-transport-info.json";
 
 fn key(value: &Value) -> SigningKey {
     SigningKey::from_bytes(&hex32(value))
+}
+
+fn told() -> Source {
+    let node = SigningKey::from_bytes(&[9; 32]).verifying_key();
+    Source::Peer(Teller { node, from: None })
 }
 
 fn addresses(case: &Value) -> BTreeSet<Address> {
@@ -187,7 +192,7 @@ fn the_foreign_endpoint_vector_is_refused() {
         let node = VerifyingKey::from_bytes(hex32(&foreign[name])).unwrap();
         assert!(info.verify(&node, now).is_err());
         let mut book = Book::new(SigningKey::from_bytes(&[1; 32]).verifying_key());
-        assert!(book.insert(node, info.clone(), Source::Peer, now).is_err());
+        assert!(book.insert(node, info.clone(), told(), now).is_err());
         assert!(book.get(&node).is_none());
     }
     let signer = VerifyingKey::from_bytes(hex32(&foreign["signer"])).unwrap();
@@ -220,7 +225,7 @@ fn every_last_write_wins_vector_by_our_rules() {
         let before = book.get(&node).and_then(|entry| entry.record().cloned());
         let replaced = if authenticated {
             let info = TransportInfo::sign(&key, timestamp, BTreeSet::from([address])).unwrap();
-            let inserted = book.insert(node, info, Source::Peer, now);
+            let inserted = book.insert(node, info, told(), now);
             if timestamp.wall.as_micros() > now.as_micros() + ahead {
                 assert_eq!(inserted, Err(RecordError::Future));
                 rules_used = true;

@@ -1,7 +1,8 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use p2panda_core::SigningKey;
+use p2panda_core::{SigningKey, limits};
 use p2panda_store::{Durability, OpenError, Options, Store};
 
 use crate::{Author, TOPIC, open};
@@ -323,7 +324,33 @@ fn the_address_book_survives() {
     tx.commit().unwrap();
     store.close().unwrap();
     let reader = open(dir.path()).reader().unwrap();
-    assert_eq!(reader.addresses().unwrap(), [(one, "new".into())]);
+    assert_eq!(reader.addresses(None).unwrap(), [(one, "new".into())]);
+    assert_eq!(reader.addresses(Some(&one)).unwrap(), []);
     assert_eq!(reader.address(&one).unwrap(), Some("new".into()));
     assert_eq!(reader.address(&two).unwrap(), None);
+}
+
+#[test]
+fn the_address_book_is_read_in_pages_bounded_in_rows_and_in_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut tx = store.begin(Durability::Normal).unwrap();
+    let keys: BTreeSet<_> = (0..=255).map(|seed| Author::new(seed).key()).collect();
+    let many: BTreeMap<_, _> = keys.iter().map(|key| (*key, vec![1; 32_000])).collect();
+    for (key, row) in &many {
+        tx.put_address(key, row).unwrap();
+    }
+    tx.commit().unwrap();
+    let reader = store.reader().unwrap();
+    let (mut last, mut read) = (None, Vec::new());
+    loop {
+        let page = reader.addresses(last.as_ref()).unwrap();
+        let Some((node, _)) = page.last() else { break };
+        last = Some(*node);
+        let bytes: usize = page.iter().map(|(_, row)| row.len()).sum();
+        assert!(bytes < limits::BOOK_PAGE_BYTES_MAX + 32_000);
+        assert!(page.len() <= limits::BOOK_PAGE_ROWS_MAX);
+        read.extend(page.into_iter().map(|(node, _)| node));
+    }
+    assert!(read.into_iter().eq(many.into_keys()));
 }
