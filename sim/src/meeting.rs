@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use p2panda_core::{SigningKey, Timestamp};
 use p2panda_engine::Command;
-use p2panda_protocol::book::Book;
+use p2panda_protocol::book::{Book, Teller};
 use p2panda_protocol::discovery::{Discovery, Input, Local, Outcome, Output};
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::overlay::Overlay;
@@ -32,12 +32,15 @@ impl Contacts {
     /// Reads the book that was stored and signs the own record, as a start does.
     pub(crate) fn open(state: &SimNode, key: &SigningKey, at: NodeId, wall: Timestamp) -> Contacts {
         let mut book = Book::new(key.verifying_key());
-        let rows = state
-            .reader()
-            .addresses()
-            .expect("the database can be read");
-        for (node, stored) in rows {
-            book.restore(node, stored).expect("a row that we stored");
+        let mut last = None;
+        loop {
+            let page = state.reader().addresses(last.as_ref());
+            let page = page.expect("the database can be read");
+            let Some((node, _)) = page.last() else { break };
+            last = Some(*node);
+            for (node, stored) in page {
+                book.restore(node, stored).expect("a row that we stored");
+            }
         }
         let own = book.sign_own(key, BTreeSet::from([address(at)]), wall);
         let own = own.expect("one address can be signed");
@@ -125,9 +128,13 @@ impl Sim {
     /// Takes over what a session brought, and joins whoever shares a topic.
     fn book_session(&mut self, node: NodeId, peer: NodeId, outcome: Outcome) {
         let (key, wall) = (self.key(peer), self.wall().wall);
+        let teller = Teller {
+            node: key,
+            from: address(peer).socket().map(|socket| socket.ip()),
+        };
         let state = self.at_mut(node);
         let book = &mut state.contacts_mut().book;
-        book.apply(outcome.records, wall);
+        book.apply(outcome.records, teller, wall);
         book.succeeded(key, wall);
         book.set_overlays(key, outcome.common, wall);
         self.store_contacts(node);

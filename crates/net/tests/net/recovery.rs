@@ -118,7 +118,9 @@ pub async fn restarted(network: u8) -> (Config, SocketAddr) {
     let addr = a.net.addr()[0];
     a.net.shutdown().await;
     let mut config = config(network, 1);
-    config.known = a.rows_with_own().await.into_iter().collect();
+    for (node, stored) in a.rows_with_own().await {
+        config.known.add(node, stored);
+    }
     config.bind_v4.set_port(addr.port());
     drop(a);
     until_free(addr).await;
