@@ -148,12 +148,10 @@ pub struct PubArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Make the database of the home directory as small as its content.\n\n\
-        A node gives back by itself what was pruned. This writes the whole database anew, which \
-        databases made by an earlier version need once, and which leaves no remains of pruned \
-        messages in it. It needs as much free space as the new database takes, and no other \
-        process may use the directory. Of the options under Node only --home has an effect.",
-    after_help = "Example:\n  panda compact --home ./second"
+    after_help = "Writes the whole database anew: databases made by an earlier version need it \
+        once to give back what is pruned, and it leaves no remains of pruned messages. Needs as \
+        much free space as the new database takes, and a directory that no other process uses. \
+        Of the options under Node only --home has an effect.\n\nExample:\n  panda compact --home ./second"
 )]
 pub struct CompactArgs {}
 

@@ -19,8 +19,7 @@ pub(crate) fn step(
     for prune in batch.prunes.values() {
         let log = state.logs.get_mut(tx, prune.topic_key, &prune.author)?;
         let log = log.expect("the operation with the flag is in it");
-        let deleted = tx.prune(log.key, prune.seq, slice)?;
-        slice.rows = slice.rows.saturating_sub(deleted);
+        tx.prune(log.key, prune.seq, &mut slice)?;
         log.first_seq = prune.seq;
         log.pruned_bytes = prune.bytes_before;
         // What is gone is not waited for.

@@ -20,21 +20,41 @@ pub(crate) const PASSED_ROWS_MAX: usize = 512;
 /// fill more than the pages that are joined, if they are short, and pages of long ones are not joined.
 const AHEAD_ROWS: u32 = 64;
 
-/// How much one slice deletes, one row at least.
+/// How much may still be deleted in one transaction: where operations are left at all, one of any
+/// size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// Operations.
     pub rows: usize,
-    /// Header and payload bytes.
+    /// Header and body bytes.
     pub bytes: u64,
 }
 
+impl Slice {
+    fn take(&mut self, rows: usize, bytes: u64) {
+        self.rows = self.rows.saturating_sub(rows);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if self.bytes == 0 {
+            self.rows = 0;
+        }
+    }
+}
+
+/// The oldest operations of a log.
+struct Oldest {
+    rows: usize,
+    bytes: u64,
+    /// The first of them.
+    first: u32,
+    /// The first behind them.
+    end: u32,
+}
+
 impl Tx<'_> {
-    /// From now on nothing of a log below a sequence number is there. One slice of it is deleted at
-    /// once, the rest is left to [`Tx::delete_garbage`]. Returns the number of deleted operations.
-    pub fn prune(&mut self, log: LogKey, below: u32, slice: Slice) -> Result<usize, StoreError> {
-        let (rows, more) = self.delete_slice(log, below, slice)?;
-        if more {
+    /// From now on nothing of a log below a sequence number is there. What fits into the slice is
+    /// deleted at once and taken from it, the rest is left to [`Tx::delete_garbage`].
+    pub fn prune(&mut self, log: LogKey, below: u32, slice: &mut Slice) -> Result<(), StoreError> {
+        if self.delete_slice(log, below, slice)? {
             let sql = "INSERT INTO garbage(log, below) VALUES(?1, ?2)
                 ON CONFLICT(log) DO UPDATE SET below = max(below, ?2)";
             self.cached(sql)?.execute(params![log.0, below])?;
@@ -42,7 +62,7 @@ impl Tx<'_> {
         } else if self.garbage {
             self.forget_garbage(log)?;
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// Whether pruned operations are still to be deleted.
@@ -56,12 +76,10 @@ impl Tx<'_> {
             if slice.rows == 0 {
                 return Ok(true);
             }
-            let (rows, more) = self.delete_slice(log, below, slice)?;
-            if more {
+            if self.delete_slice(log, below, &mut slice)? {
                 return Ok(true);
             }
             self.forget_garbage(log)?;
-            slice.rows = slice.rows.saturating_sub(rows.max(1));
         }
         self.garbage = false;
         Ok(false)
@@ -86,53 +104,56 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Deletes the oldest operations of a log, all of them below `below`. Returns how many, and
-    /// whether there are more.
+    /// Deletes the oldest operations of a log, all of them below `below`; whether there are more.
     fn delete_slice(
         &mut self,
         log: LogKey,
         below: u32,
-        slice: Slice,
-    ) -> Result<(usize, bool), StoreError> {
-        let (rows, first, cut) = self.measure(log, below, slice)?;
-        if rows == 0 {
-            return Ok((0, cut < below));
+        slice: &mut Slice,
+    ) -> Result<bool, StoreError> {
+        let oldest = self.oldest(log, below, slice)?;
+        let Oldest { first, end, .. } = oldest;
+        slice.take(oldest.rows, oldest.bytes);
+        if oldest.rows == 0 {
+            return Ok(end < below);
         }
         let wiped = "UPDATE operation SET header = zeroblob(length(header)),
                 body = zeroblob(length(body))
             WHERE log = ?1 AND seq >= ?2 AND seq < ?3";
-        let until = cut.saturating_add(AHEAD_ROWS).min(below);
+        let until = end.saturating_add(AHEAD_ROWS).min(below);
         self.cached(wiped)?.execute(params![log.0, first, until])?;
         let missing = "DELETE FROM missing WHERE arrival IN
             (SELECT arrival FROM operation WHERE log = ?1 AND seq < ?2)";
-        self.cached(missing)?.execute(params![log.0, cut])?;
+        self.cached(missing)?.execute(params![log.0, end])?;
         let operations = "DELETE FROM operation WHERE log = ?1 AND seq < ?2";
-        self.cached(operations)?.execute(params![log.0, cut])?;
-        Ok((rows, cut < below))
+        self.cached(operations)?.execute(params![log.0, end])?;
+        Ok(end < below)
     }
 
-    /// Number and first place of the operations in the next slice of a log, and where it ends.
-    fn measure(
-        &self,
-        log: LogKey,
-        below: u32,
-        slice: Slice,
-    ) -> Result<(usize, u32, u32), StoreError> {
-        let sql =
-            "SELECT seq, bytes_before FROM operation WHERE log = ?1 AND seq < ?2 ORDER BY seq";
+    /// The oldest operations of a log that fit into a slice.
+    fn oldest(&self, log: LogKey, below: u32, slice: &Slice) -> Result<Oldest, StoreError> {
+        let sql = "SELECT seq, length(header) + coalesce(length(body), 0) FROM operation
+            WHERE log = ?1 AND seq < ?2 ORDER BY seq";
         let mut statement = self.cached(sql)?;
         let mut found = statement.query(params![log.0, below])?;
-        let (mut rows, mut start) = (0, None);
+        let mut oldest = Oldest {
+            rows: 0,
+            bytes: 0,
+            first: below,
+            end: below,
+        };
         while let Some(row) = found.next()? {
             let (seq, bytes): (u32, u64) = (row.get(0)?, unsigned(row, 1)?);
-            let (first, first_bytes) = *start.get_or_insert((seq, bytes));
-            let is_large = bytes.saturating_sub(first_bytes) > slice.bytes;
-            if rows >= slice.rows || (is_large && rows > 0) {
-                return Ok((rows, first, seq));
+            let is_large = oldest.bytes + bytes > slice.bytes;
+            if oldest.rows >= slice.rows || (is_large && oldest.rows > 0) {
+                oldest.end = seq;
+                break;
             }
-            rows += 1;
+            oldest.first = oldest.first.min(seq);
+            oldest.rows += 1;
+            oldest.bytes += bytes;
         }
-        Ok((rows, start.map_or(below, |(first, _)| first), below))
+        Ok(oldest)
     }
 }
 

@@ -102,6 +102,24 @@ fn a_log_goes_on_and_is_pruned_again_while_it_is_deleted() {
 }
 
 #[test]
+fn prunes_of_many_logs_in_one_batch_share_what_is_deleted_at_once() {
+    let mut node = Node::new();
+    let mut authors: Vec<Author> = (1..4).map(Author::new).collect();
+    for author in &mut authors {
+        let large = "x".repeat(600 * 1024);
+        node.ingest(&[author.says(&large), author.says(&large)]);
+    }
+    let points: Vec<Operation> = authors.iter_mut().map(|a| a.prunes(Some("p"))).collect();
+    node.ingest(&points);
+    assert_eq!(node.rows(), 7, "two of six are deleted, three are new");
+    assert_eq!(node.texts(), ["p"; 3]);
+    node.wait(0);
+    assert_eq!(node.rows(), 5);
+    node.settle();
+    assert_eq!(node.rows(), 3);
+}
+
+#[test]
 fn what_comes_again_of_the_pruned_is_refused_as_pruned() {
     let (mut node, mut author) = (Node::sliced(2), Author::new(1));
     let old: Vec<Operation> = (0..9).map(|n| author.says(&n.to_string())).collect();
