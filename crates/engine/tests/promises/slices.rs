@@ -34,7 +34,7 @@ fn what_was_pruned_is_gone_at_once_and_deleted_in_slices() {
     let (mut node, author, point) = pruned();
     let mut rows = vec![node.rows()];
     while node.rows() > 1 {
-        assert_eq!(node.operations(), [point.clone()]);
+        assert_eq!(node.operations(), std::slice::from_ref(&point));
         assert_eq!(node.texts(), ["40"]);
         let totals = node.reader().totals(&TOPIC, &[range(&author)]).unwrap();
         assert_eq!((totals.operations, node.status().totals), (1, totals));
@@ -75,7 +75,7 @@ fn a_crash_or_a_restart_between_slices_changes_nothing() {
             _ => node.reopen(),
         };
         restarts += 1;
-        assert_eq!(node.operations(), [point.clone()]);
+        assert_eq!(node.operations(), std::slice::from_ref(&point));
         let before = node.rows();
         node.wait(0);
         assert!(node.rows() < before);
