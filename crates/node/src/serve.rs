@@ -55,6 +55,9 @@ enum Job {
     Ended { topic: Topic },
 }
 
+/// The session of a batch has ended before its turn; another one brings it again.
+struct Over;
+
 type Sessions = HashMap<SessionId, mpsc::UnboundedSender<Job>>;
 
 impl Desk {
@@ -201,11 +204,14 @@ impl Desk {
                     peer,
                     trusted,
                     operations,
-                    reply,
+                    mut reply,
                 } => {
                     let counted = match trusted {
-                        true => None,
-                        false => self.new_logs.wait(topic, peer, &operations).await,
+                        true => Ok(None),
+                        false => self.turn(topic, peer, &operations, &mut reply).await,
+                    };
+                    let Ok(counted) = counted else {
+                        continue;
                     };
                     let stored = self.store(topic, session, peer, operations, counted, reply);
                     let stored = stored.await;
@@ -214,6 +220,22 @@ impl Desk {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until a batch may bring its new logs.
+    async fn turn(
+        &self,
+        topic: Topic,
+        peer: VerifyingKey,
+        operations: &[Received],
+        reply: &mut oneshot::Sender<Stored>,
+    ) -> Result<Option<Counted>, Over> {
+        tokio::select! {
+            biased;
+            counted = self.new_logs.wait(topic, peer, operations) => Ok(counted),
+            // Sessions one after another must not pile up what waits.
+            () = reply.closed() => Err(Over),
         }
     }
 
