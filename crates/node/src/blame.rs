@@ -42,6 +42,8 @@ struct Peers {
 struct Peer {
     invalid: Bucket,
     chunk: usize,
+    /// It brought too much, and nothing without fault since.
+    slowed: bool,
 }
 
 /// Fills by what comes and drains with time.
@@ -81,7 +83,7 @@ impl Blame {
             return (CHUNK_FIRST, Duration::ZERO);
         };
         let (chunk, own) = (one.chunk, one.wait(now));
-        if own.is_zero() {
+        if !one.slowed {
             return (chunk, own);
         }
         let shared = INVALID_SHARED_PER_SECOND;
@@ -97,17 +99,20 @@ impl Blame {
         let one = peers.by_key.entry(peer).or_insert_with(|| Peer {
             invalid: Bucket::default(),
             chunk: CHUNK_FIRST,
+            slowed: false,
         });
         if invalid == 0 {
+            one.slowed = false;
             one.chunk = (2 * one.chunk).min(CHUNK_MAX);
             return;
         }
         one.chunk = CHUNK_BLAMED;
+        let was_slowed = one.slowed;
         one.invalid.drain(INVALID_PER_SECOND, now);
-        let to_blame = one.invalid.level >= INVALID_AT_ONCE_MAX as f64;
         let full = INVALID_AT_ONCE_MAX as f64 + WAIT_MAX.as_secs_f64() * INVALID_PER_SECOND as f64;
         one.invalid.level = (one.invalid.level + invalid as f64).min(full);
-        if to_blame {
+        one.slowed |= one.invalid.level > INVALID_AT_ONCE_MAX as f64;
+        if was_slowed {
             peers.shared.drain(INVALID_SHARED_PER_SECOND, now);
             peers.shared.level += invalid as f64;
         }

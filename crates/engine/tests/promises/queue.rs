@@ -71,6 +71,50 @@ fn an_answer_and_the_signal_come_after_the_commit() {
     queue.close().unwrap();
 }
 
+#[test]
+fn a_publish_passes_whatever_is_queued_from_elsewhere_and_both_lanes_go_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let engine = open(temp.path());
+    // Each commit waits to be allowed, so what is queued by then is known.
+    let (allow, allowed) = channel::<()>();
+    let (sender, commits) = channel();
+    let on_commit = Box::new(move |committed: &p2panda_engine::Committed| {
+        let arrivals = committed.topics.iter().filter_map(|one| one.last_arrival);
+        sender.send((arrivals.max(), committed.own)).unwrap();
+        // Ends when the test does.
+        let _ = allowed.recv();
+    });
+    let queue = thread::spawn(engine, thread::system_clock(), on_commit);
+    let mut author = Author::new(1);
+    let mut ingest = |count: usize| {
+        let operations = (0..count).map(|n| Incoming::Valid(author.says(&n.to_string())));
+        let command = Command::Ingest {
+            topic: TOPIC,
+            source: session(1),
+            operations: operations.collect(),
+            reply: None,
+        };
+        queue.send(command).unwrap();
+    };
+    ingest(1);
+    assert_eq!(commits.recv().unwrap(), (Some(1), false));
+    for _ in 0..20 {
+        ingest(200);
+    }
+    let (command, answer) = publish(TOPIC, Some("own"), false);
+    queue.send(command).unwrap();
+    allow.send(()).unwrap();
+    // The publish is the first of the next batch, and one part of the others is in it.
+    assert_eq!(commits.recv().unwrap(), (Some(2 + 200), true));
+    allow.send(()).unwrap();
+    assert_eq!(answer.recv().unwrap().unwrap().arrival, 2);
+    // Without own commands a batch is as large as ever.
+    assert_eq!(commits.recv().unwrap(), (Some(2 + 200 + 1_000), false));
+    drop(allow);
+    queue.close().unwrap();
+    assert_eq!(commits.iter().last(), Some((Some(2 + 20 * 200), false)));
+}
+
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {

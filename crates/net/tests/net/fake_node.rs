@@ -42,6 +42,7 @@ pub struct TopicLog {
     pub duplicates: usize,
     pub refused: usize,
     pub oversize: usize,
+    pub undecodable: usize,
     pub phases: BTreeMap<SessionId, Vec<Phase>>,
     pub sent: BTreeMap<VerifyingKey, u64>,
     arrivals: watch::Sender<Tail<Entry>>,
@@ -313,7 +314,10 @@ fn store(log: &mut TopicLog, operations: Vec<Received>) -> usize {
             Received::Refused(refused) => {
                 match refused.refusal {
                     Refusal::TooLarge => log.oversize += 1,
-                    Refusal::Undecodable => invalid += 1,
+                    Refusal::Undecodable => {
+                        log.undecodable += 1;
+                        invalid += 1;
+                    }
                 }
                 continue;
             }

@@ -9,6 +9,8 @@ use crate::probe::{Probe, closed};
 
 /// Have without entries.
 const EMPTY_HAVE: &[u8] = &[0, 0, 0, 3, 0, 0, 0];
+/// Done.
+const DONE: &[u8] = &[0, 0, 0, 2, 0, 3];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_topic_is_answered_and_then_dropped_without_a_reason() {
@@ -69,6 +71,49 @@ async fn garbage_in_a_session_closes_it_and_no_other() {
     node.until_len(topic, 1).await;
     node.net.shutdown().await;
     other.net.shutdown().await;
+}
+
+/// A Live frame with a header of so many bytes that does not decode, and a body.
+fn forged(header_bytes: u32, body_bytes: u32) -> Vec<u8> {
+    let varint = |value: u32| (0..5).map(move |place| (place, value >> (7 * place)));
+    let put = |payload: &mut Vec<u8>, bytes: u32| {
+        let groups = varint(bytes).map(|(place, group)| {
+            let more = if place < 4 { 0x80 } else { 0 };
+            (group & 0x7f) as u8 | more
+        });
+        payload.extend(groups);
+        payload.resize(payload.len() + bytes as usize, 0xff);
+    };
+    let mut payload = vec![1];
+    put(&mut payload, header_bytes);
+    payload.push(1);
+    put(&mut payload, body_bytes);
+    let mut frame = (payload.len() as u32).to_be_bytes().to_vec();
+    frame.extend(payload);
+    frame
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_cannot_be_read_or_are_too_large_are_recorded_and_the_session_goes_on() {
+    const MIB: u32 = 1024 * 1024;
+    let node = FakeNode::start(47, 1).await;
+    let probe = Probe::start(47, 9).await;
+    let topic = Topic::from_bytes([47; 32]);
+    node.subscribe(topic);
+    let mut session = probe.sync(&node, topic).await;
+    session.send(EMPTY_HAVE).await;
+    session.send(DONE).await;
+    for _ in 0..5 {
+        session.send(&forged(MIB + 1, MIB)).await;
+        session.send(&forged(MIB, MIB)).await;
+        session.send(&forged(0, 3 * MIB)).await;
+        session.send(&forged(10, 17 * MIB)).await;
+    }
+    let all = |log: &crate::fake_node::TopicLog| (log.oversize, log.undecodable) == (10, 10);
+    node.until(topic, "20 refused operations", all).await;
+    assert!(session.connection.close_reason().is_none());
+    drop(session);
+    node.net.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -154,7 +154,12 @@ impl Iterator for Items {
 
     /// Nothing follows an error.
     fn next(&mut self) -> Option<Self::Item> {
-        self.take().transpose()
+        let item = self.take();
+        if item.is_err() {
+            self.map = Bytes::new();
+            (self.at, self.authors, self.logs) = (0, Some(0), 0);
+        }
+        item.transpose()
     }
 }
 

@@ -183,14 +183,7 @@ fn a_session_that_gave_way_to_the_primary_asks_for_nothing_twice() {
             // No byte of the primary arrives; the other session must not wait forever.
             for place in 0..2 {
                 world.input(place, primary, Input::Tick);
-                let wake = world.side(place, primary).wake.unwrap();
-                world.now = world.now.max(wake);
-            }
-            world.now = world.now.after(1);
-            for place in 0..2 {
-                while let Some(answer) = world.side(place, primary).answers.pop_front() {
-                    world.input(place, primary, answer);
-                }
+                world.run_until_quiet(place, primary);
                 let wake = world.side(place, primary).wake.unwrap();
                 world.now = world.now.max(wake).after(1);
                 world.input(place, primary, Input::Tick);

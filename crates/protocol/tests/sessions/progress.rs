@@ -66,8 +66,8 @@ fn a_begun_frame_comes_at_64_bytes_per_second_or_the_session_ends() {
         (1, 29_000, true),
         (1, 20, true),
         (63, 1_000, true),
-        (65, 1_000, false),
-        (1_500, 20_000, false),
+        (67, 1_000, false),
+        (1_500, 10_000, false),
     ] {
         let (mut world, id) = live(2);
         world.input(0, id, Input::Bytes(begun()));
@@ -86,7 +86,7 @@ fn on_a_slow_or_crowded_path_less_is_enough_but_never_nothing() {
         window_bytes: 2_400,
         sessions: 4,
     };
-    for (bytes, every_ms, ends) in [(1_200, 60_000, false), (1, 29_000, true)] {
+    for (bytes, every_ms, ends) in [(1_200, 30_000, false), (1, 29_000, true)] {
         let (mut world, id) = live(3);
         world.input(0, id, Input::Path(path));
         world.input(0, id, Input::Bytes(begun()));
