@@ -191,5 +191,13 @@ fn the_largest_have_takes_its_own_bytes_for_a_moment_and_then_nothing() {
         assert!(side.events.contains(&Event::PeerHas { own_seq }));
         let held = side.session.held_bytes();
         assert!(held < before + 20_000, "{held} bytes stay");
+        // What it owes after that is not forgotten. In the first window it brought enough.
+        for _ in 0..2 {
+            let wake = world.side(0, session).wake.take();
+            world.now = wake.expect("the peer has not said what it sends");
+            world.input(0, session, Input::Tick);
+        }
+        let end = world.side(0, session).end.expect("its time is over");
+        assert_eq!(end.code, CloseCode::Timeout);
     }
 }

@@ -419,7 +419,11 @@ impl World {
                 side.answers.push_back(Input::Stored { invalid });
             }
             Output::Event(event) => side.events.push(event),
-            Output::Wake(time) if time <= self.now => side.answers.push_back(Input::Tick),
+            // A driver has one timer, which the earliest moment sets.
+            Output::Wake(time) if time <= self.now => {
+                side.wake = None;
+                side.answers.push_back(Input::Tick);
+            }
             Output::Wake(time) => side.wake = Some(time),
             Output::Finish => other.sides.get_mut(&id).unwrap().finished = true,
             Output::End(end) => {

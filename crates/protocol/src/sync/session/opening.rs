@@ -92,6 +92,8 @@ impl Session {
             Err(_) => self.fail(CloseCode::Violation, pair),
             Ok(false) => {
                 self.comparing = Some(comparing);
+                // It takes the place of any later one.
+                self.wake = Some(now);
                 self.outputs.push_back(Output::Wake(now));
             }
             Ok(true) => self.compared(comparing, pair),
