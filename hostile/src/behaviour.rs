@@ -60,7 +60,7 @@ pub enum Behaviour {
     /// Sends one byte every two seconds in catch-up, and elsewhere an operation that waits for one
     /// which does not exist: once per identity, answered by `docs/protocol/streams.md#6`.
     Drip,
-    /// Opens two sessions for one topic and says nothing in either: 2 sessions, answered by
+    /// Opens two sessions for one topic and sends one byte in each: 2 sessions, answered by
     /// `docs/protocol/sync.md#11`.
     SilentPair,
     /// Sends operations with wrong signatures, in a new session whenever one was ended: 50 000

@@ -21,6 +21,7 @@ use crate::behaviour::{Attack, Behaviour, Longest, Scale};
 use crate::error::Error;
 use crate::honest::{self, Honest, Newcomer, Published, honest_text};
 use crate::logs;
+use crate::process::Control;
 use crate::report::{Latencies, Measured};
 use crate::victim::Victim;
 
@@ -93,6 +94,8 @@ pub(crate) fn topic(network: NetworkId, number: usize) -> Topic {
 struct Stage<'a> {
     program: &'a Path,
     dir: TempDir,
+    /// Of the run itself, on the same disk.
+    files: TempDir,
     victim: Victim,
     honest: Honest,
     target: Target,
@@ -111,6 +114,7 @@ struct Calm {
 
 struct Attacked {
     latencies: Latencies,
+    control: Latencies,
     newcomer: Newcomer,
     share: Option<f64>,
     effort_bytes: u64,
@@ -158,6 +162,7 @@ impl<'a> Stage<'a> {
         Ok(Stage {
             program,
             dir,
+            files: tempfile::tempdir()?,
             victim,
             honest,
             target,
@@ -195,6 +200,7 @@ impl<'a> Stage<'a> {
         let disk_before = self.victim.disk();
         let begun = Instant::now();
         let until = begun + plan.attack;
+        let control = Control::start(self.files.path().to_path_buf(), PROBE_EVERY);
         let (network, node) = (self.target.network, self.victim.contact);
         let within = plan.attack.max(PATIENCE);
         let comes = begun + plan.attack / 4;
@@ -215,12 +221,14 @@ impl<'a> Stage<'a> {
         }
         sleep_until(until).await;
         let latencies = Latencies::of(self.victim.latencies().await?);
+        let control = Latencies::of(control.stop()?);
         // An error means that the thread is gone, and the attack with it.
         let _ = ended.await;
         let newcomer = newcomer.await.map_err(|_| Error::Ended)??;
         publishing.abort();
         Ok(Attacked {
             latencies,
+            control,
             newcomer,
             share,
             effort_bytes: effort.bytes(),
@@ -283,6 +291,7 @@ impl<'a> Stage<'a> {
             after_kib,
             publish_calm: calm.latencies,
             publish_attacked: attacked.latencies,
+            control: attacked.control,
             newcomer: attacked.newcomer.first,
             strangers_first: attacked.newcomer.before,
             pair_lost: published.len() + attacked.early.len() - shown + back.lost,

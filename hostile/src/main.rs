@@ -24,14 +24,14 @@ struct Arguments {
     /// Only this number of identities.
     #[arg(long)]
     identities: Option<usize>,
-    /// Only attackers here: `same`, `other` or `both`.
+    /// Only attackers here: `same`, `other` or `both` prefixes.
     #[arg(long)]
     place: Option<String>,
     /// As much as in the suite of every change.
     #[arg(long)]
     short: bool,
     /// Begin nothing more after this many minutes.
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 60)]
     minutes: u64,
     #[command(subcommand)]
     command: Option<Command>,
@@ -108,8 +108,9 @@ async fn flood(program: &Path, plan: Plan) -> bool {
             }
             let open = measured.open.as_secs_f64();
             let (to, reflected) = (measured.reflected_to, measured.reflected_bytes);
+            let control = measured.control.p99.as_secs_f64() * 1_000.0;
             eprintln!(
-                "  open {open:.1} s, reflected {reflected} bytes to {to}, strangers first {}, \
+                "  disk {control:.1} ms, open {open:.1} s, reflected {reflected} bytes to {to}, strangers first {}, \
                  logs {}, rejected {}, {}",
                 measured.strangers_first, measured.logs, measured.rejected, measured.counters
             );
@@ -124,34 +125,42 @@ async fn flood(program: &Path, plan: Plan) -> bool {
 
 /// All combinations, or those that were asked for.
 fn plans(arguments: &Arguments) -> Vec<Plan> {
-    let places = [Place::Same, Place::Other, Place::Both];
-    let places = places.into_iter().filter(|place| {
+    let all = [
+        (1, Place::Other),
+        (64, Place::Same),
+        (64, Place::Other),
+        (512, Place::Both),
+    ];
+    let wanted = |(identities, place): &(usize, Place)| {
+        let few = arguments.full || *identities == 1;
         let asked = arguments.place.as_deref();
-        asked.map_or(*place != Place::Both, |asked| asked == place.name())
-    });
-    let places: Vec<Place> = places.collect();
-    let counts = [1, 64, 512].into_iter();
-    let counts: Vec<usize> = match arguments.identities {
-        Some(identities) => vec![identities],
-        None if arguments.full => counts.collect(),
-        None => vec![1],
+        few && asked.is_none_or(|asked| asked == place.name())
     };
-    let named = |behaviour: &Behaviour| behaviour.name().contains(&arguments.only);
-    let mut plans = Vec::new();
-    for behaviour in Behaviour::ALL.into_iter().filter(named) {
-        for identities in &counts {
-            for place in &places {
-                plans.push(plan(arguments, behaviour, *identities, *place));
-            }
-        }
+    let mut crowds: Vec<(usize, Place)> = all.into_iter().filter(wanted).collect();
+    if let Some(identities) = arguments.identities {
+        let places = [Place::Same, Place::Other, Place::Both];
+        let asked = arguments.place.as_deref().unwrap_or("other");
+        crowds = places
+            .into_iter()
+            .filter(|place| place.name() == asked)
+            .map(|place| (identities, place))
+            .collect();
     }
-    plans
+    let named = |behaviour: &Behaviour| behaviour.name().contains(&arguments.only);
+    let behaviours = Behaviour::ALL.into_iter().filter(named);
+    behaviours
+        .flat_map(|behaviour| {
+            let crowds = crowds.iter();
+            crowds.map(move |(identities, place)| (behaviour, *identities, *place))
+        })
+        .map(|(behaviour, identities, place)| plan(arguments, behaviour, identities, place))
+        .collect()
 }
 
 fn plan(arguments: &Arguments, behaviour: Behaviour, identities: usize, place: Place) -> Plan {
     let (scale, calm) = match arguments.short {
         true => (Scale::Short, Duration::from_secs(2)),
-        false => (Scale::Full, Duration::from_secs(10)),
+        false => (Scale::Full, Duration::from_secs(5)),
     };
     Plan {
         behaviour,
@@ -170,7 +179,7 @@ fn seconds(behaviour: Behaviour, short: bool) -> Duration {
         Behaviour::SilentPair => 70,
         Behaviour::Drip | Behaviour::UnfinishedFrames => 50,
         _ if short => 10,
-        _ => 30,
+        _ => 22,
     })
 }
 

@@ -1,8 +1,11 @@
 //! What the system says of the node's process and its files.
 
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::error::Error;
 
@@ -55,4 +58,41 @@ pub(crate) fn disk(dir: &Path) -> u64 {
         Err(_) => 0,
     });
     sizes.sum()
+}
+
+/// What the disk of this machine takes for a small write, whoever else uses it.
+pub(crate) struct Control {
+    stop: Arc<AtomicBool>,
+    writing: thread::JoinHandle<io::Result<Vec<Duration>>>,
+}
+
+impl Control {
+    /// Writes 4 KiB to a file of a directory every so often, and waits for the disk each time.
+    pub(crate) fn start(dir: PathBuf, every: Duration) -> Control {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let writing = thread::spawn(move || {
+            let mut file = fs::File::create(dir.join("control"))?;
+            let (begun, mut times) = (Instant::now(), Vec::new());
+            for number in 0.. {
+                let due = begun + every * number;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                file.write_all(&[0x55; 4096])?;
+                file.sync_data()?;
+                times.push(due.elapsed());
+            }
+            Ok(times)
+        });
+        Control { stop, writing }
+    }
+
+    /// How long each write took from the moment at which it was due.
+    pub(crate) fn stop(self) -> Result<Vec<Duration>, Error> {
+        self.stop.store(true, Ordering::Relaxed);
+        let times = self.writing.join().map_err(|_| Error::Ended)?;
+        Ok(times?)
+    }
 }

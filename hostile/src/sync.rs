@@ -55,8 +55,14 @@ pub(crate) async fn bad_headers(attack: &Attack) -> Result<(), Stopped> {
     let mut sending = attack.session().await?.drain();
     sending.send(EMPTY_HAVE).await?;
     sending.send(PRE_SYNC).await?;
-    for (_, frame) in (0..attack.share()).zip(attack.ammunition.iter().cycle()) {
-        sending.send(frame).await?;
+    for (number, frame) in (0..attack.share()).zip(attack.ammunition.iter().cycle()) {
+        // No two are the same, so that none can be told from one that came before.
+        let mut frame = frame.to_vec();
+        let own = (attack.attacker.number as u64) << 32 | number as u64;
+        if let Some(place) = frame.get_mut(32..40) {
+            place.copy_from_slice(&own.to_le_bytes());
+        }
+        sending.send(&frame).await?;
     }
     sending.hold().await;
     Ok(())
@@ -114,9 +120,11 @@ pub(crate) async fn silent_pair(attack: &Attack) -> Result<(), Stopped> {
     for _ in 0..2 {
         let attack = attack.clone();
         sessions.spawn(async move {
-            let session = attack.session().await?;
+            let mut sending = attack.session().await?.drain();
+            // The stream is not there for the node before its first byte is.
+            sending.send(&[0]).await?;
             let begun = Instant::now();
-            session.drain().hold().await;
+            sending.hold().await;
             attack.open.add(begun.elapsed());
             Ok::<_, Stopped>(())
         });
