@@ -133,7 +133,6 @@ impl Attacker {
         let key = key("attacker", number);
         let transport = QuicTransportConfig::builder()
             .keep_alive_interval(Duration::from_secs(2))
-            .send_window(64 * 1024 * 1024)
             .max_concurrent_uni_streams(VarInt::from_u32(4096))
             .build();
         let endpoint = Endpoint::builder(presets::Minimal)
