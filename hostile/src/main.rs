@@ -1,7 +1,7 @@
 //! `hostile --full` runs every attack and prints what the node paid; `hostile victim` is the node.
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -221,7 +221,7 @@ async fn withheld(program: &Path) -> bool {
     }
 }
 
-async fn prune(program: &PathBuf, arguments: &Arguments) -> bool {
+async fn prune(program: &Path, arguments: &Arguments) -> bool {
     println!("\n{}", pruning::HEAD);
     let (operations, watch) = match arguments.short {
         true => (60_000, 30),
