@@ -136,8 +136,9 @@ fn every_phase_of_catch_up_must_make_progress() {
         operations: 9,
         bytes: 9_000_000,
     });
-    let phases: [&[Bytes]; 3] = [&[], &[have.clone()], &[have, pre_sync]];
-    for frames in phases {
+    let frames = [have, pre_sync];
+    for phase in 0..3 {
+        let frames = &frames[..phase];
         for (bytes, every_ms, ends) in [(1, 29_000, true), (0, 10_000, true)] {
             let mut world = World::speaking(6, Some(Protocol::LogSync));
             let id = world.dial(0);
