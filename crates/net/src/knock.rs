@@ -192,7 +192,8 @@ mod tests {
         let mut buffer = [0; 2048];
         let (len, from) = wrong.recv_from(&mut buffer).await.unwrap();
         assert_eq!(len, limits::KNOCK_BYTES);
-        wrong.send_to(&buffer[..len], from).await.unwrap();
+        let echo = buffer.get(..len).unwrap();
+        wrong.send_to(echo, from).await.unwrap();
         assert_eq!(knocking.await.unwrap(), Knocked::default());
         for (socket, more) in [(silent, 2), (wrong, 1)] {
             let mut count = 0;
