@@ -63,6 +63,9 @@ pub struct NodeArgs {
     /// Neither look for nodes on the local network nor show this one there
     #[arg(long, global = true)]
     pub no_mdns: bool,
+    /// Serve many: hold up to 512 MiB for other nodes at once instead of 64
+    #[arg(long, global = true)]
+    pub server: bool,
     /// How to go on with a home directory that is an old copy
     #[arg(long, global = true, value_name = "WAY")]
     pub restored: Option<Restored>,

@@ -57,6 +57,9 @@ fn configured(args: &NodeArgs) -> Builder {
     if let Some(network) = args.network {
         builder = builder.network_id(network);
     }
+    if args.server {
+        builder = builder.server();
+    }
     for contact in &args.bootstrap {
         builder = builder.bootstrap(contact.node, contact.addr);
     }

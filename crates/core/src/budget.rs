@@ -106,6 +106,16 @@ impl Budget {
         Account { owner }
     }
 
+    /// Charges for an operation that a peer brought and that waits for others. `None` where there
+    /// is no room for it: it is to be dropped and asked for again. A peer without an account, that
+    /// is without a connection and anything held, is charged nothing.
+    pub fn try_keep(&self, peer: &VerifyingKey, bytes: usize) -> Option<Charge> {
+        let Some(owner) = self.ledger.known(peer) else {
+            return Some(Charge::default());
+        };
+        Account { owner }.try_charge(Kind::Kept, bytes)
+    }
+
     /// Looks at who makes no progress; to be called about twice a second. Answers whose
     /// connections are to be closed for it.
     ///
@@ -138,18 +148,29 @@ impl Account {
         self.owner.ledger.prove(self.owner.id);
     }
 
-    /// Charges for an open connection, if the peer's share and that of its prefix allow another.
+    /// Charges for an open connection of the peer, if its share and those that it is part of allow
+    /// another.
     pub fn try_connection(&self, bytes: usize) -> Option<Charge> {
-        let Owner { ledger, id } = &*self.owner;
-        ledger
-            .try_charge(*id, Kind::Connection, bytes)
-            .then(|| self.charged(Kind::Connection, bytes, None))
+        self.try_charge(Kind::Connection, bytes)
+    }
+
+    /// Charges for a connection that we opened.
+    pub fn connection(&self, bytes: usize) -> Charge {
+        let mut charge = self.charged(Kind::Connection, 0);
+        charge.grow(bytes);
+        charge
+    }
+
+    /// Charges for what the peer may send before anybody reads it, if its share and those that it
+    /// is part of allow that.
+    pub fn try_window(&self, bytes: usize) -> Option<Charge> {
+        self.try_charge(Kind::Window, bytes)
     }
 
     /// Charges what is in memory already. The peer may be over its share then, and its sessions
     /// are not let on reading.
     pub fn charge(&self, bytes: usize) -> Charge {
-        let mut charge = self.charged(Kind::Passing, 0, None);
+        let mut charge = self.charged(Kind::Passing, 0);
         charge.grow(bytes);
         charge
     }
@@ -170,10 +191,17 @@ impl Account {
         self.owner.ledger.used(self.owner.id)
     }
 
-    fn charged(&self, kind: Kind, bytes: usize, part: Option<Arc<Part>>) -> Charge {
+    fn try_charge(&self, kind: Kind, bytes: usize) -> Option<Charge> {
+        let Owner { ledger, id } = &*self.owner;
+        let fits = ledger.try_charge(*id, kind, bytes);
+        fits.then(|| self.charged(kind, bytes))
+    }
+
+    /// For bytes that are counted already.
+    fn charged(&self, kind: Kind, bytes: usize) -> Charge {
         Charge(Some(Held {
             owner: self.owner.clone(),
-            part,
+            part: None,
             kind,
             bytes,
         }))
@@ -321,26 +349,6 @@ impl Charge {
             kind: held.kind,
             bytes,
         }))
-    }
-
-    /// Keeps what it stands for, for as long as an operation waits for others. Answers false where
-    /// there is no room for it: the operation is to be dropped and asked for again.
-    #[must_use]
-    pub fn try_keep(&mut self) -> bool {
-        let Some(held) = &mut self.0 else {
-            return true;
-        };
-        if held.kind == Kind::Kept {
-            return true;
-        }
-        let (id, bytes) = (held.owner.id, held.bytes);
-        if !held.owner.ledger.try_charge(id, Kind::Kept, bytes) {
-            return false;
-        }
-        let part = held.part.take().map(|part| part.id);
-        held.owner.ledger.remove(id, part, held.kind, bytes);
-        held.kind = Kind::Kept;
-        true
     }
 }
 

@@ -71,21 +71,49 @@ pub const BUDGET_PREFIX_PART: usize = 2;
 pub const BUDGET_KEPT_PART: usize = 4;
 /// Open connections have this part of every share.
 pub const BUDGET_CONNECTIONS_PART: usize = 2;
-/// Bytes that a session may hold whatever else is held: small messages always flow. They are
-/// part of what a connection is charged with.
+/// What connections may send beyond their first window has this part of every share.
+pub const BUDGET_WINDOWS_PART: usize = 8;
+/// Bytes that a session may hold whatever else is held: small messages always flow.
 pub const BUDGET_SESSION_BYTES_MIN: usize = 4 * KIB;
 /// Bytes that a session reads at once, at most.
 pub const READ_BYTES_MAX: usize = 64 * KIB;
 /// Bytes in [`PROGRESS_TIMEOUT`] that a peer over its share, and the one whose turn it is, must
 /// move not to be closed: 64 B/s.
 pub const PROGRESS_BYTES_MIN: u64 = 64 * 30;
+/// How often the budget looks at who makes no progress.
+pub const BUDGET_TICK: Duration = Duration::from_millis(500);
 /// How long a turn may take while others wait for theirs.
 pub const TURN_TIME_MAX: Duration = Duration::from_secs(10);
 /// The same for a peer that is proven.
 pub const TURN_TIME_PROVEN_MAX: Duration = Duration::from_secs(60);
 /// How long a share of many may be used up before the peers that hold most of it without moving
 /// it are closed.
-pub const BUDGET_PRESSURE_TIME: Duration = Duration::from_secs(2);
+pub const BUDGET_PRESSURE_TIME: Duration = Duration::from_secs(1);
+
+// Connections (`docs/protocol/network.md#11`).
+
+/// TLS handshakes under way at once; more are refused before any work.
+pub const HANDSHAKES_MAX: usize = 256;
+/// Those of one address prefix.
+pub const HANDSHAKES_PER_PREFIX_MAX: usize = 192;
+/// Connections that were let in and are open at once.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Gossip connections that one peer may hold open. One is enough; a second replaces a lost one.
+pub const GOSSIP_CONNECTIONS_PER_PEER_MAX: usize = 8;
+/// What an open connection is charged with: about what it may hold before anybody reads it.
+pub const CONNECTION_BYTES: usize = 32 * KIB;
+/// The same once the peer named a topic of ours, for as many sessions as a pair needs.
+pub const CONNECTION_AGREED_BYTES: usize = 8 * KIB;
+/// The same of a proven peer. The number of its connections is bounded by our own topics.
+pub const CONNECTION_PROVEN_BYTES: usize = KIB;
+/// Sessions that a pair needs on a topic, one by each side; the others cost the full price.
+pub const SESSIONS_PER_PAIR: usize = 2;
+/// Bytes that may arrive on a connection before anybody reads them.
+pub const CONNECTION_WINDOW_BYTES: usize = 32 * KIB;
+/// The same for a session that has much to receive, if the budget allows it.
+pub const SESSION_WINDOW_BYTES: usize = MIB;
+/// Bytes in a row after which a session has much to receive.
+pub const SESSION_BURST_BYTES: u64 = 32 * 1024;
 
 // Sync sessions.
 
@@ -214,8 +242,13 @@ pub const GOSSIP_PAYLOAD_BYTES_MAX: usize = 4057;
 pub const GOSSIP_REPEAT_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Ephemeral messages remembered to recognise repeats (`docs/protocol/network.md`).
 pub const GOSSIP_REPEATS_MAX: usize = 16_384;
-/// Unidirectional streams that a gossip peer may have open (`docs/protocol/network.md`).
+/// Unidirectional streams that a gossip peer may have open, however many overlays we are in
+/// (`docs/protocol/network.md`).
 pub const GOSSIP_STREAMS_MAX: u32 = 4096;
+/// The same for a peer that proved nothing (`docs/protocol/network.md`).
+pub const GOSSIP_STREAMS_UNPROVEN_MAX: u32 = 128;
+/// Streams beside one for each overlay that we were in (`docs/protocol/network.md`).
+pub const GOSSIP_STREAMS_SPARE: u32 = 32;
 /// Overlays shared with a peer of the published 0.7.1 (`docs/protocol/network.md`).
 pub const GOSSIP_OVERLAYS_PUBLISHED_MAX: usize = 90;
 

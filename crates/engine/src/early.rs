@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
+use p2panda_core::budget::{Budget, Charge};
 use p2panda_core::limits::{EARLY_BYTES_MAX, EARLY_OPERATIONS_MAX};
 use p2panda_core::{NodeExtensions, Operation, Topic, VerifyingKey};
 
@@ -18,6 +19,8 @@ const OPERATION_BYTES: usize = EARLY_BYTES_MAX / EARLY_OPERATIONS_MAX;
 /// The early operations of a node.
 #[derive(Default)]
 pub(crate) struct Early {
+    /// What peers may make the node hold in all.
+    budget: Option<Budget>,
     logs: HashMap<(Topic, VerifyingKey), BTreeMap<u32, Numbered>>,
     /// The last one of an origin is its newest.
     origins: BTreeMap<(Origin, u64), Place>,
@@ -39,6 +42,7 @@ pub(crate) struct Held {
 struct Numbered {
     number: u64,
     held: Held,
+    _charge: Charge,
 }
 
 type Place = (Topic, VerifyingKey, u32);
@@ -51,6 +55,13 @@ pub(crate) enum Ending {
 }
 
 impl Early {
+    pub fn new(budget: Option<Budget>) -> Early {
+        Early {
+            budget,
+            ..Early::default()
+        }
+    }
+
     /// Keeps an operation; false if there is no room and nobody has more than its origin. One
     /// that is there already stays.
     pub fn keep(&mut self, topic: Topic, held: Held) -> bool {
@@ -61,6 +72,9 @@ impl Early {
         }
         let origin = Origin::from(held.source);
         let bytes = held.bytes();
+        let Some(charge_of_peer) = self.charge_for(held.source, charge(bytes)) else {
+            return false;
+        };
         while !self.fits(bytes) {
             let newest = self.shares.above(origin, charge(bytes)).and_then(|most| {
                 let mut of_it = self.origins.range((most, 0)..=(most, u64::MAX));
@@ -74,7 +88,7 @@ impl Early {
                 self.dropped.insert((topic, peer));
             }
         }
-        self.insert(topic, held.detached());
+        self.insert(topic, held.detached(), charge_of_peer);
         true
     }
 
@@ -119,7 +133,15 @@ impl Early {
             && self.bytes.saturating_add(bytes) <= EARLY_BYTES_MAX
     }
 
-    fn insert(&mut self, topic: Topic, held: Held) {
+    /// `None`: the peer, or those that share with it, made us hold enough.
+    fn charge_for(&self, source: Source, bytes: usize) -> Option<Charge> {
+        match (&self.budget, source.peer()) {
+            (Some(budget), Some(peer)) => budget.try_keep(&peer, bytes),
+            _ => Some(Charge::default()),
+        }
+    }
+
+    fn insert(&mut self, topic: Topic, held: Held, charge_of_peer: Charge) {
         let (author, seq) = (held.operation.header.author(), held.operation.header.seq());
         let (place, bytes, source) = ((topic, author, seq), held.bytes(), held.source);
         self.numbers += 1;
@@ -129,12 +151,17 @@ impl Early {
         self.origins.insert((source.into(), number), place);
         self.sources.insert((source.into(), number), place);
         let log = self.logs.entry((topic, author)).or_default();
-        log.insert(seq, Numbered { number, held });
+        let numbered = Numbered {
+            number,
+            held,
+            _charge: charge_of_peer,
+        };
+        log.insert(seq, numbered);
     }
 
     fn remove(&mut self, topic: Topic, author: VerifyingKey, seq: u32) -> Option<Held> {
         let log = self.logs.get_mut(&(topic, author))?;
-        let Numbered { number, held } = log.remove(&seq)?;
+        let Numbered { number, held, .. } = log.remove(&seq)?;
         if log.is_empty() {
             self.logs.remove(&(topic, author));
         }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use p2panda_core::budget::Budget;
 use p2panda_core::limits::{
     DEPENDENCY_WAIT, DEPENDENCY_WAIT_MAX, OPERATION_BYTES_MAX_DEFAULT, OWN_LOG_WAIT,
     PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
@@ -45,6 +46,8 @@ pub struct Options {
     pub own_log_wait: Duration,
     /// Bytes of header and body, frame included, that may be published.
     pub operation_bytes_max: usize,
+    /// What peers may make the node hold; early operations are charged to it.
+    pub budget: Option<Budget>,
     /// Pruned operations that are deleted in one transaction. What is more goes in steps between
     /// the batches.
     pub prune_rows_max: usize,
@@ -60,6 +63,7 @@ impl Default for Options {
             causal_wait_max: DEPENDENCY_WAIT_MAX,
             own_log_wait: OWN_LOG_WAIT,
             operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
+            budget: None,
             prune_rows_max: PRUNE_ROWS_MAX,
         }
     }
@@ -212,7 +216,7 @@ impl Engine {
                 bytes: PRUNE_BYTES_MAX,
             },
         };
-        let mut state = State::new(store.signing_key().clone(), limits);
+        let mut state = State::new(store.signing_key().clone(), limits, options.budget);
         let mut tx = store.begin(Durability::Normal)?;
         state.load_waiting(&mut tx)?;
         tx.commit()?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use p2panda_core::budget::Budget;
 use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
 use p2panda_store::{Restored, Slice, StoreError, TopicKey, Tx};
 
@@ -60,7 +61,7 @@ pub(crate) struct TopicState {
 }
 
 impl State {
-    pub fn new(key: SigningKey, limits: Limits) -> State {
+    pub fn new(key: SigningKey, limits: Limits, budget: Option<Budget>) -> State {
         State {
             author: key.verifying_key(),
             key,
@@ -70,7 +71,7 @@ impl State {
             topics: BTreeMap::new(),
             logs: Logs::default(),
             idle: Idle::default(),
-            early: Early::default(),
+            early: Early::new(budget),
             places: Places::default(),
         }
     }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
-use iroh::endpoint::{Connection, Incoming};
+use iroh::endpoint::{Connection, Incoming, IncomingAddr};
+use p2panda_core::budget::Prefix;
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use tokio::sync::Semaphore;
@@ -16,19 +17,11 @@ use crate::endpoint::{close, node_id};
 use crate::shared::Shared;
 use crate::topic;
 
-/// TLS handshakes under way at once; more are refused before any work.
-const HANDSHAKES_MAX: usize = 256;
-/// With this many of them free, a caller first has to prove its address.
-const HANDSHAKES_SPARE: usize = 128;
-/// Connections that are let in at once in all.
-const CONNECTIONS_MAX: usize = 4096;
-/// Gossip connections that one peer may hold open. One is enough; a second replaces a lost one.
-const GOSSIP_PER_PEER_MAX: usize = 8;
-
 /// What a connection was let in for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Purpose {
     Any,
+    Handshake(Prefix),
     Gossip(VerifyingKey),
     Sync(VerifyingKey),
     SyncOn(VerifyingKey, Topic),
@@ -37,8 +30,9 @@ enum Purpose {
 impl Purpose {
     fn max(&self) -> usize {
         match self {
-            Purpose::Any => CONNECTIONS_MAX,
-            Purpose::Gossip(_) => GOSSIP_PER_PEER_MAX,
+            Purpose::Any => limits::CONNECTIONS_MAX,
+            Purpose::Handshake(_) => limits::HANDSHAKES_PER_PREFIX_MAX,
+            Purpose::Gossip(_) => limits::GOSSIP_CONNECTIONS_PER_PEER_MAX,
             Purpose::Sync(_) => limits::SESSIONS_PER_PEER_MAX,
             Purpose::SyncOn(..) => limits::SESSIONS_PER_TOPIC_MAX,
         }
@@ -59,6 +53,23 @@ pub(crate) struct Admitted {
 }
 
 impl Door {
+    /// A place for a TLS handshake. `None`: too many of them come from there.
+    fn handshake(&self, prefix: Prefix) -> Option<Admitted> {
+        let mut admitted = Admitted {
+            door: self.clone(),
+            purposes: Vec::new(),
+        };
+        admitted
+            .also(Purpose::Handshake(prefix))
+            .then_some(admitted)
+    }
+
+    /// How many are inside for a purpose.
+    fn count(&self, purpose: &Purpose) -> usize {
+        let inside = self.inside.lock().expect("no panic while locked");
+        inside.get(purpose).copied().unwrap_or_default()
+    }
+
     fn admit(&self, purpose: Purpose) -> Option<Admitted> {
         let mut admitted = Admitted {
             door: self.clone(),
@@ -97,21 +108,32 @@ impl Drop for Admitted {
 
 /// Lets connections in until the endpoint is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
     while let Some(incoming) = shared.endpoint.accept().await {
-        if handshakes.available_permits() < HANDSHAKES_SPARE && !incoming.remote_addr_validated() {
+        let prefix = match incoming.remote_addr() {
+            IncomingAddr::Ip(address) => Prefix::of(address.ip()),
+            _ => Prefix::RELAYED,
+        };
+        // With half of the places taken, a caller first has to prove its address.
+        let busy = handshakes.available_permits() < limits::HANDSHAKES_MAX / 2
+            || shared.door.count(&Purpose::Handshake(prefix))
+                >= limits::HANDSHAKES_PER_PREFIX_MAX / 2;
+        if busy && !incoming.remote_addr_validated() {
             // An error means that it was validated after all; the caller tries again.
             let _ = incoming.retry();
             continue;
         }
-        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+        let (Some(place), Ok(permit)) = (
+            shared.door.handshake(prefix),
+            handshakes.clone().try_acquire_owned(),
+        ) else {
             incoming.refuse();
             continue;
         };
         let shared = shared.clone();
         tokio::spawn(async move {
             let connection = shake_hands(&shared, incoming).await;
-            drop(permit);
+            drop((place, permit));
             if let Some(connection) = connection {
                 serve(shared, connection).await;
             }
@@ -158,6 +180,11 @@ async fn serve_sync(
         .ok_or(CloseCode::Timeout)?;
     let inbox = shared.inbox(&topic).ok_or(CloseCode::NotServed)?;
     if !admitted.also(Purpose::SyncOn(peer, topic)) {
+        return Err(CloseCode::Refused);
+    }
+    let sessions = shared.door.count(&Purpose::SyncOn(peer, topic));
+    let extra = sessions > limits::SESSIONS_PER_PAIR;
+    if !shared.connections.agreed(&connection, extra) {
         return Err(CloseCode::Refused);
     }
     let wire = dial::accept_session(shared, connection)

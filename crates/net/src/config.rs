@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use bytes::Bytes;
-use p2panda_core::{NetworkId, SigningKey, VerifyingKey};
+use p2panda_core::budget::Budget;
+use p2panda_core::{NetworkId, SigningKey, VerifyingKey, limits};
 use p2panda_protocol::book::Book;
 use p2panda_protocol::sync::Limits;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub gossip_message_bytes_max: usize,
     /// Limits of sync messages.
     pub limits: Limits,
+    /// Bytes that all peers together may make the node hold (`docs/protocol/network.md#11`).
+    pub budget: Budget,
     /// Whether to speak the protocol that compares a digest of what both sides hold first
     /// (`docs/protocol/digest.md`), with peers that do so too. With all others, and without it,
     /// it is the protocol of 0.7.1.
@@ -55,6 +58,10 @@ impl Config {
             bootstrap: Vec::new(),
             mdns: Mdns::Listen,
             gossip_message_bytes_max: 4096,
+            budget: Budget::new(
+                limits::BUDGET_BYTES_DEFAULT,
+                limits::OPERATION_BYTES_MAX_DEFAULT,
+            ),
             limits: Limits::default(),
             state_digest: true,
             timings: Timings::default(),

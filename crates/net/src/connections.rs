@@ -1,33 +1,65 @@
-//! Every connection of the endpoint, seen through its hooks: what is open and what it cost.
+//! Every connection of the endpoint, seen through its hooks: what is open, what it may send, what
+//! it is charged with and what it cost.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures_lite::future;
 use iroh::TransportAddr;
-use iroh::endpoint::{AfterHandshakeOutcome, Connection, EndpointHooks, WeakConnectionHandle};
-use p2panda_core::VerifyingKey;
+use iroh::endpoint::{
+    AfterHandshakeOutcome, Connection, EndpointHooks, Side, VarInt, WeakConnectionHandle,
+};
+use p2panda_core::budget::{Account, Budget, Charge, Prefix, Standing};
+use p2panda_core::{VerifyingKey, limits};
+use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::close::CloseCode;
 
-use crate::endpoint::{close, node_id};
+use crate::endpoint::{Alpns, close, node_id};
 use crate::event::Counters;
 
 /// All connections that passed the TLS handshake, ours and theirs, gossip included.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connections {
     inner: Arc<Mutex<Inner>>,
     sync_sent_bytes: Arc<AtomicU64>,
+    budget: Budget,
+    book: Arc<Mutex<Book>>,
+    alpns: Alpns,
+    /// Overlays that this node joined so far.
+    overlays: Arc<AtomicU32>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    open: HashMap<u64, (VerifyingKey, WeakConnectionHandle)>,
+    /// By number, so that the oldest comes first.
+    open: BTreeMap<u64, Open>,
     /// Of the connections that ended.
     sent_bytes: u64,
     received_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    peer: VerifyingKey,
+    connection: WeakConnectionHandle,
+    stable_id: usize,
+    standing: Standing,
+    protocol: Protocol,
+    /// Whether it may be closed to let another in: it came from a peer that has shown nothing yet.
+    makes_room: bool,
+    /// Released when it has ended.
+    charge: Charge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Gossip,
+    Discovery,
+    Sync,
 }
 
 /// The best open path to a peer.
@@ -38,6 +70,17 @@ pub(crate) struct Link {
 }
 
 impl Connections {
+    pub(crate) fn new(budget: Budget, book: Arc<Mutex<Book>>, alpns: Alpns) -> Self {
+        Self {
+            inner: Arc::default(),
+            sync_sent_bytes: Arc::default(),
+            budget,
+            book,
+            alpns,
+            overlays: Arc::default(),
+        }
+    }
+
     /// The open paths, by peer.
     pub(crate) fn links(&self) -> HashMap<VerifyingKey, Link> {
         let mut links: HashMap<VerifyingKey, Link> = HashMap::new();
@@ -59,12 +102,18 @@ impl Connections {
     /// Bytes of all connections so far.
     pub(crate) fn counters(&self) -> Counters {
         let open = self.open();
-        let inner = self.inner.lock().expect("no panic while locked");
+        let held = self.budget.status();
+        let inner = self.inner();
         let mut counters = Counters {
             udp_sent_bytes: inner.sent_bytes,
             udp_received_bytes: inner.received_bytes,
             sync_sent_bytes: self.sync_sent_bytes.load(Ordering::Relaxed),
             connections: inner.next,
+            budget_bytes: held.bytes as u64,
+            budget_used_bytes: held.used_bytes as u64,
+            budget_peak_bytes: held.peak_bytes as u64,
+            peers_slowed: held.slowed,
+            peers_closed: held.closed,
         };
         drop(inner);
         for (_, connection) in open {
@@ -95,25 +144,180 @@ impl Connections {
         }
     }
 
+    /// Closes every connection with a peer.
+    pub(crate) fn close_all(&self, peer: &VerifyingKey, code: CloseCode) {
+        for (_, connection) in self.open().iter().filter(|(other, _)| other == peer) {
+            close(connection, code);
+        }
+    }
+
+    /// The account of the peer at the other end.
+    pub(crate) fn account(&self, connection: &Connection) -> Option<Account> {
+        let peer = node_id(connection.remote_id())?;
+        let standing = self.standing(&peer, connection);
+        Some(self.budget.account(peer, standing))
+    }
+
+    /// The peer named a topic of ours; `extra` if a pair does not need that many sessions on it.
+    /// Answers false if there is no room for this one.
+    pub(crate) fn agreed(&self, connection: &Connection, extra: bool) -> bool {
+        let Some(account) = self.account(connection) else {
+            return false;
+        };
+        let mut inner = self.inner();
+        let id = connection.stable_id();
+        let Some(open) = inner
+            .open
+            .values_mut()
+            .rev()
+            .find(|open| open.stable_id == id)
+        else {
+            return false;
+        };
+        open.makes_room = false;
+        let bytes = match open.standing {
+            _ if extra => limits::CONNECTION_BYTES,
+            Standing::Proven => limits::CONNECTION_PROVEN_BYTES,
+            Standing::Unproven(_) => limits::CONNECTION_AGREED_BYTES,
+        };
+        if bytes <= open.charge.bytes() {
+            open.charge.resize(bytes);
+            return true;
+        }
+        open.charge = Charge::default();
+        match account.try_connection(bytes) {
+            Some(charge) => open.charge = charge,
+            None => return false,
+        }
+        true
+    }
+
+    /// A session with the peer was completed.
+    pub(crate) fn proved(&self, peer: &VerifyingKey) {
+        self.budget.account(*peer, Standing::Proven);
+        let streams = self.gossip_streams(Standing::Proven);
+        let mut inner = self.inner();
+        for open in inner.open.values_mut() {
+            if open.peer != *peer || open.standing == Standing::Proven {
+                continue;
+            }
+            open.standing = Standing::Proven;
+            // Those that a pair does not need keep their price.
+            if open.makes_room || open.charge.bytes() <= limits::CONNECTION_AGREED_BYTES {
+                open.charge.resize(limits::CONNECTION_PROVEN_BYTES);
+            }
+            open.makes_room = false;
+            if open.protocol == Protocol::Gossip
+                && let Some(connection) = open.connection.upgrade()
+            {
+                connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
+            }
+        }
+    }
+
+    /// Another overlay was joined: gossip may open another stream on each of its connections.
+    pub(crate) fn joined(&self) {
+        self.overlays.fetch_add(1, Ordering::Relaxed);
+        let inner = self.inner();
+        let gossip = inner.open.values();
+        for open in gossip.filter(|open| open.protocol == Protocol::Gossip) {
+            if let Some(connection) = open.connection.upgrade() {
+                let streams = self.gossip_streams(open.standing);
+                connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
+            }
+        }
+    }
+
+    /// Closes gossip connections on which the peer opened a stream that gossip does not accept.
+    pub(crate) async fn close_violating(&self) {
+        let gossip: Vec<_> = {
+            let inner = self.inner();
+            let open = inner.open.values();
+            let gossip = open.filter(|open| open.protocol == Protocol::Gossip);
+            gossip.map(|open| open.connection.clone()).collect()
+        };
+        for weak in gossip {
+            let Some(connection) = weak.upgrade() else {
+                continue;
+            };
+            if let Some(Ok(_)) = future::poll_once(connection.accept_bi()).await {
+                close(&connection, CloseCode::Violation);
+            }
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no panic while locked")
+    }
+
     fn open(&self) -> Vec<(VerifyingKey, Connection)> {
-        let inner = self.inner.lock().expect("no panic while locked");
+        let inner = self.inner();
         let open = inner.open.values();
-        open.filter_map(|(peer, weak)| Some((*peer, weak.upgrade()?)))
+        open.filter_map(|open| Some((open.peer, open.connection.upgrade()?)))
             .filter(|(_, connection)| connection.close_reason().is_none())
             .collect()
     }
 
-    fn add(&self, connection: &Connection) {
-        let Some(peer) = node_id(connection.remote_id()) else {
-            return;
+    fn standing(&self, peer: &VerifyingKey, connection: &Connection) -> Standing {
+        let book = self.book.lock().expect("no panic while locked");
+        match book.get(peer).is_some_and(Node::is_trusted) {
+            true => Standing::Proven,
+            false => Standing::Unproven(prefix(connection)),
+        }
+    }
+
+    /// Overlays do not close their streams when they are left, so all that were joined count.
+    fn gossip_streams(&self, standing: Standing) -> u32 {
+        let max = match standing {
+            Standing::Proven => limits::GOSSIP_STREAMS_MAX,
+            Standing::Unproven(_) => limits::GOSSIP_STREAMS_UNPROVEN_MAX,
         };
+        let overlays = self.overlays.load(Ordering::Relaxed);
+        overlays
+            .saturating_add(limits::GOSSIP_STREAMS_SPARE)
+            .min(max)
+    }
+
+    /// Charges for a connection and says what the peer may open on it. Answers false if there is
+    /// no room for it.
+    fn add(&self, connection: &Connection) -> bool {
+        let Some(peer) = node_id(connection.remote_id()) else {
+            return false;
+        };
+        let standing = self.standing(&peer, connection);
+        let account = self.budget.account(peer, standing);
+        let proven = standing == Standing::Proven;
+        let bytes = match proven {
+            true => limits::CONNECTION_PROVEN_BYTES,
+            false => limits::CONNECTION_BYTES,
+        };
+        let theirs = connection.side() == Side::Server;
+        let charge = match theirs {
+            true => self.charge_theirs(&account, &peer, standing, bytes),
+            false => Some(account.connection(bytes)),
+        };
+        let Some(charge) = charge else {
+            tracing::debug!(%peer, "no room for another connection");
+            return false;
+        };
+        let protocol = self.protocol(connection.alpn());
+        self.allow_streams(connection, protocol, standing);
         let weak = connection.weak_handle();
         let closed = weak.closed();
         let number = {
-            let mut inner = self.inner.lock().expect("no panic while locked");
+            let mut inner = self.inner();
             inner.next += 1;
             let number = inner.next;
-            inner.open.insert(number, (peer, weak));
+            let open = Open {
+                peer,
+                connection: weak,
+                stable_id: connection.stable_id(),
+                standing,
+                protocol,
+                makes_room: theirs && !proven,
+                charge,
+            };
+            inner.open.insert(number, open);
             number
         };
         let inner = self.inner.clone();
@@ -126,14 +330,105 @@ impl Connections {
                 inner.received_bytes += closed.stats.udp_rx.bytes;
             }
         });
+        true
+    }
+
+    fn protocol(&self, alpn: &[u8]) -> Protocol {
+        if alpn == self.alpns.gossip {
+            Protocol::Gossip
+        } else if alpn == self.alpns.discovery {
+            Protocol::Discovery
+        } else {
+            Protocol::Sync
+        }
+    }
+
+    /// The transport begins with one bidirectional stream and none of the other kind. What is set
+    /// to none here is not given again when a stream ends.
+    fn allow_streams(&self, connection: &Connection, protocol: Protocol, standing: Standing) {
+        let none = VarInt::from_u32(0);
+        match (protocol, connection.side()) {
+            (Protocol::Sync, Side::Server) => {
+                // The topic handshake and the session.
+                connection.set_max_concurrent_bi_streams(VarInt::from_u32(2));
+            }
+            (Protocol::Gossip, _) => {
+                let streams = self.gossip_streams(standing);
+                connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
+            }
+            _ => {}
+        }
+        connection.set_max_concurrent_bi_streams(none);
+    }
+
+    /// Lets a connection in, if need be in place of one that has shown nothing yet.
+    fn charge_theirs(
+        &self,
+        account: &Account,
+        peer: &VerifyingKey,
+        standing: Standing,
+        bytes: usize,
+    ) -> Option<Charge> {
+        let charge = account.try_connection(bytes);
+        if charge.is_some() || standing == Standing::Proven {
+            return charge;
+        }
+        // First among its neighbours: it may be their share that is used up.
+        self.inner()
+            .make_room(peer, |open| open.standing == standing);
+        let charge = account.try_connection(bytes);
+        if charge.is_some() {
+            return charge;
+        }
+        self.inner().make_room(peer, |_| true);
+        account.try_connection(bytes)
+    }
+}
+
+impl Inner {
+    /// Closes the oldest connection of the peer with the most of those that have shown nothing,
+    /// unless the newcomer has as many.
+    fn make_room(&mut self, newcomer: &VerifyingKey, of: impl Fn(&Open) -> bool) {
+        let mut crowd: HashMap<VerifyingKey, (usize, u64)> = HashMap::new();
+        let open = self.open.iter();
+        for (number, open) in open.filter(|(_, open)| open.makes_room && of(open)) {
+            crowd.entry(open.peer).or_insert((0, *number)).0 += 1;
+        }
+        let own = crowd.get(newcomer).map_or(0, |(count, _)| *count);
+        let largest = crowd.into_values().max_by_key(|(count, _)| *count);
+        let oldest = largest.filter(|(count, _)| *count > own);
+        let Some(open) = oldest.and_then(|(_, number)| self.open.get_mut(&number)) else {
+            return;
+        };
+        open.makes_room = false;
+        open.charge = Charge::default();
+        if let Some(connection) = open.connection.upgrade() {
+            close(&connection, CloseCode::Refused);
+        }
     }
 }
 
 impl EndpointHooks for Connections {
     async fn after_handshake(&self, connection: &Connection) -> AfterHandshakeOutcome {
-        self.add(connection);
-        AfterHandshakeOutcome::accept()
+        if self.add(connection) {
+            return AfterHandshakeOutcome::accept();
+        }
+        let code = CloseCode::Refused;
+        AfterHandshakeOutcome::Reject {
+            error_code: VarInt::from_u32(code.code()),
+            reason: code.reason().as_bytes().to_vec(),
+        }
     }
+}
+
+/// The addresses that the peer's belongs to.
+fn prefix(connection: &Connection) -> Prefix {
+    let paths = connection.paths();
+    let direct = paths.iter().find_map(|path| match path.remote_addr() {
+        TransportAddr::Ip(ip) => Some(ip.ip()),
+        _ => None,
+    });
+    direct.map_or(Prefix::RELAYED, Prefix::of)
 }
 
 fn link(connection: &Connection) -> Link {

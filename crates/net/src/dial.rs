@@ -34,7 +34,10 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> O
 }
 
 async fn connect(shared: &Shared, peer: VerifyingKey, addr: EndpointAddr) -> Option<Connection> {
-    let (alpn, options) = (&shared.alpns.sync, sync_options(&shared.alpns));
+    let (alpn, options) = (
+        &shared.alpns.sync,
+        sync_options(&shared.alpns, &shared.timings),
+    );
     let connecting = shared.endpoint.connect_with_opts(addr, alpn, options).await;
     let connected = match connecting {
         Ok(connecting) => connecting.await.map_err(|error| error.to_string()),

@@ -17,6 +17,7 @@ use p2panda_protocol::walk::{self, Step, Walk};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
+use crate::budget::{self, Window};
 use crate::clock::wall;
 use crate::endpoint::{close, discovery_options, endpoint_addr, remote};
 use crate::random;
@@ -24,8 +25,6 @@ use crate::shared::Shared;
 
 /// Walkers of a node.
 const WALKERS: usize = 2;
-/// Most that is read at once.
-const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// Records checked before other tasks get their turn; each may cost a signature check.
 const RECORDS_AT_ONCE: usize = 32;
 
@@ -201,6 +200,11 @@ async fn session(
     (mut send, mut recv): (SendStream, RecvStream),
     mut machine: Discovery,
 ) -> Option<Outcome> {
+    let intake = shared.connections.account(connection)?.intake();
+    // Until the session is over: its one message from the peer may be long.
+    let mut held = intake.charge(0);
+    let mut window = Window::default();
+    let mut chunk = [Bytes::new()];
     let mut outbox: VecDeque<Bytes> = VecDeque::new();
     let mut wake = Time::ZERO;
     let mut at_end = false;
@@ -232,9 +236,15 @@ async fn session(
         if outcome.is_some() {
             return outcome;
         }
+        let reading = budget::read(connection, &mut recv, &mut chunk, &intake, true);
         input = tokio::select! {
-            read = recv.read_chunk(CHUNK_BYTES_MAX), if !at_end => match read {
-                Ok(Some(bytes)) => Input::Bytes(bytes),
+            read = reading, if !at_end => match read {
+                Ok(Some(_)) => {
+                    let [bytes] = std::mem::take(&mut chunk);
+                    held.grow(bytes.len());
+                    window.read(connection, &intake, bytes.len(), true);
+                    Input::Bytes(bytes)
+                }
                 Ok(None) => {
                     at_end = true;
                     Input::EndOfStream

@@ -79,7 +79,7 @@ pub(crate) async fn bind(
         .alpns(alpns.all())
         .relay_mode(relay_mode(&config.relays)?)
         .portmapper_config(PortmapperConfig::Disabled)
-        .transport_config(transport(timings.idle_timeout, timings))
+        .transport_config(transport(timings.idle_timeout, timings, 1))
         .address_lookup(lookup.clone())
         .hooks(connections)
         .hooks(Gate::new(lookup, alpns.gossip))
@@ -99,15 +99,18 @@ pub(crate) async fn bind(
     })
 }
 
-/// Dial options for sync: both protocols are offered together, and the peer chooses.
-pub(crate) fn sync_options(alpns: &Alpns) -> ConnectOptions {
+/// Dial options for sync: both protocols are offered together, and the peer chooses. Whoever was
+/// dialled opens no stream.
+pub(crate) fn sync_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions {
     let also = alpns.digest_sync.iter().map(|alpn| alpn.to_vec());
-    ConnectOptions::new().with_additional_alpns(also.collect())
+    ConnectOptions::new()
+        .with_additional_alpns(also.collect())
+        .with_transport_config(transport(timings.idle_timeout, timings, 0))
 }
 
 /// Dial options of a discovery session: it gives up on a silent peer sooner.
 pub(crate) fn discovery_options(timings: &Timings) -> ConnectOptions {
-    let transport = transport(timings.discovery_idle_timeout, timings);
+    let transport = transport(timings.discovery_idle_timeout, timings, 0);
     ConnectOptions::new().with_transport_config(transport)
 }
 
@@ -159,15 +162,20 @@ pub(crate) fn close(connection: &Connection, code: CloseCode) {
     connection.close(VarInt::from_u32(code.code()), code.reason().as_bytes());
 }
 
-fn transport(idle: Duration, timings: &Timings) -> QuicTransportConfig {
+/// With the least that a peer may open and send before the protocol is known: the hooks of the
+/// endpoint allow more once it is (`docs/protocol/network.md#1`).
+fn transport(idle: Duration, timings: &Timings, bidirectional: u32) -> QuicTransportConfig {
     let idle = IdleTimeout::try_from(idle).ok();
+    let window = VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES as u32);
     QuicTransportConfig::builder()
-        // Gossip keeps one of these streams per overlay open; at the library's default of 100 the
-        // 101st overlay blocks all others of that peer (`docs/protocol/network.md#6`).
-        .max_concurrent_uni_streams(VarInt::from_u32(limits::GOSSIP_STREAMS_MAX))
         // Addresses that a connected peer may have us probe; fewer iroh does not allow
         // (`docs/protocol/network.md#5`).
         .max_remote_nat_traversal_addresses(NAT_ADDRESSES_MAX)
+        .max_concurrent_bidi_streams(VarInt::from_u32(bidirectional))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .receive_window(window)
+        .stream_receive_window(VarInt::from_u32(limits::SESSION_WINDOW_BYTES as u32))
+        .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle)
         .keep_alive_interval(timings.keep_alive)
         .build()

@@ -132,7 +132,8 @@ pub struct SessionStatus {
     pub live: bool,
 }
 
-/// What was sent and received since the start. Bytes in UDP datagrams are those of all
+/// What was sent and received since the start, and what peers make us hold
+/// (`docs/protocol/network.md#11`). Bytes in UDP datagrams are those of all
 /// connections, acknowledgements, retransmissions and gossip included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -144,4 +145,14 @@ pub struct Counters {
     pub sync_sent_bytes: u64,
     /// Connections that passed the TLS handshake.
     pub connections: u64,
+    /// Bytes that peers may make us hold.
+    pub budget_bytes: u64,
+    /// Bytes that they make us hold now.
+    pub budget_used_bytes: u64,
+    /// The most bytes that they made us hold at once.
+    pub budget_peak_bytes: u64,
+    /// How often a peer used its share of the budget up and was made to wait.
+    pub peers_slowed: u64,
+    /// How often the connections of a peer were closed because of what it made us hold.
+    pub peers_closed: u64,
 }

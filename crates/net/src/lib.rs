@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod accept;
+mod budget;
 mod clock;
 mod config;
 mod connections;

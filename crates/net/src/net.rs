@@ -25,7 +25,7 @@ use crate::request::Request;
 use crate::shared::{Parts, Shared, sockets};
 use crate::tail::Tail;
 use crate::topic::TopicHandle;
-use crate::{accept, discovery, ground, mdns, own, persist, recovery};
+use crate::{accept, budget, discovery, ground, mdns, own, persist, recovery};
 
 /// Parts of a shutdown that depend on the network take this long at most each.
 const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
@@ -66,9 +66,9 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
     book.set_ground(ground::look(&relays).await);
     let book = Arc::new(Mutex::new(book));
     let clock = Clock::start();
-    let connections = Connections::default();
-    let lookup = BookLookup::new(book.clone(), clock, connections.clone());
     let alpns = Alpns::new(&config);
+    let connections = Connections::new(config.budget.clone(), book.clone(), alpns);
+    let lookup = BookLookup::new(book.clone(), clock, connections.clone());
     let endpoint = endpoint::bind(&config, &alpns, lookup.clone(), connections.clone()).await?;
     let Config {
         bind_v4,
@@ -76,6 +76,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         signing_key,
         gossip_message_bytes_max,
         limits,
+        budget,
         timings,
         mdns,
         ..
@@ -84,6 +85,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         key: signing_key,
         alpns,
         limits,
+        budget,
         timings,
         gossip_message_bytes_max,
         endpoint,
@@ -106,6 +108,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
 fn start_tasks(shared: &Arc<Shared>, mdns: Mdns) -> Result<(), SpawnError> {
     tokio::spawn(own::run(shared.clone()));
     tokio::spawn(accept::run(shared.clone()));
+    tokio::spawn(budget::run(shared.clone()));
     tokio::spawn(persist::run(shared.clone()));
     tokio::spawn(recovery::run(shared.clone()));
     discovery::start(shared).ok_or(SpawnError::Random)?;
@@ -216,7 +219,7 @@ impl Net {
         self.running.shared.events.subscribe()
     }
 
-    /// Bytes on the wire so far.
+    /// Bytes on the wire so far, and what peers make us hold.
     pub fn counters(&self) -> Counters {
         self.running.shared.connections.counters()
     }

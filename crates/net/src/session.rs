@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Heights, Topic, VerifyingKey};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::{
@@ -15,6 +16,7 @@ use p2panda_protocol::time::Time;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
+use crate::budget::{self, Window};
 use crate::endpoint::close;
 use crate::event::{NetEvent, SessionStatus, Transfer};
 use crate::request::{Phase, Request, Stored, Totals};
@@ -89,7 +91,10 @@ pub(crate) struct SessionOf {
 
 /// Runs a session to its end. Answers whether it ended in order.
 pub(crate) async fn run(of: SessionOf, wire: Wire) -> bool {
-    let mut driver = Driver::open(of, wire.protocol);
+    let Some(account) = of.shared.connections.account(&wire.connection) else {
+        return false;
+    };
+    let mut driver = Driver::open(of, wire.protocol, account.intake());
     driver.handle(Input::Tick);
     driver.drive(wire).await
 }
@@ -108,6 +113,12 @@ struct Driver {
     arrivals: watch::Receiver<Tail<Entry>>,
     stop: watch::Receiver<bool>,
     session: Session,
+    intake: Intake,
+    /// For what is on its way in.
+    passing: Charge,
+    /// For the heights that are compared.
+    heights: Charge,
+    window: Window,
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
     undrained: bool,
@@ -133,7 +144,7 @@ enum Answer {
 }
 
 impl Driver {
-    fn open(of: SessionOf, protocol: Protocol) -> Self {
+    fn open(of: SessionOf, protocol: Protocol, intake: Intake) -> Self {
         let SessionOf {
             shared,
             topic,
@@ -168,6 +179,10 @@ impl Driver {
             arrivals,
             stop,
             session,
+            passing: intake.charge(0),
+            heights: intake.account().charge(0),
+            intake,
+            window: Window::default(),
             outbox: VecDeque::new(),
             outbox_bytes: 0,
             undrained: false,
@@ -207,11 +222,14 @@ impl Driver {
         let mut has_arrivals = true;
         while self.end.is_none() {
             tokio::task::consume_budget().await;
+            self.charge();
             let wants_bytes = self.session.wants_bytes() && !at_end;
+            let in_frame = self.session.is_in_frame();
             let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
+            let reading = budget::read(&connection, &mut recv, &mut chunks, &self.intake, in_frame);
             tokio::select! {
-                read = recv.read_many_chunks(&mut chunks), if wants_bytes => match read {
-                    Ok(Some(count)) => self.bytes(&mut chunks, count),
+                read = reading, if wants_bytes => match read {
+                    Ok(Some(count)) => self.bytes(&connection, &mut chunks, count),
                     Ok(None) => {
                         at_end = true;
                         self.handle(Input::EndOfStream);
@@ -274,10 +292,22 @@ impl Driver {
         self.ended(&connection).await
     }
 
-    fn bytes(&mut self, chunks: &mut [Bytes], count: usize) {
+    fn bytes(&mut self, connection: &Connection, chunks: &mut [Bytes], count: usize) {
+        let mut bytes = 0;
         for chunk in chunks.iter_mut().take(count) {
+            bytes += chunk.len();
             self.handle(Input::Bytes(std::mem::take(chunk)));
         }
+        let much = !self.session.is_live() || self.session.is_in_frame();
+        self.window.read(connection, &self.intake, bytes, much);
+    }
+
+    /// Heights are held for long and by our own doing: they count for the peer, but do not keep the
+    /// session from reading the little that every session may hold.
+    fn charge(&mut self) {
+        let (held, passing) = (self.session.held_bytes(), self.session.passing_bytes());
+        self.passing.resize(passing);
+        self.heights.resize(held.saturating_sub(passing));
     }
 
     fn wrote(&mut self, count: usize) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use iroh::{Endpoint, EndpointAddr};
+use p2panda_core::budget::Budget;
 use p2panda_core::{SigningKey, Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Inserted, Node, Source};
 use p2panda_protocol::discovery::Admission;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) key: SigningKey,
     pub(crate) alpns: Alpns,
     pub(crate) limits: Limits,
+    pub(crate) budget: Budget,
     pub(crate) timings: Timings,
     pub(crate) gossip_message_bytes_max: usize,
     pub(crate) clock: Clock,
@@ -77,6 +79,7 @@ pub(crate) struct Parts {
     pub(crate) key: SigningKey,
     pub(crate) alpns: Alpns,
     pub(crate) limits: Limits,
+    pub(crate) budget: Budget,
     pub(crate) timings: Timings,
     pub(crate) gossip_message_bytes_max: usize,
     pub(crate) endpoint: Endpoint,
@@ -108,6 +111,7 @@ impl Shared {
             key: parts.key,
             alpns,
             limits: parts.limits,
+            budget: parts.budget,
             timings: parts.timings,
             gossip_message_bytes_max,
             clock: parts.clock,
@@ -169,7 +173,9 @@ impl Shared {
     pub(crate) fn proved(&self, peer: &VerifyingKey) {
         let mut book = self.book.lock().expect("no panic while locked");
         book.proved(peer);
+        drop(book);
         self.book_changed.notify_one();
+        self.connections.proved(peer);
     }
 
     /// Whether a peer is configured, or completed a session before.
@@ -260,12 +266,15 @@ impl Shared {
     }
 
     pub(crate) fn join(&self, overlay: Overlay) {
-        *self
-            .overlays
-            .lock()
-            .expect("no panic while locked")
-            .entry(overlay)
-            .or_default() += 1;
+        let new = {
+            let mut overlays = self.overlays.lock().expect("no panic while locked");
+            let count = overlays.entry(overlay).or_default();
+            *count += 1;
+            *count == 1
+        };
+        if new {
+            self.connections.joined();
+        }
         self.walk.send_modify(|count| *count += 1);
     }
 

@@ -38,6 +38,7 @@ pub struct Builder {
     pub(crate) causal_wait_max: Duration,
     pub(crate) new_logs: (u32, u32),
     pub(crate) operation_bytes_max: u32,
+    pub(crate) budget_bytes: usize,
     pub(crate) state_digest: bool,
     pub(crate) restored: Option<RestoredAction>,
 }
@@ -74,6 +75,7 @@ impl Default for Builder {
             causal_wait_max: limits::DEPENDENCY_WAIT_MAX,
             new_logs: (limits::NEW_LOGS_MAX, limits::NEW_LOGS_PER_SECOND),
             operation_bytes_max: limits::OPERATION_BYTES_MAX_DEFAULT as u32,
+            budget_bytes: limits::BUDGET_BYTES_DEFAULT,
             state_digest: true,
             restored: None,
         }
@@ -184,6 +186,20 @@ impl Builder {
     pub fn operation_bytes_max(mut self, bytes: u32) -> Self {
         self.operation_bytes_max = bytes.min(limits::OPERATION_BYTES_MAX as u32);
         self
+    }
+
+    /// Bytes of memory that all peers together may make the node hold
+    /// (`docs/protocol/network.md#11`); 64 MiB if not said, and never less than two of the largest
+    /// operations. A peer has an eighth of it. [`Network::counters`](crate::Network::counters)
+    /// says how much is held.
+    pub fn budget_bytes(mut self, bytes: usize) -> Self {
+        self.budget_bytes = bytes;
+        self
+    }
+
+    /// For a node that serves many: a budget of 512 MiB.
+    pub fn server(self) -> Self {
+        self.budget_bytes(limits::BUDGET_BYTES_SERVER)
     }
 
     /// Whether sessions with nodes that can do so compare a digest before the heights

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use p2panda_core::budget::Budget;
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_engine::{Engine, EngineEvent, thread};
 use p2panda_net::Net;
@@ -68,7 +69,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
             (made.path().to_path_buf(), Some(made))
         }
     };
-    let options = engine_options(&builder, temporary.is_some());
+    let budget = Budget::new(builder.budget_bytes, builder.operation_bytes_max as usize);
+    let options = engine_options(&builder, temporary.is_some(), budget.clone());
     let opened_dir = dir.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let now = thread::system_clock()();
@@ -84,7 +86,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
 
     let new_logs = NewLogs::new(builder.new_logs.0, builder.new_logs.1);
     let (requests, incoming) = mpsc::channel(REQUESTS_MAX);
-    let config = net_config(builder, signing_key.clone(), &storage).await?;
+    let mut config = net_config(builder, signing_key.clone(), &storage).await?;
+    config.budget = budget;
     let net = match p2panda_net::spawn(config, requests).await {
         Ok(net) => net,
         Err(error) => {
@@ -142,7 +145,7 @@ fn run(engine: Engine, topics: Topics, events: broadcast::Sender<EngineEvent>) -
     )
 }
 
-fn engine_options(builder: &Builder, temporary: bool) -> p2panda_engine::Options {
+fn engine_options(builder: &Builder, temporary: bool, budget: Budget) -> p2panda_engine::Options {
     let guard_dir = match &builder.guard_dir {
         _ if temporary => None,
         GuardDir::None => None,
@@ -156,6 +159,7 @@ fn engine_options(builder: &Builder, temporary: bool) -> p2panda_engine::Options
         causal_wait: builder.causal_wait,
         causal_wait_max: builder.causal_wait_max,
         operation_bytes_max: builder.operation_bytes_max as usize,
+        budget: Some(budget),
         ..p2panda_engine::Options::default()
     }
 }

@@ -41,7 +41,7 @@ impl Network {
         });
     }
 
-    /// Bytes on the wire since the start.
+    /// Bytes on the wire since the start, and what peers make this node hold.
     pub fn counters(&self) -> Counters {
         self.0.counters()
     }

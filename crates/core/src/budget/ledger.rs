@@ -53,6 +53,10 @@ impl Ledger {
         owner
     }
 
+    pub(super) fn known(&self, peer: &VerifyingKey) -> Option<Arc<Owner>> {
+        self.state().peers.get(peer).and_then(Weak::upgrade)
+    }
+
     pub(super) fn end_account(&self, id: AccountId) {
         let wakers = self.state().close(id);
         wake(wakers);

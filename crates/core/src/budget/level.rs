@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Kept,
     /// An open connection.
     Connection,
+    /// What a connection may send beyond its first window.
+    Window,
 }
 
 /// Bytes held, and how many may be held. Once it was full it admits again only below seven
@@ -22,6 +24,7 @@ pub(super) struct Level {
     pub(super) used: usize,
     kept: usize,
     connections: usize,
+    windows: usize,
     pub(super) full: bool,
     /// Full at the last look, and all the time since.
     pub(super) pressed: bool,
@@ -56,11 +59,11 @@ impl Level {
 
     /// Takes over all that another share holds; `sign` says whether to add or to take away.
     pub(super) fn carry(&mut self, other: &Level, add: bool) -> bool {
-        let passing = other.used.saturating_sub(other.kept + other.connections);
         let parts = [
-            (Kind::Passing, passing),
+            (Kind::Passing, other.passing()),
             (Kind::Kept, other.kept),
             (Kind::Connection, other.connections),
+            (Kind::Window, other.windows),
         ];
         let mut opened = false;
         for (kind, bytes) in parts {
@@ -85,13 +88,15 @@ impl Level {
             Kind::Passing => (self.used, 1),
             Kind::Kept => (self.kept, limits::BUDGET_KEPT_PART),
             Kind::Connection => (self.connections, limits::BUDGET_CONNECTIONS_PART),
+            Kind::Window => (self.windows, limits::BUDGET_WINDOWS_PART),
         };
         held.saturating_add(bytes) <= self.limit / part
     }
 
     /// Bytes that are on their way in.
     pub(super) fn passing(&self) -> usize {
-        self.used.saturating_sub(self.kept + self.connections)
+        self.used
+            .saturating_sub(self.kept + self.connections + self.windows)
     }
 
     fn part_mut(&mut self, kind: Kind) -> Option<&mut usize> {
@@ -99,6 +104,7 @@ impl Level {
             Kind::Passing => None,
             Kind::Kept => Some(&mut self.kept),
             Kind::Connection => Some(&mut self.connections),
+            Kind::Window => Some(&mut self.windows),
         }
     }
 }

@@ -96,7 +96,6 @@ fn a_charge_of_nobody_counts_nowhere() {
     let mut charge = Charge::default();
     charge.grow(MIB);
     assert_eq!(charge.bytes(), 0);
-    assert!(charge.try_keep());
     assert_eq!(charge.split(10).bytes(), 0);
 }
 
@@ -372,12 +371,8 @@ fn connections_and_what_waits_have_a_part_of_every_share() {
         connections.push(connection);
     }
     assert_eq!(connections.len(), 8);
-    let mut kept: Vec<Charge> = Vec::new();
-    loop {
-        let mut operation = account.charge(MIB / 2);
-        if !operation.try_keep() {
-            break;
-        }
+    let mut kept = Vec::new();
+    while let Some(operation) = budget.try_keep(&peer(1), MIB / 2) {
         kept.push(operation);
     }
     assert_eq!(kept.len(), 4);
@@ -450,9 +445,7 @@ fn whatever_the_order_the_sums_are_right_and_within_the_budget() {
                     held.push(sessions[any].1.split(bytes));
                 }
                 3 if !held.is_empty() => drop(held.swap_remove(numbers.below(held.len()))),
-                4 => {
-                    held.retain_mut(Charge::try_keep);
-                }
+                4 => held.extend(budget.try_keep(&peer(any as u8), numbers.below(10_000))),
                 5 => drop(budget.tick(Duration::from_millis(step.into()))),
                 _ if !sessions.is_empty() => {
                     let (session, begun) = &mut sessions[any];

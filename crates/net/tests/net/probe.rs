@@ -22,12 +22,17 @@ pub struct Probe {
 
 impl Probe {
     pub async fn start(network: u8, seed: u8) -> Probe {
+        Probe::start_at(network, seed, "127.0.0.1:0").await
+    }
+
+    /// At an address of its own.
+    pub async fn start_at(network: u8, seed: u8, addr: &str) -> Probe {
         let network = NetworkId::from_bytes([network; 32]);
         let endpoint = Endpoint::builder(presets::Minimal)
             .secret_key(SecretKey::from_bytes(&[seed; 32]))
             .alpns(vec![network.alpn(b"/iroh-gossip/1").to_vec()])
             .clear_ip_transports()
-            .bind_addr("127.0.0.1:0")
+            .bind_addr(addr)
             .unwrap()
             .bind()
             .await
@@ -39,12 +44,25 @@ impl Probe {
         self.network.alpn(protocol)
     }
 
+    /// Lets nodes dial this endpoint for these protocols.
+    pub fn accept(&self, protocols: &[&[u8]]) {
+        let alpns = protocols.iter().map(|one| self.alpn(one).to_vec());
+        self.endpoint.set_alpns(alpns.collect());
+    }
+
     pub fn id(&self) -> VerifyingKey {
         VerifyingKey::from_bytes(*self.endpoint.id().as_bytes()).unwrap()
     }
 
     pub async fn dial(&self, node: &FakeNode, protocol: &[u8]) -> Connection {
         self.dial_offering(node, &[protocol]).await
+    }
+
+    /// Dials; the node may refuse.
+    pub async fn try_dial(&self, node: &FakeNode, protocol: &[u8]) -> Option<Connection> {
+        let addr = endpoint_addr(node.id(), &node.net.addr());
+        let dialled = self.endpoint.connect(addr, &self.alpn(protocol)).await;
+        dialled.ok()
     }
 
     /// Dials with several protocols on offer, in this order.

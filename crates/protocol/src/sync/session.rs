@@ -422,6 +422,16 @@ impl Session {
         self.decoder.held_bytes() + self.unstored_bytes() + heights
     }
 
+    /// Those among them that are on their way in: heights and ranges set aside.
+    pub fn passing_bytes(&self) -> usize {
+        self.decoder.held_bytes() + self.unstored_bytes()
+    }
+
+    /// Whether a frame was begun that is not whole.
+    pub fn is_in_frame(&self) -> bool {
+        !self.decoder.is_between_frames()
+    }
+
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
     pub fn wants_bytes(&self) -> bool {
         self.ending != Ending::Ended && self.unstored_bytes() < UNSTORED_BYTES_MAX

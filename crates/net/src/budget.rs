@@ -1,0 +1,119 @@
+//! Reading within the budget of what peers make us hold (`docs/protocol/network.md#11`).
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::ready;
+
+use bytes::Bytes;
+use iroh::endpoint::{Connection, ReadError, RecvStream, VarInt};
+use p2panda_core::budget::{Charge, Intake};
+use p2panda_core::limits;
+use p2panda_protocol::close::CloseCode;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::shared::Shared;
+
+/// A chunk of a stream is what was in a packet.
+const CHUNK_BYTES: usize = 1024;
+
+/// Closes those that make no progress over their share, and those that open what nobody accepts.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let start = Instant::now();
+    let mut ticks = interval(limits::BUDGET_TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shared.stopped() => return,
+        }
+        for peer in shared.budget.tick(start.elapsed()) {
+            tracing::debug!(%peer, "what the peer makes us hold does not move");
+            shared.connections.close_all(&peer, CloseCode::Limit);
+        }
+        shared.connections.close_violating().await;
+    }
+}
+
+/// Reads what there is room for; waits for room, and for bytes. May be cancelled.
+///
+/// `in_frame`: a frame was begun and is not whole.
+pub(crate) async fn read(
+    connection: &Connection,
+    recv: &mut RecvStream,
+    chunks: &mut [Bytes],
+    intake: &Intake,
+    in_frame: bool,
+) -> Result<Option<usize>, ReadError> {
+    let reading = poll_fn(|context| {
+        // Asked again whenever there are bytes: others may have used the room up meanwhile.
+        let room = ready!(intake.poll_room(context, in_frame));
+        let count = (room / CHUNK_BYTES).clamp(1, chunks.len());
+        let (chunks, _) = chunks.split_at_mut(count);
+        pin!(recv.read_many_chunks(chunks)).poll(context)
+    });
+    tokio::select! {
+        biased;
+        read = reading => read,
+        // A session that waits for room does not look at its stream.
+        error = connection.closed() => Err(ReadError::ConnectionLost(error)),
+    }
+}
+
+/// What a session may be sent before it reads: little at first, more while it has much to receive
+/// and the budget allows it.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    wide: Option<Charge>,
+    narrowing: bool,
+    read_bytes: u64,
+}
+
+impl Window {
+    /// Counts what was read. `much`: the session is in catch-up or inside of a large frame.
+    pub(crate) fn read(
+        &mut self,
+        connection: &Connection,
+        intake: &Intake,
+        bytes: usize,
+        much: bool,
+    ) {
+        if self.narrowing {
+            return self.narrow(bytes);
+        }
+        self.read_bytes = match much {
+            true => self.read_bytes.saturating_add(bytes as u64),
+            false => 0,
+        };
+        match &self.wide {
+            None if self.read_bytes >= limits::SESSION_BURST_BYTES => {
+                // Not asked again before as much was read again.
+                self.read_bytes = 0;
+                let more = limits::SESSION_WINDOW_BYTES - limits::CONNECTION_WINDOW_BYTES;
+                self.wide = intake.account().try_window(more);
+                if self.wide.is_some() {
+                    set(connection, limits::SESSION_WINDOW_BYTES);
+                }
+            }
+            Some(_) if !much => {
+                set(connection, limits::CONNECTION_WINDOW_BYTES);
+                self.narrowing = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// What was allowed stays allowed until it was sent: only then is it held no longer.
+    fn narrow(&mut self, bytes: usize) {
+        if let Some(charge) = &mut self.wide {
+            charge.shrink(bytes);
+        }
+        if self.wide.as_ref().is_none_or(|charge| charge.bytes() == 0) {
+            *self = Self::default();
+        }
+    }
+}
+
+fn set(connection: &Connection, bytes: usize) {
+    connection.set_receive_window(VarInt::from_u32(bytes as u32));
+}
