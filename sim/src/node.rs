@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use p2panda_core::{Operation, SigningKey, Topic, VerifyingKey};
+use p2panda_core::limits::{BODIES_ASKED_MAX, HEADER_HELD_BACK_MAX};
+use p2panda_core::{Operation, SigningKey, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::{Command, Committed, Engine, Incoming, Now, Options, Outcome, Source};
-use p2panda_protocol::sync::{Dialer, Entry, Page, Pair, Read, Received, Refusal};
+use p2panda_protocol::sync::{
+    Absent, Dialer, Entry, Gap, Input, Look, Page, Pair, Read, Received, Refusal, SessionId, Turn,
+    Wanted,
+};
+use p2panda_protocol::time::Time;
 use p2panda_store::{PageLimits, Reader, RejectReason, SkipAcked};
 
 use crate::meeting::Contacts;
@@ -45,6 +50,12 @@ pub(crate) struct SimNode {
     pub(crate) pairs: BTreeMap<(Topic, NodeId), Pair>,
     /// Commands for the next batch.
     pub(crate) queue: Vec<Command>,
+    /// Who asks for the bodies of a topic.
+    pub(crate) turns: BTreeMap<Topic, Turn>,
+    /// It sends headers without their bodies.
+    pub(crate) withholds: bool,
+    /// It speaks the published protocol only.
+    pub(crate) published: bool,
     /// Batches that the engine has answered: link, end, invalid operations.
     pub(crate) stored: Arc<Mutex<Vec<(LinkId, usize, usize)>>>,
 }
@@ -82,6 +93,7 @@ impl SimNode {
         self.queue.clear();
         self.dialers.clear();
         self.pairs.clear();
+        self.turns.clear();
         self.stored = Arc::default();
     }
 
@@ -143,7 +155,7 @@ impl SimNode {
         std::mem::take(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn page(&self, topic: &Topic, read: &Read) -> Page {
+    pub(crate) fn page(&self, topic: &Topic, read: &Read, now: Timestamp) -> Page {
         let reader = self.reader();
         let found = match read {
             Read::Log { range, .. } => {
@@ -162,13 +174,61 @@ impl SimNode {
             seq: entry.header.seq(),
             arrival: entry.arrival,
             header: entry.header.as_bytes().clone(),
-            body: entry.body,
+            body: entry.body.filter(|_| !self.withholds),
+            absent: entry.absent.map(|absent| why(absent, now)),
         });
         Page {
             entries: entries.collect(),
             next,
             more: found.more,
         }
+    }
+
+    /// One consistent look at a topic, for a session.
+    pub(crate) fn holdings(&self, topic: &Topic) -> Input {
+        let held = self.reader().holdings(topic);
+        let held = held.expect("the database can be read");
+        let gaps = held.wanted.iter().map(|log| Gap {
+            author: log.author,
+            seq: log.seq,
+        });
+        Input::Heights {
+            heights: held.heights,
+            arrival: held.arrival,
+            gaps: gaps.collect(),
+        }
+    }
+
+    /// Bodies to ask for; `None` if another session asks.
+    pub(crate) fn wanted(
+        &mut self,
+        topic: Topic,
+        session: SessionId,
+        look: Look,
+        now: Time,
+    ) -> Option<Wanted> {
+        let turn = self.turns.entry(topic).or_default();
+        if !turn.take(session, now) {
+            return None;
+        }
+        let wanted = match look {
+            Look::After(after) => {
+                let page = self.reader().wanted_page(&topic, after, BODIES_ASKED_MAX);
+                let page = page.expect("the database can be read");
+                let (ranges, more) = (page.ranges, page.more);
+                Wanted { ranges, more }
+            }
+            Look::Of(ranges) => {
+                let ranges = self.reader().wanted_of(&topic, &ranges, BODIES_ASKED_MAX);
+                let ranges = ranges.expect("the database can be read");
+                let more = false;
+                Wanted { ranges, more }
+            }
+        };
+        if wanted.ranges.is_empty() {
+            self.turns.entry(topic).or_default().end(session);
+        }
+        Some(wanted)
     }
 
     pub(crate) fn feed(&self, topic: &Topic, skip_acked_of: Option<&str>) -> Vec<Delivery> {
@@ -194,6 +254,19 @@ impl SimNode {
                 missing: entry.missing_dependencies.len(),
             }));
         }
+    }
+}
+
+fn why(absent: p2panda_store::Absent, now: Timestamp) -> Absent {
+    use p2panda_store::Absent::{Dropped, Wanted};
+    let overdue = |since: Timestamp| {
+        let held_us = now.as_micros().saturating_sub(since.as_micros());
+        u128::from(held_us) > HEADER_HELD_BACK_MAX.as_micros()
+    };
+    match absent {
+        Dropped => Absent::Dropped,
+        Wanted { since: Some(since) } if overdue(since) => Absent::Overdue,
+        Wanted { .. } => Absent::Wanted,
     }
 }
 

@@ -107,6 +107,9 @@ impl Sim {
             topics: BTreeSet::new(),
             dialers: BTreeMap::new(),
             pairs: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            withholds: false,
+            published: false,
             queue: Vec::new(),
             stored: Default::default(),
         };
@@ -207,6 +210,27 @@ impl Sim {
         self.store_contacts(node);
         self.schedule(self.now, Event::Engine(node));
         self.raise_neighbours();
+    }
+
+    /// From now on the node sends headers without their bodies, or no longer does so.
+    pub fn withhold(&mut self, node: NodeId, withholds: bool) {
+        self.at_mut(node).withholds = withholds;
+    }
+
+    /// The node speaks the published protocol only: it knows no question for bodies.
+    pub fn speak_published(&mut self, node: NodeId) {
+        self.at_mut(node).published = true;
+    }
+
+    /// Drops a body of a node on purpose.
+    pub fn drop_body(&mut self, node: NodeId, topic: Topic, author: VerifyingKey, seq: u32) {
+        self.at_mut(node).queue.push(Command::DropBody {
+            topic,
+            author,
+            seq,
+            reply: None,
+        });
+        self.run_engine(node);
     }
 
     /// Publishes a text and runs the engine: it is stored when this returns.
@@ -405,8 +429,8 @@ impl Sim {
         let answer = |input| Event::End(link, end, input);
         match output {
             Output::Heights => {
-                let (heights, arrival) = self.at(node).reader().heights(&topic).expect("readable");
-                self.schedule(soon, answer(Input::Heights { heights, arrival }));
+                let holdings = self.at(node).holdings(&topic);
+                self.schedule(soon, answer(holdings));
             }
             Output::OldestHeights { logs_max } => {
                 let heights = self.at(node).reader().oldest_heights(&topic, logs_max);
@@ -426,8 +450,17 @@ impl Sim {
                 self.schedule(soon, answer(totals));
             }
             Output::Read(read) => {
-                let page = self.at(node).page(&topic, &read);
+                let page = self.at(node).page(&topic, &read, self.wall().wall);
                 self.schedule(soon, answer(Input::Page(page)));
+            }
+            Output::Wanted(look) => {
+                let (session, now) = (link.session(), self.now);
+                let wanted = self.at_mut(node).wanted(topic, session, look, now);
+                self.schedule(soon, answer(Input::Wanted(wanted)));
+            }
+            Output::Compare => {
+                let peer = self.key(peer);
+                self.dial_input(node, topic, DialerInput::Repair(peer));
             }
             Output::Send(bytes) => {
                 let wrote = Input::Wrote(bytes.len());
@@ -452,6 +485,9 @@ impl Sim {
                     self.sent_operations += sent;
                 }
                 self.phase(node, topic, link, Phase::Ended);
+                if let Some(turn) = self.at_mut(node).turns.get_mut(&topic) {
+                    turn.end(link.session());
+                }
                 let (session, ok) = (link.session(), ended.ok);
                 let peer = self.key(peer);
                 self.dial_input(node, topic, DialerInput::Ended { peer, session, ok });
@@ -628,9 +664,10 @@ impl Sim {
         }
         self.next_link += 1;
         let id = LinkId(self.next_link);
+        let published = self.at(node).published || self.at(peer).published;
         let protocol = match self.random.below(2) {
-            0 => Protocol::LogSync,
-            _ => Protocol::DigestSync,
+            1 if !published => Protocol::DigestSync,
+            _ => Protocol::LogSync,
         };
         let ends = [(node, peer, Dialled::ByUs), (peer, node, Dialled::ByThem)];
         let ends = ends.map(|(own, other, dialled)| {

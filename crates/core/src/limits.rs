@@ -123,6 +123,27 @@ pub const SESSIONS_PER_TOPIC_MAX: usize = 64;
 pub const SESSIONS_PER_PEER_MAX: usize = 1024;
 /// Operation ids that a session remembers to skip repeats (`docs/protocol/sync.md`).
 pub const SEEN_IDS_MAX: usize = 1024;
+/// Bodies that one message asks for or answers about (`docs/protocol/digest.md#5`).
+pub const BODIES_ASKED_MAX: usize = 512;
+/// Bodies that a session remembers to send to its peer once they come
+/// (`docs/protocol/digest.md#5`).
+pub const BODIES_OWED_MAX: usize = 4096;
+/// When a peer that lacked bodies is asked for them again, at first
+/// (`docs/protocol/digest.md#5`).
+pub const BODIES_ASKED_AGAIN_FIRST: Duration = Duration::from_secs(60);
+/// The longest time until then, after doubling (`docs/protocol/digest.md#5`).
+pub const BODIES_ASKED_AGAIN_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long only one session of a topic asks for bodies (`docs/protocol/digest.md#5`).
+pub const BODIES_TURN: Duration = Duration::from_secs(2);
+/// When a peer that sent a header without its body again is told a lower height again, at first
+/// (`docs/protocol/sync.md#5`).
+pub const HEIGHT_LOWERED_AGAIN_FIRST: Duration = Duration::from_secs(60 * 60);
+/// The longest time until then, after doubling (`docs/protocol/sync.md#5`).
+pub const HEIGHT_LOWERED_AGAIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Logs of a peer and topic for which that is remembered (`docs/protocol/sync.md#5`).
+pub const HEIGHTS_LOWERED_MAX: usize = 1024;
+/// How long a header is held back whose body is wanted (`docs/protocol/sync.md#6`).
+pub const HEADER_HELD_BACK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a handshake may take (`docs/protocol/sync.md`).
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a peer has for [`PROGRESS_BYTES`] in catch-up or within a frame
@@ -270,6 +291,9 @@ pub const BATCH_BYTES_MAX: usize = 4 * MIB;
 pub const BESIDE_OWN_OPERATIONS_MAX: usize = 256;
 /// Their bytes (`docs/protocol/streams.md#8`).
 pub const BESIDE_OWN_BYTES_MAX: usize = MIB;
+/// Operations of an earlier version that are looked through for missing bodies in one step
+/// (`docs/protocol/streams.md#4`).
+pub const BODIES_SCAN_STEP_ROWS_MAX: usize = 1000;
 /// Batches between two steps of long work (`docs/protocol/streams.md#2`).
 pub const BATCHES_PER_STEP_MAX: usize = 16;
 /// Time between two steps of long work (`docs/protocol/streams.md#2`).

@@ -9,6 +9,7 @@ use p2panda_store::{LogKey, TopicKey};
 
 use crate::command::{PublishError, Published, Reply};
 use crate::engine::{Committed, EngineEvent, Now, RecentOperation, TopicChange};
+use crate::missing::Drop;
 use crate::shares::Origin;
 
 pub(crate) struct Batch {
@@ -21,6 +22,8 @@ pub(crate) struct Batch {
     pub prunes: BTreeMap<LogKey, Prune>,
     /// Stored operations that passed the order stage earlier and have their body only now.
     pub filled: Vec<Ordered>,
+    /// Bodies to drop on purpose.
+    pub drops: Vec<Drop>,
     /// Operations that passed the order stage, in that order.
     pub ordered: Vec<Ordered>,
     /// Our own operations, to be answered.
@@ -95,6 +98,7 @@ impl Batch {
             places: HashMap::new(),
             prunes: BTreeMap::new(),
             filled: Vec::new(),
+            drops: Vec::new(),
             ordered: Vec::new(),
             published: Vec::new(),
             implied: HashSet::new(),
@@ -109,6 +113,14 @@ impl Batch {
     pub fn arrived_at(&mut self, log: LogKey, seq: u32) -> Option<(usize, &mut Arrived)> {
         let index = *self.places.get(&(log, seq))?;
         self.arrived.get_mut(index).map(|arrived| (index, arrived))
+    }
+
+    /// Everything of a log below this goes, unless more of it does already.
+    pub fn prune(&mut self, log: LogKey, prune: Prune) {
+        let known = self.prunes.get(&log);
+        if known.is_none_or(|known| known.seq < prune.seq) {
+            self.prunes.insert(log, prune);
+        }
     }
 
     pub fn change(&mut self, topic: Topic) -> &mut TopicChange {

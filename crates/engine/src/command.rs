@@ -86,6 +86,17 @@ pub enum Command {
         /// Its number.
         import: u64,
     },
+    /// Drops the body of a stored operation for good; its header stays.
+    DropBody {
+        /// The topic.
+        topic: Topic,
+        /// Author of the log.
+        author: VerifyingKey,
+        /// Place in the log.
+        seq: u32,
+        /// Whether there is such an operation, and its header names a body.
+        reply: Option<Reply<bool>>,
+    },
     /// Remembers a record of the address book.
     PutAddress {
         /// The node.
@@ -303,7 +314,9 @@ impl Command {
             Incoming::Invalid { .. } => false,
         };
         match self {
-            Command::Publish { .. } | Command::PlaceConsumer { .. } => true,
+            Command::Publish { .. } | Command::PlaceConsumer { .. } | Command::DropBody { .. } => {
+                true
+            }
             Command::Ack { explicit, .. } => *explicit,
             Command::Ingest { operations, .. } => operations.iter().any(is_own),
             _ => false,

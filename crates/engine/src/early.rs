@@ -63,12 +63,18 @@ impl Early {
     }
 
     /// Keeps an operation; false if there is no room and nobody has more than its origin. One
-    /// that is there already stays.
+    /// that is there already stays, unless it lacks the body that comes now.
     pub fn keep(&mut self, topic: Topic, held: Held) -> bool {
         let (author, seq) = (held.operation.header.author(), held.operation.header.seq());
-        let known = self.logs.get(&(topic, author));
-        if known.is_some_and(|log| log.contains_key(&seq)) {
-            return true;
+        let known = self
+            .logs
+            .get(&(topic, author))
+            .and_then(|log| log.get(&seq));
+        if let Some(known) = known {
+            if !known.held.lacks_body_of(&held) {
+                return true;
+            }
+            self.remove(topic, author, seq);
         }
         let origin = Origin::from(held.source);
         let bytes = held.bytes();
@@ -182,6 +188,13 @@ impl Held {
     pub fn bytes(&self) -> usize {
         let body = self.operation.body.as_ref().map_or(0, Bytes::len);
         self.operation.header.as_bytes().len() + body
+    }
+
+    /// Whether the other one is the same operation with its body, and this one is not.
+    fn lacks_body_of(&self, other: &Held) -> bool {
+        self.operation.body.is_none()
+            && other.operation.body.is_some()
+            && self.operation.header == other.operation.header
     }
 
     /// With bytes of its own, since they are often a small part of what a packet brought.

@@ -7,7 +7,9 @@
 //! what is left to do is found in the store, so that a job goes on after a restart. Without work a
 //! batch costs one comparison.
 
-use p2panda_core::limits::{BATCHES_PER_STEP_MAX, SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT};
+use p2panda_core::limits::{
+    BATCHES_PER_STEP_MAX, BODIES_SCAN_STEP_ROWS_MAX, SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT,
+};
 use p2panda_store::{Durability, Store, StoreError, Tx};
 
 use crate::engine::micros;
@@ -35,10 +37,12 @@ pub(crate) enum Job {
     /// Gives free pages of the database back to the file system, then empties the write-ahead
     /// log, so that what was deleted cannot be read in the files.
     Shrink,
+    /// Looks for bodies that are missing among what an earlier version stored.
+    Bodies,
 }
 
 /// All jobs, in the order of `Job`.
-const JOBS: [Step; 2] = [prune, shrink];
+const JOBS: [Step; 3] = [prune, shrink, bodies];
 
 /// When steps are due.
 #[derive(Debug, Default)]
@@ -110,6 +114,9 @@ pub(crate) fn load(store: &mut Store, state: &mut State, now_us: u64) -> Result<
         let wait_us = micros(SHRINK_WAIT);
         state.idle.wake(Job::Shrink, now_us.saturating_add(wait_us));
     }
+    if store.has_unscanned_bodies()? {
+        state.idle.wake(Job::Bodies, now_us);
+    }
     Ok(())
 }
 
@@ -173,6 +180,16 @@ fn shrink(store: &mut Store, _state: &mut State) -> Result<Left, StoreError> {
     Ok(match store.try_checkpoint()? {
         true => Left::Nothing,
         false => Left::Later(micros(STEP_WAIT)),
+    })
+}
+
+fn bodies(store: &mut Store, _state: &mut State) -> Result<Left, StoreError> {
+    let mut tx = store.begin(Durability::Normal)?;
+    let more = tx.scan_bodies(BODIES_SCAN_STEP_ROWS_MAX)?;
+    tx.commit()?;
+    Ok(match more {
+        true => Left::More,
+        false => Left::Nothing,
     })
 }
 

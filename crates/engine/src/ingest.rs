@@ -7,13 +7,13 @@ use p2panda_core::{
 };
 use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
 
-use crate::batch::{Arrived, Batch, Ordered, Place, Prune};
+use crate::batch::{Arrived, Batch, Prune};
 use crate::command::{Command, Incoming, Outcome, Source};
 use crate::early::{Ending, Held};
 use crate::engine::EngineEvent;
 use crate::shares::Origin;
 use crate::state::State;
-use crate::{publish, sessions};
+use crate::{missing, publish, sessions};
 
 pub(crate) fn step(
     state: &mut State,
@@ -112,6 +112,17 @@ fn take(
             sessions::peer_has(state, tx, batch, topic, session, peer, own_seq)?;
         }
         Command::ImportEnded { topic: _, import } => state.early.end(Ending::Import(import)),
+        Command::DropBody {
+            topic,
+            author,
+            seq,
+            reply,
+        } => batch.drops.push(missing::Drop {
+            topic,
+            author,
+            seq,
+            reply,
+        }),
         Command::PutAddress { node, record } => tx.put_address(&node, &record)?,
         Command::RemoveAddress { node } => tx.remove_address(&node)?,
         // Not part of a transaction, see `Engine`.
@@ -195,7 +206,11 @@ fn enter(
         return occupied(state, tx, batch, topic, log, held);
     }
     let next = head.map_or(0, |head| head.seq.saturating_add(1));
-    if header.seq() > next && !held.extensions.prune {
+    let prunes = missing::prunes(&held.operation, &held.extensions);
+    // One that would prune waits for its body where it does not follow what is stored.
+    let withheld = held.extensions.prune && !prunes;
+    let follows = || !withheld || check_append(head, header, false).is_ok();
+    if (header.seq() > next && !prunes) || !follows() {
         let kept = state.early.keep(topic, held);
         return Ok(if kept {
             Outcome::Early
@@ -203,7 +218,7 @@ fn enter(
             Outcome::Dropped
         });
     }
-    match check_append(head, header, held.extensions.prune) {
+    match check_append(head, header, prunes) {
         Ok(()) => {
             let bytes = held.bytes();
             let Held {
@@ -213,11 +228,7 @@ fn enter(
             } = held;
             let origin = source.into();
             let arrival = append(state, tx, batch, topic, origin, operation, extensions)?;
-            if let Source::Session { id, .. } = source {
-                let times = state.limits.times(batch.now);
-                let waiting = &mut state.topic(tx, &topic)?.waiting;
-                waiting.stored(id, bytes as u64, times);
-            }
+            brought(state, tx, batch, topic, source, bytes)?;
             Ok(Outcome::Stored {
                 arrival,
                 new_log: head.is_none(),
@@ -235,6 +246,23 @@ fn enter(
             reject(state, tx, batch, topic, held.source, named(header), reason)
         }
     }
+}
+
+/// A session brought bytes that are stored: it makes progress.
+fn brought(
+    state: &mut State,
+    tx: &mut Tx<'_>,
+    batch: &Batch,
+    topic: Topic,
+    source: Source,
+    bytes: usize,
+) -> Result<(), StoreError> {
+    if let Source::Session { id, .. } = source {
+        let times = state.limits.times(batch.now);
+        let waiting = &mut state.topic(tx, &topic)?.waiting;
+        waiting.stored(id, bytes as u64, times);
+    }
+    Ok(())
 }
 
 /// Puts in what was waiting for the operation that came last.
@@ -269,15 +297,20 @@ fn occupied(
     log: &Log,
     held: Held,
 ) -> Result<Outcome, StoreError> {
-    let Operation { header, body } = held.operation;
-    if let Some((_, arrived)) = batch.arrived_at(log.key, header.seq())
+    let Held {
+        operation,
+        extensions,
+        source,
+    } = held;
+    let header = operation.header.clone();
+    if let Some((index, arrived)) = batch.arrived_at(log.key, header.seq())
         && arrived.header == header
     {
-        if body.is_none() || arrived.body.is_some() {
-            return Ok(Outcome::Duplicate);
+        if let (Some(body), None) = (operation.body, &arrived.body) {
+            missing::fill_arrived(batch, index, header.author(), body, &extensions);
+            return Ok(Outcome::BodyFilled);
         }
-        arrived.body = body;
-        return Ok(Outcome::BodyFilled);
+        return Ok(Outcome::Duplicate);
     }
     let Some(first) = stored_header(tx, batch, log.key, header.seq())? else {
         // A damaged row is not known to differ.
@@ -289,7 +322,12 @@ fn occupied(
         });
     };
     if first == header {
-        return fill_body(tx, batch, topic, log, &header, body);
+        let bytes = operation.body.as_ref().map_or(0, Bytes::len);
+        let outcome = missing::fill_stored(state, tx, batch, topic, log, operation, &extensions)?;
+        if outcome == Outcome::BodyFilled {
+            brought(state, tx, batch, topic, source, bytes)?;
+        }
+        return Ok(outcome);
     }
     report_fork(state, tx, batch, topic, Some(first), &header)?;
     reject(
@@ -297,40 +335,10 @@ fn occupied(
         tx,
         batch,
         topic,
-        held.source,
+        source,
         named(&header),
         RejectReason::Fork,
     )
-}
-
-/// Adds the body to a stored operation that came without.
-fn fill_body(
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
-    log: &Log,
-    header: &Header,
-    body: Option<Bytes>,
-) -> Result<Outcome, StoreError> {
-    let stored = tx.operation(log.key, header.seq())?;
-    let (Some(body), Some(stored)) = (body, stored.filter(|stored| !stored.has_body)) else {
-        return Ok(Outcome::Duplicate);
-    };
-    tx.fill_body(stored.arrival, &body)?;
-    batch.change(topic).rewritten = true;
-    // One that still waits for its order gets its offset when it has waited.
-    if log
-        .ordered_seq
-        .is_some_and(|ordered| header.seq() <= ordered)
-    {
-        batch.filled.push(Ordered {
-            topic,
-            place: Place::Stored(stored.arrival),
-            has_body: true,
-            missing: Vec::new(),
-        });
-    }
-    Ok(Outcome::BodyFilled)
 }
 
 /// Appends an operation to its log; the caller made sure that it may be.
@@ -343,6 +351,7 @@ pub(crate) fn append(
     operation: Operation,
     extensions: NodeExtensions,
 ) -> Result<u64, StoreError> {
+    let prunes = missing::prunes(&operation, &extensions);
     let Operation { header, body } = operation;
     let (author, head) = (header.author(), Head::of(&header));
     let topic_key = state.topic(tx, &topic)?.key;
@@ -354,7 +363,7 @@ pub(crate) fn append(
     let bytes_before = log.bytes;
     log.bytes += header.as_bytes().len() as u64 + u64::from(header.payload_size());
     log.head = head;
-    if extensions.prune && head.seq > log.first_seq {
+    if prunes && head.seq > log.first_seq {
         let prune = Prune {
             topic,
             topic_key,
@@ -362,7 +371,7 @@ pub(crate) fn append(
             seq: head.seq,
             bytes_before,
         };
-        batch.prunes.insert(log.key, prune);
+        batch.prune(log.key, prune);
     }
     let arrival = tx.next_arrival();
     batch

@@ -42,6 +42,7 @@ mod idle;
 mod ingest;
 mod lanes;
 mod logs;
+mod missing;
 mod order;
 mod own;
 mod pipeline;

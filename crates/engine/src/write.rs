@@ -3,6 +3,7 @@
 use p2panda_store::{NewOperation, StoreError, Tx};
 
 use crate::batch::{Batch, Unanswered};
+use crate::missing;
 use crate::state::State;
 
 pub(crate) fn step(
@@ -23,6 +24,8 @@ pub(crate) fn step(
         })?;
     }
     state.logs.write(tx)?;
+    missing::note(tx, batch)?;
+    missing::drop_bodies(state, tx, batch)?;
     announce(batch);
     answer(batch);
     Ok(())
@@ -35,7 +38,8 @@ fn announce(batch: &mut Batch) {
         .map(|arrived| (arrived.topic, arrived.arrival))
         .collect();
     for (topic, arrival) in arrivals {
-        batch.change(topic).last_arrival = Some(arrival);
+        let change = batch.change(topic);
+        change.last_arrival = change.last_arrival.max(Some(arrival));
     }
 }
 

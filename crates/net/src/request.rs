@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use p2panda_core::{Heights, LogRange, Topic, VerifyingKey};
-use p2panda_protocol::sync::{Page, Read, Received, SessionId};
+use p2panda_protocol::sync::{Gap, Look, Page, Read, Received, SessionId, Wanted};
 use tokio::sync::oneshot;
 
 /// A question or a notice to the node, sent through the one bounded channel that
@@ -14,12 +14,22 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Request {
-    /// The heights of a topic and its highest arrival number, in one consistent look.
+    /// The heights of a topic, its highest arrival number and the logs with bodies that have not
+    /// come, in one consistent look.
     Heights {
         /// The topic.
         topic: Topic,
         /// Answer.
-        reply: oneshot::Sender<(Heights, u64)>,
+        reply: oneshot::Sender<(Heights, u64, Vec<Gap>)>,
+    },
+    /// Bodies that have not come.
+    Wanted {
+        /// The topic.
+        topic: Topic,
+        /// Which of them.
+        look: Look,
+        /// Answer.
+        reply: oneshot::Sender<Wanted>,
     },
     /// The heights of so many logs of a topic, those that are known longest.
     OldestHeights {

@@ -1,7 +1,7 @@
 //! Drives one sync session: QUIC stream, node and timers on one side, `protocol` on the other.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,8 @@ use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Heights, Topic, VerifyingKey};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::{
-    Dialled, End, Entry, Event, Input, Output, Page, Pair, Path, Protocol, Read, Session, SessionId,
+    Dialled, End, Entry, Event, Gap, Input, Output, Page, Pair, Path, Protocol, Read, Session,
+    SessionId, Turn, Wanted,
 };
 use p2panda_protocol::time::Time;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -67,6 +68,12 @@ impl PairShare {
         self.changed(id);
     }
 
+    /// Whether the pair is worth keeping without a session.
+    pub(crate) fn remembers(&self) -> bool {
+        let pair = self.pair.lock().expect("no panic while locked");
+        pair.remembers()
+    }
+
     /// Tells all but `by` that something changed.
     fn changed(&self, by: SessionId) {
         let members = self.members.lock().expect("no panic while locked");
@@ -87,6 +94,16 @@ pub(crate) struct SessionOf {
     pub(crate) pair: Arc<PairShare>,
     pub(crate) arrivals: watch::Receiver<Tail<Entry>>,
     pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) topic_share: TopicShare,
+}
+
+/// What the sessions of a topic share, whoever the peer is.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicShare {
+    /// Who asks for bodies.
+    pub(crate) turn: Arc<Mutex<Turn>>,
+    /// Peers to compare with again.
+    pub(crate) repair: mpsc::Sender<VerifyingKey>,
 }
 
 /// Runs a session to its end. Answers whether it ended in order.
@@ -112,6 +129,7 @@ struct Driver {
     changed: Arc<Notify>,
     arrivals: watch::Receiver<Tail<Entry>>,
     stop: watch::Receiver<bool>,
+    topic_share: TopicShare,
     session: Session,
     intake: Intake,
     /// For what is on its way in.
@@ -137,10 +155,12 @@ struct Driver {
 /// The one question that may be unanswered, batches to store aside.
 #[derive(Debug)]
 enum Answer {
-    Heights(oneshot::Receiver<(Heights, u64)>),
+    Heights(oneshot::Receiver<(Heights, u64, Vec<Gap>)>),
     OldestHeights(oneshot::Receiver<Heights>),
     Totals(oneshot::Receiver<Totals>),
     Page(oneshot::Receiver<Page>),
+    /// `None`: it is the turn of another session.
+    Wanted(Option<oneshot::Receiver<Wanted>>),
 }
 
 impl Driver {
@@ -154,6 +174,7 @@ impl Driver {
             pair,
             mut arrivals,
             stop,
+            topic_share,
         } = of;
         let now = shared.clock.now();
         let changed = pair.join(id);
@@ -178,6 +199,7 @@ impl Driver {
             changed,
             arrivals,
             stop,
+            topic_share,
             session,
             passing: intake.charge(0),
             heights: intake.account().charge(0),
@@ -256,6 +278,11 @@ impl Driver {
                 }
                 answer = next_answer(&mut self.answer), if self.answer.is_some() => {
                     self.answer = None;
+                    if let Some(Input::Wanted(Some(wanted))) = &answer
+                        && wanted.ranges.is_empty()
+                    {
+                        self.turn().end(self.id);
+                    }
                     self.handle(answer.unwrap_or(Input::Lost));
                 }
                 stored = next_stored(&mut self.stores), if !self.stores.is_empty() => {
@@ -369,6 +396,16 @@ impl Driver {
                     None => self.questions.push(Request::Read { topic, read, reply }),
                 }
             }
+            Output::Wanted(look) => {
+                let ours = self.turn().take(self.id, self.shared.clock.now());
+                let (reply, answer) = oneshot::channel();
+                self.answer = Some(Answer::Wanted(ours.then_some(answer)));
+                if ours {
+                    self.questions.push(Request::Wanted { topic, look, reply });
+                }
+            }
+            // Lossy: one comparison that is asked for already is enough.
+            Output::Compare => drop(self.topic_share.repair.try_send(self.peer)),
             Output::Store(operations) => {
                 let (reply, stored) = oneshot::channel();
                 self.stores.push_back(stored);
@@ -393,6 +430,11 @@ impl Driver {
             Output::Finish => self.finish = true,
             Output::End(end) => self.end = Some(end),
         }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        let turn = self.topic_share.turn.lock();
+        turn.expect("no panic while locked")
     }
 
     fn event(&mut self, event: Event) {
@@ -518,6 +560,7 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.pair.leave(self.id);
+        self.turn().end(self.id);
         let (topic, peer, session) = (self.topic, self.peer, self.id);
         let ok = self.end.is_some_and(|end| end.ok);
         let transfer = self.transfer();
@@ -668,10 +711,16 @@ async fn write(
 
 async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
     match answer {
-        Some(Answer::Heights(reply)) => reply
-            .await
-            .ok()
-            .map(|(heights, arrival)| Input::Heights { heights, arrival }),
+        Some(Answer::Heights(reply)) => {
+            reply
+                .await
+                .ok()
+                .map(|(heights, arrival, gaps)| Input::Heights {
+                    heights,
+                    arrival,
+                    gaps,
+                })
+        }
         Some(Answer::OldestHeights(reply)) => reply.await.ok().map(Input::OldestHeights),
         Some(Answer::Totals(reply)) => reply.await.ok().map(|totals| Input::Totals {
             operations: totals.operations,
@@ -679,6 +728,11 @@ async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
             ranges: totals.ranges,
         }),
         Some(Answer::Page(reply)) => reply.await.ok().map(Input::Page),
+        Some(Answer::Wanted(Some(reply))) => {
+            let wanted = reply.await.ok()?;
+            Some(Input::Wanted(Some(wanted)))
+        }
+        Some(Answer::Wanted(None)) => Some(Input::Wanted(None)),
         None => None,
     }
 }
@@ -733,6 +787,7 @@ mod tests {
                 arrival: *arrival,
                 header: Bytes::from_static(b"header"),
                 body: None,
+                absent: None,
             };
             tail.push(*arrival, 6, entry);
         }

@@ -18,7 +18,7 @@ use crate::endpoint::close;
 use crate::event::NetEvent;
 use crate::membership::{Membership, MembershipEvent};
 use crate::random;
-use crate::session::{self, PairShare, SessionOf, Wire};
+use crate::session::{self, PairShare, SessionOf, TopicShare, Wire};
 use crate::shared::Shared;
 use crate::tail::Tail;
 
@@ -26,6 +26,8 @@ use crate::tail::Tail;
 const INCOMING_MAX: usize = 64;
 /// Peers to compare with again that wait for the topic's task.
 const REPAIRS_MAX: usize = 64;
+/// Peers without a session of which the topic's task remembers something.
+const PAIRS_MAX: usize = 1_024;
 
 /// An accepted session on its way to its topic.
 #[derive(Debug)]
@@ -54,6 +56,10 @@ impl TopicHandle {
     ) -> Arc<TopicHandle> {
         let (inbox, incoming) = mpsc::channel(INCOMING_MAX);
         let (repair, repairs) = mpsc::channel(REPAIRS_MAX);
+        let share = TopicShare {
+            turn: Arc::default(),
+            repair: repair.clone(),
+        };
         let (leave, leaving) = watch::channel(false);
         let (ended, done) = watch::channel(false);
         let inputs = Inputs {
@@ -61,6 +67,7 @@ impl TopicHandle {
             incoming,
             repair: repairs,
             leave: leaving,
+            share,
         };
         let overlay = Overlay::of_sync(&topic);
         shared.join(overlay);
@@ -117,6 +124,7 @@ struct Inputs {
     incoming: mpsc::Receiver<Incoming>,
     repair: mpsc::Receiver<VerifyingKey>,
     leave: watch::Receiver<bool>,
+    share: TopicShare,
 }
 
 /// What a topic's task works with.
@@ -134,6 +142,7 @@ struct TopicTask {
     wake: Option<Time>,
     pairs: HashMap<VerifyingKey, Arc<PairShare>>,
     sessions: BTreeMap<SessionId, Running>,
+    share: TopicShare,
     tasks: JoinSet<Outcome>,
     /// What each task is for, in case it does not live to tell.
     started: HashMap<Id, (Task, AbortHandle)>,
@@ -165,6 +174,7 @@ impl TopicTask {
             incoming,
             repair,
             leave,
+            share,
         } = inputs;
         Self {
             dialer: Dialer::new(shared.local),
@@ -179,6 +189,7 @@ impl TopicTask {
             wake: None,
             pairs: HashMap::new(),
             sessions: BTreeMap::new(),
+            share,
             tasks: JoinSet::new(),
             started: HashMap::new(),
         }
@@ -253,6 +264,7 @@ impl TopicTask {
             pair: pair.clone(),
             arrivals: self.arrivals.clone(),
             stop: stopped,
+            topic_share: self.share.clone(),
         };
         let task = self.tasks.spawn(async move {
             let ok = session::run(of, wire).await;
@@ -286,12 +298,19 @@ impl TopicTask {
             (Some(Task::Session(peer, session)), outcome) => {
                 let ok = matches!(outcome, Some(Outcome::Ended { ok: true }));
                 self.sessions.remove(&session);
-                if !self.sessions.values().any(|running| running.peer == peer) {
-                    self.pairs.remove(&peer);
-                }
+                self.forget_pair(&peer);
                 self.dialer(DialerInput::Ended { peer, session, ok });
             }
             (None, _) => {}
+        }
+    }
+
+    /// Without a session a pair is kept for what it remembers, as long as there is room.
+    fn forget_pair(&mut self, peer: &VerifyingKey) {
+        let runs = self.sessions.values().any(|running| running.peer == *peer);
+        let kept = |pair: &Arc<PairShare>| pair.remembers() && self.pairs.len() <= PAIRS_MAX;
+        if !runs && !self.pairs.get(peer).is_some_and(kept) {
+            self.pairs.remove(peer);
         }
     }
 

@@ -29,6 +29,7 @@
 
 mod acks;
 mod blame;
+mod bodies;
 mod body;
 mod builder;
 mod ephemeral;

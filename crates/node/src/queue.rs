@@ -215,6 +215,27 @@ impl Queue {
         });
     }
 
+    /// Drops a body for good. False if there is no such operation, or it has none.
+    pub(crate) async fn drop_body(
+        &self,
+        topic: Topic,
+        author: VerifyingKey,
+        seq: u32,
+    ) -> Result<bool, Error> {
+        let permit = room_for(&self.own_room, 0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::DropBody {
+            topic,
+            author,
+            seq,
+            reply: Some(Box::new(move |dropped| {
+                drop(permit);
+                let _ = sender.send(dropped);
+            })),
+        })?;
+        receiver.await.map_err(|_| self.stopped())
+    }
+
     pub(crate) fn session(&self, topic: Topic, session: SessionId, phase: p2panda_net::Phase) {
         let phase = match phase {
             p2panda_net::Phase::CatchUp => Phase::Started,

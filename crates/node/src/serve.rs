@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::blame::Blame;
+use crate::bodies;
 use crate::new_logs::{Counted, NewLogs};
 use crate::queue::Queue;
 use crate::storage::Storage;
@@ -64,7 +65,8 @@ impl Desk {
     fn take(&self, request: Request, sessions: &mut Sessions) {
         match request {
             Request::Heights { topic, reply } => self.answer(reply, move |storage| async move {
-                storage.read(move |reader| reader.heights(&topic)).await
+                let held = storage.read(move |reader| reader.holdings(&topic)).await?;
+                Ok((held.heights, held.arrival, bodies::gaps(&held.wanted)))
             }),
             Request::OldestHeights {
                 topic,
@@ -74,6 +76,12 @@ impl Desk {
                 let read = storage.read(move |reader| reader.oldest_heights(&topic, logs_max));
                 read.await
             }),
+            Request::Wanted { topic, look, reply } => {
+                self.answer(reply, move |storage| async move {
+                    let wanted = storage.read(move |reader| bodies::wanted(reader, &topic, look));
+                    wanted.await
+                });
+            }
             Request::Totals {
                 topic,
                 ranges,
@@ -337,6 +345,7 @@ fn page(
         arrival: entry.arrival,
         header: entry.header.as_bytes().clone(),
         body: entry.body,
+        absent: entry.absent.map(bodies::absent),
     });
     Ok(Page {
         entries: entries.collect(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use p2panda_core::{LogId, Operation, Topic, VerifyingKey};
 use p2panda_engine::{RecentOperation, TopicChange};
 use p2panda_net::{SyncHandle, Tail};
-use p2panda_protocol::sync::{Entry, SessionId};
+use p2panda_protocol::sync::{Absent, Entry, SessionId};
 use p2panda_store::FeedEntry;
 use tokio::sync::watch;
 
@@ -141,6 +141,8 @@ impl TopicState {
             arrival: one.arrival,
             header: header.as_bytes().clone(),
             body: body.clone(),
+            // It came a moment ago.
+            absent: (body.is_none() && header.payload_size() > 0).then_some(Absent::Wanted),
         }
     }
 

@@ -101,6 +101,28 @@ impl TopicHandle {
         Ok(operations.collect())
     }
 
+    /// Number of operations whose body has not come; peers are asked for it.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn wanted_bodies(&self) -> Result<u64, Error> {
+        let topic = self.topic;
+        let read = move |reader: &p2panda_store::Reader| reader.wanted(&topic);
+        self.node.storage().read(read).await
+    }
+
+    /// Deletes the body of an operation on this node for good; the header stays, since the log
+    /// hangs together by it. Nobody is asked for the body again, and a copy that comes is not
+    /// kept. Its message is not delivered any more.
+    ///
+    /// Answers false if there is no such operation, or it never had a body.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn drop_body(&self, author: VerifyingKey, seq: u32) -> Result<bool, Error> {
+        self.node.queue().drop_body(self.topic, author, seq).await
+    }
+
     /// Ends the node's interest: sessions are ended in order and subscriptions of the topic end.
     /// What is stored stays stored.
     pub async fn leave(&self) {

@@ -3,20 +3,23 @@
 pub mod dialer;
 pub mod digest;
 pub mod have;
+mod lowered;
 pub mod message;
 mod pace;
 pub mod pair;
 pub mod session;
+mod turn;
 
 pub use dialer::{Dialer, DialerInput, DialerOutput};
 pub use have::Have;
-pub use message::{Limits, Message, MessageError};
+pub use message::{Absence, Limits, Message, MessageError};
 pub use pace::Path;
 pub use pair::{Dialled, Pair};
 pub use session::{
-    Counters, End, Entry, Event, Input, Output, Page, Read, Received, Refusal, Refused, Session,
-    SessionId,
+    Absent, Counters, End, Entry, Event, Gap, Input, Look, Output, Page, Read, Received, Refusal,
+    Refused, Session, SessionId, Wanted,
 };
+pub use turn::Turn;
 
 /// Which protocol the two sides of a connection agreed on, by its ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -127,6 +127,7 @@ impl Tx<'_> {
         self.cached(missing)?.execute(params![log.0, end])?;
         let operations = "DELETE FROM operation WHERE log = ?1 AND seq < ?2";
         self.cached(operations)?.execute(params![log.0, end])?;
+        self.forget_bodies(log, end)?;
         Ok(end < below)
     }
 

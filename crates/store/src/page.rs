@@ -3,6 +3,7 @@ use p2panda_core::{Dependency, Header, Operation, VerifyingKey};
 use rusqlite::Row;
 
 use crate::garbage::PASSED_ROWS_MAX;
+use crate::missing::Absent;
 use crate::sql::unsigned;
 
 /// How much a page may hold. The first row is in it whatever its size, so that there is
@@ -33,6 +34,8 @@ pub struct Entry {
     pub header: Header,
     /// Its body, if it has come.
     pub body: Option<Bytes>,
+    /// Why the body that the header names is not here; `None` if it is, or if there is none.
+    pub absent: Option<Absent>,
 }
 
 /// A page of stored operations.
@@ -99,6 +102,7 @@ pub struct Unreadable {
 /// pruned.
 pub(crate) struct RawRow {
     pub offset: u64,
+    pub log: i64,
     pub author: VerifyingKey,
     pub seq: u32,
     pub bytes: usize,
@@ -113,7 +117,8 @@ impl RawRow {
         author_of: impl FnOnce(i64) -> rusqlite::Result<VerifyingKey>,
     ) -> rusqlite::Result<RawRow> {
         let seq: u32 = row.get(1)?;
-        let author = author_of(row.get(4)?)?;
+        let log = row.get(4)?;
+        let author = author_of(log)?;
         let header = row.get_ref(2)?.as_blob().unwrap_or_default();
         let body = row.get_ref(3)?.as_blob_or_null();
         let bytes = header.len() + body.as_ref().map_or(0, |body| body.map_or(0, <[u8]>::len));
@@ -128,6 +133,7 @@ impl RawRow {
         };
         Ok(RawRow {
             offset: unsigned(row, 5)?,
+            log,
             author,
             seq,
             bytes,

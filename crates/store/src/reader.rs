@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, param
 use crate::error::StoreError;
 use crate::evidence::{ForkRow, RejectReason, RejectedRow};
 use crate::garbage::has_garbage;
+use crate::missing::WantedLog;
 use crate::page::{Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow, SkipAcked};
 use crate::sql::{Blob32, int, keep_plans, seq_or_none, unsigned};
 use crate::tx::verifying_key;
@@ -48,6 +49,17 @@ pub struct Reader {
     authors: RefCell<HashMap<i64, VerifyingKey>>,
 }
 
+/// One consistent look at a topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// The highest sequence number of each log.
+    pub heights: Heights,
+    /// The last arrival number, 0: none.
+    pub arrival: u64,
+    /// The first wanted body of each log that lacks one.
+    pub wanted: Vec<WantedLog>,
+}
+
 /// Authors that a reader remembers; about 60 bytes each.
 const AUTHORS_MAX: usize = 16_384;
 
@@ -61,12 +73,12 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Heights of all logs of a topic, and the last arrival number in it, of the same moment:
-    /// what arrives later has a higher number.
-    pub fn heights(&self, topic: &Topic) -> Result<(Heights, u64), StoreError> {
+    /// Heights of all logs of a topic, the last arrival number in it and the first wanted body of
+    /// each log, of the same moment: what arrives later has a higher number.
+    pub fn holdings(&self, topic: &Topic) -> Result<Holdings, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok((Heights::default(), 0));
+            return Ok(Holdings::default());
         };
         let log_id = topic.log_id();
         let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
@@ -76,7 +88,19 @@ impl Reader {
         let heights = statement
             .query_map([key], height)?
             .collect::<Result<Heights, _>>()?;
-        Ok((heights, last_arrival(&snapshot, key)?))
+        Ok(Holdings {
+            heights,
+            arrival: last_arrival(&snapshot, key)?,
+            wanted: self.wanted_logs(&snapshot, key)?,
+        })
+    }
+
+    /// Heights of all logs of a topic, and the last arrival number in it.
+    pub fn heights(&self, topic: &Topic) -> Result<(Heights, u64), StoreError> {
+        let Holdings {
+            heights, arrival, ..
+        } = self.holdings(topic)?;
+        Ok((heights, arrival))
     }
 
     /// Heights of the logs of a topic that have been known longest, at most so many.
@@ -347,7 +371,7 @@ impl Reader {
     }
 
     /// Who writes the log of this row.
-    fn author(&self, log: i64) -> rusqlite::Result<VerifyingKey> {
+    pub(crate) fn author(&self, log: i64) -> rusqlite::Result<VerifyingKey> {
         let mut authors = self.authors.borrow_mut();
         if let Some(author) = authors.get(&log) {
             return Ok(*author);
@@ -386,11 +410,19 @@ impl Reader {
             page.last_arrival = row.arrival;
             let unreadable = row.unreadable();
             match row.content {
-                Some((header, body)) => page.entries.push(Entry {
-                    arrival: row.arrival,
-                    header,
-                    body,
-                }),
+                Some((header, body)) => {
+                    let lacks = body.is_none() && header.payload_size() > 0;
+                    let absent = match lacks {
+                        true => Some(self.absent(row.log, row.seq)?),
+                        false => None,
+                    };
+                    page.entries.push(Entry {
+                        arrival: row.arrival,
+                        header,
+                        body,
+                        absent,
+                    });
+                }
                 None => {
                     page.unreadable.push(unreadable);
                     if ends_at_damage {

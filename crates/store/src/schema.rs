@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::OpenError;
 
 /// Migration `n` leads from schema version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[FIRST, GARBAGE];
+const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES];
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -133,6 +133,25 @@ CREATE TABLE secret(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 const GARBAGE: &str = "
 -- Logs of which rows below this sequence number were pruned and are still to be deleted.
 CREATE TABLE garbage(log INTEGER PRIMARY KEY, below INTEGER NOT NULL);
+";
+
+/// Bodies that are not here. Rows that an older version stored without their body are found by a
+/// scan (`Tx::scan_bodies`) that goes on from the arrival number noted here.
+const BODIES: &str = "
+-- Operations whose header names a body that has not come. since: microseconds, 0: unknown.
+CREATE TABLE wanted(
+    topic INTEGER NOT NULL,
+    log INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY(topic, log, seq)
+) WITHOUT ROWID;
+
+-- Operations whose body was dropped on purpose.
+CREATE TABLE dropped(log INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(log, seq))
+    WITHOUT ROWID;
+
+INSERT INTO meta SELECT 'bodies_scanned', zeroblob(8) WHERE EXISTS (SELECT 1 FROM operation);
 ";
 
 /// Brings the database to the newest schema, in one transaction.

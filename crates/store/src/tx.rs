@@ -73,6 +73,8 @@ pub struct StoredOperation {
     pub has_body: bool,
     /// Its place in the feed, if it has one.
     pub offset: Option<u64>,
+    /// [`Log::bytes`] before this operation.
+    pub bytes_before: u64,
 }
 
 /// The newest ordered operation of a log.
@@ -254,8 +256,13 @@ impl<'s> Tx<'s> {
             operation.body,
         ])?;
         let body_bytes = operation.body.map_or(0, <[u8]>::len);
-        self.store.written_bytes += (operation.header.len() + body_bytes) as u64;
+        self.written(operation.header.len() + body_bytes);
         Ok(())
+    }
+
+    /// Counts bytes that went into the write-ahead log.
+    pub(crate) fn written(&mut self, bytes: usize) {
+        self.store.written_bytes += bytes as u64;
     }
 
     /// The stored operation of a log at a sequence number.
@@ -263,7 +270,7 @@ impl<'s> Tx<'s> {
         if self.is_garbage(log, seq)? {
             return Ok(None);
         }
-        let sql = "SELECT arrival, header, body IS NOT NULL, offset FROM operation
+        let sql = "SELECT arrival, header, body IS NOT NULL, offset, bytes_before FROM operation
             WHERE log = ?1 AND seq = ?2";
         let row = self.cached(sql)?.query_row(params![log.0, seq], |row| {
             // A header that is not even bytes is as unreadable as an empty one.
@@ -275,17 +282,10 @@ impl<'s> Tx<'s> {
                 offset: row
                     .get::<_, Option<i64>>(3)?
                     .and_then(|offset| offset.try_into().ok()),
+                bytes_before: unsigned(row, 4)?,
             })
         });
         Ok(row.optional()?)
-    }
-
-    /// Adds the body to an operation that was stored without it.
-    pub fn fill_body(&mut self, arrival: u64, body: &[u8]) -> Result<(), StoreError> {
-        let sql = "UPDATE operation SET body = ?2 WHERE arrival = ?1";
-        self.cached(sql)?.execute(params![int(arrival), body])?;
-        self.store.written_bytes += body.len() as u64;
-        Ok(())
     }
 
     /// Gives a stored operation its place in the feed.

@@ -11,7 +11,7 @@ use p2panda_core::{
     Topic, VerifyingKey,
 };
 use p2panda_net::{Bootstrap, Config, Mdns, Net, Phase, Request, Stored, SyncHandle, Tail, Totals};
-use p2panda_protocol::sync::{Entry, Page, Read, Received, Refusal, SessionId};
+use p2panda_protocol::sync::{Entry, Page, Read, Received, Refusal, SessionId, Wanted};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -68,6 +68,7 @@ impl TopicLog {
             arrival: self.entries.len() as u64 + 1,
             header: header.as_bytes().clone(),
             body: operation.body.clone(),
+            absent: None,
         });
         true
     }
@@ -217,7 +218,7 @@ impl Memory {
         match request {
             Request::Heights { topic, reply } => {
                 let log = topics.entry(topic).or_default();
-                let _ = reply.send((log.heights.clone(), log.entries.len() as u64));
+                let _ = reply.send((log.heights.clone(), log.entries.len() as u64, Vec::new()));
             }
             Request::Totals {
                 topic,
@@ -232,6 +233,7 @@ impl Memory {
                     ranges,
                 });
             }
+            Request::Wanted { reply, .. } => drop(reply.send(Wanted::default())),
             Request::Read { topic, read, reply } => {
                 let _ = reply.send(read_page(topics.entry(topic).or_default(), &read));
             }

@@ -1,7 +1,7 @@
 //! The messages of a sync session (docs/protocol/sync.md#4) and their limits.
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::limits;
+use p2panda_core::{LogId, LogRange, VerifyingKey, limits};
 use thiserror::Error;
 
 use super::have::Have;
@@ -16,6 +16,21 @@ const HAVE: u32 = 0;
 const PRE_SYNC: u32 = 1;
 const OPERATION: u32 = 2;
 const DONE: u32 = 3;
+// 4 is the digest, which is a message of its own.
+const WANTED: u32 = 5;
+const ABSENT: u32 = 6;
+
+/// Author and log id with their lengths in front, first and last entry.
+const RANGE_BYTES_MIN: usize = 2 * 33 + 2;
+
+/// Why a peer does not send a body (`docs/protocol/digest.md#5`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// It does not have it. It may come later.
+    Lacking,
+    /// It was dropped there on purpose, and does not come.
+    Dropped,
+}
 
 /// One message of a sync session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +64,10 @@ pub enum Message {
     },
     /// The sender wants to end the session; legal in live mode only.
     Close,
+    /// The sender lacks the bodies of these entries; of the digest protocol, in live mode only.
+    Wanted(Vec<LogRange>),
+    /// Ends the answer to Wanted: these bodies are not part of it.
+    Absent(Vec<(LogRange, Absence)>),
 }
 
 /// Why a payload is not a message. Ends the session.
@@ -58,6 +77,12 @@ pub enum MessageError {
     /// The payload does not follow the encoding.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// An author of wanted bodies is not a key.
+    #[error("an author is not a key")]
+    Author,
+    /// A range of entries ends before it begins.
+    #[error("a range of entries ends before it begins")]
+    Range,
 }
 
 /// The largest payload of each kind of message, in bytes (docs/protocol/sync.md#2).
@@ -165,6 +190,21 @@ impl Message {
             Message::Close => frame::encode(out, |out| {
                 Writer::new(out).uint(CLOSE);
             }),
+            Message::Wanted(ranges) => frame::encode(out, |out| {
+                let mut writer = Writer::new(out);
+                writer.uint(SYNC).uint(WANTED).count(ranges.len());
+                for range in ranges {
+                    write_range(range, &mut writer);
+                }
+            }),
+            Message::Absent(ranges) => frame::encode(out, |out| {
+                let mut writer = Writer::new(out);
+                writer.uint(SYNC).uint(ABSENT).count(ranges.len());
+                for (range, absence) in ranges {
+                    write_range(range, &mut writer);
+                    writer.uint(u32::from(*absence == Absence::Dropped));
+                }
+            }),
         }
     }
 
@@ -211,6 +251,50 @@ fn encode_operation(
     })
 }
 
+fn write_range(range: &LogRange, writer: &mut Writer<'_>) {
+    writer
+        .bytes(range.author.as_bytes())
+        .bytes(range.log.as_bytes())
+        .uint(range.after.map_or(0, |after| after.saturating_add(1)))
+        .uint(range.until);
+}
+
+fn read_range(reader: &mut Reader) -> Result<LogRange, MessageError> {
+    let author =
+        VerifyingKey::from_bytes(reader.sized::<32>()?).map_err(|_| MessageError::Author)?;
+    let log = LogId::from_bytes(reader.sized::<32>()?);
+    let (first, until) = (reader.u32()?, reader.u32()?);
+    if first > until {
+        return Err(MessageError::Range);
+    }
+    Ok(LogRange {
+        author,
+        log,
+        after: first.checked_sub(1),
+        until,
+    })
+}
+
+fn read_wanted(reader: &mut Reader) -> Result<Message, MessageError> {
+    let count = reader.count(RANGE_BYTES_MIN)?;
+    let ranges = (0..count).map(|_| read_range(reader));
+    Ok(Message::Wanted(ranges.collect::<Result<_, _>>()?))
+}
+
+/// A reason that is not known says no more than that the body does not come now.
+fn read_absent(reader: &mut Reader) -> Result<Message, MessageError> {
+    let mut ranges = Vec::new();
+    for _ in 0..reader.count(RANGE_BYTES_MIN + 1)? {
+        let range = read_range(reader)?;
+        let absence = match reader.u32()? {
+            1 => Absence::Dropped,
+            _ => Absence::Lacking,
+        };
+        ranges.push((range, absence));
+    }
+    Ok(Message::Absent(ranges))
+}
+
 fn read_sync(reader: &mut Reader) -> Result<Message, MessageError> {
     Ok(match reader.tag()? {
         HAVE => Message::Have(Have::new(reader.rest())),
@@ -223,6 +307,8 @@ fn read_sync(reader: &mut Reader) -> Result<Message, MessageError> {
             Message::Operation { header, body }
         }
         DONE => Message::Done,
+        WANTED => read_wanted(reader)?,
+        ABSENT => read_absent(reader)?,
         _ => return Err(WireError::Tag.into()),
     })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use p2panda_core::{Heights, LogRange, VerifyingKey};
 
+use super::lowered::Lowered;
 use super::session::SessionId;
 
 /// Who dialled the connection of a session.
@@ -40,6 +41,7 @@ pub struct Pair {
     remote: VerifyingKey,
     sessions: BTreeMap<SessionId, Share>,
     lives: u64,
+    pub(super) lowered: Lowered,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,13 @@ impl Pair {
             remote,
             sessions: BTreeMap::new(),
             lives: 0,
+            lowered: Lowered::default(),
         }
+    }
+
+    /// Whether anything is worth keeping when no session is left.
+    pub fn remembers(&self) -> bool {
+        !self.lowered.is_empty()
     }
 
     /// The node id of the peer, as its TLS identity proved it.
@@ -129,10 +137,35 @@ impl Pair {
         }
     }
 
+    /// The peer tells a height of a log now. Where it is lower than what it told or showed before,
+    /// the peer asks for the rest once more, since bodies of it have not come. In its own log it
+    /// lacks none: there it may have sent more since.
+    pub(super) fn peer_tells(&mut self, author: &VerifyingKey, told: Option<u32>) {
+        if *author == self.remote {
+            return;
+        }
+        for share in self.sessions.values_mut() {
+            match (share.has.get_mut(author), told) {
+                (Some(has), Some(told)) => *has = told.min(*has),
+                (Some(_), None) => drop(share.has.remove(author)),
+                (None, _) => {}
+            }
+        }
+    }
+
     /// Session `id` has sent, or is about to send, these entries.
     pub(super) fn sends(&mut self, id: SessionId, author: VerifyingKey, span: Span) {
         if let Some(share) = self.sessions.get_mut(&id) {
             share.sent.entry(author).or_default().add(span);
+        }
+    }
+
+    /// Session `id` has not sent this entry after all, since its body is wanted here.
+    pub(super) fn keeps_back(&mut self, id: SessionId, author: VerifyingKey, seq: u32) {
+        if let Some(share) = self.sessions.get_mut(&id)
+            && let Some(spans) = share.sent.get_mut(&author)
+        {
+            spans.remove(seq);
         }
     }
 
@@ -219,23 +252,42 @@ pub(super) struct Span {
 
 /// Disjoint spans in ascending order, with a gap between any two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Spans(Vec<Span>);
+pub(super) struct Spans(Vec<Span>);
 
 impl Spans {
-    fn add(&mut self, span: Span) {
-        let touches = |other: &Span| {
-            u64::from(other.first) <= u64::from(span.last) + 1
-                && u64::from(span.first) <= u64::from(other.last) + 1
-        };
+    pub(super) fn add(&mut self, span: Span) {
+        // Those that the new span touches lie next to each other.
+        let first = self
+            .0
+            .partition_point(|other| u64::from(other.last) + 1 < u64::from(span.first));
+        let end = self
+            .0
+            .partition_point(|other| u64::from(other.first) <= u64::from(span.last) + 1);
         let mut merged = span;
-        for other in self.0.iter().filter(|other| touches(other)) {
+        for other in self.0.iter().take(end).skip(first) {
             merged.first = merged.first.min(other.first);
             merged.last = merged.last.max(other.last);
         }
         // The common case, one more entry at the end, moves nothing.
-        self.0.retain(|other| !touches(other));
-        let place = self.0.partition_point(|other| other.first < merged.first);
-        self.0.insert(place, merged);
+        self.0.splice(first..end, [merged]);
+    }
+
+    pub(super) fn remove(&mut self, seq: u32) {
+        let place = self.0.partition_point(|span| span.last < seq);
+        let Some(span) = self.0.get(place).filter(|span| span.first <= seq).copied() else {
+            return;
+        };
+        let below = seq.checked_sub(1).map(|last| Span {
+            first: span.first,
+            last,
+        });
+        let above = seq.checked_add(1).map(|first| Span {
+            first,
+            last: span.last,
+        });
+        let rest = [below, above].into_iter().flatten();
+        let rest = rest.filter(|span| span.first <= span.last);
+        self.0.splice(place..=place, rest);
     }
 
     /// What lies between the spans from `next` on and before `end`, as ranges with an exclusive
@@ -255,7 +307,7 @@ impl Spans {
         between(next, end);
     }
 
-    fn contains(&self, seq: u32) -> bool {
+    pub(super) fn contains(&self, seq: u32) -> bool {
         let after = self.0.partition_point(|span| span.first <= seq);
         let before = after.checked_sub(1).and_then(|place| self.0.get(place));
         before.is_some_and(|span| span.last >= seq)
@@ -288,6 +340,24 @@ mod tests {
         assert_eq!(joined.0.len(), 3);
         assert!(joined.contains(2) && joined.contains(9) && joined.contains(u32::MAX));
         assert!(!joined.contains(3) && !joined.contains(10));
+    }
+
+    #[test]
+    fn an_entry_that_is_taken_out_leaves_the_rest() {
+        let mut all = spans(&[(0, 4), (7, 7)]);
+        for (seq, left) in [
+            (2, &[(0, 1), (3, 4), (7, 7)][..]),
+            (7, &[(0, 1), (3, 4)]),
+            (9, &[(0, 1), (3, 4)]),
+            (0, &[(1, 1), (3, 4)]),
+            (4, &[(1, 1), (3, 3)]),
+        ] {
+            all.remove(seq);
+            assert_eq!(all, spans(left), "{seq}");
+        }
+        let mut end = spans(&[(u32::MAX, u32::MAX)]);
+        end.remove(u32::MAX);
+        assert_eq!(end, spans(&[]));
     }
 
     #[test]

@@ -19,12 +19,15 @@ use crate::close::CloseCode;
 use crate::frame::Decoder;
 use crate::time::Time;
 
+mod bodies;
 mod ending;
 mod opening;
 mod received;
 mod receiving;
 mod sending;
 
+use bodies::Bodies;
+pub use bodies::{Gap, Look, Wanted};
 use opening::Comparing;
 pub use received::{Received, Refusal, Refused};
 
@@ -60,6 +63,19 @@ pub struct Entry {
     pub header: Bytes,
     /// Body bytes, unless it has not come or was dropped.
     pub body: Option<Bytes>,
+    /// Why the body that the header names is not here; `None` if it is, or if there is none.
+    pub absent: Option<Absent>,
+}
+
+/// Why this node lacks a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// It has not come: the header is not passed on (`docs/protocol/sync.md#6`).
+    Wanted,
+    /// It has not come for so long that the header goes on without it.
+    Overdue,
+    /// It was dropped here on purpose.
+    Dropped,
 }
 
 /// The answer to [`Output::Read`].
@@ -107,6 +123,8 @@ pub enum Input {
         heights: Heights,
         /// Highest arrival number of the topic at that moment.
         arrival: u64,
+        /// The logs with bodies that have not come.
+        gaps: Vec<Gap>,
     },
     /// Answers [`Output::Totals`].
     Totals {
@@ -121,6 +139,8 @@ pub enum Input {
     OldestHeights(Heights),
     /// Answers [`Output::Read`].
     Page(Page),
+    /// Answers [`Output::Wanted`]; `None` while another session of the topic asks.
+    Wanted(Option<Wanted>),
     /// Answers the oldest unanswered [`Output::Store`].
     Stored {
         /// Operations of the batch that were not valid in themselves: their header did not decode,
@@ -160,6 +180,10 @@ pub enum Output {
     Totals(Vec<LogRange>),
     /// Read a page.
     Read(Read),
+    /// Look up wanted bodies, if no other session of the topic has its [`super::Turn`].
+    Wanted(Look),
+    /// Compare heights with the peer once more, by another session.
+    Compare,
     /// Write these bytes to the stream.
     Send(Bytes),
     /// Verify and store; answer with [`Input::Stored`] once durable.
@@ -257,7 +281,10 @@ pub struct Session {
     totals_in: Option<(u64, u64)>,
     announced: bool,
     invalid: usize,
+    bodies: Bodies,
     counters: Counters,
+    /// When the input came that is being handled.
+    now: Time,
     pace: Pace,
     /// Whether the driver reads when it is asked to.
     reading: bool,
@@ -366,7 +393,9 @@ impl Session {
             totals_in: None,
             announced: false,
             invalid: 0,
+            bodies: Bodies::new(protocol),
             counters: Counters::default(),
+            now,
             pace: Pace::new(now),
             reading: true,
             deadline: now,
@@ -380,18 +409,25 @@ impl Session {
         if self.ending == Ending::Ended {
             return;
         }
+        self.now = now;
         match input {
             Input::Bytes(bytes) => self.bytes(bytes, pair),
             Input::EndOfStream => self.peer_ended(pair),
             Input::Lost => self.lost(pair),
-            Input::Heights { heights, arrival } => self.local_heights(heights, arrival, pair),
+            Input::Heights {
+                heights,
+                arrival,
+                gaps,
+            } => self.local_heights(heights, arrival, &gaps, pair),
             Input::OldestHeights(heights) => self.oldest_heights(heights, pair),
             Input::Totals {
                 operations,
                 bytes,
                 ranges,
             } => self.totals(operations, bytes, ranges, pair),
+            Input::Page(page) if self.bodies.is_reading() => self.answer_page(page, pair),
             Input::Page(page) => self.page(page, pair),
+            Input::Wanted(wanted) => self.wanted(wanted),
             Input::Stored { invalid } => self.stored(invalid, pair),
             Input::Arrived(arrival) => self.arrived = self.arrived.max(arrival),
             Input::Wrote(bytes) if !self.is_live() => self.pace.moved(bytes),
@@ -501,13 +537,18 @@ impl Session {
             self.outputs
                 .push_back(Output::Event(Event::Sent { arrival }));
         }
-        let open = self.ending == Ending::No;
-        if open && !self.asked && self.drained && self.arrived > self.position {
-            self.ask(Output::Read(Read::Arrivals {
-                after: self.position,
-                bytes_max: PAGE_BYTES_MAX,
-            }));
+        if self.ending == Ending::No && !self.asked && self.drained {
+            let news = self.arrived > self.position;
+            if let Some(read) = self.bodies.next_read(news) {
+                self.ask(Output::Read(read));
+            } else if news {
+                self.ask(Output::Read(Read::Arrivals {
+                    after: self.position,
+                    bytes_max: PAGE_BYTES_MAX,
+                }));
+            }
         }
+        self.ask_for_bodies(pair);
     }
 
     /// Both sides said Done.

@@ -1,6 +1,7 @@
 //! Promises of the sync session machine, in a seeded order of events.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod bodies;
 mod digest;
 mod have;
 mod order;

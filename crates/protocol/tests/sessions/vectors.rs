@@ -23,6 +23,7 @@ fn entry(header: Bytes, body: Option<Bytes>) -> Entry {
         arrival: 0,
         header,
         body,
+        absent: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use p2panda_core::limits::BODIES_ASKED_MAX;
 use p2panda_core::{
     Draft, Header, Heights, LogRange, NodeExtensions, SigningKey, Timestamp, Topic, VerifyingKey,
 };
@@ -10,7 +11,8 @@ use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::{Limits, Message};
 use p2panda_protocol::sync::pair::{Dialled, Pair};
 use p2panda_protocol::sync::session::{
-    End, Entry, Event, Input, Output, Page, Read, Received, Refusal, Refused, Session, SessionId,
+    Absent, End, Entry, Event, Gap, Input, Look, Output, Page, Read, Received, Refusal, Refused,
+    Session, SessionId, Wanted,
 };
 use p2panda_protocol::time::Time;
 
@@ -64,6 +66,7 @@ pub fn operation(key: &SigningKey, past: Option<&Entry>, body: &[u8]) -> Entry {
         arrival: 0,
         header: header.as_bytes().clone(),
         body: Some(Bytes::copy_from_slice(body)),
+        absent: None,
     }
 }
 
@@ -80,6 +83,8 @@ pub fn log(key: &SigningKey, count: usize, body_bytes: usize) -> Vec<Entry> {
 pub struct Peer {
     pub key: SigningKey,
     pub entries: Vec<Entry>,
+    /// The last arrival number.
+    arrival: u64,
     /// What came before its predecessor.
     early: Vec<Entry>,
     pub pair: Pair,
@@ -94,6 +99,7 @@ impl Peer {
         Self {
             key,
             entries: Vec::new(),
+            arrival: 0,
             early: Vec::new(),
             pair,
             sides: BTreeMap::new(),
@@ -109,15 +115,74 @@ impl Peer {
             return self.early.push(entry);
         }
         if entry.seq < next {
-            return;
+            return self.fill(entry);
         }
         let (author, after) = (entry.author, entry.seq + 1);
-        entry.arrival = self.entries.len() as u64 + 1;
+        self.arrival += 1;
+        entry.arrival = self.arrival;
         self.entries.push(entry);
         let follows = |early: &Entry| early.author == author && early.seq == after;
         if let Some(place) = self.early.iter().position(follows) {
             let early = self.early.swap_remove(place);
             self.store(early);
+        }
+    }
+
+    /// A body that comes later; the operation arrives anew.
+    fn fill(&mut self, mut entry: Entry) {
+        let same = |stored: &Entry| stored.header == entry.header && stored.body.is_none();
+        let place = self.entries.iter().position(same);
+        if let Some(place) = place.filter(|_| entry.body.is_some()) {
+            self.entries.remove(place);
+            self.arrival += 1;
+            entry.arrival = self.arrival;
+            self.entries.push(entry);
+        }
+    }
+
+    /// First wanted entry of each log.
+    fn gaps(&self) -> Vec<Gap> {
+        let mut gaps = BTreeMap::new();
+        for entry in self.lacking() {
+            let first = gaps.entry(entry.author).or_insert(entry.seq);
+            *first = entry.seq.min(*first);
+        }
+        gaps.into_iter()
+            .map(|(author, seq)| Gap { author, seq })
+            .collect()
+    }
+
+    fn lacking(&self) -> impl Iterator<Item = &Entry> {
+        let wanted = |entry: &&Entry| entry.absent == Some(Absent::Wanted);
+        self.entries.iter().filter(wanted)
+    }
+
+    /// One range per entry, at most as many as one message asks for.
+    fn wanted(&self, look: Look) -> Wanted {
+        let mut places: Vec<_> = self.lacking().map(|one| (one.author, one.seq)).collect();
+        places.sort_unstable();
+        match look {
+            Look::After(after) => places.retain(|place| after.is_none_or(|after| *place > after)),
+            Look::Of(ranges) => places.retain(|(author, seq)| {
+                let of = |range: &LogRange| {
+                    range.author == *author
+                        && *seq <= range.until
+                        && range.after.is_none_or(|after| *seq > after)
+                };
+                ranges.iter().any(of)
+            }),
+        }
+        let more = places.len() > BODIES_ASKED_MAX;
+        places.truncate(BODIES_ASKED_MAX);
+        let ranges = places.into_iter().map(|(author, seq)| LogRange {
+            author,
+            log: topic().log_id(),
+            after: seq.checked_sub(1),
+            until: seq,
+        });
+        Wanted {
+            ranges: ranges.collect(),
+            more,
         }
     }
 
@@ -130,7 +195,7 @@ impl Peer {
             .find(|entry| entry.author == author)
             .cloned();
         self.store(operation(&self.key.clone(), past.as_ref(), body));
-        let arrival = self.entries.len() as u64;
+        let arrival = self.arrival;
         for side in self.sides.values_mut() {
             side.answers.push_back(Input::Arrived(arrival));
         }
@@ -184,7 +249,11 @@ impl Peer {
             }
             Read::Arrivals { after, .. } => entry.arrival > *after,
         };
-        for entry in self.entries.iter().filter(wanted) {
+        let mut found: Vec<&Entry> = self.entries.iter().filter(wanted).collect();
+        if let Read::Log { .. } = read {
+            found.sort_unstable_by_key(|entry| entry.seq);
+        }
+        for entry in found {
             if bytes > max {
                 page.more = true;
                 break;
@@ -350,6 +419,7 @@ impl World {
                         seq: header.seq(),
                         arrival: 0,
                         header: header.as_bytes().clone(),
+                        absent: body.is_none().then_some(Absent::Wanted),
                         body,
                     }),
                 }
@@ -373,7 +443,8 @@ impl World {
         let answer = match &output {
             Output::Heights => Some(Input::Heights {
                 heights: own.heights(),
-                arrival: own.entries.len() as u64,
+                arrival: own.arrival,
+                gaps: own.gaps(),
             }),
             Output::OldestHeights { logs_max } => {
                 let mut authors = own.authors();
@@ -382,6 +453,7 @@ impl World {
                 let heights = all.iter().filter(|(author, ..)| authors.contains(author));
                 Some(Input::OldestHeights(heights.collect()))
             }
+            Output::Wanted(look) => Some(Input::Wanted(Some(own.wanted(look.clone())))),
             Output::Totals(ranges) => {
                 let pages = ranges.iter().map(|range| {
                     own.read(&Read::Log {
@@ -390,7 +462,8 @@ impl World {
                     })
                 });
                 let entries: Vec<Entry> = pages.flat_map(|page| page.entries).collect();
-                let size = |entry: &Entry| entry.header.len() + entry.body.as_ref().unwrap().len();
+                let size =
+                    |entry: &Entry| entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
                 Some(Input::Totals {
                     operations: entries.len() as u64,
                     bytes: entries.iter().map(size).sum::<usize>() as u64,

@@ -248,6 +248,7 @@ fn every_frame_of_the_sync_exchange_vector() {
                     "Live"
                 }
                 Message::Close => "Close",
+                other => panic!("not a message of 0.7.1: {other:?}"),
             };
             assert_eq!(kind, text(&sent["message"]));
             assert_eq!(encoded(|out| message.encode(out).unwrap()), frame);

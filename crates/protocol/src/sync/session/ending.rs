@@ -18,6 +18,9 @@ impl Session {
             if !self.pace.watch(self.debt(pair), now) {
                 return self.fail(CloseCode::Timeout, pair);
             }
+            if self.is_live() {
+                self.wake_for_bodies(pair);
+            }
             let Some(deadline) = self.pace.deadline() else {
                 return;
             };

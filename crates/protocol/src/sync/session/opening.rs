@@ -2,9 +2,9 @@
 //! on (`docs/protocol/digest.md#4`), and as heights (`docs/protocol/sync.md#5`).
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{Heights, LogId, VerifyingKey};
+use p2panda_core::{Heights, LogId, VerifyingKey, limits};
 
-use super::{Event, Output, Receiving, Sending, Session};
+use super::{Event, Gap, Output, Receiving, Sending, Session};
 use crate::close::CloseCode;
 use crate::sync::digest::{Digest, State};
 use crate::sync::have::{self, Have, Item, Items};
@@ -33,11 +33,18 @@ impl Session {
         !pair.is_primary(self.dialled) && pair.primary_in_catch_up(self.id)
     }
 
-    pub(super) fn local_heights(&mut self, heights: Heights, arrival: u64, pair: &mut Pair) {
+    pub(super) fn local_heights(
+        &mut self,
+        heights: Heights,
+        arrival: u64,
+        gaps: &[Gap],
+        pair: &mut Pair,
+    ) {
         self.asked = false;
         self.position = arrival;
         self.arrived = self.arrived.max(arrival);
         self.local = heights;
+        self.note_gaps(gaps, pair);
         if matches!(self.receiving, Receiving::Digest(_)) {
             return self.send_digest(pair);
         }
@@ -53,6 +60,8 @@ impl Session {
     }
 
     fn send_have(&mut self, heights: &Heights) {
+        let lowered = self.lowered(heights);
+        let heights = lowered.as_ref().unwrap_or(heights);
         let mut out = BytesMut::new();
         // Within the limit of every frame.
         if have::encode(heights, &mut out).is_ok() {
@@ -80,7 +89,7 @@ impl Session {
     /// known.
     pub(super) fn remote_have(&mut self, have: Have) {
         self.receiving = Receiving::PreSync;
-        self.comparing = Some(Comparing::new(have.items()));
+        self.comparing = Some(Comparing::new(have));
     }
 
     /// Reads on in the peer's Have. At its end it is known what the peer lacks.
@@ -102,8 +111,16 @@ impl Session {
 
     fn compared(&mut self, comparing: Comparing, pair: &mut Pair) {
         let local = std::mem::take(&mut self.local);
-        let Comparing { told, own_seq, .. } = comparing;
+        let Comparing {
+            told,
+            own_seq,
+            is_whole,
+            ..
+        } = comparing;
         for ((author, _, height), told) in local.iter().zip(&told) {
+            if told.is_some() || is_whole {
+                pair.peer_tells(&author, *told);
+            }
             if let Some(seq) = told.filter(|seq| *seq > height) {
                 pair.peer_has(self.id, author, seq);
             }
@@ -172,12 +189,16 @@ pub(super) struct Comparing {
     place: Option<usize>,
     own: bool,
     own_seq: Option<u32>,
+    /// No log was left out of it for lack of room.
+    is_whole: bool,
 }
 
 impl Comparing {
-    fn new(items: Items) -> Comparing {
+    fn new(have: Have) -> Comparing {
+        let is_whole = have.as_bytes().len() <= limits::HAVE_BYTES_MAX / 2;
         Comparing {
-            items,
+            is_whole,
+            items: have.items(),
             told: Vec::new(),
             place: None,
             own: false,

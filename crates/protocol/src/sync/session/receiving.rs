@@ -55,6 +55,12 @@ impl Session {
             (Receiving::Done, Message::Live { header, body }) if peer_is_live => {
                 self.operation(header, body, pair);
             }
+            (Receiving::Done, Message::Wanted(ranges)) if peer_is_live => {
+                self.peer_wants(ranges, pair);
+            }
+            (Receiving::Done, Message::Absent(absent)) if peer_is_live => {
+                self.absent(&absent, pair);
+            }
             (Receiving::Done, Message::Close) if peer_is_live => self.closed_by_peer(pair),
             // A 0.7.1 peer whose entries vanish while it counts them says Done twice.
             (Receiving::Done, Message::Done) => {}
@@ -66,11 +72,18 @@ impl Session {
         let Ok(header) = Header::decode_unverified(header.clone()) else {
             return self.receive(Received::Refused(Refused::undecodable(&header)));
         };
-        if header
+        let of_topic = header
             .node_extensions()
-            .is_ok_and(|extensions| extensions.log_id == self.log_id)
-        {
-            pair.peer_has(self.id, header.author(), header.seq());
+            .is_ok_and(|extensions| extensions.log_id == self.log_id);
+        let complete = body.is_some() || header.payload_size() == 0;
+        match (of_topic, complete) {
+            (true, true) => {
+                pair.peer_has(self.id, header.author(), header.seq());
+                self.came_with_body(&header);
+            }
+            // It may lack the body, or withhold it.
+            (true, false) => self.came_without_body(&header, pair),
+            (false, _) => {}
         }
         let received = Received::Operation { header, body };
         self.counters.received_operations += 1;
@@ -81,7 +94,11 @@ impl Session {
     fn oversize(&mut self, prefix: &Bytes, pair: &mut Pair) {
         let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
         if is_operation {
-            self.receive(Received::Refused(Refused::too_large(prefix)));
+            let refused = Refused::too_large(prefix);
+            if let Ok(header) = Header::decode_unverified(refused.header.clone()) {
+                self.came_without_body(&header, pair);
+            }
+            self.receive(Received::Refused(refused));
         } else {
             self.fail(CloseCode::Limit, pair);
         }

@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use p2panda_core::LogRange;
 
-use super::{Entry, Output, PAGE_BYTES_MAX, Page, Read, Sending, Session};
+use super::{Absent, Entry, Output, PAGE_BYTES_MAX, Page, Read, Sending, Session};
 use crate::sync::message::Message;
 use crate::sync::pair::{Pair, Span};
 
@@ -46,25 +46,28 @@ impl Session {
         let mut out = BytesMut::with_capacity(PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8);
         let last_seq = page.entries.last().map(|entry| entry.seq);
         for entry in page.entries {
-            if live && pair.covers(&entry.author, entry.seq) {
+            let lacking = matches!(entry.absent, Some(Absent::Wanted | Absent::Overdue));
+            if lacking {
+                pair.keeps_back(self.id, entry.author, entry.seq);
+                if live {
+                    self.saw_wanted(&entry, pair);
+                }
+                if entry.absent == Some(Absent::Wanted) {
+                    continue;
+                }
+            }
+            let owed = live && self.bodies.pays(&entry);
+            if live && !owed && pair.covers(&entry.author, entry.seq) {
                 continue;
             }
-            let span = Span {
-                first: entry.seq,
-                last: entry.seq,
-            };
-            pair.sends(self.id, entry.author, span);
-            let bytes = entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
-            let Entry { header, body, .. } = entry;
-            let message = match live {
-                true => Message::Live { header, body },
-                false => Message::Operation { header, body },
-            };
-            // Fails only above the limit of every frame, which nothing stored exceeds.
-            if message.encode(&mut out).is_ok() {
-                self.counters.sent_operations += 1;
-                self.counters.sent_bytes += bytes as u64;
+            if !lacking {
+                let span = Span {
+                    first: entry.seq,
+                    last: entry.seq,
+                };
+                pair.sends(self.id, entry.author, span);
             }
+            self.encode(entry, live, &mut out);
         }
         if live {
             self.position = self.position.max(page.next);
@@ -74,6 +77,25 @@ impl Session {
                 _ => drop(ranges.pop_front()),
             }
         }
+        self.hand_out(out);
+    }
+
+    /// Appends an entry as a message.
+    pub(super) fn encode(&mut self, entry: Entry, live: bool, out: &mut BytesMut) {
+        let bytes = entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
+        let Entry { header, body, .. } = entry;
+        let message = match live {
+            true => Message::Live { header, body },
+            false => Message::Operation { header, body },
+        };
+        // Fails only above the limit of every frame, which nothing stored exceeds.
+        if message.encode(out).is_ok() {
+            self.counters.sent_operations += 1;
+            self.counters.sent_bytes += bytes as u64;
+        }
+    }
+
+    pub(super) fn hand_out(&mut self, out: BytesMut) {
         if !out.is_empty() {
             self.drained = false;
             self.outputs.push_back(Output::Send(out.freeze()));

@@ -1,0 +1,294 @@
+//! Promises about bodies that have not come (`docs/protocol/digest.md#5`,
+//! `docs/protocol/sync.md#5`).
+
+use bytes::Bytes;
+use p2panda_core::{LogRange, SigningKey, limits};
+use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::sync::message::Message;
+use p2panda_protocol::sync::session::{Absent, Entry, Input};
+use p2panda_protocol::sync::{Absence, Protocol, SessionId};
+use p2panda_protocol::time::Time;
+
+use crate::world::{World, frame, log, topic};
+
+const DIGEST: Option<Protocol> = Some(Protocol::DigestSync);
+const HEIGHTS: Option<Protocol> = Some(Protocol::LogSync);
+
+fn author() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+fn without_body(entry: &Entry) -> Entry {
+    Entry {
+        body: None,
+        absent: Some(Absent::Wanted),
+        ..entry.clone()
+    }
+}
+
+/// Peer 0 has a log with all bodies, peer 1 that log without those that `lacks` names.
+fn world(seed: u64, protocol: Option<Protocol>, len: usize, lacks: fn(u32) -> bool) -> World {
+    let mut world = World::speaking(seed, protocol);
+    for entry in log(&author(), len, 10) {
+        let other = match lacks(entry.seq) {
+            true => without_body(&entry),
+            false => entry.clone(),
+        };
+        world.peers[0].store(entry);
+        world.peers[1].store(other);
+    }
+    world
+}
+
+fn messages(world: &mut World, place: usize, id: SessionId) -> Vec<Message> {
+    let mut sent = Vec::new();
+    for bytes in world.side(place, id).sent.clone() {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let len = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+            let payload = rest.split_to(4 + len).slice(4..);
+            // The digest is not one of them.
+            sent.extend(Message::decode(payload).ok());
+        }
+    }
+    sent
+}
+
+fn range(first: u32, until: u32) -> LogRange {
+    LogRange {
+        author: author().verifying_key(),
+        log: topic().log_id(),
+        after: first.checked_sub(1),
+        until,
+    }
+}
+
+#[test]
+fn with_equal_digests_the_bodies_cross_and_nothing_else() {
+    for seed in 0..20 {
+        let mut world = world(seed, DIGEST, 1_500, |seq| seq % 2 == 0);
+        let id = world.dial((seed % 2) as usize);
+        world.settle();
+        world.assert_equal();
+        assert_eq!(world.sent_operations(0), 750);
+        assert_eq!(world.sent_operations(1), 0);
+        // Those that follow are live as ever.
+        world.peers[0].publish(b"later");
+        world.settle();
+        world.assert_equal();
+        assert!(world.side(0, id).session.is_live());
+    }
+}
+
+#[test]
+fn a_session_without_missing_bodies_asks_nothing() {
+    let mut world = world(1, DIGEST, 10, |_| false);
+    let id = world.dial(0);
+    world.settle();
+    assert_eq!(messages(&mut world, 0, id), []);
+    assert_eq!(messages(&mut world, 1, id), []);
+}
+
+#[test]
+fn a_header_whose_body_is_wanted_is_not_passed_on_and_follows_with_its_body() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        let entries = log(&author(), 8, 10);
+        for entry in &entries {
+            let whole = entry.seq != 3 && entry.seq != 5;
+            world.peers[0].store(if whole {
+                entry.clone()
+            } else {
+                without_body(entry)
+            });
+        }
+        let id = world.dial(0);
+        world.settle();
+        assert_eq!(
+            world.peers[1].heights().iter().map(|one| one.2).max(),
+            Some(2)
+        );
+        for place in [5, 3] {
+            world.peers[0].store(entries[place].clone());
+        }
+        world.input(0, id, Input::Arrived(10));
+        world.settle();
+        world.assert_equal();
+        assert_eq!(world.sent_operations(0), 8, "seed {seed}: crossed twice");
+    }
+}
+
+#[test]
+fn what_a_peer_asked_for_in_vain_it_is_sent_as_soon_as_it_is_there() {
+    for seed in 0..10 {
+        let mut world = world(seed, DIGEST, 4, |seq| seq == 2);
+        let whole = world.peers[0].entries.remove(2);
+        world.peers[0].entries.insert(2, without_body(&whole));
+        let id = world.dial(0);
+        world.settle();
+        let lacking = Message::Absent(vec![(range(2, 2), Absence::Lacking)]);
+        assert!(messages(&mut world, 0, id).contains(&lacking));
+        world.peers[0].store(whole);
+        world.input(0, id, Input::Arrived(5));
+        world.settle();
+        world.assert_equal();
+        assert_eq!(world.sent_operations(0), 1);
+    }
+}
+
+#[test]
+fn a_body_dropped_there_is_not_asked_for_again_and_one_that_lacks_is() {
+    let mut world = world(3, DIGEST, 4, |seq| seq < 2);
+    for (place, absent) in [(0, Absent::Dropped), (1, Absent::Wanted)] {
+        let entry = &mut world.peers[0].entries[place];
+        (entry.body, entry.absent) = (None, Some(absent));
+    }
+    let id = world.dial(0);
+    world.settle();
+    let answer = Message::Absent(vec![
+        (range(0, 0), Absence::Dropped),
+        (range(1, 1), Absence::Lacking),
+    ]);
+    assert!(messages(&mut world, 0, id).contains(&answer));
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let wake = world.side(1, id).wake.unwrap();
+        waits.push(wake.ms_since(world.now) / 1_000);
+        world.now = wake;
+        world.input(1, id, Input::Tick);
+        world.settle();
+    }
+    assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
+    assert!(
+        waits[0] <= 60 && *waits.last().unwrap() >= 3_500,
+        "{waits:?}"
+    );
+    let asked = messages(&mut world, 1, id).into_iter();
+    let asked = asked.filter(|message| matches!(message, Message::Wanted(_)));
+    let asked: Vec<Message> = asked.collect();
+    assert_eq!(asked.len(), 9);
+    // One range per entry in this world.
+    assert_eq!(asked[0], Message::Wanted(vec![range(0, 0), range(1, 1)]));
+    assert!(
+        asked[1..]
+            .iter()
+            .all(|one| *one == Message::Wanted(vec![range(1, 1)]))
+    );
+}
+
+/// A live session of which the test plays the side of peer 1.
+fn live(protocol: Option<Protocol>) -> (World, SessionId) {
+    let mut world = world(1, protocol, 3, |_| false);
+    let id = world.dial(0);
+    world.settle();
+    assert!(world.side(0, id).session.is_live());
+    (world, id)
+}
+
+fn code_after(protocol: Option<Protocol>, messages: &[Message]) -> Option<CloseCode> {
+    let (mut world, id) = live(protocol);
+    for message in messages {
+        world.input(0, id, Input::Bytes(frame(message)));
+    }
+    world.side(0, id).end.map(|end| end.code)
+}
+
+#[test]
+fn questions_and_answers_out_of_place_end_the_session() {
+    let wanted = || Message::Wanted(vec![range(0, 2)]);
+    let absent = || Message::Absent(Vec::new());
+    let violation = Some(CloseCode::Violation);
+    assert_eq!(code_after(DIGEST, &[wanted()]), None);
+    assert_eq!(code_after(DIGEST, &[wanted(), wanted()]), violation);
+    assert_eq!(code_after(DIGEST, &[absent()]), violation, "not asked");
+    assert_eq!(code_after(HEIGHTS, &[wanted()]), violation, "not of 0.7.1");
+    assert_eq!(code_after(HEIGHTS, &[absent()]), violation);
+    let most = limits::BODIES_ASKED_MAX as u32;
+    let asks = |count: u32| code_after(DIGEST, &[Message::Wanted(vec![range(0, count - 1)])]);
+    assert_eq!(asks(most), None);
+    assert_eq!(asks(most + 1), Some(CloseCode::Limit));
+}
+
+#[test]
+fn what_is_asked_for_and_not_known_is_lacking() {
+    let (mut world, id) = live(DIGEST);
+    let other = LogRange {
+        log: p2panda_core::LogId::from_bytes([1; 32]),
+        ..range(0, 1)
+    };
+    let question = Message::Wanted(vec![range(1, 5), other]);
+    world.input(0, id, Input::Bytes(frame(&question)));
+    while let Some(answer) = world.side(0, id).answers.pop_front() {
+        world.input(0, id, answer);
+    }
+    let sent = messages(&mut world, 0, id);
+    let bodies = sent
+        .iter()
+        .filter(|one| matches!(one, Message::Live { .. }));
+    assert_eq!(bodies.count(), 2);
+    let lacking = [other, range(3, 5)].map(|range| (range, Absence::Lacking));
+    assert_eq!(sent.last(), Some(&Message::Absent(lacking.to_vec())));
+}
+
+#[test]
+fn a_peer_that_knows_heights_only_is_told_a_lower_one_until_it_has_shown_that_it_has_no_body() {
+    let mut world = world(4, HEIGHTS, 10, |seq| seq == 4);
+    // Peer 0 lacks the body as well, and says so in the only way that 0.7.1 has.
+    let entry = &mut world.peers[0].entries[4];
+    (entry.body, entry.absent) = (None, Some(Absent::Dropped));
+    let session = |world: &mut World| {
+        let before = world.sent_operations(0);
+        let id = world.dial(0);
+        world.settle();
+        world.cut(id);
+        world.sent_operations(0) - before
+    };
+    assert_eq!(session(&mut world), 6, "asked");
+    assert_eq!(session(&mut world), 0, "told the full height");
+    let hour = 3_600_000;
+    world.now = world.now.after(hour - 1_000);
+    assert_eq!(session(&mut world), 0);
+    world.now = world.now.after(2_000);
+    assert_eq!(session(&mut world), 6, "asked again after an hour");
+    world.now = world.now.after(2 * hour - 1_000);
+    assert_eq!(session(&mut world), 0);
+    // At last it has the body.
+    let whole = log(&author(), 10, 10).swap_remove(4);
+    world.peers[0].entries[4] = whole;
+    world.now = world.now.after(2_000);
+    assert_eq!(session(&mut world), 6);
+    assert!(
+        world.peers[1]
+            .entries
+            .iter()
+            .all(|entry| entry.body.is_some())
+    );
+    assert_eq!(session(&mut world), 0, "nothing is lacking any more");
+}
+
+#[test]
+fn the_first_entry_of_a_log_is_asked_for_by_leaving_the_log_out() {
+    let mut world = world(5, HEIGHTS, 3, |seq| seq == 0);
+    world.dial(0);
+    world.settle();
+    world.assert_equal();
+}
+
+#[test]
+fn an_unread_answer_holds_no_more_than_a_page() {
+    let mut world = world(6, DIGEST, 600, |_| true);
+    world.peers[0].entries.clear();
+    for entry in log(&author(), 600, 20_000) {
+        world.peers[0].store(entry);
+    }
+    world.peers[1].entries.clear();
+    for entry in log(&author(), 600, 20_000) {
+        world.peers[1].store(without_body(&entry));
+    }
+    let id = world.dial(0);
+    world.settle();
+    world.assert_equal();
+    let largest = world.side(0, id).sent.iter().map(Bytes::len).max();
+    assert!(largest.unwrap() < 512 * 1024);
+    assert!(Time::ZERO < world.now);
+}
