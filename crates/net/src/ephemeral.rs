@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use p2panda_core::{EphemeralError as SealError, EphemeralMessage, HybridTimestamp, Topic};
+use p2panda_core::budget::Charge;
+use p2panda_core::{
+    EphemeralError as SealError, EphemeralMessage, HybridTimestamp, Topic, VerifyingKey,
+};
 use p2panda_protocol::ephemeral::Repeats;
 use p2panda_protocol::overlay::Overlay;
 use thiserror::Error;
@@ -53,7 +56,15 @@ pub struct EphemeralSender {
 #[derive(Debug)]
 pub struct EphemeralReceiver {
     room: Arc<Room>,
-    received: broadcast::Receiver<EphemeralMessage>,
+    received: broadcast::Receiver<Unread>,
+}
+
+/// A message that some handle has not read yet.
+#[derive(Clone, Debug)]
+struct Unread {
+    message: EphemeralMessage,
+    /// What it takes of the share of the neighbour that passed it on.
+    _held: Arc<Charge>,
 }
 
 impl EphemeralSender {
@@ -79,7 +90,7 @@ impl EphemeralReceiver {
     pub async fn recv(&mut self) -> Option<EphemeralMessage> {
         loop {
             match self.received.recv().await {
-                Ok(message) => return Some(message),
+                Ok(unread) => return Some(unread.message),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     tracing::debug!(missed, "a slow listener missed ephemeral messages");
                 }
@@ -104,7 +115,7 @@ pub(crate) struct Room {
     shared: Arc<Shared>,
     topic: Topic,
     outbox: mpsc::Sender<Bytes>,
-    received: broadcast::WeakSender<EphemeralMessage>,
+    received: broadcast::WeakSender<Unread>,
     previous: Mutex<HybridTimestamp>,
 }
 
@@ -184,7 +195,7 @@ struct RoomTask {
     shared: Arc<Shared>,
     membership: Membership,
     sending: mpsc::Receiver<Bytes>,
-    received: broadcast::Sender<EphemeralMessage>,
+    received: broadcast::Sender<Unread>,
     stop: watch::Receiver<bool>,
 }
 
@@ -195,7 +206,9 @@ impl RoomTask {
         loop {
             tokio::select! {
                 event = self.membership.next() => match event {
-                    MembershipEvent::Message(content) => self.receive(content, &mut repeats),
+                    MembershipEvent::Message { content, from } => {
+                        self.receive(content, from, &mut repeats);
+                    }
                     MembershipEvent::Up(_) => {
                         for message in held.drain(..) {
                             self.membership.broadcast(message).await;
@@ -220,7 +233,8 @@ impl RoomTask {
         }
     }
 
-    fn receive(&self, content: Bytes, repeats: &mut Repeats) {
+    fn receive(&self, content: Bytes, from: VerifyingKey, repeats: &mut Repeats) {
+        let bytes = content.len();
         let message = match EphemeralMessage::open(content) {
             Ok(message) => message,
             Err(error) => {
@@ -230,10 +244,16 @@ impl RoomTask {
         };
         let is_own = message.author == self.shared.local;
         let now = self.shared.clock.now();
-        if !is_own && repeats.is_new(message.author, message.timestamp, now) {
-            // Fails only while nobody listens.
-            let _ = self.received.send(message);
+        if is_own || !repeats.is_new(message.author, message.timestamp, now) {
+            return;
         }
+        let Some(held) = self.shared.budget.try_keep(&from, bytes) else {
+            tracing::debug!(%from, "no room for an ephemeral message until others are read");
+            return;
+        };
+        let _held = Arc::new(held);
+        // Fails only while nobody listens.
+        let _ = self.received.send(Unread { message, _held });
     }
 }
 

@@ -47,8 +47,13 @@ pub(crate) enum MembershipEvent {
     Up(VerifyingKey),
     /// A peer is no neighbour any more.
     Down(VerifyingKey),
-    /// Someone broadcast these bytes.
-    Message(Bytes),
+    /// Someone broadcast these bytes; a neighbour passed them on.
+    Message {
+        /// What was broadcast.
+        content: Bytes,
+        /// The neighbour.
+        from: VerifyingKey,
+    },
 }
 
 impl Membership {
@@ -125,8 +130,11 @@ impl Membership {
                 }
             }
             Event::Received(message) => {
-                self.pending
-                    .push_back(MembershipEvent::Message(message.content));
+                if let Some(from) = node_id(message.delivered_from) {
+                    let content = message.content;
+                    self.pending
+                        .push_back(MembershipEvent::Message { content, from });
+                }
             }
             // Neighbour events may be among what was lost: start over with a fresh subscription,
             // which begins with the neighbours there are.

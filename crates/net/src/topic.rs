@@ -228,7 +228,7 @@ impl TopicTask {
                 self.dialer(DialerInput::Down(peer));
             }
             // Nothing is broadcast in a membership overlay.
-            MembershipEvent::Message(_) => {}
+            MembershipEvent::Message { .. } => {}
         }
     }
 

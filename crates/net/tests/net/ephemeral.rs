@@ -1,10 +1,14 @@
 //! Ephemeral messages reach who is there, and nothing in the overlay stops a listener.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use p2panda_core::budget::Budget;
 use p2panda_core::{EphemeralMessage, HybridTimestamp, SigningKey, Topic, cbor};
 use p2panda_net::EphemeralError;
+use tokio::time::timeout;
 
-use crate::fake_node::FakeNode;
+use crate::fake_node::{FakeNode, config};
 use crate::probe::{Probe, endpoint_addr};
 
 fn text(text: &str) -> Bytes {
@@ -112,4 +116,49 @@ async fn a_listener_that_falls_behind_goes_on_with_what_is_left() {
     while slow.recv().await.unwrap().body != text("last") {}
     a.net.shutdown().await;
     b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_listener_does_not_read_counts_for_the_neighbour_that_passed_it_on() {
+    const BUDGET: usize = 4 * 1024 * 1024;
+    // A quarter of a peer's eighth is for what waits.
+    const WAITS: u64 = (BUDGET / 8 / 4) as u64;
+    let a = FakeNode::start(25, 1).await;
+    let mut config = config(25, 2);
+    config.budget = Budget::new(BUDGET, 1024 * 1024);
+    let b = FakeNode::start_with(config).await;
+    let topic = Topic::from_bytes([25; 32]);
+    let (sender, _from_b) = a.net.ephemeral(topic);
+    let (_sender, mut reader) = b.net.ephemeral(topic);
+    a.net.add_peer(b.bootstrap());
+    sender.publish(text("first")).await.unwrap();
+    assert_eq!(reader.recv().await.unwrap().body, text("first"));
+
+    let idle = b.net.counters().budget_used_bytes;
+    for number in 0..100 {
+        let body = format!("{number:02}{}", "x".repeat(3_800));
+        sender.publish(text(&body)).await.unwrap();
+    }
+    let held = |bytes: u64| bytes > idle + WAITS / 2;
+    until(&b, "unread messages are charged", |bytes| held(bytes)).await;
+    assert!(b.net.counters().budget_peak_bytes < idle + WAITS + 64 * 1024);
+    let read = tokio::spawn(async move { while reader.recv().await.is_some() {} });
+    until(&b, "what was read is charged no longer", |bytes| {
+        !held(bytes)
+    })
+    .await;
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+    read.await.unwrap();
+}
+
+async fn until(node: &FakeNode, what: &str, as_it_should: impl Fn(u64) -> bool) {
+    let mut again = tokio::time::interval(Duration::from_millis(10));
+    let waited = timeout(Duration::from_secs(30), async {
+        while !as_it_should(node.net.counters().budget_used_bytes) {
+            again.tick().await;
+        }
+    });
+    let waited = waited.await;
+    assert!(waited.is_ok(), "{what}: {:?}", node.net.counters());
 }
