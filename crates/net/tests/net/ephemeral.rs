@@ -140,7 +140,7 @@ async fn what_a_listener_does_not_read_counts_for_the_neighbour_that_passed_it_o
         sender.publish(text(&body)).await.unwrap();
     }
     let held = |bytes: u64| bytes > idle + WAITS / 2;
-    until(&b, "unread messages are charged", |bytes| held(bytes)).await;
+    until(&b, "unread messages are charged", held).await;
     assert!(b.net.counters().budget_peak_bytes < idle + WAITS + 64 * 1024);
     let read = tokio::spawn(async move { while reader.recv().await.is_some() {} });
     until(&b, "what was read is charged no longer", |bytes| {
