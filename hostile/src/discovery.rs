@@ -13,33 +13,35 @@ use crate::behaviour::Attack;
 use crate::error::Stopped;
 use crate::wire;
 
-/// Records of 32 KB that fit a message of 4 MiB.
-const FAT_RECORDS: usize = 120;
-/// Addresses of a record, the most that was ever kept.
-const ADDRESSES: usize = 64;
-/// Bytes of a relay URL, the most that was ever kept.
-const URL_BYTES: usize = 512;
+/// Records of a message, which all together stay below the 1 MiB of a frame.
+const FAT_RECORDS: usize = 240;
+/// Relay URLs of a record.
+const RELAYS: usize = 4;
+/// Bytes of each, so that a record has a little less than 2 KiB, or a little more.
+const URL_BYTES: (usize, usize) = (460, 500);
 /// Between two sessions of one identity: the node admits 30 in a minute.
 const SESSIONS_APART: Duration = Duration::from_secs(1);
 
-/// Messages with 120 records each.
+/// Messages of many records, those of every fourth message a little above the limit.
 pub(crate) fn fat_records(messages: usize) -> Vec<Bytes> {
-    let urls: Vec<String> = (0..ADDRESSES).map(url).collect();
+    let urls = |bytes| (0..RELAYS).map(|number| url(number, bytes)).collect();
+    let (below, above): (Vec<String>, Vec<String>) = (urls(URL_BYTES.0), urls(URL_BYTES.1));
     let message = |message: usize| {
+        let urls = if message % 4 == 3 { &above } else { &below };
         let mut payload = BytesMut::new();
         Writer::new(&mut payload).array(&[3]).count(FAT_RECORDS);
         for record in 0..FAT_RECORDS {
             let node = key("fat", message * FAT_RECORDS + record);
-            write_record(&mut payload, &node, Addresses::Relays(&urls));
+            write_record(&mut payload, &node, Addresses::Relays(urls));
         }
         wire::framed(&payload)
     };
     (0..messages).map(message).collect()
 }
 
-fn url(number: usize) -> String {
+fn url(number: usize, bytes: usize) -> String {
     let mut url = format!("https://relay{number:02}.invalid/");
-    url.extend(std::iter::repeat_n('x', URL_BYTES - url.len()));
+    url.extend(std::iter::repeat_n('x', bytes - url.len()));
     url
 }
 

@@ -2,7 +2,7 @@
 //! honest pair talks, a newcomer arrives and the node publishes.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -23,6 +23,7 @@ use crate::honest::{self, Honest, Newcomer, Published, honest_text};
 use crate::logs;
 use crate::process::Control;
 use crate::report::{Latencies, Measured};
+use crate::requests::Open;
 use crate::victim::Victim;
 
 /// Honest messages that are there before anything else.
@@ -53,6 +54,8 @@ pub struct Plan {
     pub place: Place,
     /// In how many topics.
     pub topics: usize,
+    /// Bytes that peers may make the node hold.
+    pub budget_bytes: usize,
     /// How long they attack.
     pub attack: Duration,
     /// How long the node is watched before, and left alone afterwards.
@@ -99,8 +102,7 @@ struct Stage<'a> {
     victim: Victim,
     honest: Honest,
     target: Target,
-    topics: Vec<Topic>,
-    ephemeral: Vec<Topic>,
+    open: Open,
     history: Vec<String>,
     pair: Published,
     sinks: Sinks,
@@ -121,7 +123,7 @@ struct Attacked {
     open: Duration,
     disk_before: u64,
     early: Vec<String>,
-    lasted: Duration,
+    begun: Instant,
 }
 
 impl<'a> Stage<'a> {
@@ -137,7 +139,15 @@ impl<'a> Stage<'a> {
             Behaviour::GossipPayload => known.clone(),
             _ => Vec::new(),
         };
-        let mut victim = Victim::start(program, dir.path(), network, &topics, &ephemeral).await?;
+        let open = Open {
+            dir: dir.path().to_path_buf(),
+            network,
+            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
+            budget_bytes: plan.budget_bytes,
+            topics: topics.clone(),
+            ephemeral,
+        };
+        let mut victim = Victim::open(program, open.clone()).await?;
         let honest = Honest::start(network, &topics, Some(victim.contact)).await?;
         let history: Vec<String> = (0..HISTORY).map(honest_text).collect();
         let first = *known.first().ok_or(Error::Refused)?;
@@ -148,7 +158,7 @@ impl<'a> Stage<'a> {
         victim.probe(own_topic, PROBE_EVERY).await?;
         await_some(&honest, own_topic).await?;
         let sinks = match plan.behaviour {
-            Behaviour::ReflectorRecord => Sinks::open().await?,
+            Behaviour::ReflectorRecord => Sinks::open(victim.contact.addr).await?,
             _ => Sinks::default(),
         };
         let target = Target {
@@ -166,8 +176,7 @@ impl<'a> Stage<'a> {
             victim,
             honest,
             target,
-            topics,
-            ephemeral,
+            open,
             history,
             pair: Published::default(),
             sinks,
@@ -235,7 +244,7 @@ impl<'a> Stage<'a> {
             open: open.get(),
             disk_before,
             early,
-            lasted: begun.elapsed(),
+            begun,
         })
     }
 
@@ -275,6 +284,7 @@ impl<'a> Stage<'a> {
         let slowest = slowest.max().unwrap_or_default().max(back.slowest);
         let early_lost = attacked.early.len() - self.victim.shown.count(topic, &attacked.early);
         let counts = self.victim.counts(topic).await?;
+        let counted_after = attacked.begun.elapsed();
         let disk_after = self.victim.disk();
         let peak = self.victim.memory()?.peak_kib;
         sleep(plan.calm).await;
@@ -307,7 +317,7 @@ impl<'a> Stage<'a> {
             logs: counts.logs,
             rejected: counts.rejected,
             effort_bytes: attacked.effort_bytes,
-            lasted: attacked.lasted,
+            counted_after,
             reopened,
             counters,
         })
@@ -335,21 +345,19 @@ impl<'a> Stage<'a> {
             dir,
             victim,
             honest,
-            target,
-            topics,
-            ephemeral,
+            open,
             ..
         } = self;
         // Nobody else can bring back what the directory has lost.
         honest.node.shutdown().await?;
         victim.kill().await?;
         let begun = Instant::now();
-        let again = Victim::start(program, dir.path(), target.network, &topics, &ephemeral);
-        let again = again.await?;
+        let again = Victim::open(program, open).await?;
         let opened = begun.elapsed();
         let shown = again.shown.wait(topic, texts, PATIENCE).await;
         let memory = again.memory()?;
         again.kill().await?;
+        drop(dir);
         Ok(Reopened {
             took: opened,
             expected: texts.len(),
@@ -475,7 +483,8 @@ struct Sinks {
 }
 
 impl Sinks {
-    async fn open() -> Result<Sinks, Error> {
+    /// Counts what comes from one address: honest peers hear of the sockets too.
+    async fn open(node: SocketAddr) -> Result<Sinks, Error> {
         let mut sinks = Sinks::default();
         for last in 1..=SINKS {
             let socket =
@@ -485,7 +494,10 @@ impl Sinks {
             let counted = Arc::clone(&sinks.counted);
             sinks.reading.spawn(async move {
                 let mut buffer = vec![0; 65_536];
-                while let Ok((bytes, _)) = socket.recv_from(&mut buffer).await {
+                while let Ok((bytes, from)) = socket.recv_from(&mut buffer).await {
+                    if from != node {
+                        continue;
+                    }
                     let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
                     counted.0 += bytes as u64;
                     counted.1.insert(address);

@@ -44,4 +44,4 @@ pub use error::Error;
 pub use flood::Plan;
 pub use report::{Margin, Measured};
 pub use serve::serve;
-pub use victim::Victim;
+pub use victim::{Counters, Victim};

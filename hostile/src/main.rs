@@ -27,6 +27,9 @@ struct Arguments {
     /// Only attackers here: `same`, `other` or `both` prefixes.
     #[arg(long)]
     place: Option<String>,
+    /// The node's budget, in MiB.
+    #[arg(long, default_value_t = 64)]
+    budget: usize,
     /// As much as in the suite of every change.
     #[arg(long)]
     short: bool,
@@ -112,7 +115,7 @@ async fn flood(program: &Path, plan: Plan) -> bool {
             eprintln!(
                 "  disk {control:.1} ms, open {open:.1} s, reflected {reflected} bytes to {to}, strangers first {}, \
                  logs {}, rejected {}, {}",
-                measured.strangers_first, measured.logs, measured.rejected, measured.counters
+                measured.strangers_first, measured.logs, measured.rejected, measured.counters.text
             );
             broken.is_empty()
         }
@@ -169,6 +172,7 @@ fn plan(arguments: &Arguments, behaviour: Behaviour, identities: usize, place: P
         place,
         // Many identities spread over several topics.
         topics: if identities > 100 { 4 } else { 1 },
+        budget_bytes: arguments.budget * 1024 * 1024,
         attack: seconds(behaviour, arguments.short),
         calm,
     }

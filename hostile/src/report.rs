@@ -7,11 +7,10 @@ use p2panda_core::limits;
 
 use crate::behaviour::Behaviour;
 use crate::flood::{Plan, Reopened};
+use crate::victim::Counters;
 
 const MIB: u64 = 1024 * 1024;
 
-/// What peers may make a node hold, in bytes: the default budget.
-const BUDGET_BYTES: u64 = 64 * MIB;
 /// What may come on top of idle memory and budget.
 const MEMORY_SPARE_BYTES: u64 = 32 * MIB;
 /// What an attack may leave on the disk, beside valid operations.
@@ -28,10 +27,11 @@ const PAIR: Duration = Duration::from_secs(3);
 const DEPENDENCY: Duration = Duration::from_secs(33);
 /// The share of a core that attackers may cost.
 const PROCESSOR: f64 = 0.25;
-/// New logs of a bringing peer and topic at once, and per second.
-const NEW_LOGS: (u64, u64) = (10_000, 500);
-/// Bytes sent to addresses of hearsay in a minute, per teller and in all.
-const REFLECTED_BYTES: (u64, u64) = (20_000, 100_000);
+/// Beginnings of logs in what is read of a session at once: 1 MiB of the smallest operations.
+const NEW_LOGS_READ: u64 = 5_000;
+/// Operations of a peer that are checked before it is known to bring invalid ones, and at once
+/// after that.
+const CHECKED_AT_ONCE: u64 = 64 + 32;
 /// Messages of strangers that may come before an honest one: a page.
 const STRANGERS_FIRST: usize = 1_000;
 /// Two silent sessions, one after the other.
@@ -134,12 +134,12 @@ pub struct Measured {
     pub rejected: u64,
     /// Bytes that attackers could send.
     pub effort_bytes: u64,
-    /// How long the attack lasted.
-    pub lasted: Duration,
+    /// From the beginning of the attack to the moment at which all this was counted.
+    pub counted_after: Duration,
     /// What a reopened directory showed, after the process was killed.
     pub reopened: Reopened,
     /// What the node's network counted.
-    pub counters: String,
+    pub counters: Counters,
 }
 
 /// A promise that was not kept.
@@ -168,8 +168,12 @@ impl Measured {
     }
 
     fn memory_and_disk(&self, held: &mut Held) {
-        let allowed = self.idle_kib + (BUDGET_BYTES + MEMORY_SPARE_BYTES) / 1024;
+        let budget = self.plan.budget_bytes as u64;
+        let allowed = self.idle_kib + (budget + MEMORY_SPARE_BYTES) / 1024;
         held.at_most("peak memory, KiB", self.peak_kib, allowed);
+        held.at_most("budget", self.counters.budget_bytes, budget);
+        let charged = self.counters.budget_peak_bytes;
+        held.at_most("charged to the budget", charged, budget);
         let reopened = self.reopened;
         held.at_most("memory at reopen, KiB", reopened.peak_kib, allowed);
         let lost = (reopened.expected - reopened.shown) as u64;
@@ -210,19 +214,27 @@ impl Measured {
     /// What holds for one behaviour only.
     fn own_rule(&self, margin: Margin, held: &mut Held) {
         let identities = self.plan.identities as u64;
+        let seconds = self.counted_after.as_secs() + 1;
         match self.plan.behaviour {
             Behaviour::FreshAuthors => {
-                let (at_once, per_second) = NEW_LOGS;
-                let each = at_once + per_second * (self.lasted.as_secs() + 1);
-                held.at_most("new logs", self.logs, identities * each + 100);
+                let rate = u64::from(limits::NEW_LOGS_PER_SECOND);
+                let each = u64::from(limits::NEW_LOGS_MAX) + rate * seconds + NEW_LOGS_READ;
+                held.at_most("new logs", self.logs, identities * each);
                 let before = self.strangers_first as u64;
                 held.at_most("strangers first", before, STRANGERS_FIRST as u64);
             }
             Behaviour::ReflectorRecord => {
-                let (each, all) = REFLECTED_BYTES;
-                let minutes = self.plan.attack.as_secs() / 60 + 1;
-                let allowed = (each * identities).min(all) * minutes;
+                let each = limits::KNOCK_BYTES_PER_TELLER_MAX as u64;
+                let all = limits::KNOCK_BYTES_PER_MINUTE_MAX as u64;
+                let allowed = (each * identities).min(all) * (seconds / 60 + 1);
                 held.at_most("reflected bytes", self.reflected_bytes, allowed);
+            }
+            Behaviour::InvalidFlood => {
+                let at_once = limits::INVALID_AT_ONCE_MAX as u64 + CHECKED_AT_ONCE;
+                let each = limits::INVALID_PER_SECOND as u64 * identities;
+                let rate = each.min(limits::INVALID_SHARED_PER_SECOND as u64);
+                let allowed = identities * at_once + rate * seconds;
+                held.at_most("invalid operations checked", self.rejected, allowed);
             }
             Behaviour::SilentPair => held.within("a silent pair", self.open, SILENT),
             Behaviour::UnfinishedFrames => {

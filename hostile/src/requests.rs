@@ -35,6 +35,8 @@ pub(crate) struct Open {
     pub(crate) dir: PathBuf,
     pub(crate) network: NetworkId,
     pub(crate) bind: SocketAddrV4,
+    /// Bytes that peers may make the node hold.
+    pub(crate) budget_bytes: usize,
     pub(crate) topics: Vec<Topic>,
     /// Topics of which ephemeral messages are read, too.
     pub(crate) ephemeral: Vec<Topic>,
@@ -65,7 +67,11 @@ pub(crate) enum Line {
         rejected: u64,
     },
     /// What the network counted.
-    Counters { text: String },
+    Counters {
+        text: String,
+        budget_bytes: u64,
+        budget_peak_bytes: u64,
+    },
     /// An honest message was shown. Others are only stored.
     Message { topic: Topic, text: String },
 }

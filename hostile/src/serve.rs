@@ -84,6 +84,7 @@ impl Served {
             .state_dir(None)
             .network_id(open.network)
             .bind(open.bind, None)
+            .budget_bytes(open.budget_bytes)
             .mdns(Mdns::Off)
             .spawn()
             .await?;
@@ -150,9 +151,14 @@ impl Served {
                     rejected: status.rejected.iter().map(|(_, count)| count).sum(),
                 }
             }
-            Request::Counters => Line::Counters {
-                text: format!("{:?}", self.node.net().counters()),
-            },
+            Request::Counters => {
+                let counters = self.node.net().counters();
+                Line::Counters {
+                    text: format!("{counters:?}"),
+                    budget_bytes: counters.budget_bytes,
+                    budget_peak_bytes: counters.budget_peak_bytes,
+                }
+            }
             Request::Open(_) | Request::Shutdown => Line::Failed,
         })
     }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use p2panda::{NetworkId, Topic};
+use p2panda_core::limits;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
@@ -44,6 +45,17 @@ pub struct Counts {
     pub rejected: u64,
 }
 
+/// What a node's network counted.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// All of it, for people.
+    pub text: String,
+    /// Bytes that peers may make the node hold.
+    pub budget_bytes: u64,
+    /// The most that they made it hold.
+    pub budget_peak_bytes: u64,
+}
+
 impl Victim {
     /// Starts `program victim` and opens the node of a directory. Port 0 is any free one.
     ///
@@ -56,6 +68,21 @@ impl Victim {
         topics: &[Topic],
         ephemeral: &[Topic],
     ) -> Result<Victim, Error> {
+        let budget_bytes = limits::BUDGET_BYTES_DEFAULT;
+        let bind = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let open = Open {
+            dir: dir.to_path_buf(),
+            network,
+            bind,
+            budget_bytes,
+            topics: topics.to_vec(),
+            ephemeral: ephemeral.to_vec(),
+        };
+        Victim::open(program, open).await
+    }
+
+    /// The same with a budget of its own.
+    pub(crate) async fn open(program: &Path, open: Open) -> Result<Victim, Error> {
         let mut child = Command::new(program)
             .arg("victim")
             .stdin(Stdio::piped())
@@ -67,19 +94,13 @@ impl Victim {
         let shown = Shown::default();
         let (lines, mut replies) = mpsc::channel(16);
         tokio::spawn(read(BufReader::new(stdout), shown.clone(), lines));
-        let open = Request::Open(Open {
-            dir: dir.to_path_buf(),
-            network,
-            bind: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
-            topics: topics.to_vec(),
-            ephemeral: ephemeral.to_vec(),
-        });
-        match ask(&mut stdin, &mut replies, &open).await? {
+        let dir = open.dir.clone();
+        match ask(&mut stdin, &mut replies, &Request::Open(open)).await? {
             Line::Opened { node, addr } => Ok(Victim {
                 child,
                 stdin,
                 replies,
-                dir: dir.to_path_buf(),
+                dir,
                 shown,
                 contact: Contact { node, addr },
             }),
@@ -151,13 +172,21 @@ impl Victim {
         }
     }
 
-    /// What its network counted, for people.
+    /// What its network counted.
     ///
     /// # Errors
     /// When the process has ended.
-    pub async fn counters(&mut self) -> Result<String, Error> {
+    pub async fn counters(&mut self) -> Result<Counters, Error> {
         match self.ask(Request::Counters).await? {
-            Line::Counters { text } => Ok(text),
+            Line::Counters {
+                text,
+                budget_bytes,
+                budget_peak_bytes,
+            } => Ok(Counters {
+                text,
+                budget_bytes,
+                budget_peak_bytes,
+            }),
             _ => Err(Error::Refused),
         }
     }

@@ -1,16 +1,12 @@
 //! Memory, disk, publishes and newcomers, whatever peers send.
 
+use p2panda_core::limits;
 use p2panda_hostile::Behaviour;
 
 use crate::{holds, plan};
 
 #[tokio::test]
 async fn streams_that_nobody_accepts_stay_within_the_budget() {
-    holds(plan(Behaviour::StreamsNobodyAccepts, 1, 8)).await;
-}
-
-#[tokio::test]
-async fn streams_of_many_identities_stay_within_the_budget_together() {
     holds(plan(Behaviour::StreamsNobodyAccepts, 8, 8)).await;
 }
 
@@ -32,6 +28,13 @@ async fn headers_that_cannot_be_read_delay_nobody() {
 #[tokio::test]
 async fn nothing_of_a_header_above_its_limit_is_kept() {
     holds(plan(Behaviour::OversizedHeaders, 1, 8)).await;
+}
+
+#[tokio::test]
+async fn a_smaller_budget_holds_as_well() {
+    let mut plan = plan(Behaviour::LargestHave, 8, 8);
+    plan.budget_bytes = limits::BUDGET_OPERATIONS_MIN * limits::OPERATION_BYTES_MAX_DEFAULT;
+    holds(plan).await;
 }
 
 #[tokio::test]

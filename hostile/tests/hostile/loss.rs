@@ -18,11 +18,6 @@ async fn imported_headers_get_their_bodies_from_the_author() {
 }
 
 #[tokio::test]
-async fn headers_of_a_peer_that_keeps_the_bodies_back_get_them_from_the_author() {
-    all_shown(Bringer::Peers(1)).await;
-}
-
-#[tokio::test]
 async fn headers_of_many_peers_that_keep_the_bodies_back_get_them_from_the_author() {
     all_shown(Bringer::Peers(8)).await;
 }

@@ -13,6 +13,7 @@ mod pruning;
 use std::path::Path;
 use std::time::Duration;
 
+use p2panda_core::limits;
 use p2panda_hostile::{Behaviour, Margin, Measured, Place, Plan, Scale, flood};
 use tokio::sync::Semaphore;
 
@@ -35,6 +36,7 @@ fn plan(behaviour: Behaviour, identities: usize, seconds: u64) -> Plan {
             Place::Both
         },
         topics: 1,
+        budget_bytes: limits::BUDGET_BYTES_DEFAULT,
         attack: Duration::from_secs(seconds),
         calm: Duration::from_secs(2),
     }
@@ -43,7 +45,7 @@ fn plan(behaviour: Behaviour, identities: usize, seconds: u64) -> Plan {
 async fn run(plan: Plan) -> Measured {
     let measured = flood::run(program(), plan).await.unwrap();
     println!("{}", measured.row());
-    println!("{}", measured.counters);
+    println!("{}", measured.counters.text);
     measured
 }
 
