@@ -50,6 +50,9 @@ pub enum Failure {
     Signals(#[source] io::Error),
     #[error("{0}; stop it first and run `panda compact` again")]
     CompactInUse(#[source] p2panda::Error),
+    #[error("{} holds no database; name the home directory of a node with --home DIR",
+        home.display())]
+    NothingToCompact { home: PathBuf },
     #[error("{}", node_line(.0))]
     Node(#[from] p2panda::Error),
     #[error(transparent)]
@@ -71,6 +74,7 @@ impl Failure {
             | Failure::Parse(_) => 2,
             Failure::Node(error) | Failure::CompactInUse(error) => kind_code(error.kind()),
             Failure::MakeHome { .. }
+            | Failure::NothingToCompact { .. }
             | Failure::ReadFile { .. }
             | Failure::Stdin(_)
             | Failure::Stdout(_)

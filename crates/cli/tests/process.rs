@@ -156,6 +156,15 @@ impl Running {
     }
 }
 
+/// What a test does not end in order ends with it.
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -574,6 +583,22 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     );
     assert_eq!(demo.interrupt().code(), Some(130));
     assert!(is_empty(&world.path("tmp")));
+}
+
+#[test]
+fn compact_says_that_a_directory_without_a_database_is_no_home_and_leaves_it_as_it_is() {
+    let world = World::new();
+    for home in ["empty", "missing"] {
+        if home == "empty" {
+            std::fs::create_dir(world.path(home)).unwrap();
+        }
+        let output = world.at(home, &["compact"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(10), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("holds no database"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(world.path("empty")).unwrap().count(), 0);
+    assert!(!world.path("missing").exists());
 }
 
 #[test]

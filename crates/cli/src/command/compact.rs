@@ -1,5 +1,8 @@
 //! `panda compact`
 
+use std::error::Error;
+use std::{io, iter};
+
 use p2panda::{Compacted, ErrorKind};
 
 use crate::args::NodeArgs;
@@ -15,11 +18,25 @@ pub fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
     };
     let compacted = p2panda::compact(&home).map_err(|error| match error.kind() {
         ErrorKind::Locked => Failure::CompactInUse(error),
+        ErrorKind::Io if is_missing(&error) => Failure::NothingToCompact { home },
         _ => Failure::Node(error),
     })?;
     // Whether somebody reads it makes no difference here.
     let _ = output::line(&sizes(compacted)).map_err(Failure::Stdout)?;
     Ok(Outcome::Done)
+}
+
+/// Whether `error` comes from a file or directory that is not there.
+fn is_missing(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = iter::successors(Some(error), |error| (*error).source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        let kind = io.map(io::Error::kind);
+        matches!(
+            kind,
+            Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        )
+    })
 }
 
 fn sizes(compacted: Compacted) -> String {
