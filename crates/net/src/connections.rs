@@ -202,29 +202,24 @@ impl Connections {
                 continue;
             }
             open.standing = Standing::Proven;
-            // Those that a pair does not need keep their price.
-            if open.makes_room || open.charge.bytes() <= limits::CONNECTION_AGREED_BYTES {
+            if open.protocol == Protocol::Gossip {
+                open.allow_gossip(streams);
+            } else if open.makes_room || open.charge.bytes() <= limits::CONNECTION_AGREED_BYTES {
+                // Those that a pair does not need keep their price.
                 open.charge.resize(limits::CONNECTION_PROVEN_BYTES);
             }
             open.makes_room = false;
-            if open.protocol == Protocol::Gossip
-                && let Some(connection) = open.connection.upgrade()
-            {
-                connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
-            }
         }
     }
 
     /// Another overlay was joined: gossip may open another stream on each of its connections.
     pub(crate) fn joined(&self) {
         self.overlays.fetch_add(1, Ordering::Relaxed);
-        let inner = self.inner();
-        let gossip = inner.open.values();
+        let mut inner = self.inner();
+        let gossip = inner.open.values_mut();
         for open in gossip.filter(|open| open.protocol == Protocol::Gossip) {
-            if let Some(connection) = open.connection.upgrade() {
-                let streams = self.gossip_streams(open.standing);
-                connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
-            }
+            let streams = self.gossip_streams(open.standing);
+            open.allow_gossip(streams);
         }
     }
 
@@ -273,9 +268,7 @@ impl Connections {
             Standing::Unproven(_) => limits::GOSSIP_STREAMS_UNPROVEN_MAX,
         };
         let overlays = self.overlays.load(Ordering::Relaxed);
-        overlays
-            .saturating_add(limits::GOSSIP_STREAMS_SPARE)
-            .min(max)
+        streams_to_allow(overlays, max)
     }
 
     /// Charges for a connection and says what the peer may open on it. Answers false if there is
@@ -287,10 +280,12 @@ impl Connections {
         let standing = self.standing(&peer, connection);
         let account = self.budget.account(peer, standing);
         let proven = standing == Standing::Proven;
-        let bytes = match proven {
-            true => limits::CONNECTION_PROVEN_BYTES,
-            false => limits::CONNECTION_BYTES,
-        };
+        let protocol = self.protocol(connection.alpn());
+        let bytes = price(standing)
+            + match protocol {
+                Protocol::Gossip => gossip_bytes(self.gossip_streams(standing)),
+                Protocol::Discovery | Protocol::Sync => 0,
+            };
         let theirs = connection.side() == Side::Server;
         let charge = match theirs {
             true => self.charge_theirs(&account, &peer, standing, bytes),
@@ -300,7 +295,6 @@ impl Connections {
             tracing::debug!(%peer, "no room for another connection");
             return false;
         };
-        let protocol = self.protocol(connection.alpn());
         self.allow_streams(connection, protocol, standing);
         let weak = connection.weak_handle();
         let closed = weak.closed();
@@ -353,8 +347,7 @@ impl Connections {
                 connection.set_max_concurrent_bi_streams(VarInt::from_u32(2));
             }
             (Protocol::Gossip, _) => {
-                let streams = self.gossip_streams(standing);
-                connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
+                allow_gossip(connection, self.gossip_streams(standing));
             }
             _ => {}
         }
@@ -383,6 +376,45 @@ impl Connections {
         self.inner().make_room(peer, |_| true);
         account.try_connection(bytes)
     }
+}
+
+impl Open {
+    /// Lets the peer open so many streams on a gossip connection, and charges for them.
+    fn allow_gossip(&mut self, streams: u32) {
+        self.charge
+            .resize(price(self.standing) + gossip_bytes(streams));
+        if let Some(connection) = self.connection.upgrade() {
+            allow_gossip(&connection, streams);
+        }
+    }
+}
+
+/// What a connection costs before anybody knows what it is for.
+fn price(standing: Standing) -> usize {
+    match standing {
+        Standing::Proven => limits::CONNECTION_PROVEN_BYTES,
+        Standing::Unproven(_) => limits::CONNECTION_BYTES,
+    }
+}
+
+/// The transport tells the peer of more streams only once it allows an eighth more: a seventh on top
+/// of those that gossip needs makes up for what the peer may not have been told of.
+fn streams_to_allow(overlays: u32, max: u32) -> u32 {
+    let needed = overlays
+        .saturating_add(limits::GOSSIP_STREAMS_SPARE)
+        .min(max);
+    needed + needed / 7 + 1
+}
+
+/// What so many streams add to the window of a gossip connection.
+fn gossip_bytes(streams: u32) -> usize {
+    (streams as usize * limits::GOSSIP_STREAM_BYTES).min(limits::GOSSIP_STREAMS_BYTES_MAX)
+}
+
+fn allow_gossip(connection: &Connection, streams: u32) {
+    let window = limits::CONNECTION_WINDOW_BYTES + gossip_bytes(streams);
+    connection.set_receive_window(VarInt::from_u32(window as u32));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
 }
 
 impl Inner {
@@ -440,4 +472,24 @@ fn link(connection: &Connection) -> Link {
         };
     }
     link
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_was_told_of_a_stream_for_every_overlay_whenever_it_is_told() {
+        let max = limits::GOSSIP_STREAMS_UNPROVEN_MAX;
+        let mut told = 0;
+        for overlays in 0..2 * max {
+            let allowed = streams_to_allow(overlays, max);
+            // The transport waits until there is as much to tell.
+            if allowed - told > allowed / 8 {
+                told = allowed;
+            }
+            let needed = (overlays + limits::GOSSIP_STREAMS_SPARE).min(max);
+            assert!(told >= needed, "{overlays} overlays");
+        }
+    }
 }
