@@ -82,6 +82,9 @@ pub const READ_BYTES_MAX: usize = 64 * KIB;
 pub const PROGRESS_BYTES_MIN: u64 = 64 * 30;
 /// How often the budget looks at who makes no progress.
 pub const BUDGET_TICK: Duration = Duration::from_millis(500);
+/// The same while all peers together hold so little that none can be over its share: an idle node
+/// rests.
+pub const BUDGET_REST: Duration = Duration::from_secs(2);
 /// How long a turn may take while others wait for theirs.
 pub const TURN_TIME_MAX: Duration = Duration::from_secs(10);
 /// The same for a peer that is proven.

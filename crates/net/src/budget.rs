@@ -10,7 +10,7 @@ use iroh::endpoint::{Connection, ReadError, RecvStream, VarInt};
 use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::limits;
 use p2panda_protocol::close::CloseCode;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 
 use crate::shared::Shared;
 
@@ -20,11 +20,14 @@ const CHUNK_BYTES: usize = 1024;
 /// Closes those that make no progress over their share, and those that open what nobody accepts.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let start = Instant::now();
-    let mut ticks = interval(limits::BUDGET_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let status = shared.budget.status();
+        let wait = match status.used_bytes < status.bytes / limits::BUDGET_PEER_PART {
+            true => limits::BUDGET_REST,
+            false => limits::BUDGET_TICK,
+        };
         tokio::select! {
-            _ = ticks.tick() => {}
+            () = sleep(wait) => {}
             () = shared.stopped() => return,
         }
         for peer in shared.budget.tick(start.elapsed()) {

@@ -20,6 +20,7 @@ use tokio::time::{sleep_until, timeout};
 use crate::budget::{self, Window};
 use crate::clock::wall;
 use crate::endpoint::{close, discovery_options, endpoint_addr, remote};
+use crate::ground;
 use crate::random;
 use crate::shared::Shared;
 
@@ -297,6 +298,9 @@ async fn apply(
         ..Step::default()
     };
     step.nodes = records.iter().map(|(node, _)| *node).collect();
+    if step.nodes.iter().any(|node| *node != peer) {
+        ground::ensure(shared).await;
+    }
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
         for (node, record) in records.by_ref().take(RECORDS_AT_ONCE) {

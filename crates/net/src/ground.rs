@@ -27,8 +27,32 @@ pub(crate) async fn look(relays: &BTreeSet<String>) -> Ground {
     }
 }
 
+/// Before anything was looked at: no network yet.
+pub(crate) fn unseen(relays: &BTreeSet<String>) -> Ground {
+    Ground {
+        nets: BTreeSet::new(),
+        relays: relays.clone(),
+    }
+}
+
+/// Looks unless that was done before: to be awaited before addresses of others come into the book.
+///
+/// To list the interfaces takes longer than the rest of a start, and a node that was told where its
+/// peers are does not need it.
+pub(crate) async fn ensure(shared: &Shared) {
+    shared.looked.get_or_init(|| take(shared)).await;
+}
+
 /// Looks again, and has the book know.
 pub(crate) async fn look_again(shared: &Shared) {
+    if shared.looked.initialized() {
+        take(shared).await;
+    } else {
+        ensure(shared).await;
+    }
+}
+
+async fn take(shared: &Shared) {
     let ground = look(&shared.relays).await;
     let mut book = shared.book.lock().expect("no panic while locked");
     book.set_ground(ground);

@@ -12,6 +12,7 @@ use p2panda_protocol::record::{Address, TransportInfo, UserData};
 use tokio::time::sleep;
 
 use crate::endpoint::node_id;
+use crate::ground;
 use crate::shared::Shared;
 
 const SERVICE: &str = "p2pandav1";
@@ -21,6 +22,7 @@ const RETRY_WAIT: Duration = Duration::from_secs(30);
 
 /// Listens, and announces this node if `advertise`, until the network is shut down.
 pub(crate) async fn run(shared: Arc<Shared>, advertise: bool) {
+    ground::ensure(&shared).await;
     loop {
         let service = MdnsAddressLookup::builder()
             .service_name(SERVICE)

@@ -63,7 +63,8 @@ struct Running {
 pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Result<Net, SpawnError> {
     let relays = ground::relays(&config.relays);
     let mut book = take_book(&mut config);
-    book.set_ground(ground::look(&relays).await);
+    let by_hearsay = book.iter().any(|(_, node)| !node.is_trusted());
+    book.set_ground(ground::unseen(&relays));
     let book = Arc::new(Mutex::new(book));
     let clock = Clock::start();
     let alpns = Alpns::new(&config);
@@ -99,6 +100,9 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
     }));
     // Before anything else begins: without the own record a discovery session fails.
     own::sign(&shared, shared.endpoint.addr());
+    if by_hearsay {
+        ground::ensure(&shared).await;
+    }
     start_tasks(&shared, mdns)?;
     Ok(Net {
         running: Arc::new(Running { shared }),

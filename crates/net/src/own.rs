@@ -7,7 +7,7 @@ use std::time::Duration;
 use iroh::{EndpointAddr, TransportAddr, Watcher};
 use p2panda_protocol::reach;
 use p2panda_protocol::record::Address;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::wall;
 use crate::event::NetEvent;
@@ -18,14 +18,16 @@ use crate::shared::Shared;
 /// from before a restore may have turned up.
 const RENEWAL_CHECK: Duration = Duration::from_secs(60);
 
+/// The first look at the networks, unless it is needed sooner: when the start is over.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
+
 /// Keeps the own record in step with the endpoint until the endpoint is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut watcher = shared.endpoint.watch_addr();
-    let mut check = interval(RENEWAL_CHECK);
+    let mut check = interval_at(Instant::now() + FIRST_CHECK, RENEWAL_CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         sign(&shared, watcher.get());
-        ground::look_again(&shared).await;
         tokio::select! {
             changed = watcher.updated() => if changed.is_err() {
                 return;
@@ -33,6 +35,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             _ = check.tick() => {}
             () = shared.stopped() => return,
         }
+        ground::look_again(&shared).await;
     }
 }
 

@@ -13,7 +13,7 @@ use p2panda_protocol::discovery::Admission;
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, RecordError, TransportInfo};
 use p2panda_protocol::sync::{Limits, SessionId};
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, OnceCell, broadcast, mpsc, watch};
 
 use crate::accept::Door;
 use crate::clock::{Clock, wall};
@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     /// The relays that the user allows.
     pub(crate) relays: BTreeSet<String>,
     pub(crate) knocker: Knocker,
+    /// The book knows on which networks we are.
+    pub(crate) looked: OnceCell<()>,
     /// The book has changes to store.
     pub(crate) book_changed: Notify,
     /// Counts changes of who is interested in what.
@@ -122,6 +124,7 @@ impl Shared {
             book: parts.book,
             relays: parts.relays,
             knocker: parts.knocker,
+            looked: OnceCell::new(),
             book_changed: Notify::new(),
             interest: watch::Sender::new(0),
             reset: watch::Sender::new(0),
