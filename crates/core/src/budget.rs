@@ -116,6 +116,13 @@ impl Budget {
         Account { owner }.try_charge(Kind::Kept, bytes)
     }
 
+    /// Charges what a peer brought and what is in memory already. A peer without an account is
+    /// charged nothing.
+    pub fn charge(&self, peer: &VerifyingKey, bytes: usize) -> Charge {
+        let owner = self.ledger.known(peer);
+        owner.map_or_else(Charge::default, |owner| Account { owner }.charge(bytes))
+    }
+
     /// Looks at who makes no progress; to be called about twice a second. Answers whose
     /// connections are to be closed for it.
     ///

@@ -71,6 +71,9 @@ pub const BUDGET_PREFIX_PART: usize = 2;
 pub const BUDGET_KEPT_PART: usize = 4;
 /// Open connections have this part of every share.
 pub const BUDGET_CONNECTIONS_PART: usize = 2;
+/// What the gossip layer keeps of its neighbours' messages has this part of the budget, and of a
+/// peer's share.
+pub const BUDGET_GOSSIP_PART: usize = 2;
 /// What connections may send beyond their first window has this part of every share.
 pub const BUDGET_WINDOWS_PART: usize = 8;
 /// Bytes that a session may hold whatever else is held: small messages always flow.
@@ -262,6 +265,14 @@ pub const EPHEMERAL_BYTES_MAX: usize = 4096;
 /// Bytes of a gossip payload that we send; gossip loses larger ones without a word
 /// (`docs/protocol/network.md`).
 pub const GOSSIP_PAYLOAD_BYTES_MAX: usize = 4057;
+/// How long the gossip layer keeps a message, for neighbours that miss it
+/// (`docs/protocol/network.md`).
+pub const GOSSIP_CACHE_TIME: Duration = Duration::from_secs(10);
+/// How long the gossip layer remembers which messages it had: longer than any of them takes to come
+/// round again over slow links (`docs/protocol/network.md`).
+pub const GOSSIP_ID_TIME: Duration = Duration::from_secs(30);
+/// What a message costs the gossip layer beside its payload.
+pub const GOSSIP_MESSAGE_BYTES: usize = 768;
 /// How long a repeated ephemeral message is recognised (`docs/protocol/network.md`).
 pub const GOSSIP_REPEAT_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Ephemeral messages remembered to recognise repeats (`docs/protocol/network.md`).

@@ -34,6 +34,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             tracing::debug!(%peer, "what the peer makes us hold does not move");
             shared.connections.close_all(&peer, CloseCode::Limit);
         }
+        shared.connections.release_broadcasts();
         shared.connections.close_violating().await;
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::future;
 use iroh::TransportAddr;
@@ -17,6 +17,7 @@ use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::close::CloseCode;
 
+use crate::broadcasts::Broadcasts;
 use crate::endpoint::{Alpns, close, node_id};
 use crate::event::Counters;
 
@@ -30,6 +31,8 @@ pub(crate) struct Connections {
     alpns: Alpns,
     /// Overlays that this node joined so far.
     overlays: Arc<AtomicU32>,
+    broadcasts: Arc<Mutex<Broadcasts>>,
+    start: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +77,8 @@ impl Connections {
         Self {
             inner: Arc::default(),
             sync_sent_bytes: Arc::default(),
+            broadcasts: Arc::new(Mutex::new(Broadcasts::new(budget.clone()))),
+            start: Instant::now(),
             budget,
             book,
             alpns,
@@ -149,6 +154,31 @@ impl Connections {
         for (_, connection) in self.open().iter().filter(|(other, _)| other == peer) {
             close(connection, code);
         }
+    }
+
+    /// A neighbour passed on a gossip message of so many bytes.
+    pub(crate) fn broadcast(&self, from: VerifyingKey, bytes: usize) {
+        let over = self
+            .broadcasts()
+            .received(from, bytes, self.start.elapsed());
+        let Some(peer) = over else { return };
+        tracing::debug!(%peer, "the peer broadcasts more than it may");
+        let gossip: Vec<_> = {
+            let inner = self.inner();
+            let open = inner.open.values();
+            let gossip = open.filter(|open| open.peer == peer && open.protocol == Protocol::Gossip);
+            gossip
+                .filter_map(|open| open.connection.upgrade())
+                .collect()
+        };
+        for connection in gossip {
+            close(&connection, CloseCode::Limit);
+        }
+    }
+
+    /// Releases what gossip does not keep any more.
+    pub(crate) fn release_broadcasts(&self) {
+        self.broadcasts().release(self.start.elapsed());
     }
 
     /// The account of the peer at the other end.
@@ -241,6 +271,10 @@ impl Connections {
         }
     }
 
+    fn broadcasts(&self) -> MutexGuard<'_, Broadcasts> {
+        self.broadcasts.lock().expect("no panic while locked")
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no panic while locked")
     }
@@ -286,6 +320,10 @@ impl Connections {
                 Protocol::Gossip => gossip_bytes(self.gossip_streams(standing)),
                 Protocol::Discovery | Protocol::Sync => 0,
             };
+        if protocol == Protocol::Gossip && self.broadcasts().refuses(&peer, self.start.elapsed()) {
+            tracing::debug!(%peer, "the peer broadcast more than it may");
+            return false;
+        }
         let theirs = connection.side() == Side::Server;
         let charge = match theirs {
             true => self.charge_theirs(&account, &peer, standing, bytes),

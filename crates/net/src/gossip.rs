@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use iroh::Endpoint;
 use iroh_gossip::net::Gossip;
+use iroh_gossip::proto::PlumtreeConfig;
+use p2panda_core::limits;
 use tokio::time::Instant;
 
 use crate::lookup::BookLookup;
@@ -91,6 +93,11 @@ fn spawn(
     let gossip = Gossip::builder()
         .alpn(alpn)
         .max_message_size(message_bytes_max)
+        .broadcast_config(PlumtreeConfig {
+            message_cache_retention: limits::GOSSIP_CACHE_TIME,
+            message_id_retention: limits::GOSSIP_ID_TIME,
+            ..PlumtreeConfig::default()
+        })
         .spawn(endpoint.clone());
     // The layer adds a lookup of its own, with the unsigned addresses that peers tell in their join
     // messages; nobody is dialled at those (`docs/protocol/network.md#5`).

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod accept;
+mod broadcasts;
 mod budget;
 mod clock;
 mod config;

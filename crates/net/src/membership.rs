@@ -132,6 +132,7 @@ impl Membership {
             Event::Received(message) => {
                 if let Some(from) = node_id(message.delivered_from) {
                     let content = message.content;
+                    self.shared.connections.broadcast(from, content.len());
                     self.pending
                         .push_back(MembershipEvent::Message { content, from });
                 }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_lite::{StreamExt, future};
 use iroh::endpoint::{Connection, ConnectionError, SendStream, VarInt};
+use iroh_gossip::api::Event;
 use p2panda_core::budget::Budget;
 use p2panda_core::{Topic, limits};
 use tokio::time::{interval, timeout};
@@ -112,6 +115,52 @@ async fn a_gossip_connection_with_a_stream_that_nobody_accepts_is_closed() {
     send.write_all(b"nobody reads this").await.unwrap();
     assert_eq!(closed(&connection).await.0, 1);
     node.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_neighbour_that_broadcasts_without_end_is_closed_and_released() {
+    const MIB: usize = 1024 * 1024;
+    let mut config = config(99, 1);
+    config.budget = Budget::new(8 * MIB, MIB);
+    config.limits.operation_bytes_max = MIB as u32;
+    let node = FakeNode::start_with(config).await;
+    let topic = Topic::from_bytes([99; 32]);
+    let (_sender, _receiver) = node.net.ephemeral(topic);
+    let probe = Probe::start(99, 9).await;
+    let (gossip, broadcasts, mut neighbours) = probe.join_gossip(&node, topic).await;
+    // Half of its share is 128 messages of this size.
+    let flood = async {
+        let mut number: u64 = 0;
+        while broadcasts.broadcast(garbage(number)).await.is_ok() {
+            number += 1;
+        }
+    };
+    let parted = async {
+        while let Some(Ok(event)) = neighbours.next().await {
+            if matches!(event, Event::NeighborDown(_)) {
+                return;
+            }
+        }
+    };
+    let parted = async { timeout(PATIENCE, parted).await.unwrap() };
+    future::or(flood, parted).await;
+    let counters = node.net.counters();
+    // What was on its way to us when it was closed, too.
+    assert!(counters.budget_peak_bytes < 4 * MIB as u64, "{counters:?}");
+    drop((gossip, broadcasts, neighbours));
+    probe.endpoint.close().await;
+    until(&node, "released", |counters| {
+        counters.budget_used_bytes == 0
+    })
+    .await;
+    node.net.shutdown().await;
+}
+
+/// A gossip payload of 4 000 bytes that is no ephemeral message.
+fn garbage(number: u64) -> Bytes {
+    let mut bytes = vec![0xff; 4_000];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes.into()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use iroh::address_lookup::memory::MemoryLookup;
 use iroh::endpoint::{
     ConnectOptions, Connection, ConnectionError, RecvStream, SendStream, presets,
 };
 use iroh::{Endpoint, EndpointAddr, PublicKey, SecretKey};
+use iroh_gossip::api::{GossipReceiver, GossipSender};
+use iroh_gossip::net::Gossip;
 use p2panda_core::{NetworkId, Topic, VerifyingKey};
 use tokio::time::timeout;
 
@@ -48,6 +51,28 @@ impl Probe {
     pub fn accept(&self, protocols: &[&[u8]]) {
         let alpns = protocols.iter().map(|one| self.alpn(one).to_vec());
         self.endpoint.set_alpns(alpns.collect());
+    }
+
+    /// Joins the overlay of a topic's ephemeral messages through a node. The layer ends with the
+    /// first of what is answered.
+    pub async fn join_gossip(
+        &self,
+        node: &FakeNode,
+        topic: Topic,
+    ) -> (Gossip, GossipSender, GossipReceiver) {
+        let gossip = Gossip::builder()
+            .alpn(self.alpn(b"/iroh-gossip/1"))
+            .max_message_size(4096)
+            .spawn(self.endpoint.clone());
+        let known = MemoryLookup::new();
+        let bootstrap = node.bootstrap();
+        known.add_endpoint_info(endpoint_addr(bootstrap.node, &bootstrap.addrs));
+        self.endpoint.address_lookup().unwrap().add(known);
+        let node = PublicKey::from_bytes(bootstrap.node.as_bytes()).unwrap();
+        let joining = gossip.subscribe_and_join((*topic.as_bytes()).into(), vec![node]);
+        let overlay = timeout(PATIENCE, joining).await.unwrap().unwrap();
+        let (sender, receiver) = overlay.split();
+        (gossip, sender, receiver)
     }
 
     pub fn id(&self) -> VerifyingKey {
