@@ -95,9 +95,10 @@ impl Broadcasts {
 
     /// Who brought more than a neighbour may, or the most where all together brought too much.
     fn refuse_one(&mut self, from: VerifyingKey) -> Option<VerifyingKey> {
-        let of_all = self.budget.status().bytes / limits::BUDGET_GOSSIP_PART;
+        let status = self.budget.status();
+        let of_all = status.bytes / limits::BUDGET_GOSSIP_PART;
         let of_each = of_all / limits::BUDGET_PEER_PART;
-        let all_is_full = self.bytes > of_all;
+        let all_is_full = self.bytes > of_all || status.used_bytes > status.bytes;
         let kept = self.peers.get(&from)?;
         let peer = if kept.bytes > of_each {
             from
@@ -167,6 +168,18 @@ mod tests {
         assert!(!broadcasts.refuses(&peer(1), seconds(12)));
         assert_eq!(account.used_bytes(), 0);
         assert_eq!(send(&mut broadcasts, 1, 75, 12..100), []);
+    }
+
+    #[test]
+    fn who_brought_much_is_closed_when_the_budget_is_used_up_by_something_else() {
+        let budget = Budget::new(64 * MIB, MIB);
+        let account = |number| budget.account(peer(number), Standing::Unproven(Prefix::RELAYED));
+        let (_one, _two, other) = (account(1), account(2), account(3));
+        let mut broadcasts = Broadcasts::new(budget.clone());
+        assert_eq!(send(&mut broadcasts, 1, 200, 0..1), []);
+        let _held = other.charge(64 * MIB);
+        let closed = send(&mut broadcasts, 2, 50, 0..1);
+        assert_eq!(closed, [peer(1)]);
     }
 
     #[test]
