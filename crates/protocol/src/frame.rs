@@ -23,6 +23,10 @@ const KIND_BYTES: usize = 5 + 5 + 10;
 /// receive buffer with it.
 const SHARED_BYTES_MIN: usize = 4096;
 
+/// Memory for a payload is taken in parts of this size at most. Parts of one size leave no holes
+/// that the next one does not fit into.
+const PART_BYTES: usize = 64 * 1024;
+
 /// Why a byte stream cannot be cut into frames. The stream is lost after it.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,34 +66,73 @@ pub struct Decoder {
     failed: Option<FrameError>,
 }
 
-/// A payload within its limit, as far as it has come.
+/// A payload within its limit, as far as it has come: in parts that are full but for the last one,
+/// so that memory is taken by what comes and not by doubling what is large already.
 #[derive(Debug)]
 struct Begun {
-    payload: Vec<u8>,
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+    /// In all parts.
+    bytes: usize,
     len: usize,
 }
 
 impl Begun {
     fn new(payload: &[u8], len: usize) -> Begun {
         Begun {
-            payload: payload.to_vec(),
+            full: Vec::new(),
+            last: payload.to_vec(),
+            bytes: payload.len(),
             len,
         }
     }
 
-    /// Takes what belongs to this payload. Reserves what has come once more, never beyond the end.
+    /// Takes what belongs to this payload. Reserves what has come once more, up to a part, and never
+    /// beyond the end.
     fn take_from(&mut self, bytes: &mut Bytes) {
-        let part = bytes.split_to(bytes.len().min(self.len - self.payload.len()));
-        let needed = self.payload.len() + part.len();
-        if needed > self.payload.capacity() {
-            let target = needed.max(2 * self.payload.capacity()).min(self.len);
-            self.payload.reserve_exact(target - self.payload.len());
+        let mut part = bytes.split_to(bytes.len().min(self.len - self.bytes));
+        while !part.is_empty() {
+            if self.last.len() == self.last.capacity() {
+                self.reserve(part.len());
+            }
+            let room = self.last.capacity() - self.last.len();
+            let taken = part.split_to(part.len().min(room));
+            self.last.extend_from_slice(&taken);
+            self.bytes += taken.len();
         }
-        self.payload.extend_from_slice(&part);
+    }
+
+    /// For more than nothing of so many bytes.
+    fn reserve(&mut self, needed: usize) {
+        let left = self.len - self.bytes;
+        if self.last.len() >= PART_BYTES {
+            let next = Vec::with_capacity(left.min(PART_BYTES));
+            self.full.push(std::mem::replace(&mut self.last, next));
+        } else {
+            let most = left.min(PART_BYTES - self.last.len());
+            self.last
+                .reserve_exact(needed.max(self.last.len()).min(most));
+        }
     }
 
     fn is_complete(&self) -> bool {
-        self.payload.len() == self.len
+        self.bytes == self.len
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.full.iter().map(Vec::capacity).sum::<usize>() + self.last.capacity()
+    }
+
+    /// In one piece. Each part is released as soon as it was copied.
+    fn into_payload(self) -> Bytes {
+        if self.full.is_empty() {
+            return self.last.into();
+        }
+        let mut payload = Vec::with_capacity(self.len);
+        for part in self.full.into_iter().chain([self.last]) {
+            payload.extend_from_slice(&part);
+        }
+        payload.into()
     }
 }
 
@@ -126,7 +169,7 @@ impl Decoder {
             return Err(error);
         }
         if let Some(begun) = self.begun.take_if(|begun| begun.is_complete()) {
-            return Ok(Some(Frame::Message(begun.payload.into())));
+            return Ok(Some(Frame::Message(begun.into_payload())));
         }
         if self.begun.is_some() {
             return Ok(None);
@@ -162,14 +205,13 @@ impl Decoder {
 
     /// Bytes of frames that are not complete or not yet taken.
     pub fn buffered_bytes(&self) -> usize {
-        let begun = |begun: &Begun| LENGTH_BYTES + begun.payload.len();
+        let begun = |begun: &Begun| LENGTH_BYTES + begun.bytes;
         self.begun.as_ref().map_or(0, begun) + self.buffer.len()
     }
 
-    /// Bytes of memory reserved for them, at most twice as many.
+    /// Bytes of memory reserved for them: at most twice as many, and a part more at most.
     pub fn held_bytes(&self) -> usize {
-        let begun = |begun: &Begun| begun.payload.capacity();
-        self.begun.as_ref().map_or(0, begun) + self.buffer.capacity()
+        self.begun.as_ref().map_or(0, Begun::held_bytes) + self.buffer.capacity()
     }
 
     /// Whether the stream stands between two frames: only there may it end.
@@ -292,6 +334,26 @@ mod tests {
         let frame = decoder.next(|_| LIMIT).unwrap();
         assert_eq!(frame, Some(Frame::Message(stream.slice(4..))));
         assert!(decoder.is_between_frames());
+        assert_eq!(decoder.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_large_frame_takes_a_part_more_than_what_came_at_most_and_comes_whole() {
+        let payload: Vec<u8> = (0..1_000_000u32).map(|number| number as u8).collect();
+        let stream = framed(&payload);
+        let mut decoder = Decoder::new();
+        let mut came = 0;
+        for chunk in stream.chunks(1_201) {
+            decoder.push(Bytes::copy_from_slice(chunk));
+            came += chunk.len();
+            if came < stream.len() {
+                assert_eq!(decoder.next(|_| u32::MAX), Ok(None));
+                let spare = came.min(PART_BYTES);
+                assert!(decoder.held_bytes() <= (came + spare).max(4_096), "{came}");
+            }
+        }
+        let frame = decoder.next(|_| u32::MAX).unwrap();
+        assert_eq!(frame, Some(Frame::Message(payload.into())));
         assert_eq!(decoder.held_bytes(), 0);
     }
 
