@@ -123,6 +123,16 @@ impl Budget {
         owner.map_or_else(Charge::default, |owner| Account { owner }.charge(bytes))
     }
 
+    /// Whether [`Budget::try_keep`] has no room for so many bytes of a peer in a share that the other
+    /// peer is part of too: dropping what waits for the other one may make room.
+    pub fn crowds(&self, peer: &VerifyingKey, other: &VerifyingKey, bytes: usize) -> bool {
+        let (one, two) = (self.ledger.known(peer), self.ledger.known(other));
+        let (Some(one), Some(two)) = (one, two) else {
+            return false;
+        };
+        self.ledger.crowds(one.id, two.id, bytes)
+    }
+
     /// Looks at who makes no progress; to be called about twice a second. Answers whose
     /// connections are to be closed for it.
     ///

@@ -90,6 +90,10 @@ impl Ledger {
         self.state().try_charge(id, kind, bytes)
     }
 
+    pub(super) fn crowds(&self, id: AccountId, other: AccountId, bytes: usize) -> bool {
+        self.state().crowds(id, other, bytes)
+    }
+
     pub(super) fn add(&self, id: AccountId, intake: Option<IntakeId>, kind: Kind, bytes: usize) {
         let mut state = self.state();
         state.add(id, kind, bytes);

@@ -21,6 +21,9 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Level {
     pub(super) limit: usize,
+    /// Nothing is read from here on; what is left is for charges that are asked for, and for those
+    /// that nobody is asked about.
+    reads: usize,
     pub(super) used: usize,
     kept: usize,
     connections: usize,
@@ -34,7 +37,16 @@ impl Level {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
+            reads: limit,
             ..Self::default()
+        }
+    }
+
+    /// That of all peers, whose limit is never passed.
+    pub(super) fn of_all(limit: usize) -> Self {
+        Self {
+            reads: limit - limit / limits::BUDGET_UNREAD_PART,
+            ..Self::new(limit)
         }
     }
 
@@ -51,7 +63,7 @@ impl Level {
         if let Some(part) = self.part_mut(kind) {
             *part = part.saturating_sub(bytes);
         }
-        let opened = self.full && self.used <= self.limit - self.limit / 8;
+        let opened = self.full && self.used <= self.reads - self.reads / 8;
         self.full &= !opened;
         self.pressed &= !opened;
         opened
@@ -78,7 +90,7 @@ impl Level {
 
     /// Whether more may be read. Remembers that it was full.
     pub(super) fn admits(&mut self) -> bool {
-        self.full |= self.used >= self.limit;
+        self.full |= self.used >= self.reads;
         !self.full
     }
 

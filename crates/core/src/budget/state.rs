@@ -66,7 +66,7 @@ impl State {
             peers: HashMap::new(),
             accounts: BTreeMap::new(),
             intakes: HashMap::new(),
-            all: Level::new(all),
+            all: Level::of_all(all),
             unproven: Level::new(all / limits::BUDGET_UNPROVEN_PART),
             prefixes: HashMap::new(),
             turn: None,
@@ -152,7 +152,7 @@ impl State {
             return false;
         };
         let standing = record.standing;
-        let mut fits = record.level.fits(kind, bytes);
+        let mut fits = record.level.fits(kind, bytes) && self.is_within(bytes);
         self.shared(standing, |level| {
             fits &= level.fits(kind, bytes);
             false
@@ -161,6 +161,38 @@ impl State {
             self.add(id, kind, bytes);
         }
         fits
+    }
+
+    /// Whether the sum stays within the budget with so many bytes more, and with room for what
+    /// nobody is asked about. The frame in its turn has a reserve of its own.
+    fn is_within(&self, bytes: usize) -> bool {
+        let in_turn = self.turn.as_ref().map_or(0, Turn::taken);
+        let used = self.all.used.saturating_sub(in_turn.min(self.turn_bytes));
+        let most = self.all.limit - self.all.limit / limits::BUDGET_UNASKED_PART;
+        used.saturating_add(bytes) <= most
+    }
+
+    /// Whether so many bytes that wait have no room for a peer in a share that the other one is part
+    /// of too.
+    pub(super) fn crowds(&mut self, id: AccountId, other: AccountId, bytes: usize) -> bool {
+        let (one, two) = (self.accounts.get(&id), self.accounts.get(&other));
+        let (Some(one), Some(two)) = (one, two) else {
+            return false;
+        };
+        let fits = |level: &Level| level.fits(Kind::Kept, bytes);
+        if !fits(&one.level) {
+            return id == other;
+        }
+        // The narrowest one that is used up.
+        if let Standing::Unproven(prefix) = one.standing {
+            if self.prefixes.get(&prefix).is_some_and(|level| !fits(level)) {
+                return one.standing == two.standing;
+            }
+            if !fits(&self.unproven) {
+                return two.standing != Standing::Proven;
+            }
+        }
+        !fits(&self.all) || !self.is_within(bytes)
     }
 
     pub(super) fn add(&mut self, id: AccountId, kind: Kind, bytes: usize) {

@@ -21,6 +21,11 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// Bytes that it let in.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
     pub(super) fn took(&mut self, id: IntakeId, bytes: usize) {
         if self.reader == Some(id) {
             self.taken = self.taken.saturating_add(bytes);
