@@ -62,8 +62,8 @@ impl Early {
         }
     }
 
-    /// Keeps an operation; false if there is no room and nobody has more than its origin. One
-    /// that is there already stays, unless it lacks the body that comes now.
+    /// Keeps an operation; false if there is no room and nobody who shares the room has more than its
+    /// origin. One that is there already stays, unless it lacks the body that comes now.
     pub fn keep(&mut self, topic: Topic, held: Held) -> bool {
         let (author, seq) = (held.operation.header.author(), held.operation.header.seq());
         let known = self
@@ -78,22 +78,21 @@ impl Early {
         }
         let origin = Origin::from(held.source);
         let bytes = held.bytes();
-        let Some(charge_of_peer) = self.charge_for(held.source, charge(bytes)) else {
-            return false;
-        };
         while !self.fits(bytes) {
-            let newest = self.shares.above(origin, charge(bytes)).and_then(|most| {
-                let mut of_it = self.origins.range((most, 0)..=(most, u64::MAX));
-                of_it.next_back().map(|(_, place)| *place)
-            });
-            let Some((topic, author, seq)) = newest else {
+            let most = self.shares.above(origin, charge(bytes)).next();
+            if !most.is_some_and(|most| self.lose_newest(most)) {
                 return false;
-            };
-            let lost = self.remove(topic, author, seq);
-            if let Some(peer) = lost.and_then(|lost| lost.source.peer()) {
-                self.dropped.insert((topic, peer));
             }
         }
+        let charge_of_peer = loop {
+            if let Some(charge_of_peer) = self.charge_for(held.source, charge(bytes)) {
+                break charge_of_peer;
+            }
+            let most = self.fullest_in_the_way(held.source, charge(bytes));
+            if !most.is_some_and(|most| self.lose_newest(most)) {
+                return false;
+            }
+        };
         self.insert(topic, held.detached(), charge_of_peer);
         true
     }
@@ -137,6 +136,31 @@ impl Early {
     fn fits(&self, bytes: usize) -> bool {
         self.origins.len() < EARLY_OPERATIONS_MAX
             && self.bytes.saturating_add(bytes) <= EARLY_BYTES_MAX
+    }
+
+    /// Drops the newest operation of an origin, to be asked for again. False if it has none.
+    fn lose_newest(&mut self, origin: Origin) -> bool {
+        let mut of_it = self.origins.range((origin, 0)..=(origin, u64::MAX));
+        let Some((_, (topic, author, seq))) = of_it.next_back() else {
+            return false;
+        };
+        let (topic, author, seq) = (*topic, *author, *seq);
+        let lost = self.remove(topic, author, seq);
+        if let Some(peer) = lost.and_then(|lost| lost.source.peer()) {
+            self.dropped.insert((topic, peer));
+        }
+        true
+    }
+
+    /// Who has most of those whose share of the budget the operation would have to fit into, if that
+    /// is more than its origin would have.
+    fn fullest_in_the_way(&self, source: Source, bytes: usize) -> Option<Origin> {
+        let (budget, peer) = (self.budget.as_ref()?, source.peer()?);
+        let mut fuller = self.shares.above(source.into(), bytes);
+        fuller.find(|origin| match origin {
+            Origin::Peer(other) => budget.crowds(&peer, other, bytes),
+            Origin::Node | Origin::Import(_) => false,
+        })
     }
 
     /// `None`: the peer, or those that share with it, made us hold enough.

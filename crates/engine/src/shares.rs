@@ -46,11 +46,14 @@ impl Shares {
         self.set(origin, self.of(origin).saturating_sub(amount));
     }
 
-    /// Who has most, if that is more than `origin` would have with `amount` more.
-    pub fn above(&self, origin: Origin, amount: usize) -> Option<Origin> {
-        let (size, fullest) = *self.by_size.last()?;
+    /// Those that have more than `origin` would have with `amount` more, the fullest first; nobody
+    /// if that is `origin` itself.
+    pub fn above(&self, origin: Origin, amount: usize) -> impl Iterator<Item = Origin> {
         let would_have = self.of(origin).saturating_add(amount);
-        (fullest != origin && size > would_have).then_some(fullest)
+        let fullest_first = self.by_size.iter().rev();
+        fullest_first
+            .take_while(move |(size, other)| *other != origin && *size > would_have)
+            .map(|(_, other)| *other)
     }
 
     fn set(&mut self, origin: Origin, size: usize) {
@@ -74,13 +77,13 @@ mod tests {
         let [a, b, c] = [1, 2, 3].map(Origin::Import);
         shares.add(a, 5);
         shares.add(b, 3);
-        assert_eq!(shares.above(c, 1), Some(a));
-        assert_eq!(shares.above(b, 1), Some(a));
-        assert_eq!(shares.above(b, 2), None, "then they would be equal");
-        assert_eq!(shares.above(a, 1), None, "it is the fullest itself");
+        assert_eq!(shares.above(c, 1).next(), Some(a));
+        assert_eq!(shares.above(b, 1).next(), Some(a));
+        assert_eq!(shares.above(b, 2).next(), None, "then they would be equal");
+        assert_eq!(shares.above(a, 1).next(), None, "it is the fullest itself");
         shares.remove(a, 4);
-        assert_eq!(shares.above(c, 1), Some(b));
+        assert_eq!(shares.above(c, 1).next(), Some(b));
         shares.remove(b, 3);
-        assert_eq!((shares.of(b), shares.above(c, 1)), (0, None));
+        assert_eq!((shares.of(b), shares.above(c, 1).next()), (0, None));
     }
 }

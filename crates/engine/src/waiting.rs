@@ -56,7 +56,7 @@ impl Places {
     ) -> Option<(Place, Option<(Topic, VerifyingKey)>)> {
         let mut loses = None;
         if self.taken.len() >= WAITING_LOGS_MAX {
-            let fullest = self.shares.above(origin, 1)?;
+            let fullest = self.shares.above(origin, 1).next()?;
             let mut of_it = self.taken.range((fullest, 0)..=(fullest, u64::MAX));
             let ((_, number), log) = of_it.next_back()?;
             let (number, log) = (*number, *log);

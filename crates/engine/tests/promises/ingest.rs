@@ -1,9 +1,14 @@
+use std::iter;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use p2panda_core::budget::{Account, Budget, Charge, Prefix, Standing};
 use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use p2panda_core::{Hash, LogRange, Operation};
-use p2panda_engine::{Command, EngineEvent, Incoming, Outcome, Phase, RejectReason, Source};
+use p2panda_engine::{
+    Command, EngineEvent, Incoming, Options, Outcome, Phase, RejectReason, Source,
+};
 use p2panda_store::Totals;
 
 use crate::node::{ALL, Author, Node, OTHER_TOPIC, TOPIC, session, without_body};
@@ -192,6 +197,72 @@ fn whoever_brought_most_loses_its_newest_early_arrival_and_is_asked_for_it_again
     );
     node.ingest_from(honest, TOPIC, &sent[..1]);
     assert_eq!(node.texts(), ["0", "1"]);
+}
+
+fn budget() -> Budget {
+    Budget::new(64 * 1024 * 1024, 16 * 1024 * 1024)
+}
+
+/// Peers that flood together until none of them may keep more, and the accounts of all, the last one
+/// of an honest peer that has come and brought nothing yet.
+fn flooded(budget: &Budget, peers: u32, standing: Standing) -> (Node, Vec<Account>, Source) {
+    let mut node = Node::open(Options {
+        budget: Some(budget.clone()),
+        ..Options::default()
+    });
+    let mut accounts = Vec::new();
+    let text = "x".repeat(40_000);
+    for number in 0..peers {
+        let mut flood = Author::numbered(number);
+        let (id, peer) = (number.into(), flood.key());
+        accounts.push(budget.account(peer, standing));
+        flood.says("first");
+        let early: Vec<Operation> = (0..20).map(|_| flood.says(&text)).collect();
+        node.ingest_from(Source::Session { id, peer }, TOPIC, &early);
+    }
+    let honest = Author::numbered(peers).key();
+    accounts.push(budget.account(honest, standing));
+    let source = Source::Session {
+        id: peers.into(),
+        peer: honest,
+    };
+    (node, accounts, source)
+}
+
+#[test]
+fn many_that_use_up_a_share_of_the_budget_make_room_for_the_early_arrival_of_another() {
+    let near = Prefix::of(IpAddr::from([127, 0, 0, 1]));
+    for standing in [Standing::Proven, Standing::Unproven(near)] {
+        let (mut node, accounts, honest) = flooded(&budget(), 20, standing);
+        let mut author = Author::numbered(20);
+        let large = "y".repeat(40_000);
+        let sent = [author.says("0"), author.says(&large)];
+        let outcomes = node.ingest_from(honest, TOPIC, &sent[1..]);
+        assert_eq!(outcomes, [Outcome::Early], "{standing:?}");
+        // Who lost something is asked for it again.
+        assert!(matches!(
+            node.committed.events[..],
+            [EngineEvent::EarlyDropped { topic: TOPIC, peer }] if honest.peer() != Some(peer)
+        ));
+        node.ingest_from(honest, TOPIC, &sent[..1]);
+        assert_eq!(node.texts(), ["0", &large], "{standing:?}");
+        drop(accounts);
+    }
+}
+
+#[test]
+fn who_does_not_share_the_room_that_is_lacking_loses_no_early_arrival() {
+    let budget = budget();
+    let (mut node, accounts, honest) = flooded(&budget, 1, Standing::Proven);
+    // What the honest peer may keep is used up by what it sent to the application.
+    let kept: Vec<Charge> = iter::from_fn(|| budget.try_keep(&honest.peer()?, 1024)).collect();
+    let mut author = Author::numbered(1);
+    author.says("0");
+    let late = author.says("1");
+    let outcomes = node.ingest_from(honest, TOPIC, &[late]);
+    assert_eq!(outcomes, [Outcome::Dropped]);
+    assert_eq!(node.committed.events, []);
+    drop((accounts, kept));
 }
 
 #[test]
