@@ -265,14 +265,21 @@ impl Intake {
     /// How many bytes may be read now; whoever must wait is woken.
     ///
     /// `in_frame` says whether a frame was begun and is not whole yet: such a session can have the
-    /// turn, which lets one frame through whatever else is held. The first call between two frames
-    /// ends the turn's reading.
+    /// turn, which lets one frame through whatever else is held. [`Intake::end_frame`] ends the turn's
+    /// reading, and so does the first call between two frames.
     ///
     /// To be called whenever bytes are about to be taken from the stream, not only once before a
     /// wait for them.
     pub fn poll_room(&self, context: &mut Context<'_>, in_frame: bool) -> Poll<usize> {
         let Part { owner, id } = &*self.part;
         owner.ledger.poll_room(*id, context.waker(), in_frame)
+    }
+
+    /// A frame is whole, and what was read of it is charged. The next one, which may have begun, has
+    /// a turn of its own: what it takes is not released with this one.
+    pub fn end_frame(&self) {
+        let Part { owner, id } = &*self.part;
+        owner.ledger.end_frame(*id);
     }
 
     /// Charges what was read.

@@ -136,6 +136,8 @@ struct Driver {
     topic_share: TopicShare,
     session: Session,
     intake: Intake,
+    /// Frames that were whole when this was last looked at.
+    frames: u64,
     /// For what is on its way in.
     passing: Charge,
     /// For the heights that are compared.
@@ -208,6 +210,7 @@ impl Driver {
             passing: intake.charge(0),
             heights: intake.account().charge(0),
             intake,
+            frames: 0,
             window: Window::default(),
             outbox: VecDeque::new(),
             outbox_bytes: 0,
@@ -339,6 +342,10 @@ impl Driver {
         let (held, passing) = (self.session.held_bytes(), self.session.passing_bytes());
         self.passing.resize(passing);
         self.heights.resize(held.saturating_sub(passing));
+        if self.frames != self.session.frames() {
+            self.frames = self.session.frames();
+            self.intake.end_frame();
+        }
     }
 
     fn wrote(&mut self, count: usize) {

@@ -63,6 +63,7 @@ pub struct Decoder {
     /// A payload that is not small and not complete. What follows it is in `buffer`.
     begun: Option<Begun>,
     drop_bytes: u32,
+    frames: u64,
     failed: Option<FrameError>,
 }
 
@@ -169,6 +170,7 @@ impl Decoder {
             return Err(error);
         }
         if let Some(begun) = self.begun.take_if(|begun| begun.is_complete()) {
+            self.frames += 1;
             return Ok(Some(Frame::Message(begun.into_payload())));
         }
         if self.begun.is_some() {
@@ -200,6 +202,7 @@ impl Decoder {
             return Ok(None);
         }
         self.buffer.advance(LENGTH_BYTES);
+        self.frames += 1;
         Ok(Some(Frame::Message(self.take(len as usize))))
     }
 
@@ -212,6 +215,11 @@ impl Decoder {
     /// Bytes of memory reserved for them: at most twice as many, and a part more at most.
     pub fn held_bytes(&self) -> usize {
         self.begun.as_ref().map_or(0, Begun::held_bytes) + self.buffer.capacity()
+    }
+
+    /// Frames taken so far.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Whether the stream stands between two frames: only there may it end.
@@ -233,6 +241,7 @@ impl Decoder {
             self.buffer = BytesMut::new();
         }
         self.drop_bytes = (rest - dropped) as u32;
+        self.frames += 1;
         Some(Frame::Oversize { prefix, len })
     }
 

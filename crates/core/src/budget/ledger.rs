@@ -115,17 +115,25 @@ impl Ledger {
 
     pub(super) fn poll_room(&self, id: IntakeId, waker: &Waker, in_frame: bool) -> Poll<usize> {
         let mut state = self.state();
-        let mut wakers = Vec::new();
-        let mut room = state.room(id, in_frame);
+        let mut wakers = match in_frame {
+            true => Vec::new(),
+            false => state.end_frame(id),
+        };
+        let mut room = state.room(id);
         if room.is_none() {
             state.wait(id, waker, in_frame);
-            wakers = state.settle_turn();
+            wakers.extend(state.settle_turn());
             // It may be this one's turn now.
             room = state.turn_room(id);
         }
         drop(state);
         wake(wakers);
         room.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    pub(super) fn end_frame(&self, id: IntakeId) {
+        let wakers = self.state().end_frame(id);
+        wake(wakers);
     }
 
     pub(super) fn tick(&self, now: Duration) -> Vec<VerifyingKey> {

@@ -252,10 +252,7 @@ impl State {
     // Who may read.
 
     /// How much a session may read now.
-    pub(super) fn room(&mut self, id: IntakeId, in_frame: bool) -> Option<usize> {
-        if !in_frame {
-            self.end_reading(id);
-        }
+    pub(super) fn room(&mut self, id: IntakeId) -> Option<usize> {
         if let Some(room) = self.turn_room(id) {
             return Some(room);
         }
@@ -320,7 +317,7 @@ impl State {
         if let Some(record) = self.accounts.get_mut(&account) {
             record.waiting.retain(|(waiting, _)| *waiting != id);
         }
-        self.end_reading(id);
+        wakers.extend(self.end_frame(id));
         wakers.extend(self.settle_turn());
         wakers
     }

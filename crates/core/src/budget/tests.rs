@@ -266,6 +266,35 @@ fn a_frame_of_the_largest_size_comes_through_in_its_turn_when_everything_is_full
 }
 
 #[test]
+fn a_turn_ends_with_its_frame_wherever_the_next_one_stands() {
+    // The next one begins before this one is whole for the budget, or before it is stored, or later.
+    for (begun_before, begun_after, ended) in [(1, 0, true), (0, 1, true), (0, 0, false)] {
+        let budget = budget();
+        let session = proven(&budget, 1).intake();
+        let mut frame = session.charge(0);
+        for _ in 0..3 {
+            while frame.bytes() < 16 * MIB - 2 * READ_BYTES_MAX {
+                let Poll::Ready(room) = poll(&session, true) else {
+                    panic!("stopped at {} bytes", frame.bytes());
+                };
+                frame.grow(room);
+            }
+            let mut next = session.charge(begun_before);
+            if ended {
+                session.end_frame();
+            }
+            next.grow(begun_after);
+            // Stored.
+            drop(frame);
+            frame = next;
+            assert_eq!(poll(&session, ended), Poll::Ready(READ_BYTES_MAX));
+            // So that it is full at another number than before.
+            frame.grow(READ_BYTES_MAX / 2);
+        }
+    }
+}
+
+#[test]
 fn a_turn_admits_one_frame_and_no_more() {
     let budget = budget();
     let account = proven(&budget, 1);

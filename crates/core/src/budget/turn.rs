@@ -43,13 +43,16 @@ impl State {
         (turn.reader == Some(id) && left > 0).then_some(left)
     }
 
-    /// The frame is whole, or nobody reads it any more.
-    pub(super) fn end_reading(&mut self, id: IntakeId) {
+    /// The frame is whole, or nobody reads it any more. Answers who is to be woken.
+    pub(super) fn end_frame(&mut self, id: IntakeId) -> Vec<Waker> {
         if let Some(turn) = &mut self.turn
             && turn.reader == Some(id)
         {
             turn.reader = None;
+            // It may be released already.
+            return self.settle_turn();
         }
+        Vec::new()
     }
 
     /// One session of a peer at a time.

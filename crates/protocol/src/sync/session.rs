@@ -468,6 +468,11 @@ impl Session {
         !self.decoder.is_between_frames()
     }
 
+    /// Frames that came whole so far.
+    pub fn frames(&self) -> u64 {
+        self.decoder.frames()
+    }
+
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
     pub fn wants_bytes(&self) -> bool {
         self.ending != Ending::Ended && self.unstored_bytes() < UNSTORED_BYTES_MAX
