@@ -219,7 +219,12 @@ impl Measured {
             Behaviour::FreshAuthors => {
                 let rate = u64::from(limits::NEW_LOGS_PER_SECOND);
                 let each = u64::from(limits::NEW_LOGS_MAX) + rate * seconds + NEW_LOGS_READ;
-                held.at_most("new logs", self.logs, identities * each);
+                let rate = u64::from(limits::NEW_LOGS_OF_ALL_PER_SECOND);
+                let free = u64::from(limits::NEW_LOGS_FREE);
+                let free = free + u64::from(limits::NEW_LOGS_FREE_PER_SECOND) * seconds;
+                let all = u64::from(limits::NEW_LOGS_OF_ALL_MAX) + rate * seconds + NEW_LOGS_READ;
+                let all = all * self.plan.topics.max(1) as u64 + identities * free;
+                held.at_most("new logs", self.logs, all.min(identities * each));
                 let before = self.strangers_first as u64;
                 held.at_most("strangers first", before, STRANGERS_FIRST as u64);
             }

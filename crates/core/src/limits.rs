@@ -129,11 +129,14 @@ pub const SESSION_BURST_BYTES: u64 = 32 * 1024;
 
 // Sync sessions.
 
+/// Bytes that a session sends before the peer has taken them, at most (`docs/protocol/sync.md#10`).
+pub const SEND_WINDOW_BYTES: usize = MIB / 2;
+
 /// Incoming sessions per peer and topic (`docs/protocol/sync.md`).
 pub const SESSIONS_PER_TOPIC_MAX: usize = 64;
 /// Incoming sessions per peer (`docs/protocol/sync.md`).
 pub const SESSIONS_PER_PEER_MAX: usize = 1024;
-/// Operation ids that a session remembers to skip repeats (`docs/protocol/sync.md`).
+/// Operations that a session remembers to skip repeats (`docs/protocol/sync.md#7`).
 pub const SEEN_IDS_MAX: usize = 1024;
 /// Bodies that one message asks for or answers about (`docs/protocol/digest.md#5`).
 pub const BODIES_ASKED_MAX: usize = 512;
@@ -172,11 +175,13 @@ pub const NEW_LOGS_MAX: u32 = 10_000;
 /// New logs that it brings in a second from then on (`docs/protocol/sync.md#10`).
 pub const NEW_LOGS_PER_SECOND: u32 = 500;
 /// New logs that all untrusted peers bring to a topic at once (`docs/protocol/sync.md#10`).
-pub const NEW_LOGS_OF_ALL_MAX: u32 = 30_000;
+pub const NEW_LOGS_OF_ALL_MAX: u32 = 10_000;
 /// New logs that they bring in a second from then on (`docs/protocol/sync.md#10`).
-pub const NEW_LOGS_OF_ALL_PER_SECOND: u32 = 5_000;
+pub const NEW_LOGS_OF_ALL_PER_SECOND: u32 = 500;
 /// New logs of a peer that do not count among those of all (`docs/protocol/sync.md#10`).
 pub const NEW_LOGS_FREE: u32 = 100;
+/// How many of these come back to it in a second (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_FREE_PER_SECOND: u32 = 1;
 /// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md`).
 pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).

@@ -175,6 +175,7 @@ fn transport(idle: Duration, timings: &Timings, bidirectional: u32) -> QuicTrans
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .receive_window(window)
         .stream_receive_window(VarInt::from_u32(limits::SESSION_WINDOW_BYTES as u32))
+        .send_window(limits::SEND_WINDOW_BYTES as u64)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle)
         .keep_alive_interval(timings.keep_alive)

@@ -20,6 +20,10 @@ pub(crate) use p2panda_engine::Published;
 /// more waits, and with it the QUIC stream it reads from.
 const LANE_KIB_MAX: u32 = 16 * 1024;
 
+/// The same for peers that are not trusted, whoever they are together: others do not queue behind
+/// them.
+const UNTRUSTED_KIB_MAX: u32 = 2 * 1024;
+
 /// Operations of one command.
 const PART_OPERATIONS_MAX: usize = BESIDE_OWN_OPERATIONS_MAX;
 /// Their bytes; one operation may have more.
@@ -31,6 +35,8 @@ pub(crate) struct Queue {
     engine: p2panda_engine::thread::Queue,
     /// For what comes from elsewhere.
     room: Arc<Semaphore>,
+    /// The same from peers that are not trusted.
+    untrusted_room: Arc<Semaphore>,
     /// For what the application asks for: no peer can take it.
     own_room: Arc<Semaphore>,
     /// Publishes get room in the order in which they were asked for.
@@ -110,6 +116,7 @@ impl Queue {
         Self {
             engine,
             room: Arc::new(Semaphore::new(LANE_KIB_MAX as usize)),
+            untrusted_room: Arc::new(Semaphore::new(UNTRUSTED_KIB_MAX as usize)),
             own_room: Arc::new(Semaphore::new(LANE_KIB_MAX as usize)),
             turn: Arc::default(),
         }
@@ -123,7 +130,29 @@ impl Queue {
         operations: Vec<Incoming>,
     ) -> Result<oneshot::Receiver<IngestReport>, Error> {
         let bytes = operations.iter().map(incoming_bytes).sum();
-        let permit = room_for(&self.room, bytes).await?;
+        let permit = room_for(&self.room, LANE_KIB_MAX, bytes).await?;
+        self.enqueue_parts(topic, source, operations, permit)
+    }
+
+    /// The same for a peer that is not trusted.
+    pub(crate) async fn ingest_untrusted(
+        &self,
+        topic: Topic,
+        source: Source,
+        operations: Vec<Incoming>,
+    ) -> Result<oneshot::Receiver<IngestReport>, Error> {
+        let bytes = operations.iter().map(incoming_bytes).sum();
+        let permit = room_for(&self.untrusted_room, UNTRUSTED_KIB_MAX, bytes).await?;
+        self.enqueue_parts(topic, source, operations, permit)
+    }
+
+    fn enqueue_parts(
+        &self,
+        topic: Topic,
+        source: Source,
+        operations: Vec<Incoming>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<IngestReport>, Error> {
         let (sender, receiver) = oneshot::channel();
         let parts = parts(operations);
         let rest = Arc::new(StdMutex::new(Unanswered {
@@ -167,7 +196,7 @@ impl Queue {
     ) -> Result<oneshot::Receiver<Result<Published, PublishError>>, Error> {
         let _turn = self.turn.lock().await;
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        let permit = room_for(&self.own_room, bytes).await?;
+        let permit = room_for(&self.own_room, LANE_KIB_MAX, bytes).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Publish {
             topic,
@@ -183,7 +212,7 @@ impl Queue {
 
     /// Acknowledges for the application and waits for the disk.
     pub(crate) async fn ack(&self, topic: Topic, offsets: Vec<u64>) -> Result<(), Error> {
-        let permit = room_for(&self.own_room, 0).await?;
+        let permit = room_for(&self.own_room, LANE_KIB_MAX, 0).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Ack {
             consumer: consumer_name(&topic),
@@ -222,7 +251,7 @@ impl Queue {
         author: VerifyingKey,
         seq: u32,
     ) -> Result<bool, Error> {
-        let permit = room_for(&self.own_room, 0).await?;
+        let permit = room_for(&self.own_room, LANE_KIB_MAX, 0).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::DropBody {
             topic,
@@ -279,6 +308,7 @@ impl Queue {
     /// Lets the engine finish what is queued, closes the store and waits for it. Blocks.
     pub(crate) fn close(&self) {
         self.room.close();
+        self.untrusted_room.close();
         self.own_room.close();
         if let Err(error) = self.engine.close() {
             tracing::error!(%error, "the directory was not closed cleanly");
@@ -295,10 +325,14 @@ impl Queue {
     }
 }
 
-async fn room_for(room: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
-    let kib = u32::try_from(bytes / 1024 + 1)
-        .unwrap_or(LANE_KIB_MAX)
-        .min(LANE_KIB_MAX);
+/// Room of a lane, all of it for what is larger.
+async fn room_for(
+    room: &Arc<Semaphore>,
+    kib_max: u32,
+    bytes: usize,
+) -> Result<OwnedSemaphorePermit, Error> {
+    let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(kib_max);
+    let kib = kib.min(kib_max);
     let room = Arc::clone(room);
     room.acquire_many_owned(kib)
         .await

@@ -56,6 +56,14 @@ enum Job {
     Ended { topic: Topic },
 }
 
+/// In what way a batch may be brought.
+enum Brought {
+    /// By a trusted peer.
+    Trusted,
+    /// By another one, with the new logs that were counted for it.
+    Untrusted(Option<Counted>),
+}
+
 /// The session of a batch has ended before its turn; another one brings it again.
 struct Over;
 
@@ -214,14 +222,14 @@ impl Desk {
                     operations,
                     mut reply,
                 } => {
-                    let counted = match trusted {
-                        true => Ok(None),
+                    let brought = match trusted {
+                        true => Ok(Brought::Trusted),
                         false => self.turn(topic, peer, &operations, &mut reply).await,
                     };
-                    let Ok(counted) = counted else {
+                    let Ok(brought) = brought else {
                         continue;
                     };
-                    let stored = self.store(topic, session, peer, operations, counted, reply);
+                    let stored = self.store(topic, session, peer, operations, brought, reply);
                     let stored = stored.await;
                     if stored.is_err() {
                         return;
@@ -238,10 +246,10 @@ impl Desk {
         peer: VerifyingKey,
         operations: &[Received],
         reply: &mut oneshot::Sender<Stored>,
-    ) -> Result<Option<Counted>, Over> {
+    ) -> Result<Brought, Over> {
         tokio::select! {
             biased;
-            counted = self.new_logs.wait(topic, peer, operations) => Ok(counted),
+            counted = self.new_logs.wait(topic, peer, operations) => Ok(Brought::Untrusted(counted)),
             // Sessions one after another must not pile up what waits.
             () = reply.closed() => Err(Over),
         }
@@ -255,7 +263,7 @@ impl Desk {
         session: SessionId,
         peer: VerifyingKey,
         operations: Vec<Received>,
-        counted: Option<Counted>,
+        brought: Brought,
         mut reply: oneshot::Sender<Stored>,
     ) -> Result<(), Error> {
         let operations = self.check(&peer, operations, &mut reply).await?;
@@ -263,7 +271,13 @@ impl Desk {
             id: session.0,
             peer,
         };
-        let report = self.queue.ingest(topic, source, operations).await?;
+        let (report, counted) = match brought {
+            Brought::Trusted => (self.queue.ingest(topic, source, operations).await?, None),
+            Brought::Untrusted(counted) => {
+                let report = self.queue.ingest_untrusted(topic, source, operations);
+                (report.await?, counted)
+            }
+        };
         let (topics, new_logs) = (self.topics.clone(), self.new_logs.clone());
         tokio::spawn(async move {
             let Ok(report) = report.await else {

@@ -7,6 +7,7 @@ mod lowered;
 pub mod message;
 mod pace;
 pub mod pair;
+mod sent;
 pub mod session;
 mod turn;
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use p2panda_core::{Heights, LogRange, VerifyingKey};
 
 use super::lowered::Lowered;
+use super::sent::Sent;
 use super::session::SessionId;
 
 /// Who dialled the connection of a session.
@@ -51,12 +52,16 @@ struct Share {
     /// The order in which sessions became live.
     live_order: u64,
     /// Logs of which the peer has more than this node when they compared, or of which it has sent
-    /// entries in this session. Everything else that it told is in `sent`, or was never lacking.
+    /// entries in this session that this session has not come across in what arrived. Everything
+    /// else that it told is in `sent`, or was never lacking.
     has: BTreeMap<VerifyingKey, u32>,
     /// What it was sent or will be sent in this session. Not a height: what another session
     /// covers is left out here, and is missing again if that session fails.
-    sent: BTreeMap<VerifyingKey, Spans>,
+    sent: Sent,
 }
+
+/// Bytes of memory that a height of a peer takes.
+const HAS_BYTES: usize = 64;
 
 impl Pair {
     /// No session yet between this node and `remote`.
@@ -103,13 +108,20 @@ impl Pair {
             phase,
             live_order: 0,
             has: BTreeMap::new(),
-            sent: BTreeMap::new(),
+            sent: Sent::default(),
         };
         self.sessions.insert(id, share);
     }
 
     pub(super) fn leave(&mut self, id: SessionId) {
         self.sessions.remove(&id);
+        self.forget_plans();
+    }
+
+    /// Bytes that a session holds here, as far as they grow with the logs of the topic.
+    pub(super) fn held_bytes(&self, id: SessionId) -> usize {
+        let held = |share: &Share| share.has.len() * HAS_BYTES + share.sent.held_bytes();
+        self.sessions.get(&id).map_or(0, held)
     }
 
     pub(super) fn set_phase(&mut self, id: SessionId, phase: Phase) {
@@ -121,6 +133,16 @@ impl Pair {
             if phase == Phase::Live {
                 share.live_order = self.lives;
             }
+        }
+        self.forget_plans();
+    }
+
+    /// What catch-up sent matters to those that compare, and to nobody once all are live.
+    fn forget_plans(&mut self) {
+        let live = |share: &Share| matches!(share.phase, Phase::Live | Phase::Closing);
+        if self.sessions.values().all(live) {
+            let shares = self.sessions.values_mut();
+            shares.for_each(|share| share.sent.forget_plan());
         }
     }
 
@@ -153,19 +175,41 @@ impl Pair {
         }
     }
 
-    /// Session `id` has sent, or is about to send, these entries.
-    pub(super) fn sends(&mut self, id: SessionId, author: VerifyingKey, span: Span) {
+    /// Session `id` is about to send these ranges in catch-up.
+    pub(super) fn plans(&mut self, id: SessionId, ranges: &[LogRange]) {
         if let Some(share) = self.sessions.get_mut(&id) {
-            share.sent.entry(author).or_default().add(span);
+            share.sent.plan(ranges);
+        }
+    }
+
+    /// Session `id` sends this entry.
+    pub(super) fn sends(&mut self, id: SessionId, author: VerifyingKey, seq: u32) {
+        if let Some(share) = self.sessions.get_mut(&id) {
+            share.sent.add(author, seq);
         }
     }
 
     /// Session `id` has not sent this entry after all, since its body is wanted here.
     pub(super) fn keeps_back(&mut self, id: SessionId, author: VerifyingKey, seq: u32) {
-        if let Some(share) = self.sessions.get_mut(&id)
-            && let Some(spans) = share.sent.get_mut(&author)
-        {
-            spans.remove(seq);
+        if let Some(share) = self.sessions.get_mut(&id) {
+            share.sent.remove(&author, seq);
+        }
+    }
+
+    /// Session `id` came across this entry in what arrived. What the peer showed to have of its log
+    /// up to there does not come again: it needs no longer be known.
+    pub(super) fn passes(&mut self, id: SessionId, author: VerifyingKey, seq: u32) {
+        let Some(share) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(has) = share.has.get(&author).copied() else {
+            return;
+        };
+        if has <= seq {
+            share.has.remove(&author);
+        }
+        if has == seq {
+            share.sent.add(author, seq);
         }
     }
 
@@ -173,10 +217,7 @@ impl Pair {
     pub(super) fn covers(&self, author: &VerifyingKey, seq: u32) -> bool {
         self.sessions.values().any(|share| {
             let has = share.has.get(author).is_some_and(|has| *has >= seq);
-            has || share
-                .sent
-                .get(author)
-                .is_some_and(|sent| sent.contains(seq))
+            has || share.sent.contains(author, seq)
         })
     }
 
@@ -196,9 +237,7 @@ impl Pair {
                 continue;
             }
             let mut covered = Spans::default();
-            for sent in shares().filter_map(|share| share.sent.get(&author)) {
-                sent.0.iter().for_each(|span| covered.add(*span));
-            }
+            shares().for_each(|share| share.sent.add_to(&mut covered, &author));
             let ends = u64::from(height) + 1;
             covered.gaps(next, ends, |after, until| {
                 ranges.push(LogRange {
@@ -250,6 +289,19 @@ pub(super) struct Span {
     pub(super) last: u32,
 }
 
+impl Span {
+    pub(super) fn single(seq: u32) -> Span {
+        Span {
+            first: seq,
+            last: seq,
+        }
+    }
+
+    pub(super) fn contains(&self, seq: u32) -> bool {
+        self.first <= seq && seq <= self.last
+    }
+}
+
 /// Disjoint spans in ascending order, with a gap between any two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Spans(Vec<Span>);
@@ -288,6 +340,10 @@ impl Spans {
         let rest = [below, above].into_iter().flatten();
         let rest = rest.filter(|span| span.first <= span.last);
         self.0.splice(place..=place, rest);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Span> {
+        self.0.iter().copied()
     }
 
     /// What lies between the spans from `next` on and before `end`, as ranges with an exclusive
@@ -369,8 +425,8 @@ mod tests {
         let (dead, alive) = (SessionId(1), SessionId(2));
         pair.join(dead, true, Phase::Live);
         pair.join(alive, true, Phase::Live);
-        pair.sends(dead, local, Span { first: 3, last: 5 });
-        pair.sends(alive, local, Span { first: 6, last: 7 });
+        (3..=5).for_each(|seq| pair.sends(dead, local, seq));
+        (6..=7).for_each(|seq| pair.sends(alive, local, seq));
         let heights = Heights::from_iter([(local, log, 9)]);
         let range = |after, until| LogRange {
             author: local,
@@ -381,5 +437,43 @@ mod tests {
         assert_eq!(pair.lacks(&heights, &[Some(2)]), [range(7, 9)]);
         pair.leave(dead);
         assert_eq!(pair.lacks(&heights, &[Some(2)]), [range(2, 5), range(7, 9)]);
+    }
+
+    #[test]
+    fn a_session_that_is_live_does_not_remember_every_log_that_crossed_it() {
+        let key = |seed| SigningKey::from_bytes(&[seed; 32]).verifying_key();
+        let author = |number: u32| {
+            let mut bytes = [9; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            VerifyingKey::from_bytes_unchecked(bytes)
+        };
+        let mut pair = Pair::new(key(1), key(2));
+        let (live, other) = (SessionId(1), SessionId(2));
+        pair.join(live, true, Phase::CatchUp);
+        let ranges = (0..20_000).map(|number| LogRange {
+            author: author(number),
+            log: LogId::from_bytes([7; 32]),
+            after: None,
+            until: 0,
+        });
+        let ranges: Vec<_> = ranges.collect();
+        pair.plans(live, &ranges);
+        assert!(pair.held_bytes(live) <= 20_000 * 40 + 64);
+        // As long as another one compares, all of it counts.
+        pair.join(other, false, Phase::Waiting);
+        pair.set_phase(live, Phase::Live);
+        assert!((0..20_000).all(|number| pair.covers(&author(number), 0)));
+        pair.set_phase(other, Phase::Live);
+        assert_eq!(pair.held_bytes(live), 0);
+        for number in 20_000..60_000 {
+            pair.peer_has(live, author(number), 0);
+            assert!(pair.covers(&author(number), 0));
+            pair.passes(live, author(number), 0);
+            assert!(pair.covers(&author(number), 0));
+            pair.sends(live, author(number), 1);
+        }
+        assert_eq!(pair.held_bytes(live), 0);
+        assert!(!pair.covers(&author(20_000), 1));
+        assert!(pair.covers(&author(59_999), 1));
     }
 }

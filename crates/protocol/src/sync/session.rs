@@ -35,6 +35,8 @@ pub use received::{Received, Refusal, Refused};
 pub const UNSTORED_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one page read from the store.
 pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// The same in live mode: many sessions may be behind at once.
+const LIVE_PAGE_BYTES_MAX: usize = 64 * 1024;
 /// Batches handed to the store at once; further operations gather into the next batch.
 const STORES_IN_FLIGHT_MAX: usize = 2;
 /// Invalid operations after which a session ends.
@@ -283,6 +285,8 @@ pub struct Session {
     invalid: usize,
     bodies: Bodies,
     counters: Counters,
+    /// What the pair holds for this session.
+    shared_bytes: usize,
     /// When the input came that is being handled.
     now: Time,
     pace: Pace,
@@ -395,6 +399,7 @@ impl Session {
             invalid: 0,
             bodies: Bodies::new(protocol),
             counters: Counters::default(),
+            shared_bytes: 0,
             now,
             pace: Pace::new(now),
             reading: true,
@@ -443,6 +448,7 @@ impl Session {
         if self.ending != Ending::Ended {
             self.watch_time(pair, now);
         }
+        self.shared_bytes = pair.held_bytes(self.id);
     }
 
     /// The next thing to do, until `None`.
@@ -451,10 +457,11 @@ impl Session {
     }
 
     /// Bytes that this session holds for its peer: what of a frame has come, what the store has not
-    /// taken yet, and heights and ranges in catch-up.
+    /// taken yet, heights and ranges in catch-up, and what the peer was found to have.
     pub fn held_bytes(&self) -> usize {
         let comparing = self.comparing.as_ref().map_or(0, Comparing::held_bytes);
-        let heights = self.local.held_bytes() + comparing + self.sending.held_bytes();
+        let told = self.local.held_bytes() + comparing + self.shared_bytes;
+        let heights = told + self.sending.held_bytes();
         self.decoder.held_bytes() + self.unstored_bytes() + heights
     }
 
@@ -549,7 +556,7 @@ impl Session {
             } else if news {
                 self.ask(Output::Read(Read::Arrivals {
                     after: self.position,
-                    bytes_max: PAGE_BYTES_MAX,
+                    bytes_max: LIVE_PAGE_BYTES_MAX,
                 }));
             }
         }

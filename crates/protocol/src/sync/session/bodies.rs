@@ -442,11 +442,7 @@ impl Session {
             let (author, log) = (range.author, range.log);
             match entry {
                 Some(entry) if entry.body.is_some() => {
-                    let span = Span {
-                        first: seq,
-                        last: seq,
-                    };
-                    pair.sends(self.id, author, span);
+                    pair.sends(self.id, author, seq);
                     self.bodies.pays(&entry);
                     self.encode(entry, true, &mut out);
                 }

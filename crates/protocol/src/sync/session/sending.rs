@@ -2,11 +2,11 @@
 //! (`docs/protocol/sync.md#5`, `docs/protocol/sync.md#6`).
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::LogRange;
+use p2panda_core::{LogRange, limits};
 
 use super::{Absent, Entry, Output, PAGE_BYTES_MAX, Page, Read, Sending, Session};
 use crate::sync::message::Message;
-use crate::sync::pair::{Pair, Span};
+use crate::sync::pair::Pair;
 
 impl Session {
     /// What is sent in catch-up, with the ranges in the order in which their logs became known.
@@ -43,7 +43,8 @@ impl Session {
     pub(super) fn page(&mut self, page: Page, pair: &mut Pair) {
         self.asked = false;
         let live = self.sending == Sending::Done;
-        let mut out = BytesMut::with_capacity(PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8);
+        // No more than is needed: it is held until the peer has it.
+        let mut out = BytesMut::with_capacity(page.entries.iter().map(frame_bytes).sum());
         let last_seq = page.entries.last().map(|entry| entry.seq);
         for entry in page.entries {
             let lacking = matches!(entry.absent, Some(Absent::Wanted | Absent::Overdue));
@@ -57,15 +58,15 @@ impl Session {
                 }
             }
             let owed = live && self.bodies.pays(&entry);
-            if live && !owed && pair.covers(&entry.author, entry.seq) {
-                continue;
+            if live {
+                let covered = pair.covers(&entry.author, entry.seq);
+                pair.passes(self.id, entry.author, entry.seq);
+                if covered && !owed {
+                    continue;
+                }
             }
             if !lacking {
-                let span = Span {
-                    first: entry.seq,
-                    last: entry.seq,
-                };
-                pair.sends(self.id, entry.author, span);
+                pair.sends(self.id, entry.author, entry.seq);
             }
             self.encode(entry, live, &mut out);
         }
@@ -105,14 +106,7 @@ impl Session {
     /// Promises these ranges to the peer: what it lacks, without what other sessions of the pair
     /// have sent or will send.
     pub(super) fn send_ranges(&mut self, ranges: Vec<LogRange>, pair: &mut Pair) {
-        for range in &ranges {
-            let first = range.after.map_or(0, |after| after.saturating_add(1));
-            let span = Span {
-                first,
-                last: range.until,
-            };
-            pair.sends(self.id, range.author, span);
-        }
+        pair.plans(self.id, &ranges);
         if ranges.is_empty() {
             self.totals_out = Some((0, 0));
             self.sending = Sending::Done;
@@ -153,4 +147,10 @@ impl Session {
         self.asked = true;
         self.outputs.push_back(question);
     }
+}
+
+/// Bytes of an entry as a message, at most.
+fn frame_bytes(entry: &Entry) -> usize {
+    let body = entry.body.as_ref().map_or(0, Bytes::len);
+    entry.header.len() + body + limits::OPERATION_FRAME_OVERHEAD_BYTES
 }
