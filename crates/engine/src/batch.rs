@@ -7,9 +7,11 @@ use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use p2panda_core::{Dependency, Header, LogId, Operation, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{LogKey, TopicKey};
 
-use crate::command::{PublishError, Published, Reply};
-use crate::engine::{Committed, EngineEvent, Now, RecentOperation, TopicChange};
-use crate::missing::Drop;
+use crate::answer::{
+    Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
+};
+use crate::command::Reply;
+use crate::now::Now;
 use crate::shares::Origin;
 
 pub(crate) struct Batch {
@@ -23,7 +25,7 @@ pub(crate) struct Batch {
     /// Stored operations that passed the order stage earlier and have their body only now.
     pub filled: Vec<Ordered>,
     /// Bodies to drop on purpose.
-    pub drops: Vec<Drop>,
+    pub drops: Vec<BodyDrop>,
     /// Operations that passed the order stage, in that order.
     pub ordered: Vec<Ordered>,
     /// Our own operations, to be answered.
@@ -71,6 +73,14 @@ pub(crate) struct Prune {
     pub author: VerifyingKey,
     pub seq: u32,
     pub bytes_before: u64,
+}
+
+/// A body to drop, once the batch is written.
+pub(crate) struct BodyDrop {
+    pub topic: Topic,
+    pub author: VerifyingKey,
+    pub seq: u32,
+    pub reply: Option<Reply<bool>>,
 }
 
 /// An operation that passed the order stage.

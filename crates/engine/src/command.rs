@@ -1,7 +1,10 @@
+//! What changes a node's data.
+
 use bytes::Bytes;
-use p2panda_core::{Hash, Operation, Timestamp, Topic, VerifyingKey};
-use p2panda_store::{OpenError, RejectReason, RestoredAction, Start};
-use thiserror::Error;
+use p2panda_core::{Hash, Operation, Topic, VerifyingKey};
+use p2panda_store::{RejectReason, RestoredAction, Start};
+
+use crate::answer::{Outcome, PublishError, Published, RestoredError};
 
 /// Called once, after the commit that made the answer true. It must not block. If the engine
 /// stops before, it is dropped without being called.
@@ -168,33 +171,6 @@ pub enum Incoming {
     },
 }
 
-/// What became of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// It is stored.
-    Stored {
-        /// Its arrival number.
-        arrival: u64,
-        /// Whether it is the first of its log here.
-        new_log: bool,
-    },
-    /// It was stored before.
-    Duplicate,
-    /// It was stored before, and now its body is, too.
-    BodyFilled,
-    /// It lies below the oldest operation of a pruned log: there is nothing to do.
-    Pruned,
-    /// Operations before it are missing. It is kept in memory until they come, and is lost
-    /// if they do not come while its source lasts.
-    Early,
-    /// Refused, with a row that says why.
-    Rejected(RejectReason),
-    /// Operations before it are missing and there is no room to keep it. The next session
-    /// brings it again.
-    Dropped,
-}
-
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -204,78 +180,6 @@ pub enum Phase {
     CaughtUp,
     /// It is over, however it ended.
     Ended,
-}
-
-/// A published operation, stored and synced to disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// Its id.
-    pub id: Hash,
-    /// Its place in our log.
-    pub seq: u32,
-    /// When it was made.
-    pub timestamp: Timestamp,
-    /// Its arrival number.
-    pub arrival: u64,
-    /// Its place in the feed; none if it has no body.
-    pub offset: Option<u64>,
-}
-
-/// Why nothing was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// An empty body is no body.
-    #[error("an empty body cannot be published")]
-    EmptyBody,
-    /// Header and body are more than this node takes.
-    #[error("the operation would take {bytes} bytes, at most {bytes_max} are possible")]
-    TooLarge {
-        /// What it would take, frame included.
-        bytes: usize,
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// The log has used its last sequence number.
-    #[error("the log is full")]
-    SeqNumExhausted,
-    /// The directory is an older copy, and publishing from it would fork the log.
-    #[error(
-        "this directory is an older copy: choose restored(PullOwnLog) to get the newer \
-        operations back from peers, or restored(NewIdentity) to go on with a new key"
-    )]
-    Restored,
-    /// Our own newer operations have not come back from peers yet.
-    #[error("our own newer operations have not come back from peers yet")]
-    PullingOwnLog,
-    /// A copy of this directory published to the same log elsewhere.
-    #[error("this log was forked by a copy of this directory and is closed")]
-    OwnFork,
-    /// Too much waits for a peer to send our own newer operations.
-    #[error("too many publishes wait for our own newer operations from a peer")]
-    Held,
-}
-
-impl PublishError {
-    /// Whether the same call may succeed later.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, PublishError::PullingOwnLog | PublishError::Held)
-    }
-}
-
-/// Why a way on from a restored directory could not be taken.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum RestoredError {
-    /// The directory is not an older copy.
-    #[error("this directory is not an older copy")]
-    NotRestored,
-    /// A new identity is drawn while opening.
-    #[error("a new identity needs the directory to be opened with it")]
-    NeedsOpen,
-    /// The choice could not be written down.
-    #[error(transparent)]
-    Failed(#[from] OpenError),
 }
 
 impl Command {
@@ -304,6 +208,11 @@ impl Command {
             Command::Ack { offsets, .. } => offsets.len() * size_of::<u64>(),
             _ => 0,
         }
+    }
+
+    /// Whether it cannot be part of a transaction.
+    pub(crate) fn is_aside(&self) -> bool {
+        matches!(self, Command::Restored { .. } | Command::Checkpoint { .. })
     }
 
     /// Whether a power cut must take nothing of it back: what was promised, and our own

@@ -1,32 +1,25 @@
+//! The engine itself: one transaction after the other.
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use p2panda_core::SigningKey;
 use p2panda_core::budget::Budget;
 use p2panda_core::limits::{
     DEPENDENCY_WAIT, DEPENDENCY_WAIT_MAX, OPERATION_BYTES_MAX_DEFAULT, OWN_LOG_WAIT,
     PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
 };
-use p2panda_core::log::Fork;
-use p2panda_core::{Dependency, Hash, Operation, SigningKey, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{
-    Durability, OpenError, Readers, RejectReason, Restored, RestoredAction, Slice, Store,
-    StoreError,
+    Durability, OpenError, Readers, Restored, RestoredAction, Slice, Store, StoreError,
 };
 use thiserror::Error;
 
+use crate::answer::{Committed, EngineEvent, RestoredError};
 use crate::batch::Batch;
-use crate::command::{Command, Reply, RestoredError};
+use crate::command::{Command, Reply};
+use crate::now::{Now, micros};
 use crate::state::{Limits, State};
 use crate::{idle, pipeline};
-
-/// The time, read by the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// The wall clock, for timestamps only.
-    pub wall: Timestamp,
-    /// Microseconds since some start, never going back.
-    pub elapsed_us: u64,
-}
 
 /// How an engine is opened.
 pub struct Options {
@@ -79,103 +72,6 @@ pub enum Corrupt {
     /// The engine stopped earlier.
     #[error("the engine has stopped")]
     Stopped,
-}
-
-/// What a commit changed.
-#[derive(Debug, Default)]
-pub struct Committed {
-    /// Topics with something new.
-    pub topics: Vec<TopicChange>,
-    /// Whether an operation of our own is among it.
-    pub own: bool,
-    /// What else is worth telling.
-    pub events: Vec<EngineEvent>,
-}
-
-/// What is new in a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicChange {
-    /// The topic.
-    pub topic: Topic,
-    /// The last arrival number, if operations were stored.
-    pub last_arrival: Option<u64>,
-    /// The last feed offset, if operations were added to the feed.
-    pub last_offset: Option<u64>,
-    /// All that were stored, in order of arrival; empty if they are more than
-    /// [`RECENT_OPERATIONS_MAX`](p2panda_core::limits::RECENT_OPERATIONS_MAX) or have more than
-    /// [`RECENT_BYTES_MAX`](p2panda_core::limits::RECENT_BYTES_MAX).
-    pub recent: Vec<RecentOperation>,
-    /// Operations that had been stored before were deleted, or got their body or their offset.
-    pub rewritten: bool,
-}
-
-/// An operation that was stored with this commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecentOperation {
-    /// Its arrival number.
-    pub arrival: u64,
-    /// Its place in the feed, if it has one by now.
-    pub offset: Option<u64>,
-    /// Header and body, in memory of their own.
-    pub operation: Operation,
-    /// Dependencies that had not come when waiting for them was over.
-    pub missing_dependencies: Vec<Dependency>,
-}
-
-/// What an operator may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EngineEvent {
-    /// An author signed operations that exclude each other. The first one stays.
-    Forked {
-        /// The topic.
-        topic: Topic,
-        /// Both headers.
-        fork: Fork,
-    },
-    /// That author is ourselves: a copy of this directory is in use. The log is closed.
-    OwnFork {
-        /// The topic.
-        topic: Topic,
-        /// Both headers.
-        fork: Fork,
-    },
-    /// An operation was refused, for the first time.
-    Rejected {
-        /// The topic it came for.
-        topic: Topic,
-        /// Its id.
-        id: Hash,
-        /// Why.
-        reason: RejectReason,
-        /// Who sent it.
-        peer: Option<VerifyingKey>,
-    },
-    /// A stored operation cannot be read: its log is delivered no further.
-    LogUnreadable {
-        /// The topic.
-        topic: Topic,
-        /// Author of the log.
-        author: VerifyingKey,
-        /// The operation.
-        seq: u32,
-    },
-    /// A peer has more of our own log: publishing waits for it.
-    PublishesHeld {
-        /// The topic.
-        topic: Topic,
-        /// The peer.
-        peer: VerifyingKey,
-    },
-    /// Early operations of a peer made room for those of others: to be brought again.
-    EarlyDropped {
-        /// The topic.
-        topic: Topic,
-        /// The peer.
-        peer: VerifyingKey,
-    },
-    /// Our own logs are back where a newer copy had left them: publishing goes on.
-    OwnLogPulled,
 }
 
 /// Asked for a command that has come since and may be part of a transaction of this durability.
@@ -310,7 +206,9 @@ impl Engine {
     ) -> Result<Committed, StoreError> {
         let mut batch = Batch::new(now);
         batch.events.append(&mut self.untold);
-        let (aside, commands) = commands.into_iter().partition::<Vec<_>, _>(is_aside);
+        let (aside, commands) = commands
+            .into_iter()
+            .partition::<Vec<_>, _>(Command::is_aside);
         let mut checkpoints = Vec::new();
         for command in aside {
             match command {
@@ -381,16 +279,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// Commands that cannot be part of a transaction.
-pub(crate) fn is_aside(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Restored { .. } | Command::Checkpoint { .. }
-    )
-}
-
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -12,7 +12,7 @@ use p2panda_core::limits::{
 };
 use p2panda_store::{Durability, Store, StoreError, Tx};
 
-use crate::engine::micros;
+use crate::now::micros;
 use crate::state::State;
 
 /// What a step leaves.

@@ -7,10 +7,10 @@ use p2panda_core::{
 };
 use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
 
-use crate::batch::{Arrived, Batch, Prune};
-use crate::command::{Command, Incoming, Outcome, Source};
+use crate::answer::{EngineEvent, Outcome};
+use crate::batch::{Arrived, Batch, BodyDrop, Prune};
+use crate::command::{Command, Incoming, Source};
 use crate::early::{Ending, Held};
-use crate::engine::EngineEvent;
 use crate::shares::Origin;
 use crate::state::State;
 use crate::{missing, publish, sessions};
@@ -117,7 +117,7 @@ fn take(
             author,
             seq,
             reply,
-        } => batch.drops.push(missing::Drop {
+        } => batch.drops.push(BodyDrop {
             topic,
             author,
             seq,

@@ -10,10 +10,12 @@ use p2panda_core::limits::{
 };
 
 use crate::command::{Command, Phase};
-use crate::thread::Permit;
 
 /// How long the engine stays awake after a batch.
 const LOOK: Duration = Duration::from_micros(50);
+
+/// Given back when the command it came with has been processed.
+pub type Permit = Box<dyn Send>;
 
 pub(crate) enum Message {
     Command(Command, Option<Permit>),

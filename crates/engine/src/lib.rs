@@ -32,6 +32,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod answer;
 mod batch;
 mod catch_up;
 mod command;
@@ -43,6 +44,7 @@ mod ingest;
 mod lanes;
 mod logs;
 mod missing;
+mod now;
 mod order;
 mod own;
 mod pipeline;
@@ -55,10 +57,11 @@ pub mod thread;
 mod waiting;
 mod write;
 
-pub use command::{
-    Command, Incoming, Outcome, Phase, PublishError, Published, Reply, RestoredError, Source,
+pub use answer::{
+    Committed, EngineEvent, Outcome, PublishError, Published, RecentOperation, RestoredError,
+    TopicChange,
 };
-pub use engine::{
-    Committed, Corrupt, Engine, EngineEvent, Now, Options, RecentOperation, TopicChange,
-};
+pub use command::{Command, Incoming, Phase, Reply, Source};
+pub use engine::{Corrupt, Engine, Options};
+pub use now::Now;
 pub use p2panda_store::{OpenError, RejectReason, Restored, RestoredAction, Start};

@@ -5,18 +5,10 @@ use bytes::Bytes;
 use p2panda_core::{Header, NodeExtensions, Operation, Topic, VerifyingKey};
 use p2panda_store::{LateBody, Log, LogKey, StoreError, Tx};
 
+use crate::answer::Outcome;
 use crate::batch::{Arrived, Batch, Ordered, Place, Prune};
-use crate::command::{Outcome, Reply};
 use crate::idle;
 use crate::state::State;
-
-/// A body to drop, once the batch is written.
-pub(crate) struct Drop {
-    pub topic: Topic,
-    pub author: VerifyingKey,
-    pub seq: u32,
-    pub reply: Option<Reply<bool>>,
-}
 
 /// Whether the header names a body that is not there.
 pub(crate) fn lacks_body(header: &Header, body: Option<&Bytes>) -> bool {

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use p2panda_core::{Dependency, Header, Topic, VerifyingKey};
 use p2panda_store::{LogKey, StoreError, TopicKey, Tx};
 
+use crate::answer::EngineEvent;
 use crate::batch::{Batch, Ordered, Place};
-use crate::engine::EngineEvent;
 use crate::shares::Origin;
 use crate::state::{State, topic_of};
 use crate::waiting::Times;

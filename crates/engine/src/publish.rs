@@ -5,8 +5,9 @@ use p2panda_core::limits::{DEPENDENCIES_MAX, OPERATION_FRAME_OVERHEAD_BYTES};
 use p2panda_core::{Dependency, DraftError, Hash, Header, NodeExtensions, Operation, Topic};
 use p2panda_store::{RecentHead, StoreError, Tx};
 
+use crate::answer::{PublishError, Published};
 use crate::batch::{Batch, Unanswered};
-use crate::command::{PublishError, Published, Reply};
+use crate::command::Reply;
 use crate::ingest;
 use crate::sessions::own_height;
 use crate::shares::Origin;

@@ -3,10 +3,10 @@
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_store::{StoreError, Tx};
 
+use crate::answer::EngineEvent;
 use crate::batch::Batch;
 use crate::command::{Phase, Source};
 use crate::early::Ending;
-use crate::engine::EngineEvent;
 use crate::publish;
 use crate::state::{State, topic_of};
 

@@ -8,9 +8,9 @@ use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
 use p2panda_store::{Restored, Slice, StoreError, TopicKey, Tx};
 
 use crate::early::Early;
-use crate::engine::Now;
 use crate::idle::Idle;
 use crate::logs::Logs;
+use crate::now::Now;
 use crate::own::{OwnLog, Patience};
 use crate::waiting::{Places, Times, Waiting};
 

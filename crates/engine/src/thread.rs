@@ -9,18 +9,18 @@ use p2panda_core::{Timestamp, VerifyingKey};
 use p2panda_store::Durability;
 use thiserror::Error;
 
+use crate::answer::Committed;
 use crate::command::Command;
-use crate::engine::{Committed, Corrupt, Engine, Now, is_aside};
+use crate::engine::{Corrupt, Engine};
+pub use crate::lanes::Permit;
 use crate::lanes::{Lanes, Message, Next, Taken};
+use crate::now::{Now, micros};
 
 /// Reads the time.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
 
 /// Called on the engine's thread after each commit, before the answers. It must not block.
 pub type OnCommit = Box<dyn FnMut(&Committed) + Send>;
-
-/// Given back when the command it came with has been processed.
-pub type Permit = Box<dyn Send>;
 
 /// The engine has stopped: the command was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -153,7 +153,7 @@ impl Loop {
             let mut more = |durability| {
                 let synced = durability == Durability::Full;
                 lanes.join(&mut taken, |command| {
-                    !is_aside(command) && (synced || !command.must_sync(author))
+                    !command.is_aside() && (synced || !command.must_sync(author))
                 })
             };
             let now = (self.clock)();
@@ -167,8 +167,4 @@ impl Loop {
 /// A lock is never held while something can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,202 @@
+//! What the engine answers: to one command, and to everybody after a commit.
+
+use p2panda_core::log::Fork;
+use p2panda_core::{Dependency, Hash, Operation, Timestamp, Topic, VerifyingKey};
+use p2panda_store::{OpenError, RejectReason};
+use thiserror::Error;
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is stored.
+    Stored {
+        /// Its arrival number.
+        arrival: u64,
+        /// Whether it is the first of its log here.
+        new_log: bool,
+    },
+    /// It was stored before.
+    Duplicate,
+    /// It was stored before, and now its body is, too.
+    BodyFilled,
+    /// It lies below the oldest operation of a pruned log: there is nothing to do.
+    Pruned,
+    /// Operations before it are missing. It is kept in memory until they come, and is lost
+    /// if they do not come while its source lasts.
+    Early,
+    /// Refused, with a row that says why.
+    Rejected(RejectReason),
+    /// Operations before it are missing and there is no room to keep it. The next session
+    /// brings it again.
+    Dropped,
+}
+
+/// A published operation, stored and synced to disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its id.
+    pub id: Hash,
+    /// Its place in our log.
+    pub seq: u32,
+    /// When it was made.
+    pub timestamp: Timestamp,
+    /// Its arrival number.
+    pub arrival: u64,
+    /// Its place in the feed; none if it has no body.
+    pub offset: Option<u64>,
+}
+
+/// Why nothing was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// An empty body is no body.
+    #[error("an empty body cannot be published")]
+    EmptyBody,
+    /// Header and body are more than this node takes.
+    #[error("the operation would take {bytes} bytes, at most {bytes_max} are possible")]
+    TooLarge {
+        /// What it would take, frame included.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The log has used its last sequence number.
+    #[error("the log is full")]
+    SeqNumExhausted,
+    /// The directory is an older copy, and publishing from it would fork the log.
+    #[error(
+        "this directory is an older copy: choose restored(PullOwnLog) to get the newer \
+        operations back from peers, or restored(NewIdentity) to go on with a new key"
+    )]
+    Restored,
+    /// Our own newer operations have not come back from peers yet.
+    #[error("our own newer operations have not come back from peers yet")]
+    PullingOwnLog,
+    /// A copy of this directory published to the same log elsewhere.
+    #[error("this log was forked by a copy of this directory and is closed")]
+    OwnFork,
+    /// Too much waits for a peer to send our own newer operations.
+    #[error("too many publishes wait for our own newer operations from a peer")]
+    Held,
+}
+
+impl PublishError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, PublishError::PullingOwnLog | PublishError::Held)
+    }
+}
+
+/// Why a way on from a restored directory could not be taken.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RestoredError {
+    /// The directory is not an older copy.
+    #[error("this directory is not an older copy")]
+    NotRestored,
+    /// A new identity is drawn while opening.
+    #[error("a new identity needs the directory to be opened with it")]
+    NeedsOpen,
+    /// The choice could not be written down.
+    #[error(transparent)]
+    Failed(#[from] OpenError),
+}
+
+/// What a commit changed.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Topics with something new.
+    pub topics: Vec<TopicChange>,
+    /// Whether an operation of our own is among it.
+    pub own: bool,
+    /// What else is worth telling.
+    pub events: Vec<EngineEvent>,
+}
+
+/// What is new in a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicChange {
+    /// The topic.
+    pub topic: Topic,
+    /// The last arrival number, if operations were stored.
+    pub last_arrival: Option<u64>,
+    /// The last feed offset, if operations were added to the feed.
+    pub last_offset: Option<u64>,
+    /// All that were stored, in order of arrival; empty if they are more than
+    /// [`RECENT_OPERATIONS_MAX`](p2panda_core::limits::RECENT_OPERATIONS_MAX) or have more than
+    /// [`RECENT_BYTES_MAX`](p2panda_core::limits::RECENT_BYTES_MAX).
+    pub recent: Vec<RecentOperation>,
+    /// Operations that had been stored before were deleted, or got their body or their offset.
+    pub rewritten: bool,
+}
+
+/// An operation that was stored with this commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentOperation {
+    /// Its arrival number.
+    pub arrival: u64,
+    /// Its place in the feed, if it has one by now.
+    pub offset: Option<u64>,
+    /// Header and body, in memory of their own.
+    pub operation: Operation,
+    /// Dependencies that had not come when waiting for them was over.
+    pub missing_dependencies: Vec<Dependency>,
+}
+
+/// What an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineEvent {
+    /// An author signed operations that exclude each other. The first one stays.
+    Forked {
+        /// The topic.
+        topic: Topic,
+        /// Both headers.
+        fork: Fork,
+    },
+    /// That author is ourselves: a copy of this directory is in use. The log is closed.
+    OwnFork {
+        /// The topic.
+        topic: Topic,
+        /// Both headers.
+        fork: Fork,
+    },
+    /// An operation was refused, for the first time.
+    Rejected {
+        /// The topic it came for.
+        topic: Topic,
+        /// Its id.
+        id: Hash,
+        /// Why.
+        reason: RejectReason,
+        /// Who sent it.
+        peer: Option<VerifyingKey>,
+    },
+    /// A stored operation cannot be read: its log is delivered no further.
+    LogUnreadable {
+        /// The topic.
+        topic: Topic,
+        /// Author of the log.
+        author: VerifyingKey,
+        /// The operation.
+        seq: u32,
+    },
+    /// A peer has more of our own log: publishing waits for it.
+    PublishesHeld {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// Early operations of a peer made room for those of others: to be brought again.
+    EarlyDropped {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// Our own logs are back where a newer copy had left them: publishing goes on.
+    OwnLogPulled,
+}
