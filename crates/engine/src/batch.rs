@@ -11,11 +11,11 @@ use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
 };
 use crate::command::Reply;
-use crate::now::Now;
 use crate::shares::Origin;
+use crate::topics::TopicRef;
 
+#[derive(Default)]
 pub(crate) struct Batch {
-    pub now: Now,
     /// Operations that passed ingest, in order of arrival. They are written by the last stage.
     pub arrived: Vec<Arrived>,
     /// Where in `arrived` an operation is.
@@ -42,10 +42,8 @@ pub(crate) struct Batch {
 /// An operation that passed ingest.
 pub(crate) struct Arrived {
     pub arrival: u64,
-    pub topic: Topic,
-    pub topic_key: TopicKey,
+    pub topic: TopicRef,
     pub origin: Origin,
-    pub log_id: LogId,
     pub log: LogKey,
     pub header: Header,
     pub body: Option<Bytes>,
@@ -68,8 +66,7 @@ pub(crate) struct Unanswered {
 
 /// Everything of a log below `seq` goes.
 pub(crate) struct Prune {
-    pub topic: Topic,
-    pub topic_key: TopicKey,
+    pub topic: TopicRef,
     pub author: VerifyingKey,
     pub seq: u32,
     pub bytes_before: u64,
@@ -77,7 +74,7 @@ pub(crate) struct Prune {
 
 /// A body to drop, once the batch is written.
 pub(crate) struct BodyDrop {
-    pub topic: Topic,
+    pub topic: TopicRef,
     pub author: VerifyingKey,
     pub seq: u32,
     pub reply: Option<Reply<bool>>,
@@ -101,24 +98,6 @@ pub(crate) enum Place {
 }
 
 impl Batch {
-    pub fn new(now: Now) -> Batch {
-        Batch {
-            now,
-            arrived: Vec::new(),
-            places: HashMap::new(),
-            prunes: BTreeMap::new(),
-            filled: Vec::new(),
-            drops: Vec::new(),
-            ordered: Vec::new(),
-            published: Vec::new(),
-            implied: HashSet::new(),
-            answers: Vec::new(),
-            events: Vec::new(),
-            changes: BTreeMap::new(),
-            own: false,
-        }
-    }
-
     /// The operation of this batch at a place in a log.
     pub fn arrived_at(&mut self, log: LogKey, seq: u32) -> Option<(usize, &mut Arrived)> {
         let index = *self.places.get(&(log, seq))?;
@@ -150,7 +129,7 @@ impl Batch {
             .iter()
             .filter(|arrived| arrived.header.author() == *author);
         let heights: BTreeMap<LogId, u32> = own
-            .map(|arrived| (arrived.log_id, arrived.header.seq()))
+            .map(|arrived| (arrived.topic.log_id, arrived.header.seq()))
             .collect();
         heights.into_iter().collect()
     }
@@ -169,7 +148,7 @@ impl Batch {
     fn hand_out_recent(&mut self) {
         let mut sizes: BTreeMap<Topic, (usize, usize)> = BTreeMap::new();
         for arrived in &self.arrived {
-            let (operations, bytes) = sizes.entry(arrived.topic).or_default();
+            let (operations, bytes) = sizes.entry(arrived.topic.topic).or_default();
             *operations += 1;
             *bytes += arrived.bytes();
         }
@@ -178,8 +157,9 @@ impl Batch {
             !rewritten && *operations <= RECENT_OPERATIONS_MAX && *bytes <= RECENT_BYTES_MAX
         });
         for arrived in &self.arrived {
-            if sizes.contains_key(&arrived.topic)
-                && let Some(change) = self.changes.get_mut(&arrived.topic)
+            let topic = &arrived.topic.topic;
+            if sizes.contains_key(topic)
+                && let Some(change) = self.changes.get_mut(topic)
             {
                 change.recent.push(arrived.recent());
             }

@@ -1,43 +1,39 @@
 //! Stage 4: the feed. What has passed all other stages gets the next offset.
 
-use p2panda_store::{StoreError, Tx};
+use p2panda_store::StoreError;
 
-use crate::batch::{Batch, Ordered, Place};
-use crate::state::State;
+use crate::batch::{Ordered, Place};
+use crate::turn::Turn;
 
-pub(crate) fn step(
-    _state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-) -> Result<(), StoreError> {
-    let filled = std::mem::take(&mut batch.filled);
-    let ordered = std::mem::take(&mut batch.ordered);
+pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    let filled = std::mem::take(&mut turn.batch.filled);
+    let ordered = std::mem::take(&mut turn.batch.ordered);
     for operation in filled.into_iter().chain(ordered) {
-        deliver(tx, batch, operation)?;
+        deliver(turn, operation)?;
     }
     Ok(())
 }
 
-fn deliver(tx: &mut Tx<'_>, batch: &mut Batch, operation: Ordered) -> Result<(), StoreError> {
-    let offset = operation.has_body.then(|| tx.next_offset());
+fn deliver(turn: &mut Turn<'_>, operation: Ordered) -> Result<(), StoreError> {
+    let offset = operation.has_body.then(|| turn.tx.next_offset());
     match operation.place {
         Place::Stored(arrival) => {
-            tx.add_missing(arrival, &operation.missing)?;
+            turn.tx.add_missing(arrival, &operation.missing)?;
             if let Some(offset) = offset {
-                tx.set_offset(arrival, offset)?;
-                batch.change(operation.topic).rewritten = true;
+                turn.tx.set_offset(arrival, offset)?;
+                turn.batch.change(operation.topic).rewritten = true;
             }
         }
         Place::Arrived(index) => {
-            let arrived = batch.arrived.get_mut(index);
+            let arrived = turn.batch.arrived.get_mut(index);
             let arrived = arrived.expect("nothing is taken out of it");
-            tx.add_missing(arrived.arrival, &operation.missing)?;
+            turn.tx.add_missing(arrived.arrival, &operation.missing)?;
             arrived.offset = offset;
             arrived.missing = operation.missing;
         }
     }
     if offset.is_some() {
-        batch.change(operation.topic).last_offset = offset;
+        turn.batch.change(operation.topic).last_offset = offset;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use crate::batch::Batch;
 use crate::command::{Command, Reply};
 use crate::now::{Now, micros};
 use crate::state::{Limits, State};
+use crate::turn::Turn;
 use crate::{idle, pipeline};
 
 /// How an engine is opened.
@@ -204,7 +205,7 @@ impl Engine {
         announce: Announce<'_>,
         now: Now,
     ) -> Result<Committed, StoreError> {
-        let mut batch = Batch::new(now);
+        let mut batch = Batch::default();
         batch.events.append(&mut self.untold);
         let (aside, commands) = commands
             .into_iter()
@@ -230,12 +231,18 @@ impl Engine {
         } else {
             Durability::Normal
         };
-        let mut tx = self.store.begin(durability)?;
+        let tx = self.store.begin(durability)?;
         let commands = commands
             .into_iter()
             .chain(std::iter::from_fn(|| more(durability)));
-        pipeline::run(&mut self.state, &mut tx, &mut batch, commands)?;
-        tx.commit()?;
+        let mut turn = Turn {
+            state: &mut self.state,
+            tx,
+            batch,
+            now,
+        };
+        pipeline::run(&mut turn, commands)?;
+        let mut batch = turn.commit()?;
         self.follow_own_logs(&mut batch);
         let answers = std::mem::take(&mut batch.answers);
         let committed = batch.committed();

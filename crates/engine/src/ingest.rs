@@ -2,175 +2,54 @@
 
 use bytes::Bytes;
 use p2panda_core::log::{Fork, Head, LogError, check_append};
-use p2panda_core::{
-    ExtensionsError, Hash, Header, LogId, NodeExtensions, Operation, Topic, VerifyingKey,
-};
-use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
+use p2panda_core::{ExtensionsError, Hash, Header, LogId, NodeExtensions, Operation, VerifyingKey};
+use p2panda_store::{Log, LogKey, RejectReason, StoreError};
 
 use crate::answer::{EngineEvent, Outcome};
-use crate::batch::{Arrived, Batch, BodyDrop, Prune};
-use crate::command::{Command, Incoming, Source};
-use crate::early::{Ending, Held};
+use crate::batch::{Arrived, Prune};
+use crate::command::{Incoming, Source};
+use crate::early::Held;
+use crate::missing;
 use crate::shares::Origin;
-use crate::state::State;
-use crate::{missing, publish, sessions};
+use crate::topics::TopicRef;
+use crate::turn::Turn;
 
-pub(crate) fn step(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    commands: impl Iterator<Item = Command>,
-) -> Result<(), StoreError> {
-    publish::release_due(state, tx, batch)?;
-    for command in commands {
-        take(state, tx, batch, command)?;
-    }
-    for (topic, peer) in state.early.take_dropped() {
-        let dropped = EngineEvent::EarlyDropped { topic, peer };
-        batch.events.push(dropped);
-    }
-    Ok(())
-}
-
-fn take(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    command: Command,
-) -> Result<(), StoreError> {
-    match command {
-        Command::Ingest {
-            topic,
-            source,
-            operations,
-            reply,
-        } => {
-            let mut outcomes = Vec::with_capacity(operations.len());
-            for incoming in operations {
-                outcomes.push(ingest(state, tx, batch, topic, source, incoming)?);
-            }
-            if let Some(reply) = reply {
-                batch.answers.push(Box::new(move || reply(outcomes)));
-            }
-        }
-        Command::Publish {
-            topic,
-            body,
-            prune,
-            reply,
-        } => {
-            publish::publish(
-                state,
-                tx,
-                batch,
-                publish::Draft {
-                    topic,
-                    body,
-                    prune,
-                    reply,
-                },
-            )?;
-        }
-        Command::Ack {
-            consumer,
-            topic,
-            offsets,
-            explicit: _,
-            reply,
-        } => {
-            let topic = state.topic(tx, &topic)?.key;
-            let consumer = tx.consumer(&consumer)?;
-            tx.ack(consumer, topic, &offsets)?;
-            if let Some(reply) = reply {
-                batch.answers.push(Box::new(move || reply(())));
-            }
-        }
-        Command::PlaceConsumer {
-            consumer,
-            topic,
-            start,
-            reply,
-        } => {
-            let topic = state.topic(tx, &topic)?.key;
-            let consumer = tx.consumer(&consumer)?;
-            let prefix = tx.place_consumer(consumer, topic, start)?;
-            batch.answers.push(Box::new(move || reply(prefix)));
-        }
-        Command::Session {
-            topic,
-            session,
-            phase,
-        } => {
-            sessions::phase(state, tx, batch, topic, session, phase)?;
-        }
-        Command::PeerHas {
-            topic,
-            session,
-            peer,
-            own_seq,
-        } => {
-            sessions::peer_has(state, tx, batch, topic, session, peer, own_seq)?;
-        }
-        Command::ImportEnded { topic: _, import } => state.early.end(Ending::Import(import)),
-        Command::DropBody {
-            topic,
-            author,
-            seq,
-            reply,
-        } => batch.drops.push(BodyDrop {
-            topic,
-            author,
-            seq,
-            reply,
-        }),
-        Command::PutAddress { node, record } => tx.put_address(&node, &record)?,
-        Command::RemoveAddress { node } => tx.remove_address(&node)?,
-        // Not part of a transaction, see `Engine`.
-        Command::Restored { .. } | Command::Checkpoint { .. } => {}
-    }
-    Ok(())
-}
-
-/// One operation from elsewhere.
-fn ingest(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+/// What can be judged of an operation from elsewhere without its log; `Err`: it is refused.
+pub(crate) fn check(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     source: Source,
     incoming: Incoming,
-) -> Result<Outcome, StoreError> {
+) -> Result<Result<Held, Outcome>, StoreError> {
     let operation = match incoming {
         Incoming::Valid(operation) => operation,
         Incoming::Invalid { id, header, reason } => {
-            return reject(state, tx, batch, topic, source, (id, &header), reason);
+            return turn.reject(topic, source, (id, &header), reason).map(Err);
         }
     };
-    let log_id = state.topic(tx, &topic)?.log_id;
-    let extensions = match check_extensions(&operation.header, log_id) {
-        Ok(extensions) => extensions,
+    match check_extensions(&operation.header, topic.log_id) {
+        Ok(extensions) => Ok(Ok(Held {
+            operation,
+            extensions,
+            source,
+        })),
         Err(reason) => {
             let header = named(&operation.header);
-            return reject(state, tx, batch, topic, source, header, reason);
+            turn.reject(topic, source, header, reason).map(Err)
         }
-    };
-    let (author, seq) = (operation.header.author(), operation.header.seq());
-    let own = author == state.author;
-    let height = match own {
-        true => sessions::own_height(state, tx, &topic)?,
-        false => None,
-    };
-    let held = Held {
-        operation,
-        extensions,
-        source,
-    };
-    let outcome = enter(state, tx, batch, topic, held)?;
-    if let Outcome::Stored { .. } = outcome {
-        enter_early(state, tx, batch, topic, author)?;
     }
-    if own {
-        sessions::own_operation(state, tx, batch, topic, source, seq, height)?;
+}
+
+/// Puts an operation into its log, if it may be, and what was waiting for it.
+pub(crate) fn enter(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    held: Held,
+) -> Result<Outcome, StoreError> {
+    let author = held.operation.header.author();
+    let outcome = enter_one(turn, topic, held)?;
+    if let Outcome::Stored { .. } = outcome {
+        enter_early(turn, topic, author)?;
     }
     Ok(outcome)
 }
@@ -188,22 +67,14 @@ fn check_extensions(header: &Header, log_id: LogId) -> Result<NodeExtensions, Re
     }
 }
 
-/// Tries to put an operation into its log.
-fn enter(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
-    held: Held,
-) -> Result<Outcome, StoreError> {
-    let topic_key = state.topic(tx, &topic)?.key;
+fn enter_one(turn: &mut Turn<'_>, topic: &TopicRef, held: Held) -> Result<Outcome, StoreError> {
     let header = &held.operation.header;
-    let log = state.logs.get(tx, topic_key, &header.author())?.cloned();
+    let log = turn.log(topic, &header.author())?.cloned();
     let head = log.as_ref().map(|log| log.head);
     if let Some(log) = &log
         && header.seq() <= log.head.seq
     {
-        return occupied(state, tx, batch, topic, log, held);
+        return occupied(turn, topic, log, held);
     }
     let next = head.map_or(0, |head| head.seq.saturating_add(1));
     let prunes = missing::prunes(&held.operation, &held.extensions);
@@ -211,7 +82,7 @@ fn enter(
     let withheld = held.extensions.prune && !prunes;
     let follows = || !withheld || check_append(head, header, false).is_ok();
     if (header.seq() > next && !prunes) || !follows() {
-        let kept = state.early.keep(topic, held);
+        let kept = turn.state.early.keep(topic.topic, held);
         return Ok(if kept {
             Outcome::Early
         } else {
@@ -227,8 +98,8 @@ fn enter(
                 source,
             } = held;
             let origin = source.into();
-            let arrival = append(state, tx, batch, topic, origin, operation, extensions)?;
-            brought(state, tx, batch, topic, source, bytes)?;
+            let arrival = append(turn, topic, origin, operation, extensions)?;
+            brought(turn, topic, source, bytes);
             Ok(Outcome::Stored {
                 arrival,
                 new_log: head.is_none(),
@@ -236,64 +107,50 @@ fn enter(
         }
         Err(error) => {
             if let (LogError::BacklinkMismatch, Some(log)) = (error, &log) {
-                let first = stored_header(tx, batch, log.key, log.head.seq)?;
-                report_fork(state, tx, batch, topic, first, header)?;
+                let first = stored_header(turn, log.key, log.head.seq)?;
+                report_fork(turn, topic, first, header)?;
             }
             let reason = match error {
                 LogError::BacklinkMismatch => RejectReason::BacklinkMismatch,
                 _ => RejectReason::SeqNumNonIncremental,
             };
-            reject(state, tx, batch, topic, held.source, named(header), reason)
+            turn.reject(topic, held.source, named(header), reason)
         }
     }
 }
 
 /// A session brought bytes that are stored: it makes progress.
-fn brought(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &Batch,
-    topic: Topic,
-    source: Source,
-    bytes: usize,
-) -> Result<(), StoreError> {
+fn brought(turn: &mut Turn<'_>, topic: &TopicRef, source: Source, bytes: usize) {
     if let Source::Session { id, .. } = source {
-        let times = state.limits.times(batch.now);
-        let waiting = &mut state.topic(tx, &topic)?.waiting;
-        waiting.stored(id, bytes as u64, times);
+        let times = turn.times();
+        turn.topic(topic).waiting.stored(id, bytes as u64, times);
     }
-    Ok(())
 }
 
 /// Puts in what was waiting for the operation that came last.
 pub(crate) fn enter_early(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     author: VerifyingKey,
 ) -> Result<(), StoreError> {
     loop {
-        let topic_key = state.topic(tx, &topic)?.key;
-        let Some(log) = state.logs.get(tx, topic_key, &author)? else {
+        let Some(log) = turn.log(topic, &author)? else {
             return Ok(());
         };
         let Some(next) = log.head.seq.checked_add(1) else {
             return Ok(());
         };
-        let Some(held) = state.early.take(topic, author, next) else {
+        let Some(held) = turn.state.early.take(topic.topic, author, next) else {
             return Ok(());
         };
-        enter(state, tx, batch, topic, held)?;
+        enter_one(turn, topic, held)?;
     }
 }
 
 /// An operation at a place of the log that is taken: the same, its body, or a fork.
 fn occupied(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     log: &Log,
     held: Held,
 ) -> Result<Outcome, StoreError> {
@@ -303,18 +160,18 @@ fn occupied(
         source,
     } = held;
     let header = operation.header.clone();
-    if let Some((index, arrived)) = batch.arrived_at(log.key, header.seq())
+    if let Some((index, arrived)) = turn.batch.arrived_at(log.key, header.seq())
         && arrived.header == header
     {
         if let (Some(body), None) = (operation.body, &arrived.body) {
-            missing::fill_arrived(batch, index, header.author(), body, &extensions);
+            missing::fill_arrived(&mut turn.batch, index, body, &extensions);
             return Ok(Outcome::BodyFilled);
         }
         return Ok(Outcome::Duplicate);
     }
-    let Some(first) = stored_header(tx, batch, log.key, header.seq())? else {
+    let Some(first) = stored_header(turn, log.key, header.seq())? else {
         // A damaged row is not known to differ.
-        let damaged = tx.operation(log.key, header.seq())?.is_some();
+        let damaged = turn.tx.operation(log.key, header.seq())?.is_some();
         return Ok(if damaged {
             Outcome::Duplicate
         } else {
@@ -323,30 +180,20 @@ fn occupied(
     };
     if first == header {
         let bytes = operation.body.as_ref().map_or(0, Bytes::len);
-        let outcome = missing::fill_stored(state, tx, batch, topic, log, operation, &extensions)?;
+        let outcome = missing::fill_stored(turn, topic, log, operation, &extensions)?;
         if outcome == Outcome::BodyFilled {
-            brought(state, tx, batch, topic, source, bytes)?;
+            brought(turn, topic, source, bytes);
         }
         return Ok(outcome);
     }
-    report_fork(state, tx, batch, topic, Some(first), &header)?;
-    reject(
-        state,
-        tx,
-        batch,
-        topic,
-        source,
-        named(&header),
-        RejectReason::Fork,
-    )
+    report_fork(turn, topic, Some(first), &header)?;
+    turn.reject(topic, source, named(&header), RejectReason::Fork)
 }
 
 /// Appends an operation to its log; the caller made sure that it may be.
 pub(crate) fn append(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     origin: Origin,
     operation: Operation,
     extensions: NodeExtensions,
@@ -354,35 +201,33 @@ pub(crate) fn append(
     let prunes = missing::prunes(&operation, &extensions);
     let Operation { header, body } = operation;
     let (author, head) = (header.author(), Head::of(&header));
-    let topic_key = state.topic(tx, &topic)?.key;
-    if state.logs.get(tx, topic_key, &author)?.is_none() {
-        state.logs.create(tx, topic_key, &author, head)?;
+    if turn.log(topic, &author)?.is_none() {
+        let logs = &mut turn.state.logs;
+        logs.create(&mut turn.tx, topic.key, &author, head)?;
     }
-    let log = state.logs.get_mut(tx, topic_key, &author)?;
+    let log = turn.state.logs.get_mut(&turn.tx, topic.key, &author)?;
     let log = log.expect("it was created if it was missing");
     let bytes_before = log.bytes;
     log.bytes += header.as_bytes().len() as u64 + u64::from(header.payload_size());
     log.head = head;
     if prunes && head.seq > log.first_seq {
         let prune = Prune {
-            topic,
-            topic_key,
+            topic: *topic,
             author,
             seq: head.seq,
             bytes_before,
         };
-        batch.prune(log.key, prune);
+        turn.batch.prune(log.key, prune);
     }
-    let arrival = tx.next_arrival();
+    let arrival = turn.tx.next_arrival();
+    let batch = &mut turn.batch;
     batch
         .places
         .insert((log.key, head.seq), batch.arrived.len());
     batch.arrived.push(Arrived {
         arrival,
-        topic,
-        topic_key,
+        topic: *topic,
         origin,
-        log_id: extensions.log_id,
         log: log.key,
         header,
         body,
@@ -396,41 +241,35 @@ pub(crate) fn append(
 }
 
 /// The header that a log has at a place, if it can be read.
-fn stored_header(
-    tx: &Tx<'_>,
-    batch: &mut Batch,
-    log: LogKey,
-    seq: u32,
-) -> Result<Option<Header>, StoreError> {
-    if let Some((_, arrived)) = batch.arrived_at(log, seq) {
+fn stored_header(turn: &mut Turn<'_>, log: LogKey, seq: u32) -> Result<Option<Header>, StoreError> {
+    if let Some((_, arrived)) = turn.batch.arrived_at(log, seq) {
         return Ok(Some(arrived.header.clone()));
     }
-    let stored = tx.operation(log, seq)?;
+    let stored = turn.tx.operation(log, seq)?;
     Ok(stored.and_then(|stored| Header::decode_unverified(stored.header).ok()))
 }
 
 /// Keeps evidence that an author contradicts itself. If we are the author, the log is closed.
 fn report_fork(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     first: Option<Header>,
     second: &Header,
 ) -> Result<(), StoreError> {
     let Some(first) = first else { return Ok(()) };
-    let topic_key = state.topic(tx, &topic)?.key;
     let author = second.author();
-    let own = author == state.author;
-    let Some(log) = state.logs.get_mut(tx, topic_key, &author)? else {
+    let own = author == turn.state.author;
+    let Some(log) = turn.log_mut(topic, &author)? else {
         return Ok(());
     };
     log.stopped |= own;
+    let log = log.key;
     let headers = (&first.as_bytes()[..], &second.as_bytes()[..]);
-    let at = batch.now.wall;
-    if tx.add_fork(topic_key, log.key, second.seq(), headers, at)? {
+    let (seq, at) = (second.seq(), turn.now.wall);
+    if turn.tx.add_fork(topic.key, log, seq, headers, at)? {
         let fork = Fork::new(first, second.clone());
-        batch.events.push(match own {
+        let topic = topic.topic;
+        turn.batch.events.push(match own {
             true => EngineEvent::OwnFork { topic, fork },
             false => EngineEvent::Forked { topic, fork },
         });
@@ -441,35 +280,4 @@ fn report_fork(
 /// A header with its operation id, for the row.
 fn named(header: &Header) -> (Hash, &[u8]) {
     (header.id(), header.as_bytes())
-}
-
-fn reject(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
-    source: Source,
-    (id, header): (Hash, &[u8]),
-    reason: RejectReason,
-) -> Result<Outcome, StoreError> {
-    let topic_key = state.topic(tx, &topic)?.key;
-    let peer = source.peer();
-    if tx.reject(
-        topic_key,
-        &Reject {
-            id,
-            header,
-            reason,
-            peer,
-            at: batch.now.wall,
-        },
-    )? {
-        batch.events.push(EngineEvent::Rejected {
-            topic,
-            id,
-            reason,
-            peer,
-        });
-    }
-    Ok(Outcome::Rejected(reason))
 }

@@ -2,13 +2,14 @@
 //! (`docs/protocol/streams.md#4.6`).
 
 use bytes::Bytes;
-use p2panda_core::{Header, NodeExtensions, Operation, Topic, VerifyingKey};
+use p2panda_core::{Header, NodeExtensions, Operation};
 use p2panda_store::{LateBody, Log, LogKey, StoreError, Tx};
 
 use crate::answer::Outcome;
 use crate::batch::{Arrived, Batch, Ordered, Place, Prune};
 use crate::idle;
-use crate::state::State;
+use crate::topics::TopicRef;
+use crate::turn::Turn;
 
 /// Whether the header names a body that is not there.
 pub(crate) fn lacks_body(header: &Header, body: Option<&Bytes>) -> bool {
@@ -24,7 +25,6 @@ pub(crate) fn prunes(operation: &Operation, extensions: &NodeExtensions) -> bool
 pub(crate) fn fill_arrived(
     batch: &mut Batch,
     index: usize,
-    author: VerifyingKey,
     body: Bytes,
     extensions: &NodeExtensions,
 ) {
@@ -32,34 +32,22 @@ pub(crate) fn fill_arrived(
         return;
     };
     arrived.body = Some(body);
-    let Arrived {
-        topic,
-        topic_key,
-        log,
-        bytes_before,
-        ..
-    } = *arrived;
-    let seq = arrived.header.seq();
+    let (log, seq) = (arrived.log, arrived.header.seq());
     if extensions.prune && seq > 0 {
-        batch.prune(
-            log,
-            Prune {
-                topic,
-                topic_key,
-                author,
-                seq,
-                bytes_before,
-            },
-        );
+        let prune = Prune {
+            topic: arrived.topic,
+            author: arrived.header.author(),
+            seq,
+            bytes_before: arrived.bytes_before,
+        };
+        batch.prune(log, prune);
     }
 }
 
 /// Adds the body to a stored operation that came without.
 pub(crate) fn fill_stored(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     log: &Log,
     operation: Operation,
     extensions: &NodeExtensions,
@@ -68,85 +56,76 @@ pub(crate) fn fill_stored(
     let Some(body) = body else {
         return Ok(Outcome::Duplicate);
     };
-    let stored = tx.operation(log.key, header.seq())?;
+    let stored = turn.tx.operation(log.key, header.seq())?;
     let Some(stored) = stored.filter(|stored| !stored.has_body) else {
         return Ok(Outcome::Duplicate);
     };
-    let (topic_key, seq) = (state.topic(tx, &topic)?.key, header.seq());
-    if tx.is_dropped(log.key, seq)? {
+    let seq = header.seq();
+    if turn.tx.is_dropped(log.key, seq)? {
         return Ok(Outcome::Duplicate);
     }
-    let arrival = tx.next_arrival();
-    tx.fill_body(&LateBody {
-        topic: topic_key,
+    let arrival = turn.tx.next_arrival();
+    turn.tx.fill_body(&LateBody {
+        topic: topic.key,
         log: log.key,
         seq,
         arrival: stored.arrival,
         new_arrival: arrival,
         body: &body,
     })?;
-    let change = batch.change(topic);
+    let change = turn.batch.change(topic.topic);
     change.rewritten = true;
     change.last_arrival = Some(arrival);
     // One that still waits for its order gets its offset when it has waited.
     if log.ordered_seq.is_some_and(|ordered| seq <= ordered) {
-        batch.filled.push(Ordered {
-            topic,
+        turn.batch.filled.push(Ordered {
+            topic: topic.topic,
             place: Place::Stored(arrival),
             has_body: true,
             missing: Vec::new(),
         });
     }
     if extensions.prune && seq > log.first_seq {
-        batch.prune(
-            log.key,
-            Prune {
-                topic,
-                topic_key,
-                author: header.author(),
-                seq,
-                bytes_before: stored.bytes_before,
-            },
-        );
+        let prune = Prune {
+            topic: *topic,
+            author: header.author(),
+            seq,
+            bytes_before: stored.bytes_before,
+        };
+        turn.batch.prune(log.key, prune);
     }
     Ok(Outcome::BodyFilled)
 }
 
 /// Notes which operations of the batch were stored without their body.
-pub(crate) fn note(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), StoreError> {
+pub(crate) fn note(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let lacking =
         |arrived: &&Arrived| !arrived.pruned && lacks_body(&arrived.header, arrived.body.as_ref());
-    for arrived in batch.arrived.iter().filter(lacking) {
+    for arrived in turn.batch.arrived.iter().filter(lacking) {
         let (log, seq) = (arrived.log, arrived.header.seq());
-        tx.want_body(arrived.topic_key, log, seq, batch.now.wall)?;
+        let (topic, at) = (arrived.topic.key, turn.now.wall);
+        turn.tx.want_body(topic, log, seq, at)?;
     }
     Ok(())
 }
 
 /// Drops bodies, of operations of this batch too: they are written by now.
-pub(crate) fn drop_bodies(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-) -> Result<(), StoreError> {
-    for drop in std::mem::take(&mut batch.drops) {
-        let topic_key = state.topic(tx, &drop.topic)?.key;
-        let log = state
-            .logs
-            .get(tx, topic_key, &drop.author)?
-            .map(|log| log.key);
+pub(crate) fn drop_bodies(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    for drop in std::mem::take(&mut turn.batch.drops) {
+        let topic = &drop.topic;
+        let log = turn.log(topic, &drop.author)?.map(|log| log.key);
         let dropped = match log {
-            Some(log) if names_body(tx, log, drop.seq)? => {
-                tx.drop_body(topic_key, log, drop.seq)?
+            Some(log) if names_body(&turn.tx, log, drop.seq)? => {
+                turn.tx.drop_body(topic.key, log, drop.seq)?
             }
             _ => false,
         };
         if dropped {
-            batch.change(drop.topic).rewritten = true;
-            idle::deleted(state, batch.now.elapsed_us);
+            turn.batch.change(topic.topic).rewritten = true;
+            idle::deleted(turn);
         }
         if let Some(reply) = drop.reply {
-            batch.answers.push(Box::new(move || reply(dropped)));
+            turn.answer(reply, dropped);
         }
     }
     Ok(())

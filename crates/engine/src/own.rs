@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use p2panda_core::limits::{OWN_LOG_SHOW_WAIT, OWN_LOG_SHOWN_MAX, PROGRESS_TIMEOUT};
 
-use crate::publish::Draft;
+use crate::answer::{PublishError, Published};
+use crate::command::Reply;
 
 /// Publishes that are held; more are refused.
 const HELD_OPERATIONS_MAX: usize = 1_024;
@@ -60,6 +62,19 @@ impl Patience {
     }
 }
 
+/// A publish that was asked for.
+pub(crate) struct PublishRequest {
+    pub body: Option<Bytes>,
+    pub prune: bool,
+    pub reply: Reply<Result<Published, PublishError>>,
+}
+
+impl PublishRequest {
+    pub fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct OwnLog {
     /// By session.
@@ -68,7 +83,7 @@ pub(crate) struct OwnLog {
     stretch: Option<Stretch>,
     /// What we have appended ourselves proves nothing when it comes back.
     appended: Option<u32>,
-    held: VecDeque<Draft>,
+    held: VecDeque<PublishRequest>,
     held_bytes: usize,
 }
 
@@ -225,18 +240,18 @@ impl OwnLog {
     }
 
     /// Keeps a publish for later, or gives it back if there is no room.
-    pub fn keep(&mut self, draft: Draft) -> Result<(), Draft> {
-        let bytes = self.held_bytes.saturating_add(draft.body_bytes());
+    pub fn keep(&mut self, request: PublishRequest) -> Result<(), PublishRequest> {
+        let bytes = self.held_bytes.saturating_add(request.body_bytes());
         if self.held.len() >= HELD_OPERATIONS_MAX || bytes > HELD_BYTES_MAX {
-            return Err(draft);
+            return Err(request);
         }
         self.held_bytes = bytes;
-        self.held.push_back(draft);
+        self.held.push_back(request);
         Ok(())
     }
 
     /// The publishes that were held, in order.
-    pub fn release(&mut self) -> VecDeque<Draft> {
+    pub fn release(&mut self) -> VecDeque<PublishRequest> {
         self.held_bytes = 0;
         std::mem::take(&mut self.held)
     }

@@ -1,13 +1,12 @@
 //! The way of a batch, from top to bottom.
 
-use p2panda_store::{StoreError, Tx};
+use p2panda_store::StoreError;
 
-use crate::batch::Batch;
 use crate::command::Command;
-use crate::state::State;
-use crate::{deliver, ingest, order, prune, write};
+use crate::turn::Turn;
+use crate::{deliver, intake, order, prune, write};
 
-type Stage = fn(&mut State, &mut Tx<'_>, &mut Batch) -> Result<(), StoreError>;
+type Stage = fn(&mut Turn<'_>) -> Result<(), StoreError>;
 
 /// What happens to the operations that ingest let in.
 const STAGES: [Stage; 4] = [
@@ -18,14 +17,12 @@ const STAGES: [Stage; 4] = [
 ];
 
 pub(crate) fn run(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
+    turn: &mut Turn<'_>,
     commands: impl Iterator<Item = Command>,
 ) -> Result<(), StoreError> {
-    ingest::step(state, tx, batch, commands)?;
+    intake::step(turn, commands)?;
     for stage in STAGES {
-        stage(state, tx, batch)?;
+        stage(turn)?;
     }
     Ok(())
 }

@@ -1,166 +1,133 @@
 //! Our own operations: made, signed and appended where the log's end is known.
 
-use bytes::Bytes;
 use p2panda_core::limits::{DEPENDENCIES_MAX, OPERATION_FRAME_OVERHEAD_BYTES};
-use p2panda_core::{Dependency, DraftError, Hash, Header, NodeExtensions, Operation, Topic};
+use p2panda_core::{Dependency, Draft, DraftError, Hash, Header, NodeExtensions, Operation, Topic};
 use p2panda_store::{RecentHead, StoreError, Tx};
 
-use crate::answer::{PublishError, Published};
-use crate::batch::{Batch, Unanswered};
-use crate::command::Reply;
+use crate::answer::PublishError;
+use crate::batch::Unanswered;
 use crate::ingest;
-use crate::sessions::own_height;
+use crate::own::PublishRequest;
 use crate::shares::Origin;
-use crate::state::{State, topic_of};
-
-/// A publish that was asked for.
-pub(crate) struct Draft {
-    pub topic: Topic,
-    pub body: Option<Bytes>,
-    pub prune: bool,
-    pub reply: Reply<Result<Published, PublishError>>,
-}
-
-impl Draft {
-    pub fn body_bytes(&self) -> usize {
-        self.body.as_ref().map_or(0, Bytes::len)
-    }
-}
+use crate::state::State;
+use crate::topics::TopicRef;
+use crate::turn::Turn;
 
 /// Publishes, or holds it while a peer may bring more of our own log.
 pub(crate) fn publish(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    draft: Draft,
+    turn: &mut Turn<'_>,
+    topic: &Topic,
+    request: PublishRequest,
 ) -> Result<(), StoreError> {
-    if state
-        .restored
-        .as_ref()
-        .is_some_and(|restored| !restored.pulling)
-    {
-        refuse(batch, draft, PublishError::Restored);
+    let restored = turn.state.restored.as_ref();
+    if restored.is_some_and(|restored| !restored.pulling) {
+        refuse(turn, request, PublishError::Restored);
         return Ok(());
     }
-    let own = &mut topic_of(&mut state.topics, tx, &draft.topic)?.own;
-    if !own.holds(&mut state.patience, batch.now.elapsed_us) {
-        return forge(state, tx, batch, draft);
+    let topic = turn.resolve(topic)?;
+    let now_us = turn.now.elapsed_us;
+    let State {
+        topics, patience, ..
+    } = &mut *turn.state;
+    let own = &mut topics.get_mut(&topic).own;
+    if !own.holds(patience, now_us) {
+        return forge(turn, &topic, request);
     }
-    if let Err(draft) = own.keep(draft) {
-        refuse(batch, draft, PublishError::Held);
+    if let Err(request) = own.keep(request) {
+        refuse(turn, request, PublishError::Held);
     }
     Ok(())
 }
 
 /// Publishes what was held in topics where the time of waiting is over.
-pub(crate) fn release_due(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-) -> Result<(), StoreError> {
-    let held = state.topics.iter();
-    let held = held.filter(|(_, topic)| topic.own.holds_publishes());
-    let held: Vec<Topic> = held.map(|(topic, _)| *topic).collect();
+pub(crate) fn release_due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    let topics = turn.state.topics.iter();
+    let held = topics.filter(|topic| topic.own.holds_publishes());
+    let held: Vec<TopicRef> = held.map(|state| state.topic).collect();
     for topic in held {
-        go_on(state, tx, batch, &topic)?;
+        go_on(turn, &topic)?;
     }
     Ok(())
 }
 
 /// Publishes what was held in a topic, unless it still has to wait.
-pub(crate) fn go_on(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: &Topic,
-) -> Result<(), StoreError> {
-    let own = &mut topic_of(&mut state.topics, tx, topic)?.own;
-    let now_us = batch.now.elapsed_us;
-    if !own.holds_publishes() || own.holds(&mut state.patience, now_us) {
+pub(crate) fn go_on(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
+    let now_us = turn.now.elapsed_us;
+    let State {
+        topics, patience, ..
+    } = &mut *turn.state;
+    let own = &mut topics.get_mut(topic).own;
+    if !own.holds_publishes() || own.holds(patience, now_us) {
         return Ok(());
     }
-    for draft in own.release() {
-        forge(state, tx, batch, draft)?;
+    for request in own.release() {
+        forge(turn, topic, request)?;
     }
     Ok(())
 }
 
-fn forge(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    draft: Draft,
-) -> Result<(), StoreError> {
-    let (seq, backlink) = match place(state, tx, &draft)? {
-        Ok(place) => place,
+fn forge(turn: &mut Turn<'_>, topic: &TopicRef, request: PublishRequest) -> Result<(), StoreError> {
+    let (seq, backlink) = match next_in_log(turn, topic)? {
+        Ok(next) => next,
         Err(error) => {
-            refuse(batch, draft, error);
+            refuse(turn, request, error);
             return Ok(());
         }
     };
-    let topic_state = state.topic(tx, &draft.topic)?;
-    let (topic_key, log_id) = (topic_state.key, topic_state.log_id);
-    let timestamp = batch.now.wall;
-    let heads = unimplied(state, tx, batch, &draft.topic)?;
+    let timestamp = turn.now.wall;
+    let heads = unimplied(turn, topic)?;
     let extensions = NodeExtensions {
-        prune: draft.prune,
-        deps: dependencies(tx, &heads)?,
-        ..NodeExtensions::new(log_id, timestamp)
+        prune: request.prune,
+        deps: dependencies(&turn.tx, &heads)?,
+        ..NodeExtensions::new(topic.log_id, timestamp)
     };
-    let header = match sign(state, &draft, seq, backlink, &extensions.encode()) {
+    let signed = sign(turn.state, &request, seq, backlink, &extensions.encode());
+    let header = match signed {
         Ok(header) => header,
         Err(error) => {
-            refuse(batch, draft, error);
+            refuse(turn, request, error);
             return Ok(());
         }
     };
     // From here on our newest operation implies all that was ordered before this batch.
-    let topic_state = state.topic(tx, &draft.topic)?;
+    let topic_state = turn.topic(topic);
     topic_state.heard = false;
     topic_state.own.appended(seq);
-    if batch.implied.insert(topic_key) && !heads.is_empty() {
-        tx.set_implied(topic_key, tx.last_order())?;
+    if turn.batch.implied.insert(topic.key) && !heads.is_empty() {
+        let last = turn.tx.last_order();
+        turn.tx.set_implied(topic.key, last)?;
     }
-    let operation = Operation {
-        header,
-        body: draft.body,
-    };
-    let origin = Origin::Node;
-    ingest::append(state, tx, batch, draft.topic, origin, operation, extensions)?;
-    let index = batch.arrived.len() - 1;
-    let reply = draft.reply;
-    batch.published.push(Unanswered {
+    let PublishRequest { body, reply, .. } = request;
+    let operation = Operation { header, body };
+    ingest::append(turn, topic, Origin::Node, operation, extensions)?;
+    let index = turn.batch.arrived.len() - 1;
+    turn.batch.published.push(Unanswered {
         index,
         timestamp,
         reply,
     });
-    batch.own = true;
-    ingest::enter_early(state, tx, batch, draft.topic, state.author)
+    turn.batch.own = true;
+    ingest::enter_early(turn, topic, turn.state.author)
 }
 
 /// The next place in our log, if publishing is possible at all.
-fn place(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    draft: &Draft,
+fn next_in_log(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
 ) -> Result<Result<(u32, Option<Hash>), PublishError>, StoreError> {
-    let topic_state = state.topic(tx, &draft.topic)?;
-    let (topic_key, log_id) = (topic_state.key, topic_state.log_id);
-    if let Some(restored) = &state.restored {
+    if let Some(restored) = &turn.state.restored {
         if !restored.pulling {
             return Ok(Err(PublishError::Restored));
         }
         // Operations of this batch count: they are stored with ours or not at all.
-        let height = own_height(state, tx, &draft.topic)?;
-        let ahead = state
-            .restored
-            .as_ref()
-            .and_then(|restored| restored.ahead.get(&log_id));
-        if ahead.is_some_and(|ahead| height.is_none_or(|height| height < *ahead)) {
+        let ahead = restored.ahead.get(&topic.log_id).copied();
+        let height = turn.own_height(topic)?;
+        if ahead.is_some_and(|ahead| height.is_none_or(|height| height < ahead)) {
             return Ok(Err(PublishError::PullingOwnLog));
         }
     }
-    let Some(log) = state.logs.get(tx, topic_key, &state.author)? else {
+    let author = turn.state.author;
+    let Some(log) = turn.log(topic, &author)? else {
         return Ok(Ok((0, None)));
     };
     if log.stopped {
@@ -176,26 +143,26 @@ fn place(
 
 fn sign(
     state: &State,
-    draft: &Draft,
+    request: &PublishRequest,
     seq: u32,
     backlink: Option<Hash>,
     extensions: &[u8],
 ) -> Result<Header, PublishError> {
     let bytes_max = state.limits.operation_bytes_max;
     let too_large = |header_bytes: usize| PublishError::TooLarge {
-        bytes: header_bytes + draft.body_bytes() + OPERATION_FRAME_OVERHEAD_BYTES,
+        bytes: header_bytes + request.body_bytes() + OPERATION_FRAME_OVERHEAD_BYTES,
         bytes_max,
     };
-    if draft.body_bytes() > bytes_max {
+    if request.body_bytes() > bytes_max {
         return Err(too_large(0));
     }
-    let core_draft = p2panda_core::Draft {
+    let draft = Draft {
         seq,
         backlink,
-        body: draft.body.as_deref(),
+        body: request.body.as_deref(),
         extensions: Some(extensions),
     };
-    let header = Header::sign(&state.key, core_draft).map_err(|error| match error {
+    let header = Header::sign(&state.key, draft).map_err(|error| match error {
         DraftError::EmptyBody => PublishError::EmptyBody,
         _ => too_large(0),
     })?;
@@ -206,19 +173,12 @@ fn sign(
 }
 
 /// Heads of other authors' logs that our previous operation does not imply.
-fn unimplied(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &Batch,
-    topic: &Topic,
-) -> Result<Vec<RecentHead>, StoreError> {
-    let author = state.author;
-    let topic_state = state.topic(tx, topic)?;
-    let key = topic_state.key;
-    if batch.implied.contains(&key) || !topic_state.heard {
+fn unimplied(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<Vec<RecentHead>, StoreError> {
+    if turn.batch.implied.contains(&topic.key) || !turn.topic(topic).heard {
         return Ok(Vec::new());
     }
-    tx.recent_heads(key, &author, DEPENDENCIES_MAX)
+    let author = &turn.state.author;
+    turn.tx.recent_heads(topic.key, author, DEPENDENCIES_MAX)
 }
 
 fn dependencies(tx: &Tx<'_>, heads: &[RecentHead]) -> Result<Vec<Dependency>, StoreError> {
@@ -246,8 +206,6 @@ fn id_of(tx: &Tx<'_>, head: &RecentHead) -> Result<Option<Hash>, StoreError> {
         .map(|h| h.id()))
 }
 
-fn refuse(batch: &mut Batch, draft: Draft, error: PublishError) {
-    batch
-        .answers
-        .push(Box::new(move || (draft.reply)(Err(error))));
+fn refuse(turn: &mut Turn<'_>, request: PublishRequest, error: PublishError) {
+    turn.answer(request.reply, Err(error));
 }

@@ -1,70 +1,68 @@
 //! What the engine must know of sync sessions: which of them may still bring something.
 
-use p2panda_core::{Topic, VerifyingKey};
-use p2panda_store::{StoreError, Tx};
+use p2panda_core::VerifyingKey;
+use p2panda_store::StoreError;
 
 use crate::answer::EngineEvent;
-use crate::batch::Batch;
 use crate::command::{Phase, Source};
 use crate::early::Ending;
 use crate::publish;
-use crate::state::{State, topic_of};
+use crate::state::State;
+use crate::topics::TopicRef;
+use crate::turn::Turn;
 
 pub(crate) fn phase(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     session: u64,
     phase: Phase,
 ) -> Result<(), StoreError> {
-    let times = state.limits.times(batch.now);
-    let topic_state = state.topic(tx, &topic)?;
+    let times = turn.times();
+    let waiting = &mut turn.topic(topic).waiting;
     match phase {
-        Phase::Started => topic_state.waiting.catch_up_started(session, times),
-        Phase::CaughtUp => topic_state.waiting.catch_up_ended(session, times),
+        Phase::Started => waiting.catch_up_started(session, times),
+        Phase::CaughtUp => waiting.catch_up_ended(session, times),
         Phase::Ended => {
-            topic_state.waiting.catch_up_ended(session, times);
-            state.early.end(Ending::Session(session));
+            waiting.catch_up_ended(session, times);
+            turn.state.early.end(Ending::Session(session));
         }
     }
     if phase != Phase::Started {
-        state.topic(tx, &topic)?.own.settle(session);
-        publish::go_on(state, tx, batch, &topic)?;
+        turn.topic(topic).own.settle(session);
+        publish::go_on(turn, topic)?;
     }
     Ok(())
 }
 
 pub(crate) fn peer_has(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     session: u64,
     peer: VerifyingKey,
     own_seq: u32,
 ) -> Result<(), StoreError> {
-    let now_us = batch.now.elapsed_us;
-    let height = own_height(state, tx, &topic)?;
-    let own = &mut topic_of(&mut state.topics, tx, &topic)?.own;
-    let held = own.would_hold(&mut state.patience, now_us);
+    let now_us = turn.now.elapsed_us;
+    let height = turn.own_height(topic)?;
+    let State {
+        topics, patience, ..
+    } = &mut *turn.state;
+    let own = &mut topics.get_mut(topic).own;
+    let held = own.would_hold(patience, now_us);
     own.claimed(session, own_seq, height, now_us);
-    let begins = !held && own.would_hold(&mut state.patience, now_us);
-    if begins {
-        batch
+    if !held && own.would_hold(patience, now_us) {
+        let topic = topic.topic;
+        turn.batch
             .events
             .push(EngineEvent::PublishesHeld { topic, peer });
     }
     // What waits already waits for this peer, too.
-    publish::go_on(state, tx, batch, &topic)
+    publish::go_on(turn, topic)
 }
 
 /// A session brought an operation of our own log, which we had up to `height`.
 pub(crate) fn own_operation(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-    topic: Topic,
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
     source: Source,
     seq: u32,
     height: Option<u32>,
@@ -72,30 +70,24 @@ pub(crate) fn own_operation(
     let Source::Session { id, peer } = source else {
         return Ok(());
     };
-    let now_us = batch.now.elapsed_us;
-    let topic_state = topic_of(&mut state.topics, tx, &topic)?;
-    let (own, patience) = (&mut topic_state.own, &mut state.patience);
+    let now_us = turn.now.elapsed_us;
+    let State {
+        topics, patience, ..
+    } = &mut *turn.state;
+    let topic_state = topics.get_mut(topic);
+    let own = &mut topic_state.own;
     let held = own.would_hold(patience, now_us);
     if own.is_claimed_by(id) || topic_state.waiting.is_in_catch_up(id) {
         own.shown(id, seq, height, patience, now_us);
     }
     if !held && own.would_hold(patience, now_us) {
-        batch
+        let topic = topic.topic;
+        turn.batch
             .events
             .push(EngineEvent::PublishesHeld { topic, peer });
     }
-    if let Some(height) = own_height(state, tx, &topic)? {
-        state.topic(tx, &topic)?.own.reached(height);
+    if let Some(height) = turn.own_height(topic)? {
+        turn.topic(topic).own.reached(height);
     }
-    publish::go_on(state, tx, batch, &topic)
-}
-
-pub(crate) fn own_height(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    topic: &Topic,
-) -> Result<Option<u32>, StoreError> {
-    let topic_key = state.topic(tx, topic)?.key;
-    let log = state.logs.get(tx, topic_key, &state.author)?;
-    Ok(log.map(|log| log.head.seq))
+    publish::go_on(turn, topic)
 }

@@ -1,20 +1,16 @@
 //! Stage 5: operations and logs are written, answers prepared.
 
-use p2panda_store::{NewOperation, StoreError, Tx};
+use p2panda_store::{NewOperation, StoreError};
 
 use crate::batch::{Batch, Unanswered};
 use crate::missing;
-use crate::state::State;
+use crate::turn::Turn;
 
-pub(crate) fn step(
-    state: &mut State,
-    tx: &mut Tx<'_>,
-    batch: &mut Batch,
-) -> Result<(), StoreError> {
-    for arrived in batch.arrived.iter().filter(|arrived| !arrived.pruned) {
-        tx.add_operation(&NewOperation {
+pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    for arrived in turn.batch.arrived.iter().filter(|arrived| !arrived.pruned) {
+        turn.tx.add_operation(&NewOperation {
             arrival: arrived.arrival,
-            topic: arrived.topic_key,
+            topic: arrived.topic.key,
             log: arrived.log,
             seq: arrived.header.seq(),
             offset: arrived.offset,
@@ -23,11 +19,11 @@ pub(crate) fn step(
             body: arrived.body.as_deref(),
         })?;
     }
-    state.logs.write(tx)?;
-    missing::note(tx, batch)?;
-    missing::drop_bodies(state, tx, batch)?;
-    announce(batch);
-    answer(batch);
+    turn.state.logs.write(&mut turn.tx)?;
+    missing::note(turn)?;
+    missing::drop_bodies(turn)?;
+    announce(&mut turn.batch);
+    answer(&mut turn.batch);
     Ok(())
 }
 
@@ -35,7 +31,7 @@ fn announce(batch: &mut Batch) {
     let arrivals: Vec<_> = batch
         .arrived
         .iter()
-        .map(|arrived| (arrived.topic, arrived.arrival))
+        .map(|arrived| (arrived.topic.topic, arrived.arrival))
         .collect();
     for (topic, arrival) in arrivals {
         let change = batch.change(topic);

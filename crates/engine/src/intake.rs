@@ -1,0 +1,152 @@
+//! Before the stages: what each command does. Operations pass stage 1, ingest, on the way.
+
+use p2panda_core::Topic;
+use p2panda_store::StoreError;
+
+use crate::answer::{EngineEvent, Outcome};
+use crate::batch::BodyDrop;
+use crate::command::{Command, Incoming, Source};
+use crate::early::Ending;
+use crate::own::PublishRequest;
+use crate::topics::TopicRef;
+use crate::turn::Turn;
+use crate::{ingest, publish, sessions};
+
+pub(crate) fn step(
+    turn: &mut Turn<'_>,
+    commands: impl Iterator<Item = Command>,
+) -> Result<(), StoreError> {
+    publish::release_due(turn)?;
+    for command in commands {
+        take(turn, command)?;
+    }
+    for (topic, peer) in turn.state.early.take_dropped() {
+        let dropped = EngineEvent::EarlyDropped { topic, peer };
+        turn.batch.events.push(dropped);
+    }
+    Ok(())
+}
+
+fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
+    match command {
+        Command::Ingest {
+            topic,
+            source,
+            operations,
+            reply,
+        } => {
+            let outcomes = ingest_all(turn, &topic, source, operations)?;
+            if let Some(reply) = reply {
+                turn.answer(reply, outcomes);
+            }
+        }
+        Command::Publish {
+            topic,
+            body,
+            prune,
+            reply,
+        } => {
+            let request = PublishRequest { body, prune, reply };
+            publish::publish(turn, &topic, request)?;
+        }
+        Command::Ack {
+            consumer,
+            topic,
+            offsets,
+            explicit: _,
+            reply,
+        } => {
+            let topic = turn.resolve(&topic)?;
+            let consumer = turn.tx.consumer(&consumer)?;
+            turn.tx.ack(consumer, topic.key, &offsets)?;
+            if let Some(reply) = reply {
+                turn.answer(reply, ());
+            }
+        }
+        Command::PlaceConsumer {
+            consumer,
+            topic,
+            start,
+            reply,
+        } => {
+            let topic = turn.resolve(&topic)?;
+            let consumer = turn.tx.consumer(&consumer)?;
+            let prefix = turn.tx.place_consumer(consumer, topic.key, start)?;
+            turn.answer(reply, prefix);
+        }
+        Command::Session {
+            topic,
+            session,
+            phase,
+        } => {
+            let topic = turn.resolve(&topic)?;
+            sessions::phase(turn, &topic, session, phase)?;
+        }
+        Command::PeerHas {
+            topic,
+            session,
+            peer,
+            own_seq,
+        } => {
+            let topic = turn.resolve(&topic)?;
+            sessions::peer_has(turn, &topic, session, peer, own_seq)?;
+        }
+        Command::ImportEnded { topic: _, import } => turn.state.early.end(Ending::Import(import)),
+        Command::DropBody {
+            topic,
+            author,
+            seq,
+            reply,
+        } => {
+            let topic = turn.resolve(&topic)?;
+            turn.batch.drops.push(BodyDrop {
+                topic,
+                author,
+                seq,
+                reply,
+            });
+        }
+        Command::PutAddress { node, record } => turn.tx.put_address(&node, &record)?,
+        Command::RemoveAddress { node } => turn.tx.remove_address(&node)?,
+        // Not part of a transaction, see `Engine`.
+        Command::Restored { .. } | Command::Checkpoint { .. } => {}
+    }
+    Ok(())
+}
+
+fn ingest_all(
+    turn: &mut Turn<'_>,
+    topic: &Topic,
+    source: Source,
+    operations: Vec<Incoming>,
+) -> Result<Vec<Outcome>, StoreError> {
+    if operations.is_empty() {
+        return Ok(Vec::new());
+    }
+    let topic = turn.resolve(topic)?;
+    let mut outcomes = Vec::with_capacity(operations.len());
+    for incoming in operations {
+        outcomes.push(ingest_one(turn, &topic, source, incoming)?);
+    }
+    Ok(outcomes)
+}
+
+fn ingest_one(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    source: Source,
+    incoming: Incoming,
+) -> Result<Outcome, StoreError> {
+    let held = match ingest::check(turn, topic, source, incoming)? {
+        Ok(held) => held,
+        Err(refused) => return Ok(refused),
+    };
+    let header = &held.operation.header;
+    if header.author() != turn.state.author {
+        return ingest::enter(turn, topic, held);
+    }
+    let (seq, height) = (header.seq(), turn.own_height(topic)?);
+    let outcome = ingest::enter(turn, topic, held)?;
+    sessions::own_operation(turn, topic, source, seq, height)?;
+    Ok(outcome)
+}

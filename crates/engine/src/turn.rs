@@ -1,0 +1,99 @@
+//! What a stage or a command works with.
+
+use p2panda_core::{Hash, Topic, VerifyingKey};
+use p2panda_store::{Log, Reject, RejectReason, StoreError, Tx};
+
+use crate::answer::{EngineEvent, Outcome};
+use crate::batch::Batch;
+use crate::command::{Reply, Source};
+use crate::now::Now;
+use crate::state::State;
+use crate::topics::{TopicRef, TopicState};
+use crate::waiting::Times;
+
+/// One transaction on its way through the pipeline.
+pub(crate) struct Turn<'e> {
+    /// What outlasts the transaction.
+    pub state: &'e mut State,
+    pub tx: Tx<'e>,
+    /// What does not.
+    pub batch: Batch,
+    pub now: Now,
+}
+
+impl Turn<'_> {
+    /// Finds a topic, makes it if there is none. Commands do so where they enter.
+    pub fn resolve(&mut self, topic: &Topic) -> Result<TopicRef, StoreError> {
+        self.state.topics.resolve(&mut self.tx, topic)
+    }
+
+    pub fn topic(&mut self, topic: &TopicRef) -> &mut TopicState {
+        self.state.topics.get_mut(topic)
+    }
+
+    pub fn log(
+        &mut self,
+        topic: &TopicRef,
+        author: &VerifyingKey,
+    ) -> Result<Option<&Log>, StoreError> {
+        self.state.logs.get(&self.tx, topic.key, author)
+    }
+
+    /// A log that the caller is about to change.
+    pub fn log_mut(
+        &mut self,
+        topic: &TopicRef,
+        author: &VerifyingKey,
+    ) -> Result<Option<&mut Log>, StoreError> {
+        self.state.logs.get_mut(&self.tx, topic.key, author)
+    }
+
+    /// How far our own log in a topic came; operations of this batch count.
+    pub fn own_height(&mut self, topic: &TopicRef) -> Result<Option<u32>, StoreError> {
+        let author = self.state.author;
+        Ok(self.log(topic, &author)?.map(|log| log.head.seq))
+    }
+
+    /// How long an operation that arrives now waits for its order.
+    pub fn times(&self) -> Times {
+        self.state.limits.times(self.now)
+    }
+
+    /// Refuses an operation, of which the id and what came as header are given.
+    pub fn reject(
+        &mut self,
+        topic: &TopicRef,
+        source: Source,
+        (id, header): (Hash, &[u8]),
+        reason: RejectReason,
+    ) -> Result<Outcome, StoreError> {
+        let peer = source.peer();
+        let row = Reject {
+            id,
+            header,
+            reason,
+            peer,
+            at: self.now.wall,
+        };
+        if self.tx.reject(topic.key, &row)? {
+            self.batch.events.push(EngineEvent::Rejected {
+                topic: topic.topic,
+                id,
+                reason,
+                peer,
+            });
+        }
+        Ok(Outcome::Rejected(reason))
+    }
+
+    /// Answers after the commit.
+    pub fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: T) {
+        self.batch.answers.push(Box::new(move || reply(answer)));
+    }
+
+    /// Commits, and gives back what is to be told of.
+    pub fn commit(self) -> Result<Batch, StoreError> {
+        self.tx.commit()?;
+        Ok(self.batch)
+    }
+}
