@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use p2panda_core::cbor::{self, Reader, Writer};
 use p2panda_core::{Operation, SigningKey, Timestamp, Topic, VerifyingKey};
-use p2panda_engine::{Command, Incoming, Now, Phase, Published, Source};
+use p2panda_engine::{Command, Durability, Incoming, Now, Phase, Published, Source};
 use p2panda_protocol::sync::{
     Dialer, DialerInput, DialerOutput, Dialled, Event as SessionEvent, Input, Limits, Output, Pair,
     Protocol, Session,
@@ -266,7 +266,7 @@ impl Sim {
             consumer: consumer.to_owned(),
             topic,
             offsets: offsets.to_vec(),
-            explicit: true,
+            durability: Durability::Full,
             reply: None,
         });
         self.run_engine(node);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use p2panda_core::{Hash, Operation, Topic, VerifyingKey};
-use p2panda_store::{RejectReason, RestoredAction, Start};
+use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{Outcome, PublishError, Published, RestoredError};
 
@@ -45,8 +45,8 @@ pub enum Command {
         topic: Topic,
         /// In any order.
         offsets: Vec<u64>,
-        /// Whether the application asked for it, which syncs it to disk.
-        explicit: bool,
+        /// [`Durability::Full`] for what the application asked for and waits for.
+        durability: Durability,
         /// Called when the acknowledgement is stored.
         reply: Option<Reply<()>>,
     },
@@ -226,7 +226,7 @@ impl Command {
             Command::Publish { .. } | Command::PlaceConsumer { .. } | Command::DropBody { .. } => {
                 true
             }
-            Command::Ack { explicit, .. } => *explicit,
+            Command::Ack { durability, .. } => *durability == Durability::Full,
             Command::Ingest { operations, .. } => operations.iter().any(is_own),
             _ => false,
         }

@@ -53,7 +53,7 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             consumer,
             topic,
             offsets,
-            explicit: _,
+            durability: _,
             reply,
         } => {
             let topic = turn.resolve(&topic)?;

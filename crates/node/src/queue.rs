@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use bytes::Bytes;
 use p2panda_core::limits::{BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX};
 use p2panda_core::{Operation, Topic, VerifyingKey};
-use p2panda_engine::{Command, Incoming, Outcome, Phase, PublishError, Source};
+use p2panda_engine::{Command, Durability, Incoming, Outcome, Phase, PublishError, Source};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::RejectReason;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -218,7 +218,7 @@ impl Queue {
             consumer: consumer_name(&topic),
             topic,
             offsets,
-            explicit: true,
+            durability: Durability::Full,
             reply: Some(Box::new(move |()| {
                 drop(permit);
                 let _ = sender.send(());
@@ -239,7 +239,7 @@ impl Queue {
             consumer: consumer_name(&topic),
             topic,
             offsets,
-            explicit: false,
+            durability: Durability::Normal,
             reply: Some(Box::new(move |()| then())),
         });
     }

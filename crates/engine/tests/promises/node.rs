@@ -11,8 +11,8 @@ use p2panda_core::{
     Dependency, Draft, LogId, NodeExtensions, Operation, SigningKey, Timestamp, Topic, VerifyingKey,
 };
 use p2panda_engine::{
-    Command, Committed, Engine, Incoming, Now, Options, Outcome, Phase, PublishError, Published,
-    RejectReason, Source, Start,
+    Command, Committed, Durability, Engine, Incoming, Now, Options, Outcome, Phase, PublishError,
+    Published, RejectReason, Source, Start,
 };
 use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus};
 use tempfile::TempDir;
@@ -194,7 +194,7 @@ impl Node {
             consumer,
             topic,
             offsets,
-            explicit: true,
+            durability: Durability::Full,
             reply,
         }]);
     }
