@@ -83,14 +83,14 @@ pub(crate) struct BodyDrop {
 /// An operation that passed the order stage.
 pub(crate) struct Ordered {
     pub topic: Topic,
-    pub place: Place,
+    pub location: Location,
     pub has_body: bool,
     pub missing: Vec<Dependency>,
 }
 
 /// Where an operation is while the batch is processed.
 #[derive(Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     /// In `arrived`.
     Arrived(usize),
     /// In the store, under this arrival number.

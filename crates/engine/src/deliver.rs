@@ -2,7 +2,7 @@
 
 use p2panda_store::StoreError;
 
-use crate::batch::{Ordered, Place};
+use crate::batch::{Location, Ordered};
 use crate::turn::Turn;
 
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
@@ -16,15 +16,15 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
 
 fn deliver(turn: &mut Turn<'_>, operation: Ordered) -> Result<(), StoreError> {
     let offset = operation.has_body.then(|| turn.tx.next_offset());
-    match operation.place {
-        Place::Stored(arrival) => {
+    match operation.location {
+        Location::Stored(arrival) => {
             turn.tx.add_missing(arrival, &operation.missing)?;
             if let Some(offset) = offset {
                 turn.tx.set_offset(arrival, offset)?;
                 turn.batch.change(operation.topic).rewritten = true;
             }
         }
-        Place::Arrived(index) => {
+        Location::Arrived(index) => {
             let arrived = turn.batch.arrived.get_mut(index);
             let arrived = arrived.expect("nothing is taken out of it");
             turn.tx.add_missing(arrived.arrival, &operation.missing)?;

@@ -23,17 +23,17 @@ pub(crate) struct Early {
     budget: Option<Budget>,
     logs: HashMap<(Topic, VerifyingKey), BTreeMap<u32, Numbered>>,
     /// The last one of an origin is its newest.
-    origins: BTreeMap<(Origin, u64), Place>,
+    origins: BTreeMap<(Origin, u64), Position>,
     /// By session or import, with which they are forgotten.
-    sources: BTreeMap<(Ending, u64), Place>,
+    sources: BTreeMap<(Ending, u64), Position>,
     shares: Shares,
     bytes: usize,
     numbers: u64,
     dropped: BTreeSet<(Topic, VerifyingKey)>,
 }
 
-/// One of them.
-pub(crate) struct Held {
+/// An operation on its way into its log, at once or when those before it have come.
+pub(crate) struct Candidate {
     pub operation: Operation,
     pub extensions: NodeExtensions,
     pub source: Source,
@@ -41,11 +41,11 @@ pub(crate) struct Held {
 
 struct Numbered {
     number: u64,
-    held: Held,
+    candidate: Candidate,
     _charge: Charge,
 }
 
-type Place = (Topic, VerifyingKey, u32);
+type Position = (Topic, VerifyingKey, u32);
 
 /// What early operations end with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,20 +64,23 @@ impl Early {
 
     /// Keeps an operation; false if there is no room and nobody who shares the room has more than its
     /// origin. One that is there already stays, unless it lacks the body that comes now.
-    pub fn keep(&mut self, topic: Topic, held: Held) -> bool {
-        let (author, seq) = (held.operation.header.author(), held.operation.header.seq());
+    pub fn keep(&mut self, topic: Topic, candidate: Candidate) -> bool {
+        let (author, seq) = (
+            candidate.operation.header.author(),
+            candidate.operation.header.seq(),
+        );
         let known = self
             .logs
             .get(&(topic, author))
             .and_then(|log| log.get(&seq));
         if let Some(known) = known {
-            if !known.held.lacks_body_of(&held) {
+            if !known.candidate.lacks_body_of(&candidate) {
                 return true;
             }
             self.remove(topic, author, seq);
         }
-        let origin = Origin::from(held.source);
-        let bytes = held.bytes();
+        let origin = Origin::from(candidate.source);
+        let bytes = candidate.bytes();
         while !self.fits(bytes) {
             let most = self.shares.above(origin, charge(bytes)).next();
             if !most.is_some_and(|most| self.lose_newest(most)) {
@@ -85,29 +88,29 @@ impl Early {
             }
         }
         let charge_of_peer = loop {
-            if let Some(charge_of_peer) = self.charge_for(held.source, charge(bytes)) {
+            if let Some(charge_of_peer) = self.charge_for(candidate.source, charge(bytes)) {
                 break charge_of_peer;
             }
-            let most = self.fullest_in_the_way(held.source, charge(bytes));
+            let most = self.fullest_in_the_way(candidate.source, charge(bytes));
             if !most.is_some_and(|most| self.lose_newest(most)) {
                 return false;
             }
         };
-        self.insert(topic, held.detached(), charge_of_peer);
+        self.insert(topic, candidate.detached(), charge_of_peer);
         true
     }
 
     /// Takes out the operation at a place of a log, and forgets those before it.
-    pub fn take(&mut self, topic: Topic, author: VerifyingKey, seq: u32) -> Option<Held> {
+    pub fn take(&mut self, topic: Topic, author: VerifyingKey, seq: u32) -> Option<Candidate> {
         loop {
             let log = self.logs.get(&(topic, author))?;
             let at = *log.first_key_value()?.0;
             if at > seq {
                 return None;
             }
-            let held = self.remove(topic, author, at);
+            let candidate = self.remove(topic, author, at);
             if at == seq {
-                return held;
+                return candidate;
             }
         }
     }
@@ -171,9 +174,12 @@ impl Early {
         }
     }
 
-    fn insert(&mut self, topic: Topic, held: Held, charge_of_peer: Charge) {
-        let (author, seq) = (held.operation.header.author(), held.operation.header.seq());
-        let (place, bytes, source) = ((topic, author, seq), held.bytes(), held.source);
+    fn insert(&mut self, topic: Topic, candidate: Candidate, charge_of_peer: Charge) {
+        let (author, seq) = (
+            candidate.operation.header.author(),
+            candidate.operation.header.seq(),
+        );
+        let (place, bytes, source) = ((topic, author, seq), candidate.bytes(), candidate.source);
         self.numbers += 1;
         let number = self.numbers;
         self.bytes += bytes;
@@ -183,24 +189,26 @@ impl Early {
         let log = self.logs.entry((topic, author)).or_default();
         let numbered = Numbered {
             number,
-            held,
+            candidate,
             _charge: charge_of_peer,
         };
         log.insert(seq, numbered);
     }
 
-    fn remove(&mut self, topic: Topic, author: VerifyingKey, seq: u32) -> Option<Held> {
+    fn remove(&mut self, topic: Topic, author: VerifyingKey, seq: u32) -> Option<Candidate> {
         let log = self.logs.get_mut(&(topic, author))?;
-        let Numbered { number, held, .. } = log.remove(&seq)?;
+        let Numbered {
+            number, candidate, ..
+        } = log.remove(&seq)?;
         if log.is_empty() {
             self.logs.remove(&(topic, author));
         }
-        let bytes = held.bytes();
+        let bytes = candidate.bytes();
         self.bytes -= bytes;
-        self.shares.remove(held.source.into(), charge(bytes));
-        self.origins.remove(&(held.source.into(), number));
-        self.sources.remove(&(held.source.into(), number));
-        Some(held)
+        self.shares.remove(candidate.source.into(), charge(bytes));
+        self.origins.remove(&(candidate.source.into(), number));
+        self.sources.remove(&(candidate.source.into(), number));
+        Some(candidate)
     }
 }
 
@@ -208,23 +216,23 @@ fn charge(bytes: usize) -> usize {
     bytes.saturating_add(OPERATION_BYTES)
 }
 
-impl Held {
+impl Candidate {
     pub fn bytes(&self) -> usize {
         let body = self.operation.body.as_ref().map_or(0, Bytes::len);
         self.operation.header.as_bytes().len() + body
     }
 
     /// Whether the other one is the same operation with its body, and this one is not.
-    fn lacks_body_of(&self, other: &Held) -> bool {
+    fn lacks_body_of(&self, other: &Candidate) -> bool {
         self.operation.body.is_none()
             && other.operation.body.is_some()
             && self.operation.header == other.operation.header
     }
 
     /// With bytes of its own, since they are often a small part of what a packet brought.
-    fn detached(self) -> Held {
+    fn detached(self) -> Candidate {
         let Operation { header, body } = self.operation;
-        Held {
+        Candidate {
             operation: Operation {
                 header: header.detached(),
                 body: body.map(|body| Bytes::copy_from_slice(&body)),

@@ -8,7 +8,7 @@ use p2panda_store::{Log, LogKey, RejectReason, StoreError};
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::{Arrived, Prune};
 use crate::command::{Incoming, Source};
-use crate::early::Held;
+use crate::early::Candidate;
 use crate::missing;
 use crate::shares::Origin;
 use crate::topics::TopicRef;
@@ -20,7 +20,7 @@ pub(crate) fn check(
     topic: &TopicRef,
     source: Source,
     incoming: Incoming,
-) -> Result<Result<Held, Outcome>, StoreError> {
+) -> Result<Result<Candidate, Outcome>, StoreError> {
     let operation = match incoming {
         Incoming::Valid(operation) => operation,
         Incoming::Invalid { id, header, reason } => {
@@ -28,7 +28,7 @@ pub(crate) fn check(
         }
     };
     match check_extensions(&operation.header, topic.log_id) {
-        Ok(extensions) => Ok(Ok(Held {
+        Ok(extensions) => Ok(Ok(Candidate {
             operation,
             extensions,
             source,
@@ -44,10 +44,10 @@ pub(crate) fn check(
 pub(crate) fn enter(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
-    held: Held,
+    candidate: Candidate,
 ) -> Result<Outcome, StoreError> {
-    let author = held.operation.header.author();
-    let outcome = enter_one(turn, topic, held)?;
+    let author = candidate.operation.header.author();
+    let outcome = enter_one(turn, topic, candidate)?;
     if let Outcome::Stored { .. } = outcome {
         enter_early(turn, topic, author)?;
     }
@@ -67,22 +67,26 @@ fn check_extensions(header: &Header, log_id: LogId) -> Result<NodeExtensions, Re
     }
 }
 
-fn enter_one(turn: &mut Turn<'_>, topic: &TopicRef, held: Held) -> Result<Outcome, StoreError> {
-    let header = &held.operation.header;
+fn enter_one(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    candidate: Candidate,
+) -> Result<Outcome, StoreError> {
+    let header = &candidate.operation.header;
     let log = turn.log(topic, &header.author())?.cloned();
     let head = log.as_ref().map(|log| log.head);
     if let Some(log) = &log
         && header.seq() <= log.head.seq
     {
-        return occupied(turn, topic, log, held);
+        return occupied(turn, topic, log, candidate);
     }
     let next = head.map_or(0, |head| head.seq.saturating_add(1));
-    let prunes = missing::prunes(&held.operation, &held.extensions);
+    let prunes = missing::prunes(&candidate.operation, &candidate.extensions);
     // One that would prune waits for its body where it does not follow what is stored.
-    let withheld = held.extensions.prune && !prunes;
+    let withheld = candidate.extensions.prune && !prunes;
     let follows = || !withheld || check_append(head, header, false).is_ok();
     if (header.seq() > next && !prunes) || !follows() {
-        let kept = turn.state.early.keep(topic.topic, held);
+        let kept = turn.state.early.keep(topic.topic, candidate);
         return Ok(if kept {
             Outcome::Early
         } else {
@@ -91,12 +95,12 @@ fn enter_one(turn: &mut Turn<'_>, topic: &TopicRef, held: Held) -> Result<Outcom
     }
     match check_append(head, header, prunes) {
         Ok(()) => {
-            let bytes = held.bytes();
-            let Held {
+            let bytes = candidate.bytes();
+            let Candidate {
                 operation,
                 extensions,
                 source,
-            } = held;
+            } = candidate;
             let origin = source.into();
             let arrival = append(turn, topic, origin, operation, extensions)?;
             brought(turn, topic, source, bytes);
@@ -114,7 +118,7 @@ fn enter_one(turn: &mut Turn<'_>, topic: &TopicRef, held: Held) -> Result<Outcom
                 LogError::BacklinkMismatch => RejectReason::BacklinkMismatch,
                 _ => RejectReason::SeqNumNonIncremental,
             };
-            turn.reject(topic, held.source, named(header), reason)
+            turn.reject(topic, candidate.source, named(header), reason)
         }
     }
 }
@@ -140,10 +144,10 @@ pub(crate) fn enter_early(
         let Some(next) = log.head.seq.checked_add(1) else {
             return Ok(());
         };
-        let Some(held) = turn.state.early.take(topic.topic, author, next) else {
+        let Some(candidate) = turn.state.early.take(topic.topic, author, next) else {
             return Ok(());
         };
-        enter_one(turn, topic, held)?;
+        enter_one(turn, topic, candidate)?;
     }
 }
 
@@ -152,13 +156,13 @@ fn occupied(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
     log: &Log,
-    held: Held,
+    candidate: Candidate,
 ) -> Result<Outcome, StoreError> {
-    let Held {
+    let Candidate {
         operation,
         extensions,
         source,
-    } = held;
+    } = candidate;
     let header = operation.header.clone();
     if let Some((index, arrived)) = turn.batch.arrived_at(log.key, header.seq())
         && arrived.header == header

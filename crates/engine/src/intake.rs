@@ -137,16 +137,16 @@ fn ingest_one(
     source: Source,
     incoming: Incoming,
 ) -> Result<Outcome, StoreError> {
-    let held = match ingest::check(turn, topic, source, incoming)? {
-        Ok(held) => held,
+    let candidate = match ingest::check(turn, topic, source, incoming)? {
+        Ok(candidate) => candidate,
         Err(refused) => return Ok(refused),
     };
-    let header = &held.operation.header;
+    let header = &candidate.operation.header;
     if header.author() != turn.state.author {
-        return ingest::enter(turn, topic, held);
+        return ingest::enter(turn, topic, candidate);
     }
     let (seq, height) = (header.seq(), turn.own_height(topic)?);
-    let outcome = ingest::enter(turn, topic, held)?;
+    let outcome = ingest::enter(turn, topic, candidate)?;
     sessions::own_operation(turn, topic, source, seq, height)?;
     Ok(outcome)
 }

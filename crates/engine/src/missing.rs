@@ -6,7 +6,7 @@ use p2panda_core::{Header, NodeExtensions, Operation};
 use p2panda_store::{LateBody, Log, LogKey, StoreError, Tx};
 
 use crate::answer::Outcome;
-use crate::batch::{Arrived, Batch, Ordered, Place, Prune};
+use crate::batch::{Arrived, Batch, Location, Ordered, Prune};
 use crate::idle;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
@@ -80,7 +80,7 @@ pub(crate) fn fill_stored(
     if log.ordered_seq.is_some_and(|ordered| seq <= ordered) {
         turn.batch.filled.push(Ordered {
             topic: topic.topic,
-            place: Place::Stored(arrival),
+            location: Location::Stored(arrival),
             has_body: true,
             missing: Vec::new(),
         });

@@ -7,7 +7,7 @@ use p2panda_core::{Dependency, Header, VerifyingKey};
 use p2panda_store::{LogKey, StoreError};
 
 use crate::answer::EngineEvent;
-use crate::batch::{Ordered, Place};
+use crate::batch::{Location, Ordered};
 use crate::shares::Origin;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
@@ -120,11 +120,11 @@ fn advance(
         }
         pass(turn, worklist, log, front.seq)?;
         let Loaded {
-            place, has_body, ..
+            location, has_body, ..
         } = operation;
         turn.batch.ordered.push(Ordered {
             topic: log.topic.topic,
-            place,
+            location,
             has_body,
             missing,
         });
@@ -216,7 +216,7 @@ fn pass(
 
 /// An operation with what the order depends on.
 struct Loaded {
-    place: Place,
+    location: Location,
     has_body: bool,
     dependencies: Vec<Dependency>,
 }
@@ -225,7 +225,7 @@ struct Loaded {
 fn load(turn: &mut Turn<'_>, front: &Front) -> Result<Option<Loaded>, StoreError> {
     if let Some((index, arrived)) = turn.batch.arrived_at(front.log, front.seq) {
         return Ok(Some(Loaded {
-            place: Place::Arrived(index),
+            location: Location::Arrived(index),
             has_body: arrived.body.is_some(),
             dependencies: arrived.dependencies.clone(),
         }));
@@ -236,7 +236,7 @@ fn load(turn: &mut Turn<'_>, front: &Front) -> Result<Option<Loaded>, StoreError
     let header = Header::decode_unverified(stored.header).ok();
     let extensions = header.and_then(|header| header.node_extensions().ok());
     Ok(extensions.map(|extensions| Loaded {
-        place: Place::Stored(stored.arrival),
+        location: Location::Stored(stored.arrival),
         has_body: stored.has_body,
         dependencies: extensions.deps,
     }))
