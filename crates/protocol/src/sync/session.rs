@@ -4,6 +4,40 @@
 //! its driver for stored pages and hands over what was received; it never waits, never fails on
 //! peer input (it ends with a close code) and holds at most [`UNSTORED_BYTES_MAX`] of received
 //! operations plus one frame.
+//!
+//! # The driver's contract
+//!
+//! A driver opens a [`Session`] after the topic handshake ([`crate::handshake`]) and says
+//! [`Input::Tick`]. From then on it hands in one [`Input`] at a time and, after each, acts on every
+//! [`Output`] of [`Session::poll`] in order until there is none. `examples/two_sessions.rs` is a whole
+//! driver in one file.
+//!
+//! | Output | The driver | and answers with |
+//! |---|---|---|
+//! | [`Output::Heights`], [`Output::OldestHeights`], [`Output::Totals`], [`Output::Read`], [`Output::Wanted`] | reads its store in one short transaction | the input of the same name ([`Input::Page`] for a read), once, in the order of the questions |
+//! | [`Output::Send`] | writes the bytes to the stream, in order | [`Input::Wrote`] as they are written, [`Input::Drained`] when little is left |
+//! | [`Output::Store`] | verifies and stores the batch | [`Input::Stored`] once it is durable, in the order of the batches |
+//! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time |
+//! | [`Output::PairChanged`] | hands [`Input::PairChanged`] to the other sessions of the same [`Pair`] | nothing |
+//! | [`Output::Compare`], [`Output::Event`] | tells the [`super::Dialer`], the application | nothing |
+//! | [`Output::Finish`] | finishes its side of the stream | nothing |
+//! | [`Output::End`] | closes the connection with the code | nothing; comes once and last |
+//!
+//! Without being asked it says:
+//!
+//! * [`Input::Bytes`] for what it read, while [`Session::wants_bytes`]; otherwise it leaves the bytes
+//!   in the stream, so that the transport pushes back;
+//! * [`Input::EndOfStream`] once when the peer finishes, [`Input::Lost`] once when the connection is
+//!   lost;
+//! * [`Input::Arrived`] when operations of the topic became durable, wherever they came from; numbers
+//!   may be skipped, the last one counts;
+//! * [`Input::Reading`] when it stops reading for reasons of its own, and when it goes on;
+//!   [`Input::Path`] when it measured the path;
+//! * [`Input::Stop`] when the application leaves.
+//!
+//! All sessions of two nodes on one topic share one [`Pair`]: that is how nothing crosses twice. Time
+//! is an argument and never steps back. A failure of the driver's own store has no input: it drops
+//! the session and closes the connection.
 
 use std::collections::VecDeque;
 

@@ -1,0 +1,236 @@
+//! Two nodes bring each other up to date without a socket, a clock or a database: a driver of the
+//! session machine in one file.
+//!
+//! ```text
+//! cargo run -p p2panda-protocol --example two_sessions
+//! ```
+//!
+//! The contract of the driver is in the documentation of [`p2panda_protocol::sync::session`]: hand in
+//! one [`Input`], then act on every [`Output`] until there is none.
+
+use std::collections::VecDeque;
+use std::error::Error;
+
+use bytes::Bytes;
+use p2panda_core::{
+    Draft, Header, Heights, LogRange, NodeExtensions, SigningKey, Timestamp, Topic,
+};
+use p2panda_protocol::sync::Protocol;
+use p2panda_protocol::sync::message::Limits;
+use p2panda_protocol::sync::pair::{Dialled, Pair};
+use p2panda_protocol::sync::session::{
+    Entry, Input, Output, Page, Read, Received, Session, SessionId, Wanted,
+};
+use p2panda_protocol::time::Time;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let topic = Topic::from_bytes([7; 32]);
+    let (ada, bob) = (
+        SigningKey::from_bytes(&[1; 32]),
+        SigningKey::from_bytes(&[2; 32]),
+    );
+    let mut ada_node = Node::new(&ada, &bob, Dialled::ByUs, topic);
+    let mut bob_node = Node::new(&bob, &ada, Dialled::ByThem, topic);
+    ada_node.publish(&ada, b"hello")?;
+    ada_node.publish(&ada, b"are you there?")?;
+    bob_node.publish(&bob, b"I am")?;
+
+    // What one sends is the other one's input. A real driver has a stream in between.
+    ada_node.inputs.push_back(Input::Tick);
+    bob_node.inputs.push_back(Input::Tick);
+    while !(ada_node.inputs.is_empty() && bob_node.inputs.is_empty()) {
+        for bytes in ada_node.step() {
+            bob_node.inputs.push_back(Input::Bytes(bytes));
+        }
+        for bytes in bob_node.step() {
+            ada_node.inputs.push_back(Input::Bytes(bytes));
+        }
+    }
+
+    for (name, node) in [("ada", &ada_node), ("bob", &bob_node)] {
+        println!("{name} has {} operations:", node.stored.len());
+        for entry in &node.stored {
+            let body = entry.body.as_deref().unwrap_or_default();
+            println!(
+                "  {} {}: {}",
+                entry.author,
+                entry.seq,
+                String::from_utf8_lossy(body)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A node with one session. Its store is a list.
+struct Node {
+    topic: Topic,
+    stored: Vec<Entry>,
+    pair: Pair,
+    session: Session,
+    inputs: VecDeque<Input>,
+    /// Batches to verify and store, in the order in which they came.
+    batches: VecDeque<Vec<Received>>,
+}
+
+impl Node {
+    fn new(own: &SigningKey, other: &SigningKey, dialled: Dialled, topic: Topic) -> Self {
+        // All sessions of two nodes on a topic share one `Pair`, so that nothing crosses twice.
+        let mut pair = Pair::new(own.verifying_key(), other.verifying_key());
+        let session = Session::open(
+            SessionId(1),
+            dialled,
+            Protocol::LogSync,
+            topic,
+            Limits::default(),
+            &mut pair,
+            Time::ZERO,
+        );
+        Self {
+            topic,
+            stored: Vec::new(),
+            pair,
+            session,
+            inputs: VecDeque::new(),
+            batches: VecDeque::new(),
+        }
+    }
+
+    fn publish(&mut self, key: &SigningKey, body: &[u8]) -> Result<(), Box<dyn Error>> {
+        let own = self.stored.iter().rev();
+        let last = own
+            .clone()
+            .find(|entry| entry.author == key.verifying_key());
+        let backlink = match last {
+            Some(last) => Some(Header::decode_unverified(last.header.clone())?.id()),
+            None => None,
+        };
+        let extensions = NodeExtensions {
+            log_id: self.topic.log_id(),
+            timestamp: Timestamp::from_micros(1_780_000_000_000_000),
+            prune: false,
+            deps: Vec::new(),
+        };
+        let draft = Draft {
+            seq: last.map_or(0, |last| last.seq + 1),
+            backlink,
+            body: Some(body),
+            extensions: Some(&extensions.encode()),
+        };
+        let header = Header::sign(key, draft)?;
+        self.append(header, Some(Bytes::copy_from_slice(body)));
+        Ok(())
+    }
+
+    fn append(&mut self, header: Header, body: Option<Bytes>) {
+        self.stored.push(Entry {
+            author: header.author(),
+            log_id: self.topic.log_id(),
+            seq: header.seq(),
+            arrival: self.stored.len() as u64 + 1,
+            header: header.as_bytes().clone(),
+            body,
+            absent: None,
+        });
+    }
+
+    /// Hands the session its next input, and does what it asks for. Answers what it sends.
+    fn step(&mut self) -> Vec<Bytes> {
+        let Some(input) = self.inputs.pop_front() else {
+            return Vec::new();
+        };
+        if let Input::Stored { .. } = input {
+            // Now, and not earlier, what the peer sent is durable.
+            for received in self.batches.pop_front().into_iter().flatten() {
+                if let Received::Operation { header, body } = received
+                    && header.verify().is_ok()
+                {
+                    self.append(header, body);
+                }
+            }
+        }
+        self.session.handle(input, &mut self.pair, Time::ZERO);
+        let mut sent = Vec::new();
+        while let Some(output) = self.session.poll() {
+            match output {
+                Output::Heights => self.inputs.push_back(Input::Heights {
+                    heights: self.heights(),
+                    arrival: self.stored.len() as u64,
+                    gaps: Vec::new(),
+                }),
+                Output::OldestHeights { .. } => {
+                    self.inputs.push_back(Input::OldestHeights(self.heights()));
+                }
+                Output::Totals(ranges) => {
+                    let totals = self.totals(ranges);
+                    self.inputs.push_back(totals);
+                }
+                Output::Read(read) => self.inputs.push_back(Input::Page(self.page(&read))),
+                Output::Wanted(_) => {
+                    self.inputs
+                        .push_back(Input::Wanted(Some(Wanted::default())));
+                }
+                Output::Send(bytes) => {
+                    self.inputs.push_back(Input::Wrote(bytes.len()));
+                    self.inputs.push_back(Input::Drained);
+                    sent.push(bytes);
+                }
+                Output::Store(batch) => {
+                    // A real driver checks signatures and bodies now, on other threads, and says
+                    // how many were invalid.
+                    self.batches.push_back(batch);
+                    self.inputs.push_back(Input::Stored { invalid: 0 });
+                }
+                Output::Event(_)
+                | Output::PairChanged
+                | Output::Wake(_)
+                | Output::Compare
+                | Output::Finish
+                | Output::End(_) => {}
+            }
+        }
+        sent
+    }
+
+    fn heights(&self) -> Heights {
+        let mut heights = Heights::default();
+        for entry in &self.stored {
+            heights.raise(entry.author, entry.log_id, entry.seq);
+        }
+        heights
+    }
+
+    /// What the peer is told that it will get.
+    fn totals(&self, ranges: Vec<LogRange>) -> Input {
+        let pages = ranges.iter().map(|range| {
+            self.page(&Read::Log {
+                range: *range,
+                bytes_max: usize::MAX,
+            })
+        });
+        let entries: Vec<Entry> = pages.flat_map(|page| page.entries).collect();
+        let bytes = |entry: &Entry| entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
+        Input::Totals {
+            operations: entries.len() as u64,
+            bytes: entries.iter().map(bytes).sum::<usize>() as u64,
+            ranges,
+        }
+    }
+
+    /// All that was asked for in one page; a database would stop at `bytes_max`.
+    fn page(&self, read: &Read) -> Page {
+        let wanted = |entry: &&Entry| match read {
+            Read::Log { range, .. } => {
+                entry.author == range.author
+                    && range.after.is_none_or(|after| entry.seq > after)
+                    && entry.seq <= range.until
+            }
+            Read::Arrivals { after, .. } => entry.arrival > *after,
+        };
+        Page {
+            entries: self.stored.iter().filter(wanted).cloned().collect(),
+            next: self.stored.len() as u64,
+            more: false,
+        }
+    }
+}
