@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use iroh::endpoint::ConnectionError;
 use p2panda_core::{HybridTimestamp, SigningKey, limits};
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Output};
@@ -26,10 +27,17 @@ fn record(seed: u8, addresses: impl IntoIterator<Item = SocketAddr>) -> Transpor
 
 /// One discovery session in which a teller gives records to a node.
 async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
-    let connection = teller
-        .dial(node, b"p2panda/confidential_discovery/v1")
-        .await;
-    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let (_connection, (mut send, mut recv)) = loop {
+        let connection = teller
+            .dial(node, b"p2panda/confidential_discovery/v1")
+            .await;
+        match connection.open_bi().await {
+            Ok(streams) => break (connection, streams),
+            // For the node the session before is not over yet.
+            Err(ConnectionError::ApplicationClosed(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
     let local = Local {
         node: teller.id(),
         record: record(seed, []),
