@@ -333,14 +333,14 @@ impl Connections {
             tracing::debug!(%peer, "no room for another connection");
             return false;
         };
-        self.allow_streams(connection, protocol, standing);
+        allow_streams(connection, protocol);
         let weak = connection.weak_handle();
         let closed = weak.closed();
         let number = {
             let mut inner = self.inner();
             inner.next += 1;
             let number = inner.next;
-            let open = Open {
+            let mut open = Open {
                 peer,
                 connection: weak,
                 stable_id: connection.stable_id(),
@@ -349,6 +349,10 @@ impl Connections {
                 makes_room: theirs && !proven,
                 charge,
             };
+            if protocol == Protocol::Gossip {
+                // Under the lock: whoever joins an overlay meanwhile finds this one listed.
+                open.allow_gossip(self.gossip_streams(standing));
+            }
             inner.open.insert(number, open);
             number
         };
@@ -373,23 +377,6 @@ impl Connections {
         } else {
             Protocol::Sync
         }
-    }
-
-    /// The transport begins with one bidirectional stream and none of the other kind. What is set
-    /// to none here is not given again when a stream ends.
-    fn allow_streams(&self, connection: &Connection, protocol: Protocol, standing: Standing) {
-        let none = VarInt::from_u32(0);
-        match (protocol, connection.side()) {
-            (Protocol::Sync, Side::Server) => {
-                // The topic handshake and the session.
-                connection.set_max_concurrent_bi_streams(VarInt::from_u32(2));
-            }
-            (Protocol::Gossip, _) => {
-                allow_gossip(connection, self.gossip_streams(standing));
-            }
-            _ => {}
-        }
-        connection.set_max_concurrent_bi_streams(none);
     }
 
     /// Lets a connection in, if need be in place of one that has shown nothing yet.
@@ -433,6 +420,16 @@ fn price(standing: Standing) -> usize {
         Standing::Proven => limits::CONNECTION_PROVEN_BYTES,
         Standing::Unproven(_) => limits::CONNECTION_BYTES,
     }
+}
+
+/// The transport begins with one bidirectional stream and none of the other kind. What is set to none
+/// here is not given again when a stream ends.
+fn allow_streams(connection: &Connection, protocol: Protocol) {
+    if protocol == Protocol::Sync && connection.side() == Side::Server {
+        // The topic handshake and the session.
+        connection.set_max_concurrent_bi_streams(VarInt::from_u32(2));
+    }
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(0));
 }
 
 /// The transport tells the peer of more streams only once it allows an eighth more: a seventh on top

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await?;
     println!("topic {topic}, you are {}", node.id());
 
-    // All that was ever said, then what comes.
+    // All that others ever said, then what comes.
     let (tx, mut rx) = node.stream(topic).start(StartAt::Beginning).await?;
     let mut lines = typed_lines();
     loop {

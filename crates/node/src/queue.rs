@@ -129,9 +129,8 @@ impl Queue {
         source: Source,
         operations: Vec<Incoming>,
     ) -> Result<oneshot::Receiver<IngestReport>, Error> {
-        let bytes = operations.iter().map(incoming_bytes).sum();
-        let permit = room_for(&self.room, LANE_KIB_MAX, bytes).await?;
-        self.enqueue_parts(topic, source, operations, permit)
+        let room = (&self.room, LANE_KIB_MAX);
+        self.ingest_within(room, topic, source, operations).await
     }
 
     /// The same for a peer that is not trusted.
@@ -141,18 +140,19 @@ impl Queue {
         source: Source,
         operations: Vec<Incoming>,
     ) -> Result<oneshot::Receiver<IngestReport>, Error> {
-        let bytes = operations.iter().map(incoming_bytes).sum();
-        let permit = room_for(&self.untrusted_room, UNTRUSTED_KIB_MAX, bytes).await?;
-        self.enqueue_parts(topic, source, operations, permit)
+        let room = (&self.untrusted_room, UNTRUSTED_KIB_MAX);
+        self.ingest_within(room, topic, source, operations).await
     }
 
-    fn enqueue_parts(
+    async fn ingest_within(
         &self,
+        (room, kib_max): (&Arc<Semaphore>, u32),
         topic: Topic,
         source: Source,
         operations: Vec<Incoming>,
-        permit: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<IngestReport>, Error> {
+        let bytes = operations.iter().map(incoming_bytes).sum();
+        let permit = room_for(room, kib_max, bytes).await?;
         let (sender, receiver) = oneshot::channel();
         let parts = parts(operations);
         let rest = Arc::new(StdMutex::new(Unanswered {

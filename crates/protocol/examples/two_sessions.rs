@@ -13,7 +13,7 @@ use std::error::Error;
 
 use bytes::Bytes;
 use p2panda_core::{
-    Draft, Header, Heights, LogRange, NodeExtensions, SigningKey, Timestamp, Topic,
+    Draft, Header, Heights, LogRange, NodeExtensions, Operation, SigningKey, Timestamp, Topic,
 };
 use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::Limits;
@@ -60,6 +60,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+fn is_valid(header: &Header, body: &Option<Bytes>) -> bool {
+    header.verify().is_ok() && Operation::check_body(header, body.as_deref()).is_ok()
 }
 
 /// A node with one session. Its store is a list.
@@ -142,10 +146,11 @@ impl Node {
         if let Input::Stored { .. } = input {
             // Now, and not earlier, what the peer sent is durable.
             for received in self.batches.pop_front().into_iter().flatten() {
-                if let Received::Operation { header, body } = received
-                    && header.verify().is_ok()
-                {
-                    self.append(header, body);
+                match received {
+                    Received::Operation { header, body } if is_valid(&header, &body) => {
+                        self.append(header, body);
+                    }
+                    Received::Operation { .. } | Received::Refused(_) => {}
                 }
             }
         }
@@ -176,10 +181,14 @@ impl Node {
                     sent.push(bytes);
                 }
                 Output::Store(batch) => {
-                    // A real driver checks signatures and bodies now, on other threads, and says
-                    // how many were invalid.
+                    // A real driver checks signatures and bodies on other threads.
+                    let invalid = batch.iter().filter(|one| match one {
+                        Received::Operation { header, body } => !is_valid(header, body),
+                        Received::Refused(_) => true,
+                    });
+                    let invalid = invalid.count();
                     self.batches.push_back(batch);
-                    self.inputs.push_back(Input::Stored { invalid: 0 });
+                    self.inputs.push_back(Input::Stored { invalid });
                 }
                 Output::Event(_)
                 | Output::PairChanged

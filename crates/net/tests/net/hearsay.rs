@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use iroh::endpoint::ConnectionError;
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::{HybridTimestamp, SigningKey, limits};
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Output};
@@ -13,10 +13,12 @@ use p2panda_protocol::record::{Address, TransportInfo};
 use p2panda_protocol::time::Time;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fake_node::FakeNode;
 use crate::probe::Probe;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn record(seed: u8, addresses: impl IntoIterator<Item = SocketAddr>) -> TransportInfo {
     let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -25,19 +27,25 @@ fn record(seed: u8, addresses: impl IntoIterator<Item = SocketAddr>) -> Transpor
     TransportInfo::sign(&SigningKey::from_bytes(&[seed; 32]), timestamp, addresses).unwrap()
 }
 
-/// One discovery session in which a teller gives records to a node.
-async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
-    let (_connection, (mut send, mut recv)) = loop {
+/// Begins a session, again and again while the one before is not over for the node.
+async fn begin(teller: &Probe, node: &FakeNode) -> (Connection, (SendStream, RecvStream)) {
+    loop {
         let connection = teller
             .dial(node, b"p2panda/confidential_discovery/v1")
             .await;
         match connection.open_bi().await {
-            Ok(streams) => break (connection, streams),
-            // For the node the session before is not over yet.
+            Ok(streams) => return (connection, streams),
             Err(ConnectionError::ApplicationClosed(_)) => {}
             Err(error) => panic!("{error}"),
         }
-    };
+    }
+}
+
+/// One discovery session in which a teller gives records to a node.
+async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
+    let (_connection, (mut send, mut recv)) = timeout(PATIENCE, begin(teller, node))
+        .await
+        .expect("let in in time");
     let local = Local {
         node: teller.id(),
         record: record(seed, []),
