@@ -191,6 +191,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 pub const INVALID_AT_ONCE_MAX: usize = 100;
 /// Invalid operations of a slowed peer in a second (`docs/protocol/sync.md#5`).
 pub const INVALID_PER_SECOND: usize = 10;
+/// A large invalid operation counts once more for each of these that came of it
+/// (`docs/protocol/sync.md#5`).
+pub const INVALID_BYTES: usize = 64 * KIB;
 /// Invalid operations of all slowed peers in a second (`docs/protocol/sync.md#5`).
 pub const INVALID_SHARED_PER_SECOND: usize = 500;
 

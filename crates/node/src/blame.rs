@@ -10,7 +10,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use p2panda_core::VerifyingKey;
-use p2panda_core::limits::{INVALID_AT_ONCE_MAX, INVALID_PER_SECOND, INVALID_SHARED_PER_SECOND};
+use p2panda_core::limits::{
+    INVALID_AT_ONCE_MAX, INVALID_BYTES, INVALID_PER_SECOND, INVALID_SHARED_PER_SECOND,
+};
 use p2panda_engine::Incoming;
 use tokio::time::Instant;
 
@@ -90,10 +92,19 @@ impl Blame {
         (chunk, own.max(peers.shared.wait(shared, shared, now)))
     }
 
-    /// What the check of a few operations found.
-    pub(crate) fn checked(&self, peer: VerifyingKey, found: &[Incoming], now: Instant) {
-        let invalid = |one: &&Incoming| matches!(one, Incoming::Invalid { .. });
-        let invalid = found.iter().filter(invalid).count();
+    /// What the check of a few operations found; of each so many bytes had come.
+    pub(crate) fn checked(
+        &self,
+        peer: VerifyingKey,
+        found: &[Incoming],
+        bytes: &[usize],
+        now: Instant,
+    ) {
+        let invalid = |(one, bytes): (&Incoming, &usize)| match one {
+            Incoming::Invalid { .. } => 1 + bytes / INVALID_BYTES,
+            Incoming::Valid(_) => 0,
+        };
+        let invalid: usize = found.iter().zip(bytes).map(invalid).sum();
         let mut peers = self.0.lock().expect("no panic while locked");
         peers.forget(now);
         let one = peers.by_key.entry(peer).or_insert_with(|| Peer {
@@ -156,6 +167,10 @@ mod tests {
         vec![one; count]
     }
 
+    fn small(count: usize) -> Vec<usize> {
+        vec![200; count]
+    }
+
     fn valid(count: usize) -> Vec<Incoming> {
         let draft = p2panda_core::Draft {
             seq: 0,
@@ -175,7 +190,7 @@ mod tests {
         while blame.next(&key(1), now).0 < CHUNK_MAX {
             let (chunk, wait) = blame.next(&key(1), now);
             assert_eq!(wait, Duration::ZERO);
-            blame.checked(key(1), &valid(chunk), now);
+            blame.checked(key(1), &valid(chunk), &small(chunk), now);
             checked += chunk;
         }
         assert!(checked <= CHUNK_MAX);
@@ -184,16 +199,16 @@ mod tests {
     #[test]
     fn a_hundred_invalid_operations_are_free_and_then_there_are_ten_per_second() {
         let (blame, start) = (Blame::default(), Instant::now());
-        blame.checked(key(1), &invalid(100), start);
+        blame.checked(key(1), &invalid(100), &small(100), start);
         assert_eq!(blame.next(&key(1), start), (CHUNK_BLAMED, Duration::ZERO));
-        blame.checked(key(1), &invalid(1), start);
+        blame.checked(key(1), &invalid(1), &small(1), start);
         assert_eq!(blame.next(&key(1), start).1, Duration::from_millis(100));
         // Whatever comes, over a long time it is ten per second.
         let (mut now, mut taken) = (start, 101);
         while now < start + Duration::from_secs(600) {
             let (chunk, wait) = blame.next(&key(1), now);
             now += wait;
-            blame.checked(key(1), &invalid(chunk), now);
+            blame.checked(key(1), &invalid(chunk), &small(chunk), now);
             taken += chunk;
         }
         assert!(taken <= 6_000 + 200, "{taken} in ten minutes");
@@ -204,10 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn large_invalid_operations_count_by_what_came_of_them() {
+        let (blame, now) = (Blame::default(), Instant::now());
+        // 17 each.
+        blame.checked(key(1), &invalid(5), &[1024 * 1024; 5], now);
+        assert_eq!(blame.next(&key(1), now).1, Duration::ZERO);
+        blame.checked(key(1), &invalid(1), &[1024 * 1024], now);
+        assert_eq!(blame.next(&key(1), now).1, Duration::from_millis(200));
+        // Large valid ones do not.
+        blame.checked(key(2), &valid(64), &[1024 * 1024; 64], now);
+        assert_eq!(blame.next(&key(2), now).1, Duration::ZERO);
+    }
+
+    #[test]
     fn no_peer_waits_longer_than_a_minute() {
         let (blame, now) = (Blame::default(), Instant::now());
         for _ in 0..100 {
-            blame.checked(key(1), &invalid(1_000), now);
+            blame.checked(key(1), &invalid(1_000), &small(1_000), now);
         }
         assert_eq!(blame.next(&key(1), now).1, WAIT_MAX);
     }
@@ -228,7 +256,7 @@ mod tests {
                 let (chunk, wait) = blame.next(&key, now);
                 *due = now + wait;
                 if wait.is_zero() {
-                    blame.checked(key, &invalid(chunk), now);
+                    blame.checked(key, &invalid(chunk), &small(chunk), now);
                     taken += chunk;
                 }
             }
@@ -248,9 +276,9 @@ mod tests {
     #[test]
     fn peers_that_are_not_to_blame_are_forgotten_when_there_are_many() {
         let (blame, start) = (Blame::default(), Instant::now());
-        blame.checked(key(0), &invalid(500), start);
+        blame.checked(key(0), &invalid(500), &small(500), start);
         for number in 1..3 * PEERS_MAX as u32 {
-            blame.checked(key(number), &valid(1), start);
+            blame.checked(key(number), &valid(1), &small(1), start);
             let known = blame.0.lock().unwrap().by_key.len();
             assert!(known <= PEERS_MAX + 1);
         }

@@ -88,7 +88,10 @@ async fn verify_batch(batch: Vec<ImportedOperation>) -> Result<Vec<Incoming>, Er
         batch.into_iter().map(
             |ImportedOperation { header, body }| match Header::decode_unverified(header.clone()) {
                 Ok(header) => Received::Operation { header, body },
-                Err(_) => Received::Refused(Refused::undecodable(&header)),
+                Err(_) => {
+                    let body_bytes = body.as_ref().map_or(0, Bytes::len);
+                    Received::Refused(Refused::undecodable(&header, body_bytes))
+                }
             },
         );
     verify(received.collect()).await

@@ -315,8 +315,10 @@ impl Desk {
                     () = reply.closed() => break,
                 }
             }
-            let part = verify(operations.by_ref().take(count).collect()).await?;
-            self.blame.checked(*peer, &part, Instant::now());
+            let part: Vec<Received> = operations.by_ref().take(count).collect();
+            let bytes: Vec<usize> = part.iter().map(Received::came_bytes).collect();
+            let part = verify(part).await?;
+            self.blame.checked(*peer, &part, &bytes, Instant::now());
             checked.extend(part);
         }
         Ok(checked)

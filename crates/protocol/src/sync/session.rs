@@ -63,6 +63,7 @@ mod sending;
 use bodies::Bodies;
 pub use bodies::{Gap, Look, Wanted};
 use opening::Comparing;
+use received::Unstored;
 pub use received::{Received, Refusal, Refused};
 
 /// Received bytes that wait for the store before the session stops reading.
@@ -308,9 +309,9 @@ pub struct Session {
     asked: bool,
     drained: bool,
     pending: Vec<Received>,
-    pending_bytes: usize,
+    pending_bytes: Unstored,
     /// Bytes of each batch that the store has not answered yet.
-    stores: VecDeque<usize>,
+    stores: VecDeque<Unstored>,
     /// Batches received in catch-up that the store has not answered, once both said Done.
     unsettled: Option<usize>,
     totals_out: Option<(u64, u64)>,
@@ -424,7 +425,7 @@ impl Session {
             asked: false,
             drained: true,
             pending: Vec::new(),
-            pending_bytes: 0,
+            pending_bytes: Unstored::default(),
             stores: VecDeque::new(),
             unsettled: None,
             totals_out: None,
@@ -495,13 +496,12 @@ impl Session {
     pub fn held_bytes(&self) -> usize {
         let comparing = self.comparing.as_ref().map_or(0, Comparing::held_bytes);
         let told = self.local.held_bytes() + comparing + self.shared_bytes;
-        let heights = told + self.sending.held_bytes();
-        self.decoder.held_bytes() + self.unstored_bytes() + heights
+        self.passing_bytes() + told + self.sending.held_bytes()
     }
 
     /// Those among them that are on their way in: heights and ranges set aside.
     pub fn passing_bytes(&self) -> usize {
-        self.decoder.held_bytes() + self.unstored_bytes()
+        self.decoder.held_bytes() + self.unstored(|batch| batch.held)
     }
 
     /// Whether a frame was begun that is not whole.
@@ -516,7 +516,7 @@ impl Session {
 
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
     pub fn wants_bytes(&self) -> bool {
-        self.ending != Ending::Ended && self.unstored_bytes() < UNSTORED_BYTES_MAX
+        self.ending != Ending::Ended && self.unstored(|batch| batch.came) < UNSTORED_BYTES_MAX
     }
 
     /// Whether catch-up is over: both sides said Done and what came before is durable.
@@ -597,11 +597,11 @@ impl Session {
         self.ask_for_bodies(pair);
     }
 
-    /// Both sides said Done.
-    fn unstored_bytes(&self) -> usize {
-        self.pending_bytes + self.stores.iter().sum::<usize>()
+    fn unstored(&self, bytes: impl Fn(&Unstored) -> usize) -> usize {
+        bytes(&self.pending_bytes) + self.stores.iter().map(bytes).sum::<usize>()
     }
 
+    /// Both sides said Done.
     fn exchanged(&self) -> bool {
         self.sending == Sending::Done && self.receiving == Receiving::Done
     }

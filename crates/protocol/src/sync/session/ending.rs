@@ -1,6 +1,7 @@
 //! How a session ends: in order, by an error, or because time is up
 //! (`docs/protocol/sync.md#6`, `docs/protocol/sync.md#8`).
 
+use super::received::Unstored;
 use super::{End, Ending, Output, Sending, Session};
 use crate::close::CloseCode;
 use crate::sync::pace::Debt;
@@ -78,7 +79,7 @@ impl Session {
     pub(super) fn end(&mut self, code: CloseCode, ok: bool, pair: &mut Pair) {
         // What came before the end is worth storing all the same.
         if !self.pending.is_empty() {
-            self.pending_bytes = 0;
+            self.pending_bytes = Unstored::default();
             self.outputs
                 .push_back(Output::Store(std::mem::take(&mut self.pending)));
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use p2panda_core::limits::REJECTED_HEADER_BYTES_MAX;
 use p2panda_core::{Hash, Header};
 
+use super::UNSTORED_BYTES_MAX;
 use crate::sync::message::{Beginning, operation_beginning};
 
 /// An operation as it came.
@@ -29,6 +30,8 @@ pub struct Refused {
     pub id: Hash,
     /// The first [`REJECTED_HEADER_BYTES_MAX`] bytes of the header, in memory of their own.
     pub header: Bytes,
+    /// Header and body bytes that came, most of which were not kept.
+    pub bytes: usize,
     /// What was wrong.
     pub refusal: Refusal,
 }
@@ -42,13 +45,25 @@ pub enum Refusal {
     TooLarge,
 }
 
-impl Received {
-    /// What it takes in memory: header and body bytes and the value itself.
-    pub fn held_bytes(&self) -> usize {
-        size_of::<Received>() + self.wire_bytes()
-    }
+/// Bytes of operations that the store has not taken yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unstored {
+    /// In memory.
+    pub(super) held: usize,
+    /// As they count against [`UNSTORED_BYTES_MAX`]: a refused one with all that came.
+    pub(super) came: usize,
+}
 
-    /// Header and body bytes.
+impl Unstored {
+    pub(super) fn add(&mut self, received: &Received) {
+        let came = received.came_bytes().min(UNSTORED_BYTES_MAX);
+        self.held += size_of::<Received>() + received.wire_bytes();
+        self.came += size_of::<Received>() + came.max(received.wire_bytes());
+    }
+}
+
+impl Received {
+    /// Header and body bytes that are held.
     pub fn wire_bytes(&self) -> usize {
         match self {
             Received::Operation { header, body } => {
@@ -57,20 +72,29 @@ impl Received {
             Received::Refused(refused) => refused.header.len(),
         }
     }
+
+    /// What crossed the line for it.
+    pub fn came_bytes(&self) -> usize {
+        match self {
+            Received::Operation { .. } => self.wire_bytes(),
+            Received::Refused(refused) => refused.bytes,
+        }
+    }
 }
 
 impl Refused {
     /// A header that does not decode. Its id is the hash of all its bytes.
-    pub fn undecodable(header: &[u8]) -> Refused {
+    pub fn undecodable(header: &[u8], body_bytes: usize) -> Refused {
         Refused {
             id: Hash::digest(header),
             header: beginning(header),
+            bytes: header.len() + body_bytes,
             refusal: Refusal::Undecodable,
         }
     }
 
     /// An operation of which only the first bytes were kept.
-    pub(super) fn too_large(prefix: &Bytes) -> Refused {
+    pub(super) fn too_large(prefix: &Bytes, frame_bytes: usize) -> Refused {
         let (bytes, len) = match operation_beginning(prefix) {
             Some(Beginning::Header(header)) => {
                 let len = header.len() as u64;
@@ -88,6 +112,7 @@ impl Refused {
         Refused {
             id,
             header: kept,
+            bytes: frame_bytes,
             refusal: Refusal::TooLarge,
         }
     }

@@ -29,7 +29,9 @@ impl Session {
                     Ok(message) => self.message(message, pair),
                     Err(_) => self.fail(CloseCode::Violation, pair),
                 },
-                Ok(Some(Frame::Oversize { prefix, .. })) => self.oversize(&prefix, pair),
+                Ok(Some(Frame::Oversize { prefix, len })) => {
+                    self.oversize(&prefix, len as usize, pair);
+                }
                 Ok(None) => break,
                 Err(_) => self.fail(CloseCode::Violation, pair),
             }
@@ -70,7 +72,8 @@ impl Session {
 
     fn operation(&mut self, header: Bytes, body: Option<Bytes>, pair: &mut Pair) {
         let Ok(header) = Header::decode_unverified(header.clone()) else {
-            return self.receive(Received::Refused(Refused::undecodable(&header)));
+            let body_bytes = body.map_or(0, |body| body.len());
+            return self.receive(Received::Refused(Refused::undecodable(&header, body_bytes)));
         };
         let of_topic = header
             .node_extensions()
@@ -91,10 +94,10 @@ impl Session {
         self.receive(received);
     }
 
-    fn oversize(&mut self, prefix: &Bytes, pair: &mut Pair) {
+    fn oversize(&mut self, prefix: &Bytes, len: usize, pair: &mut Pair) {
         let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
         if is_operation {
-            let refused = Refused::too_large(prefix);
+            let refused = Refused::too_large(prefix, len);
             if let Ok(header) = Header::decode_unverified(refused.header.clone()) {
                 self.came_without_body(&header, pair);
             }
@@ -104,9 +107,10 @@ impl Session {
         }
     }
 
-    /// What is refused goes the same way as everything else, so that it pushes back as well.
+    /// What is refused goes the same way as everything else and counts with all that came, so that
+    /// it pushes back as well.
     fn receive(&mut self, received: Received) {
-        self.pending_bytes += received.held_bytes();
+        self.pending_bytes.add(&received);
         self.pending.push(received);
     }
 
