@@ -1,0 +1,78 @@
+//! Discovery and addresses.
+
+use core::time::Duration;
+
+use super::{KIB, MIB};
+
+/// Accepted discovery sessions at a time (`docs/protocol/discovery.md`).
+pub const DISCOVERY_SESSIONS_MAX: usize = 32;
+/// How long a discovery session may take (`docs/protocol/discovery.md`).
+pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How far ahead of our clock a signed record may be (`docs/protocol/network.md`).
+pub const RECORD_AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long an address record is kept without being confirmed (`docs/protocol/network.md`).
+pub const RECORD_KEPT_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long an address record is passed on without being confirmed
+/// (`docs/protocol/network.md`).
+pub const RECORD_SHARED_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// How old our own address record gets before we sign it again, so that others keep passing it on
+/// (`docs/protocol/network.md`).
+pub const RECORD_RENEWED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes of one record in the form that travels (`docs/protocol/network.md#4`).
+pub const RECORD_BYTES_MAX: usize = 2 * KIB;
+/// Addresses in one record (`docs/protocol/network.md#4`).
+pub const RECORD_ADDRESSES_MAX: usize = 64;
+/// Socket addresses that our own record names, and those of a record of others that are ever
+/// dialled (`docs/protocol/network.md#4`).
+pub const RECORD_SOCKETS_USED_MAX: usize = 8;
+/// Relays that our own record names (`docs/protocol/network.md#4`).
+pub const RECORD_RELAYS_USED_MAX: usize = 2;
+/// Bytes of a relay URL or of a custom address in a record (`docs/protocol/network.md`).
+pub const RECORD_ADDRESS_BYTES_MAX: usize = 512;
+/// Records of others that a peer is told beside those of shared topics
+/// (`docs/protocol/discovery.md`).
+pub const RECORDS_SAMPLE: usize = 16;
+/// Characters of the user data in an mDNS announcement (`docs/protocol/network.md`).
+pub const MDNS_USER_DATA_BYTES_MAX: usize = 245;
+/// Nodes in the address book, those of the configuration beside them
+/// (`docs/protocol/network.md`).
+pub const BOOK_NODES_MAX: usize = 10_000;
+/// Bytes of the address book in memory, those of the configuration counted with it; the stored form
+/// takes less (`docs/protocol/network.md#3`).
+pub const BOOK_BYTES_MAX: usize = 6 * MIB;
+/// Nodes that are remembered as having told us one record (`docs/protocol/network.md#3`).
+pub const RECORD_TELLERS_MAX: usize = 3;
+/// Entries of the stored address book that are read at once (`docs/protocol/network.md#3`).
+pub const BOOK_PAGE_ROWS_MAX: usize = 256;
+/// Bytes of the stored address book that are read at once; one entry is always read
+/// (`docs/protocol/network.md#3`).
+pub const BOOK_PAGE_BYTES_MAX: usize = 256 * KIB;
+/// How long a node that could not be reached is left alone (`docs/protocol/network.md`).
+pub const STALE_RETRY: Duration = Duration::from_secs(10 * 60);
+/// Datagrams that ask an address for a sign of life before it has answered
+/// (`docs/protocol/network.md#5`).
+pub const KNOCKS_MAX: usize = 2;
+/// Bytes of such a datagram: fewer are not answered (`docs/protocol/network.md#5`).
+pub const KNOCK_BYTES: usize = 1200;
+/// How long an address may take to answer (`docs/protocol/network.md#5`).
+pub const KNOCK_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Bytes sent in a minute to addresses that one node told us and that have not answered
+/// (`docs/protocol/network.md#5`).
+pub const KNOCK_BYTES_PER_TELLER_MAX: usize = 20_000;
+/// The same of all nodes that have proved nothing (`docs/protocol/network.md#5`).
+pub const KNOCK_BYTES_OF_STRANGERS_MAX: usize = 60_000;
+/// The same of all nodes (`docs/protocol/network.md#5`).
+pub const KNOCK_BYTES_PER_MINUTE_MAX: usize = 100_000;
+/// How long an address that has not answered is left alone; doubled after each further attempt
+/// (`docs/protocol/network.md#5`).
+pub const KNOCK_REST_MIN: Duration = Duration::from_secs(60);
+/// The longest such rest (`docs/protocol/network.md#5`).
+pub const KNOCK_REST_MAX: Duration = Duration::from_secs(4 * 60 * 60);
+/// Addresses that have not answered and are remembered for it (`docs/protocol/network.md#5`).
+pub const KNOCKS_REMEMBERED_MAX: usize = 16_384;
+/// How long a node is not dialled after another one answered at its address: so long iroh would
+/// send each dial there as well (`docs/protocol/network.md#5`).
+pub const WRONG_NODE_REST: Duration = Duration::from_secs(75);
+/// Discovery sessions with one peer in a minute, in each direction
+/// (`docs/protocol/discovery.md`).
+pub const DISCOVERY_SESSIONS_PER_MINUTE_MAX: usize = 30;

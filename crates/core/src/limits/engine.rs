@@ -1,0 +1,67 @@
+//! The engine.
+
+use core::time::Duration;
+
+use super::{KIB, MIB};
+
+/// Operations of a topic that are kept in memory after their commit
+/// (`docs/protocol/streams.md#8`).
+pub const RECENT_OPERATIONS_MAX: usize = 64;
+
+/// Header and body bytes of them.
+pub const RECENT_BYTES_MAX: usize = 32 * 1024;
+
+/// Operations in one transaction (`docs/protocol/streams.md`).
+pub const BATCH_OPERATIONS_MAX: usize = 1000;
+/// Bytes of headers and bodies in one transaction (`docs/protocol/streams.md`).
+pub const BATCH_BYTES_MAX: usize = 4 * MIB;
+/// Operations from elsewhere in a transaction that this node's own publishes and acks wait for
+/// (`docs/protocol/streams.md#8`).
+pub const BESIDE_OWN_OPERATIONS_MAX: usize = 256;
+/// Their bytes (`docs/protocol/streams.md#8`).
+pub const BESIDE_OWN_BYTES_MAX: usize = MIB;
+/// Operations of an earlier version that are looked through for missing bodies in one step
+/// (`docs/protocol/streams.md#4`).
+pub const BODIES_SCAN_STEP_ROWS_MAX: usize = 1000;
+/// Batches between two steps of long work (`docs/protocol/streams.md#2`).
+pub const BATCHES_PER_STEP_MAX: usize = 16;
+/// Time between two steps of long work (`docs/protocol/streams.md#2`).
+pub const STEP_WAIT: Duration = Duration::from_secs(1);
+/// Pruned operations that are deleted in one transaction (`docs/protocol/streams.md#5`).
+pub const PRUNE_ROWS_MAX: usize = 512;
+/// Bytes of headers and bodies of them, if they are more than one (`docs/protocol/streams.md#5`).
+pub const PRUNE_BYTES_MAX: u64 = 1024 * 1024;
+/// Free pages of the database that are given back in one step (`docs/protocol/streams.md#5`).
+pub const SHRINK_STEP_PAGES_MAX: u32 = 128;
+/// How long free pages stay in the database (`docs/protocol/streams.md#5`).
+pub const SHRINK_WAIT: Duration = Duration::from_secs(5);
+/// Operations of all topics that wait for an earlier one of their log
+/// (`docs/protocol/streams.md#4`).
+pub const EARLY_OPERATIONS_MAX: usize = 10_000;
+/// Header and body bytes of all topics that wait for an earlier operation of their log
+/// (`docs/protocol/streams.md#4`).
+pub const EARLY_BYTES_MAX: usize = 16 * MIB;
+/// Rejected operations of a topic that are kept as rows (`docs/protocol/streams.md`).
+pub const REJECTED_ROWS_MAX: usize = 10_000;
+/// Header bytes of a rejected operation that its row keeps, the first ones
+/// (`docs/protocol/streams.md`).
+pub const REJECTED_HEADER_BYTES_MAX: usize = 4 * KIB;
+/// Header bytes of a topic's rejected operations (`docs/protocol/streams.md`).
+pub const REJECTED_BYTES_MAX: usize = 16 * MIB;
+/// How long an operation waits for a dependency after catch-up
+/// (`docs/protocol/operations.md#7`).
+pub const DEPENDENCY_WAIT: Duration = Duration::from_secs(5);
+/// How long an operation waits for a dependency in any case (`docs/protocol/streams.md#6`).
+pub const DEPENDENCY_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+/// Logs of all topics that wait for a dependency at the same time
+/// (`docs/protocol/streams.md#6`).
+pub const WAITING_LOGS_MAX: usize = 16_384;
+/// How long publishes wait for peers that claim to know more of our log than we do and do not
+/// show it, all such peers together (`docs/protocol/streams.md#16`).
+pub const OWN_LOG_WAIT: Duration = Duration::from_secs(10);
+/// How long a peer has to show an operation of our log after it claimed to have one
+/// (`docs/protocol/streams.md#16`).
+pub const OWN_LOG_SHOW_WAIT: Duration = Duration::from_secs(2);
+/// How long publishes wait at most for a session that keeps showing more of our log
+/// (`docs/protocol/streams.md#16`).
+pub const OWN_LOG_SHOWN_MAX: Duration = Duration::from_secs(10 * 60);

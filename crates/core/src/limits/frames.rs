@@ -1,0 +1,26 @@
+//! Frames.
+
+use super::{KIB, MIB};
+
+/// Bytes of an operation frame unless configured otherwise (`docs/protocol/sync.md`).
+pub const OPERATION_BYTES_MAX_DEFAULT: usize = 16 * MIB;
+/// Bytes of an operation frame, the highest that can be configured (`docs/protocol/sync.md`).
+pub const OPERATION_BYTES_MAX: usize = 128 * MIB;
+/// Bytes of a Have frame (`docs/protocol/sync.md`).
+pub const HAVE_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of a Digest frame (`docs/protocol/digest.md`).
+pub const DIGEST_BYTES_MAX: usize = KIB;
+/// Bytes of a handshake or control frame (`docs/protocol/sync.md`).
+pub const CONTROL_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of a discovery frame (`docs/protocol/discovery.md`).
+pub const DISCOVERY_BYTES_MAX: usize = MIB;
+/// Topic hashes in a discovery message (`docs/protocol/discovery.md`).
+pub const DISCOVERY_HASHES_MAX: usize = 4096;
+/// Node records in a discovery message (`docs/protocol/discovery.md`).
+pub const DISCOVERY_RECORDS_MAX: usize = 4096;
+/// Addresses in all records of a discovery message together (`docs/protocol/discovery.md#10`).
+pub const DISCOVERY_ADDRESSES_MAX: usize = 8192;
+/// Node records in a discovery message that we send (`docs/protocol/discovery.md#10`).
+pub const DISCOVERY_RECORDS_SENT_MAX: usize = 512;
+/// Bytes of the records in a discovery message that we send (`docs/protocol/discovery.md#10`).
+pub const DISCOVERY_BYTES_SENT_MAX: usize = 256 * KIB;

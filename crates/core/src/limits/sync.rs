@@ -1,0 +1,73 @@
+//! Sync sessions.
+
+use core::time::Duration;
+
+use super::MIB;
+
+/// Bytes that a session sends before the peer has taken them, at most (`docs/protocol/sync.md#10`).
+pub const SEND_WINDOW_BYTES: usize = MIB / 2;
+
+/// Incoming sessions per peer and topic (`docs/protocol/sync.md`).
+pub const SESSIONS_PER_TOPIC_MAX: usize = 64;
+/// Incoming sessions per peer (`docs/protocol/sync.md`).
+pub const SESSIONS_PER_PEER_MAX: usize = 1024;
+/// Operations that a session remembers to skip repeats (`docs/protocol/sync.md#7`).
+pub const SEEN_IDS_MAX: usize = 1024;
+/// Bodies that one message asks for or answers about (`docs/protocol/digest.md#5`).
+pub const BODIES_ASKED_MAX: usize = 512;
+/// Bodies that a session remembers to send to its peer once they come
+/// (`docs/protocol/digest.md#5`).
+pub const BODIES_OWED_MAX: usize = 4096;
+/// When a peer that lacked bodies is asked for them again, at first
+/// (`docs/protocol/digest.md#5`).
+pub const BODIES_ASKED_AGAIN_FIRST: Duration = Duration::from_secs(60);
+/// The longest time until then, after doubling (`docs/protocol/digest.md#5`).
+pub const BODIES_ASKED_AGAIN_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long only one session of a topic asks for bodies (`docs/protocol/digest.md#5`).
+pub const BODIES_TURN: Duration = Duration::from_secs(2);
+/// When a peer that sent a header without its body again is told a lower height again, at first
+/// (`docs/protocol/sync.md#5`).
+pub const HEIGHT_LOWERED_AGAIN_FIRST: Duration = Duration::from_secs(60 * 60);
+/// The longest time until then, after doubling (`docs/protocol/sync.md#5`).
+pub const HEIGHT_LOWERED_AGAIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Logs of a peer and topic for which that is remembered (`docs/protocol/sync.md#5`).
+pub const HEIGHTS_LOWERED_MAX: usize = 1024;
+/// How long a header is held back whose body is wanted (`docs/protocol/sync.md#6`).
+pub const HEADER_HELD_BACK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a handshake may take (`docs/protocol/sync.md`).
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer has for [`PROGRESS_BYTES`] in catch-up or within a frame
+/// (`docs/protocol/sync.md#8`).
+pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that move at least in that time: 64 per second (`docs/protocol/sync.md#8`).
+pub const PROGRESS_BYTES: usize = 64 * 30;
+/// Bytes per second that a session in catch-up must bring to count as in progress, over
+/// [`PROGRESS_TIMEOUT`] (`docs/protocol/streams.md#6`).
+pub const PROGRESS_BYTES_PER_SECOND_MIN: u64 = 64;
+/// Logs that are new here and that an untrusted peer brings to a topic at once
+/// (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_MAX: u32 = 10_000;
+/// New logs that it brings in a second from then on (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_PER_SECOND: u32 = 500;
+/// New logs that all untrusted peers bring to a topic at once (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_OF_ALL_MAX: u32 = 10_000;
+/// New logs that they bring in a second from then on (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_OF_ALL_PER_SECOND: u32 = 500;
+/// New logs of a peer that do not count among those of all (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_FREE: u32 = 100;
+/// How many of these come back to it in a second (`docs/protocol/sync.md#10`).
+pub const NEW_LOGS_FREE_PER_SECOND: u32 = 1;
+/// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md`).
+pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
+/// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
+pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Invalid operations of a peer after which it is slowed (`docs/protocol/sync.md#5`).
+pub const INVALID_AT_ONCE_MAX: usize = 100;
+/// Invalid operations of a slowed peer in a second (`docs/protocol/sync.md#5`).
+pub const INVALID_PER_SECOND: usize = 10;
+/// A large invalid operation counts once more for each of these that came of it
+/// (`docs/protocol/sync.md#5`).
+pub const INVALID_BYTES: usize = 64 * KIB;
+/// Invalid operations of all slowed peers in a second (`docs/protocol/sync.md#5`).
+pub const INVALID_SHARED_PER_SECOND: usize = 500;
