@@ -118,9 +118,6 @@ impl Failure {
     }
 }
 
-/// Bytes that may come with the end of a message: its length, and what was sent with it.
-const CHUNK_BYTES: usize = 64 * 1024;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Alice has not sent anything.
@@ -208,7 +205,7 @@ impl Discovery {
             Input::Bytes(_) if self.state == State::AwaitClose => {}
             Input::Bytes(bytes) => {
                 // One message, never more; nobody sends the next before this one was answered.
-                let room = limits::DISCOVERY_BYTES_MAX + CHUNK_BYTES;
+                let room = limits::DISCOVERY_BYTES_MAX + limits::DISCOVERY_BESIDE_BYTES_MAX;
                 if self.decoder.buffered_bytes() + bytes.len() > room {
                     return Err(Failure::Oversize);
                 }

@@ -4,13 +4,8 @@
 //! only announced, and a frame above the limit of its kind passes through without being kept.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use p2panda_core::limits::{FRAME_BYTES_MAX, FRAME_PART_BYTES_MAX, OVERSIZE_PREFIX_BYTES_MAX};
 use thiserror::Error;
-
-/// The largest payload that anyone may announce, in bytes (128 MiB, inclusive).
-pub const PAYLOAD_BYTES_MAX: u32 = 0x0800_0000;
-
-/// How much of an oversize frame is kept to tell what it was, in bytes.
-pub const PREFIX_BYTES_MAX: u32 = 64 * 1024;
 
 /// Bytes of the length in front of a payload.
 const LENGTH_BYTES: usize = 4;
@@ -23,10 +18,6 @@ const KIND_BYTES: usize = 5 + 5 + 10;
 /// receive buffer with it.
 const SHARED_BYTES_MIN: usize = 4096;
 
-/// Memory for a payload is taken in parts of this size at most. Parts of one size leave no holes
-/// that the next one does not fit into.
-const PART_BYTES: usize = 64 * 1024;
-
 /// Why a byte stream cannot be cut into frames. The stream is lost after it.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,7 +25,7 @@ pub enum FrameError {
     /// A frame announced no payload.
     #[error("a frame has no payload")]
     Empty,
-    /// A payload above [`PAYLOAD_BYTES_MAX`] was announced, or was about to be sent.
+    /// A payload above [`FRAME_BYTES_MAX`] was announced, or was about to be sent.
     #[error("a frame of {len} bytes is above the limit of every frame")]
     TooLarge {
         /// The announced length in bytes.
@@ -49,7 +40,7 @@ pub enum Frame {
     Message(Bytes),
     /// A payload above its limit; what follows the prefix is dropped as it arrives.
     Oversize {
-        /// The first bytes of the payload, at most [`PREFIX_BYTES_MAX`].
+        /// The first bytes of the payload, at most [`OVERSIZE_PREFIX_BYTES_MAX`].
         prefix: Bytes,
         /// The announced length in bytes.
         len: u32,
@@ -103,14 +94,15 @@ impl Begun {
         }
     }
 
-    /// For more than nothing of so many bytes.
+    /// For more than nothing of so many bytes, in parts: those of one size leave no holes that the
+    /// next one does not fit into.
     fn reserve(&mut self, needed: usize) {
         let left = self.len - self.bytes;
-        if self.last.len() >= PART_BYTES {
-            let next = Vec::with_capacity(left.min(PART_BYTES));
+        if self.last.len() >= FRAME_PART_BYTES_MAX {
+            let next = Vec::with_capacity(left.min(FRAME_PART_BYTES_MAX));
             self.full.push(std::mem::replace(&mut self.last, next));
         } else {
-            let most = left.min(PART_BYTES - self.last.len());
+            let most = left.min(FRAME_PART_BYTES_MAX - self.last.len());
             self.last
                 .reserve_exact(needed.max(self.last.len()).min(most));
         }
@@ -228,7 +220,7 @@ impl Decoder {
     }
 
     fn take_oversize(&mut self, len: u32, available: usize) -> Option<Frame> {
-        let prefix_bytes = len.min(PREFIX_BYTES_MAX) as usize;
+        let prefix_bytes = len.min(OVERSIZE_PREFIX_BYTES_MAX) as usize;
         if available < prefix_bytes {
             return None;
         }
@@ -286,7 +278,7 @@ pub fn encode(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> Result<(
 fn check_length(len: u32) -> Result<(), FrameError> {
     match len {
         0 => Err(FrameError::Empty),
-        1..=PAYLOAD_BYTES_MAX => Ok(()),
+        1..=FRAME_BYTES_MAX => Ok(()),
         _ => Err(FrameError::TooLarge {
             len: u64::from(len),
         }),
@@ -357,7 +349,7 @@ mod tests {
             came += chunk.len();
             if came < stream.len() {
                 assert_eq!(decoder.next(|_| u32::MAX), Ok(None));
-                let spare = came.min(PART_BYTES);
+                let spare = came.min(FRAME_PART_BYTES_MAX);
                 assert!(decoder.held_bytes() <= (came + spare).max(4_096), "{came}");
             }
         }
@@ -380,10 +372,10 @@ mod tests {
     #[test]
     fn an_oversize_frame_passes_without_being_kept_and_the_next_one_arrives() {
         let mut decoder = Decoder::new();
-        decoder.push(Bytes::copy_from_slice(&PAYLOAD_BYTES_MAX.to_be_bytes()));
+        decoder.push(Bytes::copy_from_slice(&FRAME_BYTES_MAX.to_be_bytes()));
         let chunk = Bytes::from(vec![1; 65_536]);
         let mut seen = 0;
-        for _ in 0..PAYLOAD_BYTES_MAX / 65_536 {
+        for _ in 0..FRAME_BYTES_MAX / 65_536 {
             decoder.push(chunk.clone());
             if let Some(frame) = decoder.next(|_| LIMIT).unwrap() {
                 let Frame::Oversize { prefix, len } = frame else {
@@ -391,7 +383,7 @@ mod tests {
                 };
                 assert_eq!(
                     (prefix.len() as u32, len),
-                    (PREFIX_BYTES_MAX, PAYLOAD_BYTES_MAX)
+                    (OVERSIZE_PREFIX_BYTES_MAX, FRAME_BYTES_MAX)
                 );
                 seen += 1;
             }
@@ -426,7 +418,7 @@ mod tests {
         for (length, error) in [
             (0u32, FrameError::Empty),
             (
-                PAYLOAD_BYTES_MAX + 1,
+                FRAME_BYTES_MAX + 1,
                 FrameError::TooLarge { len: 0x0800_0001 },
             ),
         ] {

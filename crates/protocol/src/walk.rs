@@ -16,23 +16,11 @@ use crate::time::Time;
 const LEARNED_ONE_IN: usize = 50;
 /// One step in this many starts the walk anew.
 const RESTART_ONE_IN: u64 = 50;
-/// Longest wait between steps.
-const BACKOFF_MS_MAX: u64 = 30_000;
-/// Longest wait after a session that failed: the peer may be back any moment.
-const FAILED_BACKOFF_MS_MAX: u64 = 10_000;
-/// How much a wait grows, at least and at most.
-const BACKOFF_STEP_MS: (u64, u64) = (1_000, 4_999);
-/// After how long a wait drops to nothing, at least and at most.
-const BACKOFF_RESET_MS: (u64, u64) = (60_000, 180_000);
-/// How long to wait when there is nobody to visit.
-const NOBODY_MS: u64 = 2_000;
-/// Shortest time between two sessions with one peer.
-const GAP: Duration = Duration::from_secs(1);
-/// The same when something changed since that others should hear of.
-const RESET_GAP: Duration = Duration::from_millis(10);
-/// The same after a session that brought nothing.
-const FRUITLESS_GAP: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
+
+const fn ms(wait: Duration) -> u64 {
+    wait.as_millis() as u64
+}
 
 /// What the driver tells the machine.
 #[derive(Clone, Debug)]
@@ -87,9 +75,9 @@ struct Visits {
 impl Visits {
     fn next(&self) -> Time {
         let gap = match (self.reset, self.fruitless) {
-            (true, _) => RESET_GAP,
-            (false, true) => FRUITLESS_GAP,
-            (false, false) => GAP,
+            (true, _) => limits::WALK_GAP_AFTER_RESET_MIN,
+            (false, true) => limits::WALK_GAP_AFTER_NOTHING_MIN,
+            (false, false) => limits::WALK_GAP_MIN,
         };
         if self.count >= limits::DISCOVERY_SESSIONS_PER_MINUTE_MAX {
             (self.last + gap).max(self.minute + MINUTE)
@@ -222,8 +210,8 @@ impl Walk {
                 let rested = rests
                     .map(|(_, visits)| visits.next())
                     .filter(|next| *next > now);
-                let until = rested.min().unwrap_or(now.after(NOBODY_MS));
-                walker.state = State::Waits(until.min(now.after(NOBODY_MS)));
+                let until = rested.min().unwrap_or(now + limits::WALK_NOBODY_WAIT);
+                walker.state = State::Waits(until.min(now + limits::WALK_NOBODY_WAIT));
             }
             Some(node) => {
                 walker.state = State::Visits { node, reset: false };
@@ -275,7 +263,7 @@ impl Walker {
     /// An empty answer counts as one that taught nothing, or it would be asked for at once again.
     fn learn(&mut self, step: Option<Step>, book: &Book, now: Time) {
         let Some(step) = step else {
-            self.slow_down(FAILED_BACKOFF_MS_MAX, now);
+            self.slow_down(limits::WALK_BACKOFF_FAILED_MAX, now);
             return;
         };
         // The book forgets nodes, and what it forgets is not visited.
@@ -285,23 +273,26 @@ impl Walker {
         let new = known.filter(|node| !self.visited.contains(*node)).copied();
         self.unvisited.extend(new.collect::<Vec<_>>());
         if step.received == 0 || step.learned * LEARNED_ONE_IN < step.received {
-            self.slow_down(BACKOFF_MS_MAX, now);
+            self.slow_down(limits::WALK_BACKOFF_MAX, now);
         } else {
             self.backoff_ms = 0;
         }
     }
 
-    fn slow_down(&mut self, backoff_ms_max: u64, now: Time) {
+    fn slow_down(&mut self, backoff_max: Duration, now: Time) {
         if self.backoff_ms == 0 {
-            let (low, high) = BACKOFF_RESET_MS;
-            self.backoff_reset = now.after(self.draws.between(low, high));
+            let (low, high) = (
+                limits::WALK_BACKOFF_RESET_MIN,
+                limits::WALK_BACKOFF_RESET_MAX,
+            );
+            self.backoff_reset = now.after(self.draws.between(ms(low), ms(high)));
         } else if now >= self.backoff_reset {
             self.backoff_ms = 0;
             return;
         }
-        let (low, high) = BACKOFF_STEP_MS;
-        let grown = self.backoff_ms + self.draws.between(low, high);
-        self.backoff_ms = grown.min(backoff_ms_max);
+        let (low, high) = (limits::WALK_BACKOFF_STEP_MIN, limits::WALK_BACKOFF_STEP_MAX);
+        let grown = self.backoff_ms + self.draws.between(ms(low), ms(high));
+        self.backoff_ms = grown.min(ms(backoff_max));
     }
 
     fn choose(
@@ -468,7 +459,8 @@ mod tests {
         let mut walk = walk(1);
         let log = run(&mut walk, &book(&[1]), 300, || None);
         for (earlier, later) in log.iter().zip(log.iter().skip(1)) {
-            assert!(later.0.ms_since(earlier.0) <= FAILED_BACKOFF_MS_MAX + NOBODY_MS);
+            let most = limits::WALK_BACKOFF_FAILED_MAX + limits::WALK_NOBODY_WAIT;
+            assert!(later.0.ms_since(earlier.0) <= ms(most));
         }
         assert!(log.len() > 20);
     }
@@ -491,7 +483,12 @@ mod tests {
             WALL,
             Time::ZERO,
         );
-        walk.handle(Input::Tick, &book, WALL, Time::ZERO + RESET_GAP);
+        walk.handle(
+            Input::Tick,
+            &book,
+            WALL,
+            Time::ZERO + limits::WALK_GAP_AFTER_RESET_MIN,
+        );
         assert_eq!(dials(&mut walk), [node(1)]);
     }
 
@@ -549,8 +546,16 @@ mod tests {
     fn nobody_to_visit_is_looked_at_again_later() {
         let mut walk = walk(1);
         walk.handle(Input::Tick, &book(&[]), WALL, Time::ZERO);
-        assert_eq!(walk.poll(), Some(Output::Wake(Time::ZERO.after(NOBODY_MS))));
-        walk.handle(Input::Tick, &book(&[1]), WALL, Time::ZERO.after(NOBODY_MS));
+        assert_eq!(
+            walk.poll(),
+            Some(Output::Wake(Time::ZERO + limits::WALK_NOBODY_WAIT))
+        );
+        walk.handle(
+            Input::Tick,
+            &book(&[1]),
+            WALL,
+            Time::ZERO + limits::WALK_NOBODY_WAIT,
+        );
         assert_eq!(dials(&mut walk), [node(1)]);
     }
 }

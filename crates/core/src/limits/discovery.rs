@@ -76,3 +76,26 @@ pub const WRONG_NODE_REST: Duration = Duration::from_secs(75);
 /// Discovery sessions with one peer in a minute, in each direction
 /// (`docs/protocol/discovery.md`).
 pub const DISCOVERY_SESSIONS_PER_MINUTE_MAX: usize = 30;
+/// Shortest time between two sessions with one peer (`docs/protocol/discovery.md#6`).
+pub const WALK_GAP_MIN: Duration = Duration::from_secs(1);
+/// The same when something changed since that others should hear of
+/// (`docs/protocol/discovery.md#6`).
+pub const WALK_GAP_AFTER_RESET_MIN: Duration = Duration::from_millis(10);
+/// The same after a session that brought nothing (`docs/protocol/discovery.md#6`).
+pub const WALK_GAP_AFTER_NOTHING_MIN: Duration = Duration::from_secs(30);
+/// How much a walker's wait grows after a session that taught little, at least
+/// (`docs/protocol/discovery.md#6`).
+pub const WALK_BACKOFF_STEP_MIN: Duration = Duration::from_millis(1_000);
+/// The same, at most (`docs/protocol/discovery.md#6`).
+pub const WALK_BACKOFF_STEP_MAX: Duration = Duration::from_millis(4_999);
+/// The longest wait of a walker between sessions (`docs/protocol/discovery.md#6`).
+pub const WALK_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// The same after a session that failed: the peer may be back any moment
+/// (`docs/protocol/discovery.md#6`).
+pub const WALK_BACKOFF_FAILED_MAX: Duration = Duration::from_secs(10);
+/// After how long a walker's wait drops to nothing, at least (`docs/protocol/discovery.md#6`).
+pub const WALK_BACKOFF_RESET_MIN: Duration = Duration::from_secs(60);
+/// The same, at most (`docs/protocol/discovery.md#6`).
+pub const WALK_BACKOFF_RESET_MAX: Duration = Duration::from_secs(180);
+/// How long a walker waits when there is nobody to visit (`docs/protocol/discovery.md#6`).
+pub const WALK_NOBODY_WAIT: Duration = Duration::from_secs(2);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::MIB;
+use super::{KIB, MIB};
 
 /// Bytes that a session sends before the peer has taken them, at most (`docs/protocol/sync.md#10`).
 pub const SEND_WINDOW_BYTES: usize = MIB / 2;
@@ -11,6 +11,18 @@ pub const SEND_WINDOW_BYTES: usize = MIB / 2;
 pub const SESSIONS_PER_TOPIC_MAX: usize = 64;
 /// Incoming sessions per peer (`docs/protocol/sync.md`).
 pub const SESSIONS_PER_PEER_MAX: usize = 1024;
+/// Received bytes that wait for the store before a session stops reading
+/// (`docs/protocol/sync.md#10`).
+pub const UNSTORED_BYTES_MAX: usize = MIB;
+/// Batches of a session that are handed to the store at once (`docs/protocol/sync.md#10`).
+pub const STORES_IN_FLIGHT_MAX: usize = 2;
+/// Bytes of a page that a session reads from the store in catch-up (`docs/protocol/sync.md#10`).
+pub const SESSION_PAGE_BYTES_MAX: usize = 256 * KIB;
+/// The same in live mode: many sessions may be behind at once (`docs/protocol/sync.md#10`).
+pub const SESSION_LIVE_PAGE_BYTES_MAX: usize = 64 * KIB;
+/// Items of a Have that are read before other sessions have their turn: about a millisecond
+/// (`docs/protocol/sync.md#5`).
+pub const HAVE_ITEMS_AT_ONCE: usize = 8_192;
 /// Operations that a session remembers to skip repeats (`docs/protocol/sync.md#7`).
 pub const SEEN_IDS_MAX: usize = 1024;
 /// Bodies that one message asks for or answers about (`docs/protocol/digest.md#5`).
@@ -25,6 +37,8 @@ pub const BODIES_ASKED_AGAIN_FIRST: Duration = Duration::from_secs(60);
 pub const BODIES_ASKED_AGAIN_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long only one session of a topic asks for bodies (`docs/protocol/digest.md#5`).
 pub const BODIES_TURN: Duration = Duration::from_secs(2);
+/// How soon a session whose turn it was not tries again (`docs/protocol/digest.md#5`).
+pub const BODIES_TURN_RETRY: Duration = Duration::from_secs(1);
 /// When a peer that sent a header without its body again is told a lower height again, at first
 /// (`docs/protocol/sync.md#5`).
 pub const HEIGHT_LOWERED_AGAIN_FIRST: Duration = Duration::from_secs(60 * 60);
@@ -41,6 +55,11 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that move at least in that time: 64 per second (`docs/protocol/sync.md#8`).
 pub const PROGRESS_BYTES: usize = 64 * 30;
+/// On a slow or crowded path they have this many times as long, at most (`docs/protocol/sync.md#8`).
+pub const PROGRESS_SCALE_MAX: u64 = 8;
+/// A peer need not bring more than this part of what its path could carry
+/// (`docs/protocol/sync.md#8`).
+pub const PROGRESS_PATH_PART: u64 = 4;
 /// Bytes per second that a session in catch-up must bring to count as in progress, over
 /// [`PROGRESS_TIMEOUT`] (`docs/protocol/streams.md#6`).
 pub const PROGRESS_BYTES_PER_SECOND_MIN: u64 = 64;
@@ -59,8 +78,21 @@ pub const NEW_LOGS_FREE: u32 = 100;
 pub const NEW_LOGS_FREE_PER_SECOND: u32 = 1;
 /// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md`).
 pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
+/// The first wait after a failed session or dial; it doubles with each further one
+/// (`docs/protocol/sync.md#8`).
+pub const DIAL_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// The longest such wait (`docs/protocol/sync.md#8`).
+pub const DIAL_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+/// A session that lived as long as this was a good one: the waits after its failure start anew
+/// (`docs/protocol/sync.md#8`).
+pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
+/// After how long a neighbour is compared with again, which heals what no event told; up to as long
+/// again is added at random (`docs/protocol/sync.md#8`).
+pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a session that another one replaces waits for the peer to end.
+pub const REPLACED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Invalid operations of a peer after which it is slowed (`docs/protocol/sync.md#5`).
 pub const INVALID_AT_ONCE_MAX: usize = 100;
@@ -71,3 +103,5 @@ pub const INVALID_PER_SECOND: usize = 10;
 pub const INVALID_BYTES: usize = 64 * KIB;
 /// Invalid operations of all slowed peers in a second (`docs/protocol/sync.md#5`).
 pub const INVALID_SHARED_PER_SECOND: usize = 500;
+/// Invalid operations after which a session ends (`docs/protocol/sync.md#5`).
+pub const SESSION_INVALID_MAX: usize = 1_000;

@@ -2,22 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use p2panda_core::VerifyingKey;
+use p2panda_core::{VerifyingKey, limits};
 
 use super::pair::Dialled;
 use super::session::SessionId;
 use crate::time::Time;
 
-/// The larger node id gives the smaller one this long to dial first.
-const LARGER_WAITS_MS: u64 = 2_000;
-/// First wait after a failure; it doubles with each further one.
-const BACKOFF_FIRST_MS: u64 = 1_000;
-/// Longest wait after failures.
-const BACKOFF_MAX_MS: u64 = 300_000;
-/// A session that lived as long as this was a good one: its failure starts the back-off anew.
-const GOOD_SESSION_MS: u64 = 30_000;
-/// A neighbour is compared with again after this long, which heals what no event told.
-const REPAIR_MS: u64 = 300_000;
+const LARGER_WAITS_MS: u64 = limits::SECOND_DIAL_DELAY.as_millis() as u64;
+const BACKOFF_FIRST_MS: u64 = limits::DIAL_RETRY_FIRST.as_millis() as u64;
+const BACKOFF_MAX_MS: u64 = limits::DIAL_RETRY_MAX.as_millis() as u64;
+const REPAIR_MS: u64 = limits::REPAIR_INTERVAL.as_millis() as u64;
 
 /// Decides when this node dials which neighbour of one topic's membership overlay.
 #[derive(Debug)]
@@ -196,7 +190,7 @@ impl Dialer {
             }
             return;
         }
-        if lived.is_some_and(|(_, since)| now >= since.after(GOOD_SESSION_MS)) {
+        if lived.is_some_and(|(_, since)| now >= since + limits::GOOD_SESSION_MIN) {
             peer.failures = 0;
         }
         peer.failures += 1;
@@ -256,7 +250,8 @@ impl Dialer {
     }
 }
 
-/// Doubles from [`BACKOFF_FIRST_MS`] to [`BACKOFF_MAX_MS`], spread by a quarter either way.
+/// Doubles from [`limits::DIAL_RETRY_FIRST`] to [`limits::DIAL_RETRY_MAX`], spread by a quarter
+/// either way.
 fn backoff_ms(failures: u32, jitter: u32) -> u64 {
     let doublings = failures.saturating_sub(1).min(16);
     let wait_ms = (BACKOFF_FIRST_MS << doublings).min(BACKOFF_MAX_MS);

@@ -238,7 +238,7 @@ fn encode_operation(
     out: &mut BytesMut,
 ) -> Result<(), FrameError> {
     let len = operation_payload_len(header.len(), body.as_ref().map(Bytes::len));
-    if len > frame::PAYLOAD_BYTES_MAX as usize + 1 {
+    if len > limits::FRAME_BYTES_MAX as usize + 1 {
         // Refused before copying it; the exact check follows in the frame.
         return Err(FrameError::TooLarge { len: len as u64 });
     }

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use p2panda_core::limits::{PROGRESS_BYTES, PROGRESS_TIMEOUT};
+use p2panda_core::limits::{
+    PROGRESS_BYTES, PROGRESS_PATH_PART, PROGRESS_SCALE_MAX, PROGRESS_TIMEOUT,
+};
 
 use crate::time::Time;
-
-/// A path so slow, or so crowded, that its window is this many times as long has the longest one.
-const SCALE_MAX: u64 = 8;
-/// A peer need not bring more than this part of what the path could carry.
-const PATH_PART: u64 = 4;
 
 /// What is known of the path of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +27,9 @@ impl Path {
         let timeout_ms = PROGRESS_TIMEOUT.as_millis() as u64;
         let rtt_ms = u64::try_from(self.rtt.as_millis()).unwrap_or(u64::MAX);
         // The path carries `window_bytes` per round trip.
-        let needs = PATH_PART * PROGRESS_BYTES as u64;
+        let needs = PROGRESS_PATH_PART * PROGRESS_BYTES as u64;
         let slow = needs.saturating_mul(rtt_ms) / self.window_bytes.max(1) / timeout_ms + 1;
-        let scale = slow.max(self.sessions as u64).clamp(1, SCALE_MAX);
+        let scale = slow.max(self.sessions as u64).clamp(1, PROGRESS_SCALE_MAX);
         scale * timeout_ms
     }
 }

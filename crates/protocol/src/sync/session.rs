@@ -2,8 +2,8 @@
 //!
 //! The same machine runs on both sides. It frames and parses, keeps the order of messages, asks
 //! its driver for stored pages and hands over what was received; it never waits, never fails on
-//! peer input (it ends with a close code) and holds at most [`UNSTORED_BYTES_MAX`] of received
-//! operations plus one frame.
+//! peer input (it ends with a close code) and holds at most [`limits::UNSTORED_BYTES_MAX`] of
+//! received operations plus one frame.
 //!
 //! # The driver's contract
 //!
@@ -42,7 +42,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use p2panda_core::{Heights, LogId, LogRange, Topic, VerifyingKey};
+use p2panda_core::{Heights, LogId, LogRange, Topic, VerifyingKey, limits};
 
 use super::Protocol;
 use super::digest::Digest;
@@ -65,21 +65,6 @@ pub use bodies::{Gap, Look, Wanted};
 use opening::Comparing;
 use received::Unstored;
 pub use received::{Received, Refusal, Refused};
-
-/// Received bytes that wait for the store before the session stops reading.
-pub const UNSTORED_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of one page read from the store.
-pub const PAGE_BYTES_MAX: usize = 256 * 1024;
-/// The same in live mode: many sessions may be behind at once.
-const LIVE_PAGE_BYTES_MAX: usize = 64 * 1024;
-/// Batches handed to the store at once; further operations gather into the next batch.
-const STORES_IN_FLIGHT_MAX: usize = 2;
-/// Invalid operations after which a session ends.
-const INVALID_MAX: usize = 1_000;
-/// How long a session that another one replaces waits for the peer to end.
-const REPLACED_MS: u64 = 30_000;
-/// How long a session that was told to stop waits for the peer to end.
-const CLOSE_MS: u64 = 500;
 
 /// Numbers the sessions of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -516,7 +501,7 @@ impl Session {
 
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
     pub fn wants_bytes(&self) -> bool {
-        self.ending != Ending::Ended && self.unstored(|batch| batch.came) < UNSTORED_BYTES_MAX
+        self.ending != Ending::Ended && self.unstored(|batch| batch.came) < limits::UNSTORED_BYTES_MAX
     }
 
     /// Whether catch-up is over: both sides said Done and what came before is durable.
@@ -573,7 +558,10 @@ impl Session {
         if (superseded || self.ending == Ending::Stop) && !self.asked {
             self.send(&Message::Close);
             self.ending = Ending::Closed { superseded };
-            self.deadline = now.after(if superseded { REPLACED_MS } else { CLOSE_MS });
+            self.deadline = match superseded {
+                true => now + limits::REPLACED_TIMEOUT,
+                false => now + limits::CLOSE_TIMEOUT,
+            };
             self.wake = None;
             pair.set_phase(self.id, Phase::Closing);
         }
@@ -590,7 +578,7 @@ impl Session {
             } else if news {
                 self.ask(Output::Read(Read::Arrivals {
                     after: self.position,
-                    bytes_max: LIVE_PAGE_BYTES_MAX,
+                    bytes_max: limits::SESSION_LIVE_PAGE_BYTES_MAX,
                 }));
             }
         }

@@ -14,7 +14,7 @@ use p2panda_core::{Hash, Heights, SigningKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::Have;
 use p2panda_protocol::sync::message::{Limits, Message};
-use p2panda_protocol::sync::session::{Event, Input, Refusal, UNSTORED_BYTES_MAX};
+use p2panda_protocol::sync::session::{Event, Input, Refusal};
 use p2panda_protocol::time::Time;
 use world::{World, frame, log};
 
@@ -438,7 +438,10 @@ fn headers_that_do_not_decode_push_back_by_all_that_came() {
         let read = came - forged.len();
         assert!(read < UNSTORED_BYTES_MAX, "{read} bytes were read");
         let held = world.side(1, id).session.held_bytes();
-        assert!(held < UNSTORED_BYTES_MAX + 20_000, "{held} bytes are held");
+        assert!(
+            held < limits::UNSTORED_BYTES_MAX + 20_000,
+            "{held} bytes are held"
+        );
         world.run_until_quiet(1, id);
     }
 }

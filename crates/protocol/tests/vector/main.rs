@@ -15,7 +15,8 @@ mod sync;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_protocol::frame::{Decoder, Frame, PAYLOAD_BYTES_MAX};
+use p2panda_core::limits::FRAME_BYTES_MAX;
+use p2panda_protocol::frame::{Decoder, Frame};
 use serde_json::Value;
 
 /// Reads one file of `vectors/`.
@@ -60,7 +61,7 @@ fn list(value: &Value) -> &Vec<Value> {
 fn payload(framed: &Bytes) -> Bytes {
     let mut decoder = Decoder::new();
     decoder.push(framed.clone());
-    let Ok(Some(Frame::Message(payload))) = decoder.next(|_| PAYLOAD_BYTES_MAX) else {
+    let Ok(Some(Frame::Message(payload))) = decoder.next(|_| FRAME_BYTES_MAX) else {
         panic!("not one frame: {framed:?}");
     };
     assert!(decoder.is_between_frames());

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use p2panda_core::limits::FRAME_BYTES_MAX;
 use p2panda_core::{Header, Heights, LogId, Topic, VerifyingKey};
-use p2panda_protocol::frame::{Decoder, Frame, FrameError, PAYLOAD_BYTES_MAX};
+use p2panda_protocol::frame::{Decoder, Frame, FrameError};
 use p2panda_protocol::handshake;
 use p2panda_protocol::sync::have::{Have, Item};
 use p2panda_protocol::sync::message::{Limits, Message, MessageError, frame_limit};
@@ -15,9 +16,9 @@ use crate::{encoded, hex, hex32, list, load, payload, tampered, text};
 
 /// Limits that nothing in the vectors exceeds.
 const LIMITS: Limits = Limits {
-    have_bytes_max: PAYLOAD_BYTES_MAX,
-    operation_bytes_max: PAYLOAD_BYTES_MAX,
-    control_bytes_max: PAYLOAD_BYTES_MAX,
+    have_bytes_max: FRAME_BYTES_MAX,
+    operation_bytes_max: FRAME_BYTES_MAX,
+    control_bytes_max: FRAME_BYTES_MAX,
 };
 
 fn author(value: &Value) -> VerifyingKey {

@@ -8,15 +8,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use p2panda_core::{Header, Heights, LogId, LogRange, VerifyingKey, limits};
 
-use super::{Absent, Ending, Entry, Output, PAGE_BYTES_MAX, Page, Read, Session};
+use super::{Absent, Ending, Entry, Output, Page, Read, Session};
 use crate::close::CloseCode;
 use crate::sync::Protocol;
 use crate::sync::message::{Absence, Message};
 use crate::sync::pair::{Pair, Span, Spans};
 use crate::time::Time;
-
-/// How soon a session that was not its turn tries again.
-const TURN_RETRY_MS: u64 = 1_000;
 
 /// The first entry of a log whose body has not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +139,7 @@ impl Bodies {
         answer.reading = true;
         Some(Read::Log {
             range,
-            bytes_max: PAGE_BYTES_MAX,
+            bytes_max: limits::SESSION_PAGE_BYTES_MAX,
         })
     }
 
@@ -340,7 +337,7 @@ impl Session {
                 self.bodies.fresh.extend(ranges);
                 self.bodies.fresh.truncate(limits::BODIES_ASKED_MAX);
             }
-            self.bodies.not_before = self.now.after(TURN_RETRY_MS);
+            self.bodies.not_before = self.now + limits::BODIES_TURN_RETRY;
             return;
         };
         if let Look::After(_) = look {

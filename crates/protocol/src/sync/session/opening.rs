@@ -14,8 +14,6 @@ use crate::wire::WireError;
 
 /// An author with one log in a Have message: two keys with their lengths, a count, a number.
 const LOG_HEIGHT_BYTES_MAX: usize = 33 + 1 + 33 + 5;
-/// Items of a Have that are read before other sessions have their turn: about a millisecond.
-const ITEMS_AT_ONCE: usize = 8_192;
 
 impl Session {
     /// Looks up the heights, unless a primary session still transfers what they would ask for.
@@ -219,7 +217,7 @@ impl Comparing {
         own: &VerifyingKey,
     ) -> Result<bool, WireError> {
         self.told.resize(local.len(), None);
-        for _ in 0..ITEMS_AT_ONCE {
+        for _ in 0..limits::HAVE_ITEMS_AT_ONCE {
             match self.items.next().transpose()? {
                 None => return Ok(true),
                 Some(Item::Author(author)) => {

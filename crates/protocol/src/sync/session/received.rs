@@ -1,10 +1,9 @@
 //! An operation on its way from a peer to the store (`docs/protocol/streams.md#4`).
 
 use bytes::Bytes;
-use p2panda_core::limits::REJECTED_HEADER_BYTES_MAX;
+use p2panda_core::limits::{REJECTED_HEADER_BYTES_MAX, UNSTORED_BYTES_MAX};
 use p2panda_core::{Hash, Header};
 
-use super::UNSTORED_BYTES_MAX;
 use crate::sync::message::{Beginning, operation_beginning};
 
 /// An operation as it came.

@@ -4,9 +4,7 @@
 use bytes::Bytes;
 use p2panda_core::{Header, limits};
 
-use super::{
-    Ending, INVALID_MAX, Output, Received, Receiving, Refused, STORES_IN_FLIGHT_MAX, Session,
-};
+use super::{Ending, Output, Received, Receiving, Refused, Session};
 use crate::close::CloseCode;
 use crate::frame::Frame;
 use crate::sync::message::{Message, frame_limit};
@@ -123,14 +121,14 @@ impl Session {
     /// A peer may relay what others forged, so a few invalid operations do not end the session.
     fn count_invalid(&mut self, count: usize, pair: &mut Pair) {
         self.invalid = self.invalid.saturating_add(count);
-        if self.invalid > INVALID_MAX {
+        if self.invalid > limits::SESSION_INVALID_MAX {
             self.fail(CloseCode::Violation, pair);
         }
     }
 
     /// Hands received operations over; while batches are under way, the rest gathers.
     pub(super) fn flush(&mut self) {
-        if !self.pending.is_empty() && self.stores.len() < STORES_IN_FLIGHT_MAX {
+        if !self.pending.is_empty() && self.stores.len() < limits::STORES_IN_FLIGHT_MAX {
             self.stores
                 .push_back(std::mem::take(&mut self.pending_bytes));
             self.outputs

@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{LogRange, limits};
 
-use super::{Absent, Entry, Output, PAGE_BYTES_MAX, Page, Read, Sending, Session};
+use super::{Absent, Entry, Output, Page, Read, Sending, Session};
 use crate::sync::message::Message;
 use crate::sync::pair::Pair;
 
@@ -126,7 +126,7 @@ impl Session {
         match ranges.front().cloned() {
             Some(range) => self.ask(Output::Read(Read::Log {
                 range,
-                bytes_max: PAGE_BYTES_MAX,
+                bytes_max: limits::SESSION_PAGE_BYTES_MAX,
             })),
             None => {
                 self.sending = Sending::Done;
