@@ -7,13 +7,11 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use p2panda_core::limits::{PROGRESS_BYTES_PER_SECOND_MIN, PROGRESS_TIMEOUT};
+use p2panda_core::limits::{CATCH_UP_ENDS_MAX, PROGRESS_BYTES_PER_SECOND_MIN, PROGRESS_TIMEOUT};
 
 /// What a session that counts stores within the time limit, in bytes.
 const PROGRESS_BYTES: u64 = PROGRESS_BYTES_PER_SECOND_MIN * PROGRESS_TIMEOUT.as_secs();
 const PROGRESS_US: u64 = PROGRESS_TIMEOUT.as_micros() as u64;
-/// Ends that are remembered; beyond it what waited for the oldest waits for the next.
-const ENDS_MAX: usize = 1_024;
 
 #[derive(Default)]
 pub(crate) struct CatchUps {
@@ -154,7 +152,7 @@ impl CatchUps {
                 too_slow,
             });
         }
-        if self.ends.len() > ENDS_MAX {
+        if self.ends.len() > CATCH_UP_ENDS_MAX {
             self.ends.pop_front();
         }
     }
@@ -200,13 +198,13 @@ mod tests {
     #[test]
     fn ends_that_are_forgotten_only_make_the_wait_longer() {
         let mut sessions = CatchUps::default();
-        for session in 0..2 * ENDS_MAX as u64 {
+        for session in 0..2 * CATCH_UP_ENDS_MAX as u64 {
             sessions.started(session, session);
             sessions.ended(session, session);
         }
-        assert_eq!(sessions.ends.len(), ENDS_MAX);
+        assert_eq!(sessions.ends.len(), CATCH_UP_ENDS_MAX);
         let first = sessions.end_of(1).map(|end| end.at_us);
-        assert_eq!(first, Some(ENDS_MAX as u64));
+        assert_eq!(first, Some(CATCH_UP_ENDS_MAX as u64));
         assert!(sessions.lapses.is_empty() && sessions.counted.is_empty());
     }
 }

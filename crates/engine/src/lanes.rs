@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 
 use p2panda_core::limits::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX,
+    ENGINE_AWAKE_MAX,
 };
 
 use crate::command::{Command, Phase};
-
-/// How long the engine stays awake after a batch.
-const LOOK: Duration = Duration::from_micros(50);
 
 /// Given back when the command it came with has been processed.
 pub type Permit = Box<dyn Send>;
@@ -139,7 +137,7 @@ impl Lanes {
             if self.close || !self.own.is_empty() || !self.others.is_empty() {
                 return true;
             }
-            if start.elapsed() >= LOOK {
+            if start.elapsed() >= ENGINE_AWAKE_MAX {
                 return false;
             }
             std::thread::yield_now();

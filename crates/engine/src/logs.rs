@@ -3,12 +3,10 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
+use p2panda_core::limits::KNOWN_LOGS_MAX;
 use p2panda_core::log::Head;
 use p2panda_core::{Dependency, VerifyingKey};
 use p2panda_store::{Log, StoreError, TopicKey, Tx};
-
-/// Logs kept between batches; about 200 bytes each.
-const LOGS_MAX: usize = 65_536;
 
 #[derive(Default)]
 pub(crate) struct Logs {
@@ -73,7 +71,7 @@ impl Logs {
                 tx.save_log(log)?;
             }
         }
-        if self.known.len() > LOGS_MAX {
+        if self.known.len() > KNOWN_LOGS_MAX {
             self.known.clear();
         }
         Ok(())

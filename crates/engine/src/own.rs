@@ -8,19 +8,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use p2panda_core::limits::{OWN_LOG_SHOW_WAIT, OWN_LOG_SHOWN_MAX, PROGRESS_TIMEOUT};
+use p2panda_core::limits::{
+    OWN_LOG_CLAIMS_MAX, OWN_LOG_HELD_BYTES_MAX, OWN_LOG_HELD_OPERATIONS_MAX, OWN_LOG_SHOW_WAIT,
+    OWN_LOG_SHOWN_MAX, OWN_LOG_WAIT_PER_HOUR, PROGRESS_TIMEOUT,
+};
 
 use crate::answer::{PublishError, Published};
 use crate::command::Reply;
 
-/// Publishes that are held; more are refused.
-const HELD_OPERATIONS_MAX: usize = 1_024;
-/// Body bytes of publishes that are held.
-const HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Claims remembered at the same time. Beyond it an operation must show what a peer has.
-const CLAIMS_MAX: usize = 64;
-/// What comes back of the patience each hour, in one piece.
-const PATIENCE_BACK_US: u64 = 1_000_000;
+const PATIENCE_BACK_US: u64 = OWN_LOG_WAIT_PER_HOUR.as_micros() as u64;
 const HOUR_US: u64 = 3_600_000_000;
 const SHOW_US: u64 = OWN_LOG_SHOW_WAIT.as_micros() as u64;
 const SHOWN_US: u64 = PROGRESS_TIMEOUT.as_micros() as u64;
@@ -242,7 +238,7 @@ impl OwnLog {
     /// Keeps a publish for later, or gives it back if there is no room.
     pub fn keep(&mut self, request: PublishRequest) -> Result<(), PublishRequest> {
         let bytes = self.held_bytes.saturating_add(request.body_bytes());
-        if self.held.len() >= HELD_OPERATIONS_MAX || bytes > HELD_BYTES_MAX {
+        if self.held.len() >= OWN_LOG_HELD_OPERATIONS_MAX || bytes > OWN_LOG_HELD_BYTES_MAX {
             return Err(request);
         }
         self.held_bytes = bytes;
@@ -285,7 +281,7 @@ impl OwnLog {
 
     /// Makes room for a claim: one that came to nothing goes.
     fn has_room(&mut self, now_us: u64) -> bool {
-        if self.claims.len() < CLAIMS_MAX {
+        if self.claims.len() < OWN_LOG_CLAIMS_MAX {
             return true;
         }
         let is_void = |claim: &Claim| {

@@ -8,14 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use p2panda_core::limits::WAITING_LOGS_MAX;
+use p2panda_core::limits::{WAITING_LOGS_MAX, WAITING_SPANS_PER_LOG_MAX};
 use p2panda_core::{Dependency, Topic, VerifyingKey};
 
 use crate::catch_up::{CatchUps, End};
 use crate::shares::{Origin, Shares};
 
-/// Spans of arrival told apart per log; beyond it later arrivals share the last one.
-const SPANS_MAX: usize = 32;
 /// Arrivals that wait for the same sessions share a span for this part of the longest wait.
 const SPAN_PARTS: u64 = 16;
 
@@ -140,7 +138,7 @@ impl Waiting {
                 None => last.awaits.is_none() && later_us == 0,
             }
         });
-        if !same && blocked.spans.len() < SPANS_MAX {
+        if !same && blocked.spans.len() < WAITING_SPANS_PER_LOG_MAX {
             blocked.spans.push_back(span);
         }
     }

@@ -20,6 +20,10 @@ pub const BATCH_BYTES_MAX: usize = 4 * MIB;
 pub const BESIDE_OWN_OPERATIONS_MAX: usize = 256;
 /// Their bytes (`docs/protocol/streams.md#8`).
 pub const BESIDE_OWN_BYTES_MAX: usize = MIB;
+/// How long the engine stays awake after a batch (`docs/protocol/streams.md#2`).
+pub const ENGINE_AWAKE_MAX: Duration = Duration::from_micros(50);
+/// Logs that the engine keeps in memory between batches; about 200 bytes each.
+pub const KNOWN_LOGS_MAX: usize = 65_536;
 /// Operations of an earlier version that are looked through for missing bodies in one step
 /// (`docs/protocol/streams.md#4`).
 pub const BODIES_SCAN_STEP_ROWS_MAX: usize = 1000;
@@ -56,6 +60,11 @@ pub const DEPENDENCY_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Logs of all topics that wait for a dependency at the same time
 /// (`docs/protocol/streams.md#6`).
 pub const WAITING_LOGS_MAX: usize = 16_384;
+/// Spans of arrival that are told apart for a log that waits; later arrivals share the last one.
+pub const WAITING_SPANS_PER_LOG_MAX: usize = 32;
+/// Ended catch-ups of a topic that are remembered; beyond it what waited for the oldest waits for
+/// the next (`docs/protocol/streams.md#6`).
+pub const CATCH_UP_ENDS_MAX: usize = 1_024;
 /// How long publishes wait for peers that claim to know more of our log than we do and do not
 /// show it, all such peers together (`docs/protocol/streams.md#16`).
 pub const OWN_LOG_WAIT: Duration = Duration::from_secs(10);
@@ -65,3 +74,12 @@ pub const OWN_LOG_SHOW_WAIT: Duration = Duration::from_secs(2);
 /// How long publishes wait at most for a session that keeps showing more of our log
 /// (`docs/protocol/streams.md#16`).
 pub const OWN_LOG_SHOWN_MAX: Duration = Duration::from_secs(10 * 60);
+/// What comes back of [`OWN_LOG_WAIT`] each hour, in one piece (`docs/protocol/streams.md#16`).
+pub const OWN_LOG_WAIT_PER_HOUR: Duration = Duration::from_secs(1);
+/// Claims to our log in a topic that are remembered at the same time; beyond it an operation must
+/// show what a peer has (`docs/protocol/streams.md#16`).
+pub const OWN_LOG_CLAIMS_MAX: usize = 64;
+/// Publishes of a topic that are held meanwhile; more are refused.
+pub const OWN_LOG_HELD_OPERATIONS_MAX: usize = 1_024;
+/// Body bytes of them.
+pub const OWN_LOG_HELD_BYTES_MAX: usize = 16 * MIB;
