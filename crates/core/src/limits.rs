@@ -9,6 +9,7 @@ mod engine;
 mod frames;
 mod gossip;
 mod operations;
+mod store;
 mod sync;
 
 pub use budget::*;
@@ -18,6 +19,7 @@ pub use engine::*;
 pub use frames::*;
 pub use gossip::*;
 pub use operations::*;
+pub use store::*;
 pub use sync::*;
 
 const KIB: usize = 1024;

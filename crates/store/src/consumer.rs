@@ -3,16 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use p2panda_core::limits::FOLDED_ACKS_MAX;
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::StoreError;
 use crate::garbage::{Neighbour, feed_after};
 use crate::sql::int;
 use crate::tx::{ConsumerKey, LogKey, TopicKey, Tx};
-
-/// Acknowledgements that are folded into the prefix at a time. There can be more while much of the
-/// feed before them is still to be deleted.
-const FOLDED_ACKS_MAX: usize = 1_024;
 
 /// Where a consumer starts in the feed of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! What was refused and why, and what proves that an author forked its log. Both are bounded.
 
 use bytes::Bytes;
-use p2panda_core::limits::{REJECTED_BYTES_MAX, REJECTED_HEADER_BYTES_MAX, REJECTED_ROWS_MAX};
+use p2panda_core::limits::{
+    FORKS_PER_LOG_MAX, REJECTED_BYTES_MAX, REJECTED_HEADER_BYTES_MAX, REJECTED_ROWS_MAX,
+};
 use p2panda_core::{Hash, Timestamp, VerifyingKey};
 use rusqlite::params;
 
@@ -51,9 +53,6 @@ const CODES: [(RejectReason, u8); 11] = [
     (RejectReason::SeqNumNonIncremental, 10),
     (RejectReason::TooLarge, 11),
 ];
-
-/// Evidence kept per log; one would do to prove that an author forks.
-const FORKS_PER_LOG_MAX: u32 = 16;
 
 impl RejectReason {
     /// The number under which it is stored.

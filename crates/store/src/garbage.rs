@@ -6,14 +6,12 @@
 //! sequence number anyway. Reads of a whole topic pass over garbage, a bounded number of rows at a
 //! time; while there is none at all they are the plain ones.
 
+use p2panda_core::limits::GARBAGE_PASSED_ROWS_MAX;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::StoreError;
 use crate::sql::{int, unsigned};
 use crate::tx::{LogKey, Tx};
-
-/// Rows of garbage that a read passes over before it stops.
-pub(crate) const PASSED_ROWS_MAX: usize = 512;
 
 /// Rows behind a slice that are overwritten with it. SQLite joins pages that have become nearly empty,
 /// and leaves copies of rows behind that it moves. So no row near a deleted one may be readable: these
@@ -226,7 +224,7 @@ fn nearest(
         }
         passed += 1;
     }
-    Ok(match passed < PASSED_ROWS_MAX {
+    Ok(match passed < GARBAGE_PASSED_ROWS_MAX {
         true => Neighbour::None,
         false => Neighbour::Beyond(last),
     })

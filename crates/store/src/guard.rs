@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use p2panda_core::limits::{GUARD_APPENDED_BYTES_MAX, GUARD_FILE_BYTES_MAX};
 use p2panda_core::{LogId, VerifyingKey};
 
 use crate::epoch::Epoch;
@@ -50,11 +51,6 @@ pub(crate) struct Guard {
     appended_bytes: u64,
     file: Option<File>,
 }
-
-/// Appended lines before the file is rewritten.
-const APPENDED_BYTES_MAX: u64 = 1024 * 1024;
-/// A longer file is not ours; a million logs take a tenth of it.
-const GUARD_FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 impl Guard {
     pub(crate) fn new(dir: &Path, author: &VerifyingKey) -> Guard {
@@ -123,7 +119,7 @@ impl Guard {
             tracing::warn!(path = %self.path.display(), %error, "guard file not updated");
             self.file = None;
         }
-        if self.appended_bytes > APPENDED_BYTES_MAX {
+        if self.appended_bytes > GUARD_APPENDED_BYTES_MAX {
             let heights = std::mem::take(&mut self.heights);
             if let Err(error) = self.write(epoch, heights) {
                 tracing::warn!(%error, "guard file not rewritten");

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use p2panda_core::SigningKey;
+use p2panda_core::limits::KEY_FILE_BYTES_MAX;
 use zeroize::Zeroizing;
 
 use crate::epoch::Epoch;
@@ -19,8 +20,6 @@ pub(crate) struct KeyFile {
 
 /// Its name in the data directory.
 pub(crate) const FILE: &str = "node.key";
-/// Longer files are not ours.
-const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 /// Reads the key file, `None` if there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<KeyFile>, OpenError> {

@@ -1,8 +1,8 @@
 use bytes::Bytes;
+use p2panda_core::limits::{GARBAGE_PASSED_ROWS_MAX, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT};
 use p2panda_core::{Dependency, Header, Operation, VerifyingKey};
 use rusqlite::Row;
 
-use crate::garbage::PASSED_ROWS_MAX;
 use crate::missing::Absent;
 use crate::sql::unsigned;
 
@@ -19,8 +19,8 @@ pub struct PageLimits {
 impl Default for PageLimits {
     fn default() -> PageLimits {
         PageLimits {
-            rows: 512,
-            bytes: 1024 * 1024,
+            rows: PAGE_ROWS_DEFAULT,
+            bytes: PAGE_BYTES_DEFAULT,
         }
     }
 }
@@ -171,7 +171,7 @@ impl Fill {
     /// Counts a pruned row; whether the next one may be looked at.
     pub(crate) fn pass(&mut self) -> bool {
         self.passed += 1;
-        self.passed < PASSED_ROWS_MAX.max(self.limits.rows)
+        self.passed < GARBAGE_PASSED_ROWS_MAX.max(self.limits.rows)
     }
 
     /// Whether a row of this size still fits.

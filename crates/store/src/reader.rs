@@ -1,7 +1,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::{Dependency, Hash, Heights, Operation, Timestamp, Topic, VerifyingKey, limits};
@@ -30,7 +29,7 @@ impl Readers {
     pub fn open(&self) -> Result<Reader, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(limits::READER_BUSY_WAIT)?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cache_size", -1_024)?;
         keep_plans(&connection)?;
@@ -59,9 +58,6 @@ pub struct Holdings {
     /// The first wanted body of each log that lacks one.
     pub wanted: Vec<WantedLog>,
 }
-
-/// Authors that a reader remembers; about 60 bytes each.
-const AUTHORS_MAX: usize = 16_384;
 
 impl Reader {
     /// All topics that anything is stored about.
@@ -379,7 +375,7 @@ impl Reader {
         let sql = "SELECT a.key FROM log l JOIN author a ON a.id = l.author WHERE l.id = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let author = statement.query_row([log], |row| verifying_key(row, 0))?;
-        if authors.len() >= AUTHORS_MAX {
+        if authors.len() >= limits::READER_AUTHORS_MAX {
             authors.clear();
         }
         authors.insert(log, author);

@@ -9,11 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use p2panda_core::limits::WRITER_BUSY_WAIT;
 use rusqlite::Connection;
 
 use crate::error::StoreError;
 use crate::sql::unsigned;
-use crate::store::{BUSY_WAIT, Store};
+use crate::store::Store;
 use crate::tx::Tx;
 
 /// `PRAGMA auto_vacuum` of a file that gives pages back when it is told to.
@@ -60,7 +61,7 @@ impl Store {
         let blocked = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        self.connection.busy_timeout(BUSY_WAIT)?;
+        self.connection.busy_timeout(WRITER_BUSY_WAIT)?;
         let blocked: bool = blocked?;
         Ok(!blocked)
     }

@@ -1,7 +1,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use p2panda_core::limits::{
+    CHECKPOINT_WAIT, JOURNAL_BYTES_ALARM, JOURNAL_BYTES_MAX, JOURNAL_LOOK_BYTES, WRITER_BUSY_WAIT,
+};
 use p2panda_core::{LogId, SigningKey};
 use rusqlite::{Connection, OpenFlags};
 
@@ -22,16 +24,6 @@ pub(crate) const DATABASE: &str = "p2panda.sqlite";
 const AUTOCHECKPOINT_PAGES: u32 = 2_000;
 /// The same for a step of long work, of which each writes about 50.
 const STEP_CHECKPOINT_PAGES: u32 = 400;
-/// The write-ahead log is cut down to this when it starts over.
-const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// A write-ahead log larger than this is emptied, waiting for readers if it must.
-const JOURNAL_BYTES_ALARM: u64 = 32 * 1024 * 1024;
-/// Bytes written between two looks at the size of the write-ahead log.
-const JOURNAL_LOOK_BYTES: u64 = 4 * 1024 * 1024;
-/// How long a checkpoint waits for readers, whose transactions are short.
-const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
-/// How long a transaction waits for a writer of another process, such as a backup tool.
-pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(10);
 
 /// How a directory is opened.
 #[derive(Default)]
@@ -288,7 +280,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, OpenError> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_WAIT)?;
+    connection.busy_timeout(WRITER_BUSY_WAIT)?;
     space::prepare(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -304,6 +296,6 @@ fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
     connection.busy_timeout(CHECKPOINT_WAIT)?;
     // A reader that stays in the way is no failure: the next look tries again.
     let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    connection.busy_timeout(BUSY_WAIT)?;
+    connection.busy_timeout(WRITER_BUSY_WAIT)?;
     Ok(done?)
 }
