@@ -2,12 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use p2panda_core::Timestamp;
+use p2panda_core::{Timestamp, limits};
 use p2panda_protocol::time::Time;
 use tokio::time::Instant;
-
-/// The wall clock may drift this far from the steady one between two looks.
-const JUMP_MAX: Duration = Duration::from_secs(10);
 
 /// Microseconds since the network was started: what the machines call the time.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +65,7 @@ impl JumpWatch {
         };
         self.steady = steady;
         self.wall = wall;
-        apart > JUMP_MAX
+        apart > limits::CLOCK_DRIFT_MAX
     }
 }
 

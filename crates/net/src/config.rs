@@ -57,7 +57,7 @@ impl Config {
             relays: Vec::new(),
             bootstrap: Vec::new(),
             mdns: Mdns::Listen,
-            gossip_message_bytes_max: 4096,
+            gossip_message_bytes_max: limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT,
             budget: Budget::new(
                 limits::BUDGET_BYTES_DEFAULT,
                 limits::OPERATION_BYTES_MAX_DEFAULT,
@@ -153,15 +153,15 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         Self {
-            idle_timeout: Duration::from_secs(10),
-            discovery_idle_timeout: Duration::from_secs(3),
-            keep_alive: Duration::from_secs(5),
-            handshake_timeout: Duration::from_secs(10),
-            discovery_timeout: Duration::from_secs(10),
-            leave_timeout: Duration::from_millis(500),
-            rejoin_first: Duration::from_secs(2),
-            rejoin_max: Duration::from_secs(60),
-            clock_check: Duration::from_secs(2),
+            idle_timeout: limits::IDLE_TIMEOUT,
+            discovery_idle_timeout: limits::DISCOVERY_IDLE_TIMEOUT,
+            keep_alive: limits::KEEP_ALIVE_INTERVAL,
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            discovery_timeout: limits::DISCOVERY_TIMEOUT,
+            leave_timeout: limits::CLOSE_TIMEOUT,
+            rejoin_first: limits::GOSSIP_REJOIN_FIRST,
+            rejoin_max: limits::GOSSIP_REJOIN_MAX,
+            clock_check: limits::CLOCK_CHECK_INTERVAL,
         }
     }
 }

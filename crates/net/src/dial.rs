@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use iroh::EndpointAddr;
 use iroh::endpoint::{Connection, RecvStream, SendStream};
-use p2panda_core::{Topic, VerifyingKey};
+use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::handshake::{Handshake, Input, Output};
 use p2panda_protocol::time::Time;
 use tokio::time::{sleep_until, timeout};
@@ -13,9 +13,6 @@ use tokio::time::{sleep_until, timeout};
 use crate::endpoint::{close, sync_options};
 use crate::session::Wire;
 use crate::shared::Shared;
-
-/// Most that is read at once: a handshake message has 34 bytes.
-const CHUNK_BYTES_MAX: usize = 1024;
 
 /// Dials a peer for a topic. `None`: it did not come to a session, whatever the reason.
 pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> Option<Wire> {
@@ -124,7 +121,7 @@ async fn negotiate(
             return agreed;
         }
         input = tokio::select! {
-            read = recv.read_chunk(CHUNK_BYTES_MAX) => match read {
+            read = recv.read_chunk(limits::HANDSHAKE_READ_BYTES_MAX) => match read {
                 Ok(Some(bytes)) => Input::Bytes(bytes),
                 Ok(None) => Input::EndOfStream,
                 Err(_) => Input::Lost,

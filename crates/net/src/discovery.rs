@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
-use p2panda_core::VerifyingKey;
+use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::book::{Inserted, Plan, Source, Teller};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Outcome, Output};
@@ -24,15 +24,10 @@ use crate::ground;
 use crate::random;
 use crate::shared::Shared;
 
-/// Walkers of a node.
-const WALKERS: usize = 2;
-/// Records checked before other tasks get their turn; each may cost a signature check.
-const RECORDS_AT_ONCE: usize = 32;
-
 /// Starts the walk. `None` when there is no randomness to start it with.
 pub(crate) fn start(shared: &Arc<Shared>) -> Option<()> {
     let mut draws = Vec::new();
-    for _ in 0..WALKERS {
+    for _ in 0..limits::DISCOVERY_WALKERS {
         draws.push(Draws::from_seed(random::seed()?));
     }
     let walk = Walk::new(draws, shared.clock.now());
@@ -303,7 +298,7 @@ async fn apply(
     }
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
-        for (node, record) in records.by_ref().take(RECORDS_AT_ONCE) {
+        for (node, record) in records.by_ref().take(limits::DISCOVERY_RECORDS_AT_ONCE) {
             match shared.take_record(node, record, Source::Peer(teller)) {
                 Ok(Inserted::New | Inserted::Newer) => step.learned += 1,
                 Ok(Inserted::Kept) => {}

@@ -63,9 +63,6 @@ impl Alpns {
     }
 }
 
-/// Addresses of a connected peer that iroh probes for a better path.
-const NAT_ADDRESSES_MAX: u8 = 8;
-
 /// Binds the sockets and starts the endpoint.
 pub(crate) async fn bind(
     config: &Config,
@@ -170,7 +167,7 @@ fn transport(idle: Duration, timings: &Timings, bidirectional: u32) -> QuicTrans
     QuicTransportConfig::builder()
         // Addresses that a connected peer may have us probe; fewer iroh does not allow
         // (`docs/protocol/network.md#5`).
-        .max_remote_nat_traversal_addresses(NAT_ADDRESSES_MAX)
+        .max_remote_nat_traversal_addresses(limits::NAT_ADDRESSES_MAX)
         .max_concurrent_bidi_streams(VarInt::from_u32(bidirectional))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .receive_window(window)

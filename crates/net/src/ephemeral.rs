@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use p2panda_core::budget::Charge;
 use p2panda_core::{
-    EphemeralError as SealError, EphemeralMessage, HybridTimestamp, Topic, VerifyingKey,
+    EphemeralError as SealError, EphemeralMessage, HybridTimestamp, Topic, VerifyingKey, limits,
 };
 use p2panda_protocol::ephemeral::Repeats;
 use p2panda_protocol::overlay::Overlay;
@@ -19,12 +19,6 @@ use crate::shared::Shared;
 
 /// Bytes of a gossip message around its payload, at most (`docs/protocol/network.md#6`).
 const GOSSIP_OVERHEAD_BYTES: usize = 39;
-/// Messages held for a listener that is busy; a slower one misses the oldest.
-const RECEIVED_MAX: usize = 1024;
-/// Messages on their way to the overlay before `publish` waits.
-const SENDING_MAX: usize = 64;
-/// Messages held while there is no neighbour; then the oldest are dropped.
-const HELD_MAX: usize = 128;
 
 /// Why an ephemeral message was not published.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -122,8 +116,8 @@ pub(crate) struct Room {
 impl Room {
     /// Joins the overlay of `topic`; the task ends with the last handle.
     pub(crate) fn open(shared: Arc<Shared>, topic: Topic) -> Arc<Room> {
-        let (outbox, sending) = mpsc::channel(SENDING_MAX);
-        let (received, _) = broadcast::channel(RECEIVED_MAX);
+        let (outbox, sending) = mpsc::channel(limits::EPHEMERAL_SENDING_MAX);
+        let (received, _) = broadcast::channel(limits::EPHEMERAL_RECEIVED_MAX);
         let room = Room {
             shared: shared.clone(),
             topic,
@@ -221,7 +215,7 @@ impl RoomTask {
                         self.membership.broadcast(message).await;
                     }
                     Some(message) => {
-                        if held.len() >= HELD_MAX {
+                        if held.len() >= limits::EPHEMERAL_HELD_MAX {
                             held.pop_front();
                         }
                         held.push_back(message);

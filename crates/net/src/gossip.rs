@@ -11,10 +11,6 @@ use tokio::time::Instant;
 
 use crate::lookup::BookLookup;
 
-/// Pause after a gossip layer that went away was started anew. Neighbours notice meanwhile that the
-/// connections of the old one are closed: they would ignore a join of a node that they still have.
-const RESTART_WAIT: Duration = Duration::from_secs(1);
-
 /// The current gossip layer of an endpoint.
 #[derive(Debug)]
 pub(crate) struct GossipLayer {
@@ -65,7 +61,7 @@ impl GossipLayer {
         if current.generation != generation {
             return;
         }
-        current.ready_at = Instant::now() + RESTART_WAIT;
+        current.ready_at = Instant::now() + limits::GOSSIP_RESTART_WAIT;
         if !self.endpoint.is_closed() {
             current.generation += 1;
             current.gossip = spawn(

@@ -10,12 +10,10 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use p2panda_core::limits;
 use tokio::net::UdpSocket;
-use tokio::time::{Duration, Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::random;
 
-/// Between the two questions to one address.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The form of the version is reserved for this use (RFC 9000, section 15).
 const NO_VERSION: [u8; 4] = [0x1a, 0x2a, 0x3a, 0x4a];
 const LONG_HEADER: u8 = 0xc0;
@@ -75,7 +73,7 @@ impl Knocker {
                     knocked.unsent.push(*socket);
                 }
             }
-            let again = start + AGAIN_AFTER * (round + 1);
+            let again = start + limits::KNOCK_INTERVAL * (round + 1);
             let last = round + 1 == limits::KNOCKS_MAX as u32;
             let until = if last {
                 start + limits::KNOCK_TIMEOUT

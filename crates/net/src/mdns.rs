@@ -1,12 +1,12 @@
 //! Finding nodes on the local network (`docs/protocol/network.md#5`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_lite::StreamExt;
 use iroh::TransportAddr;
 use iroh::address_lookup::{AddressLookup, EndpointData, EndpointInfo, UserData as TxtData};
 use iroh_mdns_address_lookup::{DiscoveryEvent, MdnsAddressLookup};
+use p2panda_core::limits;
 use p2panda_protocol::book::{Inserted, Source};
 use p2panda_protocol::record::{Address, TransportInfo, UserData};
 use tokio::time::sleep;
@@ -16,9 +16,6 @@ use crate::ground;
 use crate::shared::Shared;
 
 const SERVICE: &str = "p2pandav1";
-
-/// Pause before multicast is tried again where there is none.
-const RETRY_WAIT: Duration = Duration::from_secs(30);
 
 /// Listens, and announces this node if `advertise`, until the network is shut down.
 pub(crate) async fn run(shared: Arc<Shared>, advertise: bool) {
@@ -36,7 +33,7 @@ pub(crate) async fn run(shared: Arc<Shared>, advertise: bool) {
             Err(error) => tracing::info!(%error, "no multicast on this machine for now"),
         }
         tokio::select! {
-            () = sleep(RETRY_WAIT) => {}
+            () = sleep(limits::MDNS_RETRY_WAIT) => {}
             () = shared.stopped() => return,
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_lite::StreamExt;
 use iroh_gossip::TopicId;
 use iroh_gossip::api::{Event, GossipReceiver, GossipSender, JoinOptions};
-use p2panda_core::VerifyingKey;
+use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::overlay::Overlay;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -20,10 +20,6 @@ use crate::shared::Shared;
 
 /// Neighbours that the membership protocol keeps per overlay; with fewer we try to join again.
 const NEIGHBOURS_WANTED: usize = 5;
-/// Nodes asked at once when joining.
-const JOIN_MAX: usize = 8;
-/// Events that wait for us before the gossip layer reports a loss.
-const EVENTS_MAX: usize = 2048;
 
 /// Membership in one overlay; dropping it leaves.
 #[derive(Debug)]
@@ -168,7 +164,7 @@ impl Membership {
         let bootstrap = self.candidates();
         let opts = JoinOptions {
             bootstrap: bootstrap.iter().filter_map(endpoint_id).collect(),
-            subscription_capacity: EVENTS_MAX,
+            subscription_capacity: limits::GOSSIP_EVENTS_MAX,
         };
         match gossip
             .subscribe_with_opts(TopicId::from_bytes(*self.overlay.as_bytes()), opts)
@@ -218,7 +214,7 @@ impl Membership {
         let mut nodes = self.shared.interested(&self.overlay);
         nodes.retain(|node| !self.neighbours.contains(node));
         random::shuffle(&mut nodes);
-        nodes.truncate(JOIN_MAX);
+        nodes.truncate(limits::GOSSIP_JOIN_MAX);
         nodes
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use p2panda_core::limits::SHUTDOWN_STEP_WAIT;
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::record::{Address, TransportInfo};
@@ -26,9 +27,6 @@ use crate::shared::{Parts, Shared, sockets};
 use crate::tail::Tail;
 use crate::topic::TopicHandle;
 use crate::{accept, budget, discovery, ground, mdns, own, persist, recovery};
-
-/// Parts of a shutdown that depend on the network take this long at most each.
-const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
 
 /// Why a network did not start.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

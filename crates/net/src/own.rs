@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use iroh::{EndpointAddr, TransportAddr, Watcher};
+use p2panda_core::limits;
 use p2panda_protocol::reach;
 use p2panda_protocol::record::Address;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -14,17 +14,13 @@ use crate::event::NetEvent;
 use crate::ground;
 use crate::shared::Shared;
 
-/// How often the own record is looked at without an event: it may have grown old, or a later one
-/// from before a restore may have turned up.
-const RENEWAL_CHECK: Duration = Duration::from_secs(60);
-
-/// The first look at the networks, unless it is needed sooner: when the start is over.
-const FIRST_CHECK: Duration = Duration::from_secs(1);
-
 /// Keeps the own record in step with the endpoint until the endpoint is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut watcher = shared.endpoint.watch_addr();
-    let mut check = interval_at(Instant::now() + FIRST_CHECK, RENEWAL_CHECK);
+    let mut check = interval_at(
+        Instant::now() + limits::RECORD_FIRST_CHECK_DELAY,
+        limits::RECORD_CHECK_INTERVAL,
+    );
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         sign(&shared, watcher.get());

@@ -1,7 +1,6 @@
 //! Hands changes of the address book to the node, a few times a minute rather than at each one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use p2panda_core::limits;
 use tokio::time::sleep;
@@ -9,21 +8,16 @@ use tokio::time::sleep;
 use crate::request::Request;
 use crate::shared::Shared;
 
-/// Changes gather this long.
-const GATHER: Duration = Duration::from_secs(2);
-/// How often old entries are dropped.
-const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
-
 /// Stores changes until the network is shut down.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = shared.book_changed.notified() => {}
-            () = sleep(EXPIRE_EVERY) => {}
+            () = sleep(limits::BOOK_EXPIRE_INTERVAL) => {}
             () = shared.stopped() => return,
         }
         tokio::select! {
-            () = sleep(GATHER) => {}
+            () = sleep(limits::BOOK_STORE_DELAY) => {}
             () = shared.stopped() => return,
         }
         flush(&shared).await;

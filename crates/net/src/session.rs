@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::budget::{Charge, Intake};
-use p2panda_core::{Heights, Topic, VerifyingKey};
+use p2panda_core::{Heights, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::{
     Dialled, End, Entry, Event, Gap, Input, Output, Page, Pair, Path, Protocol, Read, Session,
@@ -27,11 +27,6 @@ use crate::tail::Tail;
 mod questions;
 
 use self::questions::{Over, Questions};
-
-/// Chunks taken from the stream per wake, each about as large as a packet.
-const CHUNKS_MAX: usize = 64;
-/// With this much left to write the machine may hand out more.
-const LOW_WATER_BYTES: usize = 64 * 1024;
 
 /// The connection of a session after its topic handshake.
 #[derive(Debug)]
@@ -245,7 +240,7 @@ impl Driver {
             mut recv,
             ..
         } = wire;
-        let mut chunks = vec![Bytes::new(); CHUNKS_MAX];
+        let mut chunks = vec![Bytes::new(); limits::READ_CHUNKS_MAX];
         let mut at_end = false;
         let mut stopping = false;
         let mut has_arrivals = true;
@@ -354,7 +349,7 @@ impl Driver {
         if !self.session.is_live() {
             self.handle(Input::Wrote(count));
         }
-        if self.undrained && self.outbox_bytes <= LOW_WATER_BYTES {
+        if self.undrained && self.outbox_bytes <= limits::WRITE_LOW_WATER_BYTES {
             self.undrained = false;
             self.handle(Input::Drained);
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use iroh::{Endpoint, EndpointAddr};
 use p2panda_core::budget::Budget;
+use p2panda_core::limits::NETWORK_EVENTS_MAX;
 use p2panda_core::{SigningKey, Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Inserted, Node, Source};
 use p2panda_protocol::discovery::Admission;
@@ -27,9 +28,6 @@ use crate::knock::Knocker;
 use crate::lookup::BookLookup;
 use crate::request::Request;
 use crate::topic::{Incoming, TopicHandle};
-
-/// Events that wait for a listener; a slower one loses the oldest.
-pub(crate) const EVENTS_MAX: usize = 1024;
 
 /// The state that every task of the network holds on to.
 #[derive(Debug)]
@@ -132,7 +130,7 @@ impl Shared {
             own: watch::Sender::new(None),
             stop: watch::Sender::new(false),
             requests: parts.requests,
-            events: broadcast::Sender::new(EVENTS_MAX),
+            events: broadcast::Sender::new(NETWORK_EVENTS_MAX),
             door: Door::default(),
             visitors: Mutex::default(),
             overlays: Mutex::default(),

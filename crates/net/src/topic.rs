@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use p2panda_core::{Topic, VerifyingKey};
+use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::sync::{Dialer, DialerInput, DialerOutput, Dialled, Entry, SessionId};
@@ -21,13 +21,6 @@ use crate::random;
 use crate::session::{self, PairShare, SessionOf, TopicShare, Wire};
 use crate::shared::Shared;
 use crate::tail::Tail;
-
-/// Accepted sessions that wait for their topic's task; more are refused.
-const INCOMING_MAX: usize = 64;
-/// Peers to compare with again that wait for the topic's task.
-const REPAIRS_MAX: usize = 64;
-/// Peers without a session of which the topic's task remembers something.
-const PAIRS_MAX: usize = 1_024;
 
 /// An accepted session on its way to its topic.
 #[derive(Debug)]
@@ -54,8 +47,8 @@ impl TopicHandle {
         topic: Topic,
         arrivals: watch::Receiver<Tail<Entry>>,
     ) -> Arc<TopicHandle> {
-        let (inbox, incoming) = mpsc::channel(INCOMING_MAX);
-        let (repair, repairs) = mpsc::channel(REPAIRS_MAX);
+        let (inbox, incoming) = mpsc::channel(limits::INCOMING_WAITING_MAX);
+        let (repair, repairs) = mpsc::channel(limits::REPAIRS_WAITING_MAX);
         let share = TopicShare {
             turn: Arc::default(),
             repair: repair.clone(),
@@ -308,7 +301,9 @@ impl TopicTask {
     /// Without a session a pair is kept for what it remembers, as long as there is room.
     fn forget_pair(&mut self, peer: &VerifyingKey) {
         let runs = self.sessions.values().any(|running| running.peer == *peer);
-        let kept = |pair: &Arc<PairShare>| pair.remembers() && self.pairs.len() <= PAIRS_MAX;
+        let kept = |pair: &Arc<PairShare>| {
+            pair.remembers() && self.pairs.len() <= limits::PAIRS_REMEMBERED_MAX
+        };
         if !runs && !self.pairs.get(peer).is_some_and(kept) {
             self.pairs.remove(peer);
         }

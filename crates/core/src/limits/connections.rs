@@ -1,5 +1,7 @@
 //! Connections (`docs/protocol/network.md#11`).
 
+use core::time::Duration;
+
 use super::{KIB, MIB};
 
 /// TLS handshakes under way at once; more are refused before any work.
@@ -24,3 +26,35 @@ pub const CONNECTION_WINDOW_BYTES: usize = 32 * KIB;
 pub const SESSION_WINDOW_BYTES: usize = MIB;
 /// Bytes in a row after which a session has much to receive.
 pub const SESSION_BURST_BYTES: u64 = 32 * 1024;
+/// Bytes that are read at once in the topic handshake; one of its messages has 34.
+pub const HANDSHAKE_READ_BYTES_MAX: usize = KIB;
+/// Chunks that a session takes from its stream at once, each about as large as a packet.
+pub const READ_CHUNKS_MAX: usize = 64;
+/// With this much left to write a session may hand out more (`docs/protocol/sync.md#10`).
+pub const WRITE_LOW_WATER_BYTES: usize = 64 * KIB;
+/// Accepted sessions that wait for the task of their topic; more are refused.
+pub const INCOMING_WAITING_MAX: usize = 64;
+/// Peers to compare with again that wait for the task of their topic.
+pub const REPAIRS_WAITING_MAX: usize = 64;
+/// Peers without a session of which a topic remembers something (`docs/protocol/sync.md#5`).
+pub const PAIRS_REMEMBERED_MAX: usize = 1_024;
+/// Addresses of a connected peer that iroh probes for a better path; fewer iroh does not allow
+/// (`docs/protocol/network.md#5`).
+pub const NAT_ADDRESSES_MAX: u8 = 8;
+/// A connection without a sign of life for this long is lost (`docs/protocol/network.md#1`).
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a discovery session that this node dialled (`docs/protocol/network.md#1`).
+pub const DISCOVERY_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a connection without traffic sends a sign of life (`docs/protocol/network.md#1`).
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the clocks are compared to notice that the machine slept
+/// (`docs/protocol/network.md#7`).
+pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How far the wall clock may drift from the steady one between two looks: beyond it, it has jumped
+/// (`docs/protocol/network.md#7`).
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(10);
+/// Events of the network that wait for a listener; a slower one loses the oldest.
+pub const NETWORK_EVENTS_MAX: usize = 1_024;
+/// How long each part of a shutdown may take that depends on the network
+/// (`docs/protocol/streams.md#14`).
+pub const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);

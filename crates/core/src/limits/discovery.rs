@@ -18,6 +18,11 @@ pub const RECORD_SHARED_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How old our own address record gets before we sign it again, so that others keep passing it on
 /// (`docs/protocol/network.md`).
 pub const RECORD_RENEWED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often our own record is looked at without an event: it may have grown old, or a later one
+/// from before a restore may have turned up (`docs/protocol/network.md#3`).
+pub const RECORD_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// When it is first looked at, unless it is needed sooner: when the start is over.
+pub const RECORD_FIRST_CHECK_DELAY: Duration = Duration::from_secs(1);
 /// Bytes of one record in the form that travels (`docs/protocol/network.md#4`).
 pub const RECORD_BYTES_MAX: usize = 2 * KIB;
 /// Addresses in one record (`docs/protocol/network.md#4`).
@@ -34,6 +39,8 @@ pub const RECORD_ADDRESS_BYTES_MAX: usize = 512;
 pub const RECORDS_SAMPLE: usize = 16;
 /// Characters of the user data in an mDNS announcement (`docs/protocol/network.md`).
 pub const MDNS_USER_DATA_BYTES_MAX: usize = 245;
+/// How long multicast rests where there is none.
+pub const MDNS_RETRY_WAIT: Duration = Duration::from_secs(30);
 /// Nodes in the address book, those of the configuration beside them
 /// (`docs/protocol/network.md`).
 pub const BOOK_NODES_MAX: usize = 10_000;
@@ -47,6 +54,10 @@ pub const BOOK_PAGE_ROWS_MAX: usize = 256;
 /// Bytes of the stored address book that are read at once; one entry is always read
 /// (`docs/protocol/network.md#3`).
 pub const BOOK_PAGE_BYTES_MAX: usize = 256 * KIB;
+/// How long changes of the address book gather before they are stored.
+pub const BOOK_STORE_DELAY: Duration = Duration::from_secs(2);
+/// How often old entries are dropped, if nothing changes.
+pub const BOOK_EXPIRE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How long a node that could not be reached is left alone (`docs/protocol/network.md`).
 pub const STALE_RETRY: Duration = Duration::from_secs(10 * 60);
 /// Datagrams that ask an address for a sign of life before it has answered
@@ -56,6 +67,8 @@ pub const KNOCKS_MAX: usize = 2;
 pub const KNOCK_BYTES: usize = 1200;
 /// How long an address may take to answer (`docs/protocol/network.md#5`).
 pub const KNOCK_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Time between two such datagrams to one address (`docs/protocol/network.md#5`).
+pub const KNOCK_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes sent in a minute to addresses that one node told us and that have not answered
 /// (`docs/protocol/network.md#5`).
 pub const KNOCK_BYTES_PER_TELLER_MAX: usize = 20_000;
@@ -76,6 +89,10 @@ pub const WRONG_NODE_REST: Duration = Duration::from_secs(75);
 /// Discovery sessions with one peer in a minute, in each direction
 /// (`docs/protocol/discovery.md`).
 pub const DISCOVERY_SESSIONS_PER_MINUTE_MAX: usize = 30;
+/// Walkers of a node (`docs/protocol/discovery.md#6`).
+pub const DISCOVERY_WALKERS: usize = 2;
+/// Records that are checked before other tasks get their turn; each may cost a signature check.
+pub const DISCOVERY_RECORDS_AT_ONCE: usize = 32;
 /// Shortest time between two sessions with one peer (`docs/protocol/discovery.md#6`).
 pub const WALK_GAP_MIN: Duration = Duration::from_secs(1);
 /// The same when something changed since that others should hear of
