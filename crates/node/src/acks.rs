@@ -1,16 +1,12 @@
 //! Acknowledgements on their way to the engine.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use p2panda_core::Topic;
+use p2panda_core::limits::ACKS_GATHER_DELAY;
 
 use crate::Error;
 use crate::queue::Queue;
-
-/// How long automatic acknowledgements gather. What was acknowledged within this time before a
-/// crash comes again.
-const GATHER: Duration = Duration::from_millis(20);
 
 /// Gathers the automatic acknowledgements of one topic: one batch is under way at a time, the
 /// rest waits for it, so that a fast reader neither waits for commits nor floods the engine, and
@@ -46,7 +42,7 @@ impl Acks {
             drop(state);
             let acks = Arc::clone(self);
             tokio::spawn(async move {
-                tokio::time::sleep(GATHER).await;
+                tokio::time::sleep(ACKS_GATHER_DELAY).await;
                 acks.send();
             });
         }

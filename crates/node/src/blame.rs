@@ -11,21 +11,12 @@ use std::time::Duration;
 
 use p2panda_core::VerifyingKey;
 use p2panda_core::limits::{
+    BLAMED_PEERS_MAX, CHECKED_AT_ONCE_BLAMED, CHECKED_AT_ONCE_FIRST, CHECKED_AT_ONCE_MAX,
     INVALID_AT_ONCE_MAX, INVALID_BYTES, INVALID_PER_SECOND, INVALID_SHARED_PER_SECOND,
+    SLOWED_WAIT_MAX,
 };
 use p2panda_engine::Incoming;
 use tokio::time::Instant;
-
-/// Operations of a peer that are checked at once when nothing is known of it.
-const CHUNK_FIRST: usize = 64;
-/// The same after as many valid ones that it makes no difference.
-const CHUNK_MAX: usize = 8_192;
-/// The same after an invalid one.
-const CHUNK_BLAMED: usize = 32;
-/// The longest a peer is made to wait.
-const WAIT_MAX: Duration = Duration::from_secs(60);
-/// With more peers than this, those that are not blamed are forgotten.
-const PEERS_MAX: usize = 4_096;
 
 /// What peers brought lately.
 #[derive(Debug, Default)]
@@ -66,14 +57,14 @@ impl Bucket {
     /// How long until it is down to `free`.
     fn wait(&mut self, free: usize, per_second: usize, now: Instant) -> Duration {
         let above = self.drain(per_second, now) - free as f64;
-        Duration::from_secs_f64((above / per_second as f64).max(0.0)).min(WAIT_MAX)
+        Duration::from_secs_f64((above / per_second as f64).max(0.0)).min(SLOWED_WAIT_MAX)
     }
 }
 
 impl Peer {
     fn wait(&mut self, now: Instant) -> Duration {
         self.invalid
-            .wait(INVALID_AT_ONCE_MAX, INVALID_PER_SECOND, now)
+            .wait(INVALID_AT_ONCE_MAX, INVALID_BYTES, INVALID_PER_SECOND, now)
     }
 }
 
@@ -82,7 +73,7 @@ impl Blame {
     pub(crate) fn next(&self, peer: &VerifyingKey, now: Instant) -> (usize, Duration) {
         let mut peers = self.0.lock().expect("no panic while locked");
         let Some(one) = peers.by_key.get_mut(peer) else {
-            return (CHUNK_FIRST, Duration::ZERO);
+            return (CHECKED_AT_ONCE_FIRST, Duration::ZERO);
         };
         let (chunk, own) = (one.chunk, one.wait(now));
         if !one.slowed {
@@ -109,18 +100,19 @@ impl Blame {
         peers.forget(now);
         let one = peers.by_key.entry(peer).or_insert_with(|| Peer {
             invalid: Bucket::default(),
-            chunk: CHUNK_FIRST,
+            chunk: CHECKED_AT_ONCE_FIRST,
             slowed: false,
         });
         if invalid == 0 {
             one.slowed = false;
-            one.chunk = (2 * one.chunk).min(CHUNK_MAX);
+            one.chunk = (2 * one.chunk).min(CHECKED_AT_ONCE_MAX);
             return;
         }
-        one.chunk = CHUNK_BLAMED;
+        one.chunk = CHECKED_AT_ONCE_BLAMED;
         let was_slowed = one.slowed;
         one.invalid.drain(INVALID_PER_SECOND, now);
-        let full = INVALID_AT_ONCE_MAX as f64 + WAIT_MAX.as_secs_f64() * INVALID_PER_SECOND as f64;
+        let full =
+            INVALID_AT_ONCE_MAX as f64 + SLOWED_WAIT_MAX.as_secs_f64() * INVALID_PER_SECOND as f64;
         one.invalid.level = (one.invalid.level + invalid as f64).min(full);
         one.slowed |= one.invalid.level > INVALID_AT_ONCE_MAX as f64;
         if was_slowed {
@@ -132,7 +124,7 @@ impl Blame {
 
 impl Peers {
     fn forget(&mut self, now: Instant) {
-        if self.by_key.len() < self.forget_at.max(PEERS_MAX) {
+        if self.by_key.len() < self.forget_at.max(BLAMED_PEERS_MAX) {
             return;
         }
         self.by_key
@@ -187,20 +179,23 @@ mod tests {
     fn a_peer_without_invalid_operations_never_waits_and_is_soon_checked_at_full_speed() {
         let (blame, now) = (Blame::default(), Instant::now());
         let mut checked = 0;
-        while blame.next(&key(1), now).0 < CHUNK_MAX {
+        while blame.next(&key(1), now).0 < CHECKED_AT_ONCE_MAX {
             let (chunk, wait) = blame.next(&key(1), now);
             assert_eq!(wait, Duration::ZERO);
             blame.checked(key(1), &valid(chunk), &small(chunk), now);
             checked += chunk;
         }
-        assert!(checked <= CHUNK_MAX);
+        assert!(checked <= CHECKED_AT_ONCE_MAX);
     }
 
     #[test]
     fn a_hundred_invalid_operations_are_free_and_then_there_are_ten_per_second() {
         let (blame, start) = (Blame::default(), Instant::now());
         blame.checked(key(1), &invalid(100), &small(100), start);
-        assert_eq!(blame.next(&key(1), start), (CHUNK_BLAMED, Duration::ZERO));
+        assert_eq!(
+            blame.next(&key(1), start),
+            (CHECKED_AT_ONCE_BLAMED, Duration::ZERO)
+        );
         blame.checked(key(1), &invalid(1), &small(1), start);
         assert_eq!(blame.next(&key(1), start).1, Duration::from_millis(100));
         // Whatever comes, over a long time it is ten per second.
@@ -212,7 +207,10 @@ mod tests {
             taken += chunk;
         }
         assert!(taken <= 6_000 + 200, "{taken} in ten minutes");
-        assert_eq!(blame.next(&key(2), now), (CHUNK_FIRST, Duration::ZERO));
+        assert_eq!(
+            blame.next(&key(2), now),
+            (CHECKED_AT_ONCE_FIRST, Duration::ZERO)
+        );
         // It is forgiven.
         let later = now + Duration::from_secs(100);
         assert_eq!(blame.next(&key(1), later).1, Duration::ZERO);
@@ -237,7 +235,7 @@ mod tests {
         for _ in 0..100 {
             blame.checked(key(1), &invalid(1_000), &small(1_000), now);
         }
-        assert_eq!(blame.next(&key(1), now).1, WAIT_MAX);
+        assert_eq!(blame.next(&key(1), now).1, SLOWED_WAIT_MAX);
     }
 
     #[test]
@@ -263,24 +261,25 @@ mod tests {
         }
         // What is free for each, and the rate that all share; by itself each would get ten per
         // second.
-        let free = count * (INVALID_AT_ONCE_MAX + CHUNK_FIRST + 2 * CHUNK_BLAMED);
+        let free =
+            count * (INVALID_AT_ONCE_MAX + CHECKED_AT_ONCE_FIRST + 2 * CHECKED_AT_ONCE_BLAMED);
         let bound = free + 200 * INVALID_SHARED_PER_SECOND;
         assert!(taken <= bound, "{taken}");
         assert!(bound < count * 200 * INVALID_PER_SECOND / 3);
         assert_eq!(
             blame.next(&key(5_000), start),
-            (CHUNK_FIRST, Duration::ZERO)
+            (CHECKED_AT_ONCE_FIRST, Duration::ZERO)
         );
     }
 
     #[test]
     fn peers_that_are_not_to_blame_are_forgotten_when_there_are_many() {
         let (blame, start) = (Blame::default(), Instant::now());
-        blame.checked(key(0), &invalid(500), &small(500), start);
-        for number in 1..3 * PEERS_MAX as u32 {
-            blame.checked(key(number), &valid(1), &small(1), start);
+        blame.checked(key(0), &invalid(500), start);
+        for number in 1..3 * BLAMED_PEERS_MAX as u32 {
+            blame.checked(key(number), &valid(1), start);
             let known = blame.0.lock().unwrap().by_key.len();
-            assert!(known <= PEERS_MAX + 1);
+            assert!(known <= BLAMED_PEERS_MAX + 1);
         }
         assert!(!blame.next(&key(0), start).1.is_zero());
     }

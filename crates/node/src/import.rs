@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_lite::{Stream, StreamExt, future};
+use p2panda_core::limits::{IMPORT_BATCH_BYTES_MAX, IMPORT_BATCH_OPERATIONS_MAX};
 use p2panda_core::{Header, Topic};
 use p2panda_engine::{Incoming, Source};
 use p2panda_protocol::sync::{Received, Refused};
@@ -10,11 +11,6 @@ use crate::Error;
 use crate::node::Node;
 use crate::queue::IngestReport;
 use crate::verify::verify;
-
-/// Operations verified and queued at once.
-const BATCH_OPERATIONS: usize = 512;
-/// Bytes verified and queued at once.
-const BATCH_BYTES: usize = 1024 * 1024;
 
 /// An operation to import, as the bytes that sync would bring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +65,7 @@ async fn take_batch(
 ) -> Vec<ImportedOperation> {
     let mut bytes = operation_bytes(&first);
     let mut batch = vec![first];
-    while batch.len() < BATCH_OPERATIONS && bytes < BATCH_BYTES {
+    while batch.len() < IMPORT_BATCH_OPERATIONS_MAX && bytes < IMPORT_BATCH_BYTES_MAX {
         let Some(Some(operation)) = future::poll_once(operations.next()).await else {
             break;
         };

@@ -6,16 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use p2panda_core::limits::{
-    NEW_LOGS_FREE, NEW_LOGS_FREE_PER_SECOND, NEW_LOGS_MAX, NEW_LOGS_OF_ALL_MAX,
-    NEW_LOGS_OF_ALL_PER_SECOND, NEW_LOGS_PER_SECOND,
+    NEW_LOGS_BUCKETS_SPARE, NEW_LOGS_FREE, NEW_LOGS_FREE_PER_SECOND, NEW_LOGS_MAX,
+    NEW_LOGS_OF_ALL_MAX, NEW_LOGS_OF_ALL_PER_SECOND, NEW_LOGS_PER_SECOND,
 };
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::sync::Received;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
-
-/// Buckets beyond which those that are full are looked for and forgotten.
-const BUCKETS: usize = 1_024;
 
 /// What peers that are not trusted have brought of each topic lately. Cheap to clone.
 #[derive(Clone)]
@@ -192,7 +189,7 @@ impl Buckets {
         if self.peers.len() + self.topics.len() > self.until {
             self.peers.retain(|_, of_peer| !of_peer.is_full(now));
             self.topics.retain(|_, bucket| !bucket.is_full(now));
-            self.until = 2 * (self.peers.len() + self.topics.len()) + BUCKETS;
+            self.until = 2 * (self.peers.len() + self.topics.len()) + NEW_LOGS_BUCKETS_SPARE;
         }
     }
 }

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use p2panda_core::budget::Budget;
-use p2panda_core::{Topic, VerifyingKey};
+use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_engine::{Engine, EngineEvent, thread};
 use p2panda_net::Net;
 use tempfile::TempDir;
@@ -23,13 +22,6 @@ use crate::stream::StreamRequest;
 use crate::topic::{TopicState, Topics};
 use crate::topic_handle::TopicHandle;
 use crate::{Error, peers};
-
-/// Requests of the network that wait to be taken; then its sessions stop reading.
-const REQUESTS_MAX: usize = 256;
-/// Events that a slow listener may fall behind.
-const EVENTS_MAX: usize = 1_024;
-/// Longest wait for peers to end their sessions at shutdown.
-const LEAVE_WAIT: Duration = Duration::from_millis(700);
 
 /// A running node. Cheap to clone: all clones are the same node.
 ///
@@ -81,11 +73,11 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let signing_key = engine.signing_key().clone();
     let storage = Storage::new(engine.readers());
     let topics = Topics::default();
-    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (events, _) = broadcast::channel(limits::EVENTS_MAX);
     let queue = Queue::new(run(engine, topics.clone(), events.clone()));
 
     let new_logs = NewLogs::new(builder.new_logs.0, builder.new_logs.1);
-    let (requests, incoming) = mpsc::channel(REQUESTS_MAX);
+    let (requests, incoming) = mpsc::channel(limits::NETWORK_REQUESTS_MAX);
     let mut config = net_config(builder, signing_key.clone(), &storage).await?;
     config.budget = budget;
     let net = match p2panda_net::spawn(config, requests).await {
@@ -278,7 +270,7 @@ impl Node {
             state.acks().flush();
         }
         // Whatever does not answer in time is cut.
-        let _ = tokio::time::timeout(LEAVE_WAIT, self.0.net.shutdown()).await;
+        let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, self.0.net.shutdown()).await;
         self.0.storage.close();
         close(self.0.queue.clone()).await;
         let temporary = self

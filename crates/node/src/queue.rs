@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex as StdMutex};
 
 use bytes::Bytes;
-use p2panda_core::limits::{BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX};
+use p2panda_core::limits::{
+    BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX, QUEUE_LANE_BYTES_MAX,
+    QUEUE_UNTRUSTED_BYTES_MAX,
+};
 use p2panda_core::{Operation, Topic, VerifyingKey};
 use p2panda_engine::{Command, Durability, Incoming, Outcome, Phase, PublishError, Source};
 use p2panda_protocol::sync::SessionId;
@@ -16,13 +19,8 @@ use crate::subscription::consumer_name;
 
 pub(crate) use p2panda_engine::Published;
 
-/// What waits for the engine in each of its two lanes takes at most this many KiB; whoever brings
-/// more waits, and with it the QUIC stream it reads from.
-const LANE_KIB_MAX: u32 = 16 * 1024;
-
-/// The same for peers that are not trusted, whoever they are together: others do not queue behind
-/// them.
-const UNTRUSTED_KIB_MAX: u32 = 2 * 1024;
+const LANE_KIB_MAX: u32 = (QUEUE_LANE_BYTES_MAX / 1024) as u32;
+const UNTRUSTED_KIB_MAX: u32 = (QUEUE_UNTRUSTED_BYTES_MAX / 1024) as u32;
 
 /// Operations of one command.
 const PART_OPERATIONS_MAX: usize = BESIDE_OWN_OPERATIONS_MAX;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use p2panda_core::limits::SESSION_PAGE_ROWS_MAX;
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_engine::{Incoming, Source};
 use p2panda_net::{Phase, Request, Stored, Totals};
@@ -20,9 +21,6 @@ use crate::queue::Queue;
 use crate::storage::Storage;
 use crate::topic::Topics;
 use crate::verify::verify;
-
-/// Rows of one page for a peer.
-const PAGE_ROWS_MAX: usize = 1_024;
 
 /// Serves the network until it is gone.
 pub(crate) async fn serve(mut requests: mpsc::Receiver<Request>, desk: Desk) {
@@ -331,7 +329,7 @@ fn page(
     read: Read,
 ) -> Result<Page, p2panda_store::StoreError> {
     let limits = |bytes_max: usize| PageLimits {
-        rows: PAGE_ROWS_MAX,
+        rows: SESSION_PAGE_ROWS_MAX,
         bytes: bytes_max,
     };
     let found = match &read {

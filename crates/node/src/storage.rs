@@ -3,16 +3,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use p2panda_core::limits::{READ_IN_PLACE_ROWS_MAX, READER_CONNECTIONS_MAX};
 use p2panda_store::{Reader, Readers, StoreError};
 use tokio::sync::Semaphore;
 
 use crate::Error;
-
-/// Connections kept open at most; more readers wait.
-const CONNECTIONS_MAX: usize = 4;
-/// Rows that were written a moment ago are read in place, up to so many: that takes less time than
-/// the way to another thread and back.
-const IN_PLACE_ROWS_MAX: u64 = 16;
 
 /// Hands out read-only connections. Cheap to clone.
 #[derive(Clone)]
@@ -27,7 +22,7 @@ impl Storage {
         Self {
             readers,
             idle: Arc::default(),
-            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            permits: Arc::new(Semaphore::new(READER_CONNECTIONS_MAX)),
         }
     }
 
@@ -56,7 +51,7 @@ impl Storage {
         rows: u64,
         read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
-        if rows > IN_PLACE_ROWS_MAX {
+        if rows > READ_IN_PLACE_ROWS_MAX {
             return self.read(read).await;
         }
         match self.permits.try_acquire() {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use p2panda_core::Topic;
+use p2panda_core::limits::{FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX};
 use p2panda_store::{FeedEntry, FeedPage, PageLimits, SkipAcked};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
@@ -18,8 +19,8 @@ use crate::topic::Feed;
 
 /// Messages of one page. While one is handed out, the next is read.
 const PAGE: PageLimits = PageLimits {
-    rows: 512,
-    bytes: 256 * 1024,
+    rows: FEED_PAGE_ROWS_MAX,
+    bytes: FEED_PAGE_BYTES_MAX,
 };
 
 /// The reading half of a topic stream.

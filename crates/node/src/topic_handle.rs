@@ -1,14 +1,11 @@
 //! One topic as the application inspects and leaves it.
 
 use bytes::Bytes;
-use p2panda_core::{Topic, VerifyingKey};
+use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_store::{ForkRow, PageLimits, RejectedRow, TopicStatus};
 
 use crate::Error;
 use crate::node::Node;
-
-/// Rows of one page.
-const PAGE_ROWS_MAX: usize = 1_000;
 
 /// Status, evidence and settings of one topic. Made by [`Node::topic`].
 #[derive(Clone, Debug)]
@@ -56,7 +53,7 @@ impl TopicHandle {
     pub async fn rejected(&self, after: u64) -> Result<Vec<RejectedRow>, Error> {
         let topic = self.topic;
         let read = move |reader: &p2panda_store::Reader| {
-            reader.rejected_page(&topic, after, PAGE_ROWS_MAX)
+            reader.rejected_page(&topic, after, limits::EVIDENCE_PAGE_ROWS_MAX)
         };
         self.node.storage().read(read).await
     }
@@ -69,7 +66,7 @@ impl TopicHandle {
         let topic = self.topic;
         self.node
             .storage()
-            .read(move |reader| reader.forks(&topic, PAGE_ROWS_MAX))
+            .read(move |reader| reader.forks(&topic, limits::EVIDENCE_PAGE_ROWS_MAX))
             .await
     }
 

@@ -16,11 +16,11 @@ pub const BUDGET_PEER_PART: usize = 8;
 pub const BUDGET_UNPROVEN_PART: usize = 2;
 /// An address prefix has this part of what they have.
 pub const BUDGET_PREFIX_PART: usize = 2;
-/// While less than this part of it is free, the reserve set aside, nothing more is read: other charges
-/// come on top of what was read.
+/// While less than this part of it is free, the reserve set aside, nothing more is read: other
+/// charges come on top of what was read.
 pub const BUDGET_UNREAD_PART: usize = 8;
-/// Connections, windows and operations that wait leave this part of it free, the reserve set aside:
-/// for the little that every session may hold, and for connections of our own.
+/// Connections, windows and operations that wait leave this part of it free, the reserve set
+/// aside: for the little that every session may hold, and for connections of our own.
 pub const BUDGET_UNASKED_PART: usize = 16;
 /// Early and waiting operations have this part of every share.
 pub const BUDGET_KEPT_PART: usize = 4;

@@ -50,8 +50,8 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the clocks are compared to notice that the machine slept
 /// (`docs/protocol/network.md#7`).
 pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// How far the wall clock may drift from the steady one between two looks: beyond it, it has jumped
-/// (`docs/protocol/network.md#7`).
+/// How far the wall clock may drift from the steady one between two looks: beyond it, it has
+/// jumped (`docs/protocol/network.md#7`).
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(10);
 /// Events of the network that wait for a listener; a slower one loses the oldest.
 pub const NETWORK_EVENTS_MAX: usize = 1_024;

@@ -44,8 +44,8 @@ pub const MDNS_RETRY_WAIT: Duration = Duration::from_secs(30);
 /// Nodes in the address book, those of the configuration beside them
 /// (`docs/protocol/network.md`).
 pub const BOOK_NODES_MAX: usize = 10_000;
-/// Bytes of the address book in memory, those of the configuration counted with it; the stored form
-/// takes less (`docs/protocol/network.md#3`).
+/// Bytes of the address book in memory, those of the configuration counted with it; the stored
+/// form takes less (`docs/protocol/network.md#3`).
 pub const BOOK_BYTES_MAX: usize = 6 * MIB;
 /// Nodes that are remembered as having told us one record (`docs/protocol/network.md#3`).
 pub const RECORD_TELLERS_MAX: usize = 3;

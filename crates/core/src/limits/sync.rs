@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use super::{KIB, MIB};
 
-/// Bytes that a session sends before the peer has taken them, at most (`docs/protocol/sync.md#10`).
+/// Bytes that a session sends before the peer has taken them, at most
+/// (`docs/protocol/sync.md#10`).
 pub const SEND_WINDOW_BYTES: usize = MIB / 2;
 
 /// Incoming sessions per peer and topic (`docs/protocol/sync.md`).
@@ -55,7 +56,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that move at least in that time: 64 per second (`docs/protocol/sync.md#8`).
 pub const PROGRESS_BYTES: usize = 64 * 30;
-/// On a slow or crowded path they have this many times as long, at most (`docs/protocol/sync.md#8`).
+/// On a slow or crowded path they have this many times as long, at most
+/// (`docs/protocol/sync.md#8`).
 pub const PROGRESS_SCALE_MAX: u64 = 8;
 /// A peer need not bring more than this part of what its path could carry
 /// (`docs/protocol/sync.md#8`).
@@ -76,6 +78,9 @@ pub const NEW_LOGS_OF_ALL_PER_SECOND: u32 = 500;
 pub const NEW_LOGS_FREE: u32 = 100;
 /// How many of these come back to it in a second (`docs/protocol/sync.md#10`).
 pub const NEW_LOGS_FREE_PER_SECOND: u32 = 1;
+/// Counts of new logs that are kept beside twice those in use, before those with nothing left to
+/// count are forgotten.
+pub const NEW_LOGS_BUCKETS_SPARE: usize = 1_024;
 /// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md`).
 pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
 /// The first wait after a failed session or dial; it doubles with each further one
@@ -86,8 +91,8 @@ pub const DIAL_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
 /// A session that lived as long as this was a good one: the waits after its failure start anew
 /// (`docs/protocol/sync.md#8`).
 pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
-/// After how long a neighbour is compared with again, which heals what no event told; up to as long
-/// again is added at random (`docs/protocol/sync.md#8`).
+/// After how long a neighbour is compared with again, which heals what no event told; up to as
+/// long again is added at random (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -103,5 +108,18 @@ pub const INVALID_PER_SECOND: usize = 10;
 pub const INVALID_BYTES: usize = 64 * KIB;
 /// Invalid operations of all slowed peers in a second (`docs/protocol/sync.md#5`).
 pub const INVALID_SHARED_PER_SECOND: usize = 500;
+/// Operations of a peer that are checked at once when nothing is known of it
+/// (`docs/protocol/sync.md#5`).
+pub const CHECKED_AT_ONCE_FIRST: usize = 64;
+/// The same after as many valid ones that it makes no difference (`docs/protocol/sync.md#5`).
+pub const CHECKED_AT_ONCE_MAX: usize = 8_192;
+/// The same after an invalid one (`docs/protocol/sync.md#5`).
+pub const CHECKED_AT_ONCE_BLAMED: usize = 32;
+/// The longest that a slowed peer is made to wait before its next operations are checked
+/// (`docs/protocol/sync.md#5`).
+pub const SLOWED_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Peers of which it is remembered what they brought lately; with more, those that are not slowed
+/// are forgotten.
+pub const BLAMED_PEERS_MAX: usize = 4_096;
 /// Invalid operations after which a session ends (`docs/protocol/sync.md#5`).
 pub const SESSION_INVALID_MAX: usize = 1_000;

@@ -501,7 +501,8 @@ impl Session {
 
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
     pub fn wants_bytes(&self) -> bool {
-        self.ending != Ending::Ended && self.unstored(|batch| batch.came) < limits::UNSTORED_BYTES_MAX
+        self.ending != Ending::Ended
+            && self.unstored(|batch| batch.came) < limits::UNSTORED_BYTES_MAX
     }
 
     /// Whether catch-up is over: both sides said Done and what came before is durable.

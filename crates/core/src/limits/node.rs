@@ -1,0 +1,40 @@
+//! The node around engine and network.
+
+use core::time::Duration;
+
+use super::{KIB, MIB};
+
+/// Bytes that wait for the engine in each of its two lanes; whoever brings more waits, and with it
+/// the QUIC stream that it reads from (`docs/protocol/streams.md#8`).
+pub const QUEUE_LANE_BYTES_MAX: usize = 16 * MIB;
+/// The same for peers that are not trusted, whoever they are together: others do not queue behind
+/// them (`docs/protocol/sync.md#10`).
+pub const QUEUE_UNTRUSTED_BYTES_MAX: usize = 2 * MIB;
+/// Operations of an import that are verified and queued at once.
+pub const IMPORT_BATCH_OPERATIONS_MAX: usize = 512;
+/// Bytes of them; one operation may have more.
+pub const IMPORT_BATCH_BYTES_MAX: usize = MIB;
+/// Requests of the network that wait to be taken; then its sessions stop reading.
+pub const NETWORK_REQUESTS_MAX: usize = 256;
+/// Events of the node that a slow listener may fall behind (`docs/protocol/streams.md#9.3`).
+pub const EVENTS_MAX: usize = 1_024;
+/// How long peers have at shutdown to end their sessions (`docs/protocol/streams.md#14`).
+pub const SHUTDOWN_LEAVE_WAIT: Duration = Duration::from_millis(700);
+
+/// Read-only connections to the database that are open at once; more readers wait.
+pub const READER_CONNECTIONS_MAX: usize = 4;
+/// Rows, written a moment ago, that are read in place: that takes less time than the way to
+/// another thread and back.
+pub const READ_IN_PLACE_ROWS_MAX: u64 = 16;
+/// Rows of a page that a session reads for a peer.
+pub const SESSION_PAGE_ROWS_MAX: usize = 1_024;
+/// Messages of a page that a subscription reads; it holds two pages
+/// (`docs/protocol/streams.md#9.1`).
+pub const FEED_PAGE_ROWS_MAX: usize = 512;
+/// Bytes of such a page (`docs/protocol/streams.md#9.1`).
+pub const FEED_PAGE_BYTES_MAX: usize = 256 * KIB;
+/// Rejected operations, and forks, that the application is given at once.
+pub const EVIDENCE_PAGE_ROWS_MAX: usize = 1_000;
+/// How long automatic acknowledgements gather. What was acknowledged within this time before a
+/// crash comes again (`docs/protocol/streams.md#10`).
+pub const ACKS_GATHER_DELAY: Duration = Duration::from_millis(20);
