@@ -1,6 +1,10 @@
 //! Every bound of the system, with its unit and the rule it comes from.
 //!
 //! A value at the limit is accepted, one past it is refused.
+//!
+//! A limit protects memory, disk, processor or time, or is a time that a user or a peer can notice.
+//! Wire tags, sizes of encodings and how a function cuts its work are none, and stay where they are
+//! used. `tests/limits_in_one_place.rs` reads the sources and holds this.
 
 mod budget;
 mod connections;

@@ -9,9 +9,6 @@ use super::state::{AccountId, Record, State};
 use super::{Prefix, Standing};
 use crate::{VerifyingKey, limits};
 
-/// A peer that moved this part of what it holds since the last look is not in the way.
-const MOVED_PART: u64 = 16;
-
 impl State {
     pub(super) fn tick(&mut self, now: Duration) -> Vec<VerifyingKey> {
         let mut close = Vec::new();
@@ -117,5 +114,6 @@ impl Share {
 fn is_idle(record: &Record) -> bool {
     let passing = record.level.passing();
     let moved = record.moved.saturating_sub(record.marked);
-    passing >= limits::BUDGET_SESSION_BYTES_MIN && moved < passing as u64 / MOVED_PART
+    passing >= limits::BUDGET_SESSION_BYTES_MIN
+        && moved < passing as u64 / limits::BUDGET_MOVED_PART
 }

@@ -50,3 +50,5 @@ pub const TURN_TIME_PROVEN_MAX: Duration = Duration::from_secs(60);
 /// How long a share of many may be used up before the peers that hold most of it without moving
 /// it are closed.
 pub const BUDGET_PRESSURE_TIME: Duration = Duration::from_secs(1);
+/// A peer that moved this part of what it holds in that time is not closed.
+pub const BUDGET_MOVED_PART: u64 = 16;

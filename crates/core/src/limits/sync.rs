@@ -56,7 +56,7 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that move at least in that time: 64 per second (`docs/protocol/sync.md#8`).
 pub const PROGRESS_BYTES: usize = 64 * 30;
-/// On a slow or crowded path they have this many times as long, at most
+/// On a slow or crowded path a peer has this many times as long, at most
 /// (`docs/protocol/sync.md#8`).
 pub const PROGRESS_SCALE_MAX: u64 = 8;
 /// A peer need not bring more than this part of what its path could carry
