@@ -64,7 +64,7 @@ impl Bucket {
 impl Peer {
     fn wait(&mut self, now: Instant) -> Duration {
         self.invalid
-            .wait(INVALID_AT_ONCE_MAX, INVALID_BYTES, INVALID_PER_SECOND, now)
+            .wait(INVALID_AT_ONCE_MAX, INVALID_PER_SECOND, now)
     }
 }
 
@@ -275,9 +275,9 @@ mod tests {
     #[test]
     fn peers_that_are_not_to_blame_are_forgotten_when_there_are_many() {
         let (blame, start) = (Blame::default(), Instant::now());
-        blame.checked(key(0), &invalid(500), start);
+        blame.checked(key(0), &invalid(500), &small(500), start);
         for number in 1..3 * BLAMED_PEERS_MAX as u32 {
-            blame.checked(key(number), &valid(1), start);
+            blame.checked(key(number), &valid(1), &small(1), start);
             let known = blame.0.lock().unwrap().by_key.len();
             assert!(known <= BLAMED_PEERS_MAX + 1);
         }

@@ -431,12 +431,12 @@ fn headers_that_do_not_decode_push_back_by_all_that_came() {
             header: header.into(),
             body: body.map(Bytes::from),
         });
-        while world.side(1, id).session.wants_bytes() && came < 4 * UNSTORED_BYTES_MAX {
+        while world.side(1, id).session.wants_bytes() && came < 4 * limits::UNSTORED_BYTES_MAX {
             world.input(1, id, Input::Bytes(forged.clone()));
             came += forged.len();
         }
         let read = came - forged.len();
-        assert!(read < UNSTORED_BYTES_MAX, "{read} bytes were read");
+        assert!(read < limits::UNSTORED_BYTES_MAX, "{read} bytes were read");
         let held = world.side(1, id).session.held_bytes();
         assert!(
             held < limits::UNSTORED_BYTES_MAX + 20_000,
