@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use p2panda::{Event, NetEvent, Node, Publisher, StartAt, Subscription, VerifyingKey};
+use p2panda::{Event, Node, Publisher, StartAt, Subscription, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -306,13 +306,13 @@ impl Seen {
         }
     }
 
-    fn event(&self, event: &NetEvent) {
+    fn event(&self, event: &Event) {
         let now_ns = monotonic_ns();
         let mut state = self.state();
         match event {
-            NetEvent::SessionStarted { .. } => state.started_ns.push(now_ns),
-            NetEvent::CatchUpStarted { .. } => state.compared_ns.push(now_ns),
-            NetEvent::CatchUpEnded { .. } => state.caught_up_ns.push(now_ns),
+            Event::SessionStarted { .. } => state.started_ns.push(now_ns),
+            Event::CatchUpStarted { .. } => state.compared_ns.push(now_ns),
+            Event::CatchUpEnded { .. } => state.caught_up_ns.push(now_ns),
             _ => return,
         }
         drop(state);
@@ -331,9 +331,7 @@ async fn listen(node: Node, seen: Arc<Seen>) {
     // The node must be able to stop.
     drop(node);
     while let Some(event) = events.next().await {
-        if let Event::Net(event) = event {
-            seen.event(&event);
-        }
+        seen.event(&event);
     }
 }
 

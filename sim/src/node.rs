@@ -146,9 +146,11 @@ impl SimNode {
     pub(crate) fn run_engine(&mut self, now: Now) -> Committed {
         let commands = std::mem::take(&mut self.queue);
         let engine = self.engine.as_mut().expect("the node is up");
-        engine
-            .process(commands, now)
-            .expect("the simulated disk does not fail")
+        let committed = match commands.is_empty() {
+            true => engine.tick(now),
+            false => engine.process(commands, now),
+        };
+        committed.expect("the simulated disk does not fail")
     }
 
     pub(crate) fn take_stored(&mut self) -> Vec<(LinkId, usize, usize)> {

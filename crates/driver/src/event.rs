@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use p2panda::{Event, Message, NetEvent, Raw, Topic, Transfer, VerifyingKey};
+use p2panda::{Event, Message, Raw, Topic, Transfer, VerifyingKey};
 use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -102,21 +102,19 @@ pub fn message(topic: Topic, message: &Message<Raw>, deliver: Deliver) -> Option
 /// An event of the node as a line, if it is about sync.
 pub fn sync(event: &Event) -> Option<String> {
     let (kind, topic, peer, transfer) = match event {
-        Event::Net(NetEvent::SessionStarted { topic, peer, .. }) => {
-            ("started", topic, peer, Transfer::default())
-        }
-        Event::Net(NetEvent::CatchUpEnded {
+        Event::SessionStarted { topic, peer, .. } => ("started", topic, peer, Transfer::default()),
+        Event::CatchUpEnded {
             topic,
             peer,
             transfer,
             ..
-        }) => ("caught_up", topic, peer, *transfer),
-        Event::Net(NetEvent::SessionEnded {
+        } => ("caught_up", topic, peer, *transfer),
+        Event::SessionEnded {
             topic,
             peer,
             transfer,
             ..
-        }) => ("ended", topic, peer, *transfer),
+        } => ("ended", topic, peer, *transfer),
         _ => return None,
     };
     Some(line(&json!({

@@ -155,16 +155,40 @@ impl Engine {
             return Err(Corrupt::Stopped);
         }
         self.stopped = true;
-        let is_idle = commands.is_empty();
+        let is_load = !commands.is_empty();
         let committed = self.run(commands, more, announce, now)?;
-        idle::work(&mut self.store, &mut self.state, is_idle, now.elapsed_us)?;
+        if is_load {
+            idle::step_under_load(&mut self.store, &mut self.state, now.elapsed_us)?;
+        }
         self.stopped = false;
         Ok(committed)
     }
 
-    /// Does what is due by time, and a step of the long work that runs beside the batches.
+    /// One bounded step of background work, in a transaction of its own, for when nothing is
+    /// queued. Whether another one is due at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::process`].
+    pub fn idle(&mut self, now: Now) -> Result<bool, Corrupt> {
+        if self.stopped {
+            return Err(Corrupt::Stopped);
+        }
+        self.stopped = true;
+        let more = idle::step(&mut self.store, &mut self.state, now.elapsed_us)?;
+        self.stopped = false;
+        Ok(more)
+    }
+
+    /// Does what is due by time, and a step of background work.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::process`].
     pub fn tick(&mut self, now: Now) -> Result<Committed, Corrupt> {
-        self.process(Vec::new(), now)
+        let committed = self.process(Vec::new(), now)?;
+        self.idle(now)?;
+        Ok(committed)
     }
 
     /// When [`Engine::tick`] has something to do, in elapsed microseconds.

@@ -47,32 +47,41 @@ pub(crate) fn load(store: &mut Store, state: &mut State, now_us: u64) -> Result<
     Ok(())
 }
 
-/// Does a step if it is time for one.
-pub(crate) fn work(
+/// Does a step if one is due, since nothing else is to be done. Whether another one is due at once.
+pub(crate) fn step(store: &mut Store, state: &mut State, now_us: u64) -> Result<bool, StoreError> {
+    let Some(job) = state.schedule.next_idle(now_us) else {
+        return Ok(false);
+    };
+    run(job, store, state, now_us)?;
+    Ok(state.schedule.is_due(now_us))
+}
+
+/// Does a step after a batch, if the last one was long enough ago.
+pub(crate) fn step_under_load(
     store: &mut Store,
     state: &mut State,
-    is_idle: bool,
     now_us: u64,
 ) -> Result<(), StoreError> {
-    let Some(job) = state.schedule.next(is_idle, now_us) else {
-        return Ok(());
-    };
+    match state.schedule.next_under_load(now_us) {
+        Some(job) => run(job, store, state, now_us),
+        None => Ok(()),
+    }
+}
+
+/// One bounded step: a few milliseconds, in a transaction of its own.
+fn run(job: Job, store: &mut Store, state: &mut State, now_us: u64) -> Result<(), StoreError> {
+    let left = match job {
+        Job::Prune => prune(store, state.limits.prune_slice),
+        Job::Shrink => shrink(store),
+        Job::Bodies => bodies(store),
+    }?;
     let schedule = &mut state.schedule;
-    match step(job, store, state.limits.prune_slice)? {
+    match left {
         Left::More => schedule.wake(job, now_us),
         Left::Later(wait_us) => schedule.wake(job, now_us.saturating_add(wait_us)),
         Left::Nothing => {}
     }
     Ok(())
-}
-
-/// One bounded step: a few milliseconds, in a transaction of its own.
-fn step(job: Job, store: &mut Store, slice: Slice) -> Result<Left, StoreError> {
-    match job {
-        Job::Prune => prune(store, slice),
-        Job::Shrink => shrink(store),
-        Job::Bodies => bodies(store),
-    }
 }
 
 /// A batch pruned logs.

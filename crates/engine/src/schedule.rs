@@ -48,18 +48,33 @@ impl Schedule {
         first.map(|due| self.now_us.max(*due))
     }
 
-    /// A batch is over: the job whose step is to be done now. After a batch without commands that is
-    /// any that is due.
-    pub fn next(&mut self, is_idle: bool, now_us: u64) -> Option<Job> {
+    /// Whether a step of a job is due.
+    pub fn is_due(&self, now_us: u64) -> bool {
+        self.due.iter().flatten().any(|due| *due <= now_us)
+    }
+
+    /// Nothing is queued: the job whose step is to be done now, if one is due.
+    pub fn next_idle(&mut self, now_us: u64) -> Option<Job> {
+        self.now_us = now_us;
+        self.take(now_us)
+    }
+
+    /// A batch is over: the same, if the last step was enough batches or time ago.
+    pub fn next_under_load(&mut self, now_us: u64) -> Option<Job> {
         self.now_us = now_us;
         if self.due.iter().all(Option::is_none) {
             return None;
         }
         self.batches += 1;
         let waited_us = now_us.saturating_sub(self.stepped_us);
-        if !is_idle && self.batches < BATCHES_PER_STEP_MAX && waited_us < micros(STEP_WAIT) {
+        if self.batches < BATCHES_PER_STEP_MAX && waited_us < micros(STEP_WAIT) {
             return None;
         }
+        self.take(now_us)
+    }
+
+    /// The jobs that are due, in turns.
+    fn take(&mut self, now_us: u64) -> Option<Job> {
         let mut numbers = (1..=JOBS.len()).map(|n| (self.last + n) % JOBS.len());
         let is_due = |number: &usize| {
             let due = self.due.get(*number).copied().flatten();
@@ -83,7 +98,10 @@ mod tests {
         let start = schedule.now_us;
         let served = (1..=batches).filter(|n| {
             let now_us = start + n * batch_us;
-            let job = schedule.next(is_idle, now_us);
+            let job = match is_idle {
+                true => schedule.next_idle(now_us),
+                false => schedule.next_under_load(now_us),
+            };
             job.inspect(|job| schedule.wake(*job, now_us)).is_some()
         });
         served.count()
@@ -118,9 +136,9 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.wake(Job::Shrink, 1_000);
         assert_eq!(schedule.next_wake(), Some(1_000));
-        assert_eq!(schedule.next(true, 999), None);
-        assert_eq!(schedule.next(true, 1_000), Some(Job::Shrink));
+        assert_eq!(schedule.next_idle(999), None);
+        assert_eq!(schedule.next_idle(1_000), Some(Job::Shrink));
         assert_eq!(schedule.next_wake(), None);
-        assert_eq!(schedule.next(true, 1_001), None);
+        assert_eq!(schedule.next_idle(1_001), None);
     }
 }

@@ -141,9 +141,9 @@ impl Loop {
                 let wait_us = wake.saturating_sub(clock().elapsed_us);
                 Some(Duration::from_micros(wait_us))
             };
-            let (commands, mut taken) = match self.lanes.next(due) {
-                Next::Batch(commands, taken) => (commands, taken),
-                Next::Tick => (Vec::new(), Taken::default()),
+            let (commands, mut taken, is_idle) = match self.lanes.next(due) {
+                Next::Batch(commands, taken) => (commands, taken, false),
+                Next::Tick => (Vec::new(), Taken::default(), true),
                 Next::Close => return self.engine.close(),
             };
             let (lanes, author) = (&mut self.lanes, &self.author);
@@ -160,6 +160,10 @@ impl Loop {
             self.engine
                 .process_and_more(commands, &mut more, &mut self.on_commit, now)?;
             drop(taken.permits);
+            if is_idle {
+                // Whether more is due `next_wake` tells as well.
+                self.engine.idle(now)?;
+            }
         }
     }
 }

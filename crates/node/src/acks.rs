@@ -8,11 +8,12 @@ use p2panda_core::limits::ACKS_GATHER_DELAY;
 use crate::Error;
 use crate::queue::Queue;
 
-/// Gathers the automatic acknowledgements of one topic: one batch is under way at a time, the
+/// Gathers the automatic acknowledgements of one consumer in one topic: one batch is under way at a time, the
 /// rest waits for it, so that a fast reader neither waits for commits nor floods the engine, and
 /// a slow one does not double the commits.
 #[derive(Debug)]
 pub(crate) struct Acks {
+    consumer: String,
     topic: Topic,
     queue: Queue,
     state: Mutex<State>,
@@ -25,8 +26,9 @@ struct State {
 }
 
 impl Acks {
-    pub(crate) fn new(topic: Topic, queue: Queue) -> Arc<Self> {
+    pub(crate) fn new(consumer: String, topic: Topic, queue: Queue) -> Arc<Self> {
         Arc::new(Self {
+            consumer,
             topic,
             queue,
             state: Mutex::default(),
@@ -50,7 +52,8 @@ impl Acks {
 
     /// Acknowledges and waits until it is on disk.
     pub(crate) async fn ack_now(&self, offset: u64) -> Result<(), Error> {
-        self.queue.ack(self.topic, vec![offset]).await
+        let consumer = self.consumer.clone();
+        self.queue.ack(consumer, self.topic, vec![offset]).await
     }
 
     /// Hands everything that waits to the engine.
@@ -64,9 +67,9 @@ impl Acks {
             self.state().under_way = false;
             return;
         }
-        let acks = Arc::clone(self);
+        let (acks, consumer) = (Arc::clone(self), self.consumer.clone());
         self.queue
-            .ack_in_background(self.topic, offsets, move || acks.send());
+            .ack_in_background(consumer, self.topic, offsets, move || acks.send());
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

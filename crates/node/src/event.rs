@@ -1,48 +1,312 @@
 //! What happens on a node, apart from messages.
 
+use p2panda_core::log::Fork;
+use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_engine::EngineEvent;
-use p2panda_net::NetEvent;
+use p2panda_net::{NetEvent, Transfer};
+use p2panda_protocol::sync::SessionId;
+use p2panda_store::RejectReason;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 /// Something that happened on this node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// On the network: peers, sessions, catch-up.
-    Net(NetEvent),
-    /// In the store: forks, rejected operations, a restored directory.
-    Engine(Box<EngineEvent>),
+    /// A node was heard of for the first time, or its addresses changed.
+    PeerFound {
+        /// The node.
+        peer: VerifyingKey,
+    },
+    /// A peer became a neighbour in the overlay of a topic.
+    NeighbourUp {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// A peer is a neighbour no longer.
+    NeighbourDown {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// A sync session passed its handshake.
+    SessionStarted {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+    },
+    /// Both sides know what they are about to send.
+    CatchUpStarted {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// What is about to be exchanged: an estimate, for progress only.
+        expected: Transfer,
+    },
+    /// Everything was sent, and everything received is durable: the session is live.
+    CatchUpEnded {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// What was exchanged so far.
+        transfer: Transfer,
+    },
+    /// A sync session is over.
+    SessionEnded {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// Whether it ended in order.
+        ok: bool,
+        /// What was exchanged in all.
+        transfer: Transfer,
+    },
+    /// The addresses that this node announces have changed.
+    AddressChanged,
+    /// The network changed or the machine slept; everything is tried again at once.
+    Recovering,
+    /// An author signed operations that exclude each other. The first one stays.
+    Forked {
+        /// The topic.
+        topic: Topic,
+        /// Both headers.
+        fork: Box<Fork>,
+    },
+    /// That author is this node: a copy of its directory is in use. The log is closed.
+    OwnFork {
+        /// The topic.
+        topic: Topic,
+        /// Both headers.
+        fork: Box<Fork>,
+    },
+    /// An operation was refused, for the first time.
+    Rejected {
+        /// The topic it came for.
+        topic: Topic,
+        /// Its id.
+        id: Hash,
+        /// Why.
+        reason: RejectReason,
+        /// Who sent it; none if it was imported.
+        peer: Option<VerifyingKey>,
+    },
+    /// A stored operation is damaged. Readers pass it over, and its log may be served and delivered
+    /// no further. Each reader that comes across it tells of it.
+    Damaged {
+        /// The topic.
+        topic: Topic,
+        /// Author of its log.
+        author: VerifyingKey,
+        /// Its place in the log.
+        seq: u32,
+    },
+    /// A peer has more of this node's own log: publishing waits for it.
+    PublishesHeld {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+    },
+    /// This node's own logs are back where a newer copy had left them: publishing goes on.
+    OwnLogPulled,
+    /// The listener fell behind: this many events were lost. Messages are never among them.
+    Lagged(u64),
+}
+
+impl Event {
+    fn of_net(event: NetEvent) -> Option<Self> {
+        Some(match event {
+            NetEvent::PeerFound { node } => Self::PeerFound { peer: node },
+            NetEvent::NeighbourUp { topic, peer } => Self::NeighbourUp { topic, peer },
+            NetEvent::NeighbourDown { topic, peer } => Self::NeighbourDown { topic, peer },
+            NetEvent::SessionStarted {
+                topic,
+                peer,
+                session,
+            } => Self::SessionStarted {
+                topic,
+                peer,
+                session,
+            },
+            NetEvent::CatchUpStarted {
+                topic,
+                peer,
+                session,
+                expected,
+            } => Self::CatchUpStarted {
+                topic,
+                peer,
+                session,
+                expected,
+            },
+            NetEvent::CatchUpEnded {
+                topic,
+                peer,
+                session,
+                transfer,
+            } => Self::CatchUpEnded {
+                topic,
+                peer,
+                session,
+                transfer,
+            },
+            NetEvent::SessionEnded {
+                topic,
+                peer,
+                session,
+                ok,
+                transfer,
+            } => Self::SessionEnded {
+                topic,
+                peer,
+                session,
+                ok,
+                transfer,
+            },
+            NetEvent::AddressChanged => Self::AddressChanged,
+            NetEvent::Recovering => Self::Recovering,
+            _ => return None,
+        })
+    }
+
+    /// What the engine tells. Early operations that made room for others are brought again by
+    /// themselves: nobody needs to know.
+    pub(crate) fn of_engine(event: &EngineEvent) -> Option<Self> {
+        Some(match event {
+            EngineEvent::Forked { topic, fork } => Self::Forked {
+                topic: *topic,
+                fork: Box::new(fork.clone()),
+            },
+            EngineEvent::OwnFork { topic, fork } => Self::OwnFork {
+                topic: *topic,
+                fork: Box::new(fork.clone()),
+            },
+            EngineEvent::Rejected {
+                topic,
+                id,
+                reason,
+                peer,
+            } => Self::Rejected {
+                topic: *topic,
+                id: *id,
+                reason: *reason,
+                peer: *peer,
+            },
+            EngineEvent::LogUnreadable { topic, author, seq } => Self::Damaged {
+                topic: *topic,
+                author: *author,
+                seq: *seq,
+            },
+            EngineEvent::PublishesHeld { topic, peer } => Self::PublishesHeld {
+                topic: *topic,
+                peer: *peer,
+            },
+            EngineEvent::OwnLogPulled => Self::OwnLogPulled,
+            _ => return None,
+        })
+    }
 }
 
 /// Listens to the events of a node. Made by [`crate::Node::events`].
 #[derive(Debug)]
 pub struct Events {
-    engine: broadcast::Receiver<EngineEvent>,
+    node: broadcast::Receiver<Event>,
     net: broadcast::Receiver<NetEvent>,
 }
 
 impl Events {
     pub(crate) fn new(
-        engine: broadcast::Receiver<EngineEvent>,
+        node: broadcast::Receiver<Event>,
         net: broadcast::Receiver<NetEvent>,
     ) -> Self {
-        Self { engine, net }
+        Self { node, net }
     }
 
-    /// The next event, waiting until there is one. `None` when the node is gone. Whoever falls
-    /// behind loses the oldest.
+    /// The next event, waiting until there is one. `None` when the node is gone. Who falls behind
+    /// loses the oldest events and is told how many with [`Event::Lagged`].
+    ///
+    /// Cancel safe: an event is only taken when the future completes.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let event = tokio::select! {
-                event = self.engine.recv() => event.map(|event| Event::Engine(Box::new(event))),
-                event = self.net.recv() => event.map(Event::Net),
+                event = self.node.recv() => event.map(Some),
+                event = self.net.recv() => event.map(Event::of_net),
             };
             match event {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(_)) => {}
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(RecvError::Lagged(lost)) => return Some(Event::Lagged(lost)),
                 Err(RecvError::Closed) => return None,
             }
         }
+    }
+}
+
+/// Where the parts of a node tell what happened. Nobody may be listening.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSender(broadcast::Sender<Event>);
+
+impl EventSender {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::channel(p2panda_core::limits::EVENTS_MAX).0)
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+
+    /// Rows that a page of a topic had to leave out.
+    pub(crate) fn damaged(&self, topic: Topic, rows: &[p2panda_store::Unreadable]) {
+        for row in rows {
+            let (author, seq) = (row.author, row.seq);
+            tracing::error!(%author, seq, "a stored operation is damaged");
+            self.tell(Event::Damaged { topic, author, seq });
+        }
+    }
+
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_falls_behind_is_told_how_many_events_it_lost() {
+        let (sender, (_net, net)) = (EventSender::new(), broadcast::channel(1));
+        let mut events = Events::new(sender.listen(), net);
+        let sent = p2panda_core::limits::EVENTS_MAX as u64 + 5;
+        for _ in 0..sent {
+            sender.tell(Event::OwnLogPulled);
+        }
+        let Some(Event::Lagged(lost)) = events.next().await else {
+            panic!("nothing was lost");
+        };
+        let mut came = 0;
+        while came < sent - lost {
+            assert_eq!(events.next().await, Some(Event::OwnLogPulled));
+            came += 1;
+        }
+        sender.tell(Event::Recovering);
+        assert_eq!(events.next().await, Some(Event::Recovering));
     }
 }

@@ -26,7 +26,8 @@ impl Node {
     /// those of peers. Returns when the last one is stored or refused; nothing is dropped silently.
     ///
     /// Several imports and sync may run at once. Operations that come before those they follow in
-    /// their log are kept for the time of the import, within limits.
+    /// their log are kept for the time of the import, within limits. Dropping the future ends the
+    /// import: what was queued is stored, what waits for earlier operations is let go.
     ///
     /// # Errors
     /// [`Error::Closed`] when the node is shut down meanwhile; what was stored stays stored.
@@ -35,7 +36,7 @@ impl Node {
         topic: Topic,
         operations: impl Stream<Item = ImportedOperation>,
     ) -> Result<IngestReport, Error> {
-        let import = self.next_import();
+        let import = ImportGuard::begin(self, topic);
         let mut report = IngestReport::default();
         let mut operations = std::pin::pin!(operations);
         let mut under_way = None;
@@ -43,7 +44,7 @@ impl Node {
             let batch = verify_batch(take_batch(first, &mut operations).await).await?;
             let stored = self
                 .queue()
-                .ingest(topic, Source::Import { id: import }, batch)
+                .ingest(topic, Source::Import { id: import.id }, batch)
                 .await?;
             // One batch is stored while the next one is verified.
             if let Some(previous) = under_way.replace(stored) {
@@ -53,8 +54,27 @@ impl Node {
         if let Some(last) = under_way {
             report.add(last.await.map_err(|_| Error::Closed)?);
         }
-        self.queue().import_ended(topic, import);
         Ok(report)
+    }
+}
+
+/// While it lives, early operations of the import are kept.
+struct ImportGuard<'a> {
+    node: &'a Node,
+    topic: Topic,
+    id: u64,
+}
+
+impl<'a> ImportGuard<'a> {
+    fn begin(node: &'a Node, topic: Topic) -> Self {
+        let id = node.next_import();
+        Self { node, topic, id }
+    }
+}
+
+impl Drop for ImportGuard<'_> {
+    fn drop(&mut self) {
+        self.node.queue().import_ended(self.topic, self.id);
     }
 }
 

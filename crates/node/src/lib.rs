@@ -32,6 +32,8 @@ mod blame;
 mod bodies;
 mod body;
 mod builder;
+mod consumer;
+mod cursor;
 mod ephemeral;
 mod error;
 mod event;
@@ -54,6 +56,7 @@ use std::path::Path;
 
 pub use body::{Body, DecodeError, EncodeError, Raw};
 pub use builder::Builder;
+pub use cursor::Ended;
 pub use ephemeral::{
     EphemeralMessage, EphemeralPublisher, EphemeralRequest, EphemeralSubscription,
 };
@@ -62,11 +65,13 @@ pub use event::{Event, Events};
 pub use import::ImportedOperation;
 pub use message::Message;
 pub use node::Node;
+pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
     Dependency, Hash, HybridTimestamp, NetworkId, SigningKey, Timestamp, Topic, VerifyingKey,
 };
-pub use p2panda_engine::{EngineEvent, PublishError};
-pub use p2panda_net::{Counters, Mdns, NetEvent, PeerStatus, SessionStatus, Transfer};
+pub use p2panda_engine::PublishError;
+pub use p2panda_net::{Counters, Mdns, PeerStatus, SessionStatus, Transfer};
+pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
     Compacted, ForkRow, OpenError, RejectReason, RejectedRow, RestoredAction as Restored,
     TopicStatus,

@@ -9,11 +9,11 @@ use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_engine::{Engine, EngineEvent, thread};
 use p2panda_net::Net;
 use tempfile::TempDir;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use crate::builder::{Builder, GuardDir, Place};
 use crate::ephemeral::EphemeralRequest;
-use crate::event::Events;
+use crate::event::{Event, EventSender, Events};
 use crate::new_logs::NewLogs;
 use crate::queue::Queue;
 use crate::serve::{Desk, serve};
@@ -38,7 +38,7 @@ struct Inner {
     queue: Queue,
     topics: Topics,
     net: Net,
-    events: broadcast::Sender<EngineEvent>,
+    events: EventSender,
     closed: AtomicBool,
     imports: AtomicU64,
 }
@@ -73,7 +73,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let signing_key = engine.signing_key().clone();
     let storage = Storage::new(engine.readers());
     let topics = Topics::default();
-    let (events, _) = broadcast::channel(limits::EVENTS_MAX);
+    let events = EventSender::new();
     let queue = Queue::new(run(engine, topics.clone(), events.clone()));
 
     let new_logs = NewLogs::new(builder.new_logs.0, builder.new_logs.1);
@@ -93,6 +93,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         topics: topics.clone(),
         new_logs,
         blame: Arc::default(),
+        events: events.clone(),
     };
     tokio::spawn(serve(incoming, desk));
     Ok(Node(Arc::new(Inner {
@@ -118,7 +119,7 @@ fn temporary_dir() -> std::io::Result<TempDir> {
 }
 
 /// The engine on its thread; what it commits wakes readers and sessions.
-fn run(engine: Engine, topics: Topics, events: broadcast::Sender<EngineEvent>) -> thread::Queue {
+fn run(engine: Engine, topics: Topics, events: EventSender) -> thread::Queue {
     thread::spawn(
         engine,
         thread::system_clock(),
@@ -130,8 +131,9 @@ fn run(engine: Engine, topics: Topics, events: broadcast::Sender<EngineEvent>) -
                 if let EngineEvent::EarlyDropped { topic, peer } = event {
                     topics.repair(topic, *peer);
                 }
-                // Nobody may be listening.
-                let _ = events.send(event.clone());
+                if let Some(event) = Event::of_engine(event) {
+                    events.tell(event);
+                }
             }
         }),
     )
@@ -246,10 +248,10 @@ impl Node {
         TopicHandle::new(self.clone(), topic)
     }
 
-    /// What happens on this node. A listener that falls behind loses the oldest events; messages
-    /// are never among them.
+    /// What happens on this node. A listener that falls behind loses the oldest events and is told
+    /// how many; messages are never among them.
     pub fn events(&self) -> Events {
-        Events::new(self.0.events.subscribe(), self.0.net.events())
+        Events::new(self.0.events.listen(), self.0.net.events())
     }
 
     /// The network: peers, addresses, counters.
@@ -267,7 +269,7 @@ impl Node {
             return Ok(());
         }
         for state in self.0.topics.leave_all() {
-            state.acks().flush();
+            state.flush_acks();
         }
         // Whatever does not answer in time is cut.
         let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, self.0.net.shutdown()).await;
@@ -290,6 +292,10 @@ impl Node {
 
     pub(crate) fn storage(&self) -> &Storage {
         &self.0.storage
+    }
+
+    pub(crate) fn event_sender(&self) -> &EventSender {
+        &self.0.events
     }
 
     pub(crate) fn queue(&self) -> &Queue {
@@ -329,7 +335,7 @@ impl Node {
 
     pub(crate) async fn leave(&self, topic: &Topic) {
         if let Some(state) = self.0.topics.leave(topic) {
-            state.acks().flush();
+            state.flush_acks();
             if let Some(sync) = state.sync() {
                 sync.clone().leave().await;
             }
@@ -343,7 +349,7 @@ impl Drop for Inner {
             return;
         }
         for state in self.topics.leave_all() {
-            state.acks().flush();
+            state.flush_acks();
         }
         let (net, queue, storage) = (self.net.clone(), self.queue.clone(), self.storage.clone());
         let temporary = self

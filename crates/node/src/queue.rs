@@ -15,7 +15,6 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::coop::unconstrained;
 
 use crate::Error;
-use crate::subscription::consumer_name;
 
 pub(crate) use p2panda_engine::Published;
 
@@ -209,11 +208,16 @@ impl Queue {
     }
 
     /// Acknowledges for the application and waits for the disk.
-    pub(crate) async fn ack(&self, topic: Topic, offsets: Vec<u64>) -> Result<(), Error> {
+    pub(crate) async fn ack(
+        &self,
+        consumer: String,
+        topic: Topic,
+        offsets: Vec<u64>,
+    ) -> Result<(), Error> {
         let permit = room_for(&self.own_room, LANE_KIB_MAX, 0).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Ack {
-            consumer: consumer_name(&topic),
+            consumer,
             topic,
             offsets,
             durability: Durability::Full,
@@ -228,13 +232,14 @@ impl Queue {
     /// Acknowledges without waiting; `then` is called when it is stored.
     pub(crate) fn ack_in_background(
         &self,
+        consumer: String,
         topic: Topic,
         offsets: Vec<u64>,
         then: impl FnOnce() + Send + 'static,
     ) {
         // Fails only when the node is shut down; the messages come again then.
         let _ = self.send(Command::Ack {
-            consumer: consumer_name(&topic),
+            consumer,
             topic,
             offsets,
             durability: Durability::Normal,

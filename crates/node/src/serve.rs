@@ -9,13 +9,14 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_engine::{Incoming, Source};
 use p2panda_net::{Phase, Request, Stored, Totals};
 use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
-use p2panda_store::PageLimits;
+use p2panda_store::{PageLimits, Reader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::blame::Blame;
 use crate::bodies;
+use crate::event::EventSender;
 use crate::new_logs::{Counted, NewLogs};
 use crate::queue::Queue;
 use crate::storage::Storage;
@@ -38,6 +39,7 @@ pub(crate) struct Desk {
     pub(crate) topics: Topics,
     pub(crate) new_logs: NewLogs,
     pub(crate) blame: Arc<Blame>,
+    pub(crate) events: EventSender,
 }
 
 /// Work of one session, done in the order in which it came.
@@ -107,10 +109,10 @@ impl Desk {
                 });
             }
             Request::Read { topic, read, reply } => {
-                let rows = self.rows(&topic, &read);
+                let (rows, events) = (self.rows(&topic, &read), self.events.clone());
                 self.answer(reply, move |storage| async move {
-                    let page = storage.read_newest(rows, move |reader| page(reader, &topic, read));
-                    page.await
+                    let read = move |reader: &Reader| page(reader, &topic, read, &events);
+                    storage.read_newest(rows, read).await
                 });
             }
             Request::Store {
@@ -324,9 +326,10 @@ impl Desk {
 }
 
 fn page(
-    reader: &p2panda_store::Reader,
+    reader: &Reader,
     topic: &Topic,
     read: Read,
+    events: &EventSender,
 ) -> Result<Page, p2panda_store::StoreError> {
     let limits = |bytes_max: usize| PageLimits {
         rows: SESSION_PAGE_ROWS_MAX,
@@ -344,9 +347,7 @@ fn page(
             reader.arrivals_page(topic, *after, limits(*bytes_max))?
         }
     };
-    for row in &found.unreadable {
-        tracing::error!(author = %row.author, seq = row.seq, "a stored operation is damaged");
-    }
+    events.damaged(*topic, &found.unreadable);
     let next = match read {
         Read::Log { .. } => found.last_arrival,
         Read::Arrivals { after, .. } => found.last_arrival.max(after),

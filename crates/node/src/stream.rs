@@ -1,9 +1,9 @@
 //! Opening a topic: what publishes and what reads.
 
-use std::collections::VecDeque;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use p2panda_core::Topic;
 use serde::Serialize;
@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::body::{DecodeError, Raw};
+use crate::consumer::{self, Consumer};
 use crate::node::Node;
 use crate::publisher::Publisher;
-use crate::subscription::{Subscription, consumer_name, typed, untyped};
+use crate::subscription::{Subscription, typed, untyped};
 
 /// Where a subscription starts to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,37 +93,15 @@ impl<M> StreamRequest<M> {
     }
 
     async fn open(self) -> Result<(Publisher<M>, Subscription<M>), Error> {
-        let state = self.node.join(self.topic).await?;
-        let topic = self.topic;
-        let storage = self.node.storage();
-        let (position, skip_acked_until) = match self.start {
-            StartAt::Beginning => (0, 0),
-            StartAt::Offset(offset) => (offset.saturating_sub(1), 0),
-            StartAt::Now => {
-                let last = storage.read(move |reader| reader.last_offset(&topic));
-                (last.await?, 0)
-            }
-            StartAt::Resume => {
-                let consumer = consumer_name(&topic);
-                let places = storage.read(move |reader| {
-                    let last = reader.last_offset(&topic)?;
-                    Ok((reader.consumer_prefix(&consumer, &topic)?, last))
-                });
-                places.await?
-            }
-        };
+        let (topic, name) = (self.topic, consumer::of_topic(&self.topic));
+        let state = self.node.join(topic).await?;
+        let reading = [(topic, Arc::clone(&state))];
+        let consumer = Consumer::open(&self.node, name, &reading, self.start, self.ack).await?;
         let subscription = Subscription {
             topic,
-            acks: state.acks(),
-            policy: self.ack,
-            skip_acked_until,
-            position,
-            feed: state.feed(),
-            page: VecDeque::new(),
-            ahead: None,
-            handed_out: None,
+            consumer,
+            ended: None,
             decode: self.decode,
-            node: self.node.clone(),
         };
         Ok((Publisher::new(self.node, topic, state), subscription))
     }

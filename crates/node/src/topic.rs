@@ -80,6 +80,7 @@ impl Topics {
 
 /// One topic of a node.
 pub(crate) struct TopicState {
+    topic: Topic,
     log_id: LogId,
     arrivals: watch::Sender<Tail<Entry>>,
     feed: watch::Sender<Tail<FeedEntry>>,
@@ -87,19 +88,23 @@ pub(crate) struct TopicState {
     /// Up to which arrival number each session has sent, while it runs.
     sent: watch::Sender<BTreeMap<SessionId, (VerifyingKey, u64)>>,
     sync: OnceLock<SyncHandle>,
-    acks: Arc<Acks>,
+    queue: Queue,
+    /// By the name of the consumer.
+    acks: Mutex<HashMap<String, Arc<Acks>>>,
 }
 
 impl TopicState {
     fn new(topic: Topic, queue: Queue) -> Self {
         Self {
+            topic,
             log_id: topic.log_id(),
             arrivals: watch::Sender::default(),
             feed: watch::Sender::default(),
             left: watch::Sender::new(false),
             sent: watch::Sender::default(),
             sync: OnceLock::new(),
-            acks: Acks::new(topic, queue),
+            queue,
+            acks: Mutex::default(),
         }
     }
 
@@ -163,8 +168,21 @@ impl TopicState {
         }
     }
 
-    pub(crate) fn acks(&self) -> Arc<Acks> {
-        Arc::clone(&self.acks)
+    /// The acknowledgements of a consumer in this topic.
+    pub(crate) fn acks(&self, consumer: &str) -> Arc<Acks> {
+        let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(acks) = acks.get(consumer) {
+            return Arc::clone(acks);
+        }
+        let new = Acks::new(consumer.to_owned(), self.topic, self.queue.clone());
+        acks.insert(consumer.to_owned(), Arc::clone(&new));
+        new
+    }
+
+    /// Hands every acknowledgement that waits to the engine.
+    pub(crate) fn flush_acks(&self) {
+        let acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        acks.values().for_each(Acks::flush);
     }
 
     /// The network's side of the topic. The first call sets it.
@@ -209,6 +227,12 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
+    /// Whether it has grown since it was marked.
+    pub(crate) fn has_grown(&self) -> bool {
+        // An error means that the topic is gone, which `changed` tells.
+        self.tail.has_changed().unwrap_or(false)
+    }
+
     /// Growth from here on wakes [`Feed::changed`].
     pub(crate) fn mark_seen(&mut self) {
         self.tail.borrow_and_update();

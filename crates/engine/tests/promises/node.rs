@@ -116,7 +116,9 @@ impl Node {
     pub fn wait(&mut self, us: u64) {
         self.now.elapsed_us += us;
         self.now.wall = Timestamp::from_micros(self.now.wall.as_micros() + us);
-        self.process(Vec::new());
+        self.committed = self.engine.tick(self.now).unwrap();
+        let reader = self.reader();
+        self.follower.follow(&self.committed, &reader);
     }
 
     /// Lets the time pass until nothing is due any more. Returns how often something was.

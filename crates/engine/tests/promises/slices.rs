@@ -56,6 +56,26 @@ fn what_was_pruned_is_gone_at_once_and_deleted_in_slices() {
 }
 
 #[test]
+fn idle_does_one_step_and_says_whether_another_one_is_due() {
+    let (mut node, _, _) = pruned();
+    let mut steps = 0;
+    while node.rows() > 1 {
+        let before = node.rows();
+        let more = node.engine.idle(node.now).unwrap();
+        assert!(before - node.rows() <= 2);
+        steps += 1;
+        assert!(more || node.rows() == 1, "{} rows are left", node.rows());
+    }
+    assert!(steps >= 18, "{steps}");
+    while node.engine.idle(node.now).unwrap() {}
+    assert!(
+        node.engine
+            .next_wake()
+            .is_none_or(|due| due > node.now.elapsed_us)
+    );
+}
+
+#[test]
 fn slices_are_deleted_under_load_as_well() {
     let (mut node, _, _) = pruned();
     let before = node.rows();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use p2panda::{Event, NetEvent, StartAt};
+use p2panda::{Event, StartAt};
 
 use crate::nodes::{
     PATIENCE, at, at_port, builder, introduce, network, next, temporary, texts, topic, until,
@@ -239,7 +239,7 @@ async fn events_tell_of_sessions() {
     introduce(&b, &a);
     let caught_up = async {
         loop {
-            if let Some(Event::Net(NetEvent::CatchUpEnded { transfer, .. })) = events.next().await {
+            if let Some(Event::CatchUpEnded { transfer, .. }) = events.next().await {
                 return transfer.received_operations;
             }
         }
