@@ -3,8 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use p2panda::{ErrorKind, PublishError};
+use p2panda::{Ended, ErrorKind, PublishError, Subscription};
 use thiserror::Error;
 
 use crate::demo::DemoError;
@@ -55,10 +56,20 @@ pub enum Failure {
     NothingToCompact { home: PathBuf },
     #[error("{}", node_line(.0))]
     Node(#[from] p2panda::Error),
+    #[error("messages cannot be read: {0}; nothing is lost, check the disk and run it again")]
+    Feed(#[source] Arc<p2panda::Error>),
     #[error(transparent)]
     Demo(#[from] DemoError),
     #[error(transparent)]
     Parse(#[from] ParseError),
+}
+
+/// Why a subscription gave no more messages, if it should have.
+pub fn of_subscription(messages: &Subscription) -> Result<(), Failure> {
+    match messages.ended() {
+        Some(Ended::Failed(error)) => Err(Failure::Feed(error)),
+        _ => Ok(()),
+    }
 }
 
 impl Failure {
@@ -73,6 +84,7 @@ impl Failure {
             | Failure::LineNotText { .. }
             | Failure::Parse(_) => 2,
             Failure::Node(error) | Failure::CompactInUse(error) => kind_code(error.kind()),
+            Failure::Feed(error) => kind_code(error.kind()),
             Failure::MakeHome { .. }
             | Failure::NothingToCompact { .. }
             | Failure::ReadFile { .. }

@@ -22,7 +22,7 @@ const PAGE: PageLimits = PageLimits {
 };
 
 /// Why there is nothing more to read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Ended {
     /// The topic was left.
@@ -31,7 +31,7 @@ pub enum Ended {
     Shutdown,
     /// The feed could not be read. Nothing was passed over: the next call tries again at the same
     /// place.
-    Failed(Error),
+    Failed(Arc<Error>),
 }
 
 /// A place in the feed of each topic.
@@ -196,7 +196,7 @@ impl Source {
         };
         let page = page.map_err(|error| match node.is_closed() {
             true => Ended::Shutdown,
-            false => Ended::Failed(error),
+            false => Ended::Failed(Arc::new(error)),
         })?;
         node.event_sender()
             .damaged(self.start.topic, &page.unreadable);

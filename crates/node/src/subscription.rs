@@ -58,8 +58,8 @@ impl<M> Subscription<M> {
     }
 
     /// Why [`Subscription::next`] returned `None`; nothing as long as it did not.
-    pub fn ended(&self) -> Option<&Ended> {
-        self.ended.as_ref()
+    pub fn ended(&self) -> Option<Ended> {
+        self.ended.clone()
     }
 
     /// The topic.

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::args::{ChatArgs, NodeArgs};
 use crate::command::publish::reached;
 use crate::command::{id, subscribe};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{self, Failure, Outcome};
 use crate::input::Lines;
 use crate::interrupt::Interrupt;
 use crate::output::{self, Written, note, visible};
@@ -71,7 +71,8 @@ impl Chat {
                 },
                 message = self.messages.next() => match message {
                     Some(message) if self.show(&message)? == Written::Yes => {}
-                    _ => return Ok(()),
+                    Some(_) => return Ok(()),
+                    None => return failure::of_subscription(&self.messages),
                 },
                 () = interrupt.wait() => return Ok(()),
             }

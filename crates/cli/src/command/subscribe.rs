@@ -4,7 +4,7 @@ use p2panda::{Node, StartAt};
 
 use crate::args::{From, NodeArgs, SubArgs};
 use crate::command::id;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{self, Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Format, Written};
 
@@ -38,7 +38,7 @@ async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<
             () = interrupt.wait() => return Ok(()),
         };
         let Some(message) = message else {
-            return Ok(());
+            return failure::of_subscription(&messages);
         };
         if output::message(&message, format).map_err(Failure::Stdout)? == Written::Closed {
             return Ok(());
