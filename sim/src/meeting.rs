@@ -51,8 +51,12 @@ impl Contacts {
     fn take_changed(&mut self) -> Vec<Command> {
         let changed = self.book.take_changed().into_iter();
         let commands = changed.map(|(node, stored)| match stored {
-            Some(record) => Command::PutAddress { node, record },
-            None => Command::RemoveAddress { node },
+            Some(record) => Command::PutAddress {
+                node,
+                record,
+                reply: None,
+            },
+            None => Command::RemoveAddress { node, reply: None },
         });
         commands.collect()
     }

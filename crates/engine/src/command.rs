@@ -106,11 +106,15 @@ pub enum Command {
         node: VerifyingKey,
         /// What is known of it.
         record: Bytes,
+        /// Called when it is stored.
+        reply: Option<Reply<()>>,
     },
     /// Forgets a record of the address book.
     RemoveAddress {
         /// The node.
         node: VerifyingKey,
+        /// Called when it is forgotten.
+        reply: Option<Reply<()>>,
     },
     /// Takes one of the two ways on from a restored directory.
     Restored {
@@ -118,11 +122,6 @@ pub enum Command {
         action: RestoredAction,
         /// Whether that was possible.
         reply: Reply<Result<(), RestoredError>>,
-    },
-    /// Moves the write-ahead log into the database.
-    Checkpoint {
-        /// Called afterwards.
-        reply: Option<Reply<()>>,
     },
 }
 
@@ -212,7 +211,7 @@ impl Command {
 
     /// Whether it cannot be part of a transaction.
     pub(crate) fn is_aside(&self) -> bool {
-        matches!(self, Command::Restored { .. } | Command::Checkpoint { .. })
+        matches!(self, Command::Restored { .. })
     }
 
     /// Whether a power cut must take nothing of it back: what was promised, and our own

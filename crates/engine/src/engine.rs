@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::answer::{Committed, EngineEvent, RestoredError};
 use crate::batch::Batch;
-use crate::command::{Command, Reply};
+use crate::command::Command;
 use crate::now::{Now, micros};
 use crate::state::{Limits, State};
 use crate::turn::Turn;
@@ -234,15 +234,10 @@ impl Engine {
         let (aside, commands) = commands
             .into_iter()
             .partition::<Vec<_>, _>(Command::is_aside);
-        let mut checkpoints = Vec::new();
         for command in aside {
-            match command {
-                Command::Restored { action, reply } => {
-                    let result = self.leave_restored(action);
-                    batch.answers.push(Box::new(move || reply(result)));
-                }
-                Command::Checkpoint { reply } => checkpoints.push(reply),
-                _ => {}
+            if let Command::Restored { action, reply } = command {
+                let result = self.leave_restored(action);
+                batch.answers.push(Box::new(move || reply(result)));
             }
         }
         self.state.restored = self.store.restored().cloned();
@@ -274,7 +269,6 @@ impl Engine {
         for answer in answers {
             answer();
         }
-        self.checkpoint(checkpoints)?;
         Ok(committed)
     }
 
@@ -299,15 +293,5 @@ impl Engine {
         if restored && self.store.restored().is_none() {
             batch.events.push(EngineEvent::OwnLogPulled);
         }
-    }
-
-    fn checkpoint(&mut self, replies: Vec<Option<Reply<()>>>) -> Result<(), StoreError> {
-        if !replies.is_empty() {
-            self.store.checkpoint()?;
-        }
-        for reply in replies.into_iter().flatten() {
-            reply(());
-        }
-        Ok(())
     }
 }

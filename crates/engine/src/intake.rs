@@ -106,10 +106,24 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
                 reply,
             });
         }
-        Command::PutAddress { node, record } => turn.tx.put_address(&node, &record)?,
-        Command::RemoveAddress { node } => turn.tx.remove_address(&node)?,
+        Command::PutAddress {
+            node,
+            record,
+            reply,
+        } => {
+            turn.tx.put_address(&node, &record)?;
+            if let Some(reply) = reply {
+                turn.answer(reply, ());
+            }
+        }
+        Command::RemoveAddress { node, reply } => {
+            turn.tx.remove_address(&node)?;
+            if let Some(reply) = reply {
+                turn.answer(reply, ());
+            }
+        }
         // Not part of a transaction, see `Engine`.
-        Command::Restored { .. } | Command::Checkpoint { .. } => {}
+        Command::Restored { .. } => {}
     }
     Ok(())
 }

@@ -12,30 +12,24 @@ use p2panda_core::limits::{
 
 use crate::command::{Command, Phase};
 
-/// Given back when the command it came with has been processed.
-pub type Permit = Box<dyn Send>;
-
 pub(crate) enum Message {
-    Command(Command, Option<Permit>),
+    Command(Command),
     Close,
 }
 
 /// Sorts what is sent into the lanes. Each keeps its order.
 pub(crate) struct Lanes {
     receiver: Receiver<Message>,
-    own: VecDeque<Queued>,
-    others: VecDeque<Queued>,
+    own: VecDeque<Command>,
+    others: VecDeque<Command>,
     /// The last batch was full before anything of the other lane joined it.
     passed_over: bool,
     close: bool,
 }
 
-type Queued = (Command, Option<Permit>);
-
 /// What has been taken for one batch.
 #[derive(Default)]
 pub(crate) struct Taken {
-    pub(crate) permits: Vec<Permit>,
     own: Load,
     others: Load,
 }
@@ -113,7 +107,7 @@ impl Lanes {
         fits: impl Fn(&Command) -> bool,
     ) -> Option<Command> {
         self.sort_queued();
-        if let Some((command, _)) = self.own.front() {
+        if let Some(command) = self.own.front() {
             let room = taken.own.has_room(BATCH_OPERATIONS_MAX, BATCH_BYTES_MAX);
             if !room || !fits(command) {
                 self.passed_over = taken.others.commands == 0 && !self.others.is_empty();
@@ -121,7 +115,7 @@ impl Lanes {
             }
             return taken.take(&mut self.own, |load| &mut load.own);
         }
-        let (command, _) = self.others.front()?;
+        let command = self.others.front()?;
         if taken.has_room_for_others(command) && fits(command) {
             return taken.take(&mut self.others, |load| &mut load.others);
         }
@@ -154,10 +148,8 @@ impl Lanes {
 
     fn sort(&mut self, message: Message) {
         match message {
-            Message::Command(command, permit) if is_own(&command) => {
-                self.own.push_back((command, permit));
-            }
-            Message::Command(command, permit) => self.others.push_back((command, permit)),
+            Message::Command(command) if is_own(&command) => self.own.push_back(command),
+            Message::Command(command) => self.others.push_back(command),
             Message::Close => self.close = true,
         }
     }
@@ -166,15 +158,14 @@ impl Lanes {
 impl Taken {
     fn take(
         &mut self,
-        lane: &mut VecDeque<Queued>,
+        lane: &mut VecDeque<Command>,
         load: impl FnOnce(&mut Taken) -> &mut Load,
     ) -> Option<Command> {
-        let (command, permit) = lane.pop_front()?;
+        let command = lane.pop_front()?;
         let load = load(self);
         load.commands += 1;
         load.operations += command.operations();
         load.bytes += command.bytes();
-        self.permits.extend(permit);
         Some(command)
     }
 
@@ -206,8 +197,7 @@ fn is_own(command: &Command) -> bool {
         | Command::Ack { .. }
         | Command::PlaceConsumer { .. }
         | Command::PeerHas { .. }
-        | Command::Restored { .. }
-        | Command::Checkpoint { .. } => true,
+        | Command::Restored { .. } => true,
         Command::Session { phase, .. } => *phase == Phase::Started,
         _ => false,
     }
@@ -231,7 +221,7 @@ mod tests {
     fn lanes(commands: impl IntoIterator<Item = Command>) -> (Lanes, Sender<Message>) {
         let (sender, receiver) = channel();
         for command in commands {
-            sender.send(Message::Command(command, None)).unwrap();
+            sender.send(Message::Command(command)).unwrap();
         }
         (Lanes::new(receiver), sender)
     }
@@ -288,8 +278,8 @@ mod tests {
     fn a_publish_goes_before_all_that_is_queued_from_elsewhere() {
         let (mut lanes, sender) = lanes((0..50).map(|_| ingest(250)));
         assert_eq!(batch(&mut lanes, |_| true), "iiii");
-        sender.send(Message::Command(publish(1), None)).unwrap();
-        sender.send(Message::Command(publish(2), None)).unwrap();
+        sender.send(Message::Command(publish(1))).unwrap();
+        sender.send(Message::Command(publish(2))).unwrap();
         assert_eq!(batch(&mut lanes, |_| true), "ppi");
         assert_eq!(batch(&mut lanes, |_| true), "iiii");
     }
@@ -302,7 +292,7 @@ mod tests {
         };
         let unsynced = |command: &Command| !is_own(command);
         assert!(lanes.join(&mut taken, unsynced).is_some());
-        sender.send(Message::Command(publish(1), None)).unwrap();
+        sender.send(Message::Command(publish(1))).unwrap();
         assert!(lanes.join(&mut taken, unsynced).is_none());
         assert_eq!(batch(&mut lanes, |_| true).find('p'), Some(0));
     }
@@ -334,7 +324,7 @@ mod tests {
     fn what_was_queued_before_a_close_is_processed_and_nothing_after_it() {
         let (mut lanes, sender) = lanes([ingest(1), publish(1)]);
         sender.send(Message::Close).unwrap();
-        sender.send(Message::Command(publish(1), None)).unwrap();
+        sender.send(Message::Command(publish(1))).unwrap();
         assert_eq!(batch(&mut lanes, |_| true), "pi");
         assert!(matches!(lanes.next(|| None), Next::Close));
     }

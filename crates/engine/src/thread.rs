@@ -12,7 +12,6 @@ use thiserror::Error;
 use crate::answer::Committed;
 use crate::command::Command;
 use crate::engine::{Corrupt, Engine};
-pub use crate::lanes::Permit;
 use crate::lanes::{Lanes, Message, Next, Taken};
 use crate::now::{Now, micros};
 
@@ -29,8 +28,8 @@ pub struct Stopped;
 
 /// Where commands enter. Cheap to clone.
 ///
-/// The queue itself has no bound: who sends acquires a permit first and sends it along
-/// ([`Queue::send_with`]), so that there are never more commands than permits.
+/// The queue itself has no bound: who sends bounds what is under way, each kind of command in its
+/// way (`docs/protocol/streams.md#8`).
 #[derive(Clone)]
 pub struct Queue {
     sender: Sender<Message>,
@@ -89,14 +88,7 @@ impl Queue {
     /// Hands over a command. Never blocks.
     pub fn send(&self, command: Command) -> Result<(), Stopped> {
         self.sender
-            .send(Message::Command(command, None))
-            .map_err(|_| Stopped)
-    }
-
-    /// Hands over a command with a permit, which is dropped when the command was processed.
-    pub fn send_with(&self, command: Command, permit: Permit) -> Result<(), Stopped> {
-        self.sender
-            .send(Message::Command(command, Some(permit)))
+            .send(Message::Command(command))
             .map_err(|_| Stopped)
     }
 
@@ -159,7 +151,6 @@ impl Loop {
             let now = (self.clock)();
             self.engine
                 .process_and_more(commands, &mut more, &mut self.on_commit, now)?;
-            drop(taken.permits);
             if is_idle {
                 // Whether more is due `next_wake` tells as well.
                 self.engine.idle(now)?;

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex as StdMutex};
 
 use bytes::Bytes;
 use p2panda_core::limits::{
-    BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX, QUEUE_LANE_BYTES_MAX,
+    ADDRESSES_QUEUED_MAX, BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX, QUEUE_LANE_BYTES_MAX,
     QUEUE_UNTRUSTED_BYTES_MAX,
 };
 use p2panda_core::{Operation, Topic, VerifyingKey};
-use p2panda_engine::{Command, Durability, Incoming, Outcome, Phase, PublishError, Source};
+use p2panda_engine::{Command, Durability, Incoming, Outcome, Phase, PublishError, Reply, Source};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::RejectReason;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -36,6 +36,8 @@ pub(crate) struct Queue {
     untrusted_room: Arc<Semaphore>,
     /// For what the application asks for: no peer can take it.
     own_room: Arc<Semaphore>,
+    /// For records of the address book.
+    address_room: Arc<Semaphore>,
     /// Publishes get room in the order in which they were asked for.
     turn: Arc<Mutex<()>>,
 }
@@ -115,6 +117,7 @@ impl Queue {
             room: Arc::new(Semaphore::new(LANE_KIB_MAX as usize)),
             untrusted_room: Arc::new(Semaphore::new(UNTRUSTED_KIB_MAX as usize)),
             own_room: Arc::new(Semaphore::new(LANE_KIB_MAX as usize)),
+            address_room: Arc::new(Semaphore::new(ADDRESSES_QUEUED_MAX)),
             turn: Arc::default(),
         }
     }
@@ -300,12 +303,24 @@ impl Queue {
         let _ = self.send(Command::ImportEnded { topic, import });
     }
 
+    /// Stores a record of the address book. Without room it is only stored when it changes again.
     pub(crate) fn put_address(&self, node: VerifyingKey, record: Bytes) {
-        let _ = self.send(Command::PutAddress { node, record });
+        self.address(|reply| Command::PutAddress {
+            node,
+            record,
+            reply,
+        });
     }
 
+    /// Forgets a record. Without room it stays stored until the book is read and checked again.
     pub(crate) fn remove_address(&self, node: VerifyingKey) {
-        let _ = self.send(Command::RemoveAddress { node });
+        self.address(|reply| Command::RemoveAddress { node, reply });
+    }
+
+    fn address(&self, command: impl FnOnce(Option<Reply<()>>) -> Command) {
+        if let Ok(permit) = Arc::clone(&self.address_room).try_acquire_owned() {
+            let _ = self.send(command(Some(Box::new(move |()| drop(permit)))));
+        }
     }
 
     /// Lets the engine finish what is queued, closes the store and waits for it. Blocks.

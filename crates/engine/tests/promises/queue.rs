@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -115,19 +114,10 @@ fn a_publish_passes_whatever_is_queued_from_elsewhere_and_both_lanes_go_on() {
     assert_eq!(commits.iter().last(), Some((Some(2 + 20 * 200), false)));
 }
 
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 #[test]
-fn closing_processes_what_is_queued_and_gives_back_all_permits() {
+fn closing_processes_what_is_queued() {
     let temp = tempfile::tempdir().unwrap();
     let queue = thread::spawn(open(temp.path()), thread::system_clock(), Box::new(|_| ()));
-    let returned = Arc::new(AtomicUsize::new(0));
     let mut author = Author::new(1);
     for _ in 0..100 {
         let operations = vec![Incoming::Valid(author.says("x"))];
@@ -137,13 +127,10 @@ fn closing_processes_what_is_queued_and_gives_back_all_permits() {
             operations,
             reply: None,
         };
-        queue
-            .send_with(command, Box::new(Counted(returned.clone())))
-            .unwrap();
+        queue.send(command).unwrap();
     }
     queue.close().unwrap();
     queue.close().unwrap();
-    assert_eq!(returned.load(Ordering::SeqCst), 100);
     let (command, _answer) = publish(TOPIC, Some("late"), false);
     assert_eq!(queue.send(command), Err(thread::Stopped));
     let engine = open(temp.path());
