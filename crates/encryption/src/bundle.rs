@@ -1,16 +1,12 @@
 //! Key bundles, which let somebody send us a first secret while we are offline
 //! (`docs/protocol/encryption.md#5`).
 
+use p2panda_core::limits::PRE_KEY_CLOCK_SKEW_S;
 use thiserror::Error;
 
 use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, tuple};
 use crate::x25519::PublicKey;
 use crate::xeddsa::{self, XSignature, XeddsaError};
-
-/// Seconds that a clock may be ahead of ours without refusing our new pre-keys.
-pub const CLOCK_SKEW_S: u64 = 3_600;
-/// Seconds of a pre-key's life unless chosen otherwise: twelve weeks.
-pub const LIFETIME_DEFAULT_S: u64 = 3 * 28 * 24 * 60 * 60;
 
 /// When a pre-key may be used, in whole seconds since 1970; both ends excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +18,7 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// From [`CLOCK_SKEW_S`] ago until `seconds` from now.
+    /// From [`PRE_KEY_CLOCK_SKEW_S`] ago until `seconds` from now.
     ///
     /// ```
     /// # use p2panda_encryption::Lifetime;
@@ -32,7 +28,7 @@ impl Lifetime {
     pub fn starting(now: u64, seconds: u64) -> Lifetime {
         Lifetime {
             not_after: now.saturating_add(seconds),
-            not_before: now.saturating_sub(CLOCK_SKEW_S),
+            not_before: now.saturating_sub(PRE_KEY_CLOCK_SKEW_S),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Messages to one recipient, attached to a control message (`docs/protocol/encryption.md#2.1`).
 
 use p2panda_core::cbor;
+use p2panda_core::limits::DIRECT_MESSAGE_BYTES_MAX;
 use thiserror::Error;
 
 use crate::Member;
-use crate::limits::DIRECT_MESSAGE_BYTES_MAX;
 use crate::two_party::{ReceiveError, TwoPartyMessage};
 use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, variant};
 

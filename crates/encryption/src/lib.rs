@@ -17,7 +17,7 @@ mod direct;
 mod draft;
 mod hkdf;
 pub mod hpke;
-pub mod limits;
+mod limit;
 pub mod message;
 mod orderer;
 mod own_keys;
@@ -34,18 +34,17 @@ pub mod x3dh;
 pub mod xeddsa;
 
 pub use bundle::{
-    Bundle, BundleError, CLOCK_SKEW_S, LIFETIME_DEFAULT_S, Lifetime, LongTermBundle, OneTimeBundle,
-    OneTimePreKey, PreKey, latest,
+    Bundle, BundleError, Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, PreKey, latest,
 };
 pub use direct::{Content, DirectError, DirectMessage, Kind};
 pub use draft::{Draft, Prepared};
 pub use hkdf::{HkdfTooLong, hkdf};
-pub use limits::Limit;
+pub use limit::Limit;
 pub use orderer::{Message, QueueError};
 pub use own_keys::{OwnKeys, OwnKeysError};
 pub use registry::{Registry, RegistryError};
 pub use secret::Secret;
-pub use sessions::{Context, DeliverError, Sealed, Sealing};
+pub use sessions::{Context, DeliverError, HEADER_ELEMENTS_0_7_1, Sealed, Sealing};
 pub use wire::{DecodeError, Reader, Wire, Writer};
 pub use x25519::{PublicKey, SecretKey, ZeroAgreement};
 

@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use p2panda_core::limits::{
+    APPLICATION_IDS_MAX, DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_MEMBERS_MAX, ENCRYPTION_WAITING_MAX,
+};
 use thiserror::Error;
 
 use crate::direct::DirectMessage;
-use crate::limits::{DIRECT_MESSAGE_BYTES_MAX, Limit, MEMBERS_MAX, WAITING_MAX};
+use crate::limit::Limit;
 use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple, write_list};
 use crate::{Member, OperationId};
-
-/// How many application messages of each sender are known by id, to tell repeats.
-const APPLICATIONS_KEPT: usize = 64;
 
 /// A message as it came out of its signed envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,7 +218,7 @@ impl<P: Payload> Orderer<P> {
         } else {
             let recent = self.applications.entry(sender).or_default();
             recent.push_back(id);
-            if recent.len() > APPLICATIONS_KEPT {
+            if recent.len() > APPLICATION_IDS_MAX {
                 recent.pop_front();
             }
         }
@@ -309,7 +309,7 @@ impl<P: Payload> Orderer<P> {
     fn check_bounds(&self, payload: &P) -> Result<(), Limit> {
         let directs = payload.directs();
         let members = payload.creates().map_or(0, <[_]>::len);
-        if directs.map_or(0, <[_]>::len).max(members) > MEMBERS_MAX {
+        if directs.map_or(0, <[_]>::len).max(members) > ENCRYPTION_MEMBERS_MAX {
             return Err(Limit::Members);
         }
         let too_large = |direct: &DirectMessage| direct.content.bytes() > DIRECT_MESSAGE_BYTES_MAX;
@@ -321,7 +321,7 @@ impl<P: Payload> Orderer<P> {
             Some(_) => self.waiting_controls,
             None => self.waiting.len() - self.waiting_controls,
         };
-        match waiting < WAITING_MAX {
+        match waiting < ENCRYPTION_WAITING_MAX {
             true => Ok(()),
             false => Err(Limit::Waiting),
         }
@@ -422,7 +422,7 @@ impl<P: Payload> Wire for Orderer<P> {
             };
             orderer.nodes = map(r, OperationId::read, Node::read)?;
             orderer.heads = list(r, usize::MAX)?.into_iter().collect();
-            let recent = |r: &mut Reader<'_>| list(r, APPLICATIONS_KEPT).map(VecDeque::from);
+            let recent = |r: &mut Reader<'_>| list(r, APPLICATION_IDS_MAX).map(VecDeque::from);
             orderer.applications = map(r, Member::read, recent)?;
             let waiting: Vec<Message<P>> = list(r, usize::MAX)?;
             let order: Vec<OperationId> = list(r, usize::MAX)?;

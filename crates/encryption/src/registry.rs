@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use p2panda_core::limits::{LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX};
 use thiserror::Error;
 
 use crate::Member;
 use crate::bundle::{BundleError, LongTermBundle, OneTimeBundle, latest};
-use crate::limits::{LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX};
 use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, list, map};
 use crate::x25519::PublicKey;
 

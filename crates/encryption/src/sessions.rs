@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use p2panda_core::limits::{ENCRYPTION_MEMBERS_MAX, HEADER_LENGTH_MAX};
+use rand_core::CryptoRng;
+use thiserror::Error;
+
 use crate::Member;
 use crate::bundle::{Bundle, OneTimeBundle};
 use crate::direct::{Content, DirectMessage, Kind};
-use crate::limits::{Limit, MEMBERS_MAX};
+use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::registry::{Registry, RegistryError};
 use crate::two_party::{self, Opened, ReceiveError, SendError, Sent, Session, TwoPartyMessage};
 use crate::wire::{DecodeError, Reader, Wire, Writer, map};
-use rand_core::CryptoRng;
-use thiserror::Error;
+
+/// Elements per array, map or string in a header that published 0.7.1 peers must read.
+pub const HEADER_ELEMENTS_0_7_1: usize = HEADER_LENGTH_MAX as usize;
 
 /// What an operation borrows from its caller. Keys and registry serve every group of a member.
 #[derive(Debug)]
@@ -23,14 +28,14 @@ pub struct Context<'a> {
     /// Seconds since 1970.
     pub now: u64,
     /// How many elements an array, map or string in our headers may have, if readers have a
-    /// bound: [`HEADER_ELEMENTS_0_7_1`](crate::limits::HEADER_ELEMENTS_0_7_1), or `None`.
+    /// bound: [`HEADER_ELEMENTS_0_7_1`], or `None`.
     pub elements_max: Option<usize>,
 }
 
 impl Context<'_> {
     /// Refuses lists of members that are longer than anybody takes.
     pub(crate) fn within(&self, len: usize) -> Result<(), Limit> {
-        if len > MEMBERS_MAX {
+        if len > ENCRYPTION_MEMBERS_MAX {
             return Err(Limit::Members);
         }
         self.fits(len)

@@ -4,6 +4,7 @@ mod message;
 
 use std::collections::BTreeMap;
 
+use p2panda_core::limits::{FIRST_MESSAGES_MAX, OWN_KEYS_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -13,7 +14,7 @@ pub use message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage};
 
 use crate::bundle::Bundle;
 use crate::hpke::{self, HpkeError};
-use crate::limits::{FIRST_MESSAGES_MAX, Limit, OWN_KEYS_MAX};
+use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple, version};
 use crate::x3dh::{self, X3dhError};

@@ -7,21 +7,21 @@ mod world;
 
 use chacha20::ChaCha20Rng;
 use p2panda_core::SigningKey;
+use p2panda_core::limits::{
+    DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_MEMBERS_MAX, ENCRYPTION_WAITING_MAX, FIRST_MESSAGES_MAX,
+    GROUP_SECRETS_MAX, LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX,
+};
 use p2panda_encryption::data::{
     Control, Draft, Event, Group, Members, Membership, OperationError, Payload, Rekey,
     SecretBundle, SecretId,
 };
 use p2panda_encryption::hpke::HpkeCiphertext;
-use p2panda_encryption::limits::{
-    DIRECT_MESSAGE_BYTES_MAX, FIRST_MESSAGES_MAX, LONG_TERM_BUNDLES_MAX, Limit, MEMBERS_MAX,
-    ONE_TIME_BUNDLES_MAX, SECRETS_MAX, WAITING_MAX,
-};
 use p2panda_encryption::two_party::{
     KeyUsed, ReceiveError, Session, TwoPartyCiphertext, TwoPartyMessage,
 };
 use p2panda_encryption::{
-    Bundle, Content, DecodeError, DirectMessage, Lifetime, Member, Message, OwnKeys, PublicKey,
-    QueueError, Registry, SecretKey, Wire, Writer,
+    Bundle, Content, DecodeError, DirectMessage, Lifetime, Limit, Member, Message, OwnKeys,
+    PublicKey, QueueError, Registry, SecretKey, Wire, Writer,
 };
 use world::*;
 
@@ -84,11 +84,11 @@ fn a_queue_full_of_data_has_room_for_the_welcome() {
     let ids = members(2, &mut rng);
     let mut group: Group = Group::new(ids[0], Members::default());
     let full = Err(QueueError::Limit(Limit::Waiting));
-    for _ in 0..WAITING_MAX {
+    for _ in 0..ENCRYPTION_WAITING_MAX {
         group.receive(application(ids[1], &mut rng)).unwrap();
     }
     assert_eq!(group.receive(application(ids[1], &mut rng)), full);
-    for _ in 0..WAITING_MAX {
+    for _ in 0..ENCRYPTION_WAITING_MAX {
         let message = waiting(ids[1], Vec::new(), &mut rng);
         group.receive(message).unwrap();
     }
@@ -124,7 +124,7 @@ fn too_many_and_too_large_direct_messages_are_refused() {
     let ids = members(2, &mut rng);
     let mut group: Group = Group::new(ids[0], Members::default());
     let null = vec![0xf6];
-    let many = vec![direct(ids[1], null.clone()); MEMBERS_MAX + 1];
+    let many = vec![direct(ids[1], null.clone()); ENCRYPTION_MEMBERS_MAX + 1];
     let before = group.encode();
     let message = waiting(ids[1], many.clone(), &mut rng);
     assert_eq!(
@@ -156,18 +156,18 @@ fn too_many_and_too_large_direct_messages_are_refused() {
 #[test]
 fn a_group_has_so_many_members_and_no_more() {
     let mut rng = life_rng("bounds", 3);
-    let everybody = members(MEMBERS_MAX + 1, &mut rng);
+    let everybody = members(ENCRYPTION_MEMBERS_MAX + 1, &mut rng);
     let mut crowd = Members::default();
-    crowd.create(&everybody[..MEMBERS_MAX]);
-    let (last, id) = (everybody[MEMBERS_MAX], operation(&mut rng));
+    crowd.create(&everybody[..ENCRYPTION_MEMBERS_MAX]);
+    let (last, id) = (everybody[ENCRYPTION_MEMBERS_MAX], operation(&mut rng));
     crowd.add(everybody[0], last, id);
-    assert_eq!(crowd.members().len(), MEMBERS_MAX);
+    assert_eq!(crowd.members().len(), ENCRYPTION_MEMBERS_MAX);
     assert_eq!(Members::decode(&crowd.encode()).unwrap(), crowd);
 
     let mut people = people(1, 0, &mut rng);
     let group: Group = Group::new(people[0].id, Members::default());
     let context = people[0].context(START + 1);
-    let refused = group.create(&everybody[..MEMBERS_MAX], &context, &mut rng);
+    let refused = group.create(&everybody[..ENCRYPTION_MEMBERS_MAX], &context, &mut rng);
     assert_eq!(
         refused.unwrap_err(),
         OperationError::Limit(Limit::Members),
@@ -215,7 +215,7 @@ fn a_full_bundle_takes_nothing_until_some_are_erased() {
     let mut first: Group = Group::new(ids[0], Members::default());
     let draft = first.create(&[], &alice.context(START + 1), &mut rng);
     commit(alice, &mut first, draft.unwrap(), &mut rng);
-    for _ in 1..SECRETS_MAX {
+    for _ in 1..GROUP_SECRETS_MAX {
         let draft = first.update(&alice.context(START + 1), &mut rng);
         commit(alice, &mut first, draft.unwrap(), &mut rng);
     }
@@ -239,7 +239,7 @@ fn a_full_bundle_takes_nothing_until_some_are_erased() {
         let taken = matches!(event, Some(Event::Joined { .. } | Event::Changed { .. }));
         assert!(taken, "{event:?}");
     }
-    assert_eq!(second.secrets().len(), SECRETS_MAX);
+    assert_eq!(second.secrets().len(), GROUP_SECRETS_MAX);
     assert!(matches!(second.rekey(), Rekey::Advised(_)));
     stored_and_read(&second);
     second.keep_newest(10);
@@ -248,8 +248,8 @@ fn a_full_bundle_takes_nothing_until_some_are_erased() {
     assert_eq!(second.rekey(), Rekey::None);
 
     let mut w = Writer::default();
-    w.array(SECRETS_MAX + 1);
-    for _ in 0..=SECRETS_MAX {
+    w.array(GROUP_SECRETS_MAX + 1);
+    for _ in 0..=GROUP_SECRETS_MAX {
         w.array(2).bytes(&[1; 32]).uint(1);
     }
     let decoded = SecretBundle::decode(&w.into_bytes());

@@ -6,11 +6,11 @@
 mod world;
 
 use chacha20::ChaCha20Rng;
+use p2panda_encryption::Limit;
 use p2panda_encryption::data::{
     Agreement, Control, Draft, Event, Failure, Group, GroupSecret, Members, OperationError,
     Payload, Prepared, ProcessError, Rekey,
 };
-use p2panda_encryption::limits::Limit;
 use p2panda_encryption::{
     Content, DirectError, Member, Message, OperationId, OwnKeys, QueueError, Secret, Wire, Writer,
 };
@@ -461,7 +461,7 @@ fn a_second_create_changes_nothing_even_if_it_came_before_we_joined() {
 
 #[test]
 fn a_header_bound_fails_before_anything_is_produced() {
-    use p2panda_encryption::limits::HEADER_ELEMENTS_0_7_1;
+    use p2panda_encryption::HEADER_ELEMENTS_0_7_1;
     let mut rng = life_rng("header bound", 0);
     let mut people = people(3, 0, &mut rng);
     let mut groups: Vec<Group> = people

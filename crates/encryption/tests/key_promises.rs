@@ -5,10 +5,11 @@
 #[path = "support/world.rs"]
 mod world;
 
+use p2panda_core::limits::PRE_KEY_CLOCK_SKEW_S;
 use p2panda_encryption::two_party::Session;
 use p2panda_encryption::{
-    Bundle, BundleError, CLOCK_SKEW_S, Lifetime, LongTermBundle, OneTimeBundle, OwnKeys,
-    OwnKeysError, PublicKey, Registry, RegistryError, SecretKey, xeddsa,
+    Bundle, BundleError, Lifetime, LongTermBundle, OneTimeBundle, OwnKeys, OwnKeysError, PublicKey,
+    Registry, RegistryError, SecretKey, xeddsa,
 };
 use world::*;
 
@@ -59,7 +60,7 @@ fn a_bundle_with_a_key_of_small_order_is_refused() {
 #[test]
 fn a_lifetime_holds_between_its_ends_and_never_overflows() {
     let lifetime = Lifetime::starting(10_000, 60);
-    let (begin, end) = (10_000 - CLOCK_SKEW_S, 10_060);
+    let (begin, end) = (10_000 - PRE_KEY_CLOCK_SKEW_S, 10_060);
     assert!(!lifetime.is_valid(begin) && lifetime.is_valid(begin + 1));
     assert!(lifetime.is_valid(end - 1) && !lifetime.is_valid(end));
     let ends = Lifetime::starting(u64::MAX, u64::MAX);

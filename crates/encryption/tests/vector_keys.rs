@@ -451,7 +451,7 @@ fn own_keys_of_a_silent_peer_are_bounded_and_none_is_dropped() {
     let first = alice.send(&alice_keys, b"0", NOW, &mut rng).unwrap();
     bob.receive(&mut bob_keys, None, &first).unwrap();
     let reply = bob.send(&bob_keys, b"late", NOW, &mut rng).unwrap();
-    for _ in 1..p2panda_encryption::limits::OWN_KEYS_MAX {
+    for _ in 1..p2panda_core::limits::OWN_KEYS_MAX {
         alice.send(&alice_keys, b"", NOW, &mut rng).unwrap();
     }
     let full = alice.send(&alice_keys, b"", NOW, &mut rng).unwrap_err();

@@ -1,12 +1,13 @@
 //! Whether an operation may enter the graph, judged in its own past
 //! (`docs/protocol/groups.md#7`).
 
+use p2panda_core::limits::{GROUP_DEPENDENCIES_MAX, GROUP_MEMBERS_MAX, GROUP_NESTING_MAX};
+
 use crate::check::{Parties, Verb};
 use crate::graph::{Content, Effect, Fate, Initial, Node, Past};
 use crate::groups::Groups;
 use crate::registry::{MemberIndex, OpIndex};
 use crate::resolve::{Ruling, Seen};
-use crate::rules::{DEPENDENCIES_MAX, MEMBERS_MAX, NESTING_MAX};
 use crate::table::Tables;
 use crate::{
     Access, Action, GroupId, Limit, Member, NoEffect, Operation, ProcessError, Reason, Rule, Rules,
@@ -54,11 +55,11 @@ impl Groups {
             return Err(ProcessError::SelfDependency);
         }
         if self.rules == Rules::Hardened {
-            if arguments.dependencies.len() > DEPENDENCIES_MAX {
+            if arguments.dependencies.len() > GROUP_DEPENDENCIES_MAX {
                 return Err(Limit::Dependencies.into());
             }
             if let Action::Create { initial_members } = &arguments.action
-                && initial_members.len() > MEMBERS_MAX
+                && initial_members.len() > GROUP_MEMBERS_MAX
             {
                 return Err(Limit::Members.into());
             }
@@ -149,7 +150,7 @@ impl Groups {
         if let (Action::Add { member, .. }, Some(index)) = (&arguments.action, group) {
             let known = self.registry.group(index);
             // Everybody ever named is more than those in any one past.
-            if known.members.len() >= MEMBERS_MAX {
+            if known.members.len() >= GROUP_MEMBERS_MAX {
                 let slot = self
                     .registry
                     .find_member(member)
@@ -157,7 +158,7 @@ impl Groups {
                 let table = current.get(index);
                 let entry = table.zip(slot).and_then(|(table, slot)| table.get(slot));
                 let is_new = entry.is_none();
-                if is_new && table.is_some_and(|table| table.iter().count() >= MEMBERS_MAX) {
+                if is_new && table.is_some_and(|table| table.iter().count() >= GROUP_MEMBERS_MAX) {
                     return Err(Limit::Members.into());
                 }
             }
@@ -178,7 +179,7 @@ impl Groups {
             }
             _ => Vec::new(),
         };
-        if nested.is_empty() || self.registry.nesting_groups() < NESTING_MAX {
+        if nested.is_empty() || self.registry.nesting_groups() < GROUP_NESTING_MAX {
             return Ok(());
         }
         let above = self.levels_above(current, &arguments.group);
@@ -186,7 +187,7 @@ impl Groups {
             .into_iter()
             .map(|child| self.levels_below(current, child))
             .max();
-        if above + 1 + below.unwrap_or(0) > NESTING_MAX {
+        if above + 1 + below.unwrap_or(0) > GROUP_NESTING_MAX {
             return Err(Limit::Nesting.into());
         }
         Ok(())

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use p2panda_core::Hash;
+use p2panda_core::limits::GROUP_COMPARISONS_PER_TOUCHED;
 
 use crate::check::Verb;
 use crate::graph::{Content, Node};
@@ -107,11 +108,8 @@ impl Arrow {
 pub(crate) struct Work(usize);
 
 impl Work {
-    /// Comparisons for each operation that may be touched.
-    const PER_TOUCHED: usize = 64;
-
     pub(crate) fn touching(touched_max: usize) -> Work {
-        Work(touched_max.saturating_mul(Work::PER_TOUCHED))
+        Work(touched_max.saturating_mul(GROUP_COMPARISONS_PER_TOUCHED))
     }
 
     pub(crate) fn unlimited() -> Work {

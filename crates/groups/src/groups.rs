@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::OnceLock;
 
 use p2panda_core::Hash;
+use p2panda_core::limits::GROUP_TOUCHED_MAX;
 
 use crate::graph::{Effect, Graph};
 use crate::registry::{GroupIndex, OpIndex, Registry};
 use crate::resolve::join;
-use crate::rules::TOUCHED_MAX;
 use crate::table::Tables;
 use crate::{Event, Operation, ProcessError, Rules, Status};
 
@@ -66,10 +66,10 @@ impl Groups {
 
     /// Takes an operation in, or says why not; then nothing has changed.
     ///
-    /// Work that touches more than [`TOUCHED_MAX`](crate::TOUCHED_MAX) operations is put off, so
+    /// Work that touches more than [`GROUP_TOUCHED_MAX`] operations is put off, so
     /// that a hostile graph does not hold up the others.
     pub fn process(&mut self, operation: Operation) -> Result<Processed, ProcessError> {
-        self.process_within(operation, TOUCHED_MAX)
+        self.process_within(operation, GROUP_TOUCHED_MAX)
     }
 
     /// [`Groups::process`] with a bound of one's own on the operations touched.

@@ -81,10 +81,7 @@ pub use access::{Access, AccessParseError};
 pub use bound::bound_group_id;
 pub use groups::{Admitted, Groups, Processed};
 pub use operation::{Action, Arguments, GroupId, Member, Operation};
-pub use rules::{
-    DEPENDENCIES_MAX, Event, Filter, Limit, MEMBERS_MAX, NESTING_MAX, NoEffect, ProcessError,
-    Reason, Rule, Rules, Status, TOUCHED_MAX,
-};
+pub use rules::{Event, Filter, Limit, NoEffect, ProcessError, Reason, Rule, Rules, Status};
 pub use view::{Record, UnknownOperation, View};
 pub use why::{Verdict, Why};
 pub use wire::Invalid;

@@ -142,25 +142,19 @@ pub enum Event {
 /// A limit of [`Rules::Hardened`] (`docs/protocol/groups.md#12`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Limit {
-    /// More than [`DEPENDENCIES_MAX`] dependencies.
+    /// More than [`GROUP_DEPENDENCIES_MAX`](p2panda_core::limits::GROUP_DEPENDENCIES_MAX)
+    /// dependencies.
     #[error("too many dependencies")]
     Dependencies,
-    /// More than [`MEMBERS_MAX`] members in one group.
+    /// More than [`GROUP_MEMBERS_MAX`](p2panda_core::limits::GROUP_MEMBERS_MAX)
+    /// members in one group.
     #[error("too many members")]
     Members,
-    /// More than [`NESTING_MAX`] levels of nested groups.
+    /// More than [`GROUP_NESTING_MAX`](p2panda_core::limits::GROUP_NESTING_MAX)
+    /// levels of nested groups.
     #[error("groups are nested too deeply")]
     Nesting,
 }
-
-/// Dependencies of one operation.
-pub const DEPENDENCIES_MAX: usize = 512;
-/// Members of one group, former ones included, in the past of the operation that adds one.
-pub const MEMBERS_MAX: usize = 16_384;
-/// Levels of groups below a group, in the past of the operation that nests one.
-pub const NESTING_MAX: usize = 64;
-/// Operations that one input may touch before it is queued.
-pub const TOUCHED_MAX: usize = 10_000;
 
 /// Why an operation did not enter the graph. The graph is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

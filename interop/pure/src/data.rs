@@ -7,7 +7,7 @@ use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::{
     Control, Draft, Event, Group, OperationError, Payload, Rekey, SecretId, Sent,
 };
-use p2panda_encryption::limits::HEADER_ELEMENTS_0_7_1;
+use p2panda_encryption::HEADER_ELEMENTS_0_7_1;
 use p2panda_encryption::{Context, DirectMessage, Member, Message, OwnKeys, Registry, Wire};
 use published_core::cbor::{decode_cbor, encode_cbor};
 use published_encryption::Rng;

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::Rekey;
-use p2panda_encryption::limits::HEADER_ELEMENTS_0_7_1;
+use p2panda_encryption::HEADER_ELEMENTS_0_7_1;
 use p2panda_encryption::message::{
     Config, Control, Draft, Event, Group, OperationError, Outgoing, Payload,
 };

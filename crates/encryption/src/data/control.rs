@@ -1,7 +1,8 @@
 //! Control messages of the data scheme.
 
+use p2panda_core::limits::ENCRYPTION_MEMBERS_MAX;
+
 use crate::Member;
-use crate::limits::MEMBERS_MAX;
 use crate::wire::{DecodeError, Reader, Wire, Writer, field, list, unit, variant, write_list};
 
 /// What everybody in the group hears of a change.
@@ -60,7 +61,8 @@ impl Wire for Control {
         match variant(r)? {
             ("Update", value) => unit(r, value).map(|()| Control::Update),
             ("Create", true) => {
-                let initial_members = field(r, "initial_members", |r| list(r, MEMBERS_MAX))?;
+                let initial_members =
+                    field(r, "initial_members", |r| list(r, ENCRYPTION_MEMBERS_MAX))?;
                 Ok(Control::Create { initial_members })
             }
             ("Remove", true) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use p2panda_core::limits::{ENCRYPTION_MEMBERS_MAX, GROUP_SECRETS_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -15,7 +16,7 @@ use super::payload::{Payload, Sent};
 use super::secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
 use crate::aead::AeadError;
 use crate::direct::{Content, DirectMessage, addressed};
-use crate::limits::{Limit, MEMBERS_MAX, SECRETS_MAX};
+use crate::limit::Limit;
 use crate::orderer::{Message, Orderer, QueueError};
 use crate::sessions::{Context, DeliverError};
 use crate::wire::{DecodeError, Reader, Wire, Writer, tuple, version};
@@ -161,7 +162,7 @@ impl<M: Membership> Group<M> {
         if members.contains(&added) {
             return Err(OperationError::AddedExistsAlready(added));
         }
-        if members.len() >= MEMBERS_MAX {
+        if members.len() >= ENCRYPTION_MEMBERS_MAX {
             return Err(Limit::Members.into());
         }
         self.welcome(added, secrets_max, context, rng)
@@ -193,7 +194,7 @@ impl<M: Membership> Group<M> {
         }
         let (mut bundle, mut left_out) = (SecretBundle::new(), Vec::new());
         for (index, (id, secret)) in self.bundle.ranked().rev().enumerate() {
-            if index < secrets_max.clamp(1, SECRETS_MAX) {
+            if index < secrets_max.clamp(1, GROUP_SECRETS_MAX) {
                 bundle.insert(secret.duplicate());
             } else {
                 left_out.push(*id);
@@ -403,7 +404,7 @@ impl<M: Membership> Group<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
         context.within(recipients.len())?;
-        if self.bundle.len() >= SECRETS_MAX {
+        if self.bundle.len() >= GROUP_SECRETS_MAX {
             return Err(Limit::Secrets.into());
         }
         let mut holders = recipients.clone();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use p2panda_core::limits::ENCRYPTION_MEMBERS_MAX;
 use thiserror::Error;
 
-use crate::limits::MEMBERS_MAX;
 use crate::wire::{DecodeError, Reader, Wire, Writer, field, list, write_list};
 use crate::{Member, OperationId};
 
@@ -30,7 +30,7 @@ pub trait Membership: Clone + Wire {
 }
 
 /// A plain set that believes every control message, in the form that welcomes carry. Above
-/// [`MEMBERS_MAX`] nobody is added.
+/// [`ENCRYPTION_MEMBERS_MAX`] nobody is added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(BTreeSet<Member>);
 
@@ -40,7 +40,7 @@ impl Membership for Members {
     }
 
     fn add(&mut self, _: Member, added: Member, _: OperationId) {
-        if self.0.len() < MEMBERS_MAX {
+        if self.0.len() < ENCRYPTION_MEMBERS_MAX {
             self.0.insert(added);
         }
     }
@@ -70,7 +70,7 @@ impl Wire for Members {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Members, DecodeError> {
-        let members: Vec<Member> = field(r, "members", |r| list(r, MEMBERS_MAX))?;
+        let members: Vec<Member> = field(r, "members", |r| list(r, ENCRYPTION_MEMBERS_MAX))?;
         Ok(Members(members.into_iter().collect()))
     }
 }

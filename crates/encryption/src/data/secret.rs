@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use p2panda_core::limits::{GROUP_SECRETS_MAX, SECRET_DRAWS_MAX};
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::aead::{self, AeadError};
-use crate::limits::{Limit, SECRET_DRAWS_MAX, SECRETS_MAX};
+use crate::limit::Limit;
 use crate::secret::Secret;
 use crate::wire::{DecodeError, Reader, Wire, Writer, ints_array, list, tuple};
 
@@ -167,14 +168,14 @@ impl SecretBundle {
         drawn.into_iter().nth(best).ok_or(Limit::Timestamp)
     }
 
-    /// Inserts a secret unless it is known, or there are [`SECRETS_MAX`].
+    /// Inserts a secret unless it is known, or there are [`GROUP_SECRETS_MAX`].
     pub fn insert(&mut self, secret: GroupSecret) {
-        if self.0.len() < SECRETS_MAX {
+        if self.0.len() < GROUP_SECRETS_MAX {
             self.0.entry(secret.id()).or_insert(secret);
         }
     }
 
-    /// Inserts every secret that is not known, the highest first, up to [`SECRETS_MAX`].
+    /// Inserts every secret that is not known, the highest first, up to [`GROUP_SECRETS_MAX`].
     pub fn extend(&mut self, other: SecretBundle) {
         let mut others: Vec<_> = other.0.into_values().collect();
         others.sort_by_key(|secret| std::cmp::Reverse((secret.timestamp, secret.id())));
@@ -221,7 +222,7 @@ impl Wire for SecretBundle {
 
     fn read(r: &mut Reader<'_>) -> Result<SecretBundle, DecodeError> {
         let mut bundle = SecretBundle::new();
-        for secret in list(r, SECRETS_MAX)? {
+        for secret in list(r, GROUP_SECRETS_MAX)? {
             bundle.insert(secret);
         }
         Ok(bundle)

@@ -13,7 +13,7 @@ use super::scratch::{Acknowledge, Changes, Gained, Scratch};
 use super::views::{Membership, MembershipError};
 use crate::direct::{DirectError, DirectMessage, Kind, addressed};
 use crate::draft::initial_members;
-use crate::limits::Limit;
+use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::secret::Secret;

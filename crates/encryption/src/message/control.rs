@@ -1,6 +1,7 @@
 //! Control messages of the message scheme.
 
-use crate::limits::MEMBERS_MAX;
+use p2panda_core::limits::ENCRYPTION_MEMBERS_MAX;
+
 use crate::wire::{
     DecodeError, Fields, Reader, Wire, Writer, field, list, unit, variant, write_list,
 };
@@ -84,7 +85,8 @@ impl Wire for Control {
         match variant(r)? {
             ("Update", value) => unit(r, value).map(|()| Control::Update),
             ("Create", true) => {
-                let initial_members = field(r, "initial_members", |r| list(r, MEMBERS_MAX))?;
+                let initial_members =
+                    field(r, "initial_members", |r| list(r, ENCRYPTION_MEMBERS_MAX))?;
                 Ok(Control::Create { initial_members })
             }
             ("Remove", true) => {

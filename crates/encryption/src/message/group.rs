@@ -4,6 +4,9 @@ mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use p2panda_core::limits::{
+    ENCRYPTION_MEMBERS_MAX, FORWARD_DISTANCE_DEFAULT, OUT_OF_ORDER_DEFAULT,
+};
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -16,7 +19,7 @@ use super::ratchet::{DecryptionRatchet, Ratchet, RatchetError};
 use super::views::{Membership, Views};
 use crate::data::{Reason, Rekey};
 use crate::direct::{DirectMessage, addressed};
-use crate::limits::{FORWARD_DISTANCE_DEFAULT, Limit, MEMBERS_MAX, OUT_OF_ORDER_DEFAULT};
+use crate::limit::Limit;
 use crate::orderer::{Message, Orderer, QueueError};
 use crate::sessions::{Context, DeliverError};
 use crate::{Member, OperationId};
@@ -178,7 +181,7 @@ impl<M: Membership> Group<M> {
         if members.contains(&added) {
             return Err(OperationError::AddedExistsAlready(added));
         }
-        if members.len() >= MEMBERS_MAX {
+        if members.len() >= ENCRYPTION_MEMBERS_MAX {
             return Err(Limit::Members.into());
         }
         context.within(members.len())?;

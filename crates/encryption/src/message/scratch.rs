@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use p2panda_core::limits::MEMBER_SECRETS_MAX;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -9,7 +10,7 @@ use super::agreement::{Agreement, Key, ProcessError};
 use super::views::Membership;
 use crate::direct::{Content, DirectError, DirectMessage, Kind};
 use crate::hkdf::derive_secret;
-use crate::limits::{Limit, MEMBER_SECRETS_MAX};
+use crate::limit::Limit;
 use crate::secret::Secret;
 use crate::sessions::{Context, Scheme, Sealing};
 use crate::two_party::Opened;

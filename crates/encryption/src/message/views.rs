@@ -3,14 +3,11 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use p2panda_core::limits::{ENCRYPTION_MEMBERS_MAX, VIEWS_MERGE_MAX};
 use thiserror::Error;
 
-use crate::limits::MEMBERS_MAX;
 use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple, version, write_list};
 use crate::{Member, OperationId};
-
-/// Entries that joining two views may write: who is known to one side only, for each member.
-const MERGE_MAX: usize = 1_000_000;
 
 /// Why the membership does not follow a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -27,7 +24,7 @@ pub enum MembershipError {
     /// The membership in a welcome does not decode.
     #[error("the membership in the welcome does not decode")]
     History,
-    /// [`MEMBERS_MAX`] was reached.
+    /// [`ENCRYPTION_MEMBERS_MAX`] was reached.
     #[error("too many members")]
     TooMany,
 }
@@ -110,7 +107,7 @@ impl Membership for Views {
     fn welcome(&mut self, history: &[u8]) -> Result<(), MembershipError> {
         let theirs = Views::decode(history).map_err(|_| MembershipError::History)?;
         let merged = self.merge(theirs).ok_or(MembershipError::TooMany)?;
-        if merged.members.len() > MEMBERS_MAX {
+        if merged.members.len() > ENCRYPTION_MEMBERS_MAX {
             return Err(MembershipError::TooMany);
         }
         *self = merged;
@@ -123,7 +120,7 @@ impl Membership for Views {
         added: Member,
         operation: OperationId,
     ) -> Result<(), MembershipError> {
-        if self.members.len() >= MEMBERS_MAX {
+        if self.members.len() >= ENCRYPTION_MEMBERS_MAX {
             return Err(MembershipError::TooMany);
         }
         let known = self.view(&adder);
@@ -306,7 +303,7 @@ impl Views {
         let entries = |(views, _, strangers): &(&Views, &Views, &BTreeSet<Member>)| {
             (views.members.len() + views.removals.len()).saturating_mul(strangers.len())
         };
-        if sides.iter().map(entries).max() > Some(MERGE_MAX) {
+        if sides.iter().map(entries).max() > Some(VIEWS_MERGE_MAX) {
             return None;
         }
         // Left by a removal that the other side has not heard of, and did not come back.

@@ -1,9 +1,9 @@
 //! What attackers try, each test named after what it prevents.
 
+use p2panda_core::limits::{GROUP_DEPENDENCIES_MAX, GROUP_MEMBERS_MAX, GROUP_NESTING_MAX};
 use p2panda_groups::{
-    Access, Action, Admitted, DEPENDENCIES_MAX, Event, Filter, GroupId, Groups, Limit, MEMBERS_MAX,
-    Member, NESTING_MAX, NoEffect, Operation, ProcessError, Processed, Reason, Rule, Rules, Status,
-    Verdict, bound_group_id,
+    Access, Action, Admitted, Event, Filter, GroupId, Groups, Limit, Member, NoEffect, Operation,
+    ProcessError, Processed, Reason, Rule, Rules, Status, Verdict, bound_group_id,
 };
 
 use crate::replay::{process, tables};
@@ -446,7 +446,7 @@ fn too_many_dependencies_are_refused() {
             create(&[("A", Access::Manage)]),
         )
     };
-    let many: Vec<u64> = (10..11 + DEPENDENCIES_MAX as u64).collect();
+    let many: Vec<u64> = (10..11 + GROUP_DEPENDENCIES_MAX as u64).collect();
     for n in &many {
         admit(&mut groups, create(*n));
     }
@@ -458,7 +458,7 @@ fn too_many_dependencies_are_refused() {
 
 #[test]
 fn too_many_members_are_refused() {
-    let people: Vec<String> = (0..=MEMBERS_MAX).map(|n| format!("p{n}")).collect();
+    let people: Vec<String> = (0..=GROUP_MEMBERS_MAX).map(|n| format!("p{n}")).collect();
     let mut entries: Vec<_> = people
         .iter()
         .map(|p| (p.as_str(), Access::Manage))
@@ -497,7 +497,7 @@ fn too_deep_nesting_is_refused_from_above_and_from_below() {
         next += 1;
         process(groups, &Author("A").does(next, group, &deps, action))
     };
-    for n in 0..NESTING_MAX + 2 {
+    for n in 0..GROUP_NESTING_MAX + 2 {
         deliver(
             &mut groups,
             group(&label(n)),
@@ -505,16 +505,20 @@ fn too_deep_nesting_is_refused_from_above_and_from_below() {
         )
         .unwrap();
     }
-    for n in 0..NESTING_MAX {
+    for n in 0..GROUP_NESTING_MAX {
         deliver(&mut groups, group(&label(n)), nest(&label(n + 1))).unwrap();
     }
     let below = deliver(
         &mut groups,
-        group(&label(NESTING_MAX)),
-        nest(&label(NESTING_MAX + 1)),
+        group(&label(GROUP_NESTING_MAX)),
+        nest(&label(GROUP_NESTING_MAX + 1)),
     );
     assert_eq!(below.unwrap_err(), "Nesting");
-    let above = deliver(&mut groups, group(&label(NESTING_MAX + 1)), nest(&label(0)));
+    let above = deliver(
+        &mut groups,
+        group(&label(GROUP_NESTING_MAX + 1)),
+        nest(&label(0)),
+    );
     assert_eq!(above.unwrap_err(), "Nesting");
 }
 

@@ -1,0 +1,47 @@
+//! Encryption of groups.
+
+use super::MIB;
+
+/// Bytes of one direct message (`docs/protocol/encryption.md#16`).
+pub const DIRECT_MESSAGE_BYTES_MAX: usize = 16 * MIB;
+/// Members of one encrypted group (`docs/protocol/encryption.md#16`).
+pub const ENCRYPTION_MEMBERS_MAX: usize = 10_000;
+/// Group secrets of one bundle (`docs/protocol/encryption.md#16`).
+pub const GROUP_SECRETS_MAX: usize = 10_000;
+/// Own keys stored in one two-party session while the peer stays silent
+/// (`docs/protocol/encryption.md#9`).
+pub const OWN_KEYS_MAX: usize = 10_000;
+/// First messages of one peer, under pre-keys we still hold, whose replay is refused
+/// (`docs/protocol/encryption.md#9`).
+pub const FIRST_MESSAGES_MAX: usize = 64;
+/// One-time bundles kept per member; the oldest goes first (`docs/protocol/encryption.md#7`).
+pub const ONE_TIME_BUNDLES_MAX: usize = 100;
+/// Long-term bundles kept per member; the oldest goes first (`docs/protocol/encryption.md#7`).
+pub const LONG_TERM_BUNDLES_MAX: usize = 8;
+/// Seconds that a clock may be ahead of ours without refusing our new pre-keys
+/// (`docs/protocol/encryption.md#5`).
+pub const PRE_KEY_CLOCK_SKEW_S: u64 = 60 * 60;
+/// Seconds of a pre-key's life unless chosen otherwise: twelve weeks
+/// (`docs/protocol/encryption.md#5`).
+pub const PRE_KEY_LIFETIME_DEFAULT_S: u64 = 12 * 7 * 24 * 60 * 60;
+/// Generations a message may lie ahead of the last one opened, unless configured otherwise
+/// (`docs/protocol/encryption.md#11`).
+pub const FORWARD_DISTANCE_DEFAULT: u32 = 1_000;
+/// Keys kept for messages that come late, unless configured otherwise
+/// (`docs/protocol/encryption.md#11`).
+pub const OUT_OF_ORDER_DEFAULT: u32 = 100;
+/// Draws of a new secret until it outranks one that is dated at the end of time
+/// (`docs/protocol/encryption.md#10`).
+pub const SECRET_DRAWS_MAX: usize = 64;
+/// Control messages of one group that wait for others, and as many application messages
+/// (`docs/protocol/encryption.md#12`).
+pub const ENCRYPTION_WAITING_MAX: usize = 10_000;
+/// Application messages of one sender that are known by id, to tell repeats
+/// (`docs/protocol/encryption.md#12`).
+pub const APPLICATION_IDS_MAX: usize = 64;
+/// Member secrets of the message scheme that wait for an acknowledgement
+/// (`docs/protocol/encryption.md#11`).
+pub const MEMBER_SECRETS_MAX: usize = 1_000_000;
+/// Entries that joining two views of a group may write: who is known to one side only, for each
+/// member (`docs/protocol/encryption.md#11`).
+pub const VIEWS_MERGE_MAX: usize = 1_000_000;

@@ -1,0 +1,15 @@
+//! Groups: members, roles and nesting.
+
+/// Dependencies of one group operation (`docs/protocol/groups.md#12`).
+pub const GROUP_DEPENDENCIES_MAX: usize = 512;
+/// Members of one group, former ones included, in the past of the operation that adds one
+/// (`docs/protocol/groups.md#12`).
+pub const GROUP_MEMBERS_MAX: usize = 16_384;
+/// Levels of groups below a group, in the past of the operation that nests one
+/// (`docs/protocol/groups.md#12`).
+pub const GROUP_NESTING_MAX: usize = 64;
+/// Operations that one input may touch before it is queued (`docs/protocol/groups.md#12`).
+pub const GROUP_TOUCHED_MAX: usize = 10_000;
+/// Comparisons of two operations for each of these, before the input is queued
+/// (`docs/protocol/groups.md#12`).
+pub const GROUP_COMPARISONS_PER_TOUCHED: usize = 64;

@@ -1,0 +1,38 @@
+//! Which bound was reached (`docs/protocol/encryption.md#16`, H11).
+
+use thiserror::Error;
+
+/// A bound that was reached; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Limit {
+    /// [`OWN_KEYS_MAX`](p2panda_core::limits::OWN_KEYS_MAX):
+    /// the peer has not answered for too long.
+    #[error("too many unanswered messages in a two-party session")]
+    OwnKeys,
+    /// [`FIRST_MESSAGES_MAX`](p2panda_core::limits::FIRST_MESSAGES_MAX).
+    #[error("too many first messages of one peer")]
+    FirstMessages,
+    /// [`ENCRYPTION_MEMBERS_MAX`](p2panda_core::limits::ENCRYPTION_MEMBERS_MAX).
+    #[error("too many members")]
+    Members,
+    /// [`GROUP_SECRETS_MAX`](p2panda_core::limits::GROUP_SECRETS_MAX).
+    #[error("too many group secrets")]
+    Secrets,
+    /// The bound on elements that the caller gave, for instance
+    /// [`HEADER_ELEMENTS_0_7_1`](crate::HEADER_ELEMENTS_0_7_1).
+    #[error("an array or string would be too long for the header")]
+    HeaderString,
+    /// [`DIRECT_MESSAGE_BYTES_MAX`](p2panda_core::limits::DIRECT_MESSAGE_BYTES_MAX).
+    #[error("a direct message is too large")]
+    DirectMessage,
+    /// [`SECRET_DRAWS_MAX`](p2panda_core::limits::SECRET_DRAWS_MAX):
+    /// a secret at 2^64-1 has an id that no draw exceeded.
+    #[error("no secret outranks one that is dated at the end of time")]
+    Timestamp,
+    /// [`ENCRYPTION_WAITING_MAX`](p2panda_core::limits::ENCRYPTION_WAITING_MAX).
+    #[error("too many messages wait for others")]
+    Waiting,
+    /// [`MEMBER_SECRETS_MAX`](p2panda_core::limits::MEMBER_SECRETS_MAX).
+    #[error("too many unacknowledged member secrets")]
+    MemberSecrets,
+}
