@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use p2panda::{ImportedOperation, NetworkId, SigningKey, Topic};
+use p2panda_core::cbor::Writer;
 use p2panda_core::log::Head;
 use p2panda_core::{Draft, Hash, NodeExtensions, Operation, Timestamp};
 use p2panda_engine::{Command, Engine, Incoming, Options, Outcome, Reply, Source, thread};
@@ -290,15 +291,9 @@ pub fn content(bytes: usize, number: u64) -> Vec<u8> {
 
 /// A CBOR byte string.
 pub fn byte_string(content: &[u8]) -> Bytes {
-    let len = content.len() as u32;
-    let mut item = match len {
-        0..24 => vec![0x40 | len as u8],
-        24..256 => vec![0x58, len as u8],
-        256..65_536 => [&[0x59][..], &(len as u16).to_be_bytes()].concat(),
-        _ => [&[0x5a][..], &len.to_be_bytes()].concat(),
-    };
-    item.extend_from_slice(content);
-    item.into()
+    let mut writer = Writer::with_capacity(content.len() + 5);
+    writer.bytes(content);
+    writer.into_bytes().into()
 }
 
 /// Where prepared directories of this layout are. Those of other layouts are removed.

@@ -19,12 +19,14 @@
 //! # Ok::<(), cbor::CborError>(())
 //! ```
 
+mod buffer;
 mod float;
 mod reader;
 mod writer;
 
 use thiserror::Error;
 
+pub use buffer::Buffer;
 pub use reader::{Kind, Reader};
 pub use writer::Writer;
 

@@ -4,7 +4,7 @@
 use p2panda_core::limits::PRE_KEY_CLOCK_SKEW_S;
 use thiserror::Error;
 
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, tuple};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, tuple};
 use crate::x25519::PublicKey;
 use crate::xeddsa::{self, XSignature, XeddsaError};
 

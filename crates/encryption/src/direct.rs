@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::Member;
 use crate::two_party::{ReceiveError, TwoPartyMessage};
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, variant};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, variant};
 
 /// A secret for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]

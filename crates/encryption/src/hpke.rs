@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::aead;
 use crate::secret::Secret;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, bytes_array};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, bytes_array};
 use crate::x25519::{PublicKey, SecretKey, ZeroAgreement};
 
 const KEM_SUITE: [u8; 5] = *b"KEM\x00\x20";

@@ -45,7 +45,7 @@ pub use own_keys::{OwnKeys, OwnKeysError};
 pub use registry::{Registry, RegistryError};
 pub use secret::Secret;
 pub use sessions::{Context, DeliverError, HEADER_ELEMENTS_0_7_1, Sealed, Sealing};
-pub use wire::{DecodeError, Reader, Wire, Writer};
+pub use wire::{DecodeError, Items, Reader, Wire, Writer};
 pub use x25519::{PublicKey, SecretKey, ZeroAgreement};
 
 /// A member's id: the Ed25519 key that signs its envelopes.

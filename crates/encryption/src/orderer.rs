@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::direct::DirectMessage;
 use crate::limit::Limit;
-use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple, write_list};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, list, map, tuple, write_list};
 use crate::{Member, OperationId};
 
 /// A message as it came out of its signed envelope.

@@ -6,7 +6,7 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 
 use crate::bundle::{Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, PreKey, rank};
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple};
 use crate::x25519::{PublicKey, SecretKey};
 use crate::xeddsa::{self, XSignature};
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::Member;
 use crate::bundle::{BundleError, LongTermBundle, OneTimeBundle, latest};
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, list, map};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, list, map};
 use crate::x25519::PublicKey;
 
 /// Why a bundle was not taken, or none was found.

@@ -13,7 +13,7 @@ use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::registry::{Registry, RegistryError};
 use crate::two_party::{self, Opened, ReceiveError, SendError, Sent, Session, TwoPartyMessage};
-use crate::wire::{DecodeError, Reader, Wire, Writer, map};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, map};
 
 /// Elements per array, map or string in a header that published 0.7.1 peers must read.
 pub const HEADER_ELEMENTS_0_7_1: usize = HEADER_LENGTH_MAX as usize;

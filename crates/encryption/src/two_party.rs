@@ -16,7 +16,7 @@ use crate::bundle::Bundle;
 use crate::hpke::{self, HpkeError};
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple, version};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple, version};
 use crate::x3dh::{self, X3dhError};
 use crate::x25519::{PublicKey, SecretKey};
 

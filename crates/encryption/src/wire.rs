@@ -65,105 +65,28 @@ pub enum DecodeError {
     Version,
 }
 
-/// Builds CBOR in a buffer that leaves no copies behind when it grows.
-#[derive(Default)]
-pub struct Writer(Zeroizing<Vec<u8>>);
+/// Builds CBOR in a buffer that is erased, also where it grows.
+pub type Writer = cbor::Writer<Zeroizing<Vec<u8>>>;
 
-impl Writer {
-    /// What was written.
-    pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
-        self.0
-    }
-
-    /// What was written, for content without secrets.
-    pub fn into_vec(mut self) -> Vec<u8> {
-        std::mem::take(&mut *self.0)
-    }
-
-    /// An unsigned integer.
-    pub fn uint(&mut self, value: u64) -> &mut Writer {
-        self.head(0, value)
-    }
-
-    /// A byte string.
-    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
-        self.head(2, bytes.len() as u64).raw(bytes)
-    }
-
-    /// Bytes as an array of integers.
-    pub fn ints(&mut self, bytes: &[u8]) -> &mut Writer {
-        self.array(bytes.len());
-        for &byte in bytes {
-            self.uint(u64::from(byte));
-        }
-        self
-    }
-
-    /// A text string.
-    pub fn text(&mut self, text: &str) -> &mut Writer {
-        self.head(3, text.len() as u64).raw(text.as_bytes())
-    }
-
-    /// The start of an array.
-    pub fn array(&mut self, len: usize) -> &mut Writer {
-        self.head(4, len as u64)
-    }
-
-    /// The start of a map.
-    pub fn map(&mut self, len: usize) -> &mut Writer {
-        self.head(5, len as u64)
-    }
-
-    /// `true` or `false`.
-    pub fn bool(&mut self, value: bool) -> &mut Writer {
-        self.raw(&[if value { 0xf5 } else { 0xf4 }])
-    }
-
-    /// `null`.
-    pub fn null(&mut self) -> &mut Writer {
-        self.raw(&[0xf6])
-    }
-
+/// Structures as items of what is written.
+pub trait Items {
     /// One item.
-    pub fn item(&mut self, item: &impl Wire) -> &mut Writer {
+    fn item(&mut self, item: &impl Wire) -> &mut Self;
+
+    /// One item or `null`.
+    fn optional<T: Wire>(&mut self, item: Option<&T>) -> &mut Self;
+}
+
+impl Items for Writer {
+    fn item(&mut self, item: &impl Wire) -> &mut Writer {
         item.write(self);
         self
     }
 
-    /// One item or `null`.
-    pub fn optional<T: Wire>(&mut self, item: Option<&T>) -> &mut Writer {
+    fn optional<T: Wire>(&mut self, item: Option<&T>) -> &mut Writer {
         match item {
             Some(item) => self.item(item),
             None => self.null(),
-        }
-    }
-
-    /// Bytes that are encoded already.
-    pub fn raw(&mut self, bytes: &[u8]) -> &mut Writer {
-        let wanted = self.0.len() + bytes.len();
-        if wanted > self.0.capacity() {
-            // A vector that grows by itself frees its old buffer without erasing it.
-            let capacity = wanted.max(2 * self.0.capacity()).max(64);
-            let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
-            grown.extend_from_slice(&self.0);
-            std::mem::swap(&mut self.0, &mut grown);
-        }
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    fn head(&mut self, major: u8, argument: u64) -> &mut Writer {
-        let major = major << 5;
-        if argument < 24 {
-            self.raw(&[major | argument as u8])
-        } else if let Ok(short) = u8::try_from(argument) {
-            self.raw(&[major | 24, short])
-        } else if let Ok(short) = u16::try_from(argument) {
-            self.raw(&[major | 25]).raw(&short.to_be_bytes())
-        } else if let Ok(short) = u32::try_from(argument) {
-            self.raw(&[major | 26]).raw(&short.to_be_bytes())
-        } else {
-            self.raw(&[major | 27]).raw(&argument.to_be_bytes())
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::aead::{self, AeadError};
 use crate::bundle::{Bundle, BundleError};
 use crate::hkdf::{derive_nonce, derive_secret};
 use crate::secret::Secret;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, ints};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints};
 use crate::x25519::{PublicKey, SecretKey, ZeroAgreement};
 
 /// Why nothing was encrypted or decrypted.

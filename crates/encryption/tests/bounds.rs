@@ -107,7 +107,7 @@ fn a_message_that_waits_outlives_a_restart_however_deep_it_is_nested() {
             w.array(1);
         }
         w.null();
-        direct(ids[0], w.into_vec())
+        direct(ids[0], w.into_bytes().to_vec())
     };
     let decodes = |depth: &usize| DirectMessage::decode(&nested(*depth).encode()).is_ok();
     let deepest = (1..300).rev().find(decodes).unwrap();
@@ -146,7 +146,7 @@ fn too_many_and_too_large_direct_messages_are_refused() {
     let mut w = Writer::default();
     let empty = direct(ids[1], null).encode().len() + 4;
     w.bytes(&vec![0; DIRECT_MESSAGE_BYTES_MAX - empty]);
-    let largest = direct(ids[1], w.into_vec()).encode();
+    let largest = direct(ids[1], w.into_bytes().to_vec()).encode();
     assert_eq!(largest.len(), DIRECT_MESSAGE_BYTES_MAX);
     assert!(DirectMessage::decode(&largest).is_ok());
     let longer = [&largest[..], &[0]].concat();

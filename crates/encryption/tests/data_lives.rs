@@ -17,7 +17,8 @@ use p2panda_encryption::data::{
     Rekey, SecretId,
 };
 use p2panda_encryption::{
-    DecodeError, Member, Message, OperationId, OwnKeys, QueueError, Reader, Registry, Wire, Writer,
+    DecodeError, Items, Member, Message, OperationId, OwnKeys, QueueError, Reader, Registry, Wire,
+    Writer,
 };
 use world::*;
 

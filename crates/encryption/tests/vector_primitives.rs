@@ -8,7 +8,7 @@ mod vectors;
 use chacha20::rand_core::Rng;
 use p2panda_encryption::hpke::{self, HpkeCiphertext};
 use p2panda_encryption::{
-    PublicKey, Secret, SecretKey, Wire, Writer, aead, hkdf, xeddsa, xeddsa::XSignature,
+    Items, PublicKey, Secret, SecretKey, Wire, Writer, aead, hkdf, xeddsa, xeddsa::XSignature,
 };
 use sha2::{Digest, Sha256, Sha512};
 use vectors::*;

@@ -491,6 +491,8 @@ fn read_ip(reader: &mut Reader) -> Result<Address, WireError> {
 }
 
 /// `{"addresses": [{"Iroh": {"id": [..], "addrs": [..]}}], "timestamp": [micros, counter]}`
+///
+/// Keys and IP addresses are arrays of integers here, not byte strings.
 fn signing_bytes(timestamp: HybridTimestamp, endpoint: Option<&Endpoint>) -> Vec<u8> {
     let mut cbor = cbor::Writer::new();
     cbor.map(2);
@@ -501,7 +503,7 @@ fn signing_bytes(timestamp: HybridTimestamp, endpoint: Option<&Endpoint>) -> Vec
         cbor.text("Iroh");
         cbor.map(2);
         cbor.text("id");
-        sign_integers(&mut cbor, &endpoint.id);
+        cbor.ints(&endpoint.id);
         cbor.text("addrs");
         cbor.array(endpoint.addresses.len());
         for address in endpoint.addresses.iter() {
@@ -540,16 +542,8 @@ fn sign_ip(cbor: &mut cbor::Writer, version: &str, octets: &[u8], port: u16) {
     cbor.map(1);
     cbor.text(version);
     cbor.array(2);
-    sign_integers(cbor, octets);
+    cbor.ints(octets);
     cbor.uint(u64::from(port));
-}
-
-/// Keys and IP addresses are arrays of integers here, not byte strings.
-fn sign_integers(cbor: &mut cbor::Writer, bytes: &[u8]) {
-    cbor.array(bytes.len());
-    for byte in bytes {
-        cbor.uint(u64::from(*byte));
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use zeroize::Zeroizing;
+
 use super::*;
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -159,6 +161,20 @@ fn nesting_is_accepted_up_to_the_limit() {
     }
     // A megabyte of openers costs no stack.
     assert_eq!(check(&vec![0x81; 1 << 20], HEADER), Err(CborError::TooDeep));
+}
+
+#[test]
+fn a_buffer_that_is_erased_holds_the_same_bytes() {
+    fn fill<B: Buffer>(mut writer: Writer<B>) -> B {
+        let lengths = [0, 23, 24, 255, 256, 65_535, 65_536];
+        for len in lengths {
+            writer.bytes(&vec![7; len]).ints(&[0, 23, 24, 255]);
+        }
+        writer.uint(u64::MAX).raw(b"\xf6");
+        writer.into_bytes()
+    }
+    let erased = fill(Writer::<Zeroizing<Vec<u8>>>::default());
+    assert_eq!(*erased, fill(Writer::new()));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::sessions::{Context, DeliverError, Scheme, Sessions, draw};
 use crate::two_party::Opened;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, tuple, version};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, tuple, version};
 use crate::{Member, OperationId};
 
 /// Why a control message has no effect; nothing has changed.

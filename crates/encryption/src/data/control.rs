@@ -3,7 +3,9 @@
 use p2panda_core::limits::ENCRYPTION_MEMBERS_MAX;
 
 use crate::Member;
-use crate::wire::{DecodeError, Reader, Wire, Writer, field, list, unit, variant, write_list};
+use crate::wire::{
+    DecodeError, Items, Reader, Wire, Writer, field, list, unit, variant, write_list,
+};
 
 /// What everybody in the group hears of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]

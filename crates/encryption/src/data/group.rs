@@ -19,7 +19,7 @@ use crate::direct::{Content, DirectMessage, addressed};
 use crate::limit::Limit;
 use crate::orderer::{Message, Orderer, QueueError};
 use crate::sessions::{Context, DeliverError};
-use crate::wire::{DecodeError, Reader, Wire, Writer, tuple, version};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple, version};
 use crate::{Member, OperationId};
 
 /// Why an operation of ours was not drafted; nothing has changed.

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::secret::{SecretBundle, SecretId};
-use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, nullable, tuple, write_list};
+use crate::wire::{
+    DecodeError, Items, Reader, Wire, Writer, list, map, nullable, tuple, write_list,
+};
 use crate::{Member, OperationId};
 
 /// Whether the group needs a new secret.

@@ -4,7 +4,7 @@ use super::control::Control;
 use super::secret::SecretId;
 use crate::direct::{self, DirectMessage};
 use crate::orderer;
-use crate::wire::{DecodeError, Reader, Wire, Writer, ints_array, tuple, variant};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, ints_array, tuple, variant};
 use crate::{Member, OperationId};
 
 /// What a group message says.

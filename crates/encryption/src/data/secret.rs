@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::aead::{self, AeadError};
 use crate::limit::Limit;
 use crate::secret::Secret;
-use crate::wire::{DecodeError, Reader, Wire, Writer, ints_array, list, tuple};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, ints_array, list, tuple};
 
 /// Names a group secret: SHA-256 of its 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

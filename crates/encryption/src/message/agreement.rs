@@ -19,7 +19,7 @@ use crate::registry::Registry;
 use crate::secret::Secret;
 use crate::sessions::{Context, DeliverError, Scheme, Sealing, Sessions, draw};
 use crate::two_party::ReceiveError;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, map, tuple, version};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple, version};
 use crate::{Member, OperationId};
 
 /// Sender and id of an operation, and the member that is to acknowledge it.

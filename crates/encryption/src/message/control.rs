@@ -3,7 +3,7 @@
 use p2panda_core::limits::ENCRYPTION_MEMBERS_MAX;
 
 use crate::wire::{
-    DecodeError, Fields, Reader, Wire, Writer, field, list, unit, variant, write_list,
+    DecodeError, Fields, Items, Reader, Wire, Writer, field, list, unit, variant, write_list,
 };
 use crate::{Member, OperationId};
 

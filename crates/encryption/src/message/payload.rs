@@ -3,7 +3,7 @@
 use super::control::Control;
 use crate::direct::{self, DirectMessage};
 use crate::orderer;
-use crate::wire::{DecodeError, Reader, Wire, Writer, tuple, variant};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple, variant};
 use crate::{Member, OperationId};
 
 /// What a group message says.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::aead::{self, AeadError};
 use crate::hkdf::{derive_nonce, derive_secret};
 use crate::secret::Secret;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, ints_array, nullable, tuple};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints_array, nullable, tuple};
 
 /// Why there is no key for a message; the ratchet is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

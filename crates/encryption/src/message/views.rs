@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use p2panda_core::limits::{ENCRYPTION_MEMBERS_MAX, VIEWS_MERGE_MAX};
 use thiserror::Error;
 
-use crate::wire::{DecodeError, Reader, Wire, Writer, list, map, tuple, version, write_list};
+use crate::wire::{
+    DecodeError, Items, Reader, Wire, Writer, list, map, tuple, version, write_list,
+};
 use crate::{Member, OperationId};
 
 /// Why the membership does not follow a message.

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::hpke::HpkeCiphertext;
-use crate::wire::{DecodeError, Fields, Reader, Wire, Writer, ints, unit, variant};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints, unit, variant};
 use crate::x3dh::X3dhCiphertext;
 use crate::x25519::{PublicKey, SecretKey};
 

@@ -6,7 +6,7 @@ use crate::message::ratchet::{DecryptionRatchet, Ratchet};
 use crate::message::views::Membership;
 use crate::orderer::Orderer;
 use crate::wire::{
-    DecodeError, Reader, Wire, Writer, list, map, nullable, tuple, version, write_list,
+    DecodeError, Items, Reader, Wire, Writer, list, map, nullable, tuple, version, write_list,
 };
 use crate::{Member, OperationId};
 
