@@ -2,7 +2,6 @@
 //! (`docs/protocol/encryption.md#10`).
 
 mod agreement;
-mod control;
 mod event;
 mod group;
 mod holders;
@@ -11,10 +10,14 @@ mod payload;
 mod secret;
 
 pub use agreement::{Agreement, Draft, Output, Prepared, ProcessError};
-pub use control::Control;
 pub use event::{Event, Failure};
-pub use group::{CommitError, Group, OperationError, WelcomeReport};
+pub use group::{CommitError, Group, WelcomeReport};
 pub use holders::{Reason, Rekey};
 pub use members::{HistoryError, Members, Membership};
-pub use payload::{Payload, Sent};
+pub use payload::{Encrypted, Payload, Sent};
 pub use secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
+
+pub use crate::operation::OperationError;
+
+/// What everybody in the group hears of a change.
+pub type Control = crate::Change;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::direct::DirectMessage;
-use crate::sessions::{DeliverError, Sealed, Sealing};
+use crate::limit::Limit;
+use crate::sessions::{Context, DeliverError, Sealed, Sealing};
 use crate::{Member, OperationId};
 
 /// An operation of ours with everything drawn; the group has not changed.
@@ -25,6 +26,17 @@ impl<C, E> Draft<C, E> {
             dependencies: Vec::new(),
             effect,
         }
+    }
+
+    /// Names the messages that were processed before.
+    pub(crate) fn after(
+        mut self,
+        dependencies: Vec<OperationId>,
+        context: &Context<'_>,
+    ) -> Result<Draft<C, E>, Limit> {
+        context.fits(dependencies.len())?;
+        self.dependencies = dependencies;
+        Ok(self)
     }
 
     /// Takes the work out, to do it elsewhere; [`Draft::put`] the results back in order.

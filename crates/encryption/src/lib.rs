@@ -12,6 +12,7 @@
 
 pub mod aead;
 mod bundle;
+mod control;
 pub mod data;
 mod direct;
 mod draft;
@@ -19,8 +20,10 @@ mod hkdf;
 pub mod hpke;
 mod limit;
 pub mod message;
+mod operation;
 mod orderer;
 mod own_keys;
+mod payload;
 mod registry;
 mod secret;
 mod sessions;
@@ -36,12 +39,15 @@ pub mod xeddsa;
 pub use bundle::{
     Bundle, BundleError, Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, PreKey, latest,
 };
+pub use control::Change;
 pub use direct::{Content, DirectError, DirectMessage, Kind};
 pub use draft::{Draft, Prepared};
 pub use hkdf::{HkdfTooLong, hkdf};
 pub use limit::Limit;
+pub use operation::OperationError;
 pub use orderer::{Message, QueueError};
 pub use own_keys::{OwnKeys, OwnKeysError};
+pub use payload::{Outgoing, Payload};
 pub use registry::{Registry, RegistryError};
 pub use secret::Secret;
 pub use sessions::{Context, DeliverError, HEADER_ELEMENTS_0_7_1, Sealed, Sealing};

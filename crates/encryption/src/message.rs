@@ -13,7 +13,9 @@ mod views;
 pub use agreement::{Agreement, Answer, Draft, Prepared, ProcessError, Processed};
 pub use control::Control;
 pub use event::{Event, Failure};
-pub use group::{CommitError, Config, Group, OperationError};
-pub use payload::{Outgoing, Payload, Sent};
+pub use group::{CommitError, Config, Group};
+pub use payload::{Encrypted, Outgoing, Payload, Sent};
 pub use ratchet::{DecryptionRatchet, MessageKey, Ratchet, RatchetError};
 pub use views::{Membership, MembershipError, Views};
+
+pub use crate::operation::OperationError;

@@ -8,8 +8,10 @@ use p2panda_core::limits::{
 };
 use thiserror::Error;
 
+use crate::control::ControlMessage;
 use crate::direct::DirectMessage;
 use crate::limit::Limit;
+use crate::payload::Payload;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, list, map, tuple, write_list};
 use crate::{Member, OperationId};
 
@@ -25,6 +27,9 @@ pub struct Message<P> {
     /// What it says.
     pub payload: P,
 }
+
+/// A message of a scheme with these control messages and this encryption.
+type GroupMessage<C, E> = Message<Payload<C, E>>;
 
 /// Why a message is not taken; nothing has changed.
 ///
@@ -43,26 +48,16 @@ pub enum QueueError {
     Limit(#[from] Limit),
 }
 
-/// What the orderer needs to know of a payload.
-pub(crate) trait Payload: Wire {
-    /// The direct messages, if it is a control message, which later ones of everybody depend on.
-    fn directs(&self) -> Option<&[DirectMessage]>;
-    /// The members that the group begins with, if it creates one.
-    fn creates(&self) -> Option<&[Member]>;
-    /// Whether it makes somebody a member.
-    fn admits(&self, member: &Member) -> bool;
-}
-
 /// The graph of processed control messages and the messages that wait.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Orderer<P> {
+pub(crate) struct Orderer<C, E> {
     me: Member,
     stage: Stage,
     nodes: BTreeMap<OperationId, Node>,
     heads: BTreeSet<OperationId>,
     /// The last application messages of each sender, newest last.
     applications: BTreeMap<Member, VecDeque<OperationId>>,
-    waiting: BTreeMap<OperationId, Message<P>>,
+    waiting: BTreeMap<OperationId, GroupMessage<C, E>>,
     /// How many of them are control messages.
     waiting_controls: usize,
     /// In which order messages came, while we are not in the group.
@@ -75,6 +70,14 @@ pub(crate) struct Orderer<P> {
     complete: BTreeSet<OperationId>,
     /// Those of them that let us join, in the order in which they became complete.
     joins: VecDeque<OperationId>,
+}
+
+/// How we join.
+pub(crate) struct Join<C, E> {
+    /// What the welcome follows, oldest first.
+    pub(crate) past: Vec<GroupMessage<C, E>>,
+    /// The create or add of us.
+    pub(crate) welcome: GroupMessage<C, E>,
 }
 
 /// While we are not in the group every message waits for the one that lets us join.
@@ -94,8 +97,8 @@ struct Node {
     ours: bool,
 }
 
-impl<P: Payload> Orderer<P> {
-    pub(crate) fn new(me: Member) -> Orderer<P> {
+impl<C: ControlMessage, E> Orderer<C, E> {
+    pub(crate) fn new(me: Member) -> Orderer<C, E> {
         Orderer {
             me,
             stage: Stage::Invited,
@@ -113,7 +116,7 @@ impl<P: Payload> Orderer<P> {
     }
 
     /// Takes a message of another member, which then waits for what it depends on.
-    pub(crate) fn receive(&mut self, message: Message<P>) -> Result<(), QueueError> {
+    pub(crate) fn receive(&mut self, message: GroupMessage<C, E>) -> Result<(), QueueError> {
         if message.sender == self.me {
             return Err(QueueError::OwnMessage);
         }
@@ -131,7 +134,7 @@ impl<P: Payload> Orderer<P> {
     }
 
     /// Takes the next message whose dependencies were processed.
-    pub(crate) fn next(&mut self) -> Option<Message<P>> {
+    pub(crate) fn next(&mut self) -> Option<GroupMessage<C, E>> {
         while let Some(id) = self.ready.pop_front() {
             if let Some(message) = self.take(&id) {
                 return Some(message);
@@ -145,18 +148,17 @@ impl<P: Payload> Orderer<P> {
         self.stage != Stage::Invited
     }
 
-    /// Takes the first message that lets us join and whose whole past was received: first what it
-    /// follows, oldest first, then itself.
-    pub(crate) fn take_join(&mut self) -> Option<(Vec<Message<P>>, Message<P>)> {
+    /// Takes the first message that lets us join and whose whole past was received.
+    pub(crate) fn take_join(&mut self) -> Option<Join<C, E>> {
         while let Some(id) = self.joins.pop_front() {
-            let Some(join) = self.take(&id) else {
+            let Some(welcome) = self.take(&id) else {
                 continue;
             };
-            let past = self.waiting_past(&join);
+            let past = self.waiting_past(&welcome);
             let past = past.iter().filter_map(|id| self.take(id));
             let past: Vec<_> = past.collect();
             self.arrivals.retain(|id| self.waiting.contains_key(id));
-            return Some((past, join));
+            return Some(Join { past, welcome });
         }
         None
     }
@@ -306,9 +308,10 @@ impl<P: Payload> Orderer<P> {
     }
 
     /// The bounds that are the same for everybody come first.
-    fn check_bounds(&self, payload: &P) -> Result<(), Limit> {
+    fn check_bounds(&self, payload: &Payload<C, E>) -> Result<(), Limit> {
         let directs = payload.directs();
-        let members = payload.creates().map_or(0, <[_]>::len);
+        let change = payload.control().and_then(C::change);
+        let members = change.map_or(0, |change| change.initial_members().len());
         if directs.map_or(0, <[_]>::len).max(members) > ENCRYPTION_MEMBERS_MAX {
             return Err(Limit::Members);
         }
@@ -327,14 +330,14 @@ impl<P: Payload> Orderer<P> {
         }
     }
 
-    fn put(&mut self, message: Message<P>) {
+    fn put(&mut self, message: GroupMessage<C, E>) {
         let is_control = message.payload.directs().is_some();
         if self.waiting.insert(message.id, message).is_none() {
             self.waiting_controls += usize::from(is_control);
         }
     }
 
-    fn take(&mut self, id: &OperationId) -> Option<Message<P>> {
+    fn take(&mut self, id: &OperationId) -> Option<GroupMessage<C, E>> {
         let message = self.waiting.remove(id)?;
         self.waiting_controls -= usize::from(message.payload.directs().is_some());
         Some(message)
@@ -356,7 +359,8 @@ impl<P: Payload> Orderer<P> {
             } else if self.is_open() {
                 self.ready.push_back(id);
             } else {
-                if message.payload.admits(&self.me) {
+                let change = message.payload.control().and_then(C::change);
+                if change.is_some_and(|change| change.admits(&self.me)) {
                     self.joins.push_back(id);
                 }
                 self.complete.insert(id);
@@ -373,7 +377,7 @@ impl<P: Payload> Orderer<P> {
     }
 
     /// The waiting messages that one follows, oldest first.
-    fn waiting_past(&self, message: &Message<P>) -> Vec<OperationId> {
+    fn waiting_past(&self, message: &GroupMessage<C, E>) -> Vec<OperationId> {
         let (mut order, mut done) = (Vec::new(), BTreeSet::new());
         let mut open: Vec<_> = message.dependencies.iter().map(|id| (*id, false)).collect();
         while let Some((id, expanded)) = open.pop() {
@@ -391,7 +395,7 @@ impl<P: Payload> Orderer<P> {
     }
 }
 
-impl<P: Payload> Wire for Orderer<P> {
+impl<C: ControlMessage, E: Wire> Wire for Orderer<C, E> {
     fn write(&self, w: &mut Writer) {
         w.array(7).item(&self.me).uint(self.stage as u64);
         w.map(self.nodes.len());
@@ -411,7 +415,7 @@ impl<P: Payload> Wire for Orderer<P> {
         write_list(order, w);
     }
 
-    fn read(r: &mut Reader<'_>) -> Result<Orderer<P>, DecodeError> {
+    fn read(r: &mut Reader<'_>) -> Result<Orderer<C, E>, DecodeError> {
         tuple(r, 7, |r| {
             let mut orderer = Orderer::new(Member::read(r)?);
             orderer.stage = match r.uint()? {
@@ -424,7 +428,7 @@ impl<P: Payload> Wire for Orderer<P> {
             orderer.heads = list(r, usize::MAX)?.into_iter().collect();
             let recent = |r: &mut Reader<'_>| list(r, APPLICATION_IDS_MAX).map(VecDeque::from);
             orderer.applications = map(r, Member::read, recent)?;
-            let waiting: Vec<Message<P>> = list(r, usize::MAX)?;
+            let waiting: Vec<GroupMessage<C, E>> = list(r, usize::MAX)?;
             let order: Vec<OperationId> = list(r, usize::MAX)?;
             let first: BTreeSet<_> = order.iter().copied().collect();
             let rest = waiting.iter().map(|message| message.id);

@@ -180,6 +180,22 @@ impl Sessions {
         Ok(sealings)
     }
 
+    /// Draws what a welcome needs; changes nothing.
+    pub(crate) fn prepare_welcome(
+        &self,
+        scheme: Scheme,
+        added: Member,
+        history: Vec<u8>,
+        plaintext: &[u8],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<Sealing>, DeliverError> {
+        let wrap = (Kind::Welcome, Some(history));
+        let mut sealings = vec![self.prepare(scheme, added, wrap, plaintext, context, rng)?];
+        draw(&mut sealings, rng);
+        Ok(sealings)
+    }
+
     /// Opens a message of one member; changes nothing.
     pub(crate) fn open(
         &self,

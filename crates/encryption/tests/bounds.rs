@@ -12,7 +12,7 @@ use p2panda_core::limits::{
     GROUP_SECRETS_MAX, LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX,
 };
 use p2panda_encryption::data::{
-    Control, Draft, Event, Group, Members, Membership, OperationError, Payload, Rekey,
+    Control, Draft, Encrypted, Event, Group, Members, Membership, OperationError, Payload, Rekey,
     SecretBundle, SecretId,
 };
 use p2panda_encryption::hpke::HpkeCiphertext;
@@ -36,11 +36,11 @@ fn application(sender: Member, rng: &mut ChaCha20Rng) -> Message<Payload> {
         id: operation(rng),
         sender,
         dependencies: Vec::new(),
-        payload: Payload::Application {
+        payload: Payload::Application(Encrypted {
             secret: SecretId::from_bytes([7; 32]),
             nonce: [0; 24],
             ciphertext: Vec::new(),
-        },
+        }),
     }
 }
 

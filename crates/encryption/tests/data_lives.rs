@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::{
-    Control, Draft, Event, Failure, Group, HistoryError, Membership, OperationError, Payload,
-    Rekey, SecretId,
+    Control, Draft, Encrypted, Event, Failure, Group, HistoryError, Membership, OperationError,
+    Payload, Rekey, SecretId,
 };
 use p2panda_encryption::{
     DecodeError, Items, Member, Message, OperationId, OwnKeys, QueueError, Reader, Registry, Wire,
@@ -297,7 +297,7 @@ impl Life {
                 return;
             }
         };
-        let Payload::Application { secret, .. } = sent.payload else {
+        let Payload::Application(Encrypted { secret, .. }) = sent.payload else {
             panic!("data");
         };
         // The game: exactly the members as the sender knows them could read this.

@@ -8,8 +8,8 @@ mod world;
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::Limit;
 use p2panda_encryption::data::{
-    Agreement, Control, Draft, Event, Failure, Group, GroupSecret, Members, OperationError,
-    Payload, Prepared, ProcessError, Rekey,
+    Agreement, Control, Draft, Encrypted, Event, Failure, Group, GroupSecret, Members,
+    OperationError, Payload, Prepared, ProcessError, Rekey,
 };
 use p2panda_encryption::{
     Content, DirectError, Member, Message, OperationId, OwnKeys, QueueError, Secret, Wire, Writer,
@@ -310,11 +310,11 @@ fn an_erased_secret_leaves_the_state() {
     let erased = groups[0].keep_newest(1);
     assert_eq!(erased.len(), 1);
     assert!(!holds(&groups[0]));
-    let Payload::Application {
+    let Payload::Application(Encrypted {
         secret,
         nonce,
         ciphertext,
-    } = sent.payload
+    }) = sent.payload
     else {
         panic!("data");
     };

@@ -18,7 +18,7 @@ use p2panda_encryption::data::Rekey;
 use p2panda_encryption::message::{
     Control, Draft, Event, Failure, OperationError, Outgoing, Payload, RatchetError,
 };
-use p2panda_encryption::{Member, Message, OperationId, QueueError};
+use p2panda_encryption::{Change, Member, Message, OperationId, QueueError};
 use stubborn::Actor;
 use thief::Theft;
 use world::*;
@@ -258,13 +258,13 @@ impl Life {
             .unwrap();
         actor.processed.insert(id);
         match &control {
-            Control::Add { added } => {
+            Control::Change(Change::Add { added }) => {
                 self.targeting.entry(*added).or_default().push((id, true));
                 for attacker in &mut self.attackers {
                     attacker.back |= attacker.actor.person.id == *added;
                 }
             }
-            Control::Remove { removed } => {
+            Control::Change(Change::Remove { removed }) => {
                 self.removals.insert(id);
                 self.targeting
                     .entry(*removed)
@@ -370,7 +370,9 @@ impl Life {
                     let removal = removal.unwrap();
                     // Once somebody brings it back it reads by right.
                     let adds = |m: &Message<Payload>| match &m.payload {
-                        Payload::Control { control, .. } => *control == Control::Add { added: me },
+                        Payload::Control { control, .. } => {
+                            *control == Change::Add { added: me }.into()
+                        }
                         Payload::Application { .. } => false,
                     };
                     let back = self.messages[removal..].iter().position(adds);

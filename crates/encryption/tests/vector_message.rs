@@ -14,8 +14,8 @@ use p2panda_encryption::message::{
 };
 use p2panda_encryption::two_party::TwoPartyMessage;
 use p2panda_encryption::{
-    Content, Context, DecodeError, DirectError, DirectMessage, Member, OperationId, OwnKeys,
-    Reader, Registry, Secret, Wire, Writer,
+    Change, Content, Context, DecodeError, DirectError, DirectMessage, Member, OperationId,
+    OwnKeys, Reader, Registry, Secret, Wire, Writer,
 };
 use serde_json::Value;
 use vectors::*;
@@ -215,10 +215,10 @@ impl Life {
         let mut rng = rng(&step["rng_seed"]);
         let agreement = &mut replica.agreement;
         let draft = match &control {
-            Control::Create { initial_members } => {
+            Control::Change(Change::Create { initial_members }) => {
                 agreement.create(initial_members, &context, &mut rng)
             }
-            Control::Add { added } => agreement
+            Control::Change(Change::Add { added }) => agreement
                 .add(*added, &context, &mut rng)
                 .map(|draft| draft.expect("a chain")),
             _ => agreement.seed(control.clone(), &order, &context, &mut rng),
@@ -375,11 +375,11 @@ fn vector_control_messages() {
         let control = Control::decode(&bytes(&case["cbor"])).unwrap();
         assert_eq!(hex(&control.encode()), text(&case["cbor"]));
         let kind = match control {
-            Control::Create { .. } => "create",
+            Control::Change(Change::Create { .. }) => "create",
             Control::Ack { .. } => "ack",
-            Control::Update => "update",
-            Control::Remove { .. } => "remove",
-            Control::Add { .. } => "add",
+            Control::Change(Change::Update) => "update",
+            Control::Change(Change::Remove { .. }) => "remove",
+            Control::Change(Change::Add { .. }) => "add",
             Control::AddAck { .. } => "add_ack",
         };
         assert_eq!(kind, text(&case["kind"]));

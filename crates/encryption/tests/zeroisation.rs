@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use p2panda_encryption::two_party::Session;
-use p2panda_encryption::{Bundle, Reader, Secret, SecretKey, Wire, data, message};
+use p2panda_encryption::{Bundle, Change, Reader, Secret, SecretKey, Wire, data, message};
 use world::*;
 
 /// Looks for secrets in every block that is given back.
@@ -218,7 +218,7 @@ fn a_message_group_erases_its_chains() {
         secrets.iter().take(8).for_each(|secret| watch_for(secret));
         let found = leaks(|| {
             let context = me.context(START + 1);
-            let draft = agreement.seed(message::Control::Update, &ids, &context, &mut rng);
+            let draft = agreement.seed(Change::Update.into(), &ids, &context, &mut rng);
             let prepared = draft.unwrap().seal().unwrap();
             let id = operation(&mut rng);
             let mut context = me.context(START + 1);

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::convert::Infallible;
 
 use chacha20::ChaCha20Rng;
-use p2panda_encryption::data::{
-    Control, Draft, Event, Group, OperationError, Payload, Rekey, SecretId, Sent,
-};
 use p2panda_encryption::HEADER_ELEMENTS_0_7_1;
+use p2panda_encryption::data::{
+    Control, Draft, Encrypted, Event, Group, OperationError, Payload, Rekey, SecretId, Sent,
+};
 use p2panda_encryption::{Context, DirectMessage, Member, Message, OwnKeys, Registry, Wire};
 use published_core::cbor::{decode_cbor, encode_cbor};
 use published_encryption::Rng;
@@ -160,11 +160,11 @@ impl Party for OurParty {
 
 /// What our crate seals, as bytes.
 pub fn our_frame(id: Member, sent: &Sent) -> Frame {
-    let Payload::Application {
+    let Payload::Application(Encrypted {
         secret,
         nonce,
         ciphertext,
-    } = &sent.payload
+    }) = &sent.payload
     else {
         unreachable!("sending gives application data");
     };
@@ -190,11 +190,11 @@ pub fn our_message(frame: &Frame) -> Message<Payload> {
             secret,
             nonce,
             ciphertext,
-        } => Payload::Application {
+        } => Payload::Application(Encrypted {
             secret: SecretId::from_bytes(*secret),
             nonce: *nonce,
             ciphertext: ciphertext.clone(),
-        },
+        }),
         Body::Message { .. } => unreachable!("a frame of the data scheme"),
     };
     Message {

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 
 use chacha20::ChaCha20Rng;
-use p2panda_encryption::data::Rekey;
 use p2panda_encryption::HEADER_ELEMENTS_0_7_1;
+use p2panda_encryption::data::Rekey;
 use p2panda_encryption::message::{
-    Config, Control, Draft, Event, Group, OperationError, Outgoing, Payload,
+    Config, Control, Draft, Encrypted, Event, Group, OperationError, Outgoing, Payload,
 };
 use p2panda_encryption::{Context, DirectMessage, Member, Message, OwnKeys, Registry, Wire};
 use published_core::cbor::{decode_cbor, encode_cbor};
@@ -185,10 +185,10 @@ pub fn our_frame(id: Member, outgoing: &Outgoing) -> Frame {
             control: control.encode().to_vec(),
             directs: directs.iter().map(|d| d.encode().to_vec()).collect(),
         },
-        Payload::Application {
+        Payload::Application(Encrypted {
             generation,
             ciphertext,
-        } => Body::Message {
+        }) => Body::Message {
             generation: *generation,
             ciphertext: ciphertext.clone(),
         },
@@ -209,10 +209,10 @@ pub fn our_message(frame: &Frame) -> Message<Payload> {
         Body::Message {
             generation,
             ciphertext,
-        } => Payload::Application {
+        } => Payload::Application(Encrypted {
             generation: *generation,
             ciphertext: ciphertext.clone(),
-        },
+        }),
         Body::Data { .. } => unreachable!("a frame of the message scheme"),
     };
     Message {

@@ -8,14 +8,14 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::control::Control;
+use super::Control;
 use super::members::{HistoryError, Membership};
 use super::secret::{GroupSecret, SecretBundle, SecretId};
 use crate::direct::{Content, DirectError, DirectMessage, Kind};
 use crate::draft::initial_members;
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
-use crate::sessions::{Context, DeliverError, Scheme, Sessions, draw};
+use crate::sessions::{Context, DeliverError, Scheme, Sessions};
 use crate::two_party::Opened;
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, tuple, version};
 use crate::{Member, OperationId};
@@ -128,12 +128,10 @@ impl<M: Membership> Agreement<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
         let plaintext = bundle.encode();
-        let wrap = (Kind::Welcome, Some(self.members.history()));
-        let sealing = self
+        let (scheme, history) = (Scheme::Data, self.members.history());
+        let sealings = self
             .sessions
-            .prepare(Scheme::Data, added, wrap, &plaintext, context, rng)?;
-        let mut sealings = vec![sealing];
-        draw(&mut sealings, rng);
+            .prepare_welcome(scheme, added, history, &plaintext, context, rng)?;
         let included = bundle.iter().map(|(id, _)| *id).collect();
         let control = Control::Add { added };
         Ok(Draft::new(control, sealings, Effect::Welcome(included)))

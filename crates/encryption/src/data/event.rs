@@ -3,8 +3,8 @@
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::Control;
 use super::agreement::ProcessError;
-use super::control::Control;
 use super::secret::SecretId;
 use crate::aead::AeadError;
 use crate::{Member, OperationId};

@@ -2,57 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use p2panda_core::limits::{ENCRYPTION_MEMBERS_MAX, GROUP_SECRETS_MAX};
+use p2panda_core::limits::GROUP_SECRETS_MAX;
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::Control;
 use super::agreement::{Agreement, Draft, Effect, Output, Prepared, ProcessError};
-use super::control::Control;
 use super::event::{Event, Failure};
 use super::holders::{Holdings, Rekey};
 use super::members::{Members, Membership};
-use super::payload::{Payload, Sent};
+use super::payload::{Encrypted, Payload, Sent};
 use super::secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
-use crate::aead::AeadError;
 use crate::direct::{Content, DirectMessage, addressed};
 use crate::limit::Limit;
-use crate::orderer::{Message, Orderer, QueueError};
-use crate::sessions::{Context, DeliverError};
+use crate::operation::{OperationError, check_add, check_create, check_remove};
+use crate::orderer::{Join, Message, Orderer, QueueError};
+use crate::sessions::Context;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple, version};
 use crate::{Member, OperationId};
-
-/// Why an operation of ours was not drafted; nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum OperationError {
-    /// We are in the group already.
-    #[error("the group exists already")]
-    GroupAlreadyEstablished,
-    /// We are not in the group, or not yet.
-    #[error("the group does not exist for us yet")]
-    GroupNotYetEstablished,
-    /// We cannot add ourselves.
-    #[error("a member cannot add itself")]
-    NotAddOurselves,
-    /// The member is in the group already.
-    #[error("{0} is a member already")]
-    AddedExistsAlready(Member),
-    /// Nobody of that name is in the group.
-    #[error("{0} is not a member")]
-    InexistentRemovedMember(Member),
-    /// No secret is held by exactly the members: call `update` first.
-    #[error("no secret is held by exactly the members")]
-    NoEligibleSecret,
-    /// Something could not be encrypted for a member.
-    #[error(transparent)]
-    Deliver(#[from] DeliverError),
-    /// The data is too long for the cipher.
-    #[error(transparent)]
-    Aead(#[from] AeadError),
-    /// A bound was reached.
-    #[error(transparent)]
-    Limit(#[from] Limit),
-}
 
 /// The draft does not fit the group any more: draft the operation again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -76,7 +44,7 @@ pub struct WelcomeReport {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group<M = Members> {
     agreement: Agreement<M>,
-    orderer: Orderer<Payload>,
+    orderer: Orderer<Control, Encrypted>,
     bundle: SecretBundle,
     holdings: Holdings,
     welcomed: bool,
@@ -101,10 +69,8 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
-        if self.welcomed || !self.orderer.heads().is_empty() {
-            return Err(OperationError::GroupAlreadyEstablished);
-        }
-        context.within(members.len() + 1)?;
+        let exists = self.welcomed || !self.orderer.heads().is_empty();
+        check_create(exists, members, context)?;
         let secret = self.bundle.generate(context.now, rng)?;
         Ok(self.agreement.create(members, secret, context, rng)?)
     }
@@ -126,10 +92,7 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
-        let mut recipients = self.members()?;
-        if !recipients.remove(&removed) {
-            return Err(OperationError::InexistentRemovedMember(removed));
-        }
+        let recipients = check_remove(removed, self.members()?)?;
         self.rotate(Control::Remove { removed }, recipients, context, rng)
     }
 
@@ -155,16 +118,7 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<(Draft, WelcomeReport), OperationError> {
-        let members = self.members()?;
-        if added == self.agreement.my_id() {
-            return Err(OperationError::NotAddOurselves);
-        }
-        if members.contains(&added) {
-            return Err(OperationError::AddedExistsAlready(added));
-        }
-        if members.len() >= ENCRYPTION_MEMBERS_MAX {
-            return Err(Limit::Members.into());
-        }
+        check_add(added, self.agreement.my_id(), &self.members()?)?;
         self.welcome(added, secrets_max, context, rng)
     }
 
@@ -200,9 +154,8 @@ impl<M: Membership> Group<M> {
                 left_out.push(*id);
             }
         }
-        let mut draft = self.agreement.add(added, &bundle, context, rng)?;
-        draft.dependencies = self.orderer.heads();
-        context.fits(draft.dependencies.len())?;
+        let draft = self.agreement.add(added, &bundle, context, rng)?;
+        let draft = draft.after(self.orderer.heads(), context)?;
         Ok((draft, WelcomeReport { left_out }))
     }
 
@@ -257,13 +210,13 @@ impl<M: Membership> Group<M> {
         let mut nonce = [0; 24];
         rng.fill_bytes(&mut nonce);
         let ciphertext = encrypt(secret, &nonce, plaintext)?;
-        let payload = Payload::Application {
+        let encrypted = Encrypted {
             secret: id,
             nonce,
             ciphertext,
         };
         Ok(Sent {
-            payload,
+            payload: Payload::Application(encrypted),
             dependencies: self.orderer.heads(),
         })
     }
@@ -301,11 +254,11 @@ impl<M: Membership> Group<M> {
                     }
                 })
             }
-            Payload::Application {
+            Payload::Application(Encrypted {
                 secret,
                 nonce,
                 ciphertext,
-            } => self
+            }) => self
                 .open(&secret, &nonce, &ciphertext)
                 .map(|plaintext| Event::Application {
                     operation,
@@ -412,17 +365,15 @@ impl<M: Membership> Group<M> {
         let used = self.holdings.latest_eligible(&self.bundle, &holders);
         let secret = self.bundle.generate_above(used, context.now, rng)?;
         let recipients: Vec<_> = recipients.into_iter().collect();
-        let mut draft = self
+        let draft = self
             .agreement
             .rotate(control, &recipients, secret, context, rng)?;
-        draft.dependencies = self.orderer.heads();
-        context.fits(draft.dependencies.len())?;
-        Ok(draft)
+        Ok(draft.after(self.orderer.heads(), context)?)
     }
 
     /// Joins by the first create or add of us whose whole past has come.
     fn join(&mut self, context: &mut Context<'_>) -> Option<Event> {
-        let (past, welcome) = self.orderer.take_join()?;
+        let Join { past, welcome } = self.orderer.take_join()?;
         let mut early = SecretBundle::new();
         let mut removals = self.orderer.has_joined();
         for message in past {

@@ -1,102 +1,39 @@
 //! What the messages of a group say.
 
-use super::control::Control;
+use super::Control;
 use super::secret::SecretId;
-use crate::direct::{self, DirectMessage};
-use crate::orderer;
-use crate::wire::{DecodeError, Items, Reader, Wire, Writer, ints_array, tuple, variant};
-use crate::{Member, OperationId};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, ints_array, tuple};
 
 /// What a group message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// A change of the group.
-    Control {
-        /// For everybody.
-        control: Control,
-        /// For one recipient each.
-        directs: Vec<DirectMessage>,
-    },
-    /// Data of the application.
-    Application {
-        /// The secret it is sealed under.
-        secret: SecretId,
-        /// Drawn for this message.
-        nonce: [u8; 24],
-        /// Ciphertext and tag.
-        ciphertext: Vec<u8>,
-    },
-}
+pub type Payload = crate::Payload<Control, Encrypted>;
 
 /// Sealed data, ready to be framed and signed.
+pub type Sent = crate::Outgoing<Payload>;
+
+/// Data of the application, sealed under a group secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// The application payload.
-    pub payload: Payload,
-    /// The messages to name as processed before this one.
-    pub dependencies: Vec<OperationId>,
+pub struct Encrypted {
+    /// The secret it is sealed under.
+    pub secret: SecretId,
+    /// Drawn for this message.
+    pub nonce: [u8; 24],
+    /// Ciphertext and tag.
+    pub ciphertext: Vec<u8>,
 }
 
-impl orderer::Payload for Payload {
-    fn directs(&self) -> Option<&[DirectMessage]> {
-        match self {
-            Payload::Control { directs, .. } => Some(directs),
-            Payload::Application { .. } => None,
-        }
-    }
-
-    fn creates(&self) -> Option<&[Member]> {
-        match self {
-            Payload::Control {
-                control: Control::Create { initial_members },
-                ..
-            } => Some(initial_members),
-            _ => None,
-        }
-    }
-
-    fn admits(&self, member: &Member) -> bool {
-        match self {
-            Payload::Control { control, .. } => control.admits(member),
-            Payload::Application { .. } => false,
-        }
-    }
-}
-
-impl Wire for Payload {
+impl Wire for Encrypted {
     fn write(&self, w: &mut Writer) {
-        match self {
-            Payload::Control { control, directs } => {
-                w.map(1).text("Control").array(2).item(control);
-                direct::store(directs, w);
-            }
-            Payload::Application {
-                secret,
-                nonce,
-                ciphertext,
-            } => {
-                w.map(1).text("Application").array(3).item(secret);
-                w.ints(nonce).bytes(ciphertext);
-            }
-        }
+        w.array(3).item(&self.secret);
+        w.ints(&self.nonce).bytes(&self.ciphertext);
     }
 
-    fn read(r: &mut Reader<'_>) -> Result<Payload, DecodeError> {
-        match variant(r)? {
-            ("Control", true) => tuple(r, 2, |r| {
-                Ok(Payload::Control {
-                    control: Control::read(r)?,
-                    directs: direct::restore(r)?,
-                })
-            }),
-            ("Application", true) => tuple(r, 3, |r| {
-                Ok(Payload::Application {
-                    secret: SecretId::read(r)?,
-                    nonce: ints_array(r)?,
-                    ciphertext: r.bytes()?.to_vec(),
-                })
-            }),
-            _ => Err(DecodeError::Variant),
-        }
+    fn read(r: &mut Reader<'_>) -> Result<Encrypted, DecodeError> {
+        tuple(r, 3, |r| {
+            Ok(Encrypted {
+                secret: SecretId::read(r)?,
+                nonce: ints_array(r)?,
+                ciphertext: r.bytes()?.to_vec(),
+            })
+        })
     }
 }

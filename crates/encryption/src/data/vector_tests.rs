@@ -241,11 +241,11 @@ fn vector_life() {
                 let sent = replica
                     .group
                     .send(&bytes(&step["plaintext"]), &mut rng(&step["rng_seed"]));
-                let expected = Payload::Application {
+                let expected = Payload::Application(Encrypted {
                     secret: SecretId::from_bytes(array(&step["group_secret_id"])),
                     nonce: array(&step["nonce"]),
                     ciphertext: bytes(&step["ciphertext"]),
-                };
+                });
                 assert_eq!(sent.unwrap().payload, expected);
                 assert_eq!(life.readers(step), readers(&step["at_this_moment"]));
             }

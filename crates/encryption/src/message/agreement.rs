@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 use super::control::Control;
 use super::scratch::{Acknowledge, Changes, Gained, Scratch};
 use super::views::{Membership, MembershipError};
-use crate::direct::{DirectError, DirectMessage, Kind, addressed};
+use crate::control::{Change, ControlMessage};
+use crate::direct::{DirectError, DirectMessage, addressed};
 use crate::draft::initial_members;
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
@@ -134,8 +135,8 @@ impl<M: Membership> Agreement<M> {
     ) -> Result<Draft, DeliverError> {
         let initial_members = initial_members(members, self.my_id);
         let recipients = initial_members.clone();
-        let control = Control::Create { initial_members };
-        self.seed(control, &recipients, context, rng)
+        let control = Change::Create { initial_members };
+        self.seed(control.into(), &recipients, context, rng)
     }
 
     /// Drafts a control message that carries a new seed for the recipients, except for us.
@@ -164,14 +165,13 @@ impl<M: Membership> Agreement<M> {
         let Some(chain) = self.ratchets.get(&self.my_id) else {
             return Ok(None);
         };
-        let wrap = (Kind::Welcome, Some(self.members.history()));
+        let (scheme, history) = (Scheme::Message, self.members.history());
         let chain = chain.as_bytes();
-        let sealing = self
+        let sealings = self
             .sessions
-            .prepare(Scheme::Message, added, wrap, chain, context, rng)?;
-        let mut sealings = vec![sealing];
-        draw(&mut sealings, rng);
-        Ok(Some(Draft::new(Control::Add { added }, sealings, None)))
+            .prepare_welcome(scheme, added, history, chain, context, rng)?;
+        let control = Change::Add { added }.into();
+        Ok(Some(Draft::new(control, sealings, None)))
     }
 
     /// Takes over an own operation, once it has its id. Gives the secret of our next ratchet.
@@ -191,7 +191,7 @@ impl<M: Membership> Agreement<M> {
         let mut scratch = Scratch::new(self);
         let own = (me, operation);
         let gained = match prepared.control() {
-            Control::Add { added } => scratch.added(own, *added, context, rng)?,
+            Control::Change(Change::Add { added }) => scratch.added(own, *added, context, rng)?,
             control => {
                 change(&mut scratch.changes.members, me, control, operation)?;
                 let seed = prepared.effect.as_ref();
@@ -251,15 +251,15 @@ impl<M: Membership> Agreement<M> {
         let mut scratch = Scratch::new(self);
         let their = (sender, operation);
         let gained = match control {
-            Control::Create { .. } | Control::Update | Control::Remove { .. } => {
+            Control::Change(Change::Create { .. } | Change::Update | Change::Remove { .. }) => {
                 change(&mut scratch.changes.members, sender, control, operation)?;
                 let recipients = recipients.unwrap_or_else(|| scratch.view(&sender));
                 scratch.seeded(their, recipients, None, direct, context, rng)?
             }
-            Control::Add { added } if *added == self.my_id => {
+            Control::Change(Change::Add { added }) if *added == self.my_id => {
                 scratch.welcomed(their, direct, context, rng)?
             }
-            Control::Add { added } => scratch.added(their, *added, context, rng)?,
+            Control::Change(Change::Add { added }) => scratch.added(their, *added, context, rng)?,
             Control::Ack {
                 ack_sender,
                 ack_seq,
@@ -323,13 +323,14 @@ impl<M: Membership> Agreement<M> {
         if sender == self.my_id {
             return Err(ProcessError::OwnMessage);
         }
-        match control {
-            Control::Create { .. } if established => Err(ProcessError::GroupAlreadyEstablished),
-            Control::Create { initial_members } if !initial_members.contains(&sender) => {
+        match control.change() {
+            Some(Change::Create { .. }) if established => {
+                Err(ProcessError::GroupAlreadyEstablished)
+            }
+            Some(Change::Create { initial_members }) if !initial_members.contains(&sender) => {
                 Err(ProcessError::SenderNotAMember)
             }
-            Control::Create { initial_members } if initial_members.contains(&self.my_id) => Ok(()),
-            Control::Add { added } if *added == self.my_id => Ok(()),
+            Some(change) if change.admits(&self.my_id) => Ok(()),
             _ if established => Ok(()),
             _ => Err(ProcessError::GroupNotYetEstablished),
         }
@@ -466,9 +467,9 @@ fn change(
     control: &Control,
     operation: OperationId,
 ) -> Result<(), MembershipError> {
-    match control {
-        Control::Create { initial_members } => members.create(initial_members),
-        Control::Remove { removed } => members.remove(sender, *removed, operation),
+    match control.change() {
+        Some(Change::Create { initial_members }) => members.create(initial_members),
+        Some(Change::Remove { removed }) => members.remove(sender, *removed, operation),
         _ => Ok(()),
     }
 }

@@ -4,9 +4,7 @@ mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2panda_core::limits::{
-    ENCRYPTION_MEMBERS_MAX, FORWARD_DISTANCE_DEFAULT, OUT_OF_ORDER_DEFAULT,
-};
+use p2panda_core::limits::{FORWARD_DISTANCE_DEFAULT, OUT_OF_ORDER_DEFAULT};
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -14,14 +12,15 @@ use zeroize::Zeroizing;
 use super::agreement::{Agreement, Answer, Draft, Prepared, ProcessError, Processed};
 use super::control::Control;
 use super::event::{Event, Failure};
-use super::payload::{Outgoing, Payload, Sent};
+use super::payload::{Encrypted, Outgoing, Payload, Sent};
 use super::ratchet::{DecryptionRatchet, Ratchet, RatchetError};
 use super::views::{Membership, Views};
+use crate::control::{Change, ControlMessage};
 use crate::data::{Reason, Rekey};
 use crate::direct::{DirectMessage, addressed};
-use crate::limit::Limit;
-use crate::orderer::{Message, Orderer, QueueError};
-use crate::sessions::{Context, DeliverError};
+use crate::operation::{OperationError, check_add, check_create, check_remove};
+use crate::orderer::{Join, Message, Orderer, QueueError};
+use crate::sessions::Context;
 use crate::{Member, OperationId};
 
 /// Bounds of a receiver.
@@ -40,41 +39,6 @@ impl Default for Config {
             late_max: OUT_OF_ORDER_DEFAULT,
         }
     }
-}
-
-/// Why an operation of ours was not drafted or a message not sealed; nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum OperationError {
-    /// We are in the group already.
-    #[error("the group exists already")]
-    GroupAlreadyEstablished,
-    /// We are not in the group, or not yet.
-    #[error("the group does not exist for us yet")]
-    GroupNotYetEstablished,
-    /// What was produced before has no id yet: call [`Group::published`].
-    #[error("the message before has no id yet")]
-    Unpublished,
-    /// We cannot add ourselves.
-    #[error("a member cannot add itself")]
-    NotAddOurselves,
-    /// The member is in the group already.
-    #[error("{0} is a member already")]
-    AddedExistsAlready(Member),
-    /// Nobody of that name is in the group.
-    #[error("{0} is not a member")]
-    InexistentRemovedMember(Member),
-    /// A member that left can still follow our chain: call `update` first.
-    #[error("a member that left can still read: update first")]
-    RekeyRequired,
-    /// Something could not be encrypted for a member.
-    #[error(transparent)]
-    Deliver(#[from] DeliverError),
-    /// The own ratchet is at its end, or the message too long.
-    #[error(transparent)]
-    Ratchet(#[from] RatchetError),
-    /// A bound was reached.
-    #[error(transparent)]
-    Limit(#[from] Limit),
 }
 
 /// Why a prepared operation was not taken over; nothing has changed.
@@ -96,7 +60,7 @@ pub enum CommitError {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group<M = Views> {
     agreement: Agreement<M>,
-    orderer: Orderer<Payload>,
+    orderer: Orderer<Control, Encrypted>,
     config: Config,
     /// Our own ratchet; we are in the group while there is one.
     ratchet: Option<Ratchet>,
@@ -136,10 +100,8 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
-        if self.ratchet.is_some() || !self.orderer.heads().is_empty() {
-            return Err(OperationError::GroupAlreadyEstablished);
-        }
-        context.within(members.len() + 1)?;
+        let exists = self.ratchet.is_some() || !self.orderer.heads().is_empty();
+        check_create(exists, members, context)?;
         Ok(self.agreement.create(members, context, rng)?)
     }
 
@@ -150,7 +112,7 @@ impl<M: Membership> Group<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
         let recipients = self.members()?;
-        self.seed(Control::Update, recipients, context, rng)
+        self.seed(Change::Update, recipients, context, rng)
     }
 
     /// Drafts the removal of a member, possibly of ourselves, with a new seed for the others.
@@ -160,11 +122,8 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
-        let mut recipients = self.members()?;
-        if !recipients.remove(&removed) {
-            return Err(OperationError::InexistentRemovedMember(removed));
-        }
-        self.seed(Control::Remove { removed }, recipients, context, rng)
+        let recipients = check_remove(removed, self.members()?)?;
+        self.seed(Change::Remove { removed }, recipients, context, rng)
     }
 
     /// Drafts an invitation. The new member's chain begins with ours, so ours must be safe.
@@ -175,25 +134,13 @@ impl<M: Membership> Group<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
         let members = self.members()?;
-        if added == self.agreement.my_id() {
-            return Err(OperationError::NotAddOurselves);
-        }
-        if members.contains(&added) {
-            return Err(OperationError::AddedExistsAlready(added));
-        }
-        if members.len() >= ENCRYPTION_MEMBERS_MAX {
-            return Err(Limit::Members.into());
-        }
+        check_add(added, self.agreement.my_id(), &members)?;
         context.within(members.len())?;
         self.settled()?;
-        if !self.leavers.is_empty() {
-            return Err(OperationError::RekeyRequired);
-        }
+        self.safe()?;
         let draft = self.agreement.add(added, context, rng)?;
-        let mut draft = draft.ok_or(OperationError::GroupNotYetEstablished)?;
-        draft.dependencies = self.control_dependencies();
-        context.fits(draft.dependencies.len())?;
-        Ok(draft)
+        let draft = draft.ok_or(OperationError::GroupNotYetEstablished)?;
+        Ok(draft.after(self.control_dependencies(), context)?)
     }
 
     /// Takes over an own operation that was framed and signed and has its id now.
@@ -206,7 +153,7 @@ impl<M: Membership> Group<M> {
     ) -> Result<(), CommitError> {
         let me = self.agreement.my_id();
         let control = prepared.control().clone();
-        let creates = matches!(control, Control::Create { .. });
+        let creates = matches!(control, Control::Change(Change::Create { .. }));
         let dependencies = prepared.dependencies.clone();
         if creates != self.ratchet.is_none()
             || self.unpublished.is_some()
@@ -231,18 +178,16 @@ impl<M: Membership> Group<M> {
             return Err(OperationError::GroupNotYetEstablished);
         }
         self.settled()?;
-        if !self.leavers.is_empty() {
-            return Err(OperationError::RekeyRequired);
-        }
+        self.safe()?;
         let ratchet = self.ratchet.as_mut();
         let ratchet = ratchet.ok_or(OperationError::GroupNotYetEstablished)?;
         let (generation, ciphertext) = ratchet.seal(plaintext)?;
         let dependencies = self.own_chain();
-        let payload = Payload::Application {
+        let encrypted = Encrypted {
             generation,
             ciphertext,
         };
-        Ok(self.outgoing(payload, dependencies))
+        Ok(self.outgoing(Payload::Application(encrypted), dependencies))
     }
 
     /// Reports the id of the last answer or message.
@@ -284,10 +229,10 @@ impl<M: Membership> Group<M> {
                     .processed(operation, sender, message.dependencies, true);
                 result.map(|processed| self.changed(operation, sender, control, processed))
             }
-            Payload::Application {
+            Payload::Application(Encrypted {
                 generation,
                 ciphertext,
-            } => {
+            }) => {
                 let opened = match self.orderer.is_ours(&message.dependencies) {
                     true => self.open(&sender, generation, &ciphertext).map(Some),
                     false => Ok(None),
@@ -355,7 +300,7 @@ impl<M: Membership> Group<M> {
 
     fn seed(
         &self,
-        control: Control,
+        change: Change,
         recipients: BTreeSet<Member>,
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
@@ -363,15 +308,15 @@ impl<M: Membership> Group<M> {
         context.within(recipients.len())?;
         self.settled()?;
         let recipients: Vec<_> = recipients.into_iter().collect();
-        let mut draft = self.agreement.seed(control, &recipients, context, rng)?;
-        draft.dependencies = self.control_dependencies();
-        context.fits(draft.dependencies.len())?;
-        Ok(draft)
+        let draft = self
+            .agreement
+            .seed(change.into(), &recipients, context, rng)?;
+        Ok(draft.after(self.control_dependencies(), context)?)
     }
 
     /// Joins by the first create or add of us whose whole past has come.
     fn join(&mut self, context: &mut Context<'_>, rng: &mut impl CryptoRng) -> Option<Event> {
-        let (past, welcome) = self.orderer.take_join()?;
+        let Join { past, welcome } = self.orderer.take_join()?;
         for message in past {
             self.absorb(message, context);
         }
@@ -419,7 +364,7 @@ impl<M: Membership> Group<M> {
                 }
                 true
             }
-            Payload::Application { .. } => false,
+            Payload::Application(_) => false,
         };
         let dependencies = message.dependencies;
         self.orderer
@@ -449,7 +394,8 @@ impl<M: Membership> Group<M> {
         processed: Processed,
     ) -> Event {
         let answer = self.take_in(sender, &control, processed);
-        if control.admits(&self.agreement.my_id()) {
+        let me = self.agreement.my_id();
+        if control.change().is_some_and(|change| change.admits(&me)) {
             // A second welcome, at the same time as the first.
             self.orderer.enter_again(operation);
             self.suspect(sender);
@@ -486,13 +432,13 @@ impl<M: Membership> Group<M> {
             let knows = |leaver: &Member| seeded.contains(leaver) || *leaver == sender;
             self.leavers.retain(knows);
         }
-        match control {
+        match control.change() {
             // It made the seed itself, or we were added at the same time and our chain, which
             // begins with one that it knows, did not take the seed in.
-            Control::Remove { removed } if *removed == sender || !has_seed => {
+            Some(Change::Remove { removed }) if *removed == sender || !has_seed => {
                 self.leavers.insert(*removed);
             }
-            Control::Add { added } => {
+            Some(Change::Add { added }) => {
                 self.leavers.remove(added);
             }
             _ => {}
@@ -549,6 +495,14 @@ impl<M: Membership> Group<M> {
         let last = self.last_own.filter(|(control, last)| control != last);
         dependencies.extend(last.map(|(_, last)| last));
         dependencies
+    }
+
+    /// Nobody who left can follow our chain.
+    fn safe(&self) -> Result<(), OperationError> {
+        match self.leavers.is_empty() {
+            true => Ok(()),
+            false => Err(OperationError::RekeyRequired),
+        }
     }
 
     fn settled(&self) -> Result<(), OperationError> {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::message::{Control, Event, Outgoing, Payload};
-use p2panda_encryption::{DirectMessage, Member, Message, OperationId};
+use p2panda_encryption::{Change, DirectMessage, Member, Message, OperationId};
 
 use super::stubborn::Actor;
 use super::world::operation;
@@ -76,7 +76,7 @@ impl Theft {
         let reaches_thief = self.reaches(author, directs);
         self.answered(author, id, directs);
         match control {
-            Control::Add { .. } => {
+            Control::Change(Change::Add { .. }) => {
                 if reaches_thief {
                     self.chains.remove(&author);
                 }
@@ -113,17 +113,17 @@ impl Theft {
         }
         let was_sent = directs.iter().any(|direct| direct.recipient == me);
         match control {
-            Control::Add { added } if *added == me => {
+            Control::Change(Change::Add { added }) if *added == me => {
                 match self.starts.get(&message.id) {
                     Some(true) if !handed_on => self.chains.insert(me),
                     _ => self.chains.remove(&me),
                 };
             }
             // The answer to any other add hands our chain on as it is.
-            Control::Add { .. } if handed_on => {
+            Control::Change(Change::Add { .. }) if handed_on => {
                 self.chains.remove(&me);
             }
-            Control::Create { .. } | Control::Update | Control::Remove { .. }
+            Control::Change(Change::Create { .. } | Change::Update | Change::Remove { .. })
                 if was_sent && !handed_on && self.seeds.contains(&message.id) =>
             {
                 self.chains.insert(me);
