@@ -36,8 +36,8 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "p2panda-net",
         ],
     ),
-    ("p2panda-driver", &["p2panda"]),
-    ("p2panda-cli", &["p2panda", "p2panda-driver"]),
+    ("p2panda-rpc", &["p2panda"]),
+    ("p2panda-cli", &["p2panda", "p2panda-rpc"]),
     (
         "p2panda-sim",
         &[
