@@ -84,7 +84,7 @@ pub async fn run(args: DemoArgs) -> Result<Outcome, Failure> {
 
 /// One node of the demo: the hidden command that its processes run.
 pub async fn node() -> Result<Outcome, Failure> {
-    p2panda_rpc::serve(tokio::io::stdin(), tokio::io::stdout())
+    p2panda_rpc::lines::serve(tokio::io::stdin(), tokio::io::stdout())
         .await
         .map_err(Failure::Stdout)?;
     Ok(Outcome::Done)

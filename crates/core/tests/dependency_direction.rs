@@ -36,7 +36,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "p2panda-net",
         ],
     ),
-    ("p2panda-rpc", &["p2panda"]),
+    ("p2panda-rpc", &["p2panda", "p2panda-core"]),
     ("p2panda-cli", &["p2panda", "p2panda-rpc"]),
     (
         "p2panda-sim",

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let served = runtime.block_on(p2panda_rpc::serve(
+    let served = runtime.block_on(p2panda_rpc::lines::serve(
         tokio::io::stdin(),
         tokio::io::stdout(),
     ));

@@ -1,22 +1,23 @@
-//! A topic that the process has subscribed to.
+//! A topic that is subscribed to.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_lite::future::poll_once;
-use p2panda::{Ack, Body, Message, Publisher, Raw, Receipt, StartAt, Subscription, Topic};
+use p2panda::{Body, Message, Publisher, Raw, Receipt, Subscription};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::event::{self, DriverError};
-use crate::request::{AckMode, Deliver, From};
+use super::ServeError;
+use crate::mapping;
+use crate::wire::{AckMode, Deliver, Event, Output};
 
 /// Publishes of one request that are under way at the same time.
 const IN_FLIGHT: usize = 1_000;
 
 /// Writes, and reads in a task of its own until dropped.
-pub struct OpenTopic {
+pub struct Subscribed {
     publisher: Publisher<Raw>,
     received: watch::Sender<u64>,
     unacked: Unacked,
@@ -32,38 +33,19 @@ pub struct PublishedRange {
     pub last: Receipt,
 }
 
-impl OpenTopic {
-    /// Opens the stream and starts to read.
-    pub async fn open(
-        node: &p2panda::Node,
-        topic: Topic,
-        (from, ack, deliver): (From, AckMode, Deliver),
-        lines: mpsc::Sender<String>,
-    ) -> Result<OpenTopic, DriverError> {
-        let start = match from {
-            From::Start => StartAt::Beginning,
-            From::Resume => StartAt::Resume,
-            From::Now => StartAt::Now,
-        };
-        let policy = match ack {
-            AckMode::Auto => Ack::Automatic,
-            AckMode::Explicit => Ack::Explicit,
-        };
-        let (publisher, subscription) = node.stream(topic).start(start).ack(policy).await?;
-        let received = watch::Sender::new(0);
-        let unacked = Unacked::default();
-        let reader = Reader {
-            lines,
-            deliver,
-            received: received.clone(),
-            unacked: (ack == AckMode::Explicit).then(|| Arc::clone(&unacked)),
-        };
-        Ok(OpenTopic {
+impl Subscribed {
+    /// Starts to read.
+    pub fn new(
+        publisher: Publisher<Raw>,
+        subscription: Subscription<Raw>,
+        reader: Reader,
+    ) -> Subscribed {
+        Subscribed {
             publisher,
-            received,
-            unacked,
+            received: reader.received.clone(),
+            unacked: Arc::clone(&reader.unacked),
             reading: tokio::spawn(reader.read(subscription)),
-        })
+        }
     }
 
     /// Messages received so far.
@@ -83,7 +65,7 @@ impl OpenTopic {
     }
 }
 
-impl Drop for OpenTopic {
+impl Drop for Subscribed {
     fn drop(&mut self) {
         self.reading.abort();
     }
@@ -94,7 +76,7 @@ pub async fn publish(
     publisher: Publisher<Raw>,
     body: Body,
     count: u32,
-) -> Result<PublishedRange, DriverError> {
+) -> Result<PublishedRange, ServeError> {
     let mut first = None;
     let mut last = None;
     let mut under_way: VecDeque<Pin<Box<dyn Future<Output = _> + Send + '_>>> = VecDeque::new();
@@ -123,24 +105,37 @@ pub async fn publish(
 }
 
 /// The task that reads a subscription.
-struct Reader {
-    lines: mpsc::Sender<String>,
+pub struct Reader {
+    outputs: mpsc::Sender<Output>,
     deliver: Deliver,
+    ack: AckMode,
     received: watch::Sender<u64>,
-    unacked: Option<Unacked>,
+    unacked: Unacked,
 }
 
 impl Reader {
+    /// Shows the messages as events through `outputs`.
+    pub fn new(outputs: mpsc::Sender<Output>, deliver: Deliver, ack: AckMode) -> Reader {
+        Reader {
+            outputs,
+            deliver,
+            ack,
+            received: watch::Sender::new(0),
+            unacked: Unacked::default(),
+        }
+    }
+
     async fn read(self, mut subscription: Subscription<Raw>) {
         let topic = subscription.topic();
         while let Some(message) = subscription.next().await {
-            let line = event::message(topic, &message, self.deliver);
-            if let Some(unacked) = &self.unacked {
-                let mut unacked = unacked.lock().unwrap_or_else(PoisonError::into_inner);
+            let event = mapping::message(topic, &message, self.deliver);
+            if self.ack == AckMode::Explicit {
+                let mut unacked = self.unacked.lock().unwrap_or_else(PoisonError::into_inner);
                 unacked.insert(message.offset(), message);
             }
-            if let Some(line) = line
-                && self.lines.send(line).await.is_err()
+            if let Some(event) = event
+                && let event = Output::Event(Event::Message(event))
+                && self.outputs.send(event).await.is_err()
             {
                 break;
             }

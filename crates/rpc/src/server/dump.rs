@@ -1,37 +1,35 @@
 //! What a node holds of a topic, in an order that is the same everywhere: by author and seq.
 
-use p2panda::{Hash, Node, StoredOperation, Topic};
-use serde::Serialize;
-use serde_json::{Value, json};
+use p2panda::{Hash, Node, Topic};
 
-use crate::event::DriverError;
-use crate::hex::Hex;
+use super::ServeError;
+use crate::wire::{Digest, Dump, Hex, StoredOperation};
 
 /// All operations.
-pub async fn operations(node: &Node, topic: Topic) -> Result<Value, DriverError> {
-    let mut rows = Vec::new();
+pub async fn operations(node: &Node, topic: Topic) -> Result<Dump, ServeError> {
+    let mut operations = Vec::new();
     each(node, topic, |operation| {
-        rows.push(Row {
-            author: operation.author.to_string(),
+        operations.push(StoredOperation {
+            author: operation.author,
             seq: operation.seq,
-            id: Hash::digest(&operation.header).to_string(),
+            id: Hash::digest(&operation.header),
             header: Hex(operation.header),
             body: operation.body.map(Hex),
         });
     })
     .await?;
-    rows.sort_by(|a, b| (&a.author, a.seq).cmp(&(&b.author, b.seq)));
-    Ok(json!({ "operations": rows }))
+    operations.sort_by_key(|operation| (operation.author, operation.seq));
+    Ok(Dump { operations })
 }
 
 /// Number, bytes, and a hash over the hashes of header and body.
-pub async fn digest(node: &Node, topic: Topic) -> Result<Value, DriverError> {
+pub async fn digest(node: &Node, topic: Topic) -> Result<Digest, ServeError> {
     let mut bytes = 0;
     let mut rows = Vec::new();
     each(
         node,
         topic,
-        |StoredOperation {
+        |p2panda::StoredOperation {
              author,
              seq,
              header,
@@ -49,29 +47,19 @@ pub async fn digest(node: &Node, topic: Topic) -> Result<Value, DriverError> {
         .iter()
         .flat_map(|(.., hash)| *hash.as_bytes())
         .collect();
-    Ok(json!({
-        "operations": rows.len(),
-        "bytes": bytes,
-        "digest": Hash::digest(&hashes),
-    }))
-}
-
-/// One stored operation of a dump.
-#[derive(Serialize)]
-struct Row {
-    author: String,
-    seq: u32,
-    id: String,
-    header: Hex,
-    body: Option<Hex>,
+    Ok(Digest {
+        operations: rows.len() as u64,
+        bytes: bytes as u64,
+        digest: Hash::digest(&hashes),
+    })
 }
 
 /// Goes through all operations, page by page.
 async fn each(
     node: &Node,
     topic: Topic,
-    mut take: impl FnMut(StoredOperation),
-) -> Result<(), DriverError> {
+    mut take: impl FnMut(p2panda::StoredOperation),
+) -> Result<(), ServeError> {
     let topic = node.topic(topic);
     let mut after = 0;
     loop {

@@ -1,0 +1,320 @@
+//! What a request brings when it succeeds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use p2panda_core::{Hash, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use super::Hex;
+
+/// The replies. A reply does not name its request; its fields tell it from the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+// The first that fits is taken: of two whose fields are a subset, the larger one stands first.
+#[serde(untagged)]
+pub enum Reply {
+    /// To `open`.
+    Opened(Opened),
+    /// To `publish`.
+    Published(Published),
+    /// To `prune`.
+    Pruned(Pruned),
+    /// To `import`.
+    Imported(Imported),
+    /// To `status`.
+    Status(Status),
+    /// To `dump`.
+    Dump(Dump),
+    /// To `digest`.
+    Digest(Digest),
+    /// To `peers`.
+    Peers(Peers),
+    /// To `counters`.
+    Counters(Counters),
+    /// To all others.
+    Done(Done),
+}
+
+/// The node is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Its id.
+    pub node: VerifyingKey,
+    /// Where it listens.
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// Operations were published, one after the other in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Id of the first.
+    pub id: Hash,
+    /// Place of the first in the log.
+    pub seq: u32,
+    /// Place of the last in the log.
+    pub last_seq: u32,
+}
+
+/// The own log was pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Id of the operation that says so.
+    pub id: Hash,
+    /// Its place in the log, now the first.
+    pub seq: u32,
+}
+
+/// What became of imported operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// New and valid.
+    pub stored: u64,
+    /// There already, or pruned before.
+    pub duplicates: u64,
+    /// Refused.
+    pub rejected: u64,
+    /// Kept until the operations before them come.
+    pub early: u64,
+}
+
+/// Counts of a topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Operations stored.
+    pub operations: u64,
+    /// Bytes of their headers and bodies.
+    pub bytes: u64,
+    /// Logs, one per author.
+    pub logs: u64,
+    /// Messages that this process's subscription has received.
+    pub received: u64,
+    /// Operations ever refused, by reason.
+    pub rejected: BTreeMap<RejectReason, u64>,
+    /// Forks with evidence.
+    pub forks: u64,
+    /// Sync sessions that are running.
+    pub sessions: u64,
+    /// Operations that wait for their causal order.
+    pub waiting: u64,
+}
+
+/// Why an operation was refused (`docs/protocol/operations.md#3`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RejectReason {
+    /// The header is not a valid encoding of one.
+    Undecodable,
+    /// The signature does not verify.
+    InvalidSignature,
+    /// The body does not match hash and size in the header.
+    PayloadMismatch,
+    /// The header has no extensions.
+    MissingExtensions,
+    /// The extensions have another shape than the node's.
+    InvalidExtensions,
+    /// The extensions are of a version or variant that the node does not know.
+    UnknownExtensions,
+    /// The operation belongs to another topic.
+    WrongTopic,
+    /// Another operation of the same author has this place in the log.
+    Fork,
+    /// The operation names another predecessor than the one stored.
+    BacklinkMismatch,
+    /// It does not continue the log.
+    SeqNumNonIncremental,
+    /// Header and body are larger than the node takes.
+    TooLarge,
+    /// One that this version has no name for.
+    #[serde(other)]
+    Other,
+}
+
+/// All operations of a topic, by author and place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dump {
+    /// The operations.
+    pub operations: Vec<StoredOperation>,
+}
+
+/// One stored operation of a dump.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredOperation {
+    /// Whose log.
+    pub author: VerifyingKey,
+    /// Place in the log.
+    pub seq: u32,
+    /// Operation id.
+    pub id: Hash,
+    /// Header bytes.
+    pub header: Hex,
+    /// Body bytes, unless they have not come or there are none.
+    pub body: Option<Hex>,
+}
+
+/// What two nodes compare to see whether they hold the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Operations stored.
+    pub operations: u64,
+    /// Bytes of their headers and bodies.
+    pub bytes: u64,
+    /// BLAKE3 over the BLAKE3 hashes of header and body, by author and place in the log.
+    pub digest: Hash,
+}
+
+/// The nodes that are known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peers {
+    /// The nodes.
+    pub peers: Vec<Peer>,
+}
+
+/// A node that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its id.
+    pub node: VerifyingKey,
+    /// Its addresses, the signed ones first.
+    pub addrs: Vec<SocketAddr>,
+    /// Whether a connection to it is open.
+    pub connected: bool,
+    /// Number of topics that it is known to share.
+    pub topics_shared: u64,
+}
+
+/// Bytes in UDP datagrams since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Sent.
+    pub sent_bytes: u64,
+    /// Received.
+    pub received_bytes: u64,
+}
+
+/// Nothing but that it was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+// Any other reply would fit.
+#[serde(deny_unknown_fields)]
+pub struct Done {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// One of each, the optional parts there and not.
+    fn replies() -> Vec<Reply> {
+        let author = p2panda_core::SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let id = Hash::digest(b"id");
+        let addrs = vec!["127.0.0.1:9".parse().unwrap(), "[::1]:9".parse().unwrap()];
+        let stored = |body| StoredOperation {
+            author,
+            seq: 7,
+            id,
+            header: Hex(vec![0x86].into()),
+            body,
+        };
+        vec![
+            Reply::Opened(Opened {
+                node: author,
+                addrs: addrs.clone(),
+            }),
+            Reply::Published(Published {
+                id,
+                seq: 0,
+                last_seq: u32::MAX,
+            }),
+            Reply::Pruned(Pruned { id, seq: 1 }),
+            Reply::Imported(Imported {
+                stored: 1,
+                duplicates: 2,
+                rejected: 3,
+                early: u64::MAX,
+            }),
+            Reply::Status(Status::default()),
+            Reply::Status(Status {
+                operations: 1,
+                bytes: 2,
+                logs: 3,
+                received: 4,
+                rejected: [(RejectReason::Fork, 5), (RejectReason::WrongTopic, 6)].into(),
+                forks: 7,
+                sessions: 8,
+                waiting: 9,
+            }),
+            Reply::Dump(Dump { operations: vec![] }),
+            Reply::Dump(Dump {
+                operations: vec![stored(Some(Hex(vec![0xf6].into()))), stored(None)],
+            }),
+            Reply::Digest(Digest {
+                operations: 1,
+                bytes: 2,
+                digest: id,
+            }),
+            Reply::Peers(Peers { peers: vec![] }),
+            Reply::Peers(Peers {
+                peers: vec![Peer {
+                    node: author,
+                    addrs,
+                    connected: true,
+                    topics_shared: 1,
+                }],
+            }),
+            Reply::Counters(Counters {
+                sent_bytes: 1,
+                received_bytes: 2,
+            }),
+            Reply::Done(Done {}),
+        ]
+    }
+
+    /// A new reply does not compile until it is counted here, and fails until it has a sample.
+    fn number(reply: &Reply) -> usize {
+        match reply {
+            Reply::Opened(_) => 0,
+            Reply::Published(_) => 1,
+            Reply::Pruned(_) => 2,
+            Reply::Imported(_) => 3,
+            Reply::Status(_) => 4,
+            Reply::Dump(_) => 5,
+            Reply::Digest(_) => 6,
+            Reply::Peers(_) => 7,
+            Reply::Counters(_) => 8,
+            Reply::Done(_) => 9,
+        }
+    }
+
+    #[test]
+    fn every_reply_comes_back_as_what_it_was() {
+        let replies = replies();
+        for reply in &replies {
+            let text = serde_json::to_string(reply).unwrap();
+            let back: Reply = serde_json::from_str(&text).unwrap();
+            assert_eq!(&back, reply, "{text}");
+        }
+        let numbers = replies.iter().map(number);
+        let numbers: std::collections::BTreeSet<usize> = numbers.collect();
+        assert!(numbers.into_iter().eq(0..10), "a reply has no sample");
+    }
+
+    #[test]
+    fn a_reply_with_fields_of_a_newer_version_is_still_that_reply() {
+        for reply in replies() {
+            if matches!(reply, Reply::Done(_)) {
+                continue;
+            }
+            let mut value = serde_json::to_value(&reply).unwrap();
+            let fields = value.as_object_mut().unwrap();
+            fields.insert("zest".to_owned(), true.into());
+            let back: Reply = serde_json::from_value(value).unwrap();
+            assert_eq!(back, reply);
+        }
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_version_can_be_read() {
+        let reason: RejectReason = serde_json::from_str("\"TooOld\"").unwrap();
+        assert_eq!(reason, RejectReason::Other);
+    }
+}
