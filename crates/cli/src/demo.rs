@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::try_zip;
 use p2panda::Topic;
+use p2panda_rpc::wire::{AckMode, Digest};
 use thiserror::Error;
 
 use crate::args::DemoArgs;
@@ -16,7 +17,7 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, note};
 use crate::progress::Progress;
-use child::{Child, Digest, Start};
+use child::{Child, Start};
 use line::{Lines, Received};
 use table::Row;
 
@@ -124,8 +125,8 @@ impl Demo<'_> {
     async fn publish(&self, a: &mut Child, b: &mut Child) -> Result<Vec<Row>, DemoError> {
         let all = self.lines.len();
         note(&format!("A publishes {all} lines to B; C is off"));
-        a.subscribe(self.topic, "auto").await?;
-        b.subscribe(self.topic, "explicit").await?;
+        a.subscribe(self.topic, AckMode::Auto).await?;
+        b.subscribe(self.topic, AckMode::Explicit).await?;
         let started = Instant::now();
         let mut at_b = Received::new(self.lines);
         let (publishing, receiving) = try_zip(
@@ -198,7 +199,7 @@ impl Demo<'_> {
         note("C starts and catches up from B alone");
         let started = Instant::now();
         let mut c = self.start('C', Start::near(&b)).await?;
-        c.subscribe(self.topic, "auto").await?;
+        c.subscribe(self.topic, AckMode::Auto).await?;
         let mut at_c = Received::new(self.lines);
         self.receive(&mut c, &mut at_c, third, 0).await?;
 
@@ -208,7 +209,7 @@ impl Demo<'_> {
             "B is killed: its application had acked {third} lines, C had stored {stored}"
         ));
         let mut b = self.start('B', Start::again(addr)).await?;
-        b.subscribe(self.topic, "explicit").await?;
+        b.subscribe(self.topic, AckMode::Explicit).await?;
         let mut again = Received::new(self.lines);
         let (_, _) = try_zip(
             self.receive(&mut b, &mut again, all - third, all),
@@ -247,7 +248,7 @@ impl Demo<'_> {
                 if first.operations == self.lines.len() as u64
                     && digests.iter().all(|digest| digest == first) =>
             {
-                Ok(first.clone())
+                Ok(*first)
             }
             _ => Err(DemoError::Differ),
         }

@@ -1,14 +1,16 @@
 //! A node of the demo in a process of its own, spoken to in JSON lines.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use p2panda::Topic;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use p2panda::{Topic, VerifyingKey};
+use p2panda_rpc::wire::{
+    AckMode, Answer, Bootstrap, Call, Content, Deliver, Digest, Event, Message, Open, Outcome,
+    Output, Reply, Request, StartAt, TextMessage,
+};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
@@ -23,16 +25,16 @@ pub struct Child {
     requests: ChildStdin,
     next_id: u64,
     waiting: Waiting,
-    messages: mpsc::UnboundedReceiver<Message>,
-    node: String,
-    addr: Option<SocketAddr>,
+    messages: mpsc::UnboundedReceiver<TextMessage>,
+    node: Option<VerifyingKey>,
+    addr: Option<SocketAddrV4>,
 }
 
 /// How a node of the demo starts.
 #[derive(Default)]
 pub struct Start<'a> {
     near: Option<&'a Child>,
-    bind: Option<SocketAddr>,
+    bind: Option<SocketAddrV4>,
 }
 
 impl<'a> Start<'a> {
@@ -45,7 +47,7 @@ impl<'a> Start<'a> {
     }
 
     /// At the address that it had before.
-    pub fn again(addr: Option<SocketAddr>) -> Start<'a> {
+    pub fn again(addr: Option<SocketAddrV4>) -> Start<'a> {
         Start {
             near: None,
             bind: addr,
@@ -53,49 +55,10 @@ impl<'a> Start<'a> {
     }
 }
 
-/// A line that the application of a node got.
-#[derive(Debug, Deserialize)]
-pub struct Message {
-    pub seq: u32,
-    pub offset: u64,
-    pub text: String,
-}
-
-/// What a node holds of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Digest {
-    pub operations: u64,
-    /// Header and body bytes.
-    pub bytes: u64,
-    /// BLAKE3 over the hashes of header and body, by author and seq.
-    pub digest: String,
-}
-
 /// A reply that has not come yet.
-pub struct Pending(oneshot::Receiver<Reply>);
+pub struct Pending(oneshot::Receiver<Outcome>);
 
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Reply>>>>;
-
-/// One line from the process: a reply, or an event by itself.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Reply(Reply),
-    Message(Message),
-    Other {},
-}
-
-#[derive(Deserialize)]
-struct Reply {
-    id: u64,
-    ok: Option<Value>,
-    error: Option<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    message: String,
-}
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Outcome>>>>;
 
 impl Child {
     /// Starts the process; the node in it is not open yet.
@@ -125,35 +88,35 @@ impl Child {
             next_id: 0,
             waiting,
             messages,
-            node: String::new(),
+            node: None,
             addr: None,
         })
     }
 
     /// Opens the durable node in the process, on loopback, without multicast.
     pub async fn open(&mut self, start: Start<'_>) -> Result<(), DemoError> {
-        let bootstrap: Vec<Value> = start
-            .near
-            .and_then(|near| Some(json!({ "node": near.node, "addr": near.addr? })))
-            .into_iter()
-            .collect();
-        let opened = self
-            .call(json!({
-                "op": "open",
-                "dir": self.dir.join("home"),
-                "state_dir": self.dir.join("state"),
-                "bind_v4": start.bind,
-                "bootstrap": bootstrap,
-            }))
-            .await?;
-        #[derive(Deserialize)]
-        struct Opened {
-            node: String,
-            addrs: Vec<SocketAddr>,
-        }
-        let opened: Opened = self.parse(opened)?;
-        self.node = opened.node;
-        self.addr = opened.addrs.into_iter().find(SocketAddr::is_ipv4);
+        let near = start.near.and_then(|near| near.node.zip(near.addr));
+        let open = Open {
+            dir: Some(self.dir.join("home")),
+            state_dir: Some(self.dir.join("state")),
+            bind_v4: start.bind,
+            bootstrap: near
+                .map(|(node, addr)| Bootstrap {
+                    node,
+                    addr: addr.into(),
+                })
+                .into_iter()
+                .collect(),
+            ..Open::default()
+        };
+        let Reply::Opened(opened) = self.call(Request::Open(open)).await? else {
+            return Err(self.ended());
+        };
+        self.node = Some(opened.node);
+        self.addr = opened.addrs.into_iter().find_map(|addr| match addr {
+            SocketAddr::V4(addr) => Some(addr),
+            SocketAddr::V6(_) => None,
+        });
         Ok(())
     }
 
@@ -162,140 +125,141 @@ impl Child {
         self.name
     }
 
-    /// Subscribes after what is acked; `ack` is `auto` or `explicit`.
-    pub async fn subscribe(&mut self, topic: Topic, ack: &str) -> Result<(), DemoError> {
-        let request = json!({ "op": "subscribe", "topic": topic, "ack": ack, "deliver": "text" });
+    /// Subscribes after what is acked.
+    pub async fn subscribe(&mut self, topic: Topic, ack: AckMode) -> Result<(), DemoError> {
+        let request = Request::Subscribe {
+            topic,
+            from: StartAt::Resume,
+            ack,
+            deliver: Deliver::Text,
+        };
         self.call(request).await.map(drop)
     }
 
     /// Asks for a line to be published.
     pub async fn publish(&mut self, topic: Topic, line: &str) -> Result<Pending, DemoError> {
-        self.send(json!({ "op": "publish", "topic": topic, "text": line }))
-            .await
+        let request = Request::Publish {
+            topic,
+            content: Content::text(line),
+            count: None,
+        };
+        self.send(request).await
     }
 
     /// Acks one message.
     pub async fn ack(&mut self, topic: Topic, offset: u64) -> Result<Pending, DemoError> {
-        self.send(json!({ "op": "ack", "topic": topic, "offset": offset }))
-            .await
+        self.send(Request::Ack { topic, offset }).await
     }
 
     /// The next message that the application of the node gets.
-    pub async fn message(&mut self) -> Result<Message, DemoError> {
-        self.messages
-            .recv()
-            .await
-            .ok_or(DemoError::Ended { node: self.name })
+    pub async fn message(&mut self) -> Result<TextMessage, DemoError> {
+        self.messages.recv().await.ok_or(self.ended())
     }
 
     /// What the node holds of the topic.
     pub async fn digest(&mut self, topic: Topic) -> Result<Digest, DemoError> {
-        let digest = self.call(json!({ "op": "digest", "topic": topic })).await?;
-        self.parse(digest)
+        match self.call(Request::Digest { topic }).await? {
+            Reply::Digest(digest) => Ok(digest),
+            _ => Err(self.ended()),
+        }
     }
 
     /// How many operations of the topic the node has stored.
     pub async fn operations(&mut self, topic: Topic) -> Result<u64, DemoError> {
-        #[derive(Deserialize)]
-        struct Status {
-            operations: u64,
+        match self.call(Request::Status { topic }).await? {
+            Reply::Status(status) => Ok(status.operations),
+            _ => Err(self.ended()),
         }
-        let status = self.call(json!({ "op": "status", "topic": topic })).await?;
-        self.parse(status).map(|status: Status| status.operations)
     }
 
     /// Bytes that the node has sent and received so far.
     pub async fn wire_bytes(&mut self) -> Result<u64, DemoError> {
-        #[derive(Deserialize)]
-        struct Counters {
-            sent_bytes: u64,
-            received_bytes: u64,
+        match self.call(Request::Counters).await? {
+            Reply::Counters(counters) => Ok(counters.sent_bytes + counters.received_bytes),
+            _ => Err(self.ended()),
         }
-        let counters = self.call(json!({ "op": "counters" })).await?;
-        let Counters {
-            sent_bytes,
-            received_bytes,
-        } = self.parse(counters)?;
-        Ok(sent_bytes + received_bytes)
     }
 
     /// Ends the node orderly.
     pub async fn shutdown(&mut self) -> Result<(), DemoError> {
-        self.call(json!({ "op": "shutdown" })).await?;
+        self.call(Request::Shutdown).await?;
         match self.process.wait().await {
             Ok(status) if status.success() => Ok(()),
-            _ => Err(DemoError::Ended { node: self.name }),
+            _ => Err(self.ended()),
         }
     }
 
     /// Ends the process with SIGKILL and returns the address that the node had.
-    pub async fn kill(mut self) -> Result<Option<SocketAddr>, DemoError> {
+    pub async fn kill(mut self) -> Result<Option<SocketAddrV4>, DemoError> {
         let killed = self.process.kill().await;
-        killed.map_err(|_| DemoError::Ended { node: self.name })?;
+        killed.map_err(|_| self.ended())?;
         Ok(self.addr)
     }
 
     /// Waits for a reply.
-    pub async fn reply(&self, pending: Pending) -> Result<Value, DemoError> {
+    pub async fn reply(&self, pending: Pending) -> Result<Reply, DemoError> {
         match pending.0.await {
-            Ok(Reply {
-                ok: Some(value), ..
-            }) => Ok(value),
-            Ok(Reply {
-                error: Some(Refusal { message }),
-                ..
-            }) => Err(DemoError::Refused {
+            Ok(Outcome::Ok(reply)) => Ok(reply),
+            Ok(Outcome::Error(failure)) => Err(DemoError::Refused {
                 node: self.name,
-                message,
+                message: failure.message,
             }),
-            _ => Err(DemoError::Ended { node: self.name }),
+            Err(_) => Err(self.ended()),
         }
     }
 
-    async fn call(&mut self, request: Value) -> Result<Value, DemoError> {
+    async fn call(&mut self, request: Request) -> Result<Reply, DemoError> {
         let pending = self.send(request).await?;
         self.reply(pending).await
     }
 
-    async fn send(&mut self, mut request: Value) -> Result<Pending, DemoError> {
+    async fn send(&mut self, request: Request) -> Result<Pending, DemoError> {
         self.next_id += 1;
-        if let Some(fields) = request.as_object_mut() {
-            fields.insert("id".to_owned(), self.next_id.into());
-        }
+        let id = self.next_id;
+        let call = Call { id, request };
+        // A path that is no Unicode is the only thing that JSON does not take.
+        let mut line = serde_json::to_vec(&call).map_err(|error| DemoError::Refused {
+            node: self.name,
+            message: error.to_string(),
+        })?;
+        line.push(b'\n');
         let (sender, receiver) = oneshot::channel();
         self.waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(self.next_id, sender);
-        let line = format!("{request}\n");
-        let written = self.requests.write_all(line.as_bytes()).await;
-        written.map_err(|_| DemoError::Ended { node: self.name })?;
+            .insert(id, sender);
+        let written = self.requests.write_all(&line).await;
+        written.map_err(|_| self.ended())?;
         Ok(Pending(receiver))
     }
 
-    fn parse<T: for<'de> Deserialize<'de>>(&self, value: Value) -> Result<T, DemoError> {
-        serde_json::from_value(value).map_err(|_| DemoError::Ended { node: self.name })
+    fn ended(&self) -> DemoError {
+        DemoError::Ended { node: self.name }
     }
 }
 
 /// Hands replies and messages on until the process ends; whoever waits then sees the end.
-async fn read(lines: ChildStdout, waiting: Waiting, messages: mpsc::UnboundedSender<Message>) {
+async fn read(lines: ChildStdout, waiting: Waiting, messages: mpsc::UnboundedSender<TextMessage>) {
     let mut lines = BufReader::new(lines).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str(&line) {
-            Ok(Line::Reply(reply)) => {
+            Ok(Output::Answer(Answer {
+                id: Some(id),
+                outcome,
+            })) => {
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(waiter) = waiting.remove(&reply.id) {
+                if let Some(waiter) = waiting.remove(&id) {
                     // A waiter that has gone needs no reply.
-                    let _ = waiter.send(reply);
+                    let _ = waiter.send(outcome);
                 }
             }
-            Ok(Line::Message(message)) => {
+            Ok(Output::Event(Event::Message(Message::Text(message)))) => {
                 if messages.send(message).is_err() {
                     break;
                 }
             }
-            Ok(Line::Other {}) | Err(_) => {}
+            // Other events, and what a newer process may say.
+            Ok(_) | Err(_) => {}
         }
     }
     waiting

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::child::Digest;
+use p2panda_rpc::wire::Digest;
 
 /// One line of the table.
 pub struct Row {
@@ -73,7 +73,7 @@ mod tests {
         let digest = Digest {
             operations: 1_000,
             bytes: 250_000,
-            digest: "ab".repeat(32),
+            digest: p2panda::Hash::digest(b"all"),
         };
         let rows = [
             Row::new("A publishes", &digest, Duration::from_secs(2), None),

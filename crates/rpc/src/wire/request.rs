@@ -254,7 +254,7 @@ pub struct ImportedOperation {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
     use std::collections::BTreeSet;
 
