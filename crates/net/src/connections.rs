@@ -17,9 +17,14 @@ use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::close::CloseCode;
 
+use crate::admission::{
+    Protocol, allow_gossip, allow_streams, gossip_bytes, price, streams_to_allow,
+};
+use crate::alpns::Alpns;
 use crate::broadcasts::Broadcasts;
-use crate::endpoint::{Alpns, close, node_id};
+use crate::close::close;
 use crate::event::Counters;
+use crate::peer_id::node_id;
 
 /// All connections that passed the TLS handshake, ours and theirs, gossip included.
 #[derive(Clone, Debug)]
@@ -56,13 +61,6 @@ struct Open {
     makes_room: bool,
     /// Released when it has ended.
     charge: Charge,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    Gossip,
-    Discovery,
-    Sync,
 }
 
 /// The best open path to a peer.
@@ -414,44 +412,6 @@ impl Open {
     }
 }
 
-/// What a connection costs before anybody knows what it is for.
-fn price(standing: Standing) -> usize {
-    match standing {
-        Standing::Proven => limits::CONNECTION_PROVEN_BYTES,
-        Standing::Unproven(_) => limits::CONNECTION_BYTES,
-    }
-}
-
-/// The transport begins with one bidirectional stream and none of the other kind. What is set to none
-/// here is not given again when a stream ends.
-fn allow_streams(connection: &Connection, protocol: Protocol) {
-    if protocol == Protocol::Sync && connection.side() == Side::Server {
-        // The topic handshake and the session.
-        connection.set_max_concurrent_bi_streams(VarInt::from_u32(2));
-    }
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(0));
-}
-
-/// The transport tells the peer of more streams only once it allows an eighth more: a seventh on top
-/// of those that gossip needs makes up for what the peer may not have been told of.
-fn streams_to_allow(overlays: u32, max: u32) -> u32 {
-    let needed = overlays
-        .saturating_add(limits::GOSSIP_STREAMS_SPARE)
-        .min(max);
-    needed + needed / 7 + 1
-}
-
-/// What so many streams add to the window of a gossip connection.
-fn gossip_bytes(streams: u32) -> usize {
-    (streams as usize * limits::GOSSIP_STREAM_BYTES).min(limits::GOSSIP_STREAMS_BYTES_MAX)
-}
-
-fn allow_gossip(connection: &Connection, streams: u32) {
-    let window = limits::CONNECTION_WINDOW_BYTES + gossip_bytes(streams);
-    connection.set_receive_window(VarInt::from_u32(window as u32));
-    connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
-}
-
 impl Inner {
     /// Closes the oldest connection of the peer with the most of those that have shown nothing,
     /// unless the newcomer has as many.
@@ -507,24 +467,4 @@ fn link(connection: &Connection) -> Link {
         };
     }
     link
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_was_told_of_a_stream_for_every_overlay_whenever_it_is_told() {
-        let max = limits::GOSSIP_STREAMS_UNPROVEN_MAX;
-        let mut told = 0;
-        for overlays in 0..2 * max {
-            let allowed = streams_to_allow(overlays, max);
-            // The transport waits until there is as much to tell.
-            if allowed - told > allowed / 8 {
-                told = allowed;
-            }
-            let needed = (overlays + limits::GOSSIP_STREAMS_SPARE).min(max);
-            assert!(told >= needed, "{overlays} overlays");
-        }
-    }
 }

@@ -10,7 +10,8 @@ use p2panda_protocol::handshake::{Handshake, Input, Output};
 use p2panda_protocol::time::Time;
 use tokio::time::{sleep_until, timeout};
 
-use crate::endpoint::{close, sync_options};
+use crate::close::close;
+use crate::endpoint::sync_options;
 use crate::session::Wire;
 use crate::shared::Shared;
 

@@ -19,8 +19,10 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::budget::{self, Window};
 use crate::clock::wall;
-use crate::endpoint::{close, discovery_options, endpoint_addr, remote};
+use crate::close::close;
+use crate::endpoint::discovery_options;
 use crate::ground;
+use crate::peer_id::{endpoint_addr, remote};
 use crate::random;
 use crate::shared::Shared;
 

@@ -1,67 +1,19 @@
 //! The iroh endpoint: no public relay, no DNS, no port mapping, hashed ALPNs.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::{
-    BindOpts, ConnectOptions, Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig,
-    VarInt, presets,
+    BindOpts, ConnectOptions, IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets,
 };
-use iroh::{
-    Endpoint, EndpointAddr, PublicKey, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey,
-    TransportAddr,
-};
-use p2panda_core::{VerifyingKey, limits};
-use p2panda_protocol::close::CloseCode;
-use p2panda_protocol::record::Address;
-use p2panda_protocol::sync::Protocol;
+use iroh::{Endpoint, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey};
+use p2panda_core::limits;
 
+use crate::alpns::Alpns;
 use crate::config::{Config, Relay, Timings};
 use crate::connections::Connections;
+use crate::error::SpawnError;
 use crate::lookup::{BookLookup, Gate};
-use crate::net::SpawnError;
-
-/// The protocol ids, mixed with the network id (`docs/protocol/network.md#2`).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Alpns {
-    pub(crate) gossip: [u8; 32],
-    pub(crate) discovery: [u8; 32],
-    pub(crate) sync: [u8; 32],
-    /// Unless it was switched off.
-    pub(crate) digest_sync: Option<[u8; 32]>,
-}
-
-impl Alpns {
-    pub(crate) fn new(config: &Config) -> Self {
-        let network = &config.network_id;
-        let digest_sync = config
-            .state_digest
-            .then(|| network.alpn(Protocol::DigestSync.id()));
-        Self {
-            gossip: network.alpn(b"/iroh-gossip/1"),
-            discovery: network.alpn(b"p2panda/confidential_discovery/v1"),
-            sync: network.alpn(Protocol::LogSync.id()),
-            digest_sync,
-        }
-    }
-
-    /// Of those that a dialler offers, the one that comes first here is chosen.
-    fn all(&self) -> Vec<Vec<u8>> {
-        let fixed = [self.gossip, self.discovery, self.sync];
-        let all = self.digest_sync.into_iter().chain(fixed);
-        all.map(|alpn| alpn.to_vec()).collect()
-    }
-
-    /// Which sync protocol a connection is for, if it is for sync.
-    pub(crate) fn sync_protocol(&self, alpn: &[u8]) -> Option<Protocol> {
-        if alpn == self.sync {
-            return Some(Protocol::LogSync);
-        }
-        let digest_sync = self.digest_sync.as_ref()?;
-        (alpn == digest_sync).then_some(Protocol::DigestSync)
-    }
-}
 
 /// Binds the sockets and starts the endpoint.
 pub(crate) async fn bind(
@@ -109,54 +61,6 @@ pub(crate) fn sync_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions {
 pub(crate) fn discovery_options(timings: &Timings) -> ConnectOptions {
     let transport = transport(timings.discovery_idle_timeout, timings, 0);
     ConnectOptions::new().with_transport_config(transport)
-}
-
-/// The node id behind an endpoint id; the two are the same key.
-pub(crate) fn node_id(id: PublicKey) -> Option<VerifyingKey> {
-    VerifyingKey::from_bytes(*id.as_bytes()).ok()
-}
-
-/// The endpoint id of a node.
-pub(crate) fn endpoint_id(node: &VerifyingKey) -> Option<PublicKey> {
-    PublicKey::from_bytes(node.as_bytes()).ok()
-}
-
-/// What iroh dials: the id and these addresses.
-pub(crate) fn endpoint_addr<'a>(
-    node: &VerifyingKey,
-    addresses: impl IntoIterator<Item = &'a Address>,
-) -> Option<EndpointAddr> {
-    let mut addr = EndpointAddr::new(endpoint_id(node)?);
-    for address in addresses {
-        addr = match address {
-            Address::Ip(socket) => addr.with_ip_addr(*socket),
-            Address::Relay(url) => match url.parse::<RelayUrl>() {
-                Ok(relay) => addr.with_relay_url(relay),
-                Err(_) => addr,
-            },
-            Address::Custom(_) => addr,
-        };
-    }
-    Some(addr)
-}
-
-/// The address that the other side of a connection has, unless it goes through a relay.
-pub(crate) fn remote(connection: &Connection) -> Option<SocketAddr> {
-    let paths = connection.paths();
-    let direct = |path: &iroh::endpoint::Path<'_>| match path.remote_addr() {
-        TransportAddr::Ip(ip) => Some(SocketAddr::new(ip.ip().to_canonical(), ip.port())),
-        _ => None,
-    };
-    let selected = paths.iter().find(|path| path.is_selected());
-    match selected {
-        Some(path) => direct(&path),
-        None => paths.iter().find_map(|path| direct(&path)),
-    }
-}
-
-/// Closes a connection with one of our codes.
-pub(crate) fn close(connection: &Connection, code: CloseCode) {
-    connection.close(VarInt::from_u32(code.code()), code.reason().as_bytes());
 }
 
 /// With the least that a peer may open and send before the protocol is known: the hooks of the

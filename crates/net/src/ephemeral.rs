@@ -10,35 +10,15 @@ use p2panda_core::{
 };
 use p2panda_protocol::ephemeral::Repeats;
 use p2panda_protocol::overlay::Overlay;
-use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock::wall;
+use crate::error::EphemeralError;
 use crate::membership::{Membership, MembershipEvent};
 use crate::shared::Shared;
 
 /// Bytes of a gossip message around its payload, at most (`docs/protocol/network.md#6`).
 const GOSSIP_OVERHEAD_BYTES: usize = 39;
-
-/// Why an ephemeral message was not published.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EphemeralError {
-    /// It would not fit a gossip message, and every node would drop it.
-    #[error("a body of {len} bytes does not fit a gossip message of {max} bytes")]
-    TooLarge {
-        /// Bytes of the body.
-        len: usize,
-        /// The most that arrives, author, time and signature included.
-        max: usize,
-    },
-    /// The body is not exactly one item of canonical CBOR.
-    #[error("the body is not one canonical CBOR item")]
-    Body,
-    /// The network was shut down.
-    #[error("the network was shut down")]
-    Closed,
-}
 
 /// Publishes on one topic. Clones share the topic; it is left when the last handle is dropped.
 #[derive(Clone, Debug)]

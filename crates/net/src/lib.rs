@@ -11,15 +11,19 @@
 #![warn(missing_docs)]
 
 mod accept;
+mod admission;
+mod alpns;
 mod broadcasts;
 mod budget;
 mod clock;
+mod close;
 mod config;
 mod connections;
 mod dial;
 mod discovery;
 mod endpoint;
 mod ephemeral;
+mod error;
 mod event;
 mod gossip;
 mod ground;
@@ -29,6 +33,7 @@ mod mdns;
 mod membership;
 mod net;
 mod own;
+mod peer_id;
 mod persist;
 mod random;
 mod recovery;
@@ -39,8 +44,9 @@ mod tail;
 mod topic;
 
 pub use config::{Bootstrap, Config, Known, Mdns, Relay, Timings};
-pub use ephemeral::{EphemeralError, EphemeralReceiver, EphemeralSender};
+pub use ephemeral::{EphemeralReceiver, EphemeralSender};
+pub use error::{EphemeralError, SpawnError};
 pub use event::{Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
-pub use net::{Net, SpawnError, SyncHandle, spawn};
+pub use net::{Net, SyncHandle, spawn};
 pub use request::{Phase, Request, Stored, Totals};
 pub use tail::Tail;

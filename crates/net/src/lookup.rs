@@ -12,7 +12,7 @@ use p2panda_protocol::book::Book;
 
 use crate::clock::{Clock, wall};
 use crate::connections::Connections;
-use crate::endpoint::{endpoint_addr, node_id, remote};
+use crate::peer_id::{endpoint_addr, node_id, remote};
 
 const PROVENANCE: &str = "p2panda address book";
 

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use futures_lite::StreamExt;
-use iroh::TransportAddr;
 use iroh::address_lookup::{AddressLookup, EndpointData, EndpointInfo, UserData as TxtData};
 use iroh_mdns_address_lookup::{DiscoveryEvent, MdnsAddressLookup};
 use p2panda_core::limits;
 use p2panda_protocol::book::{Inserted, Source};
-use p2panda_protocol::record::{Address, TransportInfo, UserData};
+use p2panda_protocol::record::{TransportInfo, UserData};
 use tokio::time::sleep;
 
-use crate::endpoint::node_id;
 use crate::ground;
+use crate::peer_id::{node_id, transport_addr};
 use crate::shared::Shared;
 
 const SERVICE: &str = "p2pandav1";
@@ -83,11 +82,7 @@ fn announce(mdns: &MdnsAddressLookup, record: &TransportInfo) {
     let Ok(text) = TxtData::try_from(text.to_string()) else {
         return;
     };
-    let addrs = record.addresses().filter_map(|address| match address {
-        Address::Ip(socket) => Some(TransportAddr::Ip(*socket)),
-        Address::Relay(url) => url.parse().ok().map(TransportAddr::Relay),
-        Address::Custom(_) => None,
-    });
+    let addrs = record.addresses().filter_map(transport_addr);
     mdns.publish(&addrs.collect::<EndpointData>().with_user_data(text));
 }
 

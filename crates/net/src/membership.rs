@@ -13,8 +13,8 @@ use p2panda_protocol::overlay::Overlay;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::endpoint::{endpoint_id, node_id};
 use crate::gossip::Current;
+use crate::peer_id::{endpoint_id, node_id};
 use crate::random;
 use crate::shared::Shared;
 

@@ -10,15 +10,16 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::record::{Address, TransportInfo};
 use p2panda_protocol::sync::Entry;
-use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 
+use crate::alpns::Alpns;
 use crate::clock::{Clock, wall};
 use crate::config::{Bootstrap, Config, Mdns};
 use crate::connections::{Connections, Link};
-use crate::endpoint::{self, Alpns};
+use crate::endpoint;
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
+use crate::error::SpawnError;
 use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
 use crate::knock::Knocker;
 use crate::lookup::BookLookup;
@@ -27,21 +28,6 @@ use crate::shared::{Parts, Shared, sockets};
 use crate::tail::Tail;
 use crate::topic::TopicHandle;
 use crate::{accept, budget, discovery, ground, mdns, own, persist, recovery};
-
-/// Why a network did not start.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SpawnError {
-    /// A socket could not be bound: the address is not ours, or the port is taken.
-    #[error("the address to listen on cannot be used")]
-    Bind,
-    /// A relay is not a URL.
-    #[error("the address of a relay is not a URL")]
-    RelayUrl,
-    /// The system has no random numbers.
-    #[error("the system gives no random numbers")]
-    Random,
-}
 
 /// A running network. Clones are cheap and are the same network; it ends with the last one, or
 /// in order with [`Net::shutdown`].

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use iroh::{EndpointAddr, TransportAddr, Watcher};
+use iroh::{EndpointAddr, Watcher};
 use p2panda_core::limits;
 use p2panda_protocol::reach;
 use p2panda_protocol::record::Address;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::clock::wall;
 use crate::event::NetEvent;
 use crate::ground;
+use crate::peer_id::address;
 use crate::shared::Shared;
 
 /// Keeps the own record in step with the endpoint until the endpoint is closed.
@@ -63,13 +64,5 @@ pub(crate) fn sign(shared: &Shared, addr: EndpointAddr) {
         shared.book_changed.notify_one();
         shared.walk.send_modify(|count| *count += 1);
         shared.tell(NetEvent::AddressChanged);
-    }
-}
-
-fn address(address: TransportAddr) -> Option<Address> {
-    match address {
-        TransportAddr::Ip(socket) => Some(Address::ip(socket)),
-        TransportAddr::Relay(url) => Some(Address::Relay(url.to_string())),
-        _ => None,
     }
 }

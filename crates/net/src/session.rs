@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use crate::budget::{self, Window};
-use crate::endpoint::close;
+use crate::close::close;
 use crate::event::{NetEvent, SessionStatus, Transfer};
 use crate::request::{Phase, Request, Stored, Totals};
 use crate::shared::Shared;

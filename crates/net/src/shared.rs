@@ -10,22 +10,22 @@ use p2panda_core::budget::Budget;
 use p2panda_core::limits::NETWORK_EVENTS_MAX;
 use p2panda_core::{SigningKey, Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Inserted, Node, Source};
-use p2panda_protocol::discovery::Admission;
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, RecordError, TransportInfo};
 use p2panda_protocol::sync::{Limits, SessionId};
 use tokio::sync::{Notify, OnceCell, broadcast, mpsc, watch};
 
-use crate::accept::Door;
+use crate::admission::{Door, Visitors};
+use crate::alpns::Alpns;
 use crate::clock::{Clock, wall};
 use crate::config::Timings;
 use crate::connections::Connections;
-use crate::endpoint::{Alpns, endpoint_addr};
 use crate::ephemeral::Room;
 use crate::event::{NetEvent, SessionStatus};
 use crate::gossip::GossipLayer;
 use crate::knock::Knocker;
 use crate::lookup::BookLookup;
+use crate::peer_id::endpoint_addr;
 use crate::request::Request;
 use crate::topic::{Incoming, TopicHandle};
 
@@ -65,7 +65,7 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<NetEvent>,
     pub(crate) door: Door,
     /// Discovery sessions that peers dialled.
-    pub(crate) visitors: Mutex<Admission>,
+    pub(crate) visitors: Visitors,
     /// The overlays this node is in, with the number of reasons.
     overlays: Mutex<BTreeMap<Overlay, usize>>,
     topics: Mutex<HashMap<Topic, Weak<TopicHandle>>>,
@@ -132,7 +132,7 @@ impl Shared {
             requests: parts.requests,
             events: broadcast::Sender::new(NETWORK_EVENTS_MAX),
             door: Door::default(),
-            visitors: Mutex::default(),
+            visitors: Visitors::default(),
             overlays: Mutex::default(),
             topics: Mutex::default(),
             rooms: Mutex::default(),

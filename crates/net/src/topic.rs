@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
-use crate::accept::Admitted;
+use crate::admission::Admitted;
+use crate::close::close;
 use crate::dial;
-use crate::endpoint::close;
 use crate::event::NetEvent;
 use crate::membership::{Membership, MembershipEvent};
 use crate::random;

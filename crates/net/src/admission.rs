@@ -1,0 +1,222 @@
+//! Who may connect, open a stream, and begin a session (`docs/protocol/network.md#11`).
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex};
+
+use iroh::endpoint::{Connection, Side, VarInt};
+use p2panda_core::budget::{Prefix, Standing};
+use p2panda_core::{Topic, VerifyingKey, limits};
+use p2panda_protocol::discovery::Admission;
+use p2panda_protocol::time::Time;
+
+/// What a connection was let in for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    Any,
+    Handshake(Prefix),
+    Gossip(VerifyingKey),
+    Sync(VerifyingKey),
+    SyncOn(VerifyingKey, Topic),
+}
+
+impl Purpose {
+    fn max(&self) -> usize {
+        match self {
+            Purpose::Any => limits::CONNECTIONS_MAX,
+            Purpose::Handshake(_) => limits::HANDSHAKES_PER_PREFIX_MAX,
+            Purpose::Gossip(_) => limits::GOSSIP_CONNECTIONS_PER_PEER_MAX,
+            Purpose::Sync(_) => limits::SESSIONS_PER_PEER_MAX,
+            Purpose::SyncOn(..) => limits::SESSIONS_PER_TOPIC_MAX,
+        }
+    }
+}
+
+/// Counts what was let in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Door {
+    inside: Arc<Mutex<HashMap<Purpose, usize>>>,
+}
+
+/// A place inside; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    door: Door,
+    purposes: Vec<Purpose>,
+}
+
+impl Door {
+    /// A place for a TLS handshake. `None`: too many of them come from there.
+    pub(crate) fn handshake(&self, prefix: Prefix) -> Option<Admitted> {
+        let mut admitted = Admitted {
+            door: self.clone(),
+            purposes: Vec::new(),
+        };
+        admitted
+            .also(Purpose::Handshake(prefix))
+            .then_some(admitted)
+    }
+
+    /// How many are inside for a purpose.
+    pub(crate) fn count(&self, purpose: &Purpose) -> usize {
+        let inside = self.inside.lock().expect("no panic while locked");
+        inside.get(purpose).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn admit(&self, purpose: Purpose) -> Option<Admitted> {
+        let mut admitted = Admitted {
+            door: self.clone(),
+            purposes: Vec::new(),
+        };
+        (admitted.also(Purpose::Any) && admitted.also(purpose)).then_some(admitted)
+    }
+}
+
+impl Admitted {
+    /// Counts for another purpose as well, if there is room.
+    pub(crate) fn also(&mut self, purpose: Purpose) -> bool {
+        let mut inside = self.door.inside.lock().expect("no panic while locked");
+        let count = inside.entry(purpose.clone()).or_default();
+        if *count >= purpose.max() {
+            return false;
+        }
+        *count += 1;
+        self.purposes.push(purpose);
+        true
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut inside = self.door.inside.lock().expect("no panic while locked");
+        for purpose in &self.purposes {
+            let count = inside.entry(purpose.clone()).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                inside.remove(purpose);
+            }
+        }
+    }
+}
+
+/// Discovery sessions that peers dialled.
+#[derive(Debug, Default)]
+pub(crate) struct Visitors(Mutex<Admission>);
+
+impl Visitors {
+    /// Lets a peer in for a session, if it may have one now.
+    pub(crate) fn admit(&self, peer: VerifyingKey, now: Time) -> Option<Visitor<'_>> {
+        let mut visitors = self.0.lock().expect("no panic while locked");
+        let admitted = visitors.admit(peer, now);
+        drop(visitors);
+        // Made only when admitted: dropping one that was not would let the peer in twice.
+        admitted.then(|| Visitor {
+            visitors: self,
+            peer,
+        })
+    }
+}
+
+/// A discovery session that was let in; dropping it makes room for the next one.
+#[derive(Debug)]
+pub(crate) struct Visitor<'a> {
+    visitors: &'a Visitors,
+    peer: VerifyingKey,
+}
+
+impl Drop for Visitor<'_> {
+    fn drop(&mut self) {
+        self.visitors
+            .0
+            .lock()
+            .expect("no panic while locked")
+            .ended(&self.peer);
+    }
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Gossip,
+    Discovery,
+    Sync,
+}
+
+/// What a connection costs before anybody knows what it is for.
+pub(crate) fn price(standing: Standing) -> usize {
+    match standing {
+        Standing::Proven => limits::CONNECTION_PROVEN_BYTES,
+        Standing::Unproven(_) => limits::CONNECTION_BYTES,
+    }
+}
+
+/// The transport begins with one bidirectional stream and none of the other kind. What is set to none
+/// here is not given again when a stream ends.
+pub(crate) fn allow_streams(connection: &Connection, protocol: Protocol) {
+    if protocol == Protocol::Sync && connection.side() == Side::Server {
+        // The topic handshake and the session.
+        connection.set_max_concurrent_bi_streams(VarInt::from_u32(2));
+    }
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(0));
+}
+
+/// The transport tells the peer of more streams only once it allows an eighth more: a seventh on top
+/// of those that gossip needs makes up for what the peer may not have been told of.
+pub(crate) fn streams_to_allow(overlays: u32, max: u32) -> u32 {
+    let needed = overlays
+        .saturating_add(limits::GOSSIP_STREAMS_SPARE)
+        .min(max);
+    needed + needed / 7 + 1
+}
+
+/// What so many streams add to the window of a gossip connection.
+pub(crate) fn gossip_bytes(streams: u32) -> usize {
+    (streams as usize * limits::GOSSIP_STREAM_BYTES).min(limits::GOSSIP_STREAMS_BYTES_MAX)
+}
+
+pub(crate) fn allow_gossip(connection: &Connection, streams: u32) {
+    let window = limits::CONNECTION_WINDOW_BYTES + gossip_bytes(streams);
+    connection.set_receive_window(VarInt::from_u32(window as u32));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use p2panda_core::SigningKey;
+
+    #[test]
+    fn a_place_that_was_given_back_can_be_taken_again() {
+        let door = Door::default();
+        let peer = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let topic = Topic::from_bytes([2; 32]);
+        let mut inside = Vec::new();
+        for _ in 0..limits::SESSIONS_PER_TOPIC_MAX {
+            let mut admitted = door.admit(Purpose::Sync(peer)).unwrap();
+            assert!(admitted.also(Purpose::SyncOn(peer, topic)));
+            inside.push(admitted);
+        }
+        let mut refused = door.admit(Purpose::Sync(peer)).unwrap();
+        assert!(!refused.also(Purpose::SyncOn(peer, topic)));
+        inside.clear();
+        assert!(refused.also(Purpose::SyncOn(peer, topic)));
+        drop(refused);
+        assert!(door.inside.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_peer_was_told_of_a_stream_for_every_overlay_whenever_it_is_told() {
+        let max = limits::GOSSIP_STREAMS_UNPROVEN_MAX;
+        let mut told = 0;
+        for overlays in 0..2 * max {
+            let allowed = streams_to_allow(overlays, max);
+            // The transport waits until there is as much to tell.
+            if allowed - told > allowed / 8 {
+                told = allowed;
+            }
+            let needed = (overlays + limits::GOSSIP_STREAMS_SPARE).min(max);
+            assert!(told >= needed, "{overlays} overlays");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The protocol ids of a network.
+
+use p2panda_protocol::sync::Protocol;
+
+use crate::config::Config;
+
+/// The protocol ids, mixed with the network id (`docs/protocol/network.md#2`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alpns {
+    pub(crate) gossip: [u8; 32],
+    pub(crate) discovery: [u8; 32],
+    pub(crate) sync: [u8; 32],
+    /// Unless it was switched off.
+    pub(crate) digest_sync: Option<[u8; 32]>,
+}
+
+impl Alpns {
+    pub(crate) fn new(config: &Config) -> Self {
+        let network = &config.network_id;
+        let digest_sync = config
+            .state_digest
+            .then(|| network.alpn(Protocol::DigestSync.id()));
+        Self {
+            gossip: network.alpn(b"/iroh-gossip/1"),
+            discovery: network.alpn(b"p2panda/confidential_discovery/v1"),
+            sync: network.alpn(Protocol::LogSync.id()),
+            digest_sync,
+        }
+    }
+
+    /// Of those that a dialler offers, the one that comes first here is chosen.
+    pub(crate) fn all(&self) -> Vec<Vec<u8>> {
+        let fixed = [self.gossip, self.discovery, self.sync];
+        let all = self.digest_sync.into_iter().chain(fixed);
+        all.map(|alpn| alpn.to_vec()).collect()
+    }
+
+    /// Which sync protocol a connection is for, if it is for sync.
+    pub(crate) fn sync_protocol(&self, alpn: &[u8]) -> Option<Protocol> {
+        if alpn == self.sync {
+            return Some(Protocol::LogSync);
+        }
+        let digest_sync = self.digest_sync.as_ref()?;
+        (alpn == digest_sync).then_some(Protocol::DigestSync)
+    }
+}
