@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use iroh::endpoint::{Connection, Side, VarInt};
 use p2panda_core::budget::{Prefix, Standing};
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::discovery::Admission;
 use p2panda_protocol::time::Time;
+use parking_lot::Mutex;
 
 /// What a connection was let in for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +60,7 @@ impl Door {
 
     /// How many are inside for a purpose.
     pub(crate) fn count(&self, purpose: &Purpose) -> usize {
-        let inside = self.inside.lock().expect("no panic while locked");
+        let inside = self.inside.lock();
         inside.get(purpose).copied().unwrap_or_default()
     }
 
@@ -75,7 +76,7 @@ impl Door {
 impl Admitted {
     /// Counts for another purpose as well, if there is room.
     pub(crate) fn also(&mut self, purpose: Purpose) -> bool {
-        let mut inside = self.door.inside.lock().expect("no panic while locked");
+        let mut inside = self.door.inside.lock();
         let count = inside.entry(purpose.clone()).or_default();
         if *count >= purpose.max() {
             return false;
@@ -88,7 +89,7 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut inside = self.door.inside.lock().expect("no panic while locked");
+        let mut inside = self.door.inside.lock();
         for purpose in &self.purposes {
             let count = inside.entry(purpose.clone()).or_default();
             *count = count.saturating_sub(1);
@@ -106,7 +107,7 @@ pub(crate) struct Visitors(Mutex<Admission>);
 impl Visitors {
     /// Lets a peer in for a session, if it may have one now.
     pub(crate) fn admit(&self, peer: VerifyingKey, now: Time) -> Option<Visitor<'_>> {
-        let mut visitors = self.0.lock().expect("no panic while locked");
+        let mut visitors = self.0.lock();
         let admitted = visitors.admit(peer, now);
         drop(visitors);
         // Made only when admitted: dropping one that was not would let the peer in twice.
@@ -126,11 +127,7 @@ pub(crate) struct Visitor<'a> {
 
 impl Drop for Visitor<'_> {
     fn drop(&mut self) {
-        self.visitors
-            .0
-            .lock()
-            .expect("no panic while locked")
-            .ended(&self.peer);
+        self.visitors.0.lock().ended(&self.peer);
     }
 }
 
@@ -202,7 +199,7 @@ mod tests {
         inside.clear();
         assert!(refused.also(Purpose::SyncOn(peer, topic)));
         drop(refused);
-        assert!(door.inside.lock().unwrap().is_empty());
+        assert!(door.inside.lock().is_empty());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
@@ -16,6 +16,7 @@ use p2panda_core::budget::{Account, Budget, Charge, Prefix, Standing};
 use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::close::CloseCode;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::admission::{
     Protocol, allow_gossip, allow_streams, gossip_bytes, price, streams_to_allow,
@@ -270,11 +271,11 @@ impl Connections {
     }
 
     fn broadcasts(&self) -> MutexGuard<'_, Broadcasts> {
-        self.broadcasts.lock().expect("no panic while locked")
+        self.broadcasts.lock()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("no panic while locked")
+        self.inner.lock()
     }
 
     fn open(&self) -> Vec<(VerifyingKey, Connection)> {
@@ -286,7 +287,7 @@ impl Connections {
     }
 
     fn standing(&self, peer: &VerifyingKey, connection: &Connection) -> Standing {
-        let book = self.book.lock().expect("no panic while locked");
+        let book = self.book.lock();
         match book.get(peer).is_some_and(Node::is_trusted) {
             true => Standing::Proven,
             false => Standing::Unproven(prefix(connection)),
@@ -357,7 +358,7 @@ impl Connections {
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let closed = closed.await;
-            let mut inner = inner.lock().expect("no panic while locked");
+            let mut inner = inner.lock();
             inner.open.remove(&number);
             if let Some(closed) = closed {
                 inner.sent_bytes += closed.stats.udp_tx.bytes;

@@ -46,7 +46,7 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
     let mut input = walk::Input::Tick;
     loop {
         {
-            let book = shared.book.lock().expect("no panic while locked");
+            let book = shared.book.lock();
             walk.handle(input, &book, wall(), shared.clock.now());
         }
         while let Some(output) = walk.poll() {
@@ -88,7 +88,7 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
 async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
     let wait = shared.timings.discovery_timeout;
     let plan = {
-        let mut book = shared.book.lock().expect("no panic while locked");
+        let mut book = shared.book.lock();
         book.plan(&node, wall(), shared.clock.now())
     };
     let (known, ask) = match plan {
@@ -114,7 +114,7 @@ async fn knock(shared: &Shared, ask: &[SocketAddr]) -> Option<SocketAddr> {
         return None;
     }
     let knocked = shared.knocker.knock(ask).await;
-    let mut book = shared.book.lock().expect("no panic while locked");
+    let mut book = shared.book.lock();
     for socket in &knocked.unsent {
         book.unsent(socket);
     }
@@ -146,7 +146,7 @@ async fn connect(
         Ok(connection) => Some(connection),
         Err(error) => {
             tracing::debug!(%node, %error, "discovery dial failed");
-            let mut book = shared.book.lock().expect("no panic while locked");
+            let mut book = shared.book.lock();
             book.unanswered(node, asked, shared.clock.now());
             None
         }
@@ -216,7 +216,7 @@ async fn session(
                 Output::Wake(time) => wake = time,
                 Output::Nodes(common) => {
                     let mut draws = draws()?;
-                    let book = shared.book.lock().expect("no panic while locked");
+                    let book = shared.book.lock();
                     let records = book.share(&peer, &common, &mut draws, wall());
                     drop(book);
                     machine.handle(Input::Nodes(records), shared.clock.now());
@@ -313,7 +313,7 @@ async fn apply(
         shared.answered(&peer, socket);
     }
     let changed = {
-        let mut book = shared.book.lock().expect("no panic while locked");
+        let mut book = shared.book.lock();
         book.succeeded(peer, wall());
         book.set_overlays(peer, common, wall())
     };

@@ -1,7 +1,7 @@
 //! Ephemeral messages: broadcast to who is there, kept by nobody.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use p2panda_core::budget::Charge;
@@ -10,6 +10,7 @@ use p2panda_core::{
 };
 use p2panda_protocol::ephemeral::Repeats;
 use p2panda_protocol::overlay::Overlay;
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock::wall;
@@ -138,7 +139,7 @@ impl Room {
 
     fn seal(&self, body: Bytes) -> Result<Bytes, EphemeralError> {
         let timestamp = {
-            let mut previous = self.previous.lock().expect("no panic while locked");
+            let mut previous = self.previous.lock();
             *previous = HybridTimestamp::next(*previous, wall());
             *previous
         };

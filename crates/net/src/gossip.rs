@@ -1,12 +1,12 @@
 //! The gossip layer, which can be started anew when it breaks.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use iroh::Endpoint;
 use iroh_gossip::net::Gossip;
 use iroh_gossip::proto::PlumtreeConfig;
 use p2panda_core::limits;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::lookup::BookLookup;
@@ -52,12 +52,12 @@ impl GossipLayer {
     }
 
     pub(crate) fn current(&self) -> Current {
-        self.current.lock().expect("no panic while locked").clone()
+        self.current.lock().clone()
     }
 
     /// Starts a new layer unless someone has done so since `generation`.
     pub(crate) fn restart(&self, generation: u64) {
-        let mut current = self.current.lock().expect("no panic while locked");
+        let mut current = self.current.lock();
         if current.generation != generation {
             return;
         }

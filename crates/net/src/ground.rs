@@ -54,7 +54,7 @@ pub(crate) async fn look_again(shared: &Shared) {
 
 async fn take(shared: &Shared) {
     let ground = look(&shared.relays).await;
-    let mut book = shared.book.lock().expect("no panic while locked");
+    let mut book = shared.book.lock();
     book.set_ground(ground);
 }
 

@@ -1,7 +1,7 @@
 //! Where iroh finds the addresses of a node that someone dials by id alone, as gossip does, and who
 //! may be dialled so.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_lite::stream::{self, Boxed};
 use iroh::address_lookup::{AddressLookup, EndpointInfo, Error, Item};
@@ -9,6 +9,7 @@ use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, En
 use iroh::{EndpointAddr, EndpointId};
 use p2panda_core::VerifyingKey;
 use p2panda_protocol::book::Book;
+use parking_lot::Mutex;
 
 use crate::clock::{Clock, wall};
 use crate::connections::Connections;
@@ -36,7 +37,7 @@ impl BookLookup {
     /// Where a node may be dialled without asking first, unless its last attempt failed. What is
     /// only hearsay is not among it.
     pub(crate) fn find(&self, node: &VerifyingKey) -> Option<EndpointAddr> {
-        let book = self.book.lock().expect("no panic while locked");
+        let book = self.book.lock();
         let known = book.known(node, wall(), self.clock.now());
         endpoint_addr(node, &known).filter(|addr| !addr.is_empty())
     }
@@ -88,7 +89,7 @@ impl EndpointHooks for Gate {
 
     async fn after_handshake(&self, connection: &Connection) -> AfterHandshakeOutcome {
         if let (Some(node), Some(socket)) = (node_id(connection.remote_id()), remote(connection)) {
-            let mut book = self.lookup.book.lock().expect("no panic while locked");
+            let mut book = self.lookup.book.lock();
             book.answered(&node, socket);
         }
         AfterHandshakeOutcome::accept()

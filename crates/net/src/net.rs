@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use p2panda_core::limits::SHUTDOWN_STEP_WAIT;
@@ -10,6 +10,7 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::record::{Address, TransportInfo};
 use p2panda_protocol::sync::Entry;
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 
@@ -153,10 +154,7 @@ impl Net {
     /// Adds a node to start with.
     pub fn add_peer(&self, bootstrap: Bootstrap) {
         let shared = &self.running.shared;
-        add_bootstrap(
-            &mut shared.book.lock().expect("no panic while locked"),
-            bootstrap,
-        );
+        add_bootstrap(&mut shared.book.lock(), bootstrap);
         shared.book_changed.notify_one();
         shared.walk.send_modify(|count| *count += 1);
     }
@@ -170,7 +168,7 @@ impl Net {
             sessions.entry(peer).or_default().push(session);
         }
         let mut peers: BTreeMap<VerifyingKey, PeerStatus> = BTreeMap::new();
-        let book = shared.book.lock().expect("no panic while locked");
+        let book = shared.book.lock();
         for (node, entry) in book.iter() {
             peers.insert(*node, status(*node, Some(entry), links.get(node)));
         }

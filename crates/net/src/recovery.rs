@@ -29,11 +29,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 pub(crate) async fn recover(shared: &Shared) {
     tracing::info!("the machine slept or the network changed; everything is tried anew");
     shared.endpoint.network_change().await;
-    shared
-        .book
-        .lock()
-        .expect("no panic while locked")
-        .start_anew();
+    shared.book.lock().start_anew();
     shared.reset();
     shared.tell(NetEvent::Recovering);
 }

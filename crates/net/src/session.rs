@@ -1,7 +1,7 @@
 //! Drives one sync session: QUIC stream, node and timers on one side, `protocol` on the other.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use p2panda_protocol::sync::{
     SessionId, Turn, Wanted,
 };
 use p2panda_protocol::time::Time;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
@@ -54,28 +55,25 @@ impl PairShare {
 
     fn join(&self, id: SessionId) -> Arc<Notify> {
         let notify = Arc::new(Notify::new());
-        let mut members = self.members.lock().expect("no panic while locked");
+        let mut members = self.members.lock();
         members.insert(id, notify.clone());
         notify
     }
 
     fn leave(&self, id: SessionId) {
-        self.members
-            .lock()
-            .expect("no panic while locked")
-            .remove(&id);
+        self.members.lock().remove(&id);
         self.changed(id);
     }
 
     /// Whether the pair is worth keeping without a session.
     pub(crate) fn remembers(&self) -> bool {
-        let pair = self.pair.lock().expect("no panic while locked");
+        let pair = self.pair.lock();
         pair.remembers()
     }
 
     /// Tells all but `by` that something changed.
     fn changed(&self, by: SessionId) {
-        let members = self.members.lock().expect("no panic while locked");
+        let members = self.members.lock();
         for (_, notify) in members.iter().filter(|(id, _)| **id != by) {
             notify.notify_one();
         }
@@ -180,7 +178,7 @@ impl Driver {
         let now = shared.clock.now();
         let changed = pair.join(id);
         let session = {
-            let mut pair = pair.pair.lock().expect("no panic while locked");
+            let mut pair = pair.pair.lock();
             let limits = shared.limits;
             Session::open(id, dialled, protocol, topic, limits, &mut pair, now)
         };
@@ -359,7 +357,7 @@ impl Driver {
     fn handle(&mut self, input: Input) {
         let now = self.shared.clock.now();
         let share = self.pair.clone();
-        let mut pair = share.pair.lock().expect("no panic while locked");
+        let mut pair = share.pair.lock();
         self.session.handle(input, &mut pair, now);
         drop(pair);
         while let Some(output) = self.session.poll() {
@@ -439,8 +437,7 @@ impl Driver {
     }
 
     fn turn(&self) -> MutexGuard<'_, Turn> {
-        let turn = self.topic_share.turn.lock();
-        turn.expect("no panic while locked")
+        self.topic_share.turn.lock()
     }
 
     fn event(&mut self, event: Event) {

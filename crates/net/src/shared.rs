@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use iroh::{Endpoint, EndpointAddr};
 use p2panda_core::budget::Budget;
@@ -13,6 +13,7 @@ use p2panda_protocol::book::{Book, Inserted, Node, Source};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, RecordError, TransportInfo};
 use p2panda_protocol::sync::{Limits, SessionId};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell, broadcast, mpsc, watch};
 
 use crate::admission::{Door, Visitors};
@@ -163,7 +164,7 @@ impl Shared {
     /// A connection with a peer worked. Nodes that nobody told us of stay unknown until they take
     /// part in a discovery session, so that made-up ids do not fill the book.
     pub(crate) fn success(&self, peer: &VerifyingKey) {
-        let mut book = self.book.lock().expect("no panic while locked");
+        let mut book = self.book.lock();
         if book.get(peer).is_some() {
             book.succeeded(*peer, wall());
             self.book_changed.notify_one();
@@ -172,7 +173,7 @@ impl Shared {
 
     /// The catch-up of a sync session with a peer was completed.
     pub(crate) fn proved(&self, peer: &VerifyingKey) {
-        let mut book = self.book.lock().expect("no panic while locked");
+        let mut book = self.book.lock();
         book.proved(peer);
         drop(book);
         self.book_changed.notify_one();
@@ -181,13 +182,13 @@ impl Shared {
 
     /// Whether a peer is configured, or completed a session before.
     pub(crate) fn is_trusted(&self, peer: &VerifyingKey) -> bool {
-        let book = self.book.lock().expect("no panic while locked");
+        let book = self.book.lock();
         book.get(peer).is_some_and(Node::is_trusted)
     }
 
     /// A peer proved itself over a connection from or to this address.
     pub(crate) fn answered(&self, peer: &VerifyingKey, socket: SocketAddr) {
-        let mut book = self.book.lock().expect("no panic while locked");
+        let mut book = self.book.lock();
         if book.answered(peer, socket) {
             drop(book);
             self.book_changed.notify_one();
@@ -197,17 +198,14 @@ impl Shared {
     }
 
     pub(crate) fn failure(&self, peer: &VerifyingKey) {
-        self.book
-            .lock()
-            .expect("no panic while locked")
-            .failed(*peer, wall());
+        self.book.lock().failed(*peer, wall());
         self.book_changed.notify_one();
     }
 
     /// A dial for sync came to nothing.
     pub(crate) fn unanswered(&self, peer: &VerifyingKey) {
         self.failure(peer);
-        let mut book = self.book.lock().expect("no panic while locked");
+        let mut book = self.book.lock();
         book.unanswered(*peer, None, self.clock.now());
     }
 
@@ -223,7 +221,7 @@ impl Shared {
     ) -> Result<Inserted, RecordError> {
         let now: BTreeSet<SocketAddr> = sockets(&record).collect();
         let (inserted, before) = {
-            let mut book = self.book.lock().expect("no panic while locked");
+            let mut book = self.book.lock();
             let known = book.get(&node).and_then(Node::record);
             let before: BTreeSet<SocketAddr> = known.into_iter().flat_map(sockets).collect();
             (book.insert(node, record, source, wall())?, before)
@@ -240,7 +238,7 @@ impl Shared {
     }
 
     pub(crate) fn interested(&self, overlay: &Overlay) -> Vec<VerifyingKey> {
-        let book = self.book.lock().expect("no panic while locked");
+        let book = self.book.lock();
         book.interested(overlay, wall())
             .filter(|node| *node != self.local)
             .collect()
@@ -258,17 +256,12 @@ impl Shared {
 
     /// The overlays that discovery answers for.
     pub(crate) fn overlays(&self) -> BTreeSet<Overlay> {
-        self.overlays
-            .lock()
-            .expect("no panic while locked")
-            .keys()
-            .copied()
-            .collect()
+        self.overlays.lock().keys().copied().collect()
     }
 
     pub(crate) fn join(&self, overlay: Overlay) {
         let new = {
-            let mut overlays = self.overlays.lock().expect("no panic while locked");
+            let mut overlays = self.overlays.lock();
             let count = overlays.entry(overlay).or_default();
             *count += 1;
             *count == 1
@@ -280,7 +273,7 @@ impl Shared {
     }
 
     pub(crate) fn part(&self, overlay: Overlay) {
-        let mut overlays = self.overlays.lock().expect("no panic while locked");
+        let mut overlays = self.overlays.lock();
         let Some(count) = overlays.get_mut(&overlay) else {
             return;
         };
@@ -288,10 +281,7 @@ impl Shared {
         if *count == 0 {
             overlays.remove(&overlay);
             drop(overlays);
-            self.book
-                .lock()
-                .expect("no panic while locked")
-                .leave(&overlay);
+            self.book.lock().leave(&overlay);
             self.book_changed.notify_one();
         }
     }
@@ -304,7 +294,7 @@ impl Shared {
         topic: Topic,
         open: impl FnOnce() -> Arc<TopicHandle>,
     ) -> Arc<TopicHandle> {
-        let mut topics = self.topics.lock().expect("no panic while locked");
+        let mut topics = self.topics.lock();
         topics.retain(|_, handle| handle.strong_count() > 0);
         let running = topics
             .get(&topic)
@@ -319,20 +309,20 @@ impl Shared {
 
     /// Where accepted sessions of a topic go, if it is subscribed.
     pub(crate) fn inbox(&self, topic: &Topic) -> Option<mpsc::Sender<Incoming>> {
-        let topics = self.topics.lock().expect("no panic while locked");
+        let topics = self.topics.lock();
         let handle = topics.get(topic).and_then(Weak::upgrade)?;
         handle.is_running().then(|| handle.inbox())
     }
 
     /// All running topics.
     pub(crate) fn all_topics(&self) -> Vec<Arc<TopicHandle>> {
-        let topics = self.topics.lock().expect("no panic while locked");
+        let topics = self.topics.lock();
         topics.values().filter_map(Weak::upgrade).collect()
     }
 
     /// The open room of a topic, or a new one that `open` makes.
     pub(crate) fn room(&self, topic: Topic, open: impl FnOnce() -> Arc<Room>) -> Arc<Room> {
-        let mut rooms = self.rooms.lock().expect("no panic while locked");
+        let mut rooms = self.rooms.lock();
         rooms.retain(|_, room| room.strong_count() > 0);
         rooms
             .get(&topic)
@@ -352,13 +342,13 @@ impl Shared {
 
     /// How many sessions with this peer are open, on all topics.
     pub(crate) fn sessions_with(&self, peer: &VerifyingKey) -> usize {
-        let sessions = self.sessions.lock().expect("no panic while locked");
+        let sessions = self.sessions.lock();
         sessions.values().filter(|(one, _)| one == peer).count()
     }
 
     pub(crate) fn session_started(&self, peer: VerifyingKey, status: SessionStatus) {
         let SessionStatus { session, topic, .. } = status;
-        let mut sessions = self.sessions.lock().expect("no panic while locked");
+        let mut sessions = self.sessions.lock();
         sessions.insert(session, (peer, status));
         drop(sessions);
         self.tell(NetEvent::SessionStarted {
@@ -369,27 +359,19 @@ impl Shared {
     }
 
     pub(crate) fn session_live(&self, session: SessionId) {
-        let mut sessions = self.sessions.lock().expect("no panic while locked");
+        let mut sessions = self.sessions.lock();
         if let Some((_, status)) = sessions.get_mut(&session) {
             status.live = true;
         }
     }
 
     pub(crate) fn session_ended(&self, session: SessionId) {
-        self.sessions
-            .lock()
-            .expect("no panic while locked")
-            .remove(&session);
+        self.sessions.lock().remove(&session);
     }
 
     /// Running sessions with their peers.
     pub(crate) fn sessions(&self) -> Vec<(VerifyingKey, SessionStatus)> {
-        self.sessions
-            .lock()
-            .expect("no panic while locked")
-            .values()
-            .copied()
-            .collect()
+        self.sessions.lock().values().copied().collect()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Acknowledgements on their way to the engine.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use p2panda_core::Topic;
 use p2panda_core::limits::ACKS_GATHER_DELAY;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::Error;
 use crate::queue::Queue;
@@ -72,7 +73,7 @@ impl Acks {
             .ack_in_background(consumer, self.topic, offsets, move || acks.send());
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 }

@@ -6,7 +6,6 @@
 //! more.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use p2panda_core::VerifyingKey;
@@ -16,6 +15,7 @@ use p2panda_core::limits::{
     SLOWED_WAIT_MAX,
 };
 use p2panda_engine::Incoming;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// What peers brought lately.
@@ -71,7 +71,7 @@ impl Peer {
 impl Blame {
     /// How many operations of this peer to check next, and how long to wait before that.
     pub(crate) fn next(&self, peer: &VerifyingKey, now: Instant) -> (usize, Duration) {
-        let mut peers = self.0.lock().expect("no panic while locked");
+        let mut peers = self.0.lock();
         let Some(one) = peers.by_key.get_mut(peer) else {
             return (CHECKED_AT_ONCE_FIRST, Duration::ZERO);
         };
@@ -96,7 +96,7 @@ impl Blame {
             Incoming::Valid(_) => 0,
         };
         let invalid: usize = found.iter().zip(bytes).map(invalid).sum();
-        let mut peers = self.0.lock().expect("no panic while locked");
+        let mut peers = self.0.lock();
         peers.forget(now);
         let one = peers.by_key.entry(peer).or_insert_with(|| Peer {
             invalid: Bucket::default(),
@@ -278,7 +278,7 @@ mod tests {
         blame.checked(key(0), &invalid(500), &small(500), start);
         for number in 1..3 * BLAMED_PEERS_MAX as u32 {
             blame.checked(key(number), &valid(1), &small(1), start);
-            let known = blame.0.lock().unwrap().by_key.len();
+            let known = blame.0.lock().by_key.len();
             assert!(known <= BLAMED_PEERS_MAX + 1);
         }
         assert!(!blame.next(&key(0), start).1.is_zero());

@@ -2,7 +2,7 @@
 //! Whoever brings more is slowed: its batches wait, and with them the stream they come from.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use p2panda_core::limits::{
@@ -11,6 +11,7 @@ use p2panda_core::limits::{
 };
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::sync::Received;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -168,7 +169,7 @@ impl NewLogs {
     }
 
     fn lock(&self) -> MutexGuard<'_, Buckets> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buckets.lock()
     }
 }
 

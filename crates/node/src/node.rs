@@ -1,13 +1,14 @@
 //! A running node.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use p2panda_core::budget::Budget;
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_engine::{Engine, EngineEvent, thread};
 use p2panda_net::Net;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -275,12 +276,7 @@ impl Node {
         let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, self.0.net.shutdown()).await;
         self.0.storage.close();
         close(self.0.queue.clone()).await;
-        let temporary = self
-            .0
-            .temporary
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let temporary = self.0.temporary.lock().take();
         drop(temporary);
         Ok(())
     }
@@ -352,11 +348,7 @@ impl Drop for Inner {
             state.flush_acks();
         }
         let (net, queue, storage) = (self.net.clone(), self.queue.clone(), self.storage.clone());
-        let temporary = self
-            .temporary
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let temporary = self.temporary.lock().take();
         let stop = async move {
             net.shutdown().await;
             storage.close();

@@ -1,6 +1,6 @@
 //! The one bounded queue into the engine, as the asynchronous side sees it.
 
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use p2panda_core::limits::{
@@ -155,7 +155,7 @@ impl Queue {
         let permit = room_for(room, kib_max, bytes).await?;
         let (sender, receiver) = oneshot::channel();
         let parts = parts(operations);
-        let rest = Arc::new(StdMutex::new(Unanswered {
+        let rest = Arc::new(parking_lot::Mutex::new(Unanswered {
             parts: parts.len(),
             report: IngestReport::default(),
             sender: Some(sender),
@@ -168,7 +168,7 @@ impl Queue {
                 source,
                 operations: part,
                 reply: Some(Box::new(move |outcomes: Vec<Outcome>| {
-                    let mut rest = rest.lock().expect("no panic while locked");
+                    let mut rest = rest.lock();
                     rest.answered(IngestReport::of(&outcomes));
                 })),
             })?;

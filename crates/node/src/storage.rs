@@ -1,10 +1,11 @@
 //! Reads beside the writer: a few read-only connections, used from blocking threads; the newest few
 //! rows are read in place.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use p2panda_core::limits::{READ_IN_PLACE_ROWS_MAX, READER_CONNECTIONS_MAX};
 use p2panda_store::{Reader, Readers, StoreError};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
 use crate::Error;
@@ -77,7 +78,7 @@ impl Storage {
         self.idle().clear();
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Reader>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.idle.lock()
     }
 }

@@ -1,7 +1,7 @@
 //! What a node keeps for each topic it is interested in.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use p2panda_core::{LogId, Operation, Topic, VerifyingKey};
@@ -9,6 +9,7 @@ use p2panda_engine::{RecentOperation, TopicChange};
 use p2panda_net::{SyncHandle, Tail};
 use p2panda_protocol::sync::{Absent, Entry, SessionId};
 use p2panda_store::FeedEntry;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::Error;
@@ -73,8 +74,8 @@ impl Topics {
         }
     }
 
-    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<Topic, Arc<TopicState>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn map(&self) -> MutexGuard<'_, HashMap<Topic, Arc<TopicState>>> {
+        self.0.lock()
     }
 }
 
@@ -170,7 +171,7 @@ impl TopicState {
 
     /// The acknowledgements of a consumer in this topic.
     pub(crate) fn acks(&self, consumer: &str) -> Arc<Acks> {
-        let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut acks = self.acks.lock();
         if let Some(acks) = acks.get(consumer) {
             return Arc::clone(acks);
         }
@@ -181,7 +182,7 @@ impl TopicState {
 
     /// Hands every acknowledgement that waits to the engine.
     pub(crate) fn flush_acks(&self) {
-        let acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        let acks = self.acks.lock();
         acks.values().for_each(Acks::flush);
     }
 
