@@ -12,11 +12,13 @@ use tokio::time::timeout;
 use crate::admission::Purpose;
 use crate::close::close;
 use crate::peer_id::node_id;
+use crate::served::Served;
 use crate::shared::Shared;
-use crate::{dial, discovery, topic};
+use crate::topic::{self, TopicHandle};
+use crate::{dial, discovery};
 
 /// Lets connections in until the endpoint is closed.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(shared: Arc<Shared>, topics: Arc<Served<TopicHandle>>) {
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
     while let Some(incoming) = shared.endpoint.accept().await {
         let prefix = match incoming.remote_addr() {
@@ -39,12 +41,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             incoming.refuse();
             continue;
         };
-        let shared = shared.clone();
+        let (shared, topics) = (shared.clone(), topics.clone());
         tokio::spawn(async move {
             let connection = shake_hands(&shared, incoming).await;
             drop((place, permit));
             if let Some(connection) = connection {
-                serve(shared, connection).await;
+                serve(shared, &topics, connection).await;
             }
         });
     }
@@ -59,14 +61,14 @@ async fn shake_hands(shared: &Shared, incoming: Incoming) -> Option<Connection> 
         .ok()
 }
 
-async fn serve(shared: Arc<Shared>, connection: Connection) {
+async fn serve(shared: Arc<Shared>, topics: &Served<TopicHandle>, connection: Connection) {
     let Some(peer) = node_id(connection.remote_id()) else {
         return close(&connection, CloseCode::Violation);
     };
-    shared.success(&peer);
+    shared.book.success(&peer);
     let alpn = connection.alpn();
     let served = if shared.alpns.sync_protocol(alpn).is_some() {
-        serve_sync(&shared, peer, connection.clone()).await
+        serve_sync(&shared, topics, peer, connection.clone()).await
     } else if alpn == shared.alpns.discovery {
         serve_discovery(&shared, peer, &connection).await
     } else {
@@ -78,7 +80,8 @@ async fn serve(shared: Arc<Shared>, connection: Connection) {
 }
 
 async fn serve_sync(
-    shared: &Arc<Shared>,
+    shared: &Shared,
+    topics: &Served<TopicHandle>,
     peer: VerifyingKey,
     connection: Connection,
 ) -> Result<(), CloseCode> {
@@ -87,7 +90,9 @@ async fn serve_sync(
     let topic = dial::answer(shared, &connection)
         .await
         .ok_or(CloseCode::Timeout)?;
-    let inbox = shared.inbox(&topic).ok_or(CloseCode::NotServed)?;
+    let served = topics.get(&topic).filter(|served| served.is_running());
+    let inbox = served.map(|served| served.inbox());
+    let inbox = inbox.ok_or(CloseCode::NotServed)?;
     if !admitted.also(Purpose::SyncOn(peer, topic)) {
         return Err(CloseCode::Refused);
     }
@@ -108,7 +113,7 @@ async fn serve_sync(
 }
 
 async fn serve_discovery(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     peer: VerifyingKey,
     connection: &Connection,
 ) -> Result<(), CloseCode> {
@@ -120,7 +125,7 @@ async fn serve_discovery(
 }
 
 /// Hands the connection over and keeps nothing of it: it is closed when the gossip layer drops it.
-async fn serve_gossip(shared: &Arc<Shared>, peer: VerifyingKey, connection: Connection) {
+async fn serve_gossip(shared: &Shared, peer: VerifyingKey, connection: Connection) {
     let Some(_admitted) = shared.door.admit(Purpose::Gossip(peer)) else {
         return close(&connection, CloseCode::Refused);
     };

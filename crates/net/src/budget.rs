@@ -2,40 +2,40 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::ready;
 
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ReadError, RecvStream, VarInt};
-use p2panda_core::budget::{Charge, Intake};
+use p2panda_core::budget::{Budget, Charge, Intake};
 use p2panda_core::limits;
 use p2panda_protocol::close::CloseCode;
 use tokio::time::{Instant, sleep};
 
-use crate::shared::Shared;
+use crate::connections::Connections;
+use crate::signals::Signals;
 
 /// A chunk of a stream is what was in a packet.
 const CHUNK_BYTES: usize = 1024;
 
 /// Closes those that make no progress over their share, and those that open what nobody accepts.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(budget: Budget, connections: Connections, signals: Signals) {
     let start = Instant::now();
     loop {
-        let status = shared.budget.status();
+        let status = budget.status();
         let wait = match status.used_bytes < status.bytes / limits::BUDGET_PEER_PART {
             true => limits::BUDGET_REST,
             false => limits::BUDGET_TICK,
         };
         tokio::select! {
             () = sleep(wait) => {}
-            () = shared.stopped() => return,
+            () = signals.stopped() => return,
         }
-        for peer in shared.budget.tick(start.elapsed()) {
+        for peer in budget.tick(start.elapsed()) {
             tracing::debug!(%peer, "what the peer makes us hold does not move");
-            shared.connections.close_all(&peer, CloseCode::Limit);
+            connections.close_all(&peer, CloseCode::Limit);
         }
-        shared.connections.release_broadcasts();
-        shared.connections.close_violating().await;
+        connections.release_broadcasts();
+        connections.close_violating().await;
     }
 }
 

@@ -14,7 +14,6 @@ use iroh::endpoint::{
 };
 use p2panda_core::budget::{Account, Budget, Charge, Prefix, Standing};
 use p2panda_core::{VerifyingKey, limits};
-use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::close::CloseCode;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -22,6 +21,7 @@ use crate::admission::{
     Protocol, allow_gossip, allow_streams, gossip_bytes, price, streams_to_allow,
 };
 use crate::alpns::Alpns;
+use crate::book::AddressBook;
 use crate::broadcasts::Broadcasts;
 use crate::close::close;
 use crate::event::Counters;
@@ -33,7 +33,7 @@ pub(crate) struct Connections {
     inner: Arc<Mutex<Inner>>,
     sync_sent_bytes: Arc<AtomicU64>,
     budget: Budget,
-    book: Arc<Mutex<Book>>,
+    book: AddressBook,
     alpns: Alpns,
     /// Overlays that this node joined so far.
     overlays: Arc<AtomicU32>,
@@ -72,7 +72,7 @@ pub(crate) struct Link {
 }
 
 impl Connections {
-    pub(crate) fn new(budget: Budget, book: Arc<Mutex<Book>>, alpns: Alpns) -> Self {
+    pub(crate) fn new(budget: Budget, book: AddressBook, alpns: Alpns) -> Self {
         Self {
             inner: Arc::default(),
             sync_sent_bytes: Arc::default(),
@@ -287,8 +287,7 @@ impl Connections {
     }
 
     fn standing(&self, peer: &VerifyingKey, connection: &Connection) -> Standing {
-        let book = self.book.lock();
-        match book.get(peer).is_some_and(Node::is_trusted) {
+        match self.book.is_trusted(peer) {
             true => Standing::Proven,
             false => Standing::Unproven(prefix(connection)),
         }

@@ -18,13 +18,13 @@ use crate::shared::Shared;
 /// Dials a peer for a topic. `None`: it did not come to a session, whatever the reason.
 pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> Option<Wire> {
     let wait = shared.timings.handshake_timeout;
-    let addr = shared.endpoint_addr(&peer)?;
+    let addr = shared.lookup.dialable(&peer)?;
     let connected = timeout(wait, connect(shared, peer, addr)).await;
     let Some(connection) = connected.ok().flatten() else {
-        shared.unanswered(&peer);
+        shared.book.unanswered(&peer);
         return None;
     };
-    shared.success(&peer);
+    shared.book.success(&peer);
     timeout(wait, agree(shared, connection, topic))
         .await
         .ok()

@@ -21,7 +21,6 @@ use crate::budget::{self, Window};
 use crate::clock::wall;
 use crate::close::close;
 use crate::endpoint::discovery_options;
-use crate::ground;
 use crate::peer_id::{endpoint_addr, remote};
 use crate::random;
 use crate::shared::Shared;
@@ -38,8 +37,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> Option<()> {
 }
 
 async fn run(shared: Arc<Shared>, mut walk: Walk) {
-    let mut reasons = shared.walk.subscribe();
-    let mut reset = shared.reset.subscribe();
+    let mut reasons = shared.signals.walks();
+    let mut reset = shared.signals.resets();
     let mut visits: JoinSet<Option<Step>> = JoinSet::new();
     let mut visited: HashMap<Id, VerifyingKey> = HashMap::new();
     let mut wake = Time::ZERO;
@@ -79,7 +78,7 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
                     None => walk::Input::Tick,
                 }
             }
-            () = shared.stopped() => return,
+            () = shared.signals.stopped() => return,
         };
     }
 }
@@ -103,7 +102,7 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
     });
     let step = visited.await.ok().flatten();
     if step.is_none() {
-        shared.failure(&node);
+        shared.book.failure(&node);
     }
     step
 }
@@ -183,7 +182,7 @@ fn local(shared: &Shared) -> Option<Local> {
     Some(Local {
         node: shared.local,
         record,
-        overlays: shared.overlays(),
+        overlays: shared.overlays.all(),
     })
 }
 
@@ -296,7 +295,7 @@ async fn apply(
     };
     step.nodes = records.iter().map(|(node, _)| *node).collect();
     if step.nodes.iter().any(|node| *node != peer) {
-        ground::ensure(shared).await;
+        shared.survey.ensure().await;
     }
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
@@ -310,17 +309,8 @@ async fn apply(
         tokio::task::yield_now().await;
     }
     if let Some(socket) = from {
-        shared.answered(&peer, socket);
+        shared.book.answered(&peer, socket);
     }
-    let changed = {
-        let mut book = shared.book.lock();
-        book.succeeded(peer, wall());
-        book.set_overlays(peer, common, wall())
-    };
-    step.overlays_changed = !changed.is_empty();
-    if step.overlays_changed {
-        shared.interest.send_modify(|count| *count += 1);
-    }
-    shared.book_changed.notify_one();
+    step.overlays_changed = shared.book.met(peer, common);
     step
 }

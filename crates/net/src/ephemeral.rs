@@ -11,7 +11,7 @@ use p2panda_core::{
 use p2panda_protocol::ephemeral::Repeats;
 use p2panda_protocol::overlay::Overlay;
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc};
 
 use crate::clock::wall;
 use crate::error::EphemeralError;
@@ -107,15 +107,13 @@ impl Room {
             previous: Mutex::default(),
         };
         let overlay = Overlay::of_ephemeral(&topic);
-        shared.join(overlay);
-        let stop = shared.stop.subscribe();
+        shared.overlays.join(overlay);
         let membership = Membership::new(shared.clone(), overlay);
         let task = RoomTask {
             shared,
             membership,
             sending,
             received,
-            stop,
         };
         tokio::spawn(task.run());
         Arc::new(room)
@@ -161,7 +159,9 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.shared.part(Overlay::of_ephemeral(&self.topic));
+        self.shared
+            .overlays
+            .part(Overlay::of_ephemeral(&self.topic));
     }
 }
 
@@ -171,7 +171,6 @@ struct RoomTask {
     membership: Membership,
     sending: mpsc::Receiver<Bytes>,
     received: broadcast::Sender<Unread>,
-    stop: watch::Receiver<bool>,
 }
 
 impl RoomTask {
@@ -203,7 +202,7 @@ impl RoomTask {
                     }
                     None => return,
                 },
-                () = stopped(&mut self.stop) => return,
+                () = self.shared.signals.stopped() => return,
             }
         }
     }
@@ -230,9 +229,4 @@ impl RoomTask {
         // Fails only while nobody listens.
         let _ = self.received.send(Unread { message, _held });
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the network is gone.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -13,6 +13,7 @@
 mod accept;
 mod admission;
 mod alpns;
+mod book;
 mod broadcasts;
 mod budget;
 mod clock;
@@ -32,14 +33,18 @@ mod lookup;
 mod mdns;
 mod membership;
 mod net;
+mod overlays;
 mod own;
 mod peer_id;
 mod persist;
 mod random;
 mod recovery;
 mod request;
+mod served;
 mod session;
+mod sessions;
 mod shared;
+mod signals;
 mod tail;
 mod topic;
 

@@ -1,17 +1,13 @@
 //! Where iroh finds the addresses of a node that someone dials by id alone, as gossip does, and who
 //! may be dialled so.
 
-use std::sync::Arc;
-
 use futures_lite::stream::{self, Boxed};
 use iroh::address_lookup::{AddressLookup, EndpointInfo, Error, Item};
 use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks};
 use iroh::{EndpointAddr, EndpointId};
 use p2panda_core::VerifyingKey;
-use p2panda_protocol::book::Book;
-use parking_lot::Mutex;
 
-use crate::clock::{Clock, wall};
+use crate::book::AddressBook;
 use crate::connections::Connections;
 use crate::peer_id::{endpoint_addr, node_id, remote};
 
@@ -20,26 +16,28 @@ const PROVENANCE: &str = "p2panda address book";
 /// The address book, as an address lookup of the endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct BookLookup {
-    book: Arc<Mutex<Book>>,
-    clock: Clock,
+    book: AddressBook,
     connections: Connections,
 }
 
 impl BookLookup {
-    pub(crate) fn new(book: Arc<Mutex<Book>>, clock: Clock, connections: Connections) -> Self {
-        Self {
-            book,
-            clock,
-            connections,
-        }
+    pub(crate) fn new(book: AddressBook, connections: Connections) -> Self {
+        Self { book, connections }
     }
 
     /// Where a node may be dialled without asking first, unless its last attempt failed. What is
     /// only hearsay is not among it.
-    pub(crate) fn find(&self, node: &VerifyingKey) -> Option<EndpointAddr> {
-        let book = self.book.lock();
-        let known = book.known(node, wall(), self.clock.now());
+    fn find(&self, node: &VerifyingKey) -> Option<EndpointAddr> {
+        let known = self.book.known(node);
         endpoint_addr(node, &known).filter(|addr| !addr.is_empty())
+    }
+
+    /// What to dial for a peer that we know is there: its id alone if a connection to it is open.
+    /// Of a node that we know by hearsay only the walk finds out whether it is there.
+    pub(crate) fn dialable(&self, peer: &VerifyingKey) -> Option<EndpointAddr> {
+        let known = self.find(peer);
+        let connected = || self.connections.is_open(peer);
+        known.or_else(|| connected().then(|| endpoint_addr(peer, &[])).flatten())
     }
 }
 
@@ -89,8 +87,7 @@ impl EndpointHooks for Gate {
 
     async fn after_handshake(&self, connection: &Connection) -> AfterHandshakeOutcome {
         if let (Some(node), Some(socket)) = (node_id(connection.remote_id()), remote(connection)) {
-            let mut book = self.lookup.book.lock();
-            book.answered(&node, socket);
+            self.lookup.book.lock().answered(&node, socket);
         }
         AfterHandshakeOutcome::accept()
     }

@@ -10,7 +10,6 @@ use p2panda_protocol::book::{Inserted, Source};
 use p2panda_protocol::record::{TransportInfo, UserData};
 use tokio::time::sleep;
 
-use crate::ground;
 use crate::peer_id::{node_id, transport_addr};
 use crate::shared::Shared;
 
@@ -18,7 +17,7 @@ const SERVICE: &str = "p2pandav1";
 
 /// Listens, and announces this node if `advertise`, until the network is shut down.
 pub(crate) async fn run(shared: Arc<Shared>, advertise: bool) {
-    ground::ensure(&shared).await;
+    shared.survey.ensure().await;
     loop {
         let service = MdnsAddressLookup::builder()
             .service_name(SERVICE)
@@ -33,7 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>, advertise: bool) {
         }
         tokio::select! {
             () = sleep(limits::MDNS_RETRY_WAIT) => {}
-            () = shared.stopped() => return,
+            () = shared.signals.stopped() => return,
         }
     }
 }
@@ -50,7 +49,7 @@ async fn serve(shared: &Shared, mdns: &MdnsAddressLookup) -> Served {
     let mut events = mdns.subscribe().await;
     let mut own = shared.own.subscribe();
     own.mark_changed();
-    let mut reset = shared.reset.subscribe();
+    let mut reset = shared.signals.resets();
     loop {
         tokio::select! {
             event = events.next() => match event {
@@ -67,7 +66,7 @@ async fn serve(shared: &Shared, mdns: &MdnsAddressLookup) -> Served {
                 }
             }
             Ok(()) = reset.changed() => return Served::Again,
-            () = shared.stopped() => return Served::Over,
+            () = shared.signals.stopped() => return Served::Over,
         }
     }
 }
@@ -96,7 +95,7 @@ fn found(shared: &Shared, info: &EndpointInfo) {
     };
     let record = TransportInfo::announced(&node, info.ip_addrs().copied(), &text);
     match shared.take_record(node, record, Source::Direct) {
-        Ok(Inserted::New | Inserted::Newer) => shared.walk.send_modify(|count| *count += 1),
+        Ok(Inserted::New | Inserted::Newer) => shared.signals.walk(),
         Ok(Inserted::Kept) => {}
         Err(error) => {
             tracing::debug!(%node, %error, "an announcement on the local network was refused");

@@ -55,8 +55,8 @@ pub(crate) enum MembershipEvent {
 impl Membership {
     /// Will join the overlay with the first call of [`Membership::next`].
     pub(crate) fn new(shared: Arc<Shared>, overlay: Overlay) -> Self {
-        let interest = shared.interest.subscribe();
-        let reset = shared.reset.subscribe();
+        let interest = shared.book.interest();
+        let reset = shared.signals.resets();
         let rejoin_wait = shared.timings.rejoin_first;
         Self {
             shared,
@@ -211,7 +211,7 @@ impl Membership {
 
     /// Known nodes that are interested and no neighbours yet, a few of them at random.
     fn candidates(&self) -> Vec<VerifyingKey> {
-        let mut nodes = self.shared.interested(&self.overlay);
+        let mut nodes = self.shared.book.interested(&self.overlay);
         nodes.retain(|node| !self.neighbours.contains(node));
         random::shuffle(&mut nodes);
         nodes.truncate(limits::GOSSIP_JOIN_MAX);

@@ -10,25 +10,31 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::record::{Address, TransportInfo};
 use p2panda_protocol::sync::Entry;
-use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 
+use crate::admission::{Door, Visitors};
 use crate::alpns::Alpns;
+use crate::book::{AddressBook, sockets};
 use crate::clock::{Clock, wall};
 use crate::config::{Bootstrap, Config, Mdns};
 use crate::connections::{Connections, Link};
-use crate::endpoint;
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::error::SpawnError;
 use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
+use crate::gossip::GossipLayer;
+use crate::ground::Survey;
 use crate::knock::Knocker;
 use crate::lookup::BookLookup;
+use crate::overlays::Overlays;
 use crate::request::Request;
-use crate::shared::{Parts, Shared, sockets};
+use crate::served::Served;
+use crate::sessions::Sessions;
+use crate::shared::Shared;
+use crate::signals::Signals;
 use crate::tail::Tail;
 use crate::topic::TopicHandle;
-use crate::{accept, budget, discovery, ground, mdns, own, persist, recovery};
+use crate::{accept, budget, discovery, endpoint, mdns, own, persist, recovery};
 
 /// A running network. Clones are cheap and are the same network; it ends with the last one, or
 /// in order with [`Net::shutdown`].
@@ -40,71 +46,88 @@ pub struct Net {
 #[derive(Debug)]
 struct Running {
     shared: Arc<Shared>,
+    topics: Arc<Served<TopicHandle>>,
+    rooms: Served<Room>,
 }
 
 /// Starts a network: binds, listens, walks, and serves what is subscribed.
 ///
 /// Everything it needs of the node goes through `requests`.
 pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Result<Net, SpawnError> {
-    let relays = ground::relays(&config.relays);
-    let mut book = take_book(&mut config);
-    let by_hearsay = book.iter().any(|(_, node)| !node.is_trusted());
-    book.set_ground(ground::unseen(&relays));
-    let book = Arc::new(Mutex::new(book));
+    let local = config.signing_key.verifying_key();
     let clock = Clock::start();
+    let book = take_book(&mut config);
+    let by_hearsay = book.iter().any(|(_, node)| !node.is_trusted());
+    let book = AddressBook::new(local, book, clock);
+    let survey = Survey::new(&config.relays, book.clone());
     let alpns = Alpns::new(&config);
     let connections = Connections::new(config.budget.clone(), book.clone(), alpns);
-    let lookup = BookLookup::new(book.clone(), clock, connections.clone());
+    let lookup = BookLookup::new(book.clone(), connections.clone());
     let endpoint = endpoint::bind(&config, &alpns, lookup.clone(), connections.clone()).await?;
-    let Config {
-        bind_v4,
-        bind_v6,
-        signing_key,
-        gossip_message_bytes_max,
-        limits,
-        budget,
-        timings,
-        mdns,
-        ..
-    } = config;
-    let shared = Arc::new(Shared::new(Parts {
-        key: signing_key,
+    let message_bytes_max = config.gossip_message_bytes_max;
+    let gossip = GossipLayer::start(
+        endpoint.clone(),
+        alpns.gossip,
+        message_bytes_max,
+        lookup.clone(),
+    );
+    let signals = Signals::new();
+    let shared = Arc::new(Shared {
+        local,
+        key: config.signing_key,
         alpns,
-        limits,
-        budget,
-        timings,
-        gossip_message_bytes_max,
+        limits: config.limits,
+        budget: config.budget,
+        timings: config.timings,
+        gossip_message_bytes_max: message_bytes_max,
+        clock,
+        overlays: Overlays::new(book.clone(), connections.clone(), signals.clone()),
         endpoint,
         connections,
+        gossip,
         lookup,
         book,
+        survey,
+        knocker: Knocker::new(config.bind_v4, config.bind_v6),
+        own: watch::Sender::new(None),
         requests,
-        clock,
-        relays,
-        knocker: Knocker::new(bind_v4, bind_v6),
-    }));
+        door: Door::default(),
+        visitors: Visitors::default(),
+        sessions: Sessions::new(signals.clone()),
+        signals,
+    });
     // Before anything else begins: without the own record a discovery session fails.
     own::sign(&shared, shared.endpoint.addr());
     if by_hearsay {
-        ground::ensure(&shared).await;
+        shared.survey.ensure().await;
     }
-    start_tasks(&shared, mdns)?;
+    let running = Running {
+        shared,
+        topics: Arc::new(Served::new()),
+        rooms: Served::new(),
+    };
+    running.start_tasks(config.mdns)?;
     Ok(Net {
-        running: Arc::new(Running { shared }),
+        running: Arc::new(running),
     })
 }
 
-fn start_tasks(shared: &Arc<Shared>, mdns: Mdns) -> Result<(), SpawnError> {
-    tokio::spawn(own::run(shared.clone()));
-    tokio::spawn(accept::run(shared.clone()));
-    tokio::spawn(budget::run(shared.clone()));
-    tokio::spawn(persist::run(shared.clone()));
-    tokio::spawn(recovery::run(shared.clone()));
-    discovery::start(shared).ok_or(SpawnError::Random)?;
-    if mdns != Mdns::Off {
-        tokio::spawn(mdns::run(shared.clone(), mdns == Mdns::Active));
+impl Running {
+    fn start_tasks(&self, mdns: Mdns) -> Result<(), SpawnError> {
+        let shared = &self.shared;
+        let (book, signals) = (shared.book.clone(), shared.signals.clone());
+        let (budget, connections) = (shared.budget.clone(), shared.connections.clone());
+        tokio::spawn(own::run(shared.clone()));
+        tokio::spawn(accept::run(shared.clone(), self.topics.clone()));
+        tokio::spawn(budget::run(budget, connections, signals.clone()));
+        tokio::spawn(persist::run(book, shared.requests.clone(), signals));
+        tokio::spawn(recovery::run(shared.clone()));
+        discovery::start(shared).ok_or(SpawnError::Random)?;
+        if mdns != Mdns::Off {
+            tokio::spawn(mdns::run(shared.clone(), mdns == Mdns::Active));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn take_book(config: &mut Config) -> Book {
@@ -135,28 +158,27 @@ impl Net {
     /// operations whenever it changes, and ask for a page of what it does not hold. Several
     /// handles of one topic share its sessions and the `arrivals` of the first.
     pub fn subscribe(&self, topic: Topic, arrivals: watch::Receiver<Tail<Entry>>) -> SyncHandle {
-        let shared = &self.running.shared;
+        let Running { shared, topics, .. } = &*self.running;
         let open = || TopicHandle::open(shared.clone(), topic, arrivals);
         SyncHandle {
             topic,
-            handle: shared.topic(topic, open),
+            handle: topics.get_or_open(topic, |topic| !topic.is_running(), open),
         }
     }
 
     /// Joins the ephemeral overlay of a topic, until all its handles are dropped.
     pub fn ephemeral(&self, topic: Topic) -> (EphemeralSender, EphemeralReceiver) {
-        let shared = &self.running.shared;
-        shared
-            .room(topic, || Room::open(shared.clone(), topic))
-            .handles()
+        let Running { shared, rooms, .. } = &*self.running;
+        let open = || Room::open(shared.clone(), topic);
+        rooms.get_or_open(topic, |_| false, open).handles()
     }
 
     /// Adds a node to start with.
     pub fn add_peer(&self, bootstrap: Bootstrap) {
         let shared = &self.running.shared;
         add_bootstrap(&mut shared.book.lock(), bootstrap);
-        shared.book_changed.notify_one();
-        shared.walk.send_modify(|count| *count += 1);
+        shared.book.store_soon();
+        shared.signals.walk();
     }
 
     /// Every node of the address book, and every node with an open connection.
@@ -164,7 +186,7 @@ impl Net {
         let shared = &self.running.shared;
         let links = shared.connections.links();
         let mut sessions: HashMap<VerifyingKey, Vec<SessionStatus>> = HashMap::new();
-        for (peer, session) in shared.sessions() {
+        for (peer, session) in shared.sessions.all() {
             sessions.entry(peer).or_default().push(session);
         }
         let mut peers: BTreeMap<VerifyingKey, PeerStatus> = BTreeMap::new();
@@ -202,7 +224,7 @@ impl Net {
 
     /// What happens from now on. Carries no operations; a slow listener loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<NetEvent> {
-        self.running.shared.events.subscribe()
+        self.running.shared.signals.events()
     }
 
     /// Bytes on the wire so far, and what peers make us hold.
@@ -221,8 +243,8 @@ impl Net {
     /// handle was dropped.
     pub async fn shutdown(&self) {
         let shared = &self.running.shared;
-        let leaving: Vec<_> = shared
-            .all_topics()
+        let topics = self.running.topics.all();
+        let leaving: Vec<_> = topics
             .into_iter()
             .map(|topic| tokio::spawn(async move { topic.leave().await }))
             .collect();
@@ -230,8 +252,12 @@ impl Net {
             // Fails only if the task broke; the topic is gone then as well.
             let _ = left.await;
         }
-        let _ = timeout(SHUTDOWN_STEP_WAIT, persist::flush(shared)).await;
-        shared.stop.send_replace(true);
+        let _ = timeout(
+            SHUTDOWN_STEP_WAIT,
+            persist::flush(&shared.book, &shared.requests),
+        )
+        .await;
+        shared.signals.stop();
         shared.gossip.leave(SHUTDOWN_STEP_WAIT).await;
         let _ = timeout(SHUTDOWN_STEP_WAIT, shared.endpoint.close()).await;
     }
@@ -239,10 +265,10 @@ impl Net {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if *self.shared.stop.borrow() {
+        if self.shared.signals.is_stopped() {
             return;
         }
-        self.shared.stop.send_replace(true);
+        self.shared.signals.stop();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let endpoint = self.shared.endpoint.clone();
             runtime.spawn(async move { endpoint.close().await });

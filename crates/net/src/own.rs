@@ -11,7 +11,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::wall;
 use crate::event::NetEvent;
-use crate::ground;
 use crate::peer_id::address;
 use crate::shared::Shared;
 
@@ -30,9 +29,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 return;
             },
             _ = check.tick() => {}
-            () = shared.stopped() => return,
+            () = shared.signals.stopped() => return,
         }
-        ground::look_again(&shared).await;
+        shared.survey.look_again().await;
     }
 }
 
@@ -61,8 +60,8 @@ pub(crate) fn sign(shared: &Shared, addr: EndpointAddr) {
         changed
     });
     if published {
-        shared.book_changed.notify_one();
-        shared.walk.send_modify(|count| *count += 1);
-        shared.tell(NetEvent::AddressChanged);
+        shared.book.store_soon();
+        shared.signals.walk();
+        shared.signals.tell(NetEvent::AddressChanged);
     }
 }

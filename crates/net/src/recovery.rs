@@ -17,7 +17,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             _ = check.tick() => {}
-            () = shared.stopped() => return,
+            () = shared.signals.stopped() => return,
         }
         if watch.jumped(Instant::now(), SystemTime::now()) {
             recover(&shared).await;
@@ -30,6 +30,6 @@ pub(crate) async fn recover(shared: &Shared) {
     tracing::info!("the machine slept or the network changed; everything is tried anew");
     shared.endpoint.network_change().await;
     shared.book.lock().start_anew();
-    shared.reset();
-    shared.tell(NetEvent::Recovering);
+    shared.signals.reset();
+    shared.signals.tell(NetEvent::Recovering);
 }

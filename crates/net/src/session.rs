@@ -188,7 +188,7 @@ impl Driver {
         let over = Over::new(shared.requests.clone(), topic, id, peer);
         let mut driver = Self {
             questions: Questions::new(shared.requests.clone()),
-            trusted: shared.is_trusted(&peer),
+            trusted: shared.book.is_trusted(&peer),
             shared,
             topic,
             peer,
@@ -217,7 +217,7 @@ impl Driver {
             over,
         };
         let digest = protocol == Protocol::DigestSync;
-        driver.shared.session_started(
+        driver.shared.sessions.started(
             peer,
             SessionStatus {
                 session: id,
@@ -456,7 +456,7 @@ impl Driver {
                 send_bytes,
                 receive_operations,
                 receive_bytes,
-            } => self.shared.tell(NetEvent::CatchUpStarted {
+            } => self.shared.signals.tell(NetEvent::CatchUpStarted {
                 topic,
                 peer,
                 session,
@@ -468,11 +468,11 @@ impl Driver {
                 },
             }),
             Event::CatchUpEnded => {
-                self.shared.session_live(session);
+                self.shared.sessions.live(session);
                 self.shared.proved(&peer);
                 self.tell(Phase::Live);
                 let transfer = self.transfer();
-                self.shared.tell(NetEvent::CatchUpEnded {
+                self.shared.signals.tell(NetEvent::CatchUpEnded {
                     topic,
                     peer,
                     session,
@@ -488,7 +488,7 @@ impl Driver {
 
     /// By the selected path; a usual one until there is one.
     fn path(&self, connection: &Connection) -> Path {
-        let sessions = self.shared.sessions_with(&self.peer);
+        let sessions = self.shared.sessions.with(&self.peer);
         let paths = connection.paths();
         let selected = paths.iter().find(|path| path.is_selected());
         let stats = selected.map(|path| path.stats());
@@ -567,8 +567,8 @@ impl Drop for Driver {
         let (topic, peer, session) = (self.topic, self.peer, self.id);
         let ok = self.end.is_some_and(|end| end.ok);
         let transfer = self.transfer();
-        self.shared.session_ended(session);
-        self.shared.tell(NetEvent::SessionEnded {
+        self.shared.sessions.ended(session);
+        self.shared.signals.tell(NetEvent::SessionEnded {
             topic,
             peer,
             session,

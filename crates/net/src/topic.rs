@@ -63,12 +63,12 @@ impl TopicHandle {
             share,
         };
         let overlay = Overlay::of_sync(&topic);
-        shared.join(overlay);
+        shared.overlays.join(overlay);
         let task = TopicTask::new(shared.clone(), topic, inputs);
         let parted = shared.clone();
         tokio::spawn(async move {
             task.run().await;
-            parted.part(overlay);
+            parted.overlays.part(overlay);
             ended.send_replace(true);
         });
         Arc::new(TopicHandle {
@@ -171,7 +171,7 @@ impl TopicTask {
         } = inputs;
         Self {
             dialer: Dialer::new(shared.local),
-            reset: shared.reset.subscribe(),
+            reset: shared.signals.resets(),
             shared,
             topic,
             arrivals,
@@ -203,7 +203,7 @@ impl TopicTask {
                     self.dialer(DialerInput::Tick);
                 }
                 () = left(&mut self.leave) => break,
-                () = self.shared.stopped() => break,
+                () = self.shared.signals.stopped() => break,
             }
         }
         self.end().await;
@@ -213,11 +213,15 @@ impl TopicTask {
         let topic = self.topic;
         match event {
             MembershipEvent::Up(peer) => {
-                self.shared.tell(NetEvent::NeighbourUp { topic, peer });
+                self.shared
+                    .signals
+                    .tell(NetEvent::NeighbourUp { topic, peer });
                 self.dialer(DialerInput::Up(peer));
             }
             MembershipEvent::Down(peer) => {
-                self.shared.tell(NetEvent::NeighbourDown { topic, peer });
+                self.shared
+                    .signals
+                    .tell(NetEvent::NeighbourDown { topic, peer });
                 self.dialer(DialerInput::Down(peer));
             }
             // Nothing is broadcast in a membership overlay.
@@ -241,7 +245,7 @@ impl TopicTask {
         dialled: Dialled,
         admitted: Option<Admitted>,
     ) {
-        let id = self.shared.next_session();
+        let id = self.shared.sessions.next();
         let local = self.shared.local;
         let pair = self
             .pairs

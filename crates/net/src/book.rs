@@ -1,0 +1,175 @@
+//! The address book of a running network, shared by everything that dials, is dialled or learns.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use p2panda_core::VerifyingKey;
+use p2panda_protocol::book::{Book, Inserted, Node, Source};
+use p2panda_protocol::overlay::Overlay;
+use p2panda_protocol::record::{Address, RecordError, TransportInfo};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{Clock, wall};
+
+/// The address book, and who waits for changes of it. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct AddressBook(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    local: VerifyingKey,
+    clock: Clock,
+    book: Mutex<Book>,
+    /// The book has changes to store.
+    changed: Notify,
+    /// Counts changes of who is interested in what.
+    interest: watch::Sender<u64>,
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) inserted: Inserted,
+    /// Addresses that the node had before and has not any more.
+    pub(crate) given_up: BTreeSet<SocketAddr>,
+}
+
+impl AddressBook {
+    pub(crate) fn new(local: VerifyingKey, book: Book, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            local,
+            clock,
+            book: Mutex::new(book),
+            changed: Notify::new(),
+            interest: watch::Sender::new(0),
+        }))
+    }
+
+    /// The book itself. Whoever changes what is stored of it says so with
+    /// [`AddressBook::store_soon`].
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock()
+    }
+
+    /// There is something to store.
+    pub(crate) fn store_soon(&self) {
+        self.0.changed.notify_one();
+    }
+
+    /// Resolves when there is something to store.
+    pub(crate) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// Changes when it is worth looking again who is interested in what.
+    pub(crate) fn interest(&self) -> watch::Receiver<u64> {
+        self.0.interest.subscribe()
+    }
+
+    fn interest_changed(&self) {
+        self.0.interest.send_modify(|count| *count += 1);
+    }
+
+    /// A connection with a peer worked. Nodes that nobody told us of stay unknown until they take
+    /// part in a discovery session, so that made-up ids do not fill the book.
+    pub(crate) fn success(&self, peer: &VerifyingKey) {
+        let mut book = self.lock();
+        if book.get(peer).is_some() {
+            book.succeeded(*peer, wall());
+            self.store_soon();
+        }
+    }
+
+    /// A discovery session with a peer succeeded. Answers whether somebody's interest changed.
+    pub(crate) fn met(&self, peer: VerifyingKey, common: BTreeSet<Overlay>) -> bool {
+        let changed = {
+            let mut book = self.lock();
+            book.succeeded(peer, wall());
+            !book.set_overlays(peer, common, wall()).is_empty()
+        };
+        if changed {
+            self.interest_changed();
+        }
+        self.store_soon();
+        changed
+    }
+
+    /// The catch-up of a sync session with a peer was completed.
+    pub(crate) fn proved(&self, peer: &VerifyingKey) {
+        self.lock().proved(peer);
+        self.store_soon();
+    }
+
+    /// Whether a peer is configured, or completed a session before.
+    pub(crate) fn is_trusted(&self, peer: &VerifyingKey) -> bool {
+        self.lock().get(peer).is_some_and(Node::is_trusted)
+    }
+
+    /// A peer proved itself over a connection from or to this address.
+    pub(crate) fn answered(&self, peer: &VerifyingKey, socket: SocketAddr) {
+        if self.lock().answered(peer, socket) {
+            self.store_soon();
+            // Those who would meet it may now.
+            self.interest_changed();
+        }
+    }
+
+    pub(crate) fn failure(&self, peer: &VerifyingKey) {
+        self.lock().failed(*peer, wall());
+        self.store_soon();
+    }
+
+    /// A dial for sync came to nothing.
+    pub(crate) fn unanswered(&self, peer: &VerifyingKey) {
+        self.failure(peer);
+        self.lock().unanswered(*peer, None, self.0.clock.now());
+    }
+
+    /// Where a node may be dialled without asking first, unless its last attempt failed.
+    pub(crate) fn known(&self, node: &VerifyingKey) -> BTreeSet<Address> {
+        self.lock().known(node, wall(), self.0.clock.now())
+    }
+
+    /// Takes a record in.
+    pub(crate) fn insert(
+        &self,
+        node: VerifyingKey,
+        record: TransportInfo,
+        source: Source,
+    ) -> Result<Taken, RecordError> {
+        let now: BTreeSet<SocketAddr> = sockets(&record).collect();
+        let mut book = self.lock();
+        let known = book.get(&node).and_then(Node::record);
+        let before: BTreeSet<SocketAddr> = known.into_iter().flat_map(sockets).collect();
+        let inserted = book.insert(node, record, source, wall())?;
+        drop(book);
+        if inserted != Inserted::Kept {
+            self.store_soon();
+        }
+        Ok(Taken {
+            inserted,
+            given_up: before.difference(&now).copied().collect(),
+        })
+    }
+
+    /// The other nodes to meet in an overlay.
+    pub(crate) fn interested(&self, overlay: &Overlay) -> Vec<VerifyingKey> {
+        self.lock()
+            .interested(overlay, wall())
+            .filter(|node| *node != self.0.local)
+            .collect()
+    }
+
+    /// Forgets who is interested in an overlay that we left.
+    pub(crate) fn leave(&self, overlay: &Overlay) {
+        self.lock().leave(overlay);
+        self.store_soon();
+    }
+}
+
+/// The socket addresses of a record.
+pub(crate) fn sockets(record: &TransportInfo) -> impl Iterator<Item = SocketAddr> {
+    record.addresses().filter_map(Address::socket)
+}
