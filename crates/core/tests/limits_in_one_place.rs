@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+
+#[path = "support/sources.rs"]
+mod sources;
+
+use sources::{Source, sources, without_tests, words};
 
 /// Crates whose bounds are in `core::limits`.
 const CRATES: [&str; 8] = [
@@ -64,73 +68,14 @@ const ENDINGS: [&str; 8] = [
     "PER_SECOND",
 ];
 
-/// A source file without its tests and comments.
-struct Source {
-    /// Below `crates/`, with slashes.
-    name: String,
-    code: String,
-}
-
 /// A constant: its name and the expression of its value.
 struct Constant {
     name: String,
     value: String,
 }
 
-fn crates() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// The sources of all crates of the workspace, those of tests aside.
-fn sources() -> Vec<Source> {
-    let crates = crates();
-    let mut dirs: Vec<PathBuf> = std::fs::read_dir(&crates)
-        .unwrap()
-        .map(|entry| entry.unwrap().path().join("src"))
-        .filter(|dir| dir.is_dir())
-        .collect();
-    let mut sources = Vec::new();
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(&crates).unwrap().to_str().unwrap();
-            let name = name.replace('\\', "/");
-            if path.is_dir() {
-                dirs.push(path);
-            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-                let code = without_tests(&std::fs::read_to_string(&path).unwrap());
-                sources.push(Source { name, code });
-            }
-        }
-    }
-    assert!(sources.len() > 100, "the sources are not where they were");
-    sources.sort_by(|one, other| one.name.cmp(&other.name));
-    sources
-}
-
-/// Tests are last in a file: their module ends the code.
-fn without_tests(text: &str) -> String {
-    let mut code = String::new();
-    let mut is_behind_cfg = false;
-    for line in text.lines() {
-        let trimmed = line.trim();
-        if is_behind_cfg && trimmed.starts_with("mod ") && trimmed.ends_with('{') {
-            break;
-        }
-        is_behind_cfg = trimmed == "#[cfg(test)]";
-        let commented = trimmed.starts_with("//");
-        code.push_str(if commented { "" } else { line });
-        code.push('\n');
-    }
-    code
-}
-
 fn is_limits(source: &Source) -> bool {
     source.name == "core/src/limits.rs" || source.name.starts_with("core/src/limits/")
-}
-
-fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
 }
 
 /// All constants of a file, those within functions and implementations included.
