@@ -149,3 +149,14 @@ fn pure_crates_depend_on_no_runtime_socket_file_or_generator() {
         assert!(!manifests[name].contains("tokio"), "{name} is blocking");
     }
 }
+
+#[test]
+fn only_net_depends_on_iroh() {
+    for (name, dependencies) in manifests() {
+        let iroh = dependencies.iter().find(|name| name.starts_with("iroh"));
+        assert!(
+            iroh.is_none() || name == "p2panda-net",
+            "{name} must not depend on iroh"
+        );
+    }
+}

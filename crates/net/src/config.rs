@@ -11,6 +11,7 @@ use p2panda_protocol::sync::Limits;
 
 /// Everything [`crate::spawn`] needs.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// The node's key: its node id, its TLS identity and the signer of its address records.
     pub signing_key: SigningKey,
@@ -128,6 +129,7 @@ pub enum Mdns {
 
 /// Timeouts and intervals of the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timings {
     /// A connection without a sign of life for this long is lost.
     pub idle_timeout: Duration,

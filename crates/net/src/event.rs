@@ -82,6 +82,7 @@ pub enum NetEvent {
 
 /// What crossed, or is about to cross, in a session: header and body bytes, without framing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Transfer {
     /// Operations sent.
     pub sent_operations: u64,
@@ -95,6 +96,7 @@ pub struct Transfer {
 
 /// What is known of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerStatus {
     /// Its node id.
     pub id: VerifyingKey,
@@ -118,6 +120,7 @@ pub struct PeerStatus {
 
 /// A running sync session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionStatus {
     /// The session.
     pub session: SessionId,
@@ -136,6 +139,7 @@ pub struct SessionStatus {
 /// (`docs/protocol/network.md#11`). Bytes in UDP datagrams are those of all
 /// connections, acknowledgements, retransmissions and gossip included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counters {
     /// Bytes sent in UDP datagrams.
     pub udp_sent_bytes: u64,
