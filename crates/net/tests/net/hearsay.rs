@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use iroh::endpoint::{Connection, ConnectionError};
 use p2panda_core::{HybridTimestamp, SigningKey, limits};
+use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Output};
 use p2panda_protocol::draws::Draws;
@@ -27,25 +28,22 @@ fn record(seed: u8, addresses: impl IntoIterator<Item = SocketAddr>) -> Transpor
     TransportInfo::sign(&SigningKey::from_bytes(&[seed; 32]), timestamp, addresses).unwrap()
 }
 
-/// Begins a session, again and again while the one before is not over for the node.
-async fn begin(teller: &Probe, node: &FakeNode) -> (Connection, (SendStream, RecvStream)) {
-    loop {
-        let connection = teller
-            .dial(node, b"p2panda/confidential_discovery/v1")
-            .await;
-        match connection.open_bi().await {
-            Ok(streams) => return (connection, streams),
-            Err(ConnectionError::ApplicationClosed(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
+/// One discovery session in which a teller gives records to a node, tried again while the one before
+/// is not over for the node.
+async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
+    let told = async { while !try_to_tell(teller, seed, node, records).await {} };
+    timeout(PATIENCE, told).await.expect("let in in time");
 }
 
-/// One discovery session in which a teller gives records to a node.
-async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
-    let (_connection, (mut send, mut recv)) = timeout(PATIENCE, begin(teller, node))
-        .await
-        .expect("let in in time");
+/// Answers false if the node did not let the teller in.
+async fn try_to_tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) -> bool {
+    let connection = teller
+        .dial(node, b"p2panda/confidential_discovery/v1")
+        .await;
+    let Ok((mut send, mut recv)) = connection.open_bi().await else {
+        assert!(is_refused(&connection));
+        return false;
+    };
     let local = Local {
         node: teller.id(),
         record: record(seed, []),
@@ -57,10 +55,18 @@ async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
         alice.handle(input, Time::ZERO);
         while let Some(output) = alice.poll() {
             match output {
-                Output::Send(bytes) => send.write_all(&bytes).await.unwrap(),
+                Output::Send(bytes) => {
+                    if let Err(error) = send.write_all(&bytes).await {
+                        assert!(is_refused(&connection), "{error}");
+                        return false;
+                    }
+                }
                 Output::Nodes(_) => alice.handle(Input::Nodes(records.clone()), Time::ZERO),
-                Output::Finished(_) => return,
-                Output::Failed(failure) => panic!("{failure}"),
+                Output::Finished(_) => return true,
+                Output::Failed(failure) => {
+                    assert!(is_refused(&connection), "{failure}");
+                    return false;
+                }
                 Output::Wake(_) | Output::Close(_) => {}
             }
         }
@@ -68,6 +74,16 @@ async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
             Ok(Some(bytes)) => Input::Bytes(bytes),
             Ok(None) | Err(_) => Input::Closed(0),
         };
+    }
+
+    fn is_refused(connection: &Connection) -> bool {
+        let code = u64::from(CloseCode::Refused.code());
+        match connection.close_reason() {
+            Some(ConnectionError::ApplicationClosed(close)) => {
+                close.error_code.into_inner() == code
+            }
+            _ => false,
+        }
     }
 }
 
