@@ -10,11 +10,11 @@ use p2panda_core::{Hash, LogRange, SigningKey, Topic, VerifyingKey};
 use rusqlite::Connection;
 
 use crate::Start;
-use crate::identity::{own_heights, recognise};
-use crate::meta::load_meta;
-use crate::page::{PageLimits, SkipAcked};
-use crate::store::{Durability, Options, Store};
-use crate::tx::{NewOperation, Tx};
+use crate::database::meta::load_meta;
+use crate::database::page::{PageLimits, SkipAcked};
+use crate::database::tx::{NewOperation, Tx};
+use crate::directory::identity::{own_heights, recognise};
+use crate::directory::store::{Durability, Options, Store};
 
 const TOPIC: Topic = Topic::from_bytes([1; 32]);
 

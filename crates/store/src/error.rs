@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::lock::Holder;
+use crate::directory::lock::Holder;
 
 /// The database failed while the node was running. What was not committed is not stored.
 #[derive(Debug, Error)]

@@ -17,43 +17,27 @@
 //! a log and an acknowledgement are index look-ups.
 #![forbid(unsafe_code)]
 
-mod compact;
-mod consumer;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod cost;
-mod epoch;
+mod database;
+mod directory;
 mod error;
-mod evidence;
-mod garbage;
-mod guard;
-mod identity;
-mod key;
-mod lock;
-mod meta;
-mod missing;
-mod page;
-mod private;
-mod reader;
-mod schema;
-mod space;
-mod sql;
-mod status;
-mod store;
-mod tx;
 
-pub use compact::{Compacted, compact};
-pub use consumer::Start;
-pub use epoch::Epoch;
+pub use database::consumer::Start;
+pub use database::evidence::{ForkRow, Reject, RejectReason, RejectedRow};
+pub use database::garbage::Slice;
+pub use database::missing::{Absent, LateBody, WantedLog, WantedPage};
+pub use database::page::{Entry, FeedEntry, FeedPage, Page, PageLimits, SkipAcked, Unreadable};
+pub use database::reader::{Holdings, Reader, Readers};
+pub use database::status::{TopicStatus, Totals};
+pub use database::tx::{
+    ConsumerKey, Log, LogKey, NewOperation, RecentHead, StoredOperation, TopicKey, Tx,
+};
+pub use directory::compact::{Compacted, compact};
+pub use directory::epoch::Epoch;
+pub use directory::guard::{Restored, RestoredAction};
+pub use directory::lock::Holder;
+pub use directory::private::others_may_enter;
+pub use directory::store::{Durability, Options, Store};
 pub use error::{OpenError, StoreError};
-pub use evidence::{ForkRow, Reject, RejectReason, RejectedRow};
-pub use garbage::Slice;
-pub use guard::{Restored, RestoredAction};
-pub use lock::Holder;
-pub use missing::{Absent, LateBody, WantedLog, WantedPage};
-pub use page::{Entry, FeedEntry, FeedPage, Page, PageLimits, SkipAcked, Unreadable};
-pub use private::others_may_enter;
-pub use reader::{Holdings, Reader, Readers};
-pub use status::{TopicStatus, Totals};
-pub use store::{Durability, Options, Store};
-pub use tx::{ConsumerKey, Log, LogKey, NewOperation, RecentHead, StoredOperation, TopicKey, Tx};

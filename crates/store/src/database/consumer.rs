@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use p2panda_core::limits::FOLDED_ACKS_MAX;
 use rusqlite::{OptionalExtension, params};
 
+use crate::database::garbage::{Neighbour, feed_after};
+use crate::database::sql::int;
+use crate::database::tx::{ConsumerKey, LogKey, TopicKey, Tx};
 use crate::error::StoreError;
-use crate::garbage::{Neighbour, feed_after};
-use crate::sql::int;
-use crate::tx::{ConsumerKey, LogKey, TopicKey, Tx};
 
 /// Where a consumer starts in the feed of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Tx<'_> {
         let row = self
             .cached(sql)?
             .query_row(params![consumer.0, topic.0], |row| {
-                crate::sql::unsigned(row, 0)
+                crate::database::sql::unsigned(row, 0)
             });
         Ok(row.optional()?)
     }
@@ -185,7 +185,7 @@ impl Tx<'_> {
             ORDER BY offset DESC LIMIT 1";
         let row = self
             .cached(sql)?
-            .query_row([topic.0], |row| crate::sql::unsigned(row, 0));
+            .query_row([topic.0], |row| crate::database::sql::unsigned(row, 0));
         Ok(row.optional()?.unwrap_or(0))
     }
 }

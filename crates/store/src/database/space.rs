@@ -12,10 +12,10 @@ use std::time::Duration;
 use p2panda_core::limits::WRITER_BUSY_WAIT;
 use rusqlite::Connection;
 
+use crate::database::sql::unsigned;
+use crate::database::tx::Tx;
+use crate::directory::store::Store;
 use crate::error::StoreError;
-use crate::sql::unsigned;
-use crate::store::Store;
-use crate::tx::Tx;
 
 /// `PRAGMA auto_vacuum` of a file that gives pages back when it is told to.
 const INCREMENTAL: u32 = 2;

@@ -7,12 +7,12 @@ use std::path::Path;
 use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
 use rusqlite::Connection;
 
+use crate::database::meta::{Counters, Epochs, meta};
+use crate::database::sql::Blob32;
+use crate::directory::guard::{Guard, Memory, Restored, RestoredAction};
+use crate::directory::key::{self, KeyFile};
+use crate::directory::store::Options;
 use crate::error::OpenError;
-use crate::guard::{Guard, Memory, Restored, RestoredAction};
-use crate::key::{self, KeyFile};
-use crate::meta::{Counters, Epochs, meta};
-use crate::sql::Blob32;
-use crate::store::Options;
 
 /// What was found out before anything is written for this open.
 pub(crate) struct Identity {

@@ -3,9 +3,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::epoch::Epoch;
+use crate::database::sql::{int, unsigned};
+use crate::directory::epoch::Epoch;
 use crate::error::OpenError;
-use crate::sql::{int, unsigned};
 
 /// Added to the last arrival number and feed offset when the directory was not closed
 /// cleanly, so that none which a power cut took back is handed out again

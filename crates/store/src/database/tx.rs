@@ -3,10 +3,10 @@ use p2panda_core::log::Head;
 use p2panda_core::{Dependency, Hash, Topic, VerifyingKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
+use crate::database::meta::{Counters, save_counters};
+use crate::database::sql::{Blob32, int, optional_seq, seq_or_none, unsigned};
+use crate::directory::store::Store;
 use crate::error::StoreError;
-use crate::meta::{Counters, save_counters};
-use crate::sql::{Blob32, int, optional_seq, seq_or_none, unsigned};
-use crate::store::Store;
 
 /// The row of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,9 +7,9 @@ use p2panda_core::limits::{
 use p2panda_core::{Hash, Timestamp, VerifyingKey};
 use rusqlite::params;
 
+use crate::database::sql::int;
+use crate::database::tx::{LogKey, TopicKey, Tx};
 use crate::error::StoreError;
-use crate::sql::int;
-use crate::tx::{LogKey, TopicKey, Tx};
 
 /// Why an operation was refused (`docs/protocol/operations.md#3`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

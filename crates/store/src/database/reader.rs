@@ -6,13 +6,15 @@ use bytes::Bytes;
 use p2panda_core::{Dependency, Hash, Heights, Operation, Timestamp, Topic, VerifyingKey, limits};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 
+use crate::database::evidence::{ForkRow, RejectReason, RejectedRow};
+use crate::database::garbage::has_garbage;
+use crate::database::missing::WantedLog;
+use crate::database::page::{
+    Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow, SkipAcked,
+};
+use crate::database::sql::{Blob32, int, keep_plans, seq_or_none, unsigned};
+use crate::database::tx::verifying_key;
 use crate::error::StoreError;
-use crate::evidence::{ForkRow, RejectReason, RejectedRow};
-use crate::garbage::has_garbage;
-use crate::missing::WantedLog;
-use crate::page::{Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow, SkipAcked};
-use crate::sql::{Blob32, int, keep_plans, seq_or_none, unsigned};
-use crate::tx::verifying_key;
 
 /// Opens readers of one directory.
 #[derive(Clone, Debug)]

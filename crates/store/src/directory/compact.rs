@@ -6,11 +6,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
+use crate::database::schema;
+use crate::database::space::journal;
+use crate::database::sql::unsigned;
+use crate::directory::store::{DATABASE, connect};
+use crate::directory::{lock, private};
 use crate::error::OpenError;
-use crate::space::journal;
-use crate::sql::unsigned;
-use crate::store::{DATABASE, connect};
-use crate::{lock, private, schema};
 
 /// The new database while it is written.
 const UNFINISHED: &str = "p2panda.sqlite.compact";

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use p2panda_core::{Header, LogRange, Timestamp, Topic, VerifyingKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::database::meta::{meta, put_meta, remove_meta};
+use crate::database::reader::{Reader, topic_key};
+use crate::database::sql::{int, seq_or_none, unsigned};
+use crate::database::tx::{LogKey, TopicKey, Tx};
+use crate::directory::store::Store;
 use crate::error::StoreError;
-use crate::meta::{meta, put_meta, remove_meta};
-use crate::reader::{Reader, topic_key};
-use crate::sql::{int, seq_or_none, unsigned};
-use crate::store::Store;
-use crate::tx::{LogKey, TopicKey, Tx};
 
 /// Why an operation is stored without the body that its header names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,16 +7,19 @@ use p2panda_core::limits::{
 use p2panda_core::{LogId, SigningKey};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::epoch::Epoch;
+use crate::database::meta::{
+    Counters, load_meta, put_meta, remove_meta, save_counters, save_epoch,
+};
+use crate::database::reader::{Reader, Readers};
+use crate::database::sql::{int, keep_plans};
+use crate::database::tx::Tx;
+use crate::database::{garbage, schema, space};
+use crate::directory::epoch::Epoch;
+use crate::directory::guard::{Guard, Restored, RestoredAction};
+use crate::directory::identity::{Identity, own_heights};
+use crate::directory::key::{self, KeyFile};
+use crate::directory::{compact, lock, private};
 use crate::error::{OpenError, StoreError};
-use crate::guard::{Guard, Restored, RestoredAction};
-use crate::identity::{Identity, own_heights};
-use crate::key::{self, KeyFile};
-use crate::meta::{Counters, load_meta, put_meta, remove_meta, save_counters, save_epoch};
-use crate::reader::{Reader, Readers};
-use crate::sql::{int, keep_plans};
-use crate::tx::Tx;
-use crate::{compact, garbage, lock, private, schema, space};
 
 /// The file of the database.
 pub(crate) const DATABASE: &str = "p2panda.sqlite";

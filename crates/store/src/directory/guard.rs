@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use p2panda_core::limits::{GUARD_APPENDED_BYTES_MAX, GUARD_FILE_BYTES_MAX};
 use p2panda_core::{LogId, VerifyingKey};
 
-use crate::epoch::Epoch;
+use crate::directory::epoch::Epoch;
+use crate::directory::key;
+use crate::directory::private;
 use crate::error::OpenError;
-use crate::key;
-use crate::private;
 
 /// The directory is an old copy: a newer one was open with this identity.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@
 use p2panda_core::limits::GARBAGE_PASSED_ROWS_MAX;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::database::sql::{int, unsigned};
+use crate::database::tx::{LogKey, Tx};
 use crate::error::StoreError;
-use crate::sql::{int, unsigned};
-use crate::tx::{LogKey, Tx};
 
 /// Rows behind a slice that are overwritten with it. SQLite joins pages that have become nearly empty,
 /// and leaves copies of rows behind that it moves. So no row near a deleted one may be readable: these

@@ -3,11 +3,11 @@ use std::collections::HashMap;
 use p2panda_core::{LogRange, Topic};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::database::evidence::RejectReason;
+use crate::database::garbage::{Neighbour, feed_after, feed_end, has_garbage};
+use crate::database::reader::{Reader, topic_key};
+use crate::database::sql::{seq_or_none, unsigned};
 use crate::error::StoreError;
-use crate::evidence::RejectReason;
-use crate::garbage::{Neighbour, feed_after, feed_end, has_garbage};
-use crate::reader::{Reader, topic_key};
-use crate::sql::{seq_or_none, unsigned};
 
 /// Stored operations and their header and payload bytes, bodies that have not come included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,8 @@ use p2panda_core::limits::{GARBAGE_PASSED_ROWS_MAX, PAGE_BYTES_DEFAULT, PAGE_ROW
 use p2panda_core::{Dependency, Header, Operation, VerifyingKey};
 use rusqlite::Row;
 
-use crate::missing::Absent;
-use crate::sql::unsigned;
+use crate::database::missing::Absent;
+use crate::database::sql::unsigned;
 
 /// How much a page may hold. The first row is in it whatever its size, so that there is
 /// progress.

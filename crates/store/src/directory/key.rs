@@ -8,9 +8,9 @@ use p2panda_core::SigningKey;
 use p2panda_core::limits::KEY_FILE_BYTES_MAX;
 use zeroize::Zeroizing;
 
-use crate::epoch::Epoch;
+use crate::directory::epoch::Epoch;
+use crate::directory::private;
 use crate::error::OpenError;
-use crate::private;
 
 /// Content of the key file.
 pub(crate) struct KeyFile {

@@ -5,8 +5,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
+use crate::directory::private;
 use crate::error::OpenError;
-use crate::private;
 
 /// The process that holds a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
