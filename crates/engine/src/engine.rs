@@ -117,7 +117,7 @@ impl Engine {
         let mut tx = store.begin(Durability::Normal)?;
         state.load_waiting(&mut tx)?;
         tx.commit()?;
-        idle::load(&mut store, &mut state, now.elapsed_us)?;
+        idle::load(store.database(), &mut state, now.elapsed_us)?;
         let mut engine = Engine {
             store,
             state,
@@ -158,7 +158,7 @@ impl Engine {
         let is_load = !commands.is_empty();
         let committed = self.run(commands, more, announce, now)?;
         if is_load {
-            idle::step_under_load(&mut self.store, &mut self.state, now.elapsed_us)?;
+            idle::step_under_load(self.store.database(), &mut self.state, now.elapsed_us)?;
         }
         self.stopped = false;
         Ok(committed)
@@ -175,7 +175,7 @@ impl Engine {
             return Err(Corrupt::Stopped);
         }
         self.stopped = true;
-        let more = idle::step(&mut self.store, &mut self.state, now.elapsed_us)?;
+        let more = idle::step(self.store.database(), &mut self.state, now.elapsed_us)?;
         self.stopped = false;
         Ok(more)
     }

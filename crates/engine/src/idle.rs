@@ -4,12 +4,12 @@
 //! A job is a function that does one step, in a transaction of its own, and says whether more is
 //! left. The engine runs a step whenever nothing is queued, and under load one per
 //! [`BATCHES_PER_STEP_MAX`](p2panda_core::limits::BATCHES_PER_STEP_MAX) batches or [`STEP_WAIT`].
-//! What is left to do is found in the store, so that a job goes on after a restart.
+//! What is left to do is found in the database, so that a job goes on after a restart.
 
 use p2panda_core::limits::{
     BODIES_SCAN_STEP_ROWS_MAX, SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT,
 };
-use p2panda_store::{Durability, Slice, Store, StoreError};
+use p2panda_store::{Database, Durability, Slice, StoreError};
 
 use crate::now::micros;
 use crate::schedule::Job;
@@ -28,52 +28,65 @@ pub(crate) enum Left {
 }
 
 /// Finds out what was left to do when the directory was closed.
-pub(crate) fn load(store: &mut Store, state: &mut State, now_us: u64) -> Result<(), StoreError> {
-    let tx = store.begin(Durability::Normal)?;
+pub(crate) fn load(
+    database: &mut Database,
+    state: &mut State,
+    now_us: u64,
+) -> Result<(), StoreError> {
+    let tx = database.begin(Durability::Normal)?;
     let has_garbage = tx.has_garbage();
     tx.commit()?;
     if has_garbage {
         state.schedule.wake(Job::Prune, now_us);
     }
-    if has_garbage || store.has_remains()? {
+    if has_garbage || database.has_remains()? {
         let wait_us = micros(SHRINK_WAIT);
         state
             .schedule
             .wake(Job::Shrink, now_us.saturating_add(wait_us));
     }
-    if store.has_unscanned_bodies()? {
+    if database.has_unscanned_bodies()? {
         state.schedule.wake(Job::Bodies, now_us);
     }
     Ok(())
 }
 
 /// Does a step if one is due, since nothing else is to be done. Whether another one is due at once.
-pub(crate) fn step(store: &mut Store, state: &mut State, now_us: u64) -> Result<bool, StoreError> {
+pub(crate) fn step(
+    database: &mut Database,
+    state: &mut State,
+    now_us: u64,
+) -> Result<bool, StoreError> {
     let Some(job) = state.schedule.next_idle(now_us) else {
         return Ok(false);
     };
-    run(job, store, state, now_us)?;
+    run(job, database, state, now_us)?;
     Ok(state.schedule.is_due(now_us))
 }
 
 /// Does a step after a batch, if the last one was long enough ago.
 pub(crate) fn step_under_load(
-    store: &mut Store,
+    database: &mut Database,
     state: &mut State,
     now_us: u64,
 ) -> Result<(), StoreError> {
     match state.schedule.next_under_load(now_us) {
-        Some(job) => run(job, store, state, now_us),
+        Some(job) => run(job, database, state, now_us),
         None => Ok(()),
     }
 }
 
 /// One bounded step: a few milliseconds, in a transaction of its own.
-fn run(job: Job, store: &mut Store, state: &mut State, now_us: u64) -> Result<(), StoreError> {
+fn run(
+    job: Job,
+    database: &mut Database,
+    state: &mut State,
+    now_us: u64,
+) -> Result<(), StoreError> {
     let left = match job {
-        Job::Prune => prune(store, state.limits.prune_slice),
-        Job::Shrink => shrink(store),
-        Job::Bodies => bodies(store),
+        Job::Prune => prune(database, state.limits.prune_slice),
+        Job::Shrink => shrink(database),
+        Job::Bodies => bodies(database),
     }?;
     let schedule = &mut state.schedule;
     match left {
@@ -99,8 +112,8 @@ pub(crate) fn deleted(turn: &mut Turn<'_>) {
     turn.state.schedule.wake(Job::Shrink, shrink_us);
 }
 
-fn prune(store: &mut Store, slice: Slice) -> Result<Left, StoreError> {
-    let mut tx = store.begin(Durability::Step)?;
+fn prune(database: &mut Database, slice: Slice) -> Result<Left, StoreError> {
+    let mut tx = database.begin(Durability::Step)?;
     let more = tx.delete_garbage(slice)?;
     tx.commit()?;
     Ok(match more {
@@ -109,8 +122,8 @@ fn prune(store: &mut Store, slice: Slice) -> Result<Left, StoreError> {
     })
 }
 
-fn shrink(store: &mut Store) -> Result<Left, StoreError> {
-    let mut tx = store.begin(Durability::Step)?;
+fn shrink(database: &mut Database) -> Result<Left, StoreError> {
+    let mut tx = database.begin(Durability::Step)?;
     if tx.has_garbage() {
         // Pages that are free soon need not be moved.
         return Ok(Left::Later(micros(STEP_WAIT)));
@@ -121,14 +134,14 @@ fn shrink(store: &mut Store) -> Result<Left, StoreError> {
         return Ok(Left::More);
     }
     // A reader in the way is gone soon.
-    Ok(match store.try_checkpoint()? {
+    Ok(match database.try_checkpoint()? {
         true => Left::Nothing,
         false => Left::Later(micros(STEP_WAIT)),
     })
 }
 
-fn bodies(store: &mut Store) -> Result<Left, StoreError> {
-    let mut tx = store.begin(Durability::Normal)?;
+fn bodies(database: &mut Database) -> Result<Left, StoreError> {
+    let mut tx = database.begin(Durability::Normal)?;
     let more = tx.scan_bodies(BODIES_SCAN_STEP_ROWS_MAX)?;
     tx.commit()?;
     Ok(match more {

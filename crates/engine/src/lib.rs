@@ -68,4 +68,7 @@ pub use answer::{
 pub use command::{Command, Incoming, Phase, Reply, Source};
 pub use engine::{Corrupt, Engine, Options};
 pub use now::Now;
-pub use p2panda_store::{Durability, OpenError, RejectReason, Restored, RestoredAction, Start};
+pub use p2panda_store::{
+    Durability, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
+    StoreError, StoreErrorKind,
+};

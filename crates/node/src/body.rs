@@ -25,7 +25,7 @@ pub struct Body(Bytes);
 pub enum EncodeError {
     /// The value's `Serialize` implementation failed.
     #[error("the message cannot be written as CBOR: {0}")]
-    Value(#[source] cbor_core::SerdeError),
+    Value(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The bytes are not one CBOR item in the deterministic form.
     #[error("the body is not one deterministic CBOR item: {0}")]
     Cbor(#[from] CborError),
@@ -49,7 +49,7 @@ pub enum DecodeError {
     Untyped,
     /// Another shape than the type.
     #[error("the body does not fit the message type: {0}")]
-    Value(#[source] cbor_core::SerdeError),
+    Value(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Body {
@@ -58,7 +58,8 @@ impl Body {
     /// # Errors
     /// [`EncodeError::Value`] where the implementation fails.
     pub fn value<M: Serialize>(value: &M) -> Result<Self, EncodeError> {
-        let value = cbor_core::Value::serialized(value).map_err(EncodeError::Value)?;
+        let value = cbor_core::Value::serialized(value)
+            .map_err(|error| EncodeError::Value(error.into()))?;
         Ok(Self(value.encode().into()))
     }
 
@@ -138,7 +139,9 @@ pub(crate) fn bytes(body: &[u8]) -> Result<&[u8], DecodeError> {
 pub(crate) fn value<M: DeserializeOwned>(body: &[u8]) -> Result<M, DecodeError> {
     let item = first_item(body)?;
     let value = cbor_core::Value::decode(item).map_err(|error| DecodeError::Value(error.into()))?;
-    value.deserialized().map_err(DecodeError::Value)
+    value
+        .deserialized()
+        .map_err(|error| DecodeError::Value(error.into()))
 }
 
 fn first_item(body: &[u8]) -> Result<&[u8], DecodeError> {

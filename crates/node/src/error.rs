@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use p2panda_engine::{Corrupt, PublishError};
+use p2panda_net::{EphemeralError, SpawnError};
+use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind};
+
 use crate::body::EncodeError;
 
 /// Why a call failed. [`Error::kind`] is stable, also across releases and in the exit codes of the
@@ -11,22 +15,22 @@ use crate::body::EncodeError;
 pub enum Error {
     /// The data directory cannot be opened.
     #[error(transparent)]
-    Open(#[from] p2panda_store::OpenError),
+    Open(#[from] OpenError),
     /// A message was not published; nothing of it is stored.
     #[error(transparent)]
-    Publish(#[from] p2panda_engine::PublishError),
+    Publish(#[from] PublishError),
     /// A message cannot be written as CBOR.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// The store cannot be read.
     #[error("the store cannot be read: {0}")]
-    Store(#[from] p2panda_store::StoreError),
+    Store(#[from] StoreError),
     /// The network cannot be started.
     #[error(transparent)]
-    Network(#[from] p2panda_net::SpawnError),
+    Network(#[from] SpawnError),
     /// An ephemeral message was not sent.
     #[error(transparent)]
-    Ephemeral(#[from] p2panda_net::EphemeralError),
+    Ephemeral(#[from] EphemeralError),
     /// A temporary directory cannot be made.
     #[error("no temporary directory can be made: {0}")]
     Temporary(#[source] std::io::Error),
@@ -38,7 +42,7 @@ pub enum Error {
     NoDirectory,
     /// The node's own state broke; it stopped so as not to make it worse.
     #[error("the node stopped: {0}")]
-    Corrupt(#[source] Arc<p2panda_engine::Corrupt>),
+    Corrupt(#[source] Arc<Corrupt>),
     /// The node is shut down, or the topic was left.
     #[error("the node is shut down")]
     Closed,
@@ -69,24 +73,19 @@ pub enum ErrorKind {
 impl Error {
     /// The kind of this error; stable.
     pub fn kind(&self) -> ErrorKind {
-        use p2panda_engine::PublishError;
-        use p2panda_store::OpenError;
         match self {
-            Error::Open(OpenError::Locked { .. }) => ErrorKind::Locked,
-            Error::Open(OpenError::Io { .. } | OpenError::NoSpace { .. } | OpenError::Random) => {
-                ErrorKind::Io
-            }
-            Error::Open(OpenError::Database(_) | OpenError::KeyDamaged { .. }) => {
-                ErrorKind::Corrupt
-            }
-            Error::Open(_) => ErrorKind::Invalid,
+            Error::Open(error) => of_directory(error.kind()),
             Error::Publish(PublishError::Restored | PublishError::PullingOwnLog) => {
                 ErrorKind::Restored
             }
             Error::Publish(PublishError::EmptyBody | PublishError::OwnFork) => ErrorKind::Invalid,
             Error::Publish(_) | Error::Ephemeral(_) => ErrorKind::Limit,
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
-            Error::Store(_) | Error::Corrupt(_) => ErrorKind::Corrupt,
+            Error::Store(error) => of_database(*error.kind()),
+            Error::Corrupt(error) => match &**error {
+                Corrupt::Store(error) => of_database(*error.kind()),
+                _ => ErrorKind::Corrupt,
+            },
             Error::Network(_) => ErrorKind::Network,
             Error::Temporary(_) | Error::Random => ErrorKind::Io,
             Error::Closed => ErrorKind::Closed,
@@ -97,7 +96,30 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Publish(error) => error.is_retryable(),
+            Error::Open(error) => error.is_retryable(),
+            Error::Store(error) => error.is_retryable(),
             error => matches!(error.kind(), ErrorKind::Locked | ErrorKind::Network),
         }
+    }
+}
+
+fn of_directory(kind: &OpenErrorKind) -> ErrorKind {
+    match kind {
+        OpenErrorKind::Locked { .. } => ErrorKind::Locked,
+        OpenErrorKind::Io { .. } | OpenErrorKind::NoSpace { .. } | OpenErrorKind::Random => {
+            ErrorKind::Io
+        }
+        OpenErrorKind::KeyDamaged { .. } => ErrorKind::Corrupt,
+        OpenErrorKind::Database(kind) => of_database(*kind),
+        _ => ErrorKind::Invalid,
+    }
+}
+
+/// A database that cannot be used is damaged, unless something else stands in its way.
+fn of_database(kind: StoreErrorKind) -> ErrorKind {
+    match kind {
+        StoreErrorKind::Busy => ErrorKind::Locked,
+        StoreErrorKind::Full | StoreErrorKind::Io => ErrorKind::Io,
+        _ => ErrorKind::Corrupt,
     }
 }

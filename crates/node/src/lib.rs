@@ -65,16 +65,19 @@ pub use event::{Event, Events};
 pub use import::ImportedOperation;
 pub use message::Message;
 pub use node::Node;
+pub use p2panda_core::cbor::CborError;
 pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
     Dependency, Hash, HybridTimestamp, NetworkId, SigningKey, Timestamp, Topic, VerifyingKey,
 };
-pub use p2panda_engine::PublishError;
-pub use p2panda_net::{Counters, Mdns, PeerStatus, SessionStatus, Transfer};
+pub use p2panda_engine::{Corrupt, PublishError};
+pub use p2panda_net::{
+    Counters, EphemeralError, Mdns, PeerStatus, SessionStatus, SpawnError, Transfer,
+};
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
-    Compacted, ForkRow, OpenError, RejectReason, RejectedRow, RestoredAction as Restored,
-    TopicStatus,
+    Compacted, ErrorOf, ForkRow, Holder, OpenError, OpenErrorKind, RejectReason, RejectedRow,
+    RestoredAction as Restored, StoreError, StoreErrorKind, TopicStatus, Totals,
 };
 pub use peers::Network;
 pub use publisher::{Publisher, Receipt};

@@ -9,12 +9,10 @@ use p2panda_core::log::Head;
 use p2panda_core::{Hash, LogRange, SigningKey, Topic, VerifyingKey};
 use rusqlite::Connection;
 
-use crate::Start;
-use crate::database::meta::load_meta;
-use crate::database::page::{PageLimits, SkipAcked};
-use crate::database::tx::{NewOperation, Tx};
-use crate::directory::identity::{own_heights, recognise};
-use crate::directory::store::{Durability, Options, Store};
+use crate::database::meta::load_counters;
+use crate::directory::epoch;
+use crate::directory::identity::recognise;
+use crate::{Durability, NewOperation, Options, PageLimits, SkipAcked, Start, Store, Tx};
 
 const TOPIC: Topic = Topic::from_bytes([1; 32]);
 
@@ -80,21 +78,23 @@ impl Meter {
 }
 
 fn opening(store: &mut Store) -> u64 {
-    let meter = Meter::attach(&mut store.connection);
-    let connection = &store.connection;
+    let meter = Meter::attach(&mut store.database().connection);
+    let database = &*store.database();
     meter.of(|| {
-        let (_, epochs) = load_meta(connection).unwrap();
-        let own = own_heights(connection, &author()).unwrap();
-        assert!(recognise(connection, None, &own, epochs).unwrap().is_none());
+        load_counters(&database.connection).unwrap();
+        let epochs = epoch::load(database).unwrap();
+        let own = database.heights_of(&author()).unwrap();
+        assert!(recognise(database, None, &own, epochs).unwrap().is_none());
     })
 }
 
 fn reading(store: &Store) -> Vec<(&'static str, u64)> {
-    let mut reader = store.reader().unwrap();
+    let mut reader = store.readers().open().unwrap();
     let meter = Meter::attach(&mut reader.connection);
-    let (_, last) = reader.heights(&TOPIC).unwrap();
+    let last = reader.last_arrival(&TOPIC).unwrap();
     let offset = reader.last_offset(&TOPIC).unwrap();
-    let until = reader.height(&TOPIC, &author()).unwrap().unwrap();
+    let heights = reader.holdings(&TOPIC).unwrap().heights;
+    let until = heights.get(&author(), &TOPIC.log_id()).unwrap();
     let limits = PageLimits::default();
     let (log, after) = (TOPIC.log_id(), Some(until - 5));
     let range = LogRange {
@@ -104,12 +104,12 @@ fn reading(store: &Store) -> Vec<(&'static str, u64)> {
         until,
     };
     vec![
-        ("heights", meter.of(|| reader.heights(&TOPIC).unwrap())),
+        ("holdings", meter.of(|| reader.holdings(&TOPIC).unwrap())),
         ("offset", meter.of(|| reader.last_offset(&TOPIC).unwrap())),
         ("status", meter.of(|| reader.status(&TOPIC).unwrap())),
         (
             "totals",
-            meter.of(|| reader.totals(&TOPIC, &[range]).unwrap()),
+            meter.of(|| reader.totals_oldest_first(&TOPIC, &mut [range]).unwrap()),
         ),
         (
             "log",
@@ -140,7 +140,7 @@ fn reading(store: &Store) -> Vec<(&'static str, u64)> {
 
 /// Steps of a publish and an ack, with what the engine asks for beside.
 fn writing(store: &mut Store) -> u64 {
-    let meter = Meter::attach(&mut store.connection);
+    let meter = Meter::attach(&mut store.database().connection);
     meter.of(|| {
         let mut tx = store.begin(Durability::Full).unwrap();
         append(&mut tx);

@@ -1,10 +1,15 @@
-//! The database: its schema, the writer's transaction and the readers.
+//! The database: its schema, the one writer with its transactions, and the readers. SQL and nothing
+//! else: a database needs no data directory around it.
 
+pub(crate) mod connection;
 pub(crate) mod consumer;
+pub(crate) mod error;
 pub(crate) mod evidence;
 pub(crate) mod garbage;
+pub(crate) mod holdings;
 pub(crate) mod meta;
 pub(crate) mod missing;
+pub(crate) mod neighbour;
 pub(crate) mod page;
 pub(crate) mod reader;
 pub(crate) mod schema;
@@ -12,3 +17,4 @@ pub(crate) mod space;
 pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod tx;
+pub(crate) mod writer;

@@ -1,11 +1,13 @@
-//! The files of a node's data directory: its lock, the signing key, the guard file outside of it, and
-//! the database's file.
+//! The data directory around a database: files, and who they belong to.
 
 pub(crate) mod compact;
 pub(crate) mod epoch;
+pub(crate) mod error;
 pub(crate) mod guard;
+pub(crate) mod holder;
 pub(crate) mod identity;
 pub(crate) mod key;
 pub(crate) mod lock;
+pub(crate) mod names;
 pub(crate) mod private;
 pub(crate) mod store;

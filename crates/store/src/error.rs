@@ -1,97 +1,53 @@
-use std::path::PathBuf;
+//! The shape that the errors of this crate share.
 
-use thiserror::Error;
+use std::fmt;
 
-use crate::directory::lock::Holder;
+/// What another library said.
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// The database failed while the node was running. What was not committed is not stored.
-#[derive(Debug, Error)]
-#[error("the database failed: {0}")]
-pub struct StoreError(#[from] rusqlite::Error);
-
-/// Why a directory could not be opened.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("{} is in use by {holder}", dir.display())]
-    Locked {
-        /// The directory.
-        dir: PathBuf,
-        /// Process id and command name of the other process.
-        holder: Holder,
-    },
-    /// A newer version of this software wrote it.
-    #[error("{} was written by a newer version (schema {found}, this one knows {known})",
-        dir.display())]
-    Newer {
-        /// The directory.
-        dir: PathBuf,
-        /// Schema version found.
-        found: u32,
-        /// Highest schema version known here.
-        known: u32,
-    },
-    /// Key file and database do not come from the same copy of the directory
-    /// (`docs/protocol/streams.md#16`).
-    #[error("node.key and p2panda.sqlite in {} are not from the same copy: restore both together",
-        dir.display())]
-    Mixed {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// The database holds data, yet the key file is gone.
-    #[error("{} has a database but no node.key: restore it from the same copy", dir.display())]
-    KeyMissing {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// The directory belongs to another signing key than the given one.
-    #[error("{} belongs to another signing key", dir.display())]
-    OtherKey {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// The key file cannot be understood.
-    #[error("{} is damaged", path.display())]
-    KeyDamaged {
-        /// The key file.
-        path: PathBuf,
-    },
-    /// A file or directory could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// What was accessed.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The database could not be opened.
-    #[error("the database cannot be opened: {0}")]
-    Database(#[from] rusqlite::Error),
-    /// There is no room for a compacted database beside the present one.
-    #[error("compacting needs about {} MiB of free space in {}", bytes.div_ceil(1024 * 1024),
-        dir.display())]
-    NoSpace {
-        /// The directory.
-        dir: PathBuf,
-        /// Bytes that are needed, at most.
-        bytes: u64,
-    },
-    /// The system's random generator failed.
-    #[error("the system has no randomness to give")]
-    Random,
+/// A failure of a kind. What caused it is behind
+/// [`source`](std::error::Error::source) and at the end of the message; its type may change.
+#[derive(Debug)]
+pub struct ErrorOf<K> {
+    kind: K,
+    source: Option<Source>,
 }
 
-impl From<StoreError> for OpenError {
-    fn from(StoreError(error): StoreError) -> OpenError {
-        OpenError::Database(error)
+impl<K> ErrorOf<K> {
+    /// What went wrong.
+    pub fn kind(&self) -> &K {
+        &self.kind
+    }
+
+    pub(crate) fn new(kind: K) -> ErrorOf<K> {
+        ErrorOf { kind, source: None }
+    }
+
+    pub(crate) fn caused_by(kind: K, source: impl Into<Source>) -> ErrorOf<K> {
+        let source = Some(source.into());
+        ErrorOf { kind, source }
+    }
+
+    pub(crate) fn map<L>(self, kind: impl FnOnce(K) -> L) -> ErrorOf<L> {
+        ErrorOf {
+            kind: kind(self.kind),
+            source: self.source,
+        }
     }
 }
 
-impl OpenError {
-    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> OpenError {
-        let path = path.to_path_buf();
-        move |source| OpenError::Io { path, source }
+impl<K: fmt::Display> fmt::Display for ErrorOf<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{}: {source}", self.kind),
+            None => self.kind.fmt(f),
+        }
+    }
+}
+
+impl<K: fmt::Debug + fmt::Display> std::error::Error for ErrorOf<K> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source: &(dyn std::error::Error + 'static) = &**self.source.as_ref()?;
+        Some(source)
     }
 }

@@ -25,19 +25,25 @@ mod directory;
 mod error;
 
 pub use database::consumer::Start;
+pub use database::error::{StoreError, StoreErrorKind};
 pub use database::evidence::{ForkRow, Reject, RejectReason, RejectedRow};
 pub use database::garbage::Slice;
-pub use database::missing::{Absent, LateBody, WantedLog, WantedPage};
-pub use database::page::{Entry, FeedEntry, FeedPage, Page, PageLimits, SkipAcked, Unreadable};
-pub use database::reader::{Holdings, Reader, Readers};
+pub use database::holdings::Holdings;
+pub use database::missing::{LateBody, WantedLog, WantedPage};
+pub use database::page::{
+    Absent, Entry, FeedEntry, FeedPage, Page, PageLimits, SkipAcked, Unreadable,
+};
+pub use database::reader::{Reader, Readers};
 pub use database::status::{TopicStatus, Totals};
 pub use database::tx::{
     ConsumerKey, Log, LogKey, NewOperation, RecentHead, StoredOperation, TopicKey, Tx,
 };
+pub use database::writer::{Database, Durability};
 pub use directory::compact::{Compacted, compact};
-pub use directory::epoch::Epoch;
+pub use directory::error::{OpenError, OpenErrorKind};
 pub use directory::guard::{Restored, RestoredAction};
-pub use directory::lock::Holder;
+pub use directory::holder::Holder;
+pub use directory::identity::Options;
 pub use directory::private::others_may_enter;
-pub use directory::store::{Durability, Options, Store};
-pub use error::{OpenError, StoreError};
+pub use directory::store::Store;
+pub use error::ErrorOf;

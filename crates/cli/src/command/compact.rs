@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::{io, iter};
 
-use p2panda::{Compacted, ErrorKind};
+use p2panda::ErrorKind;
 
 use crate::args::NodeArgs;
 use crate::failure::{Failure, Outcome};
@@ -22,7 +22,8 @@ pub fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
         _ => Failure::Node(error),
     })?;
     // Whether somebody reads it makes no difference here.
-    let _ = output::line(&sizes(compacted)).map_err(Failure::Stdout)?;
+    let _ = output::line(&sizes(compacted.before_bytes, compacted.after_bytes))
+        .map_err(Failure::Stdout)?;
     Ok(Outcome::Done)
 }
 
@@ -39,9 +40,9 @@ fn is_missing(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-fn sizes(compacted: Compacted) -> String {
+fn sizes(before_bytes: u64, after_bytes: u64) -> String {
     let mib = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
-    let (before, after) = (mib(compacted.before_bytes), mib(compacted.after_bytes));
+    let (before, after) = (mib(before_bytes), mib(after_bytes));
     format!("{before:.1} MiB before, {after:.1} MiB after")
 }
 
@@ -51,10 +52,9 @@ mod tests {
 
     #[test]
     fn sizes_are_printed_in_mib() {
-        let compacted = Compacted {
-            before_bytes: 433_000_000,
-            after_bytes: 90_112,
-        };
-        assert_eq!(sizes(compacted), "412.9 MiB before, 0.1 MiB after");
+        assert_eq!(
+            sizes(433_000_000, 90_112),
+            "412.9 MiB before, 0.1 MiB after"
+        );
     }
 }

@@ -116,7 +116,7 @@ fn a_withheld_snapshot_deletes_nothing_until_its_body_comes() {
         after: None,
         until: 9,
     };
-    let totals = node.reader().totals(&TOPIC, &[all]).unwrap();
+    let totals = node.totals(all);
     assert_eq!(node.status().totals, totals);
     assert!(wanted(&node).is_empty());
 }

@@ -3,7 +3,7 @@ use std::process::{Command as Process, Stdio};
 use std::sync::mpsc::channel;
 
 use p2panda_core::Operation;
-use p2panda_engine::{Command, Engine, Incoming, OpenError, Options, thread};
+use p2panda_engine::{Command, Engine, Incoming, OpenErrorKind, Options, thread};
 use tempfile::TempDir;
 
 use crate::node::{Author, Node, TOPIC, publish, session};
@@ -90,9 +90,8 @@ fn a_killed_process_loses_nothing_that_it_answered() {
         let now = thread::system_clock()();
         let engine = Engine::open(temp.path(), Options::default(), now).unwrap();
         let reader = engine.readers().open().unwrap();
-        let own = reader
-            .height(&TOPIC, &engine.signing_key().verifying_key())
-            .unwrap();
+        let heights = reader.holdings(&TOPIC).unwrap().heights;
+        let own = heights.get(&engine.signing_key().verifying_key(), &TOPIC.log_id());
         assert!(own.unwrap() >= answered, "{own:?} of {answered}");
         let status = reader.status(&TOPIC).unwrap();
         let page = reader.feed_page(&TOPIC, 0, crate::node::ALL, None).unwrap();
@@ -133,9 +132,8 @@ fn kill_child_after(temp: &TempDir, answers: usize) -> u32 {
 fn a_second_opener_is_told_who_holds_the_directory() {
     let node = Node::new();
     let result = Engine::open(&node.dir, Options::default(), node.now);
-    let Err(error @ OpenError::Locked { .. }) = result else {
-        panic!("it was not locked")
-    };
+    let error = result.err().unwrap();
+    assert!(matches!(error.kind(), OpenErrorKind::Locked { .. }));
     let text = error.to_string();
     assert!(text.contains(&std::process::id().to_string()), "{text}");
     assert!(text.contains("promises"), "{text}");

@@ -414,7 +414,7 @@ fn totals_count_what_is_stored_of_a_range() {
         after,
         until,
     };
-    let totals = |range| node.reader().totals(&TOPIC, &[range]).unwrap();
+    let totals = |range| node.totals(range);
     let all = Totals {
         operations: 10,
         bytes: bytes(&sent),

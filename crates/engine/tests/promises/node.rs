@@ -8,13 +8,14 @@ use std::sync::mpsc::{Receiver, channel};
 use bytes::Bytes;
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Dependency, Draft, LogId, NodeExtensions, Operation, SigningKey, Timestamp, Topic, VerifyingKey,
+    Dependency, Draft, LogId, LogRange, NodeExtensions, Operation, SigningKey, Timestamp, Topic,
+    VerifyingKey,
 };
 use p2panda_engine::{
     Command, Committed, Durability, Engine, Incoming, Now, Options, Outcome, Phase, PublishError,
     Published, RejectReason, Source, Start,
 };
-use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus};
+use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus, Totals};
 use tempfile::TempDir;
 
 use crate::follower::Follower;
@@ -244,8 +245,15 @@ impl Node {
         self.reader().status(&TOPIC).unwrap()
     }
 
+    /// What is stored of a range.
+    pub fn totals(&self, range: LogRange) -> Totals {
+        let reader = self.reader();
+        reader.totals_oldest_first(&TOPIC, &mut [range]).unwrap()
+    }
+
     pub fn height(&self, author: &VerifyingKey) -> Option<u32> {
-        self.reader().height(&TOPIC, author).unwrap()
+        let heights = self.reader().holdings(&TOPIC).unwrap().heights;
+        heights.get(author, &TOPIC.log_id())
     }
 
     pub fn key(&self) -> VerifyingKey {

@@ -3,7 +3,7 @@ use std::sync::mpsc::TryRecvError;
 
 use p2panda_core::{Operation, SigningKey, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, EngineEvent, OpenError, Options, Outcome, Phase, PublishError, RejectReason,
+    Command, EngineEvent, OpenErrorKind, Options, Outcome, Phase, PublishError, RejectReason,
     RestoredAction,
 };
 use tempfile::TempDir;
@@ -203,7 +203,8 @@ fn key_and_database_of_different_copies_are_refused() {
             elapsed_us: 0,
         };
         let result = p2panda_engine::Engine::open(mix.path(), Options::default(), now);
-        assert!(matches!(result, Err(OpenError::Mixed { .. })));
+        let error = result.err().unwrap();
+        assert!(matches!(error.kind(), OpenErrorKind::Mixed { .. }));
     }
 }
 

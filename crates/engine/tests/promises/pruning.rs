@@ -47,7 +47,7 @@ fn a_prune_needs_no_predecessor() {
         after: None,
         until: 4,
     };
-    let totals = node.reader().totals(&TOPIC, &[range]).unwrap();
+    let totals = node.totals(range);
     assert_eq!(totals.operations, 2);
     assert_eq!(node.status().totals, totals);
 }

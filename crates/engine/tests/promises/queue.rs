@@ -135,7 +135,8 @@ fn closing_processes_what_is_queued() {
     assert_eq!(queue.send(command), Err(thread::Stopped));
     let engine = open(temp.path());
     let reader = engine.readers().open().unwrap();
-    assert_eq!(reader.height(&TOPIC, &author.key()).unwrap(), Some(99));
+    let heights = reader.holdings(&TOPIC).unwrap().heights;
+    assert_eq!(heights.get(&author.key(), &TOPIC.log_id()), Some(99));
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn what_was_pruned_is_gone_at_once_and_deleted_in_slices() {
     while node.rows() > 1 {
         assert_eq!(node.operations(), std::slice::from_ref(&point));
         assert_eq!(node.texts(), ["40"]);
-        let totals = node.reader().totals(&TOPIC, &[range(&author)]).unwrap();
+        let totals = node.totals(range(&author));
         assert_eq!((totals.operations, node.status().totals), (1, totals));
         let page = node
             .reader()

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use p2panda_core::limits::FOLDED_ACKS_MAX;
 use rusqlite::{OptionalExtension, params};
 
-use crate::database::garbage::{Neighbour, feed_after};
+use crate::database::error::StoreError;
+use crate::database::neighbour::{Neighbour, feed_after};
 use crate::database::sql::int;
 use crate::database::tx::{ConsumerKey, LogKey, TopicKey, Tx};
-use crate::error::StoreError;
 
 /// Where a consumer starts in the feed of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl Tx<'_> {
     }
 
     fn next_after(&self, topic: TopicKey, after: u64) -> Result<Neighbour, StoreError> {
-        let connection = &self.store().connection;
+        let connection = &self.database().connection;
         Ok(feed_after(connection, topic.0, after, self.garbage)?)
     }
 

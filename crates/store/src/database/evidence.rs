@@ -4,12 +4,13 @@ use bytes::Bytes;
 use p2panda_core::limits::{
     FORKS_PER_LOG_MAX, REJECTED_BYTES_MAX, REJECTED_HEADER_BYTES_MAX, REJECTED_ROWS_MAX,
 };
-use p2panda_core::{Hash, Timestamp, VerifyingKey};
+use p2panda_core::{Hash, Timestamp, Topic, VerifyingKey};
 use rusqlite::params;
 
-use crate::database::sql::int;
+use crate::database::error::StoreError;
+use crate::database::reader::{Reader, topic_key};
+use crate::database::sql::{Blob32, int, unsigned, verifying_key};
 use crate::database::tx::{LogKey, TopicKey, Tx};
-use crate::error::StoreError;
 
 /// Why an operation was refused (`docs/protocol/operations.md#3`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +57,7 @@ const CODES: [(RejectReason, u8); 11] = [
 
 impl RejectReason {
     /// The number under which it is stored.
-    pub fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         let found = CODES.iter().find(|(reason, _)| *reason == self);
         found
             .map(|(_, code)| *code)
@@ -64,7 +65,7 @@ impl RejectReason {
     }
 
     /// The reason of a number.
-    pub fn from_code(code: u8) -> Option<RejectReason> {
+    pub(crate) fn from_code(code: u8) -> Option<RejectReason> {
         CODES
             .iter()
             .find(|(_, known)| *known == code)
@@ -90,6 +91,7 @@ pub struct Reject<'a> {
 
 /// A stored refused operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RejectedRow {
     /// Number of the row, ascending with time.
     pub row: u64,
@@ -108,6 +110,7 @@ pub struct RejectedRow {
 
 /// Stored evidence of a fork: two operations of one author that exclude each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ForkRow {
     /// The author.
     pub author: VerifyingKey,
@@ -199,6 +202,59 @@ impl Tx<'_> {
             rejected_bytes = rejected_bytes + ?3 WHERE id = ?1";
         self.cached(sql)?.execute(params![topic.0, rows, bytes])?;
         Ok(())
+    }
+}
+
+impl Reader {
+    /// Refused operations of a topic with a row number above `after`, oldest first.
+    pub fn rejected_page(
+        &self,
+        topic: &Topic,
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<RejectedRow>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(Vec::new());
+        };
+        let sql = "SELECT id, hash, reason, peer, header, at FROM rejected
+            WHERE topic = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let rows = statement.query_map(params![key, int(after), int(rows_max as u64)], |row| {
+            let Blob32(id) = row.get(1)?;
+            let peer: Option<Blob32> = row.get(3)?;
+            Ok(RejectedRow {
+                row: unsigned(row, 0)?,
+                id: Hash::from_bytes(id),
+                reason: RejectReason::from_code(row.get(2)?),
+                peer: peer.map(|Blob32(key)| VerifyingKey::from_bytes_unchecked(key)),
+                header: Bytes::from(row.get::<_, Vec<u8>>(4)?),
+                at: Timestamp::from_micros(unsigned(row, 5)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Evidence of forks in a topic, at most `rows_max`.
+    pub fn forks(&self, topic: &Topic, rows_max: usize) -> Result<Vec<ForkRow>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(Vec::new());
+        };
+        let sql = "SELECT a.key, f.seq, f.first, f.second, f.at FROM fork f
+            JOIN log l ON l.id = f.log JOIN author a ON a.id = l.author
+            WHERE f.topic = ?1 ORDER BY f.log, f.seq LIMIT ?2";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let rows = statement.query_map(params![key, int(rows_max as u64)], |row| {
+            Ok(ForkRow {
+                author: verifying_key(row, 0)?,
+                seq: row.get(1)?,
+                first: Bytes::from(row.get::<_, Vec<u8>>(2)?),
+                second: Bytes::from(row.get::<_, Vec<u8>>(3)?),
+                at: Timestamp::from_micros(unsigned(row, 4)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 

@@ -6,12 +6,11 @@
 //! sequence number anyway. Reads of a whole topic pass over garbage, a bounded number of rows at a
 //! time; while there is none at all they are the plain ones.
 
-use p2panda_core::limits::GARBAGE_PASSED_ROWS_MAX;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
-use crate::database::sql::{int, unsigned};
+use crate::database::error::StoreError;
+use crate::database::sql::unsigned;
 use crate::database::tx::{LogKey, Tx};
-use crate::error::StoreError;
 
 /// Rows behind a slice that are overwritten with it. SQLite joins pages that have become nearly empty,
 /// and leaves copies of rows behind that it moves. So no row near a deleted one may be readable: these
@@ -83,12 +82,6 @@ impl Tx<'_> {
         Ok(false)
     }
 
-    /// Whether what a log has at a place was pruned.
-    pub(crate) fn is_garbage(&self, log: LogKey, seq: u32) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM garbage WHERE log = ?1 AND below > ?2";
-        Ok(self.garbage && self.cached(sql)?.exists(params![log.0, seq])?)
-    }
-
     fn first_garbage(&self) -> Result<Option<(LogKey, u32)>, StoreError> {
         let sql = "SELECT log, below FROM garbage LIMIT 1";
         let mut statement = self.cached(sql)?;
@@ -154,85 +147,4 @@ impl Tx<'_> {
         }
         Ok(oldest)
     }
-}
-
-/// A place in the feed of a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Neighbour {
-    /// The nearest operation.
-    At(u64),
-    /// There is none.
-    None,
-    /// Nothing but garbage up to this offset, and further on it is not known.
-    Beyond(u64),
-}
-
-/// The first operation in the feed of a topic above an offset.
-pub(crate) fn feed_after(
-    connection: &Connection,
-    topic: i64,
-    after: u64,
-    has_garbage: bool,
-) -> rusqlite::Result<Neighbour> {
-    let sql = match has_garbage {
-        false => {
-            "SELECT offset, 0 FROM operation WHERE topic = ?1 AND offset > ?2
-            ORDER BY offset LIMIT 1"
-        }
-        true => {
-            "SELECT o.offset, EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq)
-            FROM operation o INDEXED BY operation_feed WHERE o.topic = ?1 AND o.offset > ?2
-            ORDER BY o.offset LIMIT 512"
-        }
-    };
-    nearest(connection, sql, topic, after)
-}
-
-/// The last operation in the feed of a topic.
-pub(crate) fn feed_end(
-    connection: &Connection,
-    topic: i64,
-    has_garbage: bool,
-) -> rusqlite::Result<Neighbour> {
-    let sql = match has_garbage {
-        false => {
-            "SELECT offset, 0 FROM operation WHERE topic = ?1 AND offset > ?2
-            ORDER BY offset DESC LIMIT 1"
-        }
-        true => {
-            "SELECT o.offset, EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq)
-            FROM operation o INDEXED BY operation_feed WHERE o.topic = ?1 AND o.offset > ?2
-            ORDER BY o.offset DESC LIMIT 512"
-        }
-    };
-    nearest(connection, sql, topic, 0)
-}
-
-fn nearest(
-    connection: &Connection,
-    sql: &str,
-    topic: i64,
-    after: u64,
-) -> rusqlite::Result<Neighbour> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![topic, int(after)])?;
-    let (mut passed, mut last) = (0, after);
-    while let Some(row) = rows.next()? {
-        last = unsigned(row, 0)?;
-        if !row.get(1)? {
-            return Ok(Neighbour::At(last));
-        }
-        passed += 1;
-    }
-    Ok(match passed < GARBAGE_PASSED_ROWS_MAX {
-        true => Neighbour::None,
-        false => Neighbour::Beyond(last),
-    })
-}
-
-/// Whether anything at all was pruned and is still to be deleted.
-pub(crate) fn has_garbage(connection: &Connection) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT 1 FROM garbage LIMIT 1")?
-        .exists([])
 }

@@ -1,23 +1,21 @@
-//! What the database says about itself: the numbers handed out, the epoch, and whether it was
-//! closed.
+//! What the database says about itself: the numbers handed out, whether it was closed, and what a
+//! data directory notes in it.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::sql::{int, unsigned};
-use crate::directory::epoch::Epoch;
-use crate::error::OpenError;
 
 /// Added to the last arrival number and feed offset when the directory was not closed
 /// cleanly, so that none which a power cut took back is handed out again
 /// (`docs/protocol/streams.md#2`).
 const UNCLEAN_GAP: u64 = 1 << 32;
 
+/// Noted at a clean end, removed by the first write of an open.
+pub(crate) const CLEAN: &str = "clean";
+
 /// Numbers of which the database is told ahead, so that not every commit has to. Without a clean
 /// close they are passed over.
 const RESERVED: u64 = 4_096;
-
-/// Epoch of the last open and its predecessor, none in a new directory.
-pub(crate) type Epochs = Option<(Epoch, Option<Epoch>)>;
 
 /// The last numbers handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,23 +43,9 @@ impl Counters {
     }
 }
 
-pub(crate) fn load_meta(connection: &Connection) -> Result<(Counters, Epochs), OpenError> {
-    let epoch = |name| -> Result<Option<Epoch>, OpenError> {
-        Ok(meta(connection, name)?.and_then(|bytes| Epoch::from_slice(&bytes)))
-    };
-    let epochs = match epoch("epoch")? {
-        Some(current) => Some((current, epoch("previous")?)),
-        None => None,
-    };
-    let mut counters = load_counters(connection)?;
-    if epochs.is_some() && meta(connection, "clean")?.is_none() && counters.arrival > 0 {
-        counters.arrival += UNCLEAN_GAP;
-        counters.offset += UNCLEAN_GAP;
-    }
-    Ok((counters, epochs))
-}
-
-fn load_counters(connection: &Connection) -> Result<Counters, OpenError> {
+/// The numbers to go on from. Nothing but an open between its first write and its clean end leaves
+/// numbers without a mark.
+pub(crate) fn load_counters(connection: &Connection) -> rusqlite::Result<Counters> {
     let row = connection
         .query_row("SELECT arrival, offset, ordering FROM counter", [], |row| {
             Ok(Counters {
@@ -71,25 +55,12 @@ fn load_counters(connection: &Connection) -> Result<Counters, OpenError> {
             })
         })
         .optional()?;
-    Ok(row.unwrap_or_default())
-}
-
-/// The first write of an open: epoch and predecessor, numbers, and that it is not closed.
-pub(crate) fn save_epoch(
-    connection: &mut Connection,
-    epoch: Epoch,
-    last: Epochs,
-    counters: Counters,
-) -> Result<(), OpenError> {
-    let transaction = connection.transaction()?;
-    put_meta(&transaction, "epoch", epoch.as_bytes())?;
-    if let Some((previous, _)) = last {
-        put_meta(&transaction, "previous", previous.as_bytes())?;
+    let mut counters: Counters = row.unwrap_or_default();
+    if counters.arrival > 0 && meta(connection, CLEAN)?.is_none() {
+        counters.arrival += UNCLEAN_GAP;
+        counters.offset += UNCLEAN_GAP;
     }
-    remove_meta(&transaction, "clean")?;
-    save_counters(&transaction, counters)?;
-    transaction.commit()?;
-    Ok(())
+    Ok(counters)
 }
 
 pub(crate) fn save_counters(

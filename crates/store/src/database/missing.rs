@@ -5,27 +5,16 @@ use bytes::Bytes;
 use p2panda_core::{Header, LogRange, Timestamp, Topic, VerifyingKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::database::error::StoreError;
 use crate::database::meta::{meta, put_meta, remove_meta};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{int, seq_or_none, unsigned};
 use crate::database::tx::{LogKey, TopicKey, Tx};
-use crate::directory::store::Store;
-use crate::error::StoreError;
-
-/// Why an operation is stored without the body that its header names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// It has not come, and peers are asked for it.
-    Wanted {
-        /// When the header came; unknown for one that an older version stored.
-        since: Option<Timestamp>,
-    },
-    /// It was dropped on purpose, and is not asked for.
-    Dropped,
-}
+use crate::database::writer::Database;
 
 /// A page of wanted bodies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WantedPage {
     /// Entries without their body, by log and sequence number.
     pub ranges: Vec<LogRange>,
@@ -35,6 +24,7 @@ pub struct WantedPage {
 
 /// The first wanted body of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WantedLog {
     /// Whose log.
     pub author: VerifyingKey,
@@ -120,7 +110,7 @@ impl Tx<'_> {
     }
 
     /// Forgets what is noted of the bodies of a log below a sequence number.
-    pub fn forget_bodies(&mut self, log: LogKey, below: u32) -> Result<(), StoreError> {
+    pub(crate) fn forget_bodies(&mut self, log: LogKey, below: u32) -> Result<(), StoreError> {
         let sql = "DELETE FROM wanted WHERE topic = (SELECT topic FROM log WHERE id = ?1)
             AND log = ?1 AND seq < ?2";
         self.cached(sql)?.execute(params![log.0, below])?;
@@ -133,7 +123,7 @@ impl Tx<'_> {
 /// How far rows of an earlier version were looked through: an arrival number, big-endian.
 const SCANNED: &str = "bodies_scanned";
 
-impl Store {
+impl Database {
     /// Whether operations that an earlier version stored are still to be looked through.
     pub fn has_unscanned_bodies(&self) -> Result<bool, StoreError> {
         Ok(meta(&self.connection, SCANNED)?.is_some())
@@ -144,7 +134,7 @@ impl Tx<'_> {
     /// Looks through at most so many operations that an earlier version may have stored without
     /// their body, and notes the bodies as wanted; whether there are more.
     pub fn scan_bodies(&mut self, rows_max: usize) -> Result<bool, StoreError> {
-        let Some(scanned) = meta(&self.store().connection, SCANNED)? else {
+        let Some(scanned) = meta(&self.database().connection, SCANNED)? else {
             return Ok(false);
         };
         let scanned = scanned.as_slice().try_into().map_or(0, u64::from_be_bytes);
@@ -154,8 +144,8 @@ impl Tx<'_> {
         }
         let more = count == rows_max;
         match more {
-            true => put_meta(&self.store().connection, SCANNED, &last.to_be_bytes())?,
-            false => remove_meta(&self.store().connection, SCANNED)?,
+            true => put_meta(&self.database().connection, SCANNED, &last.to_be_bytes())?,
+            false => remove_meta(&self.database().connection, SCANNED)?,
         }
         Ok(more)
     }
@@ -262,26 +252,6 @@ impl Reader {
             WHERE w.topic = ?1 AND w.seq >= l.first_seq";
         let mut statement = snapshot.prepare_cached(sql)?;
         Ok(statement.query_row([key], |row| unsigned(row, 0))?)
-    }
-
-    /// Why an operation is stored without its body.
-    pub(crate) fn absent(&self, log: i64, seq: u32) -> rusqlite::Result<Absent> {
-        let sql = "SELECT 1 FROM dropped WHERE log = ?1 AND seq = ?2";
-        if self
-            .connection
-            .prepare_cached(sql)?
-            .exists(params![log, seq])?
-        {
-            return Ok(Absent::Dropped);
-        }
-        let sql = "SELECT since FROM wanted WHERE topic = (SELECT topic FROM log WHERE id = ?1)
-            AND log = ?1 AND seq = ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let since = statement
-            .query_row(params![log, seq], |row| unsigned(row, 0))
-            .optional()?;
-        let since = since.filter(|since| *since > 0).map(Timestamp::from_micros);
-        Ok(Absent::Wanted { since })
     }
 
     /// The first wanted body of each log of a topic that lacks one. Two look-ups for each of them.

@@ -1,9 +1,8 @@
 use bytes::Bytes;
 use p2panda_core::limits::{GARBAGE_PASSED_ROWS_MAX, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT};
-use p2panda_core::{Dependency, Header, Operation, VerifyingKey};
+use p2panda_core::{Dependency, Header, Operation, Timestamp, VerifyingKey};
 use rusqlite::Row;
 
-use crate::database::missing::Absent;
 use crate::database::sql::unsigned;
 
 /// How much a page may hold. The first row is in it whatever its size, so that there is
@@ -27,6 +26,7 @@ impl Default for PageLimits {
 
 /// One stored operation.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Entry {
     /// Its arrival number.
     pub arrival: u64,
@@ -38,8 +38,21 @@ pub struct Entry {
     pub absent: Option<Absent>,
 }
 
+/// Why an operation is stored without the body that its header names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// It has not come, and peers are asked for it.
+    Wanted {
+        /// When the header came; unknown for one that an older version stored.
+        since: Option<Timestamp>,
+    },
+    /// It was dropped on purpose, and is not asked for.
+    Dropped,
+}
+
 /// A page of stored operations.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Page {
     /// In the order asked for.
     pub entries: Vec<Entry>,
@@ -77,6 +90,7 @@ pub struct SkipAcked<'a> {
 
 /// A page of the feed.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct FeedPage {
     /// By ascending offset.
     pub entries: Vec<FeedEntry>,

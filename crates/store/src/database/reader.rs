@@ -3,20 +3,17 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Hash, Heights, Operation, Timestamp, Topic, VerifyingKey, limits};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
+use p2panda_core::{Dependency, Hash, Operation, Timestamp, Topic, VerifyingKey, limits};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-use crate::database::evidence::{ForkRow, RejectReason, RejectedRow};
-use crate::database::garbage::has_garbage;
-use crate::database::missing::WantedLog;
+use crate::database::error::StoreError;
+use crate::database::neighbour::has_garbage;
 use crate::database::page::{
-    Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow, SkipAcked,
+    Absent, Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow, SkipAcked,
 };
-use crate::database::sql::{Blob32, int, keep_plans, seq_or_none, unsigned};
-use crate::database::tx::verifying_key;
-use crate::error::StoreError;
+use crate::database::sql::{Blob32, int, keep_plans, seq_or_none, unsigned, verifying_key};
 
-/// Opens readers of one directory.
+/// Opens readers of one database.
 #[derive(Clone, Debug)]
 pub struct Readers {
     path: PathBuf,
@@ -50,87 +47,7 @@ pub struct Reader {
     authors: RefCell<HashMap<i64, VerifyingKey>>,
 }
 
-/// One consistent look at a topic.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holdings {
-    /// The highest sequence number of each log.
-    pub heights: Heights,
-    /// The last arrival number, 0: none.
-    pub arrival: u64,
-    /// The first wanted body of each log that lacks one.
-    pub wanted: Vec<WantedLog>,
-}
-
 impl Reader {
-    /// All topics that anything is stored about.
-    pub fn topics(&self) -> Result<Vec<Topic>, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT topic FROM topic")?;
-        let rows = statement.query_map([], |row| {
-            row.get(0).map(|Blob32(topic)| Topic::from_bytes(topic))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Heights of all logs of a topic, the last arrival number in it and the first wanted body of
-    /// each log, of the same moment: what arrives later has a higher number.
-    pub fn holdings(&self, topic: &Topic) -> Result<Holdings, StoreError> {
-        let snapshot = self.snapshot()?;
-        let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok(Holdings::default());
-        };
-        let log_id = topic.log_id();
-        let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
-            WHERE l.topic = ?1";
-        let mut statement = snapshot.prepare_cached(sql)?;
-        let height = |row: &Row<'_>| Ok((verifying_key(row, 0)?, log_id, row.get(1)?));
-        let heights = statement
-            .query_map([key], height)?
-            .collect::<Result<Heights, _>>()?;
-        Ok(Holdings {
-            heights,
-            arrival: last_arrival(&snapshot, key)?,
-            wanted: self.wanted_logs(&snapshot, key)?,
-        })
-    }
-
-    /// Heights of all logs of a topic, and the last arrival number in it.
-    pub fn heights(&self, topic: &Topic) -> Result<(Heights, u64), StoreError> {
-        let Holdings {
-            heights, arrival, ..
-        } = self.holdings(topic)?;
-        Ok((heights, arrival))
-    }
-
-    /// Heights of the logs of a topic that have been known longest, at most so many.
-    pub fn oldest_heights(&self, topic: &Topic, logs_max: usize) -> Result<Heights, StoreError> {
-        let snapshot = self.snapshot()?;
-        let mut heights = Heights::default();
-        let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok(heights);
-        };
-        let log_id = topic.log_id();
-        let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
-            WHERE l.topic = ?1 ORDER BY l.id LIMIT ?2";
-        let mut statement = snapshot.prepare_cached(sql)?;
-        let mut rows = statement.query(params![key, int(logs_max as u64)])?;
-        while let Some(row) = rows.next()? {
-            heights.raise(verifying_key(row, 0)?, log_id, row.get(1)?);
-        }
-        Ok(heights)
-    }
-
-    /// Height of one log.
-    pub fn height(&self, topic: &Topic, author: &VerifyingKey) -> Result<Option<u32>, StoreError> {
-        let snapshot = self.snapshot()?;
-        let sql = "SELECT head_seq FROM log WHERE topic = (SELECT id FROM topic WHERE topic = ?1)
-            AND author = (SELECT id FROM author WHERE key = ?2)";
-        let parameters = params![topic.as_bytes().as_slice(), author.as_bytes().as_slice()];
-        let mut statement = snapshot.prepare_cached(sql)?;
-        Ok(statement
-            .query_row(parameters, |row| row.get(0))
-            .optional()?)
-    }
-
     /// The last arrival number in a topic, 0: none.
     pub fn last_arrival(&self, topic: &Topic) -> Result<u64, StoreError> {
         let snapshot = self.snapshot()?;
@@ -285,57 +202,6 @@ impl Reader {
         }
     }
 
-    /// Refused operations of a topic with a row number above `after`, oldest first.
-    pub fn rejected_page(
-        &self,
-        topic: &Topic,
-        after: u64,
-        rows_max: usize,
-    ) -> Result<Vec<RejectedRow>, StoreError> {
-        let snapshot = self.snapshot()?;
-        let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok(Vec::new());
-        };
-        let sql = "SELECT id, hash, reason, peer, header, at FROM rejected
-            WHERE topic = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
-        let mut statement = snapshot.prepare_cached(sql)?;
-        let rows = statement.query_map(params![key, int(after), int(rows_max as u64)], |row| {
-            let Blob32(id) = row.get(1)?;
-            let peer: Option<Blob32> = row.get(3)?;
-            Ok(RejectedRow {
-                row: unsigned(row, 0)?,
-                id: Hash::from_bytes(id),
-                reason: RejectReason::from_code(row.get(2)?),
-                peer: peer.map(|Blob32(key)| VerifyingKey::from_bytes_unchecked(key)),
-                header: Bytes::from(row.get::<_, Vec<u8>>(4)?),
-                at: Timestamp::from_micros(unsigned(row, 5)?),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Evidence of forks in a topic, at most `rows_max`.
-    pub fn forks(&self, topic: &Topic, rows_max: usize) -> Result<Vec<ForkRow>, StoreError> {
-        let snapshot = self.snapshot()?;
-        let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok(Vec::new());
-        };
-        let sql = "SELECT a.key, f.seq, f.first, f.second, f.at FROM fork f
-            JOIN log l ON l.id = f.log JOIN author a ON a.id = l.author
-            WHERE f.topic = ?1 ORDER BY f.log, f.seq LIMIT ?2";
-        let mut statement = snapshot.prepare_cached(sql)?;
-        let rows = statement.query_map(params![key, int(rows_max as u64)], |row| {
-            Ok(ForkRow {
-                author: verifying_key(row, 0)?,
-                seq: row.get(1)?,
-                first: Bytes::from(row.get::<_, Vec<u8>>(2)?),
-                second: Bytes::from(row.get::<_, Vec<u8>>(3)?),
-                at: Timestamp::from_micros(unsigned(row, 4)?),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// A page of the address book: what follows the node `after`, in the order of the keys, up to
     /// [`limits::BOOK_PAGE_ROWS_MAX`] entries and [`limits::BOOK_PAGE_BYTES_MAX`], one entry at
     /// least. Nothing follows an empty page.
@@ -356,16 +222,6 @@ impl Reader {
             page.push((verifying_key(row, 0)?, record));
         }
         Ok(page)
-    }
-
-    /// The address book's record of a node.
-    pub fn address(&self, node: &VerifyingKey) -> Result<Option<Bytes>, StoreError> {
-        let sql = "SELECT record FROM address WHERE node = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let row = statement
-            .query_row([node.as_bytes().as_slice()], |row| row.get::<_, Vec<u8>>(0))
-            .optional()?;
-        Ok(row.map(Bytes::from))
     }
 
     /// Who writes the log of this row.
@@ -432,6 +288,26 @@ impl Reader {
         Ok(page)
     }
 
+    /// Why an operation is stored without its body.
+    fn absent(&self, log: i64, seq: u32) -> rusqlite::Result<Absent> {
+        let sql = "SELECT 1 FROM dropped WHERE log = ?1 AND seq = ?2";
+        if self
+            .connection
+            .prepare_cached(sql)?
+            .exists(params![log, seq])?
+        {
+            return Ok(Absent::Dropped);
+        }
+        let sql = "SELECT since FROM wanted WHERE topic = (SELECT topic FROM log WHERE id = ?1)
+            AND log = ?1 AND seq = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let since = statement
+            .query_row(params![log, seq], |row| unsigned(row, 0))
+            .optional()?;
+        let since = since.filter(|since| *since > 0).map(Timestamp::from_micros);
+        Ok(Absent::Wanted { since })
+    }
+
     /// The read transaction of one method, over when it is dropped.
     pub(crate) fn snapshot(&self) -> Result<Transaction<'_>, StoreError> {
         Ok(self.connection.unchecked_transaction()?)
@@ -485,7 +361,7 @@ fn prefix(snapshot: &Connection, consumer: i64, topic: i64) -> rusqlite::Result<
     Ok(row.unwrap_or(0))
 }
 
-fn last_arrival(snapshot: &Connection, topic: i64) -> rusqlite::Result<u64> {
+pub(crate) fn last_arrival(snapshot: &Connection, topic: i64) -> rusqlite::Result<u64> {
     let sql = "SELECT arrival FROM operation WHERE topic = ?1 ORDER BY arrival DESC LIMIT 1";
     let mut statement = snapshot.prepare_cached(sql)?;
     Ok(statement

@@ -1,10 +1,9 @@
 //! The schema, as a list of numbered migrations. A released one is never edited.
 
-use std::path::Path;
-
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::error::OpenError;
+use crate::database::error::{StoreError, StoreErrorKind};
+use crate::error::ErrorOf;
 
 /// Migration `n` leads from schema version `n` to `n + 1`.
 const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES];
@@ -155,16 +154,12 @@ INSERT INTO meta SELECT 'bodies_scanned', zeroblob(8) WHERE EXISTS (SELECT 1 FRO
 ";
 
 /// Brings the database to the newest schema, in one transaction.
-pub(crate) fn migrate(connection: &mut Connection, dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = u32::try_from(MIGRATIONS.len()).expect("a handful of migrations");
     if found > known {
-        return Err(OpenError::Newer {
-            dir: dir.to_path_buf(),
-            found,
-            known,
-        });
+        return Err(ErrorOf::new(StoreErrorKind::Newer { found, known }));
     }
     for migration in MIGRATIONS.iter().skip(found as usize) {
         transaction.execute_batch(migration)?;

@@ -1,6 +1,7 @@
 //! Between Rust's unsigned numbers and SQLite's signed ones, and what all connections have in
 //! common.
 
+use p2panda_core::VerifyingKey;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row};
@@ -52,4 +53,10 @@ pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 pub(crate) fn optional_seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u32>> {
     row.get::<_, i64>(column)
         .map(|number| u32::try_from(number).ok())
+}
+
+/// Keys in the database were checked when they came in.
+pub(crate) fn verifying_key(row: &Row<'_>, column: usize) -> rusqlite::Result<VerifyingKey> {
+    row.get(column)
+        .map(|Blob32(key)| VerifyingKey::from_bytes_unchecked(key))
 }

@@ -3,11 +3,11 @@ use std::collections::HashMap;
 use p2panda_core::{LogRange, Topic};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::database::error::StoreError;
 use crate::database::evidence::RejectReason;
-use crate::database::garbage::{Neighbour, feed_after, feed_end, has_garbage};
+use crate::database::neighbour::{Neighbour, feed_after, feed_end, has_garbage};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{seq_or_none, unsigned};
-use crate::error::StoreError;
 
 /// Stored operations and their header and payload bytes, bodies that have not come included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub struct Totals {
 
 /// What a topic holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TopicStatus {
     /// Logs, one per author.
     pub logs: u64,
@@ -37,14 +38,9 @@ pub struct TopicStatus {
 }
 
 impl Reader {
-    /// What of the ranges is stored, by two look-ups each. Ranges of other logs than the
-    /// topic's count nothing.
-    pub fn totals(&self, topic: &Topic, ranges: &[LogRange]) -> Result<Totals, StoreError> {
-        self.totals_oldest_first(topic, &mut ranges.to_vec())
-    }
-
-    /// As [`Reader::totals`]; the ranges are put in the order in which their logs became known
-    /// here, unknown ones last.
+    /// What of the ranges is stored, by two look-ups each. Ranges of other logs than the topic's
+    /// count nothing. The ranges are put in the order in which their logs became known here,
+    /// unknown ones last.
     pub fn totals_oldest_first(
         &self,
         topic: &Topic,

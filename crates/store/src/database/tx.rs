@@ -3,10 +3,10 @@ use p2panda_core::log::Head;
 use p2panda_core::{Dependency, Hash, Topic, VerifyingKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
+use crate::database::error::StoreError;
 use crate::database::meta::{Counters, save_counters};
-use crate::database::sql::{Blob32, int, optional_seq, seq_or_none, unsigned};
-use crate::directory::store::Store;
-use crate::error::StoreError;
+use crate::database::sql::{Blob32, int, optional_seq, seq_or_none, unsigned, verifying_key};
+use crate::database::writer::{Database, Durability};
 
 /// The row of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,7 @@ pub struct ConsumerKey(pub(crate) i64);
 
 /// What is kept about one log beside its operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Log {
     /// Its row.
     pub key: LogKey,
@@ -64,6 +65,7 @@ pub struct NewOperation<'a> {
 
 /// A stored operation without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoredOperation {
     /// Its arrival number.
     pub arrival: u64,
@@ -79,6 +81,7 @@ pub struct StoredOperation {
 
 /// The newest ordered operation of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecentHead {
     /// Author of the log.
     pub author: VerifyingKey,
@@ -92,41 +95,44 @@ pub struct RecentHead {
 
 /// A write transaction. It sees its own writes; nobody else does before [`Tx::commit`].
 pub struct Tx<'s> {
-    store: &'s mut Store,
+    database: &'s mut Database,
     counters: Counters,
     /// There are pruned operations that are still to be deleted.
     pub(crate) garbage: bool,
     open: bool,
 }
 
-impl<'s> Tx<'s> {
-    pub(crate) fn begin(store: &'s mut Store) -> Result<Tx<'s>, StoreError> {
-        store
-            .connection
+impl Database {
+    /// Begins the next transaction. Dropping it takes back everything in it.
+    pub fn begin(&mut self, durability: Durability) -> Result<Tx<'_>, StoreError> {
+        self.set_durability(durability)?;
+        self.connection
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])?;
-        let (counters, garbage) = (store.counters, store.garbage);
+        let (counters, garbage) = (self.counters, self.garbage);
         Ok(Tx {
-            store,
+            database: self,
             counters,
             garbage,
             open: true,
         })
     }
+}
 
+impl Tx<'_> {
     /// Makes everything in the transaction visible, and durable as far as was asked for.
     pub fn commit(mut self) -> Result<(), StoreError> {
-        let mut reserved = self.store.reserved;
+        let mut reserved = self.database.reserved;
         if self.counters.exceed(&reserved) {
             reserved = self.counters.ahead();
-            save_counters(&self.store.connection, reserved)?;
+            save_counters(&self.database.connection, reserved)?;
         }
         self.cached("COMMIT")?.execute([])?;
         self.open = false;
-        self.store.counters = self.counters;
-        self.store.reserved = reserved;
-        self.store.garbage = self.garbage;
-        self.store.watch_journal();
+        self.database.counters = self.counters;
+        self.database.reserved = reserved;
+        self.database.garbage = self.garbage;
+        self.database.watch_journal();
         Ok(())
     }
 
@@ -210,7 +216,7 @@ impl<'s> Tx<'s> {
         let ordered = seq_or_none(ordered_seq);
         self.cached(sql)?
             .execute(params![topic.0, author, first.seq, id, ordered])?;
-        let key = LogKey(self.store.connection.last_insert_rowid());
+        let key = LogKey(self.database.connection.last_insert_rowid());
         Ok(Log {
             key,
             first_seq: first.seq,
@@ -262,7 +268,7 @@ impl<'s> Tx<'s> {
 
     /// Counts bytes that went into the write-ahead log.
     pub(crate) fn written(&mut self, bytes: usize) {
-        self.store.written_bytes += bytes as u64;
+        self.database.written_bytes += bytes as u64;
     }
 
     /// The stored operation of a log at a sequence number.
@@ -360,15 +366,15 @@ impl<'s> Tx<'s> {
         Ok(())
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        self.store
+    pub(crate) fn database(&self) -> &Database {
+        self.database
     }
 
     pub(crate) fn cached(
         &self,
         sql: &str,
     ) -> Result<rusqlite::CachedStatement<'_>, rusqlite::Error> {
-        self.store.connection.prepare_cached(sql)
+        self.database.connection.prepare_cached(sql)
     }
 
     /// The id of a row, made if there is none.
@@ -386,7 +392,13 @@ impl<'s> Tx<'s> {
             return Ok(id);
         }
         self.cached(insert)?.execute([value])?;
-        Ok(self.store.connection.last_insert_rowid())
+        Ok(self.database.connection.last_insert_rowid())
+    }
+
+    /// Whether what a log has at a place was pruned.
+    pub(crate) fn is_garbage(&self, log: LogKey, seq: u32) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM garbage WHERE log = ?1 AND below > ?2";
+        Ok(self.garbage && self.cached(sql)?.exists(params![log.0, seq])?)
     }
 
     fn rows<T>(
@@ -403,17 +415,11 @@ impl<'s> Tx<'s> {
 
 impl Drop for Tx<'_> {
     fn drop(&mut self) {
-        if self.open && !self.store.connection.is_autocommit() {
+        if self.open && !self.database.connection.is_autocommit() {
             // If even this fails, the next BEGIN does and says so.
-            let _ = self.store.connection.execute_batch("ROLLBACK");
+            let _ = self.database.connection.execute_batch("ROLLBACK");
         }
     }
-}
-
-/// Keys in the database were checked when they came in.
-pub(crate) fn verifying_key(row: &Row<'_>, column: usize) -> rusqlite::Result<VerifyingKey> {
-    row.get(column)
-        .map(|Blob32(key)| VerifyingKey::from_bytes_unchecked(key))
 }
 
 fn log_of(row: &Row<'_>) -> rusqlite::Result<Log> {

@@ -4,20 +4,17 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode};
-
-use crate::database::schema;
-use crate::database::space::journal;
-use crate::database::sql::unsigned;
-use crate::directory::store::{DATABASE, connect};
+use crate::database::connection::companions;
+use crate::database::error::{StoreError, StoreErrorKind};
+use crate::database::writer::Database;
+use crate::directory::error::{OpenError, OpenErrorKind};
+use crate::directory::names::{DATABASE, UNFINISHED};
 use crate::directory::{lock, private};
-use crate::error::OpenError;
-
-/// The new database while it is written.
-const UNFINISHED: &str = "p2panda.sqlite.compact";
+use crate::error::ErrorOf;
 
 /// What [`compact`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Compacted {
     /// Bytes of the database before.
     pub before_bytes: u64,
@@ -34,26 +31,27 @@ pub struct Compacted {
 ///
 /// # Errors
 ///
-/// The directory has no database ([`OpenError::Io`]), is in use ([`OpenError::Locked`]), or there is
-/// not enough space ([`OpenError::NoSpace`]). In all cases nothing is changed.
+/// The directory has no database ([`OpenErrorKind::Io`]), is in use
+/// ([`OpenErrorKind::Locked`]), or there is not enough space ([`OpenErrorKind::NoSpace`]). In all
+/// cases nothing is changed.
 pub fn compact(dir: &Path) -> Result<Compacted, OpenError> {
     let path = dir.join(DATABASE);
     fs::metadata(&path).map_err(OpenError::io(&path))?;
     let _lock = lock::acquire(dir)?;
     let unfinished = dir.join(UNFINISHED);
     remove(&unfinished)?;
-    let mut connection = connect(&path)?;
-    schema::migrate(&mut connection, dir)?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    let mut database = Database::load(&path).map_err(OpenError::of_database(dir))?;
+    database.checkpoint()?;
     let before_bytes = bytes_of(&path)?;
-    if let Err(error) = write_anew(&connection, dir, &unfinished) {
+    if let Err(error) = write_anew(&database, dir, &unfinished) {
         remove(&unfinished)?;
         return Err(error);
     }
-    connection.close().map_err(|(_, error)| error)?;
+    database.leave()?;
     // Nothing of the old file may be applied to the new one.
-    remove(&journal(&path))?;
-    remove(&path.with_extension("sqlite-shm"))?;
+    for companion in companions(&path) {
+        remove(&companion)?;
+    }
     fs::rename(&unfinished, &path).map_err(OpenError::io(&path))?;
     sync_dir(dir)?;
     let after_bytes = bytes_of(&path)?;
@@ -68,31 +66,22 @@ pub(crate) fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     remove(&dir.join(UNFINISHED))
 }
 
-fn write_anew(connection: &Connection, dir: &Path, unfinished: &Path) -> Result<(), OpenError> {
+fn write_anew(database: &Database, dir: &Path, unfinished: &Path) -> Result<(), OpenError> {
     let file = private::create_new(unfinished).map_err(OpenError::io(unfinished))?;
-    let name = unfinished.to_string_lossy();
-    let bytes = content_bytes(connection)?;
-    connection
-        .execute("VACUUM INTO ?1", [&name])
-        .map_err(|error| no_space(error, dir, bytes))?;
+    let bytes = database.content_bytes()?;
+    let written = database.write_anew(unfinished);
+    written.map_err(|error| no_space(error, dir, bytes))?;
     file.sync_all().map_err(OpenError::io(unfinished))
 }
 
-fn no_space(error: rusqlite::Error, dir: &Path, bytes: u64) -> OpenError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => OpenError::NoSpace {
+fn no_space(error: StoreError, dir: &Path, bytes: u64) -> OpenError {
+    match error.kind() {
+        StoreErrorKind::Full => ErrorOf::new(OpenErrorKind::NoSpace {
             dir: dir.to_path_buf(),
             bytes,
-        },
-        _ => OpenError::Database(error),
+        }),
+        _ => error.into(),
     }
-}
-
-/// What the new file takes, at most.
-fn content_bytes(connection: &Connection) -> rusqlite::Result<u64> {
-    let number = |pragma: &str| connection.query_row(pragma, [], |row| unsigned(row, 0));
-    let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
-    Ok(pages * number("PRAGMA page_size")?)
 }
 
 fn bytes_of(path: &Path) -> Result<u64, OpenError> {
@@ -124,9 +113,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_said_with_the_space_that_is_needed() {
-        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-        let error = rusqlite::Error::SqliteFailure(full, None);
-        let text = no_space(error, Path::new("/home/panda"), 5 << 20).to_string();
+        let full = ErrorOf::new(StoreErrorKind::Full);
+        let text = no_space(full, Path::new("/home/panda"), 5 << 20).to_string();
         assert_eq!(
             text,
             "compacting needs about 5 MiB of free space in /home/panda"

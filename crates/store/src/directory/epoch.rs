@@ -1,24 +1,31 @@
 use std::fmt;
 
-use crate::error::OpenError;
+use crate::database::error::StoreError;
+use crate::database::writer::Database;
+use crate::directory::error::{OpenError, OpenErrorKind};
+use crate::error::ErrorOf;
+
+/// Notes in the database.
+const CURRENT: &str = "epoch";
+const PREVIOUS: &str = "previous";
 
 /// A random number drawn at every open of a directory. Database, key file and guard file carry
 /// it, so that files of different copies are recognised (`docs/protocol/streams.md#16`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Epoch([u8; 16]);
+pub(crate) struct Epoch([u8; 16]);
 
 impl Epoch {
     pub(crate) fn draw() -> Result<Epoch, OpenError> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|_| OpenError::Random)?;
+        getrandom::fill(&mut bytes).map_err(|_| ErrorOf::new(OpenErrorKind::Random))?;
         Ok(Epoch(bytes))
     }
 
-    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Epoch> {
+    fn from_slice(bytes: &[u8]) -> Option<Epoch> {
         bytes.try_into().ok().map(Epoch)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -27,6 +34,32 @@ impl Epoch {
             .ok()
             .filter(|_| text.len() == 32)
             .map(|number| Epoch(number.to_be_bytes()))
+    }
+}
+
+/// Epoch of the last open and its predecessor, none in a new directory.
+pub(crate) type Epochs = Option<(Epoch, Option<Epoch>)>;
+
+/// The epochs that the database remembers.
+pub(crate) fn load(database: &Database) -> Result<Epochs, StoreError> {
+    let epoch = |name| -> Result<Option<Epoch>, StoreError> {
+        Ok(database
+            .note(name)?
+            .and_then(|bytes| Epoch::from_slice(&bytes)))
+    };
+    Ok(match epoch(CURRENT)? {
+        Some(current) => Some((current, epoch(PREVIOUS)?)),
+        None => None,
+    })
+}
+
+/// The first write of an open: its epoch, and the last one as predecessor.
+pub(crate) fn start(database: &mut Database, epoch: Epoch, last: Epochs) -> Result<(), StoreError> {
+    match last {
+        Some((previous, _)) => {
+            database.start(&[(CURRENT, epoch.as_bytes()), (PREVIOUS, previous.as_bytes())])
+        }
+        None => database.start(&[(CURRENT, epoch.as_bytes())]),
     }
 }
 

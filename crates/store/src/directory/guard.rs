@@ -14,12 +14,12 @@ use p2panda_core::limits::{GUARD_APPENDED_BYTES_MAX, GUARD_FILE_BYTES_MAX};
 use p2panda_core::{LogId, VerifyingKey};
 
 use crate::directory::epoch::Epoch;
-use crate::directory::key;
+use crate::directory::error::OpenError;
 use crate::directory::private;
-use crate::error::OpenError;
 
 /// The directory is an old copy: a newer one was open with this identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restored {
     /// How far our own logs had come, where that is beyond what this copy holds.
     pub ahead: BTreeMap<LogId, u32>,
@@ -70,10 +70,7 @@ impl Guard {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => {
-                return Err(OpenError::Io {
-                    path: self.path.clone(),
-                    source,
-                });
+                return Err(OpenError::io(&self.path)(source));
             }
         };
         let mut bytes = Vec::new();
@@ -99,7 +96,7 @@ impl Guard {
             push_height(&mut text, log, *seq);
         }
         self.file = None;
-        key::replace(&self.path, text.as_bytes()).map_err(OpenError::io(&self.path))?;
+        private::replace(&self.path, text.as_bytes()).map_err(OpenError::io(&self.path))?;
         self.heights = heights;
         self.appended_bytes = 0;
         Ok(())
@@ -176,6 +173,8 @@ fn parse(text: &str) -> Memory {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use p2panda_core::SigningKey;
+
     use super::*;
 
     fn log(number: u8) -> LogId {
@@ -198,7 +197,7 @@ mod tests {
     #[test]
     fn heights_follow_and_never_fall() {
         let dir = tempfile::tempdir().unwrap();
-        let author = key::draw().unwrap().verifying_key();
+        let author = SigningKey::from_bytes(&[3; 32]).verifying_key();
         let epoch = Epoch::draw().unwrap();
         let mut guard = Guard::new(&dir.path().join("state"), &author);
         assert_eq!(guard.read().unwrap(), None);

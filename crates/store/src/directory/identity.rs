@@ -2,17 +2,32 @@
 //! layers a and b).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use p2panda_core::{LogId, SigningKey, Topic, VerifyingKey};
-use rusqlite::Connection;
+use p2panda_core::{LogId, SigningKey};
 
-use crate::database::meta::{Counters, Epochs, meta};
-use crate::database::sql::Blob32;
+use crate::database::writer::Database;
+use crate::directory::epoch::Epochs;
+use crate::directory::error::{OpenError, OpenErrorKind};
 use crate::directory::guard::{Guard, Memory, Restored, RestoredAction};
 use crate::directory::key::{self, KeyFile};
-use crate::directory::store::Options;
-use crate::error::OpenError;
+use crate::error::ErrorOf;
+
+/// Noted in the database while our own logs are pulled into a restored directory.
+pub(crate) const PULLING: &str = "pulling";
+
+/// How a directory is opened.
+#[derive(Default)]
+pub struct Options {
+    /// The signing key, if the caller has it. Otherwise it is read from the key file, or drawn
+    /// for a new directory.
+    pub key: Option<SigningKey>,
+    /// Where guard files live, one per identity, outside of the data directory. `None`: no
+    /// guard, for throw-away nodes.
+    pub guard_dir: Option<PathBuf>,
+    /// What to do if the directory turns out to be an old copy. It has no effect otherwise.
+    pub restored: Option<RestoredAction>,
+}
 
 /// What was found out before anything is written for this open.
 pub(crate) struct Identity {
@@ -26,14 +41,13 @@ impl Identity {
     /// completed, so that none of them lags two epochs behind.
     pub fn establish(
         dir: &Path,
-        connection: &Connection,
+        database: &Database,
         options: Options,
         epochs: Epochs,
-        counters: Counters,
     ) -> Result<Identity, OpenError> {
-        let key = match_key(dir, options.key, epochs, counters)?;
+        let key = match_key(dir, database, options.key, epochs)?;
         let author = key.verifying_key();
-        let own = own_heights(connection, &author)?;
+        let own = database.heights_of(&author)?;
         let Some(guard_dir) = options.guard_dir else {
             return Ok(Identity {
                 key,
@@ -43,7 +57,7 @@ impl Identity {
         };
         let mut guard = Guard::new(&guard_dir, &author);
         let memory = guard.read()?;
-        let restored = recognise(connection, memory.as_ref(), &own, epochs)?;
+        let restored = recognise(database, memory.as_ref(), &own, epochs)?;
         if restored.is_some() && options.restored == Some(RestoredAction::NewIdentity) {
             let key = key::draw()?;
             let guard = Some(Guard::new(&guard_dir, &key.verifying_key()));
@@ -67,9 +81,9 @@ impl Identity {
 /// The key in use: the given one, the stored one, or a new one for a new directory.
 fn match_key(
     dir: &Path,
+    database: &Database,
     given: Option<SigningKey>,
     epochs: Epochs,
-    counters: Counters,
 ) -> Result<SigningKey, OpenError> {
     let path = dir.join(key::FILE);
     let found = key::read(&path)?;
@@ -77,20 +91,22 @@ fn match_key(
         // A new directory, or a crash between the first two writes of its first open.
         return match given {
             Some(key) => Ok(key),
-            None if counters.arrival == 0 => key::draw(),
-            None => Err(OpenError::KeyMissing {
+            None if !database.was_used() => key::draw(),
+            None => Err(ErrorOf::new(OpenErrorKind::KeyMissing {
                 dir: dir.to_path_buf(),
-            }),
+            })),
         };
     };
-    let mixed = || OpenError::Mixed {
-        dir: dir.to_path_buf(),
+    let mixed = || {
+        ErrorOf::new(OpenErrorKind::Mixed {
+            dir: dir.to_path_buf(),
+        })
     };
     let (current, previous) = epochs.ok_or_else(mixed)?;
     if given.is_some_and(|key| key.verifying_key() != found.key.verifying_key()) {
-        return Err(OpenError::OtherKey {
+        return Err(ErrorOf::new(OpenErrorKind::OtherKey {
             dir: dir.to_path_buf(),
-        });
+        }));
     }
     if Some(found.epoch) == previous {
         // A crash came between database and key file: complete that open first.
@@ -124,7 +140,7 @@ fn confirm(
 
 /// Compares the guard file with the database.
 pub(crate) fn recognise(
-    connection: &Connection,
+    database: &Database,
     memory: Option<&Memory>,
     own: &BTreeMap<LogId, u32>,
     epochs: Epochs,
@@ -145,21 +161,6 @@ pub(crate) fn recognise(
     if known && ahead.is_empty() {
         return Ok(None);
     }
-    let pulling = meta(connection, "pulling")?.is_some();
+    let pulling = database.note(PULLING)?.is_some();
     Ok(Some(Restored { ahead, pulling }))
-}
-
-pub(crate) fn own_heights(
-    connection: &Connection,
-    author: &VerifyingKey,
-) -> Result<BTreeMap<LogId, u32>, rusqlite::Error> {
-    let mut statement = connection.prepare(
-        "SELECT t.topic, l.head_seq FROM topic t
-         JOIN log l ON l.topic = t.id AND l.author = (SELECT id FROM author WHERE key = ?1)",
-    )?;
-    let rows = statement.query_map([author.as_bytes().as_slice()], |row| {
-        let Blob32(topic) = row.get(0)?;
-        Ok((Topic::from_bytes(topic).log_id(), row.get(1)?))
-    })?;
-    rows.collect()
 }

@@ -1,7 +1,7 @@
 //! `node.key`: the node's signing key beside the epoch of the last open.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use p2panda_core::SigningKey;
@@ -9,8 +9,9 @@ use p2panda_core::limits::KEY_FILE_BYTES_MAX;
 use zeroize::Zeroizing;
 
 use crate::directory::epoch::Epoch;
+use crate::directory::error::{OpenError, OpenErrorKind};
 use crate::directory::private;
-use crate::error::OpenError;
+use crate::error::ErrorOf;
 
 /// Content of the key file.
 pub(crate) struct KeyFile {
@@ -28,15 +29,14 @@ pub(crate) fn read(path: &Path) -> Result<Option<KeyFile>, OpenError> {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => {
-            return Err(OpenError::Io {
-                path: path.to_path_buf(),
-                source,
-            });
+            return Err(OpenError::io(path)(source));
         }
     };
     let mut text = Zeroizing::new(String::new());
-    let damaged = || OpenError::KeyDamaged {
-        path: path.to_path_buf(),
+    let damaged = || {
+        ErrorOf::new(OpenErrorKind::KeyDamaged {
+            path: path.to_path_buf(),
+        })
     };
     file.take(KEY_FILE_BYTES_MAX)
         .read_to_string(&mut text)
@@ -52,34 +52,14 @@ pub(crate) fn write(path: &Path, file: &KeyFile) -> Result<(), OpenError> {
     text.push_str("\nepoch ");
     text.push_str(&file.epoch.to_string());
     text.push('\n');
-    replace(path, text.as_bytes()).map_err(OpenError::io(path))
+    private::replace(path, text.as_bytes()).map_err(OpenError::io(path))
 }
 
 /// Draws a new signing key.
 pub(crate) fn draw() -> Result<SigningKey, OpenError> {
     let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut_slice()).map_err(|_| OpenError::Random)?;
+    getrandom::fill(seed.as_mut_slice()).map_err(|_| ErrorOf::new(OpenErrorKind::Random))?;
     Ok(SigningKey::from_bytes(&seed))
-}
-
-/// Replaces a file in one step, readable by its owner only and synced.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    match fs::remove_file(&draft) {
-        // What a crash left may have any mode.
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = private::create_new(&draft)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    // The rename is durable once the directory is.
-    #[cfg(unix)]
-    if let Some(dir) = path.parent() {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok(())
 }
 
 fn parse(text: &str) -> Option<KeyFile> {
@@ -118,6 +98,8 @@ fn from_hex32(text: &str) -> Option<[u8; 32]> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -147,7 +129,8 @@ mod tests {
         let path = dir.path().join("node.key");
         for content in ["", "key 00\nepoch 00\n", "key\n", "\u{fffd}"] {
             fs::write(&path, content).unwrap();
-            assert!(matches!(read(&path), Err(OpenError::KeyDamaged { .. })));
+            let error = read(&path).err().unwrap();
+            assert!(matches!(error.kind(), OpenErrorKind::KeyDamaged { .. }));
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
     }

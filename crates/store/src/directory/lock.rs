@@ -1,31 +1,13 @@
 //! The lock of a data directory: one process at a time, and the others learn which.
 
-use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
+use crate::directory::error::{OpenError, OpenErrorKind};
+use crate::directory::holder::Holder;
 use crate::directory::private;
-use crate::error::OpenError;
-
-/// The process that holds a data directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Its process id, if it is known.
-    pub pid: Option<u32>,
-    /// The name of its command, if it is known.
-    pub command: Option<String>,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.command, self.pid) {
-            (Some(command), Some(pid)) => write!(f, "{command} (process {pid})"),
-            (None, Some(pid)) => write!(f, "process {pid}"),
-            _ => write!(f, "another process"),
-        }
-    }
-}
+use crate::error::ErrorOf;
 
 /// Takes the lock of `dir`. It is free again when the returned file is closed, also by a crash.
 pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
@@ -43,11 +25,11 @@ pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
             sign(&mut file).map_err(OpenError::io(&path))?;
             Ok(file)
         }
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+        Err(TryLockError::WouldBlock) => Err(ErrorOf::new(OpenErrorKind::Locked {
             dir: dir.to_path_buf(),
             holder: read_holder(&mut file),
-        }),
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+        })),
+        Err(TryLockError::Error(source)) => Err(OpenError::io(&path)(source)),
     }
 }
 
@@ -93,7 +75,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = acquire(dir.path()).unwrap();
         let error = acquire(dir.path()).unwrap_err();
-        let OpenError::Locked { holder, .. } = &error else {
+        let OpenErrorKind::Locked { holder, .. } = error.kind() else {
             panic!("{error}")
         };
         assert_eq!(holder.pid, Some(std::process::id()));

@@ -4,7 +4,7 @@
 //! to close a file that SQLite has open in this process would drop SQLite's locks on it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Whether other users of this machine may look into a directory, or change what is in it.
@@ -76,4 +76,24 @@ pub(crate) fn narrow(path: &Path) {
     }
     #[cfg(not(unix))]
     let _ = path;
+}
+
+/// Replaces a file in one step, readable by its owner only and synced.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    match fs::remove_file(&draft) {
+        // What a crash left may have any mode.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = create_new(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    // The rename is durable once the directory is.
+    #[cfg(unix)]
+    if let Some(dir) = path.parent() {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
 }

@@ -26,7 +26,7 @@ fn refused_operations_take_sixteen_mebibytes_at_most_and_the_oldest_go() {
         assert!(tx.reject(topic, &reject).unwrap());
     }
     tx.commit().unwrap();
-    let reader = store.reader().unwrap();
+    let reader = store.readers().open().unwrap();
     let rows = reader.rejected_page(&TOPIC, 0, usize::MAX).unwrap();
     assert_eq!(rows.len(), REJECTED_BYTES_MAX / REJECTED_HEADER_BYTES_MAX);
     assert_eq!(rows[0].header.len(), REJECTED_HEADER_BYTES_MAX);
@@ -52,7 +52,7 @@ fn evidence_is_kept_once_per_place_and_bounded_per_log() {
         tx.add_fork(topic, log, seq, (b"a", b"b"), AT).unwrap();
     }
     tx.commit().unwrap();
-    let reader = store.reader().unwrap();
+    let reader = store.readers().open().unwrap();
     let forks = reader.forks(&TOPIC, 1_000).unwrap();
     assert_eq!(forks.len(), 16);
     assert_eq!(

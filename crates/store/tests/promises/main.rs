@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod bounds;
+mod database;
 mod directory;
 mod pages;
 mod space;
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use p2panda_core::log::Head;
 use p2panda_core::{Draft, Header, NodeExtensions, SigningKey, Timestamp, Topic, VerifyingKey};
-use p2panda_store::{Durability, Log, NewOperation, Options, Store, TopicKey, Tx};
+use p2panda_store::{Database, Durability, Log, NewOperation, Options, Store, TopicKey, Tx};
 
 pub(crate) const TOPIC: Topic = Topic::from_bytes([1; 32]);
 
@@ -51,7 +52,11 @@ impl Author {
     }
 
     pub(crate) fn write(&mut self, store: &mut Store, bodies: &[&[u8]]) {
-        let mut tx = store.begin(Durability::Full).unwrap();
+        self.write_into(store.database(), bodies);
+    }
+
+    pub(crate) fn write_into(&mut self, database: &mut Database, bodies: &[&[u8]]) {
+        let mut tx = database.begin(Durability::Full).unwrap();
         let topic = tx.topic(&TOPIC).unwrap();
         for body in bodies {
             let header = self.header(body);

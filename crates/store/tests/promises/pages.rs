@@ -1,4 +1,4 @@
-use p2panda_store::{PageLimits, Unreadable};
+use p2panda_store::{Holdings, PageLimits, Unreadable};
 
 use crate::{Author, TOPIC, open};
 
@@ -13,14 +13,14 @@ fn a_reader_sees_what_is_committed_and_never_waits_for_the_writer() {
     let mut store = open(dir.path());
     let mut author = Author::new(1);
     author.write(&mut store, &[b"0"]);
-    let reader = store.reader().unwrap();
+    let reader = store.readers().open().unwrap();
     let mut tx = store.begin(p2panda_store::Durability::Full).unwrap();
     let topic = tx.topic(&TOPIC).unwrap();
     let header = author.header(b"1");
     crate::append(&mut tx, topic, &header, b"1");
-    assert_eq!(reader.height(&TOPIC, &author.key()).unwrap(), Some(0));
+    assert_eq!(reader.last_arrival(&TOPIC).unwrap(), 1);
     tx.commit().unwrap();
-    assert_eq!(reader.height(&TOPIC, &author.key()).unwrap(), Some(1));
+    assert_eq!(reader.last_arrival(&TOPIC).unwrap(), 2);
 }
 
 #[test]
@@ -30,8 +30,10 @@ fn heights_and_the_last_arrival_are_of_one_moment() {
     let (mut one, mut two) = (Author::new(1), Author::new(2));
     one.write(&mut store, &[b"0", b"1"]);
     two.write(&mut store, &[b"0"]);
-    let reader = store.reader().unwrap();
-    let (heights, arrival) = reader.heights(&TOPIC).unwrap();
+    let reader = store.readers().open().unwrap();
+    let Holdings {
+        heights, arrival, ..
+    } = reader.holdings(&TOPIC).unwrap();
     assert_eq!(heights.get(&one.key(), &TOPIC.log_id()), Some(1));
     assert_eq!(heights.get(&two.key(), &TOPIC.log_id()), Some(0));
     assert_eq!(heights.len(), 2);
@@ -49,7 +51,7 @@ fn pages_respect_rows_and_bytes_and_lose_nothing_between_them() {
     let mut author = Author::new(1);
     let body = [7; 100];
     author.write(&mut store, &[&body[..]; 20]);
-    let reader = store.reader().unwrap();
+    let reader = store.readers().open().unwrap();
     for limits in [
         PageLimits {
             rows: 7,
@@ -85,7 +87,7 @@ fn a_damaged_row_costs_its_log_and_nothing_else() {
     one.write(&mut store, &[b"0", b"1", b"2"]);
     two.write(&mut store, &[b"0"]);
     let connection = rusqlite::Connection::open(dir.path().join("p2panda.sqlite")).unwrap();
-    let reader = store.reader().unwrap();
+    let reader = store.readers().open().unwrap();
     let damages = [
         "UPDATE operation SET header = x'ff00' WHERE arrival = 2",
         "UPDATE operation SET header = 'text' WHERE arrival = 2",
@@ -118,6 +120,6 @@ fn a_damaged_row_costs_its_log_and_nothing_else() {
             (page.entries.len(), &page.unreadable[..]),
             (3, &damaged[..])
         );
-        assert_eq!(reader.heights(&TOPIC).unwrap().0.len(), 2);
+        assert_eq!(reader.holdings(&TOPIC).unwrap().heights.len(), 2);
     }
 }

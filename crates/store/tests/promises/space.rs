@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use p2panda_store::{Durability, OpenError, Options, Store, compact};
+use p2panda_store::{Durability, OpenErrorKind, Options, Store, compact};
 
 fn database_bytes(dir: &Path) -> u64 {
     fs::metadata(dir.join("p2panda.sqlite")).unwrap().len()
@@ -15,7 +15,7 @@ fn connection(dir: &Path) -> rusqlite::Connection {
 fn free_pages_are_given_back_in_steps() {
     let temp = tempfile::tempdir().unwrap();
     let mut store = Store::open(temp.path(), Options::default()).unwrap();
-    store.try_checkpoint().unwrap();
+    store.database().try_checkpoint().unwrap();
     let before = database_bytes(temp.path());
     let sql = "INSERT INTO secret VALUES('a', zeroblob(4000000)); DELETE FROM secret;";
     connection(temp.path()).execute_batch(sql).unwrap();
@@ -30,10 +30,10 @@ fn free_pages_are_given_back_in_steps() {
         }
     }
     assert!((9..=11).contains(&steps), "{steps}");
-    assert!(store.try_checkpoint().unwrap());
+    assert!(store.database().try_checkpoint().unwrap());
     let pages = (database_bytes(temp.path()) - before) / 4096;
     assert!(pages <= 2, "{pages}");
-    assert!(!store.has_remains().unwrap());
+    assert!(!store.database().has_remains().unwrap());
 }
 
 #[test]
@@ -45,9 +45,9 @@ fn a_checkpoint_does_not_wait_for_a_reader() {
     store.begin(Durability::Normal).unwrap().commit().unwrap();
     let sql = "INSERT INTO secret VALUES('a', 'b')";
     connection(temp.path()).execute_batch(sql).unwrap();
-    assert!(!store.try_checkpoint().unwrap());
+    assert!(!store.database().try_checkpoint().unwrap());
     reader.execute_batch("COMMIT").unwrap();
-    assert!(store.try_checkpoint().unwrap());
+    assert!(store.database().try_checkpoint().unwrap());
 }
 
 /// Makes the file one of a version that did not give pages back.
@@ -112,13 +112,13 @@ fn free_pages_are_given_back_from_now_on(dir: &Path) {
 #[test]
 fn a_directory_that_is_in_use_or_empty_is_not_compacted() {
     let temp = tempfile::tempdir().unwrap();
-    assert!(matches!(compact(temp.path()), Err(OpenError::Io { .. })));
+    let error = compact(temp.path()).unwrap_err();
+    assert!(matches!(error.kind(), OpenErrorKind::Io { .. }));
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     let store = Store::open(temp.path(), Options::default()).unwrap();
-    assert!(matches!(
-        compact(temp.path()),
-        Err(OpenError::Locked { .. })
-    ));
+    let error = compact(temp.path()).unwrap_err();
+    assert!(matches!(error.kind(), OpenErrorKind::Locked { .. }));
+    assert!(error.is_retryable());
     store.close().unwrap();
     compact(temp.path()).unwrap();
 }

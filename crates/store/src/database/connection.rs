@@ -1,0 +1,78 @@
+//! The writer's connection, and the files that SQLite keeps beside a database.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use p2panda_core::limits::{CHECKPOINT_WAIT, JOURNAL_BYTES_MAX, WRITER_BUSY_WAIT};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::database::sql::{int, keep_plans};
+
+/// Pages in the write-ahead log after which a commit moves them into the database.
+pub(crate) const AUTOCHECKPOINT_PAGES: u32 = 2_000;
+
+/// `PRAGMA auto_vacuum` of a file that gives pages back when it is told to.
+const INCREMENTAL: u32 = 2;
+
+/// Prepares a connection that deletes. `auto_vacuum` has an effect on a new file only, and only
+/// before anything else is written to it.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
+    Ok(())
+}
+
+/// Sets how pages are overwritten; whether the file gives free pages back.
+///
+/// A file that does keeps none for long, so that those of deleted rows need not be overwritten.
+/// In one that does not (written by an earlier version) they are.
+pub(crate) fn overwrite_deleted(connection: &Connection) -> rusqlite::Result<bool> {
+    let mode: u32 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    let gives_back = mode == INCREMENTAL;
+    let secure = if gives_back { "FAST" } else { "ON" };
+    connection.query_row(&format!("PRAGMA secure_delete = {secure}"), [], |_| Ok(()))?;
+    Ok(gives_back)
+}
+
+/// Opens the database in a file for writing, creates it if it is not there.
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(WRITER_BUSY_WAIT)?;
+    prepare(&connection)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", AUTOCHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", int(JOURNAL_BYTES_MAX))?;
+    connection.pragma_update(None, "cache_size", -4_096)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    keep_plans(&connection)?;
+    Ok(connection)
+}
+
+/// Moves what is in the write-ahead log into the database and empties the log. A reader that stays
+/// in the way is no failure: the next look tries again.
+pub(crate) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(CHECKPOINT_WAIT)?;
+    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(WRITER_BUSY_WAIT)?;
+    done
+}
+
+/// The files that SQLite may keep beside a database.
+pub(crate) fn companions(path: &Path) -> [PathBuf; 3] {
+    ["-wal", "-shm", "-journal"].map(|ending| beside(path, ending))
+}
+
+/// Bytes of the write-ahead log; 0 if there is none.
+pub(crate) fn journal_bytes(path: &Path) -> u64 {
+    fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len())
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    PathBuf::from(name)
+}

@@ -1,0 +1,104 @@
+//! What a database may fail with.
+
+use rusqlite::ErrorCode;
+
+use crate::error::ErrorOf;
+
+/// The database failed. What was not committed is not stored.
+pub type StoreError = ErrorOf<StoreErrorKind>;
+
+/// The kinds of [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// Another connection kept it for longer than this one waits.
+    #[error("the database is in use")]
+    Busy,
+    /// There is no room on the disk.
+    #[error("there is no room for the database")]
+    Full,
+    /// The operating system refused to read or write it.
+    #[error("the database cannot be read or written")]
+    Io,
+    /// What is there is no database, or rows in it cannot be understood.
+    #[error("the database is damaged")]
+    Damaged,
+    /// A newer version of this software wrote it.
+    #[error("the database was written by a newer version (schema {found}, this one knows {known})")]
+    Newer {
+        /// Schema version found.
+        found: u32,
+        /// Highest schema version known here.
+        known: u32,
+    },
+    /// Anything else.
+    #[error("the database failed")]
+    Failed,
+}
+
+impl ErrorOf<StoreErrorKind> {
+    /// Whether the same call may succeed later without anything being changed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), StoreErrorKind::Busy)
+    }
+}
+
+/// Not part of the API: within this crate `?` needs it.
+#[doc(hidden)]
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        ErrorOf::caused_by(kind_of(&error), error)
+    }
+}
+
+fn kind_of(error: &rusqlite::Error) -> StoreErrorKind {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Busy,
+        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly,
+        ) => StoreErrorKind::Io,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Damaged,
+        Some(_) => StoreErrorKind::Failed,
+        None => match error {
+            FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..) => StoreErrorKind::Damaged,
+            _ => StoreErrorKind::Failed,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_has_a_kind_a_line_and_its_cause_behind_it() {
+        for (code, kind) in [
+            (rusqlite::ffi::SQLITE_BUSY, StoreErrorKind::Busy),
+            (rusqlite::ffi::SQLITE_FULL, StoreErrorKind::Full),
+            (rusqlite::ffi::SQLITE_IOERR, StoreErrorKind::Io),
+            (rusqlite::ffi::SQLITE_CORRUPT, StoreErrorKind::Damaged),
+            (rusqlite::ffi::SQLITE_MISUSE, StoreErrorKind::Failed),
+        ] {
+            let code = rusqlite::ffi::Error::new(code);
+            let error = StoreError::from(rusqlite::Error::SqliteFailure(code, None));
+            assert_eq!(*error.kind(), kind);
+            assert_eq!(error.is_retryable(), kind == StoreErrorKind::Busy);
+            assert_eq!(error.to_string().lines().count(), 1);
+            let cause = error.source().map(ToString::to_string);
+            let line = cause.map(|cause| format!("{kind}: {cause}"));
+            assert_eq!(line, Some(error.to_string()));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The one writer of a database.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use p2panda_core::limits::{JOURNAL_BYTES_ALARM, JOURNAL_LOOK_BYTES};
+use p2panda_core::{LogId, Topic, VerifyingKey};
+use rusqlite::Connection;
+
+use crate::database::connection::{self, AUTOCHECKPOINT_PAGES};
+use crate::database::error::StoreError;
+use crate::database::meta::{self, CLEAN, Counters};
+use crate::database::neighbour::has_garbage;
+use crate::database::reader::Readers;
+use crate::database::schema;
+use crate::database::sql::{Blob32, unsigned};
+
+/// [`AUTOCHECKPOINT_PAGES`] for a step of long work, of which each writes about 50.
+const STEP_CHECKPOINT_PAGES: u32 = 400;
+
+/// How far a commit reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced to disk: it survives a power cut.
+    Full,
+    /// It survives a crash of the process; a power cut may take it back, in order.
+    Normal,
+    /// As [`Durability::Normal`], for one of many steps of long work: the commit moves the write-ahead
+    /// log into the database in small portions, so that no other commit has to move much.
+    Step,
+}
+
+/// A database, opened for writing. It has one writer at a time, which its owner sees to: a
+/// [`Store`](crate::Store) by the lock of its directory.
+///
+/// Dropping it without [`Database::close`] is a crash as far as the database is concerned:
+/// everything that was committed is there at the next open.
+pub struct Database {
+    pub(crate) connection: Connection,
+    pub(crate) counters: Counters,
+    /// The numbers that the database knows.
+    pub(crate) reserved: Counters,
+    pub(crate) written_bytes: u64,
+    /// There are pruned operations that are still to be deleted.
+    pub(crate) garbage: bool,
+    /// Free pages can be taken out of the file.
+    pub(crate) gives_back: bool,
+    /// A write-ahead log was there at the open.
+    pub(crate) found_journal: bool,
+    synchronous: Option<Durability>,
+    path: PathBuf,
+}
+
+impl Database {
+    /// Opens the database in a file, creates it if it is not there, without a data directory around
+    /// it: no lock, no key, no guard. A data directory is opened with [`Store`](crate::Store).
+    ///
+    /// # Errors
+    ///
+    /// [`Newer`](crate::StoreErrorKind::Newer): a newer version of this software wrote it; nothing
+    /// is changed then. Otherwise what SQLite says.
+    pub fn open(path: &Path) -> Result<Database, StoreError> {
+        let mut database = Database::load(path)?;
+        database.start(&[])?;
+        Ok(database)
+    }
+
+    /// Opens the database and brings it to the newest schema. Before the first transaction comes
+    /// [`Database::start`].
+    pub(crate) fn load(path: &Path) -> Result<Database, StoreError> {
+        let found_journal = connection::journal_bytes(path) > 0;
+        let mut connection = connection::connect(path)?;
+        schema::migrate(&mut connection)?;
+        let gives_back = connection::overwrite_deleted(&connection)?;
+        let garbage = has_garbage(&connection)?;
+        let counters = meta::load_counters(&connection)?;
+        Ok(Database {
+            connection,
+            counters,
+            reserved: counters,
+            written_bytes: 0,
+            garbage,
+            gives_back,
+            found_journal,
+            synchronous: None,
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// The first write of an open: that it is not closed, the numbers, and what a directory notes.
+    pub(crate) fn start(&mut self, notes: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        for (name, value) in notes {
+            meta::put_meta(&transaction, name, value)?;
+        }
+        meta::remove_meta(&transaction, CLEAN)?;
+        meta::save_counters(&transaction, self.counters)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// What opens readers, also from other threads and while a transaction runs.
+    pub fn readers(&self) -> Readers {
+        Readers::new(self.path.clone())
+    }
+
+    /// Moves what is in the write-ahead log into the database and empties the log.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        Ok(connection::checkpoint(&self.connection)?)
+    }
+
+    /// Closes the database: numbers go on without a gap at the next open.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        meta::save_counters(&self.connection, self.counters)?;
+        self.put_note(CLEAN, &[1])?;
+        self.checkpoint()
+    }
+
+    /// Whether anything was ever stored.
+    pub(crate) fn was_used(&self) -> bool {
+        self.counters.arrival > 0
+    }
+
+    /// What a directory noted under a name.
+    pub(crate) fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(meta::meta(&self.connection, name)?)
+    }
+
+    pub(crate) fn put_note(&mut self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        Ok(meta::put_meta(&self.connection, name, value)?)
+    }
+
+    pub(crate) fn remove_note(&mut self, name: &str) -> Result<(), StoreError> {
+        Ok(meta::remove_meta(&self.connection, name)?)
+    }
+
+    /// How far the logs of an author have come.
+    pub(crate) fn heights_of(
+        &self,
+        author: &VerifyingKey,
+    ) -> Result<BTreeMap<LogId, u32>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT t.topic, l.head_seq FROM topic t
+             JOIN log l ON l.topic = t.id AND l.author = (SELECT id FROM author WHERE key = ?1)",
+        )?;
+        let rows = statement.query_map([author.as_bytes().as_slice()], |row| {
+            let Blob32(topic) = row.get(0)?;
+            Ok((Topic::from_bytes(topic).log_id(), row.get(1)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Bytes of the database without free pages.
+    pub(crate) fn content_bytes(&self) -> Result<u64, StoreError> {
+        let number = |pragma: &str| {
+            self.connection
+                .query_row(pragma, [], |row| unsigned(row, 0))
+        };
+        let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
+        Ok(pages * number("PRAGMA page_size")?)
+    }
+
+    /// Writes the content into another file, without free pages.
+    pub(crate) fn write_anew(&self, path: &Path) -> Result<(), StoreError> {
+        let name = path.to_string_lossy();
+        self.connection.execute("VACUUM INTO ?1", [&name])?;
+        Ok(())
+    }
+
+    /// Ends the connection without a mark that the database was closed.
+    pub(crate) fn leave(self) -> Result<(), StoreError> {
+        Ok(self.connection.close().map_err(|(_, error)| error)?)
+    }
+
+    /// Prepares the next transaction; SQLite does not change this inside one.
+    pub(crate) fn set_durability(&mut self, durability: Durability) -> Result<(), StoreError> {
+        if self.synchronous == Some(durability) {
+            return Ok(());
+        }
+        let (mode, pages) = match durability {
+            Durability::Full => ("FULL", AUTOCHECKPOINT_PAGES),
+            Durability::Normal => ("NORMAL", AUTOCHECKPOINT_PAGES),
+            Durability::Step => ("NORMAL", STEP_CHECKPOINT_PAGES),
+        };
+        self.connection.pragma_update(None, "synchronous", mode)?;
+        let is_step = durability == Durability::Step;
+        if is_step || self.synchronous == Some(Durability::Step) {
+            self.connection
+                .pragma_update(None, "wal_autocheckpoint", pages)?;
+        }
+        self.synchronous = Some(durability);
+        Ok(())
+    }
+
+    /// Keeps the write-ahead log small: a commit's own checkpoint cannot start it over while
+    /// some reader is active at every single commit. A failure is none of the commit's.
+    pub(crate) fn watch_journal(&mut self) {
+        if self.written_bytes < JOURNAL_LOOK_BYTES {
+            return;
+        }
+        self.written_bytes = 0;
+        if connection::journal_bytes(&self.path) > JOURNAL_BYTES_ALARM
+            && let Err(error) = self.checkpoint()
+        {
+            tracing::warn!(%error, "the write-ahead log could not be emptied");
+        }
+    }
+}

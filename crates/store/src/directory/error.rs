@@ -1,0 +1,116 @@
+//! Why a data directory cannot be opened.
+
+use std::path::{Path, PathBuf};
+
+use crate::database::error::{StoreError, StoreErrorKind};
+use crate::directory::holder::Holder;
+use crate::error::ErrorOf;
+
+/// A directory could not be opened, compacted or followed.
+pub type OpenError = ErrorOf<OpenErrorKind>;
+
+/// The kinds of [`OpenError`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenErrorKind {
+    /// Another process has it open.
+    #[error("{} is in use by {holder}", dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// Process id and command name of the other process.
+        holder: Holder,
+    },
+    /// A newer version of this software wrote it.
+    #[error("{} was written by a newer version (schema {found}, this one knows {known})",
+        dir.display())]
+    Newer {
+        /// The directory.
+        dir: PathBuf,
+        /// Schema version found.
+        found: u32,
+        /// Highest schema version known here.
+        known: u32,
+    },
+    /// Key file and database do not come from the same copy of the directory
+    /// (`docs/protocol/streams.md#16`).
+    #[error("node.key and p2panda.sqlite in {} are not from the same copy: restore both together",
+        dir.display())]
+    Mixed {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The database holds data, yet the key file is gone.
+    #[error("{} has a database but no node.key: restore it from the same copy", dir.display())]
+    KeyMissing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory belongs to another signing key than the given one.
+    #[error("{} belongs to another signing key", dir.display())]
+    OtherKey {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The key file cannot be understood.
+    #[error("{} is damaged", path.display())]
+    KeyDamaged {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// A file or directory could not be read or written; the cause is a [`std::io::Error`].
+    #[error("{}", path.display())]
+    Io {
+        /// What was accessed.
+        path: PathBuf,
+    },
+    /// The database could not be opened.
+    #[error("the database cannot be opened")]
+    Database(StoreErrorKind),
+    /// There is no room for a compacted database beside the present one.
+    #[error("compacting needs about {} MiB of free space in {}", bytes.div_ceil(1024 * 1024),
+        dir.display())]
+    NoSpace {
+        /// The directory.
+        dir: PathBuf,
+        /// Bytes that are needed, at most.
+        bytes: u64,
+    },
+    /// The system's random generator failed.
+    #[error("the system has no randomness to give")]
+    Random,
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> OpenError {
+        error.map(OpenErrorKind::Database)
+    }
+}
+
+impl ErrorOf<OpenErrorKind> {
+    /// Whether the same call may succeed later without anything being changed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.kind(),
+            OpenErrorKind::Locked { .. } | OpenErrorKind::Database(StoreErrorKind::Busy)
+        )
+    }
+
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
+        let path = path.to_path_buf();
+        move |source| ErrorOf::caused_by(OpenErrorKind::Io { path }, source)
+    }
+
+    /// What the database of a directory says when it is opened.
+    pub(crate) fn of_database(dir: &Path) -> impl FnOnce(StoreError) -> OpenError {
+        let dir = dir.to_path_buf();
+        move |error| {
+            error.map(|kind| match kind {
+                StoreErrorKind::Newer { found, known } => {
+                    OpenErrorKind::Newer { dir, found, known }
+                }
+                kind => OpenErrorKind::Database(kind),
+            })
+        }
+    }
+}
