@@ -1,0 +1,372 @@
+//! Which file may use which, and whose types a public signature may name: read from the sources.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Crates of which no two files use each other, directly or in a circle.
+const WITHOUT_CIRCLE: [&str; 2] = ["store", "engine"];
+
+/// Crates whose public signatures name no type of [`HIDDEN`]: those that an application sees.
+const PUBLIC: [&str; 5] = ["core", "protocol", "store", "engine", "node"];
+
+/// Libraries that can be exchanged without anybody noticing. Crates that begin with `iroh` are, too.
+const HIDDEN: [&str; 3] = ["rusqlite", "cbor_core", "noq"];
+
+/// A source file without its tests and comments.
+struct Source {
+    /// Below the folder `src` of its crate, with slashes.
+    name: String,
+    code: String,
+}
+
+impl Source {
+    /// The path of its module, without `crate`.
+    fn module(&self) -> Vec<&str> {
+        let path = self.name.strip_suffix(".rs").unwrap();
+        match path {
+            "lib" => Vec::new(),
+            path => path.split('/').collect(),
+        }
+    }
+}
+
+fn sources(of: &str) -> Vec<Source> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(of)
+        .join("src");
+    let mut dirs: Vec<PathBuf> = vec![src.clone()];
+    let mut sources = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
+            let name = name.replace('\\', "/");
+            if path.is_dir() {
+                dirs.push(path);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                let code = without_tests(&std::fs::read_to_string(&path).unwrap());
+                sources.push(Source { name, code });
+            }
+        }
+    }
+    assert!(
+        sources.len() > 5,
+        "{of}: the sources are not where they were"
+    );
+    sources.sort_by(|one, other| one.name.cmp(&other.name));
+    sources
+}
+
+/// Tests are last in a file: their module ends the code. A file that is a test has no code.
+fn without_tests(text: &str) -> String {
+    let mut code = String::new();
+    let mut is_behind_cfg = false;
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if is_behind_cfg && trimmed.starts_with("mod ") && trimmed.ends_with('{') {
+            break;
+        }
+        is_behind_cfg = trimmed == "#[cfg(test)]";
+        let commented = trimmed.starts_with("//");
+        code.push_str(if commented { "" } else { line });
+        code.push('\n');
+    }
+    code
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !is_word(c))
+        .filter(|word| !word.is_empty())
+}
+
+/// All paths that begin with `root::`, trees of a `use` expanded.
+fn paths(code: &str, root: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let begin = format!("{root}::");
+    let mut rest = code;
+    while let Some(at) = rest.find(&begin) {
+        let is_begin = !rest[..at].ends_with(|c: char| is_word(c) || c == ':');
+        rest = &rest[at + begin.len()..];
+        if is_begin {
+            tree(rest, &mut Vec::new(), &mut found);
+        }
+    }
+    found
+}
+
+/// Reads one tree of a `use`, or a path; returns what follows.
+fn tree<'a>(text: &'a str, front: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> &'a str {
+    let depth = front.len();
+    let mut rest = text.trim_start();
+    loop {
+        if let Some(inner) = rest.strip_prefix('{') {
+            rest = inner;
+            loop {
+                rest = tree(rest, front, found).trim_start();
+                match rest.strip_prefix(',') {
+                    Some(more) if !more.trim_start().starts_with('}') => rest = more,
+                    Some(end) => rest = end.trim_start(),
+                    None => break,
+                }
+            }
+            front.truncate(depth);
+            return rest.strip_prefix('}').unwrap_or(rest);
+        }
+        let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
+        front.push(rest[..end].to_owned());
+        rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(more) if more.starts_with(|c: char| is_word(c) || c == '{') => rest = more,
+            _ => break,
+        }
+    }
+    found.push(front.clone());
+    front.truncate(depth);
+    rest
+}
+
+/// The files that a file uses.
+fn used<'a>(of: &Source, sources: &'a [Source]) -> BTreeSet<&'a str> {
+    let mut all = paths(&of.code, "crate");
+    let module = of.module();
+    if let Some((_, above)) = module.split_last() {
+        let above: Vec<String> = above.iter().map(|name| (*name).to_owned()).collect();
+        let relative = paths(&of.code, "super").into_iter();
+        all.extend(relative.map(|path| [above.clone(), path].concat()));
+    }
+    let file = |path: &Vec<String>| {
+        let matches = sources.iter().filter(|source| {
+            let module = source.module();
+            path.len() >= module.len() && module.iter().zip(path).all(|(one, other)| one == other)
+        });
+        matches
+            .max_by_key(|source| source.module().len())
+            .map(|source| source.name.as_str())
+    };
+    let files = all.iter().filter_map(file);
+    files.filter(|name| *name != of.name).collect()
+}
+
+/// A circle, if there is one.
+fn circle<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<Vec<&'a str>> {
+    let mut left: BTreeMap<&str, BTreeSet<&str>> = graph.clone();
+    // Files that use none of those that are left are in no circle.
+    loop {
+        let ends: Vec<&str> = left
+            .iter()
+            .filter(|(_, used)| !used.iter().any(|name| left.contains_key(name)))
+            .map(|(name, _)| *name)
+            .collect();
+        if ends.is_empty() {
+            break;
+        }
+        left.retain(|name, _| !ends.contains(name));
+    }
+    let mut way = vec![*left.keys().next()?];
+    loop {
+        let used = &left[way.last()?];
+        let next = *used.iter().find(|name| left.contains_key(*name))?;
+        if let Some(at) = way.iter().position(|name| *name == next) {
+            way.drain(..at);
+            way.push(next);
+            return Some(way);
+        }
+        way.push(next);
+    }
+}
+
+#[test]
+fn no_two_files_use_each_other() {
+    for of in WITHOUT_CIRCLE {
+        let sources = sources(of);
+        let graph: BTreeMap<&str, BTreeSet<&str>> = sources
+            .iter()
+            // The root names all modules, to make them public.
+            .filter(|source| source.name != "lib.rs")
+            .map(|source| (source.name.as_str(), used(source, &sources)))
+            .collect();
+        let found = circle(&graph);
+        assert!(
+            found.is_none(),
+            "crates/{of}/src: files use each other in a circle, {}: move what both need into a file \
+             of its own",
+            found.unwrap().join(" -> ")
+        );
+    }
+}
+
+#[test]
+fn a_database_knows_nothing_of_a_directory() {
+    let sources = sources("store");
+    let of = |source: &&Source| source.name.starts_with("database");
+    assert!(sources.iter().filter(of).count() > 10);
+    for source in sources.iter().filter(of) {
+        for name in used(source, &sources) {
+            assert!(
+                name.starts_with("database") || name == "error.rs",
+                "crates/store/src/{} uses {name}: a database exists without a directory",
+                source.name
+            );
+        }
+        // What SQLite keeps beside a database is looked at in one place.
+        assert!(
+            !source.code.contains("std::fs") || source.name == "database/connection.rs",
+            "crates/store/src/{} uses files: those of a directory belong to `directory`",
+            source.name
+        );
+    }
+}
+
+fn is_hidden(library: &str) -> bool {
+    HIDDEN.contains(&library) || library.starts_with("iroh")
+}
+
+/// The names that a file may use for types of hidden libraries.
+fn hidden_names(code: &str) -> BTreeSet<String> {
+    let libraries: BTreeSet<&str> = words(code).filter(|word| is_hidden(word)).collect();
+    let mut names = BTreeSet::new();
+    for library in libraries {
+        names.insert(library.to_owned());
+        for line in code.split(';').filter_map(|item| {
+            let item = item.trim_start();
+            item.strip_prefix("use ")
+                .filter(|tree| tree.starts_with(library))
+        }) {
+            let last = paths(line, library)
+                .into_iter()
+                .filter_map(|mut path| path.pop());
+            names.extend(last);
+        }
+    }
+    names
+}
+
+/// From here to the first of `ends` that is in no bracket of its own.
+fn until<'a>(text: &'a str, ends: &[char]) -> &'a str {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        if depth == 0 && ends.contains(&c) {
+            return &text[..at];
+        }
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    text
+}
+
+/// The text of everything public in a file: signatures, fields and variants, and what is implemented
+/// for public types unless it is hidden from the documentation.
+fn public(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut above = "";
+    let mut at = 0;
+    for line in code.split_inclusive('\n') {
+        let (rest, item) = (&code[at..], line.trim());
+        at += line.len();
+        let text = rest.trim_start();
+        if item.starts_with("pub enum") {
+            let head = until(text, &['{']);
+            let body = until(&text[head.len() + 1..], &['}']);
+            found.push(format!("{head}{body}"));
+        } else if item.starts_with("pub ") {
+            let is_field = ![
+                "fn", "struct", "type", "trait", "use", "const", "static", "async",
+            ]
+            .contains(&words(item).nth(1).unwrap_or_default());
+            let ends: &[char] = if is_field { &[',', '\n'] } else { &['{', ';'] };
+            found.push(until(text, ends).to_owned());
+        } else if item.starts_with("impl") && item.contains(" for ") {
+            let head = until(text, &['{']);
+            let of = head.rsplit(" for ").next().unwrap();
+            let of = words(of).next().unwrap_or_default();
+            let is_private = code.contains(&format!("pub(crate) struct {of}"))
+                || code.contains(&format!("\nstruct {of}"))
+                || code.contains(&format!("\nenum {of}"))
+                || code.contains(&format!("pub(crate) enum {of}"));
+            if !is_private && above != "#[doc(hidden)]" {
+                found.push(head.to_owned());
+            }
+        }
+        if !item.is_empty() {
+            above = item;
+        }
+    }
+    found
+}
+
+#[test]
+fn no_public_signature_names_a_hidden_library() {
+    for of in PUBLIC {
+        for source in sources(of) {
+            let hidden = hidden_names(&source.code);
+            for text in public(&source.code) {
+                let name = words(&text).find(|word| hidden.contains(*word));
+                assert!(
+                    name.is_none(),
+                    "crates/{of}/src/{}: `{}` names {}, of a library that nobody should have to \
+                     know: wrap it, or box it as a source of an error",
+                    source.name,
+                    text.trim(),
+                    name.unwrap()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sources_are_read_as_they_are_meant() {
+    let code =
+        "use crate::a::{self, b::{C, D}, e};\nfn f() { crate::g::h() }\nuse other::crate_::x;";
+    let found: Vec<String> = paths(code, "crate")
+        .iter()
+        .map(|path| path.join("::"))
+        .collect();
+    assert_eq!(found, ["a::self", "a::b::C", "a::b::D", "a::e", "g::h"]);
+
+    let graph = |edges: &[(&'static str, &'static str)]| {
+        let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (from, to) in edges {
+            graph.entry(from).or_default().insert(to);
+            graph.entry(to).or_default();
+        }
+        graph
+    };
+    assert_eq!(circle(&graph(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
+    let round = circle(&graph(&[("a", "b"), ("b", "c"), ("c", "b")]));
+    assert_eq!(round.unwrap(), ["b", "c", "b"]);
+
+    for leak in [
+        "use rusqlite::{Connection, Row};\npub fn f(\n    row: &Row<'_>,\n) {}",
+        "pub enum E {\n    /// A.\n    A(#[from] rusqlite::Error),\n}",
+        "pub struct S {\n    pub a: iroh_base::EndpointId,\n}",
+        "pub struct S(#[from] rusqlite::Error);",
+        "pub struct S;\nimpl From<rusqlite::Error> for S {}",
+        "use rusqlite::Row;\npub trait T: Into<Row> {}",
+        "pub use cbor_core::Value;",
+    ] {
+        let hidden = hidden_names(leak);
+        let is_named = |text: &String| words(text).any(|word| hidden.contains(word));
+        assert!(public(leak).iter().any(is_named), "{leak}");
+    }
+    for fine in [
+        "use rusqlite::Row;\npub(crate) fn f(row: &Row<'_>) {}",
+        "use rusqlite::Connection;\npub struct S {\n    pub(crate) a: Connection,\n}",
+        "pub(crate) struct S;\nimpl From<rusqlite::Error> for S {}",
+        "pub struct S;\n#[doc(hidden)]\nimpl From<rusqlite::Error> for S {}",
+        "use rusqlite::Row;\npub fn f() {\n    let row: Row<'_>;\n}",
+    ] {
+        let hidden = hidden_names(fine);
+        let is_named = |text: &String| words(text).any(|word| hidden.contains(word));
+        assert!(!public(fine).iter().any(is_named), "{fine}");
+    }
+}
