@@ -98,6 +98,8 @@ impl Error {
             Error::Publish(error) => error.is_retryable(),
             Error::Open(error) => error.is_retryable(),
             Error::Store(error) => error.is_retryable(),
+            // Only another start brings it back.
+            Error::Corrupt(_) => false,
             error => matches!(error.kind(), ErrorKind::Locked | ErrorKind::Network),
         }
     }
@@ -121,5 +123,25 @@ fn of_database(kind: StoreErrorKind) -> ErrorKind {
         StoreErrorKind::Busy => ErrorKind::Locked,
         StoreErrorKind::Full | StoreErrorKind::Io => ErrorKind::Io,
         _ => ErrorKind::Corrupt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_in_use_or_has_no_room_is_not_called_damaged() {
+        let kinds = [
+            (StoreErrorKind::Busy, ErrorKind::Locked),
+            (StoreErrorKind::Full, ErrorKind::Io),
+            (StoreErrorKind::Io, ErrorKind::Io),
+            (StoreErrorKind::Damaged, ErrorKind::Corrupt),
+            (StoreErrorKind::Failed, ErrorKind::Corrupt),
+        ];
+        for (of, kind) in kinds {
+            assert_eq!(of_database(of), kind);
+            assert_eq!(of_directory(&OpenErrorKind::Database(of)), kind);
+        }
     }
 }

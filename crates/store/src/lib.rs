@@ -1,20 +1,92 @@
-//! Everything a p2panda node must remember, in one directory.
+//! Everything that a p2panda node must remember: operations, the feed, consumers, rejected operations
+//! and the address book, in SQLite.
 //!
-//! | File | Content |
+//! A [`Database`] is the data, in one file. A [`Store`] is a data directory: a database, the node's
+//! signing key, and a lock.
+//!
+//! | File in the directory | Content |
 //! |---|---|
-//! | `p2panda.sqlite` | operations, feed offsets, consumers, rejected operations, address book |
-//! | `node.key` | the node's signing key and the epoch of the last open |
+//! | `p2panda.sqlite` | the database |
+//! | `node.key` | the signing key, and a random number of the last open |
 //! | `lock` | held while the directory is open; names the process that holds it |
 //!
-//! They and what SQLite keeps beside them have mode 0600, whatever the mode of the directory.
+//! These files, and those that SQLite adds, have mode 0600 whatever the mode of the directory. A
+//! guard file outside of the directory ([`Options::guard_dir`]) detects that an old copy of the
+//! directory was opened (`docs/protocol/streams.md#16`).
 //!
-//! There is one writer, [`Store`], whose transactions ([`Tx`]) are used by one thread, and any
-//! number of [`Reader`]s with a read-only connection each. Every method of a reader is one
-//! short read transaction, so that no snapshot is held while somebody waits for the network
-//! or the application (`docs/protocol/sync.md#10`).
+//! # Example
 //!
-//! Nothing here costs more as history grows: opening, heights of a topic, the newest entry of
-//! a log and an acknowledgement are index look-ups.
+//! ```
+//! use p2panda_core::log::Head;
+//! use p2panda_core::{Draft, Header, NodeExtensions, Timestamp, Topic};
+//! use p2panda_store::{Durability, NewOperation, Options, PageLimits, Store};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let mut store = Store::open(dir.path(), Options::default())?;
+//!
+//! // The first operation of our own log in a topic.
+//! let topic = Topic::from_bytes([7; 32]);
+//! let body = b"\x65panda";
+//! let extensions = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1)).encode();
+//! let draft = Draft { seq: 0, backlink: None, body: Some(body), extensions: Some(&extensions) };
+//! let header = Header::sign(store.signing_key(), draft)?;
+//! let author = header.author();
+//!
+//! let mut tx = store.begin(Durability::Full)?;
+//! let topic_key = tx.topic(&topic)?;
+//! let mut log = tx.create_log(topic_key, &author, Head::of(&header))?;
+//! let operation = NewOperation {
+//!     arrival: tx.next_arrival(),
+//!     topic: topic_key,
+//!     log: log.key,
+//!     seq: 0,
+//!     offset: Some(tx.next_offset()),
+//!     bytes_before: 0,
+//!     header: header.as_bytes(),
+//!     body: Some(body),
+//! };
+//! tx.add_operation(&operation)?;
+//! log.bytes = (header.as_bytes().len() + body.len()) as u64;
+//! log.ordered_seq = Some(0);
+//! log.ordered_at = tx.next_order();
+//! tx.save_log(&log)?;
+//! tx.commit()?; // Visible to readers, and safe from a power cut.
+//!
+//! let reader = store.readers().open()?;
+//! let page = reader.log_page(&topic, &author, None, u32::MAX, PageLimits::default())?;
+//! assert_eq!(page.entries[0].body.as_deref(), Some(&body[..]));
+//! store.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The store checks no rule of a log; that is the task of `p2panda-engine`.
+//!
+//! # Writing and reading
+//!
+//! There is one writer, whose transactions ([`Tx`]) are used by one thread. A transaction sees its
+//! own writes; nobody else does before [`Tx::commit`], and dropping it undoes it.
+//!
+//! Any number of [`Reader`]s have a read-only connection each and never wait for the writer. Every
+//! method of a reader is one short read transaction, so that no snapshot is held while somebody
+//! waits for the network or the application (`docs/protocol/sync.md#10`).
+//!
+//! No cost grows with history: opening, the heights of a topic, the newest entry of a log and an
+//! acknowledgement are index look-ups.
+//!
+//! # What is durable when
+//!
+//! | Committed with | Crash of the process | Power cut |
+//! |---|---|---|
+//! | [`Durability::Full`] | kept | kept, with everything committed before |
+//! | [`Durability::Normal`], [`Durability::Step`] | kept | the last commits may be lost, newest first |
+//!
+//! Lost commits leave no trace: arrival numbers and feed offsets that were handed out in them are
+//! never handed out again. Without [`Store::close`] the numbers go on behind a gap.
+//!
+//! # Errors
+//!
+//! An error has a kind, [`ErrorOf::kind`], and shows its cause at the end of its message. A failed
+//! transaction is dropped; nothing of it is stored.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]

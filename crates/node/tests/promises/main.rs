@@ -3,6 +3,7 @@
 
 mod bodies;
 mod ended;
+mod errors;
 mod flood;
 mod nodes;
 mod publish;

@@ -105,7 +105,7 @@ impl Database {
     }
 
     /// Moves what is in the write-ahead log into the database and empties the log.
-    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn checkpoint(&mut self) -> Result<(), StoreError> {
         Ok(connection::checkpoint(&self.connection)?)
     }
 
