@@ -249,11 +249,11 @@ impl SimNode {
             after = page.last_offset;
             deliveries.extend(page.entries.into_iter().map(|entry| Delivery {
                 offset: entry.offset,
-                author: entry.operation.header.author(),
-                seq: entry.operation.header.seq(),
-                header: entry.operation.header.as_bytes().clone(),
-                body: entry.operation.body.unwrap_or_default(),
-                missing: entry.missing_dependencies.len(),
+                author: entry.header.author(),
+                seq: entry.header.seq(),
+                header: entry.header.as_bytes().clone(),
+                body: entry.content.bytes().cloned().unwrap_or_default(),
+                missing: entry.missing.len(),
             }));
         }
     }

@@ -2,7 +2,7 @@
 
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, Operation, Timestamp, Topic, VerifyingKey};
-use p2panda_store::{OpenError, RejectReason};
+use p2panda_store::{Content, FeedEntry, OpenError, RejectReason};
 use thiserror::Error;
 
 /// What became of an operation.
@@ -128,7 +128,7 @@ pub struct TopicChange {
     /// [`RECENT_OPERATIONS_MAX`](p2panda_core::limits::RECENT_OPERATIONS_MAX) or have more than
     /// [`RECENT_BYTES_MAX`](p2panda_core::limits::RECENT_BYTES_MAX).
     pub recent: Vec<RecentOperation>,
-    /// Operations that had been stored before were deleted, or got their body or their offset.
+    /// Operations that had been stored before were deleted, or got their body or another offset.
     pub rewritten: bool,
 }
 
@@ -139,10 +139,25 @@ pub struct RecentOperation {
     pub arrival: u64,
     /// Its place in the feed, if it has one by now.
     pub offset: Option<u64>,
+    /// What is shown of it there.
+    pub content: Option<Content>,
     /// Header and body, in memory of their own.
     pub operation: Operation,
     /// Dependencies that had not come when waiting for them was over.
-    pub missing_dependencies: Vec<Dependency>,
+    pub missing: Vec<Dependency>,
+}
+
+impl RecentOperation {
+    /// Its entry in the feed, if it has one by now.
+    pub fn feed_entry(&self) -> Option<FeedEntry> {
+        Some(FeedEntry {
+            offset: self.offset?,
+            arrival: self.arrival,
+            header: self.operation.header.clone(),
+            content: self.content.clone()?,
+            missing: self.missing.clone(),
+        })
+    }
 }
 
 /// What an operator may want to know.

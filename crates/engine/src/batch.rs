@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
-use p2panda_core::{Dependency, Header, LogId, Operation, Timestamp, Topic, VerifyingKey};
-use p2panda_store::{LogKey, TopicKey};
+use p2panda_core::{
+    Dependency, Header, LogId, NodeExtensions, Operation, Timestamp, Topic, VerifyingKey,
+};
+use p2panda_store::{LogKey, Ready, TopicKey};
 
 use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
@@ -22,8 +24,9 @@ pub(crate) struct Batch {
     pub places: HashMap<(LogKey, u32), usize>,
     /// The highest prune point of each log.
     pub prunes: BTreeMap<LogKey, Prune>,
-    /// Stored operations that passed the order stage earlier and have their body only now.
-    pub filled: Vec<Ordered>,
+    /// Stored operations that passed the order stage earlier and are ready only now, or stand
+    /// differently now.
+    pub late: Vec<Ordered>,
     /// Bodies to drop on purpose.
     pub drops: Vec<BodyDrop>,
     /// Operations that passed the order stage, in that order.
@@ -47,9 +50,11 @@ pub(crate) struct Arrived {
     pub log: LogKey,
     pub header: Header,
     pub body: Option<Bytes>,
+    pub extensions: NodeExtensions,
     pub bytes_before: u64,
-    pub dependencies: Vec<Dependency>,
     pub offset: Option<u64>,
+    /// What the feed shows of it.
+    pub ready: Ready,
     /// What it was delivered without.
     pub missing: Vec<Dependency>,
     /// A later one of the same batch pruned it.
@@ -84,17 +89,23 @@ pub(crate) struct BodyDrop {
 pub(crate) struct Ordered {
     pub topic: Topic,
     pub location: Location,
-    pub has_body: bool,
+    /// What the feed is to show of it; none: it is not ready.
+    pub ready: Option<Ready>,
     pub missing: Vec<Dependency>,
 }
 
 /// Where an operation is while the batch is processed.
-#[derive(Clone, Copy)]
 pub(crate) enum Location {
     /// In `arrived`.
     Arrived(usize),
-    /// In the store, under this arrival number.
-    Stored(u64),
+    /// In the store.
+    Stored(Box<Stored>),
+}
+
+/// What passes the stages of an operation that was stored by an earlier batch.
+pub(crate) struct Stored {
+    pub arrival: u64,
+    pub extensions: NodeExtensions,
 }
 
 impl Batch {
@@ -102,6 +113,17 @@ impl Batch {
     pub fn arrived_at(&mut self, log: LogKey, seq: u32) -> Option<(usize, &mut Arrived)> {
         let index = *self.places.get(&(log, seq))?;
         self.arrived.get_mut(index).map(|arrived| (index, arrived))
+    }
+
+    /// The extensions of an operation, wherever it is.
+    pub fn extensions<'a>(&'a self, location: &'a Location) -> &'a NodeExtensions {
+        match location {
+            Location::Arrived(index) => {
+                let arrived = self.arrived.get(*index);
+                &arrived.expect("nothing is taken out of it").extensions
+            }
+            Location::Stored(stored) => &stored.extensions,
+        }
     }
 
     /// Everything of a log below this goes, unless more of it does already.
@@ -169,20 +191,24 @@ impl Batch {
 
 impl Arrived {
     fn bytes(&self) -> usize {
-        self.header.as_bytes().len() + self.body.as_ref().map_or(0, Bytes::len)
+        let body = self.body.as_ref().map_or(0, Bytes::len);
+        let plaintext = self.ready.plaintext().map_or(0, <[u8]>::len);
+        self.header.as_bytes().len() + body + plaintext
     }
 
     /// A copy, since these bytes are often a small part of what a packet brought.
     fn recent(&self) -> RecentOperation {
         let body = self.body.as_deref().map(Bytes::copy_from_slice);
+        let shown = self.ready.content(body.as_ref());
         RecentOperation {
             arrival: self.arrival,
             offset: self.offset,
+            content: shown.filter(|_| self.offset.is_some()),
             operation: Operation {
                 header: self.header.detached(),
                 body,
             },
-            missing_dependencies: self.missing.clone(),
+            missing: self.missing.clone(),
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use p2panda_core::log::{Fork, Head, LogError, check_append};
 use p2panda_core::{ExtensionsError, Hash, Header, LogId, NodeExtensions, Operation, VerifyingKey};
-use p2panda_store::{Log, LogKey, RejectReason, StoreError};
+use p2panda_store::{Log, LogKey, Ready, RejectReason, StoreError};
 
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::{Arrived, Prune};
@@ -184,7 +184,7 @@ fn occupied(
     };
     if first == header {
         let bytes = operation.body.as_ref().map_or(0, Bytes::len);
-        let outcome = missing::fill_stored(turn, topic, log, operation, &extensions)?;
+        let outcome = missing::fill_stored(turn, topic, log, operation, extensions)?;
         if outcome == Outcome::BodyFilled {
             brought(turn, topic, source, bytes);
         }
@@ -235,9 +235,10 @@ pub(crate) fn append(
         log: log.key,
         header,
         body,
+        extensions,
         bytes_before,
-        dependencies: extensions.deps,
         offset: None,
+        ready: Ready::Body,
         missing: Vec::new(),
         pruned: false,
     });

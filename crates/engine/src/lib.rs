@@ -25,7 +25,8 @@
 //! engine.process(vec![publish], now)?;
 //!
 //! let page = engine.readers().open()?.feed_page(&topic, 0, Default::default(), None)?;
-//! assert_eq!(page.entries[0].operation.body.as_deref(), Some(&b"\x65panda"[..]));
+//! let shown = page.entries[0].content.bytes();
+//! assert_eq!(shown.map(|bytes| &bytes[..]), Some(&b"\x65panda"[..]));
 //! engine.close()?;
 //! # std::fs::remove_dir_all(&dir)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

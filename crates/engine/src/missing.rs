@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use p2panda_core::{Header, NodeExtensions, Operation};
-use p2panda_store::{LateBody, Log, LogKey, StoreError, Tx};
+use p2panda_store::{LateBody, Log, LogKey, Ready, StoreError, Tx};
 
 use crate::answer::Outcome;
-use crate::batch::{Arrived, Batch, Location, Ordered, Prune};
+use crate::batch::{Arrived, Batch, Location, Ordered, Prune, Stored};
 use crate::idle;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
@@ -50,7 +50,7 @@ pub(crate) fn fill_stored(
     topic: &TopicRef,
     log: &Log,
     operation: Operation,
-    extensions: &NodeExtensions,
+    extensions: NodeExtensions,
 ) -> Result<Outcome, StoreError> {
     let Operation { header, body } = operation;
     let Some(body) = body else {
@@ -76,15 +76,6 @@ pub(crate) fn fill_stored(
     let change = turn.batch.change(topic.topic);
     change.rewritten = true;
     change.last_arrival = Some(arrival);
-    // One that still waits for its order gets its offset when it has waited.
-    if log.ordered_seq.is_some_and(|ordered| seq <= ordered) {
-        turn.batch.filled.push(Ordered {
-            topic: topic.topic,
-            location: Location::Stored(arrival),
-            has_body: true,
-            missing: Vec::new(),
-        });
-    }
     if extensions.prune && seq > log.first_seq {
         let prune = Prune {
             topic: *topic,
@@ -93,6 +84,19 @@ pub(crate) fn fill_stored(
             bytes_before: stored.bytes_before,
         };
         turn.batch.prune(log.key, prune);
+    }
+    // One that still waits for its order gets its offset when it has waited.
+    if log.ordered_seq.is_some_and(|ordered| seq <= ordered) {
+        let stored = Stored {
+            arrival,
+            extensions,
+        };
+        turn.batch.late.push(Ordered {
+            topic: topic.topic,
+            location: Location::Stored(Box::new(stored)),
+            ready: Some(Ready::Body),
+            missing: Vec::new(),
+        });
     }
     Ok(Outcome::BodyFilled)
 }

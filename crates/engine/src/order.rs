@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 
 use p2panda_core::{Dependency, Header, VerifyingKey};
-use p2panda_store::{LogKey, StoreError};
+use p2panda_store::{LogKey, Ready, StoreError};
 
 use crate::answer::EngineEvent;
-use crate::batch::{Location, Ordered};
+use crate::batch::{Location, Ordered, Stored};
 use crate::shares::Origin;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
@@ -112,20 +112,17 @@ fn advance(
             quarantine(turn, log, front.seq);
             return Ok(());
         };
-        let missing = missing(turn, log, operation.dependencies)?;
+        let missing = missing(turn, log, &operation.location)?;
         if let Some(first) = missing.first()
             && waits(turn, worklist, log, front.seq, first)?
         {
             return Ok(());
         }
         pass(turn, worklist, log, front.seq)?;
-        let Loaded {
-            location, has_body, ..
-        } = operation;
         turn.batch.ordered.push(Ordered {
             topic: log.topic.topic,
-            location,
-            has_body,
+            location: operation.location,
+            ready: operation.has_body.then_some(Ready::Body),
             missing,
         });
     }
@@ -214,11 +211,10 @@ fn pass(
     Ok(())
 }
 
-/// An operation with what the order depends on.
+/// The next operation of a log.
 struct Loaded {
     location: Location,
     has_body: bool,
-    dependencies: Vec<Dependency>,
 }
 
 /// `None`: it cannot be read.
@@ -227,7 +223,6 @@ fn load(turn: &mut Turn<'_>, front: &Front) -> Result<Option<Loaded>, StoreError
         return Ok(Some(Loaded {
             location: Location::Arrived(index),
             has_body: arrived.body.is_some(),
-            dependencies: arrived.dependencies.clone(),
         }));
     }
     let Some(stored) = turn.tx.operation(front.log, front.seq)? else {
@@ -235,10 +230,13 @@ fn load(turn: &mut Turn<'_>, front: &Front) -> Result<Option<Loaded>, StoreError
     };
     let header = Header::decode_unverified(stored.header).ok();
     let extensions = header.and_then(|header| header.node_extensions().ok());
+    let arrival = stored.arrival;
     Ok(extensions.map(|extensions| Loaded {
-        location: Location::Stored(stored.arrival),
+        location: Location::Stored(Box::new(Stored {
+            arrival,
+            extensions,
+        })),
         has_body: stored.has_body,
-        dependencies: extensions.deps,
     }))
 }
 
@@ -246,14 +244,14 @@ fn load(turn: &mut Turn<'_>, front: &Front) -> Result<Option<Loaded>, StoreError
 fn missing(
     turn: &mut Turn<'_>,
     log: &LogRef,
-    mut dependencies: Vec<Dependency>,
+    location: &Location,
 ) -> Result<Vec<Dependency>, StoreError> {
     let mut missing = Vec::new();
-    dependencies.retain(|dependency| dependency.author != log.author);
-    for dependency in dependencies {
-        let logs = &mut turn.state.logs;
-        if !logs.has_met(&turn.tx, log.topic.key, &dependency)? {
-            missing.push(dependency);
+    let logs = &mut turn.state.logs;
+    for dependency in &turn.batch.extensions(location).deps {
+        let own = dependency.author == log.author;
+        if !own && !logs.has_met(&turn.tx, log.topic.key, dependency)? {
+            missing.push(*dependency);
         }
     }
     Ok(missing)

@@ -14,6 +14,7 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
             log: arrived.log,
             seq: arrived.header.seq(),
             offset: arrived.offset,
+            ready: &arrived.ready,
             bytes_before: arrived.bytes_before,
             header: arrived.header.as_bytes(),
             body: arrived.body.as_deref(),

@@ -139,8 +139,8 @@ mod tests {
 
     async fn text(consumer: &mut Consumer) -> String {
         let delivery = consumer.next().await.unwrap();
-        let body = delivery.entry.operation.body.unwrap();
-        crate::body::text(&body).unwrap().to_owned()
+        let body = delivery.entry.content.bytes().unwrap();
+        crate::body::text(body).unwrap().to_owned()
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -76,8 +76,8 @@ pub use p2panda_net::{
 };
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
-    Compacted, ErrorOf, ForkRow, Holder, OpenError, OpenErrorKind, RejectReason, RejectedRow,
-    RestoredAction as Restored, StoreError, StoreErrorKind, TopicStatus, Totals,
+    Change, Compacted, ErrorOf, ForkRow, Holder, OpenError, OpenErrorKind, RejectReason,
+    RejectedRow, RestoredAction as Restored, StoreError, StoreErrorKind, TopicStatus, Totals,
 };
 pub use peers::Network;
 pub use publisher::{Publisher, Receipt};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Hash, Operation, Timestamp, VerifyingKey};
+use p2panda_core::{Dependency, Hash, Timestamp, VerifyingKey};
+use p2panda_store::{Change, Content, FeedEntry};
 
 use crate::acks::Acks;
 use crate::body::{self, DecodeError};
@@ -12,87 +13,95 @@ use crate::{Error, Raw};
 /// One message of a topic, in the order of this node's feed.
 ///
 /// A message that cannot be decoded as the stream's type is delivered all the same; its
-/// [`Message::value`] is the error.
+/// [`Message::value`] is the error. So is one that tells of a change ([`Message::change`]), which has
+/// no content.
 #[derive(Debug)]
 pub struct Message<M = Raw> {
-    offset: u64,
-    operation: Operation,
-    missing: Vec<Dependency>,
+    entry: FeedEntry,
     value: Option<Result<M, DecodeError>>,
     acks: Arc<Acks>,
 }
 
 impl<M> Message<M> {
+    /// `decode` makes the value of the content, where there is one.
     pub(crate) fn new(
-        entry: p2panda_store::FeedEntry,
-        value: Option<Result<M, DecodeError>>,
+        entry: FeedEntry,
+        decode: impl FnOnce(&[u8]) -> Option<Result<M, DecodeError>>,
         acks: Arc<Acks>,
     ) -> Self {
-        Self {
-            offset: entry.offset,
-            operation: entry.operation,
-            missing: entry.missing_dependencies,
-            value,
-            acks,
-        }
+        let value = match entry.content.bytes() {
+            Some(content) => decode(content),
+            None => Some(Err(DecodeError::Change)),
+        };
+        Self { entry, value, acks }
     }
 
     /// Who signed it.
     pub fn author(&self) -> VerifyingKey {
-        self.operation.header.author()
+        self.entry.header.author()
     }
 
     /// The operation id: BLAKE3 of the header.
     pub fn id(&self) -> Hash {
-        self.operation.header.id()
+        self.entry.header.id()
     }
 
     /// Its place in the author's log.
     pub fn seq(&self) -> u32 {
-        self.operation.header.seq()
+        self.entry.header.seq()
     }
 
     /// Its place in this node's feed; other nodes number differently.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.entry.offset
     }
 
     /// When the author says it was published. Nothing checks it.
     pub fn timestamp(&self) -> Timestamp {
-        let extensions = self.operation.header.node_extensions();
+        let extensions = self.entry.header.node_extensions();
         extensions.map_or(Timestamp::from_micros(0), |found| found.timestamp)
     }
 
     /// The signed header bytes.
     pub fn header(&self) -> &Bytes {
-        self.operation.header.as_bytes()
+        self.entry.header.as_bytes()
     }
 
-    /// The stored body: one CBOR item.
+    /// What the author published, one CBOR item: the stored body, or what it was opened to. Empty
+    /// when the message tells of a change.
     pub fn raw(&self) -> &[u8] {
-        self.operation.body.as_deref().unwrap_or_default()
+        self.content().unwrap_or_default()
+    }
+
+    /// What the message tells of its operation instead of having content of its own; `None` for a
+    /// message with content (`docs/protocol/streams.md#9.1`).
+    pub fn change(&self) -> Option<Change> {
+        match self.entry.content {
+            Content::Change(change) => Some(change),
+            _ => None,
+        }
     }
 
     /// Messages that this one was written after and that had not come when waiting for them ended
     /// (`docs/protocol/streams.md#6`). Usually empty.
     pub fn missing_dependencies(&self) -> &[Dependency] {
-        &self.missing
+        &self.entry.missing
     }
 
     /// The content of a text message.
     ///
     /// # Errors
-    /// When the body is anything but a CBOR text string.
+    /// When the content is anything but a CBOR text string, or there is none.
     pub fn text(&self) -> Result<&str, DecodeError> {
-        body::text(self.raw())
+        body::text(self.content()?)
     }
 
     /// The content of a byte message.
     ///
     /// # Errors
-    /// When the body is anything but a CBOR byte string.
+    /// When the content is anything but a CBOR byte string, or there is none.
     pub fn bytes(&self) -> Result<&[u8], DecodeError> {
-        body::bytes(self.raw())
+        body::bytes(self.content()?)
     }
 
     /// Acknowledges this message and no other. Returns once that is on disk: the message does not
@@ -101,18 +110,23 @@ impl<M> Message<M> {
     /// # Errors
     /// [`Error::Closed`] when the node is shut down; the message comes again then.
     pub async fn ack(&self) -> Result<(), Error> {
-        self.acks.ack_now(self.offset).await
+        self.acks.ack_now(self.entry.offset).await
     }
 
     /// The typed content of a stream opened with `typed`.
     ///
     /// # Errors
-    /// When the body does not fit the type; [`Message::raw`] gives what it is. Always in a stream
-    /// without a type.
+    /// When the content does not fit the type, which [`Message::raw`] gives as it is, or when there is
+    /// none. Always in a stream without a type.
     pub fn value(&self) -> Result<&M, &DecodeError> {
         match &self.value {
             Some(value) => value.as_ref(),
             None => Err(&DecodeError::Untyped),
         }
+    }
+
+    fn content(&self) -> Result<&[u8], DecodeError> {
+        let content = self.entry.content.bytes();
+        content.map(|bytes| &bytes[..]).ok_or(DecodeError::Change)
     }
 }

@@ -42,11 +42,7 @@ impl<M> Subscription<M> {
     pub async fn next(&mut self) -> Option<Message<M>> {
         self.ended = None;
         match self.consumer.next().await {
-            Ok(Delivery { entry, acks }) => {
-                let body = entry.operation.body.as_deref().unwrap_or_default();
-                let value = (self.decode)(body);
-                Some(Message::new(entry, value, acks))
-            }
+            Ok(Delivery { entry, acks }) => Some(Message::new(entry, self.decode, acks)),
             Err(ended) => {
                 if let Ended::Failed(error) = &ended {
                     tracing::error!(%error, "the feed cannot be read");

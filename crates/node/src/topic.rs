@@ -128,11 +128,12 @@ impl TopicState {
 
     /// Tells the subscriptions.
     fn delivered(&self, change: &TopicChange) {
-        let mut delivered: Vec<_> = change.recent.iter().filter_map(feed_entry).collect();
+        let recent = change.recent.iter();
+        let mut delivered: Vec<_> = recent.filter_map(RecentOperation::feed_entry).collect();
         delivered.sort_unstable_by_key(|entry| entry.offset);
         extend(&self.feed, |tail| {
             for entry in delivered {
-                tail.push(entry.offset, bytes_of(&entry.operation), entry);
+                tail.push(entry.offset, entry.bytes(), entry);
             }
             end(tail, change.last_offset, change.rewritten);
         });
@@ -282,15 +283,6 @@ fn end<T>(tail: &mut Tail<T>, last: Option<u64>, rewritten: bool) {
     if rewritten {
         tail.forget();
     }
-}
-
-fn feed_entry(one: &RecentOperation) -> Option<FeedEntry> {
-    Some(FeedEntry {
-        offset: one.offset?,
-        arrival: one.arrival,
-        operation: one.operation.clone(),
-        missing_dependencies: one.missing_dependencies.clone(),
-    })
 }
 
 fn bytes_of(operation: &Operation) -> usize {

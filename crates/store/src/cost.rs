@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use crate::database::meta::load_counters;
 use crate::directory::epoch;
 use crate::directory::identity::recognise;
-use crate::{Durability, NewOperation, Options, PageLimits, SkipAcked, Start, Store, Tx};
+use crate::{Durability, NewOperation, Options, PageLimits, Ready, SkipAcked, Start, Store, Tx};
 
 const TOPIC: Topic = Topic::from_bytes([1; 32]);
 
@@ -35,6 +35,7 @@ fn append(tx: &mut Tx<'_>) {
         log: log.key,
         seq,
         offset: Some(tx.next_offset()),
+        ready: &Ready::Body,
         bytes_before: log.bytes,
         header: &[7; 250],
         body: Some(&[8; 100]),

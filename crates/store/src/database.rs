@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod consumer;
 pub(crate) mod error;
 pub(crate) mod evidence;
+pub(crate) mod feed;
 pub(crate) mod garbage;
 pub(crate) mod holdings;
 pub(crate) mod meta;

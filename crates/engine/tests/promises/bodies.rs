@@ -93,7 +93,7 @@ fn what_an_operation_was_delivered_without_stays_with_it_when_its_body_comes() {
     node.wait(10 * crate::node::SECOND_US);
     node.ingest(&[answer]);
     assert_eq!(node.texts(), ["answer"]);
-    assert_eq!(node.feed()[0].missing_dependencies.len(), 1);
+    assert_eq!(node.feed()[0].missing.len(), 1);
 }
 
 #[test]
@@ -223,6 +223,7 @@ fn a_body_dropped_on_purpose_stays_away() {
 
 /// Makes the directory one of a version that did not note missing bodies.
 fn make_old(node: &Node) {
+    node.without_content_kinds();
     let connection = rusqlite::Connection::open(node.dir.join("p2panda.sqlite")).unwrap();
     let sql = "DROP TABLE wanted; DROP TABLE dropped; PRAGMA user_version = 2;";
     connection.execute_batch(sql).unwrap();

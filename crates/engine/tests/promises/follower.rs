@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use p2panda_core::{Operation, Topic};
 use p2panda_engine::{Committed, TopicChange};
-use p2panda_store::{PageLimits, Reader};
+use p2panda_store::{FeedEntry, PageLimits, Reader};
 
 /// Operations that are compared after a commit; changes of older ones would go unnoticed.
 const COMPARED: usize = 100;
@@ -21,7 +21,7 @@ pub struct Follower(BTreeMap<Topic, Known>);
 #[derive(Debug, Default, PartialEq)]
 struct Known {
     arrived: Vec<(u64, Operation)>,
-    delivered: Vec<(u64, Operation, usize)>,
+    delivered: Vec<FeedEntry>,
 }
 
 impl Follower {
@@ -52,13 +52,7 @@ impl Known {
                 .into_iter()
                 .map(|entry| (entry.arrival, operation(entry.header, entry.body)))
                 .collect(),
-            delivered: delivered
-                .into_iter()
-                .map(|entry| {
-                    let missing = entry.missing_dependencies.len();
-                    (entry.offset, entry.operation, missing)
-                })
-                .collect(),
+            delivered,
         }
     }
 
@@ -66,26 +60,26 @@ impl Known {
         let mut delivered = Vec::new();
         for one in &change.recent {
             self.arrived.push((one.arrival, one.operation.clone()));
-            if let Some(offset) = one.offset {
-                let missing = one.missing_dependencies.len();
-                delivered.push((offset, one.operation.clone(), missing));
-            }
+            delivered.extend(one.feed_entry());
         }
-        delivered.sort_by_key(|(offset, ..)| *offset);
+        delivered.sort_by_key(|entry| entry.offset);
         self.delivered.append(&mut delivered);
         let last = |numbers: Option<u64>| numbers.unwrap_or(0);
         if let Some(arrival) = change.last_arrival {
             assert_eq!(last(self.arrived.last().map(|one| one.0)), arrival);
         }
         if let Some(offset) = change.last_offset {
-            assert_eq!(last(self.delivered.last().map(|one| one.0)), offset);
+            assert_eq!(
+                last(self.delivered.last().map(|entry| entry.offset)),
+                offset
+            );
         }
     }
 
     fn check(&self, reader: &Reader, topic: &Topic) {
         let before = |len: usize| len.checked_sub(COMPARED + 1);
         let arrival = before(self.arrived.len()).map_or(0, |at| self.arrived[at].0);
-        let offset = before(self.delivered.len()).map_or(0, |at| self.delivered[at].0);
+        let offset = before(self.delivered.len()).map_or(0, |at| self.delivered[at].offset);
         let stored = Known::read(reader, topic, arrival, offset);
         assert!(
             self.arrived.ends_with(&stored.arrived),

@@ -5,6 +5,7 @@
 mod bodies;
 mod consumers;
 mod crash;
+mod feed;
 mod follower;
 mod ingest;
 mod node;

@@ -15,7 +15,9 @@ use p2panda_engine::{
     Command, Committed, Durability, Engine, Incoming, Now, Options, Outcome, Phase, PublishError,
     Published, RejectReason, Source, Start,
 };
-use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus, Totals};
+use p2panda_store::{
+    Content, FeedEntry, PageLimits, Reader, SkipAcked, Store, TopicStatus, Totals,
+};
 use tempfile::TempDir;
 
 use crate::follower::Follower;
@@ -99,6 +101,37 @@ impl Node {
         } = self;
         engine.close().unwrap();
         Node::open_in(temp, options)
+    }
+
+    /// Closes the engine, lets somebody write into the store, and opens the directory again.
+    pub fn reopen_after(self, write: impl FnOnce(&mut Store)) -> Node {
+        let options = self.options();
+        let Node {
+            engine,
+            dir,
+            _temp: temp,
+            ..
+        } = self;
+        engine.close().unwrap();
+        let mut store = Store::open(&dir, p2panda_store::Options::default()).unwrap();
+        write(&mut store);
+        store.close().unwrap();
+        Node::open_in(temp, options)
+    }
+
+    /// Makes the database one of a version that did not know what an entry of the feed shows.
+    pub fn without_content_kinds(&self) {
+        let connection = rusqlite::Connection::open(self.dir.join("p2panda.sqlite")).unwrap();
+        let sql = "PRAGMA secure_delete = ON;
+            ALTER TABLE operation DROP COLUMN opened;
+            ALTER TABLE operation DROP COLUMN content;
+            PRAGMA temp_store = MEMORY;
+            CREATE TEMP TABLE rows AS SELECT * FROM operation;
+            DELETE FROM operation;
+            INSERT INTO operation SELECT * FROM rows;
+            PRAGMA user_version = 3;
+            PRAGMA wal_checkpoint(TRUNCATE);";
+        connection.execute_batch(sql).unwrap();
     }
 
     /// The files as a crash, or a backup of a running node, would leave them.
@@ -226,6 +259,12 @@ impl Node {
             .entries
     }
 
+    /// What the feed shows, in its order.
+    pub fn contents(&self) -> Vec<Content> {
+        let feed = self.feed();
+        feed.into_iter().map(|entry| entry.content).collect()
+    }
+
     /// The texts in the feed, in its order.
     pub fn texts(&self) -> Vec<String> {
         self.feed().iter().map(text_of).collect()
@@ -233,12 +272,16 @@ impl Node {
 
     /// The texts that a consumer has not acknowledged.
     pub fn unacked(&self, consumer: &str) -> Vec<String> {
+        self.unacked_entries(consumer).iter().map(text_of).collect()
+    }
+
+    pub fn unacked_entries(&self, consumer: &str) -> Vec<FeedEntry> {
         let skip = SkipAcked {
             consumer,
             until: u64::MAX,
         };
         let page = self.reader().feed_page(&TOPIC, 0, ALL, Some(skip)).unwrap();
-        page.entries.iter().map(text_of).collect()
+        page.entries
     }
 
     pub fn status(&self) -> TopicStatus {
@@ -305,8 +348,16 @@ pub fn session(id: u64) -> Source {
     }
 }
 
+/// What the author published, as the feed shows it.
+pub fn operation_of(entry: &FeedEntry) -> Operation {
+    Operation {
+        header: entry.header.clone(),
+        body: entry.content.bytes().cloned(),
+    }
+}
+
 pub fn text_of(entry: &FeedEntry) -> String {
-    String::from_utf8(entry.operation.body.clone().unwrap().to_vec()).unwrap()
+    String::from_utf8(entry.content.bytes().unwrap().to_vec()).unwrap()
 }
 
 pub fn copy_files(from: &Path, to: &Path) {

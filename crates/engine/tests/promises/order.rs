@@ -24,11 +24,7 @@ fn an_answer_that_comes_before_its_question_is_shown_after_it() {
     assert_eq!(c.operations(), answer);
     c.ingest(&question);
     assert_eq!(c.texts(), ["question", "answer"]);
-    assert!(
-        c.feed()
-            .iter()
-            .all(|entry| entry.missing_dependencies.is_empty())
-    );
+    assert!(c.feed().iter().all(|entry| entry.missing.is_empty()));
     assert_eq!(c.status().waiting, 0);
 }
 
@@ -47,11 +43,11 @@ fn a_dependency_that_never_comes_does_not_stall_the_feed() {
     node.wait(1);
     let feed = node.feed();
     assert_eq!(feed.len(), 50);
-    assert_eq!(feed[0].missing_dependencies, [dependency(&lost)]);
+    assert_eq!(feed[0].missing, [dependency(&lost)]);
     assert_eq!(node.engine.next_wake(), None);
     // Should it come after all, it is shown, and what follows is complete.
     node.ingest(&[lost.clone(), b.answers("late", &[&lost])]);
-    assert!(node.feed()[51].missing_dependencies.is_empty());
+    assert!(node.feed()[51].missing.is_empty());
 }
 
 #[test]
@@ -196,7 +192,7 @@ fn after_a_restart_waiting_goes_on_and_ends() {
     node.ingest(&[found]);
     node.wait(5 * SECOND_US);
     assert_eq!(node.texts(), ["found", "answer", "more"]);
-    assert_eq!(node.feed()[1].missing_dependencies, [dependency(&lost)]);
+    assert_eq!(node.feed()[1].missing, [dependency(&lost)]);
     let node = node.reopen();
     assert_eq!(node.texts(), ["found", "answer", "more"]);
 }
@@ -241,7 +237,7 @@ fn a_dependency_without_its_body_is_met() {
     let question = a.says("question");
     node.ingest(&[b.answers("answer", &[&question]), without_body(&question)]);
     assert_eq!(node.texts(), ["answer"]);
-    assert!(node.feed()[0].missing_dependencies.is_empty());
+    assert!(node.feed()[0].missing.is_empty());
 }
 
 #[test]
@@ -326,7 +322,7 @@ fn more_logs_than_can_wait_are_not_waited_for() {
     assert!(node.texts().is_empty());
     node.ingest(&waiting[16_384..]);
     assert_eq!(node.feed().len(), 1);
-    assert_eq!(node.feed()[0].missing_dependencies, [dependency(&lost)]);
+    assert_eq!(node.feed()[0].missing, [dependency(&lost)]);
     node.wait(5 * SECOND_US);
     assert_eq!(node.feed().len(), 16_385);
 }

@@ -108,11 +108,7 @@ fn what_waits_for_a_pruned_operation_waits_no_more() {
     assert!(node.texts().is_empty());
     node.ingest(&[a.prunes(Some("2"))]);
     assert_eq!(node.texts().len(), 2);
-    assert!(
-        node.feed()
-            .iter()
-            .all(|entry| entry.missing_dependencies.is_empty())
-    );
+    assert!(node.feed().iter().all(|entry| entry.missing.is_empty()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use p2panda_store::FeedEntry;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::node::{Author, Node, SECOND_US, dependency};
+use crate::node::{Author, Node, SECOND_US, dependency, operation_of};
 
 const AUTHORS: usize = 4;
 
@@ -56,11 +56,11 @@ fn conversation(utterances: &[Utterance]) -> Vec<Operation> {
 fn check_order(feed: &[FeedEntry]) {
     let mut shown: HashMap<VerifyingKey, u32> = HashMap::new();
     for entry in feed {
-        let header = &entry.operation.header;
+        let header = &entry.header;
         let next = shown.get(&header.author()).map_or(0, |seq| seq + 1);
         assert_eq!(header.seq(), next, "per author nothing is skipped");
         shown.insert(header.author(), header.seq());
-        let missing = |dependency: &&Dependency| entry.missing_dependencies.contains(dependency);
+        let missing = |dependency: &&Dependency| entry.missing.contains(dependency);
         for dependency in header
             .node_extensions()
             .unwrap()
@@ -119,7 +119,7 @@ proptest! {
             check_order(&feed);
         }
         for operation in &spoken {
-            let shown = feed.iter().filter(|entry| entry.operation == *operation);
+            let shown = feed.iter().filter(|entry| operation_of(entry) == *operation);
             assert_eq!(shown.count(), 1, "{:?}", dependency(operation));
         }
         assert_eq!(node.status().waiting, 0);

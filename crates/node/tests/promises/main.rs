@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod bodies;
+mod changes;
 mod ended;
 mod errors;
 mod flood;

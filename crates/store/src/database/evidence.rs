@@ -65,7 +65,7 @@ impl RejectReason {
     }
 
     /// The reason of a number.
-    pub(crate) fn from_code(code: u8) -> Option<RejectReason> {
+    pub fn from_code(code: u8) -> Option<RejectReason> {
         CODES
             .iter()
             .find(|(_, known)| *known == code)

@@ -109,7 +109,7 @@ impl Tx<'_> {
             return Ok(end < below);
         }
         let wiped = "UPDATE operation SET header = zeroblob(length(header)),
-                body = zeroblob(length(body))
+                body = zeroblob(length(body)), opened = zeroblob(length(opened))
             WHERE log = ?1 AND seq >= ?2 AND seq < ?3";
         let until = end.saturating_add(AHEAD_ROWS).min(below);
         self.cached(wiped)?.execute(params![log.0, first, until])?;
@@ -124,8 +124,9 @@ impl Tx<'_> {
 
     /// The oldest operations of a log that fit into a slice.
     fn oldest(&self, log: LogKey, below: u32, slice: &Slice) -> Result<Oldest, StoreError> {
-        let sql = "SELECT seq, length(header) + coalesce(length(body), 0) FROM operation
-            WHERE log = ?1 AND seq < ?2 ORDER BY seq";
+        let sql = "SELECT seq, length(header) + coalesce(length(body), 0)
+                + coalesce(length(opened), 0)
+            FROM operation WHERE log = ?1 AND seq < ?2 ORDER BY seq";
         let mut statement = self.cached(sql)?;
         let mut found = statement.query(params![log.0, below])?;
         let mut oldest = Oldest {

@@ -6,6 +6,7 @@ use p2panda_core::{Header, LogRange, Timestamp, Topic, VerifyingKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::error::StoreError;
+use crate::database::feed::code;
 use crate::database::meta::{meta, put_meta, remove_meta};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{int, seq_or_none, unsigned};
@@ -86,20 +87,24 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Drops the body of a stored operation for good, whether or not it has come: the operation
-    /// leaves the feed, and nobody is asked for the body again. False if no such operation is
-    /// stored.
+    /// Drops the body of a stored operation for good, whether or not it has come, and what it was
+    /// opened to: the operation leaves the feed, unless its entry tells of a change, and nobody is
+    /// asked for the body again. False if no such operation is stored.
     pub fn drop_body(
         &mut self,
         topic: TopicKey,
         log: LogKey,
         seq: u32,
     ) -> Result<bool, StoreError> {
-        let wiped = "UPDATE operation SET body = zeroblob(length(body))
+        let wiped = "UPDATE operation SET body = zeroblob(length(body)),
+                opened = zeroblob(length(opened))
             WHERE log = ?1 AND seq = ?2 AND body IS NOT NULL";
         self.cached(wiped)?.execute(params![log.0, seq])?;
-        let sql = "UPDATE operation SET body = NULL, offset = NULL WHERE log = ?1 AND seq = ?2";
-        if self.cached(sql)?.execute(params![log.0, seq])? == 0 {
+        let sql = "UPDATE operation SET body = NULL, opened = NULL,
+                offset = CASE WHEN content > ?3 THEN offset END
+            WHERE log = ?1 AND seq = ?2";
+        let dropped = params![log.0, seq, code::OPENED];
+        if self.cached(sql)?.execute(dropped)? == 0 {
             return Ok(false);
         }
         let sql = "DELETE FROM wanted WHERE topic = ?1 AND log = ?2 AND seq = ?3";

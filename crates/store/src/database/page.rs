@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use p2panda_core::limits::{GARBAGE_PASSED_ROWS_MAX, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT};
-use p2panda_core::{Dependency, Header, Operation, Timestamp, VerifyingKey};
+use p2panda_core::{Header, Timestamp, VerifyingKey};
 use rusqlite::Row;
 
 use crate::database::sql::unsigned;
@@ -66,43 +66,6 @@ pub struct Page {
     pub more: bool,
 }
 
-/// One operation of the feed.
-#[derive(Clone, Debug)]
-pub struct FeedEntry {
-    /// Its place in the feed.
-    pub offset: u64,
-    /// Its arrival number.
-    pub arrival: u64,
-    /// Header and body. Both were verified on the way in.
-    pub operation: Operation,
-    /// Dependencies that had not come when waiting for them was over.
-    pub missing_dependencies: Vec<Dependency>,
-}
-
-/// What a page of the feed leaves out: what a consumer has acknowledged, as far as this offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SkipAcked<'a> {
-    /// Name of the consumer.
-    pub consumer: &'a str,
-    /// What lies above is not left out.
-    pub until: u64,
-}
-
-/// A page of the feed.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct FeedPage {
-    /// By ascending offset.
-    pub entries: Vec<FeedEntry>,
-    /// Rows that are damaged; they are left out.
-    pub unreadable: Vec<Unreadable>,
-    /// Offset of the last row looked at: where the next page begins. 0 if there was none.
-    pub last_offset: u64,
-    /// Whether there may be more: the page was full, or many pruned rows that are still to be
-    /// deleted were passed over. In that case it may have no entries.
-    pub more: bool,
-}
-
 /// A row that cannot be read. Only its log suffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
@@ -112,7 +75,7 @@ pub struct Unreadable {
     pub seq: u32,
 }
 
-/// What a query of a page returns: `arrival, seq, header, body, log, offset`, and last whether it was
+/// What a query of a page returns: `arrival, seq, header, body, log, offset`, and whether it was
 /// pruned.
 pub(crate) struct RawRow {
     pub offset: u64,

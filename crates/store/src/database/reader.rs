@@ -3,15 +3,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Hash, Operation, Timestamp, Topic, VerifyingKey, limits};
+use p2panda_core::{Timestamp, Topic, VerifyingKey, limits};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::database::error::StoreError;
 use crate::database::neighbour::has_garbage;
-use crate::database::page::{
-    Absent, Entry, FeedEntry, FeedPage, Fill, Page, PageLimits, RawRow, SkipAcked,
-};
-use crate::database::sql::{Blob32, int, keep_plans, seq_or_none, unsigned, verifying_key};
+use crate::database::page::{Absent, Entry, Fill, Page, PageLimits, RawRow};
+use crate::database::sql::{int, keep_plans, seq_or_none, unsigned, verifying_key};
 
 /// Opens readers of one database.
 #[derive(Clone, Debug)]
@@ -55,22 +53,6 @@ impl Reader {
             Some(key) => Ok(last_arrival(&snapshot, key)?),
             None => Ok(0),
         }
-    }
-
-    /// The last offset in the feed of a topic, 0: none. It may be that of a pruned operation which
-    /// is still to be deleted.
-    pub fn last_offset(&self, topic: &Topic) -> Result<u64, StoreError> {
-        let snapshot = self.snapshot()?;
-        let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok(0);
-        };
-        let sql = "SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
-            ORDER BY offset DESC LIMIT 1";
-        let mut statement = snapshot.prepare_cached(sql)?;
-        Ok(statement
-            .query_row([key], |row| unsigned(row, 0))
-            .optional()?
-            .unwrap_or(0))
     }
 
     /// Operations of one log with `after < seq <= until`, by sequence number.
@@ -121,85 +103,6 @@ impl Reader {
         let mut statement = snapshot.prepare_cached(sql)?;
         let rows = statement.query(params![key, int(after)])?;
         self.page_of(rows, limits, false)
-    }
-
-    /// The feed of a topic above the offset `after`.
-    pub fn feed_page(
-        &self,
-        topic: &Topic,
-        after: u64,
-        limits: PageLimits,
-        skip_acked: Option<SkipAcked<'_>>,
-    ) -> Result<FeedPage, StoreError> {
-        let snapshot = self.snapshot()?;
-        let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok(FeedPage::default());
-        };
-        let consumer = match skip_acked {
-            Some(skip) => consumer_key(&snapshot, skip.consumer)?,
-            None => None,
-        };
-        let until = skip_acked.map_or(0, |skip| skip.until);
-        let after = match consumer {
-            Some(consumer) => after.max(prefix(&snapshot, consumer, key)?.min(until)),
-            None => after,
-        };
-        let sql = match has_garbage(&snapshot)? {
-            false => {
-                "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset, 0
-                FROM operation o INDEXED BY operation_feed
-                WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
-                    SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
-                ORDER BY o.offset"
-            }
-            true => {
-                "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset,
-                    EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq)
-                FROM operation o INDEXED BY operation_feed
-                WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
-                    SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
-                ORDER BY o.offset"
-            }
-        };
-        let mut statement = snapshot.prepare_cached(sql)?;
-        let mut rows = statement.query(params![key, int(after), consumer, int(until)])?;
-        let (mut page, mut fill) = (FeedPage::default(), Fill::new(limits));
-        while let Some(row) = rows.next()? {
-            if row.get(6)? {
-                page.last_offset = unsigned(row, 5)?;
-                if fill.pass() {
-                    continue;
-                }
-                page.more = true;
-                break;
-            }
-            let row = RawRow::read(row, |log| self.author(log))?;
-            if !fill.take(row.bytes) {
-                page.more = true;
-                break;
-            }
-            page.last_offset = row.offset;
-            match row.content {
-                Some((header, body)) => page.entries.push(FeedEntry {
-                    offset: row.offset,
-                    arrival: row.arrival,
-                    operation: Operation { header, body },
-                    missing_dependencies: Vec::new(),
-                }),
-                None => page.unreadable.push(row.unreadable()),
-            }
-        }
-        add_missing(&snapshot, &mut page.entries)?;
-        Ok(page)
-    }
-
-    /// Where a consumer stands: everything of the topic at or below is acknowledged.
-    pub fn consumer_prefix(&self, name: &str, topic: &Topic) -> Result<u64, StoreError> {
-        let snapshot = self.snapshot()?;
-        match (consumer_key(&snapshot, name)?, topic_key(&snapshot, topic)?) {
-            (Some(consumer), Some(topic)) => Ok(prefix(&snapshot, consumer, topic)?),
-            _ => Ok(0),
-        }
     }
 
     /// A page of the address book: what follows the node `after`, in the order of the keys, up to
@@ -314,51 +217,11 @@ impl Reader {
     }
 }
 
-/// Fills in what the entries of a page were delivered without, which few were.
-fn add_missing(snapshot: &Connection, entries: &mut [FeedEntry]) -> rusqlite::Result<()> {
-    let arrivals = || entries.iter().map(|entry| int(entry.arrival));
-    let (Some(first), Some(last)) = (arrivals().min(), arrivals().max()) else {
-        return Ok(());
-    };
-    let sql = "SELECT 1 FROM missing WHERE arrival BETWEEN ?1 AND ?2 LIMIT 1";
-    if !snapshot.prepare_cached(sql)?.exists([first, last])? {
-        return Ok(());
-    }
-    let sql = "SELECT author, seq, id FROM missing WHERE arrival = ?1 ORDER BY author, seq";
-    let mut statement = snapshot.prepare_cached(sql)?;
-    for entry in entries {
-        let rows = statement.query_map([int(entry.arrival)], |row| {
-            let Blob32(id) = row.get(2)?;
-            Ok(Dependency {
-                author: verifying_key(row, 0)?,
-                seq: row.get(1)?,
-                id: Hash::from_bytes(id),
-            })
-        })?;
-        entry.missing_dependencies = rows.collect::<Result<_, _>>()?;
-    }
-    Ok(())
-}
-
 pub(crate) fn topic_key(snapshot: &Connection, topic: &Topic) -> rusqlite::Result<Option<i64>> {
     let mut statement = snapshot.prepare_cached("SELECT id FROM topic WHERE topic = ?1")?;
     statement
         .query_row([topic.as_bytes().as_slice()], |row| row.get(0))
         .optional()
-}
-
-fn consumer_key(snapshot: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
-    let mut statement = snapshot.prepare_cached("SELECT id FROM consumer WHERE name = ?1")?;
-    statement.query_row([name], |row| row.get(0)).optional()
-}
-
-fn prefix(snapshot: &Connection, consumer: i64, topic: i64) -> rusqlite::Result<u64> {
-    let sql = "SELECT prefix FROM consumer_topic WHERE consumer = ?1 AND topic = ?2";
-    let mut statement = snapshot.prepare_cached(sql)?;
-    let row = statement
-        .query_row([consumer, topic], |row| unsigned(row, 0))
-        .optional()?;
-    Ok(row.unwrap_or(0))
 }
 
 pub(crate) fn last_arrival(snapshot: &Connection, topic: i64) -> rusqlite::Result<u64> {

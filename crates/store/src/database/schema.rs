@@ -6,7 +6,7 @@ use crate::database::error::{StoreError, StoreErrorKind};
 use crate::error::ErrorOf;
 
 /// Migration `n` leads from schema version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES];
+const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES, FEED];
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -151,6 +151,14 @@ CREATE TABLE dropped(log INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(log
     WITHOUT ROWID;
 
 INSERT INTO meta SELECT 'bodies_scanned', zeroblob(8) WHERE EXISTS (SELECT 1 FROM operation);
+";
+
+const FEED: &str = "
+-- What the feed shows of an operation. NULL: its body, 1: `opened`, 2: that it was withdrawn,
+-- 3: that it changed who is a member.
+ALTER TABLE operation ADD COLUMN content INTEGER;
+-- The plaintext of the body, where that is sealed and could be opened.
+ALTER TABLE operation ADD COLUMN opened BLOB;
 ";
 
 /// Brings the database to the newest schema, in one transaction.

@@ -1,9 +1,10 @@
 use bytes::Bytes;
 use p2panda_core::log::Head;
-use p2panda_core::{Dependency, Hash, Topic, VerifyingKey};
+use p2panda_core::{Hash, Topic, VerifyingKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::database::error::StoreError;
+use crate::database::feed::Ready;
 use crate::database::meta::{Counters, save_counters};
 use crate::database::sql::{Blob32, int, optional_seq, seq_or_none, unsigned, verifying_key};
 use crate::database::writer::{Database, Durability};
@@ -55,6 +56,8 @@ pub struct NewOperation<'a> {
     pub seq: u32,
     /// Its place in the feed, from [`Tx::next_offset`], if it has one by now.
     pub offset: Option<u64>,
+    /// What is shown of it there.
+    pub ready: &'a Ready,
     /// [`Log::bytes`] before this operation.
     pub bytes_before: u64,
     /// The header as received.
@@ -250,7 +253,8 @@ impl Tx<'_> {
     /// Stores an operation.
     pub fn add_operation(&mut self, operation: &NewOperation<'_>) -> Result<(), StoreError> {
         let sql = "INSERT INTO operation(arrival, topic, log, seq, offset, bytes_before, header,
-            body) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            body, content, opened) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        let plaintext = operation.ready.plaintext();
         self.cached(sql)?.execute(params![
             int(operation.arrival),
             operation.topic.0,
@@ -260,8 +264,11 @@ impl Tx<'_> {
             int(operation.bytes_before),
             operation.header,
             operation.body,
+            operation.ready.code(),
+            plaintext,
         ])?;
-        let body_bytes = operation.body.map_or(0, <[u8]>::len);
+        let bytes = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        let body_bytes = bytes(operation.body) + bytes(plaintext);
         self.written(operation.header.len() + body_bytes);
         Ok(())
     }
@@ -292,26 +299,6 @@ impl Tx<'_> {
             })
         });
         Ok(row.optional()?)
-    }
-
-    /// Gives a stored operation its place in the feed.
-    pub fn set_offset(&mut self, arrival: u64, offset: u64) -> Result<(), StoreError> {
-        let sql = "UPDATE operation SET offset = ?2 WHERE arrival = ?1";
-        self.cached(sql)?
-            .execute(params![int(arrival), int(offset)])?;
-        Ok(())
-    }
-
-    /// Records what an operation was delivered without.
-    pub fn add_missing(&mut self, arrival: u64, missing: &[Dependency]) -> Result<(), StoreError> {
-        let sql = "INSERT OR IGNORE INTO missing VALUES(?1, ?2, ?3, ?4)";
-        for dependency in missing {
-            let author = dependency.author.as_bytes().as_slice();
-            let id = dependency.id.as_bytes().as_slice();
-            self.cached(sql)?
-                .execute(params![int(arrival), author, dependency.seq, id])?;
-        }
-        Ok(())
     }
 
     /// The most recently ordered heads of all logs of a topic but one author's, ordered after

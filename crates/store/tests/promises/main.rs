@@ -5,6 +5,7 @@
 mod bounds;
 mod database;
 mod directory;
+mod feed;
 mod pages;
 mod space;
 
@@ -12,7 +13,7 @@ use std::path::Path;
 
 use p2panda_core::log::Head;
 use p2panda_core::{Draft, Header, NodeExtensions, SigningKey, Timestamp, Topic, VerifyingKey};
-use p2panda_store::{Database, Durability, Log, NewOperation, Options, Store, TopicKey, Tx};
+use p2panda_store::{Database, Durability, Log, NewOperation, Options, Ready, Store, TopicKey, Tx};
 
 pub(crate) const TOPIC: Topic = Topic::from_bytes([1; 32]);
 
@@ -77,6 +78,7 @@ fn append(tx: &mut Tx<'_>, topic: TopicKey, header: &Header, body: &[u8]) -> Log
         log: log.key,
         seq: head.seq,
         offset,
+        ready: &Ready::Body,
         bytes_before: log.bytes,
         header: header.as_bytes(),
         body: Some(body),

@@ -1,0 +1,339 @@
+//! The feed of a topic: what is shown of its operations, by offset (`docs/protocol/streams.md#9`).
+//!
+//! An operation has one place in the feed at most. Whatever becomes ready late, or stands differently
+//! later, gets the next offset and leaves the place it had ([`Tx::place`]).
+
+use bytes::Bytes;
+use p2panda_core::{Dependency, Hash, Header, Topic};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::database::error::StoreError;
+use crate::database::neighbour::has_garbage;
+use crate::database::page::{Fill, PageLimits, RawRow, Unreadable};
+use crate::database::reader::{Reader, topic_key};
+use crate::database::sql::{Blob32, int, unsigned, verifying_key};
+use crate::database::tx::Tx;
+
+/// One entry of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEntry {
+    /// Its place in the feed.
+    pub offset: u64,
+    /// The arrival number of the operation.
+    pub arrival: u64,
+    /// The header of the operation. Its signature was verified on the way in.
+    pub header: Header,
+    /// What is shown of it.
+    pub content: Content,
+    /// Dependencies that had not come when waiting for them was over.
+    pub missing: Vec<Dependency>,
+}
+
+/// What an entry of the feed shows of its operation (`docs/protocol/streams.md#9.1`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Content {
+    /// Its body, as it is forwarded to peers. It was verified on the way in.
+    Body(Bytes),
+    /// The plaintext of its sealed body. The stored body stays sealed, and so it is forwarded.
+    Opened(Bytes),
+    /// Nothing of its own: it tells of a change.
+    Change(Change),
+}
+
+/// What an entry without content tells of its operation (`docs/protocol/streams.md#9.1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// What the operation said does not count any more. Whoever was given it before takes it back.
+    Withdrawn,
+    /// The operation changed who is a member, or how.
+    Members,
+}
+
+/// How an operation is ready for the feed, as the writer says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// With its stored body.
+    #[default]
+    Body,
+    /// With this plaintext of its stored body.
+    Opened(Bytes),
+    /// Without content. Plaintext that it was opened to stays stored.
+    Changed(Change),
+}
+
+/// What a page of the feed leaves out: what a consumer has acknowledged, as far as this offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SkipAcked<'a> {
+    /// Name of the consumer.
+    pub consumer: &'a str,
+    /// What lies above is not left out.
+    pub until: u64,
+}
+
+/// A page of the feed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct FeedPage {
+    /// By ascending offset.
+    pub entries: Vec<FeedEntry>,
+    /// Rows that are damaged; they are left out.
+    pub unreadable: Vec<Unreadable>,
+    /// Offset of the last row looked at: where the next page begins. 0 if there was none.
+    pub last_offset: u64,
+    /// Whether there may be more: the page was full, or many pruned rows that are still to be
+    /// deleted were passed over. In that case it may have no entries.
+    pub more: bool,
+}
+
+/// The column `content`. It is NULL where the feed shows the body.
+pub(crate) mod code {
+    pub(crate) const OPENED: i64 = 1;
+    pub(crate) const WITHDRAWN: i64 = 2;
+    pub(crate) const MEMBERS: i64 = 3;
+}
+
+impl FeedEntry {
+    /// Header and content bytes.
+    pub fn bytes(&self) -> usize {
+        self.header.as_bytes().len() + self.content.bytes().map_or(0, Bytes::len)
+    }
+}
+
+impl Content {
+    /// What the application reads; `None` if the entry tells of a change.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Content::Body(bytes) | Content::Opened(bytes) => Some(bytes),
+            Content::Change(_) => None,
+        }
+    }
+
+    /// What the columns of a row say; `None`: it is damaged.
+    fn read(code: Option<i64>, shown: Option<Bytes>) -> Option<Content> {
+        Some(match code {
+            None => Content::Body(shown?),
+            Some(code::OPENED) => Content::Opened(shown?),
+            Some(code::WITHDRAWN) => Content::Change(Change::Withdrawn),
+            Some(code::MEMBERS) => Content::Change(Change::Members),
+            Some(_) => return None,
+        })
+    }
+}
+
+impl Ready {
+    /// What the entry of an operation shows; `None` if that is a body and there is none.
+    pub fn content(&self, body: Option<&Bytes>) -> Option<Content> {
+        match self {
+            Ready::Body => body.cloned().map(Content::Body),
+            Ready::Opened(plaintext) => Some(Content::Opened(plaintext.clone())),
+            Ready::Changed(change) => Some(Content::Change(*change)),
+        }
+    }
+
+    pub(crate) fn code(&self) -> Option<i64> {
+        match self {
+            Ready::Body => None,
+            Ready::Opened(_) => Some(code::OPENED),
+            Ready::Changed(Change::Withdrawn) => Some(code::WITHDRAWN),
+            Ready::Changed(Change::Members) => Some(code::MEMBERS),
+        }
+    }
+
+    /// What the stored body was opened to.
+    pub fn plaintext(&self) -> Option<&[u8]> {
+        match self {
+            Ready::Opened(plaintext) => Some(plaintext),
+            Ready::Body | Ready::Changed(_) => None,
+        }
+    }
+}
+
+impl Tx<'_> {
+    /// Gives a stored operation this place in the feed. The place that it had, if any, is empty from
+    /// now on.
+    pub fn place(&mut self, arrival: u64, offset: u64, ready: &Ready) -> Result<(), StoreError> {
+        let sql = "UPDATE operation SET offset = ?2, content = ?3, opened = coalesce(?4, opened)
+            WHERE arrival = ?1";
+        let (code, plaintext) = (ready.code(), ready.plaintext());
+        self.cached(sql)?
+            .execute(params![int(arrival), int(offset), code, plaintext])?;
+        self.written(plaintext.map_or(0, <[u8]>::len));
+        Ok(())
+    }
+
+    /// Records what an operation was delivered without.
+    pub fn add_missing(&mut self, arrival: u64, missing: &[Dependency]) -> Result<(), StoreError> {
+        let sql = "INSERT OR IGNORE INTO missing VALUES(?1, ?2, ?3, ?4)";
+        for dependency in missing {
+            let author = dependency.author.as_bytes().as_slice();
+            let id = dependency.id.as_bytes().as_slice();
+            self.cached(sql)?
+                .execute(params![int(arrival), author, dependency.seq, id])?;
+        }
+        Ok(())
+    }
+}
+
+/// What the feed shows stands in the column of the body, for [`RawRow`]; what it is in the last.
+const PLAIN: &str = "SELECT o.arrival, o.seq, o.header,
+        CASE WHEN o.content IS NULL THEN o.body WHEN o.content = 1 THEN o.opened END,
+        o.log, o.offset, 0, o.content
+    FROM operation o INDEXED BY operation_feed
+    WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
+        SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
+    ORDER BY o.offset";
+
+/// The same, with whether the row was pruned.
+const BESIDE_GARBAGE: &str = "SELECT o.arrival, o.seq, o.header,
+        CASE WHEN o.content IS NULL THEN o.body WHEN o.content = 1 THEN o.opened END,
+        o.log, o.offset, EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq), o.content
+    FROM operation o INDEXED BY operation_feed
+    WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
+        SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
+    ORDER BY o.offset";
+
+impl Reader {
+    /// The last offset in the feed of a topic, 0: none. It may be that of a pruned operation which
+    /// is still to be deleted.
+    pub fn last_offset(&self, topic: &Topic) -> Result<u64, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(0);
+        };
+        let sql = "SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
+            ORDER BY offset DESC LIMIT 1";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        Ok(statement
+            .query_row([key], |row| unsigned(row, 0))
+            .optional()?
+            .unwrap_or(0))
+    }
+
+    /// The feed of a topic above the offset `after`.
+    pub fn feed_page(
+        &self,
+        topic: &Topic,
+        after: u64,
+        limits: PageLimits,
+        skip_acked: Option<SkipAcked<'_>>,
+    ) -> Result<FeedPage, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(FeedPage::default());
+        };
+        let consumer = match skip_acked {
+            Some(skip) => consumer_key(&snapshot, skip.consumer)?,
+            None => None,
+        };
+        let until = skip_acked.map_or(0, |skip| skip.until);
+        let after = match consumer {
+            Some(consumer) => after.max(prefix(&snapshot, consumer, key)?.min(until)),
+            None => after,
+        };
+        let sql = match has_garbage(&snapshot)? {
+            false => PLAIN,
+            true => BESIDE_GARBAGE,
+        };
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut rows = statement.query(params![key, int(after), consumer, int(until)])?;
+        let (mut page, mut fill) = (FeedPage::default(), Fill::new(limits));
+        while let Some(row) = rows.next()? {
+            if row.get(6)? {
+                page.last_offset = unsigned(row, 5)?;
+                if fill.pass() {
+                    continue;
+                }
+                page.more = true;
+                break;
+            }
+            if !self.add_entry(&mut page, &mut fill, row)? {
+                page.more = true;
+                break;
+            }
+        }
+        add_missing(&snapshot, &mut page.entries)?;
+        Ok(page)
+    }
+
+    /// Adds a row to a page; false if it does not fit any more.
+    fn add_entry(
+        &self,
+        page: &mut FeedPage,
+        fill: &mut Fill,
+        row: &Row<'_>,
+    ) -> rusqlite::Result<bool> {
+        // A code that is no number is as damaged as one that is not known.
+        let code = row.get_ref(7)?.as_i64_or_null().unwrap_or(Some(0));
+        let row = RawRow::read(row, |log| self.author(log))?;
+        if !fill.take(row.bytes) {
+            return Ok(false);
+        }
+        page.last_offset = row.offset;
+        let (offset, arrival, unreadable) = (row.offset, row.arrival, row.unreadable());
+        let shown = row
+            .content
+            .and_then(|(header, shown)| Some((header, Content::read(code, shown)?)));
+        match shown {
+            Some((header, content)) => page.entries.push(FeedEntry {
+                offset,
+                arrival,
+                header,
+                content,
+                missing: Vec::new(),
+            }),
+            None => page.unreadable.push(unreadable),
+        }
+        Ok(true)
+    }
+
+    /// Where a consumer stands: everything of the topic at or below is acknowledged.
+    pub fn consumer_prefix(&self, name: &str, topic: &Topic) -> Result<u64, StoreError> {
+        let snapshot = self.snapshot()?;
+        match (consumer_key(&snapshot, name)?, topic_key(&snapshot, topic)?) {
+            (Some(consumer), Some(topic)) => Ok(prefix(&snapshot, consumer, topic)?),
+            _ => Ok(0),
+        }
+    }
+}
+
+/// Fills in what the entries of a page were delivered without, which few were.
+fn add_missing(snapshot: &Connection, entries: &mut [FeedEntry]) -> rusqlite::Result<()> {
+    let arrivals = || entries.iter().map(|entry| int(entry.arrival));
+    let (Some(first), Some(last)) = (arrivals().min(), arrivals().max()) else {
+        return Ok(());
+    };
+    let sql = "SELECT 1 FROM missing WHERE arrival BETWEEN ?1 AND ?2 LIMIT 1";
+    if !snapshot.prepare_cached(sql)?.exists([first, last])? {
+        return Ok(());
+    }
+    let sql = "SELECT author, seq, id FROM missing WHERE arrival = ?1 ORDER BY author, seq";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    for entry in entries {
+        let rows = statement.query_map([int(entry.arrival)], |row| {
+            let Blob32(id) = row.get(2)?;
+            Ok(Dependency {
+                author: verifying_key(row, 0)?,
+                seq: row.get(1)?,
+                id: Hash::from_bytes(id),
+            })
+        })?;
+        entry.missing = rows.collect::<Result<_, _>>()?;
+    }
+    Ok(())
+}
+
+fn consumer_key(snapshot: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+    let mut statement = snapshot.prepare_cached("SELECT id FROM consumer WHERE name = ?1")?;
+    statement.query_row([name], |row| row.get(0)).optional()
+}
+
+fn prefix(snapshot: &Connection, consumer: i64, topic: i64) -> rusqlite::Result<u64> {
+    let sql = "SELECT prefix FROM consumer_topic WHERE consumer = ?1 AND topic = ?2";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let row = statement
+        .query_row([consumer, topic], |row| unsigned(row, 0))
+        .optional()?;
+    Ok(row.unwrap_or(0))
+}
