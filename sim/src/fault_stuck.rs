@@ -3,8 +3,10 @@
 use std::sync::mpsc::Receiver;
 
 use p2panda_core::log::Head;
-use p2panda_core::{Draft, NodeExtensions, Operation, SigningKey, Timestamp, Topic, VerifyingKey};
-use p2panda_engine::{Command, Incoming, Phase, PublishError, Published, Source};
+use p2panda_core::{
+    Draft, NodeExtensions, Operation, Phase, SigningKey, Timestamp, Topic, VerifyingKey,
+};
+use p2panda_engine::{Command, Incoming, PublishError, Published, Source};
 
 use crate::node::NodeId;
 use crate::simulation::{Sim, text_body};
@@ -40,7 +42,7 @@ impl Sim {
             key,
             head: None,
         };
-        self.stuck_phase(&stuck, Phase::Started);
+        self.stuck_phase(&stuck, Phase::CatchUp);
         stuck
     }
 

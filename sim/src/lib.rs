@@ -28,7 +28,7 @@ mod node;
 mod random;
 mod simulation;
 
-pub use fault_silence::Fault;
+pub use fault_silence::{Fault, OVERSIZE_HEADER, UNDECODABLE_HEADER};
 pub use fault_stuck::Stuck;
 pub use network::LinkId;
 pub use node::{Delivery, NodeId};

@@ -158,7 +158,9 @@ impl Sim {
         let state = self.at_mut(node);
         let changed = state.contacts_mut().take_changed();
         if !changed.is_empty() {
-            state.queue.extend(changed);
+            for command in changed {
+                state.queue.push(command);
+            }
             self.run_engine(node);
         }
     }

@@ -1,19 +1,21 @@
 //! A node of the simulation: engine, store, sessions, and no network.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use p2panda_core::limits::{BODIES_ASKED_MAX, HEADER_HELD_BACK_MAX};
-use p2panda_core::{Operation, SigningKey, Timestamp, Topic, VerifyingKey};
-use p2panda_engine::{Command, Committed, Engine, Incoming, Now, Options, Outcome, Source};
-use p2panda_protocol::sync::{
-    Absent, Dialer, Entry, Gap, Input, Look, Page, Pair, Read, Received, Refusal, SessionId, Turn,
+use p2panda_core::{
+    Entry, Look, Page, Read, Received, SigningKey, Tail, Timestamp, Topic, Verifier, VerifyingKey,
     Wanted,
 };
+use p2panda_engine::{
+    Command, Committed, Durability, Engine, GatheredAcks, Incoming, Lanes, Now, Options, Outcome,
+    PartAnswers, Room, Source, parts, verify,
+};
+use p2panda_protocol::sync::{Dialer, Input, Pair, SessionId, Turn};
 use p2panda_protocol::time::Time;
-use p2panda_store::{PageLimits, Reader, RejectReason, SkipAcked};
+use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked};
 
 use crate::meeting::Contacts;
 use crate::network::LinkId;
@@ -48,16 +50,55 @@ pub(crate) struct SimNode {
     pub(crate) topics: BTreeSet<Topic>,
     pub(crate) dialers: BTreeMap<Topic, Dialer>,
     pub(crate) pairs: BTreeMap<(Topic, NodeId), Pair>,
-    /// Commands for the next batch.
-    pub(crate) queue: Vec<Command>,
+    /// Commands for the next batches.
+    pub(crate) queue: Lanes,
+    /// The newest operations of each topic, for sessions and for readers of the feed.
+    pub(crate) newest: BTreeMap<Topic, Newest>,
     /// Who asks for the bodies of a topic.
     pub(crate) turns: BTreeMap<Topic, Turn>,
     /// It sends headers without their bodies.
     pub(crate) withholds: bool,
     /// It speaks the published protocol only.
     pub(crate) published: bool,
-    /// Batches that the engine has answered: link, end, invalid operations.
-    pub(crate) stored: Arc<Mutex<Vec<(LinkId, usize, usize)>>>,
+    /// What waits for room in the queue.
+    pub(crate) waiting: VecDeque<Waiting>,
+    /// Room that is taken by batches that are not answered.
+    pub(crate) taken_kib: u32,
+    /// Batches that the engine has answered.
+    pub(crate) stored: Arc<Mutex<Vec<Stored>>>,
+    /// Automatic acknowledgements of each topic and consumer.
+    pub(crate) acks: BTreeMap<(Topic, String), GatheredAcks>,
+    /// Those of which a batch was stored.
+    pub(crate) acked: Arc<Mutex<Vec<(Topic, String)>>>,
+}
+
+/// On its way to the queue.
+pub(crate) enum Waiting {
+    /// Verified operations of a session.
+    Batch {
+        topic: Topic,
+        from: (LinkId, usize),
+        peer: VerifyingKey,
+        kib: u32,
+        operations: Vec<Incoming>,
+    },
+    Command(Command),
+}
+
+/// An answered batch of one end of a link.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) link: LinkId,
+    pub(crate) end: usize,
+    pub(crate) invalid: usize,
+    kib: u32,
+}
+
+/// What of a topic is at hand in memory.
+#[derive(Default)]
+pub(crate) struct Newest {
+    arrivals: Tail<Entry>,
+    feed: Tail<FeedEntry>,
 }
 
 /// Rows of one page.
@@ -90,11 +131,16 @@ impl SimNode {
         self.engine = None;
         self.reader = None;
         self.contacts = None;
-        self.queue.clear();
+        self.queue = Lanes::new(self.key.verifying_key());
+        self.newest.clear();
         self.dialers.clear();
         self.pairs.clear();
         self.turns.clear();
         self.stored = Arc::default();
+        self.waiting.clear();
+        self.taken_kib = 0;
+        self.acks.clear();
+        self.acked = Arc::default();
     }
 
     pub(crate) fn reader(&self) -> &Reader {
@@ -109,7 +155,7 @@ impl SimNode {
         self.contacts.as_mut().expect("the node is up")
     }
 
-    /// Queues what a session received, verified as a real node does it.
+    /// Verifies what a session received, and queues it once there is room.
     pub(crate) fn ingest(
         &mut self,
         topic: Topic,
@@ -118,86 +164,125 @@ impl SimNode {
         peer: VerifyingKey,
         operations: Vec<Received>,
     ) {
-        let operations: Vec<Incoming> = operations.into_iter().map(verify).collect();
-        let stored = Arc::clone(&self.stored);
-        self.queue.push(Command::Ingest {
+        let mut verifier = Verifier::default();
+        let verified = operations.into_iter().map(|one| verify(&mut verifier, one));
+        let operations: Vec<Incoming> = verified.collect();
+        let bytes = operations.iter().map(Incoming::held_bytes).sum();
+        self.waiting.push_back(Waiting::Batch {
             topic,
-            source: Source::Session { id: link.0, peer },
+            from: (link, end),
+            peer,
+            kib: Room::Untrusted.kib(bytes),
             operations,
-            reply: Some(Box::new(move |outcomes: Vec<Outcome>| {
-                let invalid = |outcome: &&Outcome| {
-                    matches!(
-                        outcome,
-                        Outcome::Rejected(
-                            RejectReason::InvalidSignature
-                                | RejectReason::PayloadMismatch
-                                | RejectReason::Undecodable
-                        )
-                    )
-                };
-                let invalid = outcomes.iter().filter(invalid).count();
-                let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
-                stored.push((link, end, invalid));
-            })),
         });
+        self.admit();
     }
 
-    /// One batch of the engine: everything queued, in one transaction.
-    pub(crate) fn run_engine(&mut self, now: Now) -> Committed {
-        let commands = std::mem::take(&mut self.queue);
+    /// Queues a command behind the batches that wait for room.
+    pub(crate) fn queue_behind(&mut self, command: Command) {
+        self.waiting.push_back(Waiting::Command(command));
+        self.admit();
+    }
+
+    /// Queues what there is room for, in the order in which it came.
+    fn admit(&mut self) {
+        while let Some(next) = self.waiting.pop_front() {
+            match next {
+                Waiting::Command(command) => self.queue.push(command),
+                Waiting::Batch { kib, .. } if self.taken_kib + kib > Room::Untrusted.kib_max() => {
+                    return self.waiting.push_front(next);
+                }
+                Waiting::Batch {
+                    topic,
+                    from: (link, end),
+                    peer,
+                    kib,
+                    operations,
+                } => {
+                    self.taken_kib += kib;
+                    let source = Source::Session { id: link.0, peer };
+                    let stored = Stored {
+                        link,
+                        end,
+                        invalid: 0,
+                        kib,
+                    };
+                    self.queue_batch(topic, source, operations, stored);
+                }
+            }
+        }
+    }
+
+    fn queue_batch(&mut self, topic: Topic, source: Source, operations: Vec<Incoming>, of: Stored) {
+        let parts = parts(operations);
+        let answers = Arc::new(Mutex::new(PartAnswers::new(parts.len())));
+        for operations in parts {
+            let (stored, answers) = (Arc::clone(&self.stored), Arc::clone(&answers));
+            let reply = move |outcomes: Vec<Outcome>| {
+                let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(report) = answers.add(&outcomes) {
+                    let invalid = report.invalid;
+                    let mut stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
+                    stored.push(Stored { invalid, ..of });
+                }
+            };
+            let command = Command::Ingest {
+                topic,
+                source,
+                operations,
+                reply: Some(Box::new(reply)),
+            };
+            self.queue.push(command);
+        }
+    }
+
+    /// Everything that is queued, batch by batch; what is due by time, if nothing is.
+    pub(crate) fn run_engine(&mut self, now: Now) -> Vec<Committed> {
         let engine = self.engine.as_mut().expect("the node is up");
-        let committed = match commands.is_empty() {
-            true => engine.tick(now),
-            false => engine.process(commands, now),
-        };
-        committed.expect("the simulated disk does not fail")
+        let mut commits = Vec::new();
+        while commits.is_empty() || !self.queue.is_empty() {
+            let committed = self.queue.process(engine, now);
+            let committed = committed.expect("the simulated disk does not fail");
+            for change in &committed.topics {
+                let newest = self.newest.entry(change.topic).or_default();
+                change.add_arrivals(&mut newest.arrivals);
+                change.add_feed(&mut newest.feed);
+            }
+            commits.push(committed);
+        }
+        commits
     }
 
-    pub(crate) fn take_stored(&mut self) -> Vec<(LinkId, usize, usize)> {
-        std::mem::take(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The batches that were answered; what they took is free for others.
+    pub(crate) fn take_stored(&mut self) -> Vec<Stored> {
+        let stored =
+            std::mem::take(&mut *self.stored.lock().unwrap_or_else(PoisonError::into_inner));
+        self.taken_kib -= stored.iter().map(|one| one.kib).sum::<u32>();
+        self.admit();
+        stored
     }
 
     pub(crate) fn page(&self, topic: &Topic, read: &Read, now: Timestamp) -> Page {
-        let reader = self.reader();
-        let found = match read {
-            Read::Log { range, .. } => {
-                reader.log_page(topic, &range.author, range.after, range.until, PAGE)
-            }
-            Read::Arrivals { after, .. } => reader.arrivals_page(topic, *after, PAGE),
-        };
-        let found = found.expect("the database can be read");
-        let next = match read {
-            Read::Log { .. } => found.last_arrival,
-            Read::Arrivals { after, .. } => found.last_arrival.max(*after),
-        };
-        let entries = found.entries.into_iter().map(|entry| Entry {
-            author: entry.header.author(),
-            log_id: topic.log_id(),
-            seq: entry.header.seq(),
-            arrival: entry.arrival,
-            header: entry.header.as_bytes().clone(),
-            body: entry.body.filter(|_| !self.withholds),
-            absent: entry.absent.map(|absent| why(absent, now)),
+        let at_hand = self.newest.get(topic);
+        let at_hand = at_hand.and_then(|newest| newest.arrivals.page(read));
+        let mut page = at_hand.unwrap_or_else(|| {
+            let page = self.reader().page(topic, read, PAGE.rows, now);
+            page.expect("the database can be read")
         });
-        Page {
-            entries: entries.collect(),
-            next,
-            more: found.more,
+        if self.withholds {
+            page.entries.iter_mut().for_each(|entry| entry.body = None);
         }
+        page
     }
 
     /// One consistent look at a topic, for a session.
     pub(crate) fn holdings(&self, topic: &Topic) -> Input {
         let held = self.reader().holdings(topic);
         let held = held.expect("the database can be read");
-        let gaps = held.wanted.iter().map(|log| Gap {
-            author: log.author,
-            seq: log.seq,
-        });
         Input::Heights {
             heights: held.heights,
             arrival: held.arrival,
-            gaps: gaps.collect(),
+            gaps: held.gaps,
         }
     }
 
@@ -213,24 +298,48 @@ impl SimNode {
         if !turn.take(session, now) {
             return None;
         }
-        let wanted = match look {
-            Look::After(after) => {
-                let page = self.reader().wanted_page(&topic, after, BODIES_ASKED_MAX);
-                let page = page.expect("the database can be read");
-                let (ranges, more) = (page.ranges, page.more);
-                Wanted { ranges, more }
-            }
-            Look::Of(ranges) => {
-                let ranges = self.reader().wanted_of(&topic, &ranges, BODIES_ASKED_MAX);
-                let ranges = ranges.expect("the database can be read");
-                let more = false;
-                Wanted { ranges, more }
-            }
-        };
+        let wanted = self.reader().look(&topic, &look);
+        let wanted = wanted.expect("the database can be read");
         if wanted.ranges.is_empty() {
             self.turns.entry(topic).or_default().end(session);
         }
         Some(wanted)
+    }
+
+    /// Hands the next batch of gathered acknowledgements to the engine, if there is one.
+    pub(crate) fn send_acks(&mut self, topic: Topic, consumer: String) {
+        let of = (topic, consumer.clone());
+        let gathered = self.acks.get_mut(&of);
+        let Some(offsets) = gathered.and_then(GatheredAcks::take) else {
+            return;
+        };
+        let acked = Arc::clone(&self.acked);
+        let reply = move |()| {
+            let mut acked = acked.lock().unwrap_or_else(PoisonError::into_inner);
+            acked.push(of);
+        };
+        let command = Command::Ack {
+            consumer,
+            topic,
+            offsets,
+            durability: Durability::Normal,
+            reply: Some(Box::new(reply)),
+        };
+        self.queue.push(command);
+    }
+
+    /// After a commit: what was gathered behind a batch that is stored now follows it.
+    pub(crate) fn follow_acks(&mut self) {
+        let acked = std::mem::take(&mut *self.acked.lock().unwrap_or_else(PoisonError::into_inner));
+        for (topic, consumer) in acked {
+            self.send_acks(topic, consumer);
+        }
+    }
+
+    /// What the feed has behind this offset, if all of it is at hand.
+    fn newest_of_feed(&self, topic: &Topic, after: u64) -> Option<Vec<FeedEntry>> {
+        let above = self.newest.get(topic)?.feed.above(after)?;
+        Some(above.map(|(entry, _)| entry.clone()).collect())
     }
 
     pub(crate) fn feed(&self, topic: &Topic, skip_acked_of: Option<&str>) -> Vec<Delivery> {
@@ -241,13 +350,23 @@ impl SimNode {
             until: u64::MAX,
         });
         loop {
-            let page = self.reader().feed_page(topic, after, PAGE, skip_acked);
-            let page = page.expect("the database can be read");
-            if page.entries.is_empty() && !page.more {
+            let newest = self.newest_of_feed(topic, after);
+            let (entries, last, more) = match newest.filter(|_| skip_acked.is_none()) {
+                Some(entries) => {
+                    let last = entries.last().map_or(after, |entry| entry.offset);
+                    (entries, last, false)
+                }
+                None => {
+                    let page = self.reader().feed_page(topic, after, PAGE, skip_acked);
+                    let page = page.expect("the database can be read");
+                    (page.entries, page.last_offset, page.more)
+                }
+            };
+            if entries.is_empty() && !more {
                 return deliveries;
             }
-            after = page.last_offset;
-            deliveries.extend(page.entries.into_iter().map(|entry| Delivery {
+            after = last;
+            deliveries.extend(entries.into_iter().map(|entry| Delivery {
                 offset: entry.offset,
                 author: entry.header.author(),
                 seq: entry.header.seq(),
@@ -256,46 +375,5 @@ impl SimNode {
                 missing: entry.missing.len(),
             }));
         }
-    }
-}
-
-fn why(absent: p2panda_store::Absent, now: Timestamp) -> Absent {
-    use p2panda_store::Absent::{Dropped, Wanted};
-    let overdue = |since: Timestamp| {
-        let held_us = now.as_micros().saturating_sub(since.as_micros());
-        u128::from(held_us) > HEADER_HELD_BACK_MAX.as_micros()
-    };
-    match absent {
-        Dropped => Absent::Dropped,
-        Wanted { since: Some(since) } if overdue(since) => Absent::Overdue,
-        Wanted { .. } => Absent::Wanted,
-    }
-}
-
-fn verify(received: Received) -> Incoming {
-    let (header, body) = match received {
-        Received::Operation { header, body } => (header, body),
-        Received::Refused(refused) => {
-            return Incoming::Invalid {
-                id: refused.id,
-                header: refused.header,
-                reason: match refused.refusal {
-                    Refusal::Undecodable => RejectReason::Undecodable,
-                    Refusal::TooLarge => RejectReason::TooLarge,
-                },
-            };
-        }
-    };
-    let invalid = |reason| Incoming::Invalid {
-        id: header.id(),
-        header: header.as_bytes().clone(),
-        reason,
-    };
-    if header.verify().is_err() {
-        return invalid(RejectReason::InvalidSignature);
-    }
-    match Operation::check_body(&header, body.as_deref()) {
-        Ok(()) => Incoming::Valid(Operation { header, body }),
-        Err(_) => invalid(RejectReason::PayloadMismatch),
     }
 }

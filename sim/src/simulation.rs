@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::cbor::{self, Reader, Writer};
-use p2panda_core::{Operation, SigningKey, Timestamp, Topic, VerifyingKey};
-use p2panda_engine::{Command, Durability, Incoming, Now, Phase, Published, Source};
+use p2panda_core::limits::ACKS_GATHER_DELAY;
+use p2panda_core::{Operation, Phase, SigningKey, Timestamp, Topic, VerifyingKey};
+use p2panda_engine::{Command, Durability, Incoming, Lanes, Now, Published, Source};
 use p2panda_protocol::sync::{
     Dialer, DialerInput, DialerOutput, Dialled, Event as SessionEvent, Input, Limits, Output, Pair,
     Protocol, Session,
@@ -51,6 +52,8 @@ enum Event {
     /// The engine takes what is queued.
     Engine(NodeId),
     Dialer(NodeId, Topic),
+    /// Gathered acknowledgements go to the engine.
+    Acks(NodeId, Topic, String),
     /// A dialled connection is up.
     Dialled(NodeId, NodeId, Topic),
 }
@@ -98,8 +101,9 @@ impl Sim {
     /// A new node with an empty directory, running.
     pub fn node(&mut self) -> NodeId {
         let id = NodeId(self.nodes.len());
+        let key = SigningKey::from_bytes(&self.random.bytes());
         let mut node = SimNode {
-            key: SigningKey::from_bytes(&self.random.bytes()),
+            key: key.clone(),
             dir: self.root.path().join(id.0.to_string()),
             engine: None,
             reader: None,
@@ -110,8 +114,13 @@ impl Sim {
             turns: BTreeMap::new(),
             withholds: false,
             published: false,
-            queue: Vec::new(),
+            queue: Lanes::new(key.verifying_key()),
+            newest: BTreeMap::new(),
+            waiting: Default::default(),
+            taken_kib: 0,
             stored: Default::default(),
+            acks: BTreeMap::new(),
+            acked: Default::default(),
         };
         node.open(id, self.wall(), self.causal_wait);
         self.nodes.push(node);
@@ -272,6 +281,23 @@ impl Sim {
         self.run_engine(node);
     }
 
+    /// Acknowledges one offset as a subscription does it, without waiting.
+    pub fn ack_soon(&mut self, node: NodeId, topic: Topic, consumer: &str, offset: u64) {
+        let acks = &mut self.at_mut(node).acks;
+        let gathered = acks.entry((topic, consumer.to_owned())).or_default();
+        if gathered.add(offset) {
+            let at = self.now + ACKS_GATHER_DELAY;
+            self.schedule(at, Event::Acks(node, topic, consumer.to_owned()));
+        }
+    }
+
+    fn send_acks(&mut self, node: NodeId, topic: Topic, consumer: String) {
+        if self.at(node).is_up() {
+            self.at_mut(node).send_acks(topic, consumer);
+            self.run_engine(node);
+        }
+    }
+
     /// Hands an operation to a node as if a peer had sent it in a session of this topic.
     pub fn inject(&mut self, node: NodeId, topic: Topic, operation: Operation) {
         let peer = operation.header.author();
@@ -309,6 +335,12 @@ impl Sim {
             .reader()
             .status(&topic)
             .expect("the database can be read")
+    }
+
+    /// The operations of a topic that a node has refused.
+    pub fn rejected(&self, node: NodeId, topic: Topic) -> Vec<p2panda_store::RejectedRow> {
+        let rows = self.at(node).reader().rejected_page(&topic, 0, 1_000);
+        rows.expect("the database can be read")
     }
 
     /// Operations that crossed any link so far.
@@ -366,6 +398,7 @@ impl Sim {
             Event::End(link, end, input) => self.input(link, end, input),
             Event::Arrive(link, end) => self.arrive(link, end),
             Event::Engine(node) => self.run_engine(node),
+            Event::Acks(node, topic, consumer) => self.send_acks(node, topic, consumer),
             Event::Dialer(node, topic) => self.dial_input(node, topic, DialerInput::Tick),
             Event::Dialled(node, peer, topic) => self.dialled(node, peer, topic),
         }
@@ -516,7 +549,7 @@ impl Sim {
                 });
                 self.schedule(self.now, Event::Engine(node));
             }
-            SessionEvent::CatchUpEnded => self.phase(node, topic, link, Phase::CaughtUp),
+            SessionEvent::CatchUpEnded => self.phase(node, topic, link, Phase::Live),
             _ => {}
         }
     }
@@ -524,11 +557,17 @@ impl Sim {
     fn phase(&mut self, node: NodeId, topic: Topic, link: LinkId, phase: Phase) {
         if self.at(node).is_up() {
             let session = link.0;
-            self.at_mut(node).queue.push(Command::Session {
+            let command = Command::Session {
                 topic,
                 session,
                 phase,
-            });
+            };
+            let state = self.at_mut(node);
+            match phase {
+                // Behind the batches of the session that wait for room.
+                Phase::Ended => state.queue_behind(command),
+                _ => state.queue.push(command),
+            }
             self.schedule(self.now, Event::Engine(node));
         }
     }
@@ -579,13 +618,21 @@ impl Sim {
         if !state.is_up() {
             return;
         }
-        let committed = state.run_engine(now);
+        let commits = state.run_engine(now);
         let wake = state.engine.as_ref().and_then(|engine| engine.next_wake());
-        for (link, end, invalid) in state.take_stored() {
-            let at = self.soon();
-            self.schedule(at, Event::End(link, end, Input::Stored { invalid }));
+        let stored = state.take_stored();
+        state.follow_acks();
+        let more = !state.queue.is_empty();
+        if more {
+            self.schedule(self.now, Event::Engine(node));
         }
-        for change in committed.topics {
+        for one in stored {
+            let (at, invalid) = (self.soon(), one.invalid);
+            let answer = Event::End(one.link, one.end, Input::Stored { invalid });
+            self.schedule(at, answer);
+        }
+        let changes = commits.into_iter().flat_map(|committed| committed.topics);
+        for change in changes {
             let Some(arrival) = change.last_arrival else {
                 continue;
             };
@@ -697,7 +744,7 @@ impl Sim {
                 .into_iter()
                 .enumerate()
         {
-            self.phase(own, topic, id, Phase::Started);
+            self.phase(own, topic, id, Phase::CatchUp);
             let (peer, session) = (self.key(other), id.session());
             self.dial_input(
                 own,
@@ -715,7 +762,11 @@ impl Sim {
 
     // Small things.
 
-    pub(crate) fn node_of(&self, key: VerifyingKey) -> NodeId {
+    /// The node with this key.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn node_of(&self, key: VerifyingKey) -> NodeId {
         let place = self
             .nodes
             .iter()

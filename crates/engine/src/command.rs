@@ -1,7 +1,7 @@
 //! What changes a node's data.
 
 use bytes::Bytes;
-use p2panda_core::{Hash, Operation, Topic, VerifyingKey};
+use p2panda_core::{Hash, Operation, Phase, Topic, VerifyingKey};
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{Outcome, PublishError, Published, RestoredError};
@@ -168,17 +168,6 @@ pub enum Incoming {
         /// What is wrong with it.
         reason: RejectReason,
     },
-}
-
-/// How far a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Its catch-up begins.
-    Started,
-    /// Its catch-up is complete, it is live.
-    CaughtUp,
-    /// It is over, however it ended.
-    Ended,
 }
 
 impl Command {

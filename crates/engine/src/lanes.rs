@@ -2,34 +2,34 @@
 //! before what comes from elsewhere (`docs/protocol/streams.md#8`).
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
 
 use p2panda_core::limits::{
     BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX,
-    ENGINE_AWAKE_MAX,
 };
+use p2panda_core::{Phase, VerifyingKey};
+use p2panda_store::Durability;
 
-use crate::command::{Command, Phase};
+use crate::answer::Committed;
+use crate::command::Command;
+use crate::engine::{Announce, Corrupt, Engine};
+use crate::now::Now;
 
-pub(crate) enum Message {
-    Command(Command),
-    Close,
-}
-
-/// Sorts what is sent into the lanes. Each keeps its order.
-pub(crate) struct Lanes {
-    receiver: Receiver<Message>,
+/// The commands in front of an engine, in two lanes. Each keeps its order.
+pub struct Lanes {
+    /// Of the node: what it signs is synced to disk.
+    author: VerifyingKey,
     own: VecDeque<Command>,
     others: VecDeque<Command>,
     /// The last batch was full before anything of the other lane joined it.
     passed_over: bool,
-    close: bool,
 }
+
+/// Puts what has come meanwhile into the lanes.
+pub(crate) type Refill<'a> = &'a mut dyn FnMut(&mut Lanes);
 
 /// What has been taken for one batch.
 #[derive(Default)]
-pub(crate) struct Taken {
+struct Taken {
     own: Load,
     others: Load,
 }
@@ -41,46 +41,76 @@ struct Load {
     bytes: usize,
 }
 
-/// What the engine does next.
-pub(crate) enum Next {
-    /// A batch that begins with these.
-    Batch(Vec<Command>, Taken),
-    /// What is due by time.
-    Tick,
-    Close,
-}
-
 impl Lanes {
-    pub(crate) fn new(receiver: Receiver<Message>) -> Lanes {
+    /// Empty ones, of the node that signs with this key.
+    pub fn new(author: VerifyingKey) -> Lanes {
         Lanes {
-            receiver,
+            author,
             own: VecDeque::new(),
             others: VecDeque::new(),
             passed_over: false,
-            close: false,
         }
     }
 
-    /// Waits for a command, at most until something is due, and begins a batch with it.
-    pub(crate) fn next(&mut self, due: impl FnOnce() -> Option<Duration>) -> Next {
-        if !self.look() {
-            match due().map(|wait| self.receiver.recv_timeout(wait)) {
-                None => match self.receiver.recv() {
-                    Ok(message) => self.sort(message),
-                    // Nobody is left who could send: that is the end, too.
-                    Err(_) => self.close = true,
-                },
-                Some(Ok(message)) => self.sort(message),
-                Some(Err(RecvTimeoutError::Timeout)) => return Next::Tick,
-                Some(Err(RecvTimeoutError::Disconnected)) => self.close = true,
-            }
+    /// Puts a command at the end of its lane.
+    pub fn push(&mut self, command: Command) {
+        let lane = match is_own(&command) {
+            true => &mut self.own,
+            false => &mut self.others,
+        };
+        lane.push_back(command);
+    }
+
+    /// Whether nothing is queued.
+    pub fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.others.is_empty()
+    }
+
+    /// Commands that are queued.
+    pub fn len(&self) -> usize {
+        self.own.len() + self.others.len()
+    }
+
+    /// Has the next batch of what is queued processed; if there is nothing, what is due
+    /// by time, and a step of background work.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::process`].
+    pub fn process(&mut self, engine: &mut Engine, now: Now) -> Result<Committed, Corrupt> {
+        self.process_and_refill(engine, &mut |_| (), &mut |_| (), now)
+    }
+
+    /// The same. A batch is small at first and grows while it is processed: whoever was answered
+    /// after the last commit may have sent the next command by then, and what this node publishes
+    /// does not wait for more than what has begun.
+    pub(crate) fn process_and_refill(
+        &mut self,
+        engine: &mut Engine,
+        refill: Refill<'_>,
+        announce: Announce<'_>,
+        now: Now,
+    ) -> Result<Committed, Corrupt> {
+        let (commands, mut taken) = self.begin();
+        let mut more = |durability| {
+            refill(self);
+            let (synced, author) = (durability == Durability::Full, self.author);
+            self.join(&mut taken, |command| {
+                !command.is_aside() && (synced || !command.must_sync(&author))
+            })
+        };
+        let is_idle = commands.is_empty();
+        let committed = engine.process_and_more(commands, &mut more, announce, now)?;
+        if is_idle {
+            // Whether more is due, `next_wake` tells as well.
+            engine.idle(now)?;
         }
-        self.begin()
+        Ok(committed)
     }
 
     /// All that is queued of the own lane, within the bounds of a batch; without any, or when the
     /// other lane was passed over, one of that. More joins while the batch is processed.
-    fn begin(&mut self) -> Next {
+    fn begin(&mut self) -> (Vec<Command>, Taken) {
         let mut taken = Taken::default();
         let mut commands = Vec::new();
         if self.passed_over || self.own.is_empty() {
@@ -92,21 +122,12 @@ impl Lanes {
             commands.push(command);
         }
         self.passed_over = false;
-        match commands.is_empty() {
-            // Only when both lanes are: what was queued before the close is processed.
-            true => Next::Close,
-            false => Next::Batch(commands, taken),
-        }
+        (commands, taken)
     }
 
-    /// A command that is queued by now and may join the batch. If the next one of the own lane
-    /// does not fit, the batch ends with that: it goes first in the next one.
-    pub(crate) fn join(
-        &mut self,
-        taken: &mut Taken,
-        fits: impl Fn(&Command) -> bool,
-    ) -> Option<Command> {
-        self.sort_queued();
+    /// A queued command that may join the batch. If the next one of the own lane does not fit, the
+    /// batch ends with that: it goes first in the next one.
+    fn join(&mut self, taken: &mut Taken, fits: impl Fn(&Command) -> bool) -> Option<Command> {
         if let Some(command) = self.own.front() {
             let room = taken.own.has_room(BATCH_OPERATIONS_MAX, BATCH_BYTES_MAX);
             if !room || !fits(command) {
@@ -120,38 +141,6 @@ impl Lanes {
             return taken.take(&mut self.others, |load| &mut load.others);
         }
         None
-    }
-
-    /// What comes within a moment: whoever was answered may send the next command at once, and to
-    /// fall asleep and be woken takes longer than that. Other threads go first meanwhile.
-    fn look(&mut self) -> bool {
-        let start = Instant::now();
-        loop {
-            self.sort_queued();
-            if self.close || !self.own.is_empty() || !self.others.is_empty() {
-                return true;
-            }
-            if start.elapsed() >= ENGINE_AWAKE_MAX {
-                return false;
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    fn sort_queued(&mut self) {
-        while !self.close
-            && let Ok(message) = self.receiver.try_recv()
-        {
-            self.sort(message);
-        }
-    }
-
-    fn sort(&mut self, message: Message) {
-        match message {
-            Message::Command(command) if is_own(&command) => self.own.push_back(command),
-            Message::Command(command) => self.others.push_back(command),
-            Message::Close => self.close = true,
-        }
     }
 }
 
@@ -198,19 +187,15 @@ fn is_own(command: &Command) -> bool {
         | Command::PlaceConsumer { .. }
         | Command::PeerHas { .. }
         | Command::Restored { .. } => true,
-        Command::Session { phase, .. } => *phase == Phase::Started,
+        Command::Session { phase, .. } => *phase == Phase::CatchUp,
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-
-    use std::sync::mpsc::{Sender, channel};
-
     use bytes::Bytes;
-    use p2panda_core::{Hash, Topic};
+    use p2panda_core::{Hash, SigningKey, Topic};
     use p2panda_store::RejectReason;
 
     use super::*;
@@ -218,12 +203,12 @@ mod tests {
 
     const TOPIC: Topic = Topic::from_bytes([1; 32]);
 
-    fn lanes(commands: impl IntoIterator<Item = Command>) -> (Lanes, Sender<Message>) {
-        let (sender, receiver) = channel();
+    fn lanes(commands: impl IntoIterator<Item = Command>) -> Lanes {
+        let mut lanes = Lanes::new(SigningKey::from_bytes(&[1; 32]).verifying_key());
         for command in commands {
-            sender.send(Message::Command(command)).unwrap();
+            lanes.push(command);
         }
-        (Lanes::new(receiver), sender)
+        lanes
     }
 
     fn publish(body_bytes: usize) -> Command {
@@ -257,9 +242,7 @@ mod tests {
             Command::ImportEnded { .. } => 'e',
             _ => '?',
         };
-        let Next::Batch(commands, mut taken) = lanes.next(|| Some(Duration::ZERO)) else {
-            return String::new();
-        };
+        let (commands, mut taken) = lanes.begin();
         let mut letters: String = commands.iter().map(letter).collect();
         while let Some(command) = lanes.join(&mut taken, &fits) {
             letters.push(letter(&command));
@@ -276,23 +259,21 @@ mod tests {
 
     #[test]
     fn a_publish_goes_before_all_that_is_queued_from_elsewhere() {
-        let (mut lanes, sender) = lanes((0..50).map(|_| ingest(250)));
+        let mut lanes = lanes((0..50).map(|_| ingest(250)));
         assert_eq!(batch(&mut lanes, |_| true), "iiii");
-        sender.send(Message::Command(publish(1))).unwrap();
-        sender.send(Message::Command(publish(2))).unwrap();
+        lanes.push(publish(1));
+        lanes.push(publish(2));
         assert_eq!(batch(&mut lanes, |_| true), "ppi");
         assert_eq!(batch(&mut lanes, |_| true), "iiii");
     }
 
     #[test]
     fn a_publish_that_may_not_join_a_batch_ends_it_and_is_in_the_next_one() {
-        let (mut lanes, sender) = lanes((0..50).map(|_| ingest(1)));
-        let Next::Batch(_, mut taken) = lanes.next(|| None) else {
-            panic!("something is queued")
-        };
+        let mut lanes = lanes((0..50).map(|_| ingest(1)));
+        let (_, mut taken) = lanes.begin();
         let unsynced = |command: &Command| !is_own(command);
         assert!(lanes.join(&mut taken, unsynced).is_some());
-        sender.send(Message::Command(publish(1))).unwrap();
+        lanes.push(publish(1));
         assert!(lanes.join(&mut taken, unsynced).is_none());
         assert_eq!(batch(&mut lanes, |_| true).find('p'), Some(0));
     }
@@ -300,7 +281,7 @@ mod tests {
     #[test]
     fn a_flood_of_publishes_lets_the_others_into_every_second_batch() {
         let own = (0..40).map(|_| publish(BATCH_BYTES_MAX / 4));
-        let (mut lanes, _sender) = lanes(own.chain((0..3).map(|_| ingest(1))));
+        let mut lanes = lanes(own.chain((0..3).map(|_| ingest(1))));
         let fits = |_: &Command| true;
         let batches: Vec<String> = (0..6).map(|_| batch(&mut lanes, fits)).collect();
         assert_eq!(batches, ["pppp", "ipppp", "pppp", "ipppp", "pppp", "ipppp"]);
@@ -308,31 +289,22 @@ mod tests {
 
     #[test]
     fn each_lane_keeps_its_order() {
-        let (mut lanes, _sender) = lanes([ingest(1), publish(1), ended(), publish(2), ingest(1)]);
+        let mut lanes = lanes([ingest(1), publish(1), ended(), publish(2), ingest(1)]);
         assert_eq!(batch(&mut lanes, |_| true), "ppiei");
     }
 
     #[test]
     fn a_batch_from_elsewhere_exceeds_its_bounds_only_by_one_command_alone() {
-        let (mut lanes, _sender) = lanes([ingest(400), ingest(500), ingest(101), ingest(5_000)]);
+        let mut lanes = lanes([ingest(400), ingest(500), ingest(101), ingest(5_000)]);
         assert_eq!(batch(&mut lanes, |_| true), "ii");
         assert_eq!(batch(&mut lanes, |_| true), "i");
         assert_eq!(batch(&mut lanes, |_| true), "i");
     }
 
     #[test]
-    fn what_was_queued_before_a_close_is_processed_and_nothing_after_it() {
-        let (mut lanes, sender) = lanes([ingest(1), publish(1)]);
-        sender.send(Message::Close).unwrap();
-        sender.send(Message::Command(publish(1))).unwrap();
-        assert_eq!(batch(&mut lanes, |_| true), "pi");
-        assert!(matches!(lanes.next(|| None), Next::Close));
-    }
-
-    #[test]
     fn an_empty_queue_holds_up_no_batch() {
-        let (mut lanes, _sender) = lanes([]);
+        let mut lanes = lanes([]);
         assert!(lanes.join(&mut Taken::default(), |_| true).is_none());
-        assert!(matches!(lanes.next(|| Some(Duration::ZERO)), Next::Tick));
+        assert_eq!(batch(&mut lanes, |_| true), "");
     }
 }

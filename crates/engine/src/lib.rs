@@ -33,6 +33,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod acks;
 mod answer;
 mod batch;
 mod catch_up;
@@ -41,17 +42,21 @@ mod deliver;
 mod early;
 mod engine;
 mod idle;
+mod inbox;
 mod ingest;
 mod intake;
 mod lanes;
 mod logs;
 mod missing;
+mod newest;
 mod now;
 mod order;
 mod own;
 mod pipeline;
 mod prune;
 mod publish;
+mod report;
+mod room;
 mod schedule;
 mod sessions;
 mod shares;
@@ -59,17 +64,23 @@ mod state;
 pub mod thread;
 mod topics;
 mod turn;
+mod verify;
 mod waiting;
 mod write;
 
+pub use acks::GatheredAcks;
 pub use answer::{
     Committed, EngineEvent, Outcome, PublishError, Published, RecentOperation, RestoredError,
     TopicChange,
 };
-pub use command::{Command, Incoming, Phase, Reply, Source};
+pub use command::{Command, Incoming, Reply, Source};
 pub use engine::{Corrupt, Engine, Options};
+pub use lanes::Lanes;
 pub use now::Now;
 pub use p2panda_store::{
     Durability, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
     StoreError, StoreErrorKind,
 };
+pub use report::{IngestReport, PartAnswers};
+pub use room::{Room, parts};
+pub use verify::verify;

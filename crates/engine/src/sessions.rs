@@ -1,10 +1,10 @@
 //! What the engine must know of sync sessions: which of them may still bring something.
 
-use p2panda_core::VerifyingKey;
+use p2panda_core::{Phase, VerifyingKey};
 use p2panda_store::StoreError;
 
 use crate::answer::EngineEvent;
-use crate::command::{Phase, Source};
+use crate::command::Source;
 use crate::early::Ending;
 use crate::publish;
 use crate::state::State;
@@ -20,14 +20,14 @@ pub(crate) fn phase(
     let times = turn.times();
     let waiting = &mut turn.topic(topic).waiting;
     match phase {
-        Phase::Started => waiting.catch_up_started(session, times),
-        Phase::CaughtUp => waiting.catch_up_ended(session, times),
+        Phase::CatchUp => waiting.catch_up_started(session, times),
+        Phase::Live => waiting.catch_up_ended(session, times),
         Phase::Ended => {
             waiting.catch_up_ended(session, times);
             turn.state.early.end(Ending::Session(session));
         }
     }
-    if phase != Phase::Started {
+    if phase != Phase::CatchUp {
         turn.topic(topic).own.settle(session);
         publish::go_on(turn, topic)?;
     }

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use p2panda_core::{Timestamp, VerifyingKey};
-use p2panda_store::Durability;
+use p2panda_core::Timestamp;
 use thiserror::Error;
 
 use crate::answer::Committed;
 use crate::command::Command;
 use crate::engine::{Corrupt, Engine};
-use crate::lanes::{Lanes, Message, Next, Taken};
+use crate::inbox::{Inbox, Message, Next};
+use crate::lanes::Lanes;
 use crate::now::{Now, micros};
 
 /// Reads the time.
@@ -51,9 +51,9 @@ pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Queue {
     let inside = shared.clone();
     let run = move || {
         if let Err(error) = (Loop {
-            author: engine.signing_key().verifying_key(),
+            inbox: Inbox::new(receiver),
+            lanes: Lanes::new(engine.signing_key().verifying_key()),
             engine,
-            lanes: Lanes::new(receiver),
             clock,
             on_commit,
         })
@@ -117,8 +117,8 @@ impl Queue {
 }
 
 struct Loop {
-    author: VerifyingKey,
     engine: Engine,
+    inbox: Inbox,
     lanes: Lanes,
     clock: Clock,
     on_commit: OnCommit,
@@ -133,28 +133,14 @@ impl Loop {
                 let wait_us = wake.saturating_sub(clock().elapsed_us);
                 Some(Duration::from_micros(wait_us))
             };
-            let (commands, mut taken, is_idle) = match self.lanes.next(due) {
-                Next::Batch(commands, taken) => (commands, taken, false),
-                Next::Tick => (Vec::new(), Taken::default(), true),
-                Next::Close => return self.engine.close(),
-            };
-            let (lanes, author) = (&mut self.lanes, &self.author);
-            // A batch is small at first and grows while it is processed: whoever was answered after
-            // the last commit may have sent the next command by then, and what this node publishes
-            // does not wait for more than what has begun.
-            let mut more = |durability| {
-                let synced = durability == Durability::Full;
-                lanes.join(&mut taken, |command| {
-                    !command.is_aside() && (synced || !command.must_sync(author))
-                })
-            };
-            let now = (self.clock)();
-            self.engine
-                .process_and_more(commands, &mut more, &mut self.on_commit, now)?;
-            if is_idle {
-                // Whether more is due `next_wake` tells as well.
-                self.engine.idle(now)?;
+            if self.inbox.wait(&mut self.lanes, due) == Next::Close {
+                return self.engine.close();
             }
+            let inbox = &mut self.inbox;
+            let mut refill = |lanes: &mut Lanes| inbox.take_all(lanes);
+            let (engine, now) = (&mut self.engine, (self.clock)());
+            self.lanes
+                .process_and_refill(engine, &mut refill, &mut self.on_commit, now)?;
         }
     }
 }

@@ -45,7 +45,6 @@ mod session;
 mod sessions;
 mod shared;
 mod signals;
-mod tail;
 mod topic;
 
 pub use config::{Bootstrap, Config, Known, Mdns, Relay, Timings};
@@ -53,5 +52,4 @@ pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
 pub use event::{Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
 pub use net::{Net, SyncHandle, spawn};
-pub use request::{Phase, Request, Stored, Totals};
-pub use tail::Tail;
+pub use request::{Request, Stored, Totals};

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use p2panda_core::limits::SHUTDOWN_STEP_WAIT;
-use p2panda_core::{Topic, VerifyingKey};
+use p2panda_core::{Entry, Tail, Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::record::{Address, TransportInfo};
-use p2panda_protocol::sync::Entry;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 
@@ -32,7 +31,6 @@ use crate::served::Served;
 use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::signals::Signals;
-use crate::tail::Tail;
 use crate::topic::TopicHandle;
 use crate::{accept, budget, discovery, endpoint, mdns, own, persist, recovery};
 

@@ -1,8 +1,10 @@
 //! What the network asks of the node it belongs to.
 
 use bytes::Bytes;
-use p2panda_core::{Heights, LogRange, Topic, VerifyingKey};
-use p2panda_protocol::sync::{Gap, Look, Page, Read, Received, SessionId, Wanted};
+use p2panda_core::{
+    Gap, Heights, LogRange, Look, Page, Phase, Read, Received, Topic, VerifyingKey, Wanted,
+};
+use p2panda_protocol::sync::SessionId;
 use tokio::sync::oneshot;
 
 /// A question or a notice to the node, sent through the one bounded channel that
@@ -141,15 +143,4 @@ pub struct Stored {
     /// Operations of the batch that were not valid in themselves: their header did not decode, or
     /// their signature or body hash was wrong.
     pub invalid: usize,
-}
-
-/// How far a sync session has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Opened; it may bring operations that others depend on.
-    CatchUp,
-    /// Both sides are done, and all that was received is durable.
-    Live,
-    /// Over.
-    Ended,
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::budget::{Charge, Intake};
-use p2panda_core::{Heights, Topic, VerifyingKey, limits};
+use p2panda_core::{Entry, Gap, Heights, Page, Phase, Tail, Topic, VerifyingKey, Wanted, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::{
-    Dialled, End, Entry, Event, Gap, Input, Output, Page, Pair, Path, Protocol, Read, Session,
-    SessionId, Turn, Wanted,
+    Dialled, End, Event, Input, Output, Pair, Path, Protocol, Session, SessionId, Turn,
 };
 use p2panda_protocol::time::Time;
 use parking_lot::{Mutex, MutexGuard};
@@ -21,9 +20,8 @@ use tokio::time::sleep_until;
 use crate::budget::{self, Window};
 use crate::close::close;
 use crate::event::{NetEvent, SessionStatus, Transfer};
-use crate::request::{Phase, Request, Stored, Totals};
+use crate::request::{Request, Stored, Totals};
 use crate::shared::Shared;
-use crate::tail::Tail;
 
 mod questions;
 
@@ -394,7 +392,7 @@ impl Driver {
             Output::Read(read) => {
                 let (reply, answer) = oneshot::channel();
                 self.answer = Some(Answer::Page(answer));
-                match newest(&self.arrivals.borrow(), &read) {
+                match self.arrivals.borrow().page(&read) {
                     // Received by this very session.
                     Some(page) => drop(reply.send(page)),
                     None => self.questions.push(Request::Read { topic, read, reply }),
@@ -627,28 +625,6 @@ async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
     }
 }
 
-/// The page, if it is about what arrived last.
-fn newest(arrivals: &Tail<Entry>, read: &Read) -> Option<Page> {
-    let Read::Arrivals { after, bytes_max } = *read else {
-        return None;
-    };
-    let mut page = Page {
-        next: after,
-        ..Page::default()
-    };
-    let mut left = bytes_max;
-    for (entry, bytes) in arrivals.above(after)? {
-        if bytes > left && !page.entries.is_empty() {
-            page.more = true;
-            break;
-        }
-        left = left.saturating_sub(bytes);
-        page.next = entry.arrival;
-        page.entries.push(entry.clone());
-    }
-    Some(page)
-}
-
 async fn next_stored(stores: &mut VecDeque<oneshot::Receiver<Stored>>) -> Option<Stored> {
     stores.front_mut()?.await.ok()
 }
@@ -656,47 +632,4 @@ async fn next_stored(stores: &mut VecDeque<oneshot::Receiver<Stored>>) -> Option
 /// Resolves when the session has to stop; a topic that is gone stops it as well.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use p2panda_core::SigningKey;
-
-    use super::*;
-
-    fn tail(arrivals: &[u64]) -> Tail<Entry> {
-        let topic = Topic::from_bytes([1; 32]);
-        let mut tail = Tail::default();
-        for arrival in arrivals {
-            let entry = Entry {
-                author: SigningKey::from_bytes(&[1; 32]).verifying_key(),
-                log_id: topic.log_id(),
-                seq: 0,
-                arrival: *arrival,
-                header: Bytes::from_static(b"header"),
-                body: None,
-                absent: None,
-            };
-            tail.push(*arrival, 6, entry);
-        }
-        tail
-    }
-
-    fn page(tail: &Tail<Entry>, after: u64, bytes_max: usize) -> Option<(Vec<u64>, u64, bool)> {
-        let page = newest(tail, &Read::Arrivals { after, bytes_max })?;
-        let arrivals = page.entries.iter().map(|entry| entry.arrival).collect();
-        Some((arrivals, page.next, page.more))
-    }
-
-    #[test]
-    fn what_arrived_last_is_a_page_without_a_question() {
-        let tail = tail(&[4, 7, 9]);
-        assert_eq!(page(&tail, 2, 100), None);
-        assert_eq!(page(&tail, 3, 100), Some((vec![4, 7, 9], 9, false)));
-        assert_eq!(page(&tail, 3, 12), Some((vec![4, 7], 7, true)));
-        assert_eq!(page(&tail, 7, 1), Some((vec![9], 9, false)));
-        assert_eq!(page(&tail, 9, 1), Some((vec![], 9, false)));
-    }
 }

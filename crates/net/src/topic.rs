@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use p2panda_core::{Topic, VerifyingKey, limits};
+use p2panda_core::{Entry, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::overlay::Overlay;
-use p2panda_protocol::sync::{Dialer, DialerInput, DialerOutput, Dialled, Entry, SessionId};
+use p2panda_protocol::sync::{Dialer, DialerInput, DialerOutput, Dialled, SessionId};
 use p2panda_protocol::time::Time;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -20,7 +20,6 @@ use crate::membership::{Membership, MembershipEvent};
 use crate::random;
 use crate::session::{self, PairShare, SessionOf, TopicShare, Wire};
 use crate::shared::Shared;
-use crate::tail::Tail;
 
 /// An accepted session on its way to its topic.
 #[derive(Debug)]

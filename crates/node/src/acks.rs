@@ -4,26 +4,19 @@ use std::sync::Arc;
 
 use p2panda_core::Topic;
 use p2panda_core::limits::ACKS_GATHER_DELAY;
+use p2panda_engine::GatheredAcks;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::Error;
 use crate::queue::Queue;
 
-/// Gathers the automatic acknowledgements of one consumer in one topic: one batch is under way at a time, the
-/// rest waits for it, so that a fast reader neither waits for commits nor floods the engine, and
-/// a slow one does not double the commits.
+/// Acknowledges for one consumer in one topic.
 #[derive(Debug)]
 pub(crate) struct Acks {
     consumer: String,
     topic: Topic,
     queue: Queue,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    waiting: Vec<u64>,
-    under_way: bool,
+    gathered: Mutex<GatheredAcks>,
 }
 
 impl Acks {
@@ -32,17 +25,13 @@ impl Acks {
             consumer,
             topic,
             queue,
-            state: Mutex::default(),
+            gathered: Mutex::default(),
         })
     }
 
     /// Acknowledges without waiting.
     pub(crate) fn ack_soon(self: &Arc<Self>, offset: u64) {
-        let mut state = self.state();
-        state.waiting.push(offset);
-        if !state.under_way {
-            state.under_way = true;
-            drop(state);
+        if self.gathered().add(offset) {
             let acks = Arc::clone(self);
             tokio::spawn(async move {
                 tokio::time::sleep(ACKS_GATHER_DELAY).await;
@@ -63,17 +52,15 @@ impl Acks {
     }
 
     fn send(self: &Arc<Self>) {
-        let offsets = std::mem::take(&mut self.state().waiting);
-        if offsets.is_empty() {
-            self.state().under_way = false;
+        let Some(offsets) = self.gathered().take() else {
             return;
-        }
+        };
         let (acks, consumer) = (Arc::clone(self), self.consumer.clone());
         self.queue
             .ack_in_background(consumer, self.topic, offsets, move || acks.send());
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+    fn gathered(&self) -> MutexGuard<'_, GatheredAcks> {
+        self.gathered.lock()
     }
 }

@@ -271,7 +271,7 @@ impl EventSender {
     }
 
     /// Rows that a page of a topic had to leave out.
-    pub(crate) fn damaged(&self, topic: Topic, rows: &[p2panda_store::Unreadable]) {
+    pub(crate) fn damaged(&self, topic: Topic, rows: &[p2panda_core::Unreadable]) {
         for row in rows {
             let (author, seq) = (row.author, row.seq);
             tracing::error!(%author, seq, "a stored operation is damaged");

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use futures_lite::{Stream, StreamExt, future};
 use p2panda_core::limits::{IMPORT_BATCH_BYTES_MAX, IMPORT_BATCH_OPERATIONS_MAX};
-use p2panda_core::{Header, Topic};
+use p2panda_core::{Header, Received, Refused, Topic};
 use p2panda_engine::{Incoming, Source};
-use p2panda_protocol::sync::{Received, Refused};
 
 use crate::Error;
 use crate::node::Node;

@@ -29,7 +29,6 @@
 
 mod acks;
 mod blame;
-mod bodies;
 mod body;
 mod builder;
 mod consumer;

@@ -9,8 +9,7 @@ use p2panda_core::limits::{
     NEW_LOGS_BUCKETS_SPARE, NEW_LOGS_FREE, NEW_LOGS_FREE_PER_SECOND, NEW_LOGS_MAX,
     NEW_LOGS_OF_ALL_MAX, NEW_LOGS_OF_ALL_PER_SECOND, NEW_LOGS_PER_SECOND,
 };
-use p2panda_core::{Topic, VerifyingKey};
-use p2panda_protocol::sync::Received;
+use p2panda_core::{Received, Topic, VerifyingKey};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};

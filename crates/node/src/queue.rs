@@ -3,28 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2panda_core::limits::{
-    ADDRESSES_QUEUED_MAX, BESIDE_OWN_BYTES_MAX, BESIDE_OWN_OPERATIONS_MAX, QUEUE_LANE_BYTES_MAX,
-    QUEUE_UNTRUSTED_BYTES_MAX,
+use p2panda_core::limits::ADDRESSES_QUEUED_MAX;
+use p2panda_core::{Phase, Topic, VerifyingKey};
+use p2panda_engine::{
+    Command, Durability, Incoming, Outcome, PartAnswers, PublishError, Reply, Room, Source, parts,
 };
-use p2panda_core::{Operation, Topic, VerifyingKey};
-use p2panda_engine::{Command, Durability, Incoming, Outcome, Phase, PublishError, Reply, Source};
 use p2panda_protocol::sync::SessionId;
-use p2panda_store::RejectReason;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::coop::unconstrained;
 
 use crate::Error;
 
+pub use p2panda_engine::IngestReport;
 pub(crate) use p2panda_engine::Published;
-
-const LANE_KIB_MAX: u32 = (QUEUE_LANE_BYTES_MAX / 1024) as u32;
-const UNTRUSTED_KIB_MAX: u32 = (QUEUE_UNTRUSTED_BYTES_MAX / 1024) as u32;
-
-/// Operations of one command.
-const PART_OPERATIONS_MAX: usize = BESIDE_OWN_OPERATIONS_MAX;
-/// Their bytes; one operation may have more.
-const PART_BYTES_MAX: usize = BESIDE_OWN_BYTES_MAX;
 
 /// Sends commands to the engine. Cheap to clone.
 #[derive(Clone)]
@@ -50,73 +41,13 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-/// What became of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct IngestReport {
-    /// Stored now.
-    pub stored: usize,
-    /// Stored before, with a body filled in now or not, or pruned before.
-    pub duplicates: usize,
-    /// Kept in memory until the operations before them come.
-    pub early: usize,
-    /// Refused; a row says why.
-    pub rejected: usize,
-    /// Among the refused: with a wrong signature, a wrong body or no header at all.
-    pub invalid: usize,
-    /// Among the stored: the first of a log that is new here.
-    pub new_logs: usize,
-    /// Came too early and found no room; to be brought again.
-    pub dropped: usize,
-}
-
-impl IngestReport {
-    fn of(outcomes: &[Outcome]) -> Self {
-        let mut report = Self::default();
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Stored { new_log, .. } => {
-                    report.stored += 1;
-                    report.new_logs += usize::from(*new_log);
-                }
-                Outcome::Early => report.early += 1,
-                Outcome::Dropped => report.dropped += 1,
-                Outcome::Rejected(reason) => {
-                    report.rejected += 1;
-                    report.invalid += usize::from(is_invalid(*reason));
-                }
-                _ => report.duplicates += 1,
-            }
-        }
-        report
-    }
-
-    /// Adds up two reports.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.stored += other.stored;
-        self.duplicates += other.duplicates;
-        self.early += other.early;
-        self.rejected += other.rejected;
-        self.invalid += other.invalid;
-        self.new_logs += other.new_logs;
-        self.dropped += other.dropped;
-    }
-}
-
-fn is_invalid(reason: RejectReason) -> bool {
-    matches!(
-        reason,
-        RejectReason::InvalidSignature | RejectReason::Undecodable | RejectReason::PayloadMismatch
-    )
-}
-
 impl Queue {
     pub(crate) fn new(engine: p2panda_engine::thread::Queue) -> Self {
         Self {
             engine,
-            room: Arc::new(Semaphore::new(LANE_KIB_MAX as usize)),
-            untrusted_room: Arc::new(Semaphore::new(UNTRUSTED_KIB_MAX as usize)),
-            own_room: Arc::new(Semaphore::new(LANE_KIB_MAX as usize)),
+            room: Arc::new(semaphore(Room::Others)),
+            untrusted_room: Arc::new(semaphore(Room::Untrusted)),
+            own_room: Arc::new(semaphore(Room::Own)),
             address_room: Arc::new(Semaphore::new(ADDRESSES_QUEUED_MAX)),
             turn: Arc::default(),
         }
@@ -129,7 +60,7 @@ impl Queue {
         source: Source,
         operations: Vec<Incoming>,
     ) -> Result<oneshot::Receiver<IngestReport>, Error> {
-        let room = (&self.room, LANE_KIB_MAX);
+        let room = (&self.room, Room::Others);
         self.ingest_within(room, topic, source, operations).await
     }
 
@@ -140,24 +71,23 @@ impl Queue {
         source: Source,
         operations: Vec<Incoming>,
     ) -> Result<oneshot::Receiver<IngestReport>, Error> {
-        let room = (&self.untrusted_room, UNTRUSTED_KIB_MAX);
+        let room = (&self.untrusted_room, Room::Untrusted);
         self.ingest_within(room, topic, source, operations).await
     }
 
     async fn ingest_within(
         &self,
-        (room, kib_max): (&Arc<Semaphore>, u32),
+        (semaphore, room): (&Arc<Semaphore>, Room),
         topic: Topic,
         source: Source,
         operations: Vec<Incoming>,
     ) -> Result<oneshot::Receiver<IngestReport>, Error> {
-        let bytes = operations.iter().map(incoming_bytes).sum();
-        let permit = room_for(room, kib_max, bytes).await?;
+        let bytes = operations.iter().map(Incoming::held_bytes).sum();
+        let permit = room_for(semaphore, room, bytes).await?;
         let (sender, receiver) = oneshot::channel();
         let parts = parts(operations);
-        let rest = Arc::new(parking_lot::Mutex::new(Unanswered {
-            parts: parts.len(),
-            report: IngestReport::default(),
+        let rest = Arc::new(parking_lot::Mutex::new(Waiting {
+            answers: PartAnswers::new(parts.len()),
             sender: Some(sender),
             _permit: permit,
         }));
@@ -169,7 +99,7 @@ impl Queue {
                 operations: part,
                 reply: Some(Box::new(move |outcomes: Vec<Outcome>| {
                     let mut rest = rest.lock();
-                    rest.answered(IngestReport::of(&outcomes));
+                    rest.answered(&outcomes);
                 })),
             })?;
         }
@@ -196,7 +126,7 @@ impl Queue {
     ) -> Result<oneshot::Receiver<Result<Published, PublishError>>, Error> {
         let _turn = self.turn.lock().await;
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        let permit = room_for(&self.own_room, LANE_KIB_MAX, bytes).await?;
+        let permit = room_for(&self.own_room, Room::Own, bytes).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Publish {
             topic,
@@ -217,7 +147,7 @@ impl Queue {
         topic: Topic,
         offsets: Vec<u64>,
     ) -> Result<(), Error> {
-        let permit = room_for(&self.own_room, LANE_KIB_MAX, 0).await?;
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Ack {
             consumer,
@@ -257,7 +187,7 @@ impl Queue {
         author: VerifyingKey,
         seq: u32,
     ) -> Result<bool, Error> {
-        let permit = room_for(&self.own_room, LANE_KIB_MAX, 0).await?;
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::DropBody {
             topic,
@@ -271,12 +201,7 @@ impl Queue {
         receiver.await.map_err(|_| self.stopped())
     }
 
-    pub(crate) fn session(&self, topic: Topic, session: SessionId, phase: p2panda_net::Phase) {
-        let phase = match phase {
-            p2panda_net::Phase::CatchUp => Phase::Started,
-            p2panda_net::Phase::Live => Phase::CaughtUp,
-            p2panda_net::Phase::Ended => Phase::Ended,
-        };
+    pub(crate) fn session(&self, topic: Topic, session: SessionId, phase: Phase) {
         let _ = self.send(Command::Session {
             topic,
             session: session.0,
@@ -343,68 +268,35 @@ impl Queue {
     }
 }
 
-/// Room of a lane, all of it for what is larger.
-async fn room_for(
-    room: &Arc<Semaphore>,
-    kib_max: u32,
-    bytes: usize,
-) -> Result<OwnedSemaphorePermit, Error> {
-    let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(kib_max);
-    let kib = kib.min(kib_max);
-    let room = Arc::clone(room);
-    room.acquire_many_owned(kib)
-        .await
-        .map_err(|_| Error::Closed)
+fn semaphore(room: Room) -> Semaphore {
+    Semaphore::new(room.kib_max() as usize)
 }
 
-/// A batch that was queued in parts, and what became of those that were answered.
-struct Unanswered {
-    parts: usize,
-    report: IngestReport,
+/// Room in front of a lane.
+async fn room_for(
+    semaphore: &Arc<Semaphore>,
+    room: Room,
+    bytes: usize,
+) -> Result<OwnedSemaphorePermit, Error> {
+    let semaphore = Arc::clone(semaphore);
+    let permit = semaphore.acquire_many_owned(room.kib(bytes)).await;
+    permit.map_err(|_| Error::Closed)
+}
+
+/// A batch that was queued in parts, and who waits for what became of it.
+struct Waiting {
+    answers: PartAnswers,
     sender: Option<oneshot::Sender<IngestReport>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Unanswered {
-    fn answered(&mut self, part: IngestReport) {
-        self.report.add(part);
-        self.parts -= 1;
-        if self.parts == 0
+impl Waiting {
+    fn answered(&mut self, outcomes: &[Outcome]) {
+        if let Some(report) = self.answers.add(outcomes)
             && let Some(sender) = self.sender.take()
         {
             // Nobody may be waiting any more.
-            let _ = sender.send(self.report);
+            let _ = sender.send(report);
         }
     }
-}
-
-/// Parts that the engine processes in a moment, so that a publish can go between them. One at least,
-/// so that there is an answer.
-fn parts(operations: Vec<Incoming>) -> Vec<Vec<Incoming>> {
-    let mut parts: Vec<Vec<Incoming>> = vec![Vec::new()];
-    let mut bytes = 0;
-    for operation in operations {
-        bytes += incoming_bytes(&operation);
-        match parts.last_mut() {
-            Some(part) if part.len() < PART_OPERATIONS_MAX && bytes <= PART_BYTES_MAX => {
-                part.push(operation);
-            }
-            _ => {
-                bytes = incoming_bytes(&operation);
-                parts.push(vec![operation]);
-            }
-        }
-    }
-    parts
-}
-
-/// Header and body bytes, and the value itself: many small ones are not nothing.
-fn incoming_bytes(incoming: &Incoming) -> usize {
-    let bytes = match incoming {
-        Incoming::Valid(Operation { header, body }) => {
-            header.as_bytes().len() + body.as_ref().map_or(0, Bytes::len)
-        }
-        Incoming::Invalid { header, .. } => header.len(),
-    };
-    size_of::<Incoming>() + bytes
 }

@@ -3,19 +3,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use p2panda_core::limits::SESSION_PAGE_ROWS_MAX;
-use p2panda_core::{Topic, VerifyingKey};
+use p2panda_core::{Page, Phase, Read, Received, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::{Incoming, Source};
-use p2panda_net::{Phase, Request, Stored, Totals};
-use p2panda_protocol::sync::{Entry, Page, Read, Received, SessionId};
-use p2panda_store::{PageLimits, Reader};
+use p2panda_net::{Request, Stored, Totals};
+use p2panda_protocol::sync::SessionId;
+use p2panda_store::{Reader, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
 use crate::blame::Blame;
-use crate::bodies;
 use crate::event::EventSender;
 use crate::new_logs::{Counted, NewLogs};
 use crate::queue::Queue;
@@ -74,7 +74,7 @@ impl Desk {
         match request {
             Request::Heights { topic, reply } => self.answer(reply, move |storage| async move {
                 let held = storage.read(move |reader| reader.holdings(&topic)).await?;
-                Ok((held.heights, held.arrival, bodies::gaps(&held.wanted)))
+                Ok((held.heights, held.arrival, held.gaps))
             }),
             Request::OldestHeights {
                 topic,
@@ -86,7 +86,7 @@ impl Desk {
             }),
             Request::Wanted { topic, look, reply } => {
                 self.answer(reply, move |storage| async move {
-                    let wanted = storage.read(move |reader| bodies::wanted(reader, &topic, look));
+                    let wanted = storage.read(move |reader| reader.look(&topic, &look));
                     wanted.await
                 });
             }
@@ -111,7 +111,7 @@ impl Desk {
             Request::Read { topic, read, reply } => {
                 let (rows, events) = (self.rows(&topic, &read), self.events.clone());
                 self.answer(reply, move |storage| async move {
-                    let read = move |reader: &Reader| page(reader, &topic, read, &events);
+                    let read = move |reader: &Reader| page(reader, &topic, &read, &events);
                     storage.read_newest(rows, read).await
                 });
             }
@@ -328,43 +328,16 @@ impl Desk {
 fn page(
     reader: &Reader,
     topic: &Topic,
-    read: Read,
+    read: &Read,
     events: &EventSender,
-) -> Result<Page, p2panda_store::StoreError> {
-    let limits = |bytes_max: usize| PageLimits {
-        rows: SESSION_PAGE_ROWS_MAX,
-        bytes: bytes_max,
-    };
-    let found = match &read {
-        Read::Log { range, bytes_max } => reader.log_page(
-            topic,
-            &range.author,
-            range.after,
-            range.until,
-            limits(*bytes_max),
-        )?,
-        Read::Arrivals { after, bytes_max } => {
-            reader.arrivals_page(topic, *after, limits(*bytes_max))?
-        }
-    };
-    events.damaged(*topic, &found.unreadable);
-    let next = match read {
-        Read::Log { .. } => found.last_arrival,
-        Read::Arrivals { after, .. } => found.last_arrival.max(after),
-    };
-    let log_id = topic.log_id();
-    let entries = found.entries.into_iter().map(|entry| Entry {
-        author: entry.header.author(),
-        log_id,
-        seq: entry.header.seq(),
-        arrival: entry.arrival,
-        header: entry.header.as_bytes().clone(),
-        body: entry.body,
-        absent: entry.absent.map(bodies::absent),
-    });
-    Ok(Page {
-        entries: entries.collect(),
-        next,
-        more: found.more,
-    })
+) -> Result<Page, StoreError> {
+    let page = reader.page(topic, read, SESSION_PAGE_ROWS_MAX, system_now())?;
+    events.damaged(*topic, &page.unreadable);
+    Ok(page)
+}
+
+fn system_now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since.unwrap_or_default().as_micros();
+    Timestamp::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }

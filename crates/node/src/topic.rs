@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-use p2panda_core::{LogId, Operation, Topic, VerifyingKey};
-use p2panda_engine::{RecentOperation, TopicChange};
-use p2panda_net::{SyncHandle, Tail};
-use p2panda_protocol::sync::{Absent, Entry, SessionId};
+use p2panda_core::{Entry, Tail, Topic, VerifyingKey};
+use p2panda_engine::TopicChange;
+use p2panda_net::SyncHandle;
+use p2panda_protocol::sync::SessionId;
 use p2panda_store::FeedEntry;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -82,7 +81,6 @@ impl Topics {
 /// One topic of a node.
 pub(crate) struct TopicState {
     topic: Topic,
-    log_id: LogId,
     arrivals: watch::Sender<Tail<Entry>>,
     feed: watch::Sender<Tail<FeedEntry>>,
     left: watch::Sender<bool>,
@@ -98,7 +96,6 @@ impl TopicState {
     fn new(topic: Topic, queue: Queue) -> Self {
         Self {
             topic,
-            log_id: topic.log_id(),
             arrivals: watch::Sender::default(),
             feed: watch::Sender::default(),
             left: watch::Sender::new(false),
@@ -117,40 +114,12 @@ impl TopicState {
 
     /// Tells the sessions.
     fn arrived(&self, change: &TopicChange) {
-        extend(&self.arrivals, |tail| {
-            for one in &change.recent {
-                let entry = self.entry(one);
-                tail.push(one.arrival, bytes_of(&one.operation), entry);
-            }
-            end(tail, change.last_arrival, change.rewritten);
-        });
+        extend(&self.arrivals, |tail| change.add_arrivals(tail));
     }
 
     /// Tells the subscriptions.
     fn delivered(&self, change: &TopicChange) {
-        let recent = change.recent.iter();
-        let mut delivered: Vec<_> = recent.filter_map(RecentOperation::feed_entry).collect();
-        delivered.sort_unstable_by_key(|entry| entry.offset);
-        extend(&self.feed, |tail| {
-            for entry in delivered {
-                tail.push(entry.offset, entry.bytes(), entry);
-            }
-            end(tail, change.last_offset, change.rewritten);
-        });
-    }
-
-    fn entry(&self, one: &RecentOperation) -> Entry {
-        let Operation { header, body } = &one.operation;
-        Entry {
-            author: header.author(),
-            log_id: self.log_id,
-            seq: header.seq(),
-            arrival: one.arrival,
-            header: header.as_bytes().clone(),
-            body: body.clone(),
-            // It came a moment ago.
-            absent: (body.is_none() && header.payload_size() > 0).then_some(Absent::Wanted),
-        }
+        extend(&self.feed, |tail| change.add_feed(tail));
     }
 
     /// How many arrivals there are above this one, at most; many if nothing came since the start.
@@ -275,18 +244,6 @@ fn extend<T>(tail: &watch::Sender<Tail<T>>, change: impl FnOnce(&mut Tail<T>)) {
         change(tail);
         tail.last() > before
     });
-}
-
-/// The tail reaches up to here, whether or not it holds what came last.
-fn end<T>(tail: &mut Tail<T>, last: Option<u64>, rewritten: bool) {
-    tail.skip_to(last.unwrap_or_default());
-    if rewritten {
-        tail.forget();
-    }
-}
-
-fn bytes_of(operation: &Operation) -> usize {
-    operation.header.as_bytes().len() + operation.body.as_ref().map_or(0, Bytes::len)
 }
 
 fn peers_with(sent: &BTreeMap<SessionId, (VerifyingKey, u64)>, arrival: u64) -> usize {

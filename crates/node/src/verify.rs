@@ -2,12 +2,8 @@
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
-use p2panda_core::limits::REJECTED_HEADER_BYTES_MAX;
-use p2panda_core::{Header, Operation, Verifier};
-use p2panda_engine::Incoming;
-use p2panda_protocol::sync::{Received, Refusal, Refused};
-use p2panda_store::RejectReason;
+use p2panda_core::{Received, Verifier};
+use p2panda_engine::{self as engine, Incoming};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
@@ -35,7 +31,7 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
         let mut verifier = Verifier::default();
         let verified = operations
             .into_iter()
-            .map(|one| verify_one(&mut verifier, one));
+            .map(|one| engine::verify(&mut verifier, one));
         return Ok(verified.collect());
     }
     let (sender, verified) = oneshot::channel();
@@ -43,7 +39,7 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
         let all = operations
             .into_par_iter()
             .with_min_len(CHUNK)
-            .map_init(Verifier::default, verify_one)
+            .map_init(Verifier::default, engine::verify)
             .collect();
         // Nobody may be waiting any more.
         let _ = sender.send(all);
@@ -54,41 +50,4 @@ pub(crate) async fn verify(operations: Vec<Received>) -> Result<Vec<Incoming>, E
 fn is_quick(operations: &[Received]) -> bool {
     operations.len() <= QUICK.0
         && operations.iter().map(Received::wire_bytes).sum::<usize>() <= QUICK.1
-}
-
-fn verify_one(verifier: &mut Verifier, received: Received) -> Incoming {
-    let (header, body) = match received {
-        Received::Operation { header, body } => (header, body),
-        Received::Refused(refused) => return refused_row(refused),
-    };
-    if verifier.verify(&header).is_err() {
-        return invalid(&header, RejectReason::InvalidSignature);
-    }
-    match Operation::check_body(&header, body.as_deref()) {
-        Ok(()) => Incoming::Valid(Operation { header, body }),
-        Err(_) => invalid(&header, RejectReason::PayloadMismatch),
-    }
-}
-
-/// A header whose own checks failed, for the row: as much as a row keeps, in memory of its own,
-/// because a slice would hold on to the body.
-fn invalid(header: &Header, reason: RejectReason) -> Incoming {
-    let bytes = header.as_bytes();
-    let kept = bytes.get(..REJECTED_HEADER_BYTES_MAX).unwrap_or(bytes);
-    Incoming::Invalid {
-        id: header.id(),
-        header: Bytes::copy_from_slice(kept),
-        reason,
-    }
-}
-
-fn refused_row(refused: Refused) -> Incoming {
-    Incoming::Invalid {
-        id: refused.id,
-        header: refused.header,
-        reason: match refused.refusal {
-            Refusal::Undecodable => RejectReason::Undecodable,
-            Refusal::TooLarge => RejectReason::TooLarge,
-        },
-    }
 }

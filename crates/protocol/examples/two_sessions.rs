@@ -13,14 +13,13 @@ use std::error::Error;
 
 use bytes::Bytes;
 use p2panda_core::{
-    Draft, Header, Heights, LogRange, NodeExtensions, Operation, SigningKey, Timestamp, Topic,
+    Draft, Entry, Header, Heights, LogRange, NodeExtensions, Operation, Page, Read, Received,
+    SigningKey, Timestamp, Topic, Wanted,
 };
 use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::Limits;
 use p2panda_protocol::sync::pair::{Dialled, Pair};
-use p2panda_protocol::sync::session::{
-    Entry, Input, Output, Page, Read, Received, Session, SessionId, Wanted,
-};
+use p2panda_protocol::sync::session::{Input, Output, Session, SessionId};
 use p2panda_protocol::time::Time;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -53,8 +52,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             let body = entry.body.as_deref().unwrap_or_default();
             println!(
                 "  {} {}: {}",
-                entry.author,
-                entry.seq,
+                entry.author(),
+                entry.seq(),
                 String::from_utf8_lossy(body)
             );
         }
@@ -104,11 +103,8 @@ impl Node {
         let own = self.stored.iter().rev();
         let last = own
             .clone()
-            .find(|entry| entry.author == key.verifying_key());
-        let backlink = match last {
-            Some(last) => Some(Header::decode_unverified(last.header.clone())?.id()),
-            None => None,
-        };
+            .find(|entry| entry.author() == key.verifying_key());
+        let backlink = last.map(|last| last.header.id());
         let extensions = NodeExtensions {
             log_id: self.topic.log_id(),
             timestamp: Timestamp::from_micros(1_780_000_000_000_000),
@@ -116,7 +112,7 @@ impl Node {
             deps: Vec::new(),
         };
         let draft = Draft {
-            seq: last.map_or(0, |last| last.seq + 1),
+            seq: last.map_or(0, |last| last.seq() + 1),
             backlink,
             body: Some(body),
             extensions: Some(&extensions.encode()),
@@ -128,11 +124,8 @@ impl Node {
 
     fn append(&mut self, header: Header, body: Option<Bytes>) {
         self.stored.push(Entry {
-            author: header.author(),
-            log_id: self.topic.log_id(),
-            seq: header.seq(),
             arrival: self.stored.len() as u64 + 1,
-            header: header.as_bytes().clone(),
+            header,
             body,
             absent: None,
         });
@@ -204,7 +197,7 @@ impl Node {
     fn heights(&self) -> Heights {
         let mut heights = Heights::default();
         for entry in &self.stored {
-            heights.raise(entry.author, entry.log_id, entry.seq);
+            heights.raise(entry.author(), self.topic.log_id(), entry.seq());
         }
         heights
     }
@@ -218,10 +211,9 @@ impl Node {
             })
         });
         let entries: Vec<Entry> = pages.flat_map(|page| page.entries).collect();
-        let bytes = |entry: &Entry| entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
         Input::Totals {
             operations: entries.len() as u64,
-            bytes: entries.iter().map(bytes).sum::<usize>() as u64,
+            bytes: entries.iter().map(Entry::bytes).sum::<usize>() as u64,
             ranges,
         }
     }
@@ -230,16 +222,16 @@ impl Node {
     fn page(&self, read: &Read) -> Page {
         let wanted = |entry: &&Entry| match read {
             Read::Log { range, .. } => {
-                entry.author == range.author
-                    && range.after.is_none_or(|after| entry.seq > after)
-                    && entry.seq <= range.until
+                entry.author() == range.author
+                    && range.after.is_none_or(|after| entry.seq() > after)
+                    && entry.seq() <= range.until
             }
             Read::Arrivals { after, .. } => entry.arrival > *after,
         };
         Page {
             entries: self.stored.iter().filter(wanted).cloned().collect(),
-            next: self.stored.len() as u64,
-            more: false,
+            last_arrival: self.stored.len() as u64,
+            ..Page::default()
         }
     }
 }

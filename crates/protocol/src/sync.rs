@@ -16,10 +16,7 @@ pub use have::Have;
 pub use message::{Absence, Limits, Message, MessageError};
 pub use pace::Path;
 pub use pair::{Dialled, Pair};
-pub use session::{
-    Absent, Counters, End, Entry, Event, Gap, Input, Look, Output, Page, Read, Received, Refusal,
-    Refused, Session, SessionId, Wanted,
-};
+pub use session::{Counters, End, Event, Input, Output, Session, SessionId};
 pub use turn::Turn;
 
 /// Which protocol the two sides of a connection agreed on, by its ALPN.

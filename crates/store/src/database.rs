@@ -3,6 +3,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod consumer;
+pub(crate) mod content;
 pub(crate) mod error;
 pub(crate) mod evidence;
 pub(crate) mod feed;

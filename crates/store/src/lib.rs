@@ -97,13 +97,14 @@ mod directory;
 mod error;
 
 pub use database::consumer::Start;
+pub use database::content::{Change, Content, Ready};
 pub use database::error::{StoreError, StoreErrorKind};
 pub use database::evidence::{ForkRow, Reject, RejectReason, RejectedRow};
-pub use database::feed::{Change, Content, FeedEntry, FeedPage, Ready, SkipAcked};
+pub use database::feed::{FeedEntry, FeedPage, SkipAcked};
 pub use database::garbage::Slice;
 pub use database::holdings::Holdings;
-pub use database::missing::{LateBody, WantedLog, WantedPage};
-pub use database::page::{Absent, Entry, Page, PageLimits, Unreadable};
+pub use database::missing::LateBody;
+pub use database::page::PageLimits;
 pub use database::reader::{Reader, Readers};
 pub use database::status::{TopicStatus, Totals};
 pub use database::tx::{

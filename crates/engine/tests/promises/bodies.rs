@@ -1,8 +1,7 @@
 //! Bodies that come after their headers, and bodies that are dropped on purpose.
 
-use p2panda_core::{LogRange, Operation};
-use p2panda_engine::{Command, Outcome, Phase};
-use p2panda_store::Absent;
+use p2panda_core::{Absent, LogRange, Operation, Phase};
+use p2panda_engine::{Command, Outcome};
 
 use crate::node::{ALL, Author, Node, TOPIC, session, without_body};
 
@@ -45,7 +44,7 @@ fn what_came_without_its_body_is_wanted_until_it_is_filled_in() {
     );
     node.ingest(&[sent[2].clone()]);
     assert_eq!(wanted(&node), [(None, 1), (Some(2), 4)]);
-    let first = node.reader().holdings(&TOPIC).unwrap().wanted;
+    let first = node.reader().holdings(&TOPIC).unwrap().gaps;
     assert_eq!((first[0].author, first[0].seq), (author.key(), 0));
     let of = |first: u32, until| LogRange {
         author: author.key(),

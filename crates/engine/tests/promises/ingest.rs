@@ -5,10 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use p2panda_core::budget::{Account, Budget, Charge, Prefix, Standing};
 use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
-use p2panda_core::{Hash, LogRange, Operation};
-use p2panda_engine::{
-    Command, EngineEvent, Incoming, Options, Outcome, Phase, RejectReason, Source,
-};
+use p2panda_core::{Hash, LogRange, Operation, Phase};
+use p2panda_engine::{Command, EngineEvent, Incoming, Options, Outcome, RejectReason, Source};
 use p2panda_store::Totals;
 
 use crate::node::{ALL, Author, Node, OTHER_TOPIC, TOPIC, session, without_body};

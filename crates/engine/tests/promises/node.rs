@@ -8,11 +8,11 @@ use std::sync::mpsc::{Receiver, channel};
 use bytes::Bytes;
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Dependency, Draft, LogId, LogRange, NodeExtensions, Operation, SigningKey, Timestamp, Topic,
-    VerifyingKey,
+    Dependency, Draft, LogId, LogRange, NodeExtensions, Operation, Phase, SigningKey, Timestamp,
+    Topic, VerifyingKey,
 };
 use p2panda_engine::{
-    Command, Committed, Durability, Engine, Incoming, Now, Options, Outcome, Phase, PublishError,
+    Command, Committed, Durability, Engine, Incoming, Now, Options, Outcome, PublishError,
     Published, RejectReason, Source, Start,
 };
 use p2panda_store::{

@@ -1,5 +1,5 @@
-use p2panda_core::Operation;
-use p2panda_engine::{EngineEvent, Phase, Source};
+use p2panda_core::{Operation, Phase};
+use p2panda_engine::{EngineEvent, Source};
 
 use crate::node::{Author, Node, SECOND_US, TOPIC, dependency, without_body};
 
@@ -72,15 +72,15 @@ fn progress(node: &mut Node, session: u64, number: u32) {
 fn waiting_lasts_until_the_sessions_of_the_time_are_done_and_not_for_later_ones() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = a.says("lost");
-    node.session(1, Phase::Started);
-    node.session(2, Phase::Started);
+    node.session(1, Phase::CatchUp);
+    node.session(2, Phase::CatchUp);
     node.ingest(&[b.answers("answer", &[&lost])]);
-    node.session(3, Phase::Started);
+    node.session(3, Phase::CatchUp);
     for second in 0..60 {
         (1..=3).for_each(|session| progress(&mut node, session, 3 * second + session as u32));
         node.wait(SECOND_US);
     }
-    node.session(1, Phase::CaughtUp);
+    node.session(1, Phase::Live);
     for second in 60..120 {
         (2..=3).for_each(|session| progress(&mut node, session, 3 * second + session as u32));
         node.wait(SECOND_US);
@@ -96,9 +96,9 @@ fn waiting_lasts_until_the_sessions_of_the_time_are_done_and_not_for_later_ones(
 fn sessions_that_bring_nothing_are_waited_for_thirty_seconds() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = a.says("lost");
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     node.wait(SECOND_US);
-    node.session(2, Phase::Started);
+    node.session(2, Phase::CatchUp);
     node.ingest(&[b.answers("answer", &[&lost])]);
     assert_eq!(node.engine.next_wake(), Some(30 * SECOND_US));
     node.wait(29 * SECOND_US);
@@ -114,7 +114,7 @@ fn sessions_that_bring_nothing_are_waited_for_thirty_seconds() {
 fn what_arrives_shortly_before_a_session_is_too_slow_waits_as_without_one() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = a.says("lost");
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     node.wait(28 * SECOND_US);
     node.ingest(&[b.answers("answer", &[&lost])]);
     node.wait(5 * SECOND_US - 1);
@@ -127,7 +127,7 @@ fn what_arrives_shortly_before_a_session_is_too_slow_waits_as_without_one() {
 fn a_session_that_drips_hides_nobody() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let (lost, mut slow) = (a.says("lost"), Author::new(3));
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     node.ingest(&[b.answers("answer", &[&lost])]);
     // Valid operations, at less than 64 bytes a second, and plenty of what is stored already.
     let mut last = slow.says("x");
@@ -147,7 +147,7 @@ fn a_session_that_drips_hides_nobody() {
 fn a_long_catch_up_keeps_the_order_and_nothing_waits_for_more_than_ten_minutes() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let (question, lost) = (a.says("question"), Author::new(3).says("lost"));
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     node.ingest(&[
         b.answers("answer", &[&question]),
         Author::new(4).answers("orphan", &[&lost]),

@@ -1,9 +1,9 @@
 use std::path::Path;
 use std::sync::mpsc::TryRecvError;
 
-use p2panda_core::{Operation, SigningKey, Topic, VerifyingKey};
+use p2panda_core::{Operation, Phase, SigningKey, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, EngineEvent, OpenErrorKind, Options, Outcome, Phase, PublishError, RejectReason,
+    Command, EngineEvent, OpenErrorKind, Options, Outcome, PublishError, RejectReason,
     RestoredAction,
 };
 use tempfile::TempDir;
@@ -239,7 +239,7 @@ fn peer_has(node: &mut Node, session: u64, peer: VerifyingKey, own_seq: u32) {
 #[test]
 fn publishing_waits_for_a_peer_that_has_more_of_our_log() {
     let (mut node, all) = unknowing_copy();
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     peer_has(&mut node, 1, peer(7), 2);
     let answers = [publish_later(&mut node, "3"), publish_later(&mut node, "4")];
     assert_eq!(answers[0].try_recv(), Err(TryRecvError::Empty));
@@ -256,7 +256,7 @@ fn publishing_waits_for_a_peer_that_has_more_of_our_log() {
 fn a_claim_without_an_operation_holds_publishing_for_two_seconds() {
     let mut node = Node::new();
     node.publish("0");
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     peer_has(&mut node, 1, peer(7), 1_000);
     let answer = publish_later(&mut node, "1");
     assert_eq!(node.engine.next_wake(), Some(2 * SECOND_US));
@@ -343,7 +343,7 @@ fn an_operation_that_shows_the_claim_holds_publishing_whatever_liars_used_up_bef
         node.process(vec![command]);
         node.wait(2 * SECOND_US);
     }
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     peer_has(&mut node, 1, peer(7), 2);
     // A published 0.7.1 peer sends other logs first: the claim is void by now.
     node.wait(5 * SECOND_US);
@@ -361,19 +361,19 @@ fn an_operation_that_shows_the_claim_holds_publishing_whatever_liars_used_up_bef
 #[test]
 fn an_operation_of_ours_holds_publishing_also_if_nobody_claimed_to_have_it() {
     let (mut node, all) = unknowing_copy();
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     node.ingest(&all[1..2]);
     let answer = publish_later(&mut node, "3");
     assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
     node.ingest(&all[2..]);
-    node.session(1, Phase::CaughtUp);
+    node.session(1, Phase::Live);
     assert_eq!(answer.try_recv().unwrap().unwrap().seq, 3);
 }
 
 #[test]
 fn a_session_that_shows_nothing_more_holds_publishing_for_thirty_seconds() {
     let (mut node, all) = unknowing_copy();
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     peer_has(&mut node, 1, peer(7), 2);
     node.ingest(&all[1..2]);
     let answer = publish_later(&mut node, "2 again");
@@ -389,7 +389,7 @@ fn a_session_that_shows_nothing_more_holds_publishing_for_thirty_seconds() {
 #[test]
 fn what_we_published_ourselves_proves_nothing_when_it_comes_back() {
     let mut node = Node::new();
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     peer_has(&mut node, 1, peer(7), 1_000);
     node.wait(2 * SECOND_US);
     node.publish("0");
@@ -408,19 +408,19 @@ fn a_peer_that_brought_a_part_is_waited_for_again() {
     let answer = publish_later(&mut node, "3");
     assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
     node.ingest(&all[2..]);
-    node.session(2, Phase::CaughtUp);
+    node.session(2, Phase::Live);
     assert_eq!(answer.try_recv().unwrap().unwrap().seq, 3);
 }
 
 #[test]
 fn a_first_publish_never_waits_for_a_peer() {
     let mut node = Node::new();
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     peer_has(&mut node, 1, peer(7), 0);
     node.wait(10 * SECOND_US);
     // Nobody claims anything: it is answered at once.
     let mut node = Node::new();
-    node.session(1, Phase::Started);
+    node.session(1, Phase::CatchUp);
     assert_eq!(node.publish("0").seq, 0);
     peer_has(&mut node, 1, peer(7), 0);
     assert_eq!(node.publish("1").seq, 1);

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use p2panda_core::{Dependency, Operation, VerifyingKey};
-use p2panda_engine::Phase;
+use p2panda_core::{Dependency, Operation, Phase, VerifyingKey};
 use p2panda_store::FeedEntry;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -83,8 +82,8 @@ fn run(node: &mut Node, spoken: &[Operation], step: &Step) {
             let operation = crate::node::without_body(index.get(spoken));
             node.ingest(&[operation]);
         }
-        Step::Session(id, true) => node.session(*id, Phase::Started),
-        Step::Session(id, false) => node.session(*id, Phase::CaughtUp),
+        Step::Session(id, true) => node.session(*id, Phase::CatchUp),
+        Step::Session(id, false) => node.session(*id, Phase::Live),
         Step::Wait(seconds) => node.wait(*seconds * SECOND_US),
         Step::Crash => *node = node.after_crash(),
     }

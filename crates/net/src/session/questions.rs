@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use p2panda_core::{Topic, VerifyingKey};
+use p2panda_core::{Phase, Topic, VerifyingKey};
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::mpsc;
 
-use crate::request::{Phase, Request};
+use crate::request::Request;
 
 /// Requests that wait for room in the node's channel; the place in its line is kept.
 ///

@@ -1,7 +1,7 @@
 //! What one node has, the other gets: before, during and after both are there.
 
+use p2panda_core::Phase;
 use p2panda_core::Topic;
-use p2panda_net::Phase;
 
 use crate::fake_node::{FakeNode, TopicLog};
 

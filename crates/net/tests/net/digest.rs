@@ -1,7 +1,8 @@
 //! Which protocol two nodes agree on, and what a session without news costs.
 
+use p2panda_core::Phase;
 use p2panda_core::{Heights, SigningKey, Topic, limits};
-use p2panda_net::{Phase, SessionStatus};
+use p2panda_net::SessionStatus;
 use p2panda_protocol::sync::digest::State;
 
 use crate::fake_node::{FakeNode, TopicLog, config};

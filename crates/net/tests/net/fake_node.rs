@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::{
-    Draft, Hash, Heights, LogRange, NetworkId, NodeExtensions, Operation, SigningKey, Timestamp,
-    Topic, VerifyingKey,
+    Draft, Entry, Heights, LogRange, NetworkId, NodeExtensions, Operation, Page, Phase, Read,
+    Received, Refusal, SigningKey, Tail, Timestamp, Topic, VerifyingKey, Wanted,
 };
-use p2panda_net::{Bootstrap, Config, Mdns, Net, Phase, Request, Stored, SyncHandle, Tail, Totals};
-use p2panda_protocol::sync::{Entry, Page, Read, Received, Refusal, SessionId, Wanted};
+use p2panda_net::{Bootstrap, Config, Mdns, Net, Request, Stored, SyncHandle, Totals};
+use p2panda_protocol::sync::SessionId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -62,11 +62,8 @@ impl TopicLog {
         }
         self.heights.raise(author, log_id, seq);
         self.entries.push(Entry {
-            author,
-            log_id,
-            seq,
             arrival: self.entries.len() as u64 + 1,
-            header: header.as_bytes().clone(),
+            header: header.clone(),
             body: operation.body.clone(),
             absent: None,
         });
@@ -297,11 +294,11 @@ fn sign(key: &SigningKey, log: &TopicLog, topic: Topic, body: &[u8]) -> Operatio
         .entries
         .iter()
         .rev()
-        .find(|entry| entry.author == author);
+        .find(|entry| entry.author() == author);
     let extensions = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1)).encode();
     let draft = Draft {
-        seq: last.map_or(0, |entry| entry.seq + 1),
-        backlink: last.map(|entry| Hash::digest(&entry.header)),
+        seq: last.map_or(0, |entry| entry.seq() + 1),
+        backlink: last.map(|entry| entry.header.id()),
         body: Some(body),
         extensions: Some(&extensions),
     };
@@ -357,9 +354,8 @@ fn read_page(log: &TopicLog, read: &Read) -> Page {
 
 fn page<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize, from: u64) -> Page {
     let mut page = Page {
-        entries: Vec::new(),
-        next: from,
-        more: false,
+        last_arrival: from,
+        ..Page::default()
     };
     let mut bytes = 0;
     for entry in entries {
@@ -368,7 +364,7 @@ fn page<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize, from: u6
             break;
         }
         bytes += size(entry);
-        page.next = entry.arrival;
+        page.last_arrival = entry.arrival;
         page.entries.push(entry.clone());
     }
     page
@@ -377,13 +373,13 @@ fn page<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize, from: u6
 fn in_range<'a>(log: &'a TopicLog, range: &LogRange) -> impl Iterator<Item = &'a Entry> {
     let range = *range;
     log.entries.iter().filter(move |entry| {
-        entry.author == range.author
-            && entry.log_id == range.log
-            && range.after.is_none_or(|after| entry.seq > after)
-            && entry.seq <= range.until
+        entry.author() == range.author
+            && entry.header.node_extensions().unwrap().log_id == range.log
+            && range.after.is_none_or(|after| entry.seq() > after)
+            && entry.seq() <= range.until
     })
 }
 
 fn size(entry: &Entry) -> u64 {
-    (entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len)) as u64
+    entry.bytes() as u64
 }

@@ -20,7 +20,7 @@ pub enum Dialled {
 
 /// How far a session has come, as its siblings need to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum Progress {
     /// Not the primary, and holds its heights back while a primary is in catch-up.
     Waiting,
     /// Between its first message and the moment all it received is durable.
@@ -48,7 +48,7 @@ pub struct Pair {
 #[derive(Debug)]
 struct Share {
     primary: bool,
-    phase: Phase,
+    progress: Progress,
     /// The order in which sessions became live.
     live_order: u64,
     /// Logs of which the peer has more than this node when they compared, or of which it has sent
@@ -102,10 +102,10 @@ impl Pair {
         }
     }
 
-    pub(super) fn join(&mut self, id: SessionId, primary: bool, phase: Phase) {
+    pub(super) fn join(&mut self, id: SessionId, primary: bool, progress: Progress) {
         let share = Share {
             primary,
-            phase,
+            progress,
             live_order: 0,
             has: BTreeMap::new(),
             sent: Sent::default(),
@@ -124,13 +124,13 @@ impl Pair {
         self.sessions.get(&id).map_or(0, held)
     }
 
-    pub(super) fn set_phase(&mut self, id: SessionId, phase: Phase) {
-        if phase == Phase::Live {
+    pub(super) fn set_progress(&mut self, id: SessionId, progress: Progress) {
+        if progress == Progress::Live {
             self.lives += 1;
         }
         if let Some(share) = self.sessions.get_mut(&id) {
-            share.phase = phase;
-            if phase == Phase::Live {
+            share.progress = progress;
+            if progress == Progress::Live {
                 share.live_order = self.lives;
             }
         }
@@ -139,15 +139,15 @@ impl Pair {
 
     /// What catch-up sent matters to those that compare, and to nobody once all are live.
     fn forget_plans(&mut self) {
-        let live = |share: &Share| matches!(share.phase, Phase::Live | Phase::Closing);
+        let live = |share: &Share| matches!(share.progress, Progress::Live | Progress::Closing);
         if self.sessions.values().all(live) {
             let shares = self.sessions.values_mut();
             shares.for_each(|share| share.sent.forget_plan());
         }
     }
 
-    pub(super) fn phase(&self, id: SessionId) -> Option<Phase> {
-        self.sessions.get(&id).map(|share| share.phase)
+    pub(super) fn progress(&self, id: SessionId) -> Option<Progress> {
+        self.sessions.get(&id).map(|share| share.progress)
     }
 
     /// The peer has told, or shown by sending an entry, that it holds everything of a log of the
@@ -254,7 +254,7 @@ impl Pair {
     /// Whether a primary session other than `id` is in catch-up.
     pub(super) fn primary_in_catch_up(&self, id: SessionId) -> bool {
         self.others(id)
-            .any(|share| share.primary && share.phase == Phase::CatchUp)
+            .any(|share| share.primary && share.progress == Progress::CatchUp)
     }
 
     /// Whether a live session makes session `id`, itself live, superfluous: a primary does so for
@@ -265,7 +265,7 @@ impl Pair {
             return false;
         };
         let newer = |share: &Share| !own.primary || share.live_order > own.live_order;
-        let live_primary = |share: &Share| share.primary && share.phase == Phase::Live;
+        let live_primary = |share: &Share| share.primary && share.progress == Progress::Live;
         // Of two primaries only the side that dialled both closes one, or each side might close
         // the other one.
         (!own.primary || dialled == Dialled::ByUs)
@@ -423,8 +423,8 @@ mod tests {
         let log = LogId::from_bytes([7; 32]);
         let mut pair = Pair::new(local, remote);
         let (dead, alive) = (SessionId(1), SessionId(2));
-        pair.join(dead, true, Phase::Live);
-        pair.join(alive, true, Phase::Live);
+        pair.join(dead, true, Progress::Live);
+        pair.join(alive, true, Progress::Live);
         (3..=5).for_each(|seq| pair.sends(dead, local, seq));
         (6..=7).for_each(|seq| pair.sends(alive, local, seq));
         let heights = Heights::from_iter([(local, log, 9)]);
@@ -449,7 +449,7 @@ mod tests {
         };
         let mut pair = Pair::new(key(1), key(2));
         let (live, other) = (SessionId(1), SessionId(2));
-        pair.join(live, true, Phase::CatchUp);
+        pair.join(live, true, Progress::CatchUp);
         let ranges = (0..20_000).map(|number| LogRange {
             author: author(number),
             log: LogId::from_bytes([7; 32]),
@@ -460,10 +460,10 @@ mod tests {
         pair.plans(live, &ranges);
         assert!(pair.held_bytes(live) <= 20_000 * 40 + 64);
         // As long as another one compares, all of it counts.
-        pair.join(other, false, Phase::Waiting);
-        pair.set_phase(live, Phase::Live);
+        pair.join(other, false, Progress::Waiting);
+        pair.set_progress(live, Progress::Live);
         assert!((0..20_000).all(|number| pair.covers(&author(number), 0)));
-        pair.set_phase(other, Phase::Live);
+        pair.set_progress(other, Progress::Live);
         assert_eq!(pair.held_bytes(live), 0);
         for number in 20_000..60_000 {
             pair.peer_has(live, author(number), 0);

@@ -42,13 +42,15 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use p2panda_core::{Heights, LogId, LogRange, Topic, VerifyingKey, limits};
+use p2panda_core::{
+    Gap, Heights, LogId, LogRange, Look, Page, Read, Received, Topic, Wanted, limits,
+};
 
 use super::Protocol;
 use super::digest::Digest;
 use super::message::{Limits, Message};
 use super::pace::{Pace, Path};
-use super::pair::{Dialled, Pair, Phase};
+use super::pair::{Dialled, Pair, Progress};
 use crate::close::CloseCode;
 use crate::frame::Decoder;
 use crate::time::Time;
@@ -61,74 +63,12 @@ mod receiving;
 mod sending;
 
 use bodies::Bodies;
-pub use bodies::{Gap, Look, Wanted};
 use opening::Comparing;
 use received::Unstored;
-pub use received::{Received, Refusal, Refused};
 
 /// Numbers the sessions of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
-
-/// A stored operation on its way to a peer.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Author of the log.
-    pub author: VerifyingKey,
-    /// The log.
-    pub log_id: LogId,
-    /// Place in the log.
-    pub seq: u32,
-    /// Arrival number on this node.
-    pub arrival: u64,
-    /// Header bytes as received.
-    pub header: Bytes,
-    /// Body bytes, unless it has not come or was dropped.
-    pub body: Option<Bytes>,
-    /// Why the body that the header names is not here; `None` if it is, or if there is none.
-    pub absent: Option<Absent>,
-}
-
-/// Why this node lacks a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// It has not come: the header is not passed on (`docs/protocol/sync.md#6`).
-    Wanted,
-    /// It has not come for so long that the header goes on without it.
-    Overdue,
-    /// It was dropped here on purpose.
-    Dropped,
-}
-
-/// The answer to [`Output::Read`].
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// In the order that was asked for.
-    pub entries: Vec<Entry>,
-    /// For arrivals: everything up to this arrival number, inclusive, is covered.
-    pub next: u64,
-    /// Whether more follows behind the last entry.
-    pub more: bool,
-}
-
-/// A page to read in one short transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// Entries of one log, ascending by sequence number.
-    Log {
-        /// The log and the range, `after` exclusive.
-        range: LogRange,
-        /// Stop after about this many bytes.
-        bytes_max: usize,
-    },
-    /// Entries of the topic, ascending by arrival number.
-    Arrivals {
-        /// Exclusive.
-        after: u64,
-        /// Stop after about this many bytes.
-        bytes_max: usize,
-    },
-}
 
 /// What happened to a session.
 #[derive(Clone, Debug)]
@@ -383,12 +323,12 @@ impl Session {
     ) -> Self {
         let primary = pair.is_primary(dialled);
         // A primary counts as in catch-up from the start, so that the other sessions wait for it.
-        let phase = if primary {
-            Phase::CatchUp
+        let progress = if primary {
+            Progress::CatchUp
         } else {
-            Phase::Waiting
+            Progress::Waiting
         };
-        pair.join(id, primary, phase);
+        pair.join(id, primary, progress);
         let receiving = match protocol {
             Protocol::LogSync => Receiving::Have,
             Protocol::DigestSync => Receiving::Digest(None),
@@ -548,12 +488,12 @@ impl Session {
     fn go_live(&mut self, pair: &mut Pair, now: Time) {
         let open_batches = self.stores.len() + usize::from(!self.pending.is_empty());
         self.unsettled.get_or_insert(open_batches);
-        if self.is_live() && pair.phase(self.id) == Some(Phase::CatchUp) {
-            pair.set_phase(self.id, Phase::Live);
+        if self.is_live() && pair.progress(self.id) == Some(Progress::CatchUp) {
+            pair.set_progress(self.id, Progress::Live);
             self.outputs.push_back(Output::Event(Event::CatchUpEnded));
             self.outputs.push_back(Output::PairChanged);
         }
-        let live = pair.phase(self.id) == Some(Phase::Live);
+        let live = pair.progress(self.id) == Some(Progress::Live);
         let superseded =
             self.ending == Ending::No && live && pair.superseded(self.id, self.dialled);
         if (superseded || self.ending == Ending::Stop) && !self.asked {
@@ -564,7 +504,7 @@ impl Session {
                 false => now + limits::CLOSE_TIMEOUT,
             };
             self.wake = None;
-            pair.set_phase(self.id, Phase::Closing);
+            pair.set_progress(self.id, Progress::Closing);
         }
         if !self.asked && self.drained && self.reported != Some(self.position) {
             self.reported = Some(self.position);

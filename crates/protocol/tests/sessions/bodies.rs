@@ -2,14 +2,14 @@
 //! `docs/protocol/sync.md#5`).
 
 use bytes::Bytes;
-use p2panda_core::{LogRange, SigningKey, limits};
+use p2panda_core::{Absent, Entry, LogRange, SigningKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::message::Message;
-use p2panda_protocol::sync::session::{Absent, Entry, Input};
+use p2panda_protocol::sync::session::Input;
 use p2panda_protocol::sync::{Absence, Protocol, SessionId};
 use p2panda_protocol::time::Time;
 
-use crate::world::{World, frame, log, topic};
+use crate::world::{WANTED, World, frame, log, topic};
 
 const DIGEST: Option<Protocol> = Some(Protocol::DigestSync);
 const HEIGHTS: Option<Protocol> = Some(Protocol::LogSync);
@@ -21,7 +21,7 @@ fn author() -> SigningKey {
 fn without_body(entry: &Entry) -> Entry {
     Entry {
         body: None,
-        absent: Some(Absent::Wanted),
+        absent: Some(WANTED),
         ..entry.clone()
     }
 }
@@ -30,7 +30,7 @@ fn without_body(entry: &Entry) -> Entry {
 fn world(seed: u64, protocol: Option<Protocol>, len: usize, lacks: fn(u32) -> bool) -> World {
     let mut world = World::speaking(seed, protocol);
     for entry in log(&author(), len, 10) {
-        let other = match lacks(entry.seq) {
+        let other = match lacks(entry.seq()) {
             true => without_body(&entry),
             false => entry.clone(),
         };
@@ -95,7 +95,7 @@ fn a_header_whose_body_is_wanted_is_not_passed_on_and_follows_with_its_body() {
         let mut world = World::new(seed);
         let entries = log(&author(), 8, 10);
         for entry in &entries {
-            let whole = entry.seq != 3 && entry.seq != 5;
+            let whole = entry.seq() != 3 && entry.seq() != 5;
             world.peers[0].store(if whole {
                 entry.clone()
             } else {
@@ -139,7 +139,7 @@ fn what_a_peer_asked_for_in_vain_it_is_sent_as_soon_as_it_is_there() {
 #[test]
 fn a_body_dropped_there_is_not_asked_for_again_and_one_that_lacks_is() {
     let mut world = world(3, DIGEST, 4, |seq| seq < 2);
-    for (place, absent) in [(0, Absent::Dropped), (1, Absent::Wanted)] {
+    for (place, absent) in [(0, Absent::Dropped), (1, WANTED)] {
         let entry = &mut world.peers[0].entries[place];
         (entry.body, entry.absent) = (None, Some(absent));
     }

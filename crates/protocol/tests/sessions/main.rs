@@ -10,11 +10,11 @@ mod vectors;
 mod world;
 
 use bytes::Bytes;
-use p2panda_core::{Hash, Heights, SigningKey, limits};
+use p2panda_core::{Hash, Heights, Refusal, SigningKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::Have;
 use p2panda_protocol::sync::message::{Limits, Message};
-use p2panda_protocol::sync::session::{Event, Input, Refusal};
+use p2panda_protocol::sync::session::{Event, Input};
 use p2panda_protocol::time::Time;
 use world::{World, frame, log};
 
@@ -248,7 +248,7 @@ fn an_operation_above_the_limit_is_drained_and_the_session_goes_on() {
     let refused = world.side(1, id).refused.clone();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].refusal, Refusal::TooLarge);
-    let header = &world.peers[0].entries[0].header;
+    let header = world.peers[0].entries[0].header.as_bytes();
     assert_eq!(
         (&refused[0].header, refused[0].id),
         (header, Hash::digest(header))

@@ -191,7 +191,7 @@ fn a_peer_that_this_node_holds_back_is_not_blamed() {
         let operation = crate::world::log(&world.peers[1].key.clone(), 1, 2 << 20).remove(0);
         if reading {
             let live = frame(&Message::Live {
-                header: operation.header,
+                header: operation.header.as_bytes().clone(),
                 body: operation.body,
             });
             world.input(0, id, Input::Bytes(live));

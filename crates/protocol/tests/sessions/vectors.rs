@@ -1,13 +1,13 @@
 //! The recorded session of `vectors/sync_exchange.json`, driven through the machine on both sides.
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::Header;
+use p2panda_core::{Entry, Header};
 use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::Message;
-use p2panda_protocol::sync::session::{Entry, Event, Input};
+use p2panda_protocol::sync::session::{Event, Input};
 use serde_json::Value;
 
-use crate::world::{World, topic};
+use crate::world::World;
 
 fn unhex(text: &str) -> Bytes {
     let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
@@ -15,13 +15,9 @@ fn unhex(text: &str) -> Bytes {
 }
 
 fn entry(header: Bytes, body: Option<Bytes>) -> Entry {
-    let decoded = Header::decode(header.clone()).unwrap();
     Entry {
-        author: decoded.author(),
-        log_id: topic().log_id(),
-        seq: decoded.seq(),
         arrival: 0,
-        header,
+        header: Header::decode(header).unwrap(),
         body,
         absent: None,
     }

@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use p2panda_core::limits::BODIES_ASKED_MAX;
 use p2panda_core::{
-    Draft, Header, Heights, LogRange, NodeExtensions, SigningKey, Timestamp, Topic, VerifyingKey,
+    Absent, Draft, Entry, Gap, Header, Heights, LogRange, Look, NodeExtensions, Page, Read,
+    Received, Refusal, Refused, SigningKey, Timestamp, Topic, VerifyingKey, Wanted,
 };
 use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::{Limits, Message};
 use p2panda_protocol::sync::pair::{Dialled, Pair};
-use p2panda_protocol::sync::session::{
-    Absent, End, Entry, Event, Gap, Input, Look, Output, Page, Read, Received, Refusal, Refused,
-    Session, SessionId, Wanted,
-};
+use p2panda_protocol::sync::session::{End, Event, Input, Output, Session, SessionId};
 use p2panda_protocol::time::Time;
 
 /// xorshift64*: enough to choose an order, and the same everywhere.
@@ -32,6 +30,9 @@ impl Rng {
     }
 }
 
+/// A body that has not come.
+pub const WANTED: Absent = Absent::Wanted { since: None };
+
 pub fn topic() -> Topic {
     Topic::from_bytes([7; 32])
 }
@@ -44,15 +45,11 @@ pub fn operation(key: &SigningKey, past: Option<&Entry>, body: &[u8]) -> Entry {
         prune: false,
         deps: Vec::new(),
     };
-    let backlink = past.map(|entry| {
-        Header::decode_unverified(entry.header.clone())
-            .unwrap()
-            .id()
-    });
+    let backlink = past.map(|entry| entry.header.id());
     let header = Header::sign(
         key,
         Draft {
-            seq: past.map_or(0, |entry| entry.seq + 1),
+            seq: past.map_or(0, |entry| entry.seq() + 1),
             backlink,
             body: Some(body),
             extensions: Some(&extensions.encode()),
@@ -60,11 +57,8 @@ pub fn operation(key: &SigningKey, past: Option<&Entry>, body: &[u8]) -> Entry {
     )
     .unwrap();
     Entry {
-        author: key.verifying_key(),
-        log_id: topic().log_id(),
-        seq: header.seq(),
         arrival: 0,
-        header: header.as_bytes().clone(),
+        header,
         body: Some(Bytes::copy_from_slice(body)),
         absent: None,
     }
@@ -109,19 +103,19 @@ impl Peer {
     pub fn store(&mut self, mut entry: Entry) {
         let next = self
             .heights()
-            .get(&entry.author, &entry.log_id)
+            .get(&entry.author(), &topic().log_id())
             .map_or(0, |seq| seq + 1);
-        if entry.seq > next {
+        if entry.seq() > next {
             return self.early.push(entry);
         }
-        if entry.seq < next {
+        if entry.seq() < next {
             return self.fill(entry);
         }
-        let (author, after) = (entry.author, entry.seq + 1);
+        let (author, after) = (entry.author(), entry.seq() + 1);
         self.arrival += 1;
         entry.arrival = self.arrival;
         self.entries.push(entry);
-        let follows = |early: &Entry| early.author == author && early.seq == after;
+        let follows = |early: &Entry| early.author() == author && early.seq() == after;
         if let Some(place) = self.early.iter().position(follows) {
             let early = self.early.swap_remove(place);
             self.store(early);
@@ -144,8 +138,8 @@ impl Peer {
     fn gaps(&self) -> Vec<Gap> {
         let mut gaps = BTreeMap::new();
         for entry in self.lacking() {
-            let first = gaps.entry(entry.author).or_insert(entry.seq);
-            *first = entry.seq.min(*first);
+            let first = gaps.entry(entry.author()).or_insert(entry.seq());
+            *first = entry.seq().min(*first);
         }
         gaps.into_iter()
             .map(|(author, seq)| Gap { author, seq })
@@ -153,13 +147,16 @@ impl Peer {
     }
 
     fn lacking(&self) -> impl Iterator<Item = &Entry> {
-        let wanted = |entry: &&Entry| entry.absent == Some(Absent::Wanted);
+        let wanted = |entry: &&Entry| entry.absent == Some(WANTED);
         self.entries.iter().filter(wanted)
     }
 
     /// One range per entry, at most as many as one message asks for.
     fn wanted(&self, look: Look) -> Wanted {
-        let mut places: Vec<_> = self.lacking().map(|one| (one.author, one.seq)).collect();
+        let mut places: Vec<_> = self
+            .lacking()
+            .map(|one| (one.author(), one.seq()))
+            .collect();
         places.sort_unstable();
         match look {
             Look::After(after) => places.retain(|place| after.is_none_or(|after| *place > after)),
@@ -192,7 +189,7 @@ impl Peer {
             .entries
             .iter()
             .rev()
-            .find(|entry| entry.author == author)
+            .find(|entry| entry.author() == author)
             .cloned();
         self.store(operation(&self.key.clone(), past.as_ref(), body));
         let arrival = self.arrival;
@@ -204,7 +201,7 @@ impl Peer {
     pub fn heights(&self) -> Heights {
         let mut heights = Heights::default();
         for entry in &self.entries {
-            heights.raise(entry.author, entry.log_id, entry.seq);
+            heights.raise(entry.author(), topic().log_id(), entry.seq());
         }
         heights
     }
@@ -213,8 +210,8 @@ impl Peer {
     fn authors(&self) -> Vec<VerifyingKey> {
         let mut authors: Vec<VerifyingKey> = Vec::new();
         for entry in &self.entries {
-            if !authors.contains(&entry.author) {
-                authors.push(entry.author);
+            if !authors.contains(&entry.author()) {
+                authors.push(entry.author());
             }
         }
         authors
@@ -229,8 +226,8 @@ impl Peer {
     /// Header and body of everything, by author and place.
     pub fn content(&self) -> BTreeMap<(Vec<u8>, u32), (Bytes, Option<Bytes>)> {
         let item = |entry: &Entry| {
-            let place = (entry.author.as_bytes().to_vec(), entry.seq);
-            (place, (entry.header.clone(), entry.body.clone()))
+            let place = (entry.author().as_bytes().to_vec(), entry.seq());
+            (place, (entry.header.as_bytes().clone(), entry.body.clone()))
         };
         self.entries.iter().map(item).collect()
     }
@@ -243,23 +240,23 @@ impl Peer {
         };
         let wanted = |entry: &&Entry| match read {
             Read::Log { range, .. } => {
-                entry.author == range.author
-                    && range.after.is_none_or(|after| entry.seq > after)
-                    && entry.seq <= range.until
+                entry.author() == range.author
+                    && range.after.is_none_or(|after| entry.seq() > after)
+                    && entry.seq() <= range.until
             }
             Read::Arrivals { after, .. } => entry.arrival > *after,
         };
         let mut found: Vec<&Entry> = self.entries.iter().filter(wanted).collect();
         if let Read::Log { .. } = read {
-            found.sort_unstable_by_key(|entry| entry.seq);
+            found.sort_unstable_by_key(|entry| entry.seq());
         }
         for entry in found {
             if bytes > max {
                 page.more = true;
                 break;
             }
-            bytes += entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
-            page.next = entry.arrival;
+            bytes += entry.bytes();
+            page.last_arrival = entry.arrival;
             page.entries.push(entry.clone());
         }
         page
@@ -414,12 +411,9 @@ impl World {
                 match received {
                     Received::Refused(refused) => side.refused.push(refused),
                     Received::Operation { header, body } => arrived.push(Entry {
-                        author: header.author(),
-                        log_id: topic().log_id(),
-                        seq: header.seq(),
                         arrival: 0,
-                        header: header.as_bytes().clone(),
-                        absent: body.is_none().then_some(Absent::Wanted),
+                        header,
+                        absent: body.is_none().then_some(WANTED),
                         body,
                     }),
                 }
@@ -462,8 +456,7 @@ impl World {
                     })
                 });
                 let entries: Vec<Entry> = pages.flat_map(|page| page.entries).collect();
-                let size =
-                    |entry: &Entry| entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
+                let size = |entry: &Entry| entry.bytes();
                 Some(Input::Totals {
                     operations: entries.len() as u64,
                     bytes: entries.iter().map(size).sum::<usize>() as u64,

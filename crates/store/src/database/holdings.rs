@@ -1,10 +1,9 @@
 //! What a topic holds, as a session tells its peer.
 
-use p2panda_core::{Heights, Topic};
+use p2panda_core::{Gap, Heights, Topic};
 use rusqlite::{Row, params};
 
 use crate::database::error::StoreError;
-use crate::database::missing::WantedLog;
 use crate::database::reader::{Reader, last_arrival, topic_key};
 use crate::database::sql::{int, verifying_key};
 
@@ -17,7 +16,7 @@ pub struct Holdings {
     /// The last arrival number, 0: none.
     pub arrival: u64,
     /// The first wanted body of each log that lacks one.
-    pub wanted: Vec<WantedLog>,
+    pub gaps: Vec<Gap>,
 }
 
 impl Reader {
@@ -39,7 +38,7 @@ impl Reader {
         Ok(Holdings {
             heights,
             arrival: last_arrival(&snapshot, key)?,
-            wanted: self.wanted_logs(&snapshot, key)?,
+            gaps: self.gaps(&snapshot, key)?,
         })
     }
 

@@ -2,36 +2,17 @@
 //! are wanted, and those that were dropped on purpose.
 
 use bytes::Bytes;
-use p2panda_core::{Header, LogRange, Timestamp, Topic, VerifyingKey};
+use p2panda_core::limits::BODIES_ASKED_MAX;
+use p2panda_core::{Gap, Header, LogRange, Look, Timestamp, Topic, VerifyingKey, Wanted};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::database::content::code;
 use crate::database::error::StoreError;
-use crate::database::feed::code;
 use crate::database::meta::{meta, put_meta, remove_meta};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{int, seq_or_none, unsigned};
 use crate::database::tx::{LogKey, TopicKey, Tx};
 use crate::database::writer::Database;
-
-/// A page of wanted bodies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WantedPage {
-    /// Entries without their body, by log and sequence number.
-    pub ranges: Vec<LogRange>,
-    /// Whether the page was full, so that there may be more.
-    pub more: bool,
-}
-
-/// The first wanted body of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WantedLog {
-    /// Whose log.
-    pub author: VerifyingKey,
-    /// The sequence number.
-    pub seq: u32,
-}
 
 /// The body of an operation that was stored without it.
 #[derive(Clone, Copy, Debug)]
@@ -181,16 +162,27 @@ impl Tx<'_> {
 type Scanned = (Vec<(i64, i64, u32)>, u64, usize);
 
 impl Reader {
+    /// Wanted bodies that a session asks about, at most as many as one question names.
+    pub fn look(&self, topic: &Topic, look: &Look) -> Result<Wanted, StoreError> {
+        match look {
+            Look::After(after) => self.wanted_page(topic, *after, BODIES_ASKED_MAX),
+            Look::Of(ranges) => Ok(Wanted {
+                ranges: self.wanted_of(topic, ranges, BODIES_ASKED_MAX)?,
+                more: false,
+            }),
+        }
+    }
+
     /// Wanted bodies of a topic behind this entry, at most `limit`.
     pub fn wanted_page(
         &self,
         topic: &Topic,
         after: Option<(VerifyingKey, u32)>,
         limit: usize,
-    ) -> Result<WantedPage, StoreError> {
+    ) -> Result<Wanted, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok(WantedPage::default());
+            return Ok(Wanted::default());
         };
         // The log of that entry may hold more.
         let (mut log, mut seq) = match after {
@@ -201,7 +193,7 @@ impl Reader {
                 AND seq >= (SELECT first_seq FROM log WHERE id = ?2)
             ORDER BY seq LIMIT ?4";
         let mut statement = snapshot.prepare_cached(sql)?;
-        let (mut page, mut left) = (WantedPage::default(), limit);
+        let (mut page, mut left) = (Wanted::default(), limit);
         loop {
             let mut rows = statement.query(params![key, log, seq, int(left as u64)])?;
             while let Some(row) = rows.next()? {
@@ -260,11 +252,7 @@ impl Reader {
     }
 
     /// The first wanted body of each log of a topic that lacks one. Two look-ups for each of them.
-    pub(crate) fn wanted_logs(
-        &self,
-        snapshot: &Connection,
-        topic: i64,
-    ) -> rusqlite::Result<Vec<WantedLog>> {
+    pub(crate) fn gaps(&self, snapshot: &Connection, topic: i64) -> rusqlite::Result<Vec<Gap>> {
         let sql = "SELECT seq FROM wanted WHERE topic = ?1 AND log = ?2
                 AND seq >= (SELECT first_seq FROM log WHERE id = ?2)
             ORDER BY seq LIMIT 1";
@@ -277,7 +265,7 @@ impl Reader {
                 .optional()?;
             if let Some(seq) = first {
                 let author = self.author(log)?;
-                logs.push(WantedLog { author, seq });
+                logs.push(Gap { author, seq });
             }
         }
         Ok(logs)

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use p2panda_core::limits::{GARBAGE_PASSED_ROWS_MAX, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT};
-use p2panda_core::{Header, Timestamp, VerifyingKey};
+use p2panda_core::{Header, Unreadable, VerifyingKey};
 use rusqlite::Row;
 
 use crate::database::sql::unsigned;
@@ -22,57 +22,6 @@ impl Default for PageLimits {
             bytes: PAGE_BYTES_DEFAULT,
         }
     }
-}
-
-/// One stored operation.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Entry {
-    /// Its arrival number.
-    pub arrival: u64,
-    /// Its header; `as_bytes` are those received. Its signature was verified on the way in.
-    pub header: Header,
-    /// Its body, if it has come.
-    pub body: Option<Bytes>,
-    /// Why the body that the header names is not here; `None` if it is, or if there is none.
-    pub absent: Option<Absent>,
-}
-
-/// Why an operation is stored without the body that its header names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// It has not come, and peers are asked for it.
-    Wanted {
-        /// When the header came; unknown for one that an older version stored.
-        since: Option<Timestamp>,
-    },
-    /// It was dropped on purpose, and is not asked for.
-    Dropped,
-}
-
-/// A page of stored operations.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Page {
-    /// In the order asked for.
-    pub entries: Vec<Entry>,
-    /// Rows that are damaged. They are left out; a page of one log ends before the first.
-    pub unreadable: Vec<Unreadable>,
-    /// Arrival number of the last row looked at, damaged and pruned ones included: where the next
-    /// page of arrivals begins. 0 if there was none.
-    pub last_arrival: u64,
-    /// Whether there may be more: the page was full, or many pruned rows that are still to be
-    /// deleted were passed over. In that case it may have no entries.
-    pub more: bool,
-}
-
-/// A row that cannot be read. Only its log suffers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Author of the log.
-    pub author: VerifyingKey,
-    /// Its sequence number.
-    pub seq: u32,
 }
 
 /// What a query of a page returns: `arrival, seq, header, body, log, offset`, and whether it was

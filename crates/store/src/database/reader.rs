@@ -3,12 +3,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use p2panda_core::{Timestamp, Topic, VerifyingKey, limits};
+use p2panda_core::{Absent, Entry, Page, Read, Timestamp, Topic, VerifyingKey, limits};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::database::error::StoreError;
 use crate::database::neighbour::has_garbage;
-use crate::database::page::{Absent, Entry, Fill, Page, PageLimits, RawRow};
+use crate::database::page::{Fill, PageLimits, RawRow};
 use crate::database::sql::{int, keep_plans, seq_or_none, unsigned, verifying_key};
 
 /// Opens readers of one database.
@@ -53,6 +53,34 @@ impl Reader {
             Some(key) => Ok(last_arrival(&snapshot, key)?),
             None => Ok(0),
         }
+    }
+
+    /// The page that a session asks for, with at most so many rows. The time decides whose body
+    /// is overdue.
+    pub fn page(
+        &self,
+        topic: &Topic,
+        read: &Read,
+        rows_max: usize,
+        now: Timestamp,
+    ) -> Result<Page, StoreError> {
+        let limits = |bytes| PageLimits {
+            rows: rows_max,
+            bytes,
+        };
+        let mut page = match read {
+            Read::Log { range, bytes_max } => {
+                let (after, until) = (range.after, range.until);
+                self.log_page(topic, &range.author, after, until, limits(*bytes_max))?
+            }
+            Read::Arrivals { after, bytes_max } => {
+                self.arrivals_page(topic, *after, limits(*bytes_max))?
+            }
+        };
+        for entry in &mut page.entries {
+            entry.absent = entry.absent.map(|absent| absent.at(now));
+        }
+        Ok(page)
     }
 
     /// Operations of one log with `after < seq <= until`, by sequence number.

@@ -3,8 +3,8 @@ use p2panda_core::log::Head;
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
+use crate::database::content::Ready;
 use crate::database::error::StoreError;
-use crate::database::feed::Ready;
 use crate::database::meta::{Counters, save_counters};
 use crate::database::sql::{Blob32, int, optional_seq, seq_or_none, unsigned, verifying_key};
 use crate::database::writer::{Database, Durability};

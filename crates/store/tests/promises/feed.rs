@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use p2panda_core::{LogRange, SigningKey, VerifyingKey};
+use p2panda_core::{LogRange, SigningKey, Unreadable, VerifyingKey};
 use p2panda_store::{
     Change, Content, Durability, FeedEntry, LateBody, Options, PageLimits, Ready, SkipAcked, Slice,
-    Store, Unreadable,
+    Store,
 };
 
 use crate::{Author, TOPIC, open};

@@ -1,4 +1,5 @@
-use p2panda_store::{Holdings, PageLimits, Unreadable};
+use p2panda_core::Unreadable;
+use p2panda_store::{Holdings, PageLimits};
 
 use crate::{Author, TOPIC, open};
 

@@ -6,41 +6,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use p2panda_core::{Header, Heights, LogId, LogRange, VerifyingKey, limits};
+use p2panda_core::{
+    Absent, Entry, Gap, Header, Heights, LogId, LogRange, Look, Page, Read, VerifyingKey, Wanted,
+    limits,
+};
 
-use super::{Absent, Ending, Entry, Output, Page, Read, Session};
+use super::{Ending, Output, Session};
 use crate::close::CloseCode;
 use crate::sync::Protocol;
 use crate::sync::message::{Absence, Message};
 use crate::sync::pair::{Pair, Span, Spans};
 use crate::time::Time;
-
-/// The first entry of a log whose body has not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Whose log of the topic.
-    pub author: VerifyingKey,
-    /// Place in the log.
-    pub seq: u32,
-}
-
-/// Which wanted bodies to look up, at most [`limits::BODIES_ASKED_MAX`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// All of the topic behind this entry; from the start if there is none.
-    After(Option<(VerifyingKey, u32)>),
-    /// Those of these entries that are wanted still.
-    Of(Vec<LogRange>),
-}
-
-/// Entries whose bodies are wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// In the order of the store.
-    pub ranges: Vec<LogRange>,
-    /// Whether more may follow behind the last entry.
-    pub more: bool,
-}
 
 /// Spans of entries in several logs.
 type Places = BTreeMap<(VerifyingKey, LogId), Spans>;
@@ -144,13 +120,13 @@ impl Bodies {
     }
 
     /// Whether the peer asked for the body of this entry in vain. If so it is sent now.
-    pub(super) fn pays(&mut self, entry: &Entry) -> bool {
-        let Some(spans) = self.owed.get_mut(&(entry.author, entry.log_id)) else {
+    pub(super) fn pays(&mut self, entry: &Entry, log: LogId) -> bool {
+        let Some(spans) = self.owed.get_mut(&(entry.author(), log)) else {
             return false;
         };
-        let owed = spans.contains(entry.seq) && entry.body.is_some();
+        let owed = spans.contains(entry.seq()) && entry.body.is_some();
         if owed {
-            spans.remove(entry.seq);
+            spans.remove(entry.seq());
             self.owed_len -= 1;
         }
         owed
@@ -282,14 +258,10 @@ impl Session {
     pub(super) fn saw_wanted(&mut self, entry: &Entry, pair: &Pair) {
         if self.bodies.spoken {
             if self.bodies.fresh.len() < limits::BODIES_ASKED_MAX {
-                push(
-                    &mut self.bodies.fresh,
-                    entry.author,
-                    entry.log_id,
-                    entry.seq,
-                );
+                let (author, seq) = (entry.author(), entry.seq());
+                push(&mut self.bodies.fresh, author, self.log_id, seq);
             }
-        } else if pair.lowered.may_lower(&entry.author, self.now) && self.is_live() {
+        } else if pair.lowered.may_lower(&entry.author(), self.now) && self.is_live() {
             self.compare_again();
         }
     }
@@ -430,17 +402,17 @@ impl Session {
             return;
         };
         let mut out = BytesMut::new();
-        let last = page.entries.last().map(|entry| entry.seq);
+        let last = page.entries.last().map(Entry::seq);
         let until = last.filter(|_| page.more).unwrap_or(range.until);
         let mut entries = page.entries.into_iter().peekable();
         let part = LogRange { until, ..range };
         for seq in seqs(&part) {
-            let entry = entries.next_if(|entry| entry.seq == seq);
+            let entry = entries.next_if(|entry| entry.seq() == seq);
             let (author, log) = (range.author, range.log);
             match entry {
                 Some(entry) if entry.body.is_some() => {
                     pair.sends(self.id, author, seq);
-                    self.bodies.pays(&entry);
+                    self.bodies.pays(&entry, self.log_id);
                     self.encode(entry, true, &mut out);
                 }
                 Some(entry) if entry.absent == Some(Absent::Dropped) => {

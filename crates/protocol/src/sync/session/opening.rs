@@ -2,13 +2,13 @@
 //! on (`docs/protocol/digest.md#4`), and as heights (`docs/protocol/sync.md#5`).
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{Heights, LogId, VerifyingKey, limits};
+use p2panda_core::{Gap, Heights, LogId, VerifyingKey, limits};
 
-use super::{Event, Gap, Output, Receiving, Sending, Session};
+use super::{Event, Output, Receiving, Sending, Session};
 use crate::close::CloseCode;
 use crate::sync::digest::{Digest, State};
 use crate::sync::have::{self, Have, Item, Items};
-use crate::sync::pair::{Pair, Phase};
+use crate::sync::pair::{Pair, Progress};
 use crate::time::Time;
 use crate::wire::WireError;
 
@@ -21,7 +21,7 @@ impl Session {
         if self.waits_for_primary(pair) {
             return;
         }
-        pair.set_phase(self.id, Phase::CatchUp);
+        pair.set_progress(self.id, Progress::CatchUp);
         self.sending = Sending::Heights;
         self.ask(Output::Heights);
     }
@@ -172,7 +172,7 @@ impl Session {
         self.sending = Sending::Waiting;
         self.receiving = Receiving::Have;
         if !pair.is_primary(self.dialled) {
-            pair.set_phase(self.id, Phase::Waiting);
+            pair.set_progress(self.id, Progress::Waiting);
         }
     }
 }

@@ -2,9 +2,10 @@
 //! (`docs/protocol/sync.md#5`).
 
 use bytes::Bytes;
-use p2panda_core::{Header, limits};
+use p2panda_core::{Header, Received, Refused, limits};
 
-use super::{Ending, Output, Received, Receiving, Refused, Session};
+use super::received::too_large;
+use super::{Ending, Output, Receiving, Session};
 use crate::close::CloseCode;
 use crate::frame::Frame;
 use crate::sync::message::{Message, frame_limit};
@@ -95,7 +96,7 @@ impl Session {
     fn oversize(&mut self, prefix: &Bytes, len: usize, pair: &mut Pair) {
         let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
         if is_operation {
-            let refused = Refused::too_large(prefix, len);
+            let refused = too_large(prefix, len);
             if let Ok(header) = Header::decode_unverified(refused.header.clone()) {
                 self.came_without_body(&header, pair);
             }

@@ -1,10 +1,10 @@
 //! What a peer is sent: what it lacks in catch-up, what became durable in live mode
 //! (`docs/protocol/sync.md#5`, `docs/protocol/sync.md#6`).
 
-use bytes::{Bytes, BytesMut};
-use p2panda_core::{LogRange, limits};
+use bytes::BytesMut;
+use p2panda_core::{Absent, Entry, LogRange, Page, Read, limits};
 
-use super::{Absent, Entry, Output, Page, Read, Sending, Session};
+use super::{Output, Sending, Session};
 use crate::sync::message::Message;
 use crate::sync::pair::Pair;
 
@@ -45,33 +45,35 @@ impl Session {
         let live = self.sending == Sending::Done;
         // No more than is needed: it is held until the peer has it.
         let mut out = BytesMut::with_capacity(page.entries.iter().map(frame_bytes).sum());
-        let last_seq = page.entries.last().map(|entry| entry.seq);
+        let last_seq = page.entries.last().map(Entry::seq);
         for entry in page.entries {
-            let lacking = matches!(entry.absent, Some(Absent::Wanted | Absent::Overdue));
+            let (author, seq) = (entry.author(), entry.seq());
+            let wanted = matches!(entry.absent, Some(Absent::Wanted { .. }));
+            let lacking = wanted || entry.absent == Some(Absent::Overdue);
             if lacking {
-                pair.keeps_back(self.id, entry.author, entry.seq);
+                pair.keeps_back(self.id, author, seq);
                 if live {
                     self.saw_wanted(&entry, pair);
                 }
-                if entry.absent == Some(Absent::Wanted) {
+                if wanted {
                     continue;
                 }
             }
-            let owed = live && self.bodies.pays(&entry);
+            let owed = live && self.bodies.pays(&entry, self.log_id);
             if live {
-                let covered = pair.covers(&entry.author, entry.seq);
-                pair.passes(self.id, entry.author, entry.seq);
+                let covered = pair.covers(&author, seq);
+                pair.passes(self.id, author, seq);
                 if covered && !owed {
                     continue;
                 }
             }
             if !lacking {
-                pair.sends(self.id, entry.author, entry.seq);
+                pair.sends(self.id, author, seq);
             }
             self.encode(entry, live, &mut out);
         }
         if live {
-            self.position = self.position.max(page.next);
+            self.position = self.position.max(page.last_arrival);
         } else if let Sending::Transfer(ranges) = &mut self.sending {
             match (page.more, last_seq, ranges.front_mut()) {
                 (true, Some(seq), Some(range)) => range.after = Some(seq),
@@ -83,8 +85,8 @@ impl Session {
 
     /// Appends an entry as a message.
     pub(super) fn encode(&mut self, entry: Entry, live: bool, out: &mut BytesMut) {
-        let bytes = entry.header.len() + entry.body.as_ref().map_or(0, Bytes::len);
-        let Entry { header, body, .. } = entry;
+        let bytes = entry.bytes();
+        let (header, body) = (entry.header.as_bytes().clone(), entry.body);
         let message = match live {
             true => Message::Live { header, body },
             false => Message::Operation { header, body },
@@ -151,6 +153,5 @@ impl Session {
 
 /// Bytes of an entry as a message, at most.
 fn frame_bytes(entry: &Entry) -> usize {
-    let body = entry.body.as_ref().map_or(0, Bytes::len);
-    entry.header.len() + body + limits::OPERATION_FRAME_OVERHEAD_BYTES
+    entry.bytes() + limits::OPERATION_FRAME_OVERHEAD_BYTES
 }

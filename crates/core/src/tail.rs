@@ -1,8 +1,9 @@
 //! What was committed last, kept in memory for those who read right behind the writer.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
-use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
+use crate::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
+use crate::{Entry, Page, Read};
 
 /// The end of a numbered sequence: its last number, and as many of its last items as there is room
 /// for. Whoever stands further back reads the store.
@@ -90,9 +91,39 @@ impl<T> Tail<T> {
     }
 }
 
+impl Tail<Entry> {
+    /// The page, if it is about what arrived last; otherwise the store is asked.
+    pub fn page(&self, read: &Read) -> Option<Page> {
+        let Read::Arrivals { after, bytes_max } = *read else {
+            return None;
+        };
+        let mut page = Page {
+            last_arrival: after,
+            ..Page::default()
+        };
+        let mut left = bytes_max;
+        for (entry, bytes) in self.above(after)? {
+            if bytes > left && !page.entries.is_empty() {
+                page.more = true;
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            page.last_arrival = entry.arrival;
+            page.entries.push(entry.clone());
+        }
+        Some(page)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::*;
+    use crate::{Draft, Header, SigningKey};
 
     fn above(tail: &Tail<u64>, number: u64) -> Option<Vec<u64>> {
         Some(tail.above(number)?.map(|(value, _)| *value).collect())
@@ -169,5 +200,36 @@ mod tests {
         tail.push(101, RECENT_BYTES_MAX + 1, 101);
         assert_eq!((tail.last(), above(&tail, 100)), (101, None));
         assert_eq!(above(&tail, 101), Some(vec![]));
+    }
+
+    fn arrivals(arrivals: &[u64]) -> Tail<Entry> {
+        let header = Header::sign(&SigningKey::from_bytes(&[1; 32]), Draft::default()).unwrap();
+        let mut tail = Tail::default();
+        for arrival in arrivals {
+            let entry = Entry {
+                arrival: *arrival,
+                header: header.clone(),
+                body: None,
+                absent: None,
+            };
+            tail.push(*arrival, 6, entry);
+        }
+        tail
+    }
+
+    fn page(tail: &Tail<Entry>, after: u64, bytes_max: usize) -> Option<(Vec<u64>, u64, bool)> {
+        let page = tail.page(&Read::Arrivals { after, bytes_max })?;
+        let arrivals = page.entries.iter().map(|entry| entry.arrival).collect();
+        Some((arrivals, page.last_arrival, page.more))
+    }
+
+    #[test]
+    fn what_arrived_last_is_a_page_without_a_question() {
+        let tail = arrivals(&[4, 7, 9]);
+        assert_eq!(page(&tail, 2, 100), None);
+        assert_eq!(page(&tail, 3, 100), Some((vec![4, 7, 9], 9, false)));
+        assert_eq!(page(&tail, 3, 12), Some((vec![4, 7], 7, true)));
+        assert_eq!(page(&tail, 7, 1), Some((vec![9], 9, false)));
+        assert_eq!(page(&tail, 9, 1), Some((vec![], 9, false)));
     }
 }

@@ -1,0 +1,162 @@
+//! Pages of stored operations: what a session asks for, what a store answers, and what the newest
+//! operations in memory answer in its place.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::limits::HEADER_HELD_BACK_MAX;
+use crate::{Header, LogRange, Timestamp, VerifyingKey};
+
+/// A page to read in one short transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Entries of one log, ascending by sequence number.
+    Log {
+        /// The log and the range, `after` exclusive.
+        range: LogRange,
+        /// Stop after about this many bytes.
+        bytes_max: usize,
+    },
+    /// Entries of the topic, ascending by arrival number.
+    Arrivals {
+        /// Exclusive.
+        after: u64,
+        /// Stop after about this many bytes.
+        bytes_max: usize,
+    },
+}
+
+/// A page of stored operations.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// In the order asked for.
+    pub entries: Vec<Entry>,
+    /// Rows that are damaged. They are left out; a page of one log ends before the first.
+    pub unreadable: Vec<Unreadable>,
+    /// Arrival number of the last row looked at, damaged and pruned ones included: where the next
+    /// page of arrivals begins. 0 if there was none.
+    pub last_arrival: u64,
+    /// Whether there may be more: the page was full, or many pruned rows that are still to be
+    /// deleted were passed over. In that case it may have no entries.
+    pub more: bool,
+}
+
+/// One stored operation.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its arrival number.
+    pub arrival: u64,
+    /// Its header; `as_bytes` are those received. Its signature was verified on the way in.
+    pub header: Header,
+    /// Its body, if it has come and was not dropped.
+    pub body: Option<Bytes>,
+    /// Why the body that the header names is not here; `None` if it is, or if there is none.
+    pub absent: Option<Absent>,
+}
+
+/// Why an operation is stored without the body that its header names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// It has not come, and peers are asked for it: the header is not passed on
+    /// (`docs/protocol/sync.md#6`).
+    Wanted {
+        /// When the header came; unknown for one that an older version stored.
+        since: Option<Timestamp>,
+    },
+    /// It is wanted for so long that the header goes on without it.
+    Overdue,
+    /// It was dropped here on purpose, and is not asked for.
+    Dropped,
+}
+
+/// A row that cannot be read. Only its log suffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Author of the log.
+    pub author: VerifyingKey,
+    /// Its sequence number.
+    pub seq: u32,
+}
+
+/// The first entry of a log whose body has not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Whose log of the topic.
+    pub author: VerifyingKey,
+    /// Place in the log.
+    pub seq: u32,
+}
+
+/// Which wanted bodies to look up, at most
+/// [`BODIES_ASKED_MAX`](crate::limits::BODIES_ASKED_MAX).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// All of the topic behind this entry; from the start if there is none.
+    After(Option<(VerifyingKey, u32)>),
+    /// Those of these entries that are wanted still.
+    Of(Vec<LogRange>),
+}
+
+/// Entries whose bodies are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// By log and sequence number.
+    pub ranges: Vec<LogRange>,
+    /// Whether more may follow behind the last entry.
+    pub more: bool,
+}
+
+impl Entry {
+    /// Author of the log.
+    pub fn author(&self) -> VerifyingKey {
+        self.header.author()
+    }
+
+    /// Place in the log.
+    pub fn seq(&self) -> u32 {
+        self.header.seq()
+    }
+
+    /// Header and body bytes.
+    pub fn bytes(&self) -> usize {
+        self.header.as_bytes().len() + self.body.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+impl Absent {
+    /// What it is at this time: wanted for too long becomes overdue.
+    pub fn at(self, now: Timestamp) -> Absent {
+        match self {
+            Absent::Wanted { since: Some(since) } => {
+                let held_us = now.as_micros().saturating_sub(since.as_micros());
+                match u128::from(held_us) > HEADER_HELD_BACK_MAX.as_micros() {
+                    true => Absent::Overdue,
+                    false => self,
+                }
+            }
+            _ => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_held_back_for_its_body_for_a_day_and_no_longer() {
+        let wanted = Absent::Wanted {
+            since: Some(Timestamp::from_micros(1_000)),
+        };
+        let day_us = HEADER_HELD_BACK_MAX.as_micros() as u64;
+        let at = |us| wanted.at(Timestamp::from_micros(us));
+        assert_eq!(at(0), wanted);
+        assert_eq!(at(1_000 + day_us), wanted);
+        assert_eq!(at(1_001 + day_us), Absent::Overdue);
+        let end = Timestamp::from_micros(u64::MAX);
+        let unknown = Absent::Wanted { since: None };
+        assert_eq!(unknown.at(end), unknown);
+        assert_eq!(Absent::Dropped.at(end), Absent::Dropped);
+    }
+}

@@ -1,0 +1,82 @@
+//! An operation on its way from a peer to the store (`docs/protocol/streams.md#4`).
+
+use bytes::Bytes;
+
+use crate::limits::REJECTED_HEADER_BYTES_MAX;
+use crate::{Hash, Header};
+
+/// An operation as it came.
+#[derive(Clone, Debug)]
+// Nearly all are operations: a box would cost an allocation each.
+#[allow(clippy::large_enum_variant)]
+pub enum Received {
+    /// The header is decoded, its signature and the body are not verified.
+    Operation {
+        /// Decoded header with the received bytes.
+        header: Header,
+        /// Body bytes, if the peer had them.
+        body: Option<Bytes>,
+    },
+    /// Worth a row, and no more.
+    Refused(Refused),
+}
+
+/// What is kept of an operation that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The operation id, or what takes its place (`docs/protocol/streams.md#4`).
+    pub id: Hash,
+    /// The first [`REJECTED_HEADER_BYTES_MAX`] bytes of the header, in memory of their own.
+    pub header: Bytes,
+    /// Header and body bytes that came, most of which were not kept.
+    pub bytes: usize,
+    /// What was wrong.
+    pub refusal: Refusal,
+}
+
+/// Why an operation was refused as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The header does not decode.
+    Undecodable,
+    /// The frame, or its header, is above the limit. It was not kept.
+    TooLarge,
+}
+
+impl Received {
+    /// Header and body bytes that are held.
+    pub fn wire_bytes(&self) -> usize {
+        match self {
+            Received::Operation { header, body } => {
+                header.as_bytes().len() + body.as_ref().map_or(0, Bytes::len)
+            }
+            Received::Refused(refused) => refused.header.len(),
+        }
+    }
+
+    /// What crossed the line for it.
+    pub fn came_bytes(&self) -> usize {
+        match self {
+            Received::Operation { .. } => self.wire_bytes(),
+            Received::Refused(refused) => refused.bytes,
+        }
+    }
+}
+
+impl Refused {
+    /// A header that does not decode. Its id is the hash of all its bytes.
+    pub fn undecodable(header: &[u8], body_bytes: usize) -> Refused {
+        Refused {
+            id: Hash::digest(header),
+            header: Refused::beginning(header),
+            bytes: header.len() + body_bytes,
+            refusal: Refusal::Undecodable,
+        }
+    }
+
+    /// As much of a header as a row keeps. A copy: a slice would hold on to the whole frame.
+    pub fn beginning(header: &[u8]) -> Bytes {
+        let kept = header.get(..REJECTED_HEADER_BYTES_MAX).unwrap_or(header);
+        Bytes::copy_from_slice(kept)
+    }
+}

@@ -1,0 +1,42 @@
+//! Signature and body of an operation, checked once, before it is queued
+//! (`docs/protocol/operations.md#1.4`, `docs/protocol/streams.md#4`).
+
+use p2panda_core::{Header, Operation, Received, Refusal, Refused, Verifier};
+use p2panda_store::RejectReason;
+
+use crate::command::Incoming;
+
+/// Checks one operation. Whoever has many gives each thread a verifier of its own.
+pub fn verify(verifier: &mut Verifier, received: Received) -> Incoming {
+    let (header, body) = match received {
+        Received::Operation { header, body } => (header, body),
+        Received::Refused(refused) => return refused_row(refused),
+    };
+    if verifier.verify(&header).is_err() {
+        return invalid(&header, RejectReason::InvalidSignature);
+    }
+    match Operation::check_body(&header, body.as_deref()) {
+        Ok(()) => Incoming::Valid(Operation { header, body }),
+        Err(_) => invalid(&header, RejectReason::PayloadMismatch),
+    }
+}
+
+/// A header whose own checks failed, for the row.
+fn invalid(header: &Header, reason: RejectReason) -> Incoming {
+    Incoming::Invalid {
+        id: header.id(),
+        header: Refused::beginning(header.as_bytes()),
+        reason,
+    }
+}
+
+fn refused_row(refused: Refused) -> Incoming {
+    Incoming::Invalid {
+        id: refused.id,
+        header: refused.header,
+        reason: match refused.refusal {
+            Refusal::Undecodable => RejectReason::Undecodable,
+            Refusal::TooLarge => RejectReason::TooLarge,
+        },
+    }
+}
