@@ -4,12 +4,11 @@ use bytes::Bytes;
 use futures_lite::{Stream, StreamExt, future};
 use p2panda_core::limits::{IMPORT_BATCH_BYTES_MAX, IMPORT_BATCH_OPERATIONS_MAX};
 use p2panda_core::{Header, Received, Refused, Topic};
-use p2panda_engine::{Incoming, Source};
+use p2panda_engine::{Incoming, IngestReport, Source};
 
 use crate::Error;
+use crate::inner::verify::verify;
 use crate::node::Node;
-use crate::queue::IngestReport;
-use crate::verify::verify;
 
 /// An operation to import, as the bytes that sync would bring.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,35 +27,27 @@
 
 #![forbid(unsafe_code)]
 
-mod acks;
-mod blame;
 mod body;
 mod builder;
-mod consumer;
-mod cursor;
+mod ended;
 mod ephemeral;
 mod error;
 mod event;
 mod import;
+mod inner;
 mod message;
-mod new_logs;
 mod node;
 mod peers;
 mod publisher;
-mod queue;
-mod serve;
-mod storage;
 mod stream;
 mod subscription;
-mod topic;
 mod topic_handle;
-mod verify;
 
 use std::path::Path;
 
 pub use body::{Body, DecodeError, EncodeError, Raw};
 pub use builder::Builder;
-pub use cursor::Ended;
+pub use ended::Ended;
 pub use ephemeral::{
     EphemeralMessage, EphemeralPublisher, EphemeralRequest, EphemeralSubscription,
 };
@@ -69,7 +61,7 @@ pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
     Dependency, Hash, HybridTimestamp, NetworkId, SigningKey, Timestamp, Topic, VerifyingKey,
 };
-pub use p2panda_engine::{Corrupt, PublishError};
+pub use p2panda_engine::{Corrupt, IngestReport, PublishError};
 pub use p2panda_net::{
     Counters, EphemeralError, Mdns, PeerStatus, SessionStatus, SpawnError, Transfer,
 };
@@ -80,7 +72,6 @@ pub use p2panda_store::{
 };
 pub use peers::Network;
 pub use publisher::{Publisher, Receipt};
-pub use queue::IngestReport;
 pub use stream::{Ack, StartAt, StreamRequest};
 pub use subscription::Subscription;
 pub use topic_handle::{StoredOperation, TopicHandle};

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use p2panda_core::{Dependency, Hash, Timestamp, VerifyingKey};
 use p2panda_store::{Change, Content, FeedEntry};
 
-use crate::acks::Acks;
 use crate::body::{self, DecodeError};
+use crate::inner::acks::Acks;
 use crate::{Error, Raw};
 
 /// One message of a topic, in the order of this node's feed.

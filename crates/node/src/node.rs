@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use crate::builder::{Builder, GuardDir, Place};
 use crate::ephemeral::EphemeralRequest;
 use crate::event::{Event, EventSender, Events};
-use crate::new_logs::NewLogs;
-use crate::queue::Queue;
-use crate::serve::{Desk, serve};
-use crate::storage::Storage;
+use crate::inner::new_logs::NewLogs;
+use crate::inner::queue::Queue;
+use crate::inner::serve::{Desk, serve};
+use crate::inner::storage::Storage;
+use crate::inner::topic::{TopicState, Topics};
 use crate::stream::StreamRequest;
-use crate::topic::{TopicState, Topics};
 use crate::topic_handle::TopicHandle;
 use crate::{Error, peers};
 

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::body::{Body, Raw};
+use crate::inner::queue::Published;
+use crate::inner::topic::TopicState;
 use crate::node::Node;
-use crate::queue::Published;
-use crate::topic::TopicState;
 
 /// The writing half of a topic stream. Cheap to clone; all clones write to this node's one log of
 /// the topic.

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::body::{DecodeError, Raw};
-use crate::consumer::{self, Consumer};
+use crate::inner::consumer::{self, Consumer};
 use crate::node::Node;
 use crate::publisher::Publisher;
 use crate::subscription::{Subscription, typed, untyped};

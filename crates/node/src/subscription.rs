@@ -4,8 +4,8 @@ use p2panda_core::Topic;
 use serde::de::DeserializeOwned;
 
 use crate::body::{self, Raw};
-use crate::consumer::{Consumer, Delivery};
-use crate::cursor::Ended;
+use crate::ended::Ended;
+use crate::inner::consumer::{Consumer, Delivery};
 use crate::message::Message;
 
 /// The reading half of a topic stream.

@@ -7,11 +7,12 @@ use p2panda_core::Topic;
 use p2panda_store::FeedEntry;
 
 use crate::Error;
-use crate::acks::Acks;
-use crate::cursor::{Cursor, Ended, Start};
+use crate::ended::Ended;
+use crate::inner::acks::Acks;
+use crate::inner::cursor::{Cursor, Start};
+use crate::inner::topic::TopicState;
 use crate::node::Node;
 use crate::stream::{Ack, StartAt};
-use crate::topic::TopicState;
 
 /// Reads topics under a name. What was acknowledged under that name does not come again to whoever
 /// resumes it.

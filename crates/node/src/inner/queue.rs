@@ -6,7 +6,8 @@ use bytes::Bytes;
 use p2panda_core::limits::ADDRESSES_QUEUED_MAX;
 use p2panda_core::{Phase, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, Durability, Incoming, Outcome, PartAnswers, PublishError, Reply, Room, Source, parts,
+    Command, Durability, Incoming, IngestReport, Outcome, PartAnswers, PublishError, Reply, Room,
+    Source, parts,
 };
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
@@ -14,7 +15,6 @@ use tokio::task::coop::unconstrained;
 
 use crate::Error;
 
-pub use p2panda_engine::IngestReport;
 pub(crate) use p2panda_engine::Published;
 
 /// Sends commands to the engine. Cheap to clone.

@@ -12,8 +12,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::Error;
-use crate::acks::Acks;
-use crate::queue::Queue;
+use crate::inner::acks::Acks;
+use crate::inner::queue::Queue;
 
 /// The topics of a node. Shared by the node, the engine's commit signal and the network.
 #[derive(Clone, Default)]

@@ -12,27 +12,15 @@ use p2panda_store::{FeedEntry, FeedPage, PageLimits, Reader, SkipAcked};
 use tokio::task::JoinHandle;
 
 use crate::Error;
+use crate::ended::Ended;
+use crate::inner::topic::Feed;
 use crate::node::Node;
-use crate::topic::Feed;
 
 /// Messages of one page. While one is handed out, the next is read.
 const PAGE: PageLimits = PageLimits {
     rows: FEED_PAGE_ROWS_MAX,
     bytes: FEED_PAGE_BYTES_MAX,
 };
-
-/// Why there is nothing more to read.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Ended {
-    /// The topic was left.
-    Left,
-    /// The node was shut down.
-    Shutdown,
-    /// The feed could not be read. Nothing was passed over: the next call tries again at the same
-    /// place.
-    Failed(Arc<Error>),
-}
 
 /// A place in the feed of each topic.
 ///

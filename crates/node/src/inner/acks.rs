@@ -8,7 +8,7 @@ use p2panda_engine::GatheredAcks;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::Error;
-use crate::queue::Queue;
+use crate::inner::queue::Queue;
 
 /// Acknowledges for one consumer in one topic.
 #[derive(Debug)]

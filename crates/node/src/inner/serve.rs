@@ -15,13 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::Error;
-use crate::blame::Blame;
 use crate::event::EventSender;
-use crate::new_logs::{Counted, NewLogs};
-use crate::queue::Queue;
-use crate::storage::Storage;
-use crate::topic::Topics;
-use crate::verify::verify;
+use crate::inner::blame::Blame;
+use crate::inner::new_logs::{Counted, NewLogs};
+use crate::inner::queue::Queue;
+use crate::inner::storage::Storage;
+use crate::inner::topic::Topics;
+use crate::inner::verify::verify;
 
 /// Serves the network until it is gone.
 pub(crate) async fn serve(mut requests: mpsc::Receiver<Request>, desk: Desk) {

@@ -1,0 +1,18 @@
+//! Why a subscription gives nothing more.
+
+use std::sync::Arc;
+
+use crate::Error;
+
+/// Why there is nothing more to read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The topic was left.
+    Left,
+    /// The node was shut down.
+    Shutdown,
+    /// The feed could not be read. Nothing was passed over: the next call tries again at the same
+    /// place.
+    Failed(Arc<Error>),
+}

@@ -1,0 +1,13 @@
+//! What the public types are made of: the queue into the engine, the readers of the store, the state
+//! of each topic, and the desk that serves the network.
+
+pub(crate) mod acks;
+pub(crate) mod blame;
+pub(crate) mod consumer;
+pub(crate) mod cursor;
+pub(crate) mod new_logs;
+pub(crate) mod queue;
+pub(crate) mod serve;
+pub(crate) mod storage;
+pub(crate) mod topic;
+pub(crate) mod verify;
