@@ -31,7 +31,7 @@ pub struct Stopped;
 /// The queue itself has no bound: who sends bounds what is under way, each kind of command in its
 /// way (`docs/protocol/streams.md#8`).
 #[derive(Clone)]
-pub struct Queue {
+pub struct Handle {
     sender: Sender<Message>,
     shared: Arc<Shared>,
 }
@@ -42,7 +42,7 @@ struct Shared {
 }
 
 /// Gives the engine a thread of its own.
-pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Queue {
+pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Handle {
     let (sender, receiver) = channel();
     let shared = Arc::new(Shared {
         thread: Mutex::new(None),
@@ -68,7 +68,7 @@ pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Queue {
         .spawn(run);
     let thread = thread.expect("the system has room for one thread");
     *lock(&shared.thread) = Some(thread);
-    Queue { sender, shared }
+    Handle { sender, shared }
 }
 
 /// The system's clocks.
@@ -84,7 +84,7 @@ pub fn system_clock() -> Clock {
     })
 }
 
-impl Queue {
+impl Handle {
     /// Hands over a command. Never blocks.
     pub fn send(&self, command: Command) -> Result<(), Stopped> {
         self.sender

@@ -6,6 +6,58 @@
 //! messages. It stores nothing and decides nothing about operations: what it needs it asks of the
 //! node through one bounded channel of [`Request`]s, and while that channel is full it stops
 //! reading from the peers.
+//!
+//! Two networks on loopback. Topics would need a store that answers the requests; ephemeral messages
+//! need none:
+//!
+//! ```
+//! use std::net::{Ipv4Addr, SocketAddrV4};
+//!
+//! use p2panda_core::{SigningKey, Topic, cbor};
+//! use p2panda_net::{Bootstrap, Config, Mdns, Net, Request, spawn};
+//! use tokio::sync::mpsc;
+//!
+//! async fn start(seed: u8) -> Result<(Net, mpsc::Receiver<Request>), Box<dyn std::error::Error>> {
+//!     let mut config = Config::new(SigningKey::from_bytes(&[seed; 32]));
+//!     config.bind_v4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+//!     config.bind_v6 = None;
+//!     config.mdns = Mdns::Off;
+//!     let (requests, incoming) = mpsc::channel(16);
+//!     Ok((spawn(config, requests).await?, incoming))
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (panda, _requests) = start(1).await?;
+//! let (penguin, _other_requests) = start(2).await?;
+//! let topic = Topic::from_bytes([7; 32]);
+//! let (sender, _receiver) = panda.ephemeral(topic);
+//! let (_sender, mut receiver) = penguin.ephemeral(topic);
+//! let addrs = penguin.addr();
+//! panda.add_peer(Bootstrap { node: penguin.id(), addrs, relay: None });
+//!
+//! let mut hello = cbor::Writer::new();
+//! hello.text("hello");
+//! let hello = hello.into_bytes();
+//! sender.publish(hello.clone().into()).await?; // held until the first neighbour is there
+//! let message = receiver.recv().await.ok_or("shut down")?;
+//! assert_eq!((message.author, &message.body[..]), (panda.id(), &hello[..]));
+//!
+//! panda.shutdown().await;
+//! penguin.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! | To | Use |
+//! |---|---|
+//! | find and sync with others who have a topic | [`Net::subscribe`]; the answers to [`Request`]s bring what the store has |
+//! | store what came | [`Request::Store`]; its reply says that it is durable |
+//! | tell of a new operation | the `watch` channel that [`Net::subscribe`] was given |
+//! | reach whoever is there, without storing | [`Net::ephemeral`] |
+//! | see what happens | [`Net::events`], [`Net::peers`], [`Net::counters`] |
+//!
+//! What peers make it hold counts against one budget ([`Config::budget`],
+//! `docs/protocol/network.md#11`).
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -120,7 +120,7 @@ fn temporary_dir() -> std::io::Result<TempDir> {
 }
 
 /// The engine on its thread; what it commits wakes readers and sessions.
-fn run(engine: Engine, topics: Topics, events: EventSender) -> thread::Queue {
+fn run(engine: Engine, topics: Topics, events: EventSender) -> thread::Handle {
     thread::spawn(
         engine,
         thread::system_clock(),

@@ -20,7 +20,7 @@ pub(crate) use p2panda_engine::Published;
 /// Sends commands to the engine. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Queue {
-    engine: p2panda_engine::thread::Queue,
+    engine: p2panda_engine::thread::Handle,
     /// For what comes from elsewhere.
     room: Arc<Semaphore>,
     /// The same from peers that are not trusted.
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(engine: p2panda_engine::thread::Queue) -> Self {
+    pub(crate) fn new(engine: p2panda_engine::thread::Handle) -> Self {
         Self {
             engine,
             room: Arc::new(semaphore(Room::Others)),
