@@ -19,7 +19,7 @@
 //! ```
 //! use p2panda_core::log::Head;
 //! use p2panda_core::{Draft, Header, NodeExtensions, Timestamp, Topic};
-//! use p2panda_store::{Durability, NewOperation, Options, PageLimits, Store};
+//! use p2panda_store::{Durability, NewOperation, Options, PageLimits, Ready, Store};
 //!
 //! let dir = tempfile::tempdir()?;
 //! let mut store = Store::open(dir.path(), Options::default())?;
@@ -41,6 +41,7 @@
 //!     log: log.key,
 //!     seq: 0,
 //!     offset: Some(tx.next_offset()),
+//!     ready: &Ready::Body,
 //!     bytes_before: 0,
 //!     header: header.as_bytes(),
 //!     body: Some(body),

@@ -75,7 +75,7 @@ pub struct Missing {
     pub id: Hash,
 }
 
-/// A dependency names any 32 bytes as its author, which only a [`Hash`] takes.
+/// A dependency names any 32 bytes as its author, which only a [`struct@Hash`] takes.
 impl From<(Hash, u32, Hash)> for Missing {
     fn from((author, seq, id): (Hash, u32, Hash)) -> Missing {
         let author = VerifyingKey::from_bytes_unchecked(*author.as_bytes());
