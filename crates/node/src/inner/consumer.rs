@@ -1,6 +1,5 @@
 //! A name with acknowledgements on top of a cursor.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use p2panda_core::Topic;
@@ -20,9 +19,10 @@ use crate::stream::{Ack, StartAt};
 pub(crate) struct Consumer {
     cursor: Cursor,
     policy: Ack,
-    acks: HashMap<Topic, Arc<Acks>>,
-    /// Handed out and not acknowledged yet, under the automatic policy.
-    handed_out: Option<(Arc<Acks>, u64)>,
+    /// By the place of the topic.
+    acks: Vec<Arc<Acks>>,
+    /// Place and offset of what was handed out and not acknowledged yet, under the automatic policy.
+    handed_out: Option<(usize, u64)>,
 }
 
 /// An entry and where to acknowledge it.
@@ -42,10 +42,10 @@ impl Consumer {
     ) -> Result<Self, Error> {
         let name: Arc<str> = name.into();
         let mut starts = Vec::with_capacity(topics.len());
-        let mut acks = HashMap::with_capacity(topics.len());
+        let mut acks = Vec::with_capacity(topics.len());
         for (topic, state) in topics {
             starts.push((start_of(node, &name, *topic, start).await?, state.feed()));
-            acks.insert(*topic, state.acks(&name));
+            acks.push(state.acks(&name));
         }
         Ok(Self {
             cursor: Cursor::new(node, starts),
@@ -57,14 +57,16 @@ impl Consumer {
 
     /// The next entry. Under [`Ack::Automatic`], asking for it acknowledges the one before.
     pub(crate) async fn next(&mut self) -> Result<Delivery, Ended> {
-        if let (Ack::Automatic, Some((acks, offset))) = (self.policy, self.handed_out.take()) {
+        if let (Ack::Automatic, Some((place, offset))) = (self.policy, self.handed_out.take())
+            && let Some(acks) = self.acks.get(place)
+        {
             acks.ack_soon(offset);
         }
         loop {
-            let (topic, entry) = self.cursor.next().await?;
-            if let Some(acks) = self.acks.get(&topic) {
+            let (place, entry) = self.cursor.next().await?;
+            if let Some(acks) = self.acks.get(place) {
+                self.handed_out = Some((place, entry.offset));
                 let acks = Arc::clone(acks);
-                self.handed_out = Some((Arc::clone(&acks), entry.offset));
                 return Ok(Delivery { entry, acks });
             }
         }

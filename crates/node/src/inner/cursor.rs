@@ -54,6 +54,8 @@ struct Source {
     ahead: Option<JoinHandle<Result<FeedPage, Error>>>,
     /// Nothing was left to read when it was last looked at.
     at_end: bool,
+    /// The topic was left.
+    left: bool,
 }
 
 impl Cursor {
@@ -65,6 +67,7 @@ impl Cursor {
             page: VecDeque::new(),
             ahead: None,
             at_end: false,
+            left: false,
         });
         Self {
             node: node.clone(),
@@ -72,30 +75,31 @@ impl Cursor {
         }
     }
 
-    /// The next entry, waiting until there is one. It ends when the last topic was left.
+    /// The next entry and the place of its topic among the starts, waiting until there is one. It
+    /// ends when the last topic was left.
     ///
     /// Cancel safe: an entry is only taken when the future completes.
-    pub(crate) async fn next(&mut self) -> Result<(Topic, FeedEntry), Ended> {
+    pub(crate) async fn next(&mut self) -> Result<(usize, FeedEntry), Ended> {
         loop {
             for source in &mut self.sources {
                 source.fill(&self.node).await?;
             }
-            let first = |source: &&mut Source| source.page.front().map(|entry| entry.offset);
-            let filled = self
-                .sources
-                .iter_mut()
-                .filter(|source| first(source).is_some());
-            if let Some(source) = filled.min_by_key(first)
+            let sources = self.sources.iter_mut().enumerate();
+            let first = sources.filter_map(|(place, source)| {
+                let offset = source.page.front()?.offset;
+                Some((offset, place, source))
+            });
+            if let Some((offset, place, source)) = first.min_by_key(|(offset, ..)| *offset)
                 && let Some(entry) = source.page.pop_front()
             {
-                source.position = entry.offset;
-                return Ok((source.start.topic, entry));
+                source.position = offset;
+                return Ok((place, entry));
             }
             self.changed().await?;
         }
     }
 
-    /// Waits until a feed has grown. Topics that were left are dropped.
+    /// Waits until a feed has grown, or a topic was left.
     async fn changed(&mut self) -> Result<(), Ended> {
         match first_changed(&mut self.sources).await {
             Changed::Grown(place) => {
@@ -103,10 +107,14 @@ impl Cursor {
                     source.at_end = false;
                 }
             }
-            Changed::Left(place) => drop(self.sources.remove(place)),
+            Changed::Left(place) => {
+                if let Some(source) = self.sources.get_mut(place) {
+                    source.left = true;
+                }
+            }
             Changed::Nothing => {}
         }
-        match self.sources.is_empty() {
+        match self.sources.iter().all(|source| source.left) {
             true if self.node.is_closed() => Err(Ended::Shutdown),
             true => Err(Ended::Left),
             false => Ok(()),
@@ -137,14 +145,16 @@ async fn first_changed(sources: &mut [Source]) -> Changed {
     if let [source] = sources {
         return Changed::of(0, source.feed.changed().await);
     }
-    let mut changes: Vec<Change<'_>> = Vec::with_capacity(sources.len());
-    for source in sources {
-        changes.push(Box::pin(source.feed.changed()));
+    let mut changes: Vec<(usize, Change<'_>)> = Vec::with_capacity(sources.len());
+    for (place, source) in sources.iter_mut().enumerate() {
+        if !source.left {
+            changes.push((place, Box::pin(source.feed.changed())));
+        }
     }
     future::poll_fn(|context| {
-        for (place, change) in changes.iter_mut().enumerate() {
+        for (place, change) in &mut changes {
             if let Poll::Ready(grown) = change.as_mut().poll(context) {
-                return Poll::Ready(Changed::of(place, grown));
+                return Poll::Ready(Changed::of(*place, grown));
             }
         }
         match changes.is_empty() {
