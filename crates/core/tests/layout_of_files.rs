@@ -1,11 +1,12 @@
 //! Which file may use which, and whose types a public signature may name: read from the sources.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 
-/// Crates of which no two files use each other, directly or in a circle.
-const WITHOUT_CIRCLE: [&str; 2] = ["store", "engine"];
+#[path = "support/sources.rs"]
+mod sources;
+
+use sources::{Source, words};
 
 /// Crates whose public signatures name no type of [`HIDDEN`]: those that an application sees.
 const PUBLIC: [&str; 5] = ["core", "protocol", "store", "engine", "node"];
@@ -13,76 +14,31 @@ const PUBLIC: [&str; 5] = ["core", "protocol", "store", "engine", "node"];
 /// Libraries that can be exchanged without anybody noticing. Crates that begin with `iroh` are, too.
 const HIDDEN: [&str; 3] = ["rusqlite", "cbor_core", "noq"];
 
-/// A source file without its tests and comments.
-struct Source {
-    /// Below the folder `src` of its crate, with slashes.
-    name: String,
-    code: String,
-}
-
-impl Source {
-    /// The path of its module, without `crate`.
-    fn module(&self) -> Vec<&str> {
-        let path = self.name.strip_suffix(".rs").unwrap();
-        match path {
-            "lib" => Vec::new(),
-            path => path.split('/').collect(),
-        }
-    }
-}
-
+/// The sources of one crate, with names below its folder `src`.
 fn sources(of: &str) -> Vec<Source> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(of)
-        .join("src");
-    let mut dirs: Vec<PathBuf> = vec![src.clone()];
-    let mut sources = Vec::new();
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
-            let name = name.replace('\\', "/");
-            if path.is_dir() {
-                dirs.push(path);
-            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-                let code = without_tests(&std::fs::read_to_string(&path).unwrap());
-                sources.push(Source { name, code });
-            }
-        }
-    }
+    let prefix = format!("{of}/src/");
+    let below = sources::sources().into_iter().filter_map(|source| {
+        let name = source.name.strip_prefix(&prefix)?.to_owned();
+        Some(Source { name, ..source })
+    });
+    let sources: Vec<Source> = below.collect();
     assert!(
         sources.len() > 5,
         "{of}: the sources are not where they were"
     );
-    sources.sort_by(|one, other| one.name.cmp(&other.name));
     sources
 }
 
-/// Tests are last in a file: their module ends the code. A file that is a test has no code.
-fn without_tests(text: &str) -> String {
-    let mut code = String::new();
-    let mut is_behind_cfg = false;
-    for line in text.lines() {
-        let trimmed = line.trim();
-        if is_behind_cfg && trimmed.starts_with("mod ") && trimmed.ends_with('{') {
-            break;
-        }
-        is_behind_cfg = trimmed == "#[cfg(test)]";
-        let commented = trimmed.starts_with("//");
-        code.push_str(if commented { "" } else { line });
-        code.push('\n');
+/// The path of a file's module, without `crate`.
+fn module_of(source: &Source) -> Vec<&str> {
+    match source.name.strip_suffix(".rs").unwrap() {
+        "lib" => Vec::new(),
+        path => path.split('/').collect(),
     }
-    code
 }
 
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
-}
-
-fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|c: char| !is_word(c))
-        .filter(|word| !word.is_empty())
 }
 
 /// All paths that begin with `root::`, trees of a `use` expanded.
@@ -134,7 +90,7 @@ fn tree<'a>(text: &'a str, front: &mut Vec<String>, found: &mut Vec<Vec<String>>
 /// The files that a file uses.
 fn used<'a>(of: &Source, sources: &'a [Source]) -> BTreeSet<&'a str> {
     let mut all = paths(&of.code, "crate");
-    let module = of.module();
+    let module = module_of(of);
     if let Some((_, above)) = module.split_last() {
         let above: Vec<String> = above.iter().map(|name| (*name).to_owned()).collect();
         let relative = paths(&of.code, "super").into_iter();
@@ -142,63 +98,15 @@ fn used<'a>(of: &Source, sources: &'a [Source]) -> BTreeSet<&'a str> {
     }
     let file = |path: &Vec<String>| {
         let matches = sources.iter().filter(|source| {
-            let module = source.module();
+            let module = module_of(source);
             path.len() >= module.len() && module.iter().zip(path).all(|(one, other)| one == other)
         });
         matches
-            .max_by_key(|source| source.module().len())
+            .max_by_key(|source| module_of(source).len())
             .map(|source| source.name.as_str())
     };
     let files = all.iter().filter_map(file);
     files.filter(|name| *name != of.name).collect()
-}
-
-/// A circle, if there is one.
-fn circle<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<Vec<&'a str>> {
-    let mut left: BTreeMap<&str, BTreeSet<&str>> = graph.clone();
-    // Files that use none of those that are left are in no circle.
-    loop {
-        let ends: Vec<&str> = left
-            .iter()
-            .filter(|(_, used)| !used.iter().any(|name| left.contains_key(name)))
-            .map(|(name, _)| *name)
-            .collect();
-        if ends.is_empty() {
-            break;
-        }
-        left.retain(|name, _| !ends.contains(name));
-    }
-    let mut way = vec![*left.keys().next()?];
-    loop {
-        let used = &left[way.last()?];
-        let next = *used.iter().find(|name| left.contains_key(*name))?;
-        if let Some(at) = way.iter().position(|name| *name == next) {
-            way.drain(..at);
-            way.push(next);
-            return Some(way);
-        }
-        way.push(next);
-    }
-}
-
-#[test]
-fn no_two_files_use_each_other() {
-    for of in WITHOUT_CIRCLE {
-        let sources = sources(of);
-        let graph: BTreeMap<&str, BTreeSet<&str>> = sources
-            .iter()
-            // The root names all modules, to make them public.
-            .filter(|source| source.name != "lib.rs")
-            .map(|source| (source.name.as_str(), used(source, &sources)))
-            .collect();
-        let found = circle(&graph);
-        assert!(
-            found.is_none(),
-            "crates/{of}/src: files use each other in a circle, {}: move what both need into a file \
-             of its own",
-            found.unwrap().join(" -> ")
-        );
-    }
 }
 
 #[test]
@@ -332,18 +240,6 @@ fn the_sources_are_read_as_they_are_meant() {
         .map(|path| path.join("::"))
         .collect();
     assert_eq!(found, ["a::self", "a::b::C", "a::b::D", "a::e", "g::h"]);
-
-    let graph = |edges: &[(&'static str, &'static str)]| {
-        let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (from, to) in edges {
-            graph.entry(from).or_default().insert(to);
-            graph.entry(to).or_default();
-        }
-        graph
-    };
-    assert_eq!(circle(&graph(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
-    let round = circle(&graph(&[("a", "b"), ("b", "c"), ("c", "b")]));
-    assert_eq!(round.unwrap(), ["b", "c", "b"]);
 
     for leak in [
         "use rusqlite::{Connection, Row};\npub fn f(\n    row: &Row<'_>,\n) {}",

@@ -113,6 +113,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use std::net::{Ipv4Addr, SocketAddrV4};
+    use std::time::Duration;
 
     use p2panda_core::NetworkId;
 
@@ -140,8 +141,14 @@ mod tests {
         consumer.await.unwrap()
     }
 
+    /// Waits longer than anything takes; reaching the end of that is a failure, not a delay.
+    async fn next(consumer: &mut Consumer) -> Result<Delivery, Ended> {
+        let next = tokio::time::timeout(Duration::from_secs(60), consumer.next());
+        next.await.expect("an entry or the end in time")
+    }
+
     async fn text(consumer: &mut Consumer) -> String {
-        let delivery = consumer.next().await.unwrap();
+        let delivery = next(consumer).await.unwrap();
         let body = delivery.entry.content.bytes().unwrap();
         crate::body::text(body).unwrap().to_owned()
     }
@@ -181,7 +188,7 @@ mod tests {
         two.publish("still").await.unwrap();
         assert_eq!(text(&mut consumer).await, "still");
         node.topic(second).leave().await;
-        assert!(matches!(consumer.next().await, Err(Ended::Left)));
+        assert!(matches!(next(&mut consumer).await, Err(Ended::Left)));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -194,8 +201,8 @@ mod tests {
         }
         let mut consumer = open(&node, &[topic], StartAt::Resume).await;
         let second = {
-            consumer.next().await.unwrap();
-            consumer.next().await.unwrap()
+            next(&mut consumer).await.unwrap();
+            next(&mut consumer).await.unwrap()
         };
         second.acks.ack_now(second.entry.offset).await.unwrap();
         // Another start of the same name.

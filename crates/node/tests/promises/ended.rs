@@ -4,7 +4,7 @@ use std::path::Path;
 use std::task::Poll;
 
 use futures_lite::{future, stream};
-use p2panda::{Ended, Event, ImportedOperation, StartAt};
+use p2panda::{Ended, Event, ImportedOperation, StartAt, Subscription};
 use tokio::sync::oneshot;
 
 use crate::nodes::{PATIENCE, at, network, next, temporary, texts, topic};
@@ -15,6 +15,13 @@ fn tamper(dir: &Path, sql: &str) {
     database.execute_batch(sql).unwrap();
 }
 
+/// Why nothing comes any more.
+async fn ended(rx: &mut Subscription) -> Ended {
+    let message = tokio::time::timeout(PATIENCE, rx.next());
+    assert!(message.await.expect("an end in time").is_none());
+    rx.ended().expect("a reason")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_says_whether_its_topic_was_left_or_the_node_was_shut_down() {
     let node = temporary(network()).await;
@@ -23,15 +30,12 @@ async fn a_subscription_says_whether_its_topic_was_left_or_the_node_was_shut_dow
     let (_tx, mut kept_rx) = node.stream(kept).await.unwrap();
     assert!(left_rx.ended().is_none());
     node.topic(left).leave().await;
-    assert!(left_rx.next().await.is_none());
-    assert!(matches!(left_rx.ended(), Some(Ended::Left)));
+    assert!(matches!(ended(&mut left_rx).await, Ended::Left));
     // It stays that way.
-    assert!(left_rx.next().await.is_none());
-    assert!(matches!(left_rx.ended(), Some(Ended::Left)));
+    assert!(matches!(ended(&mut left_rx).await, Ended::Left));
 
     node.shutdown().await.unwrap();
-    assert!(kept_rx.next().await.is_none());
-    assert!(matches!(kept_rx.ended(), Some(Ended::Shutdown)));
+    assert!(matches!(ended(&mut kept_rx).await, Ended::Shutdown));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,8 +53,7 @@ async fn a_feed_that_cannot_be_read_is_not_the_end_and_loses_nothing() {
     let (_tx, mut rx) = node.stream(topic).start(StartAt::Beginning).await.unwrap();
     tamper(dir.path(), "ALTER TABLE operation RENAME TO gone");
     for _ in 0..2 {
-        assert!(rx.next().await.is_none());
-        assert!(matches!(rx.ended(), Some(Ended::Failed(_))));
+        assert!(matches!(ended(&mut rx).await, Ended::Failed(_)));
     }
     tamper(dir.path(), "ALTER TABLE gone RENAME TO operation");
     assert_eq!(texts(&mut rx, 2).await, ["one", "two"]);
@@ -124,7 +127,7 @@ async fn a_dropped_import_lets_go_of_what_waits_for_earlier_operations() {
             true
         },
     );
-    assert!(dropped.await);
+    assert!(tokio::time::timeout(PATIENCE, dropped).await.unwrap());
 
     let report = b.import(topic, stream::iter(import)).await.unwrap();
     assert_eq!((report.stored, report.early), (2, 0));
