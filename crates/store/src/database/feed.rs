@@ -7,10 +7,10 @@ use bytes::Bytes;
 use p2panda_core::{Dependency, Hash, Header, Topic, Unreadable};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::database::content::{Content, Ready};
+use crate::database::content::{Content, Ready, code};
 use crate::database::error::StoreError;
 use crate::database::neighbour::has_garbage;
-use crate::database::page::{Fill, PageLimits, RawRow};
+use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{Blob32, int, unsigned, verifying_key};
 use crate::database::tx::Tx;
@@ -87,19 +87,20 @@ impl Tx<'_> {
     }
 }
 
-/// What the feed shows stands in the column of the body, for [`RawRow`]; what it is in the last.
-const PLAIN: &str = "SELECT o.arrival, o.seq, o.header,
-        CASE WHEN o.content IS NULL THEN o.body WHEN o.content = 1 THEN o.opened END,
-        o.log, o.offset, 0, o.content
+/// The columns of a [`RawRow`], what the feed shows, and what the body was opened to. The columns are
+/// read as they are: an expression would copy every body once more.
+const PLAIN: &str =
+    "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset, 0, o.content, o.opened
     FROM operation o INDEXED BY operation_feed
     WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
         SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
     ORDER BY o.offset";
 
+const COLUMN_OPENED: usize = 8;
+
 /// The same, with whether the row was pruned.
-const BESIDE_GARBAGE: &str = "SELECT o.arrival, o.seq, o.header,
-        CASE WHEN o.content IS NULL THEN o.body WHEN o.content = 1 THEN o.opened END,
-        o.log, o.offset, EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq), o.content
+const BESIDE_GARBAGE: &str = "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset,
+        EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq), o.content, o.opened
     FROM operation o INDEXED BY operation_feed
     WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
         SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
@@ -176,8 +177,13 @@ impl Reader {
         row: &Row<'_>,
     ) -> rusqlite::Result<bool> {
         // A code that is no number is as damaged as one that is not known.
-        let code = row.get_ref(7)?.as_i64_or_null().unwrap_or(Some(0));
-        let row = RawRow::read(row, |log| self.author(log))?;
+        let kind = row.get_ref(7)?.as_i64_or_null().unwrap_or(Some(0));
+        let shown = match kind {
+            None => Some(COLUMN_BODY),
+            Some(code::OPENED) => Some(COLUMN_OPENED),
+            Some(_) => None,
+        };
+        let row = RawRow::read(row, shown, |log| self.author(log))?;
         if !fill.take(row.bytes) {
             return Ok(false);
         }
@@ -185,7 +191,7 @@ impl Reader {
         let (offset, arrival, unreadable) = (row.offset, row.arrival, row.unreadable());
         let shown = row
             .content
-            .and_then(|(header, shown)| Some((header, Content::read(code, shown)?)));
+            .and_then(|(header, shown)| Some((header, Content::read(kind, shown)?)));
         match shown {
             Some((header, content)) => page.entries.push(FeedEntry {
                 offset,

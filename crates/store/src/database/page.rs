@@ -24,6 +24,9 @@ impl Default for PageLimits {
     }
 }
 
+/// Where a query of a page has the body.
+pub(crate) const COLUMN_BODY: usize = 3;
+
 /// What a query of a page returns: `arrival, seq, header, body, log, offset`, and whether it was
 /// pruned.
 pub(crate) struct RawRow {
@@ -38,15 +41,20 @@ pub(crate) struct RawRow {
 }
 
 impl RawRow {
+    /// `shown` is the column of what is read as the body, if anything is.
     pub(crate) fn read(
         row: &Row<'_>,
+        shown: Option<usize>,
         author_of: impl FnOnce(i64) -> rusqlite::Result<VerifyingKey>,
     ) -> rusqlite::Result<RawRow> {
         let seq: u32 = row.get(1)?;
         let log = row.get(4)?;
         let author = author_of(log)?;
         let header = row.get_ref(2)?.as_blob().unwrap_or_default();
-        let body = row.get_ref(3)?.as_blob_or_null();
+        let body = match shown {
+            Some(shown) => row.get_ref(shown)?.as_blob_or_null(),
+            None => Ok(None),
+        };
         let bytes = header.len() + body.as_ref().map_or(0, |body| body.map_or(0, <[u8]>::len));
         let content = match (
             Header::decode_unverified(Bytes::copy_from_slice(header)),

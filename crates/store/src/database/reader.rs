@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::database::error::StoreError;
 use crate::database::neighbour::has_garbage;
-use crate::database::page::{Fill, PageLimits, RawRow};
+use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow};
 use crate::database::sql::{int, keep_plans, seq_or_none, unsigned, verifying_key};
 
 /// Opens readers of one database.
@@ -187,7 +187,7 @@ impl Reader {
                 page.more = true;
                 break;
             }
-            let row = RawRow::read(row, |log| self.author(log))?;
+            let row = RawRow::read(row, Some(COLUMN_BODY), |log| self.author(log))?;
             if !fill.take(row.bytes) {
                 page.more = true;
                 break;
