@@ -25,6 +25,16 @@ impl Hash {
         }
         Hash(*hasher.finalize().as_bytes())
     }
+
+    /// Hashes the parts as if they were one string of bytes, with a key of 32 bytes (the keyed mode of
+    /// BLAKE3).
+    pub fn keyed_parts(key: &[u8; 32], parts: &[&[u8]]) -> Hash {
+        let mut hasher = blake3::Hasher::new_keyed(key);
+        for part in parts {
+            hasher.update(part);
+        }
+        Hash(*hasher.finalize().as_bytes())
+    }
 }
 
 #[cfg(test)]

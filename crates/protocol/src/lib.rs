@@ -12,6 +12,7 @@
 //! | [`handshake`] | which topic a connection is about | `docs/protocol/sync.md#3` |
 //! | [`sync`] | log sync: catch-up and live mode | `docs/protocol/sync.md#4` |
 //! | [`sync::digest`] | whether both sides hold the same | `docs/protocol/digest.md` |
+//! | [`link`] | one connection between two nodes of this project | `docs/protocol/link.md` |
 //! | [`discovery`], [`walk`] | shared overlays, records of nodes | `docs/protocol/discovery.md` |
 //! | [`record`], [`book`] | signed addresses and the address book | `docs/protocol/network.md#3` |
 //! | [`reach`], [`dialing`] | which addresses of others we send to | `docs/protocol/network.md#5` |
@@ -29,6 +30,7 @@ pub mod draws;
 pub mod ephemeral;
 pub mod frame;
 pub mod handshake;
+pub mod link;
 pub mod overlay;
 pub mod reach;
 pub mod record;

@@ -1,0 +1,19 @@
+//! One connection between two nodes (docs/protocol/link.md): what the control stream says, and how a
+//! topic stream is opened.
+//!
+//! [`Control`] is the machine of the control stream; one per link. [`opening`] has the frames in front
+//! of a session, [`Secret`] what names a topic to a peer that knows it, [`settle`] which of two links
+//! stays.
+
+pub mod control;
+pub mod message;
+pub mod opening;
+mod pace;
+mod secret;
+mod settle;
+
+pub use control::{Control, Failure, Input, Output, Start};
+pub use message::{Farewell, Instance};
+pub use opening::{Opening, Refusal};
+pub use secret::{LABEL, Proof, Secret, Side, Tag};
+pub use settle::{Link, Settled, settle};

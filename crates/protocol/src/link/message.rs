@@ -1,0 +1,318 @@
+//! The messages of the control stream (docs/protocol/link.md#3).
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use p2panda_core::{VerifyingKey, limits};
+use thiserror::Error;
+
+use crate::discovery::message::Records;
+use crate::frame::{self, FrameError};
+use crate::link::secret::Tag;
+use crate::record::TransportInfo;
+use crate::wire::{Reader, WireError, Writer};
+
+const HELLO: u32 = 0;
+const INTEREST: u32 = 1;
+const ASK: u32 = 2;
+const NODES: u32 = 3;
+const GOSSIP: u32 = 4;
+const FAREWELL: u32 = 5;
+/// From here on a receiver skips what it does not know.
+const SKIPPED: u32 = 16;
+
+/// The version of this page.
+pub const VERSION: u32 = 1;
+
+/// A key with its length and the smallest signed transport info.
+const NODE_BYTES_MIN: usize = 33 + 1 + 1 + 65 + 1;
+
+/// One run of a node's network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instance([u8; 16]);
+
+impl Instance {
+    /// From 16 random bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Instance {
+        Instance(bytes)
+    }
+}
+
+/// Why a side ends a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It stops.
+    Stopping,
+    /// It needs the link no longer.
+    Unneeded,
+    /// It uses another link of the pair.
+    Replaced,
+    /// Another reason.
+    Other(u32),
+}
+
+impl Farewell {
+    const fn code(self) -> u32 {
+        match self {
+            Farewell::Stopping => 0,
+            Farewell::Unneeded => 1,
+            Farewell::Replaced => 2,
+            Farewell::Other(code) => code,
+        }
+    }
+
+    const fn read(code: u32) -> Farewell {
+        match code {
+            0 => Farewell::Stopping,
+            1 => Farewell::Unneeded,
+            2 => Farewell::Replaced,
+            code => Farewell::Other(code),
+        }
+    }
+}
+
+/// One message of the control stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The first one of each side.
+    Hello {
+        /// Which run of the sender this is.
+        instance: Instance,
+        /// The record of the sender, not verified.
+        record: Option<TransportInfo>,
+    },
+    /// Overlays that the sender is in.
+    Interest {
+        /// Whether the next message goes on with it.
+        more: bool,
+        /// It is in them from now on.
+        begun: Vec<Tag>,
+        /// It left them.
+        ended: Vec<Tag>,
+    },
+    /// The sender asks for records.
+    Ask,
+    /// Records of nodes, not verified.
+    Nodes {
+        /// Whether the next message goes on with it.
+        more: bool,
+        /// By node.
+        records: Records,
+    },
+    /// A message of the gossip protocol.
+    Gossip {
+        /// The overlay, as the sender names it.
+        overlay: Tag,
+        /// The message.
+        message: Bytes,
+    },
+    /// The sender ends the link.
+    Farewell(Farewell),
+    /// Something of a later version; it says nothing.
+    Skipped,
+}
+
+/// Why a payload is not a message. Ends the link.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The payload does not follow the encoding.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The sender speaks version 0.
+    #[error("a hello of version 0")]
+    Version,
+    /// It holds more records or addresses, or a longer gossip message, than we take.
+    #[error("too much in one message")]
+    TooMany,
+}
+
+impl Message {
+    /// Appends this message as one frame.
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), FrameError> {
+        frame::encode(out, |out| match self {
+            Message::Hello { instance, record } => {
+                Writer::new(out)
+                    .uint(HELLO)
+                    .uint(VERSION)
+                    .array(&instance.0)
+                    .array(&[u8::from(record.is_some())]);
+                if let Some(record) = record {
+                    record.encode(out);
+                }
+            }
+            Message::Interest { more, begun, ended } => {
+                let mut writer = Writer::new(out);
+                writer.uint(INTEREST).array(&[u8::from(*more)]);
+                for tags in [begun, ended] {
+                    writer.count(tags.len());
+                    for tag in tags {
+                        writer.array(&tag.0);
+                    }
+                }
+            }
+            Message::Ask => {
+                Writer::new(out).uint(ASK);
+            }
+            Message::Nodes { more, records } => write_nodes(*more, records, out),
+            Message::Gossip { overlay, message } => {
+                let mut writer = Writer::new(out);
+                writer.uint(GOSSIP).array(&overlay.0).bytes(message);
+            }
+            Message::Farewell(farewell) => {
+                Writer::new(out).uint(FAREWELL).uint(farewell.code());
+            }
+            Message::Skipped => {
+                Writer::new(out).uint(SKIPPED);
+            }
+        })
+    }
+
+    /// Reads one payload. Memory stays within a small multiple of the payload's length.
+    pub fn decode(payload: Bytes) -> Result<Message, MessageError> {
+        let mut reader = Reader::new(payload);
+        let message = match reader.tag()? {
+            HELLO => read_hello(&mut reader)?,
+            INTEREST => Message::Interest {
+                more: reader.option()?,
+                begun: read_tags(&mut reader)?,
+                ended: read_tags(&mut reader)?,
+            },
+            ASK => Message::Ask,
+            NODES => Message::Nodes {
+                more: reader.option()?,
+                records: read_nodes(&mut reader)?,
+            },
+            GOSSIP => read_gossip(&mut reader)?,
+            FAREWELL => Message::Farewell(Farewell::read(reader.u32()?)),
+            tag if tag >= SKIPPED => return Ok(Message::Skipped),
+            _ => return Err(WireError::Tag.into()),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+fn write_nodes(more: bool, records: &Records, out: &mut BytesMut) {
+    let sorted: BTreeMap<_, _> = records
+        .iter()
+        .map(|(node, record)| (node, record))
+        .collect();
+    let mut writer = Writer::new(out);
+    writer.uint(NODES).array(&[u8::from(more)]);
+    writer.count(sorted.len());
+    for (node, record) in sorted {
+        Writer::new(out).bytes(node.as_bytes());
+        record.encode(out);
+    }
+}
+
+fn read_hello(reader: &mut Reader) -> Result<Message, MessageError> {
+    if reader.u32()? < VERSION {
+        return Err(MessageError::Version);
+    }
+    let instance = Instance(reader.array()?);
+    let record = match reader.option()? {
+        true => Some(TransportInfo::read(reader)?),
+        false => None,
+    };
+    Ok(Message::Hello { instance, record })
+}
+
+fn read_tags(reader: &mut Reader) -> Result<Vec<Tag>, WireError> {
+    let count = reader.count(16)?;
+    (0..count).map(|_| Ok(Tag(reader.array()?))).collect()
+}
+
+fn read_nodes(reader: &mut Reader) -> Result<Records, MessageError> {
+    let count = reader.count(NODE_BYTES_MIN)?;
+    let mut records = Records::with_capacity(count);
+    for _ in 0..count {
+        // Nothing verifies under bytes that are no key, so such a record is refused later, alone.
+        let node = VerifyingKey::from_bytes_unchecked(reader.sized::<32>()?);
+        records.push((node, TransportInfo::read(reader)?));
+    }
+    Ok(records)
+}
+
+fn read_gossip(reader: &mut Reader) -> Result<Message, MessageError> {
+    let overlay = Tag(reader.array()?);
+    let message = reader.bytes()?;
+    if message.len() > limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT {
+        return Err(MessageError::TooMany);
+    }
+    Ok(Message::Gossip { overlay, message })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn payload(message: &Message) -> Bytes {
+        let mut out = BytesMut::new();
+        message.encode(&mut out).unwrap();
+        out.freeze().slice(4..)
+    }
+
+    #[test]
+    fn every_message_comes_back_as_it_was_written() {
+        let tags = vec![Tag([1; 16]), Tag([2; 16])];
+        let messages = [
+            Message::Hello {
+                instance: Instance([7; 16]),
+                record: None,
+            },
+            Message::Interest {
+                more: true,
+                begun: tags.clone(),
+                ended: Vec::new(),
+            },
+            Message::Interest {
+                more: false,
+                begun: Vec::new(),
+                ended: tags,
+            },
+            Message::Ask,
+            Message::Nodes {
+                more: false,
+                records: Records::new(),
+            },
+            Message::Gossip {
+                overlay: Tag([3; 16]),
+                message: Bytes::from_static(b"hello"),
+            },
+            Message::Farewell(Farewell::Replaced),
+            Message::Farewell(Farewell::Other(9)),
+            Message::Skipped,
+        ];
+        for message in messages {
+            assert_eq!(Message::decode(payload(&message)), Ok(message));
+        }
+    }
+
+    #[test]
+    fn reserved_tags_and_version_0_are_refused_and_later_ones_are_skipped() {
+        for tag in 6..16 {
+            let refused = Message::decode(Bytes::copy_from_slice(&[tag]));
+            assert_eq!(refused, Err(MessageError::Wire(WireError::Tag)));
+        }
+        let later = Bytes::from_static(&[16, 1, 2, 3]);
+        assert_eq!(Message::decode(later), Ok(Message::Skipped));
+        let hello = [&[0, 0][..], &[7; 16], &[0]].concat();
+        assert_eq!(Message::decode(hello.into()), Err(MessageError::Version));
+        let hello = [&[0, 9][..], &[7; 16], &[0]].concat();
+        assert!(Message::decode(hello.into()).is_ok());
+    }
+
+    #[test]
+    fn counts_that_the_frame_does_not_hold_reserve_nothing() {
+        for bytes in [
+            &[1, 0, 0xff, 0xff, 0xff, 0x7f][..],
+            &[3, 0, 0xff, 0xff, 0xff, 0x7f][..],
+        ] {
+            let decoded = Message::decode(Bytes::copy_from_slice(bytes));
+            assert_eq!(decoded, Err(MessageError::Wire(WireError::Eof)));
+        }
+    }
+}
