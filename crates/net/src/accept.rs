@@ -67,6 +67,9 @@ async fn serve(shared: Arc<Shared>, topics: &Served<TopicHandle>, connection: Co
     };
     shared.book.success(&peer);
     let alpn = connection.alpn();
+    if shared.alpns.is_link(alpn) {
+        return serve_link(&shared, peer, connection).await;
+    }
     let served = if shared.alpns.sync_protocol(alpn).is_some() {
         serve_sync(&shared, topics, peer, connection.clone()).await
     } else if alpn == shared.alpns.discovery {
@@ -122,6 +125,19 @@ async fn serve_discovery(
     discovery::accept(shared, peer, connection).await;
     drop(visitor);
     Ok(())
+}
+
+/// Hands the connection over to the task that drives it.
+async fn serve_link(shared: &Shared, peer: VerifyingKey, connection: Connection) {
+    let Some(_admitted) = shared.door.admit(Purpose::Link(peer)) else {
+        return close(&connection, CloseCode::Refused);
+    };
+    let closed = connection.weak_handle().closed();
+    if shared.links.begin(connection.clone()).is_none() {
+        return close(&connection, CloseCode::Refused);
+    }
+    drop(connection);
+    closed.await;
 }
 
 /// Hands the connection over and keeps nothing of it: it is closed when the gossip layer drops it.

@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Gossip(VerifyingKey),
     Sync(VerifyingKey),
     SyncOn(VerifyingKey, Topic),
+    Link(VerifyingKey),
+    StreamOn(VerifyingKey, Topic),
 }
 
 impl Purpose {
@@ -29,6 +31,8 @@ impl Purpose {
             Purpose::Gossip(_) => limits::GOSSIP_CONNECTIONS_PER_PEER_MAX,
             Purpose::Sync(_) => limits::SESSIONS_PER_PEER_MAX,
             Purpose::SyncOn(..) => limits::SESSIONS_PER_TOPIC_MAX,
+            Purpose::Link(_) => limits::LINKS_PER_PEER_MAX,
+            Purpose::StreamOn(..) => limits::LINK_STREAMS_PER_TOPIC_MAX,
         }
     }
 }
@@ -137,6 +141,7 @@ pub(crate) enum Protocol {
     Gossip,
     Discovery,
     Sync,
+    Link,
 }
 
 /// What a connection costs before anybody knows what it is for.
@@ -150,6 +155,11 @@ pub(crate) fn price(standing: Standing) -> usize {
 /// The transport begins with one bidirectional stream and none of the other kind. What is set to none
 /// here is not given again when a stream ends.
 pub(crate) fn allow_streams(connection: &Connection, protocol: Protocol) {
+    if protocol == Protocol::Link {
+        let window = VarInt::from_u32(limits::LINK_WINDOW_BYTES as u32);
+        connection.set_receive_window(window);
+        return allow_link(connection, 0);
+    }
     if protocol == Protocol::Sync && connection.side() == Side::Server {
         // The topic handshake and the session.
         connection.set_max_concurrent_bi_streams(VarInt::from_u32(2));
@@ -164,6 +174,14 @@ pub(crate) fn streams_to_allow(overlays: u32, max: u32) -> u32 {
         .saturating_add(limits::GOSSIP_STREAMS_SPARE)
         .min(max);
     needed + needed / 7 + 1
+}
+
+/// A stream for each common overlay and a few more (`docs/protocol/link.md#4`).
+pub(crate) fn allow_link(connection: &Connection, common: usize) {
+    let common = u32::try_from(common).unwrap_or(u32::MAX);
+    let needed = common.saturating_add(limits::LINK_STREAMS_SPARE);
+    let allowed = needed.saturating_add(needed / 7 + 1);
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(allowed));
 }
 
 /// What so many streams add to the window of a gossip connection.

@@ -4,9 +4,13 @@ use p2panda_protocol::sync::Protocol;
 
 use crate::config::Config;
 
+const LINK: &[u8] = b"p2panda/link/v1";
+
 /// The protocol ids, mixed with the network id (`docs/protocol/network.md#2`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Alpns {
+    /// Unless it was switched off.
+    pub(crate) link: Option<[u8; 32]>,
     pub(crate) gossip: [u8; 32],
     pub(crate) discovery: [u8; 32],
     pub(crate) sync: [u8; 32],
@@ -20,7 +24,10 @@ impl Alpns {
         let digest_sync = config
             .state_digest
             .then(|| network.alpn(Protocol::DigestSync.id()));
+        // Its sessions begin with a digest.
+        let links = config.links && config.state_digest;
         Self {
+            link: links.then(|| network.alpn(LINK)),
             gossip: network.alpn(b"/iroh-gossip/1"),
             discovery: network.alpn(b"p2panda/confidential_discovery/v1"),
             sync: network.alpn(Protocol::LogSync.id()),
@@ -31,8 +38,14 @@ impl Alpns {
     /// Of those that a dialler offers, the one that comes first here is chosen.
     pub(crate) fn all(&self) -> Vec<Vec<u8>> {
         let fixed = [self.gossip, self.discovery, self.sync];
-        let all = self.digest_sync.into_iter().chain(fixed);
+        let first = self.link.into_iter().chain(self.digest_sync);
+        let all = first.chain(fixed);
         all.map(|alpn| alpn.to_vec()).collect()
+    }
+
+    /// Whether a connection is a link.
+    pub(crate) fn is_link(&self, alpn: &[u8]) -> bool {
+        self.link.is_some_and(|link| alpn == link)
     }
 
     /// Which sync protocol a connection is for, if it is for sync.

@@ -5,17 +5,21 @@ use std::pin::pin;
 use std::task::ready;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, ReadError, RecvStream, VarInt};
+use iroh::endpoint::{Connection, ReadError, RecvStream};
 use p2panda_core::budget::{Budget, Charge, Intake};
 use p2panda_core::limits;
 use p2panda_protocol::close::CloseCode;
 use tokio::time::{Instant, sleep};
 
 use crate::connections::Connections;
+use crate::credit::Credit;
 use crate::signals::Signals;
 
 /// A chunk of a stream is what was in a packet.
 const CHUNK_BYTES: usize = 1024;
+
+/// What a session with much to receive is given besides.
+const MORE_BYTES: usize = limits::SESSION_WINDOW_BYTES - limits::CONNECTION_WINDOW_BYTES;
 
 /// Closes those that make no progress over their share, and those that open what nobody accepts.
 pub(crate) async fn run(budget: Budget, connections: Connections, signals: Signals) {
@@ -66,22 +70,29 @@ pub(crate) async fn read(
 
 /// What a session may be sent before it reads: little at first, more while it has much to receive
 /// and the budget allows it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Window {
+    connection: Connection,
+    credit: Credit,
     wide: Option<Charge>,
     narrowing: bool,
     read_bytes: u64,
 }
 
 impl Window {
+    /// The little that every session has.
+    pub(crate) fn new(connection: Connection, credit: Credit) -> Self {
+        Self {
+            connection,
+            credit,
+            wide: None,
+            narrowing: false,
+            read_bytes: 0,
+        }
+    }
+
     /// Counts what was read. `much`: the session is in catch-up or inside of a large frame.
-    pub(crate) fn read(
-        &mut self,
-        connection: &Connection,
-        intake: &Intake,
-        bytes: usize,
-        much: bool,
-    ) {
+    pub(crate) fn read(&mut self, intake: &Intake, bytes: usize, much: bool) {
         if self.narrowing {
             return self.narrow(bytes);
         }
@@ -93,14 +104,13 @@ impl Window {
             None if self.read_bytes >= limits::SESSION_BURST_BYTES => {
                 // Not asked again before as much was read again.
                 self.read_bytes = 0;
-                let more = limits::SESSION_WINDOW_BYTES - limits::CONNECTION_WINDOW_BYTES;
-                self.wide = intake.account().try_window(more);
+                self.wide = intake.account().try_window(MORE_BYTES);
                 if self.wide.is_some() {
-                    set(connection, limits::SESSION_WINDOW_BYTES);
+                    self.credit.widen(&self.connection, MORE_BYTES);
                 }
             }
             Some(_) if !much => {
-                set(connection, limits::CONNECTION_WINDOW_BYTES);
+                self.credit.narrow(&self.connection, MORE_BYTES);
                 self.narrowing = true;
             }
             _ => {}
@@ -113,11 +123,15 @@ impl Window {
             charge.shrink(bytes);
         }
         if self.wide.as_ref().is_none_or(|charge| charge.bytes() == 0) {
-            *self = Self::default();
+            (self.wide, self.narrowing, self.read_bytes) = (None, false, 0);
         }
     }
 }
 
-fn set(connection: &Connection, bytes: usize) {
-    connection.set_receive_window(VarInt::from_u32(bytes as u32));
+impl Drop for Window {
+    fn drop(&mut self) {
+        if self.wide.is_some() && !self.narrowing {
+            self.credit.narrow(&self.connection, MORE_BYTES);
+        }
+    }
 }

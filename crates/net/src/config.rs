@@ -39,6 +39,10 @@ pub struct Config {
     /// (`docs/protocol/digest.md`), with peers that do so too. With all others, and without it,
     /// it is the protocol of 0.7.1.
     pub state_digest: bool,
+    /// Whether everything with a peer of this project runs over one connection
+    /// (`docs/protocol/link.md`). With all others, and without it or [`Config::state_digest`], each
+    /// protocol has its own.
+    pub links: bool,
     /// The address book as [`crate::Request::Record`] had it stored.
     pub known: Known,
     /// Timeouts and intervals.
@@ -65,6 +69,7 @@ impl Config {
             ),
             limits: Limits::default(),
             state_digest: true,
+            links: true,
             timings: Timings::default(),
         }
     }

@@ -221,6 +221,16 @@ impl Connections {
         true
     }
 
+    /// The peer named a topic of ours on a link: it is not closed any more to make room for others.
+    pub(crate) fn needed(&self, connection: &Connection) {
+        let id = connection.stable_id();
+        let mut inner = self.inner();
+        let mut open = inner.open.values_mut().rev();
+        if let Some(open) = open.find(|open| open.stable_id == id) {
+            open.makes_room = false;
+        }
+    }
+
     /// A session with the peer was completed.
     pub(crate) fn proved(&self, peer: &VerifyingKey) {
         self.budget.account(*peer, Standing::Proven);
@@ -231,7 +241,9 @@ impl Connections {
                 continue;
             }
             open.standing = Standing::Proven;
-            if open.protocol == Protocol::Gossip {
+            if open.protocol == Protocol::Link {
+                open.charge.resize(limits::LINK_WINDOW_BYTES);
+            } else if open.protocol == Protocol::Gossip {
                 open.allow_gossip(streams);
             } else if open.makes_room || open.charge.bytes() <= limits::CONNECTION_AGREED_BYTES {
                 // Those that a pair does not need keep their price.
@@ -316,6 +328,7 @@ impl Connections {
         let bytes = price(standing)
             + match protocol {
                 Protocol::Gossip => gossip_bytes(self.gossip_streams(standing)),
+                Protocol::Link => limits::LINK_WINDOW_BYTES - limits::CONNECTION_WINDOW_BYTES,
                 Protocol::Discovery | Protocol::Sync => 0,
             };
         if protocol == Protocol::Gossip && self.broadcasts().refuses(&peer, self.start.elapsed()) {
@@ -372,6 +385,8 @@ impl Connections {
             Protocol::Gossip
         } else if alpn == self.alpns.discovery {
             Protocol::Discovery
+        } else if self.alpns.is_link(alpn) {
+            Protocol::Link
         } else {
             Protocol::Sync
         }

@@ -7,28 +7,64 @@ use iroh::EndpointAddr;
 use iroh::endpoint::{Connection, RecvStream, SendStream};
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::handshake::{Handshake, Input, Output};
+use p2panda_protocol::link::Opening;
+use p2panda_protocol::overlay::Overlay;
+use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::time::Time;
 use tokio::time::{sleep_until, timeout};
 
 use crate::close::close;
 use crate::endpoint::sync_options;
-use crate::session::Wire;
+use crate::links::Link;
 use crate::shared::Shared;
+use crate::wire::{Answer, Scope, Wire};
 
-/// Dials a peer for a topic. `None`: it did not come to a session, whatever the reason.
+/// Dials a peer for a topic, or opens a stream for it on the link that there is. `None`: it did not
+/// come to a session, whatever the reason.
 pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> Option<Wire> {
     let wait = shared.timings.handshake_timeout;
-    let addr = shared.lookup.dialable(&peer)?;
-    let connected = timeout(wait, connect(shared, peer, addr)).await;
-    let Some(connection) = connected.ok().flatten() else {
-        shared.book.unanswered(&peer);
-        return None;
+    let turn = shared.links.turn(&peer).await;
+    let link = match shared.links.get(&peer) {
+        Some(link) => link,
+        None => {
+            let addr = shared.lookup.dialable(&peer)?;
+            let connected = timeout(wait, connect(shared, peer, addr)).await;
+            let Some(connection) = connected.ok().flatten() else {
+                shared.book.unanswered(&peer);
+                return None;
+            };
+            shared.book.success(&peer);
+            if !shared.alpns.is_link(connection.alpn()) {
+                shared.links.without(peer);
+                drop(turn);
+                let agreed = timeout(wait, agree(shared, connection, topic));
+                return agreed.await.ok().flatten();
+            }
+            shared.links.begin(connection)?
+        }
     };
-    shared.book.success(&peer);
-    timeout(wait, agree(shared, connection, topic))
-        .await
-        .ok()
-        .flatten()
+    drop(turn);
+    timeout(wait, open(&link, topic)).await.ok().flatten()
+}
+
+/// A stream of a link. The peer answers while the session begins.
+async fn open(link: &Link, topic: Topic) -> Option<Wire> {
+    let (send, recv) = link.connection.open_bi().await.ok()?;
+    let (secret, side) = (&link.secret, link.side);
+    let first = Opening::Open {
+        tag: secret.tag(&Overlay::of_sync(&topic), side),
+        proof: secret.proof(&topic, side),
+    };
+    let answer = Answer::expecting(secret.proof(&topic, side.other()));
+    Some(Wire {
+        protocol: Protocol::DigestSync,
+        connection: link.connection.clone(),
+        credit: link.credit.clone(),
+        send,
+        recv,
+        scope: Scope::Stream(Some(answer)),
+        first: Some(first.encode()),
+    })
 }
 
 async fn connect(shared: &Shared, peer: VerifyingKey, addr: EndpointAddr) -> Option<Connection> {
@@ -52,12 +88,7 @@ async fn agree(shared: &Shared, connection: Connection, topic: Topic) -> Option<
     let handshake = Handshake::initiate(topic, shared.clock.now());
     negotiate(shared, &connection, send, recv, handshake).await?;
     let (send, recv) = connection.open_bi().await.ok()?;
-    Some(Wire {
-        protocol,
-        connection,
-        send,
-        recv,
-    })
+    Some(Wire::of_connection(protocol, connection, send, recv))
 }
 
 /// Answers a dialled peer: which topic it wants, before anyone looked whether we serve it.
@@ -78,12 +109,7 @@ pub(crate) async fn accept_session(shared: &Shared, connection: Connection) -> O
     let protocol = shared.alpns.sync_protocol(connection.alpn())?;
     let accepted = timeout(shared.timings.handshake_timeout, connection.accept_bi()).await;
     let (send, recv) = accepted.ok()?.ok()?;
-    Some(Wire {
-        protocol,
-        connection,
-        send,
-        recv,
-    })
+    Some(Wire::of_connection(protocol, connection, send, recv))
 }
 
 async fn negotiate(

@@ -9,6 +9,7 @@ use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::book::{Inserted, Plan, Source, Teller};
 use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Outcome, Output};
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::record::Address;
@@ -20,6 +21,7 @@ use tokio::time::{sleep_until, timeout};
 use crate::budget::{self, Window};
 use crate::clock::wall;
 use crate::close::close;
+use crate::credit::Credit;
 use crate::endpoint::discovery_options;
 use crate::peer_id::{endpoint_addr, remote};
 use crate::random;
@@ -86,6 +88,11 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
 /// One session with a node that the walk chose. `None` if it failed.
 async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
     let wait = shared.timings.discovery_timeout;
+    let turn = shared.links.turn(&node).await;
+    if let Some(link) = shared.links.get(&node) {
+        drop(turn);
+        return timeout(wait, link.meet()).await.ok().flatten();
+    }
     let plan = {
         let mut book = shared.book.lock();
         book.plan(&node, wall(), shared.clock.now())
@@ -98,6 +105,13 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
     let visited = timeout(wait, async {
         let asked = knock(shared, &ask).await;
         let connection = connect(shared, node, known, asked).await?;
+        if shared.alpns.is_link(connection.alpn()) {
+            let link = shared.links.begin(connection)?;
+            drop(turn);
+            return link.meet().await;
+        }
+        shared.links.without(node);
+        drop(turn);
         meet(shared, node, &connection).await
     });
     let step = visited.await.ok().flatten();
@@ -132,13 +146,17 @@ async fn connect(
         return None;
     }
     let addr = endpoint_addr(&node, &addresses)?;
-    let options = discovery_options(&shared.timings);
+    let options = discovery_options(&shared.alpns, &shared.timings);
     let connecting = shared
         .endpoint
         .connect_with_opts(addr, &shared.alpns.discovery, options)
         .await;
     let connected = match connecting {
-        Ok(connecting) => connecting.await.map_err(|error| error.to_string()),
+        // A peer that says nothing holds the walk no longer.
+        Ok(connecting) => match timeout(shared.timings.discovery_idle_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| error.to_string()),
+            Err(late) => Err(late.to_string()),
+        },
         Err(error) => Err(error.to_string()),
     };
     match connected {
@@ -200,7 +218,8 @@ async fn session(
     let intake = shared.connections.account(connection)?.intake();
     // Until the session is over: its one message from the peer may be long.
     let mut held = intake.charge(0);
-    let mut window = Window::default();
+    let credit = Credit::new(limits::CONNECTION_WINDOW_BYTES);
+    let mut window = Window::new(connection.clone(), credit);
     let mut chunk = [Bytes::new()];
     let mut outbox: VecDeque<Bytes> = VecDeque::new();
     let mut wake = Time::ZERO;
@@ -239,7 +258,7 @@ async fn session(
                 Ok(Some(_)) => {
                     let [bytes] = std::mem::take(&mut chunk);
                     held.grow(bytes.len());
-                    window.read(connection, &intake, bytes.len(), true);
+                    window.read(&intake, bytes.len(), true);
                     Input::Bytes(bytes)
                 }
                 Ok(None) => {
@@ -289,6 +308,17 @@ async fn apply(
         node: peer,
         from: from.map(|socket| socket.ip()),
     };
+    let mut step = take_records(shared, teller, records).await;
+    if let Some(socket) = from {
+        shared.book.answered(&peer, socket);
+    }
+    step.overlays_changed = shared.book.met(peer, common);
+    step
+}
+
+/// Takes in what a peer told, some records at a time.
+pub(crate) async fn take_records(shared: &Shared, teller: Teller, records: Records) -> Step {
+    let peer = teller.node;
     let mut step = Step {
         received: records.len(),
         ..Step::default()
@@ -308,9 +338,5 @@ async fn apply(
         }
         tokio::task::yield_now().await;
     }
-    if let Some(socket) = from {
-        shared.book.answered(&peer, socket);
-    }
-    step.overlays_changed = shared.book.met(peer, common);
     step
 }

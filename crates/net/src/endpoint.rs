@@ -48,19 +48,21 @@ pub(crate) async fn bind(
     })
 }
 
-/// Dial options for sync: both protocols are offered together, and the peer chooses. Whoever was
+/// Dial options for sync: all protocols are offered together, and the peer chooses. Whoever was
 /// dialled opens no stream.
 pub(crate) fn sync_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions {
-    let also = alpns.digest_sync.iter().map(|alpn| alpn.to_vec());
+    let also = alpns.link.iter().chain(&alpns.digest_sync);
     ConnectOptions::new()
-        .with_additional_alpns(also.collect())
+        .with_additional_alpns(also.map(|alpn| alpn.to_vec()).collect())
         .with_transport_config(transport(timings.idle_timeout, timings, 0))
 }
 
-/// Dial options of a discovery session: it gives up on a silent peer sooner.
-pub(crate) fn discovery_options(timings: &Timings) -> ConnectOptions {
-    let transport = transport(timings.discovery_idle_timeout, timings, 0);
-    ConnectOptions::new().with_transport_config(transport)
+/// Dial options of a discovery session, which a link makes unnecessary.
+pub(crate) fn discovery_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions {
+    let link = alpns.link.iter().map(|alpn| alpn.to_vec());
+    ConnectOptions::new()
+        .with_additional_alpns(link.collect())
+        .with_transport_config(transport(timings.idle_timeout, timings, 0))
 }
 
 /// With the least that a peer may open and send before the protocol is known: the hooks of the

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use p2panda_core::limits::SHUTDOWN_STEP_WAIT;
 use p2panda_core::{Entry, Tail, Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
+use p2panda_protocol::link::Instance;
 use p2panda_protocol::record::{Address, TransportInfo};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
@@ -24,6 +25,7 @@ use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
 use crate::gossip::GossipLayer;
 use crate::ground::Survey;
 use crate::knock::Knocker;
+use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::overlays::Overlays;
 use crate::request::Request;
@@ -32,7 +34,7 @@ use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::topic::TopicHandle;
-use crate::{accept, budget, discovery, endpoint, mdns, own, persist, recovery};
+use crate::{accept, budget, discovery, endpoint, link, mdns, own, persist, random, recovery};
 
 /// A running network. Clones are cheap and are the same network; it ends with the last one, or
 /// in order with [`Net::shutdown`].
@@ -70,6 +72,8 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         lookup.clone(),
     );
     let signals = Signals::new();
+    let instance = Instance::from_bytes(random::instance().ok_or(SpawnError::Random)?);
+    let (links, begins) = Links::new(local, instance);
     let shared = Arc::new(Shared {
         local,
         key: config.signing_key,
@@ -83,6 +87,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         endpoint,
         connections,
         gossip,
+        links,
         lookup,
         book,
         survey,
@@ -104,6 +109,8 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         topics: Arc::new(Served::new()),
         rooms: Served::new(),
     };
+    let driven = link::run(running.shared.clone(), running.topics.clone(), begins);
+    tokio::spawn(driven);
     running.start_tasks(config.mdns)?;
     Ok(Net {
         running: Arc::new(running),

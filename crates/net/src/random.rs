@@ -12,6 +12,13 @@ pub(crate) fn seed() -> Option<[u8; 32]> {
     Some(seed)
 }
 
+/// 16 random bytes that tell one run of the network from another.
+pub(crate) fn instance() -> Option<[u8; 16]> {
+    let mut instance = [0; 16];
+    getrandom::fill(&mut instance).ok()?;
+    Some(instance)
+}
+
 /// Puts items into random order.
 pub(crate) fn shuffle<T>(items: &mut [T]) {
     for last in (1..items.len()).rev() {

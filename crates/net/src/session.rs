@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use iroh::endpoint::{Connection, ConnectionError, ReadError, SendStream, WriteError};
 use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Entry, Gap, Heights, Page, Phase, Tail, Topic, VerifyingKey, Wanted, limits};
 use p2panda_protocol::close::CloseCode;
@@ -18,23 +18,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use crate::budget::{self, Window};
-use crate::close::close;
 use crate::event::{NetEvent, SessionStatus, Transfer};
 use crate::request::{Request, Stored, Totals};
 use crate::shared::Shared;
+use crate::wire::{NoSession, Scope, Wire};
 
 mod questions;
 
 use self::questions::{Over, Questions};
-
-/// The connection of a session after its topic handshake.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) protocol: Protocol,
-    pub(crate) connection: Connection,
-    pub(crate) send: SendStream,
-    pub(crate) recv: RecvStream,
-}
 
 /// The sessions with one peer on one topic.
 #[derive(Debug)]
@@ -102,11 +93,14 @@ pub(crate) struct TopicShare {
 }
 
 /// Runs a session to its end. Answers whether it ended in order.
-pub(crate) async fn run(of: SessionOf, wire: Wire) -> bool {
+pub(crate) async fn run(of: SessionOf, mut wire: Wire) -> bool {
     let Some(account) = of.shared.connections.account(&wire.connection) else {
         return false;
     };
-    let mut driver = Driver::open(of, wire.protocol, account.intake());
+    let first = wire.first.take();
+    let window = Window::new(wire.connection.clone(), wire.credit.clone());
+    let mut driver = Driver::open(of, wire.protocol, account.intake(), window);
+    driver.outbox.extend(first);
     driver.handle(Input::Tick);
     driver.drive(wire).await
 }
@@ -149,6 +143,13 @@ struct Driver {
     over: Over,
 }
 
+/// What came on the stream.
+enum Got {
+    Bytes(Result<Option<usize>, ReadError>),
+    /// In front of the session.
+    Answer(Result<(), NoSession>),
+}
+
 /// The one question that may be unanswered, batches to store aside.
 #[derive(Debug)]
 enum Answer {
@@ -161,7 +162,7 @@ enum Answer {
 }
 
 impl Driver {
-    fn open(of: SessionOf, protocol: Protocol, intake: Intake) -> Self {
+    fn open(of: SessionOf, protocol: Protocol, intake: Intake, window: Window) -> Self {
         let SessionOf {
             shared,
             topic,
@@ -202,7 +203,7 @@ impl Driver {
             heights: intake.account().charge(0),
             intake,
             frames: 0,
-            window: Window::default(),
+            window,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
             undrained: false,
@@ -229,13 +230,7 @@ impl Driver {
         driver
     }
 
-    async fn drive(mut self, wire: Wire) -> bool {
-        let Wire {
-            connection,
-            mut send,
-            mut recv,
-            ..
-        } = wire;
+    async fn drive(mut self, mut wire: Wire) -> bool {
         let mut chunks = vec![Bytes::new(); limits::READ_CHUNKS_MAX];
         let mut at_end = false;
         let mut stopping = false;
@@ -246,25 +241,46 @@ impl Driver {
             let wants_bytes = self.session.wants_bytes() && !at_end;
             let in_frame = self.session.is_in_frame();
             let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
-            let reading = budget::read(&connection, &mut recv, &mut chunks, &self.intake, in_frame);
+            let Wire {
+                connection,
+                send,
+                recv,
+                scope,
+                ..
+            } = &mut wire;
+            let intake = &self.intake;
+            let reading = async {
+                match scope {
+                    Scope::Stream(Some(answer)) => Got::Answer(answer.accepted(recv).await),
+                    _ => Got::Bytes(
+                        budget::read(connection, recv, &mut chunks, intake, in_frame).await,
+                    ),
+                }
+            };
             tokio::select! {
-                read = reading, if wants_bytes => match read {
-                    Ok(Some(count)) => self.bytes(&connection, &mut chunks, count),
-                    Ok(None) => {
+                got = reading, if wants_bytes => match got {
+                    Got::Bytes(Ok(Some(count))) => self.bytes(&mut chunks, count),
+                    Got::Bytes(Ok(None)) => {
                         at_end = true;
                         self.handle(Input::EndOfStream);
                     }
-                    Err(_) => {
+                    Got::Bytes(Err(error)) => {
                         at_end = true;
-                        self.handle(failed(&connection));
+                        self.handle(unread(&error));
+                    }
+                    Got::Answer(Ok(())) => wire.scope = Scope::Stream(None),
+                    Got::Answer(Err(no)) => {
+                        at_end = true;
+                        tracing::debug!(peer = %self.peer, ?no, "no session on this stream");
+                        self.handle(Input::EndOfStream);
                     }
                 },
-                wrote = write(&mut send, &mut self.outbox), if !self.outbox.is_empty() => {
+                wrote = write(send, &mut self.outbox), if !self.outbox.is_empty() => {
                     match wrote {
                         Ok(count) => self.wrote(count),
-                        Err(_) => {
+                        Err(error) => {
                             self.outbox.clear();
-                            self.handle(failed(&connection));
+                            self.handle(unwritten(&error));
                         }
                     }
                 }
@@ -300,7 +316,7 @@ impl Driver {
                 () = self.changed.notified() => self.handle(Input::PairChanged),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
-                    self.handle(Input::Path(self.path(&connection)));
+                    self.handle(Input::Path(self.path(connection)));
                     self.handle(Input::Tick);
                 }
                 () = stopped(&mut self.stop), if !stopping => {
@@ -311,20 +327,20 @@ impl Driver {
             if self.finish && self.outbox.is_empty() {
                 self.finish = false;
                 // An error means that the stream is gone already.
-                let _ = send.finish();
+                let _ = wire.send.finish();
             }
         }
-        self.ended(&connection).await
+        self.ended(wire).await
     }
 
-    fn bytes(&mut self, connection: &Connection, chunks: &mut [Bytes], count: usize) {
+    fn bytes(&mut self, chunks: &mut [Bytes], count: usize) {
         let mut bytes = 0;
         for chunk in chunks.iter_mut().take(count) {
             bytes += chunk.len();
             self.handle(Input::Bytes(std::mem::take(chunk)));
         }
         let much = !self.session.is_live() || self.session.is_in_frame();
-        self.window.read(connection, &self.intake, bytes, much);
+        self.window.read(&self.intake, bytes, much);
     }
 
     /// Heights are held for long and by our own doing: they count for the peer, but do not keep the
@@ -535,12 +551,12 @@ impl Driver {
         }
     }
 
-    async fn ended(mut self, connection: &Connection) -> bool {
+    async fn ended(mut self, mut wire: Wire) -> bool {
         let end = self.end.unwrap_or(End {
             code: CloseCode::Failed,
             ok: false,
         });
-        close(connection, end.code);
+        wire.end(end.code);
         self.pair.leave(self.id);
         tracing::debug!(
             peer = %self.peer,
@@ -548,7 +564,7 @@ impl Driver {
             by_us = self.dialled == Dialled::ByUs,
             code = ?end.code,
             ok = end.ok,
-            reason = ?connection.close_reason(),
+            reason = ?wire.connection.close_reason(),
             "sync session ended"
         );
         // What was received is worth storing even if the session failed afterwards.
@@ -576,19 +592,33 @@ impl Drop for Driver {
     }
 }
 
-/// A peer that closes the connection has ended the session itself; anything else is a loss.
-fn failed(connection: &Connection) -> Input {
-    match connection.close_reason() {
-        Some(ConnectionError::ApplicationClosed(_)) => Input::EndOfStream,
+/// A peer that closes the connection, or resets the stream, has ended the session itself; anything else
+/// is a loss.
+fn lost(error: &ConnectionError) -> Input {
+    match error {
+        ConnectionError::ApplicationClosed(_) => Input::EndOfStream,
+        _ => Input::Lost,
+    }
+}
+
+fn unread(error: &ReadError) -> Input {
+    match error {
+        ReadError::ConnectionLost(error) => lost(error),
+        ReadError::Reset(_) => Input::EndOfStream,
+        _ => Input::Lost,
+    }
+}
+
+fn unwritten(error: &WriteError) -> Input {
+    match error {
+        WriteError::ConnectionLost(error) => lost(error),
+        WriteError::Stopped(_) => Input::EndOfStream,
         _ => Input::Lost,
     }
 }
 
 /// Writes as much as the stream takes at once. May be cancelled.
-async fn write(
-    send: &mut SendStream,
-    outbox: &mut VecDeque<Bytes>,
-) -> Result<usize, iroh::endpoint::WriteError> {
+async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Result<usize, WriteError> {
     let before = outbox.len();
     let mut chunks = outbox.make_contiguous();
     let count = send.write_many_chunks(&mut chunks).await?;

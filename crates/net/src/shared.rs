@@ -18,6 +18,7 @@ use crate::event::NetEvent;
 use crate::gossip::GossipLayer;
 use crate::ground::Survey;
 use crate::knock::Knocker;
+use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::overlays::Overlays;
 use crate::request::Request;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) door: Door,
     pub(crate) visitors: Visitors,
     pub(crate) overlays: Overlays,
+    pub(crate) links: Links,
     pub(crate) sessions: Sessions,
 }
 

@@ -13,13 +13,13 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use crate::admission::Admitted;
-use crate::close::close;
 use crate::dial;
 use crate::event::NetEvent;
 use crate::membership::{Membership, MembershipEvent};
 use crate::random;
-use crate::session::{self, PairShare, SessionOf, TopicShare, Wire};
+use crate::session::{self, PairShare, SessionOf, TopicShare};
 use crate::shared::Shared;
+use crate::wire::Wire;
 
 /// An accepted session on its way to its topic.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl TopicHandle {
             share,
         };
         let overlay = Overlay::of_sync(&topic);
-        shared.overlays.join(overlay);
+        shared.overlays.join_sync(topic);
         let task = TopicTask::new(shared.clone(), topic, inputs);
         let parted = shared.clone();
         tokio::spawn(async move {
@@ -347,8 +347,8 @@ impl TopicTask {
     /// Ends every session in order, within the time that leaving may take.
     async fn end(mut self) {
         self.incoming.close();
-        while let Ok(incoming) = self.incoming.try_recv() {
-            close(&incoming.wire.connection, CloseCode::Stopped);
+        while let Ok(mut incoming) = self.incoming.try_recv() {
+            incoming.wire.end(CloseCode::Stopped);
         }
         for running in self.sessions.values() {
             running.stop.send_replace(true);

@@ -4,6 +4,35 @@ use core::time::Duration;
 
 use super::KIB;
 
+/// What a link is charged with, and may be sent before anybody reads it (`docs/protocol/link.md#7`).
+pub const LINK_WINDOW_BYTES: usize = 64 * KIB;
+/// Links with one peer; one stays, the others are about to end.
+pub const LINKS_PER_PEER_MAX: usize = 4;
+/// Peers that are remembered not to speak the protocol; when there are more, all are asked again.
+pub const LINKLESS_REMEMBERED_MAX: usize = 4_096;
+/// Links that wait for their task.
+pub const LINKS_BEGINNING_MAX: usize = 256;
+/// What is asked of a link and not done.
+pub const LINK_COMMANDS_MAX: usize = 64;
+/// Changes of the own overlays that links look back at; one that is further behind compares all.
+pub const LINK_CHANGES_REMEMBERED_MAX: usize = 4_096;
+/// Streams that a peer may open beside one for each common overlay.
+pub const LINK_STREAMS_SPARE: u32 = 16;
+/// Streams of a link on which the frame in front of the session has not come.
+pub const LINK_OPENING_MAX: usize = 256;
+/// Sessions of a peer on one topic of a link.
+pub const LINK_STREAMS_PER_TOPIC_MAX: usize = 4;
+/// How long a peer for whose session there is no room is asked to wait.
+pub const LINK_FULL_WAIT: Duration = Duration::from_secs(30);
+/// From a farewell to the end of the connection.
+pub const LINK_END_WAIT: Duration = Duration::from_millis(500);
+/// How long a replaced link waits for the peer's farewell.
+pub const LINK_REPLACED_WAIT: Duration = Duration::from_secs(2);
+/// How often a link looks whether anything needs it.
+pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// How long a link stays that nothing needs.
+pub const LINK_UNNEEDED_MAX: Duration = Duration::from_secs(30);
+
 /// A frame of the control stream.
 pub const LINK_FRAME_BYTES_MAX: usize = 64 * KIB;
 /// A frame that opens or answers a topic stream.

@@ -9,6 +9,7 @@ mod ephemeral;
 mod fake_node;
 mod hearsay;
 mod limits;
+mod links;
 mod multicast;
 mod probe;
 mod recovery;

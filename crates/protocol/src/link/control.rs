@@ -61,6 +61,8 @@ pub enum Input {
     Begin(Overlay),
     /// This node left an overlay.
     End(Overlay),
+    /// These are all overlays that this node is in.
+    All(BTreeSet<Overlay>),
     /// The own record changed.
     Record(TransportInfo),
     /// This node wants records. Asks once, however often it is told before the answer.
@@ -252,6 +254,11 @@ impl Control {
         &self.common
     }
 
+    /// The own overlay that the peer names so.
+    pub fn overlay(&self, tag: &Tag) -> Option<Overlay> {
+        self.own.get(tag).copied()
+    }
+
     /// What the peer makes this hold.
     pub fn held_bytes(&self) -> usize {
         // A tag and its place in the set.
@@ -268,6 +275,7 @@ impl Control {
             Input::Lost => return Err(Failure::Ended),
             Input::Begin(overlay) => self.begin(overlay),
             Input::End(overlay) => self.end(overlay),
+            Input::All(overlays) => self.all(&overlays),
             Input::Record(record) => self.send_nodes(vec![(self.node, record)]),
             Input::Ask => {
                 if !self.asked {
@@ -403,6 +411,16 @@ impl Control {
             self.outputs.push_back(Output::Answered);
         }
         Ok(())
+    }
+
+    fn all(&mut self, overlays: &BTreeSet<Overlay>) {
+        let before: BTreeSet<Overlay> = self.own.values().copied().collect();
+        for overlay in overlays.difference(&before) {
+            self.begin(*overlay);
+        }
+        for overlay in before.difference(overlays) {
+            self.end(*overlay);
+        }
     }
 
     fn begin(&mut self, overlay: Overlay) {

@@ -10,7 +10,7 @@ use p2panda_core::limits;
 use thiserror::Error;
 
 use crate::frame;
-use crate::link::secret::Proof;
+use crate::link::secret::{Proof, Tag};
 use crate::wire::{Reader, WireError, Writer};
 
 const OPEN: u32 = 0;
@@ -21,7 +21,12 @@ const REFUSE: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
     /// The opener shows that it knows the topic.
-    Open(Proof),
+    Open {
+        /// Its tag of the topic's membership overlay, by which the topic is found.
+        tag: Tag,
+        /// Its proof of the topic.
+        proof: Proof,
+    },
     /// So does the acceptor, and the session begins.
     Accept(Proof),
     /// There is no session.
@@ -73,7 +78,7 @@ impl Opening {
         let encoded = frame::encode(&mut out, |out| {
             let mut writer = Writer::new(out);
             match self {
-                Opening::Open(proof) => writer.uint(OPEN).array(&proof.0),
+                Opening::Open { tag, proof } => writer.uint(OPEN).array(&tag.0).array(&proof.0),
                 Opening::Accept(proof) => writer.uint(ACCEPT).array(&proof.0),
                 Opening::Refuse { refusal, wait } => {
                     let code = match refusal {
@@ -93,7 +98,10 @@ impl Opening {
     pub fn decode(payload: Bytes) -> Result<Opening, OpeningError> {
         let mut reader = Reader::new(payload);
         let opening = match reader.tag()? {
-            OPEN => Opening::Open(Proof(reader.array()?)),
+            OPEN => Opening::Open {
+                tag: Tag(reader.array()?),
+                proof: Proof(reader.array()?),
+            },
             ACCEPT => Opening::Accept(Proof(reader.array()?)),
             REFUSE => {
                 let refusal = match reader.u32()? {
@@ -123,7 +131,10 @@ mod tests {
         let wait = Duration::from_secs(7);
         let refused = refusals.map(|refusal| Opening::Refuse { refusal, wait });
         let opened = [
-            Opening::Open(Proof([1; 32])),
+            Opening::Open {
+                tag: Tag([3; 16]),
+                proof: Proof([1; 32]),
+            },
             Opening::Accept(Proof([2; 32])),
         ];
         for opening in refused.into_iter().chain(opened) {

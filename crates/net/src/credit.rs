@@ -1,0 +1,41 @@
+//! The flow-control window of a connection, which its streams widen together.
+
+use std::sync::Arc;
+
+use iroh::endpoint::{Connection, VarInt};
+use parking_lot::Mutex;
+
+/// What the peer may send on one connection before anybody reads it: a base, and what sessions with
+/// much to receive were given besides. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Credit {
+    base_bytes: usize,
+    more_bytes: Arc<Mutex<usize>>,
+}
+
+impl Credit {
+    /// The window that the connection has from its beginning.
+    pub(crate) fn new(base_bytes: usize) -> Self {
+        Self {
+            base_bytes,
+            more_bytes: Arc::default(),
+        }
+    }
+
+    /// Widens the window by so much.
+    pub(crate) fn widen(&self, connection: &Connection, bytes: usize) {
+        self.change(connection, |more| more.saturating_add(bytes));
+    }
+
+    /// Narrows it again. What the peer was allowed already stays allowed.
+    pub(crate) fn narrow(&self, connection: &Connection, bytes: usize) {
+        self.change(connection, |more| more.saturating_sub(bytes));
+    }
+
+    fn change(&self, connection: &Connection, change: impl FnOnce(usize) -> usize) {
+        let mut more = self.more_bytes.lock();
+        *more = change(*more);
+        let window = u32::try_from(self.base_bytes.saturating_add(*more)).unwrap_or(u32::MAX);
+        connection.set_receive_window(VarInt::from_u32(window));
+    }
+}

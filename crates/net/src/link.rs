@@ -1,0 +1,480 @@
+//! Drives a link: its control stream, and the topic streams that the peer opens on it
+//! (`docs/protocol/link.md`).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use p2panda_core::budget::{Charge, Intake};
+use p2panda_core::{Topic, limits};
+use p2panda_protocol::book::Teller;
+use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::discovery::message::Records;
+use p2panda_protocol::draws::Draws;
+use p2panda_protocol::link::{Control, Farewell, Input, Opening, Output, Refusal, Side, Start};
+use p2panda_protocol::record::TransportInfo;
+use p2panda_protocol::sync::Protocol;
+use p2panda_protocol::time::Time;
+use p2panda_protocol::walk::Step;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::admission::{Purpose, allow_link};
+use crate::budget;
+use crate::clock::wall;
+use crate::close::close;
+use crate::discovery;
+use crate::links::{Begun, Command, Link};
+use crate::overlays::Change;
+use crate::peer_id::remote;
+use crate::random;
+use crate::served::Served;
+use crate::shared::Shared;
+use crate::topic::{Incoming, TopicHandle};
+use crate::wire::{Answer, NoSession, Scope, Wire};
+
+/// Control goes before sessions.
+const PRIORITY: i32 = 2;
+
+/// Drives every link that begins, until the network is shut down.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    topics: Arc<Served<TopicHandle>>,
+    mut begins: mpsc::Receiver<Begun>,
+) {
+    loop {
+        tokio::select! {
+            Some(begun) = begins.recv() => {
+                let (shared, topics) = (shared.clone(), topics.clone());
+                tokio::spawn(async move {
+                    let link = begun.link.clone();
+                    if drive(&shared, topics, begun).await.is_none() {
+                        close(&link.connection, CloseCode::Failed);
+                    }
+                    shared.links.end(&link);
+                });
+            }
+            () = shared.signals.stopped() => return,
+        }
+    }
+}
+
+/// `None`: it did not begin.
+async fn drive(
+    shared: &Arc<Shared>,
+    topics: Arc<Served<TopicHandle>>,
+    Begun { link, commands }: Begun,
+) -> Option<()> {
+    let wait = shared.timings.handshake_timeout;
+    let (send, recv) = match link.side {
+        Side::Dialler => link.connection.open_bi().await.ok()?,
+        Side::Acceptor => timeout(wait, link.connection.accept_bi())
+            .await
+            .ok()?
+            .ok()?,
+    };
+    let _ = send.set_priority(PRIORITY);
+    let intake = shared.connections.account(&link.connection)?.intake();
+    let driver = Driver::open(shared, topics, link, intake)?;
+    driver.drive(send, recv, commands).await;
+    Some(())
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    topics: Arc<Served<TopicHandle>>,
+    link: Arc<Link>,
+    control: Control,
+    /// Of the overlays that the control stream knows of.
+    version: u64,
+    changes: watch::Receiver<u64>,
+    own: watch::Receiver<Option<TransportInfo>>,
+    intake: Intake,
+    held: Charge,
+    outbox: VecDeque<Bytes>,
+    wake: Option<Time>,
+    /// Who asked for records.
+    waiting: Vec<oneshot::Sender<Step>>,
+    /// Overlays that are common were told or changed.
+    met: bool,
+    common_changed: bool,
+    incoming: JoinSet<Option<Opened>>,
+    /// Nothing needs the link since then.
+    unneeded: Option<Instant>,
+    ending: Option<Instant>,
+    over: bool,
+}
+
+/// A topic stream that the peer opened.
+struct Opened {
+    opening: Result<Opening, NoSession>,
+    send: SendStream,
+    recv: RecvStream,
+}
+
+impl Driver {
+    fn open(
+        shared: &Arc<Shared>,
+        topics: Arc<Served<TopicHandle>>,
+        link: Arc<Link>,
+        intake: Intake,
+    ) -> Option<Self> {
+        let changes = shared.overlays.changes();
+        let (overlays, version) = shared.overlays.now();
+        let mut own = shared.own.subscribe();
+        let start = Start {
+            node: shared.local,
+            side: link.side,
+            secret: link.secret.clone(),
+            instance: shared.links.instance(),
+            record: own.borrow_and_update().clone(),
+            overlays,
+            round_trip: round_trip(&link.connection),
+            draws: Draws::from_seed(random::seed()?),
+        };
+        Some(Self {
+            control: Control::new(start, shared.clock.now()),
+            held: intake.account().charge(0),
+            shared: shared.clone(),
+            topics,
+            link,
+            version,
+            changes,
+            own,
+            intake,
+            outbox: VecDeque::new(),
+            wake: None,
+            waiting: Vec::new(),
+            met: false,
+            common_changed: false,
+            incoming: JoinSet::new(),
+            unneeded: None,
+            ending: None,
+            over: false,
+        })
+    }
+
+    async fn drive(
+        mut self,
+        mut send: SendStream,
+        mut recv: RecvStream,
+        mut commands: mpsc::Receiver<Command>,
+    ) {
+        let connection = self.link.connection.clone();
+        let mut chunks = [const { Bytes::new() }; 8];
+        self.take_outputs().await;
+        while !self.over {
+            self.held.resize(self.control.held_bytes());
+            let wake = self.wake();
+            let reading = budget::read(&connection, &mut recv, &mut chunks, &self.intake, true);
+            tokio::select! {
+                read = reading => match read {
+                    Ok(Some(count)) => {
+                        for chunk in chunks.iter_mut().take(count) {
+                            self.handle(Input::Bytes(std::mem::take(chunk)));
+                        }
+                    }
+                    Ok(None) | Err(_) => self.handle(Input::Lost),
+                },
+                wrote = write(&mut send, &mut self.outbox), if !self.outbox.is_empty() => {
+                    if wrote.is_none() {
+                        self.handle(Input::Lost);
+                    }
+                }
+                Some(command) = commands.recv() => self.command(command),
+                Ok(()) = self.changes.changed() => self.overlays_changed(),
+                Ok(()) = self.own.changed() => {
+                    let record = self.own.borrow_and_update().clone();
+                    if let Some(record) = record {
+                        self.handle(Input::Record(record));
+                    }
+                }
+                accepted = connection.accept_bi(), if self.ending.is_none() => match accepted {
+                    Ok((send, recv)) => self.accept(send, recv),
+                    Err(_) => self.over = true,
+                },
+                Some(opened) = self.incoming.join_next() => {
+                    if let Ok(Some(opened)) = opened {
+                        self.opened(opened);
+                    }
+                }
+                () = sleep_until(wake) => self.tick(),
+                () = self.shared.signals.stopped(), if self.ending.is_none() => self.farewell(Farewell::Stopping),
+            }
+            self.take_outputs().await;
+        }
+        close(&connection, CloseCode::Done);
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.control.handle(input, self.shared.clock.now());
+    }
+
+    /// What the machine wants done. Records are taken in here, some at a time.
+    async fn take_outputs(&mut self) {
+        while let Some(output) = self.control.poll() {
+            match output {
+                Output::Send(bytes) => self.outbox.push_back(bytes),
+                Output::Wake(time) => self.wake = Some(time),
+                Output::Hello { instance, record } => {
+                    self.shared.links.introduced(&self.link, instance);
+                    let records = record.map(|record| (self.link.peer, record));
+                    self.take_records(records.into_iter().collect()).await;
+                }
+                Output::Met(_) => (self.met, self.common_changed) = (true, true),
+                Output::Common(_) | Output::Parted(_) => self.common_changed = true,
+                Output::WantNodes(common) => {
+                    let Some(seed) = random::seed() else { continue };
+                    let records = {
+                        let book = self.shared.book.lock();
+                        book.share(
+                            &self.link.peer,
+                            &common,
+                            &mut Draws::from_seed(seed),
+                            wall(),
+                        )
+                    };
+                    self.handle(Input::Nodes(records));
+                }
+                Output::Nodes(records) => {
+                    let step = self.take_records(records).await;
+                    for waiting in self.waiting.drain(..) {
+                        // Fails only if nobody waits any more.
+                        let _ = waiting.send(step.clone());
+                    }
+                }
+                Output::Answered => {}
+                Output::Gossip(..) => {}
+                Output::Farewell(_) => self.end_after(limits::LINK_END_WAIT),
+                Output::Close(code, failure) => {
+                    tracing::debug!(peer = %self.link.peer, %failure, "a link failed");
+                    close(&self.link.connection, code);
+                    self.over = true;
+                }
+            }
+        }
+        if std::mem::take(&mut self.common_changed) && self.met {
+            let common = self.control.common().clone();
+            allow_link(&self.link.connection, common.len());
+            self.shared.book.met(self.link.peer, common);
+        }
+    }
+
+    async fn take_records(&self, records: Records) -> Step {
+        let from = remote(&self.link.connection);
+        let teller = Teller {
+            node: self.link.peer,
+            from: from.map(|socket| socket.ip()),
+        };
+        if let Some(socket) = from {
+            self.shared.book.answered(&self.link.peer, socket);
+        }
+        discovery::take_records(&self.shared, teller, records).await
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Meet(reply) => {
+                if self.met {
+                    self.handle(Input::Ask);
+                }
+                // Without: the records come unasked.
+                self.waiting.push(reply);
+            }
+            Command::Replaced if self.link.side == Side::Dialler => {
+                self.farewell(Farewell::Replaced);
+            }
+            // The peer says farewell.
+            Command::Replaced => self.end_after(limits::LINK_REPLACED_WAIT),
+        }
+    }
+
+    fn overlays_changed(&mut self) {
+        self.changes.mark_unchanged();
+        match self.shared.overlays.since(self.version) {
+            Some((changes, version)) => {
+                self.version = version;
+                for change in changes {
+                    self.handle(match change {
+                        Change::Begun(overlay) => Input::Begin(overlay),
+                        Change::Ended(overlay) => Input::End(overlay),
+                    });
+                }
+            }
+            None => {
+                let (overlays, version) = self.shared.overlays.now();
+                self.version = version;
+                self.handle(Input::All(overlays));
+            }
+        }
+    }
+
+    fn accept(&mut self, send: SendStream, mut recv: RecvStream) {
+        if self.incoming.len() >= limits::LINK_OPENING_MAX {
+            return;
+        }
+        let wait = self.shared.timings.handshake_timeout;
+        self.incoming.spawn(async move {
+            let opening = timeout(wait, Answer::any().read(&mut recv)).await.ok()?;
+            Some(Opened {
+                opening,
+                send,
+                recv,
+            })
+        });
+    }
+
+    fn opened(&mut self, opened: Opened) {
+        let Opened {
+            opening,
+            mut send,
+            mut recv,
+        } = opened;
+        let Ok(Opening::Open { tag, proof }) = opening else {
+            let code = VarInt::from_u32(CloseCode::Violation.code());
+            // An error means that the stream is gone.
+            let _ = send.reset(code);
+            let _ = recv.stop(code);
+            return;
+        };
+        let overlay = self.control.overlay(&tag);
+        let topic = overlay.and_then(|overlay| self.shared.overlays.topic(&overlay));
+        let theirs = self.link.side.other();
+        let topic = topic.filter(|topic| self.link.secret.proof(topic, theirs) == proof);
+        let refusal = match topic {
+            Some(topic) => match self.serve(topic, send, recv) {
+                Ok(()) => return,
+                Err(refused) => refused,
+            },
+            None => Refused {
+                refusal: Refusal::Unknown,
+                wait: Duration::ZERO,
+                send,
+                recv,
+            },
+        };
+        refusal.tell();
+    }
+
+    fn serve(&self, topic: Topic, send: SendStream, recv: RecvStream) -> Result<(), Refused> {
+        let full = |send, recv| Refused {
+            refusal: Refusal::Full,
+            wait: limits::LINK_FULL_WAIT,
+            send,
+            recv,
+        };
+        let peer = self.link.peer;
+        let served = self.topics.get(&topic).filter(|served| served.is_running());
+        let Some(served) = served else {
+            return Err(full(send, recv));
+        };
+        let Some(admitted) = self.shared.door.admit(Purpose::StreamOn(peer, topic)) else {
+            return Err(full(send, recv));
+        };
+        self.shared.connections.needed(&self.link.connection);
+        let proof = self.link.secret.proof(&topic, self.link.side);
+        let wire = Wire {
+            protocol: Protocol::DigestSync,
+            connection: self.link.connection.clone(),
+            credit: self.link.credit.clone(),
+            send,
+            recv,
+            scope: Scope::Stream(None),
+            first: Some(Opening::Accept(proof).encode()),
+        };
+        let incoming = Incoming {
+            peer,
+            wire,
+            admitted,
+        };
+        served.inbox().try_send(incoming).map_err(|error| {
+            let Wire { send, recv, .. } = error.into_inner().wire;
+            full(send, recv)
+        })
+    }
+
+    fn wake(&self) -> Instant {
+        let machine = self.wake.map(|time| self.shared.clock.instant(time));
+        let looks = Instant::now() + limits::LINK_LOOK_INTERVAL;
+        let wake = machine.map_or(looks, |wake| wake.min(looks));
+        self.ending.map_or(wake, |end| wake.min(end))
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.ending.is_some_and(|end| now >= end) {
+            self.over = true;
+            return;
+        }
+        if self
+            .wake
+            .is_some_and(|wake| self.shared.clock.now() >= wake)
+        {
+            self.wake = None;
+            self.handle(Input::Tick);
+        }
+        let needed = !self.control.common().is_empty()
+            || !self.waiting.is_empty()
+            || self.shared.sessions.with(&self.link.peer) > 0;
+        match (needed, self.unneeded) {
+            (true, _) => self.unneeded = None,
+            (false, None) => self.unneeded = Some(now),
+            (false, Some(since)) if now >= since + limits::LINK_UNNEEDED_MAX => {
+                self.farewell(Farewell::Unneeded);
+            }
+            (false, Some(_)) => {}
+        }
+    }
+
+    fn farewell(&mut self, farewell: Farewell) {
+        if self.ending.is_none() {
+            self.handle(Input::Farewell(farewell));
+            self.end_after(limits::LINK_END_WAIT);
+        }
+    }
+
+    fn end_after(&mut self, wait: Duration) {
+        self.ending.get_or_insert(Instant::now() + wait);
+    }
+}
+
+/// A stream on which there will be no session.
+struct Refused {
+    refusal: Refusal,
+    wait: Duration,
+    send: SendStream,
+    recv: RecvStream,
+}
+
+impl Refused {
+    fn tell(mut self) {
+        let Refused { refusal, wait, .. } = self;
+        tokio::spawn(async move {
+            let frame = Opening::Refuse { refusal, wait }.encode();
+            // An error means that the stream is gone.
+            let _ = self.send.write_chunk(frame).await;
+            let _ = self.send.finish();
+            let _ = self.recv.stop(VarInt::from_u32(0));
+        });
+    }
+}
+
+/// Of the selected path; zero until there is one.
+fn round_trip(connection: &Connection) -> Duration {
+    let paths = connection.paths();
+    let selected = paths.iter().find(|path| path.is_selected());
+    selected.map_or(Duration::ZERO, |path| path.rtt())
+}
+
+/// Writes as much as the stream takes at once. May be cancelled.
+async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Option<()> {
+    let before = outbox.len();
+    let mut chunks = outbox.make_contiguous();
+    send.write_many_chunks(&mut chunks).await.ok()?;
+    let left = chunks.len();
+    outbox.drain(..before - left);
+    Some(())
+}

@@ -1,0 +1,228 @@
+//! The registry of links: which peers one connection carries everything with
+//! (`docs/protocol/link.md`).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use iroh::endpoint::{Connection, Side as QuicSide};
+use p2panda_core::{VerifyingKey, limits};
+use p2panda_protocol::link::{self, Instance, LABEL, Secret, Settled, Side};
+use p2panda_protocol::walk::Step;
+use parking_lot::Mutex;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
+
+use crate::credit::Credit;
+use crate::peer_id::node_id;
+
+/// All links of this node. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    local: VerifyingKey,
+    instance: Instance,
+    by_peer: Arc<Mutex<HashMap<VerifyingKey, Vec<Arc<Link>>>>>,
+    number: Arc<AtomicU64>,
+    begun: mpsc::Sender<Begun>,
+    dials: Dials,
+}
+
+/// Who is dialled at this moment, and who does not speak the protocol.
+#[derive(Clone, Debug, Default)]
+struct Dials(Arc<Mutex<DialsInner>>);
+
+#[derive(Debug, Default)]
+struct DialsInner {
+    turns: HashMap<VerifyingKey, Weak<AsyncMutex<()>>>,
+    without: HashSet<VerifyingKey>,
+}
+
+impl Dials {
+    fn turn(&self, peer: &VerifyingKey) -> Option<Arc<AsyncMutex<()>>> {
+        let mut inner = self.0.lock();
+        if inner.without.contains(peer) {
+            return None;
+        }
+        if let Some(turn) = inner.turns.get(peer).and_then(Weak::upgrade) {
+            return Some(turn);
+        }
+        inner.turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        inner.turns.insert(*peer, Arc::downgrade(&turn));
+        Some(turn)
+    }
+
+    fn without(&self, peer: VerifyingKey) {
+        let mut inner = self.0.lock();
+        if inner.without.len() >= limits::LINKLESS_REMEMBERED_MAX {
+            inner.without.clear();
+        }
+        inner.without.insert(peer);
+    }
+}
+
+/// One link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    number: u64,
+    pub(crate) peer: VerifyingKey,
+    pub(crate) side: Side,
+    pub(crate) secret: Secret,
+    pub(crate) connection: Connection,
+    pub(crate) credit: Credit,
+    /// Which run of the peer it is with, once that is known.
+    instance: Mutex<Option<Instance>>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// A link that nobody drives yet.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) link: Arc<Link>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+/// What is asked of the task of a link.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Ask the peer for records; answer what that brought.
+    Meet(oneshot::Sender<Step>),
+    /// Another link of the pair took its place.
+    Replaced,
+}
+
+impl Links {
+    /// Those that begin come to the receiver. The instance is that of this run.
+    pub(crate) fn new(local: VerifyingKey, instance: Instance) -> (Self, mpsc::Receiver<Begun>) {
+        let (begun, begins) = mpsc::channel(limits::LINKS_BEGINNING_MAX);
+        let links = Self {
+            local,
+            instance,
+            by_peer: Arc::default(),
+            number: Arc::default(),
+            begun,
+            dials: Dials::default(),
+        };
+        (links, begins)
+    }
+
+    /// A turn to dial a peer, so that all who want a link with it wait for one dial.
+    pub(crate) async fn turn(&self, peer: &VerifyingKey) -> Option<OwnedMutexGuard<()>> {
+        let turn = self.dials.turn(peer)?;
+        Some(turn.lock_owned().await)
+    }
+
+    /// A peer does not speak this protocol: nobody waits for a link with it any more.
+    pub(crate) fn without(&self, peer: VerifyingKey) {
+        self.dials.without(peer);
+    }
+
+    /// Which run of this node it is.
+    pub(crate) fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// The link with a peer that is used for what begins now.
+    pub(crate) fn get(&self, peer: &VerifyingKey) -> Option<Arc<Link>> {
+        let by_peer = self.by_peer.lock();
+        let links = by_peer.get(peer)?.iter().rev();
+        let mut open = links.filter(|link| link.connection.close_reason().is_none());
+        open.next().cloned()
+    }
+
+    /// A connection that chose the protocol of links. `None`: it is over, or there are too many.
+    pub(crate) fn begin(&self, connection: Connection) -> Option<Arc<Link>> {
+        let peer = node_id(connection.remote_id())?;
+        let mut secret = [0; 32];
+        connection
+            .export_keying_material(&mut secret, LABEL, &[])
+            .ok()?;
+        let side = match connection.side() {
+            QuicSide::Client => Side::Dialler,
+            QuicSide::Server => Side::Acceptor,
+        };
+        let (commands, asked) = mpsc::channel(limits::LINK_COMMANDS_MAX);
+        let link = Arc::new(Link {
+            number: self.number.fetch_add(1, Ordering::Relaxed),
+            peer,
+            side,
+            secret: Secret::new(secret),
+            connection,
+            credit: Credit::new(limits::LINK_WINDOW_BYTES),
+            instance: Mutex::new(None),
+            commands,
+        });
+        {
+            let mut by_peer = self.by_peer.lock();
+            let links = by_peer.entry(peer).or_default();
+            if links.len() >= limits::LINKS_PER_PEER_MAX {
+                return None;
+            }
+            links.push(link.clone());
+        }
+        let begun = Begun {
+            link: link.clone(),
+            commands: asked,
+        };
+        if self.begun.try_send(begun).is_err() {
+            self.end(&link);
+            return None;
+        }
+        Some(link)
+    }
+
+    /// The peer said which of its runs this is: one link of a pair stays.
+    pub(crate) fn introduced(&self, link: &Link, instance: Instance) {
+        *link.instance.lock() = Some(instance);
+        let mut by_peer = self.by_peer.lock();
+        let Some(links) = by_peer.get_mut(&link.peer) else {
+            return;
+        };
+        let mut known: Vec<_> = links
+            .iter()
+            .filter_map(|link| {
+                let instance = (*link.instance.lock())?;
+                let side = link.side;
+                Some((link.clone(), link::Link { side, instance }))
+            })
+            .collect();
+        known.sort_by_key(|(link, _)| link.number);
+        let mut stays: Option<(Arc<Link>, link::Link)> = None;
+        for newer in known {
+            let Some(older) = stays.take() else {
+                stays = Some(newer);
+                continue;
+            };
+            let settled = link::settle(&self.local, &link.peer, older.1, newer.1);
+            let (ends, stay) = match settled {
+                Settled::OlderEnds => (older, newer),
+                Settled::NewerEnds => (newer, older),
+            };
+            // An error means that it is ending already.
+            let _ = ends.0.commands.try_send(Command::Replaced);
+            // What begins from now on goes to the last one.
+            links.retain(|link| link.number != ends.0.number);
+            links.insert(0, ends.0);
+            stays = Some(stay);
+        }
+    }
+
+    /// A link is over.
+    pub(crate) fn end(&self, link: &Link) {
+        let mut by_peer = self.by_peer.lock();
+        if let Some(links) = by_peer.get_mut(&link.peer) {
+            links.retain(|other| other.number != link.number);
+            if links.is_empty() {
+                by_peer.remove(&link.peer);
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Asks for records; answers what they brought. `None`: the link is over, or too much is asked.
+    pub(crate) async fn meet(&self) -> Option<Step> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.try_send(Command::Meet(reply)).ok()?;
+        answer.await.ok()
+    }
+}

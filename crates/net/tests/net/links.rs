@@ -1,0 +1,121 @@
+//! One connection between two nodes carries everything (`docs/protocol/link.md`).
+
+use p2panda_core::Topic;
+
+use crate::fake_node::{FakeNode, config};
+
+fn topics(first: u16, count: u16) -> Vec<Topic> {
+    let topic = |number: u16| {
+        let mut bytes = [7; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        Topic::from_bytes(bytes)
+    };
+    (first..first + count).map(topic).collect()
+}
+
+/// A gossip connection of each side, and two links while one of them ends.
+const CONNECTIONS_MAX: u64 = 4;
+
+async fn until_equal(nodes: &[&FakeNode], topics: &[Topic], len: usize) {
+    for topic in topics {
+        for node in nodes {
+            node.until_len(*topic, len).await;
+            node.until_live(*topic).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_topics_of_a_pair_share_one_connection_and_new_ones_join_it() {
+    let (a, b) = (FakeNode::start(90, 1).await, FakeNode::start(90, 2).await);
+    let all = topics(0, 60);
+    let (before, after) = all.split_at(40);
+    for topic in before {
+        for node in [&a, &b] {
+            node.publish(*topic, "here");
+            node.subscribe(*topic);
+        }
+    }
+    a.net.add_peer(b.bootstrap());
+    b.net.add_peer(a.bootstrap());
+    until_equal(&[&a, &b], before, 2).await;
+    for topic in after {
+        for node in [&a, &b] {
+            node.publish(*topic, "here");
+            node.subscribe(*topic);
+        }
+    }
+    until_equal(&[&a, &b], after, 2).await;
+    for node in [&a, &b] {
+        let connections = node.net.counters().connections;
+        assert!(connections <= CONNECTIONS_MAX, "{connections}");
+    }
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_leaves_the_others_of_its_link_alone() {
+    let (a, b) = (FakeNode::start(91, 1).await, FakeNode::start(91, 2).await);
+    let all = topics(0, 3);
+    for topic in &all {
+        for node in [&a, &b] {
+            node.publish(*topic, "before");
+            node.subscribe(*topic);
+        }
+    }
+    a.net.add_peer(b.bootstrap());
+    until_equal(&[&a, &b], &all, 2).await;
+    let connections = a.net.counters().connections;
+    b.leave(all[0]).await;
+    for topic in &all[1..] {
+        a.publish(*topic, "after");
+        b.until_len(*topic, 3).await;
+    }
+    assert_eq!(a.net.counters().connections, connections);
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_was_started_anew_is_synced_with_again_although_its_old_link_was_never_closed()
+{
+    let a = FakeNode::start(92, 1).await;
+    let topic = topics(0, 1)[0];
+    a.publish(topic, "one");
+    a.subscribe(topic);
+    // Whichever node id is smaller: both orders are tried.
+    for seed in [2, 3] {
+        let first = FakeNode::start(92, seed).await;
+        first.net.add_peer(a.bootstrap());
+        first.subscribe(topic);
+        first.until_len(topic, 1).await;
+        first.until_live(topic).await;
+        // Its link is kept open, as a process that was stopped would.
+        let again = FakeNode::start_with(config(92, seed)).await;
+        again.net.add_peer(a.bootstrap());
+        again.subscribe(topic);
+        again.until_len(topic, 1).await;
+        again.until_live(topic).await;
+        first.net.shutdown().await;
+        again.net.shutdown().await;
+    }
+    a.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_links_is_synced_with_as_before() {
+    let a = FakeNode::start(93, 1).await;
+    let mut plain = config(93, 2);
+    plain.links = false;
+    let b = FakeNode::start_with(plain).await;
+    let topic = topics(0, 1)[0];
+    for (node, peer) in [(&a, &b), (&b, &a)] {
+        node.publish(topic, "here");
+        node.subscribe(topic);
+        node.net.add_peer(peer.bootstrap());
+    }
+    until_equal(&[&a, &b], &[topic], 2).await;
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
