@@ -47,7 +47,14 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
     let mut input = walk::Input::Tick;
     loop {
         {
+            let lacking = shared.overlays.lacks(shared.sessions.live_topics());
             let book = shared.book.lock();
+            walk.handle(
+                walk::Input::Lacking(lacking),
+                &book,
+                wall(),
+                shared.clock.now(),
+            );
             walk.handle(input, &book, wall(), shared.clock.now());
         }
         while let Some(output) = walk.poll() {

@@ -85,6 +85,18 @@ impl Overlays {
         self.inner.lock().joined.get(overlay)?.topic
     }
 
+    /// Whether a topic has no live session, as that many have one, or nobody is known in the overlay of
+    /// an ephemeral stream.
+    pub(crate) fn lacks(&self, live_topics: usize) -> bool {
+        let inner = self.inner.lock();
+        let (synced, rooms): (Vec<_>, Vec<_>) = inner
+            .joined
+            .iter()
+            .partition(|(_, joined)| joined.topic.is_some());
+        let alone = |(overlay, _): &(&Overlay, &Joined)| self.book.interested(overlay).is_empty();
+        synced.len() > live_topics || rooms.iter().any(alone)
+    }
+
     /// Joins the membership overlay of a topic.
     pub(crate) fn join_sync(&self, topic: Topic) {
         self.join_as(Overlay::of_sync(&topic), Some(topic));

@@ -1,6 +1,6 @@
 //! The running sync sessions of all topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use p2panda_core::VerifyingKey;
@@ -55,7 +55,28 @@ impl Sessions {
     }
 
     pub(crate) fn ended(&self, session: SessionId) {
-        self.running.lock().remove(&session);
+        let mut running = self.running.lock();
+        let Some((_, ended)) = running.remove(&session) else {
+            return;
+        };
+        let others = running.values();
+        if !others
+            .into_iter()
+            .any(|(_, status)| status.topic == ended.topic && status.live)
+        {
+            drop(running);
+            // The topic has lost its last peer.
+            self.signals.walk();
+        }
+    }
+
+    /// How many topics have a session that is live.
+    pub(crate) fn live_topics(&self) -> usize {
+        let running = self.running.lock();
+        let live = running.values().filter(|(_, status)| status.live);
+        live.map(|(_, status)| status.topic)
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 
     /// Running sessions with their peers.

@@ -154,7 +154,7 @@ enum Task {
 
 #[derive(Debug)]
 enum Outcome {
-    Dialled(Option<Wire>),
+    Dialled(Option<Box<Wire>>),
     Ended { ok: bool },
 }
 
@@ -288,7 +288,7 @@ impl TopicTask {
         let task = self.started.remove(&id).map(|(task, _)| task);
         match (task, outcome) {
             (Some(Task::Dial(peer)), Some(Outcome::Dialled(Some(wire)))) => {
-                self.open(peer, wire, Dialled::ByUs, None);
+                self.open(peer, *wire, Dialled::ByUs, None);
             }
             (Some(Task::Dial(peer)), _) => self.dialer(DialerInput::DialFailed(peer)),
             (Some(Task::Session(peer, session)), outcome) => {
@@ -328,9 +328,9 @@ impl TopicTask {
 
     fn dial(&mut self, peer: VerifyingKey) {
         let (shared, topic) = (self.shared.clone(), self.topic);
-        let task = self
-            .tasks
-            .spawn(async move { Outcome::Dialled(dial::dial(&shared, peer, topic).await) });
+        let task = self.tasks.spawn(async move {
+            Outcome::Dialled(dial::dial(&shared, peer, topic).await.map(Box::new))
+        });
         self.started.insert(task.id(), (Task::Dial(peer), task));
     }
 

@@ -30,6 +30,8 @@ pub enum Input {
     /// Something changed that others should hear of: a topic was added, our addresses are
     /// others, a new neighbour was found. Also counts for walkers that are in a session.
     Reset,
+    /// Whether the node looks for peers for one of its topics. It does until this is said.
+    Lacking(bool),
     /// The session asked for with [`Output::Dial`] ended.
     Ended {
         /// The node that was dialled.
@@ -107,6 +109,8 @@ struct Walker {
 /// Chooses nodes for discovery sessions.
 #[derive(Debug)]
 pub struct Walk {
+    /// Whether the node looks for peers for one of its topics.
+    lacking: bool,
     walkers: Vec<Walker>,
     visits: BTreeMap<VerifyingKey, Visits>,
     outputs: VecDeque<Output>,
@@ -120,6 +124,7 @@ impl Walk {
             .map(|draws| Walker::new(draws, now))
             .collect();
         Walk {
+            lacking: true,
             walkers,
             visits: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -130,6 +135,12 @@ impl Walk {
     pub fn handle(&mut self, input: Input, book: &Book, wall: Timestamp, now: Time) {
         match input {
             Input::Tick => {}
+            Input::Lacking(lacking) => {
+                if lacking && !self.lacking {
+                    self.reset(now);
+                }
+                self.lacking = lacking;
+            }
             Input::Reset => self.reset(now),
             Input::Ended { node, step } => self.ended(node, step, book, now),
         }
@@ -180,7 +191,7 @@ impl Walk {
             visits.last = now;
         }
         if !reset {
-            walker.learn(step, book, now);
+            walker.learn(step, self.lacking, book, now);
         }
         walker.state = State::Waits(now.after(walker.backoff_ms));
     }
@@ -210,8 +221,12 @@ impl Walk {
                 let rested = rests
                     .map(|(_, visits)| visits.next())
                     .filter(|next| *next > now);
-                let until = rested.min().unwrap_or(now + limits::WALK_NOBODY_WAIT);
-                walker.state = State::Waits(until.min(now + limits::WALK_NOBODY_WAIT));
+                let wait = match self.lacking {
+                    true => limits::WALK_NOBODY_WAIT,
+                    false => limits::WALK_REST_MIN,
+                };
+                let until = rested.min().unwrap_or(now + wait);
+                walker.state = State::Waits(until.min(now + wait));
             }
             Some(node) => {
                 walker.state = State::Visits { node, reset: false };
@@ -261,9 +276,12 @@ impl Walker {
     }
 
     /// An empty answer counts as one that taught nothing, or it would be asked for at once again.
-    fn learn(&mut self, step: Option<Step>, book: &Book, now: Time) {
+    fn learn(&mut self, step: Option<Step>, lacking: bool, book: &Book, now: Time) {
         let Some(step) = step else {
-            self.slow_down(limits::WALK_BACKOFF_FAILED_MAX, now);
+            match lacking {
+                true => self.slow_down(limits::WALK_BACKOFF_FAILED_MAX, now),
+                false => self.rest(),
+            }
             return;
         };
         // The book forgets nodes, and what it forgets is not visited.
@@ -273,7 +291,10 @@ impl Walker {
         let new = known.filter(|node| !self.visited.contains(*node)).copied();
         self.unvisited.extend(new.collect::<Vec<_>>());
         if step.received == 0 || step.learned * LEARNED_ONE_IN < step.received {
-            self.slow_down(limits::WALK_BACKOFF_MAX, now);
+            match lacking {
+                true => self.slow_down(limits::WALK_BACKOFF_MAX, now),
+                false => self.rest(),
+            }
         } else {
             self.backoff_ms = 0;
         }
@@ -293,6 +314,14 @@ impl Walker {
         let (low, high) = (limits::WALK_BACKOFF_STEP_MIN, limits::WALK_BACKOFF_STEP_MAX);
         let grown = self.backoff_ms + self.draws.between(ms(low), ms(high));
         self.backoff_ms = grown.min(ms(backoff_max));
+    }
+
+    /// Nothing is missing and nothing is learned: every look doubles the time to the next.
+    fn rest(&mut self) {
+        let (min, max) = (ms(limits::WALK_REST_MIN), ms(limits::WALK_REST_MAX));
+        let doubled = (self.backoff_ms * 2).clamp(min, max);
+        // Nodes that began together look at different times.
+        self.backoff_ms = doubled - self.draws.below(doubled / 4);
     }
 
     fn choose(
@@ -556,6 +585,38 @@ mod tests {
             WALL,
             Time::ZERO + limits::WALK_NOBODY_WAIT,
         );
+        assert_eq!(dials(&mut walk), [node(1)]);
+    }
+
+    #[test]
+    fn a_walk_that_learns_nothing_rests_up_to_an_hour_while_nothing_is_lacking() {
+        let book = book(&[1, 2, 3]);
+        let nothing = || Some(Step::default());
+        let (mut walk, mut lacking) = (walk(2), walk(2));
+        walk.handle(Input::Lacking(false), &book, WALL, Time::ZERO);
+        let day = 24 * 60 * 60;
+        let rested = run(&mut walk, &book, day, nothing).len();
+        // Two walkers, each at least every hour, and a few looks until they rest that long.
+        assert!((48..=96).contains(&rested), "{rested}");
+        assert!(run(&mut lacking, &book, day, nothing).len() > 10 * rested);
+    }
+
+    #[test]
+    fn a_walk_that_rests_looks_at_once_when_something_is_lacking() {
+        let book = book(&[1]);
+        let mut walk = walk(1);
+        walk.handle(Input::Lacking(false), &book, WALL, Time::ZERO);
+        let mut now = Time::ZERO;
+        for _ in 0..10 {
+            walk.handle(Input::Tick, &book, WALL, now);
+            if let [node] = dials(&mut walk)[..] {
+                let step = Some(Step::default());
+                walk.handle(Input::Ended { node, step }, &book, WALL, now);
+            }
+            now = now + limits::WALK_REST_MAX;
+        }
+        let now = now.after(60_000);
+        walk.handle(Input::Lacking(true), &book, WALL, now);
         assert_eq!(dials(&mut walk), [node(1)]);
     }
 }

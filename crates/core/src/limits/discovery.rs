@@ -116,3 +116,8 @@ pub const WALK_BACKOFF_RESET_MIN: Duration = Duration::from_secs(60);
 pub const WALK_BACKOFF_RESET_MAX: Duration = Duration::from_secs(180);
 /// How long a walker waits when there is nobody to visit (`docs/protocol/discovery.md#6`).
 pub const WALK_NOBODY_WAIT: Duration = Duration::from_secs(2);
+/// How long a walker rests that learned nothing, while no topic lacks a session: at first, and at most
+/// (`docs/protocol/discovery.md#6`).
+pub const WALK_REST_MIN: Duration = Duration::from_secs(60);
+/// See [`WALK_REST_MIN`].
+pub const WALK_REST_MAX: Duration = Duration::from_secs(60 * 60);
