@@ -235,9 +235,15 @@ impl Driver {
         let mut at_end = false;
         let mut stopping = false;
         let mut has_arrivals = true;
+        let mut priority = 0;
         while self.end.is_none() {
             tokio::task::consume_budget().await;
             self.charge();
+            if priority != self.priority() {
+                priority = self.priority();
+                // An error means that the stream has ended.
+                let _ = wire.send.set_priority(priority);
+            }
             let wants_bytes = self.session.wants_bytes() && !at_end;
             let in_frame = self.session.is_in_frame();
             let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
@@ -341,6 +347,15 @@ impl Driver {
         }
         let much = !self.session.is_live() || self.session.is_in_frame();
         self.window.read(&self.intake, bytes, much);
+    }
+
+    /// Small and live messages go before bulk on a link (`docs/protocol/link.md#7`).
+    fn priority(&self) -> i32 {
+        match self.session.is_live() {
+            _ if self.outbox_bytes > limits::LINK_BULK_BYTES => -1,
+            true => 1,
+            false => 0,
+        }
     }
 
     /// Heights are held for long and by our own doing: they count for the peer, but do not keep the

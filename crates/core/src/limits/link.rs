@@ -30,6 +30,8 @@ pub const LINK_END_WAIT: Duration = Duration::from_millis(500);
 pub const LINK_REPLACED_WAIT: Duration = Duration::from_secs(2);
 /// How often a link looks whether anything needs it.
 pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// What a session may have to write before it yields to all others of its link.
+pub const LINK_BULK_BYTES: usize = 64 * KIB;
 /// How long a link stays that nothing needs.
 pub const LINK_UNNEEDED_MAX: Duration = Duration::from_secs(30);
 
