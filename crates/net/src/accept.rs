@@ -140,16 +140,10 @@ async fn serve_link(shared: &Shared, peer: VerifyingKey, connection: Connection)
     closed.await;
 }
 
-/// Hands the connection over and keeps nothing of it: it is closed when the gossip layer drops it.
+/// How many of them a peer has is bounded where the oldest one can make room.
 async fn serve_gossip(shared: &Shared, peer: VerifyingKey, connection: Connection) {
-    let Some(_admitted) = shared.door.admit(Purpose::Gossip(peer)) else {
-        return close(&connection, CloseCode::Refused);
-    };
-    let closed = connection.weak_handle().closed();
-    let gossip = shared.gossip.current().gossip;
-    // An error means that the layer is gone, and the connection with it.
-    if gossip.handle_connection(connection).await.is_ok() {
-        drop(gossip);
-        closed.await;
+    match shared.door.enter() {
+        Some(_admitted) => shared.gossip.serve(peer, connection).await,
+        None => close(&connection, CloseCode::Refused),
     }
 }

@@ -16,7 +16,6 @@ use parking_lot::Mutex;
 pub(crate) enum Purpose {
     Any,
     Handshake(Prefix),
-    Gossip(VerifyingKey),
     Sync(VerifyingKey),
     SyncOn(VerifyingKey, Topic),
     Link(VerifyingKey),
@@ -28,7 +27,6 @@ impl Purpose {
         match self {
             Purpose::Any => limits::CONNECTIONS_MAX,
             Purpose::Handshake(_) => limits::HANDSHAKES_PER_PREFIX_MAX,
-            Purpose::Gossip(_) => limits::GOSSIP_CONNECTIONS_PER_PEER_MAX,
             Purpose::Sync(_) => limits::SESSIONS_PER_PEER_MAX,
             Purpose::SyncOn(..) => limits::SESSIONS_PER_TOPIC_MAX,
             Purpose::Link(_) => limits::LINKS_PER_PEER_MAX,
@@ -69,11 +67,17 @@ impl Door {
     }
 
     pub(crate) fn admit(&self, purpose: Purpose) -> Option<Admitted> {
+        let mut admitted = self.enter()?;
+        admitted.also(purpose).then_some(admitted)
+    }
+
+    /// For a purpose whose places are counted elsewhere.
+    pub(crate) fn enter(&self) -> Option<Admitted> {
         let mut admitted = Admitted {
             door: self.clone(),
             purposes: Vec::new(),
         };
-        (admitted.also(Purpose::Any) && admitted.also(purpose)).then_some(admitted)
+        admitted.also(Purpose::Any).then_some(admitted)
     }
 }
 

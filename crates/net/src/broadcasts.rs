@@ -1,9 +1,8 @@
 //! What the gossip layer keeps of what each neighbour broadcast (`docs/protocol/network.md#11`).
 //!
-//! The layer caches every message for a while, to hand it to neighbours that miss it, and reads its
-//! streams by itself: nobody can make a neighbour wait without stopping the neighbour's own gossip
-//! layer. So the messages are charged as they come out of the layer, and who brought too much is
-//! closed.
+//! Every message is kept for a while, to hand it to neighbours that miss it. A neighbour is not made
+//! to wait: one of 0.7.1 that waits for one peer serves no other. So the messages are charged as they
+//! come, what is too much is dropped, and who goes on like that is closed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -27,8 +26,25 @@ struct Kept {
     /// By the second in which it came.
     charges: VecDeque<(u64, Charge)>,
     bytes: usize,
+    /// Of what it brought, what is more than it may bring in the long run.
+    ahead_bytes: usize,
+    /// The same of what was dropped.
+    dropped_bytes: usize,
     /// Its connections were closed for it, and no other is let in before all of it is released.
     refused: bool,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may be kept and passed on.
+    Kept,
+    /// There is no room for it.
+    Dropped,
+    /// There is none, and the neighbour's gossip connections are to be closed.
+    Closed,
+    /// It may be kept; another neighbour's gossip connections are to be closed for it.
+    OtherClosed(VerifyingKey),
 }
 
 impl Broadcasts {
@@ -41,7 +57,7 @@ impl Broadcasts {
         }
     }
 
-    /// Charges a message. Answers whose gossip connections are to be closed because of it.
+    /// Charges a message, if there is room for it.
     ///
     /// `now` is the time since any moment that stays the same.
     pub(crate) fn received(
@@ -49,10 +65,24 @@ impl Broadcasts {
         from: VerifyingKey,
         payload_bytes: usize,
         now: Duration,
-    ) -> Option<VerifyingKey> {
+    ) -> Verdict {
         self.release(now);
         let bytes = payload_bytes.saturating_add(limits::GOSSIP_MESSAGE_BYTES);
+        let of_each = self.of_each();
         let kept = self.peers.entry(from).or_default();
+        if kept.refused {
+            return Verdict::Dropped;
+        }
+        let burst = of_each - of_each / limits::GOSSIP_BURST_PART;
+        if kept.ahead_bytes.saturating_add(bytes) > burst {
+            kept.dropped_bytes = kept.dropped_bytes.saturating_add(bytes);
+            if kept.dropped_bytes <= of_each.saturating_mul(limits::GOSSIP_DROPPED_PART) {
+                return Verdict::Dropped;
+            }
+            kept.refused = true;
+            return Verdict::Closed;
+        }
+        kept.ahead_bytes += bytes;
         match kept.charges.back_mut() {
             Some((second, charge)) if *second == now.as_secs() => charge.grow(bytes),
             _ => {
@@ -62,7 +92,15 @@ impl Broadcasts {
         }
         kept.bytes = kept.bytes.saturating_add(bytes);
         self.bytes = self.bytes.saturating_add(bytes);
-        self.refuse_one(from)
+        match self.refuse_one() {
+            Some(peer) if peer == from => Verdict::Closed,
+            Some(peer) => Verdict::OtherClosed(peer),
+            None => Verdict::Kept,
+        }
+    }
+
+    fn of_each(&self) -> usize {
+        self.budget.status().bytes / limits::BUDGET_GOSSIP_PART / limits::BUDGET_PEER_PART
     }
 
     /// Whether a neighbour has to wait before it connects to the gossip layer again.
@@ -76,11 +114,15 @@ impl Broadcasts {
         if now.as_secs() == self.second {
             return;
         }
+        let seconds = now.as_secs().saturating_sub(self.second) as usize;
         self.second = now.as_secs();
         // A second more, for what came at the end of the first one.
         let kept_seconds = limits::GOSSIP_CACHE_TIME.as_secs() + 1;
+        let again = seconds.saturating_mul(self.of_each() / kept_seconds as usize);
         let mut released: usize = 0;
         self.peers.retain(|_, kept| {
+            kept.ahead_bytes = kept.ahead_bytes.saturating_sub(again);
+            kept.dropped_bytes = kept.dropped_bytes.saturating_sub(again);
             while let Some((second, charge)) = kept.charges.front()
                 && second.saturating_add(kept_seconds) <= now.as_secs()
             {
@@ -88,33 +130,28 @@ impl Broadcasts {
                 kept.bytes = kept.bytes.saturating_sub(charge.bytes());
                 kept.charges.pop_front();
             }
-            !kept.charges.is_empty()
+            let remembers = kept.ahead_bytes > 0 || kept.dropped_bytes > 0;
+            !kept.charges.is_empty() || (remembers && !kept.refused)
         });
         self.bytes = self.bytes.saturating_sub(released);
     }
 
-    /// Who brought more than a neighbour may, or the most where all together brought too much.
-    fn refuse_one(&mut self, from: VerifyingKey) -> Option<VerifyingKey> {
+    /// The one that brought the most, where all together brought too much.
+    fn refuse_one(&mut self) -> Option<VerifyingKey> {
         let status = self.budget.status();
         let of_all = status.bytes / limits::BUDGET_GOSSIP_PART;
-        let of_each = of_all / limits::BUDGET_PEER_PART;
-        let all_is_full = self.bytes > of_all || status.used_bytes > status.bytes;
-        let kept = self.peers.get(&from)?;
-        let peer = if kept.bytes > of_each {
-            from
-        } else if all_is_full {
-            // Those with little are never closed for what others brought.
-            let least = of_each / limits::BUDGET_PEER_PART;
-            let open = self.peers.iter().filter(|(_, kept)| !kept.refused);
-            let (most, kept) = open.max_by_key(|(_, kept)| kept.bytes)?;
-            (kept.bytes > least).then_some(*most)?
-        } else {
+        if self.bytes <= of_all && status.used_bytes <= status.bytes {
             return None;
-        };
-        let kept = self.peers.get_mut(&peer)?;
-        let closes = !kept.refused;
+        }
+        // Those with little are never closed for what others brought.
+        let least = self.of_each() / limits::BUDGET_PEER_PART;
+        let open = self.peers.iter_mut().filter(|(_, kept)| !kept.refused);
+        let (most, kept) = open.max_by_key(|(_, kept)| kept.bytes)?;
+        if kept.bytes <= least {
+            return None;
+        }
         kept.refused = true;
-        closes.then_some(peer)
+        Some(*most)
     }
 }
 
@@ -146,28 +183,43 @@ mod tests {
         let mut closed = Vec::new();
         for second in time {
             for _ in 0..per_second {
-                closed.extend(broadcasts.received(peer(from), PAYLOAD, seconds(second)));
+                match broadcasts.received(peer(from), PAYLOAD, seconds(second)) {
+                    Verdict::Kept | Verdict::Dropped => {}
+                    Verdict::Closed => closed.push(peer(from)),
+                    Verdict::OtherClosed(peer) => closed.push(peer),
+                }
             }
         }
         closed
     }
 
     #[test]
-    fn a_neighbour_over_half_a_share_is_closed_once_and_comes_back_when_it_is_released() {
+    fn of_a_flood_a_part_is_kept_and_it_flows_on_in_the_next_second() {
         let budget = Budget::new(64 * MIB, MIB);
         let account = budget.account(peer(1), Standing::Unproven(Prefix::RELAYED));
         let mut broadcasts = Broadcasts::new(budget.clone());
-        let closed = send(&mut broadcasts, 1, 1_000, 0..2);
+        assert_eq!(send(&mut broadcasts, 1, 2_000, 0..1), []);
+        let each = PAYLOAD + limits::GOSSIP_MESSAGE_BYTES;
+        let burst = account.used_bytes();
+        assert!(burst <= 3 * MIB && burst > 3 * MIB - each);
+        assert_eq!(send(&mut broadcasts, 1, 75, 1..2), []);
+        assert_eq!(account.used_bytes(), burst + 75 * each);
+        assert_eq!(send(&mut broadcasts, 1, 75, 2..100), []);
+        assert!(account.used_bytes() >= 10 * 75 * each);
+    }
+
+    #[test]
+    fn who_floods_without_end_is_closed_once_and_comes_back_when_it_is_released() {
+        let budget = Budget::new(64 * MIB, MIB);
+        let account = budget.account(peer(1), Standing::Unproven(Prefix::RELAYED));
+        let mut broadcasts = Broadcasts::new(budget.clone());
+        let closed = send(&mut broadcasts, 1, 1_000, 0..9);
         assert_eq!(closed, [peer(1)]);
+        assert!(account.used_bytes() <= 7 * MIB);
         assert!(broadcasts.refuses(&peer(1), seconds(9)));
-        assert_eq!(
-            account.used_bytes(),
-            2_000 * (PAYLOAD + limits::GOSSIP_MESSAGE_BYTES)
-        );
-        assert!(broadcasts.refuses(&peer(1), seconds(11)));
-        assert!(!broadcasts.refuses(&peer(1), seconds(12)));
+        assert!(!broadcasts.refuses(&peer(1), seconds(20)));
         assert_eq!(account.used_bytes(), 0);
-        assert_eq!(send(&mut broadcasts, 1, 75, 12..100), []);
+        assert_eq!(send(&mut broadcasts, 1, 75, 20..120), []);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const CHUNK_BYTES: usize = 1024;
 /// What a session with much to receive is given besides.
 const MORE_BYTES: usize = limits::SESSION_WINDOW_BYTES - limits::CONNECTION_WINDOW_BYTES;
 
-/// Closes those that make no progress over their share, and those that open what nobody accepts.
+/// Closes those that make no progress over their share.
 pub(crate) async fn run(budget: Budget, connections: Connections, signals: Signals) {
     let start = Instant::now();
     loop {
@@ -39,7 +39,6 @@ pub(crate) async fn run(budget: Budget, connections: Connections, signals: Signa
             connections.close_all(&peer, CloseCode::Limit);
         }
         connections.release_broadcasts();
-        connections.close_violating().await;
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Config {
     pub mdns: Mdns,
     /// Largest gossip message in bytes; every node of a network must use the same number.
     pub gossip_message_bytes_max: usize,
+    /// Neighbours that this node serves in each overlay, whoever asked. It looks for 5 by itself;
+    /// nodes of 0.7.1 sync with their neighbours only, and end what runs when those refuse them.
+    pub gossip_neighbours_max: usize,
     /// Limits of sync messages.
     pub limits: Limits,
     /// Bytes that all peers together may make the node hold (`docs/protocol/network.md#11`).
@@ -63,6 +66,7 @@ impl Config {
             bootstrap: Vec::new(),
             mdns: Mdns::Listen,
             gossip_message_bytes_max: limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT,
+            gossip_neighbours_max: limits::GOSSIP_NEIGHBOURS_MAX_DEFAULT,
             budget: Budget::new(
                 limits::BUDGET_BYTES_DEFAULT,
                 limits::OPERATION_BYTES_MAX_DEFAULT,
@@ -148,11 +152,14 @@ pub struct Timings {
     pub discovery_timeout: Duration,
     /// How long leaving a topic waits for the peers to confirm.
     pub leave_timeout: Duration,
-    /// An overlay without enough neighbours tries its known nodes again after this long at
-    /// first; the wait doubles up to [`Timings::rejoin_max`].
+    /// An overlay without enough neighbours asks other known nodes again after a tenth of the time
+    /// for which it has lacked them, but not sooner than this.
     pub rejoin_first: Duration,
-    /// Longest wait between two attempts to join an overlay.
+    /// Longest wait between two such attempts.
     pub rejoin_max: Duration,
+    /// How long a gossip connection may be of no use to any overlay, or twenty round trips where
+    /// that is more.
+    pub gossip_duty_wait: Duration,
     /// How often the clocks are compared to notice that the machine slept.
     pub clock_check: Duration,
 }
@@ -168,6 +175,7 @@ impl Default for Timings {
             leave_timeout: limits::CLOSE_TIMEOUT,
             rejoin_first: limits::GOSSIP_REJOIN_FIRST,
             rejoin_max: limits::GOSSIP_REJOIN_MAX,
+            gossip_duty_wait: limits::GOSSIP_DUTY_WAIT,
             clock_check: limits::CLOCK_CHECK_INTERVAL,
         }
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_lite::future;
 use iroh::TransportAddr;
 use iroh::endpoint::{
     AfterHandshakeOutcome, Connection, EndpointHooks, Side, VarInt, WeakConnectionHandle,
@@ -22,7 +21,7 @@ use crate::admission::{
 };
 use crate::alpns::Alpns;
 use crate::book::AddressBook;
-use crate::broadcasts::Broadcasts;
+use crate::broadcasts::{Broadcasts, Verdict};
 use crate::close::close;
 use crate::event::Counters;
 use crate::peer_id::node_id;
@@ -155,12 +154,17 @@ impl Connections {
         }
     }
 
-    /// A neighbour passed on a gossip message of so many bytes.
-    pub(crate) fn broadcast(&self, from: VerifyingKey, bytes: usize) {
-        let over = self
+    /// A neighbour passed on a gossip message of so many bytes. Answers whether it may be kept.
+    pub(crate) fn broadcast(&self, from: VerifyingKey, bytes: usize) -> bool {
+        let verdict = self
             .broadcasts()
             .received(from, bytes, self.start.elapsed());
-        let Some(peer) = over else { return };
+        let peer = match verdict {
+            Verdict::Kept => return true,
+            Verdict::Dropped => return false,
+            Verdict::Closed => from,
+            Verdict::OtherClosed(peer) => peer,
+        };
         tracing::debug!(%peer, "the peer broadcasts more than it may");
         let gossip: Vec<_> = {
             let inner = self.inner();
@@ -173,6 +177,12 @@ impl Connections {
         for connection in gossip {
             close(&connection, CloseCode::Limit);
         }
+        peer != from
+    }
+
+    /// Whether a peer is a bootstrap node, was configured, or has completed a session before.
+    pub(crate) fn is_proven(&self, peer: &VerifyingKey) -> bool {
+        self.book.is_trusted(peer)
     }
 
     /// Releases what gossip does not keep any more.
@@ -261,24 +271,6 @@ impl Connections {
         for open in gossip.filter(|open| open.protocol == Protocol::Gossip) {
             let streams = self.gossip_streams(open.standing);
             open.allow_gossip(streams);
-        }
-    }
-
-    /// Closes gossip connections on which the peer opened a stream that gossip does not accept.
-    pub(crate) async fn close_violating(&self) {
-        let gossip: Vec<_> = {
-            let inner = self.inner();
-            let open = inner.open.values();
-            let gossip = open.filter(|open| open.protocol == Protocol::Gossip);
-            gossip.map(|open| open.connection.clone()).collect()
-        };
-        for weak in gossip {
-            let Some(connection) = weak.upgrade() else {
-                continue;
-            };
-            if let Some(Ok(_)) = future::poll_once(connection.accept_bi()).await {
-                close(&connection, CloseCode::Violation);
-            }
         }
     }
 
@@ -473,7 +465,8 @@ fn prefix(connection: &Connection) -> Prefix {
     direct.map_or(Prefix::RELAYED, Prefix::of)
 }
 
-fn link(connection: &Connection) -> Link {
+/// The path of a connection that is in use.
+pub(crate) fn link(connection: &Connection) -> Link {
     let mut link = Link::default();
     for path in connection.paths().iter().filter(|path| path.is_selected()) {
         link = Link {

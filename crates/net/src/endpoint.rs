@@ -13,7 +13,7 @@ use crate::alpns::Alpns;
 use crate::config::{Config, Relay, Timings};
 use crate::connections::Connections;
 use crate::error::SpawnError;
-use crate::lookup::{BookLookup, Gate};
+use crate::lookup::{Answers, BookLookup};
 
 /// Binds the sockets and starts the endpoint.
 pub(crate) async fn bind(
@@ -31,7 +31,7 @@ pub(crate) async fn bind(
         .transport_config(transport(timings.idle_timeout, timings, 1))
         .address_lookup(lookup.clone())
         .hooks(connections)
-        .hooks(Gate::new(lookup, alpns.gossip))
+        .hooks(Answers(lookup))
         .clear_ip_transports()
         .bind_addr(config.bind_v4)
         .map_err(|_| SpawnError::Bind)?;

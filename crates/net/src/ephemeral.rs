@@ -204,6 +204,8 @@ impl RoomTask {
                 },
                 () = self.shared.signals.stopped() => return,
             }
+            // The listeners are to run in between, else they miss most of a flood.
+            tokio::task::consume_budget().await;
         }
     }
 

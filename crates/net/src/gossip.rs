@@ -1,105 +1,271 @@
-//! The gossip layer, which can be started anew when it breaks.
+//! The driver of the gossip machines: joins overlays, dials their nodes, keeps the time.
+//!
+//! A way to a peer is a queue in front of a task that empties it, `Outgoing`. Today's only carrier
+//! is a connection of the gossip protocol; another one attaches a queue in the same way.
 
+mod connection;
+mod driver;
+mod outgoing;
+mod subscription;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use iroh::Endpoint;
-use iroh_gossip::net::Gossip;
-use iroh_gossip::proto::PlumtreeConfig;
-use p2panda_core::limits;
+use iroh::endpoint::Connection;
+use p2panda_core::VerifyingKey;
+use p2panda_protocol::draws::Draws;
+use p2panda_protocol::gossip::encode_addresses;
+use p2panda_protocol::overlay::Overlay;
+use p2panda_protocol::record::{Address, TransportInfo};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep_until, timeout};
 
+use self::connection::{Told, carry, round_trip};
+use self::driver::{Dial, Driver};
+use self::subscription::News;
+use crate::clock::Clock;
+use crate::close::close;
+use crate::connections::Connections;
 use crate::lookup::BookLookup;
+use crate::signals::Signals;
 
-/// The current gossip layer of an endpoint.
+/// What the driver needs of the network.
 #[derive(Debug)]
-pub(crate) struct GossipLayer {
-    endpoint: Endpoint,
-    alpn: [u8; 32],
-    message_bytes_max: usize,
-    lookup: BookLookup,
-    current: Mutex<Current>,
+pub(crate) struct Ground {
+    pub(crate) local: VerifyingKey,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) alpn: [u8; 32],
+    pub(crate) message_bytes_max: usize,
+    pub(crate) neighbours_max: usize,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) duty_wait: Duration,
+    pub(crate) clock: Clock,
+    pub(crate) connections: Connections,
+    pub(crate) lookup: BookLookup,
+    pub(crate) signals: Signals,
+    pub(crate) seed: [u8; 32],
 }
 
-/// The running layer.
+/// The overlays that this node is in. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Current {
-    pub(crate) generation: u64,
-    pub(crate) gossip: Gossip,
-    /// Overlays may be joined from this moment on.
-    pub(crate) ready_at: Instant,
+pub(crate) struct Gossip {
+    inner: Arc<Inner>,
 }
 
-impl GossipLayer {
-    pub(crate) fn start(
-        endpoint: Endpoint,
-        alpn: [u8; 32],
-        message_bytes_max: usize,
-        lookup: BookLookup,
-    ) -> Self {
-        let gossip = spawn(&endpoint, alpn, message_bytes_max, &lookup);
-        Self {
-            endpoint,
-            alpn,
-            message_bytes_max,
-            lookup,
-            current: Mutex::new(Current {
-                generation: 0,
-                gossip,
-                ready_at: Instant::now(),
+#[derive(Debug)]
+struct Inner {
+    ground: Ground,
+    driver: Mutex<Driver>,
+    /// Something is due sooner than it was.
+    sooner: Notify,
+}
+
+/// A place in an overlay; dropping the last one leaves it.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    gossip: Gossip,
+    overlay: Overlay,
+    news: Arc<News>,
+}
+
+impl Gossip {
+    pub(crate) fn new(ground: Ground) -> Gossip {
+        let draws = Draws::from_seed(ground.seed);
+        let connections = ground.connections.clone();
+        let driver = Driver::new(
+            ground.local,
+            ground.neighbours_max,
+            ground.duty_wait,
+            draws,
+            connections,
+        );
+        Gossip {
+            inner: Arc::new(Inner {
+                ground,
+                driver: Mutex::new(driver),
+                sooner: Notify::new(),
             }),
         }
     }
 
-    pub(crate) fn current(&self) -> Current {
-        self.current.lock().clone()
+    /// Keeps the time, and the own addresses, until the network is shut down.
+    pub(crate) async fn run(self, mut own: watch::Receiver<Option<TransportInfo>>) {
+        own.mark_changed();
+        loop {
+            let sooner = self.inner.sooner.notified();
+            let wake = self.inner.driver.lock().wake();
+            let ground = &self.inner.ground;
+            let at = ground.clock.instant(wake.unwrap_or_default());
+            tokio::select! {
+                () = sleep_until(at), if wake.is_some() => {
+                    self.drive(|driver| driver.tick(ground.clock.now()));
+                }
+                () = sooner => {}
+                Ok(()) = own.changed() => {
+                    let addresses = own.borrow_and_update().as_ref().map(addresses);
+                    self.drive(|driver| driver.set_addresses(addresses.unwrap_or_default()));
+                }
+                () = ground.signals.stopped() => return,
+            }
+        }
     }
 
-    /// Starts a new layer unless someone has done so since `generation`.
-    pub(crate) fn restart(&self, generation: u64) {
-        let mut current = self.current.lock();
-        if current.generation != generation {
-            return;
+    /// Joins an overlay, without anybody in it yet.
+    pub(crate) fn subscribe(&self, overlay: Overlay) -> Subscription {
+        Subscription {
+            gossip: self.clone(),
+            overlay,
+            news: self.drive(|driver| driver.subscribe(overlay)),
         }
-        current.ready_at = Instant::now() + limits::GOSSIP_RESTART_WAIT;
-        if !self.endpoint.is_closed() {
-            current.generation += 1;
-            current.gossip = spawn(
-                &self.endpoint,
-                self.alpn,
-                self.message_bytes_max,
-                &self.lookup,
-            );
-        }
+    }
+
+    /// A session with the peer was completed: it makes no room for others any more.
+    pub(crate) fn proved(&self, peer: &VerifyingKey) {
+        let now = self.now();
+        self.drive(|driver| driver.proved(*peer, now));
+    }
+
+    /// Carries gossip over a connection until it ends.
+    pub(crate) async fn serve(&self, peer: VerifyingKey, connection: Connection) {
+        let (now, rtt) = (self.now(), round_trip(&connection));
+        let outgoing = self.drive(|driver| driver.attach(peer, rtt, now));
+        let told = |told| {
+            let (now, rtt) = (self.now(), round_trip(&connection));
+            self.drive(|driver| match told {
+                Told::Messages(overlay, messages) => {
+                    driver.received(peer, overlay, messages, rtt, now);
+                }
+                Told::NoStream(overlay) => driver.no_stream(peer, overlay, now),
+            });
+        };
+        let max = self.inner.ground.message_bytes_max;
+        let code = carry(&connection, &outgoing, max, told).await;
+        close(&connection, code);
+        let now = self.now();
+        self.drive(|driver| driver.detach(peer, &outgoing, now));
     }
 
     /// Leaves every overlay, telling the neighbours, as far as the time allows.
     pub(crate) async fn leave(&self, wait: Duration) {
-        // Either it has stopped, or the endpoint is closed under it next.
-        let _ = tokio::time::timeout(wait, self.current().gossip.shutdown()).await;
+        let now = self.now();
+        let ways = self.drive(|driver| driver.leave_all(now));
+        let flushed = async {
+            for way in ways {
+                way.flushed().await;
+            }
+        };
+        // Either all is on its way, or the endpoint is closed under it next.
+        let _ = timeout(wait, flushed).await;
+    }
+
+    fn now(&self) -> p2panda_protocol::time::Time {
+        self.inner.ground.clock.now()
+    }
+
+    /// Lets the driver do something, and does what it asks for.
+    fn drive<T>(&self, act: impl FnOnce(&mut Driver) -> T) -> T {
+        let mut driver = self.inner.driver.lock();
+        let before = driver.wake();
+        let done = act(&mut driver);
+        let wake = driver.wake();
+        let dials = driver.dials();
+        drop(driver);
+        if wake.is_some() && (before.is_none() || wake < before) {
+            self.inner.sooner.notify_one();
+        }
+        for dial in dials {
+            let gossip = self.clone();
+            tokio::spawn(async move { gossip.dial(dial).await });
+        }
+        done
+    }
+
+    async fn dial(&self, dial: Dial) {
+        let Dial { peer, at } = dial;
+        let ground = &self.inner.ground;
+        let connected = async {
+            sleep_until(ground.clock.instant(at)).await;
+            // Nodes that are known by hearsay only are not dialled here.
+            let addr = ground.lookup.dialable(&peer)?;
+            let connecting = ground.endpoint.connect(addr, &ground.alpn);
+            let connected = timeout(ground.dial_timeout, connecting).await.ok()?;
+            let failed = |error: &_| tracing::debug!(%peer, %error, "gossip reaches nobody");
+            connected.inspect_err(failed).ok()
+        };
+        tokio::select! {
+            connection = connected => match connection {
+                Some(connection) => self.serve(peer, connection).await,
+                None => {
+                    let now = self.now();
+                    self.drive(|driver| driver.dial_failed(peer, now));
+                }
+            },
+            () = ground.signals.stopped() => {}
+        }
     }
 }
 
-fn spawn(
-    endpoint: &Endpoint,
-    alpn: [u8; 32],
-    message_bytes_max: usize,
-    lookup: &BookLookup,
-) -> Gossip {
-    let gossip = Gossip::builder()
-        .alpn(alpn)
-        .max_message_size(message_bytes_max)
-        .broadcast_config(PlumtreeConfig {
-            message_cache_retention: limits::GOSSIP_CACHE_TIME,
-            message_id_retention: limits::GOSSIP_ID_TIME,
-            ..PlumtreeConfig::default()
-        })
-        .spawn(endpoint.clone());
-    // The layer adds a lookup of its own, with the unsigned addresses that peers tell in their join
-    // messages; nobody is dialled at those (`docs/protocol/network.md#5`).
-    if let Ok(lookups) = endpoint.address_lookup() {
-        lookups.clear();
-        lookups.add(lookup.clone());
+impl Subscription {
+    /// How many more nodes the overlay is to ask.
+    pub(crate) fn lacking(&self) -> usize {
+        self.gossip.inner.driver.lock().lacking(&self.overlay)
     }
-    gossip
+
+    /// Asks nodes to be neighbours.
+    pub(crate) fn join(&self, peers: Vec<VerifyingKey>) {
+        let (overlay, now) = (self.overlay, self.gossip.now());
+        self.gossip.drive(|driver| driver.join(overlay, peers, now));
+    }
+
+    /// Sends to everyone in the overlay. Waits while too much waits for every neighbour.
+    pub(crate) async fn broadcast(&self, content: Bytes) {
+        loop {
+            let (overlay, now) = (self.overlay, self.gossip.now());
+            let broadcast = |driver: &mut Driver| driver.broadcast(overlay, &content, now);
+            match self.gossip.drive(broadcast) {
+                Some(full) => full.emptied().await,
+                None => return,
+            }
+        }
+    }
+
+    /// Resolves when there is something new. May be cancelled.
+    pub(crate) async fn changed(&self) {
+        self.news.changed().await;
+    }
+
+    /// The neighbours, each with a number of its own every time that it became one.
+    pub(crate) fn neighbours(&self) -> BTreeMap<VerifyingKey, u64> {
+        self.news.neighbours()
+    }
+
+    /// The next broadcast, and who passed it on.
+    pub(crate) fn next_message(&self) -> Option<(Bytes, VerifyingKey)> {
+        self.news.next_message()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let (overlay, now) = (self.overlay, self.gossip.now());
+        self.gossip
+            .drive(|driver| driver.unsubscribe(overlay, &self.news, now));
+    }
+}
+
+/// What is told of the own addresses.
+fn addresses(own: &TransportInfo) -> Bytes {
+    let (mut relay, mut sockets) = (None, Vec::new());
+    for address in own.addresses() {
+        match address {
+            Address::Relay(url) => relay = relay.or(Some(url.as_str())),
+            Address::Ip(socket) => sockets.push(*socket),
+            Address::Custom(_) => {}
+        }
+    }
+    encode_addresses(relay, &sockets)
 }

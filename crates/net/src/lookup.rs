@@ -1,9 +1,8 @@
-//! Where iroh finds the addresses of a node that someone dials by id alone, as gossip does, and who
-//! may be dialled so.
+//! Where a node may be dialled, for us and for iroh, and at which addresses peers proved themselves.
 
 use futures_lite::stream::{self, Boxed};
 use iroh::address_lookup::{AddressLookup, EndpointInfo, Error, Item};
-use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks};
+use iroh::endpoint::{AfterHandshakeOutcome, Connection, EndpointHooks};
 use iroh::{EndpointAddr, EndpointId};
 use p2panda_core::VerifyingKey;
 
@@ -49,45 +48,14 @@ impl AddressLookup for BookLookup {
     }
 }
 
-/// Keeps gossip from dialling nodes that are known by hearsay only, and notes where a peer proved
-/// itself. What else is dialled, the caller has looked up before.
+/// Notes where a peer proved itself.
 #[derive(Debug)]
-pub(crate) struct Gate {
-    lookup: BookLookup,
-    gossip_alpn: [u8; 32],
-}
+pub(crate) struct Answers(pub(crate) BookLookup);
 
-impl Gate {
-    pub(crate) fn new(lookup: BookLookup, gossip_alpn: [u8; 32]) -> Self {
-        Self {
-            lookup,
-            gossip_alpn,
-        }
-    }
-
-    fn is_dialable(&self, id: EndpointId) -> bool {
-        let Some(node) = node_id(id) else {
-            return false;
-        };
-        self.lookup.find(&node).is_some() || self.lookup.connections.is_open(&node)
-    }
-}
-
-impl EndpointHooks for Gate {
-    async fn before_connect(
-        &self,
-        remote_addr: &EndpointAddr,
-        alpn: &[u8],
-    ) -> BeforeConnectOutcome {
-        if alpn == self.gossip_alpn && !self.is_dialable(remote_addr.id) {
-            return BeforeConnectOutcome::Reject;
-        }
-        BeforeConnectOutcome::Accept
-    }
-
+impl EndpointHooks for Answers {
     async fn after_handshake(&self, connection: &Connection) -> AfterHandshakeOutcome {
         if let (Some(node), Some(socket)) = (node_id(connection.remote_id()), remote(connection)) {
-            self.lookup.book.lock().answered(&node, socket);
+            self.0.book.lock().answered(&node, socket);
         }
         AfterHandshakeOutcome::accept()
     }

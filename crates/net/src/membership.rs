@@ -1,39 +1,33 @@
-//! Membership in one gossip overlay: joined through known nodes that are interested, joined again
-//! whenever too few neighbours are left, and never lost for good.
+//! Membership in one gossip overlay: joined through known nodes that are interested, and again as
+//! long as too few of them are neighbours.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_lite::StreamExt;
-use iroh_gossip::TopicId;
-use iroh_gossip::api::{Event, GossipReceiver, GossipSender, JoinOptions};
 use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::overlay::Overlay;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::gossip::Current;
-use crate::peer_id::{endpoint_id, node_id};
+use crate::gossip::Subscription;
 use crate::random;
 use crate::shared::Shared;
-
-/// Neighbours that the membership protocol keeps per overlay; with fewer we try to join again.
-const NEIGHBOURS_WANTED: usize = 5;
 
 /// Membership in one overlay; dropping it leaves.
 #[derive(Debug)]
 pub(crate) struct Membership {
     shared: Arc<Shared>,
     overlay: Overlay,
-    joined: Option<(GossipSender, GossipReceiver)>,
-    neighbours: BTreeSet<VerifyingKey>,
+    joined: Subscription,
+    /// The neighbours that were told of, and under which number they became so.
+    neighbours: BTreeMap<VerifyingKey, u64>,
     pending: VecDeque<MembershipEvent>,
     interest: watch::Receiver<u64>,
     reset: watch::Receiver<u64>,
-    join_due: bool,
-    rejoin_at: Instant,
-    rejoin_wait: Duration,
+    /// Since when neighbours are lacking.
+    lacking_since: Option<Instant>,
+    rejoin_at: Option<Instant>,
 }
 
 /// What happened in an overlay.
@@ -53,22 +47,21 @@ pub(crate) enum MembershipEvent {
 }
 
 impl Membership {
-    /// Will join the overlay with the first call of [`Membership::next`].
+    /// Is in the overlay from now on, and asks others with the first call of [`Membership::next`].
     pub(crate) fn new(shared: Arc<Shared>, overlay: Overlay) -> Self {
         let interest = shared.book.interest();
         let reset = shared.signals.resets();
-        let rejoin_wait = shared.timings.rejoin_first;
+        let joined = shared.gossip.subscribe(overlay);
         Self {
             shared,
             overlay,
-            joined: None,
-            neighbours: BTreeSet::new(),
+            joined,
+            neighbours: BTreeMap::new(),
             pending: VecDeque::new(),
             interest,
             reset,
-            join_due: false,
-            rejoin_at: Instant::now() + rejoin_wait,
-            rejoin_wait,
+            lacking_since: None,
+            rejoin_at: Some(Instant::now()),
         }
     }
 
@@ -83,138 +76,80 @@ impl Membership {
             if let Some(event) = self.pending.pop_front() {
                 return event;
             }
-            if self.join_due {
-                self.join_known().await;
+            if let Some((content, from)) = self.joined.next_message() {
+                return MembershipEvent::Message { content, from };
             }
-            let Some((_, receiver)) = &mut self.joined else {
-                self.subscribe().await;
-                continue;
-            };
+            let at = self.rejoin_at.unwrap_or_else(Instant::now);
             tokio::select! {
-                event = receiver.next() => match event {
-                    Some(Ok(event)) => self.take(event),
-                    Some(Err(_)) | None => self.lost(),
-                },
-                changed = self.interest.changed() => self.join_soon(changed.is_ok()),
-                changed = self.reset.changed() => self.join_soon(changed.is_ok()),
-                () = sleep_until(self.rejoin_at) => self.rejoin(),
-            }
-        }
-    }
-
-    /// Sends to everyone in the overlay. Answers whether the gossip layer took it.
-    pub(crate) async fn broadcast(&mut self, message: Bytes) -> bool {
-        match &self.joined {
-            Some((sender, _)) => sender.broadcast(message).await.is_ok(),
-            None => false,
-        }
-    }
-
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::NeighborUp(id) => {
-                if let Some(peer) = node_id(id).filter(|peer| self.neighbours.insert(*peer)) {
-                    self.rejoin_wait = self.shared.timings.rejoin_first;
-                    self.pending.push_back(MembershipEvent::Up(peer));
+                () = self.joined.changed() => self.look(),
+                Ok(()) = self.interest.changed() => self.seek(),
+                Ok(()) = self.reset.changed() => {
+                    self.lacking_since = None;
+                    self.seek();
                 }
-            }
-            Event::NeighborDown(id) => {
-                if let Some(peer) = node_id(id).filter(|peer| self.neighbours.remove(peer)) {
-                    self.rejoin_wait = self.shared.timings.rejoin_first;
-                    self.rejoin_at = Instant::now() + self.rejoin_wait;
-                    self.pending.push_back(MembershipEvent::Down(peer));
-                }
-            }
-            Event::Received(message) => {
-                if let Some(from) = node_id(message.delivered_from) {
-                    let content = message.content;
-                    self.shared.connections.broadcast(from, content.len());
-                    self.pending
-                        .push_back(MembershipEvent::Message { content, from });
-                }
-            }
-            // Neighbour events may be among what was lost: start over with a fresh subscription,
-            // which begins with the neighbours there are.
-            Event::Lagged => {
-                self.all_down();
-                self.joined = None;
+                () = sleep_until(at), if self.rejoin_at.is_some() => self.seek(),
             }
         }
     }
 
-    fn all_down(&mut self) {
-        let neighbours = std::mem::take(&mut self.neighbours);
-        self.pending
-            .extend(neighbours.into_iter().map(MembershipEvent::Down));
+    /// Sends to everyone in the overlay.
+    pub(crate) async fn broadcast(&mut self, message: Bytes) {
+        self.joined.broadcast(message).await;
     }
 
-    fn lost(&mut self) {
-        self.all_down();
-        self.joined = None;
-    }
-
-    async fn subscribe(&mut self) {
-        let Current {
-            generation,
-            gossip,
-            ready_at,
-        } = self.shared.gossip.current();
-        // The moment is kept, so that whoever cancels us does not put it off for ever.
-        sleep_until(ready_at).await;
-        let bootstrap = self.candidates();
-        let opts = JoinOptions {
-            bootstrap: bootstrap.iter().filter_map(endpoint_id).collect(),
-            subscription_capacity: limits::GOSSIP_EVENTS_MAX,
-        };
-        match gossip
-            .subscribe_with_opts(TopicId::from_bytes(*self.overlay.as_bytes()), opts)
-            .await
-        {
-            Ok(topic) => {
-                self.joined = Some(topic.split());
-                self.rejoin_at = Instant::now() + self.rejoin_wait;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the gossip layer is gone and is started anew");
-                self.shared.gossip.restart(generation);
-            }
+    /// Tells of all changes among the neighbours.
+    fn look(&mut self) {
+        let now = self.joined.neighbours();
+        if now == self.neighbours {
+            return;
+        }
+        let before = std::mem::replace(&mut self.neighbours, now);
+        let now = &self.neighbours;
+        let down = before.iter().filter(|(peer, at)| now.get(peer) != Some(at));
+        let down = down.map(|(peer, _)| MembershipEvent::Down(*peer));
+        self.pending.extend(down);
+        let up = now.iter().filter(|(peer, at)| before.get(peer) != Some(at));
+        let up = up.map(|(peer, _)| MembershipEvent::Up(*peer));
+        self.pending.extend(up);
+        if self.joined.lacking() == 0 {
+            self.lacking_since = None;
+            self.rejoin_at = None;
+        } else if self.rejoin_at.is_none() {
+            // Others are known already or ask us; that is quicker.
+            self.rejoin_at = Some(Instant::now() + self.shared.timings.rejoin_first);
         }
     }
 
-    fn join_soon(&mut self, alive: bool) {
-        if alive {
-            self.rejoin_wait = self.shared.timings.rejoin_first;
-            self.join_due = true;
-        } else {
-            // The node is going away; nothing will change any more.
-            self.rejoin_at = Instant::now() + self.shared.timings.rejoin_max;
+    /// Asks some nodes if neighbours are lacking. Rests where nobody is known to ask.
+    fn seek(&mut self) {
+        let lacking = self.joined.lacking().min(limits::GOSSIP_JOIN_MAX);
+        self.rejoin_at = None;
+        if lacking == 0 {
+            return;
         }
-    }
-
-    fn rejoin(&mut self) {
-        let max = self.shared.timings.rejoin_max;
-        self.rejoin_wait = (self.rejoin_wait * 2).min(max);
-        self.rejoin_at = Instant::now() + self.rejoin_wait;
-        self.join_due = self.neighbours.len() < NEIGHBOURS_WANTED;
-    }
-
-    async fn join_known(&mut self) {
-        let peers = self.candidates();
-        let peers: Vec<_> = peers.iter().filter_map(endpoint_id).collect();
-        if let (Some((sender, _)), false) = (&self.joined, peers.is_empty())
-            && sender.join_peers(peers).await.is_err()
-        {
-            self.lost();
+        let peers = self.candidates(lacking);
+        if peers.is_empty() {
+            return;
         }
-        self.join_due = false;
+        let now = Instant::now();
+        let lacking_since = *self.lacking_since.get_or_insert(now);
+        let timings = &self.shared.timings;
+        let wait: Duration = now.duration_since(lacking_since) / limits::GOSSIP_REJOIN_PART;
+        let wait = wait.clamp(
+            timings.rejoin_first,
+            timings.rejoin_max.max(timings.rejoin_first),
+        );
+        self.rejoin_at = Some(now + wait);
+        self.joined.join(peers);
     }
 
     /// Known nodes that are interested and no neighbours yet, a few of them at random.
-    fn candidates(&self) -> Vec<VerifyingKey> {
+    fn candidates(&self, count: usize) -> Vec<VerifyingKey> {
+        let neighbours = self.joined.neighbours();
         let mut nodes = self.shared.book.interested(&self.overlay);
-        nodes.retain(|node| !self.neighbours.contains(node));
+        nodes.retain(|node| !neighbours.contains_key(node));
         random::shuffle(&mut nodes);
-        nodes.truncate(limits::GOSSIP_JOIN_MAX);
+        nodes.truncate(count);
         nodes
     }
 }

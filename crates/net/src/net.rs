@@ -22,7 +22,7 @@ use crate::connections::{Connections, Link};
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::error::SpawnError;
 use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
-use crate::gossip::GossipLayer;
+use crate::gossip::{Gossip, Ground};
 use crate::ground::Survey;
 use crate::knock::Knocker;
 use crate::links::Links;
@@ -65,15 +65,23 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
     let lookup = BookLookup::new(book.clone(), connections.clone());
     let endpoint = endpoint::bind(&config, &alpns, lookup.clone(), connections.clone()).await?;
     let message_bytes_max = config.gossip_message_bytes_max;
-    let gossip = GossipLayer::start(
-        endpoint.clone(),
-        alpns.gossip,
-        message_bytes_max,
-        lookup.clone(),
-    );
     let signals = Signals::new();
     let instance = Instance::from_bytes(random::instance().ok_or(SpawnError::Random)?);
     let (links, begins) = Links::new(local, instance);
+    let gossip = Gossip::new(Ground {
+        local,
+        endpoint: endpoint.clone(),
+        alpn: alpns.gossip,
+        message_bytes_max,
+        neighbours_max: config.gossip_neighbours_max,
+        dial_timeout: config.timings.handshake_timeout,
+        duty_wait: config.timings.gossip_duty_wait,
+        clock,
+        connections: connections.clone(),
+        lookup: lookup.clone(),
+        signals: signals.clone(),
+        seed: random::seed().ok_or(SpawnError::Random)?,
+    });
     let shared = Arc::new(Shared {
         local,
         key: config.signing_key,
@@ -123,6 +131,7 @@ impl Running {
         let (book, signals) = (shared.book.clone(), shared.signals.clone());
         let (budget, connections) = (shared.budget.clone(), shared.connections.clone());
         tokio::spawn(own::run(shared.clone()));
+        tokio::spawn(shared.gossip.clone().run(shared.own.subscribe()));
         tokio::spawn(accept::run(shared.clone(), self.topics.clone()));
         tokio::spawn(budget::run(budget, connections, signals.clone()));
         tokio::spawn(persist::run(book, shared.requests.clone(), signals));
@@ -340,8 +349,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::net::{Ipv4Addr, SocketAddrV4};
 
-    use bytes::Bytes;
-    use p2panda_core::{NetworkId, SigningKey, cbor};
+    use p2panda_core::{NetworkId, SigningKey};
     use tokio::time::interval;
 
     use super::*;
@@ -355,44 +363,6 @@ mod tests {
         let (requests, mut asked) = mpsc::channel(64);
         tokio::spawn(async move { while asked.recv().await.is_some() {} });
         spawn(config, requests).await.unwrap()
-    }
-
-    fn text(text: &str) -> Bytes {
-        let mut cbor = cbor::Writer::new();
-        cbor.text(text);
-        cbor.into_bytes().into()
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_gossip_layer_that_dies_is_started_anew_and_its_overlays_are_joined_again() {
-        let (a, b) = (start(1).await, start(2).await);
-        let topic = Topic::from_bytes([80; 32]);
-        let (sender, _receiver) = a.ephemeral(topic);
-        let (_sender, mut receiver) = b.ephemeral(topic);
-        sender.publish(text("before")).await.unwrap();
-        a.add_peer(Bootstrap {
-            node: b.id(),
-            addrs: b.addr(),
-            relay: None,
-        });
-        assert_eq!(receiver.recv().await.unwrap().body, text("before"));
-        let before = a.running.shared.gossip.current();
-        before.gossip.shutdown().await.unwrap();
-        // What is published before the loss was noticed goes down with the old layer.
-        let mut again = interval(Duration::from_millis(100));
-        let received = timeout(Duration::from_secs(30), receiver.recv());
-        tokio::pin!(received);
-        let received = loop {
-            tokio::select! {
-                message = &mut received => break message.unwrap().unwrap(),
-                _ = again.tick() => sender.publish(text("after")).await.unwrap(),
-            }
-        };
-        assert_eq!(received.body, text("after"));
-        let after = a.running.shared.gossip.current();
-        assert_eq!(after.generation, before.generation + 1);
-        a.shutdown().await;
-        b.shutdown().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

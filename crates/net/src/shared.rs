@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Timings;
 use crate::connections::Connections;
 use crate::event::NetEvent;
-use crate::gossip::GossipLayer;
+use crate::gossip::Gossip;
 use crate::ground::Survey;
 use crate::knock::Knocker;
 use crate::links::Links;
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) endpoint: Endpoint,
     pub(crate) connections: Connections,
-    pub(crate) gossip: GossipLayer,
+    pub(crate) gossip: Gossip,
     pub(crate) lookup: BookLookup,
     pub(crate) book: AddressBook,
     pub(crate) survey: Survey,
@@ -59,6 +59,7 @@ impl Shared {
     pub(crate) fn proved(&self, peer: &VerifyingKey) {
         self.book.proved(peer);
         self.connections.proved(peer);
+        self.gossip.proved(peer);
     }
 
     /// Takes a record into the book.

@@ -16,7 +16,7 @@
 //! | [`discovery`], [`walk`] | shared overlays, records of nodes | `docs/protocol/discovery.md` |
 //! | [`record`], [`book`] | signed addresses and the address book | `docs/protocol/network.md#3` |
 //! | [`reach`], [`dialing`] | which addresses of others we send to | `docs/protocol/network.md#5` |
-//! | [`overlay`], [`ephemeral`] | what gossip needs | `docs/protocol/network.md#6` |
+//! | [`gossip`], [`overlay`], [`ephemeral`] | neighbours and broadcasts | `docs/protocol/network.md#6` |
 //! | [`close`] | what connections are closed with | `docs/protocol/sync.md#6` |
 
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ pub mod discovery;
 pub mod draws;
 pub mod ephemeral;
 pub mod frame;
+pub mod gossip;
 pub mod handshake;
 pub mod link;
 pub mod overlay;

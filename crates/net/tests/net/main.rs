@@ -7,6 +7,7 @@ mod catch_up;
 mod digest;
 mod ephemeral;
 mod fake_node;
+mod gossip;
 mod hearsay;
 mod limits;
 mod links;
