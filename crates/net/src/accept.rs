@@ -67,6 +67,9 @@ async fn serve(shared: Arc<Shared>, topics: &Served<TopicHandle>, connection: Co
     };
     shared.book.success(&peer);
     let alpn = connection.alpn();
+    if alpn != shared.alpns.gossip {
+        shared.reached(&peer);
+    }
     if shared.alpns.is_link(alpn) {
         return serve_link(&shared, peer, connection).await;
     }
@@ -112,6 +115,7 @@ async fn serve_sync(
         wire,
         admitted,
     };
+    let incoming = Box::new(incoming);
     inbox.try_send(incoming).map_err(|_| CloseCode::Refused)
 }
 

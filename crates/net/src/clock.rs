@@ -32,6 +32,18 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// A moment soon after this one at which others wake as well, when they wait about as long: a
+    /// thousand waits then cost one wake-up.
+    pub(crate) fn together(&self, at: Instant, wait: Duration) -> Instant {
+        let since = at.saturating_duration_since(self.start).as_millis() as u64;
+        // At most a quarter of the wait later, always by a power of two.
+        let grid = (wait.as_millis() as u64 / 4).max(1);
+        let grid = 1 << (63 - grid.leading_zeros());
+        self.start + Duration::from_millis(since.next_multiple_of(grid))
+    }
+}
+
 /// Microseconds since 1970 by the wall clock, 0 before.
 pub(crate) fn wall() -> Timestamp {
     let since = SystemTime::now()
@@ -82,6 +94,21 @@ mod tests {
         assert!(watch.jumped(steady + second * 3601, wall + second * 3620));
         assert!(!watch.jumped(steady + second * 3602, wall + second * 3621));
         assert!(watch.jumped(steady + second * 3603, wall));
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_about_as_long_wake_together_and_soon() {
+        let clock = Clock::start();
+        let wait = Duration::from_secs(300);
+        let at = |ms| clock.start + Duration::from_millis(ms);
+        assert_eq!(clock.together(at(65_537), wait), at(131_072));
+        assert_eq!(clock.together(at(131_000), wait), at(131_072));
+        let second = Duration::from_secs(1);
+        for ms in [0, 1, 999, 1_000, 5_555] {
+            let together = clock.together(at(ms), second);
+            assert!(together >= at(ms) && together < at(ms) + second / 4);
+        }
+        assert_eq!(clock.together(at(7), Duration::ZERO), at(7));
     }
 
     #[tokio::test]

@@ -34,6 +34,7 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> O
                 return None;
             };
             shared.book.success(&peer);
+            shared.reached(&peer);
             if !shared.alpns.is_link(connection.alpn()) {
                 shared.links.without(peer);
                 drop(turn);

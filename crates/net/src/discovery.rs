@@ -320,6 +320,7 @@ async fn apply(
         shared.book.answered(&peer, socket);
     }
     step.overlays_changed = shared.book.met(peer, common);
+    shared.reached(&peer);
     step
 }
 

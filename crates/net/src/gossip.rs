@@ -8,7 +8,7 @@ mod driver;
 mod outgoing;
 mod subscription;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +127,23 @@ impl Gossip {
     pub(crate) fn proved(&self, peer: &VerifyingKey) {
         let now = self.now();
         self.drive(|driver| driver.proved(*peer, now));
+    }
+
+    /// A peer was reached by another protocol. Without a way to it for gossip, the overlays that it
+    /// is interested in ask it, if they lack neighbours.
+    pub(crate) fn reached(
+        &self,
+        peer: &VerifyingKey,
+        overlays: impl FnOnce() -> BTreeSet<Overlay>,
+    ) {
+        let now = self.now();
+        self.drive(|driver| {
+            if !driver.has_way(peer) {
+                for overlay in overlays() {
+                    driver.ask_if_lacking(overlay, *peer, now);
+                }
+            }
+        });
     }
 
     /// Carries gossip over a connection until it ends.

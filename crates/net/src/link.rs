@@ -260,6 +260,7 @@ impl Driver {
             let common = self.control.common().clone();
             allow_link(&self.link.connection, common.len());
             self.shared.book.met(self.link.peer, common);
+            self.shared.reached(&self.link.peer);
         }
     }
 

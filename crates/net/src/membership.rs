@@ -115,32 +115,30 @@ impl Membership {
             self.lacking_since = None;
             self.rejoin_at = None;
         } else if self.rejoin_at.is_none() {
-            // Others are known already or ask us; that is quicker.
+            // Not at once: meanwhile another known node of the overlay may have answered.
             self.rejoin_at = Some(Instant::now() + self.shared.timings.rejoin_first);
         }
     }
 
-    /// Asks some nodes if neighbours are lacking. Rests where nobody is known to ask.
+    /// Asks some nodes if neighbours are lacking, and comes back for more.
     fn seek(&mut self) {
-        let lacking = self.joined.lacking().min(limits::GOSSIP_JOIN_MAX);
-        self.rejoin_at = None;
+        let lacking = self.joined.lacking();
         if lacking == 0 {
-            return;
-        }
-        let peers = self.candidates(lacking);
-        if peers.is_empty() {
+            self.lacking_since = None;
+            self.rejoin_at = None;
             return;
         }
         let now = Instant::now();
         let lacking_since = *self.lacking_since.get_or_insert(now);
         let timings = &self.shared.timings;
         let wait: Duration = now.duration_since(lacking_since) / limits::GOSSIP_REJOIN_PART;
-        let wait = wait.clamp(
-            timings.rejoin_first,
-            timings.rejoin_max.max(timings.rejoin_first),
-        );
-        self.rejoin_at = Some(now + wait);
-        self.joined.join(peers);
+        let longest = timings.rejoin_max.max(timings.rejoin_first);
+        let wait = wait.clamp(timings.rejoin_first, longest);
+        self.rejoin_at = Some(self.shared.clock.together(now + wait, wait));
+        let peers = self.candidates(lacking.min(limits::GOSSIP_JOIN_MAX));
+        if !peers.is_empty() {
+            self.joined.join(peers);
+        }
     }
 
     /// Known nodes that are interested and no neighbours yet, a few of them at random.

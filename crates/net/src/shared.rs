@@ -62,6 +62,15 @@ impl Shared {
         self.gossip.proved(peer);
     }
 
+    /// A peer was reached, by whatever protocol: overlays that lack it try again at once.
+    pub(crate) fn reached(&self, peer: &VerifyingKey) {
+        self.gossip.reached(peer, || {
+            let book = self.book.lock();
+            let node = book.get(peer);
+            node.map(|node| node.overlays().clone()).unwrap_or_default()
+        });
+    }
+
     /// Takes a record into the book.
     ///
     /// Connections to addresses that the node itself has given up are closed: it restarted or

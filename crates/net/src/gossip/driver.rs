@@ -163,6 +163,17 @@ impl Driver {
         self.handle(overlay, Input::Join(peers), now);
     }
 
+    /// Whether there is a way to a peer, or one is being looked for.
+    pub(super) fn has_way(&self, peer: &VerifyingKey) -> bool {
+        self.way(peer).is_some()
+    }
+
+    pub(super) fn ask_if_lacking(&mut self, overlay: Overlay, peer: VerifyingKey, now: Time) {
+        if self.lacking(&overlay) > 0 {
+            self.join(overlay, vec![peer], now);
+        }
+    }
+
     /// Broadcasts, unless too much waits for every neighbour: then that is answered for which
     /// there is room again first.
     pub(super) fn broadcast(
@@ -175,12 +186,14 @@ impl Driver {
         let pushed_to = joined.member.pushed_to();
         let ways = pushed_to.iter().filter_map(|peer| self.way(peer));
         let mut full = None;
-        let mut has_room = false;
-        for way in ways {
-            has_room = has_room || way.has_room();
-            full = full.or_else(|| Some(way.clone()));
+        for way in ways.filter(|way| !way.is_closed()) {
+            if way.has_room() {
+                full = None;
+                break;
+            }
+            full = Some(way.clone());
         }
-        if !has_room && full.is_some() {
+        if full.is_some() {
             return full;
         }
         self.handle(overlay, Input::Broadcast(content.clone()), now);
@@ -226,11 +239,15 @@ impl Driver {
 
     /// A way to a peer has ended. Without another one the overlays lose it.
     pub(super) fn detach(&mut self, peer: VerifyingKey, way: &Arc<Outgoing>, now: Time) {
-        way.close(CloseCode::Done);
-        if let Some(found) = self.peers.get_mut(&peer) {
-            found.ways.retain(|other| !Arc::ptr_eq(other, way));
-            self.lost_if_unreachable(peer, now);
+        let Some(found) = self.peers.get_mut(&peer) else {
+            return way.close(CloseCode::Done);
+        };
+        found.ways.retain(|other| !Arc::ptr_eq(other, way));
+        match found.ways.last() {
+            Some(newest) => way.move_to(newest),
+            None => way.close(CloseCode::Done),
         }
+        self.lost_if_unreachable(peer, now);
     }
 
     /// A dial did not lead to a connection.
@@ -466,5 +483,160 @@ impl Driver {
         found.dialled = Some(at);
         found.waiting = Some(Arc::default());
         self.dials.push(Dial { peer, at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use p2panda_core::SigningKey;
+    use p2panda_protocol::book::Book;
+    use p2panda_protocol::gossip::Priority;
+
+    use super::*;
+    use crate::alpns::Alpns;
+    use crate::book::AddressBook;
+    use crate::clock::Clock;
+    use crate::config::Config;
+
+    const OVERLAY: Overlay = Overlay::from_bytes([1; 32]);
+    const SOON: Duration = Duration::from_millis(20);
+
+    fn key(seed: u8) -> VerifyingKey {
+        SigningKey::from_bytes(&[seed; 32]).verifying_key()
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::ZERO.after(ms)
+    }
+
+    fn driver() -> Driver {
+        let config = Config::new(SigningKey::from_bytes(&[0; 32]));
+        let local = config.signing_key.verifying_key();
+        let book = AddressBook::new(local, Book::new(local), Clock::start());
+        let connections = Connections::new(config.budget.clone(), book, Alpns::new(&config));
+        let duty_wait = limits::GOSSIP_DUTY_WAIT;
+        Driver::new(local, 8, duty_wait, Draws::from_seed([1; 32]), connections)
+    }
+
+    fn accepted() -> Message {
+        Message::Neighbour {
+            priority: Priority::High,
+            addresses: None,
+        }
+    }
+
+    /// A driver with these neighbours, and the ways to them.
+    fn with_neighbours(seeds: &[u8]) -> (Driver, Arc<News>, Vec<Arc<Outgoing>>) {
+        let mut driver = driver();
+        let news = driver.subscribe(OVERLAY);
+        let mut ways = Vec::new();
+        for seed in seeds {
+            ways.push(driver.attach(key(*seed), SOON, at(0)));
+            driver.received(key(*seed), OVERLAY, vec![accepted()], SOON, at(0));
+        }
+        assert_eq!(news.neighbours().len(), seeds.len());
+        (driver, news, ways)
+    }
+
+    #[test]
+    fn a_join_after_a_failed_dial_is_dialled() {
+        let mut driver = driver();
+        driver.subscribe(OVERLAY);
+        let peer = key(1);
+        let mut now = 0;
+        for _ in 0..5 {
+            driver.join(OVERLAY, vec![peer], at(now));
+            let dials = driver.dials();
+            assert_eq!(dials.len(), 1);
+            assert!(dials[0].at >= at(now) && dials[0].at <= at(now + 1_000));
+            now += 1_500;
+            driver.dial_failed(peer, at(now));
+            assert_eq!(driver.lacking(&OVERLAY), limits::GOSSIP_NEIGHBOURS_WANTED);
+        }
+        // Nothing is remembered of it in the end.
+        driver.tick(at(now + 60_000));
+        assert!(driver.peers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_dial_goes_over_the_connection_that_comes_first() {
+        let mut driver = driver();
+        driver.subscribe(OVERLAY);
+        driver.join(OVERLAY, vec![key(1)], at(0));
+        let way = driver.attach(key(1), SOON, at(5));
+        let batch = way.next().await.unwrap();
+        assert_eq!((batch.overlay, batch.frames.len()), (OVERLAY, 1));
+        driver.dial_failed(key(1), at(10));
+        assert!(!way.is_closed());
+        assert_eq!(
+            driver.lacking(&OVERLAY),
+            limits::GOSSIP_NEIGHBOURS_WANTED - 1
+        );
+    }
+
+    #[test]
+    fn a_peer_is_lost_with_its_last_way_and_dialled_again() {
+        let (mut driver, news, ways) = with_neighbours(&[1]);
+        let second = driver.attach(key(1), SOON, at(5));
+        driver.detach(key(1), &ways[0], at(10));
+        assert_eq!(news.neighbours().len(), 1);
+        driver.detach(key(1), &second, at(20));
+        assert!(news.neighbours().is_empty());
+        driver.join(OVERLAY, vec![key(1)], at(30));
+        assert_eq!(driver.dials().len(), 1);
+    }
+
+    #[test]
+    fn of_too_many_ways_the_oldest_ends_and_the_newest_is_used() {
+        let mut driver = driver();
+        let most = limits::GOSSIP_CONNECTIONS_PER_PEER_MAX;
+        let mut ways = Vec::new();
+        for number in 0..=most {
+            ways.push(driver.attach(key(1), SOON, at(number as u64)));
+        }
+        let closed: Vec<bool> = ways.iter().map(|way| way.is_closed()).collect();
+        assert_eq!(closed.iter().filter(|closed| **closed).count(), 1);
+        assert!(closed[0]);
+        assert!(Arc::ptr_eq(driver.way(&key(1)).unwrap(), &ways[most]));
+    }
+
+    #[test]
+    fn a_way_that_serves_no_overlay_ends_after_a_while_by_the_path() {
+        let (mut driver, _news, ways) = with_neighbours(&[1]);
+        let near = driver.attach(key(2), SOON, at(0));
+        let far = driver.attach(key(3), Duration::from_secs(3), at(0));
+        driver.tick(at(29_999));
+        assert!(!near.is_closed());
+        driver.tick(at(30_000));
+        assert!(near.is_closed() && !far.is_closed() && !ways[0].is_closed());
+        driver.tick(at(60_000));
+        assert!(far.is_closed() && !ways[0].is_closed());
+    }
+
+    #[test]
+    fn who_takes_nothing_stops_no_other() {
+        let (mut driver, news, ways) = with_neighbours(&[1, 2]);
+        let content = |number: u64| Bytes::from([&number.to_be_bytes()[..], &[0; 992]].concat());
+        // The second one takes all of it.
+        for number in 0..2_000 {
+            let full = driver.broadcast(OVERLAY, &content(number), at(0));
+            assert!(full.is_none());
+            while ways[1].take().is_some() {}
+        }
+        assert!(!ways[0].is_closed());
+        assert_eq!(news.neighbours().len(), 2);
+        // When both take nothing, the application waits.
+        let mut number = 2_000;
+        while driver.broadcast(OVERLAY, &content(number), at(0)).is_none() {
+            number += 1;
+            assert!(number < 3_000);
+        }
+        // What keeps the overlay together fits for a while, and then the connection ends.
+        for stranger in 0..40_000_u64 {
+            let overlay = OVERLAY;
+            driver.send(key(1), overlay, content(stranger), Kind::Control, at(0));
+        }
+        assert!(ways[0].is_closed() && !ways[1].is_closed());
     }
 }

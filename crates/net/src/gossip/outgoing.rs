@@ -92,8 +92,12 @@ impl Outgoing {
 
     /// Whether broadcasts fit.
     pub(super) fn has_room(&self) -> bool {
-        let queue = self.queue.lock();
-        queue.bytes < limits::GOSSIP_QUEUE_BYTES_MAX / 2 && queue.closed.is_none()
+        self.queue.lock().bytes < limits::GOSSIP_QUEUE_BYTES_MAX / 2
+    }
+
+    /// Whether the carrier ends or has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.lock().closed.is_some()
     }
 
     /// Resolves when broadcasts fit again, or the carrier has ended.
@@ -132,7 +136,8 @@ impl Outgoing {
         }
     }
 
-    fn take(&self) -> Option<Result<Batch, CloseCode>> {
+    /// What `next` answers, if it is there.
+    pub(super) fn take(&self) -> Option<Result<Batch, CloseCode>> {
         let mut queue = self.queue.lock();
         if let Some(code) = queue.closed {
             return Some(Err(code));
@@ -176,12 +181,14 @@ impl Outgoing {
 
     /// Hands everything over to another carrier of the peer.
     pub(super) fn move_to(&self, other: &Outgoing) {
-        let moved = std::mem::take(&mut *self.queue.lock());
-        let mut queue = other.queue.lock();
-        queue.bytes += moved.bytes;
-        queue.frames.extend(moved.frames);
-        drop(queue);
+        let frames = std::mem::take(&mut self.queue.lock().frames);
         self.close(CloseCode::Done);
+        let mut queue = other.queue.lock();
+        if queue.closed.is_none() {
+            queue.bytes += frames.iter().map(|frame| frame.bytes.len()).sum::<usize>();
+            queue.frames.extend(frames);
+        }
+        drop(queue);
         other.changed.notify_one();
     }
 

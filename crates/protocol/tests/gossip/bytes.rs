@@ -1,15 +1,17 @@
 //! The bytes on the wire, as iroh-gossip 0.101 has them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::{Hash, limits};
 use p2panda_protocol::gossip::{
-    Message, MessageError, Named, Priority, Scope, decode_header, encode_addresses, encode_header,
+    Input, Message, MessageError, Named, Priority, Scope, decode_header, encode_addresses,
+    encode_header,
 };
 use p2panda_protocol::overlay::Overlay;
 
-use crate::network::key;
+use crate::network::{Network, key};
 
 fn named(number: usize, addresses: Option<&'static [u8]>) -> Named {
     Named {
@@ -166,4 +168,40 @@ fn addresses_are_told_in_the_form_of_iroh_gossip() {
     let expected = [&[1, 2, b'r', b'/', 2, 0, 1, 2, 3, 4, 5][..], &v6].concat();
     assert_eq!(encode_addresses(Some("r/"), &sockets), expected);
     assert_eq!(encode_addresses(None, &[]), &[0, 0][..]);
+}
+
+#[test]
+fn whatever_comes_a_member_stays_within_its_bounds() {
+    const NEIGHBOURS_MAX: usize = 8;
+    let all = all();
+    for seed in 0..5 {
+        let mut network = Network::new(seed, NEIGHBOURS_MAX);
+        network.add(key(0), &[]);
+        let mut read = 0;
+        for _ in 0..20_000 {
+            let from = key(1 + network.draws.below(40) as usize);
+            let (_, payload) = &all[network.draws.below(all.len() as u64) as usize];
+            let mut payload = payload.clone();
+            for _ in 0..network.draws.below(3) {
+                let place = network.draws.below(payload.len() as u64) as usize;
+                payload[place] = network.draws.below(256) as u8;
+            }
+            let Ok(message) = Message::decode(payload.into()) else {
+                continue;
+            };
+            read += 1;
+            let input = Input::Received {
+                from,
+                message,
+                round_trip: Duration::ZERO,
+            };
+            network.handle(key(0), input);
+            let wait_ms = network.draws.below(20);
+            network.run_ms(wait_ms);
+        }
+        assert!(read > 5_000, "seed {seed}: {read} messages");
+        let member = network.member(&key(0));
+        assert!(member.neighbours().count() <= NEIGHBOURS_MAX);
+        assert!(member.lacking() <= limits::GOSSIP_NEIGHBOURS_WANTED);
+    }
 }
