@@ -11,12 +11,13 @@ use p2panda_core::{
 use p2panda_protocol::ephemeral::Repeats;
 use p2panda_protocol::overlay::Overlay;
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use crate::clock::wall;
 use crate::error::EphemeralError;
 use crate::membership::{Membership, MembershipEvent};
 use crate::shared::Shared;
+use crate::unread::{Listener, Unread};
 
 /// Bytes of a gossip message around its payload, at most (`docs/protocol/network.md#6`).
 const GOSSIP_OVERHEAD_BYTES: usize = 39;
@@ -31,12 +32,12 @@ pub struct EphemeralSender {
 #[derive(Debug)]
 pub struct EphemeralReceiver {
     room: Arc<Room>,
-    received: broadcast::Receiver<Unread>,
+    received: Listener<Received>,
 }
 
 /// A message that some handle has not read yet.
 #[derive(Clone, Debug)]
-struct Unread {
+struct Received {
     message: EphemeralMessage,
     /// What it takes of the share of the neighbour that passed it on.
     _held: Arc<Charge>,
@@ -63,15 +64,7 @@ impl EphemeralReceiver {
     /// Whatever does not verify is skipped, and a listener that was too slow goes on with the
     /// oldest message that is still there.
     pub async fn recv(&mut self) -> Option<EphemeralMessage> {
-        loop {
-            match self.received.recv().await {
-                Ok(unread) => return Some(unread.message),
-                Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "a slow listener missed ephemeral messages");
-                }
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
+        self.received.next().await.map(|received| received.message)
     }
 }
 
@@ -79,7 +72,7 @@ impl Clone for EphemeralReceiver {
     fn clone(&self) -> Self {
         Self {
             room: self.room.clone(),
-            received: self.received.resubscribe(),
+            received: self.received.again(),
         }
     }
 }
@@ -90,7 +83,7 @@ pub(crate) struct Room {
     shared: Arc<Shared>,
     topic: Topic,
     outbox: mpsc::Sender<Bytes>,
-    received: broadcast::WeakSender<Unread>,
+    received: Arc<Unread<Received>>,
     previous: Mutex<HybridTimestamp>,
 }
 
@@ -98,33 +91,30 @@ impl Room {
     /// Joins the overlay of `topic`; the task ends with the last handle.
     pub(crate) fn open(shared: Arc<Shared>, topic: Topic) -> Arc<Room> {
         let (outbox, sending) = mpsc::channel(limits::EPHEMERAL_SENDING_MAX);
-        let (received, _) = broadcast::channel(limits::EPHEMERAL_RECEIVED_MAX);
+        let received = Unread::new(limits::EPHEMERAL_RECEIVED_MAX);
         let room = Room {
             shared: shared.clone(),
             topic,
             outbox,
-            received: received.downgrade(),
+            received: received.clone(),
             previous: Mutex::default(),
         };
         let overlay = Overlay::of_ephemeral(&topic);
         shared.overlays.join(overlay);
         let membership = Membership::new(shared.clone(), overlay);
-        let task = RoomTask {
+        // Boxed: a future holds what it is called with more than once.
+        let task = Box::new(RoomTask {
             shared,
             membership,
             sending,
             received,
-        };
+        });
         tokio::spawn(task.run());
         Arc::new(room)
     }
 
     pub(crate) fn handles(self: Arc<Room>) -> (EphemeralSender, EphemeralReceiver) {
-        let received = match self.received.upgrade() {
-            Some(received) => received.subscribe(),
-            // The task has ended; a channel without sender says so.
-            None => broadcast::channel(1).1,
-        };
+        let received = self.received.listen();
         let sender = EphemeralSender { room: self.clone() };
         (
             sender,
@@ -170,11 +160,17 @@ struct RoomTask {
     shared: Arc<Shared>,
     membership: Membership,
     sending: mpsc::Receiver<Bytes>,
-    received: broadcast::Sender<Unread>,
+    received: Arc<Unread<Received>>,
+}
+
+impl Drop for RoomTask {
+    fn drop(&mut self) {
+        self.received.close();
+    }
 }
 
 impl RoomTask {
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
         let mut held: VecDeque<Bytes> = VecDeque::new();
         let mut repeats = Repeats::default();
         loop {
@@ -228,7 +224,6 @@ impl RoomTask {
             return;
         };
         let _held = Arc::new(held);
-        // Fails only while nobody listens.
-        let _ = self.received.send(Unread { message, _held });
+        self.received.push(Received { message, _held });
     }
 }
