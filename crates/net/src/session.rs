@@ -14,11 +14,12 @@ use p2panda_protocol::sync::{
 };
 use p2panda_protocol::time::Time;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::sleep_until;
 
 use crate::budget::{self, Window};
 use crate::event::{NetEvent, SessionStatus, Transfer};
+use crate::repairs::Repairs;
 use crate::request::{Request, Stored, Totals};
 use crate::shared::Shared;
 use crate::wire::{NoSession, Scope, Wire};
@@ -89,7 +90,7 @@ pub(crate) struct TopicShare {
     /// Who asks for bodies.
     pub(crate) turn: Arc<Mutex<Turn>>,
     /// Peers to compare with again.
-    pub(crate) repair: mpsc::Sender<VerifyingKey>,
+    pub(crate) repair: Arc<Repairs>,
 }
 
 /// Runs a session to its end. Answers whether it ended in order.
@@ -438,7 +439,7 @@ impl Driver {
                 }
             }
             // Lossy: one comparison that is asked for already is enough.
-            Output::Compare => drop(self.topic_share.repair.try_send(self.peer)),
+            Output::Compare => self.topic_share.repair.ask(self.peer),
             Output::Store(operations) => {
                 let (reply, stored) = oneshot::channel();
                 self.stores.push_back(stored);

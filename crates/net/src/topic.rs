@@ -15,13 +15,15 @@ use tokio::time::{sleep_until, timeout};
 use crate::admission::Admitted;
 use crate::dial;
 use crate::event::NetEvent;
+use crate::flag::Flag;
 use crate::membership::{Membership, MembershipEvent};
 use crate::random;
+use crate::repairs::Repairs;
 use crate::session::{self, PairShare, SessionOf, TopicShare};
 use crate::shared::Shared;
 use crate::wire::Wire;
 
-/// An accepted session on its way to its topic.
+/// An accepted session on its way to its topic. Boxed in the queue, of which every topic has one.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) peer: VerifyingKey,
@@ -33,10 +35,10 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 pub(crate) struct TopicHandle {
     shared: Arc<Shared>,
-    inbox: mpsc::Sender<Incoming>,
-    repair: mpsc::Sender<VerifyingKey>,
-    leave: watch::Sender<bool>,
-    done: watch::Receiver<bool>,
+    inbox: mpsc::Sender<Box<Incoming>>,
+    repair: Arc<Repairs>,
+    leave: Arc<Flag>,
+    done: Arc<Flag>,
 }
 
 impl TopicHandle {
@@ -47,28 +49,29 @@ impl TopicHandle {
         arrivals: watch::Receiver<Tail<Entry>>,
     ) -> Arc<TopicHandle> {
         let (inbox, incoming) = mpsc::channel(limits::INCOMING_WAITING_MAX);
-        let (repair, repairs) = mpsc::channel(limits::REPAIRS_WAITING_MAX);
+        let repair = Arc::new(Repairs::default());
         let share = TopicShare {
             turn: Arc::default(),
             repair: repair.clone(),
         };
-        let (leave, leaving) = watch::channel(false);
-        let (ended, done) = watch::channel(false);
+        let (leave, done) = (Arc::new(Flag::default()), Arc::new(Flag::default()));
+        let ended = done.clone();
         let inputs = Inputs {
             arrivals,
             incoming,
-            repair: repairs,
-            leave: leaving,
+            repair: repair.clone(),
+            leave: leave.clone(),
             share,
         };
         let overlay = Overlay::of_sync(&topic);
         shared.overlays.join_sync(topic);
-        let task = TopicTask::new(shared.clone(), topic, inputs);
+        // Boxed: a future holds what it is called with more than once.
+        let task = Box::new(TopicTask::new(shared.clone(), topic, inputs));
         let parted = shared.clone();
         tokio::spawn(async move {
             task.run().await;
             parted.overlays.part(overlay);
-            ended.send_replace(true);
+            ended.raise();
         });
         Arc::new(TopicHandle {
             shared,
@@ -81,41 +84,40 @@ impl TopicHandle {
 
     /// Whether it was not left.
     pub(crate) fn is_running(&self) -> bool {
-        !*self.leave.borrow() && !*self.done.borrow()
+        !self.leave.is_raised() && !self.done.is_raised()
     }
 
     /// Where accepted sessions go.
-    pub(crate) fn inbox(&self) -> mpsc::Sender<Incoming> {
+    pub(crate) fn inbox(&self) -> mpsc::Sender<Box<Incoming>> {
         self.inbox.clone()
     }
 
-    /// Compares with a peer again soon. Lossy: one that is asked for already is enough.
+    /// Compares with a peer again soon.
     pub(crate) fn repair(&self, peer: VerifyingKey) {
-        let _ = self.repair.try_send(peer);
+        self.repair.ask(peer);
     }
 
     /// Ends all sessions in order; answers when they have ended.
     pub(crate) async fn leave(&self) {
-        self.leave.send_replace(true);
-        let mut done = self.done.clone();
+        self.leave.raise();
         // The task bounds its own end; twice that is for a runtime that is busy.
         let wait = self.shared.timings.leave_timeout * 2;
-        let _ = timeout(wait, done.wait_for(|done| *done)).await;
+        let _ = timeout(wait, self.done.raised()).await;
     }
 }
 
 impl Drop for TopicHandle {
     fn drop(&mut self) {
-        self.leave.send_replace(true);
+        self.leave.raise();
     }
 }
 
 #[derive(Debug)]
 struct Inputs {
     arrivals: watch::Receiver<Tail<Entry>>,
-    incoming: mpsc::Receiver<Incoming>,
-    repair: mpsc::Receiver<VerifyingKey>,
-    leave: watch::Receiver<bool>,
+    incoming: mpsc::Receiver<Box<Incoming>>,
+    repair: Arc<Repairs>,
+    leave: Arc<Flag>,
     share: TopicShare,
 }
 
@@ -125,9 +127,9 @@ struct TopicTask {
     shared: Arc<Shared>,
     topic: Topic,
     arrivals: watch::Receiver<Tail<Entry>>,
-    incoming: mpsc::Receiver<Incoming>,
-    leave: watch::Receiver<bool>,
-    repair: mpsc::Receiver<VerifyingKey>,
+    incoming: mpsc::Receiver<Box<Incoming>>,
+    leave: Arc<Flag>,
+    repair: Arc<Repairs>,
     reset: watch::Receiver<u64>,
     membership: Membership,
     dialer: Dialer,
@@ -188,20 +190,20 @@ impl TopicTask {
     }
 
     /// Serves the topic until it is left.
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
         loop {
             let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
             tokio::select! {
                 event = self.membership.next() => self.membership_event(event),
-                Some(incoming) = self.incoming.recv() => self.accept(incoming),
-                Some(peer) = self.repair.recv() => self.dialer(DialerInput::Repair(peer)),
+                Some(incoming) = self.incoming.recv() => self.accept(*incoming),
+                peer = self.repair.next() => self.dialer(DialerInput::Repair(peer)),
                 Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
                 Ok(()) = self.reset.changed() => self.dialer(DialerInput::Reset),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
                     self.dialer(DialerInput::Tick);
                 }
-                () = left(&mut self.leave) => break,
+                () = self.leave.raised() => break,
                 () = self.shared.signals.stopped() => break,
             }
         }
@@ -345,7 +347,7 @@ impl TopicTask {
     }
 
     /// Ends every session in order, within the time that leaving may take.
-    async fn end(mut self) {
+    async fn end(mut self: Box<Self>) {
         self.incoming.close();
         while let Ok(mut incoming) = self.incoming.try_recv() {
             incoming.wire.end(CloseCode::Stopped);
@@ -367,9 +369,4 @@ impl TopicTask {
         }
         self.tasks.shutdown().await;
     }
-}
-
-/// Resolves when the topic is left, or its last handle is gone.
-async fn left(leave: &mut watch::Receiver<bool>) {
-    let _ = leave.wait_for(|leave| *leave).await;
 }

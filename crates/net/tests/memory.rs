@@ -23,7 +23,9 @@ fn topic(number: usize, kind: u8) -> Topic {
 
 fn grown(region: &Region<'_, System>) -> usize {
     let change = region.change();
-    change.bytes_allocated.saturating_sub(change.bytes_deallocated)
+    change
+        .bytes_allocated
+        .saturating_sub(change.bytes_deallocated)
 }
 
 /// One test, because the allocator counts for the whole process.
@@ -55,6 +57,7 @@ async fn a_topic_without_a_peer_costs_less_than_five_kilobytes() {
     tokio::task::yield_now().await;
     let each = grown(&region) / TOPICS;
     println!("a room of ephemeral messages: {each} bytes");
+    assert!(each < 6_000, "{each}");
     drop((synced, rooms));
     net.shutdown().await;
 }
