@@ -386,11 +386,11 @@ impl Driver {
             scope: Scope::Stream(None),
             first: Some(Opening::Accept(proof).encode()),
         };
-        let incoming = Incoming {
+        let incoming = Box::new(Incoming {
             peer,
             wire,
             admitted,
-        };
+        });
         served.inbox().try_send(incoming).map_err(|error| {
             let Wire { send, recv, .. } = error.into_inner().wire;
             full(send, recv)
