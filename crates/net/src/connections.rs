@@ -169,7 +169,8 @@ impl Connections {
         let gossip: Vec<_> = {
             let inner = self.inner();
             let open = inner.open.values();
-            let gossip = open.filter(|open| open.peer == peer && open.protocol == Protocol::Gossip);
+            let carries = |protocol| matches!(protocol, Protocol::Gossip | Protocol::Link);
+            let gossip = open.filter(|open| open.peer == peer && carries(open.protocol));
             gossip
                 .filter_map(|open| open.connection.upgrade())
                 .collect()

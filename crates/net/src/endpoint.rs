@@ -65,6 +65,12 @@ pub(crate) fn discovery_options(alpns: &Alpns, timings: &Timings) -> ConnectOpti
         .with_transport_config(transport(timings.idle_timeout, timings, 0))
 }
 
+/// Dial options for gossip, which a link carries as well.
+pub(crate) fn gossip_options(alpns: &Alpns) -> ConnectOptions {
+    let link = alpns.link.iter().map(|alpn| alpn.to_vec());
+    ConnectOptions::new().with_additional_alpns(link.collect())
+}
+
 /// With the least that a peer may open and send before the protocol is known: the hooks of the
 /// endpoint allow more once it is (`docs/protocol/network.md#1`).
 fn transport(idle: Duration, timings: &Timings, bidirectional: u32) -> QuicTransportConfig {

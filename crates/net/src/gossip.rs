@@ -1,7 +1,7 @@
 //! The driver of the gossip machines: joins overlays, dials their nodes, keeps the time.
 //!
-//! A way to a peer is a queue in front of a task that empties it, `Outgoing`. Today's only carrier
-//! is a connection of the gossip protocol; another one attaches a queue in the same way.
+//! A way to a peer is a queue in front of a task that empties it, `Outgoing`. Its carrier is a
+//! connection of the gossip protocol, or the link with the peer (`Way`).
 
 mod connection;
 mod driver;
@@ -16,8 +16,9 @@ use bytes::Bytes;
 use iroh::Endpoint;
 use iroh::endpoint::Connection;
 use p2panda_core::VerifyingKey;
+use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::draws::Draws;
-use p2panda_protocol::gossip::encode_addresses;
+use p2panda_protocol::gossip::{Message, encode_addresses};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, TransportInfo};
 use parking_lot::Mutex;
@@ -26,10 +27,14 @@ use tokio::time::{sleep_until, timeout};
 
 use self::connection::{Told, carry, round_trip};
 use self::driver::{Dial, Driver};
+use self::outgoing::Outgoing;
 use self::subscription::News;
+use crate::alpns::Alpns;
 use crate::clock::Clock;
 use crate::close::close;
 use crate::connections::Connections;
+use crate::endpoint::gossip_options;
+use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::signals::Signals;
 
@@ -38,7 +43,8 @@ use crate::signals::Signals;
 pub(crate) struct Ground {
     pub(crate) local: VerifyingKey,
     pub(crate) endpoint: Endpoint,
-    pub(crate) alpn: [u8; 32],
+    pub(crate) alpns: Alpns,
+    pub(crate) links: Links,
     pub(crate) message_bytes_max: usize,
     pub(crate) neighbours_max: usize,
     pub(crate) dial_timeout: Duration,
@@ -166,6 +172,16 @@ impl Gossip {
         self.drive(|driver| driver.detach(peer, &outgoing, now));
     }
 
+    /// Carries gossip over something that carries other things too, until the way is dropped.
+    pub(crate) fn carry(&self, peer: VerifyingKey, round_trip: Duration) -> Way {
+        let now = self.now();
+        Way {
+            outgoing: self.drive(|driver| driver.attach(peer, round_trip, now)),
+            gossip: self.clone(),
+            peer,
+        }
+    }
+
     /// Leaves every overlay, telling the neighbours, as far as the time allows.
     pub(crate) async fn leave(&self, wait: Duration) {
         let now = self.now();
@@ -204,25 +220,104 @@ impl Gossip {
     async fn dial(&self, dial: Dial) {
         let Dial { peer, at } = dial;
         let ground = &self.inner.ground;
-        let connected = async {
+        let reached = async {
             sleep_until(ground.clock.instant(at)).await;
-            // Nodes that are known by hearsay only are not dialled here.
-            let addr = ground.lookup.dialable(&peer)?;
-            let connecting = ground.endpoint.connect(addr, &ground.alpn);
-            let connected = timeout(ground.dial_timeout, connecting).await.ok()?;
-            let failed = |error: &_| tracing::debug!(%peer, %error, "gossip reaches nobody");
-            connected.inspect_err(failed).ok()
+            self.reach(&peer).await
         };
-        tokio::select! {
-            connection = connected => match connection {
-                Some(connection) => self.serve(peer, connection).await,
-                None => {
-                    let now = self.now();
-                    self.drive(|driver| driver.dial_failed(peer, now));
-                }
+        let reached = tokio::select! {
+            reached = reached => reached,
+            () = ground.signals.stopped() => return,
+        };
+        match reached {
+            Some(Reached::Linked) => {}
+            Some(Reached::Connected(connection)) => tokio::select! {
+                () = self.serve(peer, connection) => {}
+                () = ground.signals.stopped() => {}
             },
-            () = ground.signals.stopped() => {}
+            None => {
+                let now = self.now();
+                self.drive(|driver| driver.dial_failed(peer, now));
+            }
         }
+    }
+
+    /// Over the link with a peer, if it speaks that; else over a connection for gossip.
+    async fn reach(&self, peer: &VerifyingKey) -> Option<Reached> {
+        let ground = &self.inner.ground;
+        let turn = ground.links.turn(peer).await;
+        let link = match ground.links.get(peer) {
+            Some(link) => link,
+            None => {
+                // Nodes that are known by hearsay only are not dialled here.
+                let addr = ground.lookup.dialable(peer)?;
+                let connected = async {
+                    let (alpn, options) = (&ground.alpns.gossip, gossip_options(&ground.alpns));
+                    let connecting = ground.endpoint.connect_with_opts(addr, alpn, options);
+                    let connecting = connecting.await.map_err(|error| error.to_string())?;
+                    connecting.await.map_err(|error| error.to_string())
+                };
+                let connected = timeout(ground.dial_timeout, connected).await.ok()?;
+                let failed = |error: &_| tracing::debug!(%peer, %error, "gossip reaches nobody");
+                let connection = connected.inspect_err(failed).ok()?;
+                if !ground.alpns.is_link(connection.alpn()) {
+                    ground.links.without(*peer);
+                    return Some(Reached::Connected(connection));
+                }
+                ground.links.begin(connection)?
+            }
+        };
+        drop(turn);
+        link.carry().await.map(|()| Reached::Linked)
+    }
+}
+
+/// How a peer was reached.
+enum Reached {
+    /// Its link carries gossip from now on.
+    Linked,
+    /// A connection for gossip alone.
+    Connected(Connection),
+}
+
+/// Gossip with a peer over its link. Dropping it ends that.
+#[derive(Debug)]
+pub(crate) struct Way {
+    gossip: Gossip,
+    peer: VerifyingKey,
+    outgoing: Arc<Outgoing>,
+}
+
+impl Way {
+    /// The next messages to send, each as one frame; an error when the way is to end. May be cancelled.
+    pub(crate) async fn next(&self) -> Result<(Overlay, Vec<Bytes>), CloseCode> {
+        let batch = self.outgoing.next().await?;
+        Ok((batch.overlay, batch.frames))
+    }
+
+    /// The peer sent a message. False if it is none.
+    pub(crate) fn received(&self, overlay: Overlay, payload: Bytes, round_trip: Duration) -> bool {
+        let Ok(message) = Message::decode(payload) else {
+            return false;
+        };
+        let (peer, now) = (self.peer, self.gossip.now());
+        self.gossip
+            .drive(|driver| driver.received(peer, overlay, vec![message], round_trip, now));
+        true
+    }
+
+    /// The peer is not in an overlay.
+    pub(crate) fn not_shared(&self, overlay: Overlay) {
+        let (peer, now) = (self.peer, self.gossip.now());
+        self.gossip
+            .drive(|driver| driver.no_stream(peer, overlay, now));
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        let (peer, now) = (self.peer, self.gossip.now());
+        self.gossip
+            .drive(|driver| driver.detach(peer, &self.outgoing, now));
     }
 }
 

@@ -14,6 +14,7 @@ use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::link::{Control, Farewell, Input, Opening, Output, Refusal, Side, Start};
+use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::TransportInfo;
 use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::time::Time;
@@ -27,6 +28,7 @@ use crate::budget;
 use crate::clock::wall;
 use crate::close::close;
 use crate::discovery;
+use crate::gossip::Way;
 use crate::links::{Begun, Command, Link};
 use crate::overlays::Change;
 use crate::peer_id::remote;
@@ -35,6 +37,9 @@ use crate::served::Served;
 use crate::shared::Shared;
 use crate::topic::{Incoming, TopicHandle};
 use crate::wire::{Answer, NoSession, Scope, Wire};
+
+/// Messages that wait to be written; beyond, gossip waits in front of its own queue.
+const OUTBOX_MAX: usize = 64;
 
 /// Control goes before sessions.
 const PRIORITY: i32 = 2;
@@ -96,6 +101,10 @@ struct Driver {
     held: Charge,
     outbox: VecDeque<Bytes>,
     wake: Option<Time>,
+    /// While it carries gossip.
+    way: Option<Way>,
+    /// Who waits until it does.
+    to_carry: Vec<oneshot::Sender<()>>,
     /// Who asked for records.
     waiting: Vec<oneshot::Sender<Step>>,
     /// Overlays that are common were told or changed.
@@ -147,6 +156,8 @@ impl Driver {
             intake,
             outbox: VecDeque::new(),
             wake: None,
+            way: None,
+            to_carry: Vec::new(),
             waiting: Vec::new(),
             met: false,
             common_changed: false,
@@ -183,6 +194,9 @@ impl Driver {
                     if wrote.is_none() {
                         self.handle(Input::Lost);
                     }
+                }
+                batch = next_gossip(self.way.as_ref()), if self.outbox.len() < OUTBOX_MAX => {
+                    self.gossip(batch);
                 }
                 Some(command) = commands.recv() => self.command(command),
                 Ok(()) = self.changes.changed() => self.overlays_changed(),
@@ -224,7 +238,10 @@ impl Driver {
                     let records = record.map(|record| (self.link.peer, record));
                     self.take_records(records.into_iter().collect()).await;
                 }
-                Output::Met(_) => (self.met, self.common_changed) = (true, true),
+                Output::Met(_) => {
+                    (self.met, self.common_changed) = (true, true);
+                    self.carry_if_asked();
+                }
                 Output::Common(_) | Output::Parted(_) => self.common_changed = true,
                 Output::WantNodes(common) => {
                     let Some(seed) = random::seed() else { continue };
@@ -247,7 +264,14 @@ impl Driver {
                     }
                 }
                 Output::Answered => {}
-                Output::Gossip(..) => {}
+                Output::Gossip(overlay, payload) => {
+                    let round_trip = round_trip(&self.link.connection);
+                    let way = self.carry();
+                    if !way.received(overlay, payload, round_trip) {
+                        close(&self.link.connection, CloseCode::Violation);
+                        self.over = true;
+                    }
+                }
                 Output::Farewell(_) => self.end_after(limits::LINK_END_WAIT),
                 Output::Close(code, failure) => {
                     tracing::debug!(peer = %self.link.peer, %failure, "a link failed");
@@ -276,8 +300,48 @@ impl Driver {
         discovery::take_records(&self.shared, teller, records).await
     }
 
+    fn carry(&mut self) -> &Way {
+        let (peer, round_trip) = (self.link.peer, round_trip(&self.link.connection));
+        let gossip = &self.shared.gossip;
+        self.way
+            .get_or_insert_with(|| gossip.carry(peer, round_trip))
+    }
+
+    /// What is common has to be known first.
+    fn carry_if_asked(&mut self) {
+        if self.met && !self.to_carry.is_empty() {
+            self.carry();
+            for asked in self.to_carry.drain(..) {
+                // Fails only if nobody waits any more.
+                let _ = asked.send(());
+            }
+        }
+    }
+
+    fn gossip(&mut self, batch: Result<(Overlay, Vec<Bytes>), CloseCode>) {
+        // No overlay needs it now, or the peer brought too much.
+        let Ok((overlay, frames)) = batch else {
+            self.way = None;
+            return;
+        };
+        if !self.control.common().contains(&overlay) {
+            if let Some(way) = &self.way {
+                way.not_shared(overlay);
+            }
+            return;
+        }
+        for frame in frames {
+            // Behind the length.
+            self.handle(Input::Gossip(overlay, frame.slice(4.min(frame.len())..)));
+        }
+    }
+
     fn command(&mut self, command: Command) {
         match command {
+            Command::Carry(reply) => {
+                self.to_carry.push(reply);
+                self.carry_if_asked();
+            }
             Command::Meet(reply) => {
                 if self.met {
                     self.handle(Input::Ask);
@@ -460,6 +524,14 @@ impl Refused {
             let _ = self.send.finish();
             let _ = self.recv.stop(VarInt::from_u32(0));
         });
+    }
+}
+
+/// Never resolves while no gossip is carried.
+async fn next_gossip(way: Option<&Way>) -> Result<(Overlay, Vec<Bytes>), CloseCode> {
+    match way {
+        Some(way) => way.next().await,
+        None => std::future::pending().await,
     }
 }
 

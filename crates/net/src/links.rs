@@ -86,6 +86,8 @@ pub(crate) struct Begun {
 pub(crate) enum Command {
     /// Ask the peer for records; answer what that brought.
     Meet(oneshot::Sender<Step>),
+    /// Carry gossip as well; answered when that begins.
+    Carry(oneshot::Sender<()>),
     /// Another link of the pair took its place.
     Replaced,
 }
@@ -219,6 +221,13 @@ impl Links {
 }
 
 impl Link {
+    /// Carries gossip from now on. `None`: the link is over, or too much is asked.
+    pub(crate) async fn carry(&self) -> Option<()> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.try_send(Command::Carry(reply)).ok()?;
+        answer.await.ok()
+    }
+
     /// Asks for records; answers what they brought. `None`: the link is over, or too much is asked.
     pub(crate) async fn meet(&self) -> Option<Step> {
         let (reply, answer) = oneshot::channel();

@@ -71,7 +71,8 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
     let gossip = Gossip::new(Ground {
         local,
         endpoint: endpoint.clone(),
-        alpn: alpns.gossip,
+        alpns,
+        links: links.clone(),
         message_bytes_max,
         neighbours_max: config.gossip_neighbours_max,
         dial_timeout: config.timings.handshake_timeout,
