@@ -17,6 +17,7 @@ mod groups;
 mod link;
 mod node;
 mod operations;
+mod ranges;
 mod store;
 mod sync;
 
@@ -31,6 +32,7 @@ pub use groups::*;
 pub use link::*;
 pub use node::*;
 pub use operations::*;
+pub use ranges::*;
 pub use store::*;
 pub use sync::*;
 

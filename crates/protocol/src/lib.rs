@@ -13,6 +13,7 @@
 //! | [`sync`] | log sync: catch-up and live mode | `docs/protocol/sync.md#4` |
 //! | [`sync::digest`] | whether both sides hold the same | `docs/protocol/digest.md` |
 //! | [`link`] | one connection between two nodes of this project | `docs/protocol/link.md` |
+//! | [`ranges`] | where two nodes' heads differ | `docs/protocol/ranges.md` |
 //! | [`discovery`], [`walk`] | shared overlays, records of nodes | `docs/protocol/discovery.md` |
 //! | [`record`], [`book`] | signed addresses and the address book | `docs/protocol/network.md#3` |
 //! | [`reach`], [`dialing`] | which addresses of others we send to | `docs/protocol/network.md#5` |
@@ -33,6 +34,7 @@ pub mod gossip;
 pub mod handshake;
 pub mod link;
 pub mod overlay;
+pub mod ranges;
 pub mod reach;
 pub mod record;
 pub mod sync;

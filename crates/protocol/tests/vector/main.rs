@@ -9,6 +9,7 @@ mod discovery;
 mod gossip;
 mod live;
 mod mdns;
+mod ranges;
 mod record;
 mod sync;
 
