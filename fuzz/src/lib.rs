@@ -3,3 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod encryption;
+pub mod ranges;
+
+/// Inputs to begin with, by target.
+pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    [encryption::seeds(), ranges::seeds()].concat()
+}

@@ -4,14 +4,16 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_fuzz::encryption;
+use p2panda_fuzz::{encryption, ranges, seeds};
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 3] = [
+const TARGETS: [Target; 5] = [
     ("encryption_decoders", encryption::decoders),
     ("encryption_two_party", encryption::two_party),
     ("encryption_group", encryption::group),
+    ("ranges_decoder", ranges::decoder),
+    ("ranges_machine", ranges::machine),
 ];
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
@@ -28,7 +30,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 #[test]
 fn every_corpus_is_replayed() {
     for (name, target) in TARGETS {
-        let seeds = encryption::seeds();
+        let seeds = seeds();
         let seeds = seeds.iter().find(|(target, _)| *target == name);
         let inputs = corpus(name).into_iter();
         for input in inputs.chain(seeds.expect("seeds").1.clone()) {
@@ -43,7 +45,7 @@ fn altered_inputs_break_no_promise() {
     let seconds = std::env::var("FUZZ_SECONDS").ok();
     let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(3);
     for (name, target) in TARGETS {
-        let seeds = encryption::seeds();
+        let seeds = seeds();
         let seeds = seeds.iter().find(|(target, _)| *target == name);
         let mut inputs = seeds.expect("seeds").1.clone();
         inputs.extend(corpus(name));
