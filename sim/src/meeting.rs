@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use p2panda_core::{SigningKey, Timestamp};
 use p2panda_engine::Command;
-use p2panda_protocol::book::{Book, Teller};
+use p2panda_protocol::book::{Book, Handover, Teller};
 use p2panda_protocol::discovery::{Discovery, Input, Local, Outcome, Output};
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::overlay::Overlay;
@@ -131,15 +131,16 @@ impl Sim {
 
     /// Takes over what a session brought, and joins whoever shares a topic.
     fn book_session(&mut self, node: NodeId, peer: NodeId, outcome: Outcome) {
-        let (key, wall) = (self.key(peer), self.wall().wall);
+        let (key, wall, now) = (self.key(peer), self.wall().wall, self.now());
         let teller = Teller {
             node: key,
             from: address(peer).socket().map(|socket| socket.ip()),
         };
         let state = self.at_mut(node);
         let book = &mut state.contacts_mut().book;
-        book.apply(outcome.records, teller, wall);
-        book.succeeded(key, wall);
+        let handover = Handover { teller, began: now };
+        book.apply(outcome.records, handover, wall, now);
+        book.succeeded(key, wall, now);
         book.set_overlays(key, outcome.common, wall);
         self.store_contacts(node);
         for topic in self.at(node).topics.clone() {

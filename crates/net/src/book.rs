@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use p2panda_core::VerifyingKey;
-use p2panda_protocol::book::{Book, Inserted, Node, Source};
+use p2panda_core::{Timestamp, VerifyingKey};
+use p2panda_protocol::book::{Book, ClockDifference, Inserted, Node, Source};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, RecordError, TransportInfo};
+use p2panda_protocol::time::Time;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
-use crate::clock::{Clock, wall};
+use crate::clock::Clock;
 
 /// The address book, and who waits for changes of it. Clones share it.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Taken {
     pub(crate) inserted: Inserted,
     /// Addresses that the node had before and has not any more.
     pub(crate) given_up: BTreeSet<SocketAddr>,
+    /// How far the node's clock is from ours, if that is news.
+    pub(crate) clock: Option<ClockDifference>,
 }
 
 impl AddressBook {
@@ -68,6 +71,11 @@ impl AddressBook {
         self.0.interest.subscribe()
     }
 
+    /// The time of our wall clock, and that of the machines.
+    fn moment(&self) -> (Timestamp, Time) {
+        (self.0.clock.wall(), self.0.clock.now())
+    }
+
     fn interest_changed(&self) {
         self.0.interest.send_modify(|count| *count += 1);
     }
@@ -75,19 +83,21 @@ impl AddressBook {
     /// A connection with a peer worked. Nodes that nobody told us of stay unknown until they take
     /// part in a discovery session, so that made-up ids do not fill the book.
     pub(crate) fn success(&self, peer: &VerifyingKey) {
+        let (wall, now) = self.moment();
         let mut book = self.lock();
         if book.get(peer).is_some() {
-            book.succeeded(*peer, wall());
+            book.succeeded(*peer, wall, now);
             self.store_soon();
         }
     }
 
     /// A discovery session with a peer succeeded. Answers whether somebody's interest changed.
     pub(crate) fn met(&self, peer: VerifyingKey, common: BTreeSet<Overlay>) -> bool {
+        let (wall, now) = self.moment();
         let changed = {
             let mut book = self.lock();
-            book.succeeded(peer, wall());
-            !book.set_overlays(peer, common, wall()).is_empty()
+            book.succeeded(peer, wall, now);
+            !book.set_overlays(peer, common, wall).is_empty()
         };
         if changed {
             self.interest_changed();
@@ -117,7 +127,7 @@ impl AddressBook {
     }
 
     pub(crate) fn failure(&self, peer: &VerifyingKey) {
-        self.lock().failed(*peer, wall());
+        self.lock().failed(*peer, self.0.clock.wall());
         self.store_soon();
     }
 
@@ -129,7 +139,8 @@ impl AddressBook {
 
     /// Where a node may be dialled without asking first, unless its last attempt failed.
     pub(crate) fn known(&self, node: &VerifyingKey) -> BTreeSet<Address> {
-        self.lock().known(node, wall(), self.0.clock.now())
+        let (wall, now) = self.moment();
+        self.lock().known(node, wall, now)
     }
 
     /// Takes a record in.
@@ -139,25 +150,37 @@ impl AddressBook {
         record: TransportInfo,
         source: Source,
     ) -> Result<Taken, RecordError> {
-        let now: BTreeSet<SocketAddr> = sockets(&record).collect();
+        let (wall, now) = self.moment();
         let mut book = self.lock();
-        let known = book.get(&node).and_then(Node::record);
-        let before: BTreeSet<SocketAddr> = known.into_iter().flat_map(sockets).collect();
-        let inserted = book.insert(node, record, source, wall())?;
+        let clock_of = |book: &Book| book.get(&node).and_then(Node::clock);
+        let sockets_of = |book: &Book| -> BTreeSet<SocketAddr> {
+            let record = book.get(&node).and_then(Node::record);
+            record.into_iter().flat_map(sockets).collect()
+        };
+        let (clock_before, sockets_before) = (clock_of(&book), sockets_of(&book));
+        let inserted = book.insert(node, record, source, wall, now)?;
+        let (clock, sockets_now) = (clock_of(&book), sockets_of(&book));
         drop(book);
         if inserted != Inserted::Kept {
             self.store_soon();
         }
         Ok(Taken {
             inserted,
-            given_up: before.difference(&now).copied().collect(),
+            given_up: sockets_before.difference(&sockets_now).copied().collect(),
+            clock: clock.filter(|clock| clock.is_news(clock_before)),
         })
+    }
+
+    /// Drops what is too old.
+    pub(crate) fn expire(&self) {
+        let (wall, now) = self.moment();
+        self.lock().expire(wall, now);
     }
 
     /// The other nodes to meet in an overlay.
     pub(crate) fn interested(&self, overlay: &Overlay) -> Vec<VerifyingKey> {
         self.lock()
-            .interested(overlay, wall())
+            .interested(overlay, self.0.clock.wall())
             .filter(|node| *node != self.0.local)
             .collect()
     }

@@ -10,13 +10,28 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    wall_ahead: WallAhead,
+}
+
+/// How far a node's wall clock is ahead of the system's, or behind: for tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WallAhead {
+    /// Seconds; negative where it is behind.
+    pub seconds: i64,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(wall_ahead: WallAhead) -> Self {
         Self {
             start: Instant::now(),
+            wall_ahead,
         }
+    }
+
+    /// Microseconds since 1970 by the wall clock, 0 before.
+    pub(crate) fn wall(&self) -> Timestamp {
+        let ahead_us = self.wall_ahead.seconds.saturating_mul(1_000_000);
+        Timestamp::from_micros(wall().as_micros().saturating_add_signed(ahead_us))
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -113,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wake_is_due_when_the_clock_says_so() {
-        let clock = Clock::start();
+        let clock = Clock::start(WallAhead::default());
         let time = clock.now().after(20);
         tokio::time::sleep_until(clock.instant(time)).await;
         assert!(clock.now() >= time);

@@ -9,6 +9,8 @@ use p2panda_core::{NetworkId, SigningKey, VerifyingKey, limits};
 use p2panda_protocol::book::Book;
 use p2panda_protocol::sync::Limits;
 
+use crate::clock::WallAhead;
+
 /// Everything [`crate::spawn`] needs.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -50,6 +52,8 @@ pub struct Config {
     pub known: Known,
     /// Timeouts and intervals.
     pub timings: Timings,
+    #[doc(hidden)]
+    pub wall_ahead: WallAhead,
 }
 
 impl Config {
@@ -75,6 +79,7 @@ impl Config {
             state_digest: true,
             links: true,
             timings: Timings::default(),
+            wall_ahead: WallAhead::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::{VerifyingKey, limits};
-use p2panda_protocol::book::{Inserted, Plan, Source, Teller};
+use p2panda_protocol::book::{Handover, Inserted, Plan, Teller};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Outcome, Output};
@@ -19,7 +19,6 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use crate::budget::{self, Window};
-use crate::clock::wall;
 use crate::close::close;
 use crate::credit::Credit;
 use crate::endpoint::discovery_options;
@@ -49,13 +48,9 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
         {
             let lacking = shared.overlays.lacks(shared.sessions.live_topics());
             let book = shared.book.lock();
-            walk.handle(
-                walk::Input::Lacking(lacking),
-                &book,
-                wall(),
-                shared.clock.now(),
-            );
-            walk.handle(input, &book, wall(), shared.clock.now());
+            let (wall, now) = (shared.clock.wall(), shared.clock.now());
+            walk.handle(walk::Input::Lacking(lacking), &book, wall, now);
+            walk.handle(input, &book, wall, now);
         }
         while let Some(output) = walk.poll() {
             match output {
@@ -102,7 +97,7 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
     }
     let plan = {
         let mut book = shared.book.lock();
-        book.plan(&node, wall(), shared.clock.now())
+        book.plan(&node, shared.clock.wall(), shared.clock.now())
     };
     let (known, ask) = match plan {
         Plan::Rest => return None,
@@ -178,16 +173,16 @@ async fn connect(
 }
 
 async fn meet(shared: &Shared, node: VerifyingKey, connection: &Connection) -> Option<Step> {
-    let from = remote(connection);
+    let (from, began) = (remote(connection), shared.clock.now());
     let (send, recv) = connection.open_bi().await.ok()?;
     let machine = Discovery::alice(local(shared)?, draws()?, shared.clock.now());
     let outcome = session(shared, node, connection, (send, recv), machine).await?;
-    Some(apply(shared, node, from, outcome).await)
+    Some(apply(shared, node, from, began, outcome).await)
 }
 
 /// Serves a session that a peer dialled.
 pub(crate) async fn accept(shared: &Shared, peer: VerifyingKey, connection: &Connection) {
-    let from = remote(connection);
+    let (from, began) = (remote(connection), shared.clock.now());
     let served = timeout(shared.timings.discovery_timeout, async {
         let (send, recv) = connection.accept_bi().await.ok()?;
         let machine = Discovery::bob(local(shared)?, draws()?, shared.clock.now());
@@ -195,7 +190,7 @@ pub(crate) async fn accept(shared: &Shared, peer: VerifyingKey, connection: &Con
     });
     match served.await {
         Ok(Some(outcome)) => {
-            apply(shared, peer, from, outcome).await;
+            apply(shared, peer, from, began, outcome).await;
         }
         Ok(None) => close(connection, CloseCode::Failed),
         Err(_) => close(connection, CloseCode::Timeout),
@@ -242,7 +237,7 @@ async fn session(
                 Output::Nodes(common) => {
                     let mut draws = draws()?;
                     let book = shared.book.lock();
-                    let records = book.share(&peer, &common, &mut draws, wall());
+                    let records = book.share(&peer, &common, &mut draws, shared.clock.wall());
                     drop(book);
                     machine.handle(Input::Nodes(records), shared.clock.now());
                 }
@@ -303,11 +298,13 @@ async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Option<()
     Some(())
 }
 
-/// Books a session under the identity that the peer proved, and its connection's address.
+/// Books a session under the identity that the peer proved, with its connection's address and the
+/// moment at which the two began to say what they know.
 async fn apply(
     shared: &Shared,
     peer: VerifyingKey,
     from: Option<SocketAddr>,
+    began: Time,
     outcome: Outcome,
 ) -> Step {
     let Outcome { common, records } = outcome;
@@ -315,7 +312,8 @@ async fn apply(
         node: peer,
         from: from.map(|socket| socket.ip()),
     };
-    let mut step = take_records(shared, teller, records).await;
+    let handover = Handover { teller, began };
+    let mut step = take_records(shared, handover, records).await;
     if let Some(socket) = from {
         shared.book.answered(&peer, socket);
     }
@@ -325,8 +323,8 @@ async fn apply(
 }
 
 /// Takes in what a peer told, some records at a time.
-pub(crate) async fn take_records(shared: &Shared, teller: Teller, records: Records) -> Step {
-    let peer = teller.node;
+pub(crate) async fn take_records(shared: &Shared, handover: Handover, records: Records) -> Step {
+    let peer = handover.teller.node;
     let mut step = Step {
         received: records.len(),
         ..Step::default()
@@ -338,7 +336,7 @@ pub(crate) async fn take_records(shared: &Shared, teller: Teller, records: Recor
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
         for (node, record) in records.by_ref().take(limits::DISCOVERY_RECORDS_AT_ONCE) {
-            match shared.take_record(node, record, Source::Peer(teller)) {
+            match shared.take_record(node, record, handover.source_of(&node)) {
                 Ok(Inserted::New | Inserted::Newer) => step.learned += 1,
                 Ok(Inserted::Kept) => {}
                 Err(error) => tracing::debug!(%peer, %node, %error, "a record was refused"),

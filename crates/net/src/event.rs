@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use p2panda_core::{Topic, VerifyingKey};
+pub use p2panda_protocol::book::ClockDifference;
 use p2panda_protocol::sync::SessionId;
 
 /// Something an application may want to show. Events carry no operation, and a listener that
@@ -76,6 +77,14 @@ pub enum NetEvent {
     },
     /// The addresses this node announces have changed.
     AddressChanged,
+    /// A peer handed over a record of its addresses that shows a clock far from this node's, or much
+    /// further than before. Which of the two is right, nobody knows.
+    ClockDiffers {
+        /// The peer.
+        peer: VerifyingKey,
+        /// How far, at least.
+        by: ClockDifference,
+    },
     /// The network changed or the machine slept; everything is tried again at once.
     Recovering,
 }
@@ -112,6 +121,9 @@ pub struct PeerStatus {
     pub rtt: Option<Duration>,
     /// When it was last heard of.
     pub last_seen: Option<SystemTime>,
+    /// How far its clock is from this node's, at least, if it differs much: by the record that it
+    /// handed over last, since the start.
+    pub clock: Option<ClockDifference>,
     /// Running sync sessions with it.
     pub sessions: Vec<SessionStatus>,
     /// Number of this node's topics that it is known to share.

@@ -106,9 +106,11 @@ mod topic;
 mod unread;
 mod wire;
 
+#[doc(hidden)]
+pub use clock::WallAhead;
 pub use config::{Bootstrap, Config, Known, Mdns, Relay, Timings};
 pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
-pub use event::{Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
+pub use event::{ClockDifference, Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
 pub use net::{Net, SyncHandle, spawn};
 pub use request::{Request, Stored, Totals};

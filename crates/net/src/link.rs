@@ -9,7 +9,7 @@ use bytes::Bytes;
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Topic, limits};
-use p2panda_protocol::book::Teller;
+use p2panda_protocol::book::{Handover, Teller};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
@@ -25,7 +25,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::admission::{Purpose, allow_link};
 use crate::budget;
-use crate::clock::wall;
 use crate::close::close;
 use crate::discovery;
 use crate::gossip::Way;
@@ -251,7 +250,7 @@ impl Driver {
                             &self.link.peer,
                             &common,
                             &mut Draws::from_seed(seed),
-                            wall(),
+                            self.shared.clock.wall(),
                         )
                     };
                     self.handle(Input::Nodes(records));
@@ -297,7 +296,10 @@ impl Driver {
         if let Some(socket) = from {
             self.shared.book.answered(&self.link.peer, socket);
         }
-        discovery::take_records(&self.shared, teller, records).await
+        // They come in the order in which the peer said them.
+        let began = self.shared.clock.now();
+        let handover = Handover { teller, began };
+        discovery::take_records(&self.shared, handover, records).await
     }
 
     fn carry(&mut self) -> &Way {

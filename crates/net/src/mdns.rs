@@ -94,7 +94,7 @@ fn found(shared: &Shared, info: &EndpointInfo) {
         return;
     };
     let record = TransportInfo::announced(&node, info.ip_addrs().copied(), &text);
-    match shared.take_record(node, record, Source::Direct) {
+    match shared.take_record(node, record, Source::Announced) {
         Ok(Inserted::New | Inserted::Newer) => shared.signals.walk(),
         Ok(Inserted::Kept) => {}
         Err(error) => {

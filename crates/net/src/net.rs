@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::admission::{Door, Visitors};
 use crate::alpns::Alpns;
 use crate::book::{AddressBook, sockets};
-use crate::clock::{Clock, wall};
+use crate::clock::Clock;
 use crate::config::{Bootstrap, Config, Mdns};
 use crate::connections::{Connections, Link};
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
@@ -55,8 +55,8 @@ struct Running {
 /// Everything it needs of the node goes through `requests`.
 pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Result<Net, SpawnError> {
     let local = config.signing_key.verifying_key();
-    let clock = Clock::start();
-    let book = take_book(&mut config);
+    let clock = Clock::start(config.wall_ahead);
+    let book = take_book(&mut config, clock);
     let by_hearsay = book.iter().any(|(_, node)| !node.is_trusted());
     let book = AddressBook::new(local, book, clock);
     let survey = Survey::new(&config.relays, book.clone());
@@ -145,20 +145,20 @@ impl Running {
     }
 }
 
-fn take_book(config: &mut Config) -> Book {
+fn take_book(config: &mut Config, clock: Clock) -> Book {
     let empty = Book::new(config.signing_key.verifying_key());
     let mut book = std::mem::replace(&mut config.known.0, empty);
     for bootstrap in &config.bootstrap {
-        add_bootstrap(&mut book, bootstrap.clone());
+        add_bootstrap(&mut book, bootstrap.clone(), clock);
     }
     book
 }
 
-fn add_bootstrap(book: &mut Book, bootstrap: Bootstrap) {
+fn add_bootstrap(book: &mut Book, bootstrap: Bootstrap, clock: Clock) {
     let Bootstrap { node, addrs, relay } = bootstrap;
     let relay = relay.into_iter().map(Address::Relay);
     let hints = addrs.into_iter().map(Address::ip).chain(relay);
-    book.add_bootstrap(node, hints, wall());
+    book.add_bootstrap(node, hints, clock.wall());
 }
 
 impl Net {
@@ -191,7 +191,7 @@ impl Net {
     /// Adds a node to start with.
     pub fn add_peer(&self, bootstrap: Bootstrap) {
         let shared = &self.running.shared;
-        add_bootstrap(&mut shared.book.lock(), bootstrap);
+        add_bootstrap(&mut shared.book.lock(), bootstrap, shared.clock);
         shared.book.store_soon();
         shared.signals.walk();
     }
@@ -335,14 +335,15 @@ fn status(id: VerifyingKey, entry: Option<&Node>, link: Option<&Link>) -> PeerSt
         connected: link.is_some(),
         relayed: link.is_some_and(|link| link.relayed),
         rtt: link.and_then(|link| link.rtt),
-        last_seen: seen.map(|seen| time(seen.as_micros())),
+        last_seen: seen.and_then(|seen| time(seen.as_micros())),
+        clock: entry.and_then(Node::clock),
         sessions: Vec::new(),
         topics_shared: entry.map_or(0, |entry| entry.overlays().len()),
     }
 }
 
-fn time(micros: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros(micros)
+fn time(micros: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_micros(micros))
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use p2panda_protocol::reach;
 use p2panda_protocol::record::Address;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::clock::wall;
 use crate::event::NetEvent;
 use crate::peer_id::address;
 use crate::shared::Shared;
@@ -22,6 +21,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         limits::RECORD_CHECK_INTERVAL,
     );
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reset = shared.signals.resets();
     loop {
         sign(&shared, watcher.get());
         tokio::select! {
@@ -29,6 +29,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 return;
             },
             _ = check.tick() => {}
+            // The clock may have been set.
+            Ok(()) = reset.changed() => {}
             () = shared.signals.stopped() => return,
         }
         shared.survey.look_again().await;
@@ -42,7 +44,7 @@ pub(crate) fn sign(shared: &Shared, addr: EndpointAddr) {
     let addresses = reach::to_sign(addresses);
     let signed = {
         let mut book = shared.book.lock();
-        book.sign_own(&shared.key, addresses, wall())
+        book.sign_own(&shared.key, addresses, shared.clock.wall())
     };
     let record = match signed {
         Ok(record) => record,

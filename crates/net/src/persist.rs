@@ -5,7 +5,6 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::book::AddressBook;
-use crate::clock::wall;
 use crate::request::Request;
 use crate::signals::Signals;
 
@@ -27,7 +26,7 @@ pub(crate) async fn run(book: AddressBook, requests: mpsc::Sender<Request>, sign
 
 /// Stores what has changed so far.
 pub(crate) async fn flush(book: &AddressBook, requests: &mpsc::Sender<Request>) {
-    book.lock().expire(wall());
+    book.expire();
     loop {
         // Page by page: the whole book is never held twice.
         let changed = book.lock().take_changed();

@@ -82,6 +82,10 @@ impl Shared {
         source: Source,
     ) -> Result<Inserted, RecordError> {
         let taken = self.book.insert(node, record, source)?;
+        if let Some(by) = taken.clock {
+            tracing::warn!(peer = %node, ?by, "the peer's clock is far from ours");
+            self.signals.tell(NetEvent::ClockDiffers { peer: node, by });
+        }
         if taken.inserted != Inserted::Kept {
             self.signals.tell(NetEvent::PeerFound { node });
             if !taken.given_up.is_empty() {

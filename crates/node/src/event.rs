@@ -3,7 +3,7 @@
 use p2panda_core::log::Fork;
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_engine::EngineEvent;
-use p2panda_net::{NetEvent, Transfer};
+use p2panda_net::{ClockDifference, NetEvent, Transfer};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::RejectReason;
 use tokio::sync::broadcast;
@@ -78,6 +78,14 @@ pub enum Event {
     },
     /// The addresses that this node announces have changed.
     AddressChanged,
+    /// A peer's clock is far from this node's, or much further than before. Which of the two is
+    /// right, nobody knows; they meet and sync all the same (`docs/protocol/network.md#4`).
+    ClockDiffers {
+        /// The peer.
+        peer: VerifyingKey,
+        /// How far, at least.
+        by: ClockDifference,
+    },
     /// The network changed or the machine slept; everything is tried again at once.
     Recovering,
     /// An author signed operations that exclude each other. The first one stays.
@@ -179,6 +187,7 @@ impl Event {
                 transfer,
             },
             NetEvent::AddressChanged => Self::AddressChanged,
+            NetEvent::ClockDiffers { peer, by } => Self::ClockDiffers { peer, by },
             NetEvent::Recovering => Self::Recovering,
             _ => return None,
         })

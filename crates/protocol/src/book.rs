@@ -4,8 +4,10 @@
 //! passes the time, hands in records and results of sessions, and stores what
 //! [`Book::take_changed`] names.
 
+mod clock;
 mod dial;
 mod node;
+mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,22 +17,15 @@ use p2panda_core::{HybridTimestamp, SigningKey, Timestamp, VerifyingKey, limits}
 use crate::dialing::Dialing;
 use crate::draws::Draws;
 use crate::overlay::Overlay;
-use crate::record::{Address, RecordError, TransportInfo, next_timestamp};
+use crate::record::{Address, RecordError, TransportInfo, is_ahead, next_timestamp};
+use crate::time::Time;
 use crate::wire::WireError;
 
+pub use self::clock::ClockDifference;
 pub use self::dial::Plan;
 pub use self::node::{Metrics, Node, Teller};
 use self::node::{age, read_stored, write_stored};
-
-/// How a record reached us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// From the node itself: its announcement on the local network.
-    Direct,
-    /// From another node, which may have kept it for long; or from the node itself over a
-    /// connection, which says nothing of the addresses that it names.
-    Peer(Teller),
-}
+pub use self::take::{Handover, Source};
 
 /// What became of a record that was handed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,23 +88,26 @@ impl Book {
     }
 
     /// The own record for these addresses. It is signed anew if the addresses changed, the last one
-    /// is older than [`limits::RECORD_RENEWED_AFTER`], or a later one of ours is about; otherwise it
-    /// is the one that was signed or restored before.
+    /// is older than [`limits::RECORD_RENEWED_AFTER`] or from when our clock was ahead, or a later
+    /// one of ours is about; otherwise it is the one that was signed or restored before.
     pub fn sign_own(
         &mut self,
         key: &SigningKey,
         addresses: BTreeSet<Address>,
         now: Timestamp,
     ) -> Result<TransportInfo, RecordError> {
+        // What is from when the clock was ahead binds us no more.
+        let floor = self.own_floor.filter(|floor| !is_ahead(floor.wall, now));
         if let Some(own) = &self.own
             && own.has_addresses(&addresses)
-            && self.own_floor.is_none_or(|floor| floor < own.timestamp())
+            && floor.is_none_or(|floor| floor < own.timestamp())
             && age(own.timestamp().wall, now) < limits::RECORD_RENEWED_AFTER
         {
             return Ok(own.clone());
         }
         let last = self.own.as_ref().map(TransportInfo::timestamp);
-        let timestamp = next_timestamp(last.max(self.own_floor), now);
+        let last = last.filter(|last| !is_ahead(last.wall, now));
+        let timestamp = next_timestamp(last.max(floor), now);
         let own = TransportInfo::sign(key, timestamp, addresses)?;
         self.own = Some(own.clone());
         self.changed.insert(self.local);
@@ -145,71 +143,6 @@ impl Book {
                 entry.hints.pop_last();
             }
         });
-    }
-
-    /// Takes a record from the network.
-    ///
-    /// Timestamps are compared first, so a record that is not later costs no signature check. An
-    /// authenticated record never yields to configured addresses.
-    pub fn insert(
-        &mut self,
-        node: VerifyingKey,
-        info: TransportInfo,
-        source: Source,
-        now: Timestamp,
-    ) -> Result<Inserted, RecordError> {
-        if node == self.local {
-            return self.see_own(&info, now);
-        }
-        let known = self.nodes.get(&node);
-        let is_new = known.is_none();
-        let stored = known.and_then(|known| known.record.as_ref());
-        if stored.is_some_and(|stored| !info.replaces(Some(stored))) {
-            if stored == Some(&info) {
-                self.hear_again(node, source, now);
-            }
-            return Ok(Inserted::Kept);
-        }
-        info.verify(&node, now)?;
-        let confirmed = match source {
-            Source::Direct => now,
-            Source::Peer(_) => info.timestamp().wall.min(now),
-        };
-        if is_new && age(confirmed, now) >= limits::RECORD_KEPT_MAX {
-            return Ok(Inserted::Kept);
-        }
-        self.edit(node, confirmed, |entry| {
-            let teller = match source {
-                Source::Direct => None,
-                Source::Peer(teller) => Some(teller),
-            };
-            entry.set_record(info, teller);
-            entry.confirm(confirmed);
-        });
-        Ok(if is_new {
-            Inserted::New
-        } else {
-            Inserted::Newer
-        })
-    }
-
-    /// Takes the records of a discovery session; a wrong one is counted and the next one counts.
-    pub fn apply(
-        &mut self,
-        records: impl IntoIterator<Item = (VerifyingKey, TransportInfo)>,
-        teller: Teller,
-        now: Timestamp,
-    ) -> Applied {
-        let mut applied = Applied::default();
-        for (node, info) in records {
-            applied.received += 1;
-            match self.insert(node, info, Source::Peer(teller), now) {
-                Ok(Inserted::New | Inserted::Newer) => applied.learned += 1,
-                Ok(Inserted::Kept) => {}
-                Err(_) => applied.invalid += 1,
-            }
-        }
-        applied
     }
 
     /// Sets the overlays that we share with `node`, as its own discovery session told.
@@ -257,14 +190,15 @@ impl Book {
     }
 
     /// Notes a session that succeeded, whoever dialled it.
-    pub fn succeeded(&mut self, node: VerifyingKey, now: Timestamp) {
+    pub fn succeeded(&mut self, node: VerifyingKey, wall: Timestamp, now: Time) {
         if node == self.local {
             return;
         }
-        self.edit(node, now, |entry| {
+        self.edit(node, wall, |entry| {
+            entry.metrics.forget_ahead(wall);
             entry.metrics.successes = entry.metrics.successes.saturating_add(1);
-            entry.metrics.last_success = Some(now);
-            entry.confirm(now);
+            entry.metrics.last_success = Some(wall);
+            entry.meet(wall, now);
         });
     }
 
@@ -286,6 +220,7 @@ impl Book {
             .as_ref()
             .is_some_and(|own| own.addresses().any(Address::is_global));
         if let Some(entry) = self.nodes.get_mut(&node).filter(|_| reachable) {
+            entry.metrics.forget_ahead(now);
             entry.metrics.failures = entry.metrics.failures.saturating_add(1);
             // The clock may have stepped back since the last success.
             entry.metrics.last_failure =
@@ -342,10 +277,13 @@ impl Book {
         records
     }
 
-    /// Drops what was not confirmed for [`limits::RECORD_KEPT_MAX`], bootstrap nodes aside.
-    pub fn expire(&mut self, now: Timestamp) {
-        let old =
-            |node: &Node| !node.bootstrap && age(node.confirmed, now) >= limits::RECORD_KEPT_MAX;
+    /// Drops what was not confirmed for [`limits::RECORD_KEPT_MAX`], by our clock and by the time
+    /// that has passed in this run, bootstrap nodes and those on trial aside.
+    pub fn expire(&mut self, wall: Timestamp, now: Time) {
+        let old = |node: &Node| {
+            let aged = age(node.confirmed, wall) >= limits::RECORD_KEPT_MAX;
+            aged && node.kept_until <= now && !node.bootstrap
+        };
         let expired = self
             .nodes
             .iter()
@@ -386,6 +324,10 @@ impl Book {
             return Ok(());
         }
         entry.stored = true;
+        if entry.metrics.successes > 0 {
+            // The clock may have been wrong in the last run, or is now.
+            entry.kept_until = Time::ZERO + limits::RECORD_TRIAL;
+        }
         if entry.record.is_none() && entry.hints.is_empty() && entry.is_hearsay() {
             self.changed.insert(node);
             return Ok(());
@@ -404,16 +346,6 @@ impl Book {
         }
         self.make_room();
         Ok(())
-    }
-
-    /// A record of ours that someone else holds and that is later than ours: from before our
-    /// data was restored. The next one must be later still.
-    fn see_own(&mut self, info: &TransportInfo, now: Timestamp) -> Result<Inserted, RecordError> {
-        if info.replaces(self.own.as_ref()) {
-            info.verify(&self.local, now)?;
-            self.own_floor = self.own_floor.max(Some(info.timestamp()));
-        }
-        Ok(Inserted::Kept)
     }
 
     fn is_usable(&self, node: &VerifyingKey, now: Timestamp) -> bool {
@@ -475,40 +407,6 @@ impl Book {
         }
     }
 
-    /// A record that we have, once more.
-    fn hear_again(&mut self, node: VerifyingKey, source: Source, now: Timestamp) {
-        let Some(entry) = self.nodes.get(&node) else {
-            return;
-        };
-        match source {
-            Source::Direct if entry.direct => {
-                if let Some(entry) = self.nodes.get_mut(&node) {
-                    entry.confirm(now);
-                }
-            }
-            Source::Direct => self.change(&node, |entry| {
-                entry.confirm(now);
-                entry.direct = true;
-                entry.tellers.clear();
-            }),
-            Source::Peer(_) if entry.direct => {}
-            Source::Peer(teller) => {
-                let all = entry.tellers.iter().chain([&teller]).map(|t| t.node);
-                let trusted: Vec<_> = all.filter(|node| self.is_trusted(node)).collect();
-                let Some(entry) = self.nodes.get_mut(&node) else {
-                    return;
-                };
-                let (told, before) = (entry.tellers.len(), entry.bytes());
-                entry.told_again(teller, |node| trusted.contains(node));
-                self.bytes = self.bytes + entry.bytes() - before;
-                // Who it was in particular is not stored.
-                if entry.tellers.len() > told {
-                    self.changed.insert(node);
-                }
-            }
-        }
-    }
-
     /// Drops the least useful sixteenth when the book is full, so that a flood of made-up nodes
     /// costs one pass per many of them and pushes out no acquaintance before all hearsay is gone.
     fn make_room(&mut self) {
@@ -556,6 +454,8 @@ fn draw<T>(mut from: Vec<T>, count: usize, draws: &mut Draws) -> Vec<T> {
     drawn.collect()
 }
 
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod dial_tests;
 #[cfg(test)]

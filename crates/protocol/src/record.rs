@@ -296,28 +296,42 @@ impl TransportInfo {
         self.oversize
     }
 
-    /// Checks that `node` signed this, for itself, not later than ten minutes from `now`.
+    /// Checks that `node` signed this, for itself, not later than ten minutes from `now`: what
+    /// anybody may tell.
     ///
     /// The signature comes last, since it costs most.
     pub fn verify(&self, node: &VerifyingKey, now: Timestamp) -> Result<(), RecordError> {
+        self.verify_form(node)?;
+        if self.is_ahead(now) {
+            return Err(RecordError::Future);
+        }
+        self.verify_signature(node)
+    }
+
+    /// Checks that `node` signed this, for itself, whatever its clock said: enough for what the node
+    /// hands over itself.
+    pub fn verify_any_time(&self, node: &VerifyingKey) -> Result<(), RecordError> {
+        self.verify_form(node)?;
+        self.verify_signature(node)
+    }
+
+    /// Whether it was signed by a clock that is ahead of ours.
+    pub(crate) fn is_ahead(&self, now: Timestamp) -> bool {
+        is_ahead(self.timestamp.wall, now)
+    }
+
+    fn verify_form(&self, node: &VerifyingKey) -> Result<(), RecordError> {
         if self.oversize {
             return Err(RecordError::TooLarge);
         }
-        if self
-            .endpoint
-            .as_ref()
-            .is_some_and(|endpoint| endpoint.id != *node.as_bytes())
-        {
+        let mut endpoints = self.endpoint.iter();
+        if endpoints.any(|endpoint| endpoint.id != *node.as_bytes()) {
             return Err(RecordError::ForeignEndpoint);
         }
-        let ahead = self
-            .timestamp
-            .wall
-            .as_micros()
-            .saturating_sub(now.as_micros());
-        if u128::from(ahead) > limits::RECORD_AHEAD_MAX.as_micros() {
-            return Err(RecordError::Future);
-        }
+        Ok(())
+    }
+
+    fn verify_signature(&self, node: &VerifyingKey) -> Result<(), RecordError> {
         node.verify(&self.signing_bytes(), &self.signature)
             .map_err(|_| RecordError::Signature)
     }
@@ -360,9 +374,16 @@ impl TransportInfo {
     }
 }
 
-/// The timestamp of the own next record: the clock, but always above `previous`.
+/// Whether a time is further ahead of our clock than clocks that are right may differ.
+pub(crate) fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    let ahead = time.as_micros().saturating_sub(now.as_micros());
+    u128::from(ahead) > limits::RECORD_AHEAD_MAX.as_micros()
+}
+
+/// The timestamp of the own next record: the clock, but always above `previous`, unless that is from
+/// when the clock was ahead.
 pub fn next_timestamp(previous: Option<HybridTimestamp>, now: Timestamp) -> HybridTimestamp {
-    match previous {
+    match previous.filter(|previous| !is_ahead(previous.wall, now)) {
         Some(previous) => HybridTimestamp::next(previous, now),
         None => HybridTimestamp::new(now.as_micros(), 0),
     }

@@ -379,7 +379,7 @@ mod tests {
             let timestamp = HybridTimestamp::new(WALL.as_micros(), 0);
             let record = TransportInfo::sign(&key, timestamp, addresses);
             let record = record.expect("one address");
-            let inserted = book.insert(node(*byte), record, Source::Direct, WALL);
+            let inserted = book.insert(node(*byte), record, Source::Announced, WALL, Time::ZERO);
             assert_eq!(inserted, Ok(Inserted::New));
         }
         book

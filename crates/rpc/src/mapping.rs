@@ -176,6 +176,16 @@ pub fn peer(peer: &p2panda::PeerStatus) -> wire::Peer {
         addrs: peer.addrs.clone(),
         connected: peer.connected,
         topics_shared: peer.topics_shared as u64,
+        clock_ahead_s: peer.clock.map(clock_ahead_s),
+    }
+}
+
+fn clock_ahead_s(by: p2panda::ClockDifference) -> i64 {
+    use p2panda::ClockDifference::{Ahead, Behind};
+    let seconds = |by: std::time::Duration| i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
+    match by {
+        Ahead(by) => seconds(by),
+        Behind(by) => -seconds(by),
     }
 }
 

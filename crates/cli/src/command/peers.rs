@@ -1,6 +1,6 @@
 //! `panda peers`
 
-use p2panda::PeerStatus;
+use p2panda::{ClockDifference, PeerStatus};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, PeersArgs};
@@ -47,6 +47,8 @@ struct PeerLine {
     id: String,
     connected: bool,
     addrs: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<String>,
 }
 
 impl PeerLine {
@@ -55,11 +57,57 @@ impl PeerLine {
             id: peer.id.to_string(),
             connected: peer.connected,
             addrs: peer.addrs.iter().map(ToString::to_string).collect(),
+            clock: peer.clock.map(clock),
         }
     }
 
     fn plain(&self) -> String {
         let state = if self.connected { "connected" } else { "known" };
-        format!("{} {state:9} {}", self.id, self.addrs.join(" "))
+        let mut plain = format!("{} {state:9} {}", self.id, self.addrs.join(" "));
+        if let Some(clock) = &self.clock {
+            plain.push_str("\n  its clock is ");
+            plain.push_str(clock);
+        }
+        plain
+    }
+}
+
+/// How far a clock is from ours, in the largest unit that it fills twice.
+fn clock(by: ClockDifference) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (365 * 24 * 60 * 60, "years"),
+        (24 * 60 * 60, "days"),
+        (60 * 60, "hours"),
+        (60, "minutes"),
+    ];
+    let (by, way) = match by {
+        ClockDifference::Ahead(by) => (by.as_secs(), "ahead of"),
+        ClockDifference::Behind(by) => (by.as_secs(), "behind"),
+    };
+    let mut units = UNITS.iter().filter(|(unit, _)| by >= unit * 2);
+    let (unit, name) = units.next().copied().unwrap_or((1, "seconds"));
+    format!("at least {} {name} {way} this one", by / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_differs_is_said_in_words() {
+        for (by, said) in [
+            (11 * 60, "at least 11 minutes"),
+            (90 * 60, "at least 90 minutes"),
+            (3 * 60 * 60, "at least 3 hours"),
+            (50 * 365 * 24 * 60 * 60, "at least 50 years"),
+        ] {
+            let by = Duration::from_secs(by);
+            let ahead = clock(ClockDifference::Ahead(by));
+            assert_eq!(ahead, format!("{said} ahead of this one"));
+            let behind = clock(ClockDifference::Behind(by));
+            assert_eq!(behind, format!("{said} behind this one"));
+        }
     }
 }

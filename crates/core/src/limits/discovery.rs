@@ -8,10 +8,17 @@ use super::{KIB, MIB};
 pub const DISCOVERY_SESSIONS_MAX: usize = 32;
 /// How long a discovery session may take (`docs/protocol/discovery.md`).
 pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How far ahead of our clock a signed record may be (`docs/protocol/network.md`).
+/// How far ahead of our clock a signed record may be that others tell, and a clock that is right
+/// (`docs/protocol/network.md#4`).
 pub const RECORD_AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
 /// How long an address record is kept without being confirmed (`docs/protocol/network.md`).
 pub const RECORD_KEPT_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a node is kept on trial whose signed time is older than that: it has to be reached
+/// meanwhile (`docs/protocol/network.md#3`).
+pub const RECORD_TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How old the time must be that a node signed and hands over itself for its clock to be behind
+/// (`docs/protocol/network.md#4`).
+pub const CLOCK_BEHIND_MIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long an address record is passed on without being confirmed
 /// (`docs/protocol/network.md`).
 pub const RECORD_SHARED_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);

@@ -4,6 +4,7 @@
 
 mod budget;
 mod catch_up;
+mod clocks;
 mod digest;
 mod ephemeral;
 mod fake_node;

@@ -48,7 +48,7 @@ impl Book {
     /// or nothing of it is more than hearsay.
     pub fn known(&self, node: &VerifyingKey, wall: Timestamp, now: Time) -> BTreeSet<Address> {
         let entry = self.dialable(node, wall, now);
-        entry.map_or_else(BTreeSet::new, |entry| entry.known(&self.dialing.ground))
+        entry.map_or_else(BTreeSet::new, |entry| self.known_of(node, entry))
     }
 
     /// Whether [`Book::plan`] would not answer [`Plan::Rest`].
@@ -56,7 +56,7 @@ impl Book {
         let Some(entry) = self.dialable(node, wall, now) else {
             return false;
         };
-        let known = entry.known(&self.dialing.ground);
+        let known = self.known_of(node, entry);
         !known.is_empty() || self.to_ask(entry, &known, now).is_some()
     }
 
@@ -65,7 +65,7 @@ impl Book {
         let Some(entry) = self.dialable(node, wall, now) else {
             return Plan::Rest;
         };
-        let known = entry.known(&self.dialing.ground);
+        let known = self.known_of(node, entry);
         let asks = known.is_empty() || self.dialing.is_silent(node);
         let ask = asks.then(|| self.to_ask(entry, &known, now)).flatten();
         let known: Vec<_> = known.into_iter().collect();
@@ -118,6 +118,10 @@ impl Book {
 
     pub(super) fn is_trusted(&self, node: &VerifyingKey) -> bool {
         *node == self.local || self.nodes.get(node).is_some_and(Node::is_trusted)
+    }
+
+    fn known_of(&self, node: &VerifyingKey, entry: &Node) -> BTreeSet<Address> {
+        entry.known(&self.dialing.ground, self.dialing.is_silent(node))
     }
 
     fn dialable(&self, node: &VerifyingKey, wall: Timestamp, now: Time) -> Option<&Node> {

@@ -74,8 +74,14 @@ fn dialled(plan: &Plan) -> Vec<SocketAddr> {
 fn hearsay_is_asked_before_it_is_dialled_and_dialled_once_it_has_answered() {
     let mut book = book();
     let (node, now) = (node(1), Time::ZERO);
-    book.insert(node, record(1, 0, &["8.8.8.8:4"]), told_by(9, ""), NOW)
-        .unwrap();
+    book.insert(
+        node,
+        record(1, 0, &["8.8.8.8:4"]),
+        told_by(9, ""),
+        NOW,
+        Time::ZERO,
+    )
+    .unwrap();
     assert!(book.known(&node, NOW, now).is_empty());
     assert!(book.may_dial(&node, NOW, now));
     assert_eq!(asked(book.plan(&node, NOW, now)), [socket("8.8.8.8:4")]);
@@ -85,7 +91,8 @@ fn hearsay_is_asked_before_it_is_dialled_and_dialled_once_it_has_answered() {
     assert_eq!(dialled(&book.plan(&node, NOW, now)), [socket("8.8.8.8:4")]);
     // It moved: what it says now is hearsay again, whoever tells it.
     let moved = record(1, 1, &["8.8.8.8:5"]);
-    book.insert(node, moved, told_by(1, ""), NOW).unwrap();
+    book.insert(node, moved, told_by(1, ""), NOW, Time::ZERO)
+        .unwrap();
     assert_eq!(asked(book.plan(&node, NOW, now)), [socket("8.8.8.8:5")]);
 }
 
@@ -99,10 +106,10 @@ fn configured_and_announced_addresses_are_dialled_at_once() {
         [socket("10.9.9.9:4")]
     );
     let announced = record(2, 0, &["10.0.0.3:4", "224.0.0.251:4", "192.168.1.255:4"]);
-    book.insert(node(2), announced.clone(), told_by(9, ""), NOW)
+    book.insert(node(2), announced.clone(), told_by(9, ""), NOW, Time::ZERO)
         .unwrap();
     assert_eq!(book.plan(&node(2), NOW, now), Plan::Rest);
-    book.insert(node(2), announced, Source::Direct, NOW)
+    book.insert(node(2), announced, Source::Announced, NOW, Time::ZERO)
         .unwrap();
     assert_eq!(
         dialled(&book.plan(&node(2), NOW, now)),
@@ -115,8 +122,14 @@ fn of_a_record_with_many_addresses_eight_are_ever_asked_and_none_of_them_twice_i
     let mut book = book();
     let many: Vec<String> = (1..=63).map(|port| format!("8.8.8.8:{port}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    book.insert(node(1), record(1, 0, &many), told_by(9, ""), NOW)
-        .unwrap();
+    book.insert(
+        node(1),
+        record(1, 0, &many),
+        told_by(9, ""),
+        NOW,
+        Time::ZERO,
+    )
+    .unwrap();
     let mut all = Vec::new();
     for minute in 0..600 {
         let now = Time::ZERO.after(minute * 60_000);
@@ -133,13 +146,31 @@ fn a_new_record_or_another_name_for_the_same_address_does_not_end_its_rest() {
     let mut book = book();
     let now = Time::ZERO;
     let victim = &["8.8.8.8:4"];
-    book.insert(node(1), record(1, 0, victim), told_by(9, ""), NOW)
-        .unwrap();
+    book.insert(
+        node(1),
+        record(1, 0, victim),
+        told_by(9, ""),
+        NOW,
+        Time::ZERO,
+    )
+    .unwrap();
     assert_eq!(asked(book.plan(&node(1), NOW, now)).len(), 1);
-    book.insert(node(1), record(1, 1, victim), told_by(8, ""), NOW)
-        .unwrap();
-    book.insert(node(2), record(2, 0, victim), told_by(7, ""), NOW)
-        .unwrap();
+    book.insert(
+        node(1),
+        record(1, 1, victim),
+        told_by(8, ""),
+        NOW,
+        Time::ZERO,
+    )
+    .unwrap();
+    book.insert(
+        node(2),
+        record(2, 0, victim),
+        told_by(7, ""),
+        NOW,
+        Time::ZERO,
+    )
+    .unwrap();
     assert_eq!(book.plan(&node(1), NOW, now), Plan::Rest);
     assert_eq!(book.plan(&node(2), NOW, now), Plan::Rest);
     book.start_anew();
@@ -157,7 +188,7 @@ fn what_one_teller_told_is_asked_on_its_account_and_on_no_other() {
         let sockets: Vec<&str> = sockets.iter().map(String::as_str).collect();
         let teller = if byte < 4 { 9 } else { 8 };
         let info = record(byte, 0, &sockets);
-        book.insert(node(byte), info, told_by(teller, ""), NOW)
+        book.insert(node(byte), info, told_by(teller, ""), NOW, Time::ZERO)
             .unwrap();
     }
     assert_eq!(asked(book.plan(&node(1), NOW, now)).len(), 8);
@@ -167,7 +198,8 @@ fn what_one_teller_told_is_asked_on_its_account_and_on_no_other() {
     let sockets = eight(2);
     let sockets: Vec<&str> = sockets.iter().map(String::as_str).collect();
     let again = record(2, 0, &sockets);
-    book.insert(node(2), again, told_by(7, ""), NOW).unwrap();
+    book.insert(node(2), again, told_by(7, ""), NOW, Time::ZERO)
+        .unwrap();
     assert_eq!(asked(book.plan(&node(2), NOW, now)).len(), 8);
     assert_eq!(book.plan(&node(3), NOW, now), Plan::Rest);
     let next = now.after(60_000);
@@ -184,15 +216,22 @@ fn two_behind_one_server_meet_on_their_own_network_and_nobody_elses_is_scanned()
         "127.0.0.1:4",
         "192.168.1.7:4",
     ];
-    book.insert(node(1), record(1, 0, lan), told_by(9, "8.8.8.8"), NOW)
-        .unwrap();
+    book.insert(
+        node(1),
+        record(1, 0, lan),
+        told_by(9, "8.8.8.8"),
+        NOW,
+        Time::ZERO,
+    )
+    .unwrap();
     // The last one is our own.
     assert_eq!(
         asked(book.plan(&node(1), NOW, now)),
         [socket("192.168.1.9:4")]
     );
     let near = told_by(8, "127.0.0.1");
-    book.insert(node(1), record(1, 0, lan), near, NOW).unwrap();
+    book.insert(node(1), record(1, 0, lan), near, NOW, Time::ZERO)
+        .unwrap();
     assert_eq!(
         asked(book.plan(&node(1), NOW, now)),
         [socket("127.0.0.1:4")]
@@ -206,7 +245,8 @@ fn a_relay_is_used_only_when_the_user_allows_it() {
     let relays = ["https://mine/", "https://theirs/"].map(|url| Address::Relay(url.to_owned()));
     let timestamp = HybridTimestamp::new(NOW.as_micros(), 0);
     let info = TransportInfo::sign(&key(1), timestamp, BTreeSet::from(relays)).unwrap();
-    book.insert(node(1), info, told_by(9, ""), NOW).unwrap();
+    book.insert(node(1), info, told_by(9, ""), NOW, Time::ZERO)
+        .unwrap();
     let mine = Address::Relay("https://mine/".to_owned());
     assert_eq!(book.plan(&node(1), NOW, now), Plan::Dial(vec![mine]));
     let theirs = Address::Relay("https://theirs/".to_owned());
@@ -220,7 +260,7 @@ fn a_known_address_that_falls_silent_is_joined_by_hearsay_until_one_answers() {
     let now = Time::ZERO;
     book.add_bootstrap(node(1), [Address::ip(socket("8.8.8.8:4"))], NOW);
     let info = record(1, 0, &["8.8.8.8:4", "8.8.4.4:4"]);
-    book.insert(node(1), info, told_by(1, "8.8.8.8"), NOW)
+    book.insert(node(1), info, told_by(1, "8.8.8.8"), NOW, Time::ZERO)
         .unwrap();
     assert!(asked(book.plan(&node(1), NOW, now)).is_empty());
     book.unanswered(node(1), None, now);
@@ -243,7 +283,8 @@ fn a_node_at_whose_address_another_one_answered_is_left_alone_for_a_while() {
     let now = Time::ZERO;
     book.add_bootstrap(node(1), [Address::ip(socket("8.8.8.8:4"))], NOW);
     let info = record(1, 0, &["8.8.4.4:4"]);
-    book.insert(node(1), info, told_by(1, ""), NOW).unwrap();
+    book.insert(node(1), info, told_by(1, ""), NOW, Time::ZERO)
+        .unwrap();
     book.unanswered(node(1), Some(socket("8.8.4.4:4")), now);
     assert_eq!(book.plan(&node(1), NOW, now), Plan::Rest);
     assert!(book.known(&node(1), NOW, now).is_empty());
@@ -256,10 +297,11 @@ fn where_a_node_answered_and_how_near_it_was_told_survive_a_restart() {
     let mut book = book();
     let now = Time::ZERO;
     let info = record(1, 0, &["8.8.8.8:4", "8.8.8.8:5"]);
-    book.insert(node(1), info, told_by(9, ""), NOW).unwrap();
+    book.insert(node(1), info, told_by(9, ""), NOW, Time::ZERO)
+        .unwrap();
     book.answered(&node(1), socket("8.8.8.8:5"));
     let info = record(2, 0, &["127.0.0.1:4"]);
-    book.insert(node(2), info, told_by(9, "127.0.0.1"), NOW)
+    book.insert(node(2), info, told_by(9, "127.0.0.1"), NOW, Time::ZERO)
         .unwrap();
     let mut restarted = Book::new(node(0));
     for (node, row) in book.take_changed() {

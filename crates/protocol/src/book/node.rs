@@ -7,9 +7,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{Timestamp, VerifyingKey, limits};
 
+use super::clock::ClockDifference;
 use crate::overlay::Overlay;
 use crate::reach::{Ground, Reach, spread};
-use crate::record::{Address, TransportInfo, read_address, write_address};
+use crate::record::{Address, TransportInfo, is_ahead, read_address, write_address};
+use crate::time::Time;
 use crate::wire::{Reader, WireError, Writer};
 
 /// Version 1 did not say whether the node is proven, version 2 not where its record came from.
@@ -49,6 +51,15 @@ pub struct Metrics {
     pub last_success: Option<Timestamp>,
 }
 
+impl Metrics {
+    /// Forgets times from when our clock was ahead: nothing can be compared with them.
+    pub(super) fn forget_ahead(&mut self, now: Timestamp) {
+        for time in [&mut self.last_failure, &mut self.last_success] {
+            *time = time.filter(|time| !is_ahead(*time, now));
+        }
+    }
+}
+
 /// What is known about one node.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -59,8 +70,17 @@ pub struct Node {
     pub(super) metrics: Metrics,
     pub(super) confirmed: Timestamp,
     pub(super) overlays: BTreeSet<Overlay>,
-    /// Whether the record came from the node itself, on the local network.
+    /// Whether the node announced the record itself on the local network.
     pub(super) direct: bool,
+    /// Addresses of an announcement on the local network that did not take the place of the record,
+    /// until the node hands over a record itself.
+    pub(super) announced: BTreeSet<SocketAddr>,
+    /// When the record came, in this run.
+    pub(super) taken: Time,
+    /// Until when it stays whatever the wall clock says.
+    pub(super) kept_until: Time,
+    /// By the record that the node handed over last, in this run.
+    pub(super) clock: Option<ClockDifference>,
     /// Who told us the record, a few of them.
     pub(super) tellers: Vec<Teller>,
     /// Addresses of the record at which the node proved itself.
@@ -86,7 +106,7 @@ impl Node {
         self.record.as_ref()
     }
 
-    /// Where to dial: the signed addresses first, then those that were configured by hand.
+    /// Where it is said to be: the signed addresses first, then those that were configured by hand.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         let signed = self.record.iter().flat_map(TransportInfo::addresses);
         let known = |hint: &&Address| {
@@ -95,6 +115,11 @@ impl Node {
                 .all(|r| r.addresses().all(|a| a != *hint))
         };
         signed.chain(self.hints.iter().filter(known))
+    }
+
+    /// How far its clock is from ours, if it differs much.
+    pub fn clock(&self) -> Option<ClockDifference> {
+        self.clock
     }
 
     /// Counts of sessions.
@@ -107,7 +132,8 @@ impl Node {
         &self.overlays
     }
 
-    /// When we last knew it to be alive: the last session with it, or the time it signed.
+    /// When we last knew it to be alive, by our clock: the last session with it, or the time it
+    /// signed.
     pub fn confirmed(&self) -> Timestamp {
         self.confirmed
     }
@@ -135,6 +161,10 @@ impl Node {
             confirmed: now,
             overlays: BTreeSet::new(),
             direct: false,
+            announced: BTreeSet::new(),
+            taken: Time::ZERO,
+            kept_until: Time::ZERO,
+            clock: None,
             tellers: Vec::new(),
             answered: BTreeSet::new(),
             stored: false,
@@ -150,14 +180,15 @@ impl Node {
             + hints
             + self.overlays.len() * OVERLAY_BYTES
             + self.tellers.len() * size_of::<Teller>()
-            + self.answered.len() * size_of::<SocketAddr>()
+            + (self.answered.len() + self.announced.len()) * size_of::<SocketAddr>()
     }
 
     /// Takes a record in place of the stored one.
-    pub(super) fn set_record(&mut self, record: TransportInfo, teller: Option<Teller>) {
+    pub(super) fn set_record(&mut self, record: TransportInfo, teller: Option<Teller>, now: Time) {
         self.answered
             .retain(|socket| record.addresses().any(|a| *a == Address::Ip(*socket)));
         self.direct = teller.is_none();
+        self.taken = now;
         self.tellers = teller.into_iter().collect();
         self.record = Some(record);
     }
@@ -182,13 +213,15 @@ impl Node {
     }
 
     /// Where to dial without further ado: what was configured, what the node announced on the local
-    /// network, where it proved itself before, and the relays that we may use.
-    pub(super) fn known(&self, ground: &Ground) -> BTreeSet<Address> {
+    /// network, where it proved itself before, and the relays that we may use. What an announcement
+    /// named that is not in the record counts where there is nothing else, or the rest is `silent`.
+    pub(super) fn known(&self, ground: &Ground, silent: bool) -> BTreeSet<Address> {
         let mut known = self.hints.clone();
         known.extend(self.answered.iter().copied().map(Address::Ip));
+        let named = |socket: &SocketAddr| ground.names_a_machine(*socket);
         if self.direct {
-            let named = self.sockets(|socket| ground.names_a_machine(*socket), ground);
-            known.extend(named.into_iter().map(Address::Ip));
+            let signed = self.sockets(named, ground);
+            known.extend(signed.into_iter().map(Address::Ip));
         }
         let signed = self.record.iter().flat_map(TransportInfo::addresses);
         let relays = signed.filter(|address| match address {
@@ -196,6 +229,10 @@ impl Node {
             Address::Ip(_) | Address::Custom(_) => false,
         });
         known.extend(relays.take(limits::RECORD_RELAYS_USED_MAX).cloned());
+        if known.is_empty() || silent {
+            let announced = self.announced.iter().filter(|socket| named(socket));
+            known.extend(announced.copied().map(Address::Ip));
+        }
         known
     }
 
@@ -211,8 +248,23 @@ impl Node {
         spread(sockets, on_link, limits::RECORD_SOCKETS_USED_MAX)
     }
 
-    pub(super) fn confirm(&mut self, at: Timestamp) {
-        self.confirmed = self.confirmed.max(at);
+    /// It was alive at this moment; `wall` is now.
+    pub(super) fn confirm(&mut self, at: Timestamp, wall: Timestamp) {
+        self.confirmed = if is_ahead(self.confirmed, wall) {
+            at
+        } else {
+            self.confirmed.max(at)
+        };
+    }
+
+    /// We have just met it.
+    pub(super) fn meet(&mut self, wall: Timestamp, now: Time) {
+        self.confirm(wall, wall);
+        self.keep_until(now + limits::RECORD_KEPT_MAX);
+    }
+
+    pub(super) fn keep_until(&mut self, until: Time) {
+        self.kept_until = self.kept_until.max(until);
     }
 
     /// Whether nothing ever came of it.
@@ -228,8 +280,12 @@ impl Node {
     }
 }
 
-/// From `earlier` to `now`; nothing when the clock stepped back.
+/// From `earlier` to `now`; nothing when the clock stepped back a little, and the longest time there
+/// is when it stepped back far: how old that is, nobody knows.
 pub(super) fn age(earlier: Timestamp, now: Timestamp) -> Duration {
+    if is_ahead(earlier, now) {
+        return Duration::MAX;
+    }
     Duration::from_micros(now.as_micros().saturating_sub(earlier.as_micros()))
 }
 

@@ -44,6 +44,16 @@ fn teller() -> Teller {
     }
 }
 
+/// A session with a node that began at the start.
+fn session(number: u16) -> Handover {
+    let teller = Teller {
+        node: node(number),
+        from: None,
+    };
+    let began = Time::ZERO;
+    Handover { teller, began }
+}
+
 fn told() -> Source {
     Source::Peer(teller())
 }
@@ -64,7 +74,10 @@ fn configured_addresses_are_hints_and_never_outrank_what_the_node_signs() {
     let mut book = book();
     book.add_bootstrap(node(1), [address(9)], NOW);
     let old = record(1, Timestamp::from_micros(5), 4);
-    assert_eq!(book.insert(node(1), old, told(), NOW), Ok(Inserted::Newer));
+    assert_eq!(
+        book.insert(node(1), old, told(), NOW, Time::ZERO),
+        Ok(Inserted::Newer)
+    );
     let entry = book.get(&node(1)).unwrap();
     assert_eq!(
         entry.addresses().collect::<Vec<_>>(),
@@ -80,7 +93,12 @@ fn an_invalid_record_is_counted_and_those_behind_it_still_count() {
     let future = (node(3), record(3, later(days(1)), 4));
     let good = (node(4), record(4, NOW, 4));
     let again = good.clone();
-    let applied = book.apply([foreign, future, good, again], teller(), NOW);
+    let applied = book.apply(
+        [foreign, future, good, again],
+        session(9_000),
+        NOW,
+        Time::ZERO,
+    );
     assert_eq!(
         applied,
         Applied {
@@ -99,32 +117,32 @@ fn an_invalid_record_is_counted_and_those_behind_it_still_count() {
 fn an_old_record_told_again_does_not_look_fresh() {
     let mut book = book();
     let info = record(1, NOW, 4);
-    book.insert(node(1), info.clone(), told(), NOW).unwrap();
+    book.insert(node(1), info.clone(), told(), NOW, Time::ZERO)
+        .unwrap();
     let soon = later(days(2));
     assert_eq!(
-        book.insert(node(1), info.clone(), told(), soon),
+        book.insert(node(1), info.clone(), told(), soon, Time::ZERO),
         Ok(Inserted::Kept)
     );
     assert_eq!(book.get(&node(1)).unwrap().confirmed(), NOW);
+    // Nor does it when it is announced, which anybody on the network may do.
+    for _ in 0..2 {
+        let again = book.insert(node(1), info.clone(), Source::Announced, soon, Time::ZERO);
+        assert_eq!(again, Ok(Inserted::Kept));
+        assert_eq!(book.get(&node(1)).unwrap().confirmed(), NOW);
+    }
     // From the node itself it does: its clock may be wrong, but it is there.
-    assert_eq!(
-        book.insert(node(1), info, Source::Direct, soon),
-        Ok(Inserted::Kept)
-    );
+    let handed = session(1).source_of(&node(1));
+    let again = book.insert(node(1), info, handed, soon, Time::ZERO);
+    assert_eq!(again, Ok(Inserted::Kept));
     assert_eq!(book.get(&node(1)).unwrap().confirmed(), soon);
-    let ancient = record(2, Timestamp::from_micros(1), 4);
-    assert_eq!(
-        book.insert(node(2), ancient, told(), NOW),
-        Ok(Inserted::Kept)
-    );
-    assert!(book.get(&node(2)).is_none());
 }
 
 #[test]
 fn records_are_shared_for_three_days_and_dropped_after_thirty() {
     let mut book = book();
     book.add_bootstrap(node(1), [], NOW);
-    book.insert(node(2), record(2, NOW, 4), told(), NOW)
+    book.insert(node(2), record(2, NOW, 4), told(), NOW, Time::ZERO)
         .unwrap();
     let mut draws = Draws::from_seed([1; 32]);
     let mut shared = |book: &Book, at| {
@@ -137,10 +155,12 @@ fn records_are_shared_for_three_days_and_dropped_after_thirty() {
     let edge = Timestamp::from_micros(later(days(3)).as_micros() - 1);
     assert_eq!(shared(&book, edge), [node(0), node(2)]);
     assert_eq!(shared(&book, later(days(3))), [node(0)]);
-    book.expire(Timestamp::from_micros(later(days(30)).as_micros() - 1));
+    let run = Time::ZERO + limits::RECORD_TRIAL;
+    let edge = Timestamp::from_micros(later(days(30)).as_micros() - 1);
+    book.expire(edge, run);
     assert!(book.get(&node(2)).is_some());
     book.take_changed();
-    book.expire(later(days(30)));
+    book.expire(later(days(30)), run);
     assert!(book.get(&node(2)).is_none());
     assert!(book.get(&node(1)).is_some());
     assert_eq!(book.take_changed(), [(node(2), None)]);
@@ -150,8 +170,14 @@ fn records_are_shared_for_three_days_and_dropped_after_thirty() {
 fn a_peer_gets_our_record_those_of_shared_overlays_and_a_sample_of_others() {
     let mut book = book();
     for number in 1..=100 {
-        book.insert(node(number), record(number, NOW, 4), told(), NOW)
-            .unwrap();
+        book.insert(
+            node(number),
+            record(number, NOW, 4),
+            told(),
+            NOW,
+            Time::ZERO,
+        )
+        .unwrap();
     }
     for number in 1..=20 {
         book.set_overlays(node(number), BTreeSet::from([overlay(1)]), NOW);
@@ -194,7 +220,7 @@ fn a_failure_counts_only_while_we_could_be_reached_and_never_for_bootstrap_nodes
     let private = Address::from(SocketAddr::from(([10, 0, 0, 1], 4)));
     book.sign_own(&key(0), BTreeSet::from([private]), NOW)
         .unwrap();
-    book.succeeded(node(1), NOW);
+    book.succeeded(node(1), NOW, Time::ZERO);
     book.failed(node(1), later(days(1)));
     assert!(!book.get(&node(1)).unwrap().is_stale(later(days(1))));
 
@@ -212,7 +238,7 @@ fn a_failure_counts_only_while_we_could_be_reached_and_never_for_bootstrap_nodes
             .unwrap()
             .is_stale(later(days(1) + limits::STALE_RETRY))
     );
-    book.succeeded(node(1), later(days(1) + Duration::from_secs(1)));
+    book.succeeded(node(1), later(days(1) + Duration::from_secs(1)), Time::ZERO);
     assert!(
         !book
             .get(&node(1))
@@ -227,7 +253,8 @@ fn the_own_record_is_signed_again_when_it_must_and_never_with_an_older_time() {
     let first = book.own().unwrap().clone();
     let same = BTreeSet::from([address(1)]);
     assert_eq!(book.sign_own(&key(0), same.clone(), NOW), Ok(first.clone()));
-    let past = Timestamp::from_micros(3);
+    // A clock that is set back by minutes; one that was years ahead binds nobody (clock_tests).
+    let past = Timestamp::from_micros(NOW.as_micros() - 599_000_000);
     let none = BTreeSet::new();
     let second = book.sign_own(&key(0), none.clone(), past).unwrap();
     assert!(second.replaces(Some(&first)));
@@ -238,7 +265,7 @@ fn the_own_record_is_signed_again_when_it_must_and_never_with_an_older_time() {
     let lost = record(0, later(days(2)), 7);
     let now = later(days(2));
     assert_eq!(
-        book.insert(node(0), lost.clone(), told(), now),
+        book.insert(node(0), lost.clone(), told(), now, Time::ZERO),
         Ok(Inserted::Kept)
     );
     let newest = book.sign_own(&key(0), none, now).unwrap();
@@ -266,10 +293,16 @@ fn what_was_stored_comes_back() {
         [address(9), Address::Relay("https://r/".into())],
         NOW,
     );
-    book.insert(node(1), record(1, NOW, 4), Source::Direct, NOW)
-        .unwrap();
+    book.insert(
+        node(1),
+        record(1, NOW, 4),
+        Source::Announced,
+        NOW,
+        Time::ZERO,
+    )
+    .unwrap();
     book.set_overlays(node(1), BTreeSet::from([overlay(1)]), NOW);
-    book.succeeded(node(1), NOW);
+    book.succeeded(node(1), NOW, Time::ZERO);
     book.proved(&node(1));
     book.failed(node(1), later(days(1)));
     let mut restored = Book::new(node(0));
@@ -285,7 +318,7 @@ fn what_was_stored_comes_back() {
     assert_eq!(after.metrics(), before.metrics());
     assert_eq!(after.confirmed(), before.confirmed());
     assert!(!after.is_bootstrap() && after.is_trusted());
-    restored.succeeded(node(1), later(days(2)));
+    restored.succeeded(node(1), later(days(2)), Time::ZERO);
     assert_eq!(restored.interested(&overlay(1), later(days(2))).count(), 1);
     assert_eq!(
         restored.restore(node(2), Bytes::from_static(&[9])),
@@ -297,7 +330,7 @@ fn what_was_stored_comes_back() {
 fn a_flood_of_made_up_nodes_pushes_out_no_acquaintance() {
     let mut book = book();
     book.add_bootstrap(node(1), [], NOW);
-    book.succeeded(node(2), NOW);
+    book.succeeded(node(2), NOW, Time::ZERO);
     for number in 0..limits::BOOK_NODES_MAX as u32 + 100 {
         // Unsigned stand-ins: the way in that costs no signature.
         let mut bytes = [7; 32];
@@ -342,14 +375,16 @@ fn the_book_never_takes_more_bytes_than_its_budget_and_keeps_who_proved_itself()
         TransportInfo::sign(&key(number), timestamp, long(number)).unwrap()
     };
     for number in 1..=3 {
-        book.insert(node(number), at(number), told(), NOW).unwrap();
+        book.insert(node(number), at(number), told(), NOW, Time::ZERO)
+            .unwrap();
     }
-    book.succeeded(node(1), NOW);
+    book.succeeded(node(1), NOW, Time::ZERO);
     book.proved(&node(1));
-    book.succeeded(node(2), NOW);
+    book.succeeded(node(2), NOW, Time::ZERO);
     book.add_bootstrap(node(4), [address(4)], NOW);
     for number in 10..5_000 {
-        book.insert(node(number), at(number), told(), NOW).unwrap();
+        book.insert(node(number), at(number), told(), NOW, Time::ZERO)
+            .unwrap();
         assert!(book.bytes() <= limits::BOOK_BYTES_MAX);
     }
     let counted: usize = book.iter().map(|(_, entry)| entry.bytes()).sum();
@@ -402,7 +437,7 @@ fn a_stored_book_that_is_too_large_shrinks_when_it_is_read() {
 #[test]
 fn what_was_pushed_out_of_the_book_is_deleted_where_it_was_stored() {
     let mut book = book();
-    book.insert(node(1), record(1, NOW, 4), told(), NOW)
+    book.insert(node(1), record(1, NOW, 4), told(), NOW, Time::ZERO)
         .unwrap();
     while !book.take_changed().is_empty() {}
     for number in 0..limits::BOOK_NODES_MAX as u32 + 1 {
@@ -430,8 +465,14 @@ fn more_records_of_a_shared_overlay_than_are_sent_are_chosen_at_random() {
     let mut book = book();
     let count = limits::DISCOVERY_RECORDS_SENT_MAX as u16 + 100;
     for number in 1..=count {
-        book.insert(node(number), record(number, NOW, 4), told(), NOW)
-            .unwrap();
+        book.insert(
+            node(number),
+            record(number, NOW, 4),
+            told(),
+            NOW,
+            Time::ZERO,
+        )
+        .unwrap();
         book.set_overlays(node(number), BTreeSet::from([overlay(1)]), NOW);
     }
     let common = BTreeSet::from([overlay(1)]);

@@ -8,6 +8,7 @@ use p2panda_core::cbor::Writer;
 use p2panda_core::{HybridTimestamp, SigningKey, Timestamp, VerifyingKey, limits};
 use p2panda_protocol::book::{Book, Inserted, Source, Teller};
 use p2panda_protocol::record::{Address, CustomAddress, RecordError, TransportInfo, UserData};
+use p2panda_protocol::time::Time;
 use serde_json::Value;
 
 use crate::{encoded, hex, hex32, list, load, tampered, text};
@@ -192,7 +193,10 @@ fn the_foreign_endpoint_vector_is_refused() {
         let node = VerifyingKey::from_bytes(hex32(&foreign[name])).unwrap();
         assert!(info.verify(&node, now).is_err());
         let mut book = Book::new(SigningKey::from_bytes(&[1; 32]).verifying_key());
-        assert!(book.insert(node, info.clone(), told(), now).is_err());
+        assert!(
+            book.insert(node, info.clone(), told(), now, Time::ZERO)
+                .is_err()
+        );
         assert!(book.get(&node).is_none());
     }
     let signer = VerifyingKey::from_bytes(hex32(&foreign["signer"])).unwrap();
@@ -225,7 +229,7 @@ fn every_last_write_wins_vector_by_our_rules() {
         let before = book.get(&node).and_then(|entry| entry.record().cloned());
         let replaced = if authenticated {
             let info = TransportInfo::sign(&key, timestamp, BTreeSet::from([address])).unwrap();
-            let inserted = book.insert(node, info, told(), now);
+            let inserted = book.insert(node, info, told(), now, Time::ZERO);
             if timestamp.wall.as_micros() > now.as_micros() + ahead {
                 assert_eq!(inserted, Err(RecordError::Future));
                 rules_used = true;

@@ -180,6 +180,10 @@ pub struct Peer {
     pub connected: bool,
     /// Number of topics that it is known to share.
     pub topics_shared: u64,
+    /// Seconds that its clock is ahead of the node's, at least, if it differs much; negative where
+    /// it is behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_s: Option<i64>,
 }
 
 /// Bytes in UDP datagrams since the start.
@@ -259,6 +263,7 @@ mod tests {
                     addrs,
                     connected: true,
                     topics_shared: 1,
+                    clock_ahead_s: Some(-9),
                 }],
             }),
             Reply::Counters(Counters {
