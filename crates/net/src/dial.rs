@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use iroh::EndpointAddr;
-use iroh::endpoint::{Connection, RecvStream, SendStream};
+use iroh::endpoint::{ConnectError, Connection, RecvStream, SendStream};
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::handshake::{Handshake, Input, Output};
 use p2panda_protocol::link::Opening;
@@ -27,14 +27,7 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> O
     let link = match shared.links.get(&peer) {
         Some(link) => link,
         None => {
-            let addr = shared.lookup.dialable(&peer)?;
-            let connected = timeout(wait, connect(shared, peer, addr)).await;
-            let Some(connection) = connected.ok().flatten() else {
-                shared.book.unanswered(&peer);
-                return None;
-            };
-            shared.book.success(&peer);
-            shared.reached(&peer);
+            let connection = reach(shared, peer).await?;
             if !shared.alpns.is_link(connection.alpn()) {
                 shared.links.without(peer);
                 drop(turn);
@@ -46,6 +39,25 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> O
     };
     drop(turn);
     timeout(wait, open(&link, topic)).await.ok().flatten()
+}
+
+/// A new connection, to where the peer is known to be.
+async fn reach(shared: &Shared, peer: VerifyingKey) -> Option<Connection> {
+    let addr = shared.lookup.dialable(&peer)?;
+    let connected = timeout(shared.timings.handshake_timeout, connect(shared, addr)).await;
+    let error = match connected {
+        Ok(Ok(connection)) => {
+            shared.book.success(&peer);
+            shared.reached(&peer);
+            return Some(connection);
+        }
+        Ok(Err(error)) => Some(error),
+        Err(_) => None,
+    };
+    tracing::debug!(%peer, ?error, "sync dial failed");
+    shared.book.unanswered(&peer);
+    shared.dial_failed(&peer, error.as_ref());
+    None
 }
 
 /// A stream of a link. The peer answers while the session begins.
@@ -68,19 +80,16 @@ async fn open(link: &Link, topic: Topic) -> Option<Wire> {
     })
 }
 
-async fn connect(shared: &Shared, peer: VerifyingKey, addr: EndpointAddr) -> Option<Connection> {
+async fn connect(shared: &Shared, addr: EndpointAddr) -> Result<Connection, ConnectError> {
     let (alpn, options) = (
         &shared.alpns.sync,
         sync_options(&shared.alpns, &shared.timings),
     );
-    let connecting = shared.endpoint.connect_with_opts(addr, alpn, options).await;
-    let connected = match connecting {
-        Ok(connecting) => connecting.await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    connected
-        .inspect_err(|error| tracing::debug!(%peer, %error, "sync dial failed"))
-        .ok()
+    let connecting = shared
+        .endpoint
+        .connect_with_opts(addr, alpn, options)
+        .await?;
+    Ok(connecting.await?)
 }
 
 async fn agree(shared: &Shared, connection: Connection, topic: Topic) -> Option<Wire> {

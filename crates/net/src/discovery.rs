@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream};
+use iroh::endpoint::{ConnectError, Connection, ConnectionError, RecvStream, SendStream};
 use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::book::{Handover, Inserted, Plan, Teller};
 use p2panda_protocol::close::CloseCode;
@@ -107,14 +107,22 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
     let visited = timeout(wait, async {
         let asked = knock(shared, &ask).await;
         let connection = connect(shared, node, known, asked).await?;
-        if shared.alpns.is_link(connection.alpn()) {
-            let link = shared.links.begin(connection)?;
+        let met = if shared.alpns.is_link(connection.alpn()) {
+            let link = shared.links.begin(connection);
             drop(turn);
-            return link.meet().await;
+            match link {
+                Some(link) => link.meet().await,
+                None => None,
+            }
+        } else {
+            shared.links.without(node);
+            drop(turn);
+            meet(shared, node, &connection).await
+        };
+        if met.is_none() {
+            shared.contacts.note_no_session(node);
         }
-        shared.links.without(node);
-        drop(turn);
-        meet(shared, node, &connection).await
+        met
     });
     let step = visited.await.ok().flatten();
     if step.is_none() {
@@ -149,22 +157,22 @@ async fn connect(
     }
     let addr = endpoint_addr(&node, &addresses)?;
     let options = discovery_options(&shared.alpns, &shared.timings);
-    let connecting = shared
-        .endpoint
-        .connect_with_opts(addr, &shared.alpns.discovery, options)
-        .await;
-    let connected = match connecting {
+    let dialled = async {
+        let alpn = &shared.alpns.discovery;
+        let dialled = shared.endpoint.connect_with_opts(addr, alpn, options);
+        let connecting = dialled.await.map_err(|error| Some(error.into()))?;
         // A peer that says nothing holds the walk no longer.
-        Ok(connecting) => match timeout(shared.timings.discovery_idle_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| error.to_string()),
-            Err(late) => Err(late.to_string()),
-        },
-        Err(error) => Err(error.to_string()),
+        match timeout(shared.timings.discovery_idle_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| Some(error.into())),
+            Err(_) => Err(None),
+        }
     };
+    let connected: Result<Connection, Option<ConnectError>> = dialled.await;
     match connected {
         Ok(connection) => Some(connection),
         Err(error) => {
-            tracing::debug!(%node, %error, "discovery dial failed");
+            tracing::debug!(%node, ?error, "discovery dial failed");
+            shared.dial_failed(&node, error.as_ref());
             let mut book = shared.book.lock();
             book.unanswered(node, asked, shared.clock.now());
             None
@@ -317,8 +325,7 @@ async fn apply(
     if let Some(socket) = from {
         shared.book.answered(&peer, socket);
     }
-    step.overlays_changed = shared.book.met(peer, common);
-    shared.reached(&peer);
+    step.overlays_changed = shared.met(peer, common);
     step
 }
 

@@ -85,6 +85,13 @@ pub enum NetEvent {
         /// How far, at least.
         by: ClockDifference,
     },
+    /// What became of a node that the configuration names has changed.
+    ContactChanged {
+        /// The node.
+        peer: VerifyingKey,
+        /// What became of it.
+        contact: Contact,
+    },
     /// The network changed or the machine slept; everything is tried again at once.
     Recovering,
 }
@@ -121,6 +128,8 @@ pub struct PeerStatus {
     pub rtt: Option<Duration>,
     /// When it was last heard of.
     pub last_seen: Option<SystemTime>,
+    /// What became of it, if the configuration names it.
+    pub contact: Option<ContactStatus>,
     /// How far its clock is from this node's, at least, if it differs much: by the record that it
     /// handed over last, since the start.
     pub clock: Option<ClockDifference>,
@@ -128,6 +137,45 @@ pub struct PeerStatus {
     pub sessions: Vec<SessionStatus>,
     /// Number of this node's topics that it is known to share.
     pub topics_shared: usize,
+}
+
+/// What became of a node that the configuration names, by the last attempt to reach it or its last
+/// session, whoever dialled (`docs/protocol/network.md#5`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Contact {
+    /// Nothing was tried yet.
+    Untried,
+    /// Nothing answers at its addresses.
+    Dead,
+    /// At its address something speaks QUIC, but none of the protocols of this network: a node of
+    /// another network, or another program.
+    OtherNetwork,
+    /// At its address another node answers.
+    WrongId,
+    /// It could not be met, and nobody can tell why.
+    Unreachable,
+    /// It was met, and shares no topic with this node.
+    NoCommonTopic,
+    /// It was met, and shares a topic with this node.
+    Reached,
+}
+
+impl Contact {
+    /// Whether the node was met.
+    pub fn is_met(self) -> bool {
+        matches!(self, Contact::NoCommonTopic | Contact::Reached)
+    }
+}
+
+/// What became of a node, and since when it is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ContactStatus {
+    /// What became of it.
+    pub contact: Contact,
+    /// When that was first so, by this node's clock.
+    pub since: SystemTime,
 }
 
 /// A running sync session.

@@ -72,6 +72,7 @@ mod clock;
 mod close;
 mod config;
 mod connections;
+mod contact;
 mod credit;
 mod dial;
 mod discovery;
@@ -111,6 +112,9 @@ pub use clock::WallAhead;
 pub use config::{Bootstrap, Config, Known, Mdns, Relay, Timings};
 pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
-pub use event::{ClockDifference, Counters, NetEvent, PeerStatus, SessionStatus, Transfer};
+pub use event::{
+    ClockDifference, Contact, ContactStatus, Counters, NetEvent, PeerStatus, SessionStatus,
+    Transfer,
+};
 pub use net::{Net, SyncHandle, spawn};
 pub use request::{Request, Stored, Totals};

@@ -282,8 +282,7 @@ impl Driver {
         if std::mem::take(&mut self.common_changed) && self.met {
             let common = self.control.common().clone();
             allow_link(&self.link.connection, common.len());
-            self.shared.book.met(self.link.peer, common);
-            self.shared.reached(&self.link.peer);
+            self.shared.met(self.link.peer, common);
         }
     }
 

@@ -19,6 +19,7 @@ use crate::book::{AddressBook, sockets};
 use crate::clock::Clock;
 use crate::config::{Bootstrap, Config, Mdns};
 use crate::connections::{Connections, Link};
+use crate::contact::Contacts;
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::error::SpawnError;
 use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
@@ -56,7 +57,9 @@ struct Running {
 pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Result<Net, SpawnError> {
     let local = config.signing_key.verifying_key();
     let clock = Clock::start(config.wall_ahead);
-    let book = take_book(&mut config, clock);
+    let signals = Signals::new();
+    let contacts = Contacts::new(clock, signals.clone());
+    let book = take_book(&mut config, clock, &contacts);
     let by_hearsay = book.iter().any(|(_, node)| !node.is_trusted());
     let book = AddressBook::new(local, book, clock);
     let survey = Survey::new(&config.relays, book.clone());
@@ -65,7 +68,6 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
     let lookup = BookLookup::new(book.clone(), connections.clone());
     let endpoint = endpoint::bind(&config, &alpns, lookup.clone(), connections.clone()).await?;
     let message_bytes_max = config.gossip_message_bytes_max;
-    let signals = Signals::new();
     let instance = Instance::from_bytes(random::instance().ok_or(SpawnError::Random)?);
     let (links, begins) = Links::new(local, instance);
     let gossip = Gossip::new(Ground {
@@ -105,7 +107,8 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         requests,
         door: Door::default(),
         visitors: Visitors::default(),
-        sessions: Sessions::new(signals.clone()),
+        sessions: Sessions::new(signals.clone(), contacts.clone()),
+        contacts,
         signals,
     });
     // Before anything else begins: without the own record a discovery session fails.
@@ -145,10 +148,11 @@ impl Running {
     }
 }
 
-fn take_book(config: &mut Config, clock: Clock) -> Book {
+fn take_book(config: &mut Config, clock: Clock, contacts: &Contacts) -> Book {
     let empty = Book::new(config.signing_key.verifying_key());
     let mut book = std::mem::replace(&mut config.known.0, empty);
     for bootstrap in &config.bootstrap {
+        contacts.name(bootstrap.node);
         add_bootstrap(&mut book, bootstrap.clone(), clock);
     }
     book
@@ -191,6 +195,7 @@ impl Net {
     /// Adds a node to start with.
     pub fn add_peer(&self, bootstrap: Bootstrap) {
         let shared = &self.running.shared;
+        shared.contacts.name(bootstrap.node);
         add_bootstrap(&mut shared.book.lock(), bootstrap, shared.clock);
         shared.book.store_soon();
         shared.signals.walk();
@@ -217,6 +222,7 @@ impl Net {
         }
         for (node, peer) in &mut peers {
             peer.sessions = sessions.remove(node).unwrap_or_default();
+            peer.contact = shared.contacts.get(node);
         }
         peers.into_values().collect()
     }
@@ -336,6 +342,7 @@ fn status(id: VerifyingKey, entry: Option<&Node>, link: Option<&Link>) -> PeerSt
         relayed: link.is_some_and(|link| link.relayed),
         rtt: link.and_then(|link| link.rtt),
         last_seen: seen.and_then(|seen| time(seen.as_micros())),
+        contact: None,
         clock: entry.and_then(Node::clock),
         sessions: Vec::new(),
         topics_shared: entry.map_or(0, |entry| entry.overlays().len()),

@@ -7,7 +7,8 @@ use p2panda_core::VerifyingKey;
 use p2panda_protocol::sync::SessionId;
 use parking_lot::Mutex;
 
-use crate::event::{NetEvent, SessionStatus};
+use crate::contact::Contacts;
+use crate::event::{Contact, NetEvent, SessionStatus};
 use crate::signals::Signals;
 
 /// The running sessions with their peers, and the number of the next one.
@@ -16,14 +17,16 @@ pub(crate) struct Sessions {
     running: Mutex<BTreeMap<SessionId, (VerifyingKey, SessionStatus)>>,
     number: AtomicU64,
     signals: Signals,
+    contacts: Contacts,
 }
 
 impl Sessions {
-    pub(crate) fn new(signals: Signals) -> Self {
+    pub(crate) fn new(signals: Signals, contacts: Contacts) -> Self {
         Self {
             running: Mutex::default(),
             number: AtomicU64::new(1),
             signals,
+            contacts,
         }
     }
 
@@ -41,6 +44,7 @@ impl Sessions {
     pub(crate) fn started(&self, peer: VerifyingKey, status: SessionStatus) {
         let SessionStatus { session, topic, .. } = status;
         self.running.lock().insert(session, (peer, status));
+        self.contacts.note(peer, Contact::Reached);
         self.signals.tell(NetEvent::SessionStarted {
             topic,
             peer,

@@ -1,9 +1,13 @@
 //! What all parts of a node's network share.
 
+use std::collections::BTreeSet;
+
 use iroh::Endpoint;
+use iroh::endpoint::ConnectError;
 use p2panda_core::budget::Budget;
 use p2panda_core::{SigningKey, VerifyingKey};
 use p2panda_protocol::book::{Inserted, Source};
+use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{RecordError, TransportInfo};
 use p2panda_protocol::sync::Limits;
 use tokio::sync::{mpsc, watch};
@@ -14,7 +18,8 @@ use crate::book::AddressBook;
 use crate::clock::Clock;
 use crate::config::Timings;
 use crate::connections::Connections;
-use crate::event::NetEvent;
+use crate::contact::{self, Contacts};
+use crate::event::{Contact, NetEvent};
 use crate::gossip::Gossip;
 use crate::ground::Survey;
 use crate::knock::Knocker;
@@ -52,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) overlays: Overlays,
     pub(crate) links: Links,
     pub(crate) sessions: Sessions,
+    pub(crate) contacts: Contacts,
 }
 
 impl Shared {
@@ -69,6 +75,27 @@ impl Shared {
             let node = book.get(peer);
             node.map(|node| node.overlays().clone()).unwrap_or_default()
         });
+    }
+
+    /// The overlays that are common with a peer, as the two have just told each other. Answers
+    /// whether somebody's interest changed.
+    pub(crate) fn met(&self, peer: VerifyingKey, common: BTreeSet<Overlay>) -> bool {
+        let contact = match common.is_empty() {
+            true => Contact::NoCommonTopic,
+            false => Contact::Reached,
+        };
+        self.contacts.note(peer, contact);
+        let changed = self.book.met(peer, common);
+        self.reached(&peer);
+        changed
+    }
+
+    /// A dial failed with this error, or was given up. A connection that is open says more.
+    pub(crate) fn dial_failed(&self, peer: &VerifyingKey, error: Option<&ConnectError>) {
+        if !self.connections.is_open(peer) {
+            let contact = error.map_or(Contact::Dead, contact::of_dial);
+            self.contacts.note(*peer, contact);
+        }
     }
 
     /// Takes a record into the book.

@@ -3,7 +3,7 @@
 use p2panda_core::log::Fork;
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_engine::EngineEvent;
-use p2panda_net::{ClockDifference, NetEvent, Transfer};
+use p2panda_net::{ClockDifference, Contact, NetEvent, Transfer};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::RejectReason;
 use tokio::sync::broadcast;
@@ -85,6 +85,13 @@ pub enum Event {
         peer: VerifyingKey,
         /// How far, at least.
         by: ClockDifference,
+    },
+    /// What became of a node that the configuration names has changed.
+    ContactChanged {
+        /// The node.
+        peer: VerifyingKey,
+        /// What became of it.
+        contact: Contact,
     },
     /// The network changed or the machine slept; everything is tried again at once.
     Recovering,
@@ -187,6 +194,7 @@ impl Event {
                 transfer,
             },
             NetEvent::AddressChanged => Self::AddressChanged,
+            NetEvent::ContactChanged { peer, contact } => Self::ContactChanged { peer, contact },
             NetEvent::ClockDiffers { peer, by } => Self::ClockDiffers { peer, by },
             NetEvent::Recovering => Self::Recovering,
             _ => return None,

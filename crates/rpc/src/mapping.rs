@@ -177,6 +177,28 @@ pub fn peer(peer: &p2panda::PeerStatus) -> wire::Peer {
         connected: peer.connected,
         topics_shared: peer.topics_shared as u64,
         clock_ahead_s: peer.clock.map(clock_ahead_s),
+        contact: peer.contact.map(|status| wire::ContactStatus {
+            contact: contact(status.contact),
+            since_s: status
+                .since
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs(),
+        }),
+    }
+}
+
+fn contact(contact: p2panda::Contact) -> wire::Contact {
+    use p2panda::Contact as Node;
+    use wire::Contact as Wire;
+    match contact {
+        Node::Untried => Wire::Untried,
+        Node::Dead => Wire::Dead,
+        Node::OtherNetwork => Wire::OtherNetwork,
+        Node::WrongId => Wire::WrongId,
+        Node::NoCommonTopic => Wire::NoCommonTopic,
+        Node::Reached => Wire::Reached,
+        _ => Wire::Unreachable,
     }
 }
 

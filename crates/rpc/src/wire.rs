@@ -29,8 +29,8 @@ pub use envelope::{Answer, Call, Failure, FailureKind, Outcome, Output};
 pub use event::{Ephemeral, Event, FullMessage, Message, Missing, Sync, SyncKind, TextMessage};
 pub use hex::Hex;
 pub use reply::{
-    Counters, Digest, Done, Dump, Imported, Opened, Peer, Peers, Pruned, Published, RejectReason,
-    Reply, Status, StoredOperation,
+    Contact, ContactStatus, Counters, Digest, Done, Dump, Imported, Opened, Peer, Peers, Pruned,
+    Published, RejectReason, Reply, Status, StoredOperation,
 };
 pub use request::{
     AckMode, Bootstrap, Content, Deliver, ImportedOperation, Mdns, Open, Request, StartAt,

@@ -1,6 +1,8 @@
 //! `panda peers`
 
-use p2panda::{ClockDifference, PeerStatus};
+use std::time::UNIX_EPOCH;
+
+use p2panda::{ClockDifference, Contact, PeerStatus};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, PeersArgs};
@@ -48,6 +50,10 @@ struct PeerLine {
     connected: bool,
     addrs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    contact: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contact_since_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<String>,
 }
 
@@ -57,6 +63,11 @@ impl PeerLine {
             id: peer.id.to_string(),
             connected: peer.connected,
             addrs: peer.addrs.iter().map(ToString::to_string).collect(),
+            contact: peer.contact.map(|status| contact(status.contact)),
+            contact_since_s: peer.contact.map(|status| {
+                let since = status.since.duration_since(UNIX_EPOCH);
+                since.unwrap_or_default().as_secs()
+            }),
             clock: peer.clock.map(clock),
         }
     }
@@ -64,11 +75,28 @@ impl PeerLine {
     fn plain(&self) -> String {
         let state = if self.connected { "connected" } else { "known" };
         let mut plain = format!("{} {state:9} {}", self.id, self.addrs.join(" "));
+        if let Some(contact) = self.contact {
+            plain.push_str("\n  ");
+            plain.push_str(contact);
+        }
         if let Some(clock) = &self.clock {
             plain.push_str("\n  its clock is ");
             plain.push_str(clock);
         }
         plain
+    }
+}
+
+/// What became of a node that was named on the command line.
+fn contact(contact: Contact) -> &'static str {
+    match contact {
+        Contact::Untried => "not tried yet",
+        Contact::Dead => "dead: nothing answers at its addresses",
+        Contact::OtherNetwork => "other network: its address speaks none of our protocols",
+        Contact::WrongId => "wrong id: another node answers at its address",
+        Contact::NoCommonTopic => "no common topic",
+        Contact::Reached => "reached",
+        _ => "unreachable",
     }
 }
 

@@ -5,6 +5,7 @@
 mod budget;
 mod catch_up;
 mod clocks;
+mod contacts;
 mod digest;
 mod ephemeral;
 mod fake_node;

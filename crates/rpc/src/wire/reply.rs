@@ -184,6 +184,37 @@ pub struct Peer {
     /// it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_s: Option<i64>,
+    /// What became of it, if it was named by `open` or `add_peer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<ContactStatus>,
+}
+
+/// What became of a node that was named, and since when it is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactStatus {
+    /// What became of it.
+    pub contact: Contact,
+    /// Seconds since 1970.
+    pub since_s: u64,
+}
+
+/// What became of a node that was named, by the last attempt or session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Contact {
+    /// Nothing was tried yet.
+    Untried,
+    /// Nothing answers at its addresses.
+    Dead,
+    /// None of the protocols of this network is spoken at its address.
+    OtherNetwork,
+    /// Another node answers at its address.
+    WrongId,
+    /// It could not be met, and nobody can tell why.
+    Unreachable,
+    /// It was met, and shares no topic.
+    NoCommonTopic,
+    /// It was met, and shares a topic.
+    Reached,
 }
 
 /// Bytes in UDP datagrams since the start.
@@ -264,6 +295,10 @@ mod tests {
                     connected: true,
                     topics_shared: 1,
                     clock_ahead_s: Some(-9),
+                    contact: Some(ContactStatus {
+                        contact: Contact::Dead,
+                        since_s: 1,
+                    }),
                 }],
             }),
             Reply::Counters(Counters {
