@@ -51,7 +51,8 @@ pub struct NodeArgs {
     /// Directory of key and database [default: `panda` in the XDG data directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// A node to start from, as `panda id --addr` prints it there; can be repeated
+    /// A node to start from, as `panda id --addr` prints it there, or ID@NAME:PORT with a host
+    /// name; can be repeated
     #[arg(long, global = true, value_name = "ID@ADDR")]
     pub bootstrap: Vec<NodeAddr>,
     /// Address to receive connections on [default: any address, a free port]

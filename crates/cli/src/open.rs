@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-use p2panda::{Builder, Mdns, Node};
+use p2panda::{Builder, Mdns, NamedAddr, Node};
 
 use crate::args::{NodeArgs, Restored};
 use crate::failure::Failure;
@@ -61,7 +61,10 @@ fn configured(args: &NodeArgs) -> Builder {
         builder = builder.server();
     }
     for contact in &args.bootstrap {
-        builder = builder.bootstrap(contact.node, contact.addr);
+        builder = match &contact.addr {
+            NamedAddr::Socket(addr) => builder.bootstrap(contact.node, *addr),
+            NamedAddr::Host(host) => builder.bootstrap_host(contact.node, host.clone()),
+        };
     }
     match args.restored {
         Some(Restored::PullOwnLog) => builder.restored(p2panda::Restored::PullOwnLog),

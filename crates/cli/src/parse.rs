@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use p2panda::{NetworkId, Topic, VerifyingKey};
+use p2panda::{HostAddrError, NamedAddr, NetworkId, Topic, VerifyingKey};
 use thiserror::Error;
 
 /// The longest wait that can be asked for, in seconds: a day.
 const WAIT_SECONDS_MAX: u64 = 86_400;
 
-/// A node and one address of it: `ID@ADDR`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A node and one address of it: `ID@ADDR`, where a host name may stand for the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeAddr {
     pub node: VerifyingKey,
-    pub addr: SocketAddr,
+    pub addr: NamedAddr,
 }
 
 /// Why a value cannot be used.
@@ -24,7 +24,9 @@ pub enum ParseError {
     Topic,
     #[error("a network is 64 hexadecimal digits; leave it out to join the usual one")]
     NetworkId,
-    #[error("expected ID@ADDR:PORT, as `panda id --addr` prints it on the other machine")]
+    #[error(
+        "expected ID@ADDR:PORT, as `panda id --addr` prints it on the other machine, or ID@NAME:PORT"
+    )]
     NodeAddr,
     #[error("the id before the @ is not one of a node; copy what `panda id` prints there")]
     NodeId,
@@ -44,10 +46,10 @@ impl FromStr for NodeAddr {
     fn from_str(text: &str) -> Result<NodeAddr, ParseError> {
         let (node, addr) = text.split_once('@').ok_or(ParseError::NodeAddr)?;
         let node = node.parse().map_err(|_| ParseError::NodeId)?;
-        let addr: SocketAddr = addr.parse().map_err(|_| ParseError::NodeAddr)?;
-        if addr.port() == 0 {
-            return Err(ParseError::Port);
-        }
+        let addr = addr.parse().map_err(|error| match error {
+            HostAddrError::Port => ParseError::Port,
+            _ => ParseError::NodeAddr,
+        })?;
         Ok(NodeAddr { node, addr })
     }
 }
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_printed_node_address_can_be_read_back() {
-        for addr in ["192.168.1.7:2022", "[::1]:9"] {
+        for addr in ["192.168.1.7:2022", "[::1]:9", "node.example.org:9"] {
             let read: NodeAddr = format!("{ID}@{addr}").parse().unwrap();
             assert_eq!(read.node.to_string(), ID);
             assert_eq!(read.addr.to_string(), addr);

@@ -1,10 +1,10 @@
 //! The address book of a running network, shared by everything that dials, is dialled or learns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use p2panda_core::{Timestamp, VerifyingKey};
+use p2panda_core::{HostAddr, Timestamp, VerifyingKey};
 use p2panda_protocol::book::{Book, ClockDifference, Inserted, Node, Source};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, RecordError, TransportInfo};
@@ -27,6 +27,8 @@ struct Inner {
     changed: Notify,
     /// Counts changes of who is interested in what.
     interest: watch::Sender<u64>,
+    /// What the host names of nodes were resolved to last.
+    resolved: Mutex<BTreeMap<(VerifyingKey, HostAddr), BTreeSet<SocketAddr>>>,
 }
 
 /// What became of a record.
@@ -47,6 +49,7 @@ impl AddressBook {
             book: Mutex::new(book),
             changed: Notify::new(),
             interest: watch::Sender::new(0),
+            resolved: Mutex::default(),
         }))
     }
 
@@ -175,6 +178,23 @@ impl AddressBook {
     pub(crate) fn expire(&self) {
         let (wall, now) = self.moment();
         self.lock().expire(wall, now);
+    }
+
+    /// A host name of a node was resolved to these addresses, which count as configured in place of
+    /// those before. Answers whether they are others.
+    pub(crate) fn resolved(
+        &self,
+        node: VerifyingKey,
+        host: &HostAddr,
+        sockets: Vec<SocketAddr>,
+    ) -> bool {
+        let mut resolved = self.0.resolved.lock();
+        resolved.insert((node, host.clone()), sockets.into_iter().collect());
+        let of_node = resolved.iter().filter(|((other, _), _)| *other == node);
+        let sockets = of_node.flat_map(|(_, sockets)| sockets).copied();
+        let sockets = sockets.collect::<BTreeSet<_>>();
+        drop(resolved);
+        self.lock().set_resolved(node, sockets, self.0.clock.wall())
     }
 
     /// The other nodes to meet in an overlay.

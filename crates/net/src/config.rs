@@ -10,6 +10,7 @@ use p2panda_protocol::book::Book;
 use p2panda_protocol::sync::Limits;
 
 use crate::clock::WallAhead;
+use crate::host::{BootstrapHost, Resolver};
 
 /// Everything [`crate::spawn`] needs.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub relays: Vec<Relay>,
     /// Nodes to start with.
     pub bootstrap: Vec<Bootstrap>,
+    /// Nodes to start with whose addresses change, or are known by name only.
+    pub hosts: Vec<BootstrapHost>,
     /// What to do on the local network.
     pub mdns: Mdns,
     /// Largest gossip message in bytes; every node of a network must use the same number.
@@ -54,6 +57,8 @@ pub struct Config {
     pub timings: Timings,
     #[doc(hidden)]
     pub wall_ahead: WallAhead,
+    #[doc(hidden)]
+    pub resolver: Resolver,
 }
 
 impl Config {
@@ -68,6 +73,7 @@ impl Config {
             bind_v6: Some(SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, 0, 0, 0)),
             relays: Vec::new(),
             bootstrap: Vec::new(),
+            hosts: Vec::new(),
             mdns: Mdns::Listen,
             gossip_message_bytes_max: limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT,
             gossip_neighbours_max: limits::GOSSIP_NEIGHBOURS_MAX_DEFAULT,
@@ -80,6 +86,7 @@ impl Config {
             links: true,
             timings: Timings::default(),
             wall_ahead: WallAhead::default(),
+            resolver: Resolver::default(),
         }
     }
 }
@@ -167,6 +174,8 @@ pub struct Timings {
     pub gossip_duty_wait: Duration,
     /// How often the clocks are compared to notice that the machine slept.
     pub clock_check: Duration,
+    /// How long a host name is left alone at first whose addresses do not answer; the wait doubles.
+    pub name_retry_first: Duration,
 }
 
 impl Default for Timings {
@@ -182,6 +191,7 @@ impl Default for Timings {
             rejoin_max: limits::GOSSIP_REJOIN_MAX,
             gossip_duty_wait: limits::GOSSIP_DUTY_WAIT,
             clock_check: limits::CLOCK_CHECK_INTERVAL,
+            name_retry_first: limits::NAME_RETRY_FIRST,
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Contacts(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    local: VerifyingKey,
     clock: Clock,
     signals: Signals,
     named: Mutex<BTreeMap<VerifyingKey, ContactStatus>>,
@@ -32,8 +33,9 @@ struct Inner {
 }
 
 impl Contacts {
-    pub(crate) fn new(clock: Clock, signals: Signals) -> Self {
+    pub(crate) fn new(local: VerifyingKey, clock: Clock, signals: Signals) -> Self {
         Self(Arc::new(Inner {
+            local,
             clock,
             signals,
             named: Mutex::default(),
@@ -41,15 +43,28 @@ impl Contacts {
         }))
     }
 
-    /// The configuration names this node.
+    /// The configuration names this node. To name ourselves means nothing.
     pub(crate) fn name(&self, node: VerifyingKey) {
+        if node == self.0.local {
+            return;
+        }
         let status = self.status(Contact::Untried);
         self.0.named.lock().entry(node).or_insert(status);
+    }
+
+    /// The nodes that are named.
+    pub(crate) fn named(&self) -> BTreeMap<VerifyingKey, ContactStatus> {
+        self.0.named.lock().clone()
     }
 
     /// What became of a node, `None` if nobody named it.
     pub(crate) fn get(&self, node: &VerifyingKey) -> Option<ContactStatus> {
         self.0.named.lock().get(node).copied()
+    }
+
+    /// Changes when any of it does.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
     }
 
     /// Notes what an attempt brought.

@@ -124,7 +124,11 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
         }
         met
     });
-    let step = visited.await.ok().flatten();
+    let visited = visited.await;
+    if visited.is_err() {
+        shared.contacts.note_no_session(node);
+    }
+    let step = visited.ok().flatten();
     if step.is_none() {
         shared.book.failure(&node);
     }

@@ -146,6 +146,8 @@ pub struct PeerStatus {
 pub enum Contact {
     /// Nothing was tried yet.
     Untried,
+    /// Its host name cannot be resolved to an address.
+    Unresolved,
     /// Nothing answers at its addresses.
     Dead,
     /// At its address something speaks QUIC, but none of the protocols of this network: a node of

@@ -83,12 +83,14 @@ mod event;
 mod flag;
 mod gossip;
 mod ground;
+mod host;
 mod knock;
 mod link;
 mod links;
 mod lookup;
 mod mdns;
 mod membership;
+mod names;
 mod net;
 mod overlays;
 mod own;
@@ -116,5 +118,8 @@ pub use event::{
     ClockDifference, Contact, ContactStatus, Counters, NetEvent, PeerStatus, SessionStatus,
     Transfer,
 };
+pub use host::BootstrapHost;
+#[doc(hidden)]
+pub use host::Resolver;
 pub use net::{Net, SyncHandle, spawn};
 pub use request::{Request, Stored, Totals};

@@ -25,6 +25,7 @@ use crate::error::SpawnError;
 use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
 use crate::gossip::{Gossip, Ground};
 use crate::ground::Survey;
+use crate::host::BootstrapHost;
 use crate::knock::Knocker;
 use crate::links::Links;
 use crate::lookup::BookLookup;
@@ -35,7 +36,9 @@ use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::topic::TopicHandle;
-use crate::{accept, budget, discovery, endpoint, link, mdns, own, persist, random, recovery};
+use crate::{
+    accept, budget, discovery, endpoint, link, mdns, names, own, persist, random, recovery,
+};
 
 /// A running network. Clones are cheap and are the same network; it ends with the last one, or
 /// in order with [`Net::shutdown`].
@@ -58,7 +61,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
     let local = config.signing_key.verifying_key();
     let clock = Clock::start(config.wall_ahead);
     let signals = Signals::new();
-    let contacts = Contacts::new(clock, signals.clone());
+    let contacts = Contacts::new(local, clock, signals.clone());
     let book = take_book(&mut config, clock, &contacts);
     let by_hearsay = book.iter().any(|(_, node)| !node.is_trusted());
     let book = AddressBook::new(local, book, clock);
@@ -109,6 +112,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         visitors: Visitors::default(),
         sessions: Sessions::new(signals.clone(), contacts.clone()),
         contacts,
+        resolver: config.resolver,
         signals,
     });
     // Before anything else begins: without the own record a discovery session fails.
@@ -124,6 +128,9 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
     let driven = link::run(running.shared.clone(), running.topics.clone(), begins);
     tokio::spawn(driven);
     running.start_tasks(config.mdns)?;
+    for host in config.hosts {
+        running.add_host(host);
+    }
     Ok(Net {
         running: Arc::new(running),
     })
@@ -145,6 +152,13 @@ impl Running {
             tokio::spawn(mdns::run(shared.clone(), mdns == Mdns::Active));
         }
         Ok(())
+    }
+}
+
+impl Running {
+    fn add_host(&self, named: BootstrapHost) {
+        self.shared.contacts.name(named.node);
+        tokio::spawn(names::run(self.shared.clone(), named));
     }
 }
 
@@ -201,7 +215,13 @@ impl Net {
         shared.signals.walk();
     }
 
-    /// Every node of the address book, and every node with an open connection.
+    /// Adds a node to start with, whose addresses are looked up now and whenever they do not answer.
+    pub fn add_host(&self, named: BootstrapHost) {
+        self.running.add_host(named);
+    }
+
+    /// Every node of the address book, every one that was named, and every one with an open
+    /// connection.
     pub fn peers(&self) -> Vec<PeerStatus> {
         let shared = &self.running.shared;
         let links = shared.connections.links();
@@ -220,9 +240,12 @@ impl Net {
                 .entry(*node)
                 .or_insert_with(|| status(*node, None, Some(link)));
         }
+        for (node, contact) in shared.contacts.named() {
+            let peer = peers.entry(node);
+            peer.or_insert_with(|| status(node, None, None)).contact = Some(contact);
+        }
         for (node, peer) in &mut peers {
             peer.sessions = sessions.remove(node).unwrap_or_default();
-            peer.contact = shared.contacts.get(node);
         }
         peers.into_values().collect()
     }
@@ -331,6 +354,11 @@ fn status(id: VerifyingKey, entry: Option<&Node>, link: Option<&Link>) -> PeerSt
             Address::Ip(socket) => addrs.push(*socket),
             Address::Relay(url) => relays.push(url.clone()),
             Address::Custom(_) => {}
+        }
+    }
+    for socket in entry.into_iter().flat_map(Node::resolved) {
+        if !addrs.contains(&socket) {
+            addrs.push(socket);
         }
     }
     let seen = entry.and_then(|entry| entry.metrics().last_success);

@@ -22,6 +22,7 @@ use crate::contact::{self, Contacts};
 use crate::event::{Contact, NetEvent};
 use crate::gossip::Gossip;
 use crate::ground::Survey;
+use crate::host::Resolver;
 use crate::knock::Knocker;
 use crate::links::Links;
 use crate::lookup::BookLookup;
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     pub(crate) sessions: Sessions,
     pub(crate) contacts: Contacts,
+    pub(crate) resolver: Resolver,
 }
 
 impl Shared {

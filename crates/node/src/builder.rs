@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p2panda_core::{NetworkId, SigningKey, VerifyingKey, limits};
-use p2panda_net::{Bootstrap, Mdns, Relay};
+use p2panda_core::{HostAddr, NetworkId, SigningKey, VerifyingKey, limits};
+use p2panda_net::{Bootstrap, BootstrapHost, Mdns, Relay};
 use p2panda_store::RestoredAction;
 
 use crate::node::Node;
@@ -31,6 +31,7 @@ pub struct Builder {
     pub(crate) bind_v4: SocketAddrV4,
     pub(crate) bind_v6: Option<SocketAddrV6>,
     pub(crate) bootstrap: Vec<Bootstrap>,
+    pub(crate) hosts: Vec<BootstrapHost>,
     pub(crate) relays: Vec<Relay>,
     pub(crate) mdns: Mdns,
     pub(crate) guard_dir: GuardDir,
@@ -68,6 +69,7 @@ impl Default for Builder {
             bind_v4: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             bind_v6: Some(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0)),
             bootstrap: Vec::new(),
+            hosts: Vec::new(),
             relays: Vec::new(),
             mdns: Mdns::Listen,
             guard_dir: GuardDir::Default,
@@ -123,6 +125,13 @@ impl Builder {
             addrs: vec![addr],
             relay: None,
         });
+        self
+    }
+
+    /// A node to start from, at a host name. It is resolved at the start, and again whenever its
+    /// addresses do not answer. May be called several times.
+    pub fn bootstrap_host(mut self, node: VerifyingKey, host: HostAddr) -> Self {
+        self.hosts.push(BootstrapHost { node, host });
         self
     }
 

@@ -59,7 +59,8 @@ pub use node::Node;
 pub use p2panda_core::cbor::CborError;
 pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
-    Dependency, Hash, HybridTimestamp, NetworkId, SigningKey, Timestamp, Topic, VerifyingKey,
+    Dependency, Hash, HostAddr, HostAddrError, HybridTimestamp, NamedAddr, NetworkId, SigningKey,
+    Timestamp, Topic, VerifyingKey,
 };
 pub use p2panda_engine::{Corrupt, IngestReport, PublishError};
 pub use p2panda_net::{

@@ -182,6 +182,7 @@ async fn net_config(
     config.bind_v6 = builder.bind_v6;
     config.relays = builder.relays;
     config.bootstrap = builder.bootstrap;
+    config.hosts = builder.hosts;
     config.mdns = builder.mdns;
     config.limits.operation_bytes_max = builder.operation_bytes_max;
     config.state_digest = builder.state_digest;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use p2panda_core::VerifyingKey;
-use p2panda_net::{Bootstrap, Counters, Net, PeerStatus};
+use p2panda_core::{HostAddr, VerifyingKey};
+use p2panda_net::{Bootstrap, BootstrapHost, Counters, Net, PeerStatus};
 
 /// Peers, addresses and counters of a node. Made by [`crate::Node::net`].
 #[derive(Clone)]
@@ -39,6 +39,12 @@ impl Network {
             addrs: vec![addr],
             relay: None,
         });
+    }
+
+    /// Tells of a node at a host name, which is resolved now and again whenever its addresses do not
+    /// answer.
+    pub fn add_peer_host(&self, node: VerifyingKey, host: HostAddr) {
+        self.0.add_host(BootstrapHost { node, host });
     }
 
     /// Bytes on the wire since the start, and what peers make this node hold.

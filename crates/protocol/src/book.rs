@@ -10,6 +10,7 @@ mod node;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{HybridTimestamp, SigningKey, Timestamp, VerifyingKey, limits};
@@ -143,6 +144,32 @@ impl Book {
                 entry.hints.pop_last();
             }
         });
+    }
+
+    /// Names a bootstrap node with the addresses that its host names have now, in place of those
+    /// before. Answers whether they are others.
+    ///
+    /// They are not stored: names are looked up in each run.
+    pub fn set_resolved(
+        &mut self,
+        node: VerifyingKey,
+        sockets: impl IntoIterator<Item = SocketAddr>,
+        now: Timestamp,
+    ) -> bool {
+        if node == self.local {
+            return false;
+        }
+        let sockets = sockets.into_iter().take(limits::RECORD_ADDRESSES_MAX);
+        let resolved: BTreeSet<SocketAddr> = sockets.collect();
+        let known = self.nodes.get(&node);
+        if known.is_some_and(|known| known.bootstrap && known.resolved == resolved) {
+            return false;
+        }
+        self.edit(node, now, |entry| {
+            entry.bootstrap = true;
+            entry.resolved = resolved;
+        });
+        true
     }
 
     /// Sets the overlays that we share with `node`, as its own discovery session told.

@@ -193,6 +193,7 @@ fn contact(contact: p2panda::Contact) -> wire::Contact {
     use wire::Contact as Wire;
     match contact {
         Node::Untried => Wire::Untried,
+        Node::Unresolved => Wire::Unresolved,
         Node::Dead => Wire::Dead,
         Node::OtherNetwork => Wire::OtherNetwork,
         Node::WrongId => Wire::WrongId,

@@ -14,7 +14,7 @@ use std::pin::Pin;
 
 use futures_lite::future::poll_once;
 use futures_lite::stream;
-use p2panda::{Body, EphemeralPublisher, EphemeralSubscription, Node, Topic};
+use p2panda::{Body, EphemeralPublisher, EphemeralSubscription, NamedAddr, Node, Topic};
 use tokio::sync::mpsc;
 
 use crate::mapping;
@@ -148,7 +148,11 @@ impl Server {
             Request::Digest { topic } => Reply::Digest(dump::digest(self.node()?, topic).await?),
             Request::Peers => self.peers()?,
             Request::AddPeer { node, addr } => {
-                self.node()?.net().add_peer(node, addr);
+                let net = self.node()?.net();
+                match addr {
+                    NamedAddr::Socket(addr) => net.add_peer(node, addr),
+                    NamedAddr::Host(host) => net.add_peer_host(node, host),
+                }
                 DONE
             }
             Request::Leave { topic } => self.leave(topic).await?,

@@ -91,6 +91,7 @@ impl PeerLine {
 fn contact(contact: Contact) -> &'static str {
     match contact {
         Contact::Untried => "not tried yet",
+        Contact::Unresolved => "unresolved: its host name has no address",
         Contact::Dead => "dead: nothing answers at its addresses",
         Contact::OtherNetwork => "other network: its address speaks none of our protocols",
         Contact::WrongId => "wrong id: another node answers at its address",

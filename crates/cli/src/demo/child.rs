@@ -103,7 +103,7 @@ impl Child {
             bootstrap: near
                 .map(|(node, addr)| Bootstrap {
                     node,
-                    addr: addr.into(),
+                    addr: SocketAddr::from(addr).into(),
                 })
                 .into_iter()
                 .collect(),

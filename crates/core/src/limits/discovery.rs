@@ -48,6 +48,11 @@ pub const RECORDS_SAMPLE: usize = 16;
 pub const MDNS_USER_DATA_BYTES_MAX: usize = 245;
 /// How long multicast rests where there is none.
 pub const MDNS_RETRY_WAIT: Duration = Duration::from_secs(30);
+/// How long a host name is left alone at first whose addresses do not answer, or that has none
+/// (`docs/protocol/network.md#5`).
+pub const NAME_RETRY_FIRST: Duration = Duration::from_secs(5);
+/// The longest such wait: it doubles each time.
+pub const NAME_RETRY_MAX: Duration = Duration::from_secs(10 * 60);
 /// Nodes in the address book, those of the configuration beside them
 /// (`docs/protocol/network.md`).
 pub const BOOK_NODES_MAX: usize = 10_000;

@@ -24,13 +24,13 @@ async fn start_with(network: u8, seed: u8, node: VerifyingKey, addrs: Vec<Socket
     FakeNode::start_with(config).await
 }
 
-fn status(node: &FakeNode, of: VerifyingKey) -> Option<ContactStatus> {
+pub fn status(node: &FakeNode, of: VerifyingKey) -> Option<ContactStatus> {
     let mut peers = node.net.peers().into_iter();
     peers.find(|peer| peer.id == of)?.contact
 }
 
 /// Waits until a node says this of another.
-async fn until(node: &FakeNode, of: VerifyingKey, contact: Contact) -> ContactStatus {
+pub async fn until(node: &FakeNode, of: VerifyingKey, contact: Contact) -> ContactStatus {
     let mut events = node.net.events();
     let is_so = async {
         loop {

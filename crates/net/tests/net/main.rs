@@ -14,5 +14,6 @@ mod hearsay;
 mod limits;
 mod links;
 mod multicast;
+mod names;
 mod probe;
 mod recovery;

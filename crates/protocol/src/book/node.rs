@@ -67,6 +67,8 @@ pub struct Node {
     pub(super) proven: bool,
     pub(super) record: Option<TransportInfo>,
     pub(super) hints: BTreeSet<Address>,
+    /// What the configured host names have been resolved to, in this run.
+    pub(super) resolved: BTreeSet<SocketAddr>,
     pub(super) metrics: Metrics,
     pub(super) confirmed: Timestamp,
     pub(super) overlays: BTreeSet<Overlay>,
@@ -107,6 +109,7 @@ impl Node {
     }
 
     /// Where it is said to be: the signed addresses first, then those that were configured by hand.
+    /// Those of its host names are [`Node::resolved`].
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         let signed = self.record.iter().flat_map(TransportInfo::addresses);
         let known = |hint: &&Address| {
@@ -115,6 +118,11 @@ impl Node {
                 .all(|r| r.addresses().all(|a| a != *hint))
         };
         signed.chain(self.hints.iter().filter(known))
+    }
+
+    /// The addresses that its host names have.
+    pub fn resolved(&self) -> impl Iterator<Item = SocketAddr> {
+        self.resolved.iter().copied()
     }
 
     /// How far its clock is from ours, if it differs much.
@@ -157,6 +165,7 @@ impl Node {
             proven: false,
             record: None,
             hints: BTreeSet::new(),
+            resolved: BTreeSet::new(),
             metrics: Metrics::default(),
             confirmed: now,
             overlays: BTreeSet::new(),
@@ -180,7 +189,8 @@ impl Node {
             + hints
             + self.overlays.len() * OVERLAY_BYTES
             + self.tellers.len() * size_of::<Teller>()
-            + (self.answered.len() + self.announced.len()) * size_of::<SocketAddr>()
+            + (self.answered.len() + self.announced.len() + self.resolved.len())
+                * size_of::<SocketAddr>()
     }
 
     /// Takes a record in place of the stored one.
@@ -219,6 +229,8 @@ impl Node {
         let mut known = self.hints.clone();
         known.extend(self.answered.iter().copied().map(Address::Ip));
         let named = |socket: &SocketAddr| ground.names_a_machine(*socket);
+        let resolved = self.resolved.iter().filter(|socket| named(socket));
+        known.extend(resolved.copied().map(Address::Ip));
         if self.direct {
             let signed = self.sockets(named, ground);
             known.extend(signed.into_iter().map(Address::Ip));

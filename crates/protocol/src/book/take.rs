@@ -186,11 +186,12 @@ impl Book {
         let sockets = info.addresses().filter_map(Address::socket);
         let sockets = spread(sockets, |_| false, limits::RECORD_SOCKETS_USED_MAX);
         let sockets: BTreeSet<SocketAddr> = sockets.into_iter().collect();
-        if known.is_some_and(|known| known.announced == sockets) && !sockets.is_empty() {
+        let replaces = info.replaces(stored) && !info.is_ahead(wall);
+        let says_nothing = sockets.is_empty() || known.is_some_and(|k| k.announced == sockets);
+        if !replaces && says_nothing {
             self.keep_on_trial(&node, now);
             return Ok(Inserted::Kept);
         }
-        let replaces = info.replaces(stored) && !info.is_ahead(wall);
         info.verify_any_time(&node)?;
         let signed = info.timestamp().wall.min(wall);
         self.edit(node, if replaces { signed } else { LONG_AGO }, |entry| {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use p2panda::{Node, SigningKey};
+use p2panda::{NamedAddr, Node, SigningKey};
 use tokio::time::timeout;
 
 use super::ServeError;
@@ -34,7 +34,10 @@ pub fn builder(open: Open) -> Result<p2panda::Builder, ServeError> {
         builder = builder.network_id(network);
     }
     for contact in open.bootstrap {
-        builder = builder.bootstrap(contact.node, contact.addr);
+        builder = match contact.addr {
+            NamedAddr::Socket(addr) => builder.bootstrap(contact.node, addr),
+            NamedAddr::Host(host) => builder.bootstrap_host(contact.node, host),
+        };
     }
     if let Some(bytes) = open.operation_bytes_max {
         builder = builder.operation_bytes_max(bytes);

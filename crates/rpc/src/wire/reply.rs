@@ -203,6 +203,8 @@ pub struct ContactStatus {
 pub enum Contact {
     /// Nothing was tried yet.
     Untried,
+    /// Its host name cannot be resolved to an address.
+    Unresolved,
     /// Nothing answers at its addresses.
     Dead,
     /// None of the protocols of this network is spoken at its address.

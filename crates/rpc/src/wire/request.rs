@@ -1,9 +1,9 @@
 //! What can be asked.
 
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
 
-use p2panda_core::{NetworkId, Topic, VerifyingKey};
+use p2panda_core::{NamedAddr, NetworkId, Topic, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use super::Hex;
@@ -108,8 +108,9 @@ pub enum Request {
     AddPeer {
         /// The node's id.
         node: VerifyingKey,
-        /// One address of it.
-        addr: SocketAddr,
+        /// One address of it, or a host name with a port.
+        #[serde(with = "super::text")]
+        addr: NamedAddr,
     },
     /// Leaves a topic.
     Leave {
@@ -161,8 +162,9 @@ pub struct Open {
 pub struct Bootstrap {
     /// Its id.
     pub node: VerifyingKey,
-    /// One address of it.
-    pub addr: SocketAddr,
+    /// One address of it, or a host name with a port.
+    #[serde(with = "super::text")]
+    pub addr: NamedAddr,
 }
 
 /// Multicast DNS.
@@ -273,6 +275,7 @@ mod tests {
     fn opens() -> [Request; 2] {
         let node = p2panda_core::SigningKey::from_bytes(&[7; 32]).verifying_key();
         let addr = "[fe80::1]:9".parse().unwrap();
+        let host = "node.example.org:9".parse().unwrap();
         let everything = Open {
             dir: Some("/var/lib/p2panda".into()),
             state_dir: Some("/var/lib/state".into()),
@@ -280,7 +283,7 @@ mod tests {
             network: Some(NetworkId::from_bytes([1; 32])),
             bind_v4: Some("127.0.0.1:0".parse().unwrap()),
             bind_v6: Some("[::1]:0".parse().unwrap()),
-            bootstrap: vec![Bootstrap { node, addr }],
+            bootstrap: vec![Bootstrap { node, addr }, Bootstrap { node, addr: host }],
             mdns: Mdns::Active,
             operation_bytes_max: Some(1),
             state_digest: Some(false),
