@@ -9,9 +9,7 @@ use core::str::FromStr;
 
 use thiserror::Error;
 
-/// The longest name that DNS knows, and the longest part between two dots.
-const NAME_BYTES_MAX: usize = 253;
-const LABEL_BYTES_MAX: usize = 63;
+use crate::limits;
 
 /// A host name and a port, such as `node.example.org:2022`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,11 +74,13 @@ fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
         let mut bytes = label.bytes();
         let known = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        known && (1..=LABEL_BYTES_MAX).contains(&label.len()) && !label.starts_with('-')
+        known
+            && (1..=limits::HOST_LABEL_BYTES_MAX).contains(&label.len())
+            && !label.starts_with('-')
     };
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
-    name.len() <= NAME_BYTES_MAX && name.split('.').all(is_label) && !is_number
+    name.len() <= limits::HOST_NAME_BYTES_MAX && name.split('.').all(is_label) && !is_number
 }
 
 /// A socket address, or a host name with a port: `192.0.2.7:2022`, `[2001:db8::7]:2022` or

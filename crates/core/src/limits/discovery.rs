@@ -48,6 +48,10 @@ pub const RECORDS_SAMPLE: usize = 16;
 pub const MDNS_USER_DATA_BYTES_MAX: usize = 245;
 /// How long multicast rests where there is none.
 pub const MDNS_RETRY_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of a host name: the most that DNS knows (`docs/protocol/network.md#5`).
+pub const HOST_NAME_BYTES_MAX: usize = 253;
+/// Bytes of a host name between two dots: the most that DNS knows.
+pub const HOST_LABEL_BYTES_MAX: usize = 63;
 /// How long a host name is left alone at first whose addresses do not answer, or that has none
 /// (`docs/protocol/network.md#5`).
 pub const NAME_RETRY_FIRST: Duration = Duration::from_secs(5);

@@ -18,22 +18,39 @@ const NETWORK: &str = "ip link set lo up && ip link set lo multicast on \
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_restarted_at_the_same_address_is_announced_again_and_found() {
+    if is_inside("a_node_restarted_at_the_same_address_is_announced_again_and_found") {
+        announce_again().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_fifty_years_ahead_or_behind_is_found_by_its_announcement() {
+    if is_inside("a_node_whose_clock_is_fifty_years_ahead_or_behind_is_found_by_its_announcement") {
+        for (network, years) in [(69, 50), (67, -50)] {
+            announce_from_another_time(network, years).await;
+        }
+    }
+}
+
+/// Whether this process is in a namespace of its own. If not, runs the test in one that is.
+fn is_inside(test: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
-        return announce_again().await;
+        return true;
     }
     let Some(flags) = namespace() else {
         eprintln!("skipped: no network namespace can be made here with unshare and ip");
-        return;
+        return false;
     };
     let status = Command::new("unshare")
         .args([flags, "--", "sh", "-c", NETWORK, "sh"])
         .arg(env::current_exe().unwrap())
         .args(["--exact", "--nocapture"])
-        .arg("multicast::a_node_restarted_at_the_same_address_is_announced_again_and_found")
+        .arg(format!("multicast::{test}"))
         .env(INSIDE, "1")
         .status()
         .unwrap();
     assert!(status.success(), "inside the namespace");
+    false
 }
 
 /// How `unshare` makes a namespace here: some containers allow root one but nobody a user
@@ -61,5 +78,23 @@ async fn announce_again() {
     newcomer.subscribe(topic);
     newcomer.until_len(topic, 1).await;
     newcomer.net.shutdown().await;
+    a.net.shutdown().await;
+}
+
+/// Only the one that announces itself has a wrong clock, and nobody can dial the other one.
+async fn announce_from_another_time(network: u8, years: i64) {
+    let topic = Topic::from_bytes([network; 32]);
+    let mut announcing = config(network, 1);
+    announcing.mdns = Mdns::Active;
+    announcing.wall_ahead.seconds = years * 365 * 24 * 60 * 60;
+    let a = FakeNode::start_with(announcing).await;
+    a.subscribe(topic);
+    a.publish(topic, "from another time");
+    let mut listening = config(network, 2);
+    listening.mdns = Mdns::Listen;
+    let b = FakeNode::start_with(listening).await;
+    b.subscribe(topic);
+    b.until_len(topic, 1).await;
+    b.net.shutdown().await;
     a.net.shutdown().await;
 }
