@@ -157,7 +157,11 @@ impl Running {
 
 impl Running {
     fn add_host(&self, named: BootstrapHost) {
-        self.shared.contacts.name(named.node);
+        let shared = &self.shared;
+        shared.contacts.name(named.node);
+        // Named, even if it has no address yet: it may come to us.
+        let wall = shared.clock.wall();
+        shared.book.lock().add_bootstrap(named.node, [], wall);
         tokio::spawn(names::run(self.shared.clone(), named));
     }
 }
