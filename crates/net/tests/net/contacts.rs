@@ -49,6 +49,8 @@ async fn a_named_node_is_dead_where_nothing_answers() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addrs = vec![silent.local_addr().unwrap()];
     let a = start_with(140, 1, id(2), addrs).await;
+    // It looks for others as long as it lacks them.
+    a.subscribe(Topic::from_bytes([140; 32]));
     let dead = until(&a, id(2), Contact::Dead).await;
     // It stays so, and since when does not move.
     let mut buffer = [0; 2048];
