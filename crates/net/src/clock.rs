@@ -21,7 +21,12 @@ pub struct WallAhead {
 }
 
 impl Clock {
-    pub(crate) fn start(wall_ahead: WallAhead) -> Self {
+    pub(crate) fn start() -> Self {
+        Self::start_ahead(WallAhead::default())
+    }
+
+    /// With a wall clock that is wrong.
+    pub(crate) fn start_ahead(wall_ahead: WallAhead) -> Self {
         Self {
             start: Instant::now(),
             wall_ahead,
@@ -128,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wake_is_due_when_the_clock_says_so() {
-        let clock = Clock::start(WallAhead::default());
+        let clock = Clock::start();
         let time = clock.now().after(20);
         tokio::time::sleep_until(clock.instant(time)).await;
         assert!(clock.now() >= time);

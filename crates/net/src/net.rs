@@ -59,7 +59,7 @@ struct Running {
 /// Everything it needs of the node goes through `requests`.
 pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Result<Net, SpawnError> {
     let local = config.signing_key.verifying_key();
-    let clock = Clock::start(config.wall_ahead);
+    let clock = Clock::start_ahead(config.wall_ahead);
     let signals = Signals::new();
     let contacts = Contacts::new(local, clock, signals.clone());
     let book = take_book(&mut config, clock, &contacts);
