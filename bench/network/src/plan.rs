@@ -1,0 +1,372 @@
+//! Which scenarios run, with which parameters.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::crowd::Rig;
+use crate::error::Error;
+use crate::report::Report;
+use crate::scenarios::silent::Ways;
+use crate::scenarios::{
+    authors, bulk, chain, copies, flapping, idle, islands, mesh, narrow, nat, neighbours, silent,
+    star, start, topics,
+};
+use crate::shape::Shape;
+
+/// One scenario. Times are in seconds unless said.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Plan {
+    /// Clients around a server, which cannot reach each other: all receive all.
+    Star {
+        #[arg(long, default_value_t = 8)]
+        clients: usize,
+        /// Before the last message.
+        #[arg(long, default_value_t = 60)]
+        quiet: u64,
+    },
+    /// Nodes in a row: all receive all.
+    Chain {
+        #[arg(long, default_value_t = 8)]
+        nodes: usize,
+    },
+    /// Nodes that all reach each other: all receive all.
+    Mesh {
+        #[arg(long, default_value_t = 32)]
+        nodes: usize,
+    },
+    /// Two networks joined by one node: all receive all.
+    Islands {
+        #[arg(long, default_value_t = 8)]
+        nodes: usize,
+    },
+    /// Clients that nothing can dial, and a server: all receive all.
+    Nat {
+        #[arg(long, default_value_t = 8)]
+        clients: usize,
+    },
+    /// Links go down and come up: all receive all in the end.
+    Flapping {
+        #[arg(long, default_value_t = 8)]
+        nodes: usize,
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
+    /// A path is gone for a time, without a word: when messages cross again.
+    Silent {
+        #[arg(long, default_value_t = 26)]
+        seconds: u64,
+        #[arg(long, value_enum, default_value_t = Ways::Both)]
+        ways: Ways,
+        /// Give up after that.
+        #[arg(long, default_value_t = 300)]
+        wait: u64,
+    },
+    /// Bytes and wake-ups of nodes that have nothing to tell each other.
+    Idle {
+        #[arg(long, default_value_t = 2)]
+        nodes: usize,
+        #[arg(long, default_value_t = 1)]
+        topics: u32,
+        /// Before it is measured.
+        #[arg(long, default_value_t = 60)]
+        settle: u64,
+        /// Over which it is measured.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
+    /// Round trips from a start to the first message, and to no news.
+    Start {
+        /// One way, in milliseconds.
+        #[arg(long, default_value_t = 100)]
+        delay_ms: u64,
+    },
+    /// A radio: time and bytes until a node that starts has what the other one has.
+    Narrow {
+        #[command(flatten)]
+        path: Path,
+        #[arg(long, default_value_t = 200)]
+        messages: u32,
+        /// Give up after that.
+        #[arg(long, default_value_t = 600)]
+        wait: u64,
+    },
+    /// Many topics with a message each: time, memory and idle cost.
+    Topics {
+        #[arg(long, default_value_t = 1_000)]
+        topics: u32,
+        /// Give up after that.
+        #[arg(long, default_value_t = 300)]
+        wait: u64,
+        /// Over which the idle cost is measured.
+        #[arg(long, default_value_t = 30)]
+        idle: u64,
+    },
+    /// Many authors, of which one node lacks a few: bytes and round trips.
+    Authors {
+        #[arg(long, default_value_t = 50_000)]
+        authors: u32,
+        #[arg(long, default_value_t = 10)]
+        missing: u32,
+        /// One way, in milliseconds.
+        #[arg(long, default_value_t = 500)]
+        delay_ms: u64,
+        /// Give up after that.
+        #[arg(long, default_value_t = 300)]
+        wait: u64,
+    },
+    /// How often an operation crosses, and how long it takes.
+    Copies {
+        #[arg(long, default_value_t = 16)]
+        nodes: usize,
+        #[arg(long, default_value_t = 50)]
+        messages: u32,
+        /// Before it is measured.
+        #[arg(long, default_value_t = 30)]
+        settle: u64,
+    },
+    /// Small messages while one of 15 MiB crosses.
+    Bulk {
+        /// On the topic of the large one, the other way.
+        #[arg(long)]
+        same_topic: bool,
+        #[arg(long, default_value_t = 100_000_000)]
+        rate_bits: u64,
+        /// One way, in milliseconds.
+        #[arg(long, default_value_t = 5)]
+        delay_ms: u64,
+    },
+    /// Sessions that come and go while nodes find together.
+    Neighbours {
+        #[arg(long, default_value_t = 16)]
+        nodes: usize,
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+}
+
+/// A shaped path, both directions alike.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Path {
+    #[arg(long, default_value_t = 20_000)]
+    rate_bits: u64,
+    /// One way, in milliseconds.
+    #[arg(long, default_value_t = 500)]
+    delay_ms: u64,
+    /// Part of the packets, 0 to 1.
+    #[arg(long, default_value_t = 0.02)]
+    loss: f64,
+}
+
+impl Path {
+    fn shape(self) -> Shape {
+        Shape {
+            rate_bits: self.rate_bits,
+            delay_ms: self.delay_ms,
+            loss: self.loss,
+            queue_bytes: 0,
+        }
+    }
+}
+
+/// Scenarios, and of each whether a bar that it misses is an error.
+pub struct Set {
+    /// The scenarios.
+    pub plans: Vec<(Plan, bool)>,
+}
+
+impl Set {
+    /// A single one.
+    pub fn one(plan: Plan, held: bool) -> Set {
+        Set {
+            plans: vec![(plan, held)],
+        }
+    }
+
+    /// Those that run with every change.
+    pub fn small(all_held: bool) -> Set {
+        let mut plans = vec![
+            (
+                Plan::Star {
+                    clients: 4,
+                    quiet: 1,
+                },
+                true,
+            ),
+            (Plan::Chain { nodes: 8 }, true),
+            (Plan::Mesh { nodes: 8 }, true),
+            (Plan::Islands { nodes: 4 }, true),
+            (Plan::Nat { clients: 4 }, true),
+            (silent(5, Ways::Both), true),
+            (silent(5, Ways::One), true),
+        ];
+        for (_, held) in &mut plans {
+            *held |= all_held;
+        }
+        Set { plans }
+    }
+
+    /// Every one, as the bars have them.
+    pub fn all(held: bool) -> Set {
+        let plans = [reach(), gaps(), costs(), bulks()].concat();
+        Set {
+            plans: plans.into_iter().map(|plan| (plan, held)).collect(),
+        }
+    }
+}
+
+fn silent(seconds: u64, ways: Ways) -> Plan {
+    Plan::Silent {
+        seconds,
+        ways,
+        wait: 300,
+    }
+}
+
+fn reach() -> Vec<Plan> {
+    let star = |clients| Plan::Star { clients, quiet: 60 };
+    vec![
+        star(8),
+        star(40),
+        Plan::Chain { nodes: 8 },
+        Plan::Mesh { nodes: 32 },
+        Plan::Islands { nodes: 8 },
+        Plan::Nat { clients: 8 },
+        Plan::Flapping {
+            nodes: 8,
+            seconds: 600,
+        },
+        Plan::Neighbours {
+            nodes: 16,
+            seconds: 30,
+        },
+    ]
+}
+
+fn gaps() -> Vec<Plan> {
+    let gaps = [5, 26, 60, 300].into_iter();
+    gaps.flat_map(|seconds| [silent(seconds, Ways::Both), silent(seconds, Ways::One)])
+        .collect()
+}
+
+fn costs() -> Vec<Plan> {
+    let idle = |nodes, topics| Plan::Idle {
+        nodes,
+        topics,
+        settle: 60,
+        seconds: 120,
+    };
+    let copies = |nodes| Plan::Copies {
+        nodes,
+        messages: 50,
+        settle: 30,
+    };
+    vec![
+        idle(2, 1),
+        idle(2, 1_000),
+        idle(32, 1),
+        Plan::Start { delay_ms: 100 },
+        copies(8),
+        copies(16),
+        copies(32),
+    ]
+}
+
+fn bulks() -> Vec<Plan> {
+    let narrow = |rate_bits, delay_ms, wait| Plan::Narrow {
+        path: Path {
+            rate_bits,
+            delay_ms,
+            loss: 0.02,
+        },
+        messages: 200,
+        wait,
+    };
+    let topics = |topics| Plan::Topics {
+        topics,
+        wait: 300,
+        idle: 30,
+    };
+    let authors = |authors| Plan::Authors {
+        authors,
+        missing: 10,
+        delay_ms: 500,
+        wait: 300,
+    };
+    let bulk = |same_topic| Plan::Bulk {
+        same_topic,
+        rate_bits: 100_000_000,
+        delay_ms: 5,
+    };
+    vec![
+        narrow(20_000, 500, 600),
+        narrow(2_400, 2_000, 1_800),
+        topics(1_000),
+        topics(10_000),
+        authors(50_000),
+        authors(160_000),
+        bulk(false),
+        bulk(true),
+    ]
+}
+
+impl Plan {
+    /// Runs it.
+    pub async fn run(&self, rig: &Rig) -> Result<Report, Error> {
+        let (secs, millis) = (Duration::from_secs, Duration::from_millis);
+        match *self {
+            Plan::Star { clients, quiet } => star::run(rig, clients, secs(quiet)).await,
+            Plan::Chain { nodes } => chain::run(rig, nodes).await,
+            Plan::Mesh { nodes } => mesh::run(rig, nodes).await,
+            Plan::Islands { nodes } => islands::run(rig, nodes).await,
+            Plan::Nat { clients } => nat::run(rig, clients).await,
+            Plan::Flapping { nodes, seconds } => flapping::run(rig, nodes, secs(seconds)).await,
+            Plan::Silent {
+                seconds,
+                ways,
+                wait,
+            } => silent::run(rig, secs(seconds), ways, secs(wait)).await,
+            Plan::Idle {
+                nodes,
+                topics,
+                settle,
+                seconds,
+            } => idle::run(rig, nodes, topics, secs(settle), secs(seconds)).await,
+            Plan::Start { delay_ms } => start::run(rig, millis(delay_ms)).await,
+            Plan::Narrow {
+                path,
+                messages,
+                wait,
+            } => narrow::run(rig, path.shape(), messages, secs(wait)).await,
+            Plan::Topics { topics, wait, idle } => {
+                topics::run(rig, topics, secs(wait), secs(idle)).await
+            }
+            Plan::Authors {
+                authors,
+                missing,
+                delay_ms,
+                wait,
+            } => authors::run(rig, authors, missing, millis(delay_ms), secs(wait)).await,
+            Plan::Copies {
+                nodes,
+                messages,
+                settle,
+            } => copies::run(rig, nodes, messages, secs(settle)).await,
+            Plan::Bulk {
+                same_topic,
+                rate_bits,
+                delay_ms,
+            } => {
+                let shape = Shape {
+                    rate_bits,
+                    delay_ms,
+                    // 20 ms: a router without a long queue.
+                    queue_bytes: rate_bits / 8 / 50,
+                    ..Shape::default()
+                };
+                bulk::run(rig, same_topic, shape).await
+            }
+            Plan::Neighbours { nodes, seconds } => neighbours::run(rig, nodes, secs(seconds)).await,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What is measured, one file each.
+
+pub mod authors;
+pub mod bulk;
+pub mod chain;
+pub mod copies;
+pub mod flapping;
+pub mod idle;
+pub mod islands;
+pub mod mesh;
+pub mod narrow;
+pub mod nat;
+pub mod neighbours;
+pub mod silent;
+pub mod star;
+pub mod start;
+pub mod topics;

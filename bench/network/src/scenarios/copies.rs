@@ -1,0 +1,115 @@
+//! How often an operation crosses for everybody to have it, and how long it takes.
+
+use std::time::{Duration, Instant};
+
+use p2panda_rpc::wire::{Content, Event, Message};
+
+use super::mesh;
+use crate::counters::Taken;
+use crate::crowd::{Crowd, Rig};
+use crate::error::Error;
+use crate::report::{Report, percentile};
+
+/// How long the first message may take, and the last.
+const WITHIN: Duration = Duration::from_secs(60);
+/// Bytes of text of a message: what QUIC adds to it is little.
+const MESSAGE_BYTES: usize = 8_192;
+/// One message each.
+const INTERVAL: Duration = Duration::from_millis(200);
+/// Over which the traffic without messages is measured.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Messages of one node to all others, once all is quiet.
+pub async fn run(
+    rig: &Rig,
+    nodes: usize,
+    messages: u32,
+    settle: Duration,
+) -> Result<Report, Error> {
+    let mut crowd = rig.crowd(mesh::setups(nodes).await?).await?;
+    crowd.publish(&[0]).await?;
+    if crowd.spread(WITHIN).await?.lacking > 0 {
+        return Err(Error::Late("the first message"));
+    }
+    tokio::time::sleep(settle).await;
+    let before_quiet = received(&crowd)?;
+    tokio::time::sleep(QUIET).await;
+    let before = received(&crowd)?;
+    let begun = Instant::now();
+    let published = publish(&crowd, messages).await?;
+    let times = latencies(&crowd, &published).await;
+    // What is still on its way for nothing counts as well.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let quiet = (before - before_quiet) as f64 / QUIET.as_secs_f64();
+    let all = (received(&crowd)? - before) as f64 - quiet * begun.elapsed().as_secs_f64();
+    let receivers = (nodes - 1) as f64;
+    let once = receivers * f64::from(messages) * MESSAGE_BYTES as f64;
+
+    let expected = published.len() * (nodes - 1);
+    let lost = expected - times.len();
+    let mut report = Report::new(format!("{messages} messages to {nodes} nodes"));
+    report.hold(
+        "received per receiver, of the payload",
+        "×",
+        Some(all / once),
+        1.1,
+    );
+    report.note(
+        "publish to application, p50",
+        "ms",
+        percentile(times.clone(), 0.5),
+    );
+    report.note("publish to application, p99", "ms", percentile(times, 0.99));
+    report.hold("did not arrive", "", Some(lost as f64), 0.0);
+    Ok(report)
+}
+
+/// The first node publishes. Gives place in the log and time of each.
+async fn publish(crowd: &Crowd, messages: u32) -> Result<Vec<(u32, Instant)>, Error> {
+    let first = crowd.nodes().first().ok_or(Error::Links)?;
+    let text = "a".repeat(MESSAGE_BYTES);
+    let mut published = Vec::new();
+    for _ in 0..messages {
+        let at = Instant::now();
+        let seq = first
+            .publish(crowd.topic(), Content::text(&text), None)
+            .await?;
+        published.push((seq, at));
+        tokio::time::sleep(INTERVAL).await;
+    }
+    Ok(published)
+}
+
+/// Of each message at each receiver, in milliseconds.
+async fn latencies(crowd: &Crowd, published: &[(u32, Instant)]) -> Vec<f64> {
+    let mut latencies = Vec::new();
+    let Some((first, others)) = crowd.nodes().split_first() else {
+        return latencies;
+    };
+    let deadline = Instant::now() + WITHIN;
+    for node in others {
+        for (seq, at) in published {
+            let within = deadline.saturating_duration_since(Instant::now());
+            let came = node.until(within, |seen| {
+                let mine = seen.iter().find(|seen| match &seen.event {
+                    Event::Message(Message::Text(message)) => {
+                        message.author == first.id() && message.seq == *seq
+                    }
+                    _ => false,
+                });
+                mine.map(|seen| seen.at)
+            });
+            if let Some(came) = came.await {
+                latencies.push(came.duration_since(*at).as_secs_f64() * 1e3);
+            }
+        }
+    }
+    latencies
+}
+
+/// Payload that all but the first node have received.
+fn received(crowd: &Crowd) -> Result<u64, Error> {
+    let others = crowd.nodes().iter().skip(1);
+    let taken: Vec<Taken> = others.map(|node| node.taken()).collect::<Result<_, _>>()?;
+    Ok(taken.iter().map(|taken| taken.received.bytes).sum())
+}

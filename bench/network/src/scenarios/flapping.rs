@@ -1,0 +1,62 @@
+//! Links that go down and come up again, as the nodes see it.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::crowd::Rig;
+use crate::error::Error;
+use crate::network::Network;
+use crate::node::Setup;
+use crate::report::Report;
+
+/// How long a link stays down.
+const DOWN: Duration = Duration::from_secs(5);
+/// What decides which link goes down and who publishes.
+const SEED: u64 = 13;
+
+/// One link after the other goes down while nodes publish; all is up in the end.
+pub async fn run(rig: &Rig, nodes: usize, time: Duration) -> Result<Report, Error> {
+    let mut network = Network::new();
+    let router = network.space().await?;
+    router.forward(true).await?;
+    let places = network.all_behind(&router, nodes).await?;
+    let first = places.first().ok_or(Error::Links)?.addr;
+    let setups = places.iter().enumerate().map(|(number, place)| {
+        let setup = Setup::new(number);
+        let setup = if number == 0 {
+            setup
+        } else {
+            setup.knows(0, first)
+        };
+        (place.space.clone(), setup)
+    });
+    let mut crowd = rig.crowd(setups.collect()).await?;
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let end = Instant::now() + time;
+    let mut messages = 0;
+    while Instant::now() < end {
+        let link = rng.random_range(0..places.len());
+        let place = places.get(link).ok_or(Error::Links)?;
+        router.switch(&place.link, false).await?;
+        crowd.publish(&[rng.random_range(0..nodes)]).await?;
+        messages += 1;
+        tokio::time::sleep(DOWN).await;
+        router.switch(&place.link, true).await?;
+    }
+    let minutes = time.as_secs_f64() / 60.0;
+    let mut report = Report::new(format!("links of {nodes} nodes flap for {minutes} min"));
+    report.note("messages meanwhile", "", Some(f64::from(messages)));
+    let spread = crowd
+        .spread_since(Instant::now(), Duration::from_secs(30))
+        .await?;
+    report.hold(
+        "all have them, from the last link up",
+        "s",
+        spread.seconds,
+        30.0,
+    );
+    crowd.all_receive_all(&mut report).await?;
+    Ok(report)
+}

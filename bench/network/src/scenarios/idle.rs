@@ -1,0 +1,85 @@
+//! What nodes cost that have nothing to tell each other.
+
+use std::time::Duration;
+
+use p2panda_rpc::wire::Deliver;
+
+use super::mesh;
+use crate::counters::{Spent, Taken};
+use crate::crowd::{Crowd, Rig, all};
+use crate::error::Error;
+use crate::node::topic;
+use crate::report::Report;
+
+/// How long the first messages may take.
+const FIRST_WITHIN: Duration = Duration::from_secs(60);
+/// Subscriptions of a node at the same time.
+const TOPICS_AT_ONCE: u32 = 64;
+
+/// Bytes per minute and wake-ups per second of a node, in the mean, once all is quiet.
+pub async fn run(
+    rig: &Rig,
+    nodes: usize,
+    topics: u32,
+    settle: Duration,
+    time: Duration,
+) -> Result<Report, Error> {
+    let mut crowd = rig.crowd(mesh::setups(nodes).await?).await?;
+    crowd.publish(&[0]).await?;
+    if crowd.spread(FIRST_WITHIN).await?.lacking > 0 {
+        return Err(Error::Late("the first message"));
+    }
+    join_more(&crowd, topics).await?;
+    tokio::time::sleep(settle).await;
+    let before = taken(&crowd)?;
+    tokio::time::sleep(time).await;
+    let spent: Vec<Spent> = taken(&crowd)?
+        .iter()
+        .zip(&before)
+        .map(|(after, before)| after.since(before))
+        .collect();
+
+    let mean = |of: fn(&Spent) -> f64| {
+        let sum: f64 = spent.iter().map(|spent| of(spent) / spent.seconds).sum();
+        sum / nodes as f64
+    };
+    let sent_kb_per_minute = mean(|spent| spent.sent_bytes as f64) * 60.0 / 1e3;
+    let wakes = mean(|spent| spent.wakes as f64);
+    let datagrams = mean(|spent| spent.sent_packets as f64) * 60.0;
+    let processor = mean(|spent| spent.processor.as_secs_f64()) * 100.0;
+    let mut report = Report::new(format!("{nodes} idle nodes, {topics} topics"));
+    // Of two nodes everything that crosses counts, of more what each one sends.
+    let (name, bytes) = match nodes {
+        2 => ("both ways, per minute", 2.0 * sent_kb_per_minute),
+        _ => ("sent per node and minute", sent_kb_per_minute),
+    };
+    let (bytes_bar, wakes_bar) = match (nodes, topics) {
+        (2, 1) => (2.0, 1.0),
+        (2, _) => (4.0, 2.0),
+        _ => (20.0, 5.0),
+    };
+    report.hold(name, "kB", Some(bytes), bytes_bar);
+    report.hold("wake-ups per node and second", "", Some(wakes), wakes_bar);
+    report.note("datagrams sent per node and minute", "", Some(datagrams));
+    report.note("processor per node", "% of a core", Some(processor));
+    Ok(report)
+}
+
+/// All nodes subscribe to further topics.
+async fn join_more(crowd: &Crowd, topics: u32) -> Result<(), Error> {
+    for first in (1..topics).step_by(TOPICS_AT_ONCE as usize) {
+        let some = first..topics.min(first + TOPICS_AT_ONCE);
+        let joins = crowd.nodes().iter().flat_map(|node| {
+            let some = some.clone();
+            some.map(move |number| (node.clone(), topic(number)))
+        });
+        let joins =
+            joins.map(|(node, topic)| async move { node.subscribe(topic, Deliver::Count).await });
+        all(joins).await?;
+    }
+    Ok(())
+}
+
+fn taken(crowd: &Crowd) -> Result<Vec<Taken>, Error> {
+    crowd.nodes().iter().map(|node| node.taken()).collect()
+}
