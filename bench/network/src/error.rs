@@ -44,6 +44,9 @@ pub enum Error {
     /// An operation could not be made.
     #[error(transparent)]
     Operation(#[from] OperationError),
+    /// iroh or iroh-gossip by itself failed.
+    #[error(transparent)]
+    Gossip(Box<dyn std::error::Error + Send + Sync>),
     /// A task of the rig failed.
     #[error(transparent)]
     Task(#[from] tokio::task::JoinError),

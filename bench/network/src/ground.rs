@@ -65,6 +65,10 @@ async fn probe(flags: &[&str]) -> Result<(), Error> {
 }
 
 async fn run_inside(flags: &[&str]) -> Result<ExitCode, Error> {
+    let (mut interrupt, mut end) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     // Directories of nodes go with the outer process.
     let dir = tempfile::tempdir()?;
     let mut command = Command::new("unshare");
@@ -74,10 +78,6 @@ async fn run_inside(flags: &[&str]) -> Result<ExitCode, Error> {
     let mut child = command.stdin(Stdio::piped()).kill_on_drop(true).spawn()?;
     // Waiting would close it.
     let _open = child.stdin.take();
-    let (mut interrupt, mut end) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
     let status = tokio::select! {
         status = child.wait() => status?,
         _ = interrupt.recv() => { child.kill().await?; return Ok(ExitCode::from(130)) }

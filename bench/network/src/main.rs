@@ -11,6 +11,7 @@
 mod counters;
 mod crowd;
 mod error;
+mod gossip;
 mod ground;
 mod network;
 mod node;
@@ -60,6 +61,9 @@ enum Command {
     /// A router's process.
     #[command(hide = true)]
     Router,
+    /// A process with iroh-gossip.
+    #[command(hide = true)]
+    Gossiper(gossip::Identity),
 }
 
 fn main() -> ExitCode {
@@ -89,13 +93,17 @@ async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::One(plan) => Set::one(plan, cli.bar),
         Command::Small => Set::small(cli.bar),
         Command::All => Set::all(cli.bar),
+        Command::Gossiper(identity) => {
+            gossip::serve(identity).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Router => return Ok(ExitCode::SUCCESS),
     };
     match ground::enter().await? {
         Ground::Ended(code) => Ok(code),
         Ground::Missing(error) => {
             println!(
-                "skipped: {} scenarios, namespaces cannot be made: {error}",
+                "skipped: {} scenario(s), namespaces cannot be made: {error}",
                 set.plans.len()
             );
             Ok(ExitCode::SUCCESS)

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::network::Space;
 
 /// Where every node listens, in its own namespace.
-const PORT: u16 = 4_000;
+pub const PORT: u16 = 4_000;
 /// How long a request may take that is not a wait.
 const ANSWER_WAIT: Duration = Duration::from_secs(120);
 

@@ -84,8 +84,8 @@ pub async fn run(rig: &Rig, same_topic: bool, shape: Shape) -> Result<Report, Er
         Ok(above as f64 / f64::from(LARGE_BYTES))
     };
 
-    let which = if same_topic { "same" } else { "another" };
-    let mut report = Report::new(format!("small beside 15 MiB on the {which} topic"));
+    let which = if same_topic { "the same" } else { "another" };
+    let mut report = Report::new(format!("small beside 15 MiB on {which} topic"));
     report.note("alone, p50", "ms", percentile(alone, 0.5));
     report.note(
         "beside the large one, messages",

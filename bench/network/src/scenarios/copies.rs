@@ -11,13 +11,13 @@ use crate::error::Error;
 use crate::report::{Report, percentile};
 
 /// How long the first message may take, and the last.
-const WITHIN: Duration = Duration::from_secs(60);
+pub const WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of text of a message: what QUIC adds to it is little.
 const MESSAGE_BYTES: usize = 8_192;
 /// One message each.
-const INTERVAL: Duration = Duration::from_millis(200);
+pub const INTERVAL: Duration = Duration::from_millis(200);
 /// Over which the traffic without messages is measured.
-const QUIET: Duration = Duration::from_secs(10);
+pub const QUIET: Duration = Duration::from_secs(10);
 
 /// Messages of one node to all others, once all is quiet.
 pub async fn run(
@@ -48,20 +48,21 @@ pub async fn run(
     let expected = published.len() * (nodes - 1);
     let lost = expected - times.len();
     let mut report = Report::new(format!("{messages} messages to {nodes} nodes"));
-    report.hold(
-        "received per receiver, of the payload",
-        "×",
-        Some(all / once),
-        1.1,
-    );
-    report.note(
-        "publish to application, p50",
-        "ms",
-        percentile(times.clone(), 0.5),
-    );
-    report.note("publish to application, p99", "ms", percentile(times, 0.99));
-    report.hold("did not arrive", "", Some(lost as f64), 0.0);
+    figures(&mut report, all / once, times, lost, Some(1.1));
     Ok(report)
+}
+
+/// Payload that a receiver gets, of the messages', and when they come.
+pub fn figures(report: &mut Report, copies: f64, times: Vec<f64>, lost: usize, bar: Option<f64>) {
+    let name = "received per receiver, of the payload";
+    match bar {
+        Some(bar) => report.hold(name, "×", Some(copies), bar),
+        None => report.note(name, "×", Some(copies)),
+    }
+    let (p50, p99) = (percentile(times.clone(), 0.5), percentile(times, 0.99));
+    report.note("publish to application, p50", "ms", p50);
+    report.note("publish to application, p99", "ms", p99);
+    report.hold("did not arrive", "", Some(lost as f64), 0.0);
 }
 
 /// The first node publishes. Gives place in the log and time of each.

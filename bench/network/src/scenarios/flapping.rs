@@ -45,8 +45,8 @@ pub async fn run(rig: &Rig, nodes: usize, time: Duration) -> Result<Report, Erro
         tokio::time::sleep(DOWN).await;
         router.switch(&place.link, true).await?;
     }
-    let minutes = time.as_secs_f64() / 60.0;
-    let mut report = Report::new(format!("links of {nodes} nodes flap for {minutes} min"));
+    let seconds = time.as_secs();
+    let mut report = Report::new(format!("links of {nodes} nodes flap for {seconds} s"));
     report.note("messages meanwhile", "", Some(f64::from(messages)));
     let spread = crowd
         .spread_since(Instant::now(), Duration::from_secs(30))

@@ -47,7 +47,7 @@ pub async fn run(
     let wakes = mean(|spent| spent.wakes as f64);
     let datagrams = mean(|spent| spent.sent_packets as f64) * 60.0;
     let processor = mean(|spent| spent.processor.as_secs_f64()) * 100.0;
-    let mut report = Report::new(format!("{nodes} idle nodes, {topics} topics"));
+    let mut report = Report::new(format!("{nodes} idle nodes, topics: {topics}"));
     // Of two nodes everything that crosses counts, of more what each one sends.
     let (name, bytes) = match nodes {
         2 => ("both ways, per minute", 2.0 * sent_kb_per_minute),

@@ -2,7 +2,7 @@
 
 use crate::crowd::Rig;
 use crate::error::Error;
-use crate::network::Network;
+use crate::network::{Network, Place, Space};
 use crate::node::Setup;
 use crate::report::Report;
 
@@ -18,11 +18,8 @@ pub async fn run(rig: &Rig, nodes: usize) -> Result<Report, Error> {
 }
 
 /// Nodes behind a router, all of which know the first one.
-pub async fn setups(nodes: usize) -> Result<Vec<(crate::network::Space, Setup)>, Error> {
-    let mut network = Network::new();
-    let router = network.space().await?;
-    router.forward(true).await?;
-    let places = network.all_behind(&router, nodes).await?;
+pub async fn setups(nodes: usize) -> Result<Vec<(Space, Setup)>, Error> {
+    let places = places(nodes).await?;
     let first = places.first().ok_or(Error::Links)?.addr;
     let setups = places.into_iter().enumerate().map(|(number, place)| {
         let setup = match number {
@@ -32,4 +29,12 @@ pub async fn setups(nodes: usize) -> Result<Vec<(crate::network::Space, Setup)>,
         (place.space, setup)
     });
     Ok(setups.collect())
+}
+
+/// Namespaces behind a router.
+pub async fn places(nodes: usize) -> Result<Vec<Place>, Error> {
+    let mut network = Network::new();
+    let router = network.space().await?;
+    router.forward(true).await?;
+    network.all_behind(&router, nodes).await
 }
