@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -15,6 +16,8 @@ use crate::error::Error;
 
 /// One address each: `10.NUMBER.0.1` and `10.NUMBER.0.2`.
 const LINKS_MAX: u8 = 250;
+/// Namespaces of all scenarios so far: no two have the same name.
+static SPACES: AtomicU32 = AtomicU32::new(1);
 
 /// A network namespace.
 #[derive(Clone, Debug)]
@@ -36,7 +39,6 @@ pub struct Link {
 /// What a scenario is built of.
 #[derive(Debug, Default)]
 pub struct Network {
-    spaces: u32,
     links: u8,
 }
 
@@ -59,8 +61,7 @@ impl Network {
 
     /// A namespace without a link.
     pub async fn space(&mut self) -> Result<Space, Error> {
-        self.spaces += 1;
-        let name = format!("rig{}", self.spaces);
+        let name = format!("rig{}", SPACES.fetch_add(1, Ordering::Relaxed));
         run("ip", &["netns", "add", &name], "").await?;
         let space = Space { name };
         space.ip("link set lo up").await?;

@@ -183,14 +183,17 @@ impl Node {
         }
     }
 
-    /// Takes over operations of others.
+    /// Takes over operations of others, none of which it has.
     pub async fn import(
         &self,
         topic: Topic,
         operations: Vec<ImportedOperation>,
     ) -> Result<(), Error> {
-        let import = Request::Import { topic, operations };
-        self.ask(import).await.map(drop)
+        let all = operations.len() as u64;
+        match self.ask(Request::Import { topic, operations }).await? {
+            Reply::Imported(imported) if imported.stored == all => Ok(()),
+            _ => Err(Error::Answer),
+        }
     }
 
     /// Bytes of headers and bodies of a topic.

@@ -227,14 +227,14 @@ fn small_held() -> Vec<Plan> {
             nodes: 4,
             seconds: 20,
         },
+        silent(5, Ways::Both),
+        silent(5, Ways::One),
     ]
 }
 
 /// Small scenarios whose bars do not hold yet. What holds moves to the others.
 fn small_shown() -> Vec<Plan> {
     vec![
-        silent(5, Ways::Both),
-        silent(5, Ways::One),
         Plan::Start { delay_ms: 100 },
         Plan::Neighbours {
             nodes: 8,

@@ -81,7 +81,7 @@ impl Figure {
             Some(false) => "**missed**",
         };
         let value = match self.value {
-            Some(value) => format!("{} {}", short(value), self.unit),
+            Some(value) => format!("{} {}", short(value), self.unit).trim().to_owned(),
             None => "never".to_owned(),
         };
         let (scenario, figure) = (&self.scenario, &self.figure);

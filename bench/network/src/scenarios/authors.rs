@@ -1,6 +1,6 @@
 //! Two nodes with operations of many authors, of which one lacks a few.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,18 +57,25 @@ pub async fn run(
             ..Shape::default()
         };
         pair.shape(shape).await?;
-        let copy = dir.path().join(name);
-        copy_files(&lacking, &copy)?;
-        meetings.push(meet(rig, &pair, (full.as_path(), copy.as_path()), authors, wait).await?);
+        // A node that met another one remembers where it was.
+        let copies = [(&full, "full"), (&lacking, "lacking")].map(|(dir, which)| {
+            let copy = dir.with_file_name(format!("{name}-{which}"));
+            copy_files(dir, &copy).map(|()| copy)
+        });
+        let [full, lacking] = copies;
+        let dirs = (full?, lacking?);
+        meetings.push(meet(rig, &pair, &dirs, authors, wait).await?);
+        std::fs::remove_dir_all(&dirs.0)?;
+        std::fs::remove_dir_all(&dirs.1)?;
     }
     let [near, far] = &meetings[..] else {
         return Err(Error::Late("a meeting"));
     };
     let bar = if authors > 100_000 { 30.0 } else { 20.0 };
     let mut report = Report::new(format!("{authors} authors, {missing} missing"));
-    let bytes = near.seconds.map(|_| near.bytes as f64 / 1e3);
-    report.hold("both ways, from the dial", "kB", bytes, bar);
-    report.note("all have come", "s", near.seconds);
+    let bytes = near.bytes as f64 / 1e3;
+    report.hold("both ways, from the dial", "kB", Some(bytes), bar);
+    report.hold("all have come", "s", near.seconds, wait.as_secs_f64());
     let trips = near
         .seconds
         .zip(far.seconds)
@@ -107,7 +114,7 @@ async fn fill(
 async fn meet(
     rig: &Rig,
     pair: &Pair,
-    (full, lacking): (&Path, &Path),
+    (full, lacking): &(PathBuf, PathBuf),
     operations: u32,
     wait: Duration,
 ) -> Result<Meeting, Error> {
