@@ -98,7 +98,7 @@ impl Setup {
     fn open(&self) -> Open {
         let contact = |(number, addr): &(u32, Ipv4Addr)| Bootstrap {
             node: key(*number).verifying_key(),
-            addr: SocketAddr::from((*addr, PORT)),
+            addr: SocketAddr::from((*addr, PORT)).into(),
         };
         Open {
             dir: self.dir.clone(),
@@ -206,7 +206,7 @@ impl Node {
 
     /// Names a node and an address of it.
     pub async fn add_peer(&self, node: VerifyingKey, addr: Ipv4Addr) -> Result<(), Error> {
-        let addr = SocketAddr::from((addr, PORT));
+        let addr = SocketAddr::from((addr, PORT)).into();
         self.ask(Request::AddPeer { node, addr }).await.map(drop)
     }
 

@@ -21,6 +21,7 @@ pub struct WallAhead {
 }
 
 impl Clock {
+    #[cfg(test)]
     pub(crate) fn start() -> Self {
         Self::start_ahead(WallAhead::default())
     }
