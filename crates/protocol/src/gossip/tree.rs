@@ -165,7 +165,7 @@ impl Tree {
     ) {
         let id = *Hash::digest(&content).as_bytes();
         self.remember(id, content.clone(), 0, now);
-        self.push(id, content, 0, None, branches, now, sends);
+        self.push((id, content, 0), None, branches, now, sends);
     }
 
     /// A broadcast came. Answers whether it is new.
@@ -189,7 +189,7 @@ impl Tree {
         let hops = hops.saturating_add(1);
         self.remember(id, content.clone(), hops, now);
         let missing = self.missing.remove(&id);
-        self.push(id, content, hops, Some(from), branches, now, sends);
+        self.push((id, content, hops), Some(from), branches, now, sends);
         let announced =
             missing.and_then(|missing| missing.from.into_iter().min_by_key(|one| one.1));
         if let Some((peer, shorter)) = announced
@@ -263,12 +263,10 @@ impl Tree {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Sends a broadcast on to all but whom it came from.
     fn push(
         &mut self,
-        id: MessageId,
-        content: Bytes,
-        hops: u16,
+        (id, content, hops): (MessageId, Bytes, u16),
         from: Option<VerifyingKey>,
         branches: &mut impl Branches,
         now: Time,
