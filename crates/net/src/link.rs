@@ -37,9 +37,6 @@ use crate::shared::Shared;
 use crate::topic::{Incoming, TopicHandle};
 use crate::wire::{Answer, NoSession, Scope, Wire};
 
-/// Messages that wait to be written; beyond, gossip waits in front of its own queue.
-const OUTBOX_MAX: usize = 64;
-
 /// Control goes before sessions.
 const PRIORITY: i32 = 2;
 
@@ -194,7 +191,7 @@ impl Driver {
                         self.handle(Input::Lost);
                     }
                 }
-                batch = next_gossip(self.way.as_ref()), if self.outbox.len() < OUTBOX_MAX => {
+                batch = next_gossip(self.way.as_ref()), if self.outbox.len() < limits::LINK_GOSSIP_WAITING_MAX => {
                     self.gossip(batch);
                 }
                 Some(command) = commands.recv() => self.command(command),

@@ -32,6 +32,8 @@ pub const LINK_REPLACED_WAIT: Duration = Duration::from_secs(2);
 pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(15);
 /// What a session may have to write before it yields to all others of its link.
 pub const LINK_BULK_BYTES: usize = 64 * KIB;
+/// Messages that wait to be written on a control stream; beyond, gossip waits in its own queue.
+pub const LINK_GOSSIP_WAITING_MAX: usize = 64;
 /// How long a link stays that nothing needs.
 pub const LINK_UNNEEDED_MAX: Duration = Duration::from_secs(30);
 
