@@ -81,18 +81,52 @@ pub const NEW_LOGS_FREE_PER_SECOND: u32 = 1;
 /// Counts of new logs that are kept beside twice those in use, before those with nothing left to
 /// count are forgotten.
 pub const NEW_LOGS_BUCKETS_SPARE: usize = 1_024;
-/// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md`).
+/// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md#11`).
 pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
-/// The first wait after a failed session or dial; it doubles with each further one
+/// The same where the configuration names the peer, which may know nothing of this node
+/// (`docs/protocol/sync.md#11`).
+pub const SECOND_DIAL_DELAY_NAMED: Duration = Duration::from_millis(250);
+/// Sessions that a node looks for on a topic (`docs/protocol/sync.md#8`).
+pub const SESSIONS_SOUGHT: usize = 5;
+/// Peers after this node on the ring of a topic with which it has a session in any case
 /// (`docs/protocol/sync.md#8`).
+pub const RING_NEXT: usize = 2;
+/// Peers before those that do not answer and are tried all the same (`docs/protocol/sync.md#8`).
+pub const RING_FAILING_MAX: usize = 8;
+/// Other peers of a topic that do not answer and are tried all the same while sessions are missing
+/// (`docs/protocol/sync.md#8`).
+pub const FAILING_SOUGHT_MAX: usize = 16;
+/// Dials of a topic at the same time (`docs/protocol/sync.md#8`).
+pub const DIALS_AT_ONCE_MAX: usize = 8;
+/// Peers of a topic that a node keeps in mind (`docs/protocol/sync.md#8`).
+pub const CANDIDATES_MAX: usize = 1_024;
+/// How long a node that has a session waits for more candidates before it looks at the ring
+/// (`docs/protocol/sync.md#8`).
+pub const CANDIDATES_GATHERED: Duration = Duration::from_secs(2);
+/// The longest that this is put off by ever more of them (`docs/protocol/sync.md#8`).
+pub const CANDIDATES_GATHERED_MAX: Duration = Duration::from_secs(6);
+/// Between two dials that make up the number of sessions (`docs/protocol/sync.md#8`).
+pub const SOUGHT_APART: Duration = Duration::from_secs(1);
+/// The first wait after a failed session or dial (`docs/protocol/sync.md#8`).
 pub const DIAL_RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest such wait (`docs/protocol/sync.md#8`).
 pub const DIAL_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+/// The part of the time for which a peer was silent that the wait for its next dial takes
+/// (`docs/protocol/sync.md#8`).
+pub const DIAL_RETRY_SILENCE_PART: u64 = 10;
+/// The longest wait as long as a peer was silent for less than [`SHORT_SILENCE`]
+/// (`docs/protocol/sync.md#8`).
+pub const DIAL_RETRY_SOON_MAX: Duration = Duration::from_secs(4);
+/// After a shorter silence a peer is back at once (`docs/protocol/sync.md#8`).
+pub const SHORT_SILENCE: Duration = Duration::from_secs(75);
+/// For how long a peer with which a session was lost is dialled although there are others
+/// (`docs/protocol/sync.md#8`).
+pub const LOST_SOUGHT: Duration = Duration::from_secs(10 * 60);
 /// A session that lived as long as this was a good one: the waits after its failure start anew
 /// (`docs/protocol/sync.md#8`).
 pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
-/// After how long a neighbour is compared with again, which heals what no event told; up to as
-/// long again is added at random (`docs/protocol/sync.md#8`).
+/// After how long a node compares with one of its peers again, which heals what no event told; up
+/// to as long again is added at random (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);

@@ -1,0 +1,584 @@
+//! With whom a node has sessions on one topic, and when it dials (`docs/protocol/sync.md#8`, `#11`).
+//!
+//! Overlays, discovery and incoming sessions only bring candidates. Whether this node dials one of
+//! them is decided by what it needs: sessions with the next peers on the ring of the topic, which
+//! keep all who know each other connected, and as many others as make up the sessions it seeks.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use p2panda_core::{Hash, Topic, VerifyingKey, limits};
+
+use self::candidate::Candidate;
+use super::pair::Dialled;
+use super::session::SessionId;
+use crate::draws::Draws;
+use crate::time::Time;
+
+mod candidate;
+#[cfg(test)]
+mod tests;
+
+const HEAD_START_MS: u64 = limits::SECOND_DIAL_DELAY.as_millis() as u64;
+const HEAD_START_NAMED_MS: u64 = limits::SECOND_DIAL_DELAY_NAMED.as_millis() as u64;
+const FIRST_MS: u64 = limits::DIAL_RETRY_FIRST.as_millis() as u64;
+const COMPARE_MS: u64 = limits::REPAIR_INTERVAL.as_millis() as u64;
+const GATHER_MS: u64 = limits::CANDIDATES_GATHERED.as_millis() as u64;
+const GATHER_MAX_MS: u64 = limits::CANDIDATES_GATHERED_MAX.as_millis() as u64;
+const FILL_MS: u64 = limits::SOUGHT_APART.as_millis() as u64;
+
+/// A node's place on the ring of a topic.
+type Place = [u8; 32];
+
+/// Decides with whom this node has sessions on one topic.
+#[derive(Debug)]
+pub struct Need {
+    local: VerifyingKey,
+    topic: Topic,
+    place: Place,
+    seek: usize,
+    draws: Draws,
+    peers: BTreeMap<VerifyingKey, Candidate>,
+    ring: BTreeMap<Place, VerifyingKey>,
+    /// Newly known candidates are waited for until then, so that who comes next is not dialled for
+    /// the sake of a minute; and since when.
+    gathered: Option<(Time, Time)>,
+    /// When to dial the next peer that makes up the number.
+    fill: Time,
+    /// When to compare with one of the peers again.
+    compare: Time,
+    outputs: VecDeque<NeedOutput>,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody answered, or there is no address to dial.
+    Silent,
+    /// The peer answered and refused for now: it serves enough.
+    Refused,
+    /// The peer answered and does not serve the topic.
+    NotServed,
+    /// The session ended in order and left none: the peer may have left the topic.
+    Left,
+    /// Anything else: the connection was lost, or a side gave up.
+    Failed,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NeedInput {
+    /// The peer is believed to be interested in the topic. `named`: the configuration names it.
+    Interested {
+        /// The peer.
+        peer: VerifyingKey,
+        /// Whether the configuration names it.
+        named: bool,
+    },
+    /// It is not any more.
+    Uninterested(VerifyingKey),
+    /// The overlay reports the peer as a neighbour.
+    Up(VerifyingKey),
+    /// The overlay dropped it. Ends no session and no dial.
+    Down(VerifyingKey),
+    /// A session with the peer has passed its topic handshake.
+    Opened {
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// Who dialled it.
+        dialled: Dialled,
+        /// Whether the peer may be of release 0.7.1.
+        published: bool,
+    },
+    /// A session ended.
+    Ended {
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// `None`: in order.
+        fault: Option<Fault>,
+    },
+    /// An asked-for dial did not lead to a session.
+    DialFailed {
+        /// The peer.
+        peer: VerifyingKey,
+        /// Why.
+        fault: Fault,
+    },
+    /// An operation was dropped on the way in: compare with the peer again soon.
+    Repair(VerifyingKey),
+    /// The peer gave a sign of life: a connection, a discovery session, a new address.
+    Shown(VerifyingKey),
+    /// The network changed or the machine slept: try everyone again at once.
+    Reset,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NeedOutput {
+    /// Dial this peer; answer with `Opened` or `DialFailed`.
+    Dial(VerifyingKey),
+    /// Come back with `Tick` at this time.
+    Wake(Time),
+}
+
+impl Need {
+    /// Knows nobody yet. `seek` is the number of sessions that the node looks for; with 0 it looks
+    /// for one with every candidate.
+    pub fn new(local: VerifyingKey, topic: Topic, seek: usize, draws: Draws) -> Self {
+        Self {
+            place: place(&topic, &local),
+            local,
+            topic,
+            seek,
+            draws,
+            peers: BTreeMap::new(),
+            ring: BTreeMap::new(),
+            gathered: None,
+            fill: Time::ZERO,
+            compare: Time::ZERO,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes an event.
+    pub fn handle(&mut self, input: NeedInput, now: Time) {
+        // What is only known of others changes nothing at once for who has a session.
+        let is_hearsay = matches!(
+            input,
+            NeedInput::Interested { .. } | NeedInput::Uninterested(_) | NeedInput::Down(_)
+        );
+        match input {
+            NeedInput::Interested { peer, named } => self.interested(peer, named, now),
+            NeedInput::Uninterested(peer) => self.uninterested(&peer),
+            NeedInput::Up(peer) => self.up(peer, now),
+            NeedInput::Down(peer) => self.down(&peer),
+            NeedInput::Opened {
+                peer,
+                session,
+                dialled,
+                published,
+            } => self.opened(peer, session, dialled, published, now),
+            NeedInput::Ended {
+                peer,
+                session,
+                fault,
+            } => self.ended(&peer, session, fault, now),
+            NeedInput::DialFailed { peer, fault } => self.dial_failed(&peer, fault, now),
+            NeedInput::Repair(peer) => self.repair(&peer, now),
+            NeedInput::Shown(peer) => self.shown(&peer, now),
+            NeedInput::Reset => self.reset(now),
+            NeedInput::Tick => {}
+        }
+        match self.gathered {
+            Some((_, until)) if is_hearsay && self.seek > 0 && !self.is_alone() => {
+                self.outputs.push_back(NeedOutput::Wake(until));
+            }
+            _ => self.dial_needed(now),
+        }
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll(&mut self) -> Option<NeedOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether a sign of life of the peer would change what this node does.
+    pub fn waits_for(&self, peer: &VerifyingKey) -> bool {
+        self.peers.get(peer).is_some_and(Candidate::is_failing)
+    }
+
+    // What happened.
+
+    fn interested(&mut self, key: VerifyingKey, named: bool, now: Time) {
+        if let Some(peer) = self.candidate(key, now) {
+            let newly_named = named && !peer.named;
+            peer.named |= named;
+            if newly_named {
+                peer.due = peer.due.min(now.after(HEAD_START_NAMED_MS));
+            }
+        }
+    }
+
+    fn uninterested(&mut self, key: &VerifyingKey) {
+        let idle = |peer: &Candidate| !peer.has_session() && peer.dialling.is_none() && !peer.up;
+        if self.peers.get(key).is_some_and(idle) {
+            self.forget(key);
+        }
+    }
+
+    fn up(&mut self, key: VerifyingKey, now: Time) {
+        let head_start_ms = self.head_start_ms(&key);
+        if let Some(peer) = self.candidate(key, now).filter(|peer| !peer.up) {
+            peer.up = true;
+            peer.shown(head_start_ms, now);
+            if peer.published {
+                peer.due = now.after(head_start_ms);
+            }
+        }
+    }
+
+    fn down(&mut self, key: &VerifyingKey) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.up = false;
+        }
+    }
+
+    fn opened(
+        &mut self,
+        key: VerifyingKey,
+        session: SessionId,
+        dialled: Dialled,
+        published: bool,
+        now: Time,
+    ) {
+        if let Some(peer) = self.candidate(key, now) {
+            peer.published = published;
+            peer.opened(session, dialled, now);
+        }
+    }
+
+    fn ended(&mut self, key: &VerifyingKey, session: SessionId, fault: Option<Fault>, now: Time) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.ended(session, fault, now, &mut self.draws);
+        }
+    }
+
+    fn dial_failed(&mut self, key: &VerifyingKey, fault: Fault, now: Time) {
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
+        peer.dialling = None;
+        match peer.has_session() {
+            true => peer.not_compared(now, &mut self.draws),
+            false => peer.failed(fault, now, &mut self.draws),
+        }
+    }
+
+    fn repair(&mut self, key: &VerifyingKey, now: Time) {
+        if let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.has_session()) {
+            peer.compare_soon(FIRST_MS, now, &mut self.draws);
+        }
+    }
+
+    fn shown(&mut self, key: &VerifyingKey, now: Time) {
+        let head_start_ms = self.head_start_ms(key);
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.shown(head_start_ms, now);
+        }
+    }
+
+    fn reset(&mut self, now: Time) {
+        self.gathered = None;
+        self.fill = now;
+        self.peers.values_mut().for_each(|peer| peer.reset(now));
+    }
+
+    // Who is known.
+
+    /// A peer, from now on known. `None`: there is no room for it, or it is ourselves.
+    fn candidate(&mut self, key: VerifyingKey, now: Time) -> Option<&mut Candidate> {
+        if key == self.local {
+            return None;
+        }
+        if !self.peers.contains_key(&key) {
+            let place = place(&self.topic, &key);
+            let mut peer = Candidate::new(place, now);
+            peer.due = now.after(self.head_start_ms(&key));
+            self.peers.insert(key, peer);
+            self.ring.insert(place, key);
+            self.gather(now);
+            self.make_room();
+        }
+        self.peers.get_mut(&key)
+    }
+
+    fn forget(&mut self, key: &VerifyingKey) {
+        if let Some(peer) = self.peers.remove(key) {
+            self.ring.remove(&peer.place);
+        }
+    }
+
+    /// The one that is worth least goes: one that fails for long, or else the last on the ring.
+    fn make_room(&mut self) {
+        if self.peers.len() <= limits::CANDIDATES_MAX {
+            return;
+        }
+        let idle = |key: &&VerifyingKey| {
+            let peer = self.peers.get(*key);
+            peer.is_some_and(|peer| {
+                !peer.has_session() && peer.dialling.is_none() && !peer.up && !peer.named
+            })
+        };
+        let after_us: Vec<VerifyingKey> = self.ring_after_us().copied().collect();
+        let heard = |key: &&VerifyingKey| self.peers.get(*key).map(Candidate::heard);
+        let failing = |key: &&VerifyingKey| self.waits_for(key);
+        let least = after_us
+            .iter()
+            .filter(idle)
+            .filter(failing)
+            .min_by_key(heard);
+        let last = || after_us.iter().rfind(idle);
+        if let Some(key) = least.or_else(last).copied() {
+            self.forget(&key);
+        }
+    }
+
+    /// Waits a moment for more candidates before the ring is looked at.
+    fn gather(&mut self, now: Time) {
+        let since = self.gathered.map_or(now, |(since, _)| since);
+        let wait_ms = self.draws.between(GATHER_MS / 2, GATHER_MS);
+        let until = now.after(wait_ms).min(since.after(GATHER_MAX_MS));
+        self.gathered = Some((since, until));
+    }
+
+    fn head_start_ms(&self, key: &VerifyingKey) -> u64 {
+        let named = self.peers.get(key).is_some_and(|peer| peer.named);
+        match (self.local < *key, named) {
+            (true, _) => 0,
+            (false, true) => HEAD_START_NAMED_MS,
+            (false, false) => HEAD_START_MS,
+        }
+    }
+
+    fn ring_after_us(&self) -> impl Iterator<Item = &VerifyingKey> {
+        let after = self.ring.range(self.place..);
+        let before = self.ring.range(..self.place);
+        after.chain(before).map(|(_, key)| key)
+    }
+
+    // Who is dialled.
+
+    fn dial_needed(&mut self, now: Time) {
+        if self.gathered.is_some_and(|(_, until)| until <= now) {
+            self.gathered = None;
+            self.fill = now.after(self.draws.between(0, FILL_MS));
+        }
+        self.compare_one(now);
+        let needed = self.needed(now);
+        // Who is about to be dialled anyway makes up the number as well.
+        let coming = needed.iter().filter(|(key, due)| {
+            let peer = self.peers.get(key);
+            *due > now && peer.is_some_and(|peer| peer.is_living() && !peer.has_session())
+        });
+        let coming = coming.count();
+        let mut wake = self.gathered.map(|(_, until)| until);
+        for (key, due) in needed {
+            self.dial_when_due(key, due, now, &mut wake);
+        }
+        if self.gathered.is_none() && self.lacks() > coming {
+            self.fill_up(now, &mut wake);
+        }
+        if self.peers.values().any(Candidate::has_session) {
+            sooner(&mut wake, self.compare);
+        }
+        self.outputs.extend(wake.map(NeedOutput::Wake));
+    }
+
+    fn dial_when_due(
+        &mut self,
+        key: VerifyingKey,
+        due: Time,
+        now: Time,
+        wake: &mut Option<Time>,
+    ) -> bool {
+        if due > now {
+            sooner(wake, due);
+            return false;
+        }
+        let room = self.seek == 0 || self.dialling() < limits::DIALS_AT_ONCE_MAX;
+        let Some(peer) = self.peers.get_mut(&key).filter(|_| room) else {
+            // The end of another dial is looked at as well.
+            return false;
+        };
+        peer.dial(now);
+        self.outputs.push_back(NeedOutput::Dial(key));
+        true
+    }
+
+    fn dialling(&self) -> usize {
+        let dialling = self.peers.values();
+        dialling.filter(|peer| peer.dialling.is_some()).count()
+    }
+
+    /// Now and then another session with one of the peers heals what no event told.
+    fn compare_one(&mut self, now: Time) {
+        if self.compare > now {
+            return;
+        }
+        let wait_ms = self.draws.between(COMPARE_MS, 2 * COMPARE_MS);
+        let is_first = self.compare == Time::ZERO;
+        self.compare = now.after(wait_ms);
+        if is_first {
+            return;
+        }
+        let owed = self.peers.iter().filter(|(_, peer)| peer.has_session());
+        let owed = owed.map(|(key, _)| *key).filter(|key| self.local < *key);
+        let owed: Vec<VerifyingKey> = owed.collect();
+        let chosen = self.draws.position(owed.len());
+        let chosen = chosen.and_then(|position| owed.get(position));
+        if let Some(peer) = chosen.and_then(|key| self.peers.get_mut(key)) {
+            peer.compare = Some(now);
+        }
+    }
+
+    /// Whom to dial and when, the most important first. Nobody with a dial that is not over.
+    fn needed(&self, now: Time) -> Vec<(VerifyingKey, Time)> {
+        let mut needed = self.owed();
+        if self.seek == 0 {
+            needed.extend(self.all_without_session());
+        } else {
+            if self.is_alone() {
+                needed.extend(self.first_choice());
+            }
+            if self.gathered.is_none() {
+                needed.extend(self.next_on_ring());
+            }
+            needed.extend(self.missed(now));
+            if self.lacks() > 0 {
+                needed.extend(self.failing());
+            }
+        }
+        let mut chosen: BTreeSet<VerifyingKey> = BTreeSet::new();
+        needed.retain(|(key, _)| {
+            let peer = self.peers.get(key);
+            peer.is_some_and(|peer| peer.dialling.is_none()) && chosen.insert(*key)
+        });
+        needed
+    }
+
+    /// Whether no session runs and none is about to.
+    fn is_alone(&self) -> bool {
+        !self.peers.values().any(Candidate::is_served)
+    }
+
+    /// How many sessions are missing.
+    fn lacks(&self) -> usize {
+        let served = self.peers.values().filter(|peer| peer.is_served());
+        self.seek.saturating_sub(served.count())
+    }
+
+    /// Sessions that are owed although one runs, and those of published neighbours.
+    fn owed(&self) -> Vec<(VerifyingKey, Time)> {
+        let mut owed = Vec::new();
+        for (key, peer) in &self.peers {
+            if peer.has_session() {
+                owed.extend(peer.compare.map(|at| (*key, at)));
+            }
+            let missing = match self.local < *key {
+                true => peer.owes_primary(),
+                false => !peer.has_session(),
+            };
+            if peer.published && peer.up && missing {
+                owed.push((*key, peer.due));
+            }
+        }
+        owed
+    }
+
+    /// Who is dialled while there is no session at all, without waiting for more candidates.
+    fn first_choice(&self) -> Option<(VerifyingKey, Time)> {
+        let after_us = self.ring_after_us();
+        let living = after_us.filter_map(|key| {
+            let peer = self.peers.get(key)?;
+            peer.is_living().then_some((*key, peer.due, !peer.named))
+        });
+        let best = living.min_by_key(|(_, due, unnamed)| (*due, *unnamed));
+        best.map(|(key, due, _)| (key, due))
+    }
+
+    /// The next living ones after us on the ring, and those before them that do not answer.
+    fn next_on_ring(&self) -> Vec<(VerifyingKey, Time)> {
+        let (mut living, mut failing) = (0, 0);
+        let mut next = Vec::new();
+        for key in self.ring_after_us() {
+            let Some(peer) = self.peers.get(key) else {
+                continue;
+            };
+            if peer.is_living() {
+                living += 1;
+                if !peer.has_session() {
+                    next.push((*key, peer.due));
+                }
+            } else if failing < limits::RING_FAILING_MAX {
+                failing += 1;
+                next.push((*key, peer.due));
+            }
+            if living == limits::RING_NEXT {
+                break;
+            }
+        }
+        next
+    }
+
+    /// Those with which a session was lost a short time ago, the last ones first.
+    fn missed(&self, now: Time) -> Vec<(VerifyingKey, Time)> {
+        let missed = self.peers.iter().filter(|(_, peer)| peer.is_missed(now));
+        let mut missed: Vec<_> = missed
+            .map(|(key, peer)| (peer.heard(), *key, peer.due))
+            .collect();
+        missed.sort_unstable_by(|one, other| other.cmp(one));
+        missed.truncate(limits::FAILING_SOUGHT_MAX);
+        missed.into_iter().map(|(_, key, due)| (key, due)).collect()
+    }
+
+    /// Dials one of those that nothing speaks against, to make up the number: the named ones first,
+    /// the others at random. One at a time: who accepts sessions meanwhile needs fewer of its own.
+    fn fill_up(&mut self, now: Time, wake: &mut Option<Time>) {
+        let idle = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_living() && !peer.has_session() && peer.dialling.is_none());
+        let mut idle: Vec<_> = idle
+            .map(|(key, peer)| (peer.due.max(self.fill), !peer.named, *key))
+            .collect();
+        idle.sort_unstable();
+        let Some((due, unnamed, _)) = idle.first().copied() else {
+            return;
+        };
+        let equal = idle
+            .iter()
+            .take_while(|(other, un, _)| (*other <= now || *other == due) && *un == unnamed);
+        let chosen = self.draws.position(equal.count());
+        let Some((_, _, key)) = chosen.and_then(|position| idle.get(position)).copied() else {
+            return;
+        };
+        if self.dial_when_due(key, due, now, wake) {
+            self.fill = now.after(self.draws.between(FILL_MS / 2, FILL_MS * 3 / 2));
+            if self.lacks() > 0 {
+                sooner(wake, self.fill);
+            }
+        }
+    }
+
+    fn all_without_session(&self) -> Vec<(VerifyingKey, Time)> {
+        let idle = self.peers.iter().filter(|(_, peer)| !peer.has_session());
+        idle.map(|(key, peer)| (*key, peer.due)).collect()
+    }
+
+    /// Those that do not answer and are tried all the same: the named ones, and those heard last.
+    fn failing(&self) -> Vec<(VerifyingKey, Time)> {
+        let failing = self.peers.iter().filter(|(_, peer)| peer.is_failing());
+        let mut failing: Vec<_> = failing
+            .map(|(key, peer)| (peer.named, peer.heard(), *key, peer.due))
+            .collect();
+        failing.sort_unstable_by(|one, other| other.cmp(one));
+        failing.truncate(limits::FAILING_SOUGHT_MAX);
+        let dues = failing.into_iter().map(|(_, _, key, due)| (key, due));
+        dues.collect()
+    }
+}
+
+fn sooner(wake: &mut Option<Time>, at: Time) {
+    *wake = Some(wake.map_or(at, |wake| wake.min(at)));
+}
+
+/// Where a node stands on the ring of a topic. Nobody can choose a place next to another node
+/// without trying many keys, and for each topic anew.
+fn place(topic: &Topic, node: &VerifyingKey) -> Place {
+    *Hash::digest_parts(&[topic.as_bytes(), node.as_bytes()]).as_bytes()
+}

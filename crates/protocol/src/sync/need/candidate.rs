@@ -1,0 +1,238 @@
+//! One peer as a topic sees it, and how long it rests after an attempt that came to nothing.
+
+use std::collections::BTreeMap;
+
+use p2panda_core::limits;
+
+use super::{Fault, Place};
+use crate::draws::Draws;
+use crate::sync::pair::Dialled;
+use crate::sync::session::SessionId;
+use crate::time::Time;
+
+const FIRST_MS: u64 = limits::DIAL_RETRY_FIRST.as_millis() as u64;
+const SOON_MS: u64 = limits::DIAL_RETRY_SOON_MAX.as_millis() as u64;
+const MAX_MS: u64 = limits::DIAL_RETRY_MAX.as_millis() as u64;
+const SHORT_SILENCE_MS: u64 = limits::SHORT_SILENCE.as_millis() as u64;
+const LOST_SOUGHT_MS: u64 = limits::LOST_SOUGHT.as_millis() as u64;
+
+/// A peer that may share the topic.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) place: Place,
+    /// The configuration names it.
+    pub(super) named: bool,
+    /// The overlay has it as a neighbour.
+    pub(super) up: bool,
+    /// It speaks the published protocol only.
+    pub(super) published: bool,
+    /// Sessions that run: who dialled them and since when.
+    pub(super) sessions: BTreeMap<SessionId, (Dialled, Time)>,
+    /// A dial of ours that is not over: since when.
+    pub(super) dialling: Option<Time>,
+    /// When it was dialled last.
+    dialled: Option<Time>,
+    /// Why the last attempt came to nothing, unless a session or a sign of the peer came after it.
+    fault: Option<Fault>,
+    failures: u32,
+    /// When the peer last gave a sign of life, or became known.
+    heard: Time,
+    /// Not dialled before.
+    pub(super) due: Time,
+    /// The last session was lost rather than ended.
+    lost: bool,
+    /// When to compare again although a session runs.
+    pub(super) compare: Option<Time>,
+    comparisons: u32,
+    compared: Time,
+}
+
+impl Candidate {
+    pub(super) fn new(place: Place, now: Time) -> Self {
+        Self {
+            place,
+            named: false,
+            up: false,
+            published: false,
+            sessions: BTreeMap::new(),
+            dialling: None,
+            dialled: None,
+            fault: None,
+            failures: 0,
+            heard: now,
+            due: now,
+            lost: false,
+            compare: None,
+            comparisons: 0,
+            compared: Time::ZERO,
+        }
+    }
+
+    pub(super) fn has_session(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
+    /// Whether nothing speaks against a session with it, or it has one.
+    pub(super) fn is_living(&self) -> bool {
+        self.has_session() || self.fault.is_none()
+    }
+
+    /// Whether it has a session, or is about to have one.
+    pub(super) fn is_served(&self) -> bool {
+        self.has_session() || (self.dialling.is_some() && self.is_living())
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        !self.is_living()
+    }
+
+    /// Whether a session with it was lost a short time ago.
+    pub(super) fn is_missed(&self, now: Time) -> bool {
+        self.lost && self.is_failing() && now.ms_since(self.heard) < LOST_SOUGHT_MS
+    }
+
+    pub(super) fn heard(&self) -> Time {
+        self.heard
+    }
+
+    /// Whether the dial that the smaller node id owes a published neighbour is missing.
+    pub(super) fn owes_primary(&self) -> bool {
+        !self.sessions.values().any(|(by, _)| *by == Dialled::ByUs)
+    }
+
+    pub(super) fn dial(&mut self, now: Time) {
+        self.dialling = Some(now);
+        self.dialled = Some(now);
+        self.compare = None;
+    }
+
+    pub(super) fn opened(&mut self, session: SessionId, dialled: Dialled, now: Time) {
+        self.sessions.insert(session, (dialled, now));
+        if dialled == Dialled::ByUs {
+            self.dialling = None;
+        }
+        self.heard = now;
+        self.fault = None;
+        self.lost = false;
+    }
+
+    /// A session is over, and this is what it means for the next one.
+    pub(super) fn ended(
+        &mut self,
+        session: SessionId,
+        fault: Option<Fault>,
+        now: Time,
+        draws: &mut Draws,
+    ) {
+        let Some((_, since)) = self.sessions.remove(&session) else {
+            return;
+        };
+        self.heard = now;
+        if fault.is_some() && now >= since + limits::GOOD_SESSION_MIN {
+            self.failures = 0;
+        }
+        if self.has_session() {
+            // What the failed session still planned to send, a new one sends.
+            if fault.is_some() {
+                self.compare_soon(0, now, draws);
+            }
+            return;
+        }
+        self.compare = None;
+        self.lost = fault == Some(Fault::Failed);
+        match fault {
+            Some(fault) => self.failed(fault, now, draws),
+            // It may have left the topic, and may come back to it.
+            None => {
+                self.failures = self.failures.max(2);
+                self.failed(Fault::Left, now, draws);
+            }
+        }
+    }
+
+    /// An attempt came to nothing.
+    pub(super) fn failed(&mut self, fault: Fault, now: Time, draws: &mut Draws) {
+        self.fault = Some(fault);
+        let wait_ms = match fault {
+            Fault::Silent => silence_wait_ms(now.ms_since(self.heard), draws),
+            // It answered: that it is silent does not grow, so the waits do by themselves.
+            _ => {
+                self.failures = self.failures.saturating_add(1);
+                doubled_ms(self.failures, draws)
+            }
+        };
+        self.due = now.after(wait_ms);
+    }
+
+    /// A dial beside a session that runs came to nothing.
+    pub(super) fn not_compared(&mut self, now: Time, draws: &mut Draws) {
+        self.compare_soon(FIRST_MS, now, draws);
+        self.due = self.compare.unwrap_or(now);
+    }
+
+    /// The peer is there: it connected, met us, or has a new address.
+    pub(super) fn shown(&mut self, head_start_ms: u64, now: Time) {
+        self.heard = now;
+        let (wait_ms, at_once) = match self.fault {
+            None => return,
+            // It is there and does not want us: that it is there is no news.
+            Some(Fault::Refused) => return,
+            Some(Fault::Silent) => (FIRST_MS, true),
+            Some(Fault::Left | Fault::NotServed | Fault::Failed) => {
+                (FIRST_MS << self.failures.min(4), false)
+            }
+        };
+        let earliest = self.dialled.map_or(now, |dialled| dialled.after(wait_ms));
+        self.due = self.due.min(earliest.max(now.after(head_start_ms)));
+        if at_once && self.dialling.is_none() {
+            self.fault = None;
+        }
+    }
+
+    /// Everything is worth another try at once.
+    pub(super) fn reset(&mut self, now: Time) {
+        self.failures = 0;
+        self.fault = None;
+        self.due = now;
+        if self.has_session() {
+            self.compare = Some(now);
+        }
+    }
+
+    /// Another session soon, although one runs: ever later the more often it is asked for.
+    pub(super) fn compare_soon(&mut self, wait_ms: u64, now: Time, draws: &mut Draws) {
+        if self.compare.is_some() && wait_ms > 0 {
+            return;
+        }
+        if now.ms_since(self.compared) > 2 * MAX_MS {
+            self.comparisons = 0;
+        }
+        self.compared = now;
+        self.comparisons = self.comparisons.saturating_add(1);
+        let wait_ms = match self.comparisons {
+            1 => wait_ms,
+            more => doubled_ms(more, draws),
+        };
+        let at = now.after(wait_ms);
+        self.compare = Some(self.compare.map_or(at, |compare| compare.min(at)));
+    }
+}
+
+/// A tenth of the silence, between the first and the longest wait, and short as long as the silence
+/// is.
+fn silence_wait_ms(silence_ms: u64, draws: &mut Draws) -> u64 {
+    let max_ms = match silence_ms < SHORT_SILENCE_MS {
+        true => SOON_MS,
+        false => MAX_MS,
+    };
+    let wait_ms = (silence_ms / limits::DIAL_RETRY_SILENCE_PART).clamp(FIRST_MS, max_ms);
+    // Never longer: the rule is a promise.
+    draws.between(wait_ms * 3 / 4, wait_ms)
+}
+
+/// Doubles from the first wait to the longest, spread by a quarter either way.
+fn doubled_ms(failures: u32, draws: &mut Draws) -> u64 {
+    let doublings = failures.saturating_sub(1).min(16);
+    let wait_ms = (FIRST_MS << doublings).min(MAX_MS);
+    draws.between(wait_ms * 3 / 4, wait_ms * 5 / 4)
+}
