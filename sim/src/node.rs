@@ -13,7 +13,7 @@ use p2panda_engine::{
     Command, Committed, Durability, Engine, GatheredAcks, Incoming, Lanes, Now, Options, Outcome,
     PartAnswers, Room, Source, parts, verify,
 };
-use p2panda_protocol::sync::{Dialer, Input, Pair, SessionId, Turn};
+use p2panda_protocol::sync::{Input, Need, Pair, SessionId, Turn};
 use p2panda_protocol::time::Time;
 use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked};
 
@@ -48,7 +48,9 @@ pub(crate) struct SimNode {
     pub(crate) reader: Option<Reader>,
     pub(crate) contacts: Option<Contacts>,
     pub(crate) topics: BTreeSet<Topic>,
-    pub(crate) dialers: BTreeMap<Topic, Dialer>,
+    pub(crate) needs: BTreeMap<Topic, Need>,
+    /// When each of them is looked at next.
+    pub(crate) wakes: BTreeMap<Topic, Time>,
     pub(crate) pairs: BTreeMap<(Topic, NodeId), Pair>,
     /// Commands for the next batches.
     pub(crate) queue: Lanes,
@@ -133,7 +135,8 @@ impl SimNode {
         self.contacts = None;
         self.queue = Lanes::new(self.key.verifying_key());
         self.newest.clear();
-        self.dialers.clear();
+        self.needs.clear();
+        self.wakes.clear();
         self.pairs.clear();
         self.turns.clear();
         self.stored = Arc::default();

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use p2panda_core::{Phase, SigningKey, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::{Command, Lanes, Now};
+use p2panda_protocol::draws::Draws;
 use p2panda_protocol::sync::{
-    Dialer, DialerInput, DialerOutput, Dialled, Event as SessionEvent, Input, Limits, Output, Pair,
-    Protocol, Session,
+    Dialled, Event as SessionEvent, Fault, Input, Limits, Need, NeedInput, NeedOutput, Output,
+    Pair, Protocol, Session,
 };
 use p2panda_protocol::time::Time;
 use tempfile::TempDir;
@@ -52,7 +53,7 @@ enum Event {
     Arrive(LinkId, usize),
     /// The engine takes what is queued.
     Engine(NodeId),
-    Dialer(NodeId, Topic),
+    Need(NodeId, Topic),
     /// Gathered acknowledgements go to the engine.
     Acks(NodeId, Topic, String),
     /// A dialled connection is up.
@@ -110,7 +111,8 @@ impl Sim {
             reader: None,
             contacts: None,
             topics: BTreeSet::new(),
-            dialers: BTreeMap::new(),
+            needs: BTreeMap::new(),
+            wakes: BTreeMap::new(),
             pairs: BTreeMap::new(),
             turns: BTreeMap::new(),
             withholds: false,
@@ -141,26 +143,34 @@ impl Sim {
 
     /// The node is interested in the topic, also after a restart.
     pub fn subscribe(&mut self, node: NodeId, topic: Topic) {
-        let key = self.key(node);
+        let need = self.need_of(node, topic);
         let node = self.at_mut(node);
         node.topics.insert(topic);
-        node.dialers.insert(topic, Dialer::new(key));
+        node.needs.insert(topic, need);
     }
 
-    /// The two become neighbours in the topic's overlay, and stay so.
+    /// The two become neighbours in the topic's overlay, and stay so: from then on they can dial each
+    /// other.
     pub fn connect(&mut self, one: NodeId, other: NodeId, topic: Topic) {
         self.neighbours
             .insert((one.min(other), one.max(other), topic));
         self.raise_neighbours();
     }
 
-    /// They are neighbours no longer; running sessions are ended in order.
+    /// They cannot reach each other any more; running sessions are ended in order.
     pub fn disconnect(&mut self, one: NodeId, other: NodeId, topic: Topic) {
         self.neighbours
             .remove(&(one.min(other), one.max(other), topic));
         for (node, peer) in [(one, other), (other, one)] {
             let key = self.key(peer);
-            self.dial_input(node, topic, DialerInput::Down(key));
+            self.need_input(node, topic, NeedInput::Down(key));
+            for link in self.links(node, peer) {
+                for end in 0..2 {
+                    if self.node_at(link, end) == Some(node) {
+                        self.schedule(self.now, Event::End(link, end, Input::Stop));
+                    }
+                }
+            }
         }
     }
 
@@ -209,14 +219,13 @@ impl Sim {
 
     /// Opens the directory again, at the same address.
     pub fn restart(&mut self, node: NodeId) {
-        let (now, wait, key) = (self.wall(), self.causal_wait, self.key(node));
+        let (now, wait) = (self.wall(), self.causal_wait);
         let state = self.at_mut(node);
         state.open(node, now, wait);
-        state.dialers = state
-            .topics
-            .iter()
-            .map(|topic| (*topic, Dialer::new(key)))
-            .collect();
+        for topic in state.topics.clone() {
+            let need = self.need_of(node, topic);
+            self.at_mut(node).needs.insert(topic, need);
+        }
         self.store_contacts(node);
         self.schedule(self.now, Event::Engine(node));
         self.raise_neighbours();
@@ -288,7 +297,13 @@ impl Sim {
             Event::Arrive(link, end) => self.arrive(link, end),
             Event::Engine(node) => self.run_engine(node),
             Event::Acks(node, topic, consumer) => self.send_acks(node, topic, consumer),
-            Event::Dialer(node, topic) => self.dial_input(node, topic, DialerInput::Tick),
+            Event::Need(node, topic) => {
+                let wake = self.at(node).wakes.get(&topic).copied();
+                if wake.is_some_and(|wake| wake <= self.now) {
+                    self.at_mut(node).wakes.remove(&topic);
+                    self.need_input(node, topic, NeedInput::Tick);
+                }
+            }
             Event::Dialled(node, peer, topic) => self.dialled(node, peer, topic),
         }
     }
@@ -382,7 +397,7 @@ impl Sim {
             }
             Output::Compare => {
                 let peer = self.key(peer);
-                self.dial_input(node, topic, DialerInput::Repair(peer));
+                self.need_input(node, topic, NeedInput::Repair(peer));
             }
             Output::Send(bytes) => {
                 let wrote = Input::Wrote(bytes.len());
@@ -410,9 +425,15 @@ impl Sim {
                 if let Some(turn) = self.at_mut(node).turns.get_mut(&topic) {
                     turn.end(link.session());
                 }
-                let (session, ok) = (link.session(), ended.ok);
+                let session = link.session();
+                let fault = (!ended.ok).then_some(Fault::Failed);
                 let peer = self.key(peer);
-                self.dial_input(node, topic, DialerInput::Ended { peer, session, ok });
+                let ended = NeedInput::Ended {
+                    peer,
+                    session,
+                    fault,
+                };
+                self.need_input(node, topic, ended);
             }
         }
     }
@@ -547,45 +568,47 @@ impl Sim {
         ends
     }
 
-    // Neighbours and dials.
+    // Peers and dials.
 
     fn raise_neighbours(&mut self) {
         for (one, other, topic) in self.neighbours.clone() {
             for (node, peer) in [(one, other), (other, one)] {
                 if self.at(node).is_up() && self.at(peer).is_up() {
                     let key = self.key(peer);
-                    self.dial_input(node, topic, DialerInput::Up(key));
+                    self.need_input(node, topic, NeedInput::Up(key));
+                    self.need_input(node, topic, NeedInput::Shown(key));
                 }
             }
         }
     }
 
-    fn dial_input(&mut self, node: NodeId, topic: Topic, input: DialerInput) {
-        let (now, jitter) = (self.now, self.random.next() as u32);
-        let Some(dialer) = self.at_mut(node).dialers.get_mut(&topic) else {
+    /// Who is to be dialled is what a test says: everyone that it connects.
+    fn need_of(&mut self, node: NodeId, topic: Topic) -> Need {
+        let draws = Draws::from_seed(self.random.bytes());
+        Need::new(self.key(node), topic, 0, draws)
+    }
+
+    fn need_input(&mut self, node: NodeId, topic: Topic, input: NeedInput) {
+        let now = self.now;
+        let Some(need) = self.at_mut(node).needs.get_mut(&topic) else {
             return;
         };
-        dialer.handle(input, now, jitter);
-        let outputs: Vec<DialerOutput> = std::iter::from_fn(|| dialer.poll()).collect();
+        need.handle(input, now);
+        let outputs: Vec<NeedOutput> = std::iter::from_fn(|| need.poll()).collect();
         for output in outputs {
             match output {
-                DialerOutput::Dial(key) => {
+                NeedOutput::Dial(key) => {
                     let peer = self.node_of(key);
                     let at = self.soon();
                     self.schedule(at, Event::Dialled(node, peer, topic));
                 }
-                DialerOutput::Stop(key) => {
-                    let peer = self.node_of(key);
-                    for link in self.links(node, peer) {
-                        for end in 0..2 {
-                            let own = self.end_mut(link, end).is_some_and(|end| end.node == node);
-                            if own {
-                                self.schedule(now, Event::End(link, end, Input::Stop));
-                            }
-                        }
+                NeedOutput::Wake(at) => {
+                    let wakes = &mut self.at_mut(node).wakes;
+                    if wakes.get(&topic).is_none_or(|wake| at < *wake) {
+                        wakes.insert(topic, at);
+                        self.schedule(at, Event::Need(node, topic));
                     }
                 }
-                DialerOutput::Wake(at) => self.schedule(at, Event::Dialer(node, topic)),
             }
         }
     }
@@ -594,9 +617,12 @@ impl Sim {
         if !self.at(node).is_up() {
             return;
         }
-        if !self.at(peer).is_up() || !self.at(peer).topics.contains(&topic) {
-            let key = self.key(peer);
-            return self.dial_input(node, topic, DialerInput::DialFailed(key));
+        let reaches = self
+            .neighbours
+            .contains(&(node.min(peer), node.max(peer), topic));
+        if !reaches || !self.at(peer).is_up() || !self.at(peer).topics.contains(&topic) {
+            let (peer, fault) = (self.key(peer), Fault::Silent);
+            return self.need_input(node, topic, NeedInput::DialFailed { peer, fault });
         }
         self.next_link += 1;
         let id = LinkId(self.next_link);
@@ -635,15 +661,14 @@ impl Sim {
         {
             self.phase(own, topic, id, Phase::CatchUp);
             let (peer, session) = (self.key(other), id.session());
-            self.dial_input(
-                own,
-                topic,
-                DialerInput::Opened {
-                    peer,
-                    session,
-                    dialled,
-                },
-            );
+            let published = self.at(other).published;
+            let opened = NeedInput::Opened {
+                peer,
+                session,
+                dialled,
+                published,
+            };
+            self.need_input(own, topic, opened);
             let at = self.soon();
             self.schedule(at, Event::End(id, end, Input::Tick));
         }

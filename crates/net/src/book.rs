@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
+use crate::signs::Signs;
 
 /// The address book, and who waits for changes of it. Clones share it.
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ struct Inner {
     interest: watch::Sender<u64>,
     /// What the host names of nodes were resolved to last.
     resolved: Mutex<BTreeMap<(VerifyingKey, HostAddr), BTreeSet<SocketAddr>>>,
+    signs: Signs,
 }
 
 /// What became of a record.
@@ -50,6 +52,7 @@ impl AddressBook {
             changed: Notify::new(),
             interest: watch::Sender::new(0),
             resolved: Mutex::default(),
+            signs: Signs::default(),
         }))
     }
 
@@ -100,13 +103,24 @@ impl AddressBook {
         let changed = {
             let mut book = self.lock();
             book.succeeded(peer, wall, now);
-            !book.set_overlays(peer, common, wall).is_empty()
+            book.set_overlays(peer, common, wall)
         };
-        if changed {
+        if !changed.is_empty() {
             self.interest_changed();
+            self.0.signs.interest(peer, &changed);
         }
         self.store_soon();
-        changed
+        !changed.is_empty()
+    }
+
+    /// A peer gave a sign of life.
+    pub(crate) fn shown(&self, peer: &VerifyingKey) {
+        self.0.signs.shown(peer);
+    }
+
+    /// Signs of life and of interest.
+    pub(crate) fn signs(&self) -> &Signs {
+        &self.0.signs
     }
 
     /// The catch-up of a sync session with a peer was completed.
@@ -144,6 +158,19 @@ impl AddressBook {
     pub(crate) fn known(&self, node: &VerifyingKey) -> BTreeSet<Address> {
         let (wall, now) = self.moment();
         self.lock().known(node, wall, now)
+    }
+
+    /// The same, also if its last attempt failed: whoever needs this very node keeps its own waits.
+    pub(crate) fn known_at_any_time(&self, node: &VerifyingKey) -> BTreeSet<Address> {
+        self.lock().known_at_any_time(node, self.0.clock.now())
+    }
+
+    /// Whether a node is believed to be in an overlay, and whether the configuration names it.
+    pub(crate) fn interest_of(&self, node: &VerifyingKey, overlay: &Overlay) -> Option<bool> {
+        let book = self.lock();
+        let entry = book.get(node)?;
+        let interested = entry.overlays().contains(overlay);
+        interested.then_some(entry.is_bootstrap())
     }
 
     /// Takes a record in.

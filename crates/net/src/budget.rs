@@ -116,6 +116,11 @@ impl Window {
         }
     }
 
+    /// Has the connection send something that the peer acknowledges.
+    pub(crate) fn touch(&self) {
+        self.credit.touch(&self.connection);
+    }
+
     /// What was allowed stays allowed until it was sent: only then is it held no longer.
     fn narrow(&mut self, bytes: usize) {
         if let Some(charge) = &mut self.wide {

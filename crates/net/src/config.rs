@@ -26,6 +26,9 @@ pub struct Config {
     /// Where to listen with IPv6, or not at all. The unspecified address may fail silently
     /// where a machine has no IPv6.
     pub bind_v6: Option<SocketAddrV6>,
+    /// Whether the node's record names its addresses. Without them only those nodes reach it that it
+    /// has connected to (`docs/protocol/network.md#3`).
+    pub announce_addresses: bool,
     /// Relays to use. Empty: this node neither contacts nor announces any relay.
     pub relays: Vec<Relay>,
     /// Nodes to start with.
@@ -51,6 +54,9 @@ pub struct Config {
     /// (`docs/protocol/link.md`). With all others, and without it or [`Config::state_digest`], each
     /// protocol has its own.
     pub links: bool,
+    /// Sync sessions that the node looks for on each topic (`docs/protocol/sync.md#8`); it serves
+    /// whoever asks beyond that. With 0 it looks for one with every peer that it knows.
+    pub sessions_sought: usize,
     /// The address book as [`crate::Request::Record`] had it stored.
     pub known: Known,
     /// Timeouts and intervals.
@@ -71,6 +77,7 @@ impl Config {
             network_id: NetworkId::default(),
             bind_v4: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             bind_v6: Some(SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, 0, 0, 0)),
+            announce_addresses: true,
             relays: Vec::new(),
             bootstrap: Vec::new(),
             hosts: Vec::new(),
@@ -84,6 +91,7 @@ impl Config {
             limits: Limits::default(),
             state_digest: true,
             links: true,
+            sessions_sought: limits::SESSIONS_SOUGHT,
             timings: Timings::default(),
             wall_ahead: WallAhead::default(),
             resolver: Resolver::default(),

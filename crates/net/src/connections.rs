@@ -360,6 +360,7 @@ impl Connections {
             inner.open.insert(number, open);
             number
         };
+        self.book.shown(&peer);
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let closed = closed.await;

@@ -32,10 +32,23 @@ impl Credit {
         self.change(connection, |more| more.saturating_sub(bytes));
     }
 
+    /// Says again what the peer may send, which it acknowledges.
+    pub(crate) fn touch(&self, connection: &Connection) {
+        let more = self.more_bytes.lock();
+        let bytes = self.base_bytes.saturating_add(*more);
+        // Only a window that grows is told.
+        set(connection, bytes.saturating_sub(1));
+        set(connection, bytes);
+    }
+
     fn change(&self, connection: &Connection, change: impl FnOnce(usize) -> usize) {
         let mut more = self.more_bytes.lock();
         *more = change(*more);
-        let window = u32::try_from(self.base_bytes.saturating_add(*more)).unwrap_or(u32::MAX);
-        connection.set_receive_window(VarInt::from_u32(window));
+        set(connection, self.base_bytes.saturating_add(*more));
     }
+}
+
+fn set(connection: &Connection, bytes: usize) {
+    let window = u32::try_from(bytes).unwrap_or(u32::MAX);
+    connection.set_receive_window(VarInt::from_u32(window));
 }

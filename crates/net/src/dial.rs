@@ -4,52 +4,67 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use iroh::EndpointAddr;
-use iroh::endpoint::{ConnectError, Connection, RecvStream, SendStream};
+use iroh::endpoint::{
+    ConnectError, ConnectingError, Connection, ConnectionError, RecvStream, SendStream,
+};
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::handshake::{Handshake, Input, Output};
 use p2panda_protocol::link::Opening;
 use p2panda_protocol::overlay::Overlay;
+use p2panda_protocol::sync::Fault;
 use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::time::Time;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::close::close;
+use crate::close::{close, fault, fault_of};
 use crate::endpoint::sync_options;
 use crate::links::Link;
 use crate::shared::Shared;
 use crate::wire::{Answer, Scope, Wire};
 
-/// Dials a peer for a topic, or opens a stream for it on the link that there is. `None`: it did not
-/// come to a session, whatever the reason.
-pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> Option<Wire> {
+/// Dials a peer for a topic, or opens a stream for it on the link that there is.
+pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> Result<Wire, Fault> {
     let wait = shared.timings.handshake_timeout;
-    let turn = shared.links.turn(&peer).await;
+    let asked_at = Instant::now();
+    let mut turn = shared.links.turn(&peer).await;
     let link = match shared.links.get(&peer) {
         Some(link) => link,
         None => {
-            let connection = reach(shared, peer).await?;
+            // Others that share the turn found out meanwhile.
+            if turn
+                .as_ref()
+                .is_some_and(|turn| turn.is_some_and(|failed| failed >= asked_at))
+            {
+                return Err(Fault::Silent);
+            }
+            let connection = reach(shared, peer).await.inspect_err(|_| {
+                if let Some(turn) = &mut turn {
+                    **turn = Some(Instant::now());
+                }
+            })?;
             if !shared.alpns.is_link(connection.alpn()) {
                 shared.links.without(peer);
                 drop(turn);
-                let agreed = timeout(wait, agree(shared, connection, topic));
-                return agreed.await.ok().flatten();
+                let agreed = timeout(wait, agree(shared, connection.clone(), topic)).await;
+                return agreed.ok().flatten().ok_or_else(|| fault(&connection));
             }
-            shared.links.begin(connection)?
+            shared.links.begin(connection).ok_or(Fault::Failed)?
         }
     };
     drop(turn);
-    timeout(wait, open(&link, topic)).await.ok().flatten()
+    let opened = timeout(wait, open(&link, topic)).await;
+    opened.ok().flatten().ok_or(Fault::Failed)
 }
 
 /// A new connection, to where the peer is known to be.
-async fn reach(shared: &Shared, peer: VerifyingKey) -> Option<Connection> {
-    let addr = shared.lookup.dialable(&peer)?;
+async fn reach(shared: &Shared, peer: VerifyingKey) -> Result<Connection, Fault> {
+    let addr = shared.lookup.dialable(&peer).ok_or(Fault::Silent)?;
     let connected = timeout(shared.timings.handshake_timeout, connect(shared, addr)).await;
     let error = match connected {
         Ok(Ok(connection)) => {
             shared.book.success(&peer);
             shared.reached(&peer);
-            return Some(connection);
+            return Ok(connection);
         }
         Ok(Err(error)) => Some(error),
         Err(_) => None,
@@ -57,7 +72,23 @@ async fn reach(shared: &Shared, peer: VerifyingKey) -> Option<Connection> {
     tracing::debug!(%peer, ?error, "sync dial failed");
     shared.book.unanswered(&peer);
     shared.dial_failed(&peer, error.as_ref());
-    None
+    Err(error.as_ref().map_or(Fault::Silent, unreached))
+}
+
+/// Whether anybody answered the dial, and what.
+fn unreached(error: &ConnectError) -> Fault {
+    let ended = match error {
+        ConnectError::Connection { source, .. } => source,
+        ConnectError::Connecting { source, .. } => match source {
+            ConnectingError::ConnectionError { source, .. } => source,
+            _ => return Fault::Failed,
+        },
+        _ => return Fault::Silent,
+    };
+    match ended {
+        ConnectionError::TimedOut => Fault::Silent,
+        ended => fault_of(ended),
+    }
 }
 
 /// A stream of a link. The peer answers while the session begins.

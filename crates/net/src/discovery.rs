@@ -330,6 +330,7 @@ async fn apply(
         shared.book.answered(&peer, socket);
     }
     step.overlays_changed = shared.met(peer, common);
+    shared.book.shown(&peer);
     step
 }
 

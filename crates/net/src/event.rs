@@ -75,6 +75,15 @@ pub enum NetEvent {
         /// What was exchanged in all.
         transfer: Transfer,
     },
+    /// A peer answered, and serves no session of this topic for now. It is asked again later.
+    SessionRefused {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// Why.
+        reason: Refusal,
+    },
     /// The addresses this node announces have changed.
     AddressChanged,
     /// A peer handed over a record of its addresses that shows a clock far from this node's, or much
@@ -94,6 +103,16 @@ pub enum NetEvent {
     },
     /// The network changed or the machine slept; everything is tried again at once.
     Recovering,
+}
+
+/// Why a peer serves no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It serves as many sessions as it can.
+    TooMany,
+    /// It is not interested in the topic.
+    NotServed,
 }
 
 /// What crossed, or is about to cross, in a session: header and body bytes, without framing.

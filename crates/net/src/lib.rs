@@ -105,6 +105,7 @@ mod session;
 mod sessions;
 mod shared;
 mod signals;
+mod signs;
 mod topic;
 mod unread;
 mod wire;
@@ -115,8 +116,8 @@ pub use config::{Bootstrap, Config, Known, Mdns, Relay, Timings};
 pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
 pub use event::{
-    ClockDifference, Contact, ContactStatus, Counters, NetEvent, PeerStatus, SessionStatus,
-    Transfer,
+    ClockDifference, Contact, ContactStatus, Counters, NetEvent, PeerStatus, Refusal,
+    SessionStatus, Transfer,
 };
 pub use host::BootstrapHost;
 #[doc(hidden)]

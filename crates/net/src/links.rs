@@ -11,6 +11,7 @@ use p2panda_protocol::link::{self, Instance, LABEL, Secret, Settled, Side};
 use p2panda_protocol::walk::Step;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::credit::Credit;
 use crate::peer_id::node_id;
@@ -30,14 +31,17 @@ pub(crate) struct Links {
 #[derive(Clone, Debug, Default)]
 struct Dials(Arc<Mutex<DialsInner>>);
 
+/// When the last dial of those who share a turn came to nothing.
+type LastFailure = Option<Instant>;
+
 #[derive(Debug, Default)]
 struct DialsInner {
-    turns: HashMap<VerifyingKey, Weak<AsyncMutex<()>>>,
+    turns: HashMap<VerifyingKey, Weak<AsyncMutex<LastFailure>>>,
     without: HashSet<VerifyingKey>,
 }
 
 impl Dials {
-    fn turn(&self, peer: &VerifyingKey) -> Option<Arc<AsyncMutex<()>>> {
+    fn turn(&self, peer: &VerifyingKey) -> Option<Arc<AsyncMutex<LastFailure>>> {
         let mut inner = self.0.lock();
         if inner.without.contains(peer) {
             return None;
@@ -46,7 +50,7 @@ impl Dials {
             return Some(turn);
         }
         inner.turns.retain(|_, turn| turn.strong_count() > 0);
-        let turn = Arc::default();
+        let turn: Arc<AsyncMutex<LastFailure>> = Arc::default();
         inner.turns.insert(*peer, Arc::downgrade(&turn));
         Some(turn)
     }
@@ -108,7 +112,7 @@ impl Links {
     }
 
     /// A turn to dial a peer, so that all who want a link with it wait for one dial.
-    pub(crate) async fn turn(&self, peer: &VerifyingKey) -> Option<OwnedMutexGuard<()>> {
+    pub(crate) async fn turn(&self, peer: &VerifyingKey) -> Option<OwnedMutexGuard<LastFailure>> {
         let turn = self.dials.turn(peer)?;
         Some(turn.lock_owned().await)
     }

@@ -34,7 +34,8 @@ impl BookLookup {
     /// What to dial for a peer that we know is there: its id alone if a connection to it is open.
     /// Of a node that we know by hearsay only the walk finds out whether it is there.
     pub(crate) fn dialable(&self, peer: &VerifyingKey) -> Option<EndpointAddr> {
-        let known = self.find(peer);
+        let known = self.book.known_at_any_time(peer);
+        let known = endpoint_addr(peer, &known).filter(|addr| !addr.is_empty());
         let connected = || self.connections.is_open(peer);
         known.or_else(|| connected().then(|| endpoint_addr(peer, &[])).flatten())
     }

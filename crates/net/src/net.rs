@@ -113,6 +113,8 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         sessions: Sessions::new(signals.clone(), contacts.clone()),
         contacts,
         resolver: config.resolver,
+        announce_addresses: config.announce_addresses,
+        sessions_sought: config.sessions_sought,
         signals,
     });
     // Before anything else begins: without the own record a discovery session fails.

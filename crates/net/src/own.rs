@@ -40,7 +40,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Publishes the record of these addresses unless it is the published one already. A record that was
 /// restored from the last run is not, until here.
 pub(crate) fn sign(shared: &Shared, addr: EndpointAddr) {
-    let addresses: BTreeSet<Address> = addr.addrs.into_iter().filter_map(address).collect();
+    let told = addr.addrs.into_iter().filter(|_| shared.announce_addresses);
+    let addresses: BTreeSet<Address> = told.filter_map(address).collect();
     let addresses = reach::to_sign(addresses);
     let signed = {
         let mut book = shared.book.lock();

@@ -9,8 +9,9 @@ use iroh::endpoint::{Connection, ConnectionError, ReadError, SendStream, WriteEr
 use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Entry, Gap, Heights, Page, Phase, Tail, Topic, VerifyingKey, Wanted, limits};
 use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::link::Refusal;
 use p2panda_protocol::sync::{
-    Dialled, End, Event, Input, Output, Pair, Path, Protocol, Session, SessionId, Turn,
+    Dialled, End, Event, Fault, Input, Output, Pair, Path, Protocol, Session, SessionId, Turn,
 };
 use p2panda_protocol::time::Time;
 use parking_lot::{Mutex, MutexGuard};
@@ -18,14 +19,17 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::sleep_until;
 
 use crate::budget::{self, Window};
+use crate::close::{close, fault};
 use crate::event::{NetEvent, SessionStatus, Transfer};
 use crate::repairs::Repairs;
 use crate::request::{Request, Stored, Totals};
 use crate::shared::Shared;
 use crate::wire::{NoSession, Scope, Wire};
 
+mod probe;
 mod questions;
 
+use self::probe::Probe;
 use self::questions::{Over, Questions};
 
 /// The sessions with one peer on one topic.
@@ -33,6 +37,7 @@ use self::questions::{Over, Questions};
 pub(crate) struct PairShare {
     pair: Mutex<Pair>,
     members: Mutex<BTreeMap<SessionId, Arc<Notify>>>,
+    probes: Mutex<BTreeMap<SessionId, Arc<Notify>>>,
 }
 
 impl PairShare {
@@ -40,7 +45,20 @@ impl PairShare {
         Self {
             pair: Mutex::new(Pair::new(local, remote)),
             members: Mutex::default(),
+            probes: Mutex::default(),
         }
+    }
+
+    /// The peer shows up anew: a session that runs may be one that it has lost.
+    pub(crate) fn probe(&self) {
+        let probes = self.probes.lock();
+        probes.values().for_each(|probe| probe.notify_one());
+    }
+
+    fn probe_of(&self, id: SessionId) -> Probe {
+        let asked = Arc::new(Notify::new());
+        self.probes.lock().insert(id, asked.clone());
+        Probe::new(asked)
     }
 
     fn join(&self, id: SessionId) -> Arc<Notify> {
@@ -52,6 +70,7 @@ impl PairShare {
 
     fn leave(&self, id: SessionId) {
         self.members.lock().remove(&id);
+        self.probes.lock().remove(&id);
         self.changed(id);
     }
 
@@ -93,11 +112,10 @@ pub(crate) struct TopicShare {
     pub(crate) repair: Arc<Repairs>,
 }
 
-/// Runs a session to its end. Answers whether it ended in order.
-pub(crate) async fn run(of: SessionOf, mut wire: Wire) -> bool {
-    let Some(account) = of.shared.connections.account(&wire.connection) else {
-        return false;
-    };
+/// Runs a session to its end. Answers why it ended unless that was in order.
+pub(crate) async fn run(of: SessionOf, mut wire: Wire) -> Result<(), Fault> {
+    let account = of.shared.connections.account(&wire.connection);
+    let account = account.ok_or(Fault::Failed)?;
     let first = wire.first.take();
     let window = Window::new(wire.connection.clone(), wire.credit.clone());
     let mut driver = Driver::open(of, wire.protocol, account.intake(), window);
@@ -117,6 +135,7 @@ struct Driver {
     trusted: bool,
     pair: Arc<PairShare>,
     changed: Arc<Notify>,
+    probe: Probe,
     arrivals: watch::Receiver<Tail<Entry>>,
     stop: watch::Receiver<bool>,
     topic_share: TopicShare,
@@ -140,6 +159,8 @@ struct Driver {
     wake: Option<Time>,
     finish: bool,
     end: Option<End>,
+    /// What the peer said instead of a session.
+    refused: Option<Fault>,
     /// Tells the node that the session is over, even if this task is aborted.
     over: Over,
 }
@@ -194,6 +215,7 @@ impl Driver {
             peer,
             id,
             dialled,
+            probe: pair.probe_of(id),
             pair,
             changed,
             arrivals,
@@ -214,6 +236,7 @@ impl Driver {
             wake: None,
             finish: false,
             end: None,
+            refused: None,
             over,
         };
         let digest = protocol == Protocol::DigestSync;
@@ -231,7 +254,7 @@ impl Driver {
         driver
     }
 
-    async fn drive(mut self, mut wire: Wire) -> bool {
+    async fn drive(mut self, mut wire: Wire) -> Result<(), Fault> {
         let mut chunks = vec![Bytes::new(); limits::READ_CHUNKS_MAX];
         let mut at_end = false;
         let mut stopping = false;
@@ -279,6 +302,11 @@ impl Driver {
                     Got::Answer(Err(no)) => {
                         at_end = true;
                         tracing::debug!(peer = %self.peer, ?no, "no session on this stream");
+                        self.refused = match no {
+                            NoSession::Refused(Refusal::Unknown) => Some(Fault::NotServed),
+                            NoSession::Refused(Refusal::Full) => Some(Fault::Refused),
+                            _ => None,
+                        };
                         self.handle(Input::EndOfStream);
                     }
                 },
@@ -320,6 +348,12 @@ impl Driver {
                     }
                     Err(_) => has_arrivals = false,
                 },
+                () = self.probe.silent(connection, &self.window) => {
+                    tracing::debug!(peer = %self.peer, "the peer has lost this connection");
+                    // With all that runs on it.
+                    close(connection, CloseCode::Failed);
+                    self.handle(Input::Lost);
+                }
                 () = self.changed.notified() => self.handle(Input::PairChanged),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
@@ -567,11 +601,12 @@ impl Driver {
         }
     }
 
-    async fn ended(mut self, mut wire: Wire) -> bool {
+    async fn ended(mut self, mut wire: Wire) -> Result<(), Fault> {
         let end = self.end.unwrap_or(End {
             code: CloseCode::Failed,
             ok: false,
         });
+        let fault = self.refused.unwrap_or_else(|| fault(&wire.connection));
         wire.end(end.code);
         self.pair.leave(self.id);
         tracing::debug!(
@@ -586,7 +621,7 @@ impl Driver {
         // What was received is worth storing even if the session failed afterwards.
         while self.questions.waiting() && self.questions.send().await {}
         self.over.tell().await;
-        end.ok
+        end.ok.then_some(()).ok_or(fault)
     }
 }
 

@@ -52,6 +52,9 @@ pub(crate) struct Shared {
     /// The own record as it was signed last.
     pub(crate) own: watch::Sender<Option<TransportInfo>>,
     pub(crate) signals: Signals,
+    pub(crate) announce_addresses: bool,
+    /// Sync sessions that a topic looks for.
+    pub(crate) sessions_sought: usize,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) door: Door,
     pub(crate) visitors: Visitors,
@@ -117,6 +120,7 @@ impl Shared {
         }
         if taken.inserted != Inserted::Kept {
             self.signals.tell(NetEvent::PeerFound { node });
+            self.book.shown(&node);
             if !taken.given_up.is_empty() {
                 self.connections.close_to(&node, &taken.given_up);
             }

@@ -1,12 +1,13 @@
-//! One subscribed topic: its membership overlay, who is dialled when, and its sessions.
+//! One subscribed topic: its membership overlay, with whom it has sessions, and these.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use p2panda_core::{Entry, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::draws::Draws;
 use p2panda_protocol::overlay::Overlay;
-use p2panda_protocol::sync::{Dialer, DialerInput, DialerOutput, Dialled, SessionId};
+use p2panda_protocol::sync::{Dialled, Fault, Need, NeedInput, NeedOutput, Protocol, SessionId};
 use p2panda_protocol::time::Time;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -14,13 +15,14 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::admission::Admitted;
 use crate::dial;
-use crate::event::NetEvent;
+use crate::event::{NetEvent, Refusal};
 use crate::flag::Flag;
 use crate::membership::{Membership, MembershipEvent};
 use crate::random;
 use crate::repairs::Repairs;
 use crate::session::{self, PairShare, SessionOf, TopicShare};
 use crate::shared::Shared;
+use crate::signs::{Sign, SignsOf};
 use crate::wire::Wire;
 
 /// An accepted session on its way to its topic. Boxed in the queue, of which every topic has one.
@@ -132,10 +134,13 @@ struct TopicTask {
     repair: Arc<Repairs>,
     reset: watch::Receiver<u64>,
     membership: Membership,
-    dialer: Dialer,
+    signs: SignsOf,
+    need: Need,
     wake: Option<Time>,
     pairs: HashMap<VerifyingKey, Arc<PairShare>>,
     sessions: BTreeMap<SessionId, Running>,
+    /// How many of them there are with a peer.
+    running: HashMap<VerifyingKey, usize>,
     share: TopicShare,
     tasks: JoinSet<Outcome>,
     /// What each task is for, in case it does not live to tell.
@@ -144,7 +149,6 @@ struct TopicTask {
 
 #[derive(Debug)]
 struct Running {
-    peer: VerifyingKey,
     stop: watch::Sender<bool>,
 }
 
@@ -156,13 +160,16 @@ enum Task {
 
 #[derive(Debug)]
 enum Outcome {
-    Dialled(Option<Box<Wire>>),
-    Ended { ok: bool },
+    Dialled(Result<Box<Wire>, Fault>),
+    Ended(Result<(), Fault>),
 }
 
 impl TopicTask {
     fn new(shared: Arc<Shared>, topic: Topic, inputs: Inputs) -> Self {
-        let membership = Membership::new(shared.clone(), Overlay::of_sync(&topic));
+        let overlay = Overlay::of_sync(&topic);
+        let membership = Membership::new(shared.clone(), overlay);
+        // Choices without randomness are as good as others, only not spread.
+        let draws = Draws::from_seed(random::seed().unwrap_or_default());
         let Inputs {
             arrivals,
             incoming,
@@ -171,7 +178,8 @@ impl TopicTask {
             share,
         } = inputs;
         Self {
-            dialer: Dialer::new(shared.local),
+            signs: shared.book.signs().of(overlay),
+            need: Need::new(shared.local, topic, shared.sessions_sought, draws),
             reset: shared.signals.resets(),
             shared,
             topic,
@@ -183,6 +191,7 @@ impl TopicTask {
             wake: None,
             pairs: HashMap::new(),
             sessions: BTreeMap::new(),
+            running: HashMap::new(),
             share,
             tasks: JoinSet::new(),
             started: HashMap::new(),
@@ -191,23 +200,46 @@ impl TopicTask {
 
     /// Serves the topic until it is left.
     async fn run(mut self: Box<Self>) {
+        for peer in self.shared.book.interested(&self.overlay()) {
+            self.look_at_interest(peer);
+        }
         loop {
             let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
             tokio::select! {
                 event = self.membership.next() => self.membership_event(event),
                 Some(incoming) = self.incoming.recv() => self.accept(*incoming),
-                peer = self.repair.next() => self.dialer(DialerInput::Repair(peer)),
+                sign = self.signs.next() => self.sign(sign),
+                peer = self.repair.next() => self.need(NeedInput::Repair(peer)),
                 Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
-                Ok(()) = self.reset.changed() => self.dialer(DialerInput::Reset),
+                Ok(()) = self.reset.changed() => self.need(NeedInput::Reset),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
-                    self.dialer(DialerInput::Tick);
+                    self.need(NeedInput::Tick);
                 }
                 () = self.leave.raised() => break,
                 () = self.shared.signals.stopped() => break,
             }
         }
         self.end().await;
+    }
+
+    fn overlay(&self) -> Overlay {
+        Overlay::of_sync(&self.topic)
+    }
+
+    fn sign(&mut self, sign: Sign) {
+        match sign {
+            Sign::Shown(peer) => self.need(NeedInput::Shown(peer)),
+            Sign::Interest(peer) => self.look_at_interest(peer),
+        }
+    }
+
+    fn look_at_interest(&mut self, peer: VerifyingKey) {
+        let interest = self.shared.book.interest_of(&peer, &self.overlay());
+        self.need(match interest {
+            Some(named) => NeedInput::Interested { peer, named },
+            None => NeedInput::Uninterested(peer),
+        });
     }
 
     fn membership_event(&mut self, event: MembershipEvent) {
@@ -217,13 +249,16 @@ impl TopicTask {
                 self.shared
                     .signals
                     .tell(NetEvent::NeighbourUp { topic, peer });
-                self.dialer(DialerInput::Up(peer));
+                if let Some(pair) = self.pairs.get(&peer) {
+                    pair.probe();
+                }
+                self.need(NeedInput::Up(peer));
             }
             MembershipEvent::Down(peer) => {
                 self.shared
                     .signals
                     .tell(NetEvent::NeighbourDown { topic, peer });
-                self.dialer(DialerInput::Down(peer));
+                self.need(NeedInput::Down(peer));
             }
             // Nothing is broadcast in a membership overlay.
             MembershipEvent::Message { .. } => {}
@@ -252,6 +287,10 @@ impl TopicTask {
             .pairs
             .entry(peer)
             .or_insert_with(|| Arc::new(PairShare::new(local, peer)));
+        if dialled == Dialled::ByThem {
+            pair.probe();
+        }
+        let published = wire.protocol == Protocol::LogSync;
         let (stop, stopped) = watch::channel(false);
         let of = SessionOf {
             shared: self.shared.clone(),
@@ -265,17 +304,19 @@ impl TopicTask {
             topic_share: self.share.clone(),
         };
         let task = self.tasks.spawn(async move {
-            let ok = session::run(of, wire).await;
+            let ended = session::run(of, wire).await;
             drop(admitted);
-            Outcome::Ended { ok }
+            Outcome::Ended(ended)
         });
         self.started
             .insert(task.id(), (Task::Session(peer, id), task));
-        self.sessions.insert(id, Running { peer, stop });
-        self.dialer(DialerInput::Opened {
+        self.sessions.insert(id, Running { stop });
+        *self.running.entry(peer).or_default() += 1;
+        self.need(NeedInput::Opened {
             peer,
             session: id,
             dialled,
+            published,
         });
     }
 
@@ -289,39 +330,93 @@ impl TopicTask {
         };
         let task = self.started.remove(&id).map(|(task, _)| task);
         match (task, outcome) {
-            (Some(Task::Dial(peer)), Some(Outcome::Dialled(Some(wire)))) => {
+            (Some(Task::Dial(peer)), Some(Outcome::Dialled(Ok(wire)))) => {
                 self.open(peer, *wire, Dialled::ByUs, None);
             }
-            (Some(Task::Dial(peer)), _) => self.dialer(DialerInput::DialFailed(peer)),
+            (Some(Task::Dial(peer)), outcome) => {
+                let fault = match outcome {
+                    Some(Outcome::Dialled(Err(fault))) => fault,
+                    _ => Fault::Failed,
+                };
+                self.tell_refused(peer, fault);
+                self.need(NeedInput::DialFailed { peer, fault });
+                self.wait_for_sign(peer);
+            }
             (Some(Task::Session(peer, session)), outcome) => {
-                let ok = matches!(outcome, Some(Outcome::Ended { ok: true }));
-                self.sessions.remove(&session);
-                self.forget_pair(&peer);
-                self.dialer(DialerInput::Ended { peer, session, ok });
+                let fault = match outcome {
+                    Some(Outcome::Ended(ended)) => ended.err(),
+                    _ => Some(Fault::Failed),
+                };
+                self.session_ended(peer, session, fault);
             }
             (None, _) => {}
         }
     }
 
+    fn session_ended(&mut self, peer: VerifyingKey, session: SessionId, fault: Option<Fault>) {
+        self.sessions.remove(&session);
+        if let Some(count) = self.running.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.running.remove(&peer);
+            }
+        }
+        self.forget_pair(&peer);
+        if let Some(fault) = fault {
+            self.tell_refused(peer, fault);
+        }
+        self.need(NeedInput::Ended {
+            peer,
+            session,
+            fault,
+        });
+        self.wait_for_sign(peer);
+    }
+
+    fn tell_refused(&self, peer: VerifyingKey, fault: Fault) {
+        let topic = self.topic;
+        let reason = match fault {
+            Fault::Refused => Refusal::TooMany,
+            Fault::NotServed => Refusal::NotServed,
+            Fault::Silent | Fault::Left | Fault::Failed => return,
+        };
+        let refused = NetEvent::SessionRefused {
+            topic,
+            peer,
+            reason,
+        };
+        self.shared.signals.tell(refused);
+    }
+
+    /// What a peer shows that has a session or answers is not looked at.
+    fn wait_for_sign(&mut self, peer: VerifyingKey) {
+        self.signs.wait_for(peer, self.need.waits_for(&peer));
+    }
+
     /// Without a session a pair is kept for what it remembers, as long as there is room.
     fn forget_pair(&mut self, peer: &VerifyingKey) {
-        let runs = self.sessions.values().any(|running| running.peer == *peer);
         let kept = |pair: &Arc<PairShare>| {
             pair.remembers() && self.pairs.len() <= limits::PAIRS_REMEMBERED_MAX
         };
+        let runs = self.running.contains_key(peer);
         if !runs && !self.pairs.get(peer).is_some_and(kept) {
             self.pairs.remove(peer);
         }
     }
 
-    fn dialer(&mut self, input: DialerInput) {
-        self.dialer
-            .handle(input, self.shared.clock.now(), random::number());
-        while let Some(output) = self.dialer.poll() {
+    fn need(&mut self, input: NeedInput) {
+        let awaited = match &input {
+            NeedInput::Opened { peer, .. } | NeedInput::Shown(peer) => Some(*peer),
+            _ => None,
+        };
+        self.need.handle(input, self.shared.clock.now());
+        if let Some(peer) = awaited {
+            self.wait_for_sign(peer);
+        }
+        while let Some(output) = self.need.poll() {
             match output {
-                DialerOutput::Dial(peer) => self.dial(peer),
-                DialerOutput::Stop(peer) => self.stop(peer),
-                DialerOutput::Wake(time) => {
+                NeedOutput::Dial(peer) => self.dial(peer),
+                NeedOutput::Wake(time) => {
                     self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
                 }
             }
@@ -334,16 +429,6 @@ impl TopicTask {
             Outcome::Dialled(dial::dial(&shared, peer, topic).await.map(Box::new))
         });
         self.started.insert(task.id(), (Task::Dial(peer), task));
-    }
-
-    fn stop(&self, peer: VerifyingKey) {
-        for running in self
-            .sessions
-            .values()
-            .filter(|running| running.peer == peer)
-        {
-            running.stop.send_replace(true);
-        }
     }
 
     /// Ends every session in order, within the time that leaving may take.

@@ -5,7 +5,7 @@ use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use p2panda_core::limits;
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::link::opening::payload_bytes;
-use p2panda_protocol::link::{Opening, Proof};
+use p2panda_protocol::link::{Opening, Proof, Refusal};
 use p2panda_protocol::sync::Protocol;
 
 use crate::close::close;
@@ -78,7 +78,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum NoSession {
     /// The peer refused it.
-    Refused,
+    Refused(Refusal),
     /// It sent something else.
     Violation,
     /// The stream ended.
@@ -125,7 +125,7 @@ impl Answer {
     pub(crate) async fn accepted(&mut self, recv: &mut RecvStream) -> Result<(), NoSession> {
         match self.read(recv).await? {
             Opening::Accept(proof) if Some(proof) == self.expected => Ok(()),
-            Opening::Refuse { .. } => Err(NoSession::Refused),
+            Opening::Refuse { refusal, .. } => Err(NoSession::Refused(refusal)),
             Opening::Accept(_) | Opening::Open { .. } => Err(NoSession::Violation),
         }
     }

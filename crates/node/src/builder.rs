@@ -41,6 +41,7 @@ pub struct Builder {
     pub(crate) operation_bytes_max: u32,
     pub(crate) budget_bytes: usize,
     pub(crate) state_digest: bool,
+    pub(crate) sessions_sought: usize,
     pub(crate) restored: Option<RestoredAction>,
 }
 
@@ -79,6 +80,7 @@ impl Default for Builder {
             operation_bytes_max: limits::OPERATION_BYTES_MAX_DEFAULT as u32,
             budget_bytes: limits::BUDGET_BYTES_DEFAULT,
             state_digest: true,
+            sessions_sought: limits::SESSIONS_SOUGHT,
             restored: None,
         }
     }
@@ -216,6 +218,14 @@ impl Builder {
     /// speaks.
     pub fn state_digest(mut self, compare: bool) -> Self {
         self.state_digest = compare;
+        self
+    }
+
+    /// Sync sessions that the node looks for on each topic; 5 if not said. It serves whoever asks
+    /// beyond that, as far as its budget goes. With 0 it looks for one with every node that it knows
+    /// (`docs/protocol/sync.md#11`).
+    pub fn sessions_sought(mut self, sessions: usize) -> Self {
+        self.sessions_sought = sessions;
         self
     }
 

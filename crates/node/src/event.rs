@@ -3,7 +3,7 @@
 use p2panda_core::log::Fork;
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_engine::EngineEvent;
-use p2panda_net::{ClockDifference, Contact, NetEvent, Transfer};
+use p2panda_net::{ClockDifference, Contact, NetEvent, Refusal, Transfer};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::RejectReason;
 use tokio::sync::broadcast;
@@ -75,6 +75,15 @@ pub enum Event {
         ok: bool,
         /// What was exchanged in all.
         transfer: Transfer,
+    },
+    /// A peer answered, and serves no session of this topic for now. It is asked again later.
+    SessionRefused {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// Why.
+        reason: Refusal,
     },
     /// The addresses that this node announces have changed.
     AddressChanged,
@@ -192,6 +201,15 @@ impl Event {
                 session,
                 ok,
                 transfer,
+            },
+            NetEvent::SessionRefused {
+                topic,
+                peer,
+                reason,
+            } => Self::SessionRefused {
+                topic,
+                peer,
+                reason,
             },
             NetEvent::AddressChanged => Self::AddressChanged,
             NetEvent::ContactChanged { peer, contact } => Self::ContactChanged { peer, contact },

@@ -64,7 +64,7 @@ pub use p2panda_core::{
 };
 pub use p2panda_engine::{Corrupt, IngestReport, PublishError};
 pub use p2panda_net::{
-    ClockDifference, Contact, ContactStatus, Counters, EphemeralError, Mdns, PeerStatus,
+    ClockDifference, Contact, ContactStatus, Counters, EphemeralError, Mdns, PeerStatus, Refusal,
     SessionStatus, SpawnError, Transfer,
 };
 pub use p2panda_protocol::sync::SessionId;

@@ -1,6 +1,5 @@
 //! Log sync: catch-up and live mode between two nodes (docs/protocol/sync.md).
 
-pub mod dialer;
 pub mod digest;
 pub mod have;
 mod lowered;
@@ -12,7 +11,6 @@ mod sent;
 pub mod session;
 mod turn;
 
-pub use dialer::{Dialer, DialerInput, DialerOutput};
 pub use have::Have;
 pub use message::{Absence, Limits, Message, MessageError};
 pub use need::{Fault, Need, NeedInput, NeedOutput};

@@ -128,6 +128,11 @@ pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
 /// After how long a node compares with one of its peers again, which heals what no event told; up
 /// to as long again is added at random (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// When a peer shows up anew, how long a session with it that runs waits for a sign
+/// (`docs/protocol/sync.md#8`).
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Round trips of the path that are added to it (`docs/protocol/sync.md#8`).
+pub const PROBE_ROUND_TRIPS: u32 = 4;
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a session that another one replaces waits for the peer to end.

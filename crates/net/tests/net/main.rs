@@ -15,5 +15,6 @@ mod limits;
 mod links;
 mod multicast;
 mod names;
+mod need;
 mod probe;
 mod recovery;

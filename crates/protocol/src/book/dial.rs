@@ -51,6 +51,13 @@ impl Book {
         entry.map_or_else(BTreeSet::new, |entry| self.known_of(node, entry))
     }
 
+    /// The same, also if it has failed lately: for who needs this very node.
+    pub fn known_at_any_time(&self, node: &VerifyingKey, now: Time) -> BTreeSet<Address> {
+        let entry = self.nodes.get(node);
+        let free = entry.filter(|_| self.dialing.is_free(node, now));
+        free.map_or_else(BTreeSet::new, |entry| self.known_of(node, entry))
+    }
+
     /// Whether [`Book::plan`] would not answer [`Plan::Rest`].
     pub fn may_dial(&self, node: &VerifyingKey, wall: Timestamp, now: Time) -> bool {
         let Some(entry) = self.dialable(node, wall, now) else {

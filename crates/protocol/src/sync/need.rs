@@ -215,7 +215,7 @@ impl Need {
         let head_start_ms = self.head_start_ms(&key);
         if let Some(peer) = self.candidate(key, now).filter(|peer| !peer.up) {
             peer.up = true;
-            peer.shown(head_start_ms, now);
+            peer.joined(head_start_ms, now);
             if peer.published {
                 peer.due = now.after(head_start_ms);
             }
@@ -243,8 +243,9 @@ impl Need {
     }
 
     fn ended(&mut self, key: &VerifyingKey, session: SessionId, fault: Option<Fault>, now: Time) {
+        let head_start_ms = self.head_start_ms(key);
         if let Some(peer) = self.peers.get_mut(key) {
-            peer.ended(session, fault, now, &mut self.draws);
+            peer.ended(session, fault, head_start_ms, now, &mut self.draws);
         }
     }
 

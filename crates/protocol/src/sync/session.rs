@@ -19,7 +19,7 @@
 //! | [`Output::Store`] | verifies and stores the batch | [`Input::Stored`] once it is durable, in the order of the batches |
 //! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time |
 //! | [`Output::PairChanged`] | hands [`Input::PairChanged`] to the other sessions of the same [`Pair`] | nothing |
-//! | [`Output::Compare`], [`Output::Event`] | tells the [`super::Dialer`], the application | nothing |
+//! | [`Output::Compare`], [`Output::Event`] | tells the [`super::Need`], the application | nothing |
 //! | [`Output::Finish`] | finishes its side of the stream | nothing |
 //! | [`Output::End`] | closes the connection with the code | nothing; comes once and last |
 //!

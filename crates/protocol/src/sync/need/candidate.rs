@@ -114,6 +114,7 @@ impl Candidate {
         self.heard = now;
         self.fault = None;
         self.lost = false;
+        self.compare = None;
     }
 
     /// A session is over, and this is what it means for the next one.
@@ -121,6 +122,7 @@ impl Candidate {
         &mut self,
         session: SessionId,
         fault: Option<Fault>,
+        head_start_ms: u64,
         now: Time,
         draws: &mut Draws,
     ) {
@@ -134,7 +136,7 @@ impl Candidate {
         if self.has_session() {
             // What the failed session still planned to send, a new one sends.
             if fault.is_some() {
-                self.compare_soon(0, now, draws);
+                self.compare_soon(head_start_ms, now, draws);
             }
             return;
         }
@@ -148,6 +150,8 @@ impl Candidate {
                 self.failed(Fault::Left, now, draws);
             }
         }
+        // Both sides have seen it end.
+        self.due = self.due.after(head_start_ms);
     }
 
     /// An attempt came to nothing.
@@ -189,6 +193,14 @@ impl Candidate {
         }
     }
 
+    /// The peer is in the overlay of the topic: whatever it said before, it has the topic now.
+    pub(super) fn joined(&mut self, head_start_ms: u64, now: Time) {
+        if matches!(self.fault, Some(Fault::Left | Fault::NotServed)) {
+            self.fault = Some(Fault::Silent);
+        }
+        self.shown(head_start_ms, now);
+    }
+
     /// Everything is worth another try at once.
     pub(super) fn reset(&mut self, now: Time) {
         self.failures = 0;
@@ -201,7 +213,7 @@ impl Candidate {
 
     /// Another session soon, although one runs: ever later the more often it is asked for.
     pub(super) fn compare_soon(&mut self, wait_ms: u64, now: Time, draws: &mut Draws) {
-        if self.compare.is_some() && wait_ms > 0 {
+        if self.compare.is_some() {
             return;
         }
         if now.ms_since(self.compared) > 2 * MAX_MS {
@@ -213,8 +225,7 @@ impl Candidate {
             1 => wait_ms,
             more => doubled_ms(more, draws),
         };
-        let at = now.after(wait_ms);
-        self.compare = Some(self.compare.map_or(at, |compare| compare.min(at)));
+        self.compare = Some(now.after(wait_ms));
     }
 }
 

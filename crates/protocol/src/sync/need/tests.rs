@@ -137,8 +137,13 @@ fn a_failed_session_is_replaced_at_once_although_another_one_runs() {
         dials(&mut need, interested(peer), 0);
         dials(&mut need, opened(peer, 1, Dialled::ByUs), 10);
         dials(&mut need, opened(peer, 2, Dialled::ByThem), 20);
-        let fault = Some(Fault::Failed);
-        assert_eq!(dials(&mut need, ended(peer, 1, fault), 30), [peer]);
+        let mut dialled = dials(&mut need, ended(peer, 1, Some(Fault::Failed)), 30);
+        if local == large {
+            // The other side may have seen it as well.
+            assert!(dialled.is_empty());
+            dialled = dials(&mut need, NeedInput::Tick, 2 * SECOND + 30);
+        }
+        assert_eq!(dialled, [peer]);
     }
 }
 

@@ -1,0 +1,171 @@
+//! Signs of life and of interest, on their way to the topics that wait for them.
+//!
+//! Kept by peer and by overlay: a sign costs nothing for topics that do not wait for that peer,
+//! however many there are.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use p2panda_core::VerifyingKey;
+use p2panda_protocol::overlay::Overlay;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Who waits for a sign of whom. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signs(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: AtomicU64,
+    by_peer: Mutex<HashMap<VerifyingKey, HashMap<u64, Arc<Inbox>>>>,
+    by_overlay: Mutex<HashMap<Overlay, HashMap<u64, Arc<Inbox>>>>,
+}
+
+/// A sign of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sign {
+    /// It connected, met us, or has a new address.
+    Shown(VerifyingKey),
+    /// Whether it is interested in the overlay has changed.
+    Interest(VerifyingKey),
+}
+
+/// A set and no queue: what nobody has looked at yet never outgrows the peers there are.
+#[derive(Debug, Default)]
+struct Inbox {
+    signs: Mutex<BTreeSet<Sign>>,
+    changed: Notify,
+}
+
+impl Inbox {
+    fn put(&self, sign: Sign) {
+        self.signs.lock().insert(sign);
+        self.changed.notify_one();
+    }
+}
+
+impl Signs {
+    /// The signs of interest in an overlay, and of peers that are waited for from then on.
+    pub(crate) fn of(&self, overlay: Overlay) -> SignsOf {
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let inbox = Arc::new(Inbox::default());
+        let mut by_overlay = self.0.by_overlay.lock();
+        let inboxes = by_overlay.entry(overlay).or_default();
+        inboxes.insert(number, inbox.clone());
+        drop(by_overlay);
+        SignsOf {
+            signs: self.clone(),
+            overlay,
+            number,
+            inbox,
+            awaited: HashSet::new(),
+        }
+    }
+
+    /// A peer gave a sign of life.
+    pub(crate) fn shown(&self, peer: &VerifyingKey) {
+        let by_peer = self.0.by_peer.lock();
+        for inbox in by_peer.get(peer).into_iter().flat_map(HashMap::values) {
+            inbox.put(Sign::Shown(*peer));
+        }
+    }
+
+    /// The interest of a peer in these overlays has changed.
+    pub(crate) fn interest(&self, peer: VerifyingKey, overlays: &BTreeSet<Overlay>) {
+        let by_overlay = self.0.by_overlay.lock();
+        let inboxes = overlays.iter().filter_map(|one| by_overlay.get(one));
+        for inbox in inboxes.flat_map(HashMap::values) {
+            inbox.put(Sign::Interest(peer));
+        }
+    }
+}
+
+/// The signs for one topic; dropping it waits for none any more.
+#[derive(Debug)]
+pub(crate) struct SignsOf {
+    signs: Signs,
+    overlay: Overlay,
+    number: u64,
+    inbox: Arc<Inbox>,
+    awaited: HashSet<VerifyingKey>,
+}
+
+impl SignsOf {
+    /// From now on signs of life of this peer are wanted, or not.
+    pub(crate) fn wait_for(&mut self, peer: VerifyingKey, wanted: bool) {
+        if wanted && self.awaited.insert(peer) {
+            let mut by_peer = self.signs.0.by_peer.lock();
+            let inboxes = by_peer.entry(peer).or_default();
+            inboxes.insert(self.number, self.inbox.clone());
+        } else if !wanted && self.awaited.remove(&peer) {
+            self.forget(&peer);
+        }
+    }
+
+    /// The next sign. May be cancelled without losing one.
+    pub(crate) async fn next(&mut self) -> Sign {
+        loop {
+            if let Some(sign) = self.inbox.signs.lock().pop_first() {
+                return sign;
+            }
+            self.inbox.changed.notified().await;
+        }
+    }
+
+    fn forget(&self, peer: &VerifyingKey) {
+        let mut by_peer = self.signs.0.by_peer.lock();
+        if let Some(inboxes) = by_peer.get_mut(peer) {
+            inboxes.remove(&self.number);
+            if inboxes.is_empty() {
+                by_peer.remove(peer);
+            }
+        }
+    }
+}
+
+impl Drop for SignsOf {
+    fn drop(&mut self) {
+        for peer in &self.awaited {
+            self.forget(peer);
+        }
+        let mut by_overlay = self.signs.0.by_overlay.lock();
+        if let Some(inboxes) = by_overlay.get_mut(&self.overlay) {
+            inboxes.remove(&self.number);
+            if inboxes.is_empty() {
+                by_overlay.remove(&self.overlay);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+    use p2panda_core::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn a_sign_reaches_those_who_wait_for_the_peer_and_nobody_else() {
+        let [one, other] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+        let [here, there] = [1, 2].map(|byte| Overlay::from_bytes([byte; 32]));
+        let signs = Signs::default();
+        let (mut waits, mut others) = (signs.of(here), signs.of(there));
+        waits.wait_for(one, true);
+        others.wait_for(other, true);
+        signs.shown(&one);
+        signs.shown(&one);
+        assert_eq!(block_on(waits.next()), Sign::Shown(one));
+        assert_eq!(block_on(poll_once(waits.next())), None);
+        assert_eq!(block_on(poll_once(others.next())), None);
+        signs.interest(other, &BTreeSet::from([here]));
+        assert_eq!(block_on(waits.next()), Sign::Interest(other));
+        waits.wait_for(one, false);
+        signs.shown(&one);
+        assert_eq!(block_on(poll_once(waits.next())), None);
+        drop((waits, others));
+        assert!(signs.0.by_peer.lock().is_empty() && signs.0.by_overlay.lock().is_empty());
+    }
+}
