@@ -3,7 +3,7 @@
 //! Kept by peer and by overlay: a sign costs nothing for topics that do not wait for that peer,
 //! however many there are.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,8 +19,8 @@ pub(crate) struct Signs(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     next: AtomicU64,
-    by_peer: Mutex<HashMap<VerifyingKey, HashMap<u64, Arc<Inbox>>>>,
-    by_overlay: Mutex<HashMap<Overlay, HashMap<u64, Arc<Inbox>>>>,
+    by_peer: Mutex<BTreeMap<(VerifyingKey, u64), Arc<Inbox>>>,
+    by_overlay: Mutex<BTreeMap<(Overlay, u64), Arc<Inbox>>>,
 }
 
 /// A sign of a peer.
@@ -52,22 +52,21 @@ impl Signs {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let inbox = Arc::new(Inbox::default());
         let mut by_overlay = self.0.by_overlay.lock();
-        let inboxes = by_overlay.entry(overlay).or_default();
-        inboxes.insert(number, inbox.clone());
+        by_overlay.insert((overlay, number), inbox.clone());
         drop(by_overlay);
         SignsOf {
             signs: self.clone(),
             overlay,
             number,
             inbox,
-            awaited: HashSet::new(),
+            awaited: BTreeSet::new(),
         }
     }
 
     /// A peer gave a sign of life.
     pub(crate) fn shown(&self, peer: &VerifyingKey) {
         let by_peer = self.0.by_peer.lock();
-        for inbox in by_peer.get(peer).into_iter().flat_map(HashMap::values) {
+        for (_, inbox) in by_peer.range((*peer, 0)..=(*peer, u64::MAX)) {
             inbox.put(Sign::Shown(*peer));
         }
     }
@@ -75,9 +74,10 @@ impl Signs {
     /// The interest of a peer in these overlays has changed.
     pub(crate) fn interest(&self, peer: VerifyingKey, overlays: &BTreeSet<Overlay>) {
         let by_overlay = self.0.by_overlay.lock();
-        let inboxes = overlays.iter().filter_map(|one| by_overlay.get(one));
-        for inbox in inboxes.flat_map(HashMap::values) {
-            inbox.put(Sign::Interest(peer));
+        for one in overlays {
+            for (_, inbox) in by_overlay.range((*one, 0)..=(*one, u64::MAX)) {
+                inbox.put(Sign::Interest(peer));
+            }
         }
     }
 }
@@ -89,7 +89,7 @@ pub(crate) struct SignsOf {
     overlay: Overlay,
     number: u64,
     inbox: Arc<Inbox>,
-    awaited: HashSet<VerifyingKey>,
+    awaited: BTreeSet<VerifyingKey>,
 }
 
 impl SignsOf {
@@ -97,8 +97,7 @@ impl SignsOf {
     pub(crate) fn wait_for(&mut self, peer: VerifyingKey, wanted: bool) {
         if wanted && self.awaited.insert(peer) {
             let mut by_peer = self.signs.0.by_peer.lock();
-            let inboxes = by_peer.entry(peer).or_default();
-            inboxes.insert(self.number, self.inbox.clone());
+            by_peer.insert((peer, self.number), self.inbox.clone());
         } else if !wanted && self.awaited.remove(&peer) {
             self.forget(&peer);
         }
@@ -115,13 +114,7 @@ impl SignsOf {
     }
 
     fn forget(&self, peer: &VerifyingKey) {
-        let mut by_peer = self.signs.0.by_peer.lock();
-        if let Some(inboxes) = by_peer.get_mut(peer) {
-            inboxes.remove(&self.number);
-            if inboxes.is_empty() {
-                by_peer.remove(peer);
-            }
-        }
+        self.signs.0.by_peer.lock().remove(&(*peer, self.number));
     }
 }
 
@@ -131,12 +124,7 @@ impl Drop for SignsOf {
             self.forget(peer);
         }
         let mut by_overlay = self.signs.0.by_overlay.lock();
-        if let Some(inboxes) = by_overlay.get_mut(&self.overlay) {
-            inboxes.remove(&self.number);
-            if inboxes.is_empty() {
-                by_overlay.remove(&self.overlay);
-            }
-        }
+        by_overlay.remove(&(self.overlay, self.number));
     }
 }
 

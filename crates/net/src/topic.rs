@@ -135,12 +135,11 @@ struct TopicTask {
     reset: watch::Receiver<u64>,
     membership: Membership,
     signs: SignsOf,
-    need: Need,
+    /// Once there is anybody to need.
+    need: Option<Box<Need>>,
     wake: Option<Time>,
     pairs: HashMap<VerifyingKey, Arc<PairShare>>,
     sessions: BTreeMap<SessionId, Running>,
-    /// How many of them there are with a peer.
-    running: HashMap<VerifyingKey, usize>,
     share: TopicShare,
     tasks: JoinSet<Outcome>,
     /// What each task is for, in case it does not live to tell.
@@ -168,8 +167,6 @@ impl TopicTask {
     fn new(shared: Arc<Shared>, topic: Topic, inputs: Inputs) -> Self {
         let overlay = Overlay::of_sync(&topic);
         let membership = Membership::new(shared.clone(), overlay);
-        // Choices without randomness are as good as others, only not spread.
-        let draws = Draws::from_seed(random::seed().unwrap_or_default());
         let Inputs {
             arrivals,
             incoming,
@@ -179,7 +176,7 @@ impl TopicTask {
         } = inputs;
         Self {
             signs: shared.book.signs().of(overlay),
-            need: Need::new(shared.local, topic, shared.sessions_sought, draws),
+            need: None,
             reset: shared.signals.resets(),
             shared,
             topic,
@@ -191,7 +188,6 @@ impl TopicTask {
             wake: None,
             pairs: HashMap::new(),
             sessions: BTreeMap::new(),
-            running: HashMap::new(),
             share,
             tasks: JoinSet::new(),
             started: HashMap::new(),
@@ -311,7 +307,6 @@ impl TopicTask {
         self.started
             .insert(task.id(), (Task::Session(peer, id), task));
         self.sessions.insert(id, Running { stop });
-        *self.running.entry(peer).or_default() += 1;
         self.need(NeedInput::Opened {
             peer,
             session: id,
@@ -355,13 +350,6 @@ impl TopicTask {
 
     fn session_ended(&mut self, peer: VerifyingKey, session: SessionId, fault: Option<Fault>) {
         self.sessions.remove(&session);
-        if let Some(count) = self.running.get_mut(&peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.running.remove(&peer);
-            }
-        }
-        self.forget_pair(&peer);
         if let Some(fault) = fault {
             self.tell_refused(peer, fault);
         }
@@ -370,6 +358,7 @@ impl TopicTask {
             session,
             fault,
         });
+        self.forget_pair(&peer);
         self.wait_for_sign(peer);
     }
 
@@ -390,7 +379,9 @@ impl TopicTask {
 
     /// What a peer shows that has a session or answers is not looked at.
     fn wait_for_sign(&mut self, peer: VerifyingKey) {
-        self.signs.wait_for(peer, self.need.waits_for(&peer));
+        let waits = |need: &Box<Need>| need.waits_for(&peer);
+        self.signs
+            .wait_for(peer, self.need.as_ref().is_some_and(waits));
     }
 
     /// Without a session a pair is kept for what it remembers, as long as there is room.
@@ -398,8 +389,8 @@ impl TopicTask {
         let kept = |pair: &Arc<PairShare>| {
             pair.remembers() && self.pairs.len() <= limits::PAIRS_REMEMBERED_MAX
         };
-        let runs = self.running.contains_key(peer);
-        if !runs && !self.pairs.get(peer).is_some_and(kept) {
+        let runs = |need: &Box<Need>| need.has_session(peer);
+        if !self.need.as_ref().is_some_and(runs) && !self.pairs.get(peer).is_some_and(kept) {
             self.pairs.remove(peer);
         }
     }
@@ -409,11 +400,23 @@ impl TopicTask {
             NeedInput::Opened { peer, .. } | NeedInput::Shown(peer) => Some(*peer),
             _ => None,
         };
-        self.need.handle(input, self.shared.clock.now());
+        let (shared, topic) = (&self.shared, self.topic);
+        let need = self.need.get_or_insert_with(|| {
+            // Choices without randomness are as good as others, only not spread.
+            let draws = Draws::from_seed(random::seed().unwrap_or_default());
+            Box::new(Need::new(
+                shared.local,
+                topic,
+                shared.sessions_sought,
+                draws,
+            ))
+        });
+        need.handle(input, shared.clock.now());
+        let outputs: Vec<NeedOutput> = std::iter::from_fn(|| need.poll()).collect();
         if let Some(peer) = awaited {
             self.wait_for_sign(peer);
         }
-        while let Some(output) = self.need.poll() {
+        for output in outputs {
             match output {
                 NeedOutput::Dial(peer) => self.dial(peer),
                 NeedOutput::Wake(time) => {

@@ -69,16 +69,15 @@ async fn sixteen_nodes_on_a_topic_are_no_full_mesh_and_all_get_everything() {
     for node in others.iter().chain([&first]) {
         node.until_len(topic, 16).await;
     }
-    // Until each has as many as it looks for; no event tells.
+    // How many of the others each has met by now is chance; no event tells.
     let enough = async {
-        while others.iter().any(|node| sessions(node) < 5) {
+        while others.iter().any(|node| sessions(node) < 2) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(Duration::from_secs(60), enough)
-        .await
-        .expect("five sessions each");
+    let waited = timeout(Duration::from_secs(60), enough).await;
     let counts: Vec<usize> = others.iter().map(sessions).collect();
+    assert!(waited.is_ok(), "{counts:?}");
     let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
     assert!(mean <= 8.0, "{counts:?}");
     for node in others.into_iter().chain([first]) {

@@ -34,7 +34,6 @@ type Place = [u8; 32];
 pub struct Need {
     local: VerifyingKey,
     topic: Topic,
-    place: Place,
     seek: usize,
     draws: Draws,
     peers: BTreeMap<VerifyingKey, Candidate>,
@@ -131,7 +130,6 @@ impl Need {
     /// for one with every candidate.
     pub fn new(local: VerifyingKey, topic: Topic, seek: usize, draws: Draws) -> Self {
         Self {
-            place: place(&topic, &local),
             local,
             topic,
             seek,
@@ -185,6 +183,11 @@ impl Need {
     /// The next thing to do, until `None`.
     pub fn poll(&mut self) -> Option<NeedOutput> {
         self.outputs.pop_front()
+    }
+
+    /// Whether a session with the peer runs.
+    pub fn has_session(&self, peer: &VerifyingKey) -> bool {
+        self.peers.get(peer).is_some_and(Candidate::has_session)
     }
 
     /// Whether a sign of life of the peer would change what this node does.
@@ -347,8 +350,9 @@ impl Need {
     }
 
     fn ring_after_us(&self) -> impl Iterator<Item = &VerifyingKey> {
-        let after = self.ring.range(self.place..);
-        let before = self.ring.range(..self.place);
+        let place = place(&self.topic, &self.local);
+        let after = self.ring.range(place..);
+        let before = self.ring.range(..place);
         after.chain(before).map(|(_, key)| key)
     }
 
