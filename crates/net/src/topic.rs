@@ -379,9 +379,9 @@ impl TopicTask {
 
     /// What a peer shows that has a session or answers is not looked at.
     fn wait_for_sign(&mut self, peer: VerifyingKey) {
-        let waits = |need: &Box<Need>| need.waits_for(&peer);
-        self.signs
-            .wait_for(peer, self.need.as_ref().is_some_and(waits));
+        let need = self.need.as_deref();
+        let waits = need.is_some_and(|need| need.waits_for(&peer));
+        self.signs.wait_for(peer, waits);
     }
 
     /// Without a session a pair is kept for what it remembers, as long as there is room.
@@ -389,8 +389,9 @@ impl TopicTask {
         let kept = |pair: &Arc<PairShare>| {
             pair.remembers() && self.pairs.len() <= limits::PAIRS_REMEMBERED_MAX
         };
-        let runs = |need: &Box<Need>| need.has_session(peer);
-        if !self.need.as_ref().is_some_and(runs) && !self.pairs.get(peer).is_some_and(kept) {
+        let need = self.need.as_deref();
+        let runs = need.is_some_and(|need| need.has_session(peer));
+        if !runs && !self.pairs.get(peer).is_some_and(kept) {
             self.pairs.remove(peer);
         }
     }
