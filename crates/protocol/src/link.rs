@@ -8,7 +8,7 @@
 pub mod control;
 pub mod message;
 pub mod opening;
-mod pace;
+mod rate;
 mod secret;
 mod settle;
 

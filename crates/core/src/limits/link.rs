@@ -45,6 +45,10 @@ pub const LINK_OPENING_BYTES_MAX: usize = 64;
 pub const LINK_TAGS_MAX: usize = 65_536;
 /// Tags in one frame.
 pub const LINK_TAGS_PER_FRAME_MAX: usize = 4_000;
+/// A first Interest of more tags than this is not padded, so that some of [`LINK_TAGS_MAX`] are left.
+pub const LINK_TAGS_PADDED_MAX: usize = LINK_TAGS_MAX / 2;
+/// Tags that begin or end after the first Interest, in a minute.
+pub const LINK_CHANGES_PER_MINUTE_MAX: usize = 2 * LINK_TAGS_MAX;
 /// How long Hello and the first Interest of a peer may take, on a path of ordinary delay.
 pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Questions for records in a minute.

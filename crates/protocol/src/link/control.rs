@@ -16,7 +16,7 @@ use crate::discovery::message::{Records, fit};
 use crate::draws::Draws;
 use crate::frame::{Decoder, Frame, FrameError};
 use crate::link::message::{Farewell, Instance, Message, MessageError};
-use crate::link::pace::Pace;
+use crate::link::rate::Rate;
 use crate::link::secret::{Secret, Side, Tag};
 use crate::overlay::Overlay;
 use crate::record::TransportInfo;
@@ -24,6 +24,8 @@ use crate::time::Time;
 
 /// Tags of a first Interest: at least so many, real or not.
 const TAGS_MIN: usize = 8;
+/// A tag and its place in a set, for as many as the set has room for.
+const TAG_HELD_BYTES: usize = 20;
 /// Bytes of records in one frame, so that a record at its limit still fits.
 const NODES_BYTES: usize = limits::LINK_FRAME_BYTES_MAX - limits::RECORD_BYTES_MAX - 64;
 
@@ -57,7 +59,7 @@ pub enum Input {
     Bytes(Bytes),
     /// The stream ended or failed.
     Lost,
-    /// This node is in an overlay from now on.
+    /// This node is in an overlay from now on. What is more than a peer remembers is left out.
     Begin(Overlay),
     /// This node left an overlay.
     End(Overlay),
@@ -69,9 +71,9 @@ pub enum Input {
     Ask,
     /// The answer to [`Output::WantNodes`], most wanted first.
     Nodes(Records),
-    /// Pass a gossip message on.
+    /// Pass a gossip message on. One that is longer than a peer takes is left out.
     Gossip(Overlay, Bytes),
-    /// This node ends the link.
+    /// This node ends the link. Only the first one is sent.
     Farewell(Farewell),
 }
 
@@ -125,7 +127,7 @@ pub enum Failure {
     /// A message came out of order.
     #[error("a message of the control stream came out of order")]
     Unexpected,
-    /// More overlays or records, or more questions, than a peer may send.
+    /// More overlays, changes of them, records or questions than a peer may send.
     #[error("the peer says or asks more than it may")]
     TooMuch,
     /// Hello and the first Interest did not come in time.
@@ -156,15 +158,56 @@ impl Failure {
 enum Heard {
     Nothing,
     Hello,
-    PartOfInterest,
+    /// The first one is whole.
     Interest,
 }
 
-/// What has come of an answer in several messages.
+/// What goes on with the next message.
+#[derive(Debug)]
+enum Part {
+    Interest,
+    Nodes(Come),
+}
+
+/// What has come of records in several messages.
 #[derive(Debug, Default)]
-struct Parts {
+struct Come {
     records: Records,
     addresses: usize,
+    /// As they came.
+    bytes: usize,
+    /// As they are held.
+    held: usize,
+}
+
+impl Come {
+    fn take(&mut self, records: Records, bytes: usize) -> Result<(), Failure> {
+        for (_, record) in &records {
+            self.addresses += record.addresses().count();
+            self.held += size_of::<VerifyingKey>() + record.bytes();
+        }
+        self.bytes += bytes;
+        self.records.extend(records);
+        let is_within = self.records.len() <= limits::DISCOVERY_RECORDS_MAX
+            && self.addresses <= limits::DISCOVERY_ADDRESSES_MAX
+            && self.bytes <= limits::DISCOVERY_BYTES_MAX;
+        is_within.then_some(()).ok_or(Failure::TooMuch)
+    }
+
+    fn held_bytes(&self) -> usize {
+        let spare = self.records.capacity() - self.records.len();
+        self.held + spare * size_of::<(VerifyingKey, TransportInfo)>()
+    }
+}
+
+/// What this side owes of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owed {
+    Nothing,
+    /// The driver was told.
+    Nodes,
+    /// The peer asked meanwhile: the driver is told again after it has answered.
+    NodesAgain,
 }
 
 /// The control stream of one link.
@@ -174,18 +217,22 @@ pub struct Control {
     side: Side,
     secret: Secret,
     heard: Heard,
-    /// The own overlays, by the tag that the peer would send for each.
+    /// The own overlays that the peer was told, by the tag that it would send for each.
     own: BTreeMap<Tag, Overlay>,
+    /// Tags that the peer remembers of this side for nothing.
+    padding: usize,
     theirs: HashSet<Tag>,
     common: BTreeSet<Overlay>,
     asked: bool,
-    owes_nodes: bool,
-    /// Of an answer in several messages.
-    coming: Option<Parts>,
-    asks: Pace,
-    nodes: Pace,
+    owed: Owed,
+    part: Option<Part>,
+    asks: Rate,
+    nodes: Rate,
+    changes: Rate,
     deadline: Time,
     decoder: Decoder,
+    has_said_farewell: bool,
+    has_heard_farewell: bool,
     over: bool,
     outputs: VecDeque<Output>,
 }
@@ -203,26 +250,35 @@ impl Control {
             round_trip,
             mut draws,
         } = start;
-        let deadline = now + limits::LINK_HELLO_TIMEOUT.max(round_trip * 10);
-        let tags = padded(&secret, side, &overlays, &mut draws);
+        let deadline = now + limits::LINK_HELLO_TIMEOUT.max(round_trip.saturating_mul(10));
+        let told = || overlays.iter().take(limits::LINK_TAGS_MAX);
+        let tags = padded(
+            told().map(|overlay| secret.tag(overlay, side)).collect(),
+            &mut draws,
+        );
         let theirs = side.other();
-        let own = overlays.iter();
-        let own = own.map(|overlay| (secret.tag(overlay, theirs), *overlay));
+        let own: BTreeMap<Tag, Overlay> = told()
+            .map(|overlay| (secret.tag(overlay, theirs), *overlay))
+            .collect();
         let mut control = Control {
             node,
             side,
-            own: own.collect(),
             secret,
             heard: Heard::Nothing,
+            padding: tags.len() - own.len(),
+            own,
             theirs: HashSet::new(),
             common: BTreeSet::new(),
             asked: false,
-            owes_nodes: false,
-            coming: None,
-            asks: Pace::new(limits::LINK_ASKS_PER_MINUTE_MAX),
-            nodes: Pace::new(limits::LINK_NODES_PER_MINUTE_MAX),
+            owed: Owed::Nothing,
+            part: None,
+            asks: Rate::new(limits::LINK_ASKS_PER_MINUTE_MAX),
+            nodes: Rate::new(limits::LINK_NODES_PER_MINUTE_MAX),
+            changes: Rate::new(limits::LINK_CHANGES_PER_MINUTE_MAX),
             deadline,
             decoder: Decoder::new(),
+            has_said_farewell: false,
+            has_heard_farewell: false,
             over: false,
             outputs: VecDeque::from([Output::Wake(deadline)]),
         };
@@ -239,6 +295,8 @@ impl Control {
         if let Err(failure) = self.step(input, now) {
             self.over = true;
             self.decoder = Decoder::new();
+            self.theirs = HashSet::new();
+            self.part = None;
             let code = failure.close_code();
             self.outputs.push_back(Output::Close(code, failure));
         }
@@ -259,10 +317,13 @@ impl Control {
         self.own.get(tag).copied()
     }
 
-    /// What the peer makes this hold.
+    /// What the peer makes this hold, without what is still to be taken with [`Control::poll`].
     pub fn held_bytes(&self) -> usize {
-        // A tag and its place in the set.
-        self.decoder.held_bytes() + self.theirs.len() * 24
+        let come = match &self.part {
+            Some(Part::Nodes(come)) => come.held_bytes(),
+            Some(Part::Interest) | None => 0,
+        };
+        self.decoder.held_bytes() + self.theirs.capacity() * TAG_HELD_BYTES + come
     }
 
     fn step(&mut self, input: Input, now: Time) -> Result<(), Failure> {
@@ -278,23 +339,17 @@ impl Control {
             Input::All(overlays) => self.all(&overlays),
             Input::Record(record) => self.send_nodes(vec![(self.node, record)]),
             Input::Ask => {
-                if !self.asked {
-                    self.asked = true;
+                if !std::mem::replace(&mut self.asked, true) {
                     self.send(&Message::Ask);
                 }
             }
-            Input::Nodes(records) => {
-                if std::mem::take(&mut self.owes_nodes) {
-                    self.send_nodes(records);
+            Input::Nodes(records) => self.answer(records),
+            Input::Gossip(overlay, message) => self.send_gossip(overlay, message),
+            Input::Farewell(farewell) => {
+                if !std::mem::replace(&mut self.has_said_farewell, true) {
+                    self.send(&Message::Farewell(farewell));
                 }
             }
-            Input::Gossip(overlay, message) => {
-                if self.common.contains(&overlay) {
-                    let overlay = self.secret.tag(&overlay, self.side);
-                    self.send(&Message::Gossip { overlay, message });
-                }
-            }
-            Input::Farewell(farewell) => self.send(&Message::Farewell(farewell)),
         }
         Ok(())
     }
@@ -306,107 +361,126 @@ impl Control {
             match self.decoder.next(|_| limit)? {
                 None => return Ok(()),
                 Some(Frame::Oversize { .. }) => return Err(Failure::Oversize),
-                Some(Frame::Message(payload)) => self.receive(Message::decode(payload)?, now)?,
+                Some(Frame::Message(payload)) => self.receive(payload, now)?,
             }
         }
     }
 
-    fn receive(&mut self, message: Message, now: Time) -> Result<(), Failure> {
-        match (self.heard, message) {
-            (Heard::Nothing, Message::Hello { instance, record }) => {
+    fn receive(&mut self, payload: Bytes, now: Time) -> Result<(), Failure> {
+        let bytes = payload.len();
+        match (self.heard, self.part.take(), Message::decode(payload)?) {
+            (Heard::Nothing, _, Message::Hello { instance, record }) => {
                 self.heard = Heard::Hello;
                 self.outputs.push_back(Output::Hello { instance, record });
-                Ok(())
             }
-            (Heard::Nothing, _) | (_, Message::Hello { .. }) => Err(Failure::Unexpected),
-            (_, Message::Interest { more, begun, ended }) => self.interest(more, begun, ended),
-            (Heard::PartOfInterest, _) => Err(Failure::Unexpected),
-            (_, Message::Nodes { more, records }) => self.receive_nodes(more, records, now),
-            (_, _) if self.coming.is_some() => Err(Failure::Unexpected),
-            (_, Message::Ask) => {
-                if !self.asks.take(now) {
+            (Heard::Nothing, ..) | (.., Message::Hello { .. }) => return Err(Failure::Unexpected),
+            (_, part, Message::Skipped) => self.part = part,
+            (_, None | Some(Part::Interest), Message::Interest { more, begun, ended }) => {
+                self.interest(more, begun, ended, now)?;
+            }
+            (Heard::Hello, ..) | (_, Some(Part::Interest), _) => return Err(Failure::Unexpected),
+            (_, None, Message::Nodes { more, records }) => {
+                if !self.asked && !self.nodes.take(1, now) {
                     return Err(Failure::TooMuch);
                 }
-                self.want_nodes();
-                Ok(())
+                self.come(Come::default(), more, records, bytes)?;
             }
-            (_, Message::Gossip { overlay, message }) => {
+            (_, Some(Part::Nodes(come)), Message::Nodes { more, records }) => {
+                self.come(come, more, records, bytes)?;
+            }
+            (_, Some(Part::Nodes(_)), _) => return Err(Failure::Unexpected),
+            (_, None, Message::Ask) => {
+                if !self.asks.take(1, now) {
+                    return Err(Failure::TooMuch);
+                }
+                self.owe();
+            }
+            (_, None, Message::Gossip { overlay, message }) => {
                 let overlay = self.own.get(&overlay).copied();
                 if let Some(overlay) = overlay.filter(|overlay| self.common.contains(overlay)) {
                     self.outputs.push_back(Output::Gossip(overlay, message));
                 }
-                Ok(())
             }
-            (_, Message::Farewell(farewell)) => {
+            (_, None, Message::Farewell(farewell)) => {
+                if std::mem::replace(&mut self.has_heard_farewell, true) {
+                    return Err(Failure::Unexpected);
+                }
                 self.outputs.push_back(Output::Farewell(farewell));
-                Ok(())
             }
-            (_, Message::Skipped) => Ok(()),
         }
+        Ok(())
     }
 
-    fn interest(&mut self, more: bool, begun: Vec<Tag>, ended: Vec<Tag>) -> Result<(), Failure> {
-        let first = self.heard != Heard::Interest;
+    fn interest(
+        &mut self,
+        more: bool,
+        begun: Vec<Tag>,
+        ended: Vec<Tag>,
+        now: Time,
+    ) -> Result<(), Failure> {
+        let is_met = self.is_met();
+        let changes = (begun.len() + ended.len()).max(1);
+        if is_met && !self.changes.take(changes, now) {
+            return Err(Failure::TooMuch);
+        }
         for tag in begun {
             self.theirs.insert(tag);
             if self.theirs.len() > limits::LINK_TAGS_MAX {
                 return Err(Failure::TooMuch);
             }
-            if let Some(overlay) = self.own.get(&tag).copied()
-                && self.common.insert(overlay)
-                && !first
-            {
-                self.outputs.push_back(Output::Common(overlay));
+            if let Some(overlay) = self.own.get(&tag).copied() {
+                self.meet(overlay);
             }
         }
         for tag in ended {
             self.theirs.remove(&tag);
-            if let Some(overlay) = self.own.get(&tag).copied()
-                && self.common.remove(&overlay)
-                && !first
-            {
-                self.outputs.push_back(Output::Parted(overlay));
+            if let Some(overlay) = self.own.get(&tag).copied() {
+                self.part_from(overlay);
             }
         }
-        match (first, more) {
-            (true, true) => self.heard = Heard::PartOfInterest,
-            (true, false) => {
-                self.heard = Heard::Interest;
-                self.outputs.push_back(Output::Met(self.common.clone()));
-                self.want_nodes();
-            }
-            // Later ones are applied as they come.
-            (false, _) => {}
+        self.part = more.then_some(Part::Interest);
+        if !is_met && !more {
+            self.heard = Heard::Interest;
+            self.outputs.push_back(Output::Met(self.common.clone()));
+            self.owe();
         }
         Ok(())
     }
 
-    fn want_nodes(&mut self) {
-        if !self.owes_nodes {
-            self.owes_nodes = true;
-            let common = self.common.clone();
-            self.outputs.push_back(Output::WantNodes(common));
+    /// The peer is to have records: the answer tells of all that is common now.
+    fn owe(&mut self) {
+        if self.owed != Owed::Nothing {
+            self.owed = Owed::NodesAgain;
+            return;
+        }
+        self.owed = Owed::Nodes;
+        let common = self.common.clone();
+        self.outputs.push_back(Output::WantNodes(common));
+    }
+
+    fn answer(&mut self, records: Records) {
+        let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
+        if owed != Owed::Nothing {
+            self.send_nodes(records);
+        }
+        if owed == Owed::NodesAgain {
+            self.owe();
         }
     }
 
-    fn receive_nodes(&mut self, more: bool, records: Records, now: Time) -> Result<(), Failure> {
-        if self.coming.is_none() && !self.asked && !self.nodes.take(now) {
-            return Err(Failure::TooMuch);
-        }
-        let mut parts = self.coming.take().unwrap_or_default();
-        let addresses = records.iter().map(|(_, record)| record.addresses().count());
-        parts.addresses += addresses.sum::<usize>();
-        parts.records.extend(records);
-        if parts.records.len() > limits::DISCOVERY_RECORDS_MAX
-            || parts.addresses > limits::DISCOVERY_ADDRESSES_MAX
-        {
-            return Err(Failure::TooMuch);
-        }
+    fn come(
+        &mut self,
+        mut come: Come,
+        more: bool,
+        records: Records,
+        bytes: usize,
+    ) -> Result<(), Failure> {
+        come.take(records, bytes)?;
         if more {
-            self.coming = Some(parts);
+            self.part = Some(Part::Nodes(come));
             return Ok(());
         }
-        self.outputs.push_back(Output::Nodes(parts.records));
+        self.outputs.push_back(Output::Nodes(come.records));
         if std::mem::take(&mut self.asked) {
             self.outputs.push_back(Output::Answered);
         }
@@ -415,27 +489,29 @@ impl Control {
 
     fn all(&mut self, overlays: &BTreeSet<Overlay>) {
         let before: BTreeSet<Overlay> = self.own.values().copied().collect();
-        for overlay in overlays.difference(&before) {
-            self.begin(*overlay);
-        }
         for overlay in before.difference(overlays) {
             self.end(*overlay);
+        }
+        for overlay in overlays.difference(&before) {
+            self.begin(*overlay);
         }
     }
 
     fn begin(&mut self, overlay: Overlay) {
         let expected = self.secret.tag(&overlay, self.side.other());
-        if self.own.insert(expected, overlay).is_some() {
+        let is_full = self.own.len() + self.padding >= limits::LINK_TAGS_MAX;
+        if is_full || self.own.contains_key(&expected) {
             return;
         }
+        self.own.insert(expected, overlay);
         let begun = vec![self.secret.tag(&overlay, self.side)];
         self.send(&Message::Interest {
             more: false,
             begun,
             ended: Vec::new(),
         });
-        if self.theirs.contains(&expected) && self.common.insert(overlay) && self.is_met() {
-            self.outputs.push_back(Output::Common(overlay));
+        if self.theirs.contains(&expected) {
+            self.meet(overlay);
         }
     }
 
@@ -450,6 +526,17 @@ impl Control {
             begun: Vec::new(),
             ended,
         });
+        self.part_from(overlay);
+    }
+
+    /// Until the first Interest is whole, nothing is said of single overlays.
+    fn meet(&mut self, overlay: Overlay) {
+        if self.common.insert(overlay) && self.is_met() {
+            self.outputs.push_back(Output::Common(overlay));
+        }
+    }
+
+    fn part_from(&mut self, overlay: Overlay) {
         if self.common.remove(&overlay) && self.is_met() {
             self.outputs.push_back(Output::Parted(overlay));
         }
@@ -457,6 +544,14 @@ impl Control {
 
     fn is_met(&self) -> bool {
         self.heard == Heard::Interest
+    }
+
+    fn send_gossip(&mut self, overlay: Overlay, message: Bytes) {
+        let fits = message.len() <= limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT;
+        if fits && self.common.contains(&overlay) {
+            let overlay = self.secret.tag(&overlay, self.side);
+            self.send(&Message::Gossip { overlay, message });
+        }
     }
 
     fn send_nodes(&mut self, records: Records) {
@@ -500,16 +595,12 @@ impl Control {
     }
 }
 
-/// The tags of all overlays, among random ones, in an order that says nothing.
-fn padded(
-    secret: &Secret,
-    side: Side,
-    overlays: &BTreeSet<Overlay>,
-    draws: &mut Draws,
-) -> Vec<Tag> {
-    let own = overlays.iter().take(limits::LINK_TAGS_MAX);
-    let mut tags: BTreeSet<Tag> = own.map(|overlay| secret.tag(overlay, side)).collect();
-    let padded = tags.len().next_power_of_two().max(TAGS_MIN);
+/// With random ones among them, in an order that says nothing.
+fn padded(mut tags: BTreeSet<Tag>, draws: &mut Draws) -> Vec<Tag> {
+    let padded = match tags.len() {
+        0..=limits::LINK_TAGS_PADDED_MAX => tags.len().next_power_of_two().max(TAGS_MIN),
+        more => more,
+    };
     while tags.len() < padded {
         let bytes = draws.bytes();
         let (random, _) = bytes.split_first_chunk().expect("32 bytes hold 16");

@@ -241,6 +241,8 @@ fn read_gossip(reader: &mut Reader) -> Result<Message, MessageError> {
     if message.len() > limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT {
         return Err(MessageError::TooMany);
     }
+    // It waits for the application, and must not keep all that was received with it.
+    let message = Bytes::copy_from_slice(&message);
     Ok(Message::Gossip { overlay, message })
 }
 

@@ -86,7 +86,7 @@ impl Opening {
                         Refusal::Full => 1,
                         Refusal::Stopping => 2,
                     };
-                    writer.uint(REFUSE).uint(code).uint(wait.as_secs())
+                    writer.uint(REFUSE).uint(code).uint(whole_seconds(*wait))
                 }
             };
         });
@@ -118,6 +118,12 @@ impl Opening {
         reader.finish()?;
         Ok(opening)
     }
+}
+
+/// Rounded up, so that nobody comes back too early, and no more than a peer takes seriously.
+fn whole_seconds(wait: Duration) -> u64 {
+    let wait = wait.min(limits::LINK_REFUSAL_WAIT_MAX);
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 #[cfg(test)]
@@ -165,5 +171,24 @@ mod tests {
             Opening::decode(payload),
             Ok(Opening::Refuse { refusal, wait })
         );
+    }
+
+    #[test]
+    fn any_wait_can_be_sent_in_whole_seconds_that_are_not_too_early() {
+        let max = limits::LINK_REFUSAL_WAIT_MAX;
+        for (wait, sent) in [
+            (Duration::ZERO, Duration::ZERO),
+            (Duration::from_millis(1), Duration::from_secs(1)),
+            (Duration::from_millis(2_500), Duration::from_secs(3)),
+            (max, max),
+            (max + Duration::from_nanos(1), max),
+            (Duration::MAX, max),
+        ] {
+            let refusal = Refusal::Full;
+            let frame = Opening::Refuse { refusal, wait }.encode();
+            let decoded = Opening::decode(frame.slice(4..));
+            let wait = sent;
+            assert_eq!(decoded, Ok(Opening::Refuse { refusal, wait }));
+        }
     }
 }

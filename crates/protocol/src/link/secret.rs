@@ -41,9 +41,23 @@ impl Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub(crate) [u8; 16]);
 
+impl Tag {
+    /// A tag by its bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Tag {
+        Tag(bytes)
+    }
+}
+
 /// How a side of one link shows that it knows a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Proof(pub(crate) [u8; 32]);
+
+impl Proof {
+    /// A proof by its bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Proof {
+        Proof(bytes)
+    }
+}
 
 /// The secret of one link: what the TLS exporter gave for [`LABEL`]. It prints nothing.
 #[derive(Clone)]
