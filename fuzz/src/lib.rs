@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod encryption;
+pub mod link;
 pub mod ranges;
 
 /// Inputs to begin with, by target.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    [encryption::seeds(), ranges::seeds()].concat()
+    [encryption::seeds(), ranges::seeds(), link::seeds()].concat()
 }

@@ -4,16 +4,18 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_fuzz::{encryption, ranges, seeds};
+use p2panda_fuzz::{encryption, link, ranges, seeds};
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 7] = [
     ("encryption_decoders", encryption::decoders),
     ("encryption_two_party", encryption::two_party),
     ("encryption_group", encryption::group),
     ("ranges_decoder", ranges::decoder),
     ("ranges_machine", ranges::machine),
+    ("link_decoders", link::decoders),
+    ("link_control", link::control),
 ];
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {

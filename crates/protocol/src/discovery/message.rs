@@ -119,13 +119,14 @@ pub fn pad(hashes: &mut BTreeSet<[u8; 32]>, draws: &mut Draws) {
 
 /// What of these records we send in one message; the first ones come first.
 pub fn fit(records: Records) -> Records {
-    let mut bytes = 16;
+    let (mut bytes, mut addresses) = (16, 0);
     let mut scratch = BytesMut::new();
     let fits = |(_, record): &(VerifyingKey, TransportInfo)| {
         scratch.clear();
         record.encode(&mut scratch);
         bytes += 33 + scratch.len();
-        bytes <= limits::DISCOVERY_BYTES_SENT_MAX
+        addresses += record.addresses().count();
+        bytes <= limits::DISCOVERY_BYTES_SENT_MAX && addresses <= limits::DISCOVERY_ADDRESSES_MAX
     };
     records
         .into_iter()
@@ -243,29 +244,39 @@ mod tests {
     }
 
     #[test]
-    fn no_more_records_are_sent_than_the_limit_in_count_and_in_bytes() {
+    fn no_more_records_are_sent_than_the_limit_in_count_in_bytes_and_in_addresses() {
         use p2panda_core::{HybridTimestamp, SigningKey};
         use std::net::SocketAddr;
 
         use crate::record::Address;
 
         let key = SigningKey::from_bytes(&[1; 32]);
-        let record = |count: u16| {
+        let sign =
+            |addresses| TransportInfo::sign(&key, HybridTimestamp::new(1, 0), addresses).unwrap();
+        let ips = |count: u16| {
             let ips = (0..count).map(|port| SocketAddr::from(([8, 8, 8, 8], port)));
-            let addresses = ips.map(Address::ip).collect();
-            TransportInfo::sign(&key, HybridTimestamp::new(1, 0), addresses).unwrap()
+            sign(ips.map(Address::ip).collect())
         };
-        for (addresses, count) in [(0, limits::DISCOVERY_RECORDS_SENT_MAX), (64, 0)] {
-            let many = vec![(key.verifying_key(), record(addresses)); 4_000];
-            let sent = fit(many);
+        let relays = (0..4).map(|number| Address::Relay(format!("{number}{}", "a".repeat(480))));
+        let long = sign(relays.collect());
+        let long_bytes = 33 + {
             let mut out = BytesMut::new();
-            for (_, record) in &sent {
-                Writer::new(&mut out).bytes(&[0; 32]);
-                record.encode(&mut out);
-            }
-            assert!(out.len() <= limits::DISCOVERY_BYTES_SENT_MAX);
-            assert!(count == 0 || sent.len() == count);
-            assert!(sent.len() > 300);
+            long.encode(&mut out);
+            out.len()
+        };
+        let (max, addresses_max) = (
+            limits::DISCOVERY_RECORDS_SENT_MAX,
+            limits::DISCOVERY_ADDRESSES_MAX,
+        );
+        for (record, count) in [
+            (ips(0), max),
+            (ips(16), max),
+            (ips(17), addresses_max / 17),
+            (ips(64), addresses_max / 64),
+            (long, (limits::DISCOVERY_BYTES_SENT_MAX - 16) / long_bytes),
+        ] {
+            let sent = fit(vec![(key.verifying_key(), record); 4_000]);
+            assert_eq!(sent.len(), count);
         }
     }
 

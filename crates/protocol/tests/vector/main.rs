@@ -7,6 +7,7 @@ mod bodies;
 mod digest;
 mod discovery;
 mod gossip;
+mod link;
 mod live;
 mod mdns;
 mod ranges;

@@ -1,0 +1,168 @@
+//! Records in one message and in several.
+
+use bytes::Bytes;
+use p2panda_core::{HybridTimestamp, VerifyingKey, limits};
+use p2panda_protocol::discovery::message::Records;
+use p2panda_protocol::link::message::Message;
+use p2panda_protocol::link::{Failure, Input, Output};
+use p2panda_protocol::record::{Address, TransportInfo};
+
+use crate::world::{Alone, Pair, at, key, messages, overlays, record, sent};
+
+fn nodes(more: bool, records: &[(VerifyingKey, TransportInfo)]) -> Message {
+    let records = records.to_vec();
+    Message::Nodes { more, records }
+}
+
+fn sorted(mut records: Records) -> Records {
+    records.sort_by_key(|(node, _)| *node.as_bytes());
+    records
+}
+
+#[test]
+fn records_that_fit_no_single_frame_come_together() {
+    let records: Records = (0..200).map(|number| record(number, 35)).collect();
+    let mut alone = Alone::met(overlays([1]), &overlays([1]));
+    let (bytes, _) = sent(alone.give(Input::Nodes(records.clone())));
+    let frames = messages(bytes.clone());
+    assert!(frames.len() > 1);
+    for (place, message) in frames.iter().enumerate() {
+        let Message::Nodes { more, .. } = message else {
+            panic!("{message:?}");
+        };
+        assert_eq!(*more, place + 1 < frames.len());
+    }
+
+    let mut other = Alone::met(overlays([1]), &overlays([1]));
+    other.give(Input::Ask);
+    let mut told = Vec::new();
+    for part in bytes.chunks(1_000) {
+        told.extend(other.give(Input::Bytes(Bytes::copy_from_slice(part))));
+    }
+    assert_eq!(told.pop(), Some(Output::Answered));
+    let Some(Output::Nodes(came)) = told.pop() else {
+        panic!("no records");
+    };
+    assert_eq!(sorted(came), sorted(records));
+    assert_eq!(told, []);
+}
+
+#[test]
+fn a_whole_address_book_is_cut_to_what_a_peer_takes() {
+    let many: Records = (0..2_000).map(|number| record(number, 30)).collect();
+    let mut alone = Alone::met(overlays([1]), &overlays([1]));
+    let (bytes, _) = sent(alone.give(Input::Nodes(many.clone())));
+    assert!(bytes.len() <= limits::DISCOVERY_BYTES_SENT_MAX + 100);
+    let mut other = Alone::met(overlays([1]), &overlays([1]));
+    let told = other.give(Input::Bytes(bytes));
+    let [Output::Nodes(came)] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert!((200..=limits::DISCOVERY_RECORDS_SENT_MAX).contains(&came.len()));
+    assert_eq!(sorted(came.clone()), sorted(many[..came.len()].to_vec()));
+}
+
+#[test]
+fn as_many_records_in_all_frames_as_the_limit_are_taken_and_one_more_ends_the_link() {
+    let bare = record(1, 0);
+    for (more, failure) in [(0, None), (1, Some(Failure::TooMuch))] {
+        let mut alone = Alone::met(overlays([1]), &overlays([1]));
+        let mut left = limits::DISCOVERY_RECORDS_MAX + more;
+        let mut ended = None;
+        while left > 0 {
+            // Different nodes, so that no writer takes two for one.
+            let some = left.min(400);
+            left -= some;
+            let records: Records = (0..some as u32)
+                .map(|number| (key(number).verifying_key(), bare.1.clone()))
+                .collect();
+            ended = alone.failure(&[nodes(left > 0, &records)]);
+        }
+        assert_eq!(ended, failure);
+    }
+}
+
+#[test]
+fn as_many_addresses_in_all_frames_as_the_limit_are_taken_and_one_more_ends_the_link() {
+    let full = record(1, limits::RECORD_ADDRESSES_MAX as u16);
+    let per_frame = 64;
+    let count = limits::DISCOVERY_ADDRESSES_MAX / limits::RECORD_ADDRESSES_MAX;
+    for (last, failure) in [(record(2, 0), None), (record(2, 1), Some(Failure::TooMuch))] {
+        let mut alone = Alone::met(overlays([1]), &overlays([1]));
+        let records: Records = (0..per_frame)
+            .map(|number| (key(number).verifying_key(), full.1.clone()))
+            .collect();
+        for _ in 0..count / per_frame as usize {
+            assert_eq!(alone.failure(&[nodes(true, &records)]), None);
+        }
+        assert_eq!(alone.failure(&[nodes(false, &[last])]), failure);
+    }
+}
+
+#[test]
+fn long_addresses_do_not_hold_more_than_the_bytes_of_one_message_in_discovery() {
+    let relay = |number: u32| Address::Relay(format!("{number:03}{}", "a".repeat(480)));
+    let timestamp = HybridTimestamp::new(1, 0);
+    let addresses = (0..4).map(relay).collect();
+    let long = TransportInfo::sign(&key(1), timestamp, addresses).unwrap();
+    let records: Records = (0..30)
+        .map(|number| (key(number).verifying_key(), long.clone()))
+        .collect();
+    let mut alone = Alone::met(overlays([1]), &overlays([1]));
+    let mut sent = 0;
+    loop {
+        let message = nodes(true, &records);
+        let bytes = crate::world::frame(&message).len() - 4;
+        let failure = alone.failure(&[message]);
+        sent += bytes;
+        assert!(alone.control.held_bytes() < 2 * limits::DISCOVERY_BYTES_MAX);
+        if sent <= limits::DISCOVERY_BYTES_MAX {
+            assert_eq!(failure, None);
+            assert!(alone.control.held_bytes() > sent);
+        } else {
+            assert_eq!(failure, Some(Failure::TooMuch));
+            break;
+        }
+    }
+}
+
+#[test]
+fn as_many_unasked_messages_with_records_as_the_limit_are_taken_and_one_more_ends_the_link() {
+    let mut alone = Alone::met(overlays([1]), &overlays([1]));
+    let message = || nodes(false, &[record(1, 1)]);
+    for minute in 0..2 {
+        alone.now = at(100 + minute * 60);
+        for _ in 0..limits::LINK_NODES_PER_MINUTE_MAX {
+            // In two frames they count once.
+            assert_eq!(alone.failure(&[nodes(true, &[]), message()]), None);
+        }
+        // One that was asked for does not count.
+        alone.give(Input::Ask);
+        let told = alone.receive(&[message()]);
+        assert_eq!(told.last(), Some(&Output::Answered));
+    }
+    assert_eq!(alone.failure(&[message()]), Some(Failure::TooMuch));
+}
+
+#[test]
+fn a_side_asks_once_until_it_is_answered() {
+    let mut alone = Alone::met(overlays([1]), &overlays([1]));
+    for _ in 0..3 {
+        let asked = sent(alone.give(Input::Ask)).0;
+        assert_eq!(messages(asked), [Message::Ask]);
+        assert_eq!(alone.give(Input::Ask), []);
+        let told = alone.receive(&[nodes(false, &[])]);
+        assert_eq!(told, [Output::Nodes(vec![]), Output::Answered]);
+    }
+}
+
+#[test]
+fn a_new_record_of_the_own_node_is_told() {
+    let mut pair = Pair::new(overlays([1]), overlays([1]));
+    pair.settle();
+    let (_, info) = record(1, 5);
+    pair.0[0].give(Input::Record(info.clone()));
+    pair.settle();
+    let expected = vec![(key(1).verifying_key(), info)];
+    assert_eq!(pair.0[1].records.last(), Some(&expected));
+}
