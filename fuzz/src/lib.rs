@@ -4,9 +4,10 @@
 
 pub mod encryption;
 pub mod link;
+pub mod mdns;
 pub mod ranges;
 
 /// Inputs to begin with, by target.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    [encryption::seeds(), ranges::seeds(), link::seeds()].concat()
+    [encryption::seeds(), mdns::seeds(), ranges::seeds(), link::seeds()].concat()
 }

@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_fuzz::{encryption, link, ranges, seeds};
+use p2panda_fuzz::{encryption, link, mdns, ranges, seeds};
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     ("encryption_decoders", encryption::decoders),
     ("encryption_two_party", encryption::two_party),
     ("encryption_group", encryption::group),
+    ("mdns_packet", mdns::packet),
     ("ranges_decoder", ranges::decoder),
     ("ranges_machine", ranges::machine),
     ("link_decoders", link::decoders),

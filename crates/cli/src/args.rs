@@ -238,7 +238,7 @@ pub enum TopicCommand {
 #[command(
     long_about = "Find and list other nodes.\n\n\
         Looks around for a while and prints a line per node: id, whether it is connected, \
-        addresses.",
+        addresses. Says on standard error on which interfaces it looked.",
     after_help = "Example:\n  panda peers --wait 10"
 )]
 pub struct PeersArgs {

@@ -473,6 +473,8 @@ fn peers_lists_a_node_that_was_named() {
     let (id, socket) = addr.split_once('@').unwrap();
     let out = stdout(&listed);
     assert!(out.starts_with(id) && out.trim().ends_with(socket), "{out}");
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert!(said.contains("did not look on local networks"), "{said}");
     assert_eq!(subscriber.interrupt().code(), Some(0));
 }
 

@@ -69,7 +69,7 @@ pub struct Config {
 
 impl Config {
     /// The defaults of a node with this key: the published network, every interface, no relay,
-    /// nobody known, listening on mDNS.
+    /// nobody known, active on mDNS.
     pub fn new(signing_key: SigningKey) -> Self {
         Self {
             known: Known(Book::new(signing_key.verifying_key())),
@@ -81,7 +81,7 @@ impl Config {
             relays: Vec::new(),
             bootstrap: Vec::new(),
             hosts: Vec::new(),
-            mdns: Mdns::Listen,
+            mdns: Mdns::Active,
             gossip_message_bytes_max: limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT,
             gossip_neighbours_max: limits::GOSSIP_NEIGHBOURS_MAX_DEFAULT,
             budget: Budget::new(
@@ -150,9 +150,9 @@ pub enum Mdns {
     /// Nothing.
     Off,
     /// Finds others without announcing itself.
-    #[default]
     Listen,
     /// Finds others and announces the node's id and addresses.
+    #[default]
     Active,
 }
 

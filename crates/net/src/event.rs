@@ -1,5 +1,6 @@
 //! What the network tells and counts.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -197,6 +198,22 @@ pub struct ContactStatus {
     pub contact: Contact,
     /// When that was first so, by this node's clock.
     pub since: SystemTime,
+}
+
+/// An interface on which a node looks for others, with one family of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LocalNetwork {
+    /// The name that the system gives the interface.
+    pub interface: String,
+    /// Whether it is with IPv6; the same interface may be there with IPv4 as well.
+    pub ipv6: bool,
+    /// Whether this node announces itself there.
+    pub announced: bool,
+    /// Why nothing is heard or told there for now; it is tried again.
+    pub failed: Option<ErrorKind>,
+    /// Other nodes that were heard there.
+    pub nodes: usize,
 }
 
 /// A running sync session.

@@ -3,12 +3,22 @@
 use std::collections::BTreeSet;
 
 use iroh::RelayUrl;
-use netwatch::interfaces::{IpNet, State};
 use p2panda_protocol::reach::{Ground, Net};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::book::AddressBook;
 use crate::config::Relay;
+
+/// An interface of this machine that is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) is_loopback: bool,
+    pub(crate) can_multicast: bool,
+    /// The networks that it is on, with its own addresses.
+    pub(crate) nets: BTreeSet<Net>,
+}
 
 /// Looks at the networks that this machine is on, and has the address book know.
 #[derive(Debug)]
@@ -17,6 +27,8 @@ pub(crate) struct Survey {
     relays: BTreeSet<String>,
     book: AddressBook,
     looked: OnceCell<()>,
+    /// What was there at the last look.
+    interfaces: watch::Sender<Vec<Interface>>,
 }
 
 impl Survey {
@@ -26,8 +38,9 @@ impl Survey {
             relays: relays(configured),
             book,
             looked: OnceCell::new(),
+            interfaces: watch::Sender::new(Vec::new()),
         };
-        survey.take(BTreeSet::new());
+        survey.take(Vec::new());
         survey
     }
 
@@ -49,16 +62,60 @@ impl Survey {
         }
     }
 
-    /// Looks at the interfaces of the machine.
-    async fn look(&self) {
-        let state = State::new().await;
-        let up = state.interfaces.values().filter(|one| one.is_up());
-        self.take(up.flat_map(|one| one.addrs()).map(net).collect());
+    /// The interfaces as they were at the last look; changes with them.
+    pub(crate) fn interfaces(&self) -> watch::Receiver<Vec<Interface>> {
+        self.interfaces.subscribe()
     }
 
-    fn take(&self, nets: BTreeSet<Net>) {
-        let relays = self.relays.clone();
-        self.book.lock().set_ground(Ground { nets, relays });
+    /// Looks at the interfaces of the machine.
+    async fn look(&self) {
+        // It reads files of the system, one after the other.
+        let found = tokio::task::spawn_blocking(interfaces).await;
+        self.take(found.unwrap_or_default());
+    }
+
+    fn take(&self, interfaces: Vec<Interface>) {
+        let nets = interfaces.iter().flat_map(|one| one.nets.iter().copied());
+        let ground = Ground {
+            nets: nets.collect(),
+            relays: self.relays.clone(),
+        };
+        self.book.lock().set_ground(ground);
+        self.interfaces.send_if_modified(|known| {
+            let changed = *known != interfaces;
+            *known = interfaces;
+            changed
+        });
+    }
+}
+
+fn interfaces() -> Vec<Interface> {
+    let found = netdev::get_interfaces();
+    found
+        .into_iter()
+        .filter(netdev::Interface::is_up)
+        .map(interface)
+        .collect()
+}
+
+fn interface(found: netdev::Interface) -> Interface {
+    let v4 = found
+        .ipv4
+        .iter()
+        .map(|net| (net.addr().into(), net.prefix_len()));
+    let v6 = found
+        .ipv6
+        .iter()
+        .map(|net| (net.addr().into(), net.prefix_len()));
+    let nets = v4
+        .chain(v6)
+        .map(|(ip, prefix_bits)| Net { ip, prefix_bits });
+    Interface {
+        nets: nets.collect(),
+        index: found.index,
+        is_loopback: found.is_loopback(),
+        can_multicast: found.is_multicast(),
+        name: found.name,
     }
 }
 
@@ -68,15 +125,4 @@ fn relays(configured: &[Relay]) -> BTreeSet<String> {
         .iter()
         .filter_map(|relay| relay.url.parse::<RelayUrl>().ok());
     urls.map(|url| url.to_string()).collect()
-}
-
-fn net(net: IpNet) -> Net {
-    let prefix_bits = match &net {
-        IpNet::V4(net) => net.prefix_len(),
-        IpNet::V6 { net, .. } => net.prefix_len(),
-    };
-    Net {
-        ip: net.addr(),
-        prefix_bits,
-    }
 }

@@ -116,7 +116,7 @@ pub use config::{Bootstrap, Config, Known, Mdns, Relay, Timings};
 pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
 pub use event::{
-    ClockDifference, Contact, ContactStatus, Counters, NetEvent, PeerStatus, Refusal,
+    ClockDifference, Contact, ContactStatus, Counters, LocalNetwork, NetEvent, PeerStatus, Refusal,
     SessionStatus, Transfer,
 };
 pub use host::BootstrapHost;

@@ -22,13 +22,14 @@ use crate::connections::{Connections, Link};
 use crate::contact::Contacts;
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::error::SpawnError;
-use crate::event::{Counters, NetEvent, PeerStatus, SessionStatus};
+use crate::event::{Counters, LocalNetwork, NetEvent, PeerStatus, SessionStatus};
 use crate::gossip::{Gossip, Ground};
 use crate::ground::Survey;
 use crate::host::BootstrapHost;
 use crate::knock::Knocker;
 use crate::links::Links;
 use crate::lookup::BookLookup;
+use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
 use crate::request::Request;
 use crate::served::Served;
@@ -106,6 +107,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         book,
         survey,
         knocker: Knocker::new(config.bind_v4, config.bind_v6),
+        lan: Lan::default(),
         own: watch::Sender::new(None),
         requests,
         door: Door::default(),
@@ -254,6 +256,12 @@ impl Net {
             peer.sessions = sessions.remove(node).unwrap_or_default();
         }
         peers.into_values().collect()
+    }
+
+    /// Where this node looks for others by multicast DNS, and how that goes
+    /// (`docs/protocol/network.md#5`).
+    pub fn local_networks(&self) -> Vec<LocalNetwork> {
+        self.running.shared.lan.all()
     }
 
     /// The socket addresses that this node announces now.

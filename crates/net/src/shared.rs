@@ -26,6 +26,7 @@ use crate::host::Resolver;
 use crate::knock::Knocker;
 use crate::links::Links;
 use crate::lookup::BookLookup;
+use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
 use crate::request::Request;
 use crate::sessions::Sessions;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) book: AddressBook,
     pub(crate) survey: Survey,
     pub(crate) knocker: Knocker,
+    pub(crate) lan: Lan,
     /// The own record as it was signed last.
     pub(crate) own: watch::Sender<Option<TransportInfo>>,
     pub(crate) signals: Signals,

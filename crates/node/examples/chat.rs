@@ -10,7 +10,7 @@
 use std::error::Error;
 use std::io::{self, BufRead};
 
-use p2panda::{Mdns, StartAt, Topic};
+use p2panda::{StartAt, Topic};
 use tokio::sync::mpsc;
 
 #[tokio::main]
@@ -23,11 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
 
     // Both announce themselves on the local network, so that they find each other.
-    let node = p2panda::builder()
-        .data_dir(&home)
-        .mdns(Mdns::Active)
-        .spawn()
-        .await?;
+    let node = p2panda::builder().data_dir(&home).spawn().await?;
     println!("topic {topic}, you are {}", node.id());
 
     // All that others ever said, then what comes.

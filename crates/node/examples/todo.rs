@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::time::Duration;
 
-use p2panda::{Hash, Mdns, StartAt, Subscription, Topic};
+use p2panda::{Hash, StartAt, Subscription, Topic};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
@@ -64,11 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let topic: Topic = topic.parse()?;
 
-    let node = p2panda::builder()
-        .data_dir(home)
-        .mdns(Mdns::Active)
-        .spawn()
-        .await?;
+    let node = p2panda::builder().data_dir(home).spawn().await?;
     let stream = node.stream(topic).typed::<Change>();
     let (tx, rx) = stream.start(StartAt::Beginning).await?;
     if let Some(change) = change {

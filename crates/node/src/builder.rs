@@ -17,7 +17,7 @@ use crate::{Error, node};
 /// # async fn example() -> Result<(), p2panda::Error> {
 /// let node = p2panda::builder()
 ///     .data_dir("./my-app")
-///     .mdns(p2panda::Mdns::Active)
+///     .mdns(p2panda::Mdns::Listen)
 ///     .spawn()
 ///     .await?;
 /// # Ok(()) }
@@ -72,7 +72,7 @@ impl Default for Builder {
             bootstrap: Vec::new(),
             hosts: Vec::new(),
             relays: Vec::new(),
-            mdns: Mdns::Listen,
+            mdns: Mdns::Active,
             guard_dir: GuardDir::Default,
             causal_wait: limits::DEPENDENCY_WAIT,
             causal_wait_max: limits::DEPENDENCY_WAIT_MAX,
@@ -156,7 +156,8 @@ impl Builder {
         self
     }
 
-    /// Multicast DNS in the local network; [`Mdns::Listen`] if not said.
+    /// Multicast DNS in the local network; [`Mdns::Active`] if not said, which tells everybody there
+    /// the node's id and addresses (`docs/protocol/network.md#5`).
     pub fn mdns(mut self, mdns: Mdns) -> Self {
         self.mdns = mdns;
         self

@@ -64,7 +64,8 @@ pub use p2panda_core::{
 };
 pub use p2panda_engine::{Corrupt, IngestReport, PublishError};
 pub use p2panda_net::{
-    ClockDifference, Contact, ContactStatus, Counters, EphemeralError, Mdns, PeerStatus, Refusal,
+    ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns, PeerStatus,
+    Refusal,
     SessionStatus, SpawnError, Transfer,
 };
 pub use p2panda_protocol::sync::SessionId;
@@ -94,12 +95,12 @@ pub fn compact(dir: impl AsRef<std::path::Path>) -> Result<Compacted, Error> {
 }
 
 /// Starts a node in a fresh temporary directory with a new key. Directory and key are gone after
-/// shutdown. It announces itself by multicast DNS.
+/// shutdown. It announces itself by multicast DNS, as every node does that is not told otherwise.
 ///
 /// # Errors
 /// See [`Builder::spawn`].
 pub async fn spawn() -> Result<Node, Error> {
-    let node = builder().temporary().mdns(Mdns::Active).spawn().await?;
+    let node = builder().temporary().spawn().await?;
     let dir = node.data_dir().display().to_string();
     tracing::warn!(
         dir,
@@ -109,7 +110,8 @@ pub async fn spawn() -> Result<Node, Error> {
 }
 
 /// Opens a directory, or makes it, and starts the node that lives there. The same directory is the
-/// same identity with the same data. Only listens to multicast DNS.
+/// same identity with the same data. It announces itself by multicast DNS: everybody on the local
+/// networks learns its id and addresses. [`Builder::mdns`] says otherwise.
 ///
 /// # Errors
 /// See [`Builder::spawn`].

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use p2panda_core::{HostAddr, VerifyingKey};
-use p2panda_net::{Bootstrap, BootstrapHost, Counters, Net, PeerStatus};
+use p2panda_net::{Bootstrap, BootstrapHost, Counters, LocalNetwork, Net, PeerStatus};
 
 /// Peers, addresses and counters of a node. Made by [`crate::Node::net`].
 #[derive(Clone)]
@@ -25,6 +25,12 @@ impl Network {
     /// Every node that is known, connected or not.
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.0.peers()
+    }
+
+    /// Where this node looks for others by multicast DNS: an entry for each interface with IPv4,
+    /// and one with IPv6. Empty if it does not.
+    pub fn local_networks(&self) -> Vec<LocalNetwork> {
+        self.0.local_networks()
     }
 
     /// The socket addresses that this node announces now.

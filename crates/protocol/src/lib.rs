@@ -16,6 +16,7 @@
 //! | [`ranges`] | where two nodes' heads differ | `docs/protocol/ranges.md` |
 //! | [`discovery`], [`walk`] | shared overlays, records of nodes | `docs/protocol/discovery.md` |
 //! | [`record`], [`book`] | signed addresses and the address book | `docs/protocol/network.md#3` |
+//! | [`mdns`] | nodes on the local network | `docs/protocol/network.md#5` |
 //! | [`reach`], [`dialing`] | which addresses of others we send to | `docs/protocol/network.md#5` |
 //! | [`gossip`], [`overlay`], [`ephemeral`] | neighbours and broadcasts | `docs/protocol/network.md#6` |
 //! | [`close`] | what connections are closed with | `docs/protocol/sync.md#6` |
@@ -33,6 +34,7 @@ pub mod frame;
 pub mod gossip;
 pub mod handshake;
 pub mod link;
+pub mod mdns;
 pub mod overlay;
 pub mod ranges;
 pub mod reach;

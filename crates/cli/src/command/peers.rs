@@ -1,8 +1,9 @@
 //! `panda peers`
 
+use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
-use p2panda::{ClockDifference, Contact, PeerStatus};
+use p2panda::{ClockDifference, Contact, LocalNetwork, PeerStatus};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, PeersArgs};
@@ -19,6 +20,7 @@ pub async fn run(args: &NodeArgs, peers: PeersArgs) -> Result<Outcome, Failure> 
         () = interrupt.wait() => {}
     }
     let known = node.net().peers();
+    output::note(&looked(args.no_mdns, &node.net().local_networks()));
     let printed = print(&known, peers.json).map_err(Failure::Stdout);
     interrupt.finish(node.shutdown()).await?;
     printed?;
@@ -41,6 +43,32 @@ fn print(peers: &[PeerStatus], json: bool) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where other nodes were looked for by multicast DNS, and where that did not work.
+fn looked(no_mdns: bool, networks: &[LocalNetwork]) -> String {
+    if no_mdns {
+        return "did not look on local networks (--no-mdns)".to_owned();
+    }
+    let mut by_interface: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for network in networks {
+        let family = if network.ipv6 { "IPv6" } else { "IPv4" };
+        let said = match network.failed {
+            Some(failed) => format!("{family}: {failed}"),
+            None => family.to_owned(),
+        };
+        by_interface
+            .entry(&network.interface)
+            .or_default()
+            .push(said);
+    }
+    if by_interface.is_empty() {
+        return "found no interface that can multicast".to_owned();
+    }
+    let each = by_interface
+        .iter()
+        .map(|(interface, said)| format!("{interface} ({})", said.join(", ")));
+    format!("looked on {}", each.collect::<Vec<_>>().join(", "))
 }
 
 /// A node as `panda peers --json` prints it.

@@ -46,7 +46,11 @@ pub const RECORD_ADDRESS_BYTES_MAX: usize = 512;
 pub const RECORDS_SAMPLE: usize = 16;
 /// Characters of the user data in an mDNS announcement (`docs/protocol/network.md`).
 pub const MDNS_USER_DATA_BYTES_MAX: usize = 245;
-/// How long multicast rests where there is none.
+/// Bytes of a packet of multicast DNS, so that it is never cut (`docs/protocol/network.md#5`).
+pub const MDNS_PACKET_BYTES_MAX: usize = 1_472;
+/// Interfaces on which a node looks for others (`docs/protocol/network.md#5`).
+pub const MDNS_INTERFACES_MAX: usize = 32;
+/// How long an interface whose socket failed is left alone (`docs/protocol/network.md#5`).
 pub const MDNS_RETRY_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of a host name: the most that DNS knows (`docs/protocol/network.md#5`).
 pub const HOST_NAME_BYTES_MAX: usize = 253;
@@ -57,6 +61,39 @@ pub const HOST_LABEL_BYTES_MAX: usize = 63;
 pub const NAME_RETRY_FIRST: Duration = Duration::from_secs(5);
 /// The longest such wait: it doubles each time.
 pub const NAME_RETRY_MAX: Duration = Duration::from_secs(10 * 60);
+/// The longest wait before the first query (`docs/protocol/network.md#5`).
+pub const MDNS_FIRST_QUERY_WAIT_MS: u64 = 120;
+/// The wait before the next query, which doubles while nothing new is heard
+/// (`docs/protocol/network.md#5`).
+pub const MDNS_QUERY_WAIT_MIN_MS: u64 = 700;
+/// The longest wait before a query (`docs/protocol/network.md#5`).
+pub const MDNS_QUERY_WAIT_MAX_MS: u64 = 120_000;
+/// The random part of that wait, for each node that was heard (`docs/protocol/network.md#5`).
+pub const MDNS_QUERY_WAIT_PER_NODE_MS: u64 = 70;
+/// The random wait before an answer, for each node that was heard (`docs/protocol/network.md#5`).
+pub const MDNS_ANSWER_WAIT_PER_NODE_MS: u64 = 50;
+/// By how much more a node waits that answered the last time, and the most of it
+/// (`docs/protocol/network.md#5`).
+pub const MDNS_ANSWER_WAIT_STEP_MS: u64 = 100;
+/// Answers of others after which a node does not answer itself (`docs/protocol/network.md#5`).
+pub const MDNS_ANSWERS_MAX: usize = 2;
+/// How long a node stays silent for that, at most (`docs/protocol/network.md#5`).
+pub const MDNS_SILENT_MAX_MS: u64 = 60_000;
+/// The shortest time between two announcements (`docs/protocol/network.md#5`).
+pub const MDNS_ANNOUNCE_INTERVAL_MS: u64 = 500;
+/// Announcements that nobody asked for, when what is announced has changed
+/// (`docs/protocol/network.md#5`).
+pub const MDNS_UNASKED: u8 = 2;
+/// The time between them, and the first one before a packet that could not be sent is sent again
+/// (`docs/protocol/network.md#5`).
+pub const MDNS_UNASKED_INTERVAL_MS: u64 = 1_000;
+/// How long a query is taken for the echo of an own one (`docs/protocol/network.md#5`).
+pub const MDNS_ECHO_MS: u64 = 250;
+/// Nodes that are counted on an interface (`docs/protocol/network.md#5`).
+pub const MDNS_NODES_MAX: usize = 256;
+/// Packets that are looked at in a second, for each interface and family; as many may come at once
+/// (`docs/protocol/network.md#5`).
+pub const MDNS_PACKETS_PER_SECOND: u32 = 200;
 /// Nodes in the address book, those of the configuration beside them
 /// (`docs/protocol/network.md`).
 pub const BOOK_NODES_MAX: usize = 10_000;

@@ -11,6 +11,9 @@ mod ephemeral;
 mod fake_node;
 mod gossip;
 mod hearsay;
+#[path = "../support/hosts.rs"]
+mod hosts;
+mod lan;
 mod limits;
 mod links;
 mod multicast;

@@ -6,6 +6,9 @@ mod changes;
 mod ended;
 mod errors;
 mod flood;
+#[path = "../../../net/tests/support/hosts.rs"]
+mod hosts;
+mod lan;
 mod nodes;
 mod publish;
 mod read;
