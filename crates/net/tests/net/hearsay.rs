@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use iroh::endpoint::{Connection, ConnectionError};
-use p2panda_core::{HybridTimestamp, SigningKey, limits};
+use p2panda_core::{HybridTimestamp, SigningKey, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Output};
@@ -22,15 +22,31 @@ use crate::probe::Probe;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn record(seed: u8, addresses: impl IntoIterator<Item = SocketAddr>) -> TransportInfo {
+    record_of(seed, addresses, None).1
+}
+
+/// A node and what it signs of itself.
+pub fn record_of(
+    seed: u8,
+    addresses: impl IntoIterator<Item = SocketAddr>,
+    relay: Option<&str>,
+) -> (VerifyingKey, TransportInfo) {
     let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let timestamp = HybridTimestamp::new(micros.as_micros() as u64, 0);
-    let addresses: BTreeSet<_> = addresses.into_iter().map(Address::ip).collect();
-    TransportInfo::sign(&SigningKey::from_bytes(&[seed; 32]), timestamp, addresses).unwrap()
+    let relay = relay.map(|url| Address::Relay(url.to_owned()));
+    let addresses = addresses
+        .into_iter()
+        .map(Address::ip)
+        .chain(relay)
+        .collect();
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let info = TransportInfo::sign(&key, timestamp, addresses).unwrap();
+    (key.verifying_key(), info)
 }
 
 /// One discovery session in which a teller gives records to a node, tried again while the one before
 /// is not over for the node.
-async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
+pub async fn tell(teller: &Probe, seed: u8, node: &FakeNode, records: &Records) {
     let told = async { while !try_to_tell(teller, seed, node, records).await {} };
     timeout(PATIENCE, told).await.expect("let in in time");
 }

@@ -21,3 +21,4 @@ mod names;
 mod need;
 mod probe;
 mod recovery;
+mod relay;
