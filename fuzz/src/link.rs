@@ -82,7 +82,8 @@ pub fn control(input: &[u8]) {
             2 => world.give(Input::Ask),
             3 => world.give(Input::Nodes(vec![own_record(); usize::from(number % 2)])),
             4 => world.give(Input::Gossip(overlay(number), Bytes::from_static(b"ours"))),
-            5 => world.give(Input::Farewell(Farewell::Unneeded)),
+            5 if number == 0 => world.give(Input::Farewell(Farewell::Unneeded)),
+            5 => world.all(number),
             6 => world.wait(number),
             7 if number == 0 => world.give(Input::Lost),
             7 => world.give(Input::Record(own_record().1)),
@@ -145,6 +146,13 @@ impl World {
     fn end(&mut self, number: u8) {
         self.own.remove(&overlay(number));
         self.give(Input::End(overlay(number)));
+    }
+
+    /// The highest bits say how many, from which on the others.
+    fn all(&mut self, number: u8) {
+        let first = number % 32;
+        self.own = (first..first + number / 32).map(overlay).collect();
+        self.give(Input::All(self.own.clone()));
     }
 
     fn wait(&mut self, seconds: u8) {

@@ -14,9 +14,14 @@ fn shuffle(pair: &mut Pair, rng: &mut Rng) -> [Vec<(Overlay, u32)>; 2] {
     for step in 0..300u32 {
         let from = rng.below(2);
         let overlay = overlay(rng.below(OVERLAYS) as u32);
-        match rng.below(12) {
+        match rng.below(13) {
             0 => pair.0[from].begin(overlay),
             1 => pair.0[from].end(overlay),
+            5 if rng.below(4) == 0 => {
+                let count = rng.below(OVERLAYS);
+                let all = overlays((0..count).map(|_| rng.below(OVERLAYS) as u32));
+                pair.0[from].all(all);
+            }
             2 if pair.0[from].asks < 25 => pair.0[from].ask(),
             3 => {
                 let count = rng.below(3) as u32;

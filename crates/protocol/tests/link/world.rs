@@ -279,6 +279,11 @@ impl Node {
         self.give(Input::End(overlay));
     }
 
+    pub fn all(&mut self, overlays: BTreeSet<Overlay>) {
+        self.own = overlays.clone();
+        self.give(Input::All(overlays));
+    }
+
     pub fn ask(&mut self) {
         if !self.asked {
             self.asked = true;
