@@ -177,22 +177,24 @@ pub fn peer(peer: &p2panda::PeerStatus) -> wire::Peer {
         connected: peer.connected,
         topics_shared: peer.topics_shared as u64,
         clock_ahead_s: peer.clock.map(clock_ahead_s),
-        contact: peer.contact.map(|status| wire::ContactStatus {
-            contact: contact(status.contact),
-            since_s: status
-                .since
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs(),
-        }),
+        contact: peer.contact.and_then(contact_status),
     }
 }
 
-fn contact(contact: p2panda::Contact) -> wire::Contact {
+/// Nothing until something was tried.
+fn contact_status(status: p2panda::ContactStatus) -> Option<wire::ContactStatus> {
+    let since = status.since.duration_since(std::time::UNIX_EPOCH);
+    Some(wire::ContactStatus {
+        contact: contact(status.contact)?,
+        since_s: since.unwrap_or_default().as_secs(),
+    })
+}
+
+fn contact(contact: p2panda::Contact) -> Option<wire::Contact> {
     use p2panda::Contact as Node;
     use wire::Contact as Wire;
-    match contact {
-        Node::Untried => Wire::Untried,
+    Some(match contact {
+        Node::Untried => return None,
         Node::Unresolved => Wire::Unresolved,
         Node::Dead => Wire::Dead,
         Node::OtherNetwork => Wire::OtherNetwork,
@@ -200,7 +202,7 @@ fn contact(contact: p2panda::Contact) -> wire::Contact {
         Node::NoCommonTopic => Wire::NoCommonTopic,
         Node::Reached => Wire::Reached,
         _ => Wire::Unreachable,
-    }
+    })
 }
 
 fn clock_ahead_s(by: p2panda::ClockDifference) -> i64 {

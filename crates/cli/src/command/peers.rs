@@ -102,11 +102,11 @@ impl PeerLine {
 
     fn plain(&self) -> String {
         let state = if self.connected { "connected" } else { "known" };
+        let state = match self.contact {
+            Some(contact) => format!("{state}, {contact}"),
+            None => state.to_owned(),
+        };
         let mut plain = format!("{} {state:9} {}", self.id, self.addrs.join(" "));
-        if let Some(contact) = self.contact {
-            plain.push_str("\n  ");
-            plain.push_str(contact);
-        }
         if let Some(clock) = &self.clock {
             plain.push_str("\n  its clock is ");
             plain.push_str(clock);
@@ -119,10 +119,10 @@ impl PeerLine {
 fn contact(contact: Contact) -> &'static str {
     match contact {
         Contact::Untried => "not tried yet",
-        Contact::Unresolved => "unresolved: its host name has no address",
-        Contact::Dead => "dead: nothing answers at its addresses",
-        Contact::OtherNetwork => "other network: its address speaks none of our protocols",
-        Contact::WrongId => "wrong id: another node answers at its address",
+        Contact::Unresolved => "unresolved",
+        Contact::Dead => "dead",
+        Contact::OtherNetwork => "other network",
+        Contact::WrongId => "wrong id",
         Contact::NoCommonTopic => "no common topic",
         Contact::Reached => "reached",
         _ => "unreachable",

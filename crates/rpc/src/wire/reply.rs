@@ -184,7 +184,7 @@ pub struct Peer {
     /// it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_s: Option<i64>,
-    /// What became of it, if it was named by `open` or `add_peer`.
+    /// What became of it, if it was named by `open` or `add_peer` and something was tried since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<ContactStatus>,
 }
@@ -201,8 +201,6 @@ pub struct ContactStatus {
 /// What became of a node that was named, by the last attempt or session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Contact {
-    /// Nothing was tried yet.
-    Untried,
     /// Its host name cannot be resolved to an address.
     Unresolved,
     /// Nothing answers at its addresses.
