@@ -9,5 +9,11 @@ pub mod ranges;
 
 /// Inputs to begin with, by target.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    [encryption::seeds(), mdns::seeds(), ranges::seeds(), link::seeds()].concat()
+    [
+        encryption::seeds(),
+        mdns::seeds(),
+        ranges::seeds(),
+        link::seeds(),
+    ]
+    .concat()
 }
