@@ -1,5 +1,6 @@
 //! The protocol ids of a network.
 
+use p2panda_core::limits;
 use p2panda_protocol::sync::Protocol;
 
 use crate::config::Config;
@@ -24,8 +25,10 @@ impl Alpns {
         let digest_sync = config
             .state_digest
             .then(|| network.alpn(Protocol::DigestSync.id()));
-        // Its sessions begin with a digest.
-        let links = config.links && config.state_digest;
+        // Its sessions begin with a digest, and its gossip messages have a fixed limit.
+        let gossip_fits =
+            config.gossip_message_bytes_max <= limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT;
+        let links = config.links && config.state_digest && gossip_fits;
         Self {
             link: links.then(|| network.alpn(LINK)),
             gossip: network.alpn(b"/iroh-gossip/1"),

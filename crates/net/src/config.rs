@@ -52,7 +52,7 @@ pub struct Config {
     pub state_digest: bool,
     /// Whether everything with a peer of this project runs over one connection
     /// (`docs/protocol/link.md`). With all others, and without it or [`Config::state_digest`], each
-    /// protocol has its own.
+    /// protocol has its own; so has it where gossip messages may be larger than usual.
     pub links: bool,
     /// Sync sessions that the node looks for on each topic (`docs/protocol/sync.md#8`); it serves
     /// whoever asks beyond that. With 0 it looks for one with every peer that it knows.

@@ -101,6 +101,11 @@ struct Driver {
     way: Option<Way>,
     /// Who waits until it does.
     to_carry: Vec<oneshot::Sender<()>>,
+    /// When the peer is asked for records, if it is to be, and when it may be at the earliest.
+    ask_at: Option<Instant>,
+    ask_again_at: Instant,
+    /// When the own record may be sent again.
+    record_at: Instant,
     /// Who asked for records.
     waiting: Vec<oneshot::Sender<Step>>,
     /// Overlays that are common were told or changed.
@@ -154,6 +159,9 @@ impl Driver {
             wake: None,
             way: None,
             to_carry: Vec::new(),
+            ask_at: None,
+            ask_again_at: Instant::now(),
+            record_at: Instant::now(),
             waiting: Vec::new(),
             met: false,
             common_changed: false,
@@ -196,7 +204,8 @@ impl Driver {
                 }
                 Some(command) = commands.recv() => self.command(command),
                 Ok(()) = self.changes.changed() => self.overlays_changed(),
-                Ok(()) = self.own.changed() => {
+                Ok(()) = own_changed(&mut self.own, self.record_at) => {
+                    self.record_at = Instant::now() + limits::LINK_ASK_INTERVAL;
                     let record = self.own.borrow_and_update().clone();
                     if let Some(record) = record {
                         self.handle(Input::Record(record));
@@ -276,6 +285,12 @@ impl Driver {
                 }
             }
         }
+        let waiting: usize = self.outbox.iter().map(Bytes::len).sum();
+        if waiting > limits::LINK_OUTBOX_BYTES_MAX {
+            tracing::debug!(peer = %self.link.peer, "the peer of a link reads nothing");
+            close(&self.link.connection, CloseCode::Timeout);
+            self.over = true;
+        }
         if std::mem::take(&mut self.common_changed) && self.met {
             let common = self.control.common().clone();
             allow_link(&self.link.connection, common.len());
@@ -341,10 +356,10 @@ impl Driver {
                 self.carry_if_asked();
             }
             Command::Meet(reply) => {
+                // Without having met: the records come unasked.
                 if self.met {
-                    self.handle(Input::Ask);
+                    self.ask_at.get_or_insert(self.ask_again_at);
                 }
-                // Without: the records come unasked.
                 self.waiting.push(reply);
             }
             Command::Replaced if self.link.side == Side::Dialler => {
@@ -461,9 +476,9 @@ impl Driver {
 
     fn wake(&self) -> Instant {
         let machine = self.wake.map(|time| self.shared.clock.instant(time));
+        let due = [machine, self.ask_at, self.ending];
         let looks = Instant::now() + limits::LINK_LOOK_INTERVAL;
-        let wake = machine.map_or(looks, |wake| wake.min(looks));
-        self.ending.map_or(wake, |end| wake.min(end))
+        due.into_iter().flatten().fold(looks, Instant::min)
     }
 
     fn tick(&mut self) {
@@ -471,6 +486,11 @@ impl Driver {
         if self.ending.is_some_and(|end| now >= end) {
             self.over = true;
             return;
+        }
+        if self.ask_at.is_some_and(|at| now >= at) {
+            self.ask_at = None;
+            self.ask_again_at = now + limits::LINK_ASK_INTERVAL;
+            self.handle(Input::Ask);
         }
         if self
             .wake
@@ -523,6 +543,15 @@ impl Refused {
             let _ = self.recv.stop(VarInt::from_u32(0));
         });
     }
+}
+
+/// Changes that follow each other soon are told as one.
+async fn own_changed(
+    own: &mut watch::Receiver<Option<TransportInfo>>,
+    not_before: Instant,
+) -> Result<(), watch::error::RecvError> {
+    sleep_until(not_before).await;
+    own.changed().await
 }
 
 /// Never resolves while no gossip is carried.

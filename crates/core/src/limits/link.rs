@@ -34,6 +34,11 @@ pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(15);
 pub const LINK_BULK_BYTES: usize = 64 * KIB;
 /// Messages that wait to be written on a control stream; beyond, gossip waits in its own queue.
 pub const LINK_GOSSIP_WAITING_MAX: usize = 64;
+/// What may wait to be written on a control stream; a peer that lets more wait reads nothing.
+pub const LINK_OUTBOX_BYTES_MAX: usize = 2 * 1024 * KIB;
+/// From one question for records to the next, and from one own record that is sent to the next
+/// (`docs/protocol/link.md#3`).
+pub const LINK_ASK_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a link stays that nothing needs.
 pub const LINK_UNNEEDED_MAX: Duration = Duration::from_secs(30);
 
