@@ -65,7 +65,7 @@ struct Open {
 
 /// The best open path to a peer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Link {
+pub(crate) struct BestPath {
     pub(crate) relayed: bool,
     pub(crate) rtt: Option<Duration>,
 }
@@ -85,16 +85,16 @@ impl Connections {
     }
 
     /// The open paths, by peer.
-    pub(crate) fn links(&self) -> HashMap<VerifyingKey, Link> {
-        let mut links: HashMap<VerifyingKey, Link> = HashMap::new();
+    pub(crate) fn best_paths(&self) -> HashMap<VerifyingKey, BestPath> {
+        let mut paths: HashMap<VerifyingKey, BestPath> = HashMap::new();
         for (peer, connection) in self.open() {
-            let link = link(&connection);
-            let best = links.entry(peer).or_insert(link);
-            if best.rtt.is_none() || link.rtt.is_some_and(|rtt| best.rtt > Some(rtt)) {
-                *best = link;
+            let path = best_path(&connection);
+            let best = paths.entry(peer).or_insert(path);
+            if best.rtt.is_none() || path.rtt.is_some_and(|rtt| best.rtt > Some(rtt)) {
+                *best = path;
             }
         }
-        links
+        paths
     }
 
     /// Whether a connection with a peer is open.
@@ -468,13 +468,18 @@ fn prefix(connection: &Connection) -> Prefix {
 }
 
 /// The path of a connection that is in use.
-pub(crate) fn link(connection: &Connection) -> Link {
-    let mut link = Link::default();
+pub(crate) fn best_path(connection: &Connection) -> BestPath {
+    let mut best = BestPath::default();
     for path in connection.paths().iter().filter(|path| path.is_selected()) {
-        link = Link {
+        best = BestPath {
             relayed: path.is_relay(),
             rtt: Some(path.rtt()),
         };
     }
-    link
+    best
+}
+
+/// The round-trip time of the path in use, zero before it is known.
+pub(crate) fn round_trip(connection: &Connection) -> Duration {
+    best_path(connection).rtt.unwrap_or_default()
 }

@@ -11,8 +11,7 @@ use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::handshake::{Handshake, Input, Output};
 use p2panda_protocol::link::Opening;
 use p2panda_protocol::overlay::Overlay;
-use p2panda_protocol::sync::Fault;
-use p2panda_protocol::sync::Protocol;
+use p2panda_protocol::sync::{Fault, Protocol};
 use p2panda_protocol::time::Time;
 use tokio::time::{Instant, sleep_until, timeout};
 

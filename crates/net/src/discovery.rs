@@ -25,6 +25,7 @@ use crate::endpoint::discovery_options;
 use crate::peer_id::{endpoint_addr, remote};
 use crate::random;
 use crate::shared::Shared;
+use crate::wire::write;
 
 /// Starts the walk. `None` when there is no randomness to start it with.
 pub(crate) fn start(shared: &Arc<Shared>) -> Option<()> {
@@ -282,8 +283,8 @@ async fn session(
                 Err(_) => lost(connection),
             },
             wrote = write(&mut send, &mut outbox), if !outbox.is_empty() => match wrote {
-                Some(()) => Input::Tick,
-                None => lost(connection),
+                Ok(_) => Input::Tick,
+                Err(_) => lost(connection),
             },
             _ = connection.closed() => lost(connection),
             () = sleep_until(shared.clock.instant(wake)) => Input::Tick,
@@ -298,16 +299,6 @@ fn lost(connection: &Connection) -> Input {
         }
         _ => Input::Lost,
     }
-}
-
-/// Writes as much as the stream takes at once. May be cancelled.
-async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Option<()> {
-    let before = outbox.len();
-    let mut chunks = outbox.make_contiguous();
-    send.write_many_chunks(&mut chunks).await.ok()?;
-    let left = chunks.len();
-    outbox.drain(..before - left);
-    Some(())
 }
 
 /// Books a session under the identity that the peer proved, with its connection's address and the

@@ -25,14 +25,14 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep_until, timeout};
 
-use self::connection::{Told, carry, round_trip};
+use self::connection::{Told, carry};
 use self::driver::{Dial, Driver};
 use self::outgoing::Outgoing;
 use self::subscription::News;
 use crate::alpns::Alpns;
 use crate::clock::Clock;
 use crate::close::close;
-use crate::connections::Connections;
+use crate::connections::{Connections, round_trip};
 use crate::endpoint::gossip_options;
 use crate::links::Links;
 use crate::lookup::BookLookup;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use iroh::endpoint::{RecvStream, SendStream, VarInt};
 use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Topic, limits};
 use p2panda_protocol::book::{Handover, Teller};
@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::admission::{Purpose, allow_link};
 use crate::budget;
 use crate::close::close;
+use crate::connections::round_trip;
 use crate::discovery;
 use crate::gossip::Way;
 use crate::links::{Begun, Command, Link};
@@ -35,7 +36,7 @@ use crate::random;
 use crate::served::Served;
 use crate::shared::Shared;
 use crate::topic::{Incoming, TopicHandle};
-use crate::wire::{Answer, NoSession, Scope, Wire};
+use crate::wire::{Answer, NoSession, Scope, Wire, write};
 
 /// Control goes before sessions.
 const PRIORITY: i32 = 2;
@@ -195,7 +196,7 @@ impl Driver {
                     Ok(None) | Err(_) => self.handle(Input::Lost),
                 },
                 wrote = write(&mut send, &mut self.outbox), if !self.outbox.is_empty() => {
-                    if wrote.is_none() {
+                    if wrote.is_err() {
                         self.handle(Input::Lost);
                     }
                 }
@@ -499,6 +500,7 @@ impl Driver {
             self.wake = None;
             self.handle(Input::Tick);
         }
+        self.waiting.retain(|waiting| !waiting.is_closed());
         let needed = !self.control.common().is_empty()
             || !self.waiting.is_empty()
             || self.shared.sessions.with(&self.link.peer) > 0;
@@ -560,21 +562,4 @@ async fn next_gossip(way: Option<&Way>) -> Result<(Overlay, Vec<Bytes>), CloseCo
         Some(way) => way.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// Of the selected path; zero until there is one.
-fn round_trip(connection: &Connection) -> Duration {
-    let paths = connection.paths();
-    let selected = paths.iter().find(|path| path.is_selected());
-    selected.map_or(Duration::ZERO, |path| path.rtt())
-}
-
-/// Writes as much as the stream takes at once. May be cancelled.
-async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Option<()> {
-    let before = outbox.len();
-    let mut chunks = outbox.make_contiguous();
-    send.write_many_chunks(&mut chunks).await.ok()?;
-    let left = chunks.len();
-    outbox.drain(..before - left);
-    Some(())
 }

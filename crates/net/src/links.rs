@@ -165,6 +165,8 @@ impl Links {
             }
             links.push(link.clone());
         }
+        // It may have learned it since.
+        self.dials.0.lock().without.remove(&peer);
         let begun = Begun {
             link: link.clone(),
             commands: asked,

@@ -18,7 +18,7 @@ use crate::alpns::Alpns;
 use crate::book::{AddressBook, sockets};
 use crate::clock::Clock;
 use crate::config::{Bootstrap, Config, Mdns};
-use crate::connections::{Connections, Link};
+use crate::connections::{BestPath, Connections};
 use crate::contact::Contacts;
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::error::SpawnError;
@@ -232,7 +232,7 @@ impl Net {
     /// connection.
     pub fn peers(&self) -> Vec<PeerStatus> {
         let shared = &self.running.shared;
-        let links = shared.connections.links();
+        let paths = shared.connections.best_paths();
         let mut sessions: HashMap<VerifyingKey, Vec<SessionStatus>> = HashMap::new();
         for (peer, session) in shared.sessions.all() {
             sessions.entry(peer).or_default().push(session);
@@ -240,13 +240,13 @@ impl Net {
         let mut peers: BTreeMap<VerifyingKey, PeerStatus> = BTreeMap::new();
         let book = shared.book.lock();
         for (node, entry) in book.iter() {
-            peers.insert(*node, status(*node, Some(entry), links.get(node)));
+            peers.insert(*node, status(*node, Some(entry), paths.get(node)));
         }
         drop(book);
-        for (node, link) in &links {
+        for (node, path) in &paths {
             peers
                 .entry(*node)
-                .or_insert_with(|| status(*node, None, Some(link)));
+                .or_insert_with(|| status(*node, None, Some(path)));
         }
         for (node, contact) in shared.contacts.named() {
             let peer = peers.entry(node);
@@ -360,7 +360,7 @@ impl SyncHandle {
     }
 }
 
-fn status(id: VerifyingKey, entry: Option<&Node>, link: Option<&Link>) -> PeerStatus {
+fn status(id: VerifyingKey, entry: Option<&Node>, path: Option<&BestPath>) -> PeerStatus {
     let mut relays = Vec::new();
     let mut addrs = Vec::new();
     for address in entry.into_iter().flat_map(Node::addresses) {
@@ -380,9 +380,9 @@ fn status(id: VerifyingKey, entry: Option<&Node>, link: Option<&Link>) -> PeerSt
         id,
         addrs,
         relays,
-        connected: link.is_some(),
-        relayed: link.is_some_and(|link| link.relayed),
-        rtt: link.and_then(|link| link.rtt),
+        connected: path.is_some(),
+        relayed: path.is_some_and(|path| path.relayed),
+        rtt: path.and_then(|path| path.rtt),
         last_seen: seen.and_then(|seen| time(seen.as_micros())),
         contact: None,
         clock: entry.and_then(Node::clock),

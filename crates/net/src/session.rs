@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, ConnectionError, ReadError, SendStream, WriteError};
+use iroh::endpoint::{Connection, ConnectionError, ReadError, WriteError};
 use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Entry, Gap, Heights, Page, Phase, Tail, Topic, VerifyingKey, Wanted, limits};
 use p2panda_protocol::close::CloseCode;
@@ -24,7 +24,7 @@ use crate::event::{NetEvent, SessionStatus, Transfer};
 use crate::repairs::Repairs;
 use crate::request::{Request, Stored, Totals};
 use crate::shared::Shared;
-use crate::wire::{NoSession, Scope, Wire};
+use crate::wire::{NoSession, Scope, Wire, write};
 
 mod probe;
 mod questions;
@@ -666,16 +666,6 @@ fn unwritten(error: &WriteError) -> Input {
         WriteError::Stopped(_) => Input::EndOfStream,
         _ => Input::Lost,
     }
-}
-
-/// Writes as much as the stream takes at once. May be cancelled.
-async fn write(send: &mut SendStream, outbox: &mut VecDeque<Bytes>) -> Result<usize, WriteError> {
-    let before = outbox.len();
-    let mut chunks = outbox.make_contiguous();
-    let count = send.write_many_chunks(&mut chunks).await?;
-    let left = chunks.len();
-    outbox.drain(..before - left);
-    Ok(count)
 }
 
 async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {

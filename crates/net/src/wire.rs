@@ -1,7 +1,9 @@
 //! The streams of one sync session, and what ends with it.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
-use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use p2panda_core::limits;
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::link::opening::payload_bytes;
@@ -65,6 +67,19 @@ impl Wire {
         };
         let _ = self.recv.stop(number);
     }
+}
+
+/// Writes as much as the stream takes at once. May be cancelled.
+pub(crate) async fn write(
+    send: &mut SendStream,
+    outbox: &mut VecDeque<Bytes>,
+) -> Result<usize, WriteError> {
+    let before = outbox.len();
+    let mut chunks = outbox.make_contiguous();
+    let count = send.write_many_chunks(&mut chunks).await?;
+    let left = chunks.len();
+    outbox.drain(..before - left);
+    Ok(count)
 }
 
 /// Reads the frame in front of a session, and no byte behind it.

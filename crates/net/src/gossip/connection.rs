@@ -18,7 +18,7 @@ use p2panda_protocol::overlay::Overlay;
 use tokio::time::timeout;
 
 use super::outgoing::{Batch, Outgoing};
-use crate::connections::link;
+use crate::connections::round_trip;
 
 /// What a connection tells of the other side.
 pub(super) enum Told {
@@ -42,11 +42,6 @@ pub(super) async fn carry(
         code = write(connection, outgoing, &tell) => code,
         _ = connection.closed() => CloseCode::Done,
     }
-}
-
-/// The round-trip time of the path in use, zero before it is known.
-pub(super) fn round_trip(connection: &Connection) -> Duration {
-    link(connection).rtt.unwrap_or_default()
 }
 
 async fn read(
