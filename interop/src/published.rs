@@ -44,6 +44,8 @@ pub struct Setup {
     pub stored: Vec<([u8; 32], Vec<Operation>)>,
     /// Whether it announces itself and looks for others in the local network.
     pub mdns: bool,
+    /// Where it listens, of version 4 alone if that is not [`Ipv4Addr::LOCALHOST`].
+    pub ip: Ipv4Addr,
 }
 
 impl Setup {
@@ -57,6 +59,7 @@ impl Setup {
             bootstrap: Vec::new(),
             stored: Vec::new(),
             mdns: false,
+            ip: Ipv4Addr::LOCALHOST,
         }
     }
 }
@@ -107,19 +110,20 @@ impl Published {
             seed_operations(&store, (*topic).into(), operations).await?;
         }
         let key = SigningKey::from_bytes(&setup.seed);
-        let addr = free_port(Ipv4Addr::LOCALHOST.into())?;
+        let addr = free_port(setup.ip.into())?;
         let mut builder = p2panda::builder()
             .database_pool(store.pool().clone())
             .signing_key(key.clone())
             .network_id(setup.network)
-            .bind_ip_v4(Ipv4Addr::LOCALHOST)
+            .bind_ip_v4(setup.ip)
             .bind_port_v4(addr.port())
             .mdns_mode(match setup.mdns {
                 true => MdnsDiscoveryMode::Active,
                 false => MdnsDiscoveryMode::Disabled,
             });
         // Some containers have no loopback of version 6.
-        if let Ok(v6) = free_port(Ipv6Addr::LOCALHOST.into()) {
+        let v6 = free_port(Ipv6Addr::LOCALHOST.into());
+        if let (Ok(v6), Ipv4Addr::LOCALHOST) = (v6, setup.ip) {
             builder = builder
                 .bind_ip_v6(Ipv6Addr::LOCALHOST)
                 .bind_port_v6(v6.port());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
-use interop::{Message, Operation, Options, Ours, Peer, Published, Setup};
+use interop::{Heard, Message, Operation, Options, Ours, Peer, Published, PublishedStream, Setup};
 use tempfile::TempDir;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -136,6 +136,20 @@ pub fn assert_same(left: &[Operation], right: &[Operation]) {
     for (left, right) in left.iter().zip(right) {
         assert!(left == right, "{left:?} is not {right:?}");
     }
+}
+
+/// Fails unless `node` sent all that came from others.
+pub fn assert_all_from(stream: &PublishedStream, node: [u8; 32]) {
+    stream.heard().read(|heard| {
+        for heard in heard {
+            if let Heard::Operation {
+                from: Some(from), ..
+            } = heard
+            {
+                assert_eq!(*from, node);
+            }
+        }
+    });
 }
 
 /// `name` as 32 bytes.

@@ -1,8 +1,8 @@
 //! What a published node says reaches another published node through ours, and back.
 
-use interop::{Heard, Published, PublishedStream, Setup, Step};
+use interop::{Published, PublishedStream, Setup, Step};
 
-use crate::case::{Case, PATIENCE, assert_in_order, assert_same, contents};
+use crate::case::{Case, PATIENCE, assert_all_from, assert_in_order, assert_same, contents};
 
 const SIZES: [usize; 4] = [1, 100, 3000, 65536];
 
@@ -55,18 +55,4 @@ async fn publish(stream: &PublishedStream, salt: u8) {
     for bytes in contents(100, &SIZES, salt) {
         stream.publish(bytes).await.unwrap();
     }
-}
-
-/// Fails unless `node` sent all that came from others.
-fn assert_all_from(stream: &PublishedStream, node: [u8; 32]) {
-    stream.heard().read(|heard| {
-        for heard in heard {
-            if let Heard::Operation {
-                from: Some(from), ..
-            } = heard
-            {
-                assert_eq!(*from, node);
-            }
-        }
-    });
 }
