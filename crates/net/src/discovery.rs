@@ -63,11 +63,20 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
                 }
             }
         }
+        while let Some(node) = shared.revisits.poll(shared.clock.now()) {
+            let shared = shared.clone();
+            visits.spawn(async move { revisit(&shared, node).await });
+        }
+        let revisit = shared.revisits.next().unwrap_or(Time::ZERO);
         input = tokio::select! {
             () = sleep_until(shared.clock.instant(wake)), if wake > Time::ZERO => {
                 wake = Time::ZERO;
                 walk::Input::Tick
             }
+            () = sleep_until(shared.clock.instant(revisit)), if revisit > Time::ZERO => {
+                walk::Input::Tick
+            }
+            () = shared.revisits.changed() => walk::Input::Tick,
             Ok(()) = reasons.changed() => walk::Input::Reset,
             Ok(()) = reset.changed() => walk::Input::Reset,
             Some(done) = visits.join_next_with_id() => {
@@ -86,6 +95,15 @@ async fn run(shared: Arc<Shared>, mut walk: Walk) {
             () = shared.signals.stopped() => return,
         };
     }
+}
+
+/// One session with a node that came and shared no topic.
+async fn revisit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
+    let step = visit(shared, node).await;
+    if step.is_none() {
+        shared.revisits.lost(&node);
+    }
+    step
 }
 
 /// One session with a node that the walk chose. `None` if it failed.
@@ -190,6 +208,10 @@ async fn meet(shared: &Shared, node: VerifyingKey, connection: &Connection) -> O
     let (send, recv) = connection.open_bi().await.ok()?;
     let machine = Discovery::alice(local(shared)?, draws()?, shared.clock.now());
     let outcome = session(shared, node, connection, (send, recv), machine).await?;
+    let shares = !outcome.common.is_empty();
+    if shares {
+        shared.revisits.came(node, shares, shared.clock.now());
+    }
     Some(apply(shared, node, from, began, outcome).await)
 }
 
@@ -203,6 +225,8 @@ pub(crate) async fn accept(shared: &Shared, peer: VerifyingKey, connection: &Con
     });
     match served.await {
         Ok(Some(outcome)) => {
+            let shares = !outcome.common.is_empty() || shared.overlays.all().is_empty();
+            shared.revisits.came(peer, shares, shared.clock.now());
             apply(shared, peer, from, began, outcome).await;
         }
         Ok(None) => close(connection, CloseCode::Failed),

@@ -100,6 +100,7 @@ mod random;
 mod recovery;
 mod repairs;
 mod request;
+mod revisits;
 mod served;
 mod session;
 mod sessions;

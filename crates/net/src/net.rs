@@ -32,6 +32,7 @@ use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
 use crate::request::Request;
+use crate::revisits::Revisits;
 use crate::served::Served;
 use crate::sessions::Sessions;
 use crate::shared::Shared;
@@ -112,6 +113,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         requests,
         door: Door::default(),
         visitors: Visitors::default(),
+        revisits: Revisits::default(),
         sessions: Sessions::new(signals.clone(), contacts.clone()),
         contacts,
         resolver: config.resolver,

@@ -29,6 +29,7 @@ use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
 use crate::request::Request;
+use crate::revisits::Revisits;
 use crate::sessions::Sessions;
 use crate::signals::Signals;
 
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) door: Door,
     pub(crate) visitors: Visitors,
+    pub(crate) revisits: Revisits,
     pub(crate) overlays: Overlays,
     pub(crate) links: Links,
     pub(crate) sessions: Sessions,

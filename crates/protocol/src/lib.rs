@@ -39,6 +39,7 @@ pub mod overlay;
 pub mod ranges;
 pub mod reach;
 pub mod record;
+pub mod revisit;
 pub mod sync;
 pub mod time;
 pub mod walk;

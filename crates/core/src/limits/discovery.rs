@@ -172,5 +172,12 @@ pub const WALK_NOBODY_WAIT: Duration = Duration::from_secs(2);
 /// How long a walker rests that learned nothing, while no topic lacks a session: at first, and at most
 /// (`docs/protocol/discovery.md#6`).
 pub const WALK_REST_MIN: Duration = Duration::from_secs(60);
+/// How long after its visit a node is visited that shared no topic; then twice as long, and again
+/// (`docs/protocol/discovery.md#6`).
+pub const REVISIT_WAIT: Duration = Duration::from_secs(5);
+/// Visits to a node that came and shares no topic (`docs/protocol/discovery.md#6`).
+pub const REVISITS_MAX: u32 = 3;
+/// Nodes that are to be visited for that reason (`docs/protocol/discovery.md#6`).
+pub const REVISITED_NODES_MAX: usize = 32;
 /// See [`WALK_REST_MIN`].
 pub const WALK_REST_MAX: Duration = Duration::from_secs(60 * 60);
