@@ -1,6 +1,7 @@
 //! The head of each log of a topic, with a hash for each range of them
 //! (`docs/protocol/ranges.md#2`).
 
+mod followed;
 mod prefix;
 
 use alloc::collections::BTreeMap;
@@ -9,6 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+pub use self::followed::{HeadsChange, TopicHeads};
 use self::prefix::Key;
 pub use self::prefix::Prefix;
 use crate::fixed::write_hex;

@@ -61,7 +61,7 @@ pub use extensions::{Dependency, ExtensionsError, NodeExtensions};
 pub use fixed::ParseError;
 pub use hash::Hash;
 pub use header::{Draft, DraftError, Field, Header, HeaderError, Verifier};
-pub use heads::{HeadId, Heads, LogHead, Prefix};
+pub use heads::{HeadId, Heads, HeadsChange, LogHead, Prefix, TopicHeads};
 pub use heights::{Heights, LogRange, missing};
 pub use host::{HostAddr, HostAddrError, NamedAddr};
 pub use key::{KeyError, Signature, SignatureError, SigningKey, VerifyingKey};

@@ -1,7 +1,7 @@
 //! What the engine answers: to one command, and to everybody after a commit.
 
 use p2panda_core::log::Fork;
-use p2panda_core::{Dependency, Hash, Operation, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{Content, FeedEntry, OpenError, RejectReason};
 use thiserror::Error;
 
@@ -130,6 +130,8 @@ pub struct TopicChange {
     pub recent: Vec<RecentOperation>,
     /// Operations that had been stored before were deleted, or got their body or another offset.
     pub rewritten: bool,
+    /// Which heads of logs changed.
+    pub heads: HeadsChange,
 }
 
 /// An operation that was stored with this commit.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
+use p2panda_core::log::Head;
 use p2panda_core::{
-    Dependency, Header, LogId, NodeExtensions, Operation, Timestamp, Topic, VerifyingKey,
+    Dependency, Header, HeadsChange, LogId, NodeExtensions, Operation, Timestamp, Topic, VerifyingKey,
 };
 use p2panda_store::{LogKey, Ready, TopicKey};
 
@@ -141,6 +142,7 @@ impl Batch {
             last_offset: None,
             recent: Vec::new(),
             rewritten: false,
+            heads: HeadsChange::default(),
         })
     }
 
@@ -158,10 +160,29 @@ impl Batch {
 
     pub fn committed(mut self) -> Committed {
         self.hand_out_recent();
+        self.hand_out_heads();
         Committed {
             topics: self.changes.into_values().collect(),
             own: self.own,
             events: self.events,
+        }
+    }
+
+    /// Gives each change the heads of its logs. Operations of a log mostly follow each other: of those
+    /// only the last one is named.
+    fn hand_out_heads(&mut self) {
+        for arrived in &self.arrived {
+            let Some(change) = self.changes.get_mut(&arrived.topic.topic) else {
+                continue;
+            };
+            let (author, head) = (arrived.header.author(), Head::of(&arrived.header));
+            match change.heads.raised.last_mut() {
+                Some((last, known)) if *last == author => *known = head,
+                _ => change.heads.raised.push((author, head)),
+            }
+        }
+        for change in self.changes.values_mut() {
+            change.heads.arrival = change.last_arrival.unwrap_or_default();
         }
     }
 

@@ -274,6 +274,7 @@ fn report_fork(
     if turn.tx.add_fork(topic.key, log, seq, headers, at)? {
         let fork = Fork::new(first, second.clone());
         let topic = topic.topic;
+        turn.batch.change(topic).heads.forked.push(author);
         turn.batch.events.push(match own {
             true => EngineEvent::OwnFork { topic, fork },
             false => EngineEvent::Forked { topic, fork },

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use p2panda_core::{
     Gap, Heights, LogRange, Look, Page, Phase, Read, Received, Topic, VerifyingKey, Wanted,
 };
+use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::oneshot;
 
@@ -23,6 +24,23 @@ pub enum Request {
         topic: Topic,
         /// Answer.
         reply: oneshot::Sender<(Heights, u64, Vec<Gap>)>,
+    },
+    /// The heads of the logs of a topic, shared by its sessions, that follow every commit.
+    Heads {
+        /// The topic.
+        topic: Topic,
+        /// Answer, when everything that is stored is in them.
+        reply: oneshot::Sender<SharedHeads>,
+    },
+    /// The headers that show a peer that a log is forked: those of stored evidence, or that of the
+    /// head where there is none (`docs/protocol/ranges.md#6`).
+    Evidence {
+        /// The topic.
+        topic: Topic,
+        /// Whose log.
+        author: VerifyingKey,
+        /// Answer.
+        reply: oneshot::Sender<Vec<Bytes>>,
     },
     /// Bodies that have not come.
     Wanted {

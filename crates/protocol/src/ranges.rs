@@ -7,12 +7,14 @@ mod keys;
 mod message;
 mod reconcile;
 mod responder;
+mod shared;
 
 use p2panda_core::limits::RANGES_FRAME_BYTES_MAX;
 use thiserror::Error;
 
 pub use message::{Ask, Asked, Behind, Fingerprint, Has, Known, Message, Open, Split, Told};
 pub use reconcile::{Output, Reconcile, Role, Start};
+pub use shared::SharedHeads;
 
 use crate::close::CloseCode;
 use crate::wire::WireError;

@@ -103,7 +103,7 @@ pub use database::error::{StoreError, StoreErrorKind};
 pub use database::evidence::{ForkRow, Reject, RejectReason, RejectedRow};
 pub use database::feed::{FeedEntry, FeedPage, SkipAcked};
 pub use database::garbage::Slice;
-pub use database::holdings::Holdings;
+pub use database::holdings::{HeadsPlace, Holdings};
 pub use database::missing::LateBody;
 pub use database::page::PageLimits;
 pub use database::reader::{Reader, Readers};

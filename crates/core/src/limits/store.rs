@@ -17,6 +17,8 @@ pub const FOLDED_ACKS_MAX: usize = 1_024;
 /// Pairs of headers per log that are kept as evidence of a fork; one would do to prove it
 /// (`docs/protocol/streams.md#4`).
 pub const FORKS_PER_LOG_MAX: u32 = 16;
+/// Logs whose heads are read in one transaction (`docs/protocol/ranges.md#2`).
+pub const HEADS_PAGE_ROWS: usize = 4_096;
 /// Authors that a reader of the database remembers; about 60 bytes each.
 pub const READER_AUTHORS_MAX: usize = 16_384;
 /// How long a transaction waits for a writer of another process, such as a backup tool.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use p2panda_core::{Operation, Topic};
+use p2panda_core::{HeadsChange, Operation, Prefix, Topic, TopicHeads};
 use p2panda_engine::{Committed, TopicChange};
 use p2panda_store::{FeedEntry, PageLimits, Reader};
 
@@ -15,7 +15,11 @@ const ALL: PageLimits = PageLimits {
 };
 
 #[derive(Default)]
-pub struct Follower(BTreeMap<Topic, Known>);
+pub struct Follower {
+    known: BTreeMap<Topic, Known>,
+    /// Heads of each topic, looked up once.
+    heads: BTreeMap<Topic, TopicHeads>,
+}
 
 /// What is known of a topic.
 #[derive(Debug, Default, PartialEq)]
@@ -28,7 +32,11 @@ impl Follower {
     /// Takes what a commit hands out, reads the store where it hands out nothing, and compares.
     pub fn follow(&mut self, committed: &Committed, reader: &Reader) {
         for change in &committed.topics {
-            let known = self.0.entry(change.topic).or_default();
+            let heads = self.heads.entry(change.topic);
+            let heads = heads.or_insert_with(|| look_up(reader, &change.topic));
+            // The look may have found it already.
+            heads.follow(&change.heads);
+            let known = self.known.entry(change.topic).or_default();
             let untold = change.last_arrival.is_some() && change.recent.is_empty();
             if known.arrived.is_empty() || change.rewritten || untold {
                 *known = Known::read(reader, &change.topic, 0, 0);
@@ -36,9 +44,32 @@ impl Follower {
                 known.take(change);
             }
         }
-        for (topic, known) in &self.0 {
+        for (topic, known) in &self.known {
             known.check(reader, topic);
         }
+        for (topic, heads) in &mut self.heads {
+            let mut stored = look_up(reader, topic);
+            let (known, stored) = (heads.heads(), stored.heads());
+            let all = |heads: &p2panda_core::Heads| heads.within(&Prefix::WHOLE).collect::<Vec<_>>();
+            assert_eq!(all(known), all(stored));
+            assert_eq!(known.hash(&Prefix::WHOLE), stored.hash(&Prefix::WHOLE));
+            let arrival = reader.last_arrival(topic).unwrap();
+            assert!(heads.arrival() >= arrival, "{} {arrival}", heads.arrival());
+        }
+    }
+}
+
+/// The heads as they are stored.
+pub fn look_up(reader: &Reader, topic: &Topic) -> TopicHeads {
+    let mut heads = TopicHeads::new(topic);
+    let mut after = None;
+    loop {
+        let (found, next): (HeadsChange, _) = reader.heads(topic, after).unwrap();
+        heads.follow(&found);
+        if next.is_none() {
+            return heads;
+        }
+        after = next;
     }
 }
 

@@ -9,6 +9,7 @@ use p2panda_core::{Hash, LogRange, Operation, Phase};
 use p2panda_engine::{Command, EngineEvent, Incoming, Options, Outcome, RejectReason, Source};
 use p2panda_store::Totals;
 
+use crate::follower::look_up;
 use crate::node::{ALL, Author, Node, OTHER_TOPIC, TOPIC, session, without_body};
 
 fn is_stored(outcome: &Outcome) -> bool {
@@ -352,8 +353,33 @@ fn a_fork_is_kept_as_evidence_with_both_headers_and_the_first_branch_stays() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].first, first.header.as_bytes());
     assert_eq!(rows[0].second, second.header.as_bytes());
+    // What shows it to others, and what shows the head of a log without evidence.
+    let shown = |node: &Node, author: &Author| {
+        let reader = node.reader();
+        reader.shows_fork(&TOPIC, &author.key(), 1).unwrap()
+    };
+    let both = [&first, &second].map(|one| one.header.as_bytes().clone());
+    assert_eq!(shown(&node, &author), both);
+    let mut other = Author::new(2);
+    let head = other.says("head");
+    node.ingest(std::slice::from_ref(&head));
+    let expected = [head.header.as_bytes().clone()];
+    assert_eq!(shown(&node, &other), expected);
     node.ingest(&[author.says("more")]);
-    assert_eq!(node.texts(), ["0", "first", "more"]);
+    assert_eq!(node.texts(), ["0", "first", "head", "more"]);
+}
+
+#[test]
+fn heads_that_are_looked_up_in_pages_are_all_heads() {
+    let mut node = Node::new();
+    let logs = p2panda_core::limits::HEADS_PAGE_ROWS as u32 + 3;
+    let all: Vec<Operation> = (0..logs)
+        .map(|number| Author::numbered(number).says("0"))
+        .collect();
+    node.ingest(&all);
+    let mut heads = look_up(&node.reader(), &TOPIC);
+    assert_eq!(heads.heads().len(), logs as usize);
+    assert_eq!(heads.arrival(), u64::from(logs));
 }
 
 #[test]

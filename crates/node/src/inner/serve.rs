@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use p2panda_core::limits::SESSION_PAGE_ROWS_MAX;
+use p2panda_core::limits::{SESSION_PAGE_BYTES_MAX, SESSION_PAGE_ROWS_MAX};
 use p2panda_core::{Page, Phase, Read, Received, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::{Incoming, Source};
 use p2panda_net::{Request, Stored, Totals};
+use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{Reader, StoreError};
 use tokio::sync::{mpsc, oneshot};
@@ -75,6 +76,17 @@ impl Desk {
             Request::Heights { topic, reply } => self.answer(reply, move |storage| async move {
                 let held = storage.read(move |reader| reader.holdings(&topic)).await?;
                 Ok((held.heights, held.arrival, held.gaps))
+            }),
+            Request::Heads { topic, reply } => self.heads(topic, reply),
+            Request::Evidence {
+                topic,
+                author,
+                reply,
+            } => self.answer(reply, move |storage| async move {
+                let read = storage.read(move |reader| {
+                    reader.shows_fork(&topic, &author, SESSION_PAGE_BYTES_MAX)
+                });
+                read.await
             }),
             Request::OldestHeights {
                 topic,
@@ -181,6 +193,16 @@ impl Desk {
         match (read, self.topics.get(topic)) {
             (Read::Arrivals { after, .. }, Some(state)) => state.arrived_since(*after),
             _ => u64::MAX,
+        }
+    }
+
+    /// A topic that was left in the meantime has no heads, and its sessions end.
+    fn heads(&self, topic: Topic, reply: oneshot::Sender<SharedHeads>) {
+        if let Some(state) = self.topics.get(&topic) {
+            self.answer(
+                reply,
+                move |storage| async move { state.heads(&storage).await },
+            );
         }
     }
 

@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
-use p2panda_core::{Entry, Tail, Topic, VerifyingKey};
+use p2panda_core::{Entry, Prefix, Tail, Topic, VerifyingKey};
 use p2panda_engine::TopicChange;
 use p2panda_net::SyncHandle;
+use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
-use p2panda_store::FeedEntry;
+use p2panda_store::{FeedEntry, Reader, StoreError};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::Error;
 use crate::inner::acks::Acks;
 use crate::inner::queue::Queue;
+use crate::inner::storage::Storage;
 
 /// The topics of a node. Shared by the node, the engine's commit signal and the network.
 #[derive(Clone, Default)]
@@ -55,6 +57,10 @@ impl Topics {
         let Some(state) = self.get(&change.topic) else {
             return;
         };
+        // A session that hears of it finds it in the heads.
+        if let Some(heads) = state.heads.get() {
+            heads.follow(&change.heads);
+        }
         if own {
             state.arrived(change);
             state.delivered(change);
@@ -88,6 +94,10 @@ pub(crate) struct TopicState {
     sent: watch::Sender<BTreeMap<SessionId, (VerifyingKey, u64)>>,
     sync: OnceLock<SyncHandle>,
     queue: Queue,
+    /// The heads of the logs, from the first session on that compares them.
+    heads: OnceLock<SharedHeads>,
+    /// Whether all that was stored before is in them.
+    heads_read: OnceCell<()>,
     /// By the name of the consumer.
     acks: Mutex<HashMap<String, Arc<Acks>>>,
 }
@@ -102,6 +112,8 @@ impl TopicState {
             sent: watch::Sender::default(),
             sync: OnceLock::new(),
             queue,
+            heads: OnceLock::new(),
+            heads_read: OnceCell::new(),
             acks: Mutex::default(),
         }
     }
@@ -129,6 +141,21 @@ impl TopicState {
 
     pub(crate) fn arrivals(&self) -> watch::Receiver<Tail<Entry>> {
         self.arrivals.subscribe()
+    }
+
+    /// The heads of all logs, as they follow the commits. They are read once, beside the async
+    /// threads, and by all sessions that ask meanwhile together.
+    pub(crate) async fn heads(&self, storage: &Storage) -> Result<SharedHeads, Error> {
+        // Commits from here on are in them, whatever the read still sees of them.
+        let heads = self.heads.get_or_init(|| SharedHeads::new(&self.topic));
+        let read = self.heads_read.get_or_try_init(|| async {
+            let (topic, heads) = (self.topic, heads.clone());
+            storage
+                .read(move |reader| read_heads(reader, &topic, &heads))
+                .await
+        });
+        read.await?;
+        Ok(heads.clone())
     }
 
     /// Closes when the topic is left.
@@ -227,6 +254,22 @@ impl Feed {
             changed = self.tail.changed() => changed.ok(),
             _ = self.left.wait_for(|left| *left) => None,
         }
+    }
+}
+
+/// Nobody compares them before, so nobody waits for the lock.
+fn read_heads(reader: &Reader, topic: &Topic, heads: &SharedHeads) -> Result<(), StoreError> {
+    let mut known = heads.lock();
+    let mut after = None;
+    loop {
+        let (found, next) = reader.heads(topic, after)?;
+        known.follow(&found);
+        if next.is_none() {
+            // Rather here than in the first session.
+            known.heads().hash(&Prefix::WHOLE);
+            return Ok(());
+        }
+        after = next;
     }
 }
 

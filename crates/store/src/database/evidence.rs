@@ -235,6 +235,47 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The headers that show a peer that a log is forked: those of the stored evidence, the newest
+    /// pair first, and that of the head alone where there is none. A pair is complete; none follows
+    /// once there are `bytes_max` bytes.
+    pub fn shows_fork(
+        &self,
+        topic: &Topic,
+        author: &VerifyingKey,
+        bytes_max: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(Vec::new());
+        };
+        let pairs = "SELECT f.first, f.second FROM fork f
+            JOIN log l ON l.id = f.log JOIN author a ON a.id = l.author
+            WHERE f.topic = ?1 AND a.key = ?2 ORDER BY f.seq DESC";
+        let of = params![key, author.as_bytes().as_slice()];
+        let mut statement = snapshot.prepare_cached(pairs)?;
+        let mut rows = statement.query(of)?;
+        let (mut headers, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let pair: [Vec<u8>; 2] = [row.get(0)?, row.get(1)?];
+            bytes += pair.iter().map(Vec::len).sum::<usize>();
+            headers.extend(pair.map(Bytes::from));
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        if headers.is_empty() {
+            let head = "SELECT o.header FROM log l JOIN author a ON a.id = l.author
+                JOIN operation o ON o.log = l.id AND o.seq = l.head_seq
+                WHERE l.topic = ?1 AND a.key = ?2";
+            let mut statement = snapshot.prepare_cached(head)?;
+            let mut rows = statement.query(of)?;
+            while let Some(row) = rows.next()? {
+                headers.push(Bytes::from(row.get::<_, Vec<u8>>(0)?));
+            }
+        }
+        Ok(headers)
+    }
+
     /// Evidence of forks in a topic, at most `rows_max`.
     pub fn forks(&self, topic: &Topic, rows_max: usize) -> Result<Vec<ForkRow>, StoreError> {
         let snapshot = self.snapshot()?;

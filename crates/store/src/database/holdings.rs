@@ -1,11 +1,13 @@
 //! What a topic holds, as a session tells its peer.
 
-use p2panda_core::{Gap, Heights, Topic};
+use p2panda_core::limits::HEADS_PAGE_ROWS;
+use p2panda_core::log::Head;
+use p2panda_core::{Gap, Hash, HeadsChange, Heights, Topic};
 use rusqlite::{Row, params};
 
 use crate::database::error::StoreError;
 use crate::database::reader::{Reader, last_arrival, topic_key};
-use crate::database::sql::{int, verifying_key};
+use crate::database::sql::{Blob32, int, verifying_key};
 
 /// One consistent look at a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +21,52 @@ pub struct Holdings {
     pub gaps: Vec<Gap>,
 }
 
+/// Where a page of heads ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadsPlace(i64);
+
 impl Reader {
+    /// The heads of some logs of a topic, those behind `after` or from the start, the last arrival
+    /// number of that moment, and where the next page begins: `None` if this is the last one.
+    ///
+    /// The pages are of several moments. Together with every commit from before the first one on they
+    /// are all heads.
+    pub fn heads(
+        &self,
+        topic: &Topic,
+        after: Option<HeadsPlace>,
+    ) -> Result<(HeadsChange, Option<HeadsPlace>), StoreError> {
+        let mut found = HeadsChange::default();
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok((found, None));
+        };
+        if after.is_none() {
+            found.arrival = last_arrival(&snapshot, key)?;
+        }
+        // By author, as the index has them: a log that is new behind this place is of a later commit.
+        let sql = "SELECT l.author, a.key, l.head_seq, l.head_id,
+                EXISTS (SELECT 1 FROM fork f WHERE f.topic = ?1 AND f.log = l.id)
+            FROM log l JOIN author a ON a.id = l.author
+            WHERE l.topic = ?1 AND l.author > ?2 ORDER BY l.author LIMIT ?3";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let after = after.map_or(i64::MIN, |HeadsPlace(after)| after);
+        let mut rows = statement.query(params![key, after, int(HEADS_PAGE_ROWS as u64)])?;
+        let mut last = None;
+        while let Some(row) = rows.next()? {
+            last = Some(HeadsPlace(row.get(0)?));
+            let author = verifying_key(row, 1)?;
+            let Blob32(id) = row.get(3)?;
+            let (seq, id) = (row.get(2)?, Hash::from_bytes(id));
+            found.raised.push((author, Head { seq, id }));
+            if row.get(4)? {
+                found.forked.push(author);
+            }
+        }
+        let full = found.raised.len() == HEADS_PAGE_ROWS;
+        Ok((found, last.filter(|_| full)))
+    }
+
     /// Heights of all logs of a topic, the last arrival number in it and the first wanted body of
     /// each log, of the same moment: what arrives later has a higher number.
     pub fn holdings(&self, topic: &Topic) -> Result<Holdings, StoreError> {
