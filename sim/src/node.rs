@@ -13,6 +13,7 @@ use p2panda_engine::{
     Command, Committed, Durability, Engine, GatheredAcks, Incoming, Lanes, Now, Options, Outcome,
     PartAnswers, Room, Source, parts, verify,
 };
+use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::{Input, Need, Pair, SessionId, Turn};
 use p2panda_protocol::time::Time;
 use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked};
@@ -56,6 +57,8 @@ pub(crate) struct SimNode {
     pub(crate) queue: Lanes,
     /// The newest operations of each topic, for sessions and for readers of the feed.
     pub(crate) newest: BTreeMap<Topic, Newest>,
+    /// The heads of each topic, from the first session on that compares them.
+    pub(crate) heads: BTreeMap<Topic, SharedHeads>,
     /// Who asks for the bodies of a topic.
     pub(crate) turns: BTreeMap<Topic, Turn>,
     /// It sends headers without their bodies.
@@ -139,6 +142,7 @@ impl SimNode {
         self.wakes.clear();
         self.pairs.clear();
         self.turns.clear();
+        self.heads.clear();
         self.stored = Arc::default();
         self.waiting.clear();
         self.taken_kib = 0;
@@ -250,6 +254,9 @@ impl SimNode {
                 let newest = self.newest.entry(change.topic).or_default();
                 change.add_arrivals(&mut newest.arrivals);
                 change.add_feed(&mut newest.feed);
+                if let Some(heads) = self.heads.get(&change.topic) {
+                    heads.follow(&change.heads);
+                }
             }
             commits.push(committed);
         }
@@ -287,6 +294,26 @@ impl SimNode {
             arrival: held.arrival,
             gaps: held.gaps,
         }
+    }
+
+    /// The heads that the sessions of a topic share.
+    pub(crate) fn heads(&mut self, topic: Topic) -> SharedHeads {
+        if let Some(heads) = self.heads.get(&topic) {
+            return heads.clone();
+        }
+        let heads = SharedHeads::new(&topic);
+        let mut after = None;
+        loop {
+            let found = self.reader().heads(&topic, after);
+            let (found, next) = found.expect("the database can be read");
+            heads.follow(&found);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.heads.insert(topic, heads.clone());
+        heads
     }
 
     /// Bodies to ask for; `None` if another session asks.

@@ -114,6 +114,7 @@ impl Sim {
             needs: BTreeMap::new(),
             wakes: BTreeMap::new(),
             pairs: BTreeMap::new(),
+            heads: BTreeMap::new(),
             turns: BTreeMap::new(),
             withholds: false,
             published: false,
@@ -368,6 +369,15 @@ impl Sim {
             Output::Heights => {
                 let holdings = self.at(node).holdings(&topic);
                 self.schedule(soon, answer(holdings));
+            }
+            Output::Heads => {
+                let heads = self.at_mut(node).heads(topic);
+                self.schedule(soon, answer(Input::Heads(heads)));
+            }
+            Output::Evidence(author) => {
+                let shown = self.at(node).reader().shows_fork(&topic, &author, usize::MAX);
+                let shown = shown.expect("readable");
+                self.schedule(soon, answer(Input::Evidence(shown)));
             }
             Output::OldestHeights { logs_max } => {
                 let heights = self.at(node).reader().oldest_heights(&topic, logs_max);
@@ -627,9 +637,13 @@ impl Sim {
         self.next_link += 1;
         let id = LinkId(self.next_link);
         let published = self.at(node).published || self.at(peer).published;
-        let protocol = match self.random.below(2) {
-            1 if !published => Protocol::DigestSync,
-            _ => Protocol::LogSync,
+        let protocol = match self.random.below(4) {
+            _ if published => Protocol::LogSync,
+            0 => Protocol::LogSync,
+            1 => Protocol::DigestSync,
+            _ => Protocol::Link {
+                binding: self.random_bytes(),
+            },
         };
         let ends = [(node, peer, Dialled::ByUs), (peer, node, Dialled::ByThem)];
         let ends = ends.map(|(own, other, dialled)| {

@@ -100,7 +100,9 @@ async fn open(link: &Link, topic: Topic) -> Option<Wire> {
     };
     let answer = Answer::expecting(secret.proof(&topic, side.other()));
     Some(Wire {
-        protocol: Protocol::DigestSync,
+        protocol: Protocol::Link {
+            binding: secret.binding(&topic),
+        },
         connection: link.connection.clone(),
         credit: link.credit.clone(),
         send,

@@ -456,7 +456,9 @@ impl Driver {
         self.shared.connections.needed(&self.link.connection);
         let proof = self.link.secret.proof(&topic, self.link.side);
         let wire = Wire {
-            protocol: Protocol::DigestSync,
+            protocol: Protocol::Link {
+                binding: self.link.secret.binding(&topic),
+            },
             connection: self.link.connection.clone(),
             credit: self.link.credit.clone(),
             send,

@@ -10,6 +10,7 @@ use p2panda_core::budget::{Charge, Intake};
 use p2panda_core::{Entry, Gap, Heights, Page, Phase, Tail, Topic, VerifyingKey, Wanted, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::link::Refusal;
+use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::{
     Dialled, End, Event, Fault, Input, Output, Pair, Path, Protocol, Session, SessionId, Turn,
 };
@@ -176,6 +177,8 @@ enum Got {
 #[derive(Debug)]
 enum Answer {
     Heights(oneshot::Receiver<(Heights, u64, Vec<Gap>)>),
+    Heads(oneshot::Receiver<SharedHeads>),
+    Evidence(oneshot::Receiver<Vec<Bytes>>),
     OldestHeights(oneshot::Receiver<Heights>),
     Totals(oneshot::Receiver<Totals>),
     Page(oneshot::Receiver<Page>),
@@ -239,7 +242,7 @@ impl Driver {
             refused: None,
             over,
         };
-        let digest = protocol == Protocol::DigestSync;
+        let digest = protocol != Protocol::LogSync;
         driver.shared.sessions.started(
             peer,
             SessionStatus {
@@ -436,6 +439,20 @@ impl Driver {
                 let (reply, answer) = oneshot::channel();
                 self.answer = Some(Answer::Heights(answer));
                 self.questions.push(Request::Heights { topic, reply });
+            }
+            Output::Heads => {
+                let (reply, answer) = oneshot::channel();
+                self.answer = Some(Answer::Heads(answer));
+                self.questions.push(Request::Heads { topic, reply });
+            }
+            Output::Evidence(author) => {
+                let (reply, answer) = oneshot::channel();
+                self.answer = Some(Answer::Evidence(answer));
+                self.questions.push(Request::Evidence {
+                    topic,
+                    author,
+                    reply,
+                });
             }
             Output::OldestHeights { logs_max } => {
                 let (reply, answer) = oneshot::channel();
@@ -680,6 +697,8 @@ async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
                     gaps,
                 })
         }
+        Some(Answer::Heads(reply)) => reply.await.ok().map(Input::Heads),
+        Some(Answer::Evidence(reply)) => reply.await.ok().map(Input::Evidence),
         Some(Answer::OldestHeights(reply)) => reply.await.ok().map(Input::OldestHeights),
         Some(Answer::Totals(reply)) => reply.await.ok().map(|totals| Input::Totals {
             operations: totals.operations,

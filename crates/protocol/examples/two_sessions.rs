@@ -183,6 +183,8 @@ impl Node {
                     self.batches.push_back(batch);
                     self.inputs.push_back(Input::Stored { invalid });
                 }
+                // Only a session on a link asks for these.
+                Output::Heads | Output::Evidence(_) => {}
                 Output::Event(_)
                 | Output::PairChanged
                 | Output::Wake(_)

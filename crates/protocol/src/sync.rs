@@ -26,6 +26,12 @@ pub enum Protocol {
     LogSync,
     /// The same with a digest in front of the heights (`docs/protocol/digest.md`).
     DigestSync,
+    /// A topic stream of a link, where ranges take the place of the heights
+    /// (`docs/protocol/link.md#4`).
+    Link {
+        /// What nobody else knows of this stream (`docs/protocol/ranges.md#1`).
+        binding: [u8; 32],
+    },
 }
 
 impl Protocol {
@@ -34,6 +40,7 @@ impl Protocol {
         match self {
             Protocol::LogSync => b"p2panda/log_sync/v1",
             Protocol::DigestSync => b"p2panda/digest_sync/v1",
+            Protocol::Link { .. } => crate::link::LABEL,
         }
     }
 }

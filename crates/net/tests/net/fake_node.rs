@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use p2panda_core::log::Head;
 use p2panda_core::{
-    Draft, Entry, Heights, LogRange, NetworkId, NodeExtensions, Operation, Page, Phase, Read,
+    Draft, Entry, HeadsChange, Heights, LogRange, NetworkId, NodeExtensions, Operation, Page, Phase, Read,
     Received, Refusal, SigningKey, Tail, Timestamp, Topic, VerifyingKey, Wanted,
 };
 use p2panda_net::{Bootstrap, Config, Mdns, Net, Request, Stored, SyncHandle, Totals};
+use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -46,9 +48,22 @@ pub struct TopicLog {
     pub phases: BTreeMap<SessionId, Vec<Phase>>,
     pub sent: BTreeMap<VerifyingKey, u64>,
     arrivals: watch::Sender<Tail<Entry>>,
+    /// What its sessions compare.
+    heads: Option<SharedHeads>,
 }
 
 impl TopicLog {
+    /// The heads of everything stored, from now on those of what is appended as well.
+    fn heads(&mut self, topic: &Topic) -> SharedHeads {
+        let heads = self.heads.get_or_insert_with(|| SharedHeads::new(topic));
+        heads.follow(&HeadsChange {
+            raised: self.entries.iter().map(head).collect(),
+            arrival: self.entries.len() as u64,
+            ..HeadsChange::default()
+        });
+        heads.clone()
+    }
+
     fn append(&mut self, operation: &Operation) -> bool {
         let header = &operation.header;
         let extensions = header.node_extensions().unwrap();
@@ -67,8 +82,19 @@ impl TopicLog {
             body: operation.body.clone(),
             absent: None,
         });
+        if let (Some(heads), Some(entry)) = (&self.heads, self.entries.last()) {
+            heads.follow(&HeadsChange {
+                raised: vec![head(entry)],
+                arrival: entry.arrival,
+                ..HeadsChange::default()
+            });
+        }
         true
     }
+}
+
+fn head(entry: &Entry) -> (VerifyingKey, Head) {
+    (entry.author(), Head::of(&entry.header))
 }
 
 /// A configuration for tests: loopback only, no multicast, a network of its own.
@@ -216,6 +242,10 @@ impl Memory {
             Request::Heights { topic, reply } => {
                 let log = topics.entry(topic).or_default();
                 let _ = reply.send((log.heights.clone(), log.entries.len() as u64, Vec::new()));
+            }
+            Request::Heads { topic, reply } => {
+                let log = topics.entry(topic).or_default();
+                let _ = reply.send(log.heads(&topic));
             }
             Request::Totals {
                 topic,

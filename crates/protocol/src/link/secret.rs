@@ -10,6 +10,7 @@ pub const LABEL: &[u8] = b"p2panda/link/v1";
 
 const INTEREST: &[u8] = b"interest";
 const TOPIC: &[u8] = b"topic";
+const RANGES: &[u8] = b"ranges";
 
 /// One side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,12 @@ impl Secret {
     /// The proof that `side` sends for a topic.
     pub fn proof(&self, topic: &Topic, side: Side) -> Proof {
         Proof(self.keyed(TOPIC, side, topic.as_bytes()))
+    }
+
+    /// What binds the fingerprints of the sessions about a topic to this link
+    /// (`docs/protocol/ranges.md#1`). It is the same for both sides.
+    pub fn binding(&self, topic: &Topic) -> [u8; 32] {
+        *Hash::keyed_parts(&self.0, &[RANGES, topic.as_bytes()]).as_bytes()
     }
 
     fn keyed(&self, domain: &[u8], side: Side, name: &[u8; 32]) -> [u8; 32] {

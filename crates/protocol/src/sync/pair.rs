@@ -226,29 +226,47 @@ impl Pair {
     /// `remote` has the peer's height of each log of `local`, in the same order.
     pub(super) fn lacks(&self, local: &Heights, remote: &[Option<u32>]) -> Vec<LogRange> {
         let mut ranges = Vec::new();
-        for ((author, log, height), told) in local.iter().zip(remote) {
-            let shares = || self.sessions.values();
-            let held = shares()
-                .filter_map(|share| share.has.get(&author).copied())
-                .chain(*told)
-                .max();
-            let next = held.map_or(0, |held| u64::from(held) + 1);
-            if next > u64::from(height) {
-                continue;
-            }
-            let mut covered = Spans::default();
-            shares().for_each(|share| share.sent.add_to(&mut covered, &author));
-            let ends = u64::from(height) + 1;
-            covered.gaps(next, ends, |after, until| {
-                ranges.push(LogRange {
-                    author,
-                    log,
-                    after,
-                    until,
-                });
-            });
+        for ((author, log, until), after) in local.iter().zip(remote) {
+            let found = LogRange {
+                author,
+                log,
+                after: *after,
+                until,
+            };
+            self.add_uncovered(&found, &mut ranges);
         }
         ranges
+    }
+
+    /// These ranges, which the peer was found to lack, without what running sessions sent or will send.
+    pub(super) fn uncovered(&self, found: &[LogRange]) -> Vec<LogRange> {
+        let mut ranges = Vec::with_capacity(found.len());
+        for found in found {
+            self.add_uncovered(found, &mut ranges);
+        }
+        ranges
+    }
+
+    fn add_uncovered(&self, found: &LogRange, ranges: &mut Vec<LogRange>) {
+        let shares = || self.sessions.values();
+        let held = shares()
+            .filter_map(|share| share.has.get(&found.author).copied())
+            .chain(found.after)
+            .max();
+        let next = held.map_or(0, |held| u64::from(held) + 1);
+        if next > u64::from(found.until) {
+            return;
+        }
+        let mut covered = Spans::default();
+        shares().for_each(|share| share.sent.add_to(&mut covered, &found.author));
+        let ends = u64::from(found.until) + 1;
+        covered.gaps(next, ends, |after, until| {
+            ranges.push(LogRange {
+                after,
+                until,
+                ..*found
+            });
+        });
     }
 
     /// Whether a primary session other than `id` is in catch-up.

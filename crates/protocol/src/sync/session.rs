@@ -14,7 +14,8 @@
 //!
 //! | Output | The driver | and answers with |
 //! |---|---|---|
-//! | [`Output::Heights`], [`Output::OldestHeights`], [`Output::Totals`], [`Output::Read`], [`Output::Wanted`] | reads its store in one short transaction | the input of the same name ([`Input::Page`] for a read), once, in the order of the questions |
+//! | [`Output::Heights`], [`Output::OldestHeights`], [`Output::Totals`], [`Output::Read`], [`Output::Wanted`], [`Output::Evidence`] | reads its store in one short transaction | the input of the same name ([`Input::Page`] for a read), once, in the order of the questions |
+//! | [`Output::Heads`] | gets the heads that the sessions of the topic share, which follow its commits | [`Input::Heads`] |
 //! | [`Output::Send`] | writes the bytes to the stream, in order | [`Input::Wrote`] as they are written, [`Input::Drained`] when little is left |
 //! | [`Output::Store`] | verifies and stores the batch | [`Input::Stored`] once it is durable, in the order of the batches |
 //! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time |
@@ -43,7 +44,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use p2panda_core::{
-    Gap, Heights, LogId, LogRange, Look, Page, Read, Received, Topic, Wanted, limits,
+    Gap, Heights, LogId, LogRange, Look, Page, Read, Received, Topic, VerifyingKey, Wanted, limits,
 };
 
 use super::Protocol;
@@ -53,17 +54,20 @@ use super::pace::{Pace, Path};
 use super::pair::{Dialled, Pair, Progress};
 use crate::close::CloseCode;
 use crate::frame::Decoder;
+use crate::ranges::SharedHeads;
 use crate::time::Time;
 
 mod bodies;
 mod ending;
 mod opening;
+mod ranges;
 mod received;
 mod receiving;
 mod sending;
 
 use bodies::Bodies;
 use opening::Comparing;
+use ranges::Comparison;
 use received::Unstored;
 
 /// Numbers the sessions of a node.
@@ -88,6 +92,11 @@ pub enum Input {
         /// The logs with bodies that have not come.
         gaps: Vec<Gap>,
     },
+    /// Answers [`Output::Heads`]: all that is stored is in them, and every later commit.
+    Heads(SharedHeads),
+    /// Answers [`Output::Evidence`]: headers of the log that exclude each other, or that of its head
+    /// where there is no evidence.
+    Evidence(Vec<Bytes>),
     /// Answers [`Output::Totals`].
     Totals {
         /// Number of stored operations in the ranges.
@@ -138,6 +147,10 @@ pub enum Output {
         /// How many.
         logs_max: usize,
     },
+    /// Hand over the heads of the topic.
+    Heads,
+    /// Look up what shows that the log of this author is forked.
+    Evidence(VerifyingKey),
     /// Sum up these ranges, and put them in the order in which their logs became known.
     Totals(Vec<LogRange>),
     /// Read a page.
@@ -226,6 +239,12 @@ pub struct Session {
     local: Heights,
     /// The peer's Have, until it is compared with them.
     comparing: Option<Comparing>,
+    /// How it is found out by ranges what the peer lacks, until it is.
+    comparison: Option<Box<Comparison>>,
+    /// Of whose logs the peer is shown that they are forked, when all else is sent.
+    forked: VecDeque<VerifyingKey>,
+    /// A frame of the comparison was taken, and more may have come with it.
+    behind: bool,
     /// Everything of the topic up to this arrival number is sent or known to the peer.
     position: u64,
     arrived: u64,
@@ -264,6 +283,8 @@ enum Sending {
     Waiting,
     /// Asked for the local heights.
     Heights,
+    /// Finds out by ranges what the peer lacks.
+    Ranges,
     /// Sent its digest, needs the peer's.
     Digest {
         /// What the peer says if it holds the same.
@@ -292,6 +313,8 @@ impl Sending {
 enum Receiving {
     /// The peer's digest, if it came before this side had sent its own.
     Digest(Option<Digest>),
+    /// What finds out by ranges what both sides lack.
+    Ranges,
     Have,
     PreSync,
     Transfer,
@@ -329,9 +352,13 @@ impl Session {
             Progress::Waiting
         };
         pair.join(id, primary, progress);
-        let receiving = match protocol {
-            Protocol::LogSync => Receiving::Have,
-            Protocol::DigestSync => Receiving::Digest(None),
+        let (receiving, comparison) = match protocol {
+            Protocol::LogSync => (Receiving::Have, None),
+            Protocol::DigestSync => (Receiving::Digest(None), None),
+            Protocol::Link { binding } => {
+                let comparison = Box::new(Comparison::new(binding));
+                (Receiving::Ranges, Some(comparison))
+            }
         };
         Self {
             id,
@@ -344,6 +371,9 @@ impl Session {
             ending: Ending::No,
             local: Heights::default(),
             comparing: None,
+            comparison,
+            forked: VecDeque::new(),
+            behind: false,
             position: 0,
             arrived: 0,
             reported: None,
@@ -384,6 +414,8 @@ impl Session {
                 arrival,
                 gaps,
             } => self.local_heights(heights, arrival, &gaps, pair),
+            Input::Heads(heads) => self.local_heads(heads, pair),
+            Input::Evidence(headers) => self.evidence(headers),
             Input::OldestHeights(heights) => self.oldest_heights(heights, pair),
             Input::Totals {
                 operations,
@@ -400,6 +432,7 @@ impl Session {
             Input::Path(path) => self.pace.set_window(path.progress_window_ms()),
             Input::Reading(reading) => self.reading = reading,
             Input::Stop if self.ending == Ending::No => self.ending = Ending::Stop,
+            Input::Tick if self.behind => self.take_frames(pair),
             Input::Wrote(_) | Input::Stop | Input::PairChanged | Input::Tick => {}
         }
         if self.ending != Ending::Ended {
@@ -420,8 +453,13 @@ impl Session {
     /// taken yet, heights and ranges in catch-up, and what the peer was found to have.
     pub fn held_bytes(&self) -> usize {
         let comparing = self.comparing.as_ref().map_or(0, Comparing::held_bytes);
-        let told = self.local.held_bytes() + comparing + self.shared_bytes;
-        self.passing_bytes() + told + self.sending.held_bytes()
+        let compared = self
+            .comparison
+            .as_ref()
+            .map_or(0, |comparison| comparison.held_bytes());
+        let forked = self.forked.capacity() * size_of::<VerifyingKey>();
+        let told = self.local.held_bytes() + comparing + compared + self.shared_bytes;
+        self.passing_bytes() + told + forked + self.sending.held_bytes()
     }
 
     /// Those among them that are on their way in: heights and ranges set aside.
@@ -442,6 +480,8 @@ impl Session {
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
     pub fn wants_bytes(&self) -> bool {
         self.ending != Ending::Ended
+            && !self.behind
+            && !self.answers_wait()
             && self.unstored(|batch| batch.came) < limits::UNSTORED_BYTES_MAX
     }
 

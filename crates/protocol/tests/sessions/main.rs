@@ -6,6 +6,7 @@ mod digest;
 mod have;
 mod order;
 mod progress;
+mod ranges;
 mod vectors;
 mod world;
 

@@ -119,7 +119,7 @@ fn reproduce(protocol: Protocol) {
                 sent.extend_from_slice(bytes);
             }
             let digest = match protocol {
-                Protocol::LogSync => None,
+                Protocol::LogSync | Protocol::Link { .. } => None,
                 Protocol::DigestSync => Some(opening(&world, peer, state)),
             };
             let recorded = frames(vector, direction).into_iter().map(unhex);

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use p2panda_core::limits::BODIES_ASKED_MAX;
+use p2panda_core::log::Head;
 use p2panda_core::{
-    Absent, Draft, Entry, Gap, Header, Heights, LogRange, Look, NodeExtensions, Page, Read,
+    Absent, Draft, Entry, Gap, Header, HeadsChange, Heights, LogRange, Look, NodeExtensions, Page, Read,
     Received, Refusal, Refused, SigningKey, Timestamp, Topic, VerifyingKey, Wanted,
 };
+use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::sync::message::{Limits, Message};
 use p2panda_protocol::sync::pair::{Dialled, Pair};
@@ -32,6 +34,9 @@ impl Rng {
 
 /// A body that has not come.
 pub const WANTED: Absent = Absent::Wanted { since: None };
+
+/// A stream of a link.
+pub const LINK: Protocol = Protocol::Link { binding: [5; 32] };
 
 pub fn topic() -> Topic {
     Topic::from_bytes([7; 32])
@@ -81,6 +86,10 @@ pub struct Peer {
     arrival: u64,
     /// What came before its predecessor.
     early: Vec<Entry>,
+    /// Headers that exclude each other.
+    pub forks: BTreeMap<VerifyingKey, [Header; 2]>,
+    /// What its sessions share, once one of them has asked.
+    heads: Option<SharedHeads>,
     pub pair: Pair,
     pub sides: BTreeMap<SessionId, Side>,
 }
@@ -95,6 +104,8 @@ impl Peer {
             entries: Vec::new(),
             arrival: 0,
             early: Vec::new(),
+            forks: BTreeMap::new(),
+            heads: None,
             pair,
             sides: BTreeMap::new(),
         }
@@ -108,18 +119,84 @@ impl Peer {
         if entry.seq() > next {
             return self.early.push(entry);
         }
+        if self.is_fork(&entry) {
+            return;
+        }
         if entry.seq() < next {
             return self.fill(entry);
         }
         let (author, after) = (entry.author(), entry.seq() + 1);
         self.arrival += 1;
         entry.arrival = self.arrival;
+        let change = HeadsChange {
+            raised: vec![(author, Head::of(&entry.header))],
+            forked: Vec::new(),
+            arrival: self.arrival,
+        };
         self.entries.push(entry);
+        self.follow(&change);
         let follows = |early: &Entry| early.author() == author && early.seq() == after;
         if let Some(place) = self.early.iter().position(follows) {
             let early = self.early.swap_remove(place);
             self.store(early);
         }
+    }
+
+    fn follow(&self, change: &HeadsChange) {
+        if let Some(heads) = &self.heads {
+            heads.follow(change);
+        }
+    }
+
+    /// Whether it excludes what is stored; if so, that is kept.
+    fn is_fork(&mut self, entry: &Entry) -> bool {
+        let (author, seq) = (entry.author(), entry.seq());
+        let at = |seq| {
+            let mut of_log = self.entries.iter().filter(|one| one.author() == author);
+            of_log.find(|one| one.seq() == seq)
+        };
+        let other = at(seq).filter(|one| one.header != entry.header);
+        let before = seq.checked_sub(1).and_then(at);
+        let other = other
+            .or_else(|| before.filter(|one| Some(one.header.id()) != entry.header.backlink()));
+        let Some(other) = other.map(|one| one.header.clone()) else {
+            return false;
+        };
+        let pair = [other, entry.header.clone()];
+        self.forks.entry(author).or_insert(pair);
+        self.follow(&HeadsChange {
+            forked: vec![author],
+            ..HeadsChange::default()
+        });
+        true
+    }
+
+    /// What the sessions share: looked up once, and then told of everything.
+    fn heads(&mut self) -> SharedHeads {
+        if let Some(heads) = &self.heads {
+            return heads.clone();
+        }
+        let heads = SharedHeads::new(&topic());
+        let raised = self.entries.iter();
+        heads.follow(&HeadsChange {
+            raised: raised
+                .map(|entry| (entry.author(), Head::of(&entry.header)))
+                .collect(),
+            forked: self.forks.keys().copied().collect(),
+            arrival: self.arrival,
+        });
+        self.heads = Some(heads.clone());
+        heads
+    }
+
+    fn evidence(&self, author: &VerifyingKey) -> Vec<Bytes> {
+        let bytes = |header: &Header| header.as_bytes().clone();
+        if let Some(pair) = self.forks.get(author) {
+            return pair.iter().map(bytes).collect();
+        }
+        let of_log = self.entries.iter().filter(|one| one.author() == *author);
+        let head = of_log.max_by_key(|one| one.seq());
+        head.map(|one| bytes(&one.header)).into_iter().collect()
     }
 
     /// A body that comes later; the operation arrives anew.
@@ -131,6 +208,10 @@ impl Peer {
             self.arrival += 1;
             entry.arrival = self.arrival;
             self.entries.push(entry);
+            self.follow(&HeadsChange {
+                arrival: self.arrival,
+                ..HeadsChange::default()
+            });
         }
     }
 
@@ -291,15 +372,16 @@ pub struct World {
 }
 
 impl World {
-    /// Peer 0 has the smaller node id. The seed decides what sessions speak: one protocol, the
-    /// other, or either.
+    /// Peer 0 has the smaller node id. The seed decides what sessions speak: one protocol, another,
+    /// or any.
     pub fn new(seed: u64) -> Self {
         World::speaking(
             seed,
-            match seed % 4 {
+            match seed % 6 {
                 0 | 1 => Some(Protocol::LogSync),
                 2 => Some(Protocol::DigestSync),
-                _ => None,
+                3 => None,
+                _ => Some(LINK),
             },
         )
     }
@@ -325,9 +407,10 @@ impl World {
         self.next_id += 1;
         let id = SessionId(self.next_id);
         let now = self.now;
-        let protocol = self.protocol.unwrap_or_else(|| match self.rng.below(2) {
+        let protocol = self.protocol.unwrap_or_else(|| match self.rng.below(3) {
             0 => Protocol::LogSync,
-            _ => Protocol::DigestSync,
+            1 => Protocol::DigestSync,
+            _ => LINK,
         });
         for (place, peer) in self.peers.iter_mut().enumerate() {
             let dialled = if place == dialler {
@@ -440,6 +523,8 @@ impl World {
                 arrival: own.arrival,
                 gaps: own.gaps(),
             }),
+            Output::Heads => Some(Input::Heads(own.heads())),
+            Output::Evidence(author) => Some(Input::Evidence(own.evidence(author))),
             Output::OldestHeights { logs_max } => {
                 let mut authors = own.authors();
                 authors.truncate(*logs_max);

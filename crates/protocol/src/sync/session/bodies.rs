@@ -78,7 +78,7 @@ struct Answer {
 impl Bodies {
     pub(super) fn new(protocol: Protocol) -> Self {
         Self {
-            spoken: protocol == Protocol::DigestSync,
+            spoken: protocol != Protocol::LogSync,
             question: Question::None,
             round: None,
             last_page: false,

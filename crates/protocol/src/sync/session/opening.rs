@@ -1,5 +1,5 @@
-//! How a session opens: each side tells what it holds, as a digest first where that was agreed
-//! on (`docs/protocol/digest.md#4`), and as heights (`docs/protocol/sync.md#5`).
+//! How a session opens without ranges: each side tells what it holds, as a digest first where that
+//! was agreed on (`docs/protocol/digest.md#4`), and as heights (`docs/protocol/sync.md#5`).
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{Gap, Heights, LogId, VerifyingKey, limits};
@@ -23,7 +23,10 @@ impl Session {
         }
         pair.set_progress(self.id, Progress::CatchUp);
         self.sending = Sending::Heights;
-        self.ask(Output::Heights);
+        self.ask(match self.comparison {
+            Some(_) => Output::Heads,
+            None => Output::Heights,
+        });
     }
 
     /// Only a secondary waits, and only for a primary: no two sessions wait for each other.

@@ -8,6 +8,7 @@ use super::received::too_large;
 use super::{Ending, Output, Receiving, Session};
 use crate::close::CloseCode;
 use crate::frame::Frame;
+use crate::ranges;
 use crate::sync::message::{Message, frame_limit};
 use crate::sync::pair::Pair;
 
@@ -15,15 +16,30 @@ impl Session {
     pub(super) fn bytes(&mut self, bytes: Bytes, pair: &mut Pair) {
         self.pace.moved(bytes.len());
         self.decoder.push(bytes);
+        self.take_frames(pair);
+    }
+
+    /// Takes the frames that are whole. One of a comparison may take a moment: other work has its turn
+    /// before the next one.
+    pub(super) fn take_frames(&mut self, pair: &mut Pair) {
+        self.behind = false;
         while self.ending != Ending::Ended {
             let limits = self.limits;
             let opens = matches!(self.receiving, Receiving::Digest(_));
-            let limit_of = |prefix: &[u8]| match opens {
-                true => limits::DIGEST_BYTES_MAX as u32,
-                false => frame_limit(prefix, &limits),
+            let compares = self.receiving == Receiving::Ranges;
+            let limit_of = |prefix: &[u8]| match (opens, compares) {
+                (true, _) => limits::DIGEST_BYTES_MAX as u32,
+                (_, true) => ranges::frame_bytes_max(prefix),
+                _ => frame_limit(prefix, &limits),
             };
             match self.decoder.next(limit_of) {
                 Ok(Some(Frame::Message(payload))) if opens => self.remote_digest(payload, pair),
+                Ok(Some(Frame::Message(payload))) if compares => {
+                    self.compare_ranges(payload, pair);
+                    if !self.decoder.is_between_frames() {
+                        return self.read_on_soon();
+                    }
+                }
                 Ok(Some(Frame::Message(payload))) => match Message::decode(payload) {
                     Ok(message) => self.message(message, pair),
                     Err(_) => self.fail(CloseCode::Violation, pair),
@@ -34,6 +50,15 @@ impl Session {
                 Ok(None) => break,
                 Err(_) => self.fail(CloseCode::Violation, pair),
             }
+        }
+    }
+
+    fn read_on_soon(&mut self) {
+        if self.ending != Ending::Ended {
+            self.behind = true;
+            // It takes the place of any later one.
+            self.wake = Some(self.now);
+            self.outputs.push_back(Output::Wake(self.now));
         }
     }
 

@@ -22,9 +22,11 @@ impl Session {
             return;
         }
         self.sending = Sending::Done;
+        let shown = self.forked.len() as u64;
+        let operations = operations + shown;
         self.totals_out = Some((operations, bytes));
         // Done is said once: here when nothing is left, after the last operation otherwise.
-        if operations == 0 || bytes == 0 {
+        if shown == 0 && (operations == 0 || bytes == 0) {
             return self.send(&Message::Done);
         }
         self.send(&Message::PreSync {
@@ -109,6 +111,10 @@ impl Session {
     /// have sent or will send.
     pub(super) fn send_ranges(&mut self, ranges: Vec<LogRange>, pair: &mut Pair) {
         pair.plans(self.id, &ranges);
+        if ranges.is_empty() && !self.forked.is_empty() {
+            self.sending = Sending::Totals;
+            return self.totals(0, 0, ranges, pair);
+        }
         if ranges.is_empty() {
             self.totals_out = Some((0, 0));
             self.sending = Sending::Done;
@@ -125,11 +131,14 @@ impl Session {
         if self.asked || !self.drained {
             return;
         }
-        match ranges.front().cloned() {
-            Some(range) => self.ask(Output::Read(Read::Log {
+        if let Some(range) = ranges.front().copied() {
+            return self.ask(Output::Read(Read::Log {
                 range,
                 bytes_max: limits::SESSION_PAGE_BYTES_MAX,
-            })),
+            }));
+        }
+        match self.forked.pop_front() {
+            Some(author) => self.ask(Output::Evidence(author)),
             None => {
                 self.sending = Sending::Done;
                 self.send(&Message::Done);
