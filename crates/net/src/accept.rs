@@ -137,7 +137,7 @@ async fn serve_link(shared: &Shared, peer: VerifyingKey, connection: Connection)
         return close(&connection, CloseCode::Refused);
     };
     let closed = connection.weak_handle().closed();
-    if shared.links.begin(connection.clone()).is_none() {
+    if shared.links.begin(connection.clone()).await.is_none() {
         return close(&connection, CloseCode::Refused);
     }
     drop(connection);

@@ -47,7 +47,7 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> R
                 let agreed = timeout(wait, agree(shared, connection.clone(), topic)).await;
                 return agreed.ok().flatten().ok_or_else(|| fault(&connection));
             }
-            shared.links.begin(connection).ok_or(Fault::Failed)?
+            shared.links.begin(connection).await.ok_or(Fault::Failed)?
         }
     };
     drop(turn);

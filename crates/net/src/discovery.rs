@@ -127,7 +127,7 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
         let asked = knock(shared, &ask).await;
         let connection = connect(shared, node, known, asked).await?;
         let met = if shared.alpns.is_link(connection.alpn()) {
-            let link = shared.links.begin(connection);
+            let link = shared.links.begin(connection).await;
             drop(turn);
             match link {
                 Some(link) => link.meet().await,

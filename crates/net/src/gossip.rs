@@ -263,7 +263,7 @@ impl Gossip {
                     ground.links.without(*peer);
                     return Some(Reached::Connected(connection));
                 }
-                ground.links.begin(connection)?
+                ground.links.begin(connection).await?
             }
         };
         drop(turn);

@@ -68,12 +68,17 @@ pub(crate) async fn run(
 async fn drive(
     shared: &Arc<Shared>,
     topics: Arc<Served<TopicHandle>>,
-    Begun { link, commands }: Begun,
+    begun: Begun,
 ) -> Option<()> {
+    let Begun {
+        link,
+        commands,
+        control,
+    } = begun;
     let wait = shared.timings.handshake_timeout;
-    let (send, recv) = match link.side {
-        Side::Dialler => link.connection.open_bi().await.ok()?,
-        Side::Acceptor => timeout(wait, link.connection.accept_bi())
+    let (send, recv) = match control {
+        Some(control) => control,
+        None => timeout(wait, link.connection.accept_bi())
             .await
             .ok()?
             .ok()?,

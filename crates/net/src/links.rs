@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use iroh::endpoint::{Connection, Side as QuicSide};
+use iroh::endpoint::{Connection, RecvStream, SendStream, Side as QuicSide};
 use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::link::{self, Instance, LABEL, Secret, Settled, Side};
 use p2panda_protocol::walk::Step;
@@ -83,6 +83,8 @@ pub(crate) struct Link {
 pub(crate) struct Begun {
     pub(crate) link: Arc<Link>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// The control stream of a link that this node dialled.
+    pub(crate) control: Option<(SendStream, RecvStream)>,
 }
 
 /// What is asked of the task of a link.
@@ -136,7 +138,7 @@ impl Links {
     }
 
     /// A connection that chose the protocol of links. `None`: it is over, or there are too many.
-    pub(crate) fn begin(&self, connection: Connection) -> Option<Arc<Link>> {
+    pub(crate) async fn begin(&self, connection: Connection) -> Option<Arc<Link>> {
         let peer = node_id(connection.remote_id())?;
         let mut secret = [0; 32];
         connection
@@ -145,6 +147,11 @@ impl Links {
         let side = match connection.side() {
             QuicSide::Client => Side::Dialler,
             QuicSide::Server => Side::Acceptor,
+        };
+        // The first stream: nobody else may open one before.
+        let control = match side {
+            Side::Dialler => Some(connection.open_bi().await.ok()?),
+            Side::Acceptor => None,
         };
         let (commands, asked) = mpsc::channel(limits::LINK_COMMANDS_MAX);
         let link = Arc::new(Link {
@@ -170,6 +177,7 @@ impl Links {
         let begun = Begun {
             link: link.clone(),
             commands: asked,
+            control,
         };
         if self.begun.try_send(begun).is_err() {
             self.end(&link);

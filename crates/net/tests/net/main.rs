@@ -20,5 +20,6 @@ mod multicast;
 mod names;
 mod need;
 mod probe;
+mod ranges;
 mod recovery;
 mod relay;

@@ -6,6 +6,7 @@ mod changes;
 mod ended;
 mod errors;
 mod flood;
+mod forks;
 #[path = "../../../net/tests/support/hosts.rs"]
 mod hosts;
 mod lan;

@@ -102,12 +102,15 @@ fn the_link_has_an_alpn_of_its_own_in_every_network() {
 }
 
 #[test]
-fn every_tag_and_proof_is_that_of_the_vectors_and_no_two_are_the_same() {
+fn every_tag_proof_and_binding_is_that_of_the_vectors_and_no_two_are_the_same() {
     let mut seen = BTreeSet::new();
     for entry in list(&load("link.json")["names"]) {
         let secret = Secret::new(hex32(&entry["secret"]));
         let (overlay, topic) = (hex32(&entry["id"]), hex32(&entry["id"]));
         let (overlay, topic) = (Overlay::from_bytes(overlay), Topic::from_bytes(topic));
+        let binding = hex32(&entry["binding"]);
+        assert_eq!(secret.binding(&topic), binding);
+        assert!(seen.insert(Bytes::copy_from_slice(&binding)));
         for (side, name) in [(Side::Dialler, "dialler"), (Side::Acceptor, "acceptor")] {
             let expected = &entry[name];
             let proof = Proof::from_bytes(hex32(&expected["proof"]));

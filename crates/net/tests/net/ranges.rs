@@ -1,0 +1,75 @@
+//! Sessions on a link find differences by ranges (`docs/protocol/link.md#4`).
+
+use p2panda_core::{SigningKey, Topic};
+
+use crate::fake_node::FakeNode;
+
+const AUTHORS: u32 = 600;
+/// Each side lacks so many.
+const MISSING: u32 = 5;
+
+fn author(number: u32) -> SigningKey {
+    let mut secret = [33; 32];
+    secret[..4].copy_from_slice(&number.to_be_bytes());
+    SigningKey::from_bytes(&secret)
+}
+
+/// What both have, and what only one of them has.
+fn fill(nodes: &[&FakeNode; 2], topic: Topic) {
+    for number in 0..AUTHORS {
+        for (place, node) in (0..).zip(nodes) {
+            if number >= 2 * MISSING || number % 2 == place {
+                node.publish_as(&author(number), topic, b"text");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_missing_of_many_authors_cross_a_link_both_ways_and_the_others_are_not_named() {
+    let (a, b) = (FakeNode::start(95, 1).await, FakeNode::start(95, 2).await);
+    let topic = Topic::from_bytes([95; 32]);
+    fill(&[&a, &b], topic);
+    for node in [&a, &b] {
+        node.subscribe(topic);
+    }
+    a.net.add_peer(b.bootstrap());
+    for node in [&a, &b] {
+        node.until_len(topic, AUTHORS as usize).await;
+        node.until_live(topic).await;
+        let sent = node.net.counters().sync_sent_bytes;
+        assert!(sent < 8_000, "{sent}, of {AUTHORS} authors");
+        let duplicates = node.with(topic, |log| log.duplicates);
+        assert_eq!(duplicates, 0);
+    }
+    // Live mode goes on from what was compared.
+    a.publish(topic, "news");
+    b.until_len(topic, AUTHORS as usize + 1).await;
+    for node in [a, b] {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_while_many_authors_are_compared_is_not_lost() {
+    let (a, b) = (FakeNode::start(96, 1).await, FakeNode::start(96, 2).await);
+    let topic = Topic::from_bytes([96; 32]);
+    fill(&[&a, &b], topic);
+    for node in [&a, &b] {
+        node.subscribe(topic);
+    }
+    a.net.add_peer(b.bootstrap());
+    b.net.add_peer(a.bootstrap());
+    for number in 0..50 {
+        for (node, name) in [(&a, "a"), (&b, "b")] {
+            node.publish(topic, &format!("{name} {number}"));
+        }
+        tokio::task::yield_now().await;
+    }
+    for node in [&a, &b] {
+        node.until_len(topic, AUTHORS as usize + 100).await;
+    }
+    for node in [a, b] {
+        node.net.shutdown().await;
+    }
+}
