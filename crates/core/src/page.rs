@@ -11,10 +11,10 @@ use crate::{Header, LogRange, Timestamp, VerifyingKey};
 /// A page to read in one short transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// Entries of one log, ascending by sequence number.
-    Log {
-        /// The log and the range, `after` exclusive.
-        range: LogRange,
+    /// Entries of some logs, one log after the other, each ascending by sequence number.
+    Logs {
+        /// The logs and the ranges, `after` exclusive.
+        ranges: Vec<LogRange>,
         /// Stop after about this many bytes.
         bytes_max: usize,
     },
@@ -32,7 +32,10 @@ pub enum Read {
 pub struct Page {
     /// In the order asked for.
     pub entries: Vec<Entry>,
-    /// Rows that are damaged. They are left out; a page of one log ends before the first.
+    /// Of how many of the ranges that were asked for all is in it; what follows of the next one is
+    /// not all.
+    pub ranges: usize,
+    /// Rows that are damaged. They are left out; of a log nothing follows the first.
     pub unreadable: Vec<Unreadable>,
     /// Arrival number of the last row looked at, damaged and pruned ones included: where the next
     /// page of arrivals begins. 0 if there was none.

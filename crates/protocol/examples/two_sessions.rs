@@ -206,13 +206,7 @@ impl Node {
 
     /// What the peer is told that it will get.
     fn totals(&self, ranges: Vec<LogRange>) -> Input {
-        let pages = ranges.iter().map(|range| {
-            self.page(&Read::Log {
-                range: *range,
-                bytes_max: usize::MAX,
-            })
-        });
-        let entries: Vec<Entry> = pages.flat_map(|page| page.entries).collect();
+        let entries = self.logs(&ranges);
         Input::Totals {
             operations: entries.len() as u64,
             bytes: entries.iter().map(Entry::bytes).sum::<usize>() as u64,
@@ -222,18 +216,29 @@ impl Node {
 
     /// All that was asked for in one page; a database would stop at `bytes_max`.
     fn page(&self, read: &Read) -> Page {
-        let wanted = |entry: &&Entry| match read {
-            Read::Log { range, .. } => {
-                entry.author() == range.author
-                    && range.after.is_none_or(|after| entry.seq() > after)
-                    && entry.seq() <= range.until
+        let (entries, ranges) = match read {
+            Read::Logs { ranges, .. } => (self.logs(ranges), ranges.len()),
+            Read::Arrivals { after, .. } => {
+                let newer = self.stored.iter().filter(|entry| entry.arrival > *after);
+                (newer.cloned().collect(), 0)
             }
-            Read::Arrivals { after, .. } => entry.arrival > *after,
         };
         Page {
-            entries: self.stored.iter().filter(wanted).cloned().collect(),
+            entries,
+            ranges,
             last_arrival: self.stored.len() as u64,
             ..Page::default()
         }
+    }
+
+    fn logs(&self, ranges: &[LogRange]) -> Vec<Entry> {
+        let of = |range: LogRange| {
+            self.stored.iter().filter(move |entry| {
+                entry.author() == range.author
+                    && range.after.is_none_or(|after| entry.seq() > after)
+                    && entry.seq() <= range.until
+            })
+        };
+        ranges.iter().flat_map(|range| of(*range)).cloned().collect()
     }
 }

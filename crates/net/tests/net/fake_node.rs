@@ -374,7 +374,21 @@ fn totals(log: &TopicLog, ranges: &[LogRange]) -> (u64, u64) {
 
 fn read_page(log: &TopicLog, read: &Read) -> Page {
     match read {
-        Read::Log { range, bytes_max } => page(in_range(log, range), *bytes_max, 0),
+        Read::Logs { ranges, bytes_max } => {
+            let mut all = Page::default();
+            let mut left = *bytes_max;
+            for range in ranges {
+                let page = page(in_range(log, range), left, 0);
+                left = left.saturating_sub(page.entries.iter().map(Entry::bytes).sum());
+                all.entries.extend(page.entries);
+                all.more = page.more || left == 0;
+                all.ranges += usize::from(!page.more);
+                if all.more {
+                    break;
+                }
+            }
+            all
+        }
         Read::Arrivals { after, bytes_max } => {
             let newer = log.entries.iter().filter(|entry| entry.arrival > *after);
             page(newer, *bytes_max, *after)

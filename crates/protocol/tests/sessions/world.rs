@@ -314,31 +314,47 @@ impl Peer {
     }
 
     fn read(&self, read: &Read) -> Page {
+        if let Read::Logs { ranges, bytes_max } = read {
+            return self.read_logs(ranges, *bytes_max);
+        }
         let mut page = Page::default();
         let mut bytes = 0;
-        let max = match read {
-            Read::Log { bytes_max, .. } | Read::Arrivals { bytes_max, .. } => *bytes_max,
+        let Read::Arrivals { after, bytes_max } = read else {
+            return page;
         };
-        let wanted = |entry: &&Entry| match read {
-            Read::Log { range, .. } => {
-                entry.author() == range.author
-                    && range.after.is_none_or(|after| entry.seq() > after)
-                    && entry.seq() <= range.until
-            }
-            Read::Arrivals { after, .. } => entry.arrival > *after,
-        };
-        let mut found: Vec<&Entry> = self.entries.iter().filter(wanted).collect();
-        if let Read::Log { .. } = read {
-            found.sort_unstable_by_key(|entry| entry.seq());
-        }
-        for entry in found {
-            if bytes > max {
+        for entry in self.entries.iter().filter(|entry| entry.arrival > *after) {
+            if bytes > *bytes_max {
                 page.more = true;
                 break;
             }
             bytes += entry.bytes();
             page.last_arrival = entry.arrival;
             page.entries.push(entry.clone());
+        }
+        page
+    }
+
+    fn read_logs(&self, ranges: &[LogRange], bytes_max: usize) -> Page {
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for range in ranges {
+            let wanted = |entry: &&Entry| {
+                entry.author() == range.author
+                    && range.after.is_none_or(|after| entry.seq() > after)
+                    && entry.seq() <= range.until
+            };
+            let mut found: Vec<&Entry> = self.entries.iter().filter(wanted).collect();
+            found.sort_unstable_by_key(|entry| entry.seq());
+            for entry in found {
+                if bytes > bytes_max {
+                    page.more = true;
+                    return page;
+                }
+                bytes += entry.bytes();
+                page.last_arrival = entry.arrival;
+                page.entries.push(entry.clone());
+            }
+            page.ranges += 1;
         }
         page
     }
@@ -534,13 +550,7 @@ impl World {
             }
             Output::Wanted(look) => Some(Input::Wanted(Some(own.wanted(look.clone())))),
             Output::Totals(ranges) => {
-                let pages = ranges.iter().map(|range| {
-                    own.read(&Read::Log {
-                        range: *range,
-                        bytes_max: usize::MAX,
-                    })
-                });
-                let entries: Vec<Entry> = pages.flat_map(|page| page.entries).collect();
+                let entries = own.read_logs(ranges, usize::MAX).entries;
                 let size = |entry: &Entry| entry.bytes();
                 Some(Input::Totals {
                     operations: entries.len() as u64,

@@ -3,7 +3,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use p2panda_core::{Absent, Entry, Page, Read, Timestamp, Topic, VerifyingKey, limits};
+use p2panda_core::{
+    Absent, Entry, LogRange, Page, Read, Timestamp, Topic, VerifyingKey, limits,
+};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::database::error::StoreError;
@@ -69,9 +71,8 @@ impl Reader {
             bytes,
         };
         let mut page = match read {
-            Read::Log { range, bytes_max } => {
-                let (after, until) = (range.after, range.until);
-                self.log_page(topic, &range.author, after, until, limits(*bytes_max))?
+            Read::Logs { ranges, bytes_max } => {
+                self.logs_page(topic, ranges, limits(*bytes_max))?
             }
             Read::Arrivals { after, bytes_max } => {
                 self.arrivals_page(topic, *after, limits(*bytes_max))?
@@ -79,6 +80,38 @@ impl Reader {
         };
         for entry in &mut page.entries {
             entry.absent = entry.absent.map(|absent| absent.at(now));
+        }
+        Ok(page)
+    }
+
+    /// Operations of some logs, one log after the other: short logs share a page.
+    pub fn logs_page(
+        &self,
+        topic: &Topic,
+        ranges: &[LogRange],
+        limits: PageLimits,
+    ) -> Result<Page, StoreError> {
+        let snapshot = self.snapshot()?;
+        let (mut page, mut fill) = (Page::default(), Fill::new(limits));
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            page.ranges = ranges.len();
+            return Ok(page);
+        };
+        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0, 0
+            FROM log l CROSS JOIN operation o ON o.log = l.id
+            WHERE l.topic = ?1 AND l.author = (SELECT id FROM author WHERE key = ?2)
+            AND o.seq > max(?3, l.first_seq - 1) AND o.seq <= ?4 ORDER BY o.seq";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        for range in ranges {
+            let author = range.author.as_bytes().as_slice();
+            let after = seq_or_none(range.after);
+            let rows = statement.query(params![key, author, after, range.until])?;
+            let author_of = |_| Ok(range.author);
+            self.add_rows(&mut page, &mut fill, rows, author_of, true)?;
+            if page.more {
+                break;
+            }
+            page.ranges += 1;
         }
         Ok(page)
     }
@@ -92,16 +125,13 @@ impl Reader {
         until: u32,
         limits: PageLimits,
     ) -> Result<Page, StoreError> {
-        let snapshot = self.snapshot()?;
-        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0, 0
-            FROM log l CROSS JOIN operation o ON o.log = l.id
-            WHERE l.topic = (SELECT id FROM topic WHERE topic = ?1)
-            AND l.author = (SELECT id FROM author WHERE key = ?2)
-            AND o.seq > max(?3, l.first_seq - 1) AND o.seq <= ?4 ORDER BY o.seq";
-        let (topic, author) = (topic.as_bytes().as_slice(), author.as_bytes().as_slice());
-        let mut statement = snapshot.prepare_cached(sql)?;
-        let rows = statement.query(params![topic, author, seq_or_none(after), until])?;
-        self.page_of(rows, limits, true)
+        let range = LogRange {
+            author: *author,
+            log: topic.log_id(),
+            after,
+            until,
+        };
+        self.logs_page(topic, &[range], limits)
     }
 
     /// Operations of a topic with an arrival number above `after`, in order of arrival.
@@ -130,7 +160,10 @@ impl Reader {
         };
         let mut statement = snapshot.prepare_cached(sql)?;
         let rows = statement.query(params![key, int(after)])?;
-        self.page_of(rows, limits, false)
+        let (mut page, mut fill) = (Page::default(), Fill::new(limits));
+        let author_of = |log| self.author(log);
+        self.add_rows(&mut page, &mut fill, rows, author_of, false)?;
+        Ok(page)
     }
 
     /// A page of the address book: what follows the node `after`, in the order of the keys, up to
@@ -171,13 +204,14 @@ impl Reader {
         Ok(author)
     }
 
-    fn page_of(
+    fn add_rows(
         &self,
+        page: &mut Page,
+        fill: &mut Fill,
         mut rows: rusqlite::Rows<'_>,
-        limits: PageLimits,
+        author_of: impl Fn(i64) -> rusqlite::Result<VerifyingKey>,
         ends_at_damage: bool,
-    ) -> Result<Page, StoreError> {
-        let (mut page, mut fill) = (Page::default(), Fill::new(limits));
+    ) -> Result<(), StoreError> {
         while let Some(row) = rows.next()? {
             if row.get(6)? {
                 page.last_arrival = unsigned(row, 0)?;
@@ -187,7 +221,7 @@ impl Reader {
                 page.more = true;
                 break;
             }
-            let row = RawRow::read(row, Some(COLUMN_BODY), |log| self.author(log))?;
+            let row = RawRow::read(row, Some(COLUMN_BODY), &author_of)?;
             if !fill.take(row.bytes) {
                 page.more = true;
                 break;
@@ -216,7 +250,7 @@ impl Reader {
                 }
             }
         }
-        Ok(page)
+        Ok(())
     }
 
     /// Why an operation is stored without its body.

@@ -113,8 +113,8 @@ impl Bodies {
         self.answer_next = false;
         let range = *answer.ranges.front()?;
         answer.reading = true;
-        Some(Read::Log {
-            range,
+        Some(Read::Logs {
+            ranges: vec![range],
             bytes_max: limits::SESSION_PAGE_BYTES_MAX,
         })
     }

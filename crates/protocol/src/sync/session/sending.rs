@@ -1,6 +1,8 @@
 //! What a peer is sent: what it lacks in catch-up, what became durable in live mode
 //! (`docs/protocol/sync.md#5`, `docs/protocol/sync.md#6`).
 
+use std::collections::VecDeque;
+
 use bytes::BytesMut;
 use p2panda_core::{Absent, Entry, LogRange, Page, Read, limits};
 
@@ -47,7 +49,8 @@ impl Session {
         let live = self.sending == Sending::Done;
         // No more than is needed: it is held until the peer has it.
         let mut out = BytesMut::with_capacity(page.entries.iter().map(frame_bytes).sum());
-        let last_seq = page.entries.last().map(Entry::seq);
+        let last = page.entries.last();
+        let last = last.map(|entry| (entry.author(), entry.seq()));
         for entry in page.entries {
             let (author, seq) = (entry.author(), entry.seq());
             let wanted = matches!(entry.absent, Some(Absent::Wanted { .. }));
@@ -77,9 +80,14 @@ impl Session {
         if live {
             self.position = self.position.max(page.last_arrival);
         } else if let Sending::Transfer(ranges) = &mut self.sending {
-            match (page.more, last_seq, ranges.front_mut()) {
-                (true, Some(seq), Some(range)) => range.after = Some(seq),
-                _ => drop(ranges.pop_front()),
+            ranges.drain(..page.ranges.min(ranges.len()));
+            match (last, ranges.front_mut()) {
+                (Some((author, seq)), Some(range)) if range.author == author => {
+                    range.after = range.after.max(Some(seq));
+                }
+                // Nothing of it can be read.
+                (None, Some(_)) if page.ranges == 0 => drop(ranges.pop_front()),
+                _ => {}
             }
         }
         self.hand_out(out);
@@ -131,9 +139,10 @@ impl Session {
         if self.asked || !self.drained {
             return;
         }
-        if let Some(range) = ranges.front().copied() {
-            return self.ask(Output::Read(Read::Log {
-                range,
+        if !ranges.is_empty() {
+            let ranges = one_page(ranges);
+            return self.ask(Output::Read(Read::Logs {
+                ranges,
                 bytes_max: limits::SESSION_PAGE_BYTES_MAX,
             }));
         }
@@ -158,6 +167,18 @@ impl Session {
         self.asked = true;
         self.outputs.push_back(question);
     }
+}
+
+/// The first ranges, as many as one page may have rows: short logs share it.
+fn one_page(ranges: &VecDeque<LogRange>) -> Vec<LogRange> {
+    let mut entries = 0;
+    let fit = ranges.iter().take_while(|range| {
+        let fits = entries < limits::SESSION_PAGE_ROWS_MAX as u64;
+        let first = range.after.map_or(0, |after| u64::from(after) + 1);
+        entries += (u64::from(range.until) + 1).saturating_sub(first);
+        fits
+    });
+    fit.copied().collect()
 }
 
 /// Bytes of an entry as a message, at most.
