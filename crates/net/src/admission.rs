@@ -71,6 +71,16 @@ impl Door {
         admitted.also(purpose).then_some(admitted)
     }
 
+    /// A place for a session on a link that is inside: connections are not bounded by those.
+    pub(crate) fn stream(&self, peer: VerifyingKey, topic: Topic) -> Option<Admitted> {
+        let mut admitted = Admitted {
+            door: self.clone(),
+            purposes: Vec::with_capacity(1),
+        };
+        let purpose = Purpose::StreamOn(peer, topic);
+        admitted.also(purpose).then_some(admitted)
+    }
+
     /// For a purpose whose places are counted elsewhere.
     pub(crate) fn enter(&self) -> Option<Admitted> {
         let mut admitted = Admitted {
@@ -221,6 +231,29 @@ mod tests {
         inside.clear();
         assert!(refused.also(Purpose::SyncOn(peer, topic)));
         drop(refused);
+        assert!(door.inside.lock().is_empty());
+    }
+
+    #[test]
+    fn sessions_on_links_take_no_place_of_connections() {
+        let door = Door::default();
+        let peer = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let topic = |number: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            Topic::from_bytes(bytes)
+        };
+        let topics = 0..limits::CONNECTIONS_MAX + 1;
+        let inside: Vec<_> = topics
+            .map(|number| door.stream(peer, topic(number)).unwrap())
+            .collect();
+        assert!(door.admit(Purpose::Link(peer)).is_some());
+        let more = || door.stream(peer, topic(0));
+        let others: Vec<_> = (1..limits::LINK_STREAMS_PER_TOPIC_MAX)
+            .map(|_| more().unwrap())
+            .collect();
+        assert!(more().is_none());
+        drop((inside, others));
         assert!(door.inside.lock().is_empty());
     }
 

@@ -10,7 +10,7 @@ use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, RecordError, TransportInfo};
 use p2panda_protocol::time::Time;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::signs::Signs;
@@ -26,8 +26,6 @@ struct Inner {
     book: Mutex<Book>,
     /// The book has changes to store.
     changed: Notify,
-    /// Counts changes of who is interested in what.
-    interest: watch::Sender<u64>,
     /// What the host names of nodes were resolved to last.
     resolved: Mutex<BTreeMap<(VerifyingKey, HostAddr), BTreeSet<SocketAddr>>>,
     signs: Signs,
@@ -50,7 +48,6 @@ impl AddressBook {
             clock,
             book: Mutex::new(book),
             changed: Notify::new(),
-            interest: watch::Sender::new(0),
             resolved: Mutex::default(),
             signs: Signs::default(),
         }))
@@ -72,18 +69,9 @@ impl AddressBook {
         self.0.changed.notified().await;
     }
 
-    /// Changes when it is worth looking again who is interested in what.
-    pub(crate) fn interest(&self) -> watch::Receiver<u64> {
-        self.0.interest.subscribe()
-    }
-
     /// The time of our wall clock, and that of the machines.
     fn moment(&self) -> (Timestamp, Time) {
         (self.0.clock.wall(), self.0.clock.now())
-    }
-
-    fn interest_changed(&self) {
-        self.0.interest.send_modify(|count| *count += 1);
     }
 
     /// A connection with a peer worked. Nodes that nobody told us of stay unknown until they take
@@ -106,11 +94,25 @@ impl AddressBook {
             book.set_overlays(peer, common, wall)
         };
         if !changed.is_empty() {
-            self.interest_changed();
             self.0.signs.interest(peer, &changed);
         }
         self.store_soon();
         !changed.is_empty()
+    }
+
+    /// The overlays that are common with a peer on a link have changed: those that began, and those
+    /// that ended.
+    pub(crate) fn common_changed(
+        &self,
+        peer: VerifyingKey,
+        changes: impl IntoIterator<Item = (Overlay, bool)>,
+    ) {
+        let wall = self.0.clock.wall();
+        let changed = self.lock().change_overlays(peer, changes, wall);
+        if !changed.is_empty() {
+            self.0.signs.interest(peer, &changed);
+            self.store_soon();
+        }
     }
 
     /// A peer gave a sign of life.
@@ -136,10 +138,13 @@ impl AddressBook {
 
     /// A peer proved itself over a connection from or to this address.
     pub(crate) fn answered(&self, peer: &VerifyingKey, socket: SocketAddr) {
-        if self.lock().answered(peer, socket) {
+        let mut book = self.lock();
+        if book.answered(peer, socket) {
+            let overlays = book.get(peer).map(Node::overlays).cloned();
+            drop(book);
             self.store_soon();
             // Those who would meet it may now.
-            self.interest_changed();
+            self.0.signs.interest(*peer, &overlays.unwrap_or_default());
         }
     }
 

@@ -1,7 +1,7 @@
 //! Drives a link: its control stream, and the topic streams that the peer opens on it
 //! (`docs/protocol/link.md`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::admission::{Purpose, allow_link};
+use crate::admission::allow_link;
 use crate::budget;
 use crate::close::close;
 use crate::connections::round_trip;
@@ -114,9 +114,12 @@ struct Driver {
     record_at: Instant,
     /// Who asked for records.
     waiting: Vec<oneshot::Sender<Step>>,
-    /// Overlays that are common were told or changed.
+    /// Overlays that are common were told.
     met: bool,
-    common_changed: bool,
+    /// Those that were told are not taken in.
+    is_new: bool,
+    /// Which of them began or ended since.
+    common_changes: BTreeMap<Overlay, bool>,
     incoming: JoinSet<Option<Opened>>,
     /// Nothing needs the link since then.
     unneeded: Option<Instant>,
@@ -170,7 +173,8 @@ impl Driver {
             record_at: Instant::now(),
             waiting: Vec::new(),
             met: false,
-            common_changed: false,
+            is_new: false,
+            common_changes: BTreeMap::new(),
             incoming: JoinSet::new(),
             unneeded: None,
             ending: None,
@@ -217,7 +221,7 @@ impl Driver {
                         self.handle(Input::Record(record));
                     }
                 }
-                accepted = connection.accept_bi(), if self.ending.is_none() => match accepted {
+                accepted = connection.accept_bi(), if self.accepts() => match accepted {
                     Ok((send, recv)) => self.accept(send, recv),
                     Err(_) => self.over = true,
                 },
@@ -250,10 +254,11 @@ impl Driver {
                     self.take_records(records.into_iter().collect()).await;
                 }
                 Output::Met(_) => {
-                    (self.met, self.common_changed) = (true, true);
+                    (self.met, self.is_new) = (true, true);
                     self.carry_if_asked();
                 }
-                Output::Common(_) | Output::Parted(_) => self.common_changed = true,
+                Output::Common(overlay) => drop(self.common_changes.insert(overlay, true)),
+                Output::Parted(overlay) => drop(self.common_changes.insert(overlay, false)),
                 Output::WantNodes(common) => {
                     let Some(seed) = random::seed() else { continue };
                     let records = {
@@ -297,11 +302,23 @@ impl Driver {
             close(&self.link.connection, CloseCode::Timeout);
             self.over = true;
         }
-        if std::mem::take(&mut self.common_changed) && self.met {
-            let common = self.control.common().clone();
-            allow_link(&self.link.connection, common.len());
-            self.shared.met(self.link.peer, common);
+        self.take_common();
+    }
+
+    /// Takes in which overlays are common: all of them once, and then what changes.
+    fn take_common(&mut self) {
+        let changes = std::mem::take(&mut self.common_changes);
+        let peer = self.link.peer;
+        let is_new = std::mem::take(&mut self.is_new);
+        if !self.met || (!is_new && changes.is_empty()) {
+            return;
         }
+        if is_new || self.control.common().is_empty() {
+            self.shared.met(peer, self.control.common().clone());
+        } else {
+            self.shared.common_changed(peer, changes);
+        }
+        allow_link(&self.link.connection, self.control.common().len());
     }
 
     async fn take_records(&self, records: Records) -> Step {
@@ -396,10 +413,12 @@ impl Driver {
         }
     }
 
+    /// More streams wait where they are: a peer that opens many at once loses none of them.
+    fn accepts(&self) -> bool {
+        self.ending.is_none() && self.incoming.len() < limits::LINK_OPENING_MAX
+    }
+
     fn accept(&mut self, send: SendStream, mut recv: RecvStream) {
-        if self.incoming.len() >= limits::LINK_OPENING_MAX {
-            return;
-        }
         let wait = self.shared.timings.handshake_timeout;
         self.incoming.spawn(async move {
             let opening = timeout(wait, Answer::any().read(&mut recv)).await.ok()?;
@@ -455,7 +474,7 @@ impl Driver {
         let Some(served) = served else {
             return Err(full(send, recv));
         };
-        let Some(admitted) = self.shared.door.admit(Purpose::StreamOn(peer, topic)) else {
+        let Some(admitted) = self.shared.door.stream(peer, topic) else {
             return Err(full(send, recv));
         };
         self.shared.connections.needed(&self.link.connection);

@@ -13,17 +13,18 @@ use tokio::time::{Duration, Instant, sleep_until};
 use crate::gossip::Subscription;
 use crate::random;
 use crate::shared::Shared;
+use crate::signs::{Sign, SignsOf};
 
 /// Membership in one overlay; dropping it leaves.
 #[derive(Debug)]
 pub(crate) struct Membership {
     shared: Arc<Shared>,
     overlay: Overlay,
+    signs: SignsOf,
     joined: Subscription,
     /// The neighbours that were told of, and under which number they became so.
     neighbours: BTreeMap<VerifyingKey, u64>,
     pending: VecDeque<MembershipEvent>,
-    interest: watch::Receiver<u64>,
     reset: watch::Receiver<u64>,
     /// Since when neighbours are lacking.
     lacking_since: Option<Instant>,
@@ -37,6 +38,8 @@ pub(crate) enum MembershipEvent {
     Up(VerifyingKey),
     /// A peer is no neighbour any more.
     Down(VerifyingKey),
+    /// A peer gave a sign of life that was waited for, or its interest in the overlay has changed.
+    Sign(Sign),
     /// Someone broadcast these bytes; a neighbour passed them on.
     Message {
         /// What was broadcast.
@@ -49,20 +52,25 @@ pub(crate) enum MembershipEvent {
 impl Membership {
     /// Is in the overlay from now on, and asks others with the first call of [`Membership::next`].
     pub(crate) fn new(shared: Arc<Shared>, overlay: Overlay) -> Self {
-        let interest = shared.book.interest();
+        let signs = shared.book.signs().of(overlay);
         let reset = shared.signals.resets();
         let joined = shared.gossip.subscribe(overlay);
         Self {
             shared,
             overlay,
+            signs,
             joined,
             neighbours: BTreeMap::new(),
             pending: VecDeque::new(),
-            interest,
             reset,
             lacking_since: None,
             rejoin_at: Some(Instant::now()),
         }
+    }
+
+    /// From now on signs of life of this peer are wanted, or not.
+    pub(crate) fn wait_for(&mut self, peer: VerifyingKey, wanted: bool) {
+        self.signs.wait_for(peer, wanted);
     }
 
     /// Whether anyone would hear a broadcast.
@@ -82,7 +90,12 @@ impl Membership {
             let at = self.rejoin_at.unwrap_or_else(Instant::now);
             tokio::select! {
                 () = self.joined.changed() => self.look(),
-                Ok(()) = self.interest.changed() => self.seek(),
+                sign = self.signs.next() => {
+                    if matches!(sign, Sign::Interest(_)) {
+                        self.seek();
+                    }
+                    return MembershipEvent::Sign(sign);
+                }
                 Ok(()) = self.reset.changed() => {
                     self.lacking_since = None;
                     self.seek();

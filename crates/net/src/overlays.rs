@@ -25,6 +25,8 @@ pub(crate) struct Overlays {
 #[derive(Debug, Default)]
 struct Inner {
     joined: BTreeMap<Overlay, Joined>,
+    /// Those of ephemeral streams among them.
+    rooms: BTreeSet<Overlay>,
     /// The latest changes, the oldest first; the last one led to the version there is.
     changes: VecDeque<Change>,
 }
@@ -89,12 +91,9 @@ impl Overlays {
     /// an ephemeral stream.
     pub(crate) fn lacks(&self, live_topics: usize) -> bool {
         let inner = self.inner.lock();
-        let (synced, rooms): (Vec<_>, Vec<_>) = inner
-            .joined
-            .iter()
-            .partition(|(_, joined)| joined.topic.is_some());
-        let alone = |(overlay, _): &(&Overlay, &Joined)| self.book.interested(overlay).is_empty();
-        synced.len() > live_topics || rooms.iter().any(alone)
+        let synced = inner.joined.len() - inner.rooms.len();
+        let alone = |overlay: &Overlay| self.book.interested(overlay).is_empty();
+        synced > live_topics || inner.rooms.iter().any(alone)
     }
 
     /// Joins the membership overlay of a topic.
@@ -114,6 +113,9 @@ impl Overlays {
             joined.count += 1;
             let new = joined.count == 1;
             if new {
+                if topic.is_none() {
+                    inner.rooms.insert(overlay);
+                }
                 self.changed(&mut inner, Change::Begun(overlay));
             }
             new
@@ -132,6 +134,7 @@ impl Overlays {
         joined.count = joined.count.saturating_sub(1);
         if joined.count == 0 {
             inner.joined.remove(&overlay);
+            inner.rooms.remove(&overlay);
             self.changed(&mut inner, Change::Ended(overlay));
             drop(inner);
             self.book.leave(&overlay);

@@ -6,16 +6,39 @@ use std::sync::{Arc, Weak};
 use p2panda_core::Topic;
 use parking_lot::Mutex;
 
+/// Fewer entries than this are not swept.
+const SWEEP_MIN: usize = 16;
+
 /// What is served, one of a kind for each topic, as long as somebody else holds it.
 #[derive(Debug)]
 pub(crate) struct Served<T> {
-    by_topic: Mutex<HashMap<Topic, Weak<T>>>,
+    inner: Mutex<Inner<T>>,
+}
+
+#[derive(Debug)]
+struct Inner<T> {
+    by_topic: HashMap<Topic, Weak<T>>,
+    /// With so many entries the dead ones are dropped.
+    sweep_at: usize,
+}
+
+impl<T> Inner<T> {
+    /// Costs each new entry the same, however many there are.
+    fn sweep(&mut self) {
+        if self.by_topic.len() >= self.sweep_at {
+            self.by_topic.retain(|_, served| served.strong_count() > 0);
+            self.sweep_at = (2 * self.by_topic.len()).max(SWEEP_MIN);
+        }
+    }
 }
 
 impl<T> Served<T> {
     pub(crate) fn new() -> Self {
         Self {
-            by_topic: Mutex::default(),
+            inner: Mutex::new(Inner {
+                by_topic: HashMap::new(),
+                sweep_at: SWEEP_MIN,
+            }),
         }
     }
 
@@ -26,26 +49,27 @@ impl<T> Served<T> {
         is_over: impl FnOnce(&T) -> bool,
         open: impl FnOnce() -> Arc<T>,
     ) -> Arc<T> {
-        let mut by_topic = self.by_topic.lock();
-        by_topic.retain(|_, served| served.strong_count() > 0);
-        let running = by_topic.get(&topic).and_then(Weak::upgrade);
+        let mut inner = self.inner.lock();
+        let running = inner.by_topic.get(&topic).and_then(Weak::upgrade);
         if let Some(served) = running.filter(|served| !is_over(served)) {
             return served;
         }
         let served = open();
-        by_topic.insert(topic, Arc::downgrade(&served));
+        inner.sweep();
+        inner.by_topic.insert(topic, Arc::downgrade(&served));
         served
     }
 
     /// What is served of a topic, over or not.
     pub(crate) fn get(&self, topic: &Topic) -> Option<Arc<T>> {
-        self.by_topic.lock().get(topic).and_then(Weak::upgrade)
+        self.inner.lock().by_topic.get(topic).and_then(Weak::upgrade)
     }
 
     /// All that is served.
     pub(crate) fn all(&self) -> Vec<Arc<T>> {
-        let by_topic = self.by_topic.lock();
-        by_topic.values().filter_map(Weak::upgrade).collect()
+        let inner = self.inner.lock();
+        let all = inner.by_topic.values();
+        all.filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -65,5 +89,19 @@ mod tests {
         drop(third);
         assert_eq!(served.get(&topic), None);
         assert_eq!(*served.get_or_open(topic, |_| false, || Arc::new(4)), 4);
+    }
+
+    #[test]
+    fn what_nobody_holds_any_more_does_not_add_up() {
+        let served = Served::new();
+        let topic = |number: u8| Topic::from_bytes([number; 32]);
+        let held: Vec<_> = (0..8)
+            .map(|number| served.get_or_open(topic(number), |_| false, || Arc::new(number)))
+            .collect();
+        for number in 8..=u8::MAX {
+            served.get_or_open(topic(number), |_| false, || Arc::new(number));
+        }
+        assert_eq!(served.all().len(), held.len());
+        assert!(served.inner.lock().by_topic.len() <= SWEEP_MIN);
     }
 }

@@ -1,9 +1,10 @@
 //! The running sync sessions of all topics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use p2panda_core::VerifyingKey;
+use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::sync::SessionId;
 use parking_lot::Mutex;
 
@@ -14,10 +15,48 @@ use crate::signals::Signals;
 /// The running sessions with their peers, and the number of the next one.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    running: Mutex<BTreeMap<SessionId, (VerifyingKey, SessionStatus)>>,
+    running: Mutex<Running>,
     number: AtomicU64,
     signals: Signals,
     contacts: Contacts,
+}
+
+/// What is asked often is counted, so that it costs the same however many there are.
+#[derive(Debug, Default)]
+struct Running {
+    all: BTreeMap<SessionId, (VerifyingKey, SessionStatus)>,
+    by_peer: Counts<VerifyingKey>,
+    /// Those that are live.
+    live: Counts<Topic>,
+}
+
+/// How many there are of each, without those of which there are none.
+#[derive(Debug)]
+struct Counts<K>(HashMap<K, usize>);
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Counts<K> {
+    fn of(&self, key: &K) -> usize {
+        self.0.get(key).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, key: K) {
+        *self.0.entry(key).or_default() += 1;
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(count) = self.0.get_mut(key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.0.remove(key);
+            }
+        }
+    }
 }
 
 impl Sessions {
@@ -37,13 +76,16 @@ impl Sessions {
 
     /// How many sessions with this peer are open, on all topics.
     pub(crate) fn with(&self, peer: &VerifyingKey) -> usize {
-        let running = self.running.lock();
-        running.values().filter(|(one, _)| one == peer).count()
+        self.running.lock().by_peer.of(peer)
     }
 
     pub(crate) fn started(&self, peer: VerifyingKey, status: SessionStatus) {
         let SessionStatus { session, topic, .. } = status;
-        self.running.lock().insert(session, (peer, status));
+        {
+            let mut running = self.running.lock();
+            running.by_peer.add(peer);
+            running.all.insert(session, (peer, status));
+        }
         self.contacts.note(peer, Contact::Reached);
         self.signals.tell(NetEvent::SessionStarted {
             topic,
@@ -53,21 +95,25 @@ impl Sessions {
     }
 
     pub(crate) fn live(&self, session: SessionId) {
-        if let Some((_, status)) = self.running.lock().get_mut(&session) {
-            status.live = true;
+        let mut running = self.running.lock();
+        let Running { all, live, .. } = &mut *running;
+        if let Some((_, status)) = all.get_mut(&session)
+            && !std::mem::replace(&mut status.live, true)
+        {
+            live.add(status.topic);
         }
     }
 
     pub(crate) fn ended(&self, session: SessionId) {
         let mut running = self.running.lock();
-        let Some((_, ended)) = running.remove(&session) else {
+        let Some((peer, ended)) = running.all.remove(&session) else {
             return;
         };
-        let others = running.values();
-        if !others
-            .into_iter()
-            .any(|(_, status)| status.topic == ended.topic && status.live)
-        {
+        running.by_peer.remove(&peer);
+        if ended.live {
+            running.live.remove(&ended.topic);
+        }
+        if running.live.of(&ended.topic) == 0 {
             drop(running);
             // The topic has lost its last peer.
             self.signals.walk();
@@ -76,15 +122,11 @@ impl Sessions {
 
     /// How many topics have a session that is live.
     pub(crate) fn live_topics(&self) -> usize {
-        let running = self.running.lock();
-        let live = running.values().filter(|(_, status)| status.live);
-        live.map(|(_, status)| status.topic)
-            .collect::<BTreeSet<_>>()
-            .len()
+        self.running.lock().live.0.len()
     }
 
     /// Running sessions with their peers.
     pub(crate) fn all(&self) -> Vec<(VerifyingKey, SessionStatus)> {
-        self.running.lock().values().copied().collect()
+        self.running.lock().all.values().copied().collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What all parts of a node's network share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iroh::Endpoint;
 use iroh::endpoint::ConnectError;
@@ -84,6 +84,19 @@ impl Shared {
             let node = book.get(peer);
             node.map(|node| node.overlays().clone()).unwrap_or_default()
         });
+    }
+
+    /// What is common with a peer on a link has changed: overlays that began, and those that ended.
+    pub(crate) fn common_changed(&self, peer: VerifyingKey, changes: BTreeMap<Overlay, bool>) {
+        let begun: BTreeSet<Overlay> = changes
+            .iter()
+            .filter_map(|(overlay, is_common)| is_common.then_some(*overlay))
+            .collect();
+        self.book.common_changed(peer, changes);
+        if !begun.is_empty() {
+            self.contacts.note(peer, Contact::Reached);
+            self.gossip.reached(&peer, || begun);
+        }
     }
 
     /// The overlays that are common with a peer, as the two have just told each other. Answers

@@ -22,7 +22,7 @@ use crate::random;
 use crate::repairs::Repairs;
 use crate::session::{self, PairShare, SessionOf, TopicShare};
 use crate::shared::Shared;
-use crate::signs::{Sign, SignsOf};
+use crate::signs::Sign;
 use crate::wire::Wire;
 
 /// An accepted session on its way to its topic. Boxed in the queue, of which every topic has one.
@@ -134,7 +134,6 @@ struct TopicTask {
     repair: Arc<Repairs>,
     reset: watch::Receiver<u64>,
     membership: Membership,
-    signs: SignsOf,
     /// Once there is anybody to need.
     need: Option<Box<Need>>,
     wake: Option<Time>,
@@ -175,7 +174,6 @@ impl TopicTask {
             share,
         } = inputs;
         Self {
-            signs: shared.book.signs().of(overlay),
             need: None,
             reset: shared.signals.resets(),
             shared,
@@ -204,7 +202,6 @@ impl TopicTask {
             tokio::select! {
                 event = self.membership.next() => self.membership_event(event),
                 Some(incoming) = self.incoming.recv() => self.accept(*incoming),
-                sign = self.signs.next() => self.sign(sign),
                 peer = self.repair.next() => self.need(NeedInput::Repair(peer)),
                 Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
                 Ok(()) = self.reset.changed() => self.need(NeedInput::Reset),
@@ -256,6 +253,7 @@ impl TopicTask {
                     .tell(NetEvent::NeighbourDown { topic, peer });
                 self.need(NeedInput::Down(peer));
             }
+            MembershipEvent::Sign(sign) => self.sign(sign),
             // Nothing is broadcast in a membership overlay.
             MembershipEvent::Message { .. } => {}
         }
@@ -381,7 +379,7 @@ impl TopicTask {
     fn wait_for_sign(&mut self, peer: VerifyingKey) {
         let need = self.need.as_deref();
         let waits = need.is_some_and(|need| need.waits_for(&peer));
-        self.signs.wait_for(peer, waits);
+        self.membership.wait_for(peer, waits);
     }
 
     /// Without a session a pair is kept for what it remembers, as long as there is room.

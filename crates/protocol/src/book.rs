@@ -197,6 +197,35 @@ impl Book {
         changed
     }
 
+    /// Changes the overlays that we share with `node` by those that began and those that ended,
+    /// without a look at all others. Answers those of them that are news.
+    pub fn change_overlays(
+        &mut self,
+        node: VerifyingKey,
+        changes: impl IntoIterator<Item = (Overlay, bool)>,
+        now: Timestamp,
+    ) -> BTreeSet<Overlay> {
+        if node == self.local {
+            return BTreeSet::new();
+        }
+        let mut changed = BTreeSet::new();
+        self.edit(node, now, |entry| {
+            for (overlay, is_shared) in changes {
+                let is_news = match is_shared {
+                    true => entry.overlays.insert(overlay),
+                    false => entry.overlays.remove(&overlay),
+                };
+                if is_news {
+                    changed.insert(overlay);
+                }
+            }
+        });
+        for overlay in &changed {
+            self.index(node, *overlay);
+        }
+        changed
+    }
+
     /// Forgets who is interested in an overlay that we left.
     pub fn leave(&mut self, overlay: &Overlay) {
         for node in self.interested.remove(overlay).unwrap_or_default() {

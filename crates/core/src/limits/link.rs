@@ -18,7 +18,7 @@ pub const LINK_COMMANDS_MAX: usize = 64;
 pub const LINK_CHANGES_REMEMBERED_MAX: usize = 4_096;
 /// Streams that a peer may open beside one for each common overlay.
 pub const LINK_STREAMS_SPARE: u32 = 16;
-/// Streams of a link on which the frame in front of the session has not come.
+/// Streams of a link on which the frame in front of the session has not come; more are accepted later.
 pub const LINK_OPENING_MAX: usize = 256;
 /// Sessions of a peer on one topic of a link.
 pub const LINK_STREAMS_PER_TOPIC_MAX: usize = 4;
