@@ -121,6 +121,11 @@ impl CatchUps {
         self.sessions.contains_key(&session)
     }
 
+    /// Whether no session is in catch-up.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
     /// What waits from now on waits for all sessions up to this number; `None`: there is none.
     pub fn awaited(&self) -> Option<u64> {
         (!self.counted.is_empty()).then_some(self.numbers)

@@ -65,12 +65,12 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
 /// Logs whose time is over, or which wait since before a restart.
 fn add_due(turn: &mut Turn<'_>, worklist: &mut Worklist) {
     let times = turn.times();
-    for state in turn.state.topics.iter_mut() {
+    turn.state.topics.visit_awake(|state| {
         let mut due = std::mem::take(&mut state.waiting.recheck);
         due.extend(state.waiting.due(times));
         let logs = due.into_iter();
         worklist.extend(logs.map(|author| LogRef::quiet(state.topic, author)));
-    }
+    });
 }
 
 /// Pruned logs that waited for what is gone, and those that waited for them.

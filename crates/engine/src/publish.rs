@@ -41,7 +41,7 @@ pub(crate) fn publish(
 
 /// Publishes what was held in topics where the time of waiting is over.
 pub(crate) fn release_due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
-    let topics = turn.state.topics.iter();
+    let topics = turn.state.topics.awake();
     let held = topics.filter(|topic| topic.own.holds_publishes());
     let held: Vec<TopicRef> = held.map(|state| state.topic).collect();
     for topic in held {

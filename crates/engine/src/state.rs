@@ -75,7 +75,7 @@ impl State {
 
     /// When something is due by time.
     pub fn next_wake(&self) -> Option<u64> {
-        let topics = self.topics.iter();
+        let topics = self.topics.awake();
         topics
             .flat_map(|topic| [topic.waiting.next_deadline(), topic.own.deadline()])
             .flatten()
@@ -85,7 +85,7 @@ impl State {
 
     /// Whether publishes are held that the next batch may let go.
     pub fn holds_publishes(&self) -> bool {
-        let mut topics = self.topics.iter();
+        let mut topics = self.topics.awake();
         topics.any(|topic| topic.own.holds_publishes())
     }
 }

@@ -1,7 +1,7 @@
 //! The topics in use.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{LogId, Topic};
 use p2panda_store::{StoreError, TopicKey, Tx};
@@ -26,10 +26,20 @@ pub(crate) struct TopicState {
     pub heard: bool,
 }
 
+impl TopicState {
+    /// Whether nothing of it is due, now or later, before it is changed again.
+    fn is_at_rest(&self) -> bool {
+        let has_deadline = self.own.deadline().is_some() || self.own.holds_publishes();
+        self.waiting.is_at_rest() && !has_deadline
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Topics {
     /// Sorted, so that the same input gives the same output. Nothing is taken out.
     known: BTreeMap<Topic, TopicState>,
+    /// Those that may not be at rest: what each batch looks at, however many are known.
+    awake: BTreeSet<Topic>,
 }
 
 impl Topics {
@@ -54,16 +64,70 @@ impl Topics {
         Ok(state.topic)
     }
 
+    /// It is awake from now on.
     pub fn get_mut(&mut self, topic: &TopicRef) -> &mut TopicState {
+        self.awake.insert(topic.topic);
         let state = self.known.get_mut(&topic.topic);
         state.expect("it was made when the topic was resolved")
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &TopicState> {
-        self.known.values()
+    /// All in which something is due, now or later.
+    pub fn awake(&self) -> impl Iterator<Item = &TopicState> {
+        let awake = self.awake.iter();
+        awake.filter_map(|topic| self.known.get(topic))
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut TopicState> {
-        self.known.values_mut()
+    /// Changes all in which something may be due, and lets those be that are at rest afterwards.
+    pub fn visit_awake(&mut self, mut visit: impl FnMut(&mut TopicState)) {
+        let known = &mut self.known;
+        self.awake.retain(|topic| {
+            known.get_mut(topic).is_some_and(|state| {
+                visit(state);
+                !state.is_at_rest()
+            })
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use p2panda_store::{Database, Durability};
+
+    use super::*;
+    use crate::waiting::Times;
+
+    const TIMES: Times = Times {
+        now_us: 0,
+        wait_us: 1,
+        wait_max_us: 1,
+    };
+
+    #[test]
+    fn a_batch_looks_at_topics_in_which_something_is_due_and_at_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(&dir.path().join("database")).unwrap();
+        let mut tx = database.begin(Durability::Normal).unwrap();
+        let mut topics = Topics::default();
+        let mut busy = None;
+        for number in 0..100 {
+            let topic = Topic::from_bytes([number; 32]);
+            let topic = topics.resolve(&mut tx, &topic).unwrap();
+            topics.get_mut(&topic).heard = false;
+            busy = Some(topic);
+        }
+        topics.visit_awake(|_| ());
+        assert_eq!(topics.awake().count(), 0);
+        let busy = busy.unwrap();
+        topics.get_mut(&busy).waiting.catch_up_started(1, TIMES);
+        for _ in 0..2 {
+            let mut visited = Vec::new();
+            topics.visit_awake(|state| visited.push(state.topic.topic));
+            assert_eq!(visited, [busy.topic]);
+        }
+        topics.get_mut(&busy).waiting.catch_up_ended(1, TIMES);
+        topics.visit_awake(|_| ());
+        assert_eq!(topics.awake().count(), 0);
     }
 }

@@ -116,6 +116,11 @@ struct Span {
 }
 
 impl Waiting {
+    /// Whether no log waits, and no session is in catch-up.
+    pub fn is_at_rest(&self) -> bool {
+        self.logs.is_empty() && self.recheck.is_empty() && self.sessions.is_empty()
+    }
+
     pub fn is_blocked(&self, author: &VerifyingKey) -> bool {
         self.logs.contains_key(author)
     }
