@@ -50,7 +50,7 @@ impl<T> Tail<T> {
 
     /// Stored items changed: those kept here are no longer what the store has.
     pub fn forget(&mut self) {
-        self.items.clear();
+        self.items = VecDeque::new();
         self.bytes = 0;
         self.complete_above = Some(self.last);
     }
@@ -66,6 +66,10 @@ impl<T> Tail<T> {
         self.last = number;
         self.complete_above.get_or_insert(number - 1);
         self.bytes += bytes;
+        if self.items.is_empty() {
+            // Most topics have one message now and then.
+            self.items.reserve_exact(1);
+        }
         self.items.push_back(Item {
             number,
             bytes,

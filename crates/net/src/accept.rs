@@ -112,11 +112,11 @@ async fn serve_sync(
         .ok_or(CloseCode::Timeout)?;
     let incoming = topic::Incoming {
         peer,
-        wire,
+        wire: Box::new(wire),
         admitted,
     };
     let incoming = Box::new(incoming);
-    inbox.try_send(incoming).map_err(|_| CloseCode::Refused)
+    inbox.put(incoming).map_err(|_| CloseCode::Refused)
 }
 
 async fn serve_discovery(

@@ -84,6 +84,7 @@ mod flag;
 mod gossip;
 mod ground;
 mod host;
+mod inbox;
 mod knock;
 mod link;
 mod links;

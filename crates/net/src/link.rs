@@ -479,7 +479,7 @@ impl Driver {
         };
         self.shared.connections.needed(&self.link.connection);
         let proof = self.link.secret.proof(&topic, self.link.side);
-        let wire = Wire {
+        let wire = Box::new(Wire {
             protocol: Protocol::Link {
                 binding: self.link.secret.binding(&topic),
             },
@@ -489,14 +489,14 @@ impl Driver {
             recv,
             scope: Scope::Stream(None),
             first: Some(Opening::Accept(proof).encode()),
-        };
+        });
         let incoming = Box::new(Incoming {
             peer,
             wire,
             admitted,
         });
-        served.inbox().try_send(incoming).map_err(|error| {
-            let Wire { send, recv, .. } = error.into_inner().wire;
+        served.inbox().put(incoming).map_err(|incoming| {
+            let Wire { send, recv, .. } = *incoming.wire;
             full(send, recv)
         })
     }

@@ -1,6 +1,6 @@
 //! Drives one sync session: QUIC stream, node and timers on one side, `protocol` on the other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +22,17 @@ use tokio::time::sleep_until;
 use crate::budget::{self, Window};
 use crate::close::{close, fault};
 use crate::event::{NetEvent, SessionStatus, Transfer};
+use crate::flag::Flag;
 use crate::repairs::Repairs;
 use crate::request::{Request, Stored, Totals};
 use crate::shared::Shared;
 use crate::wire::{NoSession, Scope, Wire, write};
 
+mod chunks;
 mod probe;
 mod questions;
 
+use self::chunks::Chunks;
 use self::probe::Probe;
 use self::questions::{Over, Questions};
 
@@ -37,8 +40,17 @@ use self::questions::{Over, Questions};
 #[derive(Debug)]
 pub(crate) struct PairShare {
     pair: Mutex<Pair>,
-    members: Mutex<BTreeMap<SessionId, Arc<Notify>>>,
-    probes: Mutex<BTreeMap<SessionId, Arc<Notify>>>,
+    members: Mutex<Vec<Arc<Member>>>,
+}
+
+/// How a session of a pair is woken.
+#[derive(Debug)]
+struct Member {
+    id: SessionId,
+    /// Another session has changed.
+    changed: Notify,
+    /// The peer is to be probed.
+    probe: Notify,
 }
 
 impl PairShare {
@@ -46,32 +58,30 @@ impl PairShare {
         Self {
             pair: Mutex::new(Pair::new(local, remote)),
             members: Mutex::default(),
-            probes: Mutex::default(),
         }
     }
 
     /// The peer shows up anew: a session that runs may be one that it has lost.
     pub(crate) fn probe(&self) {
-        let probes = self.probes.lock();
-        probes.values().for_each(|probe| probe.notify_one());
+        let members = self.members.lock();
+        members.iter().for_each(|member| member.probe.notify_one());
     }
 
-    fn probe_of(&self, id: SessionId) -> Probe {
-        let asked = Arc::new(Notify::new());
-        self.probes.lock().insert(id, asked.clone());
-        Probe::new(asked)
-    }
-
-    fn join(&self, id: SessionId) -> Arc<Notify> {
-        let notify = Arc::new(Notify::new());
+    fn join(&self, id: SessionId) -> Arc<Member> {
+        let member = Arc::new(Member {
+            id,
+            changed: Notify::new(),
+            probe: Notify::new(),
+        });
         let mut members = self.members.lock();
-        members.insert(id, notify.clone());
-        notify
+        // Mostly there is one of them.
+        members.reserve_exact(1);
+        members.push(member.clone());
+        member
     }
 
     fn leave(&self, id: SessionId) {
-        self.members.lock().remove(&id);
-        self.probes.lock().remove(&id);
+        self.members.lock().retain(|member| member.id != id);
         self.changed(id);
     }
 
@@ -84,8 +94,8 @@ impl PairShare {
     /// Tells all but `by` that something changed.
     fn changed(&self, by: SessionId) {
         let members = self.members.lock();
-        for (_, notify) in members.iter().filter(|(id, _)| **id != by) {
-            notify.notify_one();
+        for member in members.iter().filter(|member| member.id != by) {
+            member.changed.notify_one();
         }
     }
 }
@@ -100,7 +110,7 @@ pub(crate) struct SessionOf {
     pub(crate) dialled: Dialled,
     pub(crate) pair: Arc<PairShare>,
     pub(crate) arrivals: watch::Receiver<Tail<Entry>>,
-    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop: Arc<Flag>,
     pub(crate) topic_share: TopicShare,
 }
 
@@ -114,12 +124,14 @@ pub(crate) struct TopicShare {
 }
 
 /// Runs a session to its end. Answers why it ended unless that was in order.
-pub(crate) async fn run(of: SessionOf, mut wire: Wire) -> Result<(), Fault> {
+///
+/// Boxed: a future holds what it is called with more than once.
+pub(crate) async fn run(of: Box<SessionOf>, mut wire: Box<Wire>) -> Result<(), Fault> {
     let account = of.shared.connections.account(&wire.connection);
     let account = account.ok_or(Fault::Failed)?;
     let first = wire.first.take();
     let window = Window::new(wire.connection.clone(), wire.credit.clone());
-    let mut driver = Driver::open(of, wire.protocol, account.intake(), window);
+    let mut driver = Box::new(Driver::open(*of, wire.protocol, account.intake(), window));
     driver.outbox.extend(first);
     driver.handle(Input::Tick);
     driver.drive(wire).await
@@ -135,10 +147,10 @@ struct Driver {
     /// When the session began: one session does not make the peer trusted in the same one.
     trusted: bool,
     pair: Arc<PairShare>,
-    changed: Arc<Notify>,
+    member: Arc<Member>,
     probe: Probe,
     arrivals: watch::Receiver<Tail<Entry>>,
-    stop: watch::Receiver<bool>,
+    stop: Arc<Flag>,
     topic_share: TopicShare,
     session: Session,
     intake: Intake,
@@ -200,7 +212,7 @@ impl Driver {
             topic_share,
         } = of;
         let now = shared.clock.now();
-        let changed = pair.join(id);
+        let member = pair.join(id);
         let session = {
             let mut pair = pair.pair.lock();
             let limits = shared.limits;
@@ -218,9 +230,9 @@ impl Driver {
             peer,
             id,
             dialled,
-            probe: pair.probe_of(id),
+            probe: Probe::default(),
             pair,
-            changed,
+            member,
             arrivals,
             stop,
             topic_share,
@@ -257,8 +269,8 @@ impl Driver {
         driver
     }
 
-    async fn drive(mut self, mut wire: Wire) -> Result<(), Fault> {
-        let mut chunks = vec![Bytes::new(); limits::READ_CHUNKS_MAX];
+    async fn drive(mut self: Box<Self>, mut wire: Box<Wire>) -> Result<(), Fault> {
+        let mut chunks = Chunks::default();
         let mut at_end = false;
         let mut stopping = false;
         let mut has_arrivals = true;
@@ -280,19 +292,19 @@ impl Driver {
                 recv,
                 scope,
                 ..
-            } = &mut wire;
+            } = &mut *wire;
             let intake = &self.intake;
             let reading = async {
                 match scope {
                     Scope::Stream(Some(answer)) => Got::Answer(answer.accepted(recv).await),
                     _ => Got::Bytes(
-                        budget::read(connection, recv, &mut chunks, intake, in_frame).await,
+                        budget::read(connection, recv, chunks.room(), intake, in_frame).await,
                     ),
                 }
             };
             tokio::select! {
                 got = reading, if wants_bytes => match got {
-                    Got::Bytes(Ok(Some(count))) => self.bytes(&mut chunks, count),
+                    Got::Bytes(Ok(Some(count))) => self.bytes(chunks.take(count)),
                     Got::Bytes(Ok(None)) => {
                         at_end = true;
                         self.handle(Input::EndOfStream);
@@ -351,19 +363,19 @@ impl Driver {
                     }
                     Err(_) => has_arrivals = false,
                 },
-                () = self.probe.silent(connection, &self.window) => {
+                () = self.probe.silent(&self.member.probe, connection, &self.window) => {
                     tracing::debug!(peer = %self.peer, "the peer has lost this connection");
                     // With all that runs on it.
                     close(connection, CloseCode::Failed);
                     self.handle(Input::Lost);
                 }
-                () = self.changed.notified() => self.handle(Input::PairChanged),
+                () = self.member.changed.notified() => self.handle(Input::PairChanged),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
                     self.handle(Input::Path(self.path(connection)));
                     self.handle(Input::Tick);
                 }
-                () = stopped(&mut self.stop), if !stopping => {
+                () = self.stop.raised(), if !stopping => {
                     stopping = true;
                     self.handle(Input::Stop);
                 }
@@ -377,11 +389,11 @@ impl Driver {
         self.ended(wire).await
     }
 
-    fn bytes(&mut self, chunks: &mut [Bytes], count: usize) {
+    fn bytes(&mut self, chunks: Vec<Bytes>) {
         let mut bytes = 0;
-        for chunk in chunks.iter_mut().take(count) {
+        for chunk in chunks {
             bytes += chunk.len();
-            self.handle(Input::Bytes(std::mem::take(chunk)));
+            self.handle(Input::Bytes(chunk));
         }
         let much = !self.session.is_live() || self.session.is_in_frame();
         self.window.read(&self.intake, bytes, much);
@@ -618,7 +630,7 @@ impl Driver {
         }
     }
 
-    async fn ended(mut self, mut wire: Wire) -> Result<(), Fault> {
+    async fn ended(mut self: Box<Self>, mut wire: Box<Wire>) -> Result<(), Fault> {
         let end = self.end.unwrap_or(End {
             code: CloseCode::Failed,
             ok: false,
@@ -717,9 +729,4 @@ async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
 
 async fn next_stored(stores: &mut VecDeque<oneshot::Receiver<Stored>>) -> Option<Stored> {
     stores.front_mut()?.await.ok()
-}
-
-/// Resolves when the session has to stop; a topic that is gone stops it as well.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -1,6 +1,6 @@
 //! One subscribed topic: its membership overlay, with whom it has sessions, and these.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use p2panda_core::{Entry, Tail, Topic, VerifyingKey, limits};
@@ -9,7 +9,7 @@ use p2panda_protocol::draws::Draws;
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::sync::{Dialled, Fault, Need, NeedInput, NeedOutput, Protocol, SessionId};
 use p2panda_protocol::time::Time;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
@@ -17,6 +17,7 @@ use crate::admission::Admitted;
 use crate::dial;
 use crate::event::{NetEvent, Refusal};
 use crate::flag::Flag;
+use crate::inbox::Inbox;
 use crate::membership::{Membership, MembershipEvent};
 use crate::random;
 use crate::repairs::Repairs;
@@ -29,7 +30,7 @@ use crate::wire::Wire;
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) peer: VerifyingKey,
-    pub(crate) wire: Wire,
+    pub(crate) wire: Box<Wire>,
     pub(crate) admitted: Admitted,
 }
 
@@ -37,7 +38,7 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 pub(crate) struct TopicHandle {
     shared: Arc<Shared>,
-    inbox: mpsc::Sender<Box<Incoming>>,
+    inbox: Arc<Inbox<Box<Incoming>>>,
     repair: Arc<Repairs>,
     leave: Arc<Flag>,
     done: Arc<Flag>,
@@ -50,7 +51,7 @@ impl TopicHandle {
         topic: Topic,
         arrivals: watch::Receiver<Tail<Entry>>,
     ) -> Arc<TopicHandle> {
-        let (inbox, incoming) = mpsc::channel(limits::INCOMING_WAITING_MAX);
+        let inbox = Arc::new(Inbox::default());
         let repair = Arc::new(Repairs::default());
         let share = TopicShare {
             turn: Arc::default(),
@@ -60,7 +61,7 @@ impl TopicHandle {
         let ended = done.clone();
         let inputs = Inputs {
             arrivals,
-            incoming,
+            incoming: inbox.clone(),
             repair: repair.clone(),
             leave: leave.clone(),
             share,
@@ -90,7 +91,7 @@ impl TopicHandle {
     }
 
     /// Where accepted sessions go.
-    pub(crate) fn inbox(&self) -> mpsc::Sender<Box<Incoming>> {
+    pub(crate) fn inbox(&self) -> Arc<Inbox<Box<Incoming>>> {
         self.inbox.clone()
     }
 
@@ -117,7 +118,7 @@ impl Drop for TopicHandle {
 #[derive(Debug)]
 struct Inputs {
     arrivals: watch::Receiver<Tail<Entry>>,
-    incoming: mpsc::Receiver<Box<Incoming>>,
+    incoming: Arc<Inbox<Box<Incoming>>>,
     repair: Arc<Repairs>,
     leave: Arc<Flag>,
     share: TopicShare,
@@ -129,7 +130,7 @@ struct TopicTask {
     shared: Arc<Shared>,
     topic: Topic,
     arrivals: watch::Receiver<Tail<Entry>>,
-    incoming: mpsc::Receiver<Box<Incoming>>,
+    incoming: Arc<Inbox<Box<Incoming>>>,
     leave: Arc<Flag>,
     repair: Arc<Repairs>,
     reset: watch::Receiver<u64>,
@@ -138,22 +139,17 @@ struct TopicTask {
     need: Option<Box<Need>>,
     wake: Option<Time>,
     pairs: HashMap<VerifyingKey, Arc<PairShare>>,
-    sessions: BTreeMap<SessionId, Running>,
     share: TopicShare,
     tasks: JoinSet<Outcome>,
     /// What each task is for, in case it does not live to tell.
-    started: HashMap<Id, (Task, AbortHandle)>,
+    started: HashMap<Id, Task>,
 }
 
 #[derive(Debug)]
-struct Running {
-    stop: watch::Sender<bool>,
-}
-
-#[derive(Clone, Copy, Debug)]
 enum Task {
-    Dial(VerifyingKey),
-    Session(VerifyingKey, SessionId),
+    Dial(VerifyingKey, AbortHandle),
+    /// Raising the flag ends it in order.
+    Session(VerifyingKey, SessionId, Arc<Flag>),
 }
 
 #[derive(Debug)]
@@ -185,7 +181,6 @@ impl TopicTask {
             membership,
             wake: None,
             pairs: HashMap::new(),
-            sessions: BTreeMap::new(),
             share,
             tasks: JoinSet::new(),
             started: HashMap::new(),
@@ -201,7 +196,7 @@ impl TopicTask {
             let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
             tokio::select! {
                 event = self.membership.next() => self.membership_event(event),
-                Some(incoming) = self.incoming.recv() => self.accept(*incoming),
+                incoming = self.incoming.next() => self.accept(incoming),
                 peer = self.repair.next() => self.need(NeedInput::Repair(peer)),
                 Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
                 Ok(()) = self.reset.changed() => self.need(NeedInput::Reset),
@@ -259,19 +254,19 @@ impl TopicTask {
         }
     }
 
-    fn accept(&mut self, incoming: Incoming) {
+    fn accept(&mut self, incoming: Box<Incoming>) {
         let Incoming {
             peer,
             wire,
             admitted,
-        } = incoming;
+        } = *incoming;
         self.open(peer, wire, Dialled::ByThem, Some(admitted));
     }
 
     fn open(
         &mut self,
         peer: VerifyingKey,
-        wire: Wire,
+        wire: Box<Wire>,
         dialled: Dialled,
         admitted: Option<Admitted>,
     ) {
@@ -285,8 +280,8 @@ impl TopicTask {
             pair.probe();
         }
         let published = wire.protocol == Protocol::LogSync;
-        let (stop, stopped) = watch::channel(false);
-        let of = SessionOf {
+        let stop = Arc::new(Flag::default());
+        let of = Box::new(SessionOf {
             shared: self.shared.clone(),
             topic: self.topic,
             peer,
@@ -294,17 +289,16 @@ impl TopicTask {
             dialled,
             pair: pair.clone(),
             arrivals: self.arrivals.clone(),
-            stop: stopped,
+            stop: stop.clone(),
             topic_share: self.share.clone(),
-        };
+        });
         let task = self.tasks.spawn(async move {
             let ended = session::run(of, wire).await;
             drop(admitted);
             Outcome::Ended(ended)
         });
-        self.started
-            .insert(task.id(), (Task::Session(peer, id), task));
-        self.sessions.insert(id, Running { stop });
+        let session = Task::Session(peer, id, stop);
+        self.started.insert(task.id(), session);
         self.need(NeedInput::Opened {
             peer,
             session: id,
@@ -321,12 +315,11 @@ impl TopicTask {
                 (error.id(), None)
             }
         };
-        let task = self.started.remove(&id).map(|(task, _)| task);
-        match (task, outcome) {
-            (Some(Task::Dial(peer)), Some(Outcome::Dialled(Ok(wire)))) => {
-                self.open(peer, *wire, Dialled::ByUs, None);
+        match (self.started.remove(&id), outcome) {
+            (Some(Task::Dial(peer, _)), Some(Outcome::Dialled(Ok(wire)))) => {
+                self.open(peer, wire, Dialled::ByUs, None);
             }
-            (Some(Task::Dial(peer)), outcome) => {
+            (Some(Task::Dial(peer, _)), outcome) => {
                 let fault = match outcome {
                     Some(Outcome::Dialled(Err(fault))) => fault,
                     _ => Fault::Failed,
@@ -335,7 +328,7 @@ impl TopicTask {
                 self.need(NeedInput::DialFailed { peer, fault });
                 self.wait_for_sign(peer);
             }
-            (Some(Task::Session(peer, session)), outcome) => {
+            (Some(Task::Session(peer, session, _)), outcome) => {
                 let fault = match outcome {
                     Some(Outcome::Ended(ended)) => ended.err(),
                     _ => Some(Fault::Failed),
@@ -347,7 +340,6 @@ impl TopicTask {
     }
 
     fn session_ended(&mut self, peer: VerifyingKey, session: SessionId, fault: Option<Fault>) {
-        self.sessions.remove(&session);
         if let Some(fault) = fault {
             self.tell_refused(peer, fault);
         }
@@ -430,21 +422,18 @@ impl TopicTask {
         let task = self.tasks.spawn(async move {
             Outcome::Dialled(dial::dial(&shared, peer, topic).await.map(Box::new))
         });
-        self.started.insert(task.id(), (Task::Dial(peer), task));
+        self.started.insert(task.id(), Task::Dial(peer, task));
     }
 
     /// Ends every session in order, within the time that leaving may take.
     async fn end(mut self: Box<Self>) {
-        self.incoming.close();
-        while let Ok(mut incoming) = self.incoming.try_recv() {
+        for mut incoming in self.incoming.close() {
             incoming.wire.end(CloseCode::Stopped);
         }
-        for running in self.sessions.values() {
-            running.stop.send_replace(true);
-        }
-        for (task, abort) in self.started.values() {
-            if matches!(task, Task::Dial(_)) {
-                abort.abort();
+        for task in self.started.values() {
+            match task {
+                Task::Dial(_, dial) => dial.abort(),
+                Task::Session(_, _, stop) => stop.raise(),
             }
         }
         let ended = async { while self.tasks.join_next().await.is_some() {} };

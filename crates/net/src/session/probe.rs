@@ -1,7 +1,5 @@
 //! Whether the peer of a session is still there, asked when it shows up beside the session.
 
-use std::sync::Arc;
-
 use iroh::endpoint::Connection;
 use p2panda_core::limits;
 use tokio::sync::Notify;
@@ -10,26 +8,23 @@ use tokio::time::{Instant, sleep_until};
 use crate::budget::Window;
 
 /// Looks at a connection when asked to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Probe {
-    asked: Arc<Notify>,
     /// Until when an answer is waited for, and how many datagrams had come before.
     running: Option<(Instant, u64)>,
 }
 
 impl Probe {
-    pub(super) fn new(asked: Arc<Notify>) -> Self {
-        Self {
-            asked,
-            running: None,
-        }
-    }
-
-    /// Resolves when the peer was asked and gave no sign in time. May be cancelled at any point.
-    pub(super) async fn silent(&mut self, connection: &Connection, window: &Window) {
+    /// Resolves when the peer was asked for and gave no sign in time. May be cancelled at any point.
+    pub(super) async fn silent(
+        &mut self,
+        asked: &Notify,
+        connection: &Connection,
+        window: &Window,
+    ) {
         loop {
             let Some((until, before)) = self.running else {
-                self.asked.notified().await;
+                asked.notified().await;
                 window.touch();
                 let until = Instant::now() + wait(connection);
                 self.running = Some((until, received(connection)));

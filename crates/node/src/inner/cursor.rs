@@ -93,6 +93,10 @@ impl Cursor {
                 && let Some(entry) = source.page.pop_front()
             {
                 source.position = offset;
+                if source.page.is_empty() {
+                    // Not the memory of the largest page for as long as nothing comes.
+                    source.page = VecDeque::new();
+                }
                 return Ok((place, entry));
             }
             self.changed().await?;

@@ -1,7 +1,8 @@
 //! Answers what the network asks of its node: pages from the store, and received operations on
 //! their way through verification into the engine's queue.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,7 @@ use p2panda_net::{Request, Stored, Totals};
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{Reader, StoreError};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -26,9 +28,9 @@ use crate::inner::verify::verify;
 
 /// Serves the network until it is gone.
 pub(crate) async fn serve(mut requests: mpsc::Receiver<Request>, desk: Desk) {
-    let mut sessions = HashMap::new();
+    let sessions = Sessions::default();
     while let Some(request) = requests.recv().await {
-        desk.take(request, &mut sessions);
+        desk.take(request, &sessions);
     }
 }
 
@@ -68,10 +70,11 @@ enum Brought {
 /// The session of a batch has ended before its turn; another one brings it again.
 struct Over;
 
-type Sessions = HashMap<SessionId, mpsc::UnboundedSender<Job>>;
+/// The sessions that something is to be done for. Shared with those who do it.
+type Sessions = Arc<Mutex<HashMap<SessionId, VecDeque<Job>>>>;
 
 impl Desk {
-    fn take(&self, request: Request, sessions: &mut Sessions) {
+    fn take(&self, request: Request, sessions: &Sessions) {
         match request {
             Request::Heights { topic, reply } => self.answer(reply, move |storage| async move {
                 let held = storage.read(move |reader| reader.holdings(&topic)).await?;
@@ -157,10 +160,10 @@ impl Desk {
                     state.session_ended(session);
                 }
                 // Behind the batches of the session that are being verified.
-                match sessions.remove(&session) {
-                    Some(jobs) => drop(jobs.send(Job::Ended { topic })),
-                    None => self.queue.session(topic, session, phase),
+                if let Some(jobs) = sessions.lock().get_mut(&session) {
+                    return jobs.push_back(Job::Ended { topic });
                 }
+                self.queue.session(topic, session, phase);
             }
             Request::Sent {
                 topic,
@@ -223,18 +226,20 @@ impl Desk {
         });
     }
 
-    fn session(&self, session: SessionId, sessions: &mut Sessions, job: Job) {
-        let jobs = sessions.entry(session).or_insert_with(|| {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            tokio::spawn(self.clone().work(session, receiver));
-            sender
-        });
-        // The session itself bounds how many batches are under way.
-        let _ = jobs.send(job);
+    /// The session itself bounds how many batches are under way.
+    fn session(&self, session: SessionId, sessions: &Sessions, job: Job) {
+        match sessions.lock().entry(session) {
+            Entry::Occupied(mut jobs) => jobs.get_mut().push_back(job),
+            Entry::Vacant(jobs) => {
+                jobs.insert(VecDeque::from([job]));
+                tokio::spawn(self.clone().work(session, sessions.clone()));
+            }
+        }
     }
 
-    async fn work(self, session: SessionId, mut jobs: mpsc::UnboundedReceiver<Job>) {
-        while let Some(job) = jobs.recv().await {
+    /// Does what there is to do for a session; idle sessions, which are many, cost nothing here.
+    async fn work(self, session: SessionId, sessions: Sessions) {
+        while let Some(job) = next_job(&sessions, session) {
             match job {
                 Job::Ended { topic } => self.queue.session(topic, session, Phase::Ended),
                 Job::Batch {
@@ -254,6 +259,7 @@ impl Desk {
                     let stored = self.store(topic, session, peer, operations, brought, reply);
                     let stored = stored.await;
                     if stored.is_err() {
+                        sessions.lock().remove(&session);
                         return;
                     }
                 }
@@ -345,6 +351,16 @@ impl Desk {
         }
         Ok(checked)
     }
+}
+
+/// The next job of a session. `None`: there is none, and the next one is done by a task of its own.
+fn next_job(sessions: &Sessions, session: SessionId) -> Option<Job> {
+    let mut sessions = sessions.lock();
+    let job = sessions.get_mut(&session)?.pop_front();
+    if job.is_none() {
+        sessions.remove(&session);
+    }
+    job
 }
 
 fn page(

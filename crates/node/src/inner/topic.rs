@@ -1,6 +1,6 @@
 //! What a node keeps for each topic it is interested in.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use p2panda_core::{Entry, Prefix, Tail, Topic, VerifyingKey};
@@ -91,7 +91,7 @@ pub(crate) struct TopicState {
     feed: watch::Sender<Tail<FeedEntry>>,
     left: watch::Sender<bool>,
     /// Up to which arrival number each session has sent, while it runs.
-    sent: watch::Sender<BTreeMap<SessionId, (VerifyingKey, u64)>>,
+    sent: watch::Sender<Vec<SentTo>>,
     sync: OnceLock<SyncHandle>,
     queue: Queue,
     /// The heads of the logs, from the first session on that compares them.
@@ -100,6 +100,13 @@ pub(crate) struct TopicState {
     heads_read: OnceCell<()>,
     /// By the name of the consumer.
     acks: Mutex<HashMap<String, Arc<Acks>>>,
+}
+
+/// How far a session has sent the topic.
+struct SentTo {
+    session: SessionId,
+    peer: VerifyingKey,
+    arrival: u64,
 }
 
 impl TopicState {
@@ -195,13 +202,25 @@ impl TopicState {
 
     pub(crate) fn session_sent(&self, session: SessionId, peer: VerifyingKey, arrival: u64) {
         self.sent.send_modify(|sent| {
-            sent.insert(session, (peer, arrival));
+            if let Some(told) = sent.iter_mut().find(|told| told.session == session) {
+                told.arrival = arrival;
+                return;
+            }
+            sent.reserve_exact(1);
+            sent.push(SentTo {
+                session,
+                peer,
+                arrival,
+            });
         });
     }
 
     pub(crate) fn session_ended(&self, session: SessionId) {
-        self.sent
-            .send_if_modified(|sent| sent.remove(&session).is_some());
+        self.sent.send_if_modified(|sent| {
+            let before = sent.len();
+            sent.retain(|told| told.session != session);
+            sent.len() < before
+        });
     }
 
     pub(crate) fn sent_to(&self, arrival: u64) -> usize {
@@ -289,11 +308,11 @@ fn extend<T>(tail: &watch::Sender<Tail<T>>, change: impl FnOnce(&mut Tail<T>)) {
     });
 }
 
-fn peers_with(sent: &BTreeMap<SessionId, (VerifyingKey, u64)>, arrival: u64) -> usize {
+fn peers_with(sent: &[SentTo], arrival: u64) -> usize {
     let peers = sent
-        .values()
-        .filter(|(_, up_to)| *up_to >= arrival)
-        .map(|(peer, _)| peer);
+        .iter()
+        .filter(|told| told.arrival >= arrival)
+        .map(|told| told.peer);
     peers.collect::<std::collections::BTreeSet<_>>().len()
 }
 

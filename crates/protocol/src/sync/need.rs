@@ -36,8 +36,10 @@ pub struct Need {
     topic: Topic,
     seek: usize,
     draws: Draws,
-    peers: BTreeMap<VerifyingKey, Candidate>,
-    ring: BTreeMap<Place, VerifyingKey>,
+    /// Boxed: a map has room for several from the first one on.
+    peers: BTreeMap<VerifyingKey, Box<Candidate>>,
+    /// All of them, by their places.
+    ring: Vec<(Place, VerifyingKey)>,
     /// Newly known candidates are waited for until then, so that who comes next is not dialled for
     /// the sake of a minute; and since when.
     gathered: Option<(Time, Time)>,
@@ -135,7 +137,7 @@ impl Need {
             seek,
             draws,
             peers: BTreeMap::new(),
-            ring: BTreeMap::new(),
+            ring: Vec::new(),
             gathered: None,
             fill: Time::ZERO,
             compare: Time::ZERO,
@@ -187,12 +189,12 @@ impl Need {
 
     /// Whether a session with the peer runs.
     pub fn has_session(&self, peer: &VerifyingKey) -> bool {
-        self.peers.get(peer).is_some_and(Candidate::has_session)
+        self.peers.get(peer).is_some_and(|peer| peer.has_session())
     }
 
     /// Whether a sign of life of the peer would change what this node does.
     pub fn waits_for(&self, peer: &VerifyingKey) -> bool {
-        self.peers.get(peer).is_some_and(Candidate::is_failing)
+        self.peers.get(peer).is_some_and(|peer| peer.is_failing())
     }
 
     // What happened.
@@ -208,7 +210,7 @@ impl Need {
     }
 
     fn uninterested(&mut self, key: &VerifyingKey) {
-        let idle = |peer: &Candidate| !peer.has_session() && peer.dialling.is_none() && !peer.up;
+        let idle = |peer: &Box<Candidate>| !peer.has_session() && peer.dialling.is_none() && !peer.up;
         if self.peers.get(key).is_some_and(idle) {
             self.forget(key);
         }
@@ -293,17 +295,21 @@ impl Need {
             let place = place(&self.topic, &key);
             let mut peer = Candidate::new(place, now);
             peer.due = now.after(self.head_start_ms(&key));
-            self.peers.insert(key, peer);
-            self.ring.insert(place, key);
+            self.peers.insert(key, Box::new(peer));
+            let at = self.ring.partition_point(|(other, _)| *other < place);
+            if self.ring.is_empty() {
+                self.ring.reserve_exact(1);
+            }
+            self.ring.insert(at, (place, key));
             self.gather(now);
             self.make_room();
         }
-        self.peers.get_mut(&key)
+        self.peers.get_mut(&key).map(Box::as_mut)
     }
 
     fn forget(&mut self, key: &VerifyingKey) {
         if let Some(peer) = self.peers.remove(key) {
-            self.ring.remove(&peer.place);
+            self.ring.retain(|(place, _)| *place != peer.place);
         }
     }
 
@@ -319,7 +325,7 @@ impl Need {
             })
         };
         let after_us: Vec<VerifyingKey> = self.ring_after_us().copied().collect();
-        let heard = |key: &&VerifyingKey| self.peers.get(*key).map(Candidate::heard);
+        let heard = |key: &&VerifyingKey| self.peers.get(*key).map(|peer| peer.heard());
         let failing = |key: &&VerifyingKey| self.waits_for(key);
         let least = after_us
             .iter()
@@ -351,9 +357,9 @@ impl Need {
 
     fn ring_after_us(&self) -> impl Iterator<Item = &VerifyingKey> {
         let place = place(&self.topic, &self.local);
-        let after = self.ring.range(place..);
-        let before = self.ring.range(..place);
-        after.chain(before).map(|(_, key)| key)
+        let at = self.ring.partition_point(|(other, _)| *other < place);
+        let (before, after) = self.ring.split_at(at.min(self.ring.len()));
+        after.iter().chain(before).map(|(_, key)| key)
     }
 
     // Who is dialled.
@@ -378,7 +384,7 @@ impl Need {
         if self.gathered.is_none() && self.lacks() > coming {
             self.fill_up(now, &mut wake);
         }
-        if self.peers.values().any(Candidate::has_session) {
+        if self.peers.values().any(|peer| peer.has_session()) {
             sooner(&mut wake, self.compare);
         }
         self.outputs.extend(wake.map(NeedOutput::Wake));
@@ -458,7 +464,7 @@ impl Need {
 
     /// Whether no session runs and none is about to.
     fn is_alone(&self) -> bool {
-        !self.peers.values().any(Candidate::is_served)
+        !self.peers.values().any(|peer| peer.is_served())
     }
 
     /// How many sessions are missing.

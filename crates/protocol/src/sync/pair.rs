@@ -40,7 +40,8 @@ pub(super) enum Progress {
 pub struct Pair {
     local: VerifyingKey,
     remote: VerifyingKey,
-    sessions: BTreeMap<SessionId, Share>,
+    /// Boxed: a map has room for several from the first one on.
+    sessions: BTreeMap<SessionId, Box<Share>>,
     lives: u64,
     pub(super) lowered: Lowered,
 }
@@ -110,7 +111,7 @@ impl Pair {
             has: BTreeMap::new(),
             sent: Sent::default(),
         };
-        self.sessions.insert(id, share);
+        self.sessions.insert(id, Box::new(share));
     }
 
     pub(super) fn leave(&mut self, id: SessionId) {
@@ -120,7 +121,7 @@ impl Pair {
 
     /// Bytes that a session holds here, as far as they grow with the logs of the topic.
     pub(super) fn held_bytes(&self, id: SessionId) -> usize {
-        let held = |share: &Share| share.has.len() * HAS_BYTES + share.sent.held_bytes();
+        let held = |share: &Box<Share>| share.has.len() * HAS_BYTES + share.sent.held_bytes();
         self.sessions.get(&id).map_or(0, held)
     }
 
@@ -139,7 +140,7 @@ impl Pair {
 
     /// What catch-up sent matters to those that compare, and to nobody once all are live.
     fn forget_plans(&mut self) {
-        let live = |share: &Share| matches!(share.progress, Progress::Live | Progress::Closing);
+        let live = |share: &Box<Share>| matches!(share.progress, Progress::Live | Progress::Closing);
         if self.sessions.values().all(live) {
             let shares = self.sessions.values_mut();
             shares.for_each(|share| share.sent.forget_plan());
@@ -296,7 +297,7 @@ impl Pair {
         self.sessions
             .iter()
             .filter(move |(other, _)| **other != id)
-            .map(|(_, share)| share)
+            .map(|(_, share)| share.as_ref())
     }
 }
 

@@ -44,7 +44,8 @@ impl Subscribed {
             publisher,
             received: reader.received.clone(),
             unacked: Arc::clone(&reader.unacked),
-            reading: tokio::spawn(reader.read(subscription)),
+            // Boxed: a future holds what it is called with more than once.
+            reading: tokio::spawn(Box::new(reader).read(Box::new(subscription))),
         }
     }
 
@@ -125,7 +126,7 @@ impl Reader {
         }
     }
 
-    async fn read(self, mut subscription: Subscription<Raw>) {
+    async fn read(self: Box<Self>, mut subscription: Box<Subscription<Raw>>) {
         let topic = subscription.topic();
         while let Some(message) = subscription.next().await {
             let event = mapping::message(topic, &message, self.deliver);

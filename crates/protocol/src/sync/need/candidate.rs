@@ -1,7 +1,5 @@
 //! One peer as a topic sees it, and how long it rests after an attempt that came to nothing.
 
-use std::collections::BTreeMap;
-
 use p2panda_core::limits;
 
 use super::{Fault, Place};
@@ -27,7 +25,7 @@ pub(super) struct Candidate {
     /// It speaks the published protocol only.
     pub(super) published: bool,
     /// Sessions that run: who dialled them and since when.
-    pub(super) sessions: BTreeMap<SessionId, (Dialled, Time)>,
+    pub(super) sessions: Vec<(SessionId, Dialled, Time)>,
     /// A dial of ours that is not over: since when.
     pub(super) dialling: Option<Time>,
     /// When it was dialled last.
@@ -54,7 +52,7 @@ impl Candidate {
             named: false,
             up: false,
             published: false,
-            sessions: BTreeMap::new(),
+            sessions: Vec::new(),
             dialling: None,
             dialled: None,
             fault: None,
@@ -97,7 +95,7 @@ impl Candidate {
 
     /// Whether the dial that the smaller node id owes a published neighbour is missing.
     pub(super) fn owes_primary(&self) -> bool {
-        !self.sessions.values().any(|(by, _)| *by == Dialled::ByUs)
+        !self.sessions.iter().any(|(_, by, _)| *by == Dialled::ByUs)
     }
 
     pub(super) fn dial(&mut self, now: Time) {
@@ -107,7 +105,8 @@ impl Candidate {
     }
 
     pub(super) fn opened(&mut self, session: SessionId, dialled: Dialled, now: Time) {
-        self.sessions.insert(session, (dialled, now));
+        self.sessions.reserve_exact(1);
+        self.sessions.push((session, dialled, now));
         if dialled == Dialled::ByUs {
             self.dialling = None;
         }
@@ -126,9 +125,11 @@ impl Candidate {
         now: Time,
         draws: &mut Draws,
     ) {
-        let Some((_, since)) = self.sessions.remove(&session) else {
+        let mut sessions = self.sessions.iter();
+        let Some(position) = sessions.position(|(other, ..)| *other == session) else {
             return;
         };
+        let (_, _, since) = self.sessions.swap_remove(position);
         self.heard = now;
         if fault.is_some() && now >= since + limits::GOOD_SESSION_MIN {
             self.failures = 0;
