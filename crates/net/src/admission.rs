@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use iroh::endpoint::{Connection, Side, VarInt};
-use p2panda_core::budget::{Prefix, Standing};
+use p2panda_core::budget::{Account, Charge, Prefix, Standing};
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::discovery::Admission;
 use p2panda_protocol::time::Time;
@@ -46,6 +46,7 @@ pub(crate) struct Door {
 pub(crate) struct Admitted {
     door: Door,
     purposes: Vec<Purpose>,
+    charge: Option<Charge>,
 }
 
 impl Door {
@@ -54,6 +55,7 @@ impl Door {
         let mut admitted = Admitted {
             door: self.clone(),
             purposes: Vec::new(),
+            charge: None,
         };
         admitted
             .also(Purpose::Handshake(prefix))
@@ -71,11 +73,24 @@ impl Door {
         admitted.also(purpose).then_some(admitted)
     }
 
-    /// A place for a session on a link that is inside: connections are not bounded by those.
-    pub(crate) fn stream(&self, peer: VerifyingKey, topic: Topic) -> Option<Admitted> {
+    /// A place for a session on a link that is inside: it takes none of those for connections. What it
+    /// costs is counted with everything else that the peer makes this node hold.
+    pub(crate) fn session(
+        &self,
+        account: &Account,
+        peer: VerifyingKey,
+        topic: Topic,
+    ) -> Option<Admitted> {
+        let mut admitted = self.stream(peer, topic)?;
+        admitted.charge = Some(account.try_connection(limits::LINK_SESSION_BYTES)?);
+        Some(admitted)
+    }
+
+    fn stream(&self, peer: VerifyingKey, topic: Topic) -> Option<Admitted> {
         let mut admitted = Admitted {
             door: self.clone(),
             purposes: Vec::with_capacity(1),
+            charge: None,
         };
         let purpose = Purpose::StreamOn(peer, topic);
         admitted.also(purpose).then_some(admitted)
@@ -86,6 +101,7 @@ impl Door {
         let mut admitted = Admitted {
             door: self.clone(),
             purposes: Vec::new(),
+            charge: None,
         };
         admitted.also(Purpose::Any).then_some(admitted)
     }

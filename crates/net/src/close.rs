@@ -1,5 +1,7 @@
 //! Closing a connection with one of our codes.
 
+use std::time::Duration;
+
 use iroh::endpoint::{ApplicationClose, Connection, ConnectionError, VarInt};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::Fault;
@@ -23,7 +25,9 @@ pub(crate) fn fault_of(error: &ConnectionError) -> Fault {
     match error {
         ConnectionError::ApplicationClosed(close) => match close.reason.is_empty() {
             true if is(close, CloseCode::NotServed) => Fault::NotServed,
-            _ if is(close, CloseCode::Refused) || is(close, CloseCode::Limit) => Fault::Refused,
+            _ if is(close, CloseCode::Refused) || is(close, CloseCode::Limit) => {
+                Fault::Refused(Duration::ZERO)
+            }
             _ => Fault::Failed,
         },
         _ => Fault::Failed,
@@ -43,8 +47,8 @@ mod tests {
             }))
         };
         assert_eq!(closed(CloseCode::NotServed), Fault::NotServed);
-        assert_eq!(closed(CloseCode::Refused), Fault::Refused);
-        assert_eq!(closed(CloseCode::Limit), Fault::Refused);
+        assert_eq!(closed(CloseCode::Refused), Fault::Refused(Duration::ZERO));
+        assert_eq!(closed(CloseCode::Limit), Fault::Refused(Duration::ZERO));
         for code in [CloseCode::Violation, CloseCode::Failed, CloseCode::Stopped] {
             assert_eq!(closed(code), Fault::Failed);
         }

@@ -116,6 +116,20 @@ pub enum Refusal {
     NotServed,
 }
 
+/// A topic of which a peer refused a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefusalStatus {
+    /// The topic.
+    pub topic: Topic,
+    /// Why.
+    pub reason: Refusal,
+    /// When it did so last, by this node's clock.
+    pub at: SystemTime,
+    /// How often, since a session was live.
+    pub times: u32,
+}
+
 /// What crossed, or is about to cross, in a session: header and body bytes, without framing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -155,6 +169,9 @@ pub struct PeerStatus {
     pub clock: Option<ClockDifference>,
     /// Running sync sessions with it.
     pub sessions: Vec<SessionStatus>,
+    /// Sessions that it refused when it was asked last, by topic, until one is live. They are asked
+    /// for again, ever more rarely (`docs/protocol/sync.md#8`).
+    pub refused: Vec<RefusalStatus>,
     /// Number of this node's topics that it is known to share.
     pub topics_shared: usize,
 }

@@ -99,6 +99,7 @@ mod peer_id;
 mod persist;
 mod random;
 mod recovery;
+mod refusals;
 mod repairs;
 mod request;
 mod revisits;
@@ -119,7 +120,7 @@ pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
 pub use event::{
     ClockDifference, Contact, ContactStatus, Counters, LocalNetwork, NetEvent, PeerStatus, Refusal,
-    SessionStatus, Transfer,
+    RefusalStatus, SessionStatus, Transfer,
 };
 pub use host::BootstrapHost;
 #[doc(hidden)]

@@ -465,7 +465,7 @@ impl Driver {
     fn serve(&self, topic: Topic, send: SendStream, recv: RecvStream) -> Result<(), Refused> {
         let full = |send, recv| Refused {
             refusal: Refusal::Full,
-            wait: limits::LINK_FULL_WAIT,
+            wait: self.shared.timings.full_wait,
             send,
             recv,
         };
@@ -474,7 +474,8 @@ impl Driver {
         let Some(served) = served else {
             return Err(full(send, recv));
         };
-        let Some(admitted) = self.shared.door.stream(peer, topic) else {
+        let account = self.intake.account();
+        let Some(admitted) = self.shared.door.session(&account, peer, topic) else {
             return Err(full(send, recv));
         };
         self.shared.connections.needed(&self.link.connection);

@@ -82,6 +82,9 @@ impl Membership {
     pub(crate) async fn next(&mut self) -> MembershipEvent {
         loop {
             if let Some(event) = self.pending.pop_front() {
+                if self.pending.is_empty() {
+                    self.pending = VecDeque::new();
+                }
                 return event;
             }
             if let Some((content, from)) = self.joined.next_message() {

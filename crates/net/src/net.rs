@@ -31,6 +31,7 @@ use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
+use crate::refusals::Refusals;
 use crate::request::Request;
 use crate::revisits::Revisits;
 use crate::served::Served;
@@ -116,6 +117,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         revisits: Revisits::default(),
         sessions: Sessions::new(signals.clone(), contacts.clone()),
         contacts,
+        refusals: Refusals::default(),
         resolver: config.resolver,
         announce_addresses: config.announce_addresses,
         sessions_sought: config.sessions_sought,
@@ -254,8 +256,10 @@ impl Net {
             let peer = peers.entry(node);
             peer.or_insert_with(|| status(node, None, None)).contact = Some(contact);
         }
+        let mut refused = shared.refusals.by_peer();
         for (node, peer) in &mut peers {
             peer.sessions = sessions.remove(node).unwrap_or_default();
+            peer.refused = refused.remove(node).unwrap_or_default();
         }
         peers.into_values().collect()
     }
@@ -389,6 +393,7 @@ fn status(id: VerifyingKey, entry: Option<&Node>, path: Option<&BestPath>) -> Pe
         contact: None,
         clock: entry.and_then(Node::clock),
         sessions: Vec::new(),
+        refused: Vec::new(),
         topics_shared: entry.map_or(0, |entry| entry.overlays().len()),
     }
 }

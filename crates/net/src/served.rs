@@ -62,7 +62,11 @@ impl<T> Served<T> {
 
     /// What is served of a topic, over or not.
     pub(crate) fn get(&self, topic: &Topic) -> Option<Arc<T>> {
-        self.inner.lock().by_topic.get(topic).and_then(Weak::upgrade)
+        self.inner
+            .lock()
+            .by_topic
+            .get(topic)
+            .and_then(Weak::upgrade)
     }
 
     /// All that is served.

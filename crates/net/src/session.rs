@@ -318,8 +318,8 @@ impl Driver {
                         at_end = true;
                         tracing::debug!(peer = %self.peer, ?no, "no session on this stream");
                         self.refused = match no {
-                            NoSession::Refused(Refusal::Unknown) => Some(Fault::NotServed),
-                            NoSession::Refused(Refusal::Full) => Some(Fault::Refused),
+                            NoSession::Refused(Refusal::Unknown, _) => Some(Fault::NotServed),
+                            NoSession::Refused(Refusal::Full, wait) => Some(Fault::Refused(wait)),
                             _ => None,
                         };
                         self.handle(Input::EndOfStream);
@@ -563,6 +563,7 @@ impl Driver {
             Event::CatchUpEnded => {
                 self.shared.sessions.live(session);
                 self.shared.proved(&peer);
+                self.shared.refusals.forget(topic, peer);
                 self.tell(Phase::Live);
                 let transfer = self.transfer();
                 self.shared.signals.tell(NetEvent::CatchUpEnded {

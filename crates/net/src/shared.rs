@@ -28,6 +28,7 @@ use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
+use crate::refusals::Refusals;
 use crate::request::Request;
 use crate::revisits::Revisits;
 use crate::sessions::Sessions;
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     pub(crate) sessions: Sessions,
     pub(crate) contacts: Contacts,
+    pub(crate) refusals: Refusals,
     pub(crate) resolver: Resolver,
 }
 

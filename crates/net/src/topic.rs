@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use p2panda_core::{Entry, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
@@ -224,6 +225,9 @@ impl TopicTask {
 
     fn look_at_interest(&mut self, peer: VerifyingKey) {
         let interest = self.shared.book.interest_of(&peer, &self.overlay());
+        if interest.is_none() {
+            self.shared.refusals.forget(self.topic, peer);
+        }
         self.need(match interest {
             Some(named) => NeedInput::Interested { peer, named },
             None => NeedInput::Uninterested(peer),
@@ -355,10 +359,13 @@ impl TopicTask {
     fn tell_refused(&self, peer: VerifyingKey, fault: Fault) {
         let topic = self.topic;
         let reason = match fault {
-            Fault::Refused => Refusal::TooMany,
+            Fault::Refused(_) => Refusal::TooMany,
             Fault::NotServed => Refusal::NotServed,
             Fault::Silent | Fault::Left | Fault::Failed => return,
         };
+        let at = self.shared.clock.wall().as_micros();
+        let at = UNIX_EPOCH + Duration::from_micros(at);
+        self.shared.refusals.add(topic, peer, reason, at);
         let refused = NetEvent::SessionRefused {
             topic,
             peer,
@@ -427,6 +434,7 @@ impl TopicTask {
 
     /// Ends every session in order, within the time that leaving may take.
     async fn end(mut self: Box<Self>) {
+        self.shared.refusals.forget_topic(self.topic);
         for mut incoming in self.incoming.close() {
             incoming.wire.end(CloseCode::Stopped);
         }

@@ -1,6 +1,7 @@
 //! The streams of one sync session, and what ends with it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt, WriteError};
@@ -92,8 +93,8 @@ pub(crate) struct Answer {
 /// Why there is no session on a stream.
 #[derive(Debug)]
 pub(crate) enum NoSession {
-    /// The peer refused it.
-    Refused(Refusal),
+    /// The peer refused it, and wants to be asked again after so long at the earliest.
+    Refused(Refusal, Duration),
     /// It sent something else.
     Violation,
     /// The stream ended.
@@ -140,7 +141,7 @@ impl Answer {
     pub(crate) async fn accepted(&mut self, recv: &mut RecvStream) -> Result<(), NoSession> {
         match self.read(recv).await? {
             Opening::Accept(proof) if Some(proof) == self.expected => Ok(()),
-            Opening::Refuse { refusal, .. } => Err(NoSession::Refused(refusal)),
+            Opening::Refuse { refusal, wait } => Err(NoSession::Refused(refusal, wait)),
             Opening::Accept(_) | Opening::Open { .. } => Err(NoSession::Violation),
         }
     }

@@ -42,6 +42,7 @@ pub struct Builder {
     pub(crate) budget_bytes: usize,
     pub(crate) state_digest: bool,
     pub(crate) sessions_sought: usize,
+    pub(crate) gossip_neighbours_max: usize,
     pub(crate) restored: Option<RestoredAction>,
 }
 
@@ -81,6 +82,7 @@ impl Default for Builder {
             budget_bytes: limits::BUDGET_BYTES_DEFAULT,
             state_digest: true,
             sessions_sought: limits::SESSIONS_SOUGHT,
+            gossip_neighbours_max: limits::GOSSIP_NEIGHBOURS_MAX_DEFAULT,
             restored: None,
         }
     }
@@ -227,6 +229,14 @@ impl Builder {
     /// (`docs/protocol/sync.md#11`).
     pub fn sessions_sought(mut self, sessions: usize) -> Self {
         self.sessions_sought = sessions;
+        self
+    }
+
+    /// Neighbours that the node serves in each gossip overlay, whoever asked; 128 if not said. It looks
+    /// for 5 by itself. Nodes of release 0.7.1 sync with their neighbours only: a server of many of
+    /// them needs as many (`docs/protocol/network.md#6`).
+    pub fn gossip_neighbours_max(mut self, neighbours: usize) -> Self {
+        self.gossip_neighbours_max = neighbours;
         self
     }
 

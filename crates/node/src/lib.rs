@@ -65,7 +65,7 @@ pub use p2panda_core::{
 pub use p2panda_engine::{Corrupt, IngestReport, PublishError};
 pub use p2panda_net::{
     ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
-    PeerStatus, Refusal, SessionStatus, SpawnError, Transfer,
+    PeerStatus, Refusal, RefusalStatus, SessionStatus, SpawnError, Transfer,
 };
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{

@@ -187,6 +187,7 @@ async fn net_config(
     config.limits.operation_bytes_max = builder.operation_bytes_max;
     config.state_digest = builder.state_digest;
     config.sessions_sought = builder.sessions_sought;
+    config.gossip_neighbours_max = builder.gossip_neighbours_max;
     let mut last = None;
     loop {
         let page = storage.read(move |reader| reader.addresses(last.as_ref()));

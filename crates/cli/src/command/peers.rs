@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
-use p2panda::{ClockDifference, Contact, LocalNetwork, PeerStatus};
+use p2panda::{ClockDifference, Contact, LocalNetwork, PeerStatus, Refusal};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, PeersArgs};
@@ -83,6 +83,9 @@ struct PeerLine {
     contact_since_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<String>,
+    /// On how many topics it refuses a session, by the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    refuses: BTreeMap<&'static str, usize>,
 }
 
 impl PeerLine {
@@ -97,6 +100,7 @@ impl PeerLine {
                 since.unwrap_or_default().as_secs()
             }),
             clock: peer.clock.map(clock),
+            refuses: refuses(peer.refused.iter().map(|refused| refused.reason)),
         }
     }
 
@@ -110,6 +114,9 @@ impl PeerLine {
         if let Some(clock) = &self.clock {
             plain.push_str("\n  its clock is ");
             plain.push_str(clock);
+        }
+        for (reason, topics) in &self.refuses {
+            plain.push_str(&format!("\n  it refuses {topics} of the topics: {reason}"));
         }
         plain
     }
@@ -127,6 +134,20 @@ fn contact(contact: Contact) -> &'static str {
         Contact::Reached => "reached",
         _ => "unreachable",
     }
+}
+
+/// On how many topics a peer refuses a session, by the reason.
+fn refuses(reasons: impl Iterator<Item = Refusal>) -> BTreeMap<&'static str, usize> {
+    let mut topics = BTreeMap::new();
+    for reason in reasons {
+        let reason = match reason {
+            Refusal::TooMany => "too many sessions",
+            Refusal::NotServed => "not served",
+            _ => "other",
+        };
+        *topics.entry(reason).or_default() += 1;
+    }
+    topics
 }
 
 /// How far a clock is from ours, in the largest unit that it fills twice.
@@ -151,6 +172,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_their_reason() {
+        let reasons = [Refusal::TooMany, Refusal::NotServed, Refusal::TooMany];
+        let counted = refuses(reasons.into_iter());
+        let said = BTreeMap::from([("too many sessions", 2), ("not served", 1)]);
+        assert_eq!(counted, said);
+    }
 
     #[test]
     fn a_clock_that_differs_is_said_in_words() {

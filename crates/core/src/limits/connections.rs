@@ -58,3 +58,5 @@ pub const NETWORK_EVENTS_MAX: usize = 1_024;
 /// How long each part of a shutdown may take that depends on the network
 /// (`docs/protocol/streams.md#14`).
 pub const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
+/// Refused sessions of which a node says something; of more it only tells when they are refused.
+pub const REFUSALS_REMEMBERED_MAX: usize = 4_096;

@@ -44,7 +44,8 @@ pub(super) struct Dial {
 
 #[derive(Debug)]
 struct Joined {
-    member: Member,
+    /// Boxed: the map has room for more of them than there are.
+    member: Box<Member>,
     wake: Option<Time>,
     news: Vec<Arc<News>>,
 }
@@ -112,7 +113,7 @@ impl Driver {
     pub(super) fn subscribe(&mut self, overlay: Overlay) -> Arc<News> {
         let news = Arc::new(News::default());
         let joined = self.overlays.entry(overlay).or_insert_with(|| Joined {
-            member: Member::new(self.local, self.neighbours_max),
+            member: Box::new(Member::new(self.local, self.neighbours_max)),
             wake: None,
             news: Vec::new(),
         });

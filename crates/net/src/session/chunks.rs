@@ -49,7 +49,10 @@ mod tests {
             let room = chunks.room().len();
             chunks.room().fill(Bytes::from_static(b"some"));
             let taken = chunks.take(room);
-            assert_eq!((taken.len(), taken.first().map(Bytes::len)), (room, Some(4)));
+            assert_eq!(
+                (taken.len(), taken.first().map(Bytes::len)),
+                (room, Some(4))
+            );
             assert!(chunks.room().iter().all(Bytes::is_empty));
         }
         assert_eq!(chunks.room().len(), limits::READ_CHUNKS_MAX);

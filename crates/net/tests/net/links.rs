@@ -1,6 +1,12 @@
 //! One connection between two nodes carries everything (`docs/protocol/link.md`).
 
-use p2panda_core::Topic;
+use std::time::Duration;
+
+use p2panda_core::budget::{Budget, Standing};
+use p2panda_core::{SigningKey, Topic, limits};
+use p2panda_net::{NetEvent, Refusal};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
 
 use crate::fake_node::{FakeNode, config};
 
@@ -139,6 +145,90 @@ async fn ephemeral_messages_travel_on_the_link_too() {
         let connections = node.net.counters().connections;
         assert!(connections <= CONNECTIONS_MAX, "{connections}");
     }
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+/// Long enough for the slowest machine; nothing waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the peer of a node refuses so many sessions.
+async fn until_refused(node: &FakeNode, count: usize) {
+    let mut events = node.net.events();
+    let refused = async {
+        let mut refused = 0;
+        while refused < count {
+            match events.recv().await {
+                Ok(NetEvent::SessionRefused { reason, .. }) => {
+                    assert_eq!(reason, Refusal::TooMany);
+                    refused += 1;
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => panic!("the network ended"),
+            }
+        }
+    };
+    timeout(PATIENCE, refused).await.expect("refusals");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_for_which_there_is_no_room_is_refused_said_and_asked_for_again_until_there_is() {
+    let wait = Duration::from_millis(300);
+    let bytes = 2 * limits::OPERATION_BYTES_MAX_DEFAULT;
+    let budgets: Vec<Budget> = (0..2)
+        .map(|_| Budget::new(bytes, limits::OPERATION_BYTES_MAX_DEFAULT))
+        .collect();
+    let mut nodes = Vec::new();
+    for (seed, budget) in (1..).zip(&budgets) {
+        let mut config = config(96, seed);
+        config.budget = budget.clone();
+        config.timings.full_wait = wait;
+        nodes.push(FakeNode::start_with(config).await);
+    }
+    let (a, b) = (&nodes[0], &nodes[1]);
+    let (first, second) = (topics(0, 1)[0], topics(1, 1)[0]);
+    for node in [a, b] {
+        node.publish(first, "before");
+        node.subscribe(first);
+    }
+    a.net.add_peer(b.bootstrap());
+    until_equal(&[a, b], &[first], 2).await;
+
+    // Somebody else uses all that there is.
+    let other = SigningKey::from_bytes(&[3; 32]).verifying_key();
+    let held: Vec<_> = budgets
+        .iter()
+        .map(|budget| {
+            let account = budget.account(other, Standing::Proven);
+            let bytes = budget.status().bytes;
+            account.charge(bytes)
+        })
+        .collect();
+    let refused = tokio::join!(
+        async {
+            tokio::select! {
+                () = until_refused(a, 2) => a,
+                () = until_refused(b, 2) => b,
+            }
+        },
+        async {
+            for node in [a, b] {
+                node.publish(second, "here");
+                node.subscribe(second);
+            }
+        }
+    );
+    let refused = refused.0;
+    let peers = refused.net.peers();
+    let said: Vec<_> = peers.iter().flat_map(|peer| &peer.refused).collect();
+    let said = said.first().expect("what was refused");
+    assert_eq!((said.topic, said.reason), (second, Refusal::TooMany));
+    assert!(said.times >= 2);
+
+    drop(held);
+    until_equal(&[a, b], &[second], 2).await;
+    let peers = refused.net.peers();
+    assert!(peers.iter().all(|peer| peer.refused.is_empty()));
     a.net.shutdown().await;
     b.net.shutdown().await;
 }

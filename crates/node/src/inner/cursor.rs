@@ -173,7 +173,17 @@ impl Source {
     /// Makes sure that the page has an entry, or that nothing is left to read.
     async fn fill(&mut self, node: &Node) -> Result<(), Ended> {
         while self.page.is_empty() && (!self.at_end || self.feed.has_grown()) {
-            self.read_on(node).await?;
+            if self.ahead.is_none() {
+                // Marked as seen before reading, so that growth during the read wakes us.
+                self.feed.mark_seen();
+                if let Some(newest) = self.newest(node) {
+                    self.page = newest;
+                    self.at_end = true;
+                    continue;
+                }
+            }
+            // Boxed: whoever waits for what comes next would hold room for it.
+            Box::pin(self.read_on(node)).await?;
         }
         Ok(())
     }
@@ -185,16 +195,7 @@ impl Source {
                 self.ahead = None;
                 (page, true)
             }
-            None => {
-                // Marked as seen before reading, so that growth during the read wakes us.
-                self.feed.mark_seen();
-                if let Some(newest) = self.newest(node) {
-                    self.page = newest;
-                    self.at_end = true;
-                    return Ok(());
-                }
-                (self.read(node, self.position).await, false)
-            }
+            None => (self.read(node, self.position).await, false),
         };
         let page = page.map_err(|error| match node.is_closed() {
             true => Ended::Shutdown,

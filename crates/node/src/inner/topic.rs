@@ -10,7 +10,7 @@ use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{FeedEntry, Reader, StoreError};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::Error;
 use crate::inner::acks::Acks;
@@ -39,14 +39,14 @@ impl Topics {
 
     pub(crate) fn leave(&self, topic: &Topic) -> Option<Arc<TopicState>> {
         let state = self.map().remove(topic)?;
-        state.left.send_replace(true);
+        state.end();
         Some(state)
     }
 
     pub(crate) fn leave_all(&self) -> Vec<Arc<TopicState>> {
         let states: Vec<_> = self.map().drain().map(|(_, state)| state).collect();
         for state in &states {
-            state.left.send_replace(true);
+            state.end();
         }
         states
     }
@@ -88,10 +88,10 @@ impl Topics {
 pub(crate) struct TopicState {
     topic: Topic,
     arrivals: watch::Sender<Tail<Entry>>,
-    feed: watch::Sender<Tail<FeedEntry>>,
-    left: watch::Sender<bool>,
+    feed: watch::Sender<FeedState>,
     /// Up to which arrival number each session has sent, while it runs.
-    sent: watch::Sender<Vec<SentTo>>,
+    sent: Mutex<Vec<SentTo>>,
+    sent_changed: Notify,
     sync: OnceLock<SyncHandle>,
     queue: Queue,
     /// The heads of the logs, from the first session on that compares them.
@@ -100,6 +100,13 @@ pub(crate) struct TopicState {
     heads_read: OnceCell<()>,
     /// By the name of the consumer.
     acks: Mutex<HashMap<String, Arc<Acks>>>,
+}
+
+/// The end of the feed, and whether the topic was left.
+#[derive(Debug, Default)]
+struct FeedState {
+    tail: Tail<FeedEntry>,
+    left: bool,
 }
 
 /// How far a session has sent the topic.
@@ -115,8 +122,8 @@ impl TopicState {
             topic,
             arrivals: watch::Sender::default(),
             feed: watch::Sender::default(),
-            left: watch::Sender::new(false),
-            sent: watch::Sender::default(),
+            sent: Mutex::default(),
+            sent_changed: Notify::new(),
             sync: OnceLock::new(),
             queue,
             heads: OnceLock::new(),
@@ -125,20 +132,38 @@ impl TopicState {
         }
     }
 
+    /// It was left.
+    fn end(&self) {
+        self.feed.send_modify(|feed| feed.left = true);
+        self.sent_changed.notify_waiters();
+    }
+
     /// Operations are durable up to `arrival`, the feed reaches up to `offset`.
     pub(crate) fn opened(&self, arrival: u64, offset: u64) {
-        extend(&self.arrivals, |tail| tail.skip_to(arrival));
-        extend(&self.feed, |tail| tail.skip_to(offset));
+        extend(&self.arrivals, whole, |tail| tail.skip_to(arrival));
+        extend(
+            &self.feed,
+            |feed| &mut feed.tail,
+            |tail| {
+                tail.skip_to(offset);
+            },
+        );
     }
 
     /// Tells the sessions.
     fn arrived(&self, change: &TopicChange) {
-        extend(&self.arrivals, |tail| change.add_arrivals(tail));
+        extend(&self.arrivals, whole, |tail| change.add_arrivals(tail));
     }
 
     /// Tells the subscriptions.
     fn delivered(&self, change: &TopicChange) {
-        extend(&self.feed, |tail| change.add_feed(tail));
+        extend(
+            &self.feed,
+            |feed| &mut feed.tail,
+            |tail| {
+                change.add_feed(tail);
+            },
+        );
     }
 
     /// How many arrivals there are above this one, at most; many if nothing came since the start.
@@ -167,10 +192,7 @@ impl TopicState {
 
     /// Closes when the topic is left.
     pub(crate) fn feed(&self) -> Feed {
-        Feed {
-            tail: self.feed.subscribe(),
-            left: self.left.subscribe(),
-        }
+        Feed(self.feed.subscribe())
     }
 
     /// The acknowledgements of a consumer in this topic.
@@ -201,78 +223,78 @@ impl TopicState {
     }
 
     pub(crate) fn session_sent(&self, session: SessionId, peer: VerifyingKey, arrival: u64) {
-        self.sent.send_modify(|sent| {
+        {
+            let mut sent = self.sent.lock();
             if let Some(told) = sent.iter_mut().find(|told| told.session == session) {
                 told.arrival = arrival;
-                return;
+            } else {
+                sent.reserve_exact(1);
+                sent.push(SentTo {
+                    session,
+                    peer,
+                    arrival,
+                });
             }
-            sent.reserve_exact(1);
-            sent.push(SentTo {
-                session,
-                peer,
-                arrival,
-            });
-        });
+        }
+        self.sent_changed.notify_waiters();
     }
 
     pub(crate) fn session_ended(&self, session: SessionId) {
-        self.sent.send_if_modified(|sent| {
-            let before = sent.len();
-            sent.retain(|told| told.session != session);
-            sent.len() < before
-        });
+        self.sent.lock().retain(|told| told.session != session);
     }
 
     pub(crate) fn sent_to(&self, arrival: u64) -> usize {
-        peers_with(&self.sent.borrow(), arrival)
+        peers_with(&self.sent.lock(), arrival)
     }
 
     pub(crate) async fn wait_sent(&self, arrival: u64, peers: usize) -> Result<(), Error> {
-        let (mut sent, mut left) = (self.sent.subscribe(), self.left.subscribe());
-        tokio::select! {
-            _ = sent.wait_for(|sent| peers_with(sent, arrival) >= peers) => Ok(()),
-            _ = left.wait_for(|left| *left) => Err(Error::Closed),
+        loop {
+            let changed = self.sent_changed.notified();
+            if self.sent_to(arrival) >= peers {
+                return Ok(());
+            }
+            if self.feed.borrow().left {
+                return Err(Error::Closed);
+            }
+            changed.await;
         }
     }
 }
 
 /// The end of a topic's feed, as it grows.
 #[derive(Clone, Debug)]
-pub(crate) struct Feed {
-    tail: watch::Receiver<Tail<FeedEntry>>,
-    left: watch::Receiver<bool>,
-}
+pub(crate) struct Feed(watch::Receiver<FeedState>);
 
 impl Feed {
     /// Whether it has grown since it was marked.
     pub(crate) fn has_grown(&self) -> bool {
         // An error means that the topic is gone, which `changed` tells.
-        self.tail.has_changed().unwrap_or(false)
+        self.0.has_changed().unwrap_or(false)
     }
 
     /// Growth from here on wakes [`Feed::changed`].
     pub(crate) fn mark_seen(&mut self) {
-        self.tail.borrow_and_update();
+        self.0.borrow_and_update();
     }
 
     /// Everything above this offset, or `None` if it must be read from the store.
     pub(crate) fn newest(&self, offset: u64) -> Option<VecDeque<FeedEntry>> {
-        let tail = self.tail.borrow();
-        let newest = tail.above(offset)?.map(|(entry, _)| entry.clone());
+        let feed = self.0.borrow();
+        let newest = feed.tail.above(offset)?.map(|(entry, _)| entry.clone());
         Some(newest.collect())
     }
 
     /// How many offsets there are above this one, at most; many if nothing came since the start.
     pub(crate) fn above(&self, offset: u64) -> u64 {
-        above(self.tail.borrow().last(), offset)
+        above(self.0.borrow().tail.last(), offset)
     }
 
     /// Waits for growth. `None` when the topic was left.
     pub(crate) async fn changed(&mut self) -> Option<()> {
-        tokio::select! {
-            changed = self.tail.changed() => changed.ok(),
-            _ = self.left.wait_for(|left| *left) => None,
+        if !self.0.borrow().left {
+            self.0.changed().await.ok()?;
         }
+        (!self.0.borrow().left).then_some(())
     }
 }
 
@@ -300,12 +322,21 @@ fn above(last: u64, number: u64) -> u64 {
 }
 
 /// Changes a tail and wakes its readers if it has become longer.
-fn extend<T>(tail: &watch::Sender<Tail<T>>, change: impl FnOnce(&mut Tail<T>)) {
-    tail.send_if_modified(|tail| {
+fn extend<S, T>(
+    state: &watch::Sender<S>,
+    tail: impl FnOnce(&mut S) -> &mut Tail<T>,
+    change: impl FnOnce(&mut Tail<T>),
+) {
+    state.send_if_modified(|state| {
+        let tail = tail(state);
         let before = tail.last();
         change(tail);
         tail.last() > before
     });
+}
+
+fn whole<T>(tail: &mut T) -> &mut T {
+    tail
 }
 
 fn peers_with(sent: &[SentTo], arrival: u64) -> usize {

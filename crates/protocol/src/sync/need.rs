@@ -5,6 +5,7 @@
 //! keep all who know each other connected, and as many others as make up the sessions it seeks.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use p2panda_core::{Hash, Topic, VerifyingKey, limits};
 
@@ -55,8 +56,9 @@ pub struct Need {
 pub enum Fault {
     /// Nobody answered, or there is no address to dial.
     Silent,
-    /// The peer answered and refused for now: it serves enough.
-    Refused,
+    /// The peer answered and refused for now: it serves enough. It wants to be asked again after so
+    /// long at the earliest.
+    Refused(Duration),
     /// The peer answered and does not serve the topic.
     NotServed,
     /// The session ended in order and left none: the peer may have left the topic.
@@ -184,7 +186,12 @@ impl Need {
 
     /// The next thing to do, until `None`.
     pub fn poll(&mut self) -> Option<NeedOutput> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // Not the memory of the busiest moment for as long as nothing happens.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// Whether a session with the peer runs.
@@ -210,7 +217,8 @@ impl Need {
     }
 
     fn uninterested(&mut self, key: &VerifyingKey) {
-        let idle = |peer: &Box<Candidate>| !peer.has_session() && peer.dialling.is_none() && !peer.up;
+        let idle =
+            |peer: &Box<Candidate>| !peer.has_session() && peer.dialling.is_none() && !peer.up;
         if self.peers.get(key).is_some_and(idle) {
             self.forget(key);
         }

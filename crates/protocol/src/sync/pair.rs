@@ -140,7 +140,8 @@ impl Pair {
 
     /// What catch-up sent matters to those that compare, and to nobody once all are live.
     fn forget_plans(&mut self) {
-        let live = |share: &Box<Share>| matches!(share.progress, Progress::Live | Progress::Closing);
+        let live =
+            |share: &Box<Share>| matches!(share.progress, Progress::Live | Progress::Closing);
         if self.sessions.values().all(live) {
             let shares = self.sessions.values_mut();
             shares.for_each(|share| share.sent.forget_plan());

@@ -446,7 +446,12 @@ impl Session {
 
     /// The next thing to do, until `None`.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.is_live() {
+            // Live sessions are many, and mostly idle.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// Bytes that this session holds for its peer: what of a frame has come, what the store has not

@@ -1,5 +1,7 @@
 //! One peer as a topic sees it, and how long it rests after an attempt that came to nothing.
 
+use std::time::Duration;
+
 use p2panda_core::limits;
 
 use super::{Fault, Place};
@@ -163,7 +165,11 @@ impl Candidate {
             // It answered: that it is silent does not grow, so the waits do by themselves.
             _ => {
                 self.failures = self.failures.saturating_add(1);
-                doubled_ms(self.failures, draws)
+                let wait_ms = doubled_ms(self.failures, draws);
+                match fault {
+                    Fault::Refused(wait) => wait_ms.max(asked_ms(wait, draws)),
+                    _ => wait_ms,
+                }
             }
         };
         self.due = now.after(wait_ms);
@@ -181,7 +187,7 @@ impl Candidate {
         let (wait_ms, at_once) = match self.fault {
             None => return,
             // It is there and does not want us: that it is there is no news.
-            Some(Fault::Refused) => return,
+            Some(Fault::Refused(_)) => return,
             Some(Fault::Silent) => (FIRST_MS, true),
             Some(Fault::Left | Fault::NotServed | Fault::Failed) => {
                 (FIRST_MS << self.failures.min(4), false)
@@ -240,6 +246,15 @@ fn silence_wait_ms(silence_ms: u64, draws: &mut Draws) -> u64 {
     let wait_ms = (silence_ms / limits::DIAL_RETRY_SILENCE_PART).clamp(FIRST_MS, max_ms);
     // Never longer: the rule is a promise.
     draws.between(wait_ms * 3 / 4, wait_ms)
+}
+
+/// As long as a peer asks for that serves enough, and up to a quarter more, so that those who were
+/// refused at the same time do not come back at the same time.
+fn asked_ms(wait: Duration, draws: &mut Draws) -> u64 {
+    let wait_ms = u64::try_from(wait.as_millis())
+        .unwrap_or(MAX_MS)
+        .min(MAX_MS);
+    draws.between(wait_ms, wait_ms * 5 / 4)
 }
 
 /// Doubles from the first wait to the longest, spread by a quarter either way.

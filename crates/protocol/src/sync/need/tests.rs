@@ -155,7 +155,11 @@ fn who_refuses_is_asked_ever_more_slowly_and_that_it_is_there_changes_nothing() 
     let mut now = 0;
     let mut waits = Vec::new();
     for _ in 0..14 {
-        dials(&mut need, failed(large, Fault::Refused), now);
+        dials(
+            &mut need,
+            failed(large, Fault::Refused(Duration::ZERO)),
+            now,
+        );
         dials(&mut need, NeedInput::Shown(large), now);
         let next = next_dial(&mut need, now, now + HOUR).unwrap();
         waits.push(next - now);
@@ -165,6 +169,21 @@ fn who_refuses_is_asked_ever_more_slowly_and_that_it_is_there_changes_nothing() 
     assert!(waits.iter().all(|wait| *wait <= 380 * SECOND), "{waits:?}");
     // It comes itself: it is served, whatever it said before.
     assert!(dials(&mut need, opened(large, 9, Dialled::ByThem), now).is_empty());
+}
+
+#[test]
+fn who_refuses_is_not_asked_sooner_than_it_wants() {
+    let (small, large) = two();
+    let mut need = need(small, 5);
+    dials(&mut need, interested(large), 0);
+    let mut now = 0;
+    for _ in 0..14 {
+        let wait = Fault::Refused(Duration::from_millis(30 * SECOND));
+        dials(&mut need, failed(large, wait), now);
+        let next = next_dial(&mut need, now, now + HOUR).unwrap();
+        assert!((30 * SECOND..=380 * SECOND).contains(&(next - now)));
+        now = next;
+    }
 }
 
 #[test]
