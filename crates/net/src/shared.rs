@@ -74,9 +74,13 @@ pub(crate) struct Shared {
 impl Shared {
     /// The catch-up of a sync session with a peer was completed.
     pub(crate) fn proved(&self, peer: &VerifyingKey) {
+        let was_proven = self.connections.is_proven(peer);
         self.book.proved(peer);
         self.connections.proved(peer);
-        self.gossip.proved(peer);
+        if !was_proven {
+            // Overlays that it comes to later ask for themselves.
+            self.gossip.proved(peer);
+        }
     }
 
     /// A peer was reached, by whatever protocol: overlays that lack it try again at once.
