@@ -375,7 +375,10 @@ impl Sim {
                 self.schedule(soon, answer(Input::Heads(heads)));
             }
             Output::Evidence(author) => {
-                let shown = self.at(node).reader().shows_fork(&topic, &author, usize::MAX);
+                let shown = self
+                    .at(node)
+                    .reader()
+                    .shows_fork(&topic, &author, usize::MAX);
                 let shown = shown.expect("readable");
                 self.schedule(soon, answer(Input::Evidence(shown)));
             }

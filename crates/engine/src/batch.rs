@@ -6,7 +6,8 @@ use bytes::Bytes;
 use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Dependency, Header, HeadsChange, LogId, NodeExtensions, Operation, Timestamp, Topic, VerifyingKey,
+    Dependency, Header, HeadsChange, LogId, NodeExtensions, Operation, Timestamp, Topic,
+    VerifyingKey,
 };
 use p2panda_store::{LogKey, Ready, TopicKey};
 

@@ -67,6 +67,10 @@ impl CatchUps {
             self.lapses.remove(&(one.until_us, session));
             self.discount(number, now_us, false);
         }
+        if self.sessions.is_empty() {
+            // Most topics have none for most of the time: not the room for those that were.
+            (self.sessions, self.counted, self.lapses) = Default::default();
+        }
     }
 
     /// A session has stored an operation.

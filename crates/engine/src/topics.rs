@@ -37,7 +37,7 @@ impl TopicState {
 #[derive(Default)]
 pub(crate) struct Topics {
     /// Sorted, so that the same input gives the same output. Nothing is taken out.
-    known: BTreeMap<Topic, TopicState>,
+    known: BTreeMap<Topic, Box<TopicState>>,
     /// Those that may not be at rest: what each batch looks at, however many are known.
     awake: BTreeSet<Topic>,
 }
@@ -53,12 +53,12 @@ impl Topics {
                     key: tx.topic(topic)?,
                     log_id: topic.log_id(),
                 };
-                entry.insert(TopicState {
+                entry.insert(Box::new(TopicState {
                     topic,
                     waiting: Waiting::default(),
                     own: OwnLog::default(),
                     heard: true,
-                })
+                }))
             }
         };
         Ok(state.topic)
@@ -74,7 +74,7 @@ impl Topics {
     /// All in which something is due, now or later.
     pub fn awake(&self) -> impl Iterator<Item = &TopicState> {
         let awake = self.awake.iter();
-        awake.filter_map(|topic| self.known.get(topic))
+        awake.filter_map(|topic| self.known.get(topic).map(Box::as_ref))
     }
 
     /// Changes all in which something may be due, and lets those be that are at rest afterwards.

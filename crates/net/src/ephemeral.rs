@@ -184,7 +184,7 @@ impl RoomTask {
                             self.membership.broadcast(message).await;
                         }
                     }
-                    MembershipEvent::Down(_) | MembershipEvent::Sign(_) => {}
+                    MembershipEvent::Down(_) | MembershipEvent::Sign(_) | MembershipEvent::Reset => {}
                 },
                 message = self.sending.recv() => match message {
                     Some(message) if self.membership.has_neighbours() => {

@@ -8,7 +8,7 @@ mod driver;
 mod outgoing;
 mod subscription;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use tokio::time::{sleep_until, timeout};
 use self::connection::{Told, carry};
 use self::driver::{Dial, Driver};
 use self::outgoing::Outgoing;
+pub(crate) use self::subscription::Neighbours;
 use self::subscription::News;
 use crate::alpns::Alpns;
 use crate::clock::Clock;
@@ -350,8 +351,8 @@ impl Subscription {
         self.news.changed().await;
     }
 
-    /// The neighbours, each with a number of its own every time that it became one.
-    pub(crate) fn neighbours(&self) -> BTreeMap<VerifyingKey, u64> {
+    /// The neighbours now.
+    pub(crate) fn neighbours(&self) -> Neighbours {
         self.news.neighbours()
     }
 

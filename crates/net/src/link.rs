@@ -65,11 +65,7 @@ pub(crate) async fn run(
 }
 
 /// `None`: it did not begin.
-async fn drive(
-    shared: &Arc<Shared>,
-    topics: Arc<Served<TopicHandle>>,
-    begun: Begun,
-) -> Option<()> {
+async fn drive(shared: &Arc<Shared>, topics: Arc<Served<TopicHandle>>, begun: Begun) -> Option<()> {
     let Begun {
         link,
         commands,

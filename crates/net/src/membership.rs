@@ -1,7 +1,7 @@
 //! Membership in one gossip overlay: joined through known nodes that are interested, and again as
 //! long as too few of them are neighbours.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use p2panda_protocol::overlay::Overlay;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::gossip::Subscription;
+use crate::gossip::{Neighbours, Subscription};
 use crate::random;
 use crate::shared::Shared;
 use crate::signs::{Sign, SignsOf};
@@ -23,7 +23,7 @@ pub(crate) struct Membership {
     signs: SignsOf,
     joined: Subscription,
     /// The neighbours that were told of, and under which number they became so.
-    neighbours: BTreeMap<VerifyingKey, u64>,
+    neighbours: Neighbours,
     pending: VecDeque<MembershipEvent>,
     reset: watch::Receiver<u64>,
     /// Since when neighbours are lacking.
@@ -40,6 +40,8 @@ pub(crate) enum MembershipEvent {
     Down(VerifyingKey),
     /// A peer gave a sign of life that was waited for, or its interest in the overlay has changed.
     Sign(Sign),
+    /// Everything is worth another try at once.
+    Reset,
     /// Someone broadcast these bytes; a neighbour passed them on.
     Message {
         /// What was broadcast.
@@ -60,7 +62,7 @@ impl Membership {
             overlay,
             signs,
             joined,
-            neighbours: BTreeMap::new(),
+            neighbours: Neighbours::new(),
             pending: VecDeque::new(),
             reset,
             lacking_since: None,
@@ -102,6 +104,7 @@ impl Membership {
                 Ok(()) = self.reset.changed() => {
                     self.lacking_since = None;
                     self.seek();
+                    return MembershipEvent::Reset;
                 }
                 () = sleep_until(at), if self.rejoin_at.is_some() => self.seek(),
             }
@@ -121,10 +124,10 @@ impl Membership {
         }
         let before = std::mem::replace(&mut self.neighbours, now);
         let now = &self.neighbours;
-        let down = before.iter().filter(|(peer, at)| now.get(peer) != Some(at));
+        let down = before.iter().filter(|neighbour| !now.contains(neighbour));
         let down = down.map(|(peer, _)| MembershipEvent::Down(*peer));
         self.pending.extend(down);
-        let up = now.iter().filter(|(peer, at)| before.get(peer) != Some(at));
+        let up = now.iter().filter(|neighbour| !before.contains(neighbour));
         let up = up.map(|(peer, _)| MembershipEvent::Up(*peer));
         self.pending.extend(up);
         if self.joined.lacking() == 0 {
@@ -152,16 +155,19 @@ impl Membership {
         let wait = wait.clamp(timings.rejoin_first, longest);
         self.rejoin_at = Some(self.shared.clock.together(now + wait, wait));
         let peers = self.candidates(lacking.min(limits::GOSSIP_JOIN_MAX));
-        if !peers.is_empty() {
-            self.joined.join(peers);
+        if peers.is_empty() {
+            // Rests: a node that comes to be known gives a sign.
+            self.rejoin_at = None;
+            return;
         }
+        self.joined.join(peers);
     }
 
     /// Known nodes that are interested and no neighbours yet, a few of them at random.
     fn candidates(&self, count: usize) -> Vec<VerifyingKey> {
         let neighbours = self.joined.neighbours();
         let mut nodes = self.shared.book.interested(&self.overlay);
-        nodes.retain(|node| !neighbours.contains_key(node));
+        nodes.retain(|node| !neighbours.iter().any(|(other, _)| other == node));
         random::shuffle(&mut nodes);
         nodes.truncate(count);
         nodes

@@ -164,6 +164,14 @@ impl Running {
 }
 
 impl Running {
+    /// Ends all tasks.
+    fn stop(&self) {
+        self.shared.signals.stop();
+        for topic in self.topics.all() {
+            topic.stop();
+        }
+    }
+
     fn add_host(&self, named: BootstrapHost) {
         let shared = &self.shared;
         shared.contacts.name(named.node);
@@ -321,7 +329,7 @@ impl Net {
             persist::flush(&shared.book, &shared.requests),
         )
         .await;
-        shared.signals.stop();
+        self.running.stop();
         shared.gossip.leave(SHUTDOWN_STEP_WAIT).await;
         let _ = timeout(SHUTDOWN_STEP_WAIT, shared.endpoint.close()).await;
     }
@@ -332,7 +340,7 @@ impl Drop for Running {
         if self.shared.signals.is_stopped() {
             return;
         }
-        self.shared.signals.stop();
+        self.stop();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let endpoint = self.shared.endpoint.clone();
             runtime.spawn(async move { endpoint.close().await });

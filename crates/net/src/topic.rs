@@ -101,6 +101,12 @@ impl TopicHandle {
         self.repair.ask(peer);
     }
 
+    /// The network is shut down. Told by the registry of topics rather than heard of: nothing waits for
+    /// it meanwhile, however many they are.
+    pub(crate) fn stop(&self) {
+        self.leave.raise();
+    }
+
     /// Ends all sessions in order; answers when they have ended.
     pub(crate) async fn leave(&self) {
         self.leave.raise();
@@ -134,7 +140,6 @@ struct TopicTask {
     incoming: Arc<Inbox<Box<Incoming>>>,
     leave: Arc<Flag>,
     repair: Arc<Repairs>,
-    reset: watch::Receiver<u64>,
     membership: Membership,
     /// Once there is anybody to need.
     need: Option<Box<Need>>,
@@ -172,7 +177,6 @@ impl TopicTask {
         } = inputs;
         Self {
             need: None,
-            reset: shared.signals.resets(),
             shared,
             topic,
             arrivals,
@@ -188,25 +192,23 @@ impl TopicTask {
         }
     }
 
-    /// Serves the topic until it is left.
+    /// Serves the topic until it is left, or the network is shut down ([`TopicHandle::stop`]).
     async fn run(mut self: Box<Self>) {
         for peer in self.shared.book.interested(&self.overlay()) {
             self.look_at_interest(peer);
         }
-        loop {
+        while !self.shared.signals.is_stopped() {
             let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
             tokio::select! {
                 event = self.membership.next() => self.membership_event(event),
                 incoming = self.incoming.next() => self.accept(incoming),
                 peer = self.repair.next() => self.need(NeedInput::Repair(peer)),
                 Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
-                Ok(()) = self.reset.changed() => self.need(NeedInput::Reset),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
                     self.need(NeedInput::Tick);
                 }
                 () = self.leave.raised() => break,
-                () = self.shared.signals.stopped() => break,
             }
         }
         self.end().await;
@@ -253,6 +255,7 @@ impl TopicTask {
                 self.need(NeedInput::Down(peer));
             }
             MembershipEvent::Sign(sign) => self.sign(sign),
+            MembershipEvent::Reset => self.need(NeedInput::Reset),
             // Nothing is broadcast in a membership overlay.
             MembershipEvent::Message { .. } => {}
         }

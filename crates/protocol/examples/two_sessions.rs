@@ -239,6 +239,10 @@ impl Node {
                     && entry.seq() <= range.until
             })
         };
-        ranges.iter().flat_map(|range| of(*range)).cloned().collect()
+        ranges
+            .iter()
+            .flat_map(|range| of(*range))
+            .cloned()
+            .collect()
     }
 }

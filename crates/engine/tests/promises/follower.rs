@@ -50,7 +50,8 @@ impl Follower {
         for (topic, heads) in &mut self.heads {
             let mut stored = look_up(reader, topic);
             let (known, stored) = (heads.heads(), stored.heads());
-            let all = |heads: &p2panda_core::Heads| heads.within(&Prefix::WHOLE).collect::<Vec<_>>();
+            let all =
+                |heads: &p2panda_core::Heads| heads.within(&Prefix::WHOLE).collect::<Vec<_>>();
             assert_eq!(all(known), all(stored));
             assert_eq!(known.hash(&Prefix::WHOLE), stored.hash(&Prefix::WHOLE));
             let arrival = reader.last_arrival(topic).unwrap();

@@ -1,11 +1,15 @@
 //! What an overlay tells whoever subscribed to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use p2panda_core::{VerifyingKey, limits};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+/// Neighbours, each with a number of its own every time that it became one. Mostly they are few, and
+/// there is one of these for every topic.
+pub(crate) type Neighbours = Vec<(VerifyingKey, u64)>;
 
 /// Neighbours are a state here, not events: whoever looks rarely still sees who is there now.
 #[derive(Debug, Default)]
@@ -16,8 +20,7 @@ pub(super) struct News {
 
 #[derive(Debug, Default)]
 struct State {
-    /// With a number of its own each time that it became one.
-    neighbours: BTreeMap<VerifyingKey, u64>,
+    neighbours: Neighbours,
     number: u64,
     messages: VecDeque<(Bytes, VerifyingKey)>,
     lost: u64,
@@ -28,13 +31,19 @@ impl News {
         let mut state = self.state.lock();
         state.number += 1;
         let number = state.number;
-        state.neighbours.insert(peer, number);
+        if state.neighbours.is_empty() {
+            state.neighbours.reserve_exact(1);
+        }
+        state.neighbours.retain(|(other, _)| *other != peer);
+        state.neighbours.push((peer, number));
         drop(state);
         self.changed.notify_one();
     }
 
     pub(super) fn down(&self, peer: &VerifyingKey) {
-        self.state.lock().neighbours.remove(peer);
+        let mut state = self.state.lock();
+        state.neighbours.retain(|(other, _)| other != peer);
+        drop(state);
         self.changed.notify_one();
     }
 
@@ -72,8 +81,8 @@ impl News {
         message
     }
 
-    /// The neighbours, each with the number under which it became one.
-    pub(super) fn neighbours(&self) -> BTreeMap<VerifyingKey, u64> {
+    /// The neighbours, those first that are it for longest.
+    pub(super) fn neighbours(&self) -> Neighbours {
         self.state.lock().neighbours.clone()
     }
 }

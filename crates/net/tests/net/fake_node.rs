@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Draft, Entry, HeadsChange, Heights, LogRange, NetworkId, NodeExtensions, Operation, Page, Phase, Read,
-    Received, Refusal, SigningKey, Tail, Timestamp, Topic, VerifyingKey, Wanted,
+    Draft, Entry, HeadsChange, Heights, LogRange, NetworkId, NodeExtensions, Operation, Page,
+    Phase, Read, Received, Refusal, SigningKey, Tail, Timestamp, Topic, VerifyingKey, Wanted,
 };
 use p2panda_net::{Bootstrap, Config, Mdns, Net, Request, Stored, SyncHandle, Totals};
 use p2panda_protocol::ranges::SharedHeads;

@@ -86,9 +86,8 @@ impl Desk {
                 author,
                 reply,
             } => self.answer(reply, move |storage| async move {
-                let read = storage.read(move |reader| {
-                    reader.shows_fork(&topic, &author, SESSION_PAGE_BYTES_MAX)
-                });
+                let read = storage
+                    .read(move |reader| reader.shows_fork(&topic, &author, SESSION_PAGE_BYTES_MAX));
                 read.await
             }),
             Request::OldestHeights {

@@ -294,6 +294,9 @@ impl Views {
             self.lost(peer, world);
         }
         self.answered.retain(|_, until| *until > now);
+        if self.answered.is_empty() {
+            self.answered = BTreeMap::new();
+        }
         if self.shuffle_at.is_some_and(|at| at <= now) {
             self.shuffle(world);
         }
@@ -348,6 +351,10 @@ impl Views {
             return false;
         }
         self.requests.remove(&peer);
+        if self.requests.is_empty() {
+            // There is one of these for every topic, and mostly it is at rest.
+            self.requests = BTreeMap::new();
+        }
         self.known.retain(|known| known.node != peer);
         self.number += 1;
         let neighbour = Neighbour {

@@ -68,7 +68,13 @@ mod tests {
     fn a_change_that_comes_while_somebody_looks_is_there_at_the_next_look() {
         let author = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let change = |seq| HeadsChange {
-            raised: vec![(author, Head { seq, id: Hash::digest(b"id") })],
+            raised: vec![(
+                author,
+                Head {
+                    seq,
+                    id: Hash::digest(b"id"),
+                },
+            )],
             arrival: u64::from(seq),
             ..HeadsChange::default()
         };

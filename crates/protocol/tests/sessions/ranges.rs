@@ -174,7 +174,10 @@ fn what_is_published_while_ranges_are_compared_arrives_and_in_one_session_once()
         world.assert_equal();
         let sent = world.sent_operations(0) + world.sent_operations(1);
         let expected = 12 + lacking;
-        assert!(both_dial || sent == expected, "seed {seed}: {sent} were sent");
+        assert!(
+            both_dial || sent == expected,
+            "seed {seed}: {sent} were sent"
+        );
     }
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use p2panda_core::limits::BODIES_ASKED_MAX;
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Absent, Draft, Entry, Gap, Header, HeadsChange, Heights, LogRange, Look, NodeExtensions, Page, Read,
-    Received, Refusal, Refused, SigningKey, Timestamp, Topic, VerifyingKey, Wanted,
+    Absent, Draft, Entry, Gap, Header, HeadsChange, Heights, LogRange, Look, NodeExtensions, Page,
+    Read, Received, Refusal, Refused, SigningKey, Timestamp, Topic, VerifyingKey, Wanted,
 };
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::Protocol;
@@ -157,8 +157,8 @@ impl Peer {
         };
         let other = at(seq).filter(|one| one.header != entry.header);
         let before = seq.checked_sub(1).and_then(at);
-        let other = other
-            .or_else(|| before.filter(|one| Some(one.header.id()) != entry.header.backlink()));
+        let other =
+            other.or_else(|| before.filter(|one| Some(one.header.id()) != entry.header.backlink()));
         let Some(other) = other.map(|one| one.header.clone()) else {
             return false;
         };

@@ -136,7 +136,8 @@ impl Reader {
             }
             if let Some(event) = event
                 && let event = Output::Event(Event::Message(event))
-                && self.outputs.send(event).await.is_err()
+                // Boxed: while it waits for a message, it would hold room for the event.
+                && Box::pin(self.outputs.send(event)).await.is_err()
             {
                 break;
             }

@@ -3,9 +3,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use p2panda_core::{
-    Absent, Entry, LogRange, Page, Read, Timestamp, Topic, VerifyingKey, limits,
-};
+use p2panda_core::{Absent, Entry, LogRange, Page, Read, Timestamp, Topic, VerifyingKey, limits};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::database::error::StoreError;
