@@ -116,6 +116,12 @@ impl Overlays {
                 if topic.is_none() {
                     inner.rooms.insert(overlay);
                 }
+                if inner.joined.len() == limits::LINK_TAGS_MAX + 1 {
+                    tracing::warn!(
+                        max = limits::LINK_TAGS_MAX,
+                        "more topics than a peer remembers: some are not told, and not synced"
+                    );
+                }
                 self.changed(&mut inner, Change::Begun(overlay));
             }
             new
