@@ -1,5 +1,5 @@
 //! iroh-gossip by itself, to compare with: a process that broadcasts numbers and says which it
-//! received.
+//! received; and iroh without even that.
 
 use std::error::Error as StdError;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use futures_lite::StreamExt;
 use iroh::address_lookup::memory::MemoryLookup;
-use iroh::endpoint::presets;
+use iroh::endpoint::{PortmapperConfig, presets};
 use iroh::{Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey};
 use iroh_gossip::api::{Event, GossipReceiver};
 use iroh_gossip::net::{GOSSIP_ALPN, Gossip};
@@ -26,6 +26,9 @@ use crate::node::{PORT, key, topic};
 /// Bytes of a message. Its first eight are its number.
 pub const MESSAGE_BYTES: usize = 8_192;
 
+/// Of a connection on which nothing is said.
+const BARE_ALPN: &[u8] = b"bare";
+
 /// Whatever iroh fails with.
 type Any = Box<dyn StdError + Send + Sync>;
 
@@ -36,6 +39,9 @@ pub struct Identity {
     number: u32,
     /// Where the process with number 0 is, unless it is this one.
     first: Option<Ipv4Addr>,
+    /// Only a connection, and nothing on it.
+    #[arg(long)]
+    bare: bool,
 }
 
 /// Such a process, from outside. It ends when this is dropped.
@@ -53,8 +59,29 @@ impl Gossiper {
         number: usize,
         first: Option<Ipv4Addr>,
     ) -> Result<Gossiper, Error> {
+        Self::spawn(space, number, first, &[]).await
+    }
+
+    /// Starts one that only has a connection with the first one.
+    pub async fn bare(
+        space: &Space,
+        number: usize,
+        first: Option<Ipv4Addr>,
+    ) -> Result<Gossiper, Error> {
+        Self::spawn(space, number, first, &["--bare"]).await
+    }
+
+    async fn spawn(
+        space: &Space,
+        number: usize,
+        first: Option<Ipv4Addr>,
+        options: &[&str],
+    ) -> Result<Gossiper, Error> {
         let mut command = space.command(std::env::current_exe()?);
-        command.arg("gossiper").arg(number.to_string());
+        command
+            .arg("gossiper")
+            .args(options)
+            .arg(number.to_string());
         command.args(first.map(|first| first.to_string()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn()?;
@@ -109,15 +136,24 @@ pub async fn serve(identity: Identity) -> Result<(), Error> {
     run(identity).await.map_err(Error::Gossip)
 }
 
+/// The key of a process.
+fn secret(number: u32) -> SecretKey {
+    SecretKey::from_bytes(&key(number).to_bytes())
+}
+
 async fn run(identity: Identity) -> Result<(), Any> {
-    let secret = |number| SecretKey::from_bytes(&key(number).to_bytes());
     let endpoint = Endpoint::builder(presets::Minimal)
         .relay_mode(RelayMode::Disabled)
+        .portmapper_config(PortmapperConfig::Disabled)
         .secret_key(secret(identity.number))
+        .alpns(vec![BARE_ALPN.to_vec()])
         .clear_ip_transports()
         .bind_addr(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT))?
         .bind()
         .await?;
+    if identity.bare {
+        return hold(&endpoint, identity.first).await;
+    }
     let known = MemoryLookup::new();
     let mut bootstrap: Vec<PublicKey> = Vec::new();
     if let Some(first) = identity.first {
@@ -149,6 +185,27 @@ async fn run(identity: Identity) -> Result<(), Any> {
         sender.broadcast(message.into()).await?;
     }
     router.shutdown().await?;
+    Ok(())
+}
+
+/// Holds one connection until standard input ends.
+async fn hold(endpoint: &Endpoint, first: Option<Ipv4Addr>) -> Result<(), Any> {
+    let dialled = match first {
+        Some(first) => {
+            let addr = EndpointAddr::new(secret(0).public());
+            let addr = addr.with_ip_addr(SocketAddr::from((first, PORT)));
+            Some(endpoint.connect(addr, BARE_ALPN).await?)
+        }
+        None => None,
+    };
+    println!("0");
+    let accepted = match dialled {
+        Some(_) => None,
+        None => Some(endpoint.accept().await.ok_or("no connection came")?.await?),
+    };
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while lines.next_line().await?.is_some() {}
+    drop((dialled, accepted));
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::report::Report;
 use crate::scenarios::silent::Ways;
 use crate::scenarios::{
-    authors, bulk, chain, copies, flapping, gossip, idle, islands, mesh, narrow, nat, neighbours,
-    silent, star, start, topics,
+    authors, bulk, chain, copies, flapping, floor, gossip, idle, islands, mesh, narrow, nat,
+    neighbours, silent, star, start, topics,
 };
 use crate::shape::Shape;
 
@@ -68,6 +68,15 @@ pub enum Plan {
         nodes: usize,
         #[arg(long, default_value_t = 1)]
         topics: u32,
+        /// Before it is measured.
+        #[arg(long, default_value_t = 60)]
+        settle: u64,
+        /// Over which it is measured.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
+    /// The same of a bare connection of iroh: what is below a node.
+    Floor {
         /// Before it is measured.
         #[arg(long, default_value_t = 60)]
         settle: u64,
@@ -320,6 +329,10 @@ fn costs() -> Vec<Plan> {
         idle(2, 1),
         idle(2, 1_000),
         idle(32, 1),
+        Plan::Floor {
+            settle: 60,
+            seconds: 120,
+        },
         Plan::Start { delay_ms: 100 },
         copies(8),
         copies(16),
@@ -392,6 +405,7 @@ impl Plan {
                 settle,
                 seconds,
             } => idle::run(rig, nodes, topics, secs(settle), secs(seconds)).await,
+            Plan::Floor { settle, seconds } => floor::run(secs(settle), secs(seconds)).await,
             Plan::Start { delay_ms } => start::run(rig, millis(delay_ms)).await,
             Plan::Narrow {
                 path,

@@ -5,6 +5,7 @@ pub mod bulk;
 pub mod chain;
 pub mod copies;
 pub mod flapping;
+pub mod floor;
 pub mod gossip;
 pub mod idle;
 pub mod islands;

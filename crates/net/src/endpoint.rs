@@ -1,13 +1,13 @@
 //! The iroh endpoint: no public relay, no DNS, no port mapping, hashed ALPNs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use iroh::endpoint::{
     BindOpts, ConnectOptions, IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets,
 };
 use iroh::{Endpoint, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey};
 use p2panda_core::limits;
+use p2panda_protocol::link::Side;
 
 use crate::alpns::Alpns;
 use crate::config::{Config, Relay, Timings};
@@ -28,7 +28,7 @@ pub(crate) async fn bind(
         .alpns(alpns.all())
         .relay_mode(relay_mode(&config.relays)?)
         .portmapper_config(PortmapperConfig::Disabled)
-        .transport_config(transport(timings.idle_timeout, timings, 1))
+        .transport_config(transport(timings, Side::Acceptor))
         .address_lookup(lookup.clone())
         .hooks(connections)
         .hooks(Answers(lookup))
@@ -54,7 +54,7 @@ pub(crate) fn sync_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions {
     let also = alpns.link.iter().chain(&alpns.digest_sync);
     ConnectOptions::new()
         .with_additional_alpns(also.map(|alpn| alpn.to_vec()).collect())
-        .with_transport_config(transport(timings.idle_timeout, timings, 0))
+        .with_transport_config(transport(timings, Side::Dialler))
 }
 
 /// Dial options of a discovery session, which a link makes unnecessary.
@@ -62,19 +62,28 @@ pub(crate) fn discovery_options(alpns: &Alpns, timings: &Timings) -> ConnectOpti
     let link = alpns.link.iter().map(|alpn| alpn.to_vec());
     ConnectOptions::new()
         .with_additional_alpns(link.collect())
-        .with_transport_config(transport(timings.idle_timeout, timings, 0))
+        .with_transport_config(transport(timings, Side::Dialler))
 }
 
 /// Dial options for gossip, which a link carries as well.
-pub(crate) fn gossip_options(alpns: &Alpns) -> ConnectOptions {
+pub(crate) fn gossip_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions {
     let link = alpns.link.iter().map(|alpn| alpn.to_vec());
-    ConnectOptions::new().with_additional_alpns(link.collect())
+    ConnectOptions::new()
+        .with_additional_alpns(link.collect())
+        .with_transport_config(transport(timings, Side::Dialler))
 }
 
 /// With the least that a peer may open and send before the protocol is known: the hooks of the
 /// endpoint allow more once it is (`docs/protocol/network.md#1`).
-fn transport(idle: Duration, timings: &Timings, bidirectional: u32) -> QuicTransportConfig {
-    let idle = IdleTimeout::try_from(idle).ok();
+///
+/// The dialler is a little early with its signs of life: so one side sends them, and not both at once
+/// whenever the time has come.
+fn transport(timings: &Timings, side: Side) -> QuicTransportConfig {
+    let idle = IdleTimeout::try_from(timings.idle_timeout).ok();
+    let (bidirectional, path_keep_alive) = match side {
+        Side::Dialler => (0, limits::KEEP_ALIVE_DIALLED_INTERVAL),
+        Side::Acceptor => (1, limits::KEEP_ALIVE_INTERVAL),
+    };
     let window = VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES as u32);
     QuicTransportConfig::builder()
         // Addresses that a connected peer may have us probe; fewer iroh does not allow
@@ -88,6 +97,7 @@ fn transport(idle: Duration, timings: &Timings, bidirectional: u32) -> QuicTrans
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle)
         .keep_alive_interval(timings.keep_alive)
+        .default_path_keep_alive_interval(path_keep_alive)
         .build()
 }
 

@@ -33,6 +33,7 @@ use self::subscription::News;
 use crate::alpns::Alpns;
 use crate::clock::Clock;
 use crate::close::close;
+use crate::config::Timings;
 use crate::connections::{Connections, round_trip};
 use crate::endpoint::gossip_options;
 use crate::links::Links;
@@ -48,8 +49,7 @@ pub(crate) struct Ground {
     pub(crate) links: Links,
     pub(crate) message_bytes_max: usize,
     pub(crate) neighbours_max: usize,
-    pub(crate) dial_timeout: Duration,
-    pub(crate) duty_wait: Duration,
+    pub(crate) timings: Timings,
     pub(crate) clock: Clock,
     pub(crate) connections: Connections,
     pub(crate) lookup: BookLookup,
@@ -86,7 +86,7 @@ impl Gossip {
         let driver = Driver::new(
             ground.local,
             ground.neighbours_max,
-            ground.duty_wait,
+            ground.timings.gossip_duty_wait,
             draws,
             connections,
         );
@@ -252,12 +252,17 @@ impl Gossip {
                 // Nodes that are known by hearsay only are not dialled here.
                 let addr = ground.lookup.dialable(peer)?;
                 let connected = async {
-                    let (alpn, options) = (&ground.alpns.gossip, gossip_options(&ground.alpns));
+                    let (alpn, options) = (
+                        &ground.alpns.gossip,
+                        gossip_options(&ground.alpns, &ground.timings),
+                    );
                     let connecting = ground.endpoint.connect_with_opts(addr, alpn, options);
                     let connecting = connecting.await.map_err(|error| error.to_string())?;
                     connecting.await.map_err(|error| error.to_string())
                 };
-                let connected = timeout(ground.dial_timeout, connected).await.ok()?;
+                let connected = timeout(ground.timings.handshake_timeout, connected)
+                    .await
+                    .ok()?;
                 let failed = |error: &_| tracing::debug!(%peer, %error, "gossip reaches nobody");
                 let connection = connected.inspect_err(failed).ok()?;
                 if !ground.alpns.is_link(connection.alpn()) {

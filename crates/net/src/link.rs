@@ -498,11 +498,31 @@ impl Driver {
         })
     }
 
-    fn wake(&self) -> Instant {
+    /// When the next tick is due. While something needs the link, all links look together whether that
+    /// is still so.
+    fn wake(&mut self) -> Instant {
+        let now = Instant::now();
+        let look = match self.is_needed() {
+            true => {
+                self.unneeded = None;
+                let wait = limits::LINK_LOOK_INTERVAL;
+                self.shared.clock.together(now + wait, wait)
+            }
+            false => *self.unneeded.get_or_insert(now) + limits::LINK_UNNEEDED_MAX,
+        };
         let machine = self.wake.map(|time| self.shared.clock.instant(time));
         let due = [machine, self.ask_at, self.ending];
-        let looks = Instant::now() + limits::LINK_LOOK_INTERVAL;
-        due.into_iter().flatten().fold(looks, Instant::min)
+        due.into_iter().flatten().fold(look, Instant::min)
+    }
+
+    /// What two nodes have in common needs a link only while something of it runs.
+    fn is_needed(&mut self) -> bool {
+        self.waiting.retain(|waiting| !waiting.is_closed());
+        self.way.is_some() || !self.waiting.is_empty() || self.has_sessions()
+    }
+
+    fn has_sessions(&self) -> bool {
+        !self.incoming.is_empty() || self.shared.sessions.with(&self.link.peer) > 0
     }
 
     fn tick(&mut self) {
@@ -523,17 +543,9 @@ impl Driver {
             self.wake = None;
             self.handle(Input::Tick);
         }
-        self.waiting.retain(|waiting| !waiting.is_closed());
-        let needed = !self.control.common().is_empty()
-            || !self.waiting.is_empty()
-            || self.shared.sessions.with(&self.link.peer) > 0;
-        match (needed, self.unneeded) {
-            (true, _) => self.unneeded = None,
-            (false, None) => self.unneeded = Some(now),
-            (false, Some(since)) if now >= since + limits::LINK_UNNEEDED_MAX => {
-                self.farewell(Farewell::Unneeded);
-            }
-            (false, Some(_)) => {}
+        let unneeded = self.unneeded.filter(|_| !self.is_needed());
+        if unneeded.is_some_and(|since| now >= since + limits::LINK_UNNEEDED_MAX) {
+            self.farewell(Farewell::Unneeded);
         }
     }
 

@@ -33,36 +33,51 @@ pub async fn run(
     tokio::time::sleep(settle).await;
     let before = taken(&crowd)?;
     tokio::time::sleep(time).await;
-    let spent: Vec<Spent> = taken(&crowd)?
-        .iter()
-        .zip(&before)
-        .map(|(after, before)| after.since(before))
-        .collect();
+    let spent = spent(&before, &taken(&crowd)?);
+    let mut report = Report::new(format!("{nodes} idle nodes, topics: {topics}"));
+    let bars = match (nodes, topics) {
+        (2, 1) => (2.0, 1.0),
+        (2, _) => (4.0, 2.0),
+        _ => (20.0, 5.0),
+    };
+    figures(&mut report, &spent, Some(bars));
+    Ok(report)
+}
 
+/// What each of them has spent meanwhile.
+pub fn spent(before: &[Taken], after: &[Taken]) -> Vec<Spent> {
+    let pairs = after.iter().zip(before);
+    pairs.map(|(after, before)| after.since(before)).collect()
+}
+
+/// The mean of them, held to a bar for kilobytes in a minute and one for wake-ups in a second.
+pub fn figures(report: &mut Report, spent: &[Spent], bars: Option<(f64, f64)>) {
     let mean = |of: fn(&Spent) -> f64| {
         let sum: f64 = spent.iter().map(|spent| of(spent) / spent.seconds).sum();
-        sum / nodes as f64
+        sum / spent.len() as f64
     };
     let sent_kb_per_minute = mean(|spent| spent.sent_bytes as f64) * 60.0 / 1e3;
     let wakes = mean(|spent| spent.wakes as f64);
     let datagrams = mean(|spent| spent.sent_packets as f64) * 60.0;
     let processor = mean(|spent| spent.processor.as_secs_f64()) * 100.0;
-    let mut report = Report::new(format!("{nodes} idle nodes, topics: {topics}"));
     // Of two nodes everything that crosses counts, of more what each one sends.
-    let (name, bytes) = match nodes {
+    let (bytes_name, bytes) = match spent.len() {
         2 => ("both ways, per minute", 2.0 * sent_kb_per_minute),
         _ => ("sent per node and minute", sent_kb_per_minute),
     };
-    let (bytes_bar, wakes_bar) = match (nodes, topics) {
-        (2, 1) => (2.0, 1.0),
-        (2, _) => (4.0, 2.0),
-        _ => (20.0, 5.0),
-    };
-    report.hold(name, "kB", Some(bytes), bytes_bar);
-    report.hold("wake-ups per node and second", "", Some(wakes), wakes_bar);
+    let wakes_name = "wake-ups per node and second";
+    match bars {
+        Some((bytes_bar, wakes_bar)) => {
+            report.hold(bytes_name, "kB", Some(bytes), bytes_bar);
+            report.hold(wakes_name, "", Some(wakes), wakes_bar);
+        }
+        None => {
+            report.note(bytes_name, "kB", Some(bytes));
+            report.note(wakes_name, "", Some(wakes));
+        }
+    }
     report.note("datagrams sent per node and minute", "", Some(datagrams));
     report.note("processor per node", "% of a core", Some(processor));
-    Ok(report)
 }
 
 /// All nodes subscribe to further topics.

@@ -47,9 +47,11 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DISCOVERY_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a connection without traffic sends a sign of life (`docs/protocol/network.md#1`).
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// The same on each path of a connection that this node dialled (`docs/protocol/network.md#1`).
+pub const KEEP_ALIVE_DIALLED_INTERVAL: Duration = Duration::from_millis(4_500);
 /// How often the clocks are compared to notice that the machine slept
 /// (`docs/protocol/network.md#7`).
-pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(15);
 /// How far the wall clock may drift from the steady one between two looks: beyond it, it has
 /// jumped (`docs/protocol/network.md#7`).
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(10);

@@ -31,8 +31,8 @@ pub const LINK_FULL_WAIT: Duration = Duration::from_secs(30);
 pub const LINK_END_WAIT: Duration = Duration::from_millis(500);
 /// How long a replaced link waits for the peer's farewell.
 pub const LINK_REPLACED_WAIT: Duration = Duration::from_secs(2);
-/// How often a link looks whether anything needs it.
-pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// How often a link that was needed looks whether anything still needs it.
+pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// What a session may have to write before it yields to all others of its link.
 pub const LINK_BULK_BYTES: usize = 64 * KIB;
 /// Messages that wait to be written on a control stream; beyond, gossip waits in its own queue.

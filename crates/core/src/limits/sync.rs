@@ -128,6 +128,8 @@ pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
 /// After how long a node compares with one of its peers again, which heals what no event told; up
 /// to as long again is added at random (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// The wait doubles up to this while nothing goes wrong (`docs/protocol/sync.md#8`).
+pub const REPAIR_INTERVAL_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 /// When a peer shows up anew, how long a session with it that runs waits for a sign
 /// (`docs/protocol/sync.md#8`).
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -304,12 +304,7 @@ impl Views {
 
     fn shuffle(&mut self, world: &mut World<'_>) {
         self.shuffles = self.shuffles.saturating_add(1);
-        let wait = limits::GOSSIP_SHUFFLE_FIRST.saturating_mul(1 << self.shuffles.min(10));
-        self.shuffle_at = Some(world.now + wait.min(limits::GOSSIP_SHUFFLE_MAX));
-        // To a single neighbour there is nothing to tell.
-        if self.neighbours.len() + self.known.len() < 2 {
-            return;
-        }
+        self.shuffle_at = self.next_shuffle(world.now);
         for peer in self.some_neighbours(&[], 1, world.draws) {
             let mut nodes: Vec<Named> = self
                 .some_neighbours(&[peer], SHUFFLED_NEIGHBOURS, world.draws)
@@ -412,8 +407,24 @@ impl Views {
 
     fn changed(&mut self, now: Time) {
         self.shuffles = 0;
-        let any = !self.neighbours.is_empty();
-        self.shuffle_at = any.then(|| now + limits::GOSSIP_SHUFFLE_FIRST);
+        self.shuffle_at = self.next_shuffle(now);
+    }
+
+    /// A little later than due, so that many overlays shuffle in one go. Not at all while there is
+    /// nothing to tell: to a single neighbour, who knows of nobody else.
+    fn next_shuffle(&self, now: Time) -> Option<Time> {
+        let is_told = !self.neighbours.is_empty() && self.neighbours.len() + self.known.len() >= 2;
+        is_told.then(|| {
+            let wait = limits::GOSSIP_SHUFFLE_FIRST.saturating_mul(1 << self.shuffles.min(10));
+            let wait = wait.min(limits::GOSSIP_SHUFFLE_MAX);
+            let together = u64::try_from(wait.as_micros() / 8).unwrap_or(u64::MAX);
+            // Other nodes at other moments.
+            let own = self.local.as_bytes().first_chunk();
+            let apart = own.map_or(0, |own| u64::from_le_bytes(*own) % together);
+            let due = (now + wait).as_micros().saturating_sub(apart);
+            let due = due.checked_next_multiple_of(together).unwrap_or(due);
+            Time::from_micros(due.saturating_add(apart))
+        })
     }
 
     /// Asks a known node, if neighbours are lacking.
@@ -461,6 +472,9 @@ impl Views {
             self.known.swap_remove(place);
         }
         self.known.push(named);
+        if self.shuffle_at.is_none() {
+            self.shuffle_at = self.next_shuffle(world.now);
+        }
     }
 
     fn some_neighbours(

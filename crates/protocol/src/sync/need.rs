@@ -23,6 +23,7 @@ const HEAD_START_MS: u64 = limits::SECOND_DIAL_DELAY.as_millis() as u64;
 const HEAD_START_NAMED_MS: u64 = limits::SECOND_DIAL_DELAY_NAMED.as_millis() as u64;
 const FIRST_MS: u64 = limits::DIAL_RETRY_FIRST.as_millis() as u64;
 const COMPARE_MS: u64 = limits::REPAIR_INTERVAL.as_millis() as u64;
+const COMPARE_MAX_MS: u64 = limits::REPAIR_INTERVAL_MAX.as_millis() as u64;
 const GATHER_MS: u64 = limits::CANDIDATES_GATHERED.as_millis() as u64;
 const GATHER_MAX_MS: u64 = limits::CANDIDATES_GATHERED_MAX.as_millis() as u64;
 const FILL_MS: u64 = limits::SOUGHT_APART.as_millis() as u64;
@@ -48,6 +49,8 @@ pub struct Need {
     fill: Time,
     /// When to compare with one of the peers again.
     compare: Time,
+    /// How often that was done since something last went wrong.
+    compared: u32,
     outputs: VecDeque<NeedOutput>,
 }
 
@@ -143,6 +146,7 @@ impl Need {
             gathered: None,
             fill: Time::ZERO,
             compare: Time::ZERO,
+            compared: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -257,6 +261,9 @@ impl Need {
 
     fn ended(&mut self, key: &VerifyingKey, session: SessionId, fault: Option<Fault>, now: Time) {
         let head_start_ms = self.head_start_ms(key);
+        if fault.is_some() {
+            self.compare_anew();
+        }
         if let Some(peer) = self.peers.get_mut(key) {
             peer.ended(session, fault, head_start_ms, now, &mut self.draws);
         }
@@ -274,6 +281,7 @@ impl Need {
     }
 
     fn repair(&mut self, key: &VerifyingKey, now: Time) {
+        self.compare_anew();
         if let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.has_session()) {
             peer.compare_soon(FIRST_MS, now, &mut self.draws);
         }
@@ -289,6 +297,7 @@ impl Need {
     fn reset(&mut self, now: Time) {
         self.gathered = None;
         self.fill = now;
+        self.compare_anew();
         self.peers.values_mut().for_each(|peer| peer.reset(now));
     }
 
@@ -429,9 +438,14 @@ impl Need {
         if self.compare > now {
             return;
         }
-        let wait_ms = self.draws.between(COMPARE_MS, 2 * COMPARE_MS);
         let is_first = self.compare == Time::ZERO;
-        self.compare = now.after(wait_ms);
+        self.compared = match is_first {
+            true => 0,
+            false => self.compared.saturating_add(1),
+        };
+        let wait_ms = COMPARE_MS.saturating_mul(1 << self.compared.min(16));
+        let wait_ms = wait_ms.min(COMPARE_MAX_MS);
+        self.compare = now.after(self.draws.between(wait_ms, 2 * wait_ms));
         if is_first {
             return;
         }
@@ -442,6 +456,13 @@ impl Need {
         let chosen = chosen.and_then(|position| owed.get(position));
         if let Some(peer) = chosen.and_then(|key| self.peers.get_mut(key)) {
             peer.compare = Some(now);
+        }
+    }
+
+    /// Something went wrong: from now on comparisons are as frequent as at first.
+    fn compare_anew(&mut self) {
+        if self.compared > 0 {
+            self.compare = Time::ZERO;
         }
     }
 

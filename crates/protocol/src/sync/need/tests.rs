@@ -527,11 +527,25 @@ fn many_nodes_on_a_topic_are_connected_by_few_sessions_each_and_then_rest() {
         }
         let dials = world.dials.len() as f64 / count as f64;
         assert!(dials <= 8.0, "{dials} dials per node");
-        // From then on each compares with one of its peers now and then, and nothing else.
+        // From then on each compares with one of its peers now and then, ever less, and nothing else.
         world.run_until(31 * MINUTE);
-        assert!(world.dials_after(MINUTE) <= count * 6);
+        assert!(world.dials_after(MINUTE) <= count * 3);
         assert!(world.most_peers() <= most);
     }
+}
+
+#[test]
+fn comparisons_become_rare_while_nothing_goes_wrong() {
+    let count = 4;
+    let mut world = World::new(count, 5, |_, _, _| true);
+    all_learn_of_all(&mut world, 0);
+    world.run_until(6 * HOUR);
+    let first_hour = world.dials_after(MINUTE) - world.dials_after(HOUR);
+    assert!(first_hour >= 2 * (count - 1), "{first_hour} dials");
+    // At most every 4 hours from now on, and not never.
+    world.run_until(22 * HOUR);
+    let late = world.dials_after(6 * HOUR);
+    assert!((1..=count * 4).contains(&late), "{late} dials");
 }
 
 #[test]
