@@ -67,10 +67,15 @@ async fn serve(shared: Arc<Shared>, topics: &Served<TopicHandle>, connection: Co
     };
     shared.book.success(&peer);
     let alpn = connection.alpn();
+    let is_link = shared.alpns.is_link(alpn);
+    // Who speaks links offers them with every dial.
+    if !is_link && shared.alpns.link.is_some() && shared.links.get(&peer).is_none() {
+        shared.links.without(peer);
+    }
     if alpn != shared.alpns.gossip {
         shared.reached(&peer);
     }
-    if shared.alpns.is_link(alpn) {
+    if is_link {
         return serve_link(&shared, peer, connection).await;
     }
     let served = if shared.alpns.sync_protocol(alpn).is_some() {

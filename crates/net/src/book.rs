@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use p2panda_core::{HostAddr, Timestamp, VerifyingKey};
 use p2panda_protocol::book::{Book, ClockDifference, Inserted, Node, Source};
+use p2panda_protocol::draws::Draws;
+use p2panda_protocol::link::Told;
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, RecordError, TransportInfo};
 use p2panda_protocol::time::Time;
@@ -13,6 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::news::News;
 use crate::signs::Signs;
 
 /// The address book, and who waits for changes of it. Clones share it.
@@ -29,6 +32,7 @@ struct Inner {
     /// What the host names of nodes were resolved to last.
     resolved: Mutex<BTreeMap<(VerifyingKey, HostAddr), BTreeSet<SocketAddr>>>,
     signs: Signs,
+    news: News,
 }
 
 /// What became of a record.
@@ -50,6 +54,7 @@ impl AddressBook {
             changed: Notify::new(),
             resolved: Mutex::default(),
             signs: Signs::default(),
+            news: News::default(),
         }))
     }
 
@@ -94,6 +99,7 @@ impl AddressBook {
             book.set_overlays(peer, common, wall)
         };
         if !changed.is_empty() {
+            self.tell_joins(peer, &changed);
             self.0.signs.interest(peer, &changed);
         }
         self.store_soon();
@@ -110,8 +116,66 @@ impl AddressBook {
         let wall = self.0.clock.wall();
         let changed = self.lock().change_overlays(peer, changes, wall);
         if !changed.is_empty() {
+            self.tell_joins(peer, &changed);
             self.0.signs.interest(peer, &changed);
             self.store_soon();
+        }
+    }
+
+    fn tell_joins(&self, peer: VerifyingKey, changed: &BTreeSet<Overlay>) {
+        let joined: Vec<Overlay> = {
+            let book = self.lock();
+            let now = book.get(&peer).map(Node::overlays);
+            let joined = changed
+                .iter()
+                .filter(|one| now.is_some_and(|now| now.contains(one)));
+            joined.copied().collect()
+        };
+        self.0.news.joined(peer, joined);
+    }
+
+    /// Who joined which overlay.
+    pub(crate) fn news(&self) -> &News {
+        &self.0.news
+    }
+
+    /// What to tell a peer with these common overlays: records, and who of them is in which.
+    pub(crate) fn tell(
+        &self,
+        peer: &VerifyingKey,
+        common: &BTreeSet<Overlay>,
+        draws: &mut Draws,
+    ) -> Told {
+        let book = self.lock();
+        let records = book.share(peer, common, draws, self.0.clock.wall());
+        let members = book.members(records.iter().map(|(node, _)| node), common);
+        Told { records, members }
+    }
+
+    /// The same of these nodes only, as far as there is a record to go with it.
+    pub(crate) fn tell_of(&self, joins: &BTreeSet<(VerifyingKey, Overlay)>) -> Told {
+        let book = self.lock();
+        let mut told = Told::default();
+        for (node, overlay) in joins {
+            let Some(record) = book.told_record(node, self.0.clock.wall()) else {
+                continue;
+            };
+            if told.records.last().is_none_or(|(last, _)| last != node) {
+                told.records.push((*node, record.clone()));
+            }
+            told.members.entry(*overlay).or_default().insert(*node);
+        }
+        told
+    }
+
+    /// Somebody says that a node is in an overlay. It counts if a record of the node is known.
+    pub(crate) fn heard_of(&self, node: &VerifyingKey, overlay: &Overlay) {
+        let known = self
+            .lock()
+            .get(node)
+            .is_some_and(|one| one.record().is_some());
+        if known && *node != self.0.local {
+            self.0.signs.told(*node, overlay);
         }
     }
 
@@ -153,10 +217,10 @@ impl AddressBook {
         self.store_soon();
     }
 
-    /// A dial for sync came to nothing.
-    pub(crate) fn unanswered(&self, peer: &VerifyingKey) {
+    /// A dial for sync came to nothing, although something had answered where it `asked`.
+    pub(crate) fn unanswered(&self, peer: &VerifyingKey, asked: Option<SocketAddr>) {
         self.failure(peer);
-        self.lock().unanswered(*peer, None, self.0.clock.now());
+        self.lock().unanswered(*peer, asked, self.0.clock.now());
     }
 
     /// Where a node may be dialled without asking first, unless its last attempt failed.

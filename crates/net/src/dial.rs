@@ -11,13 +11,16 @@ use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::handshake::{Handshake, Input, Output};
 use p2panda_protocol::link::Opening;
 use p2panda_protocol::overlay::Overlay;
+use p2panda_protocol::record::Address;
 use p2panda_protocol::sync::{Fault, Protocol};
 use p2panda_protocol::time::Time;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::close::{close, fault, fault_of};
+use crate::discovery;
 use crate::endpoint::sync_options;
 use crate::links::Link;
+use crate::peer_id::endpoint_addr;
 use crate::shared::Shared;
 use crate::wire::{Answer, Scope, Wire};
 
@@ -55,9 +58,15 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> R
     opened.ok().flatten().ok_or(Fault::Failed)
 }
 
-/// A new connection, to where the peer is known to be.
+/// A new connection, to where the peer is known to be, or to where it answers if others told of it.
 async fn reach(shared: &Shared, peer: VerifyingKey) -> Result<Connection, Fault> {
-    let addr = shared.lookup.dialable(&peer).ok_or(Fault::Silent)?;
+    let known = shared.lookup.dialable(&peer);
+    let asked = match known {
+        Some(_) => None,
+        None => discovery::ask(shared, &peer).await,
+    };
+    let at = || endpoint_addr(&peer, &[Address::Ip(asked?)]);
+    let addr = known.or_else(at).ok_or(Fault::Silent)?;
     let connected = timeout(shared.timings.handshake_timeout, connect(shared, addr)).await;
     let error = match connected {
         Ok(Ok(connection)) => {
@@ -69,7 +78,7 @@ async fn reach(shared: &Shared, peer: VerifyingKey) -> Result<Connection, Fault>
         Err(_) => None,
     };
     tracing::debug!(%peer, ?error, "sync dial failed");
-    shared.book.unanswered(&peer);
+    shared.book.unanswered(&peer, asked);
     shared.dial_failed(&peer, error.as_ref());
     Err(error.as_ref().map_or(Fault::Silent, unreached))
 }

@@ -167,6 +167,18 @@ async fn knock(shared: &Shared, ask: &[SocketAddr]) -> Option<SocketAddr> {
     knocked.first
 }
 
+/// Asks where others say that a node is, as far as that may be asked now. Answers where something is.
+pub(crate) async fn ask(shared: &Shared, node: &VerifyingKey) -> Option<SocketAddr> {
+    let plan = {
+        let mut book = shared.book.lock();
+        book.plan(node, shared.clock.wall(), shared.clock.now())
+    };
+    match plan {
+        Plan::Knock { ask, .. } => knock(shared, &ask).await,
+        Plan::Rest | Plan::Dial(_) => None,
+    }
+}
+
 /// Dials a node where it is known to be, and where something answered.
 async fn connect(
     shared: &Shared,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::wall;
 use crate::error::EphemeralError;
-use crate::membership::{Membership, MembershipEvent};
+use crate::membership::{Meets, Membership, MembershipEvent};
 use crate::shared::Shared;
 use crate::unread::{Listener, Unread};
 
@@ -101,7 +101,7 @@ impl Room {
         };
         let overlay = Overlay::of_ephemeral(&topic);
         shared.overlays.join(overlay);
-        let membership = Membership::new(shared.clone(), overlay);
+        let membership = Membership::new(shared.clone(), overlay, Meets::All);
         // Boxed: a future holds what it is called with more than once.
         let task = Box::new(RoomTask {
             shared,

@@ -93,6 +93,7 @@ mod mdns;
 mod membership;
 mod names;
 mod net;
+mod news;
 mod overlays;
 mod own;
 mod peer_id;

@@ -1,7 +1,7 @@
 //! Drives a link: its control stream, and the topic streams that the peer opens on it
 //! (`docs/protocol/link.md`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use p2panda_protocol::book::{Handover, Teller};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
-use p2panda_protocol::link::{Control, Farewell, Input, Opening, Output, Refusal, Side, Start};
+use p2panda_protocol::link::{
+    Control, Farewell, Input, Opening, Output, Refusal, Side, Start, Told,
+};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::TransportInfo;
 use p2panda_protocol::sync::Protocol;
@@ -95,6 +97,10 @@ struct Driver {
     version: u64,
     changes: watch::Receiver<u64>,
     own: watch::Receiver<Option<TransportInfo>>,
+    /// Who joined which overlay, up to where the peer was told, and when it may be told again.
+    news: watch::Receiver<u64>,
+    news_version: u64,
+    news_at: Instant,
     intake: Intake,
     held: Charge,
     outbox: VecDeque<Bytes>,
@@ -140,6 +146,8 @@ impl Driver {
         let changes = shared.overlays.changes();
         let (overlays, version) = shared.overlays.now();
         let mut own = shared.own.subscribe();
+        let mut news = shared.book.news().changes();
+        let news_version = *news.borrow_and_update();
         let start = Start {
             node: shared.local,
             side: link.side,
@@ -159,6 +167,9 @@ impl Driver {
             version,
             changes,
             own,
+            news,
+            news_version,
+            news_at: Instant::now(),
             intake,
             outbox: VecDeque::new(),
             wake: None,
@@ -210,7 +221,8 @@ impl Driver {
                 }
                 Some(command) = commands.recv() => self.command(command),
                 Ok(()) = self.changes.changed() => self.overlays_changed(),
-                Ok(()) = own_changed(&mut self.own, self.record_at) => {
+                Ok(()) = changed(&mut self.news, self.news_at), if self.met => self.tell_news(),
+                Ok(()) = changed(&mut self.own, self.record_at) => {
                     self.record_at = Instant::now() + limits::LINK_ASK_INTERVAL;
                     let record = self.own.borrow_and_update().clone();
                     if let Some(record) = record {
@@ -256,20 +268,16 @@ impl Driver {
                 Output::Common(overlay) => drop(self.common_changes.insert(overlay, true)),
                 Output::Parted(overlay) => drop(self.common_changes.insert(overlay, false)),
                 Output::WantNodes(common) => {
-                    let Some(seed) = random::seed() else { continue };
-                    let records = {
-                        let book = self.shared.book.lock();
-                        book.share(
-                            &self.link.peer,
-                            &common,
-                            &mut Draws::from_seed(seed),
-                            self.shared.clock.wall(),
-                        )
-                    };
-                    self.handle(Input::Nodes(records));
+                    let told = self.all_known(&common);
+                    self.handle(Input::Nodes(told));
                 }
-                Output::Nodes(records) => {
-                    let step = self.take_records(records).await;
+                Output::Nodes(told) => {
+                    let step = self.take_records(told.records).await;
+                    for (overlay, nodes) in &told.members {
+                        for node in nodes.iter().filter(|node| **node != self.link.peer) {
+                            self.shared.book.heard_of(node, overlay);
+                        }
+                    }
                     for waiting in self.waiting.drain(..) {
                         // Fails only if nobody waits any more.
                         let _ = waiting.send(step.clone());
@@ -330,6 +338,32 @@ impl Driver {
         let began = self.shared.clock.now();
         let handover = Handover { teller, began };
         discovery::take_records(&self.shared, handover, records).await
+    }
+
+    /// Draws without randomness are as good as others, only not spread.
+    fn all_known(&self, common: &BTreeSet<Overlay>) -> Told {
+        let mut draws = Draws::from_seed(random::seed().unwrap_or_default());
+        self.shared.book.tell(&self.link.peer, common, &mut draws)
+    }
+
+    /// The peer is told who joined an overlay that it is in, too. The joining nodes said so themselves:
+    /// what others told is not passed on.
+    fn tell_news(&mut self) {
+        self.news_at = Instant::now() + limits::LINK_ASK_INTERVAL;
+        let (joins, version) = self.shared.book.news().since(self.news_version);
+        self.news_version = version;
+        let common = self.control.common();
+        let told = match joins {
+            Some(joins) => {
+                let mut joins: BTreeSet<_> = joins.into_iter().collect();
+                joins.retain(|(node, overlay)| *node != self.link.peer && common.contains(overlay));
+                self.shared.book.tell_of(&joins)
+            }
+            None => self.all_known(common),
+        };
+        if !told.records.is_empty() {
+            self.handle(Input::Tell(told));
+        }
     }
 
     fn carry(&mut self) -> &Way {
@@ -583,12 +617,14 @@ impl Refused {
 }
 
 /// Changes that follow each other soon are told as one.
-async fn own_changed(
-    own: &mut watch::Receiver<Option<TransportInfo>>,
+async fn changed<T>(
+    watched: &mut watch::Receiver<T>,
     not_before: Instant,
 ) -> Result<(), watch::error::RecvError> {
-    sleep_until(not_before).await;
-    own.changed().await
+    if Instant::now() < not_before {
+        sleep_until(not_before).await;
+    }
+    watched.changed().await
 }
 
 /// Never resolves while no gossip is carried.

@@ -124,6 +124,11 @@ impl Links {
         self.dials.without(peer);
     }
 
+    /// Whether a peer is known not to speak this protocol.
+    pub(crate) fn is_without(&self, peer: &VerifyingKey) -> bool {
+        self.dials.0.lock().without.contains(peer)
+    }
+
     /// Which run of this node it is.
     pub(crate) fn instance(&self) -> Instance {
         self.instance

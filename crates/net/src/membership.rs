@@ -21,6 +21,7 @@ pub(crate) struct Membership {
     shared: Arc<Shared>,
     overlay: Overlay,
     signs: SignsOf,
+    meets: Meets,
     joined: Subscription,
     /// The neighbours that were told of, and under which number they became so.
     neighbours: Neighbours,
@@ -29,6 +30,15 @@ pub(crate) struct Membership {
     /// Since when neighbours are lacking.
     lacking_since: Option<Instant>,
     rejoin_at: Option<Instant>,
+}
+
+/// Through whom an overlay is joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meets {
+    /// Everybody: something is broadcast in it.
+    All,
+    /// Peers without a link, and others only beside these: links say who is in the overlay.
+    Published,
 }
 
 /// What happened in an overlay.
@@ -53,7 +63,7 @@ pub(crate) enum MembershipEvent {
 
 impl Membership {
     /// Is in the overlay from now on, and asks others with the first call of [`Membership::next`].
-    pub(crate) fn new(shared: Arc<Shared>, overlay: Overlay) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, overlay: Overlay, meets: Meets) -> Self {
         let signs = shared.book.signs().of(overlay);
         let reset = shared.signals.resets();
         let joined = shared.gossip.subscribe(overlay);
@@ -61,6 +71,7 @@ impl Membership {
             shared,
             overlay,
             signs,
+            meets,
             joined,
             neighbours: Neighbours::new(),
             pending: VecDeque::new(),
@@ -142,7 +153,8 @@ impl Membership {
     /// Asks some nodes if neighbours are lacking, and comes back for more.
     fn seek(&mut self) {
         let lacking = self.joined.lacking();
-        if lacking == 0 {
+        let is_used = self.meets == Meets::All || self.shared.is_published_in(&self.overlay);
+        if lacking == 0 || !is_used {
             self.lacking_since = None;
             self.rejoin_at = None;
             return;

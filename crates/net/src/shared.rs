@@ -86,10 +86,21 @@ impl Shared {
     /// A peer was reached, by whatever protocol: overlays that lack it try again at once.
     pub(crate) fn reached(&self, peer: &VerifyingKey) {
         self.gossip.reached(peer, || {
-            let book = self.book.lock();
-            let node = book.get(peer);
-            node.map(|node| node.overlays().clone()).unwrap_or_default()
+            let overlays = {
+                let book = self.book.lock();
+                let node = book.get(peer);
+                node.map(|node| node.overlays().clone()).unwrap_or_default()
+            };
+            self.of_use(overlays)
         });
+    }
+
+    /// Those of some overlays in which neighbours are of use.
+    fn of_use(&self, mut overlays: BTreeSet<Overlay>) -> BTreeSet<Overlay> {
+        overlays.retain(|overlay| {
+            self.overlays.topic(overlay).is_none() || self.is_published_in(overlay)
+        });
+        overlays
     }
 
     /// What is common with a peer on a link has changed: overlays that began, and those that ended.
@@ -101,8 +112,18 @@ impl Shared {
         self.book.common_changed(peer, changes);
         if !begun.is_empty() {
             self.contacts.note(peer, Contact::Reached);
-            self.gossip.reached(&peer, || begun);
+            self.gossip.reached(&peer, || self.of_use(begun));
         }
+    }
+
+    /// Whether a peer that speaks no links is known in an overlay. Without one, nodes that sync a topic
+    /// learn of each other over links, and need no neighbours in its overlay.
+    pub(crate) fn is_published_in(&self, overlay: &Overlay) -> bool {
+        if self.alpns.link.is_none() {
+            return true;
+        }
+        let interested = self.book.interested(overlay);
+        interested.iter().any(|peer| self.links.is_without(peer))
     }
 
     /// The overlays that are common with a peer, as the two have just told each other. Answers

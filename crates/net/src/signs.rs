@@ -30,6 +30,8 @@ pub(crate) enum Sign {
     Shown(VerifyingKey),
     /// Whether it is interested in the overlay has changed.
     Interest(VerifyingKey),
+    /// Another peer said that it is.
+    Told(VerifyingKey),
 }
 
 /// A set and no queue: what nobody has looked at yet never outgrows the peers there are.
@@ -73,11 +75,20 @@ impl Signs {
 
     /// The interest of a peer in these overlays has changed.
     pub(crate) fn interest(&self, peer: VerifyingKey, overlays: &BTreeSet<Overlay>) {
-        let by_overlay = self.0.by_overlay.lock();
         for one in overlays {
-            for (_, inbox) in by_overlay.range((*one, 0)..=(*one, u64::MAX)) {
-                inbox.put(Sign::Interest(peer));
-            }
+            self.put(one, Sign::Interest(peer));
+        }
+    }
+
+    /// Somebody said that a peer is interested in an overlay.
+    pub(crate) fn told(&self, peer: VerifyingKey, overlay: &Overlay) {
+        self.put(overlay, Sign::Told(peer));
+    }
+
+    fn put(&self, overlay: &Overlay, sign: Sign) {
+        let by_overlay = self.0.by_overlay.lock();
+        for (_, inbox) in by_overlay.range((*overlay, 0)..=(*overlay, u64::MAX)) {
+            inbox.put(sign);
         }
     }
 }

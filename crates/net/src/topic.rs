@@ -19,7 +19,7 @@ use crate::dial;
 use crate::event::{NetEvent, Refusal};
 use crate::flag::Flag;
 use crate::inbox::Inbox;
-use crate::membership::{Membership, MembershipEvent};
+use crate::membership::{Meets, Membership, MembershipEvent};
 use crate::random;
 use crate::repairs::Repairs;
 use crate::session::{self, PairShare, SessionOf, TopicShare};
@@ -167,7 +167,7 @@ enum Outcome {
 impl TopicTask {
     fn new(shared: Arc<Shared>, topic: Topic, inputs: Inputs) -> Self {
         let overlay = Overlay::of_sync(&topic);
-        let membership = Membership::new(shared.clone(), overlay);
+        let membership = Membership::new(shared.clone(), overlay, Meets::Published);
         let Inputs {
             arrivals,
             incoming,
@@ -222,6 +222,7 @@ impl TopicTask {
         match sign {
             Sign::Shown(peer) => self.need(NeedInput::Shown(peer)),
             Sign::Interest(peer) => self.look_at_interest(peer),
+            Sign::Told(peer) => self.need(NeedInput::Told(peer)),
         }
     }
 

@@ -333,6 +333,32 @@ impl Book {
         records
     }
 
+    /// Who of these is in which of the common overlays, as each of them said itself.
+    pub fn members<'a>(
+        &self,
+        nodes: impl Iterator<Item = &'a VerifyingKey>,
+        common: &BTreeSet<Overlay>,
+    ) -> BTreeMap<Overlay, BTreeSet<VerifyingKey>> {
+        let mut members: BTreeMap<Overlay, BTreeSet<VerifyingKey>> = BTreeMap::new();
+        let mut left = limits::LINK_MEMBERS_SENT_MAX;
+        for node in nodes {
+            let overlays = self.nodes.get(node).map(|entry| &entry.overlays);
+            let shared = overlays.into_iter().flatten();
+            for overlay in shared.filter(|overlay| common.contains(overlay)).take(left) {
+                left -= 1;
+                members.entry(*overlay).or_default().insert(*node);
+            }
+        }
+        members
+    }
+
+    /// The record of a node as it may be told to others.
+    pub fn told_record(&self, node: &VerifyingKey, now: Timestamp) -> Option<&TransportInfo> {
+        let entry = self.nodes.get(node).filter(|entry| !entry.is_stale(now))?;
+        let is_current = age(entry.confirmed, now) < limits::RECORD_SHARED_MAX;
+        entry.record.as_ref().filter(|_| is_current)
+    }
+
     /// Drops what was not confirmed for [`limits::RECORD_KEPT_MAX`], by our clock and by the time
     /// that has passed in this run, bootstrap nodes and those on trial aside.
     pub fn expire(&mut self, wall: Timestamp, now: Time) {

@@ -7,6 +7,7 @@
 
 pub mod control;
 pub mod message;
+pub mod nodes;
 pub mod opening;
 mod rate;
 mod secret;
@@ -14,6 +15,7 @@ mod settle;
 
 pub use control::{Control, Failure, Input, Output, Start};
 pub use message::{Farewell, Instance};
+pub use nodes::Told;
 pub use opening::{Opening, Refusal};
 pub use secret::{LABEL, Proof, Secret, Side, Tag};
 pub use settle::{Link, Settled, settle};

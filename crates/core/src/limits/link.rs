@@ -61,6 +61,10 @@ pub const LINK_CHANGES_PER_MINUTE_MAX: usize = 2 * LINK_TAGS_MAX;
 pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Questions for records in a minute.
 pub const LINK_ASKS_PER_MINUTE_MAX: usize = 30;
+/// Nodes in overlays, of all overlays together, in what a peer tells at once.
+pub const LINK_MEMBERS_MAX: usize = 65_536;
+/// The same in what is told; more are left out.
+pub const LINK_MEMBERS_SENT_MAX: usize = LINK_MEMBERS_MAX / 2;
 /// Messages with records that were not asked for, in a minute.
 pub const LINK_NODES_PER_MINUTE_MAX: usize = 60;
 /// How long a refusal is taken to say that the peer should wait.

@@ -100,6 +100,8 @@ pub const FAILING_SOUGHT_MAX: usize = 16;
 pub const DIALS_AT_ONCE_MAX: usize = 8;
 /// Peers of a topic that a node keeps in mind (`docs/protocol/sync.md#8`).
 pub const CANDIDATES_MAX: usize = 1_024;
+/// Those of them of whom only other peers said that they are interested (`docs/protocol/sync.md#11`).
+pub const CANDIDATES_TOLD_MAX: usize = 256;
 /// How long a node that has a session waits for more candidates before it looks at the ring
 /// (`docs/protocol/sync.md#8`).
 pub const CANDIDATES_GATHERED: Duration = Duration::from_secs(2);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use p2panda_core::budget::{Budget, Standing};
-use p2panda_core::{SigningKey, Topic, limits};
+use p2panda_core::{SigningKey, Topic, VerifyingKey, limits};
 use p2panda_net::{NetEvent, Refusal};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::timeout;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::{Instant, timeout};
 
 use crate::fake_node::{FakeNode, config};
 
@@ -231,4 +231,89 @@ async fn a_session_for_which_there_is_no_room_is_refused_said_and_asked_for_agai
     assert!(peers.iter().all(|peer| peer.refused.is_empty()));
     a.net.shutdown().await;
     b.net.shutdown().await;
+}
+
+/// Until a session with a peer has begun. Answers who became a neighbour in an overlay before.
+async fn until_session(
+    events: &mut broadcast::Receiver<NetEvent>,
+    with: VerifyingKey,
+) -> Vec<VerifyingKey> {
+    let mut neighbours = Vec::new();
+    let begun = async {
+        loop {
+            match events.recv().await.unwrap() {
+                NetEvent::SessionStarted { peer, .. } if peer == with => return,
+                NetEvent::NeighbourUp { peer, .. } => neighbours.push(peer),
+                _ => {}
+            }
+        }
+    };
+    timeout(Duration::from_secs(60), begun)
+        .await
+        .expect("a session");
+    neighbours
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_a_topic_at_one_node_becomes_known_to_others_over_links_within_seconds() {
+    let topic = Topic::from_bytes([95; 32]);
+    let centre = FakeNode::start(95, 1).await;
+    centre.subscribe(topic);
+    // Nobody learns where it is: it has to be told of others, and to dial them.
+    let mut hidden = config(95, 2);
+    hidden.announce_addresses = false;
+    hidden.bootstrap = vec![centre.bootstrap()];
+    let hidden = FakeNode::start_with(hidden).await;
+    hidden.subscribe(topic);
+    hidden.until_live(topic).await;
+    let mut events = hidden.net.events();
+
+    let begun = Instant::now();
+    let mut newcomer = config(95, 3);
+    newcomer.bootstrap = vec![centre.bootstrap()];
+    let newcomer = FakeNode::start_with(newcomer).await;
+    newcomer.subscribe(topic);
+    let neighbours = until_session(&mut events, newcomer.id()).await;
+    // Long before a walk that rests would have looked.
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert_eq!(neighbours, [], "links make neighbours unnecessary");
+    for node in [hidden, newcomer, centre] {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_peer_without_links_on_the_topic_nodes_are_neighbours_in_its_overlay() {
+    let topic = Topic::from_bytes([96; 32]);
+    let mut published = config(96, 1);
+    published.links = false;
+    let published = FakeNode::start_with(published).await;
+    published.subscribe(topic);
+    let mut others = Vec::new();
+    for seed in [2, 3] {
+        let mut config = config(96, seed);
+        config.bootstrap = vec![published.bootstrap()];
+        let node = FakeNode::start_with(config).await;
+        let mut events = node.net.events();
+        node.subscribe(topic);
+        let up = async {
+            loop {
+                match events.recv().await.unwrap() {
+                    NetEvent::NeighbourUp { peer, .. } if peer == published.id() => return,
+                    _ => {}
+                }
+            }
+        };
+        timeout(Duration::from_secs(60), up)
+            .await
+            .expect("a neighbour");
+        node.publish(topic, "hello");
+        others.push(node);
+    }
+    for node in others.iter().chain([&published]) {
+        node.until_len(topic, 2).await;
+    }
+    for node in others.into_iter().chain([published]) {
+        node.net.shutdown().await;
+    }
 }

@@ -12,10 +12,11 @@ use p2panda_core::{VerifyingKey, limits};
 use thiserror::Error;
 
 use crate::close::CloseCode;
-use crate::discovery::message::{Records, fit};
+use crate::discovery::message::Records;
 use crate::draws::Draws;
 use crate::frame::{Decoder, Frame, FrameError};
 use crate::link::message::{Farewell, Instance, Message, MessageError};
+use crate::link::nodes::{Come, Told, parts};
 use crate::link::rate::Rate;
 use crate::link::secret::{Secret, Side, Tag};
 use crate::overlay::Overlay;
@@ -26,8 +27,6 @@ use crate::time::Time;
 const TAGS_MIN: usize = 8;
 /// A tag and its place in a set, for as many as the set has room for.
 const TAG_HELD_BYTES: usize = 20;
-/// Bytes of records in one frame, so that a record at its limit still fits.
-const NODES_BYTES: usize = limits::LINK_FRAME_BYTES_MAX - limits::RECORD_BYTES_MAX - 64;
 
 /// What a link begins with.
 #[derive(Debug)]
@@ -69,8 +68,10 @@ pub enum Input {
     Record(TransportInfo),
     /// This node wants records. Asks once, however often it is told before the answer.
     Ask,
-    /// The answer to [`Output::WantNodes`], most wanted first.
-    Nodes(Records),
+    /// The answer to [`Output::WantNodes`].
+    Nodes(Told),
+    /// Something that the peer has not asked for.
+    Tell(Told),
     /// Pass a gossip message on. One that is longer than a peer takes is left out.
     Gossip(Overlay, Bytes),
     /// This node ends the link. Only the first one is sent.
@@ -99,8 +100,8 @@ pub enum Output {
     Parted(Overlay),
     /// Give [`Input::Nodes`]: records for a peer with these common overlays.
     WantNodes(BTreeSet<Overlay>),
-    /// Records of nodes, not verified.
-    Nodes(Records),
+    /// What the peer tells of nodes, not verified.
+    Nodes(Told),
     /// What was asked for with [`Input::Ask`] has come.
     Answered,
     /// A gossip message for a common overlay.
@@ -124,6 +125,9 @@ pub enum Failure {
     /// A payload is not a message.
     #[error(transparent)]
     Message(#[from] MessageError),
+    /// The peer says of a record that it did not send in which overlays its node is.
+    #[error("the peer speaks of a node without a record")]
+    Nobody,
     /// A message came out of order.
     #[error("a message of the control stream came out of order")]
     Unexpected,
@@ -146,7 +150,9 @@ impl Failure {
             | Failure::Oversize
             | Failure::Message(MessageError::TooMany)
             | Failure::TooMuch => CloseCode::Limit,
-            Failure::Frame(_) | Failure::Message(_) | Failure::Unexpected => CloseCode::Violation,
+            Failure::Frame(_) | Failure::Message(_) | Failure::Nobody | Failure::Unexpected => {
+                CloseCode::Violation
+            }
             Failure::Timeout => CloseCode::Timeout,
             Failure::Ended => CloseCode::Failed,
         }
@@ -167,37 +173,6 @@ enum Heard {
 enum Part {
     Interest,
     Nodes(Come),
-}
-
-/// What has come of records in several messages.
-#[derive(Debug, Default)]
-struct Come {
-    records: Records,
-    addresses: usize,
-    /// As they came.
-    bytes: usize,
-    /// As they are held.
-    held: usize,
-}
-
-impl Come {
-    fn take(&mut self, records: Records, bytes: usize) -> Result<(), Failure> {
-        for (_, record) in &records {
-            self.addresses += record.addresses().count();
-            self.held += size_of::<VerifyingKey>() + record.bytes();
-        }
-        self.bytes += bytes;
-        self.records.extend(records);
-        let is_within = self.records.len() <= limits::DISCOVERY_RECORDS_MAX
-            && self.addresses <= limits::DISCOVERY_ADDRESSES_MAX
-            && self.bytes <= limits::DISCOVERY_BYTES_MAX;
-        is_within.then_some(()).ok_or(Failure::TooMuch)
-    }
-
-    fn held_bytes(&self) -> usize {
-        let spare = self.records.capacity() - self.records.len();
-        self.held + spare * size_of::<(VerifyingKey, TransportInfo)>()
-    }
 }
 
 /// What this side owes of records.
@@ -337,13 +312,14 @@ impl Control {
             Input::Begin(overlay) => self.begin(overlay),
             Input::End(overlay) => self.end(overlay),
             Input::All(overlays) => self.all(&overlays),
-            Input::Record(record) => self.send_nodes(vec![(self.node, record)]),
+            Input::Record(record) => self.send_nodes(Records::from([(self.node, record)]).into()),
+            Input::Tell(told) => self.send_nodes(told),
             Input::Ask => {
                 if !std::mem::replace(&mut self.asked, true) {
                     self.send(&Message::Ask);
                 }
             }
-            Input::Nodes(records) => self.answer(records),
+            Input::Nodes(told) => self.answer(told),
             Input::Gossip(overlay, message) => self.send_gossip(overlay, message),
             Input::Farewell(farewell) => {
                 if !std::mem::replace(&mut self.has_said_farewell, true) {
@@ -379,14 +355,22 @@ impl Control {
                 self.interest(more, begun, ended, now)?;
             }
             (Heard::Hello, ..) | (_, Some(Part::Interest), _) => return Err(Failure::Unexpected),
-            (_, None, Message::Nodes { more, records }) => {
-                if !self.asked && !self.nodes.take(1, now) {
-                    return Err(Failure::TooMuch);
-                }
-                self.come(Come::default(), more, records, bytes)?;
-            }
-            (_, Some(Part::Nodes(come)), Message::Nodes { more, records }) => {
-                self.come(come, more, records, bytes)?;
+            (
+                _,
+                part @ (None | Some(Part::Nodes(_))),
+                Message::Nodes {
+                    more,
+                    records,
+                    members,
+                },
+            ) => {
+                let mut come = match part {
+                    Some(Part::Nodes(come)) => come,
+                    _ if self.asked || self.nodes.take(1, now) => Come::default(),
+                    _ => return Err(Failure::TooMuch),
+                };
+                come.take(records, members, bytes)?;
+                self.come(come, more);
             }
             (_, Some(Part::Nodes(_)), _) => return Err(Failure::Unexpected),
             (_, None, Message::Ask) => {
@@ -458,33 +442,30 @@ impl Control {
         self.outputs.push_back(Output::WantNodes(common));
     }
 
-    fn answer(&mut self, records: Records) {
+    fn answer(&mut self, told: Told) {
         let owed = std::mem::replace(&mut self.owed, Owed::Nothing);
         if owed != Owed::Nothing {
-            self.send_nodes(records);
+            self.send_nodes(told);
         }
         if owed == Owed::NodesAgain {
             self.owe();
         }
     }
 
-    fn come(
-        &mut self,
-        mut come: Come,
-        more: bool,
-        records: Records,
-        bytes: usize,
-    ) -> Result<(), Failure> {
-        come.take(records, bytes)?;
+    fn come(&mut self, come: Come, more: bool) {
         if more {
             self.part = Some(Part::Nodes(come));
-            return Ok(());
+            return;
         }
-        self.outputs.push_back(Output::Nodes(come.records));
+        let common = |tag: &Tag| {
+            let overlay = self.own.get(tag)?;
+            self.common.contains(overlay).then_some(*overlay)
+        };
+        let told = come.whole(common);
+        self.outputs.push_back(Output::Nodes(told));
         if std::mem::take(&mut self.asked) {
             self.outputs.push_back(Output::Answered);
         }
-        Ok(())
     }
 
     fn all(&mut self, overlays: &BTreeSet<Overlay>) {
@@ -554,25 +535,18 @@ impl Control {
         }
     }
 
-    fn send_nodes(&mut self, records: Records) {
-        let mut parts = vec![Records::new()];
-        let (mut bytes, mut scratch) = (0, BytesMut::new());
-        for (node, record) in fit(records) {
-            scratch.clear();
-            record.encode(&mut scratch);
-            bytes += 33 + scratch.len();
-            if bytes > NODES_BYTES {
-                bytes = 33 + scratch.len();
-                parts.push(Records::new());
-            }
-            if let Some(part) = parts.last_mut() {
-                part.push((node, record));
-            }
-        }
+    /// Of overlays that are not common it says nothing.
+    fn send_nodes(&mut self, mut told: Told) {
+        told.members
+            .retain(|overlay, _| self.common.contains(overlay));
+        let parts = parts(told, |overlay| self.secret.tag(overlay, self.side));
         let last = parts.len() - 1;
-        for (place, records) in parts.into_iter().enumerate() {
-            let more = place < last;
-            self.send(&Message::Nodes { more, records });
+        for (place, part) in parts.into_iter().enumerate() {
+            self.send(&Message::Nodes {
+                more: place < last,
+                records: part.records,
+                members: part.members,
+            });
         }
     }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::discovery::message::Records;
 use crate::frame::{self, FrameError};
+use crate::link::nodes::Members;
 use crate::link::secret::Tag;
 use crate::record::TransportInfo;
 use crate::wire::{Reader, WireError, Writer};
@@ -26,6 +27,8 @@ pub const VERSION: u32 = 1;
 
 /// A key with its length and the smallest signed transport info.
 const NODE_BYTES_MIN: usize = 33 + 1 + 1 + 65 + 1;
+/// A tag with nobody behind it.
+const MEMBERS_BYTES_MIN: usize = 17;
 
 /// One run of a node's network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +101,8 @@ pub enum Message {
         more: bool,
         /// By node.
         records: Records,
+        /// In which overlays they are.
+        members: Members,
     },
     /// A message of the gossip protocol.
     Gossip {
@@ -154,7 +159,11 @@ impl Message {
             Message::Ask => {
                 Writer::new(out).uint(ASK);
             }
-            Message::Nodes { more, records } => write_nodes(*more, records, out),
+            Message::Nodes {
+                more,
+                records,
+                members,
+            } => write_nodes(*more, records, members, out),
             Message::Gossip { overlay, message } => {
                 let mut writer = Writer::new(out);
                 writer.uint(GOSSIP).array(&overlay.0).bytes(message);
@@ -182,6 +191,7 @@ impl Message {
             NODES => Message::Nodes {
                 more: reader.option()?,
                 records: read_nodes(&mut reader)?,
+                members: read_members(&mut reader)?,
             },
             GOSSIP => read_gossip(&mut reader)?,
             FAREWELL => Message::Farewell(Farewell::read(reader.u32()?)),
@@ -193,7 +203,7 @@ impl Message {
     }
 }
 
-fn write_nodes(more: bool, records: &Records, out: &mut BytesMut) {
+fn write_nodes(more: bool, records: &Records, members: &Members, out: &mut BytesMut) {
     let sorted: BTreeMap<_, _> = records
         .iter()
         .map(|(node, record)| (node, record))
@@ -204,6 +214,14 @@ fn write_nodes(more: bool, records: &Records, out: &mut BytesMut) {
     for (node, record) in sorted {
         Writer::new(out).bytes(node.as_bytes());
         record.encode(out);
+    }
+    let mut writer = Writer::new(out);
+    writer.count(members.len());
+    for (tag, places) in members {
+        writer.array(&tag.0).count(places.len());
+        for place in places {
+            writer.uint(*place);
+        }
     }
 }
 
@@ -233,6 +251,19 @@ fn read_nodes(reader: &mut Reader) -> Result<Records, MessageError> {
         records.push((node, TransportInfo::read(reader)?));
     }
     Ok(records)
+}
+
+fn read_members(reader: &mut Reader) -> Result<Members, WireError> {
+    let count = reader.count(MEMBERS_BYTES_MIN)?;
+    let mut members = Members::with_capacity(count);
+    for _ in 0..count {
+        let tag = Tag(reader.array()?);
+        let places = (0..reader.count(1)?)
+            .map(|_| reader.u32())
+            .collect::<Result<_, _>>()?;
+        members.push((tag, places));
+    }
+    Ok(members)
 }
 
 fn read_gossip(reader: &mut Reader) -> Result<Message, MessageError> {
@@ -279,6 +310,12 @@ mod tests {
             Message::Nodes {
                 more: false,
                 records: Records::new(),
+                members: Members::new(),
+            },
+            Message::Nodes {
+                more: true,
+                records: Records::new(),
+                members: vec![(Tag([4; 16]), vec![0, 300]), (Tag([5; 16]), vec![])],
             },
             Message::Gossip {
                 overlay: Tag([3; 16]),
@@ -312,6 +349,7 @@ mod tests {
         for bytes in [
             &[1, 0, 0xff, 0xff, 0xff, 0x7f][..],
             &[3, 0, 0xff, 0xff, 0xff, 0x7f][..],
+            &[3, 0, 0, 0xff, 0xff, 0xff, 0x7f][..],
         ] {
             let decoded = Message::decode(Bytes::copy_from_slice(bytes));
             assert_eq!(decoded, Err(MessageError::Wire(WireError::Eof)));

@@ -80,6 +80,8 @@ pub enum NeedInput {
         /// Whether the configuration names it.
         named: bool,
     },
+    /// Another peer said that this one is interested. It is forgotten when it cannot be dialled.
+    Told(VerifyingKey),
     /// It is not any more.
     Uninterested(VerifyingKey),
     /// The overlay reports the peer as a neighbour.
@@ -156,10 +158,14 @@ impl Need {
         // What is only known of others changes nothing at once for who has a session.
         let is_hearsay = matches!(
             input,
-            NeedInput::Interested { .. } | NeedInput::Uninterested(_) | NeedInput::Down(_)
+            NeedInput::Interested { .. }
+                | NeedInput::Told(_)
+                | NeedInput::Uninterested(_)
+                | NeedInput::Down(_)
         );
         match input {
             NeedInput::Interested { peer, named } => self.interested(peer, named, now),
+            NeedInput::Told(peer) => self.told(peer, now),
             NeedInput::Uninterested(peer) => self.uninterested(&peer),
             NeedInput::Up(peer) => self.up(peer, now),
             NeedInput::Down(peer) => self.down(&peer),
@@ -212,10 +218,21 @@ impl Need {
 
     fn interested(&mut self, key: VerifyingKey, named: bool, now: Time) {
         if let Some(peer) = self.candidate(key, now) {
+            peer.told = false;
             let newly_named = named && !peer.named;
             peer.named |= named;
             if newly_named {
                 peer.due = peer.due.min(now.after(HEAD_START_NAMED_MS));
+            }
+        }
+    }
+
+    fn told(&mut self, key: VerifyingKey, now: Time) {
+        let told = self.peers.values().filter(|peer| peer.told).count();
+        if told < limits::CANDIDATES_TOLD_MAX && !self.peers.contains_key(&key) {
+            self.candidate(key, now);
+            if let Some(peer) = self.peers.get_mut(&key) {
+                peer.told = true;
             }
         }
     }
@@ -231,7 +248,7 @@ impl Need {
     fn up(&mut self, key: VerifyingKey, now: Time) {
         let head_start_ms = self.head_start_ms(&key);
         if let Some(peer) = self.candidate(key, now).filter(|peer| !peer.up) {
-            peer.up = true;
+            (peer.up, peer.told) = (true, false);
             peer.joined(head_start_ms, now);
             if peer.published {
                 peer.due = now.after(head_start_ms);
@@ -254,7 +271,7 @@ impl Need {
         now: Time,
     ) {
         if let Some(peer) = self.candidate(key, now) {
-            peer.published = published;
+            (peer.published, peer.told) = (published, false);
             peer.opened(session, dialled, now);
         }
     }
@@ -276,6 +293,8 @@ impl Need {
         peer.dialling = None;
         match peer.has_session() {
             true => peer.not_compared(now, &mut self.draws),
+            // It is told of again as long as others know it.
+            false if peer.told => self.forget(key),
             false => peer.failed(fault, now, &mut self.draws),
         }
     }
@@ -344,13 +363,14 @@ impl Need {
         let after_us: Vec<VerifyingKey> = self.ring_after_us().copied().collect();
         let heard = |key: &&VerifyingKey| self.peers.get(*key).map(|peer| peer.heard());
         let failing = |key: &&VerifyingKey| self.waits_for(key);
-        let least = after_us
-            .iter()
-            .filter(idle)
-            .filter(failing)
-            .min_by_key(heard);
+        let told = |key: &&VerifyingKey| self.peers.get(*key).is_some_and(|peer| peer.told);
+        let hearsay = after_us.iter().filter(idle).rfind(told);
+        let least = || {
+            let failing = after_us.iter().filter(idle).filter(failing);
+            failing.min_by_key(heard)
+        };
         let last = || after_us.iter().rfind(idle);
-        if let Some(key) = least.or_else(last).copied() {
+        if let Some(key) = hearsay.or_else(least).or_else(last).copied() {
             self.forget(&key);
         }
     }

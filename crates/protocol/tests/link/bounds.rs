@@ -99,13 +99,13 @@ fn an_honest_side_never_tells_more_overlays_than_a_peer_remembers() {
 #[test]
 fn as_many_questions_in_a_minute_as_the_limit_are_answered_and_one_more_ends_the_link() {
     let mut alone = Alone::met(overlays([1]), &overlays([1]));
-    alone.give(Input::Nodes(vec![]));
+    alone.give(Input::Nodes(vec![].into()));
     for minute in 0..2 {
         alone.now = at(1_000 + minute * 60);
         for _ in 0..limits::LINK_ASKS_PER_MINUTE_MAX {
             let wanted = Output::WantNodes(overlays([1]));
             assert_eq!(alone.receive(&[Message::Ask]), [wanted]);
-            alone.give(Input::Nodes(vec![record(1, 1)]));
+            alone.give(Input::Nodes(vec![record(1, 1)].into()));
         }
     }
     assert_eq!(alone.failure(&[Message::Ask]), Some(Failure::TooMuch));
@@ -117,13 +117,13 @@ fn questions_without_an_answer_in_between_cost_one_answer_more() {
     for _ in 0..limits::LINK_ASKS_PER_MINUTE_MAX {
         assert_eq!(alone.receive(&[Message::Ask]), []);
     }
-    let answered = sent(alone.give(Input::Nodes(vec![record(1, 1)])));
+    let answered = sent(alone.give(Input::Nodes(vec![record(1, 1)].into())));
     assert_eq!(messages(answered.0).len(), 1);
     assert_eq!(answered.1, [Output::WantNodes(overlays([1]))]);
-    let answered = sent(alone.give(Input::Nodes(vec![record(1, 1)])));
+    let answered = sent(alone.give(Input::Nodes(vec![record(1, 1)].into())));
     assert_eq!(messages(answered.0).len(), 1);
     assert_eq!(answered.1, []);
-    assert_eq!(alone.give(Input::Nodes(vec![record(1, 1)])), []);
+    assert_eq!(alone.give(Input::Nodes(vec![record(1, 1)].into())), []);
 }
 
 #[test]

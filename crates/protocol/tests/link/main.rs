@@ -5,6 +5,7 @@
 
 mod agree;
 mod bounds;
+mod members;
 mod order;
 mod records;
 mod tags;

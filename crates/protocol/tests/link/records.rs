@@ -4,14 +4,18 @@ use bytes::Bytes;
 use p2panda_core::{HybridTimestamp, VerifyingKey, limits};
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::link::message::Message;
-use p2panda_protocol::link::{Failure, Input, Output};
+use p2panda_protocol::link::{Failure, Input, Output, Told};
 use p2panda_protocol::record::{Address, TransportInfo};
 
 use crate::world::{Alone, Pair, at, key, messages, overlays, record, sent};
 
 fn nodes(more: bool, records: &[(VerifyingKey, TransportInfo)]) -> Message {
     let records = records.to_vec();
-    Message::Nodes { more, records }
+    Message::Nodes {
+        more,
+        records,
+        members: vec![],
+    }
 }
 
 fn sorted(mut records: Records) -> Records {
@@ -23,7 +27,7 @@ fn sorted(mut records: Records) -> Records {
 fn records_that_fit_no_single_frame_come_together() {
     let records: Records = (0..200).map(|number| record(number, 35)).collect();
     let mut alone = Alone::met(overlays([1]), &overlays([1]));
-    let (bytes, _) = sent(alone.give(Input::Nodes(records.clone())));
+    let (bytes, _) = sent(alone.give(Input::Nodes(records.clone().into())));
     let frames = messages(bytes.clone());
     assert!(frames.len() > 1);
     for (place, message) in frames.iter().enumerate() {
@@ -40,7 +44,7 @@ fn records_that_fit_no_single_frame_come_together() {
         told.extend(other.give(Input::Bytes(Bytes::copy_from_slice(part))));
     }
     assert_eq!(told.pop(), Some(Output::Answered));
-    let Some(Output::Nodes(came)) = told.pop() else {
+    let Some(Output::Nodes(Told { records: came, .. })) = told.pop() else {
         panic!("no records");
     };
     assert_eq!(sorted(came), sorted(records));
@@ -51,11 +55,11 @@ fn records_that_fit_no_single_frame_come_together() {
 fn a_whole_address_book_is_cut_to_what_a_peer_takes() {
     let many: Records = (0..2_000).map(|number| record(number, 30)).collect();
     let mut alone = Alone::met(overlays([1]), &overlays([1]));
-    let (bytes, _) = sent(alone.give(Input::Nodes(many.clone())));
+    let (bytes, _) = sent(alone.give(Input::Nodes(many.clone().into())));
     assert!(bytes.len() <= limits::DISCOVERY_BYTES_SENT_MAX + 100);
     let mut other = Alone::met(overlays([1]), &overlays([1]));
     let told = other.give(Input::Bytes(bytes));
-    let [Output::Nodes(came)] = told.as_slice() else {
+    let [Output::Nodes(Told { records: came, .. })] = told.as_slice() else {
         panic!("{told:?}");
     };
     assert!((200..=limits::DISCOVERY_RECORDS_SENT_MAX).contains(&came.len()));
@@ -152,7 +156,7 @@ fn a_side_asks_once_until_it_is_answered() {
         assert_eq!(messages(asked), [Message::Ask]);
         assert_eq!(alone.give(Input::Ask), []);
         let told = alone.receive(&[nodes(false, &[])]);
-        assert_eq!(told, [Output::Nodes(vec![]), Output::Answered]);
+        assert_eq!(told, [Output::Nodes(vec![].into()), Output::Answered]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Two sides in one thread, with streams that are cut anywhere; and one side against frames.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +9,7 @@ use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::link::message::Message;
 use p2panda_protocol::link::{
-    Control, Failure, Farewell, Input, Instance, Output, Secret, Side, Start, Tag,
+    Control, Failure, Farewell, Input, Instance, Output, Secret, Side, Start, Tag, Told,
 };
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, TransportInfo};
@@ -191,6 +191,8 @@ pub struct Node {
     pub asks: usize,
     pub answers: usize,
     pub records: Vec<Records>,
+    /// Who was told to be in which overlay, the last time.
+    pub members: BTreeMap<Overlay, BTreeSet<VerifyingKey>>,
     pub gossip: Vec<(Overlay, u32)>,
     pub farewells: Vec<Farewell>,
     pub closed: Option<Failure>,
@@ -212,6 +214,7 @@ impl Node {
             asks: 0,
             answers: 0,
             records: Vec::new(),
+            members: BTreeMap::new(),
             gossip: Vec::new(),
             farewells: Vec::new(),
             closed: None,
@@ -242,7 +245,11 @@ impl Node {
                     assert!(self.wanted.is_empty(), "one question at a time");
                     self.wanted.push_back(common);
                 }
-                Output::Nodes(records) => self.records.push(records),
+                Output::Nodes(Told { records, members }) => {
+                    assert!(members.keys().all(|overlay| self.told.contains(overlay)));
+                    self.records.push(records);
+                    self.members = members;
+                }
                 Output::Answered => {
                     assert!(std::mem::take(&mut self.asked));
                     self.answers += 1;
@@ -265,7 +272,7 @@ impl Node {
     /// The driver answers what the machine wants.
     pub fn answer(&mut self, records: impl FnOnce() -> Records) {
         if self.wanted.pop_front().is_some() {
-            self.give(Input::Nodes(records()));
+            self.give(Input::Nodes(records().into()));
         }
     }
 

@@ -54,6 +54,13 @@ fn control(entry: &Value) -> Message {
                     (node, record(&one["record"]))
                 })
                 .collect(),
+            members: list(&entry["members"])
+                .iter()
+                .map(|one| {
+                    let places = list(&one["places"]).iter().map(number).collect();
+                    (tag(&one["tag"]), places)
+                })
+                .collect(),
         },
         "gossip" => Message::Gossip {
             overlay: tag(&entry["overlay"]),

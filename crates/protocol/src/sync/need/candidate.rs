@@ -22,6 +22,8 @@ pub(super) struct Candidate {
     pub(super) place: Place,
     /// The configuration names it.
     pub(super) named: bool,
+    /// Only another peer said that it is interested.
+    pub(super) told: bool,
     /// The overlay has it as a neighbour.
     pub(super) up: bool,
     /// It speaks the published protocol only.
@@ -52,6 +54,7 @@ impl Candidate {
         Self {
             place,
             named: false,
+            told: false,
             up: false,
             published: false,
             sessions: Vec::new(),

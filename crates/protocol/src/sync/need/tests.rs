@@ -112,6 +112,44 @@ fn a_peer_that_dialled_us_is_not_dialled_back() {
 }
 
 #[test]
+fn who_others_told_of_is_dialled_when_needed_and_forgotten_when_that_fails() {
+    let (small, large) = two();
+    let mut alone = need(small, 5);
+    assert_eq!(dials(&mut alone, NeedInput::Told(large), 0), [large]);
+    dials(&mut alone, failed(large, Fault::Silent), SECOND);
+    assert_eq!(next_dial(&mut alone, SECOND, HOUR), None);
+    // It is told of again, and serves; from then on it is a peer like others.
+    assert_eq!(dials(&mut alone, NeedInput::Told(large), HOUR), [large]);
+    dials(&mut alone, opened(large, 1, Dialled::ByUs), HOUR);
+    dials(
+        &mut alone,
+        ended(large, 1, Some(Fault::Failed)),
+        HOUR + MINUTE,
+    );
+    assert!(next_dial(&mut alone, HOUR + MINUTE, 2 * HOUR).is_some());
+    dials(&mut alone, failed(large, Fault::Silent), HOUR + 2 * MINUTE);
+    assert!(next_dial(&mut alone, HOUR + 2 * MINUTE, 2 * HOUR).is_some());
+}
+
+#[test]
+fn who_others_told_of_takes_no_place_of_those_who_said_so_themselves() {
+    let local = key(0);
+    let mut need = need(local, 5);
+    dials(&mut need, opened(key(1), 1, Dialled::ByThem), 0);
+    let told = limits::CANDIDATES_TOLD_MAX + 10;
+    for number in 10..10 + told {
+        dials(&mut need, NeedInput::Told(key(number)), 1);
+    }
+    let hearsay = |need: &Need| need.peers.values().filter(|peer| peer.told).count();
+    assert_eq!(hearsay(&need), limits::CANDIDATES_TOLD_MAX);
+    for number in 1_000..1_000 + limits::CANDIDATES_MAX {
+        dials(&mut need, interested(key(number)), 2);
+    }
+    assert_eq!(hearsay(&need), 0);
+    assert_eq!(need.peers.len(), limits::CANDIDATES_MAX);
+}
+
+#[test]
 fn what_the_overlay_drops_is_neither_ended_nor_given_up() {
     let (small, large) = two();
     let mut need = need(small, 5);
