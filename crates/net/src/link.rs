@@ -545,8 +545,9 @@ impl Driver {
             false => *self.unneeded.get_or_insert(now) + limits::LINK_UNNEEDED_MAX,
         };
         let machine = self.wake.map(|time| self.shared.clock.instant(time));
-        let due = [machine, self.ask_at, self.ending];
-        due.into_iter().flatten().fold(look, Instant::min)
+        let due = [Some(look), machine, self.ask_at].into_iter().flatten();
+        // Once it ends, nothing else is due.
+        self.ending.or(due.min()).unwrap_or(look)
     }
 
     /// What two nodes have in common needs a link only while something of it runs.
