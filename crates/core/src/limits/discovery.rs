@@ -171,7 +171,7 @@ pub const WALK_BACKOFF_RESET_MAX: Duration = Duration::from_secs(180);
 pub const WALK_NOBODY_WAIT: Duration = Duration::from_secs(2);
 /// How long a walker rests that learned nothing, while no topic lacks a session: at first, and at most
 /// (`docs/protocol/discovery.md#6`).
-pub const WALK_REST_MIN: Duration = Duration::from_secs(60);
+pub const WALK_REST_MIN: Duration = Duration::from_secs(5 * 60);
 /// How long after its visit a node is visited that shared no topic; then twice as long, and again
 /// (`docs/protocol/discovery.md#6`).
 pub const REVISIT_WAIT: Duration = Duration::from_secs(5);
