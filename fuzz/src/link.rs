@@ -1,7 +1,7 @@
 //! Targets of `p2panda_protocol::link`.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +10,7 @@ use p2panda_protocol::draws::Draws;
 use p2panda_protocol::link::message::Message;
 use p2panda_protocol::link::opening::payload_bytes;
 use p2panda_protocol::link::{
-    Control, Farewell, Input, Instance, Opening, Output, Refusal, Secret, Side, Start,
+    Control, Farewell, Input, Instance, Opening, Output, Refusal, Secret, Side, Start, Told,
 };
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, TransportInfo};
@@ -80,7 +80,8 @@ pub fn control(input: &[u8]) {
             0 => world.begin(number),
             1 => world.end(number),
             2 => world.give(Input::Ask),
-            3 => world.give(Input::Nodes(vec![own_record(); usize::from(number % 2)])),
+            3 if number >= 128 => world.give(Input::Tell(told(number))),
+            3 => world.give(Input::Nodes(told(number))),
             4 => world.give(Input::Gossip(overlay(number), Bytes::from_static(b"ours"))),
             5 if number == 0 => world.give(Input::Farewell(Farewell::Unneeded)),
             5 => world.all(number),
@@ -252,7 +253,22 @@ fn nodes(number: u8) -> Message {
     Message::Nodes {
         more: number % 2 == 1,
         records: vec![own_record(); usize::from(number / 2 % 2)],
+        members: match number {
+            0..4 => vec![],
+            _ => vec![(
+                secret().tag(&overlay(number / 4), Side::Dialler),
+                vec![0, u32::from(number) / 64],
+            )],
+        },
     }
+}
+
+/// What is told of a node, and of one that is left out.
+fn told(number: u8) -> Told {
+    let records = vec![own_record(); usize::from(number % 2)];
+    let nodes = BTreeSet::from([key().verifying_key()]);
+    let members = BTreeMap::from([(overlay(number / 2), nodes)]);
+    Told { records, members }
 }
 
 /// Inputs to begin with: honest messages, and what an honest peer does.
@@ -263,6 +279,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         interest(3, true),
         Message::Ask,
         nodes(2),
+        nodes(6),
         gossip(1),
         Message::Farewell(Farewell::Replaced),
         Message::Skipped,

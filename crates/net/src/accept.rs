@@ -70,7 +70,7 @@ async fn serve(shared: Arc<Shared>, topics: &Served<TopicHandle>, connection: Co
     let is_link = shared.alpns.is_link(alpn);
     // Who speaks links offers them with every dial.
     if !is_link && shared.alpns.link.is_some() && shared.links.get(&peer).is_none() {
-        shared.links.without(peer);
+        shared.without_links(peer);
     }
     if alpn != shared.alpns.gossip {
         shared.reached(&peer);

@@ -122,6 +122,13 @@ impl AddressBook {
         }
     }
 
+    /// It is worth looking again who is in the overlays of a peer.
+    pub(crate) fn look_again(&self, peer: VerifyingKey) {
+        let overlays = self.lock().get(&peer).map(|node| node.overlays().clone());
+        let overlays = overlays.unwrap_or_default();
+        self.0.signs.interest(peer, &overlays);
+    }
+
     fn tell_joins(&self, peer: VerifyingKey, changed: &BTreeSet<Overlay>) {
         let joined: Vec<Overlay> = {
             let book = self.lock();

@@ -24,9 +24,14 @@ const MORE_BYTES: usize = limits::SESSION_WINDOW_BYTES - limits::CONNECTION_WIND
 /// Closes those that make no progress over their share.
 pub(crate) async fn run(budget: Budget, connections: Connections, signals: Signals) {
     let start = Instant::now();
+    let (mut wait, mut used_bytes) = (limits::BUDGET_TICK, 0);
     loop {
         let status = budget.status();
-        let wait = match status.used_bytes < status.bytes / limits::BUDGET_PEER_PART {
+        let is_same = used_bytes == status.used_bytes;
+        used_bytes = status.used_bytes;
+        wait = match used_bytes < status.bytes / limits::BUDGET_PEER_PART {
+            // Nothing moves: it may rest longer each time.
+            true if is_same => (wait * 2).clamp(limits::BUDGET_REST, limits::BUDGET_REST_MAX),
             true => limits::BUDGET_REST,
             false => limits::BUDGET_TICK,
         };

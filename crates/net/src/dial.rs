@@ -45,7 +45,7 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> R
                 }
             })?;
             if !shared.alpns.is_link(connection.alpn()) {
-                shared.links.without(peer);
+                shared.without_links(peer);
                 drop(turn);
                 let agreed = timeout(wait, agree(shared, connection.clone(), topic)).await;
                 return agreed.ok().flatten().ok_or_else(|| fault(&connection));

@@ -134,7 +134,7 @@ async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
                 None => None,
             }
         } else {
-            shared.links.without(node);
+            shared.without_links(node);
             drop(turn);
             meet(shared, node, &connection).await
         };

@@ -55,12 +55,12 @@ impl Dials {
         Some(turn)
     }
 
-    fn without(&self, peer: VerifyingKey) {
+    fn without(&self, peer: VerifyingKey) -> bool {
         let mut inner = self.0.lock();
         if inner.without.len() >= limits::LINKLESS_REMEMBERED_MAX {
             inner.without.clear();
         }
-        inner.without.insert(peer);
+        inner.without.insert(peer)
     }
 }
 
@@ -119,9 +119,10 @@ impl Links {
         Some(turn.lock_owned().await)
     }
 
-    /// A peer does not speak this protocol: nobody waits for a link with it any more.
-    pub(crate) fn without(&self, peer: VerifyingKey) {
-        self.dials.without(peer);
+    /// A peer does not speak this protocol: nobody waits for a link with it any more. Answers whether
+    /// that is news.
+    pub(crate) fn without(&self, peer: VerifyingKey) -> bool {
+        self.dials.without(peer)
     }
 
     /// Whether a peer is known not to speak this protocol.

@@ -116,6 +116,13 @@ impl Shared {
         }
     }
 
+    /// A peer speaks no links: the overlays that it is in are of use.
+    pub(crate) fn without_links(&self, peer: VerifyingKey) {
+        if self.links.without(peer) {
+            self.book.look_again(peer);
+        }
+    }
+
     /// Whether a peer that speaks no links is known in an overlay. Without one, nodes that sync a topic
     /// learn of each other over links, and need no neighbours in its overlay.
     pub(crate) fn is_published_in(&self, overlay: &Overlay) -> bool {
