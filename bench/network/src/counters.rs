@@ -1,5 +1,7 @@
 //! What the system says of a process and of the interfaces of its namespace.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ const TICKS_PER_SECOND: u64 = 100;
 const HEADERS_BYTES: u64 = 14 + 20 + 8;
 
 /// What a node has taken so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Taken {
     at: Instant,
     /// Resident memory now, in bytes.
@@ -20,8 +22,8 @@ pub struct Taken {
     pub resident_peak_bytes: u64,
     /// Processor time of all threads.
     pub processor: Duration,
-    /// How often a thread of it went to sleep and was woken.
-    pub wakes: u64,
+    /// How often each thread of it went to sleep and was woken.
+    wakes: BTreeMap<OsString, u64>,
     /// Sent over all interfaces but loopback.
     pub sent: Traffic,
     /// Received over them.
@@ -77,11 +79,21 @@ impl Taken {
         Spent {
             seconds: self.at.duration_since(before.at).as_secs_f64(),
             processor: self.processor.saturating_sub(before.processor),
-            wakes: self.wakes.saturating_sub(before.wakes),
+            wakes: self.wakes_since(before),
             sent_bytes: bytes(self.sent, before.sent),
             sent_packets: self.sent.packets.saturating_sub(before.sent.packets),
             received_bytes: bytes(self.received, before.received),
         }
+    }
+
+    /// Of a thread that has ended since then nothing is known, and nothing counts.
+    fn wakes_since(&self, before: &Taken) -> u64 {
+        let threads = self.wakes.iter();
+        let since = threads.map(|(thread, wakes)| {
+            let before = before.wakes.get(thread).copied().unwrap_or(0);
+            wakes.saturating_sub(before)
+        });
+        since.sum()
     }
 }
 
@@ -101,15 +113,17 @@ fn processor(pid: u32) -> Result<Duration, Error> {
     Ok(Duration::from_millis(millis))
 }
 
-/// Of the threads that are there: those of a thread that has ended are lost.
-fn wakes(pid: u32) -> Result<u64, Error> {
-    let mut wakes = 0;
+/// Of the threads that are there, by their numbers.
+fn wakes(pid: u32) -> Result<BTreeMap<OsString, u64>, Error> {
+    let mut wakes = BTreeMap::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?;
         // Gone meanwhile.
-        let Ok(status) = fs::read_to_string(thread?.path().join("status")) else {
+        let Ok(status) = fs::read_to_string(thread.path().join("status")) else {
             continue;
         };
-        wakes += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+        let count = field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+        wakes.insert(thread.file_name(), count);
     }
     Ok(wakes)
 }
