@@ -14,7 +14,7 @@ use p2panda_engine::{
     PartAnswers, Room, Source, parts, verify,
 };
 use p2panda_protocol::ranges::SharedHeads;
-use p2panda_protocol::sync::{Input, Need, Pair, SessionId, Turn};
+use p2panda_protocol::sync::{Input, Need, Pair, SessionId, Sources, Turn};
 use p2panda_protocol::time::Time;
 use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked};
 
@@ -53,6 +53,7 @@ pub(crate) struct SimNode {
     /// When each of them is looked at next.
     pub(crate) wakes: BTreeMap<Topic, Time>,
     pub(crate) pairs: BTreeMap<(Topic, NodeId), Pair>,
+    pub(crate) sources: BTreeMap<Topic, Sources>,
     /// Commands for the next batches.
     pub(crate) queue: Lanes,
     /// The newest operations of each topic, for sessions and for readers of the feed.
@@ -141,6 +142,7 @@ impl SimNode {
         self.needs.clear();
         self.wakes.clear();
         self.pairs.clear();
+        self.sources.clear();
         self.turns.clear();
         self.heads.clear();
         self.stored = Arc::default();

@@ -115,6 +115,7 @@ impl Sim {
             wakes: BTreeMap::new(),
             pairs: BTreeMap::new(),
             heads: BTreeMap::new(),
+            sources: BTreeMap::new(),
             turns: BTreeMap::new(),
             withholds: false,
             published: false,
@@ -425,6 +426,7 @@ impl Sim {
             }
             Output::Event(event) => self.session_event(link, topic, node, peer, event),
             Output::PairChanged => self.pair_changed(link, topic, node, peer),
+            Output::SourcesChanged => self.sources_changed(link, topic, node),
             Output::Wake(at) => self.schedule(at, answer(Input::Tick)),
             Output::Finish => self.send(link, 1 - end, Parcel::EndOfStream),
             Output::End(ended) => {
@@ -502,6 +504,17 @@ impl Sim {
             if other.topic == topic && nodes.contains(&node) && nodes.contains(&peer) {
                 others.push((*id, usize::from(nodes != [node, peer])));
             }
+        }
+        for (id, end) in others {
+            self.schedule(self.now, Event::End(id, end, Input::PairChanged));
+        }
+    }
+
+    fn sources_changed(&mut self, link: LinkId, topic: Topic, node: NodeId) {
+        let mut others = Vec::new();
+        for (id, other) in self.links.iter().filter(|(id, _)| **id != link) {
+            let place = other.ends.iter().position(|end| end.node == node);
+            others.extend(place.filter(|_| other.topic == topic).map(|end| (*id, end)));
         }
         for (id, end) in others {
             self.schedule(self.now, Event::End(id, end, Input::PairChanged));
@@ -651,10 +664,10 @@ impl Sim {
         let ends = [(node, peer, Dialled::ByUs), (peer, node, Dialled::ByThem)];
         let ends = ends.map(|(own, other, dialled)| {
             let (local, remote, now) = (self.key(own), self.key(other), self.now);
-            let pairs = &mut self.at_mut(own).pairs;
-            let pair = pairs
-                .entry((topic, other))
-                .or_insert_with(|| Pair::new(local, remote));
+            let at = self.at_mut(own);
+            let sources = at.sources.entry(topic).or_default();
+            let pair = at.pairs.entry((topic, other));
+            let pair = pair.or_insert_with(|| Pair::among(local, remote, sources.clone()));
             let (session, limits) = (id.session(), Limits::default());
             let session = Session::open(session, dialled, protocol, topic, limits, pair, now);
             End {

@@ -6,6 +6,7 @@
 //! Wire tags, sizes of encodings and how a function cuts its work are none, and stay where they are
 //! used. `tests/limits_in_one_place.rs` reads the sources and holds this.
 
+mod announcing;
 mod budget;
 mod connections;
 mod discovery;
@@ -21,6 +22,7 @@ mod ranges;
 mod store;
 mod sync;
 
+pub use announcing::*;
 pub use budget::*;
 pub use connections::*;
 pub use discovery::*;

@@ -12,7 +12,8 @@ use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::link::Refusal;
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::{
-    Dialled, End, Event, Fault, Input, Output, Pair, Path, Protocol, Session, SessionId, Turn,
+    Dialled, End, Event, Fault, Input, Output, Pair, Path, Protocol, Session, SessionId, Sources,
+    Turn,
 };
 use p2panda_protocol::time::Time;
 use parking_lot::{Mutex, MutexGuard};
@@ -45,7 +46,7 @@ pub(crate) struct PairShare {
 
 /// How a session of a pair is woken.
 #[derive(Debug)]
-struct Member {
+pub(crate) struct Member {
     id: SessionId,
     /// Another session has changed.
     changed: Notify,
@@ -54,9 +55,9 @@ struct Member {
 }
 
 impl PairShare {
-    pub(crate) fn new(local: VerifyingKey, remote: VerifyingKey) -> Self {
+    pub(crate) fn new(local: VerifyingKey, remote: VerifyingKey, sources: Sources) -> Self {
         Self {
-            pair: Mutex::new(Pair::new(local, remote)),
+            pair: Mutex::new(Pair::among(local, remote, sources)),
             members: Mutex::default(),
         }
     }
@@ -117,6 +118,10 @@ pub(crate) struct SessionOf {
 /// What the sessions of a topic share, whoever the peer is.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicShare {
+    /// By which peer each author's operations come whole.
+    pub(crate) sources: Sources,
+    /// The sessions to tell when that changed.
+    pub(crate) sessions: Arc<Mutex<Vec<Arc<Member>>>>,
     /// Who asks for bodies.
     pub(crate) turn: Arc<Mutex<Turn>>,
     /// Peers to compare with again.
@@ -213,6 +218,10 @@ impl Driver {
         } = of;
         let now = shared.clock.now();
         let member = pair.join(id);
+        let mut sessions = topic_share.sessions.lock();
+        sessions.reserve_exact(1);
+        sessions.push(member.clone());
+        drop(sessions);
         let session = {
             let mut pair = pair.pair.lock();
             let limits = shared.limits;
@@ -523,6 +532,11 @@ impl Driver {
             }
             Output::Event(event) => self.event(event),
             Output::PairChanged => self.pair.changed(self.id),
+            Output::SourcesChanged => {
+                let sessions = self.topic_share.sessions.lock();
+                let others = sessions.iter().filter(|other| other.id != self.id);
+                others.for_each(|other| other.changed.notify_one());
+            }
             Output::Wake(time) => self.wake = Some(self.wake.map_or(time, |wake| wake.min(time))),
             Output::Finish => self.finish = true,
             Output::End(end) => self.end = Some(end),
@@ -658,6 +672,10 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.pair.leave(self.id);
+        let mut sessions = self.topic_share.sessions.lock();
+        sessions.retain(|other| other.id != self.id);
+        drop(sessions);
+        self.topic_share.sources.leave(&self.peer, self.id);
         self.turn().end(self.id);
         let (topic, peer, session) = (self.topic, self.peer, self.id);
         let ok = self.end.is_some_and(|end| end.ok);

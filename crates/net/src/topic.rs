@@ -8,7 +8,9 @@ use p2panda_core::{Entry, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::overlay::Overlay;
-use p2panda_protocol::sync::{Dialled, Fault, Need, NeedInput, NeedOutput, Protocol, SessionId};
+use p2panda_protocol::sync::{
+    Dialled, Fault, Need, NeedInput, NeedOutput, Protocol, SessionId, Sources,
+};
 use p2panda_protocol::time::Time;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -55,6 +57,8 @@ impl TopicHandle {
         let inbox = Arc::new(Inbox::default());
         let repair = Arc::new(Repairs::default());
         let share = TopicShare {
+            sources: Sources::default(),
+            sessions: Arc::default(),
             turn: Arc::default(),
             repair: repair.clone(),
         };
@@ -283,7 +287,7 @@ impl TopicTask {
         let pair = self
             .pairs
             .entry(peer)
-            .or_insert_with(|| Arc::new(PairShare::new(local, peer)));
+            .or_insert_with(|| Arc::new(PairShare::new(local, peer, self.share.sources.clone())));
         if dialled == Dialled::ByThem {
             pair.probe();
         }

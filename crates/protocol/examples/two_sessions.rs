@@ -187,6 +187,7 @@ impl Node {
                 Output::Heads | Output::Evidence(_) => {}
                 Output::Event(_)
                 | Output::PairChanged
+                | Output::SourcesChanged
                 | Output::Wake(_)
                 | Output::Compare
                 | Output::Finish

@@ -1,5 +1,6 @@
 //! Log sync: catch-up and live mode between two nodes (docs/protocol/sync.md).
 
+mod announced;
 pub mod digest;
 pub mod have;
 mod lowered;
@@ -9,14 +10,17 @@ mod pace;
 pub mod pair;
 mod sent;
 pub mod session;
+mod sources;
 mod turn;
 
+pub use announced::{Announced, Check, Entries, Prefer};
 pub use have::Have;
 pub use message::{Absence, Limits, Message, MessageError};
 pub use need::{Fault, Need, NeedInput, NeedOutput};
 pub use pace::Path;
 pub use pair::{Dialled, Pair};
 pub use session::{Counters, End, Event, Input, Output, Session, SessionId};
+pub use sources::Sources;
 pub use turn::Turn;
 
 /// Which protocol the two sides of a connection agreed on, by its ALPN.

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use p2panda_core::{LogId, LogRange, VerifyingKey, limits};
 use thiserror::Error;
 
+pub use super::announced::{Announced, Entries, Prefer};
 use super::have::Have;
 use crate::frame::{self, FrameError};
 use crate::wire::{self, Reader, WireError, Writer, varint_len};
@@ -19,6 +20,9 @@ const DONE: u32 = 3;
 // 4 is the digest, which is a message of its own.
 const WANTED: u32 = 5;
 const ABSENT: u32 = 6;
+const ANNOUNCE: u32 = 16;
+const FETCH: u32 = 17;
+const PREFER: u32 = 18;
 
 /// Author and log id with their lengths in front, first and last entry.
 const RANGE_BYTES_MIN: usize = 2 * 33 + 2;
@@ -68,6 +72,13 @@ pub enum Message {
     Wanted(Vec<LogRange>),
     /// Ends the answer to Wanted: these bodies are not part of it.
     Absent(Vec<(LogRange, Absence)>),
+    /// The sender has these entries and does not send them unless they are fetched; on links, in live
+    /// mode only, as are the following two.
+    Announce(Vec<Announced>),
+    /// The sender wants these entries, which were announced.
+    Fetch(Vec<Entries>),
+    /// What the sender wants whole from now on, and what announced.
+    Prefer(Prefer),
 }
 
 /// Why a payload is not a message. Ends the session.
@@ -205,6 +216,20 @@ impl Message {
                     writer.uint(u32::from(*absence == Absence::Dropped));
                 }
             }),
+            Message::Announce(entries) => frame::encode(out, |out| {
+                let mut writer = Writer::new(out);
+                writer.uint(SYNC).uint(ANNOUNCE).count(entries.len());
+                entries.iter().for_each(|one| one.write(&mut writer));
+            }),
+            Message::Fetch(entries) => frame::encode(out, |out| {
+                let mut writer = Writer::new(out);
+                writer.uint(SYNC).uint(FETCH).count(entries.len());
+                entries.iter().for_each(|one| one.write(&mut writer));
+            }),
+            Message::Prefer(prefer) => frame::encode(out, |out| {
+                let mut writer = Writer::new(out);
+                prefer.write(writer.uint(SYNC).uint(PREFER));
+            }),
         }
     }
 
@@ -309,6 +334,17 @@ fn read_sync(reader: &mut Reader) -> Result<Message, MessageError> {
         DONE => Message::Done,
         WANTED => read_wanted(reader)?,
         ABSENT => read_absent(reader)?,
+        ANNOUNCE => {
+            let count = reader.count(Announced::BYTES_MIN)?;
+            let entries = (0..count).map(|_| Announced::read(reader));
+            Message::Announce(entries.collect::<Result<_, _>>()?)
+        }
+        FETCH => {
+            let count = reader.count(Entries::BYTES_MIN)?;
+            let entries = (0..count).map(|_| Entries::read(reader));
+            Message::Fetch(entries.collect::<Result<_, _>>()?)
+        }
+        PREFER => Message::Prefer(Prefer::read(reader)?),
         _ => return Err(WireError::Tag.into()),
     })
 }

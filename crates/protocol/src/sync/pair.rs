@@ -8,6 +8,7 @@ use p2panda_core::{Heights, LogRange, VerifyingKey};
 use super::lowered::Lowered;
 use super::sent::Sent;
 use super::session::SessionId;
+use super::sources::Sources;
 
 /// Who dialled the connection of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Pair {
     sessions: BTreeMap<SessionId, Box<Share>>,
     lives: u64,
     pub(super) lowered: Lowered,
+    /// Of the topic.
+    pub(super) sources: Sources,
 }
 
 #[derive(Debug)]
@@ -65,14 +68,20 @@ struct Share {
 const HAS_BYTES: usize = 64;
 
 impl Pair {
-    /// No session yet between this node and `remote`.
+    /// No session yet between this node and `remote`, which shares its sources with nobody.
     pub fn new(local: VerifyingKey, remote: VerifyingKey) -> Self {
+        Pair::among(local, remote, Sources::default())
+    }
+
+    /// The same, of a topic that this node has sessions with others about.
+    pub fn among(local: VerifyingKey, remote: VerifyingKey, sources: Sources) -> Self {
         Self {
             local,
             remote,
             sessions: BTreeMap::new(),
             lives: 0,
             lowered: Lowered::default(),
+            sources,
         }
     }
 

@@ -20,6 +20,7 @@
 //! | [`Output::Store`] | verifies and stores the batch | [`Input::Stored`] once it is durable, in the order of the batches |
 //! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time |
 //! | [`Output::PairChanged`] | hands [`Input::PairChanged`] to the other sessions of the same [`Pair`] | nothing |
+//! | [`Output::SourcesChanged`] | hands it to the other sessions of the same [`super::Sources`] | nothing |
 //! | [`Output::Compare`], [`Output::Event`] | tells the [`super::Need`], the application | nothing |
 //! | [`Output::Finish`] | finishes its side of the stream | nothing |
 //! | [`Output::End`] | closes the connection with the code | nothing; comes once and last |
@@ -57,6 +58,7 @@ use crate::frame::Decoder;
 use crate::ranges::SharedHeads;
 use crate::time::Time;
 
+mod announcing;
 mod bodies;
 mod ending;
 mod opening;
@@ -65,6 +67,7 @@ mod received;
 mod receiving;
 mod sending;
 
+use announcing::Announcing;
 use bodies::Bodies;
 use opening::Comparing;
 use ranges::Comparison;
@@ -124,7 +127,7 @@ pub enum Input {
     Wrote(usize),
     /// All but a little of what [`Output::Send`] handed out is written.
     Drained,
-    /// Another session of the pair changed.
+    /// Another session of the pair, or of the topic, changed.
     PairChanged,
     /// What the path of the connection is like. Without it a usual one is assumed.
     Path(Path),
@@ -167,6 +170,8 @@ pub enum Output {
     Event(Event),
     /// Hand [`Input::PairChanged`] to the other sessions of the pair.
     PairChanged,
+    /// Hand [`Input::PairChanged`] to the other sessions of the topic.
+    SourcesChanged,
     /// Come back with [`Input::Tick`] at this time.
     Wake(Time),
     /// Finish the sending side of the stream.
@@ -263,6 +268,7 @@ pub struct Session {
     announced: bool,
     invalid: usize,
     bodies: Bodies,
+    announcing: Announcing,
     counters: Counters,
     /// What the pair holds for this session.
     shared_bytes: usize,
@@ -388,6 +394,7 @@ impl Session {
             announced: false,
             invalid: 0,
             bodies: Bodies::new(protocol),
+            announcing: Announcing::new(protocol),
             counters: Counters::default(),
             shared_bytes: 0,
             now,
@@ -423,17 +430,26 @@ impl Session {
                 ranges,
             } => self.totals(operations, bytes, ranges, pair),
             Input::Page(page) if self.bodies.is_reading() => self.answer_page(page, pair),
+            Input::Page(page) if self.announcing.is_reading() => self.fetched_page(page, pair),
             Input::Page(page) => self.page(page, pair),
             Input::Wanted(wanted) => self.wanted(wanted),
             Input::Stored { invalid } => self.stored(invalid, pair),
             Input::Arrived(arrival) => self.arrived = self.arrived.max(arrival),
             Input::Wrote(bytes) if !self.is_live() => self.pace.moved(bytes),
             Input::Drained => self.drained = true,
-            Input::Path(path) => self.pace.set_window(path.progress_window_ms()),
+            Input::Path(path) => {
+                self.pace.set_window(path.progress_window_ms());
+                self.announcing.set_round_trip(path.rtt);
+            }
             Input::Reading(reading) => self.reading = reading,
             Input::Stop if self.ending == Ending::No => self.ending = Ending::Stop,
-            Input::Tick if self.behind => self.take_frames(pair),
-            Input::Wrote(_) | Input::Stop | Input::PairChanged | Input::Tick => {}
+            Input::Tick => {
+                self.announcing.timer_came();
+                if self.behind {
+                    self.take_frames(pair);
+                }
+            }
+            Input::Wrote(_) | Input::Stop | Input::PairChanged => {}
         }
         if self.ending != Ending::Ended {
             self.advance(pair, now);
@@ -455,7 +471,8 @@ impl Session {
     }
 
     /// Bytes that this session holds for its peer: what of a frame has come, what the store has not
-    /// taken yet, heights and ranges in catch-up, and what the peer was found to have.
+    /// taken yet, heights and ranges in catch-up, what the peer was found to have and what it
+    /// announced or fetched.
     pub fn held_bytes(&self) -> usize {
         let comparing = self.comparing.as_ref().map_or(0, Comparing::held_bytes);
         let compared = self
@@ -464,6 +481,7 @@ impl Session {
             .map_or(0, |comparison| comparison.held_bytes());
         let forked = self.forked.capacity() * size_of::<VerifyingKey>();
         let told = self.local.held_bytes() + comparing + compared + self.shared_bytes;
+        let told = told + self.announcing.held_bytes();
         self.passing_bytes() + told + forked + self.sending.held_bytes()
     }
 
@@ -537,6 +555,7 @@ impl Session {
             pair.set_progress(self.id, Progress::Live);
             self.outputs.push_back(Output::Event(Event::CatchUpEnded));
             self.outputs.push_back(Output::PairChanged);
+            self.join_sources(pair);
         }
         let live = pair.progress(self.id) == Some(Progress::Live);
         let superseded =
@@ -559,7 +578,8 @@ impl Session {
         }
         if self.ending == Ending::No && !self.asked && self.drained {
             let news = self.arrived > self.position;
-            if let Some(read) = self.bodies.next_read(news) {
+            let read = self.announcing.next_read(news, self.log_id);
+            if let Some(read) = read.or_else(|| self.bodies.next_read(news)) {
                 self.ask(Output::Read(read));
             } else if news {
                 self.ask(Output::Read(Read::Arrivals {
@@ -569,6 +589,7 @@ impl Session {
             }
         }
         self.ask_for_bodies(pair);
+        self.look_at_offers(pair);
     }
 
     fn unstored(&self, bytes: impl Fn(&Unstored) -> usize) -> usize {

@@ -1,7 +1,9 @@
 //! Promises of the sync session machine, in a seeded order of events.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod announcing;
 mod bodies;
+mod crowd;
 mod digest;
 mod have;
 mod order;

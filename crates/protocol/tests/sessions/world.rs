@@ -83,7 +83,7 @@ pub struct Peer {
     pub key: SigningKey,
     pub entries: Vec<Entry>,
     /// The last arrival number.
-    arrival: u64,
+    pub arrival: u64,
     /// What came before its predecessor.
     early: Vec<Entry>,
     /// Headers that exclude each other.
@@ -95,7 +95,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    fn new(seed: u8, remote: u8) -> Self {
+    pub fn new(seed: u8, remote: u8) -> Self {
         let key = SigningKey::from_bytes(&[seed; 32]);
         let remote = SigningKey::from_bytes(&[remote; 32]).verifying_key();
         let pair = Pair::new(key.verifying_key(), remote);
@@ -172,7 +172,7 @@ impl Peer {
     }
 
     /// What the sessions share: looked up once, and then told of everything.
-    fn heads(&mut self) -> SharedHeads {
+    pub fn heads(&mut self) -> SharedHeads {
         if let Some(heads) = &self.heads {
             return heads.clone();
         }
@@ -313,7 +313,7 @@ impl Peer {
         self.entries.iter().map(item).collect()
     }
 
-    fn read(&self, read: &Read) -> Page {
+    pub fn read(&self, read: &Read) -> Page {
         if let Read::Logs { ranges, bytes_max } = read {
             return self.read_logs(ranges, *bytes_max);
         }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod announcements;
 mod bodies;
 mod digest;
 mod discovery;

@@ -21,6 +21,7 @@ impl Session {
             }
             if self.is_live() {
                 self.wake_for_bodies(pair);
+                self.wake_for_offers();
             }
             let Some(deadline) = self.pace.deadline() else {
                 return;
@@ -84,6 +85,7 @@ impl Session {
                 .push_back(Output::Store(std::mem::take(&mut self.pending)));
         }
         self.ending = Ending::Ended;
+        self.leave_sources(pair);
         pair.leave(self.id);
         self.outputs.push_back(Output::PairChanged);
         self.outputs.push_back(Output::End(End { code, ok }));

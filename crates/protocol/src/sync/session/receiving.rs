@@ -87,6 +87,15 @@ impl Session {
             (Receiving::Done, Message::Absent(absent)) if peer_is_live => {
                 self.absent(&absent, pair);
             }
+            (Receiving::Done, Message::Announce(entries)) if peer_is_live => {
+                self.announced(&entries, pair);
+            }
+            (Receiving::Done, Message::Fetch(entries)) if peer_is_live => {
+                self.peer_fetches(&entries, pair);
+            }
+            (Receiving::Done, Message::Prefer(prefer)) if peer_is_live => {
+                self.peer_prefers(prefer, pair);
+            }
             (Receiving::Done, Message::Close) if peer_is_live => self.closed_by_peer(pair),
             // A 0.7.1 peer whose entries vanish while it counts them says Done twice.
             (Receiving::Done, Message::Done) => {}
@@ -107,6 +116,7 @@ impl Session {
             (true, true) => {
                 pair.peer_has(self.id, header.author(), header.seq());
                 self.came_with_body(&header);
+                self.came_whole(&header, pair);
             }
             // It may lack the body, or withhold it.
             (true, false) => self.came_without_body(&header, pair),
@@ -141,6 +151,9 @@ impl Session {
     pub(super) fn stored(&mut self, invalid: usize, pair: &mut Pair) {
         self.stores.pop_front();
         self.unsettled = self.unsettled.map(|batches| batches.saturating_sub(1));
+        if invalid > 0 {
+            self.came_invalid(pair);
+        }
         self.count_invalid(invalid, pair);
     }
 

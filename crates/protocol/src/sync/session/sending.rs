@@ -51,6 +51,9 @@ impl Session {
         let mut out = BytesMut::with_capacity(page.entries.iter().map(frame_bytes).sum());
         let last = page.entries.last();
         let last = last.map(|entry| (entry.author(), entry.seq()));
+        if live {
+            self.hold(&page.entries, pair);
+        }
         for entry in page.entries {
             let (author, seq) = (entry.author(), entry.seq());
             let wanted = matches!(entry.absent, Some(Absent::Wanted { .. }));
@@ -69,6 +72,9 @@ impl Session {
                 let covered = pair.covers(&author, seq);
                 pair.passes(self.id, author, seq);
                 if covered && !owed {
+                    continue;
+                }
+                if !owed && self.passes_over(&entry, pair) {
                     continue;
                 }
             }
