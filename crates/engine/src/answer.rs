@@ -2,7 +2,7 @@
 
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
-use p2panda_store::{Content, FeedEntry, OpenError, RejectReason};
+use p2panda_store::{Content, FeedEntry, OpenError, RejectReason, StoreError, StoreErrorKind};
 use thiserror::Error;
 
 /// What became of an operation.
@@ -80,12 +80,41 @@ pub enum PublishError {
     /// Too much waits for a peer to send our own newer operations.
     #[error("too many publishes wait for our own newer operations from a peer")]
     Held,
+    /// The storage took nothing for as long as a publish waits (`docs/protocol/streams.md#18`).
+    #[error("nothing can be stored at the moment: {0}")]
+    Storage(StorageWait),
+}
+
+/// Why nothing can be stored at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum StorageWait {
+    /// Another process keeps the database locked.
+    #[error("another process keeps the database locked")]
+    Busy,
+    /// There is no room on the disk.
+    #[error("there is no room on the disk")]
+    Full,
+}
+
+impl StorageWait {
+    /// What an error waits for; `None`: waiting does not help.
+    pub(crate) fn of(error: &StoreError) -> Option<StorageWait> {
+        match error.kind() {
+            StoreErrorKind::Busy => Some(StorageWait::Busy),
+            StoreErrorKind::Full => Some(StorageWait::Full),
+            _ => None,
+        }
+    }
 }
 
 impl PublishError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, PublishError::PullingOwnLog | PublishError::Held)
+        matches!(
+            self,
+            PublishError::PullingOwnLog | PublishError::Held | PublishError::Storage(_)
+        )
     }
 }
 
@@ -214,6 +243,13 @@ pub enum EngineEvent {
         /// The peer.
         peer: VerifyingKey,
     },
+    /// Nothing can be stored at the moment. It is tried again until it can.
+    StorageWaits {
+        /// Why.
+        reason: StorageWait,
+    },
+    /// What waited for the storage is stored.
+    StorageGoesOn,
     /// Our own logs are back where a newer copy had left them: publishing goes on.
     OwnLogPulled,
 }

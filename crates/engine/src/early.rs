@@ -30,9 +30,19 @@ pub(crate) struct Early {
     bytes: usize,
     numbers: u64,
     dropped: BTreeSet<(Topic, VerifyingKey)>,
+    /// What the transaction that runs has made of it.
+    undo: Undo,
+}
+
+/// What has to be kept again if a transaction is taken back.
+#[derive(Default)]
+struct Undo {
+    taken: Vec<(Topic, Candidate)>,
+    told: BTreeSet<(Topic, VerifyingKey)>,
 }
 
 /// An operation on its way into its log, at once or when those before it have come.
+#[derive(Clone)]
 pub(crate) struct Candidate {
     pub operation: Operation,
     pub extensions: NodeExtensions,
@@ -109,6 +119,9 @@ impl Early {
                 return None;
             }
             let candidate = self.remove(topic, author, at);
+            self.undo
+                .taken
+                .extend(candidate.iter().map(|one| (topic, one.clone())));
             if at == seq {
                 return candidate;
             }
@@ -133,7 +146,29 @@ impl Early {
 
     /// Peers that brought operations which have been dropped since, by topic.
     pub fn take_dropped(&mut self) -> BTreeSet<(Topic, VerifyingKey)> {
-        std::mem::take(&mut self.dropped)
+        let dropped = std::mem::take(&mut self.dropped);
+        self.undo.told.extend(&dropped);
+        dropped
+    }
+
+    /// What was taken is stored.
+    pub fn settle(&mut self) {
+        if !self.undo.taken.is_empty() || !self.undo.told.is_empty() {
+            self.undo = Undo::default();
+        }
+    }
+
+    /// The transaction was taken back: what it took out is kept again, and who was to be told of a
+    /// loss was not.
+    pub fn take_back(&mut self) {
+        let Undo { taken, told } = std::mem::take(&mut self.undo);
+        self.dropped.extend(told);
+        for (topic, candidate) in taken {
+            let peer = candidate.source.peer();
+            if !self.keep(topic, candidate) {
+                self.dropped.extend(peer.map(|peer| (topic, peer)));
+            }
+        }
     }
 
     fn fits(&self, bytes: usize) -> bool {

@@ -10,11 +10,12 @@ use p2panda_core::limits::{
     PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
 };
 use p2panda_store::{
-    Durability, OpenError, Readers, Restored, RestoredAction, Slice, Store, StoreError,
+    Durability, Fault, OpenError, Readers, Restored, RestoredAction, Slice, Store, StoreError,
 };
 use thiserror::Error;
 
-use crate::answer::{Committed, EngineEvent, RestoredError};
+use crate::again::{self, Again};
+use crate::answer::{Committed, EngineEvent, RestoredError, StorageWait};
 use crate::batch::Batch;
 use crate::command::Command;
 use crate::now::{Now, micros};
@@ -70,9 +71,19 @@ pub enum Corrupt {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It was closed while nothing could be stored: what was queued is not stored.
+    #[error("nothing could be stored any more: {0}")]
+    GivenUp(StorageWait),
     /// The engine stopped earlier.
     #[error("the engine has stopped")]
     Stopped,
+}
+
+impl Corrupt {
+    /// Whether the same call may succeed later: another writer ends, or somebody makes room.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Corrupt::Store(error) if error.is_retryable())
+    }
 }
 
 /// Asked for a command that has come since and may be part of a transaction of this durability.
@@ -81,6 +92,13 @@ pub(crate) type More<'a> = &'a mut dyn FnMut(Durability) -> Option<Command>;
 /// Told of a commit before its commands are answered.
 pub(crate) type Announce<'a> = &'a mut dyn FnMut(&Committed);
 
+/// A batch that was taken back: nothing of it is stored, and memory is what it was.
+pub(crate) struct Undone {
+    pub error: StoreError,
+    /// Its commands, in the order in which they were processed, with their replies.
+    pub commands: Vec<Command>,
+}
+
 /// The one place where a node's data changes.
 pub struct Engine {
     store: Store,
@@ -88,6 +106,11 @@ pub struct Engine {
     stopped: bool,
     /// What happened while opening, for the first batch to tell.
     untold: Vec<EngineEvent>,
+    /// Commands that come to nothing, since it has stopped. Who waits for them hears of it when the
+    /// engine is dropped, and then finds out why.
+    given_up: Vec<Command>,
+    /// Answers that are true already, for the next commit to give.
+    unanswered: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Engine {
@@ -123,10 +146,13 @@ impl Engine {
             state,
             stopped: false,
             untold: Vec::new(),
+            given_up: Vec::new(),
+            unanswered: Vec::new(),
         };
         // What waits for its order since before the restart gets its deadline now.
         engine.untold = engine
-            .run(Vec::new(), &mut |_| None, &mut |_| (), now)?
+            .run(Vec::new(), &mut |_| None, &mut |_| (), now)
+            .map_err(|undone| undone.error)?
             .events;
         Ok(engine)
     }
@@ -136,29 +162,41 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The database failed: nothing of the batch is stored, replies are dropped uncalled, and
-    /// the engine does nothing more.
+    /// The database failed: nothing of the batch is stored, and replies are dropped uncalled. Unless
+    /// the error is one that passes ([`Corrupt::is_retryable`]) the engine does nothing more.
+    /// [`Lanes`](crate::Lanes) keep the commands and try again.
     pub fn process(&mut self, commands: Vec<Command>, now: Now) -> Result<Committed, Corrupt> {
-        self.process_and_more(commands, &mut |_| None, &mut |_| (), now)
+        let processed = self.process_and_more(commands, &mut |_| None, &mut |_| (), now)?;
+        Ok(processed.map_err(|undone| undone.error)?)
     }
 
     /// As [`Engine::process`]; before the commit `more` is asked again and again for commands that
-    /// have come meanwhile and may be part of a transaction of this durability.
+    /// have come meanwhile and may be part of a transaction of this durability. A batch that failed
+    /// for a reason that passes comes back.
     pub(crate) fn process_and_more(
         &mut self,
         commands: Vec<Command>,
         more: More<'_>,
         announce: Announce<'_>,
         now: Now,
-    ) -> Result<Committed, Corrupt> {
+    ) -> Result<Result<Committed, Undone>, Corrupt> {
         if self.stopped {
             return Err(Corrupt::Stopped);
         }
         self.stopped = true;
         let is_load = !commands.is_empty();
-        let committed = self.run(commands, more, announce, now)?;
-        if is_load {
-            idle::step_under_load(self.store.database(), &mut self.state, now.elapsed_us)?;
+        let committed = match self.run(commands, more, announce, now) {
+            Err(undone) if !undone.error.is_retryable() => {
+                self.given_up = undone.commands;
+                return Err(undone.error.into());
+            }
+            processed => processed,
+        };
+        if is_load && committed.is_ok() {
+            let step =
+                idle::step_under_load(self.store.database(), &mut self.state, now.elapsed_us);
+            // What passes is no matter of the batch: the step is due again.
+            step.or_else(|error| error.is_retryable().then_some(()).ok_or(error))?;
         }
         self.stopped = false;
         Ok(committed)
@@ -174,10 +212,9 @@ impl Engine {
         if self.stopped {
             return Err(Corrupt::Stopped);
         }
-        self.stopped = true;
-        let more = idle::step(self.store.database(), &mut self.state, now.elapsed_us)?;
-        self.stopped = false;
-        Ok(more)
+        let step = idle::step(self.store.database(), &mut self.state, now.elapsed_us);
+        self.stopped = step.as_ref().is_err_and(|error| !error.is_retryable());
+        Ok(step?)
     }
 
     /// Does what is due by time, and a step of background work.
@@ -211,6 +248,11 @@ impl Engine {
         self.store.readers()
     }
 
+    /// From now on the storage fails like this, until it does not: for tests and the simulation.
+    pub fn set_fault(&mut self, fault: Option<Fault>) {
+        self.store.database().set_fault(fault);
+    }
+
     /// Set if the directory is an older copy and publishing is not possible yet.
     pub fn restored(&self) -> Option<&Restored> {
         self.store.restored()
@@ -228,16 +270,14 @@ impl Engine {
         more: More<'_>,
         announce: Announce<'_>,
         now: Now,
-    ) -> Result<Committed, StoreError> {
-        let mut batch = Batch::default();
-        batch.events.append(&mut self.untold);
+    ) -> Result<Committed, Undone> {
         let (aside, commands) = commands
             .into_iter()
             .partition::<Vec<_>, _>(Command::is_aside);
         for command in aside {
             if let Command::Restored { action, reply } = command {
                 let result = self.leave_restored(action);
-                batch.answers.push(Box::new(move || reply(result)));
+                self.unanswered.push(Box::new(move || reply(result)));
             }
         }
         self.state.restored = self.store.restored().cloned();
@@ -250,26 +290,62 @@ impl Engine {
         } else {
             Durability::Normal
         };
-        let tx = self.store.begin(durability)?;
-        let commands = commands
-            .into_iter()
-            .chain(std::iter::from_fn(|| more(durability)));
-        let mut turn = Turn {
-            state: &mut self.state,
-            tx,
-            batch,
-            now,
+        let mut rest = commands.into_iter();
+        let mut kept = Vec::with_capacity(rest.len());
+        let joining = rest
+            .by_ref()
+            .chain(std::iter::from_fn(|| more(durability)))
+            .map(|command| {
+                let (command, again) = again::keep(command);
+                kept.push(again);
+                command
+            });
+        let mut batch = match self.transact(joining, durability, now) {
+            Ok(batch) => batch,
+            Err(error) => {
+                let commands = kept.into_iter().map(|again: Again<Command>| again());
+                let commands = commands.chain(rest).collect();
+                return Err(Undone { error, commands });
+            }
         };
-        pipeline::run(&mut turn, commands)?;
-        let mut batch = turn.commit()?;
+        self.state.settle();
         self.follow_own_logs(&mut batch);
-        let answers = std::mem::take(&mut batch.answers);
+        let mut events = std::mem::take(&mut self.untold);
+        events.append(&mut batch.events);
+        batch.events = events;
+        let mut answers = std::mem::take(&mut self.unanswered);
+        answers.append(&mut batch.answers);
         let committed = batch.committed();
         announce(&committed);
         for answer in answers {
             answer();
         }
         Ok(committed)
+    }
+
+    /// One transaction, committed or taken back as a whole.
+    fn transact(
+        &mut self,
+        commands: impl Iterator<Item = Command>,
+        durability: Durability,
+        now: Now,
+    ) -> Result<Batch, StoreError> {
+        let tx = self.store.begin(durability)?;
+        let mut turn = Turn {
+            state: &mut self.state,
+            tx,
+            batch: Batch::default(),
+            now,
+        };
+        let run = || {
+            turn.state.begin(&mut turn.tx)?;
+            pipeline::run(&mut turn, commands)
+        };
+        let committed = run().and_then(|()| turn.commit());
+        if committed.is_err() {
+            self.state.take_back();
+        }
+        committed
     }
 
     fn leave_restored(&mut self, action: RestoredAction) -> Result<(), RestoredError> {

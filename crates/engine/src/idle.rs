@@ -87,8 +87,12 @@ fn run(
         Job::Prune => prune(database, state.limits.prune_slice),
         Job::Shrink => shrink(database),
         Job::Bodies => bodies(database),
-    }?;
+    };
     let schedule = &mut state.schedule;
+    let left = left.inspect_err(|_| {
+        // What is left to do is in the database, whatever failed.
+        schedule.wake(job, now_us.saturating_add(micros(STEP_WAIT)));
+    })?;
     match left {
         Left::More => schedule.wake(job, now_us),
         Left::Later(wait_us) => schedule.wake(job, now_us.saturating_add(wait_us)),

@@ -62,6 +62,22 @@ impl Inbox {
         }
     }
 
+    /// Waits until it is time, or something comes, whatever is in the lanes.
+    pub(crate) fn wait_out(&mut self, lanes: &mut Lanes, time: Duration) -> Next {
+        if !self.closed {
+            match self.receiver.recv_timeout(time) {
+                Ok(message) => self.sort(message, lanes),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.closed = true,
+            }
+        }
+        self.take_all(lanes);
+        match self.closed {
+            true => Next::Close,
+            false => Next::Batch,
+        }
+    }
+
     /// Puts what has come into the lanes.
     pub(crate) fn take_all(&mut self, lanes: &mut Lanes) {
         while !self.closed

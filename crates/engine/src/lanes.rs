@@ -9,19 +9,29 @@ use p2panda_core::limits::{
 use p2panda_core::{Phase, VerifyingKey};
 use p2panda_store::Durability;
 
-use crate::answer::Committed;
+use crate::answer::{Committed, EngineEvent, PublishError, StorageWait};
 use crate::command::Command;
-use crate::engine::{Announce, Corrupt, Engine};
+use crate::engine::{Announce, Corrupt, Engine, Undone};
 use crate::now::Now;
+use crate::stall::Stall;
 
 /// The commands in front of an engine, in two lanes. Each keeps its order.
 pub struct Lanes {
     /// Of the node: what it signs is synced to disk.
     author: VerifyingKey,
-    own: VecDeque<Command>,
-    others: VecDeque<Command>,
+    own: VecDeque<Queued>,
+    others: VecDeque<Queued>,
     /// The last batch was full before anything of the other lane joined it.
     passed_over: bool,
+    /// Set while the storage takes nothing.
+    stall: Option<Stall>,
+}
+
+/// A command that is queued.
+struct Queued {
+    command: Command,
+    /// During a stall: since when it waits for the storage.
+    since_us: u64,
 }
 
 /// Puts what has come meanwhile into the lanes.
@@ -32,6 +42,8 @@ pub(crate) type Refill<'a> = &'a mut dyn FnMut(&mut Lanes);
 struct Taken {
     own: Load,
     others: Load,
+    /// Since when each of them waits for the storage, while there is a stall.
+    since_us: Option<Vec<u64>>,
 }
 
 #[derive(Default)]
@@ -49,16 +61,39 @@ impl Lanes {
             own: VecDeque::new(),
             others: VecDeque::new(),
             passed_over: false,
+            stall: None,
         }
     }
 
     /// Puts a command at the end of its lane.
     pub fn push(&mut self, command: Command) {
-        let lane = match is_own(&command) {
+        let since_us = match &mut self.stall {
+            Some(stall) => {
+                if let Command::Publish { .. } = command {
+                    stall.waits(stall.now_us);
+                }
+                stall.now_us
+            }
+            None => 0,
+        };
+        self.lane(&command).push_back(Queued { command, since_us });
+    }
+
+    fn lane(&mut self, command: &Command) -> &mut VecDeque<Queued> {
+        match is_own(command) {
             true => &mut self.own,
             false => &mut self.others,
-        };
-        lane.push_back(command);
+        }
+    }
+
+    /// Why nothing is stored at the moment, if nothing is.
+    pub fn waits_for(&self) -> Option<StorageWait> {
+        self.stall.as_ref().map(|stall| stall.reason)
+    }
+
+    /// While nothing is stored: when something is to be done, in elapsed microseconds.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.stall.as_ref().map(Stall::next_wake)
     }
 
     /// Whether nothing is queued.
@@ -74,9 +109,12 @@ impl Lanes {
     /// Has the next batch of what is queued processed; if there is nothing, what is due
     /// by time, and a step of background work.
     ///
+    /// While the storage takes nothing, what is queued stays, and nothing happens before
+    /// [`Lanes::next_wake`] (`docs/protocol/streams.md#18`).
+    ///
     /// # Errors
     ///
-    /// As [`Engine::process`].
+    /// What does not pass: the engine has stopped.
     pub fn process(&mut self, engine: &mut Engine, now: Now) -> Result<Committed, Corrupt> {
         self.process_and_refill(engine, &mut |_| (), &mut |_| (), now)
     }
@@ -85,6 +123,47 @@ impl Lanes {
     /// after the last commit may have sent the next command by then, and what this node publishes
     /// does not wait for more than what has begun.
     pub(crate) fn process_and_refill(
+        &mut self,
+        engine: &mut Engine,
+        refill: Refill<'_>,
+        announce: Announce<'_>,
+        now: Now,
+    ) -> Result<Committed, Corrupt> {
+        if let Some(stall) = &mut self.stall {
+            if stall.expires(now.elapsed_us) {
+                self.expire();
+            }
+            let is_due = |stall: &Stall| stall.is_due(now.elapsed_us);
+            if !self.stall.as_ref().is_some_and(is_due) {
+                return Ok(Committed::default());
+            }
+        }
+        self.attempt(engine, refill, announce, now)
+    }
+
+    /// Processes all that is queued, since nothing comes any more. What cannot be stored now is not
+    /// stored at all.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(crate) fn finish(
+        &mut self,
+        engine: &mut Engine,
+        announce: Announce<'_>,
+        now: Now,
+    ) -> Result<(), Corrupt> {
+        while !self.is_empty() {
+            self.attempt(engine, &mut |_| (), announce, now)?;
+            if let Some(reason) = self.waits_for() {
+                self.refuse(reason, |_| true);
+                return Err(Corrupt::GivenUp(reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn attempt(
         &mut self,
         engine: &mut Engine,
         refill: Refill<'_>,
@@ -100,18 +179,99 @@ impl Lanes {
             })
         };
         let is_idle = commands.is_empty();
-        let committed = engine.process_and_more(commands, &mut more, announce, now)?;
+        let mut committed = match engine.process_and_more(commands, &mut more, announce, now)? {
+            Ok(committed) => committed,
+            Err(undone) => return Ok(self.take_back(undone, taken, announce, now)),
+        };
+        if self.stall.take().is_some() {
+            announce(&told(EngineEvent::StorageGoesOn));
+            committed.events.push(EngineEvent::StorageGoesOn);
+        }
         if is_idle {
-            // Whether more is due, `next_wake` tells as well.
-            engine.idle(now)?;
+            // Whether more is due, `next_wake` tells as well. A step that fails is due again later.
+            match engine.idle(now) {
+                Err(error) if !error.is_retryable() => return Err(error),
+                _ => {}
+            }
         }
         Ok(committed)
+    }
+
+    /// Puts the commands of a batch back where they were, to be tried again.
+    fn take_back(
+        &mut self,
+        undone: Undone,
+        taken: Taken,
+        announce: Announce<'_>,
+        now: Now,
+    ) -> Committed {
+        let now_us = now.elapsed_us;
+        let reason = StorageWait::of(&undone.error).unwrap_or(StorageWait::Busy);
+        let news = match &mut self.stall {
+            Some(stall) => stall.failed_again(reason, now_us),
+            None => {
+                let stall = self.stall.insert(Stall::new(reason, now_us));
+                for queued in &mut self.own {
+                    queued.since_us = now_us;
+                    if let Command::Publish { .. } = queued.command {
+                        stall.waits(now_us);
+                    }
+                }
+                true
+            }
+        };
+        let mut since_us = taken.since_us.unwrap_or_default().into_iter();
+        let put_back = undone.commands.into_iter().map(|command| Queued {
+            command,
+            since_us: since_us.next().unwrap_or(now_us),
+        });
+        for queued in put_back.collect::<Vec<_>>().into_iter().rev() {
+            if let (Command::Publish { .. }, Some(stall)) = (&queued.command, &mut self.stall) {
+                stall.waits(queued.since_us);
+            }
+            self.lane(&queued.command).push_front(queued);
+        }
+        if !news {
+            return Committed::default();
+        }
+        let waits = told(EngineEvent::StorageWaits { reason });
+        announce(&waits);
+        waits
+    }
+
+    /// Publishes that have waited long enough are refused: they are not stored later either.
+    fn expire(&mut self) {
+        let Some(mut stall) = self.stall.take() else {
+            return;
+        };
+        self.refuse(stall.reason, |since_us| stall.is_over(since_us));
+        for queued in &self.own {
+            if let Command::Publish { .. } = queued.command {
+                stall.waits(queued.since_us);
+            }
+        }
+        self.stall = Some(stall);
+    }
+
+    /// Refuses the publishes that wait since such a time.
+    fn refuse(&mut self, reason: StorageWait, is_over: impl Fn(u64) -> bool) {
+        for queued in std::mem::take(&mut self.own) {
+            match queued.command {
+                Command::Publish { reply, .. } if is_over(queued.since_us) => {
+                    reply(Err(PublishError::Storage(reason)));
+                }
+                _ => self.own.push_back(queued),
+            }
+        }
     }
 
     /// All that is queued of the own lane, within the bounds of a batch; without any, or when the
     /// other lane was passed over, one of that. More joins while the batch is processed.
     fn begin(&mut self) -> (Vec<Command>, Taken) {
-        let mut taken = Taken::default();
+        let mut taken = Taken {
+            since_us: self.stall.as_ref().map(|_| Vec::new()),
+            ..Taken::default()
+        };
         let mut commands = Vec::new();
         if self.passed_over || self.own.is_empty() {
             commands.extend(taken.take(&mut self.others, |load| &mut load.others));
@@ -128,7 +288,7 @@ impl Lanes {
     /// A queued command that may join the batch. If the next one of the own lane does not fit, the
     /// batch ends with that: it goes first in the next one.
     fn join(&mut self, taken: &mut Taken, fits: impl Fn(&Command) -> bool) -> Option<Command> {
-        if let Some(command) = self.own.front() {
+        if let Some(Queued { command, .. }) = self.own.front() {
             let room = taken.own.has_room(BATCH_OPERATIONS_MAX, BATCH_BYTES_MAX);
             if !room || !fits(command) {
                 self.passed_over = taken.others.commands == 0 && !self.others.is_empty();
@@ -136,7 +296,7 @@ impl Lanes {
             }
             return taken.take(&mut self.own, |load| &mut load.own);
         }
-        let command = self.others.front()?;
+        let Queued { command, .. } = self.others.front()?;
         if taken.has_room_for_others(command) && fits(command) {
             return taken.take(&mut self.others, |load| &mut load.others);
         }
@@ -147,10 +307,13 @@ impl Lanes {
 impl Taken {
     fn take(
         &mut self,
-        lane: &mut VecDeque<Command>,
+        lane: &mut VecDeque<Queued>,
         load: impl FnOnce(&mut Taken) -> &mut Load,
     ) -> Option<Command> {
-        let command = lane.pop_front()?;
+        let Queued { command, since_us } = lane.pop_front()?;
+        if let (Some(all), false) = (&mut self.since_us, command.is_aside()) {
+            all.push(since_us);
+        }
         let load = load(self);
         load.commands += 1;
         load.operations += command.operations();
@@ -175,6 +338,13 @@ impl Taken {
 impl Load {
     fn has_room(&self, operations_max: usize, bytes_max: usize) -> bool {
         self.operations < operations_max && self.bytes < bytes_max
+    }
+}
+
+fn told(event: EngineEvent) -> Committed {
+    Committed {
+        events: vec![event],
+        ..Committed::default()
     }
 }
 

@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod acks;
+mod again;
 mod answer;
 mod batch;
 mod catch_up;
@@ -60,6 +61,7 @@ mod room;
 mod schedule;
 mod sessions;
 mod shares;
+mod stall;
 mod state;
 pub mod thread;
 mod topics;
@@ -71,14 +73,14 @@ mod write;
 pub use acks::GatheredAcks;
 pub use answer::{
     Committed, EngineEvent, Outcome, PublishError, Published, RecentOperation, RestoredError,
-    TopicChange,
+    StorageWait, TopicChange,
 };
 pub use command::{Command, Incoming, Reply, Source};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use now::Now;
 pub use p2panda_store::{
-    Durability, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
+    Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
     StoreError, StoreErrorKind,
 };
 pub use report::{IngestReport, PartAnswers};

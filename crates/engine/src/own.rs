@@ -13,6 +13,7 @@ use p2panda_core::limits::{
     OWN_LOG_SHOWN_MAX, OWN_LOG_WAIT_PER_HOUR, PROGRESS_TIMEOUT,
 };
 
+use crate::again::{Again, keep_request};
 use crate::answer::{PublishError, Published};
 use crate::command::Reply;
 
@@ -23,6 +24,7 @@ const SHOWN_US: u64 = PROGRESS_TIMEOUT.as_micros() as u64;
 const SHOWN_MAX_US: u64 = OWN_LOG_SHOWN_MAX.as_micros() as u64;
 
 /// For how long publishes may still wait for claims that come to nothing, in all topics.
+#[derive(Clone)]
 pub(crate) struct Patience {
     left_us: u64,
     max_us: u64,
@@ -81,8 +83,20 @@ pub(crate) struct OwnLog {
     appended: Option<u32>,
     held: VecDeque<PublishRequest>,
     held_bytes: usize,
+    /// As all of it was when the transaction that runs began to use it.
+    saved: Option<Box<Saved>>,
 }
 
+struct Saved {
+    claims: BTreeMap<u64, Claim>,
+    stretch: Option<Stretch>,
+    appended: Option<u32>,
+    /// How many were held, and those that have been released since.
+    held: usize,
+    released: Vec<Again<PublishRequest>>,
+}
+
+#[derive(Clone)]
 struct Claim {
     /// How high our log is said to be, if that was said.
     seq: Option<u32>,
@@ -93,6 +107,7 @@ struct Claim {
 }
 
 /// An operation of our log above what we had.
+#[derive(Clone)]
 struct Shown {
     /// The highest one.
     seq: u32,
@@ -101,6 +116,7 @@ struct Shown {
 }
 
 /// Time for which publishes wait, taken from the patience in advance.
+#[derive(Clone)]
 struct Stretch {
     from_us: u64,
     until_us: u64,
@@ -249,7 +265,46 @@ impl OwnLog {
     /// The publishes that were held, in order.
     pub fn release(&mut self) -> VecDeque<PublishRequest> {
         self.held_bytes = 0;
-        std::mem::take(&mut self.held)
+        let held = std::mem::take(&mut self.held);
+        let Some(saved) = &mut self.saved else {
+            return held;
+        };
+        let mut released = VecDeque::with_capacity(held.len());
+        for request in held {
+            let (request, again) = keep_request(request);
+            released.push_back(request);
+            saved.released.push(again);
+        }
+        released
+    }
+
+    /// A transaction begins to use it.
+    pub fn save(&mut self) {
+        self.saved = Some(Box::new(Saved {
+            claims: self.claims.clone(),
+            stretch: self.stretch.clone(),
+            appended: self.appended,
+            held: self.held.len(),
+            released: Vec::new(),
+        }));
+    }
+
+    /// What the transaction has done is committed.
+    pub fn settle_saved(&mut self) {
+        self.saved = None;
+    }
+
+    /// The transaction was taken back; its own commands come again by themselves.
+    pub fn take_back(&mut self) {
+        let Some(saved) = self.saved.take() else {
+            return;
+        };
+        (self.claims, self.stretch) = (saved.claims, saved.stretch);
+        self.appended = saved.appended;
+        let released = saved.released.into_iter().map(|again| again());
+        let held = std::mem::take(&mut self.held);
+        self.held = released.chain(held).take(saved.held).collect();
+        self.held_bytes = self.held.iter().map(PublishRequest::body_bytes).sum();
     }
 
     fn is_waiting(&self, now_us: u64) -> bool {

@@ -26,6 +26,10 @@ pub(crate) struct State {
     /// Room for logs that wait for their order, in all topics.
     pub places: Places,
     pub patience: Patience,
+    /// The patience at the begin of the transaction that runs.
+    patience_before: Option<Patience>,
+    /// A transaction was taken back: what is kept of the database is to be read again.
+    stale: bool,
 }
 
 pub(crate) struct Limits {
@@ -61,7 +65,39 @@ impl State {
             schedule: Schedule::default(),
             early: Early::new(budget),
             places: Places::default(),
+            patience_before: None,
+            stale: false,
         }
+    }
+
+    /// A transaction begins. After one that was taken back, what is kept of the database is read again.
+    pub fn begin(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.patience_before = Some(self.patience.clone());
+        if self.stale {
+            self.topics.reload(tx)?;
+        }
+        Ok(())
+    }
+
+    /// The transaction is committed.
+    pub fn settle(&mut self) {
+        self.patience_before = None;
+        self.stale = false;
+        self.early.settle();
+        self.topics.settle();
+    }
+
+    /// The transaction was taken back: memory is what it was before, or is read again. Its commands
+    /// are processed once more.
+    pub fn take_back(&mut self) {
+        if let Some(patience) = self.patience_before.take() {
+            self.patience = patience;
+        }
+        self.stale = true;
+        self.logs = Logs::default();
+        self.places = Places::default();
+        self.early.take_back();
+        self.topics.take_back();
     }
 
     /// Loads the topics in which operations wait for their order.

@@ -21,6 +21,9 @@ pub type Clock = Box<dyn Fn() -> Now + Send>;
 /// Called on the engine's thread after each commit, before the answers. It must not block.
 pub type OnCommit = Box<dyn FnMut(&Committed) + Send>;
 
+/// Called once on the engine's thread when the engine stops by itself. It must not block.
+pub type OnFailure = Box<dyn FnOnce(Arc<Corrupt>) + Send>;
+
 /// The engine has stopped: the command was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the engine has stopped")]
@@ -43,6 +46,16 @@ struct Shared {
 
 /// Gives the engine a thread of its own.
 pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Handle {
+    spawn_watched(engine, clock, on_commit, Box::new(|_| ()))
+}
+
+/// The same; who has to end things when the engine stops by itself is told.
+pub fn spawn_watched(
+    engine: Engine,
+    clock: Clock,
+    on_commit: OnCommit,
+    on_failure: OnFailure,
+) -> Handle {
     let (sender, receiver) = channel();
     let shared = Arc::new(Shared {
         thread: Mutex::new(None),
@@ -50,18 +63,33 @@ pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Handle {
     });
     let inside = shared.clone();
     let run = move || {
-        if let Err(error) = (Loop {
+        let mut running = Loop {
             inbox: Inbox::new(receiver),
             lanes: Lanes::new(engine.signing_key().verifying_key()),
             engine,
             clock,
             on_commit,
-        })
-        .run()
-        {
+        };
+        let ended = running.run();
+        let Loop {
+            engine,
+            inbox,
+            lanes,
+            ..
+        } = running;
+        let (ended, engine) = match ended {
+            Ok(()) => (close(engine), None),
+            // To close it in order, the directory would have to be written.
+            Err(error) => (Err(error), Some(engine)),
+        };
+        if let Err(error) = ended {
             tracing::error!(%error, "the engine has stopped");
-            *lock(&inside.failure) = Some(Arc::new(error));
+            let error = Arc::new(error);
+            *lock(&inside.failure) = Some(Arc::clone(&error));
+            on_failure(error);
         }
+        // Only now does who waits for an answer hear that there is none, and finds out why.
+        drop((engine, lanes, inbox));
     };
     let thread = std::thread::Builder::new()
         .name("p2panda-engine".into())
@@ -125,23 +153,43 @@ struct Loop {
 }
 
 impl Loop {
-    fn run(mut self) -> Result<(), Corrupt> {
-        loop {
-            let (engine, clock) = (&self.engine, &self.clock);
-            let due = || {
-                let wake = engine.next_wake()?;
-                let wait_us = wake.saturating_sub(clock().elapsed_us);
-                Some(Duration::from_micros(wait_us))
-            };
-            if self.inbox.wait(&mut self.lanes, due) == Next::Close {
-                return self.engine.close();
-            }
+    /// Until it is closed, or something fails that does not pass.
+    fn run(&mut self) -> Result<(), Corrupt> {
+        while self.wait() != Next::Close {
             let inbox = &mut self.inbox;
             let mut refill = |lanes: &mut Lanes| inbox.take_all(lanes);
             let (engine, now) = (&mut self.engine, (self.clock)());
             self.lanes
                 .process_and_refill(engine, &mut refill, &mut self.on_commit, now)?;
         }
+        let (engine, now) = (&mut self.engine, (self.clock)());
+        self.lanes.finish(engine, &mut self.on_commit, now)
+    }
+
+    fn wait(&mut self) -> Next {
+        let (engine, clock) = (&self.engine, &self.clock);
+        let until = |wake_us: u64| {
+            let wait_us = wake_us.saturating_sub(clock().elapsed_us);
+            Duration::from_micros(wait_us)
+        };
+        match self.lanes.next_wake() {
+            Some(wake_us) => self.inbox.wait_out(&mut self.lanes, until(wake_us)),
+            None => self
+                .inbox
+                .wait(&mut self.lanes, || engine.next_wake().map(until)),
+        }
+    }
+}
+
+/// Closes the directory. What passes is no failure: everything is stored, only numbers go on with a
+/// gap.
+fn close(engine: Engine) -> Result<(), Corrupt> {
+    match engine.close() {
+        Err(error) if error.is_retryable() => {
+            tracing::warn!(%error, "the directory was not closed cleanly");
+            Ok(())
+        }
+        closed => closed,
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct TopicState {
     pub own: OwnLog,
     /// Whether an operation of somebody else may have passed the order stage since our last one.
     pub heard: bool,
+    /// It is among those that the transaction that runs has used.
+    touched: bool,
 }
 
 impl TopicState {
@@ -40,6 +42,8 @@ pub(crate) struct Topics {
     known: BTreeMap<Topic, Box<TopicState>>,
     /// Those that may not be at rest: what each batch looks at, however many are known.
     awake: BTreeSet<Topic>,
+    /// Those that the transaction that runs has used.
+    touched: Vec<Topic>,
 }
 
 impl Topics {
@@ -58,6 +62,7 @@ impl Topics {
                     waiting: Waiting::default(),
                     own: OwnLog::default(),
                     heard: true,
+                    touched: false,
                 }))
             }
         };
@@ -68,7 +73,47 @@ impl Topics {
     pub fn get_mut(&mut self, topic: &TopicRef) -> &mut TopicState {
         self.awake.insert(topic.topic);
         let state = self.known.get_mut(&topic.topic);
-        state.expect("it was made when the topic was resolved")
+        let state = state.expect("it was made when the topic was resolved");
+        if !state.touched {
+            state.touched = true;
+            state.own.save();
+            self.touched.push(topic.topic);
+        }
+        state
+    }
+
+    /// What the transaction has done is committed.
+    pub fn settle(&mut self) {
+        for topic in self.touched.drain(..) {
+            if let Some(state) = self.known.get_mut(&topic) {
+                state.touched = false;
+                state.own.settle_saved();
+            }
+        }
+    }
+
+    /// It was taken back.
+    pub fn take_back(&mut self) {
+        for topic in self.touched.drain(..) {
+            if let Some(state) = self.known.get_mut(&topic) {
+                state.touched = false;
+                state.own.take_back();
+                // What it holds again may have been let go, and the topic with it.
+                self.awake.insert(topic);
+            }
+        }
+    }
+
+    /// Makes memory what the database is, for all topics: their rows, and which logs wait. Which of
+    /// them wait is found out as after a restart.
+    pub fn reload(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for state in self.known.values_mut() {
+            state.topic.key = tx.topic(&state.topic.topic)?;
+            state.waiting.look_again(tx.waiting_logs(state.topic.key)?);
+            state.heard = true;
+            self.awake.insert(state.topic.topic);
+        }
+        Ok(())
     }
 
     /// All in which something is due, now or later.

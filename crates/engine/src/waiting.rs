@@ -192,6 +192,16 @@ impl Waiting {
         }
     }
 
+    /// Forgets which logs wait, but not for which sessions: these are looked at again.
+    pub fn look_again(&mut self, logs: Vec<VerifyingKey>) {
+        *self = Waiting {
+            blocked: self.blocked,
+            sessions: std::mem::take(&mut self.sessions),
+            recheck: logs,
+            ..Waiting::default()
+        };
+    }
+
     /// Whether the operation of a log has waited long enough.
     pub fn is_due(&self, author: &VerifyingKey, seq: u32, times: Times) -> bool {
         let blocked = self.logs.get(author);

@@ -24,6 +24,13 @@ pub const BESIDE_OWN_BYTES_MAX: usize = MIB;
 pub const ENGINE_AWAKE_MAX: Duration = Duration::from_micros(50);
 /// Logs that the engine keeps in memory between batches; about 200 bytes each.
 pub const KNOWN_LOGS_MAX: usize = 65_536;
+/// Between two attempts to commit while the storage does not take anything, at first; the wait
+/// doubles (`docs/protocol/streams.md#18`).
+pub const STORAGE_RETRY_WAIT: Duration = Duration::from_millis(50);
+/// The longest wait between two of them (`docs/protocol/streams.md#18`).
+pub const STORAGE_RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a publish waits for the storage before it fails (`docs/protocol/streams.md#18`).
+pub const PUBLISH_STORAGE_WAIT: Duration = Duration::from_secs(5);
 /// Operations of an earlier version that are looked through for missing bodies in one step
 /// (`docs/protocol/streams.md#4`).
 pub const BODIES_SCAN_STEP_ROWS_MAX: usize = 1000;

@@ -21,8 +21,14 @@ pub const FORKS_PER_LOG_MAX: u32 = 16;
 pub const HEADS_PAGE_ROWS: usize = 4_096;
 /// Authors that a reader of the database remembers; about 60 bytes each.
 pub const READER_AUTHORS_MAX: usize = 16_384;
-/// How long a transaction waits for a writer of another process, such as a backup tool.
-pub const WRITER_BUSY_WAIT: Duration = Duration::from_secs(10);
+/// How long opening waits for a writer of another process, such as a backup tool.
+pub const OPEN_BUSY_WAIT: Duration = Duration::from_secs(10);
+/// How long a transaction waits for one before it is tried again later
+/// (`docs/protocol/streams.md#18`).
+pub const WRITER_BUSY_WAIT: Duration = Duration::from_millis(250);
+/// How old the last change of the data directory is before it is taken for settled: file systems
+/// count time in steps (`docs/protocol/streams.md#18`).
+pub const DIRECTORY_SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// How long a read waits for the database, where it has to.
 pub const READER_BUSY_WAIT: Duration = Duration::from_secs(5);
 

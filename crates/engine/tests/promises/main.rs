@@ -15,3 +15,4 @@ mod pruning;
 mod queue;
 mod random;
 mod slices;
+mod storage;

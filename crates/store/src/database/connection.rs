@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use p2panda_core::limits::{CHECKPOINT_WAIT, JOURNAL_BYTES_MAX, WRITER_BUSY_WAIT};
+use p2panda_core::limits::{CHECKPOINT_WAIT, JOURNAL_BYTES_MAX, OPEN_BUSY_WAIT, WRITER_BUSY_WAIT};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::database::sql::{int, keep_plans};
@@ -40,7 +40,7 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(WRITER_BUSY_WAIT)?;
+    connection.busy_timeout(OPEN_BUSY_WAIT)?;
     prepare(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -50,6 +50,11 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     keep_plans(&connection)?;
     Ok(connection)
+}
+
+/// From now on whoever waits for another writer tries again by itself.
+pub(crate) fn opened(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(WRITER_BUSY_WAIT)
 }
 
 /// Moves what is in the write-ahead log into the database and empties the log. A reader that stays
@@ -66,9 +71,14 @@ pub(crate) fn companions(path: &Path) -> [PathBuf; 3] {
     ["-wal", "-shm", "-journal"].map(|ending| beside(path, ending))
 }
 
+/// The write-ahead log of a database.
+pub(crate) fn journal(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
 /// Bytes of the write-ahead log; 0 if there is none.
 pub(crate) fn journal_bytes(path: &Path) -> u64 {
-    fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len())
+    fs::metadata(journal(path)).map_or(0, |file| file.len())
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

@@ -20,6 +20,9 @@ pub enum StoreErrorKind {
     /// The operating system refused to read or write it.
     #[error("the database cannot be read or written")]
     Io,
+    /// A file of the database is no longer where it was opened: what is written now would be lost.
+    #[error("the database was removed while it was open")]
+    Gone,
     /// What is there is no database, or rows in it cannot be understood.
     #[error("the database is damaged")]
     Damaged,
@@ -37,9 +40,9 @@ pub enum StoreErrorKind {
 }
 
 impl ErrorOf<StoreErrorKind> {
-    /// Whether the same call may succeed later without anything being changed.
+    /// Whether the same call may succeed later: another writer ends, or somebody makes room.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind(), StoreErrorKind::Busy)
+        matches!(self.kind(), StoreErrorKind::Busy | StoreErrorKind::Full)
     }
 }
 
@@ -55,6 +58,12 @@ fn kind_of(error: &rusqlite::Error) -> StoreErrorKind {
     use rusqlite::Error::{
         FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
     };
+    // The index of the write-ahead log needs room, too.
+    if let rusqlite::Error::SqliteFailure(code, _) = error
+        && code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    {
+        return StoreErrorKind::Full;
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Busy,
         Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
@@ -87,6 +96,7 @@ mod tests {
         for (code, kind) in [
             (rusqlite::ffi::SQLITE_BUSY, StoreErrorKind::Busy),
             (rusqlite::ffi::SQLITE_FULL, StoreErrorKind::Full),
+            (rusqlite::ffi::SQLITE_IOERR_SHMSIZE, StoreErrorKind::Full),
             (rusqlite::ffi::SQLITE_IOERR, StoreErrorKind::Io),
             (rusqlite::ffi::SQLITE_CORRUPT, StoreErrorKind::Damaged),
             (rusqlite::ffi::SQLITE_MISUSE, StoreErrorKind::Failed),
@@ -94,7 +104,8 @@ mod tests {
             let code = rusqlite::ffi::Error::new(code);
             let error = StoreError::from(rusqlite::Error::SqliteFailure(code, None));
             assert_eq!(*error.kind(), kind);
-            assert_eq!(error.is_retryable(), kind == StoreErrorKind::Busy);
+            let passes = [StoreErrorKind::Busy, StoreErrorKind::Full].contains(&kind);
+            assert_eq!(error.is_retryable(), passes);
             assert_eq!(error.to_string().lines().count(), 1);
             let cause = error.source().map(ToString::to_string);
             let line = cause.map(|cause| format!("{kind}: {cause}"));

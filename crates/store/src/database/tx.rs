@@ -108,6 +108,7 @@ pub struct Tx<'s> {
 impl Database {
     /// Begins the next transaction. Dropping it takes back everything in it.
     pub fn begin(&mut self, durability: Durability) -> Result<Tx<'_>, StoreError> {
+        self.faults.begin()?;
         self.set_durability(durability)?;
         self.connection
             .prepare_cached("BEGIN IMMEDIATE")?
@@ -124,7 +125,12 @@ impl Database {
 
 impl Tx<'_> {
     /// Makes everything in the transaction visible, and durable as far as was asked for.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of it is stored then.
     pub fn commit(mut self) -> Result<(), StoreError> {
+        self.database.presence.check()?;
         let mut reserved = self.database.reserved;
         if self.counters.exceed(&reserved) {
             reserved = self.counters.ahead();
@@ -361,6 +367,7 @@ impl Tx<'_> {
         &self,
         sql: &str,
     ) -> Result<rusqlite::CachedStatement<'_>, rusqlite::Error> {
+        self.database.faults.statement()?;
         self.database.connection.prepare_cached(sql)
     }
 

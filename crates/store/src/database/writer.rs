@@ -8,12 +8,15 @@ use p2panda_core::{LogId, Topic, VerifyingKey};
 use rusqlite::Connection;
 
 use crate::database::connection::{self, AUTOCHECKPOINT_PAGES};
-use crate::database::error::StoreError;
+use crate::database::error::{StoreError, StoreErrorKind};
+use crate::database::fault::{Fault, Faults};
 use crate::database::meta::{self, CLEAN, Counters};
 use crate::database::neighbour::has_garbage;
+use crate::database::presence::Presence;
 use crate::database::reader::Readers;
 use crate::database::schema;
 use crate::database::sql::{Blob32, unsigned};
+use crate::error::ErrorOf;
 
 /// [`AUTOCHECKPOINT_PAGES`] for a step of long work, of which each writes about 50.
 const STEP_CHECKPOINT_PAGES: u32 = 400;
@@ -47,6 +50,9 @@ pub struct Database {
     pub(crate) gives_back: bool,
     /// A write-ahead log was there at the open.
     pub(crate) found_journal: bool,
+    /// What has to be there for a commit to count.
+    pub(crate) presence: Presence,
+    pub(crate) faults: Faults,
     synchronous: Option<Durability>,
     path: PathBuf,
 }
@@ -82,6 +88,8 @@ impl Database {
             garbage,
             gives_back,
             found_journal,
+            presence: Presence::default(),
+            faults: Faults::default(),
             synchronous: None,
             path: path.to_path_buf(),
         })
@@ -96,7 +104,20 @@ impl Database {
         meta::remove_meta(&transaction, CLEAN)?;
         meta::save_counters(&transaction, self.counters)?;
         transaction.commit()?;
-        Ok(())
+        self.require(self.path.clone())?;
+        self.require(connection::journal(&self.path))?;
+        Ok(connection::opened(&self.connection)?)
+    }
+
+    /// From now on nothing is committed without this file, which is beside the database.
+    pub(crate) fn require(&mut self, path: PathBuf) -> Result<(), StoreError> {
+        let required = self.presence.require(path);
+        required.map_err(|error| ErrorOf::caused_by(StoreErrorKind::Io, error))
+    }
+
+    /// From now on transactions fail like this, until they do not: for tests of what is built on it.
+    pub fn set_fault(&mut self, fault: Option<Fault>) {
+        self.faults.set(fault);
     }
 
     /// What opens readers, also from other threads and while a transaction runs.

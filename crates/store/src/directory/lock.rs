@@ -6,12 +6,13 @@ use std::path::Path;
 
 use crate::directory::error::{OpenError, OpenErrorKind};
 use crate::directory::holder::Holder;
+use crate::directory::names::LOCK;
 use crate::directory::private;
 use crate::error::ErrorOf;
 
 /// Takes the lock of `dir`. It is free again when the returned file is closed, also by a crash.
 pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     // Also because whoever may read a file may lock it.
     private::ensure(&path).map_err(OpenError::io(&path))?;
     let mut options = OpenOptions::new();

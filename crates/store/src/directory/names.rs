@@ -2,5 +2,7 @@
 
 /// The database.
 pub(crate) const DATABASE: &str = "p2panda.sqlite";
+/// Held while the directory is open.
+pub(crate) const LOCK: &str = "lock";
 /// The new database while a compaction writes it.
 pub(crate) const UNFINISHED: &str = "p2panda.sqlite.compact";

@@ -15,7 +15,7 @@ use crate::directory::error::OpenError;
 use crate::directory::guard::{Guard, Restored, RestoredAction};
 use crate::directory::identity::{Identity, Options, PULLING};
 use crate::directory::key::{self, KeyFile};
-use crate::directory::names::DATABASE;
+use crate::directory::names::{DATABASE, LOCK};
 use crate::directory::{compact, lock, private};
 
 /// An open data directory: its database with the one writer, and the identity that lives in it.
@@ -59,6 +59,8 @@ impl Store {
 
         let epoch = Epoch::draw()?;
         epoch::start(&mut database, epoch, epochs)?;
+        // Without it another process may have opened the directory.
+        database.require(dir.join(LOCK))?;
         key::write(
             &dir.join(key::FILE),
             &KeyFile {

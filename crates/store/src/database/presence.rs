@@ -1,0 +1,144 @@
+//! Whether the files of a database are still where they were opened (`docs/protocol/streams.md#18`).
+//!
+//! A file that was deleted while it is open takes writes for as long as it is open, and then they
+//! are gone. A look costs one system call as long as nothing in the directory was made or removed.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use p2panda_core::limits::DIRECTORY_SETTLED_AFTER;
+
+use crate::database::error::{StoreError, StoreErrorKind};
+use crate::error::ErrorOf;
+
+/// Files of one directory that must stay.
+#[derive(Default)]
+pub(crate) struct Presence {
+    dir: PathBuf,
+    files: Vec<(PathBuf, FileId)>,
+    /// The directory as it was when all of them were found there.
+    seen: Option<Seen>,
+}
+
+/// What tells a file from any other that takes its name. Nothing does where files have no numbers.
+type FileId = Option<(u64, u64)>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    dir: FileId,
+    changed: SystemTime,
+}
+
+impl Presence {
+    /// From now on this file must stay. All of them are in one directory.
+    pub(crate) fn require(&mut self, path: PathBuf) -> io::Result<()> {
+        let id = id_of(&fs::metadata(&path)?);
+        if let Some(dir) = path.parent() {
+            self.dir = match dir.as_os_str().is_empty() {
+                true => PathBuf::from("."),
+                false => dir.to_path_buf(),
+            };
+        }
+        self.files.push((path, id));
+        self.seen = None;
+        Ok(())
+    }
+
+    /// Fails if one of them is there no longer, or another file has its name.
+    pub(crate) fn check(&mut self) -> Result<(), StoreError> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let dir = fs::metadata(&self.dir).map_err(|error| missing(&self.dir, error))?;
+        let seen = dir.modified().ok().map(|changed| Seen {
+            dir: id_of(&dir),
+            changed,
+        });
+        if seen.is_some() && seen == self.seen {
+            return Ok(());
+        }
+        for (path, id) in &self.files {
+            let found = fs::metadata(path).map_err(|error| missing(path, error))?;
+            if id_of(&found) != *id {
+                return Err(missing(path, io::ErrorKind::NotFound.into()));
+            }
+        }
+        // A change at the same tick of the clock would look like the one before.
+        self.seen = seen.filter(|seen| {
+            let age = SystemTime::now().duration_since(seen.changed);
+            age.is_ok_and(|age| age > DIRECTORY_SETTLED_AFTER)
+        });
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn id_of(file: &Metadata) -> FileId {
+    use std::os::unix::fs::MetadataExt;
+    Some((file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn id_of(_file: &Metadata) -> FileId {
+    None
+}
+
+fn missing(path: &Path, error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            let path = path.display();
+            ErrorOf::caused_by(StoreErrorKind::Gone, format!("{path} was removed"))
+        }
+        _ => ErrorOf::caused_by(StoreErrorKind::Io, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn required(dir: &Path) -> Presence {
+        let path = dir.join("file");
+        fs::write(&path, "").unwrap();
+        let mut presence = Presence::default();
+        presence.require(path).unwrap();
+        presence
+    }
+
+    fn kind(presence: &mut Presence) -> Option<StoreErrorKind> {
+        presence.check().err().map(|error| *error.kind())
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_missed_whether_or_not_another_one_took_its_name() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut presence = required(temp.path());
+        assert_eq!(kind(&mut presence), None);
+        fs::write(temp.path().join("other"), "").unwrap();
+        assert_eq!(kind(&mut presence), None);
+        fs::remove_file(temp.path().join("file")).unwrap();
+        assert_eq!(kind(&mut presence), Some(StoreErrorKind::Gone));
+        if cfg!(unix) {
+            fs::rename(temp.path().join("other"), temp.path().join("file")).unwrap();
+            assert_eq!(kind(&mut presence), Some(StoreErrorKind::Gone));
+        }
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_is_missed_once_it_had_settled() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut presence = required(temp.path());
+        let long_ago = SystemTime::now() - 2 * DIRECTORY_SETTLED_AFTER;
+        let dir = fs::File::open(temp.path()).unwrap();
+        dir.set_modified(long_ago).unwrap();
+        assert_eq!(kind(&mut presence), None);
+        assert!(presence.seen.is_some());
+        assert_eq!(kind(&mut presence), None);
+        temp.close().unwrap();
+        assert_eq!(kind(&mut presence), Some(StoreErrorKind::Gone));
+    }
+}
