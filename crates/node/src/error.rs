@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use p2panda_engine::{Corrupt, PublishError};
+use p2panda_engine::{Corrupt, PublishError, StorageWait};
 use p2panda_net::{EphemeralError, SpawnError};
 use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind};
 
@@ -40,10 +40,14 @@ pub enum Error {
     /// A builder that was told neither a directory nor to be temporary.
     #[error("no data directory: call data_dir(..) or temporary()")]
     NoDirectory,
-    /// The node's own state broke; it stopped so as not to make it worse.
+    /// The node's storage failed for good, or its own state broke; it stopped so as not to make it
+    /// worse.
     #[error("the node stopped: {0}")]
     Corrupt(#[source] Arc<Corrupt>),
-    /// The node is shut down, or the topic was left.
+    /// The topic was left; open it again to go on.
+    #[error("the topic was left")]
+    Left,
+    /// The node is shut down.
     #[error("the node is shut down")]
     Closed,
 }
@@ -68,6 +72,12 @@ pub enum ErrorKind {
     Io,
     /// The network could not be used.
     Network,
+    /// Another process keeps the database locked.
+    Busy,
+    /// There is no room on the disk.
+    Full,
+    /// The files were removed under the running node.
+    Gone,
 }
 
 impl Error {
@@ -78,17 +88,19 @@ impl Error {
             Error::Publish(PublishError::Restored | PublishError::PullingOwnLog) => {
                 ErrorKind::Restored
             }
+            Error::Publish(PublishError::Storage(wait)) => of_wait(*wait),
             Error::Publish(PublishError::EmptyBody | PublishError::OwnFork) => ErrorKind::Invalid,
             Error::Publish(_) | Error::Ephemeral(_) => ErrorKind::Limit,
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
             Error::Store(error) => of_database(*error.kind()),
             Error::Corrupt(error) => match &**error {
                 Corrupt::Store(error) => of_database(*error.kind()),
+                Corrupt::GivenUp(wait) => of_wait(*wait),
                 _ => ErrorKind::Corrupt,
             },
             Error::Network(_) => ErrorKind::Network,
             Error::Temporary(_) | Error::Random => ErrorKind::Io,
-            Error::Closed => ErrorKind::Closed,
+            Error::Closed | Error::Left => ErrorKind::Closed,
         }
     }
 
@@ -120,9 +132,18 @@ fn of_directory(kind: &OpenErrorKind) -> ErrorKind {
 /// A database that cannot be used is damaged, unless something else stands in its way.
 fn of_database(kind: StoreErrorKind) -> ErrorKind {
     match kind {
-        StoreErrorKind::Busy => ErrorKind::Locked,
-        StoreErrorKind::Full | StoreErrorKind::Io => ErrorKind::Io,
+        StoreErrorKind::Busy => ErrorKind::Busy,
+        StoreErrorKind::Full => ErrorKind::Full,
+        StoreErrorKind::Io => ErrorKind::Io,
+        StoreErrorKind::Gone => ErrorKind::Gone,
         _ => ErrorKind::Corrupt,
+    }
+}
+
+fn of_wait(wait: StorageWait) -> ErrorKind {
+    match wait {
+        StorageWait::Full => ErrorKind::Full,
+        _ => ErrorKind::Busy,
     }
 }
 
@@ -133,8 +154,9 @@ mod tests {
     #[test]
     fn a_database_that_is_in_use_or_has_no_room_is_not_called_damaged() {
         let kinds = [
-            (StoreErrorKind::Busy, ErrorKind::Locked),
-            (StoreErrorKind::Full, ErrorKind::Io),
+            (StoreErrorKind::Busy, ErrorKind::Busy),
+            (StoreErrorKind::Full, ErrorKind::Full),
+            (StoreErrorKind::Gone, ErrorKind::Gone),
             (StoreErrorKind::Io, ErrorKind::Io),
             (StoreErrorKind::Damaged, ErrorKind::Corrupt),
             (StoreErrorKind::Failed, ErrorKind::Corrupt),

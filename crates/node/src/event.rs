@@ -2,7 +2,7 @@
 
 use p2panda_core::log::Fork;
 use p2panda_core::{Hash, Topic, VerifyingKey};
-use p2panda_engine::EngineEvent;
+use p2panda_engine::{EngineEvent, StorageWait};
 use p2panda_net::{ClockDifference, Contact, NetEvent, Refusal, Transfer};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::RejectReason;
@@ -146,6 +146,16 @@ pub enum Event {
         /// The peer.
         peer: VerifyingKey,
     },
+    /// Nothing can be stored at the moment; the node goes on by itself when it can
+    /// ([`crate::Health::Waiting`]).
+    StorageWaits {
+        /// Why.
+        reason: StorageWait,
+    },
+    /// What waited for the storage is stored.
+    StorageGoesOn,
+    /// The node has stopped; [`crate::Node::health`] says why.
+    Stopped,
     /// This node's own logs are back where a newer copy had left them: publishing goes on.
     OwnLogPulled,
     /// The listener fell behind: this many events were lost. Messages are never among them.
@@ -252,6 +262,8 @@ impl Event {
                 peer: *peer,
             },
             EngineEvent::OwnLogPulled => Self::OwnLogPulled,
+            EngineEvent::StorageWaits { reason } => Self::StorageWaits { reason: *reason },
+            EngineEvent::StorageGoesOn => Self::StorageGoesOn,
             _ => return None,
         })
     }

@@ -46,11 +46,11 @@ impl Node {
                 .await?;
             // One batch is stored while the next one is verified.
             if let Some(previous) = under_way.replace(stored) {
-                report.add(previous.await.map_err(|_| Error::Closed)?);
+                report.add(previous.await.map_err(|_| self.queue().ended())?);
             }
         }
         if let Some(last) = under_way {
-            report.add(last.await.map_err(|_| Error::Closed)?);
+            report.add(last.await.map_err(|_| self.queue().ended())?);
         }
         Ok(report)
     }

@@ -24,6 +24,7 @@
 //! | talk to whoever is there right now | [`Node::ephemeral`] |
 //! | bring operations from elsewhere | [`Node::import`] |
 //! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
+//! | know whether it can store | [`Node::health`] |
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,7 @@ mod ended;
 mod ephemeral;
 mod error;
 mod event;
+mod health;
 mod import;
 mod inner;
 mod message;
@@ -53,6 +55,7 @@ pub use ephemeral::{
 };
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Events};
+pub use health::Health;
 pub use import::ImportedOperation;
 pub use message::Message;
 pub use node::Node;
@@ -62,7 +65,7 @@ pub use p2panda_core::{
     Dependency, Hash, HostAddr, HostAddrError, HybridTimestamp, NamedAddr, NetworkId, SigningKey,
     Timestamp, Topic, VerifyingKey,
 };
-pub use p2panda_engine::{Corrupt, IngestReport, PublishError};
+pub use p2panda_engine::{Corrupt, IngestReport, PublishError, StorageWait};
 pub use p2panda_net::{
     ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
     PeerStatus, Refusal, RefusalStatus, SessionStatus, SpawnError, Transfer,

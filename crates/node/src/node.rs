@@ -10,11 +10,13 @@ use p2panda_engine::{Engine, EngineEvent, thread};
 use p2panda_net::Net;
 use parking_lot::Mutex;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::builder::{Builder, GuardDir, Place};
+use crate::ended::Ended;
 use crate::ephemeral::EphemeralRequest;
 use crate::event::{Event, EventSender, Events};
+use crate::health::{self, Health, HealthSender};
 use crate::inner::new_logs::NewLogs;
 use crate::inner::queue::Queue;
 use crate::inner::serve::{Desk, serve};
@@ -40,6 +42,7 @@ struct Inner {
     topics: Topics,
     net: Net,
     events: EventSender,
+    health: watch::Receiver<Health>,
     closed: AtomicBool,
     imports: AtomicU64,
 }
@@ -75,7 +78,9 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let storage = Storage::new(engine.readers());
     let topics = Topics::default();
     let events = EventSender::new();
-    let queue = Queue::new(run(engine, topics.clone(), events.clone()));
+    let (sender, health) = HealthSender::new();
+    let engine = run(engine, topics.clone(), events.clone(), sender);
+    let queue = Queue::new(engine, health.clone());
 
     let new_logs = NewLogs::new(builder.new_logs.0, builder.new_logs.1);
     let (requests, incoming) = mpsc::channel(limits::NETWORK_REQUESTS_MAX);
@@ -97,6 +102,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         events: events.clone(),
     };
     tokio::spawn(serve(incoming, desk));
+    let end = end_when_stopped(health.clone(), topics.clone(), storage.clone(), net.clone());
+    tokio::spawn(end);
     Ok(Node(Arc::new(Inner {
         id: signing_key.verifying_key(),
         dir,
@@ -106,6 +113,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         topics,
         net,
         events,
+        health,
         closed: AtomicBool::new(false),
         imports: AtomicU64::new(0),
     })))
@@ -120,8 +128,14 @@ fn temporary_dir() -> std::io::Result<TempDir> {
 }
 
 /// The engine on its thread; what it commits wakes readers and sessions.
-fn run(engine: Engine, topics: Topics, events: EventSender) -> thread::Handle {
-    thread::spawn(
+fn run(
+    engine: Engine,
+    topics: Topics,
+    events: EventSender,
+    health: HealthSender,
+) -> thread::Handle {
+    let (stopped, stop_events) = (health.clone(), events.clone());
+    thread::spawn_watched(
         engine,
         thread::system_clock(),
         Box::new(move |committed| {
@@ -132,12 +146,32 @@ fn run(engine: Engine, topics: Topics, events: EventSender) -> thread::Handle {
                 if let EngineEvent::EarlyDropped { topic, peer } = event {
                     topics.repair(topic, *peer);
                 }
+                health.heard(event);
                 if let Some(event) = Event::of_engine(event) {
                     events.tell(event);
                 }
             }
         }),
+        Box::new(move |error| {
+            stopped.stopped(error);
+            stop_events.tell(Event::Stopped);
+        }),
     )
+}
+
+/// A node whose engine has stopped must not look alive: everything of it ends.
+async fn end_when_stopped(
+    health: watch::Receiver<Health>,
+    topics: Topics,
+    storage: Storage,
+    net: Net,
+) {
+    if health::stopped(health).await.is_some() {
+        storage.close();
+        topics.leave_all();
+        // Whatever does not answer in time is cut.
+        let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, net.shutdown()).await;
+    }
 }
 
 fn engine_options(builder: &Builder, temporary: bool, budget: Budget) -> p2panda_engine::Options {
@@ -263,11 +297,29 @@ impl Node {
         peers::Network::new(self.0.net.clone())
     }
 
+    /// Whether the node can store: it can, it waits until it can again, or it has stopped
+    /// (`docs/protocol/streams.md#18`). Each change is an event.
+    pub fn health(&self) -> Health {
+        self.0.health.borrow().clone()
+    }
+
+    /// Waits until the node stops by itself, and says why. With [`Node::shutdown`] that does not happen
+    /// any more.
+    ///
+    /// Cancel safe.
+    pub async fn stopped(&self) -> Arc<Error> {
+        match health::stopped(self.0.health.clone()).await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops the node, within a second: live sessions are ended in order, acknowledgements are
     /// stored, the directory is closed. Every clone is closed afterwards.
     ///
     /// # Errors
-    /// None today; calling it twice does nothing.
+    /// [`Error::Corrupt`] when the node had stopped by itself, or when something that was under way
+    /// could not be stored. The node is shut down all the same. Calling it twice does nothing.
     pub async fn shutdown(&self) -> Result<(), Error> {
         if self.0.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
@@ -281,12 +333,28 @@ impl Node {
         close(self.0.queue.clone()).await;
         let temporary = self.0.temporary.lock().take();
         drop(temporary);
-        Ok(())
+        match self.0.queue.ended() {
+            Error::Closed => Ok(()),
+            failed => Err(failed),
+        }
     }
 
-    /// Whether [`Node::shutdown`] was called.
+    /// Whether [`Node::shutdown`] was called, or the node has stopped by itself.
     pub fn is_closed(&self) -> bool {
-        self.0.closed.load(Ordering::SeqCst)
+        self.0.closed.load(Ordering::SeqCst) || self.has_stopped()
+    }
+
+    /// Whether it has stopped by itself.
+    pub(crate) fn has_stopped(&self) -> bool {
+        matches!(&*self.0.health.borrow(), Health::Stopped { .. })
+    }
+
+    /// Why nothing comes any more, if that is so for all topics.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        if let Health::Stopped { error } = &*self.0.health.borrow() {
+            return Some(Ended::Failed(Arc::clone(error)));
+        }
+        self.is_closed().then_some(Ended::Shutdown)
     }
 
     pub(crate) fn storage(&self) -> &Storage {
@@ -312,7 +380,7 @@ impl Node {
     /// Makes the node interested in a topic, once.
     pub(crate) async fn join(&self, topic: Topic) -> Result<Arc<TopicState>, Error> {
         if self.is_closed() {
-            return Err(Error::Closed);
+            return Err(self.0.queue.ended());
         }
         let (state, new) = self.0.topics.join(topic, &self.0.queue);
         if new {

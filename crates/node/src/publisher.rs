@@ -52,6 +52,7 @@ impl<M> Publisher<M> {
     }
 
     async fn send(&self, body: Option<Body>, prune: bool) -> Result<Receipt, Error> {
+        self.state.check_open()?;
         let body = body.map(Body::into_bytes);
         let published = self.node.queue().publish(self.topic, body, prune).await?;
         Ok(Receipt {
@@ -69,7 +70,9 @@ impl Publisher<Raw> {
     ///
     /// # Errors
     /// Nothing is stored then. [`Error::Publish`] names why: too large, an older copy of the
-    /// directory, a log that was forked; [`Error::Closed`] after shutdown.
+    /// directory, a log that was forked, a storage that takes nothing for 5 s; [`Error::Left`] after
+    /// [`crate::TopicHandle::leave`], [`Error::Closed`] after shutdown, [`Error::Corrupt`] when the node
+    /// has stopped by itself.
     pub async fn publish(&self, message: impl Into<Body>) -> Result<Receipt, Error> {
         self.send(Some(message.into()), false).await
     }
@@ -92,7 +95,9 @@ impl<M: Serialize> Publisher<M> {
     ///
     /// # Errors
     /// Nothing is stored then. [`Error::Encode`] when the value cannot be written as CBOR,
-    /// [`Error::Publish`] names why it was refused, [`Error::Closed`] after shutdown.
+    /// [`Error::Publish`] names why it was refused, [`Error::Left`] after
+    /// [`crate::TopicHandle::leave`], [`Error::Closed`] after shutdown, [`Error::Corrupt`] when the node
+    /// has stopped by itself.
     pub async fn publish(&self, message: impl Borrow<M>) -> Result<Receipt, Error> {
         let body = Body::value(message.borrow())?;
         self.send(Some(body), false).await
@@ -142,7 +147,8 @@ impl Receipt {
     /// That they stored it the protocol of 0.7.1 cannot tell.
     ///
     /// # Errors
-    /// [`Error::Closed`] when the node is shut down or leaves the topic meanwhile.
+    /// [`Error::Closed`] when the node is shut down meanwhile, [`Error::Left`] when it leaves the topic,
+    /// [`Error::Corrupt`] when it stops by itself.
     pub async fn sent_to(&self, peers: usize) -> Result<(), Error> {
         self.state.wait_sent(self.published.arrival, peers).await
     }

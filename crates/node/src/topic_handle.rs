@@ -120,8 +120,9 @@ impl TopicHandle {
         self.node.queue().drop_body(self.topic, author, seq).await
     }
 
-    /// Ends the node's interest: sessions are ended in order and subscriptions of the topic end.
-    /// What is stored stays stored.
+    /// Ends the node's interest: sessions are ended in order, and both halves of the topic's streams
+    /// end: subscriptions give nothing more, and publishing fails with [`Error::Left`]. What is stored
+    /// stays stored. [`Node::stream`] opens the topic again.
     pub async fn leave(&self) {
         self.node.leave(&self.topic).await;
     }

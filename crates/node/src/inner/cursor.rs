@@ -81,6 +81,9 @@ impl Cursor {
     /// Cancel safe: an entry is only taken when the future completes.
     pub(crate) async fn next(&mut self) -> Result<(usize, FeedEntry), Ended> {
         loop {
+            if self.node.has_stopped() {
+                return Err(self.node.ended().unwrap_or(Ended::Left));
+            }
             for source in &mut self.sources {
                 source.fill(&self.node).await?;
             }
@@ -119,8 +122,7 @@ impl Cursor {
             Changed::Nothing => {}
         }
         match self.sources.iter().all(|source| source.left) {
-            true if self.node.is_closed() => Err(Ended::Shutdown),
-            true => Err(Ended::Left),
+            true => Err(self.node.ended().unwrap_or(Ended::Left)),
             false => Ok(()),
         }
     }
@@ -197,10 +199,8 @@ impl Source {
             }
             None => (self.read(node, self.position).await, false),
         };
-        let page = page.map_err(|error| match node.is_closed() {
-            true => Ended::Shutdown,
-            false => Ended::Failed(Arc::new(error)),
-        })?;
+        let failed = |error| Ended::Failed(Arc::new(error));
+        let page = page.map_err(|error| node.ended().unwrap_or_else(|| failed(error)))?;
         node.event_sender()
             .damaged(self.start.topic, &page.unreadable);
         self.position = self.position.max(page.last_offset);

@@ -1,19 +1,22 @@
 //! The one bounded queue into the engine, as the asynchronous side sees it.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2panda_core::limits::ADDRESSES_QUEUED_MAX;
+use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT};
 use p2panda_core::{Phase, Topic, VerifyingKey};
 use p2panda_engine::{
     Command, Durability, Incoming, IngestReport, Outcome, PartAnswers, PublishError, Reply, Room,
-    Source, parts,
+    Source, StorageWait, parts,
 };
 use p2panda_protocol::sync::SessionId;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::coop::unconstrained;
+use tokio::time::timeout;
 
 use crate::Error;
+use crate::health::Health;
 
 pub(crate) use p2panda_engine::Published;
 
@@ -31,6 +34,7 @@ pub(crate) struct Queue {
     address_room: Arc<Semaphore>,
     /// Publishes get room in the order in which they were asked for.
     turn: Arc<Mutex<()>>,
+    health: watch::Receiver<Health>,
 }
 
 impl std::fmt::Debug for Queue {
@@ -42,7 +46,10 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(engine: p2panda_engine::thread::Handle) -> Self {
+    pub(crate) fn new(
+        engine: p2panda_engine::thread::Handle,
+        health: watch::Receiver<Health>,
+    ) -> Self {
         Self {
             engine,
             room: Arc::new(semaphore(Room::Others)),
@@ -50,6 +57,7 @@ impl Queue {
             own_room: Arc::new(semaphore(Room::Own)),
             address_room: Arc::new(Semaphore::new(ADDRESSES_QUEUED_MAX)),
             turn: Arc::default(),
+            health,
         }
     }
 
@@ -113,8 +121,26 @@ impl Queue {
         prune: bool,
     ) -> Result<Published, Error> {
         // Without a budget: a first poll that the runtime cut short would lose its place.
-        let published = unconstrained(self.enqueue(topic, body, prune)).await?;
-        Ok(published.await.map_err(|_| self.stopped())??)
+        let mut queued = pin!(unconstrained(self.enqueue(topic, body, prune)));
+        let published = loop {
+            // One that has no room yet would wait longer for the storage than the others.
+            match (
+                timeout(PUBLISH_STORAGE_WAIT, &mut queued).await,
+                self.waits_for(),
+            ) {
+                (Ok(published), _) => break published?,
+                (Err(_), Some(reason)) => return Err(PublishError::Storage(reason).into()),
+                (Err(_), None) => {}
+            }
+        };
+        Ok(published.await.map_err(|_| self.ended())??)
+    }
+
+    fn waits_for(&self) -> Option<StorageWait> {
+        match *self.health.borrow() {
+            Health::Waiting { reason, .. } => Some(reason),
+            _ => None,
+        }
     }
 
     /// Queues a publish behind those whose futures were polled before.
@@ -159,7 +185,7 @@ impl Queue {
                 let _ = sender.send(());
             })),
         })?;
-        receiver.await.map_err(|_| self.stopped())
+        receiver.await.map_err(|_| self.ended())
     }
 
     /// Acknowledges without waiting; `then` is called when it is stored.
@@ -198,7 +224,7 @@ impl Queue {
                 let _ = sender.send(dropped);
             })),
         })?;
-        receiver.await.map_err(|_| self.stopped())
+        receiver.await.map_err(|_| self.ended())
     }
 
     pub(crate) fn session(&self, topic: Topic, session: SessionId, phase: Phase) {
@@ -259,11 +285,11 @@ impl Queue {
     }
 
     fn send(&self, command: Command) -> Result<(), Error> {
-        self.engine.send(command).map_err(|_| self.stopped())
+        self.engine.send(command).map_err(|_| self.ended())
     }
 
     /// Why nothing is taken any more.
-    fn stopped(&self) -> Error {
+    pub(crate) fn ended(&self) -> Error {
         self.engine.failure().map_or(Error::Closed, Error::Corrupt)
     }
 }

@@ -39,14 +39,14 @@ impl Topics {
 
     pub(crate) fn leave(&self, topic: &Topic) -> Option<Arc<TopicState>> {
         let state = self.map().remove(topic)?;
-        state.end();
+        state.end(Leaving::Topic);
         Some(state)
     }
 
     pub(crate) fn leave_all(&self) -> Vec<Arc<TopicState>> {
         let states: Vec<_> = self.map().drain().map(|(_, state)| state).collect();
         for state in &states {
-            state.end();
+            state.end(Leaving::Node);
         }
         states
     }
@@ -102,11 +102,20 @@ pub(crate) struct TopicState {
     acks: Mutex<HashMap<String, Arc<Acks>>>,
 }
 
-/// The end of the feed, and whether the topic was left.
+/// The end of the feed, and why the topic is open no longer.
 #[derive(Debug, Default)]
 struct FeedState {
     tail: Tail<FeedEntry>,
-    left: bool,
+    left: Option<Leaving>,
+}
+
+/// What ends a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// The application left it.
+    Topic,
+    /// The node ends as a whole.
+    Node,
 }
 
 /// How far a session has sent the topic.
@@ -132,9 +141,9 @@ impl TopicState {
         }
     }
 
-    /// It was left.
-    fn end(&self) {
-        self.feed.send_modify(|feed| feed.left = true);
+    /// It is open no longer.
+    fn end(&self, leaving: Leaving) {
+        self.feed.send_modify(|feed| feed.left = Some(leaving));
         self.sent_changed.notify_waiters();
     }
 
@@ -195,6 +204,15 @@ impl TopicState {
         Feed(self.feed.subscribe())
     }
 
+    /// Fails when the topic was left, and says why.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match self.feed.borrow().left {
+            None => Ok(()),
+            Some(Leaving::Topic) => Err(Error::Left),
+            Some(Leaving::Node) => Err(self.queue.ended()),
+        }
+    }
+
     /// The acknowledgements of a consumer in this topic.
     pub(crate) fn acks(&self, consumer: &str) -> Arc<Acks> {
         let mut acks = self.acks.lock();
@@ -253,9 +271,7 @@ impl TopicState {
             if self.sent_to(arrival) >= peers {
                 return Ok(());
             }
-            if self.feed.borrow().left {
-                return Err(Error::Closed);
-            }
+            self.check_open()?;
             changed.await;
         }
     }
@@ -291,10 +307,10 @@ impl Feed {
 
     /// Waits for growth. `None` when the topic was left.
     pub(crate) async fn changed(&mut self) -> Option<()> {
-        if !self.0.borrow().left {
+        if self.0.borrow().left.is_none() {
             self.0.changed().await.ok()?;
         }
-        (!self.0.borrow().left).then_some(())
+        self.0.borrow().left.is_none().then_some(())
     }
 }
 

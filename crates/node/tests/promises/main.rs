@@ -7,6 +7,7 @@ mod ended;
 mod errors;
 mod flood;
 mod forks;
+mod health;
 #[path = "../../../net/tests/support/hosts.rs"]
 mod hosts;
 mod lan;
