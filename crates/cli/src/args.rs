@@ -22,6 +22,17 @@ Exit codes:
   9    the node has stopped
   10   reading or writing failed
   11   the network cannot be used
+  12   another program holds the database
+  13   there is no room on the disk
+  14   the home directory was removed while it was in use
+  15   the file system is read-only
+  16   permission is denied
+  17   too many files are open
+  18   the path of the home directory is too long
+  19   the home directory has a database but no key
+  20   the state directory cannot be used
+  21   a newer version wrote the home directory
+  22   something that should not happen; report it
   130  interrupted before it was done
 
 Results go to standard output, progress to standard error. RUST_LOG=p2panda=debug shows more.";
@@ -136,7 +147,7 @@ pub struct PubArgs {
     #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true,
         conflicts_with = "file")]
     pub stdin: Option<String>,
-    /// Publish this file as one message; can be repeated
+    /// Publish this file as one message, `-` for standard input; can be repeated
     #[arg(short, long, value_name = "FILE")]
     pub file: Vec<PathBuf>,
     /// How long to wait for a peer

@@ -56,8 +56,8 @@ pub enum Failure {
     NothingToCompact { home: PathBuf },
     #[error("{}", node_line(.0))]
     Node(#[from] p2panda::Error),
-    #[error("messages cannot be read: {0}; nothing is lost, check the disk and run it again")]
-    Feed(#[source] Arc<p2panda::Error>),
+    #[error("{}", node_line(.0))]
+    Stopped(#[source] Arc<p2panda::Error>),
     #[error(transparent)]
     Demo(#[from] DemoError),
     #[error(transparent)]
@@ -67,7 +67,7 @@ pub enum Failure {
 /// Why a subscription gave no more messages, if it should have.
 pub fn of_subscription(messages: &Subscription) -> Result<(), Failure> {
     match messages.ended() {
-        Some(Ended::Failed(error)) => Err(Failure::Feed(error)),
+        Some(Ended::Failed(error)) => Err(Failure::Stopped(error)),
         _ => Ok(()),
     }
 }
@@ -79,14 +79,15 @@ impl Failure {
             Failure::Demo(error) => error.exit_code(),
             Failure::TempAndHome
             | Failure::NoHome
-            | Failure::FileTooLarge { .. }
-            | Failure::LineTooLong { .. }
             | Failure::LineNotText { .. }
             | Failure::Parse(_) => 2,
+            Failure::FileTooLarge { .. } | Failure::LineTooLong { .. } => {
+                kind_code(ErrorKind::Limit)
+            }
             Failure::Node(error) | Failure::CompactInUse(error) => kind_code(error.kind()),
-            Failure::Feed(error) => kind_code(error.kind()),
-            Failure::MakeHome { .. }
-            | Failure::NothingToCompact { .. }
+            Failure::Stopped(error) => kind_code(error.kind()),
+            Failure::MakeHome { source, .. } => kind_code(p2panda::Error::kind_of_io(source)),
+            Failure::NothingToCompact { .. }
             | Failure::ReadFile { .. }
             | Failure::Stdin(_)
             | Failure::Stdout(_)
@@ -120,6 +121,17 @@ fn kind_code(kind: ErrorKind) -> u8 {
         ErrorKind::Closed => 9,
         ErrorKind::Io => 10,
         ErrorKind::Network => 11,
+        ErrorKind::Busy => 12,
+        ErrorKind::Full => 13,
+        ErrorKind::Gone => 14,
+        ErrorKind::ReadOnly => 15,
+        ErrorKind::Denied => 16,
+        ErrorKind::TooManyFiles => 17,
+        ErrorKind::PathTooLong => 18,
+        ErrorKind::KeyMissing => 19,
+        ErrorKind::StateDir => 20,
+        ErrorKind::Newer => 21,
+        ErrorKind::Unexpected => 22,
         _ => 1,
     }
 }
@@ -151,9 +163,37 @@ fn next_step(kind: ErrorKind) -> &'static str {
             "give this one a home of its own with --home DIR, or a throw-away identity with --temp"
         }
         ErrorKind::Limit => "split the message",
-        ErrorKind::Corrupt => "restore the directory from a backup, or begin anew with --home DIR",
+        ErrorKind::Corrupt => {
+            "keep a copy of the directory, then restore it from a backup, or begin anew with --home DIR"
+        }
         ErrorKind::Closed => "run the command again",
-        ErrorKind::Io => "check free space and permissions, or choose a directory with --home DIR",
+        ErrorKind::Io => "check the disk and run it again; what was confirmed is stored",
+        ErrorKind::Busy => {
+            "end the program that holds the database, such as a backup or a database shell, and \
+            run it again; nothing is lost"
+        }
+        ErrorKind::Full => "make room on the disk and run it again; nothing is lost",
+        ErrorKind::Gone => {
+            "put the files back where they were, or choose another directory with --home DIR"
+        }
+        ErrorKind::ReadOnly => {
+            "make the file system writable, or choose another directory with --home DIR"
+        }
+        ErrorKind::Denied => "run it as the owner of the files, or change their permissions",
+        ErrorKind::TooManyFiles => "raise the limit with `ulimit -n`, or close other programs",
+        ErrorKind::PathTooLong => "choose a directory with a shorter path with --home DIR",
+        ErrorKind::KeyMissing => {
+            "put node.key back from the same copy, or keep the data under a new key with \
+            --restored new-identity"
+        }
+        ErrorKind::StateDir => {
+            "make it writable, or name another state directory with XDG_STATE_HOME; it is where a \
+            copied home is noticed"
+        }
+        ErrorKind::Newer => "run the version that wrote it, or a newer one",
+        ErrorKind::Unexpected => {
+            "run it again with RUST_LOG=p2panda=debug, and report what it says"
+        }
         ErrorKind::Network => "choose another address with --listen ADDR:PORT, or leave it out",
         _ => "choose another directory with --home DIR, or mend this one",
     }
@@ -174,6 +214,17 @@ mod tests {
             ErrorKind::Closed,
             ErrorKind::Io,
             ErrorKind::Network,
+            ErrorKind::Busy,
+            ErrorKind::Full,
+            ErrorKind::Gone,
+            ErrorKind::ReadOnly,
+            ErrorKind::Denied,
+            ErrorKind::TooManyFiles,
+            ErrorKind::PathTooLong,
+            ErrorKind::KeyMissing,
+            ErrorKind::StateDir,
+            ErrorKind::Newer,
+            ErrorKind::Unexpected,
         ];
         let codes: std::collections::BTreeSet<u8> = kinds.into_iter().map(kind_code).collect();
         assert_eq!(codes.len(), kinds.len());

@@ -7,7 +7,7 @@ use std::path::Path;
 use futures_lite::StreamExt;
 use p2panda::Body;
 use tokio::io::AsyncRead;
-use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 
 use crate::failure::Failure;
 
@@ -15,16 +15,17 @@ use crate::failure::Failure;
 /// because the header counts too, and says so itself.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Lines of a stream, each a text without its line end.
+/// Lines of a stream, each a text without the line feed at its end.
 pub struct Lines<R> {
-    lines: FramedRead<R, LinesCodec>,
+    lines: FramedRead<R, AnyDelimiterCodec>,
     read: u64,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Reads from the given stream; nothing is read before [`Lines::next`].
     pub fn new(input: R) -> Lines<R> {
-        let codec = LinesCodec::new_with_max_length(MESSAGE_BYTES_MAX);
+        let end = b"\n".to_vec();
+        let codec = AnyDelimiterCodec::new_with_max_length(end.clone(), end, MESSAGE_BYTES_MAX);
         let lines = FramedRead::new(input, codec);
         Lines { lines, read: 0 }
     }
@@ -34,23 +35,43 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         let line = self.lines.next().await?;
         self.read += 1;
         let number = self.read;
-        Some(line.map_err(|error| match error {
-            LinesCodecError::MaxLineLengthExceeded => Failure::LineTooLong { number },
-            LinesCodecError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Failure::LineNotText { number }
+        Some(match line {
+            Ok(line) => String::from_utf8(line.into()).map_err(|_| Failure::LineNotText { number }),
+            Err(AnyDelimiterCodecError::MaxChunkLengthExceeded) => {
+                Err(Failure::LineTooLong { number })
             }
-            LinesCodecError::Io(error) => Failure::Stdin(error),
-        }))
+            Err(AnyDelimiterCodecError::Io(error)) => Err(Failure::Stdin(error)),
+        })
     }
 }
 
 /// A file as one message: text where it is UTF-8, bytes otherwise.
 pub fn file(path: &Path) -> Result<Body, Failure> {
-    let bytes = read(path, MESSAGE_BYTES_MAX)?;
-    Ok(match String::from_utf8(bytes) {
+    Ok(body(read(path, MESSAGE_BYTES_MAX)?))
+}
+
+/// Standard input to its end, as one message.
+pub fn stdin() -> Result<Body, Failure> {
+    let mut bytes = Vec::new();
+    let input = std::io::stdin().lock();
+    let read = input
+        .take(MESSAGE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes);
+    read.map_err(Failure::Stdin)?;
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(Failure::FileTooLarge {
+            path: "standard input".into(),
+            bytes_max: MESSAGE_BYTES_MAX,
+        });
+    }
+    Ok(body(bytes))
+}
+
+fn body(bytes: Vec<u8>) -> Body {
+    match String::from_utf8(bytes) {
         Ok(text) => Body::from(text.as_str()),
         Err(error) => Body::from(error.into_bytes()),
-    })
+    }
 }
 
 /// The content of a file of at most `bytes_max` bytes. Special files end there, too.
@@ -80,9 +101,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn lines_come_without_their_ends_and_the_last_one_needs_none() {
-        let mut lines = Lines::new(&b"one\r\n\ntwo"[..]);
-        for expected in ["one", "", "two"] {
+    async fn lines_come_without_their_ends_and_nothing_else_is_taken_from_them() {
+        let mut lines = Lines::new(&b"one\r\n\n two "[..]);
+        for expected in ["one\r", "", " two "] {
             assert_eq!(lines.next().await.unwrap().unwrap(), expected);
         }
         assert!(lines.next().await.is_none());

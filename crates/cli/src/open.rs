@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
-use p2panda::{Builder, Mdns, NamedAddr, Node};
+use p2panda::{Builder, Event, Mdns, NamedAddr, Node};
 
 use crate::args::{NodeArgs, Restored};
 use crate::failure::Failure;
@@ -33,6 +34,29 @@ pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
         ));
     }
     Ok(node)
+}
+
+/// Does the work of a command, and says when it has to wait for the storage. Ends with the reason when
+/// the node stops by itself.
+pub async fn until_stopped<T>(
+    node: &Node,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let (mut events, mut work) = (node.events(), pin!(work));
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            error = node.stopped() => return Err(Failure::Stopped(error)),
+            Some(event) = events.next() => match event {
+                Event::StorageWaits { reason } => {
+                    note(&format!("waiting: {reason}; goes on by itself"));
+                }
+                Event::StorageGoesOn => note("stored; going on"),
+                _ => {}
+            },
+        }
+    }
 }
 
 /// Everything but the place: addresses, network, first contacts.

@@ -16,12 +16,23 @@ pub enum ParseError {
     Length {
         /// Bytes of the type.
         expected: usize,
-        /// Bytes given; of odd text, the half rounded down.
+        /// Bytes given.
+        found: usize,
+    },
+    /// The number of characters in a text is wrong.
+    #[error("expected {expected} hexadecimal digits, found {found} characters")]
+    Digits {
+        /// Hexadecimal digits of the type.
+        expected: usize,
+        /// Characters given.
         found: usize,
     },
     /// A character is not a hexadecimal digit.
-    #[error("not a hexadecimal digit")]
-    Digit,
+    #[error("character {place} is not a hexadecimal digit")]
+    Digit {
+        /// Which one, from 1 on.
+        place: usize,
+    },
     /// The bytes are no verifying key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -37,16 +48,16 @@ pub(crate) fn from_slice<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ParseE
 
 /// Reads exactly `2 * N` hexadecimal digits of either case.
 pub(crate) fn from_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseError> {
-    if text.len() != 2 * N {
-        return Err(ParseError::Length {
-            expected: N,
-            found: text.len() / 2,
-        });
+    let found = text.chars().count();
+    if found != 2 * N {
+        let expected = 2 * N;
+        return Err(ParseError::Digits { expected, found });
     }
     let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        for &digit in pair {
-            let digit = (digit as char).to_digit(16).ok_or(ParseError::Digit)?;
+    for (index, digit) in text.chars().enumerate() {
+        let place = index + 1;
+        let digit = digit.to_digit(16).ok_or(ParseError::Digit { place })?;
+        if let Some(byte) = bytes.get_mut(index / 2) {
             *byte = (*byte << 4) | digit as u8;
         }
     }

@@ -62,13 +62,19 @@ mod tests {
 
     #[test]
     fn wrong_text_names_what_is_wrong() {
-        let short = ParseError::Length {
-            expected: 32,
-            found: 1,
+        let short = ParseError::Digits {
+            expected: 64,
+            found: 2,
         };
         assert_eq!("00".parse::<Hash>(), Err(short));
-        assert_eq!("g".repeat(64).parse::<Hash>(), Err(ParseError::Digit));
-        // Two bytes of UTF-8 are not two digits.
-        assert_eq!("ä".repeat(32).parse::<Hash>(), Err(ParseError::Digit));
+        assert_eq!(
+            "g".repeat(64).parse::<Hash>(),
+            Err(ParseError::Digit { place: 1 })
+        );
+        // What counts is characters, not bytes.
+        assert_eq!(
+            "ä".repeat(64).parse::<Hash>(),
+            Err(ParseError::Digit { place: 1 })
+        );
     }
 }

@@ -90,6 +90,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn text_that_is_no_topic_is_told_what_is_wrong_with_it() {
+        let said = |text: &str| text.parse::<Topic>().err().map(|error| error.to_string());
+        let expected = "expected 64 hexadecimal digits, found 3 characters";
+        assert_eq!(said("abc").as_deref(), Some(expected));
+        let one_wrong = format!("{}g{}", "a".repeat(9), "b".repeat(54));
+        let expected = "character 10 is not a hexadecimal digit";
+        assert_eq!(said(&one_wrong).as_deref(), Some(expected));
+    }
+
+    #[test]
     fn debug_never_shows_the_topic() {
         let topic = Topic::from_bytes([0xab; 32]);
         assert!(!format!("{topic:?}").contains("abab"));

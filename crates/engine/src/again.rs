@@ -3,8 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::command::{Command, Reply};
-use crate::own::PublishRequest;
+use crate::command::{Command, PublishRequest, Reply};
 
 /// Makes a command, or what became of it, once more. Whoever waits for its answer waits on.
 pub(crate) type Again<T> = Box<dyn FnOnce() -> T + Send>;

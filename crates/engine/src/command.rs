@@ -170,6 +170,19 @@ pub enum Incoming {
     },
 }
 
+/// A publish that was asked for.
+pub(crate) struct PublishRequest {
+    pub body: Option<Bytes>,
+    pub prune: bool,
+    pub reply: Reply<Result<Published, PublishError>>,
+}
+
+impl PublishRequest {
+    pub fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 impl Command {
     /// Operations in it, for the bounds of a batch.
     pub(crate) fn operations(&self) -> usize {

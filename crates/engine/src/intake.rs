@@ -5,9 +5,8 @@ use p2panda_store::StoreError;
 
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::BodyDrop;
-use crate::command::{Command, Incoming, Source};
+use crate::command::{Command, Incoming, PublishRequest, Source};
 use crate::early::Ending;
-use crate::own::PublishRequest;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 use crate::{ingest, publish, sessions};

@@ -7,15 +7,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use p2panda_core::limits::{
     OWN_LOG_CLAIMS_MAX, OWN_LOG_HELD_BYTES_MAX, OWN_LOG_HELD_OPERATIONS_MAX, OWN_LOG_SHOW_WAIT,
     OWN_LOG_SHOWN_MAX, OWN_LOG_WAIT_PER_HOUR, PROGRESS_TIMEOUT,
 };
 
 use crate::again::{Again, keep_request};
-use crate::answer::{PublishError, Published};
-use crate::command::Reply;
+use crate::command::PublishRequest;
 
 const PATIENCE_BACK_US: u64 = OWN_LOG_WAIT_PER_HOUR.as_micros() as u64;
 const HOUR_US: u64 = 3_600_000_000;
@@ -57,19 +55,6 @@ impl Patience {
         self.at_us += hours * HOUR_US;
         self.give_back(hours.saturating_mul(PATIENCE_BACK_US));
         self.left_us
-    }
-}
-
-/// A publish that was asked for.
-pub(crate) struct PublishRequest {
-    pub body: Option<Bytes>,
-    pub prune: bool,
-    pub reply: Reply<Result<Published, PublishError>>,
-}
-
-impl PublishRequest {
-    pub fn body_bytes(&self) -> usize {
-        self.body.as_ref().map_or(0, Bytes::len)
     }
 }
 

@@ -6,8 +6,8 @@ use p2panda_store::{RecentHead, StoreError, Tx};
 
 use crate::answer::PublishError;
 use crate::batch::Unanswered;
+use crate::command::PublishRequest;
 use crate::ingest;
-use crate::own::PublishRequest;
 use crate::shares::Origin;
 use crate::state::State;
 use crate::topics::TopicRef;

@@ -95,7 +95,8 @@ impl Builder {
         self
     }
 
-    /// A fresh temporary directory, removed at shutdown, with a new key.
+    /// A fresh temporary directory, removed at shutdown, with a new key. What a process leaves that is
+    /// killed is removed when the next temporary node starts.
     pub fn temporary(mut self) -> Self {
         self.place = Place::Temporary;
         self
@@ -241,7 +242,8 @@ impl Builder {
     }
 
     /// The way on when the directory turns out to be an older copy of itself. Without it, such a
-    /// node opens and refuses to publish.
+    /// node opens and refuses to publish. `NewIdentity` is also the way on for a database whose key
+    /// file is lost.
     pub fn restored(mut self, action: RestoredAction) -> Self {
         self.restored = Some(action);
         self

@@ -78,6 +78,22 @@ pub enum ErrorKind {
     Full,
     /// The files were removed under the running node.
     Gone,
+    /// The file system cannot be written.
+    ReadOnly,
+    /// The permissions of a file or directory are in the way.
+    Denied,
+    /// The process, or the system, has too many files open.
+    TooManyFiles,
+    /// The path of the directory is too long.
+    PathTooLong,
+    /// There is a database, and its key file is lost.
+    KeyMissing,
+    /// A newer version of this software wrote the directory.
+    Newer,
+    /// The directory of the fork guard's files cannot be used.
+    StateDir,
+    /// Something that should not happen, and is no damage: to be reported.
+    Unexpected,
 }
 
 impl Error {
@@ -96,15 +112,21 @@ impl Error {
             Error::Corrupt(error) => match &**error {
                 Corrupt::Store(error) => of_database(*error.kind()),
                 Corrupt::GivenUp(wait) => of_wait(*wait),
-                _ => ErrorKind::Corrupt,
+                _ => ErrorKind::Unexpected,
             },
             Error::Network(_) => ErrorKind::Network,
-            Error::Temporary(_) | Error::Random => ErrorKind::Io,
+            Error::Temporary(error) => Error::kind_of_io(error),
+            Error::Random => ErrorKind::Io,
             Error::Closed | Error::Left => ErrorKind::Closed,
         }
     }
 
-    /// Whether the same call may succeed later without anything being changed.
+    /// The kind that an error of the operating system has.
+    pub fn kind_of_io(error: &std::io::Error) -> ErrorKind {
+        of_database(StoreErrorKind::of_io(error))
+    }
+
+    /// Whether the same call may succeed later: another process ends, or somebody makes room.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Publish(error) => error.is_retryable(),
@@ -120,23 +142,31 @@ impl Error {
 fn of_directory(kind: &OpenErrorKind) -> ErrorKind {
     match kind {
         OpenErrorKind::Locked { .. } => ErrorKind::Locked,
-        OpenErrorKind::Io { .. } | OpenErrorKind::NoSpace { .. } | OpenErrorKind::Random => {
-            ErrorKind::Io
-        }
+        OpenErrorKind::Random => ErrorKind::Io,
+        OpenErrorKind::NoSpace { .. } => ErrorKind::Full,
         OpenErrorKind::KeyDamaged { .. } => ErrorKind::Corrupt,
-        OpenErrorKind::Database(kind) => of_database(*kind),
+        OpenErrorKind::KeyMissing { .. } => ErrorKind::KeyMissing,
+        OpenErrorKind::Newer { .. } => ErrorKind::Newer,
+        OpenErrorKind::StateDir { .. } => ErrorKind::StateDir,
+        OpenErrorKind::Io { kind, .. } | OpenErrorKind::Database(kind) => of_database(*kind),
         _ => ErrorKind::Invalid,
     }
 }
 
-/// A database that cannot be used is damaged, unless something else stands in its way.
+/// Only damage is called damage.
 fn of_database(kind: StoreErrorKind) -> ErrorKind {
     match kind {
         StoreErrorKind::Busy => ErrorKind::Busy,
         StoreErrorKind::Full => ErrorKind::Full,
         StoreErrorKind::Io => ErrorKind::Io,
         StoreErrorKind::Gone => ErrorKind::Gone,
-        _ => ErrorKind::Corrupt,
+        StoreErrorKind::ReadOnly => ErrorKind::ReadOnly,
+        StoreErrorKind::Denied => ErrorKind::Denied,
+        StoreErrorKind::TooManyFiles => ErrorKind::TooManyFiles,
+        StoreErrorKind::PathTooLong => ErrorKind::PathTooLong,
+        StoreErrorKind::Newer { .. } => ErrorKind::Newer,
+        StoreErrorKind::Damaged => ErrorKind::Corrupt,
+        _ => ErrorKind::Unexpected,
     }
 }
 
@@ -152,14 +182,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_that_is_in_use_or_has_no_room_is_not_called_damaged() {
+    fn only_damage_is_called_damage() {
         let kinds = [
             (StoreErrorKind::Busy, ErrorKind::Busy),
             (StoreErrorKind::Full, ErrorKind::Full),
             (StoreErrorKind::Gone, ErrorKind::Gone),
             (StoreErrorKind::Io, ErrorKind::Io),
             (StoreErrorKind::Damaged, ErrorKind::Corrupt),
-            (StoreErrorKind::Failed, ErrorKind::Corrupt),
+            (StoreErrorKind::ReadOnly, ErrorKind::ReadOnly),
+            (StoreErrorKind::Denied, ErrorKind::Denied),
+            (StoreErrorKind::TooManyFiles, ErrorKind::TooManyFiles),
+            (StoreErrorKind::PathTooLong, ErrorKind::PathTooLong),
+            (StoreErrorKind::Failed, ErrorKind::Unexpected),
         ];
         for (of, kind) in kinds {
             assert_eq!(of_database(of), kind);

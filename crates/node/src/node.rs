@@ -67,10 +67,14 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     };
     let budget = Budget::new(builder.budget_bytes, builder.operation_bytes_max as usize);
     let options = engine_options(&builder, temporary.is_some(), budget.clone());
-    let opened_dir = dir.clone();
+    let (opened_dir, is_temporary) = (dir.clone(), temporary.is_some());
     let opened = tokio::task::spawn_blocking(move || {
         let now = thread::system_clock()();
-        Engine::open(&opened_dir, options, now)
+        let engine = Engine::open(&opened_dir, options, now)?;
+        if is_temporary {
+            clean_up(&opened_dir).map_err(Error::Temporary)?;
+        }
+        Ok::<_, Error>(engine)
     });
     let engine = opened.await.map_err(|_| Error::Closed)??;
 
@@ -119,9 +123,21 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     })))
 }
 
+/// What the names of temporary directories begin with.
+const TEMPORARY_PREFIX: &str = "p2panda-";
+
+/// Marks an open temporary directory, and removes those that killed processes left.
+fn clean_up(dir: &Path) -> std::io::Result<()> {
+    p2panda_store::mark_temporary(dir)?;
+    if let Some(parent) = dir.parent() {
+        p2panda_store::sweep_temporary(parent, TEMPORARY_PREFIX, dir);
+    }
+    Ok(())
+}
+
 fn temporary_dir() -> std::io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix("p2panda-");
+    builder.prefix(TEMPORARY_PREFIX);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
     builder.tempdir()

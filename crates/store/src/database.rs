@@ -13,6 +13,7 @@ pub(crate) mod holdings;
 pub(crate) mod meta;
 pub(crate) mod missing;
 pub(crate) mod neighbour;
+pub(crate) mod obstacle;
 pub(crate) mod page;
 pub(crate) mod presence;
 pub(crate) mod reader;

@@ -11,3 +11,4 @@ pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod private;
 pub(crate) mod store;
+pub(crate) mod temporary;

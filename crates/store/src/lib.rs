@@ -120,4 +120,5 @@ pub use directory::holder::Holder;
 pub use directory::identity::Options;
 pub use directory::private::others_may_enter;
 pub use directory::store::Store;
+pub use directory::temporary::{mark_temporary, sweep_temporary};
 pub use error::ErrorOf;

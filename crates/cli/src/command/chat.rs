@@ -12,6 +12,7 @@ use crate::command::{id, subscribe};
 use crate::failure::{self, Failure, Outcome};
 use crate::input::Lines;
 use crate::interrupt::Interrupt;
+use crate::open::until_stopped;
 use crate::output::{self, Written, note, visible};
 
 /// How long the last line may take to reach a peer before the chat ends all the same.
@@ -26,7 +27,7 @@ pub async fn run(args: &NodeArgs, chat: ChatArgs) -> Result<Outcome, Failure> {
     let node = crate::open::node(args, chat.temp).await?;
     let talked = Chat::open(&node, &chat).await;
     let talked = match talked {
-        Ok(mut open) => open.talk(&mut interrupt).await,
+        Ok(mut open) => until_stopped(&node, open.talk(&mut interrupt)).await,
         Err(failure) => Err(failure),
     };
     interrupt.finish(node.shutdown()).await?;
@@ -80,6 +81,8 @@ impl Chat {
     }
 
     async fn say(&mut self, line: String) -> Result<(), Failure> {
+        // Some terminals end a line with both.
+        let line = line.strip_suffix('\r').unwrap_or(&line);
         if line.trim().is_empty() {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use crate::args::{NodeArgs, PubArgs};
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Lines, MESSAGE_BYTES_MAX};
 use crate::interrupt::Interrupt;
+use crate::open::until_stopped;
 use crate::output::{self, note};
 use crate::progress::Progress;
 
@@ -33,7 +34,8 @@ struct Input {
 pub async fn run(args: &NodeArgs, publish: PubArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, publish.temp).await?;
-    let published = publish_all(&node, &publish, &mut interrupt).await;
+    let work = publish_all(&node, &publish, &mut interrupt);
+    let published = until_stopped(&node, work).await;
     interrupt.finish(node.shutdown()).await?;
     published
 }
@@ -58,7 +60,11 @@ async fn publish_all(
     tokio::spawn(read(publish.file.clone(), sender));
     let (mut published, last) = store(&publisher, inputs, interrupt).await?;
     if let Some(last) = &last {
-        published.peers = wait_for_peer(node, last, publish, interrupt).await?;
+        published.peers = match published.interrupted {
+            // Whoever interrupts does not want to wait.
+            true => last.sent(),
+            false => wait_for_peer(node, last, publish, interrupt).await?,
+        };
     }
     let outcome = match &published {
         Published {
@@ -85,7 +91,12 @@ async fn publish_all(
 async fn read(files: Vec<PathBuf>, sender: mpsc::Sender<Input>) {
     let room = Arc::new(Semaphore::new(AHEAD_BYTES));
     for path in &files {
-        let body = || tokio::task::block_in_place(|| input::file(path));
+        let body = || {
+            tokio::task::block_in_place(|| match path.as_os_str() == "-" {
+                true => input::stdin(),
+                false => input::file(path),
+            })
+        };
         if !send(&sender, &room, file_bytes(path), body).await {
             return;
         }

@@ -6,13 +6,14 @@ use crate::args::{From, NodeArgs, SubArgs};
 use crate::command::id;
 use crate::failure::{self, Failure, Outcome};
 use crate::interrupt::Interrupt;
+use crate::open::until_stopped;
 use crate::output::{self, Format, Written};
 
 /// Prints messages until a signal, `--count` or a closed standard output ends it.
 pub async fn run(args: &NodeArgs, sub: SubArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, sub.temp).await?;
-    let printed = print(&node, &sub, &mut interrupt).await;
+    let printed = until_stopped(&node, print(&node, &sub, &mut interrupt)).await;
     interrupt.finish(node.shutdown()).await?;
     printed.map(|()| Outcome::Done)
 }

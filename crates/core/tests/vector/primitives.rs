@@ -102,7 +102,7 @@ fn key_bytes(
             );
         }
         Err(ParseError::Key(_)) => assert!(error.starts_with("InvalidSignature"), "{name}"),
-        Err(ParseError::Digit) => panic!("{name} has no text"),
+        Err(ParseError::Digit { .. } | ParseError::Digits { .. }) => panic!("{name} has no text"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a database may fail with.
 
+use std::io;
+
 use rusqlite::ErrorCode;
 
 use crate::error::ErrorOf;
@@ -23,6 +25,18 @@ pub enum StoreErrorKind {
     /// A file of the database is no longer where it was opened: what is written now would be lost.
     #[error("the database was removed while it was open")]
     Gone,
+    /// The file system cannot be written.
+    #[error("the file system is read-only")]
+    ReadOnly,
+    /// The permissions of a file or directory are in the way.
+    #[error("permission is denied")]
+    Denied,
+    /// The process, or the system, has too many files open.
+    #[error("too many files are open")]
+    TooManyFiles,
+    /// The path of the directory is longer than the database can use.
+    #[error("the path is too long")]
+    PathTooLong,
     /// What is there is no database, or rows in it cannot be understood.
     #[error("the database is damaged")]
     Damaged,
@@ -37,6 +51,23 @@ pub enum StoreErrorKind {
     /// Anything else.
     #[error("the database failed")]
     Failed,
+}
+
+impl StoreErrorKind {
+    /// What the operating system says. [`StoreErrorKind::Io`] where nothing more is known.
+    pub fn of_io(error: &io::Error) -> StoreErrorKind {
+        // EMFILE and ENFILE, which the standard library has no kind for.
+        if cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)) {
+            return StoreErrorKind::TooManyFiles;
+        }
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+            io::ErrorKind::ReadOnlyFilesystem => StoreErrorKind::ReadOnly,
+            io::ErrorKind::PermissionDenied => StoreErrorKind::Denied,
+            io::ErrorKind::InvalidFilename => StoreErrorKind::PathTooLong,
+            _ => StoreErrorKind::Io,
+        }
+    }
 }
 
 impl ErrorOf<StoreErrorKind> {
@@ -67,12 +98,9 @@ fn kind_of(error: &rusqlite::Error) -> StoreErrorKind {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Busy,
         Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
-        Some(
-            ErrorCode::SystemIoFailure
-            | ErrorCode::CannotOpen
-            | ErrorCode::PermissionDenied
-            | ErrorCode::ReadOnly,
-        ) => StoreErrorKind::Io,
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => StoreErrorKind::Io,
+        Some(ErrorCode::PermissionDenied) => StoreErrorKind::Denied,
+        Some(ErrorCode::ReadOnly) => StoreErrorKind::ReadOnly,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Damaged,
         Some(_) => StoreErrorKind::Failed,
         None => match error {

@@ -91,7 +91,7 @@ fn missing(path: &Path, error: io::Error) -> StoreError {
             let path = path.display();
             ErrorOf::caused_by(StoreErrorKind::Gone, format!("{path} was removed"))
         }
-        _ => ErrorOf::caused_by(StoreErrorKind::Io, error),
+        _ => ErrorOf::caused_by(StoreErrorKind::of_io(&error), error),
     }
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::database::error::StoreError;
 use crate::database::neighbour::has_garbage;
+use crate::database::obstacle;
 use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow};
 use crate::database::sql::{int, keep_plans, seq_or_none, unsigned, verifying_key};
 
@@ -24,6 +25,11 @@ impl Readers {
 
     /// Opens a reader with a connection of its own.
     pub fn open(&self) -> Result<Reader, StoreError> {
+        let opened = self.try_open();
+        opened.map_err(|error| obstacle::named(error, &self.path, true))
+    }
+
+    fn try_open(&self) -> Result<Reader, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(limits::READER_BUSY_WAIT)?;

@@ -12,6 +12,7 @@ use crate::database::error::{StoreError, StoreErrorKind};
 use crate::database::fault::{Fault, Faults};
 use crate::database::meta::{self, CLEAN, Counters};
 use crate::database::neighbour::has_garbage;
+use crate::database::obstacle;
 use crate::database::presence::Presence;
 use crate::database::reader::Readers;
 use crate::database::schema;
@@ -74,6 +75,11 @@ impl Database {
     /// Opens the database and brings it to the newest schema. Before the first transaction comes
     /// [`Database::start`].
     pub(crate) fn load(path: &Path) -> Result<Database, StoreError> {
+        let opened = Database::try_load(path);
+        opened.map_err(|error| obstacle::named(error, path, false))
+    }
+
+    fn try_load(path: &Path) -> Result<Database, StoreError> {
         let found_journal = connection::journal_bytes(path) > 0;
         let mut connection = connection::connect(path)?;
         schema::migrate(&mut connection)?;
@@ -112,7 +118,7 @@ impl Database {
     /// From now on nothing is committed without this file, which is beside the database.
     pub(crate) fn require(&mut self, path: PathBuf) -> Result<(), StoreError> {
         let required = self.presence.require(path);
-        required.map_err(|error| ErrorOf::caused_by(StoreErrorKind::Io, error))
+        required.map_err(|error| ErrorOf::caused_by(StoreErrorKind::of_io(&error), error))
     }
 
     /// From now on transactions fail like this, until they do not: for tests of what is built on it.

@@ -40,8 +40,8 @@ pub enum OpenErrorKind {
         /// The directory.
         dir: PathBuf,
     },
-    /// The database holds data, yet the key file is gone.
-    #[error("{} has a database but no node.key: restore it from the same copy", dir.display())]
+    /// The database belongs to a node, yet the key file is gone.
+    #[error("{} has a database but no node.key", dir.display())]
     KeyMissing {
         /// The directory.
         dir: PathBuf,
@@ -63,6 +63,16 @@ pub enum OpenErrorKind {
     Io {
         /// What was accessed.
         path: PathBuf,
+        /// What stands in the way.
+        kind: StoreErrorKind,
+    },
+    /// The guard file cannot be read or written; the cause is a [`std::io::Error`].
+    #[error("the state directory {} cannot be used", dir.display())]
+    StateDir {
+        /// The directory of guard files, outside of the data directory.
+        dir: PathBuf,
+        /// What stands in the way.
+        kind: StoreErrorKind,
     },
     /// The database could not be opened.
     #[error("the database cannot be opened")]
@@ -90,15 +100,32 @@ impl From<StoreError> for OpenError {
 impl ErrorOf<OpenErrorKind> {
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind(),
-            OpenErrorKind::Locked { .. } | OpenErrorKind::Database(StoreErrorKind::Busy)
-        )
+        match self.kind() {
+            OpenErrorKind::Locked { .. } | OpenErrorKind::NoSpace { .. } => true,
+            OpenErrorKind::Database(kind)
+            | OpenErrorKind::Io { kind, .. }
+            | OpenErrorKind::StateDir { kind, .. } => {
+                matches!(kind, StoreErrorKind::Busy | StoreErrorKind::Full)
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
         let path = path.to_path_buf();
-        move |source| ErrorOf::caused_by(OpenErrorKind::Io { path }, source)
+        move |source| {
+            let kind = StoreErrorKind::of_io(&source);
+            ErrorOf::caused_by(OpenErrorKind::Io { path, kind }, source)
+        }
+    }
+
+    /// The same for a guard file.
+    pub(crate) fn state(guard_file: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
+        let dir = guard_file.parent().unwrap_or(guard_file).to_path_buf();
+        move |source| {
+            let kind = StoreErrorKind::of_io(&source);
+            ErrorOf::caused_by(OpenErrorKind::StateDir { dir, kind }, source)
+        }
     }
 
     /// What the database of a directory says when it is opened.

@@ -70,13 +70,13 @@ impl Guard {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => {
-                return Err(OpenError::io(&self.path)(source));
+                return Err(OpenError::state(&self.path)(source));
             }
         };
         let mut bytes = Vec::new();
         file.take(GUARD_FILE_BYTES_MAX)
             .read_to_end(&mut bytes)
-            .map_err(OpenError::io(&self.path))?;
+            .map_err(OpenError::state(&self.path))?;
         let memory = parse(&String::from_utf8_lossy(&bytes));
         self.heights = memory.heights.clone();
         Ok(Some(memory))
@@ -89,14 +89,14 @@ impl Guard {
         heights: BTreeMap<LogId, u32>,
     ) -> Result<(), OpenError> {
         if let Some(dir) = self.path.parent() {
-            private::create_dir(dir).map_err(OpenError::io(dir))?;
+            private::create_dir(dir).map_err(OpenError::state(&self.path))?;
         }
         let mut text = format!("epoch {epoch}\n");
         for (log, seq) in &heights {
             push_height(&mut text, log, *seq);
         }
         self.file = None;
-        private::replace(&self.path, text.as_bytes()).map_err(OpenError::io(&self.path))?;
+        private::replace(&self.path, text.as_bytes()).map_err(OpenError::state(&self.path))?;
         self.heights = heights;
         self.appended_bytes = 0;
         Ok(())

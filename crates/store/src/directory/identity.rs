@@ -16,6 +16,9 @@ use crate::error::ErrorOf;
 /// Noted in the database while our own logs are pulled into a restored directory.
 pub(crate) const PULLING: &str = "pulling";
 
+/// Noted in the database once its key file is written.
+const KEYED: &str = "keyed";
+
 /// How a directory is opened.
 #[derive(Default)]
 pub struct Options {
@@ -25,7 +28,8 @@ pub struct Options {
     /// Where guard files live, one per identity, outside of the data directory. `None`: no
     /// guard, for throw-away nodes.
     pub guard_dir: Option<PathBuf>,
-    /// What to do if the directory turns out to be an old copy. It has no effect otherwise.
+    /// What to do if the directory turns out to be an old copy, or a new identity for a database whose
+    /// key is lost. It has no effect otherwise.
     pub restored: Option<RestoredAction>,
 }
 
@@ -45,7 +49,8 @@ impl Identity {
         options: Options,
         epochs: Epochs,
     ) -> Result<Identity, OpenError> {
-        let key = match_key(dir, database, options.key, epochs)?;
+        let anew = options.restored == Some(RestoredAction::NewIdentity);
+        let key = match_key(dir, database, options.key, (epochs, anew))?;
         let author = key.verifying_key();
         let own = database.heights_of(&author)?;
         let Some(guard_dir) = options.guard_dir else {
@@ -83,7 +88,7 @@ fn match_key(
     dir: &Path,
     database: &Database,
     given: Option<SigningKey>,
-    epochs: Epochs,
+    (epochs, anew): (Epochs, bool),
 ) -> Result<SigningKey, OpenError> {
     let path = dir.join(key::FILE);
     let found = key::read(&path)?;
@@ -91,7 +96,7 @@ fn match_key(
         // A new directory, or a crash between the first two writes of its first open.
         return match given {
             Some(key) => Ok(key),
-            None if !database.was_used() => key::draw(),
+            None if anew || !had_key(database, epochs)? => key::draw(),
             None => Err(ErrorOf::new(OpenErrorKind::KeyMissing {
                 dir: dir.to_path_buf(),
             })),
@@ -121,6 +126,20 @@ fn match_key(
         return Err(mixed());
     }
     Ok(found.key)
+}
+
+/// Whether the database was open with a key file beside it.
+fn had_key(database: &Database, epochs: Epochs) -> Result<bool, OpenError> {
+    let opened_again = epochs.is_some_and(|(_, previous)| previous.is_some());
+    Ok(opened_again || database.was_used() || database.note(KEYED)?.is_some())
+}
+
+/// Notes that there is a key file now.
+pub(crate) fn keyed(database: &mut Database) -> Result<(), OpenError> {
+    if database.note(KEYED)?.is_none() {
+        database.put_note(KEYED, &[1])?;
+    }
+    Ok(())
 }
 
 /// Completes the guard file of an open that crashed.

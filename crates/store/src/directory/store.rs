@@ -13,7 +13,7 @@ use crate::database::writer::{Database, Durability};
 use crate::directory::epoch::{self, Epoch};
 use crate::directory::error::OpenError;
 use crate::directory::guard::{Guard, Restored, RestoredAction};
-use crate::directory::identity::{Identity, Options, PULLING};
+use crate::directory::identity::{self, Identity, Options, PULLING};
 use crate::directory::key::{self, KeyFile};
 use crate::directory::names::{DATABASE, LOCK};
 use crate::directory::{compact, lock, private};
@@ -68,6 +68,7 @@ impl Store {
                 epoch,
             },
         )?;
+        identity::keyed(&mut database)?;
         let mut store = Store {
             database,
             key,

@@ -69,6 +69,10 @@ fn a_directory_without_its_key_is_refused_once_it_holds_data() {
     drop(open(dir.path()));
     // As if the first open had crashed before it wrote the key.
     fs::remove_file(dir.path().join("node.key")).unwrap();
+    let database = rusqlite::Connection::open(dir.path().join("p2panda.sqlite")).unwrap();
+    let noted = "DELETE FROM meta WHERE name = 'keyed'";
+    assert_eq!(database.execute(noted, []).unwrap(), 1);
+    drop(database);
     let mut store = open(dir.path());
     Author::new(1).write(&mut store, &[b"0"]);
     drop(store);
