@@ -625,3 +625,173 @@ fn compact_prints_both_sizes_and_is_refused_while_a_node_runs() {
     );
     drop(running);
 }
+
+#[test]
+fn a_subscriber_whose_home_is_removed_ends_with_the_reason_and_its_code() {
+    let world = World::new();
+    let (subscriber, addr) = world.subscriber("reader", &[]);
+    let first = world.publish("writer", "one\n", &["--bootstrap", &addr]);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    assert_eq!(subscriber.line(), "one");
+    std::fs::remove_dir_all(world.path("reader")).unwrap();
+    // What it is sent now it cannot keep, and nobody is told that it was reached.
+    world.publish("writer", "two\n", &["--bootstrap", &addr, "--wait", "1"]);
+    let said = subscriber
+        .err
+        .iter()
+        .find(|line| line.starts_with("panda: "));
+    let said = said.expect("the reason on standard error");
+    assert!(said.contains("was removed"), "{said}");
+    assert_eq!(subscriber.end().code(), Some(14));
+}
+
+#[test]
+fn a_database_that_another_program_holds_is_waited_for_and_said() {
+    let world = World::new();
+    let (subscriber, addr) = world.subscriber("reader", &[]);
+    let path = world.path("reader").join("p2panda.sqlite");
+    let other = rusqlite::Connection::open(path).unwrap();
+    other.busy_timeout(PATIENCE).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut writer = world.at("writer", &["chat", &world.topic, "--bootstrap", &addr]);
+    let mut writer = Running::start(writer.stdin(Stdio::piped()));
+    writer.type_line("through");
+    let mut said = subscriber.err.iter();
+    assert!(said.any(|line| line.starts_with("waiting: another process")));
+    drop(other);
+    assert_eq!(subscriber.line(), "through");
+    assert!(said.any(|line| line == "stored; going on"));
+    assert_eq!(subscriber.interrupt().code(), Some(0));
+}
+
+#[test]
+fn a_lost_key_is_no_new_identity_unless_that_is_asked_for() {
+    let world = World::new();
+    let id = |more: &[&str]| {
+        world
+            .at("home", &[&["id"], more].concat())
+            .output()
+            .unwrap()
+    };
+    let first = stdout(&id(&[]));
+    std::fs::remove_file(world.path("home").join("node.key")).unwrap();
+    let refused = id(&[]);
+    assert_eq!(refused.status.code(), Some(19));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("node.key") && said.contains("--restored new-identity"),
+        "{said}"
+    );
+    let anew = id(&["--restored", "new-identity"]);
+    assert_eq!(anew.status.code(), Some(0), "{}", stderr(&anew));
+    assert_ne!(stdout(&anew), first);
+    assert_eq!(stdout(&id(&[])), stdout(&anew));
+}
+
+#[test]
+fn what_a_killed_throw_away_identity_left_is_swept_and_what_is_in_use_is_not() {
+    let world = World::new();
+    let tmp = world.path("tmp");
+    let count = || std::fs::read_dir(&tmp).unwrap().count();
+    let start = || {
+        let running = Running::start(&mut world.panda(&["sub", &world.topic, "--temp"]));
+        running.addr();
+        running
+    };
+    let (mut killed, runs) = (start(), start());
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert_eq!(count(), 2);
+    let third = start();
+    assert_eq!(count(), 2);
+    assert_eq!(runs.interrupt().code(), Some(0));
+    assert_eq!(third.interrupt().code(), Some(0));
+    assert!(is_empty(&tmp));
+}
+
+#[test]
+fn the_first_interrupt_of_a_publisher_does_not_wait_for_a_peer() {
+    let world = World::new();
+    let args = ["pub", &world.topic, "--wait", "3600"];
+    let mut command = world.at("home", &args);
+    let mut writer = Running::start(command.stdin(Stdio::piped()));
+    writer.type_line("stored");
+    let stored = || {
+        let database = rusqlite::Connection::open(world.path("home").join("p2panda.sqlite"));
+        let count = "SELECT count(*) FROM operation";
+        let rows = database.and_then(|it| it.query_row(count, [], |row| row.get::<_, u32>(0)));
+        rows.unwrap_or(0)
+    };
+    let begun = Instant::now();
+    while stored() == 0 {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let signalled = Instant::now();
+    writer.signal("-INT");
+    assert_eq!(writer.child.wait().unwrap().code(), Some(130));
+    assert!(signalled.elapsed() < PROMPTLY);
+}
+
+#[test]
+fn standard_input_is_one_message_with_f_and_lines_keep_all_but_the_line_feed() {
+    let world = World::new();
+    let mut whole = world.at("home", &["pub", &world.topic, "-f", "-", "--wait", "0"]);
+    let published = run_with_input(&mut whole, "one\r\ntwo\n");
+    assert_eq!(stdout(&published), "published 1 message, reached 0 peers\n");
+    world.publish("home", "three\r\nfour\n", &["--wait", "0"]);
+    let args = [
+        "sub",
+        &world.topic,
+        "--from",
+        "start",
+        "--count",
+        "3",
+        "--json",
+    ];
+    let lines = stdout(&world.at("home", &args).output().unwrap());
+    let texts: Vec<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|message| message["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(texts, ["one\r\ntwo\n", "three\r", "four"]);
+}
+
+#[test]
+fn a_message_above_the_limit_exits_with_the_code_of_a_limit() {
+    let world = World::new();
+    let large = world.path("large");
+    let file = std::fs::File::create(&large).unwrap();
+    let args = [
+        "pub",
+        &world.topic,
+        "--wait",
+        "0",
+        "-f",
+        large.to_str().unwrap(),
+    ];
+    // Above what is read, and above what the node takes.
+    for bytes in [17 * 1024 * 1024, 16 * 1024 * 1024] {
+        file.set_len(bytes).unwrap();
+        let refused = world.at("home", &args).output().unwrap();
+        assert_eq!(refused.status.code(), Some(7), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains("split"), "{}", stderr(&refused));
+    }
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_is_named() {
+    let world = World::new();
+    let file = world.path("file");
+    std::fs::write(&file, "").unwrap();
+    let mut command = world.at("home", &["id"]);
+    let refused = command.env("XDG_STATE_HOME", &file).output().unwrap();
+    assert_eq!(refused.status.code(), Some(20), "{}", stderr(&refused));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("state directory") && said.contains("XDG_STATE_HOME"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1);
+}
