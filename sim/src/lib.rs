@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod fault_disk;
 mod fault_silence;
 mod fault_stuck;
 mod meeting;
@@ -28,6 +29,7 @@ mod node;
 mod random;
 mod simulation;
 
+pub use fault_disk::Disk;
 pub use fault_silence::{Fault, OVERSIZE_HEADER, UNDECODABLE_HEADER};
 pub use fault_stuck::Stuck;
 pub use network::LinkId;

@@ -18,6 +18,7 @@ use p2panda_protocol::sync::{Input, Need, Pair, SessionId, Sources, Turn};
 use p2panda_protocol::time::Time;
 use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked};
 
+use crate::fault_disk::Disk;
 use crate::meeting::Contacts;
 use crate::network::LinkId;
 
@@ -62,6 +63,9 @@ pub(crate) struct SimNode {
     pub(crate) heads: BTreeMap<Topic, SharedHeads>,
     /// Who asks for the bodies of a topic.
     pub(crate) turns: BTreeMap<Topic, Turn>,
+    pub(crate) disk: Disk,
+    /// While a slow one is at work.
+    pub(crate) disk_works_until: Option<Time>,
     /// It sends headers without their bodies.
     pub(crate) withholds: bool,
     /// It speaks the published protocol only.
@@ -135,6 +139,7 @@ impl SimNode {
     /// What a crash leaves: the directory.
     pub(crate) fn crash(&mut self) {
         self.engine = None;
+        (self.disk, self.disk_works_until) = (Disk::Sound, None);
         self.reader = None;
         self.contacts = None;
         self.queue = Lanes::new(self.key.verifying_key());
@@ -251,7 +256,7 @@ impl SimNode {
         let mut commits = Vec::new();
         while commits.is_empty() || !self.queue.is_empty() {
             let committed = self.queue.process(engine, now);
-            let committed = committed.expect("the simulated disk does not fail");
+            let committed = committed.expect("no fault of the simulated disk lasts");
             for change in &committed.topics {
                 let newest = self.newest.entry(change.topic).or_default();
                 change.add_arrivals(&mut newest.arrivals);
@@ -261,6 +266,9 @@ impl SimNode {
                 }
             }
             commits.push(committed);
+            if self.queue.waits_for().is_some() {
+                break;
+            }
         }
         commits
     }

@@ -117,6 +117,8 @@ impl Sim {
             heads: BTreeMap::new(),
             sources: BTreeMap::new(),
             turns: BTreeMap::new(),
+            disk: Default::default(),
+            disk_works_until: None,
             withholds: false,
             published: false,
             queue: Lanes::new(key.verifying_key()),
@@ -548,17 +550,34 @@ impl Sim {
         self.schedule(at, Event::Arrive(link, to));
     }
 
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(crate) fn wake_engine(&mut self, node: NodeId) {
+        self.wake_engine_at(node, self.now);
+    }
+
+    pub(crate) fn wake_engine_at(&mut self, node: NodeId, at: Time) {
+        self.schedule(at, Event::Engine(node));
+    }
+
     pub(crate) fn run_engine(&mut self, node: NodeId) {
         let now = self.wall();
         let state = self.at_mut(node);
-        if !state.is_up() {
+        if !state.is_up() || !self.is_disk_ready(node) {
             return;
         }
+        let state = self.at_mut(node);
         let commits = state.run_engine(now);
-        let wake = state.engine.as_ref().and_then(|engine| engine.next_wake());
+        let is_stalled = state.queue.waits_for().is_some();
+        let wake = match is_stalled {
+            true => state.queue.next_wake(),
+            false => state.engine.as_ref().and_then(|engine| engine.next_wake()),
+        };
         let stored = state.take_stored();
         state.follow_acks();
-        let more = !state.queue.is_empty();
+        let more = !state.queue.is_empty() && !is_stalled;
         if more {
             self.schedule(self.now, Event::Engine(node));
         }
