@@ -550,10 +550,6 @@ impl Sim {
         self.schedule(at, Event::Arrive(link, to));
     }
 
-    pub(crate) fn now(&self) -> Time {
-        self.now
-    }
-
     pub(crate) fn wake_engine(&mut self, node: NodeId) {
         self.wake_engine_at(node, self.now);
     }

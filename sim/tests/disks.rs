@@ -77,7 +77,7 @@ fn a_peer_with_a_full_disk_takes_what_it_was_sent_once_there_is_room_however_lon
         for number in 0..50 {
             sim.publish(a, topic, &number.to_string());
         }
-        sim.run_for(Duration::from_secs(3_600));
+        sim.run_for(Duration::from_secs(600));
         assert_eq!(sim.texts(b, topic), [""; 0], "seed {seed}");
         sim.set_disk(b, Disk::Sound);
         sim.settle();
