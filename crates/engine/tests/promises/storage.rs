@@ -75,6 +75,7 @@ impl Queued {
             let wakes = [self.lanes.next_wake(), self.node.engine.next_wake()];
             let wake_us = match self.lanes.waits_for() {
                 Some(_) => wakes[0],
+                None if !self.lanes.is_empty() => Some(self.node.now.elapsed_us),
                 None => wakes[1],
             };
             let Some(wake_us) = wake_us.filter(|wake_us| *wake_us <= end_us) else {

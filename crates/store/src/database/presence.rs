@@ -5,7 +5,7 @@
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::time::SystemTime;
 
 use p2panda_core::limits::DIRECTORY_SETTLED_AFTER;
@@ -32,14 +32,13 @@ struct Seen {
 }
 
 impl Presence {
-    /// From now on this file must stay. All of them are in one directory.
-    pub(crate) fn require(&mut self, path: PathBuf) -> io::Result<()> {
+    /// From now on this file must stay. All of them are in one directory. The process may change its
+    /// own working directory.
+    pub(crate) fn require(&mut self, path: &Path) -> io::Result<()> {
+        let path = path::absolute(path)?;
         let id = id_of(&fs::metadata(&path)?);
         if let Some(dir) = path.parent() {
-            self.dir = match dir.as_os_str().is_empty() {
-                true => PathBuf::from("."),
-                false => dir.to_path_buf(),
-            };
+            self.dir = dir.to_path_buf();
         }
         self.files.push((path, id));
         self.seen = None;
@@ -105,7 +104,7 @@ mod tests {
         let path = dir.join("file");
         fs::write(&path, "").unwrap();
         let mut presence = Presence::default();
-        presence.require(path).unwrap();
+        presence.require(&path).unwrap();
         presence
     }
 
@@ -126,6 +125,14 @@ mod tests {
             fs::rename(temp.path().join("other"), temp.path().join("file")).unwrap();
             assert_eq!(kind(&mut presence), Some(StoreErrorKind::Gone));
         }
+    }
+
+    #[test]
+    fn a_relative_path_means_the_same_after_the_process_has_gone_elsewhere() {
+        let mut presence = Presence::default();
+        presence.require(Path::new("Cargo.toml")).unwrap();
+        assert!(presence.files.iter().all(|(path, _)| path.is_absolute()));
+        assert_eq!(kind(&mut presence), None);
     }
 
     #[test]

@@ -110,13 +110,14 @@ impl Database {
         meta::remove_meta(&transaction, CLEAN)?;
         meta::save_counters(&transaction, self.counters)?;
         transaction.commit()?;
-        self.require(self.path.clone())?;
-        self.require(connection::journal(&self.path))?;
+        let database = self.path.clone();
+        self.require(&database)?;
+        self.require(&connection::journal(&database))?;
         Ok(connection::opened(&self.connection)?)
     }
 
     /// From now on nothing is committed without this file, which is beside the database.
-    pub(crate) fn require(&mut self, path: PathBuf) -> Result<(), StoreError> {
+    pub(crate) fn require(&mut self, path: &Path) -> Result<(), StoreError> {
         let required = self.presence.require(path);
         required.map_err(|error| ErrorOf::caused_by(StoreErrorKind::of_io(&error), error))
     }

@@ -60,7 +60,7 @@ impl Store {
         let epoch = Epoch::draw()?;
         epoch::start(&mut database, epoch, epochs)?;
         // Without it another process may have opened the directory.
-        database.require(dir.join(LOCK))?;
+        database.require(&dir.join(LOCK))?;
         key::write(
             &dir.join(key::FILE),
             &KeyFile {
