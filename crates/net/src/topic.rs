@@ -205,7 +205,7 @@ impl TopicTask {
             let wake = self.shared.clock.instant(self.wake.unwrap_or(Time::ZERO));
             tokio::select! {
                 event = self.membership.next() => self.membership_event(event),
-                incoming = self.incoming.next() => self.accept(incoming),
+                incoming = self.incoming.next() => self.accept(*incoming),
                 peer = self.repair.next() => self.need(NeedInput::Repair(peer)),
                 Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
                 () = sleep_until(wake), if self.wake.is_some() => {
@@ -266,12 +266,12 @@ impl TopicTask {
         }
     }
 
-    fn accept(&mut self, incoming: Box<Incoming>) {
+    fn accept(&mut self, incoming: Incoming) {
         let Incoming {
             peer,
             wire,
             admitted,
-        } = *incoming;
+        } = incoming;
         self.open(peer, wire, Dialled::ByThem, Some(admitted));
     }
 

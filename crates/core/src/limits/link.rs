@@ -22,9 +22,9 @@ pub const LINK_STREAMS_SPARE: u32 = 16;
 pub const LINK_OPENING_MAX: usize = 256;
 /// Sessions of a peer on one topic of a link.
 pub const LINK_STREAMS_PER_TOPIC_MAX: usize = 4;
-/// What a session on a link is charged with, beside what it has read: about what its stream and a
-/// frame that was begun take. What a topic takes is our own doing.
-pub const LINK_SESSION_BYTES: usize = 512;
+/// What a session that a peer opens on a link is charged with, beside what it reads
+/// (`docs/protocol/link.md#4`). So a peer has 10 000 of them within its share of the default budget.
+pub const LINK_SESSION_BYTES: usize = 256;
 /// How long a peer for whose session there is no room is asked to wait.
 pub const LINK_FULL_WAIT: Duration = Duration::from_secs(30);
 /// From a farewell to the end of the connection.

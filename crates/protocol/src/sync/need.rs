@@ -238,9 +238,8 @@ impl Need {
     }
 
     fn uninterested(&mut self, key: &VerifyingKey) {
-        let idle =
-            |peer: &Box<Candidate>| !peer.has_session() && peer.dialling.is_none() && !peer.up;
-        if self.peers.get(key).is_some_and(idle) {
+        let idle = |peer: &Candidate| !peer.has_session() && peer.dialling.is_none() && !peer.up;
+        if self.peers.get(key).is_some_and(|peer| idle(peer)) {
             self.forget(key);
         }
     }

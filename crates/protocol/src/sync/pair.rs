@@ -130,8 +130,8 @@ impl Pair {
 
     /// Bytes that a session holds here, as far as they grow with the logs of the topic.
     pub(super) fn held_bytes(&self, id: SessionId) -> usize {
-        let held = |share: &Box<Share>| share.has.len() * HAS_BYTES + share.sent.held_bytes();
-        self.sessions.get(&id).map_or(0, held)
+        let held = |share: &Share| share.has.len() * HAS_BYTES + share.sent.held_bytes();
+        self.sessions.get(&id).map_or(0, |share| held(share))
     }
 
     pub(super) fn set_progress(&mut self, id: SessionId, progress: Progress) {
@@ -149,9 +149,8 @@ impl Pair {
 
     /// What catch-up sent matters to those that compare, and to nobody once all are live.
     fn forget_plans(&mut self) {
-        let live =
-            |share: &Box<Share>| matches!(share.progress, Progress::Live | Progress::Closing);
-        if self.sessions.values().all(live) {
+        let live = |share: &Share| matches!(share.progress, Progress::Live | Progress::Closing);
+        if self.sessions.values().all(|share| live(share)) {
             let shares = self.sessions.values_mut();
             shares.for_each(|share| share.sent.forget_plan());
         }
