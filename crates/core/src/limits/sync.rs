@@ -132,9 +132,9 @@ pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// The wait doubles up to this while nothing goes wrong (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL_MAX: Duration = Duration::from_secs(4 * 60 * 60);
-/// When a peer shows up anew, how long a session with it that runs waits for a sign
-/// (`docs/protocol/sync.md#8`).
-pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// When a peer shows up anew, how long a session with it that runs waits for a sign: longer than a
+/// peer that is busy is silent (`docs/protocol/sync.md#8`).
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Round trips of the path that are added to it (`docs/protocol/sync.md#8`).
 pub const PROBE_ROUND_TRIPS: u32 = 4;
 /// How long a live session waits for the peer's answer to Close (`docs/protocol/sync.md`).

@@ -18,6 +18,7 @@ use crate::fake_node::FakeNode;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An endpoint without a node.
+#[derive(Clone)]
 pub struct Probe {
     pub endpoint: Endpoint,
     network: NetworkId,
@@ -112,6 +113,32 @@ impl Probe {
     /// The same with any sync protocol.
     pub async fn sync_by(&self, protocol: &[u8], node: &FakeNode, topic: Topic) -> SyncProbe {
         let connection = self.dial(node, protocol).await;
+        SyncProbe::open(connection, topic).await
+    }
+
+    /// The same with a node that is known by its id and addresses.
+    pub async fn sync_at(
+        &self,
+        id: VerifyingKey,
+        addrs: &[std::net::SocketAddr],
+        topic: Topic,
+    ) -> SyncProbe {
+        let alpn = self.alpn(b"p2panda/log_sync/v1");
+        let dialled = self.endpoint.connect(endpoint_addr(id, addrs), &alpn);
+        let connection = timeout(PATIENCE, dialled).await.unwrap().unwrap();
+        SyncProbe::open(connection, topic).await
+    }
+}
+
+/// A sync connection after the handshake.
+pub struct SyncProbe {
+    pub connection: Connection,
+    send: SendStream,
+    recv: RecvStream,
+}
+
+impl SyncProbe {
+    async fn open(connection: Connection, topic: Topic) -> SyncProbe {
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         let mut hello = BytesMut::new();
         hello.put_slice(&[0, 0, 0, 0x22, 0, 0x20]);
@@ -133,16 +160,7 @@ impl Probe {
             recv,
         }
     }
-}
 
-/// A sync connection after the handshake.
-pub struct SyncProbe {
-    pub connection: Connection,
-    send: SendStream,
-    recv: RecvStream,
-}
-
-impl SyncProbe {
     pub async fn send(&mut self, bytes: &[u8]) {
         // The node may have closed already; how, the test looks at next.
         let _ = self.send.write_all(bytes).await;

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use p2panda_core::Topic;
 use p2panda_net::{Bootstrap, Config, NetEvent};
+use tokio::time::timeout;
 
 use crate::fake_node::{FakeNode, config};
+use crate::probe::{Probe, closed};
 
 /// What "within seconds" means on a machine that is busy with other tests.
 const SECONDS: Duration = Duration::from_secs(20);
@@ -183,4 +185,43 @@ async fn a_wrong_bootstrap_address_stops_nothing_and_a_shutdown_is_quick() {
     a.net.shutdown().await;
     b.net.shutdown().await;
     assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_a_peer_that_is_busy_outlives_a_second_one() {
+    let topic = Topic::from_bytes([68; 32]);
+    let node = FakeNode::start(68, 1).await;
+    node.subscribe(topic);
+    let (addrs, id) = (node.net.addr(), node.id());
+    let (begin, has_begun) = tokio::sync::oneshot::channel();
+    let (seen, is_seen) = tokio::sync::oneshot::channel();
+    // A runtime of its own, which one thread drives: while that is busy, nothing is acknowledged.
+    let busy = std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let probe = Probe::start(68, 9).await;
+            let mut first = probe.sync_at(id, &addrs, topic).await;
+            // The stream is there with its first byte.
+            first.send(&[0]).await;
+            begin.send(()).unwrap();
+            is_seen.await.unwrap();
+            std::thread::sleep(Duration::from_secs(3));
+            timeout(Duration::from_secs(4), closed(&first.connection)).await
+        })
+    });
+    has_begun.await.unwrap();
+    node.until(topic, "a session", |log| log.phases.len() == 1)
+        .await;
+    seen.send(()).unwrap();
+    // The same peer, as a second process would, while the first one computes.
+    let again = Probe::start(68, 9).await;
+    let mut second = again.sync(&node, topic).await;
+    second.send(&[0]).await;
+    node.until(topic, "two sessions", |log| log.phases.len() == 2)
+        .await;
+    let ended = tokio::task::spawn_blocking(|| busy.join().unwrap());
+    let ended = ended.await.unwrap();
+    assert!(ended.is_err(), "closed with {ended:?}");
+    node.net.shutdown().await;
 }
