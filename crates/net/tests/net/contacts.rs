@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::fake_node::{FakeNode, config};
+use crate::probe::Probe;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -94,6 +95,50 @@ async fn a_named_node_is_met_without_a_common_topic_and_reached_once_there_is_on
     assert_eq!(status(&b, a.id()), None);
     a.net.shutdown().await;
     b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_node_is_unreachable_where_it_answers_and_refuses_every_connection() {
+    let refusing = Probe::start(147, 2).await;
+    let addrs = refusing.endpoint.bound_sockets();
+    let peer = refusing.id();
+    let refuses = tokio::spawn(async move {
+        while let Some(incoming) = refusing.endpoint.accept().await {
+            incoming.refuse();
+        }
+    });
+    let a = start_with(147, 1, peer, addrs).await;
+    a.subscribe(Topic::from_bytes([147; 32]));
+    let unreachable = until(&a, peer, Contact::Unreachable).await;
+    // It goes on trying, and nothing changes.
+    refuses.abort();
+    assert_eq!(status(&a, peer), Some(unreachable));
+    a.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_node_is_unreachable_where_it_ends_every_connection() {
+    let ending = Probe::start(148, 2).await;
+    ending.accept(&[
+        b"p2panda/link/v1",
+        b"p2panda/confidential_discovery/v1",
+        b"p2panda/log_sync/v1",
+        b"/iroh-gossip/1",
+    ]);
+    let addrs = ending.endpoint.bound_sockets();
+    let peer = ending.id();
+    let ends = tokio::spawn(async move {
+        while let Some(incoming) = ending.endpoint.accept().await {
+            if let Ok(connection) = incoming.await {
+                connection.close(0_u32.into(), b"");
+            }
+        }
+    });
+    let a = start_with(148, 1, peer, addrs).await;
+    a.subscribe(Topic::from_bytes([148; 32]));
+    until(&a, peer, Contact::Unreachable).await;
+    ends.abort();
+    a.net.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
