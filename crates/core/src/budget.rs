@@ -56,7 +56,7 @@ impl Prefix {
 }
 
 /// Whom an account is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// A bootstrap node, a configured one, or one that completed a session before: outside of what
     /// is shared by prefix.

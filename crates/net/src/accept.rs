@@ -129,11 +129,15 @@ async fn serve_discovery(
     peer: VerifyingKey,
     connection: &Connection,
 ) -> Result<(), CloseCode> {
-    let visitor = shared.visitors.admit(peer, shared.clock.now());
-    let visitor = visitor.ok_or(CloseCode::Refused)?;
-    discovery::accept(shared, peer, connection).await;
-    drop(visitor);
-    Ok(())
+    let standing = shared.connections.standing(&peer, connection);
+    let visitor = shared
+        .visitors
+        .admit(peer, standing, shared.clock.now())
+        .ok_or(CloseCode::Refused)?;
+    tokio::select! {
+        () = discovery::accept(shared, peer, connection) => Ok(()),
+        () = visitor.displaced() => Err(CloseCode::Refused),
+    }
 }
 
 /// Hands the connection over to the task that drives it.

@@ -11,6 +11,8 @@ use p2panda_protocol::discovery::Admission;
 use p2panda_protocol::time::Time;
 use parking_lot::Mutex;
 
+use crate::flag::Flag;
+
 /// What a connection was let in for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
@@ -136,18 +138,37 @@ impl Drop for Admitted {
 
 /// Discovery sessions that peers dialled.
 #[derive(Debug, Default)]
-pub(crate) struct Visitors(Mutex<Admission>);
+pub(crate) struct Visitors(Mutex<VisitorsInner>);
+
+#[derive(Debug, Default)]
+struct VisitorsInner {
+    admission: Admission,
+    /// Raised when a session has to end, by its number.
+    ends: HashMap<u64, Arc<Flag>>,
+}
 
 impl Visitors {
-    /// Lets a peer in for a session, if it may have one now.
-    pub(crate) fn admit(&self, peer: VerifyingKey, now: Time) -> Option<Visitor<'_>> {
-        let mut visitors = self.0.lock();
-        let admitted = visitors.admit(peer, now);
-        drop(visitors);
-        // Made only when admitted: dropping one that was not would let the peer in twice.
-        admitted.then(|| Visitor {
+    /// Lets a peer in for a session, if it may have one now. It may take the place of another one.
+    pub(crate) fn admit(
+        &self,
+        peer: VerifyingKey,
+        standing: Standing,
+        now: Time,
+    ) -> Option<Visitor<'_>> {
+        let mut inner = self.0.lock();
+        let admitted = inner.admission.admit(peer, standing, now)?;
+        let displaced = Arc::new(Flag::default());
+        let other = admitted.instead_of;
+        if let Some(other) = other.and_then(|other| inner.ends.remove(&other)) {
+            other.raise();
+        }
+        inner.ends.insert(admitted.number, displaced.clone());
+        drop(inner);
+        // Made only when admitted: dropping it gives the place back.
+        Some(Visitor {
             visitors: self,
-            peer,
+            number: admitted.number,
+            displaced,
         })
     }
 }
@@ -156,12 +177,22 @@ impl Visitors {
 #[derive(Debug)]
 pub(crate) struct Visitor<'a> {
     visitors: &'a Visitors,
-    peer: VerifyingKey,
+    number: u64,
+    displaced: Arc<Flag>,
+}
+
+impl Visitor<'_> {
+    /// Resolves when another one has its place.
+    pub(crate) async fn displaced(&self) {
+        self.displaced.raised().await;
+    }
 }
 
 impl Drop for Visitor<'_> {
     fn drop(&mut self) {
-        self.visitors.0.lock().ended(&self.peer);
+        let mut inner = self.visitors.0.lock();
+        inner.admission.ended(self.number);
+        inner.ends.remove(&self.number);
     }
 }
 

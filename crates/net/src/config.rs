@@ -182,6 +182,8 @@ pub struct Timings {
     pub gossip_duty_wait: Duration,
     /// How long a peer for whose session there is no room is asked to wait.
     pub full_wait: Duration,
+    /// How long a link may be of no use (`docs/protocol/link.md#5`).
+    pub link_duty_wait: Duration,
     /// How often the clocks are compared to notice that the machine slept.
     pub clock_check: Duration,
     /// How long a host name is left alone at first whose addresses do not answer; the wait doubles.
@@ -201,6 +203,7 @@ impl Default for Timings {
             rejoin_max: limits::GOSSIP_REJOIN_MAX,
             gossip_duty_wait: limits::GOSSIP_DUTY_WAIT,
             full_wait: limits::LINK_FULL_WAIT,
+            link_duty_wait: limits::LINK_UNNEEDED_MAX,
             clock_check: limits::CLOCK_CHECK_INTERVAL,
             name_retry_first: limits::NAME_RETRY_FIRST,
         }

@@ -25,6 +25,7 @@ use crate::broadcasts::{Broadcasts, Verdict};
 use crate::close::close;
 use crate::event::Counters;
 use crate::peer_id::node_id;
+use crate::places::{Rank, Ranked, chosen};
 
 /// All connections that passed the TLS handshake, ours and theirs, gossip included.
 #[derive(Clone, Debug)]
@@ -57,10 +58,23 @@ struct Open {
     stable_id: usize,
     standing: Standing,
     protocol: Protocol,
-    /// Whether it may be closed to let another in: it came from a peer that has shown nothing yet.
-    makes_room: bool,
+    /// Whether it came from a peer that proved nothing, so that it may have to make room.
+    unproven: bool,
+    shown: Shown,
+    since: Instant,
+    /// Who has shown nothing by then is silent.
+    silent_from: Instant,
     /// Released when it has ended.
     charge: Charge,
+}
+
+/// What a peer has shown on a connection (`docs/protocol/network.md#11`).
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    /// It is a neighbour in an overlay.
+    joined: bool,
+    /// It named a topic of ours: until when it has time to bring its sync to an end.
+    topic_until: Option<Instant>,
 }
 
 /// The best open path to a peer.
@@ -214,7 +228,7 @@ impl Connections {
         else {
             return false;
         };
-        open.makes_room = false;
+        open.named_topic(connection);
         let bytes = match open.standing {
             _ if extra => limits::CONNECTION_BYTES,
             Standing::Proven => limits::CONNECTION_PROVEN_BYTES,
@@ -232,13 +246,24 @@ impl Connections {
         true
     }
 
-    /// The peer named a topic of ours on a link: it is not closed any more to make room for others.
+    /// The peer named a topic of ours on a link: it has time to sync before it makes room for others.
     pub(crate) fn needed(&self, connection: &Connection) {
         let id = connection.stable_id();
         let mut inner = self.inner();
         let mut open = inner.open.values_mut().rev();
         if let Some(open) = open.find(|open| open.stable_id == id) {
-            open.makes_room = false;
+            open.named_topic(connection);
+        }
+    }
+
+    /// The peer became a neighbour in an overlay.
+    pub(crate) fn neighbour(&self, peer: &VerifyingKey) {
+        let mut inner = self.inner();
+        let carries = |protocol| matches!(protocol, Protocol::Gossip | Protocol::Link);
+        for open in inner.open.values_mut() {
+            if open.peer == *peer && carries(open.protocol) {
+                open.shown.joined = true;
+            }
         }
     }
 
@@ -256,11 +281,13 @@ impl Connections {
                 open.charge.resize(limits::LINK_WINDOW_BYTES);
             } else if open.protocol == Protocol::Gossip {
                 open.allow_gossip(streams);
-            } else if open.makes_room || open.charge.bytes() <= limits::CONNECTION_AGREED_BYTES {
+            } else if (open.unproven && open.shown.topic_until.is_none())
+                || open.charge.bytes() <= limits::CONNECTION_AGREED_BYTES
+            {
                 // Those that a pair does not need keep their price.
                 open.charge.resize(limits::CONNECTION_PROVEN_BYTES);
             }
-            open.makes_room = false;
+            open.unproven = false;
         }
     }
 
@@ -291,7 +318,7 @@ impl Connections {
             .collect()
     }
 
-    fn standing(&self, peer: &VerifyingKey, connection: &Connection) -> Standing {
+    pub(crate) fn standing(&self, peer: &VerifyingKey, connection: &Connection) -> Standing {
         match self.book.is_trusted(peer) {
             true => Standing::Proven,
             false => Standing::Unproven(prefix(connection)),
@@ -340,6 +367,7 @@ impl Connections {
         allow_streams(connection, protocol);
         let weak = connection.weak_handle();
         let closed = weak.closed();
+        let since = Instant::now();
         let number = {
             let mut inner = self.inner();
             inner.next += 1;
@@ -350,7 +378,12 @@ impl Connections {
                 stable_id: connection.stable_id(),
                 standing,
                 protocol,
-                makes_room: theirs && !proven,
+                unproven: theirs && !proven,
+                shown: Shown::default(),
+                since,
+                silent_from: since
+                    + limits::CONNECTION_SILENT_WAIT
+                    + round_trip(connection) * limits::CONNECTION_SILENT_ROUND_TRIPS,
                 charge,
             };
             if protocol == Protocol::Gossip {
@@ -386,7 +419,7 @@ impl Connections {
         }
     }
 
-    /// Lets a connection in, if need be in place of one that has shown nothing yet.
+    /// Lets a connection in, if need be in place of others of peers that proved nothing.
     fn charge_theirs(
         &self,
         account: &Account,
@@ -398,19 +431,55 @@ impl Connections {
         if charge.is_some() || standing == Standing::Proven {
             return charge;
         }
-        // First among its neighbours: it may be their share that is used up.
-        self.inner()
-            .make_room(peer, |open| open.standing == standing);
-        let charge = account.try_connection(bytes);
-        if charge.is_some() {
-            return charge;
+        // Several small ones may have to make room for a large one.
+        for _ in 0..limits::CONNECTIONS_DISPLACED_MAX {
+            // First among its neighbours: it may be their share that is used up.
+            if !self.inner().make_room(peer, standing) {
+                return None;
+            }
+            let charge = account.try_connection(bytes);
+            if charge.is_some() {
+                return charge;
+            }
         }
-        self.inner().make_room(peer, |_| true);
-        account.try_connection(bytes)
+        None
     }
 }
 
 impl Open {
+    /// The first topic that is named gives time, another one no more.
+    fn named_topic(&mut self, connection: &Connection) {
+        let wait = limits::CONNECTION_DUTY_WAIT
+            .max(round_trip(connection) * limits::CONNECTION_DUTY_ROUND_TRIPS);
+        self.shown.topic_until.get_or_insert(Instant::now() + wait);
+    }
+
+    /// `None`: it makes room for nobody.
+    fn rank(&self, now: Instant) -> Option<Rank> {
+        if !self.unproven {
+            return None;
+        }
+        match self.shown.topic_until {
+            Some(_) if self.moves(now) => None,
+            Some(until) if now < until => Some(Rank::Begun),
+            Some(_) => Some(Rank::Idle),
+            None if self.shown.joined => Some(Rank::Idle),
+            None if now < self.silent_from => Some(Rank::Begun),
+            None => Some(Rank::Silent),
+        }
+    }
+
+    /// Whether so much moves that it may well be a sync which takes its time.
+    fn moves(&self, now: Instant) -> bool {
+        let Some(connection) = self.connection.upgrade() else {
+            return false;
+        };
+        let stats = connection.stats();
+        let moved = stats.udp_tx.bytes + stats.udp_rx.bytes;
+        let moved = moved.saturating_sub(limits::CONNECTION_START_BYTES);
+        moved / now.duration_since(self.since).as_secs().max(1) >= limits::CONNECTION_MOVES_BYTES
+    }
+
     /// Lets the peer open so many streams on a gossip connection, and charges for them.
     fn allow_gossip(&mut self, streams: u32) {
         self.charge
@@ -422,25 +491,48 @@ impl Open {
 }
 
 impl Inner {
-    /// Closes the oldest connection of the peer with the most of those that have shown nothing,
-    /// unless the newcomer has as many.
-    fn make_room(&mut self, newcomer: &VerifyingKey, of: impl Fn(&Open) -> bool) {
-        let mut crowd: HashMap<VerifyingKey, (usize, u64)> = HashMap::new();
-        let open = self.open.iter();
-        for (number, open) in open.filter(|(_, open)| open.makes_room && of(open)) {
-            crowd.entry(open.peer).or_insert((0, *number)).0 += 1;
+    /// Whether one address prefix has at least half of what all unproven peers hold open.
+    fn is_most(&self, standing: Standing) -> bool {
+        let (mut of_prefix, mut of_all) = (0, 0);
+        for open in self
+            .open
+            .values()
+            .filter(|open| open.standing != Standing::Proven)
+        {
+            of_all += open.charge.bytes();
+            if open.standing == standing {
+                of_prefix += open.charge.bytes();
+            }
         }
-        let own = crowd.get(newcomer).map_or(0, |(count, _)| *count);
-        let largest = crowd.into_values().max_by_key(|(count, _)| *count);
-        let oldest = largest.filter(|(count, _)| *count > own);
-        let Some(open) = oldest.and_then(|(_, number)| self.open.get_mut(&number)) else {
-            return;
+        2 * of_prefix >= of_all
+    }
+
+    /// Closes one of the connections that make room for the newcomer. Answers whether there was one.
+    fn make_room(&mut self, newcomer: &VerifyingKey, standing: Standing) -> bool {
+        let now = Instant::now();
+        let ranked = self.open.iter().filter_map(|(number, open)| {
+            Some(Ranked {
+                number: *number,
+                peer: open.peer,
+                standing: open.standing,
+                rank: open.rank(now)?,
+            })
+        });
+        let mut ranked: Vec<Ranked> = ranked.collect();
+        if self.is_most(standing) {
+            // It is the share of the prefix that is used up: others would go in vain.
+            ranked.retain(|one| one.standing == standing);
+        }
+        let goes = chosen(&ranked, newcomer, standing);
+        let Some(open) = goes.and_then(|number| self.open.get_mut(&number)) else {
+            return false;
         };
-        open.makes_room = false;
+        open.unproven = false;
         open.charge = Charge::default();
         if let Some(connection) = open.connection.upgrade() {
             close(&connection, CloseCode::Refused);
         }
+        true
     }
 }
 

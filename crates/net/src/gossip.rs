@@ -136,6 +136,11 @@ impl Gossip {
         self.drive(|driver| driver.proved(*peer, now));
     }
 
+    /// Whether a peer is a neighbour in any overlay.
+    pub(crate) fn is_neighbour(&self, peer: &VerifyingKey) -> bool {
+        self.inner.driver.lock().is_neighbour(peer)
+    }
+
     /// A peer was reached by another protocol. Without a way to it for gossip, the overlays that it
     /// is interested in ask it, if they lack neighbours.
     pub(crate) fn reached(

@@ -98,6 +98,7 @@ mod overlays;
 mod own;
 mod peer_id;
 mod persist;
+mod places;
 mod random;
 mod recovery;
 mod refusals;

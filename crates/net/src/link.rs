@@ -122,7 +122,9 @@ struct Driver {
     is_new: bool,
     /// Which of them began or ended since.
     common_changes: BTreeMap<Overlay, bool>,
-    incoming: JoinSet<Option<Opened>>,
+    incoming: JoinSet<Opened>,
+    /// Streams that broke the rules, since when.
+    broken_streams: (Instant, usize),
     /// Nothing needs the link since then.
     unneeded: Option<Instant>,
     ending: Option<Instant>,
@@ -183,6 +185,7 @@ impl Driver {
             is_new: false,
             common_changes: BTreeMap::new(),
             incoming: JoinSet::new(),
+            broken_streams: (Instant::now(), 0),
             unneeded: None,
             ending: None,
             over: false,
@@ -234,7 +237,7 @@ impl Driver {
                     Err(_) => self.over = true,
                 },
                 Some(opened) = self.incoming.join_next() => {
-                    if let Ok(Some(opened)) = opened {
+                    if let Ok(opened) = opened {
                         self.opened(opened);
                     }
                 }
@@ -451,12 +454,12 @@ impl Driver {
     fn accept(&mut self, send: SendStream, mut recv: RecvStream) {
         let wait = self.shared.timings.handshake_timeout;
         self.incoming.spawn(async move {
-            let opening = timeout(wait, Answer::any().read(&mut recv)).await.ok()?;
-            Some(Opened {
-                opening,
+            let opening = timeout(wait, Answer::any().read(&mut recv)).await;
+            Opened {
+                opening: opening.unwrap_or(Err(NoSession::Violation)),
                 send,
                 recv,
-            })
+            }
         });
     }
 
@@ -467,10 +470,14 @@ impl Driver {
             mut recv,
         } = opened;
         let Ok(Opening::Open { tag, proof }) = opening else {
+            let was_given_up = matches!(opening, Err(NoSession::Lost));
             let code = VarInt::from_u32(CloseCode::Violation.code());
             // An error means that the stream is gone.
             let _ = send.reset(code);
             let _ = recv.stop(code);
+            if !was_given_up {
+                self.stream_broken();
+            }
             return;
         };
         let overlay = self.control.overlay(&tag);
@@ -490,6 +497,20 @@ impl Driver {
             },
         };
         refusal.tell();
+    }
+
+    /// A stream on which no session was opened as it should be. Too many end the link.
+    fn stream_broken(&mut self) {
+        let (since, count) = &mut self.broken_streams;
+        if since.elapsed() >= limits::LINK_BROKEN_STREAMS_TIME {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+        if *count > limits::LINK_BROKEN_STREAMS_MAX {
+            tracing::debug!(peer = %self.link.peer, "too many streams of a link broke the rules");
+            close(&self.link.connection, CloseCode::Limit);
+            self.over = true;
+        }
     }
 
     fn serve(&self, topic: Topic, send: SendStream, recv: RecvStream) -> Result<(), Refused> {
@@ -539,10 +560,10 @@ impl Driver {
         let look = match self.is_needed() {
             true => {
                 self.unneeded = None;
-                let wait = limits::LINK_LOOK_INTERVAL;
+                let wait = limits::LINK_LOOK_INTERVAL.min(self.shared.timings.link_duty_wait * 2);
                 self.shared.clock.together(now + wait, wait)
             }
-            false => *self.unneeded.get_or_insert(now) + limits::LINK_UNNEEDED_MAX,
+            false => *self.unneeded.get_or_insert(now) + self.duty_wait(),
         };
         let machine = self.wake.map(|time| self.shared.clock.instant(time));
         let due = [Some(look), machine, self.ask_at].into_iter().flatten();
@@ -550,10 +571,21 @@ impl Driver {
         self.ending.or(due.min()).unwrap_or(look)
     }
 
-    /// What two nodes have in common needs a link only while something of it runs.
+    /// How long the link may be of no use.
+    fn duty_wait(&self) -> Duration {
+        let round_trips = round_trip(&self.link.connection) * limits::LINK_DUTY_ROUND_TRIPS;
+        self.shared.timings.link_duty_wait.max(round_trips)
+    }
+
+    /// What two nodes have in common needs a link only while something of it runs. That a peer which
+    /// has proved nothing sends gossip does not suffice: it has to be a neighbour.
     fn is_needed(&mut self) -> bool {
         self.waiting.retain(|waiting| !waiting.is_closed());
-        self.way.is_some() || !self.waiting.is_empty() || self.has_sessions()
+        let (shared, peer) = (&self.shared, &self.link.peer);
+        !self.waiting.is_empty()
+            || self.has_sessions()
+            || shared.gossip.is_neighbour(peer)
+            || (self.way.is_some() && shared.connections.is_proven(peer))
     }
 
     fn has_sessions(&self) -> bool {
@@ -579,7 +611,7 @@ impl Driver {
             self.handle(Input::Tick);
         }
         let unneeded = self.unneeded.filter(|_| !self.is_needed());
-        if unneeded.is_some_and(|since| now >= since + limits::LINK_UNNEEDED_MAX) {
+        if unneeded.is_some_and(|since| now >= since + self.duty_wait()) {
             self.farewell(Farewell::Unneeded);
         }
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use p2panda_core::budget::Standing;
 use p2panda_core::{VerifyingKey, limits};
 use thiserror::Error;
 
@@ -348,8 +349,19 @@ impl Discovery {
 /// (docs/protocol/discovery.md#10).
 #[derive(Debug, Default)]
 pub struct Admission {
-    open: BTreeSet<VerifyingKey>,
+    /// By number, so that the oldest comes first.
+    open: BTreeMap<u64, (VerifyingKey, Standing)>,
+    number: u64,
     minutes: BTreeMap<VerifyingKey, (Time, usize)>,
+}
+
+/// A session that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Its number: [`Admission::ended`] must follow with it.
+    pub number: u64,
+    /// The session that has to end for it.
+    pub instead_of: Option<u64>,
 }
 
 impl Admission {
@@ -358,35 +370,69 @@ impl Admission {
         Admission::default()
     }
 
-    /// Whether to serve a session with `peer`; when true, [`Admission::ended`] must follow.
-    pub fn admit(&mut self, peer: VerifyingKey, now: Time) -> bool {
+    /// Whether to serve a session with `peer`.
+    pub fn admit(&mut self, peer: VerifyingKey, standing: Standing, now: Time) -> Option<Admitted> {
+        if self.open.values().any(|(other, _)| *other == peer) || !self.count(peer, standing, now) {
+            return None;
+        }
+        let is_proven = |other: &Standing| *other == Standing::Proven;
+        let same = self.open.values();
+        let same = same.filter(|(_, other)| is_proven(other) == is_proven(&standing));
+        let (count, mut instead_of) = (same.count(), None);
+        if is_proven(&standing) {
+            if count >= limits::DISCOVERY_SESSIONS_PROVEN_MAX {
+                return None;
+            }
+        } else if count >= limits::DISCOVERY_SESSIONS_MAX {
+            instead_of = self.oldest_of_crowd();
+        }
+        if let Some(number) = instead_of {
+            self.open.remove(&number);
+        }
+        self.number += 1;
+        self.open.insert(self.number, (peer, standing));
+        let number = self.number;
+        Some(Admitted { number, instead_of })
+    }
+
+    /// An admitted session ended, however.
+    pub fn ended(&mut self, number: u64) {
+        self.open.remove(&number);
+    }
+
+    /// Counts a session of this minute, if the peer may have another one.
+    fn count(&mut self, peer: VerifyingKey, standing: Standing, now: Time) -> bool {
         const MINUTE: Duration = Duration::from_secs(60);
         self.minutes.retain(|_, (start, _)| now < *start + MINUTE);
-        if self.open.len() >= limits::DISCOVERY_SESSIONS_MAX || self.open.contains(&peer) {
-            return false;
-        }
-        let known = self.minutes.contains_key(&peer);
+        let known = self.minutes.contains_key(&peer) || standing == Standing::Proven;
         if !known && self.minutes.len() >= limits::BOOK_NODES_MAX {
             return false;
         }
         let (_, count) = self.minutes.entry(peer).or_insert((now, 0));
-        if *count >= limits::DISCOVERY_SESSIONS_PER_MINUTE_MAX {
-            return false;
-        }
-        *count += 1;
-        self.open.insert(peer);
-        true
+        let may = *count < limits::DISCOVERY_SESSIONS_PER_MINUTE_MAX;
+        *count += usize::from(may);
+        may
     }
 
-    /// An admitted session ended, however.
-    pub fn ended(&mut self, peer: &VerifyingKey) {
-        self.open.remove(peer);
+    /// Of the unproven ones of the address prefix with the most of them, the one that takes longest:
+    /// a session that goes on is over within a few round trips.
+    fn oldest_of_crowd(&self) -> Option<u64> {
+        let of = |prefix: &Standing| {
+            let same = self.open.values().filter(|(_, other)| other == prefix);
+            same.count()
+        };
+        let unproven = self.open.iter();
+        let unproven = unproven.filter(|(_, (_, standing))| *standing != Standing::Proven);
+        let oldest =
+            unproven.max_by_key(|(number, (_, standing))| (of(standing), u64::MAX - *number));
+        oldest.map(|(number, _)| *number)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use p2panda_core::budget::Prefix;
     use p2panda_core::{HybridTimestamp, SigningKey};
 
     use super::*;
@@ -561,20 +607,53 @@ mod tests {
         );
     }
 
+    fn unproven(prefix: u8) -> Standing {
+        Standing::Unproven(Prefix::of([10, 0, prefix, 1].into()))
+    }
+
     #[test]
     fn sessions_are_bounded_at_once_per_peer_and_per_minute() {
         let mut admission = Admission::new();
-        for byte in 0..limits::DISCOVERY_SESSIONS_MAX as u8 {
-            assert!(admission.admit(node(byte), Time::ZERO));
-            assert!(!admission.admit(node(byte), Time::ZERO));
+        for byte in 0..limits::DISCOVERY_SESSIONS_PROVEN_MAX as u8 {
+            let mut admit = || admission.admit(node(byte), Standing::Proven, Time::ZERO);
+            assert!(admit().is_some());
+            assert!(admit().is_none());
         }
-        assert!(!admission.admit(node(200), Time::ZERO));
-        admission.ended(&node(0));
-        for _ in 1..limits::DISCOVERY_SESSIONS_PER_MINUTE_MAX {
-            assert!(admission.admit(node(0), Time::ZERO));
-            admission.ended(&node(0));
+        assert!(
+            admission
+                .admit(node(200), Standing::Proven, Time::ZERO)
+                .is_none()
+        );
+        for minute in 0..2 {
+            let now = Time::ZERO.after(minute * 60_000);
+            for _ in 0..limits::DISCOVERY_SESSIONS_PER_MINUTE_MAX {
+                let admitted = admission.admit(node(100), unproven(1), now).unwrap();
+                admission.ended(admitted.number);
+            }
+            assert!(admission.admit(node(100), unproven(1), now).is_none());
         }
-        assert!(!admission.admit(node(0), Time::ZERO));
-        assert!(admission.admit(node(0), Time::ZERO.after(60_000)));
+    }
+
+    #[test]
+    fn of_too_many_visitors_the_one_ends_that_takes_longest_in_the_largest_crowd() {
+        let mut admission = Admission::new();
+        let alone = admission.admit(node(1), unproven(1), Time::ZERO).unwrap();
+        let mut crowd = Vec::new();
+        for byte in 2..=limits::DISCOVERY_SESSIONS_MAX as u8 {
+            let admitted = admission.admit(node(byte), unproven(2), Time::ZERO);
+            let admitted = admitted.unwrap();
+            assert_eq!(admitted.instead_of, None);
+            crowd.push(admitted.number);
+        }
+        // Proven ones have places of their own.
+        let proven = admission.admit(node(150), Standing::Proven, Time::ZERO);
+        assert_eq!(proven.unwrap().instead_of, None);
+        for (place, byte) in (160..180).enumerate() {
+            let prefix = unproven(1 + (byte % 2));
+            let newcomer = admission.admit(node(byte), prefix, Time::ZERO).unwrap();
+            assert_eq!(newcomer.instead_of, Some(crowd[place]));
+        }
+        assert!(!crowd.contains(&alone.number));
+        assert_eq!(admission.open.len(), limits::DISCOVERY_SESSIONS_MAX + 1);
     }
 }

@@ -18,6 +18,22 @@ pub const CONNECTION_BYTES: usize = 32 * KIB;
 pub const CONNECTION_AGREED_BYTES: usize = 8 * KIB;
 /// The same of a proven peer. The number of its connections is bounded by our own topics.
 pub const CONNECTION_PROVEN_BYTES: usize = KIB;
+/// How long an unproven peer has to show anything before its connection makes room for any other one
+/// (`docs/protocol/network.md#11`).
+pub const CONNECTION_SILENT_WAIT: Duration = Duration::from_millis(500);
+/// Round trips of the path that are added to it.
+pub const CONNECTION_SILENT_ROUND_TRIPS: u32 = 4;
+/// How long an unproven peer that named a topic of ours has for its sync before its connection may
+/// make room for another one (`docs/protocol/network.md#11`).
+pub const CONNECTION_DUTY_WAIT: Duration = Duration::from_secs(30);
+/// Round trips of the path, if they take longer.
+pub const CONNECTION_DUTY_ROUND_TRIPS: u32 = 20;
+/// Bytes of a connection that are its handshake and probes of the path, and show nothing.
+pub const CONNECTION_START_BYTES: u64 = 32 * 1_024;
+/// Bytes per second since it began, behind those of the handshake, with which a connection keeps its place after that.
+pub const CONNECTION_MOVES_BYTES: u64 = 1_024;
+/// Connections that may go to make room for one: its price over the smallest one.
+pub const CONNECTIONS_DISPLACED_MAX: usize = 16;
 /// Sessions that a pair needs on a topic, one by each side; the others cost the full price.
 pub const SESSIONS_PER_PAIR: usize = 2;
 /// Bytes that may arrive on a connection before anybody reads them.

@@ -6,6 +6,8 @@ use super::{KIB, MIB};
 
 /// Accepted discovery sessions at a time (`docs/protocol/discovery.md`).
 pub const DISCOVERY_SESSIONS_MAX: usize = 32;
+/// The same for proven peers, in places of their own (`docs/protocol/discovery.md#10`).
+pub const DISCOVERY_SESSIONS_PROVEN_MAX: usize = 16;
 /// How long a discovery session may take (`docs/protocol/discovery.md`).
 pub const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far ahead of our clock a signed record may be that others tell, and a clock that is right

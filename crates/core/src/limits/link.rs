@@ -42,8 +42,15 @@ pub const LINK_OUTBOX_BYTES_MAX: usize = 2 * 1024 * KIB;
 /// From one question for records to the next, and from one own record that is sent to the next
 /// (`docs/protocol/link.md#3`).
 pub const LINK_ASK_INTERVAL: Duration = Duration::from_secs(3);
-/// How long a link stays that nothing needs.
+/// Streams of a peer that broke the rules in [`LINK_BROKEN_STREAMS_TIME`]; more end the link
+/// (`docs/protocol/link.md#4`).
+pub const LINK_BROKEN_STREAMS_MAX: usize = 100;
+/// See [`LINK_BROKEN_STREAMS_MAX`].
+pub const LINK_BROKEN_STREAMS_TIME: Duration = Duration::from_secs(3_600);
+/// How long a link stays that nothing needs (`docs/protocol/link.md#5`).
 pub const LINK_UNNEEDED_MAX: Duration = Duration::from_secs(30);
+/// The same in round trips of the path, if they take longer.
+pub const LINK_DUTY_ROUND_TRIPS: u32 = 20;
 
 /// A frame of the control stream.
 pub const LINK_FRAME_BYTES_MAX: usize = 64 * KIB;

@@ -169,6 +169,14 @@ impl Driver {
         self.way(peer).is_some()
     }
 
+    /// Whether a peer is a neighbour somewhere.
+    pub(super) fn is_neighbour(&self, peer: &VerifyingKey) -> bool {
+        let found = self.peers.get(peer);
+        let overlays = found.into_iter().flat_map(|found| &found.overlays);
+        let mut joined = overlays.filter_map(|overlay| self.overlays.get(overlay));
+        joined.any(|joined| joined.member.is_neighbour(peer))
+    }
+
     pub(super) fn ask_if_lacking(&mut self, overlay: Overlay, peer: VerifyingKey, now: Time) {
         if self.lacking(&overlay) > 0 {
             self.join(overlay, vec![peer], now);
@@ -417,6 +425,8 @@ impl Driver {
                 self.tell(&overlay, |news| news.up(peer));
                 if self.connections.is_proven(&peer) {
                     self.handle(overlay, Input::Keep(peer), now);
+                } else {
+                    self.connections.neighbour(&peer);
                 }
             }
             Output::Down(peer) => self.tell(&overlay, |news| news.down(&peer)),

@@ -23,7 +23,7 @@ fn text(text: &str) -> Bytes {
 }
 
 /// Publishes until something of it is received.
-async fn until_heard(sender: &EphemeralSender, receiver: &mut EphemeralReceiver, body: &str) {
+pub async fn until_heard(sender: &EphemeralSender, receiver: &mut EphemeralReceiver, body: &str) {
     let mut again = interval(Duration::from_millis(100));
     let heard = async { while receiver.recv().await.unwrap().body != text(body) {} };
     let heard = timeout(PATIENCE, heard);

@@ -23,3 +23,5 @@ mod probe;
 mod ranges;
 mod recovery;
 mod relay;
+mod stranger;
+mod strangers;

@@ -112,6 +112,11 @@ impl Member {
         self.views.neighbours()
     }
 
+    /// Whether a peer is a neighbour.
+    pub fn is_neighbour(&self, peer: &VerifyingKey) -> bool {
+        self.views.is_neighbour(peer)
+    }
+
     /// Neighbours that get what is broadcast at once.
     pub fn pushed_to(&self) -> Vec<VerifyingKey> {
         self.views.all(Branch::Eager)

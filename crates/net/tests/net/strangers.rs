@@ -1,0 +1,219 @@
+//! Strangers that hold places of every kind lock nobody out and silence nobody
+//! (`docs/protocol/network.md#11`).
+
+use std::time::Duration;
+
+use p2panda_core::budget::Budget;
+use p2panda_core::{Topic, limits};
+use p2panda_net::Config;
+use p2panda_protocol::overlay::Overlay;
+use tokio::time::{Instant, timeout};
+
+use crate::fake_node::{FakeNode, config};
+use crate::gossip::until_heard;
+use crate::probe::{Probe, closed};
+use crate::stranger::{Crowd, Does, StrangerLink};
+
+const GOSSIP: &[u8] = b"/iroh-gossip/1";
+const DISCOVERY: &[u8] = b"p2panda/confidential_discovery/v1";
+const LINK: &[u8] = b"p2panda/link/v1";
+const MIB: usize = 1024 * 1024;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Below the time of every duty, so that it was a place which let the newcomer in; on a machine that
+/// is busy with the crowd and with other tests.
+const SOON: Duration = Duration::from_secs(25);
+
+/// A node with places for an eighth of what the default budget has: 34 gossip connections or 28
+/// links of strangers, half of them of one address prefix.
+fn small(network: u8) -> Config {
+    let mut config = config(network, 1);
+    config.budget = Budget::new(8 * MIB, MIB);
+    config.limits.operation_bytes_max = MIB as u32;
+    config
+}
+
+/// A newcomer syncs with the node, over a link or as a published node does.
+async fn newcomer_syncs(network: u8, node: &FakeNode, topic: Topic, links: bool) {
+    let mut config = config(network, if links { 250 } else { 251 });
+    config.links = links;
+    let begun = Instant::now();
+    let newcomer = FakeNode::start_with(config).await;
+    newcomer.publish(topic, "a newcomer");
+    newcomer.subscribe(topic);
+    newcomer.net.add_peer(node.bootstrap());
+    let before = node.with(topic, |log| log.entries.len());
+    node.until_len(topic, before + 1).await;
+    let took = begun.elapsed();
+    println!("links: {links}, took {took:?}");
+    assert!(took < SOON, "{took:?}");
+    newcomer.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomers_get_in_beside_many_times_as_many_idle_gossip_connections_as_there_are_places() {
+    let topic = Topic::from_bytes([150; 32]);
+    let mut config = small(150);
+    // Room for 20 of the 352, as 512 identities with 8 each have with the default budget.
+    config.budget = Budget::new(5 * MIB, MIB);
+    let node = FakeNode::start_with(config).await;
+    node.subscribe(topic);
+    let _crowd = Crowd::start(&node, 150, 2..46, 8, Does::Nothing(GOSSIP)).await;
+    newcomer_syncs(150, &node, topic, true).await;
+    newcomer_syncs(150, &node, topic, false).await;
+    node.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomers_get_in_beside_sixty_silent_links() {
+    let topic = Topic::from_bytes([151; 32]);
+    let node = FakeNode::start_with(small(151)).await;
+    node.subscribe(topic);
+    let _crowd = Crowd::start(&node, 151, 2..62, 1, Does::Nothing(LINK)).await;
+    newcomer_syncs(151, &node, topic, true).await;
+    newcomer_syncs(151, &node, topic, false).await;
+    node.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomers_get_in_beside_sixty_links_that_name_the_topic_and_sync_nothing() {
+    let topic = Topic::from_bytes([152; 32]);
+    let node = FakeNode::start_with(small(152)).await;
+    node.subscribe(topic);
+    let does = Does::Names(LINK, Overlay::of_sync(&topic));
+    let _crowd = Crowd::start(&node, 152, 2..62, 1, does).await;
+    newcomer_syncs(152, &node, topic, true).await;
+    newcomer_syncs(152, &node, topic, false).await;
+    node.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newcomers_get_in_beside_sixty_links_that_open_a_session_and_stall() {
+    let topic = Topic::from_bytes([158; 32]);
+    let node = FakeNode::start_with(small(158)).await;
+    node.subscribe(topic);
+    let _crowd = Crowd::start(&node, 158, 2..62, 1, Does::Opens(LINK, topic)).await;
+    newcomer_syncs(158, &node, topic, true).await;
+    newcomer_syncs(158, &node, topic, false).await;
+    node.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_finds_others_beside_sixty_silent_visitors_of_discovery() {
+    let topic = Topic::from_bytes([153; 32]);
+    let between = FakeNode::start(153, 1).await;
+    let _crowd = Crowd::start(&between, 153, 2..62, 1, Does::Nothing(DISCOVERY)).await;
+    // The two know only the one that the crowd visits, and speak to it as published nodes do.
+    let mut nodes = Vec::new();
+    let begun = Instant::now();
+    for seed in [250, 251] {
+        let mut config = config(153, seed);
+        config.links = false;
+        config.bootstrap = vec![between.bootstrap()];
+        let node = FakeNode::start_with(config).await;
+        node.publish(topic, "here");
+        node.subscribe(topic);
+        nodes.push(node);
+    }
+    between.subscribe(topic);
+    for node in &nodes {
+        node.until_len(topic, 2).await;
+    }
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    for node in nodes {
+        node.net.shutdown().await;
+    }
+    between.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_pair_keeps_talking_with_forty_strangers_in_its_overlays_and_on_links() {
+    let (topic, spoken) = (Topic::from_bytes([154; 32]), Topic::from_bytes([155; 32]));
+    let mut pair = Vec::new();
+    for seed in [250, 251] {
+        let mut config = config(154, seed);
+        // Fewer than there are strangers.
+        config.gossip_neighbours_max = 16;
+        let node = FakeNode::start_with(config).await;
+        node.subscribe(topic);
+        pair.push(node);
+    }
+    let (a, b) = (&pair[0], &pair[1]);
+    let (to_b, mut from_b) = a.net.ephemeral(spoken);
+    let (to_a, mut from_a) = b.net.ephemeral(spoken);
+    a.net.add_peer(b.bootstrap());
+    until_heard(&to_b, &mut from_a, "before").await;
+    a.until_live(topic).await;
+    b.until_live(topic).await;
+    let mut crowds = Vec::new();
+    for node in [a, b] {
+        for (first, overlay) in [
+            (2, Overlay::of_sync(&topic)),
+            (42, Overlay::of_ephemeral(&spoken)),
+        ] {
+            let joins = Does::Joins(GOSSIP, overlay);
+            crowds.push(Crowd::start(node, 154, first..first + 40, 1, joins).await);
+        }
+        let names = Does::Names(LINK, Overlay::of_sync(&topic));
+        crowds.push(Crowd::start(node, 154, 82..102, 1, names).await);
+    }
+    for (count, round) in ["one", "two", "three"].into_iter().enumerate() {
+        let begun = Instant::now();
+        until_heard(&to_b, &mut from_a, round).await;
+        until_heard(&to_a, &mut from_b, round).await;
+        a.publish(topic, round);
+        b.publish(topic, round);
+        for node in [a, b] {
+            node.until_len(topic, 2 * (count + 1)).await;
+        }
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    }
+    drop(crowds);
+    for node in pair {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_of_a_stranger_that_names_an_overlay_and_does_nothing_there_ends() {
+    let topic = Topic::from_bytes([156; 32]);
+    let mut config = config(156, 1);
+    config.timings.link_duty_wait = Duration::from_millis(300);
+    let node = FakeNode::start_with(config).await;
+    node.subscribe(topic);
+    // Which proves itself, and stays.
+    let other = FakeNode::start(156, 2).await;
+    other.subscribe(topic);
+    other.net.add_peer(node.bootstrap());
+    other.until_live(topic).await;
+    let connections = other.net.counters().connections;
+    let probe = Probe::start(156, 9).await;
+    let connection = probe.dial(&node, LINK).await;
+    let link = StrangerLink::open(connection, probe.id(), Overlay::of_sync(&topic)).await;
+    let mut link = link.unwrap();
+    timeout(PATIENCE, link.until_closed()).await.unwrap();
+    node.publish(topic, "still there");
+    other.until_len(topic, 1).await;
+    assert_eq!(other.net.counters().connections, connections);
+    node.net.shutdown().await;
+    other.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_on_which_too_many_streams_begin_with_nonsense_ends() {
+    let topic = Topic::from_bytes([157; 32]);
+    let node = FakeNode::start(157, 1).await;
+    node.subscribe(topic);
+    let probe = Probe::start(157, 9).await;
+    let connection = probe.dial(&node, LINK).await;
+    let link = StrangerLink::open(connection, probe.id(), Overlay::of_sync(&topic)).await;
+    let link = link.unwrap();
+    for _ in 0..=limits::LINK_BROKEN_STREAMS_MAX {
+        assert!(link.connection.close_reason().is_none());
+        let mut recv = link.write_raw(&[0, 0, 0, 2, 9, 9]).await.unwrap();
+        // Each is reset by itself.
+        let end = timeout(PATIENCE, recv.read_chunk(1)).await.unwrap();
+        assert!(end.is_err());
+    }
+    assert_eq!(closed(&link.connection).await.0, 2);
+    node.net.shutdown().await;
+}
