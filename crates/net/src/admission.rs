@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use iroh::endpoint::{Connection, Side, VarInt};
-use p2panda_core::budget::{Account, Charge, Prefix, Standing};
+use p2panda_core::budget::{Charge, Prefix, Standing};
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::discovery::Admission;
 use p2panda_protocol::time::Time;
@@ -79,12 +79,12 @@ impl Door {
     /// costs is counted with everything else that the peer makes this node hold.
     pub(crate) fn session(
         &self,
-        account: &Account,
         peer: VerifyingKey,
         topic: Topic,
+        charge: impl FnOnce() -> Option<Charge>,
     ) -> Option<Admitted> {
         let mut admitted = self.stream(peer, topic)?;
-        admitted.charge = Some(account.try_connection(limits::LINK_SESSION_BYTES)?);
+        admitted.charge = Some(charge()?);
         Some(admitted)
     }
 

@@ -256,6 +256,14 @@ impl Connections {
         }
     }
 
+    /// Charges for a session that the peer opens on a link, if need be in place of others.
+    pub(crate) fn session_charge(&self, connection: &Connection) -> Option<Charge> {
+        let peer = node_id(connection.remote_id())?;
+        let standing = self.standing(&peer, connection);
+        let account = self.budget.account(peer, standing);
+        self.charge_theirs(&account, &peer, standing, limits::LINK_SESSION_BYTES)
+    }
+
     /// The peer became a neighbour in an overlay.
     pub(crate) fn neighbour(&self, peer: &VerifyingKey) {
         let mut inner = self.inner();

@@ -525,11 +525,12 @@ impl Driver {
         let Some(served) = served else {
             return Err(full(send, recv));
         };
-        let account = self.intake.account();
-        let Some(admitted) = self.shared.door.session(&account, peer, topic) else {
+        let connections = &self.shared.connections;
+        connections.needed(&self.link.connection);
+        let charge = || connections.session_charge(&self.link.connection);
+        let Some(admitted) = self.shared.door.session(peer, topic, charge) else {
             return Err(full(send, recv));
         };
-        self.shared.connections.needed(&self.link.connection);
         let proof = self.link.secret.proof(&topic, self.link.side);
         let wire = Box::new(Wire {
             protocol: Protocol::Link {
