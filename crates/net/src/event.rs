@@ -243,8 +243,9 @@ pub struct SessionStatus {
     pub topic: Topic,
     /// Whether this node dialled.
     pub dialled_by_us: bool,
-    /// Whether the two sides compared a digest of what they hold before their heights
-    /// (`docs/protocol/digest.md`). Not with peers of release 0.7.1.
+    /// Whether the two sides find out by a digest or by ranges that they hold the same, instead of
+    /// telling all heights (`docs/protocol/digest.md`, `docs/protocol/ranges.md`). Not with peers of
+    /// release 0.7.1.
     pub digest: bool,
     /// Whether catch-up is over.
     pub live: bool,

@@ -1,4 +1,4 @@
-use p2panda_core::Unreadable;
+use p2panda_core::{LogRange, Unreadable};
 use p2panda_store::{Holdings, PageLimits};
 
 use crate::{Author, TOPIC, open};
@@ -22,6 +22,48 @@ fn a_reader_sees_what_is_committed_and_never_waits_for_the_writer() {
     assert_eq!(reader.last_arrival(&TOPIC).unwrap(), 1);
     tx.commit().unwrap();
     assert_eq!(reader.last_arrival(&TOPIC).unwrap(), 2);
+}
+
+#[test]
+fn short_logs_share_a_page_and_it_says_where_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut authors: Vec<Author> = (1..=4).map(Author::new).collect();
+    for author in &mut authors {
+        author.write(&mut store, &[b"0", b"1", b"2"]);
+    }
+    let reader = store.readers().open().unwrap();
+    let range = |author: &Author, after| LogRange {
+        author: author.key(),
+        log: TOPIC.log_id(),
+        after,
+        until: 2,
+    };
+    // One is half known, and one is not here.
+    let mut ranges: Vec<_> = authors.iter().map(|author| range(author, None)).collect();
+    ranges[1].after = Some(0);
+    ranges.insert(2, range(&Author::new(9), None));
+    let read = |ranges: &[LogRange], rows| {
+        let bytes = usize::MAX;
+        let page = reader.logs_page(&TOPIC, ranges, PageLimits { rows, bytes });
+        let page = page.unwrap();
+        let entries = page.entries.iter();
+        let entries: Vec<_> = entries.map(|one| (one.author(), one.seq())).collect();
+        (entries, page.ranges, page.more)
+    };
+    let keys: Vec<_> = authors.iter().map(Author::key).collect();
+    let all: Vec<_> = [0, 1, 2]
+        .map(|seq| (keys[0], seq))
+        .into_iter()
+        .chain([1, 2].map(|seq| (keys[1], seq)))
+        .chain([0, 1, 2].map(|seq| (keys[2], seq)))
+        .chain([0, 1, 2].map(|seq| (keys[3], seq)))
+        .collect();
+    assert_eq!(read(&ranges, 100), (all.clone(), 5, false));
+    assert_eq!(read(&ranges, 11), (all.clone(), 5, false));
+    assert_eq!(read(&ranges, 4), (all[..4].to_vec(), 1, true));
+    assert_eq!(read(&ranges, 5), (all[..5].to_vec(), 3, true));
+    assert_eq!(read(&[], 5), (Vec::new(), 0, false));
 }
 
 #[test]
