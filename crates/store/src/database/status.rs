@@ -76,8 +76,18 @@ impl Reader {
             let end = (u64::from(head_seq) + 1, bytes);
             // What lies below the first one was pruned.
             let pruned = first_seq.checked_sub(1);
-            let from = first_above(&snapshot, log, range.after.max(pruned))?.unwrap_or(end);
-            let until = first_above(&snapshot, log, Some(range.until).max(pruned))?.unwrap_or(end);
+            // A whole log needs no further look: many short ones are common.
+            let from = match range.after.max(pruned) {
+                None => (0, 0),
+                after => first_above(&snapshot, log, after)?.unwrap_or(end),
+            };
+            let until = match range.until >= head_seq {
+                true => end,
+                false => {
+                    let until = Some(range.until).max(pruned);
+                    first_above(&snapshot, log, until)?.unwrap_or(end)
+                }
+            };
             totals.operations += until.0.saturating_sub(from.0);
             totals.bytes += until.1.saturating_sub(from.1);
         }
