@@ -20,8 +20,8 @@
 
 #![forbid(unsafe_code)]
 
-mod fault_disk;
 mod crowd;
+mod fault_disk;
 mod fault_silence;
 mod fault_stuck;
 mod meeting;
@@ -30,8 +30,8 @@ mod node;
 mod random;
 mod simulation;
 
-pub use fault_disk::Disk;
 pub use crowd::Crowd;
+pub use fault_disk::Disk;
 pub use fault_silence::{Fault, OVERSIZE_HEADER, UNDECODABLE_HEADER};
 pub use fault_stuck::Stuck;
 pub use network::LinkId;

@@ -36,6 +36,7 @@ pub struct Setup {
     bootstrap: Vec<(u32, Ipv4Addr)>,
     dir: Option<PathBuf>,
     operation_bytes_max: Option<u32>,
+    low_bandwidth: bool,
 }
 
 /// A node's process. It ends when this is dropped.
@@ -74,6 +75,7 @@ impl Setup {
             bootstrap: Vec::new(),
             dir: None,
             operation_bytes_max: None,
+            low_bandwidth: false,
         }
     }
 
@@ -95,6 +97,12 @@ impl Setup {
         self
     }
 
+    /// With the defaults for a slow link.
+    pub fn low_bandwidth(mut self, low: bool) -> Self {
+        self.low_bandwidth = low;
+        self
+    }
+
     fn open(&self) -> Open {
         let contact = |(number, addr): &(u32, Ipv4Addr)| Bootstrap {
             node: key(*number).verifying_key(),
@@ -107,6 +115,7 @@ impl Setup {
             bind_v4: Some(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT)),
             bootstrap: self.bootstrap.iter().map(contact).collect(),
             operation_bytes_max: self.operation_bytes_max,
+            low_bandwidth: self.low_bandwidth,
             ..Open::default()
         }
     }

@@ -96,6 +96,9 @@ pub enum Plan {
         path: Path,
         #[arg(long, default_value_t = 200)]
         messages: u32,
+        /// Both nodes with the defaults for a slow link.
+        #[arg(long)]
+        low_bandwidth: bool,
         /// Give up after that.
         #[arg(long, default_value_t = 600)]
         wait: u64,
@@ -242,6 +245,7 @@ fn small_held() -> Vec<Plan> {
             wait: 60,
         },
         silent(5, Ways::One),
+        Plan::Start { delay_ms: 100 },
     ]
 }
 
@@ -249,7 +253,6 @@ fn small_held() -> Vec<Plan> {
 /// others.
 fn small_shown() -> Vec<Plan> {
     vec![
-        Plan::Start { delay_ms: 100 },
         Plan::Neighbours {
             nodes: 8,
             seconds: 10,
@@ -346,13 +349,14 @@ fn costs() -> Vec<Plan> {
 }
 
 fn bulks() -> Vec<Plan> {
-    let narrow = |rate_bits, delay_ms, wait| Plan::Narrow {
+    let narrow = |rate_bits, delay_ms, low_bandwidth, wait| Plan::Narrow {
         path: Path {
             rate_bits,
             delay_ms,
             loss: 0.02,
         },
         messages: 200,
+        low_bandwidth,
         wait,
     };
     let topics = |topics| Plan::Topics {
@@ -372,8 +376,9 @@ fn bulks() -> Vec<Plan> {
         delay_ms: 5,
     };
     vec![
-        narrow(20_000, 500, 600),
-        narrow(2_400, 2_000, 1_800),
+        narrow(20_000, 500, false, 600),
+        narrow(20_000, 500, true, 600),
+        narrow(2_400, 2_000, true, 1_800),
         topics(1_000),
         topics(10_000),
         authors(50_000),
@@ -410,8 +415,9 @@ impl Plan {
             Plan::Narrow {
                 path,
                 messages,
+                low_bandwidth,
                 wait,
-            } => narrow::run(rig, path.shape(), messages, secs(wait)).await,
+            } => narrow::run(rig, path.shape(), messages, low_bandwidth, secs(wait)).await,
             Plan::Topics { topics, wait, idle } => {
                 topics::run(rig, topics, secs(wait), secs(idle)).await
             }

@@ -78,6 +78,9 @@ pub struct NodeArgs {
     /// Serve many: hold up to 512 MiB for other nodes at once instead of 64
     #[arg(long, global = true)]
     pub server: bool,
+    /// Defaults for a link of a few kbit/s: long waits, small packets, few sessions
+    #[arg(long, global = true)]
+    pub low_bandwidth: bool,
     /// How to go on with a home directory that is an old copy
     #[arg(long, global = true, value_name = "WAY")]
     pub restored: Option<Restored>,

@@ -84,6 +84,9 @@ fn configured(args: &NodeArgs) -> Builder {
     if args.server {
         builder = builder.server();
     }
+    if args.low_bandwidth {
+        builder = builder.low_bandwidth();
+    }
     for contact in &args.bootstrap {
         builder = match &contact.addr {
             NamedAddr::Socket(addr) => builder.bootstrap(contact.node, *addr),

@@ -6,6 +6,7 @@ use iroh::endpoint::{Connection, Incoming, IncomingAddr};
 use p2panda_core::budget::Prefix;
 use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
+use p2panda_protocol::time::dial_patience;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -54,7 +55,8 @@ pub(crate) async fn run(shared: Arc<Shared>, topics: Arc<Served<TopicHandle>>) {
 
 async fn shake_hands(shared: &Shared, incoming: Incoming) -> Option<Connection> {
     let accepting = incoming.accept().ok()?;
-    let connected = timeout(shared.timings.handshake_timeout, accepting).await;
+    let wait = dial_patience(shared.timings.handshake_timeout, shared.paths.usual());
+    let connected = timeout(wait, accepting).await;
     connected
         .ok()?
         .inspect_err(|error| tracing::debug!(%error, "incoming handshake failed"))

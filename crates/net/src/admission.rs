@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use iroh::endpoint::{Connection, Side, VarInt};
+use iroh::endpoint::{Connection, VarInt};
 use p2panda_core::budget::{Charge, Prefix, Standing};
 use p2panda_core::{Topic, VerifyingKey, limits};
 use p2panda_protocol::discovery::Admission;
@@ -213,17 +213,13 @@ pub(crate) fn price(standing: Standing) -> usize {
     }
 }
 
-/// The transport begins with one bidirectional stream and none of the other kind. What is set to none
-/// here is not given again when a stream ends.
+/// The transport begins with a few bidirectional streams and none of the other kind. What is set to
+/// none here is not given again when a stream ends.
 pub(crate) fn allow_streams(connection: &Connection, protocol: Protocol) {
     if protocol == Protocol::Link {
         let window = VarInt::from_u32(limits::LINK_WINDOW_BYTES as u32);
         connection.set_receive_window(window);
         return allow_link(connection, 0);
-    }
-    if protocol == Protocol::Sync && connection.side() == Side::Server {
-        // The topic handshake and the session.
-        connection.set_max_concurrent_bi_streams(VarInt::from_u32(2));
     }
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(0));
 }

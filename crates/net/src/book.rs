@@ -249,6 +249,12 @@ impl AddressBook {
         interested.then_some(entry.is_bootstrap())
     }
 
+    /// Whether the configuration names the node.
+    pub(crate) fn is_bootstrap(&self, node: &VerifyingKey) -> bool {
+        let book = self.lock();
+        book.get(node).is_some_and(|entry| entry.is_bootstrap())
+    }
+
     /// Takes a record in.
     pub(crate) fn insert(
         &self,

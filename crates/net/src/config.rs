@@ -97,6 +97,18 @@ impl Config {
             resolver: Resolver::default(),
         }
     }
+
+    /// Changes the defaults to those of a node behind a link of a few kbit/s
+    /// (`docs/protocol/network.md#1`).
+    pub fn low_bandwidth(&mut self) {
+        self.sessions_sought = limits::SESSIONS_SOUGHT_SLOW;
+        self.timings.path = PathGuess {
+            round_trip: limits::FIRST_ROUND_TRIP_SLOW,
+            flight_bytes: limits::FIRST_FLIGHT_BYTES_SLOW,
+            send_bytes: limits::SEND_WINDOW_BYTES_SLOW,
+            larger_packets: false,
+        };
+    }
 }
 
 /// The address book of the last run, taken in entry by entry: it never needs more memory than the
@@ -156,7 +168,35 @@ pub enum Mdns {
     Active,
 }
 
+/// What a node takes a path for until it has measured it (`docs/protocol/network.md#1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PathGuess {
+    /// How long it takes there and back.
+    pub round_trip: Duration,
+    /// Bytes that leave on it before the peer has acknowledged anything.
+    pub flight_bytes: u64,
+    /// Bytes that a session hands over before the peer has taken them.
+    pub send_bytes: usize,
+    /// Whether it may carry larger packets than every path does, which is found out by sending
+    /// some: 11 kB with each connection.
+    pub larger_packets: bool,
+}
+
+impl Default for PathGuess {
+    fn default() -> Self {
+        Self {
+            round_trip: limits::FIRST_ROUND_TRIP,
+            flight_bytes: limits::FIRST_FLIGHT_BYTES,
+            send_bytes: limits::SEND_WINDOW_BYTES,
+            larger_packets: true,
+        }
+    }
+}
+
 /// Timeouts and intervals of the transport.
+///
+/// A wait for a peer is longer where that peer's path is slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timings {
@@ -188,6 +228,8 @@ pub struct Timings {
     pub clock_check: Duration,
     /// How long a host name is left alone at first whose addresses do not answer; the wait doubles.
     pub name_retry_first: Duration,
+    /// What a path is taken for that was not measured.
+    pub path: PathGuess,
 }
 
 impl Default for Timings {
@@ -206,6 +248,7 @@ impl Default for Timings {
             link_duty_wait: limits::LINK_UNNEEDED_MAX,
             clock_check: limits::CLOCK_CHECK_INTERVAL,
             name_retry_first: limits::NAME_RETRY_FIRST,
+            path: PathGuess::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The way to a sync session: dial or accept, then the topic handshake on the first stream.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::EndpointAddr;
@@ -13,10 +14,11 @@ use p2panda_protocol::link::Opening;
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::Address;
 use p2panda_protocol::sync::{Fault, Protocol};
-use p2panda_protocol::time::Time;
+use p2panda_protocol::time::{Time, dial_patience, patience};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::close::{close, fault, fault_of};
+use crate::connections::round_trip;
 use crate::discovery;
 use crate::endpoint::sync_options;
 use crate::links::Link;
@@ -26,7 +28,7 @@ use crate::wire::{Answer, Scope, Wire};
 
 /// Dials a peer for a topic, or opens a stream for it on the link that there is.
 pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> Result<Wire, Fault> {
-    let wait = shared.timings.handshake_timeout;
+    let usual = shared.timings.handshake_timeout;
     let asked_at = Instant::now();
     let mut turn = shared.links.turn(&peer).await;
     let link = match shared.links.get(&peer) {
@@ -47,6 +49,7 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> R
             if !shared.alpns.is_link(connection.alpn()) {
                 shared.without_links(peer);
                 drop(turn);
+                let wait = patience(usual, round_trip(&connection));
                 let agreed = timeout(wait, agree(shared, connection.clone(), topic)).await;
                 return agreed.ok().flatten().ok_or_else(|| fault(&connection));
             }
@@ -54,6 +57,7 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> R
         }
     };
     drop(turn);
+    let wait = patience(usual, round_trip(&link.connection));
     let opened = timeout(wait, open(&link, topic)).await;
     opened.ok().flatten().ok_or(Fault::Failed)
 }
@@ -67,7 +71,9 @@ async fn reach(shared: &Shared, peer: VerifyingKey) -> Result<Connection, Fault>
     };
     let at = || endpoint_addr(&peer, &[Address::Ip(asked?)]);
     let addr = known.or_else(at).ok_or(Fault::Silent)?;
-    let connected = timeout(shared.timings.handshake_timeout, connect(shared, addr)).await;
+    let expected = shared.paths.expected(&peer);
+    let wait = dial_patience(shared.timings.handshake_timeout, expected);
+    let connected = timeout(wait, connect(shared, addr, expected)).await;
     let error = match connected {
         Ok(Ok(connection)) => {
             shared.book.success(&peer);
@@ -121,10 +127,14 @@ async fn open(link: &Link, topic: Topic) -> Option<Wire> {
     })
 }
 
-async fn connect(shared: &Shared, addr: EndpointAddr) -> Result<Connection, ConnectError> {
+async fn connect(
+    shared: &Shared,
+    addr: EndpointAddr,
+    expected: Duration,
+) -> Result<Connection, ConnectError> {
     let (alpn, options) = (
         &shared.alpns.sync,
-        sync_options(&shared.alpns, &shared.timings),
+        sync_options(&shared.alpns, &shared.timings, expected),
     );
     let connecting = shared
         .endpoint
@@ -136,7 +146,7 @@ async fn connect(shared: &Shared, addr: EndpointAddr) -> Result<Connection, Conn
 async fn agree(shared: &Shared, connection: Connection, topic: Topic) -> Option<Wire> {
     let protocol = shared.alpns.sync_protocol(connection.alpn())?;
     let (send, recv) = connection.open_bi().await.ok()?;
-    let handshake = Handshake::initiate(topic, shared.clock.now());
+    let handshake = Handshake::initiate(topic, shared.clock.now()).over(round_trip(&connection));
     negotiate(shared, &connection, send, recv, handshake).await?;
     let (send, recv) = connection.open_bi().await.ok()?;
     Some(Wire::of_connection(protocol, connection, send, recv))
@@ -146,19 +156,18 @@ async fn agree(shared: &Shared, connection: Connection, topic: Topic) -> Option<
 pub(crate) async fn answer(shared: &Shared, connection: &Connection) -> Option<Topic> {
     let answered = async {
         let (send, recv) = connection.accept_bi().await.ok()?;
-        let handshake = Handshake::accept(shared.clock.now());
+        let handshake = Handshake::accept(shared.clock.now()).over(round_trip(connection));
         negotiate(shared, connection, send, recv, handshake).await
     };
-    timeout(shared.timings.handshake_timeout, answered)
-        .await
-        .ok()
-        .flatten()
+    let wait = patience(shared.timings.handshake_timeout, round_trip(connection));
+    timeout(wait, answered).await.ok().flatten()
 }
 
 /// The second stream of an accepted connection.
 pub(crate) async fn accept_session(shared: &Shared, connection: Connection) -> Option<Wire> {
     let protocol = shared.alpns.sync_protocol(connection.alpn())?;
-    let accepted = timeout(shared.timings.handshake_timeout, connection.accept_bi()).await;
+    let wait = patience(shared.timings.handshake_timeout, round_trip(&connection));
+    let accepted = timeout(wait, connection.accept_bi()).await;
     let (send, recv) = accepted.ok()?.ok()?;
     Some(Wire::of_connection(protocol, connection, send, recv))
 }

@@ -13,13 +13,14 @@ use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::discovery::{Discovery, Input, Local, Outcome, Output};
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::record::Address;
-use p2panda_protocol::time::Time;
+use p2panda_protocol::time::{Time, dial_patience, patience};
 use p2panda_protocol::walk::{self, Step, Walk};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use crate::budget::{self, Window};
 use crate::close::close;
+use crate::connections::round_trip;
 use crate::credit::Credit;
 use crate::endpoint::discovery_options;
 use crate::peer_id::{endpoint_addr, remote};
@@ -108,7 +109,8 @@ async fn revisit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
 
 /// One session with a node that the walk chose. `None` if it failed.
 async fn visit(shared: &Shared, node: VerifyingKey) -> Option<Step> {
-    let wait = shared.timings.discovery_timeout;
+    let expected = shared.paths.expected(&node);
+    let wait = patience(shared.timings.discovery_timeout, expected);
     let turn = shared.links.turn(&node).await;
     if let Some(link) = shared.links.get(&node) {
         drop(turn);
@@ -191,13 +193,15 @@ async fn connect(
         return None;
     }
     let addr = endpoint_addr(&node, &addresses)?;
-    let options = discovery_options(&shared.alpns, &shared.timings);
+    let expected = shared.paths.expected(&node);
+    let options = discovery_options(&shared.alpns, &shared.timings, expected);
+    let wait = dial_patience(shared.timings.discovery_idle_timeout, expected);
     let dialled = async {
         let alpn = &shared.alpns.discovery;
         let dialled = shared.endpoint.connect_with_opts(addr, alpn, options);
         let connecting = dialled.await.map_err(|error| Some(error.into()))?;
         // A peer that says nothing holds the walk no longer.
-        match timeout(shared.timings.discovery_idle_timeout, connecting).await {
+        match timeout(wait, connecting).await {
             Ok(connected) => connected.map_err(|error| Some(error.into())),
             Err(_) => Err(None),
         }
@@ -218,7 +222,8 @@ async fn connect(
 async fn meet(shared: &Shared, node: VerifyingKey, connection: &Connection) -> Option<Step> {
     let (from, began) = (remote(connection), shared.clock.now());
     let (send, recv) = connection.open_bi().await.ok()?;
-    let machine = Discovery::alice(local(shared)?, draws()?, shared.clock.now());
+    let machine =
+        Discovery::alice(local(shared)?, draws()?, shared.clock.now()).over(round_trip(connection));
     let outcome = session(shared, node, connection, (send, recv), machine).await?;
     let shares = !outcome.common.is_empty();
     if shares {
@@ -230,9 +235,11 @@ async fn meet(shared: &Shared, node: VerifyingKey, connection: &Connection) -> O
 /// Serves a session that a peer dialled.
 pub(crate) async fn accept(shared: &Shared, peer: VerifyingKey, connection: &Connection) {
     let (from, began) = (remote(connection), shared.clock.now());
-    let served = timeout(shared.timings.discovery_timeout, async {
+    let path = round_trip(connection);
+    let wait = patience(shared.timings.discovery_timeout, path);
+    let served = timeout(wait, async {
         let (send, recv) = connection.accept_bi().await.ok()?;
-        let machine = Discovery::bob(local(shared)?, draws()?, shared.clock.now());
+        let machine = Discovery::bob(local(shared)?, draws()?, shared.clock.now()).over(path);
         session(shared, peer, connection, (send, recv), machine).await
     });
     match served.await {

@@ -1,16 +1,20 @@
 //! The iroh endpoint: no public relay, no DNS, no port mapping, hashed ALPNs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use iroh::endpoint::{
-    BindOpts, ConnectOptions, IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets,
+    BindOpts, ConnectOptions, IdleTimeout, MtuDiscoveryConfig, PortmapperConfig,
+    QuicTransportConfig, VarInt, presets,
 };
 use iroh::{Endpoint, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey};
 use p2panda_core::limits;
 use p2panda_protocol::link::Side;
+use p2panda_protocol::time::dial_patience;
 
 use crate::alpns::Alpns;
 use crate::config::{Config, Relay, Timings};
+use crate::congestion::Queueing;
 use crate::connections::Connections;
 use crate::error::SpawnError;
 use crate::lookup::{Answers, BookLookup};
@@ -28,7 +32,7 @@ pub(crate) async fn bind(
         .alpns(alpns.all())
         .relay_mode(relay_mode(&config.relays)?)
         .portmapper_config(PortmapperConfig::Disabled)
-        .transport_config(transport(timings, Side::Acceptor))
+        .transport_config(transport(timings, timings.path.round_trip, Side::Acceptor))
         .address_lookup(lookup.clone())
         .hooks(connections)
         .hooks(Answers(lookup))
@@ -50,19 +54,27 @@ pub(crate) async fn bind(
 
 /// Dial options for sync: all protocols are offered together, and the peer chooses. Whoever was
 /// dialled opens no stream.
-pub(crate) fn sync_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions {
+pub(crate) fn sync_options(
+    alpns: &Alpns,
+    timings: &Timings,
+    round_trip: Duration,
+) -> ConnectOptions {
     let also = alpns.link.iter().chain(&alpns.digest_sync);
     ConnectOptions::new()
         .with_additional_alpns(also.map(|alpn| alpn.to_vec()).collect())
-        .with_transport_config(transport(timings, Side::Dialler))
+        .with_transport_config(transport(timings, round_trip, Side::Dialler))
 }
 
 /// Dial options of a discovery session, which a link makes unnecessary.
-pub(crate) fn discovery_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions {
+pub(crate) fn discovery_options(
+    alpns: &Alpns,
+    timings: &Timings,
+    round_trip: Duration,
+) -> ConnectOptions {
     let link = alpns.link.iter().map(|alpn| alpn.to_vec());
     ConnectOptions::new()
         .with_additional_alpns(link.collect())
-        .with_transport_config(transport(timings, Side::Dialler))
+        .with_transport_config(transport(timings, round_trip, Side::Dialler))
 }
 
 /// Dial options for gossip, which a link carries as well.
@@ -70,20 +82,29 @@ pub(crate) fn gossip_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions
     let link = alpns.link.iter().map(|alpn| alpn.to_vec());
     ConnectOptions::new()
         .with_additional_alpns(link.collect())
-        .with_transport_config(transport(timings, Side::Dialler))
+        .with_transport_config(transport(timings, timings.path.round_trip, Side::Dialler))
 }
 
 /// With the least that a peer may open and send before the protocol is known: the hooks of the
-/// endpoint allow more once it is (`docs/protocol/network.md#1`).
+/// endpoint allow more once it is (`docs/protocol/network.md#1`). The round trip is that which the
+/// path is expected to have.
 ///
 /// The dialler is a little early with its signs of life: so one side sends them, and not both at once
 /// whenever the time has come.
-fn transport(timings: &Timings, side: Side) -> QuicTransportConfig {
-    let idle = IdleTimeout::try_from(timings.idle_timeout).ok();
+fn transport(timings: &Timings, round_trip: Duration, side: Side) -> QuicTransportConfig {
+    let idle = IdleTimeout::try_from(dial_patience(timings.idle_timeout, round_trip)).ok();
     let (bidirectional, path_keep_alive) = match side {
         Side::Dialler => (0, limits::KEEP_ALIVE_DIALLED_INTERVAL),
-        Side::Acceptor => (1, limits::KEEP_ALIVE_INTERVAL),
+        Side::Acceptor => (limits::STREAMS_FIRST, limits::KEEP_ALIVE_INTERVAL),
     };
+    // Where they are known to cost more than they save, none are tried.
+    let larger_packets = timings.path.larger_packets && round_trip < limits::SLOW_PATH_ROUND_TRIP;
+    let larger_packets = larger_packets.then(|| {
+        let mut sizes = MtuDiscoveryConfig::default();
+        sizes.minimum_change(limits::PACKET_SIZE_STEP_MIN);
+        sizes
+    });
+    let flight_bytes = timings.path.flight_bytes;
     let window = VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES as u32);
     QuicTransportConfig::builder()
         // Addresses that a connected peer may have us probe; fewer iroh does not allow
@@ -93,9 +114,12 @@ fn transport(timings: &Timings, side: Side) -> QuicTransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .receive_window(window)
         .stream_receive_window(VarInt::from_u32(limits::SESSION_WINDOW_BYTES as u32))
-        .send_window(limits::SEND_WINDOW_BYTES as u64)
+        .send_window(timings.path.send_bytes as u64)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle)
+        .initial_rtt(round_trip)
+        .mtu_discovery_config(larger_packets)
+        .congestion_controller_factory(Arc::new(Queueing { flight_bytes }))
         .keep_alive_interval(timings.keep_alive)
         .default_path_keep_alive_interval(path_keep_alive)
         .build()

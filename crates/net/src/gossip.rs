@@ -21,6 +21,7 @@ use p2panda_protocol::draws::Draws;
 use p2panda_protocol::gossip::{Message, encode_addresses};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::{Address, TransportInfo};
+use p2panda_protocol::time::dial_patience;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep_until, timeout};
@@ -55,6 +56,13 @@ pub(crate) struct Ground {
     pub(crate) lookup: BookLookup,
     pub(crate) signals: Signals,
     pub(crate) seed: [u8; 32],
+}
+
+impl Ground {
+    /// How long a dial may take.
+    fn dial_wait(&self) -> Duration {
+        dial_patience(self.timings.handshake_timeout, self.timings.path.round_trip)
+    }
 }
 
 /// The overlays that this node is in. Clones share them.
@@ -265,9 +273,7 @@ impl Gossip {
                     let connecting = connecting.await.map_err(|error| error.to_string())?;
                     connecting.await.map_err(|error| error.to_string())
                 };
-                let connected = timeout(ground.timings.handshake_timeout, connected)
-                    .await
-                    .ok()?;
+                let connected = timeout(ground.dial_wait(), connected).await.ok()?;
                 let failed = |error: &_| tracing::debug!(%peer, %error, "gossip reaches nobody");
                 let connection = connected.inspect_err(failed).ok()?;
                 if !ground.alpns.is_link(connection.alpn()) {

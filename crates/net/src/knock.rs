@@ -7,8 +7,10 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
 
 use p2panda_core::limits;
+use p2panda_protocol::time::knock_patience;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -26,6 +28,9 @@ type ConnectionId = [u8; ID_BYTES];
 pub(crate) struct Knocker {
     v4: SocketAddr,
     v6: Option<SocketAddr>,
+    /// Between two questions, and until the last answer.
+    interval: Duration,
+    timeout: Duration,
 }
 
 /// What came of it.
@@ -38,8 +43,11 @@ pub(crate) struct Knocked {
 }
 
 impl Knocker {
-    pub(crate) fn new(v4: SocketAddrV4, v6: Option<SocketAddrV6>) -> Self {
+    /// The round trip is that which a path is expected to have.
+    pub(crate) fn new(v4: SocketAddrV4, v6: Option<SocketAddrV6>, round_trip: Duration) -> Self {
         Self {
+            interval: limits::KNOCK_INTERVAL.max(round_trip * 2),
+            timeout: knock_patience(limits::KNOCK_TIMEOUT, round_trip),
             v4: SocketAddr::from((*v4.ip(), 0)),
             v6: v6.map(|v6| SocketAddr::from((*v6.ip(), 0))),
         }
@@ -73,13 +81,9 @@ impl Knocker {
                     knocked.unsent.push(*socket);
                 }
             }
-            let again = start + limits::KNOCK_INTERVAL * (round + 1);
+            let again = start + self.interval * (round + 1);
             let last = round + 1 == limits::KNOCKS_MAX as u32;
-            let until = if last {
-                start + limits::KNOCK_TIMEOUT
-            } else {
-                again
-            };
+            let until = if last { start + self.timeout } else { again };
             knocked.first = tokio::select! {
                 first = answer(v4.as_ref(), &asked, until) => first,
                 first = answer(v6.as_ref(), &asked, until) => first,
@@ -178,7 +182,8 @@ mod tests {
     }
 
     fn knocker() -> Knocker {
-        Knocker::new(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)
+        let v4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        Knocker::new(v4, None, limits::FIRST_ROUND_TRIP)
     }
 
     #[tokio::test]

@@ -71,6 +71,7 @@ mod budget;
 mod clock;
 mod close;
 mod config;
+mod congestion;
 mod connections;
 mod contact;
 mod credit;
@@ -96,6 +97,7 @@ mod net;
 mod news;
 mod overlays;
 mod own;
+mod paths;
 mod peer_id;
 mod persist;
 mod places;
@@ -117,7 +119,7 @@ mod wire;
 
 #[doc(hidden)]
 pub use clock::WallAhead;
-pub use config::{Bootstrap, Config, Known, Mdns, Relay, Timings};
+pub use config::{Bootstrap, Config, Known, Mdns, PathGuess, Relay, Timings};
 pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
 pub use event::{

@@ -19,7 +19,7 @@ use p2panda_protocol::link::{
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::TransportInfo;
 use p2panda_protocol::sync::Protocol;
-use p2panda_protocol::time::Time;
+use p2panda_protocol::time::{Time, patience};
 use p2panda_protocol::walk::Step;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -73,7 +73,8 @@ async fn drive(shared: &Arc<Shared>, topics: Arc<Served<TopicHandle>>, begun: Be
         commands,
         control,
     } = begun;
-    let wait = shared.timings.handshake_timeout;
+    let path = round_trip(&link.connection);
+    let wait = patience(shared.timings.handshake_timeout, path);
     let (send, recv) = match control {
         Some(control) => control,
         None => timeout(wait, link.connection.accept_bi())
@@ -116,6 +117,8 @@ struct Driver {
     record_at: Instant,
     /// Who asked for records.
     waiting: Vec<oneshot::Sender<Step>>,
+    /// Topics are not told before that what is common.
+    tell_at: Instant,
     /// Overlays that are common were told.
     met: bool,
     /// Those that were told are not taken in.
@@ -181,6 +184,7 @@ impl Driver {
             ask_again_at: Instant::now(),
             record_at: Instant::now(),
             waiting: Vec::new(),
+            tell_at: Instant::now(),
             met: false,
             is_new: false,
             common_changes: BTreeMap::new(),
@@ -201,6 +205,9 @@ impl Driver {
         let connection = self.link.connection.clone();
         let mut chunks = [const { Bytes::new() }; 8];
         self.take_outputs().await;
+        // An error shows up below.
+        let _ = write(&mut send, &mut self.outbox).await;
+        self.try_topics();
         while !self.over {
             self.held.resize(self.control.held_bytes());
             let wake = self.wake();
@@ -246,6 +253,7 @@ impl Driver {
             }
             self.take_outputs().await;
         }
+        self.remember_path();
         close(&connection, CloseCode::Done);
     }
 
@@ -312,20 +320,48 @@ impl Driver {
         self.take_common();
     }
 
-    /// Takes in which overlays are common: all of them once, and then what changes.
+    /// Whether the topics are to be told what is common.
+    fn has_common(&self) -> bool {
+        self.met && (self.is_new || !self.common_changes.is_empty())
+    }
+
+    /// Takes in which overlays are common: all of them once, and then what changes. A dialler opens
+    /// its first sessions at once: who accepts leaves it a moment, so that there is one session and
+    /// not one of each side.
     fn take_common(&mut self) {
+        if !self.has_common() {
+            return;
+        }
+        allow_link(&self.link.connection, self.control.common().len());
+        if Instant::now() < self.tell_at {
+            return;
+        }
         let changes = std::mem::take(&mut self.common_changes);
         let peer = self.link.peer;
         let is_new = std::mem::take(&mut self.is_new);
-        if !self.met || (!is_new && changes.is_empty()) {
-            return;
-        }
         if is_new || self.control.common().is_empty() {
             self.shared.met(peer, self.control.common().clone());
         } else {
             self.shared.common_changed(peer, changes);
         }
-        allow_link(&self.link.connection, self.control.common().len());
+    }
+
+    /// Begins with the topics before the peer said which ones it has, if it is one to start with.
+    fn try_topics(&mut self) {
+        match self.link.side {
+            Side::Dialler if self.shared.book.is_bootstrap(&self.link.peer) => {
+                let signs = self.shared.book.signs();
+                signs.linked(self.link.peer, limits::LINK_TOPICS_TRIED_MAX);
+            }
+            Side::Dialler => {}
+            Side::Acceptor => self.tell_at = Instant::now() + limits::LINK_OPEN_WAIT,
+        }
+    }
+
+    /// How slow the path is, for the next dial.
+    fn remember_path(&self) {
+        let round_trip = round_trip(&self.link.connection);
+        self.shared.paths.measured(self.link.peer, round_trip);
     }
 
     async fn take_records(&self, records: Records) -> Step {
@@ -452,7 +488,8 @@ impl Driver {
     }
 
     fn accept(&mut self, send: SendStream, mut recv: RecvStream) {
-        let wait = self.shared.timings.handshake_timeout;
+        let path = round_trip(&self.link.connection);
+        let wait = patience(self.shared.timings.handshake_timeout, path);
         self.incoming.spawn(async move {
             let opening = timeout(wait, Answer::any().read(&mut recv)).await;
             Opened {
@@ -567,15 +604,18 @@ impl Driver {
             false => *self.unneeded.get_or_insert(now) + self.duty_wait(),
         };
         let machine = self.wake.map(|time| self.shared.clock.instant(time));
-        let due = [Some(look), machine, self.ask_at].into_iter().flatten();
+        let tells = self.has_common().then_some(self.tell_at);
+        let due = [Some(look), machine, self.ask_at, tells]
+            .into_iter()
+            .flatten();
         // Once it ends, nothing else is due.
         self.ending.or(due.min()).unwrap_or(look)
     }
 
     /// How long the link may be of no use.
     fn duty_wait(&self) -> Duration {
-        let round_trips = round_trip(&self.link.connection) * limits::LINK_DUTY_ROUND_TRIPS;
-        self.shared.timings.link_duty_wait.max(round_trips)
+        let path = round_trip(&self.link.connection);
+        patience(self.shared.timings.link_duty_wait, path)
     }
 
     /// What two nodes have in common needs a link only while something of it runs. That a peer which
@@ -615,6 +655,7 @@ impl Driver {
         if unneeded.is_some_and(|since| now >= since + self.duty_wait()) {
             self.farewell(Farewell::Unneeded);
         }
+        self.remember_path();
     }
 
     fn farewell(&mut self, farewell: Farewell) {

@@ -31,6 +31,7 @@ use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
+use crate::paths::Paths;
 use crate::refusals::Refusals;
 use crate::request::Request;
 use crate::revisits::Revisits;
@@ -96,6 +97,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         alpns,
         limits: config.limits,
         budget: config.budget,
+        paths: Paths::new(config.timings.path.round_trip),
         timings: config.timings,
         gossip_message_bytes_max: message_bytes_max,
         clock,
@@ -107,7 +109,11 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         lookup,
         book,
         survey,
-        knocker: Knocker::new(config.bind_v4, config.bind_v6),
+        knocker: Knocker::new(
+            config.bind_v4,
+            config.bind_v6,
+            config.timings.path.round_trip,
+        ),
         lan: Lan::default(),
         own: watch::Sender::new(None),
         requests,

@@ -28,6 +28,7 @@ use crate::links::Links;
 use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
+use crate::paths::Paths;
 use crate::refusals::Refusals;
 use crate::request::Request;
 use crate::revisits::Revisits;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
     pub(crate) timings: Timings,
+    pub(crate) paths: Paths,
     pub(crate) gossip_message_bytes_max: usize,
     pub(crate) clock: Clock,
     pub(crate) endpoint: Endpoint,

@@ -32,6 +32,8 @@ pub(crate) enum Sign {
     Interest(VerifyingKey),
     /// Another peer said that it is.
     Told(VerifyingKey),
+    /// A link with it began, and nobody knows yet what it is interested in.
+    Linked(VerifyingKey),
 }
 
 /// A set and no queue: what nobody has looked at yet never outgrows the peers there are.
@@ -70,6 +72,14 @@ impl Signs {
         let by_peer = self.0.by_peer.lock();
         for (_, inbox) in by_peer.range((*peer, 0)..=(*peer, u64::MAX)) {
             inbox.put(Sign::Shown(*peer));
+        }
+    }
+
+    /// A link with a peer began: so many topics at most are told.
+    pub(crate) fn linked(&self, peer: VerifyingKey, topics: usize) {
+        let by_overlay = self.0.by_overlay.lock();
+        for inbox in by_overlay.values().take(topics) {
+            inbox.put(Sign::Linked(peer));
         }
     }
 
@@ -161,6 +171,9 @@ mod tests {
         assert_eq!(block_on(poll_once(others.next())), None);
         signs.interest(other, &BTreeSet::from([here]));
         assert_eq!(block_on(waits.next()), Sign::Interest(other));
+        signs.linked(one, 1);
+        assert_eq!(block_on(waits.next()), Sign::Linked(one));
+        assert_eq!(block_on(poll_once(others.next())), None);
         waits.wait_for(one, false);
         signs.shown(&one);
         assert_eq!(block_on(poll_once(waits.next())), None);

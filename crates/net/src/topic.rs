@@ -227,6 +227,7 @@ impl TopicTask {
             Sign::Shown(peer) => self.need(NeedInput::Shown(peer)),
             Sign::Interest(peer) => self.look_at_interest(peer),
             Sign::Told(peer) => self.need(NeedInput::Told(peer)),
+            Sign::Linked(peer) => self.need(NeedInput::Linked(peer)),
         }
     }
 
@@ -352,7 +353,9 @@ impl TopicTask {
     }
 
     fn session_ended(&mut self, peer: VerifyingKey, session: SessionId, fault: Option<Fault>) {
-        if let Some(fault) = fault {
+        // It was tried before it said anything.
+        let was_a_try = fault == Some(Fault::NotServed) && !self.is_interested(&peer);
+        if let Some(fault) = fault.filter(|_| !was_a_try) {
             self.tell_refused(peer, fault);
         }
         self.need(NeedInput::Ended {
@@ -360,8 +363,16 @@ impl TopicTask {
             session,
             fault,
         });
+        if was_a_try {
+            self.need(NeedInput::Uninterested(peer));
+        }
         self.forget_pair(&peer);
         self.wait_for_sign(peer);
+    }
+
+    fn is_interested(&self, peer: &VerifyingKey) -> bool {
+        let book = &self.shared.book;
+        book.interest_of(peer, &self.overlay()).is_some()
     }
 
     fn tell_refused(&self, peer: VerifyingKey, fault: Fault) {

@@ -43,6 +43,7 @@ pub struct Builder {
     pub(crate) state_digest: bool,
     pub(crate) sessions_sought: usize,
     pub(crate) gossip_neighbours_max: usize,
+    pub(crate) low_bandwidth: bool,
     pub(crate) restored: Option<RestoredAction>,
 }
 
@@ -83,6 +84,7 @@ impl Default for Builder {
             state_digest: true,
             sessions_sought: limits::SESSIONS_SOUGHT,
             gossip_neighbours_max: limits::GOSSIP_NEIGHBOURS_MAX_DEFAULT,
+            low_bandwidth: false,
             restored: None,
         }
     }
@@ -239,6 +241,16 @@ impl Builder {
     pub fn gossip_neighbours_max(mut self, neighbours: usize) -> Self {
         self.gossip_neighbours_max = neighbours;
         self
+    }
+
+    /// For a node behind a link of a few kbit/s. Only defaults change: a path is taken for one of 3 s
+    /// there and back until it is measured, and the waits for a peer with it; packets stay as small
+    /// as every path carries them; four of them leave before the first is acknowledged; a session
+    /// hands over 16 KiB before the peer has taken them; the node looks for 2 sessions on each topic.
+    /// What is set after this counts (`docs/protocol/network.md#1`).
+    pub fn low_bandwidth(mut self) -> Self {
+        self.low_bandwidth = true;
+        self.sessions_sought(limits::SESSIONS_SOUGHT_SLOW)
     }
 
     /// The way on when the directory turns out to be an older copy of itself. Without it, such a

@@ -227,6 +227,9 @@ async fn net_config(
     storage: &Storage,
 ) -> Result<p2panda_net::Config, Error> {
     let mut config = p2panda_net::Config::new(signing_key);
+    if builder.low_bandwidth {
+        config.low_bandwidth();
+    }
     config.network_id = builder.network_id;
     config.bind_v4 = builder.bind_v4;
     config.bind_v6 = builder.bind_v6;

@@ -18,7 +18,7 @@ use crate::draws::Draws;
 use crate::frame::{Decoder, Frame, FrameError};
 use crate::overlay::Overlay;
 use crate::record::TransportInfo;
-use crate::time::Time;
+use crate::time::{Time, patience};
 
 /// What a session is opened with.
 #[derive(Clone, Debug)]
@@ -132,7 +132,8 @@ enum State {
     Ended,
 }
 
-/// One discovery session. Ends by itself after [`limits::DISCOVERY_TIMEOUT`].
+/// One discovery session. Ends by itself after [`limits::DISCOVERY_TIMEOUT`], or
+/// later on a slow path.
 #[derive(Debug)]
 pub struct Discovery {
     role: Role,
@@ -143,6 +144,7 @@ pub struct Discovery {
     draws: Draws,
     common: Option<BTreeSet<Overlay>>,
     records: Records,
+    began: Time,
     deadline: Time,
     decoder: Decoder,
     outputs: VecDeque<Output>,
@@ -157,6 +159,14 @@ impl Discovery {
     /// The side that accepted the stream. `draws` is this session's own.
     pub fn bob(local: Local, draws: Draws, now: Time) -> Discovery {
         Discovery::new(Role::Bob, State::Receive, local, draws, now)
+    }
+
+    /// The path takes that long there and back: waits accordingly. Said before anything is handled.
+    #[must_use]
+    pub fn over(mut self, round_trip: Duration) -> Discovery {
+        self.deadline = self.began + patience(limits::DISCOVERY_TIMEOUT, round_trip);
+        self.outputs = VecDeque::from([Output::Wake(self.deadline)]);
+        self
     }
 
     /// Takes one input; drain [`Discovery::poll`] afterwards. Nothing happens after the end.
@@ -193,6 +203,7 @@ impl Discovery {
             draws,
             common: None,
             records: Records::new(),
+            began: now,
             deadline,
             decoder: Decoder::new(),
             outputs: VecDeque::from([Output::Wake(deadline)]),
@@ -533,6 +544,15 @@ mod tests {
         let [alice, bob] = run(local(1, &[]), local(2, &[]), &Vec::new(), 64);
         assert_eq!(outcome(&alice).records, [(node(2), record(2))]);
         assert_eq!(outcome(&bob).records, [(node(1), record(1))]);
+    }
+
+    #[test]
+    fn a_session_over_a_slow_path_has_twenty_round_trips() {
+        let bob = Discovery::bob(local(2, &[]), draws(2), Time::ZERO);
+        let mut bob = bob.over(Duration::from_secs(3));
+        assert_eq!(drain(&mut bob), [Output::Wake(Time::ZERO.after(60_000))]);
+        bob.handle(Input::Tick, Time::ZERO.after(59_999));
+        assert_eq!(drain(&mut bob), []);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::{Topic, limits};
@@ -15,7 +16,7 @@ use thiserror::Error;
 
 use crate::close::CloseCode;
 use crate::frame::{self, Decoder, Frame, FrameError};
-use crate::time::Time;
+use crate::time::{Time, patience};
 use crate::wire::{Reader, WireError, Writer};
 
 const TOPIC: u32 = 0;
@@ -135,11 +136,13 @@ enum State {
     Ended,
 }
 
-/// One handshake, for either side. Ends by itself after [`limits::HANDSHAKE_TIMEOUT`].
+/// One handshake, for either side. Ends by itself after [`limits::HANDSHAKE_TIMEOUT`], or
+/// later on a slow path.
 #[derive(Debug)]
 pub struct Handshake {
     state: State,
     topic: Option<Topic>,
+    began: Time,
     deadline: Time,
     decoder: Decoder,
     outputs: VecDeque<Output>,
@@ -154,6 +157,14 @@ impl Handshake {
     /// The side that accepted the stream.
     pub fn accept(now: Time) -> Handshake {
         Handshake::new(State::AcceptorAwaitsTopic, None, now)
+    }
+
+    /// The path takes that long there and back: waits accordingly. Said before anything is handled.
+    #[must_use]
+    pub fn over(mut self, round_trip: Duration) -> Handshake {
+        self.deadline = self.began + patience(limits::HANDSHAKE_TIMEOUT, round_trip);
+        self.outputs = VecDeque::from([Output::Wake(self.deadline)]);
+        self
     }
 
     /// Takes one input; drain [`Handshake::poll`] afterwards. Nothing happens after the end.
@@ -190,6 +201,7 @@ impl Handshake {
         Handshake {
             state,
             topic,
+            began: now,
             deadline,
             decoder: Decoder::new(),
             outputs,
@@ -310,6 +322,19 @@ mod tests {
         );
         bob.handle(Input::Tick, deadline);
         assert_eq!(drain(&mut bob), []);
+    }
+
+    #[test]
+    fn a_peer_on_a_slow_path_has_twenty_round_trips() {
+        let mut bob = Handshake::accept(Time::ZERO).over(Duration::from_secs(2));
+        assert_eq!(drain(&mut bob), [Output::Wake(Time::ZERO.after(40_000))]);
+        bob.handle(Input::Tick, Time::ZERO.after(39_999));
+        assert_eq!(drain(&mut bob), []);
+        bob.handle(Input::Tick, Time::ZERO.after(40_000));
+        assert_eq!(
+            drain(&mut bob),
+            [Output::Close(CloseCode::Timeout, Failure::Timeout)]
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::ops::Add;
 use std::time::Duration;
 
+use p2panda_core::limits;
+
 /// A moment, in microseconds since the start of the driver (docs/decisions/0013-time-and-randomness.md).
 ///
 /// Only differences mean anything. It never steps back; the wall clock is not involved.
@@ -55,6 +57,28 @@ impl Add<Duration> for Time {
     }
 }
 
+/// How long a peer has for a step: the wait of a usual path, or some round trips of this one where
+/// that is more, up to a bound (`docs/protocol/network.md#1`).
+pub fn patience(usual: Duration, round_trip: Duration) -> Duration {
+    stretched(usual, round_trip, limits::PATIENCE_ROUND_TRIPS)
+}
+
+/// The same for the answer to a dial. What the transport repeats meanwhile has time to be answered,
+/// too.
+pub fn dial_patience(usual: Duration, round_trip: Duration) -> Duration {
+    stretched(usual, round_trip, limits::DIAL_ROUND_TRIPS)
+}
+
+/// The same for the answer to a question to an address.
+pub fn knock_patience(usual: Duration, round_trip: Duration) -> Duration {
+    stretched(usual, round_trip, limits::KNOCK_ROUND_TRIPS)
+}
+
+fn stretched(usual: Duration, round_trip: Duration, times: u32) -> Duration {
+    let slow = round_trip.saturating_mul(times);
+    usual.max(slow.min(limits::PATIENCE_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +92,19 @@ mod tests {
         assert_eq!(Time::ZERO.checked_after(u64::MAX), None);
         assert_eq!(Time::ZERO.after(2).as_micros(), 2_000);
         assert_eq!(Time::ZERO.ms_since(end), 0);
+    }
+
+    #[test]
+    fn waits_follow_the_round_trip_above_the_usual_ones_and_end() {
+        let ms = Duration::from_millis;
+        let usual = ms(10_000);
+        assert_eq!(patience(usual, ms(50)), usual);
+        assert_eq!(patience(usual, ms(2_000)), ms(40_000));
+        assert_eq!(patience(usual, Duration::MAX), limits::PATIENCE_MAX);
+        assert_eq!(dial_patience(usual, limits::FIRST_ROUND_TRIP), usual);
+        assert_eq!(dial_patience(usual, ms(2_000)), ms(18_000));
+        assert_eq!(knock_patience(ms(1_000), ms(2_000)), ms(8_000));
+        // A wait that was longer before stays as it is.
+        assert_eq!(patience(ms(500_000), Duration::MAX), ms(500_000));
     }
 }

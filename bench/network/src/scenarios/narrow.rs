@@ -15,9 +15,17 @@ use crate::shape::Shape;
 const MESSAGE_BYTES: u32 = 100;
 
 /// A node starts and receives what the other one has.
-pub async fn run(rig: &Rig, shape: Shape, messages: u32, wait: Duration) -> Result<Report, Error> {
+pub async fn run(
+    rig: &Rig,
+    shape: Shape,
+    messages: u32,
+    low_bandwidth: bool,
+    wait: Duration,
+) -> Result<Report, Error> {
     let pair = Pair::new(shape).await?;
-    let a = rig.start(&pair.a.space, Setup::new(0)).await?;
+    let a = rig
+        .start(&pair.a.space, Setup::new(0).low_bandwidth(low_bandwidth))
+        .await?;
     a.subscribe(topic(0), Deliver::Count).await?;
     let content = Content {
         size: Some(MESSAGE_BYTES),
@@ -28,6 +36,7 @@ pub async fn run(rig: &Rig, shape: Shape, messages: u32, wait: Duration) -> Resu
     let before = a.taken()?;
     let begun = Instant::now();
     let setup = Setup::new(1).knows(0, pair.a.addr);
+    let setup = setup.low_bandwidth(low_bandwidth);
     let b = rig.start(&pair.b.space, setup).await?;
     b.subscribe(topic(0), Deliver::Count).await?;
     let all = b.holds(topic(0), u64::from(messages), wait).await?;
@@ -39,10 +48,11 @@ pub async fn run(rig: &Rig, shape: Shape, messages: u32, wait: Duration) -> Resu
     let payload = a.stored_bytes(topic(0)).await?;
 
     let name = format!(
-        "{} bit/s, {} ms, {} % loss, {messages} messages",
+        "{} bit/s, {} ms, {} % loss, {messages} messages{}",
         shape.rate_bits,
         shape.delay_ms,
-        shape.loss * 100.0
+        shape.loss * 100.0,
+        if low_bandwidth { ", low bandwidth" } else { "" }
     );
     let mut report = Report::new(name);
     let bar = match shape.rate_bits {

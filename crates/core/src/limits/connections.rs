@@ -12,6 +12,9 @@ pub const HANDSHAKES_PER_PREFIX_MAX: usize = 192;
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Gossip connections that one peer may hold open. One is enough; a second replaces a lost one.
 pub const GOSSIP_CONNECTIONS_PER_PEER_MAX: usize = 8;
+/// Bidirectional streams that a peer may open on a connection that it dials, before the protocol is
+/// known: they need no further round trip (`docs/protocol/network.md#1`).
+pub const STREAMS_FIRST: u32 = 4;
 /// What an open connection is charged with: about what it may hold before anybody reads it.
 pub const CONNECTION_BYTES: usize = 32 * KIB;
 /// The same once the peer named a topic of ours, for as many sessions as a pair needs.
@@ -59,6 +62,37 @@ pub const PAIRS_REMEMBERED_MAX: usize = 1_024;
 pub const NAT_ADDRESSES_MAX: u8 = 8;
 /// A connection without a sign of life for this long is lost (`docs/protocol/network.md#1`).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The round trip that a path is taken to have until it is measured (`docs/protocol/network.md#1`).
+pub const FIRST_ROUND_TRIP: Duration = Duration::from_millis(333);
+/// The same of a node with low bandwidth (`docs/protocol/network.md#1`).
+pub const FIRST_ROUND_TRIP_SLOW: Duration = Duration::from_secs(3);
+/// Bytes that leave on a new path before the peer has acknowledged anything
+/// (`docs/protocol/network.md#1`).
+pub const FIRST_FLIGHT_BYTES: u64 = 12_000;
+/// The same of a node with low bandwidth (`docs/protocol/network.md#1`).
+pub const FIRST_FLIGHT_BYTES_SLOW: u64 = 4_800;
+/// Bytes in a second at which that flight leaves.
+pub const FIRST_FLIGHT_RATE: u64 = 12_500_000;
+/// How long what is sent may wait in the queue of a path before that counts as congestion
+/// (`docs/protocol/network.md#1`).
+pub const QUEUE_TIME_MAX: Duration = Duration::from_secs(1);
+/// On a path with a round trip as long as that, no larger packets are tried out
+/// (`docs/protocol/network.md#1`).
+pub const SLOW_PATH_ROUND_TRIP: Duration = Duration::from_secs(1);
+/// The least difference between two sizes of packets that are tried out
+/// (`docs/protocol/network.md#1`).
+pub const PACKET_SIZE_STEP_MIN: u16 = 126;
+/// Round trips of its path that a peer has for a step, where that is more than the usual wait
+/// (`docs/protocol/network.md#1`).
+pub const PATIENCE_ROUND_TRIPS: u32 = 20;
+/// Round trips that a dial has until the peer answers, where that is more than the usual wait.
+pub const DIAL_ROUND_TRIPS: u32 = 9;
+/// Round trips that asking at an address has, where that is more than the usual wait.
+pub const KNOCK_ROUND_TRIPS: u32 = 4;
+/// The longest wait that a slow path makes of a shorter one (`docs/protocol/network.md#1`).
+pub const PATIENCE_MAX: Duration = Duration::from_secs(120);
+/// Peers on slow paths whose round trip is remembered for the next dial.
+pub const SLOW_PATHS_REMEMBERED_MAX: usize = 1_024;
 /// The same for a discovery session that this node dialled (`docs/protocol/network.md#1`).
 pub const DISCOVERY_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a connection without traffic sends a sign of life (`docs/protocol/network.md#1`).

@@ -4,6 +4,11 @@ use core::time::Duration;
 
 use super::KIB;
 
+/// Topics about which a dialler begins a session before the peer said which ones it has
+/// (`docs/protocol/link.md#4`).
+pub const LINK_TOPICS_TRIED_MAX: usize = 3;
+/// How long an acceptor leaves the first sessions to the dialler (`docs/protocol/link.md#4`).
+pub const LINK_OPEN_WAIT: Duration = Duration::from_millis(50);
 /// What a link is charged with, and may be sent before anybody reads it (`docs/protocol/link.md#7`).
 pub const LINK_WINDOW_BYTES: usize = 64 * KIB;
 /// Links with one peer; one stays, the others are about to end.
@@ -49,8 +54,6 @@ pub const LINK_BROKEN_STREAMS_MAX: usize = 100;
 pub const LINK_BROKEN_STREAMS_TIME: Duration = Duration::from_secs(3_600);
 /// How long a link stays that nothing needs (`docs/protocol/link.md#5`).
 pub const LINK_UNNEEDED_MAX: Duration = Duration::from_secs(30);
-/// The same in round trips of the path, if they take longer.
-pub const LINK_DUTY_ROUND_TRIPS: u32 = 20;
 
 /// A frame of the control stream.
 pub const LINK_FRAME_BYTES_MAX: usize = 64 * KIB;

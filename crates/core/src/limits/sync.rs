@@ -7,6 +7,9 @@ use super::{KIB, MIB};
 /// Bytes that a session sends before the peer has taken them, at most
 /// (`docs/protocol/sync.md#10`).
 pub const SEND_WINDOW_BYTES: usize = MIB / 2;
+/// The same of a node with low bandwidth: on its way out for a minute at 2.4 kbit/s
+/// (`docs/protocol/network.md#1`).
+pub const SEND_WINDOW_BYTES_SLOW: usize = 16 * KIB;
 
 /// Incoming sessions per peer and topic (`docs/protocol/sync.md`).
 pub const SESSIONS_PER_TOPIC_MAX: usize = 64;
@@ -88,6 +91,8 @@ pub const SECOND_DIAL_DELAY: Duration = Duration::from_secs(2);
 pub const SECOND_DIAL_DELAY_NAMED: Duration = Duration::from_millis(250);
 /// Sessions that a node looks for on a topic (`docs/protocol/sync.md#8`).
 pub const SESSIONS_SOUGHT: usize = 5;
+/// The same of a node with low bandwidth (`docs/protocol/network.md#1`).
+pub const SESSIONS_SOUGHT_SLOW: usize = 2;
 /// Peers after this node on the ring of a topic with which it has a session in any case
 /// (`docs/protocol/sync.md#8`).
 pub const RING_NEXT: usize = 2;

@@ -15,6 +15,7 @@ use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::frame::{Decoder, Frame};
 use p2panda_protocol::gossip::{Message, decode_header, encode_header};
 use p2panda_protocol::overlay::Overlay;
+use p2panda_protocol::time::patience;
 use tokio::time::timeout;
 
 use super::outgoing::{Batch, Outgoing};
@@ -135,7 +136,7 @@ impl Incoming {
 async fn write(connection: &Connection, outgoing: &Outgoing, tell: &impl Fn(Told)) -> CloseCode {
     let mut streams: HashMap<Overlay, SendStream> = HashMap::new();
     // Once the peer was late with a stream, the others do not wait for it again.
-    let mut patience = limits::GOSSIP_STREAM_WAIT;
+    let mut wait = patience(limits::GOSSIP_STREAM_WAIT, round_trip(connection));
     loop {
         let batch = match outgoing.next().await {
             Ok(batch) => batch,
@@ -148,13 +149,13 @@ async fn write(connection: &Connection, outgoing: &Outgoing, tell: &impl Fn(Told
         } = batch;
         let stream = match streams.entry(overlay) {
             Entry::Occupied(stream) => stream.into_mut(),
-            Entry::Vacant(place) => match open(connection, patience).await {
+            Entry::Vacant(place) => match open(connection, wait).await {
                 Some(stream) => {
                     frames.insert(0, encode_header(&overlay));
                     place.insert(stream)
                 }
                 None => {
-                    patience = Duration::ZERO;
+                    wait = Duration::ZERO;
                     tell(Told::NoStream(overlay));
                     continue;
                 }
@@ -170,11 +171,11 @@ async fn write(connection: &Connection, outgoing: &Outgoing, tell: &impl Fn(Told
     }
 }
 
-async fn open(connection: &Connection, patience: Duration) -> Option<SendStream> {
-    if patience.is_zero() {
+async fn open(connection: &Connection, wait: Duration) -> Option<SendStream> {
+    if wait.is_zero() {
         return future::poll_once(connection.open_uni()).await?.ok();
     }
-    timeout(patience, connection.open_uni()).await.ok()?.ok()
+    timeout(wait, connection.open_uni()).await.ok()?.ok()
 }
 
 /// Writes all of it; fails when the peer takes nothing for too long.
@@ -184,7 +185,7 @@ async fn write_all(
     mut frames: &mut [Bytes],
 ) -> Result<(), CloseCode> {
     while !frames.is_empty() {
-        let stall = limits::GOSSIP_STALL_TIMEOUT.max(round_trip(connection) * 20);
+        let stall = patience(limits::GOSSIP_STALL_TIMEOUT, round_trip(connection));
         match timeout(stall, stream.write_many_chunks(&mut frames)).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return Err(CloseCode::Failed),

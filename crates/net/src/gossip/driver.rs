@@ -11,7 +11,7 @@ use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::gossip::{Context, Input, Kind, Member, Message, Output};
 use p2panda_protocol::overlay::Overlay;
-use p2panda_protocol::time::Time;
+use p2panda_protocol::time::{Time, patience};
 
 use super::outgoing::{Outgoing, Pushed};
 use super::subscription::News;
@@ -78,7 +78,7 @@ impl Peer {
 
     /// Until when it may be of no use to any overlay.
     fn duty_until(&self, wait: Duration) -> Time {
-        self.idle_since + wait.max(self.round_trip * 20)
+        self.idle_since + patience(wait, self.round_trip)
     }
 }
 

@@ -60,7 +60,7 @@ async fn a_stranger_can_open_the_streams_of_the_protocol_and_no_others() {
     let topic = Topic::from_bytes([90; 32]);
     node.subscribe(topic);
     let probe = Probe::start(90, 9).await;
-    for (protocol, bidirectional, unidirectional) in [(SYNC, 2, 0), (DISCOVERY, 1, 0)] {
+    for (protocol, bidirectional, unidirectional) in [(SYNC, 4, 0), (DISCOVERY, 4, 0)] {
         let connection = probe.dial(&node, protocol).await;
         let (mut bi, mut uni) = (Vec::new(), Vec::new());
         while let Ok(Ok(stream)) = timeout(Duration::from_millis(300), connection.open_bi()).await {

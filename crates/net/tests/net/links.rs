@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use p2panda_core::budget::{Budget, Standing};
 use p2panda_core::{SigningKey, Topic, VerifyingKey, limits};
-use p2panda_net::{NetEvent, Refusal};
+use p2panda_net::{Contact, NetEvent, Refusal};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, timeout};
 
+use crate::contacts;
 use crate::fake_node::{FakeNode, config};
 
 fn topics(first: u16, count: u16) -> Vec<Topic> {
@@ -56,6 +57,49 @@ async fn all_topics_of_a_pair_share_one_connection_and_new_ones_join_it() {
         let connections = node.net.counters().connections;
         assert!(connections <= CONNECTIONS_MAX, "{connections}");
     }
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_to_start_with_that_has_no_such_topic_is_tried_and_refuses_nothing_to_the_user() {
+    let (a, b) = (FakeNode::start(94, 1).await, FakeNode::start(94, 2).await);
+    let [other, common] = [topics(0, 1)[0], topics(1, 1)[0]];
+    a.subscribe(other);
+    b.subscribe(topics(2, 1)[0]);
+    let mut events = a.net.events();
+    a.net.add_peer(b.bootstrap());
+    contacts::until(&a, b.id(), Contact::NoCommonTopic).await;
+    // What both have comes as before.
+    b.publish(common, "here");
+    a.subscribe(common);
+    b.subscribe(common);
+    a.until_len(common, 1).await;
+    while let Ok(event) = events.try_recv() {
+        assert!(
+            !matches!(event, NetEvent::SessionRefused { .. }),
+            "{event:?}"
+        );
+    }
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_low_bandwidth_syncs_with_one_without() {
+    let mut slow = config(95, 1);
+    slow.low_bandwidth();
+    let (a, b) = (
+        FakeNode::start_with(slow).await,
+        FakeNode::start(95, 2).await,
+    );
+    let both = topics(0, 1);
+    for node in [&a, &b] {
+        node.publish(both[0], "here");
+        node.subscribe(both[0]);
+    }
+    a.net.add_peer(b.bootstrap());
+    until_equal(&[&a, &b], &both, 2).await;
     a.net.shutdown().await;
     b.net.shutdown().await;
 }

@@ -21,7 +21,7 @@ use crate::link::rate::Rate;
 use crate::link::secret::{Secret, Side, Tag};
 use crate::overlay::Overlay;
 use crate::record::TransportInfo;
-use crate::time::Time;
+use crate::time::{Time, patience};
 
 /// Tags of a first Interest: at least so many, real or not.
 const TAGS_MIN: usize = 8;
@@ -225,7 +225,7 @@ impl Control {
             round_trip,
             mut draws,
         } = start;
-        let deadline = now + limits::LINK_HELLO_TIMEOUT.max(round_trip.saturating_mul(10));
+        let deadline = now + patience(limits::LINK_HELLO_TIMEOUT, round_trip);
         let told = || overlays.iter().take(limits::LINK_TAGS_MAX);
         let tags = padded(
             told().map(|overlay| secret.tag(overlay, side)).collect(),

@@ -84,6 +84,9 @@ pub enum NeedInput {
     Told(VerifyingKey),
     /// It is not any more.
     Uninterested(VerifyingKey),
+    /// A link with this peer, which the configuration names, was just made by this node: whether the
+    /// peer is interested it may have said by the time that it has an answer.
+    Linked(VerifyingKey),
     /// The overlay reports the peer as a neighbour.
     Up(VerifyingKey),
     /// The overlay dropped it. Ends no session and no dial.
@@ -167,6 +170,7 @@ impl Need {
             NeedInput::Interested { peer, named } => self.interested(peer, named, now),
             NeedInput::Told(peer) => self.told(peer, now),
             NeedInput::Uninterested(peer) => self.uninterested(&peer),
+            NeedInput::Linked(peer) => self.linked(peer, now),
             NeedInput::Up(peer) => self.up(peer, now),
             NeedInput::Down(peer) => self.down(&peer),
             NeedInput::Opened {
@@ -241,6 +245,18 @@ impl Need {
         let idle = |peer: &Candidate| !peer.has_session() && peer.dialling.is_none() && !peer.up;
         if self.peers.get(key).is_some_and(|peer| idle(peer)) {
             self.forget(key);
+        }
+    }
+
+    fn linked(&mut self, key: VerifyingKey, now: Time) {
+        if !self.is_alone() {
+            return;
+        }
+        if let Some(peer) = self.candidate(key, now)
+            && peer.is_living()
+        {
+            peer.named = true;
+            peer.due = now;
         }
     }
 

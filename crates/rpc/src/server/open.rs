@@ -22,6 +22,9 @@ pub fn builder(open: Open) -> Result<p2panda::Builder, ServeError> {
         .bind(v4, open.bind_v6)
         .state_dir(open.state_dir)
         .mdns(mapping::mdns(open.mdns));
+    if open.low_bandwidth {
+        builder = builder.low_bandwidth();
+    }
     builder = match open.dir {
         Some(dir) => builder.data_dir(dir),
         None => builder.temporary(),

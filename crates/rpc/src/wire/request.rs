@@ -155,6 +155,8 @@ pub struct Open {
     /// Whether sessions may compare a digest first; they may unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_digest: Option<bool>,
+    /// Defaults for a link of a few kbit/s.
+    pub low_bandwidth: bool,
 }
 
 /// A first contact.
@@ -287,6 +289,7 @@ mod tests {
             mdns: Mdns::Active,
             operation_bytes_max: Some(1),
             state_digest: Some(false),
+            low_bandwidth: true,
         };
         [Open::default(), everything].map(Request::Open)
     }

@@ -103,6 +103,32 @@ fn the_smaller_node_dials_at_once_and_the_larger_one_after_two_seconds_without_a
 }
 
 #[test]
+fn a_named_peer_is_tried_as_soon_as_it_is_linked_with_and_forgotten_where_it_has_no_such_topic() {
+    let (small, large) = two();
+    for local in [small, large] {
+        let peer = if local == small { large } else { small };
+        let mut need = need(local, 5);
+        assert_eq!(dials(&mut need, NeedInput::Linked(peer), 0), [peer]);
+        // What it says of itself meanwhile asks for no other session.
+        let says = NeedInput::Interested { peer, named: true };
+        assert!(dials(&mut need, says, 10).is_empty());
+        dials(&mut need, opened(peer, 1, Dialled::ByUs), 20);
+        dials(&mut need, ended(peer, 1, Some(Fault::NotServed)), 30);
+        dials(&mut need, NeedInput::Uninterested(peer), 30);
+        assert_eq!(next_dial(&mut need, 50, HOUR), None);
+    }
+}
+
+#[test]
+fn a_link_with_a_peer_that_has_just_failed_changes_no_wait() {
+    let (small, large) = two();
+    let mut need = need(small, 5);
+    assert_eq!(dials(&mut need, interested(large), 0), [large]);
+    assert!(dials(&mut need, failed(large, Fault::Failed), 10).is_empty());
+    assert!(dials(&mut need, NeedInput::Linked(large), 20).is_empty());
+}
+
+#[test]
 fn a_peer_that_dialled_us_is_not_dialled_back() {
     let (small, large) = two();
     let mut need = need(small, 5);
