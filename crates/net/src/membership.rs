@@ -167,12 +167,13 @@ impl Membership {
         let wait = wait.clamp(timings.rejoin_first, longest);
         self.rejoin_at = Some(self.shared.clock.together(now + wait, wait));
         let peers = self.candidates(lacking.min(limits::GOSSIP_JOIN_MAX));
-        if peers.is_empty() {
-            // Rests: a node that comes to be known gives a sign.
+        if !peers.is_empty() {
+            self.joined.join(peers);
+        } else if !self.joined.neighbours().is_empty() {
+            // Rests: a node that comes to be known gives a sign. Alone it looks again whom it may ask by
+            // now, since what is known of others also becomes usable with time.
             self.rejoin_at = None;
-            return;
         }
-        self.joined.join(peers);
     }
 
     /// Known nodes that are interested and no neighbours yet, a few of them at random.
