@@ -120,7 +120,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         door: Door::default(),
         visitors: Visitors::default(),
         revisits: Revisits::default(),
-        sessions: Sessions::new(signals.clone(), contacts.clone()),
+        sessions: Sessions::new(signals.clone()),
         contacts,
         refusals: Refusals::default(),
         resolver: config.resolver,

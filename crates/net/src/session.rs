@@ -22,7 +22,7 @@ use tokio::time::sleep_until;
 
 use crate::budget::{self, Window};
 use crate::close::{close, fault};
-use crate::event::{NetEvent, SessionStatus, Transfer};
+use crate::event::{Contact, NetEvent, SessionStatus, Transfer};
 use crate::flag::Flag;
 use crate::repairs::Repairs;
 use crate::request::{Request, Stored, Totals};
@@ -138,6 +138,9 @@ pub(crate) async fn run(of: Box<SessionOf>, mut wire: Box<Wire>) -> Result<(), F
     let window = Window::new(wire.connection.clone(), wire.credit.clone());
     let mut driver = Box::new(Driver::open(*of, wire.protocol, account.intake(), window));
     driver.outbox.extend(first);
+    if !matches!(wire.scope, Scope::Stream(Some(_))) {
+        driver.reached();
+    }
     driver.handle(Input::Tick);
     driver.drive(wire).await
 }
@@ -278,6 +281,11 @@ impl Driver {
         driver
     }
 
+    /// The peer takes part in the session.
+    fn reached(&self) {
+        self.shared.contacts.note(self.peer, Contact::Reached);
+    }
+
     async fn drive(mut self: Box<Self>, mut wire: Box<Wire>) -> Result<(), Fault> {
         let mut chunks = Chunks::default();
         let mut at_end = false;
@@ -322,7 +330,10 @@ impl Driver {
                         at_end = true;
                         self.handle(unread(&error));
                     }
-                    Got::Answer(Ok(())) => wire.scope = Scope::Stream(None),
+                    Got::Answer(Ok(())) => {
+                        wire.scope = Scope::Stream(None);
+                        self.reached();
+                    }
                     Got::Answer(Err(no)) => {
                         at_end = true;
                         tracing::debug!(peer = %self.peer, ?no, "no session on this stream");

@@ -8,8 +8,7 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::sync::SessionId;
 use parking_lot::Mutex;
 
-use crate::contact::Contacts;
-use crate::event::{Contact, NetEvent, SessionStatus};
+use crate::event::{NetEvent, SessionStatus};
 use crate::signals::Signals;
 
 /// The running sessions with their peers, and the number of the next one.
@@ -18,7 +17,6 @@ pub(crate) struct Sessions {
     running: Mutex<Running>,
     number: AtomicU64,
     signals: Signals,
-    contacts: Contacts,
 }
 
 /// What is asked often is counted, so that it costs the same however many there are.
@@ -60,12 +58,11 @@ impl<K: Eq + Hash> Counts<K> {
 }
 
 impl Sessions {
-    pub(crate) fn new(signals: Signals, contacts: Contacts) -> Self {
+    pub(crate) fn new(signals: Signals) -> Self {
         Self {
             running: Mutex::default(),
             number: AtomicU64::new(1),
             signals,
-            contacts,
         }
     }
 
@@ -86,7 +83,6 @@ impl Sessions {
             running.by_peer.add(peer);
             running.all.insert(session, (peer, status));
         }
-        self.contacts.note(peer, Contact::Reached);
         self.signals.tell(NetEvent::SessionStarted {
             topic,
             peer,
