@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use p2panda_core::{Phase, SigningKey, Timestamp, Topic, VerifyingKey};
-use p2panda_engine::{Command, Lanes, Now};
+use p2panda_engine::{Command, EngineEvent, Lanes, Now};
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::sync::{
     Dialled, Event as SessionEvent, Fault, Input, Limits, Need, NeedInput, NeedOutput, Output,
@@ -581,6 +581,16 @@ impl Sim {
             let (at, invalid) = (self.soon(), one.invalid);
             let answer = Event::End(one.link, one.end, Input::Stored { invalid });
             self.schedule(at, answer);
+        }
+        let dropped = commits.iter().flat_map(|committed| &committed.events);
+        let dropped: Vec<_> = dropped
+            .filter_map(|event| match event {
+                EngineEvent::EarlyDropped { topic, peer } => Some((*topic, *peer)),
+                _ => None,
+            })
+            .collect();
+        for (topic, peer) in dropped {
+            self.need_input(node, topic, NeedInput::Repair(peer));
         }
         let changes = commits.into_iter().flat_map(|committed| committed.topics);
         for change in changes {

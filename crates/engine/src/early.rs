@@ -128,14 +128,19 @@ impl Early {
         }
     }
 
-    /// Forgets what a session or an import brought: nobody sends the rest any more.
+    /// Forgets what a session or an import brought: nobody sends the rest any more. Another session with
+    /// the peer takes it for sent, so the peer is to be asked for it again.
     pub fn end(&mut self, ending: Ending) {
         loop {
             let mut of_it = self.sources.range((ending, 0)..=(ending, u64::MAX));
             let Some((_, (topic, author, seq))) = of_it.next() else {
                 return;
             };
-            self.remove(*topic, *author, *seq);
+            let (topic, author, seq) = (*topic, *author, *seq);
+            let forgotten = self.remove(topic, author, seq);
+            if let Some(peer) = forgotten.and_then(|one| one.source.peer()) {
+                self.dropped.insert((topic, peer));
+            }
         }
     }
 

@@ -198,6 +198,19 @@ fn whoever_brought_most_loses_its_newest_early_arrival_and_is_asked_for_it_again
     assert_eq!(node.texts(), ["0", "1"]);
 }
 
+#[test]
+fn a_peer_is_asked_again_for_early_arrivals_that_are_forgotten_with_their_session() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let sent = [author.says("0"), author.says("1")];
+    node.ingest_from(session(1), TOPIC, &sent[1..]);
+    let peer = session(1).peer().unwrap();
+    node.session(1, Phase::Ended);
+    let dropped = EngineEvent::EarlyDropped { topic: TOPIC, peer };
+    assert_eq!(node.committed.events, [dropped]);
+    node.ingest_from(session(2), TOPIC, &sent[..1]);
+    assert_eq!(node.texts(), ["0"]);
+}
+
 fn budget() -> Budget {
     Budget::new(64 * 1024 * 1024, 16 * 1024 * 1024)
 }
