@@ -7,7 +7,7 @@ pub const ANNOUNCED_MAX: usize = 4_096;
 /// Entries after which an announcement is not held back any longer.
 pub const ANNOUNCED_AT_ONCE: usize = 512;
 /// How long the larger node id holds an announcement back, in case the other one makes it.
-pub const ANNOUNCE_HOLD: Duration = Duration::from_millis(150);
+pub const ANNOUNCE_HOLD: Duration = Duration::from_millis(60);
 /// Announcements of a session that wait for the entry to come from elsewhere.
 pub const OFFERS_MAX: usize = 1_024;
 /// Entries that a session has fetched and that have not come.
@@ -25,7 +25,7 @@ pub const CAME_LATELY_MAX: usize = 2_048;
 /// How long an entry that came and is not stored counts as on its way; at most twice as long.
 pub const CAME_LATELY: Duration = Duration::from_secs(5);
 /// How long an entry that was announced may take to come whole from elsewhere.
-pub const OFFER_WAIT: Duration = Duration::from_millis(250);
+pub const OFFER_WAIT: Duration = Duration::from_millis(120);
 /// Round trips that this takes at least.
 pub const OFFER_ROUND_TRIPS: u32 = 2;
 /// How often that is prolonged while whoever should send it sends something, or while the peer that
