@@ -29,6 +29,9 @@ pub const WRITER_BUSY_WAIT: Duration = Duration::from_millis(250);
 /// How old the last change of the data directory is before it is taken for settled: file systems
 /// count time in steps (`docs/protocol/streams.md#18`).
 pub const DIRECTORY_SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// From one look at the files to the next until then, as long as the directory looks the same: longer
+/// than a step of the time of a local file system (`docs/protocol/streams.md#18`).
+pub const DIRECTORY_UNSETTLED_LOOK: Duration = Duration::from_millis(20);
 /// How long a read waits for the database, where it has to.
 pub const READER_BUSY_WAIT: Duration = Duration::from_secs(5);
 

@@ -6,9 +6,9 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{self, Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use p2panda_core::limits::DIRECTORY_SETTLED_AFTER;
+use p2panda_core::limits::{DIRECTORY_SETTLED_AFTER, DIRECTORY_UNSETTLED_LOOK};
 
 use crate::database::error::{StoreError, StoreErrorKind};
 use crate::error::ErrorOf;
@@ -20,6 +20,8 @@ pub(crate) struct Presence {
     files: Vec<(PathBuf, FileId)>,
     /// The directory as it was when all of them were found there.
     seen: Option<Seen>,
+    /// The same, where it had changed shortly before, and when that was seen.
+    unsettled: Option<(Seen, Instant)>,
 }
 
 /// What tells a file from any other that takes its name. Nothing does where files have no numbers.
@@ -41,7 +43,7 @@ impl Presence {
             self.dir = dir.to_path_buf();
         }
         self.files.push((path, id));
-        self.seen = None;
+        (self.seen, self.unsettled) = (None, None);
         Ok(())
     }
 
@@ -58,6 +60,15 @@ impl Presence {
         if seen.is_some() && seen == self.seen {
             return Ok(());
         }
+        // To look at a file that is written makes Linux write its times as well with every sync.
+        let lately = |(_, at): &(Seen, Instant)| at.elapsed() < DIRECTORY_UNSETTLED_LOOK;
+        let unsettled = self
+            .unsettled
+            .filter(lately)
+            .map(|(unsettled, _)| unsettled);
+        if seen.is_some() && seen == unsettled {
+            return Ok(());
+        }
         for (path, id) in &self.files {
             let found = fs::metadata(path).map_err(|error| missing(path, error))?;
             if id_of(&found) != *id {
@@ -65,6 +76,7 @@ impl Presence {
             }
         }
         // A change at the same tick of the clock would look like the one before.
+        self.unsettled = seen.map(|seen| (seen, Instant::now()));
         self.seen = seen.filter(|seen| {
             let age = SystemTime::now().duration_since(seen.changed);
             age.is_ok_and(|age| age > DIRECTORY_SETTLED_AFTER)
@@ -120,6 +132,10 @@ mod tests {
         fs::write(temp.path().join("other"), "").unwrap();
         assert_eq!(kind(&mut presence), None);
         fs::remove_file(temp.path().join("file")).unwrap();
+        // On a file system with steps of time it may look the same for a moment.
+        while kind(&mut presence).is_none() {
+            std::thread::yield_now();
+        }
         assert_eq!(kind(&mut presence), Some(StoreErrorKind::Gone));
         if cfg!(unix) {
             fs::rename(temp.path().join("other"), temp.path().join("file")).unwrap();
