@@ -245,7 +245,6 @@ fn small_held() -> Vec<Plan> {
             wait: 60,
         },
         silent(5, Ways::One),
-        Plan::Start { delay_ms: 100 },
     ]
 }
 
@@ -253,6 +252,7 @@ fn small_held() -> Vec<Plan> {
 /// others.
 fn small_shown() -> Vec<Plan> {
     vec![
+        Plan::Start { delay_ms: 100 },
         Plan::Neighbours {
             nodes: 8,
             seconds: 10,
