@@ -225,9 +225,8 @@ async fn meet(shared: &Shared, node: VerifyingKey, connection: &Connection) -> O
     let machine =
         Discovery::alice(local(shared)?, draws()?, shared.clock.now()).over(round_trip(connection));
     let outcome = session(shared, node, connection, (send, recv), machine).await?;
-    let shares = !outcome.common.is_empty();
-    if shares {
-        shared.revisits.came(node, shares, shared.clock.now());
+    if !outcome.common.is_empty() {
+        shared.revisits.came(node, true, shared.clock.now());
     }
     Some(apply(shared, node, from, began, outcome).await)
 }

@@ -49,52 +49,45 @@ async fn newcomer_syncs(network: u8, node: &FakeNode, topic: Topic, links: bool)
     newcomer.net.shutdown().await;
 }
 
+/// Beside a crowd, a newcomer that has links syncs with a node, and so does one that has none.
+async fn newcomers_get_in_beside(
+    config: Config,
+    network: u8,
+    identities: std::ops::Range<u8>,
+    connections: usize,
+    does: impl FnOnce(Topic) -> Does,
+) {
+    let topic = Topic::from_bytes([network; 32]);
+    let node = FakeNode::start_with(config).await;
+    node.subscribe(topic);
+    let _crowd = Crowd::start(&node, network, identities, connections, does(topic)).await;
+    newcomer_syncs(network, &node, topic, true).await;
+    newcomer_syncs(network, &node, topic, false).await;
+    node.net.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn newcomers_get_in_beside_many_times_as_many_idle_gossip_connections_as_there_are_places() {
-    let topic = Topic::from_bytes([150; 32]);
     let mut config = small(150);
     // Room for 20 of the 352, as 512 identities with 8 each have with the default budget.
     config.budget = Budget::new(5 * MIB, MIB);
-    let node = FakeNode::start_with(config).await;
-    node.subscribe(topic);
-    let _crowd = Crowd::start(&node, 150, 2..46, 8, Does::Nothing(GOSSIP)).await;
-    newcomer_syncs(150, &node, topic, true).await;
-    newcomer_syncs(150, &node, topic, false).await;
-    node.net.shutdown().await;
+    newcomers_get_in_beside(config, 150, 2..46, 8, |_| Does::Nothing(GOSSIP)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn newcomers_get_in_beside_sixty_silent_links() {
-    let topic = Topic::from_bytes([151; 32]);
-    let node = FakeNode::start_with(small(151)).await;
-    node.subscribe(topic);
-    let _crowd = Crowd::start(&node, 151, 2..62, 1, Does::Nothing(LINK)).await;
-    newcomer_syncs(151, &node, topic, true).await;
-    newcomer_syncs(151, &node, topic, false).await;
-    node.net.shutdown().await;
+    newcomers_get_in_beside(small(151), 151, 2..62, 1, |_| Does::Nothing(LINK)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn newcomers_get_in_beside_sixty_links_that_name_the_topic_and_sync_nothing() {
-    let topic = Topic::from_bytes([152; 32]);
-    let node = FakeNode::start_with(small(152)).await;
-    node.subscribe(topic);
-    let does = Does::Names(LINK, Overlay::of_sync(&topic));
-    let _crowd = Crowd::start(&node, 152, 2..62, 1, does).await;
-    newcomer_syncs(152, &node, topic, true).await;
-    newcomer_syncs(152, &node, topic, false).await;
-    node.net.shutdown().await;
+    let names = |topic| Does::Names(LINK, Overlay::of_sync(&topic));
+    newcomers_get_in_beside(small(152), 152, 2..62, 1, names).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn newcomers_get_in_beside_sixty_links_that_open_a_session_and_stall() {
-    let topic = Topic::from_bytes([158; 32]);
-    let node = FakeNode::start_with(small(158)).await;
-    node.subscribe(topic);
-    let _crowd = Crowd::start(&node, 158, 2..62, 1, Does::Opens(LINK, topic)).await;
-    newcomer_syncs(158, &node, topic, true).await;
-    newcomer_syncs(158, &node, topic, false).await;
-    node.net.shutdown().await;
+    newcomers_get_in_beside(small(158), 158, 2..62, 1, |topic| Does::Opens(LINK, topic)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
