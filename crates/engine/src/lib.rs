@@ -85,4 +85,4 @@ pub use p2panda_store::{
 };
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
-pub use verify::verify;
+pub use verify::{verify, verify_copy};

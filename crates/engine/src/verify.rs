@@ -1,6 +1,7 @@
 //! Signature and body of an operation, checked once, before it is queued
 //! (`docs/protocol/operations.md#1.4`, `docs/protocol/streams.md#4`).
 
+use bytes::Bytes;
 use p2panda_core::{Header, Operation, Received, Refusal, Refused, Verifier};
 use p2panda_store::RejectReason;
 
@@ -15,6 +16,18 @@ pub fn verify(verifier: &mut Verifier, received: Received) -> Incoming {
     if verifier.verify(&header).is_err() {
         return invalid(&header, RejectReason::InvalidSignature);
     }
+    with_body(header, body)
+}
+
+/// Checks one operation of which a copy was verified before: header and signature are the same.
+pub fn verify_copy(received: Received) -> Incoming {
+    match received {
+        Received::Operation { header, body } => with_body(header, body),
+        Received::Refused(refused) => refused_row(refused),
+    }
+}
+
+fn with_body(header: Header, body: Option<Bytes>) -> Incoming {
     match Operation::check_body(&header, body.as_deref()) {
         Ok(()) => Incoming::Valid(Operation { header, body }),
         Err(_) => invalid(&header, RejectReason::PayloadMismatch),

@@ -7,7 +7,7 @@ use p2panda_core::{Header, Received, Refused, Topic};
 use p2panda_engine::{Incoming, IngestReport, Source};
 
 use crate::Error;
-use crate::inner::verify::verify;
+use crate::inner::verify::verify_new;
 use crate::node::Node;
 
 /// An operation to import, as the bytes that sync would bring.
@@ -108,5 +108,5 @@ async fn verify_batch(batch: Vec<ImportedOperation>) -> Result<Vec<Incoming>, Er
                 }
             },
         );
-    verify(received.collect()).await
+    verify_new(received.collect()).await
 }

@@ -5,6 +5,7 @@ pub(crate) mod acks;
 pub(crate) mod blame;
 pub(crate) mod consumer;
 pub(crate) mod cursor;
+pub(crate) mod known;
 pub(crate) mod new_logs;
 pub(crate) mod queue;
 pub(crate) mod serve;

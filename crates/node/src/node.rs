@@ -103,6 +103,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         topics: topics.clone(),
         new_logs,
         blame: Arc::default(),
+        known: Arc::default(),
         events: events.clone(),
     };
     tokio::spawn(serve(incoming, desk));

@@ -10,6 +10,9 @@ pub const QUEUE_LANE_BYTES_MAX: usize = 16 * MIB;
 /// The same for peers that are not trusted, whoever they are together: others do not queue behind
 /// them (`docs/protocol/sync.md#10`).
 pub const QUEUE_UNTRUSTED_BYTES_MAX: usize = 2 * MIB;
+/// Operations that are recognised by their ids, in all topics together, at 41 bytes in twice as many
+/// places (`docs/protocol/sync.md#5`).
+pub const KNOWN_OPERATIONS_MAX: usize = 16_384;
 /// Records of the address book that wait to be stored; one that finds no room is stored when it
 /// changes again (`docs/protocol/streams.md#8`).
 pub const ADDRESSES_QUEUED_MAX: usize = 1_024;

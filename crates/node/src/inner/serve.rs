@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use p2panda_core::limits::{SESSION_PAGE_BYTES_MAX, SESSION_PAGE_ROWS_MAX};
 use p2panda_core::{Page, Phase, Read, Received, Timestamp, Topic, VerifyingKey};
-use p2panda_engine::{Incoming, Source};
+use p2panda_engine::{Incoming, IngestReport, Source};
 use p2panda_net::{Request, Stored, Totals};
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 use crate::Error;
 use crate::event::EventSender;
 use crate::inner::blame::Blame;
+use crate::inner::known::{self, Known};
 use crate::inner::new_logs::{Counted, NewLogs};
 use crate::inner::queue::Queue;
 use crate::inner::storage::Storage;
@@ -42,6 +43,7 @@ pub(crate) struct Desk {
     pub(crate) topics: Topics,
     pub(crate) new_logs: NewLogs,
     pub(crate) blame: Arc<Blame>,
+    pub(crate) known: Arc<Known>,
     pub(crate) events: EventSender,
 }
 
@@ -245,9 +247,18 @@ impl Desk {
                     topic,
                     peer,
                     trusted,
-                    operations,
+                    mut operations,
                     mut reply,
                 } => {
+                    let number = self.topics.get(&topic).map(|state| state.number());
+                    if let Some(number) = number {
+                        self.known.leave_out(number, &mut operations);
+                    }
+                    if operations.is_empty() {
+                        // Nothing of it waits for a commit. The session may be gone by now.
+                        let _ = reply.send(Stored { invalid: 0 });
+                        continue;
+                    }
                     let brought = match trusted {
                         true => Ok(Brought::Trusted),
                         false => self.turn(topic, peer, &operations, &mut reply).await,
@@ -294,6 +305,8 @@ impl Desk {
         mut reply: oneshot::Sender<Stored>,
     ) -> Result<(), Error> {
         let operations = self.check(&peer, operations, &mut reply).await?;
+        let number = self.topics.get(&topic).map(|state| state.number());
+        let complete = known::complete(&operations);
         let source = Source::Session {
             id: session.0,
             peer,
@@ -305,16 +318,21 @@ impl Desk {
                 (report.await?, counted)
             }
         };
-        let (topics, new_logs) = (self.topics.clone(), self.new_logs.clone());
+        let desk = self.clone();
         tokio::spawn(async move {
             let Ok(report) = report.await else {
                 return;
             };
+            if let Some(number) = number
+                && all_stored(&report)
+            {
+                desk.known.add_stored(number, &complete);
+            }
             if let Some(counted) = counted {
-                new_logs.settle(&counted, report.new_logs);
+                desk.new_logs.settle(&counted, report.new_logs);
             }
             if report.dropped > 0 {
-                topics.repair(&topic, peer);
+                desk.topics.repair(&topic, peer);
             }
             // The session may be gone by now.
             let _ = reply.send(Stored {
@@ -344,12 +362,17 @@ impl Desk {
             }
             let part: Vec<Received> = operations.by_ref().take(count).collect();
             let bytes: Vec<usize> = part.iter().map(Received::came_bytes).collect();
-            let part = verify(part).await?;
+            let part = verify(&self.known, part).await?;
             self.blame.checked(*peer, &part, &bytes, Instant::now());
             checked.extend(part);
         }
         Ok(checked)
     }
+}
+
+/// Whether every operation of a batch is stored, by now or before.
+fn all_stored(report: &IngestReport) -> bool {
+    report.rejected == 0 && report.early == 0 && report.dropped == 0
 }
 
 /// The next job of a session. `None`: there is none, and the next one is done by a task of its own.
@@ -377,4 +400,141 @@ fn system_now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let micros = since.unwrap_or_default().as_micros();
     Timestamp::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use bytes::Bytes;
+    use p2panda_core::{Draft, Header, NodeExtensions, Operation, SigningKey};
+    use p2panda_engine::{Engine, Options, RejectReason, thread};
+
+    use super::*;
+    use crate::health::HealthSender;
+    use crate::inner::topic::TopicNumber;
+
+    const TOPIC: Topic = Topic::from_bytes([7; 32]);
+
+    fn desk(dir: &std::path::Path) -> (Desk, TopicNumber) {
+        let options = Options {
+            guard_dir: None,
+            ..Options::default()
+        };
+        let engine = Engine::open(dir, options, thread::system_clock()()).unwrap();
+        let storage = Storage::new(engine.readers());
+        let (_, health) = HealthSender::new();
+        let engine = thread::spawn(engine, thread::system_clock(), Box::new(|_| ()));
+        let desk = Desk {
+            storage,
+            queue: Queue::new(engine, health),
+            topics: Topics::default(),
+            new_logs: NewLogs::default(),
+            blame: Arc::default(),
+            known: Arc::default(),
+            events: EventSender::new(),
+        };
+        let (state, _) = desk.topics.join(TOPIC, &desk.queue);
+        (desk, state.number())
+    }
+
+    fn operation(body: &[u8]) -> Operation {
+        let extensions = NodeExtensions {
+            log_id: TOPIC.log_id(),
+            timestamp: Timestamp::from_micros(1),
+            prune: false,
+            deps: Vec::new(),
+        };
+        let draft = Draft {
+            seq: 0,
+            backlink: None,
+            body: Some(body),
+            extensions: Some(&extensions.encode()),
+        };
+        Operation::create(&SigningKey::from_bytes(&[1; 32]), draft).unwrap()
+    }
+
+    /// The same with a signature that does not hold.
+    fn spoiled(operation: &Operation) -> Operation {
+        let signature = operation.header.signature();
+        let mut bytes = operation.header.as_bytes().to_vec();
+        let mut places = bytes.windows(64);
+        let at = places.position(|part| part == signature.as_bytes());
+        bytes[at.unwrap()] ^= 1;
+        Operation {
+            header: Header::decode_unverified(bytes.into()).unwrap(),
+            body: operation.body.clone(),
+        }
+    }
+
+    fn received(Operation { header, body }: Operation) -> Received {
+        Received::Operation { header, body }
+    }
+
+    /// A session of a peer brings it; the answer says how many were invalid.
+    async fn bring(desk: &Desk, peer: u8, operation: &Operation) -> usize {
+        let (reply, stored) = oneshot::channel();
+        let request = Request::Store {
+            topic: TOPIC,
+            session: SessionId(u64::from(peer)),
+            peer: SigningKey::from_bytes(&[peer; 32]).verifying_key(),
+            trusted: false,
+            operations: vec![received(operation.clone())],
+            reply,
+        };
+        desk.take(request, &Sessions::default());
+        stored.await.unwrap().invalid
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_is_recognised_when_it_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, topic) = desk(dir.path());
+        let one = operation(b"\x63one");
+        assert_eq!(bring(&desk, 2, &one).await, 0);
+        let mut again = vec![received(one)];
+        desk.known.leave_out(topic, &mut again);
+        assert!(again.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_recognised_costs_no_check_of_a_signature_or_a_body() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, topic) = desk(dir.path());
+        // Any check would find them invalid.
+        let bad = [b"\x63one", b"\x63two"].map(|body| spoiled(&operation(body)));
+        assert_eq!(bring(&desk, 2, &bad[0]).await, 1);
+        desk.known.add_stored(topic, &[bad[0].header.id()]);
+        for peer in 2..7 {
+            assert_eq!(bring(&desk, peer, &bad[0]).await, 0);
+        }
+        // Verified and not known to be stored: the signature is not checked again, the body is.
+        desk.known.add_verified(&[Incoming::Valid(bad[1].clone())]);
+        let mut other_body = bad[1].clone();
+        other_body.body = Some(Bytes::from_static(b"\x63six"));
+        assert_eq!(bring(&desk, 2, &other_body).await, 1);
+        assert_eq!(bring(&desk, 2, &bad[1]).await, 0);
+    }
+
+    #[tokio::test]
+    async fn another_header_at_a_place_that_is_known_is_evidence_of_a_fork() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, _) = desk(dir.path());
+        let (one, other) = (operation(b"\x63one"), operation(b"\x63two"));
+        for peer in 2..4 {
+            assert_eq!(bring(&desk, peer, &one).await, 0);
+        }
+        assert_eq!(bring(&desk, 4, &other).await, 0);
+        // What is refused is not known, however often it comes.
+        assert_eq!(bring(&desk, 4, &other).await, 0);
+        let read = |reader: &Reader| {
+            let refused = reader.rejected_page(&TOPIC, 0, 10)?;
+            Ok((reader.forks(&TOPIC, 10)?, refused))
+        };
+        let (forks, refused) = desk.storage.read(read).await.unwrap();
+        assert_eq!(forks.len(), 1);
+        assert_eq!(forks[0].second, *other.header.as_bytes());
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].reason, Some(RejectReason::Fork));
+    }
 }

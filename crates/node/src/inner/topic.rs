@@ -1,6 +1,7 @@
 //! What a node keeps for each topic it is interested in.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use p2panda_core::{Entry, Prefix, Tail, Topic, VerifyingKey};
@@ -84,9 +85,22 @@ impl Topics {
     }
 }
 
+/// Tells what is kept of one topic from what is kept of others. A topic that was left and is joined
+/// again has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TopicNumber(u32);
+
+impl TopicNumber {
+    pub(crate) fn next() -> TopicNumber {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        TopicNumber(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// One topic of a node.
 pub(crate) struct TopicState {
     topic: Topic,
+    number: TopicNumber,
     arrivals: watch::Sender<Tail<Entry>>,
     feed: watch::Sender<FeedState>,
     /// Up to which arrival number each session has sent, while it runs.
@@ -129,6 +143,7 @@ impl TopicState {
     fn new(topic: Topic, queue: Queue) -> Self {
         Self {
             topic,
+            number: TopicNumber::next(),
             arrivals: watch::Sender::default(),
             feed: watch::Sender::default(),
             sent: Mutex::default(),
@@ -139,6 +154,10 @@ impl TopicState {
             heads_read: OnceCell::new(),
             acks: Mutex::default(),
         }
+    }
+
+    pub(crate) fn number(&self) -> TopicNumber {
+        self.number
     }
 
     /// It is open no longer.
