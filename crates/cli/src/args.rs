@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2panda::{NetworkId, Topic};
 
-use crate::parse::{NodeAddr, count, listen, network_id, seconds, topic};
+use crate::parse::{NodeAddr, count, listen, mebibytes, network_id, seconds, topic};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -81,6 +81,9 @@ pub struct NodeArgs {
     /// Defaults for a link of a few kbit/s: long waits, small packets, few sessions
     #[arg(long, global = true)]
     pub low_bandwidth: bool,
+    /// Largest message to take from others, in MiB with its header [default: 16, at most 128]
+    #[arg(long, global = true, value_name = "MIB", value_parser = mebibytes)]
+    pub operation_mib: Option<u32>,
     /// How to go on with a home directory that is an old copy
     #[arg(long, global = true, value_name = "WAY")]
     pub restored: Option<Restored>,
@@ -112,6 +115,8 @@ pub enum Command {
     Topic(TopicCommand),
     /// Find and list other nodes
     Peers(PeersArgs),
+    /// Say what the home directory holds, and what stands in the way of it
+    Status(StatusArgs),
     /// Make the database of the home directory as small as its content
     Compact(CompactArgs),
     /// One node of the demo, driven by JSON lines
@@ -162,6 +167,24 @@ pub struct PubArgs {
     /// Use a throw-away identity instead of the home directory
     #[arg(long, conflicts_with = "home")]
     pub temp: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Say what the home directory holds, and what stands in the way of it.\n\n\
+        Prints for each topic, or for those that are named, how much is stored, and each log that \
+        cannot go on here with the reason and what to do. Reads only: it contacts nobody, and works \
+        while another command uses the home directory and on read-only media. Of the options under \
+        Node only --home has an effect.",
+    after_help = "Example:\n  panda status $TOPIC"
+)]
+pub struct StatusArgs {
+    /// Topics, 64 hexadecimal digits each [default: all of the home directory]
+    #[arg(value_parser = topic)]
+    pub topic: Vec<Topic>,
+    /// Print one JSON object per topic
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

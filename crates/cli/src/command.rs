@@ -5,5 +5,6 @@ pub mod compact;
 pub mod id;
 pub mod peers;
 pub mod publish;
+pub mod status;
 pub mod subscribe;
 pub mod topic;

@@ -53,7 +53,7 @@ pub enum Failure {
     CompactInUse(#[source] p2panda::Error),
     #[error("{} holds no database; name the home directory of a node with --home DIR",
         home.display())]
-    NothingToCompact { home: PathBuf },
+    NoDatabase { home: PathBuf },
     #[error("{}", node_line(.0))]
     Node(#[from] p2panda::Error),
     #[error("{}", node_line(.0))]
@@ -87,7 +87,7 @@ impl Failure {
             Failure::Node(error) | Failure::CompactInUse(error) => kind_code(error.kind()),
             Failure::Stopped(error) => kind_code(error.kind()),
             Failure::MakeHome { source, .. } => kind_code(p2panda::Error::kind_of_io(source)),
-            Failure::NothingToCompact { .. }
+            Failure::NoDatabase { .. }
             | Failure::ReadFile { .. }
             | Failure::Stdin(_)
             | Failure::Stdout(_)

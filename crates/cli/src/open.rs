@@ -1,12 +1,13 @@
 //! Opens the node that the options describe.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 
 use p2panda::{Builder, Event, Mdns, NamedAddr, Node};
 
 use crate::args::{NodeArgs, Restored};
+use crate::command::status::says;
 use crate::failure::Failure;
 use crate::home::default_home;
 use crate::output::note;
@@ -25,7 +26,7 @@ pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
         ));
         return Ok(node);
     }
-    let home = make_home(args.home.as_deref())?;
+    let home = make_home(args)?;
     let node = builder.data_dir(&home).spawn().await?;
     if !node.data_dir_is_private() {
         note(&format!(
@@ -53,6 +54,15 @@ pub async fn until_stopped<T>(
                     note(&format!("waiting: {reason}; goes on by itself"));
                 }
                 Event::StorageGoesOn => note("stored; going on"),
+                Event::LogBlocked { log, .. } => note(&format!(
+                    "the log of {} cannot go on at {}: {}",
+                    log.author,
+                    log.seq,
+                    says(&log)
+                )),
+                Event::LogGoesOn { author, .. } => {
+                    note(&format!("the log of {author} goes on"));
+                }
                 _ => {}
             },
         }
@@ -87,6 +97,9 @@ fn configured(args: &NodeArgs) -> Builder {
     if args.low_bandwidth {
         builder = builder.low_bandwidth();
     }
+    if let Some(mib) = args.operation_mib {
+        builder = builder.operation_bytes_max(mib.saturating_mul(1024 * 1024));
+    }
     for contact in &args.bootstrap {
         builder = match &contact.addr {
             NamedAddr::Socket(addr) => builder.bootstrap(contact.node, *addr),
@@ -100,12 +113,17 @@ fn configured(args: &NodeArgs) -> Builder {
     }
 }
 
+/// The home directory, whether or not it is there.
+pub fn home(args: &NodeArgs) -> Result<PathBuf, Failure> {
+    match &args.home {
+        Some(home) => Ok(home.clone()),
+        None => default_home(),
+    }
+}
+
 /// The home directory, made if it is missing.
-fn make_home(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    let home = match given {
-        Some(home) => home.to_owned(),
-        None => default_home()?,
-    };
+fn make_home(args: &NodeArgs) -> Result<PathBuf, Failure> {
+    let home = home(args)?;
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

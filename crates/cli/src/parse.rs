@@ -10,6 +10,9 @@ use thiserror::Error;
 /// The longest wait that can be asked for, in seconds: a day.
 const WAIT_SECONDS_MAX: u64 = 86_400;
 
+/// The largest operation that a node can be told to take, in MiB.
+pub const OPERATION_MIB_MAX: u32 = 128;
+
 /// A node and one address of it: `ID@ADDR`, where a host name may stand for the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeAddr {
@@ -38,6 +41,8 @@ pub enum ParseError {
     Count,
     #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
     Seconds,
+    #[error("expected MiB from 1 to {OPERATION_MIB_MAX}")]
+    Mebibytes,
 }
 
 impl FromStr for NodeAddr {
@@ -62,6 +67,13 @@ pub fn topic(text: &str) -> Result<Topic, ParseError> {
 /// Reads a network id in hexadecimal digits of either case.
 pub fn network_id(text: &str) -> Result<NetworkId, ParseError> {
     text.parse().map_err(|_| ParseError::NetworkId)
+}
+
+/// Reads a size in MiB.
+pub fn mebibytes(text: &str) -> Result<u32, ParseError> {
+    let mib = text.parse().ok();
+    let mib = mib.filter(|mib| (1..=OPERATION_MIB_MAX).contains(mib));
+    mib.ok_or(ParseError::Mebibytes)
 }
 
 /// Reads an address to listen on.

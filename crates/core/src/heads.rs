@@ -143,6 +143,17 @@ impl Heads {
         })
     }
 
+    /// Takes the head of a log, whatever is known; answers whether it is another one. A log that is
+    /// known to be forked stays so.
+    pub fn replace(&mut self, author: VerifyingKey, log: LogId, head: Head) -> bool {
+        let id = HeadId::from(head.id);
+        self.change(author, log, |known| match known {
+            Some((_, known)) if known.is_forked() => Some((head.seq, known)),
+            Some(known) if known == (head.seq, id) => None,
+            _ => Some((head.seq, id)),
+        })
+    }
+
     /// Notes that there is evidence that a log is forked; answers whether that is new. A log
     /// without a head is not noted.
     pub fn set_forked(&mut self, author: VerifyingKey, log: LogId) -> bool {

@@ -32,6 +32,9 @@ pub struct Refused {
     pub bytes: usize,
     /// What was wrong.
     pub refusal: Refusal,
+    /// The whole header, where it was kept: it shows which log cannot go on. Its signature is not
+    /// verified.
+    pub whole: Option<Header>,
 }
 
 /// Why an operation was refused as it came.
@@ -50,7 +53,10 @@ impl Received {
             Received::Operation { header, body } => {
                 header.as_bytes().len() + body.as_ref().map_or(0, Bytes::len)
             }
-            Received::Refused(refused) => refused.header.len(),
+            Received::Refused(refused) => {
+                let whole = refused.whole.as_ref();
+                refused.header.len() + whole.map_or(0, |header| header.as_bytes().len())
+            }
         }
     }
 
@@ -71,6 +77,7 @@ impl Refused {
             header: Refused::beginning(header),
             bytes: header.len() + body_bytes,
             refusal: Refusal::Undecodable,
+            whole: None,
         }
     }
 

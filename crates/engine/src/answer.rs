@@ -2,7 +2,9 @@
 
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
-use p2panda_store::{Content, FeedEntry, OpenError, RejectReason, StoreError, StoreErrorKind};
+use p2panda_store::{
+    BlockedLog, Content, FeedEntry, OpenError, RejectReason, StoreError, StoreErrorKind,
+};
 use thiserror::Error;
 
 /// What became of an operation.
@@ -25,6 +27,8 @@ pub enum Outcome {
     /// Operations before it are missing. It is kept in memory until they come, and is lost
     /// if they do not come while its source lasts.
     Early,
+    /// The log is blocked below it (`docs/protocol/streams.md#4.9`): it is not kept.
+    Blocked,
     /// Refused, with a row that says why.
     Rejected(RejectReason),
     /// Operations before it are missing and there is no room to keep it. The next session
@@ -219,6 +223,20 @@ pub enum EngineEvent {
         reason: RejectReason,
         /// Who sent it.
         peer: Option<VerifyingKey>,
+    },
+    /// A log cannot go on here, since its next operation is not taken (`docs/protocol/streams.md#4.9`).
+    LogBlocked {
+        /// The topic.
+        topic: Topic,
+        /// Which one, and why.
+        log: BlockedLog,
+    },
+    /// A log that was blocked goes on.
+    LogGoesOn {
+        /// The topic.
+        topic: Topic,
+        /// Author of the log.
+        author: VerifyingKey,
     },
     /// A stored operation cannot be read: its log is delivered no further.
     LogUnreadable {

@@ -1,7 +1,7 @@
 //! What changes a node's data.
 
 use bytes::Bytes;
-use p2panda_core::{Hash, Operation, Phase, Topic, VerifyingKey};
+use p2panda_core::{Hash, Header, Operation, Phase, Topic, VerifyingKey};
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{Outcome, PublishError, Published, RestoredError};
@@ -167,7 +167,19 @@ pub enum Incoming {
         header: Bytes,
         /// What is wrong with it.
         reason: RejectReason,
+        /// What shows that its author made it, where this node is the one that does not take it: its
+        /// log cannot go on here.
+        genuine: Option<Box<Genuine>>,
     },
+}
+
+/// An operation that is valid in itself, and is not taken.
+#[derive(Clone, Debug)]
+pub struct Genuine {
+    /// The whole header. Its signature is verified.
+    pub header: Header,
+    /// What the operation takes on the wire, in bytes.
+    pub bytes: u64,
 }
 
 /// A publish that was asked for.

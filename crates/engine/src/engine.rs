@@ -139,6 +139,8 @@ impl Engine {
         let mut state = State::new(store.signing_key().clone(), limits, options.budget);
         let mut tx = store.begin(Durability::Normal)?;
         state.load_waiting(&mut tx)?;
+        let operation_bytes_max = state.limits.operation_bytes_max;
+        state.blocked.open(&mut tx, operation_bytes_max)?;
         tx.commit()?;
         idle::load(store.database(), &mut state, now.elapsed_us)?;
         let mut engine = Engine {

@@ -7,6 +7,7 @@ use p2panda_store::{Log, LogKey, Ready, RejectReason, StoreError};
 
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::{Arrived, Prune};
+use crate::blocking;
 use crate::command::{Incoming, Source};
 use crate::early::Candidate;
 use crate::missing;
@@ -23,7 +24,15 @@ pub(crate) fn check(
 ) -> Result<Result<Candidate, Outcome>, StoreError> {
     let operation = match incoming {
         Incoming::Valid(operation) => operation,
-        Incoming::Invalid { id, header, reason } => {
+        Incoming::Invalid {
+            id,
+            header,
+            reason,
+            genuine,
+        } => {
+            if let Some(genuine) = genuine {
+                blocking::refused(turn, topic, &genuine.header, reason, genuine.bytes)?;
+            }
             return turn.reject(topic, source, (id, &header), reason).map(Err);
         }
     };
@@ -34,6 +43,11 @@ pub(crate) fn check(
             source,
         })),
         Err(reason) => {
+            if reason != RejectReason::WrongTopic {
+                let body = operation.body.as_ref().map_or(0, Bytes::len);
+                let bytes = operation.header.as_bytes().len() + body;
+                blocking::refused(turn, topic, &operation.header, reason, bytes as u64)?;
+            }
             let header = named(&operation.header);
             turn.reject(topic, source, header, reason).map(Err)
         }
@@ -85,7 +99,11 @@ fn enter_one(
     // One that would prune waits for its body where it does not follow what is stored.
     let withheld = candidate.extensions.prune && !prunes;
     let follows = || !withheld || check_append(head, header, false).is_ok();
-    if (header.seq() > next && !prunes) || !follows() {
+    let is_early = header.seq() > next && !prunes;
+    if is_early && !withheld && blocking::saw(turn, topic, header)? {
+        return Ok(Outcome::Blocked);
+    }
+    if is_early || !follows() {
         let kept = turn.state.early.keep(topic.topic, candidate);
         return Ok(if kept {
             Outcome::Early
@@ -223,16 +241,16 @@ pub(crate) fn append(
         };
         turn.batch.prune(log.key, prune);
     }
+    let log = log.key;
     let arrival = turn.tx.next_arrival();
+    blocking::appended(turn, topic, author, head.seq)?;
     let batch = &mut turn.batch;
-    batch
-        .places
-        .insert((log.key, head.seq), batch.arrived.len());
+    batch.places.insert((log, head.seq), batch.arrived.len());
     batch.arrived.push(Arrived {
         arrival,
         topic: *topic,
         origin,
-        log: log.key,
+        log,
         header,
         body,
         extensions,

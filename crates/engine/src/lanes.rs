@@ -395,6 +395,7 @@ mod tests {
             id: Hash::digest(b""),
             header: Bytes::new(),
             reason: RejectReason::Undecodable,
+            genuine: None,
         };
         Command::Ingest {
             topic: TOPIC,

@@ -37,6 +37,8 @@ mod acks;
 mod again;
 mod answer;
 mod batch;
+mod blocked;
+mod blocking;
 mod catch_up;
 mod command;
 mod deliver;
@@ -75,7 +77,7 @@ pub use answer::{
     Committed, EngineEvent, Outcome, PublishError, Published, RecentOperation, RestoredError,
     StorageWait, TopicChange,
 };
-pub use command::{Command, Incoming, Reply, Source};
+pub use command::{Command, Genuine, Incoming, Reply, Source};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use now::Now;

@@ -20,6 +20,8 @@ pub struct IngestReport {
     pub invalid: usize,
     /// Among the stored: the first of a log that is new here.
     pub new_logs: usize,
+    /// Of blocked logs, and not kept for that.
+    pub blocked: usize,
     /// Came too early and found no room; to be brought again.
     pub dropped: usize,
 }
@@ -35,6 +37,7 @@ impl IngestReport {
                     report.new_logs += usize::from(*new_log);
                 }
                 Outcome::Early => report.early += 1,
+                Outcome::Blocked => report.blocked += 1,
                 Outcome::Dropped => report.dropped += 1,
                 Outcome::Rejected(reason) => {
                     report.rejected += 1;
@@ -54,6 +57,7 @@ impl IngestReport {
         self.rejected += other.rejected;
         self.invalid += other.invalid;
         self.new_logs += other.new_logs;
+        self.blocked += other.blocked;
         self.dropped += other.dropped;
     }
 }

@@ -46,7 +46,12 @@ impl Incoming {
             Incoming::Valid(Operation { header, body }) => {
                 header.as_bytes().len() + body.as_ref().map_or(0, Bytes::len)
             }
-            Incoming::Invalid { header, .. } => header.len(),
+            Incoming::Invalid {
+                header, genuine, ..
+            } => {
+                let genuine = genuine.as_ref();
+                header.len() + genuine.map_or(0, |one| one.header.as_bytes().len())
+            }
         };
         size_of::<Incoming>() + bytes
     }

@@ -5,6 +5,7 @@ use p2panda_core::budget::Budget;
 use p2panda_core::{SigningKey, VerifyingKey};
 use p2panda_store::{Restored, Slice, StoreError, Tx};
 
+use crate::blocked::Blocked;
 use crate::early::Early;
 use crate::logs::Logs;
 use crate::now::Now;
@@ -23,6 +24,7 @@ pub(crate) struct State {
     /// When steps of the long work beside the batches are due.
     pub schedule: Schedule,
     pub early: Early,
+    pub blocked: Blocked,
     /// Room for logs that wait for their order, in all topics.
     pub places: Places,
     pub patience: Patience,
@@ -64,6 +66,7 @@ impl State {
             logs: Logs::default(),
             schedule: Schedule::default(),
             early: Early::new(budget),
+            blocked: Blocked::default(),
             places: Places::default(),
             patience_before: None,
             stale: false,
@@ -75,6 +78,7 @@ impl State {
         self.patience_before = Some(self.patience.clone());
         if self.stale {
             self.topics.reload(tx)?;
+            self.blocked.load(tx)?;
         }
         Ok(())
     }

@@ -5,13 +5,13 @@ use bytes::Bytes;
 use p2panda_core::{Header, Operation, Received, Refusal, Refused, Verifier};
 use p2panda_store::RejectReason;
 
-use crate::command::Incoming;
+use crate::command::{Genuine, Incoming};
 
 /// Checks one operation. Whoever has many gives each thread a verifier of its own.
 pub fn verify(verifier: &mut Verifier, received: Received) -> Incoming {
     let (header, body) = match received {
         Received::Operation { header, body } => (header, body),
-        Received::Refused(refused) => return refused_row(refused),
+        Received::Refused(refused) => return refused_row(verifier, refused),
     };
     if verifier.verify(&header).is_err() {
         return invalid(&header, RejectReason::InvalidSignature);
@@ -23,7 +23,7 @@ pub fn verify(verifier: &mut Verifier, received: Received) -> Incoming {
 pub fn verify_copy(received: Received) -> Incoming {
     match received {
         Received::Operation { header, body } => with_body(header, body),
-        Received::Refused(refused) => refused_row(refused),
+        Received::Refused(refused) => refused_row(&mut Verifier::default(), refused),
     }
 }
 
@@ -40,10 +40,15 @@ fn invalid(header: &Header, reason: RejectReason) -> Incoming {
         id: header.id(),
         header: Refused::beginning(header.as_bytes()),
         reason,
+        genuine: None,
     }
 }
 
-fn refused_row(refused: Refused) -> Incoming {
+fn refused_row(verifier: &mut Verifier, refused: Refused) -> Incoming {
+    let whole = refused
+        .whole
+        .filter(|header| verifier.verify(header).is_ok());
+    let bytes = refused.bytes as u64;
     Incoming::Invalid {
         id: refused.id,
         header: refused.header,
@@ -51,5 +56,6 @@ fn refused_row(refused: Refused) -> Incoming {
             Refusal::Undecodable => RejectReason::Undecodable,
             Refusal::TooLarge => RejectReason::TooLarge,
         },
+        genuine: whole.map(|header| Box::new(Genuine { header, bytes })),
     }
 }

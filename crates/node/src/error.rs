@@ -147,6 +147,7 @@ fn of_directory(kind: &OpenErrorKind) -> ErrorKind {
         OpenErrorKind::KeyDamaged { .. } => ErrorKind::Corrupt,
         OpenErrorKind::KeyMissing { .. } => ErrorKind::KeyMissing,
         OpenErrorKind::Newer { .. } => ErrorKind::Newer,
+        OpenErrorKind::Older { .. } | OpenErrorKind::NotClosed { .. } => ErrorKind::ReadOnly,
         OpenErrorKind::StateDir { .. } => ErrorKind::StateDir,
         OpenErrorKind::Io { kind, .. } | OpenErrorKind::Database(kind) => of_database(*kind),
         _ => ErrorKind::Invalid,

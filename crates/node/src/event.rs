@@ -5,9 +5,11 @@ use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_engine::{EngineEvent, StorageWait};
 use p2panda_net::{ClockDifference, Contact, NetEvent, Refusal, Transfer};
 use p2panda_protocol::sync::SessionId;
-use p2panda_store::RejectReason;
+use p2panda_store::{BlockedLog, RejectReason};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+
+use crate::inner::topic::Topics;
 
 /// Something that happened on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,9 @@ pub enum Event {
         session: SessionId,
         /// What was exchanged so far.
         transfer: Transfer,
+        /// Logs of the topic that are blocked, in all its sessions together: with more than none this
+        /// node has not caught up ([`Event::LogBlocked`]).
+        blocked: usize,
     },
     /// A sync session is over.
     SessionEnded {
@@ -129,6 +134,21 @@ pub enum Event {
         /// Who sent it; none if it was imported.
         peer: Option<VerifyingKey>,
     },
+    /// A log cannot go on here, since this node does not take its next operation. Other logs do
+    /// (`docs/protocol/streams.md#4.9`).
+    LogBlocked {
+        /// The topic.
+        topic: Topic,
+        /// Which log, and why.
+        log: BlockedLog,
+    },
+    /// A log that was blocked goes on.
+    LogGoesOn {
+        /// The topic.
+        topic: Topic,
+        /// Author of the log.
+        author: VerifyingKey,
+    },
     /// A stored operation is damaged. Readers pass it over, and its log may be served and delivered
     /// no further. Each reader that comes across it tells of it.
     Damaged {
@@ -163,7 +183,7 @@ pub enum Event {
 }
 
 impl Event {
-    fn of_net(event: NetEvent) -> Option<Self> {
+    fn of_net(event: NetEvent, topics: &Topics) -> Option<Self> {
         Some(match event {
             NetEvent::PeerFound { node } => Self::PeerFound { peer: node },
             NetEvent::NeighbourUp { topic, peer } => Self::NeighbourUp { topic, peer },
@@ -198,6 +218,7 @@ impl Event {
                 peer,
                 session,
                 transfer,
+                blocked: topics.get(&topic).map_or(0, |state| state.blocked()),
             },
             NetEvent::SessionEnded {
                 topic,
@@ -252,6 +273,14 @@ impl Event {
                 reason: *reason,
                 peer: *peer,
             },
+            EngineEvent::LogBlocked { topic, log } => Self::LogBlocked {
+                topic: *topic,
+                log: *log,
+            },
+            EngineEvent::LogGoesOn { topic, author } => Self::LogGoesOn {
+                topic: *topic,
+                author: *author,
+            },
             EngineEvent::LogUnreadable { topic, author, seq } => Self::Damaged {
                 topic: *topic,
                 author: *author,
@@ -270,18 +299,25 @@ impl Event {
 }
 
 /// Listens to the events of a node. Made by [`crate::Node::events`].
-#[derive(Debug)]
 pub struct Events {
     node: broadcast::Receiver<Event>,
     net: broadcast::Receiver<NetEvent>,
+    topics: Topics,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
 }
 
 impl Events {
     pub(crate) fn new(
         node: broadcast::Receiver<Event>,
         net: broadcast::Receiver<NetEvent>,
+        topics: Topics,
     ) -> Self {
-        Self { node, net }
+        Self { node, net, topics }
     }
 
     /// The next event, waiting until there is one. `None` when the node is gone. Who falls behind
@@ -292,7 +328,7 @@ impl Events {
         loop {
             let event = tokio::select! {
                 event = self.node.recv() => event.map(Some),
-                event = self.net.recv() => event.map(Event::of_net),
+                event = self.net.recv() => event.map(|event| Event::of_net(event, &self.topics)),
             };
             match event {
                 Ok(Some(event)) => return Some(event),
@@ -340,7 +376,7 @@ mod tests {
     #[tokio::test]
     async fn a_listener_that_falls_behind_is_told_how_many_events_it_lost() {
         let (sender, (_net, net)) = (EventSender::new(), broadcast::channel(1));
-        let mut events = Events::new(sender.listen(), net);
+        let mut events = Events::new(sender.listen(), net, Topics::default());
         let sent = p2panda_core::limits::EVENTS_MAX as u64 + 5;
         for _ in 0..sent {
             sender.tell(Event::OwnLogPulled);

@@ -3,6 +3,7 @@
 
 pub(crate) mod acks;
 pub(crate) mod blame;
+pub(crate) mod blocked;
 pub(crate) mod consumer;
 pub(crate) mod cursor;
 pub(crate) mod known;

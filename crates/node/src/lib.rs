@@ -24,6 +24,7 @@
 //! | talk to whoever is there right now | [`Node::ephemeral`] |
 //! | bring operations from elsewhere | [`Node::import`] |
 //! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
+//! | read a directory without a node | [`inspect`] |
 //! | know whether it can store | [`Node::health`] |
 
 #![forbid(unsafe_code)]
@@ -37,6 +38,7 @@ mod event;
 mod health;
 mod import;
 mod inner;
+mod inspect;
 mod message;
 mod node;
 mod peers;
@@ -57,6 +59,7 @@ pub use error::{Error, ErrorKind};
 pub use event::{Event, Events};
 pub use health::Health;
 pub use import::ImportedOperation;
+pub use inspect::{Inspection, StoredMessages, inspect};
 pub use message::Message;
 pub use node::Node;
 pub use p2panda_core::cbor::CborError;
@@ -72,8 +75,9 @@ pub use p2panda_net::{
 };
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
-    Change, Compacted, ErrorOf, ForkRow, Holder, OpenError, OpenErrorKind, RejectReason,
-    RejectedRow, RestoredAction as Restored, StoreError, StoreErrorKind, TopicStatus, Totals,
+    BlockedLog, Change, Compacted, ErrorOf, ForkRow, Holder, OpenError, OpenErrorKind,
+    RejectReason, RejectedRow, RestoredAction as Restored, StoreError, StoreErrorKind, TopicStatus,
+    Totals,
 };
 pub use peers::Network;
 pub use publisher::{Publisher, Receipt};

@@ -19,7 +19,8 @@ use crate::{Error, Raw};
 pub struct Message<M = Raw> {
     entry: FeedEntry,
     value: Option<Result<M, DecodeError>>,
-    acks: Arc<Acks>,
+    /// None where nothing can be acknowledged.
+    acks: Option<Arc<Acks>>,
 }
 
 impl<M> Message<M> {
@@ -27,7 +28,7 @@ impl<M> Message<M> {
     pub(crate) fn new(
         entry: FeedEntry,
         decode: impl FnOnce(&[u8]) -> Option<Result<M, DecodeError>>,
-        acks: Arc<Acks>,
+        acks: Option<Arc<Acks>>,
     ) -> Self {
         let value = match entry.content.bytes() {
             Some(content) => decode(content),
@@ -108,9 +109,13 @@ impl<M> Message<M> {
     /// come again, also after a crash.
     ///
     /// # Errors
-    /// [`Error::Closed`] when the node is shut down; the message comes again then.
+    /// [`Error::Closed`] when the node is shut down, and for a message that was read without a node
+    /// ([`crate::inspect`]); the message comes again then.
     pub async fn ack(&self) -> Result<(), Error> {
-        self.acks.ack_now(self.entry.offset).await
+        match &self.acks {
+            Some(acks) => acks.ack_now(self.entry.offset).await,
+            None => Err(Error::Closed),
+        }
     }
 
     /// The typed content of a stream opened with `typed`.

@@ -309,7 +309,11 @@ impl Node {
     /// What happens on this node. A listener that falls behind loses the oldest events and is told
     /// how many; messages are never among them.
     pub fn events(&self) -> Events {
-        Events::new(self.0.events.listen(), self.0.net.events())
+        Events::new(
+            self.0.events.listen(),
+            self.0.net.events(),
+            self.0.topics.clone(),
+        )
     }
 
     /// The network: peers, addresses, counters.
@@ -406,10 +410,15 @@ impl Node {
         if new {
             // Commits from here on are signalled; this catches up with those before.
             let read = self.0.storage.read(move |reader| {
-                Ok((reader.last_arrival(&topic)?, reader.last_offset(&topic)?))
+                let blocked = reader.blocked(&topic)?;
+                Ok((
+                    reader.last_arrival(&topic)?,
+                    reader.last_offset(&topic)?,
+                    blocked,
+                ))
             });
             match read.await {
-                Ok((arrival, offset)) => state.opened(arrival, offset),
+                Ok((arrival, offset, blocked)) => state.opened(arrival, offset, &blocked),
                 Err(error) => {
                     self.0.topics.leave(&topic);
                     return Err(error);

@@ -42,7 +42,7 @@ impl<M> Subscription<M> {
     pub async fn next(&mut self) -> Option<Message<M>> {
         self.ended = None;
         match self.consumer.next().await {
-            Ok(Delivery { entry, acks }) => Some(Message::new(entry, self.decode, acks)),
+            Ok(Delivery { entry, acks }) => Some(Message::new(entry, self.decode, Some(acks))),
             Err(ended) => {
                 if let Ended::Failed(error) = &ended {
                     tracing::error!(%error, "the feed cannot be read");

@@ -1,6 +1,7 @@
 //! The database: its schema, the one writer with its transactions, and the readers. SQL and nothing
 //! else: a database needs no data directory around it.
 
+pub(crate) mod blocked;
 pub(crate) mod connection;
 pub(crate) mod consumer;
 pub(crate) mod content;

@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod guard;
 pub(crate) mod holder;
 pub(crate) mod identity;
+pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod lock;
 pub(crate) mod names;

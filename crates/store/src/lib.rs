@@ -97,6 +97,7 @@ mod database;
 mod directory;
 mod error;
 
+pub use database::blocked::BlockedLog;
 pub use database::consumer::Start;
 pub use database::content::{Change, Content, Ready};
 pub use database::error::{StoreError, StoreErrorKind};
@@ -118,6 +119,7 @@ pub use directory::error::{OpenError, OpenErrorKind};
 pub use directory::guard::{Restored, RestoredAction};
 pub use directory::holder::Holder;
 pub use directory::identity::Options;
+pub use directory::inspect::inspect;
 pub use directory::private::others_may_enter;
 pub use directory::store::Store;
 pub use directory::temporary::{mark_temporary, sweep_temporary};

@@ -7,18 +7,14 @@ use p2panda::ErrorKind;
 
 use crate::args::NodeArgs;
 use crate::failure::{Failure, Outcome};
-use crate::home::default_home;
 use crate::output;
 
 /// Writes the database of the home directory anew and prints its size before and after.
 pub fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
-    let home = match &args.home {
-        Some(home) => home.clone(),
-        None => default_home()?,
-    };
+    let home = crate::open::home(args)?;
     let compacted = p2panda::compact(&home).map_err(|error| match error.kind() {
         ErrorKind::Locked => Failure::CompactInUse(error),
-        ErrorKind::Io if is_missing(&error) => Failure::NothingToCompact { home },
+        ErrorKind::Io if is_missing(&error) => Failure::NoDatabase { home },
         _ => Failure::Node(error),
     })?;
     // Whether somebody reads it makes no difference here.
@@ -28,7 +24,7 @@ pub fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
 }
 
 /// Whether `error` comes from a file or directory that is not there.
-fn is_missing(error: &(dyn Error + 'static)) -> bool {
+pub fn is_missing(error: &(dyn Error + 'static)) -> bool {
     let mut causes = iter::successors(Some(error), |error| (*error).source());
     causes.any(|cause| {
         let io = cause.downcast_ref::<io::Error>();

@@ -1,21 +1,58 @@
 //! `panda sub`
 
-use p2panda::{Node, StartAt};
+use p2panda::{ErrorKind, Node, StartAt};
 
 use crate::args::{From, NodeArgs, SubArgs};
 use crate::command::id;
 use crate::failure::{self, Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
-use crate::output::{self, Format, Written};
+use crate::output::{self, Format, Written, note};
 
 /// Prints messages until a signal, `--count` or a closed standard output ends it.
 pub async fn run(args: &NodeArgs, sub: SubArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, sub.temp).await?;
+    let node = match crate::open::node(args, sub.temp).await {
+        Err(Failure::Node(error)) if is_read_only(&error) => {
+            return print_stored(args, &sub, error);
+        }
+        opened => opened?,
+    };
     let printed = until_stopped(&node, print(&node, &sub, &mut interrupt)).await;
     interrupt.finish(node.shutdown()).await?;
     printed.map(|()| Outcome::Done)
+}
+
+/// Whether a home directory can be read at most.
+fn is_read_only(error: &p2panda::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied)
+}
+
+/// Prints what is stored in a home directory that cannot be written.
+fn print_stored(
+    args: &NodeArgs,
+    sub: &SubArgs,
+    unwritable: p2panda::Error,
+) -> Result<Outcome, Failure> {
+    let Ok(inspection) = p2panda::inspect(crate::open::home(args)?) else {
+        return Err(unwritable.into());
+    };
+    note(
+        "the home directory cannot be written: this prints what is stored there, writes nothing and \
+        contacts nobody",
+    );
+    let format = Format::choose(sub.json);
+    let messages = match sub.from {
+        Some(From::Now) => return Ok(Outcome::Done),
+        from => inspection.messages(sub.topic, from.is_none()),
+    };
+    let count = sub.count.unwrap_or(u64::MAX);
+    for message in messages.take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        if output::message(&message?, format).map_err(Failure::Stdout)? == Written::Closed {
+            break;
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 /// The start that an option stands for.

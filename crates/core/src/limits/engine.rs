@@ -52,6 +52,13 @@ pub const EARLY_OPERATIONS_MAX: usize = 10_000;
 /// Header and body bytes of all topics that wait for an earlier operation of their log
 /// (`docs/protocol/streams.md#4`).
 pub const EARLY_BYTES_MAX: usize = 16 * MIB;
+/// Logs, in all topics together, that are known not to go on here (`docs/protocol/streams.md#4.9`).
+pub const BLOCKED_LOGS_MAX: usize = 4_096;
+/// How long a peer of release 0.7.1 is not asked for a blocked log the first time
+/// (`docs/protocol/streams.md#4.9`).
+pub const BLOCKED_ASK_FIRST: Duration = Duration::from_secs(60 * 60);
+/// How long it is not asked at most, as that time doubles (`docs/protocol/streams.md#4.9`).
+pub const BLOCKED_ASK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Rejected operations of a topic that are kept as rows (`docs/protocol/streams.md`).
 pub const REJECTED_ROWS_MAX: usize = 10_000;
 /// Header bytes of a rejected operation that its row keeps, the first ones

@@ -34,6 +34,8 @@ pub const READER_CONNECTIONS_MAX: usize = 4;
 pub const READ_IN_PLACE_ROWS_MAX: u64 = 16;
 /// Rows of a page that a session reads for a peer.
 pub const SESSION_PAGE_ROWS_MAX: usize = 1_024;
+/// Topics of a page of those that a directory holds.
+pub const TOPICS_PAGE_ROWS: usize = 1_000;
 /// Messages of a page that a subscription reads; it holds two pages
 /// (`docs/protocol/streams.md#9.1`).
 pub const FEED_PAGE_ROWS_MAX: usize = 512;

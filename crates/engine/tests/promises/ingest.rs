@@ -83,6 +83,7 @@ fn what_is_no_operation_at_all_is_a_row_and_the_rest_of_the_batch_enters() {
         id: Hash::digest(&garbage),
         header: garbage,
         reason: RejectReason::Undecodable,
+        genuine: None,
     };
     let valid = Incoming::Valid(author.says("one"));
     let outcomes = node.ingest_any(session(1), TOPIC, vec![invalid, valid]);
@@ -103,7 +104,7 @@ fn unknown_extensions_keep_the_height_and_every_other_log_goes_on() {
         outcomes[0],
         Outcome::Rejected(RejectReason::UnknownExtensions)
     );
-    assert_eq!(outcomes[1], Outcome::Early);
+    assert_eq!(outcomes[1], Outcome::Blocked);
     assert!(is_stored(&outcomes[2]));
     assert_eq!(node.height(&author.key()), Some(0));
     assert_eq!(

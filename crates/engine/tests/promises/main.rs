@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod blocked;
 mod bodies;
 mod consumers;
 mod crash;

@@ -94,6 +94,11 @@ impl Node {
     /// Closes and opens the directory.
     pub fn reopen(self) -> Node {
         let options = self.options();
+        self.reopen_with(options)
+    }
+
+    /// The same with other settings.
+    pub fn reopen_with(self, options: Options) -> Node {
         let Node {
             engine,
             _temp: temp,
@@ -129,6 +134,7 @@ impl Node {
             CREATE TEMP TABLE rows AS SELECT * FROM operation;
             DELETE FROM operation;
             INSERT INTO operation SELECT * FROM rows;
+            DROP TABLE blocked;
             PRAGMA user_version = 3;
             PRAGMA wal_checkpoint(TRUNCATE);";
         connection.execute_batch(sql).unwrap();

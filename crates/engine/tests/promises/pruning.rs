@@ -23,7 +23,12 @@ fn a_prune_with_a_wrong_body_deletes_nothing() {
     let point = author.prunes(Some("2"));
     let (id, header) = (point.header.id(), point.header.as_bytes().clone());
     let reason = RejectReason::PayloadMismatch;
-    let invalid = Incoming::Invalid { id, header, reason };
+    let invalid = Incoming::Invalid {
+        id,
+        header,
+        reason,
+        genuine: None,
+    };
     let outcomes = node.ingest_any(session(1), TOPIC, vec![invalid]);
     assert_eq!(outcomes, [Outcome::Rejected(reason)]);
     assert_eq!(node.texts(), ["0", "1"]);

@@ -155,6 +155,7 @@ mod tests {
             id: Hash::digest(b""),
             header: Bytes::new(),
             reason: RejectReason::InvalidSignature,
+            genuine: None,
         };
         vec![one; count]
     }

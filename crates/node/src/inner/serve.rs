@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use p2panda_core::limits::{SESSION_PAGE_BYTES_MAX, SESSION_PAGE_ROWS_MAX};
-use p2panda_core::{Page, Phase, Read, Received, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{Gap, Heights, Page, Phase, Read, Received, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::{Incoming, IngestReport, Source};
 use p2panda_net::{Request, Stored, Totals};
 use p2panda_protocol::ranges::SharedHeads;
@@ -78,10 +78,7 @@ type Sessions = Arc<Mutex<HashMap<SessionId, VecDeque<Job>>>>;
 impl Desk {
     fn take(&self, request: Request, sessions: &Sessions) {
         match request {
-            Request::Heights { topic, reply } => self.answer(reply, move |storage| async move {
-                let held = storage.read(move |reader| reader.holdings(&topic)).await?;
-                Ok((held.heights, held.arrival, held.gaps))
-            }),
+            Request::Heights { topic, reply } => self.heights(topic, reply),
             Request::Heads { topic, reply } => self.heads(topic, reply),
             Request::Evidence {
                 topic,
@@ -198,6 +195,19 @@ impl Desk {
             (Read::Arrivals { after, .. }, Some(state)) => state.arrived_since(*after),
             _ => u64::MAX,
         }
+    }
+
+    fn heights(&self, topic: Topic, reply: oneshot::Sender<(Heights, u64, Vec<Gap>)>) {
+        let state = self.topics.get(&topic);
+        self.answer(reply, move |storage| async move {
+            let read =
+                move |reader: &Reader| Ok((reader.holdings(&topic)?, reader.blocked(&topic)?));
+            let (mut held, blocked) = storage.read(read).await?;
+            if let Some(state) = state {
+                state.raise_blocked(&mut held.heights, &blocked);
+            }
+            Ok((held.heights, held.arrival, held.gaps))
+        });
     }
 
     /// A topic that was left in the meantime has no heads, and its sessions end.
@@ -372,7 +382,7 @@ impl Desk {
 
 /// Whether every operation of a batch is stored, by now or before.
 fn all_stored(report: &IngestReport) -> bool {
-    report.rejected == 0 && report.early == 0 && report.dropped == 0
+    report.rejected + report.early + report.blocked + report.dropped == 0
 }
 
 /// The next job of a session. `None`: there is none, and the next one is done by a task of its own.

@@ -4,17 +4,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use p2panda_core::{Entry, Prefix, Tail, Topic, VerifyingKey};
+use p2panda_core::{Entry, Heights, Prefix, Tail, Topic, VerifyingKey};
 use p2panda_engine::TopicChange;
 use p2panda_net::SyncHandle;
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
-use p2panda_store::{FeedEntry, Reader, StoreError};
+use p2panda_store::{BlockedLog, FeedEntry, Reader, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OnceCell, watch};
+use tokio::time::Instant;
 
 use crate::Error;
 use crate::inner::acks::Acks;
+use crate::inner::blocked::Blocked;
 use crate::inner::queue::Queue;
 use crate::inner::storage::Storage;
 
@@ -61,6 +63,9 @@ impl Topics {
         // A session that hears of it finds it in the heads.
         if let Some(heads) = state.heads.get() {
             heads.follow(&change.heads);
+        }
+        for (author, seen) in &change.heads.blocked {
+            state.blocked.lock().note(*author, seen.is_some());
         }
         if own {
             state.arrived(change);
@@ -114,6 +119,7 @@ pub(crate) struct TopicState {
     heads_read: OnceCell<()>,
     /// By the name of the consumer.
     acks: Mutex<HashMap<String, Arc<Acks>>>,
+    blocked: Mutex<Blocked>,
 }
 
 /// The end of the feed, and why the topic is open no longer.
@@ -153,11 +159,24 @@ impl TopicState {
             heads: OnceLock::new(),
             heads_read: OnceCell::new(),
             acks: Mutex::default(),
+            blocked: Mutex::default(),
         }
     }
 
     pub(crate) fn number(&self) -> TopicNumber {
         self.number
+    }
+
+    /// Tells peers that know heights only what was seen of blocked logs.
+    pub(crate) fn raise_blocked(&self, heights: &mut Heights, blocked: &[BlockedLog]) {
+        let log_id = self.topic.log_id();
+        let mut known = self.blocked.lock();
+        known.raise(heights, log_id, blocked, Instant::now());
+    }
+
+    /// How many logs are blocked.
+    pub(crate) fn blocked(&self) -> usize {
+        self.blocked.lock().len()
     }
 
     /// It is open no longer.
@@ -167,7 +186,10 @@ impl TopicState {
     }
 
     /// Operations are durable up to `arrival`, the feed reaches up to `offset`.
-    pub(crate) fn opened(&self, arrival: u64, offset: u64) {
+    pub(crate) fn opened(&self, arrival: u64, offset: u64, blocked: &[BlockedLog]) {
+        let mut known = self.blocked.lock();
+        blocked.iter().for_each(|log| known.note(log.author, true));
+        drop(known);
         extend(&self.arrivals, whole, |tail| tail.skip_to(arrival));
         extend(
             &self.feed,

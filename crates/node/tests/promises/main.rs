@@ -1,6 +1,7 @@
 //! Promises of the node's API, with real sockets on loopback.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod blocked;
 mod bodies;
 mod changes;
 mod ended;

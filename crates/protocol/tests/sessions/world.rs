@@ -132,6 +132,7 @@ impl Peer {
             raised: vec![(author, Head::of(&entry.header))],
             forked: Vec::new(),
             arrival: self.arrival,
+            ..HeadsChange::default()
         };
         self.entries.push(entry);
         self.follow(&change);
@@ -184,6 +185,7 @@ impl Peer {
                 .collect(),
             forked: self.forks.keys().copied().collect(),
             arrival: self.arrival,
+            ..HeadsChange::default()
         });
         self.heads = Some(heads.clone());
         heads

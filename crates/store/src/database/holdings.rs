@@ -5,6 +5,7 @@ use p2panda_core::log::Head;
 use p2panda_core::{Gap, Hash, HeadsChange, Heights, Topic};
 use rusqlite::{Row, params};
 
+use crate::database::blocked::blocked_of;
 use crate::database::error::StoreError;
 use crate::database::reader::{Reader, last_arrival, topic_key};
 use crate::database::sql::{Blob32, int, verifying_key};
@@ -27,7 +28,8 @@ pub struct HeadsPlace(i64);
 
 impl Reader {
     /// The heads of some logs of a topic, those behind `after` or from the start, the last arrival
-    /// number of that moment, and where the next page begins: `None` if this is the last one.
+    /// number of that moment, and where the next page begins: `None` if this is the last one, which
+    /// also has the blocked logs.
     ///
     /// The pages are of several moments. Together with every commit from before the first one on they
     /// are all heads.
@@ -64,6 +66,11 @@ impl Reader {
             }
         }
         let full = found.raised.len() == HEADS_PAGE_ROWS;
+        if !full {
+            let blocked = blocked_of(&snapshot, key)?;
+            let seen = blocked.iter().map(|log| (log.author, Some(log.seen)));
+            found.blocked.extend(seen);
+        }
         Ok((found, last.filter(|_| full)))
     }
 

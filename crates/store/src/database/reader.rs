@@ -1,6 +1,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use p2panda_core::{Absent, Entry, LogRange, Page, Read, Timestamp, Topic, VerifyingKey, limits};
@@ -10,17 +10,28 @@ use crate::database::error::StoreError;
 use crate::database::neighbour::has_garbage;
 use crate::database::obstacle;
 use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow};
-use crate::database::sql::{int, keep_plans, seq_or_none, unsigned, verifying_key};
+use crate::database::sql::{Blob32, int, keep_plans, seq_or_none, unsigned, verifying_key};
 
 /// Opens readers of one database.
 #[derive(Clone, Debug)]
 pub struct Readers {
     path: PathBuf,
+    /// Nobody writes it, so that SQLite needs no file beside it.
+    frozen: bool,
 }
 
 impl Readers {
     pub(crate) fn new(path: PathBuf) -> Readers {
-        Readers { path }
+        let frozen = false;
+        Readers { path, frozen }
+    }
+
+    /// Of a database that nobody can write, and whose write-ahead log is empty.
+    pub(crate) fn frozen(self) -> Readers {
+        Readers {
+            frozen: true,
+            ..self
+        }
     }
 
     /// Opens a reader with a connection of its own.
@@ -31,7 +42,13 @@ impl Readers {
 
     fn try_open(&self) -> Result<Reader, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
+        let connection = match self.frozen {
+            false => Connection::open_with_flags(&self.path, flags)?,
+            true => {
+                let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+                Connection::open_with_flags(immutable(&self.path), flags)?
+            }
+        };
         connection.busy_timeout(limits::READER_BUSY_WAIT)?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cache_size", -1_024)?;
@@ -43,6 +60,20 @@ impl Readers {
     }
 }
 
+/// As a URI that says that nobody writes the file.
+fn immutable(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            byte => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
 /// Reads what is committed, never waits for the writer, and holds a snapshot only while one of
 /// its methods runs. For one thread at a time.
 pub struct Reader {
@@ -52,6 +83,24 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// The version of the schema.
+    pub(crate) fn schema(&self) -> Result<u32, StoreError> {
+        let version = "PRAGMA user_version";
+        Ok(self.connection.query_row(version, [], |row| row.get(0))?)
+    }
+
+    /// The topics that this node follows or followed, at most so many, behind `after`.
+    pub fn topics(&self, after: Option<&Topic>, rows_max: usize) -> Result<Vec<Topic>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let sql = "SELECT topic FROM topic WHERE topic > ?1 ORDER BY topic LIMIT ?2";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let after = after.map_or(&[][..], |topic| topic.as_bytes().as_slice());
+        let rows = statement.query_map(params![after, int(rows_max as u64)], |row| {
+            row.get(0).map(|Blob32(topic)| Topic::from_bytes(topic))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The last arrival number in a topic, 0: none.
     pub fn last_arrival(&self, topic: &Topic) -> Result<u64, StoreError> {
         let snapshot = self.snapshot()?;

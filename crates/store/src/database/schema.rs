@@ -6,7 +6,7 @@ use crate::database::error::{StoreError, StoreErrorKind};
 use crate::error::ErrorOf;
 
 /// Migration `n` leads from schema version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES, FEED];
+const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES, FEED, BLOCKED];
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -161,11 +161,33 @@ ALTER TABLE operation ADD COLUMN content INTEGER;
 ALTER TABLE operation ADD COLUMN opened BLOB;
 ";
 
+const BLOCKED: &str = "
+-- Logs of which the next operation is not taken here. The author may have no log yet.
+CREATE TABLE blocked(
+    topic INTEGER NOT NULL,
+    author BLOB NOT NULL,
+    -- The operation that is not taken, why, and its bytes on the wire.
+    seq INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    -- The newest operation that was seen of the log.
+    seen_seq INTEGER NOT NULL,
+    seen_id BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY(topic, author)
+) WITHOUT ROWID;
+";
+
+/// The newest version of the schema.
+pub(crate) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("a handful of migrations")
+}
+
 /// Brings the database to the newest schema, in one transaction.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let known = u32::try_from(MIGRATIONS.len()).expect("a handful of migrations");
+    let known = known();
     if found > known {
         return Err(ErrorOf::new(StoreErrorKind::Newer { found, known }));
     }

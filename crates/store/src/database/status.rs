@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use p2panda_core::{LogRange, Topic};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::database::blocked::{BlockedLog, blocked_of};
 use crate::database::error::StoreError;
 use crate::database::evidence::RejectReason;
 use crate::database::neighbour::{Neighbour, feed_after, feed_end, has_garbage};
@@ -35,6 +36,8 @@ pub struct TopicStatus {
     pub rejected: Vec<(RejectReason, u64)>,
     /// Forks with evidence.
     pub forks: u64,
+    /// Logs that cannot go on here, since this node does not take their next operation.
+    pub blocked: Vec<BlockedLog>,
 }
 
 impl Reader {
@@ -122,6 +125,7 @@ impl Reader {
         status.forks = snapshot
             .prepare_cached(sql)?
             .query_row([key], |row| unsigned(row, 0))?;
+        status.blocked = blocked_of(&snapshot, key)?;
         Ok(status)
     }
 }

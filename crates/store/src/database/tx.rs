@@ -395,7 +395,7 @@ impl Tx<'_> {
         Ok(self.garbage && self.cached(sql)?.exists(params![log.0, seq])?)
     }
 
-    fn rows<T>(
+    pub(crate) fn rows<T>(
         &self,
         sql: &str,
         parameters: impl rusqlite::Params,

@@ -32,6 +32,19 @@ pub enum OpenErrorKind {
         /// Highest schema version known here.
         known: u32,
     },
+    /// An older version wrote it, and it is to be read only: whoever opens it brings it up to date.
+    #[error("{} was written by an older version, which opening it where it can be written mends",
+        dir.display())]
+    Older {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It lies on read-only media, and the process that had it open was killed.
+    #[error("{} was not closed cleanly, and cannot be written to mend that", dir.display())]
+    NotClosed {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Key file and database do not come from the same copy of the directory
     /// (`docs/protocol/streams.md#16`).
     #[error("node.key and p2panda.sqlite in {} are not from the same copy: restore both together",

@@ -35,13 +35,15 @@ pub(super) fn too_large(prefix: &Bytes, frame_bytes: usize) -> Refused {
         None => (prefix.clone(), prefix.len() as u64),
     };
     let kept = Refused::beginning(&bytes);
-    let id = match Header::decode_unverified(bytes) {
-        Ok(header) => header.id(),
+    let whole = Header::decode_unverified(bytes).ok();
+    let id = match &whole {
+        Some(header) => header.id(),
         // The rest was never there: what was kept and the length tell one from another.
-        Err(_) => Hash::digest_parts(&[&kept, &len.to_be_bytes()]),
+        None => Hash::digest_parts(&[&kept, &len.to_be_bytes()]),
     };
     Refused {
         id,
+        whole: whole.map(|header| header.detached()),
         header: kept,
         bytes: frame_bytes,
         refusal: Refusal::TooLarge,

@@ -132,8 +132,8 @@ impl Session {
         let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
         if is_operation {
             let refused = too_large(prefix, len);
-            if let Ok(header) = Header::decode_unverified(refused.header.clone()) {
-                self.came_without_body(&header, pair);
+            if let Some(header) = &refused.whole {
+                self.came_without_body(header, pair);
             }
             self.receive(Received::Refused(refused));
         } else {

@@ -1,0 +1,160 @@
+//! `panda status`
+
+use std::collections::BTreeMap;
+
+use p2panda::{BlockedLog, Inspection, RejectReason, Topic, TopicStatus};
+use serde::Serialize;
+
+use crate::args::{NodeArgs, StatusArgs};
+use crate::command::compact::is_missing;
+use crate::failure::{Failure, Outcome};
+use crate::output::{self, Written};
+use crate::parse::OPERATION_MIB_MAX;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Prints what the home directory holds of its topics.
+pub fn run(args: &NodeArgs, status: StatusArgs) -> Result<Outcome, Failure> {
+    let home = crate::open::home(args)?;
+    let inspection = p2panda::inspect(&home).map_err(|error| match is_missing(&error) {
+        true => Failure::NoDatabase { home },
+        false => Failure::Node(error),
+    })?;
+    if !status.topic.is_empty() {
+        // Whether somebody reads it to its end makes no difference.
+        let _ = print(&inspection, &status.topic, status.json)?;
+        return Ok(Outcome::Done);
+    }
+    let mut after = None;
+    loop {
+        let topics = inspection.topics(after)?;
+        after = topics.last().copied();
+        if after.is_none() || print(&inspection, &topics, status.json)? == Written::Closed {
+            return Ok(Outcome::Done);
+        }
+    }
+}
+
+fn print(inspection: &Inspection, topics: &[Topic], json: bool) -> Result<Written, Failure> {
+    for topic in topics {
+        let line = TopicLine::new(*topic, &inspection.status(*topic)?);
+        let written = match json {
+            true => output::json(&line),
+            false => output::line(&line.plain()),
+        };
+        if written.map_err(Failure::Stdout)? == Written::Closed {
+            return Ok(Written::Closed);
+        }
+    }
+    Ok(Written::Yes)
+}
+
+/// A topic as `panda status --json` prints it.
+#[derive(Serialize)]
+struct TopicLine {
+    topic: String,
+    logs: u64,
+    operations: u64,
+    bytes: u64,
+    /// Operations that wait for those they were written after.
+    waiting: u64,
+    forks: u64,
+    /// Operations that were refused, by the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rejected: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blocked: Vec<BlockedLine>,
+}
+
+/// A log that cannot go on.
+#[derive(Serialize)]
+struct BlockedLine {
+    author: String,
+    seq: u32,
+    reason: String,
+    bytes: u64,
+    #[serde(skip)]
+    says: String,
+}
+
+impl TopicLine {
+    fn new(topic: Topic, status: &TopicStatus) -> TopicLine {
+        let rejected = status.rejected.iter();
+        TopicLine {
+            topic: topic.to_string(),
+            logs: status.logs,
+            operations: status.totals.operations,
+            bytes: status.totals.bytes,
+            waiting: status.waiting,
+            forks: status.forks,
+            rejected: rejected
+                .map(|(reason, count)| (format!("{reason:?}"), *count))
+                .collect(),
+            blocked: status.blocked.iter().map(BlockedLine::new).collect(),
+        }
+    }
+
+    fn plain(&self) -> String {
+        let mut plain = format!(
+            "{}: {}, {}, {} bytes",
+            self.topic,
+            counted(self.logs, "log", "logs"),
+            counted(self.operations, "operation", "operations"),
+            self.bytes
+        );
+        for (count, what) in [(self.waiting, "waiting"), (self.forks, "forks")] {
+            if count > 0 {
+                plain.push_str(&format!(", {count} {what}"));
+            }
+        }
+        for (reason, count) in &self.rejected {
+            plain.push_str(&format!("\n  refused {count}: {reason}"));
+        }
+        for blocked in &self.blocked {
+            let BlockedLine {
+                author, seq, says, ..
+            } = blocked;
+            plain.push_str(&format!(
+                "\n  blocked: the log of {author} cannot go on at {seq}: {says}"
+            ));
+        }
+        plain
+    }
+}
+
+impl BlockedLine {
+    fn new(log: &BlockedLog) -> BlockedLine {
+        BlockedLine {
+            author: log.author.to_string(),
+            seq: log.seq,
+            reason: format!("{:?}", log.reason),
+            bytes: log.bytes,
+            says: says(log),
+        }
+    }
+}
+
+/// Why a log cannot go on, and what to do.
+pub fn says(log: &BlockedLog) -> String {
+    let mib = log.bytes.div_ceil(MIB);
+    match log.reason {
+        RejectReason::TooLarge if mib <= u64::from(OPERATION_MIB_MAX) => format!(
+            "the operation takes {} bytes, more than is taken here; \
+            --operation-mib {mib} raises the limit",
+            log.bytes
+        ),
+        RejectReason::TooLarge => format!(
+            "the operation takes {} bytes, more than any node can take; its author has to prune it",
+            log.bytes
+        ),
+        RejectReason::UnknownExtensions => {
+            "a newer version made the operation; update panda".to_owned()
+        }
+        _ => "the operation is malformed; its author has to prune it".to_owned(),
+    }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    let what = if count == 1 { one } else { many };
+    format!("{count} {what}")
+}

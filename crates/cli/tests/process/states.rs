@@ -1,0 +1,129 @@
+//! What a home holds, and what stands in its way.
+
+use super::*;
+
+impl Running {
+    /// The next line on standard error with this in it.
+    fn err_line(&self, part: &str) -> String {
+        loop {
+            let line = self.err.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("a line with `{part}` on standard error"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+}
+
+/// A command that cannot write a directory, which is what mounts do; `None` where no mounts can be made.
+fn read_only(dir: &Path, command: &Command) -> Option<Command> {
+    const SCRIPT: &str =
+        "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" && exec \"$@\"";
+    let own_mounts = |more: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(more).arg("-m").args(["sh", "-c", SCRIPT]);
+        unshare.arg(dir);
+        unshare
+    };
+    let works = |more: &[&str]| {
+        let tried = own_mounts(more).arg("true").output();
+        tried.is_ok_and(|output| output.status.success())
+    };
+    let more = [&[][..], &["-Ur"]].into_iter().find(|more| works(more))?;
+    let mut wrapped = own_mounts(more);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped.stdin(Stdio::null());
+    Some(wrapped)
+}
+
+#[test]
+fn status_tells_of_a_blocked_log_and_how_to_raise_the_limit_and_it_goes_on_with_that() {
+    let world = World::new();
+    std::fs::write(world.path("large"), "x".repeat(2 * 1024 * 1024)).unwrap();
+    let large = world.path("large").display().to_string();
+    let published = world.publish("author", "before\n", &["--wait", "0"]);
+    assert_eq!(published.status.code(), Some(3));
+    let mut command = world.at(
+        "author",
+        &["pub", &world.topic, "-f", &large, "--wait", "0"],
+    );
+    assert_eq!(command.output().unwrap().status.code(), Some(3));
+    world.publish("author", "behind\n", &["--wait", "0"]);
+    let (author, addr) = world.subscriber("author", &["--from", "now"]);
+
+    let limited = ["--bootstrap", &addr, "--operation-mib", "1"];
+    let (reader, _) = world.subscriber("reader", &limited);
+    assert_eq!(reader.line(), "before");
+    reader.err_line("cannot go on at 1");
+    // Beside the subscriber, which has the home open.
+    let status = world.at("reader", &["status"]).output().unwrap();
+    let said = stdout(&status);
+    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
+    assert!(said.contains("1 log, 1 operation"), "{said}");
+    assert!(said.contains("cannot go on at 1"), "{said}");
+    assert!(
+        said.contains("--operation-mib 3 raises the limit"),
+        "{said}"
+    );
+    let json = world.at("reader", &["status", &world.topic, "--json"]);
+    let json = stdout(&{ json }.output().unwrap());
+    assert!(
+        json.contains(r#""seq":1,"reason":"TooLarge","bytes":209"#),
+        "{json}"
+    );
+    assert!(reader.interrupt().success());
+
+    let raised = ["--bootstrap", &addr, "--operation-mib", "3"];
+    let (reader, _) = world.subscriber("reader", &raised);
+    assert_eq!(reader.line().len(), 2 * 1024 * 1024);
+    assert_eq!(reader.line(), "behind");
+    let said = stdout(&world.at("reader", &["status"]).output().unwrap());
+    assert!(!said.contains("blocked"), "{said}");
+    drop((reader, author));
+}
+
+#[test]
+fn status_of_a_directory_without_a_database_says_so_and_makes_none() {
+    let world = World::new();
+    let output = world.at("nothing", &["status"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(10));
+    assert!(stderr(&output).contains("holds no database"));
+    assert!(!world.path("nothing").exists());
+}
+
+#[test]
+fn a_home_on_read_only_media_can_be_read_and_nothing_is_written() {
+    let world = World::new();
+    world.publish("home", "one\ntwo\nthree\n", &["--wait", "0"]);
+    let home = world.path("home");
+    let mut seen = world.at("home", &["sub", &world.topic, "--count", "1"]);
+    assert_eq!(stdout(&seen.output().unwrap()), "one\n");
+    let run = |args: &[&str]| Some(read_only(&home, &world.at("home", args))?.output().unwrap());
+    let Some(unseen) = run(&["sub", &world.topic]) else {
+        return println!("skipped: no mounts can be made here");
+    };
+    // Twice the same: nothing was acknowledged.
+    for _ in 0..2 {
+        assert_eq!(stdout(&unseen), "two\nthree\n", "{}", stderr(&unseen));
+    }
+    assert_eq!(unseen.status.code(), Some(0));
+    assert!(
+        stderr(&unseen).contains("writes nothing"),
+        "{}",
+        stderr(&unseen)
+    );
+    let all = run(&["sub", &world.topic, "--from", "start", "--count", "2"]).unwrap();
+    assert_eq!(stdout(&all), "one\ntwo\n");
+    let status = run(&["status"]).unwrap();
+    assert!(stdout(&status).contains("1 log, 3 operations"));
+    // What has to write says what is in the way.
+    let publish = run(&["pub", &world.topic, "-"]).unwrap();
+    assert_eq!(publish.status.code(), Some(15), "{}", stderr(&publish));
+    assert!(stderr(&publish).contains("read-only") || stderr(&publish).contains("Read-only"));
+}

@@ -1,0 +1,51 @@
+//! The logs that cannot go on here (`docs/protocol/streams.md#4.9`).
+
+use std::collections::BTreeMap;
+
+use p2panda_core::limits::BLOCKED_LOGS_MAX;
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_store::{BlockedLog, RejectReason, StoreError, Tx};
+
+/// The blocked logs of all topics; the database has the same.
+#[derive(Default)]
+pub(crate) struct Blocked(BTreeMap<(Topic, VerifyingKey), BlockedLog>);
+
+impl Blocked {
+    /// What the database has.
+    pub fn load(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let logs = tx.blocked_logs()?.into_iter();
+        self.0 = logs
+            .map(|(topic, log)| ((topic, log.author), log))
+            .collect();
+        Ok(())
+    }
+
+    /// As [`Blocked::load`], at the start: what this node may take now is asked for again, and so is
+    /// what another version may read.
+    pub fn open(&mut self, tx: &mut Tx<'_>, operation_bytes_max: usize) -> Result<(), StoreError> {
+        for (topic, log) in tx.blocked_logs()? {
+            let too_large = log.reason == RejectReason::TooLarge;
+            if !too_large || log.bytes <= operation_bytes_max as u64 {
+                let topic = tx.topic(&topic)?;
+                tx.unblock(topic, &log.author)?;
+            }
+        }
+        self.load(tx)
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= BLOCKED_LOGS_MAX
+    }
+
+    pub fn get(&self, topic: Topic, author: VerifyingKey) -> Option<BlockedLog> {
+        self.0.get(&(topic, author)).copied()
+    }
+
+    pub fn insert(&mut self, topic: Topic, log: BlockedLog) {
+        self.0.insert((topic, log.author), log);
+    }
+
+    pub fn remove(&mut self, topic: Topic, author: VerifyingKey) {
+        self.0.remove(&(topic, author));
+    }
+}

@@ -1,0 +1,114 @@
+//! A data directory without a node: what is stored in it, and nothing is written.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use p2panda_core::Topic;
+use p2panda_core::limits::{FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX, TOPICS_PAGE_ROWS};
+use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus};
+
+use crate::inner::consumer;
+use crate::{Error, Message, Raw, subscription};
+
+/// What a data directory holds. Made by [`inspect`].
+///
+/// Neither key nor lock are touched: it works beside a running node, and on read-only media. Each call
+/// blocks for as long as the read takes.
+pub struct Inspection(Reader);
+
+/// Reads a data directory without starting the node that lives there: nobody is contacted, nothing is
+/// acknowledged, and on read-only media nothing is written.
+///
+/// # Errors
+/// [`Error::Open`] when there is no database, when it is of another version, or when it cannot be read.
+pub fn inspect(dir: impl AsRef<Path>) -> Result<Inspection, Error> {
+    let readers = p2panda_store::inspect(dir.as_ref())?;
+    Ok(Inspection(readers.open()?))
+}
+
+impl std::fmt::Debug for Inspection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inspection")
+    }
+}
+
+impl Inspection {
+    /// The topics that the node is or was interested in, in their order, at most 1 000 behind `after`;
+    /// empty at the end.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be read.
+    pub fn topics(&self, after: Option<Topic>) -> Result<Vec<Topic>, Error> {
+        Ok(self.0.topics(after.as_ref(), TOPICS_PAGE_ROWS)?)
+    }
+
+    /// As [`crate::TopicHandle::status`].
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be read.
+    pub fn status(&self, topic: Topic) -> Result<TopicStatus, Error> {
+        Ok(self.0.status(&topic)?)
+    }
+
+    /// The stored messages of a topic, oldest first: all of them, or only those that the application
+    /// has not acknowledged. They cannot be acknowledged here.
+    pub fn messages(&self, topic: Topic, unseen: bool) -> StoredMessages<'_> {
+        StoredMessages {
+            reader: &self.0,
+            topic,
+            unseen: unseen.then(|| consumer::of_topic(&topic)),
+            page: VecDeque::new(),
+            after: 0,
+            more: true,
+        }
+    }
+}
+
+/// Stored messages, one after the other. Holds one page in memory.
+pub struct StoredMessages<'i> {
+    reader: &'i Reader,
+    topic: Topic,
+    /// Whose acknowledgements count.
+    unseen: Option<String>,
+    page: VecDeque<FeedEntry>,
+    after: u64,
+    more: bool,
+}
+
+impl std::fmt::Debug for StoredMessages<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredMessages")
+            .field("topic", &self.topic)
+            .field("after", &self.after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Iterator for StoredMessages<'_> {
+    type Item = Result<Message<Raw>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.page.is_empty() && self.more {
+            let limits = PageLimits {
+                rows: FEED_PAGE_ROWS_MAX,
+                bytes: FEED_PAGE_BYTES_MAX,
+            };
+            let skip = self.unseen.as_deref().map(|consumer| SkipAcked {
+                consumer,
+                until: u64::MAX,
+            });
+            match self.reader.feed_page(&self.topic, self.after, limits, skip) {
+                Ok(page) => {
+                    (self.after, self.more) = (page.last_offset, page.more);
+                    self.page.extend(page.entries);
+                }
+                Err(error) => {
+                    self.more = false;
+                    return Some(Err(error.into()));
+                }
+            }
+        }
+        let entry = self.page.pop_front()?;
+        Some(Ok(Message::new(entry, subscription::untyped, None)))
+    }
+}
