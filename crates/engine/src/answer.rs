@@ -205,6 +205,8 @@ pub enum EngineEvent {
         topic: Topic,
         /// Both headers.
         fork: Fork,
+        /// Who sent the second one.
+        peer: Option<VerifyingKey>,
     },
     /// That author is ourselves: a copy of this directory is in use. The log is closed.
     OwnFork {
@@ -212,6 +214,8 @@ pub enum EngineEvent {
         topic: Topic,
         /// Both headers.
         fork: Fork,
+        /// Who sent the second one.
+        peer: Option<VerifyingKey>,
     },
     /// An operation was refused, for the first time.
     Rejected {

@@ -130,7 +130,7 @@ fn enter_one(
         Err(error) => {
             if let (LogError::BacklinkMismatch, Some(log)) = (error, &log) {
                 let first = stored_header(turn, log.key, log.head.seq)?;
-                report_fork(turn, topic, first, header)?;
+                report_fork(turn, topic, candidate.source, first, header)?;
             }
             let reason = match error {
                 LogError::BacklinkMismatch => RejectReason::BacklinkMismatch,
@@ -208,7 +208,7 @@ fn occupied(
         }
         return Ok(outcome);
     }
-    report_fork(turn, topic, Some(first), &header)?;
+    report_fork(turn, topic, source, Some(first), &header)?;
     turn.reject(topic, source, named(&header), RejectReason::Fork)
 }
 
@@ -276,6 +276,7 @@ fn stored_header(turn: &mut Turn<'_>, log: LogKey, seq: u32) -> Result<Option<He
 fn report_fork(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
+    source: Source,
     first: Option<Header>,
     second: &Header,
 ) -> Result<(), StoreError> {
@@ -291,11 +292,11 @@ fn report_fork(
     let (seq, at) = (second.seq(), turn.now.wall);
     if turn.tx.add_fork(topic.key, log, seq, headers, at)? {
         let fork = Fork::new(first, second.clone());
-        let topic = topic.topic;
+        let (topic, peer) = (topic.topic, source.peer());
         turn.batch.change(topic).heads.forked.push(author);
         turn.batch.events.push(match own {
-            true => EngineEvent::OwnFork { topic, fork },
-            false => EngineEvent::Forked { topic, fork },
+            true => EngineEvent::OwnFork { topic, fork, peer },
+            false => EngineEvent::Forked { topic, fork, peer },
         });
     }
     Ok(())

@@ -254,11 +254,11 @@ impl Event {
     /// themselves: nobody needs to know.
     pub(crate) fn of_engine(event: &EngineEvent) -> Option<Self> {
         Some(match event {
-            EngineEvent::Forked { topic, fork } => Self::Forked {
+            EngineEvent::Forked { topic, fork, .. } => Self::Forked {
                 topic: *topic,
                 fork: Box::new(fork.clone()),
             },
-            EngineEvent::OwnFork { topic, fork } => Self::OwnFork {
+            EngineEvent::OwnFork { topic, fork, .. } => Self::OwnFork {
                 topic: *topic,
                 fork: Box::new(fork.clone()),
             },

@@ -160,9 +160,7 @@ fn run(
                 topics.committed(change, committed.own);
             }
             for event in &committed.events {
-                if let EngineEvent::EarlyDropped { topic, peer } = event {
-                    topics.repair(topic, *peer);
-                }
+                compare_again(&topics, event);
                 health.heard(event);
                 if let Some(event) = Event::of_engine(event) {
                     events.tell(event);
@@ -174,6 +172,22 @@ fn run(
             stop_events.tell(Event::Stopped);
         }),
     )
+}
+
+/// Compares once more with those to whom an event is worth it: who brought what was dropped, and who
+/// may not know of a fork yet, its author above all (`docs/protocol/ranges.md#6`).
+fn compare_again(topics: &Topics, event: &EngineEvent) {
+    match event {
+        EngineEvent::EarlyDropped { topic, peer } => topics.repair(topic, *peer),
+        EngineEvent::Forked { topic, fork, peer } | EngineEvent::OwnFork { topic, fork, peer } => {
+            let author = fork.first.author();
+            topics.repair(topic, author);
+            if let Some(peer) = peer.filter(|peer| *peer != author) {
+                topics.repair(topic, peer);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A node whose engine has stopped must not look alive: everything of it ends.

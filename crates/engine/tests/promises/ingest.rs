@@ -359,7 +359,7 @@ fn a_fork_is_kept_as_evidence_with_both_headers_and_the_first_branch_stays() {
     let outcomes = node.ingest(std::slice::from_ref(&second));
     assert_eq!(outcomes, [Outcome::Rejected(RejectReason::Fork)]);
     let forked = node.committed.events.iter().find_map(|event| match event {
-        EngineEvent::Forked { topic, fork } if *topic == TOPIC => Some(fork),
+        EngineEvent::Forked { topic, fork, .. } if *topic == TOPIC => Some(fork),
         _ => None,
     });
     forked.unwrap().check().unwrap();

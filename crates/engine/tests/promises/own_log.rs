@@ -445,7 +445,7 @@ fn a_log_that_a_copy_of_us_forked_is_reported_and_closed_for_good() {
     let outcomes = node.ingest(&all[1..]);
     assert_eq!(outcomes[0], Outcome::Rejected(RejectReason::Fork));
     let reported = node.committed.events.iter().any(|event| match event {
-        EngineEvent::OwnFork { topic, fork } => *topic == TOPIC && fork.check().is_ok(),
+        EngineEvent::OwnFork { topic, fork, .. } => *topic == TOPIC && fork.check().is_ok(),
         _ => false,
     });
     assert!(reported);

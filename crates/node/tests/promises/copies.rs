@@ -1,0 +1,178 @@
+//! A home that is in use on two machines: both copies come to know.
+
+use std::path::Path;
+
+use p2panda::{Error, Event, Node, PublishError, Publisher, Topic};
+use tempfile::TempDir;
+
+use crate::nodes::{at, introduce, network, temporary, topic, until};
+
+/// A home with a log of two messages, and a copy of it.
+async fn two_copies(network: p2panda::NetworkId, topic: Topic) -> [TempDir; 2] {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let node = at(network, dirs[0].path()).await;
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    for text in ["0", "1"] {
+        tx.publish(text).await.unwrap();
+    }
+    node.shutdown().await.unwrap();
+    copy(dirs[0].path(), dirs[1].path());
+    dirs
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+async fn publish(node: &Node, topic: Topic, texts: &[&str]) -> Publisher {
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    for text in texts {
+        tx.publish(*text).await.unwrap();
+    }
+    tx
+}
+
+async fn is_closed(tx: &Publisher) -> bool {
+    let refused = tx.publish("refused").await;
+    matches!(refused, Err(Error::Publish(PublishError::OwnFork { .. })))
+}
+
+async fn holds(node: &Node, topic: Topic, count: usize) {
+    until("it holds them", || async {
+        node.topic(topic).operations(0).await.unwrap().len() >= count
+    })
+    .await;
+}
+
+/// Both publish, `first` and `second` messages, while no peer is there. The first one meets the
+/// common peer and goes, then the second one comes.
+async fn meet_one_after_the_other(first: &[&str], second: &[&str]) {
+    let (network, topic) = (network(), topic());
+    let dirs = two_copies(network, topic).await;
+    let peer = temporary(network).await;
+    let _peer = peer.stream(topic).await.unwrap();
+
+    let node = at(network, dirs[0].path()).await;
+    publish(&node, topic, first).await;
+    introduce(&node, &peer);
+    holds(&peer, topic, 2 + first.len()).await;
+    node.shutdown().await.unwrap();
+
+    let node = at(network, dirs[1].path()).await;
+    let mut events = node.events();
+    let tx = publish(&node, topic, second).await;
+    introduce(&node, &peer);
+    until_told(&mut events).await;
+    assert!(is_closed(&tx).await);
+    until("the peer has evidence", || async {
+        !peer.topic(topic).forks().await.unwrap().is_empty()
+    })
+    .await;
+    node.shutdown().await.unwrap();
+    // It stays so.
+    let node = at(network, dirs[1].path()).await;
+    let tx = publish(&node, topic, &[]).await;
+    assert!(is_closed(&tx).await);
+    node.shutdown().await.unwrap();
+
+    let node = at(network, dirs[0].path()).await;
+    let mut events = node.events();
+    let tx = publish(&node, topic, &[]).await;
+    introduce(&node, &peer);
+    until_told(&mut events).await;
+    assert!(is_closed(&tx).await);
+    node.shutdown().await.unwrap();
+    peer.shutdown().await.unwrap();
+}
+
+async fn until_told(events: &mut p2panda::Events) {
+    let told = async { while !matches!(events.next().await, Some(Event::OwnFork { .. })) {} };
+    let told = tokio::time::timeout(crate::nodes::PATIENCE, told).await;
+    told.expect("the copy is told of the other one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_behind_and_the_one_before_it_both_know() {
+    meet_one_after_the_other(&["a2", "a3", "a4"], &["b2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_ahead_and_the_one_before_it_both_know() {
+    meet_one_after_the_other(&["a2"], &["b2", "b3", "b4"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_that_are_level_both_know() {
+    meet_one_after_the_other(&["a2", "a3"], &["b2", "b3"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_that_are_online_at_the_same_peer_both_know() {
+    let (network, topics) = (network(), [topic(), topic()]);
+    let dirs = two_copies(network, topics[0]).await;
+    let peer = temporary(network).await;
+    let mut nodes = Vec::new();
+    for (dir, texts) in [(&dirs[0], ["a", "a"]), (&dirs[1], ["b", "b"])] {
+        nodes.push((at(network, dir.path()).await, texts));
+    }
+    let (mut events, mut publishers) = (Vec::new(), Vec::new());
+    for (node, texts) in &nodes {
+        events.push(node.events());
+        for topic in topics {
+            publishers.push(publish(node, topic, texts).await);
+        }
+    }
+    for topic in topics {
+        drop(peer.stream(topic).await.unwrap());
+    }
+    for (node, _) in &nodes {
+        introduce(node, &peer);
+    }
+    for tx in &publishers {
+        until("the log is closed", || is_closed(tx)).await;
+    }
+    for events in &mut events {
+        until_told(events).await;
+    }
+    for (node, _) in nodes {
+        node.shutdown().await.unwrap();
+    }
+    peer.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_restarted_in_between_tells_the_other_copy() {
+    let (network, topic) = (network(), topic());
+    let dirs = two_copies(network, topic).await;
+    let peer_dir = tempfile::tempdir().unwrap();
+    for (place, text) in ["a", "b"].into_iter().enumerate() {
+        let peer = at(network, peer_dir.path()).await;
+        let _peer = peer.stream(topic).await.unwrap();
+        let node = at(network, dirs[place].path()).await;
+        let tx = publish(&node, topic, &[text]).await;
+        introduce(&node, &peer);
+        holds(&peer, topic, 3).await;
+        if place == 1 {
+            until("the log is closed", || is_closed(&tx)).await;
+            until("the peer has evidence", || async {
+                !peer.topic(topic).forks().await.unwrap().is_empty()
+            })
+            .await;
+        }
+        node.shutdown().await.unwrap();
+        peer.shutdown().await.unwrap();
+    }
+    let peer = at(network, peer_dir.path()).await;
+    let _peer = peer.stream(topic).await.unwrap();
+    let node = at(network, dirs[0].path()).await;
+    let mut events = node.events();
+    let tx = publish(&node, topic, &[]).await;
+    introduce(&node, &peer);
+    until_told(&mut events).await;
+    assert!(is_closed(&tx).await);
+    node.shutdown().await.unwrap();
+    peer.shutdown().await.unwrap();
+}
