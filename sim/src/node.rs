@@ -261,7 +261,9 @@ impl SimNode {
                 let newest = self.newest.entry(change.topic).or_default();
                 change.add_arrivals(&mut newest.arrivals);
                 change.add_feed(&mut newest.feed);
-                if let Some(heads) = self.heads.get(&change.topic) {
+                if change.heads_anew {
+                    self.heads.remove(&change.topic);
+                } else if let Some(heads) = self.heads.get(&change.topic) {
                     heads.follow(&change.heads);
                 }
             }

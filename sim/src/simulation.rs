@@ -586,6 +586,12 @@ impl Sim {
         let dropped: Vec<_> = dropped
             .filter_map(|event| match event {
                 EngineEvent::EarlyDropped { topic, peer } => Some((*topic, *peer)),
+                EngineEvent::Forked { topic, fork, .. } => Some((*topic, fork.first.author())),
+                EngineEvent::OwnFork {
+                    topic,
+                    peer: Some(peer),
+                    ..
+                } => Some((*topic, *peer)),
                 _ => None,
             })
             .collect();

@@ -45,6 +45,11 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             };
             (publish(request), Box::new(move || publish(again())))
         }
+        Command::Republish { topic, reply } => {
+            let (reply, again) = share(reply);
+            let republish = move |reply| Command::Republish { topic, reply };
+            (republish(reply), Box::new(move || republish(again())))
+        }
         Command::Ack {
             consumer,
             topic,

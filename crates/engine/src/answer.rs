@@ -51,6 +51,13 @@ pub struct Published {
     pub offset: Option<u64>,
 }
 
+/// Bodies of a branch that was given up that were published again, stored and synced to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Republished {
+    /// How many; 0: all are.
+    pub published: u64,
+}
+
 /// Why nothing was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -79,14 +86,28 @@ pub enum PublishError {
     #[error("our own newer operations have not come back from peers yet")]
     PullingOwnLog,
     /// A copy of this directory published to the same log elsewhere.
-    #[error("this log was forked by a copy of this directory and is closed")]
-    OwnFork,
+    #[error(
+        "this log is closed, because a copy of this directory has published to it as well: choose {}\
+        restored(NewIdentity) to go on with a new key",
+        pull_offer(*.held)
+    )]
+    OwnFork {
+        /// Whether a peer is known to hold our branch: then the log cannot be pulled.
+        held: bool,
+    },
     /// Too much waits for a peer to send our own newer operations.
     #[error("too many publishes wait for our own newer operations from a peer")]
     Held,
     /// The storage took nothing for as long as a publish waits (`docs/protocol/streams.md#18`).
     #[error("nothing can be stored at the moment: {0}")]
     Storage(StorageWait),
+}
+
+fn pull_offer(held: bool) -> &'static str {
+    match held {
+        true => "",
+        false => "restored(PullOwnLog) to go on with what the copy published, or ",
+    }
 }
 
 /// Why nothing can be stored at the moment.
@@ -165,6 +186,8 @@ pub struct TopicChange {
     pub rewritten: bool,
     /// Which heads of logs changed.
     pub heads: HeadsChange,
+    /// The heads are to be looked up anew: peers are told another height of our own log than before.
+    pub heads_anew: bool,
 }
 
 /// An operation that was stored with this commit.
@@ -215,6 +238,16 @@ pub enum EngineEvent {
         /// Both headers.
         fork: Fork,
         /// Who sent the second one.
+        peer: Option<VerifyingKey>,
+        /// Whether that peer showed that it holds our branch and not the other one.
+        ours: bool,
+    },
+    /// Where it is looked for at which place the branches of our own log part: peers are told another
+    /// height of it than before.
+    OwnHeightTold {
+        /// The topic.
+        topic: Topic,
+        /// The peer that has the other branch, if it came from one.
         peer: Option<VerifyingKey>,
     },
     /// An operation was refused, for the first time.

@@ -143,6 +143,7 @@ impl Batch {
             last_offset: None,
             recent: Vec::new(),
             rewritten: false,
+            heads_anew: false,
             heads: HeadsChange::default(),
         })
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use p2panda_core::{Hash, Header, Operation, Phase, Topic, VerifyingKey};
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
-use crate::answer::{Outcome, PublishError, Published, RestoredError};
+use crate::answer::{Outcome, PublishError, Published, Republished, RestoredError};
 
 /// Called once, after the commit that made the answer true. It must not block. If the engine
 /// stops before, it is dropped without being called.
@@ -35,6 +35,15 @@ pub enum Command {
         prune: bool,
         /// `Ok` means synced to disk, an error that nothing is stored.
         reply: Reply<Result<Published, PublishError>>,
+    },
+    /// Publishes again the next bodies of a topic that were given up with a branch of our log, or
+    /// stayed behind with an old key; at most
+    /// [`REPUBLISHED_ROWS_MAX`](p2panda_core::limits::REPUBLISHED_ROWS_MAX).
+    Republish {
+        /// The topic.
+        topic: Topic,
+        /// How many, or why none.
+        reply: Reply<Result<Republished, PublishError>>,
     },
     /// Acknowledges feed offsets for a consumer, which is made if it is new. Offsets that are
     /// not in the feed are passed over.
@@ -236,9 +245,10 @@ impl Command {
             Incoming::Invalid { .. } => false,
         };
         match self {
-            Command::Publish { .. } | Command::PlaceConsumer { .. } | Command::DropBody { .. } => {
-                true
-            }
+            Command::Publish { .. }
+            | Command::Republish { .. }
+            | Command::PlaceConsumer { .. }
+            | Command::DropBody { .. } => true,
             Command::Ack { durability, .. } => *durability == Durability::Full,
             Command::Ingest { operations, .. } => operations.iter().any(is_own),
             _ => false,

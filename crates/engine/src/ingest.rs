@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use p2panda_core::log::{Fork, Head, LogError, check_append};
 use p2panda_core::{ExtensionsError, Hash, Header, LogId, NodeExtensions, Operation, VerifyingKey};
-use p2panda_store::{Log, LogKey, Ready, RejectReason, StoreError};
+use p2panda_store::{Log, Ready, RejectReason, StoreError};
 
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::{Arrived, Prune};
 use crate::blocking;
+use crate::branch;
 use crate::command::{Incoming, Source};
 use crate::early::Candidate;
 use crate::missing;
@@ -120,7 +121,11 @@ fn enter_one(
                 source,
             } = candidate;
             let origin = source.into();
+            let (author, id) = (operation.header.author(), operation.header.id());
             let arrival = append(turn, topic, origin, operation, extensions)?;
+            if author == turn.state.author {
+                branch::came_back(turn, topic, author, &id)?;
+            }
             brought(turn, topic, source, bytes);
             Ok(Outcome::Stored {
                 arrival,
@@ -129,7 +134,7 @@ fn enter_one(
         }
         Err(error) => {
             if let (LogError::BacklinkMismatch, Some(log)) = (error, &log) {
-                let first = stored_header(turn, log.key, log.head.seq)?;
+                let first = turn.stored_header(log.key, log.head.seq)?;
                 report_fork(turn, topic, candidate.source, first, header)?;
             }
             let reason = match error {
@@ -191,7 +196,7 @@ fn occupied(
         }
         return Ok(Outcome::Duplicate);
     }
-    let Some(first) = stored_header(turn, log.key, header.seq())? else {
+    let Some(first) = turn.stored_header(log.key, header.seq())? else {
         // A damaged row is not known to differ.
         let damaged = turn.tx.operation(log.key, header.seq())?.is_some();
         return Ok(if damaged {
@@ -263,15 +268,6 @@ pub(crate) fn append(
     Ok(arrival)
 }
 
-/// The header that a log has at a place, if it can be read.
-fn stored_header(turn: &mut Turn<'_>, log: LogKey, seq: u32) -> Result<Option<Header>, StoreError> {
-    if let Some((_, arrived)) = turn.batch.arrived_at(log, seq) {
-        return Ok(Some(arrived.header.clone()));
-    }
-    let stored = turn.tx.operation(log, seq)?;
-    Ok(stored.and_then(|stored| Header::decode_unverified(stored.header).ok()))
-}
-
 /// Keeps evidence that an author contradicts itself. If we are the author, the log is closed.
 fn report_fork(
     turn: &mut Turn<'_>,
@@ -283,10 +279,14 @@ fn report_fork(
     let Some(first) = first else { return Ok(()) };
     let author = second.author();
     let own = author == turn.state.author;
-    let Some(log) = turn.log_mut(topic, &author)? else {
+    // What was given up closes nothing again.
+    let closed = match own {
+        true => branch::contradicted(turn, topic, source, second)?,
+        false => None,
+    };
+    let Some(log) = turn.log(topic, &author)? else {
         return Ok(());
     };
-    log.stopped |= own;
     let log = log.key;
     let headers = (&first.as_bytes()[..], &second.as_bytes()[..]);
     let (seq, at) = (second.seq(), turn.now.wall);
@@ -294,9 +294,15 @@ fn report_fork(
         let fork = Fork::new(first, second.clone());
         let (topic, peer) = (topic.topic, source.peer());
         turn.batch.change(topic).heads.forked.push(author);
-        turn.batch.events.push(match own {
-            true => EngineEvent::OwnFork { topic, fork, peer },
-            false => EngineEvent::Forked { topic, fork, peer },
+        turn.batch.events.extend(match (own, closed) {
+            (true, Some(ours)) => Some(EngineEvent::OwnFork {
+                topic,
+                fork,
+                peer,
+                ours,
+            }),
+            (true, None) => None,
+            (false, _) => Some(EngineEvent::Forked { topic, fork, peer }),
         });
     }
     Ok(())

@@ -48,6 +48,7 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             let request = PublishRequest { body, prune, reply };
             publish::publish(turn, &topic, request)?;
         }
+        Command::Republish { topic, reply } => publish::republish(turn, &topic, reply)?,
         Command::Ack {
             consumer,
             topic,
@@ -160,6 +161,9 @@ fn ingest_one(
     }
     let (seq, height) = (header.seq(), turn.own_height(topic)?);
     let outcome = ingest::enter(turn, topic, candidate)?;
+    if let (Outcome::Duplicate, Source::Session { id, .. }) = (outcome, source) {
+        turn.topic(topic).own.echoed(id, seq);
+    }
     sessions::own_operation(turn, topic, source, seq, height)?;
     Ok(outcome)
 }

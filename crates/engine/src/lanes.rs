@@ -353,6 +353,7 @@ fn told(event: EngineEvent) -> Committed {
 fn is_own(command: &Command) -> bool {
     match command {
         Command::Publish { .. }
+        | Command::Republish { .. }
         | Command::Ack { .. }
         | Command::PlaceConsumer { .. }
         | Command::PeerHas { .. }

@@ -39,6 +39,7 @@ mod answer;
 mod batch;
 mod blocked;
 mod blocking;
+mod branch;
 mod catch_up;
 mod command;
 mod deliver;
@@ -74,8 +75,8 @@ mod write;
 
 pub use acks::GatheredAcks;
 pub use answer::{
-    Committed, EngineEvent, Outcome, PublishError, Published, RecentOperation, RestoredError,
-    StorageWait, TopicChange,
+    Committed, EngineEvent, Outcome, PublishError, Published, RecentOperation, Republished,
+    RestoredError, StorageWait, TopicChange,
 };
 pub use command::{Command, Genuine, Incoming, Reply, Source};
 pub use engine::{Corrupt, Engine, Options};

@@ -68,6 +68,8 @@ pub(crate) struct OwnLog {
     appended: Option<u32>,
     held: VecDeque<PublishRequest>,
     held_bytes: usize,
+    /// The session that brought an operation of ours last that is in our log, and its place.
+    echoed: Option<(u64, u32)>,
     /// As all of it was when the transaction that runs began to use it.
     saved: Option<Box<Saved>>,
 }
@@ -164,6 +166,17 @@ impl OwnLog {
             let since_us = made_us.max(stretch.from_us);
             patience.give_back(stretch.until_us.saturating_sub(since_us));
         }
+    }
+
+    /// A session brought an operation that is in our log.
+    pub fn echoed(&mut self, session: u64, seq: u32) {
+        self.echoed = Some((session, seq));
+    }
+
+    /// The place of the operation in our log that this session brought last, if no other one has since.
+    pub fn echoed_by(&self, session: u64) -> Option<u32> {
+        let echoed = self.echoed.filter(|(by, _)| *by == session);
+        echoed.map(|(_, seq)| seq)
     }
 
     pub fn is_claimed_by(&self, session: u64) -> bool {

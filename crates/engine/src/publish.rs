@@ -1,12 +1,15 @@
 //! Our own operations: made, signed and appended where the log's end is known.
 
-use p2panda_core::limits::{DEPENDENCIES_MAX, OPERATION_FRAME_OVERHEAD_BYTES};
+use p2panda_core::limits::{
+    DEPENDENCIES_MAX, OPERATION_FRAME_OVERHEAD_BYTES, REPUBLISHED_BYTES_MAX, REPUBLISHED_ROWS_MAX,
+};
 use p2panda_core::{Dependency, Draft, DraftError, Hash, Header, NodeExtensions, Operation, Topic};
 use p2panda_store::{RecentHead, StoreError, Tx};
 
-use crate::answer::PublishError;
+use crate::answer::{PublishError, Republished};
 use crate::batch::Unanswered;
-use crate::command::PublishRequest;
+use crate::branch;
+use crate::command::{PublishRequest, Reply};
 use crate::ingest;
 use crate::shares::Origin;
 use crate::state::State;
@@ -31,12 +34,57 @@ pub(crate) fn publish(
     } = &mut *turn.state;
     let own = &mut topics.get_mut(&topic).own;
     if !own.holds(patience, now_us) {
-        return forge(turn, &topic, request);
+        forge(turn, &topic, request)?;
+        return Ok(());
     }
     if let Err(request) = own.keep(request) {
         refuse(turn, request, PublishError::Held);
     }
     Ok(())
+}
+
+/// Publishes again the next bodies of what was given up in a topic
+/// (`docs/protocol/streams.md#16`).
+pub(crate) fn republish(
+    turn: &mut Turn<'_>,
+    topic: &Topic,
+    reply: Reply<Result<Republished, PublishError>>,
+) -> Result<(), StoreError> {
+    let topic = turn.resolve(topic)?;
+    let republished = republish_next(turn, &topic)?;
+    turn.answer(reply, republished);
+    Ok(())
+}
+
+fn republish_next(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+) -> Result<Result<Republished, PublishError>, StoreError> {
+    let now_us = turn.now.elapsed_us;
+    let State {
+        topics, patience, ..
+    } = &mut *turn.state;
+    if topics.get_mut(topic).own.would_hold(patience, now_us) {
+        return Ok(Err(PublishError::Held));
+    }
+    let (rows_max, bytes_max) = (REPUBLISHED_ROWS_MAX, REPUBLISHED_BYTES_MAX);
+    let bodies = turn.tx.bodies_given_up(topic.key, rows_max, bytes_max)?;
+    let mut published = 0;
+    for (row, body) in bodies {
+        let request = PublishRequest {
+            body: Some(body),
+            prune: false,
+            reply: Box::new(|_| ()),
+        };
+        match forge(turn, topic, request)? {
+            None => turn.tx.published_again(row)?,
+            // What was done before it counts, and the next call tells.
+            Some(error) if published == 0 => return Ok(Err(error)),
+            Some(_) => break,
+        }
+        published += 1;
+    }
+    Ok(Ok(Republished { published }))
 }
 
 /// Publishes what was held in topics where the time of waiting is over.
@@ -66,12 +114,17 @@ pub(crate) fn go_on(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreEr
     Ok(())
 }
 
-fn forge(turn: &mut Turn<'_>, topic: &TopicRef, request: PublishRequest) -> Result<(), StoreError> {
+/// Appends an operation of our own, or answers why not.
+fn forge(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    request: PublishRequest,
+) -> Result<Option<PublishError>, StoreError> {
     let (seq, backlink) = match next_in_log(turn, topic)? {
         Ok(next) => next,
         Err(error) => {
             refuse(turn, request, error);
-            return Ok(());
+            return Ok(Some(error));
         }
     };
     let timestamp = turn.now.wall;
@@ -86,7 +139,7 @@ fn forge(turn: &mut Turn<'_>, topic: &TopicRef, request: PublishRequest) -> Resu
         Ok(header) => header,
         Err(error) => {
             refuse(turn, request, error);
-            return Ok(());
+            return Ok(Some(error));
         }
     };
     // From here on our newest operation implies all that was ordered before this batch.
@@ -107,7 +160,8 @@ fn forge(turn: &mut Turn<'_>, topic: &TopicRef, request: PublishRequest) -> Resu
         reply,
     });
     turn.batch.own = true;
-    ingest::enter_early(turn, topic, turn.state.author)
+    ingest::enter_early(turn, topic, turn.state.author)?;
+    Ok(None)
 }
 
 /// The next place in our log, if publishing is possible at all.
@@ -128,10 +182,15 @@ fn next_in_log(
     }
     let author = turn.state.author;
     let Some(log) = turn.log(topic, &author)? else {
-        return Ok(Ok((0, None)));
+        // Once per log.
+        return Ok(match branch::is_pulled(turn, topic)? {
+            true => Err(PublishError::PullingOwnLog),
+            false => Ok((0, None)),
+        });
     };
     if log.stopped {
-        return Ok(Err(PublishError::OwnFork));
+        let log = log.clone();
+        return Ok(Err(branch::refusal(turn, topic, &log)?));
     }
     let next = log
         .head

@@ -1,7 +1,7 @@
 //! What a stage or a command works with.
 
-use p2panda_core::{Hash, Topic, VerifyingKey};
-use p2panda_store::{Log, Reject, RejectReason, StoreError, Tx};
+use p2panda_core::{Hash, Header, Topic, VerifyingKey};
+use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
 
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::Batch;
@@ -52,6 +52,15 @@ impl Turn<'_> {
     pub fn own_height(&mut self, topic: &TopicRef) -> Result<Option<u32>, StoreError> {
         let author = self.state.author;
         Ok(self.log(topic, &author)?.map(|log| log.head.seq))
+    }
+
+    /// The header that a log has at a place, if it can be read.
+    pub fn stored_header(&mut self, log: LogKey, seq: u32) -> Result<Option<Header>, StoreError> {
+        if let Some((_, arrived)) = self.batch.arrived_at(log, seq) {
+            return Ok(Some(arrived.header.clone()));
+        }
+        let stored = self.tx.operation(log, seq)?;
+        Ok(stored.and_then(|stored| Header::decode_unverified(stored.header).ok()))
     }
 
     /// How long an operation that arrives now waits for its order.

@@ -253,9 +253,10 @@ impl Builder {
         self.sessions_sought(limits::SESSIONS_SOUGHT_SLOW)
     }
 
-    /// The way on when the directory turns out to be an older copy of itself. Without it, such a
-    /// node opens and refuses to publish. `NewIdentity` is also the way on for a database whose key
-    /// file is lost.
+    /// The way on when the directory turns out to be an older copy of itself, or a copy of it has
+    /// published as well. Without it, such a node opens and refuses to publish, in the second case to
+    /// the logs to which the copy published. `NewIdentity` is also the way on for a database whose key
+    /// file is lost. [`Node::republish`] publishes again what would otherwise reach nobody.
     pub fn restored(mut self, action: RestoredAction) -> Self {
         self.restored = Some(action);
         self

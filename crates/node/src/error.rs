@@ -58,7 +58,8 @@ pub enum Error {
 pub enum ErrorKind {
     /// Another process has the directory open.
     Locked,
-    /// The directory is an older copy; one of the two ways on must be chosen.
+    /// The directory is an older copy, or a copy of it is in use as well; one of the two ways on must be
+    /// chosen.
     Restored,
     /// The input is wrong.
     Invalid,
@@ -101,11 +102,11 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Open(error) => of_directory(error.kind()),
-            Error::Publish(PublishError::Restored | PublishError::PullingOwnLog) => {
-                ErrorKind::Restored
-            }
+            Error::Publish(
+                PublishError::Restored | PublishError::PullingOwnLog | PublishError::OwnFork { .. },
+            ) => ErrorKind::Restored,
             Error::Publish(PublishError::Storage(wait)) => of_wait(*wait),
-            Error::Publish(PublishError::EmptyBody | PublishError::OwnFork) => ErrorKind::Invalid,
+            Error::Publish(PublishError::EmptyBody) => ErrorKind::Invalid,
             Error::Publish(_) | Error::Ephemeral(_) => ErrorKind::Limit,
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
             Error::Store(error) => of_database(*error.kind()),

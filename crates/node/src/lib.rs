@@ -75,9 +75,9 @@ pub use p2panda_net::{
 };
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
-    BlockedLog, Change, Compacted, ErrorOf, ForkRow, Holder, OpenError, OpenErrorKind,
-    RejectReason, RejectedRow, RestoredAction as Restored, StoreError, StoreErrorKind, TopicStatus,
-    Totals,
+    BlockedLog, Change, Compacted, ErrorOf, ForkRow, GivenUp, Holder, OpenError, OpenErrorKind,
+    OwnFork, RejectReason, RejectedRow, RestoredAction as Restored, StoreError, StoreErrorKind,
+    TopicStatus, Totals,
 };
 pub use peers::Network;
 pub use publisher::{Publisher, Receipt};

@@ -179,13 +179,28 @@ fn run(
 fn compare_again(topics: &Topics, event: &EngineEvent) {
     match event {
         EngineEvent::EarlyDropped { topic, peer } => topics.repair(topic, *peer),
-        EngineEvent::Forked { topic, fork, peer } | EngineEvent::OwnFork { topic, fork, peer } => {
+        EngineEvent::Forked { topic, fork, peer } => {
             let author = fork.first.author();
             topics.repair(topic, author);
             if let Some(peer) = peer.filter(|peer| *peer != author) {
                 topics.repair(topic, peer);
             }
         }
+        EngineEvent::OwnFork {
+            topic,
+            peer: Some(peer),
+            ours,
+            ..
+        } => {
+            if !ours {
+                topics.refused(topic, *peer);
+            }
+            topics.repair(topic, *peer);
+        }
+        EngineEvent::OwnHeightTold {
+            topic,
+            peer: Some(peer),
+        } => topics.repair(topic, *peer),
         _ => {}
     }
 }
@@ -318,6 +333,30 @@ impl Node {
     /// Status, evidence and settings of one topic.
     pub fn topic(&self, topic: Topic) -> TopicHandle {
         TopicHandle::new(self.clone(), topic)
+    }
+
+    /// Publishes again, at the end of this node's logs, the content that was given up with a branch of
+    /// them ([`crate::Restored::PullOwnLog`]) or that only this directory had under the key that a new
+    /// one took the place of ([`crate::Restored::NewIdentity`]), in all topics. Returns how many
+    /// messages. They are new operations, with new ids and times; calling it again publishes nothing
+    /// twice.
+    ///
+    /// # Errors
+    /// As [`crate::Publisher::publish`]; what was published before it counts. A log that is still being
+    /// pulled is an error of kind [`crate::ErrorKind::Restored`] that is retryable: it can be called
+    /// again after [`crate::Event::OwnLogPulled`].
+    pub async fn republish(&self) -> Result<u64, Error> {
+        let topics = self.storage().read(|reader| reader.topics_given_up());
+        let mut all = 0;
+        for topic in topics.await? {
+            loop {
+                match self.queue().republish(topic).await? {
+                    0 => break,
+                    published => all += published,
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// What happens on this node. A listener that falls behind loses the oldest events and is told

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use p2panda_core::{Topic, VerifyingKey, limits};
-use p2panda_store::{ForkRow, PageLimits, RejectedRow, TopicStatus};
+use p2panda_store::{ForkRow, GivenUp, OwnFork, PageLimits, RejectedRow, TopicStatus};
 
 use crate::Error;
 use crate::node::Node;
@@ -68,6 +68,32 @@ impl TopicHandle {
             .storage()
             .read(move |reader| reader.forks(&topic, limits::EVIDENCE_PAGE_ROWS_MAX))
             .await
+    }
+
+    /// What is known of the fork of this node's own log, if a copy of its directory has published to it
+    /// as well: the log is closed then. The ways on are
+    /// [`Restored::NewIdentity`](crate::Restored) and, unless a peer holds our branch,
+    /// [`Restored::PullOwnLog`](crate::Restored).
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn own_fork(&self) -> Result<Option<OwnFork>, Error> {
+        let (topic, author) = (self.topic, self.node.id());
+        let read = move |reader: &p2panda_store::Reader| reader.own_fork(&topic, &author);
+        self.node.storage().read(read).await
+    }
+
+    /// This node's operations on branches that were given up, or that only it had under an earlier key,
+    /// at most 1 000 behind row `after`. [`Node::republish`] publishes their content again.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn given_up(&self, after: u64) -> Result<Vec<GivenUp>, Error> {
+        let topic = self.topic;
+        let read = move |reader: &p2panda_store::Reader| {
+            reader.given_up(&topic, after, limits::EVIDENCE_PAGE_ROWS_MAX)
+        };
+        self.node.storage().read(read).await
     }
 
     /// Stored operations in the order of their arrival, a page behind arrival number `after`;

@@ -2,6 +2,7 @@
 //! else: a database needs no data directory around it.
 
 pub(crate) mod blocked;
+pub(crate) mod branch;
 pub(crate) mod connection;
 pub(crate) mod consumer;
 pub(crate) mod content;

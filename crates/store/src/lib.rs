@@ -98,6 +98,7 @@ mod directory;
 mod error;
 
 pub use database::blocked::BlockedLog;
+pub use database::branch::{GivenUp, OwnFork};
 pub use database::consumer::Start;
 pub use database::content::{Change, Content, Ready};
 pub use database::error::{StoreError, StoreErrorKind};

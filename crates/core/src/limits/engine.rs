@@ -38,6 +38,11 @@ pub const BODIES_SCAN_STEP_ROWS_MAX: usize = 1000;
 pub const BATCHES_PER_STEP_MAX: usize = 16;
 /// Time between two steps of long work (`docs/protocol/streams.md#2`).
 pub const STEP_WAIT: Duration = Duration::from_secs(1);
+/// Bodies of a branch that was given up that are published again in one transaction
+/// (`docs/protocol/streams.md#16`).
+pub const REPUBLISHED_ROWS_MAX: usize = 64;
+/// Bytes of them, if they are more than one (`docs/protocol/streams.md#16`).
+pub const REPUBLISHED_BYTES_MAX: usize = MIB;
 /// Pruned operations that are deleted in one transaction (`docs/protocol/streams.md#5`).
 pub const PRUNE_ROWS_MAX: usize = 512;
 /// Bytes of headers and bodies of them, if they are more than one (`docs/protocol/streams.md#5`).

@@ -36,6 +36,9 @@ impl Follower {
             let heads = heads.or_insert_with(|| look_up(reader, &change.topic));
             // The look may have found it already.
             heads.follow(&change.heads);
+            if change.heads_anew {
+                *heads = look_up(reader, &change.topic);
+            }
             let known = self.known.entry(change.topic).or_default();
             let untold = change.last_arrival.is_some() && change.recent.is_empty();
             if known.arrived.is_empty() || change.rewritten || untold {

@@ -4,6 +4,7 @@
 
 mod blocked;
 mod bodies;
+mod branches;
 mod consumers;
 mod crash;
 mod feed;

@@ -449,13 +449,16 @@ fn a_log_that_a_copy_of_us_forked_is_reported_and_closed_for_good() {
         _ => false,
     });
     assert!(reported);
-    assert_eq!(node.try_publish("2 again"), Err(PublishError::OwnFork));
+    assert_eq!(
+        node.try_publish("2 again"),
+        Err(PublishError::OwnFork { held: false })
+    );
     let (other, answer) = publish(OTHER_TOPIC, Some("fine"), false);
     node.process(vec![other]);
     assert!(answer.try_recv().unwrap().is_ok());
     assert_eq!(
         node.reopen().try_publish("still"),
-        Err(PublishError::OwnFork)
+        Err(PublishError::OwnFork { held: false })
     );
 }
 
@@ -468,5 +471,8 @@ fn only_the_rest_of_the_other_branch_is_enough_to_see_our_own_fork() {
         outcomes,
         [Outcome::Rejected(RejectReason::BacklinkMismatch)]
     );
-    assert_eq!(node.try_publish("2 again"), Err(PublishError::OwnFork));
+    assert_eq!(
+        node.try_publish("2 again"),
+        Err(PublishError::OwnFork { held: false })
+    );
 }

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT};
+use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISHED_BYTES_MAX};
 use p2panda_core::{Phase, Topic, VerifyingKey};
 use p2panda_engine::{
     Command, Durability, Incoming, IngestReport, Outcome, PartAnswers, PublishError, Reply, Room,
@@ -164,6 +164,21 @@ impl Queue {
             }),
         })?;
         Ok(receiver)
+    }
+
+    /// Publishes again the next messages that were given up; 0: all are.
+    pub(crate) async fn republish(&self, topic: Topic) -> Result<u64, Error> {
+        let permit = room_for(&self.own_room, Room::Own, REPUBLISHED_BYTES_MAX).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Republish {
+            topic,
+            reply: Box::new(move |republished| {
+                drop(permit);
+                let _ = sender.send(republished);
+            }),
+        })?;
+        let republished = receiver.await.map_err(|_| self.ended())??;
+        Ok(republished.published)
     }
 
     /// Acknowledges for the application and waits for the disk.

@@ -1,6 +1,6 @@
 //! What a node keeps for each topic it is interested in.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -61,9 +61,7 @@ impl Topics {
             return;
         };
         // A session that hears of it finds it in the heads.
-        if let Some(heads) = state.heads.get() {
-            heads.follow(&change.heads);
-        }
+        state.follow(change);
         for (author, seen) in &change.heads.blocked {
             state.blocked.lock().note(*author, seen.is_some());
         }
@@ -82,6 +80,13 @@ impl Topics {
             && let Some(sync) = state.sync()
         {
             sync.repair(peer);
+        }
+    }
+
+    /// A peer holds another branch of this node's log: it does not take what is sent to it.
+    pub(crate) fn refused(&self, topic: &Topic, peer: VerifyingKey) {
+        if let Some(state) = self.get(topic) {
+            state.elsewhere.lock().insert(peer);
         }
     }
 
@@ -114,12 +119,19 @@ pub(crate) struct TopicState {
     sync: OnceLock<SyncHandle>,
     queue: Queue,
     /// The heads of the logs, from the first session on that compares them.
-    heads: OnceLock<SharedHeads>,
-    /// Whether all that was stored before is in them.
-    heads_read: OnceCell<()>,
+    heads: Mutex<Option<Arc<KnownHeads>>>,
+    /// Peers with another branch of this node's log.
+    elsewhere: Mutex<BTreeSet<VerifyingKey>>,
     /// By the name of the consumer.
     acks: Mutex<HashMap<String, Arc<Acks>>>,
     blocked: Mutex<Blocked>,
+}
+
+/// The heads of a topic.
+struct KnownHeads {
+    heads: SharedHeads,
+    /// Whether all that was stored before is in them.
+    read: OnceCell<()>,
 }
 
 /// The end of the feed, and why the topic is open no longer.
@@ -156,8 +168,8 @@ impl TopicState {
             sent_changed: Notify::new(),
             sync: OnceLock::new(),
             queue,
-            heads: OnceLock::new(),
-            heads_read: OnceCell::new(),
+            heads: Mutex::default(),
+            elsewhere: Mutex::default(),
             acks: Mutex::default(),
             blocked: Mutex::default(),
         }
@@ -229,15 +241,30 @@ impl TopicState {
     /// threads, and by all sessions that ask meanwhile together.
     pub(crate) async fn heads(&self, storage: &Storage) -> Result<SharedHeads, Error> {
         // Commits from here on are in them, whatever the read still sees of them.
-        let heads = self.heads.get_or_init(|| SharedHeads::new(&self.topic));
-        let read = self.heads_read.get_or_try_init(|| async {
-            let (topic, heads) = (self.topic, heads.clone());
+        let known = Arc::clone(self.heads.lock().get_or_insert_with(|| {
+            Arc::new(KnownHeads {
+                heads: SharedHeads::new(&self.topic),
+                read: OnceCell::new(),
+            })
+        }));
+        let read = known.read.get_or_try_init(|| async {
+            let (topic, heads) = (self.topic, known.heads.clone());
             storage
                 .read(move |reader| read_heads(reader, &topic, &heads))
                 .await
         });
         read.await?;
-        Ok(heads.clone())
+        Ok(known.heads.clone())
+    }
+
+    /// What a commit changed in the heads. Where they are to be looked up anew, the next session does so.
+    fn follow(&self, change: &TopicChange) {
+        let mut known = self.heads.lock();
+        match &*known {
+            Some(_) if change.heads_anew => *known = None,
+            Some(known) => known.heads.follow(&change.heads),
+            None => {}
+        }
     }
 
     /// Closes when the topic is left.
@@ -303,7 +330,7 @@ impl TopicState {
     }
 
     pub(crate) fn sent_to(&self, arrival: u64) -> usize {
-        peers_with(&self.sent.lock(), arrival)
+        peers_with(&self.sent.lock(), &self.elsewhere.lock(), arrival)
     }
 
     pub(crate) async fn wait_sent(&self, arrival: u64, peers: usize) -> Result<(), Error> {
@@ -396,12 +423,12 @@ fn whole<T>(tail: &mut T) -> &mut T {
     tail
 }
 
-fn peers_with(sent: &[SentTo], arrival: u64) -> usize {
+fn peers_with(sent: &[SentTo], elsewhere: &BTreeSet<VerifyingKey>, arrival: u64) -> usize {
     let peers = sent
         .iter()
-        .filter(|told| told.arrival >= arrival)
+        .filter(|told| told.arrival >= arrival && !elsewhere.contains(&told.peer))
         .map(|told| told.peer);
-    peers.collect::<std::collections::BTreeSet<_>>().len()
+    peers.collect::<BTreeSet<_>>().len()
 }
 
 #[cfg(test)]

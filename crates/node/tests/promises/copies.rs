@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use p2panda::{Error, Event, Node, PublishError, Publisher, Topic};
+use p2panda::{Error, ErrorKind, Event, Node, PublishError, Publisher, Restored, StartAt, Topic};
 use tempfile::TempDir;
 
-use crate::nodes::{at, introduce, network, temporary, topic, until};
+use crate::nodes::{PATIENCE, at, builder, introduce, network, temporary, texts, topic, until};
 
 /// A home with a log of two messages, and a copy of it.
 async fn two_copies(network: p2panda::NetworkId, topic: Topic) -> [TempDir; 2] {
@@ -90,7 +90,7 @@ async fn meet_one_after_the_other(first: &[&str], second: &[&str]) {
 
 async fn until_told(events: &mut p2panda::Events) {
     let told = async { while !matches!(events.next().await, Some(Event::OwnFork { .. })) {} };
-    let told = tokio::time::timeout(crate::nodes::PATIENCE, told).await;
+    let told = tokio::time::timeout(PATIENCE, told).await;
     told.expect("the copy is told of the other one");
 }
 
@@ -173,6 +173,88 @@ async fn a_peer_that_restarted_in_between_tells_the_other_copy() {
     introduce(&node, &peer);
     until_told(&mut events).await;
     assert!(is_closed(&tx).await);
+    node.shutdown().await.unwrap();
+    peer.shutdown().await.unwrap();
+}
+
+/// A peer with one branch, and the directory of the copy with the other one, which knows of it.
+async fn forked(network: p2panda::NetworkId, topic: Topic) -> (Node, TempDir) {
+    let [first, second] = two_copies(network, topic).await;
+    let peer = temporary(network).await;
+    let _peer = peer.stream(topic).await.unwrap();
+    let node = at(network, first.path()).await;
+    publish(&node, topic, &["a2", "a3"]).await;
+    introduce(&node, &peer);
+    holds(&peer, topic, 4).await;
+    node.shutdown().await.unwrap();
+
+    let node = at(network, second.path()).await;
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    for text in ["b2", "b3", "b4"] {
+        tx.publish(text).await.unwrap();
+    }
+    let receipt = tx.publish("b5").await.unwrap();
+    let mut events = node.events();
+    introduce(&node, &peer);
+    until_told(&mut events).await;
+    // The peer that refused it does not count as one that was sent it.
+    until("nobody was sent it", || async { receipt.sent() == 0 }).await;
+    until("it is found where the branches part", || async {
+        let fork = node.topic(topic).own_fork().await.unwrap();
+        fork.and_then(|fork| fork.parted) == Some(2)
+    })
+    .await;
+    node.shutdown().await.unwrap();
+    (peer, second)
+}
+
+async fn texts_of(node: &Node, topic: Topic, count: usize) -> Vec<String> {
+    let request = node.stream(topic).start(StartAt::Beginning);
+    let (_tx, mut rx) = request.await.unwrap();
+    texts(&mut rx, count).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_goes_on_behind_the_other_branch_and_publishes_its_own_again() {
+    let (network, topic) = (network(), topic());
+    let (peer, dir) = forked(network, topic).await;
+    let node = builder(network).data_dir(dir.path());
+    let node = node.restored(Restored::PullOwnLog).spawn().await.unwrap();
+    let mut events = node.events();
+    let tx = publish(&node, topic, &[]).await;
+    let refused = tx.publish("too early").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Restored);
+    assert!(refused.is_retryable());
+    assert_eq!(node.topic(topic).given_up(0).await.unwrap().len(), 4);
+    introduce(&node, &peer);
+    let pulled = async { while events.next().await != Some(Event::OwnLogPulled) {} };
+    tokio::time::timeout(PATIENCE, pulled).await.unwrap();
+    assert_eq!(node.republish().await.unwrap(), 4);
+    assert_eq!(node.republish().await.unwrap(), 0);
+    tx.publish("goes on").await.unwrap();
+    let expected = ["0", "1", "a2", "a3", "b2", "b3", "b4", "b5", "goes on"];
+    assert_eq!(texts_of(&peer, topic, 9).await, expected);
+    assert!(!is_closed(&tx).await);
+    node.shutdown().await.unwrap();
+    peer.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_goes_on_with_a_new_identity_and_publishes_its_own_again() {
+    let (network, topic) = (network(), topic());
+    let (peer, dir) = forked(network, topic).await;
+    let node = builder(network).data_dir(dir.path());
+    let node = node.restored(Restored::NewIdentity).spawn().await.unwrap();
+    let _tx = publish(&node, topic, &["new"]).await;
+    assert_eq!(node.republish().await.unwrap(), 4);
+    introduce(&node, &peer);
+    let expected = ["0", "1", "a2", "a3", "new", "b2", "b3", "b4", "b5"];
+    assert_eq!(texts_of(&peer, topic, 9).await, expected);
+    // The old log is still there to be read.
+    let own = [
+        "0", "1", "b2", "b3", "b4", "b5", "new", "b2", "b3", "b4", "b5",
+    ];
+    assert_eq!(texts_of(&node, topic, 11).await, own);
     node.shutdown().await.unwrap();
     peer.shutdown().await.unwrap();
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::task::Poll;
 
 use futures_lite::{future, stream};
-use p2panda::{Ended, Event, ImportedOperation, StartAt, Subscription};
+use p2panda::{Ended, Error, Event, ImportedOperation, StartAt, Subscription};
 use tokio::sync::oneshot;
 
 use crate::nodes::{PATIENCE, at, network, next, temporary, texts, topic};

@@ -2,10 +2,11 @@
 
 use p2panda_core::limits::HEADS_PAGE_ROWS;
 use p2panda_core::log::Head;
-use p2panda_core::{Gap, Hash, HeadsChange, Heights, Topic};
+use p2panda_core::{Gap, Hash, HeadsChange, Heights, Topic, VerifyingKey};
 use rusqlite::{Row, params};
 
 use crate::database::blocked::blocked_of;
+use crate::database::branch::told_instead;
 use crate::database::error::StoreError;
 use crate::database::reader::{Reader, last_arrival, topic_key};
 use crate::database::sql::{Blob32, int, verifying_key};
@@ -47,6 +48,7 @@ impl Reader {
             found.arrival = last_arrival(&snapshot, key)?;
         }
         // By author, as the index has them: a log that is new behind this place is of a later commit.
+        let instead = told_instead(&snapshot, key)?;
         let sql = "SELECT l.author, a.key, l.head_seq, l.head_id,
                 EXISTS (SELECT 1 FROM fork f WHERE f.topic = ?1 AND f.log = l.id)
             FROM log l JOIN author a ON a.id = l.author
@@ -54,18 +56,22 @@ impl Reader {
         let mut statement = snapshot.prepare_cached(sql)?;
         let after = after.map_or(i64::MIN, |HeadsPlace(after)| after);
         let mut rows = statement.query(params![key, after, int(HEADS_PAGE_ROWS as u64)])?;
-        let mut last = None;
+        let (mut last, mut count) = (None, 0);
         while let Some(row) = rows.next()? {
             last = Some(HeadsPlace(row.get(0)?));
+            count += 1;
             let author = verifying_key(row, 1)?;
             let Blob32(id) = row.get(3)?;
-            let (seq, id) = (row.get(2)?, Hash::from_bytes(id));
+            let Some(seq) = told(&instead, &author, row.get(2)?) else {
+                continue;
+            };
+            let id = Hash::from_bytes(id);
             found.raised.push((author, Head { seq, id }));
             if row.get(4)? {
                 found.forked.push(author);
             }
         }
-        let full = found.raised.len() == HEADS_PAGE_ROWS;
+        let full = count == HEADS_PAGE_ROWS;
         if !full {
             let blocked = blocked_of(&snapshot, key)?;
             let seen = blocked.iter().map(|log| (log.author, Some(log.seen)));
@@ -82,12 +88,18 @@ impl Reader {
             return Ok(Holdings::default());
         };
         let log_id = topic.log_id();
+        let instead = told_instead(&snapshot, key)?;
         let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
             WHERE l.topic = ?1";
         let mut statement = snapshot.prepare_cached(sql)?;
-        let height = |row: &Row<'_>| Ok((verifying_key(row, 0)?, log_id, row.get(1)?));
+        let height = |row: &Row<'_>| {
+            let author = verifying_key(row, 0)?;
+            let seq = told(&instead, &author, row.get(1)?);
+            Ok(seq.map(|seq| (author, log_id, seq)))
+        };
         let heights = statement
             .query_map([key], height)?
+            .filter_map(Result::transpose)
             .collect::<Result<Heights, _>>()?;
         Ok(Holdings {
             heights,
@@ -106,11 +118,27 @@ impl Reader {
         let log_id = topic.log_id();
         let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
             WHERE l.topic = ?1 ORDER BY l.id LIMIT ?2";
+        let instead = told_instead(&snapshot, key)?;
         let mut statement = snapshot.prepare_cached(sql)?;
         let mut rows = statement.query(params![key, int(logs_max as u64)])?;
         while let Some(row) = rows.next()? {
-            heights.raise(verifying_key(row, 0)?, log_id, row.get(1)?);
+            let author = verifying_key(row, 0)?;
+            if let Some(seq) = told(&instead, &author, row.get(1)?) {
+                heights.raise(author, log_id, seq);
+            }
         }
         Ok(heights)
+    }
+}
+
+/// What peers are told of the height of a log.
+fn told(
+    instead: &Option<(VerifyingKey, Option<u32>)>,
+    author: &VerifyingKey,
+    height: u32,
+) -> Option<u32> {
+    match instead {
+        Some((of, told)) if of == author => *told,
+        _ => Some(height),
     }
 }

@@ -6,7 +6,7 @@ use crate::database::error::{StoreError, StoreErrorKind};
 use crate::error::ErrorOf;
 
 /// Migration `n` leads from schema version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES, FEED, BLOCKED];
+const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES, FEED, BLOCKED, BRANCHES];
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -174,6 +174,41 @@ CREATE TABLE blocked(
     seen_seq INTEGER NOT NULL,
     seen_id BLOB NOT NULL,
     at INTEGER NOT NULL,
+    PRIMARY KEY(topic, author)
+) WITHOUT ROWID;
+";
+
+const BRANCHES: &str = "
+-- Our own logs that are closed because a copy of the directory published to them as well.
+CREATE TABLE IF NOT EXISTS own_fork(
+    log INTEGER PRIMARY KEY,
+    -- First place where the branches differ, NULL: not found yet.
+    parted INTEGER,
+    -- The height that peers are told until then, -1: none.
+    told INTEGER NOT NULL,
+    -- 1: a peer is known to hold our branch.
+    held INTEGER NOT NULL
+);
+
+-- Operations of ours on branches that were given up, or that stayed behind with an old key.
+CREATE TABLE IF NOT EXISTS given_up(
+    id INTEGER PRIMARY KEY,
+    topic INTEGER NOT NULL,
+    author BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    header BLOB NOT NULL,
+    body BLOB,
+    -- 1: its content is published again.
+    again INTEGER NOT NULL,
+    UNIQUE(topic, hash)
+);
+
+-- Logs of ours whose branch was given up: nothing is published before they have reached `until`.
+CREATE TABLE IF NOT EXISTS pulled(
+    topic INTEGER NOT NULL,
+    author BLOB NOT NULL,
+    until INTEGER NOT NULL,
     PRIMARY KEY(topic, author)
 ) WITHOUT ROWID;
 ";

@@ -27,12 +27,14 @@ pub struct Restored {
     pub pulling: bool,
 }
 
-/// The two ways on from a restored directory.
+/// The two ways on from a directory that is an old copy, or in use twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoredAction {
-    /// Publish again once our own logs, sent back by peers, have reached the remembered heights.
+    /// Publish again once our own logs, sent back by peers, have reached the remembered heights. Of a
+    /// log to which a copy published as well, our branch is given up, unless a peer is known to hold
+    /// it: such a log stays closed.
     PullOwnLog,
-    /// Keep the data and go on with a new signing key.
+    /// Keep the data and go on with a new signing key. The old one is kept in a file beside it.
     NewIdentity,
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use p2panda_core::{LogId, SigningKey};
+use p2panda_core::{LogId, SigningKey, VerifyingKey};
 
 use crate::database::writer::Database;
 use crate::directory::epoch::Epochs;
@@ -28,8 +28,8 @@ pub struct Options {
     /// Where guard files live, one per identity, outside of the data directory. `None`: no
     /// guard, for throw-away nodes.
     pub guard_dir: Option<PathBuf>,
-    /// What to do if the directory turns out to be an old copy, or a new identity for a database whose
-    /// key is lost. It has no effect otherwise.
+    /// What to do if the directory turns out to be an old copy or in use twice, or a new identity for a
+    /// database whose key is lost. It has no effect otherwise.
     pub restored: Option<RestoredAction>,
 }
 
@@ -38,6 +38,8 @@ pub(crate) struct Identity {
     pub key: SigningKey,
     pub guard: Option<Guard>,
     pub restored: Option<Restored>,
+    /// The key whose place a new one takes.
+    pub left: Option<SigningKey>,
 }
 
 impl Identity {
@@ -50,35 +52,36 @@ impl Identity {
         epochs: Epochs,
     ) -> Result<Identity, OpenError> {
         let anew = options.restored == Some(RestoredAction::NewIdentity);
-        let key = match_key(dir, database, options.key, (epochs, anew))?;
+        let key = match_key(dir, database, options.key.clone(), (epochs, anew))?;
         let author = key.verifying_key();
         let own = database.heights_of(&author)?;
-        let Some(guard_dir) = options.guard_dir else {
-            return Ok(Identity {
-                key,
-                guard: None,
-                restored: None,
-            });
+        let new_guard = |key: &VerifyingKey| {
+            let dir = options.guard_dir.as_ref();
+            dir.map(|dir| Guard::new(dir, key))
         };
-        let mut guard = Guard::new(&guard_dir, &author);
-        let memory = guard.read()?;
+        let mut guard = new_guard(&author);
+        let memory = match &mut guard {
+            Some(guard) => guard.read()?,
+            None => None,
+        };
         let restored = recognise(database, memory.as_ref(), &own, epochs)?;
-        if restored.is_some() && options.restored == Some(RestoredAction::NewIdentity) {
-            let key = key::draw()?;
-            let guard = Some(Guard::new(&guard_dir, &key.verifying_key()));
+        if anew && (restored.is_some() || database.is_forked(&author)?) {
+            let new = key::draw()?;
             return Ok(Identity {
-                key,
-                guard,
+                guard: new_guard(&new.verifying_key()),
+                key: new,
                 restored: None,
+                left: Some(key),
             });
         }
-        if restored.is_none() {
-            confirm(&mut guard, memory.as_ref(), epochs, &own)?;
+        if let (None, Some(guard)) = (&restored, &mut guard) {
+            confirm(guard, memory.as_ref(), epochs, &own)?;
         }
         Ok(Identity {
             key,
-            guard: Some(guard),
+            guard,
             restored,
+            left: None,
         })
     }
 }

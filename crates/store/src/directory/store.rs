@@ -54,13 +54,24 @@ impl Store {
         let Identity {
             key,
             guard,
-            restored,
+            mut restored,
+            left,
         } = Identity::establish(dir, &database, options, epochs)?;
 
         let epoch = Epoch::draw()?;
         epoch::start(&mut database, epoch, epochs)?;
         // Without it another process may have opened the directory.
         database.require(&dir.join(LOCK))?;
+        if let Some(left) = left {
+            database.leave_branches(&left.verifying_key())?;
+            key::put_aside(dir, left, epoch)?;
+        }
+        if pull {
+            let given_up = database.give_up_branches(&key.verifying_key())?;
+            if let Some(restored) = &mut restored {
+                restored.ahead.retain(|log, _| !given_up.contains(log));
+            }
+        }
         key::write(
             &dir.join(key::FILE),
             &KeyFile {

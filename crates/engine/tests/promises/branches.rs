@@ -1,0 +1,265 @@
+//! A log of ours to which a copy of the directory has published as well.
+
+use std::sync::mpsc::channel;
+
+use p2panda_core::Operation;
+use p2panda_engine::{
+    Command, EngineEvent, Incoming, Options, Outcome, PublishError, RejectReason, Republished,
+    RestoredAction,
+};
+
+use crate::node::{Author, Node, TOPIC, session, text_of};
+
+const CLOSED: Result<(), PublishError> = Err(PublishError::OwnFork { held: false });
+
+/// Two copies of a directory that had published `common` messages; each publishes more.
+fn copies(common: usize, ours: usize, theirs: usize) -> (Node, Vec<Operation>) {
+    let mut other = Node::new();
+    for number in 0..common {
+        other.publish(&format!("common {number}"));
+    }
+    let mut node = Node::open_in(other.copy(), Options::default());
+    for number in 0..ours {
+        node.publish(&format!("ours {number}"));
+    }
+    for number in 0..theirs {
+        other.publish(&format!("theirs {number}"));
+    }
+    (node, other.operations())
+}
+
+/// What a peer with the other branch sends, by the height that it is told.
+fn meet(node: &mut Node, theirs: &[Operation], number: u64) {
+    let told = node.height(&node.key());
+    let lacks = |one: &&Operation| told.is_none_or(|told| one.header.seq() > told);
+    let sent: Vec<Operation> = theirs.iter().filter(lacks).cloned().collect();
+    node.ingest_from(session(number), TOPIC, &sent);
+}
+
+fn closed(node: &mut Node) -> Result<(), PublishError> {
+    node.try_publish("refused").map(drop)
+}
+
+fn reopen(node: Node, action: RestoredAction) -> Node {
+    let copy = node.copy();
+    node.engine.close().unwrap();
+    let options = Options {
+        restored: Some(action),
+        ..Options::default()
+    };
+    Node::open_in(copy, options)
+}
+
+fn republish(node: &mut Node) -> Result<Republished, PublishError> {
+    let (sender, receiver) = channel();
+    let reply = Box::new(move |answer| sender.send(answer).unwrap());
+    node.process(vec![Command::Republish {
+        topic: TOPIC,
+        reply,
+    }]);
+    receiver.recv().unwrap()
+}
+
+fn parted(node: &Node) -> Option<u32> {
+    let fork = node.reader().own_fork(&TOPIC, &node.key()).unwrap();
+    fork.and_then(|fork| fork.parted)
+}
+
+fn texts(prefix: &str, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("{prefix} {number}"))
+        .collect()
+}
+
+#[test]
+fn the_place_where_the_branches_part_is_found_whichever_is_longer() {
+    for (common, ours, theirs) in [
+        (0, 1, 1),
+        (1, 1, 1),
+        (0, 40, 40),
+        (60, 40, 40),
+        (60, 40, 2),
+        (60, 2, 40),
+        (60, 1, 1),
+        (200, 3, 90),
+    ] {
+        let (mut node, theirs) = copies(common, ours, theirs);
+        // The peer has more, or is shown the head of the other branch.
+        match ours < theirs.len() - common {
+            true => meet(&mut node, &theirs, 0),
+            false => drop(node.ingest(&theirs[theirs.len() - 1..])),
+        }
+        assert_eq!(closed(&mut node), CLOSED);
+        let mut rounds = 0;
+        while parted(&node).is_none() {
+            rounds += 1;
+            assert!(rounds < 6, "{common} {ours}");
+            meet(&mut node, &theirs, rounds);
+        }
+        assert_eq!(parted(&node), Some(common as u32), "{common} {ours}");
+        // Peers are told the height that there is.
+        let height = u32::try_from(common + ours - 1).unwrap();
+        assert_eq!(node.height(&node.key()), Some(height));
+    }
+}
+
+#[test]
+fn a_branch_that_is_given_up_is_published_again_behind_the_other_one() {
+    let (mut node, theirs) = copies(3, 4, 2);
+    meet(&mut node, &theirs, 1);
+    node.ingest(&theirs[4..]);
+    meet(&mut node, &theirs, 2);
+    assert_eq!(parted(&node), Some(3));
+    let mut node = reopen(node, RestoredAction::PullOwnLog);
+    assert_eq!(closed(&mut node), Err(PublishError::PullingOwnLog));
+    assert_eq!(republish(&mut node), Err(PublishError::PullingOwnLog));
+    assert_eq!(node.texts(), texts("common", 3));
+    // It stays so until the other branch is here.
+    let mut node = node.reopen();
+    assert_eq!(closed(&mut node), Err(PublishError::PullingOwnLog));
+    meet(&mut node, &theirs, 1);
+    assert!(node.committed.events.contains(&EngineEvent::OwnLogPulled));
+    assert_eq!(node.publish("goes on").seq, 5);
+    assert_eq!(republish(&mut node), Ok(Republished { published: 4 }));
+    assert_eq!(republish(&mut node), Ok(Republished { published: 0 }));
+    let expected = [
+        texts("common", 3),
+        texts("theirs", 2),
+        vec!["goes on".to_owned()],
+        texts("ours", 4),
+    ];
+    assert_eq!(node.texts(), expected.concat());
+    assert_eq!(node.reopen().publish("and on").seq, 10);
+}
+
+#[test]
+fn evidence_about_a_branch_that_was_given_up_closes_nothing() {
+    let (mut node, theirs) = copies(3, 2, 2);
+    let ours = node.operations().split_off(3);
+    node.ingest(&theirs[3..]);
+    assert_eq!(parted(&node), Some(3));
+    let mut node = reopen(node, RestoredAction::PullOwnLog);
+    meet(&mut node, &theirs, 1);
+    node.publish("goes on");
+    // A peer shows both.
+    let outcomes = node.ingest(&[theirs[3].clone(), ours[0].clone()]);
+    let refused = Outcome::Rejected(RejectReason::Fork);
+    assert_eq!(outcomes, [Outcome::Duplicate, refused]);
+    assert!(node.publish("still goes on").seq > 5);
+    // A third branch does.
+    let mut third = Node::open_in(node.copy(), Options::default());
+    third.publish("third");
+    node.publish("goes on");
+    node.ingest(&third.operations().split_off(7));
+    assert_eq!(closed(&mut node), CLOSED);
+}
+
+#[test]
+fn a_log_is_given_up_as_a_whole_where_it_is_not_known_where_the_branches_part() {
+    let (mut node, theirs) = copies(9, 9, 9);
+    node.ingest(&theirs[17..]);
+    assert_eq!(parted(&node), None);
+    let mut node = reopen(node, RestoredAction::PullOwnLog);
+    assert_eq!(node.height(&node.key()), None);
+    assert_eq!(closed(&mut node), Err(PublishError::PullingOwnLog));
+    meet(&mut node, &theirs[..12], 1);
+    assert_eq!(closed(&mut node), Err(PublishError::PullingOwnLog));
+    meet(&mut node, &theirs, 1);
+    // What is of both branches is not published again.
+    assert_eq!(republish(&mut node), Ok(Republished { published: 9 }));
+    let expected = [texts("common", 9), texts("theirs", 9), texts("ours", 9)];
+    assert_eq!(node.texts(), expected.concat());
+}
+
+#[test]
+fn a_log_whose_branch_a_peer_holds_is_not_given_up() {
+    let (mut node, theirs) = copies(3, 2, 2);
+    let ours = node.operations();
+    // Who shows a fork names its own branch first.
+    node.ingest(&[ours[4].clone(), theirs[4].clone()]);
+    let held = Err(PublishError::OwnFork { held: true });
+    assert_eq!(closed(&mut node), held);
+    let mut node = reopen(node, RestoredAction::PullOwnLog);
+    assert_eq!(closed(&mut node), held);
+    assert_eq!(node.texts().len(), 5);
+    let (mut node, theirs) = copies(3, 2, 2);
+    let ours = node.operations();
+    node.ingest(&[theirs[4].clone(), ours[4].clone()]);
+    assert_eq!(closed(&mut node), CLOSED);
+}
+
+#[test]
+fn a_new_identity_keeps_the_old_key_and_log_and_publishes_what_only_it_had_again() {
+    let (mut node, theirs) = copies(3, 2, 1);
+    let old = node.key();
+    node.ingest(&theirs[3..]);
+    let mut node = reopen(node, RestoredAction::NewIdentity);
+    assert_ne!(node.key(), old);
+    let kept = node.dir.join(format!("node.key.{old}"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&kept).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert!(std::fs::read_to_string(kept).unwrap().starts_with("key "));
+    let before = [texts("common", 3), texts("ours", 2)].concat();
+    assert_eq!(node.texts(), before);
+    assert_eq!(node.publish("fresh").seq, 0);
+    assert_eq!(republish(&mut node), Ok(Republished { published: 2 }));
+    let fresh = vec!["fresh".to_owned()];
+    assert_eq!(node.texts(), [before, fresh, texts("ours", 2)].concat());
+    let last = node.feed().pop().unwrap();
+    assert_eq!(
+        (last.header.author(), text_of(&last)),
+        (node.key(), "ours 1".into())
+    );
+    let (key, mut node) = (node.key(), node.reopen());
+    assert_eq!(node.key(), key);
+    assert_eq!(republish(&mut node), Ok(Republished { published: 0 }));
+}
+
+#[test]
+fn a_new_identity_is_a_way_on_while_the_other_branch_does_not_come() {
+    let (mut node, theirs) = copies(3, 2, 1);
+    node.ingest(&theirs[3..]);
+    let node = reopen(node, RestoredAction::PullOwnLog);
+    let mut node = reopen(node, RestoredAction::NewIdentity);
+    assert_eq!(node.publish("fresh").seq, 0);
+    assert_eq!(republish(&mut node), Ok(Republished { published: 2 }));
+}
+
+#[test]
+fn only_what_our_key_has_signed_closes_our_log() {
+    let mut node = Node::new();
+    node.publish("0");
+    let ours = node.operations().remove(0);
+    let mut stranger = Author::new(9);
+    let foreign = stranger.says("0");
+    node.ingest(&[foreign]);
+    // What does not verify is refused before it comes here.
+    node.ingest_any(
+        session(1),
+        TOPIC,
+        vec![Incoming::Invalid {
+            id: ours.header.id(),
+            header: ours.header.as_bytes().clone(),
+            reason: RejectReason::InvalidSignature,
+        }],
+    );
+    // Our own operation is no contradiction, nor is one of another topic.
+    node.ingest(&[ours]);
+    let mut copy = Node::open_in(node.copy(), Options::default());
+    let topic = crate::node::OTHER_TOPIC;
+    let (elsewhere, _) = crate::node::publish(topic, Some("elsewhere"), false);
+    copy.process(vec![elsewhere]);
+    let page = copy.reader();
+    let page = page.arrivals_page(&topic, 0, Default::default()).unwrap();
+    let elsewhere = page.entries.into_iter().map(|entry| Operation {
+        header: entry.header,
+        body: entry.body,
+    });
+    let outcomes = node.ingest(&elsewhere.collect::<Vec<_>>());
+    assert_eq!(outcomes, [Outcome::Rejected(RejectReason::WrongTopic)]);
+    assert_eq!(node.publish("1").seq, 1);
+}
