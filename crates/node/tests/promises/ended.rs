@@ -135,3 +135,26 @@ async fn a_dropped_import_lets_go_of_what_waits_for_earlier_operations() {
     assert_eq!(next(&mut rx).await.text().unwrap(), "two");
     assert_eq!(b.topic(topic).operations(0).await.unwrap().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_to_a_topic_that_was_left_until_it_is_opened_again() {
+    let node = temporary(network()).await;
+    let topic = topic();
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    let clone = tx.clone();
+    tx.publish("before").await.unwrap();
+    node.topic(topic).leave().await;
+    for publisher in [&tx, &clone] {
+        let refused = publisher.publish("after").await;
+        assert!(matches!(refused, Err(Error::Left)));
+        let refused = publisher.prune(None).await;
+        assert!(matches!(refused, Err(Error::Left)));
+    }
+    assert_eq!(node.topic(topic).operations(0).await.unwrap().len(), 1);
+
+    let (again, _rx) = node.stream(topic).await.unwrap();
+    assert_eq!(again.publish("again").await.unwrap().seq(), 1);
+    // The handles of before stay as they are.
+    assert!(matches!(tx.publish("after").await, Err(Error::Left)));
+    node.shutdown().await.unwrap();
+}
