@@ -15,7 +15,7 @@ Exit codes:
   2    the command line or the input cannot be used as given
   3    stored, but no peer was sent everything in time
   4    the home directory is in use by another process
-  5    the home directory is an old copy and must not publish
+  5    the home directory is an old copy, or in use twice, and must not publish
   6    data is invalid
   7    a limit was reached
   8    the home directory is damaged
@@ -84,15 +84,19 @@ pub struct NodeArgs {
     /// Largest message to take from others, in MiB with its header [default: 16, at most 128]
     #[arg(long, global = true, value_name = "MIB", value_parser = mebibytes)]
     pub operation_mib: Option<u32>,
-    /// How to go on with a home directory that is an old copy
+    /// How to go on with a home directory that is an old copy, or in use twice
     #[arg(long, global = true, value_name = "WAY")]
     pub restored: Option<Restored>,
+    /// Publish again what only this copy of the home directory has, once it can; with --restored
+    #[arg(long, global = true)]
+    pub republish: bool,
 }
 
-/// The two ways on from a restored home directory (`docs/protocol/streams.md#16`).
+/// The two ways on from a home directory that is an old copy, or in use twice
+/// (`docs/protocol/streams.md#16`).
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Restored {
-    /// Publish again once peers have brought back what was published after the copy
+    /// Publish again once peers have brought what this copy lacks
     PullOwnLog,
     /// Keep the data and publish under a new key
     NewIdentity,

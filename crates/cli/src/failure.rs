@@ -148,12 +148,26 @@ fn node_line(error: &p2panda::Error) -> String {
         p2panda::Error::Publish(PublishError::PullingOwnLog) => {
             "stay online with a peer that has them, for example with `panda sub`, and try again"
         }
-        p2panda::Error::Publish(PublishError::OwnFork) => {
-            "publish from the other copy, or under a new key with --home DIR"
-        }
+        p2panda::Error::Publish(PublishError::OwnFork { held }) => return forked_line(*held),
         error => next_step(error.kind()),
     };
     format!("{error}; {next}")
+}
+
+/// That a copy of the home directory has published as well, and what to do about it.
+fn forked_line(held: bool) -> String {
+    let (holds, pull) = match held {
+        true => (" and others hold both,", ""),
+        false => (
+            "",
+            "--restored pull-own-log goes on behind what the other copy published, ",
+        ),
+    };
+    format!(
+        "a copy of the home directory has published to this topic as well,{holds} so that nothing \
+        more can be published here: use one of the copies only; {pull}--restored new-identity goes on \
+        under a new key; --republish with it publishes again what only this one has"
+    )
 }
 
 /// What to do about a kind of error.

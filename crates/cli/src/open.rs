@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::pin::pin;
 
-use p2panda::{Builder, Event, Mdns, NamedAddr, Node};
+use p2panda::{Builder, Event, Mdns, NamedAddr, Node, PublishError, Topic};
 
 use crate::args::{NodeArgs, Restored};
 use crate::command::status::says;
@@ -34,7 +34,71 @@ pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
             home = home.display()
         ));
     }
+    if args.republish {
+        republish(&node).await?;
+    }
     Ok(node)
+}
+
+/// Publishes again what only this copy of the home directory has: now, or when what the other copy
+/// published is here.
+async fn republish(node: &Node) -> Result<(), Failure> {
+    let mut events = node.events();
+    match node.republish().await {
+        Ok(published) => {
+            note(&format!("published {published} messages again"));
+            return Ok(());
+        }
+        Err(error) if !error.is_retryable() => return Err(error.into()),
+        Err(_) => note(
+            "what only this home directory has is published again once the messages of the other \
+            copy are here",
+        ),
+    }
+    let node = node.clone();
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            if event != Event::OwnLogPulled {
+                continue;
+            }
+            // Logs of other topics may still be on their way: their turn comes with the next event.
+            if let Ok(published) = node.republish().await {
+                note(&format!("published {published} messages again"));
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Does the work of a command that publishes to a topic, and ends it as soon as it is known that a copy
+/// of the home directory has published there as well.
+pub async fn until_forked<T>(
+    node: &Node,
+    topic: Topic,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let (mut events, mut work) = (node.events(), pin!(work));
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.next() => match event {
+                Event::OwnFork { topic: of, .. } if of == topic => return Err(forked(node, topic).await),
+                _ => {}
+            },
+            done = &mut work => return done,
+        }
+    }
+}
+
+async fn forked(node: &Node, topic: Topic) -> Failure {
+    match node.topic(topic).own_fork().await {
+        Ok(fork) => {
+            let held = fork.is_some_and(|fork| fork.held);
+            p2panda::Error::Publish(PublishError::OwnFork { held }).into()
+        }
+        Err(error) => error.into(),
+    }
 }
 
 /// Does the work of a command, and says when it has to wait for the storage. Ends with the reason when
@@ -62,6 +126,10 @@ pub async fn until_stopped<T>(
                 )),
                 Event::LogGoesOn { author, .. } => {
                     note(&format!("the log of {author} goes on"));
+                }
+                Event::OwnFork { topic, .. } => note(&forked(node, topic).await.to_string()),
+                Event::OwnLogPulled => {
+                    note("what the other copy published is here; publishing goes on");
                 }
                 _ => {}
             },

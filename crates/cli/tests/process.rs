@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+#[path = "process/copies.rs"]
+mod copies;
 #[path = "process/states.rs"]
 mod states;
 

@@ -126,6 +126,13 @@ pub(crate) fn refusal(
     })
 }
 
+/// Whether our log is closed: no wait for more of it lets a publish through.
+pub(crate) fn is_closed(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<bool, StoreError> {
+    let author = turn.state.author;
+    let stopped = turn.log(topic, &author)?.is_some_and(|log| log.stopped);
+    Ok(stopped && !is_pulled(turn, topic)?)
+}
+
 /// Whether our branch of the log was given up, and the other one is not here yet.
 pub(crate) fn is_pulled(turn: &Turn<'_>, topic: &TopicRef) -> Result<bool, StoreError> {
     let author = &turn.state.author;

@@ -32,12 +32,12 @@ pub(crate) fn publish(
     let State {
         topics, patience, ..
     } = &mut *turn.state;
-    let own = &mut topics.get_mut(&topic).own;
-    if !own.holds(patience, now_us) {
+    let holds = topics.get_mut(&topic).own.holds(patience, now_us);
+    if !holds || branch::is_closed(turn, &topic)? {
         forge(turn, &topic, request)?;
         return Ok(());
     }
-    if let Err(request) = own.keep(request) {
+    if let Err(request) = turn.topic(&topic).own.keep(request) {
         refuse(turn, request, PublishError::Held);
     }
     Ok(())
@@ -105,10 +105,13 @@ pub(crate) fn go_on(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreEr
         topics, patience, ..
     } = &mut *turn.state;
     let own = &mut topics.get_mut(topic).own;
-    if !own.holds_publishes() || own.holds(patience, now_us) {
+    if !own.holds_publishes() {
         return Ok(());
     }
-    for request in own.release() {
+    if own.holds(patience, now_us) && !branch::is_closed(turn, topic)? {
+        return Ok(());
+    }
+    for request in turn.topic(topic).own.release() {
         forge(turn, topic, request)?;
     }
     Ok(())

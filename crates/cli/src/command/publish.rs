@@ -13,7 +13,7 @@ use crate::args::{NodeArgs, PubArgs};
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Lines, MESSAGE_BYTES_MAX};
 use crate::interrupt::Interrupt;
-use crate::open::until_stopped;
+use crate::open::{until_forked, until_stopped};
 use crate::output::{self, note};
 use crate::progress::Progress;
 
@@ -35,6 +35,7 @@ pub async fn run(args: &NodeArgs, publish: PubArgs) -> Result<Outcome, Failure> 
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, publish.temp).await?;
     let work = publish_all(&node, &publish, &mut interrupt);
+    let work = until_forked(&node, publish.topic, work);
     let published = until_stopped(&node, work).await;
     interrupt.finish(node.shutdown()).await?;
     published

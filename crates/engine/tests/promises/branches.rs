@@ -230,6 +230,25 @@ fn a_new_identity_is_a_way_on_while_the_other_branch_does_not_come() {
 }
 
 #[test]
+fn publishes_that_wait_for_more_of_our_log_are_refused_when_it_is_closed() {
+    let (mut node, theirs) = copies(3, 1, 4);
+    node.session(1, p2panda_core::Phase::CatchUp);
+    let claim = Command::PeerHas {
+        topic: TOPIC,
+        session: 1,
+        peer: Author::new(7).key(),
+        own_seq: 6,
+    };
+    node.process(vec![claim]);
+    let (waits, answer) = crate::node::publish(TOPIC, Some("waits"), false);
+    node.process(vec![waits]);
+    assert!(answer.try_recv().is_err());
+    node.ingest_from(session(1), TOPIC, &theirs[4..]);
+    assert_eq!(answer.try_recv().unwrap().map(drop), CLOSED);
+    assert_eq!(closed(&mut node), CLOSED);
+}
+
+#[test]
 fn only_what_our_key_has_signed_closes_our_log() {
     let mut node = Node::new();
     node.publish("0");
