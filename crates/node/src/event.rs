@@ -116,7 +116,8 @@ pub enum Event {
         /// Both headers.
         fork: Box<Fork>,
     },
-    /// That author is this node: a copy of its directory is in use. The log is closed.
+    /// That author is this node: a copy of its directory is in use. The log is closed, and
+    /// [`crate::TopicHandle::own_fork`] tells of it; [`crate::Builder::restored`] are the ways on.
     OwnFork {
         /// The topic.
         topic: Topic,

@@ -282,3 +282,20 @@ fn only_what_our_key_has_signed_closes_our_log() {
     assert_eq!(outcomes, [Outcome::Rejected(RejectReason::WrongTopic)]);
     assert_eq!(node.publish("1").seq, 1);
 }
+
+#[test]
+fn an_author_that_forks_its_log_again_and_again_is_told_of_a_bounded_number_of_times() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    let mut twin = author.clone();
+    let ours: Vec<Operation> = (0..40).map(|_| author.says("one")).collect();
+    let others: Vec<Operation> = (0..40).map(|_| twin.says("other")).collect();
+    node.ingest(&ours);
+    let mut told = 0;
+    for other in others.iter().chain(&others) {
+        node.ingest(std::slice::from_ref(other));
+        let events = &node.committed.events;
+        let forked = |event: &&EngineEvent| matches!(event, EngineEvent::Forked { .. });
+        told += events.iter().filter(forked).count();
+    }
+    assert_eq!(told, p2panda_core::limits::FORKS_PER_LOG_MAX as usize);
+}

@@ -213,6 +213,25 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// How far the other branch has come, by the evidence. Evidence about a branch that was given up
+    /// says nothing of it.
+    fn seen_elsewhere(&self, forked: &Forked) -> Result<Option<u32>, StoreError> {
+        let sql = "SELECT second FROM fork WHERE topic = ?1 AND log = ?2";
+        let mut statement = self.cached(sql)?;
+        let mut rows = statement.query(params![forked.topic, forked.log])?;
+        let mut seen = None;
+        while let Some(row) = rows.next()? {
+            let second = Bytes::from(row.get::<_, Vec<u8>>(0)?);
+            let Ok(second) = Header::decode_unverified(second) else {
+                continue;
+            };
+            if !self.is_given_up(TopicKey(forked.topic), &second.id())? {
+                seen = seen.max(Some(second.seq()));
+            }
+        }
+        Ok(seen)
+    }
+
     fn id_at(&self, log: i64, seq: u32) -> Result<Option<Hash>, StoreError> {
         let stored = self.operation(LogKey(log), seq)?;
         let header = stored.and_then(|stored| Header::decode_unverified(stored.header).ok());
@@ -269,13 +288,10 @@ impl Database {
         let mut logs = Vec::new();
         for forked in forked_logs(&tx, author, true)? {
             tx.set_aside(&forked)?;
-            // Evidence about what was given up names places of the other branch as well.
-            let until = "INSERT OR REPLACE INTO pulled
-                SELECT ?1, ?2, coalesce(max(seq), ?3) FROM fork WHERE log = ?4";
+            let until = tx.seen_elsewhere(&forked)?.unwrap_or(forked.from());
             let key = author.as_bytes().as_slice();
-            let from = forked.from();
-            tx.cached(until)?
-                .execute(params![forked.topic, key, from, forked.log])?;
+            tx.cached("INSERT OR REPLACE INTO pulled VALUES(?1, ?2, ?3)")?
+                .execute(params![forked.topic, key, until])?;
             tx.cached("DELETE FROM own_fork WHERE log = ?1")?
                 .execute([forked.log])?;
             tx.cut(&forked)?;
