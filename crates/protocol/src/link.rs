@@ -10,11 +10,12 @@ pub mod message;
 pub mod nodes;
 pub mod opening;
 mod rate;
+mod receipts;
 mod secret;
 mod settle;
 
 pub use control::{Control, Failure, Input, Output, Start};
-pub use message::{Farewell, Instance};
+pub use message::{Farewell, Instance, Level};
 pub use nodes::Told;
 pub use opening::{Opening, Refusal};
 pub use secret::{LABEL, Proof, Secret, Side, Tag};

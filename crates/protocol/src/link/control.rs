@@ -15,9 +15,10 @@ use crate::close::CloseCode;
 use crate::discovery::message::Records;
 use crate::draws::Draws;
 use crate::frame::{Decoder, Frame, FrameError};
-use crate::link::message::{Farewell, Instance, Message, MessageError};
+use crate::link::message::{Farewell, Instance, Level, Message, MessageError};
 use crate::link::nodes::{Come, Told, parts};
 use crate::link::rate::Rate;
+use crate::link::receipts::{Receipts, TooMuch};
 use crate::link::secret::{Secret, Side, Tag};
 use crate::overlay::Overlay;
 use crate::record::TransportInfo;
@@ -74,6 +75,11 @@ pub enum Input {
     Tell(Told),
     /// Pass a gossip message on. One that is longer than a peer takes is left out.
     Gossip(Overlay, Bytes),
+    /// Ask the peer to tell when it has stored this node's own log up to this entry, now or when the
+    /// overlay is common. Replaces what was asked before.
+    Confirm(Overlay, u32),
+    /// The answer to [`Output::WantStored`]; `None`: there will be none.
+    Stored(Overlay, Option<Level>),
     /// This node ends the link. Only the first one is sent.
     Farewell(Farewell),
 }
@@ -106,6 +112,15 @@ pub enum Output {
     Answered,
     /// A gossip message for a common overlay.
     Gossip(Overlay, Bytes),
+    /// Give [`Input::Stored`] when the peer's own log is stored further than `above`, and synced.
+    WantStored {
+        /// Of its topic.
+        overlay: Overlay,
+        /// `None`: any entry will do.
+        above: Option<u32>,
+    },
+    /// The peer has stored this node's own log, if the check is right.
+    Stored(Overlay, Level),
     /// The peer ends the link.
     Farewell(Farewell),
     /// Close the connection. The last output.
@@ -140,6 +155,12 @@ pub enum Failure {
     /// The stream ended.
     #[error("the control stream ended")]
     Ended,
+}
+
+impl From<TooMuch> for Failure {
+    fn from(_: TooMuch) -> Failure {
+        Failure::TooMuch
+    }
 }
 
 impl Failure {
@@ -204,6 +225,7 @@ pub struct Control {
     asks: Rate,
     nodes: Rate,
     changes: Rate,
+    receipts: Receipts,
     deadline: Time,
     decoder: Decoder,
     has_said_farewell: bool,
@@ -250,6 +272,7 @@ impl Control {
             asks: Rate::new(limits::LINK_ASKS_PER_MINUTE_MAX),
             nodes: Rate::new(limits::LINK_NODES_PER_MINUTE_MAX),
             changes: Rate::new(limits::LINK_CHANGES_PER_MINUTE_MAX),
+            receipts: Receipts::new(),
             deadline,
             decoder: Decoder::new(),
             has_said_farewell: false,
@@ -271,6 +294,7 @@ impl Control {
             self.over = true;
             self.decoder = Decoder::new();
             self.theirs = HashSet::new();
+            self.receipts = Receipts::new();
             self.part = None;
             let code = failure.close_code();
             self.outputs.push_back(Output::Close(code, failure));
@@ -298,7 +322,7 @@ impl Control {
             Some(Part::Nodes(come)) => come.held_bytes(),
             Some(Part::Interest) | None => 0,
         };
-        self.decoder.held_bytes() + self.theirs.capacity() * TAG_HELD_BYTES + come
+        self.decoder.held_bytes() + self.theirs.capacity() * TAG_HELD_BYTES + come + self.receipts.held_bytes()
     }
 
     fn step(&mut self, input: Input, now: Time) -> Result<(), Failure> {
@@ -321,6 +345,11 @@ impl Control {
             }
             Input::Nodes(told) => self.answer(told),
             Input::Gossip(overlay, message) => self.send_gossip(overlay, message),
+            Input::Confirm(overlay, height) => {
+                self.receipts.want(overlay, height);
+                self.confirm(&overlay);
+            }
+            Input::Stored(overlay, level) => self.tell_stored(overlay, level),
             Input::Farewell(farewell) => {
                 if !std::mem::replace(&mut self.has_said_farewell, true) {
                     self.send(&Message::Farewell(farewell));
@@ -379,9 +408,20 @@ impl Control {
                 }
                 self.owe();
             }
+            (_, None, Message::Confirm { overlay, height }) => {
+                let overlay = self.common_overlay(&overlay);
+                let next = self.receipts.asked(overlay, height, now)?;
+                self.want_stored(overlay, next);
+            }
+            (_, None, Message::Stored { overlay, level }) => {
+                let overlay = self.common_overlay(&overlay);
+                let was_asked = self.receipts.answered(overlay, now)?;
+                if let Some(overlay) = overlay.filter(|_| was_asked) {
+                    self.outputs.push_back(Output::Stored(overlay, level));
+                }
+            }
             (_, None, Message::Gossip { overlay, message }) => {
-                let overlay = self.own.get(&overlay).copied();
-                if let Some(overlay) = overlay.filter(|overlay| self.common.contains(overlay)) {
+                if let Some(overlay) = self.common_overlay(&overlay) {
                     self.outputs.push_back(Output::Gossip(overlay, message));
                 }
             }
@@ -427,6 +467,9 @@ impl Control {
             self.heard = Heard::Interest;
             self.outputs.push_back(Output::Met(self.common.clone()));
             self.owe();
+            for overlay in self.common.clone() {
+                self.confirm(&overlay);
+            }
         }
         Ok(())
     }
@@ -457,11 +500,7 @@ impl Control {
             self.part = Some(Part::Nodes(come));
             return;
         }
-        let common = |tag: &Tag| {
-            let overlay = self.own.get(tag)?;
-            self.common.contains(overlay).then_some(*overlay)
-        };
-        let told = come.whole(common);
+        let told = come.whole(|tag| self.common_overlay(tag));
         self.outputs.push_back(Output::Nodes(told));
         if std::mem::take(&mut self.asked) {
             self.outputs.push_back(Output::Answered);
@@ -508,18 +547,52 @@ impl Control {
             ended,
         });
         self.part_from(overlay);
+        self.receipts.end(&overlay);
     }
 
     /// Until the first Interest is whole, nothing is said of single overlays.
     fn meet(&mut self, overlay: Overlay) {
         if self.common.insert(overlay) && self.is_met() {
             self.outputs.push_back(Output::Common(overlay));
+            self.confirm(&overlay);
         }
     }
 
     fn part_from(&mut self, overlay: Overlay) {
+        self.receipts.part(&overlay);
         if self.common.remove(&overlay) && self.is_met() {
             self.outputs.push_back(Output::Parted(overlay));
+        }
+    }
+
+    /// The common overlay that the peer names so.
+    fn common_overlay(&self, tag: &Tag) -> Option<Overlay> {
+        let overlay = self.own.get(tag)?;
+        self.common.contains(overlay).then_some(*overlay)
+    }
+
+    /// Asks for what is wanted of an overlay, once it is common.
+    fn confirm(&mut self, overlay: &Overlay) {
+        let is_common = self.is_met() && self.common.contains(overlay);
+        if let Some(height) = is_common.then(|| self.receipts.ask(overlay)).flatten() {
+            let overlay = self.secret.tag(overlay, self.side);
+            self.send(&Message::Confirm { overlay, height });
+        }
+    }
+
+    fn tell_stored(&mut self, overlay: Overlay, level: Option<Level>) {
+        let (is_new, next) = self.receipts.found(&overlay, level);
+        if let Some(level) = level.filter(|_| is_new) {
+            let overlay = self.secret.tag(&overlay, self.side);
+            self.send(&Message::Stored { overlay, level });
+        }
+        self.want_stored(Some(overlay), next);
+    }
+
+    fn want_stored(&mut self, overlay: Option<Overlay>, next: Option<Option<u32>>) {
+        if let (Some(overlay), Some(above)) = (overlay, next) {
+            let want = Output::WantStored { overlay, above };
+            self.outputs.push_back(want);
         }
     }
 

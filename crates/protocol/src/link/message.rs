@@ -11,6 +11,7 @@ use crate::frame::{self, FrameError};
 use crate::link::nodes::Members;
 use crate::link::secret::Tag;
 use crate::record::TransportInfo;
+use crate::sync::Check;
 use crate::wire::{Reader, WireError, Writer};
 
 const HELLO: u32 = 0;
@@ -19,6 +20,8 @@ const ASK: u32 = 2;
 const NODES: u32 = 3;
 const GOSSIP: u32 = 4;
 const FAREWELL: u32 = 5;
+const CONFIRM: u32 = 6;
+const STORED: u32 = 7;
 /// From here on a receiver skips what it does not know.
 const SKIPPED: u32 = 16;
 
@@ -74,6 +77,15 @@ impl Farewell {
     }
 }
 
+/// How far a log is stored: everything up to an entry (`docs/protocol/link.md#10`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Its place in the log.
+    pub height: u32,
+    /// Which entry that is.
+    pub check: Check,
+}
+
 /// One message of the control stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -113,6 +125,20 @@ pub enum Message {
     },
     /// The sender ends the link.
     Farewell(Farewell),
+    /// The sender asks to be told when its own log is stored.
+    Confirm {
+        /// The membership overlay of the topic, as the sender names it.
+        overlay: Tag,
+        /// Up to this entry.
+        height: u32,
+    },
+    /// The sender has stored the receiver's log.
+    Stored {
+        /// The membership overlay of the topic, as the sender names it.
+        overlay: Tag,
+        /// How far.
+        level: Level,
+    },
     /// Something of a later version; it says nothing.
     Skipped,
 }
@@ -171,6 +197,15 @@ impl Message {
             Message::Farewell(farewell) => {
                 Writer::new(out).uint(FAREWELL).uint(farewell.code());
             }
+            Message::Confirm { overlay, height } => {
+                let mut writer = Writer::new(out);
+                writer.uint(CONFIRM).array(&overlay.0).uint(*height);
+            }
+            Message::Stored { overlay, level } => {
+                let mut writer = Writer::new(out);
+                writer.uint(STORED).array(&overlay.0);
+                writer.uint(level.height).array(&level.check);
+            }
             Message::Skipped => {
                 Writer::new(out).uint(SKIPPED);
             }
@@ -195,6 +230,17 @@ impl Message {
             },
             GOSSIP => read_gossip(&mut reader)?,
             FAREWELL => Message::Farewell(Farewell::read(reader.u32()?)),
+            CONFIRM => Message::Confirm {
+                overlay: Tag(reader.array()?),
+                height: reader.u32()?,
+            },
+            STORED => Message::Stored {
+                overlay: Tag(reader.array()?),
+                level: Level {
+                    height: reader.u32()?,
+                    check: reader.array()?,
+                },
+            },
             tag if tag >= SKIPPED => return Ok(Message::Skipped),
             _ => return Err(WireError::Tag.into()),
         };
@@ -323,6 +369,17 @@ mod tests {
             },
             Message::Farewell(Farewell::Replaced),
             Message::Farewell(Farewell::Other(9)),
+            Message::Confirm {
+                overlay: Tag([6; 16]),
+                height: 300,
+            },
+            Message::Stored {
+                overlay: Tag([7; 16]),
+                level: Level {
+                    height: u32::MAX,
+                    check: [8; 8],
+                },
+            },
             Message::Skipped,
         ];
         for message in messages {
@@ -332,7 +389,7 @@ mod tests {
 
     #[test]
     fn reserved_tags_and_version_0_are_refused_and_later_ones_are_skipped() {
-        for tag in 6..16 {
+        for tag in 8..16 {
             let refused = Message::decode(Bytes::copy_from_slice(&[tag]));
             assert_eq!(refused, Err(MessageError::Wire(WireError::Tag)));
         }

@@ -7,6 +7,7 @@ mod agree;
 mod bounds;
 mod members;
 mod order;
+mod receipts;
 mod records;
 mod tags;
 mod world;

@@ -262,6 +262,9 @@ impl Node {
                 Output::Farewell(farewell) => self.farewells.push(farewell),
                 Output::Close(_, failure) => self.closed = Some(failure),
                 Output::Hello { .. } | Output::Wake(_) => {}
+                other @ (Output::WantStored { .. } | Output::Stored(..)) => {
+                    panic!("nobody asks for receipts: {other:?}")
+                }
             }
         }
         if self.met {

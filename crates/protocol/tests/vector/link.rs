@@ -160,6 +160,7 @@ fn every_payload_of_a_link_is_judged_as_the_vectors_say() {
             Ok(Message::Nodes { .. }) => "nodes",
             Ok(Message::Gossip { .. }) => "gossip",
             Ok(Message::Farewell(_)) => "farewell",
+            Ok(Message::Confirm { .. } | Message::Stored { .. }) => "receipt",
             Ok(Message::Skipped) => "skipped",
             Err(_) => "invalid",
         };

@@ -12,6 +12,7 @@ mod link;
 mod live;
 mod mdns;
 mod ranges;
+mod receipts;
 mod record;
 mod sync;
 
