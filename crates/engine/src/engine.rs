@@ -10,7 +10,7 @@ use p2panda_core::limits::{
     PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
 };
 use p2panda_store::{
-    Durability, Fault, OpenError, Readers, Restored, RestoredAction, Slice, Store, StoreError,
+    Durability, Fault, Journal, OpenError, Readers, Restored, RestoredAction, Slice, Store, StoreError,
 };
 use thiserror::Error;
 
@@ -248,6 +248,11 @@ impl Engine {
     /// What opens readers of the directory.
     pub fn readers(&self) -> Readers {
         self.store.readers()
+    }
+
+    /// What syncs commits of the directory that were made without.
+    pub fn journal(&self) -> Journal {
+        self.store.journal()
     }
 
     /// From now on the storage fails like this, until it does not: for tests and the simulation.

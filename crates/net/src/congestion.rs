@@ -8,6 +8,8 @@ use iroh::endpoint::{Controller, ControllerFactory, ControllerMetrics, RttEstima
 use noq_proto::congestion::CubicConfig;
 use p2panda_core::limits;
 
+use crate::flight::Flight;
+
 /// CUBIC, which in addition slows down where what it sends waits for a second in the queue of the
 /// path: before that queue overflows, and loses what has to be sent again
 /// (`docs/protocol/network.md#1`).
@@ -24,8 +26,15 @@ impl ControllerFactory for Queueing {
         Box::new(Controlled {
             cubic: Arc::new(cubic).build(now, mtu),
             is_first: true,
+            flight: Arc::default(),
         })
     }
+}
+
+/// What a controller has been told of its packets.
+pub(crate) fn flight_of(controller: Box<dyn Controller>) -> Option<Arc<Flight>> {
+    let controlled = controller.into_any().downcast::<Controlled>().ok()?;
+    Some(controlled.flight)
 }
 
 #[derive(Debug)]
@@ -33,6 +42,8 @@ struct Controlled {
     cubic: Box<dyn Controller>,
     /// Nothing speaks against a full first flight yet.
     is_first: bool,
+    /// Shared with all clones.
+    flight: Arc<Flight>,
 }
 
 /// Whether what took so long has waited in a long queue of the path.
@@ -55,6 +66,7 @@ impl Controller for Controlled {
     }
 
     fn on_packet_sent(&mut self, now: Instant, bytes: u16, number: u64) {
+        self.flight.sent(number);
         self.cubic.on_packet_sent(now, bytes, number);
     }
 
@@ -71,6 +83,7 @@ impl Controller for Controlled {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
+        self.flight.acked(bytes, number);
         let round_trip = now.saturating_duration_since(sent);
         if is_queued(round_trip, rtt.min()) {
             self.queued(now, sent, number);
@@ -87,6 +100,7 @@ impl Controller for Controlled {
         app_limited: bool,
         largest: Option<u64>,
     ) {
+        self.flight.looked(in_flight, app_limited);
         self.cubic.on_end_acks(now, in_flight, app_limited, largest);
     }
 
@@ -105,6 +119,7 @@ impl Controller for Controlled {
     }
 
     fn on_packet_lost(&mut self, bytes: u16, number: u64, now: Instant) {
+        self.flight.lost();
         self.cubic.on_packet_lost(bytes, number, now);
     }
 
@@ -137,6 +152,7 @@ impl Controller for Controlled {
         Box::new(Controlled {
             cubic: self.cubic.clone_box(),
             is_first: self.is_first,
+            flight: self.flight.clone(),
         })
     }
 
@@ -145,7 +161,7 @@ impl Controller for Controlled {
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self.cubic.into_any()
+        self
     }
 }
 
@@ -160,6 +176,7 @@ mod tests {
         Controlled {
             cubic: cubic.build(now, PACKET_BYTES),
             is_first: true,
+            flight: Arc::default(),
         }
     }
 

@@ -247,6 +247,8 @@ pub struct SessionStatus {
     /// telling all heights (`docs/protocol/digest.md`, `docs/protocol/ranges.md`). Not with peers of
     /// release 0.7.1.
     pub digest: bool,
+    /// Whether the peer can be asked for receipts (`docs/protocol/link.md#10`).
+    pub receipts: bool,
     /// Whether catch-up is over.
     pub live: bool,
 }

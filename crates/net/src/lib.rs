@@ -63,6 +63,7 @@
 #![warn(missing_docs)]
 
 mod accept;
+mod acked;
 mod admission;
 mod alpns;
 mod book;
@@ -82,6 +83,7 @@ mod ephemeral;
 mod error;
 mod event;
 mod flag;
+mod flight;
 mod gossip;
 mod ground;
 mod host;
@@ -102,6 +104,7 @@ mod peer_id;
 mod persist;
 mod places;
 mod random;
+mod receipts;
 mod recovery;
 mod refusals;
 mod repairs;

@@ -1,7 +1,7 @@
 //! Drives a link: its control stream, and the topic streams that the peer opens on it
 //! (`docs/protocol/link.md`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::link::{
-    Control, Farewell, Input, Opening, Output, Refusal, Side, Start, Told,
+    Control, Farewell, Input, Level, Opening, Output, Refusal, Side, Start, Told,
 };
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::TransportInfo;
@@ -22,7 +22,7 @@ use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::time::{Time, patience};
 use p2panda_protocol::walk::Step;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::admission::allow_link;
@@ -35,7 +35,9 @@ use crate::links::{Begun, Command, Link};
 use crate::overlays::Change;
 use crate::peer_id::remote;
 use crate::random;
+use crate::request::Request;
 use crate::served::Served;
+use crate::session::questions::Questions;
 use crate::shared::Shared;
 use crate::topic::{Incoming, TopicHandle};
 use crate::wire::{Answer, NoSession, Scope, Wire, write};
@@ -126,6 +128,15 @@ struct Driver {
     /// Which of them began or ended since.
     common_changes: BTreeMap<Overlay, bool>,
     incoming: JoinSet<Opened>,
+    /// What the node is asked and told.
+    questions: Questions,
+    /// Receipts that this node wants, up to where the peer was asked, and when it may be asked again.
+    receipts: watch::Receiver<u64>,
+    receipts_version: u64,
+    receipts_at: Instant,
+    /// Receipts that the peer waits for.
+    levels: JoinSet<(Overlay, Option<Level>)>,
+    looking: HashMap<Overlay, AbortHandle>,
     /// Streams that broke the rules, since when.
     broken_streams: (Instant, usize),
     /// Nothing needs the link since then.
@@ -153,6 +164,8 @@ impl Driver {
         let mut own = shared.own.subscribe();
         let mut news = shared.book.news().changes();
         let news_version = *news.borrow_and_update();
+        let mut receipts = shared.receipts.changes();
+        receipts.mark_changed();
         let start = Start {
             node: shared.local,
             side: link.side,
@@ -189,6 +202,12 @@ impl Driver {
             is_new: false,
             common_changes: BTreeMap::new(),
             incoming: JoinSet::new(),
+            questions: Questions::new(shared.requests.clone()),
+            receipts,
+            receipts_version: 0,
+            receipts_at: Instant::now(),
+            levels: JoinSet::new(),
+            looking: HashMap::new(),
             broken_streams: (Instant::now(), 0),
             unneeded: None,
             ending: None,
@@ -213,7 +232,7 @@ impl Driver {
             let wake = self.wake();
             let reading = budget::read(&connection, &mut recv, &mut chunks, &self.intake, true);
             tokio::select! {
-                read = reading => match read {
+                read = reading, if !self.questions.waiting() => match read {
                     Ok(Some(count)) => {
                         for chunk in chunks.iter_mut().take(count) {
                             self.handle(Input::Bytes(std::mem::take(chunk)));
@@ -232,6 +251,19 @@ impl Driver {
                 Some(command) = commands.recv() => self.command(command),
                 Ok(()) = self.changes.changed() => self.overlays_changed(),
                 Ok(()) = changed(&mut self.news, self.news_at), if self.met => self.tell_news(),
+                Ok(()) = changed(&mut self.receipts, self.receipts_at) => self.ask_for_receipts(),
+                Some(found) = self.levels.join_next() => {
+                    // One that is not needed any more says nothing.
+                    if let Ok((overlay, level)) = found {
+                        self.looking.remove(&overlay);
+                        self.handle(Input::Stored(overlay, level));
+                    }
+                }
+                sent = self.questions.send(), if self.questions.waiting() => {
+                    if !sent {
+                        self.handle(Input::Lost);
+                    }
+                }
                 Ok(()) = changed(&mut self.own, self.record_at) => {
                     self.record_at = Instant::now() + limits::LINK_ASK_INTERVAL;
                     let record = self.own.borrow_and_update().clone();
@@ -277,7 +309,20 @@ impl Driver {
                     self.carry_if_asked();
                 }
                 Output::Common(overlay) => drop(self.common_changes.insert(overlay, true)),
-                Output::Parted(overlay) => drop(self.common_changes.insert(overlay, false)),
+                Output::Parted(overlay) => {
+                    self.common_changes.insert(overlay, false);
+                    if let Some(looking) = self.looking.remove(&overlay) {
+                        looking.abort();
+                    }
+                }
+                Output::WantStored { overlay, above } => self.look_for_level(overlay, above),
+                Output::Stored(overlay, level) => {
+                    let peer = self.link.peer;
+                    if let Some(topic) = self.shared.overlays.topic(&overlay) {
+                        self.questions
+                            .push(Request::Confirmed { topic, peer, level });
+                    }
+                }
                 Output::WantNodes(common) => {
                     let told = self.all_known(&common);
                     self.handle(Input::Nodes(told));
@@ -364,7 +409,7 @@ impl Driver {
         self.shared.paths.measured(self.link.peer, round_trip);
     }
 
-    async fn take_records(&self, records: Records) -> Step {
+    async fn take_records(&mut self, records: Records) -> Step {
         let from = remote(&self.link.connection);
         let teller = Teller {
             node: self.link.peer,
@@ -402,6 +447,35 @@ impl Driver {
         };
         if !told.records.is_empty() {
             self.handle(Input::Tell(told));
+        }
+    }
+
+    /// The peer is asked for the receipts that this node wants, those of 200 ms together.
+    fn ask_for_receipts(&mut self) {
+        self.receipts.mark_unchanged();
+        self.receipts_at = Instant::now() + limits::RECEIPT_INTERVAL;
+        let (wanted, version) = self.shared.receipts.since(self.receipts_version);
+        self.receipts_version = version;
+        for (overlay, height) in wanted {
+            self.handle(Input::Confirm(overlay, height));
+        }
+    }
+
+    /// The peer wants to be told how far its log is stored.
+    fn look_for_level(&mut self, overlay: Overlay, above: Option<u32>) {
+        let (reply, answer) = oneshot::channel();
+        if let Some(topic) = self.shared.overlays.topic(&overlay) {
+            self.questions.push(Request::Level {
+                topic,
+                author: self.link.peer,
+                above,
+                reply,
+            });
+        }
+        let looking = async move { (overlay, answer.await.ok()) };
+        let looking = self.levels.spawn(looking);
+        if let Some(before) = self.looking.insert(overlay, looking) {
+            before.abort();
         }
     }
 

@@ -33,6 +33,7 @@ use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
 use crate::paths::Paths;
 use crate::refusals::Refusals;
+use crate::receipts::Receipts;
 use crate::request::Request;
 use crate::revisits::Revisits;
 use crate::served::Served;
@@ -106,6 +107,7 @@ pub async fn spawn(mut config: Config, requests: mpsc::Sender<Request>) -> Resul
         connections,
         gossip,
         links,
+        receipts: Receipts::default(),
         lookup,
         book,
         survey,
@@ -370,6 +372,12 @@ impl SyncHandle {
     /// An operation of this peer was dropped on the way in: compares with it again soon.
     pub fn repair(&self, peer: VerifyingKey) {
         self.handle.repair(peer);
+    }
+
+    /// Asks the peers that can say so to tell when they have stored this node's log of the topic up to
+    /// this entry, now and later: they are told with [`Request::Confirmed`]. A later call replaces it.
+    pub fn confirm(&self, height: u32) {
+        self.handle.confirm(height);
     }
 
     /// Leaves the topic, whoever else holds a handle: live sessions end with Close, those in

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use p2panda_core::{
     Gap, Heights, LogRange, Look, Page, Phase, Read, Received, Topic, VerifyingKey, Wanted,
 };
+use p2panda_protocol::link::Level;
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::oneshot;
@@ -95,6 +96,27 @@ pub enum Request {
         /// Answer.
         reply: oneshot::Sender<Stored>,
     },
+    /// How far the log of a peer is stored here, synced to disk. A peer asks for it
+    /// (`docs/protocol/link.md#10`).
+    Level {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        author: VerifyingKey,
+        /// What it was told.
+        above: Option<u32>,
+        /// Answer, once more than that is stored.
+        reply: oneshot::Sender<Level>,
+    },
+    /// A peer says how far it has stored this node's own log.
+    Confirmed {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// Counts only if the check is that of this node's own entry.
+        level: Level,
+    },
     /// A session has reached the next phase.
     Phase {
         /// The topic.
@@ -119,7 +141,7 @@ pub enum Request {
     },
     /// A peer holds, or was sent, all operations of a topic up to this arrival number.
     ///
-    /// Written to the connection; nothing confirms that the peer has stored them.
+    /// Its transport has acknowledged them; nothing confirms that the peer has stored them.
     Sent {
         /// The topic.
         topic: Topic,

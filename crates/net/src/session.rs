@@ -20,6 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::sleep_until;
 
+use crate::acked::Flights;
 use crate::budget::{self, Window};
 use crate::close::{close, fault};
 use crate::event::{Contact, NetEvent, SessionStatus, Transfer};
@@ -31,7 +32,7 @@ use crate::wire::{NoSession, Scope, Wire, write};
 
 mod chunks;
 mod probe;
-mod questions;
+pub(crate) mod questions;
 
 use self::chunks::Chunks;
 use self::probe::Probe;
@@ -174,6 +175,9 @@ struct Driver {
     undrained: bool,
     /// How far the peer was sent the topic, once what is queued now is written.
     sent: Option<u64>,
+    /// The same, once what is written now is acknowledged.
+    handed_over: Option<u64>,
+    flights: Flights,
     questions: Questions,
     answer: Option<Answer>,
     stores: VecDeque<oneshot::Receiver<Stored>>,
@@ -258,6 +262,8 @@ impl Driver {
             outbox_bytes: 0,
             undrained: false,
             sent: None,
+            handed_over: None,
+            flights: Flights::default(),
             answer: None,
             stores: VecDeque::new(),
             wake: None,
@@ -274,6 +280,7 @@ impl Driver {
                 topic,
                 dialled_by_us: dialled == Dialled::ByUs,
                 digest,
+                receipts: matches!(protocol, Protocol::Link { .. }),
                 live: false,
             },
         );
@@ -287,6 +294,7 @@ impl Driver {
     }
 
     async fn drive(mut self: Box<Self>, mut wire: Box<Wire>) -> Result<(), Fault> {
+        self.flights.look(&wire.connection);
         let mut chunks = Chunks::default();
         let mut at_end = false;
         let mut stopping = false;
@@ -299,6 +307,9 @@ impl Driver {
                 priority = self.priority();
                 // An error means that the stream has ended.
                 let _ = wire.send.set_priority(priority);
+            }
+            if !self.outbox.is_empty() {
+                self.flights.writing();
             }
             let wants_bytes = self.session.wants_bytes() && !at_end;
             let in_frame = self.session.is_in_frame();
@@ -359,6 +370,9 @@ impl Driver {
                         true => self.tell_sent(),
                         false => self.handle(Input::Lost),
                     }
+                }
+                () = self.flights.acked(connection), if self.handed_over.is_some() && !self.questions.waiting() => {
+                    self.acked();
                 }
                 answer = next_answer(&mut self.answer), if self.answer.is_some() => {
                     self.answer = None;
@@ -618,14 +632,18 @@ impl Driver {
         }
     }
 
-    /// Handed out is not sent: the node hears of it when nothing is left to write. While other
-    /// requests wait only the last one is kept.
+    /// Handed out is not sent: the node hears of it when nothing is left to write, and all that was
+    /// written is acknowledged. While other requests wait only the last one is kept.
     fn tell_sent(&mut self) {
-        if self.questions.waiting() {
-            return;
+        if self.outbox_bytes == 0 && self.handed_over.is_none() {
+            self.handed_over = self.sent.take();
+            self.flights.wrote();
         }
-        if let (0, Some(arrival)) = (self.outbox_bytes, self.sent) {
-            self.sent = None;
+    }
+
+    /// The peer has all that was written.
+    fn acked(&mut self) {
+        if let Some(arrival) = self.handed_over.take() {
             let (topic, session, peer) = (self.topic, self.id, self.peer);
             self.questions.push(Request::Sent {
                 topic,
@@ -634,6 +652,7 @@ impl Driver {
                 arrival,
             });
         }
+        self.tell_sent();
     }
 
     fn tell(&mut self, phase: Phase) {

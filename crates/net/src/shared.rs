@@ -29,6 +29,7 @@ use crate::lookup::BookLookup;
 use crate::mdns::lan::Lan;
 use crate::overlays::Overlays;
 use crate::paths::Paths;
+use crate::receipts::Receipts;
 use crate::refusals::Refusals;
 use crate::request::Request;
 use crate::revisits::Revisits;
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) revisits: Revisits,
     pub(crate) overlays: Overlays,
     pub(crate) links: Links,
+    pub(crate) receipts: Receipts,
     pub(crate) sessions: Sessions,
     pub(crate) contacts: Contacts,
     pub(crate) refusals: Refusals,

@@ -41,6 +41,7 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 pub(crate) struct TopicHandle {
     shared: Arc<Shared>,
+    overlay: Overlay,
     inbox: Arc<Inbox<Box<Incoming>>>,
     repair: Arc<Repairs>,
     leave: Arc<Flag>,
@@ -78,11 +79,13 @@ impl TopicHandle {
         let parted = shared.clone();
         tokio::spawn(async move {
             task.run().await;
+            parted.receipts.forget(&overlay);
             parted.overlays.part(overlay);
             ended.raise();
         });
         Arc::new(TopicHandle {
             shared,
+            overlay,
             inbox,
             repair,
             leave,
@@ -103,6 +106,13 @@ impl TopicHandle {
     /// Compares with a peer again soon.
     pub(crate) fn repair(&self, peer: VerifyingKey) {
         self.repair.ask(peer);
+    }
+
+    /// Wants receipts for the own log up to this entry.
+    pub(crate) fn confirm(&self, height: u32) {
+        if self.is_running() {
+            self.shared.receipts.want(self.overlay, height);
+        }
     }
 
     /// The network is shut down. Told by the registry of topics rather than heard of: nothing waits for

@@ -107,6 +107,7 @@ pub use database::fault::Fault;
 pub use database::feed::{FeedEntry, FeedPage, SkipAcked};
 pub use database::garbage::Slice;
 pub use database::holdings::{HeadsPlace, Holdings};
+pub use database::level::{Journal, NewestEntry, StoredLevel};
 pub use database::missing::LateBody;
 pub use database::page::PageLimits;
 pub use database::reader::{Reader, Readers};

@@ -112,3 +112,6 @@ pub const NETWORK_EVENTS_MAX: usize = 1_024;
 pub const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
 /// Refused sessions of which a node says something; of more it only tells when they are refused.
 pub const REFUSALS_REMEMBERED_MAX: usize = 4_096;
+
+/// How often who waits until a peer has acknowledged what was sent looks for other paths.
+pub const ACKED_LOOK_INTERVAL: Duration = Duration::from_secs(1);

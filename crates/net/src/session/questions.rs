@@ -1,4 +1,4 @@
-//! What a session asks of the node, in order, through the node's bounded channel.
+//! What a session, or a link, asks of the node, in order, through the node's bounded channel.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::request::Request;
 /// They are few: a session has one question open and two batches under way, and says of its phases
 /// and of the peer's heights what there is to say once each. What comes at the peer's pace and is
 /// no batch ([`Request::Sent`]) does not wait here.
-pub(super) struct Questions {
+pub(crate) struct Questions {
     requests: mpsc::Sender<Request>,
     queue: VecDeque<Request>,
     reserved: Option<Reserved>,
@@ -22,7 +22,7 @@ pub(super) struct Questions {
 type Reserved = futures_lite::future::Boxed<Option<mpsc::OwnedPermit<Request>>>;
 
 impl Questions {
-    pub(super) fn new(requests: mpsc::Sender<Request>) -> Self {
+    pub(crate) fn new(requests: mpsc::Sender<Request>) -> Self {
         Self {
             requests,
             queue: VecDeque::new(),
@@ -31,7 +31,7 @@ impl Questions {
     }
 
     /// Sends at once if there is room.
-    pub(super) fn push(&mut self, request: Request) {
+    pub(crate) fn push(&mut self, request: Request) {
         if self.waiting() {
             return self.queue.push_back(request);
         }
@@ -41,12 +41,12 @@ impl Questions {
         }
     }
 
-    pub(super) fn waiting(&self) -> bool {
+    pub(crate) fn waiting(&self) -> bool {
         !self.queue.is_empty()
     }
 
     /// Sends the oldest request. Answers false when the node is gone. May be cancelled.
-    pub(super) async fn send(&mut self) -> bool {
+    pub(crate) async fn send(&mut self) -> bool {
         let requests = &self.requests;
         let reserved = self.reserved.get_or_insert_with(|| {
             let requests = requests.clone();

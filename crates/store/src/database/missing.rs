@@ -107,7 +107,7 @@ impl Tx<'_> {
 }
 
 /// How far rows of an earlier version were looked through: an arrival number, big-endian.
-const SCANNED: &str = "bodies_scanned";
+pub(crate) const SCANNED: &str = "bodies_scanned";
 
 impl Database {
     /// Whether operations that an earlier version stored are still to be looked through.

@@ -132,6 +132,10 @@ impl Database {
         Readers::new(self.path.clone())
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Moves what is in the write-ahead log into the database and empties the log.
     pub(crate) fn checkpoint(&mut self) -> Result<(), StoreError> {
         Ok(connection::checkpoint(&self.connection)?)

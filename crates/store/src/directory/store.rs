@@ -7,6 +7,7 @@ use p2panda_core::{LogId, SigningKey};
 
 use crate::database::connection::companions;
 use crate::database::error::StoreError;
+use crate::database::level::Journal;
 use crate::database::reader::Readers;
 use crate::database::tx::Tx;
 use crate::database::writer::{Database, Durability};
@@ -155,6 +156,11 @@ impl Store {
     /// What opens readers, see [`Database::readers`].
     pub fn readers(&self) -> Readers {
         self.database.readers()
+    }
+
+    /// What syncs commits, see [`Database::journal`].
+    pub fn journal(&self) -> Journal {
+        self.database.journal()
     }
 
     /// Closes the directory: numbers go on without a gap at the next open.

@@ -1,0 +1,204 @@
+//! How far the log of an author is stored (`docs/protocol/link.md#10`).
+
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+
+use p2panda_core::{Hash, Topic, VerifyingKey};
+use rusqlite::{OptionalExtension, params};
+
+use crate::database::connection;
+use crate::database::error::{StoreError, StoreErrorKind};
+use crate::database::meta::meta;
+use crate::database::missing::SCANNED;
+use crate::database::page::PageLimits;
+use crate::database::reader::{Reader, topic_key};
+use crate::database::sql::{Blob32, unsigned};
+use crate::database::writer::Database;
+use crate::error::ErrorOf;
+
+/// An entry up to which a log is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredLevel {
+    /// Its place in the log.
+    pub seq: u32,
+    /// Its id.
+    pub id: Hash,
+}
+
+/// The newest entry of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewestEntry {
+    /// Its place in the log.
+    pub seq: u32,
+    /// Its id.
+    pub id: Hash,
+    /// Its arrival number.
+    pub arrival: u64,
+}
+
+impl Reader {
+    /// Up to where the log of an author is stored with all bodies, but those that were dropped on
+    /// purpose. `None`: nothing is, or it is not known yet which bodies are missing.
+    pub fn stored_level(
+        &self,
+        topic: &Topic,
+        author: &VerifyingKey,
+    ) -> Result<Option<StoredLevel>, StoreError> {
+        let found = {
+            let snapshot = self.snapshot()?;
+            let Some(key) = topic_key(&snapshot, topic)? else {
+                return Ok(None);
+            };
+            if meta(&snapshot, SCANNED)?.is_some() {
+                return Ok(None);
+            }
+            let sql = "SELECT l.head_seq, l.head_id,
+                    (SELECT min(w.seq) FROM wanted w WHERE w.topic = ?1 AND w.log = l.id)
+                FROM log l WHERE l.topic = ?1
+                AND l.author = (SELECT id FROM author WHERE key = ?2)";
+            let mut statement = snapshot.prepare_cached(sql)?;
+            let author = author.as_bytes().as_slice();
+            let row = statement.query_row(params![key, author], |row| {
+                let Blob32(id) = row.get(1)?;
+                Ok((row.get::<_, u32>(0)?, id, row.get::<_, Option<u32>>(2)?))
+            });
+            row.optional()?
+        };
+        let Some((seq, id, wanted)) = found else {
+            return Ok(None);
+        };
+        let Some(wanted) = wanted else {
+            let id = Hash::from_bytes(id);
+            return Ok(Some(StoredLevel { seq, id }));
+        };
+        let Some(seq) = wanted.checked_sub(1) else {
+            return Ok(None);
+        };
+        let id = self.operation_id(topic, author, seq)?;
+        Ok(id.map(|id| StoredLevel { seq, id }))
+    }
+
+    /// The id of a stored operation.
+    pub fn operation_id(
+        &self,
+        topic: &Topic,
+        author: &VerifyingKey,
+        seq: u32,
+    ) -> Result<Option<Hash>, StoreError> {
+        let one = PageLimits { rows: 1, bytes: 1 };
+        let page = self.log_page(topic, author, seq.checked_sub(1), seq, one)?;
+        let entry = page.entries.first();
+        Ok(entry
+            .map(|entry| &entry.header)
+            .filter(|header| header.seq() == seq)
+            .map(|header| header.id()))
+    }
+
+    /// The newest entry of a log.
+    pub fn newest_entry(
+        &self,
+        topic: &Topic,
+        author: &VerifyingKey,
+    ) -> Result<Option<NewestEntry>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(None);
+        };
+        let sql = "SELECT l.head_seq, l.head_id, o.arrival
+            FROM log l JOIN operation o ON o.log = l.id AND o.seq = l.head_seq
+            WHERE l.topic = ?1 AND l.author = (SELECT id FROM author WHERE key = ?2)";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let author = author.as_bytes().as_slice();
+        let newest = statement.query_row(params![key, author], |row| {
+            let Blob32(id) = row.get(1)?;
+            Ok(NewestEntry {
+                seq: row.get(0)?,
+                id: Hash::from_bytes(id),
+                arrival: unsigned(row, 2)?,
+            })
+        });
+        Ok(newest.optional()?)
+    }
+
+    /// How many operations of a log arrived after this number: looks at these, and at one more.
+    pub fn newer_than(
+        &self,
+        topic: &Topic,
+        author: &VerifyingKey,
+        arrival: u64,
+    ) -> Result<u64, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(0);
+        };
+        let sql = "SELECT o.arrival FROM log l JOIN operation o ON o.log = l.id
+            WHERE l.topic = ?1 AND l.author = (SELECT id FROM author WHERE key = ?2)
+            AND o.seq >= l.first_seq ORDER BY o.seq DESC";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let author = author.as_bytes().as_slice();
+        let mut rows = statement.query(params![key, author])?;
+        let mut newer = 0;
+        while let Some(row) = rows.next()? {
+            if unsigned(row, 0)? <= arrival {
+                break;
+            }
+            newer += 1;
+        }
+        Ok(newer)
+    }
+
+    /// The topics in which an author has a log.
+    pub fn topics_of(&self, author: &VerifyingKey) -> Result<Vec<Topic>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let sql = "SELECT t.topic FROM topic t JOIN log l ON l.topic = t.id
+            WHERE l.author = (SELECT id FROM author WHERE key = ?1) ORDER BY t.id";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let rows = statement.query_map([author.as_bytes().as_slice()], topic)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// All topics of which anything is stored, or that were opened.
+    pub fn topics(&self) -> Result<Vec<Topic>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let mut statement = snapshot.prepare_cached("SELECT topic FROM topic ORDER BY id")?;
+        let rows = statement.query_map([], topic)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn topic(row: &rusqlite::Row<'_>) -> rusqlite::Result<Topic> {
+    let Blob32(topic) = row.get(0)?;
+    Ok(Topic::from_bytes(topic))
+}
+
+/// Syncs what is committed, beside the writer: on any thread, and without waiting for it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Afterwards everything that was committed before survives a power cut.
+    ///
+    /// Commits are in the write-ahead log. What a checkpoint has moved into the database before was
+    /// synced by the checkpoint. The file is closed again, which SQLite does not mind: it has no locks
+    /// on the write-ahead log, only on the others.
+    ///
+    /// # Errors
+    ///
+    /// That of the file system.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let file = OpenOptions::new().write(true).open(&self.path);
+        let synced = file.and_then(|file| file.sync_data());
+        synced.map_err(|error| ErrorOf::caused_by(StoreErrorKind::of_io(&error), error))
+    }
+}
+
+impl Database {
+    /// What syncs commits that were made without.
+    pub fn journal(&self) -> Journal {
+        Journal {
+            path: connection::journal(self.path()),
+        }
+    }
+}
