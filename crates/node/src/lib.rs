@@ -31,6 +31,7 @@
 
 mod body;
 mod builder;
+mod drain;
 mod ended;
 mod ephemeral;
 mod error;
@@ -43,6 +44,7 @@ mod message;
 mod node;
 mod peers;
 mod publisher;
+mod receipt;
 mod stream;
 mod subscription;
 mod topic_handle;
@@ -51,6 +53,7 @@ use std::path::Path;
 
 pub use body::{Body, DecodeError, EncodeError, Raw};
 pub use builder::Builder;
+pub use drain::Unsent;
 pub use ended::Ended;
 pub use ephemeral::{
     EphemeralMessage, EphemeralPublisher, EphemeralRequest, EphemeralSubscription,
@@ -80,7 +83,8 @@ pub use p2panda_store::{
     TopicStatus, Totals,
 };
 pub use peers::Network;
-pub use publisher::{Publisher, Receipt};
+pub use publisher::Publisher;
+pub use receipt::Receipt;
 pub use stream::{Ack, StartAt, StreamRequest};
 pub use subscription::Subscription;
 pub use topic_handle::{StoredOperation, TopicHandle};

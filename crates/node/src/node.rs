@@ -17,6 +17,7 @@ use crate::ended::Ended;
 use crate::ephemeral::EphemeralRequest;
 use crate::event::{Event, EventSender, Events};
 use crate::health::{self, Health, HealthSender};
+use crate::inner::levels::Levels;
 use crate::inner::new_logs::NewLogs;
 use crate::inner::queue::Queue;
 use crate::inner::serve::{Desk, serve};
@@ -80,7 +81,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
 
     let signing_key = engine.signing_key().clone();
     let storage = Storage::new(engine.readers());
-    let topics = Topics::default();
+    let levels = Levels::new(storage.clone(), engine.journal());
+    let topics = Topics::new(levels.clone());
     let events = EventSender::new();
     let (sender, health) = HealthSender::new();
     let engine = run(engine, topics.clone(), events.clone(), sender);
@@ -98,6 +100,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         }
     };
     let desk = Desk {
+        id: signing_key.verifying_key(),
+        levels,
         storage: storage.clone(),
         queue: queue.clone(),
         topics: topics.clone(),
@@ -186,16 +190,13 @@ fn compare_again(topics: &Topics, event: &EngineEvent) {
                 topics.repair(topic, peer);
             }
         }
-        EngineEvent::OwnFork {
-            topic,
-            peer: Some(peer),
-            ours,
-            ..
-        } => {
-            if !ours {
-                topics.refused(topic, *peer);
+        EngineEvent::OwnFork { topic, peer, .. } => {
+            if let Some(state) = topics.get(topic) {
+                state.receipts().fork();
             }
-            topics.repair(topic, *peer);
+            if let Some(peer) = peer {
+                topics.repair(topic, *peer);
+            }
         }
         EngineEvent::OwnHeightTold {
             topic,
@@ -436,6 +437,10 @@ impl Node {
 
     pub(crate) fn storage(&self) -> &Storage {
         &self.0.storage
+    }
+
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.0.topics
     }
 
     pub(crate) fn event_sender(&self) -> &EventSender {

@@ -4,14 +4,14 @@ use std::borrow::Borrow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use p2panda_core::{Hash, Topic};
+use p2panda_core::Topic;
 use serde::Serialize;
 
 use crate::Error;
 use crate::body::{Body, Raw};
-use crate::inner::queue::Published;
 use crate::inner::topic::TopicState;
 use crate::node::Node;
+use crate::receipt::Receipt;
 
 /// The writing half of a topic stream. Cheap to clone; all clones write to this node's one log of
 /// the topic.
@@ -55,10 +55,19 @@ impl<M> Publisher<M> {
         self.state.check_open()?;
         let body = body.map(Body::into_bytes);
         let published = self.node.queue().publish(self.topic, body, prune).await?;
-        Ok(Receipt {
-            published,
-            state: Arc::clone(&self.state),
-        })
+        Ok(Receipt::new(&published, Arc::clone(&self.state)))
+    }
+
+    /// The receipt of the newest message of this node's log of the topic, whenever it was published:
+    /// who has it has everything before. `None`: nothing was published yet.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn newest(&self) -> Result<Option<Receipt>, Error> {
+        let (topic, own) = (self.topic, self.node.id());
+        let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &own);
+        let newest = self.node.storage().read(read).await?;
+        Ok(newest.map(|newest| Receipt::of_entry(&newest, Arc::clone(&self.state))))
     }
 }
 
@@ -114,42 +123,3 @@ impl<M: Serialize> Publisher<M> {
     }
 }
 
-/// Proof that a message is stored durably on this node.
-#[derive(Clone)]
-pub struct Receipt {
-    published: Published,
-    state: Arc<TopicState>,
-}
-
-impl std::fmt::Debug for Receipt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Receipt").field(&self.published).finish()
-    }
-}
-
-impl Receipt {
-    /// The operation id.
-    pub fn id(&self) -> Hash {
-        self.published.id
-    }
-
-    /// Place in this node's log of the topic.
-    pub fn seq(&self) -> u32 {
-        self.published.seq
-    }
-
-    /// Number of connected peers that hold or were sent everything up to this message.
-    pub fn sent(&self) -> usize {
-        self.state.sent_to(self.published.arrival)
-    }
-
-    /// Waits until that many connected peers hold or were sent everything up to this message.
-    /// That they stored it the protocol of 0.7.1 cannot tell.
-    ///
-    /// # Errors
-    /// [`Error::Closed`] when the node is shut down meanwhile, [`Error::Left`] when it leaves the topic,
-    /// [`Error::Corrupt`] when it stops by itself.
-    pub async fn sent_to(&self, peers: usize) -> Result<(), Error> {
-        self.state.wait_sent(self.published.arrival, peers).await
-    }
-}

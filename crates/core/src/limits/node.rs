@@ -46,3 +46,8 @@ pub const EVIDENCE_PAGE_ROWS_MAX: usize = 1_000;
 /// How long automatic acknowledgements gather. What was acknowledged within this time before a
 /// crash comes again (`docs/protocol/streams.md#10`).
 pub const ACKS_GATHER_DELAY: Duration = Duration::from_millis(20);
+/// Peers of which a node remembers, in each topic, what they have of its own log
+/// (`docs/protocol/streams.md#19`).
+pub const RECEIPT_PEERS_MAX: usize = 1_024;
+/// How often a node that waits for the last acknowledgement before it stops looks who has a session.
+pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(100);

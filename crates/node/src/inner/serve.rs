@@ -10,6 +10,7 @@ use p2panda_core::limits::{SESSION_PAGE_BYTES_MAX, SESSION_PAGE_ROWS_MAX};
 use p2panda_core::{Gap, Heights, Page, Phase, Read, Received, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::{Incoming, IngestReport, Source};
 use p2panda_net::{Request, Stored, Totals};
+use p2panda_protocol::link::Level;
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{Reader, StoreError};
@@ -21,6 +22,7 @@ use crate::Error;
 use crate::event::EventSender;
 use crate::inner::blame::Blame;
 use crate::inner::known::{self, Known};
+use crate::inner::levels::{Levels, check_of};
 use crate::inner::new_logs::{Counted, NewLogs};
 use crate::inner::queue::Queue;
 use crate::inner::storage::Storage;
@@ -38,6 +40,8 @@ pub(crate) async fn serve(mut requests: mpsc::Receiver<Request>, desk: Desk) {
 /// What is needed to answer.
 #[derive(Clone)]
 pub(crate) struct Desk {
+    pub(crate) id: VerifyingKey,
+    pub(crate) levels: Levels,
     pub(crate) storage: Storage,
     pub(crate) queue: Queue,
     pub(crate) topics: Topics,
@@ -154,9 +158,6 @@ impl Desk {
                 if phase != Phase::Ended {
                     return self.queue.session(topic, session, phase);
                 }
-                if let Some(state) = self.topics.get(&topic) {
-                    state.session_ended(session);
-                }
                 // Behind the batches of the session that are being verified.
                 if let Some(jobs) = sessions.lock().get_mut(&session) {
                     return jobs.push_back(Job::Ended { topic });
@@ -165,14 +166,26 @@ impl Desk {
             }
             Request::Sent {
                 topic,
-                session,
+                session: _,
                 peer,
                 arrival,
             } => {
                 if let Some(state) = self.topics.get(&topic) {
-                    state.session_sent(session, peer, arrival);
+                    state.receipts().sent(peer, arrival);
                 }
             }
+            Request::Level {
+                topic,
+                author,
+                above,
+                reply,
+            } => {
+                // Of a topic that is not open nothing is said.
+                if self.topics.get(&topic).is_some() {
+                    self.levels.ask(topic, author, above, reply);
+                }
+            }
+            Request::Confirmed { topic, peer, level } => self.confirmed(topic, peer, level),
             Request::PeerHas {
                 topic,
                 session,
@@ -207,6 +220,25 @@ impl Desk {
                 state.raise_blocked(&mut held.heights, &blocked);
             }
             Ok((held.heights, held.arrival, held.gaps))
+        });
+    }
+
+    /// A peer says how far it has stored the own log: true only of the branch that this node has.
+    fn confirmed(&self, topic: Topic, peer: VerifyingKey, level: Level) {
+        let (desk, own) = (self.clone(), self.id);
+        tokio::spawn(async move {
+            let read = desk.storage.read(move |reader| {
+                reader.operation_id(&topic, &own, level.height)
+            });
+            let ours = match read.await {
+                Ok(id) => id.is_some_and(|id| check_of(&id) == level.check),
+                Err(Error::Closed) => return,
+                Err(error) => return tracing::error!(%error, "a receipt cannot be compared"),
+            };
+            match desk.topics.get(&topic).filter(|_| ours) {
+                Some(state) => state.receipts().stored(peer, level.height),
+                None => tracing::debug!(%peer, "a receipt for another branch of the own log"),
+            }
         });
     }
 

@@ -5,26 +5,39 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use p2panda_core::{Entry, Heights, Prefix, Tail, Topic, VerifyingKey};
-use p2panda_engine::TopicChange;
+use p2panda_engine::{PublishError, TopicChange};
 use p2panda_net::SyncHandle;
 use p2panda_protocol::ranges::SharedHeads;
-use p2panda_protocol::sync::SessionId;
 use p2panda_store::{BlockedLog, FeedEntry, Reader, StoreError};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, OnceCell, watch};
+use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
 use crate::Error;
 use crate::inner::acks::Acks;
 use crate::inner::blocked::Blocked;
+use crate::inner::levels::Levels;
 use crate::inner::queue::Queue;
+use crate::inner::receipts::{Place, Receipts};
 use crate::inner::storage::Storage;
 
 /// The topics of a node. Shared by the node, the engine's commit signal and the network.
-#[derive(Clone, Default)]
-pub(crate) struct Topics(Arc<Mutex<HashMap<Topic, Arc<TopicState>>>>);
+#[derive(Clone)]
+pub(crate) struct Topics {
+    map: Arc<Mutex<HashMap<Topic, Arc<TopicState>>>>,
+    levels: Levels,
+}
 
 impl Topics {
+    pub(crate) fn new(levels: Levels) -> Self {
+        let map = Arc::default();
+        Self { map, levels }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<TopicState>> {
+        self.map().values().cloned().collect()
+    }
+
     pub(crate) fn get(&self, topic: &Topic) -> Option<Arc<TopicState>> {
         self.map().get(topic).cloned()
     }
@@ -43,6 +56,7 @@ impl Topics {
     pub(crate) fn leave(&self, topic: &Topic) -> Option<Arc<TopicState>> {
         let state = self.map().remove(topic)?;
         state.end(Leaving::Topic);
+        self.levels.left(topic);
         Some(state)
     }
 
@@ -50,6 +64,7 @@ impl Topics {
         let states: Vec<_> = self.map().drain().map(|(_, state)| state).collect();
         for state in &states {
             state.end(Leaving::Node);
+            self.levels.left(&state.topic);
         }
         states
     }
@@ -72,6 +87,7 @@ impl Topics {
             state.delivered(change);
             state.arrived(change);
         }
+        self.levels.committed(change);
     }
 
     /// Asks a peer again for what was dropped.
@@ -83,15 +99,8 @@ impl Topics {
         }
     }
 
-    /// A peer holds another branch of this node's log: it does not take what is sent to it.
-    pub(crate) fn refused(&self, topic: &Topic, peer: VerifyingKey) {
-        if let Some(state) = self.get(topic) {
-            state.elsewhere.lock().insert(peer);
-        }
-    }
-
     fn map(&self) -> MutexGuard<'_, HashMap<Topic, Arc<TopicState>>> {
-        self.0.lock()
+        self.map.lock()
     }
 }
 
@@ -113,15 +122,11 @@ pub(crate) struct TopicState {
     number: TopicNumber,
     arrivals: watch::Sender<Tail<Entry>>,
     feed: watch::Sender<FeedState>,
-    /// Up to which arrival number each session has sent, while it runs.
-    sent: Mutex<Vec<SentTo>>,
-    sent_changed: Notify,
+    receipts: Receipts,
     sync: OnceLock<SyncHandle>,
     queue: Queue,
     /// The heads of the logs, from the first session on that compares them.
     heads: Mutex<Option<Arc<KnownHeads>>>,
-    /// Peers with another branch of this node's log.
-    elsewhere: Mutex<BTreeSet<VerifyingKey>>,
     /// By the name of the consumer.
     acks: Mutex<HashMap<String, Arc<Acks>>>,
     blocked: Mutex<Blocked>,
@@ -150,13 +155,6 @@ enum Leaving {
     Node,
 }
 
-/// How far a session has sent the topic.
-struct SentTo {
-    session: SessionId,
-    peer: VerifyingKey,
-    arrival: u64,
-}
-
 impl TopicState {
     fn new(topic: Topic, queue: Queue) -> Self {
         Self {
@@ -164,12 +162,10 @@ impl TopicState {
             number: TopicNumber::next(),
             arrivals: watch::Sender::default(),
             feed: watch::Sender::default(),
-            sent: Mutex::default(),
-            sent_changed: Notify::new(),
+            receipts: Receipts::default(),
             sync: OnceLock::new(),
             queue,
             heads: Mutex::default(),
-            elsewhere: Mutex::default(),
             acks: Mutex::default(),
             blocked: Mutex::default(),
         }
@@ -191,10 +187,14 @@ impl TopicState {
         self.blocked.lock().len()
     }
 
+    pub(crate) fn topic(&self) -> Topic {
+        self.topic
+    }
+
     /// It is open no longer.
     fn end(&self, leaving: Leaving) {
         self.feed.send_modify(|feed| feed.left = Some(leaving));
-        self.sent_changed.notify_waiters();
+        self.receipts.wake();
     }
 
     /// Operations are durable up to `arrival`, the feed reaches up to `offset`.
@@ -308,38 +308,60 @@ impl TopicState {
         self.sync.get()
     }
 
-    pub(crate) fn session_sent(&self, session: SessionId, peer: VerifyingKey, arrival: u64) {
+    /// What peers have of the own log.
+    pub(crate) fn receipts(&self) -> &Receipts {
+        &self.receipts
+    }
+
+    /// Asks the peers for receipts of the own log up to this entry.
+    pub(crate) fn confirm(&self, seq: u32) {
+        if self.receipts.want(seq)
+            && let Some(sync) = self.sync()
         {
-            let mut sent = self.sent.lock();
-            if let Some(told) = sent.iter_mut().find(|told| told.session == session) {
-                told.arrival = arrival;
-            } else {
-                sent.reserve_exact(1);
-                sent.push(SentTo {
-                    session,
-                    peer,
-                    arrival,
-                });
-            }
+            sync.confirm(seq);
         }
-        self.sent_changed.notify_waiters();
     }
 
-    pub(crate) fn session_ended(&self, session: SessionId) {
-        self.sent.lock().retain(|told| told.session != session);
+    /// Waits until enough peers were sent an operation.
+    pub(crate) async fn wait_sent(&self, place: Place, peers: usize) -> Result<(), Error> {
+        let is_enough = || self.receipts.sent_to(place).len() >= peers;
+        self.wait_for_receipts(is_enough).await
     }
 
-    pub(crate) fn sent_to(&self, arrival: u64) -> usize {
-        peers_with(&self.sent.lock(), &self.elsewhere.lock(), arrival)
+    /// Asks the peers, and waits until enough of them say that they have stored an operation.
+    pub(crate) async fn wait_stored(&self, place: Place, peers: usize) -> Result<(), Error> {
+        self.confirm(place.seq);
+        let is_enough = || self.receipts.held_by(place).len() >= peers;
+        self.wait_for_receipts(is_enough).await
     }
 
-    pub(crate) async fn wait_sent(&self, arrival: u64, peers: usize) -> Result<(), Error> {
+    /// The same for these peers.
+    pub(crate) async fn wait_stored_by(
+        &self,
+        place: Place,
+        peers: &[VerifyingKey],
+    ) -> Result<(), Error> {
+        let naming = self.receipts.name(peers);
+        self.confirm(place.seq);
+        let is_enough = || {
+            let held_by = self.receipts.held_by(place);
+            peers.iter().all(|peer| held_by.contains(peer))
+        };
+        let waited = self.wait_for_receipts(is_enough).await;
+        drop(naming);
+        waited
+    }
+
+    async fn wait_for_receipts(&self, is_enough: impl Fn() -> bool) -> Result<(), Error> {
         loop {
-            let changed = self.sent_changed.notified();
-            if self.sent_to(arrival) >= peers {
+            let changed = self.receipts.changed();
+            if is_enough() {
                 return Ok(());
             }
             self.check_open()?;
+            if self.receipts.is_forked() {
+                return Err(PublishError::OwnFork.into());
+            }
             changed.await;
         }
     }
@@ -421,14 +443,6 @@ fn extend<S, T>(
 
 fn whole<T>(tail: &mut T) -> &mut T {
     tail
-}
-
-fn peers_with(sent: &[SentTo], elsewhere: &BTreeSet<VerifyingKey>, arrival: u64) -> usize {
-    let peers = sent
-        .iter()
-        .filter(|told| told.arrival >= arrival && !elsewhere.contains(&told.peer))
-        .map(|told| told.peer);
-    peers.collect::<BTreeSet<_>>().len()
 }
 
 #[cfg(test)]

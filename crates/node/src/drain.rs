@@ -1,0 +1,114 @@
+//! What nobody else has yet, and an end that waits for it (`docs/protocol/streams.md#19`).
+
+use std::time::Duration;
+
+use p2panda_core::{Topic, limits};
+use p2panda_net::PeerStatus;
+
+use crate::Error;
+use crate::inner::receipts::Place;
+use crate::inner::topic::TopicState;
+use crate::node::Node;
+
+/// What was published to a topic and nobody is known to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unsent {
+    /// The topic.
+    pub topic: Topic,
+    /// How many operations.
+    pub operations: u64,
+}
+
+impl Node {
+    /// All topics that this directory has ever opened, or has anything of.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn stored_topics(&self) -> Result<Vec<Topic>, Error> {
+        self.storage().read(|reader| reader.topics()).await
+    }
+
+    /// What this node published and nobody is known to have: neither sent to a peer nor stored by one
+    /// since this node started (`docs/protocol/streams.md#19`). Topics without any are left out, and so
+    /// are topics that are not open.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn unsent(&self) -> Result<Vec<Unsent>, Error> {
+        let mut unsent = Vec::new();
+        for state in self.topics().all() {
+            let operations = self.unsent_of(&state).await?;
+            if operations > 0 {
+                unsent.push(Unsent {
+                    topic: state.topic(),
+                    operations,
+                });
+            }
+        }
+        Ok(unsent)
+    }
+
+    async fn unsent_of(&self, state: &TopicState) -> Result<u64, Error> {
+        let (topic, own) = (state.topic(), self.id());
+        let (arrival, stored) = state.receipts().furthest();
+        let read = move |reader: &p2panda_store::Reader| {
+            let Some(newest) = reader.newest_entry(&topic, &own)? else {
+                return Ok(0);
+            };
+            let after_stored = stored.map_or(u64::MAX, |stored| {
+                u64::from(newest.seq.saturating_sub(stored))
+            });
+            Ok(reader.newer_than(&topic, &own, arrival)?.min(after_stored))
+        };
+        self.storage().read(read).await
+    }
+
+    /// Waits until everything that this node published in its open topics was sent: to one peer at
+    /// least, and to every peer that has a session by then. At most so long; then, or with the last
+    /// acknowledgement, it shuts the node down. Answers what nobody is known to have.
+    ///
+    /// # Errors
+    /// As [`Node::shutdown`].
+    pub async fn shutdown_after(&self, wait: Duration) -> Result<Vec<Unsent>, Error> {
+        // What ends the wait early shows below.
+        let _ = tokio::time::timeout(wait, self.drained()).await;
+        let unsent = self.unsent().await;
+        self.shutdown().await?;
+        unsent
+    }
+
+    /// Resolves when there is nothing left to send.
+    async fn drained(&self) -> Result<(), Error> {
+        for state in self.topics().all() {
+            let (topic, own) = (state.topic(), self.id());
+            let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &own);
+            let Some(newest) = self.storage().read(read).await? else {
+                continue;
+            };
+            let place = Place {
+                seq: newest.seq,
+                arrival: newest.arrival,
+            };
+            state.wait_sent(place, 1).await?;
+            while !self.is_sent_to_all(&state, place) {
+                // A session may end as well.
+                let changed = state.receipts().changed();
+                let _ = tokio::time::timeout(limits::DRAIN_LOOK_INTERVAL, changed).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every peer with a session of a topic was sent everything up to here.
+    fn is_sent_to_all(&self, state: &TopicState, place: Place) -> bool {
+        let (topic, sent_to) = (state.topic(), state.receipts().sent_to(place));
+        let has_session = |peer: &PeerStatus| {
+            let mut sessions = peer.sessions.iter();
+            sessions.any(|session| session.topic == topic)
+        };
+        let peers = self.net().peers();
+        let mut peers = peers.iter().filter(|peer| has_session(peer));
+        peers.all(|peer| sent_to.contains(&peer.id))
+    }
+}

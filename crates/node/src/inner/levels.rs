@@ -1,0 +1,305 @@
+//! Tells peers how far their own logs are stored and synced (`docs/protocol/link.md#10`).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use p2panda_core::limits::RECEIPT_INTERVAL;
+use p2panda_core::{Hash, Topic, VerifyingKey};
+use p2panda_engine::TopicChange;
+use p2panda_protocol::link::Level;
+use p2panda_store::{Journal, Reader, StoreError, StoredLevel};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use crate::Error;
+use crate::inner::storage::Storage;
+
+/// Questions about which nobody waits any more are looked for when there are twice as many as after
+/// the last look, and at least so many.
+const SWEPT_MIN: usize = 64;
+
+/// The logs that peers ask about. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Levels(Arc<Inner>);
+
+struct Inner {
+    storage: Storage,
+    journal: Journal,
+    asked: Mutex<Asked>,
+    /// Commits cost next to nothing while nobody asks.
+    is_asked: AtomicBool,
+    runtime: tokio::runtime::Handle,
+}
+
+#[derive(Default)]
+struct Asked {
+    by_topic: HashMap<Topic, HashMap<VerifyingKey, Vec<Question>>>,
+    /// Those that may have an answer.
+    due: HashSet<(Topic, VerifyingKey)>,
+    /// A task looks at them.
+    running: bool,
+    last: Option<Instant>,
+    count: usize,
+    swept: usize,
+}
+
+struct Question {
+    above: Option<u32>,
+    reply: oneshot::Sender<Level>,
+}
+
+impl Levels {
+    /// Must be called on the runtime.
+    pub(crate) fn new(storage: Storage, journal: Journal) -> Self {
+        Self(Arc::new(Inner {
+            storage,
+            journal,
+            asked: Mutex::default(),
+            is_asked: AtomicBool::new(false),
+            runtime: tokio::runtime::Handle::current(),
+        }))
+    }
+
+    /// Answers when more than `above` of the author's log is stored and synced.
+    pub(crate) fn ask(
+        &self,
+        topic: Topic,
+        author: VerifyingKey,
+        above: Option<u32>,
+        reply: oneshot::Sender<Level>,
+    ) {
+        let mut asked = self.0.asked.lock();
+        // Before anything is read: no commit is missed.
+        self.0.is_asked.store(true, Ordering::SeqCst);
+        asked.sweep();
+        let of_topic = asked.by_topic.entry(topic).or_default();
+        let questions = of_topic.entry(author).or_default();
+        questions.push(Question { above, reply });
+        asked.count += 1;
+        asked.due.insert((topic, author));
+        self.look(&mut asked);
+    }
+
+    /// Something of a topic is durable in the sense of a commit.
+    pub(crate) fn committed(&self, change: &TopicChange) {
+        if !self.0.is_asked.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut asked = self.0.asked.lock();
+        let Some(of_topic) = asked.by_topic.get(&change.topic) else {
+            return;
+        };
+        let topic = change.topic;
+        let due: Vec<_> = if change.rewritten {
+            of_topic.keys().map(|author| (topic, *author)).collect()
+        } else {
+            let raised = change.heads.raised.iter().map(|(author, _)| author);
+            let asked = raised.filter(|author| of_topic.contains_key(*author));
+            asked.map(|author| (topic, *author)).collect()
+        };
+        asked.due.extend(due);
+        self.look(&mut asked);
+    }
+
+    /// The topic is open no longer: there will be no answers.
+    pub(crate) fn left(&self, topic: &Topic) {
+        let mut asked = self.0.asked.lock();
+        if let Some(of_topic) = asked.by_topic.remove(topic) {
+            let count: usize = of_topic.values().map(Vec::len).sum();
+            asked.count = asked.count.saturating_sub(count);
+        }
+    }
+
+    fn look(&self, asked: &mut Asked) {
+        if !asked.due.is_empty() && !std::mem::replace(&mut asked.running, true) {
+            let levels = self.clone();
+            self.0.runtime.spawn(levels.work());
+        }
+    }
+
+    /// Rounds, one in 200 ms, until nothing is due.
+    async fn work(self) {
+        loop {
+            let last = self.0.asked.lock().last;
+            if let Some(last) = last {
+                sleep_until(last + RECEIPT_INTERVAL).await;
+            }
+            let due = {
+                let mut asked = self.0.asked.lock();
+                asked.last = Some(Instant::now());
+                if asked.due.is_empty() {
+                    asked.running = false;
+                    return;
+                }
+                std::mem::take(&mut asked.due)
+            };
+            match self.round(due).await {
+                Ok(()) => {}
+                Err(Error::Closed) => return self.end(),
+                // Asked again with the next commit.
+                Err(error) => tracing::warn!(%error, "no receipts can be given"),
+            }
+        }
+    }
+
+    /// One look at the logs, and one sync for all that are stored further than their authors know.
+    async fn round(&self, due: HashSet<(Topic, VerifyingKey)>) -> Result<(), Error> {
+        let found = self.0.storage.read(move |reader| levels(reader, due)).await?;
+        let news: Vec<_> = {
+            let asked = self.0.asked.lock();
+            let is_news = |(topic, author, level): &Found| asked.is_news(topic, author, level.seq);
+            found.into_iter().filter(is_news).collect()
+        };
+        if news.is_empty() {
+            return Ok(());
+        }
+        let journal = self.0.journal.clone();
+        let synced = tokio::task::spawn_blocking(move || journal.sync());
+        synced.await.map_err(|_| Error::Closed)??;
+        let mut asked = self.0.asked.lock();
+        for (topic, author, level) in news {
+            asked.answer(&topic, &author, level);
+        }
+        if asked.by_topic.is_empty() {
+            self.0.is_asked.store(false, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// The node is shut down.
+    fn end(&self) {
+        *self.0.asked.lock() = Asked {
+            // Nothing is looked at any more.
+            running: true,
+            ..Asked::default()
+        };
+    }
+}
+
+type Found = (Topic, VerifyingKey, StoredLevel);
+
+impl Asked {
+    /// Drops questions about which nobody waits any more, now and then.
+    fn sweep(&mut self) {
+        if self.count < (2 * self.swept).max(SWEPT_MIN) {
+            return;
+        }
+        self.count = 0;
+        for of_topic in self.by_topic.values_mut() {
+            for questions in of_topic.values_mut() {
+                questions.retain(|question| !question.reply.is_closed());
+                self.count += questions.len();
+            }
+            of_topic.retain(|_, questions| !questions.is_empty());
+        }
+        self.by_topic.retain(|_, of_topic| !of_topic.is_empty());
+        self.swept = self.count;
+    }
+
+    fn is_news(&self, topic: &Topic, author: &VerifyingKey, seq: u32) -> bool {
+        let of_topic = self.by_topic.get(topic);
+        let questions = of_topic.and_then(|of_topic| of_topic.get(author));
+        let mut questions = questions.into_iter().flatten();
+        questions.any(|question| question.above < Some(seq) && !question.reply.is_closed())
+    }
+
+    fn answer(&mut self, topic: &Topic, author: &VerifyingKey, level: StoredLevel) {
+        let Some(of_topic) = self.by_topic.get_mut(topic) else {
+            return;
+        };
+        let Some(questions) = of_topic.remove(author) else {
+            return;
+        };
+        let (answered, rest): (Vec<_>, Vec<_>) = questions
+            .into_iter()
+            .partition(|question| question.above < Some(level.seq));
+        self.count = self.count.saturating_sub(answered.len());
+        for question in answered {
+            // The link may be gone.
+            let _ = question.reply.send(Level {
+                height: level.seq,
+                check: check_of(&level.id),
+            });
+        }
+        if !rest.is_empty() {
+            of_topic.insert(*author, rest);
+        } else if of_topic.is_empty() {
+            self.by_topic.remove(topic);
+        }
+    }
+}
+
+/// The check of an entry (`docs/protocol/link.md#9`).
+pub(crate) fn check_of(id: &Hash) -> [u8; 8] {
+    id.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+fn levels(
+    reader: &Reader,
+    due: HashSet<(Topic, VerifyingKey)>,
+) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
+    for (topic, author) in due {
+        if let Some(level) = reader.stored_level(&topic, &author)? {
+            found.push((topic, author, level));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use p2panda_core::SigningKey;
+    use p2panda_engine::{Engine, Options, thread};
+
+    use super::*;
+
+    fn question(levels: &Levels, author: VerifyingKey) -> oneshot::Receiver<Level> {
+        let (reply, answer) = oneshot::channel();
+        levels.ask(Topic::from_bytes([1; 32]), author, None, reply);
+        answer
+    }
+
+    #[tokio::test]
+    async fn questions_of_peers_that_went_are_forgotten_and_those_of_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = thread::system_clock()();
+        let engine = Engine::open(dir.path(), Options::default(), now).unwrap();
+        let levels = Levels::new(Storage::new(engine.readers()), engine.journal());
+        let author = |byte| SigningKey::from_bytes(&[byte; 32]).verifying_key();
+        let kept = question(&levels, author(0));
+        for round in 0..1_000_u32 {
+            drop(question(&levels, author(round.to_be_bytes()[3])));
+        }
+        let asked = levels.0.asked.lock();
+        assert!(asked.count <= 4 * SWEPT_MIN, "{}", asked.count);
+        assert!(!kept.is_terminated());
+        drop(asked);
+        levels.left(&Topic::from_bytes([1; 32]));
+        assert!(kept.await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rounds_are_200_ms_apart_however_many_ask() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = thread::system_clock()();
+        let engine = Engine::open(dir.path(), Options::default(), now).unwrap();
+        let levels = Levels::new(Storage::new(engine.readers()), engine.journal());
+        let mut rounds = HashSet::new();
+        let began = Instant::now();
+        for byte in 0..50 {
+            let author = SigningKey::from_bytes(&[byte; 32]).verifying_key();
+            drop(question(&levels, author));
+            tokio::time::advance(Duration::from_millis(20)).await;
+            tokio::task::yield_now().await;
+            rounds.extend(levels.0.asked.lock().last);
+        }
+        let most = began.elapsed().as_millis() / RECEIPT_INTERVAL.as_millis() + 1;
+        assert!(rounds.len() as u128 <= most, "{} rounds", rounds.len());
+    }
+}

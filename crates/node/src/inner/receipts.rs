@@ -1,0 +1,214 @@
+//! Who has how much of this node's own log of a topic (`docs/protocol/streams.md#19`).
+
+use std::collections::HashMap;
+
+use p2panda_core::VerifyingKey;
+use p2panda_core::limits::RECEIPT_PEERS_MAX;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// What peers have been sent and say that they have stored.
+#[derive(Default)]
+pub(crate) struct Receipts {
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    peers: HashMap<VerifyingKey, Known>,
+    /// Peers that are waited for by name: nobody takes their place.
+    named: Vec<VerifyingKey>,
+    /// Up to which entry receipts were asked for.
+    wanted: Option<u32>,
+    /// There are two branches of the log, and which one a peer was sent is not known.
+    forked: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Everything up to this arrival number.
+    sent: u64,
+    stored: Option<u32>,
+}
+
+/// A published operation, as receipts count it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) seq: u32,
+    pub(crate) arrival: u64,
+}
+
+impl Receipts {
+    /// The transport of a peer has acknowledged everything up to here.
+    pub(crate) fn sent(&self, peer: VerifyingKey, arrival: u64) {
+        self.raise(peer, |known| known.sent = known.sent.max(arrival));
+    }
+
+    /// A peer has stored the own log up to this entry.
+    pub(crate) fn stored(&self, peer: VerifyingKey, seq: u32) {
+        self.raise(peer, |known| known.stored = known.stored.max(Some(seq)));
+    }
+
+    /// Another branch of the log is known.
+    pub(crate) fn fork(&self) {
+        self.inner.lock().forked = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Whether there is another branch of the log.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.inner.lock().forked
+    }
+
+    /// Wakes everybody who waits.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Whether peers have to be asked for a receipt of this entry.
+    pub(crate) fn want(&self, seq: u32) -> bool {
+        let mut inner = self.inner.lock();
+        let is_new = inner.wanted < Some(seq);
+        inner.wanted = inner.wanted.max(Some(seq));
+        is_new
+    }
+
+    /// Peers that were sent an operation, or say that they have stored it.
+    pub(crate) fn sent_to(&self, place: Place) -> Vec<VerifyingKey> {
+        let inner = self.inner.lock();
+        let forked = inner.forked;
+        inner.peers_with(|known| {
+            (known.sent >= place.arrival && !forked) || known.stored >= Some(place.seq)
+        })
+    }
+
+    /// Peers that say that they have stored an operation.
+    pub(crate) fn held_by(&self, place: Place) -> Vec<VerifyingKey> {
+        let inner = self.inner.lock();
+        inner.peers_with(|known| known.stored >= Some(place.seq))
+    }
+
+    /// The last arrival number, and the last entry, that anybody has.
+    pub(crate) fn furthest(&self) -> (u64, Option<u32>) {
+        let inner = self.inner.lock();
+        let known = || inner.peers.values();
+        let sent = known().map(|known| known.sent).max().unwrap_or_default();
+        let stored = known().filter_map(|known| known.stored).max();
+        (if inner.forked { 0 } else { sent }, stored)
+    }
+
+    /// Changes with what is known of peers.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// What these peers say is kept, however many others say something.
+    pub(crate) fn name(&self, peers: &[VerifyingKey]) -> Naming<'_> {
+        self.inner.lock().named.extend(peers);
+        Naming {
+            receipts: self,
+            peers: peers.to_vec(),
+        }
+    }
+
+    fn raise(&self, peer: VerifyingKey, raise: impl FnOnce(&mut Known)) {
+        {
+            let mut inner = self.inner.lock();
+            if !inner.has_room_for(&peer) {
+                return;
+            }
+            raise(inner.peers.entry(peer).or_default());
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+impl Inner {
+    fn peers_with(&self, has: impl Fn(&Known) -> bool) -> Vec<VerifyingKey> {
+        let peers = self.peers.iter().filter(|(_, known)| has(known));
+        let mut peers: Vec<_> = peers.map(|(peer, _)| *peer).collect();
+        peers.sort_unstable();
+        peers
+    }
+
+    fn has_room_for(&mut self, peer: &VerifyingKey) -> bool {
+        if self.peers.len() < RECEIPT_PEERS_MAX || self.peers.contains_key(peer) {
+            return true;
+        }
+        if !self.named.contains(peer) {
+            return false;
+        }
+        let other = self.peers.keys().find(|other| !self.named.contains(other));
+        let other = other.copied();
+        other.is_some_and(|other| self.peers.remove(&other).is_some())
+    }
+}
+
+/// Peers are waited for by name as long as this lives.
+pub(crate) struct Naming<'a> {
+    receipts: &'a Receipts,
+    peers: Vec<VerifyingKey>,
+}
+
+impl Drop for Naming<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.receipts.inner.lock();
+        for peer in &self.peers {
+            if let Some(place) = inner.named.iter().position(|named| named == peer) {
+                inner.named.swap_remove(place);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2panda_core::SigningKey;
+
+    use super::*;
+
+    fn peer(number: u32) -> VerifyingKey {
+        let mut bytes = [7; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        SigningKey::from_bytes(&bytes).verifying_key()
+    }
+
+    const PLACE: Place = Place { seq: 4, arrival: 9 };
+
+    #[test]
+    fn stored_is_sent_as_well_and_of_two_branches_only_stored_counts() {
+        let receipts = Receipts::default();
+        receipts.sent(peer(1), 9);
+        receipts.sent(peer(2), 8);
+        receipts.stored(peer(3), 4);
+        receipts.stored(peer(4), 3);
+        let held = receipts.held_by(PLACE);
+        assert_eq!(held, [peer(3)]);
+        assert_eq!(receipts.sent_to(PLACE).len(), 2);
+        assert_eq!(receipts.furthest(), (9, Some(4)));
+        // Less than before takes nothing back.
+        receipts.stored(peer(3), 0);
+        receipts.fork();
+        assert_eq!(receipts.sent_to(PLACE), held);
+        assert_eq!(receipts.furthest(), (0, Some(4)));
+    }
+
+    #[test]
+    fn a_peer_that_is_waited_for_by_name_has_a_place_among_any_number_of_others() {
+        let receipts = Receipts::default();
+        for number in 0..RECEIPT_PEERS_MAX as u32 {
+            receipts.stored(peer(number), 4);
+        }
+        let named = peer(u32::MAX);
+        receipts.stored(named, 4);
+        assert!(!receipts.held_by(PLACE).contains(&named));
+        let naming = receipts.name(&[named]);
+        receipts.stored(named, 4);
+        let held = receipts.held_by(PLACE);
+        assert!(held.contains(&named) && held.len() == RECEIPT_PEERS_MAX);
+        drop(naming);
+        assert!(receipts.inner.lock().named.is_empty());
+    }
+}
