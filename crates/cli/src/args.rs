@@ -10,10 +10,10 @@ use crate::parse::{NodeAddr, count, listen, mebibytes, network_id, seconds, topi
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done; what was published is stored and was sent to a peer
+  0    done; what was published is stored by a peer, or was sent to one that cannot say so
   1    the nodes of the demo do not hold the same bytes
   2    the command line or the input cannot be used as given
-  3    stored, but no peer was sent everything in time
+  3    stored here, but no peer has everything in time, or something could not be fetched
   4    the home directory is in use by another process
   5    the home directory is an old copy, or in use twice, and must not publish
   6    data is invalid
@@ -110,6 +110,8 @@ pub enum Command {
     Pub(PubArgs),
     /// Print the messages of a topic as they come
     Sub(SubArgs),
+    /// Send and fetch what is missing, once
+    Sync(SyncArgs),
     /// Talk in a topic: each line typed is a message
     Chat(ChatArgs),
     /// Print the id of this node
@@ -146,9 +148,10 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Publish lines or files to a topic.\n\n\
-        Each line of standard input is a message, or each FILE is one. Stays until one connected \
-        peer has been sent everything, or until the wait is over; exits with 3 in that case. \
-        What is stored goes out the next time this home directory is online with the topic.",
+        Each line of standard input is a message, or each FILE is one. Stays until a peer says \
+        that it has stored everything, those named with --bootstrap first; a peer of release \
+        0.7.1, which cannot say that, has to be sent everything. When the wait is over it exits \
+        with 3. What an earlier command left goes along, also without any input.",
     after_help = "Example:\n  date | panda pub $TOPIC -"
 )]
 pub struct PubArgs {
@@ -224,6 +227,27 @@ pub struct SubArgs {
     /// Use a throw-away identity instead of the home directory
     #[arg(long, conflicts_with = "home")]
     pub temp: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Send and fetch what is missing, once.\n\n\
+        Stays until each topic is up to date with the peers that are there: what this home \
+        directory has is stored by one of them, and what they have is stored here. Prints a line \
+        per topic with what is left, and exits with 3 if anything is when the deadline is over, \
+        or if nobody was there.",
+    after_help = "Example:\n  panda sync --deadline 60"
+)]
+pub struct SyncArgs {
+    /// The topics [default: all of the home directory]
+    #[arg(value_parser = topic)]
+    pub topics: Vec<Topic>,
+    /// How long it may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub deadline: std::time::Duration,
+    /// Print one JSON object per topic
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where `sub` and `chat` begin to read.

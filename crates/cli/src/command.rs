@@ -7,4 +7,5 @@ pub mod peers;
 pub mod publish;
 pub mod status;
 pub mod subscribe;
+pub mod sync;
 pub mod topic;

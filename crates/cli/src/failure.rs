@@ -16,7 +16,8 @@ use crate::parse::ParseError;
 pub enum Outcome {
     /// Everything is done.
     Done,
-    /// What was published is stored, but no peer was sent all of it in time.
+    /// What was published is stored here, but nobody is known to have all of it, or something could not
+    /// be fetched.
     StoredOnly,
     /// A signal came before the input was read to its end.
     Interrupted,

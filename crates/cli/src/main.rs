@@ -3,6 +3,7 @@
 
 mod args;
 mod command;
+mod delivery;
 mod demo;
 mod failure;
 mod home;
@@ -60,6 +61,7 @@ async fn run(cli: Cli) -> Result<Outcome, Failure> {
     match cli.command {
         Command::Demo(args) => demo::run(args).await,
         Command::Pub(args) => command::publish::run(node, args).await,
+        Command::Sync(args) => command::sync::run(node, args).await,
         Command::Sub(args) => command::subscribe::run(node, args).await,
         Command::Chat(args) => command::chat::run(node, args).await,
         Command::Id(args) => command::id::run(node, args).await,

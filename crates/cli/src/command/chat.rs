@@ -7,7 +7,6 @@ use p2panda::{Hash, Message, Node, Publisher, Raw, Receipt, Subscription, Verify
 use tokio::time::timeout;
 
 use crate::args::{ChatArgs, NodeArgs};
-use crate::command::publish::reached;
 use crate::command::{id, subscribe};
 use crate::failure::{self, Failure, Outcome};
 use crate::input::Lines;
@@ -107,12 +106,11 @@ impl Chat {
 
     /// Gives the last line a moment to reach somebody who is there.
     async fn end(&mut self, interrupt: &mut Interrupt) -> Result<(), Failure> {
-        let topic = self.publisher.topic();
         let connected = self.node.net().peers().iter().any(|peer| peer.connected);
         if let (Some(last), true) = (&self.last, connected) {
             tokio::select! {
                 // Not reaching anybody in time is no failure: the line is stored.
-                _ = timeout(LAST_LINE_WAIT, reached(&self.node, topic, last)) => {}
+                _ = timeout(LAST_LINE_WAIT, last.sent()) => {}
                 () = interrupt.wait() => {}
             }
         }

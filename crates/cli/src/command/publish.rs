@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_lite::future::poll_once;
-use p2panda::{Body, Node, Publisher, Raw, Receipt, Topic};
+use p2panda::{Body, Node, Publisher, Raw, VerifyingKey};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::args::{NodeArgs, PubArgs};
+use crate::delivery::{Delivered, Delivery};
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Lines, MESSAGE_BYTES_MAX};
 use crate::interrupt::Interrupt;
@@ -30,62 +31,81 @@ struct Input {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Publishes everything, waits for a peer and says how many were reached.
+/// Publishes everything, waits for a peer and says who has it.
 pub async fn run(args: &NodeArgs, publish: PubArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, publish.temp).await?;
-    let work = publish_all(&node, &publish, &mut interrupt);
+    let named = args.bootstrap.iter().map(|named| named.node).collect();
+    let work = publish_all(&node, named, &publish, &mut interrupt);
     let work = until_forked(&node, publish.topic, work);
     let published = until_stopped(&node, work).await;
     interrupt.finish(node.shutdown()).await?;
     published
 }
 
-/// What was published and how far it got.
+/// What was published and who has it.
 #[derive(Serialize)]
 struct Published {
     published: u64,
-    /// Connected peers that hold or were sent all of it.
-    peers: usize,
+    #[serde(flatten)]
+    delivered: Delivered,
     #[serde(skip)]
     interrupted: bool,
 }
 
+/// What an earlier command left goes along, also without any input.
 async fn publish_all(
     node: &Node,
+    named: Vec<VerifyingKey>,
     publish: &PubArgs,
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
     let (publisher, _messages) = node.stream(publish.topic).await?;
     let (sender, inputs) = mpsc::channel(AHEAD);
     tokio::spawn(read(publish.file.clone(), sender));
-    let (mut published, last) = store(&publisher, inputs, interrupt).await?;
-    if let Some(last) = &last {
-        published.peers = match published.interrupted {
-            // Whoever interrupts does not want to wait.
-            true => last.sent(),
-            false => wait_for_peer(node, last, publish, interrupt).await?,
+    let mut published = store(&publisher, inputs, interrupt).await?;
+    let newest = publisher.newest().await?;
+    if let Some(newest) = &newest {
+        let delivery = Delivery {
+            node,
+            topic: publish.topic,
+            newest,
+            named,
         };
+        // Whoever interrupts does not want to wait.
+        if !published.interrupted {
+            tokio::select! {
+                waited = timeout(publish.wait, delivery.wait()) => if let Ok(waited) = waited {
+                    waited?;
+                },
+                () = interrupt.wait() => {}
+            }
+        }
+        published.delivered = delivery.delivered();
     }
     let outcome = match &published {
-        Published {
-            interrupted: true, ..
-        } => Outcome::Interrupted,
-        Published {
-            published: 1..,
-            peers: 0,
-            ..
-        } => Outcome::StoredOnly,
+        _ if published.interrupted => Outcome::Interrupted,
+        _ if newest.is_some() && !published.delivered.is_enough => Outcome::StoredOnly,
         _ => Outcome::Done,
     };
     print(&published, publish.json).map_err(Failure::Stdout)?;
-    if outcome == Outcome::StoredOnly {
-        note(
-            "stored here and sent to nobody yet: keep `panda sub` running with this topic, or \
-            name a peer with --bootstrap ID@ADDR",
-        );
+    if !published.delivered.is_enough && newest.is_some() {
+        note(&undelivered(&published, publish.temp));
     }
     Ok(outcome)
+}
+
+/// What to do about messages that nobody is known to have.
+fn undelivered(published: &Published, temp: bool) -> String {
+    let who = match published.delivered.sent {
+        0 => "stored here and sent to nobody yet",
+        _ => "stored here and sent, but no peer said in time that it has stored it",
+    };
+    let what = match temp {
+        true => "it is deleted now with the throw-away identity; leave out --temp to keep it, or",
+        false => "it goes along with the next `panda pub` or `panda sync`:",
+    };
+    format!("{who}; {what} keep `panda sub` running with this topic, or name a peer with --bootstrap ID@ADDR")
 }
 
 /// Reads the messages from the files, or from standard input, until the receiver is gone.
@@ -142,12 +162,11 @@ async fn store(
     publisher: &Publisher<Raw>,
     mut inputs: mpsc::Receiver<Input>,
     interrupt: &mut Interrupt,
-) -> Result<(Published, Option<Receipt>), Failure> {
+) -> Result<Published, Failure> {
     let progress = Progress::new("published", None);
-    let mut last = None;
     let mut published = Published {
         published: 0,
-        peers: 0,
+        delivered: Delivered::default(),
         interrupted: false,
     };
     let mut batch = Vec::new();
@@ -161,7 +180,7 @@ async fn store(
         }
         let (bodies, failure) = until_failure(&mut batch);
         let count = bodies.len() as u64;
-        last = publish_batch(publisher, bodies).await?.or(last);
+        publish_batch(publisher, bodies).await?;
         batch.clear();
         published.published += count;
         progress.add(count);
@@ -169,7 +188,7 @@ async fn store(
             return Err(failure);
         }
     }
-    Ok((published, last))
+    Ok(published)
 }
 
 /// Takes the messages before the first failure, and that failure.
@@ -184,56 +203,23 @@ fn until_failure(batch: &mut [Input]) -> (Vec<Body>, Option<Failure>) {
     (bodies, None)
 }
 
-/// Publishes in order and returns the last receipt once all are durable.
+/// Publishes in order and returns once all are durable.
 async fn publish_batch(
     publisher: &Publisher<Raw>,
     bodies: Vec<Body>,
-) -> Result<Option<Receipt>, p2panda::Error> {
-    let mut last = None;
+) -> Result<(), p2panda::Error> {
     let mut under_way = Vec::new();
     for body in bodies {
         let mut publish = Box::pin(publisher.publish(body));
         // The first poll decides the place in the log.
         match poll_once(&mut publish).await {
-            Some(receipt) => last = Some(receipt?),
+            Some(receipt) => drop(receipt?),
             None => under_way.push(publish),
         }
     }
     for publish in under_way {
-        last = Some(publish.await?);
+        publish.await?;
     }
-    Ok(last)
-}
-
-/// How many connected peers were sent everything once there is one, or the wait is over.
-async fn wait_for_peer(
-    node: &Node,
-    last: &Receipt,
-    publish: &PubArgs,
-    interrupt: &mut Interrupt,
-) -> Result<usize, Failure> {
-    tokio::select! {
-        reached = timeout(publish.wait, reached(node, publish.topic, last)) => {
-            if let Ok(reached) = reached {
-                reached?;
-            }
-        }
-        () = interrupt.wait() => {}
-    }
-    Ok(last.sent())
-}
-
-/// Waits until a peer was sent everything and its session is live. One that still catches up is
-/// cut when the node shuts down, and what was sent last with it.
-pub async fn reached(node: &Node, topic: Topic, last: &Receipt) -> Result<(), p2panda::Error> {
-    let mut events = node.events();
-    last.sent_to(1).await?;
-    let live = || {
-        let peers = node.net().peers();
-        let mut sessions = peers.iter().flat_map(|peer| &peer.sessions);
-        sessions.any(|session| session.topic == topic && session.live)
-    };
-    while !live() && events.next().await.is_some() {}
     Ok(())
 }
 
@@ -250,15 +236,16 @@ fn print(published: &Published, json: bool) -> std::io::Result<()> {
 impl Published {
     fn plain(&self) -> String {
         let Published {
-            published, peers, ..
+            published,
+            delivered,
+            ..
         } = self;
         let messages = if *published == 1 {
             "message"
         } else {
             "messages"
         };
-        let nodes = if *peers == 1 { "peer" } else { "peers" };
-        format!("published {published} {messages}, reached {peers} {nodes}")
+        format!("published {published} {messages}; {}", delivered.plain())
     }
 }
 
@@ -270,10 +257,11 @@ mod tests {
     fn the_result_is_one_readable_line() {
         let published = Published {
             published: 1,
-            peers: 0,
+            delivered: Delivered::default(),
             interrupted: false,
         };
-        assert_eq!(published.plain(), "published 1 message, reached 0 peers");
+        let plain = "published 1 message; stored by 0 peers, sent to 0";
+        assert_eq!(published.plain(), plain);
     }
 
     #[test]

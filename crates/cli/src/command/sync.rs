@@ -1,0 +1,200 @@
+//! `panda sync`
+
+use std::time::Duration;
+
+use p2panda::{Node, Publisher, Raw, Receipt, Topic};
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
+
+use crate::args::{NodeArgs, SyncArgs};
+use crate::delivery::{Delivered, Delivery};
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::open::until_stopped;
+use crate::output::{self, Written, note};
+
+/// How often to look how far the topics are.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Sends and fetches until nothing is missing, and says what is.
+pub async fn run(args: &NodeArgs, sync: SyncArgs) -> Result<Outcome, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let node = crate::open::node(args, false).await?;
+    let synced = until_stopped(&node, sync_all(&node, &sync, &mut interrupt)).await;
+    interrupt.finish(node.shutdown()).await?;
+    synced
+}
+
+/// A topic that is open for as long as this lives.
+struct Open {
+    publisher: Publisher<Raw>,
+    /// The newest message of this node.
+    newest: Option<Receipt>,
+}
+
+/// How far a topic is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct State {
+    topic: String,
+    /// Peers with which everything was compared and exchanged.
+    peers: usize,
+    /// Peers with which that goes on.
+    catching_up: usize,
+    /// Whether another node has everything that this one published.
+    delivered: bool,
+    /// Messages whose content nobody has sent.
+    wanted: u64,
+}
+
+async fn sync_all(
+    node: &Node,
+    sync: &SyncArgs,
+    interrupt: &mut Interrupt,
+) -> Result<Outcome, Failure> {
+    let topics = match sync.topics.is_empty() {
+        true => node.stored_topics().await?,
+        false => sync.topics.clone(),
+    };
+    if topics.is_empty() {
+        note("this home directory has no topics; name one, or publish or subscribe first");
+        return Ok(Outcome::Done);
+    }
+    let mut open = Vec::new();
+    for topic in topics {
+        let (publisher, _messages) = node.stream(topic).await?;
+        let newest = publisher.newest().await?;
+        open.push(Open { publisher, newest });
+    }
+    let interrupted = tokio::select! {
+        waited = timeout(sync.deadline, until_synced(node, &open)) => match waited {
+            Ok(waited) => waited.map(|()| false)?,
+            Err(_) => false,
+        },
+        () = interrupt.wait() => true,
+    };
+    let states = states(node, &open).await?;
+    print(&states, sync.json).map_err(Failure::Stdout)?;
+    let is_done = states.iter().all(State::is_done);
+    Ok(match (is_done, interrupted) {
+        (true, _) => Outcome::Done,
+        (false, true) => Outcome::Interrupted,
+        (false, false) => Outcome::StoredOnly,
+    })
+}
+
+async fn until_synced(node: &Node, open: &[Open]) -> Result<(), Failure> {
+    for newest in open.iter().filter_map(|open| open.newest.clone()) {
+        // Asks the peers; what they say shows below.
+        tokio::spawn(async move { newest.stored(1).await });
+    }
+    while !states(node, open).await?.iter().all(State::is_done) {
+        sleep(LOOK_INTERVAL).await;
+    }
+    Ok(())
+}
+
+async fn states(node: &Node, open: &[Open]) -> Result<Vec<State>, Failure> {
+    let mut states = Vec::new();
+    for open in open {
+        let topic = open.publisher.topic();
+        let peers = node.net().peers();
+        let sessions = || {
+            let sessions = peers.iter().flat_map(|peer| &peer.sessions);
+            sessions.filter(|session| session.topic == topic)
+        };
+        states.push(State {
+            topic: topic.to_string(),
+            peers: sessions().filter(|session| session.live).count(),
+            catching_up: sessions().filter(|session| !session.live).count(),
+            delivered: open.delivered(node).is_none_or(|has| has.is_enough),
+            wanted: node.topic(topic).wanted_bodies().await?,
+        });
+    }
+    Ok(states)
+}
+
+fn print(states: &[State], json: bool) -> std::io::Result<()> {
+    for state in states {
+        let written = match json {
+            true => output::json(state)?,
+            false => output::line(&state.plain())?,
+        };
+        if written == Written::Closed {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Open {
+    /// Who has what this node published; `None`: nothing.
+    fn delivered(&self, node: &Node) -> Option<Delivered> {
+        let newest = self.newest.as_ref()?;
+        let delivery = Delivery {
+            node,
+            topic: self.topic(),
+            newest,
+            named: Vec::new(),
+        };
+        Some(delivery.delivered())
+    }
+
+    fn topic(&self) -> Topic {
+        self.publisher.topic()
+    }
+}
+
+impl State {
+    fn is_done(&self) -> bool {
+        self.peers > 0 && self.catching_up == 0 && self.delivered && self.wanted == 0
+    }
+
+    fn plain(&self) -> String {
+        let peers = |count: usize| match count {
+            1 => "1 peer".to_owned(),
+            count => format!("{count} peers"),
+        };
+        let mut left = Vec::new();
+        if self.peers + self.catching_up == 0 {
+            left.push("nobody is there".to_owned());
+        }
+        if self.catching_up > 0 {
+            left.push(format!("still exchanging with {}", peers(self.catching_up)));
+        }
+        if !self.delivered {
+            left.push("nobody else is known to have the newest message of this node".to_owned());
+        }
+        if self.wanted > 0 {
+            left.push(format!("nobody sent the content of {} messages", self.wanted));
+        }
+        let said = match left.is_empty() {
+            true => format!("up to date with {}", peers(self.peers)),
+            false => left.join("; "),
+        };
+        format!("{} {said}", self.topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_is_left() {
+        let state = State {
+            topic: "abc".to_owned(),
+            peers: 1,
+            catching_up: 0,
+            delivered: true,
+            wanted: 0,
+        };
+        assert_eq!(state.plain(), "abc up to date with 1 peer");
+        let state = State {
+            peers: 0,
+            delivered: false,
+            ..state
+        };
+        let plain = "abc nobody is there; nobody else is known to have the newest message of this node";
+        assert_eq!(state.plain(), plain);
+    }
+}

@@ -1,0 +1,142 @@
+//! Waits until another node has what was published.
+
+use std::time::Duration;
+
+use p2panda::{Error, Node, PeerStatus, Receipt, Topic, VerifyingKey};
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
+
+/// How much longer a named peer is waited for when another one has stored everything.
+const NAMED_WAIT: Duration = Duration::from_secs(1);
+
+/// How often to look whether the peers that were sent everything can say that they stored it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Who has what this node published to a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Delivered {
+    /// Peers that say that they have stored all of it.
+    pub stored: usize,
+    /// Peers that were sent all of it.
+    pub sent: usize,
+    /// One has stored it, or was sent it and cannot say whether it is stored.
+    #[serde(skip)]
+    pub is_enough: bool,
+}
+
+impl Delivered {
+    /// In words.
+    pub fn plain(&self) -> String {
+        let peers = if self.stored == 1 { "peer" } else { "peers" };
+        let Delivered { stored, sent, .. } = self;
+        format!("stored by {stored} {peers}, sent to {sent}")
+    }
+}
+
+/// The newest message of this node in a topic, on its way.
+pub struct Delivery<'a> {
+    pub node: &'a Node,
+    pub topic: Topic,
+    pub newest: &'a Receipt,
+    /// Peers that should have it in the first place.
+    pub named: Vec<VerifyingKey>,
+}
+
+impl Delivery<'_> {
+    /// Who has it now.
+    pub fn delivered(&self) -> Delivered {
+        let (stored, sent) = (self.newest.held_by().len(), self.newest.sent_to().len());
+        Delivered {
+            stored,
+            sent,
+            is_enough: stored > 0 || self.is_sent_to_old(),
+        }
+    }
+
+    /// Waits until one peer has stored it, or was sent it where none can say that it is stored.
+    pub async fn wait(&self) -> Result<(), Error> {
+        tokio::select! {
+            stored = self.stored() => stored,
+            sent = self.sent() => sent,
+        }
+    }
+
+    async fn stored(&self) -> Result<(), Error> {
+        self.newest.stored(1).await?;
+        match timeout(NAMED_WAIT, self.stored_by_named()).await {
+            Ok(stored) => stored,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// One of those that are named, if any are.
+    async fn stored_by_named(&self) -> Result<(), Error> {
+        let held_by = || self.newest.held_by();
+        let is_named = || held_by().iter().any(|peer| self.named.contains(peer));
+        while !self.named.is_empty() && !is_named() {
+            self.newest.stored(held_by().len() + 1).await?;
+        }
+        Ok(())
+    }
+
+    async fn sent(&self) -> Result<(), Error> {
+        loop {
+            self.newest.sent().await?;
+            if !self.sessions().any_receipts && self.is_sent_to_old() {
+                return Ok(());
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Whether a peer was sent it that cannot say more.
+    fn is_sent_to_old(&self) -> bool {
+        let old = self.sessions().old;
+        let sent_to = self.newest.sent_to();
+        sent_to.iter().any(|peer| old.contains(peer))
+    }
+
+    fn sessions(&self) -> Sessions {
+        let mut sessions = Sessions::default();
+        for peer in self.node.net().peers() {
+            match receipts(&peer, self.topic) {
+                Some(true) => sessions.any_receipts = true,
+                Some(false) => sessions.old.push(peer.id),
+                None => {}
+            }
+        }
+        sessions
+    }
+}
+
+/// Peers with a session of the topic.
+#[derive(Default)]
+struct Sessions {
+    /// Some can say that they have stored something.
+    any_receipts: bool,
+    /// Those that cannot.
+    old: Vec<VerifyingKey>,
+}
+
+/// Whether a peer with a session of the topic can say that it has stored something.
+fn receipts(peer: &PeerStatus, topic: Topic) -> Option<bool> {
+    let sessions = peer.sessions.iter();
+    let mut of_topic = sessions.filter(|session| session.topic == topic).peekable();
+    of_topic.peek()?;
+    Some(of_topic.any(|session| session.receipts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_numbers_are_said() {
+        let one = Delivered {
+            stored: 1,
+            sent: 2,
+            is_enough: true,
+        };
+        assert_eq!(one.plain(), "stored by 1 peer, sent to 2");
+    }
+}
