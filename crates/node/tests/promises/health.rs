@@ -131,7 +131,7 @@ async fn ends_when(removed: impl FnOnce(&Path)) {
     assert!(node.is_closed());
     assert!(is_gone(&*node.stopped().await));
     assert!(is_gone(&node.stream(topic).await.unwrap_err()));
-    assert!(is_gone(&kept.sent_to(9).await.unwrap_err()));
+    assert!(is_gone(&kept.stored(9).await.unwrap_err()));
     until("no session", || async { sessions() == 0 }).await;
     assert!(is_gone(&node.shutdown().await.unwrap_err()));
     node.shutdown().await.unwrap();

@@ -16,5 +16,6 @@ mod lan;
 mod nodes;
 mod publish;
 mod read;
+mod receipts;
 mod recover;
 mod refuse;

@@ -152,19 +152,3 @@ async fn a_prune_removes_what_came_before_everywhere() {
         );
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_tells_when_a_peer_was_sent_the_message() {
-    let (network, topic) = (network(), topic());
-    let [a, b] = [temporary(network).await, temporary(network).await];
-    let (tx, _rx) = a.stream(topic).await.unwrap();
-    let receipt = tx.publish("hello").await.unwrap();
-    assert_eq!(receipt.sent(), 0);
-    let (_tx, mut rx) = b.stream(topic).await.unwrap();
-    introduce(&b, &a);
-    tokio::time::timeout(PATIENCE, receipt.sent_to(1))
-        .await
-        .expect("sent in time")
-        .unwrap();
-    assert_eq!(texts(&mut rx, 1).await, ["hello"]);
-}
