@@ -218,7 +218,10 @@ fn lines_and_files_reach_a_subscriber() {
     let (subscriber, addr) = world.subscriber("reader", &[]);
 
     let published = world.publish("writer", "one\n\ntwo\n", &["--bootstrap", &addr]);
-    assert_eq!(stdout(&published), "published 3 messages; stored by 1 peer, sent to 1\n");
+    assert_eq!(
+        stdout(&published),
+        "published 3 messages; stored by 1 peer, sent to 1\n"
+    );
     assert_eq!(published.status.code(), Some(0), "{}", stderr(&published));
     assert_eq!(subscriber.lines(3), ["one", "", "two"]);
 
@@ -238,7 +241,10 @@ fn lines_and_files_reach_a_subscriber() {
         &addr,
     ];
     let published = world.at("writer", &args).output().unwrap();
-    assert_eq!(stdout(&published), "{\"published\":2,\"stored\":1,\"sent\":1}\n");
+    assert_eq!(
+        stdout(&published),
+        "{\"published\":2,\"stored\":1,\"sent\":1}\n"
+    );
     assert_eq!(subscriber.lines(3), ["first line", "second line", "ff00ab"]);
     assert_eq!(subscriber.interrupt().code(), Some(0));
 }
@@ -248,7 +254,10 @@ fn what_nobody_was_sent_is_stored_and_goes_out_later() {
     let world = World::new();
     let published = world.publish("writer", "later\n", &["--wait", "0"]);
     assert_eq!(published.status.code(), Some(3));
-    assert_eq!(stdout(&published), "published 1 message; stored by 0 peers, sent to 0\n");
+    assert_eq!(
+        stdout(&published),
+        "published 1 message; stored by 0 peers, sent to 0\n"
+    );
     assert!(
         stderr(&published).contains("--bootstrap ID@ADDR"),
         "{}",
@@ -746,7 +755,10 @@ fn standard_input_is_one_message_with_f_and_lines_keep_all_but_the_line_feed() {
     let world = World::new();
     let mut whole = world.at("home", &["pub", &world.topic, "-f", "-", "--wait", "0"]);
     let published = run_with_input(&mut whole, "one\r\ntwo\n");
-    assert_eq!(stdout(&published), "published 1 message; stored by 0 peers, sent to 0\n");
+    assert_eq!(
+        stdout(&published),
+        "published 1 message; stored by 0 peers, sent to 0\n"
+    );
     world.publish("home", "three\r\nfour\n", &["--wait", "0"]);
     let args = [
         "sub",

@@ -10,7 +10,8 @@ use p2panda_core::limits::{
     PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
 };
 use p2panda_store::{
-    Durability, Fault, Journal, OpenError, Readers, Restored, RestoredAction, Slice, Store, StoreError,
+    Durability, Fault, Journal, OpenError, Readers, Restored, RestoredAction, Slice, Store,
+    StoreError,
 };
 use thiserror::Error;
 

@@ -133,7 +133,10 @@ mod tests {
         assert!(!is_acked(&flight, 0));
         flight.acked(PACKET, 0);
         assert!(is_acked(&flight, 0) && is_acked(&flight, 1));
-        assert!(!is_acked(&flight, 2), "what was written after the second packet");
+        assert!(
+            !is_acked(&flight, 2),
+            "what was written after the second packet"
+        );
     }
 
     #[test]

@@ -122,4 +122,3 @@ impl<M: Serialize> Publisher<M> {
         self.send(body, true).await
     }
 }
-

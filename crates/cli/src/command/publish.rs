@@ -105,7 +105,9 @@ fn undelivered(published: &Published, temp: bool) -> String {
         true => "it is deleted now with the throw-away identity; leave out --temp to keep it, or",
         false => "it goes along with the next `panda pub` or `panda sync`:",
     };
-    format!("{who}; {what} keep `panda sub` running with this topic, or name a peer with --bootstrap ID@ADDR")
+    format!(
+        "{who}; {what} keep `panda sub` running with this topic, or name a peer with --bootstrap ID@ADDR"
+    )
 }
 
 /// Reads the messages from the files, or from standard input, until the receiver is gone.

@@ -165,7 +165,10 @@ impl State {
             left.push("nobody else is known to have the newest message of this node".to_owned());
         }
         if self.wanted > 0 {
-            left.push(format!("nobody sent the content of {} messages", self.wanted));
+            left.push(format!(
+                "nobody sent the content of {} messages",
+                self.wanted
+            ));
         }
         let said = match left.is_empty() {
             true => format!("up to date with {}", peers(self.peers)),
@@ -194,7 +197,8 @@ mod tests {
             delivered: false,
             ..state
         };
-        let plain = "abc nobody is there; nobody else is known to have the newest message of this node";
+        let plain =
+            "abc nobody is there; nobody else is known to have the newest message of this node";
         assert_eq!(state.plain(), plain);
     }
 }

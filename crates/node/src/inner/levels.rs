@@ -146,7 +146,11 @@ impl Levels {
 
     /// One look at the logs, and one sync for all that are stored further than their authors know.
     async fn round(&self, due: HashSet<(Topic, VerifyingKey)>) -> Result<(), Error> {
-        let found = self.0.storage.read(move |reader| levels(reader, due)).await?;
+        let found = self
+            .0
+            .storage
+            .read(move |reader| levels(reader, due))
+            .await?;
         let news: Vec<_> = {
             let asked = self.0.asked.lock();
             let is_news = |(topic, author, level): &Found| asked.is_news(topic, author, level.seq);
@@ -236,10 +240,7 @@ pub(crate) fn check_of(id: &Hash) -> [u8; 8] {
     id.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
-fn levels(
-    reader: &Reader,
-    due: HashSet<(Topic, VerifyingKey)>,
-) -> Result<Vec<Found>, StoreError> {
+fn levels(reader: &Reader, due: HashSet<(Topic, VerifyingKey)>) -> Result<Vec<Found>, StoreError> {
     let mut found = Vec::new();
     for (topic, author) in due {
         if let Some(level) = reader.stored_level(&topic, &author)? {

@@ -227,9 +227,9 @@ impl Desk {
     fn confirmed(&self, topic: Topic, peer: VerifyingKey, level: Level) {
         let (desk, own) = (self.clone(), self.id);
         tokio::spawn(async move {
-            let read = desk.storage.read(move |reader| {
-                reader.operation_id(&topic, &own, level.height)
-            });
+            let read = desk
+                .storage
+                .read(move |reader| reader.operation_id(&topic, &own, level.height));
             let ours = match read.await {
                 Ok(id) => id.is_some_and(|id| check_of(&id) == level.check),
                 Err(Error::Closed) => return,

@@ -88,7 +88,12 @@ async fn what_nobody_has_is_known_and_a_shutdown_waits_for_it_and_no_longer() {
 async fn a_peer_on_another_branch_of_the_log_never_counts() {
     let (network, topic) = (network(), topic());
     let key = p2panda::random_key().unwrap();
-    let twin = || builder(network).temporary().signing_key(key.clone()).spawn();
+    let twin = || {
+        builder(network)
+            .temporary()
+            .signing_key(key.clone())
+            .spawn()
+    };
     let peer = temporary(network).await;
     let (_tx, _rx) = peer.stream(topic).await.unwrap();
     {

@@ -322,7 +322,10 @@ impl Control {
             Some(Part::Nodes(come)) => come.held_bytes(),
             Some(Part::Interest) | None => 0,
         };
-        self.decoder.held_bytes() + self.theirs.capacity() * TAG_HELD_BYTES + come + self.receipts.held_bytes()
+        self.decoder.held_bytes()
+            + self.theirs.capacity() * TAG_HELD_BYTES
+            + come
+            + self.receipts.held_bytes()
     }
 
     fn step(&mut self, input: Input, now: Time) -> Result<(), Failure> {

@@ -88,7 +88,10 @@ fn a_peer_is_asked_when_the_overlay_is_common_and_again_when_that_begins_anew() 
     let frames: Vec<u8> = hello.iter().flat_map(crate::world::frame).collect();
     let (bytes, _) = sent(alone.give(Input::Bytes(frames.into())));
     assert_eq!(messages(bytes), [asks(1, 3)]);
-    assert_eq!(said(alone.give(Input::Confirm(overlay(1), 5))), [asks(1, 5)]);
+    assert_eq!(
+        said(alone.give(Input::Confirm(overlay(1), 5))),
+        [asks(1, 5)]
+    );
     assert_eq!(alone.give(Input::Confirm(overlay(2), 5)), []);
 
     let parted = interest(false, vec![], tags.clone());
