@@ -239,6 +239,31 @@ impl Node {
         }
     }
 
+    /// Whether the newest operation of this node in a topic is stored by so many peers, or sent to one,
+    /// within a time.
+    pub async fn delivered(
+        &self,
+        topic: Topic,
+        stored: Option<u32>,
+        within: Duration,
+    ) -> Result<bool, Error> {
+        let receipt = Request::Receipt {
+            topic,
+            stored,
+            timeout_ms: within.as_millis() as u64,
+        };
+        match self.call(receipt, within + ANSWER_WAIT).await? {
+            Outcome::Ok(_) => Ok(true),
+            Outcome::Error(failure) if failure.kind == FailureKind::Timeout => Ok(false),
+            Outcome::Error(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Kills the process.
+    pub async fn kill(&self) -> Result<(), Error> {
+        Ok(self.child.lock().await.kill().await?)
+    }
+
     /// Waits until the events so far show something, at most a time.
     pub async fn until<T>(
         &self,

@@ -7,10 +7,11 @@ use clap::{Args, Subcommand};
 use crate::crowd::Rig;
 use crate::error::Error;
 use crate::report::Report;
+use crate::scenarios::deliver::Published;
 use crate::scenarios::silent::Ways;
 use crate::scenarios::{
-    authors, bulk, chain, copies, flapping, floor, gossip, idle, islands, mesh, narrow, nat,
-    neighbours, silent, star, start, topics,
+    authors, bulk, chain, copies, deliver, flapping, floor, gossip, idle, islands, mesh, narrow,
+    nat, neighbours, silent, star, start, topics,
 };
 use crate::shape::Shape;
 
@@ -158,6 +159,19 @@ pub enum Plan {
         #[arg(long, default_value_t = 5)]
         delay_ms: u64,
     },
+    /// A publisher is killed as soon as it is told that a peer has everything.
+    Deliver {
+        #[arg(long, default_value_t = 2_000_000)]
+        rate_bits: u64,
+        #[arg(long, default_value_t = 2_000)]
+        messages: u32,
+        /// Of each message.
+        #[arg(long, default_value_t = 100)]
+        bytes: u32,
+        /// Wait until the peer's transport has acknowledged it, not until it is stored.
+        #[arg(long)]
+        sent: bool,
+    },
     /// Sessions that come and go while nodes find together.
     Neighbours {
         #[arg(long, default_value_t = 16)]
@@ -245,6 +259,8 @@ fn small_held() -> Vec<Plan> {
             wait: 60,
         },
         silent(5, Ways::One),
+        deliver(2_000_000, 2_000, 100, false),
+        deliver(10_000_000, 1, 100_000, true),
     ]
 }
 
@@ -280,6 +296,15 @@ fn small_shown() -> Vec<Plan> {
             wait: 30,
         },
     ]
+}
+
+fn deliver(rate_bits: u64, messages: u32, bytes: u32, sent: bool) -> Plan {
+    Plan::Deliver {
+        rate_bits,
+        messages,
+        bytes,
+        sent,
+    }
 }
 
 fn silent(seconds: u64, ways: Ways) -> Plan {
@@ -450,6 +475,20 @@ impl Plan {
                     ..Shape::default()
                 };
                 bulk::run(rig, same_topic, shape).await
+            }
+            Plan::Deliver {
+                rate_bits,
+                messages,
+                bytes,
+                sent,
+            } => {
+                let shape = Shape {
+                    rate_bits,
+                    delay_ms: 20,
+                    ..Shape::default()
+                };
+                let published = Published { messages, bytes };
+                deliver::run(rig, shape, published, !sent).await
             }
             Plan::Neighbours { nodes, seconds } => neighbours::run(rig, nodes, secs(seconds)).await,
         }

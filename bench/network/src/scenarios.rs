@@ -4,6 +4,7 @@ pub mod authors;
 pub mod bulk;
 pub mod chain;
 pub mod copies;
+pub mod deliver;
 pub mod flapping;
 pub mod floor;
 pub mod gossip;

@@ -16,6 +16,7 @@ pub fn failure(error: &ServeError) -> wire::Failure {
         ServeError::Timeout => FailureKind::Timeout,
         ServeError::NotOpen | ServeError::NotSubscribed => FailureKind::Closed,
         ServeError::Content
+        | ServeError::NothingPublished
         | ServeError::Seed
         | ServeError::Encode(_)
         | ServeError::Open

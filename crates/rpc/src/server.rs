@@ -11,16 +11,18 @@ mod wait;
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use futures_lite::stream;
 use p2panda::{Body, EphemeralPublisher, EphemeralSubscription, NamedAddr, Node, Topic};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::mapping;
 use crate::wire::{
     AckMode, Answer, Call, Content, Deliver, Done, Event, Hex, ImportedOperation, Open, Outcome,
-    Output, Peers, Pruned, Published, Reply, Request, StartAt,
+    Output, Peers, Pruned, Published, Receipt, Reply, Request, StartAt,
 };
 pub(crate) use error::ServeError;
 use subscribed::Subscribed;
@@ -37,7 +39,7 @@ pub enum Next {
 /// One node and what it is subscribed to, behind requests.
 ///
 /// Calls go in through [`Server::handle`], one after the other; answers and events come out through a
-/// channel. The answers to `publish`, `ack` and `wait` may overtake each other. When nobody takes
+/// channel. The answers to `publish`, `ack`, `receipt` and `wait` may overtake each other. When nobody takes
 /// from the channel, requests and subscriptions wait.
 ///
 /// ```
@@ -130,6 +132,11 @@ impl Server {
                 };
                 return self.wait(topic, goal).map(Step::Beside);
             }
+            Request::Receipt {
+                topic,
+                stored,
+                timeout_ms,
+            } => return self.receipt(&topic, stored, timeout_ms).map(Step::Beside),
             Request::Open(open) => self.open(open).await?,
             Request::Subscribe {
                 topic,
@@ -258,6 +265,32 @@ impl Server {
         let subscribed = Subscribed::new(publisher, subscription, reader);
         self.topics.insert(topic, subscribed);
         Ok(DONE)
+    }
+
+    fn receipt(
+        &self,
+        topic: &Topic,
+        stored: Option<u32>,
+        timeout_ms: u64,
+    ) -> Result<Beside, ServeError> {
+        let publisher = self.topic(topic)?.publisher();
+        Ok(Box::pin(async move {
+            let receipt = publisher.newest().await?;
+            let receipt = receipt.ok_or(ServeError::NothingPublished)?;
+            let reached = async {
+                match stored {
+                    Some(peers) => receipt.stored(peers as usize).await,
+                    None => receipt.sent().await,
+                }
+            };
+            let reached = timeout(Duration::from_millis(timeout_ms), reached).await;
+            reached.map_err(|_| ServeError::Timeout)??;
+            Ok(Reply::Receipt(Receipt {
+                seq: receipt.seq(),
+                sent_to: receipt.sent_to(),
+                held_by: receipt.held_by(),
+            }))
+        }))
     }
 
     async fn prune(&self, topic: &Topic, text: Option<String>) -> Result<Reply, ServeError> {

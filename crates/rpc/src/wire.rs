@@ -30,7 +30,7 @@ pub use event::{Ephemeral, Event, FullMessage, Message, Missing, Sync, SyncKind,
 pub use hex::Hex;
 pub use reply::{
     Contact, ContactStatus, Counters, Digest, Done, Dump, Imported, Opened, Peer, Peers, Pruned,
-    Published, RejectReason, Reply, Status, StoredOperation,
+    Published, Receipt, RejectReason, Reply, Status, StoredOperation,
 };
 pub use request::{
     AckMode, Bootstrap, Content, Deliver, ImportedOperation, Mdns, Open, Request, StartAt,

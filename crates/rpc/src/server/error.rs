@@ -26,6 +26,9 @@ pub enum ServeError {
     /// No message of this offset waits for its ack.
     #[error("no message with this offset waits for an ack")]
     NotWaiting,
+    /// There is no receipt for nothing.
+    #[error("nothing was published to this topic")]
+    NothingPublished,
     /// It took longer than asked for.
     #[error("not reached in time")]
     Timeout,

@@ -21,6 +21,8 @@ pub enum Reply {
     Pruned(Pruned),
     /// To `import`.
     Imported(Imported),
+    /// To `receipt`.
+    Receipt(Receipt),
     /// To `status`.
     Status(Status),
     /// To `dump`.
@@ -62,6 +64,17 @@ pub struct Pruned {
     pub id: Hash,
     /// Its place in the log, now the first.
     pub seq: u32,
+}
+
+/// Who has what this node published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Place of the newest operation in the log.
+    pub seq: u32,
+    /// Peers that were sent everything up to it.
+    pub sent_to: Vec<VerifyingKey>,
+    /// Peers that say that they have stored everything up to it.
+    pub held_by: Vec<VerifyingKey>,
 }
 
 /// What became of imported operations.
@@ -266,6 +279,11 @@ mod tests {
                 duplicates: 2,
                 rejected: 3,
                 early: u64::MAX,
+            }),
+            Reply::Receipt(Receipt {
+                seq: 1,
+                sent_to: vec![author],
+                held_by: vec![],
             }),
             Reply::Status(Status::default()),
             Reply::Status(Status {

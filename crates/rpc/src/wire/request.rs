@@ -92,6 +92,17 @@ pub enum Request {
         /// How long this may take, in milliseconds.
         timeout_ms: u64,
     },
+    /// Replies once the newest operation of this node in a topic was sent to a peer, or is stored by
+    /// that many (`docs/protocol/streams.md#19`).
+    Receipt {
+        /// The topic, subscribed to before.
+        topic: Topic,
+        /// Peers that say that they have stored it; without this, *sent* suffices.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stored: Option<u32>,
+        /// How long this may take, in milliseconds.
+        timeout_ms: u64,
+    },
     /// All operations of a topic, by author and seq.
     Dump {
         /// The topic.
@@ -338,6 +349,13 @@ mod tests {
                 topic,
                 received,
                 operations,
+                timeout_ms: 1,
+            });
+        }
+        for stored in [None, Some(2)] {
+            requests.push(Request::Receipt {
+                topic,
+                stored,
                 timeout_ms: 1,
             });
         }
