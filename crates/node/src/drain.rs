@@ -26,7 +26,17 @@ impl Node {
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
     pub async fn stored_topics(&self) -> Result<Vec<Topic>, Error> {
-        self.storage().read(|reader| reader.topics()).await
+        let read = |reader: &p2panda_store::Reader| {
+            let mut topics: Vec<Topic> = Vec::new();
+            loop {
+                let page = reader.topics(topics.last(), limits::TOPICS_PAGE_ROWS)?;
+                if page.is_empty() {
+                    return Ok(topics);
+                }
+                topics.extend(page);
+            }
+        };
+        self.storage().read(read).await
     }
 
     /// What this node published and nobody is known to have: neither sent to a peer nor stored by one

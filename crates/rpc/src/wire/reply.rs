@@ -334,12 +334,13 @@ mod tests {
             Reply::Published(_) => 1,
             Reply::Pruned(_) => 2,
             Reply::Imported(_) => 3,
-            Reply::Status(_) => 4,
-            Reply::Dump(_) => 5,
-            Reply::Digest(_) => 6,
-            Reply::Peers(_) => 7,
-            Reply::Counters(_) => 8,
-            Reply::Done(_) => 9,
+            Reply::Receipt(_) => 4,
+            Reply::Status(_) => 5,
+            Reply::Dump(_) => 6,
+            Reply::Digest(_) => 7,
+            Reply::Peers(_) => 8,
+            Reply::Counters(_) => 9,
+            Reply::Done(_) => 10,
         }
     }
 
@@ -353,7 +354,7 @@ mod tests {
         }
         let numbers = replies.iter().map(number);
         let numbers: std::collections::BTreeSet<usize> = numbers.collect();
-        assert!(numbers.into_iter().eq(0..10), "a reply has no sample");
+        assert!(numbers.into_iter().eq(0..11), "a reply has no sample");
     }
 
     #[test]

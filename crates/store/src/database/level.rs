@@ -146,29 +146,6 @@ impl Reader {
         }
         Ok(newer)
     }
-
-    /// The topics in which an author has a log.
-    pub fn topics_of(&self, author: &VerifyingKey) -> Result<Vec<Topic>, StoreError> {
-        let snapshot = self.snapshot()?;
-        let sql = "SELECT t.topic FROM topic t JOIN log l ON l.topic = t.id
-            WHERE l.author = (SELECT id FROM author WHERE key = ?1) ORDER BY t.id";
-        let mut statement = snapshot.prepare_cached(sql)?;
-        let rows = statement.query_map([author.as_bytes().as_slice()], topic)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// All topics of which anything is stored, or that were opened.
-    pub fn topics(&self) -> Result<Vec<Topic>, StoreError> {
-        let snapshot = self.snapshot()?;
-        let mut statement = snapshot.prepare_cached("SELECT topic FROM topic ORDER BY id")?;
-        let rows = statement.query_map([], topic)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-}
-
-fn topic(row: &rusqlite::Row<'_>) -> rusqlite::Result<Topic> {
-    let Blob32(topic) = row.get(0)?;
-    Ok(Topic::from_bytes(topic))
 }
 
 /// Syncs what is committed, beside the writer: on any thread, and without waiting for it.
