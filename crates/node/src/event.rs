@@ -370,14 +370,22 @@ impl EventSender {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::panic)]
+    #![allow(clippy::panic, clippy::unwrap_used)]
+
+    use p2panda_engine::{Engine, Options, thread};
 
     use super::*;
+    use crate::inner::levels::Levels;
+    use crate::inner::storage::Storage;
 
     #[tokio::test]
     async fn a_listener_that_falls_behind_is_told_how_many_events_it_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine =
+            Engine::open(dir.path(), Options::default(), thread::system_clock()()).unwrap();
+        let levels = Levels::new(Storage::new(engine.readers()), engine.journal());
         let (sender, (_net, net)) = (EventSender::new(), broadcast::channel(1));
-        let mut events = Events::new(sender.listen(), net, Topics::default());
+        let mut events = Events::new(sender.listen(), net, Topics::new(levels));
         let sent = p2panda_core::limits::EVENTS_MAX as u64 + 5;
         for _ in 0..sent {
             sender.tell(Event::OwnLogPulled);

@@ -190,9 +190,11 @@ fn compare_again(topics: &Topics, event: &EngineEvent) {
                 topics.repair(topic, peer);
             }
         }
-        EngineEvent::OwnFork { topic, peer, .. } => {
+        EngineEvent::OwnFork {
+            topic, peer, ours, ..
+        } => {
             if let Some(state) = topics.get(topic) {
-                state.receipts().fork();
+                state.receipts().fork(*ours);
             }
             if let Some(peer) = peer {
                 topics.repair(topic, *peer);

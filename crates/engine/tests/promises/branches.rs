@@ -264,6 +264,7 @@ fn only_what_our_key_has_signed_closes_our_log() {
             id: ours.header.id(),
             header: ours.header.as_bytes().clone(),
             reason: RejectReason::InvalidSignature,
+            genuine: None,
         }],
     );
     // Our own operation is no contradiction, nor is one of another topic.

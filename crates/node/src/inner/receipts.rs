@@ -23,7 +23,7 @@ struct Inner {
     /// Up to which entry receipts were asked for.
     wanted: Option<u32>,
     /// There are two branches of the log, and which one a peer was sent is not known.
-    forked: bool,
+    fork: Option<Branches>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -31,6 +31,13 @@ struct Known {
     /// Everything up to this arrival number.
     sent: u64,
     stored: Option<u32>,
+}
+
+/// What is known of two branches of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Branches {
+    /// Whether a peer holds ours.
+    pub(crate) held: bool,
 }
 
 /// A published operation, as receipts count it.
@@ -51,15 +58,18 @@ impl Receipts {
         self.raise(peer, |known| known.stored = known.stored.max(Some(seq)));
     }
 
-    /// Another branch of the log is known.
-    pub(crate) fn fork(&self) {
-        self.inner.lock().forked = true;
+    /// Another branch of the log is known; `held` if a peer has shown that it holds ours.
+    pub(crate) fn fork(&self, held: bool) {
+        let mut inner = self.inner.lock();
+        let held = held || inner.fork.is_some_and(|fork| fork.held);
+        inner.fork = Some(Branches { held });
+        drop(inner);
         self.changed.notify_waiters();
     }
 
-    /// Whether there is another branch of the log.
-    pub(crate) fn is_forked(&self) -> bool {
-        self.inner.lock().forked
+    /// What is known of another branch of the log, if there is one.
+    pub(crate) fn branches(&self) -> Option<Branches> {
+        self.inner.lock().fork
     }
 
     /// Wakes everybody who waits.
@@ -78,7 +88,7 @@ impl Receipts {
     /// Peers that were sent an operation, or say that they have stored it.
     pub(crate) fn sent_to(&self, place: Place) -> Vec<VerifyingKey> {
         let inner = self.inner.lock();
-        let forked = inner.forked;
+        let forked = inner.fork.is_some();
         inner.peers_with(|known| {
             (known.sent >= place.arrival && !forked) || known.stored >= Some(place.seq)
         })
@@ -96,7 +106,7 @@ impl Receipts {
         let known = || inner.peers.values();
         let sent = known().map(|known| known.sent).max().unwrap_or_default();
         let stored = known().filter_map(|known| known.stored).max();
-        (if inner.forked { 0 } else { sent }, stored)
+        (if inner.fork.is_some() { 0 } else { sent }, stored)
     }
 
     /// Changes with what is known of peers.
@@ -190,7 +200,7 @@ mod tests {
         assert_eq!(receipts.furthest(), (9, Some(4)));
         // Less than before takes nothing back.
         receipts.stored(peer(3), 0);
-        receipts.fork();
+        receipts.fork(false);
         assert_eq!(receipts.sent_to(PLACE), held);
         assert_eq!(receipts.furthest(), (0, Some(4)));
     }

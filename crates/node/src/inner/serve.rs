@@ -465,12 +465,15 @@ mod tests {
         };
         let engine = Engine::open(dir, options, thread::system_clock()()).unwrap();
         let storage = Storage::new(engine.readers());
+        let levels = Levels::new(storage.clone(), engine.journal());
         let (_, health) = HealthSender::new();
         let engine = thread::spawn(engine, thread::system_clock(), Box::new(|_| ()));
         let desk = Desk {
+            id: SigningKey::from_bytes(&[9; 32]).verifying_key(),
+            topics: Topics::new(levels.clone()),
+            levels,
             storage,
             queue: Queue::new(engine, health),
-            topics: Topics::default(),
             new_logs: NewLogs::default(),
             blame: Arc::default(),
             known: Arc::default(),

@@ -1,6 +1,6 @@
 //! What a node keeps for each topic it is interested in.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +18,7 @@ use crate::inner::acks::Acks;
 use crate::inner::blocked::Blocked;
 use crate::inner::levels::Levels;
 use crate::inner::queue::Queue;
-use crate::inner::receipts::{Place, Receipts};
+use crate::inner::receipts::{Branches, Place, Receipts};
 use crate::inner::storage::Storage;
 
 /// The topics of a node. Shared by the node, the engine's commit signal and the network.
@@ -359,8 +359,8 @@ impl TopicState {
                 return Ok(());
             }
             self.check_open()?;
-            if self.receipts.is_forked() {
-                return Err(PublishError::OwnFork.into());
+            if let Some(Branches { held }) = self.receipts.branches() {
+                return Err(PublishError::OwnFork { held }.into());
             }
             changed.await;
         }

@@ -198,7 +198,10 @@ async fn forked(network: p2panda::NetworkId, topic: Topic) -> (Node, TempDir) {
     introduce(&node, &peer);
     until_told(&mut events).await;
     // The peer that refused it does not count as one that was sent it.
-    until("nobody was sent it", || async { receipt.sent() == 0 }).await;
+    until("nobody was sent it", || async {
+        receipt.sent_to().is_empty()
+    })
+    .await;
     until("it is found where the branches part", || async {
         let fork = node.topic(topic).own_fork().await.unwrap();
         fork.and_then(|fork| fork.parted) == Some(2)

@@ -111,7 +111,7 @@ async fn a_peer_on_another_branch_of_the_log_never_counts() {
     introduce(&second, &peer);
     let refused = timeout(PATIENCE, receipt.stored(1)).await;
     let refused = refused.expect("the other branch turns up in time");
-    let own_fork = |error: &Error| matches!(error, Error::Publish(PublishError::OwnFork));
+    let own_fork = |error: &Error| matches!(error, Error::Publish(PublishError::OwnFork { .. }));
     assert!(refused.as_ref().is_err_and(own_fork), "{refused:?}");
     assert_eq!((receipt.sent_to(), receipt.held_by()), (vec![], vec![]));
     assert_eq!(second.unsent().await.unwrap().len(), 1);
