@@ -59,7 +59,8 @@ pub(crate) async fn dial(shared: &Shared, peer: VerifyingKey, topic: Topic) -> R
     drop(turn);
     let wait = patience(usual, round_trip(&link.connection));
     let opened = timeout(wait, open(&link, topic)).await;
-    opened.ok().flatten().ok_or(Fault::Failed)
+    let opened = opened.ok().flatten();
+    opened.ok_or_else(|| fault(&link.connection))
 }
 
 /// A new connection, to where the peer is known to be, or to where it answers if others told of it.
@@ -73,6 +74,9 @@ async fn reach(shared: &Shared, peer: VerifyingKey) -> Result<Connection, Fault>
     let addr = known.or_else(at).ok_or(Fault::Silent)?;
     let expected = shared.paths.expected(&peer);
     let wait = dial_patience(shared.timings.handshake_timeout, expected);
+    let _attempt = shared
+        .contacts
+        .attempt(peer, addr.ip_addrs().copied().collect());
     let connected = timeout(wait, connect(shared, addr, expected)).await;
     let error = match connected {
         Ok(Ok(connection)) => {

@@ -193,6 +193,9 @@ async fn connect(
         return None;
     }
     let addr = endpoint_addr(&node, &addresses)?;
+    let _attempt = shared
+        .contacts
+        .attempt(node, addr.ip_addrs().copied().collect());
     let expected = shared.paths.expected(&node);
     let options = discovery_options(&shared.alpns, &shared.timings, expected);
     let wait = dial_patience(shared.timings.discovery_idle_timeout, expected);

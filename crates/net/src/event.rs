@@ -52,6 +52,19 @@ pub enum NetEvent {
         /// What is about to be exchanged.
         expected: Transfer,
     },
+    /// A catch-up that takes longer goes on.
+    CatchUpGoesOn {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// What is to be exchanged, an estimate.
+        expected: Transfer,
+        /// What was exchanged so far.
+        transfer: Transfer,
+    },
     /// Everything was sent, and everything received is durable: the session is live.
     CatchUpEnded {
         /// The topic.
@@ -73,6 +86,8 @@ pub enum NetEvent {
         session: SessionId,
         /// Whether it ended in order.
         ok: bool,
+        /// Why it ended.
+        reason: SessionEnd,
         /// What was exchanged in all.
         transfer: Transfer,
     },
@@ -104,6 +119,34 @@ pub enum NetEvent {
     },
     /// The network changed or the machine slept; everything is tried again at once.
     Recovering,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// In order, by either side: another session of the two goes on, or the peer left the topic.
+    Done,
+    /// This node left the topic, or was shut down.
+    Left,
+    /// The peer serves no session of the topic for now: it has as many as it takes.
+    Refused,
+    /// The peer is not interested in the topic.
+    NotServed,
+    /// The peer made no progress in time.
+    TimedOut,
+    /// The peer broke the protocol.
+    Violation,
+    /// The peer exceeded a limit of the protocol.
+    Limit,
+    /// The peer was shut down, or needs the session no longer.
+    PeerStopped,
+    /// The peer ended it, and did not say why.
+    PeerEnded,
+    /// The connection was lost.
+    Lost,
+    /// Something on this node failed.
+    Failed,
 }
 
 /// Why a peer serves no session.
@@ -162,6 +205,8 @@ pub struct PeerStatus {
     pub rtt: Option<Duration>,
     /// When it was last heard of.
     pub last_seen: Option<SystemTime>,
+    /// How things stand with it.
+    pub state: PeerState,
     /// What became of it, if the configuration names it.
     pub contact: Option<ContactStatus>,
     /// How far its clock is from this node's, at least, if it differs much: by the record that it
@@ -187,11 +232,15 @@ pub enum Contact {
     Unresolved,
     /// Nothing answers at its addresses.
     Dead,
+    /// Nobody listens at its addresses: the system there says so.
+    ClosedPort,
     /// At its address something speaks QUIC, but none of the protocols of this network: a node of
     /// another network, or another program.
     OtherNetwork,
     /// At its address another node answers.
     WrongId,
+    /// It answers, and refuses the connection: it takes no more for now.
+    Refused,
     /// It could not be met, and nobody can tell why.
     Unreachable,
     /// It was met, and shares no topic with this node.
@@ -205,6 +254,24 @@ impl Contact {
     pub fn is_met(self) -> bool {
         matches!(self, Contact::NoCommonTopic | Contact::Reached)
     }
+}
+
+/// How things stand with a node, the best that is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerState {
+    /// It is known, and nothing was tried since the start.
+    Known,
+    /// A first attempt to reach it is under way.
+    Connecting,
+    /// The last attempt to reach it came to this, and no connection is open.
+    Unreached(Contact),
+    /// It was met since the start, and no connection is open now.
+    Met,
+    /// A connection is open, and no session is live.
+    Connected,
+    /// A session with it is live: what is published goes there.
+    Live,
 }
 
 /// What became of a node, and since when it is so.

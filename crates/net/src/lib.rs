@@ -103,6 +103,7 @@ mod paths;
 mod peer_id;
 mod persist;
 mod places;
+mod port;
 mod random;
 mod receipts;
 mod recovery;
@@ -126,8 +127,8 @@ pub use config::{Bootstrap, Config, Known, Mdns, PathGuess, Relay, Timings};
 pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
 pub use event::{
-    ClockDifference, Contact, ContactStatus, Counters, LocalNetwork, NetEvent, PeerStatus, Refusal,
-    RefusalStatus, SessionStatus, Transfer,
+    ClockDifference, Contact, ContactStatus, Counters, LocalNetwork, NetEvent, PeerState,
+    PeerStatus, Refusal, RefusalStatus, SessionEnd, SessionStatus, Transfer,
 };
 pub use host::BootstrapHost;
 #[doc(hidden)]

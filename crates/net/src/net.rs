@@ -22,7 +22,7 @@ use crate::connections::{BestPath, Connections};
 use crate::contact::Contacts;
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::error::SpawnError;
-use crate::event::{Counters, LocalNetwork, NetEvent, PeerStatus, SessionStatus};
+use crate::event::{Counters, LocalNetwork, NetEvent, PeerState, PeerStatus, SessionStatus};
 use crate::gossip::{Gossip, Ground};
 use crate::ground::Survey;
 use crate::host::BootstrapHost;
@@ -274,9 +274,19 @@ impl Net {
         let mut refused = shared.refusals.by_peer();
         for (node, peer) in &mut peers {
             peer.sessions = sessions.remove(node).unwrap_or_default();
+            peer.state = match peer.connected {
+                true if peer.sessions.iter().any(|session| session.live) => PeerState::Live,
+                true => PeerState::Connected,
+                false => shared.contacts.state(node),
+            };
             peer.refused = refused.remove(node).unwrap_or_default();
         }
         peers.into_values().collect()
+    }
+
+    /// With how many peers there is a session on a topic, and with how many of them one is live.
+    pub fn sessions_on(&self, topic: &Topic) -> (usize, usize) {
+        self.running.shared.sessions.peers_on(topic)
     }
 
     /// Where this node looks for others by multicast DNS, and how that goes
@@ -411,6 +421,7 @@ fn status(id: VerifyingKey, entry: Option<&Node>, path: Option<&BestPath>) -> Pe
         relayed: path.is_some_and(|path| path.relayed),
         rtt: path.and_then(|path| path.rtt),
         last_seen: seen.and_then(|seen| time(seen.as_micros())),
+        state: PeerState::Known,
         contact: None,
         clock: entry.and_then(Node::clock),
         sessions: Vec::new(),

@@ -23,7 +23,7 @@ use tokio::time::sleep_until;
 use crate::acked::Flights;
 use crate::budget::{self, Window};
 use crate::close::{close, fault};
-use crate::event::{Contact, NetEvent, SessionStatus, Transfer};
+use crate::event::{Contact, NetEvent, SessionEnd, SessionStatus, Transfer};
 use crate::flag::Flag;
 use crate::repairs::Repairs;
 use crate::request::{Request, Stored, Totals};
@@ -33,10 +33,12 @@ use crate::wire::{NoSession, Scope, Wire, write};
 mod chunks;
 mod probe;
 pub(crate) mod questions;
+mod told;
 
 use self::chunks::Chunks;
 use self::probe::Probe;
 use self::questions::{Over, Questions};
+use self::told::Progress;
 
 /// The sessions with one peer on one topic.
 #[derive(Debug)]
@@ -186,6 +188,9 @@ struct Driver {
     end: Option<End>,
     /// What the peer said instead of a session.
     refused: Option<Fault>,
+    reason: SessionEnd,
+    /// Of the catch-up, while that goes on.
+    progress: Option<Box<Progress>>,
     /// Tells the node that the session is over, even if this task is aborted.
     over: Over,
 }
@@ -270,6 +275,8 @@ impl Driver {
             finish: false,
             end: None,
             refused: None,
+            reason: SessionEnd::Failed,
+            progress: None,
             over,
         };
         let digest = protocol != Protocol::LogSync;
@@ -431,6 +438,7 @@ impl Driver {
         }
         let much = !self.session.is_live() || self.session.is_in_frame();
         self.window.read(&self.intake, bytes, much);
+        self.tell_progress();
     }
 
     /// Small and live messages go before bulk on a link (`docs/protocol/link.md#7`).
@@ -465,6 +473,7 @@ impl Driver {
             self.handle(Input::Drained);
         }
         self.tell_sent();
+        self.tell_progress();
     }
 
     fn handle(&mut self, input: Input) {
@@ -588,18 +597,23 @@ impl Driver {
                 send_bytes,
                 receive_operations,
                 receive_bytes,
-            } => self.shared.signals.tell(NetEvent::CatchUpStarted {
-                topic,
-                peer,
-                session,
-                expected: Transfer {
+            } => {
+                let expected = Transfer {
                     sent_operations: send_operations,
                     sent_bytes: send_bytes,
                     received_operations: receive_operations,
                     received_bytes: receive_bytes,
-                },
-            }),
+                };
+                self.progress = Some(Progress::new(expected, self.shared.clock.now()));
+                self.shared.signals.tell(NetEvent::CatchUpStarted {
+                    topic,
+                    peer,
+                    session,
+                    expected,
+                });
+            }
             Event::CatchUpEnded => {
+                self.progress = None;
                 self.shared.sessions.live(session);
                 self.shared.proved(&peer);
                 self.shared.refusals.forget(topic, peer);
@@ -665,6 +679,22 @@ impl Driver {
         });
     }
 
+    fn tell_progress(&mut self) {
+        let (transfer, now) = (self.transfer(), self.shared.clock.now());
+        if let Some(progress) = &mut self.progress
+            && progress.is_due(transfer, now)
+        {
+            let (topic, session, peer) = (self.topic, self.id, self.peer);
+            self.shared.signals.tell(NetEvent::CatchUpGoesOn {
+                topic,
+                peer,
+                session,
+                expected: progress.expected,
+                transfer,
+            });
+        }
+    }
+
     fn transfer(&self) -> Transfer {
         let counters = self.session.counters();
         Transfer {
@@ -681,6 +711,8 @@ impl Driver {
             ok: false,
         });
         let fault = self.refused.unwrap_or_else(|| fault(&wire.connection));
+        let closed = wire.connection.close_reason();
+        self.reason = told::end(end, fault, self.stop.is_raised(), closed.as_ref());
         wire.end(end.code);
         self.pair.leave(self.id);
         tracing::debug!(
@@ -716,6 +748,7 @@ impl Drop for Driver {
             peer,
             session,
             ok,
+            reason: self.reason,
             transfer,
         });
     }

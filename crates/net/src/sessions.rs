@@ -1,6 +1,6 @@
 //! The running sync sessions of all topics.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -119,6 +119,18 @@ impl Sessions {
     /// How many topics have a session that is live.
     pub(crate) fn live_topics(&self) -> usize {
         self.running.lock().live.0.len()
+    }
+
+    /// With how many peers there is a session on a topic, and with how many of them one is live.
+    pub(crate) fn peers_on(&self, topic: &Topic) -> (usize, usize) {
+        let running = self.running.lock();
+        let on_topic = || running.all.values().filter(|(_, one)| one.topic == *topic);
+        let peers: BTreeSet<_> = on_topic().map(|(peer, _)| *peer).collect();
+        let live: BTreeSet<_> = on_topic()
+            .filter(|(_, one)| one.live)
+            .map(|(peer, _)| *peer)
+            .collect();
+        (peers.len(), live.len())
     }
 
     /// Running sessions with their peers.

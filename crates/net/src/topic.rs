@@ -388,7 +388,10 @@ impl TopicTask {
     fn tell_refused(&self, peer: VerifyingKey, fault: Fault) {
         let topic = self.topic;
         let reason = match fault {
-            Fault::Refused(_) => Refusal::TooMany,
+            Fault::Refused(_) => {
+                self.shared.contacts.note_refused(peer);
+                Refusal::TooMany
+            }
             Fault::NotServed => Refusal::NotServed,
             Fault::Silent | Fault::Left | Fault::Failed => return,
         };

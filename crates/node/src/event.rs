@@ -3,7 +3,7 @@
 use p2panda_core::log::Fork;
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_engine::{EngineEvent, StorageWait};
-use p2panda_net::{ClockDifference, Contact, NetEvent, Refusal, Transfer};
+use p2panda_net::{ClockDifference, Contact, NetEvent, Refusal, SessionEnd, Transfer};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{BlockedLog, RejectReason};
 use tokio::sync::broadcast;
@@ -54,6 +54,19 @@ pub enum Event {
         /// What is about to be exchanged: an estimate, for progress only.
         expected: Transfer,
     },
+    /// A catch-up that takes longer goes on; told about once a second.
+    CatchUpGoesOn {
+        /// The topic.
+        topic: Topic,
+        /// The peer.
+        peer: VerifyingKey,
+        /// The session.
+        session: SessionId,
+        /// What is to be exchanged, an estimate.
+        expected: Transfer,
+        /// What was exchanged so far.
+        transfer: Transfer,
+    },
     /// Everything was sent, and everything received is durable: the session is live.
     CatchUpEnded {
         /// The topic.
@@ -78,6 +91,8 @@ pub enum Event {
         session: SessionId,
         /// Whether it ended in order.
         ok: bool,
+        /// Why it ended.
+        reason: SessionEnd,
         /// What was exchanged in all.
         transfer: Transfer,
     },
@@ -209,6 +224,19 @@ impl Event {
                 session,
                 expected,
             },
+            NetEvent::CatchUpGoesOn {
+                topic,
+                peer,
+                session,
+                expected,
+                transfer,
+            } => Self::CatchUpGoesOn {
+                topic,
+                peer,
+                session,
+                expected,
+                transfer,
+            },
             NetEvent::CatchUpEnded {
                 topic,
                 peer,
@@ -226,12 +254,14 @@ impl Event {
                 peer,
                 session,
                 ok,
+                reason,
                 transfer,
             } => Self::SessionEnded {
                 topic,
                 peer,
                 session,
                 ok,
+                reason,
                 transfer,
             },
             NetEvent::SessionRefused {

@@ -74,7 +74,7 @@ pub use p2panda_core::{
 pub use p2panda_engine::{Corrupt, IngestReport, PublishError, StorageWait};
 pub use p2panda_net::{
     ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
-    PeerStatus, Refusal, RefusalStatus, SessionStatus, SpawnError, Transfer,
+    PeerState, PeerStatus, Refusal, RefusalStatus, SessionEnd, SessionStatus, SpawnError, Transfer,
 };
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
@@ -86,7 +86,7 @@ pub use peers::Network;
 pub use publisher::Publisher;
 pub use receipt::Receipt;
 pub use stream::{Ack, StartAt, StreamRequest};
-pub use subscription::Subscription;
+pub use subscription::{CaughtUp, Subscription};
 pub use topic_handle::{StoredOperation, TopicHandle};
 
 /// Writes the database of a data directory anew, so that its file is as small as its content and

@@ -24,6 +24,7 @@ use crate::inner::serve::{Desk, serve};
 use crate::inner::storage::Storage;
 use crate::inner::topic::{TopicState, Topics};
 use crate::stream::StreamRequest;
+use crate::subscription::CaughtUp;
 use crate::topic_handle::TopicHandle;
 use crate::{Error, peers};
 
@@ -487,6 +488,35 @@ impl Node {
             state.set_sync(self.0.net.subscribe(topic, state.arrivals()));
         }
         Ok(state)
+    }
+
+    /// Waits until there is a peer on a topic, and all have been caught up with.
+    pub(crate) async fn caught_up(&self, topic: Topic) -> Result<CaughtUp, Error> {
+        let state = self
+            .0
+            .topics
+            .get(&topic)
+            .ok_or_else(|| match self.is_closed() {
+                true => self.0.queue.ended(),
+                false => Error::Left,
+            })?;
+        let mut feed = state.feed();
+        let mut events = self.0.net.events();
+        loop {
+            state.check_open()?;
+            match self.0.net.sessions_on(&topic) {
+                (peers @ 1.., live) if live == peers => {
+                    let blocked = state.blocked();
+                    return Ok(CaughtUp { peers, blocked });
+                }
+                _ => {}
+            }
+            // What a listener that falls behind loses is looked at as well.
+            tokio::select! {
+                _ = events.recv() => {}
+                () = feed.left() => {}
+            }
+        }
     }
 
     pub(crate) async fn leave(&self, topic: &Topic) {

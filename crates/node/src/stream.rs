@@ -98,6 +98,7 @@ impl<M> StreamRequest<M> {
         let reading = [(topic, Arc::clone(&state))];
         let consumer = Consumer::open(&self.node, name, &reading, self.start, self.ack).await?;
         let subscription = Subscription {
+            node: self.node.clone(),
             topic,
             consumer,
             ended: None,

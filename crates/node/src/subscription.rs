@@ -3,10 +3,12 @@
 use p2panda_core::Topic;
 use serde::de::DeserializeOwned;
 
+use crate::Error;
 use crate::body::{self, Raw};
 use crate::ended::Ended;
 use crate::inner::consumer::{Consumer, Delivery};
 use crate::message::Message;
+use crate::node::Node;
 
 /// The reading half of a topic stream.
 ///
@@ -14,10 +16,21 @@ use crate::message::Message;
 /// nobody and loses nothing. Every subscription of a topic sees every message.
 #[derive(Debug)]
 pub struct Subscription<M = Raw> {
+    pub(crate) node: Node,
     pub(crate) topic: Topic,
     pub(crate) consumer: Consumer,
     pub(crate) ended: Option<Ended>,
     pub(crate) decode: fn(&[u8]) -> Option<Result<M, body::DecodeError>>,
+}
+
+/// With whom a node has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaughtUp {
+    /// Peers, all that there was a session with at that moment.
+    pub peers: usize,
+    /// Logs that are blocked here ([`crate::Event::LogBlocked`]): what lies behind did not come.
+    pub blocked: usize,
 }
 
 pub(crate) fn untyped(_: &[u8]) -> Option<Result<Raw, body::DecodeError>> {
@@ -51,6 +64,19 @@ impl<M> Subscription<M> {
                 None
             }
         }
+    }
+
+    /// Waits until this node has caught up with every peer that it has a session with on the topic, one at
+    /// least: what they had is stored here, but for what is blocked. Messages among it come with
+    /// [`Subscription::next`], those that wait for others once these are there. With no peer, it waits for
+    /// one. Peers without a session may have more.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Left`] when the topic was left, [`Error::Closed`] or the reason when the node has ended.
+    pub async fn caught_up(&self) -> Result<CaughtUp, Error> {
+        self.node.caught_up(self.topic).await
     }
 
     /// Why [`Subscription::next`] returned `None`; nothing as long as it did not.

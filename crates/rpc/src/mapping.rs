@@ -198,6 +198,8 @@ fn contact(contact: p2panda::Contact) -> Option<wire::Contact> {
         Node::Untried => return None,
         Node::Unresolved => Wire::Unresolved,
         Node::Dead => Wire::Dead,
+        Node::ClosedPort => Wire::ClosedPort,
+        Node::Refused => Wire::Refused,
         Node::OtherNetwork => Wire::OtherNetwork,
         Node::WrongId => Wire::WrongId,
         Node::NoCommonTopic => Wire::NoCommonTopic,

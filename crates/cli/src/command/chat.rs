@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use p2panda::{Hash, Message, Node, Publisher, Raw, Receipt, Subscription, VerifyingKey};
+use p2panda::{Hash, Message, Node, Publisher, Raw, Receipt, Subscription};
 use tokio::time::timeout;
 
 use crate::args::{ChatArgs, NodeArgs};
+use crate::command::contact::name;
 use crate::command::{id, subscribe};
 use crate::failure::{self, Failure, Outcome};
 use crate::input::Lines;
@@ -16,9 +17,6 @@ use crate::output::{self, Written, note, visible};
 
 /// How long the last line may take to reach a peer before the chat ends all the same.
 const LAST_LINE_WAIT: Duration = Duration::from_secs(2);
-
-/// How many digits of an id are shown as a name.
-const NAME_DIGITS: usize = 8;
 
 /// Publishes what is typed and prints what others say, until the input ends or a signal comes.
 pub async fn run(args: &NodeArgs, chat: ChatArgs) -> Result<Outcome, Failure> {
@@ -116,9 +114,4 @@ impl Chat {
         }
         Ok(())
     }
-}
-
-/// The first digits of a node id.
-fn name(node: VerifyingKey) -> String {
-    node.to_string().chars().take(NAME_DIGITS).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
-use p2panda::{ClockDifference, Contact, LocalNetwork, PeerStatus, Refusal};
+use p2panda::{ClockDifference, Contact, LocalNetwork, PeerState, PeerStatus, Refusal};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, PeersArgs};
@@ -75,6 +75,7 @@ fn looked(no_mdns: bool, networks: &[LocalNetwork]) -> String {
 #[derive(Serialize)]
 struct PeerLine {
     id: String,
+    state: &'static str,
     connected: bool,
     addrs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +93,7 @@ impl PeerLine {
     fn new(peer: &PeerStatus) -> PeerLine {
         PeerLine {
             id: peer.id.to_string(),
+            state: state(peer.state),
             connected: peer.connected,
             addrs: peer.addrs.iter().map(ToString::to_string).collect(),
             contact: peer.contact.map(|status| contact(status.contact)),
@@ -105,10 +107,9 @@ impl PeerLine {
     }
 
     fn plain(&self) -> String {
-        let state = if self.connected { "connected" } else { "known" };
         let state = match self.contact {
-            Some(contact) => format!("{state}, {contact}"),
-            None => state.to_owned(),
+            Some("no common topic") if self.connected => "connected, no common topic",
+            _ => self.state,
         };
         let mut plain = format!("{} {state:9} {}", self.id, self.addrs.join(" "));
         if let Some(clock) = &self.clock {
@@ -122,12 +123,26 @@ impl PeerLine {
     }
 }
 
+/// How things stand with a node.
+fn state(state: PeerState) -> &'static str {
+    match state {
+        PeerState::Connecting => "connecting",
+        PeerState::Unreached(reason) => contact(reason),
+        PeerState::Met => "gone",
+        PeerState::Connected => "connected",
+        PeerState::Live => "live",
+        _ => "known",
+    }
+}
+
 /// What became of a node that was named on the command line.
 fn contact(contact: Contact) -> &'static str {
     match contact {
         Contact::Untried => "not tried yet",
         Contact::Unresolved => "unresolved",
         Contact::Dead => "dead",
+        Contact::ClosedPort => "closed port",
+        Contact::Refused => "refused",
         Contact::OtherNetwork => "other network",
         Contact::WrongId => "wrong id",
         Contact::NoCommonTopic => "no common topic",

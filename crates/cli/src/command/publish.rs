@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::args::{NodeArgs, PubArgs};
+use crate::command::contact::note_unreached;
 use crate::delivery::{Delivered, Delivery};
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Lines, MESSAGE_BYTES_MAX};
@@ -91,6 +92,7 @@ async fn publish_all(
     print(&published, publish.json).map_err(Failure::Stdout)?;
     if !published.delivered.is_enough && newest.is_some() {
         note(&undelivered(&published, publish.temp));
+        note_unreached(node, publish.topic);
     }
     Ok(outcome)
 }

@@ -3,6 +3,7 @@
 use p2panda::{ErrorKind, Node, StartAt};
 
 use crate::args::{From, NodeArgs, SubArgs};
+use crate::command::contact::Told;
 use crate::command::id;
 use crate::failure::{self, Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -68,11 +69,16 @@ async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<
     let (_publisher, mut messages) = node.stream(sub.topic).start(start(sub.from)).await?;
     id::note_addresses(node);
     let format = Format::choose(sub.json);
+    let (mut events, mut told) = (node.events(), Told::new(sub.topic));
     let mut left = sub.count.unwrap_or(u64::MAX);
     while left > 0 {
         // Asking for the next message acks the one before, which is printed by then.
         let message = tokio::select! {
             message = messages.next() => message,
+            Some(event) = events.next() => {
+                told.tell(node, &event);
+                continue;
+            }
             () = interrupt.wait() => return Ok(()),
         };
         let Some(message) = message else {

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::args::{NodeArgs, SyncArgs};
 use crate::delivery::{Delivered, Delivery};
+use crate::command::contact::note_unreached;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
@@ -75,6 +76,9 @@ async fn sync_all(
     let states = states(node, &open).await?;
     print(&states, sync.json).map_err(Failure::Stdout)?;
     let is_done = states.iter().all(State::is_done);
+    if let (false, Some(open)) = (is_done, open.first()) {
+        note_unreached(node, open.publisher.topic());
+    }
     Ok(match (is_done, interrupted) {
         (true, _) => Outcome::Done,
         (false, true) => Outcome::Interrupted,

@@ -127,3 +127,131 @@ fn a_home_on_read_only_media_can_be_read_and_nothing_is_written() {
     assert_eq!(publish.status.code(), Some(15), "{}", stderr(&publish));
     assert!(stderr(&publish).contains("read-only") || stderr(&publish).contains("Read-only"));
 }
+
+/// A publisher that reaches nobody at an address says why.
+fn unreached(world: &World, addr: &str, more: &[&str]) -> String {
+    let args = [&["--bootstrap", addr, "--wait", "5"], more].concat();
+    let published = world.publish("publisher", "line\n", &args);
+    assert_eq!(published.status.code(), Some(3));
+    stderr(&published)
+}
+
+/// An id that is nobody's here.
+fn nobodys_id(world: &World) -> String {
+    let id = stdout(&world.at("nobody", &["id"]).output().unwrap());
+    id.trim().to_owned()
+}
+
+#[test]
+fn a_publisher_says_that_nobody_listens_at_a_closed_port() {
+    let world = World::new();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    drop(socket);
+    let said = unreached(&world, &format!("{}@{addr}", nobodys_id(&world)), &[]);
+    assert!(
+        said.contains(&format!("nobody listens at {addr}")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_publisher_says_that_nothing_answers_where_nothing_does() {
+    let world = World::new();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    let id = nobodys_id(&world);
+    let said = unreached(&world, &format!("{id}@{addr}"), &[]);
+    assert!(
+        said.contains(&format!("nothing answers at {addr} (dead)")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_publisher_says_that_a_node_is_of_another_network() {
+    let (world, other) = (World::new(), World::new());
+    let (_running, addr) = other.subscriber("other", &[]);
+    let said = unreached(&world, &addr, &[]);
+    assert!(said.contains("is a node of another network"), "{said}");
+}
+
+#[test]
+fn a_publisher_says_that_another_node_answers() {
+    let world = World::new();
+    let (_running, addr) = world.subscriber("other", &[]);
+    let (_, socket) = addr.split_once('@').unwrap();
+    let said = unreached(&world, &format!("{}@{socket}", nobodys_id(&world)), &[]);
+    assert!(
+        said.contains(&format!("at {socket} answers another node")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_publisher_says_that_a_node_is_not_interested_in_the_topic() {
+    let world = World::new();
+    let (_running, addr) = world.subscriber("other", &[]);
+    let other_topic = "7".repeat(64);
+    let mut command = world.at(
+        "publisher",
+        &[
+            "pub",
+            &other_topic,
+            "-",
+            "--bootstrap",
+            &addr,
+            "--wait",
+            "3",
+        ],
+    );
+    let published = run_with_input(&mut command, "line\n");
+    assert_eq!(published.status.code(), Some(3));
+    let said = stderr(&published);
+    assert!(said.contains("not interested in this topic"), "{said}");
+}
+
+#[test]
+fn a_subscriber_says_how_it_catches_up_and_that_a_peer_stopped() {
+    let world = World::new();
+    world.publish("author", "one\ntwo\n", &["--wait", "0"]);
+    let (author, addr) = world.subscriber("author", &[]);
+    let (reader, _) = world.subscriber("reader", &["--bootstrap", &addr]);
+    assert_eq!(reader.lines(2), ["one", "two"]);
+    reader.err_line("caught up with");
+    assert!(author.interrupt().success());
+    reader.err_line("nobody listens at");
+    assert!(reader.interrupt().success());
+}
+
+#[test]
+fn peers_tells_dead_and_live_nodes_apart() {
+    let world = World::new();
+    let (_running, live) = world.subscriber("other", &[]);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let closed = format!("{}@{}", nobodys_id(&world), socket.local_addr().unwrap());
+    drop(socket);
+    let args = [
+        "peers",
+        "--wait",
+        "2",
+        "--bootstrap",
+        &live,
+        "--bootstrap",
+        &closed,
+    ];
+    let listed = stdout(&world.at("home", &args).output().unwrap());
+    let line_of = |addr: &str| {
+        let (id, _) = addr.split_once('@').unwrap();
+        listed
+            .lines()
+            .find(|line| line.starts_with(id))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(
+        line_of(&live).contains("connected, no common topic"),
+        "{listed}"
+    );
+    assert!(line_of(&closed).contains("closed port"), "{listed}");
+}

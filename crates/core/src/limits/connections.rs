@@ -110,6 +110,15 @@ pub const NETWORK_EVENTS_MAX: usize = 1_024;
 /// How long each part of a shutdown may take that depends on the network
 /// (`docs/protocol/streams.md#14`).
 pub const SHUTDOWN_STEP_WAIT: Duration = Duration::from_millis(150);
+/// How long the system at an address has to say that nobody listens there
+/// (`docs/protocol/network.md#5`).
+pub const PORT_ANSWER_WAIT: Duration = Duration::from_secs(1);
+/// Addresses of a node that are asked so (`docs/protocol/network.md#5`).
+pub const PORTS_ASKED_MAX: usize = 8;
+/// Nodes that no configuration names and of which a node says what became of the last attempt.
+pub const CONTACTS_REMEMBERED_MAX: usize = 4_096;
+/// A catch-up that goes on is told of no more often.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Refused sessions of which a node says something; of more it only tells when they are refused.
 pub const REFUSALS_REMEMBERED_MAX: usize = 4_096;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use p2panda_core::{SigningKey, Topic, VerifyingKey};
-use p2panda_net::{Bootstrap, Contact, ContactStatus};
+use p2panda_net::{Bootstrap, Contact, ContactStatus, PeerState};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -28,6 +28,11 @@ async fn start_with(network: u8, seed: u8, node: VerifyingKey, addrs: Vec<Socket
 pub fn status(node: &FakeNode, of: VerifyingKey) -> Option<ContactStatus> {
     let mut peers = node.net.peers().into_iter();
     peers.find(|peer| peer.id == of)?.contact
+}
+
+fn state(node: &FakeNode, of: VerifyingKey) -> Option<PeerState> {
+    let mut peers = node.net.peers().into_iter();
+    Some(peers.find(|peer| peer.id == of)?.state)
 }
 
 /// Waits until a node says this of another.
@@ -60,6 +65,52 @@ async fn a_named_node_is_dead_where_nothing_answers() {
     }
     assert_eq!(status(&a, id(2)), Some(dead));
     a.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_node_has_a_closed_port_where_nobody_listens_and_that_is_known_at_once() {
+    let unused = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addrs = vec![unused.local_addr().unwrap()];
+    drop(unused);
+    let began = std::time::Instant::now();
+    let a = start_with(149, 1, id(2), addrs).await;
+    a.subscribe(Topic::from_bytes([149; 32]));
+    let closed = until(&a, id(2), Contact::ClosedPort).await;
+    // Long before a dial is given up.
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(
+        state(&a, id(2)),
+        Some(PeerState::Unreached(Contact::ClosedPort))
+    );
+    assert_eq!(status(&a, id(2)), Some(closed));
+    a.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_nobody_named_has_a_state_too() {
+    let topic = Topic::from_bytes([150; 32]);
+    let b = FakeNode::start(150, 2).await;
+    b.subscribe(topic);
+    let a = start_with(150, 1, b.id(), b.net.addr()).await;
+    a.subscribe(topic);
+    let mut events = b.net.events();
+    let live = async {
+        while state(&b, a.id()) != Some(PeerState::Live) {
+            events.recv().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, live).await.unwrap();
+    a.net.shutdown().await;
+    let lost = async {
+        while matches!(
+            state(&b, a.id()),
+            Some(PeerState::Live | PeerState::Connected)
+        ) {
+            events.recv().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, lost).await.unwrap();
+    b.net.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +149,7 @@ async fn a_named_node_is_met_without_a_common_topic_and_reached_once_there_is_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_named_node_is_unreachable_where_it_answers_and_refuses_every_connection() {
+async fn a_named_node_refuses_where_it_answers_and_takes_no_connection() {
     let refusing = Probe::start(147, 2).await;
     let addrs = refusing.endpoint.bound_sockets();
     let peer = refusing.id();
@@ -109,10 +160,10 @@ async fn a_named_node_is_unreachable_where_it_answers_and_refuses_every_connecti
     });
     let a = start_with(147, 1, peer, addrs).await;
     a.subscribe(Topic::from_bytes([147; 32]));
-    let unreachable = until(&a, peer, Contact::Unreachable).await;
+    let refused = until(&a, peer, Contact::Refused).await;
     // It goes on trying, and nothing changes.
     refuses.abort();
-    assert_eq!(status(&a, peer), Some(unreachable));
+    assert_eq!(status(&a, peer), Some(refused));
     a.net.shutdown().await;
 }
 
@@ -152,7 +203,7 @@ async fn a_named_node_that_stops_is_dead_and_reached_when_it_is_back() {
     until(&a, b.id(), Contact::Reached).await;
     b.net.shutdown().await;
     drop(b);
-    until(&a, id(2), Contact::Dead).await;
+    until(&a, id(2), Contact::ClosedPort).await;
     let mut config = config(146, 2);
     config.bind_v4.set_port(addr.port());
     while std::net::UdpSocket::bind(addr).is_err() {

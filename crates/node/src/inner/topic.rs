@@ -395,6 +395,12 @@ impl Feed {
         above(self.0.borrow().tail.last(), offset)
     }
 
+    /// Waits until the topic is left.
+    pub(crate) async fn left(&mut self) {
+        // An error means that the topic is gone.
+        let _ = self.0.wait_for(|feed| feed.left.is_some()).await;
+    }
+
     /// Waits for growth. `None` when the topic was left.
     pub(crate) async fn changed(&mut self) -> Option<()> {
         if self.0.borrow().left.is_none() {

@@ -138,3 +138,37 @@ async fn a_blocked_log_goes_on_when_its_author_prunes() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caught_up_is_said_with_all_peers_and_their_messages_and_never_without_a_peer() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    for node in [&a, &b] {
+        let (tx, _rx) = node.stream(topic).await.unwrap();
+        for number in 0..50 {
+            tx.publish(format!("{number}")).await.unwrap();
+        }
+    }
+    let reader = temporary(network).await;
+    let (_tx, rx) = reader.stream(topic).await.unwrap();
+    let alone = tokio::time::timeout(std::time::Duration::from_millis(300), rx.caught_up());
+    assert!(
+        alone.await.is_err(),
+        "with nobody there is nothing to catch up with"
+    );
+    introduce(&reader, &a);
+    introduce(&reader, &b);
+    let both = async {
+        while rx.caught_up().await.unwrap().peers < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, both).await.unwrap();
+    let status = reader.topic(topic).status().await.unwrap();
+    assert_eq!(status.totals.operations, 100);
+    reader.topic(topic).leave().await;
+    assert_eq!(
+        rx.caught_up().await.unwrap_err().kind(),
+        p2panda::ErrorKind::Closed
+    );
+}

@@ -218,10 +218,14 @@ pub enum Contact {
     Unresolved,
     /// Nothing answers at its addresses.
     Dead,
+    /// Nobody listens at its addresses.
+    ClosedPort,
     /// None of the protocols of this network is spoken at its address.
     OtherNetwork,
     /// Another node answers at its address.
     WrongId,
+    /// It answers, and refuses the connection.
+    Refused,
     /// It could not be met, and nobody can tell why.
     Unreachable,
     /// It was met, and shares no topic.

@@ -1,0 +1,244 @@
+//! How things stand with other nodes, in words: why one was not reached and what to do, and how far a
+//! catch-up is.
+
+use std::collections::HashSet;
+
+use p2panda::{
+    Contact, Event, Node, PeerState, PeerStatus, Refusal, SessionEnd, Topic, Transfer, VerifyingKey,
+};
+
+use crate::output::note;
+
+/// How many digits of an id are shown as a name.
+const NAME_DIGITS: usize = 8;
+
+/// Nodes that nobody named of which something is said.
+const OTHERS_SAID: usize = 3;
+
+/// The first digits of a node id.
+pub fn name(node: VerifyingKey) -> String {
+    node.to_string().chars().take(NAME_DIGITS).collect()
+}
+
+/// Says on standard error how things stand with each node that was named, or with some that are known:
+/// why nobody has what is stored here.
+pub fn note_unreached(node: &Node, topic: Topic) {
+    let peers = node.net().peers();
+    let mut said: Vec<_> = peers.iter().filter(|peer| peer.contact.is_some()).collect();
+    if said.is_empty() {
+        said = peers.iter().take(OTHERS_SAID).collect();
+    }
+    for peer in said {
+        note(&format!("{}: {}", name(peer.id), says(peer, topic)));
+    }
+}
+
+/// How things stand with a node, and what to do about it.
+fn says(peer: &PeerStatus, topic: Topic) -> String {
+    let addrs: Vec<_> = peer.addrs.iter().map(ToString::to_string).collect();
+    let at = match addrs.is_empty() {
+        true => "its address".to_owned(),
+        false => addrs.join(", "),
+    };
+    let refused = peer.refused.iter().find(|refused| refused.topic == topic);
+    match (peer.state, refused.map(|refused| refused.reason)) {
+        (PeerState::Live, _) => "a session with it is live".to_owned(),
+        (PeerState::Connected | PeerState::Met, Some(Refusal::TooMany)) => {
+            "it serves as many sessions as it can; it is asked again, or name another one"
+                .to_owned()
+        }
+        (PeerState::Connected | PeerState::Met, Some(Refusal::NotServed)) => no_common_topic(),
+        (PeerState::Connected | PeerState::Met, _) if shares_none(peer) => no_common_topic(),
+        (PeerState::Connected, _) => {
+            "it is connected and still catches up; give it time with --wait".to_owned()
+        }
+        (PeerState::Met, _) => "it was reached and is gone; it is tried again".to_owned(),
+        (PeerState::Known, _) => format!("nothing was tried yet at {at}; give it time with --wait"),
+        (PeerState::Connecting, _) => format!(
+            "nothing has answered at {at} so far; is it running, and does a firewall let UDP through?"
+        ),
+        (PeerState::Unreached(contact), _) => of_contact(contact, &at),
+        _ => "it is not reached".to_owned(),
+    }
+}
+
+fn shares_none(peer: &PeerStatus) -> bool {
+    let contact = peer.contact.map(|status| status.contact);
+    contact == Some(Contact::NoCommonTopic)
+}
+
+fn no_common_topic() -> String {
+    "it is reached and not interested in this topic; run `panda sub` with the same topic there"
+        .to_owned()
+}
+
+/// What an attempt to reach a node at an address came to, and what to do about it.
+fn of_contact(contact: Contact, at: &str) -> String {
+    match contact {
+        Contact::Unresolved => "its host name has no address; check the name".to_owned(),
+        Contact::Dead => format!(
+            "nothing answers at {at} (dead); is it running, and does a firewall let UDP through?"
+        ),
+        Contact::ClosedPort => format!(
+            "nobody listens at {at} (closed port); start it there, or take its address anew from \
+            `panda id --addr`"
+        ),
+        Contact::OtherNetwork => format!(
+            "at {at} is a node of another network; give both the same --network, or none"
+        ),
+        Contact::WrongId => format!(
+            "at {at} answers another node (wrong id); take ID@ADDR anew from `panda id --addr` there"
+        ),
+        Contact::Refused => {
+            "it answers and takes no more connections for now; it is tried again, or name another one"
+                .to_owned()
+        }
+        Contact::NoCommonTopic => no_common_topic(),
+        Contact::Reached => "it was reached".to_owned(),
+        _ => format!("the node at {at} ends every connection and does not say why; look there"),
+    }
+}
+
+/// Tells on standard error what becomes of the nodes that were named, and how catch-up goes.
+pub struct Told {
+    topic: Topic,
+    /// Peers that were caught up with.
+    caught_up: HashSet<VerifyingKey>,
+}
+
+impl Told {
+    /// Nothing is told yet.
+    pub fn new(topic: Topic) -> Told {
+        Told {
+            topic,
+            caught_up: HashSet::new(),
+        }
+    }
+
+    /// Says what is worth it.
+    pub fn tell(&mut self, node: &Node, event: &Event) {
+        if let Some(line) = self.line(node, event) {
+            note(&line);
+        }
+    }
+
+    fn line(&mut self, node: &Node, event: &Event) -> Option<String> {
+        Some(match event {
+            Event::ContactChanged { peer, contact } if !contact.is_met() => {
+                let peers = node.net().peers();
+                let known = peers.iter().find(|known| known.id == *peer)?;
+                let addrs: Vec<_> = known.addrs.iter().map(ToString::to_string).collect();
+                format!(
+                    "{}: {}",
+                    name(*peer),
+                    of_contact(*contact, &addrs.join(", "))
+                )
+            }
+            Event::ContactChanged {
+                peer,
+                contact: Contact::NoCommonTopic,
+            } => format!("{}: {}", name(*peer), no_common_topic()),
+            Event::CatchUpGoesOn {
+                topic,
+                peer,
+                expected,
+                transfer,
+                ..
+            } if *topic == self.topic => progress(*peer, expected, transfer),
+            Event::CatchUpEnded {
+                topic,
+                peer,
+                transfer,
+                blocked,
+                ..
+            } if *topic == self.topic => {
+                let is_new = self.caught_up.insert(*peer);
+                if !is_new && transfer.received_operations == 0 {
+                    return None;
+                }
+                caught_up(*peer, transfer.received_operations, *blocked)
+            }
+            Event::SessionEnded {
+                topic,
+                peer,
+                reason,
+                ..
+            } if *topic == self.topic => {
+                let why = ended(*reason)?;
+                self.caught_up.remove(peer);
+                format!("the session with {} ended: {why}", name(*peer))
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn progress(peer: VerifyingKey, expected: &Transfer, transfer: &Transfer) -> String {
+    format!(
+        "catching up with {}: {} of {} operations, {} of {} bytes",
+        name(peer),
+        transfer.received_operations,
+        expected.received_operations,
+        transfer.received_bytes,
+        expected.received_bytes
+    )
+}
+
+fn caught_up(peer: VerifyingKey, operations: u64, blocked: usize) -> String {
+    let name = name(peer);
+    match blocked {
+        0 => format!("caught up with {name}: {operations} operations came"),
+        blocked => format!(
+            "not caught up with {name}: {operations} operations came, and {blocked} of the logs cannot go \
+            on here; `panda status` says why"
+        ),
+    }
+}
+
+/// Why a session ended, if that is worth a line.
+fn ended(reason: SessionEnd) -> Option<&'static str> {
+    Some(match reason {
+        SessionEnd::Done | SessionEnd::Left | SessionEnd::Refused | SessionEnd::NotServed => {
+            return None;
+        }
+        SessionEnd::TimedOut => "the peer made no progress in time",
+        SessionEnd::Violation => "the peer broke the protocol",
+        SessionEnd::Limit => "the peer exceeded a limit",
+        SessionEnd::PeerStopped => "the peer stopped",
+        SessionEnd::PeerEnded => "the peer ended it",
+        SessionEnd::Lost => "the connection was lost",
+        _ => "something failed on this side",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_a_sentence_of_its_own_with_a_next_step() {
+        let contacts = [
+            Contact::Unresolved,
+            Contact::Dead,
+            Contact::ClosedPort,
+            Contact::OtherNetwork,
+            Contact::WrongId,
+            Contact::Refused,
+            Contact::Unreachable,
+            Contact::NoCommonTopic,
+        ];
+        let said: HashSet<_> = contacts
+            .iter()
+            .map(|contact| of_contact(*contact, "192.0.2.1:9"))
+            .collect();
+        assert_eq!(said.len(), contacts.len());
+        assert!(said.iter().all(|line| line.contains(';')), "{said:?}");
+    }
+
+    #[test]
+    fn with_blocked_logs_nobody_says_caught_up() {
+        let peer = VerifyingKey::from_bytes_unchecked([7; 32]);
+        assert!(caught_up(peer, 3, 0).starts_with("caught up"));
+        assert!(caught_up(peer, 3, 1).starts_with("not caught up"));
+    }
+}
