@@ -7,8 +7,8 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::args::{NodeArgs, SyncArgs};
-use crate::delivery::{Delivered, Delivery};
 use crate::command::contact::note_unreached;
+use crate::delivery::{Delivered, Delivery};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
