@@ -4,7 +4,6 @@
 mod followed;
 mod prefix;
 
-use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -15,7 +14,7 @@ use self::prefix::Key;
 pub use self::prefix::Prefix;
 use crate::fixed::write_hex;
 use crate::log::Head;
-use crate::{Hash, Heights, LogId, VerifyingKey};
+use crate::{Few, Hash, Heights, LogId, VerifyingKey};
 
 /// Ranges with at most so many logs are hashed in one piece (`docs/protocol/ranges.md#2`).
 const HASHED_AT_ONCE: usize = 32;
@@ -88,7 +87,7 @@ pub struct LogHead {
 pub struct Heads {
     /// The log ids that occur, as they came; within one topic it is one.
     logs: Vec<LogId>,
-    places: BTreeMap<LogId, u32>,
+    places: Few<LogId, u32>,
     /// The first one is the root.
     nodes: Vec<Node>,
 }
@@ -534,9 +533,13 @@ impl Heads {
     }
 
     fn log(&mut self, id: LogId) -> u32 {
-        *self.places.entry(id).or_insert_with(|| {
-            self.logs.push(id);
-            self.logs.len() as u32 - 1
+        let logs = &mut self.logs;
+        *self.places.get_or_insert_with(id, || {
+            if logs.is_empty() {
+                logs.reserve_exact(1);
+            }
+            logs.push(id);
+            logs.len() as u32 - 1
         })
     }
 
@@ -568,8 +571,12 @@ impl Heads {
     /// There are never more nodes than logs twice, and memory ends before 2^31 of those.
     fn add(&mut self, node: Node) -> u32 {
         if self.nodes.len() == self.nodes.capacity() {
-            // Doubling would leave half of them empty.
-            self.nodes.reserve_exact(ROOM + self.nodes.len() / 8);
+            // Doubling would leave half of them empty, and most topics have one.
+            let room = self
+                .nodes
+                .first()
+                .map_or(1, |_| ROOM + self.nodes.len() / 8);
+            self.nodes.reserve_exact(room);
         }
         self.nodes.push(node);
         self.nodes.len() as u32 - 1

@@ -24,11 +24,21 @@ impl Repairs {
         self.changed.notify_one();
     }
 
+    fn take(&self) -> Option<VerifyingKey> {
+        let mut peers = self.peers.lock();
+        let peer = peers.pop_first();
+        if peers.is_empty() {
+            // An empty set may keep its memory.
+            *peers = BTreeSet::new();
+        }
+        peer
+    }
+
     /// The next peer. May be cancelled.
     pub(crate) async fn next(&self) -> VerifyingKey {
         loop {
             let changed = self.changed.notified();
-            let next = self.peers.lock().pop_first();
+            let next = self.take();
             match next {
                 Some(peer) => return peer,
                 None => changed.await,

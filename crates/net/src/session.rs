@@ -331,7 +331,9 @@ impl Driver {
             let intake = &self.intake;
             let reading = async {
                 match scope {
-                    Scope::Stream(Some(answer)) => Got::Answer(answer.accepted(recv).await),
+                    Scope::Stream(Some(answer)) => {
+                        Got::Answer(Box::pin(answer.accepted(recv)).await)
+                    }
                     _ => Got::Bytes(
                         budget::read(connection, recv, chunks.room(), intake, in_frame).await,
                     ),
@@ -427,7 +429,8 @@ impl Driver {
                 let _ = wire.send.finish();
             }
         }
-        self.ended(wire).await
+        // Boxed, as what is needed once: room for it would be held all the time.
+        Box::pin(self.ended(wire)).await
     }
 
     fn bytes(&mut self, chunks: Vec<Bytes>) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use p2panda_core::VerifyingKey;
+use p2panda_core::{Few, VerifyingKey};
 use p2panda_protocol::overlay::Overlay;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -48,6 +48,16 @@ impl Inbox {
         self.signs.lock().insert(sign);
         self.changed.notify_one();
     }
+
+    fn take(&self) -> Option<Sign> {
+        let mut signs = self.signs.lock();
+        let sign = signs.pop_first();
+        if signs.is_empty() {
+            // An empty set may keep its memory.
+            *signs = BTreeSet::new();
+        }
+        sign
+    }
 }
 
 impl Signs {
@@ -63,7 +73,7 @@ impl Signs {
             overlay,
             number,
             inbox,
-            awaited: BTreeSet::new(),
+            awaited: Few::new(),
         }
     }
 
@@ -110,16 +120,16 @@ pub(crate) struct SignsOf {
     overlay: Overlay,
     number: u64,
     inbox: Arc<Inbox>,
-    awaited: BTreeSet<VerifyingKey>,
+    awaited: Few<VerifyingKey, ()>,
 }
 
 impl SignsOf {
     /// From now on signs of life of this peer are wanted, or not.
     pub(crate) fn wait_for(&mut self, peer: VerifyingKey, wanted: bool) {
-        if wanted && self.awaited.insert(peer) {
+        if wanted && self.awaited.insert(peer, ()).is_none() {
             let mut by_peer = self.signs.0.by_peer.lock();
             by_peer.insert((peer, self.number), self.inbox.clone());
-        } else if !wanted && self.awaited.remove(&peer) {
+        } else if !wanted && self.awaited.remove(&peer).is_some() {
             self.forget(&peer);
         }
     }
@@ -127,7 +137,7 @@ impl SignsOf {
     /// The next sign. May be cancelled without losing one.
     pub(crate) async fn next(&mut self) -> Sign {
         loop {
-            if let Some(sign) = self.inbox.signs.lock().pop_first() {
+            if let Some(sign) = self.inbox.take() {
                 return sign;
             }
             self.inbox.changed.notified().await;
@@ -141,7 +151,7 @@ impl SignsOf {
 
 impl Drop for SignsOf {
     fn drop(&mut self) {
-        for peer in &self.awaited {
+        for peer in self.awaited.keys() {
             self.forget(peer);
         }
         let mut by_overlay = self.signs.0.by_overlay.lock();

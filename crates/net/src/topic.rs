@@ -1,10 +1,9 @@
 //! One subscribed topic: its membership overlay, with whom it has sessions, and these.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use p2panda_core::{Entry, Tail, Topic, VerifyingKey, limits};
+use p2panda_core::{Entry, Few, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::overlay::Overlay;
@@ -158,11 +157,11 @@ struct TopicTask {
     /// Once there is anybody to need.
     need: Option<Box<Need>>,
     wake: Option<Time>,
-    pairs: HashMap<VerifyingKey, Arc<PairShare>>,
+    pairs: Few<VerifyingKey, Arc<PairShare>>,
     share: TopicShare,
     tasks: JoinSet<Outcome>,
     /// What each task is for, in case it does not live to tell.
-    started: HashMap<Id, Task>,
+    started: Vec<(Id, Task)>,
 }
 
 #[derive(Debug)]
@@ -199,10 +198,10 @@ impl TopicTask {
             repair,
             membership,
             wake: None,
-            pairs: HashMap::new(),
+            pairs: Few::new(),
             share,
             tasks: JoinSet::new(),
-            started: HashMap::new(),
+            started: Vec::new(),
         }
     }
 
@@ -225,7 +224,8 @@ impl TopicTask {
                 () = self.leave.raised() => break,
             }
         }
-        self.end().await;
+        // Boxed, as what is needed once: room for it would be held all the time.
+        Box::pin(self.end()).await;
     }
 
     fn overlay(&self) -> Overlay {
@@ -295,10 +295,9 @@ impl TopicTask {
     ) {
         let id = self.shared.sessions.next();
         let local = self.shared.local;
-        let pair = self
-            .pairs
-            .entry(peer)
-            .or_insert_with(|| Arc::new(PairShare::new(local, peer, self.share.sources.clone())));
+        let pair = self.pairs.get_or_insert_with(peer, || {
+            Arc::new(PairShare::new(local, peer, self.share.sources.clone()))
+        });
         if dialled == Dialled::ByThem {
             pair.probe();
         }
@@ -321,13 +320,24 @@ impl TopicTask {
             Outcome::Ended(ended)
         });
         let session = Task::Session(peer, id, stop);
-        self.started.insert(task.id(), session);
+        self.start(task.id(), session);
         self.need(NeedInput::Opened {
             peer,
             session: id,
             dialled,
             published,
         });
+    }
+
+    fn start(&mut self, id: Id, task: Task) {
+        // Mostly there is one of them.
+        self.started.reserve_exact(1);
+        self.started.push((id, task));
+    }
+
+    fn take_started(&mut self, id: Id) -> Option<Task> {
+        let place = self.started.iter().position(|(other, _)| *other == id)?;
+        Some(self.started.swap_remove(place).1)
     }
 
     fn task_done(&mut self, done: Result<(Id, Outcome), JoinError>) {
@@ -338,7 +348,7 @@ impl TopicTask {
                 (error.id(), None)
             }
         };
-        match (self.started.remove(&id), outcome) {
+        match (self.take_started(id), outcome) {
             (Some(Task::Dial(peer, _)), Some(Outcome::Dialled(Ok(wire)))) => {
                 self.open(peer, wire, Dialled::ByUs, None);
             }
@@ -461,7 +471,7 @@ impl TopicTask {
         let task = self.tasks.spawn(async move {
             Outcome::Dialled(dial::dial(&shared, peer, topic).await.map(Box::new))
         });
-        self.started.insert(task.id(), Task::Dial(peer, task));
+        self.start(task.id(), Task::Dial(peer, task));
     }
 
     /// Ends every session in order, within the time that leaving may take.
@@ -470,7 +480,7 @@ impl TopicTask {
         for mut incoming in self.incoming.close() {
             incoming.wire.end(CloseCode::Stopped);
         }
-        for task in self.started.values() {
+        for (_, task) in &self.started {
             match task {
                 Task::Dial(_, dial) => dial.abort(),
                 Task::Session(_, _, stop) => stop.raise(),

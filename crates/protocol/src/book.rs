@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{HybridTimestamp, SigningKey, Timestamp, VerifyingKey, limits};
+use p2panda_core::{Few, HybridTimestamp, SigningKey, Timestamp, VerifyingKey, limits};
 
 use crate::dialing::Dialing;
 use crate::draws::Draws;
@@ -58,7 +58,7 @@ pub struct Book {
     own_floor: Option<HybridTimestamp>,
     nodes: BTreeMap<VerifyingKey, Node>,
     bytes: usize,
-    interested: BTreeMap<Overlay, BTreeSet<VerifyingKey>>,
+    interested: BTreeMap<Overlay, Few<VerifyingKey, ()>>,
     changed: BTreeSet<VerifyingKey>,
     dialing: Dialing,
 }
@@ -228,8 +228,9 @@ impl Book {
 
     /// Forgets who is interested in an overlay that we left.
     pub fn leave(&mut self, overlay: &Overlay) {
-        for node in self.interested.remove(overlay).unwrap_or_default() {
-            self.change(&node, |entry| {
+        let nodes = self.interested.remove(overlay).unwrap_or_default();
+        for node in nodes.keys() {
+            self.change(node, |entry| {
                 entry.overlays.remove(overlay);
             });
         }
@@ -241,7 +242,7 @@ impl Book {
         overlay: &Overlay,
         now: Timestamp,
     ) -> impl Iterator<Item = VerifyingKey> {
-        let nodes = self.interested.get(overlay).into_iter().flatten();
+        let nodes = self.interested.get(overlay).into_iter().flat_map(Few::keys);
         nodes.filter(move |node| self.is_usable(node, now)).copied()
     }
 
@@ -415,7 +416,10 @@ impl Book {
             return Ok(());
         }
         for overlay in &entry.overlays {
-            self.interested.entry(*overlay).or_default().insert(node);
+            self.interested
+                .entry(*overlay)
+                .or_default()
+                .insert(node, ());
         }
         let mut out = BytesMut::new();
         write_stored(&entry, &mut out);
@@ -443,7 +447,7 @@ impl Book {
             .is_some_and(|e| e.overlays.contains(&overlay));
         let nodes = self.interested.entry(overlay).or_default();
         if shared {
-            nodes.insert(node);
+            nodes.insert(node, ());
         } else {
             nodes.remove(&node);
         }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use p2panda_core::{Entry, Heights, Prefix, Tail, Topic, VerifyingKey};
+use p2panda_core::{Entry, Few, Heights, Prefix, Tail, Topic, VerifyingKey};
 use p2panda_engine::{PublishError, TopicChange};
 use p2panda_net::SyncHandle;
 use p2panda_protocol::ranges::SharedHeads;
@@ -128,7 +128,7 @@ pub(crate) struct TopicState {
     /// The heads of the logs, from the first session on that compares them.
     heads: Mutex<Option<Arc<KnownHeads>>>,
     /// By the name of the consumer.
-    acks: Mutex<HashMap<String, Arc<Acks>>>,
+    acks: Mutex<Few<String, Arc<Acks>>>,
     blocked: Mutex<Blocked>,
 }
 
@@ -284,7 +284,7 @@ impl TopicState {
     /// The acknowledgements of a consumer in this topic.
     pub(crate) fn acks(&self, consumer: &str) -> Arc<Acks> {
         let mut acks = self.acks.lock();
-        if let Some(acks) = acks.get(consumer) {
+        if let Some(acks) = acks.get(&consumer.to_owned()) {
             return Arc::clone(acks);
         }
         let new = Acks::new(consumer.to_owned(), self.topic, self.queue.clone());

@@ -4,10 +4,10 @@
 //! them is decided by what it needs: sessions with the next peers on the ring of the topic, which
 //! keep all who know each other connected, and as many others as make up the sessions it seeks.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use p2panda_core::{Hash, Topic, VerifyingKey, limits};
+use p2panda_core::{Few, Hash, Topic, VerifyingKey, limits};
 
 use self::candidate::Candidate;
 use super::pair::Dialled;
@@ -39,7 +39,7 @@ pub struct Need {
     seek: usize,
     draws: Draws,
     /// Boxed: a map has room for several from the first one on.
-    peers: BTreeMap<VerifyingKey, Box<Candidate>>,
+    peers: Few<VerifyingKey, Box<Candidate>>,
     /// All of them, by their places.
     ring: Vec<(Place, VerifyingKey)>,
     /// Newly known candidates are waited for until then, so that who comes next is not dialled for
@@ -146,7 +146,7 @@ impl Need {
             topic,
             seek,
             draws,
-            peers: BTreeMap::new(),
+            peers: Few::new(),
             ring: Vec::new(),
             gathered: None,
             fill: Time::ZERO,
@@ -540,7 +540,7 @@ impl Need {
     /// Sessions that are owed although one runs, and those of published neighbours.
     fn owed(&self) -> Vec<(VerifyingKey, Time)> {
         let mut owed = Vec::new();
-        for (key, peer) in &self.peers {
+        for (key, peer) in self.peers.iter() {
             if peer.has_session() {
                 owed.extend(peer.compare.map(|at| (*key, at)));
             }

@@ -1,9 +1,7 @@
 //! What the sessions with one peer on one topic know of each other, so that every operation
 //! crosses once although both sides dial (`docs/protocol/sync.md#11`).
 
-use std::collections::BTreeMap;
-
-use p2panda_core::{Heights, LogRange, VerifyingKey};
+use p2panda_core::{Few, Heights, LogRange, VerifyingKey};
 
 use super::lowered::Lowered;
 use super::sent::Sent;
@@ -42,7 +40,7 @@ pub struct Pair {
     local: VerifyingKey,
     remote: VerifyingKey,
     /// Boxed: a map has room for several from the first one on.
-    sessions: BTreeMap<SessionId, Box<Share>>,
+    sessions: Few<SessionId, Box<Share>>,
     lives: u64,
     pub(super) lowered: Lowered,
     /// Of the topic.
@@ -58,7 +56,7 @@ struct Share {
     /// Logs of which the peer has more than this node when they compared, or of which it has sent
     /// entries in this session that this session has not come across in what arrived. Everything
     /// else that it told is in `sent`, or was never lacking.
-    has: BTreeMap<VerifyingKey, u32>,
+    has: Few<VerifyingKey, u32>,
     /// What it was sent or will be sent in this session. Not a height: what another session
     /// covers is left out here, and is missing again if that session fails.
     sent: Sent,
@@ -78,7 +76,7 @@ impl Pair {
         Self {
             local,
             remote,
-            sessions: BTreeMap::new(),
+            sessions: Few::new(),
             lives: 0,
             lowered: Lowered::default(),
             sources,
@@ -117,7 +115,7 @@ impl Pair {
             primary,
             progress,
             live_order: 0,
-            has: BTreeMap::new(),
+            has: Few::new(),
             sent: Sent::default(),
         };
         self.sessions.insert(id, Box::new(share));
@@ -164,7 +162,7 @@ impl Pair {
     /// topic up to this entry.
     pub(super) fn peer_has(&mut self, id: SessionId, author: VerifyingKey, seq: u32) {
         if let Some(share) = self.sessions.get_mut(&id) {
-            let has = share.has.entry(author).or_insert(seq);
+            let has = share.has.get_or_insert_with(author, || seq);
             *has = seq.max(*has);
         }
     }

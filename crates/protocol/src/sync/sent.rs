@@ -1,10 +1,10 @@
 //! What a session has sent, as far as the sessions of its pair need to know it
 //! (`docs/protocol/sync.md#11`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use p2panda_core::limits::SEEN_IDS_MAX;
-use p2panda_core::{LogRange, VerifyingKey};
+use p2panda_core::{Few, LogRange, VerifyingKey};
 
 use super::pair::{Span, Spans};
 
@@ -18,7 +18,7 @@ pub(super) struct Sent {
     planned: Vec<(VerifyingKey, Span)>,
     /// What is left of planned spans above entries that were taken out.
     split: BTreeMap<VerifyingKey, Spans>,
-    recent: BTreeSet<(VerifyingKey, u32)>,
+    recent: Few<(VerifyingKey, u32), ()>,
     /// The same, the oldest first.
     order: VecDeque<(VerifyingKey, u32)>,
 }
@@ -42,8 +42,11 @@ impl Sent {
 
     /// An entry crossed. Of many the last ones count.
     pub(super) fn add(&mut self, author: VerifyingKey, seq: u32) {
-        if !self.recent.insert((author, seq)) {
+        if self.recent.insert((author, seq), ()).is_some() {
             return;
+        }
+        if self.order.is_empty() {
+            self.order.reserve_exact(1);
         }
         self.order.push_back((author, seq));
         if self.order.len() > SEEN_IDS_MAX
@@ -81,7 +84,7 @@ impl Sent {
 
     pub(super) fn contains(&self, author: &VerifyingKey, seq: u32) -> bool {
         let split = |spans: &Spans| spans.contains(seq);
-        self.recent.contains(&(*author, seq))
+        self.recent.contains_key(&(*author, seq))
             || self.planned_of(author).any(|span| span.contains(seq))
             || self.split.get(author).is_some_and(split)
     }
@@ -93,7 +96,7 @@ impl Sent {
             split.iter().for_each(|span| spans.add(span));
         }
         let recent = self.recent.range((*author, 0)..=(*author, u32::MAX));
-        recent.for_each(|(_, seq)| spans.add(Span::single(*seq)));
+        recent.for_each(|((_, seq), ())| spans.add(Span::single(*seq)));
     }
 
     /// Bytes that grow with the logs that the peer lacks.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use p2panda_core::VerifyingKey;
 use p2panda_core::limits::{CAME_LATELY, CAME_LATELY_MAX, SOURCES_LEARNED_MAX};
+use p2panda_core::{Few, VerifyingKey};
 
 use super::announced::Check;
 use super::session::SessionId;
@@ -32,7 +32,7 @@ impl Sources {
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    peers: BTreeMap<VerifyingKey, Box<Peer>>,
+    peers: Few<VerifyingKey, Box<Peer>>,
     /// The peer by which everything comes that has no source of its own.
     rest: Option<VerifyingKey>,
     /// Peers that brought what the source of an author did not.
@@ -52,7 +52,7 @@ pub(super) struct Table {
 #[derive(Debug, Default)]
 struct Peer {
     /// Whether they know announcements.
-    sessions: BTreeMap<SessionId, bool>,
+    sessions: Few<SessionId, bool>,
     /// Brought something invalid: what it brings and announces says nothing.
     invalid: bool,
     /// Announced what it did not send.
@@ -80,7 +80,7 @@ pub(super) enum Way {
 impl Table {
     /// A session is live.
     pub(super) fn join(&mut self, peer: VerifyingKey, session: SessionId, told: bool) {
-        let share = self.peers.entry(peer).or_default();
+        let share = self.peers.get_or_insert_with(peer, Box::default);
         share.sessions.insert(session, told);
         self.choose();
         self.version += 1;
