@@ -27,8 +27,11 @@ pub const EVENTS_MAX: usize = 1_024;
 /// How long peers have at shutdown to end their sessions (`docs/protocol/streams.md#14`).
 pub const SHUTDOWN_LEAVE_WAIT: Duration = Duration::from_millis(700);
 
-/// Read-only connections to the database that are open at once; more readers wait.
+/// Read-only connections to the database that are open at once, as many as there are processors up to
+/// this; more readers wait.
 pub const READER_CONNECTIONS_MAX: usize = 4;
+/// The same where there is one processor: a read that waits for the disk holds up no other.
+pub const READER_CONNECTIONS_MIN: usize = 2;
 /// Rows, written a moment ago, that are read in place: that takes less time than the way to
 /// another thread and back.
 pub const READ_IN_PLACE_ROWS_MAX: u64 = 16;

@@ -1,9 +1,12 @@
 //! Reads beside the writer: a few read-only connections, used from blocking threads; the newest few
 //! rows are read in place.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
-use p2panda_core::limits::{READ_IN_PLACE_ROWS_MAX, READER_CONNECTIONS_MAX};
+use p2panda_core::limits::{
+    READ_IN_PLACE_ROWS_MAX, READER_CONNECTIONS_MAX, READER_CONNECTIONS_MIN,
+};
 use p2panda_store::{Reader, Readers, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
@@ -23,7 +26,7 @@ impl Storage {
         Self {
             readers,
             idle: Arc::default(),
-            permits: Arc::new(Semaphore::new(READER_CONNECTIONS_MAX)),
+            permits: Arc::new(Semaphore::new(connections())),
         }
     }
 
@@ -81,4 +84,11 @@ impl Storage {
     fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
         self.idle.lock()
     }
+}
+
+/// More than there are processors read no faster, and each takes memory of its own: the first reads of
+/// many topics at once open all of them.
+fn connections() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    processors.clamp(READER_CONNECTIONS_MIN, READER_CONNECTIONS_MAX)
 }

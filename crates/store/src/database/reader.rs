@@ -51,7 +51,7 @@ impl Readers {
         };
         connection.busy_timeout(limits::READER_BUSY_WAIT)?;
         connection.pragma_update(None, "query_only", true)?;
-        connection.pragma_update(None, "cache_size", -1_024)?;
+        connection.pragma_update(None, "cache_size", -512)?;
         keep_plans(&connection)?;
         Ok(Reader {
             connection,
