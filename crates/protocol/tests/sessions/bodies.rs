@@ -89,6 +89,47 @@ fn a_session_without_missing_bodies_asks_nothing() {
     assert_eq!(messages(&mut world, 1, id), []);
 }
 
+/// Does what is due at a side until nothing is. Answers how often.
+fn wait_for_rest(world: &mut World, place: usize, id: SessionId) -> usize {
+    for looks in 0..100 {
+        let Some(wake) = world.side(place, id).wake.take() else {
+            return looks;
+        };
+        world.now = wake;
+        world.input(place, id, Input::Tick);
+        world.settle();
+    }
+    panic!("it never rests");
+}
+
+#[test]
+fn who_misses_nothing_looks_once_and_then_rests_until_a_header_comes_without_its_body() {
+    let mut world = world(1, DIGEST, 10, |_| false);
+    let id = world.dial(0);
+    world.settle();
+    assert!(wait_for_rest(&mut world, 1, id) <= 1);
+    // From elsewhere: neither of the two has the body.
+    let key = SigningKey::from_bytes(&[8; 32]);
+    for entry in log(&key, 1, 10) {
+        world.peers[0].store(without_body(&entry));
+        world.peers[1].store(without_body(&entry));
+    }
+    world.input(1, id, Input::Arrived(11));
+    world.settle();
+    let asked = |world: &mut World| {
+        let sent = messages(world, 1, id).into_iter();
+        sent.filter(|one| matches!(one, Message::Wanted(_))).count()
+    };
+    assert_eq!(asked(&mut world), 1);
+    let soon = world.side(1, id).wake.unwrap();
+    let wait_ms = soon.ms_since(world.now);
+    assert!((59_000..=60_000).contains(&wait_ms), "{wait_ms}");
+    world.now = soon;
+    world.input(1, id, Input::Tick);
+    world.settle();
+    assert_eq!(asked(&mut world), 2);
+}
+
 #[test]
 fn a_header_whose_body_is_wanted_is_not_passed_on_and_follows_with_its_body() {
     for seed in 0..20 {

@@ -33,12 +33,15 @@ pub(super) struct Bodies {
     fresh: Vec<LogRange>,
     /// Nothing is left to ask for in the round but what the peer has not answered yet.
     last_page: bool,
-    /// When the next round begins.
-    due: Time,
+    /// When the next round begins. `None`: nothing was missing in the last one, and nothing came
+    /// without its body since.
+    due: Option<Time>,
     /// The time from the end of a round to the next one, if this one brings nothing.
     wait: Duration,
     /// It was not our turn: not before this.
     not_before: Time,
+    /// Something was missing in the round.
+    lacks: bool,
     /// The round brought a body.
     brought: bool,
     /// What the peer dropped on purpose.
@@ -83,9 +86,10 @@ impl Bodies {
             round: None,
             last_page: false,
             fresh: Vec::new(),
-            due: Time::ZERO,
+            due: Some(Time::ZERO),
             wait: limits::BODIES_ASKED_AGAIN_FIRST,
             not_before: Time::ZERO,
+            lacks: false,
             brought: false,
             dropped_there: Places::new(),
             dropped_len: 0,
@@ -182,8 +186,16 @@ impl Bodies {
         }
     }
 
+    /// Something is missing: there will be a round.
+    fn due_again(&mut self, now: Time) {
+        if self.due.is_none() {
+            self.wait = limits::BODIES_ASKED_AGAIN_FIRST;
+            self.due = Some(now + self.wait);
+        }
+    }
+
     /// The end of a round, once all of it is answered: the next one comes later if this one
-    /// brought nothing.
+    /// brought nothing, and not at all if nothing was missing.
     fn end_round(&mut self, now: Time) {
         if !std::mem::take(&mut self.last_page) {
             return;
@@ -191,7 +203,11 @@ impl Bodies {
         if std::mem::take(&mut self.brought) {
             self.wait = limits::BODIES_ASKED_AGAIN_FIRST;
         }
-        self.due = now + self.wait;
+        let lacks = std::mem::take(&mut self.lacks);
+        self.due = lacks.then(|| now + self.wait);
+        if !lacks {
+            return;
+        }
         self.wait = (self.wait * 2).min(limits::BODIES_ASKED_AGAIN_MAX);
     }
 }
@@ -218,10 +234,10 @@ impl Session {
     /// body later on is seen in live mode.
     pub(super) fn note_gaps(&mut self, gaps: &[Gap], pair: &mut Pair) {
         if self.bodies.spoken {
-            self.bodies.due = match gaps.is_empty() {
+            self.bodies.due = Some(match gaps.is_empty() {
                 true => self.now + self.bodies.wait,
                 false => self.now,
-            };
+            });
             return;
         }
         let now = self.now;
@@ -257,6 +273,8 @@ impl Session {
     /// An entry arrived here without its body.
     pub(super) fn saw_wanted(&mut self, entry: &Entry, pair: &Pair) {
         if self.bodies.spoken {
+            // If it is not brought at once, or there are too many.
+            self.bodies.due_again(self.now);
             if self.bodies.fresh.len() < limits::BODIES_ASKED_MAX {
                 let (author, seq) = (entry.author(), entry.seq());
                 push(&mut self.bodies.fresh, author, self.log_id, seq);
@@ -290,7 +308,7 @@ impl Session {
         let look = match (fresh.is_empty(), self.bodies.round) {
             (false, _) => Look::Of(fresh),
             (true, Some(after)) => Look::After(after),
-            (true, None) if now >= self.bodies.due => {
+            (true, None) if self.bodies.due.is_some_and(|due| now >= due) => {
                 self.bodies.round = Some(None);
                 Look::After(None)
             }
@@ -313,6 +331,7 @@ impl Session {
             return;
         };
         if let Look::After(_) = look {
+            self.bodies.lacks |= !ranges.is_empty();
             let last = ranges.last().filter(|_| *more);
             self.bodies.round = last.map(|last| Some((last.author, last.until)));
             self.bodies.last_page = last.is_none();
@@ -357,7 +376,7 @@ impl Session {
             (true, Question::None) if !bodies.fresh.is_empty() || bodies.round.is_some() => {
                 Some(bodies.not_before)
             }
-            (true, Question::None) => Some(bodies.due.max(bodies.not_before)),
+            (true, Question::None) => bodies.due.map(|due| due.max(bodies.not_before)),
             (true, _) => None,
             (false, _) => pair.lowered.next(),
         };
