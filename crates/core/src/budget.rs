@@ -141,6 +141,11 @@ impl Budget {
         self.ledger.tick(now)
     }
 
+    /// Ready while so many bytes are held. One task at a time may wait for that.
+    pub fn poll_used(&self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        self.ledger.poll_used(bytes, context.waker())
+    }
+
     /// What is held.
     pub fn status(&self) -> BudgetStatus {
         self.ledger.status()

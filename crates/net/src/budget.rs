@@ -29,7 +29,8 @@ pub(crate) async fn run(budget: Budget, connections: Connections, signals: Signa
         let status = budget.status();
         let is_same = used_bytes == status.used_bytes;
         used_bytes = status.used_bytes;
-        wait = match used_bytes < status.bytes / limits::BUDGET_PEER_PART {
+        let much_bytes = status.bytes / limits::BUDGET_PEER_PART;
+        wait = match used_bytes < much_bytes {
             // Nothing moves: it may rest longer each time.
             true if is_same => (wait * 2).clamp(limits::BUDGET_REST, limits::BUDGET_REST_MAX),
             true => limits::BUDGET_REST,
@@ -37,6 +38,10 @@ pub(crate) async fn run(budget: Budget, connections: Connections, signals: Signa
         };
         tokio::select! {
             () = sleep(wait) => {}
+            // It cannot wait as long as one that rests.
+            () = poll_fn(|context| budget.poll_used(context, much_bytes)), if wait > limits::BUDGET_TICK => {
+                wait = limits::BUDGET_TICK;
+            }
             () = signals.stopped() => return,
         }
         for peer in budget.tick(start.elapsed()) {

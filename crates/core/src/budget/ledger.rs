@@ -87,7 +87,12 @@ impl Ledger {
 
     /// Charges bytes of a kind that has a part of every share only, unless a part is used up.
     pub(super) fn try_charge(&self, id: AccountId, kind: Kind, bytes: usize) -> bool {
-        self.state().try_charge(id, kind, bytes)
+        let mut state = self.state();
+        let fits = state.try_charge(id, kind, bytes);
+        let watcher = state.take_watcher();
+        drop(state);
+        wake(watcher);
+        fits
     }
 
     pub(super) fn crowds(&self, id: AccountId, other: AccountId, bytes: usize) -> bool {
@@ -100,6 +105,9 @@ impl Ledger {
         if let Some(intake) = intake {
             state.took(intake, bytes);
         }
+        let watcher = state.take_watcher();
+        drop(state);
+        wake(watcher);
     }
 
     pub(super) fn remove(&self, id: AccountId, intake: Option<IntakeId>, kind: Kind, bytes: usize) {
@@ -145,12 +153,19 @@ impl Ledger {
         close
     }
 
+    pub(super) fn poll_used(&self, bytes: usize, waker: &Waker) -> Poll<()> {
+        match self.state().watch(bytes, waker) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
     pub(super) fn status(&self) -> BudgetStatus {
         self.state().status()
     }
 }
 
 /// Never with the lock held: a waker may run what it wakes.
-fn wake(wakers: Vec<Waker>) {
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }

@@ -33,6 +33,8 @@ pub(super) struct State {
     peak_bytes: usize,
     slowed: u64,
     pub(super) closed: u64,
+    /// Who waits until so many bytes are held.
+    watcher: Option<(usize, Waker)>,
 }
 
 /// An account.
@@ -75,7 +77,22 @@ impl State {
             peak_bytes: 0,
             slowed: 0,
             closed: 0,
+            watcher: None,
         }
+    }
+
+    /// Whether so many bytes are held; if not, the waker is kept until they are.
+    pub(super) fn watch(&mut self, bytes: usize, waker: &Waker) -> bool {
+        let reached = self.all.used >= bytes;
+        self.watcher = (!reached).then(|| (bytes, waker.clone()));
+        reached
+    }
+
+    /// Who waited for as many bytes as are held now.
+    pub(super) fn take_watcher(&mut self) -> Option<Waker> {
+        let used = self.all.used;
+        let watcher = self.watcher.take_if(|(bytes, _)| used >= *bytes);
+        watcher.map(|(_, waker)| waker)
     }
 
     pub(super) fn status(&self) -> BudgetStatus {

@@ -560,3 +560,22 @@ fn whatever_the_order_the_sums_are_right_and_within_the_budget() {
     }
     assert!(most > 3 * MIB + MIB / 4, "{most}: nothing was used up");
 }
+
+#[test]
+fn who_rests_while_little_is_held_is_woken_when_it_is_much() {
+    let budget = Budget::new(8 * MIB, MIB);
+    let account = budget.account(peer(1), Standing::Proven);
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(count.clone());
+    let poll = |bytes| budget.poll_used(&mut Context::from_waker(&waker), bytes);
+    assert!(poll(1000).is_pending());
+    let little = account.charge(999);
+    assert_eq!(count.woken(), 0);
+    let more = account.try_connection(1);
+    assert_eq!((more.is_some(), count.woken()), (true, 1));
+    assert!(poll(1000).is_ready());
+    drop((little, more));
+    assert!(poll(1000).is_pending());
+    let much = account.charge(1000);
+    assert_eq!((much.bytes(), count.woken()), (1000, 2));
+}

@@ -43,8 +43,9 @@ pub const BUDGET_TICK: Duration = Duration::from_millis(500);
 /// The same while all peers together hold so little that none can be over its share: an idle node
 /// rests.
 pub const BUDGET_REST: Duration = Duration::from_secs(2);
-/// That wait doubles up to this while what they hold does not change at all.
-pub const BUDGET_REST_MAX: Duration = Duration::from_secs(16);
+/// That wait doubles up to this while what they hold does not change at all. It ends when they hold
+/// more.
+pub const BUDGET_REST_MAX: Duration = Duration::from_secs(128);
 /// How long a turn may take while others wait for theirs.
 pub const TURN_TIME_MAX: Duration = Duration::from_secs(10);
 /// The same for a peer that is proven.
