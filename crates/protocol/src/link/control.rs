@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{VerifyingKey, limits};
+use p2panda_core::{Signature, VerifyingKey, limits};
 use thiserror::Error;
 
 use crate::close::CloseCode;
@@ -215,6 +215,8 @@ pub struct Control {
     heard: Heard,
     /// The own overlays that the peer was told, by the tag that it would send for each.
     own: BTreeMap<Tag, Overlay>,
+    /// That of the own record that the peer was told last: it is not told again.
+    said: Option<Signature>,
     /// Tags that the peer remembers of this side for nothing.
     padding: usize,
     theirs: HashSet<Tag>,
@@ -262,6 +264,7 @@ impl Control {
             side,
             secret,
             heard: Heard::Nothing,
+            said: record.as_ref().map(TransportInfo::signature),
             padding: tags.len() - own.len(),
             own,
             theirs: HashSet::new(),
@@ -615,6 +618,12 @@ impl Control {
     fn send_nodes(&mut self, mut told: Told) {
         told.members
             .retain(|overlay, _| self.common.contains(overlay));
+        if let Some((_, own)) = told.records.iter().find(|(node, _)| *node == self.node) {
+            let said = self.said.replace(own.signature());
+            if said == self.said {
+                told.records.retain(|(node, _)| *node != self.node);
+            }
+        }
         let parts = parts(told, |overlay| self.secret.tag(overlay, self.side));
         let last = parts.len() - 1;
         for (place, part) in parts.into_iter().enumerate() {

@@ -170,3 +170,45 @@ fn a_new_record_of_the_own_node_is_told() {
     let expected = vec![(key(1).verifying_key(), info)];
     assert_eq!(pair.0[1].records.last(), Some(&expected));
 }
+
+#[test]
+fn the_own_record_is_said_once_and_again_when_it_has_changed() {
+    let own = |stamp: u64| {
+        let timestamp = HybridTimestamp::new(stamp, 0);
+        let info = TransportInfo::sign(&key(2), timestamp, [].into()).unwrap();
+        (key(2).verifying_key(), info)
+    };
+    let mut alone = Alone::met(overlays([1]), &overlays([1]));
+    let told = |alone: &mut Alone, input| {
+        let messages = messages(sent(alone.give(input)).0);
+        let told = messages.into_iter().map(|message| match message {
+            Message::Nodes { records, .. } => records,
+            other => panic!("{other:?}"),
+        });
+        told.collect::<Vec<Records>>().concat()
+    };
+    // In its Hello the acceptor said the record of its key.
+    let (said, other) = (record(2, 2), record(5, 1));
+    let both = Input::Nodes(vec![said.clone(), other.clone()].into());
+    assert_eq!(told(&mut alone, both), [other.clone()]);
+    let later = own(9);
+    let changed = Input::Record(later.1.clone());
+    assert_eq!(told(&mut alone, changed), [later.clone()]);
+    alone.receive(&[Message::Ask]);
+    let both = Input::Nodes(vec![later, other.clone()].into());
+    assert_eq!(told(&mut alone, both), [other]);
+}
+
+#[test]
+fn what_two_sides_say_that_know_each_other_and_nobody_else_is_short() {
+    let mut pair = Pair::new(overlays([1]), overlays([1]));
+    for step in 0..8 {
+        pair.pass(step % 2, usize::MAX);
+        let own = record(step as u32 % 2 + 1, 2);
+        pair.0[step % 2].answer(|| vec![own]);
+    }
+    let [dialler, acceptor] = &pair.0;
+    assert!(dialler.met && acceptor.met && dialler.records == [vec![]]);
+    let said = dialler.said_bytes + acceptor.said_bytes;
+    assert!(said <= 650, "{said}");
+}

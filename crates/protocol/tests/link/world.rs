@@ -200,6 +200,7 @@ pub struct Node {
     pub wanted: VecDeque<BTreeSet<Overlay>>,
     /// What the other side has not read yet.
     pub written: VecDeque<u8>,
+    pub said_bytes: usize,
 }
 
 impl Node {
@@ -220,6 +221,7 @@ impl Node {
             closed: None,
             wanted: VecDeque::new(),
             written: VecDeque::new(),
+            said_bytes: 0,
         };
         node.drain();
         node
@@ -233,7 +235,10 @@ impl Node {
     fn drain(&mut self) {
         for output in drain(&mut self.control) {
             match output {
-                Output::Send(bytes) => self.written.extend(bytes),
+                Output::Send(bytes) => {
+                    self.said_bytes += bytes.len();
+                    self.written.extend(bytes);
+                }
                 Output::Met(common) => {
                     assert!(!std::mem::replace(&mut self.met, true));
                     assert!(self.told.is_empty());
