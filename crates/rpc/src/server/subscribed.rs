@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_lite::future::poll_once;
-use p2panda::{Body, Message, Publisher, Raw, Receipt, Subscription};
+use p2panda::{Body, Message, Publisher, Raw, Receipt, Subscription, Topic};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -105,6 +106,8 @@ pub async fn publish(
     Ok(PublishedRange { first, last })
 }
 
+type Showing<'a> = Pin<Box<dyn Future<Output = Result<(), SendError<Output>>> + Send + 'a>>;
+
 /// The task that reads a subscription.
 pub struct Reader {
     outputs: mpsc::Sender<Output>,
@@ -129,19 +132,23 @@ impl Reader {
     async fn read(self: Box<Self>, mut subscription: Box<Subscription<Raw>>) {
         let topic = subscription.topic();
         while let Some(message) = subscription.next().await {
-            let event = mapping::message(topic, &message, self.deliver);
-            if self.ack == AckMode::Explicit {
-                let mut unacked = self.unacked.lock().unwrap_or_else(PoisonError::into_inner);
-                unacked.insert(message.offset(), message);
-            }
-            if let Some(event) = event
-                && let event = Output::Event(Event::Message(event))
-                // Boxed: while it waits for a message, it would hold room for the event.
-                && Box::pin(self.outputs.send(event)).await.is_err()
+            if let Some(showing) = self.take(topic, message)
+                && showing.await.is_err()
             {
                 break;
             }
             self.received.send_modify(|received| *received += 1);
         }
+    }
+
+    /// Boxed: while it waits for a message, the task would hold room for the event.
+    fn take(&self, topic: Topic, message: Message<Raw>) -> Option<Showing<'_>> {
+        let event = mapping::message(topic, &message, self.deliver);
+        if self.ack == AckMode::Explicit {
+            let mut unacked = self.unacked.lock().unwrap_or_else(PoisonError::into_inner);
+            unacked.insert(message.offset(), message);
+        }
+        let event = Output::Event(Event::Message(event?));
+        Some(Box::pin(self.outputs.send(event)))
     }
 }
