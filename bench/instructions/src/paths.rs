@@ -251,7 +251,7 @@ fn groups_add() -> Result<(), Failure> {
         initial_members: vec![(Member::Individual(admin), Access::Manage)],
     };
     let mut groups = Groups::new(Rules::Hardened);
-    groups.process(operation(0, vec![], create, Some(nonce)))?;
+    groups.process(&operation(0, vec![], create, Some(nonce)))?;
     let members: Vec<_> = (1..=MEMBERS)
         .map(|n| key(n as u32).verifying_key())
         .collect();
@@ -261,7 +261,7 @@ fn groups_add() -> Result<(), Failure> {
                 member: Member::Individual(member),
                 access: Access::Write,
             };
-            groups.process(operation(number, groups.heads(), add, None))?;
+            groups.process(&operation(number, groups.heads(), add, None))?;
         }
         Ok(())
     })

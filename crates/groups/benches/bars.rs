@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             ),
             ("members of a group of 10 000", 5, members(rules)),
             ("a duel of twice 500 operations", 2_000, duel(rules, 500)),
+            ("20 000 operations opened and asked", 20, opened(rules)),
         ];
         for (name, bar_ms, time) in bars {
             let held = time < Duration::from_millis(bar_ms);
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
             println!("  {name:<42} {time:>12.2?}  bar {bar_ms} ms {verdict}");
         }
     }
-    let bytes = operations(10_000)
+    let bytes = operations(ADDS)
         .iter()
         .map(|operation| operation.encode().len())
         .max();
@@ -70,8 +72,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// Adds to a group of two, up to the most members that there can be.
+const ADDS: u64 = 9_998;
+
 fn adds_in_a_row(rules: Rules) -> Duration {
-    adds(rules, 10_000)
+    adds(rules, ADDS)
 }
 
 fn adds(rules: Rules, count: u64) -> Duration {
@@ -135,7 +140,6 @@ fn duel(rules: Rules, length: u64) -> Duration {
         let (mut groups, operations) = (Groups::new(rules), operations.clone());
         let start = Instant::now();
         take(&mut groups, operations);
-        while groups.resume(usize::MAX).is_some() {}
         let time = start.elapsed();
         assert!(groups.now().direct_members(&group()).is_empty());
         time
@@ -144,12 +148,38 @@ fn duel(rules: Rules, length: u64) -> Duration {
 
 fn members(rules: Rules) -> Duration {
     let mut groups = Groups::new(rules);
-    take(&mut groups, operations(10_000));
+    take(&mut groups, operations(ADDS));
     best(|| {
         let start = Instant::now();
         let members = groups.now().members(&group());
         let time = start.elapsed();
-        assert_eq!(members.len(), 10_002);
+        assert_eq!(members.len(), 10_000);
+        time
+    })
+}
+
+/// Ten groups, loaded from their rows, and the members of the last one.
+fn opened(rules: Rules) -> Duration {
+    let mut groups = Groups::new(rules);
+    for number in 0..10 {
+        let mut operations = operations(1_999);
+        for (n, operation) in (number * 2_000..).zip(&mut operations) {
+            operation.arguments.group = key(u64::MAX - number).into();
+            operation.id = id(n);
+            if let Some(before) = operation.arguments.dependencies.first_mut() {
+                *before = id(n - 1);
+            }
+        }
+        take(&mut groups, operations);
+    }
+    let rows = groups.changes().into_iter();
+    let rows: BTreeMap<Vec<u8>, Vec<u8>> = rows.map(|row| (row.key, row.value.unwrap())).collect();
+    best(|| {
+        let start = Instant::now();
+        let groups = Groups::load(rules, &rows).unwrap();
+        let members = groups.now().members(&key(u64::MAX - 9).into());
+        let time = start.elapsed();
+        assert_eq!((groups.len(), members.len()), (20_000, 2_001));
         time
     })
 }
@@ -161,7 +191,7 @@ fn best(run: impl Fn() -> Duration) -> Duration {
 
 fn take(groups: &mut Groups, operations: Vec<Operation>) {
     for operation in operations {
-        groups.process(operation).unwrap();
+        groups.process(&operation).unwrap();
     }
 }
 

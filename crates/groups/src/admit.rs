@@ -1,14 +1,18 @@
 //! Whether an operation may enter the graph, judged in its own past
 //! (`docs/protocol/groups.md#7`).
 
+use core::cell::Cell;
+use std::collections::BTreeSet;
+
+use p2panda_core::Hash;
 use p2panda_core::limits::{GROUP_DEPENDENCIES_MAX, GROUP_MEMBERS_MAX, GROUP_NESTING_MAX};
 
 use crate::check::{Parties, Verb};
-use crate::graph::{Content, Effect, Fate, Initial, Node, Past};
+use crate::graph::{Content, Effect, Fate, Initial, Named, Node, Past, Seen};
 use crate::groups::Groups;
-use crate::registry::{MemberIndex, OpIndex};
-use crate::resolve::{Ruling, Seen};
-use crate::table::Tables;
+use crate::nesting::Lookup;
+use crate::registry::{GroupIndex, MemberIndex, OpIndex, RealmIndex};
+use crate::resolve::{Budget, Ruling, Sight};
 use crate::{
     Access, Action, GroupId, Limit, Member, NoEffect, Operation, ProcessError, Reason, Rule, Rules,
 };
@@ -27,7 +31,7 @@ impl Groups {
         let mut deps: Vec<OpIndex> = Vec::new();
         for id in &operation.arguments.dependencies {
             let missing = ProcessError::MissingDependency(*id);
-            deps.push(self.graph.find(id).ok_or(missing)?);
+            deps.extend(self.graph.meaning(id).ok_or(missing)?);
         }
         if let Action::Add {
             member: Member::Group(_),
@@ -40,9 +44,7 @@ impl Groups {
         {
             return Err(ProcessError::ManagerGroup);
         }
-        deps.sort_unstable();
-        deps.dedup();
-        Ok(self.graph.past(deps.into()))
+        Ok(self.graph.past(deps))
     }
 
     /// The checks that need nothing but the operation and its id.
@@ -67,36 +69,100 @@ impl Groups {
         Ok(())
     }
 
-    pub(crate) fn judge(&self, operation: &Operation, seen: &Seen) -> Result<Judged, ProcessError> {
+    /// What its past says about an operation, or why it is refused. None if it touches too much.
+    pub(crate) fn judge(
+        &self,
+        operation: &Operation,
+        past: &Past,
+        sight: &Sight,
+        budget: &Budget,
+    ) -> Result<Option<Judged>, ProcessError> {
+        let exceeded = Cell::new(false);
+        let own = self.registry.find_group(&operation.arguments.group);
+        let table = |group: GroupIndex| {
+            if Some(group) == own {
+                return sight.seen.table.clone();
+            }
+            let seen = self.alone(group, past, budget);
+            exceeded.set(exceeded.get() || seen.is_none());
+            seen?.table
+        };
+        let judged = self.judge_by(operation, past, &table, budget);
+        if exceeded.get() {
+            return Ok(None);
+        }
+        judged
+    }
+
+    fn judge_by(
+        &self,
+        operation: &Operation,
+        past: &Past,
+        table: Lookup<'_>,
+        budget: &Budget,
+    ) -> Result<Option<Judged>, ProcessError> {
         let hardened = self.rules == Rules::Hardened;
         if hardened {
-            self.check_size(operation, &seen.current)?;
+            self.check_size(operation, table)?;
         }
-        let class = match self.verdict(operation, &seen.current) {
+        let class = match self.verdict(operation, table) {
             Ok(class) => class,
-            Err(reason) if hardened && seen.poisoned => Some(NoEffect::Reason(reason)),
+            Err(reason) if hardened => match self.poisoned(past, budget) {
+                Some(true) => Some(NoEffect::Reason(reason)),
+                Some(false) => return Err(ProcessError::Rejected(reason)),
+                None => return Ok(None),
+            },
             Err(reason) => return Err(ProcessError::Rejected(reason)),
         };
         let dropped = match &operation.arguments.action {
             Action::Create { initial_members } if hardened => {
                 let group = &operation.arguments.group;
                 let rule = |(member, access): &(Member, Access)| {
-                    self.forbidden_entry(member, *access, group, &seen.current)
+                    self.forbidden_entry(member, *access, group, table)
                 };
                 initial_members.iter().map(rule).collect()
             }
             _ => Vec::new(),
         };
-        Ok(Judged { class, dropped })
+        Ok(Some(Judged { class, dropped }))
     }
 
-    fn verdict(&self, operation: &Operation, current: &Tables) -> Result<Option<NoEffect>, Reason> {
+    /// True if a hardening rule took something away in a past, resolved by itself
+    /// (`docs/protocol/groups.md#9`). None if finding out touches too much.
+    ///
+    /// Looked up only for operations that fail a check, so that it costs no others.
+    fn poisoned(&self, past: &Past, budget: &Budget) -> Option<bool> {
+        let covers = |op: &OpIndex| self.graph.covers(&past.clock, *op);
+        if past.deps.iter().any(|dep| self.graph.node(*dep).tainted) {
+            return Some(true);
+        }
+        for group in &self.contested {
+            let creates = self.registry.group(*group).creates.iter();
+            if creates.copied().filter(covers).nth(1).is_some() {
+                return Some(true);
+            }
+        }
+        for realm in self.realms.iter().filter(|realm| realm.directs) {
+            if realm.ops.first().is_some_and(covers)
+                && self.alone(realm.group, past, budget)?.hardened
+            {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    fn verdict(
+        &self,
+        operation: &Operation,
+        lookup: Lookup<'_>,
+    ) -> Result<Option<NoEffect>, Reason> {
         let arguments = &operation.arguments;
         if let Action::Add {
             member: Member::Group(child),
             ..
         } = &arguments.action
-            && self.nests(current, child, &arguments.group)
+            && self.nests(lookup, child, &arguments.group)
         {
             return Err(Reason::GroupCycle);
         }
@@ -105,7 +171,7 @@ impl Groups {
             return Ok(None);
         };
         let group = self.registry.find_group(&arguments.group);
-        let table = group.and_then(|index| Some((self.registry.group(index), current.get(index)?)));
+        let table = group.and_then(|index| Some((self.registry.group(index), lookup(index)?)));
         let (group, table) = table.ok_or(Reason::UnknownGroup)?;
         let entry = |member: &Member| {
             let slot = group.slot(self.registry.find_member(member)?)?;
@@ -134,17 +200,17 @@ impl Groups {
         member: &Member,
         access: Access,
         group: &GroupId,
-        current: &Tables,
+        table: Lookup<'_>,
     ) -> Option<Rule> {
         match member {
             Member::Group(_) if access == Access::Manage => Some(Rule::ManagerGroup),
-            Member::Group(child) if self.nests(current, child, group) => Some(Rule::NestingCycle),
+            Member::Group(child) if self.nests(table, child, group) => Some(Rule::NestingCycle),
             _ => None,
         }
     }
 
     /// The limits that depend on the past (`docs/protocol/groups.md#12`).
-    fn check_size(&self, operation: &Operation, current: &Tables) -> Result<(), ProcessError> {
+    fn check_size(&self, operation: &Operation, lookup: Lookup<'_>) -> Result<(), ProcessError> {
         let arguments = &operation.arguments;
         let group = self.registry.find_group(&arguments.group);
         if let (Action::Add { member, .. }, Some(index)) = (&arguments.action, group) {
@@ -155,9 +221,9 @@ impl Groups {
                     .registry
                     .find_member(member)
                     .and_then(|member| known.slot(member));
-                let table = current.get(index);
-                let entry = table.zip(slot).and_then(|(table, slot)| table.get(slot));
-                let is_new = entry.is_none();
+                let table = lookup(index);
+                let entry = table.as_ref().zip(slot);
+                let is_new = entry.and_then(|(table, slot)| table.get(slot)).is_none();
                 if is_new && table.is_some_and(|table| table.iter().count() >= GROUP_MEMBERS_MAX) {
                     return Err(Limit::Members.into());
                 }
@@ -182,10 +248,10 @@ impl Groups {
         if nested.is_empty() || self.registry.nesting_groups() < GROUP_NESTING_MAX {
             return Ok(());
         }
-        let above = self.levels_above(current, &arguments.group);
+        let above = self.levels_above(lookup, &arguments.group, &operation.author);
         let below = nested
             .into_iter()
-            .map(|child| self.levels_below(current, child))
+            .map(|child| self.levels_below(lookup, child))
             .max();
         if above + 1 + below.unwrap_or(0) > GROUP_NESTING_MAX {
             return Err(Limit::Nesting.into());
@@ -199,7 +265,8 @@ impl Groups {
         operation: &Operation,
         judged: Judged,
         past: &Past,
-        seen: Seen,
+        realm: Option<RealmIndex>,
+        sight: Sight,
     ) -> Node {
         let arguments = &operation.arguments;
         let group = self.registry.add_group(&arguments.group);
@@ -207,6 +274,15 @@ impl Groups {
             .registry
             .add_member(group, &Member::Individual(operation.author));
         let content = self.content(operation, judged.dropped, past);
+        let hardened = self.rules == Rules::Hardened;
+        let mut class = judged.class;
+        let mut realm = realm.filter(|_| class.is_none());
+        if let (true, Content::Create { candidate, .. }) = (hardened, &content) {
+            // Others may rely on it, or it never has an effect.
+            class = (!candidate).then_some(NoEffect::Hardened(Rule::OneCreate));
+            realm = None;
+        }
+        let joins = realm.is_some();
         let mut node = Node {
             id: operation.id,
             author: self.registry.add_key(&operation.author),
@@ -214,36 +290,43 @@ impl Groups {
             group,
             content,
             deps: past.deps.clone(),
+            named: self.named(operation),
+            open: 0,
             place: self.graph.place(past),
-            class: judged.class,
-            poisoned: false,
-            view: Tables::default(),
-            fate: Fate {
-                lacking: false,
-                filtered: None,
-                mutual: false,
-                effect: Effect::Applied,
-                state: Tables::default(),
-            },
+            class,
+            realm,
+            inner: sight.inner.into_iter().filter(|_| joins).collect(),
+            tainted: false,
+            view: None,
+            fate: Fate::new(Effect::Applied, None),
             reported: 0,
         };
-        let lacking = self.rules == Rules::Hardened
-            && matches!(
-                node.content,
-                Content::Create {
-                    candidate: false,
-                    ..
-                }
-            );
-        let ruling = Ruling {
-            lacking,
-            ..Ruling::default()
-        };
-        let (view, effect) = self.step(&node, seen.start, ruling);
-        node.poisoned = seen.poisoned || node.is_hardened(effect);
-        node.view = view;
+        let start = sight.start.filter(|_| joins);
+        let (table, effect) = self.step(&node, start, Ruling::default());
         node.fate.effect = effect;
+        let takes_away = node.fate.is_hardened();
+        if class.is_none() {
+            let hardened = takes_away || joins && sight.seen.hardened;
+            node.view = Some(Seen { table, hardened });
+        }
         node
+    }
+
+    /// How it named its dependencies, where they cannot tell.
+    fn named(&self, operation: &Operation) -> Option<Box<Named>> {
+        let ids = &operation.arguments.dependencies;
+        if !ids.iter().any(|id| self.graph.is_message(id)) {
+            return None;
+        }
+        let messages: BTreeSet<Hash> = ids.iter().copied().collect();
+        let (direct, messages): (BTreeSet<_>, BTreeSet<_>) = messages
+            .into_iter()
+            .partition(|id| self.graph.find(id).is_some());
+        let direct = direct.iter().filter_map(|id| self.graph.find(id));
+        Some(Box::new(Named {
+            direct: direct.collect(),
+            messages: messages.into_iter().collect(),
+        }))
     }
 
     fn content(
@@ -274,10 +357,9 @@ impl Groups {
             });
         }
         let bound = operation.is_bound_create();
+        let covered = |create: &OpIndex| self.graph.covers(&past.clock, *create);
         let creates = self.registry.group(group).creates.iter().copied();
-        let seen: Vec<OpIndex> = creates
-            .filter(|create| self.graph.covers(&past.clock, *create))
-            .collect();
+        let seen: Vec<OpIndex> = creates.filter(covered).collect();
         let is_bound = |create: &OpIndex| {
             matches!(
                 self.graph.node(*create).content,
@@ -333,7 +415,12 @@ impl Node {
                 (action, None)
             }
         };
-        let dependencies = self.deps.iter().map(|dep| groups.graph.node(*dep).id);
+        let (direct, messages): (&[OpIndex], &[Hash]) = match &self.named {
+            Some(named) => (&named.direct, &named.messages),
+            None => (&self.deps, &[]),
+        };
+        let direct = direct.iter().map(|dep| groups.graph.node(*dep).id);
+        let dependencies = direct.chain(messages.iter().copied());
         Operation {
             id: self.id,
             author: groups.registry.key(self.author),

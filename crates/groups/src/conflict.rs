@@ -27,8 +27,8 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    /// `counts` is false for an operation that hardening rules or its past deprive of effect.
-    pub(crate) fn of(op: OpIndex, node: &Node, counts: bool) -> Fact {
+    /// Of an operation of a realm; others take part in nothing.
+    pub(crate) fn of(op: OpIndex, node: &Node) -> Fact {
         let mut fact = Fact {
             op,
             id: node.id,
@@ -42,17 +42,14 @@ impl Fact {
             let target = Some(target);
             match verb {
                 Verb::Add(_) => fact.added = target,
-                _ if !counts => {}
                 Verb::Remove => fact.removed = target,
                 Verb::Demote(access) if access < Access::Manage => fact.removed = target,
                 _ => {}
             }
-            if counts
-                && matches!(
-                    verb,
-                    Verb::Add(Access::Manage) | Verb::Promote(Access::Manage)
-                )
-            {
+            if matches!(
+                verb,
+                Verb::Add(Access::Manage) | Verb::Promote(Access::Manage)
+            ) {
                 fact.delegated = target;
             }
         }

@@ -1,18 +1,16 @@
-//! The graph of operations: who came before whom, and the components of concurrency
-//! (`docs/protocol/groups.md#8`).
+//! The graph of operations: who came before whom (`docs/protocol/groups.md#8`).
 //!
-//! Operations are numbered in the order of processing, which respects dependencies. A new
-//! operation is concurrent with all that it did not see, so it can only merge the last
-//! components into one: components are ranges of that order.
+//! Operations are numbered in the order of processing, which respects dependencies.
 
 use core::num::NonZeroU32;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use p2panda_core::Hash;
 
 use crate::check::Verb;
-use crate::registry::{GroupIndex, KeyIndex, OpIndex};
-use crate::table::Tables;
+use crate::registry::{GroupIndex, KeyIndex, OpIndex, RealmIndex};
+use crate::table::Table;
 use crate::trie::{Join, Trie};
 use crate::{Access, Filter, NoEffect, Rule};
 
@@ -42,16 +40,31 @@ pub(crate) struct Node {
     pub(crate) content: Content,
     /// Sorted, without repeats.
     pub(crate) deps: Box<[OpIndex]>,
+    /// How it named them, if messages are among them.
+    pub(crate) named: Option<Box<Named>>,
     pub(crate) place: Place,
     /// Why it has no effect, decided once on its claimed past.
     pub(crate) class: Option<NoEffect>,
-    /// A hardening rule took something away in its past or from itself, as its author saw it.
-    pub(crate) poisoned: bool,
-    /// The state after it, as its author saw it. Never changes.
-    pub(crate) view: Tables,
+    /// The operations that it can be in conflict with; none if it never has an effect.
+    pub(crate) realm: Option<RealmIndex>,
+    /// The place in the realm where the component began that it joined.
+    pub(crate) open: u32,
+    /// The last operations of the realm before it, sorted.
+    pub(crate) inner: Box<[OpIndex]>,
+    /// A hardening rule takes something from it or from one before it, whatever else is known.
+    pub(crate) tainted: bool,
+    /// What its author saw. Never changes; none if it was not kept.
+    pub(crate) view: Option<Seen>,
     pub(crate) fate: Fate,
     /// The hardening rules that were reported, one bit each.
     pub(crate) reported: u8,
+}
+
+/// Dependencies as they came.
+pub(crate) struct Named {
+    pub(crate) direct: Box<[OpIndex]>,
+    /// Messages that stand for the operations before them.
+    pub(crate) messages: Box<[Hash]>,
 }
 
 pub(crate) enum Content {
@@ -85,20 +98,25 @@ pub(crate) struct Place {
     pub(crate) clock: Clock,
     chain: u32,
     position: NonZeroU32,
-    /// Operations before it.
-    past_len: u32,
+}
+
+/// The table of a group at some point of the past, as if nothing else were known.
+#[derive(Clone, Default)]
+pub(crate) struct Seen {
+    /// None if the group was not created.
+    pub(crate) table: Option<Table>,
+    /// A promote or demote had no effect by a hardening rule.
+    pub(crate) hardened: bool,
 }
 
 /// What the operations known so far make of an operation.
 #[derive(Clone)]
 pub(crate) struct Fate {
-    /// The create that counts is not in its past, or it is another create.
-    pub(crate) lacking: bool,
     pub(crate) filtered: Option<(OpIndex, Filter)>,
     pub(crate) mutual: bool,
     pub(crate) effect: Effect,
-    /// The state after it.
-    pub(crate) state: Tables,
+    /// The table of its group after it; empty until somebody asks (`Groups::table`).
+    pub(crate) table: OnceLock<Option<Table>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +128,28 @@ pub(crate) enum Effect {
 }
 
 impl Fate {
+    pub(crate) fn new(effect: Effect, table: Option<Table>) -> Fate {
+        Fate {
+            filtered: None,
+            mutual: false,
+            effect,
+            table: OnceLock::from(table),
+        }
+    }
+
+    /// The table is to be found when somebody asks.
+    pub(crate) fn unknown(effect: Effect) -> Fate {
+        Fate {
+            table: OnceLock::new(),
+            ..Fate::new(effect, None)
+        }
+    }
+
+    /// A hardening rule takes its effect away.
+    pub(crate) fn is_hardened(&self) -> bool {
+        matches!(self.effect, Effect::None(NoEffect::Hardened(_)))
+    }
+
     /// What people see of it.
     pub(crate) fn outcome(&self) -> (Effect, Option<(OpIndex, Filter)>) {
         let by = self.filtered.filter(|_| self.effect == Effect::Filtered);
@@ -122,11 +162,6 @@ impl Node {
         matches!(self.content, Content::Create { .. })
     }
 
-    /// A hardening rule takes something away from it, with this effect.
-    pub(crate) fn is_hardened(&self, effect: Effect) -> bool {
-        matches!(effect, Effect::None(NoEffect::Hardened(_))) || self.dropped().next().is_some()
-    }
-
     /// The rules that take entries of a create away.
     pub(crate) fn dropped(&self) -> impl Iterator<Item = Rule> + '_ {
         let initial: &[Initial] = match &self.content {
@@ -137,43 +172,23 @@ impl Node {
     }
 }
 
-/// What an operation that is to be added has seen.
+/// Some operations and everything before them.
+#[derive(Clone)]
 pub(crate) struct Past {
-    /// Its dependencies, sorted, without repeats.
+    /// Sorted, without repeats.
     pub(crate) deps: Box<[OpIndex]>,
     pub(crate) clock: Clock,
-    /// The operations seen.
-    pub(crate) len: u32,
-    /// The last component of which it saw something: its first operation and the one after it.
-    pub(crate) start: OpIndex,
-    pub(crate) end: OpIndex,
-}
-
-impl Past {
-    /// It saw everything up to the end of a component.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.len == self.end
-    }
-
-    /// The first operation of the last component once the operation is added.
-    pub(crate) fn bubble_start(&self) -> OpIndex {
-        if self.is_complete() {
-            self.end
-        } else {
-            self.start
-        }
-    }
 }
 
 #[derive(Default)]
 pub(crate) struct Graph {
     nodes: Vec<Node>,
     index: BTreeMap<Hash, OpIndex>,
-    /// The first operation of each component.
-    components: Vec<OpIndex>,
     heads: BTreeSet<OpIndex>,
     /// The last operation of each chain.
     tails: Vec<OpIndex>,
+    /// Messages that operations may depend on, and the operations that they stand for.
+    messages: BTreeMap<Hash, Box<[OpIndex]>>,
 }
 
 impl Graph {
@@ -183,6 +198,27 @@ impl Graph {
 
     pub(crate) fn find(&self, id: &Hash) -> Option<OpIndex> {
         self.index.get(id).copied()
+    }
+
+    /// The operations that an id stands for: itself, or those before a message.
+    pub(crate) fn meaning(&self, id: &Hash) -> Option<Vec<OpIndex>> {
+        if let Some(op) = self.find(id) {
+            return Some(vec![op]);
+        }
+        self.messages.get(id).map(|meant| meant.to_vec())
+    }
+
+    pub(crate) fn is_message(&self, id: &Hash) -> bool {
+        self.messages.contains_key(id)
+    }
+
+    pub(crate) fn add_message(&mut self, id: Hash, meant: Vec<OpIndex>) {
+        self.messages.insert(id, meant.into());
+    }
+
+    /// All that cannot be found again.
+    pub(crate) fn into_parts(self) -> (Vec<Node>, BTreeMap<Hash, Box<[OpIndex]>>) {
+        (self.nodes, self.messages)
     }
 
     pub(crate) fn node(&self, op: OpIndex) -> &Node {
@@ -205,14 +241,6 @@ impl Graph {
         &self.heads
     }
 
-    /// The component of an operation: its first operation and the one after its last.
-    pub(crate) fn component(&self, op: OpIndex) -> (OpIndex, OpIndex) {
-        let after = self.components.partition_point(|start| *start <= op);
-        let start = after.checked_sub(1).and_then(|at| self.components.get(at));
-        let end = self.components.get(after).copied().unwrap_or(self.len());
-        (start.copied().unwrap_or(0), end)
-    }
-
     /// True if `a` comes before `b`, or is `b`.
     pub(crate) fn precedes(&self, a: OpIndex, b: OpIndex) -> bool {
         self.covers(&self.node(b).place.clock, a)
@@ -226,40 +254,14 @@ impl Graph {
     }
 
     /// What one sees who depends on these.
-    pub(crate) fn past(&self, deps: Box<[OpIndex]>) -> Past {
-        let Some(&last) = deps.last() else {
-            let clock = Clock::default();
-            return Past {
-                deps,
-                clock,
-                len: 0,
-                start: 0,
-                end: 0,
-            };
-        };
-        let (start, end) = self.component(last);
-        let mut clock = self.node(last).place.clock.clone();
-        for dep in deps.iter() {
-            clock = clock.join(&self.node(*dep).place.clock);
-        }
-        let len = if deps.len() == 1 {
-            self.node(last).place.past_len + 1
-        } else if self
-            .heads
-            .iter()
-            .all(|head| deps.binary_search(head).is_ok())
-        {
-            self.len()
-        } else {
-            clock.iter().map(|(_, reached)| reached.get()).sum()
-        };
-        Past {
-            deps,
-            clock,
-            len,
-            start,
-            end,
-        }
+    pub(crate) fn past(&self, mut deps: Vec<OpIndex>) -> Past {
+        deps.sort_unstable();
+        deps.dedup();
+        let mut clocks = deps.iter().map(|dep| &self.node(*dep).place.clock);
+        let first = clocks.next().cloned().unwrap_or_default();
+        let clock = clocks.fold(first, |joined, clock| joined.join(clock));
+        let deps = deps.into();
+        Past { deps, clock }
     }
 
     /// The dependencies that no other dependency has seen.
@@ -291,14 +293,12 @@ impl Graph {
             clock,
             chain,
             position,
-            past_len: past.len,
         }
     }
 
-    pub(crate) fn push(&mut self, node: Node, past: &Past) -> OpIndex {
+    pub(crate) fn push(&mut self, node: Node) -> OpIndex {
         let op = self.len();
-        self.merge_components(past);
-        for dep in past.deps.iter() {
+        for dep in node.deps.iter() {
             self.heads.remove(dep);
         }
         self.heads.insert(op);
@@ -309,13 +309,5 @@ impl Graph {
         self.index.insert(node.id, op);
         self.nodes.push(node);
         op
-    }
-
-    /// All components of which the new operation missed something become one with it.
-    fn merge_components(&mut self, past: &Past) {
-        let start = past.bubble_start();
-        let kept = self.components.partition_point(|known| *known < start);
-        self.components.truncate(kept);
-        self.components.push(start);
     }
 }

@@ -1,46 +1,56 @@
 //! The groups that one application knows, and how operations enter them.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::OnceLock;
+use std::collections::BTreeSet;
 
 use p2panda_core::Hash;
 use p2panda_core::limits::GROUP_TOUCHED_MAX;
 
 use crate::graph::{Effect, Graph};
+use crate::insert::LACKING;
+use crate::realm::Realm;
 use crate::registry::{GroupIndex, OpIndex, Registry};
-use crate::resolve::join;
-use crate::table::Tables;
-use crate::{Event, Operation, ProcessError, Rules, Status};
+use crate::resolve::{Budget, Sight};
+use crate::undo::Journal;
+use crate::{
+    Event, GroupId, MemberChange, Operation, ProcessError, Rules, Status, UnknownOperation,
+};
 
 /// All groups of one application: a graph of operations and what follows from it.
 ///
 /// Whoever holds the same operations holds the same groups, in whatever order they came
-/// (`docs/protocol/groups.md`). The caller has verified the authors.
+/// (`docs/protocol/groups.md`). The caller has verified the authors, and hands an operation over
+/// when what it depends on is here; nothing waits inside.
 #[derive(Default)]
 pub struct Groups {
     pub(crate) rules: Rules,
     pub(crate) registry: Registry,
     pub(crate) graph: Graph,
-    /// Operations of which a hardening rule takes something away at present.
-    pub(crate) hardened: BTreeSet<OpIndex>,
+    pub(crate) realms: Vec<Realm>,
     /// Groups with more than one create.
     pub(crate) contested: Vec<GroupIndex>,
-    queue: VecDeque<Operation>,
-    queued: BTreeSet<Hash>,
-    pub(crate) current: OnceLock<Tables>,
+    /// Groups that are looked at when a group in them changes.
+    pub(crate) watched: BTreeSet<GroupId>,
+    /// Operations of which the row has changed.
+    pub(crate) dirty: BTreeSet<OpIndex>,
+    pub(crate) new_messages: BTreeSet<Hash>,
+    pub(crate) has_header: bool,
+    pub(crate) journal: Option<Journal>,
 }
 
 /// What came of handing over an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Processed {
     /// It is part of the graph for ever.
     Admitted(Admitted),
-    /// Its work, or that of a dependency, was put off; see [`Groups::resume`].
-    Queued,
+    /// It touches more operations than allowed, and nothing has changed. Hand it over again with
+    /// a higher bound, see [`Groups::process_within`], when there is nothing else to do.
+    Postponed,
 }
 
 /// An operation that entered the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Admitted {
     /// What became of it.
     pub status: Status,
@@ -48,6 +58,9 @@ pub struct Admitted {
     pub changed: Vec<Hash>,
     /// What the caller may want to tell people.
     pub events: Vec<Event>,
+    /// Whose access is another one now: in the group of the operation, and in the watched groups
+    /// that contain it ([`Groups::watch`]), sorted.
+    pub members_changed: Vec<MemberChange>,
 }
 
 impl Groups {
@@ -66,69 +79,42 @@ impl Groups {
 
     /// Takes an operation in, or says why not; then nothing has changed.
     ///
-    /// Work that touches more than [`GROUP_TOUCHED_MAX`] operations is put off, so
-    /// that a hostile graph does not hold up the others.
-    pub fn process(&mut self, operation: Operation) -> Result<Processed, ProcessError> {
+    /// What touches more than [`GROUP_TOUCHED_MAX`] operations of its group is postponed, so that
+    /// a hostile graph does not hold up the others.
+    pub fn process(&mut self, operation: &Operation) -> Result<Processed, ProcessError> {
         self.process_within(operation, GROUP_TOUCHED_MAX)
     }
 
     /// [`Groups::process`] with a bound of one's own on the operations touched.
     pub fn process_within(
         &mut self,
-        operation: Operation,
+        operation: &Operation,
         touched_max: usize,
     ) -> Result<Processed, ProcessError> {
-        if self.queued.contains(&operation.id) {
-            return Err(ProcessError::Duplicate);
-        }
-        let waits = |id: &Hash| self.queued.contains(id);
-        let admitted = if operation.arguments.dependencies.iter().any(waits) {
-            self.check_alone(&operation)?;
-            None
-        } else {
-            self.admit(&operation, touched_max)?
-        };
-        Ok(match admitted {
-            Some(admitted) => Processed::Admitted(admitted),
-            None => {
-                self.queued.insert(operation.id);
-                self.queue.push_back(operation);
-                Processed::Queued
-            }
-        })
+        let admitted = self.admit(operation, &Budget::new(touched_max))?;
+        Ok(admitted.map_or(Processed::Postponed, Processed::Admitted))
     }
 
-    /// Tries the queued operation that has waited longest, now with this bound on its work.
+    /// Notes a message that is no operation on a group, and what it depends on.
     ///
-    /// None if nothing waits or the bound is too low. Call it when there is nothing else to do.
-    pub fn resume(&mut self, touched_max: usize) -> Option<(Hash, Result<Admitted, ProcessError>)> {
-        let operation = self.queue.pop_front()?;
-        let result = match self.admit(&operation, touched_max) {
-            Ok(Some(admitted)) => Ok(admitted),
-            Err(error) => Err(error),
-            Ok(None) => {
-                self.queue.push_front(operation);
-                return None;
-            }
-        };
-        self.queued.remove(&operation.id);
-        Some((operation.id, result))
-    }
-
-    /// The operations whose work was put off, the oldest first.
-    pub fn queued(&self) -> impl Iterator<Item = &Operation> {
-        self.queue.iter()
-    }
-
-    pub(crate) fn current(&self) -> &Tables {
-        let state = |op: &OpIndex| &self.graph.node(*op).fate.state;
-        self.current
-            .get_or_init(|| join(self.graph.heads().iter().map(state)))
+    /// Operations may then depend on it, as spaces of 0.7.1 do; it stands for the operations
+    /// before it. Error: one of its dependencies is not here.
+    pub fn note_message(&mut self, id: Hash, past: &[Hash]) -> Result<(), UnknownOperation> {
+        if self.graph.meaning(&id).is_some() {
+            return Ok(());
+        }
+        let past = self.past_of(past)?;
+        self.graph.add_message(id, self.graph.maximal(&past.deps));
+        self.new_messages.insert(id);
+        if let Some(journal) = &mut self.journal {
+            journal.messages.push(id);
+        }
+        Ok(())
     }
 
     pub(crate) fn status_of(&self, op: OpIndex) -> Status {
-        let fate = &self.graph.node(op).fate;
-        match (fate.effect, fate.filtered) {
+        let node = self.graph.node(op);
+        match (self.effect_of(op), node.fate.filtered) {
             (Effect::Filtered, Some((by, rule))) => Status::Filtered {
                 rule,
                 by: self.graph.node(by).id,
@@ -139,19 +125,37 @@ impl Groups {
         }
     }
 
+    /// The effect, with regard to which create of the group counts.
+    pub(crate) fn effect_of(&self, op: OpIndex) -> Effect {
+        let node = self.graph.node(op);
+        match (node.class, node.realm) {
+            (Some(class), _) => Effect::None(class),
+            (None, Some(realm)) if !self.counts(realm) => LACKING,
+            _ => node.fate.effect,
+        }
+    }
+
     /// None if the work is too much.
     fn admit(
         &mut self,
         operation: &Operation,
-        touched_max: usize,
+        budget: &Budget,
     ) -> Result<Option<Admitted>, ProcessError> {
         let past = self.check_structure(operation)?;
-        let Some(seen) = self.seen(&past, touched_max) else {
+        let group = self.registry.find_group(&operation.arguments.group);
+        let realm = group.and_then(|group| self.realm_in(group, &past.clock));
+        let sight = match realm {
+            Some(realm) => self.sight(realm, &past, budget),
+            None => Some(Sight::default()),
+        };
+        let Some(sight) = sight else {
             return Ok(None);
         };
-        let judged = self.judge(operation, &seen)?;
-        let node = self.build(operation, judged, &past, seen);
-        let plan = self.plan(&node, &past, touched_max);
-        Ok(plan.map(|plan| self.insert(node, &past, &plan)))
+        let Some(judged) = self.judge(operation, &past, &sight, budget)? else {
+            return Ok(None);
+        };
+        let node = self.build(operation, judged, &past, realm, sight);
+        let plan = self.plan(&node, &past, budget);
+        Ok(plan.map(|plan| self.insert(node, &plan)))
     }
 }

@@ -5,30 +5,29 @@ use std::sync::OnceLock;
 
 use p2panda_core::Hash;
 
+use crate::change::Turn;
 use crate::check::Verb;
 use crate::conflict::{self, Arrow, Fact, Work};
 use crate::graph::{Content, Effect, Fate, Node, Past};
 use crate::groups::{Admitted, Groups};
-use crate::registry::{MemberIndex, OpIndex};
-use crate::resolve::{Ruling, join};
-use crate::trie::Join;
+use crate::realm::Realm;
+use crate::registry::{GroupIndex, MemberIndex, OpIndex, RealmIndex};
+use crate::resolve::{Budget, Ruling, join, merged};
+use crate::table::Table;
 use crate::{Access, Event, Filter, NoEffect, Rule, Rules};
 
 /// What a new operation will do.
 #[derive(Default)]
 pub(crate) struct Plan {
-    /// It is the create of its group that has effect.
+    /// It begins a realm, and that is the one of its group that has its effect.
     effective: bool,
-    lacking: bool,
-    /// Everything from here on is to be resolved again, because another create counts now.
-    rebuild_from: Option<OpIndex>,
+    /// The first place of the component that it joins.
+    open: usize,
     own_filtered: Option<(OpIndex, Filter)>,
     /// Earlier operations that it filters.
     filtered: BTreeMap<OpIndex, Filter>,
     /// Operations that are part of a cycle now and were not before, itself included.
     mutual: BTreeSet<OpIndex>,
-    /// How many operations have to be looked at.
-    pub(crate) touched: usize,
 }
 
 impl Plan {
@@ -50,57 +49,39 @@ impl Plan {
 impl Groups {
     /// What the new operation does to those that are here, before it is one of them. None if
     /// that touches more operations than allowed.
-    pub(crate) fn plan(&self, node: &Node, past: &Past, touched_max: usize) -> Option<Plan> {
-        let mut work = Work::touching(touched_max);
-        let plan = self.plan_within(node, past, &mut work)?;
-        (plan.touched <= touched_max).then_some(plan)
-    }
-
-    fn plan_within(&self, node: &Node, past: &Past, work: &mut Work) -> Option<Plan> {
-        let op = self.graph.len();
+    pub(crate) fn plan(&self, node: &Node, past: &Past, budget: &Budget) -> Option<Plan> {
         let mut plan = Plan::default();
-        let group = self.registry.group(node.group);
-        if self.rules == Rules::Hardened && node.is_create() {
-            plan.effective = self.beats(node, group.effective);
-            plan.lacking = !plan.effective;
-            if let (true, Some(first)) = (plan.effective, group.ops.first()) {
-                let from = self.graph.component(*first).0.min(past.bubble_start());
-                plan.rebuild_from = Some(from);
-                // The view of a create that replaces one of its own past is resolved from the
-                // start.
-                let first = if self.replaces(node, past) { 0 } else { from };
-                plan.touched = (op - first) as usize;
-                let known = |group| self.registry.group(group).effective;
-                self.resolve((first..op).collect(), known, work)?;
-                return Some(plan);
-            }
-        } else if self.rules == Rules::Hardened && group.creates.len() > 1 {
-            let sees = |create| self.graph.covers(&past.clock, create);
-            plan.lacking = !group.effective.is_some_and(sees);
+        if let Some(realm) = node.realm {
+            self.plan_conflicts(self.realm(realm), node, past, &mut plan, budget)?;
+        } else if node.begins_realm() {
+            let effective = self.registry.group(node.group).effective;
+            plan.effective = self.beats(node, effective);
+            let replaced = effective.filter(|_| plan.effective);
+            budget.touch(replaced.map_or(0, |realm| self.realm(realm).ops.len()))?;
         }
-        self.plan_conflicts(node, past, &mut plan, work)?;
         Some(plan)
     }
 
     fn plan_conflicts(
         &self,
+        realm: &Realm,
         node: &Node,
         past: &Past,
         plan: &mut Plan,
-        work: &mut Work,
+        budget: &Budget,
     ) -> Option<()> {
         let op = self.graph.len();
-        let bubble = self
-            .registry
-            .group(node.group)
-            .ops_from(past.bubble_start());
-        let own = Fact::of(op, node, node.class.is_none() && !plan.lacking);
+        plan.open = self.reach(realm, &past.clock).open();
+        let bubble = realm.from(plan.open);
+        let mut work = Work::touching(budget.left());
+        budget.touch(bubble.len())?;
+        let own = Fact::of(op, node);
         let mut arrows: Vec<Arrow> = own.arrow().into_iter().collect();
         let conflicts = !arrows.is_empty();
         let mut best: Option<(Hash, Filter, OpIndex)> = None;
         for other in bubble.iter().copied() {
             let node = self.graph.node(other);
-            let fact = Fact::of(other, node, node.class.is_none() && !node.fate.lacking);
+            let fact = Fact::of(other, node);
             if conflicts {
                 arrows.extend(fact.arrow());
             }
@@ -126,60 +107,153 @@ impl Groups {
                 (_, true) => self.graph.covers(&past.clock, a),
                 _ => self.graph.precedes(a, b),
             };
-            let mutual = conflict::cycle_through(arrow, &arrows, precedes, work)?;
+            let mutual = conflict::cycle_through(arrow, &arrows, precedes, &mut work)?;
             let is_new = |other: &OpIndex| *other == op || !self.graph.node(*other).fate.mutual;
             plan.mutual = mutual.into_iter().filter(is_new).collect();
         }
         let first = plan.first_changed().unwrap_or(op);
-        plan.touched = bubble.len() + (op - first) as usize;
-        Some(())
+        budget.touch(realm.ops.len() - realm.place(first))
     }
 
     /// Whether a create takes the place of the one that has effect.
-    fn beats(&self, node: &Node, effective: Option<OpIndex>) -> bool {
-        let Some(own) = node.create_rank() else {
-            return false;
+    fn beats(&self, node: &Node, effective: Option<RealmIndex>) -> bool {
+        let rank = |realm| {
+            let create = self.realm(realm).create?;
+            self.graph.node(create).create_rank()
         };
-        let known = effective.and_then(|op| self.graph.node(op).create_rank());
-        known.is_none_or(|known| own < known)
+        match effective {
+            Some(effective) => node.create_rank() < rank(effective),
+            None => true,
+        }
     }
 
     /// Executes the plan. The operation is part of the graph for ever.
-    pub(crate) fn insert(&mut self, node: Node, past: &Past, plan: &Plan) -> Admitted {
+    pub(crate) fn insert(&mut self, mut node: Node, plan: &Plan) -> Admitted {
+        let group = node.group;
+        let before = self.current(group);
+        let effective = self.registry.group(group).effective;
+        let inner = node.inner.len();
+        let sees_all = node.realm.map(|realm| {
+            let known = self.realm(realm);
+            inner == known.heads.len() && plan.open == known.ops.len()
+        });
+        node.open = plan.open as u32;
+        let op = self.link(node);
+        let changed = match (self.graph.node(op).realm, sees_all) {
+            (None, _) => Vec::new(),
+            (Some(realm), Some(false)) => self.merge(realm, plan, op),
+            (Some(realm), _) => {
+                self.append(realm, op);
+                self.replaced(group, effective)
+            }
+        };
+        let counts = self
+            .graph
+            .node(op)
+            .realm
+            .is_some_and(|realm| self.counts(realm));
+        let changed = match counts {
+            true => changed,
+            false => Vec::new(),
+        };
+        self.admitted(op, changed, before)
+    }
+
+    fn admitted(&mut self, op: OpIndex, changed: Vec<OpIndex>, before: Option<Table>) -> Admitted {
+        let group = self.graph.node(op).group;
+        let mut events = self.events(op, &changed);
+        let ids = changed.iter().map(|op| self.graph.node(*op).id).collect();
+        let turn = Turn {
+            group,
+            before,
+            after: self.current(group),
+        };
+        let others = !changed.is_empty();
+        events.extend(self.frozen(op, others, &turn));
+        Admitted {
+            status: self.status_of(op),
+            changed: ids,
+            events,
+            members_changed: self.members_changed(op, others, &turn),
+        }
+    }
+
+    /// Puts an operation into the graph and its realm, whatever its fate; one of which the place
+    /// and the dependencies are known.
+    pub(crate) fn link(&mut self, mut node: Node) -> OpIndex {
         let (index, is_create) = (node.group, node.is_create());
-        let op = self.graph.push(node, past);
-        self.note_knowledge(op);
+        let clock = &node.place.clock;
+        let mut creates = self.registry.group(index).creates.iter();
+        let recreates = is_create && creates.any(|create| self.graph.covers(clock, *create));
+        let hardened = self.rules == Rules::Hardened;
+        node.tainted = hardened
+            && (matches!(node.class, Some(NoEffect::Hardened(_)))
+                || node.dropped().next().is_some()
+                || recreates
+                || node.deps.iter().any(|dep| self.graph.node(*dep).tainted));
+        let known = self.registry.group(index);
+        let joined = match (hardened, is_create) {
+            (true, true) => None,
+            (true, false) => node.inner.first().and_then(|op| self.graph.node(*op).realm),
+            (false, _) => known.realms.first().copied(),
+        };
+        let begins = joined.is_none() && is_create;
+        let beats = begins && self.beats(&node, known.effective);
+        let next = self.realms.len() as RealmIndex;
+        let realm = joined.or(begins.then_some(next));
+        node.realm = realm.filter(|_| node.class.is_none());
+        let (realm, open, directs) = (node.realm, node.open as usize, node.directs());
+        let inner = node.inner.clone();
+        let takes_away = node.fate.is_hardened();
+        let op = self.graph.push(node);
+        self.dirty.insert(op);
         let group = self.registry.group_mut(index);
+        group.recreated |= recreates;
         group.ops.push(op);
         if is_create {
             group.creates.push(op);
             if group.creates.len() == 2 {
                 self.contested.push(index);
             }
-            if plan.effective {
-                group.effective = Some(op);
-            }
         }
-        let changed = if let Some(from) = plan.rebuild_from {
-            self.rebuild(from, op)
-        } else if past.len == op {
-            self.append(op, plan.lacking);
-            Vec::new()
-        } else {
-            self.merge(plan, op)
+        let Some(realm) = realm else {
+            return op;
         };
-        self.look_back(op, past);
-        let events = self.events(op, &changed);
-        let ids = changed.iter().map(|op| self.graph.node(*op).id).collect();
-        Admitted {
-            status: self.status_of(op),
-            changed: ids,
-            events,
+        if realm == next {
+            group.realms.push(realm);
+            if beats {
+                group.effective = Some(realm);
+            }
+            self.realms.push(Realm::new(index, hardened.then_some(op)));
         }
+        let known = self.realm_mut(realm);
+        known.push(op, open, &inner);
+        known.directs |= directs;
+        if takes_away {
+            known.hardened.insert(op);
+        }
+        self.note_knowledge(realm, op);
+        op
+    }
+
+    /// What has no effect any more because another create of the group counts now.
+    fn replaced(&self, group: GroupIndex, effective: Option<RealmIndex>) -> Vec<OpIndex> {
+        let Some(before) = effective.filter(|before| !self.counts(*before)) else {
+            return Vec::new();
+        };
+        debug_assert_eq!(self.realm(before).group, group);
+        let counted = |op: &OpIndex| self.graph.node(*op).fate.effect != LACKING;
+        let ops = self.realm(before).ops.iter().copied();
+        ops.filter(counted).collect()
+    }
+
+    /// Whether a realm is the one of its group that has its effect.
+    pub(crate) fn counts(&self, realm: RealmIndex) -> bool {
+        self.registry.group(self.realm(realm).group).effective == Some(realm)
     }
 
     /// Notes who must have seen the operation: its author, and those whom it makes managers.
-    fn note_knowledge(&mut self, op: OpIndex) {
+    fn note_knowledge(&mut self, realm: RealmIndex, op: OpIndex) {
         let node = self.graph.node(op);
         let group = self.registry.group(node.group);
         let slots: Vec<u32> = match &node.content {
@@ -203,153 +277,124 @@ impl Groups {
             _ => None,
         };
         let managers: Vec<u32> = slots.into_iter().filter_map(key).collect();
-        self.registry.note_author(node.author, op);
+        let author = node.author;
+        let realm = self.realm_mut(realm);
+        realm.note_author(author, op);
         for manager in managers {
-            self.registry.note_manager(manager, op);
+            realm.note_manager(manager, op);
         }
     }
 
-    /// An operation that saw everything: what its author saw is the state, and is shared.
-    fn append(&mut self, op: OpIndex, lacking: bool) {
+    /// An operation that saw all of its realm: what its author saw is the state, and is shared.
+    fn append(&mut self, realm: RealmIndex, op: OpIndex) {
         let node = self.graph.node(op);
-        let fate = Fate {
-            lacking,
-            state: node.view.clone(),
-            ..node.fate.clone()
-        };
-        self.current = OnceLock::from(fate.state.clone());
-        self.set_fate(op, fate);
+        let table = node.view.as_ref().and_then(|seen| seen.table.clone());
+        let fate = Fate::new(node.fate.effect, table.clone());
+        self.set_fate(realm, op, fate);
+        self.realm_mut(realm).current = OnceLock::from(table);
     }
 
     /// An operation beside others: applies it, and again those that it touches.
-    fn merge(&mut self, plan: &Plan, op: OpIndex) -> Vec<OpIndex> {
-        let first = plan.first_changed().unwrap_or(op).min(op);
-        let mut moved = vec![false; (op - first) as usize + 1];
+    fn merge(&mut self, realm: RealmIndex, plan: &Plan, op: OpIndex) -> Vec<OpIndex> {
+        let known = self.realm(realm);
+        let first = known.place(plan.first_changed().unwrap_or(op));
+        let ops = known.from(first).to_vec();
+        let mut moved = vec![false; ops.len()];
         let mut changed = Vec::new();
-        for at in first..=op {
+        for (place, at) in ops.iter().copied().enumerate() {
             let node = self.graph.node(at);
-            let has_moved = |dep: &OpIndex| {
-                let place = dep.checked_sub(first);
-                place.is_some_and(|place| moved.get(place as usize) == Some(&true))
+            let has_moved = |before: &OpIndex| {
+                // Mostly it is the one just before.
+                let previous = place.checked_sub(1);
+                let previous = previous.filter(|at| ops.get(*at) == Some(before));
+                let place = previous.or_else(|| ops.binary_search(before).ok());
+                place.is_some_and(|place| moved.get(place) == Some(&true))
             };
-            if at != op && !plan.touches(at) && !node.deps.iter().any(has_moved) {
+            if at != op && !plan.touches(at) && !node.inner.iter().any(has_moved) {
                 continue;
             }
-            let fate = self.fate_after(at, op, plan);
-            if let Some(place) = moved.get_mut((at - first) as usize) {
-                *place = !fate.state.same(&node.fate.state);
+            let (fate, table) = self.fate_after(at, op, plan);
+            let stayed = node
+                .fate
+                .table
+                .get()
+                .is_some_and(|known| same(known, &table));
+            if let Some(place) = moved.get_mut(place) {
+                *place = !stayed;
             }
             if at != op && fate.outcome() != node.fate.outcome() {
                 changed.push(at);
             }
-            self.set_fate(at, fate);
+            self.set_fate(
+                realm,
+                at,
+                Fate {
+                    table: OnceLock::from(table),
+                    ..fate
+                },
+            );
         }
-        self.refresh_current(op, first == op);
+        self.refresh_current(realm, op, ops.len() == 1);
         changed
     }
 
-    fn fate_after(&self, at: OpIndex, op: OpIndex, plan: &Plan) -> Fate {
+    fn fate_after(&self, at: OpIndex, op: OpIndex, plan: &Plan) -> (Fate, Option<Table>) {
         let node = self.graph.node(at);
-        let mut fate = node.fate.clone();
+        let mut fate = Fate {
+            filtered: node.fate.filtered,
+            mutual: node.fate.mutual || plan.mutual.contains(&at),
+            effect: node.fate.effect,
+            table: OnceLock::new(),
+        };
         if at == op {
-            fate.lacking = plan.lacking;
             fate.filtered = plan.own_filtered;
         } else if let Some(rule) = plan.filtered.get(&at) {
             fate.filtered = Some((op, *rule));
         }
-        fate.mutual |= plan.mutual.contains(&at);
-        let start = join(
-            node.deps
-                .iter()
-                .map(|dep| &self.graph.node(*dep).fate.state),
-        );
-        let ruling = Ruling {
-            lacking: fate.lacking,
-            filtered: fate.filtered.is_some(),
-            mutual: fate.mutual,
-        };
-        (fate.state, fate.effect) = self.step(node, start, ruling);
-        fate
+        let start = join(node.inner.iter().map(|op| self.table(*op)));
+        let ruling: Ruling = fate.ruling();
+        let (table, effect) = self.step(node, start, ruling);
+        fate.effect = effect;
+        (fate, table)
     }
 
-    /// Another create has effect: resolves again what may depend on it.
-    fn rebuild(&mut self, from: OpIndex, op: OpIndex) -> Vec<OpIndex> {
-        let known = |group| self.registry.group(group).effective;
-        let resolved = self.resolve((from..=op).collect(), known, &mut Work::unlimited());
-        let resolved = resolved.expect("unlimited work is always done");
-        let mut changed = Vec::new();
-        for (at, fate) in resolved.ops.into_iter().zip(resolved.fates) {
-            if at != op && fate.outcome() != self.graph.node(at).fate.outcome() {
-                changed.push(at);
-            }
-            self.set_fate(at, fate);
+    fn set_fate(&mut self, realm: RealmIndex, op: OpIndex, fate: Fate) {
+        let hardened = &mut self.realm_mut(realm).hardened;
+        if fate.is_hardened() {
+            hardened.insert(op);
+        } else if !hardened.is_empty() {
+            hardened.remove(&op);
         }
-        self.current.take();
-        changed
+        self.remember(op);
+        self.graph.node_mut(op).fate = fate;
     }
 
-    /// The view of a create that replaces one in its own past is not what was seen before it.
-    fn look_back(&mut self, op: OpIndex, past: &Past) {
-        let node = self.graph.node(op);
-        if !self.replaces(node, past) {
-            return;
-        }
-        let clock = &node.place.clock;
-        let covered = |other: &OpIndex| self.graph.covers(clock, *other);
-        let effective = |group| self.effective(group, |create| self.graph.covers(clock, create));
-        let ops = (0..=op).filter(covered).collect();
-        let resolved = self.resolve(ops, effective, &mut Work::unlimited());
-        let resolved = resolved.expect("unlimited work is always done");
-        let mut fates = resolved.ops.iter().zip(&resolved.fates);
-        let poisoned = fates.any(|(op, fate)| self.graph.node(*op).is_hardened(fate.effect));
-        let view = resolved.fate(op).map(|fate| fate.state.clone());
-        let node = self.graph.node_mut(op);
-        node.view = view.unwrap_or_default();
-        node.poisoned = poisoned;
-    }
-
-    /// True for a create that has effect although there is one in its past.
-    fn replaces(&self, node: &Node, past: &Past) -> bool {
-        let creates = &self.registry.group(node.group).creates;
-        self.rules == Rules::Hardened
-            && node.create_rank().is_some()
-            && creates
-                .iter()
-                .any(|create| self.graph.covers(&past.clock, *create))
-    }
-
-    fn set_fate(&mut self, op: OpIndex, fate: Fate) {
-        let node = self.graph.node_mut(op);
-        if node.is_hardened(fate.effect) {
-            self.hardened.insert(op);
-        } else {
-            self.hardened.remove(&op);
-        }
-        node.fate = fate;
-    }
-
-    fn refresh_current(&mut self, op: OpIndex, others_stayed: bool) {
-        // States only grow, except where the reference replaces the table of a group.
+    fn refresh_current(&mut self, realm: RealmIndex, op: OpIndex, others_stayed: bool) {
+        // Tables only grow, except where the reference replaces one.
         let grows = others_stayed && self.rules == Rules::Hardened;
-        if let Some(current) = self.current.take()
+        let current = self.realm_mut(realm).current.take();
+        if let Some(current) = current
             && grows
         {
-            self.current = OnceLock::from(current.join(&self.graph.node(op).fate.state));
+            let table = merged(current, self.table(op).clone());
+            self.realm_mut(realm).current = OnceLock::from(table);
         }
     }
 
     fn events(&mut self, op: OpIndex, changed: &[OpIndex]) -> Vec<Event> {
         let mut events = Vec::new();
         for at in changed.iter().copied().chain([op]) {
-            let node = self.graph.node_mut(at);
-            let of_effect = match node.fate.effect {
+            let of_effect = match self.effect_of(at) {
                 Effect::None(NoEffect::Hardened(rule)) => Some(rule),
                 _ => None,
             };
+            let node = self.graph.node(at);
             let rules: BTreeSet<Rule> = node.dropped().chain(of_effect).collect();
             for rule in rules {
                 let bit = 1 << rule.number();
-                if node.reported & bit == 0 {
+                if self.graph.node(at).reported & bit == 0 {
+                    self.remember(at);
+                    let node = self.graph.node_mut(at);
                     node.reported |= bit;
                     let operation = node.id;
                     events.push(Event::Diverges { operation, rule });
@@ -372,6 +417,17 @@ impl Groups {
     }
 }
 
+/// The effect of what relies on a create that does not count.
+pub(crate) const LACKING: Effect = Effect::None(NoEffect::Hardened(Rule::OneCreate));
+
+fn same(a: &Option<Table>, b: &Option<Table>) -> bool {
+    use crate::trie::Join;
+    match (a, b) {
+        (Some(a), Some(b)) => a.same(b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
 impl Node {
     /// The smaller the better; none if it is no create or can never have effect.
     pub(crate) fn create_rank(&self) -> Option<(bool, Hash)> {
@@ -383,5 +439,20 @@ impl Node {
             } => Some((!bound, self.id)),
             _ => None,
         }
+    }
+
+    /// A create on which others may rely, before it is inserted.
+    fn begins_realm(&self) -> bool {
+        self.realm.is_none() && self.class.is_none() && self.is_create()
+    }
+
+    fn directs(&self) -> bool {
+        matches!(
+            self.content,
+            Content::Change {
+                verb: Verb::Promote(_) | Verb::Demote(_),
+                ..
+            }
+        )
     }
 }

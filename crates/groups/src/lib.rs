@@ -27,19 +27,17 @@
 //!     },
 //! };
 //! let mut groups = Groups::new(Rules::Hardened);
-//! groups.process(create)?;
+//! groups.process(&create)?;
 //!
+//! let action = Action::Add { member: Member::Individual(bob), access: Access::Write };
+//! let draft = groups.draft(&alice, &group, action);
+//! assert!(!draft.freezes);
 //! let add = Operation {
 //!     id: Hash::digest(b"the header of the second operation"),
 //!     author: alice,
-//!     arguments: Arguments {
-//!         group,
-//!         dependencies: groups.heads(),
-//!         action: Action::Add { member: Member::Individual(bob), access: Access::Write },
-//!         nonce: None,
-//!     },
+//!     arguments: draft.arguments,
 //! };
-//! groups.process(add)?;
+//! groups.process(&add)?;
 //! assert_eq!(groups.now().access(&group, &bob), Some(Access::Write));
 //! println!("{}", groups.why(&group, &Member::Individual(bob)));
 //! # Ok::<(), p2panda_groups::ProcessError>(())
@@ -49,11 +47,14 @@
 //!
 //! * `graph`: who came before whom. A *clock* per operation says how far its past reaches into
 //!   each chain, so this is one look-up.
+//! * `realm`: the operations that can be in conflict with each other, and nobody else's.
 //! * `admit`: whether an operation may enter the graph, judged in its own past.
 //! * `conflict`: who takes effect away from whom among concurrent operations.
 //! * `insert`, `resolve`: what a new operation touches is applied again, and nothing else.
-//! * `trie`, `table`: persistent tables; the states of all operations share what is equal.
-//! * `view`, `nesting`, `why`: the questions.
+//! * `trie`, `table`: persistent tables; those after all operations share what is equal.
+//! * `heads`: what an operation that is about to be made depends on.
+//! * `view`, `nesting`, `why`, `change`: the questions, and whose access has changed.
+//! * `rows`, `undo`: what is stored, and back to where a transaction began.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -61,26 +62,34 @@
 mod access;
 mod admit;
 mod bound;
+mod change;
 mod check;
 mod conflict;
 mod graph;
 mod groups;
+mod heads;
 mod insert;
 mod nesting;
 mod operation;
+mod realm;
 mod registry;
 mod resolve;
+mod rows;
 mod rules;
 mod table;
 mod trie;
+mod undo;
 mod view;
 mod why;
 mod wire;
 
 pub use access::{Access, AccessParseError};
 pub use bound::bound_group_id;
+pub use change::MemberChange;
 pub use groups::{Admitted, Groups, Processed};
+pub use heads::Draft;
 pub use operation::{Action, Arguments, GroupId, Member, Operation};
+pub use rows::{LoadError, Row};
 pub use rules::{Event, Filter, Limit, NoEffect, ProcessError, Reason, Rule, Rules, Status};
 pub use view::{Record, UnknownOperation, View};
 pub use why::{Verdict, Why};

@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use p2panda_core::VerifyingKey;
+
 use crate::groups::Groups;
 use crate::registry::{GroupIndex, KeyIndex, MemberIndex, Registry};
-use crate::table::Tables;
-use crate::{Access, GroupId};
+use crate::table::Table;
+use crate::{Access, GroupId, Member};
+
+/// The table of a group at some point; none if the group is not there.
+pub(crate) type Lookup<'a> = &'a dyn Fn(GroupIndex) -> Option<Table>;
 
 impl Groups {
     /// True if `inner` is `outer` or contains it over active nested groups.
-    pub(crate) fn nests(&self, tables: &Tables, inner: &GroupId, outer: &GroupId) -> bool {
+    pub(crate) fn nests(&self, table: Lookup<'_>, inner: &GroupId, outer: &GroupId) -> bool {
         if inner == outer {
             return true;
         }
@@ -20,32 +25,64 @@ impl Groups {
         ) else {
             return false;
         };
-        let mut seen = BTreeSet::from([from]);
-        let mut todo = vec![from];
+        self.within(table, vec![from]).contains(&to)
+    }
+
+    /// Some groups and all that they contain.
+    pub(crate) fn within(&self, table: Lookup<'_>, groups: Vec<KeyIndex>) -> BTreeSet<KeyIndex> {
+        let mut seen: BTreeSet<KeyIndex> = groups.iter().copied().collect();
+        let mut todo = groups;
         while let Some(key) = todo.pop() {
-            for child in children(registry, tables, key) {
-                if child == to {
-                    return true;
-                }
+            for child in children(&self.registry, table, key) {
                 if seen.insert(child) {
                     todo.push(child);
                 }
             }
         }
-        false
+        seen
+    }
+
+    /// All groups that contain a group.
+    pub(crate) fn around(&self, table: Lookup<'_>, group: KeyIndex) -> BTreeSet<KeyIndex> {
+        let mut seen = BTreeSet::new();
+        let mut todo = vec![group];
+        while let Some(key) = todo.pop() {
+            for parent in parents(&self.registry, table, key) {
+                if seen.insert(parent) {
+                    todo.push(parent);
+                }
+            }
+        }
+        seen
     }
 
     /// Steps from a group to the farthest one that it contains.
-    pub(crate) fn levels_below(&self, tables: &Tables, group: &GroupId) -> usize {
+    pub(crate) fn levels_below(&self, table: Lookup<'_>, group: &GroupId) -> usize {
         levels(self.registry.find_key(group.as_key()), |key| {
-            children(&self.registry, tables, key).collect()
+            children(&self.registry, table, key)
         })
     }
 
-    /// Steps from a group to the farthest one that contains it.
-    pub(crate) fn levels_above(&self, tables: &Tables, group: &GroupId) -> usize {
-        levels(self.registry.find_key(group.as_key()), |key| {
-            parents(&self.registry, tables, key).collect()
+    /// Steps from a group to the farthest one that contains it, over groups that somebody manages.
+    pub(crate) fn levels_above(
+        &self,
+        table: Lookup<'_>,
+        group: &GroupId,
+        manager: &VerifyingKey,
+    ) -> usize {
+        let registry = &self.registry;
+        let manager = registry.find_member(&Member::Individual(*manager));
+        let manages = |parent: &KeyIndex| {
+            let access = manager.zip(registry.group_of_key(*parent));
+            let access = access.and_then(|(manager, group)| {
+                let slot = registry.group(group).slot(manager)?;
+                table(group)?.get(slot)?.active_access()
+            });
+            access == Some(Access::Manage)
+        };
+        levels(registry.find_key(group.as_key()), |key| {
+            let parents = parents(registry, table, key).into_iter();
+            parents.filter(manages).collect()
         })
     }
 
@@ -55,7 +92,7 @@ impl Groups {
     /// Paths are followed from the highest access down, so each group is looked at once.
     pub(crate) fn reached(
         &self,
-        tables: &Tables,
+        table: Lookup<'_>,
         group: GroupIndex,
     ) -> BTreeMap<MemberIndex, Access> {
         let mut best: BTreeMap<MemberIndex, Access> = BTreeMap::new();
@@ -67,7 +104,8 @@ impl Groups {
                 continue;
             }
             let known = self.registry.group(group);
-            for (slot, entry) in tables.get(group).into_iter().flat_map(|table| table.iter()) {
+            let table = table(group);
+            for (slot, entry) in table.iter().flat_map(|table| table.iter()) {
                 let member = known.members.get(slot as usize);
                 let (Some(access), Some(member)) = (entry.active_access(), member) else {
                     continue;
@@ -89,7 +127,7 @@ impl Groups {
     /// if there is none but the direct one.
     pub(crate) fn path(
         &self,
-        tables: &Tables,
+        table: Lookup<'_>,
         group: GroupIndex,
         member: MemberIndex,
     ) -> Option<(Access, Vec<GroupIndex>)> {
@@ -104,8 +142,9 @@ impl Groups {
             }
             came_from.insert(at, parent);
             let known = self.registry.group(at);
+            let table = table(at);
             let access = |member: MemberIndex| {
-                let entry = tables.get(at)?.get(known.slot(member)?)?;
+                let entry = table.as_ref()?.get(known.slot(member)?)?;
                 Some(entry.active_access()?.min(cap))
             };
             if let Some(access) = access(member)
@@ -146,34 +185,30 @@ fn pop<T>(todo: &mut [Vec<T>; 4]) -> Option<(Access, T)> {
 }
 
 /// The groups that a group contains.
-fn children<'a>(
-    registry: &'a Registry,
-    tables: &'a Tables,
-    key: KeyIndex,
-) -> impl Iterator<Item = KeyIndex> + 'a {
+fn children(registry: &Registry, table: Lookup<'_>, key: KeyIndex) -> Vec<KeyIndex> {
     let group = registry.group_of_key(key);
-    let table = group.and_then(|index| Some((registry.group(index), tables.get(index)?)));
-    table.into_iter().flat_map(|(group, table)| {
-        let active = |slot: u32| table.get(slot).is_some_and(|entry| entry.is_active());
-        let nested = group.nested.iter().copied();
-        nested
-            .filter(move |(slot, _)| active(*slot))
-            .map(|(_, key)| key)
-    })
+    let known = group.map(|group| registry.group(group));
+    let Some(known) = known.filter(|known| !known.nested.is_empty()) else {
+        return Vec::new();
+    };
+    let table = group.and_then(table);
+    let entry = |slot: u32| table.as_ref()?.get(slot);
+    let active = |(slot, _): &&(u32, KeyIndex)| entry(*slot).is_some_and(|e| e.is_active());
+    let nested = known.nested.iter().filter(active);
+    nested.map(|(_, key)| *key).collect()
 }
 
 /// The groups that contain a group.
-fn parents<'a>(
-    registry: &'a Registry,
-    tables: &'a Tables,
-    key: KeyIndex,
-) -> impl Iterator<Item = KeyIndex> + 'a {
+fn parents(registry: &Registry, table: Lookup<'_>, key: KeyIndex) -> Vec<KeyIndex> {
     let member = MemberIndex::Group(key);
-    registry.named_in(member).iter().filter_map(move |index| {
+    let parent = |index: &GroupIndex| {
         let group = registry.group(*index);
-        let entry = tables.get(*index)?.get(group.slot(member)?)?;
+        let table = table(*index)?;
+        let entry = table.get(group.slot(member)?)?;
         entry.is_active().then_some(group.key)
-    })
+    };
+    let named = registry.named_in(member).iter();
+    named.filter_map(parent).collect()
 }
 
 fn levels(from: Option<KeyIndex>, next: impl Fn(KeyIndex) -> Vec<KeyIndex>) -> usize {

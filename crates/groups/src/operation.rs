@@ -72,6 +72,7 @@ impl fmt::Display for Member {
 
 /// What an operation does to its group (`docs/protocol/groups.md#3`).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Action {
     /// Makes the group.
     Create {

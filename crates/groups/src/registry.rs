@@ -12,6 +12,8 @@ pub(crate) type KeyIndex = u32;
 pub(crate) type GroupIndex = u32;
 /// The place of an operation in the order of processing.
 pub(crate) type OpIndex = u32;
+/// The number of a realm.
+pub(crate) type RealmIndex = u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MemberIndex {
@@ -26,9 +28,6 @@ pub(crate) struct Registry {
     groups: Vec<Group>,
     by_group: BTreeMap<KeyIndex, GroupIndex>,
     nesting_groups: usize,
-    /// The last operation that a key is known to have seen: its own, or else the one that first
-    /// made it a manager.
-    last_seen: BTreeMap<KeyIndex, OpIndex>,
     /// Groups in which a member was ever named.
     named_in: BTreeMap<MemberIndex, Vec<GroupIndex>>,
 }
@@ -41,21 +40,20 @@ pub(crate) struct Group {
     slots: BTreeMap<MemberIndex, u32>,
     /// Slots of the groups among the members.
     pub(crate) nested: Vec<(u32, KeyIndex)>,
+    /// All its operations, those that never have an effect included.
     pub(crate) ops: Vec<OpIndex>,
+    /// Its operations that can have an effect, by the create that they rely on.
+    pub(crate) realms: Vec<RealmIndex>,
+    /// The realm that has its effect.
+    pub(crate) effective: Option<RealmIndex>,
     pub(crate) creates: Vec<OpIndex>,
-    /// The create that has effect under the hardened rules.
-    pub(crate) effective: Option<OpIndex>,
+    /// One of its creates has another one in its past.
+    pub(crate) recreated: bool,
 }
 
 impl Group {
     pub(crate) fn slot(&self, member: MemberIndex) -> Option<u32> {
         self.slots.get(&member).copied()
-    }
-
-    /// Its operations at or after a place.
-    pub(crate) fn ops_from(&self, from: OpIndex) -> &[OpIndex] {
-        let at = self.ops.partition_point(|op| *op < from);
-        self.ops.get(at..).unwrap_or_default()
     }
 }
 
@@ -106,6 +104,16 @@ impl Registry {
             .expect("groups are never forgotten")
     }
 
+    /// Keeps the names alone.
+    pub(crate) fn forget_operations(&mut self) {
+        for group in &mut self.groups {
+            group.ops.clear();
+            group.realms.clear();
+            group.creates.clear();
+            (group.effective, group.recreated) = (None, false);
+        }
+    }
+
     pub(crate) fn group_id(&self, index: GroupIndex) -> GroupId {
         self.key(self.group(index).key).into()
     }
@@ -119,19 +127,6 @@ impl Registry {
             .get(&member)
             .map(Vec::as_slice)
             .unwrap_or_default()
-    }
-
-    /// The last operation that a key is known to have seen.
-    pub(crate) fn last_seen(&self, key: KeyIndex) -> Option<OpIndex> {
-        self.last_seen.get(&key).copied()
-    }
-
-    pub(crate) fn note_author(&mut self, key: KeyIndex, op: OpIndex) {
-        self.last_seen.insert(key, op);
-    }
-
-    pub(crate) fn note_manager(&mut self, key: KeyIndex, op: OpIndex) {
-        self.last_seen.entry(key).or_insert(op);
     }
 
     /// How many groups ever contained another one, a bound on how deep they can be nested.
@@ -159,8 +154,10 @@ impl Registry {
                 slots: BTreeMap::new(),
                 nested: Vec::new(),
                 ops: Vec::new(),
-                creates: Vec::new(),
+                realms: Vec::new(),
                 effective: None,
+                creates: Vec::new(),
+                recreated: false,
             });
         }
         index

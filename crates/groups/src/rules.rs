@@ -5,10 +5,13 @@ use core::fmt;
 use p2panda_core::Hash;
 use thiserror::Error;
 
+use crate::GroupId;
+
 /// Which rules decide about effect (`docs/protocol/groups.md#9`).
 ///
 /// Every node of a network must use the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Rules {
     /// Takes the effect of abusive operations away. It admits what [`Rules::Reference`] admits.
     #[default]
@@ -48,6 +51,7 @@ impl fmt::Display for Rule {
 
 /// Why an action cannot be applied (`docs/protocol/groups.md#6`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+#[non_exhaustive]
 pub enum Reason {
     /// The author was never a member of the group.
     #[error("the author was never a member")]
@@ -80,6 +84,7 @@ pub enum Reason {
 
 /// Why an operation of the graph has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+#[non_exhaustive]
 pub enum NoEffect {
     /// A hardening rule forbids it; peers with [`Rules::Reference`] see it applied.
     #[error("rule {0}")]
@@ -92,6 +97,7 @@ pub enum NoEffect {
 /// The rule by which a concurrent removal takes the effect of an operation away
 /// (`docs/protocol/groups.md#8`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Filter {
     /// The removal removes the author (F1).
     Author,
@@ -101,6 +107,7 @@ pub enum Filter {
 
 /// What became of an operation of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     /// It has its effect.
     Applied,
@@ -137,10 +144,18 @@ pub enum Event {
         /// How many operations that were here before it have another status now.
         overturned: usize,
     },
+    /// The group has lost its last manager, and nobody can change it any more.
+    Frozen {
+        /// The group.
+        group: GroupId,
+        /// The operation after which it is so.
+        operation: Hash,
+    },
 }
 
 /// A limit of [`Rules::Hardened`] (`docs/protocol/groups.md#12`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Limit {
     /// More than [`GROUP_DEPENDENCIES_MAX`](p2panda_core::limits::GROUP_DEPENDENCIES_MAX)
     /// dependencies.
@@ -158,6 +173,7 @@ pub enum Limit {
 
 /// Why an operation did not enter the graph. The graph is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ProcessError {
     /// The operation is in the graph or in the queue.
     #[error("the operation is known")]

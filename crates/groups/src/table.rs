@@ -8,9 +8,6 @@ use crate::trie::{Join, Trie};
 /// The members of one group, by their slot in it.
 pub(crate) type Table = Trie<Entry>;
 
-/// The tables of all groups, by the index of the group.
-pub(crate) type Tables = Trie<Table>;
-
 /// What is known of one member: `(m, access, a)` of `docs/protocol/groups.md#5`.
 ///
 /// Packed so that the larger number wins a join: membership counter, access counter, and then

@@ -31,6 +31,22 @@ enum Node<T> {
     Inner(Slots<Arc<Node<T>>>),
 }
 
+impl<T> Node<T> {
+    fn child(&self, number: u32) -> Option<&Arc<Node<T>>> {
+        match self {
+            Node::Inner(children) => children.get(number as usize)?.as_ref(),
+            Node::Leaf(_) => None,
+        }
+    }
+
+    fn value(&self, number: u32) -> Option<&T> {
+        match self {
+            Node::Leaf(values) => values.get(number as usize)?.as_ref(),
+            Node::Inner(_) => None,
+        }
+    }
+}
+
 impl<T> Default for Trie<T> {
     fn default() -> Trie<T> {
         Trie {
@@ -77,6 +93,38 @@ impl<T: Join> Trie<T> {
                 }
             }
         }
+    }
+
+    /// The indices with another value here than there, in no order. Costs what they differ in.
+    pub(crate) fn differing(&self, other: &Trie<T>) -> Vec<u32> {
+        let (mut a, mut b) = (self.clone(), other.clone());
+        while a.height < b.height {
+            a.raise();
+        }
+        while b.height < a.height {
+            b.raise();
+        }
+        let mut found = Vec::new();
+        let mut todo = vec![(a.root, b.root, a.height, 0)];
+        while let Some((a, b, level, base)) = todo.pop() {
+            if same_options(&a, &b) {
+                continue;
+            }
+            for number in 0..WIDTH as u32 {
+                let index = base | number << (BITS * level);
+                let (a, b) = (a.as_deref(), b.as_deref());
+                if level > 0 {
+                    let child = |node: Option<&Node<T>>| node?.child(number).cloned();
+                    todo.push((child(a), child(b), level - 1, index));
+                } else {
+                    let value = |node: Option<&Node<T>>| node?.value(number).cloned();
+                    if !same_options(&value(a), &value(b)) {
+                        found.push(index);
+                    }
+                }
+            }
+        }
+        found
     }
 
     pub(crate) fn iter(&self) -> Iter<'_, T> {
@@ -307,5 +355,9 @@ mod tests {
         assert_eq!(joined.get(100), Some(&1));
         assert!(joined.join(&a).same(&joined));
         assert!(a.join(&base).same(&a) && base.join(&a).same(&a));
+        let mut differing = a.differing(&b);
+        differing.sort_unstable();
+        assert_eq!(differing, [17, 290, 70_000]);
+        assert!(a.differing(&a).is_empty());
     }
 }

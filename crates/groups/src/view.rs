@@ -3,11 +3,11 @@
 use p2panda_core::{Hash, VerifyingKey};
 use thiserror::Error;
 
-use crate::graph::Content;
+use crate::graph::{Content, Past};
 use crate::groups::Groups;
-use crate::registry::{MemberIndex, OpIndex};
-use crate::resolve::join;
-use crate::table::{Entry, Tables};
+use crate::registry::{GroupIndex, KeyIndex, MemberIndex, OpIndex, RealmIndex};
+use crate::resolve::{Budget, join};
+use crate::table::{Entry, Table};
 use crate::{Access, GroupId, Member, Operation, Status};
 
 /// No such operation is in the graph.
@@ -18,7 +18,15 @@ pub struct UnknownOperation(pub Hash);
 /// All groups at one point.
 pub struct View<'a> {
     groups: &'a Groups,
-    tables: Tables,
+    point: Point,
+}
+
+enum Point {
+    Now,
+    /// After some operations, as all operations known now make them.
+    After(Past),
+    /// After some operations, as if nothing but them and their past were known.
+    Alone(Past),
 }
 
 /// All that is kept about a direct member, former ones included.
@@ -39,43 +47,56 @@ impl Groups {
     pub fn now(&self) -> View<'_> {
         View {
             groups: self,
-            tables: self.current().clone(),
+            point: Point::Now,
         }
     }
 
     /// The groups after these operations, as all operations known now make them.
+    ///
+    /// It says what became of that past, and authorises nothing: an operation that arrives later
+    /// may change it. For what an author was allowed to do there is [`Groups::view_of`].
     pub fn at(&self, operations: &[Hash]) -> Result<View<'_>, UnknownOperation> {
-        let find = |id: &Hash| self.graph.find(id).ok_or(UnknownOperation(*id));
-        let ops: Vec<OpIndex> = operations.iter().map(find).collect::<Result<_, _>>()?;
-        let tables = join(ops.iter().map(|op| &self.graph.node(*op).fate.state));
         Ok(View {
             groups: self,
-            tables,
+            point: Point::After(self.past_of(operations)?),
         })
     }
 
-    /// The operations without successor, sorted: the dependencies of the next operation.
+    /// The groups as somebody saw them who knew these operations and what is before them, and
+    /// nothing else.
+    ///
+    /// It never changes, so all nodes agree about it: what is written with a past, such as a
+    /// message, is judged by it. It knows no removal that is concurrent to that past; whether an
+    /// author is a member still says [`Groups::now`].
+    pub fn view_of(&self, past: &[Hash]) -> Result<View<'_>, UnknownOperation> {
+        Ok(View {
+            groups: self,
+            point: Point::Alone(self.past_of(past)?),
+        })
+    }
+
+    pub(crate) fn past_of(&self, operations: &[Hash]) -> Result<Past, UnknownOperation> {
+        let mut ops: Vec<OpIndex> = Vec::new();
+        for id in operations {
+            match self.graph.meaning(id) {
+                Some(meant) => ops.extend(meant),
+                None => return Err(UnknownOperation(*id)),
+            }
+        }
+        Ok(self.graph.past(ops))
+    }
+
+    fn table_after(&self, group: GroupIndex, past: &Past) -> Option<Table> {
+        let realm = self.registry.group(group).effective?;
+        let sources = self.sources(realm, past);
+        join(sources.iter().map(|op| self.table(*op)))
+    }
+
+    /// The operations without successor, over all groups, sorted. What the next operation depends
+    /// on says [`Groups::dependencies`].
     pub fn heads(&self) -> Vec<Hash> {
         let ids = self.graph.heads().iter().map(|op| self.graph.node(*op).id);
         sorted(ids)
-    }
-
-    /// The heads that have the create of any of these groups in their past, sorted.
-    pub fn heads_of(&self, groups: &[GroupId]) -> Vec<Hash> {
-        let indices = groups
-            .iter()
-            .filter_map(|group| self.registry.find_group(group));
-        let creates: Vec<OpIndex> = indices
-            .flat_map(|index| self.registry.group(index).creates.clone())
-            .collect();
-        let concerned = |head: &&OpIndex| creates.iter().any(|op| self.graph.precedes(*op, **head));
-        sorted(
-            self.graph
-                .heads()
-                .iter()
-                .filter(concerned)
-                .map(|op| self.graph.node(*op).id),
-        )
     }
 
     /// What became of an operation; none if it is not in the graph.
@@ -83,9 +104,33 @@ impl Groups {
         Some(self.status_of(self.graph.find(operation)?))
     }
 
+    /// The dependencies of an operation that are not here. It can be processed when there are
+    /// none.
+    pub fn missing(&self, operation: &Operation) -> Vec<Hash> {
+        let dependencies = operation.arguments.dependencies.iter().copied();
+        let absent = |id: &Hash| self.graph.meaning(id).is_none();
+        sorted(dependencies.filter(absent))
+    }
+
     /// True if the operation is in the graph.
     pub fn contains(&self, operation: &Hash) -> bool {
         self.graph.find(operation).is_some()
+    }
+
+    /// An operation of the graph, as it came, except that repeated dependencies are gone.
+    pub fn get(&self, operation: &Hash) -> Option<Operation> {
+        let op = self.graph.find(operation)?;
+        Some(self.graph.node(op).operation(self))
+    }
+
+    /// The operations that somebody lacks who knows these and what is before them, each after
+    /// those on which it depends. Of `heads` that are not here nothing is said.
+    pub fn since(&self, heads: &[Hash]) -> impl Iterator<Item = Operation> + '_ {
+        let known = heads.iter().filter_map(|id| self.graph.meaning(id));
+        let past = self.graph.past(known.flatten().collect());
+        let absent = move |op: &OpIndex| !self.graph.covers(&past.clock, *op);
+        let ops = (0..self.graph.len()).filter(absent);
+        ops.map(|op| self.graph.node(op).operation(self))
     }
 
     /// How many operations the graph has.
@@ -122,58 +167,72 @@ impl Groups {
     /// True if nothing that an honest manager does from now on can touch the operation
     /// (`docs/protocol/groups.md#13`).
     ///
-    /// Every present manager of any group has seen all of the operation's component: by an
-    /// operation of its own, or at least the operation that first made it a manager.
+    /// Every present manager of its group has seen all of the operation's component: by an
+    /// operation of its own, or at least the operation that first made it a manager. What is done
+    /// to other groups makes no difference. An operation that can never have an effect is settled
+    /// at once.
     pub fn is_settled(&self, operation: &Hash) -> bool {
-        self.graph
-            .find(operation)
-            .is_some_and(|op| op < self.settled_before())
-    }
-
-    /// How many operations, the first in the order of processing, are settled.
-    pub fn settled(&self) -> usize {
-        self.settled_before() as usize
-    }
-
-    fn settled_before(&self) -> OpIndex {
-        let mut horizon = self.graph.len();
-        for (index, group) in self.registry.groups() {
-            for (slot, entry) in self.current().get(index).into_iter().flat_map(|t| t.iter()) {
-                let member = group.members.get(slot as usize);
-                if let (Some(Access::Manage), Some(MemberIndex::Individual(key))) =
-                    (entry.active_access(), member)
-                {
-                    horizon = horizon.min(self.known_before(*key));
-                }
-            }
-        }
-        horizon
-    }
-
-    /// The first operation that a manager may not have seen.
-    fn known_before(&self, key: u32) -> OpIndex {
-        let Some(op) = self.registry.last_seen(key) else {
-            return 0;
+        let Some(op) = self.graph.find(operation) else {
+            return false;
         };
-        let (start, end) = self.graph.component(op);
-        if end - start == 1 { end } else { start }
+        match self.graph.node(op).realm {
+            Some(realm) => {
+                self.counts(realm) && self.realm(realm).place(op) < self.settled_in(realm)
+            }
+            None => true,
+        }
+    }
+
+    /// How many operations of a group are settled, of those that can have an effect the first in
+    /// the order of processing.
+    pub fn settled(&self, group: &GroupId) -> usize {
+        let group = self.registry.find_group(group);
+        let realm = group.and_then(|group| self.registry.group(group).effective);
+        realm.map_or(0, |realm| self.settled_in(realm))
+    }
+
+    fn settled_in(&self, realm: RealmIndex) -> usize {
+        let known = self.realm(realm);
+        let managers = self.managers(known.group);
+        let seen = managers.into_iter().map(|key| known.known_to(key));
+        seen.min().unwrap_or(known.ops.len())
+    }
+
+    /// The individuals that manage a group now.
+    pub(crate) fn managers(&self, group: GroupIndex) -> Vec<KeyIndex> {
+        let members = &self.registry.group(group).members;
+        let table = self.current(group);
+        let entries = table.iter().flat_map(|table| table.iter());
+        let manager = |(slot, entry): (u32, &Entry)| match members.get(slot as usize)? {
+            MemberIndex::Individual(key) if entry.active_access()? == Access::Manage => Some(*key),
+            _ => None,
+        };
+        entries.filter_map(manager).collect()
     }
 }
 
 impl View<'_> {
+    fn table(&self, group: GroupIndex) -> Option<Table> {
+        let groups = self.groups;
+        match &self.point {
+            Point::Now => groups.current(group),
+            Point::After(past) => groups.table_after(group, past),
+            Point::Alone(past) => groups.alone(group, past, &Budget::unlimited())?.table,
+        }
+    }
+
     /// True if the group was created.
     pub fn has(&self, group: &GroupId) -> bool {
         let index = self.groups.registry.find_group(group);
-        index.is_some_and(|index| self.tables.get(index).is_some())
+        index.is_some_and(|index| self.table(index).is_some())
     }
 
     /// All groups, sorted.
     pub fn groups(&self) -> Vec<GroupId> {
-        let ids = self
-            .tables
-            .iter()
-            .map(|(index, _)| self.groups.registry.group_id(index));
-        sorted(ids)
+        let registry = &self.groups.registry;
+        let known = registry.groups().map(|(index, _)| index);
+        let here = known.filter(|index| self.table(*index).is_some());
+        sorted(here.map(|index| registry.group_id(index)))
     }
 
     /// The direct members that are active, sorted; none if the group is unknown.
@@ -192,11 +251,8 @@ impl View<'_> {
             return Vec::new();
         };
         let known = registry.group(index);
-        let entries = self
-            .tables
-            .get(index)
-            .into_iter()
-            .flat_map(|table| table.iter());
+        let table = self.table(index);
+        let entries = table.iter().flat_map(|table| table.iter());
         let record = |(slot, entry): (u32, &Entry)| {
             let member = registry.member(*known.members.get(slot as usize)?);
             Some(Record {
@@ -237,11 +293,19 @@ impl View<'_> {
         let registry = &self.groups.registry;
         let index = registry.find_group(group)?;
         let member = registry.find_member(&Member::Individual(*individual))?;
-        let slot = registry.group(index).slot(member);
-        let entry = slot.and_then(|slot| self.tables.get(index)?.get(slot));
-        let direct = entry.and_then(|entry| entry.active_access());
-        let nested = self.groups.path(&self.tables, index, member);
-        direct.max(nested.map(|(access, _)| access))
+        let table = |group| self.table(group);
+        self.groups.access_of(&table, index, member)
+    }
+
+    /// The groups that contain a group, directly or through others, sorted. In a cycle the group
+    /// is among its own.
+    pub fn containing(&self, group: &GroupId) -> Vec<GroupId> {
+        let registry = &self.groups.registry;
+        let Some(key) = registry.find_key(group.as_key()) else {
+            return Vec::new();
+        };
+        let around = self.groups.around(&|group| self.table(group), key);
+        sorted(around.into_iter().map(|key| registry.key(key).into()))
     }
 
     /// The groups that have the member as a direct member, sorted.
@@ -252,7 +316,7 @@ impl View<'_> {
         };
         let access = |index: &u32| {
             let slot = registry.group(*index).slot(member)?;
-            let access = self.tables.get(*index)?.get(slot)?.active_access()?;
+            let access = self.table(*index)?.get(slot)?.active_access()?;
             Some((registry.group_id(*index), access))
         };
         sorted(registry.named_in(member).iter().filter_map(access))
@@ -261,7 +325,7 @@ impl View<'_> {
     fn reached(&self, group: &GroupId) -> impl Iterator<Item = (Member, Access)> + '_ {
         let registry = &self.groups.registry;
         let index = registry.find_group(group);
-        let reached = index.map(|index| self.groups.reached(&self.tables, index));
+        let reached = index.map(|index| self.groups.reached(&|group| self.table(group), index));
         let members = reached.into_iter().flatten();
         members.map(|(member, access)| (registry.member(member), access))
     }

@@ -13,6 +13,7 @@ use crate::{Access, GroupId, Member, Status};
 
 /// Why a member has the access that it has, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Why {
     /// The group that was asked about.
     pub group: GroupId,
@@ -29,6 +30,7 @@ pub struct Why {
 
 /// What somebody is to a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// The group was never created.
     UnknownGroup,
@@ -61,7 +63,7 @@ impl Groups {
             overruled: Vec::new(),
         };
         let index = self.registry.find_group(group);
-        let Some(index) = index.filter(|index| self.current().get(*index).is_some()) else {
+        let Some(index) = index.filter(|index| self.current(*index).is_some()) else {
             return why;
         };
         why.verdict = Verdict::NeverMember;
@@ -69,7 +71,7 @@ impl Groups {
             return why;
         };
         let direct = self.entry(index, known);
-        let path = self.path(self.current(), index, known);
+        let path = self.path(&|group| self.current(group), index, known);
         why.verdict = match (direct.and_then(Entry::active_access), &path) {
             (access, Some((capped, path))) if access.is_none_or(|access| access < *capped) => {
                 let path = path
@@ -101,7 +103,7 @@ impl Groups {
 
     fn entry(&self, group: GroupIndex, member: MemberIndex) -> Option<Entry> {
         let slot = self.registry.group(group).slot(member)?;
-        self.current().get(group)?.get(slot).copied()
+        self.current(group)?.get(slot).copied()
     }
 
     /// The memberships of which a path consists.
@@ -122,20 +124,21 @@ impl Groups {
     }
 
     /// The operations after which the entry was first what it is now.
-    fn deciding(&self, group: GroupIndex, member: MemberIndex) -> Vec<Hash> {
+    pub(crate) fn deciding(&self, group: GroupIndex, member: MemberIndex) -> Vec<Hash> {
         let known = self.registry.group(group);
         let (Some(slot), Some(entry)) = (known.slot(member), self.entry(group, member)) else {
             return Vec::new();
         };
         let after = |op: OpIndex| {
-            let table = self.graph.node(op).fate.state.get(group);
+            let table = self.table(op).as_ref();
             table.and_then(|table| table.get(slot)) == Some(&entry)
         };
         let mut deciding = Vec::new();
-        for op in known.ops.iter().copied() {
+        let realm = known.effective.map(|realm| self.realm(realm));
+        for op in realm.iter().flat_map(|realm| realm.ops.iter().copied()) {
             let node = self.graph.node(op);
             let has_effect = matches!(node.fate.effect, Effect::Applied | Effect::Forced);
-            if !has_effect || !after(op) || node.deps.iter().any(|dep| after(*dep)) {
+            if !has_effect || !after(op) || node.inner.iter().any(|before| after(*before)) {
                 continue;
             }
             match node.fate.effect {
@@ -148,17 +151,13 @@ impl Groups {
 
     /// The removals of the cycle that an operation is part of.
     fn cycle_of(&self, op: OpIndex) -> Vec<Hash> {
-        let (start, end) = self.graph.component(op);
-        let group = self.registry.group(self.graph.node(op).group);
-        let arrow = |other: OpIndex| {
-            let node = self.graph.node(other);
-            Fact::of(other, node, node.class.is_none() && !node.fate.lacking).arrow()
+        let Some(realm) = self.graph.node(op).realm else {
+            return Vec::new();
         };
-        let inside = group
-            .ops_from(start)
-            .iter()
-            .copied()
-            .take_while(|other| *other < end);
+        let realm = self.realm(realm);
+        let (start, end) = realm.component(op);
+        let arrow = |other: OpIndex| Fact::of(other, self.graph.node(other)).arrow();
+        let inside = realm.range(start, end).iter().copied();
         let arrows: Vec<Arrow> = inside.filter_map(arrow).collect();
         let Some(own) = arrow(op) else {
             return Vec::new();
@@ -180,7 +179,7 @@ impl Groups {
         };
         let without_effect = |op: &OpIndex| {
             let node = self.graph.node(*op);
-            let none = matches!(node.fate.effect, Effect::Filtered | Effect::None(_));
+            let none = matches!(self.effect_of(*op), Effect::Filtered | Effect::None(_));
             none && concerned(node)
         };
         let ops = known.ops.iter().copied().filter(without_effect);

@@ -1,13 +1,21 @@
 //! The bytes of actions, arguments and operations (`docs/protocol/groups.md#11`).
 
 use p2panda_core::cbor::{self, CborError, Limits, Reader, Writer};
+use p2panda_core::limits::{GROUP_MEMBERS_MAX, HEADER_DEPTH_MAX, HEADER_LENGTH_MAX};
 use p2panda_core::{Hash, VerifyingKey};
 use thiserror::Error;
 
 use crate::{Access, Action, Arguments, Member, Operation};
 
+/// The bounds of arguments, wherever they are carried (`docs/protocol/groups.md#11`).
+const LIMITS: Limits = Limits {
+    length_max: GROUP_MEMBERS_MAX as u64,
+    depth_max: HEADER_DEPTH_MAX,
+};
+
 /// Why bytes are no action, arguments or operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Invalid {
     /// The bytes are not one deterministic CBOR item within the limits.
     #[error(transparent)]
@@ -37,9 +45,9 @@ impl Action {
         writer.into_bytes()
     }
 
-    /// Reads an action within the limits of a header.
+    /// Reads an action with at most as many elements as a group may have members.
     pub fn decode(bytes: &[u8]) -> Result<Action, Invalid> {
-        whole(bytes, cbor::HEADER, read_action)
+        whole(bytes, LIMITS, read_action)
     }
 }
 
@@ -56,9 +64,23 @@ impl Arguments {
         writer.into_bytes()
     }
 
-    /// Reads arguments within the limits of a header. Unknown fields are skipped.
+    /// Reads arguments with at most as many elements in a list as a group may have members.
+    /// Unknown fields are skipped.
     pub fn decode(bytes: &[u8]) -> Result<Arguments, Invalid> {
-        whole(bytes, cbor::HEADER, read_arguments)
+        whole(bytes, LIMITS, read_arguments)
+    }
+
+    /// True if no list is longer than a header allows, so that the arguments can stand in header
+    /// extensions and be sent to peers with the published release.
+    ///
+    /// Where it is false, create the group with fewer members and add the others, or carry the
+    /// arguments in the body.
+    pub fn fits_header(&self) -> bool {
+        let entries = match &self.action {
+            Action::Create { initial_members } => initial_members.len(),
+            _ => 0,
+        };
+        self.dependencies.len().max(entries) as u64 <= HEADER_LENGTH_MAX
     }
 
     fn write_tail(&self, writer: &mut Writer) {

@@ -147,7 +147,7 @@ impl Graph {
 
     /// Hands the operation to both; says whether they took it.
     fn process(&mut self, operation: &Operation) -> bool {
-        let ours = self.ours.process(operation.clone());
+        let ours = self.ours.process(operation);
         let state = std::mem::take(&mut self.published);
         let published = Crdt::process(state, &to_published(operation));
         let verdicts = (ours.is_ok(), published.is_ok());
@@ -197,7 +197,7 @@ impl Graph {
                 if !dependencies.all(|id| self.ours.contains(id)) {
                     return true;
                 }
-                let processed = self.ours.process(operation.clone()).unwrap();
+                let processed = self.ours.process(operation).unwrap();
                 assert!(matches!(processed, Processed::Admitted(_)));
                 false
             });
@@ -235,7 +235,7 @@ fn operations_have_the_same_bytes_on_both_sides() {
         let again = encode_cbor(&theirs).unwrap();
         assert_eq!(again, bytes);
         assert_eq!(Arguments::decode(&again), Ok(operation.arguments.clone()));
-        if graph.ours.process(operation.clone()).is_ok() {
+        if graph.ours.process(&operation).is_ok() {
             graph.accepted.push(operation);
         }
     }
@@ -330,8 +330,8 @@ mod nonce {
         let state = Crdt::process(Crdt::init(), &published).unwrap();
         let state = Crdt::process(state, &to_published(&add)).unwrap();
         let mut groups = Groups::new(Rules::Hardened);
-        groups.process(create).unwrap();
-        groups.process(add).unwrap();
+        groups.process(&create).unwrap();
+        groups.process(&add).unwrap();
         assert!(groups.is_bound(&group));
         assert_eq!(
             Answer::ours(&groups, &group),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use p2panda_core::Hash;
-use p2panda_groups::{Admitted, Groups, ProcessError, Processed, Rules};
+use p2panda_groups::{Groups, ProcessError, Processed, Rules};
 
 use crate::oracle::Oracle;
 use crate::random::{Dice, graph, shuffled};
@@ -158,27 +158,21 @@ fn limits_on_the_work_change_no_result() {
         let mut dice = Dice::new(seed);
         let mut groups = Groups::new(rules);
         let mut found: BTreeMap<Hash, Result<(), String>> = BTreeMap::new();
-        let take = |result: Result<Admitted, ProcessError>| result.map(|_| ()).map_err(error_word);
-        for at in shuffled(&made, &mut dice) {
-            let operation = made[at].0.clone();
-            let id = operation.id;
-            match groups.process_within(operation, dice.below(12)) {
-                Ok(Processed::Queued) => {}
-                Ok(Processed::Admitted(admitted)) => {
-                    found.insert(id, take(Ok(admitted)));
-                }
-                Err(error) => {
-                    found.insert(id, take(Err(error)));
-                }
-            }
-            if dice.percent(30)
-                && let Some((id, result)) = groups.resume(dice.below(30))
-            {
-                found.insert(id, take(result));
-            }
-        }
-        while let Some((id, result)) = groups.resume(usize::MAX) {
-            found.insert(id, take(result));
+        // Some are put off, and those that build on them wait.
+        let mut waiting: Vec<_> = shuffled(&made, &mut dice);
+        let mut touched_max = 0;
+        while !waiting.is_empty() {
+            waiting.retain(|at| {
+                let operation = &made[*at].0;
+                let outcome = match groups.process_within(operation, dice.below(12) + touched_max) {
+                    Ok(Processed::Postponed) => return true,
+                    Err(ProcessError::MissingDependency(_)) if touched_max < 60 => return true,
+                    outcome => outcome,
+                };
+                found.insert(operation.id, outcome.map(|_| ()).map_err(error_word));
+                false
+            });
+            touched_max += 10;
         }
         assert_eq!(found, expected.outcomes, "seed {seed}");
         expected.check(&groups, &format!("seed {seed}"));

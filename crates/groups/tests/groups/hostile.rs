@@ -218,17 +218,20 @@ fn a_bubble_of_ten_thousand_operations_needs_no_stack() {
             };
             let operation = Author(["A", "B"][side]).does(n, one(), &[last[side]], action);
             last[side] = n;
-            groups.process(operation).unwrap();
+            groups.process(&operation).unwrap();
         }
         assert_eq!(groups.len(), 10_000);
         // The two now remove each other, which overturns all of it and waits for its turn.
         let against_b = Author("A").does(20_000, one(), &[last[0]], remove("B"));
         let against_a = Author("B").does(20_001, one(), &[last[1]], remove("A"));
+        let mut last = None;
         for operation in [against_b, against_a] {
-            assert_eq!(groups.process(operation), Ok(Processed::Queued));
+            assert_eq!(groups.process(&operation), Ok(Processed::Postponed));
+            last = groups.process_within(&operation, usize::MAX).ok();
         }
-        groups.resume(usize::MAX).unwrap().1.unwrap();
-        let admitted = groups.resume(usize::MAX).unwrap().1.unwrap();
+        let Some(Processed::Admitted(admitted)) = last else {
+            panic!("{last:?}");
+        };
         assert_eq!(admitted.status, Status::ForcedRemoval);
         assert_eq!(groups.now().access(&one(), &key("A")), None);
     };
@@ -334,26 +337,21 @@ fn the_work_of_a_removed_manager_that_comes_back_is_bounded_and_can_wait() {
         admit(&mut groups, operation);
     }
     let back = Author("B").does(100, one(), &[0], remove("A"));
-    assert_eq!(
-        groups.process_within(back.clone(), 50),
-        Ok(Processed::Queued)
-    );
-    assert_eq!(groups.process(back.clone()), Err(ProcessError::Duplicate));
+    let before = groups.len();
+    assert_eq!(groups.process_within(&back, 50), Ok(Processed::Postponed));
+    assert_eq!((groups.len(), groups.contains(&back.id)), (before, false));
     let after = Author("B").does(101, one(), &[100], add("Y", Access::Read));
-    assert_eq!(groups.process(after.clone()), Ok(Processed::Queued));
+    assert_eq!(groups.missing(&after), [back.id]);
+    let missing = ProcessError::MissingDependency(back.id);
+    assert_eq!(groups.process(&after), Err(missing));
     // Honest work goes on meanwhile.
     let honest = Author("A").does(60, one(), &[59], add("m60", Access::Read));
     assert_eq!(admit(&mut groups, honest).status, Status::Applied);
-    assert_eq!(groups.queued().count(), 2);
-    assert_eq!(groups.resume(50), None);
-    let (resumed, result) = groups.resume(10_000).unwrap();
-    assert_eq!(
-        (resumed, result.unwrap().status),
-        (back.id, Status::ForcedRemoval)
-    );
-    let (resumed, result) = groups.resume(10_000).unwrap();
-    assert_eq!((resumed, result.is_ok()), (after.id, true));
-    assert_eq!(groups.queued().count(), 0);
+    assert_eq!(groups.process_within(&back, 50), Ok(Processed::Postponed));
+    let back = admit(&mut groups, back);
+    assert_eq!(back.status, Status::ForcedRemoval);
+    assert!(groups.missing(&after).is_empty());
+    admit(&mut groups, after);
     // The same as without the wait.
     let mut others = Groups::new(Rules::Hardened);
     for operation in groups.operations() {
@@ -369,7 +367,7 @@ fn two_colluding_managers_do_not_hold_up_the_others() {
         let mut groups = Groups::new(Rules::Hardened);
         let start = create(&[("X", Access::Manage), ("Y", Access::Manage)]);
         admit(&mut groups, Author("X").does(0, one(), &[], start));
-        let mut waiting = 0;
+        let mut waiting = Vec::new();
         for n in 1..=600_u64 {
             let [author, other] = if n % 2 == 0 { ["X", "Y"] } else { ["Y", "X"] };
             let action = match (n - 1) / 2 % 2 {
@@ -377,13 +375,17 @@ fn two_colluding_managers_do_not_hold_up_the_others() {
                 _ => add(other, Access::Manage),
             };
             let operation = Author(author).does(n, one(), &[n.saturating_sub(2)], action);
-            let processed = groups.process_within(operation, touched_max).unwrap();
-            waiting += usize::from(processed == Processed::Queued);
+            if groups.missing(&operation).is_empty()
+                && groups.process_within(&operation, touched_max) != Ok(Processed::Postponed)
+            {
+                continue;
+            }
+            waiting.push(operation);
         }
         (groups, waiting)
     };
     let (mut groups, waiting) = duel(700);
-    assert!(waiting > 0);
+    assert!(!waiting.is_empty());
     let other = group("2");
     admit(
         &mut groups,
@@ -391,9 +393,11 @@ fn two_colluding_managers_do_not_hold_up_the_others() {
     );
     let honest = Author("A").does(1_001, other, &[1_000], add("B", Access::Read));
     assert_eq!(admit(&mut groups, honest).status, Status::Applied);
-    while groups.resume(usize::MAX).is_some() {}
+    for operation in waiting {
+        groups.process_within(&operation, usize::MAX).unwrap();
+    }
     let (at_once, waiting) = duel(usize::MAX);
-    assert_eq!(waiting, 0);
+    assert!(waiting.is_empty());
     for n in 0..=600 {
         assert_eq!(groups.status(&id(n)), at_once.status(&id(n)), "{n}");
     }
@@ -408,7 +412,7 @@ fn an_operation_touches_no_history_that_it_does_not_conflict_with() {
         admit(&mut groups, operation);
     }
     let mut touch = |touched_max: usize, operation: Operation| {
-        let processed = groups.process_within(operation, touched_max);
+        let processed = groups.process_within(&operation, touched_max);
         assert!(
             matches!(processed, Ok(Processed::Admitted(_))),
             "{processed:?}"
@@ -451,7 +455,7 @@ fn too_many_dependencies_are_refused() {
         admit(&mut groups, create(*n));
     }
     let with = |id, deps: &[u64]| Author("A").does(id, one(), deps, add("C", Access::Read));
-    let refused = groups.process(with(2, &many));
+    let refused = groups.process(&with(2, &many));
     assert_eq!(refused, Err(ProcessError::Limit(Limit::Dependencies)));
     admit(&mut groups, with(2, &many[1..]));
 }
@@ -466,7 +470,7 @@ fn too_many_members_are_refused() {
     let mut groups = Groups::new(Rules::Hardened);
     let too_large = Author("p0").does(0, one(), &[], create(&entries));
     assert_eq!(
-        groups.process(too_large),
+        groups.process(&too_large),
         Err(ProcessError::Limit(Limit::Members))
     );
     entries.pop();
@@ -476,7 +480,7 @@ fn too_many_members_are_refused() {
     );
     let one_more = Author("p0").does(1, one(), &[0], add("C", Access::Read));
     assert_eq!(
-        groups.process(one_more),
+        groups.process(&one_more),
         Err(ProcessError::Limit(Limit::Members))
     );
     // Members that come back need no more room.

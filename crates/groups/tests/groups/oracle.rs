@@ -508,7 +508,6 @@ fn change(
     let target = op.arguments.action.member().unwrap();
     let known = table.get(&target).copied();
     let entry = match op.arguments.action {
-        Action::Create { .. } => unreachable!(),
         Action::Add { access, .. } => {
             actor(table, op)?;
             match known {
@@ -551,6 +550,7 @@ fn change(
                 _ => (m, access, a + 1),
             }
         }
+        _ => unreachable!(),
     };
     let mut tables = tables.clone();
     tables

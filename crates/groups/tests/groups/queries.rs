@@ -17,7 +17,7 @@ fn a_component_is_settled_once_every_manager_has_seen_it() {
         Author("A").does(1, one(), &[0], add("C", Access::Read)),
     );
     // B has shown nothing since it became a manager.
-    assert_eq!(groups.settled(), 1);
+    assert_eq!(groups.settled(&one()), 1);
     admit(
         &mut groups,
         Author("B").does(2, one(), &[1], add("D", Access::Read)),
@@ -114,7 +114,7 @@ fn stored_operations_rebuild_the_same_groups() {
         let mut oracle = crate::oracle::Oracle::new(true);
         let mut groups = Groups::new(Rules::Hardened);
         for (operation, _) in crate::random::graph(seed, 14, &mut oracle) {
-            let _ = groups.process(operation);
+            let _ = groups.process(&operation);
         }
         let stored: Vec<Vec<u8>> = groups.operations().map(|o| o.encode()).collect();
         let mut rebuilt = Groups::new(Rules::Hardened);

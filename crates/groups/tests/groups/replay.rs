@@ -12,9 +12,9 @@ use crate::oracle::{self, Oracle, Tables};
 
 /// Hands an operation over; the error is the word of the vector files.
 pub fn process(groups: &mut Groups, operation: &Operation) -> Result<Admitted, String> {
-    match groups.process(operation.clone()) {
+    match groups.process(operation) {
         Ok(Processed::Admitted(admitted)) => Ok(admitted),
-        Ok(Processed::Queued) => panic!("a small graph is never queued"),
+        Ok(other) => panic!("a small graph is never put off: {other:?}"),
         Err(error) => Err(error_word(error)),
     }
 }
@@ -27,6 +27,7 @@ pub fn error_word(error: ProcessError) -> String {
         ProcessError::ManagerGroup => "manager_groups_not_allowed".into(),
         ProcessError::Rejected(reason) => reason_word(reason).into(),
         ProcessError::Limit(limit) => format!("{limit:?}"),
+        other => panic!("a new word is needed for {other:?}"),
     }
 }
 
@@ -41,6 +42,7 @@ fn reason_word(reason: Reason) -> &'static str {
         Reason::InactiveMember => "inactive_member",
         Reason::GroupCycle => "group_cycle",
         Reason::UnknownGroup => "unknown_group",
+        other => panic!("a new word is needed for {other:?}"),
     }
 }
 
@@ -58,6 +60,7 @@ pub fn status_word(status: Status) -> String {
         Status::ForcedRemoval => "forced_removal".into(),
         Status::NoEffect(NoEffect::Hardened(rule)) => format!("no_effect:hardened({rule})"),
         Status::NoEffect(NoEffect::Reason(reason)) => format!("no_effect:{}", reason_word(reason)),
+        other => panic!("a new word is needed for {other:?}"),
     }
 }
 

@@ -107,7 +107,7 @@ fn vector_malformed_gives_the_required_results_and_leaves_the_state_untouched() 
                 }
                 continue;
             }
-            let result = groups.process(scenario::operation(&case["operation"]));
+            let result = groups.process(&scenario::operation(&case["operation"]));
             let found = match result.unwrap_err() {
                 ProcessError::Rejected(Reason::UnknownGroup) => "rejected:unknown_group".into(),
                 ProcessError::SelfDependency => "malformed:self_dependency".to_string(),

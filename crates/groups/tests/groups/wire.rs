@@ -131,6 +131,26 @@ fn every_shortened_or_altered_operation_is_read_or_refused_without_panic() {
     }
 }
 
+#[test]
+fn the_bound_of_a_header_is_for_what_goes_into_headers_and_not_for_our_decoder() {
+    let group: GroupId = SigningKey::from_bytes(&[1; 32]).verifying_key().into();
+    let with = |dependencies: usize| Arguments {
+        group,
+        dependencies: vec![Hash::from_bytes([4; 32]); dependencies],
+        action: Action::Remove {
+            member: Member::Group(group),
+        },
+        nonce: None,
+    };
+    for (count, fits) in [(512, true), (513, false), (10_000, false)] {
+        let arguments = with(count);
+        assert_eq!(arguments.fits_header(), fits, "{count}");
+        assert_eq!(Arguments::decode(&arguments.encode()), Ok(arguments));
+    }
+    let too_long = Err(Invalid::Cbor(CborError::TooLong));
+    assert_eq!(Arguments::decode(&with(10_001).encode()), too_long);
+}
+
 fn operation_json(operation: &Operation) -> Value {
     let mut value = arguments_json(&operation.arguments);
     value["id"] = bytes_json(operation.id.as_bytes());
@@ -167,6 +187,7 @@ fn action_json(action: &Action) -> Value {
         Action::Demote { member, access } => {
             json!({"Demote": {"member": member_json(member), "access": access_json(*access)}})
         }
+        other => panic!("a new word is needed for {other:?}"),
     }
 }
 
