@@ -1,7 +1,7 @@
 //! Key bundles, which let somebody send us a first secret while we are offline
 //! (`docs/protocol/encryption.md#5`).
 
-use p2panda_core::limits::PRE_KEY_CLOCK_SKEW_S;
+use p2panda_core::limits::{PRE_KEY_CLOCK_SKEW_S, PRE_KEY_LIFETIME_MAX_S};
 use thiserror::Error;
 
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, tuple};
@@ -18,7 +18,8 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// From [`PRE_KEY_CLOCK_SKEW_S`] ago until `seconds` from now.
+    /// From [`PRE_KEY_CLOCK_SKEW_S`] ago until `seconds` from now, at most
+    /// [`PRE_KEY_LIFETIME_MAX_S`].
     ///
     /// ```
     /// # use p2panda_encryption::Lifetime;
@@ -27,7 +28,7 @@ impl Lifetime {
     /// ```
     pub fn starting(now: u64, seconds: u64) -> Lifetime {
         Lifetime {
-            not_after: now.saturating_add(seconds),
+            not_after: now.saturating_add(seconds.min(PRE_KEY_LIFETIME_MAX_S)),
             not_before: now.saturating_sub(PRE_KEY_CLOCK_SKEW_S),
         }
     }
@@ -278,7 +279,8 @@ impl Wire for Bundle {
     }
 }
 
-/// The bundle to use: valid now, the latest to expire, among equals the greater pre-key.
+/// The bundle to use: valid now, the newest, among equals the latest to expire and then the one
+/// with the greater pre-key.
 pub fn latest(bundles: &[LongTermBundle], now: u64) -> Option<&LongTermBundle> {
     let valid = |bundle: &&LongTermBundle| bundle.signed_prekey.lifetime.is_valid(now);
     bundles
@@ -287,9 +289,14 @@ pub fn latest(bundles: &[LongTermBundle], now: u64) -> Option<&LongTermBundle> {
         .max_by_key(|bundle| rank(&bundle.signed_prekey))
 }
 
-/// What [`latest`] orders by.
-pub(crate) fn rank(prekey: &PreKey) -> (u64, PublicKey) {
-    (prekey.lifetime.not_after, prekey.key)
+/// What [`latest`] orders by. The beginning comes first, so that a pre-key that never expires gives
+/// way to those that come after it.
+pub(crate) fn rank(prekey: &PreKey) -> (u64, u64, PublicKey) {
+    let Lifetime {
+        not_after,
+        not_before,
+    } = prekey.lifetime;
+    (not_before, not_after, prekey.key)
 }
 
 fn verify(

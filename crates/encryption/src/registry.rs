@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use p2panda_core::Hash;
 use p2panda_core::limits::{LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX};
 use thiserror::Error;
 
 use crate::Member;
-use crate::bundle::{BundleError, LongTermBundle, OneTimeBundle, latest};
+use crate::bundle::{BundleError, LongTermBundle, OneTimeBundle, latest, rank};
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, list, map};
 use crate::x25519::PublicKey;
 
@@ -52,7 +53,7 @@ impl Registry {
     }
 
     /// Adds a bundle that came in an envelope signed by the member. A repeat is ignored; above
-    /// [`LONG_TERM_BUNDLES_MAX`] the oldest goes.
+    /// [`LONG_TERM_BUNDLES_MAX`] the one goes that would be used last.
     pub fn add_long_term(
         &mut self,
         member: Member,
@@ -62,7 +63,13 @@ impl Registry {
         bundle.verify(now)?;
         self.record_identity(member, bundle.identity_key)?;
         let bundles = self.longterm.entry(member).or_default();
-        push_bounded(bundles, bundle, LONG_TERM_BUNDLES_MAX);
+        push_bounded(bundles, bundle, LONG_TERM_BUNDLES_MAX, |bundles| {
+            let order = |index: &usize| {
+                let bundle: Option<&LongTermBundle> = bundles.get(*index);
+                bundle.map(|bundle| rank(&bundle.signed_prekey))
+            };
+            (0..bundles.len()).min_by_key(order).unwrap_or(0)
+        });
         Ok(())
     }
 
@@ -77,7 +84,7 @@ impl Registry {
         bundle.verify(now)?;
         self.record_identity(member, bundle.identity_key)?;
         let bundles = self.onetime.entry(member).or_default();
-        push_bounded(bundles, bundle, ONE_TIME_BUNDLES_MAX);
+        push_bounded(bundles, bundle, ONE_TIME_BUNDLES_MAX, |_| 0);
         Ok(())
     }
 
@@ -100,20 +107,32 @@ impl Registry {
         self.onetime.get_mut(member)?.pop()
     }
 
-    /// The one-time bundle that would be used next: the newest that is valid now.
+    /// The one-time bundle that a sender with this identity key uses next.
+    ///
+    /// Where everybody sees the same list, each sender takes another bundle of it: of those that
+    /// are valid now and have the newest pre-key, the one with the least hash of sender and key.
     pub(crate) fn one_time(
         &self,
         member: &Member,
+        sender: &PublicKey,
         now: u64,
     ) -> Result<Option<&OneTimeBundle>, RegistryError> {
         let Some(bundles) = self.onetime.get(member).filter(|b| !b.is_empty()) else {
             return Ok(None);
         };
         let valid = |bundle: &&OneTimeBundle| bundle.signed_prekey.lifetime.is_valid(now);
-        bundles
-            .iter()
-            .rev()
-            .find(valid)
+        let valid = || bundles.iter().filter(valid);
+        let newest = valid().map(|bundle| rank(&bundle.signed_prekey)).max();
+        valid()
+            .filter(|bundle| Some(rank(&bundle.signed_prekey)) == newest)
+            .min_by_key(|bundle| {
+                // Those without a key of their own come last.
+                let key = bundle.onetime_prekey.map(|prekey| prekey.key);
+                let place = |key: PublicKey| {
+                    Hash::digest([*sender.as_bytes(), *key.as_bytes()].as_flattened())
+                };
+                (key.is_none(), key.map(place))
+            })
             .map(Some)
             .ok_or(RegistryError::KeyBundlesExpired)
     }
@@ -178,14 +197,20 @@ impl Wire for Registry {
     }
 }
 
-fn push_bounded<T: PartialEq>(list: &mut Vec<T>, item: T, max: usize) {
+/// Appends an item that is not there; where that is too many, one goes.
+fn push_bounded<T: PartialEq>(
+    list: &mut Vec<T>,
+    item: T,
+    max: usize,
+    least: impl Fn(&[T]) -> usize,
+) {
     if list.contains(&item) {
         return;
     }
-    if list.len() >= max {
-        list.remove(0);
-    }
     list.push(item);
+    if list.len() > max {
+        list.remove(least(list));
+    }
 }
 
 fn write_lists<T: Wire>(lists: &BTreeMap<Member, Vec<T>>, w: &mut Writer) {

@@ -301,7 +301,7 @@ fn first_bundle(
             .long_term(recipient, context.now)
             .map(|bundle| bundle.copied().map(Bundle::LongTerm)),
         Scheme::Message => registry
-            .one_time(recipient, context.now)
+            .one_time(recipient, context.keys.identity_key(), context.now)
             .map(|bundle| bundle.copied().map(Bundle::OneTime)),
     };
     found

@@ -5,7 +5,8 @@
 #[path = "support/world.rs"]
 mod world;
 
-use p2panda_core::limits::PRE_KEY_CLOCK_SKEW_S;
+use p2panda_core::SigningKey;
+use p2panda_core::limits::{PRE_KEY_CLOCK_SKEW_S, PRE_KEY_LIFETIME_MAX_S};
 use p2panda_encryption::two_party::Session;
 use p2panda_encryption::{
     Bundle, BundleError, Lifetime, LongTermBundle, OneTimeBundle, OwnKeys, OwnKeysError, PublicKey,
@@ -129,4 +130,31 @@ fn a_bundle_is_verified_when_it_is_added_and_never_used_once_expired() {
     assert_eq!(registry.long_term(&person.id, late), Ok(Some(&newer)));
     registry.remove_expired(late);
     assert_eq!(registry.identity_key(&person.id), Some(&good.identity_key));
+}
+
+#[test]
+fn a_pre_key_that_never_expires_gives_way_to_every_later_one() {
+    let mut rng = life_rng("keys", 3);
+    let mut person = people(1, 0, &mut rng).remove(0);
+    let mut registry = Registry::new();
+    let eternal = Lifetime {
+        not_after: u64::MAX,
+        not_before: START - 10_000_000,
+    };
+    let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
+    keys.rotate_prekey(eternal, &mut rng);
+    let first = keys.long_term_bundle(START).unwrap();
+    keys.rotate_prekey(Lifetime::starting(START, 1_000), &mut rng);
+    let second = keys.long_term_bundle(START).unwrap();
+    assert_ne!(first, second, "its owner publishes the later one");
+    person.id = SigningKey::generate(&mut rng).verifying_key();
+    for bundle in [second, first] {
+        registry.add_long_term(person.id, bundle, START).unwrap();
+    }
+    assert_eq!(registry.long_term(&person.id, START), Ok(Some(&second)));
+    let late = START + 1_000;
+    assert_eq!(registry.long_term(&person.id, late), Ok(Some(&first)));
+    // Nobody makes one here.
+    let longest = Lifetime::starting(START, u64::MAX);
+    assert_eq!(longest.not_after, START + PRE_KEY_LIFETIME_MAX_S);
 }

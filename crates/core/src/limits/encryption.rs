@@ -24,6 +24,8 @@ pub const PRE_KEY_CLOCK_SKEW_S: u64 = 60 * 60;
 /// Seconds of a pre-key's life unless chosen otherwise: twelve weeks
 /// (`docs/protocol/encryption.md#5`).
 pub const PRE_KEY_LIFETIME_DEFAULT_S: u64 = 12 * 7 * 24 * 60 * 60;
+/// Seconds of a pre-key's life at most: 26 weeks (`docs/protocol/encryption.md#5`).
+pub const PRE_KEY_LIFETIME_MAX_S: u64 = 26 * 7 * 24 * 60 * 60;
 /// Generations a message may lie ahead of the last one opened, unless configured otherwise
 /// (`docs/protocol/encryption.md#11`).
 pub const FORWARD_DISTANCE_DEFAULT: u32 = 1_000;
