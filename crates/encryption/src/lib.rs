@@ -124,8 +124,8 @@
 //!   instance: that uses keys twice.
 //! * **Verify** the signature of every envelope before [`data::Group::receive`], and give each
 //!   message its true author and the id of its operation.
-//! * **Keep** messages refused with [`Limit::Waiting`] and hand them in again later; give up those
-//!   that will not come ([`data::Group::give_up`]).
+//! * **Hand in again** the messages that lost their place ([`data::Group::receive`] names them), and
+//!   give up those that will not come ([`data::Group::give_up`]).
 //! * **Ask** [`data::Group::rekey`] after each input, and draft an update when it says so. Rotate
 //!   the pre-key well before it expires, publish the new bundle, and delete the old one when no
 //!   member is offline any more that may still use it.

@@ -29,9 +29,6 @@ pub enum Limit {
     /// a secret at 2^64-1 has an id that no draw exceeded.
     #[error("no secret outranks one that is dated at the end of time")]
     Timestamp,
-    /// [`ENCRYPTION_WAITING_MAX`](p2panda_core::limits::ENCRYPTION_WAITING_MAX).
-    #[error("too many messages wait for others")]
-    Waiting,
     /// [`MEMBER_SECRETS_MAX`](p2panda_core::limits::MEMBER_SECRETS_MAX).
     #[error("too many unacknowledged member secrets")]
     MemberSecrets,

@@ -9,7 +9,7 @@ use p2panda_core::limits::{
 use thiserror::Error;
 
 use crate::control::ControlMessage;
-use crate::direct::DirectMessage;
+use crate::direct::{DirectMessage, Kind};
 use crate::limit::Limit;
 use crate::payload::Payload;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, list, map, tuple, write_list};
@@ -28,6 +28,9 @@ pub struct Message<P> {
     pub payload: P,
 }
 
+/// While we are not in the group, one of so many messages goes at once.
+const WAITING_ROOM: usize = 16;
+
 /// A message of a scheme with these control messages and this encryption.
 type GroupMessage<C, E> = Message<Payload<C, E>>;
 
@@ -43,7 +46,7 @@ pub enum QueueError {
     /// The message is our own.
     #[error("the message is our own")]
     OwnMessage,
-    /// A bound was reached. After [`Limit::Waiting`] hand the message in again later.
+    /// A bound was reached that is the same for everybody.
     #[error(transparent)]
     Limit(#[from] Limit),
 }
@@ -57,14 +60,15 @@ pub(crate) struct Orderer<C, E> {
     heads: BTreeSet<OperationId>,
     /// The last application messages of each sender, newest last.
     applications: BTreeMap<Member, VecDeque<OperationId>>,
-    waiting: BTreeMap<OperationId, GroupMessage<C, E>>,
-    /// How many of them are control messages.
-    waiting_controls: usize,
-    /// In which order messages came, while we are not in the group.
-    arrivals: VecDeque<OperationId>,
-    /// Messages by one of those that they wait for.
-    blocked: BTreeMap<OperationId, Vec<OperationId>>,
-    /// Messages whose whole past was processed.
+    waiting: BTreeMap<OperationId, Waiting<C, E>>,
+    /// In which order they came.
+    arrivals: BTreeMap<u64, OperationId>,
+    next_arrival: u64,
+    /// Those that count for the bound, by sender and arrival.
+    bounded: BTreeMap<Class, BTreeMap<Member, BTreeSet<u64>>>,
+    /// Messages by one of those that they wait for, in the order in which they came.
+    blocked: BTreeMap<OperationId, BTreeSet<u64>>,
+    /// Messages whose whole past was processed; no bound keeps them out.
     ready: VecDeque<OperationId>,
     /// Messages whose whole past was received, while we are not in the group.
     complete: BTreeSet<OperationId>,
@@ -72,12 +76,37 @@ pub(crate) struct Orderer<C, E> {
     joins: VecDeque<OperationId>,
 }
 
+/// A message as it is kept: of its direct messages only those for us, which are all that we open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept<C, E> {
+    pub(crate) id: OperationId,
+    pub(crate) sender: Member,
+    pub(crate) dependencies: Vec<OperationId>,
+    pub(crate) payload: Payload<C, E>,
+    /// Who was sent direct messages; nobody where we were not, since then it does not matter.
+    pub(crate) recipients: Vec<(Kind, Member)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Waiting<C, E> {
+    message: Kept<C, E>,
+    arrival: u64,
+    blocked_by: Option<OperationId>,
+}
+
+/// Control messages and others are counted apart, so that neither keeps the other out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Control,
+    Application,
+}
+
 /// How we join.
 pub(crate) struct Join<C, E> {
     /// What the welcome follows, oldest first.
-    pub(crate) past: Vec<GroupMessage<C, E>>,
+    pub(crate) past: Vec<Kept<C, E>>,
     /// The create or add of us.
-    pub(crate) welcome: GroupMessage<C, E>,
+    pub(crate) welcome: Kept<C, E>,
 }
 
 /// While we are not in the group every message waits for the one that lets us join.
@@ -106,8 +135,9 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             heads: BTreeSet::new(),
             applications: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            waiting_controls: 0,
-            arrivals: VecDeque::new(),
+            arrivals: BTreeMap::new(),
+            next_arrival: 0,
+            bounded: BTreeMap::new(),
             blocked: BTreeMap::new(),
             ready: VecDeque::new(),
             complete: BTreeSet::new(),
@@ -115,26 +145,37 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         }
     }
 
-    /// Takes a message of another member, which then waits for what it depends on.
-    pub(crate) fn receive(&mut self, message: GroupMessage<C, E>) -> Result<(), QueueError> {
+    /// Takes a message of another member, which then waits for what it depends on. Gives those
+    /// that lose their place.
+    pub(crate) fn receive(
+        &mut self,
+        message: GroupMessage<C, E>,
+    ) -> Result<Vec<OperationId>, QueueError> {
+        self.receive_within(message, ENCRYPTION_WAITING_MAX)
+    }
+
+    fn receive_within(
+        &mut self,
+        message: GroupMessage<C, E>,
+        waiting_max: usize,
+    ) -> Result<Vec<OperationId>, QueueError> {
         if message.sender == self.me {
             return Err(QueueError::OwnMessage);
         }
         if self.knows(&message.id, &message.sender) {
             return Err(QueueError::Replayed);
         }
-        self.check_bounds(&message.payload)?;
+        check_size(&message.payload)?;
         let id = message.id;
+        let message = Kept::of(message, &self.me);
+        let class = message.class();
         self.put(message);
-        if !self.is_open() {
-            self.arrivals.push_back(id);
-        }
         self.place(id);
-        Ok(())
+        Ok(self.make_room(class, waiting_max))
     }
 
     /// Takes the next message whose dependencies were processed.
-    pub(crate) fn next(&mut self) -> Option<GroupMessage<C, E>> {
+    pub(crate) fn next(&mut self) -> Option<Kept<C, E>> {
         while let Some(id) = self.ready.pop_front() {
             if let Some(message) = self.take(&id) {
                 return Some(message);
@@ -157,7 +198,6 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             let past = self.waiting_past(&welcome);
             let past = past.iter().filter_map(|id| self.take(id));
             let past: Vec<_> = past.collect();
-            self.arrivals.retain(|id| self.waiting.contains_key(id));
             return Some(Join { past, welcome });
         }
         None
@@ -170,12 +210,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         }
         self.enter_again(join);
         self.stage = Stage::Joined;
-        self.complete.clear();
-        self.joins.clear();
-        self.blocked.clear();
-        for id in std::mem::take(&mut self.arrivals) {
-            self.place(id);
-        }
+        self.place_all();
     }
 
     /// Another message that was processed made us a member as well.
@@ -188,12 +223,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
     /// We are not in the group any more: every message waits for the next join.
     pub(crate) fn leave(&mut self) {
         self.stage = Stage::Left;
-        self.ready.clear();
-        self.blocked.clear();
-        self.arrivals = self.waiting.keys().copied().collect();
-        for id in self.arrivals.clone() {
-            self.place(id);
-        }
+        self.place_all();
     }
 
     /// Whether a message with these dependencies comes after one by which we joined.
@@ -307,56 +337,136 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.nodes.contains_key(id) || recent.is_some_and(|recent| recent.contains(id))
     }
 
-    /// The bounds that are the same for everybody come first.
-    fn check_bounds(&self, payload: &Payload<C, E>) -> Result<(), Limit> {
-        let directs = payload.directs();
-        let change = payload.control().and_then(C::change);
-        let members = change.map_or(0, |change| change.initial_members().len());
-        if directs.map_or(0, <[_]>::len).max(members) > ENCRYPTION_MEMBERS_MAX {
-            return Err(Limit::Members);
-        }
-        let too_large = |direct: &DirectMessage| direct.content.bytes() > DIRECT_MESSAGE_BYTES_MAX;
-        if directs.into_iter().flatten().any(too_large) {
-            return Err(Limit::DirectMessage);
-        }
-        // Control messages and others are counted apart, so that neither keeps the other out.
-        let waiting = match directs {
-            Some(_) => self.waiting_controls,
-            None => self.waiting.len() - self.waiting_controls,
+    fn put(&mut self, message: Kept<C, E>) {
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        self.put_at(arrival, message);
+    }
+
+    fn put_at(&mut self, arrival: u64, message: Kept<C, E>) {
+        let id = message.id;
+        self.count(arrival, &message);
+        self.arrivals.insert(arrival, id);
+        let waiting = Waiting {
+            message,
+            arrival,
+            blocked_by: None,
         };
-        match waiting < ENCRYPTION_WAITING_MAX {
-            true => Ok(()),
-            false => Err(Limit::Waiting),
-        }
+        self.waiting.insert(id, waiting);
     }
 
-    fn put(&mut self, message: GroupMessage<C, E>) {
-        let is_control = message.payload.directs().is_some();
-        if self.waiting.insert(message.id, message).is_none() {
-            self.waiting_controls += usize::from(is_control);
+    fn take(&mut self, id: &OperationId) -> Option<Kept<C, E>> {
+        let waiting = self.waiting.remove(id)?;
+        let Waiting {
+            message,
+            arrival,
+            blocked_by,
+        } = waiting;
+        self.arrivals.remove(&arrival);
+        self.uncount(arrival, message.class(), &message.sender);
+        if let Some(entry) = blocked_by
+            && let Some(blocked) = self.blocked.get_mut(&entry)
+        {
+            blocked.remove(&arrival);
+            if blocked.is_empty() {
+                self.blocked.remove(&entry);
+            }
         }
-    }
-
-    fn take(&mut self, id: &OperationId) -> Option<GroupMessage<C, E>> {
-        let message = self.waiting.remove(id)?;
-        self.waiting_controls -= usize::from(message.payload.directs().is_some());
         Some(message)
+    }
+
+    fn count(&mut self, arrival: u64, message: &Kept<C, E>) {
+        let senders = self.bounded.entry(message.class()).or_default();
+        senders.entry(message.sender).or_default().insert(arrival);
+    }
+
+    fn uncount(&mut self, arrival: u64, class: Class, sender: &Member) {
+        let senders = self.bounded.entry(class).or_default();
+        if let Some(arrivals) = senders.get_mut(sender) {
+            arrivals.remove(&arrival);
+            if arrivals.is_empty() {
+                senders.remove(sender);
+            }
+        }
+    }
+
+    /// While too many wait, the sender with the most loses its oldest.
+    fn make_room(&mut self, class: Class, waiting_max: usize) -> Vec<OperationId> {
+        let Some(senders) = self.bounded.get(&class) else {
+            return Vec::new();
+        };
+        let mut counted: usize = senders.values().map(BTreeSet::len).sum();
+        if counted <= waiting_max {
+            return Vec::new();
+        }
+        // While we are not in the group, what follows a message that goes is no longer complete;
+        // many go at once, so that few have to be placed anew for each that comes.
+        let keep = match self.is_open() {
+            true => waiting_max,
+            false => waiting_max - waiting_max / WAITING_ROOM,
+        };
+        let mut displaced = Vec::new();
+        while counted > keep {
+            let senders = self.bounded.get(&class).into_iter().flatten();
+            let most = senders.max_by_key(|(_, arrivals)| arrivals.len());
+            let oldest = most.and_then(|(_, arrivals)| arrivals.first());
+            let Some(id) = oldest
+                .and_then(|arrival| self.arrivals.get(arrival))
+                .copied()
+            else {
+                break;
+            };
+            self.take(&id);
+            displaced.push(id);
+            counted -= 1;
+        }
+        if !self.is_open() {
+            self.place_all();
+        }
+        displaced
+    }
+
+    /// Puts every message where it belongs now.
+    fn place_all(&mut self) {
+        self.complete.clear();
+        self.joins.clear();
+        self.ready.clear();
+        self.blocked.clear();
+        self.bounded.clear();
+        let order: Vec<_> = self.arrivals.iter().map(|(at, id)| (*at, *id)).collect();
+        for (arrival, id) in &order {
+            if let Some(waiting) = self.waiting.get_mut(id) {
+                waiting.blocked_by = None;
+                let (class, sender) = (waiting.message.class(), waiting.message.sender);
+                let senders = self.bounded.entry(class).or_default();
+                senders.entry(sender).or_default().insert(*arrival);
+            }
+        }
+        for (_, id) in order {
+            self.place(id);
+        }
     }
 
     /// Puts a message, and those that then wait for nothing any more, where they belong.
     fn place(&mut self, id: OperationId) {
         let mut open = vec![id];
         while let Some(id) = open.pop() {
-            let Some(message) = self.waiting.get(&id) else {
+            let Some(waiting) = self.waiting.get(&id) else {
                 continue;
             };
+            let (message, arrival) = (&waiting.message, waiting.arrival);
             let missing = message.dependencies.iter().find(|dependency| {
                 let complete = !self.is_open() && self.complete.contains(dependency);
                 !complete && !self.is_processed(dependency, &message.sender)
             });
-            if let Some(missing) = missing {
-                self.blocked.entry(*missing).or_default().push(id);
+            if let Some(missing) = missing.copied() {
+                self.blocked.entry(missing).or_default().insert(arrival);
+                if let Some(waiting) = self.waiting.get_mut(&id) {
+                    waiting.blocked_by = Some(missing);
+                }
             } else if self.is_open() {
+                let (class, sender) = (message.class(), message.sender);
+                self.uncount(arrival, class, &sender);
                 self.ready.push_back(id);
             } else {
                 let change = message.payload.control().and_then(C::change);
@@ -364,20 +474,33 @@ impl<C: ControlMessage, E> Orderer<C, E> {
                     self.joins.push_back(id);
                 }
                 self.complete.insert(id);
-                open.extend(self.blocked.remove(&id).unwrap_or_default());
+                open.extend(self.unblocked(&id).into_iter().rev());
             }
         }
     }
 
     fn unblock(&mut self, id: OperationId) {
         self.complete.remove(&id);
-        for id in self.blocked.remove(&id).unwrap_or_default() {
+        for id in self.unblocked(&id) {
             self.place(id);
         }
     }
 
+    /// Takes out those that waited for a message.
+    fn unblocked(&mut self, id: &OperationId) -> Vec<OperationId> {
+        let arrivals = self.blocked.remove(id).unwrap_or_default();
+        let ids = arrivals.iter().filter_map(|at| self.arrivals.get(at));
+        let ids: Vec<_> = ids.copied().collect();
+        for id in &ids {
+            if let Some(waiting) = self.waiting.get_mut(id) {
+                waiting.blocked_by = None;
+            }
+        }
+        ids
+    }
+
     /// The waiting messages that one follows, oldest first.
-    fn waiting_past(&self, message: &GroupMessage<C, E>) -> Vec<OperationId> {
+    fn waiting_past(&self, message: &Kept<C, E>) -> Vec<OperationId> {
         let (mut order, mut done) = (Vec::new(), BTreeSet::new());
         let mut open: Vec<_> = message.dependencies.iter().map(|id| (*id, false)).collect();
         while let Some((id, expanded)) = open.pop() {
@@ -385,13 +508,62 @@ impl<C: ControlMessage, E> Orderer<C, E> {
                 order.push(id);
                 continue;
             }
-            let Some(message) = self.waiting.get(&id).filter(|_| done.insert(id)) else {
+            let Some(waiting) = self.waiting.get(&id).filter(|_| done.insert(id)) else {
                 continue;
             };
             open.push((id, true));
-            open.extend(message.dependencies.iter().map(|id| (*id, false)));
+            open.extend(waiting.message.dependencies.iter().map(|id| (*id, false)));
         }
         order
+    }
+}
+
+impl<C: ControlMessage, E> Kept<C, E> {
+    fn of(message: GroupMessage<C, E>, me: &Member) -> Kept<C, E> {
+        let Message {
+            id,
+            sender,
+            dependencies,
+            mut payload,
+        } = message;
+        let mut recipients = Vec::new();
+        if let Payload::Control { directs, .. } = &mut payload {
+            if directs.iter().any(|direct| direct.recipient == *me) {
+                let to = |direct: &DirectMessage| (direct.content.kind(), direct.recipient);
+                recipients = directs.iter().map(to).collect();
+            }
+            directs.retain(|direct| direct.recipient == *me);
+            directs.shrink_to_fit();
+        }
+        Kept {
+            id,
+            sender,
+            dependencies,
+            payload,
+            recipients,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self.payload {
+            Payload::Control { .. } => Class::Control,
+            Payload::Application(_) => Class::Application,
+        }
+    }
+}
+
+/// The bounds that are the same for everybody.
+fn check_size<C: ControlMessage, E>(payload: &Payload<C, E>) -> Result<(), Limit> {
+    let directs = payload.directs();
+    let change = payload.control().and_then(C::change);
+    let members = change.map_or(0, |change| change.initial_members().len());
+    if directs.map_or(0, <[_]>::len).max(members) > ENCRYPTION_MEMBERS_MAX {
+        return Err(Limit::Members);
+    }
+    let too_large = |direct: &DirectMessage| direct.content.bytes() > DIRECT_MESSAGE_BYTES_MAX;
+    match directs.into_iter().flatten().any(too_large) {
+        true => Err(Limit::DirectMessage),
+        false => Ok(()),
     }
 }
 
@@ -409,10 +581,13 @@ impl<C: ControlMessage, E: Wire> Wire for Orderer<C, E> {
             w.item(member);
             write_list(recent, w);
         }
-        write_list(self.waiting.values(), w);
-        // Messages that are placed keep their place by being placed again in this order.
-        let order: Vec<_> = self.arrivals.iter().chain(&self.ready).collect();
-        write_list(order, w);
+        w.array(self.arrivals.len());
+        let waiting = self.arrivals.values().filter_map(|id| self.waiting.get(id));
+        for waiting in waiting {
+            w.array(2).uint(waiting.arrival).item(&waiting.message);
+        }
+        // Messages that are ready keep their place by being placed again in this order.
+        write_list(&self.ready, w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Orderer<C, E>, DecodeError> {
@@ -428,20 +603,18 @@ impl<C: ControlMessage, E: Wire> Wire for Orderer<C, E> {
             orderer.heads = list(r, usize::MAX)?.into_iter().collect();
             let recent = |r: &mut Reader<'_>| list(r, APPLICATION_IDS_MAX).map(VecDeque::from);
             orderer.applications = map(r, Member::read, recent)?;
-            let waiting: Vec<GroupMessage<C, E>> = list(r, usize::MAX)?;
-            let order: Vec<OperationId> = list(r, usize::MAX)?;
-            let first: BTreeSet<_> = order.iter().copied().collect();
-            let rest = waiting.iter().map(|message| message.id);
-            let rest: Vec<_> = rest.filter(|id| !first.contains(id)).collect();
-            for message in waiting {
-                orderer.put(message);
+            for _ in 0..r.array()? {
+                let waiting = |r: &mut Reader<'_>| Ok((r.uint()?, Kept::read(r)?));
+                let (arrival, message) = tuple(r, 2, waiting)?;
+                orderer.put_at(arrival, message);
+                orderer.next_arrival = orderer.next_arrival.max(arrival.saturating_add(1));
             }
-            let order: VecDeque<_> = order.into_iter().chain(rest).collect();
-            for id in &order {
-                orderer.place(*id);
-            }
-            if !orderer.is_open() {
-                orderer.arrivals = order;
+            let ready: Vec<OperationId> = list(r, usize::MAX)?;
+            let first: BTreeSet<_> = ready.iter().copied().collect();
+            let waiting = orderer.arrivals.values().filter(|id| !first.contains(id));
+            let rest: Vec<_> = waiting.copied().collect();
+            for id in ready.into_iter().chain(rest) {
+                orderer.place(id);
             }
             Ok(orderer)
         })
@@ -460,20 +633,38 @@ impl Node {
     }
 }
 
-impl<P: Wire> Wire for Message<P> {
+impl<C: Wire, E: Wire> Wire for Kept<C, E> {
     fn write(&self, w: &mut Writer) {
-        w.array(4).item(&self.id).item(&self.sender);
+        w.array(5).item(&self.id).item(&self.sender);
         write_list(&self.dependencies, w);
-        w.item(&self.payload);
+        w.item(&self.payload).array(self.recipients.len());
+        for (kind, recipient) in &self.recipients {
+            w.array(2).uint(*kind as u64).item(recipient);
+        }
     }
 
-    fn read(r: &mut Reader<'_>) -> Result<Message<P>, DecodeError> {
-        tuple(r, 4, |r| {
-            Ok(Message {
-                id: OperationId::read(r)?,
-                sender: Member::read(r)?,
-                dependencies: list(r, usize::MAX)?,
-                payload: P::read(r)?,
+    fn read(r: &mut Reader<'_>) -> Result<Kept<C, E>, DecodeError> {
+        let recipient = |r: &mut Reader<'_>| {
+            tuple(r, 2, |r| {
+                let kind = match r.uint()? {
+                    0 => Kind::Welcome,
+                    1 => Kind::TwoParty,
+                    2 => Kind::Forward,
+                    _ => return Err(DecodeError::Range),
+                };
+                Ok((kind, Member::read(r)?))
+            })
+        };
+        tuple(r, 5, |r| {
+            let (id, sender) = (OperationId::read(r)?, Member::read(r)?);
+            let (dependencies, payload) = (list(r, usize::MAX)?, Payload::read(r)?);
+            let recipients = (0..r.array()?).map(|_| recipient(r));
+            Ok(Kept {
+                id,
+                sender,
+                dependencies,
+                payload,
+                recipients: recipients.collect::<Result<_, _>>()?,
             })
         })
     }

@@ -78,23 +78,94 @@ fn members(count: usize, rng: &mut ChaCha20Rng) -> Vec<Member> {
     (0..count).map(member).collect()
 }
 
+/// A group of these people, and the messages that made it.
+fn founded(people: &mut [Person], rng: &mut ChaCha20Rng) -> (Vec<Group>, Message<Payload>) {
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    let new = |id: &Member| Group::new(*id, Members::default());
+    let mut groups: Vec<Group> = ids.iter().map(new).collect();
+    let draft = groups[0].create(&ids, &people[0].context(START + 1), rng);
+    let create = publish(&mut people[0], &mut groups[0], draft.unwrap(), rng);
+    for (person, group) in people.iter_mut().zip(&mut groups).skip(1) {
+        group.receive(create.clone()).unwrap();
+        let event = group.poll(&mut person.context(START + 1));
+        assert!(matches!(event, Some(Event::Joined { .. })), "{event:?}");
+    }
+    (groups, create)
+}
+
+#[test]
+fn what_is_ready_is_never_refused_however_much_somebody_lets_wait() {
+    let mut rng = life_rng("bounds", 0);
+    let mut people = people(3, 0, &mut rng);
+    let (mut groups, _) = founded(&mut people, &mut rng);
+    let hostile = people[2].id;
+    let context = people[1].context(START + 1);
+    let draft = groups[1].update(&context, &mut rng).unwrap();
+    let update = publish(&mut people[1], &mut groups[1], draft, &mut rng);
+    let context = people[1].context(START + 1);
+    let draft = groups[1].remove(hostile, &context, &mut rng).unwrap();
+    let removal = publish(&mut people[1], &mut groups[1], draft, &mut rng);
+    // The removal comes first and waits for the update.
+    assert_eq!(groups[0].receive(removal.clone()), Ok(Vec::new()));
+    let mut first = None;
+    for _ in 0..ENCRYPTION_WAITING_MAX - 1 {
+        let message = waiting(hostile, Vec::new(), &mut rng);
+        first.get_or_insert(message.id);
+        assert_eq!(groups[0].receive(message), Ok(Vec::new()));
+    }
+    // Whoever has the most loses its oldest, and nobody else anything.
+    let message = waiting(hostile, Vec::new(), &mut rng);
+    assert_eq!(groups[0].receive(message), Ok(vec![first.unwrap()]));
+    stored_and_read(&groups[0]);
+    assert_eq!(groups[0].receive(update.clone()), Ok(Vec::new()));
+    for id in [update.id, removal.id] {
+        let event = groups[0].poll(&mut people[0].context(START + 1));
+        let processed = matches!(event, Some(Event::Changed { operation, .. }) if operation == id);
+        assert!(processed, "{event:?}");
+    }
+    assert!(!groups[0].members().unwrap().contains(&hostile));
+}
+
 #[test]
 fn a_queue_full_of_data_has_room_for_the_welcome() {
     let mut rng = life_rng("bounds", 0);
-    let ids = members(2, &mut rng);
-    let mut group: Group = Group::new(ids[0], Members::default());
-    let full = Err(QueueError::Limit(Limit::Waiting));
-    for _ in 0..ENCRYPTION_WAITING_MAX {
-        group.receive(application(ids[1], &mut rng)).unwrap();
+    let mut people = people(3, 0, &mut rng);
+    let (mut groups, create) = founded(&mut people[..2], &mut rng);
+    let (last, hostile) = (people[2].id, members(1, &mut rng)[0]);
+    let mut late: Group = Group::new(last, Members::default());
+    late.receive(create).unwrap();
+    for class in [application, |sender, rng: &mut _| {
+        waiting(sender, Vec::new(), rng)
+    }] {
+        for _ in 0..ENCRYPTION_WAITING_MAX + 10 {
+            late.receive(class(hostile, &mut rng)).unwrap();
+        }
     }
-    assert_eq!(group.receive(application(ids[1], &mut rng)), full);
-    for _ in 0..ENCRYPTION_WAITING_MAX {
-        let message = waiting(ids[1], Vec::new(), &mut rng);
-        group.receive(message).unwrap();
+    stored_and_read(&late);
+    let context = people[0].context(START + 1);
+    let (draft, _) = groups[0].add(last, 9, &context, &mut rng).unwrap();
+    let add = publish(&mut people[0], &mut groups[0], draft, &mut rng);
+    late.receive(add).unwrap();
+    let event = late.poll(&mut people[2].context(START + 1));
+    assert!(matches!(event, Some(Event::Joined { .. })), "{event:?}");
+}
+
+#[test]
+fn what_passes_a_stranger_costs_it_next_to_nothing() {
+    let mut rng = life_rng("bounds", 8);
+    let mut people = people(32, 0, &mut rng);
+    let (mut groups, create) = founded(&mut people[..31], &mut rng);
+    let mut stranger: Group = Group::new(people[31].id, Members::default());
+    stranger.receive(create).unwrap();
+    let before = stranger.encode().len();
+    for _ in 0..10 {
+        let context = people[0].context(START + 1);
+        let draft = groups[0].update(&context, &mut rng).unwrap();
+        let update = publish(&mut people[0], &mut groups[0], draft, &mut rng);
+        stranger.receive(update).unwrap();
     }
-    let message = waiting(ids[1], Vec::new(), &mut rng);
-    assert_eq!(group.receive(message), full);
-    stored_and_read(&group);
+    let each = (stranger.encode().len() - before) / 10;
+    assert!(each < 200, "{each} bytes each");
 }
 
 #[test]
@@ -193,7 +264,7 @@ fn publish(
     let message = Message {
         id: operation(rng),
         sender: person.id,
-        dependencies: Vec::new(),
+        dependencies: prepared.dependencies().to_vec(),
         payload: Payload::Control {
             control: prepared.control().clone(),
             directs: prepared.directs().cloned().collect(),
@@ -233,6 +304,10 @@ fn a_full_bundle_takes_nothing_until_some_are_erased() {
     let draft = first.update(&alice.context(START + 1), &mut rng);
     let update = publish(alice, &mut first, draft.unwrap(), &mut rng);
     let mut second: Group = Group::new(ids[1], Members::default());
+    // The history before the welcome does not matter here.
+    let (mut welcome, mut update) = (welcome, update);
+    welcome.dependencies.clear();
+    update.dependencies = vec![welcome.id];
     for message in [welcome, update] {
         second.receive(message).unwrap();
         let event = second.poll(&mut bob.context(START + 1));

@@ -456,7 +456,10 @@ impl Life {
         let actor = &mut self.actors[who];
         let repeated = actor.processed.contains(&message.id);
         match actor.group.receive(message) {
-            Ok(()) => assert!(!repeated || !is_control, "seed {}", self.seed),
+            Ok(displaced) => {
+                assert_eq!(displaced, []);
+                assert!(!repeated || !is_control, "seed {}", self.seed);
+            }
             Err(error) => assert_eq!(error, QueueError::Replayed, "seed {}", self.seed),
         }
         self.poll(who);

@@ -331,7 +331,7 @@ impl Life {
             return;
         }
         match self.actors[who].group.receive(message) {
-            Ok(()) | Err(QueueError::Replayed) => {}
+            Ok(_) | Err(QueueError::Replayed) => {}
             Err(error) => panic!("seed {}: {error}", self.seed),
         }
         self.poll(who);

@@ -14,10 +14,10 @@ use super::holders::{Holdings, Rekey};
 use super::members::{Members, Membership};
 use super::payload::{Encrypted, Payload, Sent};
 use super::secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
-use crate::direct::{Content, DirectMessage, addressed};
+use crate::direct::{DirectMessage, Kind, addressed};
 use crate::limit::Limit;
 use crate::operation::{OperationError, check_add, check_create, check_remove};
-use crate::orderer::{Join, Message, Orderer, QueueError};
+use crate::orderer::{Join, Kept, Message, Orderer, QueueError};
 use crate::sessions::Context;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple, version};
 use crate::{Member, OperationId};
@@ -223,9 +223,12 @@ impl<M: Membership> Group<M> {
 
     /// Takes a message of another member, which then waits for what it depends on.
     ///
+    /// Gives the ids of messages that lost their place because too many wait, of the sender that
+    /// has the most: hand them in again later.
+    ///
     /// Each application message must come once: a repeat of one that was processed is opened
     /// again.
-    pub fn receive(&mut self, message: Message<Payload>) -> Result<(), QueueError> {
+    pub fn receive(&mut self, message: Message<Payload>) -> Result<Vec<OperationId>, QueueError> {
         self.orderer.receive(message)
     }
 
@@ -239,7 +242,8 @@ impl<M: Membership> Group<M> {
         let event = match message.payload {
             Payload::Control { control, directs } => {
                 let dependencies = message.dependencies;
-                let result = self.process(operation, sender, &control, &directs, context);
+                let about = (operation, sender, &control);
+                let result = self.process(about, &directs, &message.recipients, context);
                 self.orderer
                     .processed(operation, sender, dependencies, true);
                 result.map(|(output, recipients)| {
@@ -383,7 +387,8 @@ impl<M: Membership> Group<M> {
             return None;
         };
         let (operation, sender) = (welcome.id, welcome.sender);
-        let result = self.process(operation, sender, &control, &directs, context);
+        let about = (operation, sender, &control);
+        let result = self.process(about, &directs, &welcome.recipients, context);
         self.orderer
             .processed(operation, sender, welcome.dependencies, true);
         self.bundle.extend(early);
@@ -410,7 +415,7 @@ impl<M: Membership> Group<M> {
     /// us. Tells whether it was a removal.
     fn absorb(
         &mut self,
-        message: Message<Payload>,
+        message: Kept<Control, Encrypted>,
         early: &mut SecretBundle,
         context: &mut Context<'_>,
     ) -> bool {
@@ -433,10 +438,9 @@ impl<M: Membership> Group<M> {
 
     fn process(
         &mut self,
-        operation: OperationId,
-        sender: Member,
-        control: &Control,
+        (operation, sender, control): (OperationId, Member, &Control),
         directs: &[DirectMessage],
+        recipients: &[(Kind, Member)],
         context: &mut Context<'_>,
     ) -> Result<(Output, BTreeSet<Member>), Failure> {
         let result = self.agree(operation, sender, control, directs, context);
@@ -445,12 +449,11 @@ impl<M: Membership> Group<M> {
             self.holdings.rotated(operation, None);
             self.distrust_after(control);
         }
-        let recipients = directs
+        let recipients = recipients
             .iter()
-            .filter(|direct| matches!(direct.content, Content::TwoParty { .. }))
-            .map(|direct| direct.recipient)
-            .collect();
-        Ok((result?, recipients))
+            .filter(|(kind, _)| *kind == Kind::TwoParty)
+            .map(|(_, recipient)| *recipient);
+        Ok((result?, recipients.collect()))
     }
 
     fn agree(
@@ -539,7 +542,7 @@ impl<M: Membership> Group<M> {
 
 impl<M: Membership> Wire for Group<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(6).uint(1).item(&self.agreement).item(&self.orderer);
+        w.array(6).uint(2).item(&self.agreement).item(&self.orderer);
         w.item(&self.bundle)
             .item(&self.holdings)
             .bool(self.welcomed);
@@ -547,7 +550,7 @@ impl<M: Membership> Wire for Group<M> {
 
     fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
         tuple(r, 6, |r| {
-            version(r, 1)?;
+            version(r, 2)?;
             Ok(Group {
                 agreement: Agreement::read(r)?,
                 orderer: Orderer::read(r)?,

@@ -12,7 +12,7 @@ use super::control::Control;
 use super::scratch::{Acknowledge, Changes, Gained, Scratch};
 use super::views::{Membership, MembershipError};
 use crate::control::{Change, ControlMessage};
-use crate::direct::{DirectError, DirectMessage, addressed};
+use crate::direct::{DirectError, DirectMessage, Kind, addressed};
 use crate::draft::initial_members;
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
@@ -225,17 +225,18 @@ impl<M: Membership> Agreement<M> {
         self.process_one(message, None, direct, context, rng)
     }
 
-    /// Processes a control message of another member with all its direct messages, which tell who
-    /// was sent a seed even where the sender's view is older than we believe.
+    /// Processes a control message of another member with its direct messages for us and the
+    /// recipients of all, if we are one: they tell who was sent a seed even where the sender's view
+    /// is older than we believe.
     pub(super) fn process_whole(
         &mut self,
         message: (OperationId, Member, &Control),
-        directs: &[DirectMessage],
+        (directs, recipients): (&[DirectMessage], &[(Kind, Member)]),
         context: &mut Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, ProcessError> {
         let direct = addressed(directs, &self.my_id)?;
-        let recipients = directs.iter().map(|direct| direct.recipient).collect();
+        let recipients = recipients.iter().map(|(_, recipient)| *recipient).collect();
         self.process_one(message, Some(recipients), direct, context, rng)
     }
 

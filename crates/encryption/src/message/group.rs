@@ -17,9 +17,9 @@ use super::ratchet::{DecryptionRatchet, Ratchet, RatchetError};
 use super::views::{Membership, Views};
 use crate::control::{Change, ControlMessage};
 use crate::data::{Reason, Rekey};
-use crate::direct::{DirectMessage, addressed};
+use crate::direct::{DirectMessage, Kind, addressed};
 use crate::operation::{OperationError, check_add, check_create, check_remove};
-use crate::orderer::{Join, Message, Orderer, QueueError};
+use crate::orderer::{Join, Kept, Message, Orderer, QueueError};
 use crate::sessions::Context;
 use crate::{Member, OperationId};
 
@@ -207,7 +207,10 @@ impl<M: Membership> Group<M> {
     }
 
     /// Takes a message of another member, which then waits for what it depends on.
-    pub fn receive(&mut self, message: Message<Payload>) -> Result<(), QueueError> {
+    ///
+    /// Gives the ids of messages that lost their place because too many wait, of the sender that
+    /// has the most: hand them in again later.
+    pub fn receive(&mut self, message: Message<Payload>) -> Result<Vec<OperationId>, QueueError> {
         self.orderer.receive(message)
     }
 
@@ -224,7 +227,9 @@ impl<M: Membership> Group<M> {
         let (operation, sender) = (message.id, message.sender);
         let event = match message.payload {
             Payload::Control { control, directs } => {
-                let result = self.process(operation, sender, &control, &directs, context, rng);
+                let about = (operation, sender, &control);
+                let sent = (&directs[..], &message.recipients[..]);
+                let result = self.process(about, sent, context, rng);
                 self.orderer
                     .processed(operation, sender, message.dependencies, true);
                 result.map(|processed| self.changed(operation, sender, control, processed))
@@ -324,7 +329,9 @@ impl<M: Membership> Group<M> {
             return None;
         };
         let (operation, sender) = (welcome.id, welcome.sender);
-        let result = self.process(operation, sender, &control, &directs, context, rng);
+        let about = (operation, sender, &control);
+        let sent = (&directs[..], &welcome.recipients[..]);
+        let result = self.process(about, sent, context, rng);
         self.orderer
             .processed(operation, sender, welcome.dependencies, true);
         Some(match result {
@@ -354,7 +361,7 @@ impl<M: Membership> Group<M> {
 
     /// Takes a message of the time before we joined: nothing of it counts, but the channel of
     /// its sender must keep up.
-    fn absorb(&mut self, message: Message<Payload>, context: &mut Context<'_>) {
+    fn absorb(&mut self, message: Kept<Control, Encrypted>, context: &mut Context<'_>) {
         let me = self.agreement.my_id();
         let is_control = match message.payload {
             Payload::Control { directs, .. } => {
@@ -373,17 +380,12 @@ impl<M: Membership> Group<M> {
 
     fn process(
         &mut self,
-        operation: OperationId,
-        sender: Member,
-        control: &Control,
-        directs: &[DirectMessage],
+        message: (OperationId, Member, &Control),
+        sent: (&[DirectMessage], &[(Kind, Member)]),
         context: &mut Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, Failure> {
-        let message = (operation, sender, control);
-        Ok(self
-            .agreement
-            .process_whole(message, directs, context, rng)?)
+        Ok(self.agreement.process_whole(message, sent, context, rng)?)
     }
 
     fn changed(

@@ -12,7 +12,7 @@ use crate::{Member, OperationId};
 
 impl<M: Membership> Wire for Group<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(9).uint(1);
+        w.array(9).uint(2);
         w.item(&self.agreement).item(&self.orderer);
         w.array(2).uint(u64::from(self.config.forward_max));
         w.uint(u64::from(self.config.late_max));
@@ -38,7 +38,7 @@ impl<M: Membership> Wire for Group<M> {
 
     fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
         tuple(r, 9, |r| {
-            version(r, 1)?;
+            version(r, 2)?;
             let (agreement, orderer) = (Agreement::read(r)?, Orderer::read(r)?);
             let config = tuple(r, 2, |r| {
                 let bound = |value| u32::try_from(value).map_err(|_| DecodeError::Range);
