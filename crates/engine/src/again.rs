@@ -149,6 +149,7 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             peer,
             own_seq,
         }),
+        Command::OwnHeld { topic, seq } => plain(move || Command::OwnHeld { topic, seq }),
         Command::ImportEnded { topic, import } => {
             plain(move || Command::ImportEnded { topic, import })
         }

@@ -38,6 +38,8 @@ pub(crate) fn contradicted(
     let ours = shows_ours(turn, topic, source, &log, other)?;
     fork.held |= ours;
     look_further(turn, &log, other, &mut fork)?;
+    let apart = fork.parted.unwrap_or(other.seq());
+    fork.held |= turn.topic(topic).own.held() >= Some(apart);
     if Some(fork) != known {
         turn.tx.set_own_fork(log.key, &fork)?;
         if known.map(|known| (known.parted, known.told)) != Some((fork.parted, fork.told)) {
@@ -48,6 +50,24 @@ pub(crate) fn contradicted(
         }
     }
     Ok(Some(ours))
+}
+
+/// A peer says that it has stored our log up to `seq`, and what it named there is ours.
+pub(crate) fn held(turn: &mut Turn<'_>, topic: &TopicRef, seq: u32) -> Result<(), StoreError> {
+    turn.topic(topic).own.hold(seq);
+    let author = turn.state.author;
+    let Some(log) = turn.log(topic, &author)?.filter(|log| log.stopped) else {
+        return Ok(());
+    };
+    let key = log.key;
+    let Some(mut fork) = turn.tx.own_fork(key)? else {
+        return Ok(());
+    };
+    if !fork.held && fork.parted.is_some_and(|parted| parted <= seq) {
+        fork.held = true;
+        turn.tx.set_own_fork(key, &fork)?;
+    }
+    Ok(())
 }
 
 /// Whether the first difference is here, or else from where on the other branch is to be sent.

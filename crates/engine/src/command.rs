@@ -91,6 +91,14 @@ pub enum Command {
         /// The height it named.
         own_seq: u32,
     },
+    /// A peer says that it has stored our log up to this entry of ours: of two branches it holds this
+    /// one (`docs/protocol/streams.md#16`).
+    OwnHeld {
+        /// The topic.
+        topic: Topic,
+        /// The entry.
+        seq: u32,
+    },
     /// An import is over: what of it came too early is forgotten.
     ImportEnded {
         /// Its topic.

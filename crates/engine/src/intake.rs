@@ -9,7 +9,7 @@ use crate::command::{Command, Incoming, PublishRequest, Source};
 use crate::early::Ending;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
-use crate::{ingest, publish, sessions};
+use crate::{branch, ingest, publish, sessions};
 
 pub(crate) fn step(
     turn: &mut Turn<'_>,
@@ -90,6 +90,10 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
         } => {
             let topic = turn.resolve(&topic)?;
             sessions::peer_has(turn, &topic, session, peer, own_seq)?;
+        }
+        Command::OwnHeld { topic, seq } => {
+            let topic = turn.resolve(&topic)?;
+            branch::held(turn, &topic, seq)?;
         }
         Command::ImportEnded { topic: _, import } => turn.state.early.end(Ending::Import(import)),
         Command::DropBody {

@@ -68,6 +68,8 @@ pub(crate) struct OwnLog {
     appended: Option<u32>,
     held: VecDeque<PublishRequest>,
     held_bytes: usize,
+    /// How far a peer says that it has stored our log.
+    stored: Option<u32>,
     /// The session that brought an operation of ours last that is in our log, and its place.
     echoed: Option<(u64, u32)>,
     /// As all of it was when the transaction that runs began to use it.
@@ -166,6 +168,16 @@ impl OwnLog {
             let since_us = made_us.max(stretch.from_us);
             patience.give_back(stretch.until_us.saturating_sub(since_us));
         }
+    }
+
+    /// A peer says that it has stored our log up to here.
+    pub fn hold(&mut self, seq: u32) {
+        self.stored = self.stored.max(Some(seq));
+    }
+
+    /// How far some peer has stored our log, as far as is known.
+    pub fn held(&self) -> Option<u32> {
+        self.stored
     }
 
     /// A session brought an operation that is in our log.

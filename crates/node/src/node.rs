@@ -195,7 +195,7 @@ fn compare_again(topics: &Topics, event: &EngineEvent) {
             topic, peer, ours, ..
         } => {
             if let Some(state) = topics.get(topic) {
-                state.receipts().fork(*ours);
+                state.own_forked(*ours);
             }
             if let Some(peer) = peer {
                 topics.repair(topic, *peer);
@@ -469,17 +469,20 @@ impl Node {
         }
         let (state, new) = self.0.topics.join(topic, &self.0.queue);
         if new {
+            let own = self.id();
             // Commits from here on are signalled; this catches up with those before.
             let read = self.0.storage.read(move |reader| {
                 let blocked = reader.blocked(&topic)?;
-                Ok((
-                    reader.last_arrival(&topic)?,
-                    reader.last_offset(&topic)?,
-                    blocked,
-                ))
+                let ends = (reader.last_arrival(&topic)?, reader.last_offset(&topic)?);
+                Ok((ends, blocked, reader.own_fork(&topic, &own)?))
             });
             match read.await {
-                Ok((arrival, offset, blocked)) => state.opened(arrival, offset, &blocked),
+                Ok(((arrival, offset), blocked, fork)) => {
+                    if let Some(fork) = fork {
+                        state.receipts().fork(fork.held);
+                    }
+                    state.opened(arrival, offset, &blocked);
+                }
                 Err(error) => {
                     self.0.topics.leave(&topic);
                     return Err(error);

@@ -189,6 +189,24 @@ fn a_log_whose_branch_a_peer_holds_is_not_given_up() {
 }
 
 #[test]
+fn a_log_whose_branch_a_peer_says_to_have_stored_is_not_given_up() {
+    let held = Err(PublishError::OwnFork { held: true });
+    let stored = |seq| Command::OwnHeld { topic: TOPIC, seq };
+    for (before, after, expected) in [
+        (Some(3), None, held),
+        (None, Some(3), held),
+        (Some(2), Some(2), CLOSED),
+    ] {
+        let (mut node, theirs) = copies(3, 2, 2);
+        node.process(before.map(stored).into_iter().collect());
+        node.ingest(&theirs[3..]);
+        node.process(after.map(stored).into_iter().collect());
+        assert_eq!(closed(&mut node), expected);
+        assert_eq!(closed(&mut node.reopen()), expected);
+    }
+}
+
+#[test]
 fn a_new_identity_keeps_the_old_key_and_log_and_publishes_what_only_it_had_again() {
     let (mut node, theirs) = copies(3, 2, 1);
     let old = node.key();

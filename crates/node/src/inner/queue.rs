@@ -265,6 +265,11 @@ impl Queue {
         });
     }
 
+    /// A peer has stored this node's log up to an entry, on this node's branch.
+    pub(crate) fn own_held(&self, topic: Topic, seq: u32) {
+        let _ = self.send(Command::OwnHeld { topic, seq });
+    }
+
     pub(crate) fn import_ended(&self, topic: Topic, import: u64) {
         let _ = self.send(Command::ImportEnded { topic, import });
     }

@@ -236,7 +236,7 @@ impl Desk {
                 Err(error) => return tracing::error!(%error, "a receipt cannot be compared"),
             };
             match desk.topics.get(&topic).filter(|_| ours) {
-                Some(state) => state.receipts().stored(peer, level.height),
+                Some(state) => state.stored_by(peer, level.height),
                 None => tracing::debug!(%peer, "a receipt for another branch of the own log"),
             }
         });

@@ -308,6 +308,23 @@ impl TopicState {
         self.sync.get()
     }
 
+    /// A peer has stored this node's log up to an entry, on this node's branch.
+    pub(crate) fn stored_by(&self, peer: VerifyingKey, seq: u32) {
+        self.receipts.stored(peer, seq);
+        // Where there is no other branch, nobody has to know.
+        if self.receipts.branches().is_some() {
+            self.queue.own_held(self.topic, seq);
+        }
+    }
+
+    /// Another branch of this node's log is known; `ours` if a peer has shown that it holds this one.
+    pub(crate) fn own_forked(&self, ours: bool) {
+        self.receipts.fork(ours);
+        if let (_, Some(seq)) = self.receipts.furthest() {
+            self.queue.own_held(self.topic, seq);
+        }
+    }
+
     /// What peers have of the own log.
     pub(crate) fn receipts(&self) -> &Receipts {
         &self.receipts
