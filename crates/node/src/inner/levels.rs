@@ -277,10 +277,8 @@ mod tests {
         for round in 0..1_000_u32 {
             drop(question(&levels, author(round.to_be_bytes()[3])));
         }
-        let asked = levels.0.asked.lock();
-        assert!(asked.count <= 4 * SWEPT_MIN, "{}", asked.count);
-        assert!(!kept.is_terminated());
-        drop(asked);
+        let count = levels.0.asked.lock().count;
+        assert!(count <= 4 * SWEPT_MIN, "{count}");
         levels.left(&Topic::from_bytes([1; 32]));
         assert!(kept.await.is_err());
     }
