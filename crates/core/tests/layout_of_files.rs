@@ -123,7 +123,7 @@ fn a_database_knows_nothing_of_a_directory() {
             );
         }
         // What SQLite keeps beside a database, whether it is still there, and what stands in the way.
-        let looks = ["connection", "presence", "obstacle"];
+        let looks = ["connection", "journal", "presence", "obstacle"];
         let looks = looks.map(|name| format!("database/{name}.rs"));
         assert!(
             !source.code.contains("std::fs") || looks.contains(&source.name),

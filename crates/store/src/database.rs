@@ -12,6 +12,7 @@ pub(crate) mod fault;
 pub(crate) mod feed;
 pub(crate) mod garbage;
 pub(crate) mod holdings;
+pub(crate) mod journal;
 pub(crate) mod level;
 pub(crate) mod meta;
 pub(crate) mod missing;

@@ -1,20 +1,14 @@
 //! How far the log of an author is stored (`docs/protocol/link.md#10`).
 
-use std::fs::OpenOptions;
-use std::path::PathBuf;
-
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use rusqlite::{OptionalExtension, params};
 
-use crate::database::connection;
-use crate::database::error::{StoreError, StoreErrorKind};
+use crate::database::error::StoreError;
 use crate::database::meta::meta;
 use crate::database::missing::SCANNED;
 use crate::database::page::PageLimits;
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{Blob32, unsigned};
-use crate::database::writer::Database;
-use crate::error::ErrorOf;
 
 /// An entry up to which a log is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,37 +139,5 @@ impl Reader {
             newer += 1;
         }
         Ok(newer)
-    }
-}
-
-/// Syncs what is committed, beside the writer: on any thread, and without waiting for it.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    path: PathBuf,
-}
-
-impl Journal {
-    /// Afterwards everything that was committed before survives a power cut.
-    ///
-    /// Commits are in the write-ahead log. What a checkpoint has moved into the database before was
-    /// synced by the checkpoint. The file is closed again, which SQLite does not mind: it has no locks
-    /// on the write-ahead log, only on the others.
-    ///
-    /// # Errors
-    ///
-    /// That of the file system.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        let file = OpenOptions::new().write(true).open(&self.path);
-        let synced = file.and_then(|file| file.sync_data());
-        synced.map_err(|error| ErrorOf::caused_by(StoreErrorKind::of_io(&error), error))
-    }
-}
-
-impl Database {
-    /// What syncs commits that were made without.
-    pub fn journal(&self) -> Journal {
-        Journal {
-            path: connection::journal(self.path()),
-        }
     }
 }

@@ -7,7 +7,7 @@ use p2panda_core::{LogId, SigningKey};
 
 use crate::database::connection::companions;
 use crate::database::error::StoreError;
-use crate::database::level::Journal;
+use crate::database::journal::Journal;
 use crate::database::reader::Readers;
 use crate::database::tx::Tx;
 use crate::database::writer::{Database, Durability};
