@@ -97,7 +97,7 @@ pub fn member_name(member: &Member) -> String {
     }
 }
 
-fn action(value: &Value) -> Action {
+pub fn action(value: &Value) -> Action {
     let member = || member(&value["member"]);
     let access = || access(&value["access"]);
     match value["type"].as_str().unwrap() {

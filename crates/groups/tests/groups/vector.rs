@@ -125,6 +125,27 @@ fn vector_malformed_gives_the_required_results_and_leaves_the_state_untouched() 
     }
 }
 
+#[test]
+fn vector_dependencies_are_those_of_the_rule() {
+    for case in file("groups-dependencies.json")["scenarios"]
+        .as_array()
+        .unwrap()
+    {
+        let mut groups = Groups::new(Rules::Hardened);
+        for operation in case["operations"].as_array().unwrap() {
+            admit(&mut groups, scenario::operation(operation));
+        }
+        for asked in case["asked"].as_array().unwrap() {
+            let author = scenario::key(asked["author"].as_str().unwrap());
+            let group = scenario::group(asked["group"].as_str().unwrap());
+            let action = scenario::action(&asked["action"]);
+            let found = groups.dependencies(&author, &group, &action);
+            let found: Vec<u64> = found.into_iter().map(number).collect();
+            assert_eq!(json!(found), asked["dependencies"], "{}", case["name"]);
+        }
+    }
+}
+
 /// Hands over every operation whose dependencies were accepted.
 fn outcomes(
     scenario: &Scenario,
