@@ -246,6 +246,13 @@ impl Bundle {
         }
     }
 
+    pub(crate) fn lifetime(&self) -> &Lifetime {
+        match self {
+            Bundle::LongTerm(bundle) => &bundle.signed_prekey.lifetime,
+            Bundle::OneTime(bundle) => &bundle.signed_prekey.lifetime,
+        }
+    }
+
     pub(crate) fn prekey(&self) -> &PublicKey {
         match self {
             Bundle::LongTerm(bundle) => &bundle.signed_prekey.key,

@@ -6,11 +6,12 @@ mod event;
 mod group;
 mod holders;
 mod members;
+mod parked;
 mod payload;
 mod secret;
 
 pub use agreement::{Agreement, Draft, Output, Prepared, ProcessError};
-pub use event::{Event, Failure};
+pub use event::{Event, Failure, Need};
 pub use group::{CommitError, Group, WelcomeReport};
 pub use holders::{Reason, Rekey};
 pub use members::{HistoryError, Members, Membership};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::direct::DirectMessage;
 use crate::limit::Limit;
-use crate::sessions::{Context, DeliverError, Sealed, Sealing};
+use crate::sessions::{Context, DeliverError, LeftOut, Sealed, Sealing};
 use crate::{Member, OperationId};
 
 /// An operation of ours with everything drawn; the group has not changed.
@@ -14,18 +14,30 @@ pub struct Draft<C, E> {
     sealings: Vec<Sealing>,
     sealed: Vec<Sealed>,
     pub(crate) dependencies: Vec<OperationId>,
+    left_out: Vec<LeftOut>,
     effect: E,
 }
 
 impl<C, E> Draft<C, E> {
-    pub(crate) fn new(control: C, sealings: Vec<Sealing>, effect: E) -> Draft<C, E> {
+    pub(crate) fn new(
+        control: C,
+        (sealings, left_out): (Vec<Sealing>, Vec<LeftOut>),
+        effect: E,
+    ) -> Draft<C, E> {
         Draft {
             control,
             sealings,
             sealed: Vec::new(),
             dependencies: Vec::new(),
+            left_out,
             effect,
         }
+    }
+
+    /// Members that the operation cannot reach. It goes ahead without them: they get what they lack
+    /// once a bundle of theirs is there.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// Names the messages that were processed before.
@@ -58,6 +70,7 @@ impl<C, E> Draft<C, E> {
             control: self.control,
             sealed: self.sealed,
             dependencies: self.dependencies,
+            left_out: self.left_out.iter().map(|left| left.member).collect(),
             effect: self.effect,
         })
     }
@@ -69,6 +82,8 @@ pub struct Prepared<C, E> {
     control: C,
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) dependencies: Vec<OperationId>,
+    /// The members that it does not reach.
+    pub(crate) left_out: Vec<Member>,
     pub(crate) effect: E,
 }
 

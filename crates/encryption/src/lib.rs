@@ -121,12 +121,15 @@
 //! * **Store** [`OwnKeys`], [`Registry`] and each group ([`Wire::encode`], [`Wire::decode`]) in one
 //!   transaction with the message that was produced or processed, and publish afterwards. Encrypt
 //!   what is stored: it holds secrets in clear. Never go on from an older state, a backup for
-//!   instance: that uses keys twice.
+//!   instance: that uses keys twice. In the data scheme, hand in all operations that others have,
+//!   also your own, before anything else: the group notices that it was restored.
 //! * **Verify** the signature of every envelope before [`data::Group::receive`], and give each
 //!   message its true author and the id of its operation.
 //! * **Hand in again** the messages that lost their place ([`data::Group::receive`] names them), and
 //!   give up those that will not come ([`data::Group::give_up`]).
-//! * **Ask** [`data::Group::rekey`] after each input, and draft an update when it says so. Rotate
+//! * **Ask** [`data::Group::rekey`] after each input, and draft an update when it says so; ask
+//!   [`data::Group::lacking`] before sending and when bundles came, and hand each member that it names
+//!   what it lacks ([`data::Group::welcome`]). Rotate
 //!   the pre-key well before it expires, publish the new bundle, and delete the old one when no
 //!   member is offline any more that may still use it.
 //!
@@ -184,7 +187,7 @@ pub use own_keys::{OwnKeys, OwnKeysError};
 pub use payload::{Outgoing, Payload};
 pub use registry::{Registry, RegistryError};
 pub use secret::Secret;
-pub use sessions::{Context, DeliverError, HEADER_ELEMENTS_0_7_1, Sealed, Sealing};
+pub use sessions::{Context, DeliverError, HEADER_ELEMENTS_0_7_1, LeftOut, Sealed, Sealing};
 pub use wire::{DecodeError, Items, Reader, Wire, Writer};
 pub use x25519::{PublicKey, SecretKey, ZeroAgreement};
 

@@ -5,9 +5,8 @@ use thiserror::Error;
 /// A bound that was reached; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Limit {
-    /// [`OWN_KEYS_MAX`](p2panda_core::limits::OWN_KEYS_MAX):
-    /// the peer has not answered for too long.
-    #[error("too many unanswered messages in a two-party session")]
+    /// A two-party session has used up its indices.
+    #[error("no index is left in a two-party session")]
     OwnKeys,
     /// [`FIRST_MESSAGES_MAX`](p2panda_core::limits::FIRST_MESSAGES_MAX).
     #[error("too many first messages of one peer")]

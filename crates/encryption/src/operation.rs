@@ -39,6 +39,9 @@ pub enum OperationError {
     /// [`published`](crate::message::Group::published).
     #[error("the message before has no id yet")]
     Unpublished,
+    /// This is an older copy of our state, restored from a backup. Call `update` first.
+    #[error("the state was restored from a backup: update first")]
+    Restored,
     /// Something could not be encrypted for a member.
     #[error(transparent)]
     Deliver(#[from] DeliverError),

@@ -122,6 +122,10 @@ struct Node {
     dependencies: Vec<OperationId>,
     /// Above that of every dependency.
     depth: u64,
+    /// How many were processed before it.
+    order: u64,
+    /// It follows all of which fewer were processed before.
+    covers: u64,
     /// Whether it lets us join or follows a message that did.
     ours: bool,
 }
@@ -159,11 +163,12 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         message: GroupMessage<C, E>,
         waiting_max: usize,
     ) -> Result<Vec<OperationId>, QueueError> {
-        if message.sender == self.me {
-            return Err(QueueError::OwnMessage);
-        }
+        let is_own = message.sender == self.me;
         if self.knows(&message.id, &message.sender) {
-            return Err(QueueError::Replayed);
+            return Err(match is_own {
+                true => QueueError::OwnMessage,
+                false => QueueError::Replayed,
+            });
         }
         check_size(&message.payload)?;
         let id = message.id;
@@ -244,8 +249,9 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             for id in &dependencies {
                 self.heads.remove(id);
             }
+            let is_all = self.heads.is_empty();
             self.heads.insert(id);
-            let node = self.node_after(dependencies);
+            let node = self.node_after(dependencies, is_all);
             self.nodes.insert(id, node);
         } else {
             let recent = self.applications.entry(sender).or_default();
@@ -264,7 +270,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             return;
         }
         let dependencies = self.heads();
-        let node = self.node_after(dependencies);
+        let node = self.node_after(dependencies, true);
         self.nodes.insert(id, node);
         self.unblock(id);
     }
@@ -276,9 +282,17 @@ impl<C: ControlMessage, E> Orderer<C, E> {
 
     /// Whether a processed control message comes causally after another.
     pub(crate) fn follows(&self, later: &OperationId, earlier: &OperationId) -> bool {
-        let Some(floor) = self.nodes.get(earlier).map(|node| node.depth) else {
+        let Some((floor, order)) = self.nodes.get(earlier).map(|node| (node.depth, node.order))
+        else {
             return false;
         };
+        if self
+            .nodes
+            .get(later)
+            .is_some_and(|node| order < node.covers)
+        {
+            return true;
+        }
         let mut seen = BTreeSet::new();
         let mut open = self.dependencies(later).to_vec();
         while let Some(id) = open.pop() {
@@ -307,11 +321,16 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         past
     }
 
-    fn node_after(&self, dependencies: Vec<OperationId>) -> Node {
-        let known = dependencies.iter().filter_map(|id| self.nodes.get(id));
-        let depth = known.map(|node| node.depth).max().unwrap_or(0);
+    /// The node of what is processed now, after all that was before or not.
+    fn node_after(&self, dependencies: Vec<OperationId>, is_all: bool) -> Node {
+        let known = || dependencies.iter().filter_map(|id| self.nodes.get(id));
+        let depth = known().map(|node| node.depth).max().unwrap_or(0);
+        let order = self.nodes.len() as u64;
+        let covered = known().map(|node| node.covers).max().unwrap_or(0);
         Node {
             depth: depth.saturating_add(1),
+            order,
+            covers: if is_all { order } else { covered },
             ours: self.is_ours(&dependencies),
             dependencies,
         }
@@ -572,7 +591,8 @@ impl<C: ControlMessage, E: Wire> Wire for Orderer<C, E> {
         w.array(7).item(&self.me).uint(self.stage as u64);
         w.map(self.nodes.len());
         for (id, node) in &self.nodes {
-            w.item(id).array(3).uint(node.depth).bool(node.ours);
+            w.item(id).array(5).uint(node.depth).uint(node.order);
+            w.uint(node.covers).bool(node.ours);
             write_list(&node.dependencies, w);
         }
         write_list(&self.heads, w);
@@ -623,9 +643,11 @@ impl<C: ControlMessage, E: Wire> Wire for Orderer<C, E> {
 
 impl Node {
     fn read(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
-        tuple(r, 3, |r| {
+        tuple(r, 5, |r| {
             Ok(Node {
                 depth: r.uint()?,
+                order: r.uint()?,
+                covers: r.uint()?,
                 ours: r.bool()?,
                 dependencies: list(r, usize::MAX)?,
             })

@@ -143,10 +143,17 @@ impl Registry {
         bundles.is_some_and(|bundles| bundles.contains(bundle))
     }
 
-    /// Removes a bundle that was used.
+    /// Removes a bundle that was used. Of the last one the pre-key stays, which is better than
+    /// nothing.
     pub(crate) fn discard_one_time(&mut self, member: &Member, bundle: &OneTimeBundle) {
         if let Some(bundles) = self.onetime.get_mut(member) {
             bundles.retain(|known| known != bundle);
+            if bundles.is_empty() {
+                bundles.push(OneTimeBundle {
+                    onetime_prekey: None,
+                    ..*bundle
+                });
+            }
         }
     }
 

@@ -6,7 +6,6 @@ use p2panda_core::limits::{ENCRYPTION_MEMBERS_MAX, HEADER_LENGTH_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use crate::Member;
 use crate::bundle::{Bundle, OneTimeBundle};
 use crate::direct::{Content, DirectMessage, Kind};
 use crate::limit::Limit;
@@ -14,6 +13,7 @@ use crate::own_keys::OwnKeys;
 use crate::registry::{Registry, RegistryError};
 use crate::two_party::{self, Opened, ReceiveError, SendError, Sent, Session, TwoPartyMessage};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, map};
+use crate::{Member, OperationId};
 
 /// Elements per array, map or string in a header that published 0.7.1 peers must read.
 pub const HEADER_ELEMENTS_0_7_1: usize = HEADER_LENGTH_MAX as usize;
@@ -65,6 +65,22 @@ pub enum DeliverError {
     /// A bound was reached.
     #[error(transparent)]
     Limit(#[from] Limit),
+}
+
+impl DeliverError {
+    /// Whether it keeps a secret from one member only, so that the others need not wait.
+    pub(crate) fn is_about_one(&self) -> bool {
+        !matches!(self, DeliverError::Limit(_))
+    }
+}
+
+/// A member that an operation could not reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The member.
+    pub member: Member,
+    /// What it lacks, mostly a bundle that is valid now.
+    pub error: DeliverError,
 }
 
 /// The work for one recipient, with everything drawn and nothing computed yet.
@@ -141,15 +157,17 @@ impl Sessions {
         let session = self.0.get(&recipient).unwrap_or(&fresh);
         let fallback = match session.needs_bundle() {
             true => Some(first_bundle(scheme, &recipient, context)?),
+            false if session.may_begin_anew() => another_bundle(scheme, &recipient, context),
             false => None,
         };
+        let anew = fallback.is_some_and(|newest| session.begins_anew(&newest, context.now));
         let used = match fallback {
-            Some(Bundle::OneTime(bundle)) => Some(bundle),
+            Some(Bundle::OneTime(bundle)) if bundle.onetime_prekey.is_some() => Some(bundle),
             _ => None,
         };
         let refused = |error| DeliverError::TwoParty(recipient, error);
         let inner = session
-            .prepare(fallback, context.keys, plaintext, context.now, rng)
+            .prepare((fallback, anew), context.keys, plaintext, context.now, rng)
             .map_err(refused)?;
         context.fits(inner.ciphertext_len())?;
         Ok(Sealing {
@@ -162,7 +180,7 @@ impl Sessions {
         })
     }
 
-    /// Draws what messages to several members need; changes nothing.
+    /// Draws what messages to several members need, and tells whom none can reach; changes nothing.
     pub(crate) fn prepare_all(
         &self,
         scheme: Scheme,
@@ -170,14 +188,69 @@ impl Sessions {
         plaintext: &[u8],
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
-    ) -> Result<Vec<Sealing>, DeliverError> {
-        let mut sealings = Vec::new();
-        for recipient in recipients {
+    ) -> Result<(Vec<Sealing>, Vec<LeftOut>), DeliverError> {
+        let (mut sealings, mut left_out) = (Vec::new(), Vec::new());
+        for member in recipients {
             let wrap = (Kind::TwoParty, None);
-            sealings.push(self.prepare(scheme, recipient, wrap, plaintext, context, rng)?);
+            match self.prepare(scheme, member, wrap, plaintext, context, rng) {
+                Ok(sealing) => sealings.push(sealing),
+                Err(error) if error.is_about_one() => left_out.push(LeftOut { member, error }),
+                Err(error) => return Err(error),
+            }
         }
         draw(&mut sealings, rng);
-        Ok(sealings)
+        Ok((sealings, left_out))
+    }
+
+    /// Whether a message can be sent to a member now.
+    pub(crate) fn reaches(&self, scheme: Scheme, member: &Member, context: &Context<'_>) -> bool {
+        let session = self.0.get(member);
+        session.is_some_and(|session| !session.needs_bundle())
+            || first_bundle(scheme, member, context).is_ok()
+    }
+
+    /// Whether a member shows a bundle that is newer than our first message, which it has not
+    /// answered: it may not have been able to open that.
+    pub(crate) fn is_outdated(
+        &self,
+        scheme: Scheme,
+        member: &Member,
+        context: &Context<'_>,
+    ) -> bool {
+        let session = self
+            .0
+            .get(member)
+            .filter(|session| session.may_begin_anew());
+        session.is_some_and(|session| {
+            let newest = another_bundle(scheme, member, context);
+            newest.is_some_and(|newest| session.begins_anew(&newest, context.now))
+        })
+    }
+
+    /// Something of a member did not open: the next message to it begins the channel anew.
+    pub(crate) fn cannot_follow(&mut self, member: Member, now: u64) {
+        self.at(member).cannot_follow(now);
+    }
+
+    /// Makes the next message to a member a first one.
+    pub(crate) fn restart(&mut self, member: Member) {
+        self.at(member).restart_later();
+    }
+
+    /// We are not the newest copy of ourselves: every channel begins anew.
+    pub(crate) fn restored(&mut self) {
+        self.0.values_mut().for_each(Session::restored);
+    }
+
+    /// A member has processed some of our operations: what it cannot answer to any more goes.
+    pub(crate) fn passed(&mut self, member: &Member, has_processed: impl Fn(&OperationId) -> bool) {
+        if let Some(session) = self.0.get_mut(member) {
+            session.passed(has_processed);
+        }
+    }
+
+    fn at(&mut self, member: Member) -> &mut Session {
+        self.0.entry(member).or_insert_with(Session::to_receive)
     }
 
     /// Draws what a welcome needs; changes nothing.
@@ -220,10 +293,7 @@ impl Sessions {
             // `open` refused an identity that contradicts the registry.
             let _ = context.registry.record_identity(sender, identity);
         }
-        self.0
-            .entry(sender)
-            .or_insert_with(Session::to_receive)
-            .apply_opened(context.keys, opened);
+        self.at(sender).apply_opened(context.keys, opened);
     }
 
     /// Whether nothing has happened since the messages were drawn.
@@ -239,8 +309,13 @@ impl Sessions {
         })
     }
 
-    /// Takes over what sending changed and gives the messages.
-    pub(crate) fn apply_sent(&mut self, sealed: Vec<Sealed>, context: &mut Context<'_>) {
+    /// Takes over what sending changed, with an operation if it is known already.
+    pub(crate) fn apply_sent(
+        &mut self,
+        sealed: Vec<Sealed>,
+        operation: Option<OperationId>,
+        context: &mut Context<'_>,
+    ) {
         for Sealed {
             direct, sent, used, ..
         } in sealed
@@ -250,10 +325,11 @@ impl Sessions {
                     .registry
                     .discard_one_time(&direct.recipient, &bundle);
             }
-            self.0
-                .entry(direct.recipient)
-                .or_insert_with(Session::to_receive)
-                .apply_sent(sent);
+            let session = self.at(direct.recipient);
+            session.apply_sent(sent);
+            if let Some(operation) = operation {
+                session.sent_with(operation);
+            }
         }
     }
 
@@ -309,6 +385,19 @@ fn first_bundle(
         .ok_or(DeliverError::MissingPreKeys(*recipient))
 }
 
+/// The bundle by which a channel begins anew: without a one-time key, which somebody else may have
+/// used before.
+fn another_bundle(scheme: Scheme, recipient: &Member, context: &Context<'_>) -> Option<Bundle> {
+    let bundle = first_bundle(scheme, recipient, context).ok();
+    bundle.map(|bundle| match bundle {
+        Bundle::OneTime(bundle) => Bundle::OneTime(OneTimeBundle {
+            onetime_prekey: None,
+            ..bundle
+        }),
+        long_term => long_term,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
@@ -348,7 +437,7 @@ mod tests {
                 "the first message only"
             );
             assert!(sessions.are_current(&sealed, &context));
-            sessions.apply_sent(sealed.into(), &mut context);
+            sessions.apply_sent(sealed.into(), None, &mut context);
         }
     }
 }

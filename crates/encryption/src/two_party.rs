@@ -1,8 +1,9 @@
 //! 2SM: a channel of two that replaces keys with each message (`docs/protocol/encryption.md#9`).
 
 mod message;
+mod restart;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use p2panda_core::limits::{FIRST_MESSAGES_MAX, OWN_KEYS_MAX};
 use rand_core::CryptoRng;
@@ -11,14 +12,22 @@ use zeroize::Zeroizing;
 
 use message::TwoPartyPlaintext;
 pub use message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage};
+use restart::Restart;
 
-use crate::bundle::Bundle;
+use crate::OperationId;
+use crate::bundle::{Bundle, BundleError};
 use crate::hpke::{self, HpkeError};
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple, version};
 use crate::x3dh::{self, X3dhError};
 use crate::x25519::{PublicKey, SecretKey};
+
+/// How far a restored session jumps ahead of the own indices that it may have used.
+const RESTORED_INDICES: u64 = 1 << 32;
+
+/// Of so many of our messages a session remembers with which operation they went.
+const SENT_WITH_MAX: usize = 4;
 
 /// Bytes that the cipher appends.
 const TAG_BYTES: usize = 16;
@@ -78,6 +87,21 @@ pub enum ReceiveError {
     Limit(#[from] Limit),
 }
 
+impl ReceiveError {
+    /// Whether we lack a key, so that the channel has to begin anew.
+    pub(crate) fn is_channel(&self) -> bool {
+        matches!(
+            self,
+            ReceiveError::PreKeyReuse
+                | ReceiveError::UnknownPreKeyUsed(_)
+                | ReceiveError::UnknownSecretUsed(_)
+                | ReceiveError::X3dh(_)
+                | ReceiveError::Hpke(_)
+                | ReceiveError::Limit(_)
+        )
+    }
+}
+
 /// One side's state of a channel with one peer.
 ///
 /// Messages of one direction must be received in the order sent, without gaps. After an error
@@ -93,6 +117,9 @@ pub struct Session {
     our_received_secret_key: Option<SecretKey>,
     /// Pre-key and ephemeral key of first messages that were opened.
     opened: Vec<(PublicKey, PublicKey)>,
+    restart: Restart,
+    /// With which operations our last messages went, and their own indices.
+    sent_with: VecDeque<(u64, OperationId)>,
 }
 
 impl Session {
@@ -115,6 +142,66 @@ impl Session {
             their_verifying_key: None,
             our_received_secret_key: None,
             opened: Vec::new(),
+            restart: Restart::default(),
+            sent_with: VecDeque::new(),
+        }
+    }
+
+    /// Makes the next message of ours a first one of a new channel, to this bundle of the peer.
+    pub fn restart(&mut self, bundle: Bundle) {
+        self.their_prekey_bundle = Some(bundle);
+        self.restart.force();
+    }
+
+    /// The same, with the newest bundle that there is then.
+    pub(crate) fn restart_later(&mut self) {
+        self.restart.force();
+    }
+
+    /// The same, because something of the peer did not open; at most once per hour.
+    pub(crate) fn cannot_follow(&mut self, now: u64) {
+        self.restart.want(now);
+    }
+
+    /// We are not the newest copy of ourselves: no key that we may have used is used again.
+    pub(crate) fn restored(&mut self) {
+        self.restart.force();
+        self.our_next_key_index = self.our_next_key_index.saturating_add(RESTORED_INDICES);
+    }
+
+    /// Whether our next message may begin the channel anew, if there is a bundle to do so.
+    pub(crate) fn may_begin_anew(&self) -> bool {
+        self.restart.is_wanted() || self.restart.is_unanswered()
+    }
+
+    /// Whether our next message begins the channel anew, if this is the newest bundle.
+    pub(crate) fn begins_anew(&self, newest: &Bundle, now: u64) -> bool {
+        let has_begun = self.their_verifying_key.is_some();
+        let outdated = || self.restart.is_outdated(newest.prekey(), now);
+        self.restart.is_wanted() || has_begun && outdated()
+    }
+
+    /// Our last message went with this operation.
+    pub(crate) fn sent_with(&mut self, operation: OperationId) {
+        self.sent_with
+            .push_back((self.our_next_key_index.saturating_sub(1), operation));
+        if self.sent_with.len() > SENT_WITH_MAX {
+            self.sent_with.pop_front();
+        }
+    }
+
+    /// Forgets the own keys that are older than what the peer has processed: it answers to later
+    /// ones.
+    pub(crate) fn passed(&mut self, has_processed: impl Fn(&OperationId) -> bool) {
+        let processed = |(_, id): &(u64, OperationId)| has_processed(id);
+        let Some(place) = self.sent_with.iter().rposition(processed) else {
+            return;
+        };
+        let passed = self.sent_with.drain(..=place).next_back();
+        let index = passed.map_or(0, |(index, _)| index);
+        if index > self.our_min_key_index {
+            self.our_secret_keys = self.our_secret_keys.split_off(&index);
+            self.our_min_key_index = index;
         }
     }
 
@@ -126,7 +213,9 @@ impl Session {
         now: u64,
         rng: &mut impl CryptoRng,
     ) -> Result<TwoPartyMessage, SendError> {
-        let mut sealing = self.prepare(None, keys, plaintext, now, rng)?;
+        let anew = self.restart.is_wanted();
+        let bundle = self.their_prekey_bundle;
+        let mut sealing = self.prepare((bundle, anew), keys, plaintext, now, rng)?;
         sealing.draw(rng);
         let (sent, message) = sealing.seal()?;
         self.apply_sent(sent);
@@ -153,21 +242,30 @@ impl Session {
 
     /// Draws what a message needs, in the order a, b, X3DH ephemeral; changes nothing.
     ///
-    /// `fallback` is the bundle for a session that does not exist yet.
+    /// `fallback` is the bundle for a session that does not exist yet, or that begins anew.
     pub(crate) fn prepare(
         &self,
-        fallback: Option<Bundle>,
+        (fallback, anew): (Option<Bundle>, bool),
         keys: &OwnKeys,
         plaintext: &[u8],
         now: u64,
         rng: &mut impl CryptoRng,
     ) -> Result<Sealing, SendError> {
-        if self.our_secret_keys.len() >= OWN_KEYS_MAX || self.our_next_key_index == u64::MAX {
+        if self.our_next_key_index == u64::MAX {
             return Err(Limit::OwnKeys.into());
         }
-        let bundle = self.their_prekey_bundle.or(fallback);
+        let (bundle, generation) = match fallback.filter(|_| anew) {
+            Some(bundle) => (Some(bundle), Some(self.restart.next(now))),
+            None => (self.their_prekey_bundle.or(fallback), None),
+        };
+        let receiver = self.their_verifying_key.filter(|_| generation.is_none());
+        if let (None, Some(bundle)) = (receiver, &bundle)
+            && !bundle.lifetime().is_valid(now)
+        {
+            return Err(X3dhError::Bundle(BundleError::InvalidLifetime).into());
+        }
         let (ours, theirs) = (SecretKey::random(rng), SecretKey::random(rng));
-        let target = match (self.their_verifying_key, bundle) {
+        let target = match (receiver, bundle) {
             (Some(receiver), _) => Target::Hpke {
                 receiver,
                 ephemeral: None,
@@ -180,8 +278,13 @@ impl Session {
             },
             (None, None) => return Err(SendError::PreKeyReuse),
         };
+        let key_used = match generation {
+            Some(_) => KeyUsed::PreKey,
+            None => self.their_next_key_used,
+        };
         Ok(Sealing {
-            key_used: self.their_next_key_used,
+            key_used,
+            generation,
             index: self.our_next_key_index,
             plaintext: Zeroizing::new(plaintext.to_vec()),
             ours,
@@ -191,13 +294,25 @@ impl Session {
     }
 
     pub(crate) fn apply_sent(&mut self, sent: Sent) {
-        self.our_secret_keys
-            .insert(self.our_next_key_index, sent.ours);
+        let index = self.our_next_key_index;
+        self.our_secret_keys.insert(index, sent.ours);
+        // Whoever is silent for so long cannot answer to the oldest any more.
+        while self.our_secret_keys.len() > OWN_KEYS_MAX {
+            if let Some((oldest, _)) = self.our_secret_keys.pop_first() {
+                self.our_min_key_index = oldest.saturating_add(1);
+            }
+        }
         self.our_next_key_index += 1;
         self.their_verifying_key = Some(sent.theirs);
         self.their_next_key_used = KeyUsed::ReceivedKey;
-        if sent.first {
+        if let Some(first) = sent.first {
             self.their_prekey_bundle = None;
+            if first.generation.is_some() {
+                // What the peer sent before it hears of this still opens.
+                let received = self.our_received_secret_key.take();
+                self.restart.late = received.or_else(|| self.restart.late.take());
+            }
+            self.restart.sent(&first, index);
         }
     }
 
@@ -218,20 +333,21 @@ impl Session {
         identity: Option<&PublicKey>,
         message: &TwoPartyMessage,
     ) -> Result<Opened, ReceiveError> {
-        let mut first = None;
+        let (mut first, mut late) = (None, false);
         let body = match (message.key_used, &message.ciphertext) {
             (KeyUsed::PreKey, TwoPartyCiphertext::PreKey(ciphertext)) => {
                 first = Some(First::of(ciphertext));
                 self.open_first(keys, identity, ciphertext)?
             }
             (KeyUsed::ReceivedKey, TwoPartyCiphertext::Hpke(ciphertext)) => {
-                let key = self.our_received_secret_key.as_ref();
-                let key = key.ok_or(ReceiveError::UnknownSecretUsed(0))?;
-                hpke::open(key, &[], &[], ciphertext)?
+                let (body, is_late) = self.open_received(ciphertext)?;
+                late = is_late;
+                body
             }
             (KeyUsed::OwnKey(index), TwoPartyCiphertext::Hpke(ciphertext)) => {
                 let key = self.our_secret_keys.get(&index);
                 let key = key.ok_or(ReceiveError::UnknownSecretUsed(index))?;
+                late = self.restart.awaiting.is_some_and(|awaited| index < awaited);
                 hpke::open(key, &[], &[], ciphertext)?
             }
             _ => return Err(ReceiveError::InvalidCiphertextType),
@@ -240,9 +356,12 @@ impl Session {
         if body.sender_new_verifying_key.is_small_order() {
             return Err(ReceiveError::SmallOrder);
         }
+        let generation = first.as_ref().map(|_| body.generation.unwrap_or(0));
         Ok(Opened {
             plaintext: body.plaintext,
             identity: first.as_ref().map(|first| first.identity),
+            late: late || generation.is_some_and(|generation| !self.restart.admits(generation)),
+            generation,
             first,
             answered: match message.key_used {
                 KeyUsed::OwnKey(index) => Some(index),
@@ -268,9 +387,31 @@ impl Session {
             self.our_secret_keys = self.our_secret_keys.split_off(&index.saturating_add(1));
             self.our_min_key_index = index.saturating_add(1);
         }
+        if opened.late {
+            self.restart.late = Some(opened.received);
+            return;
+        }
         self.their_verifying_key = Some(opened.their_verifying_key);
         self.their_next_key_used = KeyUsed::OwnKey(opened.their_index);
         self.our_received_secret_key = Some(opened.received);
+        self.restart.adopted(opened.generation);
+    }
+
+    /// With the key of this channel or that of one that was given up.
+    fn open_received(
+        &self,
+        ciphertext: &hpke::HpkeCiphertext,
+    ) -> Result<(Zeroizing<Vec<u8>>, bool), ReceiveError> {
+        let received = self.our_received_secret_key.iter().map(|key| (key, false));
+        let late = self.restart.late.iter().map(|key| (key, true));
+        let mut error = ReceiveError::UnknownSecretUsed(0);
+        for (key, is_late) in received.chain(late) {
+            match hpke::open(key, &[], &[], ciphertext) {
+                Ok(body) => return Ok((body, is_late)),
+                Err(refused) => error = refused.into(),
+            }
+        }
+        Err(error)
     }
 
     fn open_first(
@@ -288,8 +429,8 @@ impl Session {
         {
             return Err(ReceiveError::Replayed);
         }
-        let live = |(prekey, _): &&(PublicKey, _)| keys.prekey_secret(prekey).is_ok();
-        if self.opened.iter().filter(live).count() >= FIRST_MESSAGES_MAX {
+        let same = |(prekey, _): &&(PublicKey, _)| *prekey == ciphertext.prekey_id;
+        if self.opened.iter().filter(same).count() >= FIRST_MESSAGES_MAX {
             return Err(Limit::FirstMessages.into());
         }
         let onetime = match ciphertext.onetime_prekey_id {
@@ -339,6 +480,8 @@ impl Session {
             their_verifying_key: fields.optional("their_verifying_key", PublicKey::read)?,
             our_received_secret_key: fields.optional("our_received_secret_key", SecretKey::read)?,
             opened: Vec::new(),
+            restart: Restart::default(),
+            sent_with: VecDeque::new(),
         };
         fields.close()?;
         Ok(session)
@@ -362,21 +505,30 @@ impl Session {
 
 impl Wire for Session {
     fn write(&self, w: &mut Writer) {
-        w.array(3).uint(1);
+        w.array(5).uint(2);
         self.write_layout(true, w);
         w.array(self.opened.len());
         for (prekey, ephemeral) in &self.opened {
             w.array(2).item(prekey).item(ephemeral);
         }
+        w.item(&self.restart).array(self.sent_with.len());
+        for (index, operation) in &self.sent_with {
+            w.array(2).uint(*index).item(operation);
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Session, DecodeError> {
-        tuple(r, 3, |r| {
-            version(r, 1)?;
+        tuple(r, 5, |r| {
+            version(r, 2)?;
             let mut session = Session::read_layout(r)?;
             for _ in 0..r.array()? {
                 let pair = tuple(r, 2, |r| Ok((PublicKey::read(r)?, PublicKey::read(r)?)))?;
                 session.opened.push(pair);
+            }
+            session.restart = Restart::read(r)?;
+            for _ in 0..r.array()? {
+                let sent = tuple(r, 2, |r| Ok((r.uint()?, OperationId::read(r)?)))?;
+                session.sent_with.push_back(sent);
             }
             Ok(session)
         })
@@ -396,6 +548,7 @@ pub struct Received {
 #[derive(Debug)]
 pub(crate) struct Sealing {
     key_used: KeyUsed,
+    generation: Option<u64>,
     index: u64,
     plaintext: Zeroizing<Vec<u8>>,
     ours: SecretKey,
@@ -430,6 +583,7 @@ impl Sealing {
     pub(crate) fn ciphertext_len(&self) -> usize {
         let zeros = SecretKey::from_bytes([0; 32]);
         let body = TwoPartyPlaintext {
+            generation: self.generation,
             plaintext: self.plaintext.clone(),
             sender_next_index: self.index,
             sender_new_verifying_key: PublicKey::from_bytes([0; 32]),
@@ -441,14 +595,23 @@ impl Sealing {
     /// Computes the message.
     pub(crate) fn seal(self) -> Result<(Sent, TwoPartyMessage), SendError> {
         let theirs = self.theirs.public_key();
+        let generation = self.generation;
         let body = TwoPartyPlaintext {
+            generation,
             plaintext: self.plaintext,
             sender_next_index: self.index,
             receiver_new_secret: self.theirs,
             sender_new_verifying_key: self.ours.public_key(),
         };
         let body = body.encode();
-        let first = matches!(self.target, Target::X3dh { .. });
+        let first = match &self.target {
+            Target::X3dh { bundle, now, .. } => Some(SentFirst {
+                prekey: *bundle.prekey(),
+                generation,
+                at_s: *now,
+            }),
+            Target::Hpke { .. } => None,
+        };
         let ciphertext = match self.target {
             Target::X3dh {
                 identity,
@@ -490,7 +653,16 @@ impl Sealing {
 pub(crate) struct Sent {
     ours: SecretKey,
     theirs: PublicKey,
-    first: bool,
+    first: Option<SentFirst>,
+}
+
+/// What a sent first message was.
+#[derive(Debug)]
+struct SentFirst {
+    prekey: PublicKey,
+    /// If it began the channel anew.
+    generation: Option<u64>,
+    at_s: u64,
 }
 
 /// What a received message changes in session, keys and registry.
@@ -498,10 +670,20 @@ pub(crate) struct Opened {
     pub(crate) plaintext: Zeroizing<Vec<u8>>,
     pub(crate) identity: Option<PublicKey>,
     first: Option<First>,
+    generation: Option<u64>,
+    /// It belongs to a channel that was given up: only what it carries counts.
+    late: bool,
     answered: Option<u64>,
     their_verifying_key: PublicKey,
     their_index: u64,
     received: SecretKey,
+}
+
+impl Opened {
+    /// Whether the peer has begun the channel anew, so that it may lack what we sent before.
+    pub(crate) fn begins_anew(&self) -> bool {
+        !self.late && self.generation.is_some_and(|generation| generation > 0)
+    }
 }
 
 struct First {

@@ -7,13 +7,15 @@ mod stubborn;
 #[path = "support/world.rs"]
 mod world;
 
+use std::collections::BTreeSet;
+
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::Rekey;
 use p2panda_encryption::message::{
     Config, Draft, Event, Failure, Group, OperationError, Outgoing, Payload, ProcessError,
     RatchetError,
 };
-use p2panda_encryption::{DirectError, Message, OwnKeys, Wire};
+use p2panda_encryption::{DirectError, Message, OwnKeys, Registry, Wire};
 use stubborn::Stubborn;
 use world::*;
 
@@ -274,4 +276,140 @@ fn nobody_sends_after_a_self_removal_before_an_update() {
         assert_eq!(group.rekey(), Rekey::None);
         group.send(b"yes").unwrap();
     }
+}
+
+/// What every member reads of every other: who is deaf to whom.
+fn deaf(
+    people: &mut [Person],
+    groups: &mut [Group<Stubborn>],
+    rng: &mut ChaCha20Rng,
+) -> Vec<(usize, usize)> {
+    let mut deaf = Vec::new();
+    for author in 0..groups.len() {
+        let message = sent(people, &mut groups[author], author, rng);
+        for reader in (0..groups.len()).filter(|reader| *reader != author) {
+            groups[reader].receive(message.clone()).unwrap();
+            let event = groups[reader].poll(&mut people[reader].context(START + 2), rng);
+            if !matches!(event, Some(Event::Application { .. })) {
+                deaf.push((reader, author));
+            }
+        }
+    }
+    deaf
+}
+
+/// One round of what is advised.
+fn round(people: &mut [Person], groups: &mut [Group<Stubborn>], rng: &mut ChaCha20Rng) {
+    for who in 0..groups.len() {
+        if groups[who].rekey() != Rekey::None {
+            let context = people[who].context(START + 2);
+            let draft = groups[who].update(&context, rng).unwrap();
+            share(people, groups, who, draft, rng);
+        }
+        for member in groups[who].lacking(&people[who].context(START + 2)) {
+            let context = people[who].context(START + 2);
+            if !groups[who].lacking(&context).contains(&member) {
+                continue;
+            }
+            let draft = groups[who].welcome(member, &context, rng).unwrap();
+            share(people, groups, who, draft, rng);
+        }
+    }
+}
+
+#[test]
+fn an_unreachable_member_delays_nobody_and_hears_everybody_once_it_is_reached() {
+    let mut rng = life_rng("message left out", 0);
+    let mut people = people(4, 2, &mut rng);
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    // Of the last nobody has a bundle.
+    let bundle = people[3].keys.one_time_bundle(START, &mut rng).unwrap();
+    let bundles: Vec<Vec<_>> = (0..4)
+        .map(|owner| {
+            (0..8)
+                .map(|_| people[owner].keys.one_time_bundle(START, &mut rng).unwrap())
+                .collect()
+        })
+        .collect();
+    for reader in 0..3 {
+        let mut registry = Registry::new();
+        for owner in (0..3).filter(|owner| *owner != reader) {
+            let place = reader * 2;
+            for bundle in &bundles[owner][place..place + 2] {
+                registry.add_one_time(ids[owner], *bundle, START).unwrap();
+            }
+        }
+        people[reader].registry = registry;
+    }
+    let new = |person: &Person| Group::new(person.id, Stubborn::default(), Config::default());
+    let mut groups: Vec<_> = people.iter().map(new).collect();
+    let context = people[0].context(START + 1);
+    let draft = groups[0].create(&ids, &context, &mut rng).unwrap();
+    assert_eq!(draft.left_out().len(), 1);
+    let mut missed = share(&mut people[..3], &mut groups[..3], 0, draft, &mut rng);
+    let context = people[1].context(START + 1);
+    let draft = groups[1].update(&context, &mut rng).unwrap();
+    assert_eq!(draft.left_out().len(), 1);
+    missed.extend(share(
+        &mut people[..3],
+        &mut groups[..3],
+        1,
+        draft,
+        &mut rng,
+    ));
+    let context = people[0].context(START + 2);
+    assert_eq!(groups[0].lacking(&context), BTreeSet::new(), "out of reach");
+    // It can be removed, and joins once somebody can reach it.
+    let context = people[2].context(START + 2);
+    groups[2].remove(ids[3], &context, &mut rng).unwrap();
+    people[0]
+        .registry
+        .add_one_time(ids[3], bundle, START)
+        .unwrap();
+    for reader in [1, 2] {
+        let bundle = people[3].keys.one_time_bundle(START, &mut rng).unwrap();
+        people[reader]
+            .registry
+            .add_one_time(ids[3], bundle, START)
+            .unwrap();
+    }
+    let context = people[0].context(START + 2);
+    assert_eq!(groups[0].lacking(&context), BTreeSet::from([ids[3]]));
+    for message in &missed {
+        groups[3].receive(message.clone()).unwrap();
+    }
+    for _ in 0..2 {
+        round(&mut people, &mut groups, &mut rng);
+    }
+    assert_eq!(deaf(&mut people, &mut groups, &mut rng), []);
+}
+
+#[test]
+fn one_time_bundles_that_all_see_the_same_list_of_leave_nobody_deaf() {
+    let mut rng = life_rng("shared bundles", 0);
+    let mut people = people(8, 0, &mut rng);
+    let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+    for owner in 0..8 {
+        for _ in 0..3 {
+            let bundle = people[owner].keys.one_time_bundle(START, &mut rng).unwrap();
+            for reader in (0..8).filter(|reader| *reader != owner) {
+                let registry = &mut people[reader].registry;
+                registry.add_one_time(ids[owner], bundle, START).unwrap();
+            }
+        }
+    }
+    let new = |person: &Person| Group::new(person.id, Stubborn::default(), Config::default());
+    let mut groups: Vec<_> = people.iter().map(new).collect();
+    let context = people[0].context(START + 1);
+    let draft = groups[0].create(&ids, &context, &mut rng).unwrap();
+    share(&mut people, &mut groups, 0, draft, &mut rng);
+    for author in 0..8 {
+        let context = people[author].context(START + 2);
+        let draft = groups[author].update(&context, &mut rng).unwrap();
+        share(&mut people, &mut groups, author, draft, &mut rng);
+    }
+    for _ in 0..2 {
+        round(&mut people, &mut groups, &mut rng);
+    }
+    assert_eq!(deaf(&mut people, &mut groups, &mut rng), []);
 }

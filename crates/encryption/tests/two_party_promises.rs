@@ -102,11 +102,16 @@ fn in_random_conversations_every_message_opens_once() {
             session: Session::to_send(bundle),
             inbox: VecDeque::new(),
         });
+        let restarts = chance(&mut rng, 50);
         for _ in 0..60 {
             let who = below(&mut rng, 2);
-            match below(&mut rng, 10) {
-                0..4 => send(&mut ends, who, &mut rng),
-                4..9 => receive(&mut ends[who]),
+            match below(&mut rng, 20) {
+                0..8 => send(&mut ends, who, &mut rng),
+                8..17 => receive(&mut ends[who]),
+                17 if restarts => {
+                    let bundle = ends[1 - who].person.keys.long_term_bundle(START).unwrap();
+                    ends[who].session.restart(Bundle::LongTerm(bundle));
+                }
                 _ => {
                     let stored = ends[who].session.encode();
                     ends[who].session = Session::decode(&stored).unwrap();
@@ -118,5 +123,77 @@ fn in_random_conversations_every_message_opens_once() {
                 receive(end);
             }
         }
+    }
+}
+
+/// Bob's bundle, for a channel that begins (anew).
+fn long_term(bob: &Person) -> Bundle {
+    Bundle::LongTerm(bob.keys.long_term_bundle(START).unwrap())
+}
+
+#[test]
+fn of_first_messages_in_any_order_the_last_generation_is_the_channel() {
+    let mut rng = life_rng("generations", 0);
+    let mut people = people(2, 0, &mut rng);
+    let [alice, bob] = &mut people[..] else {
+        panic!("two people");
+    };
+    let mut session = Session::to_send(long_term(bob));
+    let firsts: Vec<_> = (0..3)
+        .map(|round| {
+            if round > 0 {
+                session.restart(long_term(bob));
+            }
+            session
+                .send(&alice.keys, b"first", START, &mut rng)
+                .unwrap()
+        })
+        .collect();
+    let mut last = Session::to_receive();
+    last.receive(&mut bob.keys, None, &firsts[2]).unwrap();
+    let channel = held(&last).theirs;
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
+        let mut fresh = Session::to_receive();
+        for index in order {
+            let received = fresh.receive(&mut bob.keys, None, &firsts[index]).unwrap();
+            assert_eq!(*received.plaintext, b"first");
+            let again = fresh.receive(&mut bob.keys, None, &firsts[index]);
+            assert!(again.is_err(), "a replay");
+        }
+        assert_eq!(held(&fresh).theirs, channel, "{order:?}");
+        let reply = fresh.send(&bob.keys, b"reply", START, &mut rng).unwrap();
+        let mut alice_now = Session::decode(&session.encode()).unwrap();
+        alice_now.receive(&mut alice.keys, None, &reply).unwrap();
+    }
+}
+
+#[test]
+fn a_channel_that_lost_messages_begins_anew_in_both_directions() {
+    let mut rng = life_rng("anew", 0);
+    let mut people = people(2, 0, &mut rng);
+    let [alice, bob] = &mut people[..] else {
+        panic!("two people");
+    };
+    let mut one = Session::to_send(long_term(bob));
+    let mut two = Session::to_receive();
+    let lost = one.send(&alice.keys, b"lost", START, &mut rng).unwrap();
+    drop(lost);
+    let broken = one.send(&alice.keys, b"broken", START, &mut rng).unwrap();
+    assert!(two.receive(&mut bob.keys, None, &broken).is_err());
+    one.restart(long_term(bob));
+    for round in 0..3 {
+        let message = one.send(&alice.keys, b"to bob", START + round, &mut rng);
+        let message = message.unwrap();
+        assert_eq!(message.key_used == KeyUsed::PreKey, round == 0);
+        two.receive(&mut bob.keys, None, &message).unwrap();
+        let reply = two.send(&bob.keys, b"to alice", START + round, &mut rng);
+        one.receive(&mut alice.keys, None, &reply.unwrap()).unwrap();
     }
 }

@@ -442,7 +442,7 @@ fn a_known_sender_cannot_use_a_foreign_identity() {
 }
 
 #[test]
-fn own_keys_of_a_silent_peer_are_bounded_and_none_is_dropped() {
+fn own_keys_of_a_silent_peer_are_bounded_and_nobody_is_kept_from_sending() {
     let mut rng = seed(5);
     let mut bob_keys = OwnKeys::new(SecretKey::random(&mut rng));
     bob_keys.rotate_prekey(Lifetime::starting(NOW, 1_000), &mut rng);
@@ -452,15 +452,22 @@ fn own_keys_of_a_silent_peer_are_bounded_and_none_is_dropped() {
     let mut bob = Session::to_receive();
     let first = alice.send(&alice_keys, b"0", NOW, &mut rng).unwrap();
     bob.receive(&mut bob_keys, None, &first).unwrap();
-    let reply = bob.send(&bob_keys, b"late", NOW, &mut rng).unwrap();
+    let [early, late] =
+        [b"early", b"late!"].map(|text| bob.send(&bob_keys, text, NOW, &mut rng).unwrap());
     for _ in 1..p2panda_core::limits::OWN_KEYS_MAX {
         alice.send(&alice_keys, b"", NOW, &mut rng).unwrap();
     }
-    let full = alice.send(&alice_keys, b"", NOW, &mut rng).unwrap_err();
-    assert!(matches!(full, SendError::Limit(_)));
-    let received = alice.receive(&mut alice_keys, None, &reply).unwrap();
-    assert_eq!(*received.plaintext, b"late");
-    alice.send(&alice_keys, b"", NOW, &mut rng).unwrap();
+    let received = alice.receive(&mut alice_keys, None, &early).unwrap();
+    assert_eq!(*received.plaintext, b"early");
+    // What it answers to is gone by then, but it still hears us, and answers to that.
+    for _ in 0..2 * p2panda_core::limits::OWN_KEYS_MAX {
+        let message = alice.send(&alice_keys, b"on", NOW, &mut rng).unwrap();
+        bob.receive(&mut bob_keys, None, &message).unwrap();
+    }
+    assert!(alice.encode().len() < 16 * 1_024);
+    let reply = bob.send(&bob_keys, b"reply", NOW, &mut rng).unwrap();
+    alice.receive(&mut alice_keys, None, &reply).unwrap();
+    drop(late);
 }
 
 #[test]

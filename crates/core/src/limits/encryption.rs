@@ -8,9 +8,12 @@ pub const DIRECT_MESSAGE_BYTES_MAX: usize = 16 * MIB;
 pub const ENCRYPTION_MEMBERS_MAX: usize = 10_000;
 /// Group secrets of one bundle (`docs/protocol/encryption.md#16`).
 pub const GROUP_SECRETS_MAX: usize = 10_000;
-/// Own keys stored in one two-party session while the peer stays silent
+/// Own keys stored in one two-party session while the peer stays silent; the oldest goes first
 /// (`docs/protocol/encryption.md#9`).
-pub const OWN_KEYS_MAX: usize = 10_000;
+pub const OWN_KEYS_MAX: usize = 256;
+/// Seconds between two first messages by which a two-party session begins anew by itself
+/// (`docs/protocol/encryption.md#9.7`).
+pub const RESTART_INTERVAL_S: u64 = 60 * 60;
 /// First messages of one peer, under pre-keys we still hold, whose replay is refused
 /// (`docs/protocol/encryption.md#9`).
 pub const FIRST_MESSAGES_MAX: usize = 64;
@@ -38,6 +41,11 @@ pub const SECRET_DRAWS_MAX: usize = 64;
 /// Control messages of one group that wait for others, and as many application messages
 /// (`docs/protocol/encryption.md#12`).
 pub const ENCRYPTION_WAITING_MAX: usize = 10_000;
+/// Messages of the data scheme that wait for their secret, per group
+/// (`docs/protocol/encryption.md#10.3`).
+pub const PARKED_MAX: usize = 1_000;
+/// Bytes of them (`docs/protocol/encryption.md#10.3`).
+pub const PARKED_BYTES_MAX: usize = 4 * MIB;
 /// Application messages of one sender that are known by id, to tell repeats
 /// (`docs/protocol/encryption.md#12`).
 pub const APPLICATION_IDS_MAX: usize = 64;

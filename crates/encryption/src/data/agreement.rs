@@ -17,7 +17,9 @@ use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::sessions::{Context, DeliverError, Scheme, Sessions};
 use crate::two_party::Opened;
-use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, tuple, version};
+use crate::wire::{
+    DecodeError, Fields, Items, Reader, Wire, Writer, list, tuple, version, write_list,
+};
 use crate::{Member, OperationId};
 
 /// Why a control message has no effect; nothing has changed.
@@ -29,6 +31,9 @@ pub enum ProcessError {
     /// The group exists already.
     #[error("the group exists already")]
     GroupAlreadyEstablished,
+    /// Somebody added us while somebody else removed us, and the removal wins.
+    #[error("we were removed at the same time")]
+    RemovedMeanwhile,
     /// The direct messages give us no secret.
     #[error(transparent)]
     Direct(#[from] DirectError),
@@ -38,6 +43,13 @@ pub enum ProcessError {
     /// The membership in the welcome cannot be used.
     #[error(transparent)]
     History(#[from] HistoryError),
+}
+
+impl ProcessError {
+    /// Whether the channel with the sender does not work, which a first message of ours mends.
+    pub(super) fn is_channel(&self) -> bool {
+        matches!(self, ProcessError::Direct(DirectError::TwoParty(error)) if error.is_channel())
+    }
 }
 
 /// What a control message brought us.
@@ -62,6 +74,8 @@ pub struct Agreement<M> {
     my_id: Member,
     sessions: Sessions,
     members: M,
+    /// Who began its channel with us anew, so that it may lack what we sent it before.
+    renewed: BTreeSet<Member>,
 }
 
 impl<M: Membership> Agreement<M> {
@@ -71,6 +85,7 @@ impl<M: Membership> Agreement<M> {
             my_id,
             sessions: Sessions::default(),
             members,
+            renewed: BTreeSet::new(),
         }
     }
 
@@ -113,10 +128,10 @@ impl<M: Membership> Agreement<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
         let others = recipients.iter().copied().filter(|r| *r != self.my_id);
-        let sealings =
+        let prepared =
             self.sessions
                 .prepare_all(Scheme::Data, others, &secret.encode(), context, rng)?;
-        Ok(Draft::new(control, sealings, Effect::Secret(secret)))
+        Ok(Draft::new(control, prepared, Effect::Secret(secret)))
     }
 
     /// Drafts a welcome with the secrets.
@@ -134,7 +149,11 @@ impl<M: Membership> Agreement<M> {
             .prepare_welcome(scheme, added, history, &plaintext, context, rng)?;
         let included = bundle.iter().map(|(id, _)| *id).collect();
         let control = Control::Add { added };
-        Ok(Draft::new(control, sealings, Effect::Welcome(included)))
+        Ok(Draft::new(
+            control,
+            (sealings, Vec::new()),
+            Effect::Welcome(included),
+        ))
     }
 
     /// Takes over what an own message changes, once it has its id.
@@ -163,8 +182,47 @@ impl<M: Membership> Agreement<M> {
         }
         let me = self.my_id;
         change(&mut self.members, me, prepared.control(), operation);
-        self.sessions.apply_sent(prepared.sealed, context);
+        if let Control::Add { added } = prepared.control() {
+            self.renewed.remove(added);
+        }
+        self.sessions
+            .apply_sent(prepared.sealed, Some(operation), context);
         Ok(prepared.effect)
+    }
+
+    /// Makes the next message to a member a first one.
+    pub(super) fn restart(&mut self, member: Member) {
+        self.sessions.restart(member);
+    }
+
+    /// We are not the newest copy of ourselves: every channel begins anew.
+    pub(super) fn restored(&mut self) {
+        self.sessions.restored();
+    }
+
+    /// Something of a member did not open: our next message to it begins the channel anew.
+    pub(super) fn cannot_follow(&mut self, member: Member, now: u64) {
+        self.sessions.cannot_follow(member, now);
+    }
+
+    /// A member has processed some of our operations.
+    pub(super) fn passed(&mut self, member: &Member, has_processed: impl Fn(&OperationId) -> bool) {
+        self.sessions.passed(member, has_processed);
+    }
+
+    pub(super) fn reaches(&self, member: &Member, context: &Context<'_>) -> bool {
+        self.sessions.reaches(Scheme::Data, member, context)
+    }
+
+    /// Whether a member may lack what was sent to it.
+    pub(super) fn is_in_doubt(&self, member: &Member, context: &Context<'_>) -> bool {
+        let outdated = || self.sessions.is_outdated(Scheme::Data, member, context);
+        self.renewed.contains(member) || outdated()
+    }
+
+    /// Membership alone changes: the secret of the operation is lost to us.
+    pub(super) fn change(&mut self, sender: Member, control: &Control, operation: OperationId) {
+        change(&mut self.members, sender, control, operation);
     }
 
     /// Processes a control message of another member with the direct message for us, if any.
@@ -173,6 +231,17 @@ impl<M: Membership> Agreement<M> {
         operation: OperationId,
         sender: Member,
         control: &Control,
+        direct: Option<&DirectMessage>,
+        context: &mut Context<'_>,
+    ) -> Result<Output, ProcessError> {
+        self.process_beside((operation, sender, control), false, direct, context)
+    }
+
+    /// Processes a control message, perhaps an add beside a removal that its author did not know.
+    pub(super) fn process_beside(
+        &mut self,
+        (operation, sender, control): (OperationId, Member, &Control),
+        beside_removal: bool,
         direct: Option<&DirectMessage>,
         context: &mut Context<'_>,
     ) -> Result<Output, ProcessError> {
@@ -195,11 +264,19 @@ impl<M: Membership> Agreement<M> {
             Control::Add { .. } => (Output::Nothing, None),
             _ => self.open_secret(sender, direct, context)?,
         };
-        change(&mut members, sender, control, operation);
-        self.members = members;
-        if let Some(opened) = opened {
-            self.sessions.apply_opened(sender, opened, context);
+        if let Control::Add { added } = control {
+            // Whoever welcomes it hands over what it has from us as well.
+            self.renewed.remove(added);
         }
+        match control {
+            Control::Add { added } if beside_removal => {
+                let is_member = self.members.members().contains(added);
+                members.add_beside_removal(sender, *added, operation, is_member);
+            }
+            _ => change(&mut members, sender, control, operation),
+        }
+        self.members = members;
+        self.take_over(sender, opened, context);
         Ok(output)
     }
 
@@ -218,10 +295,18 @@ impl<M: Membership> Agreement<M> {
             }
             _ => self.open_secret(sender, Some(direct), context)?,
         };
-        if let Some(opened) = opened {
-            self.sessions.apply_opened(sender, opened, context);
-        }
+        self.take_over(sender, opened, context);
         Ok(output)
+    }
+
+    fn take_over(&mut self, sender: Member, opened: Option<Opened>, context: &mut Context<'_>) {
+        let Some(opened) = opened else {
+            return;
+        };
+        if opened.begins_anew() {
+            self.renewed.insert(sender);
+        }
+        self.sessions.apply_opened(sender, opened, context);
     }
 
     fn open_secret(
@@ -291,6 +376,7 @@ impl<M: Membership> Agreement<M> {
             my_id,
             sessions,
             members,
+            renewed: BTreeSet::new(),
         };
         Ok((agreement, keys, registry))
     }
@@ -298,17 +384,21 @@ impl<M: Membership> Agreement<M> {
 
 impl<M: Membership> Wire for Agreement<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(4).uint(1).item(&self.my_id);
+        w.array(5).uint(2).item(&self.my_id);
         w.item(&self.sessions).item(&self.members);
+        write_list(&self.renewed, w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Agreement<M>, DecodeError> {
-        tuple(r, 4, |r| {
-            version(r, 1)?;
+        tuple(r, 5, |r| {
+            version(r, 2)?;
+            let (my_id, sessions) = (Member::read(r)?, Sessions::read(r)?);
+            let (members, renewed) = (M::read(r)?, list(r, usize::MAX)?);
             Ok(Agreement {
-                my_id: Member::read(r)?,
-                sessions: Sessions::read(r)?,
-                members: M::read(r)?,
+                my_id,
+                sessions,
+                members,
+                renewed: renewed.into_iter().collect(),
             })
         })
     }

@@ -7,6 +7,8 @@ use super::Control;
 use super::agreement::ProcessError;
 use super::secret::SecretId;
 use crate::aead::AeadError;
+use crate::direct::DirectError;
+use crate::two_party::ReceiveError;
 use crate::{Member, OperationId};
 
 /// What became of a message.
@@ -63,4 +65,30 @@ pub enum Failure {
     /// Data that does not open.
     #[error(transparent)]
     Aead(#[from] AeadError),
+}
+
+/// What makes a failure good again. Nothing does where the message is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// This secret: the data is kept and opens once it comes.
+    Secret(SecretId),
+    /// A channel with the sender: the next update begins it anew, and the sender then hands over
+    /// what we lack.
+    Channel,
+    /// Room for first messages: rotate the pre-key.
+    Room,
+}
+
+impl Failure {
+    /// What makes it good again; `None` where the message is wrong for ever.
+    pub fn needs(&self) -> Option<Need> {
+        match self {
+            Failure::UnknownGroupSecret(secret) => Some(Need::Secret(*secret)),
+            Failure::Process(ProcessError::Direct(DirectError::TwoParty(ReceiveError::Limit(
+                _,
+            )))) => Some(Need::Room),
+            Failure::Process(error) if error.is_channel() => Some(Need::Channel),
+            Failure::Process(_) | Failure::Aead(_) => None,
+        }
+    }
 }

@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 use super::Control;
 use super::agreement::{Agreement, Draft, Effect, Output, Prepared, ProcessError};
 use super::event::{Event, Failure};
-use super::holders::{Holdings, Rekey};
+use super::holders::{Holdings, Reason, Rekey};
 use super::members::{Members, Membership};
+use super::parked::Parked;
 use super::payload::{Encrypted, Payload, Sent};
 use super::secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
 use crate::direct::{DirectMessage, Kind, addressed};
@@ -47,7 +48,10 @@ pub struct Group<M = Members> {
     orderer: Orderer<Control, Encrypted>,
     bundle: SecretBundle,
     holdings: Holdings,
+    parked: Parked,
     welcomed: bool,
+    /// We are not the newest copy of ourselves and have not updated since.
+    restored: bool,
 }
 
 impl<M: Membership> Group<M> {
@@ -58,7 +62,9 @@ impl<M: Membership> Group<M> {
             orderer: Orderer::new(my_id),
             bundle: SecretBundle::new(),
             holdings: Holdings::default(),
+            parked: Parked::default(),
             welcomed: false,
+            restored: false,
         }
     }
 
@@ -122,7 +128,8 @@ impl<M: Membership> Group<M> {
         self.welcome(added, secrets_max, context, rng)
     }
 
-    /// Drafts a welcome to go with an add that was applied already, elsewhere or lost.
+    /// Drafts a welcome to go with an add that was applied already, elsewhere or lost, or to hand a
+    /// member what it lacks ([`Group::lacking`]).
     pub fn welcome(
         &self,
         added: Member,
@@ -130,20 +137,17 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<(Draft, WelcomeReport), OperationError> {
-        let mut members = self.members()?;
+        let members = self.members()?;
         if added == self.agreement.my_id() {
             return Err(OperationError::NotAddOurselves);
         }
         context.within(members.len())?;
+        self.is_newest()?;
         let latest = self
             .bundle
             .latest()
             .ok_or(OperationError::NoEligibleSecret)?;
-        let eligible = self.holdings.is_eligible(&latest.id(), &members);
-        // Where the add came first, the one to be welcomed is a member that lacks the secret.
-        let repaired =
-            members.remove(&added) && { self.holdings.is_eligible(&latest.id(), &members) };
-        if !eligible && !repaired {
+        if !self.holdings.is_eligible(&latest.id(), &members) {
             return Err(OperationError::NoEligibleSecret);
         }
         let (mut bundle, mut left_out) = (SecretBundle::new(), Vec::new());
@@ -173,6 +177,7 @@ impl<M: Membership> Group<M> {
         let me = self.agreement.my_id();
         let control = prepared.control().clone();
         let dependencies = prepared.dependencies.clone();
+        let left_out = !prepared.left_out.is_empty();
         let mut holders: BTreeSet<_> = prepared.directs().map(|d| d.recipient).collect();
         let effect = self
             .agreement
@@ -182,7 +187,12 @@ impl<M: Membership> Group<M> {
         match effect {
             Effect::Secret(secret) => {
                 holders.insert(me);
+                let id = secret.id();
                 self.learn(operation, Some((secret, holders)));
+                if left_out {
+                    self.holdings.prefer(&id);
+                }
+                self.restored = false;
             }
             Effect::Welcome(included) => {
                 if let Control::Add { added } = &control {
@@ -194,13 +204,14 @@ impl<M: Membership> Group<M> {
             self.welcomed = true;
             self.orderer.enter(operation);
         }
-        self.after(&control);
+        self.after(operation, &control);
         Ok(())
     }
 
     /// Seals data under the latest secret that exactly the members hold; changes nothing.
     pub fn send(&self, plaintext: &[u8], rng: &mut impl CryptoRng) -> Result<Sent, OperationError> {
         let members = self.members()?;
+        self.is_newest()?;
         let latest = self.holdings.latest_eligible(&self.bundle, &members);
         let id = latest.ok_or(OperationError::NoEligibleSecret)?;
         let secret = self
@@ -228,22 +239,46 @@ impl<M: Membership> Group<M> {
     ///
     /// Each application message must come once: a repeat of one that was processed is opened
     /// again.
+    ///
+    /// Messages of our own are refused, unless they are news to us: then this is an older copy of
+    /// our state, restored from a backup. From then on it reads and produces nothing but an
+    /// update, which begins every channel anew ([`Rekey::Required`]).
     pub fn receive(&mut self, message: Message<Payload>) -> Result<Vec<OperationId>, QueueError> {
-        self.orderer.receive(message)
+        let is_own = message.sender == self.agreement.my_id();
+        if is_own && matches!(message.payload, Payload::Application(_)) {
+            // No state remembers them, and nothing depends on them.
+            return Err(QueueError::OwnMessage);
+        }
+        let displaced = self.orderer.receive(message)?;
+        if is_own && !self.restored {
+            self.restored = true;
+            self.agreement.restored();
+        }
+        Ok(displaced)
     }
 
     /// Processes the next message that is ready; call it until it gives `None`.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Option<Event> {
+        if let Some(event) = self.open_parked() {
+            return Some(event);
+        }
         if !self.welcomed {
             return self.join(context);
         }
         let message = self.orderer.next()?;
         let (operation, sender) = (message.id, message.sender);
+        let orderer = &self.orderer;
+        self.agreement.passed(&sender, |ours| {
+            let mut named = message.dependencies.iter();
+            named.any(|id| id == ours || orderer.follows(id, ours))
+        });
         let event = match message.payload {
             Payload::Control { control, directs } => {
                 let dependencies = message.dependencies;
                 let about = (operation, sender, &control);
-                let result = self.process(about, &directs, &message.recipients, context);
+                let beside = self.is_beside_removal(&control, &dependencies);
+                let sent = (&directs[..], &message.recipients[..], beside);
+                let result = self.process(about, sent, context);
                 self.orderer
                     .processed(operation, sender, dependencies, true);
                 result.map(|(output, recipients)| {
@@ -262,19 +297,53 @@ impl<M: Membership> Group<M> {
                 secret,
                 nonce,
                 ciphertext,
-            }) => self
-                .open(&secret, &nonce, &ciphertext)
-                .map(|plaintext| Event::Application {
+            }) => {
+                let opened = self.open(&secret, &nonce, &ciphertext);
+                if let Err(Failure::UnknownGroupSecret(_)) = opened {
+                    let encrypted = Encrypted {
+                        secret,
+                        nonce,
+                        ciphertext,
+                    };
+                    self.parked.park(operation, sender, encrypted);
+                }
+                opened.map(|plaintext| Event::Application {
                     operation,
                     sender,
                     plaintext,
-                }),
+                })
+            }
         };
         Some(event.unwrap_or_else(|failure| Event::Failed {
             operation,
             sender,
             failure,
         }))
+    }
+
+    /// Data of the queue whose secret has come since.
+    fn open_parked(&mut self) -> Option<Event> {
+        let parked = self
+            .parked
+            .take(|secret| self.bundle.get(secret).is_some())?;
+        let Encrypted {
+            secret,
+            nonce,
+            ciphertext,
+        } = parked.encrypted;
+        let (operation, sender) = (parked.operation, parked.sender);
+        Some(match self.open(&secret, &nonce, &ciphertext) {
+            Ok(plaintext) => Event::Application {
+                operation,
+                sender,
+                plaintext,
+            },
+            Err(failure) => Event::Failed {
+                operation,
+                sender,
+                failure,
+            },
+        })
     }
 
     /// Opens data that came outside the queue, for instance old data after a welcome.
@@ -296,8 +365,34 @@ impl<M: Membership> Group<M> {
         let Ok(members) = self.members() else {
             return Rekey::None;
         };
+        if self.restored {
+            return Rekey::Required(Reason::Restored);
+        }
         let follows = |later: &_, earlier: &_| self.orderer.follows(later, earlier);
         self.holdings.rekey(&self.bundle, &members, follows)
+    }
+
+    /// Members that lack the latest secret, or may lack it, and can be reached now. Before it
+    /// sends, a caller hands it to each of them ([`Group::welcome`]).
+    pub fn lacking(&self, context: &Context<'_>) -> BTreeSet<Member> {
+        let Ok(members) = self.members() else {
+            return BTreeSet::new();
+        };
+        let me = self.agreement.my_id();
+        let lack = self.holdings.lacking(&self.bundle, &members);
+        let lacks = |member: &Member| {
+            let doubted = || self.agreement.is_in_doubt(member, context);
+            *member != me && (lack.contains(member) || doubted())
+        };
+        let reached = |member: &Member| self.agreement.reaches(member, context);
+        members.into_iter().filter(lacks).filter(reached).collect()
+    }
+
+    /// Makes our next message to a member the first one of a new channel, which needs a bundle of
+    /// it. Channels also begin anew by themselves; call it where somebody says that it cannot
+    /// follow us.
+    pub fn restart(&mut self, member: Member) {
+        self.agreement.restart(member);
     }
 
     /// The members, if we are one.
@@ -379,16 +474,19 @@ impl<M: Membership> Group<M> {
     fn join(&mut self, context: &mut Context<'_>) -> Option<Event> {
         let Join { past, welcome } = self.orderer.take_join()?;
         let mut early = SecretBundle::new();
-        let mut removals = self.orderer.has_joined();
+        let mut removals = Vec::new();
         for message in past {
-            removals |= self.absorb(message, &mut early, context);
+            removals.extend(self.absorb(message, &mut early, context));
         }
+        let distrust = self.orderer.has_joined() || !removals.is_empty();
         let Payload::Control { control, directs } = welcome.payload else {
             return None;
         };
         let (operation, sender) = (welcome.id, welcome.sender);
         let about = (operation, sender, &control);
-        let result = self.process(about, &directs, &welcome.recipients, context);
+        let beside = self.is_beside_removal(&control, &welcome.dependencies);
+        let sent = (&directs[..], &welcome.recipients[..], beside);
+        let result = self.process(about, sent, context);
         self.orderer
             .processed(operation, sender, welcome.dependencies, true);
         self.bundle.extend(early);
@@ -400,9 +498,20 @@ impl<M: Membership> Group<M> {
             },
             Ok((output, recipients)) => {
                 self.holdings.reset();
+                for (operation, removed) in removals {
+                    self.holdings.removed(operation, removed);
+                }
                 self.welcomed = true;
                 self.take_in(operation, sender, &control, output, recipients);
-                if removals {
+                if !self.welcomed {
+                    let failure = Failure::Process(ProcessError::RemovedMeanwhile);
+                    return Some(Event::Failed {
+                        operation,
+                        sender,
+                        failure,
+                    });
+                }
+                if distrust {
                     self.holdings.distrust_welcomes();
                 }
                 self.orderer.enter(operation);
@@ -412,16 +521,16 @@ impl<M: Membership> Group<M> {
     }
 
     /// Takes a message of the time before we joined: nothing of it counts, but what it sent to
-    /// us. Tells whether it was a removal.
+    /// us. Gives a removal.
     fn absorb(
         &mut self,
         message: Kept<Control, Encrypted>,
         early: &mut SecretBundle,
         context: &mut Context<'_>,
-    ) -> bool {
+    ) -> Option<(OperationId, Member)> {
         let me = self.agreement.my_id();
         let Payload::Control { control, directs } = message.payload else {
-            return false;
+            return None;
         };
         if let Ok(Some(direct)) = addressed(&directs, &me) {
             match self.agreement.absorb(message.sender, direct, context) {
@@ -433,21 +542,32 @@ impl<M: Membership> Group<M> {
         let dependencies = message.dependencies;
         self.orderer
             .processed(message.id, message.sender, dependencies, true);
-        matches!(control, Control::Remove { .. })
+        match control {
+            Control::Remove { removed } => Some((message.id, removed)),
+            _ => None,
+        }
     }
 
     fn process(
         &mut self,
         (operation, sender, control): (OperationId, Member, &Control),
-        directs: &[DirectMessage],
-        recipients: &[(Kind, Member)],
+        (directs, recipients, beside): (&[DirectMessage], &[(Kind, Member)], bool),
         context: &mut Context<'_>,
     ) -> Result<(Output, BTreeSet<Member>), Failure> {
-        let result = self.agree(operation, sender, control, directs, context);
+        let result = self.agree((operation, sender, control), directs, beside, context);
+        if let Err(error) = &result
+            && error.is_channel()
+        {
+            self.agreement.cannot_follow(sender, context.now);
+        }
         if result.is_err() && self.welcomed && !matches!(control, Control::Add { .. }) {
             // A rotation that we cannot open still asks for another one.
-            self.holdings.rotated(operation, None);
-            self.distrust_after(control);
+            self.holdings.rotated(operation, None, |_, _| false);
+            if matches!(control, Control::Remove { .. }) {
+                // Whoever was removed is, whether or not we can read the new secret.
+                self.agreement.change(sender, control, operation);
+                self.after(operation, control);
+            }
         }
         let recipients = recipients
             .iter()
@@ -456,20 +576,36 @@ impl<M: Membership> Group<M> {
         Ok((result?, recipients.collect()))
     }
 
+    /// Whether a message adds somebody that was removed by an operation that it does not follow.
+    fn is_beside_removal(&self, control: &Control, dependencies: &[OperationId]) -> bool {
+        let Control::Add { added } = control else {
+            return false;
+        };
+        let follows = |removal: &OperationId| {
+            let mut named = dependencies.iter();
+            named.any(|id| id == removal || self.orderer.follows(id, removal))
+        };
+        self.holdings.is_beside_removal(added, follows)
+    }
+
     fn agree(
         &mut self,
-        operation: OperationId,
-        sender: Member,
-        control: &Control,
+        (operation, sender, control): (OperationId, Member, &Control),
         directs: &[DirectMessage],
+        beside: bool,
         context: &mut Context<'_>,
     ) -> Result<Output, ProcessError> {
         if matches!(control, Control::Create { .. }) && self.orderer.has_joined() {
             return Err(ProcessError::GroupAlreadyEstablished);
         }
+        if sender == self.agreement.my_id() {
+            // A newer copy of us made it, with a secret that is lost.
+            self.agreement.change(sender, control, operation);
+            return Ok(Output::Nothing);
+        }
         let ours = addressed(directs, &self.agreement.my_id())?;
         self.agreement
-            .process(operation, sender, control, ours, context)
+            .process_beside((operation, sender, control), beside, ours, context)
     }
 
     /// Keeps what a processed control message brought.
@@ -494,6 +630,7 @@ impl<M: Membership> Group<M> {
                 history.insert(me);
                 let latest = bundle.latest().map(GroupSecret::id);
                 self.bundle.extend(bundle);
+                self.parked.look_again();
                 if let Some(latest) = latest {
                     self.holdings.welcomed(operation, latest, history);
                 }
@@ -505,7 +642,7 @@ impl<M: Membership> Group<M> {
             (_, Output::Secret(secret)) => self.learn(operation, Some((secret, holders))),
             _ => self.learn(operation, None),
         }
-        self.after(control);
+        self.after(operation, control);
     }
 
     fn learn(&mut self, operation: OperationId, learned: Option<(GroupSecret, BTreeSet<Member>)>) {
@@ -515,11 +652,21 @@ impl<M: Membership> Group<M> {
             // A full bundle takes nothing more until some are erased.
             self.bundle.get(&id).map(|_| (id, holders))
         });
-        self.holdings.rotated(operation, learned);
+        self.parked.look_again();
+        let orderer = &self.orderer;
+        let follows = |later: &_, earlier: &_| orderer.follows(later, earlier);
+        self.holdings.rotated(operation, learned, follows);
     }
 
-    fn after(&mut self, control: &Control) {
-        self.distrust_after(control);
+    fn is_newest(&self) -> Result<(), OperationError> {
+        match self.restored {
+            true => Err(OperationError::Restored),
+            false => Ok(()),
+        }
+    }
+
+    fn after(&mut self, operation: OperationId, control: &Control) {
+        self.distrust_after(operation, control);
         let members = self.agreement.members().members();
         if self.welcomed && !members.contains(&self.agreement.my_id()) {
             self.welcomed = false;
@@ -533,8 +680,9 @@ impl<M: Membership> Group<M> {
         }
     }
 
-    fn distrust_after(&mut self, control: &Control) {
-        if matches!(control, Control::Remove { .. }) {
+    fn distrust_after(&mut self, operation: OperationId, control: &Control) {
+        if let Control::Remove { removed } = control {
+            self.holdings.removed(operation, *removed);
             self.holdings.distrust_welcomes();
         }
     }
@@ -542,21 +690,22 @@ impl<M: Membership> Group<M> {
 
 impl<M: Membership> Wire for Group<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(6).uint(2).item(&self.agreement).item(&self.orderer);
-        w.item(&self.bundle)
-            .item(&self.holdings)
-            .bool(self.welcomed);
+        w.array(8).uint(2).item(&self.agreement).item(&self.orderer);
+        w.item(&self.bundle).item(&self.holdings).item(&self.parked);
+        w.bool(self.welcomed).bool(self.restored);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
-        tuple(r, 6, |r| {
+        tuple(r, 8, |r| {
             version(r, 2)?;
             Ok(Group {
                 agreement: Agreement::read(r)?,
                 orderer: Orderer::read(r)?,
                 bundle: SecretBundle::read(r)?,
                 holdings: Holdings::read(r)?,
+                parked: Parked::read(r)?,
                 welcomed: r.bool()?,
+                restored: r.bool()?,
             })
         })
     }

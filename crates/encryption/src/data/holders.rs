@@ -27,8 +27,8 @@ pub enum Reason {
     NoSecret,
     /// Somebody who is no member holds the latest secret.
     Tainted,
-    /// A member lacks the latest secret.
-    Incomplete,
+    /// We are not the newest copy of ourselves.
+    Restored,
     /// We cannot know who holds the latest secret, for instance one of the time before we left.
     Unknown,
     /// A change that may have healed a compromise was made concurrently and its own secret
@@ -41,6 +41,8 @@ pub enum Reason {
 pub(super) struct Holdings {
     entries: BTreeMap<SecretId, Holding>,
     rotations: Vec<Rotation>,
+    /// Who was removed, by which operation.
+    removals: Vec<(OperationId, Member)>,
     /// We were given a removal, so that no welcome is trusted.
     removal_given: bool,
 }
@@ -51,6 +53,8 @@ struct Holding {
     anchor: OperationId,
     /// Taken from a welcome, on trust in its author's `add` rule.
     assumed: bool,
+    /// We made it for all that we could reach, which was not everybody.
+    is_preferred: bool,
     holders: BTreeSet<Member>,
 }
 
@@ -66,13 +70,25 @@ impl Holdings {
         &mut self,
         operation: OperationId,
         learned: Option<(SecretId, BTreeSet<Member>)>,
+        follows: impl Fn(&OperationId, &OperationId) -> bool,
     ) {
         let secret = learned.as_ref().map(|(id, _)| *id);
         self.rotations.push(Rotation { operation, secret });
-        if let Some((id, holders)) = learned {
+        if let Some((id, mut holders)) = learned {
+            // Whoever does not know of a removal hands the secret to whom it concerns.
+            let unknown = |(removal, _): &&(OperationId, Member)| {
+                *removal != operation && !follows(&operation, removal)
+            };
+            holders.extend(
+                self.removals
+                    .iter()
+                    .filter(unknown)
+                    .map(|(_, member)| *member),
+            );
             let fresh = || Holding {
                 anchor: operation,
                 assumed: false,
+                is_preferred: false,
                 holders: BTreeSet::new(),
             };
             // A secret that is sent again gains holders and never loses one.
@@ -116,8 +132,16 @@ impl Holdings {
         self.entries.entry(latest).or_insert(Holding {
             anchor: operation,
             assumed: true,
+            is_preferred: false,
             holders,
         });
+    }
+
+    /// We made a secret for all that we could reach.
+    pub(super) fn prefer(&mut self, id: &SecretId) {
+        if let Some(holding) = self.entries.get_mut(id) {
+            holding.is_preferred = true;
+        }
     }
 
     /// We added a member and gave it these secrets.
@@ -138,9 +162,10 @@ impl Holdings {
         bundle: &SecretBundle,
         past: &BTreeSet<OperationId>,
     ) {
+        // It cannot be told what the adder knew of a secret that a welcome brought us.
         let given = |holding: &Holding| {
             holding.holders.contains(adder)
-                && past.contains(&holding.anchor)
+                && (holding.assumed || past.contains(&holding.anchor))
                 && !holding.holders.contains(&added)
         };
         let mut ranked = bundle.ranked().rev().map(|(id, _)| *id);
@@ -152,6 +177,27 @@ impl Holdings {
         }
     }
 
+    /// A removal came. Whoever does not know of it yet may hand the member any secret that is older
+    /// or was made at the same time, so that it counts as a holder of all of them.
+    pub(super) fn removed(&mut self, operation: OperationId, member: Member) {
+        self.removals.push((operation, member));
+        for holding in self.entries.values_mut() {
+            if holding.anchor != operation {
+                holding.holders.insert(member);
+            }
+        }
+    }
+
+    /// Whether a member was removed by an operation that another one does not follow.
+    pub(super) fn is_beside_removal(
+        &self,
+        member: &Member,
+        follows: impl Fn(&OperationId) -> bool,
+    ) -> bool {
+        let mut removals = self.removals.iter();
+        removals.any(|(removal, removed)| removed == member && !follows(removal))
+    }
+
     /// A removal came: no welcome tells whether its latest secret was made before or after.
     pub(super) fn distrust_welcomes(&mut self) {
         self.removal_given = true;
@@ -160,29 +206,56 @@ impl Holdings {
 
     /// We join again: what happened in between is unknown.
     pub(super) fn reset(&mut self) {
-        *self = Holdings::default();
+        *self = Holdings {
+            removals: std::mem::take(&mut self.removals),
+            ..Holdings::default()
+        };
     }
 
     pub(super) fn forget(&mut self, id: &SecretId) {
         self.entries.remove(id);
     }
 
+    /// Whether nobody but members holds the secret.
     pub(super) fn is_eligible(&self, id: &SecretId, members: &BTreeSet<Member>) -> bool {
         let holding = self.entries.get(id);
-        holding.is_some_and(|holding| holding.holders == *members)
+        holding.is_some_and(|holding| holding.holders.is_subset(members))
     }
 
-    /// The secret to encrypt under.
+    /// The secret to encrypt under: the latest that all members hold, or that we made ourselves for
+    /// all that we could reach, or else the latest that nobody but members holds. So nobody silences
+    /// a member by leaving it out, and whoever updates to heal writes under its own secret.
     pub(super) fn latest_eligible(
         &self,
         bundle: &SecretBundle,
         members: &BTreeSet<Member>,
     ) -> Option<SecretId> {
-        bundle
-            .ranked()
-            .rev()
-            .map(|(id, _)| *id)
-            .find(|id| self.is_eligible(id, members))
+        let mut latest = None;
+        for (id, _) in bundle.ranked().rev() {
+            let Some(holding) = self.entries.get(id) else {
+                continue;
+            };
+            if !holding.holders.is_subset(members) {
+                continue;
+            }
+            if holding.is_preferred || holding.holders.len() == members.len() {
+                return Some(*id);
+            }
+            latest.get_or_insert(*id);
+        }
+        latest
+    }
+
+    /// The members that lack the latest secret that nobody but members holds.
+    pub(super) fn lacking(
+        &self,
+        bundle: &SecretBundle,
+        members: &BTreeSet<Member>,
+    ) -> BTreeSet<Member> {
+        let mut ranked = bundle.ranked().rev();
+        let latest = ranked.find(|(id, _)| self.is_eligible(id, members));
+        let holding = latest.and_then(|(id, _)| self.entries.get(id));
+        holding.map_or_else(BTreeSet::new, |holding| members - &holding.holders)
     }
 
     /// Whether the group needs a new secret.
@@ -193,7 +266,7 @@ impl Holdings {
         follows: impl Fn(&OperationId, &OperationId) -> bool,
     ) -> Rekey {
         let Some(latest) = self.latest_eligible(bundle, members) else {
-            return Rekey::Required(self.why_not(bundle, members));
+            return Rekey::Required(self.why_not(bundle));
         };
         let anchor = self.entries.get(&latest).map(|holding| holding.anchor);
         let above = bundle.ranked().rev().take_while(|(id, _)| **id != latest);
@@ -218,13 +291,12 @@ impl Holdings {
         }
     }
 
-    fn why_not(&self, bundle: &SecretBundle, members: &BTreeSet<Member>) -> Reason {
+    fn why_not(&self, bundle: &SecretBundle) -> Reason {
         let Some(latest) = bundle.latest() else {
             return Reason::NoSecret;
         };
         match self.entries.get(&latest.id()) {
             None => Reason::Unknown,
-            Some(holding) if holding.holders.is_subset(members) => Reason::Incomplete,
             Some(_) => Reason::Tainted,
         }
     }
@@ -232,10 +304,10 @@ impl Holdings {
 
 impl Wire for Holdings {
     fn write(&self, w: &mut Writer) {
-        w.array(3).map(self.entries.len());
+        w.array(4).map(self.entries.len());
         for (id, holding) in &self.entries {
-            w.bytes(id.as_bytes()).array(3);
-            w.item(&holding.anchor).bool(holding.assumed);
+            w.bytes(id.as_bytes()).array(4).item(&holding.anchor);
+            w.bool(holding.assumed).bool(holding.is_preferred);
             write_list(&holding.holders, w);
         }
         w.array(self.rotations.len());
@@ -243,20 +315,25 @@ impl Wire for Holdings {
             w.array(2).item(&rotation.operation);
             w.optional(rotation.secret.as_ref());
         }
+        w.array(self.removals.len());
+        for (operation, member) in &self.removals {
+            w.array(2).item(operation).item(member);
+        }
         w.bool(self.removal_given);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Holdings, DecodeError> {
-        tuple(r, 3, |r| {
+        tuple(r, 4, |r| {
             let id = |r: &mut Reader<'_>| crate::wire::bytes_array(r).map(SecretId::from_bytes);
             let entries = map(r, id, |r| {
-                tuple(r, 3, |r| {
+                tuple(r, 4, |r| {
                     let anchor = OperationId::read(r)?;
-                    let assumed = r.bool()?;
+                    let (assumed, is_preferred) = (r.bool()?, r.bool()?);
                     let holders: Vec<Member> = list(r, usize::MAX)?;
                     Ok(Holding {
                         anchor,
                         assumed,
+                        is_preferred,
                         holders: holders.into_iter().collect(),
                     })
                 })
@@ -270,9 +347,15 @@ impl Wire for Holdings {
                     })
                 })?);
             }
+            let mut removals = Vec::new();
+            for _ in 0..r.array()? {
+                let removal = tuple(r, 2, |r| Ok((OperationId::read(r)?, Member::read(r)?)));
+                removals.push(removal?);
+            }
             Ok(Holdings {
                 entries,
                 rotations,
+                removals,
                 removal_given: r.bool()?,
             })
         })

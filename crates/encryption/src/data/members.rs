@@ -19,6 +19,18 @@ pub trait Membership: Clone + Wire {
     fn create(&mut self, members: &[Member]);
     /// Somebody adds a member.
     fn add(&mut self, adder: Member, added: Member, operation: OperationId);
+    /// Somebody adds, or hands a secret to, a member that somebody else removed at the same time;
+    /// `is_member` tells whether it is one nevertheless.
+    fn add_beside_removal(
+        &mut self,
+        adder: Member,
+        added: Member,
+        operation: OperationId,
+        is_member: bool,
+    ) {
+        let _ = is_member;
+        self.add(adder, added, operation);
+    }
     /// Somebody removes a member.
     fn remove(&mut self, remover: Member, removed: Member, operation: OperationId);
     /// We join with the membership that the adder saw before the add. Gives the members it names.
@@ -42,6 +54,13 @@ impl Membership for Members {
     fn add(&mut self, _: Member, added: Member, _: OperationId) {
         if self.0.len() < ENCRYPTION_MEMBERS_MAX {
             self.0.insert(added);
+        }
+    }
+
+    fn add_beside_removal(&mut self, _: Member, added: Member, _: OperationId, is_member: bool) {
+        // The removal wins, in whatever order the two come.
+        if !is_member {
+            self.0.remove(&added);
         }
     }
 

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::cbor;
+use p2panda_core::limits::MEMBER_SECRETS_MAX;
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::control::Control;
-use super::scratch::{Acknowledge, Changes, Gained, Scratch};
+use super::scratch::{Acknowledge, Changes, Gained, Scratch, member_secret};
 use super::views::{Membership, MembershipError};
 use crate::control::{Change, ControlMessage};
 use crate::direct::{DirectError, DirectMessage, Kind, addressed};
@@ -19,9 +20,14 @@ use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::secret::Secret;
 use crate::sessions::{Context, DeliverError, Scheme, Sealing, Sessions, draw};
-use crate::two_party::ReceiveError;
-use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple, version};
+use crate::wire::{
+    DecodeError, Fields, Items, Reader, Wire, Writer, list, map, tuple, version, write_list,
+};
 use crate::{Member, OperationId};
+
+/// The direct messages for us, the recipients of all, and whether it is an add beside a removal that
+/// its author did not know.
+pub(super) type Sent<'a> = (&'a [DirectMessage], &'a [(Kind, Member)], bool);
 
 /// Sender and id of an operation, and the member that is to acknowledge it.
 pub(super) type Key = (Member, OperationId, Member);
@@ -41,6 +47,9 @@ pub enum ProcessError {
     /// A group was created by somebody who is not in it.
     #[error("the creator is not a member")]
     SenderNotAMember,
+    /// Somebody added us while somebody else removed us, and the removal wins.
+    #[error("we were removed at the same time")]
+    RemovedMeanwhile,
     /// The direct messages give us no secret.
     #[error(transparent)]
     Direct(#[from] DirectError),
@@ -65,6 +74,17 @@ pub enum ProcessError {
     /// A bound was reached.
     #[error(transparent)]
     Limit(#[from] Limit),
+}
+
+impl ProcessError {
+    /// Whether the channel with the sender does not work, which a first message of ours mends.
+    pub(super) fn is_channel(&self) -> bool {
+        match self {
+            ProcessError::Direct(DirectError::TwoParty(error)) => error.is_channel(),
+            ProcessError::MissingIdentityKey(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What to publish in answer to a control message.
@@ -97,6 +117,12 @@ pub struct Agreement<M> {
     pub(super) members: M,
     pub(super) member_secrets: BTreeMap<Key, Secret>,
     pub(super) ratchets: BTreeMap<Member, Secret>,
+    /// Who cannot follow everybody: it was left out, or has begun its channel with us anew.
+    lacking: BTreeSet<Member>,
+    /// We cannot follow everybody; our next seed says so to whom it concerns.
+    unfollowed: bool,
+    /// Adds that a removal won over.
+    pub(super) beside_removal: BTreeSet<OperationId>,
 }
 
 impl<M: Membership> Agreement<M> {
@@ -108,7 +134,53 @@ impl<M: Membership> Agreement<M> {
             members,
             member_secrets: BTreeMap::new(),
             ratchets: BTreeMap::new(),
+            lacking: BTreeSet::new(),
+            unfollowed: false,
+            beside_removal: BTreeSet::new(),
         }
+    }
+
+    /// Members that cannot follow everybody, and can be reached now.
+    pub(super) fn lacking(&self, context: &Context<'_>) -> BTreeSet<Member> {
+        let mut members = self.members.members();
+        members.remove(&self.my_id);
+        members.retain(|member| {
+            let outdated = || self.sessions.is_outdated(Scheme::Message, member, context);
+            (self.lacking.contains(member) || outdated())
+                && self.sessions.reaches(Scheme::Message, member, context)
+        });
+        members
+    }
+
+    /// Somebody is removed by a message whose seed is lost to us.
+    pub(super) fn removed(
+        &mut self,
+        remover: Member,
+        removed: Member,
+        operation: OperationId,
+    ) -> Result<(), MembershipError> {
+        self.members.remove(remover, removed, operation)
+    }
+
+    /// Whether we cannot follow everybody.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.unfollowed
+    }
+
+    /// Makes the next message to a member a first one.
+    pub(super) fn restart(&mut self, member: Member) {
+        self.sessions.restart(member);
+    }
+
+    /// Something of a member did not open: our next message to it begins the channel anew.
+    pub(super) fn cannot_follow(&mut self, member: Member, now: u64) {
+        self.sessions.cannot_follow(member, now);
+        self.unfollowed = true;
+    }
+
+    /// A member has processed some of our operations.
+    pub(super) fn passed(&mut self, member: &Member, has_processed: impl Fn(&OperationId) -> bool) {
+        self.sessions.passed(member, has_processed);
     }
 
     /// Our own id.
@@ -149,10 +221,10 @@ impl<M: Membership> Agreement<M> {
     ) -> Result<Draft, DeliverError> {
         let seed = Secret::random(rng);
         let others = recipients.iter().copied().filter(|r| *r != self.my_id);
-        let sealings =
+        let prepared =
             self.sessions
                 .prepare_all(Scheme::Message, others, seed.as_bytes(), context, rng)?;
-        Ok(Draft::new(control, sealings, Some(seed)))
+        Ok(Draft::new(control, prepared, Some(seed)))
     }
 
     /// Drafts a welcome with our chain; `None` if it has not begun.
@@ -171,7 +243,7 @@ impl<M: Membership> Agreement<M> {
             .sessions
             .prepare_welcome(scheme, added, history, chain, context, rng)?;
         let control = Change::Add { added }.into();
-        Ok(Some(Draft::new(control, sealings, None)))
+        Ok(Some(Draft::new(control, (sealings, Vec::new()), None)))
     }
 
     /// Takes over an own operation, once it has its id. Gives the secret of our next ratchet.
@@ -199,8 +271,13 @@ impl<M: Membership> Agreement<M> {
                 scratch.seeded(own, recipients, seed, None, context, rng)?
             }
         };
-        let changes = scratch.finish()?;
-        self.sessions.apply_sent(prepared.sealed, context);
+        let mut changes = scratch.finish()?;
+        changes.lacking.extend(prepared.left_out);
+        if prepared.effect.is_some() {
+            self.unfollowed = false;
+        }
+        self.sessions
+            .apply_sent(prepared.sealed, Some(operation), context);
         self.take_over(changes, context);
         Ok(Some(Processed {
             answer: None,
@@ -222,7 +299,7 @@ impl<M: Membership> Agreement<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, ProcessError> {
         let message = (operation, sender, control);
-        self.process_one(message, None, direct, context, rng)
+        self.process_one(message, (None, false), direct, context, rng)
     }
 
     /// Processes a control message of another member with its direct messages for us and the
@@ -231,31 +308,51 @@ impl<M: Membership> Agreement<M> {
     pub(super) fn process_whole(
         &mut self,
         message: (OperationId, Member, &Control),
-        (directs, recipients): (&[DirectMessage], &[(Kind, Member)]),
+        (directs, recipients, beside_removal): Sent<'_>,
         context: &mut Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, ProcessError> {
         let direct = addressed(directs, &self.my_id)?;
         let recipients = recipients.iter().map(|(_, recipient)| *recipient).collect();
-        self.process_one(message, Some(recipients), direct, context, rng)
+        self.process_one(
+            message,
+            (Some(recipients), beside_removal),
+            direct,
+            context,
+            rng,
+        )
     }
 
     fn process_one(
         &mut self,
         (operation, sender, control): (OperationId, Member, &Control),
-        recipients: Option<BTreeSet<Member>>,
+        (recipients, beside_removal): (Option<BTreeSet<Member>>, bool),
         direct: Option<&DirectMessage>,
         context: &mut Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, ProcessError> {
         self.admit(sender, control)?;
+        let me = self.my_id;
         let mut scratch = Scratch::new(self);
         let their = (sender, operation);
         let gained = match control {
             Control::Change(Change::Create { .. } | Change::Update | Change::Remove { .. }) => {
                 change(&mut scratch.changes.members, sender, control, operation)?;
                 let recipients = recipients.unwrap_or_else(|| scratch.view(&sender));
+                let creates = matches!(control, Control::Change(Change::Create { .. }));
+                if creates && !recipients.contains(&me) {
+                    // Left out: we join by a welcome.
+                    return Err(DirectError::Missing(Kind::TwoParty).into());
+                }
                 scratch.seeded(their, recipients, None, direct, context, rng)?
+            }
+            Control::Change(Change::Add { added })
+                if beside_removal && !scratch.view(&me).contains(added) =>
+            {
+                if *added == me {
+                    return Err(ProcessError::RemovedMeanwhile);
+                }
+                scratch.added_beside_removal(their, *added, context)?
             }
             Control::Change(Change::Add { added }) if *added == self.my_id => {
                 scratch.welcomed(their, direct, context, rng)?
@@ -285,7 +382,7 @@ impl<M: Membership> Agreement<M> {
             .map(Sealing::seal)
             .collect::<Result<Vec<_>, _>>()?;
         let directs = sealed.iter().map(|sealed| sealed.direct.clone()).collect();
-        self.sessions.apply_sent(sealed, context);
+        self.sessions.apply_sent(sealed, None, context);
         self.take_over(changes, context);
         Ok(Processed {
             answer: gained.acknowledge.map(|acknowledge| Answer {
@@ -298,16 +395,44 @@ impl<M: Membership> Agreement<M> {
         })
     }
 
-    /// Opens a direct message of the time before we joined, so that the channel keeps up.
+    /// Takes a message of the time before we joined, so that the channel keeps up. Of a seed that
+    /// was sent to us, others may take over their part after they have heard of us: that is kept.
     pub(super) fn absorb(
         &mut self,
-        sender: Member,
-        direct: &DirectMessage,
+        (operation, sender, control): (OperationId, Member, &Control),
+        (directs, recipients): (&[DirectMessage], &[(Kind, Member)]),
         context: &mut Context<'_>,
-    ) -> Result<(), ReceiveError> {
-        let message = direct.content.ciphertext();
-        let opened = self.sessions.open(&sender, message, context)?;
+    ) -> Result<(), DirectError> {
+        if let Control::Ack {
+            ack_sender,
+            ack_seq,
+        } = control
+        {
+            self.member_secrets.remove(&(*ack_sender, *ack_seq, sender));
+        }
+        let Some(direct) = addressed(directs, &self.my_id)? else {
+            return Ok(());
+        };
+        let opened = self
+            .sessions
+            .open(&sender, direct.content.ciphertext(), context)?;
+        let is_seed = !matches!(control.change(), None | Some(Change::Add { .. }));
+        let seed = Secret::from_slice(&opened.plaintext).filter(|_| is_seed);
+        if opened.begins_anew() {
+            self.lacking.insert(sender);
+        }
         self.sessions.apply_opened(sender, opened, context);
+        for (_, member) in recipients {
+            let identity = context.registry.identity_key(member);
+            let (Some(seed), Some(identity)) = (&seed, identity) else {
+                continue;
+            };
+            if *member != self.my_id && self.member_secrets.len() < MEMBER_SECRETS_MAX {
+                let secret = member_secret(seed, identity.as_bytes());
+                self.member_secrets
+                    .insert((sender, operation, *member), secret);
+            }
+        }
         Ok(())
     }
 
@@ -352,7 +477,19 @@ impl<M: Membership> Agreement<M> {
             };
         }
         if let Some((sender, opened)) = changes.opened {
+            if opened.begins_anew() {
+                self.lacking.insert(sender);
+            }
             self.sessions.apply_opened(sender, opened, context);
+        }
+        if let Some(welcomed) = changes.welcomed {
+            self.lacking.remove(&welcomed);
+        }
+        self.lacking.extend(changes.lacking);
+        self.beside_removal.extend(changes.beside_removal);
+        let members = self.members.members();
+        for member in changes.unfollowed.intersection(&members) {
+            self.cannot_follow(*member, context.now);
         }
     }
 
@@ -399,6 +536,9 @@ impl<M: Membership> Agreement<M> {
             members,
             member_secrets,
             ratchets,
+            lacking: BTreeSet::new(),
+            unfollowed: false,
+            beside_removal: BTreeSet::new(),
         };
         Ok((agreement, keys, registry))
     }
@@ -421,21 +561,27 @@ impl<M: Membership> Agreement<M> {
 
 impl<M: Membership> Wire for Agreement<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(6).uint(1).item(&self.my_id);
+        w.array(9).uint(2).item(&self.my_id);
         w.item(&self.sessions).item(&self.members);
         self.write_member_secrets(w);
         self.write_ratchets(w);
+        write_list(&self.lacking, w);
+        w.bool(self.unfollowed);
+        write_list(&self.beside_removal, w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Agreement<M>, DecodeError> {
-        tuple(r, 6, |r| {
-            version(r, 1)?;
+        tuple(r, 9, |r| {
+            version(r, 2)?;
             Ok(Agreement {
                 my_id: Member::read(r)?,
                 sessions: Sessions::read(r)?,
                 members: M::read(r)?,
                 member_secrets: map(r, read_key, Secret::read)?,
                 ratchets: map(r, Member::read, Secret::read)?,
+                lacking: list(r, usize::MAX)?.into_iter().collect(),
+                unfollowed: r.bool()?,
+                beside_removal: list(r, usize::MAX)?.into_iter().collect(),
             })
         })
     }

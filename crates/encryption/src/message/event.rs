@@ -7,6 +7,9 @@ use super::agreement::ProcessError;
 use super::control::Control;
 use super::payload::Outgoing;
 use super::ratchet::RatchetError;
+use crate::data::Need;
+use crate::direct::DirectError;
+use crate::two_party::ReceiveError;
 use crate::{Member, OperationId};
 
 /// What became of a message.
@@ -72,4 +75,18 @@ pub enum Failure {
     /// The ratchet has no key, or the message does not open.
     #[error(transparent)]
     Ratchet(#[from] RatchetError),
+}
+
+impl Failure {
+    /// What makes it good again; `None` where the message is wrong for ever.
+    pub fn needs(&self) -> Option<Need> {
+        match self {
+            Failure::Process(ProcessError::Direct(DirectError::TwoParty(ReceiveError::Limit(
+                _,
+            )))) => Some(Need::Room),
+            Failure::Process(ProcessError::Direct(DirectError::Missing(_))) => Some(Need::Channel),
+            Failure::Process(error) if error.is_channel() => Some(Need::Channel),
+            _ => None,
+        }
+    }
 }

@@ -9,7 +9,9 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::agreement::{Agreement, Answer, Draft, Prepared, ProcessError, Processed};
+use super::agreement::{
+    Agreement, Answer, Draft, Prepared, ProcessError, Processed, Sent as Direct,
+};
 use super::control::Control;
 use super::event::{Event, Failure};
 use super::payload::{Encrypted, Outgoing, Payload, Sent};
@@ -17,7 +19,6 @@ use super::ratchet::{DecryptionRatchet, Ratchet, RatchetError};
 use super::views::{Membership, Views};
 use crate::control::{Change, ControlMessage};
 use crate::data::{Reason, Rekey};
-use crate::direct::{DirectMessage, Kind, addressed};
 use crate::operation::{OperationError, check_add, check_create, check_remove};
 use crate::orderer::{Join, Kept, Message, Orderer, QueueError};
 use crate::sessions::Context;
@@ -67,6 +68,8 @@ pub struct Group<M = Views> {
     decryption: BTreeMap<Member, DecryptionRatchet>,
     /// Members that left and can still follow our chain, until it takes in a seed without them.
     leavers: BTreeSet<Member>,
+    /// Who was removed, by which operation.
+    removals: Vec<(OperationId, Member)>,
     /// The last own control message and the last own message of either kind.
     last_own: Option<(OperationId, OperationId)>,
     unpublished: Option<Unpublished>,
@@ -88,6 +91,7 @@ impl<M: Membership> Group<M> {
             ratchet: None,
             decryption: BTreeMap::new(),
             leavers: BTreeSet::new(),
+            removals: Vec::new(),
             last_own: None,
             unpublished: None,
         }
@@ -135,7 +139,34 @@ impl<M: Membership> Group<M> {
     ) -> Result<Draft, OperationError> {
         let members = self.members()?;
         check_add(added, self.agreement.my_id(), &members)?;
-        context.within(members.len())?;
+        self.invite(added, context, rng)
+    }
+
+    /// Drafts an invitation for somebody who is a member and cannot follow everybody: it begins its
+    /// chain anew, and all others hand it theirs. Not where there are 0.7.1 members, which do not
+    /// take the new chain.
+    pub fn welcome(
+        &self,
+        member: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        if member == self.agreement.my_id() {
+            return Err(OperationError::NotAddOurselves);
+        }
+        if !self.members()?.contains(&member) {
+            return Err(OperationError::InexistentRemovedMember(member));
+        }
+        self.invite(member, context, rng)
+    }
+
+    fn invite(
+        &self,
+        added: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        context.within(self.members()?.len())?;
         self.settled()?;
         self.safe()?;
         let draft = self.agreement.add(added, context, rng)?;
@@ -163,6 +194,9 @@ impl<M: Membership> Group<M> {
         }
         let processed = self.agreement.apply(prepared, operation, context, rng)?;
         let processed = processed.ok_or(CommitError::Stale)?;
+        if let Some(Change::Remove { removed }) = control.change() {
+            self.removals.push((operation, *removed));
+        }
         self.orderer.processed(operation, me, dependencies, true);
         self.last_own = Some((operation, operation));
         if creates {
@@ -211,6 +245,9 @@ impl<M: Membership> Group<M> {
     /// Gives the ids of messages that lost their place because too many wait, of the sender that
     /// has the most: hand them in again later.
     pub fn receive(&mut self, message: Message<Payload>) -> Result<Vec<OperationId>, QueueError> {
+        if message.sender == self.agreement.my_id() {
+            return Err(QueueError::OwnMessage);
+        }
         self.orderer.receive(message)
     }
 
@@ -225,10 +262,16 @@ impl<M: Membership> Group<M> {
         }
         let message = self.orderer.next()?;
         let (operation, sender) = (message.id, message.sender);
+        let orderer = &self.orderer;
+        self.agreement.passed(&sender, |ours| {
+            let mut named = message.dependencies.iter();
+            named.any(|id| id == ours || orderer.follows(id, ours))
+        });
         let event = match message.payload {
             Payload::Control { control, directs } => {
                 let about = (operation, sender, &control);
-                let sent = (&directs[..], &message.recipients[..]);
+                let beside = self.is_beside_removal(&control, &message.dependencies);
+                let sent = (&directs[..], &message.recipients[..], beside);
                 let result = self.process(about, sent, context, rng);
                 self.orderer
                     .processed(operation, sender, message.dependencies, true);
@@ -265,9 +308,28 @@ impl<M: Membership> Group<M> {
     /// Whether the group needs a new seed: ask after each input.
     pub fn rekey(&self) -> Rekey {
         match self.leavers.is_empty() || self.ratchet.is_none() {
+            true if self.ratchet.is_some() && self.agreement.is_deaf() => {
+                Rekey::Advised(Reason::Unmerged)
+            }
             true => Rekey::None,
             false => Rekey::Required(Reason::Tainted),
         }
+    }
+
+    /// Members that cannot follow everybody, and can be reached now: hand each of them all chains
+    /// anew ([`Group::welcome`]).
+    pub fn lacking(&self, context: &Context<'_>) -> BTreeSet<Member> {
+        match self.ratchet.is_some() {
+            true => self.agreement.lacking(context),
+            false => BTreeSet::new(),
+        }
+    }
+
+    /// Makes our next message to a member the first one of a new channel, which needs a bundle of
+    /// it. Channels also begin anew by themselves; call it where somebody says that it cannot
+    /// follow us.
+    pub fn restart(&mut self, member: Member) {
+        self.agreement.restart(member);
     }
 
     /// The members, if we are one.
@@ -330,7 +392,8 @@ impl<M: Membership> Group<M> {
         };
         let (operation, sender) = (welcome.id, welcome.sender);
         let about = (operation, sender, &control);
-        let sent = (&directs[..], &welcome.recipients[..]);
+        let beside = self.is_beside_removal(&control, &welcome.dependencies);
+        let sent = (&directs[..], &welcome.recipients[..], beside);
         let result = self.process(about, sent, context, rng);
         self.orderer
             .processed(operation, sender, welcome.dependencies, true);
@@ -362,13 +425,15 @@ impl<M: Membership> Group<M> {
     /// Takes a message of the time before we joined: nothing of it counts, but the channel of
     /// its sender must keep up.
     fn absorb(&mut self, message: Kept<Control, Encrypted>, context: &mut Context<'_>) {
-        let me = self.agreement.my_id();
-        let is_control = match message.payload {
-            Payload::Control { directs, .. } => {
-                if let Ok(Some(direct)) = addressed(&directs, &me) {
-                    // What does not open had no effect on its sender's channel either.
-                    let _ = self.agreement.absorb(message.sender, direct, context);
+        let is_control = match &message.payload {
+            Payload::Control { control, directs } => {
+                let about = (message.id, message.sender, control);
+                let sent = (&directs[..], &message.recipients[..]);
+                if let Some(Change::Remove { removed }) = control.change() {
+                    self.removals.push((message.id, *removed));
                 }
+                // What does not open had no effect on its sender's channel either.
+                let _ = self.agreement.absorb(about, sent, context);
                 true
             }
             Payload::Application(_) => false,
@@ -381,11 +446,42 @@ impl<M: Membership> Group<M> {
     fn process(
         &mut self,
         message: (OperationId, Member, &Control),
-        sent: (&[DirectMessage], &[(Kind, Member)]),
+        sent: Direct<'_>,
         context: &mut Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Processed, Failure> {
-        Ok(self.agreement.process_whole(message, sent, context, rng)?)
+        if let Some(Change::Remove { removed }) = message.2.change() {
+            self.removals.push((message.0, *removed));
+        }
+        let result = self.agreement.process_whole(message, sent, context, rng);
+        if result.as_ref().is_err_and(ProcessError::is_channel) {
+            let (operation, sender, control) = message;
+            self.agreement.cannot_follow(sender, context.now);
+            if let Some(Change::Remove { removed }) = control.change()
+                && self.ratchet.is_some()
+                && self.agreement.removed(sender, *removed, operation).is_ok()
+            {
+                // Whoever was removed is, and can follow our chain, which did not take the seed in.
+                self.leavers.insert(*removed);
+                if *removed == self.agreement.my_id() {
+                    self.leave();
+                }
+            }
+        }
+        Ok(result?)
+    }
+
+    /// Whether a message adds somebody that was removed by an operation that it does not follow.
+    fn is_beside_removal(&self, control: &Control, dependencies: &[OperationId]) -> bool {
+        let Some(Change::Add { added }) = control.change() else {
+            return false;
+        };
+        let follows = |removal: &OperationId| {
+            let mut named = dependencies.iter();
+            named.any(|id| id == removal || self.orderer.follows(id, removal))
+        };
+        let mut removals = self.removals.iter();
+        removals.any(|(removal, removed)| removed == added && !follows(removal))
     }
 
     fn changed(

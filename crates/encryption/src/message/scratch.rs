@@ -41,6 +41,14 @@ pub(super) struct Changes<M> {
     pub(super) member_secrets: BTreeMap<Key, Option<Secret>>,
     pub(super) opened: Option<(Member, Opened)>,
     pub(super) sealings: Vec<Sealing>,
+    /// Who is given all chains anew.
+    pub(super) welcomed: Option<Member>,
+    /// Who cannot follow everybody from now on.
+    pub(super) lacking: BTreeSet<Member>,
+    /// Whom we cannot follow from now on.
+    pub(super) unfollowed: BTreeSet<Member>,
+    /// An add that a removal won over.
+    pub(super) beside_removal: Option<OperationId>,
 }
 
 /// Who learns of an operation's seed, and what our chain and the sender's gain.
@@ -66,6 +74,10 @@ impl<'a, M: Membership> Scratch<'a, M> {
             member_secrets: BTreeMap::new(),
             opened: None,
             sealings: Vec::new(),
+            welcomed: None,
+            lacking: BTreeSet::new(),
+            unfollowed: BTreeSet::new(),
+            beside_removal: None,
         };
         Scratch { base, changes }
     }
@@ -98,11 +110,17 @@ impl<'a, M: Membership> Scratch<'a, M> {
             }
         };
         for member in &recipients {
-            let secret = member_secret(seed, self.identity(member, context)?.as_bytes());
+            let Some(identity) = self.identity(member, context) else {
+                self.changes.unfollowed.insert(*member);
+                continue;
+            };
+            let secret = member_secret(seed, identity.as_bytes());
             let key = (sender, operation, *member);
             self.changes.member_secrets.insert(key, Some(secret));
         }
-        let secret = member_secret(seed, self.identity(&sender, context)?.as_bytes());
+        let identity = self.identity(&sender, context);
+        let identity = identity.ok_or(ProcessError::MissingIdentityKey(sender))?;
+        let secret = member_secret(seed, identity.as_bytes());
         let sender_update = Some(self.step(&sender, &secret, context)?);
         if sender == me {
             return Ok(Gained {
@@ -112,6 +130,12 @@ impl<'a, M: Membership> Scratch<'a, M> {
             });
         }
         self.forward_member_secret(sender, operation, &recipients, context, rng)?;
+        // Whom the sender knew and could not reach does not follow it from now on.
+        let members = self.view(&me);
+        let known = self.view(&sender);
+        let known = known.intersection(&members).copied();
+        let left_out = known.filter(|m| *m != sender && *m != me && !recipients.contains(m));
+        self.changes.lacking.extend(left_out);
         let my_update = self.acknowledged(me, (sender, operation), None, context)?;
         Ok(Gained {
             acknowledge: Some(Acknowledge::Ack),
@@ -146,6 +170,10 @@ impl<'a, M: Membership> Scratch<'a, M> {
             }
             (None, None) => return Ok(None),
         };
+        if self.identity(&acker, context).is_none() {
+            self.changes.unfollowed.insert(acker);
+            return Ok(None);
+        }
         if added == Some(acker) {
             // A member that comes back starts its chain again, or those who came while it was
             // away would never follow it.
@@ -163,6 +191,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Gained, ProcessError> {
         let me = self.base.my_id;
+        self.changes.welcomed = Some(added);
         self.changes.members.add(sender, added, operation)?;
         let mut gained = Gained::default();
         if self.view(&sender).contains(&me) {
@@ -184,6 +213,30 @@ impl<'a, M: Membership> Scratch<'a, M> {
         Ok(gained)
     }
 
+    /// Somebody adds a member that somebody else removed at the same time. The removal wins: chains
+    /// take their steps, and nothing is handed on.
+    pub(super) fn added_beside_removal(
+        &mut self,
+        (sender, operation): (Member, OperationId),
+        added: Member,
+        context: &Context<'_>,
+    ) -> Result<Gained, ProcessError> {
+        let me = self.base.my_id;
+        let mut gained = Gained {
+            acknowledge: Some(Acknowledge::AddAck),
+            ..Gained::default()
+        };
+        if self.view(&sender).contains(&me) {
+            let secret = self.step(&sender, &constant(&WELCOME), context)?;
+            let key = (sender, operation, added);
+            self.changes.member_secrets.insert(key, Some(secret));
+            gained.sender_update = Some(self.step(&sender, &constant(&ADD), context)?);
+        }
+        gained.my_update = Some(self.step(&me, &constant(&ADD), context)?);
+        self.changes.beside_removal = Some(operation);
+        Ok(gained)
+    }
+
     /// Somebody, also we, takes over the add of another member.
     pub(super) fn add_acknowledged(
         &mut self,
@@ -192,7 +245,9 @@ impl<'a, M: Membership> Scratch<'a, M> {
         direct: Option<&DirectMessage>,
         context: &Context<'_>,
     ) -> Result<Option<Secret>, ProcessError> {
-        self.changes.members.ack(acker, &operation)?;
+        if !self.base.beside_removal.contains(&operation) {
+            self.changes.members.ack(acker, &operation)?;
+        }
         let me = self.base.my_id;
         if let Some(direct) = direct.filter(|direct| direct.recipient == me) {
             let chain = self.open_secret(Kind::Forward, acker, Some(direct), context)?;
@@ -295,8 +350,14 @@ impl<'a, M: Membership> Scratch<'a, M> {
             plaintext,
             context,
             rng,
-        )?;
-        self.changes.sealings.push(sealing);
+        );
+        match sealing {
+            Ok(sealing) => self.changes.sealings.push(sealing),
+            Err(error) if error.is_about_one() => {
+                self.changes.lacking.insert(recipient);
+            }
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 
@@ -307,7 +368,9 @@ impl<'a, M: Membership> Scratch<'a, M> {
         input: &Secret,
         context: &Context<'_>,
     ) -> Result<Secret, ProcessError> {
-        let identity = *self.identity(member, context)?.as_bytes();
+        let identity = self.identity(member, context);
+        let identity = identity.ok_or(ProcessError::MissingIdentityKey(*member))?;
+        let identity = *identity.as_bytes();
         let mut ikm = Zeroizing::new(Vec::with_capacity(96));
         if let Some(chain) = self.ratchet(member) {
             ikm.extend_from_slice(chain.as_bytes());
@@ -333,16 +396,15 @@ impl<'a, M: Membership> Scratch<'a, M> {
         }
     }
 
-    fn identity<'c>(
-        &self,
-        member: &Member,
-        context: &'c Context<'_>,
-    ) -> Result<&'c crate::PublicKey, ProcessError> {
+    /// A member's identity key, also if it came with the message that is being processed.
+    fn identity(&self, member: &Member, context: &Context<'_>) -> Option<crate::PublicKey> {
         if *member == self.base.my_id {
-            return Ok(context.keys.identity_key());
+            return Some(*context.keys.identity_key());
         }
-        let key = context.registry.identity_key(member);
-        key.ok_or(ProcessError::MissingIdentityKey(*member))
+        let opened = self.changes.opened.as_ref();
+        let claimed = opened.filter(|(sender, _)| sender == member);
+        let claimed = claimed.and_then(|(_, opened)| opened.identity);
+        context.registry.identity_key(member).copied().or(claimed)
     }
 
     /// Opens a direct message for us that holds exactly a secret.
@@ -367,7 +429,7 @@ fn constant(bytes: &[u8; 32]) -> Secret {
     Secret::from_bytes(*bytes)
 }
 
-fn member_secret(seed: &Secret, identity: &[u8; 32]) -> Secret {
+pub(super) fn member_secret(seed: &Secret, identity: &[u8; 32]) -> Secret {
     let mut ikm = Zeroizing::new(Vec::with_capacity(64));
     ikm.extend_from_slice(seed.as_bytes());
     ikm.extend_from_slice(identity);

@@ -315,15 +315,28 @@ impl Views {
                     removal.member == *member && other.removal(&removal.operation).is_none()
                 })
         };
+        // Came back after a removal that this side has not heard of: it speaks of the time before.
+        let stale = |views: &Views, other: &Views, member: &Member| {
+            other.members.contains(member)
+                && other.removals.iter().any(|removal| {
+                    removal.member == *member && views.removal(&removal.operation).is_none()
+                })
+        };
         let mut unheard: BTreeMap<Member, BTreeSet<Member>> = BTreeMap::new();
         for (views, other, strangers) in sides {
             for member in views.members.iter().filter(|m| !gone(other, views, m)) {
+                let is_stale = stale(views, other, member);
+                let both = is_stale && stale(other, views, member);
+                if is_stale && !both {
+                    continue;
+                }
                 let left = views.unheard.get(member).into_iter().flatten();
-                let left = strangers.iter().chain(left).copied().collect();
+                let left: BTreeSet<_> = strangers.iter().chain(left).copied().collect();
                 match unheard.entry(*member) {
                     Entry::Vacant(entry) => {
                         entry.insert(left);
                     }
+                    Entry::Occupied(entry) if both => entry.into_mut().extend(left),
                     Entry::Occupied(entry) => meet(entry.into_mut(), left),
                 }
             }

@@ -43,12 +43,29 @@ impl Plain {
                     removal.member == *member && other.removal(&removal.operation).is_none()
                 })
         };
-        let mut members = BTreeMap::new();
+        let stale = |views: &Plain, other: &Plain, member: &Member| {
+            // Came back after a removal that this side has not heard of.
+            other.members.contains_key(member)
+                && other.removals.iter().any(|removal| {
+                    removal.member == *member && views.removal(&removal.operation).is_none()
+                })
+        };
+        let mut members: BTreeMap<Member, BTreeSet<Member>> = BTreeMap::new();
         for (views, other) in [(&*self, &theirs), (&theirs, &*self)] {
             for (member, acks) in &views.members {
-                if !gone(other, views, member) {
-                    let entry: &mut BTreeSet<_> = members.entry(*member).or_default();
-                    entry.extend(acks);
+                let here = stale(views, other, member);
+                let there = stale(other, views, member);
+                if gone(other, views, member) || here && !there {
+                    continue;
+                }
+                match members.entry(*member) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(acks.clone());
+                    }
+                    Entry::Occupied(mut entry) if here => {
+                        entry.get_mut().retain(|member| acks.contains(member));
+                    }
+                    Entry::Occupied(mut entry) => entry.get_mut().extend(acks),
                 }
             }
         }

@@ -107,6 +107,8 @@ impl Wire for TwoPartyMessage {
 
 /// What is inside the ciphertext.
 pub(super) struct TwoPartyPlaintext {
+    /// Of a first message that is not the first of all; 0.7.1 peers do not look at it.
+    pub(super) generation: Option<u64>,
     pub(super) plaintext: Zeroizing<Vec<u8>>,
     pub(super) sender_next_index: u64,
     pub(super) receiver_new_secret: SecretKey,
@@ -115,7 +117,11 @@ pub(super) struct TwoPartyPlaintext {
 
 impl Wire for TwoPartyPlaintext {
     fn write(&self, w: &mut Writer) {
-        w.map(4).text("plaintext").ints(&self.plaintext);
+        w.map(4 + usize::from(self.generation.is_some()));
+        w.text("plaintext").ints(&self.plaintext);
+        if let Some(generation) = self.generation {
+            w.text("generation").uint(generation);
+        }
         w.text("sender_next_index").uint(self.sender_next_index);
         w.text("receiver_new_secret")
             .item(&self.receiver_new_secret);
@@ -126,12 +132,14 @@ impl Wire for TwoPartyPlaintext {
     fn read(r: &mut Reader<'_>) -> Result<TwoPartyPlaintext, DecodeError> {
         let mut fields = Fields::open(r)?;
         let plaintext = fields.required("plaintext", ints)?;
+        let generation = fields.optional("generation", |r| Ok(r.uint()?))?;
         let sender_next_index = fields.required("sender_next_index", |r| Ok(r.uint()?))?;
         let receiver_new_secret = fields.required("receiver_new_secret", SecretKey::read)?;
         let sender_new_verifying_key =
             fields.required("sender_new_verifying_key", PublicKey::read)?;
         fields.close()?;
         Ok(TwoPartyPlaintext {
+            generation,
             plaintext,
             sender_next_index,
             receiver_new_secret,

@@ -18,6 +18,7 @@ fn an_announced_key_of_small_order_is_refused() {
     one[0] = 1;
     for point in [[0; 32], one] {
         let body = TwoPartyPlaintext {
+            generation: None,
             plaintext: Zeroizing::new(b"panda".to_vec()),
             sender_next_index: 1,
             receiver_new_secret: SecretKey::random(&mut rng),

@@ -17,9 +17,17 @@ pub const START: u64 = 1_790_000_000;
 
 /// How many lives a run has: `LIVES`, or this many.
 pub fn lives(default: u64) -> std::ops::Range<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = number("FIRST_LIFE").unwrap_or(0);
     first..first + number("LIVES").unwrap_or(default)
+}
+
+/// How many steps a life has: `STEPS`, or this many.
+pub fn steps(default: u64) -> u64 {
+    number("STEPS").unwrap_or(default)
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// A generator for one life.

@@ -12,7 +12,7 @@ use crate::{Member, OperationId};
 
 impl<M: Membership> Wire for Group<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(9).uint(2);
+        w.array(10).uint(2);
         w.item(&self.agreement).item(&self.orderer);
         w.array(2).uint(u64::from(self.config.forward_max));
         w.uint(u64::from(self.config.late_max));
@@ -21,6 +21,10 @@ impl<M: Membership> Wire for Group<M> {
             w.item(member).item(ratchet);
         }
         write_list(&self.leavers, w);
+        w.array(self.removals.len());
+        for (operation, member) in &self.removals {
+            w.array(2).item(operation).item(member);
+        }
         match &self.last_own {
             Some((control, last)) => w.array(2).item(control).item(last),
             None => w.null(),
@@ -37,7 +41,7 @@ impl<M: Membership> Wire for Group<M> {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
-        tuple(r, 9, |r| {
+        tuple(r, 10, |r| {
             version(r, 2)?;
             let (agreement, orderer) = (Agreement::read(r)?, Orderer::read(r)?);
             let config = tuple(r, 2, |r| {
@@ -50,6 +54,10 @@ impl<M: Membership> Wire for Group<M> {
             let ratchet = nullable(r, Ratchet::read)?;
             let decryption = map(r, Member::read, DecryptionRatchet::read)?;
             let leavers: Vec<Member> = list(r, usize::MAX)?;
+            let removal =
+                |r: &mut Reader<'_>| tuple(r, 2, |r| Ok((OperationId::read(r)?, Member::read(r)?)));
+            let removals = (0..r.array()?).map(|_| removal(r));
+            let removals = removals.collect::<Result<_, _>>()?;
             let pair = |r: &mut Reader<'_>| {
                 tuple(r, 2, |r| Ok((OperationId::read(r)?, OperationId::read(r)?)))
             };
@@ -69,6 +77,7 @@ impl<M: Membership> Wire for Group<M> {
                 ratchet,
                 decryption,
                 leavers: leavers.into_iter().collect(),
+                removals,
                 last_own,
                 unpublished,
             })

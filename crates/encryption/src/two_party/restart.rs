@@ -1,0 +1,130 @@
+//! A channel that begins anew (`docs/protocol/encryption.md#9.7`).
+
+use p2panda_core::limits::RESTART_INTERVAL_S;
+
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, nullable, tuple};
+use crate::x25519::{PublicKey, SecretKey};
+
+/// What a session knows of its first messages.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Restart {
+    /// The greatest generation of a first message that became the channel.
+    pub(super) generation: u64,
+    /// One of the peer's with this generation became the channel.
+    pub(super) is_theirs: bool,
+    /// The own index of our last first message, while nothing answers to that or a later one.
+    pub(super) awaiting: Option<u64>,
+    /// What opens the peer's messages of a channel that was given up.
+    pub(super) late: Option<SecretKey>,
+    /// Our next message is to be a first one.
+    wanted: bool,
+    /// When we began anew last.
+    last_s: Option<u64>,
+    /// The pre-key that our last first message was sent to.
+    prekey: Option<PublicKey>,
+    /// Nothing came since our last first message.
+    is_unanswered: bool,
+}
+
+impl Restart {
+    /// Begins anew with the next message; by itself a session does so once per hour at most.
+    pub(super) fn want(&mut self, now: u64) {
+        self.wanted |= self.may(now);
+    }
+
+    pub(super) fn force(&mut self) {
+        self.wanted = true;
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.is_unanswered
+    }
+
+    /// Whether a bundle that came since our unanswered first message is reason to begin anew.
+    pub(super) fn is_outdated(&self, newest: &PublicKey, now: u64) -> bool {
+        self.is_unanswered && self.prekey.is_some_and(|used| used != *newest) && self.may(now)
+    }
+
+    /// The generation of a first message that is not the first of all: it outranks those of the
+    /// past also where we do not know them any more.
+    pub(super) fn next(&self, now: u64) -> u64 {
+        self.generation.saturating_add(1).max(now)
+    }
+
+    /// A first message of ours was sent.
+    pub(super) fn sent(&mut self, first: &super::SentFirst, index: u64) {
+        self.prekey = Some(first.prekey);
+        self.is_unanswered = true;
+        if let Some(generation) = first.generation {
+            self.generation = generation;
+            self.is_theirs = false;
+            self.awaiting = Some(index);
+            self.wanted = false;
+            self.last_s = Some(first.at_s);
+        }
+    }
+
+    /// Whether a first message of the peer becomes the channel. Of one generation two may, one of
+    /// each side: both sides then go on from each other's.
+    pub(super) fn admits(&self, generation: u64) -> bool {
+        match generation == self.generation {
+            true => generation == 0 || !self.is_theirs,
+            false => generation > self.generation,
+        }
+    }
+
+    /// Something became the channel.
+    pub(super) fn adopted(&mut self, generation: Option<u64>) {
+        if let Some(generation) = generation {
+            self.generation = generation;
+            self.is_theirs = true;
+            // Whatever we could not open before, we can now.
+            self.wanted = false;
+        }
+        self.awaiting = None;
+        self.late = None;
+        self.is_unanswered = false;
+    }
+
+    fn may(&self, now: u64) -> bool {
+        let next = self
+            .last_s
+            .map(|last| last.saturating_add(RESTART_INTERVAL_S));
+        next.is_none_or(|next| now >= next)
+    }
+}
+
+impl Wire for Restart {
+    fn write(&self, w: &mut Writer) {
+        w.array(8).uint(self.generation).bool(self.is_theirs);
+        let number = |number: Option<u64>, w: &mut Writer| {
+            match number {
+                Some(number) => w.uint(number),
+                None => w.null(),
+            };
+        };
+        number(self.awaiting, w);
+        w.optional(self.late.as_ref()).bool(self.wanted);
+        number(self.last_s, w);
+        w.optional(self.prekey.as_ref()).bool(self.is_unanswered);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Restart, DecodeError> {
+        tuple(r, 8, |r| {
+            Ok(Restart {
+                generation: r.uint()?,
+                is_theirs: r.bool()?,
+                awaiting: nullable(r, |r| Ok(r.uint()?))?,
+                late: nullable(r, SecretKey::read)?,
+                wanted: r.bool()?,
+                last_s: nullable(r, |r| Ok(r.uint()?))?,
+                prekey: nullable(r, PublicKey::read)?,
+                is_unanswered: r.bool()?,
+            })
+        })
+    }
+}
