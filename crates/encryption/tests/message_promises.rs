@@ -331,7 +331,7 @@ fn an_unreachable_member_delays_nobody_and_hears_everybody_once_it_is_reached() 
                 .collect()
         })
         .collect();
-    for reader in 0..3 {
+    for (reader, person) in people.iter_mut().enumerate().take(3) {
         let mut registry = Registry::new();
         for owner in (0..3).filter(|owner| *owner != reader) {
             let place = reader * 2;
@@ -339,7 +339,7 @@ fn an_unreachable_member_delays_nobody_and_hears_everybody_once_it_is_reached() 
                 registry.add_one_time(ids[owner], *bundle, START).unwrap();
             }
         }
-        people[reader].registry = registry;
+        person.registry = registry;
     }
     let new = |person: &Person| Group::new(person.id, Stubborn::default(), Config::default());
     let mut groups: Vec<_> = people.iter().map(new).collect();

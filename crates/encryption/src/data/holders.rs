@@ -162,16 +162,19 @@ impl Holdings {
         bundle: &SecretBundle,
         past: &BTreeSet<OperationId>,
     ) {
-        // It cannot be told what the adder knew of a secret that a welcome brought us.
-        let given = |holding: &Holding| {
-            holding.holders.contains(adder)
-                && (holding.assumed || past.contains(&holding.anchor))
-                && !holding.holders.contains(&added)
+        let concerns = |holding: &Holding| {
+            holding.holders.contains(adder) && !holding.holders.contains(&added)
+        };
+        let given = |holding: &Holding| concerns(holding) && past.contains(&holding.anchor);
+        // It cannot be told whether the adder had it then: the welcome that brought it to us says
+        // nothing of when others got it.
+        let unclear = |holding: &Holding| {
+            concerns(holding) && holding.assumed && !past.contains(&holding.anchor)
         };
         let mut ranked = bundle.ranked().rev().map(|(id, _)| *id);
         let highest = ranked.find(|id| self.entries.get(id).is_some_and(given));
         self.entries
-            .retain(|id, holding| Some(*id) == highest || !given(holding));
+            .retain(|id, holding| Some(*id) == highest || !given(holding) && !unclear(holding));
         if let Some(holding) = highest.and_then(|id| self.entries.get_mut(&id)) {
             holding.holders.insert(added);
         }
