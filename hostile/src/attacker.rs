@@ -19,9 +19,10 @@ pub(crate) const GOSSIP: &[u8] = b"/iroh-gossip/1";
 pub(crate) const DISCOVERY: &[u8] = b"p2panda/confidential_discovery/v1";
 pub(crate) const SYNC: &[u8] = b"p2panda/log_sync/v1";
 pub(crate) const DIGEST_SYNC: &[u8] = b"p2panda/digest_sync/v1";
+pub(crate) const LINK: &[u8] = b"p2panda/link/v1";
 
 /// All of them.
-pub(crate) const PROTOCOLS: [&[u8]; 4] = [GOSSIP, DISCOVERY, SYNC, DIGEST_SYNC];
+pub(crate) const PROTOCOLS: [&[u8]; 5] = [GOSSIP, DISCOVERY, SYNC, DIGEST_SYNC, LINK];
 
 /// No step of an attack takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,6 +39,8 @@ pub enum Place {
     Other,
     /// Every second one here and there.
     Both,
+    /// All at one address, that of the node itself.
+    One,
 }
 
 impl Place {
@@ -47,6 +50,7 @@ impl Place {
         match self {
             Place::Both if number.is_multiple_of(2) => Place::Same.address(number),
             Place::Both => Place::Other.address(number),
+            Place::One => Ipv4Addr::LOCALHOST,
             Place::Same => Ipv4Addr::new(127, 0, 0, 2 + byte(number)),
             Place::Other => {
                 let prefix = number / PER_PREFIX;
@@ -62,6 +66,7 @@ impl Place {
             Place::Same => "same",
             Place::Other => "other",
             Place::Both => "both",
+            Place::One => "one",
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::attacker::{Attacker, Target};
 use crate::error::Stopped;
-use crate::{connections, discovery, gossip, logs, sync};
+use crate::{connections, discovery, gossip, link_control, link_topics, logs, sync};
 
 /// How much an attack does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +75,46 @@ pub enum Behaviour {
     /// Takes part in the topic handshake at one byte per second: 100 (256) times, answered by
     /// `docs/protocol/sync.md#3`.
     SlowHandshake,
+    /// Opens links and says nothing, Hello only, an Interest that never ends, or Hello byte by byte:
+    /// 100 (256) in all, answered by `docs/protocol/link.md#6`.
+    SilentLinks,
+    /// Says of 4 000 overlays that it is in them and of as many that it left them, 400 (4 000) times,
+    /// answered by `docs/protocol/link.md#3`.
+    InterestFlood,
+    /// Asks for records 20 000 (200 000) times, answered by `docs/protocol/link.md#3`.
+    AskFlood,
+    /// Tells unasked of 392 nodes with large records, and 60 000 times that one of them is in the
+    /// overlay: 60 (300) times, answered by `docs/protocol/link.md#3`.
+    NodesFlood,
+    /// Broadcasts garbage over links, joins, and sends gossip of overlays that are not common: 20 000
+    /// (200 000) messages, answered by `docs/protocol/network.md#11`.
+    LinkGossip,
+    /// Ends links twice, or goes on behind the end: 200 (2 000) links, answered by
+    /// `docs/protocol/link.md#3`.
+    Farewells,
+    /// Sends messages of 64 KiB, or of a byte, that a later version might have: 2 000 (40 000),
+    /// answered by `docs/protocol/link.md#3`.
+    UnknownTags,
+    /// Opens topic streams and stops in the first message: 400 (4 000), answered by
+    /// `docs/protocol/link.md#4`.
+    UnopenedStreams,
+    /// Opens sessions on topics that it shows not to know: 20 000 (200 000), answered by
+    /// `docs/protocol/link.md#4`.
+    WrongProofs,
+    /// Stops, or drips, in the exchange of ranges: 4 sessions, answered by the progress rule
+    /// (`docs/protocol/sync.md#8`).
+    StalledRanges,
+    /// Asks about ranges that are never equal: 500 (5 000) sessions with 200 questions each, answered
+    /// by `docs/protocol/ranges.md#7`.
+    EndlessRanges,
+    /// Announces entries that there are not, fetches all of a log and changes what it prefers: 1 000
+    /// (10 000) messages, answered by `docs/protocol/link.md#9`.
+    Announcements,
 }
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Behaviour; 16] = [
+    pub const ALL: [Behaviour; 28] = [
         Behaviour::StreamsNobodyAccepts,
         Behaviour::LargestHave,
         Behaviour::UndecodableHeaders,
@@ -96,6 +131,18 @@ impl Behaviour {
         Behaviour::GossipPayload,
         Behaviour::ManyConnections,
         Behaviour::SlowHandshake,
+        Behaviour::SilentLinks,
+        Behaviour::InterestFlood,
+        Behaviour::AskFlood,
+        Behaviour::NodesFlood,
+        Behaviour::LinkGossip,
+        Behaviour::Farewells,
+        Behaviour::UnknownTags,
+        Behaviour::UnopenedStreams,
+        Behaviour::WrongProofs,
+        Behaviour::StalledRanges,
+        Behaviour::EndlessRanges,
+        Behaviour::Announcements,
     ];
 
     /// How a table names it.
@@ -117,6 +164,18 @@ impl Behaviour {
             Behaviour::GossipPayload => "gossip payload",
             Behaviour::ManyConnections => "many connections",
             Behaviour::SlowHandshake => "slow handshake",
+            Behaviour::SilentLinks => "silent links",
+            Behaviour::InterestFlood => "interest flood",
+            Behaviour::AskFlood => "ask flood",
+            Behaviour::NodesFlood => "nodes flood",
+            Behaviour::LinkGossip => "gossip on links",
+            Behaviour::Farewells => "farewells",
+            Behaviour::UnknownTags => "unknown messages",
+            Behaviour::UnopenedStreams => "unopened streams",
+            Behaviour::WrongProofs => "wrong proofs",
+            Behaviour::StalledRanges => "stalled ranges",
+            Behaviour::EndlessRanges => "endless ranges",
+            Behaviour::Announcements => "announcements",
         }
     }
 
@@ -138,6 +197,18 @@ impl Behaviour {
             Behaviour::GossipPayload => (20_000, 200_000),
             Behaviour::ManyConnections => (200, 1_024),
             Behaviour::SlowHandshake => (100, 256),
+            Behaviour::SilentLinks => (100, 256),
+            Behaviour::InterestFlood => (400, 4_000),
+            Behaviour::AskFlood => (20_000, 200_000),
+            Behaviour::NodesFlood => (60, 300),
+            Behaviour::LinkGossip => (20_000, 200_000),
+            Behaviour::Farewells => (200, 2_000),
+            Behaviour::UnknownTags => (2_000, 40_000),
+            Behaviour::UnopenedStreams => (400, 4_000),
+            Behaviour::WrongProofs => (20_000, 200_000),
+            Behaviour::StalledRanges => (4, 4),
+            Behaviour::EndlessRanges => (500, 5_000),
+            Behaviour::Announcements => (1_000, 10_000),
         };
         match scale {
             Scale::Short => short,
@@ -149,7 +220,11 @@ impl Behaviour {
     fn rounds(self) -> usize {
         match self {
             Behaviour::LiarOwnLog | Behaviour::Drip | Behaviour::FreshAuthors => 1,
-            Behaviour::InvalidFlood | Behaviour::FatRecords | Behaviour::ReflectorRecord => 1_000,
+            Behaviour::InvalidFlood
+            | Behaviour::FatRecords
+            | Behaviour::ReflectorRecord
+            | Behaviour::EndlessRanges
+            | Behaviour::WrongProofs => 1_000,
             _ => 100,
         }
     }
@@ -158,7 +233,10 @@ impl Behaviour {
     fn is_per_identity(self) -> bool {
         matches!(
             self,
-            Behaviour::LiarOwnLog | Behaviour::Drip | Behaviour::SilentPair
+            Behaviour::LiarOwnLog
+                | Behaviour::Drip
+                | Behaviour::SilentPair
+                | Behaviour::StalledRanges
         )
     }
 
@@ -174,6 +252,7 @@ impl Behaviour {
             Behaviour::FreshAuthors => logs::fresh_authors(amount, topic),
             Behaviour::EarlyFlood => logs::early(amount, topic),
             Behaviour::InvalidFlood => logs::invalid(1_000, topic),
+            Behaviour::NodesFlood => link_control::nodes(),
             _ => Vec::new(),
         }
     }
@@ -202,8 +281,29 @@ impl Longest {
         self.0.fetch_max(time.as_millis() as u64, Ordering::Relaxed);
     }
 
+    /// Counts the time from now until this is dropped.
+    pub(crate) fn since_now(&self) -> Open {
+        Open {
+            begun: Instant::now(),
+            longest: self.clone(),
+        }
+    }
+
     pub(crate) fn get(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Something that is open.
+#[derive(Debug)]
+pub(crate) struct Open {
+    begun: Instant,
+    longest: Longest,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.longest.add(self.begun.elapsed());
     }
 }
 
@@ -259,6 +359,18 @@ impl Attack {
             Behaviour::GossipPayload => gossip::payload(self).await,
             Behaviour::ManyConnections => connections::many(self).await,
             Behaviour::SlowHandshake => connections::slow_handshake(self).await,
+            Behaviour::SilentLinks => link_control::silent(self).await,
+            Behaviour::InterestFlood => link_control::interest_flood(self).await,
+            Behaviour::AskFlood => link_control::ask_flood(self).await,
+            Behaviour::NodesFlood => link_control::nodes_flood(self).await,
+            Behaviour::LinkGossip => link_control::gossip_flood(self).await,
+            Behaviour::Farewells => link_control::farewells(self).await,
+            Behaviour::UnknownTags => link_control::unknown_tags(self).await,
+            Behaviour::UnopenedStreams => link_topics::unopened(self).await,
+            Behaviour::WrongProofs => link_topics::wrong_proofs(self).await,
+            Behaviour::StalledRanges => link_topics::stalled(self).await,
+            Behaviour::EndlessRanges => link_topics::endless_ranges(self).await,
+            Behaviour::Announcements => link_topics::announcements(self).await,
         }
     }
 }

@@ -39,6 +39,12 @@ pub(crate) fn fat_records(messages: usize) -> Vec<Bytes> {
     (0..messages).map(message).collect()
 }
 
+/// A record a little below the limit.
+pub(crate) fn write_fat_record(out: &mut BytesMut, number: usize) {
+    let urls: Vec<String> = (0..RELAYS).map(|relay| url(relay, URL_BYTES.0)).collect();
+    write_record(out, &key("link", number), Addresses::Relays(&urls));
+}
+
 fn url(number: usize, bytes: usize) -> String {
     let mut url = format!("https://relay{number:02}.invalid/");
     url.extend(std::iter::repeat_n('x', bytes - url.len()));

@@ -136,7 +136,7 @@ impl<'a> Stage<'a> {
         let own_topic = topic(network, 0);
         let topics: Vec<Topic> = known.iter().copied().chain([own_topic]).collect();
         let ephemeral = match plan.behaviour {
-            Behaviour::GossipPayload => known.clone(),
+            Behaviour::GossipPayload | Behaviour::LinkGossip => known.clone(),
             _ => Vec::new(),
         };
         let open = Open {

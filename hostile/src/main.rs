@@ -24,7 +24,7 @@ struct Arguments {
     /// Only this number of identities.
     #[arg(long)]
     identities: Option<usize>,
-    /// Only attackers here: `same`, `other` or `both` prefixes.
+    /// Only attackers here: `same`, `other` or `both` prefixes, or at `one` address.
     #[arg(long)]
     place: Option<String>,
     /// The node's budget, in MiB.
@@ -141,7 +141,7 @@ fn plans(arguments: &Arguments) -> Vec<Plan> {
     };
     let mut crowds: Vec<(usize, Place)> = all.into_iter().filter(wanted).collect();
     if let Some(identities) = arguments.identities {
-        let places = [Place::Same, Place::Other, Place::Both];
+        let places = [Place::Same, Place::Other, Place::Both, Place::One];
         let asked = arguments.place.as_deref().unwrap_or("other");
         crowds = places
             .into_iter()
@@ -181,7 +181,7 @@ fn plan(arguments: &Arguments, behaviour: Behaviour, identities: usize, place: P
 fn seconds(behaviour: Behaviour, short: bool) -> Duration {
     Duration::from_secs(match behaviour {
         Behaviour::SilentPair => 70,
-        Behaviour::Drip | Behaviour::UnfinishedFrames => 50,
+        Behaviour::Drip | Behaviour::UnfinishedFrames | Behaviour::StalledRanges => 50,
         _ if short => 10,
         _ => 22,
     })

@@ -249,6 +249,15 @@ impl Measured {
                 let allowed = margin.of(limits::HANDSHAKE_TIMEOUT) + Duration::from_secs(2);
                 held.within("a slow handshake", self.open, allowed);
             }
+            Behaviour::SilentLinks => {
+                let allowed = margin.of(limits::LINK_HELLO_TIMEOUT) + Duration::from_secs(2);
+                held.within("a silent link", self.open, allowed);
+            }
+            Behaviour::StalledRanges => held.within("a stalled session", self.open, UNFINISHED),
+            Behaviour::Farewells => {
+                let allowed = margin.of(limits::LINK_END_WAIT) + Duration::from_secs(2);
+                held.within("a link after its end", self.open, allowed);
+            }
             Behaviour::EarlyFlood => {
                 held.at_most("honest early messages lost", self.early_lost as u64, 0);
             }

@@ -46,6 +46,8 @@ struct Inner {
     next: u64,
     /// By number, so that the oldest comes first.
     open: BTreeMap<u64, Open>,
+    /// Peers whose link was ended for breaking a rule, and when.
+    broke: HashMap<VerifyingKey, Instant>,
     /// Of the connections that ended.
     sent_bytes: u64,
     received_bytes: u64,
@@ -193,6 +195,24 @@ impl Connections {
             close(&connection, CloseCode::Limit);
         }
         peer != from
+    }
+
+    /// A link with the peer was ended because the peer broke a rule or passed a limit: for some time
+    /// it gets no other one (`docs/protocol/link.md#5`).
+    pub(crate) fn broke_rules(&self, peer: VerifyingKey) {
+        let now = Instant::now();
+        let broke = &mut self.inner().broke;
+        if broke.len() >= limits::LINK_BROKEN_PEERS_MAX {
+            broke.retain(|_, at| now.duration_since(*at) < limits::LINK_BROKEN_WAIT);
+        }
+        if broke.len() < limits::LINK_BROKEN_PEERS_MAX {
+            broke.insert(peer, now);
+        }
+    }
+
+    fn has_broken_rules(&self, peer: &VerifyingKey) -> bool {
+        let broke = self.inner().broke.get(peer).copied();
+        broke.is_some_and(|at| at.elapsed() < limits::LINK_BROKEN_WAIT)
     }
 
     /// Whether a peer is a bootstrap node, was configured, or has completed a session before.
@@ -359,11 +379,16 @@ impl Connections {
                 Protocol::Link => limits::LINK_WINDOW_BYTES - limits::CONNECTION_WINDOW_BYTES,
                 Protocol::Discovery | Protocol::Sync => 0,
             };
-        if protocol == Protocol::Gossip && self.broadcasts().refuses(&peer, self.start.elapsed()) {
+        let carries_gossip = matches!(protocol, Protocol::Gossip | Protocol::Link);
+        if carries_gossip && self.broadcasts().refuses(&peer, self.start.elapsed()) {
             tracing::debug!(%peer, "the peer broadcast more than it may");
             return false;
         }
         let theirs = connection.side() == Side::Server;
+        if theirs && protocol == Protocol::Link && self.has_broken_rules(&peer) {
+            tracing::debug!(%peer, "the peer broke the rules of a link");
+            return false;
+        }
         let charge = match theirs {
             true => self.charge_theirs(&account, &peer, standing, bytes),
             false => Some(account.connection(bytes)),

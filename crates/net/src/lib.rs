@@ -71,6 +71,7 @@ mod broadcasts;
 mod budget;
 mod clock;
 mod close;
+mod conduct;
 mod config;
 mod congestion;
 mod connections;

@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::admission::allow_link;
 use crate::budget;
 use crate::close::close;
+use crate::conduct::{Conduct, TooMuch};
 use crate::connections::round_trip;
 use crate::discovery;
 use crate::gossip::Way;
@@ -137,8 +138,7 @@ struct Driver {
     /// Receipts that the peer waits for.
     levels: JoinSet<(Overlay, Option<Level>)>,
     looking: HashMap<Overlay, AbortHandle>,
-    /// Streams that broke the rules, since when.
-    broken_streams: (Instant, usize),
+    conduct: Conduct,
     /// Nothing needs the link since then.
     unneeded: Option<Instant>,
     ending: Option<Instant>,
@@ -178,6 +178,7 @@ impl Driver {
         };
         Some(Self {
             control: Control::new(start, shared.clock.now()),
+            conduct: Conduct::new(link.broken.clone(), Instant::now()),
             held: intake.account().charge(0),
             shared: shared.clone(),
             topics,
@@ -208,7 +209,6 @@ impl Driver {
             receipts_at: Instant::now(),
             levels: JoinSet::new(),
             looking: HashMap::new(),
-            broken_streams: (Instant::now(), 0),
             unneeded: None,
             ending: None,
             over: false,
@@ -245,7 +245,7 @@ impl Driver {
                         self.handle(Input::Lost);
                     }
                 }
-                batch = next_gossip(self.way.as_ref()), if self.outbox.len() < limits::LINK_GOSSIP_WAITING_MAX => {
+                batch = next_gossip(self.way.as_ref()), if self.waiting_bytes() < limits::LINK_GOSSIP_WAITING_BYTES => {
                     self.gossip(batch);
                 }
                 Some(command) = commands.recv() => self.command(command),
@@ -344,25 +344,35 @@ impl Driver {
                     let round_trip = round_trip(&self.link.connection);
                     let way = self.carry();
                     if !way.received(overlay, payload, round_trip) {
-                        close(&self.link.connection, CloseCode::Violation);
-                        self.over = true;
+                        self.end(CloseCode::Violation);
                     }
                 }
                 Output::Farewell(_) => self.end_after(limits::LINK_END_WAIT),
                 Output::Close(code, failure) => {
                     tracing::debug!(peer = %self.link.peer, %failure, "a link failed");
-                    close(&self.link.connection, code);
-                    self.over = true;
+                    self.end(code);
                 }
             }
         }
-        let waiting: usize = self.outbox.iter().map(Bytes::len).sum();
-        if waiting > limits::LINK_OUTBOX_BYTES_MAX {
+        if self.waiting_bytes() > limits::LINK_OUTBOX_BYTES_MAX {
             tracing::debug!(peer = %self.link.peer, "the peer of a link reads nothing");
-            close(&self.link.connection, CloseCode::Timeout);
-            self.over = true;
+            self.end(CloseCode::Timeout);
         }
         self.take_common();
+    }
+
+    /// What waits to be written.
+    fn waiting_bytes(&self) -> usize {
+        self.outbox.iter().map(Bytes::len).sum()
+    }
+
+    /// Closes the connection. A peer that is to blame is not let in again at once.
+    fn end(&mut self, code: CloseCode) {
+        if matches!(code, CloseCode::Violation | CloseCode::Limit) {
+            self.shared.connections.broke_rules(self.link.peer);
+        }
+        close(&self.link.connection, code);
+        self.over = true;
     }
 
     /// Whether the topics are to be told what is common.
@@ -587,15 +597,23 @@ impl Driver {
             let _ = send.reset(code);
             let _ = recv.stop(code);
             if !was_given_up {
-                self.stream_broken();
+                let conduct = self.conduct.stream_broken(Instant::now());
+                self.judge(conduct);
             }
             return;
         };
+        let now = Instant::now();
+        let conduct = self.conduct.opens(self.control.common().len(), now);
+        self.judge(conduct);
         let overlay = self.control.overlay(&tag);
         let topic = overlay.and_then(|overlay| self.shared.overlays.topic(&overlay));
         let theirs = self.link.side.other();
-        let topic = topic.filter(|topic| self.link.secret.proof(topic, theirs) == proof);
-        let refusal = match topic {
+        let proven = topic.filter(|topic| self.link.secret.proof(topic, theirs) == proof);
+        if topic.is_some() && proven.is_none() {
+            let conduct = self.conduct.stream_broken(now);
+            self.judge(conduct);
+        }
+        let refusal = match proven {
             Some(topic) => match self.serve(topic, send, recv) {
                 Ok(()) => return,
                 Err(refused) => refused,
@@ -610,17 +628,11 @@ impl Driver {
         refusal.tell();
     }
 
-    /// A stream on which no session was opened as it should be. Too many end the link.
-    fn stream_broken(&mut self) {
-        let (since, count) = &mut self.broken_streams;
-        if since.elapsed() >= limits::LINK_BROKEN_STREAMS_TIME {
-            (*since, *count) = (Instant::now(), 0);
-        }
-        *count += 1;
-        if *count > limits::LINK_BROKEN_STREAMS_MAX {
-            tracing::debug!(peer = %self.link.peer, "too many streams of a link broke the rules");
-            close(&self.link.connection, CloseCode::Limit);
-            self.over = true;
+    /// A stream on which no session was opened as it should be, or more of them than any peer needs.
+    fn judge(&mut self, conduct: Result<(), TooMuch>) {
+        if conduct == Err(TooMuch) {
+            tracing::debug!(peer = %self.link.peer, "the peer opens too much on a link");
+            self.end(CloseCode::Limit);
         }
     }
 
@@ -649,6 +661,7 @@ impl Driver {
             },
             connection: self.link.connection.clone(),
             credit: self.link.credit.clone(),
+            broken: self.link.broken.clone(),
             send,
             recv,
             scope: Scope::Stream(None),

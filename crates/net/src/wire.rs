@@ -12,6 +12,7 @@ use p2panda_protocol::link::{Opening, Proof, Refusal};
 use p2panda_protocol::sync::Protocol;
 
 use crate::close::close;
+use crate::conduct::BrokenSessions;
 use crate::credit::Credit;
 
 /// The streams of a session that is about to begin.
@@ -20,6 +21,8 @@ pub(crate) struct Wire {
     pub(crate) protocol: Protocol,
     pub(crate) connection: Connection,
     pub(crate) credit: Credit,
+    /// Where it is counted that the peer broke a rule.
+    pub(crate) broken: BrokenSessions,
     pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
     pub(crate) scope: Scope,
@@ -48,6 +51,7 @@ impl Wire {
             protocol,
             connection,
             credit: Credit::new(limits::CONNECTION_WINDOW_BYTES),
+            broken: BrokenSessions::default(),
             send,
             recv,
             scope: Scope::Connection,
@@ -59,6 +63,9 @@ impl Wire {
     pub(crate) fn end(&mut self, code: CloseCode) {
         if matches!(self.scope, Scope::Connection) {
             return close(&self.connection, code);
+        }
+        if matches!(code, CloseCode::Violation | CloseCode::Limit) {
+            self.broken.add();
         }
         let number = VarInt::from_u32(code.code());
         // An error means that the stream has ended already.

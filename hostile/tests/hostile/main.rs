@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod budget;
+mod links;
 mod liveness;
 mod loss;
 mod pruning;

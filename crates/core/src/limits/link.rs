@@ -40,8 +40,6 @@ pub const LINK_REPLACED_WAIT: Duration = Duration::from_secs(2);
 pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// What a session may have to write before it yields to all others of its link.
 pub const LINK_BULK_BYTES: usize = 64 * KIB;
-/// Messages that wait to be written on a control stream; beyond, gossip waits in its own queue.
-pub const LINK_GOSSIP_WAITING_MAX: usize = 64;
 /// What may wait to be written on a control stream; a peer that lets more wait reads nothing.
 pub const LINK_OUTBOX_BYTES_MAX: usize = 2 * 1024 * KIB;
 /// From one question for records to the next, and from one own record that is sent to the next
@@ -52,6 +50,18 @@ pub const LINK_ASK_INTERVAL: Duration = Duration::from_secs(3);
 pub const LINK_BROKEN_STREAMS_MAX: usize = 100;
 /// See [`LINK_BROKEN_STREAMS_MAX`].
 pub const LINK_BROKEN_STREAMS_TIME: Duration = Duration::from_secs(3_600);
+/// Sessions that a peer may ask for on a link in a minute, served or refused, whatever is common
+/// (`docs/protocol/link.md#4`).
+pub const LINK_OPENS_SPARE_MAX: usize = 64;
+/// And as many more for each overlay that is common.
+pub const LINK_OPENS_PER_OVERLAY_MAX: usize = 8;
+/// How long a peer gets no other link when one was ended because it broke a rule or passed a limit
+/// (`docs/protocol/link.md#5`).
+pub const LINK_BROKEN_WAIT: Duration = Duration::from_secs(60);
+/// Peers of which that is remembered.
+pub const LINK_BROKEN_PEERS_MAX: usize = 4_096;
+/// What may wait to be written on a control stream before gossip waits in its own queue.
+pub const LINK_GOSSIP_WAITING_BYTES: usize = 32 * KIB;
 /// How long a link stays that nothing needs (`docs/protocol/link.md#5`).
 pub const LINK_UNNEEDED_MAX: Duration = Duration::from_secs(30);
 
@@ -69,6 +79,11 @@ pub const LINK_TAGS_PADDED_MAX: usize = LINK_TAGS_MAX / 2;
 pub const LINK_CHANGES_PER_MINUTE_MAX: usize = 2 * LINK_TAGS_MAX;
 /// How long Hello and the first Interest of a peer may take, on a path of ordinary delay.
 pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages that say nothing to their receiver, in a minute: with an unknown tag, or gossip of an
+/// overlay that is not common.
+pub const LINK_IGNORED_PER_MINUTE_MAX: usize = 1_024;
+/// One of them counts once more for each of so many bytes.
+pub const LINK_IGNORED_BYTES: usize = 4 * KIB;
 /// Questions for records in a minute.
 pub const LINK_ASKS_PER_MINUTE_MAX: usize = 30;
 /// Nodes in overlays, of all overlays together, in what a peer tells at once.

@@ -228,6 +228,8 @@ pub struct Control {
     nodes: Rate,
     changes: Rate,
     receipts: Receipts,
+    /// Messages that said nothing.
+    ignored: Rate,
     deadline: Time,
     decoder: Decoder,
     has_said_farewell: bool,
@@ -276,6 +278,7 @@ impl Control {
             nodes: Rate::new(limits::LINK_NODES_PER_MINUTE_MAX),
             changes: Rate::new(limits::LINK_CHANGES_PER_MINUTE_MAX),
             receipts: Receipts::new(),
+            ignored: Rate::new(limits::LINK_IGNORED_PER_MINUTE_MAX),
             deadline,
             decoder: Decoder::new(),
             has_said_farewell: false,
@@ -385,7 +388,10 @@ impl Control {
                 self.outputs.push_back(Output::Hello { instance, record });
             }
             (Heard::Nothing, ..) | (.., Message::Hello { .. }) => return Err(Failure::Unexpected),
-            (_, part, Message::Skipped) => self.part = part,
+            (_, part, Message::Skipped) => {
+                self.part = part;
+                self.ignore(bytes, now)?;
+            }
             (_, None | Some(Part::Interest), Message::Interest { more, begun, ended }) => {
                 self.interest(more, begun, ended, now)?;
             }
@@ -427,8 +433,9 @@ impl Control {
                 }
             }
             (_, None, Message::Gossip { overlay, message }) => {
-                if let Some(overlay) = self.common_overlay(&overlay) {
-                    self.outputs.push_back(Output::Gossip(overlay, message));
+                match self.common_overlay(&overlay) {
+                    Some(overlay) => self.outputs.push_back(Output::Gossip(overlay, message)),
+                    None => self.ignore(bytes, now)?,
                 }
             }
             (_, None, Message::Farewell(farewell)) => {
@@ -439,6 +446,13 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// A message that says nothing here.
+    fn ignore(&mut self, bytes: usize, now: Time) -> Result<(), Failure> {
+        let times = 1 + bytes / limits::LINK_IGNORED_BYTES;
+        let fits = self.ignored.take(times, now);
+        fits.then_some(()).ok_or(Failure::TooMuch)
     }
 
     fn interest(

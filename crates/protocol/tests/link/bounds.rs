@@ -68,6 +68,31 @@ fn as_many_changes_in_a_minute_as_the_limit_are_taken_and_one_more_ends_the_link
 }
 
 #[test]
+fn as_many_messages_that_say_nothing_as_the_limit_are_skipped_and_one_more_ends_the_link() {
+    let gossip = |bytes: usize| Message::Gossip {
+        overlay: stray(1),
+        message: Bytes::from(vec![7; bytes]),
+    };
+    for nothing in [Message::Skipped, gossip(1)] {
+        let mut alone = Alone::met(overlays([1]), &overlays([1]));
+        for minute in 0..2 {
+            alone.now = at(minute * 60);
+            for _ in 0..limits::LINK_IGNORED_PER_MINUTE_MAX {
+                assert_eq!(alone.failure(std::slice::from_ref(&nothing)), None);
+            }
+        }
+        assert_eq!(alone.failure(&[nothing]), Some(Failure::TooMuch));
+    }
+    // A large one counts for several.
+    let mut alone = Alone::met(overlays([1]), &overlays([1]));
+    for _ in 0..limits::LINK_IGNORED_PER_MINUTE_MAX / 2 {
+        let large = gossip(limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT);
+        assert_eq!(alone.failure(&[large]), None);
+    }
+    assert_eq!(alone.failure(&[gossip(1)]), Some(Failure::TooMuch));
+}
+
+#[test]
 fn an_honest_side_never_tells_more_overlays_than_a_peer_remembers() {
     let max = limits::LINK_TAGS_MAX as u32;
     for (first, later) in [
