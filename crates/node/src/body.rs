@@ -96,7 +96,9 @@ impl From<&str> for Body {
 
 impl From<String> for Body {
     fn from(text: String) -> Self {
-        Self::from(text.as_str())
+        let mut writer = Writer::with_capacity(9);
+        writer.text_head(text.len());
+        Self(behind(writer.into_bytes(), text.into_bytes()))
     }
 }
 
@@ -110,8 +112,17 @@ impl From<&[u8]> for Body {
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::from(bytes.as_slice())
+        let mut writer = Writer::with_capacity(9);
+        writer.bytes_head(bytes.len());
+        Self(behind(writer.into_bytes(), bytes))
     }
+}
+
+/// Content behind its head, in the memory of the content: a large one is not there twice.
+fn behind(head: Vec<u8>, mut content: Vec<u8>) -> Bytes {
+    content.reserve_exact(head.len());
+    content.splice(..0, head);
+    content.into()
 }
 
 impl From<Bytes> for Body {

@@ -13,6 +13,7 @@ pub(crate) mod feed;
 pub(crate) mod garbage;
 pub(crate) mod holdings;
 pub(crate) mod journal;
+pub(crate) mod large;
 pub(crate) mod level;
 pub(crate) mod meta;
 pub(crate) mod missing;

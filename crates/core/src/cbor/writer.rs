@@ -54,6 +54,11 @@ impl<B: Buffer> Writer<B> {
         self.head(2, bytes.len() as u64).raw(bytes)
     }
 
+    /// The start of a byte string; `len` bytes follow.
+    pub fn bytes_head(&mut self, len: usize) -> &mut Writer<B> {
+        self.head(2, len as u64)
+    }
+
     /// Bytes as an array of integers.
     pub fn ints(&mut self, bytes: &[u8]) -> &mut Writer<B> {
         self.array(bytes.len());
@@ -66,6 +71,11 @@ impl<B: Buffer> Writer<B> {
     /// A text string.
     pub fn text(&mut self, text: &str) -> &mut Writer<B> {
         self.head(3, text.len() as u64).raw(text.as_bytes())
+    }
+
+    /// The start of a text string; `len` bytes follow.
+    pub fn text_head(&mut self, len: usize) -> &mut Writer<B> {
+        self.head(3, len as u64)
     }
 
     /// The start of an array; `len` items follow.

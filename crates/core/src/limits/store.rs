@@ -8,6 +8,9 @@ use super::{KIB, MIB};
 pub const PAGE_ROWS_DEFAULT: usize = 512;
 /// Header and body bytes of such a page; its first row is in it whatever its size.
 pub const PAGE_BYTES_DEFAULT: usize = MIB;
+/// Bytes from which a body is written and read by itself, in one buffer, which all who read it at the
+/// same time share (`docs/protocol/sync.md#10`).
+pub const LARGE_BODY_BYTES: usize = 256 * KIB;
 /// Rows of pruned operations that a read passes over before it stops
 /// (`docs/protocol/streams.md#5`).
 pub const GARBAGE_PASSED_ROWS_MAX: usize = 512;

@@ -24,6 +24,8 @@ pub const STORES_IN_FLIGHT_MAX: usize = 2;
 pub const SESSION_PAGE_BYTES_MAX: usize = 256 * KIB;
 /// The same in live mode: many sessions may be behind at once (`docs/protocol/sync.md#10`).
 pub const SESSION_LIVE_PAGE_BYTES_MAX: usize = 64 * KIB;
+/// Bytes from which a body is written by itself and not copied into the frame around it.
+pub const BODY_APART_BYTES: usize = 16 * KIB;
 /// Items of a Have that are read before other sessions have their turn: about a millisecond
 /// (`docs/protocol/sync.md#5`).
 pub const HAVE_ITEMS_AT_ONCE: usize = 8_192;

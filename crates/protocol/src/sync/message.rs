@@ -180,8 +180,10 @@ impl Message {
     /// Appends this message as one frame. Fails only above 128 MiB, and then appends nothing.
     pub fn encode(&self, out: &mut BytesMut) -> Result<(), FrameError> {
         match self {
-            Message::Operation { header, body } => encode_operation(&[0, 2], header, body, out),
-            Message::Live { header, body } => encode_operation(&[1], header, body, out),
+            Message::Operation { header, body } => {
+                encode_operation(false, header, body.as_deref(), out)
+            }
+            Message::Live { header, body } => encode_operation(true, header, body.as_deref(), out),
             Message::Have(have) => frame::encode(out, |out| {
                 Writer::new(out)
                     .uint(SYNC)
@@ -256,13 +258,14 @@ pub fn operation_payload_len(header_bytes: usize, body_bytes: Option<usize>) -> 
     2 + string(header_bytes) + 1 + body_bytes.map_or(0, string)
 }
 
-fn encode_operation(
-    tags: &[u8],
-    header: &Bytes,
-    body: &Option<Bytes>,
+/// Appends an operation of catch-up, or of live mode, as one frame.
+pub(super) fn encode_operation(
+    live: bool,
+    header: &[u8],
+    body: Option<&[u8]>,
     out: &mut BytesMut,
 ) -> Result<(), FrameError> {
-    let len = operation_payload_len(header.len(), body.as_ref().map(Bytes::len));
+    let len = operation_payload_len(header.len(), body.map(<[u8]>::len));
     if len > limits::FRAME_BYTES_MAX as usize + 1 {
         // Refused before copying it; the exact check follows in the frame.
         return Err(FrameError::TooLarge { len: len as u64 });
@@ -270,10 +273,33 @@ fn encode_operation(
     out.reserve(len + 4);
     frame::encode(out, |out| {
         Writer::new(out)
-            .array(tags)
+            .array(operation_tags(live))
             .bytes(header)
-            .option_bytes(body.as_deref());
+            .option_bytes(body);
     })
+}
+
+/// The same without the bytes of the body, which follow.
+pub(super) fn encode_operation_head(
+    live: bool,
+    header: &[u8],
+    body_bytes: usize,
+    out: &mut BytesMut,
+) -> Result<(), FrameError> {
+    frame::encode_head(out, body_bytes, |out| {
+        Writer::new(out)
+            .array(operation_tags(live))
+            .bytes(header)
+            .array(&[1])
+            .count(body_bytes);
+    })
+}
+
+fn operation_tags(live: bool) -> &'static [u8] {
+    match live {
+        true => &[1],
+        false => &[0, 2],
+    }
 }
 
 fn write_range(range: &LogRange, writer: &mut Writer<'_>) {

@@ -79,6 +79,12 @@ pub async fn publish(
     body: Body,
     count: u32,
 ) -> Result<PublishedRange, ServeError> {
+    if count <= 1 {
+        // A large one is not held any longer than it is needed.
+        let only = publisher.publish(body).await?;
+        let (first, last) = (only.clone(), only);
+        return Ok(PublishedRange { first, last });
+    }
     let mut first = None;
     let mut last = None;
     let mut under_way: VecDeque<Pin<Box<dyn Future<Output = _> + Send + '_>>> = VecDeque::new();
@@ -86,7 +92,7 @@ pub async fn publish(
         first.get_or_insert_with(|| receipt.clone());
         last = Some(receipt);
     };
-    for _ in 0..count.max(1) {
+    for _ in 0..count {
         if under_way.len() == IN_FLIGHT
             && let Some(oldest) = under_way.pop_front()
         {

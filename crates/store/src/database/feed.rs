@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::database::content::{Content, Ready, code};
 use crate::database::error::StoreError;
 use crate::database::neighbour::has_garbage;
-use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow};
+use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow, body_column};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{Blob32, int, unsigned, verifying_key};
 use crate::database::tx::Tx;
@@ -87,24 +87,30 @@ impl Tx<'_> {
     }
 }
 
-/// The columns of a [`RawRow`], what the feed shows, and what the body was opened to. The columns are
-/// read as they are: an expression would copy every body once more.
-const PLAIN: &str =
-    "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset, 0, o.content, o.opened
+/// The columns of a [`RawRow`], what the feed shows, and what the body was opened to.
+const PLAIN: &str = concat!(
+    "SELECT o.arrival, o.seq, o.header, ",
+    body_column!(),
+    ", o.log, o.offset, 0, o.content, o.opened
     FROM operation o INDEXED BY operation_feed
     WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
         SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
-    ORDER BY o.offset";
+    ORDER BY o.offset"
+);
 
 const COLUMN_OPENED: usize = 8;
 
 /// The same, with whether the row was pruned.
-const BESIDE_GARBAGE: &str = "SELECT o.arrival, o.seq, o.header, o.body, o.log, o.offset,
+const BESIDE_GARBAGE: &str = concat!(
+    "SELECT o.arrival, o.seq, o.header, ",
+    body_column!(),
+    ", o.log, o.offset,
         EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq), o.content, o.opened
     FROM operation o INDEXED BY operation_feed
     WHERE o.topic = ?1 AND o.offset > ?2 AND (o.offset > ?4 OR NOT EXISTS (
         SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
-    ORDER BY o.offset";
+    ORDER BY o.offset"
+);
 
 impl Reader {
     /// The last offset in the feed of a topic, 0: none. It may be that of a pruned operation which
@@ -183,10 +189,11 @@ impl Reader {
             Some(code::OPENED) => Some(COLUMN_OPENED),
             Some(_) => None,
         };
-        let row = RawRow::read(row, shown, |log| self.author(log))?;
+        let mut row = RawRow::read(row, shown, |log| self.author(log))?;
         if !fill.take(row.bytes) {
             return Ok(false);
         }
+        row.load(&self.connection, &self.large)?;
         page.last_offset = row.offset;
         let (offset, arrival, unreadable) = (row.offset, row.arrival, row.unreadable());
         let shown = row

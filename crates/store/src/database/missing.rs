@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::content::code;
 use crate::database::error::StoreError;
+use crate::database::large;
 use crate::database::meta::{meta, put_meta, remove_meta};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{int, seq_or_none, unsigned};
@@ -58,7 +59,10 @@ impl Tx<'_> {
     pub fn fill_body(&mut self, late: &LateBody<'_>) -> Result<(), StoreError> {
         let (old, new) = (int(late.arrival), int(late.new_arrival));
         let sql = "UPDATE operation SET arrival = ?2, body = ?3 WHERE arrival = ?1";
-        self.cached(sql)?.execute(params![old, new, late.body])?;
+        self.cached(sql)?
+            .execute(params![old, new, large::placed(Some(late.body))])?;
+        let connection = &self.database().connection;
+        large::write(connection, late.new_arrival, Some(late.body))?;
         let sql = "UPDATE missing SET arrival = ?2 WHERE arrival = ?1";
         self.cached(sql)?.execute([old, new])?;
         let sql = "DELETE FROM wanted WHERE topic = ?1 AND log = ?2 AND seq = ?3";

@@ -1,8 +1,12 @@
 use bytes::Bytes;
-use p2panda_core::limits::{GARBAGE_PASSED_ROWS_MAX, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT};
+use p2panda_core::limits::{
+    GARBAGE_PASSED_ROWS_MAX, LARGE_BODY_BYTES, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT,
+};
 use p2panda_core::{Header, Unreadable, VerifyingKey};
-use rusqlite::Row;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
 
+use crate::database::large::{self, LargeBodies};
 use crate::database::sql::unsigned;
 
 /// How much a page may hold. The first row is in it whatever its size, so that there is
@@ -27,6 +31,15 @@ impl Default for PageLimits {
 /// Where a query of a page has the body.
 pub(crate) const COLUMN_BODY: usize = 3;
 
+/// The body in a query of a page; the length of one that is large ([`LARGE_BODY_BYTES`]), which is read
+/// by itself.
+macro_rules! body_column {
+    () => {
+        "CASE WHEN length(o.body) < 262144 THEN o.body ELSE length(o.body) END"
+    };
+}
+pub(crate) use body_column;
+
 /// What a query of a page returns: `arrival, seq, header, body, log, offset`, and whether it was
 /// pruned.
 pub(crate) struct RawRow {
@@ -38,6 +51,8 @@ pub(crate) struct RawRow {
     pub arrival: u64,
     /// `None`: the header is damaged.
     pub content: Option<(Header, Option<Bytes>)>,
+    /// Bytes of a large body, until it is loaded.
+    large: Option<usize>,
 }
 
 impl RawRow {
@@ -51,16 +66,18 @@ impl RawRow {
         let log = row.get(4)?;
         let author = author_of(log)?;
         let header = row.get_ref(2)?.as_blob().unwrap_or_default();
-        let body = match shown {
-            Some(shown) => row.get_ref(shown)?.as_blob_or_null(),
-            None => Ok(None),
+        let shown = shown.map(|shown| row.get_ref(shown)).transpose()?;
+        let (body, large) = match shown {
+            Some(ValueRef::Blob(body)) => (Some(body), None),
+            None | Some(ValueRef::Null) => (None, None),
+            Some(ValueRef::Integer(bytes)) => (None, usize::try_from(bytes).ok()),
+            // Nothing that was stored.
+            Some(_) => (None, Some(0)),
         };
-        let bytes = header.len() + body.as_ref().map_or(0, |body| body.map_or(0, <[u8]>::len));
-        let content = match (
-            Header::decode_unverified(Bytes::copy_from_slice(header)),
-            body,
-        ) {
-            (Ok(header), Ok(body)) if header.seq() == seq && header.author() == author => {
+        let readable = large.is_none_or(|bytes| bytes >= LARGE_BODY_BYTES);
+        let bytes = header.len() + body.map_or(0, <[u8]>::len) + large.unwrap_or_default();
+        let content = match Header::decode_unverified(Bytes::copy_from_slice(header)) {
+            Ok(header) if readable && header.seq() == seq && header.author() == author => {
                 Some((header, body.map(Bytes::copy_from_slice)))
             }
             _ => None,
@@ -73,7 +90,26 @@ impl RawRow {
             bytes,
             arrival: unsigned(row, 0)?,
             content,
+            large,
         })
+    }
+
+    /// Reads the body if it is large; to be called once it is known that the row fits its page.
+    pub(crate) fn load(
+        &mut self,
+        connection: &Connection,
+        bodies: &LargeBodies,
+    ) -> rusqlite::Result<()> {
+        let (Some(bytes), Some((header, body))) = (self.large.take(), &mut self.content) else {
+            return Ok(());
+        };
+        let arrival = self.arrival;
+        let read = || large::read(connection, arrival, bytes);
+        *body = bodies.share(header.id(), read)?;
+        if body.is_none() {
+            self.content = None;
+        }
+        Ok(())
     }
 
     pub(crate) fn unreadable(&self) -> Unreadable {

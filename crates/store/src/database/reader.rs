@@ -7,9 +7,10 @@ use p2panda_core::{Absent, Entry, LogRange, Page, Read, Timestamp, Topic, Verify
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use crate::database::error::StoreError;
+use crate::database::large::LargeBodies;
 use crate::database::neighbour::has_garbage;
 use crate::database::obstacle;
-use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow};
+use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow, body_column};
 use crate::database::sql::{Blob32, int, keep_plans, seq_or_none, unsigned, verifying_key};
 
 /// Opens readers of one database.
@@ -18,12 +19,16 @@ pub struct Readers {
     path: PathBuf,
     /// Nobody writes it, so that SQLite needs no file beside it.
     frozen: bool,
+    large: LargeBodies,
 }
 
 impl Readers {
     pub(crate) fn new(path: PathBuf) -> Readers {
-        let frozen = false;
-        Readers { path, frozen }
+        Readers {
+            path,
+            frozen: false,
+            large: LargeBodies::default(),
+        }
     }
 
     /// Of a database that nobody can write, and whose write-ahead log is empty.
@@ -55,6 +60,7 @@ impl Readers {
         keep_plans(&connection)?;
         Ok(Reader {
             connection,
+            large: self.large.clone(),
             authors: RefCell::default(),
         })
     }
@@ -78,6 +84,7 @@ fn immutable(path: &Path) -> String {
 /// its methods runs. For one thread at a time.
 pub struct Reader {
     pub(crate) connection: Connection,
+    pub(crate) large: LargeBodies,
     /// Whose logs those of the last pages were. The row of a log never changes its author.
     authors: RefCell<HashMap<i64, VerifyingKey>>,
 }
@@ -150,10 +157,14 @@ impl Reader {
             page.ranges = ranges.len();
             return Ok(page);
         };
-        let sql = "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0, 0
+        let sql = concat!(
+            "SELECT o.arrival, o.seq, o.header, ",
+            body_column!(),
+            ", o.log, 0, 0
             FROM log l CROSS JOIN operation o ON o.log = l.id
             WHERE l.topic = ?1 AND l.author = (SELECT id FROM author WHERE key = ?2)
-            AND o.seq > max(?3, l.first_seq - 1) AND o.seq <= ?4 ORDER BY o.seq";
+            AND o.seq > max(?3, l.first_seq - 1) AND o.seq <= ?4 ORDER BY o.seq"
+        );
         let mut statement = snapshot.prepare_cached(sql)?;
         for range in ranges {
             let author = range.author.as_bytes().as_slice();
@@ -200,15 +211,23 @@ impl Reader {
         };
         let sql = match has_garbage(&snapshot)? {
             false => {
-                "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0, 0
+                concat!(
+                    "SELECT o.arrival, o.seq, o.header, ",
+                    body_column!(),
+                    ", o.log, 0, 0
                 FROM operation o INDEXED BY operation_topic
                 WHERE o.topic = ?1 AND o.arrival > ?2 ORDER BY o.arrival"
+                )
             }
             true => {
-                "SELECT o.arrival, o.seq, o.header, o.body, o.log, 0,
+                concat!(
+                    "SELECT o.arrival, o.seq, o.header, ",
+                    body_column!(),
+                    ", o.log, 0,
                     EXISTS(SELECT 1 FROM garbage WHERE log = o.log AND below > o.seq)
                 FROM operation o INDEXED BY operation_topic
                 WHERE o.topic = ?1 AND o.arrival > ?2 ORDER BY o.arrival"
+                )
             }
         };
         let mut statement = snapshot.prepare_cached(sql)?;
@@ -274,11 +293,12 @@ impl Reader {
                 page.more = true;
                 break;
             }
-            let row = RawRow::read(row, Some(COLUMN_BODY), &author_of)?;
+            let mut row = RawRow::read(row, Some(COLUMN_BODY), &author_of)?;
             if !fill.take(row.bytes) {
                 page.more = true;
                 break;
             }
+            row.load(&self.connection, &self.large)?;
             page.last_arrival = row.arrival;
             let unreadable = row.unreadable();
             match row.content {

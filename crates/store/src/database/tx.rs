@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::database::content::Ready;
 use crate::database::error::StoreError;
+use crate::database::large;
 use crate::database::meta::{Counters, save_counters};
 use crate::database::sql::{Blob32, int, optional_seq, seq_or_none, unsigned, verifying_key};
 use crate::database::writer::{Database, Durability};
@@ -269,10 +270,11 @@ impl Tx<'_> {
             operation.offset.map(int),
             int(operation.bytes_before),
             operation.header,
-            operation.body,
+            large::placed(operation.body),
             operation.ready.code(),
             plaintext,
         ])?;
+        large::write(&self.database.connection, operation.arrival, operation.body)?;
         let bytes = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
         let body_bytes = bytes(operation.body) + bytes(plaintext);
         self.written(operation.header.len() + body_bytes);

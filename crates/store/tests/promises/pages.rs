@@ -1,3 +1,4 @@
+use p2panda_core::limits::LARGE_BODY_BYTES;
 use p2panda_core::{LogRange, Unreadable};
 use p2panda_store::{Holdings, PageLimits};
 
@@ -164,5 +165,54 @@ fn a_damaged_row_costs_its_log_and_nothing_else() {
             (3, &damaged[..])
         );
         assert_eq!(reader.holdings(&TOPIC).unwrap().heights.len(), 2);
+    }
+}
+
+#[test]
+fn a_large_body_comes_back_as_it_was_and_is_in_memory_once_for_all_who_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut author = Author::new(1);
+    let sizes = [LARGE_BODY_BYTES - 1, LARGE_BODY_BYTES, 3_000_000];
+    let bodies = sizes.map(|len| (0..len).map(|at| (at % 251) as u8).collect::<Vec<u8>>());
+    let bodies: Vec<&[u8]> = bodies.iter().map(|body| &body[..]).collect();
+    author.write(&mut store, &bodies);
+    let readers = store.readers();
+    let (one, two) = (readers.open().unwrap(), readers.open().unwrap());
+    let by_log = one.log_page(&TOPIC, &author.key(), None, 9, ALL).unwrap();
+    let feed = two.feed_page(&TOPIC, 0, ALL, None).unwrap();
+    let by_arrival = two.arrivals_page(&TOPIC, 0, ALL).unwrap();
+    for (place, body) in bodies.iter().enumerate() {
+        let read = by_log.entries[place].body.as_ref().unwrap();
+        let shown = feed.entries[place].content.bytes().unwrap();
+        assert!(read == body && shown == body, "{place}");
+        assert_eq!(by_arrival.entries[place].body.as_ref(), Some(read));
+        let is_shared = read.as_ptr() == shown.as_ptr();
+        assert_eq!(is_shared, body.len() >= LARGE_BODY_BYTES, "{place}");
+    }
+    // A page that has no room for it does not load it.
+    let limits = PageLimits {
+        rows: 9,
+        bytes: LARGE_BODY_BYTES + 1_000,
+    };
+    let page = one.log_page(&TOPIC, &author.key(), None, 9, limits);
+    let page = page.unwrap();
+    assert_eq!((page.entries.len(), page.more), (1, true));
+}
+
+#[test]
+fn a_large_body_that_is_damaged_costs_its_operation_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut author = Author::new(1);
+    author.write(&mut store, &[b"0", &vec![1; LARGE_BODY_BYTES], b"2"]);
+    let connection = rusqlite::Connection::open(dir.path().join("p2panda.sqlite")).unwrap();
+    let reader = store.readers().open().unwrap();
+    for damage in ["3", "300000", "1.5", "'text'"] {
+        let sql = format!("UPDATE operation SET body = {damage} WHERE arrival = 2");
+        connection.execute(&sql, []).unwrap();
+        let page = reader.arrivals_page(&TOPIC, 0, ALL).unwrap();
+        assert_eq!(page.entries.len(), 2, "{damage}");
+        assert_eq!(page.unreadable[0].seq, 1, "{damage}");
     }
 }

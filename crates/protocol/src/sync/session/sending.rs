@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use p2panda_core::{Absent, Entry, LogRange, Page, Read, limits};
 
 use super::{Output, Sending, Session};
-use crate::sync::message::Message;
+use crate::frame::FrameError;
+use crate::sync::message::{self, Message};
 use crate::sync::pair::Pair;
 
 impl Session {
@@ -99,18 +100,20 @@ impl Session {
         self.hand_out(out);
     }
 
-    /// Appends an entry as a message.
+    /// Appends an entry as a message. A body that is not small is not copied: it is handed out by
+    /// itself, behind what was appended.
     pub(super) fn encode(&mut self, entry: Entry, live: bool, out: &mut BytesMut) {
         let bytes = entry.bytes();
-        let (header, body) = (entry.header.as_bytes().clone(), entry.body);
-        let message = match live {
-            true => Message::Live { header, body },
-            false => Message::Operation { header, body },
-        };
+        let (header, body) = (entry.header.as_bytes(), entry.body);
         // Fails only above the limit of every frame, which nothing stored exceeds.
-        if message.encode(out).is_ok() {
-            self.counters.sent_operations += 1;
-            self.counters.sent_bytes += bytes as u64;
+        if encode_operation(live, header, body.as_ref(), out).is_err() {
+            return;
+        }
+        self.counters.sent_operations += 1;
+        self.counters.sent_bytes += bytes as u64;
+        if let Some(body) = body.filter(is_apart) {
+            self.hand_out(out.split());
+            self.outputs.push_back(Output::Send(body));
         }
     }
 
@@ -187,7 +190,27 @@ fn one_page(ranges: &VecDeque<LogRange>) -> Vec<LogRange> {
     fit.copied().collect()
 }
 
-/// Bytes of an entry as a message, at most.
+/// Bytes of an entry as a message, at most, without a body that is handed out by itself.
 fn frame_bytes(entry: &Entry) -> usize {
-    entry.bytes() + limits::OPERATION_FRAME_OVERHEAD_BYTES
+    let apart = entry.body.as_ref().filter(|body| is_apart(body));
+    entry.bytes() - apart.map_or(0, Bytes::len) + limits::OPERATION_FRAME_OVERHEAD_BYTES
+}
+
+/// Whether a body is written by itself.
+fn is_apart(body: &Bytes) -> bool {
+    body.len() >= limits::BODY_APART_BYTES
+}
+
+/// Appends an operation as one frame, without a body that is written by itself.
+fn encode_operation(
+    live: bool,
+    header: &Bytes,
+    body: Option<&Bytes>,
+    out: &mut BytesMut,
+) -> Result<(), FrameError> {
+    let written = body.filter(|body| !is_apart(body));
+    match (body, written) {
+        (Some(body), None) => message::encode_operation_head(live, header, body.len(), out),
+        _ => message::encode_operation(live, header, written.map(|body| &body[..]), out),
+    }
 }
