@@ -355,6 +355,13 @@ impl Sim {
         while let Some(output) = self.end_mut(link, end).and_then(|end| end.session.poll()) {
             self.output(link, end, topic, *node, *peer, output);
         }
+        if self
+            .end_mut(link, end)
+            .is_some_and(|end| end.session.has_pieces())
+        {
+            let soon = self.soon();
+            self.schedule(soon, Event::End(link, end, Input::Room));
+        }
     }
 
     fn output(

@@ -153,6 +153,9 @@ pub enum Plan {
         /// On the topic of the large one, the other way.
         #[arg(long)]
         same_topic: bool,
+        /// On the topic of the large one, the same way, from a third node behind its sender.
+        #[arg(long, conflicts_with = "same_topic")]
+        another_author: bool,
         #[arg(long, default_value_t = 100_000_000)]
         rate_bits: u64,
         /// One way, in milliseconds.
@@ -395,8 +398,9 @@ fn bulks() -> Vec<Plan> {
         delay_ms: 500,
         wait: 300,
     };
-    let bulk = |same_topic| Plan::Bulk {
+    let bulk = |same_topic, another_author| Plan::Bulk {
         same_topic,
+        another_author,
         rate_bits: 100_000_000,
         delay_ms: 5,
     };
@@ -408,8 +412,9 @@ fn bulks() -> Vec<Plan> {
         topics(10_000),
         authors(50_000),
         authors(160_000),
-        bulk(false),
-        bulk(true),
+        bulk(false, false),
+        bulk(true, false),
+        bulk(false, true),
     ]
 }
 
@@ -464,6 +469,7 @@ impl Plan {
             } => gossip::run(nodes, messages, secs(settle)).await,
             Plan::Bulk {
                 same_topic,
+                another_author,
                 rate_bits,
                 delay_ms,
             } => {
@@ -474,7 +480,12 @@ impl Plan {
                     queue_bytes: rate_bits / 8 / 50,
                     ..Shape::default()
                 };
-                bulk::run(rig, same_topic, shape).await
+                let small = match (same_topic, another_author) {
+                    (true, _) => bulk::Small::OtherWay,
+                    (_, true) => bulk::Small::AnotherAuthor,
+                    _ => bulk::Small::AnotherTopic,
+                };
+                bulk::run(rig, small, shape).await
             }
             Plan::Deliver {
                 rate_bits,

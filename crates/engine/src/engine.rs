@@ -316,6 +316,8 @@ impl Engine {
                 return Err(Undone { error, commands });
             }
         };
+        // Before anybody reads it from the store: a large operation is not in memory twice.
+        drop(kept);
         self.state.settle();
         self.follow_own_logs(&mut batch);
         let mut events = std::mem::take(&mut self.untold);

@@ -126,6 +126,11 @@ impl Window {
         }
     }
 
+    /// What else is written on the connection.
+    pub(crate) fn credit(&self) -> &Credit {
+        &self.credit
+    }
+
     /// Has the connection send something that the peer acknowledges.
     pub(crate) fn touch(&self) {
         self.credit.touch(&self.connection);

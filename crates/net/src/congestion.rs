@@ -4,11 +4,12 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iroh::endpoint::{Controller, ControllerFactory, ControllerMetrics, RttEstimator};
+use iroh::endpoint::{Connection, Controller, ControllerFactory, ControllerMetrics, RttEstimator};
 use noq_proto::congestion::CubicConfig;
 use p2panda_core::limits;
 
 use crate::flight::Flight;
+use crate::flow::{Acked, Flow};
 
 /// CUBIC, which in addition slows down where what it sends waits for a second in the queue of the
 /// path: before that queue overflows, and loses what has to be sent again
@@ -17,6 +18,8 @@ use crate::flight::Flight;
 pub(crate) struct Queueing {
     /// Bytes that leave before anything is acknowledged.
     pub(crate) flight_bytes: u64,
+    /// Bytes that may be written and not acknowledged.
+    pub(crate) send_bytes: u64,
 }
 
 impl ControllerFactory for Queueing {
@@ -27,6 +30,9 @@ impl ControllerFactory for Queueing {
             cubic: Arc::new(cubic).build(now, mtu),
             is_first: true,
             flight: Arc::default(),
+            flow: Flow::new(self.send_bytes),
+            acked_bytes: 0,
+            shortest: Duration::ZERO,
         })
     }
 }
@@ -44,6 +50,20 @@ struct Controlled {
     is_first: bool,
     /// Shared with all clones.
     flight: Arc<Flight>,
+    /// For those that send large operations.
+    flow: Flow,
+    /// Since the flow was told.
+    acked_bytes: u64,
+    shortest: Duration,
+}
+
+/// The flow of the path that a connection uses; `None` if it has none at the moment.
+pub(crate) fn flow(connection: &Connection) -> Option<Flow> {
+    let paths = connection.paths();
+    let selected = paths.iter().find(|path| path.is_selected())?;
+    let state = connection.congestion_state(selected.id())?;
+    let controlled = state.into_any().downcast::<Controlled>().ok()?;
+    Some(controlled.flow)
 }
 
 /// Whether what took so long has waited in a long queue of the path.
@@ -62,6 +82,7 @@ impl Controlled {
 
 impl Controller for Controlled {
     fn on_sent(&mut self, now: Instant, bytes: u64, largest: u64) {
+        self.flow.sent(bytes);
         self.cubic.on_sent(now, bytes, largest);
     }
 
@@ -84,6 +105,8 @@ impl Controller for Controlled {
         rtt: &RttEstimator,
     ) {
         self.flight.acked(bytes, number);
+        self.acked_bytes += bytes;
+        self.shortest = rtt.min();
         let round_trip = now.saturating_duration_since(sent);
         if is_queued(round_trip, rtt.min()) {
             self.queued(now, sent, number);
@@ -102,6 +125,14 @@ impl Controller for Controlled {
     ) {
         self.flight.looked(in_flight, app_limited);
         self.cubic.on_end_acks(now, in_flight, app_limited, largest);
+        self.flow.acked(&Acked {
+            now,
+            bytes: std::mem::take(&mut self.acked_bytes),
+            in_flight,
+            all_sent: app_limited,
+            window: self.cubic.window(),
+            shortest: self.shortest,
+        });
     }
 
     fn on_congestion_event(
@@ -153,6 +184,9 @@ impl Controller for Controlled {
             cubic: self.cubic.clone_box(),
             is_first: self.is_first,
             flight: self.flight.clone(),
+            flow: self.flow.clone(),
+            acked_bytes: self.acked_bytes,
+            shortest: self.shortest,
         })
     }
 
@@ -177,6 +211,9 @@ mod tests {
             cubic: cubic.build(now, PACKET_BYTES),
             is_first: true,
             flight: Arc::default(),
+            flow: Flow::new(u64::MAX),
+            acked_bytes: 0,
+            shortest: Duration::ZERO,
         }
     }
 

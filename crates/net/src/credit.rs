@@ -1,8 +1,11 @@
 //! The flow-control window of a connection, which its streams widen together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use iroh::endpoint::{Connection, VarInt};
+use p2panda_core::limits;
+use p2panda_protocol::time::Time;
 use parking_lot::Mutex;
 
 /// What the peer may send on one connection before anybody reads it: a base, and what sessions with
@@ -11,6 +14,8 @@ use parking_lot::Mutex;
 pub(crate) struct Credit {
     base_bytes: usize,
     more_bytes: Arc<Mutex<usize>>,
+    /// When a session last wrote anything but pieces of large operations, in microseconds.
+    spoke_us: Arc<AtomicU64>,
 }
 
 impl Credit {
@@ -19,7 +24,19 @@ impl Credit {
         Self {
             base_bytes,
             more_bytes: Arc::default(),
+            spoke_us: Arc::default(),
         }
+    }
+
+    /// A session writes something that does not come in pieces.
+    pub(crate) fn spoke(&self, now: Time) {
+        self.spoke_us.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Whether one did a moment ago, so that large operations share the path with others.
+    pub(crate) fn has_company(&self, now: Time) -> bool {
+        let spoke = Time::from_micros(self.spoke_us.load(Ordering::Relaxed));
+        now < spoke + limits::LINK_COMPANY_TIME
     }
 
     /// Widens the window by so much.

@@ -104,7 +104,10 @@ fn transport(timings: &Timings, round_trip: Duration, side: Side) -> QuicTranspo
         sizes.minimum_change(limits::PACKET_SIZE_STEP_MIN);
         sizes
     });
-    let flight_bytes = timings.path.flight_bytes;
+    let queueing = Queueing {
+        flight_bytes: timings.path.flight_bytes,
+        send_bytes: timings.path.send_bytes as u64,
+    };
     let window = VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES as u32);
     QuicTransportConfig::builder()
         // Addresses that a connected peer may have us probe; fewer iroh does not allow
@@ -119,7 +122,7 @@ fn transport(timings: &Timings, round_trip: Duration, side: Side) -> QuicTranspo
         .max_idle_timeout(idle)
         .initial_rtt(round_trip)
         .mtu_discovery_config(larger_packets)
-        .congestion_controller_factory(Arc::new(Queueing { flight_bytes }))
+        .congestion_controller_factory(Arc::new(queueing))
         .keep_alive_interval(timings.keep_alive)
         .default_path_keep_alive_interval(path_keep_alive)
         .build()

@@ -85,6 +85,7 @@ mod error;
 mod event;
 mod flag;
 mod flight;
+mod flow;
 mod gossip;
 mod ground;
 mod host;

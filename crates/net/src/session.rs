@@ -23,19 +23,23 @@ use tokio::time::sleep_until;
 use crate::acked::Flights;
 use crate::budget::{self, Window};
 use crate::close::{close, fault};
+use crate::congestion::flow;
 use crate::event::{Contact, NetEvent, SessionEnd, SessionStatus, Transfer};
 use crate::flag::Flag;
+use crate::flow::Flow;
 use crate::repairs::Repairs;
 use crate::request::{Request, Stored, Totals};
 use crate::shared::Shared;
 use crate::wire::{NoSession, Scope, Wire, write};
 
 mod chunks;
+mod pieces;
 mod probe;
 pub(crate) mod questions;
 mod told;
 
 use self::chunks::Chunks;
+use self::pieces::{Turns, wait};
 use self::probe::Probe;
 use self::questions::{Over, Questions};
 use self::told::Progress;
@@ -174,6 +178,7 @@ struct Driver {
     window: Window,
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
+    turns: Turns,
     undrained: bool,
     /// How far the peer was sent the topic, once what is queued now is written.
     sent: Option<u64>,
@@ -265,6 +270,7 @@ impl Driver {
             window,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
+            turns: Turns::default(),
             undrained: false,
             sent: None,
             handed_over: None,
@@ -310,6 +316,11 @@ impl Driver {
         while self.end.is_none() {
             tokio::task::consume_budget().await;
             self.charge();
+            let is_turn = self.is_turn_of_pieces();
+            let flow = is_turn.then(|| flow(&wire.connection)).flatten();
+            // Before it is asked, so that nothing is missed.
+            let more_room = flow.as_ref().map(Flow::changed);
+            let full = !self.send_pieces(flow.as_ref());
             if priority != self.priority() {
                 priority = self.priority();
                 // An error means that the stream has ended.
@@ -406,6 +417,7 @@ impl Driver {
                     }
                     Err(_) => has_arrivals = false,
                 },
+                Some(()) = wait(more_room), if full => {}
                 () = self.probe.silent(&self.member.probe, connection, &self.window) => {
                     tracing::debug!(peer = %self.peer, "the peer has lost this connection");
                     // With all that runs on it.
@@ -447,10 +459,33 @@ impl Driver {
     /// Small and live messages go before bulk on a link (`docs/protocol/link.md#7`).
     fn priority(&self) -> i32 {
         match self.session.is_live() {
-            _ if self.outbox_bytes > limits::LINK_BULK_BYTES => -1,
+            _ if self.outbox_bytes > limits::LINK_BULK_BYTES || self.session.has_pieces() => -1,
             true => 1,
             false => 0,
         }
+    }
+
+    fn is_turn_of_pieces(&self) -> bool {
+        let has_pieces = self.session.has_pieces();
+        self.turns.has_come(has_pieces, self.outbox.is_empty())
+    }
+
+    /// Hands out pieces of a large operation, if it is their turn. False if the path has no room.
+    fn send_pieces(&mut self, flow: Option<&Flow>) -> bool {
+        let company = self.window.credit().has_company(self.shared.clock.now());
+        let mut left = match self.is_turn_of_pieces() {
+            true => limits::LINK_PIECES_AT_ONCE,
+            false => 0,
+        };
+        while left > 0 && self.session.has_pieces() {
+            if !self.turns.begin(flow, company) {
+                return false;
+            }
+            self.handle(Input::Room);
+            self.turns.end();
+            left -= 1;
+        }
+        true
     }
 
     /// Heights are held for long and by our own doing: they count for the peer, but do not keep the
@@ -564,6 +599,9 @@ impl Driver {
             }
             Output::Send(bytes) => {
                 self.outbox_bytes += bytes.len();
+                if self.turns.passed(bytes.len()) {
+                    self.window.credit().spoke(self.shared.clock.now());
+                }
                 self.undrained = true;
                 self.outbox.push_back(bytes);
             }

@@ -148,6 +148,10 @@ impl Node {
             }
         }
         self.session.handle(input, &mut self.pair, Time::ZERO);
+        if self.session.has_pieces() {
+            // A real driver says so when it has nothing else to write.
+            self.inputs.push_back(Input::Room);
+        }
         let mut sent = Vec::new();
         while let Some(output) = self.session.poll() {
             match output {

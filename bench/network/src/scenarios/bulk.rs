@@ -24,42 +24,68 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// Small messages when nothing else crosses.
 const ALONE: usize = 100;
 
-/// Both nodes. On another topic the small messages go the way of the large one; on the same one
-/// they go the other way, since a log stays in order.
+/// Which messages are the small ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Small {
+    /// On another topic, from the sender of the large one.
+    AnotherTopic,
+    /// On the same topic, from its receiver.
+    OtherWay,
+    /// On the same topic, by a node behind the sender, which passes them on: an author's own log stays
+    /// in order.
+    AnotherAuthor,
+}
+
+/// Sender and receiver of the large message, and of the small ones.
 struct Ends {
     a: Arc<Node>,
     b: Arc<Node>,
-    same_topic: bool,
+    sender: Arc<Node>,
+    receiver: Arc<Node>,
     small: Topic,
 }
 
 impl Ends {
     fn sender(&self) -> &Node {
-        if self.same_topic { &self.b } else { &self.a }
+        &self.sender
     }
 
     fn receiver(&self) -> &Node {
-        if self.same_topic { &self.a } else { &self.b }
+        &self.receiver
     }
 }
 
 /// Latency of small messages alone and beside the large one.
-pub async fn run(rig: &Rig, same_topic: bool, shape: Shape) -> Result<Report, Error> {
-    let (large, small) = (topic(0), topic(u32::from(!same_topic)));
-    let pair = Pair::new(shape).await?;
+pub async fn run(rig: &Rig, which: Small, shape: Shape) -> Result<Report, Error> {
+    let other_topic = which == Small::AnotherTopic;
+    let (large, small) = (topic(0), topic(u32::from(other_topic)));
+    let mut pair = Pair::new(shape).await?;
     let setup = |number| Setup::new(number).operation_bytes_max(OPERATION_BYTES_MAX);
     let a = rig.start(&pair.a.space, setup(0)).await?;
     let b_setup = setup(1).knows(0, pair.a.addr);
     let b = rig.start(&pair.b.space, b_setup).await?;
+    let (sender, receiver) = match which {
+        Small::AnotherTopic => (a.clone(), b.clone()),
+        Small::OtherWay => (b.clone(), a.clone()),
+        Small::AnotherAuthor => {
+            // As far away as the receiver: what it publishes when it has the large one waits for that.
+            let place = pair.beside_a(shape).await?;
+            let c_setup = setup(2).knows(0, pair.a.addr);
+            let c = rig.start(&place.space, c_setup).await?;
+            c.subscribe(large, Deliver::Text).await?;
+            (c, b.clone())
+        }
+    };
     let ends = Ends {
         a,
         b,
-        same_topic,
+        sender,
+        receiver,
         small,
     };
     for node in [&ends.a, &ends.b] {
         node.subscribe(large, Deliver::Text).await?;
-        if !same_topic {
+        if other_topic {
             node.subscribe(small, Deliver::Text).await?;
         }
     }
@@ -84,15 +110,24 @@ pub async fn run(rig: &Rig, same_topic: bool, shape: Shape) -> Result<Report, Er
         Ok(above as f64 / f64::from(LARGE_BYTES))
     };
 
-    let which = if same_topic { "the same" } else { "another" };
-    let mut report = Report::new(format!("small beside 15 MiB on {which} topic"));
-    report.note("alone, p50", "ms", percentile(alone, 0.5));
+    let which = match which {
+        Small::AnotherTopic => "on another topic",
+        Small::OtherWay => "on the same topic",
+        Small::AnotherAuthor => "by another author",
+    };
+    let mut report = Report::new(format!("small beside 15 MiB {which}"));
+    let alone = percentile(alone, 0.5);
+    report.note("alone, p50", "ms", alone);
     report.note(
         "beside the large one, messages",
         "",
         Some(beside.len() as f64),
     );
-    report.note("beside the large one, p50", "ms", percentile(beside, 0.5));
+    let p50 = percentile(beside.clone(), 0.5);
+    report.note("beside the large one, p50", "ms", p50);
+    report.note("beside the large one, p95", "ms", percentile(beside, 0.95));
+    let times = p50.zip(alone).map(|(beside, alone)| beside / alone);
+    report.hold("beside the large one, times", "", times, 1.5);
     report.note("the large one", "s", Some(seconds));
     let (sender, receiver) = (copies(&ends.a, before.0)?, copies(&ends.b, before.1)?);
     report.hold("resident copies, sender", "", Some(sender), 2.0);

@@ -40,6 +40,28 @@ pub const LINK_REPLACED_WAIT: Duration = Duration::from_secs(2);
 pub const LINK_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// What a session may have to write before it yields to all others of its link.
 pub const LINK_BULK_BYTES: usize = 64 * KIB;
+/// Header and body bytes above which an operation crosses a link in pieces
+/// (`docs/protocol/link.md#11`).
+pub const LINK_WHOLE_BYTES_MAX: usize = 64 * KIB;
+/// Bytes of an operation in one piece (`docs/protocol/link.md#11`).
+pub const LINK_PIECE_BYTES: usize = 4_000;
+/// Pieces that a session writes at once, if the path has room for them.
+pub const LINK_PIECES_AT_ONCE: usize = 16;
+/// For so long after another message was written on a link, large operations keep the queue of the
+/// path short (`docs/protocol/link.md#11`).
+pub const LINK_COMPANY_TIME: Duration = Duration::from_millis(500);
+/// How long what they send may wait in that queue, or an eighth of the round trip if that is longer.
+pub const LINK_QUEUE_TIME: Duration = Duration::from_millis(2);
+/// They use at least this part of the congestion window.
+pub const LINK_WINDOW_PART: u64 = 4;
+/// Bytes of other messages that may go before the next pieces (`docs/protocol/link.md#11`).
+pub const LINK_PASSED_BYTES_MAX: usize = 16 * KIB;
+/// Operations that wait behind the one that crosses in pieces before a session reads no further.
+pub const LINK_BEHIND_MAX: usize = 64;
+/// Their header and body bytes.
+pub const LINK_BEHIND_BYTES_MAX: usize = 64 * KIB;
+/// Messages that wait to be written on a control stream; beyond, gossip waits in its own queue.
+pub const LINK_GOSSIP_WAITING_MAX: usize = 64;
 /// What may wait to be written on a control stream; a peer that lets more wait reads nothing.
 pub const LINK_OUTBOX_BYTES_MAX: usize = 2 * 1024 * KIB;
 /// From one question for records to the next, and from one own record that is sent to the next

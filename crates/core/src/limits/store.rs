@@ -11,6 +11,8 @@ pub const PAGE_BYTES_DEFAULT: usize = MIB;
 /// Bytes from which a body is written and read by itself, in one buffer, which all who read it at the
 /// same time share (`docs/protocol/sync.md#10`).
 pub const LARGE_BODY_BYTES: usize = 256 * KIB;
+/// How long the one that was read last is kept for others (`docs/protocol/sync.md#10`).
+pub const LARGE_BODY_KEPT: Duration = Duration::from_secs(1);
 /// Rows of pruned operations that a read passes over before it stops
 /// (`docs/protocol/streams.md#5`).
 pub const GARBAGE_PASSED_ROWS_MAX: usize = 512;

@@ -242,7 +242,10 @@ impl Source {
                 });
                 reader.feed_page(&topic, after, PAGE, skip)
             };
-            storage.read_newest(rows, read).await
+            let page = storage.read_newest(rows, read).await?;
+            let shown = page.entries.iter();
+            storage.keep(shown.filter_map(|entry| entry.content.bytes()));
+            Ok(page)
         }
     }
 }

@@ -129,7 +129,9 @@ impl Desk {
                 let (rows, events) = (self.rows(&topic, &read), self.events.clone());
                 self.answer(reply, move |storage| async move {
                     let read = move |reader: &Reader| page(reader, &topic, &read, &events);
-                    storage.read_newest(rows, read).await
+                    let page = storage.read_newest(rows, read).await?;
+                    storage.keep(page.entries.iter().filter_map(|entry| entry.body.as_ref()));
+                    Ok(page)
                 });
             }
             Request::Store {

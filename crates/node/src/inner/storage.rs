@@ -4,12 +4,15 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use p2panda_core::limits::{
-    READ_IN_PLACE_ROWS_MAX, READER_CONNECTIONS_MAX, READER_CONNECTIONS_MIN,
+    LARGE_BODY_BYTES, LARGE_BODY_KEPT, READ_IN_PLACE_ROWS_MAX, READER_CONNECTIONS_MAX,
+    READER_CONNECTIONS_MIN,
 };
 use p2panda_store::{Reader, Readers, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use crate::Error;
 
@@ -19,6 +22,8 @@ pub(crate) struct Storage {
     readers: Readers,
     idle: Arc<Mutex<Vec<Reader>>>,
     permits: Arc<Semaphore>,
+    /// The large body that was read last, for a moment, and its number.
+    last_large: Arc<Mutex<(u64, Option<Bytes>)>>,
 }
 
 impl Storage {
@@ -27,6 +32,7 @@ impl Storage {
             readers,
             idle: Arc::default(),
             permits: Arc::new(Semaphore::new(connections())),
+            last_large: Arc::default(),
         }
     }
 
@@ -75,10 +81,32 @@ impl Storage {
         result
     }
 
+    /// Keeps the last large one of these bodies for a moment: what is new is read by sessions and
+    /// subscriptions one after the other, and they share it.
+    pub(crate) fn keep<'a>(&self, bodies: impl Iterator<Item = &'a Bytes>) {
+        let Some(body) = bodies.filter(|body| body.len() >= LARGE_BODY_BYTES).last() else {
+            return;
+        };
+        let number = {
+            let mut last = self.last_large.lock();
+            *last = (last.0 + 1, Some(body.clone()));
+            last.0
+        };
+        let kept = self.last_large.clone();
+        tokio::spawn(async move {
+            sleep(LARGE_BODY_KEPT).await;
+            let mut last = kept.lock();
+            if last.0 == number {
+                last.1 = None;
+            }
+        });
+    }
+
     /// Closes all connections; later reads fail.
     pub(crate) fn close(&self) {
         self.permits.close();
         self.idle().clear();
+        self.last_large.lock().1 = None;
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {

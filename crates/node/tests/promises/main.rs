@@ -13,6 +13,7 @@ mod health;
 #[path = "../../../net/tests/support/hosts.rs"]
 mod hosts;
 mod lan;
+mod large;
 mod nodes;
 mod publish;
 mod read;

@@ -23,6 +23,8 @@ const ABSENT: u32 = 6;
 const ANNOUNCE: u32 = 16;
 const FETCH: u32 = 17;
 const PREFER: u32 = 18;
+const LARGE: u32 = 19;
+const PIECE: u32 = 20;
 
 /// Author and log id with their lengths in front, first and last entry.
 const RANGE_BYTES_MIN: usize = 2 * 33 + 2;
@@ -79,6 +81,11 @@ pub enum Message {
     Fetch(Vec<Entries>),
     /// What the sender wants whole from now on, and what announced.
     Prefer(Prefer),
+    /// An Operation or Live of so many bytes follows in pieces; on links only
+    /// (`docs/protocol/link.md#11`).
+    Large(u32),
+    /// The next bytes of it.
+    Piece(Bytes),
 }
 
 /// Why a payload is not a message. Ends the session.
@@ -232,6 +239,14 @@ impl Message {
                 let mut writer = Writer::new(out);
                 prefer.write(writer.uint(SYNC).uint(PREFER));
             }),
+            Message::Large(bytes) => frame::encode(out, |out| {
+                Writer::new(out).uint(SYNC).uint(LARGE).uint(*bytes);
+            }),
+            Message::Piece(bytes) => {
+                encode_piece_head(bytes.len(), out)?;
+                out.extend_from_slice(bytes);
+                Ok(())
+            }
         }
     }
 
@@ -287,12 +302,30 @@ pub(super) fn encode_operation_head(
     out: &mut BytesMut,
 ) -> Result<(), FrameError> {
     frame::encode_head(out, body_bytes, |out| {
-        Writer::new(out)
-            .array(operation_tags(live))
-            .bytes(header)
-            .array(&[1])
-            .count(body_bytes);
+        write_operation_head(live, header, Some(body_bytes), out);
     })
+}
+
+/// Appends a piece without its bytes, which follow.
+pub(super) fn encode_piece_head(bytes: usize, out: &mut BytesMut) -> Result<(), FrameError> {
+    frame::encode_head(out, bytes, |out| {
+        Writer::new(out).uint(SYNC).uint(PIECE);
+    })
+}
+
+/// Appends the payload of an operation as far as its body, whose bytes follow if there is one.
+pub(super) fn write_operation_head(
+    live: bool,
+    header: &[u8],
+    body_bytes: Option<usize>,
+    out: &mut BytesMut,
+) {
+    let mut writer = Writer::new(out);
+    writer.array(operation_tags(live)).bytes(header);
+    match body_bytes {
+        Some(bytes) => writer.array(&[1]).count(bytes),
+        None => writer.array(&[0]),
+    };
 }
 
 fn operation_tags(live: bool) -> &'static [u8] {
@@ -371,6 +404,8 @@ fn read_sync(reader: &mut Reader) -> Result<Message, MessageError> {
             Message::Fetch(entries.collect::<Result<_, _>>()?)
         }
         PREFER => Message::Prefer(Prefer::read(reader)?),
+        LARGE => Message::Large(reader.u32()?),
+        PIECE => Message::Piece(reader.rest()),
         _ => return Err(WireError::Tag.into()),
     })
 }

@@ -17,6 +17,7 @@
 //! | [`Output::Heights`], [`Output::OldestHeights`], [`Output::Totals`], [`Output::Read`], [`Output::Wanted`], [`Output::Evidence`] | reads its store in one short transaction | the input of the same name ([`Input::Page`] for a read), once, in the order of the questions |
 //! | [`Output::Heads`] | gets the heads that the sessions of the topic share, which follow its commits | [`Input::Heads`] |
 //! | [`Output::Send`] | writes the bytes to the stream, in order | [`Input::Wrote`] as they are written, [`Input::Drained`] when little is left |
+//! | | is done with all that, and has room | [`Input::Room`], while [`Session::has_pieces`] |
 //! | [`Output::Store`] | verifies and stores the batch | [`Input::Stored`] once it is durable, in the order of the batches |
 //! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time |
 //! | [`Output::PairChanged`] | hands [`Input::PairChanged`] to the other sessions of the same [`Pair`] | nothing |
@@ -62,6 +63,7 @@ mod announcing;
 mod bodies;
 mod ending;
 mod opening;
+mod pieces;
 mod ranges;
 mod received;
 mod receiving;
@@ -70,6 +72,7 @@ mod sending;
 use announcing::Announcing;
 use bodies::Bodies;
 use opening::Comparing;
+use pieces::Pieces;
 use ranges::Comparison;
 use received::Unstored;
 
@@ -127,6 +130,9 @@ pub enum Input {
     Wrote(usize),
     /// All but a little of what [`Output::Send`] handed out is written.
     Drained,
+    /// There is room for a piece of a large operation, and nothing else to be written: while
+    /// [`Session::has_pieces`].
+    Room,
     /// Another session of the pair, or of the topic, changed.
     PairChanged,
     /// What the path of the connection is like. Without it a usual one is assumed.
@@ -269,6 +275,7 @@ pub struct Session {
     invalid: usize,
     bodies: Bodies,
     announcing: Announcing,
+    pieces: Pieces,
     counters: Counters,
     /// What the pair holds for this session.
     shared_bytes: usize,
@@ -395,6 +402,7 @@ impl Session {
             invalid: 0,
             bodies: Bodies::new(protocol),
             announcing: Announcing::new(protocol),
+            pieces: Pieces::new(protocol),
             counters: Counters::default(),
             shared_bytes: 0,
             now,
@@ -437,6 +445,7 @@ impl Session {
             Input::Arrived(arrival) => self.arrived = self.arrived.max(arrival),
             Input::Wrote(bytes) if !self.is_live() => self.pace.moved(bytes),
             Input::Drained => self.drained = true,
+            Input::Room => self.room(),
             Input::Path(path) => {
                 self.pace.set_window(path.progress_window_ms());
                 self.announcing.set_round_trip(path.rtt);
@@ -487,17 +496,19 @@ impl Session {
 
     /// Those among them that are on their way in: heights and ranges set aside.
     pub fn passing_bytes(&self) -> usize {
-        self.decoder.held_bytes() + self.unstored(|batch| batch.held)
+        let begun = self.decoder.held_bytes() + self.pieces.held_bytes();
+        begun + self.unstored(|batch| batch.held)
     }
 
-    /// Whether a frame was begun that is not whole.
+    /// Whether a frame was begun that is not whole, or an operation that comes in pieces.
     pub fn is_in_frame(&self) -> bool {
-        !self.decoder.is_between_frames()
+        !self.decoder.is_between_frames() || self.pieces.is_coming()
     }
 
-    /// Frames that came whole so far.
+    /// Changes when a frame has come whole. The pieces of an operation, and what came between them,
+    /// are one.
     pub fn frames(&self) -> u64 {
-        self.decoder.frames()
+        self.pieces.frames(&self.decoder)
     }
 
     /// Whether the driver should read the stream; if not, QUIC pushes back on the peer.
@@ -561,6 +572,7 @@ impl Session {
         let superseded =
             self.ending == Ending::No && live && pair.superseded(self.id, self.dialled);
         if (superseded || self.ending == Ending::Stop) && !self.asked {
+            self.pieces.give_up();
             self.send(&Message::Close);
             self.ending = Ending::Closed { superseded };
             self.deadline = match superseded {
@@ -570,13 +582,14 @@ impl Session {
             self.wake = None;
             pair.set_progress(self.id, Progress::Closing);
         }
-        if !self.asked && self.drained && self.reported != Some(self.position) {
+        let sent = self.drained && self.pieces.is_idle();
+        if !self.asked && sent && self.reported != Some(self.position) {
             self.reported = Some(self.position);
             let arrival = self.position;
             self.outputs
                 .push_back(Output::Event(Event::Sent { arrival }));
         }
-        if self.ending == Ending::No && !self.asked && self.drained {
+        if self.ending == Ending::No && !self.asked && self.drained && !self.pieces.is_full() {
             let news = self.arrived > self.position;
             let read = self.announcing.next_read(news, self.log_id);
             if let Some(read) = read.or_else(|| self.bodies.next_read(news)) {

@@ -245,6 +245,9 @@ impl Crowd {
         while let Some(output) = self.link(id).ends[end].session.poll() {
             self.output(id, end, node, output);
         }
+        if self.link(id).ends[end].session.has_pieces() {
+            self.schedule(1_000, id, end, Event::Input(Input::Room));
+        }
     }
 
     fn store(&mut self, id: SessionId, end: usize, batch: Vec<Received>) -> Input {

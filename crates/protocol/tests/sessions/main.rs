@@ -7,6 +7,7 @@ mod crowd;
 mod digest;
 mod have;
 mod order;
+mod pieces;
 mod progress;
 mod ranges;
 mod vectors;

@@ -380,6 +380,14 @@ pub struct Side {
     to_store: VecDeque<Vec<Received>>,
 }
 
+/// What a session is handed next.
+#[derive(Clone, Copy, PartialEq)]
+enum Due {
+    Answer,
+    Room,
+    Bytes,
+}
+
 pub struct World {
     pub rng: Rng,
     pub now: Time,
@@ -611,23 +619,27 @@ impl World {
             for (id, side) in &peer.sides {
                 let running = side.end.is_none();
                 if !side.answers.is_empty() && (running || !side.to_store.is_empty()) {
-                    due.push((place, *id, true));
+                    due.push((place, *id, Due::Answer));
+                } else if running && side.session.has_pieces() {
+                    due.push((place, *id, Due::Room));
                 }
                 let readable = !side.inbox.is_empty() || side.finished;
                 if running && readable && side.session.wants_bytes() {
-                    due.push((place, *id, false));
+                    due.push((place, *id, Due::Bytes));
                 }
             }
         }
         if due.is_empty() {
             return false;
         }
-        let (place, id, answer) = due[self.rng.below(due.len())];
+        let (place, id, what) = due[self.rng.below(due.len())];
         self.now = Time::from_micros(self.now.as_micros() + 100);
         let cut = self.rng.below(4000) + 1;
         let side = self.side(place, id);
-        let input = if answer {
+        let input = if what == Due::Answer {
             side.answers.pop_front().unwrap()
+        } else if what == Due::Room {
+            Input::Room
         } else if let Some(mut bytes) = side.inbox.pop_front() {
             let head = bytes.split_to(cut.min(bytes.len()));
             if !bytes.is_empty() {

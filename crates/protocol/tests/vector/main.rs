@@ -11,6 +11,7 @@ mod gossip;
 mod link;
 mod live;
 mod mdns;
+mod pieces;
 mod ranges;
 mod receipts;
 mod record;

@@ -454,9 +454,11 @@ impl Session {
         self.hand_out(out);
     }
 
-    /// Says that an answer is complete, if it is.
-    fn end_answer(&mut self, out: &mut BytesMut) {
-        if let Some(answer) = self.bodies.answer.take_if(|one| one.ranges.is_empty()) {
+    /// Says that an answer is complete, if it is: also what of it crosses in pieces has left.
+    pub(super) fn end_answer(&mut self, out: &mut BytesMut) {
+        let idle = self.pieces.is_idle();
+        let over = |one: &mut Answer| idle && one.ranges.is_empty();
+        if let Some(answer) = self.bodies.answer.take_if(over) {
             let written = Message::Absent(answer.absent).encode(out);
             written.expect("an answer about few bodies is far below the limit of every frame");
         }

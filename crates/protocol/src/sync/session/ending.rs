@@ -38,10 +38,10 @@ impl Session {
     /// while a frame has begun.
     fn debt(&self, pair: &Pair) -> Debt {
         if self.is_live() {
-            return match self.decoder.is_between_frames() {
-                true => Debt::None,
-                false if self.reading && self.wants_bytes() => Debt::Owed,
-                false => Debt::Rests,
+            return match self.is_in_frame() {
+                false => Debt::None,
+                true if self.reading && self.wants_bytes() => Debt::Owed,
+                true => Debt::Rests,
             };
         }
         let rests = self.asked
@@ -85,6 +85,7 @@ impl Session {
                 .push_back(Output::Store(std::mem::take(&mut self.pending)));
         }
         self.ending = Ending::Ended;
+        self.pieces.forget();
         self.leave_sources(pair);
         pair.leave(self.id);
         self.outputs.push_back(Output::PairChanged);

@@ -14,7 +14,10 @@ use crate::sync::pair::Pair;
 
 impl Session {
     pub(super) fn bytes(&mut self, bytes: Bytes, pair: &mut Pair) {
-        self.pace.moved(bytes.len());
+        // Nothing else counts for one who has begun a large operation.
+        if !self.pieces.is_coming() {
+            self.pace.moved(bytes.len());
+        }
         self.decoder.push(bytes);
         self.take_frames(pair);
     }
@@ -62,7 +65,7 @@ impl Session {
         }
     }
 
-    fn message(&mut self, message: Message, pair: &mut Pair) {
+    pub(super) fn message(&mut self, message: Message, pair: &mut Pair) {
         let peer_is_live = self.exchanged();
         match (&self.receiving, message) {
             (Receiving::Have, Message::Have(have)) => self.remote_have(have),
@@ -77,7 +80,18 @@ impl Session {
             (Receiving::Transfer, Message::Operation { header, body }) => {
                 self.operation(header, body, pair);
             }
+            (Receiving::Transfer, Message::Done) if self.pieces.is_coming() => {
+                self.fail(CloseCode::Violation, pair);
+            }
             (Receiving::Transfer, Message::Done) => self.receiving = Receiving::Done,
+            (Receiving::Transfer, Message::Large(bytes)) => self.large_comes(bytes, pair),
+            (Receiving::Transfer, Message::Piece(bytes)) => self.piece_comes(bytes, pair),
+            (Receiving::Done, Message::Large(bytes)) if peer_is_live => {
+                self.large_comes(bytes, pair);
+            }
+            (Receiving::Done, Message::Piece(bytes)) if peer_is_live => {
+                self.piece_comes(bytes, pair);
+            }
             (Receiving::Done, Message::Live { header, body }) if peer_is_live => {
                 self.operation(header, body, pair);
             }
@@ -122,13 +136,16 @@ impl Session {
             (true, false) => self.came_without_body(&header, pair),
             (false, _) => {}
         }
+        // A header that is kept must not hold on to a large body.
+        let large = body.as_ref().map_or(0, Bytes::len) >= limits::BODY_APART_BYTES;
+        let header = if large { header.detached() } else { header };
         let received = Received::Operation { header, body };
         self.counters.received_operations += 1;
         self.counters.received_bytes += received.wire_bytes() as u64;
         self.receive(received);
     }
 
-    fn oversize(&mut self, prefix: &Bytes, len: usize, pair: &mut Pair) {
+    pub(super) fn oversize(&mut self, prefix: &Bytes, len: usize, pair: &mut Pair) {
         let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
         if is_operation {
             let refused = too_large(prefix, len);

@@ -102,7 +102,7 @@ impl Session {
 
     /// Appends an entry as a message. A body that is not small is not copied: it is handed out by
     /// itself, behind what was appended.
-    pub(super) fn encode(&mut self, entry: Entry, live: bool, out: &mut BytesMut) {
+    pub(super) fn encode_whole(&mut self, entry: Entry, live: bool, out: &mut BytesMut) {
         let bytes = entry.bytes();
         let (header, body) = (entry.header.as_bytes(), entry.body);
         // Fails only above the limit of every frame, which nothing stored exceeds.
@@ -145,7 +145,7 @@ impl Session {
         let Sending::Transfer(ranges) = &self.sending else {
             return;
         };
-        if self.asked || !self.drained {
+        if self.asked || !self.drained || self.pieces.is_full() {
             return;
         }
         if !ranges.is_empty() {
@@ -154,6 +154,9 @@ impl Session {
                 ranges,
                 bytes_max: limits::SESSION_PAGE_BYTES_MAX,
             }));
+        }
+        if !self.pieces.is_idle() {
+            return;
         }
         match self.forked.pop_front() {
             Some(author) => self.ask(Output::Evidence(author)),
