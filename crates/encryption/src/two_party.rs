@@ -5,7 +5,7 @@ mod restart;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use p2panda_core::limits::{FIRST_MESSAGES_MAX, OWN_KEYS_MAX};
+use p2panda_core::limits::{FIRST_MESSAGES_MAX, OWN_KEYS_MAX, SENT_WITH_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -25,9 +25,6 @@ use crate::x25519::{PublicKey, SecretKey};
 
 /// How far a restored session jumps ahead of the own indices that it may have used.
 const RESTORED_INDICES: u64 = 1 << 32;
-
-/// Of so many of our messages a session remembers with which operation they went.
-const SENT_WITH_MAX: usize = 4;
 
 /// Bytes that the cipher appends.
 const TAG_BYTES: usize = 16;

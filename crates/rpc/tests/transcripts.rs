@@ -98,6 +98,16 @@ impl Drop for Process {
     }
 }
 
+/// How far a dial has come by the time of the answer is not the same each time.
+fn forget_contacts(answer: &mut Value) {
+    let peers = answer
+        .pointer_mut("/ok/peers")
+        .and_then(Value::as_array_mut);
+    for peer in peers.into_iter().flatten().filter_map(Value::as_object_mut) {
+        peer.remove("contact");
+    }
+}
+
 #[test]
 fn the_process_answers_the_recorded_requests_as_it_did() {
     let mut process = Process(
@@ -124,7 +134,9 @@ fn the_process_answers_the_recorded_requests_as_it_did() {
     drop(requests);
     said.for_each(|line| now.add(value(&line.unwrap())));
     assert!(process.0.wait().unwrap().success());
-    for (now, before) in now.answers.iter().zip(&before.answers) {
+    for (now, before) in now.answers.iter_mut().zip(&mut before.answers) {
+        forget_contacts(now);
+        forget_contacts(before);
         assert_eq!(now, before);
     }
     assert_eq!(now.answers.len(), before.answers.len());

@@ -17,9 +17,9 @@ pub const RESTART_INTERVAL_S: u64 = 60 * 60;
 /// First messages of one peer, under pre-keys we still hold, whose replay is refused
 /// (`docs/protocol/encryption.md#9`).
 pub const FIRST_MESSAGES_MAX: usize = 64;
-/// One-time bundles kept per member; the oldest goes first (`docs/protocol/encryption.md#7`).
+/// One-time bundles kept per member; the oldest goes first (`docs/protocol/encryption.md#9`).
 pub const ONE_TIME_BUNDLES_MAX: usize = 100;
-/// Long-term bundles kept per member; the oldest goes first (`docs/protocol/encryption.md#7`).
+/// Long-term bundles kept per member; the oldest goes first (`docs/protocol/encryption.md#9`).
 pub const LONG_TERM_BUNDLES_MAX: usize = 8;
 /// Seconds that a clock may be ahead of ours without refusing our new pre-keys
 /// (`docs/protocol/encryption.md#5`).
@@ -55,3 +55,6 @@ pub const MEMBER_SECRETS_MAX: usize = 1_000_000;
 /// Entries that joining two views of a group may write: who is known to one side only, for each
 /// member (`docs/protocol/encryption.md#11`).
 pub const VIEWS_MERGE_MAX: usize = 1_000_000;
+/// Of so many of its own messages a channel remembers with which operation they went
+/// (`docs/protocol/encryption.md#9`).
+pub const SENT_WITH_MAX: usize = 4;

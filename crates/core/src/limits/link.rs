@@ -60,8 +60,6 @@ pub const LINK_PASSED_BYTES_MAX: usize = 16 * KIB;
 pub const LINK_BEHIND_MAX: usize = 64;
 /// Their header and body bytes.
 pub const LINK_BEHIND_BYTES_MAX: usize = 64 * KIB;
-/// Messages that wait to be written on a control stream; beyond, gossip waits in its own queue.
-pub const LINK_GOSSIP_WAITING_MAX: usize = 64;
 /// What may wait to be written on a control stream; a peer that lets more wait reads nothing.
 pub const LINK_OUTBOX_BYTES_MAX: usize = 2 * 1024 * KIB;
 /// From one question for records to the next, and from one own record that is sent to the next
