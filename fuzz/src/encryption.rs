@@ -30,8 +30,8 @@ pub fn decoders(input: &[u8]) {
         8 => stable::<hpke::HpkeCiphertext>(bytes),
         9 => stable::<data::Members>(bytes),
         10 => stable::<message::Views>(bytes),
-        11 => stable::<Message<data::Payload>>(bytes),
-        12 => stable::<Message<message::Payload>>(bytes),
+        11 => stable::<data::Payload>(bytes),
+        12 => stable::<message::Payload>(bytes),
         13 => stable::<Session>(bytes),
         14 => stable::<OwnKeys>(bytes),
         _ => stable::<Registry>(bytes),
@@ -121,8 +121,8 @@ pub fn group(input: &[u8]) {
 struct World {
     keys: Vec<u8>,
     registry: Vec<u8>,
-    data: (Vec<u8>, Vec<Vec<u8>>),
-    message: (Vec<u8>, Vec<Vec<u8>>),
+    data: (Vec<u8>, Vec<Message<data::Payload>>),
+    message: (Vec<u8>, Vec<Message<message::Payload>>),
 }
 
 struct Person {
@@ -212,10 +212,8 @@ impl World {
         for step in input.chunks_exact(3).take(64) {
             let choice = usize::from(step[0] / 2);
             if step[0] % 2 == 0 {
-                let Some(bytes) = self.data.1.get(choice) else {
-                    continue;
-                };
-                let Ok(message) = Message::decode(&altered(bytes, &step[1..])) else {
+                let message = self.data.1.get(choice);
+                let Some(message) = message.and_then(|one| with_altered(one, &step[1..])) else {
                     continue;
                 };
                 let before = data.encode();
@@ -224,10 +222,8 @@ impl World {
                 }
                 while data.poll(&mut context).is_some() {}
             } else {
-                let Some(bytes) = self.message.1.get(choice) else {
-                    continue;
-                };
-                let Ok(message) = Message::decode(&altered(bytes, &step[1..])) else {
+                let message = self.message.1.get(choice);
+                let Some(message) = message.and_then(|one| with_altered(one, &step[1..])) else {
                     continue;
                 };
                 let before = messages.encode();
@@ -248,7 +244,7 @@ impl World {
     }
 }
 
-fn data_messages(people: &mut [Person], rng: &mut ChaCha20Rng) -> Vec<Vec<u8>> {
+fn data_messages(people: &mut [Person], rng: &mut ChaCha20Rng) -> Vec<Message<data::Payload>> {
     let ids: Vec<_> = people.iter().map(|person| person.id).collect();
     let mut group: data::Group = data::Group::new(ids[0], data::Members::default());
     let mut all = Vec::new();
@@ -275,7 +271,7 @@ fn data_messages(people: &mut [Person], rng: &mut ChaCha20Rng) -> Vec<Vec<u8>> {
         group
             .commit(prepared, message.id, &mut context)
             .expect("current");
-        all.push(message.encode().to_vec());
+        all.push(message);
         let sent = group.send(b"panda", rng).expect("a secret");
         let message = Message {
             id: operation(rng),
@@ -283,12 +279,15 @@ fn data_messages(people: &mut [Person], rng: &mut ChaCha20Rng) -> Vec<Vec<u8>> {
             dependencies: sent.dependencies,
             payload: sent.payload,
         };
-        all.push(message.encode().to_vec());
+        all.push(message);
     }
     all
 }
 
-fn message_messages(people: &mut [Person], rng: &mut ChaCha20Rng) -> Vec<Vec<u8>> {
+fn message_messages(
+    people: &mut [Person],
+    rng: &mut ChaCha20Rng,
+) -> Vec<Message<message::Payload>> {
     let ids: Vec<_> = people.iter().map(|person| person.id).collect();
     let config = message::Config::default();
     let mut group: message::Group = message::Group::new(ids[0], message::Views::default(), config);
@@ -315,7 +314,7 @@ fn message_messages(people: &mut [Person], rng: &mut ChaCha20Rng) -> Vec<Vec<u8>
         let mut context = people[0].context();
         let done = group.commit(prepared, message.id, &mut context, rng);
         done.expect("current");
-        all.push(message.encode().to_vec());
+        all.push(message);
         let sent = group.send(b"panda").expect("a ratchet");
         let message = Message {
             id: operation(rng),
@@ -324,9 +323,18 @@ fn message_messages(people: &mut [Person], rng: &mut ChaCha20Rng) -> Vec<Vec<u8>
             payload: sent.payload,
         };
         group.published(message.id);
-        all.push(message.encode().to_vec());
+        all.push(message);
     }
     all
+}
+
+/// The message with its payload altered, if that still is one.
+fn with_altered<P: Wire + Clone>(message: &Message<P>, changes: &[u8]) -> Option<Message<P>> {
+    let payload = P::decode(&altered(&message.payload.encode(), changes)).ok()?;
+    Some(Message {
+        payload,
+        ..message.clone()
+    })
 }
 
 /// Each pair of bytes alters one byte: a position (scaled to the length) and what to add.
@@ -348,8 +356,12 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let mut decoders: Vec<Vec<u8>> = Vec::new();
     let mut add = |selector: u8, bytes: &[u8]| decoders.push([&[selector], bytes].concat());
     talk.messages.iter().for_each(|bytes| add(0, bytes));
-    world.data.1.iter().for_each(|bytes| add(11, bytes));
-    world.message.1.iter().for_each(|bytes| add(12, bytes));
+    for one in &world.data.1 {
+        add(11, &one.payload.encode());
+    }
+    for one in &world.message.1 {
+        add(12, &one.payload.encode());
+    }
     add(13, &talk.session);
     add(14, &world.keys);
     add(15, &world.registry);
