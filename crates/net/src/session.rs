@@ -179,6 +179,8 @@ struct Driver {
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
     turns: Turns,
+    /// With which code the peer ended the stream.
+    ended_by_peer: Option<u64>,
     undrained: bool,
     /// How far the peer was sent the topic, once what is queued now is written.
     sent: Option<u64>,
@@ -271,6 +273,7 @@ impl Driver {
             outbox: VecDeque::new(),
             outbox_bytes: 0,
             turns: Turns::default(),
+            ended_by_peer: None,
             undrained: false,
             sent: None,
             handed_over: None,
@@ -355,10 +358,14 @@ impl Driver {
                     Got::Bytes(Ok(Some(count))) => self.bytes(chunks.take(count)),
                     Got::Bytes(Ok(None)) => {
                         at_end = true;
+                        self.ended_by_peer = Some(CloseCode::Done.code().into());
                         self.handle(Input::EndOfStream);
                     }
                     Got::Bytes(Err(error)) => {
                         at_end = true;
+                        if let ReadError::Reset(code) = error {
+                            self.ended_by_peer = Some(code.into_inner());
+                        }
                         self.handle(unread(&error));
                     }
                     Got::Answer(Ok(())) => {
@@ -380,6 +387,9 @@ impl Driver {
                     match wrote {
                         Ok(count) => self.wrote(count),
                         Err(error) => {
+                            if let WriteError::Stopped(code) = error {
+                                self.ended_by_peer = Some(code.into_inner());
+                            }
                             self.outbox.clear();
                             self.handle(unwritten(&error));
                         }
@@ -753,7 +763,8 @@ impl Driver {
         });
         let fault = self.refused.unwrap_or_else(|| fault(&wire.connection));
         let closed = wire.connection.close_reason();
-        self.reason = told::end(end, fault, self.stop.is_raised(), closed.as_ref());
+        let by_peer = told::by_peer(closed.as_ref(), self.ended_by_peer);
+        self.reason = told::end(end, fault, self.stop.is_raised(), by_peer);
         wire.end(end.code);
         self.pair.leave(self.id);
         tracing::debug!(

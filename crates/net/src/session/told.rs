@@ -36,18 +36,30 @@ impl Progress {
     }
 }
 
+/// How the peer, or the network, ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ByPeer {
+    /// The peer ended the connection, or the stream, with this code.
+    Code(u64),
+    /// The connection was lost.
+    Lost,
+}
+
+/// What became of the connection, and otherwise of the stream.
+pub(super) fn by_peer(closed: Option<&ConnectionError>, stream: Option<u64>) -> Option<ByPeer> {
+    match closed {
+        Some(ConnectionError::ApplicationClosed(close)) => {
+            Some(ByPeer::Code(close.error_code.into_inner()))
+        }
+        // Our own side of it does not count as a loss: somebody here closed it.
+        Some(ConnectionError::LocallyClosed) | None => stream.map(ByPeer::Code),
+        Some(_) => Some(ByPeer::Lost),
+    }
+}
+
 /// Why a session ended, from what both sides know.
-pub(super) fn end(
-    end: End,
-    fault: Fault,
-    left: bool,
-    closed: Option<&ConnectionError>,
-) -> SessionEnd {
-    let by_peer = match closed {
-        Some(ConnectionError::ApplicationClosed(close)) => Some(close.error_code.into_inner()),
-        _ => None,
-    };
-    let is = |code: CloseCode| by_peer == Some(u64::from(code.code()));
+pub(super) fn end(end: End, fault: Fault, left: bool, by_peer: Option<ByPeer>) -> SessionEnd {
+    let stopped = ByPeer::Code(CloseCode::Stopped.code().into());
     match (fault, end.code) {
         _ if left => SessionEnd::Left,
         _ if end.ok => SessionEnd::Done,
@@ -56,12 +68,11 @@ pub(super) fn end(
         (_, CloseCode::Violation) => SessionEnd::Violation,
         (_, CloseCode::Limit) => SessionEnd::Limit,
         (_, CloseCode::Timeout) => SessionEnd::TimedOut,
-        _ if is(CloseCode::Stopped) => SessionEnd::PeerStopped,
-        _ if by_peer.is_some() => SessionEnd::PeerEnded,
-        // Our own side of it does not count as a loss: somebody here closed it.
-        _ => match closed {
-            Some(ConnectionError::LocallyClosed) | None => SessionEnd::Failed,
-            Some(_) => SessionEnd::Lost,
+        _ => match by_peer {
+            Some(by_peer) if by_peer == stopped => SessionEnd::PeerStopped,
+            Some(ByPeer::Code(_)) => SessionEnd::PeerEnded,
+            Some(ByPeer::Lost) => SessionEnd::Lost,
+            None => SessionEnd::Failed,
         },
     }
 }
@@ -88,8 +99,14 @@ mod tests {
     fn a_session_says_why_it_ended() {
         let failed = ended(CloseCode::Failed, false);
         let stopped = closed(CloseCode::Stopped);
+        let stopped = by_peer(Some(&stopped), None);
         let other = closed(CloseCode::Violation);
-        let lost = ConnectionError::TimedOut;
+        let other = by_peer(Some(&other), None);
+        let lost = by_peer(Some(&ConnectionError::TimedOut), Some(0));
+        // The stream may be reset before the connection is closed.
+        let reset = by_peer(None, Some(CloseCode::Stopped.code().into()));
+        assert_eq!(reset, stopped);
+        let cut = by_peer(Some(&ConnectionError::LocallyClosed), Some(0));
         for (of, said) in [
             (
                 end(ended(CloseCode::Done, true), Fault::Failed, false, None),
@@ -108,16 +125,17 @@ mod tests {
                 SessionEnd::TimedOut,
             ),
             (
-                end(failed, Fault::Failed, false, Some(&stopped)),
+                end(failed, Fault::Failed, false, stopped),
                 SessionEnd::PeerStopped,
             ),
             (
-                end(failed, Fault::Failed, false, Some(&other)),
+                end(failed, Fault::Failed, false, other),
                 SessionEnd::PeerEnded,
             ),
+            (end(failed, Fault::Failed, false, lost), SessionEnd::Lost),
             (
-                end(failed, Fault::Failed, false, Some(&lost)),
-                SessionEnd::Lost,
+                end(failed, Fault::Failed, false, cut),
+                SessionEnd::PeerEnded,
             ),
             (end(failed, Fault::Failed, false, None), SessionEnd::Failed),
         ] {
