@@ -143,7 +143,7 @@ pub enum SessionEnd {
     PeerStopped,
     /// The peer ended it, and did not say why.
     PeerEnded,
-    /// The connection was lost.
+    /// The connection was lost, or ended with the session on it.
     Lost,
     /// Something on this node failed.
     Failed,

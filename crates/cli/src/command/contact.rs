@@ -206,7 +206,7 @@ fn ended(reason: SessionEnd) -> Option<&'static str> {
         SessionEnd::Limit => "the peer exceeded a limit",
         SessionEnd::PeerStopped => "the peer stopped",
         SessionEnd::PeerEnded => "the peer ended it",
-        SessionEnd::Lost => "the connection was lost",
+        SessionEnd::Lost => "the connection ended or was lost",
         _ => "something failed on this side",
     })
 }

@@ -41,7 +41,7 @@ impl Progress {
 pub(super) enum ByPeer {
     /// The peer ended the connection, or the stream, with this code.
     Code(u64),
-    /// The connection was lost.
+    /// The connection was lost, or ended without a word about this session.
     Lost,
 }
 
@@ -51,9 +51,10 @@ pub(super) fn by_peer(closed: Option<&ConnectionError>, stream: Option<u64>) -> 
         Some(ConnectionError::ApplicationClosed(close)) => {
             Some(ByPeer::Code(close.error_code.into_inner()))
         }
-        // Our own side of it does not count as a loss: somebody here closed it.
-        Some(ConnectionError::LocallyClosed) | None => stream.map(ByPeer::Code),
+        // Closed on this side, for instance at the farewell of the peer: its sessions end with it.
+        Some(ConnectionError::LocallyClosed) => Some(stream.map_or(ByPeer::Lost, ByPeer::Code)),
         Some(_) => Some(ByPeer::Lost),
+        None => stream.map(ByPeer::Code),
     }
 }
 
@@ -107,6 +108,10 @@ mod tests {
         let reset = by_peer(None, Some(CloseCode::Stopped.code().into()));
         assert_eq!(reset, stopped);
         let cut = by_peer(Some(&ConnectionError::LocallyClosed), Some(0));
+        assert_eq!(
+            by_peer(Some(&ConnectionError::LocallyClosed), None),
+            Some(ByPeer::Lost)
+        );
         for (of, said) in [
             (
                 end(ended(CloseCode::Done, true), Fault::Failed, false, None),
