@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, ConnectionError, ReadError, WriteError};
+use iroh::endpoint::{Connection, ReadError, WriteError};
 use p2panda_core::budget::{Charge, Intake};
-use p2panda_core::{Entry, Gap, Heights, Page, Phase, Tail, Topic, VerifyingKey, Wanted, limits};
+use p2panda_core::{Entry, Phase, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::link::Refusal;
-use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::{
     Dialled, End, Event, Fault, Input, Output, Pair, Path, Protocol, Session, SessionId, Sources,
     Turn,
@@ -28,17 +27,19 @@ use crate::event::{Contact, NetEvent, SessionEnd, SessionStatus, Transfer};
 use crate::flag::Flag;
 use crate::flow::Flow;
 use crate::repairs::Repairs;
-use crate::request::{Request, Stored, Totals};
+use crate::request::{Request, Stored};
 use crate::shared::Shared;
 use crate::wire::{NoSession, Scope, Wire, write};
 
 mod chunks;
+mod inputs;
 mod pieces;
 mod probe;
 pub(crate) mod questions;
 mod told;
 
 use self::chunks::Chunks;
+use self::inputs::{Answer, next_answer, next_stored, unread, unwritten};
 use self::pieces::{Turns, wait};
 use self::probe::Probe;
 use self::questions::{Over, Questions};
@@ -207,19 +208,6 @@ enum Got {
     Bytes(Result<Option<usize>, ReadError>),
     /// In front of the session.
     Answer(Result<(), NoSession>),
-}
-
-/// The one question that may be unanswered, batches to store aside.
-#[derive(Debug)]
-enum Answer {
-    Heights(oneshot::Receiver<(Heights, u64, Vec<Gap>)>),
-    Heads(oneshot::Receiver<SharedHeads>),
-    Evidence(oneshot::Receiver<Vec<Bytes>>),
-    OldestHeights(oneshot::Receiver<Heights>),
-    Totals(oneshot::Receiver<Totals>),
-    Page(oneshot::Receiver<Page>),
-    /// `None`: it is the turn of another session.
-    Wanted(Option<oneshot::Receiver<Wanted>>),
 }
 
 impl Driver {
@@ -804,63 +792,4 @@ impl Drop for Driver {
             transfer,
         });
     }
-}
-
-/// A peer that closes the connection, or resets the stream, has ended the session itself; anything else
-/// is a loss.
-fn lost(error: &ConnectionError) -> Input {
-    match error {
-        ConnectionError::ApplicationClosed(_) => Input::EndOfStream,
-        _ => Input::Lost,
-    }
-}
-
-fn unread(error: &ReadError) -> Input {
-    match error {
-        ReadError::ConnectionLost(error) => lost(error),
-        ReadError::Reset(_) => Input::EndOfStream,
-        _ => Input::Lost,
-    }
-}
-
-fn unwritten(error: &WriteError) -> Input {
-    match error {
-        WriteError::ConnectionLost(error) => lost(error),
-        WriteError::Stopped(_) => Input::EndOfStream,
-        _ => Input::Lost,
-    }
-}
-
-async fn next_answer(answer: &mut Option<Answer>) -> Option<Input> {
-    match answer {
-        Some(Answer::Heights(reply)) => {
-            reply
-                .await
-                .ok()
-                .map(|(heights, arrival, gaps)| Input::Heights {
-                    heights,
-                    arrival,
-                    gaps,
-                })
-        }
-        Some(Answer::Heads(reply)) => reply.await.ok().map(Input::Heads),
-        Some(Answer::Evidence(reply)) => reply.await.ok().map(Input::Evidence),
-        Some(Answer::OldestHeights(reply)) => reply.await.ok().map(Input::OldestHeights),
-        Some(Answer::Totals(reply)) => reply.await.ok().map(|totals| Input::Totals {
-            operations: totals.operations,
-            bytes: totals.bytes,
-            ranges: totals.ranges,
-        }),
-        Some(Answer::Page(reply)) => reply.await.ok().map(Input::Page),
-        Some(Answer::Wanted(Some(reply))) => {
-            let wanted = reply.await.ok()?;
-            Some(Input::Wanted(Some(wanted)))
-        }
-        Some(Answer::Wanted(None)) => Some(Input::Wanted(None)),
-        None => None,
-    }
-}
-
-async fn next_stored(stores: &mut VecDeque<oneshot::Receiver<Stored>>) -> Option<Stored> {
-    stores.front_mut()?.await.ok()
 }

@@ -135,11 +135,14 @@ impl Levels {
                 }
                 std::mem::take(&mut asked.due)
             };
-            match self.round(due).await {
+            match self.round(due.clone()).await {
                 Ok(()) => {}
                 Err(Error::Closed) => return self.end(),
-                // Asked again with the next commit.
-                Err(error) => tracing::warn!(%error, "no receipts can be given"),
+                Err(error) => {
+                    tracing::debug!(%error, "no receipts can be given now");
+                    // There may be no further commit that would bring these up again.
+                    self.0.asked.lock().due.extend(due);
+                }
             }
         }
     }
