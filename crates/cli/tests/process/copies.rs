@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use super::{PATIENCE, Running, World, run_with_input, stderr};
+use super::world::{PATIENCE, Running, World, run_with_input, stderr};
 
 /// `panda` on the machine that has this home: the state directory is another one on each.
 fn on(world: &World, home: &str, args: &[&str]) -> Command {

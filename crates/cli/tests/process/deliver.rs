@@ -1,6 +1,6 @@
 //! What a publisher knows of others when it ends.
 
-use crate::{World, run_with_input, stderr, stdout};
+use crate::world::{World, run_with_input, stderr, stdout};
 
 #[test]
 fn what_a_peer_has_stored_survives_that_it_is_killed() {

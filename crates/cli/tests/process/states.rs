@@ -1,6 +1,9 @@
 //! What a home holds, and what stands in its way.
 
-use super::*;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::world::*;
 
 impl Running {
     /// The next line on standard error with this in it.
