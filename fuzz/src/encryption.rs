@@ -133,12 +133,7 @@ struct Person {
 
 impl Person {
     fn context(&mut self) -> Context<'_> {
-        Context {
-            keys: &mut self.keys,
-            registry: &mut self.registry,
-            now: NOW,
-            elements_max: None,
-        }
+        Context::new(&mut self.keys, &mut self.registry, NOW)
     }
 }
 
@@ -200,12 +195,7 @@ impl World {
         let mut rng = ChaCha20Rng::from_seed([3; 32]);
         let mut keys = OwnKeys::decode(&self.keys).expect("own output");
         let mut registry = Registry::decode(&self.registry).expect("own output");
-        let mut context = Context {
-            keys: &mut keys,
-            registry: &mut registry,
-            now: NOW,
-            elements_max: None,
-        };
+        let mut context = Context::new(&mut keys, &mut registry, NOW);
         let mut data: data::Group = data::Group::decode(&self.data.0).expect("own output");
         let mut messages: message::Group =
             message::Group::decode(&self.message.0).expect("own output");

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 /// Why nothing was sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum AeadError {
     /// The plaintext is longer than the cipher allows (256 GiB).
     #[error("the plaintext is too long")]

@@ -108,6 +108,7 @@ impl Wire for OneTimePreKey {
 
 /// Why a bundle is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum BundleError {
     /// The pre-key has expired or is not valid yet.
     #[error("the lifetime of the pre-key is not valid now")]
@@ -222,6 +223,7 @@ impl Wire for OneTimeBundle {
 
 /// A bundle of either kind, for a first message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Bundle {
     /// For the data scheme.
     LongTerm(LongTermBundle),

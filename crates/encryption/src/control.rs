@@ -1,7 +1,7 @@
 //! Control messages: how the members of a group hear of a change, in both schemes
 //! (`docs/protocol/encryption.md#2`).
 
-use p2panda_core::limits::ENCRYPTION_MEMBERS_MAX;
+use p2panda_core::limits::GROUP_MEMBERS_MAX;
 
 use crate::Member;
 use crate::wire::{
@@ -10,6 +10,7 @@ use crate::wire::{
 
 /// A change of the group, as everybody in it hears of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// The group begins.
     Create {
@@ -68,8 +69,7 @@ impl Change {
         match (name, value_follows) {
             ("Update", value) => unit(r, value).map(|()| Change::Update),
             ("Create", true) => {
-                let initial_members =
-                    field(r, "initial_members", |r| list(r, ENCRYPTION_MEMBERS_MAX))?;
+                let initial_members = field(r, "initial_members", |r| list(r, GROUP_MEMBERS_MAX))?;
                 Ok(Change::Create { initial_members })
             }
             ("Remove", true) => {

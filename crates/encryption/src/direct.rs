@@ -19,6 +19,7 @@ pub struct DirectMessage {
 
 /// What a direct message carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Content {
     /// What a new member needs.
     Welcome {
@@ -41,6 +42,7 @@ pub enum Content {
 
 /// Why the direct messages of a control message give us no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum DirectError {
     /// There is none for us, and we need one.
     #[error("a direct message of kind {0:?} is missing")]
@@ -93,6 +95,7 @@ pub(crate) fn addressed<'d>(
 
 /// The kinds of direct messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// [`Content::Welcome`].
     Welcome,

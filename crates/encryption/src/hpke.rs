@@ -17,6 +17,7 @@ const SUITE: [u8; 10] = *b"HPKE\x00\x20\x00\x01\x00\x03";
 
 /// Why nothing was sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum HpkeError {
     /// The receiver's key is of small order, or the plaintext is too long.
     #[error("could not seal with HPKE")]

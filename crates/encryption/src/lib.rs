@@ -60,7 +60,7 @@
 //!
 //!     fn parts(&mut self) -> (&mut Group, Context<'_>) {
 //!         let (keys, registry) = (&mut self.keys, &mut self.registry);
-//!         let context = Context { keys, registry, now: NOW, elements_max: None };
+//!         let context = Context::new(keys, registry, NOW);
 //!         (&mut self.group, context)
 //!     }
 //!

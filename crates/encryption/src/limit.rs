@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// A bound that was reached; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Limit {
     /// A two-party session has used up its indices.
     #[error("no index is left in a two-party session")]
@@ -11,7 +12,7 @@ pub enum Limit {
     /// [`FIRST_MESSAGES_MAX`](p2panda_core::limits::FIRST_MESSAGES_MAX).
     #[error("too many first messages of one peer")]
     FirstMessages,
-    /// [`ENCRYPTION_MEMBERS_MAX`](p2panda_core::limits::ENCRYPTION_MEMBERS_MAX).
+    /// [`GROUP_MEMBERS_MAX`](p2panda_core::limits::GROUP_MEMBERS_MAX).
     #[error("too many members")]
     Members,
     /// [`GROUP_SECRETS_MAX`](p2panda_core::limits::GROUP_SECRETS_MAX).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use p2panda_core::limits::ENCRYPTION_MEMBERS_MAX;
+use p2panda_core::limits::GROUP_MEMBERS_MAX;
 use thiserror::Error;
 
 use crate::Member;
@@ -13,6 +13,7 @@ use crate::sessions::{Context, DeliverError};
 
 /// Why an operation of ours was not drafted or a message not sealed; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum OperationError {
     /// We are in the group already.
     #[error("the group exists already")]
@@ -80,7 +81,7 @@ pub(crate) fn check_add(
     if members.contains(&added) {
         return Err(OperationError::AddedExistsAlready(added));
     }
-    if members.len() >= ENCRYPTION_MEMBERS_MAX {
+    if members.len() >= GROUP_MEMBERS_MAX {
         return Err(Limit::Members.into());
     }
     Ok(())

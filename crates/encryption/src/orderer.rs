@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use p2panda_core::limits::{
-    APPLICATION_IDS_MAX, DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_MEMBERS_MAX, ENCRYPTION_WAITING_MAX,
+    APPLICATION_IDS_MAX, DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_WAITING_MAX, GROUP_MEMBERS_MAX,
 };
 use thiserror::Error;
 
@@ -39,6 +39,7 @@ type GroupMessage<C, E> = Message<Payload<C, E>>;
 /// What one member refuses for good, everybody refuses; whatever is wrong only for some is taken
 /// and fails when its turn comes, so that nobody waits for a message that others have processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum QueueError {
     /// The message was processed or waits already.
     #[error("the message was received before")]
@@ -576,7 +577,7 @@ fn check_size<C: ControlMessage, E>(payload: &Payload<C, E>) -> Result<(), Limit
     let directs = payload.directs();
     let change = payload.control().and_then(C::change);
     let members = change.map_or(0, |change| change.initial_members().len());
-    if directs.map_or(0, <[_]>::len).max(members) > ENCRYPTION_MEMBERS_MAX {
+    if directs.map_or(0, <[_]>::len).max(members) > GROUP_MEMBERS_MAX {
         return Err(Limit::Members);
     }
     let too_large = |direct: &DirectMessage| direct.content.bytes() > DIRECT_MESSAGE_BYTES_MAX;

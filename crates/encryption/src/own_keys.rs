@@ -12,6 +12,7 @@ use crate::xeddsa::{self, XSignature};
 
 /// Which of our own keys is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum OwnKeysError {
     /// The one-time key was used before, or never made.
     #[error("unknown one-time secret")]

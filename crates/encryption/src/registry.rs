@@ -13,6 +13,7 @@ use crate::x25519::PublicKey;
 
 /// Why a bundle was not taken, or none was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum RegistryError {
     /// The bundle does not verify.
     #[error(transparent)]

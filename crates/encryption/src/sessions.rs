@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use p2panda_core::limits::{ENCRYPTION_MEMBERS_MAX, HEADER_LENGTH_MAX};
+use p2panda_core::limits::{GROUP_MEMBERS_MAX, HEADER_LENGTH_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
@@ -20,6 +20,7 @@ pub const HEADER_ELEMENTS_0_7_1: usize = HEADER_LENGTH_MAX as usize;
 
 /// What an operation borrows from its caller. Keys and registry serve every group of a member.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Context<'a> {
     /// Our own secrets.
     pub keys: &'a mut OwnKeys,
@@ -32,10 +33,20 @@ pub struct Context<'a> {
     pub elements_max: Option<usize>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// For readers without a bound.
+    pub fn new(keys: &'a mut OwnKeys, registry: &'a mut Registry, now: u64) -> Context<'a> {
+        Context {
+            keys,
+            registry,
+            now,
+            elements_max: None,
+        }
+    }
+
     /// Refuses lists of members that are longer than anybody takes.
     pub(crate) fn within(&self, len: usize) -> Result<(), Limit> {
-        if len > ENCRYPTION_MEMBERS_MAX {
+        if len > GROUP_MEMBERS_MAX {
             return Err(Limit::Members);
         }
         self.fits(len)
@@ -52,6 +63,7 @@ impl Context<'_> {
 
 /// Why nothing could be encrypted for a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum DeliverError {
     /// The registry has no key bundle of the member.
     #[error("no key bundle of {0}")]
@@ -76,6 +88,7 @@ impl DeliverError {
 
 /// A member that an operation could not reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeftOut {
     /// The member.
     pub member: Member,

@@ -31,6 +31,7 @@ const TAG_BYTES: usize = 16;
 
 /// Why nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// There is no bundle for a first message, and nothing was received yet.
     #[error("no key bundle is left for a first message")]
@@ -48,6 +49,7 @@ pub enum SendError {
 
 /// Why a message was refused; session and keys are as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ReceiveError {
     /// The one-time key was used before.
     #[error("the one-time key was used before")]
@@ -534,6 +536,7 @@ impl Wire for Session {
 
 /// What a received message brought.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Received {
     /// What the peer sent.
     pub plaintext: Zeroizing<Vec<u8>>,

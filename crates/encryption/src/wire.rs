@@ -38,6 +38,7 @@ pub trait Wire: Sized {
 
 /// Why bytes are not the structure asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Not deterministic CBOR, or an item of another type.
     #[error(transparent)]

@@ -14,6 +14,7 @@ use crate::x25519::{PublicKey, SecretKey, ZeroAgreement};
 
 /// Why nothing was encrypted or decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum X3dhError {
     /// The bundle does not verify.
     #[error(transparent)]

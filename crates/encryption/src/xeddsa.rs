@@ -14,6 +14,7 @@ use crate::x25519::{PublicKey, SecretKey};
 
 /// Why a signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum XeddsaError {
     /// Key or signature are not in the one form that honest signers make.
     #[error("malformed XEdDSA key or signature")]

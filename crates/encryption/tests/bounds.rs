@@ -8,7 +8,7 @@ mod world;
 use chacha20::ChaCha20Rng;
 use p2panda_core::SigningKey;
 use p2panda_core::limits::{
-    DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_MEMBERS_MAX, ENCRYPTION_WAITING_MAX, FIRST_MESSAGES_MAX,
+    DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_WAITING_MAX, FIRST_MESSAGES_MAX, GROUP_MEMBERS_MAX,
     GROUP_SECRETS_MAX, LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX,
 };
 use p2panda_encryption::data::{
@@ -195,7 +195,7 @@ fn too_many_and_too_large_direct_messages_are_refused() {
     let ids = members(2, &mut rng);
     let mut group: Group = Group::new(ids[0], Members::default());
     let null = vec![0xf6];
-    let many = vec![direct(ids[1], null.clone()); ENCRYPTION_MEMBERS_MAX + 1];
+    let many = vec![direct(ids[1], null.clone()); GROUP_MEMBERS_MAX + 1];
     let before = group.encode();
     let message = waiting(ids[1], many.clone(), &mut rng);
     assert_eq!(
@@ -227,18 +227,18 @@ fn too_many_and_too_large_direct_messages_are_refused() {
 #[test]
 fn a_group_has_so_many_members_and_no_more() {
     let mut rng = life_rng("bounds", 3);
-    let everybody = members(ENCRYPTION_MEMBERS_MAX + 1, &mut rng);
+    let everybody = members(GROUP_MEMBERS_MAX + 1, &mut rng);
     let mut crowd = Members::default();
-    crowd.create(&everybody[..ENCRYPTION_MEMBERS_MAX]);
-    let (last, id) = (everybody[ENCRYPTION_MEMBERS_MAX], operation(&mut rng));
+    crowd.create(&everybody[..GROUP_MEMBERS_MAX]);
+    let (last, id) = (everybody[GROUP_MEMBERS_MAX], operation(&mut rng));
     crowd.add(everybody[0], last, id);
-    assert_eq!(crowd.members().len(), ENCRYPTION_MEMBERS_MAX);
+    assert_eq!(crowd.members().len(), GROUP_MEMBERS_MAX);
     assert_eq!(Members::decode(&crowd.encode()).unwrap(), crowd);
 
     let mut people = people(1, 0, &mut rng);
     let group: Group = Group::new(people[0].id, Members::default());
     let context = people[0].context(START + 1);
-    let refused = group.create(&everybody[..ENCRYPTION_MEMBERS_MAX], &context, &mut rng);
+    let refused = group.create(&everybody[..GROUP_MEMBERS_MAX], &context, &mut rng);
     assert_eq!(
         refused.unwrap_err(),
         OperationError::Limit(Limit::Members),

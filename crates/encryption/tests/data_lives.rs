@@ -528,6 +528,7 @@ impl Life {
                     let erased = actor.erased.contains(&secret);
                     assert!(!could || erased, "seed {}: {me} lacks {secret}", self.seed);
                 }
+                other => panic!("seed {}: {other:?}", self.seed),
             }
         }
     }

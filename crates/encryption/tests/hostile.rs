@@ -29,12 +29,7 @@ impl Victim {
         let mut keys = OwnKeys::decode(&self.keys).unwrap();
         let mut registry = Registry::decode(&self.registry).unwrap();
         let mut agreement = A::decode(&self.agreement).unwrap();
-        let mut context = Context {
-            keys: &mut keys,
-            registry: &mut registry,
-            now: START + 1,
-            elements_max: None,
-        };
+        let mut context = Context::new(&mut keys, &mut registry, START + 1);
         if process(&mut agreement, &mut context).is_ok() {
             return true;
         }

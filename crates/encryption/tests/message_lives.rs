@@ -422,6 +422,7 @@ impl Life {
                         self.seed
                     );
                 }
+                other => panic!("seed {}: {other:?}", self.seed),
             }
         }
     }

@@ -156,6 +156,7 @@ fn same_directs<'a>(ours: impl Iterator<Item = &'a DirectMessage>, recorded: &[D
             Content::Welcome { ciphertext, .. }
             | Content::TwoParty { ciphertext }
             | Content::Forward { ciphertext } => ciphertext.clone(),
+            other => panic!("{other:?}"),
         };
         assert_eq!(ours.content.kind(), recorded.content.kind());
         let (ours, recorded) = (message(ours), message(recorded));
@@ -206,12 +207,7 @@ impl Life {
         let replica = self.replicas.get_mut(text(&step["by"])).unwrap();
         assert_eq!(replica.layout(), projection(&step["state_before"]));
         let views = replica.agreement.members().views.clone();
-        let mut context = Context {
-            keys: &mut replica.keys,
-            registry: &mut replica.registry,
-            now: NOW,
-            elements_max: None,
-        };
+        let mut context = Context::new(&mut replica.keys, &mut replica.registry, NOW);
         let mut rng = rng(&step["rng_seed"]);
         let agreement = &mut replica.agreement;
         let draft = match &control {
@@ -252,12 +248,7 @@ impl Life {
         let me = self.names[text(&step["to"])];
         let replica = self.replicas.get_mut(text(&step["to"])).unwrap();
         replica.agreement.members_mut().adder = Some(message.views);
-        let mut context = Context {
-            keys: &mut replica.keys,
-            registry: &mut replica.registry,
-            now: NOW,
-            elements_max: None,
-        };
+        let mut context = Context::new(&mut replica.keys, &mut replica.registry, NOW);
         let direct = message.directs.iter().find(|direct| direct.recipient == me);
         let processed = replica
             .agreement
@@ -381,6 +372,7 @@ fn vector_control_messages() {
             Control::Change(Change::Remove { .. }) => "remove",
             Control::Change(Change::Add { .. }) => "add",
             Control::AddAck { .. } => "add_ack",
+            other => panic!("{other:?}"),
         };
         assert_eq!(kind, text(&case["kind"]));
     }
@@ -407,12 +399,7 @@ fn vector_invalid_processing() {
         let control = Control::decode(&bytes(&case["control_message_cbor"])).unwrap();
         let direct = case["direct_message_cbor"].as_str();
         let direct = direct.map(|hex| DirectMessage::decode(&unhex(hex)).unwrap());
-        let mut context = Context {
-            keys: &mut keys,
-            registry: &mut registry,
-            now: NOW,
-            elements_max: None,
-        };
+        let mut context = Context::new(&mut keys, &mut registry, NOW);
         let result = agreement.process(
             operation(&case["operation_id"]),
             member(&case["sender"]),

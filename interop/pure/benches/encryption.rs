@@ -323,12 +323,7 @@ fn cast(scheme: &str, kind: Kind, size: usize, round: u64) -> (Cast, Vec<Member>
 }
 
 fn context<'a>(keys: &'a mut OwnKeys, registry: &'a mut Registry) -> Context<'a> {
-    Context {
-        keys,
-        registry,
-        now: now(),
-        elements_max: None,
-    }
+    Context::new(keys, registry, now())
 }
 
 fn random_id(rng: &mut ChaCha20Rng) -> OperationId {

@@ -77,12 +77,8 @@ impl OurParty {
         &mut self,
         draft: impl FnOnce(&Group, &Context<'_>, &mut ChaCha20Rng) -> Result<Draft, OperationError>,
     ) -> Result<Frame, Refused> {
-        let mut context = Context {
-            keys: &mut self.keys,
-            registry: &mut self.registry,
-            now: now(),
-            elements_max: Some(HEADER_ELEMENTS_0_7_1),
-        };
+        let mut context = Context::new(&mut self.keys, &mut self.registry, now());
+        context.elements_max = Some(HEADER_ELEMENTS_0_7_1);
         let draft = draft(&self.group, &context, &mut self.rng).map_err(refused)?;
         let prepared = draft.seal().map_err(refused)?;
         let body = Body::Control {
@@ -130,12 +126,8 @@ impl Party for OurParty {
         if let Err(error) = self.group.receive(our_message(frame)) {
             received.failed.push((frame.id, refused(error)));
         }
-        let mut context = Context {
-            keys: &mut self.keys,
-            registry: &mut self.registry,
-            now: now(),
-            elements_max: Some(HEADER_ELEMENTS_0_7_1),
-        };
+        let mut context = Context::new(&mut self.keys, &mut self.registry, now());
+        context.elements_max = Some(HEADER_ELEMENTS_0_7_1);
         while let Some(event) = self.group.poll(&mut context) {
             match event {
                 Event::Application { plaintext, .. } => received.texts.push(plaintext.to_vec()),
@@ -143,7 +135,7 @@ impl Party for OurParty {
                 Event::Failed {
                     operation, failure, ..
                 } => received.failed.push((operation, refused(failure))),
-                Event::Joined { .. } | Event::Changed { .. } => {}
+                _ => {}
             }
         }
         received

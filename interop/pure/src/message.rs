@@ -87,12 +87,8 @@ impl OurParty {
         &mut self,
         draft: impl FnOnce(&Group, &Context<'_>, &mut ChaCha20Rng) -> Result<Draft, OperationError>,
     ) -> Result<Frame, Refused> {
-        let mut context = Context {
-            keys: &mut self.keys,
-            registry: &mut self.registry,
-            now: now(),
-            elements_max: Some(HEADER_ELEMENTS_0_7_1),
-        };
+        let mut context = Context::new(&mut self.keys, &mut self.registry, now());
+        context.elements_max = Some(HEADER_ELEMENTS_0_7_1);
         let draft = draft(&self.group, &context, &mut self.rng).map_err(refused)?;
         let prepared = draft.seal().map_err(refused)?;
         let body = Body::Control {
@@ -145,12 +141,8 @@ impl Party for OurParty {
             received.failed.push((frame.id, refused(error)));
         }
         loop {
-            let mut context = Context {
-                keys: &mut self.keys,
-                registry: &mut self.registry,
-                now: now(),
-                elements_max: Some(HEADER_ELEMENTS_0_7_1),
-            };
+            let mut context = Context::new(&mut self.keys, &mut self.registry, now());
+            context.elements_max = Some(HEADER_ELEMENTS_0_7_1);
             match self.group.poll(&mut context, &mut self.rng) {
                 None => return received,
                 Some(Event::Application { plaintext, .. }) => {
@@ -164,7 +156,7 @@ impl Party for OurParty {
                     let answer = answer.map(|answer| self.publish(&answer));
                     received.answers.extend(answer);
                 }
-                Some(Event::Skipped { .. }) => {}
+                Some(_) => {}
             }
         }
     }

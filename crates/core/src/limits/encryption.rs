@@ -4,8 +4,6 @@ use super::MIB;
 
 /// Bytes of one direct message (`docs/protocol/encryption.md#16`).
 pub const DIRECT_MESSAGE_BYTES_MAX: usize = 16 * MIB;
-/// Members of one encrypted group (`docs/protocol/encryption.md#16`).
-pub const ENCRYPTION_MEMBERS_MAX: usize = 10_000;
 /// Group secrets of one bundle (`docs/protocol/encryption.md#16`).
 pub const GROUP_SECRETS_MAX: usize = 10_000;
 /// Own keys stored in one two-party session while the peer stays silent; the oldest goes first

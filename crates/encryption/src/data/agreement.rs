@@ -24,6 +24,7 @@ use crate::{Member, OperationId};
 
 /// Why a control message has no effect; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ProcessError {
     /// A group was created by somebody who is not in it.
     #[error("the creator is not a member")]
@@ -54,6 +55,7 @@ impl ProcessError {
 
 /// What a control message brought us.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Output {
     /// No secret.
     Nothing,

@@ -13,6 +13,7 @@ use crate::{Member, OperationId};
 
 /// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// We are in the group.
     Joined {
@@ -55,6 +56,7 @@ pub enum Event {
 
 /// Why a message has no effect, while the others go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Failure {
     /// A control message.
     #[error(transparent)]
@@ -69,6 +71,7 @@ pub enum Failure {
 
 /// What makes a failure good again. Nothing does where the message is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Need {
     /// This secret: the data is kept and opens once it comes.
     Secret(SecretId),

@@ -30,6 +30,7 @@ pub struct CommitError;
 
 /// What a draft of `add` could not send along.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WelcomeReport {
     /// Secrets left out; the new member does not read data under them.
     pub left_out: Vec<SecretId>,

@@ -11,6 +11,7 @@ use crate::{Member, OperationId};
 
 /// Whether the group needs a new secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Rekey {
     /// No.
     None,
@@ -22,6 +23,7 @@ pub enum Rekey {
 
 /// Why the group needs a new secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// There is no secret at all.
     NoSecret,

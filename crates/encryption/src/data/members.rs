@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use p2panda_core::limits::ENCRYPTION_MEMBERS_MAX;
+use p2panda_core::limits::GROUP_MEMBERS_MAX;
 use thiserror::Error;
 
 use crate::wire::{DecodeError, Reader, Wire, Writer, field, list, write_list};
@@ -42,7 +42,7 @@ pub trait Membership: Clone + Wire {
 }
 
 /// A plain set that believes every control message, in the form that welcomes carry. Above
-/// [`ENCRYPTION_MEMBERS_MAX`] nobody is added.
+/// [`GROUP_MEMBERS_MAX`] nobody is added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(BTreeSet<Member>);
 
@@ -52,7 +52,7 @@ impl Membership for Members {
     }
 
     fn add(&mut self, _: Member, added: Member, _: OperationId) {
-        if self.0.len() < ENCRYPTION_MEMBERS_MAX {
+        if self.0.len() < GROUP_MEMBERS_MAX {
             self.0.insert(added);
         }
     }
@@ -89,7 +89,7 @@ impl Wire for Members {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Members, DecodeError> {
-        let members: Vec<Member> = field(r, "members", |r| list(r, ENCRYPTION_MEMBERS_MAX))?;
+        let members: Vec<Member> = field(r, "members", |r| list(r, GROUP_MEMBERS_MAX))?;
         Ok(Members(members.into_iter().collect()))
     }
 }

@@ -31,12 +31,7 @@ impl Replica {
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Group, &mut Context<'_>) -> T) -> T {
-        let mut context = Context {
-            keys: &mut self.keys,
-            registry: &mut self.registry,
-            now: NOW,
-            elements_max: None,
-        };
+        let mut context = Context::new(&mut self.keys, &mut self.registry, NOW);
         act(&mut self.group, &mut context)
     }
 }
@@ -366,12 +361,7 @@ fn vector_process_errors() {
         let control = Control::decode(&bytes(&case["control_message_cbor"])).unwrap();
         let direct = case["direct_message_cbor"].as_str();
         let direct = direct.map(|hex| DirectMessage::decode(&unhex(hex)).unwrap());
-        let mut context = Context {
-            keys: &mut keys,
-            registry: &mut registry,
-            now: NOW,
-            elements_max: None,
-        };
+        let mut context = Context::new(&mut keys, &mut registry, NOW);
         let sender = member(&case["sender"]);
         let id = operation(&case["operation_id"]);
         let mut result = agreement.process(id, sender, &control, direct.as_ref(), &mut context);

@@ -34,6 +34,7 @@ pub(super) type Key = (Member, OperationId, Member);
 
 /// Why a control message has no effect; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ProcessError {
     /// The message is our own.
     #[error("the message is our own")]
@@ -89,6 +90,7 @@ impl ProcessError {
 
 /// What to publish in answer to a control message.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// An acknowledgement.
     pub control: Control,
@@ -98,6 +100,7 @@ pub struct Answer {
 
 /// What a control message brought.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Processed {
     /// To publish.
     pub answer: Option<Answer>,

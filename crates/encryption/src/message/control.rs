@@ -6,6 +6,7 @@ use crate::{Member, OperationId};
 
 /// What everybody in the group hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Control {
     /// Of a change.
     Change(Change),

@@ -14,6 +14,7 @@ use crate::{Member, OperationId};
 
 /// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// We are in the group.
     Joined {
@@ -65,6 +66,7 @@ pub enum Event {
 
 /// Why a message has no effect, while the others go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Failure {
     /// A control message.
     #[error(transparent)]

@@ -26,6 +26,7 @@ use crate::{Member, OperationId};
 
 /// Bounds of a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config {
     /// Messages that one may lie ahead of the last one opened.
     pub forward_max: u32,
@@ -44,6 +45,7 @@ impl Default for Config {
 
 /// Why a prepared operation was not taken over; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum CommitError {
     /// The group has changed since the draft: draft the operation again.
     #[error("the group has changed since the draft")]

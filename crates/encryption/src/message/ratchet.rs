@@ -13,6 +13,7 @@ use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints_array, 
 
 /// Why there is no key for a message; the ratchet is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum RatchetError {
     /// More messages are missing before this one than are skipped at once.
     #[error("the message is too far ahead")]

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2panda_core::limits::{ENCRYPTION_MEMBERS_MAX, VIEWS_MERGE_MAX};
+use p2panda_core::limits::{GROUP_MEMBERS_MAX, VIEWS_MERGE_MAX};
 use thiserror::Error;
 
 use crate::wire::{
@@ -13,6 +13,7 @@ use crate::{Member, OperationId};
 
 /// Why the membership does not follow a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum MembershipError {
     /// Somebody who never was a member cannot be removed.
     #[error("nobody of that name was a member")]
@@ -26,7 +27,7 @@ pub enum MembershipError {
     /// The membership in a welcome does not decode.
     #[error("the membership in the welcome does not decode")]
     History,
-    /// [`ENCRYPTION_MEMBERS_MAX`] was reached.
+    /// [`GROUP_MEMBERS_MAX`] was reached.
     #[error("too many members")]
     TooMany,
 }
@@ -109,7 +110,7 @@ impl Membership for Views {
     fn welcome(&mut self, history: &[u8]) -> Result<(), MembershipError> {
         let theirs = Views::decode(history).map_err(|_| MembershipError::History)?;
         let merged = self.merge(theirs).ok_or(MembershipError::TooMany)?;
-        if merged.members.len() > ENCRYPTION_MEMBERS_MAX {
+        if merged.members.len() > GROUP_MEMBERS_MAX {
             return Err(MembershipError::TooMany);
         }
         *self = merged;
@@ -122,7 +123,7 @@ impl Membership for Views {
         added: Member,
         operation: OperationId,
     ) -> Result<(), MembershipError> {
-        if self.members.len() >= ENCRYPTION_MEMBERS_MAX {
+        if self.members.len() >= GROUP_MEMBERS_MAX {
             return Err(MembershipError::TooMany);
         }
         let known = self.view(&adder);

@@ -9,6 +9,7 @@ use crate::x25519::{PublicKey, SecretKey};
 
 /// Which of the receiver's keys a message was encrypted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyUsed {
     /// Those of a bundle: a first message.
     PreKey,
@@ -45,6 +46,7 @@ impl Wire for KeyUsed {
 
 /// The ciphertext of a first or a later message.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TwoPartyCiphertext {
     /// To a bundle.
     PreKey(X3dhCiphertext),

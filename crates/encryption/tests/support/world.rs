@@ -62,12 +62,7 @@ pub struct Person {
 
 impl Person {
     pub fn context(&mut self, now: u64) -> Context<'_> {
-        Context {
-            keys: &mut self.keys,
-            registry: &mut self.registry,
-            now,
-            elements_max: None,
-        }
+        Context::new(&mut self.keys, &mut self.registry, now)
     }
 }
 
