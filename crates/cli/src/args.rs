@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use p2panda::{NetworkId, Topic};
+use p2panda::{Hash, NetworkId, Topic};
 
-use crate::parse::{NodeAddr, count, listen, mebibytes, network_id, seconds, topic};
+use crate::parse::{NodeAddr, count, listen, mebibytes, network_id, operation_id, seconds, topic};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -33,6 +33,7 @@ Exit codes:
   20   the state directory cannot be used
   21   a newer version wrote the home directory
   22   something that should not happen; report it
+  23   what was asked for is not here
   130  interrupted before it was done
 
 Results go to standard output, progress to standard error. RUST_LOG=p2panda=debug shows more.";
@@ -123,6 +124,8 @@ pub enum Command {
     Peers(PeersArgs),
     /// Say what the home directory holds, and what stands in the way of it
     Status(StatusArgs),
+    /// Say where one message is, and what it waits for
+    Trace(TraceArgs),
     /// Make the database of the home directory as small as its content
     Compact(CompactArgs),
     /// One node of the demo, driven by JSON lines
@@ -190,6 +193,24 @@ pub struct StatusArgs {
     #[arg(value_parser = topic)]
     pub topic: Vec<Topic>,
     /// Print one JSON object per topic
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Say where one message is, and what it waits for.\n\n\
+        Takes an id that `panda sub --json` prints, on any node. Looks among the newest 100 000 \
+        messages of the home directory and among those that were refused; exits with 23 if it is \
+        not there. Reads only, as `panda status` does. Of the options under Node only --home \
+        has an effect.",
+    after_help = "Example:\n  panda trace $ID"
+)]
+pub struct TraceArgs {
+    /// Id of an operation, 64 hexadecimal digits
+    #[arg(value_parser = operation_id)]
+    pub id: Hash,
+    /// Print a JSON object
     #[arg(long)]
     pub json: bool,
 }

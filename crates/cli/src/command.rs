@@ -10,3 +10,4 @@ pub mod status;
 pub mod subscribe;
 pub mod sync;
 pub mod topic;
+pub mod trace;

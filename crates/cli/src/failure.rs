@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use p2panda::{Ended, ErrorKind, PublishError, Subscription};
+use p2panda::{Ended, ErrorKind, Hash, PublishError, Subscription};
 use thiserror::Error;
 
 use crate::demo::DemoError;
@@ -55,6 +55,10 @@ pub enum Failure {
     #[error("{} holds no database; name the home directory of a node with --home DIR",
         home.display())]
     NoDatabase { home: PathBuf },
+    #[error(
+        "no operation with this id is here: {id}; it has not come, or was pruned or is too old"
+    )]
+    UnknownOperation { id: Hash },
     #[error("{}", node_line(.0))]
     Node(#[from] p2panda::Error),
     #[error("{}", node_line(.0))]
@@ -88,6 +92,7 @@ impl Failure {
             Failure::Node(error) | Failure::CompactInUse(error) => kind_code(error.kind()),
             Failure::Stopped(error) => kind_code(error.kind()),
             Failure::MakeHome { source, .. } => kind_code(p2panda::Error::kind_of_io(source)),
+            Failure::UnknownOperation { .. } => 23,
             Failure::NoDatabase { .. }
             | Failure::ReadFile { .. }
             | Failure::Stdin(_)

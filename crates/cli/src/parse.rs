@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use p2panda::{HostAddrError, NamedAddr, NetworkId, Topic, VerifyingKey};
+use p2panda::{Hash, HostAddrError, NamedAddr, NetworkId, Topic, VerifyingKey};
 use thiserror::Error;
 
 /// The longest wait that can be asked for, in seconds: a day.
@@ -25,6 +25,8 @@ pub struct NodeAddr {
 pub enum ParseError {
     #[error("a topic is 64 hexadecimal digits, `panda topic new` prints one")]
     Topic,
+    #[error("the id of an operation is 64 hexadecimal digits, `panda sub --json` prints it")]
+    OperationId,
     #[error("a network is 64 hexadecimal digits; leave it out to join the usual one")]
     NetworkId,
     #[error(
@@ -62,6 +64,11 @@ impl FromStr for NodeAddr {
 /// Reads a topic in hexadecimal digits of either case.
 pub fn topic(text: &str) -> Result<Topic, ParseError> {
     text.parse().map_err(|_| ParseError::Topic)
+}
+
+/// Reads the id of an operation in hexadecimal digits of either case.
+pub fn operation_id(text: &str) -> Result<Hash, ParseError> {
+    text.parse().map_err(|_| ParseError::OperationId)
 }
 
 /// Reads a network id in hexadecimal digits of either case.

@@ -10,6 +10,8 @@ mod deliver;
 mod homes;
 #[path = "process/states.rs"]
 mod states;
+#[path = "process/traces.rs"]
+mod traces;
 #[path = "process/world.rs"]
 mod world;
 

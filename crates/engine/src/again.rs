@@ -103,6 +103,11 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             };
             (drop_body(reply), Box::new(move || drop_body(again())))
         }
+        Command::FindEarly { id, reply } => {
+            let (reply, again) = share(reply);
+            let find = move |reply| Command::FindEarly { id, reply };
+            (find(reply), Box::new(move || find(again())))
+        }
         Command::PutAddress {
             node,
             record,

@@ -158,6 +158,22 @@ pub enum RestoredError {
     Failed(#[from] OpenError),
 }
 
+/// An operation that is kept until those before it in its log come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EarlyTrace {
+    /// The topic.
+    pub topic: Topic,
+    /// Whose log.
+    pub author: VerifyingKey,
+    /// Its place in the log.
+    pub seq: u32,
+    /// Sequence number of the next operation that the log takes.
+    pub next: u32,
+    /// Who brought it; none if it was imported.
+    pub peer: Option<VerifyingKey>,
+}
+
 /// What a commit changed.
 #[derive(Debug, Default)]
 pub struct Committed {
@@ -167,6 +183,12 @@ pub struct Committed {
     pub own: bool,
     /// What else is worth telling.
     pub events: Vec<EngineEvent>,
+    /// Operations that it stored.
+    pub operations: u64,
+    /// Those of them that this node published.
+    pub published: u64,
+    /// Entries that it added to feeds.
+    pub entries: u64,
 }
 
 /// What is new in a topic.

@@ -42,6 +42,8 @@ pub(crate) struct Batch {
     pub events: Vec<EngineEvent>,
     pub changes: BTreeMap<Topic, TopicChange>,
     pub own: bool,
+    /// Entries that were added to feeds.
+    pub entries: u64,
 }
 
 /// An operation that passed ingest.
@@ -160,13 +162,22 @@ impl Batch {
         heights.into_iter().collect()
     }
 
+    fn published(&self) -> usize {
+        let published = self.arrived.iter();
+        published.filter(|one| one.origin == Origin::Node).count()
+    }
+
     pub fn committed(mut self) -> Committed {
         self.hand_out_recent();
         self.hand_out_heads();
+        let published = self.published() as u64;
         Committed {
             topics: self.changes.into_values().collect(),
             own: self.own,
             events: self.events,
+            operations: self.arrived.len() as u64,
+            published,
+            entries: self.entries,
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use p2panda_core::{Hash, Header, Operation, Phase, Topic, VerifyingKey};
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
-use crate::answer::{Outcome, PublishError, Published, Republished, RestoredError};
+use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
 
 /// Called once, after the commit that made the answer true. It must not block. If the engine
 /// stops before, it is dropped without being called.
@@ -116,6 +116,14 @@ pub enum Command {
         seq: u32,
         /// Whether there is such an operation, and its header names a body.
         reply: Option<Reply<bool>>,
+    },
+    /// Looks for an operation that came before those it follows in its log, and is kept in memory
+    /// until they come.
+    FindEarly {
+        /// Its id.
+        id: Hash,
+        /// Where it is kept, if it is.
+        reply: Reply<Option<EarlyTrace>>,
     },
     /// Remembers a record of the address book.
     PutAddress {

@@ -37,6 +37,7 @@ fn deliver(turn: &mut Turn<'_>, operation: Ordered) -> Result<(), StoreError> {
         }
     }
     if offset.is_some() {
+        turn.batch.entries += 1;
         turn.batch.change(operation.topic).last_offset = offset;
     }
     Ok(())

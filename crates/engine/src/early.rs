@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use p2panda_core::budget::{Budget, Charge};
 use p2panda_core::limits::{EARLY_BYTES_MAX, EARLY_OPERATIONS_MAX};
-use p2panda_core::{NodeExtensions, Operation, Topic, VerifyingKey};
+use p2panda_core::{Hash, NodeExtensions, Operation, Topic, VerifyingKey};
 
 use crate::command::Source;
 use crate::shares::{Origin, Shares};
@@ -142,6 +142,16 @@ impl Early {
                 self.dropped.insert((topic, peer));
             }
         }
+    }
+
+    /// Where an operation is kept, and who brought it. Looks at all of them.
+    pub fn find(&self, id: &Hash) -> Option<(Topic, &Candidate)> {
+        let mut logs = self.logs.iter();
+        logs.find_map(|((topic, _), log)| {
+            let mut kept = log.values().map(|numbered| &numbered.candidate);
+            let found = kept.find(|kept| kept.operation.header.id() == *id)?;
+            Some((*topic, found))
+        })
     }
 
     /// Header and body bytes.

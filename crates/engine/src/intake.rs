@@ -1,9 +1,9 @@
 //! Before the stages: what each command does. Operations pass stage 1, ingest, on the way.
 
-use p2panda_core::Topic;
+use p2panda_core::{Hash, Topic};
 use p2panda_store::StoreError;
 
-use crate::answer::{EngineEvent, Outcome};
+use crate::answer::{EarlyTrace, EngineEvent, Outcome};
 use crate::batch::BodyDrop;
 use crate::command::{Command, Incoming, PublishRequest, Source};
 use crate::early::Ending;
@@ -110,6 +110,10 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
                 reply,
             });
         }
+        Command::FindEarly { id, reply } => {
+            let early = find_early(turn, &id)?;
+            turn.answer(reply, early);
+        }
         Command::PutAddress {
             node,
             record,
@@ -130,6 +134,23 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
         Command::Restored { .. } => {}
     }
     Ok(())
+}
+
+fn find_early(turn: &mut Turn<'_>, id: &Hash) -> Result<Option<EarlyTrace>, StoreError> {
+    let found = turn.state.early.find(id).map(|(topic, found)| EarlyTrace {
+        topic,
+        author: found.operation.header.author(),
+        seq: found.operation.header.seq(),
+        next: 0,
+        peer: found.source.peer(),
+    });
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let topic = turn.resolve(&found.topic)?;
+    let log = turn.log(&topic, &found.author)?;
+    let next = log.map_or(0, |log| log.head.seq.saturating_add(1));
+    Ok(Some(EarlyTrace { next, ..found }))
 }
 
 fn ingest_all(

@@ -357,6 +357,7 @@ fn is_own(command: &Command) -> bool {
         | Command::Ack { .. }
         | Command::PlaceConsumer { .. }
         | Command::PeerHas { .. }
+        | Command::FindEarly { .. }
         | Command::Restored { .. } => true,
         Command::Session { phase, .. } => *phase == Phase::CatchUp,
         _ => false,

@@ -75,8 +75,8 @@ mod write;
 
 pub use acks::GatheredAcks;
 pub use answer::{
-    Committed, EngineEvent, Outcome, PublishError, Published, RecentOperation, Republished,
-    RestoredError, StorageWait, TopicChange,
+    Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
+    Republished, RestoredError, StorageWait, TopicChange,
 };
 pub use command::{Command, Genuine, Incoming, Reply, Source};
 pub use engine::{Corrupt, Engine, Options};

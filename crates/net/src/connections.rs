@@ -128,6 +128,8 @@ impl Connections {
             udp_received_bytes: inner.received_bytes,
             sync_sent_bytes: self.sync_sent_bytes.load(Ordering::Relaxed),
             connections: inner.next,
+            sessions: 0,
+            sessions_live: 0,
             budget_bytes: held.bytes as u64,
             budget_used_bytes: held.used_bytes as u64,
             budget_peak_bytes: held.peak_bytes as u64,

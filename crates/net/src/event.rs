@@ -334,6 +334,10 @@ pub struct Counters {
     pub sync_sent_bytes: u64,
     /// Connections that passed the TLS handshake.
     pub connections: u64,
+    /// Sync sessions that run now.
+    pub sessions: u64,
+    /// Those of them that are caught up and live.
+    pub sessions_live: u64,
     /// Bytes that peers may make us hold.
     pub budget_bytes: u64,
     /// Bytes that they make us hold now.

@@ -24,6 +24,7 @@ use p2panda_protocol::walk::Step;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
 
 use crate::admission::allow_link;
 use crate::budget;
@@ -56,13 +57,16 @@ pub(crate) async fn run(
         tokio::select! {
             Some(begun) = begins.recv() => {
                 let (shared, topics) = (shared.clone(), topics.clone());
-                tokio::spawn(async move {
+                // The name and the fields are stable: docs/guide/observe.md.
+                let span = tracing::debug_span!("link", peer = %begun.link.peer);
+                let running = async move {
                     let link = begun.link.clone();
                     if drive(&shared, topics, begun).await.is_none() {
                         close(&link.connection, CloseCode::Failed);
                     }
                     shared.links.end(&link);
-                });
+                };
+                tokio::spawn(running.instrument(span));
             }
             () = shared.signals.stopped() => return,
         }

@@ -316,9 +316,15 @@ impl Net {
         self.running.shared.signals.events()
     }
 
-    /// Bytes on the wire so far, and what peers make us hold.
+    /// Bytes on the wire so far, sessions, and what peers make us hold.
     pub fn counters(&self) -> Counters {
-        self.running.shared.connections.counters()
+        let shared = &self.running.shared;
+        let (sessions, sessions_live) = shared.sessions.count();
+        Counters {
+            sessions,
+            sessions_live,
+            ..shared.connections.counters()
+        }
     }
 
     /// The system knows of a change of the network: looks at the addresses again and tries

@@ -133,6 +133,13 @@ impl Sessions {
         (peers.len(), live.len())
     }
 
+    /// How many sessions run, and how many of them are live.
+    pub(crate) fn count(&self) -> (u64, u64) {
+        let running = self.running.lock();
+        let live = running.all.values().filter(|(_, one)| one.live);
+        (running.all.len() as u64, live.count() as u64)
+    }
+
     /// Running sessions with their peers.
     pub(crate) fn all(&self) -> Vec<(VerifyingKey, SessionStatus)> {
         self.running.lock().all.values().copied().collect()

@@ -14,6 +14,7 @@ use p2panda_protocol::time::Time;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
+use tracing::Instrument;
 
 use crate::admission::Admitted;
 use crate::dial;
@@ -314,11 +315,14 @@ impl TopicTask {
             stop: stop.clone(),
             topic_share: self.share.clone(),
         });
-        let task = self.tasks.spawn(async move {
+        // The name and the fields are stable: docs/guide/observe.md.
+        let span = tracing::debug_span!("session", %peer, topic = ?self.topic, session = id.0);
+        let running = async move {
             let ended = session::run(of, wire).await;
             drop(admitted);
             Outcome::Ended(ended)
-        });
+        };
+        let task = self.tasks.spawn(running.instrument(span));
         let session = Task::Session(peer, id, stop);
         self.start(task.id(), session);
         self.need(NeedInput::Opened {

@@ -36,7 +36,8 @@ impl Node {
     ) -> Result<IngestReport, Error> {
         let import = ImportGuard::begin(self, topic);
         let mut report = IngestReport::default();
-        let mut operations = std::pin::pin!(operations);
+        // A batch may end with the stream, which must not be polled again then.
+        let mut operations = std::pin::pin!(operations.fuse());
         let mut under_way = None;
         while let Some(first) = operations.next().await {
             let batch = verify_batch(take_batch(first, &mut operations).await).await?;

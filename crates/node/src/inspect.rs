@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use p2panda_core::Topic;
 use p2panda_core::limits::{FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX, TOPICS_PAGE_ROWS};
+use p2panda_core::{Hash, Topic};
 use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus};
 
 use crate::inner::consumer;
-use crate::{Error, Message, Raw, subscription};
+use crate::{Error, Message, Raw, Trace, subscription};
 
 /// What a data directory holds. Made by [`inspect`].
 ///
@@ -48,6 +48,15 @@ impl Inspection {
     /// [`Error::Store`] when the database cannot be read.
     pub fn status(&self, topic: Topic) -> Result<TopicStatus, Error> {
         Ok(self.0.status(&topic)?)
+    }
+
+    /// Where an operation is, as far as the database tells: from whom it came and who was sent it is only
+    /// known while the node runs, and so is what waits in memory for those before it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be read.
+    pub fn trace(&self, id: Hash) -> Result<Option<Trace>, Error> {
+        Trace::of_store(&self.0, id)
     }
 
     /// The stored messages of a topic, oldest first: all of them, or only those that the application

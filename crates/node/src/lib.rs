@@ -41,6 +41,7 @@ mod import;
 mod inner;
 mod inspect;
 mod message;
+mod metrics;
 mod node;
 mod peers;
 mod publisher;
@@ -48,6 +49,7 @@ mod receipt;
 mod stream;
 mod subscription;
 mod topic_handle;
+mod trace;
 
 use std::path::Path;
 
@@ -64,6 +66,7 @@ pub use health::Health;
 pub use import::ImportedOperation;
 pub use inspect::{Inspection, StoredMessages, inspect};
 pub use message::Message;
+pub use metrics::Metrics;
 pub use node::Node;
 pub use p2panda_core::cbor::CborError;
 pub use p2panda_core::log::Fork;
@@ -78,9 +81,9 @@ pub use p2panda_net::{
 };
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
-    BlockedLog, Change, Compacted, ErrorOf, ForkRow, GivenUp, Holder, OpenError, OpenErrorKind,
-    OwnFork, RejectReason, RejectedRow, RestoredAction as Restored, StoreError, StoreErrorKind,
-    TopicStatus, Totals,
+    BlockedLog, Change, Compacted, ConsumerTrace, ErrorOf, ForkRow, GivenUp, Holder, OpenError,
+    OpenErrorKind, OwnFork, RejectReason, RejectedRow, RestoredAction as Restored, StoreError,
+    StoreErrorKind, TopicStatus, Totals,
 };
 pub use peers::Network;
 pub use publisher::Publisher;
@@ -88,6 +91,7 @@ pub use receipt::Receipt;
 pub use stream::{Ack, StartAt, StreamRequest};
 pub use subscription::{CaughtUp, Subscription};
 pub use topic_handle::{StoredOperation, TopicHandle};
+pub use trace::{Trace, TracePlace, TraceState};
 
 /// Writes the database of a data directory anew, so that its file is as small as its content and
 /// holds nothing that was deleted.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use p2panda_core::budget::Budget;
-use p2panda_core::{Topic, VerifyingKey, limits};
+use p2panda_core::{Hash, Topic, VerifyingKey, limits};
 use p2panda_engine::{Engine, EngineEvent, thread};
 use p2panda_net::Net;
 use parking_lot::Mutex;
@@ -17,15 +17,18 @@ use crate::ended::Ended;
 use crate::ephemeral::EphemeralRequest;
 use crate::event::{Event, EventSender, Events};
 use crate::health::{self, Health, HealthSender};
+use crate::inner::hops::Hops;
 use crate::inner::levels::Levels;
 use crate::inner::new_logs::NewLogs;
 use crate::inner::queue::Queue;
 use crate::inner::serve::{Desk, serve};
 use crate::inner::storage::Storage;
 use crate::inner::topic::{TopicState, Topics};
+use crate::metrics::{Metrics, Tally};
 use crate::stream::StreamRequest;
 use crate::subscription::CaughtUp;
 use crate::topic_handle::TopicHandle;
+use crate::trace::Trace;
 use crate::{Error, peers};
 
 /// A running node. Cheap to clone: all clones are the same node.
@@ -44,6 +47,8 @@ struct Inner {
     topics: Topics,
     net: Net,
     events: EventSender,
+    hops: Arc<Hops>,
+    tally: Arc<Tally>,
     health: watch::Receiver<Health>,
     closed: AtomicBool,
     imports: AtomicU64,
@@ -86,7 +91,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let topics = Topics::new(levels.clone());
     let events = EventSender::new();
     let (sender, health) = HealthSender::new();
-    let engine = run(engine, topics.clone(), events.clone(), sender);
+    let tally = Arc::default();
+    let engine = run(engine, &topics, &events, (&sender, &tally));
     let queue = Queue::new(engine, health.clone());
 
     let new_logs = NewLogs::new(builder.new_logs.0, builder.new_logs.1);
@@ -100,6 +106,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
             return Err(error.into());
         }
     };
+    let hops = Arc::default();
     let desk = Desk {
         id: signing_key.verifying_key(),
         levels,
@@ -109,6 +116,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         new_logs,
         blame: Arc::default(),
         known: Arc::default(),
+        hops: Arc::clone(&hops),
         events: events.clone(),
     };
     tokio::spawn(serve(incoming, desk));
@@ -123,6 +131,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         topics,
         net,
         events,
+        hops,
+        tally,
         health,
         closed: AtomicBool::new(false),
         imports: AtomicU64::new(0),
@@ -152,15 +162,21 @@ fn temporary_dir() -> std::io::Result<TempDir> {
 /// The engine on its thread; what it commits wakes readers and sessions.
 fn run(
     engine: Engine,
-    topics: Topics,
-    events: EventSender,
-    health: HealthSender,
+    topics: &Topics,
+    events: &EventSender,
+    (health, tally): (&HealthSender, &Arc<Tally>),
 ) -> thread::Handle {
     let (stopped, stop_events) = (health.clone(), events.clone());
+    let (topics, events) = (topics.clone(), events.clone());
+    let (health, tally) = (health.clone(), Arc::clone(tally));
     thread::spawn_watched(
         engine,
         thread::system_clock(),
         Box::new(move |committed| {
+            let (operations, entries) = (committed.operations, committed.entries);
+            // The name and the fields are stable: docs/guide/observe.md.
+            let _span = tracing::trace_span!("commit", operations, entries).entered();
+            tally.committed(committed);
             for change in &committed.topics {
                 topics.committed(change, committed.own);
             }
@@ -373,9 +389,30 @@ impl Node {
         )
     }
 
+    /// Numbers about this node since it was opened, typed and as Prometheus text
+    /// (`docs/guide/observe.md`).
+    pub fn metrics(&self) -> Metrics {
+        let topics = self.0.topics.all();
+        let blocked = topics.iter().map(|state| state.blocked()).sum();
+        let health = self.0.health.borrow();
+        let network = self.0.net.counters();
+        self.0
+            .tally
+            .metrics(&health, (topics.len(), blocked), network)
+    }
+
     /// The network: peers, addresses, counters.
     pub fn net(&self) -> peers::Network {
         peers::Network::new(self.0.net.clone())
+    }
+
+    /// Where an operation is on this node, from whom it came, what it waits for, who has it; `None`: it
+    /// is not known here (`docs/guide/observe.md`). Looks at the headers of up to 100 000 operations.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn trace(&self, id: Hash) -> Result<Option<Trace>, Error> {
+        crate::trace::trace(self, id).await
     }
 
     /// Whether the node can store: it can, it waits until it can again, or it has stopped
@@ -448,6 +485,10 @@ impl Node {
 
     pub(crate) fn event_sender(&self) -> &EventSender {
         &self.0.events
+    }
+
+    pub(crate) fn hops(&self) -> &Hops {
+        &self.0.hops
     }
 
     pub(crate) fn queue(&self) -> &Queue {

@@ -26,5 +26,6 @@ pub(crate) mod schema;
 pub(crate) mod space;
 pub(crate) mod sql;
 pub(crate) mod status;
+pub(crate) mod trace;
 pub(crate) mod tx;
 pub(crate) mod writer;

@@ -113,6 +113,7 @@ pub use database::missing::LateBody;
 pub use database::page::PageLimits;
 pub use database::reader::{Reader, Readers};
 pub use database::status::{TopicStatus, Totals};
+pub use database::trace::{ConsumerTrace, Progress, StoredTrace};
 pub use database::tx::{
     ConsumerKey, Log, LogKey, NewOperation, RecentHead, StoredOperation, TopicKey, Tx,
 };

@@ -64,6 +64,8 @@ struct TopicLine {
     rejected: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blocked: Vec<BlockedLine>,
+    /// Whether this home publishes nothing more in the topic: a copy of it has published as well.
+    own_log_closed: bool,
 }
 
 /// A log that cannot go on.
@@ -91,6 +93,7 @@ impl TopicLine {
                 .map(|(reason, count)| (format!("{reason:?}"), *count))
                 .collect(),
             blocked: status.blocked.iter().map(BlockedLine::new).collect(),
+            own_log_closed: status.own_log_closed,
         }
     }
 
@@ -117,6 +120,12 @@ impl TopicLine {
             plain.push_str(&format!(
                 "\n  blocked: the log of {author} cannot go on at {seq}: {says}"
             ));
+        }
+        if self.own_log_closed {
+            plain.push_str(
+                "\n  closed: a copy of this home directory has published here as well; \
+                choose a way on with --restored",
+            );
         }
         plain
     }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use super::world::{PATIENCE, Running, World, run_with_input, stderr};
+use super::world::{PATIENCE, Running, World, run_with_input, stderr, stdout};
 
 /// `panda` on the machine that has this home: the state directory is another one on each.
 fn on(world: &World, home: &str, args: &[&str]) -> Command {
@@ -58,6 +58,9 @@ fn two_copies(world: &World) -> (Running, String) {
         let line = stderr(&refused);
         assert_eq!(line.lines().count(), 1, "{line}");
         assert!(line.contains("--restored new-identity"), "{line}");
+        let status = on(world, home, &["status"]).output().unwrap();
+        let closed = "closed: a copy of this home directory has published here as well";
+        assert!(stdout(&status).contains(closed), "{}", stdout(&status));
     }
     (reader, addr)
 }

@@ -13,6 +13,11 @@ pub const QUEUE_UNTRUSTED_BYTES_MAX: usize = 2 * MIB;
 /// Operations that are recognised by their ids, in all topics together, at 41 bytes in twice as many
 /// places (`docs/protocol/sync.md#5`).
 pub const KNOWN_OPERATIONS_MAX: usize = 16_384;
+/// Copies of operations of which it is remembered who brought them and when, in all topics together, at
+/// 16 bytes and 32 for each batch that they came in (`docs/guide/observe.md`).
+pub const TRACED_COPIES_MAX: usize = 200_000;
+/// The newest operations that are looked at to find one by its id (`docs/guide/observe.md`).
+pub const TRACED_OPERATIONS_MAX: usize = 100_000;
 /// Records of the address book that wait to be stored; one that finds no room is stored when it
 /// changes again (`docs/protocol/streams.md#8`).
 pub const ADDRESSES_QUEUED_MAX: usize = 1_024;

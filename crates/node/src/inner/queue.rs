@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISHED_BYTES_MAX};
-use p2panda_core::{Phase, Topic, VerifyingKey};
+use p2panda_core::{Hash, Phase, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, Durability, Incoming, IngestReport, Outcome, PartAnswers, PublishError, Reply, Room,
-    Source, StorageWait, parts,
+    Command, Durability, EarlyTrace, Incoming, IngestReport, Outcome, PartAnswers, PublishError,
+    Reply, Room, Source, StorageWait, parts,
 };
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -238,6 +238,20 @@ impl Queue {
                 drop(permit);
                 let _ = sender.send(dropped);
             })),
+        })?;
+        receiver.await.map_err(|_| self.ended())
+    }
+
+    /// Looks for an operation that waits for those before it in its log.
+    pub(crate) async fn find_early(&self, id: Hash) -> Result<Option<EarlyTrace>, Error> {
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::FindEarly {
+            id,
+            reply: Box::new(move |early| {
+                drop(permit);
+                let _ = sender.send(early);
+            }),
         })?;
         receiver.await.map_err(|_| self.ended())
     }

@@ -94,6 +94,11 @@ impl Receipts {
         })
     }
 
+    /// Peers that were sent everything up to an arrival number, or had it.
+    pub(crate) fn sent_up_to(&self, arrival: u64) -> Vec<VerifyingKey> {
+        self.inner.lock().peers_with(|known| known.sent >= arrival)
+    }
+
     /// Peers that say that they have stored an operation.
     pub(crate) fn held_by(&self, place: Place) -> Vec<VerifyingKey> {
         let inner = self.inner.lock();

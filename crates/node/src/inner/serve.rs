@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::Error;
 use crate::event::EventSender;
 use crate::inner::blame::Blame;
+use crate::inner::hops::Hops;
 use crate::inner::known::{self, Known};
 use crate::inner::levels::{Levels, check_of};
 use crate::inner::new_logs::{Counted, NewLogs};
@@ -48,6 +49,7 @@ pub(crate) struct Desk {
     pub(crate) new_logs: NewLogs,
     pub(crate) blame: Arc<Blame>,
     pub(crate) known: Arc<Known>,
+    pub(crate) hops: Arc<Hops>,
     pub(crate) events: EventSender,
 }
 
@@ -294,6 +296,7 @@ impl Desk {
                     mut operations,
                     mut reply,
                 } => {
+                    self.hops.came(peer, &operations, system_now());
                     let number = self.topics.get(&topic).map(|state| state.number());
                     if let Some(number) = number {
                         self.known.leave_out(number, &mut operations);
@@ -479,6 +482,7 @@ mod tests {
             new_logs: NewLogs::default(),
             blame: Arc::default(),
             known: Arc::default(),
+            hops: Arc::default(),
             events: EventSender::new(),
         };
         let (state, _) = desk.topics.join(TOPIC, &desk.queue);

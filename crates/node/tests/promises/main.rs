@@ -20,3 +20,4 @@ mod read;
 mod receipts;
 mod recover;
 mod refuse;
+mod traces;

@@ -346,6 +346,13 @@ pub(crate) fn told_instead(
     statement.query_row([topic], told).optional()
 }
 
+/// Whether an own log of a topic is closed.
+pub(crate) fn has_closed_own_log(snapshot: &Connection, topic: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM own_fork o CROSS JOIN log l ON l.id = o.log
+        WHERE l.topic = ?1 AND l.stopped = 1";
+    snapshot.prepare_cached(sql)?.exists([topic])
+}
+
 impl Reader {
     /// What is known of the fork of an author's log in a topic, if it is one of ours and closed.
     pub fn own_fork(

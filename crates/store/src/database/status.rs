@@ -4,6 +4,7 @@ use p2panda_core::{LogRange, Topic};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::blocked::{BlockedLog, blocked_of};
+use crate::database::branch::has_closed_own_log;
 use crate::database::error::StoreError;
 use crate::database::evidence::RejectReason;
 use crate::database::neighbour::{Neighbour, feed_after, feed_end, has_garbage};
@@ -38,6 +39,8 @@ pub struct TopicStatus {
     pub forks: u64,
     /// Logs that cannot go on here, since this node does not take their next operation.
     pub blocked: Vec<BlockedLog>,
+    /// Whether the node's own log is closed, because a copy of its directory has published to it as well.
+    pub own_log_closed: bool,
 }
 
 impl Reader {
@@ -126,6 +129,7 @@ impl Reader {
             .prepare_cached(sql)?
             .query_row([key], |row| unsigned(row, 0))?;
         status.blocked = blocked_of(&snapshot, key)?;
+        status.own_log_closed = has_closed_own_log(&snapshot, key)?;
         Ok(status)
     }
 }

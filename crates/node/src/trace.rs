@@ -1,0 +1,203 @@
+//! Where one operation is (`docs/guide/observe.md`).
+
+use p2panda_core::limits::TRACED_OPERATIONS_MAX;
+use p2panda_core::{Dependency, Hash, Timestamp, Topic, VerifyingKey};
+use p2panda_engine::EarlyTrace;
+use p2panda_store::{ConsumerTrace, Progress, Reader, RejectReason, RejectedRow, StoredTrace};
+
+use crate::Error;
+use crate::inner::receipts::Place;
+use crate::node::Node;
+
+/// Where an operation is on this node, and what is known of it at others. Made by [`Node::trace`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trace {
+    /// Its id.
+    pub id: Hash,
+    /// The topic it came for.
+    pub topic: Topic,
+    /// Who signed it, and its place in the log of that author; none if it was refused.
+    pub place: Option<TracePlace>,
+    /// How far it has come here.
+    pub state: TraceState,
+    /// The copies that came since the node was opened, oldest first: from which peer, and when by this
+    /// node's clock. Empty for this node's own and for imported operations.
+    pub received: Vec<(VerifyingKey, Timestamp)>,
+    /// The durable consumers that have a position in the topic, once it is in the feed.
+    pub consumers: Vec<ConsumerTrace>,
+    /// The peers whose transport has acknowledged it, or who had it, since the node was opened; those
+    /// that it came from left out.
+    pub sent_to: Vec<VerifyingKey>,
+    /// For an operation of this node: the peers that say that they have stored it, since the node was
+    /// opened (`docs/protocol/link.md#10`).
+    pub stored_by: Vec<VerifyingKey>,
+}
+
+/// Place of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TracePlace {
+    /// Who signed it.
+    pub author: VerifyingKey,
+    /// Sequence number in the log.
+    pub seq: u32,
+    /// When it was made, as the author says; none for one that is not stored.
+    pub timestamp: Option<Timestamp>,
+    /// Number of its arrival on this node; none for one that is not stored.
+    pub arrival: Option<u64>,
+}
+
+/// How far an operation has come on this node. From [`TraceState::Waiting`] on, its signature was
+/// verified and it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TraceState {
+    /// It was refused.
+    Refused {
+        /// Why; none for a reason that only a newer version knows.
+        reason: Option<RejectReason>,
+        /// When, by this node's clock.
+        at: Timestamp,
+    },
+    /// It came before those that it follows in its log, and is kept in memory until they come.
+    Early {
+        /// The sequence number that the log goes on with.
+        next: u32,
+    },
+    /// It waits for its causal order.
+    Waiting {
+        /// Sequence number of the first operation of the log that waits.
+        front: u32,
+        /// What that one waits for.
+        missing: Vec<Dependency>,
+    },
+    /// It is in order. Its body has not come; peers are asked for it.
+    WantsBody {
+        /// Since when; none if that is not known.
+        since: Option<Timestamp>,
+    },
+    /// It is in order and has no body, or lost it on purpose: there is no message.
+    NoMessage,
+    /// It is in order, and goes into the feed when what it depends on has.
+    Ordered,
+    /// It is in the feed, from which subscriptions and consumers read.
+    InFeed {
+        /// Its offset.
+        offset: u64,
+        /// Dependencies that had not come when waiting for them was over.
+        missing: Vec<Dependency>,
+    },
+}
+
+pub(crate) async fn trace(node: &Node, id: Hash) -> Result<Option<Trace>, Error> {
+    let read = node
+        .storage()
+        .read(move |reader| reader.trace(&id, TRACED_OPERATIONS_MAX));
+    let mut trace = if let Some(stored) = read.await? {
+        Trace::stored(stored)
+    } else if let Some(early) = node.queue().find_early(id).await? {
+        Trace::early(id, &early)
+    } else {
+        let read = node.storage().read(move |reader| reader.refused(&id));
+        match read.await? {
+            Some((topic, row)) => Trace::refused(topic, &row),
+            None => return Ok(None),
+        }
+    };
+    trace.received = node.hops().of(&id);
+    trace.add_receipts(node);
+    Ok(Some(trace))
+}
+
+impl Trace {
+    /// What the database alone tells.
+    pub(crate) fn of_store(reader: &Reader, id: Hash) -> Result<Option<Trace>, Error> {
+        if let Some(stored) = reader.trace(&id, TRACED_OPERATIONS_MAX)? {
+            return Ok(Some(Trace::stored(stored)));
+        }
+        let refused = reader.refused(&id)?;
+        Ok(refused.map(|(topic, row)| Trace::refused(topic, &row)))
+    }
+
+    fn stored(stored: StoredTrace) -> Trace {
+        let header = stored.header;
+        let extensions = header.node_extensions().ok();
+        let place = TracePlace {
+            author: header.author(),
+            seq: header.seq(),
+            timestamp: extensions.map(|extensions| extensions.timestamp),
+            arrival: Some(stored.arrival),
+        };
+        let state = match stored.progress {
+            Progress::Waiting { front, missing } => TraceState::Waiting { front, missing },
+            Progress::WantsBody { since } => TraceState::WantsBody { since },
+            Progress::NoMessage => TraceState::NoMessage,
+            Progress::InFeed { offset, missing } => TraceState::InFeed { offset, missing },
+            _ => TraceState::Ordered,
+        };
+        Trace {
+            consumers: stored.consumers,
+            ..Trace::new(header.id(), stored.topic, Some(place), state)
+        }
+    }
+
+    fn early(id: Hash, early: &EarlyTrace) -> Trace {
+        let place = TracePlace {
+            author: early.author,
+            seq: early.seq,
+            timestamp: None,
+            arrival: None,
+        };
+        let state = TraceState::Early { next: early.next };
+        Trace::new(id, early.topic, Some(place), state)
+    }
+
+    fn refused(topic: Topic, row: &RejectedRow) -> Trace {
+        let state = TraceState::Refused {
+            reason: row.reason,
+            at: row.at,
+        };
+        Trace::new(row.id, topic, None, state)
+    }
+
+    fn new(id: Hash, topic: Topic, place: Option<TracePlace>, state: TraceState) -> Trace {
+        Trace {
+            id,
+            topic,
+            place,
+            state,
+            received: Vec::new(),
+            consumers: Vec::new(),
+            sent_to: Vec::new(),
+            stored_by: Vec::new(),
+        }
+    }
+
+    /// Adds what the open topic knows of its peers.
+    fn add_receipts(&mut self, node: &Node) {
+        let Some(TracePlace {
+            author,
+            seq,
+            arrival: Some(arrival),
+            ..
+        }) = self.place
+        else {
+            return;
+        };
+        let Some(state) = node.topics().get(&self.topic) else {
+            return;
+        };
+        let receipts = state.receipts();
+        if author == node.id() {
+            let place = Place { seq, arrival };
+            self.sent_to = receipts.sent_to(place);
+            self.stored_by = receipts.held_by(place);
+        } else {
+            self.sent_to = receipts.sent_up_to(arrival);
+        }
+        let received = &self.received;
+        let is_other = |peer: &VerifyingKey| received.iter().all(|(from, _)| from != peer);
+        self.sent_to.retain(is_other);
+    }
+}

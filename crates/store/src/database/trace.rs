@@ -1,0 +1,238 @@
+//! Where one operation stands (`docs/guide/observe.md`).
+
+use p2panda_core::{Dependency, Hash, Header, Timestamp, Topic, VerifyingKey};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::database::error::StoreError;
+use crate::database::evidence::{RejectReason, RejectedRow};
+use crate::database::reader::Reader;
+use crate::database::sql::{Blob32, int, optional_seq, unsigned, verifying_key};
+
+/// A stored operation, and how far it has come on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredTrace {
+    /// The topic.
+    pub topic: Topic,
+    /// Its header.
+    pub header: Header,
+    /// Its arrival number.
+    pub arrival: u64,
+    /// How far it has come.
+    pub progress: Progress,
+    /// The durable consumers that have a position in the topic, by name.
+    pub consumers: Vec<ConsumerTrace>,
+}
+
+/// How far a stored operation has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// It waits for its causal order: the operation of its log at `front`, itself or one before it,
+    /// depends on others that have not passed.
+    Waiting {
+        /// Sequence number of the first operation of the log that waits.
+        front: u32,
+        /// What that one waits for.
+        missing: Vec<Dependency>,
+    },
+    /// It passed the causal order. Its body has not come.
+    WantsBody {
+        /// Since when; none: since before this version of the database.
+        since: Option<Timestamp>,
+    },
+    /// It passed the causal order and has no body, or lost it on purpose: there is no message.
+    NoMessage,
+    /// It passed the causal order, and is shown once what it depends on can be.
+    Ordered,
+    /// It is in the feed.
+    InFeed {
+        /// Its offset.
+        offset: u64,
+        /// Dependencies that had not come when waiting for them was over.
+        missing: Vec<Dependency>,
+    },
+}
+
+/// What a durable consumer made of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerTrace {
+    /// Name of the consumer.
+    pub consumer: String,
+    /// Whether it has acknowledged the entry.
+    pub acknowledged: bool,
+}
+
+impl Reader {
+    /// Looks for an operation among the newest of all topics. Reads so many headers at most.
+    pub fn trace(&self, id: &Hash, rows_max: usize) -> Result<Option<StoredTrace>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let sql = "SELECT arrival, header FROM operation ORDER BY arrival DESC LIMIT ?1";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut rows = statement.query([int(rows_max as u64)])?;
+        while let Some(row) = rows.next()? {
+            // A damaged header is no operation with this id.
+            let header = row.get_ref(1)?.as_blob().unwrap_or_default();
+            if Hash::digest(header) != *id {
+                continue;
+            }
+            let arrival = unsigned(row, 0)?;
+            return Ok(stored(&snapshot, arrival)?);
+        }
+        Ok(None)
+    }
+
+    /// The row of a refused operation, with its topic, while it is kept.
+    pub fn refused(&self, id: &Hash) -> Result<Option<(Topic, RejectedRow)>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let sql = "SELECT t.topic, r.id, r.reason, r.peer, r.at
+            FROM topic t JOIN rejected r ON r.topic = t.id AND r.hash = ?1 LIMIT 1";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let row = statement.query_row([id.as_bytes().as_slice()], |row| {
+            let Blob32(topic) = row.get(0)?;
+            let peer: Option<Blob32> = row.get(3)?;
+            let refused = RejectedRow {
+                row: unsigned(row, 1)?,
+                id: *id,
+                reason: RejectReason::from_code(row.get(2)?),
+                peer: peer.map(|Blob32(key)| VerifyingKey::from_bytes_unchecked(key)),
+                header: bytes::Bytes::new(),
+                at: Timestamp::from_micros(unsigned(row, 4)?),
+            };
+            Ok((Topic::from_bytes(topic), refused))
+        });
+        Ok(row.optional()?)
+    }
+}
+
+/// What else is stored with the operation of an arrival number.
+fn stored(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Option<StoredTrace>> {
+    let sql = "SELECT t.topic, o.header, o.topic, o.log, o.seq, o.offset, l.ordered_seq,
+            o.body IS NOT NULL
+        FROM operation o JOIN topic t ON t.id = o.topic JOIN log l ON l.id = o.log
+        WHERE o.arrival = ?1 AND o.seq >= l.first_seq";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let mut rows = statement.query([int(arrival)])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let Blob32(topic) = row.get(0)?;
+    let Ok(header) = Header::decode_unverified(row.get::<_, Vec<u8>>(1)?.into()) else {
+        return Ok(None);
+    };
+    let (key, log, seq): (i64, i64, u32) = (row.get(2)?, row.get(3)?, row.get(4)?);
+    let offset = row.get::<_, Option<i64>>(5)?;
+    let offset = offset.and_then(|offset| u64::try_from(offset).ok());
+    let ordered = optional_seq(row, 6)?;
+    let progress = match offset.filter(|offset| *offset > 0) {
+        _ if ordered < Some(seq) => {
+            let front = ordered.map_or(0, |ordered| ordered.saturating_add(1));
+            let missing = missing_before(snapshot, key, log, front)?;
+            Progress::Waiting { front, missing }
+        }
+        Some(offset) => Progress::InFeed {
+            offset,
+            missing: delivered_without(snapshot, arrival)?,
+        },
+        None if row.get(7)? => Progress::Ordered,
+        None => without_body(snapshot, (key, log, seq))?,
+    };
+    let consumers = match progress {
+        Progress::InFeed { offset, .. } => consumers(snapshot, key, offset)?,
+        _ => Vec::new(),
+    };
+    Ok(Some(StoredTrace {
+        topic: Topic::from_bytes(topic),
+        header,
+        arrival,
+        progress,
+        consumers,
+    }))
+}
+
+fn without_body(
+    snapshot: &Connection,
+    (topic, log, seq): (i64, i64, u32),
+) -> rusqlite::Result<Progress> {
+    let sql = "SELECT since FROM wanted WHERE topic = ?1 AND log = ?2 AND seq = ?3";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let since = statement
+        .query_row(params![topic, log, seq], |row| unsigned(row, 0))
+        .optional()?;
+    Ok(match since {
+        Some(since) => Progress::WantsBody {
+            since: (since > 0).then(|| Timestamp::from_micros(since)),
+        },
+        None => Progress::NoMessage,
+    })
+}
+
+/// What the operation of a log at `front` depends on and has not passed the causal order.
+fn missing_before(
+    snapshot: &Connection,
+    topic: i64,
+    log: i64,
+    front: u32,
+) -> rusqlite::Result<Vec<Dependency>> {
+    let sql = "SELECT header FROM operation WHERE log = ?1 AND seq = ?2";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let header = statement
+        .query_row(params![log, front], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?;
+    let header = header.and_then(|header| Header::decode_unverified(header.into()).ok());
+    let Some((header, extensions)) = header.and_then(|header| {
+        let extensions = header.node_extensions().ok()?;
+        Some((header, extensions))
+    }) else {
+        return Ok(Vec::new());
+    };
+    let sql = "SELECT l.ordered_seq FROM log l JOIN author a ON a.id = l.author
+        WHERE l.topic = ?1 AND a.key = ?2";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let mut missing = Vec::new();
+    let others = |dependency: &Dependency| dependency.author != header.author();
+    for dependency in extensions.deps.into_iter().filter(others) {
+        let author = dependency.author.as_bytes().as_slice();
+        let ordered = statement
+            .query_row(params![topic, author], |row| optional_seq(row, 0))
+            .optional()?;
+        if ordered.flatten() < Some(dependency.seq) {
+            missing.push(dependency);
+        }
+    }
+    Ok(missing)
+}
+
+fn delivered_without(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Vec<Dependency>> {
+    let sql = "SELECT author, seq, id FROM missing WHERE arrival = ?1 ORDER BY author, seq";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let rows = statement.query_map([int(arrival)], |row| {
+        let Blob32(id) = row.get(2)?;
+        Ok(Dependency {
+            author: verifying_key(row, 0)?,
+            seq: row.get(1)?,
+            id: Hash::from_bytes(id),
+        })
+    })?;
+    rows.collect()
+}
+
+fn consumers(
+    snapshot: &Connection,
+    topic: i64,
+    offset: u64,
+) -> rusqlite::Result<Vec<ConsumerTrace>> {
+    let sql = "SELECT c.name, p.prefix >= ?2 OR EXISTS (SELECT 1 FROM ack a
+            WHERE a.consumer = p.consumer AND a.topic = p.topic AND a.offset = ?2)
+        FROM consumer_topic p JOIN consumer c ON c.id = p.consumer
+        WHERE p.topic = ?1 ORDER BY c.name";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let rows = statement.query_map(params![topic, int(offset)], |row| {
+        Ok(ConsumerTrace {
+            consumer: row.get(0)?,
+            acknowledged: row.get(1)?,
+        })
+    })?;
+    rows.collect()
+}
