@@ -610,7 +610,7 @@ impl Driver {
                 let others = sessions.iter().filter(|other| other.id != self.id);
                 others.for_each(|other| other.changed.notify_one());
             }
-            Output::Wake(time) => self.wake = Some(self.wake.map_or(time, |wake| wake.min(time))),
+            Output::Wake(time) => self.wake = Some(time),
             Output::Finish => self.finish = true,
             Output::End(end) => self.end = Some(end),
         }

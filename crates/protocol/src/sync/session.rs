@@ -19,7 +19,7 @@
 //! | [`Output::Send`] | writes the bytes to the stream, in order | [`Input::Wrote`] as they are written, [`Input::Drained`] when little is left |
 //! | | is done with all that, and has room | [`Input::Room`], while [`Session::has_pieces`] |
 //! | [`Output::Store`] | verifies and stores the batch | [`Input::Stored`] once it is durable, in the order of the batches |
-//! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time |
+//! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time, not before |
 //! | [`Output::PairChanged`] | hands [`Input::PairChanged`] to the other sessions of the same [`Pair`] | nothing |
 //! | [`Output::SourcesChanged`] | hands it to the other sessions of the same [`super::Sources`] | nothing |
 //! | [`Output::Compare`], [`Output::Event`] | tells the [`super::Need`], the application | nothing |
@@ -453,7 +453,7 @@ impl Session {
             Input::Reading(reading) => self.reading = reading,
             Input::Stop if self.ending == Ending::No => self.ending = Ending::Stop,
             Input::Tick => {
-                self.announcing.timer_came();
+                self.timer_came();
                 if self.behind {
                     self.take_frames(pair);
                 }
@@ -537,7 +537,7 @@ impl Session {
         }
         match self.sending {
             Sending::Waiting => self.start(pair),
-            Sending::Have if self.receiving != Receiving::Have => self.compare(pair, now),
+            Sending::Have if self.receiving != Receiving::Have => self.compare(pair),
             _ => {}
         }
         self.transfer();
@@ -579,7 +579,6 @@ impl Session {
                 true => now + limits::REPLACED_TIMEOUT,
                 false => now + limits::CLOSE_TIMEOUT,
             };
-            self.wake = None;
             pair.set_progress(self.id, Progress::Closing);
         }
         let sent = self.drained && self.pieces.is_idle();

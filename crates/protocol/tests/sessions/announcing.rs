@@ -280,6 +280,24 @@ fn what_a_peer_announces_of_another_branch_is_fetched() {
     assert!(crowd.link(fork).ends[end].sent.contains(&fetch));
 }
 
+#[test]
+fn what_need_not_be_waited_for_is_fetched_at_once_although_something_else_is() {
+    // 2 gets the rest from 0; 1 announces an entry of somebody, and one of its own.
+    let mut crowd = Crowd::new(1, 3, LINK);
+    for (from, to) in [(0, 2), (1, 2)] {
+        crowd.dial(from, to);
+        crowd.settle();
+    }
+    let id = crowd.between(1, 2).unwrap();
+    let own = announced(&crowd.key(1), 0, 0);
+    for claim in [announced(&SigningKey::from_bytes(&[77; 32]), 0, 0), own] {
+        crowd.inject(id, 1, frame(&Message::Announce(vec![claim])));
+    }
+    crowd.run(1);
+    let fetch = frame(&Message::Fetch(vec![own.entries]));
+    assert_eq!(crowd.link(id).ends[1].sent.last(), Some(&fetch));
+}
+
 fn refused(protocol: Protocol, live: bool, message: &Message) -> Option<CloseCode> {
     let mut world = World::speaking(1, Some(protocol));
     let id = world.dial(0);

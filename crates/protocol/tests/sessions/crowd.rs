@@ -28,6 +28,10 @@ pub struct End {
     pub over: bool,
     /// Everything it sent.
     pub sent: Vec<Bytes>,
+    /// Its one timer, by the number of its event.
+    timer: Option<u64>,
+    /// When the last bytes arrive that are under way to it.
+    arrives: Time,
 }
 
 pub struct Link {
@@ -41,6 +45,14 @@ pub struct Crowd {
     pub nodes: Vec<Node>,
     pub links: BTreeMap<SessionId, Link>,
     pub rng: Rng,
+    /// Bytes take longer, and frames come in parts.
+    pub slow: bool,
+    /// Bodies that have not come are looked up; otherwise it is never the turn of a session.
+    pub looks_up: bool,
+    /// A tick that nobody asked for comes to every session after so many milliseconds.
+    pub ticks_every_ms: Option<u64>,
+    /// What was sent, and when.
+    pub trace: Vec<(Time, SessionId, usize, Bytes)>,
     protocol: Protocol,
     events: BTreeMap<(Time, u64), (SessionId, usize, Event)>,
     order: u64,
@@ -48,6 +60,10 @@ pub struct Crowd {
 
 enum Event {
     Input(Input),
+    /// The timer, unless it was set anew.
+    Timer,
+    /// For everybody.
+    Ticks,
     /// A batch is stored.
     Store(Vec<Received>),
 }
@@ -65,6 +81,10 @@ impl Crowd {
             nodes: (0..nodes).map(node).collect(),
             links: BTreeMap::new(),
             rng: Rng::new(seed),
+            slow: false,
+            looks_up: false,
+            ticks_every_ms: None,
+            trace: Vec::new(),
             protocol,
             events: BTreeMap::new(),
             order: 0,
@@ -132,6 +152,8 @@ impl Crowd {
                 session: Session::open(id, dialled, protocol, topic(), limits, pair, now),
                 over: false,
                 sent: Vec::new(),
+                timer: None,
+                arrives: now,
             }
         });
         self.links.insert(
@@ -164,6 +186,19 @@ impl Crowd {
         self.inject_input(id, end, Input::Bytes(bytes));
     }
 
+    /// Bytes are under way, behind what is already.
+    pub fn deliver(&mut self, id: SessionId, end: usize, mut bytes: Bytes) {
+        let mut at = Time::from_micros(self.now.as_micros() + DELAY_US);
+        if self.slow {
+            let first = bytes.split_to(self.rng.below(bytes.len()));
+            at = at.max(self.link(id).ends[end].arrives);
+            self.schedule_at(at, id, end, Event::Input(Input::Bytes(first)));
+            at = at.after(self.rng.below(3_000) as u64);
+        }
+        self.link(id).ends[end].arrives = at;
+        self.schedule_at(at, id, end, Event::Input(Input::Bytes(bytes)));
+    }
+
     pub fn inject_input(&mut self, id: SessionId, end: usize, input: Input) {
         self.schedule(0, id, end, Event::Input(input));
     }
@@ -174,6 +209,12 @@ impl Crowd {
         let place = (entry.author(), entry.seq());
         self.stored(node);
         place
+    }
+
+    /// Comes to a node from somewhere else.
+    pub fn store_elsewhere(&mut self, node: usize, entry: Entry) {
+        self.nodes[node].store.store(entry);
+        self.stored(node);
     }
 
     fn stored(&mut self, node: usize) {
@@ -214,11 +255,31 @@ impl Crowd {
             if entry.key().0 > until {
                 break;
             }
-            let ((at, _), (id, end, event)) = entry.remove_entry();
+            let ((at, order), (id, end, event)) = entry.remove_entry();
             self.now = at;
-            self.event(id, end, event);
+            let timer = &mut self.link(id).ends[end].timer;
+            match event {
+                Event::Timer if timer.take_if(|timer| *timer == order).is_none() => {}
+                event => self.event(id, end, event),
+            }
         }
         self.now = until;
+    }
+
+    /// From now on, if that is wanted.
+    pub fn begin_ticks(&mut self) {
+        if let (Some(ms), Some(id)) = (self.ticks_every_ms, self.links.keys().next()) {
+            self.schedule(1_000 * ms, *id, 0, Event::Ticks);
+        }
+    }
+
+    fn ticks(&mut self) {
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            for end in 0..2 {
+                self.event(id, end, Event::Input(Input::Tick));
+            }
+        }
+        self.begin_ticks();
     }
 
     /// Long enough for all that is under way.
@@ -229,6 +290,8 @@ impl Crowd {
     fn event(&mut self, id: SessionId, end: usize, event: Event) {
         let input = match event {
             Event::Input(input) => input,
+            Event::Timer => Input::Tick,
+            Event::Ticks => return self.ticks(),
             Event::Store(batch) => self.store(id, end, batch),
         };
         let link = self.links.get_mut(&id).unwrap();
@@ -298,12 +361,15 @@ impl Crowd {
                 let page = Input::Page(store.read(&read));
                 self.schedule(0, id, end, answer(page));
             }
-            Output::Wanted(_) => self.schedule(0, id, end, answer(Input::Wanted(None))),
+            Output::Wanted(look) => {
+                let wanted = self.looks_up.then(|| store.wanted(look));
+                self.schedule(0, id, end, answer(Input::Wanted(wanted)));
+            }
             Output::Send(bytes) => {
                 self.link(id).ends[end].sent.push(bytes.clone());
+                self.trace.push((self.now, id, end, bytes.clone()));
                 if !self.link(id).silent {
-                    let bytes = answer(Input::Bytes(bytes));
-                    self.schedule(DELAY_US, id, 1 - end, bytes);
+                    self.deliver(id, 1 - end, bytes);
                 }
                 self.schedule(0, id, end, answer(Input::Drained));
             }
@@ -314,9 +380,14 @@ impl Crowd {
                     self.schedule(0, other, end, answer(Input::PairChanged));
                 }
             }
-            Output::Wake(at) => self.schedule_at(at, id, end, answer(Input::Tick)),
+            Output::Wake(at) => {
+                self.schedule_at(at, id, end, Event::Timer);
+                let order = self.order;
+                self.link(id).ends[end].timer = Some(order);
+            }
             Output::End(_) => {
                 self.link(id).ends[end].over = true;
+                self.trace.push((self.now, id, end, Bytes::new()));
                 self.schedule(DELAY_US, id, 1 - end, answer(Input::EndOfStream));
             }
             Output::Finish | Output::Compare | Output::Event(_) => {}

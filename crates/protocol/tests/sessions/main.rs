@@ -10,6 +10,7 @@ mod order;
 mod pieces;
 mod progress;
 mod ranges;
+mod timers;
 mod vectors;
 mod world;
 

@@ -235,7 +235,7 @@ impl Peer {
     }
 
     /// One range per entry, at most as many as one message asks for.
-    fn wanted(&self, look: Look) -> Wanted {
+    pub fn wanted(&self, look: Look) -> Wanted {
         let mut places: Vec<_> = self
             .lacking()
             .map(|one| (one.author(), one.seq()))

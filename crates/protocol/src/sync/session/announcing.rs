@@ -50,7 +50,6 @@ pub(super) struct Announcing {
     /// Not before then is another comparison asked for.
     compare_at: Time,
     round_trip: Duration,
-    woken: Option<Time>,
 }
 
 /// Entries that the peer announced, and that should come from another peer.
@@ -87,13 +86,7 @@ impl Announcing {
             lost: false,
             compare_at: Time::ZERO,
             round_trip: Duration::ZERO,
-            woken: None,
         }
-    }
-
-    /// The driver's timer came: whatever was set is to be set again.
-    pub(super) fn timer_came(&mut self) {
-        self.woken = None;
     }
 
     pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
@@ -151,10 +144,27 @@ impl Announcing {
     }
 
     fn push_offer(&mut self, offer: Offer) {
-        match self.offers.len() < limits::OFFERS_MAX {
-            true => self.offers.push_back(offer),
-            false => self.lost = true,
+        if self.offers.len() >= limits::OFFERS_MAX {
+            self.lost = true;
+            return;
         }
+        let place = self.offers.partition_point(|other| other.at <= offer.at);
+        self.offers.insert(place, offer);
+    }
+
+    /// Those to look at now: what is due, or all of them.
+    fn take_offers(&mut self, now: Time, all: bool) -> Vec<Offer> {
+        let due = match all {
+            true => self.offers.len(),
+            false => self.offers.partition_point(|offer| offer.at <= now),
+        };
+        self.offers.drain(..due).collect()
+    }
+
+    /// The round trip changes, and with it how long is waited: the last one may be due first.
+    fn push_fetch(&mut self, at: Time, place: Place) {
+        let behind = self.fetching.partition_point(|(other, _)| *other <= at);
+        self.fetching.insert(behind, (at, place));
     }
 }
 
@@ -391,16 +401,8 @@ impl Session {
         }
         self.give_up_fetches(&mut table, pair);
         let mut fetches = Vec::new();
-        // Those that are put off go to the end.
-        for _ in 0..self.announcing.offers.len() {
-            let Some(offer) = self.announcing.offers.front().copied() else {
-                break;
-            };
+        for offer in self.announcing.take_offers(self.now, changed) {
             let due = offer.at <= self.now;
-            if !due && !changed {
-                break;
-            }
-            self.announcing.offers.pop_front();
             // Whoever should have sent it has gone, or sends only announcements now.
             let elsewhere = table.source_of(&offer.announced.entries.author) != offer.source;
             if due || elsewhere {
@@ -462,9 +464,7 @@ impl Session {
         let deadline = now + self.announcing.fetch_wait();
         for seq in unknown.iter().copied().take(room) {
             table.fetch((author, seq), remote);
-            self.announcing
-                .fetching
-                .push_back((deadline, (author, seq)));
+            self.announcing.push_fetch(deadline, (author, seq));
             let extended = fetches.last_mut().map(|last| last.extend(&author, seq));
             if extended != Some(true) {
                 fetches.push(Entries::single(author, seq));
@@ -494,7 +494,7 @@ impl Session {
             };
             if busy {
                 let later = self.now + self.announcing.fetch_wait();
-                self.announcing.fetching.push_back((later, place));
+                self.announcing.push_fetch(later, place);
             } else if table.give_up(&place, &pair.remote(), self.now) {
                 self.announcing.lost = true;
             }
@@ -502,19 +502,13 @@ impl Session {
     }
 
     /// When there is something to look at.
-    pub(super) fn wake_for_offers(&mut self) {
-        let announcing = &mut self.announcing;
+    pub(super) fn offers_due(&self) -> Option<Time> {
+        let announcing = &self.announcing;
         let offer = announcing.offers.front().map(|offer| offer.at);
         let fetch = announcing.fetching.front().map(|(at, _)| *at);
         let compare = announcing.lost.then_some(announcing.compare_at);
-        let next = [announcing.tell_at, offer, fetch, compare]
-            .into_iter()
-            .flatten()
-            .min();
-        if next != announcing.woken {
-            announcing.woken = next;
-            self.outputs.extend(next.map(Output::Wake));
-        }
+        let due = [announcing.tell_at, offer, fetch, compare];
+        due.into_iter().flatten().min()
     }
 }
 

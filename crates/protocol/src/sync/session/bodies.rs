@@ -58,7 +58,6 @@ pub(super) struct Bodies {
     lowered: BTreeMap<VerifyingKey, u32>,
     /// The time for which another comparison was asked for already.
     compared: Option<Time>,
-    woken: Option<Time>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -99,7 +98,6 @@ impl Bodies {
             owed_len: 0,
             lowered: BTreeMap::new(),
             compared: None,
-            woken: None,
         }
     }
 
@@ -369,9 +367,10 @@ impl Session {
         }
     }
 
-    /// When there is something to ask, for a session that is live.
-    pub(super) fn wake_for_bodies(&mut self, pair: &Pair) {
-        let bodies = &mut self.bodies;
+    /// When there is something to ask, for a session that is live. What is due already waits for an
+    /// answer, not for time.
+    pub(super) fn bodies_due(&self, pair: &Pair) -> Option<Time> {
+        let bodies = &self.bodies;
         let next = match (bodies.spoken, &bodies.question) {
             (true, Question::None) if !bodies.fresh.is_empty() || bodies.round.is_some() => {
                 Some(bodies.not_before)
@@ -380,11 +379,7 @@ impl Session {
             (true, _) => None,
             (false, _) => pair.lowered.next(),
         };
-        let next = next.filter(|next| *next > self.now);
-        if let Some(next) = next.filter(|_| bodies.woken != next) {
-            bodies.woken = Some(next);
-            self.outputs.push_back(Output::Wake(next));
-        }
+        next.filter(|next| *next > self.now)
     }
 
     // What the peer asks.

@@ -19,19 +19,36 @@ impl Session {
             if !self.pace.watch(self.debt(pair), now) {
                 return self.fail(CloseCode::Timeout, pair);
             }
-            if self.is_live() {
-                self.wake_for_bodies(pair);
-                self.wake_for_offers();
-            }
-            let Some(deadline) = self.pace.deadline() else {
+            let idle = self.is_live() && self.ending == Ending::No;
+            let bodies = idle.then(|| self.bodies_due(pair)).flatten();
+            let offers = idle.then(|| self.offers_due()).flatten();
+            let due = [self.pace.deadline(), bodies, offers];
+            let Some(deadline) = due.into_iter().flatten().min() else {
                 return;
             };
             deadline
         };
-        if self.wake.is_none_or(|wake| wake <= now) {
+        self.wake_at(deadline);
+    }
+
+    /// Sets the one timer of the driver, for the earliest of all that waits. One that is due comes
+    /// first: everything is looked at again then.
+    fn wake_at(&mut self, deadline: Time) {
+        let is_due = self.wake.is_some_and(|wake| wake <= self.now);
+        if !is_due && self.wake != Some(deadline) {
             self.wake = Some(deadline);
             self.outputs.push_back(Output::Wake(deadline));
         }
+    }
+
+    /// The driver's timer comes at once, in the place of any later one.
+    pub(super) fn wake_soon(&mut self) {
+        self.wake_at(self.now);
+    }
+
+    /// The driver's timer is not set any more. One that came too early still is.
+    pub(super) fn timer_came(&mut self) {
+        self.wake = self.wake.filter(|wake| *wake > self.now);
     }
 
     /// Whose turn it is: in catch-up something is open until both sides are done, in live mode only

@@ -9,7 +9,6 @@ use crate::close::CloseCode;
 use crate::sync::digest::{Digest, State};
 use crate::sync::have::{self, Have, Item, Items};
 use crate::sync::pair::{Pair, Progress};
-use crate::time::Time;
 use crate::wire::WireError;
 
 /// An author with one log in a Have message: two keys with their lengths, a count, a number.
@@ -94,7 +93,7 @@ impl Session {
     }
 
     /// Reads on in the peer's Have. At its end it is known what the peer lacks.
-    pub(super) fn compare(&mut self, pair: &mut Pair, now: Time) {
+    pub(super) fn compare(&mut self, pair: &mut Pair) {
         let Some(mut comparing) = self.comparing.take() else {
             return;
         };
@@ -102,9 +101,7 @@ impl Session {
             Err(_) => self.fail(CloseCode::Violation, pair),
             Ok(false) => {
                 self.comparing = Some(comparing);
-                // It takes the place of any later one.
-                self.wake = Some(now);
-                self.outputs.push_back(Output::Wake(now));
+                self.wake_soon();
             }
             Ok(true) => self.compared(comparing, pair),
         }

@@ -59,9 +59,7 @@ impl Session {
     fn read_on_soon(&mut self) {
         if self.ending != Ending::Ended {
             self.behind = true;
-            // It takes the place of any later one.
-            self.wake = Some(self.now);
-            self.outputs.push_back(Output::Wake(self.now));
+            self.wake_soon();
         }
     }
 
