@@ -42,6 +42,8 @@ pub struct Setup {
     pub bootstrap: Vec<Peer>,
     /// What its database holds from the beginning, read by its application already.
     pub stored: Vec<([u8; 32], Vec<Operation>)>,
+    /// The same for logs of a topic whose log id is that of another topic, which is named second.
+    pub stored_beside: Vec<([u8; 32], [u8; 32], Vec<Operation>)>,
     /// Whether it announces itself and looks for others in the local network.
     pub mdns: bool,
     /// Where it listens, of version 4 alone if that is not [`Ipv4Addr::LOCALHOST`].
@@ -58,6 +60,7 @@ impl Setup {
             network,
             bootstrap: Vec::new(),
             stored: Vec::new(),
+            stored_beside: Vec::new(),
             mdns: false,
             ip: Ipv4Addr::LOCALHOST,
         }
@@ -107,7 +110,12 @@ impl Published {
             seed_peer(&store, peer).await?;
         }
         for (topic, operations) in &setup.stored {
-            seed_operations(&store, (*topic).into(), operations).await?;
+            let topic = (*topic).into();
+            seed_operations(&store, topic, LogId::from_topic(topic), operations).await?;
+        }
+        for (topic, other, operations) in &setup.stored_beside {
+            let log_id = LogId::from_topic((*other).into());
+            seed_operations(&store, (*topic).into(), log_id, operations).await?;
         }
         let key = SigningKey::from_bytes(&setup.seed);
         let addr = free_port(setup.ip.into())?;
@@ -412,9 +420,9 @@ async fn seed_peer(store: &SqliteStore, peer: &Peer) -> Result<(), Error> {
 async fn seed_operations(
     store: &SqliteStore,
     topic: Topic,
+    log_id: LogId,
     operations: &[Operation],
 ) -> Result<(), Error> {
-    let log_id = LogId::from_topic(topic);
     let mut heights = LogHeights::<VerifyingKey, LogId>::default();
     let permit = store.begin().await.map_err(Error::published)?;
     for operation in operations {

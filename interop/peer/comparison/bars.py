@@ -102,6 +102,8 @@ def _publish(c):
     yield Bar("publish awaited, of the machine's commits", "×", part, 0.6, 1, theirs, 1)
     yield Bar("publish, 64 in flight, 10k stored", "/s",
               c.ours("publish-64", "operations_per_s"), 15e3, 1)
+    yield Bar("publish, 1 000 at once, of the machine's signatures", "×",
+              c.ours("publish-1000-at-once", "of_signatures"), 0.55, 1)
 
 
 def _catch_up(c):

@@ -118,6 +118,10 @@ def _alone():
     yield Workload(
         "publish-64", "publish --n 20000 --in-flight 64 --stored 10000 --authors 10", quick=True
     )
+    yield Workload(
+        "publish-1000-at-once",
+        "publish --n 20000 --at-once 1000 --stored 10000 --authors 10", quick=True,
+    )
     for name, n in [("10k", 10_000), ("100k", 100_000), ("1m", 1_000_000)]:
         yield Workload(
             f"replay-{name}", f"replay --n {n}",

@@ -9,6 +9,7 @@ mod causal;
 mod discovery;
 mod ephemeral;
 mod live;
+mod logs;
 mod mdns;
 mod namespace;
 mod pruned;
