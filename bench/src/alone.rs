@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::stream;
-use p2panda::{Ack, ImportedOperation, Message, Node, Publisher, StartAt};
+use p2panda::{Ack, ImportedOperation, Message, NewMessage, Node, Publisher, StartAt};
 use p2panda_core::Operation;
 use p2panda_engine::{Engine, Outcome, thread};
 use tokio::sync::Semaphore;
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::figures::{Row, Stopwatch, disk_bytes, percentiles, resident_bytes};
+use crate::limits::signature;
 use crate::prepare::{self, Logs, builder, content, expect_stored, imported, topic};
 
 /// How many operations the engine is handed at once.
@@ -91,6 +92,42 @@ pub async fn publish(root: &Path, stored: Logs, n: usize, in_flight: usize) -> R
     row.with("stored", stored.n)
         .with("in_flight", in_flight)
         .with("wait_ms", percentiles(waits_ms))
+        .with("disk_bytes", disk_bytes(&dir)?)
+        .print();
+    Ok(prepare::remove(&dir)?)
+}
+
+/// Own messages, so many of them together, awaited until they are on the disk, beside the rate at which
+/// this machine signs in the same process.
+pub async fn publish_at_once(
+    root: &Path,
+    stored: Logs,
+    n: usize,
+    at_once: usize,
+) -> Result<(), Failure> {
+    let dir = stored.copy(root, "publish")?;
+    let node = builder(&dir).spawn().await?;
+    let (tx, mut rx) = node.stream(topic(0)).start(StartAt::Now).await?;
+    let reader = tokio::spawn(async move { while rx.next().await.is_some() {} });
+    let payload_bytes = stored.payload_bytes;
+    let mut lots: Vec<Vec<NewMessage>> = Vec::new();
+    for first in (0..n).step_by(at_once.max(1)) {
+        let numbers = first..(first + at_once).min(n);
+        let lot = numbers.map(|number| NewMessage::from(content(payload_bytes, number as u64)));
+        lots.push(lot.collect());
+    }
+    let signed_seconds = signature::sign(n);
+    let watch = Stopwatch::start();
+    for lot in lots {
+        tx.publish_messages(lot).await?;
+    }
+    let row = Row::new("publish", n, payload_bytes, watch.seconds()).of_process(&watch);
+    let of_signatures = signed_seconds / watch.seconds();
+    node.shutdown().await?;
+    reader.await?;
+    row.with("stored", stored.n)
+        .with("at_once", at_once)
+        .with("of_signatures", of_signatures)
         .with("disk_bytes", disk_bytes(&dir)?)
         .print();
     Ok(prepare::remove(&dir)?)

@@ -87,6 +87,9 @@ enum Workload {
         stored: usize,
         #[arg(long, default_value_t = 1)]
         in_flight: usize,
+        /// Messages that are published together, all or nothing, awaited one such lot after the other.
+        #[arg(long, default_value_t = 1, conflicts_with = "in_flight")]
+        at_once: usize,
         #[command(flatten)]
         payload: Payload,
     },
@@ -286,8 +289,16 @@ async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
             n,
             stored,
             in_flight,
+            at_once: 1,
             payload,
         } => alone::publish(&root, payload.logs(stored), n, in_flight).await,
+        Workload::Publish {
+            n,
+            stored,
+            at_once,
+            payload,
+            ..
+        } => alone::publish_at_once(&root, payload.logs(stored), n, at_once).await,
         Workload::Replay { n, payload } => alone::replay(&root, payload.logs(n)).await,
         Workload::Acks {
             n,

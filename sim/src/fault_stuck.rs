@@ -6,7 +6,7 @@ use p2panda_core::log::Head;
 use p2panda_core::{
     Draft, NodeExtensions, Operation, Phase, SigningKey, Timestamp, Topic, VerifyingKey,
 };
-use p2panda_engine::{Command, Incoming, PublishError, Published, Source};
+use p2panda_engine::{Command, Incoming, NewMessage, PublishError, Published, Source};
 
 use crate::node::NodeId;
 use crate::simulation::{Sim, text_body};
@@ -102,8 +102,7 @@ impl Sim {
         let (sender, receiver) = std::sync::mpsc::channel();
         let publish = Command::Publish {
             topic,
-            body: Some(text_body(text)),
-            prune: false,
+            message: NewMessage::new(text_body(text)),
             reply: Box::new(move |published| drop(sender.send(published))),
         };
         self.command(node, publish);

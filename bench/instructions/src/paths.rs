@@ -10,7 +10,7 @@ use p2panda_core::{
 use p2panda_encryption::Secret;
 use p2panda_encryption::data::{GroupSecret, decrypt, encrypt};
 use p2panda_encryption::message::{DecryptionRatchet, Ratchet};
-use p2panda_engine::{Command, Engine, Incoming, Now, Options, Source};
+use p2panda_engine::{Command, Engine, Incoming, NewMessage, Now, Options, Source};
 use p2panda_groups::{Access, Action, Arguments, Groups, Member, Rules, bound_group_id};
 use p2panda_protocol::frame::{Decoder, Frame};
 use p2panda_protocol::sync::message::{Limits, Message, frame_limit};
@@ -210,8 +210,7 @@ fn engine_publish() -> Result<(), Failure> {
     let body = body();
     let publish = |_| Command::Publish {
         topic: TOPIC,
-        body: Some(body.clone()),
-        prune: false,
+        message: NewMessage::new(body.clone()),
         reply: Box::new(|published| drop(black_box(published))),
     };
     // The first message of a topic costs more than those that follow.

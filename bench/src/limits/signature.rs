@@ -11,6 +11,18 @@ const MESSAGE_BYTES: usize = 180;
 /// Bytes that are hashed for each size.
 const HASHED_BYTES: usize = 64 << 20;
 
+/// Signs so many different messages by one key, as a node does. Returns the seconds that it takes.
+pub fn sign(n: usize) -> f64 {
+    let key = SigningKey::from_bytes(&key(0).to_bytes());
+    let mut message = [1; MESSAGE_BYTES];
+    let watch = Stopwatch::start();
+    for number in 0..n as u64 {
+        message[..8].copy_from_slice(&number.to_le_bytes());
+        std::hint::black_box(key.sign(std::hint::black_box(&message)));
+    }
+    watch.seconds()
+}
+
 /// Signs and verifies by as many keys, and hashes.
 pub fn run(n: usize) -> Result<(), Failure> {
     let seed = |number| SigningKey::from_bytes(&key(number as u32).to_bytes());

@@ -32,18 +32,35 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
         }
         Command::Publish {
             topic,
-            body,
-            prune,
+            message,
             reply,
         } => {
-            let (request, again) = keep_request(PublishRequest { body, prune, reply });
-            let publish = move |request: PublishRequest| Command::Publish {
+            let (reply, again) = share(reply);
+            let publish = move |message, reply| Command::Publish {
                 topic,
-                body: request.body,
-                prune: request.prune,
-                reply: request.reply,
+                message,
+                reply,
             };
-            (publish(request), Box::new(move || publish(again())))
+            (
+                publish(message.clone(), reply),
+                Box::new(move || publish(message, again())),
+            )
+        }
+        Command::PublishAll {
+            topic,
+            messages,
+            reply,
+        } => {
+            let (reply, again) = share(reply);
+            let publish = move |messages, reply| Command::PublishAll {
+                topic,
+                messages,
+                reply,
+            };
+            (
+                publish(messages.clone(), reply),
+                Box::new(move || publish(messages, again())),
+            )
         }
         Command::Republish { topic, reply } => {
             let (reply, again) = share(reply);
@@ -163,14 +180,24 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
 
 /// The same for a publish that was held.
 pub(crate) fn keep_request(request: PublishRequest) -> (PublishRequest, Again<PublishRequest>) {
-    let PublishRequest { body, prune, reply } = request;
-    let (reply, again) = share(reply);
-    let kept = body.clone();
-    let request = move |body, reply| PublishRequest { body, prune, reply };
-    (
-        request(body, reply),
-        Box::new(move || request(kept, again())),
-    )
+    match request {
+        PublishRequest::One { message, reply } => {
+            let (reply, again) = share(reply);
+            let one = |message, reply| PublishRequest::One { message, reply };
+            (
+                one(message.clone(), reply),
+                Box::new(move || one(message, again())),
+            )
+        }
+        PublishRequest::All { messages, reply } => {
+            let (reply, again) = share(reply);
+            let all = |messages, reply| PublishRequest::All { messages, reply };
+            (
+                all(messages.clone(), reply),
+                Box::new(move || all(messages, again())),
+            )
+        }
+    }
 }
 
 fn plain(command: impl Fn() -> Command + Send + 'static) -> (Command, Again<Command>) {

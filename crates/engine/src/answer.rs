@@ -1,5 +1,6 @@
 //! What the engine answers: to one command, and to everybody after a commit.
 
+use p2panda_core::limits::{PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX};
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{
@@ -72,6 +73,17 @@ pub enum PublishError {
         bytes: usize,
         /// The limit.
         bytes_max: usize,
+    },
+    /// More than can be published at once, all or nothing.
+    #[error(
+        "{operations} messages of {bytes} bytes cannot be published at once: at most \
+        {PUBLISH_BATCH_OPERATIONS_MAX} of {PUBLISH_BATCH_BYTES_MAX} bytes are possible"
+    )]
+    TooMany {
+        /// How many there are.
+        operations: usize,
+        /// Bytes of their bodies.
+        bytes: usize,
     },
     /// The log has used its last sequence number.
     #[error("the log is full")]

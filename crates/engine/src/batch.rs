@@ -33,7 +33,7 @@ pub(crate) struct Batch {
     pub drops: Vec<BodyDrop>,
     /// Operations that passed the order stage, in that order.
     pub ordered: Vec<Ordered>,
-    /// Our own operations, to be answered.
+    /// Publishes to be answered.
     pub published: Vec<Unanswered>,
     /// Topics in which our own newest operation is of this batch.
     pub implied: HashSet<TopicKey>,
@@ -65,12 +65,18 @@ pub(crate) struct Arrived {
     pub pruned: bool,
 }
 
-/// An operation of our own, and who asked for it.
-pub(crate) struct Unanswered {
+/// A publish that is answered after the commit.
+pub(crate) enum Unanswered {
+    One(Made, Reply<Result<Published, PublishError>>),
+    All(Vec<Made>, Reply<Result<Vec<Published>, PublishError>>),
+}
+
+/// An operation of our own that is of this batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Made {
     /// Where in `arrived` it is.
     pub index: usize,
     pub timestamp: Timestamp,
-    pub reply: Reply<Result<Published, PublishError>>,
 }
 
 /// Everything of a log below `seq` goes.
@@ -119,6 +125,12 @@ impl Batch {
         self.arrived.get_mut(index).map(|arrived| (index, arrived))
     }
 
+    /// What is answered of an operation of our own.
+    pub fn published(&self, made: Made) -> Option<Published> {
+        let arrived = self.arrived.get(made.index);
+        arrived.map(|arrived| arrived.published(made.timestamp))
+    }
+
     /// The extensions of an operation, wherever it is.
     pub fn extensions<'a>(&'a self, location: &'a Location) -> &'a NodeExtensions {
         match location {
@@ -162,7 +174,7 @@ impl Batch {
         heights.into_iter().collect()
     }
 
-    fn published(&self) -> usize {
+    fn published_now(&self) -> usize {
         let published = self.arrived.iter();
         published.filter(|one| one.origin == Origin::Node).count()
     }
@@ -170,7 +182,7 @@ impl Batch {
     pub fn committed(mut self) -> Committed {
         self.hand_out_recent();
         self.hand_out_heads();
-        let published = self.published() as u64;
+        let published = self.published_now() as u64;
         Committed {
             topics: self.changes.into_values().collect(),
             own: self.own,
@@ -246,7 +258,7 @@ impl Arrived {
         }
     }
 
-    pub fn published(&self, timestamp: Timestamp) -> Published {
+    fn published(&self, timestamp: Timestamp) -> Published {
         Published {
             id: self.header.id(),
             seq: self.header.seq(),

@@ -29,12 +29,22 @@ pub enum Command {
     Publish {
         /// Where to.
         topic: Topic,
-        /// The body, one CBOR item; `None` for an operation without one.
-        body: Option<Bytes>,
-        /// Whether everything before it in the log may be deleted by everybody.
-        prune: bool,
+        /// What.
+        message: NewMessage,
         /// `Ok` means synced to disk, an error that nothing is stored.
         reply: Reply<Result<Published, PublishError>>,
+    },
+    /// Several operations of our own, all of them or none, in this order and with nothing between
+    /// (`docs/protocol/streams.md#3`).
+    PublishAll {
+        /// Where to.
+        topic: Topic,
+        /// What; at most
+        /// [`PUBLISH_BATCH_OPERATIONS_MAX`](p2panda_core::limits::PUBLISH_BATCH_OPERATIONS_MAX).
+        messages: Vec<NewMessage>,
+        /// `Ok` means that all are synced to disk, one answer for each of them; an error that nothing
+        /// is stored.
+        reply: Reply<Result<Vec<Published>, PublishError>>,
     },
     /// Publishes again the next bodies of a topic that were given up with a branch of our log, or
     /// stayed behind with an old key; at most
@@ -207,24 +217,71 @@ pub struct Genuine {
     pub bytes: u64,
 }
 
-/// A publish that was asked for.
-pub(crate) struct PublishRequest {
+/// What is to be published as one operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewMessage {
+    /// The body, one CBOR item; `None` for an operation without one.
     pub body: Option<Bytes>,
+    /// Whether everything before it in the log may be deleted by everybody.
     pub prune: bool,
-    pub reply: Reply<Result<Published, PublishError>>,
+}
+
+impl NewMessage {
+    /// An operation with this body.
+    pub fn new(body: impl Into<Bytes>) -> NewMessage {
+        NewMessage {
+            body: Some(body.into()),
+            ..NewMessage::default()
+        }
+    }
+
+    /// Bytes of the body.
+    pub fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Bytes that it takes in memory: many small ones are not nothing.
+    pub fn held_bytes(&self) -> usize {
+        size_of::<NewMessage>() + self.body_bytes()
+    }
+}
+
+/// A publish that was asked for.
+pub(crate) enum PublishRequest {
+    One {
+        message: NewMessage,
+        reply: Reply<Result<Published, PublishError>>,
+    },
+    All {
+        messages: Vec<NewMessage>,
+        reply: Reply<Result<Vec<Published>, PublishError>>,
+    },
 }
 
 impl PublishRequest {
+    pub fn messages(&self) -> &[NewMessage] {
+        match self {
+            PublishRequest::One { message, .. } => std::slice::from_ref(message),
+            PublishRequest::All { messages, .. } => messages,
+        }
+    }
+
     pub fn body_bytes(&self) -> usize {
-        self.body.as_ref().map_or(0, Bytes::len)
+        self.messages().iter().map(NewMessage::body_bytes).sum()
     }
 }
 
 impl Command {
+    /// Whether it is a publish, which does not wait for the storage for ever.
+    pub(crate) fn is_publish(&self) -> bool {
+        matches!(self, Command::Publish { .. } | Command::PublishAll { .. })
+    }
+
     /// Operations in it, for the bounds of a batch.
     pub(crate) fn operations(&self) -> usize {
         match self {
             Command::Ingest { operations, .. } => operations.len(),
+            Command::PublishAll { messages, .. } => messages.len(),
             _ => 1,
         }
     }
@@ -242,7 +299,10 @@ impl Command {
                     Incoming::Invalid { header, .. } => header.len(),
                 })
                 .sum(),
-            Command::Publish { body, .. } => len(body),
+            Command::Publish { message, .. } => message.body_bytes(),
+            Command::PublishAll { messages, .. } => {
+                messages.iter().map(NewMessage::body_bytes).sum()
+            }
             Command::Ack { offsets, .. } => offsets.len() * size_of::<u64>(),
             _ => 0,
         }
@@ -262,6 +322,7 @@ impl Command {
         };
         match self {
             Command::Publish { .. }
+            | Command::PublishAll { .. }
             | Command::Republish { .. }
             | Command::PlaceConsumer { .. }
             | Command::DropBody { .. } => true,

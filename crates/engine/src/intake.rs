@@ -41,11 +41,18 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
         }
         Command::Publish {
             topic,
-            body,
-            prune,
+            message,
             reply,
         } => {
-            let request = PublishRequest { body, prune, reply };
+            let request = PublishRequest::One { message, reply };
+            publish::publish(turn, &topic, request)?;
+        }
+        Command::PublishAll {
+            topic,
+            messages,
+            reply,
+        } => {
+            let request = PublishRequest::All { messages, reply };
             publish::publish(turn, &topic, request)?;
         }
         Command::Republish { topic, reply } => publish::republish(turn, &topic, reply)?,

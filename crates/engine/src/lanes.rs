@@ -69,7 +69,7 @@ impl Lanes {
     pub fn push(&mut self, command: Command) {
         let since_us = match &mut self.stall {
             Some(stall) => {
-                if let Command::Publish { .. } = command {
+                if command.is_publish() {
                     stall.waits(stall.now_us);
                 }
                 stall.now_us
@@ -213,7 +213,7 @@ impl Lanes {
                 let stall = self.stall.insert(Stall::new(reason, now_us));
                 for queued in &mut self.own {
                     queued.since_us = now_us;
-                    if let Command::Publish { .. } = queued.command {
+                    if queued.command.is_publish() {
                         stall.waits(now_us);
                     }
                 }
@@ -226,7 +226,7 @@ impl Lanes {
             since_us: since_us.next().unwrap_or(now_us),
         });
         for queued in put_back.collect::<Vec<_>>().into_iter().rev() {
-            if let (Command::Publish { .. }, Some(stall)) = (&queued.command, &mut self.stall) {
+            if let (true, Some(stall)) = (queued.command.is_publish(), &mut self.stall) {
                 stall.waits(queued.since_us);
             }
             self.lane(&queued.command).push_front(queued);
@@ -246,7 +246,7 @@ impl Lanes {
         };
         self.refuse(stall.reason, |since_us| stall.is_over(since_us));
         for queued in &self.own {
-            if let Command::Publish { .. } = queued.command {
+            if queued.command.is_publish() {
                 stall.waits(queued.since_us);
             }
         }
@@ -258,6 +258,9 @@ impl Lanes {
         for queued in std::mem::take(&mut self.own) {
             match queued.command {
                 Command::Publish { reply, .. } if is_over(queued.since_us) => {
+                    reply(Err(PublishError::Storage(reason)));
+                }
+                Command::PublishAll { reply, .. } if is_over(queued.since_us) => {
                     reply(Err(PublishError::Storage(reason)));
                 }
                 _ => self.own.push_back(queued),
@@ -276,7 +279,10 @@ impl Lanes {
         if self.passed_over || self.own.is_empty() {
             commands.extend(taken.take(&mut self.others, |load| &mut load.others));
         }
-        while taken.own.has_room(BATCH_OPERATIONS_MAX, BATCH_BYTES_MAX)
+        while self
+            .own
+            .front()
+            .is_some_and(|next| taken.own.has_room_for(&next.command))
             && let Some(command) = taken.take(&mut self.own, |load| &mut load.own)
         {
             commands.push(command);
@@ -289,8 +295,7 @@ impl Lanes {
     /// batch ends with that: it goes first in the next one.
     fn join(&mut self, taken: &mut Taken, fits: impl Fn(&Command) -> bool) -> Option<Command> {
         if let Some(Queued { command, .. }) = self.own.front() {
-            let room = taken.own.has_room(BATCH_OPERATIONS_MAX, BATCH_BYTES_MAX);
-            if !room || !fits(command) {
+            if !taken.own.has_room_for(command) || !fits(command) {
                 self.passed_over = taken.others.commands == 0 && !self.others.is_empty();
                 return None;
             }
@@ -336,8 +341,15 @@ impl Taken {
 }
 
 impl Load {
-    fn has_room(&self, operations_max: usize, bytes_max: usize) -> bool {
-        self.operations < operations_max && self.bytes < bytes_max
+    /// The first command always fits. Several operations go into a transaction together or not at all.
+    fn has_room_for(&self, command: &Command) -> bool {
+        let (operations, bytes) = match command.operations() {
+            0 | 1 => (1, 1),
+            operations => (operations, command.bytes()),
+        };
+        self.commands == 0
+            || (self.operations.saturating_add(operations) <= BATCH_OPERATIONS_MAX
+                && self.bytes.saturating_add(bytes) <= BATCH_BYTES_MAX)
     }
 }
 
@@ -353,6 +365,7 @@ fn told(event: EngineEvent) -> Committed {
 fn is_own(command: &Command) -> bool {
     match command {
         Command::Publish { .. }
+        | Command::PublishAll { .. }
         | Command::Republish { .. }
         | Command::Ack { .. }
         | Command::PlaceConsumer { .. }
@@ -371,7 +384,7 @@ mod tests {
     use p2panda_store::RejectReason;
 
     use super::*;
-    use crate::command::{Incoming, Source};
+    use crate::command::{Incoming, NewMessage, Source};
 
     const TOPIC: Topic = Topic::from_bytes([1; 32]);
 
@@ -386,8 +399,7 @@ mod tests {
     fn publish(body_bytes: usize) -> Command {
         Command::Publish {
             topic: TOPIC,
-            body: Some(vec![0; body_bytes].into()),
-            prune: false,
+            message: NewMessage::new(vec![0; body_bytes]),
             reply: Box::new(|_| ()),
         }
     }

@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use p2panda_core::{Timestamp, Topic};
-//! use p2panda_engine::{Command, Engine, Now, Options};
+//! use p2panda_engine::{Command, Engine, NewMessage, Now, Options};
 //!
 //! let dir = std::env::temp_dir().join(format!("engine-example-{}", std::process::id()));
 //! let now = Now { wall: Timestamp::from_micros(1), elapsed_us: 0 };
@@ -18,8 +18,7 @@
 //! let topic = Topic::from_bytes([7; 32]);
 //! let publish = Command::Publish {
 //!     topic,
-//!     body: Some("\x65panda".into()),
-//!     prune: false,
+//!     message: NewMessage::new("\x65panda"),
 //!     reply: Box::new(|published| assert_eq!(published.unwrap().seq, 0)),
 //! };
 //! engine.process(vec![publish], now)?;
@@ -45,6 +44,7 @@ mod command;
 mod deliver;
 mod early;
 mod engine;
+mod forge;
 mod idle;
 mod inbox;
 mod ingest;
@@ -78,7 +78,7 @@ pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
     Republished, RestoredError, StorageWait, TopicChange,
 };
-pub use command::{Command, Genuine, Incoming, Reply, Source};
+pub use command::{Command, Genuine, Incoming, NewMessage, Reply, Source};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use now::Now;

@@ -67,6 +67,7 @@ pub(crate) struct OwnLog {
     /// What we have appended ourselves proves nothing when it comes back.
     appended: Option<u32>,
     held: VecDeque<PublishRequest>,
+    held_operations: usize,
     held_bytes: usize,
     /// How far a peer says that it has stored our log.
     stored: Option<u32>,
@@ -263,18 +264,21 @@ impl OwnLog {
 
     /// Keeps a publish for later, or gives it back if there is no room.
     pub fn keep(&mut self, request: PublishRequest) -> Result<(), PublishRequest> {
+        let operations = self
+            .held_operations
+            .saturating_add(request.messages().len());
         let bytes = self.held_bytes.saturating_add(request.body_bytes());
-        if self.held.len() >= OWN_LOG_HELD_OPERATIONS_MAX || bytes > OWN_LOG_HELD_BYTES_MAX {
+        if operations > OWN_LOG_HELD_OPERATIONS_MAX || bytes > OWN_LOG_HELD_BYTES_MAX {
             return Err(request);
         }
-        self.held_bytes = bytes;
+        (self.held_operations, self.held_bytes) = (operations, bytes);
         self.held.push_back(request);
         Ok(())
     }
 
     /// The publishes that were held, in order.
     pub fn release(&mut self) -> VecDeque<PublishRequest> {
-        self.held_bytes = 0;
+        (self.held_operations, self.held_bytes) = (0, 0);
         let held = std::mem::take(&mut self.held);
         let Some(saved) = &mut self.saved else {
             return held;
@@ -314,6 +318,8 @@ impl OwnLog {
         let released = saved.released.into_iter().map(|again| again());
         let held = std::mem::take(&mut self.held);
         self.held = released.chain(held).take(saved.held).collect();
+        let operations = self.held.iter().map(|request| request.messages().len());
+        self.held_operations = operations.sum();
         self.held_bytes = self.held.iter().map(PublishRequest::body_bytes).sum();
     }
 

@@ -1,17 +1,16 @@
-//! Our own operations: made, signed and appended where the log's end is known.
+//! Publishing: what is asked for, what is held, and what is published again.
 
+use p2panda_core::Topic;
 use p2panda_core::limits::{
-    DEPENDENCIES_MAX, OPERATION_FRAME_OVERHEAD_BYTES, REPUBLISHED_BYTES_MAX, REPUBLISHED_ROWS_MAX,
+    PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX, REPUBLISHED_BYTES_MAX,
+    REPUBLISHED_ROWS_MAX,
 };
-use p2panda_core::{Dependency, Draft, DraftError, Hash, Header, NodeExtensions, Operation, Topic};
-use p2panda_store::{RecentHead, StoreError, Tx};
+use p2panda_store::StoreError;
 
 use crate::answer::{PublishError, Republished};
-use crate::batch::Unanswered;
 use crate::branch;
-use crate::command::{PublishRequest, Reply};
-use crate::ingest;
-use crate::shares::Origin;
+use crate::command::{NewMessage, PublishRequest, Reply};
+use crate::forge::forge;
 use crate::state::State;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
@@ -22,6 +21,10 @@ pub(crate) fn publish(
     topic: &Topic,
     request: PublishRequest,
 ) -> Result<(), StoreError> {
+    if let Err(error) = check_size(&request) {
+        refuse(turn, request, error);
+        return Ok(());
+    }
     let restored = turn.state.restored.as_ref();
     if restored.is_some_and(|restored| !restored.pulling) {
         refuse(turn, request, PublishError::Restored);
@@ -71,9 +74,8 @@ fn republish_next(
     let bodies = turn.tx.bodies_given_up(topic.key, rows_max, bytes_max)?;
     let mut published = 0;
     for (row, body) in bodies {
-        let request = PublishRequest {
-            body: Some(body),
-            prune: false,
+        let request = PublishRequest::One {
+            message: NewMessage::new(body),
             reply: Box::new(|_| ()),
         };
         match forge(turn, topic, request)? {
@@ -117,157 +119,22 @@ pub(crate) fn go_on(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Appends an operation of our own, or answers why not.
-fn forge(
-    turn: &mut Turn<'_>,
-    topic: &TopicRef,
-    request: PublishRequest,
-) -> Result<Option<PublishError>, StoreError> {
-    let (seq, backlink) = match next_in_log(turn, topic)? {
-        Ok(next) => next,
-        Err(error) => {
-            refuse(turn, request, error);
-            return Ok(Some(error));
-        }
-    };
-    let timestamp = turn.now.wall;
-    let heads = unimplied(turn, topic)?;
-    let extensions = NodeExtensions {
-        prune: request.prune,
-        deps: dependencies(&turn.tx, &heads)?,
-        ..NodeExtensions::new(topic.log_id, timestamp)
-    };
-    let signed = sign(turn.state, &request, seq, backlink, &extensions.encode());
-    let header = match signed {
-        Ok(header) => header,
-        Err(error) => {
-            refuse(turn, request, error);
-            return Ok(Some(error));
-        }
-    };
-    // From here on our newest operation implies all that was ordered before this batch.
-    let topic_state = turn.topic(topic);
-    topic_state.heard = false;
-    topic_state.own.appended(seq);
-    if turn.batch.implied.insert(topic.key) && !heads.is_empty() {
-        let last = turn.tx.last_order();
-        turn.tx.set_implied(topic.key, last)?;
-    }
-    let PublishRequest { body, reply, .. } = request;
-    let operation = Operation { header, body };
-    ingest::append(turn, topic, Origin::Node, operation, extensions)?;
-    let index = turn.batch.arrived.len() - 1;
-    turn.batch.published.push(Unanswered {
-        index,
-        timestamp,
-        reply,
-    });
-    turn.batch.own = true;
-    ingest::enter_early(turn, topic, turn.state.author)?;
-    Ok(None)
-}
-
-/// The next place in our log, if publishing is possible at all.
-fn next_in_log(
-    turn: &mut Turn<'_>,
-    topic: &TopicRef,
-) -> Result<Result<(u32, Option<Hash>), PublishError>, StoreError> {
-    if let Some(restored) = &turn.state.restored {
-        if !restored.pulling {
-            return Ok(Err(PublishError::Restored));
-        }
-        // Operations of this batch count: they are stored with ours or not at all.
-        let ahead = restored.ahead.get(&topic.log_id).copied();
-        let height = turn.own_height(topic)?;
-        if ahead.is_some_and(|ahead| height.is_none_or(|height| height < ahead)) {
-            return Ok(Err(PublishError::PullingOwnLog));
-        }
-    }
-    let author = turn.state.author;
-    let Some(log) = turn.log(topic, &author)? else {
-        // Once per log.
-        return Ok(match branch::is_pulled(turn, topic)? {
-            true => Err(PublishError::PullingOwnLog),
-            false => Ok((0, None)),
-        });
-    };
-    if log.stopped {
-        let log = log.clone();
-        return Ok(Err(branch::refusal(turn, topic, &log)?));
-    }
-    let next = log
-        .head
-        .seq
-        .checked_add(1)
-        .ok_or(PublishError::SeqNumExhausted);
-    Ok(next.map(|seq| (seq, Some(log.head.id))))
-}
-
-fn sign(
-    state: &State,
-    request: &PublishRequest,
-    seq: u32,
-    backlink: Option<Hash>,
-    extensions: &[u8],
-) -> Result<Header, PublishError> {
-    let bytes_max = state.limits.operation_bytes_max;
-    let too_large = |header_bytes: usize| PublishError::TooLarge {
-        bytes: header_bytes + request.body_bytes() + OPERATION_FRAME_OVERHEAD_BYTES,
-        bytes_max,
-    };
-    if request.body_bytes() > bytes_max {
-        return Err(too_large(0));
-    }
-    let draft = Draft {
-        seq,
-        backlink,
-        body: request.body.as_deref(),
-        extensions: Some(extensions),
-    };
-    let header = Header::sign(&state.key, draft).map_err(|error| match error {
-        DraftError::EmptyBody => PublishError::EmptyBody,
-        _ => too_large(0),
-    })?;
-    match too_large(header.as_bytes().len()) {
-        refused @ PublishError::TooLarge { bytes, .. } if bytes > bytes_max => Err(refused),
-        _ => Ok(header),
-    }
-}
-
-/// Heads of other authors' logs that our previous operation does not imply.
-fn unimplied(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<Vec<RecentHead>, StoreError> {
-    if turn.batch.implied.contains(&topic.key) || !turn.topic(topic).heard {
-        return Ok(Vec::new());
-    }
-    let author = &turn.state.author;
-    turn.tx.recent_heads(topic.key, author, DEPENDENCIES_MAX)
-}
-
-fn dependencies(tx: &Tx<'_>, heads: &[RecentHead]) -> Result<Vec<Dependency>, StoreError> {
-    let mut dependencies = Vec::new();
-    for head in heads {
-        if let Some(id) = id_of(tx, head)? {
-            dependencies.push(Dependency {
-                author: head.author,
-                seq: head.seq,
-                id,
-            });
-        }
-    }
-    Ok(dependencies)
-}
-
-/// The id of a log's newest ordered operation; none if it was pruned or is damaged.
-fn id_of(tx: &Tx<'_>, head: &RecentHead) -> Result<Option<Hash>, StoreError> {
-    if head.id.is_some() {
-        return Ok(head.id);
-    }
-    let stored = tx.operation(head.log, head.seq)?;
-    Ok(stored
-        .and_then(|stored| Header::decode_unverified(stored.header).ok())
-        .map(|h| h.id()))
-}
-
+/// Answers that nothing is published.
 fn refuse(turn: &mut Turn<'_>, request: PublishRequest, error: PublishError) {
-    turn.answer(request.reply, Err(error));
+    match request {
+        PublishRequest::One { reply, .. } => turn.answer(reply, Err(error)),
+        PublishRequest::All { reply, .. } => turn.answer(reply, Err(error)),
+    }
+}
+
+/// Whether so many can be published at once.
+fn check_size(request: &PublishRequest) -> Result<(), PublishError> {
+    let PublishRequest::All { messages, .. } = request else {
+        return Ok(());
+    };
+    let (operations, bytes) = (messages.len(), request.body_bytes());
+    match operations <= PUBLISH_BATCH_OPERATIONS_MAX && bytes <= PUBLISH_BATCH_BYTES_MAX {
+        true => Ok(()),
+        false => Err(PublishError::TooMany { operations, bytes }),
+    }
 }

@@ -41,15 +41,18 @@ fn announce(batch: &mut Batch) {
 }
 
 fn answer(batch: &mut Batch) {
-    for Unanswered {
-        index,
-        timestamp,
-        reply,
-    } in std::mem::take(&mut batch.published)
-    {
-        if let Some(arrived) = batch.arrived.get(index) {
-            let published = arrived.published(timestamp);
-            batch.answers.push(Box::new(move || reply(Ok(published))));
+    for unanswered in std::mem::take(&mut batch.published) {
+        match unanswered {
+            Unanswered::One(made, reply) => {
+                if let Some(published) = batch.published(made) {
+                    batch.answers.push(Box::new(move || reply(Ok(published))));
+                }
+            }
+            Unanswered::All(made, reply) => {
+                let published = made.into_iter().filter_map(|made| batch.published(made));
+                let published = published.collect();
+                batch.answers.push(Box::new(move || reply(Ok(published))));
+            }
         }
     }
 }

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::body::{Body, Raw};
+use crate::inner::queue::Published;
 use crate::inner::topic::TopicState;
+use crate::new_message::NewMessage;
 use crate::node::Node;
 use crate::receipt::Receipt;
 
@@ -51,11 +53,44 @@ impl<M> Publisher<M> {
         self.topic
     }
 
-    async fn send(&self, body: Option<Body>, prune: bool) -> Result<Receipt, Error> {
+    /// Publishes a message with what is said about it.
+    ///
+    /// `Ok` means that it is on the disk of this node; it reaches other nodes whenever they meet.
+    /// The order of the first polls is the order in the log.
+    ///
+    /// # Errors
+    /// Nothing is stored then. [`Error::Publish`] names why: too large, an older copy of the
+    /// directory, a log that was forked, a storage that takes nothing for 5 s; [`Error::Left`] after
+    /// [`crate::TopicHandle::leave`], [`Error::Closed`] after shutdown, [`Error::Corrupt`] when the node
+    /// has stopped by itself.
+    pub async fn publish_message(&self, message: NewMessage) -> Result<Receipt, Error> {
         self.state.check_open()?;
-        let body = body.map(Body::into_bytes);
-        let published = self.node.queue().publish(self.topic, body, prune).await?;
-        Ok(Receipt::new(&published, Arc::clone(&self.state)))
+        let queue = self.node.queue();
+        let published = queue.publish(self.topic, message.into_inner()).await?;
+        Ok(self.receipt(&published))
+    }
+
+    /// Publishes all of these messages or none of them: with one sync to disk, in this order, and with
+    /// nothing of this node between. Nobody sees a part of it, here or on a node that it was sent to in
+    /// part: there the rest follows like any other message.
+    ///
+    /// At most 1 000 messages and 4 MiB (`docs/protocol/streams.md#3`).
+    ///
+    /// # Errors
+    /// Nothing is stored then. [`PublishError::TooMany`](crate::PublishError) and as
+    /// [`Publisher::publish_message`].
+    pub async fn publish_messages(
+        &self,
+        messages: impl IntoIterator<Item = NewMessage>,
+    ) -> Result<Vec<Receipt>, Error> {
+        self.state.check_open()?;
+        let messages = messages.into_iter().map(NewMessage::into_inner).collect();
+        let published = self.node.queue().publish_all(self.topic, messages).await?;
+        Ok(published.iter().map(|one| self.receipt(one)).collect())
+    }
+
+    fn receipt(&self, published: &Published) -> Receipt {
+        Receipt::new(published, Arc::clone(&self.state))
     }
 
     /// The receipt of the newest message of this node's log of the topic, whenever it was published:
@@ -83,7 +118,19 @@ impl Publisher<Raw> {
     /// [`crate::TopicHandle::leave`], [`Error::Closed`] after shutdown, [`Error::Corrupt`] when the node
     /// has stopped by itself.
     pub async fn publish(&self, message: impl Into<Body>) -> Result<Receipt, Error> {
-        self.send(Some(message.into()), false).await
+        self.publish_message(NewMessage::new(message)).await
+    }
+
+    /// Publishes all of these or none, as [`Publisher::publish_messages`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn publish_all<T: Into<NewMessage>>(
+        &self,
+        messages: impl IntoIterator<Item = T>,
+    ) -> Result<Vec<Receipt>, Error> {
+        let messages = messages.into_iter().map(Into::into);
+        self.publish_messages(messages).await
     }
 
     /// Publishes that everything before it in this node's log of the topic may be deleted by
@@ -92,7 +139,8 @@ impl Publisher<Raw> {
     /// # Errors
     /// As [`Publisher::publish`].
     pub async fn prune(&self, message: Option<Body>) -> Result<Receipt, Error> {
-        self.send(message, true).await
+        let message = message.map_or_else(NewMessage::empty, NewMessage::new);
+        self.publish_message(message.prune()).await
     }
 }
 
@@ -108,8 +156,22 @@ impl<M: Serialize> Publisher<M> {
     /// [`crate::TopicHandle::leave`], [`Error::Closed`] after shutdown, [`Error::Corrupt`] when the node
     /// has stopped by itself.
     pub async fn publish(&self, message: impl Borrow<M>) -> Result<Receipt, Error> {
-        let body = Body::value(message.borrow())?;
-        self.send(Some(body), false).await
+        self.publish_message(NewMessage::value(message.borrow())?)
+            .await
+    }
+
+    /// Publishes all of these values or none, as [`Publisher::publish_messages`].
+    ///
+    /// # Errors
+    /// As there, and [`Error::Encode`].
+    pub async fn publish_all<T: Borrow<M>>(
+        &self,
+        messages: impl IntoIterator<Item = T>,
+    ) -> Result<Vec<Receipt>, Error> {
+        let messages = messages.into_iter();
+        let messages = messages.map(|message| NewMessage::value(message.borrow()));
+        let messages: Vec<NewMessage> = messages.collect::<Result<_, _>>()?;
+        self.publish_messages(messages).await
     }
 
     /// Publishes that everything before it in this node's log of the topic may be deleted by
@@ -118,7 +180,8 @@ impl<M: Serialize> Publisher<M> {
     /// # Errors
     /// As [`Publisher::publish`].
     pub async fn prune(&self, message: Option<M>) -> Result<Receipt, Error> {
-        let body = message.as_ref().map(Body::value).transpose()?;
-        self.send(body, true).await
+        let message = message.as_ref().map(NewMessage::value).transpose()?;
+        let message = message.unwrap_or_else(NewMessage::empty);
+        self.publish_message(message.prune()).await
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use p2panda_core::cbor::{self, Reader, Writer};
 use p2panda_core::limits::ACKS_GATHER_DELAY;
 use p2panda_core::{Operation, Topic, VerifyingKey};
-use p2panda_engine::{Command, Durability, Incoming, Published, Source};
+use p2panda_engine::{Command, Durability, Incoming, NewMessage, Published, Source};
 
 use super::{Event, Sim};
 use crate::node::{Delivery, NodeId};
@@ -37,8 +37,7 @@ impl Sim {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.at_mut(node).queue.push(Command::Publish {
             topic,
-            body,
-            prune,
+            message: NewMessage { body, prune },
             reply: Box::new(move |published| drop(sender.send(published))),
         });
         self.run_engine(node);

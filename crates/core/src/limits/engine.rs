@@ -15,6 +15,10 @@ pub const RECENT_BYTES_MAX: usize = 32 * 1024;
 pub const BATCH_OPERATIONS_MAX: usize = 1000;
 /// Bytes of headers and bodies in one transaction (`docs/protocol/streams.md`).
 pub const BATCH_BYTES_MAX: usize = 4 * MIB;
+/// Operations that are published at once, all or nothing (`docs/protocol/streams.md#3`).
+pub const PUBLISH_BATCH_OPERATIONS_MAX: usize = BATCH_OPERATIONS_MAX;
+/// Bytes of their bodies (`docs/protocol/streams.md#3`).
+pub const PUBLISH_BATCH_BYTES_MAX: usize = BATCH_BYTES_MAX;
 /// Operations from elsewhere in a transaction that this node's own publishes and acks wait for
 /// (`docs/protocol/streams.md#8`).
 pub const BESIDE_OWN_OPERATIONS_MAX: usize = 256;

@@ -12,8 +12,8 @@ use p2panda_core::{
     Topic, VerifyingKey,
 };
 use p2panda_engine::{
-    Command, Committed, Durability, Engine, Incoming, Now, Options, Outcome, PublishError,
-    Published, RejectReason, Source, Start,
+    Command, Committed, Durability, Engine, Incoming, NewMessage, Now, Options, Outcome,
+    PublishError, Published, RejectReason, Source, Start,
 };
 use p2panda_store::{
     Content, FeedEntry, PageLimits, Reader, SkipAcked, Store, TopicStatus, Totals,
@@ -190,6 +190,14 @@ impl Node {
         answer.try_recv().expect("the publish is answered at once")
     }
 
+    pub fn try_publish_all(&mut self, texts: &[&str]) -> Result<Vec<Published>, PublishError> {
+        let (command, answer) = publish_all(texts);
+        self.process(vec![command]);
+        answer
+            .try_recv()
+            .expect("the publishes are answered at once")
+    }
+
     pub fn ingest(&mut self, operations: &[Operation]) -> Vec<Outcome> {
         self.ingest_from(session(1), TOPIC, operations)
     }
@@ -336,15 +344,34 @@ pub fn publish(topic: Topic, text: Option<&str>, prune: bool) -> (Command, Answe
     let (sender, receiver) = channel();
     let reply = Box::new(move |result| drop(sender.send(result)));
     let body = text.map(|text| Bytes::copy_from_slice(text.as_bytes()));
+    let message = NewMessage { body, prune };
     (
         Command::Publish {
             topic,
-            body,
-            prune,
+            message,
             reply,
         },
         receiver,
     )
+}
+
+pub type Answers = Receiver<Result<Vec<Published>, PublishError>>;
+
+/// Publishes texts, all of them or none.
+pub fn publish_all(texts: &[&str]) -> (Command, Answers) {
+    let texts = texts.iter().map(|text| text.as_bytes().to_vec());
+    publish_messages(texts.map(NewMessage::new).collect())
+}
+
+pub fn publish_messages(messages: Vec<NewMessage>) -> (Command, Answers) {
+    let (sender, receiver) = channel();
+    let reply = Box::new(move |result| drop(sender.send(result)));
+    let publish = Command::PublishAll {
+        topic: TOPIC,
+        messages,
+        reply,
+    };
+    (publish, receiver)
 }
 
 pub fn session(id: u64) -> Source {

@@ -2,7 +2,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use p2panda_engine::{Command, Engine, Incoming, Options, thread};
+use p2panda_engine::{Command, Engine, Incoming, NewMessage, Options, thread};
 
 use crate::node::{ALL, Author, TOPIC, publish, session};
 
@@ -56,12 +56,11 @@ fn an_answer_and_the_signal_come_after_the_commit() {
         let last = readers.open().unwrap().last_offset(&TOPIC).unwrap();
         at_reply.send((published.unwrap().offset, last)).unwrap();
     });
-    let body = Some("text".into());
+    let message = NewMessage::new("text");
     queue
         .send(Command::Publish {
             topic: TOPIC,
-            body,
-            prune: false,
+            message,
             reply,
         })
         .unwrap();

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISHED_BYTES_MAX};
 use p2panda_core::{Hash, Phase, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, Durability, EarlyTrace, Incoming, IngestReport, Outcome, PartAnswers, PublishError,
-    Reply, Room, Source, StorageWait, parts,
+    Command, Durability, EarlyTrace, Incoming, IngestReport, NewMessage, Outcome, PartAnswers,
+    PublishError, Reply, Room, Source, StorageWait, parts,
 };
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -117,11 +117,41 @@ impl Queue {
     pub(crate) async fn publish(
         &self,
         topic: Topic,
-        body: Option<Bytes>,
-        prune: bool,
+        message: NewMessage,
     ) -> Result<Published, Error> {
+        let publish = |message: NewMessage, reply| Command::Publish {
+            topic,
+            message,
+            reply,
+        };
+        let bytes = message.body_bytes();
+        self.publish_as(bytes, |reply| publish(message, reply))
+            .await
+    }
+
+    /// Publishes all of them or none.
+    pub(crate) async fn publish_all(
+        &self,
+        topic: Topic,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<Published>, Error> {
+        let publish = |messages, reply| Command::PublishAll {
+            topic,
+            messages,
+            reply,
+        };
+        let bytes = messages.iter().map(NewMessage::held_bytes).sum();
+        self.publish_as(bytes, |reply| publish(messages, reply))
+            .await
+    }
+
+    async fn publish_as<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        command: impl FnOnce(Reply<Result<T, PublishError>>) -> Command,
+    ) -> Result<T, Error> {
         // Without a budget: a first poll that the runtime cut short would lose its place.
-        let mut queued = pin!(unconstrained(self.enqueue(topic, body, prune)));
+        let mut queued = pin!(unconstrained(self.enqueue(bytes, command)));
         let published = loop {
             // One that has no room yet would wait longer for the storage than the others.
             match (
@@ -144,25 +174,18 @@ impl Queue {
     }
 
     /// Queues a publish behind those whose futures were polled before.
-    async fn enqueue(
+    async fn enqueue<T: Send + 'static>(
         &self,
-        topic: Topic,
-        body: Option<Bytes>,
-        prune: bool,
-    ) -> Result<oneshot::Receiver<Result<Published, PublishError>>, Error> {
+        bytes: usize,
+        command: impl FnOnce(Reply<Result<T, PublishError>>) -> Command,
+    ) -> Result<oneshot::Receiver<Result<T, PublishError>>, Error> {
         let _turn = self.turn.lock().await;
-        let bytes = body.as_ref().map_or(0, Bytes::len);
         let permit = room_for(&self.own_room, Room::Own, bytes).await?;
         let (sender, receiver) = oneshot::channel();
-        self.send(Command::Publish {
-            topic,
-            body,
-            prune,
-            reply: Box::new(move |published| {
-                drop(permit);
-                let _ = sender.send(published);
-            }),
-        })?;
+        self.send(command(Box::new(move |published| {
+            drop(permit);
+            let _ = sender.send(published);
+        })))?;
         Ok(receiver)
     }
 

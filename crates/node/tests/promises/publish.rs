@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_lite::future::poll_once;
-use p2panda::{Body, StartAt};
+use p2panda::{Body, ErrorKind, NewMessage, Receipt, StartAt};
 use serde::{Deserialize, Serialize};
 
 use crate::nodes::{PATIENCE, introduce, network, next, temporary, texts, topic};
@@ -150,5 +150,54 @@ async fn a_prune_removes_what_came_before_everywhere() {
             node.topic(topic).status().await.unwrap().totals.operations,
             1
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_at_once_comes_whole_and_in_its_order_to_another_node() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, _rx) = a.stream(topic).await.unwrap();
+    let (_tx, mut rx) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    let receipts = tx.publish_all(["0", "1", "2"]).await.unwrap();
+    let seqs: Vec<u32> = receipts.iter().map(Receipt::seq).collect();
+    assert_eq!(seqs, [0, 1, 2]);
+    // Beside what others publish meanwhile.
+    let single = async { tx.publish("single").await.unwrap() };
+    let all = tx.publish_all((3..1_003).map(|number| number.to_string()));
+    let (_, all) = tokio::join!(single, all);
+    assert_eq!(all.unwrap().len(), 1_000);
+    let came = texts(&mut rx, 1_004).await;
+    let numbers = came.iter().filter(|text| *text != "single");
+    assert!(
+        numbers.eq((0..1_003)
+            .map(|number| number.to_string())
+            .collect::<Vec<_>>()
+            .iter())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_that_is_refused_keeps_all_of_them_out() {
+    let node = temporary(network()).await;
+    let (tx, _rx) = node.stream(topic()).await.unwrap();
+    let messages = [NewMessage::new("fine"), NewMessage::new(vec![0; 17 << 20])];
+    let refused = tx.publish_messages(messages).await;
+    assert!(refused.is_err());
+    let refused = tx.publish_all(vec!["x"; 1_001]).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Limit);
+    assert!(tx.newest().await.unwrap().is_none());
+    assert_eq!(tx.publish("first").await.unwrap().seq(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typed_messages_are_published_at_once_as_well() {
+    let node = temporary(network()).await;
+    let (tx, mut rx) = node.stream(topic()).typed::<u32>().await.unwrap();
+    tx.publish_all([1, 2]).await.unwrap();
+    for number in [1, 2] {
+        let message = rx.next().await.unwrap();
+        assert_eq!(*message.value().unwrap(), number);
     }
 }
