@@ -41,6 +41,7 @@ mod blocking;
 mod branch;
 mod catch_up;
 mod command;
+pub mod consumer;
 mod deliver;
 mod early;
 mod engine;

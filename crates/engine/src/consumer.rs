@@ -1,0 +1,541 @@
+//! A consumer in memory: what it has given out, what comes again and when, and which rows change
+//! (`docs/protocol/consumers.md`).
+//!
+//! The machine reads no clock, no feed and no database. Its driver offers it the entries of the feed
+//! in order, asks for the next delivery, tells what became of each, and stores what
+//! [`Consumer::changes`] gives before it answers the application.
+
+mod config;
+mod item;
+mod keys;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use config::{Acknowledgement, Backoff, Config, Mode};
+pub use place::{DeadReason, DeadRow, OpenRow, PlaceRow, Stored};
+
+use config::AHEAD_MAX;
+use item::{Item, Stand};
+use keys::Keys;
+use place::Place;
+
+/// A topic, by a number that the driver chose for it.
+pub type TopicNumber = u32;
+
+/// A reader, by a number that the driver chose for it.
+pub type ReaderNumber = u64;
+
+/// What is given to a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// How it is acknowledged.
+    pub token: Token,
+    /// How often it was delivered, this time included.
+    pub count: u32,
+}
+
+/// Names a delivery (`docs/protocol/consumers.md#2`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// Of the consumer; a seek begins another one.
+    pub generation: u32,
+    /// The topic.
+    pub topic: TopicNumber,
+    /// The offset of the entry.
+    pub offset: u64,
+    /// Number of the delivery, in the life of the consumer in this process.
+    pub delivery: u64,
+}
+
+/// What became of an acknowledgement of any kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It counts.
+    Done,
+    /// The entry was settled before, or the delivery is not the latest: nothing changed.
+    AlreadySettled,
+}
+
+/// A token that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// A seek, a removed topic or another reader came between.
+    #[error("the consumer was moved after this message was delivered; it is delivered again")]
+    Stale,
+    /// Nothing with this offset was given out.
+    #[error("no message with this offset was delivered by this consumer")]
+    NotDelivered,
+}
+
+/// An entry of the feed, as far as a consumer needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Its offset.
+    pub offset: u64,
+    /// What holds entries in order, in a mode that does.
+    pub key: u64,
+    /// Whether the filter admits it.
+    pub passes: bool,
+}
+
+/// What is to be stored, in one transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Positions that moved.
+    pub places: Vec<(TopicNumber, PlaceRow)>,
+    /// Open entries: their new row, or none any more.
+    pub open: Vec<(TopicNumber, u64, Option<OpenRow>)>,
+    /// New dead letters.
+    pub dead: Vec<(TopicNumber, u64, DeadRow)>,
+}
+
+impl Changes {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.open.is_empty() && self.dead.is_empty()
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Consumer {
+    config: Config,
+    generation: u32,
+    places: BTreeMap<TopicNumber, Place>,
+    /// What can be given out, lowest offset first.
+    ready: BTreeSet<(u64, TopicNumber)>,
+    /// When an ack wait or a delay ends.
+    due: BTreeSet<(u64, TopicNumber, u64)>,
+    keys: Keys,
+    /// Entries that are not settled, without those that wait for their key.
+    unsettled: usize,
+    /// Entries that wait for their key.
+    behind: usize,
+    deliveries: u64,
+}
+
+impl Consumer {
+    /// A consumer without topics.
+    pub fn new(config: Config, generation: u32) -> Self {
+        Self {
+            config,
+            generation,
+            places: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            due: BTreeSet::new(),
+            keys: Keys::default(),
+            unsettled: 0,
+            behind: 0,
+            deliveries: 0,
+        }
+    }
+
+    /// The generation; a token of another one is stale.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Adds a topic as it is stored. Open entries whose delay is over are given out first.
+    pub fn add(&mut self, topic: TopicNumber, stored: &Stored, now_us: u64) {
+        self.remove(topic);
+        let place = Place::load(stored);
+        self.places.insert(topic, place);
+        for (offset, row) in stored.behind() {
+            self.enter(topic, offset, row.key, Item::load(&row, now_us), now_us);
+        }
+    }
+
+    /// Removes a topic. Returns how many entries were open.
+    pub fn remove(&mut self, topic: TopicNumber) -> usize {
+        let Some(place) = self.places.get(&topic) else {
+            return 0;
+        };
+        let offsets: Vec<u64> = place.offsets().collect();
+        for offset in &offsets {
+            self.take_out(topic, *offset);
+        }
+        self.places.remove(&topic);
+        offsets.len()
+    }
+
+    /// Behind which offset the driver reads the feed of this topic next; `None` while as much is
+    /// unsettled as may be.
+    pub fn reads_after(&self, topic: TopicNumber) -> Option<u64> {
+        let room = self.unsettled < self.config.in_flight_max && self.behind < AHEAD_MAX;
+        let place = self.places.get(&topic)?;
+        room.then_some(place.read())
+    }
+
+    /// How many entries may be offered before [`Consumer::reads_after`] says none.
+    pub fn room(&self) -> usize {
+        let room = self.config.in_flight_max.saturating_sub(self.unsettled);
+        room.min(AHEAD_MAX.saturating_sub(self.behind))
+    }
+
+    /// The next entry of the feed, in the order of the offsets of its topic. What was offered before
+    /// is passed over.
+    pub fn offer(&mut self, topic: TopicNumber, offered: Offered, now_us: u64) {
+        let Some(place) = self.places.get_mut(&topic) else {
+            return;
+        };
+        let Some(item) = place.reach(offered.offset, now_us) else {
+            return;
+        };
+        match offered.passes {
+            true => self.enter(topic, offered.offset, offered.key, item, now_us),
+            false => place.decline(offered.offset, &item),
+        }
+    }
+
+    /// Everything of the topic up to this offset was read: what was not offered is not there.
+    pub fn passed(&mut self, topic: TopicNumber, offset: u64, now_us: u64) {
+        if let Some(place) = self.places.get_mut(&topic) {
+            place.pass(offset, now_us);
+        }
+    }
+
+    /// Whether [`Consumer::changes`] must be stored before the next delivery: it may be the one that
+    /// ends this process, and has to count then.
+    pub fn marks_first(&self) -> bool {
+        let Some((offset, topic)) = self.ready.first() else {
+            return false;
+        };
+        let place = self.places.get(topic);
+        place.is_some_and(|place| place.marks_first(*offset, self.config.deliveries_max))
+    }
+
+    /// Notes that what is ready is about to be delivered; see [`Consumer::marks_first`].
+    pub fn mark(&mut self) {
+        let Some((offset, topic)) = self.ready.first() else {
+            return;
+        };
+        // With a single delivery, none may be counted that was not made.
+        let exactly = self.config.deliveries_max == Some(1);
+        if let Some(place) = self.places.get_mut(topic) {
+            place.mark(*offset, exactly);
+        }
+    }
+
+    /// The next delivery to a reader.
+    pub fn next(&mut self, reader: ReaderNumber, now_us: u64) -> Option<Delivery> {
+        let (offset, topic) = self.ready.pop_first()?;
+        self.deliveries += 1;
+        let until_us = self
+            .config
+            .ack_wait_us
+            .map(|wait| now_us.saturating_add(wait));
+        let place = self.places.get_mut(&topic)?;
+        let count = place.deliver(
+            offset,
+            Stand::Flight {
+                reader,
+                delivery: self.deliveries,
+                until_us,
+            },
+        )?;
+        if let Some(until_us) = until_us {
+            self.due.insert((until_us, topic, offset));
+        }
+        if self.config.acknowledgement == Acknowledgement::None {
+            self.settle(topic, offset);
+        }
+        Some(Delivery {
+            token: Token {
+                generation: self.generation,
+                topic,
+                offset,
+                delivery: self.deliveries,
+            },
+            count,
+        })
+    }
+
+    /// The entry was handled.
+    pub fn ack(&mut self, token: Token) -> Result<Answer, TokenError> {
+        if self.find(token)?.is_none() {
+            return Ok(Answer::AlreadySettled);
+        }
+        if self.config.acknowledgement == Acknowledgement::Cumulative {
+            let place = self.places.get(&token.topic);
+            let below: Vec<u64> =
+                place.map_or_else(Vec::new, |place| place.given_below(token.offset));
+            for offset in below {
+                self.settle(token.topic, offset);
+            }
+        }
+        self.settle(token.topic, token.offset);
+        Ok(Answer::Done)
+    }
+
+    /// The entry is to be delivered again, after this delay or that of the backoff.
+    pub fn nak(
+        &mut self,
+        token: Token,
+        delay_us: Option<u64>,
+        now_us: u64,
+    ) -> Result<Answer, TokenError> {
+        let Some(count) = self.latest(token)? else {
+            return Ok(Answer::AlreadySettled);
+        };
+        let delay_us = delay_us.unwrap_or_else(|| self.config.backoff.after(count));
+        self.give_back(
+            token.topic,
+            token.offset,
+            Some(now_us.saturating_add(delay_us)),
+            now_us,
+        );
+        Ok(Answer::Done)
+    }
+
+    /// The entry cannot be handled: it is a dead letter from now on.
+    pub fn term(
+        &mut self,
+        token: Token,
+        reason: DeadReason,
+        now_us: u64,
+    ) -> Result<Answer, TokenError> {
+        if self.find(token)?.is_none() {
+            return Ok(Answer::AlreadySettled);
+        }
+        self.bury(token.topic, token.offset, reason, now_us);
+        Ok(Answer::Done)
+    }
+
+    /// The reader still works on it: its wait begins again.
+    pub fn progress(&mut self, token: Token, now_us: u64) -> Result<Answer, TokenError> {
+        if self.latest(token)?.is_none() {
+            return Ok(Answer::AlreadySettled);
+        }
+        if let Some(wait_us) = self.config.ack_wait_us
+            && let Some(place) = self.places.get_mut(&token.topic)
+        {
+            let until_us = now_us.saturating_add(wait_us);
+            if let Some(before_us) = place.prolong(token.offset, until_us) {
+                self.due.remove(&(before_us, token.topic, token.offset));
+                self.due.insert((until_us, token.topic, token.offset));
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    /// The entry is not in the feed any more: it was pruned while it was not settled.
+    pub fn lost(&mut self, topic: TopicNumber, offset: u64, now_us: u64) {
+        self.bury(topic, offset, DeadReason::Pruned, now_us);
+    }
+
+    /// Makes an entry wait again that was a dead letter.
+    pub fn redrive(&mut self, topic: TopicNumber, offset: u64, key: u64) {
+        let place = self.places.get(&topic);
+        // What is not read yet comes by itself.
+        if place.is_some_and(|place| offset <= place.read() && !place.holds(offset)) {
+            self.enter(topic, offset, key, Item::redriven(), 0);
+        }
+    }
+
+    /// What a reader had in flight can be given to another one at once.
+    pub fn reader_gone(&mut self, reader: ReaderNumber, now_us: u64) {
+        let mut held = Vec::new();
+        for (topic, place) in &self.places {
+            held.extend(place.held_by(reader).map(|offset| (*topic, offset)));
+        }
+        for (topic, offset) in held {
+            self.give_back(topic, offset, None, now_us);
+        }
+    }
+
+    /// Gives back what was not settled in time, and what was delayed until now.
+    pub fn expire(&mut self, now_us: u64) {
+        while let Some((until_us, topic, offset)) = self.due.first().copied()
+            && until_us <= now_us
+        {
+            self.give_back(topic, offset, None, now_us);
+        }
+    }
+
+    /// When [`Consumer::expire`] has something to do.
+    pub fn next_due(&self) -> Option<u64> {
+        self.due.first().map(|(until_us, ..)| *until_us)
+    }
+
+    /// Moves to behind an offset of a topic. What is open there is forgotten; tokens of before are
+    /// stale.
+    pub fn seek(&mut self, topic: TopicNumber, after: u64) {
+        let Some(place) = self.places.get(&topic) else {
+            return;
+        };
+        let offsets: Vec<u64> = place.offsets().collect();
+        for offset in offsets {
+            self.take_out(topic, offset);
+        }
+        if let Some(place) = self.places.get_mut(&topic) {
+            place.seek(after);
+        }
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// How many entries are not settled.
+    pub fn unsettled(&self) -> usize {
+        self.unsettled + self.behind
+    }
+
+    /// What has changed since the last call, to be stored in one transaction.
+    pub fn changes(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        for (topic, place) in &mut self.places {
+            place.changes(*topic, &mut changes);
+        }
+        changes
+    }
+}
+
+/// What moves an entry from one stand to another.
+impl Consumer {
+    /// An entry that is not settled comes in.
+    fn enter(&mut self, topic: TopicNumber, offset: u64, key: u64, mut item: Item, now_us: u64) {
+        item.key = key;
+        if self.config.mode == Mode::Ordered && !self.keys.enter(key, (offset, topic)) {
+            item.stand = Stand::Behind;
+        }
+        match item.stand {
+            Stand::Behind => self.behind += 1,
+            _ => self.unsettled += 1,
+        }
+        self.index(topic, offset, item.stand);
+        if let Some(place) = self.places.get_mut(&topic) {
+            place.insert(offset, item);
+        }
+        if self.is_spent(item.deliveries) {
+            self.bury(topic, offset, DeadReason::MaxDeliveries, now_us);
+        }
+    }
+
+    /// Whether an entry was delivered as often as is allowed.
+    fn is_spent(&self, deliveries: u32) -> bool {
+        self.config
+            .deliveries_max
+            .is_some_and(|max| deliveries >= max)
+    }
+
+    fn index(&mut self, topic: TopicNumber, offset: u64, stand: Stand) {
+        match stand {
+            Stand::Ready => {
+                self.ready.insert((offset, topic));
+            }
+            Stand::Delayed { until_us } => {
+                self.due.insert((until_us, topic, offset));
+            }
+            Stand::Flight { .. } | Stand::Behind => {}
+        }
+    }
+
+    /// An entry goes, for whatever reason; the next one of its key may come.
+    fn take_out(&mut self, topic: TopicNumber, offset: u64) -> Option<Item> {
+        let item = self.places.get_mut(&topic)?.take(offset)?;
+        match item.stand {
+            Stand::Behind => self.behind -= 1,
+            _ => self.unsettled -= 1,
+        }
+        self.ready.remove(&(offset, topic));
+        if let Some(until_us) = item.stand.until_us() {
+            self.due.remove(&(until_us, topic, offset));
+        }
+        if self.config.mode == Mode::Ordered {
+            self.free_key(item.key, topic, offset);
+        }
+        Some(item)
+    }
+
+    fn free_key(&mut self, key: u64, topic: TopicNumber, offset: u64) {
+        let Some((offset, topic)) = self.keys.leave(key, (offset, topic)) else {
+            return;
+        };
+        let place = self.places.get_mut(&topic);
+        if place.is_some_and(|place| place.come_forward(offset)) {
+            self.behind -= 1;
+            self.unsettled += 1;
+            self.ready.insert((offset, topic));
+        }
+    }
+
+    fn settle(&mut self, topic: TopicNumber, offset: u64) {
+        if self.take_out(topic, offset).is_some()
+            && let Some(place) = self.places.get_mut(&topic)
+        {
+            place.settled(offset);
+        }
+    }
+
+    fn bury(&mut self, topic: TopicNumber, offset: u64, reason: DeadReason, now_us: u64) {
+        if let Some(item) = self.take_out(topic, offset)
+            && let Some(place) = self.places.get_mut(&topic)
+        {
+            place.settled(offset);
+            let (count, at_us) = (item.deliveries, now_us);
+            place.bury(
+                offset,
+                DeadRow {
+                    reason,
+                    count,
+                    at_us,
+                },
+            );
+        }
+    }
+
+    /// An entry that is in flight or delayed waits for its next delivery, or is dead.
+    fn give_back(&mut self, topic: TopicNumber, offset: u64, until_us: Option<u64>, now_us: u64) {
+        let stand = self
+            .places
+            .get(&topic)
+            .and_then(|place| place.stand(offset));
+        let Some((before, count)) = stand else {
+            return;
+        };
+        if let Some(before_us) = before.until_us() {
+            self.due.remove(&(before_us, topic, offset));
+        }
+        if self.is_spent(count) {
+            return self.bury(topic, offset, DeadReason::MaxDeliveries, now_us);
+        }
+        let stand = match until_us {
+            Some(until_us) if until_us > now_us => Stand::Delayed { until_us },
+            _ => Stand::Ready,
+        };
+        if let Some(place) = self.places.get_mut(&topic) {
+            place.change(offset, stand);
+        }
+        self.index(topic, offset, stand);
+    }
+
+    /// The count of the entry that a token names; `None` if it is settled.
+    fn find(&self, token: Token) -> Result<Option<u32>, TokenError> {
+        if token.generation != self.generation {
+            return Err(TokenError::Stale);
+        }
+        let place = self.places.get(&token.topic).ok_or(TokenError::Stale)?;
+        if token.delivery == 0 || token.delivery > self.deliveries {
+            return Err(TokenError::NotDelivered);
+        }
+        match place.stand(token.offset) {
+            Some((_, 0)) => Err(TokenError::NotDelivered),
+            Some((_, count)) => Ok(Some(count)),
+            None if token.offset > place.read() => Err(TokenError::NotDelivered),
+            None => Ok(None),
+        }
+    }
+
+    /// The same, if the token is that of the delivery in flight.
+    fn latest(&self, token: Token) -> Result<Option<u32>, TokenError> {
+        let count = self.find(token)?;
+        let place = self.places.get(&token.topic);
+        let stand = place.and_then(|place| place.stand(token.offset));
+        Ok(match stand {
+            Some((Stand::Flight { delivery, .. }, _)) if delivery == token.delivery => count,
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! What a consumer is told to do (`docs/protocol/consumers.md#1`).
+
+/// Entries that an ordered consumer looks ahead past keys that are held.
+pub(super) const AHEAD_MAX: usize = 10_000;
+
+/// The part of a consumer's configuration that decides about deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Who settles an entry.
+    pub acknowledgement: Acknowledgement,
+    /// Who gets it.
+    pub mode: Mode,
+    /// After which an entry comes again that was not settled; `None`: it does not by time.
+    pub ack_wait_us: Option<u64>,
+    /// After which an entry comes again that was given back without a delay.
+    pub backoff: Backoff,
+    /// Deliveries after which an entry is a dead letter; `None`: never.
+    pub deliveries_max: Option<u32>,
+    /// Entries that may be unsettled.
+    pub in_flight_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            acknowledgement: Acknowledgement::Explicit,
+            mode: Mode::Exclusive,
+            ack_wait_us: Some(30_000_000),
+            backoff: Backoff::default(),
+            deliveries_max: None,
+            in_flight_max: 1_000,
+        }
+    }
+}
+
+/// Who settles an entry (`docs/protocol/consumers.md#4`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// The application, each by itself. Asking for the next one may do that, too.
+    Explicit,
+    /// The application, with everything of its topic that was delivered before.
+    Cumulative,
+    /// The delivery.
+    None,
+}
+
+/// Who gets an entry (`docs/protocol/consumers.md#7`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One reader.
+    Exclusive,
+    /// One of several.
+    Shared,
+    /// One of several, and those of a key one after the other.
+    Ordered,
+}
+
+/// Delays by the number of deliveries; the last one for all later ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backoff(Vec<u64>);
+
+impl Backoff {
+    /// These delays in microseconds; none means no delay.
+    pub fn new(delays_us: Vec<u64>) -> Self {
+        Self(delays_us)
+    }
+
+    /// The delay after the delivery of this number, from 1.
+    pub fn after(&self, count: u32) -> u64 {
+        let place = usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
+        let delay = self.0.get(place).or(self.0.last());
+        delay.copied().unwrap_or(0)
+    }
+}
+
+impl Default for Backoff {
+    /// One second, doubled up to five minutes.
+    fn default() -> Self {
+        let doubled = (0..9).map(|power| (1_000_000 << power).min(300_000_000));
+        Self(doubled.collect())
+    }
+}

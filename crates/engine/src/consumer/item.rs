@@ -1,0 +1,92 @@
+//! An entry that is not settled.
+
+use super::ReaderNumber;
+use super::place::OpenRow;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub stand: Stand,
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// The delivery that is about to be made, where that is stored first.
+    pub marked: u32,
+    pub key: u64,
+    /// As it is stored, if it is.
+    pub stored: Option<OpenRow>,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// It can be given out.
+    Ready,
+    /// It waits for the one before it of its key.
+    Behind,
+    /// A reader has it.
+    Flight {
+        reader: ReaderNumber,
+        delivery: u64,
+        until_us: Option<u64>,
+    },
+    /// It was given back.
+    Delayed { until_us: u64 },
+}
+
+impl Stand {
+    /// When its wait or delay ends.
+    pub fn until_us(self) -> Option<u64> {
+        match self {
+            Stand::Flight { until_us, .. } => until_us,
+            Stand::Delayed { until_us } => Some(until_us),
+            Stand::Ready | Stand::Behind => None,
+        }
+    }
+}
+
+impl Item {
+    pub fn new(deliveries: u32) -> Self {
+        Self {
+            stand: Stand::Ready,
+            deliveries,
+            marked: 0,
+            key: 0,
+            stored: None,
+        }
+    }
+
+    /// One that was a dead letter; it has to be stored as open.
+    pub fn redriven() -> Self {
+        Self::new(0)
+    }
+
+    pub fn load(row: &OpenRow, now_us: u64) -> Self {
+        let stand = match row.due_us {
+            Some(until_us) if until_us > now_us => Stand::Delayed { until_us },
+            _ => Stand::Ready,
+        };
+        Self {
+            stand,
+            deliveries: row.deliveries,
+            marked: 0,
+            key: row.key,
+            stored: Some(*row),
+        }
+    }
+
+    pub fn is_delayed(&self) -> bool {
+        matches!(self.stand, Stand::Delayed { .. })
+    }
+
+    /// What is to be stored of it.
+    pub fn row(&self) -> OpenRow {
+        let due_us = match self.stand {
+            Stand::Delayed { until_us } => Some(until_us),
+            _ => None,
+        };
+        OpenRow {
+            deliveries: self.deliveries.max(self.marked),
+            due_us,
+            key: self.key,
+        }
+    }
+}

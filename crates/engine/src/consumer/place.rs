@@ -1,0 +1,312 @@
+//! A consumer in one topic: its position, what is open, and what of it is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::item::{Item, Stand};
+use super::{Changes, ReaderNumber, TopicNumber};
+
+/// A consumer in a topic, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Where it stands.
+    pub place: PlaceRow,
+    /// What is open, by offset.
+    pub open: Vec<(u64, OpenRow)>,
+}
+
+impl Stored {
+    /// What is open at or below the position.
+    pub(super) fn behind(&self) -> impl Iterator<Item = (u64, OpenRow)> + '_ {
+        let position = self.place.position;
+        let rows = self.open.iter().copied();
+        rows.filter(move |(offset, _)| *offset <= position)
+    }
+
+    fn ahead(&self) -> impl Iterator<Item = (u64, OpenRow)> + '_ {
+        let position = self.place.position;
+        let rows = self.open.iter().copied();
+        rows.filter(move |(offset, _)| *offset > position)
+    }
+}
+
+/// Where a consumer stands in a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlaceRow {
+    /// Everything at or below is settled, except what is open.
+    pub position: u64,
+    /// Nothing above was ever delivered.
+    pub handed: u64,
+}
+
+/// An entry that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenRow {
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// When it may be delivered again, on the driver's clock; `None`: at once.
+    pub due_us: Option<u64>,
+    /// What holds entries in order.
+    pub key: u64,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadRow {
+    /// Why.
+    pub reason: DeadReason,
+    /// How often it was delivered.
+    pub count: u32,
+    /// When, on the driver's clock.
+    pub at_us: u64,
+}
+
+/// Why an entry is a dead letter (`docs/protocol/consumers.md#6`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeadReason {
+    /// It was delivered as often as is allowed.
+    MaxDeliveries,
+    /// The application said so, and why.
+    Terminated(Box<str>),
+    /// It was pruned before it was settled.
+    Pruned,
+}
+
+#[derive(Debug)]
+pub(super) struct Place {
+    stored: PlaceRow,
+    /// As it was when the consumer was loaded: what is not above may have been delivered by a process
+    /// before.
+    handed_before: u64,
+    handed: u64,
+    /// The last offset that was offered.
+    read: u64,
+    /// The highest offset that was settled by itself.
+    settled: u64,
+    items: BTreeMap<u64, Item>,
+    /// Open entries that are not reached yet: they were delivered, and nothing behind them was settled.
+    ahead: BTreeMap<u64, OpenRow>,
+    /// Offsets whose row may have to change.
+    touched: BTreeSet<u64>,
+    /// Rows of entries that are settled.
+    gone: BTreeSet<u64>,
+    dead: Vec<(u64, DeadRow)>,
+}
+
+impl Place {
+    pub fn load(stored: &Stored) -> Self {
+        Self {
+            stored: stored.place,
+            handed_before: stored.place.handed,
+            handed: stored.place.handed,
+            read: stored.place.position,
+            settled: stored.place.position,
+            items: BTreeMap::new(),
+            ahead: stored.ahead().collect(),
+            touched: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            dead: Vec::new(),
+        }
+    }
+
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+
+    pub fn offsets(&self) -> impl Iterator<Item = u64> + '_ {
+        self.items.keys().copied()
+    }
+
+    pub fn holds(&self, offset: u64) -> bool {
+        self.items.contains_key(&offset)
+    }
+
+    /// Reads on to an offset. Its entry as it was left; `None` if it was read already.
+    pub fn reach(&mut self, offset: u64, now_us: u64) -> Option<Item> {
+        if offset <= self.read {
+            return None;
+        }
+        self.pass(offset.saturating_sub(1), now_us);
+        self.read = offset;
+        let row = self.ahead.remove(&offset);
+        let deliveries = u32::from(offset <= self.handed_before);
+        Some(row.map_or_else(|| Item::new(deliveries), |row| Item::load(&row, now_us)))
+    }
+
+    /// Reads on to an offset, up to which nothing is left in the feed.
+    pub fn pass(&mut self, offset: u64, now_us: u64) {
+        self.read = self.read.max(offset);
+        while let Some(entry) = self.ahead.first_entry()
+            && *entry.key() <= offset
+        {
+            let (lost, row) = entry.remove_entry();
+            let (reason, count) = (DeadReason::Pruned, row.deliveries);
+            let at_us = now_us;
+            self.gone.insert(lost);
+            self.bury(
+                lost,
+                DeadRow {
+                    reason,
+                    count,
+                    at_us,
+                },
+            );
+        }
+    }
+
+    /// The entry is not wanted: what is stored of it goes.
+    pub fn decline(&mut self, offset: u64, item: &Item) {
+        if item.stored.is_some() {
+            self.gone.insert(offset);
+        }
+    }
+
+    pub fn insert(&mut self, offset: u64, item: Item) {
+        self.gone.remove(&offset);
+        self.items.insert(offset, item);
+        self.touched.insert(offset);
+    }
+
+    pub fn take(&mut self, offset: u64) -> Option<Item> {
+        let item = self.items.remove(&offset)?;
+        self.touched.remove(&offset);
+        if item.stored.is_some() {
+            self.gone.insert(offset);
+        }
+        Some(item)
+    }
+
+    pub fn settled(&mut self, offset: u64) {
+        self.settled = self.settled.max(offset);
+    }
+
+    pub fn bury(&mut self, offset: u64, row: DeadRow) {
+        self.dead.push((offset, row));
+    }
+
+    /// Where an entry stands, and how often it was delivered.
+    pub fn stand(&self, offset: u64) -> Option<(Stand, u32)> {
+        let item = self.items.get(&offset)?;
+        Some((item.stand, item.deliveries))
+    }
+
+    pub fn change(&mut self, offset: u64, stand: Stand) {
+        if let Some(item) = self.items.get_mut(&offset) {
+            item.stand = stand;
+            self.touched.insert(offset);
+        }
+    }
+
+    /// An entry that waited for its key can be given out. Whether it did.
+    pub fn come_forward(&mut self, offset: u64) -> bool {
+        let item = self.items.get_mut(&offset);
+        let Some(item) = item.filter(|item| item.stand == Stand::Behind) else {
+            return false;
+        };
+        item.stand = Stand::Ready;
+        true
+    }
+
+    pub fn deliver(&mut self, offset: u64, stand: Stand) -> Option<u32> {
+        let item = self.items.get_mut(&offset)?;
+        item.deliveries = item.deliveries.saturating_add(1);
+        item.stand = stand;
+        self.handed = self.handed.max(offset);
+        self.touched.insert(offset);
+        Some(item.deliveries)
+    }
+
+    /// Sets a later end of the wait. Returns the one of before.
+    pub fn prolong(&mut self, offset: u64, later_us: u64) -> Option<u64> {
+        match &mut self.items.get_mut(&offset)?.stand {
+            Stand::Flight { until_us, .. } => until_us.replace(later_us),
+            _ => None,
+        }
+    }
+
+    pub fn held_by(&self, by: ReaderNumber) -> impl Iterator<Item = u64> + '_ {
+        let held = self.items.iter().filter(
+            move |(_, item)| matches!(item.stand, Stand::Flight { reader, .. } if reader == by),
+        );
+        held.map(|(offset, _)| *offset)
+    }
+
+    /// What was delivered and has a lower offset.
+    pub fn given_below(&self, offset: u64) -> Vec<u64> {
+        let below = self.items.range(..offset);
+        let given = below.filter(|(_, item)| item.deliveries > 0);
+        given.map(|(offset, _)| *offset).collect()
+    }
+
+    /// Whether what is stored would forget a delivery of this entry.
+    pub fn marks_first(&self, offset: u64, deliveries_max: Option<u32>) -> bool {
+        match self.items.get(&offset) {
+            Some(item) if item.deliveries == 0 => offset > self.stored.handed,
+            Some(item) => {
+                let counted = item.stored.map_or(1, |row| row.deliveries);
+                deliveries_max.is_some() && counted <= item.deliveries
+            }
+            None => false,
+        }
+    }
+
+    /// The delivery of this entry is about to be made.
+    pub fn mark(&mut self, offset: u64, exactly: bool) {
+        let until = if exactly { offset } else { self.read };
+        self.handed = self.handed.max(until).max(offset);
+        if let Some(item) = self.items.get_mut(&offset)
+            && item.deliveries > 0
+        {
+            item.marked = item.deliveries.saturating_add(1);
+            self.touched.insert(offset);
+        }
+    }
+
+    pub fn seek(&mut self, after: u64) {
+        self.gone
+            .extend(std::mem::take(&mut self.ahead).into_keys());
+        self.read = after;
+        self.settled = after;
+        self.handed = after;
+        self.handed_before = after;
+    }
+
+    /// Up to where everything is settled, except what is open.
+    fn position(&self) -> u64 {
+        match self.items.first_key_value() {
+            None => self.read,
+            Some((lowest, _)) => self.settled.max(lowest.saturating_sub(1)),
+        }
+    }
+
+    pub fn changes(&mut self, topic: TopicNumber, changes: &mut Changes) {
+        let position = self.position().max(self.settled);
+        let handed = self.handed.max(position);
+        let row = PlaceRow { position, handed };
+        if row != self.stored {
+            // What is open below the position from now on has to be stored.
+            let below = self.items.range(..=position);
+            let unsaved = below.filter(|(_, item)| item.stored.is_none());
+            self.touched.extend(unsaved.map(|(offset, _)| *offset));
+            self.stored = row;
+            changes.places.push((topic, row));
+        }
+        for offset in std::mem::take(&mut self.gone) {
+            changes.open.push((topic, offset, None));
+        }
+        for offset in std::mem::take(&mut self.touched) {
+            let Some(item) = self.items.get_mut(&offset) else {
+                continue;
+            };
+            let row = item.row();
+            let carries = offset <= position || item.is_delayed() || row.deliveries > 1;
+            if item.stored != Some(row) && (carries || item.stored.is_some()) {
+                item.stored = Some(row);
+                changes.open.push((topic, offset, Some(row)));
+            }
+        }
+        for (offset, row) in self.dead.drain(..) {
+            changes.dead.push((topic, offset, row));
+        }
+    }
+}
