@@ -6,99 +6,25 @@
 //! [`Consumer::changes`] gives before it answers the application.
 
 mod config;
+mod delivery;
 mod item;
 mod keys;
 mod place;
+mod rows;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use config::{Acknowledgement, Backoff, Config, Mode};
-pub use place::{DeadReason, DeadRow, OpenRow, PlaceRow, Stored};
+use p2panda_core::limits::CONSUMER_AHEAD_MAX;
 
-use config::AHEAD_MAX;
+pub use config::{Acknowledgement, Backoff, Config, Mode};
+pub use delivery::{Answer, Delivery, Offered, ReaderNumber, Token, TokenError};
+pub use rows::{Changes, DeadReason, DeadRow, OpenRow, PlaceRow, Stored, TopicNumber};
+
 use item::{Item, Stand};
 use keys::Keys;
 use place::Place;
-
-/// A topic, by a number that the driver chose for it.
-pub type TopicNumber = u32;
-
-/// A reader, by a number that the driver chose for it.
-pub type ReaderNumber = u64;
-
-/// What is given to a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// How it is acknowledged.
-    pub token: Token,
-    /// How often it was delivered, this time included.
-    pub count: u32,
-}
-
-/// Names a delivery (`docs/protocol/consumers.md#2`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token {
-    /// Of the consumer; a seek begins another one.
-    pub generation: u32,
-    /// The topic.
-    pub topic: TopicNumber,
-    /// The offset of the entry.
-    pub offset: u64,
-    /// Number of the delivery, in the life of the consumer in this process.
-    pub delivery: u64,
-}
-
-/// What became of an acknowledgement of any kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It counts.
-    Done,
-    /// The entry was settled before, or the delivery is not the latest: nothing changed.
-    AlreadySettled,
-}
-
-/// A token that cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TokenError {
-    /// A seek, a removed topic or another reader came between.
-    #[error("the consumer was moved after this message was delivered; it is delivered again")]
-    Stale,
-    /// Nothing with this offset was given out.
-    #[error("no message with this offset was delivered by this consumer")]
-    NotDelivered,
-}
-
-/// An entry of the feed, as far as a consumer needs to know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offered {
-    /// Its offset.
-    pub offset: u64,
-    /// What holds entries in order, in a mode that does.
-    pub key: u64,
-    /// Whether the filter admits it.
-    pub passes: bool,
-}
-
-/// What is to be stored, in one transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Positions that moved.
-    pub places: Vec<(TopicNumber, PlaceRow)>,
-    /// Open entries: their new row, or none any more.
-    pub open: Vec<(TopicNumber, u64, Option<OpenRow>)>,
-    /// New dead letters.
-    pub dead: Vec<(TopicNumber, u64, DeadRow)>,
-}
-
-impl Changes {
-    /// Whether there is nothing to store.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.open.is_empty() && self.dead.is_empty()
-    }
-}
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -165,7 +91,7 @@ impl Consumer {
     /// Behind which offset the driver reads the feed of this topic next; `None` while as much is
     /// unsettled as may be.
     pub fn reads_after(&self, topic: TopicNumber) -> Option<u64> {
-        let room = self.unsettled < self.config.in_flight_max && self.behind < AHEAD_MAX;
+        let room = self.unsettled < self.config.in_flight_max && self.behind < CONSUMER_AHEAD_MAX;
         let place = self.places.get(&topic)?;
         room.then_some(place.read())
     }
@@ -173,7 +99,7 @@ impl Consumer {
     /// How many entries may be offered before [`Consumer::reads_after`] says none.
     pub fn room(&self) -> usize {
         let room = self.config.in_flight_max.saturating_sub(self.unsettled);
-        room.min(AHEAD_MAX.saturating_sub(self.behind))
+        room.min(CONSUMER_AHEAD_MAX.saturating_sub(self.behind))
     }
 
     /// The next entry of the feed, in the order of the offsets of its topic. What was offered before

@@ -106,3 +106,6 @@ pub const OWN_LOG_CLAIMS_MAX: usize = 64;
 pub const OWN_LOG_HELD_OPERATIONS_MAX: usize = 1_024;
 /// Body bytes of them.
 pub const OWN_LOG_HELD_BYTES_MAX: usize = 16 * MIB;
+/// Entries that an ordered consumer looks ahead past keys that are held
+/// (`docs/protocol/consumers.md#7`).
+pub const CONSUMER_AHEAD_MAX: usize = 10_000;

@@ -1,8 +1,5 @@
 //! What a consumer is told to do (`docs/protocol/consumers.md#1`).
 
-/// Entries that an ordered consumer looks ahead past keys that are held.
-pub(super) const AHEAD_MAX: usize = 10_000;
-
 /// The part of a consumer's configuration that decides about deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

@@ -1,7 +1,7 @@
 //! An entry that is not settled.
 
-use super::ReaderNumber;
-use super::place::OpenRow;
+use super::delivery::ReaderNumber;
+use super::rows::OpenRow;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Item {

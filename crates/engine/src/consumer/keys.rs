@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::TopicNumber;
+use super::rows::TopicNumber;
 
 /// An entry.
 type Entry = (u64, TopicNumber);

@@ -2,75 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::delivery::ReaderNumber;
 use super::item::{Item, Stand};
-use super::{Changes, ReaderNumber, TopicNumber};
-
-/// A consumer in a topic, as it is stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stored {
-    /// Where it stands.
-    pub place: PlaceRow,
-    /// What is open, by offset.
-    pub open: Vec<(u64, OpenRow)>,
-}
-
-impl Stored {
-    /// What is open at or below the position.
-    pub(super) fn behind(&self) -> impl Iterator<Item = (u64, OpenRow)> + '_ {
-        let position = self.place.position;
-        let rows = self.open.iter().copied();
-        rows.filter(move |(offset, _)| *offset <= position)
-    }
-
-    fn ahead(&self) -> impl Iterator<Item = (u64, OpenRow)> + '_ {
-        let position = self.place.position;
-        let rows = self.open.iter().copied();
-        rows.filter(move |(offset, _)| *offset > position)
-    }
-}
-
-/// Where a consumer stands in a topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PlaceRow {
-    /// Everything at or below is settled, except what is open.
-    pub position: u64,
-    /// Nothing above was ever delivered.
-    pub handed: u64,
-}
-
-/// An entry that is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenRow {
-    /// How often it was delivered.
-    pub deliveries: u32,
-    /// When it may be delivered again, on the driver's clock; `None`: at once.
-    pub due_us: Option<u64>,
-    /// What holds entries in order.
-    pub key: u64,
-}
-
-/// A dead letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadRow {
-    /// Why.
-    pub reason: DeadReason,
-    /// How often it was delivered.
-    pub count: u32,
-    /// When, on the driver's clock.
-    pub at_us: u64,
-}
-
-/// Why an entry is a dead letter (`docs/protocol/consumers.md#6`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DeadReason {
-    /// It was delivered as often as is allowed.
-    MaxDeliveries,
-    /// The application said so, and why.
-    Terminated(Box<str>),
-    /// It was pruned before it was settled.
-    Pruned,
-}
+use super::rows::{Changes, DeadReason, DeadRow, OpenRow, PlaceRow, Stored, TopicNumber};
 
 #[derive(Debug)]
 pub(super) struct Place {

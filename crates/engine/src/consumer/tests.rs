@@ -381,7 +381,7 @@ proptest! {
                         prop_assert!(!durable.contains(&token.offset), "{token:?} was settled");
                         held.retain(|other| other.offset != token.offset);
                         held.push(token);
-                        prop_assert!(driven.machine.unsettled() <= config.in_flight_max + AHEAD_MAX);
+                        prop_assert!(driven.machine.unsettled() <= config.in_flight_max + CONSUMER_AHEAD_MAX);
                     }
                     if stores != driven.stores { durable.append(&mut unsure); }
                 }
