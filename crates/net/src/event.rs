@@ -320,6 +320,16 @@ pub struct SessionStatus {
     pub live: bool,
 }
 
+/// How far a catch-up is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CatchUp {
+    /// What is to be exchanged, an estimate.
+    pub expected: Transfer,
+    /// What was exchanged so far; told anew about once a second.
+    pub transfer: Transfer,
+}
+
 /// What was sent and received since the start, and what peers make us hold
 /// (`docs/protocol/network.md#11`). Bytes in UDP datagrams are those of all
 /// connections, acknowledgements, retransmissions and gossip included.

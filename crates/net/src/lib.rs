@@ -129,7 +129,7 @@ pub use config::{Bootstrap, Config, Known, Mdns, PathGuess, Relay, Timings};
 pub use ephemeral::{EphemeralReceiver, EphemeralSender};
 pub use error::{EphemeralError, SpawnError};
 pub use event::{
-    ClockDifference, Contact, ContactStatus, Counters, LocalNetwork, NetEvent, PeerState,
+    CatchUp, ClockDifference, Contact, ContactStatus, Counters, LocalNetwork, NetEvent, PeerState,
     PeerStatus, Refusal, RefusalStatus, SessionEnd, SessionStatus, Transfer,
 };
 pub use host::BootstrapHost;

@@ -22,7 +22,9 @@ use crate::connections::{BestPath, Connections};
 use crate::contact::Contacts;
 use crate::ephemeral::{EphemeralReceiver, EphemeralSender, Room};
 use crate::error::SpawnError;
-use crate::event::{Counters, LocalNetwork, NetEvent, PeerState, PeerStatus, SessionStatus};
+use crate::event::{
+    CatchUp, Counters, LocalNetwork, NetEvent, PeerState, PeerStatus, SessionStatus,
+};
 use crate::gossip::{Gossip, Ground};
 use crate::ground::Survey;
 use crate::host::BootstrapHost;
@@ -287,6 +289,14 @@ impl Net {
     /// With how many peers there is a session on a topic, and with how many of them one is live.
     pub fn sessions_on(&self, topic: &Topic) -> (usize, usize) {
         self.running.shared.sessions.peers_on(topic)
+    }
+
+    /// Running sessions on a topic with their peers, and how far they are while they catch up.
+    pub fn sessions_of(
+        &self,
+        topic: &Topic,
+    ) -> Vec<(VerifyingKey, SessionStatus, Option<CatchUp>)> {
+        self.running.shared.sessions.on(topic)
     }
 
     /// Where this node looks for others by multicast DNS, and how that goes

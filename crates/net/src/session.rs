@@ -23,7 +23,7 @@ use crate::acked::Flights;
 use crate::budget::{self, Window};
 use crate::close::{close, fault};
 use crate::congestion::flow;
-use crate::event::{Contact, NetEvent, SessionEnd, SessionStatus, Transfer};
+use crate::event::{CatchUp, Contact, NetEvent, SessionEnd, SessionStatus, Transfer};
 use crate::flag::Flag;
 use crate::flow::Flow;
 use crate::repairs::Repairs;
@@ -644,6 +644,9 @@ impl Driver {
                     received_bytes: receive_bytes,
                 };
                 self.progress = Some(Progress::new(expected, self.shared.clock.now()));
+                let transfer = Transfer::default();
+                let catch_up = CatchUp { expected, transfer };
+                self.shared.sessions.catches_up(session, catch_up);
                 self.shared.signals.tell(NetEvent::CatchUpStarted {
                     topic,
                     peer,
@@ -724,11 +727,14 @@ impl Driver {
             && progress.is_due(transfer, now)
         {
             let (topic, session, peer) = (self.topic, self.id, self.peer);
+            let expected = progress.expected;
+            let catch_up = CatchUp { expected, transfer };
+            self.shared.sessions.catches_up(session, catch_up);
             self.shared.signals.tell(NetEvent::CatchUpGoesOn {
                 topic,
                 peer,
                 session,
-                expected: progress.expected,
+                expected,
                 transfer,
             });
         }

@@ -8,7 +8,7 @@ use p2panda_core::{Topic, VerifyingKey};
 use p2panda_protocol::sync::SessionId;
 use parking_lot::Mutex;
 
-use crate::event::{NetEvent, SessionStatus};
+use crate::event::{CatchUp, NetEvent, SessionStatus};
 use crate::signals::Signals;
 
 /// The running sessions with their peers, and the number of the next one.
@@ -26,6 +26,8 @@ struct Running {
     by_peer: Counts<VerifyingKey>,
     /// Those that are live.
     live: Counts<Topic>,
+    /// How far those are that catch up.
+    catch_ups: HashMap<SessionId, CatchUp>,
 }
 
 /// How many there are of each, without those of which there are none.
@@ -90,8 +92,14 @@ impl Sessions {
         });
     }
 
+    /// A catch-up has begun, or goes on.
+    pub(crate) fn catches_up(&self, session: SessionId, catch_up: CatchUp) {
+        self.running.lock().catch_ups.insert(session, catch_up);
+    }
+
     pub(crate) fn live(&self, session: SessionId) {
         let mut running = self.running.lock();
+        running.catch_ups.remove(&session);
         let Running { all, live, .. } = &mut *running;
         if let Some((_, status)) = all.get_mut(&session)
             && !std::mem::replace(&mut status.live, true)
@@ -106,6 +114,7 @@ impl Sessions {
             return;
         };
         running.by_peer.remove(&peer);
+        running.catch_ups.remove(&session);
         if ended.live {
             running.live.remove(&ended.topic);
         }
@@ -138,6 +147,20 @@ impl Sessions {
         let running = self.running.lock();
         let live = running.all.values().filter(|(_, one)| one.live);
         (running.all.len() as u64, live.count() as u64)
+    }
+
+    /// Running sessions on a topic with their peers, and how far they are while they catch up.
+    pub(crate) fn on(&self, topic: &Topic) -> Vec<(VerifyingKey, SessionStatus, Option<CatchUp>)> {
+        let running = self.running.lock();
+        let on_topic = running
+            .all
+            .iter()
+            .filter(|(_, (_, one))| one.topic == *topic);
+        let on_topic = on_topic.map(|(session, (peer, status))| {
+            let catch_up = running.catch_ups.get(session).copied();
+            (*peer, *status, catch_up)
+        });
+        on_topic.collect()
     }
 
     /// Running sessions with their peers.

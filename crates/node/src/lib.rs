@@ -78,7 +78,7 @@ pub use p2panda_core::{
 };
 pub use p2panda_engine::{Corrupt, IngestReport, PublishError, StorageWait};
 pub use p2panda_net::{
-    ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
+    CatchUp, ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
     PeerState, PeerStatus, Refusal, RefusalStatus, SessionEnd, SessionStatus, SpawnError, Transfer,
 };
 pub use p2panda_protocol::sync::SessionId;
@@ -92,7 +92,7 @@ pub use publisher::Publisher;
 pub use receipt::Receipt;
 pub use stream::{Ack, StartAt, StreamRequest};
 pub use subscription::{CaughtUp, Subscription};
-pub use topic_handle::{StoredOperation, TopicHandle};
+pub use topic_handle::{StoredOperation, TopicHandle, TopicPeer};
 pub use trace::{Trace, TracePlace, TraceState};
 
 /// Writes the database of a data directory anew, so that its file is as small as its content and

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use p2panda_core::{Topic, VerifyingKey, limits};
+use p2panda_net::{CatchUp, SessionStatus};
 use p2panda_store::{ForkRow, GivenUp, OwnFork, PageLimits, RejectedRow, TopicStatus};
 
 use crate::Error;
@@ -29,6 +30,24 @@ pub struct StoredOperation {
     pub body: Option<Bytes>,
 }
 
+/// A peer that a topic is exchanged with. Made by [`TopicHandle::peers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicPeer {
+    /// Its node id.
+    pub peer: VerifyingKey,
+    /// The session with it.
+    pub session: SessionStatus,
+    /// How far the catch-up is; none before it has begun, and when it is over: the session is live then.
+    pub catch_up: Option<CatchUp>,
+    /// Stored operations of the topic that the transport of the peer has not acknowledged, and that it is
+    /// not known to have had.
+    pub unsent: u64,
+    /// The last entry of this node's own log that the peer says it has stored; none if it was not asked
+    /// or cannot say so (`docs/protocol/link.md#10`).
+    pub stores_own: Option<u32>,
+}
+
 impl TopicHandle {
     pub(crate) fn new(node: Node, topic: Topic) -> Self {
         Self { node, topic }
@@ -44,6 +63,35 @@ impl TopicHandle {
             .storage()
             .read(move |reader| reader.status(&topic))
             .await
+    }
+
+    /// The peers that the topic is exchanged with now, and what each side lacks, as far as that is known.
+    /// Costs a count of what each of them was not sent. Empty if the topic is not open.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn peers(&self) -> Result<Vec<TopicPeer>, Error> {
+        let topic = self.topic;
+        let Some(state) = self.node.topics().get(&topic) else {
+            return Ok(Vec::new());
+        };
+        let sessions = self.node.net_handle().sessions_of(&topic);
+        let mut peers = Vec::with_capacity(sessions.len());
+        for (peer, session, catch_up) in sessions {
+            let (sent, stores_own) = state.receipts().of(&peer);
+            let unsent = self
+                .node
+                .storage()
+                .read(move |reader| reader.arrived_above(&topic, sent));
+            peers.push(TopicPeer {
+                peer,
+                session,
+                catch_up,
+                unsent: unsent.await?,
+                stores_own,
+            });
+        }
+        Ok(peers)
     }
 
     /// Refused operations with their reasons, oldest first, at most 1 000 behind row `after`.

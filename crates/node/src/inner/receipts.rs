@@ -94,6 +94,13 @@ impl Receipts {
         })
     }
 
+    /// Up to which arrival number a peer was sent everything or had it, and up to which entry of the own
+    /// log it says that it has stored.
+    pub(crate) fn of(&self, peer: &VerifyingKey) -> (u64, Option<u32>) {
+        let known = self.inner.lock().peers.get(peer).copied();
+        known.map_or_else(Default::default, |known| (known.sent, known.stored))
+    }
+
     /// Peers that were sent everything up to an arrival number, or had it.
     pub(crate) fn sent_up_to(&self, arrival: u64) -> Vec<VerifyingKey> {
         self.inner.lock().peers_with(|known| known.sent >= arrival)

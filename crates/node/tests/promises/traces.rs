@@ -187,3 +187,35 @@ async fn metrics_count_what_was_stored_published_and_refused_and_the_sessions() 
     let metrics = b.metrics();
     assert_eq!((metrics.topics, metrics.network.sessions), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_says_who_it_is_exchanged_with_and_what_they_were_not_sent() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, _rx) = a.stream(topic).await.unwrap();
+    for number in 0..20 {
+        tx.publish(number.to_string()).await.unwrap();
+    }
+    assert_eq!(a.topic(topic).peers().await.unwrap(), []);
+    let (_tx, mut rx) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    texts(&mut rx, 20).await;
+    tx.newest().await.unwrap().unwrap().stored(1).await.unwrap();
+    let peers = || async { a.topic(topic).peers().await.unwrap() };
+    let settled = || async {
+        peers()
+            .await
+            .iter()
+            .all(|peer| peer.session.live && peer.unsent == 0)
+    };
+    until("it is live and everything is sent", settled).await;
+    let found = peers().await;
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].peer, found[0].stores_own), (b.id(), Some(19)));
+    assert_eq!(found[0].catch_up, None);
+    b.shutdown().await.unwrap();
+    until("the session has ended", || async {
+        peers().await.is_empty()
+    })
+    .await;
+}

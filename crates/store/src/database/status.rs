@@ -9,7 +9,7 @@ use crate::database::error::StoreError;
 use crate::database::evidence::RejectReason;
 use crate::database::neighbour::{Neighbour, feed_after, feed_end, has_garbage};
 use crate::database::reader::{Reader, topic_key};
-use crate::database::sql::{seq_or_none, unsigned};
+use crate::database::sql::{int, seq_or_none, unsigned};
 
 /// Stored operations and their header and payload bytes, bodies that have not come included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,18 @@ pub struct TopicStatus {
 }
 
 impl Reader {
+    /// How many operations of a topic arrived above a number. Linear in them: for people, not for
+    /// sessions.
+    pub fn arrived_above(&self, topic: &Topic, arrival: u64) -> Result<u64, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(0);
+        };
+        let sql = "SELECT count(*) FROM operation WHERE topic = ?1 AND arrival > ?2";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        Ok(statement.query_row(params![key, int(arrival)], |row| unsigned(row, 0))?)
+    }
+
     /// What of the ranges is stored, by two look-ups each. Ranges of other logs than the topic's
     /// count nothing. The ranges are put in the order in which their logs became known here,
     /// unknown ones last.
