@@ -1,37 +1,115 @@
-//! Whether the peer of a connection has acknowledged what was written to it.
+//! Whether the peer of a connection has acknowledged what its sessions wrote.
 //!
 //! The transport says of a stream only that all of it was acknowledged, once it is finished; those of
 //! sessions stay open. But it tells the congestion controller of each packet that it sends, that is
-//! acknowledged or lost, and whether it has anything left to send.
+//! acknowledged or lost, and whether it has anything left to send. One task for each connection that
+//! waits follows that, whatever the number of sessions, and tells the node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iroh::endpoint::{Connection, PathId};
-use p2panda_core::limits;
+use p2panda_core::{Topic, VerifyingKey, limits};
+use p2panda_protocol::sync::SessionId;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::congestion::flight_of;
-use crate::flight::Flight;
+use crate::flight::{Flight, Seen};
+use crate::request::Request;
 
-/// The paths of one connection, as far as somebody writes to it.
+/// What of one connection is not acknowledged yet. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Acks {
+    connection: Connection,
+    inner: Arc<Mutex<Inner>>,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Flights {
+struct Inner {
     paths: Vec<Followed>,
+    waiting: BTreeMap<SessionId, Waiting>,
+    /// A task follows the connection.
+    followed: bool,
 }
 
 #[derive(Debug)]
 struct Followed {
     path: PathId,
     flight: Arc<Flight>,
-    /// Packets that were sent before the last write.
-    before: u64,
-    /// The same of the write that is to be acknowledged.
-    marked: u64,
 }
 
-impl Flights {
+/// What a session wrote. While that waits only the last of what follows is kept.
+#[derive(Debug)]
+struct Waiting {
+    written: Written,
+    next: Option<Written>,
+}
+
+/// Once it is acknowledged, the peer was sent the topic up to here.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) topic: Topic,
+    pub(crate) arrival: u64,
+    pub(crate) marks: Marks,
+}
+
+/// How many packets each path had sent before the last write.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks(Vec<(PathId, u64)>);
+
+impl Marks {
+    fn of(&self, path: PathId) -> Option<u64> {
+        let mark = self.0.iter().find(|(marked, _)| *marked == path);
+        mark.map(|(_, count)| *count)
+    }
+}
+
+impl Acks {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            inner: Arc::default(),
+        }
+    }
+
+    /// A session is about to write.
+    pub(crate) fn writing(&self, marks: &mut Marks) {
+        let mut inner = self.inner.lock();
+        if inner.paths.is_empty() {
+            inner.look(&self.connection);
+        }
+        marks.0.clear();
+        let counts = inner.paths.iter().map(Followed::mark);
+        marks.0.extend(counts);
+    }
+
+    /// All that a session had to write is written.
+    pub(crate) fn wrote(
+        &self,
+        session: SessionId,
+        peer: VerifyingKey,
+        requests: &mpsc::Sender<Request>,
+        written: Written,
+    ) {
+        let mut inner = self.inner.lock();
+        inner.wait(session, written);
+        if !std::mem::replace(&mut inner.followed, true) {
+            drop(inner);
+            tokio::spawn(follow(self.clone(), peer, requests.clone()));
+        }
+    }
+
+    /// A session is over: what it wrote may never arrive.
+    pub(crate) fn forget(&self, session: SessionId) {
+        self.inner.lock().waiting.remove(&session);
+    }
+}
+
+impl Inner {
     /// Looks at the paths that there are.
-    pub(crate) fn look(&mut self, connection: &Connection) {
+    fn look(&mut self, connection: &Connection) {
         let ids: Vec<PathId> = connection.paths().iter().map(|path| path.id()).collect();
         self.paths.retain(|followed| ids.contains(&followed.path));
         for path in ids {
@@ -40,61 +118,121 @@ impl Flights {
             }
             let controller = connection.congestion_state(path);
             if let Some(flight) = controller.and_then(flight_of) {
-                // What it has sent until now may have been of the last write.
-                self.paths.push(Followed {
-                    path,
-                    flight,
-                    before: 0,
-                    marked: 0,
-                });
+                self.paths.push(Followed { path, flight });
+                // It may bring what was written before: what it sends from now on counts.
+                let waiting = self.waiting.values_mut();
+                let written = waiting.flat_map(|one| [Some(&mut one.written), one.next.as_mut()]);
+                written.flatten().for_each(|one| one.mark(&self.paths));
             }
         }
     }
 
-    /// Something is about to be written.
-    pub(crate) fn writing(&mut self) {
-        for followed in &mut self.paths {
-            followed.before = followed.flight.count();
-        }
-    }
-
-    /// The last write is to be acknowledged, and all before.
-    pub(crate) fn wrote(&mut self) {
-        for followed in &mut self.paths {
-            followed.marked = followed.before;
-        }
-    }
-
-    /// Resolves when the peer has acknowledged what was to be. May be cancelled.
-    pub(crate) async fn acked(&mut self, connection: &Connection) {
-        loop {
-            let look_at = Instant::now() + limits::ACKED_LOOK_INTERVAL;
-            self.look(connection);
-            let changes = self.paths.iter().map(|followed| {
-                let mut changed = Box::pin(followed.flight.changed());
-                changed.as_mut().enable();
-                changed
-            });
-            let changes: Vec<_> = changes.collect();
-            if self.is_acked() {
-                return;
-            }
-            tokio::select! {
-                () = any(changes) => {}
-                // There may be another path by now.
-                () = sleep_until(look_at) => {}
+    fn wait(&mut self, session: SessionId, mut written: Written) {
+        written.mark(&self.paths);
+        match self.waiting.get_mut(&session) {
+            Some(waiting) => waiting.next = Some(written),
+            None => {
+                let next = None;
+                self.waiting.insert(session, Waiting { written, next });
             }
         }
     }
 
-    fn is_acked(&self) -> bool {
-        let since = |followed: &Followed| followed.flight.since(followed.marked);
+    /// Takes what is acknowledged: topics, and how far the peer was sent each.
+    fn take_acked(&mut self) -> Vec<(Topic, u64)> {
+        let seen: Vec<(PathId, Seen)> = self.paths.iter().map(Followed::seen).collect();
+        let mut acked = Vec::new();
+        self.waiting.retain(|_, waiting| {
+            if !waiting.written.is_acked(&seen) {
+                return true;
+            }
+            let reached = (waiting.written.topic, waiting.written.arrival);
+            acked.push(reached);
+            match waiting.next.take() {
+                Some(next) => waiting.written = next,
+                None => return false,
+            }
+            let is_acked = waiting.written.is_acked(&seen);
+            if is_acked {
+                acked.pop();
+                acked.push((waiting.written.topic, waiting.written.arrival));
+            }
+            !is_acked
+        });
+        acked
+    }
+}
+
+impl Followed {
+    fn mark(&self) -> (PathId, u64) {
+        (self.path, self.flight.seen().sent)
+    }
+
+    fn seen(&self) -> (PathId, Seen) {
+        (self.path, self.flight.seen())
+    }
+}
+
+impl Written {
+    /// Of paths of which nothing was known when it was written, what they send later counts.
+    fn mark(&mut self, paths: &[Followed]) {
+        let marks = &mut self.marks;
+        for followed in paths {
+            if marks.of(followed.path).is_none() {
+                marks.0.push(followed.mark());
+            }
+        }
+    }
+
+    fn is_acked(&self, paths: &[(PathId, Seen)]) -> bool {
         let (mut any_sent, mut all_acked) = (false, true);
-        for (any, all) in self.paths.iter().map(since) {
+        for (path, seen) in paths {
+            let (any, all) = seen.since(self.marks.of(*path).unwrap_or_default());
             any_sent |= any;
             all_acked &= all;
         }
         any_sent && all_acked
+    }
+}
+
+/// Tells the node what is acknowledged, until nothing waits.
+async fn follow(acks: Acks, peer: VerifyingKey, requests: mpsc::Sender<Request>) {
+    loop {
+        let look_at = Instant::now() + limits::ACKED_LOOK_INTERVAL;
+        let flights: Vec<Arc<Flight>> = {
+            let mut inner = acks.inner.lock();
+            inner.look(&acks.connection);
+            let flights = inner.paths.iter().map(|followed| followed.flight.clone());
+            flights.collect()
+        };
+        let changes = flights.iter().map(|flight| {
+            let mut changed = Box::pin(flight.changed());
+            changed.as_mut().enable();
+            changed
+        });
+        let changes: Vec<_> = changes.collect();
+        let acked = {
+            let mut inner = acks.inner.lock();
+            let acked = inner.take_acked();
+            inner.followed = !inner.waiting.is_empty() || !acked.is_empty();
+            if !inner.followed {
+                return;
+            }
+            acked
+        };
+        if !acked.is_empty() {
+            // The node is gone otherwise.
+            if requests.send(Request::Sent { peer, acked }).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        tokio::select! {
+            () = any(changes) => {}
+            // There may be another path by now.
+            () = sleep_until(look_at) => {}
+            _ = acks.connection.closed() => return,
+        }
     }
 }
 

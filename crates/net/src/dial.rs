@@ -124,6 +124,7 @@ async fn open(link: &Link, topic: Topic) -> Option<Wire> {
         },
         connection: link.connection.clone(),
         credit: link.credit.clone(),
+        acks: link.acks.clone(),
         broken: link.broken.clone(),
         send,
         recv,

@@ -24,6 +24,15 @@ struct Inner {
     mark: Option<Mark>,
 }
 
+/// How much of a path was sent and acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// Packets that were sent.
+    pub(crate) sent: u64,
+    /// Everything that was written before this many packets were sent is acknowledged.
+    acked: u64,
+}
+
 /// A moment at which nothing was left to be sent.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
@@ -89,20 +98,23 @@ impl Flight {
         self.changed.notified()
     }
 
-    /// Packets that were sent.
-    pub(crate) fn count(&self) -> u64 {
-        self.inner.lock().sent
+    pub(crate) fn seen(&self) -> Seen {
+        let inner = self.inner.lock();
+        Seen {
+            sent: inner.sent,
+            acked: inner.acked,
+        }
     }
+}
 
+impl Seen {
     /// Whether something was sent after `before`, and whether everything is acknowledged that was
     /// written before and shortly after.
-    pub(crate) fn since(&self, before: u64) -> (bool, bool) {
-        let inner = self.inner.lock();
-        let any = inner.sent > before;
-        let all = if any {
-            inner.acked > before
-        } else {
-            inner.acked >= before
+    pub(crate) fn since(self, before: u64) -> (bool, bool) {
+        let any = self.sent > before;
+        let all = match any {
+            true => self.acked > before,
+            false => self.acked >= before,
         };
         (any, all)
     }
@@ -115,7 +127,7 @@ mod tests {
     const PACKET: u64 = 1_200;
 
     fn is_acked(flight: &Flight, before: u64) -> bool {
-        flight.since(before).1
+        flight.seen().since(before).1
     }
 
     #[test]

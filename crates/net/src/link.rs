@@ -665,6 +665,7 @@ impl Driver {
             },
             connection: self.link.connection.clone(),
             credit: self.link.credit.clone(),
+            acks: self.link.acks.clone(),
             broken: self.link.broken.clone(),
             send,
             recv,

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::acked::Acks;
 use crate::conduct::BrokenSessions;
 use crate::credit::Credit;
 use crate::peer_id::node_id;
@@ -74,6 +75,7 @@ pub(crate) struct Link {
     pub(crate) secret: Secret,
     pub(crate) connection: Connection,
     pub(crate) credit: Credit,
+    pub(crate) acks: Acks,
     pub(crate) broken: BrokenSessions,
     /// Which run of the peer it is with, once that is known.
     instance: Mutex<Option<Instance>>,
@@ -167,6 +169,7 @@ impl Links {
             peer,
             side,
             secret: Secret::new(secret),
+            acks: Acks::new(connection.clone()),
             connection,
             credit: Credit::new(limits::LINK_WINDOW_BYTES),
             broken: BrokenSessions::default(),

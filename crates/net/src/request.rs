@@ -139,18 +139,14 @@ pub enum Request {
         /// Highest sequence number, `None` when it holds nothing.
         own_seq: Option<u32>,
     },
-    /// A peer holds, or was sent, all operations of a topic up to this arrival number.
+    /// A peer holds, or was sent, all operations of some topics up to these arrival numbers.
     ///
     /// Its transport has acknowledged them; nothing confirms that the peer has stored them.
     Sent {
-        /// The topic.
-        topic: Topic,
-        /// The session.
-        session: SessionId,
         /// The peer.
         peer: VerifyingKey,
-        /// Inclusive.
-        arrival: u64,
+        /// The topics, and for each the arrival number, inclusive.
+        acked: Vec<(Topic, u64)>,
     },
     /// An entry of the address book changed: keep it.
     Record {

@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::sleep_until;
 
-use crate::acked::Flights;
+use crate::acked::{Acks, Marks, Written};
 use crate::budget::{self, Window};
 use crate::close::{close, fault};
 use crate::congestion::flow;
@@ -144,7 +144,8 @@ pub(crate) async fn run(of: Box<SessionOf>, mut wire: Box<Wire>) -> Result<(), F
     let account = account.ok_or(Fault::Failed)?;
     let first = wire.first.take();
     let window = Window::new(wire.connection.clone(), wire.credit.clone());
-    let mut driver = Box::new(Driver::open(*of, wire.protocol, account.intake(), window));
+    let (acks, intake) = (wire.acks.clone(), account.intake());
+    let mut driver = Box::new(Driver::open(*of, wire.protocol, intake, window, acks));
     driver.outbox.extend(first);
     if !matches!(wire.scope, Scope::Stream(Some(_))) {
         driver.reached();
@@ -185,9 +186,9 @@ struct Driver {
     undrained: bool,
     /// How far the peer was sent the topic, once what is queued now is written.
     sent: Option<u64>,
-    /// The same, once what is written now is acknowledged.
-    handed_over: Option<u64>,
-    flights: Flights,
+    acks: Acks,
+    /// Of the last write.
+    marks: Marks,
     questions: Questions,
     answer: Option<Answer>,
     stores: VecDeque<oneshot::Receiver<Stored>>,
@@ -211,7 +212,7 @@ enum Got {
 }
 
 impl Driver {
-    fn open(of: SessionOf, protocol: Protocol, intake: Intake, window: Window) -> Self {
+    fn open(of: SessionOf, protocol: Protocol, intake: Intake, window: Window, acks: Acks) -> Self {
         let SessionOf {
             shared,
             topic,
@@ -264,8 +265,8 @@ impl Driver {
             ended_by_peer: None,
             undrained: false,
             sent: None,
-            handed_over: None,
-            flights: Flights::default(),
+            acks,
+            marks: Marks::default(),
             answer: None,
             stores: VecDeque::new(),
             wake: None,
@@ -298,7 +299,6 @@ impl Driver {
     }
 
     async fn drive(mut self: Box<Self>, mut wire: Box<Wire>) -> Result<(), Fault> {
-        self.flights.look(&wire.connection);
         let mut chunks = Chunks::default();
         let mut at_end = false;
         let mut stopping = false;
@@ -318,7 +318,7 @@ impl Driver {
                 let _ = wire.send.set_priority(priority);
             }
             if !self.outbox.is_empty() {
-                self.flights.writing();
+                self.acks.writing(&mut self.marks);
             }
             let wants_bytes = self.session.wants_bytes() && !at_end;
             let in_frame = self.session.is_in_frame();
@@ -384,13 +384,9 @@ impl Driver {
                     }
                 }
                 sent = self.questions.send(), if self.questions.waiting() => {
-                    match sent {
-                        true => self.tell_sent(),
-                        false => self.handle(Input::Lost),
+                    if !sent {
+                        self.handle(Input::Lost);
                     }
-                }
-                () = self.flights.acked(connection), if self.handed_over.is_some() && !self.questions.waiting() => {
-                    self.acked();
                 }
                 answer = next_answer(&mut self.answer), if self.answer.is_some() => {
                     self.answer = None;
@@ -689,26 +685,21 @@ impl Driver {
     }
 
     /// Handed out is not sent: the node hears of it when nothing is left to write, and all that was
-    /// written is acknowledged. While other requests wait only the last one is kept.
+    /// written is acknowledged.
     fn tell_sent(&mut self) {
-        if self.outbox_bytes == 0 && self.handed_over.is_none() {
-            self.handed_over = self.sent.take();
-            self.flights.wrote();
+        if self.outbox_bytes > 0 {
+            return;
         }
-    }
-
-    /// The peer has all that was written.
-    fn acked(&mut self) {
-        if let Some(arrival) = self.handed_over.take() {
-            let (topic, session, peer) = (self.topic, self.id, self.peer);
-            self.questions.push(Request::Sent {
+        if let Some(arrival) = self.sent.take() {
+            let (topic, marks) = (self.topic, self.marks.clone());
+            let written = Written {
                 topic,
-                session,
-                peer,
                 arrival,
-            });
+                marks,
+            };
+            let requests = &self.shared.requests;
+            self.acks.wrote(self.id, self.peer, requests, written);
         }
-        self.tell_sent();
     }
 
     fn tell(&mut self, phase: Phase) {
@@ -780,6 +771,7 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.pair.leave(self.id);
+        self.acks.forget(self.id);
         let mut sessions = self.topic_share.sessions.lock();
         sessions.retain(|other| other.id != self.id);
         drop(sessions);

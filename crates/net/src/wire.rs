@@ -11,6 +11,7 @@ use p2panda_protocol::link::opening::payload_bytes;
 use p2panda_protocol::link::{Opening, Proof, Refusal};
 use p2panda_protocol::sync::Protocol;
 
+use crate::acked::Acks;
 use crate::close::close;
 use crate::conduct::BrokenSessions;
 use crate::credit::Credit;
@@ -21,6 +22,7 @@ pub(crate) struct Wire {
     pub(crate) protocol: Protocol,
     pub(crate) connection: Connection,
     pub(crate) credit: Credit,
+    pub(crate) acks: Acks,
     /// Where it is counted that the peer broke a rule.
     pub(crate) broken: BrokenSessions,
     pub(crate) send: SendStream,
@@ -49,6 +51,7 @@ impl Wire {
     ) -> Self {
         Self {
             protocol,
+            acks: Acks::new(connection.clone()),
             connection,
             credit: Credit::new(limits::CONNECTION_WINDOW_BYTES),
             broken: BrokenSessions::default(),

@@ -282,13 +282,10 @@ impl Memory {
                 let log = topics.entry(topic).or_default();
                 log.phases.entry(session).or_default().push(phase);
             }
-            Request::Sent {
-                topic,
-                peer,
-                arrival,
-                ..
-            } => {
-                topics.entry(topic).or_default().sent.insert(peer, arrival);
+            Request::Sent { peer, acked } => {
+                for (topic, arrival) in acked {
+                    topics.entry(topic).or_default().sent.insert(peer, arrival);
+                }
             }
             Request::Record { node, stored } => {
                 self.stored_rows.lock().unwrap().insert(node, stored);

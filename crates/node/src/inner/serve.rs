@@ -168,14 +168,11 @@ impl Desk {
                 }
                 self.queue.session(topic, session, phase);
             }
-            Request::Sent {
-                topic,
-                session: _,
-                peer,
-                arrival,
-            } => {
-                if let Some(state) = self.topics.get(&topic) {
-                    state.receipts().sent(peer, arrival);
+            Request::Sent { peer, acked } => {
+                for (topic, arrival) in acked {
+                    if let Some(state) = self.topics.get(&topic) {
+                        state.receipts().sent(peer, arrival);
+                    }
                 }
             }
             Request::Level {
