@@ -5,6 +5,7 @@ mod agreement;
 mod event;
 mod group;
 mod holders;
+mod indices;
 mod members;
 mod parked;
 mod payload;
@@ -12,7 +13,7 @@ mod secret;
 
 pub use agreement::{Agreement, Draft, Output, Prepared, ProcessError};
 pub use event::{Event, Failure, Need};
-pub use group::{CommitError, Group, WelcomeReport};
+pub use group::{CommitError, Group, WelcomeReport, open_stored, secret_key};
 pub use holders::{Reason, Rekey};
 pub use members::{HistoryError, Members, Membership};
 pub use payload::{Encrypted, Payload, Sent};

@@ -118,9 +118,10 @@
 //!
 //! # What the caller must do
 //!
-//! * **Store** [`OwnKeys`], [`Registry`] and each group ([`Wire::encode`], [`Wire::decode`]) in one
-//!   transaction with the message that was produced or processed, and publish afterwards. Encrypt
-//!   what is stored: it holds secrets in clear. Never go on from an older state, a backup for
+//! * **Store** what changed of [`OwnKeys`], [`Registry`] and the group ([`OwnKeys::changes`],
+//!   [`Registry::changes`], [`data::Group::changes`]) in one transaction with the message that was
+//!   produced or processed, and publish afterwards. If that fails, drop the state and load it again.
+//!   Encrypt what is stored: it holds secrets in clear. Never go on from an older state, a backup for
 //!   instance: that uses keys twice. In the data scheme, hand in all operations that others have,
 //!   also your own, before anything else: the group notices that it was restored.
 //! * **Verify** the signature of every envelope before [`data::Group::receive`], and give each
@@ -153,6 +154,7 @@ mod control;
 pub mod data;
 mod direct;
 mod draft;
+mod graph;
 mod hkdf;
 pub mod hpke;
 mod limit;
@@ -162,6 +164,7 @@ mod orderer;
 mod own_keys;
 mod payload;
 mod registry;
+mod rows;
 mod secret;
 mod sessions;
 pub mod two_party;
@@ -186,6 +189,7 @@ pub use orderer::{Message, QueueError};
 pub use own_keys::{OwnKeys, OwnKeysError};
 pub use payload::{Outgoing, Payload};
 pub use registry::{Registry, RegistryError};
+pub use rows::{LoadError, Row};
 pub use secret::Secret;
 pub use sessions::{Context, DeliverError, HEADER_ELEMENTS_0_7_1, LeftOut, Sealed, Sealing};
 pub use wire::{DecodeError, Items, Reader, Wire, Writer};

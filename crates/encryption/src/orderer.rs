@@ -1,7 +1,7 @@
 //! Holds messages back until those they depend on were processed
 //! (`docs/protocol/encryption.md#12`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{
     APPLICATION_IDS_MAX, DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_WAITING_MAX, GROUP_MEMBERS_MAX,
@@ -10,9 +10,11 @@ use thiserror::Error;
 
 use crate::control::ControlMessage;
 use crate::direct::{DirectMessage, Kind};
+use crate::graph::Graph;
 use crate::limit::Limit;
 use crate::payload::Payload;
-use crate::wire::{DecodeError, Items, Reader, Wire, Writer, list, map, tuple, write_list};
+use crate::rows::{LoadError, Rows, Table, tag};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, list, tuple, write_list};
 use crate::{Member, OperationId};
 
 /// A message as it came out of its signed envelope.
@@ -57,24 +59,24 @@ pub enum QueueError {
 pub(crate) struct Orderer<C, E> {
     me: Member,
     stage: Stage,
-    nodes: BTreeMap<OperationId, Node>,
-    heads: BTreeSet<OperationId>,
+    graph: Graph,
     /// The last application messages of each sender, newest last.
-    applications: BTreeMap<Member, VecDeque<OperationId>>,
-    waiting: BTreeMap<OperationId, Waiting<C, E>>,
+    applications: Table<(Member, u64), OperationId>,
     /// In which order they came.
-    arrivals: BTreeMap<u64, OperationId>,
-    next_arrival: u64,
+    waiting: Table<u64, Kept<C, E>>,
+    arrivals: BTreeMap<OperationId, u64>,
     /// Those that count for the bound, by sender and arrival.
     bounded: BTreeMap<Class, BTreeMap<Member, BTreeSet<u64>>>,
     /// Messages by one of those that they wait for, in the order in which they came.
     blocked: BTreeMap<OperationId, BTreeSet<u64>>,
+    /// What each of them waits for.
+    blocked_by: BTreeMap<u64, OperationId>,
     /// Messages whose whole past was processed; no bound keeps them out.
-    ready: VecDeque<OperationId>,
+    ready: BTreeSet<u64>,
     /// Messages whose whole past was received, while we are not in the group.
     complete: BTreeSet<OperationId>,
-    /// Those of them that let us join, in the order in which they became complete.
-    joins: VecDeque<OperationId>,
+    /// Those of them that let us join.
+    joins: BTreeSet<u64>,
 }
 
 /// A message as it is kept: of its direct messages only those for us, which are all that we open.
@@ -86,13 +88,6 @@ pub(crate) struct Kept<C, E> {
     pub(crate) payload: Payload<C, E>,
     /// Who was sent direct messages; nobody where we were not, since then it does not matter.
     pub(crate) recipients: Vec<(Kind, Member)>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Waiting<C, E> {
-    message: Kept<C, E>,
-    arrival: u64,
-    blocked_by: Option<OperationId>,
 }
 
 /// Control messages and others are counted apart, so that neither keeps the other out.
@@ -118,36 +113,36 @@ enum Stage {
     Left,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Node {
-    dependencies: Vec<OperationId>,
-    /// Above that of every dependency.
-    depth: u64,
-    /// How many were processed before it.
-    order: u64,
-    /// It follows all of which fewer were processed before.
-    covers: u64,
-    /// Whether it lets us join or follows a message that did.
-    ours: bool,
-}
-
 impl<C: ControlMessage, E> Orderer<C, E> {
     pub(crate) fn new(me: Member) -> Orderer<C, E> {
         Orderer {
             me,
             stage: Stage::Invited,
-            nodes: BTreeMap::new(),
-            heads: BTreeSet::new(),
-            applications: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            graph: Graph::default(),
+            applications: Table::default(),
+            waiting: Table::default(),
             arrivals: BTreeMap::new(),
-            next_arrival: 0,
             bounded: BTreeMap::new(),
             blocked: BTreeMap::new(),
-            ready: VecDeque::new(),
+            blocked_by: BTreeMap::new(),
+            ready: BTreeSet::new(),
             complete: BTreeSet::new(),
-            joins: VecDeque::new(),
+            joins: BTreeSet::new(),
         }
+    }
+
+    pub(crate) fn me(&self) -> Member {
+        self.me
+    }
+
+    /// Which control messages were processed.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// To tell it what members have passed.
+    pub(crate) fn graph_mut(&mut self) -> &mut Graph {
+        &mut self.graph
     }
 
     /// Takes a message of another member, which then waits for what it depends on. Gives those
@@ -175,19 +170,19 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         let id = message.id;
         let message = Kept::of(message, &self.me);
         let class = message.class();
-        self.put(message);
-        self.place(id);
+        let last = self.waiting.last();
+        let arrival = last.map_or(0, |last| last.saturating_add(1));
+        self.count(arrival, &message);
+        self.arrivals.insert(id, arrival);
+        self.waiting.insert(arrival, message);
+        self.place(arrival);
         Ok(self.make_room(class, waiting_max))
     }
 
     /// Takes the next message whose dependencies were processed.
     pub(crate) fn next(&mut self) -> Option<Kept<C, E>> {
-        while let Some(id) = self.ready.pop_front() {
-            if let Some(message) = self.take(&id) {
-                return Some(message);
-            }
-        }
-        None
+        let arrival = self.ready.pop_first()?;
+        self.take(arrival)
     }
 
     /// Whether we are or were in the group.
@@ -197,12 +192,12 @@ impl<C: ControlMessage, E> Orderer<C, E> {
 
     /// Takes the first message that lets us join and whose whole past was received.
     pub(crate) fn take_join(&mut self) -> Option<Join<C, E>> {
-        while let Some(id) = self.joins.pop_front() {
-            let Some(welcome) = self.take(&id) else {
+        while let Some(arrival) = self.joins.pop_first() {
+            let Some(welcome) = self.take(arrival) else {
                 continue;
             };
             let past = self.waiting_past(&welcome);
-            let past = past.iter().filter_map(|id| self.take(id));
+            let past = past.iter().filter_map(|arrival| self.take(*arrival));
             let past: Vec<_> = past.collect();
             return Some(Join { past, welcome });
         }
@@ -211,19 +206,14 @@ impl<C: ControlMessage, E> Orderer<C, E> {
 
     /// We are in the group, by a message that was processed. What waited takes its place.
     pub(crate) fn enter(&mut self, join: OperationId) {
-        for node in self.nodes.values_mut() {
-            node.ours = false;
-        }
-        self.enter_again(join);
+        self.graph.enter(&join);
         self.stage = Stage::Joined;
         self.place_all();
     }
 
     /// Another message that was processed made us a member as well.
     pub(crate) fn enter_again(&mut self, join: OperationId) {
-        if let Some(node) = self.nodes.get_mut(&join) {
-            node.ours = true;
-        }
+        self.graph.enter_again(&join);
     }
 
     /// We are not in the group any more: every message waits for the next join.
@@ -234,8 +224,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
 
     /// Whether a message with these dependencies comes after one by which we joined.
     pub(crate) fn is_ours(&self, dependencies: &[OperationId]) -> bool {
-        let mut nodes = dependencies.iter().filter_map(|id| self.nodes.get(id));
-        nodes.any(|node| node.ours)
+        self.graph.is_ours(dependencies)
     }
 
     /// Records that a message of another member or of ours was processed.
@@ -243,22 +232,17 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         &mut self,
         id: OperationId,
         sender: Member,
-        dependencies: Vec<OperationId>,
+        dependencies: &[OperationId],
         is_control: bool,
     ) {
         if is_control {
-            for id in &dependencies {
-                self.heads.remove(id);
-            }
-            let is_all = self.heads.is_empty();
-            self.heads.insert(id);
-            let node = self.node_after(dependencies, is_all);
-            self.nodes.insert(id, node);
+            self.graph.processed(id, dependencies);
         } else {
-            let recent = self.applications.entry(sender).or_default();
-            recent.push_back(id);
-            if recent.len() > APPLICATION_IDS_MAX {
-                recent.pop_front();
+            self.applications.append(sender, id);
+            let mut recent = self.applications.list(&sender);
+            let oldest = recent.next().map(|(name, _)| *name);
+            if let Some(oldest) = oldest.filter(|_| recent.count() >= APPLICATION_IDS_MAX) {
+                self.applications.remove(&oldest);
             }
         }
         self.unblock(id);
@@ -267,124 +251,48 @@ impl<C: ControlMessage, E> Orderer<C, E> {
     /// Stops waiting for a message that is lost for good. Since it cannot be told what it followed,
     /// it counts as following everything that was processed.
     pub(crate) fn give_up(&mut self, id: OperationId) {
-        if self.nodes.contains_key(&id) || self.waiting.contains_key(&id) {
+        if self.graph.contains(&id) || self.arrivals.contains_key(&id) {
             return;
         }
-        let dependencies = self.heads();
-        let node = self.node_after(dependencies, true);
-        self.nodes.insert(id, node);
+        self.graph.give_up(id);
         self.unblock(id);
     }
 
     /// The processed control messages that no other one names.
     pub(crate) fn heads(&self) -> Vec<OperationId> {
-        self.heads.iter().copied().collect()
-    }
-
-    /// Whether a processed control message comes causally after another.
-    pub(crate) fn follows(&self, later: &OperationId, earlier: &OperationId) -> bool {
-        let Some((floor, order)) = self.nodes.get(earlier).map(|node| (node.depth, node.order))
-        else {
-            return false;
-        };
-        if self
-            .nodes
-            .get(later)
-            .is_some_and(|node| order < node.covers)
-        {
-            return true;
-        }
-        let mut seen = BTreeSet::new();
-        let mut open = self.dependencies(later).to_vec();
-        while let Some(id) = open.pop() {
-            if id == *earlier {
-                return true;
-            }
-            if !seen.insert(id) {
-                continue;
-            }
-            // Depth only falls towards the past, so below the floor nothing is found.
-            let node = self.nodes.get(&id).filter(|node| node.depth > floor);
-            open.extend(node.into_iter().flat_map(|node| &node.dependencies));
-        }
-        false
-    }
-
-    /// Every processed control message that one comes causally after.
-    pub(crate) fn past(&self, later: &OperationId) -> BTreeSet<OperationId> {
-        let mut past = BTreeSet::new();
-        let mut open = self.dependencies(later).to_vec();
-        while let Some(id) = open.pop() {
-            if past.insert(id) {
-                open.extend(self.dependencies(&id));
-            }
-        }
-        past
-    }
-
-    /// The node of what is processed now, after all that was before or not.
-    fn node_after(&self, dependencies: Vec<OperationId>, is_all: bool) -> Node {
-        let known = || dependencies.iter().filter_map(|id| self.nodes.get(id));
-        let depth = known().map(|node| node.depth).max().unwrap_or(0);
-        let order = self.nodes.len() as u64;
-        let covered = known().map(|node| node.covers).max().unwrap_or(0);
-        Node {
-            depth: depth.saturating_add(1),
-            order,
-            covers: if is_all { order } else { covered },
-            ours: self.is_ours(&dependencies),
-            dependencies,
-        }
+        self.graph.heads()
     }
 
     fn is_open(&self) -> bool {
         self.stage == Stage::Joined
     }
 
-    fn dependencies(&self, id: &OperationId) -> &[OperationId] {
-        let node = self.nodes.get(id);
-        node.map_or(&[], |node| &node.dependencies)
-    }
-
     fn knows(&self, id: &OperationId, sender: &Member) -> bool {
-        self.is_processed(id, sender) || self.waiting.contains_key(id)
+        self.is_processed(id, sender) || self.arrivals.contains_key(id)
     }
 
     /// Whether what a sender depends on was processed; of application messages senders only name
     /// their own.
     fn is_processed(&self, id: &OperationId, sender: &Member) -> bool {
-        let recent = self.applications.get(sender);
-        self.nodes.contains_key(id) || recent.is_some_and(|recent| recent.contains(id))
+        let mut recent = self.applications.list(sender);
+        self.graph.contains(id) || recent.any(|(_, known)| known == id)
     }
 
-    fn put(&mut self, message: Kept<C, E>) {
-        let arrival = self.next_arrival;
-        self.next_arrival += 1;
-        self.put_at(arrival, message);
+    /// What of these was not processed.
+    pub(crate) fn missing(
+        &self,
+        sender: &Member,
+        dependencies: &[OperationId],
+    ) -> Vec<OperationId> {
+        let named = dependencies.iter().copied();
+        named.filter(|id| !self.is_processed(id, sender)).collect()
     }
 
-    fn put_at(&mut self, arrival: u64, message: Kept<C, E>) {
-        let id = message.id;
-        self.count(arrival, &message);
-        self.arrivals.insert(arrival, id);
-        let waiting = Waiting {
-            message,
-            arrival,
-            blocked_by: None,
-        };
-        self.waiting.insert(id, waiting);
-    }
-
-    fn take(&mut self, id: &OperationId) -> Option<Kept<C, E>> {
-        let waiting = self.waiting.remove(id)?;
-        let Waiting {
-            message,
-            arrival,
-            blocked_by,
-        } = waiting;
-        self.arrivals.remove(&arrival);
+    fn take(&mut self, arrival: u64) -> Option<Kept<C, E>> {
+        let message = self.waiting.remove(&arrival)?;
+        self.arrivals.remove(&message.id);
         self.uncount(arrival, message.class(), &message.sender);
-        if let Some(entry) = blocked_by
+        if let Some(entry) = self.blocked_by.remove(&arrival)
             && let Some(blocked) = self.blocked.get_mut(&entry)
         {
             blocked.remove(&arrival);
@@ -401,12 +309,17 @@ impl<C: ControlMessage, E> Orderer<C, E> {
     }
 
     fn uncount(&mut self, arrival: u64, class: Class, sender: &Member) {
-        let senders = self.bounded.entry(class).or_default();
+        let Some(senders) = self.bounded.get_mut(&class) else {
+            return;
+        };
         if let Some(arrivals) = senders.get_mut(sender) {
             arrivals.remove(&arrival);
             if arrivals.is_empty() {
                 senders.remove(sender);
             }
+        }
+        if senders.is_empty() {
+            self.bounded.remove(&class);
         }
     }
 
@@ -429,15 +342,11 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         while counted > keep {
             let senders = self.bounded.get(&class).into_iter().flatten();
             let most = senders.max_by_key(|(_, arrivals)| arrivals.len());
-            let oldest = most.and_then(|(_, arrivals)| arrivals.first());
-            let Some(id) = oldest
-                .and_then(|arrival| self.arrivals.get(arrival))
-                .copied()
-            else {
+            let oldest = most.and_then(|(_, arrivals)| arrivals.first().copied());
+            let Some(message) = oldest.and_then(|arrival| self.take(arrival)) else {
                 break;
             };
-            self.take(&id);
-            displaced.push(id);
+            displaced.push(message.id);
             counted -= 1;
         }
         if !self.is_open() {
@@ -452,46 +361,41 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.joins.clear();
         self.ready.clear();
         self.blocked.clear();
+        self.blocked_by.clear();
         self.bounded.clear();
-        let order: Vec<_> = self.arrivals.iter().map(|(at, id)| (*at, *id)).collect();
-        for (arrival, id) in &order {
-            if let Some(waiting) = self.waiting.get_mut(id) {
-                waiting.blocked_by = None;
-                let (class, sender) = (waiting.message.class(), waiting.message.sender);
-                let senders = self.bounded.entry(class).or_default();
-                senders.entry(sender).or_default().insert(*arrival);
-            }
+        for (arrival, message) in self.waiting.iter() {
+            let senders = self.bounded.entry(message.class()).or_default();
+            senders.entry(message.sender).or_default().insert(*arrival);
         }
-        for (_, id) in order {
-            self.place(id);
+        let arrivals: Vec<_> = self.waiting.keys().copied().collect();
+        for arrival in arrivals {
+            self.place(arrival);
         }
     }
 
     /// Puts a message, and those that then wait for nothing any more, where they belong.
-    fn place(&mut self, id: OperationId) {
-        let mut open = vec![id];
-        while let Some(id) = open.pop() {
-            let Some(waiting) = self.waiting.get(&id) else {
+    fn place(&mut self, arrival: u64) {
+        let mut open = vec![arrival];
+        while let Some(arrival) = open.pop() {
+            let Some(message) = self.waiting.get(&arrival) else {
                 continue;
             };
-            let (message, arrival) = (&waiting.message, waiting.arrival);
+            let id = message.id;
             let missing = message.dependencies.iter().find(|dependency| {
                 let complete = !self.is_open() && self.complete.contains(dependency);
                 !complete && !self.is_processed(dependency, &message.sender)
             });
             if let Some(missing) = missing.copied() {
                 self.blocked.entry(missing).or_default().insert(arrival);
-                if let Some(waiting) = self.waiting.get_mut(&id) {
-                    waiting.blocked_by = Some(missing);
-                }
+                self.blocked_by.insert(arrival, missing);
             } else if self.is_open() {
                 let (class, sender) = (message.class(), message.sender);
                 self.uncount(arrival, class, &sender);
-                self.ready.push_back(id);
+                self.ready.insert(arrival);
             } else {
                 let change = message.payload.control().and_then(C::change);
                 if change.is_some_and(|change| change.admits(&self.me)) {
-                    self.joins.push_back(id);
+                    self.joins.insert(arrival);
                 }
                 self.complete.insert(id);
                 open.extend(self.unblocked(&id).into_iter().rev());
@@ -501,40 +405,95 @@ impl<C: ControlMessage, E> Orderer<C, E> {
 
     fn unblock(&mut self, id: OperationId) {
         self.complete.remove(&id);
-        for id in self.unblocked(&id) {
-            self.place(id);
+        for arrival in self.unblocked(&id) {
+            self.place(arrival);
         }
     }
 
     /// Takes out those that waited for a message.
-    fn unblocked(&mut self, id: &OperationId) -> Vec<OperationId> {
+    fn unblocked(&mut self, id: &OperationId) -> BTreeSet<u64> {
         let arrivals = self.blocked.remove(id).unwrap_or_default();
-        let ids = arrivals.iter().filter_map(|at| self.arrivals.get(at));
-        let ids: Vec<_> = ids.copied().collect();
-        for id in &ids {
-            if let Some(waiting) = self.waiting.get_mut(id) {
-                waiting.blocked_by = None;
-            }
+        for arrival in &arrivals {
+            self.blocked_by.remove(arrival);
         }
-        ids
+        arrivals
     }
 
     /// The waiting messages that one follows, oldest first.
-    fn waiting_past(&self, message: &Kept<C, E>) -> Vec<OperationId> {
+    fn waiting_past(&self, message: &Kept<C, E>) -> Vec<u64> {
         let (mut order, mut done) = (Vec::new(), BTreeSet::new());
         let mut open: Vec<_> = message.dependencies.iter().map(|id| (*id, false)).collect();
         while let Some((id, expanded)) = open.pop() {
+            let Some(arrival) = self.arrivals.get(&id).copied() else {
+                continue;
+            };
             if expanded {
-                order.push(id);
+                order.push(arrival);
                 continue;
             }
-            let Some(waiting) = self.waiting.get(&id).filter(|_| done.insert(id)) else {
+            let waiting = self.waiting.get(&arrival).filter(|_| done.insert(id));
+            let Some(waiting) = waiting else {
                 continue;
             };
             open.push((id, true));
-            open.extend(waiting.message.dependencies.iter().map(|id| (*id, false)));
+            open.extend(waiting.dependencies.iter().map(|id| (*id, false)));
         }
         order
+    }
+}
+
+impl<C: ControlMessage, E: Wire> Orderer<C, E> {
+    pub(crate) fn rows(&self, out: &mut Rows) {
+        self.graph.rows(out);
+        self.applications.rows(tag::APPLICATION, out);
+        self.waiting.rows(tag::WAITING, out);
+    }
+
+    pub(crate) fn settle(&mut self) {
+        self.graph.settle();
+        self.applications.settle();
+        self.waiting.settle();
+    }
+
+    /// Takes over a stored row, if it is one of the order.
+    pub(crate) fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Result<bool, LoadError> {
+        match kind {
+            tag::APPLICATION => self.applications.load(name, value)?,
+            tag::WAITING => self.waiting.load(name, value)?,
+            _ => return self.graph.load(kind, name, value),
+        }
+        Ok(true)
+    }
+
+    /// All rows were taken over.
+    pub(crate) fn loaded(&mut self) -> Result<(), LoadError> {
+        if !self.graph.is_whole() {
+            return Err(LoadError::Corrupt);
+        }
+        let arrivals = self.waiting.iter().map(|(at, message)| (message.id, *at));
+        self.arrivals = arrivals.collect();
+        self.place_all();
+        Ok(())
+    }
+
+    /// What is in the header of the state.
+    pub(crate) fn write_header(&self, w: &mut Writer) {
+        w.array(3).item(&self.me).uint(self.stage as u64);
+        self.graph.write_header(w);
+    }
+
+    pub(crate) fn read_header(r: &mut Reader<'_>) -> Result<Orderer<C, E>, DecodeError> {
+        tuple(r, 3, |r| {
+            let mut orderer = Orderer::new(Member::read(r)?);
+            orderer.stage = match r.uint()? {
+                0 => Stage::Invited,
+                1 => Stage::Joined,
+                2 => Stage::Left,
+                _ => return Err(DecodeError::Range),
+            };
+            orderer.graph.read_header(r)?;
+            Ok(orderer)
+        })
     }
 }
 
@@ -584,75 +543,6 @@ fn check_size<C: ControlMessage, E>(payload: &Payload<C, E>) -> Result<(), Limit
     match directs.into_iter().flatten().any(too_large) {
         true => Err(Limit::DirectMessage),
         false => Ok(()),
-    }
-}
-
-impl<C: ControlMessage, E: Wire> Wire for Orderer<C, E> {
-    fn write(&self, w: &mut Writer) {
-        w.array(7).item(&self.me).uint(self.stage as u64);
-        w.map(self.nodes.len());
-        for (id, node) in &self.nodes {
-            w.item(id).array(5).uint(node.depth).uint(node.order);
-            w.uint(node.covers).bool(node.ours);
-            write_list(&node.dependencies, w);
-        }
-        write_list(&self.heads, w);
-        w.map(self.applications.len());
-        for (member, recent) in &self.applications {
-            w.item(member);
-            write_list(recent, w);
-        }
-        w.array(self.arrivals.len());
-        let waiting = self.arrivals.values().filter_map(|id| self.waiting.get(id));
-        for waiting in waiting {
-            w.array(2).uint(waiting.arrival).item(&waiting.message);
-        }
-        // Messages that are ready keep their place by being placed again in this order.
-        write_list(&self.ready, w);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Orderer<C, E>, DecodeError> {
-        tuple(r, 7, |r| {
-            let mut orderer = Orderer::new(Member::read(r)?);
-            orderer.stage = match r.uint()? {
-                0 => Stage::Invited,
-                1 => Stage::Joined,
-                2 => Stage::Left,
-                _ => return Err(DecodeError::Range),
-            };
-            orderer.nodes = map(r, OperationId::read, Node::read)?;
-            orderer.heads = list(r, usize::MAX)?.into_iter().collect();
-            let recent = |r: &mut Reader<'_>| list(r, APPLICATION_IDS_MAX).map(VecDeque::from);
-            orderer.applications = map(r, Member::read, recent)?;
-            for _ in 0..r.array()? {
-                let waiting = |r: &mut Reader<'_>| Ok((r.uint()?, Kept::read(r)?));
-                let (arrival, message) = tuple(r, 2, waiting)?;
-                orderer.put_at(arrival, message);
-                orderer.next_arrival = orderer.next_arrival.max(arrival.saturating_add(1));
-            }
-            let ready: Vec<OperationId> = list(r, usize::MAX)?;
-            let first: BTreeSet<_> = ready.iter().copied().collect();
-            let waiting = orderer.arrivals.values().filter(|id| !first.contains(id));
-            let rest: Vec<_> = waiting.copied().collect();
-            for id in ready.into_iter().chain(rest) {
-                orderer.place(id);
-            }
-            Ok(orderer)
-        })
-    }
-}
-
-impl Node {
-    fn read(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
-        tuple(r, 5, |r| {
-            Ok(Node {
-                depth: r.uint()?,
-                order: r.uint()?,
-                covers: r.uint()?,
-                ours: r.bool()?,
-                dependencies: list(r, usize::MAX)?,
-            })
-        })
     }
 }
 

@@ -1,12 +1,12 @@
 //! Our own identity, pre-keys and one-time keys (`docs/protocol/encryption.md#6`).
 
-use std::collections::BTreeMap;
-
 use rand_core::CryptoRng;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::bundle::{Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, PreKey, rank};
-use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple};
+use crate::rows::{LoadError, Row, Rows, Single, Table, tag};
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple, version};
 use crate::x25519::{PublicKey, SecretKey};
 use crate::xeddsa::{self, XSignature};
 
@@ -41,14 +41,26 @@ pub enum OwnKeysError {
 /// assert_eq!(bundle.verify(10_001), Ok(()));
 /// # Ok::<(), p2panda_encryption::OwnKeysError>(())
 /// ```
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct OwnKeys {
     identity_secret: SecretKey,
     identity_key: PublicKey,
-    prekeys: BTreeMap<PublicKey, Stored>,
-    onetime: BTreeMap<u64, (PublicKey, SecretKey)>,
+    prekeys: Table<PublicKey, Stored>,
+    onetime: Table<u64, (PublicKey, SecretKey)>,
     onetime_next_id: u64,
+    header: Single,
 }
+
+impl PartialEq for OwnKeys {
+    fn eq(&self, other: &OwnKeys) -> bool {
+        self.identity_secret == other.identity_secret
+            && self.prekeys == other.prekeys
+            && self.onetime == other.onetime
+            && self.onetime_next_id == other.onetime_next_id
+    }
+}
+
+impl Eq for OwnKeys {}
 
 #[derive(Debug, PartialEq, Eq)]
 struct Stored {
@@ -63,9 +75,10 @@ impl OwnKeys {
         OwnKeys {
             identity_key: identity_secret.public_key(),
             identity_secret,
-            prekeys: BTreeMap::new(),
-            onetime: BTreeMap::new(),
+            prekeys: Table::default(),
+            onetime: Table::default(),
             onetime_next_id: 0,
+            header: Single::default(),
         }
     }
 
@@ -155,6 +168,50 @@ impl OwnKeys {
         &self.identity_secret
     }
 
+    /// The rows that have changed since the last call; at first all. Store them in the transaction
+    /// of what they belong to.
+    pub fn changes(&mut self) -> Vec<Row> {
+        let mut out = Rows::changed();
+        self.prekeys.rows(tag::PRE_KEY, &mut out);
+        self.onetime.rows(tag::ONE_TIME, &mut out);
+        self.header.rows(tag::HEADER, self.header(), &mut out);
+        self.prekeys.settle();
+        self.onetime.settle();
+        self.header.settle(self.header());
+        out.into_vec()
+    }
+
+    /// The keys of stored rows, given in any order.
+    pub fn load<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        rows: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<OwnKeys, LoadError> {
+        let (mut prekeys, mut onetime, mut header) = (Table::default(), Table::default(), None);
+        for (key, value) in rows {
+            let value = value.as_ref();
+            match key.as_ref().split_first() {
+                Some((&tag::HEADER, [])) => header = Some(Header::decode(value)?),
+                Some((&tag::PRE_KEY, name)) => prekeys.load(name, value)?,
+                Some((&tag::ONE_TIME, name)) => onetime.load(name, value)?,
+                _ => return Err(LoadError::Corrupt),
+            }
+        }
+        let Header(secret, onetime_next_id) = header.ok_or(LoadError::Version)?;
+        let mut keys = OwnKeys {
+            identity_key: secret.public_key(),
+            identity_secret: secret,
+            prekeys,
+            onetime,
+            onetime_next_id,
+            header: Single::default(),
+        };
+        keys.header.settle(keys.header());
+        Ok(keys)
+    }
+
+    fn header(&self) -> Zeroizing<Vec<u8>> {
+        Header(self.identity_secret.duplicate(), self.onetime_next_id).encode()
+    }
+
     fn latest(&self, now: u64) -> Result<&Stored, OwnKeysError> {
         self.prekeys
             .values()
@@ -164,17 +221,33 @@ impl OwnKeys {
     }
 }
 
+/// Identity secret and the next id of a one-time key.
+struct Header(SecretKey, u64);
+
+impl Wire for Header {
+    fn write(&self, w: &mut Writer) {
+        w.array(3).uint(1).item(&self.0).uint(self.1);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Header, DecodeError> {
+        tuple(r, 3, |r| {
+            version(r, 1)?;
+            Ok(Header(SecretKey::read(r)?, r.uint()?))
+        })
+    }
+}
+
 impl Wire for OwnKeys {
     fn write(&self, w: &mut Writer) {
         w.map(5).text("prekeys").map(self.prekeys.len());
-        for (id, stored) in &self.prekeys {
+        for (id, stored) in self.prekeys.iter() {
             w.item(id).item(stored);
         }
         w.text("identity_key").item(&self.identity_key);
         w.text("identity_secret").item(&self.identity_secret);
         w.text("onetime_next_id").uint(self.onetime_next_id);
         w.text("onetime_secrets").map(self.onetime.len());
-        for (id, (prekey, secret)) in &self.onetime {
+        for (id, (prekey, secret)) in self.onetime.iter() {
             w.uint(*id).array(2).item(prekey).item(secret);
         }
     }
@@ -192,9 +265,10 @@ impl Wire for OwnKeys {
         Ok(OwnKeys {
             identity_secret,
             identity_key,
-            prekeys,
-            onetime,
+            prekeys: Table::fresh(prekeys),
+            onetime: Table::fresh(onetime),
             onetime_next_id,
+            header: Single::default(),
         })
     }
 }

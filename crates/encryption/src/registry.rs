@@ -1,13 +1,14 @@
 //! Public keys of the other members (`docs/protocol/encryption.md#7`).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use p2panda_core::Hash;
 use p2panda_core::limits::{LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX};
 use thiserror::Error;
 
 use crate::Member;
-use crate::bundle::{BundleError, LongTermBundle, OneTimeBundle, latest, rank};
+use crate::bundle::{BundleError, LongTermBundle, OneTimeBundle, rank};
+use crate::rows::{LoadError, Row, Rows, Table, key, tag};
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, list, map};
 use crate::x25519::PublicKey;
 
@@ -29,9 +30,17 @@ pub enum RegistryError {
 /// Identity keys and bundles by member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
-    identities: BTreeMap<Member, PublicKey>,
-    onetime: BTreeMap<Member, Vec<OneTimeBundle>>,
-    longterm: BTreeMap<Member, Vec<LongTermBundle>>,
+    identities: Table<Member, PublicKey>,
+    onetime: Lists<OneTimeBundle>,
+    longterm: Lists<LongTermBundle>,
+}
+
+/// Bundles by member, oldest first.
+#[derive(Clone, Debug)]
+struct Lists<T> {
+    bundles: Table<(Member, u64), T>,
+    /// Who has or had any: in the layout of published peers an empty list stays.
+    owners: BTreeSet<Member>,
 }
 
 impl Registry {
@@ -47,9 +56,13 @@ impl Registry {
 
     /// Records a member's identity key; a second one is refused.
     pub fn record_identity(&mut self, member: Member, key: PublicKey) -> Result<(), RegistryError> {
-        match self.identities.entry(member).or_insert(key) {
-            known if *known == key => Ok(()),
-            _ => Err(RegistryError::IdentityMismatch),
+        match self.identities.get(&member) {
+            Some(known) if *known == key => Ok(()),
+            Some(_) => Err(RegistryError::IdentityMismatch),
+            None => {
+                self.identities.insert(member, key);
+                Ok(())
+            }
         }
     }
 
@@ -63,14 +76,24 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         bundle.verify(now)?;
         self.record_identity(member, bundle.identity_key)?;
-        let bundles = self.longterm.entry(member).or_default();
-        push_bounded(bundles, bundle, LONG_TERM_BUNDLES_MAX, |bundles| {
-            let order = |index: &usize| {
-                let bundle: Option<&LongTermBundle> = bundles.get(*index);
-                bundle.map(|bundle| rank(&bundle.signed_prekey))
-            };
-            (0..bundles.len()).min_by_key(order).unwrap_or(0)
-        });
+        if self
+            .longterm
+            .bundles
+            .list(&member)
+            .any(|(_, known)| *known == bundle)
+        {
+            return Ok(());
+        }
+        self.longterm.append(member, bundle);
+        if self.longterm.bundles.list(&member).count() > LONG_TERM_BUNDLES_MAX {
+            let last = self
+                .longterm
+                .bundles
+                .list(&member)
+                .min_by_key(|(_, bundle)| rank(&bundle.signed_prekey));
+            let last = last.map(|(name, _)| *name);
+            last.map(|name| self.longterm.bundles.remove(&name));
+        }
         Ok(())
     }
 
@@ -84,8 +107,24 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         bundle.verify(now)?;
         self.record_identity(member, bundle.identity_key)?;
-        let bundles = self.onetime.entry(member).or_default();
-        push_bounded(bundles, bundle, ONE_TIME_BUNDLES_MAX, |_| 0);
+        if self
+            .onetime
+            .bundles
+            .list(&member)
+            .any(|(_, known)| *known == bundle)
+        {
+            return Ok(());
+        }
+        self.onetime.append(member, bundle);
+        if self.onetime.bundles.list(&member).count() > ONE_TIME_BUNDLES_MAX {
+            let oldest = self
+                .onetime
+                .bundles
+                .list(&member)
+                .next()
+                .map(|(name, _)| *name);
+            oldest.map(|name| self.onetime.bundles.remove(&name));
+        }
         Ok(())
     }
 
@@ -95,17 +134,21 @@ impl Registry {
         member: &Member,
         now: u64,
     ) -> Result<Option<&LongTermBundle>, RegistryError> {
-        let Some(bundles) = self.longterm.get(member).filter(|b| !b.is_empty()) else {
+        if self.longterm.bundles.list(member).next().is_none() {
             return Ok(None);
-        };
-        latest(bundles, now)
+        }
+        let bundles = self.longterm.bundles.list(member).map(|(_, bundle)| bundle);
+        bundles
+            .filter(|bundle| bundle.signed_prekey.lifetime.is_valid(now))
+            .max_by_key(|bundle| rank(&bundle.signed_prekey))
             .map(Some)
             .ok_or(RegistryError::KeyBundlesExpired)
     }
 
     /// Takes the member's newest one-time bundle out.
     pub fn take_one_time(&mut self, member: &Member) -> Option<OneTimeBundle> {
-        self.onetime.get_mut(member)?.pop()
+        let newest = *self.onetime.bundles.list(member).next_back()?.0;
+        self.onetime.bundles.remove(&newest)
     }
 
     /// The one-time bundle that a sender with this identity key uses next.
@@ -118,11 +161,12 @@ impl Registry {
         sender: &PublicKey,
         now: u64,
     ) -> Result<Option<&OneTimeBundle>, RegistryError> {
-        let Some(bundles) = self.onetime.get(member).filter(|b| !b.is_empty()) else {
+        if self.onetime.bundles.list(member).next().is_none() {
             return Ok(None);
-        };
+        }
         let valid = |bundle: &&OneTimeBundle| bundle.signed_prekey.lifetime.is_valid(now);
-        let valid = || bundles.iter().filter(valid);
+        let bundles = || self.onetime.bundles.list(member).map(|(_, bundle)| bundle);
+        let valid = || bundles().filter(valid);
         let newest = valid().map(|bundle| rank(&bundle.signed_prekey)).max();
         valid()
             .filter(|bundle| Some(rank(&bundle.signed_prekey)) == newest)
@@ -140,48 +184,88 @@ impl Registry {
 
     /// Whether the bundle is still there to be used.
     pub(crate) fn has_one_time(&self, member: &Member, bundle: &OneTimeBundle) -> bool {
-        let bundles = self.onetime.get(member);
-        bundles.is_some_and(|bundles| bundles.contains(bundle))
+        let mut bundles = self.onetime.bundles.list(member);
+        bundles.any(|(_, known)| known == bundle)
     }
 
     /// Removes a bundle that was used. Of the last one the pre-key stays, which is better than
     /// nothing.
     pub(crate) fn discard_one_time(&mut self, member: &Member, bundle: &OneTimeBundle) {
-        if let Some(bundles) = self.onetime.get_mut(member) {
-            bundles.retain(|known| known != bundle);
-            if bundles.is_empty() {
-                bundles.push(OneTimeBundle {
-                    onetime_prekey: None,
-                    ..*bundle
-                });
-            }
+        let used = |(_, known): &(&(Member, u64), &OneTimeBundle)| *known == bundle;
+        let used = self
+            .onetime
+            .bundles
+            .list(member)
+            .find(used)
+            .map(|(name, _)| *name);
+        let Some(used) = used else {
+            return;
+        };
+        self.onetime.bundles.remove(&used);
+        if self.onetime.bundles.list(member).next().is_none() {
+            let prekey = OneTimeBundle {
+                onetime_prekey: None,
+                ..*bundle
+            };
+            self.onetime.append(*member, prekey);
         }
     }
 
     /// Drops bundles that do not verify now; identities stay.
     pub fn remove_expired(&mut self, now: u64) {
-        for bundles in self.longterm.values_mut() {
-            bundles.retain(|bundle| bundle.verify(now).is_ok());
+        self.longterm
+            .bundles
+            .retain(|_, bundle| bundle.verify(now).is_ok());
+        self.onetime
+            .bundles
+            .retain(|_, bundle| bundle.verify(now).is_ok());
+    }
+
+    /// The rows that have changed since the last call; at first all. Store them in the transaction
+    /// of what they belong to.
+    pub fn changes(&mut self) -> Vec<Row> {
+        let mut out = Rows::changed();
+        self.identities.rows(tag::IDENTITY, &mut out);
+        self.longterm.bundles.rows(tag::LONG_TERM_BUNDLE, &mut out);
+        self.onetime.bundles.rows(tag::ONE_TIME_BUNDLE, &mut out);
+        self.identities.settle();
+        self.longterm.bundles.settle();
+        self.onetime.bundles.settle();
+        out.into_vec()
+    }
+
+    /// The registry of stored rows, given in any order. The rows of some members are a registry of
+    /// these: the second to the 33rd byte of each key are the member.
+    pub fn load<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        rows: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Registry, LoadError> {
+        let mut registry = Registry::new();
+        for (key, value) in rows {
+            let value = value.as_ref();
+            match key.as_ref().split_first() {
+                Some((&tag::IDENTITY, name)) => registry.identities.load(name, value)?,
+                Some((&tag::LONG_TERM_BUNDLE, name)) => registry.longterm.load(name, value)?,
+                Some((&tag::ONE_TIME_BUNDLE, name)) => registry.onetime.load(name, value)?,
+                _ => return Err(LoadError::Corrupt),
+            }
         }
-        for bundles in self.onetime.values_mut() {
-            bundles.retain(|bundle| bundle.verify(now).is_ok());
-        }
+        Ok(registry)
     }
 
     /// Writes the layout with the one-time bundles left out.
     pub(crate) fn write_without_one_time(&self, w: &mut Writer) {
-        self.write_with(&BTreeMap::new(), w);
+        self.write_with(&Lists::default(), w);
     }
 
-    fn write_with(&self, onetime: &BTreeMap<Member, Vec<OneTimeBundle>>, w: &mut Writer) {
+    fn write_with(&self, onetime: &Lists<OneTimeBundle>, w: &mut Writer) {
         w.map(3).text("identities").map(self.identities.len());
-        for (member, key) in &self.identities {
+        for (member, key) in self.identities.iter() {
             w.item(member).item(key);
         }
         w.text("onetime_bundles");
-        write_lists(onetime, w);
+        onetime.write(w);
         w.text("longterm_bundles");
-        write_lists(&self.longterm, w);
+        self.longterm.write(w);
     }
 }
 
@@ -194,43 +278,66 @@ impl Wire for Registry {
         let mut fields = Fields::open(r)?;
         let identities =
             fields.required("identities", |r| map(r, Member::read, PublicKey::read))?;
-        let onetime = fields.required("onetime_bundles", read_lists)?;
-        let longterm = fields.required("longterm_bundles", read_lists)?;
+        let onetime = fields.required("onetime_bundles", Lists::read)?;
+        let longterm = fields.required("longterm_bundles", Lists::read)?;
         fields.close()?;
         Ok(Registry {
-            identities,
+            identities: Table::fresh(identities),
             onetime,
             longterm,
         })
     }
 }
 
-/// Appends an item that is not there; where that is too many, one goes.
-fn push_bounded<T: PartialEq>(
-    list: &mut Vec<T>,
-    item: T,
-    max: usize,
-    least: impl Fn(&[T]) -> usize,
-) {
-    if list.contains(&item) {
-        return;
-    }
-    list.push(item);
-    if list.len() > max {
-        list.remove(least(list));
-    }
-}
-
-fn write_lists<T: Wire>(lists: &BTreeMap<Member, Vec<T>>, w: &mut Writer) {
-    w.map(lists.len());
-    for (member, list) in lists {
-        w.item(member).array(list.len());
-        for item in list {
-            w.item(item);
+impl<T> Default for Lists<T> {
+    fn default() -> Lists<T> {
+        Lists {
+            bundles: Table::default(),
+            owners: BTreeSet::new(),
         }
     }
 }
 
-fn read_lists<T: Wire>(r: &mut Reader<'_>) -> Result<BTreeMap<Member, Vec<T>>, DecodeError> {
-    map(r, Member::read, |r| list(r, usize::MAX))
+impl<T: PartialEq> PartialEq for Lists<T> {
+    fn eq(&self, other: &Lists<T>) -> bool {
+        self.bundles == other.bundles
+    }
+}
+
+impl<T: Eq> Eq for Lists<T> {}
+
+impl<T: Wire> Lists<T> {
+    fn append(&mut self, owner: Member, bundle: T) {
+        self.owners.insert(owner);
+        self.bundles.append(owner, bundle);
+    }
+
+    fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
+        let name: (Member, u64) = key(name)?;
+        self.owners.insert(name.0);
+        self.bundles.insert_stored(name, T::decode(value)?);
+        Ok(())
+    }
+
+    fn write(&self, w: &mut Writer) {
+        w.map(self.owners.len());
+        for owner in &self.owners {
+            let bundles = || self.bundles.list(owner);
+            w.item(owner).array(bundles().count());
+            for (_, bundle) in bundles() {
+                w.item(bundle);
+            }
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Lists<T>, DecodeError> {
+        let mut lists = Lists::default();
+        for (owner, bundles) in map(r, Member::read, |r| list::<T>(r, usize::MAX))? {
+            lists.owners.insert(owner);
+            for bundle in bundles {
+                lists.append(owner, bundle);
+            }
+        }
+        Ok(lists)
+    }
 }

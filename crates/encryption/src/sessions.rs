@@ -1,7 +1,5 @@
 //! The two-party channels of one group, and the secrets on their way through them.
 
-use std::collections::BTreeMap;
-
 use p2panda_core::limits::{GROUP_MEMBERS_MAX, HEADER_LENGTH_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
@@ -11,6 +9,7 @@ use crate::direct::{Content, DirectMessage, Kind};
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::registry::{Registry, RegistryError};
+use crate::rows::{LoadError, Rows, Table, key, tag};
 use crate::two_party::{self, Opened, ReceiveError, SendError, Sent, Session, TwoPartyMessage};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, map};
 use crate::{Member, OperationId};
@@ -153,7 +152,7 @@ pub(crate) enum Scheme {
 
 /// Channels by member.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sessions(BTreeMap<Member, Session>);
+pub(crate) struct Sessions(Table<Member, Session>);
 
 impl Sessions {
     /// Draws what a message to one member needs; changes nothing.
@@ -257,13 +256,12 @@ impl Sessions {
 
     /// A member has processed some of our operations: what it cannot answer to any more goes.
     pub(crate) fn passed(&mut self, member: &Member, has_processed: impl Fn(&OperationId) -> bool) {
-        if let Some(session) = self.0.get_mut(member) {
-            session.passed(has_processed);
-        }
+        self.0
+            .update(member, |session| session.passed(has_processed));
     }
 
     fn at(&mut self, member: Member) -> &mut Session {
-        self.0.entry(member).or_insert_with(Session::to_receive)
+        self.0.or_insert_with(member, Session::to_receive)
     }
 
     /// Draws what a welcome needs; changes nothing.
@@ -346,29 +344,80 @@ impl Sessions {
         }
     }
 
+    pub(crate) fn rows(&self, out: &mut Rows) {
+        if out.is_all {
+            for (member, session) in self.0.iter() {
+                session.row(member, out);
+                session.key_rows(member, out);
+            }
+            return;
+        }
+        for member in self.0.changed() {
+            if let Some(session) = self.0.get(member) {
+                session.row(member, out);
+                session.key_rows(member, out);
+            }
+        }
+    }
+
+    pub(crate) fn settle(&mut self) {
+        let changed: Vec<_> = self.0.changed().copied().collect();
+        for member in changed {
+            self.0.update(&member, |session| {
+                session.settle();
+                false
+            });
+        }
+        self.0.settle();
+    }
+
+    /// Takes over a stored row, if it is one of a session.
+    pub(crate) fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Result<bool, LoadError> {
+        let (member, row) = match kind {
+            tag::SESSION => (key(name)?, None),
+            tag::OWN_KEYS => {
+                let (member, row) = key::<(Member, u64)>(name)?;
+                (member, Some(row))
+            }
+            _ => return Ok(false),
+        };
+        if !self.0.contains_key(&member) {
+            self.0.insert_stored(member, Session::to_receive());
+        }
+        let mut loaded = Ok(());
+        self.0.update(&member, |session| {
+            loaded = match row {
+                Some(row) => session.load_keys(row, value),
+                None => session.load(value),
+            };
+            false
+        });
+        loaded.map(|()| true)
+    }
+
     pub(crate) fn write_layout(&self, with_bundles: bool, w: &mut Writer) {
         w.map(self.0.len());
-        for (member, session) in &self.0 {
+        for (member, session) in self.0.iter() {
             w.item(member);
             session.write_layout(with_bundles, w);
         }
     }
 
     pub(crate) fn read_layout(r: &mut Reader<'_>) -> Result<Sessions, DecodeError> {
-        map(r, Member::read, Session::read_layout).map(Sessions)
+        map(r, Member::read, Session::read_layout).map(|all| Sessions(Table::fresh(all)))
     }
 }
 
 impl Wire for Sessions {
     fn write(&self, w: &mut Writer) {
         w.map(self.0.len());
-        for (member, session) in &self.0 {
+        for (member, session) in self.0.iter() {
             w.item(member).item(session);
         }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Sessions, DecodeError> {
-        map(r, Member::read, Session::read).map(Sessions)
+        map(r, Member::read, Session::read).map(|all| Sessions(Table::fresh(all)))
     }
 }
 
@@ -429,7 +478,7 @@ mod tests {
         keys.rotate_prekey(Lifetime::starting(1_000, 1_000), &mut rng);
         let bundle = Bundle::OneTime(keys.one_time_bundle(1_000, &mut rng).unwrap());
         let peer = SigningKey::from_bytes(&[2; 32]).verifying_key();
-        let mut sessions = Sessions(BTreeMap::from([(peer, Session::to_send(bundle))]));
+        let mut sessions = Sessions(Table::fresh([(peer, Session::to_send(bundle))].into()));
         let mut context = Context {
             keys: &mut keys,
             registry: &mut Registry::new(),

@@ -2,8 +2,9 @@
 
 mod message;
 mod restart;
+mod stored;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use p2panda_core::limits::{FIRST_MESSAGES_MAX, OWN_KEYS_MAX, SENT_WITH_MAX};
 use rand_core::CryptoRng;
@@ -19,6 +20,7 @@ use crate::bundle::{Bundle, BundleError};
 use crate::hpke::{self, HpkeError};
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
+use crate::rows::Table;
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple, version};
 use crate::x3dh::{self, X3dhError};
 use crate::x25519::{PublicKey, SecretKey};
@@ -107,7 +109,7 @@ impl ReceiveError {
 /// nothing has changed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Session {
-    our_secret_keys: BTreeMap<u64, SecretKey>,
+    our_secret_keys: Table<u64, SecretKey>,
     our_min_key_index: u64,
     our_next_key_index: u64,
     their_next_key_used: KeyUsed,
@@ -133,7 +135,7 @@ impl Session {
     /// Starts without a bundle, to receive first.
     pub fn to_receive() -> Session {
         Session {
-            our_secret_keys: BTreeMap::new(),
+            our_secret_keys: Table::default(),
             our_min_key_index: 1,
             our_next_key_index: 1,
             their_next_key_used: KeyUsed::PreKey,
@@ -191,17 +193,20 @@ impl Session {
 
     /// Forgets the own keys that are older than what the peer has processed: it answers to later
     /// ones.
-    pub(crate) fn passed(&mut self, has_processed: impl Fn(&OperationId) -> bool) {
+    ///
+    /// Tells whether anything changed.
+    pub(crate) fn passed(&mut self, has_processed: impl Fn(&OperationId) -> bool) -> bool {
         let processed = |(_, id): &(u64, OperationId)| has_processed(id);
         let Some(place) = self.sent_with.iter().rposition(processed) else {
-            return;
+            return false;
         };
         let passed = self.sent_with.drain(..=place).next_back();
         let index = passed.map_or(0, |(index, _)| index);
         if index > self.our_min_key_index {
-            self.our_secret_keys = self.our_secret_keys.split_off(&index);
+            self.our_secret_keys.drop_below(&index);
             self.our_min_key_index = index;
         }
+        true
     }
 
     /// Encrypts for the peer.
@@ -297,7 +302,8 @@ impl Session {
         self.our_secret_keys.insert(index, sent.ours);
         // Whoever is silent for so long cannot answer to the oldest any more.
         while self.our_secret_keys.len() > OWN_KEYS_MAX {
-            if let Some((oldest, _)) = self.our_secret_keys.pop_first() {
+            if let Some(oldest) = self.our_secret_keys.first().copied() {
+                self.our_secret_keys.remove(&oldest);
                 self.our_min_key_index = oldest.saturating_add(1);
             }
         }
@@ -383,7 +389,7 @@ impl Session {
             self.opened.push((first.prekey, first.ephemeral));
         }
         if let Some(index) = opened.answered {
-            self.our_secret_keys = self.our_secret_keys.split_off(&index.saturating_add(1));
+            self.our_secret_keys.drop_below(&index.saturating_add(1));
             self.our_min_key_index = index.saturating_add(1);
         }
         if opened.late {
@@ -448,7 +454,7 @@ impl Session {
         w.map(7)
             .text("our_secret_keys")
             .map(self.our_secret_keys.len());
-        for (index, key) in &self.our_secret_keys {
+        for (index, key) in self.our_secret_keys.iter() {
             w.uint(*index).item(key);
         }
         w.text("our_min_key_index").uint(self.our_min_key_index);
@@ -471,7 +477,7 @@ impl Session {
             map(r, |r| Ok(r.uint()?), SecretKey::read)
         })?;
         let session = Session {
-            our_secret_keys,
+            our_secret_keys: Table::fresh(our_secret_keys),
             our_min_key_index: fields.required("our_min_key_index", |r| Ok(r.uint()?))?,
             our_next_key_index: fields.required("our_next_key_index", |r| Ok(r.uint()?))?,
             their_next_key_used: fields.required("their_next_key_used", KeyUsed::read)?,
@@ -504,31 +510,19 @@ impl Session {
 
 impl Wire for Session {
     fn write(&self, w: &mut Writer) {
-        w.array(5).uint(2);
-        self.write_layout(true, w);
-        w.array(self.opened.len());
-        for (prekey, ephemeral) in &self.opened {
-            w.array(2).item(prekey).item(ephemeral);
+        w.array(3).uint(3).map(self.our_secret_keys.len());
+        for (index, key) in self.our_secret_keys.iter() {
+            w.uint(*index).item(key);
         }
-        w.item(&self.restart).array(self.sent_with.len());
-        for (index, operation) in &self.sent_with {
-            w.array(2).uint(*index).item(operation);
-        }
+        self.write_rest(w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Session, DecodeError> {
-        tuple(r, 5, |r| {
-            version(r, 2)?;
-            let mut session = Session::read_layout(r)?;
-            for _ in 0..r.array()? {
-                let pair = tuple(r, 2, |r| Ok((PublicKey::read(r)?, PublicKey::read(r)?)))?;
-                session.opened.push(pair);
-            }
-            session.restart = Restart::read(r)?;
-            for _ in 0..r.array()? {
-                let sent = tuple(r, 2, |r| Ok((r.uint()?, OperationId::read(r)?)))?;
-                session.sent_with.push_back(sent);
-            }
+        tuple(r, 3, |r| {
+            version(r, 3)?;
+            let keys = map(r, |r| Ok(r.uint()?), SecretKey::read)?;
+            let mut session = Session::read_rest(r)?;
+            session.our_secret_keys = Table::fresh(keys);
             Ok(session)
         })
     }

@@ -117,6 +117,24 @@ struct Actor {
     processed: BTreeSet<OperationId>,
     erased: BTreeSet<SecretId>,
     opened: BTreeSet<OperationId>,
+    /// What it has stored: group, own keys, registry.
+    stored: [Store; 3],
+}
+
+impl Actor {
+    /// Stores what has changed, after which what is stored is the state.
+    fn store(&mut self) {
+        let [group, keys, registry] = &mut self.stored;
+        group.write(self.group.changes());
+        keys.write(self.person.keys.changes());
+        registry.write(self.person.registry.changes());
+        let loaded = Group::load(Elsewhere::default(), group.rows()).unwrap();
+        assert_eq!(loaded.encode(), self.group.encode());
+        assert_eq!(loaded, self.group);
+        assert_eq!(OwnKeys::load(keys.rows()).unwrap(), self.person.keys);
+        let loaded = Registry::load(registry.rows()).unwrap();
+        assert_eq!(loaded, self.person.registry);
+    }
 }
 
 /// A message of the application and who may read it.
@@ -166,6 +184,7 @@ impl Life {
                 processed: BTreeSet::new(),
                 erased: BTreeSet::new(),
                 opened: BTreeSet::new(),
+                stored: Default::default(),
             })
             .collect();
         Life {
@@ -212,6 +231,7 @@ impl Life {
             95..97 => self.steal(who),
             _ => self.restart(who),
         }
+        self.actors[who].store();
     }
 
     fn is_member(&self, who: usize) -> bool {
@@ -291,12 +311,13 @@ impl Life {
     /// Stores the state and goes on from what was stored.
     fn restart(&mut self, who: usize) {
         let actor = &mut self.actors[who];
+        actor.store();
+        let [group, keys, registry] = &actor.stored;
+        actor.group = Group::load(Elsewhere::default(), group.rows()).unwrap();
+        actor.person.keys = OwnKeys::load(keys.rows()).unwrap();
+        actor.person.registry = Registry::load(registry.rows()).unwrap();
         let stored = actor.group.encode();
-        let group = Group::<Elsewhere>::decode(&stored).unwrap();
-        assert_eq!(group.encode(), stored, "seed {}", self.seed);
-        actor.group = group;
-        actor.person.keys = OwnKeys::decode(&actor.person.keys.encode()).unwrap();
-        actor.person.registry = Registry::decode(&actor.person.registry.encode()).unwrap();
+        assert_eq!(Group::<Elsewhere>::decode(&stored).unwrap(), actor.group);
     }
 
     fn send(&mut self, who: usize) {
@@ -567,6 +588,7 @@ impl Life {
             processed: BTreeSet::new(),
             erased: BTreeSet::new(),
             opened: BTreeSet::new(),
+            stored: Default::default(),
         };
         self.theft = Some(Theft {
             victim: actor.person.id,

@@ -114,6 +114,7 @@ impl Life {
             95..98 => self.restart(who),
             _ => self.steal(who),
         }
+        self.actors[who].store();
     }
 
     fn is_member(&self, who: usize) -> bool {

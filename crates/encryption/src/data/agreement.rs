@@ -15,6 +15,7 @@ use crate::direct::{Content, DirectError, DirectMessage, Kind};
 use crate::draft::initial_members;
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
+use crate::rows::{LoadError, Rows, Set, tag};
 use crate::sessions::{Context, DeliverError, Scheme, Sessions};
 use crate::two_party::Opened;
 use crate::wire::{
@@ -71,14 +72,27 @@ pub enum Output {
 }
 
 /// Channels and membership of one group.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Agreement<M> {
     my_id: Member,
     sessions: Sessions,
     members: M,
     /// Who began its channel with us anew, so that it may lack what we sent it before.
-    renewed: BTreeSet<Member>,
+    renewed: Set<Member>,
+    /// The membership is not what was stored last.
+    has_changed: bool,
 }
+
+impl<M: PartialEq> PartialEq for Agreement<M> {
+    fn eq(&self, other: &Agreement<M>) -> bool {
+        self.my_id == other.my_id
+            && self.sessions == other.sessions
+            && self.members == other.members
+            && self.renewed == other.renewed
+    }
+}
+
+impl<M: Eq> Eq for Agreement<M> {}
 
 impl<M: Membership> Agreement<M> {
     /// Starts without channels.
@@ -87,7 +101,8 @@ impl<M: Membership> Agreement<M> {
             my_id,
             sessions: Sessions::default(),
             members,
-            renewed: BTreeSet::new(),
+            renewed: Set::default(),
+            has_changed: true,
         }
     }
 
@@ -103,6 +118,7 @@ impl<M: Membership> Agreement<M> {
 
     /// For a membership that is decided elsewhere: what it is now.
     pub fn members_mut(&mut self) -> &mut M {
+        self.has_changed = true;
         &mut self.members
     }
 
@@ -183,7 +199,7 @@ impl<M: Membership> Agreement<M> {
             return Err(Box::new(prepared));
         }
         let me = self.my_id;
-        change(&mut self.members, me, prepared.control(), operation);
+        self.change(me, &prepared.control().clone(), operation);
         if let Control::Add { added } = prepared.control() {
             self.renewed.remove(added);
         }
@@ -224,6 +240,7 @@ impl<M: Membership> Agreement<M> {
 
     /// Membership alone changes: the secret of the operation is lost to us.
     pub(super) fn change(&mut self, sender: Member, control: &Control, operation: OperationId) {
+        self.has_changed |= !matches!(control, Control::Update);
         change(&mut self.members, sender, control, operation);
     }
 
@@ -277,7 +294,10 @@ impl<M: Membership> Agreement<M> {
             }
             _ => change(&mut members, sender, control, operation),
         }
-        self.members = members;
+        if !matches!(control, Control::Update) {
+            self.has_changed = true;
+            self.members = members;
+        }
         self.take_over(sender, opened, context);
         Ok(output)
     }
@@ -378,31 +398,62 @@ impl<M: Membership> Agreement<M> {
             my_id,
             sessions,
             members,
-            renewed: BTreeSet::new(),
+            renewed: Set::default(),
+            has_changed: true,
         };
         Ok((agreement, keys, registry))
     }
 }
 
+/// All of it as one item.
 impl<M: Membership> Wire for Agreement<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(5).uint(2).item(&self.my_id);
+        w.array(5).uint(3).item(&self.my_id);
         w.item(&self.sessions).item(&self.members);
-        write_list(&self.renewed, w);
+        write_list(self.renewed.iter(), w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Agreement<M>, DecodeError> {
         tuple(r, 5, |r| {
-            version(r, 2)?;
-            let (my_id, sessions) = (Member::read(r)?, Sessions::read(r)?);
-            let (members, renewed) = (M::read(r)?, list(r, usize::MAX)?);
+            version(r, 3)?;
             Ok(Agreement {
-                my_id,
-                sessions,
-                members,
-                renewed: renewed.into_iter().collect(),
+                my_id: Member::read(r)?,
+                sessions: Sessions::read(r)?,
+                members: M::read(r)?,
+                renewed: list(r, usize::MAX)?.into_iter().collect(),
+                has_changed: true,
             })
         })
+    }
+}
+
+/// Rows.
+impl<M: Membership> Agreement<M> {
+    pub(super) fn rows(&self, out: &mut Rows) {
+        self.sessions.rows(out);
+        self.renewed.rows(tag::LACKING, out);
+        if out.is_all || self.has_changed {
+            out.put(tag::MEMBERSHIP, &(), &self.members);
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.sessions.settle();
+        self.renewed.settle();
+        self.has_changed = false;
+    }
+
+    /// Takes over a stored row, if it is one of these.
+    pub(super) fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Result<bool, LoadError> {
+        match kind {
+            tag::MEMBERSHIP => {
+                self.members = M::decode(value)?;
+                self.has_changed = false;
+            }
+            tag::LACKING => self.renewed.load(name, value)?,
+            _ => return self.sessions.load(kind, name, value),
+        }
+        Ok(true)
     }
 }
 

@@ -1,5 +1,9 @@
 //! A group of the data scheme (`docs/protocol/encryption.md#10.3`).
 
+mod stored;
+
+pub use stored::{open_stored, secret_key};
+
 use std::collections::BTreeSet;
 
 use p2panda_core::limits::GROUP_SECRETS_MAX;
@@ -19,8 +23,8 @@ use crate::direct::{DirectMessage, Kind, addressed};
 use crate::limit::Limit;
 use crate::operation::{OperationError, check_add, check_create, check_remove};
 use crate::orderer::{Join, Kept, Message, Orderer, QueueError};
+use crate::rows::Single;
 use crate::sessions::Context;
-use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple, version};
 use crate::{Member, OperationId};
 
 /// The draft does not fit the group any more: draft the operation again.
@@ -43,7 +47,7 @@ pub struct WelcomeReport {
 /// Messages of others go in with [`Group::receive`] and come out, in causal order, of
 /// [`Group::poll`]. Store the state in the same transaction as the message, publish afterwards,
 /// and never go on from an older state.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Group<M = Members> {
     agreement: Agreement<M>,
     orderer: Orderer<Control, Encrypted>,
@@ -53,6 +57,7 @@ pub struct Group<M = Members> {
     welcomed: bool,
     /// We are not the newest copy of ourselves and have not updated since.
     restored: bool,
+    header: Single,
 }
 
 impl<M: Membership> Group<M> {
@@ -66,6 +71,7 @@ impl<M: Membership> Group<M> {
             parked: Parked::default(),
             welcomed: false,
             restored: false,
+            header: Single::default(),
         }
     }
 
@@ -76,7 +82,7 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
-        let exists = self.welcomed || !self.orderer.heads().is_empty();
+        let exists = self.welcomed || !self.orderer.graph().is_empty();
         check_create(exists, members, context)?;
         let secret = self.bundle.generate(context.now, rng)?;
         Ok(self.agreement.create(members, secret, context, rng)?)
@@ -148,7 +154,8 @@ impl<M: Membership> Group<M> {
             .bundle
             .latest()
             .ok_or(OperationError::NoEligibleSecret)?;
-        if !self.holdings.is_eligible(&latest.id(), &members) {
+        let present = self.holdings.present(&members);
+        if !self.holdings.is_eligible(&latest.id(), &present) {
             return Err(OperationError::NoEligibleSecret);
         }
         let (mut bundle, mut left_out) = (SecretBundle::new(), Vec::new());
@@ -184,12 +191,12 @@ impl<M: Membership> Group<M> {
             .agreement
             .commit(prepared, operation, context)
             .map_err(|_| CommitError)?;
-        self.orderer.processed(operation, me, dependencies, true);
+        self.orderer.processed(operation, me, &dependencies, true);
         match effect {
             Effect::Secret(secret) => {
                 holders.insert(me);
                 let id = secret.id();
-                self.learn(operation, Some((secret, holders)));
+                self.learn(operation, Some((secret, holders)), false);
                 if left_out {
                     self.holdings.prefer(&id);
                 }
@@ -213,7 +220,8 @@ impl<M: Membership> Group<M> {
     pub fn send(&self, plaintext: &[u8], rng: &mut impl CryptoRng) -> Result<Sent, OperationError> {
         let members = self.members()?;
         self.is_newest()?;
-        let latest = self.holdings.latest_eligible(&self.bundle, &members);
+        let present = self.holdings.present(&members);
+        let latest = self.holdings.latest_eligible(&self.bundle, &present);
         let id = latest.ok_or(OperationError::NoEligibleSecret)?;
         let secret = self
             .bundle
@@ -268,37 +276,45 @@ impl<M: Membership> Group<M> {
         }
         let message = self.orderer.next()?;
         let (operation, sender) = (message.id, message.sender);
-        let orderer = &self.orderer;
+        let graph = self.orderer.graph();
         self.agreement.passed(&sender, |ours| {
             let mut named = message.dependencies.iter();
-            named.any(|id| id == ours || orderer.follows(id, ours))
+            named.any(|id| id == ours || graph.follows(id, ours))
         });
         let event = match message.payload {
             Payload::Control { control, directs } => {
                 let dependencies = message.dependencies;
                 let about = (operation, sender, &control);
+                let late = self.orderer.graph().is_late(&dependencies);
                 let beside = self.is_beside_removal(&control, &dependencies);
-                let sent = (&directs[..], &message.recipients[..], beside);
-                let result = self.process(about, sent, context);
+                let result = self.agree(about, &directs, beside, context);
                 self.orderer
-                    .processed(operation, sender, dependencies, true);
-                result.map(|(output, recipients)| {
-                    self.take_in(operation, sender, &control, output, recipients);
-                    if !self.welcomed {
-                        return Event::RemovedOurselves { operation };
+                    .processed(operation, sender, &dependencies, true);
+                if self.holdings.knows(&sender) {
+                    let graph = self.orderer.graph_mut();
+                    graph.heard(sender, &operation);
+                }
+                match result {
+                    Ok(output) => {
+                        let recipients = recipients_of(&message.recipients);
+                        self.take_in((operation, late), sender, &control, output, recipients);
+                        Ok(self.changed(operation, sender, control))
                     }
-                    Event::Changed {
-                        operation,
-                        sender,
-                        control,
+                    Err(error) => {
+                        self.take_failed((operation, sender, &control), error, context);
+                        Err(Failure::from(error))
                     }
-                })
+                }
             }
             Payload::Application(Encrypted {
                 secret,
                 nonce,
                 ciphertext,
             }) => {
+                if self.holdings.knows(&sender) {
+                    let graph = self.orderer.graph_mut();
+                    graph.heard_of(sender, &message.dependencies);
+                }
                 let opened = self.open(&secret, &nonce, &ciphertext);
                 if let Err(Failure::UnknownGroupSecret(_)) = opened {
                     let encrypted = Encrypted {
@@ -320,6 +336,17 @@ impl<M: Membership> Group<M> {
             sender,
             failure,
         }))
+    }
+
+    fn changed(&self, operation: OperationId, sender: Member, control: Control) -> Event {
+        match self.welcomed {
+            false => Event::RemovedOurselves { operation },
+            true => Event::Changed {
+                operation,
+                sender,
+                control,
+            },
+        }
     }
 
     /// Data of the queue whose secret has come since.
@@ -369,7 +396,8 @@ impl<M: Membership> Group<M> {
         if self.restored {
             return Rekey::Required(Reason::Restored);
         }
-        let follows = |later: &_, earlier: &_| self.orderer.follows(later, earlier);
+        let graph = self.orderer.graph();
+        let follows = |later, earlier| graph.is_after(later, earlier);
         self.holdings.rekey(&self.bundle, &members, follows)
     }
 
@@ -416,8 +444,8 @@ impl<M: Membership> Group<M> {
 
     /// The secret that [`Group::send`] would use.
     pub fn latest_eligible(&self) -> Option<SecretId> {
-        let members = self.members().ok()?;
-        self.holdings.latest_eligible(&self.bundle, &members)
+        let present = self.holdings.present(&self.members().ok()?);
+        self.holdings.latest_eligible(&self.bundle, &present)
     }
 
     /// Erases every secret that `keep` does not want, by name and date, except for the latest
@@ -444,6 +472,12 @@ impl<M: Membership> Group<M> {
         self.forget(|id, _| newest.contains(id))
     }
 
+    /// What a message names that was not processed: once nothing is missing, a message that is
+    /// received is ready.
+    pub fn missing(&self, message: &Message<Payload>) -> Vec<OperationId> {
+        self.orderer.missing(&message.sender, &message.dependencies)
+    }
+
     /// Stops waiting for a message that is lost for good.
     pub fn give_up(&mut self, operation: OperationId) {
         self.orderer.give_up(operation);
@@ -462,7 +496,8 @@ impl<M: Membership> Group<M> {
         }
         let mut holders = recipients.clone();
         holders.insert(self.agreement.my_id());
-        let used = self.holdings.latest_eligible(&self.bundle, &holders);
+        let present = self.holdings.present(&holders);
+        let used = self.holdings.latest_eligible(&self.bundle, &present);
         let secret = self.bundle.generate_above(used, context.now, rng)?;
         let recipients: Vec<_> = recipients.into_iter().collect();
         let draft = self
@@ -485,40 +520,36 @@ impl<M: Membership> Group<M> {
         };
         let (operation, sender) = (welcome.id, welcome.sender);
         let about = (operation, sender, &control);
+        let late = self.orderer.graph().is_late(&welcome.dependencies);
         let beside = self.is_beside_removal(&control, &welcome.dependencies);
-        let sent = (&directs[..], &welcome.recipients[..], beside);
-        let result = self.process(about, sent, context);
+        let result = self.agree(about, &directs, beside, context);
         self.orderer
-            .processed(operation, sender, welcome.dependencies, true);
+            .processed(operation, sender, &welcome.dependencies, true);
         self.bundle.extend(early);
-        Some(match result {
-            Err(failure) => Event::Failed {
-                operation,
-                sender,
-                failure,
-            },
-            Ok((output, recipients)) => {
-                self.holdings.reset();
-                for (operation, removed) in removals {
-                    self.holdings.removed(operation, removed);
-                }
-                self.welcomed = true;
-                self.take_in(operation, sender, &control, output, recipients);
-                if !self.welcomed {
-                    let failure = Failure::Process(ProcessError::RemovedMeanwhile);
-                    return Some(Event::Failed {
-                        operation,
-                        sender,
-                        failure,
-                    });
-                }
-                if distrust {
-                    self.holdings.distrust_welcomes();
-                }
-                self.orderer.enter(operation);
-                Event::Joined { operation }
+        let output = match result {
+            Ok(output) => output,
+            Err(error) => {
+                self.take_failed(about, error, context);
+                return Some(failed(operation, sender, error));
             }
-        })
+        };
+        self.holdings.reset();
+        for (operation, removed) in removals {
+            if let Some(order) = self.orderer.graph().order(&operation) {
+                self.holdings.removed(order, removed);
+            }
+        }
+        self.welcomed = true;
+        let recipients = recipients_of(&welcome.recipients);
+        self.take_in((operation, late), sender, &control, output, recipients);
+        if !self.welcomed {
+            return Some(failed(operation, sender, ProcessError::RemovedMeanwhile));
+        }
+        if distrust {
+            self.holdings.distrust_welcomes();
+        }
+        self.orderer.enter(operation);
+        Some(Event::Joined { operation })
     }
 
     /// Takes a message of the time before we joined: nothing of it counts, but what it sent to
@@ -540,41 +571,34 @@ impl<M: Membership> Group<M> {
                 Ok(Output::Nothing) | Err(_) => {}
             }
         }
-        let dependencies = message.dependencies;
         self.orderer
-            .processed(message.id, message.sender, dependencies, true);
+            .processed(message.id, message.sender, &message.dependencies, true);
         match control {
             Control::Remove { removed } => Some((message.id, removed)),
             _ => None,
         }
     }
 
-    fn process(
+    /// What a control message changes although it does not open.
+    fn take_failed(
         &mut self,
         (operation, sender, control): (OperationId, Member, &Control),
-        (directs, recipients, beside): (&[DirectMessage], &[(Kind, Member)], bool),
-        context: &mut Context<'_>,
-    ) -> Result<(Output, BTreeSet<Member>), Failure> {
-        let result = self.agree((operation, sender, control), directs, beside, context);
-        if let Err(error) = &result
-            && error.is_channel()
-        {
+        error: ProcessError,
+        context: &Context<'_>,
+    ) {
+        if error.is_channel() {
             self.agreement.cannot_follow(sender, context.now);
         }
-        if result.is_err() && self.welcomed && !matches!(control, Control::Add { .. }) {
-            // A rotation that we cannot open still asks for another one.
-            self.holdings.rotated(operation, None, |_, _| false);
-            if matches!(control, Control::Remove { .. }) {
-                // Whoever was removed is, whether or not we can read the new secret.
-                self.agreement.change(sender, control, operation);
-                self.after(operation, control);
-            }
+        if !self.welcomed || matches!(control, Control::Add { .. }) {
+            return;
         }
-        let recipients = recipients
-            .iter()
-            .filter(|(kind, _)| *kind == Kind::TwoParty)
-            .map(|(_, recipient)| *recipient);
-        Ok((result?, recipients.collect()))
+        // A rotation that we cannot open still asks for another one.
+        self.learn(operation, None, false);
+        if matches!(control, Control::Remove { .. }) {
+            // Whoever was removed is, whether or not we can read the new secret.
+            self.agreement.change(sender, control, operation);
+            self.after(operation, control);
+        }
     }
 
     /// Whether a message adds somebody that was removed by an operation that it does not follow.
@@ -582,10 +606,8 @@ impl<M: Membership> Group<M> {
         let Control::Add { added } = control else {
             return false;
         };
-        let follows = |removal: &OperationId| {
-            let mut named = dependencies.iter();
-            named.any(|id| id == removal || self.orderer.follows(id, removal))
-        };
+        let graph = self.orderer.graph();
+        let follows = |removal| graph.leads_to(dependencies, removal);
         self.holdings.is_beside_removal(added, follows)
     }
 
@@ -609,10 +631,11 @@ impl<M: Membership> Group<M> {
             .process_beside((operation, sender, control), beside, ours, context)
     }
 
-    /// Keeps what a processed control message brought.
+    /// Keeps what a processed control message brought. Of a late one it cannot be told what it
+    /// follows, so that nobody knows who holds its secret.
     fn take_in(
         &mut self,
-        operation: OperationId,
+        (operation, late): (OperationId, bool),
         sender: Member,
         control: &Control,
         output: Output,
@@ -632,31 +655,48 @@ impl<M: Membership> Group<M> {
                 let latest = bundle.latest().map(GroupSecret::id);
                 self.bundle.extend(bundle);
                 self.parked.look_again();
-                if let Some(latest) = latest {
-                    self.holdings.welcomed(operation, latest, history);
+                let latest = latest.filter(|id| !late && self.bundle.get(id).is_some());
+                let order = self.orderer.graph().order(&operation);
+                if let (Some(latest), Some(order)) = (latest, order) {
+                    self.holdings.welcomed(order, latest, history);
                 }
             }
             (Control::Add { added }, _) => {
-                let past = self.orderer.past(&operation);
-                self.holdings.added(&sender, *added, &self.bundle, &past);
+                let graph = self.orderer.graph();
+                let order = graph.order(&operation).filter(|_| !late);
+                let is_past = order.map(|order| move |anchor| graph.is_after(order, anchor));
+                self.holdings.added(&sender, *added, &self.bundle, is_past);
             }
-            (_, Output::Secret(secret)) => self.learn(operation, Some((secret, holders))),
-            _ => self.learn(operation, None),
+            (_, Output::Secret(secret)) => self.learn(operation, Some((secret, holders)), late),
+            _ => self.learn(operation, None, late),
         }
         self.after(operation, control);
     }
 
-    fn learn(&mut self, operation: OperationId, learned: Option<(GroupSecret, BTreeSet<Member>)>) {
+    fn learn(
+        &mut self,
+        operation: OperationId,
+        learned: Option<(GroupSecret, BTreeSet<Member>)>,
+        late: bool,
+    ) {
         let learned = learned.and_then(|(secret, holders)| {
             let id = secret.id();
             self.bundle.insert(secret);
+            self.parked.look_again();
             // A full bundle takes nothing more until some are erased.
             self.bundle.get(&id).map(|_| (id, holders))
         });
-        self.parked.look_again();
-        let orderer = &self.orderer;
-        let follows = |later: &_, earlier: &_| orderer.follows(later, earlier);
-        self.holdings.rotated(operation, learned, follows);
+        let graph = self.orderer.graph();
+        let Some(order) = graph.order(&operation) else {
+            return;
+        };
+        if let Some((id, _)) = learned.as_ref().filter(|_| late) {
+            self.holdings.unclear(id);
+        }
+        let learned = learned.filter(|_| !late);
+        let about = (order, graph.covers(&operation));
+        let follows = |later, earlier| graph.is_after(later, earlier);
+        self.holdings.rotated(about, learned, follows);
     }
 
     fn is_newest(&self) -> Result<(), OperationError> {
@@ -667,49 +707,52 @@ impl<M: Membership> Group<M> {
     }
 
     fn after(&mut self, operation: OperationId, control: &Control) {
-        self.distrust_after(operation, control);
+        let me = self.agreement.my_id();
+        let order = self.orderer.graph().order(&operation);
+        if let (Control::Remove { removed }, Some(order)) = (control, order) {
+            self.holdings.removed(order, *removed);
+            self.holdings.distrust_welcomes();
+        }
         let members = self.agreement.members().members();
-        if self.welcomed && !members.contains(&self.agreement.my_id()) {
+        let graph = self.orderer.graph_mut();
+        match control {
+            Control::Remove { removed } if !members.contains(removed) => graph.removed(removed),
+            Control::Add { added } => graph.added(*added, &operation),
+            _ => {}
+        }
+        if self.welcomed && !members.contains(&me) {
             self.welcomed = false;
             self.orderer.leave();
             return;
         }
-        let orderer = &self.orderer;
-        for head in orderer.heads() {
-            let follows = |later: &_, earlier: &_| orderer.follows(later, earlier);
-            self.holdings.merge(&head, &members, follows);
+        let present = self.holdings.present(&members);
+        let graph = self.orderer.graph();
+        for head in graph.head_orders() {
+            let follows = |later, earlier| graph.is_after(later, earlier);
+            self.holdings.merge(*head, &present, follows);
         }
-    }
-
-    fn distrust_after(&mut self, operation: OperationId, control: &Control) {
-        if let Control::Remove { removed } = control {
-            self.holdings.removed(operation, *removed);
-            self.holdings.distrust_welcomes();
+        let graph = self.orderer.graph_mut();
+        if graph.prune(&members, &me) {
+            let floor = graph.floor();
+            self.holdings.prune(floor, &self.bundle, &present);
         }
     }
 }
 
-impl<M: Membership> Wire for Group<M> {
-    fn write(&self, w: &mut Writer) {
-        w.array(8).uint(2).item(&self.agreement).item(&self.orderer);
-        w.item(&self.bundle).item(&self.holdings).item(&self.parked);
-        w.bool(self.welcomed).bool(self.restored);
+fn failed(operation: OperationId, sender: Member, error: ProcessError) -> Event {
+    Event::Failed {
+        operation,
+        sender,
+        failure: error.into(),
     }
+}
 
-    fn read(r: &mut Reader<'_>) -> Result<Group<M>, DecodeError> {
-        tuple(r, 8, |r| {
-            version(r, 2)?;
-            Ok(Group {
-                agreement: Agreement::read(r)?,
-                orderer: Orderer::read(r)?,
-                bundle: SecretBundle::read(r)?,
-                holdings: Holdings::read(r)?,
-                parked: Parked::read(r)?,
-                welcomed: r.bool()?,
-                restored: r.bool()?,
-            })
-        })
-    }
+/// Who was sent the secret of a rotation.
+fn recipients_of(recipients: &[(Kind, Member)]) -> BTreeSet<Member> {
+    let sent = recipients
+        .iter()
+        .filter(|(kind, _)| *kind == Kind::TwoParty);
+    sent.map(|(_, recipient)| *recipient).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Who holds which secret, and which one may be encrypted under
 //! (`docs/protocol/encryption.md#10.4`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::indices::{Indices, Roster};
 use super::secret::{SecretBundle, SecretId};
-use crate::wire::{
-    DecodeError, Items, Reader, Wire, Writer, list, map, nullable, tuple, write_list,
-};
-use crate::{Member, OperationId};
+use crate::Member;
+use crate::graph::Order;
+use crate::rows::{LoadError, Rows, Table, tag};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple};
 
 /// Whether the group needs a new secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,105 +39,122 @@ pub enum Reason {
     Unmerged,
 }
 
-/// What is known of each secret, and which rotations were processed.
+/// What is known of each secret, and which rotations were processed. Operations are named by their
+/// order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Holdings {
-    entries: BTreeMap<SecretId, Holding>,
-    rotations: Vec<Rotation>,
+    entries: Table<SecretId, Holding>,
+    rotations: Table<Order, Option<SecretId>>,
     /// Who was removed, by which operation.
-    removals: Vec<(OperationId, Member)>,
+    removals: Table<Order, u64>,
+    roster: Roster,
     /// We were given a removal, so that no welcome is trusted.
-    removal_given: bool,
+    pub(super) removal_given: bool,
 }
 
+/// Who holds a secret. Whoever was removed by a later operation does as well, which is not written
+/// down: whoever does not know of the removal yet may hand it over.
 #[derive(Debug, PartialEq, Eq)]
 struct Holding {
     /// The operation that made the secret, or the welcome that brought it to us.
-    anchor: OperationId,
+    anchor: Order,
     /// Taken from a welcome, on trust in its author's `add` rule.
     assumed: bool,
     /// We made it for all that we could reach, which was not everybody.
     is_preferred: bool,
-    holders: BTreeSet<Member>,
+    holders: Indices,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Rotation {
-    operation: OperationId,
-    secret: Option<SecretId>,
+/// The members, and who of them was removed before.
+pub(super) struct Present {
+    members: Indices,
+    count: usize,
+    /// The last removal of somebody who is no member; what is older is not eligible.
+    gone: Option<Order>,
 }
 
 impl Holdings {
-    /// A rotation was processed, with its secret if we could open it.
+    /// The members as [`Holdings`] asks for them.
+    pub(super) fn present(&self, members: &BTreeSet<Member>) -> Present {
+        let found = self.roster.find_all(members);
+        let is_gone = |(_, removed): &(&Order, &u64)| !found.contains(**removed as u32);
+        let gone = self.removals.iter().rev().find(is_gone);
+        Present {
+            gone: gone.map(|(order, _)| *order),
+            count: members.len(),
+            members: found,
+        }
+    }
+
+    /// A rotation was processed, with its secret if we could open it. It comes after all of which
+    /// fewer than `covers` were processed before.
     pub(super) fn rotated(
         &mut self,
-        operation: OperationId,
+        (operation, covers): (Order, Order),
         learned: Option<(SecretId, BTreeSet<Member>)>,
-        follows: impl Fn(&OperationId, &OperationId) -> bool,
+        follows: impl Fn(Order, Order) -> bool,
     ) {
         let secret = learned.as_ref().map(|(id, _)| *id);
-        self.rotations.push(Rotation { operation, secret });
-        if let Some((id, mut holders)) = learned {
-            // Whoever does not know of a removal hands the secret to whom it concerns.
-            let unknown = |(removal, _): &&(OperationId, Member)| {
-                *removal != operation && !follows(&operation, removal)
-            };
-            holders.extend(
-                self.removals
-                    .iter()
-                    .filter(unknown)
-                    .map(|(_, member)| *member),
-            );
-            let fresh = || Holding {
-                anchor: operation,
-                assumed: false,
-                is_preferred: false,
-                holders: BTreeSet::new(),
-            };
-            // A secret that is sent again gains holders and never loses one.
-            self.entries
-                .entry(id)
-                .or_insert_with(fresh)
-                .holders
-                .extend(holders);
+        self.rotations.insert(operation, secret);
+        let Some((id, holders)) = learned else {
+            return;
+        };
+        let mut holders = self.roster.number_all(holders);
+        // Whoever does not know of a removal hands the secret to whom it concerns.
+        let removals = self.removals.range(covers..operation);
+        for (removal, removed) in removals {
+            if !follows(operation, *removal) {
+                holders.insert(*removed as u32);
+            }
         }
+        let fresh = || Holding {
+            anchor: operation,
+            assumed: false,
+            is_preferred: false,
+            holders: Indices::default(),
+        };
+        // A secret that is sent again gains holders and never loses one.
+        let holding = self.entries.or_insert_with(id, fresh);
+        holding.holders.extend(&holders);
+    }
+
+    /// A secret came of which it cannot be told who holds it.
+    pub(super) fn unclear(&mut self, id: &SecretId) {
+        self.entries.remove(id);
     }
 
     /// Forgets rotations that a usable one follows.
     pub(super) fn merge(
         &mut self,
-        operation: &OperationId,
-        members: &BTreeSet<Member>,
-        follows: impl Fn(&OperationId, &OperationId) -> bool,
+        operation: Order,
+        present: &Present,
+        follows: impl Fn(Order, Order) -> bool,
     ) {
-        let usable = self.rotations.iter().any(|rotation| {
-            rotation.operation == *operation
-                && rotation
-                    .secret
-                    .is_some_and(|id| self.is_eligible(&id, members))
-        });
-        if usable {
+        let secret = self.rotations.get(&operation).copied().flatten();
+        if secret.is_some_and(|id| self.is_eligible(&id, present)) {
             self.rotations
-                .retain(|earlier| !follows(operation, &earlier.operation));
+                .retain(|earlier, _| !follows(operation, *earlier));
         }
     }
 
     /// A welcome came: its latest secret is held by the members it names and by us.
     pub(super) fn welcomed(
         &mut self,
-        operation: OperationId,
+        operation: Order,
         latest: SecretId,
         holders: BTreeSet<Member>,
     ) {
-        if self.removal_given {
+        if self.removal_given || self.entries.contains_key(&latest) {
             return;
         }
-        self.entries.entry(latest).or_insert(Holding {
+        let holders = self.roster.number_all(holders);
+        let holding = Holding {
             anchor: operation,
             assumed: true,
             is_preferred: false,
             holders,
-        });
+        };
+        self.entries.insert(latest, holding);
     }
 
     /// We made a secret for all that we could reach.
@@ -148,35 +166,55 @@ impl Holdings {
 
     /// We added a member and gave it these secrets.
     pub(super) fn gave(&mut self, added: Member, included: &[SecretId]) {
+        let added = self.roster.number(added);
         for id in included {
-            if let Some(holding) = self.entries.get_mut(id) {
+            self.entries.update(id, |holding| {
+                let is_new = !holding.holders.contains(added);
                 holding.holders.insert(added);
-            }
+                is_new
+            });
         }
     }
 
     /// Somebody else added a member. Of the secrets that the adder had, and that are older, it
     /// has the highest; only the adder can tell whether others came with it.
+    ///
+    /// `is_past` tells what the add comes after; none if it cannot be told.
     pub(super) fn added(
         &mut self,
         adder: &Member,
         added: Member,
         bundle: &SecretBundle,
-        past: &BTreeSet<OperationId>,
+        is_past: Option<impl Fn(Order) -> bool>,
     ) {
-        let concerns = |holding: &Holding| {
-            holding.holders.contains(adder) && !holding.holders.contains(&added)
+        let added = self.roster.number(added);
+        let Some(adder) = self.roster.find(adder) else {
+            return;
         };
-        let given = |holding: &Holding| concerns(holding) && past.contains(&holding.anchor);
-        // It cannot be told whether the adder had it then: the welcome that brought it to us says
-        // nothing of when others got it.
-        let unclear = |holding: &Holding| {
-            concerns(holding) && holding.assumed && !past.contains(&holding.anchor)
+        let holds = |holding: &Holding, member: u32| {
+            holding.holders.contains(member) || self.is_removed_after(holding.anchor, member)
         };
-        let mut ranked = bundle.ranked().rev().map(|(id, _)| *id);
-        let highest = ranked.find(|id| self.entries.get(id).is_some_and(given));
-        self.entries
-            .retain(|id, holding| Some(*id) == highest || !given(holding) && !unclear(holding));
+        let concerns = |holding: &Holding| holds(holding, adder) && !holds(holding, added);
+        let (mut highest, mut dropped) = (None, Vec::new());
+        for (id, _) in bundle.ranked().rev() {
+            let Some(holding) = self.entries.get(id).filter(|holding| concerns(holding)) else {
+                continue;
+            };
+            match &is_past {
+                Some(is_past) if is_past(holding.anchor) && highest.is_none() => {
+                    highest = Some(*id);
+                }
+                Some(is_past) if is_past(holding.anchor) => dropped.push(*id),
+                // It cannot be told whether the adder had it then: the welcome that brought it to
+                // us says nothing of when others got it.
+                Some(_) if holding.assumed => dropped.push(*id),
+                Some(_) => {}
+                None => dropped.push(*id),
+            }
+        }
+        for id in dropped {
+            self.entries.remove(&id);
+        }
         if let Some(holding) = highest.and_then(|id| self.entries.get_mut(&id)) {
             holding.holders.insert(added);
         }
@@ -184,23 +222,22 @@ impl Holdings {
 
     /// A removal came. Whoever does not know of it yet may hand the member any secret that is older
     /// or was made at the same time, so that it counts as a holder of all of them.
-    pub(super) fn removed(&mut self, operation: OperationId, member: Member) {
-        self.removals.push((operation, member));
-        for holding in self.entries.values_mut() {
-            if holding.anchor != operation {
-                holding.holders.insert(member);
-            }
-        }
+    pub(super) fn removed(&mut self, operation: Order, member: Member) {
+        let member = self.roster.number(member);
+        self.removals.insert(operation, u64::from(member));
     }
 
     /// Whether a member was removed by an operation that another one does not follow.
     pub(super) fn is_beside_removal(
         &self,
         member: &Member,
-        follows: impl Fn(&OperationId) -> bool,
+        follows: impl Fn(Order) -> bool,
     ) -> bool {
-        let mut removals = self.removals.iter();
-        removals.any(|(removal, removed)| removed == member && !follows(removal))
+        let Some(member) = self.roster.find(member) else {
+            return false;
+        };
+        let mut removals = self.removals.iter().rev();
+        removals.any(|(removal, removed)| *removed == u64::from(member) && !follows(*removal))
     }
 
     /// A removal came: no welcome tells whether its latest secret was made before or after.
@@ -211,20 +248,60 @@ impl Holdings {
 
     /// We join again: what happened in between is unknown.
     pub(super) fn reset(&mut self) {
-        *self = Holdings {
-            removals: std::mem::take(&mut self.removals),
-            ..Holdings::default()
-        };
+        self.entries.clear();
+        self.rotations.clear();
+        self.removal_given = false;
     }
 
     pub(super) fn forget(&mut self, id: &SecretId) {
         self.entries.remove(id);
     }
 
+    /// Everything of which fewer than `floor` were processed before has been passed by all members.
+    /// Of the secrets of that time only the highest that all of them hold is of use, and those above
+    /// it: who holds the others is forgotten.
+    pub(super) fn prune(&mut self, floor: Order, bundle: &SecretBundle, present: &Present) {
+        let is_old = |holding: &&Holding| holding.anchor < floor;
+        let all_hold = |id: &&SecretId| {
+            let holding = self.entries.get(id).filter(is_old);
+            holding.is_some_and(|holding| self.is_complete(holding, present))
+        };
+        let mut ranked = bundle.ranked().rev().map(|(id, _)| id);
+        let Some(kept) = ranked.find(all_hold).copied() else {
+            return;
+        };
+        let kept = bundle.rank(&kept);
+        let old = self.entries.iter().filter(|(_, holding)| is_old(holding));
+        let dropped: Vec<_> = old
+            .map(|(id, _)| *id)
+            .filter(|id| bundle.rank(id) < kept)
+            .collect();
+        // A rotation whose secret could be used asks for no other one.
+        let used = dropped.iter().filter(|id| self.is_eligible(id, present));
+        let used: BTreeSet<_> = used.copied().collect();
+        self.rotations
+            .retain(|_, secret| secret.is_none_or(|id| !used.contains(&id)));
+        for id in dropped {
+            self.entries.remove(&id);
+        }
+    }
+
     /// Whether nobody but members holds the secret.
-    pub(super) fn is_eligible(&self, id: &SecretId, members: &BTreeSet<Member>) -> bool {
+    pub(super) fn is_eligible(&self, id: &SecretId, present: &Present) -> bool {
         let holding = self.entries.get(id);
-        holding.is_some_and(|holding| holding.holders.is_subset(members))
+        holding.is_some_and(|holding| is_within(holding, present))
+    }
+
+    /// Whether all members hold the secret and nobody else does.
+    fn is_complete(&self, holding: &Holding, present: &Present) -> bool {
+        if !is_within(holding, present) {
+            return false;
+        }
+        let later = self.removals.range(holding.anchor.saturating_add(1)..);
+        let mut holders = holding.holders.clone();
+        // All of them are members again.
+        later.for_each(|(_, removed)| holders.insert(*removed as u32));
+        holders.len() == present.count
     }
 
     /// The secret to encrypt under: the latest that all members hold, or that we made ourselves for
@@ -233,17 +310,17 @@ impl Holdings {
     pub(super) fn latest_eligible(
         &self,
         bundle: &SecretBundle,
-        members: &BTreeSet<Member>,
+        present: &Present,
     ) -> Option<SecretId> {
         let mut latest = None;
         for (id, _) in bundle.ranked().rev() {
             let Some(holding) = self.entries.get(id) else {
                 continue;
             };
-            if !holding.holders.is_subset(members) {
+            if !is_within(holding, present) {
                 continue;
             }
-            if holding.is_preferred || holding.holders.len() == members.len() {
+            if holding.is_preferred || self.is_complete(holding, present) {
                 return Some(*id);
             }
             latest.get_or_insert(*id);
@@ -257,10 +334,20 @@ impl Holdings {
         bundle: &SecretBundle,
         members: &BTreeSet<Member>,
     ) -> BTreeSet<Member> {
+        let present = self.present(members);
         let mut ranked = bundle.ranked().rev();
-        let latest = ranked.find(|(id, _)| self.is_eligible(id, members));
-        let holding = latest.and_then(|(id, _)| self.entries.get(id));
-        holding.map_or_else(BTreeSet::new, |holding| members - &holding.holders)
+        let latest = ranked.find(|(id, _)| self.is_eligible(id, &present));
+        let Some(holding) = latest.and_then(|(id, _)| self.entries.get(id)) else {
+            return BTreeSet::new();
+        };
+        let holds = |member: &&Member| {
+            let number = self.roster.find(member);
+            number.is_some_and(|number| {
+                holding.holders.contains(number) || self.is_removed_after(holding.anchor, number)
+            })
+        };
+        let members = members.iter().filter(|member| !holds(member));
+        members.copied().collect()
     }
 
     /// Whether the group needs a new secret.
@@ -268,27 +355,20 @@ impl Holdings {
         &self,
         bundle: &SecretBundle,
         members: &BTreeSet<Member>,
-        follows: impl Fn(&OperationId, &OperationId) -> bool,
+        follows: impl Fn(Order, Order) -> bool,
     ) -> Rekey {
-        let Some(latest) = self.latest_eligible(bundle, members) else {
+        let present = self.present(members);
+        let Some(latest) = self.latest_eligible(bundle, &present) else {
             return Rekey::Required(self.why_not(bundle));
         };
         let anchor = self.entries.get(&latest).map(|holding| holding.anchor);
-        let above = bundle.ranked().rev().take_while(|(id, _)| **id != latest);
-        if above
-            .into_iter()
-            .any(|(id, _)| !self.entries.contains_key(id))
-        {
+        let mut above = bundle.ranked().rev().take_while(|(id, _)| **id != latest);
+        if above.any(|(id, _)| !self.entries.contains_key(id)) {
             return Rekey::Advised(Reason::Unknown);
         }
-        let merged = |rotation: &Rotation| {
-            let usable = rotation
-                .secret
-                .is_some_and(|id| self.is_eligible(&id, members));
-            usable
-                || anchor.is_some_and(|anchor| {
-                    anchor == rotation.operation || follows(&anchor, &rotation.operation)
-                })
+        let merged = |(rotation, secret): (&Order, &Option<SecretId>)| {
+            secret.is_some_and(|id| self.is_eligible(&id, &present))
+                || anchor.is_some_and(|anchor| anchor == *rotation || follows(anchor, *rotation))
         };
         match self.rotations.iter().all(merged) {
             true => Rekey::None,
@@ -296,72 +376,78 @@ impl Holdings {
         }
     }
 
+    fn is_removed_after(&self, anchor: Order, member: u32) -> bool {
+        let mut later = self.removals.range(anchor.saturating_add(1)..);
+        later.any(|(_, removed)| *removed == u64::from(member))
+    }
+
     fn why_not(&self, bundle: &SecretBundle) -> Reason {
         let Some(latest) = bundle.latest() else {
             return Reason::NoSecret;
         };
-        match self.entries.get(&latest.id()) {
-            None => Reason::Unknown,
-            Some(_) => Reason::Tainted,
+        match self.entries.contains_key(&latest.id()) {
+            false => Reason::Unknown,
+            true => Reason::Tainted,
         }
+    }
+
+    /// Whether a member ever held or may have held a secret.
+    pub(super) fn knows(&self, member: &Member) -> bool {
+        self.roster.find(member).is_some()
+    }
+
+    /// Whether what was loaded fits together.
+    pub(super) fn is_whole(&self) -> bool {
+        let count = self.roster.len() as u64;
+        self.roster.is_whole() && self.removals.values().all(|removed| *removed < count)
+    }
+
+    pub(super) fn rows(&self, out: &mut Rows) {
+        self.entries.rows(tag::HOLDERS, out);
+        self.rotations.rows(tag::ROTATION, out);
+        self.removals.rows(tag::REMOVAL, out);
+        self.roster.rows(out);
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.entries.settle();
+        self.rotations.settle();
+        self.removals.settle();
+        self.roster.settle();
+    }
+
+    /// Takes over a stored row, if it is one of these.
+    pub(super) fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Result<bool, LoadError> {
+        match kind {
+            tag::HOLDERS => self.entries.load(name, value)?,
+            tag::ROTATION => self.rotations.load(name, value)?,
+            tag::REMOVAL => self.removals.load(name, value)?,
+            tag::INDEX => self.roster.load(name, value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
-impl Wire for Holdings {
+/// Whether nobody but members holds a secret.
+fn is_within(holding: &Holding, present: &Present) -> bool {
+    let is_older = |gone: Order| holding.anchor < gone;
+    !present.gone.is_some_and(is_older) && holding.holders.is_subset(&present.members)
+}
+
+impl Wire for Holding {
     fn write(&self, w: &mut Writer) {
-        w.array(4).map(self.entries.len());
-        for (id, holding) in &self.entries {
-            w.bytes(id.as_bytes()).array(4).item(&holding.anchor);
-            w.bool(holding.assumed).bool(holding.is_preferred);
-            write_list(&holding.holders, w);
-        }
-        w.array(self.rotations.len());
-        for rotation in &self.rotations {
-            w.array(2).item(&rotation.operation);
-            w.optional(rotation.secret.as_ref());
-        }
-        w.array(self.removals.len());
-        for (operation, member) in &self.removals {
-            w.array(2).item(operation).item(member);
-        }
-        w.bool(self.removal_given);
+        w.array(4).uint(self.anchor).bool(self.assumed);
+        w.bool(self.is_preferred).item(&self.holders);
     }
 
-    fn read(r: &mut Reader<'_>) -> Result<Holdings, DecodeError> {
+    fn read(r: &mut Reader<'_>) -> Result<Holding, DecodeError> {
         tuple(r, 4, |r| {
-            let id = |r: &mut Reader<'_>| crate::wire::bytes_array(r).map(SecretId::from_bytes);
-            let entries = map(r, id, |r| {
-                tuple(r, 4, |r| {
-                    let anchor = OperationId::read(r)?;
-                    let (assumed, is_preferred) = (r.bool()?, r.bool()?);
-                    let holders: Vec<Member> = list(r, usize::MAX)?;
-                    Ok(Holding {
-                        anchor,
-                        assumed,
-                        is_preferred,
-                        holders: holders.into_iter().collect(),
-                    })
-                })
-            })?;
-            let mut rotations = Vec::new();
-            for _ in 0..r.array()? {
-                rotations.push(tuple(r, 2, |r| {
-                    Ok(Rotation {
-                        operation: OperationId::read(r)?,
-                        secret: nullable(r, SecretId::read)?,
-                    })
-                })?);
-            }
-            let mut removals = Vec::new();
-            for _ in 0..r.array()? {
-                let removal = tuple(r, 2, |r| Ok((OperationId::read(r)?, Member::read(r)?)));
-                removals.push(removal?);
-            }
-            Ok(Holdings {
-                entries,
-                rotations,
-                removals,
-                removal_given: r.bool()?,
+            Ok(Holding {
+                anchor: r.uint()?,
+                assumed: r.bool()?,
+                is_preferred: r.bool()?,
+                holders: Indices::read(r)?,
             })
         })
     }

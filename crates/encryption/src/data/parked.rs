@@ -1,12 +1,13 @@
 //! Data that waits for its secret (`docs/protocol/encryption.md#10.3`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use p2panda_core::limits::{PARKED_BYTES_MAX, PARKED_MAX};
 
 use super::payload::Encrypted;
 use super::secret::SecretId;
-use crate::wire::{DecodeError, Items, Reader, Wire, Writer, list, tuple, write_list};
+use crate::rows::{LoadError, Rows, Table, key, tag};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, tuple};
 use crate::{Member, OperationId};
 
 /// One message.
@@ -20,28 +21,37 @@ pub(super) struct Waiting {
 /// All of them, oldest first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parked {
-    messages: VecDeque<Waiting>,
+    messages: Table<u64, Waiting>,
+    bytes: usize,
     /// A secret came since they were looked at.
-    look_again: bool,
+    pub(super) look_again: bool,
 }
 
 impl Parked {
     /// Keeps a message. Where that is too much, the sender that has the most loses its oldest.
     pub(super) fn park(&mut self, operation: OperationId, sender: Member, encrypted: Encrypted) {
-        self.messages.push_back(Waiting {
+        let message = Waiting {
             operation,
             sender,
             encrypted,
-        });
-        while self.messages.len() > PARKED_MAX || self.bytes() > PARKED_BYTES_MAX {
+        };
+        self.bytes = self.bytes.saturating_add(message.bytes());
+        let place = self
+            .messages
+            .last()
+            .map_or(0, |last| last.saturating_add(1));
+        self.messages.insert(place, message);
+        while self.messages.len() > PARKED_MAX || self.bytes > PARKED_BYTES_MAX {
             let mut by_sender: BTreeMap<Member, usize> = BTreeMap::new();
-            for message in &self.messages {
+            for message in self.messages.values() {
                 *by_sender.entry(message.sender).or_default() += message.bytes();
             }
             let most = by_sender.into_iter().max_by_key(|(_, bytes)| *bytes);
             let oldest = |message: &Waiting| most.is_some_and(|(most, _)| most == message.sender);
-            let place = self.messages.iter().position(oldest).unwrap_or(0);
-            self.messages.remove(place);
+            let place = self.place_of(oldest);
+            if place.and_then(|place| self.remove(place)).is_none() {
+                break;
+            }
         }
     }
 
@@ -55,14 +65,36 @@ impl Parked {
         if !self.look_again {
             return None;
         }
-        let opens = |message: &Waiting| has(&message.encrypted.secret);
-        let place = self.messages.iter().position(opens);
+        let place = self.place_of(|message| has(&message.encrypted.secret));
         self.look_again = place.is_some();
-        place.and_then(|place| self.messages.remove(place))
+        place.and_then(|place| self.remove(place))
     }
 
-    fn bytes(&self) -> usize {
-        self.messages.iter().map(Waiting::bytes).sum()
+    fn place_of(&self, is_sought: impl Fn(&Waiting) -> bool) -> Option<u64> {
+        let mut messages = self.messages.iter();
+        let found = messages.find(|(_, message)| is_sought(message));
+        found.map(|(place, _)| *place)
+    }
+
+    fn remove(&mut self, place: u64) -> Option<Waiting> {
+        let message = self.messages.remove(&place)?;
+        self.bytes = self.bytes.saturating_sub(message.bytes());
+        Some(message)
+    }
+
+    pub(super) fn rows(&self, out: &mut Rows) {
+        self.messages.rows(tag::PARKED, out);
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.messages.settle();
+    }
+
+    pub(super) fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
+        let message = Waiting::decode(value)?;
+        self.bytes = self.bytes.saturating_add(message.bytes());
+        self.messages.insert_stored(key(name)?, message);
+        Ok(())
     }
 }
 
@@ -70,24 +102,6 @@ impl Waiting {
     /// What it costs, apart from its ciphertext about as much again as a short message.
     fn bytes(&self) -> usize {
         self.encrypted.ciphertext.len().saturating_add(200)
-    }
-}
-
-impl Wire for Parked {
-    fn write(&self, w: &mut Writer) {
-        w.array(2).bool(self.look_again);
-        write_list(&self.messages, w);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Parked, DecodeError> {
-        tuple(r, 2, |r| {
-            let look_again = r.bool()?;
-            let messages: Vec<Waiting> = list(r, usize::MAX)?;
-            Ok(Parked {
-                messages: messages.into(),
-                look_again,
-            })
-        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Group secrets and bundles of them (`docs/protocol/encryption.md#10.1`).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use p2panda_core::limits::{GROUP_SECRETS_MAX, SECRET_DRAWS_MAX};
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::aead::{self, AeadError};
 use crate::limit::Limit;
+use crate::rows::{Key, LoadError, Rows, Table, key, tag};
 use crate::secret::Secret;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, ints_array, list, tuple};
 
@@ -38,6 +39,18 @@ impl fmt::Debug for SecretId {
 impl fmt::Display for SecretId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Key for SecretId {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self.0);
+    }
+
+    fn take(bytes: &mut &[u8]) -> Option<SecretId> {
+        let (first, rest) = bytes.split_first_chunk()?;
+        *bytes = rest;
+        Some(SecretId(*first))
     }
 }
 
@@ -114,7 +127,11 @@ pub fn decrypt(
 
 /// Secrets by name. A secret keeps the date it first came with.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct SecretBundle(BTreeMap<SecretId, GroupSecret>);
+pub struct SecretBundle {
+    secrets: Table<SecretId, GroupSecret>,
+    /// Date and name of each, the highest last.
+    ranks: BTreeSet<(u64, SecretId)>,
+}
 
 impl SecretBundle {
     /// Starts empty.
@@ -124,13 +141,13 @@ impl SecretBundle {
 
     /// The secret of that name.
     pub fn get(&self, id: &SecretId) -> Option<&GroupSecret> {
-        self.0.get(id)
+        self.secrets.get(id)
     }
 
     /// The secret with the greatest date, among equals the one with the greatest name.
     pub fn latest(&self) -> Option<&GroupSecret> {
-        let rank = |(id, secret): &(&SecretId, &GroupSecret)| (secret.timestamp, **id);
-        self.0.iter().max_by_key(rank).map(|(_, secret)| secret)
+        let (_, id) = self.ranks.last()?;
+        self.secrets.get(id)
     }
 
     /// Draws a secret that outranks every secret of the bundle; does not insert it.
@@ -170,52 +187,76 @@ impl SecretBundle {
 
     /// Inserts a secret unless it is known, or there are [`GROUP_SECRETS_MAX`].
     pub fn insert(&mut self, secret: GroupSecret) {
-        if self.0.len() < GROUP_SECRETS_MAX {
-            self.0.entry(secret.id()).or_insert(secret);
+        let id = secret.id();
+        if self.secrets.len() < GROUP_SECRETS_MAX && !self.secrets.contains_key(&id) {
+            self.ranks.insert((secret.timestamp, id));
+            self.secrets.insert(id, secret);
         }
     }
 
     /// Inserts every secret that is not known, the highest first, up to [`GROUP_SECRETS_MAX`].
     pub fn extend(&mut self, other: SecretBundle) {
-        let mut others: Vec<_> = other.0.into_values().collect();
-        others.sort_by_key(|secret| std::cmp::Reverse((secret.timestamp, secret.id())));
-        for secret in others {
-            self.insert(secret);
+        for (_, secret) in other.ranked().rev() {
+            self.insert(secret.duplicate());
         }
     }
 
     /// Erases a secret.
     pub fn remove(&mut self, id: &SecretId) -> bool {
-        self.0.remove(id).is_some()
+        let removed = self.secrets.remove(id);
+        if let Some(secret) = &removed {
+            self.ranks.remove(&(secret.timestamp, *id));
+        }
+        removed.is_some()
     }
 
     /// How many secrets there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.secrets.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.secrets.is_empty()
     }
 
     /// Names and secrets.
     pub fn iter(&self) -> impl Iterator<Item = (&SecretId, &GroupSecret)> {
-        self.0.iter()
+        self.secrets.iter()
     }
 
     /// From the lowest rank to the highest.
     pub(crate) fn ranked(&self) -> impl DoubleEndedIterator<Item = (&SecretId, &GroupSecret)> {
-        let mut ranked: Vec<_> = self.0.iter().collect();
-        ranked.sort_by_key(|(id, secret)| (secret.timestamp, **id));
-        ranked.into_iter()
+        let ranks = self.ranks.iter();
+        ranks.filter_map(|(_, id)| Some((id, self.secrets.get(id)?)))
+    }
+
+    /// Where a secret stands among the others.
+    pub(super) fn rank(&self, id: &SecretId) -> Option<(u64, SecretId)> {
+        let secret = self.secrets.get(id)?;
+        Some((secret.timestamp, *id))
+    }
+
+    pub(super) fn rows(&self, out: &mut Rows) {
+        self.secrets.rows(tag::SECRET, out);
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.secrets.settle();
+    }
+
+    pub(super) fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {
+        let (id, secret) = (key::<SecretId>(name)?, GroupSecret::decode(value)?);
+        self.ranks.insert((secret.timestamp, id));
+        self.secrets.insert_stored(id, secret);
+        Ok(())
     }
 }
 
 impl Wire for SecretBundle {
     fn write(&self, w: &mut Writer) {
-        w.array(self.0.len());
-        for secret in self.0.values() {
+        w.array(self.secrets.len());
+        for secret in self.secrets.values() {
             w.item(secret);
         }
     }

@@ -1,7 +1,7 @@
 //! Key agreement of the message scheme: seeds in, chains of every member forward
 //! (`docs/protocol/encryption.md#11.3`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use p2panda_core::cbor;
 use p2panda_core::limits::MEMBER_SECRETS_MAX;
@@ -18,6 +18,7 @@ use crate::draft::initial_members;
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
+use crate::rows::{LoadError, Rows, Set, Table, tag};
 use crate::secret::Secret;
 use crate::sessions::{Context, DeliverError, Scheme, Sealing, Sessions, draw};
 use crate::wire::{
@@ -113,20 +114,37 @@ pub struct Processed {
 }
 
 /// Channels, membership and chains of one group.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Agreement<M> {
     pub(super) my_id: Member,
     pub(super) sessions: Sessions,
     pub(super) members: M,
-    pub(super) member_secrets: BTreeMap<Key, Secret>,
-    pub(super) ratchets: BTreeMap<Member, Secret>,
+    pub(super) member_secrets: Table<Key, Secret>,
+    pub(super) ratchets: Table<Member, Secret>,
     /// Who cannot follow everybody: it was left out, or has begun its channel with us anew.
-    lacking: BTreeSet<Member>,
+    lacking: Set<Member>,
     /// We cannot follow everybody; our next seed says so to whom it concerns.
-    unfollowed: bool,
+    pub(super) unfollowed: bool,
     /// Adds that a removal won over.
-    pub(super) beside_removal: BTreeSet<OperationId>,
+    pub(super) beside_removal: Set<OperationId>,
+    /// The membership is not what was stored last.
+    pub(super) has_changed: bool,
 }
+
+impl<M: PartialEq> PartialEq for Agreement<M> {
+    fn eq(&self, other: &Agreement<M>) -> bool {
+        self.my_id == other.my_id
+            && self.sessions == other.sessions
+            && self.members == other.members
+            && self.member_secrets == other.member_secrets
+            && self.ratchets == other.ratchets
+            && self.lacking == other.lacking
+            && self.unfollowed == other.unfollowed
+            && self.beside_removal == other.beside_removal
+    }
+}
+
+impl<M: Eq> Eq for Agreement<M> {}
 
 impl<M: Membership> Agreement<M> {
     /// Starts without channels.
@@ -135,11 +153,12 @@ impl<M: Membership> Agreement<M> {
             my_id,
             sessions: Sessions::default(),
             members,
-            member_secrets: BTreeMap::new(),
-            ratchets: BTreeMap::new(),
-            lacking: BTreeSet::new(),
+            member_secrets: Table::default(),
+            ratchets: Table::default(),
+            lacking: Set::default(),
             unfollowed: false,
-            beside_removal: BTreeSet::new(),
+            beside_removal: Set::default(),
+            has_changed: true,
         }
     }
 
@@ -162,6 +181,7 @@ impl<M: Membership> Agreement<M> {
         removed: Member,
         operation: OperationId,
     ) -> Result<(), MembershipError> {
+        self.has_changed = true;
         self.members.remove(remover, removed, operation)
     }
 
@@ -198,6 +218,7 @@ impl<M: Membership> Agreement<M> {
 
     /// For a membership that is decided elsewhere: what it is now.
     pub fn members_mut(&mut self) -> &mut M {
+        self.has_changed = true;
         &mut self.members
     }
 
@@ -467,6 +488,7 @@ impl<M: Membership> Agreement<M> {
 
     fn take_over(&mut self, changes: Changes<M>, context: &mut Context<'_>) {
         self.members = changes.members;
+        self.has_changed = true;
         for (member, chain) in changes.ratchets {
             match chain {
                 Some(chain) => self.ratchets.insert(member, chain),
@@ -537,28 +559,68 @@ impl<M: Membership> Agreement<M> {
             my_id,
             sessions,
             members,
-            member_secrets,
-            ratchets,
-            lacking: BTreeSet::new(),
+            member_secrets: Table::fresh(member_secrets),
+            ratchets: Table::fresh(ratchets),
+            lacking: Set::default(),
             unfollowed: false,
-            beside_removal: BTreeSet::new(),
+            beside_removal: Set::default(),
+            has_changed: true,
         };
         Ok((agreement, keys, registry))
     }
 
     fn write_ratchets(&self, w: &mut Writer) {
         w.map(self.ratchets.len());
-        for (member, chain) in &self.ratchets {
+        for (member, chain) in self.ratchets.iter() {
             w.item(member).item(chain);
         }
     }
 
     fn write_member_secrets(&self, w: &mut Writer) {
         w.map(self.member_secrets.len());
-        for ((sender, operation, member), secret) in &self.member_secrets {
+        for ((sender, operation, member), secret) in self.member_secrets.iter() {
             w.array(3).item(sender).item(operation).item(member);
             w.item(secret);
         }
+    }
+}
+
+/// Rows.
+impl<M: Membership> Agreement<M> {
+    pub(super) fn rows(&self, out: &mut Rows) {
+        self.sessions.rows(out);
+        self.member_secrets.rows(tag::MEMBER_SECRET, out);
+        self.ratchets.rows(tag::CHAIN, out);
+        self.lacking.rows(tag::LACKING, out);
+        self.beside_removal.rows(tag::BESIDE, out);
+        if out.is_all || self.has_changed {
+            out.put(tag::MEMBERSHIP, &(), &self.members);
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.sessions.settle();
+        self.member_secrets.settle();
+        self.ratchets.settle();
+        self.lacking.settle();
+        self.beside_removal.settle();
+        self.has_changed = false;
+    }
+
+    /// Takes over a stored row, if it is one of these.
+    pub(super) fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Result<bool, LoadError> {
+        match kind {
+            tag::MEMBERSHIP => {
+                self.members = M::decode(value)?;
+                self.has_changed = false;
+            }
+            tag::MEMBER_SECRET => self.member_secrets.load(name, value)?,
+            tag::CHAIN => self.ratchets.load(name, value)?,
+            tag::LACKING => self.lacking.load(name, value)?,
+            tag::BESIDE => self.beside_removal.load(name, value)?,
+            _ => return self.sessions.load(kind, name, value),
+        }
+        Ok(true)
     }
 }
 
@@ -568,9 +630,9 @@ impl<M: Membership> Wire for Agreement<M> {
         w.item(&self.sessions).item(&self.members);
         self.write_member_secrets(w);
         self.write_ratchets(w);
-        write_list(&self.lacking, w);
+        write_list(self.lacking.iter(), w);
         w.bool(self.unfollowed);
-        write_list(&self.beside_removal, w);
+        write_list(self.beside_removal.iter(), w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Agreement<M>, DecodeError> {
@@ -580,11 +642,12 @@ impl<M: Membership> Wire for Agreement<M> {
                 my_id: Member::read(r)?,
                 sessions: Sessions::read(r)?,
                 members: M::read(r)?,
-                member_secrets: map(r, read_key, Secret::read)?,
-                ratchets: map(r, Member::read, Secret::read)?,
+                member_secrets: Table::fresh(map(r, read_key, Secret::read)?),
+                ratchets: Table::fresh(map(r, Member::read, Secret::read)?),
                 lacking: list(r, usize::MAX)?.into_iter().collect(),
                 unfollowed: r.bool()?,
                 beside_removal: list(r, usize::MAX)?.into_iter().collect(),
+                has_changed: true,
             })
         })
     }

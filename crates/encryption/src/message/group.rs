@@ -2,7 +2,7 @@
 
 mod stored;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use p2panda_core::limits::{FORWARD_DISTANCE_DEFAULT, OUT_OF_ORDER_DEFAULT};
 use rand_core::CryptoRng;
@@ -21,6 +21,7 @@ use crate::control::{Change, ControlMessage};
 use crate::data::{Reason, Rekey};
 use crate::operation::{OperationError, check_add, check_create, check_remove};
 use crate::orderer::{Join, Kept, Message, Orderer, QueueError};
+use crate::rows::{List, Set, Single, Table};
 use crate::sessions::Context;
 use crate::{Member, OperationId};
 
@@ -60,21 +61,22 @@ pub enum CommitError {
 /// Works like the data scheme's group, with two differences: processing gives answers to publish,
 /// and answers as well as application messages must be reported with their id
 /// ([`Group::published`]) before anything else is produced or processed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Group<M = Views> {
     agreement: Agreement<M>,
     orderer: Orderer<Control, Encrypted>,
     config: Config,
     /// Our own ratchet; we are in the group while there is one.
     ratchet: Option<Ratchet>,
-    decryption: BTreeMap<Member, DecryptionRatchet>,
+    decryption: Table<Member, DecryptionRatchet>,
     /// Members that left and can still follow our chain, until it takes in a seed without them.
-    leavers: BTreeSet<Member>,
+    leavers: Set<Member>,
     /// Who was removed, by which operation.
-    removals: Vec<(OperationId, Member)>,
+    removals: List<(OperationId, Member)>,
     /// The last own control message and the last own message of either kind.
     last_own: Option<(OperationId, OperationId)>,
     unpublished: Option<Unpublished>,
+    header: Single,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -91,11 +93,12 @@ impl<M: Membership> Group<M> {
             orderer: Orderer::new(my_id),
             config,
             ratchet: None,
-            decryption: BTreeMap::new(),
-            leavers: BTreeSet::new(),
-            removals: Vec::new(),
+            decryption: Table::default(),
+            leavers: Set::default(),
+            removals: List::default(),
             last_own: None,
             unpublished: None,
+            header: Single::default(),
         }
     }
 
@@ -106,7 +109,7 @@ impl<M: Membership> Group<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, OperationError> {
-        let exists = self.ratchet.is_some() || !self.orderer.heads().is_empty();
+        let exists = self.ratchet.is_some() || !self.orderer.graph().is_empty();
         check_create(exists, members, context)?;
         Ok(self.agreement.create(members, context, rng)?)
     }
@@ -199,7 +202,7 @@ impl<M: Membership> Group<M> {
         if let Some(Change::Remove { removed }) = control.change() {
             self.removals.push((operation, *removed));
         }
-        self.orderer.processed(operation, me, dependencies, true);
+        self.orderer.processed(operation, me, &dependencies, true);
         self.last_own = Some((operation, operation));
         if creates {
             self.orderer.enter(operation);
@@ -234,7 +237,7 @@ impl<M: Membership> Group<M> {
         let me = self.agreement.my_id();
         let is_control = unpublished.is_control;
         self.orderer
-            .processed(operation, me, unpublished.dependencies, is_control);
+            .processed(operation, me, &unpublished.dependencies, is_control);
         let control = match self.last_own {
             Some((control, _)) if !is_control => control,
             _ => operation,
@@ -264,10 +267,10 @@ impl<M: Membership> Group<M> {
         }
         let message = self.orderer.next()?;
         let (operation, sender) = (message.id, message.sender);
-        let orderer = &self.orderer;
+        let graph = self.orderer.graph();
         self.agreement.passed(&sender, |ours| {
             let mut named = message.dependencies.iter();
-            named.any(|id| id == ours || orderer.follows(id, ours))
+            named.any(|id| id == ours || graph.follows(id, ours))
         });
         let event = match message.payload {
             Payload::Control { control, directs } => {
@@ -276,7 +279,7 @@ impl<M: Membership> Group<M> {
                 let sent = (&directs[..], &message.recipients[..], beside);
                 let result = self.process(about, sent, context, rng);
                 self.orderer
-                    .processed(operation, sender, message.dependencies, true);
+                    .processed(operation, sender, &message.dependencies, true);
                 result.map(|processed| self.changed(operation, sender, control, processed))
             }
             Payload::Application(Encrypted {
@@ -288,7 +291,7 @@ impl<M: Membership> Group<M> {
                     false => Ok(None),
                 };
                 if !is_repeat(&opened) {
-                    self.orderer.processed(operation, sender, Vec::new(), false);
+                    self.orderer.processed(operation, sender, &[], false);
                 }
                 opened.map(|plaintext| match plaintext {
                     None => Event::Skipped { operation },
@@ -347,6 +350,12 @@ impl<M: Membership> Group<M> {
         self.agreement.members_mut()
     }
 
+    /// What a message names that was not processed: once nothing is missing, a message that is
+    /// received is ready.
+    pub fn missing(&self, message: &Message<Payload>) -> Vec<OperationId> {
+        self.orderer.missing(&message.sender, &message.dependencies)
+    }
+
     /// Stops waiting for a message that is lost for good.
     pub fn give_up(&mut self, operation: OperationId) {
         self.orderer.give_up(operation);
@@ -398,7 +407,7 @@ impl<M: Membership> Group<M> {
         let sent = (&directs[..], &welcome.recipients[..], beside);
         let result = self.process(about, sent, context, rng);
         self.orderer
-            .processed(operation, sender, welcome.dependencies, true);
+            .processed(operation, sender, &welcome.dependencies, true);
         Some(match result {
             Err(failure) => Event::Failed {
                 operation,
@@ -442,7 +451,7 @@ impl<M: Membership> Group<M> {
         };
         let dependencies = message.dependencies;
         self.orderer
-            .processed(message.id, message.sender, dependencies, is_control);
+            .processed(message.id, message.sender, &dependencies, is_control);
     }
 
     fn process(
@@ -480,7 +489,7 @@ impl<M: Membership> Group<M> {
         };
         let follows = |removal: &OperationId| {
             let mut named = dependencies.iter();
-            named.any(|id| id == removal || self.orderer.follows(id, removal))
+            named.any(|id| id == removal || self.orderer.graph().follows(id, removal))
         };
         let mut removals = self.removals.iter();
         removals.any(|(removal, removed)| removed == added && !follows(removal))

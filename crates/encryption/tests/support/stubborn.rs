@@ -14,7 +14,7 @@ use p2panda_encryption::{
     DecodeError, Member, OperationId, OwnKeys, Reader, Registry, Wire, Writer,
 };
 
-use super::world::Person;
+use super::world::{Person, Store};
 
 /// Membership from the control messages, unless its owner refuses to leave.
 #[derive(Clone, Default, Debug, PartialEq)]
@@ -93,6 +93,8 @@ pub struct Actor {
     pub inbox: Vec<usize>,
     pub processed: BTreeSet<OperationId>,
     pub opened: BTreeSet<OperationId>,
+    /// What it has stored of the group.
+    stored: Store,
 }
 
 impl Actor {
@@ -103,7 +105,15 @@ impl Actor {
             inbox: Vec::new(),
             processed: BTreeSet::new(),
             opened: BTreeSet::new(),
+            stored: Store::default(),
         }
+    }
+
+    /// Stores what has changed, after which what is stored is the state.
+    pub fn store(&mut self) {
+        self.stored.write(self.group.changes());
+        let loaded = Group::load(Stubborn::default(), self.stored.rows()).unwrap();
+        assert_eq!(loaded.encode(), self.group.encode());
     }
 
     /// The same person with the same secrets, as they are stored.
@@ -122,6 +132,7 @@ impl Actor {
             inbox: self.inbox.clone(),
             processed: self.processed.clone(),
             opened: BTreeSet::new(),
+            stored: Store::default(),
         }
     }
 }

@@ -7,10 +7,14 @@
     clippy::panic
 )]
 
+use std::collections::BTreeMap;
+
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use p2panda_core::{Hash, SigningKey};
-use p2panda_encryption::{Context, Lifetime, Member, OperationId, OwnKeys, Registry, SecretKey};
+use p2panda_encryption::{
+    Context, Lifetime, Member, OperationId, OwnKeys, Registry, Row, SecretKey,
+};
 
 /// The time at which every life begins.
 pub const START: u64 = 1_790_000_000;
@@ -51,6 +55,44 @@ pub fn operation(rng: &mut ChaCha20Rng) -> OperationId {
     let mut bytes = [0; 32];
     rng.fill_bytes(&mut bytes);
     Hash::from_bytes(bytes)
+}
+
+/// Rows as a database has them.
+#[derive(Clone, Default)]
+pub struct Store(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Store {
+    /// Stores changes, and gives the bytes written.
+    pub fn write(&mut self, rows: Vec<Row>) -> usize {
+        let mut bytes = 0;
+        for Row { key, value } in rows {
+            bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
+            match value {
+                Some(value) => self.0.insert(key, value.to_vec()),
+                None => self.0.remove(&key),
+            };
+        }
+        bytes
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let rows = self.0.iter();
+        rows.map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.0.get(key).map(Vec::as_slice)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.rows()
+            .map(|(key, value)| key.len() + value.len())
+            .sum()
+    }
+
+    pub fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.0.insert(key, value);
+    }
 }
 
 /// One member's own and foreign keys.

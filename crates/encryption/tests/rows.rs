@@ -1,0 +1,362 @@
+//! Promises about stored state: rows, what they cost, and what is pruned.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use chacha20::ChaCha20Rng;
+use p2panda_encryption::data::{
+    Control, Draft, Event, Failure, Group, Members, Payload, Reason, Rekey, open_stored, secret_key,
+};
+use p2panda_encryption::{LoadError, Member, Message, OperationId, Registry, Row, Wire};
+use world::*;
+
+/// A group with everybody's database.
+struct World {
+    rng: ChaCha20Rng,
+    people: Vec<Person>,
+    groups: Vec<Group>,
+    stores: Vec<Store>,
+    /// Bytes of the last message, and what the last store of each wrote.
+    sent: usize,
+    written: Vec<usize>,
+}
+
+impl World {
+    fn new(seed: u64, count: usize) -> World {
+        let mut rng = life_rng("rows", seed);
+        let people = people(count, 0, &mut rng);
+        let new = |person: &Person| Group::new(person.id, Members::default());
+        let groups = people.iter().map(new).collect();
+        let mut world = World {
+            rng,
+            people,
+            groups,
+            stores: vec![Store::default(); count],
+            sent: 0,
+            written: vec![0; count],
+        };
+        let ids = world.ids();
+        let context = world.people[0].context(START + 1);
+        let draft = world.groups[0].create(&ids, &context, &mut world.rng);
+        let create = world.commit(0, draft.unwrap());
+        world.share(0, &create);
+        world
+    }
+
+    fn ids(&self) -> Vec<Member> {
+        self.people.iter().map(|person| person.id).collect()
+    }
+
+    fn commit(&mut self, author: usize, draft: Draft) -> Message<Payload> {
+        let prepared = draft.seal().unwrap();
+        let message = Message {
+            id: operation(&mut self.rng),
+            sender: self.people[author].id,
+            dependencies: prepared.dependencies().to_vec(),
+            payload: Payload::Control {
+                control: prepared.control().clone(),
+                directs: prepared.directs().cloned().collect(),
+            },
+        };
+        let mut context = self.people[author].context(START + 1);
+        let committed = self.groups[author].commit(prepared, message.id, &mut context);
+        committed.unwrap();
+        self.sent = message.payload.encode().len();
+        self.store(author);
+        message
+    }
+
+    fn update(&mut self, author: usize) -> Message<Payload> {
+        let context = self.people[author].context(START + 1);
+        let draft = self.groups[author].update(&context, &mut self.rng);
+        self.commit(author, draft.unwrap())
+    }
+
+    fn remove(&mut self, author: usize, removed: usize) -> Message<Payload> {
+        let removed = self.people[removed].id;
+        let context = self.people[author].context(START + 1);
+        let draft = self.groups[author].remove(removed, &context, &mut self.rng);
+        self.commit(author, draft.unwrap())
+    }
+
+    fn send(&mut self, author: usize) -> Message<Payload> {
+        let sent = self.groups[author].send(b"panda", &mut self.rng).unwrap();
+        Message {
+            id: operation(&mut self.rng),
+            sender: self.people[author].id,
+            dependencies: sent.dependencies,
+            payload: sent.payload,
+        }
+    }
+
+    fn deliver(&mut self, reader: usize, message: &Message<Payload>) -> Vec<Event> {
+        self.groups[reader].receive(message.clone()).unwrap();
+        let mut context = self.people[reader].context(START + 1);
+        let group = &mut self.groups[reader];
+        let events = std::iter::from_fn(|| group.poll(&mut context)).collect();
+        self.store(reader);
+        events
+    }
+
+    fn share(&mut self, author: usize, message: &Message<Payload>) {
+        for reader in (0..self.groups.len()).filter(|reader| *reader != author) {
+            self.deliver(reader, message);
+        }
+    }
+
+    fn store(&mut self, who: usize) {
+        self.written[who] = self.stores[who].write(self.groups[who].changes());
+    }
+
+    /// Everybody writes something, so that all know what all have passed.
+    fn answer(&mut self) {
+        for author in 0..self.groups.len() {
+            let sent = self.send(author);
+            self.share(author, &sent);
+        }
+    }
+
+    fn load(&self, who: usize) -> Group {
+        Group::load(Members::default(), self.stores[who].rows()).unwrap()
+    }
+}
+
+#[test]
+fn data_opens_with_the_row_of_its_secret_alone() {
+    let mut world = World::new(0, 3);
+    let sent = world.send(0);
+    let Payload::Application(encrypted) = sent.payload else {
+        panic!("data");
+    };
+    let row = world.stores[1].get(&secret_key(&encrypted.secret));
+    assert_eq!(*open_stored(row, &encrypted).unwrap(), b"panda");
+    let unknown = Failure::UnknownGroupSecret(encrypted.secret);
+    assert_eq!(open_stored(None, &encrypted), Err(unknown));
+    // The row of another secret is not taken for it.
+    let first = encrypted.secret;
+    world.update(0);
+    let second = world.send(0);
+    let Payload::Application(later) = second.payload else {
+        panic!("data");
+    };
+    let row = world.stores[0].get(&secret_key(&first));
+    let unknown = Failure::UnknownGroupSecret(later.secret);
+    assert_eq!(open_stored(row, &later), Err(unknown));
+}
+
+#[test]
+fn a_message_writes_at_most_four_times_what_came_or_went() {
+    let mut world = World::new(1, 32);
+    for round in 0..60 {
+        let update = world.update(0);
+        let (sent, written) = (world.sent, world.written[0]);
+        assert!(written <= 4 * sent, "round {round}: {written} for {sent}");
+        let came = message_bytes(&update, &world.people[1].id);
+        world.deliver(1, &update);
+        let written = world.written[1];
+        assert!(written <= 4 * came, "round {round}: {written} for {came}");
+        let sent = world.send(1);
+        let came = sent.payload.encode().len();
+        world.deliver(0, &sent);
+        assert!(world.written[0] <= 4 * came, "{}", world.written[0]);
+    }
+}
+
+/// What of a message one reader needs: the control message and what was sent to it.
+fn message_bytes(message: &Message<Payload>, reader: &Member) -> usize {
+    let Payload::Control { control, directs } = &message.payload else {
+        panic!("control");
+    };
+    let ours = directs.iter().filter(|direct| direct.recipient == *reader);
+    let bytes: usize = ours.map(|direct| direct.encode().len()).sum();
+    32 + 32 + 32 * message.dependencies.len() + control.encode().len() + bytes
+}
+
+#[test]
+fn an_add_or_a_removal_writes_no_row_for_each_secret() {
+    let mut world = World::new(2, 4);
+    let removal = world.remove(0, 3);
+    world.share(0, &removal);
+    for _ in 0..100 {
+        let update = world.update(0);
+        world.deliver(1, &update);
+    }
+    let added = world.people[3].id;
+    let context = world.people[0].context(START + 1);
+    let (draft, _) = world.groups[0]
+        .add(added, 1, &context, &mut world.rng)
+        .unwrap();
+    let add = world.commit(0, draft);
+    world.deliver(1, &add);
+    let update = world.update(0);
+    world.deliver(1, &update);
+    let removal = world.remove(0, 3);
+    world.deliver(1, &removal);
+    assert!(world.written[1] < 2_000, "{}", world.written[1]);
+    assert!(world.written[0] < 4 * world.sent, "{}", world.written[0]);
+}
+
+#[test]
+fn what_all_members_have_passed_is_pruned_to_its_id_and_its_secret() {
+    let mut world = World::new(3, 8);
+    let mut sizes = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..20 {
+            let update = world.update(0);
+            world.share(0, &update);
+            world.answer();
+        }
+        sizes.push([world.stores[0].bytes(), world.stores[1].bytes()]);
+    }
+    for pair in sizes.windows(2) {
+        for (before, after) in pair[0].iter().zip(&pair[1]) {
+            // 33 and 8 bytes of the id, 33 and 40 of the secret.
+            assert!(after - before <= 20 * 120, "{before} {after}");
+        }
+    }
+    // Without the old secrets only the ids are left.
+    let before = world.stores[1].bytes();
+    world.groups[1].keep_newest(4);
+    world.store(1);
+    assert!(before - world.stores[1].bytes() > 70 * 70);
+    assert_eq!(world.load(1).encode(), world.groups[1].encode());
+    assert_eq!(world.groups[1].rekey(), Rekey::None);
+}
+
+#[test]
+fn silent_readers_cost_a_bounded_number_of_keys() {
+    let mut world = World::new(4, 4);
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..300 {
+            world.update(0);
+            world.groups[0].keep_newest(4);
+        }
+        world.store(0);
+        sizes.push(world.stores[0].bytes());
+    }
+    assert!(sizes[0] < 3 * 256 * 40 + 300 * 60 + 4_000, "{sizes:?}");
+    assert!(sizes[2] - sizes[1] < 300 * 60, "{sizes:?}");
+}
+
+#[test]
+fn a_late_operation_counts_as_a_rotation_that_nobody_knows_the_holders_of() {
+    let mut world = World::new(5, 4);
+    // The last member rotates, and nobody hears of it before it was removed and all have passed that.
+    let late = world.update(3);
+    let removal = world.remove(0, 3);
+    for reader in [1, 2] {
+        world.deliver(reader, &removal);
+    }
+    for _ in 0..3 {
+        let update = world.update(0);
+        for reader in [1, 2] {
+            world.deliver(reader, &update);
+        }
+        for author in [0, 1, 2] {
+            let sent = world.send(author);
+            for reader in (0..3).filter(|reader| *reader != author) {
+                world.deliver(reader, &sent);
+            }
+        }
+    }
+    let eligible = world.groups[1].latest_eligible();
+    let events = world.deliver(1, &late);
+    assert!(matches!(events[..], [Event::Changed { .. }]), "{events:?}");
+    assert_eq!(world.groups[1].latest_eligible(), eligible);
+    let secrets = world.groups[1].secrets().len();
+    assert!(world.groups[1].rekey() != Rekey::None);
+    assert_eq!(world.load(1).encode(), world.groups[1].encode());
+    // It is read, and another rotation ends it.
+    assert_eq!(secrets, 6);
+    let update = world.update(1);
+    assert_eq!(world.groups[1].rekey(), Rekey::None);
+    world.deliver(0, &late);
+    world.deliver(0, &update);
+    assert_eq!(world.groups[0].rekey(), Rekey::None);
+    let latest = world.groups[0].latest_eligible();
+    assert_eq!(latest, world.groups[1].latest_eligible());
+}
+
+#[test]
+fn pruned_and_unknown_differ() {
+    let mut world = World::new(6, 3);
+    let mut first = None;
+    for _ in 0..5 {
+        let update = world.update(0);
+        first.get_or_insert(update.id);
+        world.share(0, &update);
+        world.answer();
+    }
+    let sender = world.people[1].id;
+    let rotation = |id: OperationId, rng: &mut ChaCha20Rng| Message {
+        id: operation(rng),
+        sender,
+        dependencies: vec![id],
+        payload: Payload::Control {
+            control: Control::Update,
+            directs: Vec::new(),
+        },
+    };
+    let unknown = operation(&mut world.rng);
+    let waits = rotation(unknown, &mut world.rng);
+    assert_eq!(world.groups[0].missing(&waits), [unknown]);
+    assert_eq!(world.deliver(0, &waits), []);
+    let late = rotation(first.unwrap(), &mut world.rng);
+    assert_eq!(world.groups[0].missing(&late), []);
+    let events = world.deliver(0, &late);
+    assert!(matches!(events[..], [Event::Changed { .. }]), "{events:?}");
+    assert_eq!(world.groups[0].rekey(), Rekey::Advised(Reason::Unmerged));
+}
+
+#[test]
+fn rows_of_another_version_and_damaged_rows_are_refused() {
+    let mut world = World::new(7, 3);
+    let fresh: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let load = |store: &Store| Group::<Members>::load(Members::default(), store.rows());
+    assert_eq!(
+        Group::<Members>::load(Members::default(), fresh).unwrap_err(),
+        LoadError::Version
+    );
+    let mut store = world.stores[0].clone();
+    let mut header = store.get(&[0]).unwrap().to_vec();
+    header[1] += 1;
+    store.insert(vec![0], header);
+    assert_eq!(load(&store).unwrap_err(), LoadError::Version);
+    for (key, value) in world.stores[0].clone().rows() {
+        let mut store = world.stores[0].clone();
+        store.insert(key.to_vec(), value[..value.len() - 1].to_vec());
+        assert_eq!(load(&store).unwrap_err(), LoadError::Corrupt);
+    }
+    let mut store = world.stores[0].clone();
+    store.insert(vec![255], vec![0]);
+    assert_eq!(load(&store).unwrap_err(), LoadError::Corrupt);
+    // Nothing has changed since.
+    assert_eq!(world.groups[0].changes(), []);
+}
+
+#[test]
+fn rows_do_not_show_what_they_hold() {
+    let row = Row {
+        key: vec![16],
+        value: Some(vec![77; 32].into()),
+    };
+    assert_eq!(format!("{row:?}"), "Row([16], Some(32) bytes)");
+}
+
+#[test]
+fn the_rows_of_some_members_are_a_registry_of_these() {
+    let mut world = World::new(8, 3);
+    let ids = world.ids();
+    let mut store = Store::default();
+    store.write(world.people[0].registry.changes());
+    let one = store
+        .rows()
+        .filter(|(key, _)| key[1..33] == ids[1].as_bytes()[..]);
+    let registry = Registry::load(one).unwrap();
+    assert!(registry.long_term(&ids[1], START + 1).unwrap().is_some());
+    assert_eq!(registry.long_term(&ids[2], START + 1), Ok(None));
+    assert_eq!(world.people[0].registry.changes(), []);
+}
