@@ -208,7 +208,7 @@ fn reading(bars: &mut Bars, world: &mut World) {
 fn adding(bars: &mut Bars, long: &mut World) {
     let mut short = World::new(MEMBERS);
     short.rotate();
-    let mut time = |world: &mut World| {
+    let time = |world: &mut World| {
         let times = (0..5).map(|_| {
             let person = people(1, 0, &mut world.rng).remove(0);
             let id = person.id;
