@@ -145,6 +145,13 @@ impl World {
         }
     }
 
+    fn keep_newest(&mut self) {
+        for who in 0..2 {
+            self.groups[who].keep_newest(4);
+            self.stores[who].write(self.groups[who].changes());
+        }
+    }
+
     fn bytes(&self) -> [usize; 2] {
         [self.stores[0].bytes(), self.stores[1].bytes()]
     }
@@ -247,19 +254,12 @@ fn answered(bars: &mut Bars) {
         let name = format!("stored per rotation by the {name}: its id and its secret");
         bars.at_most(&name, each, 120.0, "B");
     }
-    for group in &mut world.groups {
-        group.keep_newest(4);
-    }
+    world.keep_newest();
     let before = world.bytes();
     for _ in 0..100 {
         world.rotate();
         world.answer();
-        world.groups.iter_mut().for_each(|group| {
-            group.keep_newest(4);
-        });
-    }
-    for who in 0..2 {
-        world.stores[who].write(world.groups[who].changes());
+        world.keep_newest();
     }
     let grown = world.bytes()[1] as f64 - before[1] as f64;
     bars.at_most(

@@ -195,23 +195,20 @@ impl Holdings {
             holding.holders.contains(member) || self.is_removed_after(holding.anchor, member)
         };
         let concerns = |holding: &Holding| holds(holding, adder) && !holds(holding, added);
-        let (mut highest, mut dropped) = (None, Vec::new());
-        for (id, _) in bundle.ranked().rev() {
-            let Some(holding) = self.entries.get(id).filter(|holding| concerns(holding)) else {
-                continue;
-            };
-            match &is_past {
-                Some(is_past) if is_past(holding.anchor) && highest.is_none() => {
-                    highest = Some(*id);
-                }
-                Some(is_past) if is_past(holding.anchor) => dropped.push(*id),
+        let (mut given, mut dropped) = (Vec::new(), Vec::new());
+        let known = self.entries.iter();
+        for (id, holding) in known.filter(|(_, holding)| concerns(holding)) {
+            match is_past.as_ref().map(|is_past| is_past(holding.anchor)) {
+                Some(true) => given.push(*id),
                 // It cannot be told whether the adder had it then: the welcome that brought it to
                 // us says nothing of when others got it.
-                Some(_) if holding.assumed => dropped.push(*id),
-                Some(_) => {}
+                Some(false) if holding.assumed => dropped.push(*id),
+                Some(false) => {}
                 None => dropped.push(*id),
             }
         }
+        let highest = given.iter().max_by_key(|id| bundle.rank(id)).copied();
+        dropped.extend(given.into_iter().filter(|id| Some(*id) != highest));
         for id in dropped {
             self.entries.remove(&id);
         }
