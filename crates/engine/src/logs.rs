@@ -1,6 +1,5 @@
 //! The rows of logs in use, written back once per batch.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use p2panda_core::limits::KNOWN_LOGS_MAX;
@@ -10,8 +9,20 @@ use p2panda_store::{Log, StoreError, TopicKey, Tx};
 
 #[derive(Default)]
 pub(crate) struct Logs {
-    known: HashMap<(TopicKey, VerifyingKey), Log>,
-    changed: BTreeSet<(TopicKey, VerifyingKey)>,
+    known: Vec<Log>,
+    places: HashMap<Key, usize>,
+    /// The one that was used last: a batch is mostly about few logs, several times for each operation.
+    last: Option<Last>,
+    changed: BTreeSet<Key>,
+}
+
+type Key = (TopicKey, VerifyingKey);
+
+#[derive(Clone, Copy)]
+struct Last {
+    key: Key,
+    place: usize,
+    is_changed: bool,
 }
 
 impl Logs {
@@ -21,7 +32,8 @@ impl Logs {
         topic: TopicKey,
         author: &VerifyingKey,
     ) -> Result<Option<&Log>, StoreError> {
-        Ok(self.load(tx, topic, author)?.map(|log| &*log))
+        let place = self.place(tx, topic, author)?;
+        Ok(place.and_then(|place| self.known.get(place)))
     }
 
     /// A log that the caller is about to change.
@@ -31,10 +43,14 @@ impl Logs {
         topic: TopicKey,
         author: &VerifyingKey,
     ) -> Result<Option<&mut Log>, StoreError> {
-        if self.load(tx, topic, author)?.is_some() {
-            self.changed.insert((topic, *author));
+        let Some(place) = self.place(tx, topic, author)? else {
+            return Ok(None);
+        };
+        if let Some(last) = self.last.as_mut().filter(|last| !last.is_changed) {
+            last.is_changed = true;
+            self.changed.insert(last.key);
         }
-        Ok(self.known.get_mut(&(topic, *author)))
+        Ok(self.known.get_mut(place))
     }
 
     /// The log of an author's first operation in a topic.
@@ -44,10 +60,11 @@ impl Logs {
         topic: TopicKey,
         author: &VerifyingKey,
         first: Head,
-    ) -> Result<&mut Log, StoreError> {
+    ) -> Result<(), StoreError> {
         let log = tx.create_log(topic, author, first)?;
         self.changed.insert((topic, *author));
-        Ok(self.known.entry((topic, *author)).or_insert(log))
+        self.add((topic, *author), log);
+        Ok(())
     }
 
     /// Whether a dependency has passed the order stage or was pruned.
@@ -67,25 +84,50 @@ impl Logs {
     /// Writes back what the batch changed.
     pub fn write(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for key in std::mem::take(&mut self.changed) {
-            if let Some(log) = self.known.get(&key) {
+            let place = self.places.get(&key);
+            if let Some(log) = place.and_then(|place| self.known.get(*place)) {
                 tx.save_log(log)?;
             }
         }
+        self.last = None;
         if self.known.len() > KNOWN_LOGS_MAX {
             self.known.clear();
+            self.places.clear();
         }
         Ok(())
     }
 
-    fn load(
+    /// Where a log is, once it is known.
+    fn place(
         &mut self,
         tx: &Tx<'_>,
         topic: TopicKey,
         author: &VerifyingKey,
-    ) -> Result<Option<&mut Log>, StoreError> {
-        match self.known.entry((topic, *author)) {
-            Entry::Occupied(entry) => Ok(Some(entry.into_mut())),
-            Entry::Vacant(entry) => Ok(tx.log(topic, author)?.map(|log| entry.insert(log))),
+    ) -> Result<Option<usize>, StoreError> {
+        let key = (topic, *author);
+        if let Some(last) = self.last.filter(|last| last.key == key) {
+            return Ok(Some(last.place));
         }
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None => match tx.log(topic, author)? {
+                Some(log) => self.add(key, log),
+                None => return Ok(None),
+            },
+        };
+        let is_changed = false;
+        self.last = Some(Last {
+            key,
+            place,
+            is_changed,
+        });
+        Ok(Some(place))
+    }
+
+    fn add(&mut self, key: Key, log: Log) -> usize {
+        let place = self.known.len();
+        self.known.push(log);
+        self.places.insert(key, place);
+        place
     }
 }
