@@ -17,11 +17,11 @@ mod world;
 use bytes::Bytes;
 use p2panda_core::{Hash, Heights, Refusal, SigningKey, limits};
 use p2panda_protocol::close::CloseCode;
-use p2panda_protocol::sync::Have;
 use p2panda_protocol::sync::message::{Limits, Message};
 use p2panda_protocol::sync::session::{Event, Input};
+use p2panda_protocol::sync::{Have, Protocol};
 use p2panda_protocol::time::Time;
-use world::{World, frame, log};
+use world::{LINK, World, frame, log};
 
 const SEEDS: std::ops::Range<u64> = 0..200;
 
@@ -233,6 +233,24 @@ fn random_bytes_never_panic_and_never_pile_up() {
                 .collect();
             world.input(1, id, Input::Bytes(bytes.into()));
         }
+    }
+}
+
+#[test]
+fn a_frame_above_the_limit_that_is_no_operation_ends_the_session_and_leaves_no_row() {
+    for protocol in [LINK, Protocol::DigestSync, Protocol::LogSync] {
+        let mut world = World::speaking(6, Some(protocol));
+        let id = world.dial(0);
+        world.settle();
+        let mut prefer = limits::CONTROL_BYTES_MAX.to_be_bytes()[4..].to_vec();
+        prefer[3] += 1;
+        prefer.extend([0, 18]);
+        prefer.resize(4 + limits::CONTROL_BYTES_MAX + 1, 0);
+        world.input(0, id, Input::Bytes(prefer.into()));
+        world.run_until_quiet(0, id);
+        let side = world.side(0, id);
+        assert_eq!(side.end.map(|end| end.code), Some(CloseCode::Limit));
+        assert!(side.refused.is_empty());
     }
 }
 

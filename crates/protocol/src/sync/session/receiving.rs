@@ -9,7 +9,7 @@ use super::{Ending, Output, Receiving, Session};
 use crate::close::CloseCode;
 use crate::frame::Frame;
 use crate::ranges;
-use crate::sync::message::{Message, frame_limit};
+use crate::sync::message::{Message, frame_limit, operation_beginning};
 use crate::sync::pair::Pair;
 
 impl Session {
@@ -144,8 +144,8 @@ impl Session {
     }
 
     pub(super) fn oversize(&mut self, prefix: &Bytes, len: usize, pair: &mut Pair) {
-        let is_operation = self.receiving == Receiving::Transfer || self.exchanged();
-        if is_operation {
+        let may_come = self.receiving == Receiving::Transfer || self.exchanged();
+        if may_come && operation_beginning(prefix).is_some() {
             let refused = too_large(prefix, len);
             if let Some(header) = &refused.whole {
                 self.came_without_body(header, pair);
