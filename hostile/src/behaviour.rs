@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::attacker::{Attacker, Target};
 use crate::error::Stopped;
-use crate::{connections, discovery, gossip, link_control, link_topics, logs, sync};
+use crate::{connections, discovery, gossip, link_control, link_pieces, link_topics, logs, sync};
 
 /// How much an attack does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,11 +110,22 @@ pub enum Behaviour {
     /// Announces entries that there are not, fetches all of a log and changes what it prefers: 1 000
     /// (10 000) messages, answered by `docs/protocol/link.md#9`.
     Announcements,
+    /// Says that it stored what there is not, and asks for receipts of logs that there are not: 20 000
+    /// (200 000) messages, answered by `docs/protocol/link.md#10`.
+    Receipts,
+    /// Begins operations of 15 MiB in pieces and never ends them: 4 sessions, answered by the progress
+    /// rule (`docs/protocol/sync.md#8`) and the budget (`docs/protocol/network.md#11`).
+    UnfinishedPieces,
+    /// Sends pieces where there may be none, in session after session: 400 (4 000), answered by
+    /// `docs/protocol/link.md#11`.
+    MisplacedPieces,
+    /// Sends headers of 15 MiB in pieces: 25 (150), answered by `docs/protocol/link.md#11`.
+    OversizedPieces,
 }
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Behaviour; 28] = [
+    pub const ALL: [Behaviour; 32] = [
         Behaviour::StreamsNobodyAccepts,
         Behaviour::LargestHave,
         Behaviour::UndecodableHeaders,
@@ -143,6 +154,10 @@ impl Behaviour {
         Behaviour::StalledRanges,
         Behaviour::EndlessRanges,
         Behaviour::Announcements,
+        Behaviour::Receipts,
+        Behaviour::UnfinishedPieces,
+        Behaviour::MisplacedPieces,
+        Behaviour::OversizedPieces,
     ];
 
     /// How a table names it.
@@ -176,6 +191,10 @@ impl Behaviour {
             Behaviour::StalledRanges => "stalled ranges",
             Behaviour::EndlessRanges => "endless ranges",
             Behaviour::Announcements => "announcements",
+            Behaviour::Receipts => "receipts",
+            Behaviour::UnfinishedPieces => "unfinished pieces",
+            Behaviour::MisplacedPieces => "misplaced pieces",
+            Behaviour::OversizedPieces => "oversized pieces",
         }
     }
 
@@ -209,6 +228,10 @@ impl Behaviour {
             Behaviour::StalledRanges => (4, 4),
             Behaviour::EndlessRanges => (500, 5_000),
             Behaviour::Announcements => (1_000, 10_000),
+            Behaviour::Receipts => (20_000, 200_000),
+            Behaviour::UnfinishedPieces => (4, 4),
+            Behaviour::MisplacedPieces => (400, 4_000),
+            Behaviour::OversizedPieces => (25, 150),
         };
         match scale {
             Scale::Short => short,
@@ -224,7 +247,8 @@ impl Behaviour {
             | Behaviour::FatRecords
             | Behaviour::ReflectorRecord
             | Behaviour::EndlessRanges
-            | Behaviour::WrongProofs => 1_000,
+            | Behaviour::WrongProofs
+            | Behaviour::MisplacedPieces => 1_000,
             _ => 100,
         }
     }
@@ -237,6 +261,7 @@ impl Behaviour {
                 | Behaviour::Drip
                 | Behaviour::SilentPair
                 | Behaviour::StalledRanges
+                | Behaviour::UnfinishedPieces
         )
     }
 
@@ -253,6 +278,7 @@ impl Behaviour {
             Behaviour::EarlyFlood => logs::early(amount, topic),
             Behaviour::InvalidFlood => logs::invalid(1_000, topic),
             Behaviour::NodesFlood => link_control::nodes(),
+            Behaviour::OversizedPieces => link_pieces::ammunition(),
             _ => Vec::new(),
         }
     }
@@ -371,6 +397,10 @@ impl Attack {
             Behaviour::StalledRanges => link_topics::stalled(self).await,
             Behaviour::EndlessRanges => link_topics::endless_ranges(self).await,
             Behaviour::Announcements => link_topics::announcements(self).await,
+            Behaviour::Receipts => link_control::receipts(self).await,
+            Behaviour::UnfinishedPieces => link_pieces::unfinished(self).await,
+            Behaviour::MisplacedPieces => link_pieces::misplaced(self).await,
+            Behaviour::OversizedPieces => link_pieces::oversized(self).await,
         }
     }
 }

@@ -28,6 +28,7 @@ mod gossip;
 mod honest;
 mod link;
 mod link_control;
+mod link_pieces;
 mod link_topics;
 mod logs;
 pub mod loss;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use p2panda_core::Hash;
-use p2panda_protocol::link::message::Message;
+use p2panda_protocol::link::message::{Level, Message};
 use p2panda_protocol::link::{Farewell, Tag};
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::wire::Writer;
@@ -138,6 +138,37 @@ pub(crate) async fn nodes_flood(attack: &Attack) -> Result<(), Stopped> {
         for frame in attack.ammunition.iter().chain([&last]) {
             link.send(frame).await?;
         }
+    }
+    link.connection.closed().await;
+    Ok(())
+}
+
+/// Says that it has stored what there is not, what it was not asked for and what it never got, and asks
+/// for receipts of logs that there are not, in overlays that are common and in others.
+pub(crate) async fn receipts(attack: &Attack) -> Result<(), Stopped> {
+    let topics = [attack.topic(), attack.target.own_topic];
+    let mut link = attack.link().await?;
+    let [first, own] = topics.map(|topic| link.tag(&Overlay::of_sync(&topic)));
+    link.send(&interest(false, vec![own], Vec::new())).await?;
+    for number in 0..attack.share() {
+        let garbage = tag_bytes(attack.attacker.number, number);
+        let overlay = match number % 3 {
+            0 => first,
+            1 => own,
+            _ => Tag::from_bytes(*garbage),
+        };
+        let height = match number % 7 {
+            0..3 => number as u32,
+            3..5 => u32::MAX,
+            _ => 0,
+        };
+        let check = garbage.first_chunk().copied().unwrap_or_default();
+        let level = Level { height, check };
+        link.send(&match number % 2 {
+            0 => control(&Message::Stored { overlay, level }),
+            _ => control(&Message::Confirm { overlay, height }),
+        })
+        .await?;
     }
     link.connection.closed().await;
     Ok(())

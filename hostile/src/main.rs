@@ -181,7 +181,10 @@ fn plan(arguments: &Arguments, behaviour: Behaviour, identities: usize, place: P
 fn seconds(behaviour: Behaviour, short: bool) -> Duration {
     Duration::from_secs(match behaviour {
         Behaviour::SilentPair => 70,
-        Behaviour::Drip | Behaviour::UnfinishedFrames | Behaviour::StalledRanges => 50,
+        Behaviour::Drip
+        | Behaviour::UnfinishedFrames
+        | Behaviour::UnfinishedPieces
+        | Behaviour::StalledRanges => 50,
         _ if short => 10,
         _ => 22,
     })

@@ -253,6 +253,9 @@ impl Measured {
                 let allowed = margin.of(limits::LINK_HELLO_TIMEOUT) + Duration::from_secs(2);
                 held.within("a silent link", self.open, allowed);
             }
+            Behaviour::UnfinishedPieces => {
+                held.within("an operation in pieces", self.open, UNFINISHED);
+            }
             Behaviour::StalledRanges => held.within("a stalled session", self.open, UNFINISHED),
             Behaviour::Farewells => {
                 let allowed = margin.of(limits::LINK_END_WAIT) + Duration::from_secs(2);

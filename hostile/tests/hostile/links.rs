@@ -66,3 +66,23 @@ async fn ranges_that_are_never_equal_delay_nobody() {
 async fn announcements_of_what_there_is_not_delay_nobody() {
     holds(plan(Behaviour::Announcements, 4, 7)).await;
 }
+
+#[tokio::test]
+async fn receipts_of_what_there_is_not_delay_nobody() {
+    holds(plan(Behaviour::Receipts, 4, 7)).await;
+}
+
+#[tokio::test]
+async fn operations_in_pieces_that_never_end_stay_within_the_budget() {
+    holds(plan(Behaviour::UnfinishedPieces, 8, 8)).await;
+}
+
+#[tokio::test]
+async fn pieces_out_of_place_delay_nobody() {
+    holds(plan(Behaviour::MisplacedPieces, 4, 7)).await;
+}
+
+#[tokio::test]
+async fn headers_in_pieces_above_every_limit_stay_within_the_budget() {
+    holds(plan(Behaviour::OversizedPieces, 1, 8)).await;
+}
