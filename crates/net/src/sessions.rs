@@ -108,6 +108,16 @@ impl Sessions {
         }
     }
 
+    /// Those among them that run and are not live.
+    pub(crate) fn not_live(&self, sessions: impl Iterator<Item = SessionId>) -> Vec<SessionId> {
+        let running = self.running.lock();
+        let is_behind = |session: &SessionId| {
+            let found = running.all.get(session);
+            found.is_some_and(|(_, status)| !status.live)
+        };
+        sessions.filter(is_behind).collect()
+    }
+
     pub(crate) fn ended(&self, session: SessionId) {
         let mut running = self.running.lock();
         let Some((peer, ended)) = running.all.remove(&session) else {

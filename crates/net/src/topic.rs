@@ -220,6 +220,7 @@ impl TopicTask {
                 Some(done) = self.tasks.join_next_with_id() => self.task_done(done),
                 () = sleep_until(wake), if self.wake.is_some() => {
                     self.wake = None;
+                    self.look_who_is_behind();
                     self.need(NeedInput::Tick);
                 }
                 () = self.leave.raised() => break,
@@ -251,6 +252,18 @@ impl TopicTask {
             Some(named) => NeedInput::Interested { peer, named },
             None => NeedInput::Uninterested(peer),
         });
+    }
+
+    fn look_who_is_behind(&mut self) {
+        let running = self.started.iter().filter_map(|(_, task)| match task {
+            Task::Session(_, session, _) => Some(*session),
+            Task::Dial(..) => None,
+        });
+        let behind = self.shared.sessions.not_live(running);
+        let knows = self.need.as_ref().is_some_and(|need| need.has_behind());
+        if knows || !behind.is_empty() {
+            self.need(NeedInput::Behind(behind));
+        }
     }
 
     fn membership_event(&mut self, event: MembershipEvent) {

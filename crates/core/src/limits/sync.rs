@@ -134,6 +134,9 @@ pub const LOST_SOUGHT: Duration = Duration::from_secs(10 * 60);
 /// A session that lived as long as this was a good one: the waits after its failure start anew
 /// (`docs/protocol/sync.md#8`).
 pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
+/// A session that is not live after this is not one of those that a node seeks
+/// (`docs/protocol/sync.md#11`).
+pub const SOUGHT_LIVE_WITHIN: Duration = Duration::from_secs(60);
 /// After how long a node compares with one of its peers again, which heals what no event told; up
 /// to as long again is added at random (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);

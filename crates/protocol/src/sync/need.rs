@@ -51,6 +51,8 @@ pub struct Need {
     compare: Time,
     /// How often that was done since something last went wrong.
     compared: u32,
+    /// Peers whose sessions do not come to be live.
+    behind: BTreeSet<VerifyingKey>,
     outputs: VecDeque<NeedOutput>,
 }
 
@@ -122,6 +124,8 @@ pub enum NeedInput {
     Repair(VerifyingKey),
     /// The peer gave a sign of life: a connection, a discovery session, a new address.
     Shown(VerifyingKey),
+    /// These sessions are not live; all others are.
+    Behind(Vec<SessionId>),
     /// The network changed or the machine slept: try everyone again at once.
     Reset,
     /// Time has passed.
@@ -152,6 +156,7 @@ impl Need {
             fill: Time::ZERO,
             compare: Time::ZERO,
             compared: 0,
+            behind: BTreeSet::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -187,6 +192,7 @@ impl Need {
             NeedInput::DialFailed { peer, fault } => self.dial_failed(&peer, fault, now),
             NeedInput::Repair(peer) => self.repair(&peer, now),
             NeedInput::Shown(peer) => self.shown(&peer, now),
+            NeedInput::Behind(sessions) => self.behind(&sessions, now),
             NeedInput::Reset => self.reset(now),
             NeedInput::Tick => {}
         }
@@ -326,6 +332,25 @@ impl Need {
         if let Some(peer) = self.peers.get_mut(key) {
             peer.shown(head_start_ms, now);
         }
+    }
+
+    /// Who takes longer than a minute for its catch-up may do so, and is not one of those that are
+    /// sought.
+    fn behind(&mut self, sessions: &[SessionId], now: Time) {
+        let is_behind = |peer: &Candidate| {
+            let mut running = peer.sessions.iter();
+            let is_late = |(session, _, since): &(SessionId, Dialled, Time)| {
+                *since + limits::SOUGHT_LIVE_WITHIN <= now && sessions.contains(session)
+            };
+            peer.has_session() && running.all(is_late)
+        };
+        let behind = self.peers.iter().filter(|(_, peer)| is_behind(peer));
+        self.behind = behind.map(|(key, _)| *key).collect();
+    }
+
+    /// Whether some are behind, as far as it was said.
+    pub fn has_behind(&self) -> bool {
+        !self.behind.is_empty()
     }
 
     fn reset(&mut self, now: Time) {
@@ -531,10 +556,12 @@ impl Need {
         !self.peers.values().any(|peer| peer.is_served())
     }
 
-    /// How many sessions are missing.
+    /// How many sessions are missing. Of those that are behind no more are made up for than are sought.
     fn lacks(&self) -> usize {
-        let served = self.peers.values().filter(|peer| peer.is_served());
-        self.seek.saturating_sub(served.count())
+        let served = self.peers.values().filter(|peer| peer.is_served()).count();
+        let behind = self.behind.iter().filter(|key| self.has_session(key));
+        let behind = behind.count().min(self.seek);
+        self.seek.saturating_sub(served.saturating_sub(behind))
     }
 
     /// Sessions that are owed although one runs, and those of published neighbours.

@@ -103,6 +103,42 @@ fn the_smaller_node_dials_at_once_and_the_larger_one_after_two_seconds_without_a
 }
 
 #[test]
+fn a_peer_that_only_catches_up_is_none_of_those_that_are_sought() {
+    let keys: Vec<_> = (1..20).map(key).collect();
+    let mut need = need(keys[0], 3);
+    // Three that are served, and never become live.
+    for (number, peer) in keys[1..4].iter().enumerate() {
+        dials(&mut need, opened(*peer, number as u64, Dialled::ByThem), 0);
+    }
+    for peer in &keys[4..] {
+        dials(&mut need, interested(*peer), SECOND);
+    }
+    let mut session = 10;
+    // Whoever is dialled is served, and live.
+    let mut dialled_until = |need: &mut Need, from_ms: u64, until_ms: u64, behind: &[u64]| {
+        let mut count = 0;
+        for ms in (from_ms..until_ms).step_by(100) {
+            let behind = behind.iter().map(|number| SessionId(*number)).collect();
+            let mut all = dials(need, NeedInput::Behind(behind), ms);
+            all.extend(dials(need, NeedInput::Tick, ms));
+            for peer in all {
+                count += 1;
+                session += 1;
+                dials(need, opened(peer, session, Dialled::ByUs), ms);
+            }
+        }
+        count
+    };
+    let ring = dialled_until(&mut need, SECOND, 59 * SECOND, &[0, 1, 2]);
+    assert!(ring <= 2, "the next two on the ring");
+    let more = dialled_until(&mut need, 59 * SECOND, 4 * MINUTE, &[0, 1, 2]);
+    assert_eq!(ring + more, 3, "as many as are sought");
+    assert!(need.has_behind());
+    assert_eq!(dialled_until(&mut need, 4 * MINUTE, 5 * MINUTE, &[]), 0);
+    assert!(!need.has_behind());
+}
+
+#[test]
 fn a_named_peer_is_tried_as_soon_as_it_is_linked_with_and_forgotten_where_it_has_no_such_topic() {
     let (small, large) = two();
     for local in [small, large] {
