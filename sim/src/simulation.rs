@@ -423,7 +423,7 @@ impl Sim {
                 self.need_input(node, topic, NeedInput::Repair(peer));
             }
             Output::Send(bytes) => {
-                let wrote = Input::Wrote(bytes.len());
+                let wrote = Input::Acked(bytes.len());
                 self.send(link, 1 - end, Parcel::Bytes(bytes));
                 self.schedule(soon, answer(wrote));
                 self.schedule(soon, answer(Input::Drained));

@@ -29,6 +29,8 @@ pub(crate) struct Acks {
 #[derive(Debug, Default)]
 struct Inner {
     paths: Vec<Followed>,
+    /// Acknowledged on paths that are no more.
+    gone_bytes: u64,
     waiting: BTreeMap<SessionId, Waiting>,
     /// A task follows the connection.
     followed: bool,
@@ -66,12 +68,46 @@ impl Marks {
     }
 }
 
+/// What a session wrote on a connection, as far as its peer may have acknowledged it.
+///
+/// The transport does not say of which stream acknowledged bytes were: they count for every session
+/// that has written, up to what it wrote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unacked {
+    written: u64,
+    /// Bytes of the connection that were acknowledged when this was last looked at.
+    seen: u64,
+}
+
+impl Unacked {
+    pub(crate) fn wrote(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+
+    /// How much of it is not acknowledged.
+    pub(crate) fn left(&self) -> u64 {
+        self.written
+    }
+
+    /// How much of it is acknowledged since the last time, of so many bytes of the connection by now.
+    pub(crate) fn take(&mut self, acked: u64) -> usize {
+        let new = acked.saturating_sub(self.seen).min(self.written);
+        self.written -= new;
+        self.seen = acked.max(self.seen);
+        usize::try_from(new).unwrap_or(usize::MAX)
+    }
+}
+
 impl Acks {
     pub(crate) fn new(connection: Connection) -> Self {
         Self {
             connection,
             inner: Arc::default(),
         }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// A session is about to write.
@@ -101,6 +137,21 @@ impl Acks {
         }
     }
 
+    /// Bytes that the peer has acknowledged, over all paths.
+    pub(crate) fn bytes(&self) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.look(&self.connection);
+        inner.bytes()
+    }
+
+    /// For a session that begins.
+    pub(crate) fn nothing_written(&self) -> Unacked {
+        Unacked {
+            written: 0,
+            seen: self.inner.lock().bytes(),
+        }
+    }
+
     /// A session is over: what it wrote may never arrive.
     pub(crate) fn forget(&self, session: SessionId) {
         self.inner.lock().waiting.remove(&session);
@@ -111,7 +162,12 @@ impl Inner {
     /// Looks at the paths that there are.
     fn look(&mut self, connection: &Connection) {
         let ids: Vec<PathId> = connection.paths().iter().map(|path| path.id()).collect();
-        self.paths.retain(|followed| ids.contains(&followed.path));
+        let gone_bytes = &mut self.gone_bytes;
+        self.paths.retain(|followed| {
+            let is_there = ids.contains(&followed.path);
+            *gone_bytes += u64::from(!is_there) * followed.flight.seen().bytes;
+            is_there
+        });
         for path in ids {
             if self.paths.iter().any(|followed| followed.path == path) {
                 continue;
@@ -125,6 +181,11 @@ impl Inner {
                 written.flatten().for_each(|one| one.mark(&self.paths));
             }
         }
+    }
+
+    fn bytes(&self) -> u64 {
+        let paths = self.paths.iter().map(|followed| followed.flight.seen());
+        self.gone_bytes + paths.map(|seen| seen.bytes).sum::<u64>()
     }
 
     fn wait(&mut self, session: SessionId, mut written: Written) {
@@ -246,4 +307,25 @@ async fn any<F: Future<Output = ()> + Unpin>(mut futures: Vec<F>) {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_connection_acknowledged_a_session_counts_no_more_than_it_wrote() {
+        let (written, seen) = (0, 1_000);
+        let mut unacked = Unacked { written, seen };
+        assert_eq!(unacked.take(1_500), 0, "of others");
+        unacked.wrote(300);
+        assert_eq!(unacked.take(1_600), 100);
+        assert_eq!(unacked.take(1_600), 0);
+        assert_eq!(unacked.take(9_000), 200);
+        assert_eq!(unacked.take(20_000), 0);
+        // A path has gone.
+        assert_eq!(unacked.take(10), 0);
+        unacked.wrote(5);
+        assert_eq!(unacked.take(20_001), 1);
+    }
 }

@@ -135,6 +135,7 @@ impl Connections {
             budget_peak_bytes: held.peak_bytes as u64,
             peers_slowed: held.slowed,
             peers_closed: held.closed,
+            untold_topics: 0,
         };
         drop(inner);
         for (_, connection) in open {

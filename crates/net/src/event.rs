@@ -32,6 +32,18 @@ pub enum NetEvent {
         /// The peer.
         peer: VerifyingKey,
     },
+    /// There are more topics than peers are told of: this one is not synced, and nothing ephemeral is
+    /// exchanged in it, until another one is left ([`Counters::untold_topics`]).
+    TopicUntold {
+        /// The topic.
+        topic: Topic,
+    },
+    /// Another node with this node's key has a link with a peer, which therefore refuses this one. Both
+    /// publish to the same logs (`docs/protocol/streams.md#16`).
+    CopyRuns {
+        /// The peer.
+        peer: VerifyingKey,
+    },
     /// A sync session passed its handshake.
     SessionStarted {
         /// The topic.
@@ -358,4 +370,6 @@ pub struct Counters {
     pub peers_slowed: u64,
     /// How often the connections of a peer were closed because of what it made us hold.
     pub peers_closed: u64,
+    /// Topics, and ephemeral streams, that peers are not told of because there are too many.
+    pub untold_topics: u64,
 }

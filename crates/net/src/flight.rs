@@ -21,6 +21,8 @@ struct Inner {
     lost: bool,
     /// Everything that was written before this many packets were sent is acknowledged.
     acked: u64,
+    /// Of packets that were acknowledged.
+    bytes: u64,
     mark: Option<Mark>,
 }
 
@@ -31,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) sent: u64,
     /// Everything that was written before this many packets were sent is acknowledged.
     acked: u64,
+    /// Of packets that were acknowledged.
+    pub(crate) bytes: u64,
 }
 
 /// A moment at which nothing was left to be sent.
@@ -58,6 +62,7 @@ impl Flight {
 
     pub(crate) fn acked(&self, bytes: u64, number: u64) {
         let mut inner = self.inner.lock();
+        inner.bytes += bytes;
         let Some(mark) = inner.mark.as_mut().filter(|mark| number <= mark.last) else {
             return;
         };
@@ -103,6 +108,7 @@ impl Flight {
         Seen {
             sent: inner.sent,
             acked: inner.acked,
+            bytes: inner.bytes,
         }
     }
 }

@@ -92,6 +92,8 @@ mod host;
 mod inbox;
 mod knock;
 mod link;
+mod link_gossip;
+mod link_refused;
 mod links;
 mod lookup;
 mod mdns;

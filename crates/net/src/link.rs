@@ -32,7 +32,10 @@ use crate::close::close;
 use crate::conduct::{Conduct, TooMuch};
 use crate::connections::round_trip;
 use crate::discovery;
+use crate::event::NetEvent;
 use crate::gossip::Way;
+use crate::link_gossip::LinkGossip;
+use crate::link_refused::Refused;
 use crate::links::{Begun, Command, Link};
 use crate::overlays::Change;
 use crate::peer_id::remote;
@@ -115,6 +118,7 @@ struct Driver {
     wake: Option<Time>,
     /// While it carries gossip.
     way: Option<Way>,
+    gossip: LinkGossip,
     /// Who waits until it does.
     to_carry: Vec<oneshot::Sender<()>>,
     /// When the peer is asked for records, if it is to be, and when it may be at the earliest.
@@ -146,6 +150,7 @@ struct Driver {
     /// Nothing needs the link since then.
     unneeded: Option<Instant>,
     ending: Option<Instant>,
+    end_code: CloseCode,
     over: bool,
 }
 
@@ -180,6 +185,7 @@ impl Driver {
             round_trip: round_trip(&link.connection),
             draws: Draws::from_seed(random::seed()?),
         };
+        let gossip = LinkGossip::new(link.acks.clone());
         Some(Self {
             control: Control::new(start, shared.clock.now()),
             conduct: Conduct::new(link.broken.clone(), Instant::now()),
@@ -197,6 +203,7 @@ impl Driver {
             outbox: VecDeque::new(),
             wake: None,
             way: None,
+            gossip,
             to_carry: Vec::new(),
             ask_at: None,
             ask_again_at: Instant::now(),
@@ -215,6 +222,7 @@ impl Driver {
             looking: HashMap::new(),
             unneeded: None,
             ending: None,
+            end_code: CloseCode::Done,
             over: false,
         })
     }
@@ -249,7 +257,7 @@ impl Driver {
                         self.handle(Input::Lost);
                     }
                 }
-                batch = next_gossip(self.way.as_ref()), if self.waiting_bytes() < limits::LINK_GOSSIP_WAITING_BYTES => {
+                batch = self.gossip.next(self.way.as_ref()), if self.waiting_bytes() < limits::LINK_GOSSIP_WAITING_BYTES => {
                     self.gossip(batch);
                 }
                 Some(command) = commands.recv() => self.command(command),
@@ -290,7 +298,7 @@ impl Driver {
             self.take_outputs().await;
         }
         self.remember_path();
-        close(&connection, CloseCode::Done);
+        close(&connection, self.end_code);
     }
 
     fn handle(&mut self, input: Input) {
@@ -351,7 +359,13 @@ impl Driver {
                         self.end(CloseCode::Violation);
                     }
                 }
-                Output::Farewell(_) => self.end_after(limits::LINK_END_WAIT),
+                Output::Farewell(farewell) => {
+                    if farewell == Farewell::Copy {
+                        let peer = self.link.peer;
+                        self.shared.signals.tell(NetEvent::CopyRuns { peer });
+                    }
+                    self.end_after(limits::LINK_END_WAIT);
+                }
                 Output::Close(code, failure) => {
                     tracing::debug!(peer = %self.link.peer, %failure, "a link failed");
                     self.end(code);
@@ -524,6 +538,7 @@ impl Driver {
             return;
         }
         for frame in frames {
+            self.gossip.wrote(frame.len());
             // Behind the length.
             self.handle(Input::Gossip(overlay, frame.slice(4.min(frame.len())..)));
         }
@@ -544,6 +559,10 @@ impl Driver {
             }
             Command::Replaced if self.link.side == Side::Dialler => {
                 self.farewell(Farewell::Replaced);
+            }
+            Command::Copy => {
+                self.end_code = CloseCode::Refused;
+                self.farewell(Farewell::Copy);
             }
             // The peer says farewell.
             Command::Replaced => self.end_after(limits::LINK_REPLACED_WAIT),
@@ -762,27 +781,6 @@ impl Driver {
     }
 }
 
-/// A stream on which there will be no session.
-struct Refused {
-    refusal: Refusal,
-    wait: Duration,
-    send: SendStream,
-    recv: RecvStream,
-}
-
-impl Refused {
-    fn tell(mut self) {
-        let Refused { refusal, wait, .. } = self;
-        tokio::spawn(async move {
-            let frame = Opening::Refuse { refusal, wait }.encode();
-            // An error means that the stream is gone.
-            let _ = self.send.write_chunk(frame).await;
-            let _ = self.send.finish();
-            let _ = self.recv.stop(VarInt::from_u32(0));
-        });
-    }
-}
-
 /// Changes that follow each other soon are told as one.
 async fn changed<T>(
     watched: &mut watch::Receiver<T>,
@@ -792,12 +790,4 @@ async fn changed<T>(
         sleep_until(not_before).await;
     }
     watched.changed().await
-}
-
-/// Never resolves while no gossip is carried.
-async fn next_gossip(way: Option<&Way>) -> Result<(Overlay, Vec<Bytes>), CloseCode> {
-    match way {
-        Some(way) => way.next().await,
-        None => std::future::pending().await,
-    }
 }

@@ -1,7 +1,7 @@
 //! The registry of links: which peers one connection carries everything with
 //! (`docs/protocol/link.md`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -24,6 +24,8 @@ pub(crate) struct Links {
     local: VerifyingKey,
     instance: Instance,
     by_peer: Arc<Mutex<HashMap<VerifyingKey, Vec<Arc<Link>>>>>,
+    /// Of peers.
+    runs: Arc<Mutex<FormerRuns>>,
     number: Arc<AtomicU64>,
     begun: mpsc::Sender<Begun>,
     dials: Dials,
@@ -91,6 +93,31 @@ pub(crate) struct Begun {
     pub(crate) control: Option<(SendStream, RecvStream)>,
 }
 
+/// Runs of peers that another run has replaced. If one of them is back while the other is there, they
+/// are two nodes with one key.
+#[derive(Debug, Default)]
+struct FormerRuns(HashMap<VerifyingKey, VecDeque<Instance>>);
+
+impl FormerRuns {
+    fn ended(&mut self, peer: VerifyingKey, instance: Instance) {
+        if self.0.len() >= limits::LINK_RUNS_PEERS_MAX && !self.0.contains_key(&peer) {
+            self.0.clear();
+        }
+        let runs = self.0.entry(peer).or_default();
+        runs.retain(|other| *other != instance);
+        if runs.len() >= limits::LINK_RUNS_MAX {
+            runs.pop_front();
+        }
+        runs.push_back(instance);
+    }
+
+    fn is_former(&self, peer: &VerifyingKey, instance: Instance) -> bool {
+        self.0
+            .get(peer)
+            .is_some_and(|runs| runs.contains(&instance))
+    }
+}
+
 /// What is asked of the task of a link.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -100,6 +127,8 @@ pub(crate) enum Command {
     Carry(oneshot::Sender<()>),
     /// Another link of the pair took its place.
     Replaced,
+    /// Another run of the peer has a link, and this one is not over either.
+    Copy,
 }
 
 impl Links {
@@ -110,6 +139,7 @@ impl Links {
             local,
             instance,
             by_peer: Arc::default(),
+            runs: Arc::default(),
             number: Arc::default(),
             begun,
             dials: Dials::default(),
@@ -205,6 +235,21 @@ impl Links {
         let Some(links) = by_peer.get_mut(&link.peer) else {
             return;
         };
+        let mut runs = self.runs.lock();
+        let is_other = |other: &Arc<Link>| {
+            let other_run = other.instance.lock().is_some_and(|other| other != instance);
+            other_run && other.connection.close_reason().is_none()
+        };
+        if runs.is_former(&link.peer, instance) && links.iter().any(is_other) {
+            // An error means that it is ending already.
+            let _ = link.commands.try_send(Command::Copy);
+            // The other one is used.
+            if let Some(place) = links.iter().position(|other| other.number == link.number) {
+                let copy = links.remove(place);
+                links.insert(0, copy);
+            }
+            return;
+        }
         let mut known: Vec<_> = links
             .iter()
             .filter_map(|link| {
@@ -225,6 +270,9 @@ impl Links {
                 Settled::OlderEnds => (older, newer),
                 Settled::NewerEnds => (newer, older),
             };
+            if ends.1.instance != stay.1.instance {
+                runs.ended(link.peer, ends.1.instance);
+            }
             // An error means that it is ending already.
             let _ = ends.0.commands.try_send(Command::Replaced);
             // What begins from now on goes to the last one.

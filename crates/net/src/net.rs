@@ -333,6 +333,7 @@ impl Net {
         Counters {
             sessions,
             sessions_live,
+            untold_topics: shared.overlays.untold() as u64,
             ..shared.connections.counters()
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::book::AddressBook;
 use crate::connections::Connections;
+use crate::event::NetEvent;
 use crate::signals::Signals;
 
 /// The overlays this node is in, each as often as it was joined.
@@ -25,8 +26,14 @@ pub(crate) struct Overlays {
 #[derive(Debug, Default)]
 struct Inner {
     joined: BTreeMap<Overlay, Joined>,
-    /// Those of ephemeral streams among them.
+    /// Those among them of which peers are told.
+    told: BTreeSet<Overlay>,
+    /// Those of ephemeral streams among these.
     rooms: BTreeSet<Overlay>,
+    /// For which there is no place, in the order in which they were joined.
+    untold: BTreeMap<u64, Overlay>,
+    /// How many found none so far.
+    turns: u64,
     /// The latest changes, the oldest first; the last one led to the version there is.
     changes: VecDeque<Change>,
 }
@@ -36,6 +43,8 @@ struct Joined {
     count: usize,
     /// Of which topic it is the membership overlay, if it is one.
     topic: Option<Topic>,
+    /// Its place among those of which peers are not told.
+    untold: Option<u64>,
 }
 
 /// A change of the set of overlays.
@@ -61,16 +70,15 @@ impl Overlays {
         self.inner.lock().joined.keys().copied().collect()
     }
 
-    /// Changes with the set.
+    /// Changes with those of which peers are told.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 
-    /// The set, and the version that it has.
+    /// Those of which peers are told, and the version that this set has.
     pub(crate) fn now(&self) -> (BTreeSet<Overlay>, u64) {
         let inner = self.inner.lock();
-        let all = inner.joined.keys().copied().collect();
-        (all, *self.version.borrow())
+        (inner.told.clone(), *self.version.borrow())
     }
 
     /// What changed since a version, and the version that led to. `None`: too much to remember.
@@ -91,7 +99,7 @@ impl Overlays {
     /// an ephemeral stream.
     pub(crate) fn lacks(&self, live_topics: usize) -> bool {
         let inner = self.inner.lock();
-        let synced = inner.joined.len() - inner.rooms.len();
+        let synced = inner.told.len() - inner.rooms.len();
         let alone = |overlay: &Overlay| self.book.interested(overlay).is_empty();
         synced > live_topics || inner.rooms.iter().any(alone)
     }
@@ -106,27 +114,24 @@ impl Overlays {
     }
 
     fn join_as(&self, overlay: Overlay, topic: Option<Topic>) {
-        let new = {
+        let (is_new, is_told) = {
             let mut inner = self.inner.lock();
-            let joined = inner.joined.entry(overlay);
-            let joined = joined.or_insert(Joined { count: 0, topic });
-            joined.count += 1;
-            let new = joined.count == 1;
-            if new {
-                if topic.is_none() {
-                    inner.rooms.insert(overlay);
-                }
-                if inner.joined.len() == limits::LINK_TAGS_MAX + 1 {
-                    tracing::warn!(
-                        max = limits::LINK_TAGS_MAX,
-                        "more topics than a peer remembers: some are not told, and not synced"
-                    );
-                }
+            let is_new = inner.join(overlay, topic);
+            let is_told = inner.told.contains(&overlay);
+            if is_new && is_told {
                 self.changed(&mut inner, Change::Begun(overlay));
             }
-            new
+            (is_new, is_told)
         };
-        if new {
+        if is_new && !is_told {
+            let topic = topic.unwrap_or(Topic::from_bytes(*overlay.as_bytes()));
+            tracing::warn!(
+                max = limits::OVERLAYS_TOLD_MAX,
+                "peers are not told of a topic: there are too many"
+            );
+            self.signals.tell(NetEvent::TopicUntold { topic });
+        }
+        if is_new {
             self.connections.joined();
         }
         self.signals.walk();
@@ -134,17 +139,25 @@ impl Overlays {
 
     pub(crate) fn part(&self, overlay: Overlay) {
         let mut inner = self.inner.lock();
-        let Some(joined) = inner.joined.get_mut(&overlay) else {
+        let Some(parted) = inner.part(&overlay) else {
             return;
         };
-        joined.count = joined.count.saturating_sub(1);
-        if joined.count == 0 {
-            inner.joined.remove(&overlay);
-            inner.rooms.remove(&overlay);
+        if parted.was_told {
             self.changed(&mut inner, Change::Ended(overlay));
-            drop(inner);
-            self.book.leave(&overlay);
         }
+        if let Some(next) = parted.next {
+            self.changed(&mut inner, Change::Begun(next));
+        }
+        drop(inner);
+        self.book.leave(&overlay);
+        if parted.next.is_some() {
+            self.signals.walk();
+        }
+    }
+
+    /// Of how many peers are not told, for lack of places.
+    pub(crate) fn untold(&self) -> usize {
+        self.inner.lock().untold.len()
     }
 
     fn changed(&self, inner: &mut Inner, change: Change) {
@@ -153,5 +166,122 @@ impl Overlays {
         }
         inner.changes.push_back(change);
         self.version.send_modify(|version| *version += 1);
+    }
+}
+
+/// An overlay was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parted {
+    was_told: bool,
+    /// Takes its place.
+    next: Option<Overlay>,
+}
+
+impl Inner {
+    /// Whether it was not joined before.
+    fn join(&mut self, overlay: Overlay, topic: Option<Topic>) -> bool {
+        if let Some(joined) = self.joined.get_mut(&overlay) {
+            joined.count += 1;
+            return false;
+        }
+        let has_room = self.told.len() < limits::OVERLAYS_TOLD_MAX;
+        let untold = (!has_room).then_some(self.turns);
+        let joined = Joined {
+            count: 1,
+            topic,
+            untold,
+        };
+        self.joined.insert(overlay, joined);
+        match untold {
+            None => self.tell(overlay, topic),
+            Some(turn) => {
+                self.untold.insert(turn, overlay);
+                self.turns += 1;
+            }
+        }
+        true
+    }
+
+    fn tell(&mut self, overlay: Overlay, topic: Option<Topic>) {
+        self.told.insert(overlay);
+        if topic.is_none() {
+            self.rooms.insert(overlay);
+        }
+    }
+
+    /// `None`: it is still joined, or was not.
+    fn part(&mut self, overlay: &Overlay) -> Option<Parted> {
+        let joined = self.joined.get_mut(overlay)?;
+        joined.count = joined.count.saturating_sub(1);
+        if joined.count > 0 {
+            return None;
+        }
+        let untold = joined.untold;
+        self.joined.remove(overlay);
+        if let Some(turn) = untold {
+            self.untold.remove(&turn);
+            let (was_told, next) = (false, None);
+            return Some(Parted { was_told, next });
+        }
+        self.told.remove(overlay);
+        self.rooms.remove(overlay);
+        let next = self.untold.pop_first().map(|(_, next)| next);
+        if let Some(next) = next
+            && let Some(joined) = self.joined.get_mut(&next)
+        {
+            joined.untold = None;
+            let topic = joined.topic;
+            self.tell(next, topic);
+        }
+        let was_told = true;
+        Some(Parted { was_told, next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn overlay(number: usize) -> Overlay {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        Overlay::from_bytes(bytes)
+    }
+
+    #[test]
+    fn peers_are_told_of_as_many_overlays_as_there_are_places_and_of_others_as_soon_as_one_is_left()
+    {
+        let mut inner = Inner::default();
+        let max = limits::OVERLAYS_TOLD_MAX;
+        for number in 0..max + 3 {
+            assert!(inner.join(overlay(number), None));
+        }
+        assert!(!inner.join(overlay(0), None));
+        assert_eq!((inner.told.len(), inner.untold.len()), (max, 3));
+        assert_eq!(inner.part(&overlay(0)), None, "joined twice");
+        // One that nobody was told of takes nobody's place.
+        let gone = inner.part(&overlay(max + 1)).unwrap();
+        assert_eq!((gone.was_told, gone.next), (false, None));
+        for (left, next) in [
+            (0, Some(overlay(max))),
+            (1, Some(overlay(max + 2))),
+            (2, None),
+        ] {
+            let was_told = true;
+            assert_eq!(inner.part(&overlay(left)), Some(Parted { was_told, next }));
+            assert!(next.is_none_or(|next| inner.told.contains(&next)));
+        }
+        assert_eq!(inner.told.len(), max - 1);
+        assert_eq!(inner.rooms.len(), max - 1);
+        assert_eq!(inner.part(&overlay(0)), None, "left already");
+    }
+
+    /// Whatever was told when a link began, and with which padding.
+    #[test]
+    fn what_peers_are_told_fits_into_what_they_remember() {
+        let padded = limits::LINK_TAGS_PADDED_MAX;
+        let padding = padded - (padded / 2 + 1);
+        assert!(limits::OVERLAYS_TOLD_MAX + padding <= limits::LINK_TAGS_MAX);
     }
 }

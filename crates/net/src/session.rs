@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::sleep_until;
 
-use crate::acked::{Acks, Marks, Written};
+use crate::acked::{Acks, Marks, Unacked, Written};
 use crate::budget::{self, Window};
 use crate::close::{close, fault};
 use crate::congestion::flow;
@@ -189,6 +189,7 @@ struct Driver {
     acks: Acks,
     /// Of the last write.
     marks: Marks,
+    unacked: Unacked,
     questions: Questions,
     answer: Option<Answer>,
     stores: VecDeque<oneshot::Receiver<Stored>>,
@@ -265,6 +266,7 @@ impl Driver {
             ended_by_peer: None,
             undrained: false,
             sent: None,
+            unacked: acks.nothing_written(),
             acks,
             marks: Marks::default(),
             answer: None,
@@ -497,9 +499,7 @@ impl Driver {
     fn wrote(&mut self, count: usize) {
         self.shared.connections.sync_wrote(count);
         self.outbox_bytes = self.outbox_bytes.saturating_sub(count);
-        if !self.session.is_live() {
-            self.handle(Input::Wrote(count));
-        }
+        self.unacked.wrote(count);
         if self.undrained && self.outbox_bytes <= limits::WRITE_LOW_WATER_BYTES {
             self.undrained = false;
             self.handle(Input::Drained);
@@ -512,6 +512,11 @@ impl Driver {
         let now = self.shared.clock.now();
         let share = self.pair.clone();
         let mut pair = share.pair.lock();
+        if self.wake.is_some_and(|wake| wake <= now) && !self.session.is_live() {
+            // Before it is judged whether the peer takes anything.
+            let acked = self.unacked.take(self.acks.bytes());
+            self.session.handle(Input::Acked(acked), &mut pair, now);
+        }
         self.session.handle(input, &mut pair, now);
         drop(pair);
         while let Some(output) = self.session.poll() {

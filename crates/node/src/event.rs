@@ -105,6 +105,19 @@ pub enum Event {
         /// Why.
         reason: Refusal,
     },
+    /// There are more topics than peers are told of: this one is not synced, and nothing ephemeral is
+    /// exchanged in it, until another one is left ([`crate::Counters::untold_topics`]). Publishing works.
+    TopicUntold {
+        /// The topic.
+        topic: Topic,
+    },
+    /// Another node with this node's key has a connection with a peer, which therefore refuses this one:
+    /// a home directory was copied. Both publish to the same logs (`docs/protocol/streams.md#16`); give
+    /// one of them a key of its own.
+    CopyRuns {
+        /// The peer.
+        peer: VerifyingKey,
+    },
     /// The addresses that this node announces have changed.
     AddressChanged,
     /// A peer's clock is far from this node's, or much further than before. Which of the two is
@@ -273,6 +286,8 @@ impl Event {
                 peer,
                 reason,
             },
+            NetEvent::CopyRuns { peer } => Self::CopyRuns { peer },
+            NetEvent::TopicUntold { topic } => Self::TopicUntold { topic },
             NetEvent::AddressChanged => Self::AddressChanged,
             NetEvent::ContactChanged { peer, contact } => Self::ContactChanged { peer, contact },
             NetEvent::ClockDiffers { peer, by } => Self::ClockDiffers { peer, by },

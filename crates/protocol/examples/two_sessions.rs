@@ -173,7 +173,7 @@ impl Node {
                         .push_back(Input::Wanted(Some(Wanted::default())));
                 }
                 Output::Send(bytes) => {
-                    self.inputs.push_back(Input::Wrote(bytes.len()));
+                    self.inputs.push_back(Input::Acked(bytes.len()));
                     self.inputs.push_back(Input::Drained);
                     sent.push(bytes);
                 }

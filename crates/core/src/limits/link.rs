@@ -80,6 +80,12 @@ pub const LINK_OPENS_PER_OVERLAY_MAX: usize = 8;
 pub const LINK_BROKEN_WAIT: Duration = Duration::from_secs(60);
 /// Peers of which that is remembered.
 pub const LINK_BROKEN_PEERS_MAX: usize = 4_096;
+/// Runs of a peer that are remembered after another one has replaced them.
+pub const LINK_RUNS_MAX: usize = 4;
+/// Peers of which that is remembered.
+pub const LINK_RUNS_PEERS_MAX: usize = 4_096;
+/// Gossip that was written on a control stream and is not acknowledged, before more waits in its own queue.
+pub const LINK_GOSSIP_UNACKED_BYTES: u64 = 128 * KIB as u64;
 /// What may wait to be written on a control stream before gossip waits in its own queue.
 pub const LINK_GOSSIP_WAITING_BYTES: usize = 32 * KIB;
 /// How long a link stays that nothing needs (`docs/protocol/link.md#5`).
@@ -95,6 +101,9 @@ pub const LINK_TAGS_MAX: usize = 65_536;
 pub const LINK_TAGS_PER_FRAME_MAX: usize = 4_000;
 /// A first Interest of more tags than this is not padded, so that some of [`LINK_TAGS_MAX`] are left.
 pub const LINK_TAGS_PADDED_MAX: usize = LINK_TAGS_MAX / 2;
+/// Overlays that a node tells its peers of; of others it tells when one of these is left. With the padding
+/// of any first Interest, they are no more than [`LINK_TAGS_MAX`].
+pub const OVERLAYS_TOLD_MAX: usize = LINK_TAGS_MAX / 4 * 3;
 /// Tags that begin or end after the first Interest, in a minute.
 pub const LINK_CHANGES_PER_MINUTE_MAX: usize = 2 * LINK_TAGS_MAX;
 /// How long Hello and the first Interest of a peer may take, on a path of ordinary delay.

@@ -361,3 +361,54 @@ async fn with_a_peer_without_links_on_the_topic_nodes_are_neighbours_in_its_over
         node.net.shutdown().await;
     }
 }
+
+/// Tells of every event that comes, until one is the wanted one.
+async fn until_event(
+    events: &mut broadcast::Receiver<NetEvent>,
+    is_wanted: impl Fn(&NetEvent) -> bool,
+) {
+    let wanted = async {
+        loop {
+            match events.recv().await {
+                Ok(event) if is_wanted(&event) => return,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => panic!("the network is gone"),
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), wanted).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_with_one_key_one_stays_and_the_other_hears_why() {
+    let server = FakeNode::start(97, 1).await;
+    let topic = topics(0, 1)[0];
+    server.subscribe(topic);
+    let copies = [FakeNode::start(97, 2).await, FakeNode::start(97, 2).await];
+    let [mut first, mut second] = copies.each_ref().map(|copy| copy.net.events());
+    for copy in &copies {
+        copy.subscribe(topic);
+        copy.net.add_peer(server.bootstrap());
+        copy.until_live(topic).await;
+    }
+    let is_copy = |event: &NetEvent| matches!(event, NetEvent::CopyRuns { .. });
+    tokio::select! {
+        () = until_event(&mut first, is_copy) => {}
+        () = until_event(&mut second, is_copy) => {}
+    }
+    // At rest: each further attempt of the one comes after a longer wait, and replaces nothing.
+    let before = server.net.counters().connections;
+    server.publish(topic, "to whoever is there");
+    let there = async {
+        tokio::select! {
+            () = copies[0].until_len(topic, 1) => {}
+            () = copies[1].until_len(topic, 1) => {}
+        }
+    };
+    timeout(Duration::from_secs(30), there).await.unwrap();
+    let after = server.net.counters().connections;
+    assert!(after <= before + 6, "{before} {after}");
+    for node in copies.iter().chain([&server]) {
+        node.net.shutdown().await;
+    }
+}

@@ -53,6 +53,8 @@ pub enum Farewell {
     Unneeded,
     /// It uses another link of the pair.
     Replaced,
+    /// Another node with the receiver's node id has a link with it.
+    Copy,
     /// Another reason.
     Other(u32),
 }
@@ -63,6 +65,7 @@ impl Farewell {
             Farewell::Stopping => 0,
             Farewell::Unneeded => 1,
             Farewell::Replaced => 2,
+            Farewell::Copy => 3,
             Farewell::Other(code) => code,
         }
     }
@@ -72,6 +75,7 @@ impl Farewell {
             0 => Farewell::Stopping,
             1 => Farewell::Unneeded,
             2 => Farewell::Replaced,
+            3 => Farewell::Copy,
             code => Farewell::Other(code),
         }
     }

@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | [`Output::Heights`], [`Output::OldestHeights`], [`Output::Totals`], [`Output::Read`], [`Output::Wanted`], [`Output::Evidence`] | reads its store in one short transaction | the input of the same name ([`Input::Page`] for a read), once, in the order of the questions |
 //! | [`Output::Heads`] | gets the heads that the sessions of the topic share, which follow its commits | [`Input::Heads`] |
-//! | [`Output::Send`] | writes the bytes to the stream, in order | [`Input::Wrote`] as they are written, [`Input::Drained`] when little is left |
+//! | [`Output::Send`] | writes the bytes to the stream, in order | [`Input::Drained`] when little is left, [`Input::Acked`] before [`Input::Tick`] at the latest |
 //! | | is done with all that, and has room | [`Input::Room`], while [`Session::has_pieces`] |
 //! | [`Output::Store`] | verifies and stores the batch | [`Input::Stored`] once it is durable, in the order of the batches |
 //! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time, not before |
@@ -126,8 +126,8 @@ pub enum Input {
     },
     /// Operations of the topic are durable up to this arrival number.
     Arrived(u64),
-    /// So many bytes of what [`Output::Send`] handed out are written.
-    Wrote(usize),
+    /// The peer has acknowledged so many more bytes of what [`Output::Send`] handed out.
+    Acked(usize),
     /// All but a little of what [`Output::Send`] handed out is written.
     Drained,
     /// There is room for a piece of a large operation, and nothing else to be written: while
@@ -443,7 +443,7 @@ impl Session {
             Input::Wanted(wanted) => self.wanted(wanted),
             Input::Stored { invalid } => self.stored(invalid, pair),
             Input::Arrived(arrival) => self.arrived = self.arrived.max(arrival),
-            Input::Wrote(bytes) if !self.is_live() => self.pace.moved(bytes),
+            Input::Acked(bytes) if !self.is_live() => self.pace.moved(bytes),
             Input::Drained => self.drained = true,
             Input::Room => self.room(),
             Input::Path(path) => {
@@ -458,7 +458,7 @@ impl Session {
                     self.take_frames(pair);
                 }
             }
-            Input::Wrote(_) | Input::Stop | Input::PairChanged => {}
+            Input::Acked(_) | Input::Stop | Input::PairChanged => {}
         }
         if self.ending != Ending::Ended {
             self.advance(pair, now);

@@ -166,13 +166,13 @@ fn a_peer_that_takes_what_it_lacks_makes_progress_and_one_that_takes_nothing_doe
         world.input(0, id, Input::Bytes(have));
         // The driver writes as much as the peer takes, so nothing is drained for long.
         while let Some(answer) = world.answer(0, id) {
-            if !matches!(answer, Input::Drained | Input::Wrote(_)) {
+            if !matches!(answer, Input::Drained | Input::Acked(_)) {
                 world.input(0, id, answer);
             }
         }
         for _ in 0..120 {
             world.now = world.now.after(1_000);
-            world.input(0, id, Input::Wrote(takes));
+            world.input(0, id, Input::Acked(takes));
             world.input(0, id, Input::Tick);
         }
         assert_eq!(code(&mut world, id), ends.then_some(CloseCode::Timeout));

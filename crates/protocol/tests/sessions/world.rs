@@ -577,7 +577,7 @@ impl World {
         match output {
             Output::Send(bytes) => {
                 side.sent.push(bytes.clone());
-                side.answers.push_back(Input::Wrote(bytes.len()));
+                side.answers.push_back(Input::Acked(bytes.len()));
                 side.answers.push_back(Input::Drained);
                 if !side.mute {
                     other.sides.get_mut(&id).unwrap().inbox.push_back(bytes);
