@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::command::{Command, PublishRequest, Reply};
+use crate::command::{Command, PublishRequest};
+use crate::named_command::NamedCommand;
+use crate::reply::Reply;
 
 /// Makes a command, or what became of it, once more. Whoever waits for its answer waits on.
 pub(crate) type Again<T> = Box<dyn FnOnce() -> T + Send>;
@@ -105,6 +107,13 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
                 Box::new(move || place(consumer, again())),
             )
         }
+        Command::Named(command) => {
+            let (command, again) = keep_named(command);
+            (
+                Command::Named(command),
+                Box::new(move || Command::Named(again())),
+            )
+        }
         Command::DropBody {
             topic,
             author,
@@ -174,6 +183,52 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
         Command::OwnHeld { topic, seq } => plain(move || Command::OwnHeld { topic, seq }),
         Command::ImportEnded { topic, import } => {
             plain(move || Command::ImportEnded { topic, import })
+        }
+    }
+}
+
+fn keep_named(command: NamedCommand) -> (NamedCommand, Again<NamedCommand>) {
+    match command {
+        NamedCommand::Open {
+            name,
+            create,
+            topics,
+            reply,
+        } => {
+            let (reply, again) = share(reply);
+            let open = |name, create, topics, reply| NamedCommand::Open {
+                name,
+                create,
+                topics,
+                reply,
+            };
+            (
+                open(name.clone(), create.clone(), topics.clone(), reply),
+                Box::new(move || open(name, create, topics, again())),
+            )
+        }
+        NamedCommand::Change {
+            consumer,
+            changes,
+            durability,
+            reply,
+        } => {
+            let (reply, again) = share(reply);
+            let change = move |changes, reply| NamedCommand::Change {
+                consumer,
+                changes,
+                durability,
+                reply,
+            };
+            (
+                change(Arc::clone(&changes), reply),
+                Box::new(move || change(changes, again())),
+            )
+        }
+        NamedCommand::Delete { consumer, reply } => {
+            let (reply, again) = share(reply);
+            let delete = move |reply| NamedCommand::Delete { consumer, reply };
+            (delete(reply), Box::new(move || delete(again())))
         }
     }
 }

@@ -4,7 +4,7 @@ use p2panda_core::limits::{PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{
-    BlockedLog, Content, FeedEntry, OpenError, RejectReason, StoreError, StoreErrorKind,
+    BlockedLog, Content, FeedEntry, NamedKey, OpenError, RejectReason, StoreError, StoreErrorKind,
 };
 use thiserror::Error;
 
@@ -317,6 +317,11 @@ pub enum EngineEvent {
         author: VerifyingKey,
         /// The operation.
         seq: u32,
+    },
+    /// Something was pruned that a named consumer had not settled.
+    PrunedUnsettled {
+        /// Which one.
+        consumer: NamedKey,
     },
     /// A peer has more of our own log: publishing waits for it.
     PublishesHeld {

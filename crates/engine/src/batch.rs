@@ -14,7 +14,7 @@ use p2panda_store::{LogKey, Ready, TopicKey};
 use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
 };
-use crate::command::Reply;
+use crate::reply::Reply;
 use crate::shares::Origin;
 use crate::topics::TopicRef;
 

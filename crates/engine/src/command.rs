@@ -5,10 +5,8 @@ use p2panda_core::{Hash, Header, Operation, Phase, Topic, VerifyingKey};
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
-
-/// Called once, after the commit that made the answer true. It must not block. If the engine
-/// stops before, it is dropped without being called.
-pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+use crate::named_command::NamedCommand;
+use crate::reply::Reply;
 
 /// Everything that changes a node's data.
 #[non_exhaustive]
@@ -80,6 +78,8 @@ pub enum Command {
         /// The offset up to which everything is acknowledged; reading goes on behind it.
         reply: Reply<u64>,
     },
+    /// Something about a named consumer.
+    Named(NamedCommand),
     /// A sync session came to a phase.
     Session {
         /// Topic of the session.
@@ -304,6 +304,7 @@ impl Command {
                 messages.iter().map(NewMessage::body_bytes).sum()
             }
             Command::Ack { offsets, .. } => offsets.len() * size_of::<u64>(),
+            Command::Named(command) => command.bytes(),
             _ => 0,
         }
     }
@@ -327,6 +328,7 @@ impl Command {
             | Command::PlaceConsumer { .. }
             | Command::DropBody { .. } => true,
             Command::Ack { durability, .. } => *durability == Durability::Full,
+            Command::Named(command) => command.must_sync(),
             Command::Ingest { operations, .. } => operations.iter().any(is_own),
             _ => false,
         }

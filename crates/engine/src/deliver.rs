@@ -36,6 +36,11 @@ fn deliver(turn: &mut Turn<'_>, operation: Ordered) -> Result<(), StoreError> {
             arrived.missing = operation.missing;
         }
     }
+    if let Some(offset) = offset {
+        let topic = turn.resolve(&operation.topic)?.key;
+        let (times, now) = (&mut turn.state.feed_times, turn.now.wall);
+        times.note(&mut turn.tx, topic, offset, now)?;
+    }
     if offset.is_some() {
         turn.batch.entries += 1;
         turn.batch.change(operation.topic).last_offset = offset;

@@ -9,7 +9,7 @@ use crate::command::{Command, Incoming, PublishRequest, Source};
 use crate::early::Ending;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
-use crate::{branch, ingest, publish, sessions};
+use crate::{branch, ingest, named, publish, sessions};
 
 pub(crate) fn step(
     turn: &mut Turn<'_>,
@@ -81,6 +81,7 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             let prefix = turn.tx.place_consumer(consumer, topic.key, start)?;
             turn.answer(reply, prefix);
         }
+        Command::Named(command) => named::take(turn, command)?,
         Command::Session {
             topic,
             session,

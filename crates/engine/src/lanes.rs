@@ -369,6 +369,7 @@ fn is_own(command: &Command) -> bool {
         | Command::Republish { .. }
         | Command::Ack { .. }
         | Command::PlaceConsumer { .. }
+        | Command::Named(_)
         | Command::PeerHas { .. }
         | Command::FindEarly { .. }
         | Command::Restored { .. } => true,

@@ -45,6 +45,7 @@ pub mod consumer;
 mod deliver;
 mod early;
 mod engine;
+mod feed_times;
 mod forge;
 mod idle;
 mod inbox;
@@ -53,6 +54,8 @@ mod intake;
 mod lanes;
 mod logs;
 mod missing;
+mod named;
+mod named_command;
 mod newest;
 mod now;
 mod order;
@@ -60,6 +63,7 @@ mod own;
 mod pipeline;
 mod prune;
 mod publish;
+mod reply;
 mod report;
 mod room;
 mod schedule;
@@ -79,14 +83,16 @@ pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
     Republished, RestoredError, StorageWait, TopicChange,
 };
-pub use command::{Command, Genuine, Incoming, NewMessage, Reply, Source};
+pub use command::{Command, Genuine, Incoming, NewMessage, Source};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
+pub use named_command::{NamedCommand, OpenedNamed};
 pub use now::Now;
 pub use p2panda_store::{
     Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
     StoreError, StoreErrorKind,
 };
+pub use reply::Reply;
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
 pub use verify::{verify, verify_copy};

@@ -3,6 +3,7 @@
 
 use p2panda_store::StoreError;
 
+use crate::answer::EngineEvent;
 use crate::idle;
 use crate::turn::Turn;
 
@@ -15,6 +16,11 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         let logs = &mut turn.state.logs;
         let log = logs.get_mut(&turn.tx, prune.topic.key, &prune.author)?;
         let log = log.expect("the operation with the flag is in it");
+        let (topic, now) = (prune.topic.key, turn.now.wall);
+        let losers = turn.tx.note_pruned(topic, &prune.author, prune.seq, now)?;
+        let told = losers.into_iter();
+        let told = told.map(|consumer| EngineEvent::PrunedUnsettled { consumer });
+        turn.batch.events.extend(told);
         turn.tx.prune(log.key, prune.seq, &mut slice)?;
         log.first_seq = prune.seq;
         log.pruned_bytes = prune.bytes_before;

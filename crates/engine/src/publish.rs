@@ -9,8 +9,9 @@ use p2panda_store::StoreError;
 
 use crate::answer::{PublishError, Republished};
 use crate::branch;
-use crate::command::{NewMessage, PublishRequest, Reply};
+use crate::command::{NewMessage, PublishRequest};
 use crate::forge::forge;
+use crate::reply::Reply;
 use crate::state::State;
 use crate::topics::TopicRef;
 use crate::turn::Turn;

@@ -7,6 +7,7 @@ use p2panda_store::{Restored, Slice, StoreError, Tx};
 
 use crate::blocked::Blocked;
 use crate::early::Early;
+use crate::feed_times::FeedTimes;
 use crate::logs::Logs;
 use crate::now::Now;
 use crate::own::Patience;
@@ -24,6 +25,7 @@ pub(crate) struct State {
     /// When steps of the long work beside the batches are due.
     pub schedule: Schedule,
     pub early: Early,
+    pub feed_times: FeedTimes,
     pub blocked: Blocked,
     /// Room for logs that wait for their order, in all topics.
     pub places: Places,
@@ -66,6 +68,7 @@ impl State {
             logs: Logs::default(),
             schedule: Schedule::default(),
             early: Early::new(budget),
+            feed_times: FeedTimes::default(),
             blocked: Blocked::default(),
             places: Places::default(),
             patience_before: None,
@@ -99,6 +102,7 @@ impl State {
         }
         self.stale = true;
         self.logs = Logs::default();
+        self.feed_times = FeedTimes::default();
         self.places = Places::default();
         self.early.take_back();
         self.topics.take_back();

@@ -5,8 +5,9 @@ use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
 
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::Batch;
-use crate::command::{Reply, Source};
+use crate::command::Source;
 use crate::now::Now;
+use crate::reply::Reply;
 use crate::state::State;
 use crate::topics::{TopicRef, TopicState};
 use crate::waiting::Times;

@@ -105,17 +105,22 @@ pub use database::error::{StoreError, StoreErrorKind};
 pub use database::evidence::{ForkRow, Reject, RejectReason, RejectedRow};
 pub use database::fault::Fault;
 pub use database::feed::{FeedEntry, FeedPage, SkipAcked};
+pub use database::feed_time::Ahead;
 pub use database::garbage::Slice;
 pub use database::holdings::{HeadsPlace, Holdings};
 pub use database::journal::Journal;
 pub use database::level::{NewestEntry, StoredLevel};
 pub use database::missing::LateBody;
+pub use database::named::{
+    Covered, DeadLetter, DeadReason, DeadRow, NamedChanges, NamedConsumer, OpenRow, PlaceRow,
+    PrunedRow, StoredPlace,
+};
 pub use database::page::PageLimits;
 pub use database::reader::{Reader, Readers};
 pub use database::status::{TopicStatus, Totals};
 pub use database::trace::{ConsumerTrace, Progress, StoredTrace};
 pub use database::tx::{
-    ConsumerKey, Log, LogKey, NewOperation, RecentHead, StoredOperation, TopicKey, Tx,
+    ConsumerKey, Log, LogKey, NamedKey, NewOperation, RecentHead, StoredOperation, TopicKey, Tx,
 };
 pub use database::writer::{Database, Durability};
 pub use directory::compact::{Compacted, compact};

@@ -109,3 +109,7 @@ pub const OWN_LOG_HELD_BYTES_MAX: usize = 16 * MIB;
 /// Entries that an ordered consumer looks ahead past keys that are held
 /// (`docs/protocol/consumers.md#7`).
 pub const CONSUMER_AHEAD_MAX: usize = 10_000;
+/// Entries between two points of the index of a feed by time (`docs/protocol/consumers.md#5`).
+pub const FEED_TIME_ENTRIES_MAX: usize = 1_024;
+/// Time between two of them, where something was delivered (`docs/protocol/consumers.md#5`).
+pub const FEED_TIME_WAIT: Duration = Duration::from_secs(60 * 60);

@@ -4,6 +4,9 @@ use core::time::Duration;
 
 use super::{KIB, MIB};
 
+/// Entries that are counted, of each log, of what was pruned before a consumer had settled it
+/// (`docs/protocol/consumers.md#6`).
+pub const PRUNED_COUNTED_MAX: usize = 10_000;
 /// Rows of a page that is read from the store, unless it is asked for otherwise.
 pub const PAGE_ROWS_DEFAULT: usize = 512;
 /// Header and body bytes of such a page; its first row is in it whatever its size.

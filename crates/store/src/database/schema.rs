@@ -6,7 +6,7 @@ use crate::database::error::{StoreError, StoreErrorKind};
 use crate::error::ErrorOf;
 
 /// Migration `n` leads from schema version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES, FEED, BLOCKED, BRANCHES];
+const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES, FEED, BLOCKED, BRANCHES, CONSUMERS];
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -210,6 +210,82 @@ CREATE TABLE IF NOT EXISTS pulled(
     author BLOB NOT NULL,
     until INTEGER NOT NULL,
     PRIMARY KEY(topic, author)
+) WITHOUT ROWID;
+";
+
+/// Named consumers (`docs/protocol/consumers.md`).
+const CONSUMERS: &str = "
+CREATE TABLE IF NOT EXISTS named_consumer(
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    -- How it is set up, as the engine writes it.
+    settings BLOB NOT NULL,
+    -- A seek begins another one.
+    generation INTEGER NOT NULL DEFAULT 0,
+    paused INTEGER NOT NULL DEFAULT 0,
+    -- Microseconds after which it is deleted if nobody has it open, NULL: never; and how long nobody had.
+    inactive INTEGER,
+    idle INTEGER NOT NULL DEFAULT 0
+);
+
+-- Everything of the topic at or below the offset `position` is settled, but for what is in `open`.
+-- Nothing above `handed` was ever delivered.
+CREATE TABLE IF NOT EXISTS place(
+    consumer INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    handed INTEGER NOT NULL,
+    -- Up to the offset `covered_until`, what these heights cover is passed over. NULL: nothing.
+    covered BLOB,
+    covered_until INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY(consumer, topic)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS place_topic ON place(topic);
+
+CREATE TABLE IF NOT EXISTS open(
+    consumer INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    deliveries INTEGER NOT NULL,
+    -- When it may be delivered again, microseconds, NULL: at once.
+    due INTEGER,
+    key INTEGER NOT NULL,
+    PRIMARY KEY(consumer, topic, offset)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS dead(
+    id INTEGER PRIMARY KEY,
+    consumer INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    -- Of the operation, NULL: it was not there any more.
+    hash BLOB,
+    -- NULL: it was delivered as often as is allowed. Otherwise what the application said.
+    reason TEXT,
+    deliveries INTEGER NOT NULL,
+    at INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS dead_consumer ON dead(consumer);
+
+-- What was pruned before it was settled, by log.
+CREATE TABLE IF NOT EXISTS pruned(
+    consumer INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    author BLOB NOT NULL,
+    below INTEGER NOT NULL,
+    unsettled INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    -- 1: the application has heard of it.
+    told INTEGER NOT NULL,
+    PRIMARY KEY(consumer, topic, author)
+) WITHOUT ROWID;
+
+-- This node's time when an offset was given out: sparse, never falling.
+CREATE TABLE IF NOT EXISTS feed_time(
+    topic INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY(topic, offset)
 ) WITHOUT ROWID;
 ";
 

@@ -22,6 +22,10 @@ pub struct LogKey(pub(crate) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsumerKey(pub(crate) i64);
 
+/// The row of a named consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamedKey(pub(crate) i64);
+
 /// What is kept about one log beside its operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,0 +1,83 @@
+//! What changes a named consumer (`docs/protocol/consumers.md`).
+//!
+//! The machine of a consumer ([`crate::consumer`]) runs where its readers are. What it wants stored
+//! comes here, and joins the transaction of everything else that is queued.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use p2panda_core::Topic;
+use p2panda_store::{Durability, NamedChanges, NamedConsumer, NamedKey, PrunedRow, TopicKey};
+
+use crate::reply::Reply;
+
+/// What is done with a named consumer.
+#[non_exhaustive]
+pub enum NamedCommand {
+    /// Looks it up.
+    Open {
+        /// Its name.
+        name: String,
+        /// With which settings it is made if it is new; `None`: it is not made.
+        create: Option<Bytes>,
+        /// Topics whose rows are asked for, and made where there are none.
+        topics: Vec<Topic>,
+        /// What is stored of it; none if it is not there and was not made.
+        reply: Reply<Option<OpenedNamed>>,
+    },
+    /// Stores what has changed of it.
+    Change {
+        /// Which one.
+        consumer: NamedKey,
+        /// What has changed.
+        changes: Arc<NamedChanges>,
+        /// [`Durability::Full`] for what the application waits for.
+        durability: Durability,
+        /// Whether it is there: what was deleted takes nothing.
+        reply: Reply<bool>,
+    },
+    /// Deletes it with all that is stored of it.
+    Delete {
+        /// Which one.
+        consumer: NamedKey,
+        /// Called when it is gone.
+        reply: Reply<()>,
+    },
+}
+
+/// A named consumer that was looked up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenedNamed {
+    /// What is stored of it.
+    pub consumer: NamedConsumer,
+    /// It was made just now.
+    pub is_new: bool,
+    /// What was pruned before it was settled, as far as it was not told yet.
+    pub pruned: Vec<PrunedRow>,
+    /// The rows of the topics that were asked for, in their order.
+    pub topics: Vec<TopicKey>,
+}
+
+impl NamedCommand {
+    pub(crate) fn must_sync(&self) -> bool {
+        match self {
+            NamedCommand::Open { .. } => false,
+            NamedCommand::Change { durability, .. } => *durability == Durability::Full,
+            NamedCommand::Delete { .. } => true,
+        }
+    }
+
+    /// Bytes in it, for the bounds of a batch.
+    pub(crate) fn bytes(&self) -> usize {
+        const ROW_BYTES: usize = 64;
+        match self {
+            NamedCommand::Change { changes, .. } => {
+                let rows = changes.open.len() + changes.places.len() + changes.dead.len();
+                rows * ROW_BYTES
+            }
+            NamedCommand::Open { topics, .. } => topics.len() * ROW_BYTES,
+            NamedCommand::Delete { .. } => 0,
+        }
+    }
+}
