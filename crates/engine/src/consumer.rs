@@ -75,6 +75,65 @@ impl Consumer {
         }
     }
 
+    /// Another configuration, from the next delivery on. The mode is the same.
+    pub fn configure(&mut self, config: Config) {
+        let mode = self.config.mode;
+        self.config = Config { mode, ..config };
+    }
+
+    /// The next entry that can be given out, if there is one.
+    pub fn head(&self) -> Option<(u64, TopicNumber)> {
+        self.ready.first().copied()
+    }
+
+    /// Up to which offset a topic was read.
+    pub fn read_until(&self, topic: TopicNumber) -> Option<u64> {
+        self.places.get(&topic).map(Place::read)
+    }
+
+    /// Whether an entry is known and not settled.
+    pub fn holds(&self, topic: TopicNumber, offset: u64) -> bool {
+        let place = self.places.get(&topic);
+        place.is_some_and(|place| place.holds(offset))
+    }
+
+    /// Where it stands in a topic, and how much of it is open; what was read and not delivered counts
+    /// as open.
+    pub fn stands_at(&self, topic: TopicNumber) -> Option<(u64, usize)> {
+        let place = self.places.get(&topic)?;
+        Some((place.position(), place.offsets().count()))
+    }
+
+    /// How much is open at or below the position of a topic.
+    pub fn open_behind(&self, topic: TopicNumber) -> usize {
+        let place = self.places.get(&topic);
+        place.map_or(0, Place::open_behind)
+    }
+
+    /// How many entries readers hold.
+    pub fn in_flight(&self) -> usize {
+        self.places.values().map(Place::in_flight).sum()
+    }
+
+    /// Settles an entry that was delivered, whoever had it and in whatever process.
+    pub fn ack_at(&mut self, topic: TopicNumber, offset: u64) -> Result<Answer, TokenError> {
+        let place = self.places.get(&topic).ok_or(TokenError::NotDelivered)?;
+        match place.stand(offset) {
+            Some((_, 0)) => Err(TokenError::NotDelivered),
+            Some(_) => {
+                self.settle(topic, offset);
+                Ok(Answer::Done)
+            }
+            None if offset > place.position() => Err(TokenError::NotDelivered),
+            None => Ok(Answer::AlreadySettled),
+        }
+    }
+
+    /// The process ends in order: what was not delivered does not count as delivered.
+    pub fn close(&mut self) {
+        self.places.values_mut().for_each(Place::close);
+    }
+
     /// Removes a topic. Returns how many entries were open.
     pub fn remove(&mut self, topic: TopicNumber) -> usize {
         let Some(place) = self.places.get(&topic) else {

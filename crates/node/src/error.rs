@@ -7,6 +7,7 @@ use p2panda_net::{EphemeralError, SpawnError};
 use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind};
 
 use crate::body::EncodeError;
+use crate::consumer_error::ConsumerError;
 
 /// Why a call failed. [`Error::kind`] is stable, also across releases and in the exit codes of the
 /// command line.
@@ -31,6 +32,9 @@ pub enum Error {
     /// An ephemeral message was not sent.
     #[error(transparent)]
     Ephemeral(#[from] EphemeralError),
+    /// Something about a named consumer was refused.
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
     /// A temporary directory cannot be made.
     #[error("no temporary directory can be made: {0}")]
     Temporary(#[source] std::io::Error),
@@ -108,6 +112,10 @@ impl Error {
             Error::Publish(PublishError::Storage(wait)) => of_wait(*wait),
             Error::Publish(PublishError::EmptyBody) => ErrorKind::Invalid,
             Error::Publish(_) | Error::Ephemeral(_) => ErrorKind::Limit,
+            Error::Consumer(ConsumerError::Limit(_)) => ErrorKind::Limit,
+            Error::Consumer(ConsumerError::Damaged) => ErrorKind::Corrupt,
+            Error::Consumer(ConsumerError::Deleted | ConsumerError::TakenOver) => ErrorKind::Closed,
+            Error::Consumer(_) => ErrorKind::Invalid,
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
             Error::Store(error) => of_database(*error.kind()),
             Error::Corrupt(error) => match &**error {

@@ -9,6 +9,7 @@ pub(crate) mod cursor;
 pub(crate) mod hops;
 pub(crate) mod known;
 pub(crate) mod levels;
+pub(crate) mod named;
 pub(crate) mod new_logs;
 pub(crate) mod queue;
 pub(crate) mod receipts;

@@ -21,6 +21,7 @@
 //! | keep data and identity | [`open`] |
 //! | choose addresses, peers, relays, network | [`builder`] |
 //! | read from somewhere else, ack yourself, send types | [`Node::stream`] and [`StreamRequest`] |
+//! | read under a name, redeliver what failed, share work | [`Node::consumer`] |
 //! | talk to whoever is there right now | [`Node::ephemeral`] |
 //! | bring operations from elsewhere | [`Node::import`] |
 //! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
@@ -31,6 +32,11 @@
 
 mod body;
 mod builder;
+mod consumer;
+mod consumer_error;
+mod consumer_handle;
+mod consumer_settings;
+mod delivery;
 mod drain;
 mod ended;
 mod ephemeral;
@@ -56,6 +62,13 @@ use std::path::Path;
 
 pub use body::{Body, DecodeError, EncodeError, Raw};
 pub use builder::Builder;
+pub use consumer::{Batch, Consumer, ConsumerRequest};
+pub use consumer_error::ConsumerError;
+pub use consumer_handle::{
+    ConsumerHandle, ConsumerInfo, ConsumerPosition, DeadLetters, Lag, PrunedLetter,
+};
+pub use consumer_settings::{Acking, ConsumerFilter, ConsumerMode, ConsumerStart};
+pub use delivery::{Delivery, DeliveryToken, Pruned, Settled};
 pub use drain::Unsent;
 pub use ended::Ended;
 pub use ephemeral::{
@@ -83,9 +96,9 @@ pub use p2panda_net::{
 };
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
-    BlockedLog, Change, Compacted, ConsumerTrace, ErrorOf, ForkRow, GivenUp, Holder, OpenError,
-    OpenErrorKind, OwnFork, RejectReason, RejectedRow, RestoredAction as Restored, StoreError,
-    StoreErrorKind, TopicStatus, Totals,
+    BlockedLog, Change, Compacted, ConsumerTrace, DeadLetter, DeadReason, DeadRow, ErrorOf,
+    ForkRow, GivenUp, Holder, OpenError, OpenErrorKind, OwnFork, RejectReason, RejectedRow,
+    RestoredAction as Restored, StoreError, StoreErrorKind, TopicStatus, Totals,
 };
 pub use peers::Network;
 pub use publisher::Publisher;
@@ -164,3 +177,8 @@ pub fn random_key() -> Result<SigningKey, Error> {
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/application.md")]
 pub struct Guide;
+
+/// The guide's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/consumers.md")]
+pub struct ConsumersGuide;

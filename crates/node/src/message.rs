@@ -130,6 +130,11 @@ impl<M> Message<M> {
         }
     }
 
+    /// Header and content bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.entry.bytes()
+    }
+
     fn content(&self) -> Result<&[u8], DecodeError> {
         let content = self.entry.content.bytes();
         content.map(|bytes| &bytes[..]).ok_or(DecodeError::Change)

@@ -13,12 +13,15 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
 use crate::builder::{Builder, GuardDir, Place};
+use crate::consumer::ConsumerRequest;
+use crate::consumer_handle::{self, ConsumerInfo};
 use crate::ended::Ended;
 use crate::ephemeral::EphemeralRequest;
 use crate::event::{Event, EventSender, Events};
 use crate::health::{self, Health, HealthSender};
 use crate::inner::hops::Hops;
 use crate::inner::levels::Levels;
+use crate::inner::named::Registry;
 use crate::inner::new_logs::NewLogs;
 use crate::inner::queue::Queue;
 use crate::inner::serve::{Desk, serve};
@@ -45,6 +48,7 @@ struct Inner {
     storage: Storage,
     queue: Queue,
     topics: Topics,
+    consumers: Registry,
     net: Net,
     events: EventSender,
     hops: Arc<Hops>,
@@ -92,7 +96,9 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let events = EventSender::new();
     let (sender, health) = HealthSender::new();
     let tally = Arc::default();
-    let engine = run(engine, &topics, &events, (&sender, &tally));
+    let consumers = Registry::default();
+    let readers = (&topics, &consumers);
+    let engine = run(engine, readers, &events, (&sender, &tally));
     let queue = Queue::new(engine, health.clone());
 
     let new_logs = NewLogs::new(builder.new_logs.0, builder.new_logs.1);
@@ -120,7 +126,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         events: events.clone(),
     };
     tokio::spawn(serve(incoming, desk));
-    let end = end_when_stopped(health.clone(), topics.clone(), storage.clone(), net.clone());
+    let open = (topics.clone(), consumers.clone());
+    let end = end_when_stopped(health.clone(), open, storage.clone(), net.clone());
     tokio::spawn(end);
     Ok(Node(Arc::new(Inner {
         id: signing_key.verifying_key(),
@@ -129,6 +136,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         storage,
         queue,
         topics,
+        consumers,
         net,
         events,
         hops,
@@ -162,12 +170,12 @@ fn temporary_dir() -> std::io::Result<TempDir> {
 /// The engine on its thread; what it commits wakes readers and sessions.
 fn run(
     engine: Engine,
-    topics: &Topics,
+    (topics, consumers): (&Topics, &Registry),
     events: &EventSender,
     (health, tally): (&HealthSender, &Arc<Tally>),
 ) -> thread::Handle {
     let (stopped, stop_events) = (health.clone(), events.clone());
-    let (topics, events) = (topics.clone(), events.clone());
+    let (topics, consumers, events) = (topics.clone(), consumers.clone(), events.clone());
     let (health, tally) = (health.clone(), Arc::clone(tally));
     thread::spawn_watched(
         engine,
@@ -179,10 +187,12 @@ fn run(
             tally.committed(committed);
             for change in &committed.topics {
                 topics.committed(change, committed.own);
+                consumers.committed(change);
             }
             for event in &committed.events {
                 compare_again(&topics, event);
                 health.heard(event);
+                consumers.heard(event);
                 if let Some(event) = Event::of_engine(event) {
                     events.tell(event);
                 }
@@ -228,13 +238,14 @@ fn compare_again(topics: &Topics, event: &EngineEvent) {
 /// A node whose engine has stopped must not look alive: everything of it ends.
 async fn end_when_stopped(
     health: watch::Receiver<Health>,
-    topics: Topics,
+    (topics, consumers): (Topics, Registry),
     storage: Storage,
     net: Net,
 ) {
     if health::stopped(health).await.is_some() {
         storage.close();
         topics.leave_all();
+        consumers.close();
         // Whatever does not answer in time is cut.
         let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, net.shutdown()).await;
     }
@@ -350,6 +361,31 @@ impl Node {
         EphemeralRequest::new(self.clone(), topic)
     }
 
+    /// A named durable consumer, to open or to look at (`docs/protocol/consumers.md`).
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let topic = p2panda::random_topic()?;
+    /// let node = p2panda::open("./app").await?;
+    /// let mut consumer = node.consumer("search").topics([topic]).deliveries_max(5).open().await?;
+    /// while let Some(delivery) = consumer.next().await {
+    ///     println!("{}", delivery.text()?);
+    ///     delivery.ack().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn consumer(&self, name: impl Into<String>) -> ConsumerRequest {
+        ConsumerRequest::new(self.clone(), name.into())
+    }
+
+    /// All named consumers, in the order of their names, at most 1 000 behind the name `after`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn consumers(&self, after: Option<&str>) -> Result<Vec<ConsumerInfo>, Error> {
+        consumer_handle::list(self, after.map(str::to_owned)).await
+    }
+
     /// Status, evidence and settings of one topic.
     pub fn topic(&self, topic: Topic) -> TopicHandle {
         TopicHandle::new(self.clone(), topic)
@@ -445,6 +481,7 @@ impl Node {
         for state in self.0.topics.leave_all() {
             state.flush_acks();
         }
+        self.0.consumers.close();
         // Whatever does not answer in time is cut.
         let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, self.0.net.shutdown()).await;
         self.0.storage.close();
@@ -481,6 +518,10 @@ impl Node {
 
     pub(crate) fn topics(&self) -> &Topics {
         &self.0.topics
+    }
+
+    pub(crate) fn consumers_in_use(&self) -> &Registry {
+        &self.0.consumers
     }
 
     pub(crate) fn event_sender(&self) -> &EventSender {
@@ -581,6 +622,7 @@ impl Drop for Inner {
         for state in self.topics.leave_all() {
             state.flush_acks();
         }
+        self.consumers.close();
         let (net, queue, storage) = (self.net.clone(), self.queue.clone(), self.storage.clone());
         let temporary = self.temporary.lock().take();
         let stop = async move {

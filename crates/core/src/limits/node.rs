@@ -59,3 +59,38 @@ pub const ACKS_GATHER_DELAY: Duration = Duration::from_millis(20);
 pub const RECEIPT_PEERS_MAX: usize = 1_024;
 /// How often a node that waits for the last acknowledgement before it stops looks who has a session.
 pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes of the name of a consumer (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_NAME_BYTES_MAX: usize = 128;
+/// Topics of a consumer (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_TOPICS_MAX: usize = 10_000;
+/// Readers of a consumer at the same time (`docs/protocol/consumers.md#7`).
+pub const CONSUMER_READERS_MAX: usize = 64;
+/// Authors of a consumer's filter (`docs/protocol/consumers.md#8`).
+pub const CONSUMER_AUTHORS_MAX: usize = 1_000;
+/// Heights that a consumer passes over (`docs/protocol/consumers.md#5`).
+pub const CONSUMER_HEIGHTS_MAX: usize = 100_000;
+/// After which a message comes again that was not settled, unless it is said otherwise
+/// (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_WAIT_DEFAULT: Duration = Duration::from_secs(30);
+/// The shortest such time (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_WAIT_MIN: Duration = Duration::from_millis(100);
+/// The longest such time, and the longest delay (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Delays of a backoff (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_BACKOFF_MAX: usize = 16;
+/// Deliveries after which a message is a dead letter (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_DELIVERIES_MAX: u32 = 1_000;
+/// Messages of a consumer that are not settled (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_IN_FLIGHT_MAX: usize = 10_000;
+/// The same, unless it is said otherwise (`docs/protocol/consumers.md#1`).
+pub const CONSUMER_IN_FLIGHT_DEFAULT: usize = 1_000;
+/// Dead letters of a consumer; it pauses then (`docs/protocol/consumers.md#6`).
+pub const CONSUMER_DEAD_MAX: u64 = 10_000;
+/// Bytes of the reason of one (`docs/protocol/consumers.md#2`).
+pub const CONSUMER_REASON_BYTES_MAX: usize = 512;
+/// Messages of a batch (`docs/protocol/consumers.md#10`).
+pub const CONSUMER_BATCH_MAX: usize = 10_000;
+/// Bytes of a batch, unless its first message is larger (`docs/protocol/consumers.md#10`).
+pub const CONSUMER_BATCH_BYTES_MAX: usize = 64 * MIB;
+/// Consumers and dead letters of a page (`docs/protocol/consumers.md#11`).
+pub const CONSUMER_PAGE_ROWS: usize = 1_000;

@@ -13,6 +13,8 @@ pub(super) struct Place {
     /// before.
     handed_before: u64,
     handed: u64,
+    /// The highest offset that was delivered, in this process or one before.
+    given: u64,
     /// The last offset that was offered.
     read: u64,
     /// The highest offset that was settled by itself.
@@ -33,6 +35,7 @@ impl Place {
             stored: stored.place,
             handed_before: stored.place.handed,
             handed: stored.place.handed,
+            given: stored.place.handed,
             read: stored.place.position,
             settled: stored.place.position,
             items: BTreeMap::new(),
@@ -146,6 +149,7 @@ impl Place {
         item.deliveries = item.deliveries.saturating_add(1);
         item.stand = stand;
         self.handed = self.handed.max(offset);
+        self.given = self.given.max(offset);
         self.touched.insert(offset);
         Some(item.deliveries)
     }
@@ -196,17 +200,33 @@ impl Place {
         }
     }
 
+    pub fn open_behind(&self) -> usize {
+        self.items.range(..=self.position()).count()
+    }
+
+    pub fn in_flight(&self) -> usize {
+        let items = self.items.values();
+        let held = items.filter(|item| matches!(item.stand, Stand::Flight { .. }));
+        held.count()
+    }
+
+    /// What is marked as about to be delivered and was not is not counted.
+    pub fn close(&mut self) {
+        self.handed = self.given;
+    }
+
     pub fn seek(&mut self, after: u64) {
         self.gone
             .extend(std::mem::take(&mut self.ahead).into_keys());
         self.read = after;
         self.settled = after;
         self.handed = after;
+        self.given = after;
         self.handed_before = after;
     }
 
     /// Up to where everything is settled, except what is open.
-    fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         match self.items.first_key_value() {
             None => self.read,
             Some((lowest, _)) => self.settled.max(lowest.saturating_sub(1)),

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISHED_BYTES_MAX};
 use p2panda_core::{Hash, Phase, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, Durability, EarlyTrace, Incoming, IngestReport, NewMessage, Outcome, PartAnswers,
-    PublishError, Reply, Room, Source, StorageWait, parts,
+    Command, Durability, EarlyTrace, Incoming, IngestReport, NamedCommand, NewMessage, OpenedNamed,
+    Outcome, PartAnswers, PublishError, Reply, Room, Source, StorageWait, parts,
 };
 use p2panda_protocol::sync::SessionId;
+use p2panda_store::{NamedChanges, NamedKey};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
@@ -242,6 +243,59 @@ impl Queue {
             durability: Durability::Normal,
             reply: Some(Box::new(move |()| then())),
         });
+    }
+
+    /// Looks up a named consumer, and makes it if there are settings to make it with.
+    pub(crate) async fn open_named(
+        &self,
+        name: String,
+        create: Option<Bytes>,
+        topics: Vec<Topic>,
+    ) -> Result<Option<OpenedNamed>, Error> {
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Named(NamedCommand::Open {
+            name,
+            create,
+            topics,
+            reply: Box::new(move |opened| {
+                drop(permit);
+                let _ = sender.send(opened);
+            }),
+        }))?;
+        receiver.await.map_err(|_| self.ended())
+    }
+
+    /// Stores what has changed of a named consumer. Each has one such command under way, and one more
+    /// when it ends. A reply that is dropped tells of a failure.
+    pub(crate) fn change_named(
+        &self,
+        consumer: NamedKey,
+        changes: NamedChanges,
+        durability: Durability,
+        reply: Reply<bool>,
+    ) {
+        let changes = Arc::new(changes);
+        let _ = self.send(Command::Named(NamedCommand::Change {
+            consumer,
+            changes,
+            durability,
+            reply,
+        }));
+    }
+
+    /// Deletes a named consumer.
+    pub(crate) async fn delete_named(&self, consumer: NamedKey) -> Result<(), Error> {
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Named(NamedCommand::Delete {
+            consumer,
+            reply: Box::new(move |()| {
+                drop(permit);
+                let _ = sender.send(());
+            }),
+        }))?;
+        receiver.await.map_err(|_| self.ended())
     }
 
     /// Drops a body for good. False if there is no such operation, or it has none.

@@ -4,6 +4,7 @@
 mod blocked;
 mod bodies;
 mod changes;
+mod consumers;
 mod copies;
 mod ended;
 mod errors;

@@ -56,6 +56,20 @@ pub struct StoredPlace {
     pub open_rows: u64,
 }
 
+impl StoredPlace {
+    /// One in which nothing is open.
+    pub fn new(key: TopicKey, topic: Topic, place: PlaceRow, covered: Option<Covered>) -> Self {
+        Self {
+            key,
+            topic,
+            place,
+            covered,
+            open: Vec::new(),
+            open_rows: 0,
+        }
+    }
+}
+
 /// Where a consumer stands in a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlaceRow {

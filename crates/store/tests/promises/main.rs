@@ -6,6 +6,7 @@ mod bounds;
 mod database;
 mod directory;
 mod feed;
+mod named;
 mod obstacles;
 mod pages;
 mod space;

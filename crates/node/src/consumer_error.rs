@@ -1,0 +1,72 @@
+//! What can go wrong with a named consumer (`docs/protocol/consumers.md#13`).
+
+use p2panda_engine::consumer::TokenError;
+
+/// Why something about a named consumer was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumerError {
+    /// A name has 1 to 128 bytes without control characters, and does not begin with `topic `.
+    #[error("a consumer's name has 1 to 128 bytes, no control characters, and is no topic's")]
+    InvalidName,
+    /// There is no consumer of this name.
+    #[error("there is no consumer of this name")]
+    Unknown,
+    /// A consumer without topics.
+    #[error("a new consumer needs a topic")]
+    NoTopics,
+    /// This setting cannot be changed now.
+    #[error("the {0} of a consumer cannot be changed now")]
+    Conflict(&'static str),
+    /// This setting has a value that is not possible.
+    #[error("this {0} is not possible")]
+    Invalid(&'static str),
+    /// The filter admits nothing.
+    #[error("this filter admits nothing")]
+    InvalidFilter,
+    /// It is open, and has one reader at a time.
+    #[error("the consumer is open, and has one reader at a time")]
+    InUse,
+    /// A seek, a removed topic or another reader came between; the message is delivered again.
+    #[error("the consumer was moved after this message was delivered; it is delivered again")]
+    StaleToken,
+    /// The token is one of another consumer.
+    #[error("this message was delivered by another consumer")]
+    ForeignToken,
+    /// Nothing with this offset was delivered.
+    #[error("no message with this offset was delivered by this consumer")]
+    NotDelivered,
+    /// It does not read this topic.
+    #[error("the consumer does not read this topic")]
+    UnknownTopic,
+    /// The feed does not have this offset.
+    #[error("the feed does not have this offset")]
+    UnknownOffset,
+    /// The feed does not have this operation.
+    #[error("the feed does not have this operation")]
+    UnknownOperation,
+    /// There is no such dead letter.
+    #[error("there is no such dead letter")]
+    UnknownDeadLetter,
+    /// As many as are possible.
+    #[error("more {0} are not possible")]
+    Limit(&'static str),
+    /// Another reader took over.
+    #[error("another reader took over")]
+    TakenOver,
+    /// It was deleted.
+    #[error("the consumer was deleted")]
+    Deleted,
+    /// What is stored of it cannot be read.
+    #[error("what is stored of the consumer cannot be read")]
+    Damaged,
+}
+
+impl From<TokenError> for ConsumerError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::NotDelivered => Self::NotDelivered,
+            _ => Self::StaleToken,
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! A named consumer while it is in use: its machine, what it has read ahead, who reads with it, and what
+//! of it is on the way to the store (`docs/protocol/consumers.md`).
+//!
+//! All handles and readers of a name share one of these. Whatever changes its machine happens under one
+//! lock, which nobody holds while waiting for something.
+
+mod fill;
+mod flush;
+mod look;
+mod open;
+mod registry;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use p2panda_core::limits::CONSUMER_DEAD_MAX;
+use p2panda_core::{Timestamp, Topic, VerifyingKey};
+use p2panda_engine::consumer::{
+    Answer, Consumer, DeadReason, Delivery, ReaderNumber, Token, TokenError, TopicNumber,
+};
+use p2panda_store::{Covered, FeedEntry, NamedChanges, NamedKey, PrunedRow, TopicKey};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::consumer_error::ConsumerError;
+use crate::consumer_settings::{Acking, Settings, micros};
+use crate::inner::queue::Queue;
+use crate::inner::storage::Storage;
+use crate::{Error, Message};
+
+pub(crate) use flush::Flushed;
+pub(crate) use open::{Asked, Opening};
+pub(crate) use registry::Registry;
+
+/// What holds messages in order instead of their author.
+pub(crate) type KeyOf = Arc<dyn Fn(&Message) -> u64 + Send + Sync>;
+
+/// See the [module](self).
+pub(crate) struct Named {
+    name: String,
+    key: NamedKey,
+    queue: Queue,
+    storage: Storage,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Topics in which something was delivered into the feed, with the last offset.
+    grown: Mutex<HashMap<Topic, u64>>,
+    /// Something may be there to deliver.
+    changed: watch::Sender<u64>,
+    flushed: watch::Sender<Flushed>,
+    /// One reads ahead at a time.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// What the lock is for.
+struct State {
+    machine: Consumer,
+    settings: Settings,
+    key_of: Option<KeyOf>,
+    paused: bool,
+    end: Option<ConsumerError>,
+    /// Dead letters.
+    dead: u64,
+    sources: BTreeMap<TopicNumber, Source>,
+    numbers: HashMap<Topic, TopicNumber>,
+    /// Topics of which there may be more in the feed.
+    unread: BTreeSet<TopicNumber>,
+    /// The next page is being read before it is needed.
+    reads_ahead: bool,
+    /// What was read and not delivered.
+    entries: BTreeMap<(u64, TopicNumber), FeedEntry>,
+    readers: BTreeMap<ReaderNumber, Option<ConsumerError>>,
+    last_number: u64,
+    /// What was pruned before it was settled, and who was told of it.
+    notices: Vec<Notice>,
+    /// Rows that the application has to hear of have changed.
+    notices_changed: bool,
+    /// What is to be stored beside what the machine has.
+    pending: NamedChanges,
+    flush: flush::Flush,
+}
+
+struct Source {
+    topic: Topic,
+    key: TopicKey,
+    /// The last offset that was heard of since.
+    heard: Option<u64>,
+    covered: Option<Passing>,
+}
+
+/// Heights that are passed over.
+struct Passing {
+    heights: HashMap<VerifyingKey, u32>,
+    until: u64,
+}
+
+struct Notice {
+    row: PrunedRow,
+    to: Option<ReaderNumber>,
+}
+
+/// Something for a reader.
+#[derive(Debug)]
+pub(crate) enum Given {
+    Entry {
+        topic: Topic,
+        entry: Box<FeedEntry>,
+        delivery: Delivery,
+    },
+    Pruned(PrunedRow),
+}
+
+/// What comes of looking for something to give.
+enum Found {
+    Given(Given),
+    /// The content of this entry has to be read.
+    Unread(Topic, TopicNumber, u64),
+    /// That a delivery is about to be made has to be stored first.
+    Unstored(u64),
+    Nothing,
+}
+
+/// The wall clock when it was opened, and what has passed since.
+struct Clock {
+    wall_us: u64,
+    start: Instant,
+}
+
+impl Clock {
+    fn now_us(&self) -> u64 {
+        self.wall_us.saturating_add(micros(self.start.elapsed()))
+    }
+}
+
+impl std::fmt::Debug for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Named").field("name", &self.name).finish()
+    }
+}
+
+impl From<Covered> for Passing {
+    fn from(covered: Covered) -> Self {
+        Self {
+            heights: covered.heights.into_iter().collect(),
+            until: covered.until,
+        }
+    }
+}
+
+impl Passing {
+    fn covers(&self, entry: &FeedEntry) -> bool {
+        let height = self.heights.get(&entry.header.author());
+        entry.offset <= self.until && height.is_some_and(|seq| entry.header.seq() <= *seq)
+    }
+}
+
+/// Reading.
+impl Named {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn key(&self) -> NamedKey {
+        self.key
+    }
+
+    /// The next one for a reader, waiting until there is one or the time is over.
+    ///
+    /// Cancel safe: what is given is given when the future completes.
+    pub(crate) async fn next(
+        self: &Arc<Self>,
+        reader: ReaderNumber,
+        until: Option<tokio::time::Instant>,
+    ) -> Result<Option<Given>, Error> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            self.check_reader(reader)?;
+            self.read_notices().await?;
+            if !self.is_paused() {
+                self.fill().await?;
+            }
+            match self.take(reader) {
+                Found::Given(given) => return Ok(Some(given)),
+                Found::Unread(topic, number, offset) => {
+                    self.read_one(topic, number, offset).await?;
+                    continue;
+                }
+                Found::Unstored(version) => {
+                    self.stored(version).await?;
+                    continue;
+                }
+                Found::Nothing => {}
+            }
+            let due = self.next_due();
+            let wait = match (due, until) {
+                (Some(due), Some(until)) => Some(due.min(until)),
+                (due, until) => due.or(until),
+            };
+            let woken = match wait {
+                None => changed.changed().await.is_ok(),
+                Some(wait) => match tokio::time::timeout_at(wait, changed.changed()).await {
+                    Ok(woken) => woken.is_ok(),
+                    Err(_) if until.is_some_and(|until| until <= tokio::time::Instant::now()) => {
+                        return Ok(None);
+                    }
+                    Err(_) => true,
+                },
+            };
+            if !woken {
+                return Err(self.queue.ended());
+            }
+        }
+    }
+
+    /// One that is there already.
+    pub(crate) async fn next_ready(
+        self: &Arc<Self>,
+        reader: ReaderNumber,
+    ) -> Result<Option<Given>, Error> {
+        self.next(reader, Some(tokio::time::Instant::now())).await
+    }
+
+    fn check_reader(&self, reader: ReaderNumber) -> Result<(), Error> {
+        let state = self.state.lock();
+        state.check()?;
+        match state.readers.get(&reader) {
+            Some(None) => Ok(()),
+            Some(Some(ended)) => Err((*ended).into()),
+            None => Err(self.queue.ended()),
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.state.lock().is_paused()
+    }
+
+    fn next_due(&self) -> Option<tokio::time::Instant> {
+        let state = self.state.lock();
+        let due_us = state.machine.next_due()?;
+        let wait_us = due_us.saturating_sub(self.clock.now_us());
+        let wait = std::time::Duration::from_micros(wait_us);
+        tokio::time::Instant::now().checked_add(wait)
+    }
+
+    fn take(self: &Arc<Self>, reader: ReaderNumber) -> Found {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let notice = state.notices.iter_mut().find(|notice| notice.to.is_none());
+        if let (false, Some(notice)) = (state.paused, notice) {
+            notice.to = Some(reader);
+            return Found::Given(Given::Pruned(notice.row.clone()));
+        }
+        state.expire(self.clock.now_us());
+        if state.is_paused() {
+            return Found::Nothing;
+        }
+        let Some((offset, number)) = state.machine.head() else {
+            // What expired may have become dead letters.
+            if state.flush.is_wanted() {
+                self.send(state);
+            }
+            return Found::Nothing;
+        };
+        let Some(topic) = state.sources.get(&number).map(|source| source.topic) else {
+            return Found::Nothing;
+        };
+        if !state.entries.contains_key(&(offset, number)) {
+            return Found::Unread(topic, number, offset);
+        }
+        if state.machine.marks_first() {
+            state.machine.mark();
+            let version = self.ask(state, false);
+            if state.settings.deliveries_max.is_some() {
+                return Found::Unstored(version);
+            }
+        }
+        let delivery = state.machine.next(reader, self.clock.now_us());
+        let (Some(delivery), Some(entry)) = (delivery, state.entries.remove(&(offset, number)))
+        else {
+            return Found::Nothing;
+        };
+        if state.settings.acking == Acking::None {
+            self.ask_soon(state);
+        }
+        self.read_ahead(state);
+        Found::Given(Given::Entry {
+            topic,
+            entry: Box::new(entry),
+            delivery,
+        })
+    }
+}
+
+/// What becomes of messages.
+impl Named {
+    /// Settles messages now, and waits for the disk.
+    pub(crate) async fn ack(self: &Arc<Self>, token: Token) -> Result<Answer, Error> {
+        let act = |machine: &mut Consumer, _| machine.ack(token);
+        self.settle(token, act).await
+    }
+
+    /// Settles messages with the next commit.
+    pub(crate) fn ack_soon(self: &Arc<Self>, tokens: &[Token]) {
+        let mut state = self.state.lock();
+        let was_full = state.machine.room() == 0;
+        for token in tokens {
+            // One that is stale comes again.
+            let _ = state.machine.ack(*token);
+        }
+        self.ask_soon(&mut state);
+        self.wake(&state, was_full);
+    }
+
+    pub(crate) async fn nak(
+        self: &Arc<Self>,
+        token: Token,
+        delay_us: Option<u64>,
+    ) -> Result<Answer, Error> {
+        let act = |machine: &mut Consumer, now_us| machine.nak(token, delay_us, now_us);
+        self.settle(token, act).await
+    }
+
+    pub(crate) async fn term(
+        self: &Arc<Self>,
+        token: Token,
+        reason: &str,
+    ) -> Result<Answer, Error> {
+        let reason = DeadReason::Terminated(reason.into());
+        let act = |machine: &mut Consumer, now_us| machine.term(token, reason, now_us);
+        self.settle(token, act).await
+    }
+
+    /// That is kept in memory: after a crash it waits again anyway.
+    pub(crate) fn progress(&self, token: Token) -> Result<Answer, Error> {
+        let mut state = self.state.lock();
+        state.check()?;
+        let answer = state.machine.progress(token, self.clock.now_us());
+        let answer = answer.map_err(ConsumerError::from)?;
+        drop(state);
+        // The others wait for another time now.
+        self.changed.send_modify(|number| *number += 1);
+        Ok(answer)
+    }
+
+    async fn settle(
+        self: &Arc<Self>,
+        token: Token,
+        act: impl FnOnce(&mut Consumer, u64) -> Result<Answer, TokenError>,
+    ) -> Result<Answer, Error> {
+        let (answer, version) = {
+            let mut state = self.state.lock();
+            state.check()?;
+            let was_full = state.machine.room() == 0;
+            let answer = act(&mut state.machine, self.clock.now_us());
+            let answer = answer.map_err(ConsumerError::from)?;
+            state.forget_settled(token);
+            let version = self.ask(&mut state, true);
+            self.wake(&state, was_full);
+            (answer, version)
+        };
+        self.stored(version).await?;
+        Ok(answer)
+    }
+
+    /// Settles what was delivered at an offset, by whatever process.
+    pub(crate) async fn ack_at(
+        self: &Arc<Self>,
+        topic: Topic,
+        offset: u64,
+    ) -> Result<Answer, Error> {
+        let number = {
+            let state = self.state.lock();
+            state.check()?;
+            *state
+                .numbers
+                .get(&topic)
+                .ok_or(ConsumerError::UnknownTopic)?
+        };
+        let read = fill::entry_at(&self.storage, topic, offset).await?;
+        let is_known = self.state.lock().machine.holds(number, offset);
+        if read.is_none() && !is_known {
+            return Err(ConsumerError::UnknownOffset.into());
+        }
+        self.fill().await?;
+        let (answer, version) = {
+            let mut state = self.state.lock();
+            let answer = state.machine.ack_at(number, offset);
+            let answer = answer.map_err(ConsumerError::from)?;
+            state.entries.remove(&(offset, number));
+            (answer, self.ask(&mut state, true))
+        };
+        self.stored(version).await?;
+        Ok(answer)
+    }
+
+    /// The application has heard of what was pruned.
+    pub(crate) fn told(self: &Arc<Self>, topic: Topic, author: VerifyingKey) -> Option<u64> {
+        let mut state = self.state.lock();
+        let before = state.notices.len();
+        let is_it = |row: &PrunedRow| row.topic == topic && row.author == author;
+        state.notices.retain(|notice| !is_it(&notice.row));
+        let number = state.numbers.get(&topic).copied();
+        let key = number.and_then(|number| Some(state.sources.get(&number)?.key));
+        match (key, before == state.notices.len()) {
+            (Some(key), false) => {
+                state.pending.told.push((key, author));
+                Some(self.ask(&mut state, true))
+            }
+            _ => None,
+        }
+    }
+
+    /// The application has not taken it.
+    pub(crate) fn untold(&self, topic: Topic, author: VerifyingKey) {
+        let mut state = self.state.lock();
+        for notice in &mut state.notices {
+            if notice.row.topic == topic && notice.row.author == author {
+                notice.to = None;
+            }
+        }
+        drop(state);
+        self.changed.send_modify(|number| *number += 1);
+    }
+
+    /// A reader ends: what it held can be given to others at once.
+    pub(crate) fn reader_gone(self: &Arc<Self>, reader: ReaderNumber) {
+        let mut state = self.state.lock();
+        state.release(reader, self.clock.now_us());
+        // Tokens of one that another took over from stay stale.
+        state
+            .readers
+            .retain(|number, ended| *number != reader || ended.is_some());
+        drop(state);
+        self.changed.send_modify(|number| *number += 1);
+    }
+
+    /// Wakes whoever waits, if there is something to deliver, or room for it.
+    fn wake(&self, state: &State, was_full: bool) {
+        if was_full || state.machine.head().is_some() || state.machine.next_due().is_some() {
+            self.changed.send_modify(|number| *number += 1);
+        }
+    }
+
+    /// Something was delivered into the feed of a topic.
+    pub(crate) fn grew(&self, topic: Topic, last_offset: u64) {
+        self.grown.lock().insert(topic, last_offset);
+        self.changed.send_modify(|number| *number += 1);
+    }
+
+    /// Something was pruned that it had not settled.
+    pub(crate) fn pruned(&self) {
+        self.state.lock().notices_changed = true;
+        self.changed.send_modify(|number| *number += 1);
+    }
+}
+
+impl State {
+    /// Whether it goes on.
+    fn check(&self) -> Result<(), ConsumerError> {
+        self.end.map_or(Ok(()), Err)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused || self.is_full_of_dead()
+    }
+
+    /// So many dead letters are kept, and no message is lost for that.
+    fn is_full_of_dead(&self) -> bool {
+        self.dead >= CONSUMER_DEAD_MAX
+    }
+
+    fn expire(&mut self, now_us: u64) {
+        if self.machine.next_due().is_some_and(|due| due <= now_us) {
+            self.machine.expire(now_us);
+            self.flush.want();
+        }
+    }
+
+    /// Its content is not needed any more.
+    fn forget_settled(&mut self, token: Token) {
+        if !self.machine.holds(token.topic, token.offset) {
+            self.entries.remove(&(token.offset, token.topic));
+        }
+    }
+
+    fn release(&mut self, reader: ReaderNumber, now_us: u64) {
+        self.machine.reader_gone(reader, now_us);
+        for notice in &mut self.notices {
+            if notice.to == Some(reader) {
+                notice.to = None;
+            }
+        }
+    }
+
+    /// Forgets what was read of topics, and reads them again.
+    fn reread(&mut self, topics: &HashSet<TopicNumber>) {
+        self.entries.retain(|(_, topic), _| !topics.contains(topic));
+        self.unread.extend(topics);
+    }
+}
+
+/// This node's time.
+pub(crate) fn wall() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp::from_micros(micros(since.unwrap_or_default()))
+}

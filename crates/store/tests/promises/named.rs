@@ -1,0 +1,124 @@
+//! Named consumers: their rows (`docs/protocol/consumers.md`).
+
+use p2panda_core::{Timestamp, Topic};
+use p2panda_store::{
+    Covered, DeadReason, DeadRow, Durability, NamedChanges, NamedKey, OpenRow, PlaceRow, Store,
+};
+
+use crate::{Author, TOPIC, open};
+
+fn create(store: &mut Store) -> NamedKey {
+    let mut tx = store.begin(Durability::Full).unwrap();
+    let key = tx.create_named("app", b"settings").unwrap();
+    tx.commit().unwrap();
+    key
+}
+
+fn change(store: &mut Store, key: NamedKey, changes: &NamedChanges) -> bool {
+    let mut tx = store.begin(Durability::Full).unwrap();
+    let is_there = tx.change_named(key, changes).unwrap();
+    tx.commit().unwrap();
+    is_there
+}
+
+#[test]
+fn what_was_stored_of_a_consumer_is_found_again_and_gone_once_it_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let key = create(&mut store);
+    let mut tx = store.begin(Durability::Full).unwrap();
+    let topic = tx.topic(&TOPIC).unwrap();
+    tx.commit().unwrap();
+    let place = PlaceRow {
+        position: 7,
+        handed: 9,
+    };
+    let row = OpenRow {
+        deliveries: 2,
+        due_us: Some(5),
+        key: u64::MAX,
+    };
+    let covered = Covered {
+        heights: vec![(Author::new(3).key(), 8)],
+        until: 6,
+    };
+    let dead = DeadRow {
+        reason: DeadReason::Terminated("no user".into()),
+        count: 3,
+        at_us: 4,
+    };
+    let changes = NamedChanges {
+        places: vec![(topic, place)],
+        open: vec![(topic, 3, Some(row)), (topic, 4, Some(row))],
+        covered: vec![(topic, Some(covered.clone()))],
+        dead: vec![(topic, 1, dead.clone())],
+        generation: Some(2),
+        paused: Some(true),
+        ..NamedChanges::default()
+    };
+    assert!(change(&mut store, key, &changes));
+    let settled = NamedChanges {
+        open: vec![(topic, 4, None)],
+        ..NamedChanges::default()
+    };
+    assert!(change(&mut store, key, &settled));
+    drop(store);
+
+    let mut store = open(dir.path());
+    let tx = store.begin(Durability::Normal).unwrap();
+    let found = tx.named("app").unwrap().unwrap();
+    tx.commit().unwrap();
+    assert_eq!((found.generation, found.paused, found.dead), (2, true, 1));
+    let stored = &found.places[0];
+    assert_eq!((stored.topic, stored.place), (TOPIC, place));
+    assert_eq!(stored.open, [(3, row)]);
+    assert_eq!(stored.covered.as_ref(), Some(&covered));
+    let reader = store.readers().open().unwrap();
+    let letters = reader.dead_letters(key, 0, 10).unwrap();
+    assert_eq!((letters[0].offset, &letters[0].row), (1, &dead));
+    assert_eq!(reader.named_consumers(None, 10).unwrap().len(), 1);
+
+    let mut tx = store.begin(Durability::Full).unwrap();
+    tx.delete_named(key).unwrap();
+    tx.commit().unwrap();
+    assert!(
+        !change(&mut store, key, &changes),
+        "nothing is stored of it"
+    );
+    assert!(reader.named_consumers(None, 10).unwrap().is_empty());
+    assert!(reader.dead_letters(key, 0, 10).unwrap().is_empty());
+}
+
+#[test]
+fn a_database_from_before_there_were_named_consumers_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let connection = rusqlite::Connection::open(dir.path().join("p2panda.sqlite")).unwrap();
+    let sql = "DROP TABLE named_consumer; DROP TABLE place; DROP TABLE open; DROP TABLE dead;
+        DROP TABLE pruned; DROP TABLE feed_time; PRAGMA user_version = 6;";
+    connection.execute_batch(sql).unwrap();
+    drop(connection);
+    let mut store = open(dir.path());
+    create(&mut store);
+}
+
+#[test]
+fn a_time_leads_to_the_nearest_offset_before_it_that_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut tx = store.begin(Durability::Full).unwrap();
+    let topic = tx.topic(&TOPIC).unwrap();
+    for (offset, at) in [(1, 10), (100, 20), (200, 20), (300, 30)] {
+        let at = Timestamp::from_micros(at);
+        tx.note_feed_time(topic, offset, at).unwrap();
+    }
+    tx.commit().unwrap();
+    let reader = store.readers().open().unwrap();
+    for (at, offset) in [(5, 0), (10, 0), (11, 1), (20, 1), (21, 200), (99, 300)] {
+        let time = Timestamp::from_micros(at);
+        assert_eq!(reader.offset_at(&TOPIC, time).unwrap(), offset, "{at}");
+    }
+    let other = Topic::from_bytes([9; 32]);
+    let time = Timestamp::from_micros(99);
+    assert_eq!(reader.offset_at(&other, time).unwrap(), 0);
+}
