@@ -117,7 +117,7 @@ pub enum Command {
     Chat(ChatArgs),
     /// Print the id of this node
     Id(IdArgs),
-    /// Make topics
+    /// Make topics, and keep them
     #[command(subcommand)]
     Topic(TopicCommand),
     /// Find and list other nodes
@@ -318,6 +318,26 @@ pub enum TopicCommand {
     /// Print a new random topic; whoever knows it may read
     #[command(after_help = "Example:\n  TOPIC=$(panda topic new)")]
     New,
+    /// Keep topics: store and serve them whenever a command runs, read or not
+    Keep(KeepArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each command that opens this home directory from then on syncs them as well, as \
+        long as it runs. Without a topic it prints those that are kept.\n\nExample:\n  \
+        panda topic keep $TOPIC"
+)]
+pub struct KeepArgs {
+    /// Topics, 64 hexadecimal digits each [default: print those that are kept]
+    #[arg(value_parser = topic)]
+    pub topic: Vec<Topic>,
+    /// Do not keep them any longer; what is stored stays
+    #[arg(long, requires = "topic")]
+    pub end: bool,
+    /// Print one JSON object per topic that is kept
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

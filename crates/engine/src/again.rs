@@ -114,6 +114,11 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
                 Box::new(move || Command::Named(again())),
             )
         }
+        Command::KeepTopic { topic, keep, reply } => {
+            let (reply, again) = share(reply);
+            let keep_topic = move |reply| Command::KeepTopic { topic, keep, reply };
+            (keep_topic(reply), Box::new(move || keep_topic(again())))
+        }
         Command::DropBody {
             topic,
             author,

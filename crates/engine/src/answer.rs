@@ -1,6 +1,8 @@
 //! What the engine answers: to one command, and to everybody after a commit.
 
-use p2panda_core::limits::{PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX};
+use p2panda_core::limits::{
+    DEPENDENCIES_MAX, PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX,
+};
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{
@@ -48,7 +50,7 @@ pub struct Published {
     pub timestamp: Timestamp,
     /// Its arrival number.
     pub arrival: u64,
-    /// Its place in the feed; none if it has no body.
+    /// Its place in the feed; none if it has no body, or waits for what it comes after.
     pub offset: Option<u64>,
 }
 
@@ -84,6 +86,24 @@ pub enum PublishError {
         operations: usize,
         /// Bytes of their bodies.
         bytes: usize,
+    },
+    /// Another message was published with this idempotency key.
+    #[error("another message was published with this idempotency key")]
+    KeyTaken {
+        /// Its operation; `None` if it was to be published at once with this one.
+        id: Option<Hash>,
+    },
+    /// An operation that the message is to come after is not stored here in this topic.
+    #[error("the operation {id}, which the message is to come after, is not stored here")]
+    UnknownParent {
+        /// The operation.
+        id: Hash,
+    },
+    /// A message is to come after too many others.
+    #[error("a message can come after {DEPENDENCIES_MAX} others at most, not {parents}")]
+    TooManyParents {
+        /// How many.
+        parents: usize,
     },
     /// The log has used its last sequence number.
     #[error("the log is full")]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use p2panda_core::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Dependency, Header, HeadsChange, LogId, NodeExtensions, Operation, Timestamp, Topic,
+    Dependency, Hash, Header, HeadsChange, LogId, NodeExtensions, Operation, Timestamp, Topic,
     VerifyingKey,
 };
 use p2panda_store::{LogKey, Ready, TopicKey};
@@ -35,6 +35,8 @@ pub(crate) struct Batch {
     pub ordered: Vec<Ordered>,
     /// Publishes to be answered.
     pub published: Vec<Unanswered>,
+    /// By log and hash of the key.
+    pub keyed: BTreeMap<(LogKey, Hash), Keyed>,
     /// Topics in which our own newest operation is of this batch.
     pub implied: HashSet<TopicKey>,
     /// To be called after the commit.
@@ -71,12 +73,20 @@ pub(crate) enum Unanswered {
     All(Vec<Made>, Reply<Result<Vec<Published>, PublishError>>),
 }
 
-/// An operation of our own that is of this batch.
-#[derive(Clone, Copy)]
-pub(crate) struct Made {
-    /// Where in `arrived` it is.
-    pub index: usize,
-    pub timestamp: Timestamp,
+/// An operation of our own that answers a publish.
+#[derive(Clone)]
+pub(crate) enum Made {
+    /// It is of this batch, at this place in `arrived`.
+    New { index: usize, timestamp: Timestamp },
+    /// It was published before, with the same idempotency key.
+    Before(Published),
+}
+
+/// What was published in this batch with an idempotency key.
+#[derive(Clone)]
+pub(crate) struct Keyed {
+    pub content: Hash,
+    pub made: Made,
 }
 
 /// Everything of a log below `seq` goes.
@@ -126,9 +136,14 @@ impl Batch {
     }
 
     /// What is answered of an operation of our own.
-    pub fn published(&self, made: Made) -> Option<Published> {
-        let arrived = self.arrived.get(made.index);
-        arrived.map(|arrived| arrived.published(made.timestamp))
+    pub fn published(&self, made: &Made) -> Option<Published> {
+        match made {
+            Made::New { index, timestamp } => {
+                let arrived = self.arrived.get(*index);
+                arrived.map(|arrived| arrived.published(*timestamp))
+            }
+            Made::Before(published) => Some(published.clone()),
+        }
     }
 
     /// The extensions of an operation, wherever it is.

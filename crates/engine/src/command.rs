@@ -1,7 +1,7 @@
 //! What changes a node's data.
 
 use bytes::Bytes;
-use p2panda_core::{Hash, Header, Operation, Phase, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Hash, Header, Operation, Phase, Topic, VerifyingKey};
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
@@ -80,6 +80,15 @@ pub enum Command {
     },
     /// Something about a named consumer.
     Named(NamedCommand),
+    /// Whether the node is interested in a topic from its open on, whether or not anybody reads it.
+    KeepTopic {
+        /// The topic.
+        topic: Topic,
+        /// Whether it is.
+        keep: bool,
+        /// Called when that is synced to disk.
+        reply: Reply<()>,
+    },
     /// A sync session came to a phase.
     Session {
         /// Topic of the session.
@@ -224,6 +233,12 @@ pub struct NewMessage {
     pub body: Option<Bytes>,
     /// Whether everything before it in the log may be deleted by everybody.
     pub prune: bool,
+    /// The hash of an idempotency key: within the window, the log gets one message with it
+    /// (`docs/protocol/streams.md#3`).
+    pub key: Option<Hash>,
+    /// Operations that it is to come after, whatever this node has seen; at most
+    /// [`DEPENDENCIES_MAX`](p2panda_core::limits::DEPENDENCIES_MAX).
+    pub after: Vec<Dependency>,
 }
 
 impl NewMessage {
@@ -235,6 +250,13 @@ impl NewMessage {
         }
     }
 
+    /// Tells it from others that are published with the same idempotency key.
+    pub(crate) fn content(&self) -> Hash {
+        let body = self.body.as_deref();
+        let kind = [u8::from(self.prune), u8::from(body.is_some())];
+        Hash::digest_parts(&[&kind, body.unwrap_or_default()])
+    }
+
     /// Bytes of the body.
     pub fn body_bytes(&self) -> usize {
         self.body.as_ref().map_or(0, Bytes::len)
@@ -242,7 +264,8 @@ impl NewMessage {
 
     /// Bytes that it takes in memory: many small ones are not nothing.
     pub fn held_bytes(&self) -> usize {
-        size_of::<NewMessage>() + self.body_bytes()
+        let after = self.after.len().saturating_mul(size_of::<Dependency>());
+        size_of::<NewMessage>() + after + self.body_bytes()
     }
 }
 
@@ -326,6 +349,7 @@ impl Command {
             | Command::PublishAll { .. }
             | Command::Republish { .. }
             | Command::PlaceConsumer { .. }
+            | Command::KeepTopic { .. }
             | Command::DropBody { .. } => true,
             Command::Ack { durability, .. } => *durability == Durability::Full,
             Command::Named(command) => command.must_sync(),

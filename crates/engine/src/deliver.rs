@@ -88,6 +88,7 @@ mod tests {
                 causal_wait_us: WAIT_US,
                 causal_wait_max_us: WAIT_US,
                 own_log_wait_us: WAIT_US,
+                idempotency_window_us: WAIT_US,
                 operation_bytes_max: 1_000,
                 prune_slice: Slice { rows: 9, bytes: 9 },
             };

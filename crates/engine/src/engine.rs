@@ -6,8 +6,8 @@ use std::time::Duration;
 use p2panda_core::SigningKey;
 use p2panda_core::budget::Budget;
 use p2panda_core::limits::{
-    DEPENDENCY_WAIT, DEPENDENCY_WAIT_MAX, OPERATION_BYTES_MAX_DEFAULT, OWN_LOG_WAIT,
-    PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
+    DEPENDENCY_WAIT, DEPENDENCY_WAIT_MAX, IDEMPOTENCY_WINDOW, OPERATION_BYTES_MAX_DEFAULT,
+    OWN_LOG_WAIT, PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
 };
 use p2panda_store::{
     Durability, Fault, Journal, OpenError, Readers, Restored, RestoredAction, Slice, Store,
@@ -40,6 +40,8 @@ pub struct Options {
     /// How long publishing waits for peers that claim to have more of our own log and do not
     /// show it, all of them together (`docs/protocol/streams.md#16`).
     pub own_log_wait: Duration,
+    /// For how long an idempotency key is remembered (`docs/protocol/streams.md#3`).
+    pub idempotency_window: Duration,
     /// Bytes of header and body, frame included, that may be published.
     pub operation_bytes_max: usize,
     /// What peers may make the node hold; early operations are charged to it.
@@ -58,6 +60,7 @@ impl Default for Options {
             causal_wait: DEPENDENCY_WAIT,
             causal_wait_max: DEPENDENCY_WAIT_MAX,
             own_log_wait: OWN_LOG_WAIT,
+            idempotency_window: IDEMPOTENCY_WINDOW,
             operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
             budget: None,
             prune_rows_max: PRUNE_ROWS_MAX,
@@ -132,6 +135,7 @@ impl Engine {
             causal_wait_max_us: micros(options.causal_wait_max),
             own_log_wait_us: micros(options.own_log_wait),
             operation_bytes_max: options.operation_bytes_max,
+            idempotency_window_us: micros(options.idempotency_window),
             prune_slice: Slice {
                 rows: options.prune_rows_max.max(1),
                 bytes: PRUNE_BYTES_MAX,

@@ -3,13 +3,15 @@
 //! Several that belong together are all signed before the first is appended: if one of them cannot be,
 //! nothing of the others is left behind.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use p2panda_core::limits::{DEPENDENCIES_MAX, OPERATION_FRAME_OVERHEAD_BYTES};
 use p2panda_core::{Dependency, Draft, DraftError, Hash, Header, NodeExtensions, Operation};
-use p2panda_store::{RecentHead, StoreError, Tx};
+use p2panda_store::{LogKey, RecentHead, StoreError, Tx};
 
-use crate::answer::PublishError;
-use crate::batch::{Made, Unanswered};
+use crate::answer::{PublishError, Published};
+use crate::batch::{Keyed, Made, Unanswered};
 use crate::branch;
 use crate::command::{NewMessage, PublishRequest};
 use crate::ingest;
@@ -54,8 +56,8 @@ fn forge_one(
         Ok(end) => end,
         Err(error) => return Ok(Err(error)),
     };
-    match end.sign(turn, topic, message)? {
-        Ok(signed) => append(turn, topic, signed).map(Ok),
+    match end.plan(turn, topic, message)? {
+        Ok(planned) => planned.carry_out(turn, topic, &[]).map(Ok),
         Err(error) => Ok(Err(error)),
     }
 }
@@ -69,17 +71,48 @@ fn forge_all(
         Ok(end) => end,
         Err(error) => return Ok(Err(error)),
     };
-    let mut all_signed = Vec::with_capacity(messages.len());
+    let mut plan = Vec::with_capacity(messages.len());
     for message in messages {
-        match end.sign(turn, topic, message)? {
-            Ok(signed) => all_signed.push(signed),
+        match end.plan(turn, topic, message)? {
+            Ok(planned) => plan.push(planned),
             Err(error) => return Ok(Err(error)),
         }
+        end.place += 1;
     }
-    let appended = all_signed
-        .into_iter()
-        .map(|signed| append(turn, topic, signed));
-    appended.collect::<Result<_, _>>().map(Ok)
+    let mut all = Vec::with_capacity(plan.len());
+    for planned in plan {
+        let made = planned.carry_out(turn, topic, &all)?;
+        all.push(made);
+    }
+    Ok(Ok(all))
+}
+
+/// What is to be done for a message, now that nothing can be refused any more.
+// Nearly all are to be appended: a box would cost an allocation each.
+#[allow(clippy::large_enum_variant)]
+enum Planned {
+    /// To append an operation.
+    Append(Signed),
+    /// Nothing: it was published before.
+    Before(Made),
+    /// Nothing: it is the one at this place among those that are published at once.
+    Same(usize),
+}
+
+impl Planned {
+    /// `made` is what became of those before it.
+    fn carry_out(
+        self,
+        turn: &mut Turn<'_>,
+        topic: &TopicRef,
+        made: &[Made],
+    ) -> Result<Made, StoreError> {
+        match self {
+            Planned::Append(signed) => append(turn, topic, signed),
+            Planned::Before(made) => Ok(made),
+            Planned::Same(place) => Ok(made.get(place).expect("it goes before this one").clone()),
+        }
+    }
 }
 
 /// An operation of our own that may be appended.
@@ -88,6 +121,8 @@ struct Signed {
     extensions: NodeExtensions,
     /// It names heads of other logs.
     implies: bool,
+    /// The idempotency key and what it stands for.
+    key: Option<(Hash, Hash)>,
 }
 
 fn append(turn: &mut Turn<'_>, topic: &TopicRef, signed: Signed) -> Result<Made, StoreError> {
@@ -95,6 +130,7 @@ fn append(turn: &mut Turn<'_>, topic: &TopicRef, signed: Signed) -> Result<Made,
         operation,
         extensions,
         implies,
+        key,
     } = signed;
     // From here on our newest operation implies all that was ordered before this batch.
     let topic_state = turn.topic(topic);
@@ -107,10 +143,16 @@ fn append(turn: &mut Turn<'_>, topic: &TopicRef, signed: Signed) -> Result<Made,
     let timestamp = extensions.timestamp;
     ingest::append(turn, topic, Origin::Node, operation, extensions)?;
     turn.batch.own = true;
-    Ok(Made {
-        index: turn.batch.arrived.len() - 1,
-        timestamp,
-    })
+    let index = turn.batch.arrived.len() - 1;
+    let made = Made::New { index, timestamp };
+    if let (Some((key, content)), Some(arrived)) = (key, turn.batch.arrived.last()) {
+        let keyed = Keyed {
+            content,
+            made: made.clone(),
+        };
+        turn.batch.keyed.insert((arrived.log, key), keyed);
+    }
+    Ok(made)
 }
 
 /// Where our log goes on.
@@ -118,6 +160,12 @@ struct LogEnd {
     /// The next place; none: there is no further one.
     seq: Option<u32>,
     backlink: Option<Hash>,
+    /// The log, if it has operations already.
+    log: Option<LogKey>,
+    /// How many messages were planned before.
+    place: usize,
+    /// The idempotency keys of these, with what they stand for and their places.
+    keys: BTreeMap<Hash, (Hash, usize)>,
     /// Heads of other authors' logs that the operation before does not imply.
     heads: Vec<RecentHead>,
 }
@@ -132,36 +180,100 @@ impl LogEnd {
             return Ok(Err(error));
         }
         let author = turn.state.author;
-        let (seq, backlink) = match turn.log(topic, &author)?.cloned() {
+        let (seq, backlink, log) = match turn.log(topic, &author)?.cloned() {
             // Once per log.
             None if branch::is_pulled(turn, topic)? => {
                 return Ok(Err(PublishError::PullingOwnLog));
             }
-            None => (Some(0), None),
+            None => (Some(0), None, None),
             Some(log) if log.stopped => return Ok(Err(branch::refusal(turn, topic, &log)?)),
-            Some(log) => (log.head.seq.checked_add(1), Some(log.head.id)),
+            Some(log) => (
+                log.head.seq.checked_add(1),
+                Some(log.head.id),
+                Some(log.key),
+            ),
         };
         let heads = unimplied(turn, topic)?;
         Ok(Ok(LogEnd {
             seq,
             backlink,
+            log,
+            place: 0,
+            keys: BTreeMap::new(),
             heads,
         }))
     }
 
-    /// Signs the operation that comes next; from then on the end is behind it.
+    /// What is to be done for the next message. If that is an operation, the end is behind it from then
+    /// on.
+    fn plan(
+        &mut self,
+        turn: &mut Turn<'_>,
+        topic: &TopicRef,
+        message: NewMessage,
+    ) -> Result<Result<Planned, PublishError>, StoreError> {
+        let key = message.key.map(|key| (key, message.content()));
+        if let Some((key, content)) = key {
+            match self.published_before(turn, &key, content)? {
+                Ok(Some(before)) => return Ok(Ok(before)),
+                Ok(None) => self.keys.insert(key, (content, self.place)),
+                Err(error) => return Ok(Err(error)),
+            };
+        }
+        let signed = self.sign(turn, topic, message, key)?;
+        Ok(signed.map(Planned::Append))
+    }
+
+    /// What was published with the same idempotency key.
+    fn published_before(
+        &self,
+        turn: &Turn<'_>,
+        key: &Hash,
+        content: Hash,
+    ) -> Result<Result<Option<Planned>, PublishError>, StoreError> {
+        if let Some((of, place)) = self.keys.get(key) {
+            // Nothing is signed yet that could be named.
+            let taken = PublishError::KeyTaken { id: None };
+            return Ok(match *of == content {
+                true => Ok(Some(Planned::Same(*place))),
+                false => Err(taken),
+            });
+        }
+        let Some(log) = self.log else {
+            return Ok(Ok(None));
+        };
+        let keyed = match turn.batch.keyed.get(&(log, *key)) {
+            Some(keyed) => Some(keyed.clone()),
+            None => stored_key(turn, log, key)?,
+        };
+        let Some(keyed) = keyed else {
+            return Ok(Ok(None));
+        };
+        if keyed.content == content {
+            return Ok(Ok(Some(Planned::Before(keyed.made))));
+        }
+        let id = turn.batch.published(&keyed.made).map(|taken| taken.id);
+        Ok(Err(PublishError::KeyTaken { id }))
+    }
+
     fn sign(
         &mut self,
         turn: &mut Turn<'_>,
         topic: &TopicRef,
         message: NewMessage,
+        key: Option<(Hash, Hash)>,
     ) -> Result<Result<Signed, PublishError>, StoreError> {
         let Some(seq) = self.seq else {
             return Ok(Err(PublishError::SeqNumExhausted));
         };
+        let parents = match parents(turn, topic, &message.after)? {
+            Ok(parents) => parents,
+            Err(error) => return Ok(Err(error)),
+        };
+        let heads = dependencies(&turn.tx, &self.heads)?;
         let extensions = NodeExtensions {
             prune: message.prune,
-            deps: dependencies(&turn.tx, &self.heads)?,
+            deps: joined(parents, heads),
             ..NodeExtensions::new(topic.log_id, turn.now.wall)
         };
         let item = extensions.encode();
@@ -176,8 +288,24 @@ impl LogEnd {
             operation: Operation { header, body },
             extensions,
             implies,
+            key,
         }))
     }
+}
+
+/// What an earlier batch published with an idempotency key.
+fn stored_key(turn: &Turn<'_>, log: LogKey, key: &Hash) -> Result<Option<Keyed>, StoreError> {
+    let stored = turn.tx.keyed_publish(log, key, turn.keys_since())?;
+    Ok(stored.map(|stored| Keyed {
+        content: stored.content,
+        made: Made::Before(Published {
+            id: stored.id,
+            seq: stored.seq,
+            timestamp: stored.at,
+            arrival: stored.arrival,
+            offset: stored.offset,
+        }),
+    }))
 }
 
 /// Why nothing is published, if our own newer operations are elsewhere.
@@ -234,6 +362,61 @@ fn unimplied(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<Vec<RecentHead>, S
     }
     let author = &turn.state.author;
     turn.tx.recent_heads(topic.key, author, DEPENDENCIES_MAX)
+}
+
+/// The operations of others among those that a message is to come after, the newest of each author.
+fn parents(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    after: &[Dependency],
+) -> Result<Result<Vec<Dependency>, PublishError>, StoreError> {
+    if after.len() > DEPENDENCIES_MAX {
+        let parents = after.len();
+        return Ok(Err(PublishError::TooManyParents { parents }));
+    }
+    for parent in after {
+        if !is_stored(turn, topic, parent)? {
+            let id = parent.id;
+            return Ok(Err(PublishError::UnknownParent { id }));
+        }
+    }
+    let own = turn.state.author;
+    let of_others = after.iter().filter(|parent| parent.author != own);
+    Ok(Ok(joined(Vec::new(), of_others.copied().collect())))
+}
+
+fn is_stored(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    parent: &Dependency,
+) -> Result<bool, StoreError> {
+    let Some(log) = turn.log(topic, &parent.author)? else {
+        return Ok(false);
+    };
+    if !(log.first_seq..=log.head.seq).contains(&parent.seq) {
+        return Ok(false);
+    }
+    let key = log.key;
+    let header = turn.stored_header(key, parent.seq)?;
+    Ok(header.is_some_and(|header| header.id() == parent.id))
+}
+
+/// Both, the newest one of each author, and no more than a header takes.
+fn joined(first: Vec<Dependency>, then: Vec<Dependency>) -> Vec<Dependency> {
+    if first.is_empty() && then.len() < 2 {
+        return then;
+    }
+    let mut joined: Vec<Dependency> = Vec::with_capacity(first.len() + then.len());
+    for dependency in first.into_iter().chain(then) {
+        let same = |known: &&mut Dependency| known.author == dependency.author;
+        match joined.iter_mut().find(same) {
+            Some(known) if known.seq < dependency.seq => *known = dependency,
+            Some(_) => {}
+            None => joined.push(dependency),
+        }
+    }
+    joined.truncate(DEPENDENCIES_MAX);
+    joined
 }
 
 fn dependencies(tx: &Tx<'_>, heads: &[RecentHead]) -> Result<Vec<Dependency>, StoreError> {

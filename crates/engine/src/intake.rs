@@ -82,6 +82,13 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             turn.answer(reply, prefix);
         }
         Command::Named(command) => named::take(turn, command)?,
+        Command::KeepTopic { topic, keep, reply } => {
+            if keep {
+                turn.resolve(&topic)?;
+            }
+            turn.tx.keep_topic(&topic, keep)?;
+            turn.answer(reply, ());
+        }
         Command::Session {
             topic,
             session,

@@ -370,6 +370,7 @@ fn is_own(command: &Command) -> bool {
         | Command::Ack { .. }
         | Command::PlaceConsumer { .. }
         | Command::Named(_)
+        | Command::KeepTopic { .. }
         | Command::PeerHas { .. }
         | Command::FindEarly { .. }
         | Command::Restored { .. } => true,

@@ -41,6 +41,7 @@ pub(crate) struct Limits {
     pub causal_wait_max_us: u64,
     pub own_log_wait_us: u64,
     pub operation_bytes_max: usize,
+    pub idempotency_window_us: u64,
     /// What a batch deletes at once, and a step afterwards.
     pub prune_slice: Slice,
 }

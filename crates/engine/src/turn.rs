@@ -1,6 +1,6 @@
 //! What a stage or a command works with.
 
-use p2panda_core::{Hash, Header, Topic, VerifyingKey};
+use p2panda_core::{Hash, Header, Timestamp, Topic, VerifyingKey};
 use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
 
 use crate::answer::{EngineEvent, Outcome};
@@ -62,6 +62,12 @@ impl Turn<'_> {
         }
         let stored = self.tx.operation(log, seq)?;
         Ok(stored.and_then(|stored| Header::decode_unverified(stored.header).ok()))
+    }
+
+    /// Since when idempotency keys are remembered.
+    pub fn keys_since(&self) -> Timestamp {
+        let now_us = self.now.wall.as_micros();
+        Timestamp::from_micros(now_us.saturating_sub(self.state.limits.idempotency_window_us))
     }
 
     /// How long an operation that arrives now waits for its order.

@@ -1,6 +1,6 @@
 //! Stage 5: operations and logs are written, answers prepared.
 
-use p2panda_store::{NewOperation, StoreError};
+use p2panda_store::{KeyedPublish, NewOperation, StoreError};
 
 use crate::batch::{Batch, Unanswered};
 use crate::missing;
@@ -23,8 +23,28 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     turn.state.logs.write(&mut turn.tx)?;
     missing::note(turn)?;
     missing::drop_bodies(turn)?;
+    remember_keys(turn)?;
     announce(&mut turn.batch);
     answer(&mut turn.batch);
+    Ok(())
+}
+
+/// Idempotency keys of the batch, for whoever publishes with the same one later.
+fn remember_keys(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    let since = turn.keys_since();
+    for ((log, key), keyed) in std::mem::take(&mut turn.batch.keyed) {
+        if let Some(published) = turn.batch.published(&keyed.made) {
+            let publish = KeyedPublish {
+                content: keyed.content,
+                id: published.id,
+                seq: published.seq,
+                at: published.timestamp,
+                arrival: published.arrival,
+                offset: published.offset,
+            };
+            turn.tx.add_keyed_publish(log, &key, &publish, since)?;
+        }
+    }
     Ok(())
 }
 
@@ -44,12 +64,12 @@ fn answer(batch: &mut Batch) {
     for unanswered in std::mem::take(&mut batch.published) {
         match unanswered {
             Unanswered::One(made, reply) => {
-                if let Some(published) = batch.published(made) {
+                if let Some(published) = batch.published(&made) {
                     batch.answers.push(Box::new(move || reply(Ok(published))));
                 }
             }
             Unanswered::All(made, reply) => {
-                let published = made.into_iter().filter_map(|made| batch.published(made));
+                let published = made.into_iter().filter_map(|made| batch.published(&made));
                 let published = published.collect();
                 batch.answers.push(Box::new(move || reply(Ok(published))));
             }

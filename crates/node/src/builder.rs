@@ -37,6 +37,7 @@ pub struct Builder {
     pub(crate) guard_dir: GuardDir,
     pub(crate) causal_wait: Duration,
     pub(crate) causal_wait_max: Duration,
+    pub(crate) idempotency_window: Duration,
     pub(crate) new_logs: (u32, u32),
     pub(crate) operation_bytes_max: u32,
     pub(crate) budget_bytes: usize,
@@ -78,6 +79,7 @@ impl Default for Builder {
             guard_dir: GuardDir::Default,
             causal_wait: limits::DEPENDENCY_WAIT,
             causal_wait_max: limits::DEPENDENCY_WAIT_MAX,
+            idempotency_window: limits::IDEMPOTENCY_WINDOW,
             new_logs: (limits::NEW_LOGS_MAX, limits::NEW_LOGS_PER_SECOND),
             operation_bytes_max: limits::OPERATION_BYTES_MAX_DEFAULT as u32,
             budget_bytes: limits::BUDGET_BYTES_DEFAULT,
@@ -187,6 +189,14 @@ impl Builder {
     /// said (`docs/protocol/streams.md#6`).
     pub fn causal_wait_max(mut self, wait: Duration) -> Self {
         self.causal_wait_max = wait;
+        self
+    }
+
+    /// For how long an idempotency key is remembered
+    /// ([`NewMessage::idempotency_key`](crate::NewMessage::idempotency_key)); 1 h if not said. The newest
+    /// 1 000 000 keys are remembered in any case only.
+    pub fn idempotency_window(mut self, window: Duration) -> Self {
+        self.idempotency_window = window;
         self
     }
 

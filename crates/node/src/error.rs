@@ -110,7 +110,11 @@ impl Error {
                 PublishError::Restored | PublishError::PullingOwnLog | PublishError::OwnFork { .. },
             ) => ErrorKind::Restored,
             Error::Publish(PublishError::Storage(wait)) => of_wait(*wait),
-            Error::Publish(PublishError::EmptyBody) => ErrorKind::Invalid,
+            Error::Publish(
+                PublishError::EmptyBody
+                | PublishError::KeyTaken { .. }
+                | PublishError::UnknownParent { .. },
+            ) => ErrorKind::Invalid,
             Error::Publish(_) | Error::Ephemeral(_) => ErrorKind::Limit,
             Error::Consumer(ConsumerError::Limit(_)) => ErrorKind::Limit,
             Error::Consumer(ConsumerError::Damaged) => ErrorKind::Corrupt,

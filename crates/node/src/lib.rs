@@ -103,7 +103,7 @@ pub use p2panda_store::{
 pub use peers::Network;
 pub use publisher::Publisher;
 pub use receipt::Receipt;
-pub use stream::{Ack, StartAt, StreamRequest};
+pub use stream::{Ack, PublisherRequest, StartAt, StreamRequest};
 pub use subscription::{CaughtUp, Subscription};
 pub use topic_handle::{StoredOperation, TopicHandle, TopicPeer};
 pub use trace::{Trace, TracePlace, TraceState};

@@ -140,3 +140,14 @@ impl<M> Message<M> {
         content.map(|bytes| &bytes[..]).ok_or(DecodeError::Change)
     }
 }
+
+/// The message as one that another comes after ([`NewMessage::after`](crate::NewMessage::after)).
+impl<M> From<&Message<M>> for Dependency {
+    fn from(message: &Message<M>) -> Self {
+        Self {
+            author: message.author(),
+            seq: message.seq(),
+            id: message.id(),
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! A message to be published, with what is said about it.
 
+use p2panda_core::{Dependency, Hash};
 use serde::Serialize;
 
 use crate::body::{Body, EncodeError};
@@ -40,6 +41,29 @@ impl NewMessage {
     /// Everything before it in this node's log of the topic may be deleted by everyone.
     pub fn prune(mut self) -> Self {
         self.0.prune = true;
+        self
+    }
+
+    /// The same message is stored once, however often it is published with this key: a text or bytes that
+    /// the application chooses for it. Whoever publishes it again gets the receipt of the first time, also
+    /// after a crash. The key counts in this node's log of the topic for an hour, see
+    /// [`Builder::idempotency_window`](crate::Builder::idempotency_window).
+    ///
+    /// Another message with the same key is
+    /// [`PublishError::KeyTaken`](crate::PublishError::KeyTaken).
+    pub fn idempotency_key(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.0.key = Some(Hash::digest(key.as_ref()));
+        self
+    }
+
+    /// These messages are shown before this one wherever both are: messages of this topic, at most 16.
+    /// What this node has shown its application by then comes before it anyway, as far as there is room
+    /// for it (`docs/protocol/streams.md#6`).
+    ///
+    /// One that is not stored here is
+    /// [`PublishError::UnknownParent`](crate::PublishError::UnknownParent).
+    pub fn after<T: Into<Dependency>>(mut self, messages: impl IntoIterator<Item = T>) -> Self {
+        self.0.after.extend(messages.into_iter().map(Into::into));
         self
     }
 

@@ -28,7 +28,7 @@ use crate::inner::serve::{Desk, serve};
 use crate::inner::storage::Storage;
 use crate::inner::topic::{TopicState, Topics};
 use crate::metrics::{Metrics, Tally};
-use crate::stream::StreamRequest;
+use crate::stream::{PublisherRequest, StreamRequest};
 use crate::subscription::CaughtUp;
 use crate::topic_handle::TopicHandle;
 use crate::trace::Trace;
@@ -129,7 +129,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let open = (topics.clone(), consumers.clone());
     let end = end_when_stopped(health.clone(), open, storage.clone(), net.clone());
     tokio::spawn(end);
-    Ok(Node(Arc::new(Inner {
+    let node = Node(Arc::new(Inner {
         id: signing_key.verifying_key(),
         dir,
         temporary: Mutex::new(temporary),
@@ -144,7 +144,13 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         health,
         closed: AtomicBool::new(false),
         imports: AtomicU64::new(0),
-    })))
+    }));
+    if let Err(error) = node.join_kept().await {
+        // Why it could not be opened is what counts.
+        let _ = node.shutdown().await;
+        return Err(error);
+    }
+    Ok(node)
 }
 
 /// What the names of temporary directories begin with.
@@ -264,6 +270,7 @@ fn engine_options(builder: &Builder, temporary: bool, budget: Budget) -> p2panda
         restored: builder.restored,
         causal_wait: builder.causal_wait,
         causal_wait_max: builder.causal_wait_max,
+        idempotency_window: builder.idempotency_window,
         operation_bytes_max: builder.operation_bytes_max as usize,
         budget: Some(budget),
         ..p2panda_engine::Options::default()
@@ -354,6 +361,33 @@ impl Node {
     /// ```
     pub fn stream(&self, topic: Topic) -> StreamRequest {
         StreamRequest::new(self.clone(), topic)
+    }
+
+    /// Opens a topic for writing alone: awaited, it gives what publishes.
+    ///
+    /// The node is interested in the topic from then on, as with [`Node::stream`]. Nothing counts as read:
+    /// the first stream of the topic begins with the oldest message.
+    ///
+    /// ```no_run
+    /// # async fn example(node: p2panda::Node, topic: p2panda::Topic) -> Result<(), p2panda::Error> {
+    /// let tx = node.publisher(topic).await?;
+    /// tx.publish("23.4 degrees").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn publisher(&self, topic: Topic) -> PublisherRequest {
+        PublisherRequest::new(self.clone(), topic)
+    }
+
+    /// The topics that are kept ([`TopicHandle::keep`]), in their order, at most 1 000 behind `after`;
+    /// empty at the end.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn kept_topics(&self, after: Option<Topic>) -> Result<Vec<Topic>, Error> {
+        let read = move |reader: &p2panda_store::Reader| {
+            reader.kept_topics(after.as_ref(), limits::TOPICS_PAGE_ROWS)
+        };
+        self.storage().read(read).await
     }
 
     /// Messages that are sent to whoever is connected right now, and never stored.
@@ -573,6 +607,21 @@ impl Node {
             state.set_sync(self.0.net.subscribe(topic, state.arrivals()));
         }
         Ok(state)
+    }
+
+    /// Makes the node interested in the topics that it keeps.
+    async fn join_kept(&self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let topics = self.kept_topics(after).await?;
+            after = topics.last().copied();
+            if after.is_none() {
+                return Ok(());
+            }
+            for topic in topics {
+                self.join(topic).await?;
+            }
+        }
     }
 
     /// Waits until there is a peer on a topic, and all have been caught up with.

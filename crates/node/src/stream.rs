@@ -116,3 +116,44 @@ impl<M: Send + 'static> IntoFuture for StreamRequest<M> {
         Box::pin(self.open())
     }
 }
+
+/// Opens a topic for writing alone when awaited. Made by [`Node::publisher`].
+#[must_use = "does nothing until awaited"]
+#[derive(Debug)]
+pub struct PublisherRequest<M = Raw> {
+    node: Node,
+    topic: Topic,
+    kind: PhantomData<fn(M)>,
+}
+
+impl PublisherRequest<Raw> {
+    pub(crate) fn new(node: Node, topic: Topic) -> Self {
+        let kind = PhantomData;
+        Self { node, topic, kind }
+    }
+
+    /// Messages are values of `T`, written as deterministic CBOR.
+    pub fn typed<T: Serialize>(self) -> PublisherRequest<T> {
+        PublisherRequest {
+            node: self.node,
+            topic: self.topic,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<M> PublisherRequest<M> {
+    async fn open(self) -> Result<Publisher<M>, Error> {
+        let state = self.node.join(self.topic).await?;
+        Ok(Publisher::new(self.node, self.topic, state))
+    }
+}
+
+impl<M: 'static> IntoFuture for PublisherRequest<M> {
+    type Output = Result<Publisher<M>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.open())
+    }
+}

@@ -194,9 +194,28 @@ impl TopicHandle {
         self.node.queue().drop_body(self.topic, author, seq).await
     }
 
+    /// Keeps the topic, or does not keep it any longer.
+    ///
+    /// A topic that is kept is one that the node is interested in from its start on, whether or not the
+    /// application opens it: it is stored, and served to others, and what came meanwhile is there for
+    /// whoever reads it later. The interest begins at once. That a topic is not kept any longer has an
+    /// effect from the next start on; [`TopicHandle::leave`] ends the interest of now, and only that.
+    ///
+    /// Returns once that is on disk. [`Node::kept_topics`] lists them.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn keep(&self, keep: bool) -> Result<(), Error> {
+        self.node.queue().keep_topic(self.topic, keep).await?;
+        if keep {
+            self.node.join(self.topic).await?;
+        }
+        Ok(())
+    }
+
     /// Ends the node's interest: sessions are ended in order, and both halves of the topic's streams
     /// end: subscriptions give nothing more, and publishing fails with [`Error::Left`]. What is stored
-    /// stays stored. [`Node::stream`] opens the topic again.
+    /// stays stored. [`Node::stream`] opens the topic again, and so does the next start if it is kept.
     pub async fn leave(&self) {
         self.node.leave(&self.topic).await;
     }

@@ -108,6 +108,7 @@ pub use database::feed::{FeedEntry, FeedPage, SkipAcked};
 pub use database::feed_time::Ahead;
 pub use database::garbage::Slice;
 pub use database::holdings::{HeadsPlace, Holdings};
+pub use database::idempotency::KeyedPublish;
 pub use database::journal::Journal;
 pub use database::level::{NewestEntry, StoredLevel};
 pub use database::missing::LateBody;

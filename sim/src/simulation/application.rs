@@ -37,7 +37,11 @@ impl Sim {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.at_mut(node).queue.push(Command::Publish {
             topic,
-            message: NewMessage { body, prune },
+            message: NewMessage {
+                body,
+                prune,
+                ..NewMessage::default()
+            },
             reply: Box::new(move |published| drop(sender.send(published))),
         });
         self.run_engine(node);

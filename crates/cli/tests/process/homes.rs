@@ -264,3 +264,33 @@ fn a_state_directory_that_cannot_be_used_is_named() {
     );
     assert_eq!(said.lines().count(), 1);
 }
+
+#[test]
+fn a_topic_that_is_kept_is_fetched_by_commands_that_are_about_another_one() {
+    let world = World::new();
+    let kept = stdout(&Command::new(PANDA).args(["topic", "new"]).output().unwrap());
+    let kept = kept.trim();
+    let list = |args: &[&str]| {
+        let output = world
+            .at("keeper", &[&["topic", "keep"], args].concat())
+            .output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output)
+    };
+    assert_eq!(list(&[]), "");
+    assert_eq!(list(&[kept]), "");
+    assert_eq!(list(&[]), format!("{kept}\n"));
+    assert_eq!(list(&["--json"]), format!("{{\"topic\":\"{kept}\"}}\n"));
+
+    let (keeper, addr) = world.subscriber("keeper", &[]);
+    let args = ["pub", kept, "-", "--bootstrap", &addr, "--wait", "60"];
+    let published = run_with_input(&mut world.at("author", &args), "for later\n");
+    assert_eq!(published.status.code(), Some(0), "{}", stderr(&published));
+    assert_eq!(keeper.interrupt().code(), Some(0));
+    let shown = world.at("keeper", &["sub", kept, "--count", "1"]).output();
+    assert_eq!(stdout(&shown.unwrap()), "for later\n");
+
+    assert_eq!(list(&[kept, "--end"]), "");
+    assert_eq!(list(&[]), "");
+}

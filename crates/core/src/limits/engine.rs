@@ -19,6 +19,12 @@ pub const BATCH_BYTES_MAX: usize = 4 * MIB;
 pub const PUBLISH_BATCH_OPERATIONS_MAX: usize = BATCH_OPERATIONS_MAX;
 /// Bytes of their bodies (`docs/protocol/streams.md#3`).
 pub const PUBLISH_BATCH_BYTES_MAX: usize = BATCH_BYTES_MAX;
+/// For how long an idempotency key is remembered, unless the application says otherwise
+/// (`docs/protocol/streams.md#3`).
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// How many of them are remembered, the newest ones; about 200 bytes of disk each
+/// (`docs/protocol/streams.md#3`).
+pub const IDEMPOTENCY_KEYS_MAX: u64 = 1_000_000;
 /// Operations from elsewhere in a transaction that this node's own publishes and acks wait for
 /// (`docs/protocol/streams.md#8`).
 pub const BESIDE_OWN_OPERATIONS_MAX: usize = 256;

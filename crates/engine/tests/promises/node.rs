@@ -12,7 +12,7 @@ use p2panda_core::{
     Topic, VerifyingKey,
 };
 use p2panda_engine::{
-    Command, Committed, Durability, Engine, Incoming, NewMessage, Now, Options, Outcome,
+    Command, Committed, Corrupt, Durability, Engine, Incoming, NewMessage, Now, Options, Outcome,
     PublishError, Published, RejectReason, Source, Start,
 };
 use p2panda_store::{
@@ -148,9 +148,15 @@ impl Node {
     }
 
     pub fn process(&mut self, commands: Vec<Command>) {
-        self.committed = self.engine.process(commands, self.now).unwrap();
+        self.try_process(commands).unwrap();
+    }
+
+    /// The same where the storage may fail.
+    pub fn try_process(&mut self, commands: Vec<Command>) -> Result<(), Corrupt> {
+        self.committed = self.engine.process(commands, self.now)?;
         let reader = self.reader();
         self.follower.follow(&self.committed, &reader);
+        Ok(())
     }
 
     pub fn wait(&mut self, us: u64) {
@@ -344,7 +350,11 @@ pub fn publish(topic: Topic, text: Option<&str>, prune: bool) -> (Command, Answe
     let (sender, receiver) = channel();
     let reply = Box::new(move |result| drop(sender.send(result)));
     let body = text.map(|text| Bytes::copy_from_slice(text.as_bytes()));
-    let message = NewMessage { body, prune };
+    let message = NewMessage {
+        body,
+        prune,
+        ..NewMessage::default()
+    };
     (
         Command::Publish {
             topic,

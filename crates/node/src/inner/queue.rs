@@ -227,6 +227,21 @@ impl Queue {
         receiver.await.map_err(|_| self.ended())
     }
 
+    /// From now on the node is interested in a topic from its open on, or not.
+    pub(crate) async fn keep_topic(&self, topic: Topic, keep: bool) -> Result<(), Error> {
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::KeepTopic {
+            topic,
+            keep,
+            reply: Box::new(move |()| {
+                drop(permit);
+                let _ = sender.send(());
+            }),
+        })?;
+        receiver.await.map_err(|_| self.ended())
+    }
+
     /// Acknowledges without waiting; `then` is called when it is stored.
     pub(crate) fn ack_in_background(
         &self,

@@ -13,6 +13,7 @@ mod forks;
 mod health;
 #[path = "../../../net/tests/support/hosts.rs"]
 mod hosts;
+mod keep;
 mod lan;
 mod large;
 mod nodes;

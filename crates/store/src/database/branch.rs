@@ -189,8 +189,10 @@ impl Tx<'_> {
         let wanted = "DELETE FROM wanted WHERE topic = ?1 AND log = ?2 AND seq >= ?3";
         self.cached(wanted)?
             .execute(params![forked.topic, log, from])?;
-        let dropped = "DELETE FROM dropped WHERE log = ?1 AND seq >= ?2";
-        self.cached(dropped)?.execute(params![log, from])?;
+        for table in ["dropped", "keyed_publish"] {
+            let sql = format!("DELETE FROM {table} WHERE log = ?1 AND seq >= ?2");
+            self.cached(&sql)?.execute(params![log, from])?;
+        }
         let bytes = "SELECT bytes_before FROM operation WHERE log = ?1 AND seq = ?2";
         let bytes: Option<i64> = self
             .cached(bytes)?
@@ -240,7 +242,7 @@ impl Tx<'_> {
 
     /// Nothing of a log is left.
     fn forget_log(&mut self, log: i64) -> Result<(), StoreError> {
-        for table in ["operation", "dropped", "garbage", "fork"] {
+        for table in ["operation", "dropped", "garbage", "fork", "keyed_publish"] {
             let sql = format!("DELETE FROM {table} WHERE log = ?1");
             self.cached(&sql)?.execute([log])?;
         }

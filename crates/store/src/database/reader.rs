@@ -98,8 +98,28 @@ impl Reader {
 
     /// The topics that this node follows or followed, at most so many, behind `after`.
     pub fn topics(&self, after: Option<&Topic>, rows_max: usize) -> Result<Vec<Topic>, StoreError> {
-        let snapshot = self.snapshot()?;
         let sql = "SELECT topic FROM topic WHERE topic > ?1 ORDER BY topic LIMIT ?2";
+        self.topics_by(sql, after, rows_max)
+    }
+
+    /// The topics that this node keeps, whether or not anybody reads them, at most so many, behind
+    /// `after`.
+    pub fn kept_topics(
+        &self,
+        after: Option<&Topic>,
+        rows_max: usize,
+    ) -> Result<Vec<Topic>, StoreError> {
+        let sql = "SELECT topic FROM kept_topic WHERE topic > ?1 ORDER BY topic LIMIT ?2";
+        self.topics_by(sql, after, rows_max)
+    }
+
+    fn topics_by(
+        &self,
+        sql: &str,
+        after: Option<&Topic>,
+        rows_max: usize,
+    ) -> Result<Vec<Topic>, StoreError> {
+        let snapshot = self.snapshot()?;
         let mut statement = snapshot.prepare_cached(sql)?;
         let after = after.map_or(&[][..], |topic| topic.as_bytes().as_slice());
         let rows = statement.query_map(params![after, int(rows_max as u64)], |row| {

@@ -6,7 +6,17 @@ use crate::database::error::{StoreError, StoreErrorKind};
 use crate::error::ErrorOf;
 
 /// Migration `n` leads from schema version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[FIRST, GARBAGE, BODIES, FEED, BLOCKED, BRANCHES, CONSUMERS];
+const MIGRATIONS: &[&str] = &[
+    FIRST,
+    GARBAGE,
+    BODIES,
+    FEED,
+    BLOCKED,
+    BRANCHES,
+    CONSUMERS,
+    IDEMPOTENCY,
+    KEPT,
+];
 
 const FIRST: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -287,6 +297,30 @@ CREATE TABLE IF NOT EXISTS feed_time(
     at INTEGER NOT NULL,
     PRIMARY KEY(topic, offset)
 ) WITHOUT ROWID;
+";
+
+/// What was published with an idempotency key.
+const IDEMPOTENCY: &str = "
+-- Own operations that were published with an idempotency key, in the order in which they were.
+CREATE TABLE IF NOT EXISTS keyed_publish(
+    id INTEGER PRIMARY KEY,
+    log INTEGER NOT NULL,
+    -- Hashes of the key, and of what was to be published.
+    key BLOB NOT NULL,
+    content BLOB NOT NULL,
+    -- The operation.
+    hash BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    arrival INTEGER NOT NULL,
+    offset INTEGER,
+    at INTEGER NOT NULL,
+    UNIQUE(log, key)
+);
+";
+
+const KEPT: &str = "
+-- Topics that the node is interested in from its open on, whether or not anybody reads them.
+CREATE TABLE IF NOT EXISTS kept_topic(topic BLOB PRIMARY KEY) WITHOUT ROWID;
 ";
 
 /// The newest version of the schema.

@@ -184,6 +184,16 @@ impl Tx<'_> {
         .map(TopicKey)
     }
 
+    /// Whether the node is interested in a topic from its open on, from now on.
+    pub fn keep_topic(&mut self, topic: &Topic, keep: bool) -> Result<(), StoreError> {
+        let sql = match keep {
+            true => "INSERT OR IGNORE INTO kept_topic VALUES(?1)",
+            false => "DELETE FROM kept_topic WHERE topic = ?1",
+        };
+        self.cached(sql)?.execute([topic.as_bytes().as_slice()])?;
+        Ok(())
+    }
+
     /// All topics with operations that wait for their order.
     pub fn waiting_topics(&self) -> Result<Vec<Topic>, StoreError> {
         let sql = "SELECT topic FROM topic WHERE id IN

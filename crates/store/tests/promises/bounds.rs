@@ -1,6 +1,6 @@
-use p2panda_core::limits::{REJECTED_BYTES_MAX, REJECTED_HEADER_BYTES_MAX};
+use p2panda_core::limits::{IDEMPOTENCY_KEYS_MAX, REJECTED_BYTES_MAX, REJECTED_HEADER_BYTES_MAX};
 use p2panda_core::{Hash, Timestamp};
-use p2panda_store::{Durability, Reject, RejectReason};
+use p2panda_store::{Durability, KeyedPublish, Reject, RejectReason};
 
 use crate::{Author, TOPIC, open};
 
@@ -60,4 +60,40 @@ fn evidence_is_kept_once_per_place_and_bounded_per_log() {
         (&b"a"[..], &b"b"[..])
     );
     assert_eq!(reader.status(&TOPIC).unwrap().forks, 16);
+}
+
+/// One is remembered, and so many more rows are counted before the next one comes.
+fn is_remembered_behind(rows: u64) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut author = Author::new(1);
+    author.write(&mut store, &[b"0"]);
+    let (first, last) = (Hash::digest(b"first"), Hash::digest(b"last"));
+    let publish = KeyedPublish {
+        content: first,
+        id: last,
+        seq: 0,
+        at: AT,
+        arrival: 1,
+        offset: Some(1),
+    };
+    let mut tx = store.begin(Durability::Normal).unwrap();
+    let topic = tx.topic(&TOPIC).unwrap();
+    let log = tx.log(topic, &author.key()).unwrap().unwrap().key;
+    tx.add_keyed_publish(log, &first, &publish, AT).unwrap();
+    assert_eq!(tx.keyed_publish(log, &first, AT).unwrap(), Some(publish));
+    tx.commit().unwrap();
+    let connection = rusqlite::Connection::open(dir.path().join("p2panda.sqlite")).unwrap();
+    let between = "INSERT INTO keyed_publish VALUES(?1, 0, x'00', x'00', x'00', 0, 0, NULL, 5)";
+    connection.execute(between, [1 + rows as i64]).unwrap();
+    let mut tx = store.begin(Durability::Normal).unwrap();
+    tx.add_keyed_publish(log, &last, &publish, AT).unwrap();
+    assert_eq!(tx.keyed_publish(log, &last, AT).unwrap(), Some(publish));
+    tx.keyed_publish(log, &first, AT).unwrap().is_some()
+}
+
+#[test]
+fn a_million_idempotency_keys_are_remembered_and_the_oldest_is_forgotten_for_one_more() {
+    assert!(is_remembered_behind(IDEMPOTENCY_KEYS_MAX - 2));
+    assert!(!is_remembered_behind(IDEMPOTENCY_KEYS_MAX - 1));
 }
