@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2panda::{Hash, NetworkId, Topic};
 
-use crate::parse::{NodeAddr, count, listen, mebibytes, network_id, operation_id, seconds, topic};
+use crate::parse::{
+    NodeAddr, ParseError, count, listen, mebibytes, network_id, operation_id, seconds, topic,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -120,6 +122,9 @@ pub enum Command {
     /// Make topics, and keep them
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// Read with named consumers, look at them, move them
+    #[command(subcommand)]
+    Consumer(ConsumerCommand),
     /// Find and list other nodes
     Peers(PeersArgs),
     /// Say what the home directory holds, and what stands in the way of it
@@ -338,6 +343,134 @@ pub struct KeepArgs {
     /// Print one JSON object per topic that is kept
     #[arg(long)]
     pub json: bool,
+}
+
+/// `docs/protocol/consumers.md`
+#[derive(Debug, Subcommand)]
+pub enum ConsumerCommand {
+    /// List all
+    Ls {
+        /// Print one JSON object per consumer
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say where one stands
+    Info {
+        /// Its name
+        name: String,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the next messages, and acknowledge them
+    Next(ConsumerNext),
+    /// Acknowledge a message that was delivered
+    Ack {
+        /// Name of the consumer
+        name: String,
+        /// The topic, 64 hexadecimal digits
+        #[arg(value_parser = topic)]
+        topic: Topic,
+        /// The offset, as `--json` prints it
+        offset: u64,
+    },
+    /// Move one: to `start`, `now`, an offset, or `time:` and microseconds since 1970
+    Seek {
+        /// Its name
+        name: String,
+        /// Where to
+        #[arg(value_parser = consumer_from)]
+        to: ConsumerFrom,
+    },
+    /// Messages that could not be handled
+    #[command(subcommand)]
+    Dead(DeadCommand),
+    /// Deliver nothing until it is resumed
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Deliver again
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// Delete one with all that is stored of it
+    Rm {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Print the next messages, and acknowledge them.\n\n\
+        A consumer that does not exist is made if a topic is given. A message is acknowledged once it \
+        is printed.",
+    after_help = "Example:\n  panda consumer next backup --topic $TOPIC --count 100 --json"
+)]
+pub struct ConsumerNext {
+    /// Name of the consumer
+    pub name: String,
+    /// The topics that it reads [default: as it is stored]; can be repeated
+    #[arg(long, value_parser = topic)]
+    pub topic: Vec<Topic>,
+    /// How many messages
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = count)]
+    pub count: u64,
+    /// How long to wait for each
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub wait: std::time::Duration,
+    /// Leave them unacknowledged: `panda consumer ack` does that later
+    #[arg(long)]
+    pub no_ack: bool,
+    /// Print one JSON object per message
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadCommand {
+    /// List them, oldest first
+    Ls {
+        /// Name of the consumer
+        name: String,
+        /// Print one JSON object per message
+        #[arg(long)]
+        json: bool,
+    },
+    /// Deliver one again, or all
+    Redrive {
+        /// Name of the consumer
+        name: String,
+        /// Number of the message [default: all]
+        number: Option<u64>,
+    },
+}
+
+/// Where `consumer seek` moves to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerFrom {
+    /// With the oldest message stored
+    Start,
+    /// With the next message that arrives
+    Now,
+    /// With this offset
+    Offset(u64),
+    /// With this time of this node's clock
+    Time(u64),
+}
+
+fn consumer_from(text: &str) -> Result<ConsumerFrom, ParseError> {
+    let number = |text: &str| text.parse().map_err(|_| ParseError::ConsumerFrom);
+    Ok(match text {
+        "start" => ConsumerFrom::Start,
+        "now" => ConsumerFrom::Now,
+        text => match text.strip_prefix("time:") {
+            Some(time) => ConsumerFrom::Time(number(time)?),
+            None => ConsumerFrom::Offset(number(text)?),
+        },
+    })
 }
 
 #[derive(Debug, Args)]

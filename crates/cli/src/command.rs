@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod compact;
+pub mod consumer;
 pub mod contact;
 pub mod id;
 pub mod peers;

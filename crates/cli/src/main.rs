@@ -67,6 +67,7 @@ async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Id(args) => command::id::run(node, args).await,
         Command::Topic(TopicCommand::New) => command::topic::new(),
         Command::Topic(TopicCommand::Keep(args)) => command::topic::keep(node, args).await,
+        Command::Consumer(args) => command::consumer::run(node, args).await,
         Command::Status(args) => command::status::run(node, args),
         Command::Trace(args) => command::trace::run(node, args),
         Command::Compact(_) => command::compact::run(node),

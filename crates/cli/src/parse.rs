@@ -41,6 +41,8 @@ pub enum ParseError {
     Listen,
     #[error("expected how many messages, a number")]
     Count,
+    #[error("expected `start`, `now`, an offset, or `time:` and microseconds since 1970")]
+    ConsumerFrom,
     #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
     Seconds,
     #[error("expected MiB from 1 to {OPERATION_MIB_MAX}")]

@@ -1,0 +1,259 @@
+//! `panda consumer`
+
+use p2panda::{
+    Consumer, ConsumerHandle, ConsumerInfo, ConsumerStart, DeadReason, Delivery, Node, Timestamp,
+};
+use serde::Serialize;
+
+use crate::args::{ConsumerCommand, ConsumerFrom, ConsumerNext, DeadCommand, NodeArgs};
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{self, Format, Written, note};
+
+/// Looks at a named consumer, reads with it, moves it.
+pub async fn run(args: &NodeArgs, command: ConsumerCommand) -> Result<Outcome, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let node = crate::open::node(args, false).await?;
+    let done = tokio::select! {
+        done = carry_out(&node, command) => done,
+        () = interrupt.wait() => Ok(()),
+    };
+    interrupt.finish(node.shutdown()).await?;
+    done.map(|()| Outcome::Done)
+}
+
+async fn carry_out(node: &Node, command: ConsumerCommand) -> Result<(), Failure> {
+    match command {
+        ConsumerCommand::Ls { json } => list(node, json).await,
+        ConsumerCommand::Info { name, json } => info(&open(node, &name).await?, json).await,
+        ConsumerCommand::Next(next) => read(node, next).await,
+        ConsumerCommand::Ack {
+            name,
+            topic,
+            offset,
+        } => {
+            open(node, &name).await?.ack_at(topic, offset).await?;
+            Ok(())
+        }
+        ConsumerCommand::Seek { name, to } => {
+            let start = match to {
+                ConsumerFrom::Start => ConsumerStart::Beginning,
+                ConsumerFrom::Now => ConsumerStart::Now,
+                ConsumerFrom::Offset(offset) => ConsumerStart::Offset(offset),
+                ConsumerFrom::Time(us) => ConsumerStart::Time(Timestamp::from_micros(us)),
+            };
+            Ok(open(node, &name).await?.seek(start).await?)
+        }
+        ConsumerCommand::Dead(dead) => of_dead(node, dead).await,
+        ConsumerCommand::Pause { name } => Ok(open(node, &name).await?.pause().await?),
+        ConsumerCommand::Resume { name } => Ok(open(node, &name).await?.resume().await?),
+        ConsumerCommand::Rm { name } => Ok(open(node, &name).await?.delete().await?),
+    }
+}
+
+async fn open(node: &Node, name: &str) -> Result<ConsumerHandle, Failure> {
+    Ok(node.consumer(name).handle().await?)
+}
+
+async fn list(node: &Node, json: bool) -> Result<(), Failure> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = node.consumers(after.as_deref()).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.name.clone());
+        for info in &page {
+            if print(&InfoLine::new(info, None), json)? == Written::Closed {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn info(consumer: &ConsumerHandle, json: bool) -> Result<(), Failure> {
+    let lag = consumer.lag().await?;
+    let line = InfoLine::new(&consumer.info(), Some(lag.messages));
+    let _ = print(&line, json)?;
+    Ok(())
+}
+
+async fn read(node: &Node, next: ConsumerNext) -> Result<(), Failure> {
+    let mut request = node.consumer(&next.name);
+    if !next.topic.is_empty() {
+        request = request.topics(next.topic);
+    }
+    let mut consumer: Consumer = request.open().await?;
+    let format = Format::choose(next.json);
+    for _ in 0..next.count {
+        let batch = consumer.fetch(1).wait(next.wait).await?;
+        let Some(delivery) = batch.first() else {
+            return Ok(());
+        };
+        if shown(delivery, format).map_err(Failure::Stdout)? == Written::Closed {
+            return Ok(());
+        }
+        if !next.no_ack {
+            delivery.ack().await?;
+        }
+    }
+    Ok(())
+}
+
+fn shown(delivery: &Delivery, format: Format) -> std::io::Result<Written> {
+    if let Some(message) = delivery.message() {
+        return output::message(message, format);
+    }
+    if let Some(pruned) = delivery.pruned() {
+        note(&format!(
+            "{} messages of {} were pruned before this consumer had settled them",
+            pruned.unsettled, pruned.author
+        ));
+    }
+    Ok(Written::Yes)
+}
+
+async fn of_dead(node: &Node, command: DeadCommand) -> Result<(), Failure> {
+    match command {
+        DeadCommand::Ls { name, json } => {
+            let letters = open(node, &name).await?.dead_letters();
+            let mut after = 0;
+            loop {
+                let page = letters.list(after).await?;
+                let Some(last) = page.last() else {
+                    return Ok(());
+                };
+                after = last.number;
+                for letter in &page {
+                    let line = DeadLine {
+                        number: letter.number,
+                        topic: letter.topic.to_string(),
+                        offset: letter.offset,
+                        id: letter.id.map(|id| id.to_string()),
+                        deliveries: letter.row.count,
+                        reason: match &letter.row.reason {
+                            DeadReason::Terminated(reason) => reason.to_string(),
+                            _ => "delivered as often as is allowed".to_owned(),
+                        },
+                        at: letter.row.at_us,
+                    };
+                    if print(&line, json)? == Written::Closed {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        DeadCommand::Redrive { name, number } => {
+            let letters = open(node, &name).await?.dead_letters();
+            match number {
+                Some(number) => letters.redrive(number).await?,
+                None => note(&format!(
+                    "{} are delivered again",
+                    letters.redrive_all().await?
+                )),
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A line that is printed as JSON or as text.
+trait Line: Serialize {
+    fn plain(&self) -> String;
+}
+
+fn print(line: &impl Line, json: bool) -> Result<Written, Failure> {
+    let written = match json {
+        true => output::json(line),
+        false => output::line(&line.plain()),
+    };
+    written.map_err(Failure::Stdout)
+}
+
+/// A consumer as `panda consumer ls --json` prints it.
+#[derive(Serialize)]
+struct InfoLine {
+    name: String,
+    /// Nothing is delivered.
+    paused: bool,
+    in_flight: usize,
+    /// Dead letters.
+    dead: u64,
+    topics: Vec<PlaceLine>,
+    /// Messages that are not settled; `info` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct PlaceLine {
+    topic: String,
+    /// The offset up to which all is settled, except what is open.
+    position: u64,
+    open: u64,
+}
+
+/// A dead letter as `panda consumer dead ls --json` prints it.
+#[derive(Serialize)]
+struct DeadLine {
+    number: u64,
+    topic: String,
+    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    deliveries: u32,
+    reason: String,
+    /// Microseconds since 1970.
+    at: u64,
+}
+
+impl InfoLine {
+    fn new(info: &ConsumerInfo, lag: Option<u64>) -> InfoLine {
+        let places = info.positions.iter().map(|place| PlaceLine {
+            topic: place.topic.to_string(),
+            position: place.position,
+            open: place.open,
+        });
+        InfoLine {
+            name: info.name.clone(),
+            paused: info.paused,
+            in_flight: info.in_flight,
+            dead: info.dead,
+            topics: places.collect(),
+            lag,
+        }
+    }
+}
+
+impl Line for InfoLine {
+    fn plain(&self) -> String {
+        let name = output::visible(&self.name);
+        let mut line = format!("{name}  {} topics", self.topics.len());
+        if let Some(lag) = self.lag {
+            line += &format!(", {lag} not settled");
+        }
+        line += &format!(", {} dead", self.dead);
+        if self.paused {
+            line += ", paused";
+        }
+        if self.lag.is_some() {
+            for place in &self.topics {
+                line += &format!(
+                    "\n{}  at {}, {} open",
+                    place.topic, place.position, place.open
+                );
+            }
+        }
+        line
+    }
+}
+
+impl Line for DeadLine {
+    fn plain(&self) -> String {
+        let reason = output::visible(&self.reason);
+        format!(
+            "{}  {} at {}, delivered {} times: {reason}",
+            self.number, self.topic, self.offset, self.deliveries
+        )
+    }
+}

@@ -1,0 +1,88 @@
+//! Named consumers on the command line.
+
+use super::world::*;
+
+/// What a command prints that succeeds.
+fn says(world: &World, args: &[&str]) -> String {
+    let output = world.at("home", args).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stdout(&output)
+}
+
+fn lines(range: std::ops::Range<usize>) -> String {
+    range.map(|number| format!("{number}\n")).collect()
+}
+
+#[test]
+fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
+    let world = World::new();
+    world.publish("home", &lines(0..4), &["--wait", "0"]);
+    let (topic, first) = (world.topic.as_str(), ["consumer", "next", "jobs"]);
+    let made = says(
+        &world,
+        &[&first[..], &["--topic", topic, "--count", "2"]].concat(),
+    );
+    assert_eq!(made, "0\n1\n");
+    let held = says(&world, &[&first[..], &["--no-ack", "--json"]].concat());
+    let held: serde_json::Value = serde_json::from_str(&held).unwrap();
+    assert_eq!(held["text"].as_str(), Some("2"));
+    let offset = held["offset"].to_string();
+    says(&world, &["consumer", "ack", "jobs", topic, &offset]);
+    assert_eq!(says(&world, &first), "3\n");
+    let info = says(&world, &["consumer", "info", "jobs", "--json"]);
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(
+        (info["lag"].as_u64(), info["dead"].as_u64()),
+        (Some(0), Some(0))
+    );
+    assert!(says(&world, &["consumer", "ls"]).starts_with("jobs  1 topics"));
+    says(&world, &["consumer", "seek", "jobs", "start"]);
+    says(&world, &["consumer", "pause", "jobs"]);
+    assert_eq!(says(&world, &first), "");
+    says(&world, &["consumer", "resume", "jobs"]);
+    assert_eq!(says(&world, &first), "0\n");
+    assert_eq!(says(&world, &["consumer", "dead", "ls", "jobs"]), "");
+    says(&world, &["consumer", "dead", "redrive", "jobs"]);
+    says(&world, &["consumer", "rm", "jobs"]);
+    assert_eq!(says(&world, &["consumer", "ls"]), "");
+    let unknown = world.at("home", &["consumer", "info", "jobs"]);
+    let unknown = { unknown }.output().unwrap();
+    assert_eq!(unknown.status.code(), Some(6), "{}", stderr(&unknown));
+}
+
+#[test]
+fn a_killed_process_loses_nothing_and_repeats_only_what_it_had_not_acked() {
+    let world = World::new();
+    world.publish("home", &lines(0..40), &["--wait", "0"]);
+    let next = |more: &[&str]| {
+        let args = ["consumer", "next", "jobs", "--topic", &world.topic];
+        world.at("home", &[&args[..], more].concat())
+    };
+    let number = |line: &str| line.parse::<usize>().unwrap();
+    let mut seen: Vec<usize> = Vec::new();
+    for _ in 0..4 {
+        let reader = Running::start(&mut next(&["--count", "1000", "--wait", "60"]));
+        let mut got = reader.lines(5);
+        reader.signal("-KILL");
+        // What it had printed by then, to the end of its output.
+        while let Ok(line) = reader.out.recv_timeout(PATIENCE) {
+            got.push(line);
+        }
+        // A line is printed once the one before is acked.
+        if let (Some(last), Some(first)) = (seen.last(), got.first()) {
+            assert!(
+                [*last, last + 1].contains(&number(first)),
+                "{seen:?} {got:?}"
+            );
+        }
+        seen.extend(got.iter().map(|line| number(line)));
+        if seen.last() == Some(&39) {
+            break;
+        }
+    }
+    let rest = next(&["--count", "1000", "--wait", "1"]).output().unwrap();
+    assert_eq!(rest.status.code(), Some(0), "{}", stderr(&rest));
+    seen.extend(stdout(&rest).lines().map(number));
+    seen.dedup();
+    assert_eq!(seen, (0..40).collect::<Vec<_>>());
+}
