@@ -1,0 +1,63 @@
+//! A named durable consumer: what was acknowledged does not come again, whenever this is stopped.
+//!
+//! ```text
+//! cargo run --example durable_consumer -- ada-home new            # prints a new topic
+//! cargo run --example durable_consumer -- ada-home TOPIC "hello"  # publishes a message
+//! cargo run --example durable_consumer -- ada-home TOPIC          # handles what is there
+//! ```
+//!
+//! A message that says "fail" is given back, and is a dead letter after three deliveries.
+
+use std::error::Error;
+use std::time::Duration;
+
+use p2panda::Topic;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (home, topic) = match arguments[..] {
+        [_, "new"] => {
+            println!("{}", p2panda::random_topic()?);
+            return Ok(());
+        }
+        [home, topic, ..] => (home, topic.parse::<Topic>()?),
+        _ => return Err("expected a home and a topic".into()),
+    };
+    let node = p2panda::open(home).await?;
+    if let [_, _, text] = arguments[..] {
+        let (publisher, _messages) = node.stream(topic).await?;
+        publisher.publish(text).await?;
+    } else {
+        handle(&node, topic).await?;
+    }
+    node.shutdown().await?;
+    Ok(())
+}
+
+async fn handle(node: &p2panda::Node, topic: Topic) -> Result<(), Box<dyn Error>> {
+    let request = node.consumer("greetings").topics([topic]);
+    let request = request.deliveries_max(3).backoff([Duration::from_secs(1)]);
+    let mut consumer = request.open().await?;
+    loop {
+        let batch = consumer.fetch(10).wait(Duration::from_secs(3)).await?;
+        if batch.is_empty() {
+            break;
+        }
+        for delivery in batch {
+            match delivery.text() {
+                Ok("fail") => drop(delivery.nak(None).await?),
+                Ok(text) => {
+                    println!("{text} (delivery {})", delivery.count());
+                    delivery.ack().await?;
+                }
+                Err(error) => drop(delivery.term(&error.to_string()).await?),
+            }
+        }
+    }
+    for letter in consumer.handle().dead_letters().list(0).await? {
+        println!("dead: offset {}, {:?}", letter.offset, letter.row.reason);
+    }
+    Ok(())
+}
