@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod alone;
+mod consumers;
 mod failure;
 mod figures;
 mod limits;
@@ -106,6 +107,33 @@ enum Workload {
         n: usize,
         #[arg(long, default_value_t = 1)]
         in_flight: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Acknowledge each message of a named consumer by itself, beside the commits of this machine.
+    ConsumerAcks {
+        #[arg(long, default_value_t = 2_000)]
+        n: usize,
+        #[arg(long, default_value_t = 1)]
+        in_flight: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Hand everything that is stored to named consumers, beside as many plain reads of the feed.
+    ConsumerReplay {
+        #[arg(long, default_value_t = 100_000)]
+        n: usize,
+        #[arg(long, default_value_t = 1)]
+        consumers: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Open a named consumer that exists.
+    ConsumerOpen {
+        #[arg(long, default_value_t = 10_000)]
+        n: usize,
+        #[arg(long, default_value_t = 1)]
+        topics: u32,
         #[command(flatten)]
         payload: Payload,
     },
@@ -305,6 +333,19 @@ async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
             in_flight,
             payload,
         } => alone::acks(&root, payload.logs(n), in_flight).await,
+        Workload::ConsumerAcks {
+            n,
+            in_flight,
+            payload,
+        } => consumers::acks(&root, payload.logs(n), in_flight).await,
+        Workload::ConsumerReplay {
+            n,
+            consumers,
+            payload,
+        } => consumers::replay(&root, payload.logs(n), consumers).await,
+        Workload::ConsumerOpen { n, topics, payload } => {
+            consumers::open(&root, payload.logs(n), topics).await
+        }
         Workload::CatchUp {
             n,
             lacks,

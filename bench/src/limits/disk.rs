@@ -75,6 +75,14 @@ pub fn commits(root: &Path, n: usize) -> Result<(), Failure> {
     Ok(std::fs::remove_dir_all(dir)?)
 }
 
+/// How long so many such commits take.
+pub fn commit_seconds(root: &Path, n: usize) -> Result<f64, Failure> {
+    let dir = fresh(root, "limit")?;
+    let seconds = commit_rows(&dir, n, "limit-commit", || ())?;
+    std::fs::remove_dir_all(dir)?;
+    Ok(seconds)
+}
+
 /// The same commits with time in between, in which disk and processor fall idle.
 pub fn paced_commits(root: &Path, n: usize, interval: Duration) -> Result<(), Failure> {
     let dir = fresh(root, "limit")?;
@@ -91,7 +99,7 @@ fn commit_rows(
     n: usize,
     name: &str,
     mut before_each: impl FnMut(),
-) -> Result<(), Failure> {
+) -> Result<f64, Failure> {
     let connection = open(dir, "FULL")?;
     let (header, body) = (vec![1u8; HEADER_BYTES], vec![2u8; 100]);
     let mut waits_ms = Vec::with_capacity(n);
@@ -103,10 +111,11 @@ fn commit_rows(
         insert.execute(params![id(number).as_bytes(), number as i64, header, body])?;
         waits_ms.push(started.seconds() * 1e3);
     }
-    Row::new(name, n, 100, watch.seconds())
+    let seconds = watch.seconds();
+    Row::new(name, n, 100, seconds)
         .with("wait_ms", percentiles(waits_ms))
         .print();
-    Ok(())
+    Ok(seconds)
 }
 
 fn open(dir: &Path, synchronous: &str) -> Result<Connection, Failure> {
