@@ -91,6 +91,24 @@ fn more_than_a_transaction_takes_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_prune_among_messages_published_at_once_takes_what_lies_before_it_and_nothing_else() {
+    let mut node = Node::new();
+    node.publish("old");
+    let all = NewMessage {
+        prune: true,
+        ..NewMessage::new("all")
+    };
+    let messages = vec![NewMessage::new("older"), all, NewMessage::new("next")];
+    let (command, answers) = publish_messages(messages);
+    node.process(vec![command]);
+    let published = answers.try_recv().unwrap().unwrap();
+    let seqs: Vec<u32> = published.iter().map(|one| one.seq).collect();
+    assert_eq!(seqs, [1, 2, 3]);
+    assert_eq!(node.texts(), ["all", "next"]);
+    assert_eq!(node.after_crash().texts(), ["all", "next"]);
+}
+
+#[test]
 fn no_messages_at_all_are_published_at_once() {
     let mut node = Node::new();
     assert_eq!(node.try_publish_all(&[]), Ok(Vec::new()));
