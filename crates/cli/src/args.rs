@@ -131,6 +131,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Say where one message is, and what it waits for
     Trace(TraceArgs),
+    /// Measure what this machine does
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Make the database of the home directory as small as its content
     Compact(CompactArgs),
     /// One node of the demo, driven by JSON lines
@@ -216,6 +219,41 @@ pub struct TraceArgs {
     #[arg(value_parser = operation_id)]
     pub id: Hash,
     /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(long_about = "Measure what this machine does.\n\n\
+        Uses nodes of its own on loopback, in temporary directories that are gone afterwards; set \
+        TMPDIR to measure another disk. Takes none of the options under Node.")]
+pub enum BenchCommand {
+    /// Publish, and wait for each message until it is on the disk
+    #[command(after_help = "Example:\n  panda bench pub --in-flight 1")]
+    Pub(BenchArgs),
+    /// Read a topic from its beginning, and acknowledge
+    #[command(after_help = "Example:\n  panda bench sub --messages 100000")]
+    Sub(BenchArgs),
+    /// Publish at one node until another one has delivered everything
+    #[command(after_help = "Example:\n  panda bench pubsub --bytes 1000")]
+    Pubsub(BenchArgs),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct BenchArgs {
+    /// How many messages
+    #[arg(long, value_name = "NUMBER", default_value = "10000",
+        value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub messages: u64,
+    /// How long each is
+    #[arg(long, value_name = "BYTES", default_value = "128",
+        value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
+    pub bytes: u32,
+    /// How many are published at a time
+    #[arg(long, value_name = "NUMBER", default_value = "64",
+        value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub in_flight: u16,
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

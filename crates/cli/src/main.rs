@@ -70,6 +70,7 @@ async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Consumer(args) => command::consumer::run(node, args).await,
         Command::Status(args) => command::status::run(node, args),
         Command::Trace(args) => command::trace::run(node, args),
+        Command::Bench(bench) => command::bench::run(&bench).await,
         Command::Compact(_) => command::compact::run(node),
         Command::Peers(args) => command::peers::run(node, args).await,
         Command::DemoNode => demo::node().await,

@@ -2,6 +2,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "process/benches.rs"]
+mod benches;
 #[path = "process/consumers.rs"]
 mod consumers;
 #[path = "process/copies.rs"]
