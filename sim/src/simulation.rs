@@ -437,6 +437,7 @@ impl Sim {
             Output::PairChanged => self.pair_changed(link, topic, node, peer),
             Output::SourcesChanged => self.sources_changed(link, topic, node),
             Output::Wake(at) => self.schedule(at, answer(Input::Tick)),
+            Output::Rest => {}
             Output::Finish => self.send(link, 1 - end, Parcel::EndOfStream),
             Output::End(ended) => {
                 self.send(link, 1 - end, Parcel::EndOfStream);

@@ -612,6 +612,7 @@ impl Driver {
                 others.for_each(|other| other.changed.notify_one());
             }
             Output::Wake(time) => self.wake = Some(time),
+            Output::Rest => self.wake = None,
             Output::Finish => self.finish = true,
             Output::End(end) => self.end = Some(end),
         }

@@ -193,6 +193,7 @@ impl Node {
                 | Output::PairChanged
                 | Output::SourcesChanged
                 | Output::Wake(_)
+                | Output::Rest
                 | Output::Compare
                 | Output::Finish
                 | Output::End(_) => {}

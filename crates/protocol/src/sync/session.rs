@@ -20,6 +20,7 @@
 //! | | is done with all that, and has room | [`Input::Room`], while [`Session::has_pieces`] |
 //! | [`Output::Store`] | verifies and stores the batch | [`Input::Stored`] once it is durable, in the order of the batches |
 //! | [`Output::Wake`] | replaces its one timer of this session | [`Input::Tick`] at that time, not before |
+//! | [`Output::Rest`] | sets no timer any more | nothing |
 //! | [`Output::PairChanged`] | hands [`Input::PairChanged`] to the other sessions of the same [`Pair`] | nothing |
 //! | [`Output::SourcesChanged`] | hands it to the other sessions of the same [`super::Sources`] | nothing |
 //! | [`Output::Compare`], [`Output::Event`] | tells the [`super::Need`], the application | nothing |
@@ -180,6 +181,8 @@ pub enum Output {
     SourcesChanged,
     /// Come back with [`Input::Tick`] at this time.
     Wake(Time),
+    /// The time that was asked for is not needed any more.
+    Rest,
     /// Finish the sending side of the stream.
     Finish,
     /// The session is over: close the connection. Nothing follows.

@@ -390,6 +390,7 @@ impl Crowd {
                 self.trace.push((self.now, id, end, Bytes::new()));
                 self.schedule(DELAY_US, id, 1 - end, answer(Input::EndOfStream));
             }
+            Output::Rest => self.link(id).ends[end].timer = None,
             Output::Finish | Output::Compare | Output::Event(_) => {}
             Output::Evidence(_) | Output::OldestHeights { .. } => {
                 unreachable!("few logs, and no forks")

@@ -7,10 +7,10 @@ use p2panda_core::Heights;
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::sync::message::Message;
 use p2panda_protocol::sync::session::Input;
-use p2panda_protocol::sync::{Have, Path, Protocol, SessionId};
+use p2panda_protocol::sync::{Have, Path, Prefer, Protocol, SessionId};
 
 use crate::fill;
-use crate::world::{World, frame};
+use crate::world::{LINK, World, frame};
 
 /// A live session of peer 0.
 fn live(seed: u64) -> (World, SessionId) {
@@ -58,6 +58,22 @@ fn a_live_session_may_be_silent_for_ever_and_a_begun_frame_may_not() {
     world.now = world.now.after(30_000);
     world.input(0, id, Input::Tick);
     assert_eq!(code(&mut world, id), Some(CloseCode::Timeout));
+}
+
+#[test]
+fn who_is_live_and_lacks_nothing_is_woken_by_no_time() {
+    let mut world = World::speaking(1, Some(LINK));
+    let id = world.dial(0);
+    world.settle();
+    for side in [0, 1] {
+        assert_eq!(world.side(side, id).wake, None);
+    }
+    // A frame has its time until it is whole.
+    let whole = frame(&Message::Prefer(Prefer::default()));
+    world.input(0, id, Input::Bytes(whole.slice(..5)));
+    assert!(world.side(0, id).wake.is_some());
+    world.input(0, id, Input::Bytes(whole.slice(5..)));
+    assert_eq!(world.side(0, id).wake, None);
 }
 
 #[test]

@@ -596,6 +596,7 @@ impl World {
                 side.answers.push_back(Input::Tick);
             }
             Output::Wake(time) => side.wake = Some(time),
+            Output::Rest => side.wake = None,
             Output::Finish => other.sides.get_mut(&id).unwrap().finished = true,
             Output::End(end) => {
                 assert!(side.end.replace(end).is_none(), "a session ends once");

@@ -24,7 +24,7 @@ impl Session {
             let offers = idle.then(|| self.offers_due()).flatten();
             let due = [self.pace.deadline(), bodies, offers];
             let Some(deadline) = due.into_iter().flatten().min() else {
-                return;
+                return self.rest();
             };
             deadline
         };
@@ -38,6 +38,14 @@ impl Session {
         if !is_due && self.wake != Some(deadline) {
             self.wake = Some(deadline);
             self.outputs.push_back(Output::Wake(deadline));
+        }
+    }
+
+    /// Nothing waits for time: a timer that is set would come in vain, and wake a node for each of its
+    /// topics.
+    fn rest(&mut self) {
+        if self.wake.take_if(|wake| *wake > self.now).is_some() {
+            self.outputs.push_back(Output::Rest);
         }
     }
 
