@@ -32,6 +32,7 @@ use crate::places::{Rank, Ranked, chosen};
 pub(crate) struct Connections {
     inner: Arc<Mutex<Inner>>,
     sync_sent_bytes: Arc<AtomicU64>,
+    link_sent_bytes: Arc<AtomicU64>,
     budget: Budget,
     book: AddressBook,
     alpns: Alpns,
@@ -91,6 +92,7 @@ impl Connections {
         Self {
             inner: Arc::default(),
             sync_sent_bytes: Arc::default(),
+            link_sent_bytes: Arc::default(),
             broadcasts: Arc::new(Mutex::new(Broadcasts::new(budget.clone()))),
             start: Instant::now(),
             budget,
@@ -127,6 +129,7 @@ impl Connections {
             udp_sent_bytes: inner.sent_bytes,
             udp_received_bytes: inner.received_bytes,
             sync_sent_bytes: self.sync_sent_bytes.load(Ordering::Relaxed),
+            link_sent_bytes: self.link_sent_bytes.load(Ordering::Relaxed),
             connections: inner.next,
             sessions: 0,
             sessions_live: 0,
@@ -149,6 +152,12 @@ impl Connections {
     /// Counts what was written to the streams of sync.
     pub(crate) fn sync_wrote(&self, bytes: usize) {
         self.sync_sent_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts what was written to the control streams of links.
+    pub(crate) fn link_wrote(&self, bytes: usize) {
+        self.link_sent_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

@@ -354,6 +354,8 @@ pub struct Counters {
     pub udp_received_bytes: u64,
     /// Bytes written to the streams of sync, topic handshakes included, without QUIC.
     pub sync_sent_bytes: u64,
+    /// Bytes written to the control streams of links, without QUIC.
+    pub link_sent_bytes: u64,
     /// Connections that passed the TLS handshake.
     pub connections: u64,
     /// Sync sessions that run now.

@@ -237,7 +237,9 @@ impl Driver {
         let mut chunks = [const { Bytes::new() }; 8];
         self.take_outputs().await;
         // An error shows up below.
-        let _ = write(&mut send, &mut self.outbox).await;
+        if let Ok(count) = write(&mut send, &mut self.outbox).await {
+            self.shared.connections.link_wrote(count);
+        }
         self.try_topics();
         while !self.over {
             self.held.resize(self.control.held_bytes());
@@ -252,11 +254,10 @@ impl Driver {
                     }
                     Ok(None) | Err(_) => self.handle(Input::Lost),
                 },
-                wrote = write(&mut send, &mut self.outbox), if !self.outbox.is_empty() => {
-                    if wrote.is_err() {
-                        self.handle(Input::Lost);
-                    }
-                }
+                wrote = write(&mut send, &mut self.outbox), if !self.outbox.is_empty() => match wrote {
+                    Ok(count) => self.shared.connections.link_wrote(count),
+                    Err(_) => self.handle(Input::Lost),
+                },
                 batch = self.gossip.next(self.way.as_ref()), if self.waiting_bytes() < limits::LINK_GOSSIP_WAITING_BYTES => {
                     self.gossip(batch);
                 }

@@ -51,6 +51,38 @@ async fn a_few_missing_of_many_authors_cross_a_link_both_ways_and_the_others_are
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_with_the_same_64_logs_say_less_than_a_kilobyte_until_they_know() {
+    let (a, b) = (FakeNode::start(97, 1).await, FakeNode::start(97, 2).await);
+    let topic = Topic::from_bytes([97; 32]);
+    for number in 0..63 {
+        for node in [&a, &b] {
+            node.publish_as(&author(number), topic, b"text");
+        }
+    }
+    for node in [&a, &b] {
+        node.subscribe(topic);
+    }
+    a.net.add_peer(b.bootstrap());
+    for node in [&a, &b] {
+        node.until_live(topic).await;
+    }
+    // What it takes is sent by when more crosses.
+    let news = [7; 100];
+    a.publish_as(&author(63), topic, &news);
+    b.until_len(topic, 64).await;
+    let said = [&a, &b].map(|node| {
+        let counters = node.net.counters();
+        counters.sync_sent_bytes + counters.link_sent_bytes
+    });
+    // Header, body and frame of the message.
+    let said = said.iter().sum::<u64>() - 300;
+    assert!(said <= 1_000, "{said}");
+    for node in [a, b] {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_while_many_authors_are_compared_is_not_lost() {
     let (a, b) = (FakeNode::start(96, 1).await, FakeNode::start(96, 2).await);
     let topic = Topic::from_bytes([96; 32]);
