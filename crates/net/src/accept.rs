@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iroh::endpoint::{Connection, Incoming, IncomingAddr};
+use iroh::endpoint::{Connection, Incoming, IncomingAddr, ServerConfig};
 use p2panda_core::budget::Prefix;
 use p2panda_core::{VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::admission::Purpose;
+use crate::alpns::Alpns;
 use crate::close::close;
+use crate::endpoint::slow_server;
 use crate::peer_id::node_id;
 use crate::served::Served;
 use crate::shared::Shared;
@@ -21,6 +23,8 @@ use crate::{dial, discovery};
 /// Lets connections in until the endpoint is closed.
 pub(crate) async fn run(shared: Arc<Shared>, topics: Arc<Served<TopicHandle>>) {
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
+    let slow_server = slow_server(&shared.endpoint, &shared.alpns, &shared.timings);
+    let slow_server = Arc::new(slow_server);
     while let Some(incoming) = shared.endpoint.accept().await {
         let prefix = match incoming.remote_addr() {
             IncomingAddr::Ip(address) => Prefix::of(address.ip()),
@@ -42,9 +46,12 @@ pub(crate) async fn run(shared: Arc<Shared>, topics: Arc<Served<TopicHandle>>) {
             incoming.refuse();
             continue;
         };
+        // A slow caller holds its place for longer, if there are many.
+        let slow = !busy && is_slow(&incoming, &shared.alpns);
+        let slow = slow.then(|| slow_server.clone());
         let (shared, topics) = (shared.clone(), topics.clone());
         tokio::spawn(async move {
-            let connection = shake_hands(&shared, incoming).await;
+            let connection = shake_hands(&shared, incoming, slow).await;
             drop((place, permit));
             if let Some(connection) = connection {
                 serve(shared, &topics, connection).await;
@@ -53,10 +60,25 @@ pub(crate) async fn run(shared: Arc<Shared>, topics: Arc<Served<TopicHandle>>) {
     }
 }
 
-async fn shake_hands(shared: &Shared, incoming: Incoming) -> Option<Connection> {
-    let accepting = incoming.accept().ok()?;
-    let wait = dial_patience(shared.timings.handshake_timeout, shared.paths.usual());
-    let connected = timeout(wait, accepting).await;
+/// Whether the caller expects a slow path.
+fn is_slow(incoming: &Incoming, alpns: &Alpns) -> bool {
+    let initial = incoming.decrypt();
+    let offered = initial.and_then(|initial| initial.alpns());
+    offered
+        .is_some_and(|mut offered| offered.any(|alpn| alpn.is_ok_and(|alpn| *alpn == alpns.slow)))
+}
+
+async fn shake_hands(
+    shared: &Shared,
+    incoming: Incoming,
+    slow: Option<Arc<ServerConfig>>,
+) -> Option<Connection> {
+    let (accepting, round_trip) = match slow {
+        Some(server) => (incoming.accept_with(server), limits::FIRST_ROUND_TRIP_SLOW),
+        None => (incoming.accept(), shared.paths.usual()),
+    };
+    let wait = dial_patience(shared.timings.handshake_timeout, round_trip);
+    let connected = timeout(wait, accepting.ok()?).await;
     connected
         .ok()?
         .inspect_err(|error| tracing::debug!(%error, "incoming handshake failed"))

@@ -6,6 +6,7 @@ use p2panda_protocol::sync::Protocol;
 use crate::config::Config;
 
 const LINK: &[u8] = b"p2panda/link/v1";
+const SLOW: &[u8] = b"p2panda/slow/v1";
 
 /// The protocol ids, mixed with the network id (`docs/protocol/network.md#2`).
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Alpns {
     pub(crate) sync: [u8; 32],
     /// Unless it was switched off.
     pub(crate) digest_sync: Option<[u8; 32]>,
+    /// No protocol: who offers it asks for the patience of a slow path.
+    pub(crate) slow: [u8; 32],
 }
 
 impl Alpns {
@@ -35,6 +38,7 @@ impl Alpns {
             discovery: network.alpn(b"p2panda/confidential_discovery/v1"),
             sync: network.alpn(Protocol::LogSync.id()),
             digest_sync,
+            slow: network.alpn(SLOW),
         }
     }
 

@@ -102,12 +102,7 @@ impl Config {
     /// (`docs/protocol/network.md#1`).
     pub fn low_bandwidth(&mut self) {
         self.sessions_sought = limits::SESSIONS_SOUGHT_SLOW;
-        self.timings.path = PathGuess {
-            round_trip: limits::FIRST_ROUND_TRIP_SLOW,
-            flight_bytes: limits::FIRST_FLIGHT_BYTES_SLOW,
-            send_bytes: limits::SEND_WINDOW_BYTES_SLOW,
-            larger_packets: false,
-        };
+        self.timings.path = self.timings.path.expecting(limits::FIRST_ROUND_TRIP_SLOW);
     }
 }
 
@@ -181,6 +176,22 @@ pub struct PathGuess {
     /// Whether it may carry larger packets than every path does, which is found out by sending
     /// some: 11 kB with each connection.
     pub larger_packets: bool,
+}
+
+impl PathGuess {
+    /// What a path is taken for on which this round trip is to be expected: with less under way, and
+    /// without what a slow path has no room for.
+    pub(crate) fn expecting(self, round_trip: Duration) -> Self {
+        let mut path = Self { round_trip, ..self };
+        if round_trip >= limits::SLOW_PATH_ROUND_TRIP {
+            path.flight_bytes = path.flight_bytes.min(limits::FIRST_FLIGHT_BYTES_SLOW);
+            path.larger_packets = false;
+        }
+        if round_trip >= limits::FIRST_ROUND_TRIP_SLOW {
+            path.send_bytes = path.send_bytes.min(limits::SEND_WINDOW_BYTES_SLOW);
+        }
+        path
+    }
 }
 
 impl Default for PathGuess {

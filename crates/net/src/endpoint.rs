@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use iroh::endpoint::{
     BindOpts, ConnectOptions, IdleTimeout, MtuDiscoveryConfig, PortmapperConfig,
-    QuicTransportConfig, VarInt, presets,
+    QuicTransportConfig, ServerConfig, VarInt, presets,
 };
 use iroh::{Endpoint, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey};
 use p2panda_core::limits;
@@ -52,6 +52,15 @@ pub(crate) async fn bind(
     })
 }
 
+/// How a slow caller is served (`docs/protocol/network.md#1`).
+pub(crate) fn slow_server(endpoint: &Endpoint, alpns: &Alpns, timings: &Timings) -> ServerConfig {
+    let round_trip = limits::FIRST_ROUND_TRIP_SLOW;
+    endpoint
+        .create_server_config_builder(alpns.all())
+        .set_transport_config(transport(timings, round_trip, Side::Acceptor))
+        .build()
+}
+
 /// Dial options for sync: all protocols are offered together, and the peer chooses. Whoever was
 /// dialled opens no stream.
 pub(crate) fn sync_options(
@@ -60,9 +69,7 @@ pub(crate) fn sync_options(
     round_trip: Duration,
 ) -> ConnectOptions {
     let also = alpns.link.iter().chain(&alpns.digest_sync);
-    ConnectOptions::new()
-        .with_additional_alpns(also.map(|alpn| alpn.to_vec()).collect())
-        .with_transport_config(transport(timings, round_trip, Side::Dialler))
+    offering(also, alpns, timings, round_trip)
 }
 
 /// Dial options of a discovery session, which a link makes unnecessary.
@@ -71,9 +78,19 @@ pub(crate) fn discovery_options(
     timings: &Timings,
     round_trip: Duration,
 ) -> ConnectOptions {
-    let link = alpns.link.iter().map(|alpn| alpn.to_vec());
+    offering(alpns.link.iter(), alpns, timings, round_trip)
+}
+
+fn offering<'a>(
+    also: impl Iterator<Item = &'a [u8; 32]>,
+    alpns: &Alpns,
+    timings: &Timings,
+    round_trip: Duration,
+) -> ConnectOptions {
+    let slow = (round_trip >= limits::FIRST_ROUND_TRIP_SLOW).then_some(&alpns.slow);
+    let also = also.copied().chain(slow.copied());
     ConnectOptions::new()
-        .with_additional_alpns(link.collect())
+        .with_additional_alpns(also.map(Vec::from).collect())
         .with_transport_config(transport(timings, round_trip, Side::Dialler))
 }
 
@@ -92,21 +109,26 @@ pub(crate) fn gossip_options(alpns: &Alpns, timings: &Timings) -> ConnectOptions
 /// The dialler is a little early with its signs of life: so one side sends them, and not both at once
 /// whenever the time has come.
 fn transport(timings: &Timings, round_trip: Duration, side: Side) -> QuicTransportConfig {
+    let path = timings.path.expecting(round_trip);
     let idle = IdleTimeout::try_from(dial_patience(timings.idle_timeout, round_trip)).ok();
     let (bidirectional, path_keep_alive) = match side {
         Side::Dialler => (0, limits::KEEP_ALIVE_DIALLED_INTERVAL),
         Side::Acceptor => (limits::STREAMS_FIRST, limits::KEEP_ALIVE_INTERVAL),
     };
-    // Where they are known to cost more than they save, none are tried.
-    let larger_packets = timings.path.larger_packets && round_trip < limits::SLOW_PATH_ROUND_TRIP;
-    let larger_packets = larger_packets.then(|| {
+    // From it follows how often iroh repeats a question to an address before it can be answered: each
+    // answer fills a packet.
+    let first_round_trip = match side {
+        Side::Dialler => round_trip,
+        Side::Acceptor => round_trip.max(limits::FIRST_ROUND_TRIP_ACCEPTED),
+    };
+    let larger_packets = path.larger_packets.then(|| {
         let mut sizes = MtuDiscoveryConfig::default();
         sizes.minimum_change(limits::PACKET_SIZE_STEP_MIN);
         sizes
     });
     let queueing = Queueing {
-        flight_bytes: timings.path.flight_bytes,
-        send_bytes: timings.path.send_bytes as u64,
+        flight_bytes: path.flight_bytes,
+        send_bytes: path.send_bytes as u64,
     };
     let window = VarInt::from_u32(limits::CONNECTION_WINDOW_BYTES as u32);
     QuicTransportConfig::builder()
@@ -117,10 +139,10 @@ fn transport(timings: &Timings, round_trip: Duration, side: Side) -> QuicTranspo
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .receive_window(window)
         .stream_receive_window(VarInt::from_u32(limits::SESSION_WINDOW_BYTES as u32))
-        .send_window(timings.path.send_bytes as u64)
+        .send_window(path.send_bytes as u64)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle)
-        .initial_rtt(round_trip)
+        .initial_rtt(first_round_trip)
         .mtu_discovery_config(larger_packets)
         .congestion_controller_factory(Arc::new(queueing))
         .keep_alive_interval(timings.keep_alive)

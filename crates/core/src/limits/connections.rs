@@ -64,6 +64,9 @@ pub const NAT_ADDRESSES_MAX: u8 = 8;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The round trip that a path is taken to have until it is measured (`docs/protocol/network.md#1`).
 pub const FIRST_ROUND_TRIP: Duration = Duration::from_millis(333);
+/// The same for the transport of a connection that a peer dialled
+/// (`docs/protocol/network.md#1`).
+pub const FIRST_ROUND_TRIP_ACCEPTED: Duration = Duration::from_secs(1);
 /// The same of a node with low bandwidth (`docs/protocol/network.md#1`).
 pub const FIRST_ROUND_TRIP_SLOW: Duration = Duration::from_secs(3);
 /// Bytes that leave on a new path before the peer has acknowledged anything
@@ -81,7 +84,7 @@ pub const QUEUE_TIME_MAX: Duration = Duration::from_secs(1);
 pub const SLOW_PATH_ROUND_TRIP: Duration = Duration::from_secs(1);
 /// The least difference between two sizes of packets that are tried out
 /// (`docs/protocol/network.md#1`).
-pub const PACKET_SIZE_STEP_MIN: u16 = 126;
+pub const PACKET_SIZE_STEP_MIN: u16 = 127;
 /// Round trips of its path that a peer has for a step, where that is more than the usual wait
 /// (`docs/protocol/network.md#1`).
 pub const PATIENCE_ROUND_TRIPS: u32 = 20;
