@@ -8,6 +8,7 @@ use crate::crowd::Rig;
 use crate::error::Error;
 use crate::report::Report;
 use crate::scenarios::deliver::Published;
+use crate::scenarios::narrow::Slow;
 use crate::scenarios::silent::Ways;
 use crate::scenarios::{
     authors, bulk, chain, copies, deliver, flapping, floor, gossip, idle, islands, mesh, narrow,
@@ -97,9 +98,10 @@ pub enum Plan {
         path: Path,
         #[arg(long, default_value_t = 200)]
         messages: u32,
-        /// Both nodes with the defaults for a slow link.
-        #[arg(long)]
-        low_bandwidth: bool,
+        /// Who has the defaults for a slow link: both, unless said.
+        #[arg(long, value_enum, num_args = 0..=1)]
+        #[arg(default_value_t = Slow::Nobody, default_missing_value = "both")]
+        low_bandwidth: Slow,
         /// Give up after that.
         #[arg(long, default_value_t = 600)]
         wait: u64,
@@ -405,9 +407,9 @@ fn bulks() -> Vec<Plan> {
         delay_ms: 5,
     };
     vec![
-        narrow(20_000, 500, false, 600),
-        narrow(20_000, 500, true, 600),
-        narrow(2_400, 2_000, true, 1_800),
+        narrow(20_000, 500, Slow::Nobody, 600),
+        narrow(20_000, 500, Slow::Both, 600),
+        narrow(2_400, 2_000, Slow::Both, 1_800),
         topics(1_000),
         topics(10_000),
         authors(50_000),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use p2panda_rpc::wire::{Content, Deliver};
 
 use crate::crowd::Rig;
@@ -14,17 +15,29 @@ use crate::shape::Shape;
 /// Bytes of content of a message.
 const MESSAGE_BYTES: u32 = 100;
 
+/// Who has the defaults for a slow link.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Slow {
+    /// Nobody.
+    Nobody,
+    /// The node that starts, and dials the other one.
+    Dialler,
+    /// Both nodes.
+    Both,
+}
+
 /// A node starts and receives what the other one has.
 pub async fn run(
     rig: &Rig,
     shape: Shape,
     messages: u32,
-    low_bandwidth: bool,
+    low_bandwidth: Slow,
     wait: Duration,
 ) -> Result<Report, Error> {
+    let both = low_bandwidth == Slow::Both;
     let pair = Pair::new(shape).await?;
     let a = rig
-        .start(&pair.a.space, Setup::new(0).low_bandwidth(low_bandwidth))
+        .start(&pair.a.space, Setup::new(0).low_bandwidth(both))
         .await?;
     a.subscribe(topic(0), Deliver::Count).await?;
     let content = Content {
@@ -36,7 +49,7 @@ pub async fn run(
     let before = a.taken()?;
     let begun = Instant::now();
     let setup = Setup::new(1).knows(0, pair.a.addr);
-    let setup = setup.low_bandwidth(low_bandwidth);
+    let setup = setup.low_bandwidth(low_bandwidth != Slow::Nobody);
     let b = rig.start(&pair.b.space, setup).await?;
     b.subscribe(topic(0), Deliver::Count).await?;
     let all = b.holds(topic(0), u64::from(messages), wait).await?;
@@ -52,7 +65,11 @@ pub async fn run(
         shape.rate_bits,
         shape.delay_ms,
         shape.loss * 100.0,
-        if low_bandwidth { ", low bandwidth" } else { "" }
+        match low_bandwidth {
+            Slow::Nobody => "",
+            Slow::Dialler => ", low bandwidth of the dialler alone",
+            Slow::Both => ", low bandwidth",
+        }
     );
     let mut report = Report::new(name);
     let bar = match shape.rate_bits {
