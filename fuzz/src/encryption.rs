@@ -7,8 +7,8 @@ use chacha20::rand_core::{Rng, SeedableRng};
 use p2panda_core::{Hash, SigningKey};
 use p2panda_encryption::two_party::{Session, TwoPartyMessage};
 use p2panda_encryption::{
-    Bundle, Context, DirectMessage, Lifetime, LongTermBundle, Member, Message, OneTimeBundle,
-    OwnKeys, Registry, SecretKey, Wire, data, hpke, message, x3dh,
+    Bundle, Context, DirectMessage, HybridBundle, Lifetime, LongTermBundle, Member, Message,
+    OneTimeBundle, OwnKeys, Registry, SecretKey, Wire, data, hpke, message, x3dh,
 };
 
 const NOW: u64 = 1_790_000_000;
@@ -18,7 +18,7 @@ pub fn decoders(input: &[u8]) {
     let Some((selector, bytes)) = input.split_first() else {
         return;
     };
-    match selector % 16 {
+    match selector % 18 {
         0 => stable::<TwoPartyMessage>(bytes),
         1 => stable::<DirectMessage>(bytes),
         2 => stable::<data::Control>(bytes),
@@ -34,6 +34,8 @@ pub fn decoders(input: &[u8]) {
         12 => stable::<message::Payload>(bytes),
         13 => stable::<Session>(bytes),
         14 => stable::<OwnKeys>(bytes),
+        16 => stable::<HybridBundle>(bytes),
+        17 => stable::<x3dh::HybridFirst>(bytes),
         _ => stable::<Registry>(bytes),
     }
 }
@@ -355,6 +357,11 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     add(13, &talk.session);
     add(14, &world.keys);
     add(15, &world.registry);
+    let mut rng = ChaCha20Rng::from_seed([16; 32]);
+    let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
+    keys.rotate_hybrid_prekey(Lifetime::starting(NOW, 1_000), &mut rng);
+    let bundle = keys.hybrid_bundle(NOW).expect("a pre-key was made");
+    add(16, &bundle.encode());
     let two_party = (0..4).map(|index| vec![index, 0, 0]).collect();
     let all: Vec<u8> = (0..24).flat_map(|choice| [choice, 0, 0]).collect();
     let backwards: Vec<u8> = (0..24).rev().flat_map(|choice| [choice, 0, 0]).collect();

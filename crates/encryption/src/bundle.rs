@@ -1,6 +1,10 @@
 //! Key bundles, which let somebody send us a first secret while we are offline
 //! (`docs/protocol/encryption.md#5`).
 
+mod hybrid;
+
+pub use hybrid::HybridBundle;
+
 use p2panda_core::limits::{PRE_KEY_CLOCK_SKEW_S, PRE_KEY_LIFETIME_MAX_S};
 use thiserror::Error;
 
@@ -119,6 +123,9 @@ pub enum BundleError {
     /// Agreements with a key of the bundle would be zero.
     #[error("a key of the bundle is of small order")]
     SmallOrder,
+    /// The bundle does not name the suite that it is for.
+    #[error("the bundle does not name the hybrid suite")]
+    Suites,
 }
 
 /// A bundle for the data scheme: anybody may use it until its pre-key expires.

@@ -116,26 +116,10 @@ struct Schedule {
 
 impl Schedule {
     fn new(dh: &Secret, kem_output: &PublicKey, receiver: &PublicKey, info: &[u8]) -> Schedule {
-        let eae = extract(&KEM_SUITE, &[], b"eae_prk", dh.as_bytes());
-        let mut shared = Secret::zeros();
-        let kem_context = [kem_output.as_bytes().as_slice(), receiver.as_bytes()].concat();
-        expand(
-            &KEM_SUITE,
-            &eae,
-            b"shared_secret",
-            &kem_context,
-            shared.as_mut(),
-        );
-
-        let psk_id_hash = extract(&SUITE, &[], b"psk_id_hash", &[]);
-        let info_hash = extract(&SUITE, &[], b"info_hash", info);
-        let mut context = [0; 65];
-        let [_, hashes @ ..] = &mut context;
-        let (left, right) = hashes.split_at_mut(32);
-        left.copy_from_slice(psk_id_hash.as_bytes());
-        right.copy_from_slice(info_hash.as_bytes());
-
-        let secret = extract(&SUITE, shared.as_bytes(), b"secret", &[]);
+        let shared = dhkem(dh, kem_output, receiver);
+        let psk = Psk::none();
+        let secret = extract(&SUITE, shared.as_bytes(), b"secret", psk.secret);
+        let context = context(&SUITE, &psk, info);
         let mut key = Secret::zeros();
         let mut nonce = [0; 12];
         expand(&SUITE, &secret, b"key", &context, key.as_mut());
@@ -147,6 +131,46 @@ impl Schedule {
             nonce,
         }
     }
+}
+
+/// The shared secret of DHKEM(X25519, HKDF-SHA256).
+fn dhkem(dh: &Secret, kem_output: &PublicKey, receiver: &PublicKey) -> Secret {
+    let eae = extract(&KEM_SUITE, &[], b"eae_prk", dh.as_bytes());
+    let mut shared = Secret::zeros();
+    let kem_context = [kem_output.as_bytes().as_slice(), receiver.as_bytes()].concat();
+    let label = b"shared_secret";
+    expand(&KEM_SUITE, &eae, label, &kem_context, shared.as_mut());
+    shared
+}
+
+/// The pre-shared key of a key schedule, or none.
+struct Psk<'a> {
+    mode: u8,
+    secret: &'a [u8],
+    id: &'a [u8],
+}
+
+impl Psk<'_> {
+    fn none() -> Psk<'static> {
+        Psk {
+            mode: 0,
+            secret: &[],
+            id: &[],
+        }
+    }
+}
+
+/// The context of a key schedule: its mode and what the parties know in clear.
+fn context(suite: &[u8; 10], psk: &Psk<'_>, info: &[u8]) -> [u8; 65] {
+    let psk_id_hash = extract(suite, &[], b"psk_id_hash", psk.id);
+    let info_hash = extract(suite, &[], b"info_hash", info);
+    let mut context = [0; 65];
+    let [mode, hashes @ ..] = &mut context;
+    *mode = psk.mode;
+    let (left, right) = hashes.split_at_mut(32);
+    left.copy_from_slice(psk_id_hash.as_bytes());
+    right.copy_from_slice(info_hash.as_bytes());
+    context
 }
 
 /// `LabeledExtract` of RFC 9180.
@@ -167,6 +191,10 @@ fn expand(suite: &[u8], prk: &Secret, label: &[u8], info: &[u8], okm: &mut [u8])
         .expand_multi_info(&[&length, b"HPKE-v1", suite, label, info], okm)
         .expect("at most 32 bytes are asked for");
 }
+
+mod keys;
+
+pub(crate) use keys::{Keys, Kind};
 
 #[cfg(test)]
 #[path = "hpke_tests.rs"]

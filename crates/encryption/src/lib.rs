@@ -5,8 +5,9 @@
 //! 1970) and randomness are arguments. After an error the state is as before. The rules are those
 //! of `docs/protocol/encryption.md`, the bounds are in [`p2panda_core::limits`].
 //!
-//! **Not audited, and not safe against quantum computers.** What is protected against whom, and
-//! what is not, is in the crate's README.
+//! **Not audited.** Safe against quantum computers of later only in groups with hybrid channels
+//! ([`SuiteConfig`]), which 0.7.1 peers cannot be in. What is protected against whom, and what is
+//! not, is in the crate's README.
 //!
 //! # What it does
 //!
@@ -15,7 +16,7 @@
 //! | [`data`] | secrets of long life: who joins late reads what was written before |
 //! | [`message`] | a key per message, gone after use: who joins late reads nothing old |
 //! | [`two_party`], [`x3dh`] | the channels of two members that both schemes send secrets through |
-//! | [`aead`], [`hpke`], [`hkdf`], [`xeddsa`] | the primitives beneath |
+//! | [`aead`], [`hpke`], [`hkdf`], [`xeddsa`], [`xwing`] | the primitives beneath |
 //!
 //! A member has [`OwnKeys`] and a [`Registry`] of the public keys of others for all its groups,
 //! and a [`data::Group`] or [`message::Group`] for each group. An operation of ours is drafted,
@@ -167,6 +168,7 @@ mod registry;
 mod rows;
 mod secret;
 mod sessions;
+mod suite;
 pub mod two_party;
 #[cfg(test)]
 #[path = "../tests/support/vectors.rs"]
@@ -175,9 +177,11 @@ mod wire;
 mod x25519;
 pub mod x3dh;
 pub mod xeddsa;
+pub mod xwing;
 
 pub use bundle::{
-    Bundle, BundleError, Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, PreKey, latest,
+    Bundle, BundleError, HybridBundle, Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey,
+    PreKey, latest,
 };
 pub use control::Change;
 pub use direct::{Content, DirectError, DirectMessage, Kind};
@@ -192,6 +196,7 @@ pub use registry::{Registry, RegistryError};
 pub use rows::{LoadError, Row};
 pub use secret::Secret;
 pub use sessions::{Context, DeliverError, HEADER_ELEMENTS_0_7_1, LeftOut, Sealed, Sealing};
+pub use suite::{Suite, SuiteConfig};
 pub use wire::{DecodeError, Items, Reader, Wire, Writer};
 pub use x25519::{PublicKey, SecretKey, ZeroAgreement};
 

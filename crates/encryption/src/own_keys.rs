@@ -4,11 +4,14 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::bundle::{Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, PreKey, rank};
+use crate::bundle::{
+    HybridBundle, Lifetime, LongTermBundle, OneTimeBundle, OneTimePreKey, PreKey, rank,
+};
 use crate::rows::{LoadError, Row, Rows, Single, Table, tag};
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple, version};
 use crate::x25519::{PublicKey, SecretKey};
 use crate::xeddsa::{self, XSignature};
+use crate::xwing::XWingSecret;
 
 /// Which of our own keys is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -46,6 +49,8 @@ pub struct OwnKeys {
     identity_secret: SecretKey,
     identity_key: PublicKey,
     prekeys: Table<PublicKey, Stored>,
+    /// The X-Wing pre-keys by the pre-key that they were published with.
+    hybrid: Table<PublicKey, (XWingSecret, HybridBundle)>,
     onetime: Table<u64, (PublicKey, SecretKey)>,
     onetime_next_id: u64,
     header: Single,
@@ -55,6 +60,7 @@ impl PartialEq for OwnKeys {
     fn eq(&self, other: &OwnKeys) -> bool {
         self.identity_secret == other.identity_secret
             && self.prekeys == other.prekeys
+            && self.hybrid == other.hybrid
             && self.onetime == other.onetime
             && self.onetime_next_id == other.onetime_next_id
     }
@@ -76,6 +82,7 @@ impl OwnKeys {
             identity_key: identity_secret.public_key(),
             identity_secret,
             prekeys: Table::default(),
+            hybrid: Table::default(),
             onetime: Table::default(),
             onetime_next_id: 0,
             header: Single::default(),
@@ -89,6 +96,19 @@ impl OwnKeys {
 
     /// Draws a new pre-key; the older ones open messages until they are removed.
     pub fn rotate_prekey(&mut self, lifetime: Lifetime, rng: &mut impl CryptoRng) {
+        self.draw_prekey(lifetime, rng);
+    }
+
+    /// The same with an X-Wing pre-key beside it, for groups of the hybrid suite.
+    pub fn rotate_hybrid_prekey(&mut self, lifetime: Lifetime, rng: &mut impl CryptoRng) {
+        let prekey = self.draw_prekey(lifetime, rng);
+        let secret = XWingSecret::random(rng);
+        let public = secret.public_key();
+        let bundle = HybridBundle::sign(public, prekey, &self.identity_secret, rng);
+        self.hybrid.insert(prekey.key, (secret, bundle));
+    }
+
+    fn draw_prekey(&mut self, lifetime: Lifetime, rng: &mut impl CryptoRng) -> PreKey {
         let secret = SecretKey::random(rng);
         let key = secret.public_key();
         let signature = xeddsa::sign(key.as_bytes(), &self.identity_secret, rng);
@@ -99,6 +119,16 @@ impl OwnKeys {
             signature,
         };
         self.prekeys.insert(key, stored);
+        prekey
+    }
+
+    /// The bundle to publish for groups of the hybrid suite, beside the classic ones.
+    pub fn hybrid_bundle(&self, now: u64) -> Result<&HybridBundle, OwnKeysError> {
+        let bundles = self.hybrid.values().map(|(_, bundle)| bundle);
+        bundles
+            .filter(|bundle| bundle.signed_prekey.lifetime.is_valid(now))
+            .max_by_key(|bundle| rank(&bundle.signed_prekey))
+            .ok_or(OwnKeysError::NoPreKeysAvailable)
     }
 
     /// The bundle to publish for the data scheme.
@@ -150,6 +180,7 @@ impl OwnKeys {
         self.prekeys
             .retain(|_, stored| stored.prekey.lifetime.is_valid(now));
         let prekeys = &self.prekeys;
+        self.hybrid.retain(|prekey, _| prekeys.contains_key(prekey));
         self.onetime
             .retain(|_, (prekey, _)| prekeys.contains_key(prekey));
     }
@@ -158,6 +189,11 @@ impl OwnKeys {
     pub(crate) fn prekey_secret(&self, id: &PublicKey) -> Result<&SecretKey, OwnKeysError> {
         let stored = self.prekeys.get(id);
         Ok(&stored.ok_or(OwnKeysError::UnknownPreKeySecret)?.secret)
+    }
+
+    /// The X-Wing secret that was published with a pre-key.
+    pub(crate) fn xwing_secret(&self, id: &PublicKey) -> Option<&XWingSecret> {
+        self.hybrid.get(id).map(|(secret, _)| secret)
     }
 
     pub(crate) fn one_time_secret(&self, id: u64) -> Option<&SecretKey> {
@@ -173,9 +209,11 @@ impl OwnKeys {
     pub fn changes(&mut self) -> Vec<Row> {
         let mut out = Rows::changed();
         self.prekeys.rows(tag::PRE_KEY, &mut out);
+        self.hybrid.rows(tag::HYBRID_PRE_KEY, &mut out);
         self.onetime.rows(tag::ONE_TIME, &mut out);
         self.header.rows(tag::HEADER, self.header(), &mut out);
         self.prekeys.settle();
+        self.hybrid.settle();
         self.onetime.settle();
         self.header.settle(self.header());
         out.into_vec()
@@ -185,12 +223,14 @@ impl OwnKeys {
     pub fn load<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         rows: impl IntoIterator<Item = (K, V)>,
     ) -> Result<OwnKeys, LoadError> {
-        let (mut prekeys, mut onetime, mut header) = (Table::default(), Table::default(), None);
+        let (mut prekeys, mut hybrid) = (Table::default(), Table::default());
+        let (mut onetime, mut header) = (Table::default(), None);
         for (key, value) in rows {
             let value = value.as_ref();
             match key.as_ref().split_first() {
                 Some((&tag::HEADER, [])) => header = Some(Header::decode(value)?),
                 Some((&tag::PRE_KEY, name)) => prekeys.load(name, value)?,
+                Some((&tag::HYBRID_PRE_KEY, name)) => hybrid.load(name, value)?,
                 Some((&tag::ONE_TIME, name)) => onetime.load(name, value)?,
                 _ => return Err(LoadError::Corrupt),
             }
@@ -200,6 +240,7 @@ impl OwnKeys {
             identity_key: secret.public_key(),
             identity_secret: secret,
             prekeys,
+            hybrid,
             onetime,
             onetime_next_id,
             header: Single::default(),
@@ -239,7 +280,15 @@ impl Wire for Header {
 
 impl Wire for OwnKeys {
     fn write(&self, w: &mut Writer) {
-        w.map(5).text("prekeys").map(self.prekeys.len());
+        let has_hybrid = !self.hybrid.is_empty();
+        w.map(5 + usize::from(has_hybrid));
+        if has_hybrid {
+            w.text("hybrid").map(self.hybrid.len());
+            for (id, (secret, bundle)) in self.hybrid.iter() {
+                w.item(id).array(2).item(secret).item(bundle);
+            }
+        }
+        w.text("prekeys").map(self.prekeys.len());
         for (id, stored) in self.prekeys.iter() {
             w.item(id).item(stored);
         }
@@ -254,6 +303,12 @@ impl Wire for OwnKeys {
 
     fn read(r: &mut Reader<'_>) -> Result<OwnKeys, DecodeError> {
         let mut fields = Fields::open(r)?;
+        let pair = |r: &mut Reader<'_>| {
+            tuple(r, 2, |r| {
+                Ok((XWingSecret::read(r)?, HybridBundle::read(r)?))
+            })
+        };
+        let hybrid = fields.optional("hybrid", |r| map(r, PublicKey::read, pair))?;
         let prekeys = fields.required("prekeys", |r| map(r, PublicKey::read, Stored::read))?;
         let identity_key = fields.required("identity_key", PublicKey::read)?;
         let identity_secret = fields.required("identity_secret", SecretKey::read)?;
@@ -266,6 +321,7 @@ impl Wire for OwnKeys {
             identity_secret,
             identity_key,
             prekeys: Table::fresh(prekeys),
+            hybrid: Table::fresh(hybrid.unwrap_or_default()),
             onetime: Table::fresh(onetime),
             onetime_next_id,
             header: Single::default(),

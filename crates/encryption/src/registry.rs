@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use p2panda_core::Hash;
-use p2panda_core::limits::{LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX};
+use p2panda_core::limits::{HYBRID_BUNDLES_MAX, LONG_TERM_BUNDLES_MAX, ONE_TIME_BUNDLES_MAX};
 use thiserror::Error;
 
 use crate::Member;
-use crate::bundle::{BundleError, LongTermBundle, OneTimeBundle, rank};
-use crate::rows::{LoadError, Row, Rows, Table, key, tag};
+use crate::bundle::{BundleError, HybridBundle, LongTermBundle, OneTimeBundle, PreKey, rank};
+use crate::rows::{LoadError, Row, Rows, Set, Table, key, tag};
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, list, map};
 use crate::x25519::PublicKey;
 
@@ -33,6 +33,9 @@ pub struct Registry {
     identities: Table<Member, PublicKey>,
     onetime: Lists<OneTimeBundle>,
     longterm: Lists<LongTermBundle>,
+    hybrid: Lists<HybridBundle>,
+    /// Whoever once showed that it speaks the hybrid suite stays here, also without a bundle.
+    speak_hybrid: Set<Member>,
 }
 
 /// Bundles by member, oldest first.
@@ -76,25 +79,50 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         bundle.verify(now)?;
         self.record_identity(member, bundle.identity_key)?;
-        if self
-            .longterm
-            .bundles
-            .list(&member)
-            .any(|(_, known)| *known == bundle)
-        {
-            return Ok(());
-        }
-        self.longterm.append(member, bundle);
-        if self.longterm.bundles.list(&member).count() > LONG_TERM_BUNDLES_MAX {
-            let last = self
-                .longterm
-                .bundles
-                .list(&member)
-                .min_by_key(|(_, bundle)| rank(&bundle.signed_prekey));
-            let last = last.map(|(name, _)| *name);
-            last.map(|name| self.longterm.bundles.remove(&name));
-        }
+        let prekey = |bundle: &LongTermBundle| bundle.signed_prekey;
+        self.longterm
+            .keep(member, bundle, LONG_TERM_BUNDLES_MAX, prekey);
         Ok(())
+    }
+
+    /// Adds a bundle that came in an envelope signed by the member, and remembers that the member
+    /// speaks the hybrid suite. A repeat is ignored; above [`HYBRID_BUNDLES_MAX`] the one goes that
+    /// would be used last.
+    pub fn add_hybrid(
+        &mut self,
+        member: Member,
+        bundle: HybridBundle,
+        now: u64,
+    ) -> Result<(), RegistryError> {
+        bundle.verify(now)?;
+        self.record_identity(member, bundle.identity_key)?;
+        self.speak_hybrid.insert(member);
+        let prekey = |bundle: &HybridBundle| bundle.signed_prekey;
+        self.hybrid.keep(member, bundle, HYBRID_BUNDLES_MAX, prekey);
+        Ok(())
+    }
+
+    /// The member's latest valid hybrid bundle, which stays.
+    pub fn hybrid(
+        &self,
+        member: &Member,
+        now: u64,
+    ) -> Result<Option<&HybridBundle>, RegistryError> {
+        if !self.speaks_hybrid(member) {
+            return Ok(None);
+        }
+        let valid = |bundle: &&HybridBundle| bundle.signed_prekey.lifetime.is_valid(now);
+        let bundles = self.hybrid.bundles.list(member).map(|(_, bundle)| bundle);
+        let latest = bundles
+            .filter(valid)
+            .max_by_key(|bundle| rank(&bundle.signed_prekey));
+        latest.map(Some).ok_or(RegistryError::KeyBundlesExpired)
+    }
+
+    /// Whether the member ever showed that it speaks the hybrid suite, also if its bundles have
+    /// expired since. A caller does not make a classic group with it then.
+    pub fn speaks_hybrid(&self, member: &Member) -> bool {
+        self.speak_hybrid.contains(member)
     }
 
     /// Adds a bundle that came in an envelope signed by the member. A repeat is ignored; above
@@ -170,16 +198,25 @@ impl Registry {
         let newest = valid().map(|bundle| rank(&bundle.signed_prekey)).max();
         valid()
             .filter(|bundle| Some(rank(&bundle.signed_prekey)) == newest)
-            .min_by_key(|bundle| {
-                // Those without a key of their own come last.
-                let key = bundle.onetime_prekey.map(|prekey| prekey.key);
-                let place = |key: PublicKey| {
-                    Hash::digest([*sender.as_bytes(), *key.as_bytes()].as_flattened())
-                };
-                (key.is_none(), key.map(place))
-            })
+            .min_by_key(|bundle| place(sender, bundle))
             .map(Some)
             .ok_or(RegistryError::KeyBundlesExpired)
+    }
+
+    /// The bundle whose one-time key goes with a pre-key, chosen like [`Registry::one_time`].
+    pub(crate) fn one_time_with(
+        &self,
+        member: &Member,
+        sender: &PublicKey,
+        prekey: &PublicKey,
+    ) -> Option<&OneTimeBundle> {
+        let bundles = self.onetime.bundles.list(member).map(|(_, bundle)| bundle);
+        let fits = |bundle: &&OneTimeBundle| {
+            bundle.signed_prekey.key == *prekey && bundle.onetime_prekey.is_some()
+        };
+        bundles
+            .filter(fits)
+            .min_by_key(|bundle| place(sender, bundle))
     }
 
     /// Whether the bundle is still there to be used.
@@ -219,6 +256,9 @@ impl Registry {
         self.onetime
             .bundles
             .retain(|_, bundle| bundle.verify(now).is_ok());
+        self.hybrid
+            .bundles
+            .retain(|_, bundle| bundle.verify(now).is_ok());
     }
 
     /// The rows that have changed since the last call; at first all. Store them in the transaction
@@ -228,9 +268,13 @@ impl Registry {
         self.identities.rows(tag::IDENTITY, &mut out);
         self.longterm.bundles.rows(tag::LONG_TERM_BUNDLE, &mut out);
         self.onetime.bundles.rows(tag::ONE_TIME_BUNDLE, &mut out);
+        self.hybrid.bundles.rows(tag::HYBRID_BUNDLE, &mut out);
+        self.speak_hybrid.rows(tag::SPEAKS_HYBRID, &mut out);
         self.identities.settle();
         self.longterm.bundles.settle();
         self.onetime.bundles.settle();
+        self.hybrid.bundles.settle();
+        self.speak_hybrid.settle();
         out.into_vec()
     }
 
@@ -240,12 +284,17 @@ impl Registry {
         rows: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Registry, LoadError> {
         let mut registry = Registry::new();
-        for (key, value) in rows {
+        for (name, value) in rows {
             let value = value.as_ref();
-            match key.as_ref().split_first() {
+            match name.as_ref().split_first() {
                 Some((&tag::IDENTITY, name)) => registry.identities.load(name, value)?,
                 Some((&tag::LONG_TERM_BUNDLE, name)) => registry.longterm.load(name, value)?,
                 Some((&tag::ONE_TIME_BUNDLE, name)) => registry.onetime.load(name, value)?,
+                Some((&tag::HYBRID_BUNDLE, name)) => registry.hybrid.load(name, value)?,
+                Some((&tag::SPEAKS_HYBRID, name)) => {
+                    registry.hybrid.owners.insert(key(name)?);
+                    registry.speak_hybrid.load(name, value)?;
+                }
                 _ => return Err(LoadError::Corrupt),
             }
         }
@@ -258,7 +307,13 @@ impl Registry {
     }
 
     fn write_with(&self, onetime: &Lists<OneTimeBundle>, w: &mut Writer) {
-        w.map(3).text("identities").map(self.identities.len());
+        let has_hybrid = !self.speak_hybrid.is_empty();
+        w.map(3 + usize::from(has_hybrid));
+        if has_hybrid {
+            w.text("hybrid");
+            self.hybrid.write(w);
+        }
+        w.text("identities").map(self.identities.len());
         for (member, key) in self.identities.iter() {
             w.item(member).item(key);
         }
@@ -276,6 +331,8 @@ impl Wire for Registry {
 
     fn read(r: &mut Reader<'_>) -> Result<Registry, DecodeError> {
         let mut fields = Fields::open(r)?;
+        let hybrid = fields.optional("hybrid", Lists::<HybridBundle>::read)?;
+        let hybrid = hybrid.unwrap_or_default();
         let identities =
             fields.required("identities", |r| map(r, Member::read, PublicKey::read))?;
         let onetime = fields.required("onetime_bundles", Lists::read)?;
@@ -285,8 +342,21 @@ impl Wire for Registry {
             identities: Table::fresh(identities),
             onetime,
             longterm,
+            speak_hybrid: hybrid.owners.iter().copied().collect(),
+            hybrid,
         })
     }
+}
+
+/// Where a sender has a bundle among those that everybody sees: a place of its own. Those without
+/// a one-time key come last.
+fn place(sender: &PublicKey, bundle: &OneTimeBundle) -> (bool, Option<Hash>) {
+    let key = bundle.onetime_prekey.map(|prekey| prekey.key);
+    let place = key.map(|key| {
+        let both = [*sender.as_bytes(), *key.as_bytes()];
+        Hash::digest(both.as_flattened())
+    });
+    (key.is_none(), place)
 }
 
 impl<T> Default for Lists<T> {
@@ -310,6 +380,25 @@ impl<T: Wire> Lists<T> {
     fn append(&mut self, owner: Member, bundle: T) {
         self.owners.insert(owner);
         self.bundles.append(owner, bundle);
+    }
+
+    /// Appends a bundle that is not there; where that is too many, the one goes that would be used
+    /// last.
+    fn keep(&mut self, owner: Member, bundle: T, max: usize, prekey: impl Fn(&T) -> PreKey)
+    where
+        T: PartialEq,
+    {
+        let bundles = || self.bundles.list(&owner);
+        if bundles().any(|(_, known)| *known == bundle) {
+            return;
+        }
+        self.append(owner, bundle);
+        let bundles = || self.bundles.list(&owner);
+        if bundles().count() > max {
+            let last = bundles().min_by_key(|(_, bundle)| rank(&prekey(bundle)));
+            let last = last.map(|(name, _)| *name);
+            last.map(|name| self.bundles.remove(&name));
+        }
     }
 
     fn load(&mut self, name: &[u8], value: &[u8]) -> Result<(), LoadError> {

@@ -61,6 +61,8 @@ pub(crate) mod tag {
     pub(crate) const APPLICATION: u8 = 8;
     pub(crate) const LACKING: u8 = 9;
     pub(crate) const REMOVAL: u8 = 10;
+    pub(crate) const SUITE: u8 = 11;
+    pub(crate) const HYBRID: u8 = 12;
     pub(crate) const SECRET: u8 = 16;
     pub(crate) const HOLDERS: u8 = 17;
     pub(crate) const ROTATION: u8 = 18;
@@ -76,6 +78,9 @@ pub(crate) mod tag {
     pub(crate) const IDENTITY: u8 = 50;
     pub(crate) const LONG_TERM_BUNDLE: u8 = 51;
     pub(crate) const ONE_TIME_BUNDLE: u8 = 52;
+    pub(crate) const HYBRID_PRE_KEY: u8 = 53;
+    pub(crate) const HYBRID_BUNDLE: u8 = 54;
+    pub(crate) const SPEAKS_HYBRID: u8 = 55;
 }
 
 /// Rows on their way out.
@@ -577,12 +582,36 @@ pub(crate) struct Single {
     stored: Option<Hash>,
 }
 
+/// What is stored is no part of a state.
+impl PartialEq for Single {
+    fn eq(&self, _: &Single) -> bool {
+        true
+    }
+}
+
+impl Eq for Single {}
+
 impl Single {
     /// The row, where it is not what was stored last.
     pub(crate) fn rows(&self, tag: u8, value: Zeroizing<Vec<u8>>, out: &mut Rows) {
+        self.rows_of(tag, &(), value, out);
+    }
+
+    /// The same for one of several.
+    pub(crate) fn rows_of(
+        &self,
+        tag: u8,
+        key: &impl Key,
+        value: Zeroizing<Vec<u8>>,
+        out: &mut Rows,
+    ) {
         if out.is_all || self.stored != Some(Hash::digest(&value)) {
-            out.put_bytes(tag, &(), value);
+            out.put_bytes(tag, key, value);
         }
+    }
+
+    pub(crate) fn is_stored(&self) -> bool {
+        self.stored.is_some()
     }
 
     /// All rows of the state while none is stored, then those that changed.

@@ -3,15 +3,19 @@
 use p2panda_core::limits::{GROUP_MEMBERS_MAX, HEADER_LENGTH_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::bundle::{Bundle, OneTimeBundle};
+use crate::control::Change;
 use crate::direct::{Content, DirectMessage, Kind};
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::registry::{Registry, RegistryError};
-use crate::rows::{LoadError, Rows, Table, key, tag};
-use crate::two_party::{self, Opened, ReceiveError, SendError, Sent, Session, TwoPartyMessage};
-use crate::wire::{DecodeError, Items, Reader, Wire, Writer, map};
+use crate::rows::{LoadError, Rows, Single, Table, key, tag};
+use crate::suite::{Link, Suite, SuiteConfig};
+use crate::two_party::{self, Opened, Opening, Over, OverHybrid, ReceiveError, SendError, Sent};
+use crate::two_party::{Session, TwoPartyMessage};
+use crate::wire::{DecodeError, Items, Reader, Wire, Writer, map, nullable, tuple};
 use crate::{Member, OperationId};
 
 /// Elements per array, map or string in a header that published 0.7.1 peers must read.
@@ -152,13 +156,51 @@ pub(crate) enum Scheme {
 
 /// Channels by member.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sessions(Table<Member, Session>);
+pub(crate) struct Sessions {
+    sessions: Table<Member, Session>,
+    /// Where the group has the hybrid suite, with our own id.
+    suites: Option<(Member, SuiteConfig)>,
+    suites_row: Single,
+}
+
+/// What a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// One of many.
+    Usual,
+    /// It takes a secret away from somebody, which a hybrid channel does with its strongest means.
+    Removal,
+}
+
+impl Urgency {
+    pub(crate) fn of(change: &Change) -> Urgency {
+        match change {
+            Change::Remove { .. } => Urgency::Removal,
+            _ => Urgency::Usual,
+        }
+    }
+}
 
 impl Sessions {
+    /// Gives the channels the hybrid suite, if none has begun.
+    pub(crate) fn configure(&mut self, me: Member, config: SuiteConfig) {
+        if self.sessions.is_empty() {
+            self.suites = Some((me, config));
+        }
+    }
+
+    /// The suite of all channels.
+    pub(crate) fn suite(&self) -> Suite {
+        match self.suites {
+            Some(_) => Suite::Hybrid,
+            None => Suite::Classic,
+        }
+    }
+
     /// Draws what a message to one member needs; changes nothing.
     pub(crate) fn prepare(
         &self,
-        scheme: Scheme,
+        (scheme, urgency): (Scheme, Urgency),
         recipient: Member,
         (kind, history): (Kind, Option<Vec<u8>>),
         plaintext: &[u8],
@@ -166,20 +208,35 @@ impl Sessions {
         rng: &mut impl CryptoRng,
     ) -> Result<Sealing, DeliverError> {
         let fresh = Session::to_receive();
-        let session = self.0.get(&recipient).unwrap_or(&fresh);
-        let fallback = match session.needs_bundle() {
-            true => Some(first_bundle(scheme, &recipient, context)?),
-            false if session.may_begin_anew() => another_bundle(scheme, &recipient, context),
-            false => None,
+        let session = self.sessions.get(&recipient).unwrap_or(&fresh);
+        let (opening, used) = match session.needs_bundle() {
+            true => {
+                let (opening, used) = self.opening(scheme, &recipient, context)?;
+                (Some(opening), used)
+            }
+            false if session.may_begin_anew() => {
+                (self.another_opening(scheme, &recipient, context), None)
+            }
+            false => (None, None),
         };
-        let anew = fallback.is_some_and(|newest| session.begins_anew(&newest, context.now));
-        let used = match fallback {
-            Some(Bundle::OneTime(bundle)) if bundle.onetime_prekey.is_some() => Some(bundle),
-            _ => None,
+        let anew = opening.is_some_and(|newest| session.begins_anew(&newest, context.now));
+        let hybrid = self.suites.map(|(me, config)| OverHybrid {
+            link: Link {
+                group: config.group,
+                sender: me,
+                recipient,
+            },
+            every: config.hybrid_every,
+            is_forced: urgency == Urgency::Removal,
+        });
+        let over = Over {
+            opening,
+            anew,
+            hybrid,
         };
         let refused = |error| DeliverError::TwoParty(recipient, error);
         let inner = session
-            .prepare((fallback, anew), context.keys, plaintext, context.now, rng)
+            .prepare(over, context.keys, plaintext, context.now, rng)
             .map_err(refused)?;
         context.fits(inner.ciphertext_len())?;
         Ok(Sealing {
@@ -192,10 +249,52 @@ impl Sessions {
         })
     }
 
+    /// The keys that a first message to a member goes to, and the one-time bundle that it uses up.
+    fn opening<'c>(
+        &self,
+        scheme: Scheme,
+        recipient: &Member,
+        context: &'c Context<'_>,
+    ) -> Result<(Opening<'c>, Option<OneTimeBundle>), DeliverError> {
+        if self.suites.is_some() {
+            return hybrid_opening(scheme, recipient, context);
+        }
+        let bundle = first_bundle(scheme, recipient, context)?;
+        let used = match bundle {
+            Bundle::OneTime(bundle) if bundle.onetime_prekey.is_some() => Some(bundle),
+            _ => None,
+        };
+        Ok((Opening::Classic(bundle), used))
+    }
+
+    /// The keys by which a channel may begin anew: without a one-time key, which somebody else may
+    /// have used before.
+    fn another_opening<'c>(
+        &self,
+        scheme: Scheme,
+        recipient: &Member,
+        context: &'c Context<'_>,
+    ) -> Option<Opening<'c>> {
+        let (opening, _) = self.opening(scheme, recipient, context).ok()?;
+        Some(match opening {
+            Opening::Classic(Bundle::OneTime(bundle)) => {
+                Opening::Classic(Bundle::OneTime(OneTimeBundle {
+                    onetime_prekey: None,
+                    ..bundle
+                }))
+            }
+            Opening::Classic(long_term) => Opening::Classic(long_term),
+            Opening::Hybrid { bundle, .. } => Opening::Hybrid {
+                bundle,
+                onetime: None,
+            },
+        })
+    }
+
     /// Draws what messages to several members need, and tells whom none can reach; changes nothing.
     pub(crate) fn prepare_all(
         &self,
-        scheme: Scheme,
+        scheme: (Scheme, Urgency),
         recipients: impl Iterator<Item = Member>,
         plaintext: &[u8],
         context: &Context<'_>,
@@ -216,9 +315,9 @@ impl Sessions {
 
     /// Whether a message can be sent to a member now.
     pub(crate) fn reaches(&self, scheme: Scheme, member: &Member, context: &Context<'_>) -> bool {
-        let session = self.0.get(member);
+        let session = self.sessions.get(member);
         session.is_some_and(|session| !session.needs_bundle())
-            || first_bundle(scheme, member, context).is_ok()
+            || self.opening(scheme, member, context).is_ok()
     }
 
     /// Whether a member shows a bundle that is newer than our first message, which it has not
@@ -230,11 +329,11 @@ impl Sessions {
         context: &Context<'_>,
     ) -> bool {
         let session = self
-            .0
+            .sessions
             .get(member)
             .filter(|session| session.may_begin_anew());
         session.is_some_and(|session| {
-            let newest = another_bundle(scheme, member, context);
+            let newest = self.another_opening(scheme, member, context);
             newest.is_some_and(|newest| session.begins_anew(&newest, context.now))
         })
     }
@@ -251,17 +350,17 @@ impl Sessions {
 
     /// We are not the newest copy of ourselves: every channel begins anew.
     pub(crate) fn restored(&mut self) {
-        self.0.values_mut().for_each(Session::restored);
+        self.sessions.values_mut().for_each(Session::restored);
     }
 
     /// A member has processed some of our operations: what it cannot answer to any more goes.
     pub(crate) fn passed(&mut self, member: &Member, has_processed: impl Fn(&OperationId) -> bool) {
-        self.0
+        self.sessions
             .update(member, |session| session.passed(has_processed));
     }
 
     fn at(&mut self, member: Member) -> &mut Session {
-        self.0.or_insert_with(member, Session::to_receive)
+        self.sessions.or_insert_with(member, Session::to_receive)
     }
 
     /// Draws what a welcome needs; changes nothing.
@@ -275,6 +374,7 @@ impl Sessions {
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Sealing>, DeliverError> {
         let wrap = (Kind::Welcome, Some(history));
+        let scheme = (scheme, Urgency::Usual);
         let mut sealings = vec![self.prepare(scheme, added, wrap, plaintext, context, rng)?];
         draw(&mut sealings, rng);
         Ok(sealings)
@@ -288,9 +388,14 @@ impl Sessions {
         context: &Context<'_>,
     ) -> Result<Opened, ReceiveError> {
         let fresh = Session::to_receive();
-        let session = self.0.get(sender).unwrap_or(&fresh);
+        let session = self.sessions.get(sender).unwrap_or(&fresh);
         let identity = context.registry.identity_key(sender);
-        session.open(context.keys, identity, message)
+        let link = self.suites.as_ref().map(|(me, config)| Link {
+            group: config.group,
+            sender: *sender,
+            recipient: *me,
+        });
+        session.open(context.keys, identity, message, link)
     }
 
     /// Takes over what a message changed.
@@ -311,7 +416,7 @@ impl Sessions {
     pub(crate) fn are_current(&self, sealed: &[Sealed], context: &Context<'_>) -> bool {
         sealed.iter().all(|sealed| {
             let recipient = &sealed.direct.recipient;
-            let index = self.0.get(recipient).map_or(1, Session::next_index);
+            let index = self.sessions.get(recipient).map_or(1, Session::next_index);
             let unused = sealed
                 .used
                 .as_ref()
@@ -345,49 +450,71 @@ impl Sessions {
     }
 
     pub(crate) fn rows(&self, out: &mut Rows) {
+        self.suites_row.rows(tag::SUITE, self.suites(), out);
         if out.is_all {
-            for (member, session) in self.0.iter() {
+            for (member, session) in self.sessions.iter() {
                 session.row(member, out);
                 session.key_rows(member, out);
             }
             return;
         }
-        for member in self.0.changed() {
-            if let Some(session) = self.0.get(member) {
+        for member in self.sessions.changed() {
+            if let Some(session) = self.sessions.get(member) {
                 session.row(member, out);
                 session.key_rows(member, out);
             }
         }
     }
 
+    fn suites(&self) -> Zeroizing<Vec<u8>> {
+        let mut w = Writer::default();
+        self.write_suites(&mut w);
+        w.into_bytes()
+    }
+
+    fn write_suites(&self, w: &mut Writer) {
+        match &self.suites {
+            Some((me, config)) => w.array(2).item(me).item(config),
+            None => w.null(),
+        };
+    }
+
     pub(crate) fn settle(&mut self) {
-        let changed: Vec<_> = self.0.changed().copied().collect();
+        self.suites_row.settle(self.suites());
+        let changed: Vec<_> = self.sessions.changed().copied().collect();
         for member in changed {
-            self.0.update(&member, |session| {
+            self.sessions.update(&member, |session| {
                 session.settle();
                 false
             });
         }
-        self.0.settle();
+        self.sessions.settle();
     }
 
     /// Takes over a stored row, if it is one of a session.
     pub(crate) fn load(&mut self, kind: u8, name: &[u8], value: &[u8]) -> Result<bool, LoadError> {
         let (member, row) = match kind {
-            tag::SESSION => (key(name)?, None),
+            tag::SUITE => {
+                let suites = Reader::checked(value, p2panda_core::cbor::VALUE);
+                self.suites = read_suites(&mut suites.map_err(DecodeError::from)?)?;
+                self.suites_row.settle(self.suites());
+                return Ok(true);
+            }
+            tag::SESSION | tag::HYBRID => (key(name)?, None),
             tag::OWN_KEYS => {
                 let (member, row) = key::<(Member, u64)>(name)?;
                 (member, Some(row))
             }
             _ => return Ok(false),
         };
-        if !self.0.contains_key(&member) {
-            self.0.insert_stored(member, Session::to_receive());
+        if !self.sessions.contains_key(&member) {
+            self.sessions.insert_stored(member, Session::to_receive());
         }
         let mut loaded = Ok(());
-        self.0.update(&member, |session| {
+        self.sessions.update(&member, |session| {
             loaded = match row {
                 Some(row) => session.load_keys(row, value),
+                None if kind == tag::HYBRID => session.load_hybrid(value),
                 None => session.load(value),
             };
             false
@@ -396,29 +523,46 @@ impl Sessions {
     }
 
     pub(crate) fn write_layout(&self, with_bundles: bool, w: &mut Writer) {
-        w.map(self.0.len());
-        for (member, session) in self.0.iter() {
+        w.map(self.sessions.len());
+        for (member, session) in self.sessions.iter() {
             w.item(member);
             session.write_layout(with_bundles, w);
         }
     }
 
     pub(crate) fn read_layout(r: &mut Reader<'_>) -> Result<Sessions, DecodeError> {
-        map(r, Member::read, Session::read_layout).map(|all| Sessions(Table::fresh(all)))
+        let sessions = map(r, Member::read, Session::read_layout)?;
+        Ok(Sessions {
+            sessions: Table::fresh(sessions),
+            ..Sessions::default()
+        })
     }
 }
 
 impl Wire for Sessions {
     fn write(&self, w: &mut Writer) {
-        w.map(self.0.len());
-        for (member, session) in self.0.iter() {
+        w.array(2).map(self.sessions.len());
+        for (member, session) in self.sessions.iter() {
             w.item(member).item(session);
         }
+        self.write_suites(w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Sessions, DecodeError> {
-        map(r, Member::read, Session::read).map(|all| Sessions(Table::fresh(all)))
+        tuple(r, 2, |r| {
+            Ok(Sessions {
+                sessions: Table::fresh(map(r, Member::read, Session::read)?),
+                suites: read_suites(r)?,
+                suites_row: Single::default(),
+            })
+        })
     }
+}
+
+fn read_suites(r: &mut Reader<'_>) -> Result<Option<(Member, SuiteConfig)>, DecodeError> {
+    nullable(r, |r| {
+        tuple(r, 2, |r| Ok((Member::read(r)?, SuiteConfig::read(r)?)))
+    })
 }
 
 /// Draws the HPKE ephemerals, after the keys of all recipients.
@@ -447,17 +591,25 @@ fn first_bundle(
         .ok_or(DeliverError::MissingPreKeys(*recipient))
 }
 
-/// The bundle by which a channel begins anew: without a one-time key, which somebody else may have
-/// used before.
-fn another_bundle(scheme: Scheme, recipient: &Member, context: &Context<'_>) -> Option<Bundle> {
-    let bundle = first_bundle(scheme, recipient, context).ok();
-    bundle.map(|bundle| match bundle {
-        Bundle::OneTime(bundle) => Bundle::OneTime(OneTimeBundle {
-            onetime_prekey: None,
-            ..bundle
-        }),
-        long_term => long_term,
-    })
+fn hybrid_opening<'c>(
+    scheme: Scheme,
+    recipient: &Member,
+    context: &'c Context<'_>,
+) -> Result<(Opening<'c>, Option<OneTimeBundle>), DeliverError> {
+    let registry = &context.registry;
+    let bundle = registry
+        .hybrid(recipient, context.now)
+        .map_err(|error| DeliverError::Registry(*recipient, error))?
+        .ok_or(DeliverError::MissingPreKeys(*recipient))?;
+    let used = match scheme {
+        Scheme::Data => None,
+        Scheme::Message => {
+            let (sender, prekey) = (context.keys.identity_key(), &bundle.signed_prekey.key);
+            registry.one_time_with(recipient, sender, prekey).copied()
+        }
+    };
+    let onetime = used.and_then(|used| used.onetime_prekey);
+    Ok((Opening::Hybrid { bundle, onetime }, used))
 }
 
 #[cfg(test)]
@@ -478,7 +630,10 @@ mod tests {
         keys.rotate_prekey(Lifetime::starting(1_000, 1_000), &mut rng);
         let bundle = Bundle::OneTime(keys.one_time_bundle(1_000, &mut rng).unwrap());
         let peer = SigningKey::from_bytes(&[2; 32]).verifying_key();
-        let mut sessions = Sessions(Table::fresh([(peer, Session::to_send(bundle))].into()));
+        let mut sessions = Sessions {
+            sessions: Table::fresh([(peer, Session::to_send(bundle))].into()),
+            ..Sessions::default()
+        };
         let mut context = Context {
             keys: &mut keys,
             registry: &mut Registry::new(),
@@ -487,7 +642,7 @@ mod tests {
         };
         for expected in [true, false] {
             let wrap = (Kind::TwoParty, None);
-            let scheme = Scheme::Message;
+            let scheme = (Scheme::Message, Urgency::Usual);
             let sealing = sessions.prepare(scheme, peer, wrap, b"panda", &context, &mut rng);
             let mut sealings = [sealing.unwrap()];
             draw(&mut sealings, &mut rng);

@@ -1,29 +1,39 @@
 //! 2SM: a channel of two that replaces keys with each message (`docs/protocol/encryption.md#9`).
 
+mod hybrid;
 mod message;
+mod opening;
+mod receiving;
 mod restart;
+mod sealing;
 mod stored;
 
 use std::collections::VecDeque;
 
-use p2panda_core::limits::{FIRST_MESSAGES_MAX, OWN_KEYS_MAX, SENT_WITH_MAX};
+use p2panda_core::limits::{OWN_KEYS_MAX, SENT_WITH_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use message::TwoPartyPlaintext;
+use hybrid::{Hybrid, OwnKey, ReceivedKey, TheirKey};
 pub use message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage};
+pub(crate) use opening::{Opening, Over, OverHybrid};
+pub(crate) use receiving::Opened;
 use restart::Restart;
+use sealing::{Head, SentFirst, Target};
+pub(crate) use sealing::{Sealing, Sent};
 
 use crate::OperationId;
 use crate::bundle::{Bundle, BundleError};
-use crate::hpke::{self, HpkeError};
+use crate::hpke::HpkeError;
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
-use crate::rows::Table;
-use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, map, tuple, version};
-use crate::x3dh::{self, X3dhError};
+use crate::rows::{Single, Table};
+use crate::suite::Suite;
+use crate::wire::DecodeError;
+use crate::x3dh::X3dhError;
 use crate::x25519::{PublicKey, SecretKey};
+use crate::xwing::{Randomness, XWingError, XWingSecret};
 
 /// How far a restored session jumps ahead of the own indices that it may have used.
 const RESTORED_INDICES: u64 = 1 << 32;
@@ -44,6 +54,9 @@ pub enum SendError {
     /// A later message could not be encrypted.
     #[error(transparent)]
     Hpke(#[from] HpkeError),
+    /// The channel is hybrid, and the group has no [`SuiteConfig`](crate::SuiteConfig).
+    #[error("the group is not configured for the suite of the channel")]
+    Unconfigured,
     /// A bound was reached.
     #[error(transparent)]
     Limit(#[from] Limit),
@@ -80,9 +93,18 @@ pub enum ReceiveError {
     /// The content is not what a peer writes.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The encapsulation of a later message does not open.
+    #[error(transparent)]
+    XWing(#[from] XWingError),
     /// The key that the sender announces is of small order.
     #[error("the announced key is of small order")]
     SmallOrder,
+    /// It is of the classic suite, and the group is hybrid.
+    #[error("the message is of the classic suite, in a hybrid group")]
+    Downgrade,
+    /// It is of the hybrid suite, and the group has no [`SuiteConfig`](crate::SuiteConfig).
+    #[error("the group is not configured for the suite of the message")]
+    Unconfigured,
     /// A bound was reached.
     #[error(transparent)]
     Limit(#[from] Limit),
@@ -98,6 +120,7 @@ impl ReceiveError {
                 | ReceiveError::UnknownSecretUsed(_)
                 | ReceiveError::X3dh(_)
                 | ReceiveError::Hpke(_)
+                | ReceiveError::XWing(_)
                 | ReceiveError::Limit(_)
         )
     }
@@ -109,13 +132,15 @@ impl ReceiveError {
 /// nothing has changed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Session {
-    our_secret_keys: Table<u64, SecretKey>,
+    our_secret_keys: Table<u64, OwnKey>,
     our_min_key_index: u64,
     our_next_key_index: u64,
     their_next_key_used: KeyUsed,
     their_prekey_bundle: Option<Bundle>,
-    their_verifying_key: Option<PublicKey>,
-    our_received_secret_key: Option<SecretKey>,
+    their_verifying_key: Option<TheirKey>,
+    our_received_secret_key: Option<ReceivedKey>,
+    hybrid: Hybrid,
+    hybrid_row: Single,
     /// Pre-key and ephemeral key of first messages that were opened.
     opened: Vec<(PublicKey, PublicKey)>,
     restart: Restart,
@@ -142,6 +167,8 @@ impl Session {
             their_prekey_bundle: None,
             their_verifying_key: None,
             our_received_secret_key: None,
+            hybrid: Hybrid::default(),
+            hybrid_row: Single::default(),
             opened: Vec::new(),
             restart: Restart::default(),
             sent_with: VecDeque::new(),
@@ -176,10 +203,18 @@ impl Session {
     }
 
     /// Whether our next message begins the channel anew, if this is the newest bundle.
-    pub(crate) fn begins_anew(&self, newest: &Bundle, now: u64) -> bool {
+    pub(crate) fn begins_anew(&self, newest: &Opening, now: u64) -> bool {
         let has_begun = self.their_verifying_key.is_some();
         let outdated = || self.restart.is_outdated(newest.prekey(), now);
         self.restart.is_wanted() || has_begun && outdated()
+    }
+
+    /// The suite of the channel, as far as it has begun.
+    fn suite(&self) -> Suite {
+        match &self.their_verifying_key {
+            Some(TheirKey { chain: Some(_), .. }) => Suite::Hybrid,
+            _ => Suite::Classic,
+        }
     }
 
     /// Our last message went with this operation.
@@ -206,6 +241,7 @@ impl Session {
             self.our_secret_keys.drop_below(&index);
             self.our_min_key_index = index;
         }
+        self.hybrid.passed(index);
         true
     }
 
@@ -218,8 +254,13 @@ impl Session {
         rng: &mut impl CryptoRng,
     ) -> Result<TwoPartyMessage, SendError> {
         let anew = self.restart.is_wanted();
-        let bundle = self.their_prekey_bundle;
-        let mut sealing = self.prepare((bundle, anew), keys, plaintext, now, rng)?;
+        let opening = self.their_prekey_bundle.map(Opening::Classic);
+        let over = Over {
+            opening,
+            anew,
+            ..Over::default()
+        };
+        let mut sealing = self.prepare(over, keys, plaintext, now, rng)?;
         sealing.draw(rng);
         let (sent, message) = sealing.seal()?;
         self.apply_sent(sent);
@@ -235,7 +276,7 @@ impl Session {
         identity: Option<&PublicKey>,
         message: &TwoPartyMessage,
     ) -> Result<Received, ReceiveError> {
-        let mut opened = self.open(keys, identity, message)?;
+        let mut opened = self.open(keys, identity, message, None)?;
         let received = Received {
             plaintext: std::mem::take(&mut opened.plaintext),
             identity: opened.identity,
@@ -245,11 +286,9 @@ impl Session {
     }
 
     /// Draws what a message needs, in the order a, b, X3DH ephemeral; changes nothing.
-    ///
-    /// `fallback` is the bundle for a session that does not exist yet, or that begins anew.
     pub(crate) fn prepare(
         &self,
-        (fallback, anew): (Option<Bundle>, bool),
+        over: Over<'_>,
         keys: &OwnKeys,
         plaintext: &[u8],
         now: u64,
@@ -258,43 +297,74 @@ impl Session {
         if self.our_next_key_index == u64::MAX {
             return Err(Limit::OwnKeys.into());
         }
-        let (bundle, generation) = match fallback.filter(|_| anew) {
-            Some(bundle) => (Some(bundle), Some(self.restart.next(now))),
-            None => (self.their_prekey_bundle.or(fallback), None),
+        let (opening, generation) = match over.opening {
+            Some(opening) if over.anew => (Some(opening), Some(self.restart.next(now))),
+            opening => {
+                let ours = self.their_prekey_bundle.map(Opening::Classic);
+                (ours.or(opening), None)
+            }
         };
-        let receiver = self.their_verifying_key.filter(|_| generation.is_none());
-        if let (None, Some(bundle)) = (receiver, &bundle)
-            && !bundle.lifetime().is_valid(now)
+        let receiver = self.their_verifying_key.as_ref();
+        let receiver = receiver.filter(|_| generation.is_none());
+        if let (None, Some(opening)) = (receiver, &opening)
+            && !opening.lifetime().is_valid(now)
         {
             return Err(X3dhError::Bundle(BundleError::InvalidLifetime).into());
         }
-        let (ours, theirs) = (SecretKey::random(rng), SecretKey::random(rng));
-        let target = match (receiver, bundle) {
-            (Some(receiver), _) => Target::Hpke {
-                receiver,
-                ephemeral: None,
-            },
-            (None, Some(bundle)) => Target::X3dh {
-                identity: keys.identity_secret().duplicate(),
-                bundle: Box::new(bundle),
-                now,
-                ephemeral: SecretKey::random(rng),
-            },
+        let ours = SecretKey::random(rng);
+        let (key_used, target) = match (receiver, opening) {
+            (Some(receiver), _) => self.to_key(receiver, &over.hybrid, rng)?,
+            (None, Some(opening)) => {
+                let target = opening.target(keys, now, &over.hybrid, rng)?;
+                (KeyUsed::PreKey, target)
+            }
             (None, None) => return Err(SendError::PreKeyReuse),
         };
-        let key_used = match generation {
-            Some(_) => KeyUsed::PreKey,
-            None => self.their_next_key_used,
-        };
         Ok(Sealing {
-            key_used,
-            generation,
-            index: self.our_next_key_index,
-            plaintext: Zeroizing::new(plaintext.to_vec()),
-            ours,
-            theirs,
+            head: Head {
+                key_used,
+                generation,
+                index: self.our_next_key_index,
+                plaintext: Zeroizing::new(plaintext.to_vec()),
+                ours,
+            },
             target,
         })
+    }
+
+    /// A message to a key of an earlier one.
+    fn to_key(
+        &self,
+        receiver: &TheirKey,
+        hybrid: &Option<OverHybrid>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(KeyUsed, Target), SendError> {
+        let Some(chain) = &receiver.chain else {
+            let target = Target::Hpke {
+                theirs: SecretKey::random(rng),
+                receiver: receiver.key,
+                ephemeral: None,
+            };
+            return Ok((self.their_next_key_used, target));
+        };
+        let over = hybrid.as_ref().ok_or(SendError::Unconfigured)?;
+        let link = over.link;
+        if let Some((label, xwing)) = self.hybrid.receiver(over.is_forced, over.every) {
+            let target = Target::Hybrid {
+                receiver: xwing.clone(),
+                randomness: Randomness::random(rng),
+                seed: XWingSecret::random(rng),
+                link,
+            };
+            return Ok((*label, target));
+        }
+        let target = Target::Chained {
+            receiver: receiver.key,
+            chain: chain.duplicate(),
+            ephemeral: SecretKey::random(rng),
+            link,
+        };
+        Ok((self.their_next_key_used, target))
     }
 
     pub(crate) fn apply_sent(&mut self, sent: Sent) {
@@ -310,6 +380,10 @@ impl Session {
         self.our_next_key_index += 1;
         self.their_verifying_key = Some(sent.theirs);
         self.their_next_key_used = KeyUsed::ReceivedKey;
+        match self.suite() {
+            Suite::Hybrid => self.hybrid.sent(index, sent.seed, sent.xwing),
+            _ => self.hybrid.leave(),
+        }
         if let Some(first) = sent.first {
             self.their_prekey_bundle = None;
             if first.generation.is_some() {
@@ -331,53 +405,6 @@ impl Session {
         self.our_next_key_index
     }
 
-    /// Opens a message; changes nothing.
-    pub(crate) fn open(
-        &self,
-        keys: &OwnKeys,
-        identity: Option<&PublicKey>,
-        message: &TwoPartyMessage,
-    ) -> Result<Opened, ReceiveError> {
-        let (mut first, mut late) = (None, false);
-        let body = match (message.key_used, &message.ciphertext) {
-            (KeyUsed::PreKey, TwoPartyCiphertext::PreKey(ciphertext)) => {
-                first = Some(First::of(ciphertext));
-                self.open_first(keys, identity, ciphertext)?
-            }
-            (KeyUsed::ReceivedKey, TwoPartyCiphertext::Hpke(ciphertext)) => {
-                let (body, is_late) = self.open_received(ciphertext)?;
-                late = is_late;
-                body
-            }
-            (KeyUsed::OwnKey(index), TwoPartyCiphertext::Hpke(ciphertext)) => {
-                let key = self.our_secret_keys.get(&index);
-                let key = key.ok_or(ReceiveError::UnknownSecretUsed(index))?;
-                late = self.restart.awaiting.is_some_and(|awaited| index < awaited);
-                hpke::open(key, &[], &[], ciphertext)?
-            }
-            _ => return Err(ReceiveError::InvalidCiphertextType),
-        };
-        let body = TwoPartyPlaintext::decode(&body)?;
-        if body.sender_new_verifying_key.is_small_order() {
-            return Err(ReceiveError::SmallOrder);
-        }
-        let generation = first.as_ref().map(|_| body.generation.unwrap_or(0));
-        Ok(Opened {
-            plaintext: body.plaintext,
-            identity: first.as_ref().map(|first| first.identity),
-            late: late || generation.is_some_and(|generation| !self.restart.admits(generation)),
-            generation,
-            first,
-            answered: match message.key_used {
-                KeyUsed::OwnKey(index) => Some(index),
-                _ => None,
-            },
-            their_verifying_key: body.sender_new_verifying_key,
-            their_index: body.sender_next_index,
-            received: body.receiver_new_secret,
-        })
-    }
-
     pub(crate) fn apply_opened(&mut self, keys: &mut OwnKeys, opened: Opened) {
         if let Some(first) = opened.first {
             if let Some(id) = first.onetime {
@@ -391,140 +418,26 @@ impl Session {
         if let Some(index) = opened.answered {
             self.our_secret_keys.drop_below(&index.saturating_add(1));
             self.our_min_key_index = index.saturating_add(1);
+            match opened.xwing {
+                Some(_) => self.hybrid.answered(index),
+                None => self.hybrid.passed(index),
+            }
         }
         if opened.late {
-            self.restart.late = Some(opened.received);
+            let before = self.restart.late.take();
+            self.restart.late = Some(opened.received.after(before));
             return;
         }
         self.their_verifying_key = Some(opened.their_verifying_key);
         self.their_next_key_used = KeyUsed::OwnKey(opened.their_index);
-        self.our_received_secret_key = Some(opened.received);
+        let before = self.our_received_secret_key.take();
+        self.our_received_secret_key = Some(opened.received.after(before));
+        match (self.suite(), opened.xwing) {
+            (Suite::Classic, _) => self.hybrid.leave(),
+            (_, Some(xwing)) => self.hybrid.announced(opened.their_index, xwing),
+            (_, None) => {}
+        }
         self.restart.adopted(opened.generation);
-    }
-
-    /// With the key of this channel or that of one that was given up.
-    fn open_received(
-        &self,
-        ciphertext: &hpke::HpkeCiphertext,
-    ) -> Result<(Zeroizing<Vec<u8>>, bool), ReceiveError> {
-        let received = self.our_received_secret_key.iter().map(|key| (key, false));
-        let late = self.restart.late.iter().map(|key| (key, true));
-        let mut error = ReceiveError::UnknownSecretUsed(0);
-        for (key, is_late) in received.chain(late) {
-            match hpke::open(key, &[], &[], ciphertext) {
-                Ok(body) => return Ok((body, is_late)),
-                Err(refused) => error = refused.into(),
-            }
-        }
-        Err(error)
-    }
-
-    fn open_first(
-        &self,
-        keys: &OwnKeys,
-        identity: Option<&PublicKey>,
-        ciphertext: &x3dh::X3dhCiphertext,
-    ) -> Result<Zeroizing<Vec<u8>>, ReceiveError> {
-        if identity.is_some_and(|known| *known != ciphertext.identity_key) {
-            return Err(ReceiveError::IdentityMismatch);
-        }
-        if self
-            .opened
-            .contains(&(ciphertext.prekey_id, ciphertext.ephemeral_key))
-        {
-            return Err(ReceiveError::Replayed);
-        }
-        let same = |(prekey, _): &&(PublicKey, _)| *prekey == ciphertext.prekey_id;
-        if self.opened.iter().filter(same).count() >= FIRST_MESSAGES_MAX {
-            return Err(Limit::FirstMessages.into());
-        }
-        let onetime = match ciphertext.onetime_prekey_id {
-            Some(id) => Some(keys.one_time_secret(id).ok_or(ReceiveError::PreKeyReuse)?),
-            None => None,
-        };
-        let prekey = keys
-            .prekey_secret(&ciphertext.prekey_id)
-            .map_err(|_| ReceiveError::UnknownPreKeyUsed(ciphertext.prekey_id))?;
-        let identity = keys.identity_secret();
-        Ok(x3dh::decrypt(ciphertext, identity, prekey, onetime)?)
-    }
-
-    /// Writes the layout that published peers store.
-    pub(crate) fn write_layout(&self, with_bundle: bool, w: &mut Writer) {
-        w.map(7)
-            .text("our_secret_keys")
-            .map(self.our_secret_keys.len());
-        for (index, key) in self.our_secret_keys.iter() {
-            w.uint(*index).item(key);
-        }
-        w.text("our_min_key_index").uint(self.our_min_key_index);
-        w.text("our_next_key_index").uint(self.our_next_key_index);
-        w.text("their_next_key_used")
-            .item(&self.their_next_key_used);
-        let bundle = self.their_prekey_bundle.as_ref();
-        w.text("their_prekey_bundle")
-            .optional(bundle.filter(|_| with_bundle));
-        w.text("their_verifying_key")
-            .optional(self.their_verifying_key.as_ref());
-        w.text("our_received_secret_key")
-            .optional(self.our_received_secret_key.as_ref());
-    }
-
-    /// Reads the layout that published peers store.
-    pub(crate) fn read_layout(r: &mut Reader<'_>) -> Result<Session, DecodeError> {
-        let mut fields = Fields::open(r)?;
-        let our_secret_keys = fields.required("our_secret_keys", |r| {
-            map(r, |r| Ok(r.uint()?), SecretKey::read)
-        })?;
-        let session = Session {
-            our_secret_keys: Table::fresh(our_secret_keys),
-            our_min_key_index: fields.required("our_min_key_index", |r| Ok(r.uint()?))?,
-            our_next_key_index: fields.required("our_next_key_index", |r| Ok(r.uint()?))?,
-            their_next_key_used: fields.required("their_next_key_used", KeyUsed::read)?,
-            their_prekey_bundle: fields.optional("their_prekey_bundle", Bundle::read)?,
-            their_verifying_key: fields.optional("their_verifying_key", PublicKey::read)?,
-            our_received_secret_key: fields.optional("our_received_secret_key", SecretKey::read)?,
-            opened: Vec::new(),
-            restart: Restart::default(),
-            sent_with: VecDeque::new(),
-        };
-        fields.close()?;
-        Ok(session)
-    }
-
-    /// Takes over a session from the layout that published peers store.
-    pub fn decode_layout(bytes: &[u8]) -> Result<Session, DecodeError> {
-        let mut r = Reader::checked(bytes, p2panda_core::cbor::VALUE)?;
-        let session = Session::read_layout(&mut r)?;
-        r.finish().map_err(DecodeError::Cbor)?;
-        Ok(session)
-    }
-
-    /// The layout that published peers store; first messages opened are not part of it.
-    pub fn encode_layout(&self) -> Zeroizing<Vec<u8>> {
-        let mut w = Writer::default();
-        self.write_layout(true, &mut w);
-        w.into_bytes()
-    }
-}
-
-impl Wire for Session {
-    fn write(&self, w: &mut Writer) {
-        w.array(3).uint(3).map(self.our_secret_keys.len());
-        for (index, key) in self.our_secret_keys.iter() {
-            w.uint(*index).item(key);
-        }
-        self.write_rest(w);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Session, DecodeError> {
-        tuple(r, 3, |r| {
-            version(r, 3)?;
-            let keys = map(r, |r| Ok(r.uint()?), SecretKey::read)?;
-            let mut session = Session::read_rest(r)?;
-            session.our_secret_keys = Table::fresh(keys);
-            Ok(session)
-        })
     }
 }
 
@@ -538,165 +451,8 @@ pub struct Received {
     pub identity: Option<PublicKey>,
 }
 
-/// One message with everything drawn and nothing computed: independent work per recipient.
-#[derive(Debug)]
-pub(crate) struct Sealing {
-    key_used: KeyUsed,
-    generation: Option<u64>,
-    index: u64,
-    plaintext: Zeroizing<Vec<u8>>,
-    ours: SecretKey,
-    theirs: SecretKey,
-    target: Target,
-}
-
-#[derive(Debug)]
-enum Target {
-    X3dh {
-        identity: SecretKey,
-        bundle: Box<Bundle>,
-        now: u64,
-        ephemeral: SecretKey,
-    },
-    Hpke {
-        receiver: PublicKey,
-        ephemeral: Option<SecretKey>,
-    },
-}
-
-impl Sealing {
-    /// Draws the HPKE ephemeral, if one is needed. Apart from [`Session::prepare`], because the
-    /// keys of several recipients are drawn before the first ephemeral.
-    pub(crate) fn draw(&mut self, rng: &mut impl CryptoRng) {
-        if let Target::Hpke { ephemeral, .. } = &mut self.target {
-            *ephemeral = Some(SecretKey::random(rng));
-        }
-    }
-
-    /// The length that the ciphertext will have.
-    pub(crate) fn ciphertext_len(&self) -> usize {
-        let zeros = SecretKey::from_bytes([0; 32]);
-        let body = TwoPartyPlaintext {
-            generation: self.generation,
-            plaintext: self.plaintext.clone(),
-            sender_next_index: self.index,
-            sender_new_verifying_key: PublicKey::from_bytes([0; 32]),
-            receiver_new_secret: zeros,
-        };
-        body.encode().len() + TAG_BYTES
-    }
-
-    /// Computes the message.
-    pub(crate) fn seal(self) -> Result<(Sent, TwoPartyMessage), SendError> {
-        let theirs = self.theirs.public_key();
-        let generation = self.generation;
-        let body = TwoPartyPlaintext {
-            generation,
-            plaintext: self.plaintext,
-            sender_next_index: self.index,
-            receiver_new_secret: self.theirs,
-            sender_new_verifying_key: self.ours.public_key(),
-        };
-        let body = body.encode();
-        let first = match &self.target {
-            Target::X3dh { bundle, now, .. } => Some(SentFirst {
-                prekey: *bundle.prekey(),
-                generation,
-                at_s: *now,
-            }),
-            Target::Hpke { .. } => None,
-        };
-        let ciphertext = match self.target {
-            Target::X3dh {
-                identity,
-                bundle,
-                now,
-                ephemeral,
-            } => {
-                let sealed = x3dh::encrypt_with(&body, &identity, &bundle, now, &ephemeral)?;
-                TwoPartyCiphertext::PreKey(sealed)
-            }
-            Target::Hpke {
-                receiver,
-                ephemeral,
-            } => {
-                let ephemeral = ephemeral.expect("drawn before sealing");
-                let sealed = hpke::seal_with(&ephemeral, &receiver, &[], &[], &body)?;
-                TwoPartyCiphertext::Hpke(sealed)
-            }
-        };
-        let ours = self.ours;
-        let sent = Sent {
-            ours,
-            theirs,
-            first,
-        };
-        let key_used = self.key_used;
-        Ok((
-            sent,
-            TwoPartyMessage {
-                key_used,
-                ciphertext,
-            },
-        ))
-    }
-}
-
-/// What a sent message changes in the session.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    ours: SecretKey,
-    theirs: PublicKey,
-    first: Option<SentFirst>,
-}
-
-/// What a sent first message was.
-#[derive(Debug)]
-struct SentFirst {
-    prekey: PublicKey,
-    /// If it began the channel anew.
-    generation: Option<u64>,
-    at_s: u64,
-}
-
-/// What a received message changes in session, keys and registry.
-pub(crate) struct Opened {
-    pub(crate) plaintext: Zeroizing<Vec<u8>>,
-    pub(crate) identity: Option<PublicKey>,
-    first: Option<First>,
-    generation: Option<u64>,
-    /// It belongs to a channel that was given up: only what it carries counts.
-    late: bool,
-    answered: Option<u64>,
-    their_verifying_key: PublicKey,
-    their_index: u64,
-    received: SecretKey,
-}
-
-impl Opened {
-    /// Whether the peer has begun the channel anew, so that it may lack what we sent before.
-    pub(crate) fn begins_anew(&self) -> bool {
-        !self.late && self.generation.is_some_and(|generation| generation > 0)
-    }
-}
-
-struct First {
-    identity: PublicKey,
-    prekey: PublicKey,
-    ephemeral: PublicKey,
-    onetime: Option<u64>,
-}
-
-impl First {
-    fn of(ciphertext: &x3dh::X3dhCiphertext) -> First {
-        First {
-            identity: ciphertext.identity_key,
-            prekey: ciphertext.prekey_id,
-            ephemeral: ciphertext.ephemeral_key,
-            onetime: ciphertext.onetime_prekey_id,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod hybrid_tests;

@@ -26,6 +26,11 @@ impl SecretKey {
         SecretKey::clamp(Secret::from_bytes(bytes))
     }
 
+    /// Clamps a secret that was derived.
+    pub(crate) fn from_secret(secret: Secret) -> SecretKey {
+        SecretKey::clamp(secret)
+    }
+
     /// Draws a key.
     pub fn random(rng: &mut impl CryptoRng) -> SecretKey {
         SecretKey::clamp(Secret::random(rng))

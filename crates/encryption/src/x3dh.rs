@@ -1,6 +1,10 @@
 //! X3DH, which encrypts the first message to somebody who may be offline
 //! (`docs/protocol/encryption.md#8`).
 
+pub(crate) mod hybrid;
+
+pub use hybrid::HybridFirst;
+
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -8,9 +12,11 @@ use zeroize::Zeroizing;
 use crate::aead::{self, AeadError};
 use crate::bundle::{Bundle, BundleError};
 use crate::hkdf::{derive_nonce, derive_secret};
+use crate::hpke::HpkeError;
 use crate::secret::Secret;
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints};
 use crate::x25519::{PublicKey, SecretKey, ZeroAgreement};
+use crate::xwing::XWingError;
 
 /// Why nothing was encrypted or decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -25,6 +31,12 @@ pub enum X3dhError {
     /// The ciphertext does not open, or the plaintext is too long.
     #[error(transparent)]
     Aead(#[from] AeadError),
+    /// The encapsulation of a hybrid message does not open.
+    #[error(transparent)]
+    XWing(#[from] XWingError),
+    /// The hybrid message does not open, or is too long.
+    #[error(transparent)]
+    Hpke(#[from] HpkeError),
 }
 
 /// A first message. Its identity key is a claim until it is compared with the registry.
@@ -121,15 +133,11 @@ pub fn decrypt(
     prekey: &SecretKey,
     onetime: Option<&SecretKey>,
 ) -> Result<Zeroizing<Vec<u8>>, X3dhError> {
-    let agreements = Agreements {
-        dh1: prekey.agree(&message.identity_key)?,
-        dh2: identity.agree(&message.ephemeral_key)?,
-        dh3: prekey.agree(&message.ephemeral_key)?,
-        dh4: match onetime {
-            Some(onetime) => Some(onetime.agree(&message.ephemeral_key)?),
-            None => None,
-        },
-    };
+    let agreements = Agreements::of_receiver(
+        (&message.identity_key, &message.ephemeral_key),
+        (identity, prekey),
+        onetime,
+    )?;
     let (key, nonce) = agreements.derive();
     let ad = associated(&message.identity_key, &identity.public_key());
     Ok(aead::open(
@@ -148,6 +156,23 @@ struct Agreements {
 }
 
 impl Agreements {
+    /// From the sender's keys and our secrets.
+    fn of_receiver(
+        (their_identity, ephemeral): (&PublicKey, &PublicKey),
+        (identity, prekey): (&SecretKey, &SecretKey),
+        onetime: Option<&SecretKey>,
+    ) -> Result<Agreements, ZeroAgreement> {
+        Ok(Agreements {
+            dh1: prekey.agree(their_identity)?,
+            dh2: identity.agree(ephemeral)?,
+            dh3: prekey.agree(ephemeral)?,
+            dh4: match onetime {
+                Some(onetime) => Some(onetime.agree(ephemeral)?),
+                None => None,
+            },
+        })
+    }
+
     /// The key, used once, and its nonce.
     fn derive(&self) -> (Secret, [u8; 12]) {
         let ikm = self.ikm();
@@ -157,7 +182,7 @@ impl Agreements {
     }
 
     fn ikm(&self) -> Zeroizing<Vec<u8>> {
-        let mut ikm = Zeroizing::new(Vec::with_capacity(5 * 32));
+        let mut ikm = Zeroizing::new(Vec::with_capacity(6 * 32));
         ikm.extend_from_slice(&[0xff; 32]);
         let three = [&self.dh1, &self.dh2, &self.dh3];
         for dh in three.into_iter().chain(&self.dh4) {

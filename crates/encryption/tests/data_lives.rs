@@ -175,10 +175,20 @@ impl Life {
         GRAPH.with_borrow_mut(BTreeMap::clear);
         let mut rng = life_rng("data life", seed);
         let count = 3 + below(&mut rng, 10);
-        let actors = people(count, 0, &mut rng)
+        let mut people = people(count, 0, &mut rng);
+        let suites = suites(seed);
+        speak(&mut people, suites, 0, seed);
+        let group = |person: &Person| {
+            let group = Group::new(person.id, Elsewhere::default());
+            match suites {
+                Some(config) => group.with_suites(config),
+                None => group,
+            }
+        };
+        let actors = people
             .into_iter()
             .map(|person| Actor {
-                group: Group::new(person.id, Elsewhere::default()),
+                group: group(&person),
                 person,
                 inbox: Vec::new(),
                 processed: BTreeSet::new(),

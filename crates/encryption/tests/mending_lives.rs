@@ -16,7 +16,7 @@ use p2panda_encryption::data::{
     Control, Draft, Encrypted, Event, Group, Members, OperationError, Payload, Rekey, SecretId,
 };
 use p2panda_encryption::{
-    Lifetime, LongTermBundle, Member, Message, OperationId, OwnKeys, Registry, Wire,
+    HybridBundle, Lifetime, LongTermBundle, Member, Message, OperationId, OwnKeys, Registry, Wire,
 };
 use world::*;
 
@@ -42,6 +42,12 @@ struct Backup {
     given: usize,
 }
 
+/// What somebody publishes at one time.
+struct Bundles {
+    long_term: LongTermBundle,
+    hybrid: Option<HybridBundle>,
+}
+
 struct Life {
     seed: u64,
     rng: ChaCha20Rng,
@@ -50,7 +56,7 @@ struct Life {
     messages: Vec<Message<Payload>>,
     /// In which order each actor was given messages.
     given: Vec<Vec<usize>>,
-    bundles: Vec<(Member, LongTermBundle, BTreeSet<usize>)>,
+    bundles: Vec<(Member, Bundles, BTreeSet<usize>)>,
     /// Who was given a secret.
     readers: BTreeMap<SecretId, BTreeSet<Member>>,
     removals: usize,
@@ -67,10 +73,17 @@ impl Life {
             person.registry = Registry::new();
             person.keys = OwnKeys::new(p2panda_encryption::SecretKey::random(&mut rng));
         }
+        let group = |person: &Person| {
+            let group = Group::new(person.id, Members::default());
+            match suites(seed) {
+                Some(config) => group.with_suites(config),
+                None => group,
+            }
+        };
         let actors: Vec<_> = people
             .into_iter()
             .map(|person| Actor {
-                group: Group::new(person.id, Members::default()),
+                group: group(&person),
                 person,
                 inbox: Vec::new(),
                 opened: BTreeSet::new(),
@@ -139,9 +152,18 @@ impl Life {
     fn rotate_prekey(&mut self, who: usize) {
         let person = &mut self.actors[who].person;
         let lifetime = Lifetime::starting(self.now, LIFETIME_S);
-        person.keys.rotate_prekey(lifetime, &mut self.rng);
-        if let Ok(bundle) = person.keys.long_term_bundle(self.now + 1) {
-            self.bundles.push((person.id, bundle, BTreeSet::new()));
+        let is_hybrid = suites(self.seed).is_some();
+        match is_hybrid {
+            true => person.keys.rotate_hybrid_prekey(lifetime, &mut self.rng),
+            false => person.keys.rotate_prekey(lifetime, &mut self.rng),
+        }
+        if let Ok(long_term) = person.keys.long_term_bundle(self.now + 1) {
+            let hybrid = person.keys.hybrid_bundle(self.now + 1);
+            let bundles = Bundles {
+                long_term,
+                hybrid: hybrid.ok().filter(|_| is_hybrid).cloned(),
+            };
+            self.bundles.push((person.id, bundles, BTreeSet::new()));
         }
     }
 
@@ -156,11 +178,14 @@ impl Life {
     }
 
     fn give_bundle(&mut self, index: usize, reader: usize) {
-        let (owner, bundle, given) = &mut self.bundles[index];
+        let (owner, bundles, given) = &mut self.bundles[index];
         if given.insert(reader) {
             let registry = &mut self.actors[reader].person.registry;
             // It may have expired on its way.
-            let _ = registry.add_long_term(*owner, *bundle, self.now + 1);
+            let _ = registry.add_long_term(*owner, bundles.long_term, self.now + 1);
+            if let Some(hybrid) = &bundles.hybrid {
+                let _ = registry.add_hybrid(*owner, hybrid.clone(), self.now + 1);
+            }
         }
     }
 

@@ -63,9 +63,18 @@ impl Life {
             true => 3 + below(&mut rng, 10),
             false => 3 + below(&mut rng, 4),
         };
-        let actors = people(count, 4, &mut rng)
+        let mut people = people(count, 4, &mut rng);
+        let suites = suites(seed);
+        speak(&mut people, suites, 2, seed);
+        let actors = people
             .into_iter()
-            .map(Actor::new)
+            .map(|person| {
+                let mut actor = Actor::new(person);
+                if let Some(config) = suites {
+                    actor.group = actor.group.with_suites(config);
+                }
+                actor
+            })
             .collect();
         Life {
             seed,

@@ -56,3 +56,11 @@ pub const VIEWS_MERGE_MAX: usize = 1_000_000;
 /// Of so many of its own messages a channel remembers with which operation they went
 /// (`docs/protocol/encryption.md#9`).
 pub const SENT_WITH_MAX: usize = 4;
+/// One of so many messages of a two-party channel is hybrid, unless configured otherwise
+/// (`docs/protocol/encryption-hybrid.md#5.5`).
+pub const HYBRID_EVERY_DEFAULT: u32 = 16;
+/// Suites that a bundle may name (`docs/protocol/encryption-hybrid.md#4.1`).
+pub const SUITES_MAX: usize = 16;
+/// Hybrid bundles kept per member; the one that would be used last goes first
+/// (`docs/protocol/encryption-hybrid.md#4.1`).
+pub const HYBRID_BUNDLES_MAX: usize = 8;

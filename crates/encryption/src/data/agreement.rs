@@ -16,7 +16,8 @@ use crate::draft::initial_members;
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::rows::{LoadError, Rows, Set, tag};
-use crate::sessions::{Context, DeliverError, Scheme, Sessions};
+use crate::sessions::{Context, DeliverError, Scheme, Sessions, Urgency};
+use crate::suite::{Suite, SuiteConfig};
 use crate::two_party::Opened;
 use crate::wire::{
     DecodeError, Fields, Items, Reader, Wire, Writer, list, tuple, version, write_list,
@@ -106,6 +107,16 @@ impl<M: Membership> Agreement<M> {
         }
     }
 
+    /// Gives the group the hybrid suite, before anything was sent or received.
+    pub(super) fn configure(&mut self, config: SuiteConfig) {
+        self.sessions.configure(self.my_id, config);
+    }
+
+    /// The suite of all channels.
+    pub(super) fn suite(&self) -> Suite {
+        self.sessions.suite()
+    }
+
     /// Our own id.
     pub fn my_id(&self) -> Member {
         self.my_id
@@ -145,10 +156,15 @@ impl<M: Membership> Agreement<M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
+        let urgency = Urgency::of(&control);
         let others = recipients.iter().copied().filter(|r| *r != self.my_id);
-        let prepared =
-            self.sessions
-                .prepare_all(Scheme::Data, others, &secret.encode(), context, rng)?;
+        let prepared = self.sessions.prepare_all(
+            (Scheme::Data, urgency),
+            others,
+            &secret.encode(),
+            context,
+            rng,
+        )?;
         Ok(Draft::new(control, prepared, Effect::Secret(secret)))
     }
 

@@ -20,7 +20,8 @@ use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::rows::{LoadError, Rows, Set, Table, tag};
 use crate::secret::Secret;
-use crate::sessions::{Context, DeliverError, Scheme, Sealing, Sessions, draw};
+use crate::sessions::{Context, DeliverError, Scheme, Sealing, Sessions, Urgency, draw};
+use crate::suite::{Suite, SuiteConfig};
 use crate::wire::{
     DecodeError, Fields, Items, Reader, Wire, Writer, list, map, tuple, version, write_list,
 };
@@ -206,6 +207,16 @@ impl<M: Membership> Agreement<M> {
         self.sessions.passed(member, has_processed);
     }
 
+    /// Gives the group the hybrid suite, before anything was sent or received.
+    pub(super) fn configure(&mut self, config: SuiteConfig) {
+        self.sessions.configure(self.my_id, config);
+    }
+
+    /// The suite of all channels.
+    pub(super) fn suite(&self) -> Suite {
+        self.sessions.suite()
+    }
+
     /// Our own id.
     pub fn my_id(&self) -> Member {
         self.my_id
@@ -244,10 +255,15 @@ impl<M: Membership> Agreement<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
         let seed = Secret::random(rng);
+        let urgency = control.change().map_or(Urgency::Usual, Urgency::of);
         let others = recipients.iter().copied().filter(|r| *r != self.my_id);
-        let prepared =
-            self.sessions
-                .prepare_all(Scheme::Message, others, seed.as_bytes(), context, rng)?;
+        let prepared = self.sessions.prepare_all(
+            (Scheme::Message, urgency),
+            others,
+            seed.as_bytes(),
+            context,
+            rng,
+        )?;
         Ok(Draft::new(control, prepared, Some(seed)))
     }
 

@@ -23,6 +23,7 @@ use crate::operation::{OperationError, check_add, check_create, check_remove};
 use crate::orderer::{Join, Kept, Message, Orderer, QueueError};
 use crate::rows::{List, Set, Single, Table};
 use crate::sessions::Context;
+use crate::suite::{Suite, SuiteConfig};
 use crate::{Member, OperationId};
 
 /// Bounds of a receiver.
@@ -100,6 +101,23 @@ impl<M: Membership> Group<M> {
             unpublished: None,
             header: Single::default(),
         }
+    }
+
+    /// Gives a new group the hybrid suite: its channels are safe against quantum computers of later
+    /// (`docs/protocol/encryption-hybrid.md`).
+    ///
+    /// Not where there are 0.7.1 members, which could not read the group's control messages. All
+    /// members configure the same. A group that has begun stays as it is.
+    #[must_use]
+    pub fn with_suites(mut self, config: SuiteConfig) -> Group<M> {
+        self.agreement.configure(config);
+        self
+    }
+
+    /// Whether a quantum computer of later opens nothing of this group from a recording of today:
+    /// all its secrets go through hybrid channels.
+    pub fn is_post_quantum(&self) -> bool {
+        self.agreement.suite() == Suite::Hybrid
     }
 
     /// Drafts the creation with these members and us.

@@ -12,7 +12,7 @@ use crate::direct::{Content, DirectError, DirectMessage, Kind};
 use crate::hkdf::derive_secret;
 use crate::limit::Limit;
 use crate::secret::Secret;
-use crate::sessions::{Context, Scheme, Sealing};
+use crate::sessions::{Context, Scheme, Sealing, Urgency};
 use crate::two_party::Opened;
 use crate::{Member, OperationId};
 
@@ -344,7 +344,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
         rng: &mut impl CryptoRng,
     ) -> Result<(), ProcessError> {
         let sealing = self.base.sessions.prepare(
-            Scheme::Message,
+            (Scheme::Message, Urgency::Usual),
             recipient,
             (Kind::Forward, None),
             plaintext,

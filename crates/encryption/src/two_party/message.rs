@@ -1,11 +1,14 @@
 //! What travels between two members.
 
+use p2panda_core::cbor::Kind;
 use zeroize::Zeroizing;
 
 use crate::hpke::HpkeCiphertext;
-use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints, unit, variant};
-use crate::x3dh::X3dhCiphertext;
+use crate::suite::Suite;
+use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints, tuple, unit, variant};
+use crate::x3dh::{HybridFirst, X3dhCiphertext};
 use crate::x25519::{PublicKey, SecretKey};
+use crate::xwing::ENCAPSULATION_BYTES;
 
 /// Which of the receiver's keys a message was encrypted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,31 @@ impl Wire for KeyUsed {
     }
 }
 
+impl KeyUsed {
+    /// The index, if it is an own key of the receiver.
+    pub(super) fn own(&self) -> Option<u64> {
+        match self {
+            KeyUsed::OwnKey(index) => Some(*index),
+            _ => None,
+        }
+    }
+
+    /// In the hybrid suite: an own index, which is never 0, or 0 for the received key.
+    fn write_short(&self, w: &mut Writer) {
+        match self {
+            KeyUsed::OwnKey(index) => w.uint(*index),
+            KeyUsed::PreKey | KeyUsed::ReceivedKey => w.uint(0),
+        };
+    }
+
+    fn read_short(r: &mut Reader<'_>) -> Result<KeyUsed, DecodeError> {
+        Ok(match r.uint()? {
+            0 => KeyUsed::ReceivedKey,
+            index => KeyUsed::OwnKey(index),
+        })
+    }
+}
+
 /// The ciphertext of a first or a later message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,6 +80,23 @@ pub enum TwoPartyCiphertext {
     PreKey(X3dhCiphertext),
     /// To a key of an earlier message.
     Hpke(HpkeCiphertext),
+    /// Of the hybrid suite, to a bundle.
+    First(HybridFirst),
+    /// Of the hybrid suite, to an X-Wing key of an earlier message.
+    Hybrid {
+        /// Encapsulated to the key.
+        kem_output: Vec<u8>,
+        /// Ciphertext and tag.
+        ciphertext: Vec<u8>,
+    },
+    /// Of the hybrid suite, to an X25519 key of an earlier message and the secret that came with
+    /// it.
+    Chained {
+        /// The ephemeral public key.
+        kem_output: PublicKey,
+        /// Ciphertext and tag.
+        ciphertext: Vec<u8>,
+    },
 }
 
 impl TwoPartyCiphertext {
@@ -59,24 +104,40 @@ impl TwoPartyCiphertext {
         match self {
             TwoPartyCiphertext::PreKey(ciphertext) => ciphertext.ciphertext.len(),
             TwoPartyCiphertext::Hpke(ciphertext) => ciphertext.ciphertext.len(),
+            TwoPartyCiphertext::First(first) => first.ciphertext.len() + ENCAPSULATION_BYTES,
+            TwoPartyCiphertext::Hybrid { ciphertext, .. } => ciphertext.len() + ENCAPSULATION_BYTES,
+            TwoPartyCiphertext::Chained { ciphertext, .. } => ciphertext.len(),
         }
     }
-}
 
-impl Wire for TwoPartyCiphertext {
-    fn write(&self, w: &mut Writer) {
+    /// The suite of the channel that it belongs to.
+    pub fn suite(&self) -> Suite {
         match self {
-            TwoPartyCiphertext::PreKey(ciphertext) => w.map(1).text("PreKey").item(ciphertext),
-            TwoPartyCiphertext::Hpke(ciphertext) => w.map(1).text("Hpke").item(ciphertext),
-        };
+            TwoPartyCiphertext::PreKey(_) | TwoPartyCiphertext::Hpke(_) => Suite::Classic,
+            TwoPartyCiphertext::First(_)
+            | TwoPartyCiphertext::Hybrid { .. }
+            | TwoPartyCiphertext::Chained { .. } => Suite::Hybrid,
+        }
     }
 
-    fn read(r: &mut Reader<'_>) -> Result<TwoPartyCiphertext, DecodeError> {
-        match variant(r)? {
-            ("PreKey", true) => X3dhCiphertext::read(r).map(TwoPartyCiphertext::PreKey),
-            ("Hpke", true) => HpkeCiphertext::read(r).map(TwoPartyCiphertext::Hpke),
-            _ => Err(DecodeError::Variant),
+    /// The ciphertext of a message of the hybrid suite, after its label.
+    fn read_hybrid(is_first: bool, r: &mut Reader<'_>) -> Result<TwoPartyCiphertext, DecodeError> {
+        if is_first {
+            return HybridFirst::read(r).map(TwoPartyCiphertext::First);
         }
+        let kem_output = r.bytes()?;
+        let ciphertext = |r: &mut Reader<'_>| Ok::<_, DecodeError>(r.bytes()?.to_vec());
+        if kem_output.len() == ENCAPSULATION_BYTES {
+            return Ok(TwoPartyCiphertext::Hybrid {
+                kem_output: kem_output.to_vec(),
+                ciphertext: ciphertext(r)?,
+            });
+        }
+        let kem_output = kem_output.try_into().map_err(|_| DecodeError::Length)?;
+        Ok(TwoPartyCiphertext::Chained {
+            kem_output: PublicKey::from_bytes(kem_output),
+            ciphertext: ciphertext(r)?,
+        })
     }
 }
 
@@ -89,22 +150,74 @@ pub struct TwoPartyMessage {
     pub ciphertext: TwoPartyCiphertext,
 }
 
+/// The classic suite writes maps, the hybrid one arrays with a short label.
 impl Wire for TwoPartyMessage {
     fn write(&self, w: &mut Writer) {
-        w.map(2).text("key_used").item(&self.key_used);
-        w.text("ciphertext").item(&self.ciphertext);
+        match &self.ciphertext {
+            TwoPartyCiphertext::PreKey(ciphertext) => {
+                w.map(2).text("key_used").item(&self.key_used);
+                w.text("ciphertext").map(1).text("PreKey").item(ciphertext);
+            }
+            TwoPartyCiphertext::Hpke(ciphertext) => {
+                w.map(2).text("key_used").item(&self.key_used);
+                w.text("ciphertext").map(1).text("Hpke").item(ciphertext);
+            }
+            TwoPartyCiphertext::First(first) => {
+                w.array(2).null().item(first);
+            }
+            TwoPartyCiphertext::Hybrid {
+                kem_output,
+                ciphertext,
+            } => {
+                self.key_used.write_short(w.array(3));
+                w.bytes(kem_output).bytes(ciphertext);
+            }
+            TwoPartyCiphertext::Chained {
+                kem_output,
+                ciphertext,
+            } => {
+                self.key_used.write_short(w.array(3));
+                w.item(kem_output).bytes(ciphertext);
+            }
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<TwoPartyMessage, DecodeError> {
+        if r.peek()? == Kind::Array {
+            return read_hybrid(r);
+        }
         let mut fields = Fields::open(r)?;
         let key_used = fields.required("key_used", KeyUsed::read)?;
-        let ciphertext = fields.required("ciphertext", TwoPartyCiphertext::read)?;
+        let ciphertext = fields.required("ciphertext", |r| match variant(r)? {
+            ("PreKey", true) => X3dhCiphertext::read(r).map(TwoPartyCiphertext::PreKey),
+            ("Hpke", true) => HpkeCiphertext::read(r).map(TwoPartyCiphertext::Hpke),
+            _ => Err(DecodeError::Variant),
+        })?;
         fields.close()?;
         Ok(TwoPartyMessage {
             key_used,
             ciphertext,
         })
     }
+}
+
+fn read_hybrid(r: &mut Reader<'_>) -> Result<TwoPartyMessage, DecodeError> {
+    let is_first = {
+        let mut ahead = r.clone();
+        ahead.array()?;
+        ahead.peek()? == Kind::Null
+    };
+    tuple(r, if is_first { 2 } else { 3 }, |r| {
+        let key_used = match is_first {
+            true => r.null().map(|()| KeyUsed::PreKey)?,
+            false => KeyUsed::read_short(r)?,
+        };
+        let ciphertext = TwoPartyCiphertext::read_hybrid(is_first, r)?;
+        Ok(TwoPartyMessage {
+            key_used,
+            ciphertext,
+        })
+    })
 }
 
 /// What is inside the ciphertext.

@@ -2,8 +2,9 @@
 
 use p2panda_core::limits::RESTART_INTERVAL_S;
 
+use super::hybrid::ReceivedKey;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, nullable, tuple};
-use crate::x25519::{PublicKey, SecretKey};
+use crate::x25519::PublicKey;
 
 /// What a session knows of its first messages.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub(super) struct Restart {
     /// The own index of our last first message, while nothing answers to that or a later one.
     pub(super) awaiting: Option<u64>,
     /// What opens the peer's messages of a channel that was given up.
-    pub(super) late: Option<SecretKey>,
+    pub(super) late: Option<ReceivedKey>,
     /// Our next message is to be a first one.
     wanted: bool,
     /// When we began anew last.
@@ -66,6 +67,11 @@ impl Restart {
             self.wanted = false;
             self.last_s = Some(first.at_s);
         }
+    }
+
+    /// Whether an own index belongs to a channel that was given up.
+    pub(super) fn is_before(&self, index: u64) -> bool {
+        self.awaiting.is_some_and(|awaited| index < awaited)
     }
 
     /// Whether a first message of the peer becomes the channel. Of one generation two may, one of
@@ -119,7 +125,7 @@ impl Wire for Restart {
                 generation: r.uint()?,
                 is_theirs: r.bool()?,
                 awaiting: nullable(r, |r| Ok(r.uint()?))?,
-                late: nullable(r, SecretKey::read)?,
+                late: nullable(r, ReceivedKey::read)?,
                 wanted: r.bool()?,
                 last_s: nullable(r, |r| Ok(r.uint()?))?,
                 prekey: nullable(r, PublicKey::read)?,

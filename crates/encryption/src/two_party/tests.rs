@@ -3,8 +3,11 @@
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
 
+use super::message::TwoPartyPlaintext;
 use super::*;
 use crate::bundle::Lifetime;
+use crate::wire::Wire;
+use crate::x3dh;
 
 #[test]
 fn an_announced_key_of_small_order_is_refused() {

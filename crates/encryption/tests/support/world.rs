@@ -13,7 +13,7 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use p2panda_core::{Hash, SigningKey};
 use p2panda_encryption::{
-    Context, Lifetime, Member, OperationId, OwnKeys, Registry, Row, SecretKey,
+    Context, Lifetime, Member, OperationId, OwnKeys, Registry, Row, SecretKey, SuiteConfig,
 };
 
 /// The time at which every life begins.
@@ -105,6 +105,38 @@ pub struct Person {
 impl Person {
     pub fn context(&mut self, now: u64) -> Context<'_> {
         Context::new(&mut self.keys, &mut self.registry, now)
+    }
+}
+
+/// The suite of a life's channels: hybrid in every second one.
+pub fn suites(seed: u64) -> Option<SuiteConfig> {
+    let mut config = SuiteConfig::new([seed as u8; 32]);
+    config.hybrid_every = 1 + seed as u32 / 2 % 4;
+    (seed % 2 == 1).then_some(config)
+}
+
+/// Gives people hybrid bundles that all know, if the suite needs them.
+pub fn speak(people: &mut [Person], suites: Option<SuiteConfig>, one_time: usize, seed: u64) {
+    if suites.is_none() {
+        return;
+    }
+    let mut rng = life_rng("hybrid", seed);
+    let now = START + 1;
+    for owner in 0..people.len() {
+        let (id, keys) = (people[owner].id, &mut people[owner].keys);
+        keys.rotate_hybrid_prekey(Lifetime::starting(now, 1_000_000), &mut rng);
+        let hybrid = keys.hybrid_bundle(now).unwrap().clone();
+        for reader in 0..people.len() {
+            let keys = &mut people[owner].keys;
+            let bundles: Vec<_> = (0..one_time)
+                .map(|_| keys.one_time_bundle(now, &mut rng).unwrap())
+                .collect();
+            let registry = &mut people[reader].registry;
+            registry.add_hybrid(id, hybrid.clone(), now).unwrap();
+            for bundle in bundles {
+                registry.add_one_time(id, bundle, now).unwrap();
+            }
+        }
     }
 }
 

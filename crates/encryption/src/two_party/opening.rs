@@ -1,0 +1,90 @@
+//! What the first message of a channel goes to.
+
+use rand_core::CryptoRng;
+
+use super::SendError;
+use super::sealing::Target;
+use crate::bundle::{Bundle, HybridBundle, Lifetime, OneTimePreKey};
+use crate::own_keys::OwnKeys;
+use crate::suite::Link;
+use crate::x3dh::hybrid::HybridTarget;
+use crate::x25519::{PublicKey, SecretKey};
+use crate::xwing::{Randomness, XWingSecret};
+
+/// What the next message of ours goes over.
+#[derive(Default)]
+pub(crate) struct Over<'b> {
+    /// For a session that does not exist yet, or begins anew.
+    pub(crate) opening: Option<Opening<'b>>,
+    /// Whether it begins anew.
+    pub(crate) anew: bool,
+    /// Where the group has the hybrid suite.
+    pub(crate) hybrid: Option<OverHybrid>,
+}
+
+/// How messages of the hybrid suite are made.
+pub(crate) struct OverHybrid {
+    pub(crate) link: Link,
+    /// One of so many messages is hybrid.
+    pub(crate) every: u32,
+    /// This one is.
+    pub(crate) is_forced: bool,
+}
+
+/// The keys of the peer that a first message goes to.
+#[derive(Clone, Copy)]
+pub(crate) enum Opening<'b> {
+    Classic(Bundle),
+    Hybrid {
+        bundle: &'b HybridBundle,
+        onetime: Option<OneTimePreKey>,
+    },
+}
+
+impl Opening<'_> {
+    pub(super) fn prekey(&self) -> &PublicKey {
+        match self {
+            Opening::Classic(bundle) => bundle.prekey(),
+            Opening::Hybrid { bundle, .. } => &bundle.signed_prekey.key,
+        }
+    }
+
+    pub(super) fn lifetime(&self) -> &Lifetime {
+        match self {
+            Opening::Classic(bundle) => bundle.lifetime(),
+            Opening::Hybrid { bundle, .. } => &bundle.signed_prekey.lifetime,
+        }
+    }
+
+    /// Draws what the message needs.
+    pub(super) fn target(
+        self,
+        keys: &OwnKeys,
+        now: u64,
+        hybrid: &Option<OverHybrid>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Target, SendError> {
+        let identity = keys.identity_secret().duplicate();
+        Ok(match self {
+            Opening::Classic(bundle) => Target::X3dh {
+                theirs: SecretKey::random(rng),
+                identity,
+                bundle: Box::new(bundle),
+                now,
+                ephemeral: SecretKey::random(rng),
+            },
+            Opening::Hybrid { bundle, onetime } => Target::First {
+                target: Box::new(HybridTarget {
+                    identity,
+                    bundle: bundle.clone(),
+                    onetime,
+                    now,
+                    ephemeral: SecretKey::random(rng),
+                    randomness: Randomness::random(rng),
+                }),
+                seed: XWingSecret::random(rng),
+                link: hybrid.as_ref().ok_or(SendError::Unconfigured)?.link,
+            },
+        })
+    }
+}

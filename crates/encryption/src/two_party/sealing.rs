@@ -1,0 +1,294 @@
+//! Messages of ours, from what was drawn to what travels.
+
+use std::fmt;
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::hybrid::{Body, Exported, OwnKey, TheirKey};
+use super::message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage, TwoPartyPlaintext};
+use super::{SendError, TAG_BYTES};
+use crate::bundle::Bundle;
+use crate::hpke::{self, Keys, Kind};
+use crate::secret::Secret;
+use crate::suite::{Link, later_aad};
+use crate::wire::Wire;
+use crate::x3dh;
+use crate::x3dh::hybrid::HybridTarget;
+use crate::x25519::{PublicKey, SecretKey};
+use crate::xwing::{ENCAPSULATION_BYTES, Randomness, XWingPublic, XWingSecret};
+
+/// One message with everything drawn and nothing computed: independent work per recipient.
+#[derive(Debug)]
+pub(crate) struct Sealing {
+    pub(super) head: Head,
+    pub(super) target: Target,
+}
+
+/// What messages of every kind have.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) key_used: KeyUsed,
+    pub(super) generation: Option<u64>,
+    pub(super) index: u64,
+    pub(super) plaintext: Zeroizing<Vec<u8>>,
+    pub(super) ours: SecretKey,
+}
+
+/// What a message is encrypted to.
+pub(super) enum Target {
+    X3dh {
+        theirs: SecretKey,
+        identity: SecretKey,
+        bundle: Box<Bundle>,
+        now: u64,
+        ephemeral: SecretKey,
+    },
+    Hpke {
+        theirs: SecretKey,
+        receiver: PublicKey,
+        ephemeral: Option<SecretKey>,
+    },
+    First {
+        target: Box<HybridTarget>,
+        seed: XWingSecret,
+        link: Link,
+    },
+    Hybrid {
+        receiver: XWingPublic,
+        randomness: Randomness,
+        seed: XWingSecret,
+        link: Link,
+    },
+    Chained {
+        receiver: PublicKey,
+        chain: Secret,
+        ephemeral: SecretKey,
+        link: Link,
+    },
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Target(..)")
+    }
+}
+
+impl Sealing {
+    /// Draws the HPKE ephemeral, if one is needed. Apart from the other keys, because those of
+    /// several recipients are drawn before the first ephemeral.
+    pub(crate) fn draw(&mut self, rng: &mut impl CryptoRng) {
+        if let Target::Hpke { ephemeral, .. } = &mut self.target {
+            *ephemeral = Some(SecretKey::random(rng));
+        }
+    }
+
+    /// The length of the longest string that will travel.
+    pub(crate) fn ciphertext_len(&self) -> usize {
+        let head = &self.head;
+        match &self.target {
+            Target::X3dh { .. } | Target::Hpke { .. } => {
+                let zeros = SecretKey::from_bytes([0; 32]);
+                let body = head.classic(PublicKey::from_bytes([0; 32]), zeros);
+                body.encode().len() + TAG_BYTES
+            }
+            Target::First { .. } | Target::Hybrid { .. } => {
+                let body = head.plaintext.len() + Body::HYBRID_BYTES;
+                ENCAPSULATION_BYTES.max(body + TAG_BYTES)
+            }
+            Target::Chained { .. } => head.plaintext.len() + Body::CHAINED_BYTES + TAG_BYTES,
+        }
+    }
+
+    /// Computes the message.
+    pub(crate) fn seal(self) -> Result<(Sent, TwoPartyMessage), SendError> {
+        let head = self.head;
+        let key_used = head.key_used;
+        let (sent, ciphertext) = match self.target {
+            Target::X3dh {
+                theirs,
+                identity,
+                bundle,
+                now,
+                ephemeral,
+            } => {
+                let (theirs, body) = head.seal_classic(theirs);
+                let sealed = x3dh::encrypt_with(&body, &identity, &bundle, now, &ephemeral)?;
+                let first = head.first(*bundle.prekey(), now);
+                let sent = Sent::classic(head, theirs, Some(first));
+                (sent, TwoPartyCiphertext::PreKey(sealed))
+            }
+            Target::Hpke {
+                theirs,
+                receiver,
+                ephemeral,
+            } => {
+                let (theirs, body) = head.seal_classic(theirs);
+                let ephemeral = ephemeral.expect("drawn before sealing");
+                let sealed = hpke::seal_with(&ephemeral, &receiver, &[], &[], &body)?;
+                let sent = Sent::classic(head, theirs, None);
+                (sent, TwoPartyCiphertext::Hpke(sealed))
+            }
+            Target::First { target, seed, link } => head.seal_first(*target, seed, &link)?,
+            Target::Hybrid {
+                receiver,
+                randomness,
+                seed,
+                link,
+            } => head.seal_hybrid((receiver, randomness), seed, &link)?,
+            Target::Chained {
+                receiver,
+                chain,
+                ephemeral,
+                link,
+            } => head.seal_chained((receiver, chain), ephemeral, &link)?,
+        };
+        let message = TwoPartyMessage {
+            key_used,
+            ciphertext,
+        };
+        Ok((sent, message))
+    }
+}
+
+impl Head {
+    fn classic(&self, ours: PublicKey, theirs: SecretKey) -> TwoPartyPlaintext {
+        TwoPartyPlaintext {
+            generation: self.generation,
+            plaintext: self.plaintext.clone(),
+            sender_next_index: self.index,
+            receiver_new_secret: theirs,
+            sender_new_verifying_key: ours,
+        }
+    }
+
+    /// The public half of the peer's next key, and the body that carries the secret half.
+    fn seal_classic(&self, theirs: SecretKey) -> (PublicKey, Zeroizing<Vec<u8>>) {
+        let key = theirs.public_key();
+        (key, self.classic(self.ours.public_key(), theirs).encode())
+    }
+
+    fn body(&self, seed: Option<&XWingSecret>) -> Zeroizing<Vec<u8>> {
+        let body = Body {
+            plaintext: self.plaintext.clone(),
+            key: self.ours.public_key(),
+            xwing: seed.map(XWingSecret::public_key),
+            index: self.index,
+            generation: self.generation,
+        };
+        body.encode()
+    }
+
+    fn first(&self, prekey: PublicKey, at_s: u64) -> SentFirst {
+        SentFirst {
+            prekey,
+            generation: self.generation,
+            at_s,
+        }
+    }
+
+    fn seal_first(
+        self,
+        target: HybridTarget,
+        seed: XWingSecret,
+        link: &Link,
+    ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
+        let (keys, mut message, aad) = target.agree(&link.info())?;
+        let exported = Exported::from(&keys, true);
+        message.ciphertext = keys.seal(&aad, &self.body(Some(&seed)))?;
+        let first = self.first(message.prekey_id, target.now);
+        let sent = Sent::hybrid(self, Some(seed), exported, Some(first));
+        Ok((sent, TwoPartyCiphertext::First(message)))
+    }
+
+    fn seal_hybrid(
+        self,
+        (receiver, randomness): (XWingPublic, Randomness),
+        seed: XWingSecret,
+        link: &Link,
+    ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
+        let (kem_output, shared) = receiver.encapsulate(&randomness);
+        let keys = Keys::base(Kind::Hybrid, &shared, &link.info());
+        let exported = Exported::from(&keys, true);
+        let aad = later_aad("hybrid", &self.key_used);
+        let ciphertext = TwoPartyCiphertext::Hybrid {
+            kem_output: kem_output.to_vec(),
+            ciphertext: keys.seal(&aad, &self.body(Some(&seed)))?,
+        };
+        Ok((Sent::hybrid(self, Some(seed), exported, None), ciphertext))
+    }
+
+    fn seal_chained(
+        self,
+        (receiver, chain): (PublicKey, Secret),
+        ephemeral: SecretKey,
+        link: &Link,
+    ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
+        let (kem_output, keys) = Keys::chained_to(&receiver, &chain, &link.info(), &ephemeral)?;
+        let exported = Exported::from(&keys, false);
+        let aad = later_aad("chained", &self.key_used);
+        let ciphertext = TwoPartyCiphertext::Chained {
+            kem_output,
+            ciphertext: keys.seal(&aad, &self.body(None))?,
+        };
+        Ok((Sent::hybrid(self, None, exported, None), ciphertext))
+    }
+}
+
+/// What a sent message changes in the session.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(super) ours: OwnKey,
+    /// Whose public half was announced.
+    pub(super) seed: Option<XWingSecret>,
+    pub(super) theirs: TheirKey,
+    /// What to encapsulate to from now on.
+    pub(super) xwing: Option<XWingPublic>,
+    pub(super) first: Option<SentFirst>,
+}
+
+impl Sent {
+    fn classic(head: Head, theirs: PublicKey, first: Option<SentFirst>) -> Sent {
+        Sent {
+            ours: OwnKey::classic(head.ours),
+            seed: None,
+            theirs: TheirKey {
+                key: theirs,
+                chain: None,
+            },
+            xwing: None,
+            first,
+        }
+    }
+
+    fn hybrid(
+        head: Head,
+        seed: Option<XWingSecret>,
+        exported: Exported,
+        first: Option<SentFirst>,
+    ) -> Sent {
+        let Exported { chain, received } = exported;
+        Sent {
+            ours: OwnKey {
+                secret: head.ours,
+                chain: Some(chain),
+            },
+            seed,
+            theirs: TheirKey {
+                key: received.secret.public_key(),
+                chain: received.chain,
+            },
+            xwing: received.seed.as_ref().map(XWingSecret::public_key),
+            first,
+        }
+    }
+}
+
+/// What a sent first message was.
+#[derive(Debug)]
+pub(super) struct SentFirst {
+    pub(super) prekey: PublicKey,
+    /// If it began the channel anew.
+    pub(super) generation: Option<u64>,
+    pub(super) at_s: u64,
+}
