@@ -21,6 +21,7 @@ mod pair;
 mod prepare;
 mod prune;
 mod side;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,6 +99,16 @@ enum Workload {
     Replay {
         #[arg(long, default_value_t = 100_000)]
         n: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Build a view with one insert per message from what is stored.
+    View {
+        #[arg(long, default_value_t = 100_000)]
+        n: usize,
+        /// Bring so many more messages while it follows, instead.
+        #[arg(long)]
+        live: Option<usize>,
         #[command(flatten)]
         payload: Payload,
     },
@@ -328,6 +339,16 @@ async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
             ..
         } => alone::publish_at_once(&root, payload.logs(stored), n, at_once).await,
         Workload::Replay { n, payload } => alone::replay(&root, payload.logs(n)).await,
+        Workload::View {
+            n,
+            live: None,
+            payload,
+        } => view::rebuild(&root, payload.logs(n)).await,
+        Workload::View {
+            n,
+            live: Some(more),
+            payload,
+        } => view::live(&root, payload.logs(n), more).await,
         Workload::Acks {
             n,
             in_flight,

@@ -21,6 +21,7 @@ mod operations;
 mod ranges;
 mod store;
 mod sync;
+mod views;
 
 pub use announcing::*;
 pub use budget::*;
@@ -37,6 +38,7 @@ pub use operations::*;
 pub use ranges::*;
 pub use store::*;
 pub use sync::*;
+pub use views::*;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -22,6 +22,7 @@ use crate::command::Command;
 use crate::now::{Now, micros};
 use crate::state::{Limits, State};
 use crate::turn::Turn;
+use crate::views::ViewQueue;
 use crate::{idle, pipeline};
 
 /// How an engine is opened.
@@ -222,6 +223,15 @@ impl Engine {
         let step = idle::step(self.store.database(), &mut self.state, now.elapsed_us);
         self.stopped = step.as_ref().is_err_and(|error| !error.is_retryable());
         Ok(step?)
+    }
+
+    /// Does the next thing that views wait for. Views never stop the engine, whatever fails.
+    pub(crate) fn view_turn(&mut self, views: &mut ViewQueue, now: Now) {
+        if self.stopped {
+            return;
+        }
+        views.turn(self.store.database(), now);
+        idle::old_views(self.store.database(), &mut self.state, now.elapsed_us);
     }
 
     /// Does what is due by time, and a step of background work.

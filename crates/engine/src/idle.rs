@@ -48,6 +48,7 @@ pub(crate) fn load(
     if database.has_unscanned_bodies()? {
         state.schedule.wake(Job::Bodies, now_us);
     }
+    old_views(database, state, now_us);
     Ok(())
 }
 
@@ -87,6 +88,7 @@ fn run(
         Job::Prune => prune(database, state.limits.prune_slice),
         Job::Shrink => shrink(database),
         Job::Bodies => bodies(database),
+        Job::Views => views(database),
     };
     let schedule = &mut state.schedule;
     let left = left.inspect_err(|_| {
@@ -96,9 +98,19 @@ fn run(
     match left {
         Left::More => schedule.wake(job, now_us),
         Left::Later(wait_us) => schedule.wake(job, now_us.saturating_add(wait_us)),
+        Left::Nothing if job == Job::Views => {
+            schedule.wake(Job::Shrink, now_us.saturating_add(micros(SHRINK_WAIT)));
+        }
         Left::Nothing => {}
     }
     Ok(())
+}
+
+/// Tables of old versions of views are deleted beside the batches, if there are any.
+pub(crate) fn old_views(database: &Database, state: &mut State, now_us: u64) {
+    if database.has_old_views() {
+        state.schedule.wake(Job::Views, now_us);
+    }
 }
 
 /// A batch pruned logs.
@@ -142,6 +154,19 @@ fn shrink(database: &mut Database) -> Result<Left, StoreError> {
         true => Left::Nothing,
         false => Left::Later(micros(STEP_WAIT)),
     })
+}
+
+/// Views never stop the engine: if their tables are damaged, they stay.
+fn views(database: &mut Database) -> Result<Left, StoreError> {
+    match database.delete_old_views() {
+        Ok(true) => Ok(Left::More),
+        Ok(false) => Ok(Left::Nothing),
+        Err(error) if error.is_retryable() => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the tables of an old view could not be deleted");
+            Ok(Left::Nothing)
+        }
+    }
 }
 
 fn bodies(database: &mut Database) -> Result<Left, StoreError> {

@@ -7,9 +7,11 @@ use p2panda_core::limits::ENGINE_AWAKE_MAX;
 
 use crate::command::Command;
 use crate::lanes::Lanes;
+use crate::views::ViewCommand;
 
 pub(crate) enum Message {
     Command(Command),
+    View(ViewCommand),
     Close,
 }
 
@@ -106,6 +108,7 @@ impl Inbox {
     fn sort(&mut self, message: Message, lanes: &mut Lanes) {
         match message {
             Message::Command(command) => lanes.push(command),
+            Message::View(command) => lanes.push_view(command),
             Message::Close => self.closed = true,
         }
     }

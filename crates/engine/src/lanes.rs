@@ -14,6 +14,7 @@ use crate::command::Command;
 use crate::engine::{Announce, Corrupt, Engine, Undone};
 use crate::now::Now;
 use crate::stall::Stall;
+use crate::views::{ViewCommand, ViewQueue};
 
 /// The commands in front of an engine, in two lanes. Each keeps its order.
 pub struct Lanes {
@@ -25,6 +26,8 @@ pub struct Lanes {
     passed_over: bool,
     /// Set while the storage takes nothing.
     stall: Option<Stall>,
+    /// What is asked of views, between the batches.
+    views: ViewQueue,
 }
 
 /// A command that is queued.
@@ -62,7 +65,18 @@ impl Lanes {
             others: VecDeque::new(),
             passed_over: false,
             stall: None,
+            views: ViewQueue::default(),
         }
+    }
+
+    /// Puts what is asked of a view behind what was before.
+    pub(crate) fn push_view(&mut self, command: ViewCommand) {
+        self.views.push(command);
+    }
+
+    /// When a step of a view is tried again that the storage did not take.
+    pub(crate) fn views_wake(&self) -> Option<u64> {
+        self.views.next_wake()
     }
 
     /// Puts a command at the end of its lane.
@@ -98,6 +112,10 @@ impl Lanes {
 
     /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
+        self.has_no_commands() && !self.views.is_ready()
+    }
+
+    fn has_no_commands(&self) -> bool {
         self.own.is_empty() && self.others.is_empty()
     }
 
@@ -153,7 +171,7 @@ impl Lanes {
         announce: Announce<'_>,
         now: Now,
     ) -> Result<(), Corrupt> {
-        while !self.is_empty() {
+        while !self.has_no_commands() {
             self.attempt(engine, &mut |_| (), announce, now)?;
             if let Some(reason) = self.waits_for() {
                 self.refuse(reason, |_| true);
@@ -170,6 +188,16 @@ impl Lanes {
         announce: Announce<'_>,
         now: Now,
     ) -> Result<Committed, Corrupt> {
+        let now_us = now.elapsed_us;
+        let is_later = |wake_us| wake_us > now_us;
+        if self.has_no_commands()
+            && self.stall.is_none()
+            && self.views.is_due(now_us)
+            && engine.next_wake().is_none_or(is_later)
+        {
+            engine.view_turn(&mut self.views, now);
+            return Ok(Committed::default());
+        }
         let (commands, mut taken) = self.begin();
         let mut more = |durability| {
             refill(self);
@@ -193,6 +221,9 @@ impl Lanes {
                 Err(error) if !error.is_retryable() => return Err(error),
                 _ => {}
             }
+        }
+        if self.views.is_due(now_us) && self.views.may_step() {
+            engine.view_turn(&mut self.views, now);
         }
         Ok(committed)
     }

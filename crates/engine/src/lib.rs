@@ -75,6 +75,7 @@ pub mod thread;
 mod topics;
 mod turn;
 mod verify;
+mod views;
 mod waiting;
 mod write;
 
@@ -96,3 +97,4 @@ pub use reply::Reply;
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
 pub use verify::{verify, verify_copy};
+pub use views::ViewCommand;

@@ -15,10 +15,12 @@ pub(crate) enum Job {
     Shrink,
     /// Looks for bodies that are missing among what an earlier version stored.
     Bodies,
+    /// Deletes the tables of old versions of views.
+    Views,
 }
 
 /// All jobs, in the order of their numbers.
-const JOBS: [Job; 3] = [Job::Prune, Job::Shrink, Job::Bodies];
+const JOBS: [Job; 4] = [Job::Prune, Job::Shrink, Job::Bodies, Job::Views];
 
 /// When steps are due.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ use crate::engine::{Corrupt, Engine};
 use crate::inbox::{Inbox, Message, Next};
 use crate::lanes::Lanes;
 use crate::now::{Now, micros};
+use crate::views::ViewCommand;
 
 /// Reads the time.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -120,6 +121,14 @@ impl Handle {
             .map_err(|_| Stopped)
     }
 
+    /// Hands over what is asked of a view. Never blocks. What is under way when the engine is closed is
+    /// not done, and its reply is dropped.
+    pub fn view(&self, command: ViewCommand) -> Result<(), Stopped> {
+        self.sender
+            .send(Message::View(command))
+            .map_err(|_| Stopped)
+    }
+
     /// Processes what is queued, closes the directory and ends the thread. Blocks until then.
     /// Commands sent afterwards fail.
     ///
@@ -174,9 +183,11 @@ impl Loop {
         };
         match self.lanes.next_wake() {
             Some(wake_us) => self.inbox.wait_out(&mut self.lanes, until(wake_us)),
-            None => self
-                .inbox
-                .wait(&mut self.lanes, || engine.next_wake().map(until)),
+            None => {
+                let views_us = self.lanes.views_wake();
+                let due = || engine.next_wake().into_iter().chain(views_us).min();
+                self.inbox.wait(&mut self.lanes, || due().map(until))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use p2panda_engine::{Corrupt, PublishError, StorageWait};
 use p2panda_net::{EphemeralError, SpawnError};
-use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind};
+use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind, ViewError};
 
 use crate::body::EncodeError;
 use crate::consumer_error::ConsumerError;
@@ -48,6 +48,9 @@ pub enum Error {
     /// worse.
     #[error("the node stopped: {0}")]
     Corrupt(#[source] Arc<Corrupt>),
+    /// A view was asked for what it cannot do; nothing was changed.
+    #[error(transparent)]
+    View(#[from] ViewError),
     /// The topic was left; open it again to go on.
     #[error("the topic was left")]
     Left,
@@ -127,6 +130,8 @@ impl Error {
                 Corrupt::GivenUp(wait) => of_wait(*wait),
                 _ => ErrorKind::Unexpected,
             },
+            Error::View(ViewError::Limit | ViewError::TooLong) => ErrorKind::Limit,
+            Error::View(_) => ErrorKind::Invalid,
             Error::Network(_) => ErrorKind::Network,
             Error::Temporary(error) => Error::kind_of_io(error),
             Error::Random => ErrorKind::Io,

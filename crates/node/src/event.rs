@@ -5,7 +5,7 @@ use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_engine::{EngineEvent, StorageWait};
 use p2panda_net::{ClockDifference, Contact, NetEvent, Refusal, SessionEnd, Transfer};
 use p2panda_protocol::sync::SessionId;
-use p2panda_store::{BlockedLog, RejectReason};
+use p2panda_store::{BlockedLog, RejectReason, StopReason};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -205,6 +205,34 @@ pub enum Event {
     StorageGoesOn,
     /// The node has stopped; [`crate::Node::health`] says why.
     Stopped,
+    /// A view stands still ([`crate::View::status`]); everything else goes on.
+    ViewStopped {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u32,
+        /// The feed offset of the entry that it did not come past.
+        offset: u64,
+        /// Why not.
+        reason: StopReason,
+    },
+    /// A version of a view answers from now on; the one before is deleted.
+    ViewSwapped {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u32,
+    },
+    /// A version of a view waits before it takes the place of the one before, since the feed lacks what
+    /// that had applied ([`crate::View::accept_loss`]).
+    ViewLacks {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u32,
+        /// Entries that the feed lacks.
+        entries: u64,
+    },
     /// This node's own logs are back where a newer copy had left them: publishing goes on.
     OwnLogPulled,
     /// The listener fell behind: this many events were lost. Messages are never among them.

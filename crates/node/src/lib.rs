@@ -24,6 +24,7 @@
 //! | read under a name, redeliver what failed, share work | [`Node::consumer`] |
 //! | talk to whoever is there right now | [`Node::ephemeral`] |
 //! | bring operations from elsewhere | [`Node::import`] |
+//! | derive tables of your own from messages | [`Node::view`] |
 //! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
 //! | read a directory without a node | [`inspect`] |
 //! | know whether it can store | [`Node::health`] |
@@ -57,6 +58,7 @@ mod stream;
 mod subscription;
 mod topic_handle;
 mod trace;
+mod view;
 
 use std::path::Path;
 
@@ -98,7 +100,8 @@ pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
     BlockedLog, Change, Compacted, ConsumerTrace, DeadLetter, DeadReason, DeadRow, ErrorOf,
     ForkRow, GivenUp, Holder, OpenError, OpenErrorKind, OwnFork, RejectReason, RejectedRow,
-    RestoredAction as Restored, StoreError, StoreErrorKind, TopicStatus, Totals,
+    RestoredAction as Restored, Row, StopReason, StoreError, StoreErrorKind, TopicStatus, Totals,
+    Value, ViewError, ViewReader, ViewStop,
 };
 pub use peers::Network;
 pub use publisher::Publisher;
@@ -107,6 +110,7 @@ pub use stream::{Ack, PublisherRequest, StartAt, StreamRequest};
 pub use subscription::{CaughtUp, Subscription};
 pub use topic_handle::{StoredOperation, TopicHandle, TopicPeer};
 pub use trace::{Trace, TracePlace, TraceState};
+pub use view::{View, ViewRequest, ViewStart, ViewState, ViewStatus, ViewStep};
 
 /// Writes the database of a data directory anew, so that its file is as small as its content and
 /// holds nothing that was deleted.

@@ -27,11 +27,13 @@ use crate::inner::queue::Queue;
 use crate::inner::serve::{Desk, serve};
 use crate::inner::storage::Storage;
 use crate::inner::topic::{TopicState, Topics};
+use crate::inner::views::Views;
 use crate::metrics::{Metrics, Tally};
 use crate::stream::{PublisherRequest, StreamRequest};
 use crate::subscription::CaughtUp;
 use crate::topic_handle::TopicHandle;
 use crate::trace::Trace;
+use crate::view::{ViewRequest, ViewStatus};
 use crate::{Error, peers};
 
 /// A running node. Cheap to clone: all clones are the same node.
@@ -54,6 +56,7 @@ struct Inner {
     hops: Arc<Hops>,
     tally: Arc<Tally>,
     health: watch::Receiver<Health>,
+    views: Views,
     closed: AtomicBool,
     imports: AtomicU64,
 }
@@ -97,7 +100,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let (sender, health) = HealthSender::new();
     let tally = Arc::default();
     let consumers = Registry::default();
-    let readers = (&topics, &consumers);
+    let views = Views::default();
+    let readers = (&topics, &consumers, &views);
     let engine = run(engine, readers, &events, (&sender, &tally));
     let queue = Queue::new(engine, health.clone());
 
@@ -126,7 +130,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         events: events.clone(),
     };
     tokio::spawn(serve(incoming, desk));
-    let open = (topics.clone(), consumers.clone());
+    let open = (topics.clone(), consumers.clone(), views.clone());
     let end = end_when_stopped(health.clone(), open, storage.clone(), net.clone());
     tokio::spawn(end);
     let node = Node(Arc::new(Inner {
@@ -142,6 +146,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         hops,
         tally,
         health,
+        views,
         closed: AtomicBool::new(false),
         imports: AtomicU64::new(0),
     }));
@@ -176,12 +181,13 @@ fn temporary_dir() -> std::io::Result<TempDir> {
 /// The engine on its thread; what it commits wakes readers and sessions.
 fn run(
     engine: Engine,
-    (topics, consumers): (&Topics, &Registry),
+    (topics, consumers, views): (&Topics, &Registry, &Views),
     events: &EventSender,
     (health, tally): (&HealthSender, &Arc<Tally>),
 ) -> thread::Handle {
     let (stopped, stop_events) = (health.clone(), events.clone());
     let (topics, consumers, events) = (topics.clone(), consumers.clone(), events.clone());
+    let views = views.clone();
     let (health, tally) = (health.clone(), Arc::clone(tally));
     thread::spawn_watched(
         engine,
@@ -194,6 +200,7 @@ fn run(
             for change in &committed.topics {
                 topics.committed(change, committed.own);
                 consumers.committed(change);
+                views.committed(&change.topic);
             }
             for event in &committed.events {
                 compare_again(&topics, event);
@@ -244,11 +251,12 @@ fn compare_again(topics: &Topics, event: &EngineEvent) {
 /// A node whose engine has stopped must not look alive: everything of it ends.
 async fn end_when_stopped(
     health: watch::Receiver<Health>,
-    (topics, consumers): (Topics, Registry),
+    (topics, consumers, views): (Topics, Registry, Views),
     storage: Storage,
     net: Net,
 ) {
     if health::stopped(health).await.is_some() {
+        views.leave();
         storage.close();
         topics.leave_all();
         consumers.close();
@@ -390,6 +398,41 @@ impl Node {
         self.storage().read(read).await
     }
 
+    /// Tables of the application, derived from the messages of topics: each message takes effect in them
+    /// exactly once, and a higher version is built anew beside the one that answers
+    /// (`docs/protocol/views.md`).
+    ///
+    /// ```no_run
+    /// # async fn example(node: p2panda::Node, topic: p2panda::Topic)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let notes = node
+    ///     .view("notes", 1)
+    ///     .topics([topic])
+    ///     .table("CREATE TABLE {view}note(text TEXT NOT NULL)")
+    ///     .apply(|step, message| {
+    ///         step.execute("INSERT INTO {view}note VALUES(?1)", [message.text()?.into()]);
+    ///         Ok(())
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// notes.caught_up().await?;
+    /// let rows = notes.read(|tables| tables.query("SELECT count(*) FROM note", [])).await?;
+    /// println!("{:?} notes", rows.first().and_then(|row| row.integer(0)));
+    /// # Ok(()) }
+    /// ```
+    pub fn view(&self, name: &str, version: u32) -> ViewRequest {
+        ViewRequest::new(self.clone(), name, version)
+    }
+
+    /// All stored views, by name and version, whether or not this process has started them.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
+    pub async fn views(&self) -> Result<Vec<ViewStatus>, Error> {
+        let rows = self.0.storage.read(|reader| reader.views()).await?;
+        Ok(rows.into_iter().map(ViewStatus::of).collect())
+    }
+
     /// Messages that are sent to whoever is connected right now, and never stored.
     pub fn ephemeral(&self, topic: Topic) -> EphemeralRequest {
         EphemeralRequest::new(self.clone(), topic)
@@ -516,6 +559,7 @@ impl Node {
             state.flush_acks();
         }
         self.0.consumers.close();
+        self.0.views.close().await;
         // Whatever does not answer in time is cut.
         let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, self.0.net.shutdown()).await;
         self.0.storage.close();
@@ -568,6 +612,10 @@ impl Node {
 
     pub(crate) fn queue(&self) -> &Queue {
         &self.0.queue
+    }
+
+    pub(crate) fn running_views(&self) -> &Views {
+        &self.0.views
     }
 
     pub(crate) fn net_handle(&self) -> &Net {
@@ -672,6 +720,7 @@ impl Drop for Inner {
             state.flush_acks();
         }
         self.consumers.close();
+        self.views.leave();
         let (net, queue, storage) = (self.net.clone(), self.queue.clone(), self.storage.clone());
         let temporary = self.temporary.lock().take();
         let stop = async move {

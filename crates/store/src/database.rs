@@ -31,4 +31,5 @@ pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod trace;
 pub(crate) mod tx;
+pub(crate) mod views;
 pub(crate) mod writer;

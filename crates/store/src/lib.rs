@@ -123,6 +123,13 @@ pub use database::trace::{ConsumerTrace, Progress, StoredTrace};
 pub use database::tx::{
     ConsumerKey, Log, LogKey, NamedKey, NewOperation, RecentHead, StoredOperation, TopicKey, Tx,
 };
+pub use database::views::read::{MergedPage, ViewConnection, ViewReader, ViewReaders, ViewRow};
+pub use database::views::step::StepEnd;
+pub use database::views::value::{Row, Value};
+pub use database::views::version::{Asked, Swap};
+pub use database::views::{
+    OpenedView, Sql, Statement, StopReason, ViewDefinition, ViewError, ViewKey, ViewStep, ViewStop,
+};
 pub use database::writer::{Database, Durability};
 pub use directory::compact::{Compacted, compact};
 pub use directory::error::{OpenError, OpenErrorKind};

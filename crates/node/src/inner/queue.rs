@@ -8,7 +8,7 @@ use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISH
 use p2panda_core::{Hash, Phase, Topic, VerifyingKey};
 use p2panda_engine::{
     Command, Durability, EarlyTrace, Incoming, IngestReport, NamedCommand, NewMessage, OpenedNamed,
-    Outcome, PartAnswers, PublishError, Reply, Room, Source, StorageWait, parts,
+    Outcome, PartAnswers, PublishError, Reply, Room, Source, StorageWait, ViewCommand, parts,
 };
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{NamedChanges, NamedKey};
@@ -408,6 +408,11 @@ impl Queue {
         if let Err(error) = self.engine.close() {
             tracing::error!(%error, "the directory was not closed cleanly");
         }
+    }
+
+    /// Hands over what is asked of a view.
+    pub(crate) fn view(&self, command: ViewCommand) -> Result<(), Error> {
+        self.engine.view(command).map_err(|_| self.ended())
     }
 
     fn send(&self, command: Command) -> Result<(), Error> {

@@ -36,6 +36,11 @@ impl Storage {
         }
     }
 
+    /// What opens connections of their own.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
     /// Runs a read on a blocking thread. `read` makes one short transaction per call of a reader.
     pub(crate) async fn read<T: Send + 'static>(
         &self,

@@ -11,7 +11,7 @@ use crate::nodes::{at, network, next, texts, topic};
 
 /// Gives the operations of a topic the next places in the feed: the first is opened, the second
 /// withdrawn.
-fn change(dir: &Path, topic: Topic) {
+pub fn change(dir: &Path, topic: Topic) {
     let mut store = Store::open(dir, Options::default()).unwrap();
     let reader = store.readers().open().unwrap();
     let page = reader.feed_page(&topic, 0, PageLimits::default(), None);

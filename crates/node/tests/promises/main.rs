@@ -23,3 +23,4 @@ mod receipts;
 mod recover;
 mod refuse;
 mod traces;
+mod views;

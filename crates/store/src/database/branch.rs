@@ -183,6 +183,7 @@ impl Tx<'_> {
     /// Takes the operations of a log from `from` on out of it.
     fn cut(&mut self, forked: &Forked) -> Result<(), StoreError> {
         let (log, from) = (forked.log, forked.from());
+        self.leave_views(LogKey(log), (from, u32::MAX), true)?;
         let missing = "DELETE FROM missing WHERE arrival IN
             (SELECT arrival FROM operation WHERE log = ?1 AND seq >= ?2)";
         self.cached(missing)?.execute(params![log, from])?;

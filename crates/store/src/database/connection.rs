@@ -12,6 +12,9 @@ use crate::database::sql::{int, keep_plans};
 /// Pages in the write-ahead log after which a commit moves them into the database.
 pub(crate) const AUTOCHECKPOINT_PAGES: u32 = 2_000;
 
+/// [`AUTOCHECKPOINT_PAGES`] for a step of long work, of which each writes about 50.
+pub(crate) const STEP_CHECKPOINT_PAGES: u32 = 400;
+
 /// `PRAGMA auto_vacuum` of a file that gives pages back when it is told to.
 const INCREMENTAL: u32 = 2;
 
@@ -50,6 +53,19 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     keep_plans(&connection)?;
     Ok(connection)
+}
+
+/// Prepares the connection of the views, of which each transaction is a step of long work. Foreign keys
+/// are what the application declares, and are not enforced.
+pub(crate) fn prepare_for_views(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(WRITER_BUSY_WAIT)?;
+    overwrite_deleted(connection)?;
+    connection.pragma_update(None, "wal_autocheckpoint", STEP_CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", int(JOURNAL_BYTES_MAX))?;
+    connection.pragma_update(None, "cache_size", -4_096)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    keep_plans(connection)
 }
 
 /// From now on whoever waits for another writer tries again by itself.

@@ -138,19 +138,31 @@ impl Reader {
         skip_acked: Option<SkipAcked<'_>>,
     ) -> Result<FeedPage, StoreError> {
         let snapshot = self.snapshot()?;
-        let Some(key) = topic_key(&snapshot, topic)? else {
-            return Ok(FeedPage::default());
-        };
+        match topic_key(&snapshot, topic)? {
+            Some(key) => self.feed_page_in(&snapshot, key, after, limits, skip_acked),
+            None => Ok(FeedPage::default()),
+        }
+    }
+
+    /// The same in a transaction that has begun.
+    pub(crate) fn feed_page_in(
+        &self,
+        snapshot: &Connection,
+        key: i64,
+        after: u64,
+        limits: PageLimits,
+        skip_acked: Option<SkipAcked<'_>>,
+    ) -> Result<FeedPage, StoreError> {
         let consumer = match skip_acked {
-            Some(skip) => consumer_key(&snapshot, skip.consumer)?,
+            Some(skip) => consumer_key(snapshot, skip.consumer)?,
             None => None,
         };
         let until = skip_acked.map_or(0, |skip| skip.until);
         let after = match consumer {
-            Some(consumer) => after.max(prefix(&snapshot, consumer, key)?.min(until)),
+            Some(consumer) => after.max(prefix(snapshot, consumer, key)?.min(until)),
             None => after,
         };
-        let sql = match has_garbage(&snapshot)? {
+        let sql = match has_garbage(snapshot)? {
             false => PLAIN,
             true => BESIDE_GARBAGE,
         };
@@ -171,7 +183,7 @@ impl Reader {
                 break;
             }
         }
-        add_missing(&snapshot, &mut page.entries)?;
+        add_missing(snapshot, &mut page.entries)?;
         Ok(page)
     }
 

@@ -108,6 +108,7 @@ impl Tx<'_> {
         if oldest.rows == 0 {
             return Ok(end < below);
         }
+        self.leave_views(log, (first, end), true)?;
         let wiped = "UPDATE operation SET header = zeroblob(length(header)),
                 body = zeroblob(length(body)), opened = zeroblob(length(opened))
             WHERE log = ?1 AND seq >= ?2 AND seq < ?3";

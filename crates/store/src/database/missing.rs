@@ -85,6 +85,7 @@ impl Tx<'_> {
                 opened = zeroblob(length(opened))
             WHERE log = ?1 AND seq = ?2 AND body IS NOT NULL";
         self.cached(wiped)?.execute(params![log.0, seq])?;
+        self.leave_views(log, (seq, seq.saturating_add(1)), false)?;
         let sql = "UPDATE operation SET body = NULL, opened = NULL,
                 offset = CASE WHEN content > ?3 THEN offset END
             WHERE log = ?1 AND seq = ?2";

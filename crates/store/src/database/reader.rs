@@ -31,6 +31,10 @@ impl Readers {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Of a database that nobody can write, and whose write-ahead log is empty.
     pub(crate) fn frozen(self) -> Readers {
         Readers {

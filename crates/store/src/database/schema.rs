@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     CONSUMERS,
     IDEMPOTENCY,
     KEPT,
+    VIEWS,
 ];
 
 const FIRST: &str = "
@@ -321,6 +322,38 @@ CREATE TABLE IF NOT EXISTS keyed_publish(
 const KEPT: &str = "
 -- Topics that the node is interested in from its open on, whether or not anybody reads them.
 CREATE TABLE IF NOT EXISTS kept_topic(topic BLOB PRIMARY KEY) WITHOUT ROWID;
+";
+
+const VIEWS: &str = "
+-- Versions of views. The tables of one begin with `v`, its id and `_`.
+CREATE TABLE IF NOT EXISTS app_view(
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    -- 0: it answers, 1: it is built beside that, 2: it is being deleted.
+    role INTEGER NOT NULL,
+    -- Hash of topics and statements.
+    definition BLOB NOT NULL,
+    -- The last offset that it has applied, of all its topics.
+    position INTEGER NOT NULL,
+    applied INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    -- Entries that it had applied and that have left the feed since, and how many fewer it may have than
+    -- the version before.
+    lost INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    -- Why it stands still, NULL: it does not. At which entry, and what was said.
+    stopped INTEGER,
+    stopped_at INTEGER,
+    stopped_detail TEXT
+);
+CREATE UNIQUE INDEX IF NOT EXISTS app_view_role ON app_view(name, role) WHERE role < 2;
+
+CREATE TABLE IF NOT EXISTS view_topic(
+    view INTEGER NOT NULL,
+    topic BLOB NOT NULL,
+    PRIMARY KEY(view, topic)
+) WITHOUT ROWID;
 ";
 
 /// The newest version of the schema.

@@ -405,6 +405,11 @@ impl Tx<'_> {
         Ok(self.database.connection.last_insert_rowid())
     }
 
+    /// Whether there are views.
+    pub(crate) fn has_views(&self) -> bool {
+        self.database.has_views
+    }
+
     /// Whether what a log has at a place was pruned.
     pub(crate) fn is_garbage(&self, log: LogKey, seq: u32) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM garbage WHERE log = ?1 AND below > ?2";

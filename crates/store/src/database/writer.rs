@@ -7,7 +7,7 @@ use p2panda_core::limits::{JOURNAL_BYTES_ALARM, JOURNAL_LOOK_BYTES};
 use p2panda_core::{LogId, Topic, VerifyingKey};
 use rusqlite::Connection;
 
-use crate::database::connection::{self, AUTOCHECKPOINT_PAGES};
+use crate::database::connection::{self, AUTOCHECKPOINT_PAGES, STEP_CHECKPOINT_PAGES};
 use crate::database::error::{StoreError, StoreErrorKind};
 use crate::database::fault::{Fault, Faults};
 use crate::database::meta::{self, CLEAN, Counters};
@@ -17,10 +17,8 @@ use crate::database::presence::Presence;
 use crate::database::reader::Readers;
 use crate::database::schema;
 use crate::database::sql::{Blob32, unsigned};
+use crate::database::views::connection::{ViewWriter, stored_views};
 use crate::error::ErrorOf;
-
-/// [`AUTOCHECKPOINT_PAGES`] for a step of long work, of which each writes about 50.
-const STEP_CHECKPOINT_PAGES: u32 = 400;
 
 /// How far a commit reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +52,11 @@ pub struct Database {
     /// What has to be there for a commit to count.
     pub(crate) presence: Presence,
     pub(crate) faults: Faults,
+    /// Where applications write, once one does.
+    pub(crate) views: Option<ViewWriter>,
+    /// There are views, and versions of them that are still to be deleted.
+    pub(crate) has_views: bool,
+    pub(crate) has_old_views: bool,
     synchronous: Option<Durability>,
     path: PathBuf,
 }
@@ -85,6 +88,7 @@ impl Database {
         schema::migrate(&mut connection)?;
         let gives_back = connection::overwrite_deleted(&connection)?;
         let garbage = has_garbage(&connection)?;
+        let (has_views, has_old_views) = stored_views(&connection)?;
         let counters = meta::load_counters(&connection)?;
         Ok(Database {
             connection,
@@ -96,6 +100,9 @@ impl Database {
             found_journal,
             presence: Presence::default(),
             faults: Faults::default(),
+            views: None,
+            has_views,
+            has_old_views,
             synchronous: None,
             path: path.to_path_buf(),
         })
@@ -143,6 +150,7 @@ impl Database {
 
     /// Closes the database: numbers go on without a gap at the next open.
     pub fn close(mut self) -> Result<(), StoreError> {
+        self.views = None;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         meta::save_counters(&self.connection, self.counters)?;
         self.put_note(CLEAN, &[1])?;

@@ -10,6 +10,7 @@ mod named;
 mod obstacles;
 mod pages;
 mod space;
+mod views;
 
 use std::path::Path;
 

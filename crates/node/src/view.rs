@@ -1,0 +1,468 @@
+//! Views: the application's own tables, derived from messages (`docs/protocol/views.md`).
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use p2panda_core::Topic;
+use p2panda_engine::ViewCommand;
+use p2panda_store::{
+    Row, Sql, Statement, Value, ViewDefinition, ViewError, ViewReader, ViewRow, ViewStep as Step,
+    ViewStop,
+};
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::body::{DecodeError, Raw};
+use crate::inner::view_worker::Worker;
+use crate::inner::views::{Function, Parts, Phase, Refusal, Running, ask};
+use crate::message::Message;
+use crate::node::Node;
+use crate::subscription::{typed, untyped};
+
+/// Describes a view. Made by [`Node::view`].
+#[must_use = "does nothing until started"]
+#[derive(Debug)]
+pub struct ViewRequest<M = Raw> {
+    node: Node,
+    definition: ViewDefinition,
+    decode: fn(&[u8]) -> Option<Result<M, DecodeError>>,
+    kind: PhantomData<M>,
+}
+
+/// A view with all that it needs.
+#[must_use = "does nothing until started"]
+pub struct ViewStart {
+    node: Node,
+    definition: ViewDefinition,
+    function: Function,
+}
+
+impl ViewRequest<Raw> {
+    pub(crate) fn new(node: Node, name: &str, version: u32) -> Self {
+        Self {
+            node,
+            definition: ViewDefinition {
+                name: name.to_owned(),
+                version,
+                topics: Vec::new(),
+                statements: Vec::new(),
+            },
+            decode: untyped,
+            kind: PhantomData,
+        }
+    }
+
+    /// Messages are values of `T`, as in a stream with a type.
+    pub fn typed<T: DeserializeOwned>(self) -> ViewRequest<T> {
+        ViewRequest {
+            node: self.node,
+            definition: self.definition,
+            decode: typed::<T>,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<M: 'static> ViewRequest<M> {
+    /// The topics whose messages it is derived from, 1 to 1000. Other topics are another version.
+    pub fn topics(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
+        self.definition.topics.extend(topics);
+        self
+    }
+
+    /// A statement that makes a table, an index or a trigger, whose names begin with `{view}`. They are run
+    /// in the order in which they are given, when the version is made.
+    pub fn table(mut self, sql: &str) -> Self {
+        self.definition.statements.push(sql.to_owned());
+        self
+    }
+
+    /// What becomes of a message: the function says which statements follow from it, in the order of the
+    /// feed. It is called on a thread of the view's own; what it returns is applied with the position in
+    /// one transaction, so that each message takes effect exactly once.
+    ///
+    /// The tables must follow from the messages and nothing else: no time, no randomness, no state of the
+    /// application. An error, a panic, and a call that takes longer than 1 s stop the view
+    /// ([`View::resume`]). Panics are caught where the program is built with `panic = "unwind"`, which is
+    /// the default.
+    ///
+    /// A message may tell of a change ([`Message::change`]), and comes again under another offset then.
+    pub fn apply(
+        self,
+        function: impl Fn(&mut ViewStep<'_>, &Message<M>) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> ViewStart {
+        let decode = self.decode;
+        ViewStart {
+            node: self.node,
+            definition: self.definition,
+            function: Arc::new(move |step, entry| {
+                function(step, &Message::new(entry, decode, None))
+            }),
+        }
+    }
+}
+
+impl ViewStart {
+    /// Opens the version, makes it if it is new, and lets it follow its topics until the node is shut
+    /// down, whether or not the handle is kept. The node is interested in the topics from then on.
+    ///
+    /// The first version of a view answers at once. A higher one is built beside the one that answers,
+    /// and takes its place when it has caught up; the old one follows meanwhile, if it is started as well.
+    ///
+    /// # Errors
+    /// [`Error::View`]: a name, topics or statements that a view may not have; a version that is lower than
+    /// a stored one, was made from something else, or runs already. Nothing is changed then.
+    pub async fn start(self) -> Result<View, Error> {
+        let ViewStart {
+            node,
+            mut definition,
+            function,
+        } = self;
+        definition.topics.sort();
+        definition.topics.dedup();
+        let (name, version) = (definition.name.clone(), definition.version);
+        let topics = definition.topics.clone();
+        let open = |reply| ViewCommand::Open { definition, reply };
+        let opened = ask(node.queue(), open).await?;
+        for topic in &topics {
+            node.join(*topic).await?;
+        }
+        let parts = Parts {
+            name,
+            version,
+            topics,
+            function,
+            queue: node.queue().clone(),
+            readers: node.storage().readers().clone(),
+            events: node.event_sender().clone(),
+            views: node.running_views().clone(),
+        };
+        let Some(running) = node.running_views().start(parts, opened) else {
+            return Err(match node.is_closed() {
+                true => node.queue().ended(),
+                false => ViewError::Runs.into(),
+            });
+        };
+        running.work_from(opened.position);
+        Ok(View { node, running })
+    }
+}
+
+/// What follows from one message, as the application's function says it.
+pub struct ViewStep<'w> {
+    worker: &'w mut Worker,
+    topic: Topic,
+    offset: u64,
+}
+
+impl<'w> ViewStep<'w> {
+    pub(crate) fn new(worker: &'w mut Worker, topic: Topic, offset: u64) -> Self {
+        Self {
+            worker,
+            topic,
+            offset,
+        }
+    }
+
+    /// The topic of the message.
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
+    /// A statement that is run when the function has returned Ok, behind those before: `INSERT`, `UPDATE`
+    /// or `DELETE`, with `{view}` in front of the names of the tables. At most 1024 for one message, which
+    /// have 100 ms together.
+    pub fn execute(&mut self, sql: &str, parameters: impl IntoIterator<Item = Value>) {
+        self.worker.execute(sql, parameters);
+    }
+
+    /// What a query finds in the view's tables, as they are with everything before this message applied and
+    /// nothing of it. Costs a transaction: a view that asks for each message is several times slower.
+    ///
+    /// # Errors
+    /// A statement that fails, or that a view may not run.
+    pub fn query(
+        &mut self,
+        sql: &str,
+        parameters: impl IntoIterator<Item = Value>,
+    ) -> Result<Vec<Row>, ViewError> {
+        self.worker.query(self.offset, sql, parameters)
+    }
+}
+
+/// A version of a view that this node runs. Cheap to clone.
+#[derive(Clone)]
+pub struct View {
+    node: Node,
+    running: Arc<Running>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View")
+            .field("name", &self.name())
+            .field("version", &self.version())
+            .finish()
+    }
+}
+
+/// How far a version of a view is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ViewStatus {
+    /// Its name.
+    pub name: String,
+    /// The version.
+    pub version: u32,
+    /// What it does.
+    pub state: ViewState,
+    /// The last feed offset that it has applied.
+    pub position: u64,
+    /// The last feed offset in its topics.
+    pub end: u64,
+    /// Entries that it has applied, those among them that were skipped not counted.
+    pub applied: u64,
+    /// Entries that were skipped.
+    pub skipped: u64,
+    /// Entries that are to come, counted up to 10 000.
+    pub to_come: u64,
+}
+
+/// What a version of a view does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ViewState {
+    /// It answers and follows.
+    Answers,
+    /// It is built beside the version that answers.
+    Built,
+    /// It has caught up, and waits since the feed lacks what the version before had applied.
+    Lacks {
+        /// How many entries.
+        entries: u64,
+    },
+    /// It stands still at an entry.
+    Stopped(ViewStop),
+}
+
+impl ViewStatus {
+    pub(crate) fn of(row: ViewRow) -> Self {
+        let state = match (row.stop, row.answers) {
+            (Some(stop), _) => ViewState::Stopped(stop),
+            (None, true) => ViewState::Answers,
+            (None, false) => ViewState::Built,
+        };
+        Self {
+            name: row.name,
+            version: row.version,
+            state,
+            position: row.position,
+            end: row.end,
+            applied: row.applied,
+            skipped: row.skipped,
+            to_come: row.to_come,
+        }
+    }
+}
+
+impl View {
+    /// The name of the view.
+    pub fn name(&self) -> &str {
+        &self.running.parts.name
+    }
+
+    /// The version that this handle has started.
+    pub fn version(&self) -> u32 {
+        self.running.parts.version
+    }
+
+    /// Reads the version of the view that answers, as of one step: whatever the function asks sees the same
+    /// state. Tables have their names without the prefix there, and there are no other tables. Nothing can
+    /// be written. All queries of one call have 10 s together; meanwhile the node keeps the old state of
+    /// all that is written, so they should be short.
+    ///
+    /// # Errors
+    /// What the function returns; [`ViewError::Unknown`] when the view was deleted; [`Error::Closed`] after
+    /// shutdown.
+    ///
+    /// # Panics
+    /// When the function does.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&ViewReader<'_>) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let name = self.name().to_owned();
+        self.running
+            .read(move |tables| tables.read(&name, read))
+            .await
+    }
+
+    /// How far this version is.
+    ///
+    /// # Errors
+    /// [`ViewError::Unknown`] when a higher version has taken its place, or it was deleted; as
+    /// [`Node::views`].
+    pub async fn status(&self) -> Result<ViewStatus, Error> {
+        let views = self.node.views().await?;
+        let is_this =
+            |view: &ViewStatus| view.name == self.name() && view.version == self.version();
+        let mut status = views.into_iter().find(is_this).ok_or(ViewError::Unknown)?;
+        if let (ViewState::Built, Some(entries)) = (&status.state, self.phase().lacks) {
+            status.state = ViewState::Lacks { entries };
+        }
+        Ok(status)
+    }
+
+    /// Waits until everything that is in the feed now is applied in this version.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`ViewError::Stopped`], [`ViewError::Unknown`] when it was deleted or replaced; [`Error::Closed`]
+    /// after shutdown.
+    pub async fn caught_up(&self) -> Result<(), Error> {
+        let topics = self.running.parts.topics.clone();
+        let ends = self.node.storage().read(move |reader| {
+            let ends = topics.iter().map(|topic| reader.last_offset(topic));
+            ends.collect::<Result<Vec<_>, _>>()
+        });
+        let end = ends.await?.into_iter().max().unwrap_or(0);
+        self.wait(|phase| (phase.reached >= end).then_some(Ok(())))
+            .await
+    }
+
+    /// Waits until this version answers.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`ViewError::Lacks`] when it waits for [`View::accept_loss`]; as [`View::caught_up`].
+    pub async fn answers(&self) -> Result<(), Error> {
+        let decide = |phase: &Phase| match phase.lacks {
+            _ if phase.answers => Some(Ok(())),
+            Some(entries) => Some(Err(ViewError::Lacks { entries })),
+            None => None,
+        };
+        self.wait(decide).await
+    }
+
+    /// Goes on with the entry at which it stopped.
+    ///
+    /// # Errors
+    /// [`ViewError::NotStopped`]; as [`View::caught_up`].
+    pub async fn resume(&self) -> Result<(), Error> {
+        self.go_on(false).await
+    }
+
+    /// Goes on behind the entry at which it stopped. That it was skipped is stored and counted.
+    ///
+    /// # Errors
+    /// As [`View::resume`].
+    pub async fn skip(&self) -> Result<(), Error> {
+        self.go_on(true).await
+    }
+
+    /// What the feed lacks now of what the version before had applied, since it was pruned or dropped, is
+    /// accepted: this version takes its place without.
+    ///
+    /// # Errors
+    /// [`ViewError::Unknown`] when it is not being built; [`Error::Closed`] after shutdown.
+    pub async fn accept_loss(&self) -> Result<(), Error> {
+        let key = self.running.key;
+        let accept = |reply| ViewCommand::AcceptLoss { key, reply };
+        self.running.ask(accept).await?;
+        self.running.accepted();
+        Ok(())
+    }
+
+    /// Runs statements that take over from the version before what the feed lacks, in one transaction:
+    /// `{old}` stands for the prefix of its tables, which can be read. They have 100 ms together; a
+    /// large table is taken over in several calls. [`View::accept_loss`] says that it is done.
+    ///
+    /// # Errors
+    /// [`ViewError::Unknown`] when it is not being built, a statement that fails. Nothing is changed then.
+    pub async fn migrate(
+        &self,
+        statements: impl IntoIterator<Item = (&str, Vec<Value>)>,
+    ) -> Result<(), Error> {
+        let Some(old) = self.old().await? else {
+            return Err(ViewError::Unknown.into());
+        };
+        let mut sql = Sql::new(self.running.key, Some(old));
+        let statements = statements.into_iter().map(|(text, parameters)| Statement {
+            sql: sql.of(text),
+            parameters,
+        });
+        let statements: Vec<_> = statements.collect();
+        let step = Step {
+            entries: vec![(0, statements.len())],
+            statements,
+            ..Step::default()
+        };
+        let key = self.running.key;
+        let migrate = |reply| ViewCommand::Migrate { key, step, reply };
+        self.running.ask(migrate).await
+    }
+
+    /// Deletes the view with all its versions. Its tables go beside everything else, in steps.
+    ///
+    /// # Errors
+    /// [`ViewError::Unknown`] when there is none any more; [`Error::Closed`] after shutdown.
+    pub async fn delete(&self) -> Result<(), Error> {
+        let name = self.name().to_owned();
+        let delete = |reply| ViewCommand::Delete { name, reply };
+        self.running.ask(delete).await?;
+        self.node.running_views().deleted(self.name());
+        Ok(())
+    }
+
+    async fn go_on(&self, skip: bool) -> Result<(), Error> {
+        let key = self.running.key;
+        let resume = |reply| ViewCommand::Resume { key, skip, reply };
+        let position = match self.running.ask(resume).await {
+            // That it stands still could not be stored.
+            Err(Error::View(ViewError::NotStopped)) if !skip && self.phase().stop.is_some() => {
+                self.status().await?.position
+            }
+            answer => answer?,
+        };
+        self.running.resumed(position);
+        Ok(())
+    }
+
+    /// The version before, while this one is built.
+    async fn old(&self) -> Result<Option<p2panda_store::ViewKey>, Error> {
+        let views = self.node.storage().read(|reader| reader.views()).await?;
+        let of_name = |view: &&ViewRow| view.name == self.name() && view.answers;
+        let old = views.iter().find(of_name).map(|view| view.key);
+        Ok(old.filter(|old| *old != self.running.key))
+    }
+
+    fn phase(&self) -> Phase {
+        self.running.phase().borrow().clone()
+    }
+
+    async fn wait(
+        &self,
+        decide: impl Fn(&Phase) -> Option<Result<(), ViewError>>,
+    ) -> Result<(), Error> {
+        let mut phases = self.running.phase();
+        loop {
+            let phase = phases.borrow_and_update().clone();
+            if let Some(decided) = decide(&phase) {
+                return Ok(decided?);
+            }
+            if let Some(stop) = phase.stop {
+                return Err(ViewError::Stopped(stop).into());
+            }
+            if phase.ended {
+                return Err(match self.node.is_closed() {
+                    true => self.node.queue().ended(),
+                    false => ViewError::Unknown.into(),
+                });
+            }
+            // The sender lives as long as this handle.
+            let _ = phases.changed().await;
+        }
+    }
+}

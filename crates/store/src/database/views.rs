@@ -1,0 +1,273 @@
+//! Views: tables of the application, derived from the feed, with the position in the same transaction
+//! (`docs/protocol/views.md`).
+//!
+//! What the application's statements write goes through a connection of its own, whose transactions
+//! the owner of the database begins between those of the [`Tx`]: whatever a statement does to its
+//! transaction, it is no other's. An authorizer keeps it to the tables of its view.
+
+pub(crate) mod connection;
+pub(crate) mod loss;
+pub(crate) mod read;
+pub(crate) mod scope;
+pub(crate) mod step;
+pub(crate) mod value;
+pub(crate) mod version;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use p2panda_core::Topic;
+use p2panda_core::limits::{
+    VIEW_ERROR_BYTES_MAX, VIEW_STATEMENT_BYTES_MAX, VIEW_STATEMENTS_KNOWN_MAX,
+};
+
+use crate::database::views::value::Value;
+
+/// The row of a version of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ViewKey(pub(crate) i64);
+
+impl ViewKey {
+    /// What the names of its tables begin with.
+    pub(crate) fn prefix(self) -> String {
+        format!("v{}_", self.0)
+    }
+}
+
+/// What a view is, as the application says it.
+#[derive(Clone, Debug)]
+pub struct ViewDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// The topics whose feeds it is derived from.
+    pub topics: Vec<Topic>,
+    /// What makes its tables, with `{view}` for the prefix.
+    pub statements: Vec<String>,
+}
+
+/// A version of a view that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedView {
+    /// Its row.
+    pub key: ViewKey,
+    /// The last offset that it has applied.
+    pub position: u64,
+    /// Whether it answers; otherwise it is built beside the one that does.
+    pub answers: bool,
+}
+
+/// A statement of an application, with its prefix.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// From [`Sql::of`].
+    pub sql: Arc<str>,
+    /// Its parameters.
+    pub parameters: Vec<Value>,
+}
+
+/// What follows from a part of the feed.
+#[derive(Clone, Debug, Default)]
+pub struct ViewStep {
+    /// By entry: its offset, and the end of its statements among all.
+    pub entries: Vec<(u64, usize)>,
+    /// The statements of all entries.
+    pub statements: Vec<Statement>,
+    /// The position that it follows on: it is applied there and nowhere else.
+    pub after: u64,
+    /// The last offset that was looked at.
+    pub until: u64,
+}
+
+/// Writes the prefix of a version into the statements of an application.
+#[derive(Debug)]
+pub struct Sql {
+    key: ViewKey,
+    old: Option<ViewKey>,
+    known: HashMap<String, Arc<str>>,
+}
+
+impl Sql {
+    /// For the statements of a version. `{old}` stands for the version before, if one is given.
+    pub fn new(key: ViewKey, old: Option<ViewKey>) -> Sql {
+        Sql {
+            key,
+            old,
+            known: HashMap::new(),
+        }
+    }
+
+    /// A statement with the prefix in it. One that is too long stays as it is, and fails.
+    pub fn of(&mut self, sql: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(sql) {
+            return Arc::clone(known);
+        }
+        let made: Arc<str> = prefixed(sql, self.key, self.old).into();
+        if self.known.len() >= VIEW_STATEMENTS_KNOWN_MAX {
+            self.known.clear();
+        }
+        if sql.len() <= VIEW_STATEMENT_BYTES_MAX {
+            self.known.insert(sql.to_owned(), Arc::clone(&made));
+        }
+        made
+    }
+}
+
+/// The mark in front tells prepared statements of views apart: none runs what another may.
+pub(crate) fn prefixed(sql: &str, key: ViewKey, old: Option<ViewKey>) -> String {
+    let mut sql = sql.replace("{view}", &key.prefix());
+    if let Some(old) = old {
+        sql = sql.replace("{old}", &old.prefix());
+    }
+    format!("/* {} */ {sql}", key.0)
+}
+
+/// Why a view stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// A statement failed.
+    Statement,
+    /// A statement does what a view may not.
+    Forbidden,
+    /// The statements of an entry took too long.
+    TooLong,
+    /// A statement ended the transaction.
+    EndedTransaction,
+    /// The function of the application returned an error.
+    Refused,
+    /// The function of the application panicked.
+    Panicked,
+    /// The function of the application did not return in time.
+    NoReturn,
+    /// The function returned more statements than an entry may have.
+    TooMany,
+    /// The database failed under it.
+    Storage,
+}
+
+const REASONS: [StopReason; 9] = [
+    StopReason::Statement,
+    StopReason::Forbidden,
+    StopReason::TooLong,
+    StopReason::EndedTransaction,
+    StopReason::Refused,
+    StopReason::Panicked,
+    StopReason::NoReturn,
+    StopReason::TooMany,
+    StopReason::Storage,
+];
+
+impl StopReason {
+    pub(crate) fn code(self) -> i64 {
+        REASONS
+            .iter()
+            .position(|reason| *reason == self)
+            .unwrap_or(0) as i64
+    }
+
+    pub(crate) fn of_code(code: i64) -> StopReason {
+        let place = usize::try_from(code).unwrap_or(usize::MAX);
+        REASONS.get(place).copied().unwrap_or(StopReason::Statement)
+    }
+}
+
+/// That a view stands still, where, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewStop {
+    /// The offset of the entry that it did not come past.
+    pub offset: u64,
+    /// Why not.
+    pub reason: StopReason,
+    /// What was said, at most 512 bytes.
+    pub detail: String,
+}
+
+impl ViewStop {
+    /// What was said is cut to what is kept.
+    pub fn new(offset: u64, reason: StopReason, detail: impl ToString) -> ViewStop {
+        let mut detail = detail.to_string();
+        let end = (0..=VIEW_ERROR_BYTES_MAX.min(detail.len()))
+            .rev()
+            .find(|end| detail.is_char_boundary(*end));
+        detail.truncate(end.unwrap_or(0));
+        ViewStop {
+            offset,
+            reason,
+            detail,
+        }
+    }
+}
+
+/// What a view was asked for and cannot do. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ViewError {
+    /// A name has 1 to 128 bytes without control characters.
+    #[error("this is no name of a view")]
+    InvalidName,
+    /// It has no topics, or more than a view may have.
+    #[error("a view has 1 to 1000 topics")]
+    Topics,
+    /// It has more statements, or longer ones, or there are more views than there may be.
+    #[error("more than a view may have")]
+    Limit,
+    /// This version is below the one that is stored.
+    #[error("version {stored} of this view is stored, which is higher")]
+    Version {
+        /// The stored one.
+        stored: u32,
+    },
+    /// The same version was made from other topics or statements.
+    #[error("this version of the view was made from other topics or statements")]
+    Conflict,
+    /// This version runs already.
+    #[error("this version of the view runs already")]
+    Runs,
+    /// A statement that makes or reads tables failed.
+    #[error("the statement failed: {0}")]
+    Statement(String),
+    /// A statement does what a view may not.
+    #[error("a view may not do that: {0}")]
+    Forbidden(String),
+    /// The statements took too long.
+    #[error("the statements took too long")]
+    TooLong,
+    /// There is no such view, or it was deleted, or a higher version has taken its place.
+    #[error("there is no such view any more")]
+    Unknown,
+    /// It stands still.
+    #[error("the view stands still at offset {}: {}", .0.offset, .0.detail)]
+    Stopped(ViewStop),
+    /// It does not stand still.
+    #[error("the view does not stand still")]
+    NotStopped,
+    /// The feed lacks what the version before had applied.
+    #[error("the feed lacks {entries} entries that the version before had applied")]
+    Lacks {
+        /// How many.
+        entries: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_an_error_is_cut_between_characters() {
+        let said = "🐼".repeat(VIEW_ERROR_BYTES_MAX);
+        let stop = ViewStop::new(1, StopReason::Refused, said);
+        assert_eq!(stop.detail.len(), VIEW_ERROR_BYTES_MAX);
+        let odd = ViewStop::new(1, StopReason::Refused, format!("a{}", "🐼".repeat(200)));
+        assert_eq!(odd.detail.len(), 509);
+    }
+
+    #[test]
+    fn a_reason_is_what_it_was_when_it_is_read_again() {
+        for reason in REASONS {
+            assert_eq!(StopReason::of_code(reason.code()), reason);
+        }
+    }
+}
