@@ -26,6 +26,8 @@
 //! | bring operations from elsewhere | [`Node::import`] |
 //! | derive tables of your own from messages | [`Node::view`] |
 //! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
+//! | find out where a message is | [`Node::trace`] |
+//! | count what it does | [`Node::metrics`] |
 //! | read a directory without a node | [`inspect`] |
 //! | know whether it can store | [`Node::health`] |
 
@@ -186,3 +188,8 @@ pub struct Guide;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/consumers.md")]
 pub struct ConsumersGuide;
+
+/// So are those of observing.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/observe.md")]
+pub struct ObserveGuide;
