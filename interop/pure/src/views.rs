@@ -43,6 +43,7 @@ type Layout = (
     BTreeMap<PublishedKey, Members>,
     Vec<(PublishedId, PublishedKey, Members, Members)>,
     BTreeMap<PublishedId, PublishedKey>,
+    BTreeMap<PublishedId, (Members, Vec<PublishedId>, Vec<PublishedId>)>,
 );
 
 impl Serialize for ViewsState {

@@ -80,6 +80,18 @@ pub struct Views {
     unheard: BTreeMap<Member, BTreeSet<Member>>,
     removals: Vec<Removal>,
     adds: BTreeMap<OperationId, Member>,
+    /// What members that were there already learn by an add of them, once they acknowledge it.
+    lessons: BTreeMap<OperationId, Lesson>,
+}
+
+/// What an adder knew and a member that was there did not, as far as we know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Lesson {
+    members: BTreeSet<Member>,
+    /// Removals that the adder had heard of.
+    removals: BTreeSet<OperationId>,
+    /// Removals of members that the adder still counted.
+    counting: BTreeSet<OperationId>,
 }
 
 /// A member that left.
@@ -126,27 +138,16 @@ impl Membership for Views {
         if self.members.len() >= GROUP_MEMBERS_MAX {
             return Err(MembershipError::TooMany);
         }
-        let known = self.view(&adder);
         self.observe(added);
-        let counts = self.is_viewer(&adder);
-        self.unheard.retain(|member, unheard| {
-            if known.contains(member) {
-                unheard.remove(&added);
-            }
-            !unheard.is_empty()
-        });
-        for removal in self.removals.iter_mut().filter(|_| counts) {
-            // Whoever comes learns what the adder knows, also if it was here before.
-            if !removal.unheard.contains(&adder) {
-                removal.hear(&added);
-            } else if removal.counting.contains(&adder) && removal.unheard.contains(&added) {
-                removal.counting.insert(added);
-            }
-        }
+        let lesson = self.lesson(&adder, &added);
         if self.members.insert(added) {
             self.others.remove(&added);
+            self.learn(&added, lesson);
             self.unheard
                 .insert(added, self.viewers().copied().collect());
+        } else if !lesson.is_empty() {
+            // It may write what it wrote before it hears of this.
+            self.lessons.insert(operation, lesson);
         }
         self.hear(&added, &adder);
         self.hear(&added, &added);
@@ -186,13 +187,11 @@ impl Membership for Views {
 
     fn ack(&mut self, acker: Member, operation: &OperationId) -> Result<(), MembershipError> {
         if let Some(added) = self.adds.get(operation).copied() {
-            if self.members.contains(&added) {
-                self.hear(&added, &acker);
-            } else {
-                let removals = self.removals.iter_mut().filter(|r| r.member == added);
-                for removal in removals.filter(|r| r.unheard.contains(&acker)) {
-                    removal.counting.insert(acker);
-                }
+            self.know(&added, &acker);
+            if added == acker
+                && let Some(lesson) = self.lessons.remove(operation)
+            {
+                self.learn(&acker, lesson);
             }
             return Ok(());
         }
@@ -234,6 +233,12 @@ impl Membership for Views {
 
     fn history(&self) -> Vec<u8> {
         self.encode().to_vec()
+    }
+}
+
+impl Lesson {
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.removals.is_empty() && self.counting.is_empty()
     }
 }
 
@@ -283,11 +288,74 @@ impl Views {
         }
     }
 
+    /// Somebody acknowledges that there is a member, which may have left since.
+    fn know(&mut self, member: &Member, viewer: &Member) {
+        if self.members.contains(member) {
+            return self.hear(member, viewer);
+        }
+        let removals = self.removals.iter_mut().filter(|r| r.member == *member);
+        for removal in removals.filter(|r| r.unheard.contains(viewer)) {
+            removal.counting.insert(*viewer);
+        }
+    }
+
+    /// What an adder knows and whom it adds does not, also if that was here before.
+    fn lesson(&self, adder: &Member, added: &Member) -> Lesson {
+        if !self.is_viewer(adder) {
+            return Lesson::default();
+        }
+        let unheard = self.unheard.iter();
+        let new = unheard.filter(|(_, u)| u.contains(added) && !u.contains(adder));
+        let members = new.map(|(member, _)| *member).collect();
+        let open = || self.removals.iter().filter(|r| r.unheard.contains(added));
+        let heard = open().filter(|r| !r.unheard.contains(adder));
+        let counted = open().filter(|r| r.counting.contains(adder));
+        Lesson {
+            members,
+            removals: heard.map(|removal| removal.operation).collect(),
+            counting: counted.map(|removal| removal.operation).collect(),
+        }
+    }
+
+    fn learn(&mut self, viewer: &Member, lesson: Lesson) {
+        for member in &lesson.members {
+            self.know(member, viewer);
+        }
+        for removal in &mut self.removals {
+            if lesson.removals.contains(&removal.operation) {
+                removal.hear(viewer);
+            } else if lesson.counting.contains(&removal.operation)
+                && removal.unheard.contains(viewer)
+            {
+                removal.counting.insert(*viewer);
+            }
+        }
+    }
+
     /// Who hears of one removal knows that the member is gone, whoever else removed it.
     fn hear_removal(&mut self, removed: &Member, viewer: &Member) {
         for removal in self.removals.iter_mut().filter(|r| r.member == *removed) {
             removal.hear(viewer);
         }
+    }
+
+    /// What is still to be learned: where both sides know of an add, what neither has seen
+    /// acknowledged.
+    fn merge_lessons(&self, theirs: &Views) -> BTreeMap<OperationId, Lesson> {
+        let open = |views: &Views, other: &Views| {
+            let lessons = views.lessons.iter();
+            let open = lessons
+                .filter(|(id, _)| !other.adds.contains_key(*id) || other.lessons.contains_key(*id));
+            open.map(|(id, lesson)| (*id, lesson.clone())).collect()
+        };
+        let mut lessons: BTreeMap<OperationId, Lesson> = open(self, theirs);
+        for (id, lesson) in open(theirs, self) {
+            let merged = lessons.entry(id).or_default();
+            merged.members.extend(lesson.members);
+            merged.removals.extend(lesson.removals);
+            merged.counting.extend(lesson.counting);
+        }
+        lessons
     }
 
     /// The union, without members that either side knows to be removed; none if it is too much.
@@ -371,6 +439,7 @@ impl Views {
             }
         });
         Some(Views {
+            lessons: ours.merge_lessons(&theirs),
             removals: removals.collect(),
             others: &viewers - &members,
             members,
@@ -385,6 +454,30 @@ impl Views {
     }
 }
 
+impl Wire for Lesson {
+    fn write(&self, w: &mut Writer) {
+        w.array(3);
+        write_list(&self.members, w);
+        write_list(&self.removals, w);
+        write_list(&self.counting, w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Lesson, DecodeError> {
+        tuple(r, 3, |r| {
+            let members = read_set(r)?;
+            let operations = |r: &mut Reader<'_>| {
+                let operations: Vec<OperationId> = list(r, usize::MAX)?;
+                Ok::<_, DecodeError>(operations.into_iter().collect())
+            };
+            Ok(Lesson {
+                members,
+                removals: operations(r)?,
+                counting: operations(r)?,
+            })
+        })
+    }
+}
+
 /// Leaves the members that both sets have.
 fn meet(one: &mut BTreeSet<Member>, other: BTreeSet<Member>) {
     one.retain(|member| other.contains(member));
@@ -392,7 +485,7 @@ fn meet(one: &mut BTreeSet<Member>, other: BTreeSet<Member>) {
 
 impl Wire for Views {
     fn write(&self, w: &mut Writer) {
-        w.array(6).uint(2);
+        w.array(7).uint(3);
         write_list(&self.members, w);
         write_list(&self.others, w);
         w.map(self.unheard.len());
@@ -410,11 +503,15 @@ impl Wire for Views {
         for (operation, added) in &self.adds {
             w.item(operation).item(added);
         }
+        w.map(self.lessons.len());
+        for (operation, lesson) in &self.lessons {
+            w.item(operation).item(lesson);
+        }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Views, DecodeError> {
-        tuple(r, 6, |r| {
-            version(r, 2)?;
+        tuple(r, 7, |r| {
+            version(r, 3)?;
             let members = read_set(r)?;
             let others = &read_set(r)? - &members;
             let mut unheard = map(r, Member::read, read_set)?;
@@ -434,7 +531,9 @@ impl Wire for Views {
                 })?);
             }
             let adds = map(r, OperationId::read, Member::read)?;
+            let lessons = map(r, OperationId::read, Lesson::read)?;
             Ok(Views {
+                lessons,
                 members,
                 others,
                 unheard,

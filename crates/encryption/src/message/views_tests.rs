@@ -18,7 +18,16 @@ struct Plain {
     adds: BTreeMap<OperationId, Member>,
     /// Who was a member at some time. Others are not counted, whatever they acknowledge.
     seen: BTreeSet<Member>,
+    /// What a member that was there already learns when it acknowledges an add: members, removals
+    /// that are heard of, and removals whose member is known.
+    lessons: BTreeMap<OperationId, PlainLesson>,
 }
+
+type PlainLesson = (
+    BTreeSet<Member>,
+    BTreeSet<OperationId>,
+    BTreeSet<OperationId>,
+);
 
 #[derive(Clone)]
 struct PlainRemoval {
@@ -70,6 +79,19 @@ impl Plain {
             }
         }
         self.members = members;
+        // What one side has seen acknowledged is learned.
+        let is_open = |id: &OperationId, other: &Plain| {
+            !other.adds.contains_key(id) || other.lessons.contains_key(id)
+        };
+        let new = theirs.lessons.iter().filter(|(id, _)| is_open(id, self));
+        let new: Vec<_> = new.map(|(id, lesson)| (*id, lesson.clone())).collect();
+        self.lessons.retain(|id, _| is_open(id, &theirs));
+        for (id, (members, heard, counted)) in new {
+            let lesson = self.lessons.entry(id).or_default();
+            lesson.0.extend(members);
+            lesson.1.extend(heard);
+            lesson.2.extend(counted);
+        }
         for removal in theirs.removals {
             match self
                 .removals
@@ -88,19 +110,25 @@ impl Plain {
     }
 
     fn add(&mut self, adder: Member, added: Member, operation: OperationId) {
-        let known = self.view(&adder);
-        for (member, acks) in &mut self.members {
-            if known.contains(member) {
-                acks.insert(added);
+        let adder_is_seen = self.seen.contains(&adder);
+        let members = self.members.iter();
+        let new = members.filter(|(_, acks)| acks.contains(&adder) && !acks.contains(&added));
+        let members: BTreeSet<_> = new.map(|(member, _)| *member).collect();
+        let open = || {
+            let removals = self.removals.iter();
+            removals.filter(|r| adder_is_seen && !r.acks.contains(&added))
+        };
+        let heard = open().filter(|r| r.acks.contains(&adder));
+        let heard: BTreeSet<_> = heard.map(|removal| removal.operation).collect();
+        let counted = open().filter(|r| !r.acks.contains(&adder) && r.known_by.contains(&adder));
+        let counted: BTreeSet<_> = counted.map(|removal| removal.operation).collect();
+        let lesson = (members, heard, counted);
+        if self.members.contains_key(&added) {
+            if lesson != PlainLesson::default() {
+                self.lessons.insert(operation, lesson);
             }
-        }
-        for removal in &mut self.removals {
-            // Whoever comes learns what the adder knows, also if it was here before.
-            if removal.acks.contains(&adder) {
-                removal.acks.insert(added);
-            } else if removal.known_by.contains(&adder) {
-                removal.known_by.insert(added);
-            }
+        } else {
+            self.learn(added, lesson);
         }
         self.seen.insert(added);
         let seen = &self.seen;
@@ -109,6 +137,29 @@ impl Plain {
             .or_default()
             .extend([adder, added].into_iter().filter(|m| seen.contains(m)));
         self.adds.insert(operation, added);
+    }
+
+    fn learn(&mut self, viewer: Member, (members, heard, counted): PlainLesson) {
+        for member in members {
+            self.know(member, viewer);
+        }
+        for removal in &mut self.removals {
+            if heard.contains(&removal.operation) {
+                removal.acks.insert(viewer);
+            } else if counted.contains(&removal.operation) {
+                removal.known_by.insert(viewer);
+            }
+        }
+    }
+
+    fn know(&mut self, member: Member, viewer: Member) {
+        if let Some(acks) = self.members.get_mut(&member) {
+            acks.insert(viewer);
+            return;
+        }
+        for removal in self.removals.iter_mut().filter(|r| r.member == member) {
+            removal.known_by.insert(viewer);
+        }
     }
 
     fn remove(
@@ -143,20 +194,13 @@ impl Plain {
 
     fn ack(&mut self, acker: Member, operation: &OperationId) -> Result<(), MembershipError> {
         let seen = self.seen.contains(&acker);
-        if let Some(added) = self.adds.get(operation) {
-            if !seen {
-                return Ok(());
+        if let Some(added) = self.adds.get(operation).copied() {
+            if seen {
+                self.know(added, acker);
             }
-            match self.members.get_mut(added) {
-                Some(acks) => {
-                    acks.insert(acker);
-                }
-                None => {
-                    let removals = self.removals.iter_mut();
-                    for removal in removals.filter(|r| r.member == *added) {
-                        removal.known_by.insert(acker);
-                    }
-                }
+            let lesson = (added == acker).then(|| self.lessons.remove(operation));
+            if let Some(lesson) = lesson.flatten() {
+                self.learn(acker, lesson);
             }
             return Ok(());
         }
