@@ -274,9 +274,36 @@ impl Talk {
 }
 
 #[test]
-fn vector_2sm_conversation() {
+fn vector_2sm_conversations() {
     let file = load("encryption-2sm.json");
-    let talk = &file["conversations"][0];
+    assert!(check_conversations(&file) >= 2);
+}
+
+#[test]
+fn a_file_with_any_number_of_conversations_is_read() {
+    let file = load("encryption-2sm.json");
+    let all = list(&file["conversations"]);
+    for count in 0..=all.len() {
+        for first in 0..=all.len() - count {
+            let some = serde_json::json!({ "conversations": all[first..first + count] });
+            assert_eq!(check_conversations(&some), count);
+        }
+    }
+}
+
+/// Plays every conversation of a file; how many those are.
+fn check_conversations(file: &Value) -> usize {
+    let talks = list(&file["conversations"]);
+    for talk in talks {
+        match talk.get("initial") {
+            Some(_) => follow(talk),
+            None => start_at_once(talk),
+        }
+    }
+    talks.len()
+}
+
+fn follow(talk: &Value) {
     let initial = &talk["initial"];
     let keys = |name: &str| OwnKeys::decode(&bytes(&initial[name])).unwrap();
     let session = |name: &str| Session::decode_layout(&bytes(&initial[name])).unwrap();
@@ -287,9 +314,8 @@ fn vector_2sm_conversation() {
     list(&talk["steps"]).iter().for_each(|step| both.step(step));
 }
 
-#[test]
-fn vector_2sm_both_start_at_once() {
-    let talk = &load("encryption-2sm.json")["conversations"][1];
+/// Both sides send a first message before either arrives.
+fn start_at_once(talk: &Value) {
     let keys = |name: &str| OwnKeys::decode(&bytes(&talk[name])).unwrap();
     let (mut alice_keys, mut bob_keys) = (keys("alice_key_manager"), keys("bob_key_manager"));
     let start = |bundle: &Value| {
@@ -364,7 +390,9 @@ fn vector_2sm_both_start_at_once() {
 #[test]
 fn vector_2sm_errors() {
     let file = load("encryption-2sm.json");
-    let initial = &file["conversations"][0]["initial"];
+    let conversations = list(&file["conversations"]);
+    let initial = conversations.iter().find_map(|talk| talk.get("initial"));
+    let initial = initial.expect("a conversation with its states");
     let keys = OwnKeys::decode(&bytes(&initial["alice_key_manager"])).unwrap();
     let mut rng = seed(9);
     for case in list(&file["errors"]) {
