@@ -24,6 +24,8 @@ pub fn seal(
     aad: &[u8],
     plaintext: &[u8],
 ) -> Result<Vec<u8>, AeadError> {
+    #[cfg(test)]
+    watch::sealed(key, nonce);
     let msg = plaintext;
     ChaCha20Poly1305::new(key.into())
         .encrypt(nonce.into(), Payload { msg, aad })
@@ -51,6 +53,8 @@ pub fn seal_x(
     aad: &[u8],
     plaintext: &[u8],
 ) -> Result<Vec<u8>, AeadError> {
+    #[cfg(test)]
+    watch::sealed(key, nonce);
     let msg = plaintext;
     XChaCha20Poly1305::new(key.into())
         .encrypt(nonce.into(), Payload { msg, aad })
@@ -69,4 +73,45 @@ pub fn open_x(
         .decrypt(nonce.into(), Payload { msg, aad })
         .map(Zeroizing::new)
         .map_err(|_| AeadError::Decrypt)
+}
+
+/// Watches that nothing is sealed twice with one key and one nonce.
+#[cfg(test)]
+pub(crate) mod watch {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static SEALED: RefCell<Option<BTreeSet<Vec<u8>>>> = const { RefCell::new(None) };
+    }
+
+    /// Watches what this thread seals while `act` runs; how much that was.
+    ///
+    /// # Panics
+    ///
+    /// When a key and a nonce are used twice.
+    pub(crate) fn seals(act: impl FnOnce()) -> usize {
+        SEALED.set(Some(BTreeSet::new()));
+        act();
+        SEALED.take().map_or(0, |sealed| sealed.len())
+    }
+
+    pub(super) fn sealed(key: &[u8; 32], nonce: &[u8]) {
+        SEALED.with_borrow_mut(|sealed| {
+            if let Some(sealed) = sealed {
+                let new = sealed.insert([&key[..], nonce].concat());
+                assert!(new, "a key and a nonce were used twice");
+            }
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "used twice")]
+    fn the_watch_sees_a_key_and_a_nonce_that_are_used_twice() {
+        seals(|| {
+            for text in [b"one", b"two"] {
+                let _ = super::seal(&[1; 32], &[2; 12], &[], text);
+            }
+        });
+    }
 }

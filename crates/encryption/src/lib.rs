@@ -122,9 +122,10 @@
 //! * **Store** what changed of [`OwnKeys`], [`Registry`] and the group ([`OwnKeys::changes`],
 //!   [`Registry::changes`], [`data::Group::changes`]) in one transaction with the message that was
 //!   produced or processed, and publish afterwards. If that fails, drop the state and load it again.
-//!   Encrypt what is stored: it holds secrets in clear. Never go on from an older state, a backup for
-//!   instance: that uses keys twice. In the data scheme, hand in all operations that others have,
-//!   also your own, before anything else: the group notices that it was restored.
+//!   Encrypt what is stored: it holds secrets in clear. Never go on from an older state: that
+//!   uses keys twice. After restoring a backup say so before anything else
+//!   ([`data::Group::restored`], [`message::Group::restored`]), and hand in all operations that
+//!   others have, your own first.
 //! * **Verify** the signature of every envelope before [`data::Group::receive`], and give each
 //!   message its true author and the id of its operation.
 //! * **Hand in again** the messages that lost their place ([`data::Group::receive`] names them), and
@@ -149,6 +150,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// The random lives are tests of the public interface and of what is sealed beneath it.
+#[cfg(test)]
+extern crate self as p2panda_encryption;
+
 pub mod aead;
 mod bundle;
 mod control;
@@ -166,6 +171,8 @@ mod own_keys;
 mod payload;
 mod registry;
 mod rows;
+#[cfg(test)]
+mod seals_tests;
 mod secret;
 mod sessions;
 mod suite;

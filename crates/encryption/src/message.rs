@@ -7,6 +7,7 @@ mod event;
 mod group;
 mod payload;
 mod ratchet;
+mod restored;
 mod scratch;
 mod views;
 

@@ -1,5 +1,7 @@
 //! The two-party channels of one group, and the secrets on their way through them.
 
+use std::collections::BTreeSet;
+
 use p2panda_core::limits::{GROUP_MEMBERS_MAX, HEADER_LENGTH_MAX};
 use rand_core::CryptoRng;
 use thiserror::Error;
@@ -210,6 +212,11 @@ impl Sessions {
         let fresh = Session::to_receive();
         let session = self.sessions.get(&recipient).unwrap_or(&fresh);
         let (opening, used) = match session.needs_bundle() {
+            // A newer copy of us may have used the one-time key.
+            _ if session.must_begin_anew() => {
+                let (opening, _) = self.opening(scheme, &recipient, context)?;
+                (Some(opening.without_one_time()), None)
+            }
             true => {
                 let (opening, used) = self.opening(scheme, &recipient, context)?;
                 (Some(opening), used)
@@ -275,20 +282,8 @@ impl Sessions {
         recipient: &Member,
         context: &'c Context<'_>,
     ) -> Option<Opening<'c>> {
-        let (opening, _) = self.opening(scheme, recipient, context).ok()?;
-        Some(match opening {
-            Opening::Classic(Bundle::OneTime(bundle)) => {
-                Opening::Classic(Bundle::OneTime(OneTimeBundle {
-                    onetime_prekey: None,
-                    ..bundle
-                }))
-            }
-            Opening::Classic(long_term) => Opening::Classic(long_term),
-            Opening::Hybrid { bundle, .. } => Opening::Hybrid {
-                bundle,
-                onetime: None,
-            },
-        })
+        let opening = self.opening(scheme, recipient, context).ok();
+        opening.map(|(opening, _)| opening.without_one_time())
     }
 
     /// Draws what messages to several members need, and tells whom none can reach; changes nothing.
@@ -315,9 +310,8 @@ impl Sessions {
 
     /// Whether a message can be sent to a member now.
     pub(crate) fn reaches(&self, scheme: Scheme, member: &Member, context: &Context<'_>) -> bool {
-        let session = self.sessions.get(member);
-        session.is_some_and(|session| !session.needs_bundle())
-            || self.opening(scheme, member, context).is_ok()
+        let open = |session: &Session| !session.needs_bundle() && !session.must_begin_anew();
+        self.sessions.get(member).is_some_and(open) || self.opening(scheme, member, context).is_ok()
     }
 
     /// Whether a member shows a bundle that is newer than our first message, which it has not
@@ -351,6 +345,15 @@ impl Sessions {
     /// We are not the newest copy of ourselves: every channel begins anew.
     pub(crate) fn restored(&mut self) {
         self.sessions.values_mut().for_each(Session::restored);
+    }
+
+    /// A newer copy of us may have begun channels with these members of which we do not know.
+    pub(crate) fn restored_with(&mut self, members: BTreeSet<Member>) {
+        for member in members {
+            if !self.sessions.contains_key(&member) {
+                self.at(member).restored();
+            }
+        }
     }
 
     /// A member has processed some of our operations: what it cannot answer to any more goes.

@@ -193,8 +193,14 @@ impl Session {
 
     /// We are not the newest copy of ourselves: no key that we may have used is used again.
     pub(crate) fn restored(&mut self) {
-        self.restart.force();
+        self.restart.restored();
         self.our_next_key_index = self.our_next_key_index.saturating_add(RESTORED_INDICES);
+    }
+
+    /// Whether a newer copy of us may have used this channel, so that it has to begin anew before
+    /// anything is sent.
+    pub(crate) fn must_begin_anew(&self) -> bool {
+        self.restart.is_due()
     }
 
     /// Whether our next message may begin the channel anew, if there is a bundle to do so.

@@ -232,6 +232,14 @@ impl<M: Membership> Agreement<M> {
     /// We are not the newest copy of ourselves: every channel begins anew.
     pub(super) fn restored(&mut self) {
         self.sessions.restored();
+        self.begin_all_anew();
+    }
+
+    /// A newer copy may have begun channels that we do not know with whoever is a member.
+    pub(super) fn begin_all_anew(&mut self) {
+        let mut others = self.members.members();
+        others.remove(&self.my_id);
+        self.sessions.restored_with(others);
     }
 
     /// Something of a member did not open: our next message to it begins the channel anew.

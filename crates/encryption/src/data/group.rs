@@ -277,11 +277,20 @@ impl<M: Membership> Group<M> {
             return Err(QueueError::OwnMessage);
         }
         let displaced = self.orderer.receive(message)?;
-        if is_own && !self.restored {
+        if is_own {
+            self.restored();
+        }
+        Ok(displaced)
+    }
+
+    /// Says that this state was restored from a backup, for a caller that knows: own messages of
+    /// the time since that come later say it as well, but what was produced until then may be
+    /// from channels that were used.
+    pub fn restored(&mut self) {
+        if !self.restored {
             self.restored = true;
             self.agreement.restored();
         }
-        Ok(displaced)
     }
 
     /// Processes the next message that is ready; call it until it gives `None`.
@@ -742,6 +751,9 @@ impl<M: Membership> Group<M> {
             self.welcomed = false;
             self.orderer.leave();
             return;
+        }
+        if self.restored {
+            self.agreement.begin_all_anew();
         }
         let present = self.holdings.present(&members);
         let graph = self.orderer.graph();

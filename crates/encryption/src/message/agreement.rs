@@ -10,6 +10,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::control::Control;
+use super::restored::Standing;
 use super::scratch::{Acknowledge, Changes, Gained, Scratch, member_secret};
 use super::views::{Membership, MembershipError};
 use crate::control::{Change, ControlMessage};
@@ -130,6 +131,7 @@ pub struct Agreement<M> {
     pub(super) beside_removal: Set<OperationId>,
     /// The membership is not what was stored last.
     pub(super) has_changed: bool,
+    pub(super) standing: Standing,
 }
 
 impl<M: PartialEq> PartialEq for Agreement<M> {
@@ -142,6 +144,7 @@ impl<M: PartialEq> PartialEq for Agreement<M> {
             && self.lacking == other.lacking
             && self.unfollowed == other.unfollowed
             && self.beside_removal == other.beside_removal
+            && self.standing == other.standing
     }
 }
 
@@ -160,6 +163,7 @@ impl<M: Membership> Agreement<M> {
             unfollowed: false,
             beside_removal: Set::default(),
             has_changed: true,
+            standing: Standing::default(),
         }
     }
 
@@ -315,6 +319,9 @@ impl<M: Membership> Agreement<M> {
         changes.lacking.extend(prepared.left_out);
         if prepared.effect.is_some() {
             self.unfollowed = false;
+            if self.standing == Standing::Restored {
+                self.standing = Standing::Updated;
+            }
         }
         self.sessions
             .apply_sent(prepared.sealed, Some(operation), context);
@@ -375,7 +382,7 @@ impl<M: Membership> Agreement<M> {
         let me = self.my_id;
         let mut scratch = Scratch::new(self);
         let their = (sender, operation);
-        let gained = match control {
+        let mut gained = match control {
             Control::Change(Change::Create { .. } | Change::Update | Change::Remove { .. }) => {
                 change(&mut scratch.changes.members, sender, control, operation)?;
                 let recipients = recipients.unwrap_or_else(|| scratch.view(&sender));
@@ -416,6 +423,12 @@ impl<M: Membership> Agreement<M> {
             },
         };
         let mut changes = scratch.finish()?;
+        let is_restored = self.standing == Standing::Restored;
+        if is_restored {
+            // The newer copy has answered, or our next seed and a welcome take the place of answers.
+            changes.sealings.clear();
+            gained.acknowledge = None;
+        }
         draw(&mut changes.sealings, rng);
         let sealed = std::mem::take(&mut changes.sealings)
             .into_iter()
@@ -424,6 +437,13 @@ impl<M: Membership> Agreement<M> {
         let directs = sealed.iter().map(|sealed| sealed.direct.clone()).collect();
         self.sessions.apply_sent(sealed, None, context);
         self.take_over(changes, context);
+        self.begin_all_anew();
+        let adds_us = control
+            .change()
+            .is_some_and(|change| change.admits(&me) && !beside_removal);
+        if adds_us && !is_restored {
+            self.standing = Standing::Newest;
+        }
         Ok(Processed {
             answer: gained.acknowledge.map(|acknowledge| Answer {
                 control: acknowledge.of(sender, operation),
@@ -502,7 +522,7 @@ impl<M: Membership> Agreement<M> {
         }
     }
 
-    fn take_over(&mut self, changes: Changes<M>, context: &mut Context<'_>) {
+    pub(super) fn take_over(&mut self, changes: Changes<M>, context: &mut Context<'_>) {
         self.members = changes.members;
         self.has_changed = true;
         for (member, chain) in changes.ratchets {
@@ -581,6 +601,7 @@ impl<M: Membership> Agreement<M> {
             unfollowed: false,
             beside_removal: Set::default(),
             has_changed: true,
+            standing: Standing::default(),
         };
         Ok((agreement, keys, registry))
     }
@@ -642,18 +663,19 @@ impl<M: Membership> Agreement<M> {
 
 impl<M: Membership> Wire for Agreement<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(9).uint(2).item(&self.my_id);
+        w.array(10).uint(3).item(&self.my_id);
         w.item(&self.sessions).item(&self.members);
         self.write_member_secrets(w);
         self.write_ratchets(w);
         write_list(self.lacking.iter(), w);
         w.bool(self.unfollowed);
         write_list(self.beside_removal.iter(), w);
+        w.item(&self.standing);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Agreement<M>, DecodeError> {
-        tuple(r, 9, |r| {
-            version(r, 2)?;
+        tuple(r, 10, |r| {
+            version(r, 3)?;
             Ok(Agreement {
                 my_id: Member::read(r)?,
                 sessions: Sessions::read(r)?,
@@ -664,6 +686,7 @@ impl<M: Membership> Wire for Agreement<M> {
                 unfollowed: r.bool()?,
                 beside_removal: list(r, usize::MAX)?.into_iter().collect(),
                 has_changed: true,
+                standing: Standing::read(r)?,
             })
         })
     }
@@ -690,7 +713,7 @@ pub type Draft = crate::Draft<Control, Option<Secret>>;
 /// An operation of ours that is ready to be framed, signed and then committed with its id.
 pub type Prepared = crate::Prepared<Control, Option<Secret>>;
 
-fn change(
+pub(super) fn change(
     members: &mut impl Membership,
     sender: Member,
     control: &Control,

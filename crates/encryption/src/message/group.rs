@@ -1,5 +1,6 @@
 //! A group of the message scheme (`docs/protocol/encryption.md#11.6`).
 
+mod own;
 mod stored;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use super::control::Control;
 use super::event::{Event, Failure};
 use super::payload::{Encrypted, Outgoing, Payload, Sent};
 use super::ratchet::{DecryptionRatchet, Ratchet, RatchetError};
+use super::restored::Standing;
 use super::views::{Membership, Views};
 use crate::control::{Change, ControlMessage};
 use crate::data::{Reason, Rekey};
@@ -191,6 +193,7 @@ impl<M: Membership> Group<M> {
     ) -> Result<Draft, OperationError> {
         context.within(self.members()?.len())?;
         self.settled()?;
+        self.is_newest()?;
         self.safe()?;
         let draft = self.agreement.add(added, context, rng)?;
         let draft = draft.ok_or(OperationError::GroupNotYetEstablished)?;
@@ -235,6 +238,7 @@ impl<M: Membership> Group<M> {
             return Err(OperationError::GroupNotYetEstablished);
         }
         self.settled()?;
+        self.is_newest()?;
         self.safe()?;
         let ratchet = self.ratchet.as_mut();
         let ratchet = ratchet.ok_or(OperationError::GroupNotYetEstablished)?;
@@ -252,24 +256,21 @@ impl<M: Membership> Group<M> {
         let Some(unpublished) = self.unpublished.take() else {
             return;
         };
-        let me = self.agreement.my_id();
-        let is_control = unpublished.is_control;
-        self.orderer
-            .processed(operation, me, &unpublished.dependencies, is_control);
-        let control = match self.last_own {
-            Some((control, _)) if !is_control => control,
-            _ => operation,
-        };
-        self.last_own = Some((control, operation));
+        self.passed_own(operation, &unpublished.dependencies, unpublished.is_control);
     }
 
     /// Takes a message of another member, which then waits for what it depends on.
     ///
     /// Gives the ids of messages that lost their place because too many wait, of the sender that
     /// has the most: hand them in again later.
+    ///
+    /// Messages of our own are refused, unless they are news to us: then this is an older copy of
+    /// our state, restored from a backup. From then on it reads and produces nothing but an
+    /// update, which begins every channel anew ([`Rekey::Required`]), and sends again once
+    /// somebody has welcomed it. Hand them in in the order in which they were made.
     pub fn receive(&mut self, message: Message<Payload>) -> Result<Vec<OperationId>, QueueError> {
         if message.sender == self.agreement.my_id() {
-            return Err(QueueError::OwnMessage);
+            return self.receive_own(message);
         }
         self.orderer.receive(message)
     }
@@ -285,6 +286,9 @@ impl<M: Membership> Group<M> {
         }
         let message = self.orderer.next()?;
         let (operation, sender) = (message.id, message.sender);
+        if sender == self.agreement.my_id() {
+            return Some(self.poll_own(message, context, rng));
+        }
         let graph = self.orderer.graph();
         self.agreement.passed(&sender, |ours| {
             let mut named = message.dependencies.iter();
@@ -330,6 +334,9 @@ impl<M: Membership> Group<M> {
 
     /// Whether the group needs a new seed: ask after each input.
     pub fn rekey(&self) -> Rekey {
+        if self.ratchet.is_some() && self.agreement.standing == Standing::Restored {
+            return Rekey::Required(Reason::Restored);
+        }
         match self.leavers.is_empty() || self.ratchet.is_none() {
             true if self.ratchet.is_some() && self.agreement.is_deaf() => {
                 Rekey::Advised(Reason::Unmerged)
@@ -416,6 +423,9 @@ impl<M: Membership> Group<M> {
         for message in past {
             self.absorb(message, context);
         }
+        if welcome.sender == self.agreement.my_id() {
+            return Some(self.join_own(welcome, context, rng));
+        }
         let Payload::Control { control, directs } = welcome.payload else {
             return None;
         };
@@ -468,6 +478,9 @@ impl<M: Membership> Group<M> {
             Payload::Application(_) => false,
         };
         let dependencies = message.dependencies;
+        if message.sender == self.agreement.my_id() {
+            return self.passed_own(message.id, &dependencies, is_control);
+        }
         self.orderer
             .processed(message.id, message.sender, &dependencies, is_control);
     }

@@ -4,7 +4,7 @@ use rand_core::CryptoRng;
 
 use super::SendError;
 use super::sealing::Target;
-use crate::bundle::{Bundle, HybridBundle, Lifetime, OneTimePreKey};
+use crate::bundle::{Bundle, HybridBundle, Lifetime, OneTimeBundle, OneTimePreKey};
 use crate::own_keys::OwnKeys;
 use crate::suite::Link;
 use crate::x3dh::hybrid::HybridTarget;
@@ -41,7 +41,24 @@ pub(crate) enum Opening<'b> {
     },
 }
 
-impl Opening<'_> {
+impl<'b> Opening<'b> {
+    /// The same keys but for the one-time key, which somebody else may have used before.
+    pub(crate) fn without_one_time(self) -> Opening<'b> {
+        match self {
+            Opening::Classic(Bundle::OneTime(bundle)) => {
+                Opening::Classic(Bundle::OneTime(OneTimeBundle {
+                    onetime_prekey: None,
+                    ..bundle
+                }))
+            }
+            Opening::Classic(long_term) => Opening::Classic(long_term),
+            Opening::Hybrid { bundle, .. } => Opening::Hybrid {
+                bundle,
+                onetime: None,
+            },
+        }
+    }
+
     pub(super) fn prekey(&self) -> &PublicKey {
         match self {
             Opening::Classic(bundle) => bundle.prekey(),

@@ -19,10 +19,14 @@ pub(super) struct Restart {
     pub(super) late: Option<ReceivedKey>,
     /// Our next message is to be a first one.
     wanted: bool,
+    /// And nothing else may be sent before it, since a newer copy of us may have used this channel.
+    is_due: bool,
     /// When we began anew last.
     last_s: Option<u64>,
     /// The pre-key that our last first message was sent to.
     prekey: Option<PublicKey>,
+    /// When our last first message was sent, if it used a one-time key.
+    one_time_s: Option<u64>,
     /// Nothing came since our last first message.
     is_unanswered: bool,
 }
@@ -37,6 +41,15 @@ impl Restart {
         self.wanted = true;
     }
 
+    pub(super) fn restored(&mut self) {
+        self.wanted = true;
+        self.is_due = true;
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted
     }
@@ -45,9 +58,12 @@ impl Restart {
         self.is_unanswered
     }
 
-    /// Whether a bundle that came since our unanswered first message is reason to begin anew.
+    /// Whether our unanswered first message may be one that did not open: a bundle came since, or
+    /// somebody else may have used the one-time key.
     pub(super) fn is_outdated(&self, newest: &PublicKey, now: u64) -> bool {
-        self.is_unanswered && self.prekey.is_some_and(|used| used != *newest) && self.may(now)
+        let is_newer = self.prekey.is_some_and(|used| used != *newest) && self.may(now);
+        let passed = |at: u64| now >= at.saturating_add(RESTART_INTERVAL_S);
+        self.is_unanswered && (is_newer || self.one_time_s.is_some_and(passed))
     }
 
     /// The generation of a first message that is not the first of all: it outranks those of the
@@ -59,12 +75,14 @@ impl Restart {
     /// A first message of ours was sent.
     pub(super) fn sent(&mut self, first: &super::SentFirst, index: u64) {
         self.prekey = Some(first.prekey);
+        self.one_time_s = first.one_time.then_some(first.at_s);
         self.is_unanswered = true;
         if let Some(generation) = first.generation {
             self.generation = generation;
             self.is_theirs = false;
             self.awaiting = Some(index);
             self.wanted = false;
+            self.is_due = false;
             self.last_s = Some(first.at_s);
         }
     }
@@ -89,7 +107,7 @@ impl Restart {
             self.generation = generation;
             self.is_theirs = true;
             // Whatever we could not open before, we can now.
-            self.wanted = false;
+            self.wanted = self.is_due;
         }
         self.awaiting = None;
         self.late = None;
@@ -106,7 +124,7 @@ impl Restart {
 
 impl Wire for Restart {
     fn write(&self, w: &mut Writer) {
-        w.array(8).uint(self.generation).bool(self.is_theirs);
+        w.array(10).uint(self.generation).bool(self.is_theirs);
         let number = |number: Option<u64>, w: &mut Writer| {
             match number {
                 Some(number) => w.uint(number),
@@ -114,21 +132,26 @@ impl Wire for Restart {
             };
         };
         number(self.awaiting, w);
-        w.optional(self.late.as_ref()).bool(self.wanted);
+        w.optional(self.late.as_ref());
+        w.bool(self.wanted).bool(self.is_due);
         number(self.last_s, w);
-        w.optional(self.prekey.as_ref()).bool(self.is_unanswered);
+        w.optional(self.prekey.as_ref());
+        number(self.one_time_s, w);
+        w.bool(self.is_unanswered);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Restart, DecodeError> {
-        tuple(r, 8, |r| {
+        tuple(r, 10, |r| {
             Ok(Restart {
                 generation: r.uint()?,
                 is_theirs: r.bool()?,
                 awaiting: nullable(r, |r| Ok(r.uint()?))?,
                 late: nullable(r, ReceivedKey::read)?,
                 wanted: r.bool()?,
+                is_due: r.bool()?,
                 last_s: nullable(r, |r| Ok(r.uint()?))?,
                 prekey: nullable(r, PublicKey::read)?,
+                one_time_s: nullable(r, |r| Ok(r.uint()?))?,
                 is_unanswered: r.bool()?,
             })
         })

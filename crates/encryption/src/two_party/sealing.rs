@@ -114,7 +114,7 @@ impl Sealing {
             } => {
                 let (theirs, body) = head.seal_classic(theirs);
                 let sealed = x3dh::encrypt_with(&body, &identity, &bundle, now, &ephemeral)?;
-                let first = head.first(*bundle.prekey(), now);
+                let first = head.first(*bundle.prekey(), bundle.onetime().is_some(), now);
                 let sent = Sent::classic(head, theirs, Some(first));
                 (sent, TwoPartyCiphertext::PreKey(sealed))
             }
@@ -179,9 +179,10 @@ impl Head {
         body.encode()
     }
 
-    fn first(&self, prekey: PublicKey, at_s: u64) -> SentFirst {
+    fn first(&self, prekey: PublicKey, one_time: bool, at_s: u64) -> SentFirst {
         SentFirst {
             prekey,
+            one_time,
             generation: self.generation,
             at_s,
         }
@@ -196,7 +197,7 @@ impl Head {
         let (keys, mut message, aad) = target.agree(&link.info())?;
         let exported = Exported::from(&keys, true);
         message.ciphertext = keys.seal(&aad, &self.body(Some(&seed)))?;
-        let first = self.first(message.prekey_id, target.now);
+        let first = self.first(message.prekey_id, target.onetime.is_some(), target.now);
         let sent = Sent::hybrid(self, Some(seed), exported, Some(first));
         Ok((sent, TwoPartyCiphertext::First(message)))
     }
@@ -288,6 +289,7 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct SentFirst {
     pub(super) prekey: PublicKey,
+    pub(super) one_time: bool,
     /// If it began the channel anew.
     pub(super) generation: Option<u64>,
     pub(super) at_s: u64,

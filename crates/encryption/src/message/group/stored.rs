@@ -6,6 +6,7 @@ use super::{Config, Group, Unpublished};
 use crate::OperationId;
 use crate::message::agreement::Agreement;
 use crate::message::ratchet::Ratchet;
+use crate::message::restored::Standing;
 use crate::message::views::Membership;
 use crate::orderer::Orderer;
 use crate::rows::{self, List, LoadError, Row, Rows, Set, Single, Table, tag};
@@ -14,7 +15,7 @@ use crate::wire::{
 };
 
 /// Written into the header row; another one is not read.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 
 impl<M: Membership> Group<M> {
     /// The rows that have changed since the last call; at first all. Store them in the transaction
@@ -78,7 +79,7 @@ impl<M: Membership> Group<M> {
     /// What is one value.
     fn header(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
-        w.array(7).uint(VERSION);
+        w.array(8).uint(VERSION);
         self.orderer.write_header(&mut w);
         w.array(2).uint(u64::from(self.config.forward_max));
         w.uint(u64::from(self.config.late_max));
@@ -97,12 +98,13 @@ impl<M: Membership> Group<M> {
             }
         }
         w.bool(self.agreement.unfollowed);
+        w.item(&self.agreement.standing);
         w.into_bytes()
     }
 
     fn of_header(members: M, value: &[u8]) -> Result<Group<M>, DecodeError> {
         let mut r = Reader::checked(value, p2panda_core::cbor::VALUE)?;
-        let group = tuple(&mut r, 7, |r| {
+        let group = tuple(&mut r, 8, |r| {
             version(r, VERSION)?;
             let orderer = Orderer::read_header(r)?;
             let config = tuple(r, 2, |r| {
@@ -124,6 +126,7 @@ impl<M: Membership> Group<M> {
             })?;
             let mut agreement = Agreement::new(orderer.me(), members);
             agreement.unfollowed = r.bool()?;
+            agreement.standing = Standing::read(r)?;
             Ok(Group {
                 agreement,
                 orderer,

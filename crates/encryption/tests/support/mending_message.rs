@@ -1,0 +1,548 @@
+//! Random lives of message groups in a world that is not kind: bundles that come late, expire or are
+//! shared by all, members that are away for weeks, are removed and added at the same time, or let
+//! everybody wait for what never comes, old copies of a state.
+//!
+//! Whatever happened, nobody reads what was not meant for it. Once everybody has a valid bundle of
+//! everybody and all was delivered, two rounds of advised actions should be enough for every member to
+//! read every other; in some lives they are not yet (`docs/protocol/encryption.md#11.3`), which are counted.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chacha20::ChaCha20Rng;
+use p2panda_core::limits::ENCRYPTION_WAITING_MAX;
+use p2panda_encryption::data::Rekey;
+use p2panda_encryption::message::{
+    Config, Control, Draft, Encrypted, Event, Group, OperationError, Outgoing, Payload, Views,
+};
+use p2panda_encryption::{
+    Change, Lifetime, Member, Message, OneTimeBundle, OperationId, OwnKeys, Registry, Wire,
+};
+
+use super::world::*;
+
+/// A pre-key lives for so long.
+const LIFETIME_S: u64 = 10_000;
+
+/// A life is given up after so many rounds of what is advised.
+const ROUNDS_MAX: usize = 8;
+
+struct Actor {
+    person: Person,
+    group: Group,
+    inbox: Vec<usize>,
+    opened: BTreeSet<OperationId>,
+    /// Nothing comes to it until then.
+    away_until: u64,
+    backup: Option<Backup>,
+}
+
+/// What a backup holds.
+struct Backup {
+    group: Vec<u8>,
+    keys: Vec<u8>,
+    registry: Registry,
+    /// The messages that were handed in before.
+    given: usize,
+}
+
+struct Life {
+    seed: u64,
+    rng: ChaCha20Rng,
+    now: u64,
+    actors: Vec<Actor>,
+    messages: Vec<Message<Payload>>,
+    /// In which order each actor was given messages, and made its own.
+    given: Vec<Vec<usize>>,
+    bundles: Vec<(Member, OneTimeBundle, BTreeSet<usize>)>,
+    /// Whom a message was meant for.
+    readers: BTreeMap<OperationId, BTreeSet<Member>>,
+    removals: usize,
+    adds: usize,
+    restored: usize,
+    left_out: usize,
+    floods: usize,
+}
+
+impl Life {
+    fn new(seed: u64) -> Life {
+        let mut rng = life_rng("mending message life", seed);
+        let count = 2 + below(&mut rng, 5);
+        let mut people = people(count, 0, &mut rng);
+        for person in &mut people {
+            person.registry = Registry::new();
+            person.keys = OwnKeys::new(p2panda_encryption::SecretKey::random(&mut rng));
+        }
+        let actors: Vec<_> = people
+            .into_iter()
+            .map(|person| Actor {
+                group: Group::new(person.id, Views::default(), Config::default()),
+                person,
+                inbox: Vec::new(),
+                opened: BTreeSet::new(),
+                away_until: 0,
+                backup: None,
+            })
+            .collect();
+        Life {
+            seed,
+            rng,
+            now: START,
+            given: vec![Vec::new(); actors.len()],
+            actors,
+            messages: Vec::new(),
+            bundles: Vec::new(),
+            readers: BTreeMap::new(),
+            removals: 0,
+            adds: 0,
+            restored: 0,
+            left_out: 0,
+            floods: 0,
+        }
+    }
+
+    /// In how many rounds every member reads every other in the end.
+    fn run(&mut self, steps: u64) -> Option<usize> {
+        for who in 0..self.actors.len() {
+            self.rotate_prekey(who);
+        }
+        for _ in 0..12 {
+            self.spread_bundles();
+        }
+        let members: Vec<_> = self.actors.iter().map(|actor| actor.person.id).collect();
+        let now = self.now + 1;
+        let actor = &mut self.actors[0];
+        let context = actor.person.context(now);
+        let draft = actor.group.create(&members, &context, &mut self.rng);
+        self.commit(0, draft.unwrap());
+        for _ in 0..steps {
+            self.step();
+        }
+        self.settle()
+    }
+
+    fn step(&mut self) {
+        self.now += below(&mut self.rng, 200) as u64;
+        let who = below(&mut self.rng, self.actors.len());
+        match below(&mut self.rng, 200) {
+            0..90 => self.deliver_some(who),
+            90..120 => self.spread_bundles(),
+            120..150 => self.send(who),
+            150..166 => self.update(who),
+            166..174 => self.rotate_prekey(who),
+            174..178 => {
+                let now = self.now;
+                self.actors[who].person.keys.remove_expired(now);
+            }
+            178..182 => self.actors[who].away_until = self.now + 20_000,
+            182..186 => self.back_up(who),
+            186..188 => self.restore(who),
+            188..190 => self.remove(who),
+            190..193 => self.add(who),
+            193 => self.flood(who),
+            _ => self.store(who),
+        }
+    }
+
+    fn rotate_prekey(&mut self, who: usize) {
+        let person = &mut self.actors[who].person;
+        let lifetime = Lifetime::starting(self.now, LIFETIME_S);
+        person.keys.rotate_prekey(lifetime, &mut self.rng);
+        for _ in 0..3 {
+            let bundle = person.keys.one_time_bundle(self.now + 1, &mut self.rng);
+            let bundle = (person.id, bundle.unwrap(), BTreeSet::new());
+            self.bundles.push(bundle);
+        }
+    }
+
+    /// Gives some bundle to somebody; everybody sees the same list.
+    fn spread_bundles(&mut self) {
+        let index = below(&mut self.rng, self.bundles.len());
+        let reader = below(&mut self.rng, self.actors.len());
+        self.give_bundle(index, reader);
+    }
+
+    fn give_bundle(&mut self, index: usize, reader: usize) {
+        let (owner, bundle, given) = &mut self.bundles[index];
+        if given.insert(reader) {
+            let registry = &mut self.actors[reader].person.registry;
+            // It may have expired on its way.
+            let _ = registry.add_one_time(*owner, *bundle, self.now + 1);
+        }
+    }
+
+    fn commit(&mut self, who: usize, draft: Draft) {
+        self.left_out += draft.left_out().len();
+        let id = operation(&mut self.rng);
+        let now = self.now + 1;
+        let actor = &mut self.actors[who];
+        let Ok(prepared) = draft.seal() else {
+            panic!("seed {}: a draft that does not seal", self.seed);
+        };
+        let control = prepared.control().clone();
+        let directs: Vec<_> = prepared.directs().cloned().collect();
+        let dependencies = prepared.dependencies().to_vec();
+        let mut context = actor.person.context(now);
+        let committed = actor
+            .group
+            .commit(prepared, id, &mut context, &mut self.rng);
+        committed.unwrap();
+        self.publish(who, id, dependencies, Payload::Control { control, directs });
+    }
+
+    /// Frames an answer or a message.
+    fn frame(&mut self, who: usize, outgoing: Outgoing) -> OperationId {
+        let id = operation(&mut self.rng);
+        self.actors[who].group.published(id);
+        self.publish(who, id, outgoing.dependencies, outgoing.payload);
+        id
+    }
+
+    fn publish(
+        &mut self,
+        who: usize,
+        id: OperationId,
+        dependencies: Vec<OperationId>,
+        payload: Payload,
+    ) {
+        let sender = self.actors[who].person.id;
+        self.given[who].push(self.messages.len());
+        for (reader, actor) in self.actors.iter_mut().enumerate() {
+            if reader != who {
+                actor.inbox.push(self.messages.len());
+            }
+        }
+        self.messages.push(Message {
+            id,
+            sender,
+            dependencies,
+            payload,
+        });
+    }
+
+    fn update(&mut self, who: usize) {
+        let now = self.now + 1;
+        let actor = &mut self.actors[who];
+        let context = actor.person.context(now);
+        if let Ok(draft) = actor.group.update(&context, &mut self.rng) {
+            self.commit(who, draft);
+        }
+    }
+
+    /// Somebody leaves or is removed; not so many that nobody is left.
+    fn remove(&mut self, who: usize) {
+        let now = self.now + 1;
+        let Ok(members) = self.actors[who].group.members() else {
+            return;
+        };
+        if members.len() <= 2 {
+            return;
+        }
+        let index = below(&mut self.rng, members.len());
+        let target = *members.iter().nth(index).unwrap();
+        let actor = &mut self.actors[who];
+        let context = actor.person.context(now);
+        let draft = actor.group.remove(target, &context, &mut self.rng).unwrap();
+        self.removals += 1;
+        self.commit(who, draft);
+    }
+
+    /// Somebody is added, maybe while others remove it.
+    fn add(&mut self, who: usize) {
+        let now = self.now + 1;
+        let target = below(&mut self.rng, self.actors.len());
+        let target = self.actors[target].person.id;
+        let actor = &mut self.actors[who];
+        let context = actor.person.context(now);
+        if let Ok(draft) = actor.group.add(target, &context, &mut self.rng) {
+            self.adds += 1;
+            self.commit(who, draft);
+        }
+    }
+
+    /// Somebody sends one other more than there is room for, which never becomes ready.
+    fn flood(&mut self, who: usize) {
+        let reader = below(&mut self.rng, self.actors.len());
+        if self.floods > 0 || reader == who {
+            return;
+        }
+        self.floods += 1;
+        let sender = self.actors[who].person.id;
+        for index in 0..2 * (ENCRYPTION_WAITING_MAX + 10) {
+            let payload = match index.is_multiple_of(2) {
+                true => Payload::Control {
+                    control: Control::Change(Change::Update),
+                    directs: Vec::new(),
+                },
+                false => Payload::Application(Encrypted {
+                    generation: 0,
+                    ciphertext: Vec::new(),
+                }),
+            };
+            let message = Message {
+                id: operation(&mut self.rng),
+                sender,
+                dependencies: vec![operation(&mut self.rng)],
+                payload,
+            };
+            self.receive(reader, message);
+        }
+    }
+
+    fn send(&mut self, who: usize) {
+        self.hand_over(who);
+        let actor = &mut self.actors[who];
+        let sent = match actor.group.send(b"panda") {
+            Ok(sent) => sent,
+            Err(OperationError::RekeyRequired | OperationError::Restored) => {
+                if let Rekey::Required(_) = actor.group.rekey() {
+                    self.update(who);
+                }
+                return;
+            }
+            Err(error) => {
+                assert_eq!(error, OperationError::GroupNotYetEstablished);
+                return;
+            }
+        };
+        let readers = actor.group.members().unwrap();
+        let id = self.frame(who, sent);
+        self.readers.insert(id, readers);
+    }
+
+    /// Hands all chains anew to members that cannot follow everybody.
+    fn hand_over(&mut self, who: usize) {
+        let now = self.now + 1;
+        let actor = &mut self.actors[who];
+        for member in actor.group.lacking(&actor.person.context(now)) {
+            let actor = &mut self.actors[who];
+            let context = actor.person.context(now);
+            if let Ok(draft) = actor.group.welcome(member, &context, &mut self.rng) {
+                self.commit(who, draft);
+            }
+        }
+    }
+
+    fn back_up(&mut self, who: usize) {
+        let given = self.given[who].len();
+        let actor = &mut self.actors[who];
+        actor.backup = Some(Backup {
+            group: actor.group.encode().to_vec(),
+            keys: actor.person.keys.encode().to_vec(),
+            registry: actor.person.registry.clone(),
+            given,
+        });
+    }
+
+    /// Goes on from a backup: whatever came since comes again, first what was our own.
+    fn restore(&mut self, who: usize) {
+        let Some(backup) = self.actors[who].backup.take() else {
+            return;
+        };
+        self.restored += 1;
+        let again = self.given[who].split_off(backup.given);
+        let actor = &mut self.actors[who];
+        actor.group = Group::decode(&backup.group).unwrap();
+        actor.person.keys = OwnKeys::decode(&backup.keys).unwrap();
+        actor.person.registry = backup.registry;
+        actor.group.restored();
+        for (_, _, given) in &mut self.bundles {
+            given.remove(&who);
+        }
+        let me = actor.person.id;
+        let is_own = |index: &usize| self.messages[*index].sender == me;
+        let (own, others): (Vec<_>, Vec<_>) = again.into_iter().partition(is_own);
+        for index in own.into_iter().chain(others) {
+            self.deliver(who, index);
+        }
+    }
+
+    fn store(&mut self, who: usize) {
+        let actor = &mut self.actors[who];
+        let stored = actor.group.encode();
+        actor.group = Group::decode(&stored).unwrap();
+        assert_eq!(actor.group.encode(), stored, "seed {}", self.seed);
+    }
+
+    fn deliver_some(&mut self, who: usize) {
+        for _ in 0..4 {
+            let actor = &mut self.actors[who];
+            if actor.inbox.is_empty() || actor.away_until > self.now {
+                return;
+            }
+            let pick = match chance(&mut self.rng, 80) {
+                true => 0,
+                false => below(&mut self.rng, actor.inbox.len()),
+            };
+            let index = actor.inbox.remove(pick);
+            self.deliver(who, index);
+        }
+    }
+
+    /// Hands a message in; what loses its place comes again later.
+    fn receive(&mut self, who: usize, message: Message<Payload>) {
+        let actor = &mut self.actors[who];
+        for id in actor.group.receive(message).unwrap_or_default() {
+            let real = self.messages.iter().position(|message| message.id == id);
+            actor.inbox.extend(real);
+        }
+    }
+
+    fn deliver(&mut self, who: usize, index: usize) {
+        self.given[who].push(index);
+        let message = self.messages[index].clone();
+        self.receive(who, message);
+        loop {
+            let now = self.now + 1;
+            let actor = &mut self.actors[who];
+            let me = actor.person.id;
+            let mut context = actor.person.context(now);
+            match actor.group.poll(&mut context, &mut self.rng) {
+                Some(Event::Application { operation, .. }) => {
+                    actor.opened.insert(operation);
+                    let meant = self.readers[&operation].contains(&me);
+                    assert!(meant, "seed {}: {me} reads too much", self.seed);
+                }
+                Some(
+                    Event::Joined {
+                        answer: Some(answer),
+                        ..
+                    }
+                    | Event::Changed {
+                        answer: Some(answer),
+                        ..
+                    },
+                ) => {
+                    self.frame(who, answer);
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
+    fn deliver_everything(&mut self) {
+        // What has no room comes again; who never joins has none for ever.
+        for _ in 0..100 {
+            for who in 0..self.actors.len() {
+                for index in std::mem::take(&mut self.actors[who].inbox) {
+                    self.deliver(who, index);
+                }
+            }
+            if self.actors.iter().all(|actor| actor.inbox.is_empty()) {
+                return;
+            }
+        }
+    }
+
+    /// Everybody gets a valid bundle of everybody and all messages; then two rounds of what is
+    /// advised, and more where those are not enough. In how many the life mended.
+    fn settle(&mut self) -> Option<usize> {
+        // A session begins anew by itself once per hour.
+        self.now += 4_000;
+        self.renew_bundles();
+        self.deliver_everything();
+        for rounds in 1..=ROUNDS_MAX {
+            if rounds > 2 {
+                self.renew_bundles();
+            }
+            self.round();
+            if rounds >= 2 && self.has_mended() {
+                return Some(rounds);
+            }
+        }
+        None
+    }
+
+    fn renew_bundles(&mut self) {
+        for who in 0..self.actors.len() {
+            self.rotate_prekey(who);
+        }
+        for index in 0..self.bundles.len() {
+            for reader in 0..self.actors.len() {
+                self.give_bundle(index, reader);
+            }
+        }
+    }
+
+    fn round(&mut self) {
+        self.now += 4_000;
+        for who in 0..self.actors.len() {
+            if self.actors[who].group.rekey() != Rekey::None {
+                self.update(who);
+                self.deliver_everything();
+            }
+            self.hand_over(who);
+            self.deliver_everything();
+        }
+    }
+
+    fn has_mended(&mut self) -> bool {
+        let mut groups = self.actors.iter().map(|actor| &actor.group);
+        let Some(members) = groups.find_map(|group| group.members().ok()) else {
+            return true;
+        };
+        let before = self.messages.len();
+        for who in 0..self.actors.len() {
+            if members.contains(&self.actors[who].person.id) {
+                self.send(who);
+            }
+        }
+        self.deliver_everything();
+        self.compare(&members, before)
+    }
+
+    /// Nobody but members reads what is sent now, and whether every member writes and reads all.
+    fn compare(&self, members: &BTreeSet<Member>, before: usize) -> bool {
+        let sent: Vec<_> = self.messages[before..]
+            .iter()
+            .filter(|message| matches!(message.payload, Payload::Application(_)))
+            .map(|message| (message.id, message.sender))
+            .collect();
+        let senders: BTreeSet<_> = sent.iter().map(|(_, sender)| *sender).collect();
+        let mut mended = senders == *members;
+        for (id, sender) in sent {
+            for actor in &self.actors {
+                let me = actor.person.id;
+                let reads = actor.opened.contains(&id) || me == sender;
+                let seed = self.seed;
+                assert!(
+                    members.contains(&me) || !reads,
+                    "seed {seed}: {me} of {sender}"
+                );
+                mended &= reads || !members.contains(&me);
+            }
+        }
+        mended
+    }
+}
+
+/// Runs so many lives.
+pub fn live(lives: std::ops::Range<u64>, steps: u64) {
+    println!("mending message lives of {steps} steps with seeds {lives:?}");
+    let (mut left_out, mut restored, mut floods) = (0, 0, 0);
+    let (mut removals, mut adds, mut messages) = (0, 0, 0);
+    let (mut count, mut rounds) = (0, BTreeMap::<_, usize>::new());
+    for seed in lives {
+        let mut life = Life::new(seed);
+        count += 1;
+        *rounds.entry(life.run(steps)).or_default() += 1;
+        left_out += life.left_out;
+        restored += life.restored;
+        removals += life.removals;
+        adds += life.adds;
+        floods += life.floods;
+        messages += life.messages.len();
+    }
+    println!("{messages} messages, {removals} removals, {adds} adds, {floods} floods");
+    println!("{left_out} times left out, {restored} restored, mended in rounds: {rounds:?}");
+    let in_time = rounds.get(&Some(2)).copied().unwrap_or(0);
+    assert!(in_time * 4 >= count * 3, "{in_time} of {count}");
+    assert!(left_out > 0 && restored > 0 && removals > 0 && adds > 0);
+}
