@@ -10,11 +10,12 @@ mod delivery;
 mod item;
 mod keys;
 mod place;
+mod places;
 mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use p2panda_core::limits::CONSUMER_AHEAD_MAX;
 
@@ -25,13 +26,14 @@ pub use rows::{Changes, DeadReason, DeadRow, OpenRow, PlaceRow, Stored, TopicNum
 use item::{Item, Stand};
 use keys::Keys;
 use place::Place;
+use places::Places;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Consumer {
     config: Config,
     generation: u32,
-    places: BTreeMap<TopicNumber, Place>,
+    places: Places,
     /// What can be given out, lowest offset first.
     ready: BTreeSet<(u64, TopicNumber)>,
     /// When an ack wait or a delay ends.
@@ -50,7 +52,7 @@ impl Consumer {
         Self {
             config,
             generation,
-            places: BTreeMap::new(),
+            places: Places::default(),
             ready: BTreeSet::new(),
             due: BTreeSet::new(),
             keys: Keys::default(),
@@ -88,25 +90,25 @@ impl Consumer {
 
     /// Up to which offset a topic was read.
     pub fn read_until(&self, topic: TopicNumber) -> Option<u64> {
-        self.places.get(&topic).map(Place::read)
+        self.places.get(topic).map(Place::read)
     }
 
     /// Whether an entry is known and not settled.
     pub fn holds(&self, topic: TopicNumber, offset: u64) -> bool {
-        let place = self.places.get(&topic);
+        let place = self.places.get(topic);
         place.is_some_and(|place| place.holds(offset))
     }
 
     /// Where it stands in a topic, and how much of it is open; what was read and not delivered counts
     /// as open.
     pub fn stands_at(&self, topic: TopicNumber) -> Option<(u64, usize)> {
-        let place = self.places.get(&topic)?;
+        let place = self.places.get(topic)?;
         Some((place.position(), place.offsets().count()))
     }
 
     /// How much is open at or below the position of a topic.
     pub fn open_behind(&self, topic: TopicNumber) -> usize {
-        let place = self.places.get(&topic);
+        let place = self.places.get(topic);
         place.map_or(0, Place::open_behind)
     }
 
@@ -117,7 +119,7 @@ impl Consumer {
 
     /// Settles an entry that was delivered, whoever had it and in whatever process.
     pub fn ack_at(&mut self, topic: TopicNumber, offset: u64) -> Result<Answer, TokenError> {
-        let place = self.places.get(&topic).ok_or(TokenError::NotDelivered)?;
+        let place = self.places.get(topic).ok_or(TokenError::NotDelivered)?;
         match place.stand(offset) {
             Some((_, 0)) => Err(TokenError::NotDelivered),
             Some(_) => {
@@ -131,19 +133,19 @@ impl Consumer {
 
     /// The process ends in order: what was not delivered does not count as delivered.
     pub fn close(&mut self) {
-        self.places.values_mut().for_each(Place::close);
+        self.places.for_each(Place::close);
     }
 
     /// Removes a topic. Returns how many entries were open.
     pub fn remove(&mut self, topic: TopicNumber) -> usize {
-        let Some(place) = self.places.get(&topic) else {
+        let Some(place) = self.places.get(topic) else {
             return 0;
         };
         let offsets: Vec<u64> = place.offsets().collect();
         for offset in &offsets {
             self.take_out(topic, *offset);
         }
-        self.places.remove(&topic);
+        self.places.remove(topic);
         offsets.len()
     }
 
@@ -151,7 +153,7 @@ impl Consumer {
     /// unsettled as may be.
     pub fn reads_after(&self, topic: TopicNumber) -> Option<u64> {
         let room = self.unsettled < self.config.in_flight_max && self.behind < CONSUMER_AHEAD_MAX;
-        let place = self.places.get(&topic)?;
+        let place = self.places.get(topic)?;
         room.then_some(place.read())
     }
 
@@ -164,7 +166,7 @@ impl Consumer {
     /// The next entry of the feed, in the order of the offsets of its topic. What was offered before
     /// is passed over.
     pub fn offer(&mut self, topic: TopicNumber, offered: Offered, now_us: u64) {
-        let Some(place) = self.places.get_mut(&topic) else {
+        let Some(place) = self.places.get_mut(topic) else {
             return;
         };
         let Some(item) = place.reach(offered.offset, now_us) else {
@@ -178,7 +180,7 @@ impl Consumer {
 
     /// Everything of the topic up to this offset was read: what was not offered is not there.
     pub fn passed(&mut self, topic: TopicNumber, offset: u64, now_us: u64) {
-        if let Some(place) = self.places.get_mut(&topic) {
+        if let Some(place) = self.places.get_mut(topic) {
             place.pass(offset, now_us);
         }
     }
@@ -189,7 +191,7 @@ impl Consumer {
         let Some((offset, topic)) = self.ready.first() else {
             return false;
         };
-        let place = self.places.get(topic);
+        let place = self.places.get(*topic);
         place.is_some_and(|place| place.marks_first(*offset, self.config.deliveries_max))
     }
 
@@ -200,7 +202,7 @@ impl Consumer {
         };
         // With a single delivery, none may be counted that was not made.
         let exactly = self.config.deliveries_max == Some(1);
-        if let Some(place) = self.places.get_mut(topic) {
+        if let Some(place) = self.places.get_mut(*topic) {
             place.mark(*offset, exactly);
         }
     }
@@ -213,7 +215,7 @@ impl Consumer {
             .config
             .ack_wait_us
             .map(|wait| now_us.saturating_add(wait));
-        let place = self.places.get_mut(&topic)?;
+        let place = self.places.get_mut(topic)?;
         let count = place.deliver(
             offset,
             Stand::Flight {
@@ -245,7 +247,7 @@ impl Consumer {
             return Ok(Answer::AlreadySettled);
         }
         if self.config.acknowledgement == Acknowledgement::Cumulative {
-            let place = self.places.get(&token.topic);
+            let place = self.places.get(token.topic);
             let below: Vec<u64> =
                 place.map_or_else(Vec::new, |place| place.given_below(token.offset));
             for offset in below {
@@ -296,7 +298,7 @@ impl Consumer {
             return Ok(Answer::AlreadySettled);
         }
         if let Some(wait_us) = self.config.ack_wait_us
-            && let Some(place) = self.places.get_mut(&token.topic)
+            && let Some(place) = self.places.get_mut(token.topic)
         {
             let until_us = now_us.saturating_add(wait_us);
             if let Some(before_us) = place.prolong(token.offset, until_us) {
@@ -314,7 +316,7 @@ impl Consumer {
 
     /// Makes an entry wait again that was a dead letter.
     pub fn redrive(&mut self, topic: TopicNumber, offset: u64, key: u64) {
-        let place = self.places.get(&topic);
+        let place = self.places.get(topic);
         // What is not read yet comes by itself.
         if place.is_some_and(|place| offset <= place.read() && !place.holds(offset)) {
             self.enter(topic, offset, key, Item::redriven(), 0);
@@ -324,7 +326,7 @@ impl Consumer {
     /// What a reader had in flight can be given to another one at once.
     pub fn reader_gone(&mut self, reader: ReaderNumber, now_us: u64) {
         let mut held = Vec::new();
-        for (topic, place) in &self.places {
+        for (topic, place) in self.places.iter() {
             held.extend(place.held_by(reader).map(|offset| (*topic, offset)));
         }
         for (topic, offset) in held {
@@ -349,14 +351,14 @@ impl Consumer {
     /// Moves to behind an offset of a topic. What is open there is forgotten; tokens of before are
     /// stale.
     pub fn seek(&mut self, topic: TopicNumber, after: u64) {
-        let Some(place) = self.places.get(&topic) else {
+        let Some(place) = self.places.get(topic) else {
             return;
         };
         let offsets: Vec<u64> = place.offsets().collect();
         for offset in offsets {
             self.take_out(topic, offset);
         }
-        if let Some(place) = self.places.get_mut(&topic) {
+        if let Some(place) = self.places.get_mut(topic) {
             place.seek(after);
         }
         self.generation = self.generation.wrapping_add(1);
@@ -367,12 +369,12 @@ impl Consumer {
         self.unsettled + self.behind
     }
 
-    /// What has changed since the last call, to be stored in one transaction.
+    /// What has changed since the last call, to be stored in one transaction. Costs by what has
+    /// changed, not by the number of topics.
     pub fn changes(&mut self) -> Changes {
         let mut changes = Changes::default();
-        for (topic, place) in &mut self.places {
-            place.changes(*topic, &mut changes);
-        }
+        self.places
+            .for_each_changed(|topic, place| place.changes(topic, &mut changes));
         changes
     }
 }
@@ -390,7 +392,7 @@ impl Consumer {
             _ => self.unsettled += 1,
         }
         self.index(topic, offset, item.stand);
-        if let Some(place) = self.places.get_mut(&topic) {
+        if let Some(place) = self.places.get_mut(topic) {
             place.insert(offset, item);
         }
         if self.is_spent(item.deliveries) {
@@ -419,7 +421,7 @@ impl Consumer {
 
     /// An entry goes, for whatever reason; the next one of its key may come.
     fn take_out(&mut self, topic: TopicNumber, offset: u64) -> Option<Item> {
-        let item = self.places.get_mut(&topic)?.take(offset)?;
+        let item = self.places.get_mut(topic)?.take(offset)?;
         match item.stand {
             Stand::Behind => self.behind -= 1,
             _ => self.unsettled -= 1,
@@ -438,7 +440,7 @@ impl Consumer {
         let Some((offset, topic)) = self.keys.leave(key, (offset, topic)) else {
             return;
         };
-        let place = self.places.get_mut(&topic);
+        let place = self.places.get_mut(topic);
         if place.is_some_and(|place| place.come_forward(offset)) {
             self.behind -= 1;
             self.unsettled += 1;
@@ -448,7 +450,7 @@ impl Consumer {
 
     fn settle(&mut self, topic: TopicNumber, offset: u64) {
         if self.take_out(topic, offset).is_some()
-            && let Some(place) = self.places.get_mut(&topic)
+            && let Some(place) = self.places.get_mut(topic)
         {
             place.settled(offset);
         }
@@ -456,7 +458,7 @@ impl Consumer {
 
     fn bury(&mut self, topic: TopicNumber, offset: u64, reason: DeadReason, now_us: u64) {
         if let Some(item) = self.take_out(topic, offset)
-            && let Some(place) = self.places.get_mut(&topic)
+            && let Some(place) = self.places.get_mut(topic)
         {
             place.settled(offset);
             let (count, at_us) = (item.deliveries, now_us);
@@ -473,10 +475,7 @@ impl Consumer {
 
     /// An entry that is in flight or delayed waits for its next delivery, or is dead.
     fn give_back(&mut self, topic: TopicNumber, offset: u64, until_us: Option<u64>, now_us: u64) {
-        let stand = self
-            .places
-            .get(&topic)
-            .and_then(|place| place.stand(offset));
+        let stand = self.places.get(topic).and_then(|place| place.stand(offset));
         let Some((before, count)) = stand else {
             return;
         };
@@ -490,7 +489,7 @@ impl Consumer {
             Some(until_us) if until_us > now_us => Stand::Delayed { until_us },
             _ => Stand::Ready,
         };
-        if let Some(place) = self.places.get_mut(&topic) {
+        if let Some(place) = self.places.get_mut(topic) {
             place.change(offset, stand);
         }
         self.index(topic, offset, stand);
@@ -501,7 +500,7 @@ impl Consumer {
         if token.generation != self.generation {
             return Err(TokenError::Stale);
         }
-        let place = self.places.get(&token.topic).ok_or(TokenError::Stale)?;
+        let place = self.places.get(token.topic).ok_or(TokenError::Stale)?;
         if token.delivery == 0 || token.delivery > self.deliveries {
             return Err(TokenError::NotDelivered);
         }
@@ -516,7 +515,7 @@ impl Consumer {
     /// The same, if the token is that of the delivery in flight.
     fn latest(&self, token: Token) -> Result<Option<u32>, TokenError> {
         let count = self.find(token)?;
-        let place = self.places.get(&token.topic);
+        let place = self.places.get(token.topic);
         let stand = place.and_then(|place| place.stand(token.offset));
         Ok(match stand {
             Some((Stand::Flight { delivery, .. }, _)) if delivery == token.delivery => count,

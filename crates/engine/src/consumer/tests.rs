@@ -165,6 +165,26 @@ fn acks_out_of_order_cost_as_many_rows_as_are_open() {
 }
 
 #[test]
+fn an_ack_looks_only_at_the_topic_that_it_changes() {
+    let feeds: Vec<Vec<u64>> = (1..=1_000).map(|offset| vec![offset]).collect();
+    let feeds: Vec<&[u64]> = feeds.iter().map(Vec::as_slice).collect();
+    let mut driven = Driven::new(Config::default(), &feeds);
+    driven.read();
+    driven.store();
+    let looked_at = |machine: &mut Consumer| {
+        let mut topics = Vec::new();
+        machine
+            .places
+            .for_each_changed(|topic, _| topics.push(topic));
+        topics
+    };
+    assert!(looked_at(&mut driven.machine).is_empty());
+    let delivery = driven.machine.next(1, driven.now_us).unwrap();
+    driven.machine.ack(delivery.token).unwrap();
+    assert_eq!(looked_at(&mut driven.machine), [delivery.token.topic]);
+}
+
+#[test]
 fn what_is_given_back_comes_again_after_its_delay_and_is_dead_after_the_last_delivery() {
     let config = Config {
         deliveries_max: Some(3),
