@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use p2panda::Topic;
 
+/// It ends when nothing has come for so long.
+const QUIET: Duration = Duration::from_secs(3);
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,21 +43,22 @@ async fn handle(node: &p2panda::Node, topic: Topic) -> Result<(), Box<dyn Error>
     let request = node.consumer("greetings").topics([topic]);
     let request = request.deliveries_max(3).backoff([Duration::from_secs(1)]);
     let mut consumer = request.open().await?;
-    loop {
-        let batch = consumer.fetch(10).wait(Duration::from_secs(3)).await?;
-        if batch.is_empty() {
-            break;
-        }
-        for delivery in batch {
-            match delivery.text() {
-                Ok("fail") => drop(delivery.nak(None).await?),
-                Ok(text) => {
-                    println!("{text} (delivery {})", delivery.count());
-                    delivery.ack().await?;
-                }
-                Err(error) => drop(delivery.term(&error.to_string()).await?),
+    while let Ok(Some(delivery)) = tokio::time::timeout(QUIET, consumer.next()).await {
+        let count = delivery.count();
+        match delivery.text() {
+            Ok("fail") => {
+                println!("fail (delivery {count}): given back");
+                delivery.nak(None).await?;
             }
+            Ok(text) => {
+                println!("{text} (delivery {count})");
+                delivery.ack().await?;
+            }
+            Err(error) => drop(delivery.term(&error.to_string()).await?),
         }
+    }
+    if let Some(error) = consumer.ended() {
+        return Err(error.to_string().into());
     }
     for letter in consumer.handle().dead_letters().list(0).await? {
         println!("dead: offset {}, {:?}", letter.offset, letter.row.reason);
