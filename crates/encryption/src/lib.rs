@@ -155,6 +155,7 @@
 extern crate self as p2panda_encryption;
 
 pub mod aead;
+mod applications;
 mod bundle;
 mod control;
 pub mod data;

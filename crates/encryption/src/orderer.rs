@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::limits::{
     APPLICATION_IDS_MAX, DIRECT_MESSAGE_BYTES_MAX, ENCRYPTION_WAITING_MAX, GROUP_MEMBERS_MAX,
+    NAMED_APPLICATIONS_MAX,
 };
 use thiserror::Error;
 
+use crate::applications::Applications;
 use crate::control::ControlMessage;
 use crate::direct::{DirectMessage, Kind};
 use crate::graph::Graph;
@@ -60,8 +62,9 @@ pub(crate) struct Orderer<C, E> {
     me: Member,
     stage: Stage,
     graph: Graph,
-    /// The last application messages of each sender, newest last.
-    applications: Table<(Member, u64), OperationId>,
+    applications: Applications,
+    /// Data can be opened twice, and is named by others than its sender.
+    is_data: bool,
     /// In which order they came.
     waiting: Table<u64, Kept<C, E>>,
     arrivals: BTreeMap<OperationId, u64>,
@@ -119,7 +122,8 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             me,
             stage: Stage::Invited,
             graph: Graph::default(),
-            applications: Table::default(),
+            applications: Applications::default(),
+            is_data: false,
             waiting: Table::default(),
             arrivals: BTreeMap::new(),
             bounded: BTreeMap::new(),
@@ -129,6 +133,12 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             complete: BTreeSet::new(),
             joins: BTreeSet::new(),
         }
+    }
+
+    /// The order of the data scheme.
+    pub(crate) fn of_data(mut self) -> Orderer<C, E> {
+        self.is_data = true;
+        self
     }
 
     pub(crate) fn me(&self) -> Member {
@@ -160,7 +170,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         waiting_max: usize,
     ) -> Result<Vec<OperationId>, QueueError> {
         let is_own = message.sender == self.me;
-        if self.knows(&message.id, &message.sender) {
+        if self.is_repeat(&message) {
             return Err(match is_own {
                 true => QueueError::OwnMessage,
                 false => QueueError::Replayed,
@@ -175,6 +185,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.count(arrival, &message);
         self.arrivals.insert(id, arrival);
         self.waiting.insert(arrival, message);
+        self.resolve(arrival);
         self.place(arrival);
         Ok(self.make_room(class, waiting_max))
     }
@@ -193,6 +204,8 @@ impl<C: ControlMessage, E> Orderer<C, E> {
     /// Takes the first message that lets us join and whose whole past was received.
     pub(crate) fn take_join(&mut self) -> Option<Join<C, E>> {
         while let Some(arrival) = self.joins.pop_first() {
+            // What an attempt before this one needed.
+            self.applications.trim(self.ids_max());
             let Some(welcome) = self.take(arrival) else {
                 continue;
             };
@@ -208,6 +221,11 @@ impl<C: ControlMessage, E> Orderer<C, E> {
     pub(crate) fn enter(&mut self, join: OperationId) {
         self.graph.enter(&join);
         self.stage = Stage::Joined;
+        let arrivals: Vec<_> = self.waiting.keys().copied().collect();
+        for arrival in arrivals {
+            self.resolve(arrival);
+        }
+        self.applications.trim(self.ids_max());
         self.place_all();
     }
 
@@ -235,23 +253,66 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         dependencies: &[OperationId],
         is_control: bool,
     ) {
+        let named = self.controls(dependencies);
         if is_control {
-            self.graph.processed(id, dependencies);
-        } else {
-            self.applications.append(sender, id);
-            let mut recent = self.applications.list(&sender);
-            let oldest = recent.next().map(|(name, _)| *name);
-            if let Some(oldest) = oldest.filter(|_| recent.count() >= APPLICATION_IDS_MAX) {
-                self.applications.remove(&oldest);
+            self.graph.processed(id, &named);
+            self.unblock(id);
+            return;
+        }
+        self.applications.insert(id, sender, named);
+        self.unblock(id);
+        // Before we join, what lets us join may follow any number of them.
+        if self.is_open() {
+            let ids_max = self.ids_max();
+            self.applications.keep_newest(&sender, ids_max);
+        }
+    }
+
+    /// A message of the application was processed whose id is not remembered: only what waits for
+    /// it now goes on.
+    pub(crate) fn passing(&mut self, id: OperationId, sender: Member, named: &[OperationId]) {
+        let named = self.controls(named);
+        self.applications.insert(id, sender, named);
+        self.unblock(id);
+        self.applications.remove(&id);
+    }
+
+    /// Hands a processed message of the application in again: it is ready once we have joined.
+    pub(crate) fn again(&mut self, message: Kept<C, E>) {
+        let last = self.waiting.last();
+        let arrival = last.map_or(0, |last| last.saturating_add(1));
+        self.count(arrival, &message);
+        self.arrivals.insert(message.id, arrival);
+        self.waiting.insert(arrival, message);
+        self.place(arrival);
+    }
+
+    /// These dependencies, with the control messages for which each application message stands,
+    /// but for those that others of them come after.
+    pub(crate) fn controls(&self, dependencies: &[OperationId]) -> Vec<OperationId> {
+        let (mut named, mut through) = (Vec::new(), BTreeSet::new());
+        for id in dependencies {
+            match self.applications.follows(id) {
+                Some(follows) => through.extend(follows.iter().copied()),
+                None => named.push(*id),
             }
         }
-        self.unblock(id);
+        if through.is_empty() {
+            return named;
+        }
+        let direct: BTreeSet<_> = named.iter().copied().collect();
+        let all = || direct.iter().chain(&through);
+        let covered = all().map(|id| self.graph.covers(id)).max().unwrap_or(0);
+        let is_last = |id: &OperationId| self.graph.order(id).is_none_or(|order| order >= covered);
+        let through = through.difference(&direct).filter(|id| is_last(id));
+        named.extend(through.copied());
+        named
     }
 
     /// Stops waiting for a message that is lost for good. Since it cannot be told what it followed,
     /// it counts as following everything that was processed.
     pub(crate) fn give_up(&mut self, id: OperationId) {
-        if self.graph.contains(&id) || self.arrivals.contains_key(&id) {
+        if self.is_processed(&id) || self.arrivals.contains_key(&id) {
             return;
         }
         self.graph.give_up(id);
@@ -267,25 +328,44 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.stage == Stage::Joined
     }
 
-    fn knows(&self, id: &OperationId, sender: &Member) -> bool {
-        self.is_processed(id, sender) || self.arrivals.contains_key(id)
+    fn is_repeat(&self, message: &GroupMessage<C, E>) -> bool {
+        let id = &message.id;
+        let is_opened_again = self.is_data && matches!(message.payload, Payload::Application(_));
+        let was_opened = || self.applications.contains(id) && !is_opened_again;
+        self.graph.contains(id) || self.arrivals.contains_key(id) || was_opened()
     }
 
-    /// Whether what a sender depends on was processed; of application messages senders only name
-    /// their own.
-    fn is_processed(&self, id: &OperationId, sender: &Member) -> bool {
-        let mut recent = self.applications.list(sender);
-        self.graph.contains(id) || recent.any(|(_, known)| known == id)
+    fn is_processed(&self, id: &OperationId) -> bool {
+        self.graph.contains(id) || self.applications.contains(id)
+    }
+
+    fn ids_max(&self) -> usize {
+        match self.is_data {
+            true => NAMED_APPLICATIONS_MAX,
+            false => APPLICATION_IDS_MAX,
+        }
+    }
+
+    /// Puts control messages in the place of the processed application messages that a waiting
+    /// message names, since their ids may be forgotten before its turn comes.
+    fn resolve(&mut self, arrival: u64) {
+        let Some(message) = self.waiting.get(&arrival) else {
+            return;
+        };
+        let mut named = message.dependencies.iter();
+        if !named.any(|id| self.applications.contains(id)) {
+            return;
+        }
+        let named = self.controls(&message.dependencies);
+        if let Some(message) = self.waiting.get_mut(&arrival) {
+            message.dependencies = named;
+        }
     }
 
     /// What of these was not processed.
-    pub(crate) fn missing(
-        &self,
-        sender: &Member,
-        dependencies: &[OperationId],
-    ) -> Vec<OperationId> {
+    pub(crate) fn missing(&self, dependencies: &[OperationId]) -> Vec<OperationId> {
         let named = dependencies.iter().copied();
-        named.filter(|id| !self.is_processed(id, sender)).collect()
+        named.filter(|id| !self.is_processed(id)).collect()
     }
 
     fn take(&mut self, arrival: u64) -> Option<Kept<C, E>> {
@@ -383,7 +463,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             let id = message.id;
             let missing = message.dependencies.iter().find(|dependency| {
                 let complete = !self.is_open() && self.complete.contains(dependency);
-                !complete && !self.is_processed(dependency, &message.sender)
+                !complete && !self.is_processed(dependency)
             });
             if let Some(missing) = missing.copied() {
                 self.blocked.entry(missing).or_default().insert(arrival);
@@ -406,6 +486,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
     fn unblock(&mut self, id: OperationId) {
         self.complete.remove(&id);
         for arrival in self.unblocked(&id) {
+            self.resolve(arrival);
             self.place(arrival);
         }
     }
@@ -445,7 +526,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
 impl<C: ControlMessage, E: Wire> Orderer<C, E> {
     pub(crate) fn rows(&self, out: &mut Rows) {
         self.graph.rows(out);
-        self.applications.rows(tag::APPLICATION, out);
+        self.applications.rows(out);
         self.waiting.rows(tag::WAITING, out);
     }
 

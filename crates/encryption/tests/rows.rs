@@ -5,6 +5,8 @@
 #[path = "support/world.rs"]
 mod world;
 
+use std::collections::BTreeSet;
+
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::{
     Control, Draft, Event, Failure, Group, Members, Payload, Reason, Rekey, open_stored, secret_key,
@@ -25,6 +27,11 @@ struct World {
 
 impl World {
     fn new(seed: u64, count: usize) -> World {
+        World::founded(seed, count, count)
+    }
+
+    /// A group of the first of these people.
+    fn founded(seed: u64, count: usize, founders: usize) -> World {
         let mut rng = life_rng("rows", seed);
         let people = people(count, 0, &mut rng);
         let new = |person: &Person| Group::new(person.id, Members::default());
@@ -39,7 +46,7 @@ impl World {
         };
         let ids = world.ids();
         let context = world.people[0].context(START + 1);
-        let draft = world.groups[0].create(&ids, &context, &mut world.rng);
+        let draft = world.groups[0].create(&ids[..founders], &context, &mut world.rng);
         let create = world.commit(0, draft.unwrap());
         world.share(0, &create);
         world
@@ -298,6 +305,161 @@ fn pruned_and_unknown_differ() {
     let events = world.deliver(0, &late);
     assert!(matches!(events[..], [Event::Changed { .. }]), "{events:?}");
     assert_eq!(world.groups[0].rekey(), Rekey::Advised(Reason::Unmerged));
+}
+
+/// Data of one member that names others' messages, as 0.7.1 spaces name them.
+fn naming(world: &mut World, author: usize, named: &[OperationId]) -> Message<Payload> {
+    let mut message = world.send(author);
+    message.dependencies = named.to_vec();
+    message
+}
+
+fn read(events: &[Event]) -> Vec<OperationId> {
+    let read = events.iter().map(|event| match event {
+        Event::Application { operation, .. } => *operation,
+        other => panic!("{other:?}"),
+    });
+    read.collect()
+}
+
+#[test]
+fn what_names_data_waits_for_it_and_goes_on_also_after_a_restart() {
+    let mut world = World::new(10, 3);
+    let data = world.send(1);
+    let later = naming(&mut world, 2, &[data.id]);
+    // First what names it, then the data.
+    assert_eq!(world.deliver(0, &later), []);
+    assert_eq!(world.groups[0].missing(&later), [data.id]);
+    world.groups[0] = world.load(0);
+    let events = world.deliver(0, &data);
+    assert_eq!(read(&events), [data.id, later.id]);
+    // The data, a restart, then what names it.
+    world.groups[0] = world.load(0);
+    let next = naming(&mut world, 1, &[later.id]);
+    assert_eq!(read(&world.deliver(0, &next)), [next.id]);
+    assert_eq!(world.load(0), world.groups[0]);
+}
+
+#[test]
+fn what_names_data_comes_after_what_that_follows() {
+    let mut world = World::new(11, 3);
+    let update = world.update(0);
+    world.deliver(1, &update);
+    world.deliver(2, &update);
+    let data = world.send(1);
+    let again = naming(&mut world, 1, &[data.id]);
+    let mut rotation = world.update(2);
+    rotation.dependencies = vec![again.id];
+    for message in [&rotation, &again, &data] {
+        world.deliver(0, message);
+    }
+    // The rotation has merged the update, and nothing else is a head.
+    assert_eq!(world.send(0).dependencies, [rotation.id]);
+    assert_eq!(world.groups[0].rekey(), Rekey::None);
+    let latest = world.groups[0].latest_eligible();
+    assert_eq!(latest, world.groups[2].latest_eligible());
+}
+
+#[test]
+fn data_whose_past_is_pruned_makes_nothing_late_that_follows_more() {
+    let mut world = World::new(12, 3);
+    let data = world.send(1);
+    world.deliver(0, &data);
+    for _ in 0..4 {
+        let update = world.update(0);
+        world.share(0, &update);
+        world.answer();
+    }
+    let mut rotation = world.update(2);
+    rotation.dependencies.push(data.id);
+    world.deliver(0, &rotation);
+    assert_eq!(world.groups[0].rekey(), Rekey::None);
+    let latest = world.groups[0].latest_eligible();
+    assert_eq!(latest, world.groups[2].latest_eligible());
+}
+
+#[test]
+fn ids_of_data_are_bounded_and_what_names_a_forgotten_one_is_neither_early_nor_lost() {
+    let mut world = World::new(13, 3);
+    let old: Vec<_> = (0..40).map(|_| world.send(1)).collect();
+    for data in &old {
+        world.deliver(0, data);
+    }
+    let (full, before) = (world.stores[0].bytes(), world.groups[0].encode().len());
+    for _ in 0..40 {
+        let data = world.send(1);
+        world.deliver(0, &data);
+    }
+    // Only the numbers of the places grow.
+    assert!(world.stores[0].bytes() <= full + 64);
+    assert!(world.groups[0].encode().len() <= before + 64);
+    // More of them than are known are named at once, and one that nobody has.
+    let unknown = operation(&mut world.rng);
+    let mut named: Vec<_> = old.iter().map(|data| data.id).collect();
+    named.push(unknown);
+    let later = naming(&mut world, 2, &named);
+    assert_eq!(world.deliver(0, &later), []);
+    for data in &old {
+        assert_eq!(
+            world.groups[0].known(data.id, data.sender, &data.dependencies),
+            []
+        );
+    }
+    let sender = world.people[1].id;
+    let mut context = world.people[0].context(START + 1);
+    assert_eq!(world.groups[0].poll(&mut context), None);
+    let missing = operation(&mut world.rng);
+    assert_eq!(
+        world.groups[0].known(unknown, sender, &[missing]),
+        [missing]
+    );
+    assert_eq!(world.groups[0].known(unknown, sender, &[]), []);
+    let event = world.groups[0].poll(&mut context).unwrap();
+    assert_eq!(read(&[event]), [later.id]);
+}
+
+#[test]
+fn others_may_name_our_own_data() {
+    let mut world = World::new(14, 2);
+    let ours = world.send(0);
+    let answer = naming(&mut world, 1, &[ours.id]);
+    assert_eq!(world.deliver(0, &answer), []);
+    let known = world.groups[0].known(ours.id, ours.sender, &ours.dependencies);
+    assert_eq!(known, []);
+    let mut context = world.people[0].context(START + 1);
+    let event = world.groups[0].poll(&mut context).unwrap();
+    assert_eq!(read(&[event]), [answer.id]);
+    // It is remembered.
+    let answer = naming(&mut world, 1, &[ours.id]);
+    assert_eq!(read(&world.deliver(0, &answer)), [answer.id]);
+}
+
+#[test]
+fn whoever_joins_reads_the_data_that_its_welcome_names() {
+    let mut world = World::founded(15, 4, 3);
+    let update = world.update(0);
+    world.share(0, &update);
+    // More than are known by id of one sender.
+    let data: Vec<_> = (0..20).map(|_| world.send(1)).collect();
+    for data in &data {
+        world.deliver(0, data);
+    }
+    let joins = world.people[3].id;
+    let context = world.people[0].context(START + 1);
+    let draft = world.groups[0].add(joins, 9, &context, &mut world.rng);
+    let mut add = world.commit(0, draft.unwrap().0);
+    add.dependencies = data.iter().map(|data| data.id).collect();
+    assert_eq!(world.deliver(3, &add), []);
+    let mut events = Vec::new();
+    for data in &data {
+        events.extend(world.deliver(3, data));
+    }
+    assert_eq!(events.remove(0), Event::Joined { operation: add.id });
+    let sent: BTreeSet<_> = data.iter().map(|data| data.id).collect();
+    assert_eq!(BTreeSet::from_iter(read(&events)), sent);
+    assert_eq!(events.len(), sent.len());
+    assert_eq!(world.send(3).dependencies, [add.id]);
+    assert_eq!(world.load(3), world.groups[3]);
 }
 
 #[test]

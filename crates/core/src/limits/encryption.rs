@@ -47,6 +47,9 @@ pub const PARKED_BYTES_MAX: usize = 4 * MIB;
 /// Application messages of one sender that are known by id, to tell repeats
 /// (`docs/protocol/encryption.md#12`).
 pub const APPLICATION_IDS_MAX: usize = 64;
+/// Application messages of one sender that the data scheme knows by id, since others may name them
+/// (`docs/protocol/encryption.md#12.2.1`).
+pub const NAMED_APPLICATIONS_MAX: usize = 16;
 /// Member secrets of the message scheme that wait for an acknowledgement
 /// (`docs/protocol/encryption.md#11`).
 pub const MEMBER_SECRETS_MAX: usize = 1_000_000;

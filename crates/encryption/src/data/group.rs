@@ -1,5 +1,6 @@
 //! A group of the data scheme (`docs/protocol/encryption.md#10.3`).
 
+mod named;
 mod stored;
 
 pub use stored::{open_stored, secret_key};
@@ -66,7 +67,7 @@ impl<M: Membership> Group<M> {
     pub fn new(my_id: Member, members: M) -> Group<M> {
         Group {
             agreement: Agreement::new(my_id, members),
-            orderer: Orderer::new(my_id),
+            orderer: Orderer::new(my_id).of_data(),
             bundle: SecretBundle::new(),
             holdings: Holdings::default(),
             parked: Parked::default(),
@@ -273,7 +274,7 @@ impl<M: Membership> Group<M> {
     pub fn receive(&mut self, message: Message<Payload>) -> Result<Vec<OperationId>, QueueError> {
         let is_own = message.sender == self.agreement.my_id();
         if is_own && matches!(message.payload, Payload::Application(_)) {
-            // No state remembers them, and nothing depends on them.
+            // What may depend on them, `known` says.
             return Err(QueueError::OwnMessage);
         }
         let displaced = self.orderer.receive(message)?;
@@ -301,7 +302,8 @@ impl<M: Membership> Group<M> {
         if !self.welcomed {
             return self.join(context);
         }
-        let message = self.orderer.next()?;
+        let mut message = self.orderer.next()?;
+        message.dependencies = self.orderer.controls(&message.dependencies);
         let (operation, sender) = (message.id, message.sender);
         let graph = self.orderer.graph();
         self.agreement.passed(&sender, |ours| {
@@ -342,6 +344,7 @@ impl<M: Membership> Group<M> {
                     let graph = self.orderer.graph_mut();
                     graph.heard_of(sender, &message.dependencies);
                 }
+                self.pass(operation, sender, &message.dependencies);
                 let opened = self.open(&secret, &nonce, &ciphertext);
                 if let Err(Failure::UnknownGroupSecret(_)) = opened {
                     let encrypted = Encrypted {
@@ -502,7 +505,7 @@ impl<M: Membership> Group<M> {
     /// What a message names that was not processed: once nothing is missing, a message that is
     /// received is ready.
     pub fn missing(&self, message: &Message<Payload>) -> Vec<OperationId> {
-        self.orderer.missing(&message.sender, &message.dependencies)
+        self.orderer.missing(&message.dependencies)
     }
 
     /// Stops waiting for a message that is lost for good.
@@ -541,17 +544,17 @@ impl<M: Membership> Group<M> {
         for message in past {
             removals.extend(self.absorb(message, &mut early, context));
         }
+        let named = self.orderer.controls(&welcome.dependencies);
         let distrust = self.orderer.has_joined() || !removals.is_empty();
         let Payload::Control { control, directs } = welcome.payload else {
             return None;
         };
         let (operation, sender) = (welcome.id, welcome.sender);
         let about = (operation, sender, &control);
-        let late = self.orderer.graph().is_late(&welcome.dependencies);
-        let beside = self.is_beside_removal(&control, &welcome.dependencies);
+        let late = self.orderer.graph().is_late(&named);
+        let beside = self.is_beside_removal(&control, &named);
         let result = self.agree(about, &directs, beside, context);
-        self.orderer
-            .processed(operation, sender, &welcome.dependencies, true);
+        self.orderer.processed(operation, sender, &named, true);
         self.bundle.extend(early);
         let output = match result {
             Ok(output) => output,
@@ -589,6 +592,11 @@ impl<M: Membership> Group<M> {
     ) -> Option<(OperationId, Member)> {
         let me = self.agreement.my_id();
         let Payload::Control { control, directs } = message.payload else {
+            // What is named by what lets us join is read as well, with the secrets that come.
+            let named = &message.dependencies;
+            let (id, sender) = (message.id, message.sender);
+            self.orderer.processed(id, sender, named, false);
+            self.orderer.again(message);
             return None;
         };
         if let Ok(Some(direct)) = addressed(&directs, &me) {

@@ -284,7 +284,8 @@ impl<M: Membership> Group<M> {
         if self.ratchet.is_none() {
             return self.join(context, rng);
         }
-        let message = self.orderer.next()?;
+        let mut message = self.orderer.next()?;
+        message.dependencies = self.orderer.controls(&message.dependencies);
         let (operation, sender) = (message.id, message.sender);
         if sender == self.agreement.my_id() {
             return Some(self.poll_own(message, context, rng));
@@ -313,7 +314,8 @@ impl<M: Membership> Group<M> {
                     false => Ok(None),
                 };
                 if !is_repeat(&opened) {
-                    self.orderer.processed(operation, sender, &[], false);
+                    let named = &message.dependencies;
+                    self.orderer.processed(operation, sender, named, false);
                 }
                 opened.map(|plaintext| match plaintext {
                     None => Event::Skipped { operation },
@@ -378,7 +380,7 @@ impl<M: Membership> Group<M> {
     /// What a message names that was not processed: once nothing is missing, a message that is
     /// received is ready.
     pub fn missing(&self, message: &Message<Payload>) -> Vec<OperationId> {
-        self.orderer.missing(&message.sender, &message.dependencies)
+        self.orderer.missing(&message.dependencies)
     }
 
     /// Stops waiting for a message that is lost for good.

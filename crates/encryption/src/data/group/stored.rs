@@ -15,7 +15,7 @@ use crate::rows::{self, Key, LoadError, Row, Rows, Single, tag};
 use crate::wire::{DecodeError, Reader, Wire, Writer, tuple, version};
 
 /// Written into the header row; another one is not read.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 
 impl<M: Membership> Group<M> {
     /// The rows that have changed since the last call; at first all. Store them in the transaction
@@ -94,7 +94,7 @@ impl<M: Membership> Group<M> {
         let mut r = Reader::checked(value, p2panda_core::cbor::VALUE)?;
         let group = tuple(&mut r, 6, |r| {
             version(r, VERSION)?;
-            let orderer = Orderer::read_header(r)?;
+            let orderer = Orderer::read_header(r)?.of_data();
             let mut group = Group {
                 agreement: Agreement::new(orderer.me(), members),
                 orderer,

@@ -1,0 +1,42 @@
+//! Data that other messages name (`docs/protocol/encryption.md#12.2.1`).
+
+use super::Group;
+use crate::data::members::Membership;
+use crate::{Member, OperationId};
+
+impl<M: Membership> Group<M> {
+    /// Says that a message of the application was processed before: one of our own, which never
+    /// comes back to us, or one of which we have forgotten the id. Only the newest of each member
+    /// are known by id. What waits for it then goes on.
+    ///
+    /// Call it where another message waits ([`Group::missing`]) for one that you have stored. Gives
+    /// what of its own past is not known, in which case nothing has changed: begin with that.
+    pub fn known(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        dependencies: &[OperationId],
+    ) -> Vec<OperationId> {
+        let missing = self.orderer.missing(dependencies);
+        if missing.is_empty() && self.orderer.has_joined() {
+            self.pass(operation, sender, dependencies);
+        }
+        missing
+    }
+
+    /// A message of the application was processed. A stranger's id is not remembered, since there
+    /// can be any number of strangers.
+    pub(super) fn pass(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        dependencies: &[OperationId],
+    ) {
+        if sender == self.agreement.my_id() || self.holdings.knows(&sender) {
+            self.orderer
+                .processed(operation, sender, dependencies, false);
+        } else {
+            self.orderer.passing(operation, sender, dependencies);
+        }
+    }
+}
