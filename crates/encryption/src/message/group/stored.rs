@@ -15,7 +15,7 @@ use crate::wire::{
 };
 
 /// Written into the header row; another one is not read.
-const VERSION: u64 = 4;
+const VERSION: u64 = 5;
 
 impl<M: Membership> Group<M> {
     /// The rows that have changed since the last call; at first all. Store them in the transaction
