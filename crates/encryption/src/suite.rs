@@ -38,13 +38,14 @@ impl Suite {
 pub struct SuiteConfig {
     /// Names the group, the same for all its members; every ciphertext is bound to it.
     pub group: [u8; 32],
-    /// One of so many messages of a channel is hybrid, beside those that removals need. 1 makes
-    /// every message hybrid, and eight times as large as the others.
+    /// One of so many messages of a channel is hybrid, beside those that removals need. 1, the default,
+    /// makes every message hybrid, and eight times as large as the others. With more a channel heals
+    /// late after a theft (`docs/protocol/encryption-hybrid.md#5.5`).
     pub hybrid_every: u32,
 }
 
 impl SuiteConfig {
-    /// Sparse, as is the default.
+    /// Every message is hybrid, as is the default.
     pub fn new(group: [u8; 32]) -> SuiteConfig {
         SuiteConfig {
             group,

@@ -583,7 +583,8 @@ impl Life {
     }
 
     fn steal(&mut self, who: usize) {
-        if self.theft.is_some() || !self.is_member(who) {
+        // Against a thief a sparse channel heals late: docs/protocol/encryption-hybrid.md#5.5.1.
+        if self.theft.is_some() || !self.is_member(who) || is_sparse(suites(self.seed)) {
             return;
         }
         let actor = &self.actors[who];
