@@ -313,7 +313,7 @@ async fn what_kills_its_process_each_time_is_delivered_as_often_as_is_allowed_an
     let (network, topic) = (network(), topic());
     let mut dir = tempfile::tempdir().unwrap();
     let mut counts = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..20 {
         let node = nodes::at(network, dir.path()).await;
         let (tx, _rx) = node.stream(topic).await.unwrap();
         if counts.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use p2panda::{Builder, Mdns, Message, NetworkId, Node, Subscription, Topic};
 
 /// Longer than anything takes on a busy machine; reaching it is a failure, not a delay.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A network that no other test is in.
 pub fn network() -> NetworkId {
