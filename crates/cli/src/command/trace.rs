@@ -137,7 +137,7 @@ fn said(state: &TraceState) -> (&'static str, String) {
         TraceState::NoMessage => same("no_message", "stored; it has no message"),
         TraceState::InFeed { offset, .. } => (
             "in_feed",
-            format!("delivered to the application at offset {offset}"),
+            format!("stored, and in the feed at offset {offset}"),
         ),
         _ => same(
             "ordered",

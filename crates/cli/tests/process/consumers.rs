@@ -47,7 +47,9 @@ fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
     assert_eq!(says(&world, &["consumer", "ls"]), "");
     let unknown = world.at("home", &["consumer", "info", "jobs"]);
     let unknown = { unknown }.output().unwrap();
-    assert_eq!(unknown.status.code(), Some(6), "{}", stderr(&unknown));
+    assert_eq!(unknown.status.code(), Some(23), "{}", stderr(&unknown));
+    let said = "panda: there is no consumer of this name; `panda consumer ls` lists them\n";
+    assert_eq!(stderr(&unknown), said);
 }
 
 #[test]

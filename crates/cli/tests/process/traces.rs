@@ -13,7 +13,7 @@ fn trace_says_where_a_message_is_and_who_has_seen_it() {
     let message: Value = serde_json::from_str(printed.trim()).unwrap();
     let id = message["id"].as_str().unwrap();
     let plain = stdout(&world.at("home", &["trace", id]).output().unwrap());
-    assert!(plain.starts_with(&format!("{id}: delivered to the application at offset ")));
+    assert!(plain.starts_with(&format!("{id}: stored, and in the feed at offset ")));
     assert!(plain.contains(&format!("topic {}", world.topic)), "{plain}");
     assert!(plain.contains("place 0 of the log"), "{plain}");
     let json = world.at("home", &["trace", "--json", id]).output().unwrap();
