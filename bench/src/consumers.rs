@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use p2panda::{Acking, Consumer, ConsumerMode, Node, Topic};
 use p2panda_core::limits::{FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX};
-use p2panda_store::{Options, PageLimits, Readers, Store};
+use p2panda_engine::{Engine, thread};
+use p2panda_store::{PageLimits, Readers};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -52,14 +53,14 @@ pub async fn acks(root: &Path, stored: Logs, in_flight: usize) -> Result<(), Fai
 /// beside as many plain reads of the feed.
 pub async fn replay(root: &Path, stored: Logs, consumers: usize) -> Result<(), Failure> {
     let dir = stored.copy(root, "consumer-replay")?;
-    let store = Store::open(&dir, Options::default())?;
-    let readers = store.readers();
+    let engine = Engine::open(&dir, prepare::options(Some(&dir)), thread::system_clock()())?;
+    let readers = engine.readers();
     let watch = Stopwatch::start();
     for _ in 0..consumers {
         read_feed(&readers, stored.n)?;
     }
     let feed_seconds = watch.seconds();
-    store.close()?;
+    engine.close()?;
     let node = builder(&dir).spawn().await?;
     let mut tasks = JoinSet::new();
     let before_bytes = resident_bytes();

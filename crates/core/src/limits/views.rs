@@ -19,7 +19,7 @@ pub const VIEW_STATEMENT_BYTES_MAX: usize = 64 * KIB;
 /// parameters (`docs/protocol/views.md#2`).
 pub const VIEW_STATEMENTS_KNOWN_MAX: usize = 1_024;
 /// Entries of a step (`docs/protocol/views.md#2`).
-pub const VIEW_STEP_ENTRIES_MAX: usize = 512;
+pub const VIEW_STEP_ENTRIES_MAX: usize = 2_048;
 /// Bytes of the entries that a step is made from, and of the values of its statements
 /// (`docs/protocol/views.md#2`).
 pub const VIEW_STEP_BYTES_MAX: usize = MIB;

@@ -99,16 +99,30 @@ impl Scope {
         Entered(self)
     }
 
-    /// Statements are interrupted when this time is over.
+    /// The time that limits are compared with.
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Statements are interrupted when so much time has passed from now on.
     pub(crate) fn limit(&self, time: Duration) {
-        let end = self.start.elapsed().saturating_add(time);
+        self.limit_from(self.now(), time);
+    }
+
+    /// The same, counted from a moment.
+    pub(crate) fn limit_from(&self, now: Duration, time: Duration) {
+        let end = now.saturating_add(time);
         let end_us = u64::try_from(end.as_micros()).unwrap_or(u64::MAX);
         self.deadline_us.store(end_us, Ordering::Relaxed);
     }
 
     pub(crate) fn is_over(&self) -> bool {
+        self.is_over_at(self.now())
+    }
+
+    pub(crate) fn is_over_at(&self, now: Duration) -> bool {
         let deadline_us = self.deadline_us.load(Ordering::Relaxed);
-        deadline_us != u64::MAX && self.start.elapsed().as_micros() > u128::from(deadline_us)
+        deadline_us != u64::MAX && now.as_micros() > u128::from(deadline_us)
     }
 
     fn learn_others(&self, connection: &Connection) -> rusqlite::Result<()> {
