@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2panda::{Hash, NetworkId, Topic};
 
 use crate::parse::{
-    NodeAddr, ParseError, count, listen, mebibytes, network_id, operation_id, seconds, topic,
+    NodeAddr, ParseError, count, days, listen, mebibytes, network_id, operation_id, seconds, topic,
 };
 
 const EXIT_CODES: &str = "\
@@ -459,6 +459,10 @@ pub struct ConsumerNext {
     /// How long to wait for each
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub wait: std::time::Duration,
+    /// Delete the consumer when no command has used it for so long, of the time in which others use
+    /// the home directory [default: as it is stored, or never]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub inactive: Option<std::time::Duration>,
     /// Leave them unacknowledged: `panda consumer ack` does that later
     #[arg(long)]
     pub no_ack: bool,

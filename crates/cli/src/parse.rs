@@ -10,6 +10,9 @@ use thiserror::Error;
 /// The longest wait that can be asked for, in seconds: a day.
 const WAIT_SECONDS_MAX: u64 = 86_400;
 
+/// Days after which a consumer is deleted at the latest, if it is at all.
+const DAYS_MAX: u32 = 3_650;
+
 /// The largest operation that a node can be told to take, in MiB.
 pub const OPERATION_MIB_MAX: u32 = 128;
 
@@ -45,6 +48,8 @@ pub enum ParseError {
     ConsumerFrom,
     #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
     Seconds,
+    #[error("expected days, at least a second and at most {DAYS_MAX} days")]
+    Days,
     #[error("expected MiB from 1 to {OPERATION_MIB_MAX}")]
     Mebibytes,
 }
@@ -104,6 +109,16 @@ pub fn seconds(text: &str) -> Result<Duration, ParseError> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// Days, at least a second and at most ten years.
+pub fn days(text: &str) -> Result<Duration, ParseError> {
+    let days: f64 = text.parse().map_err(|_| ParseError::Days)?;
+    let seconds = days * 86_400.0;
+    if seconds.is_nan() || seconds < 1.0 || days > f64::from(DAYS_MAX) {
+        return Err(ParseError::Days);
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -135,6 +150,15 @@ mod tests {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for text in ["-1", "NaN", "inf", "86401", "ten", ""] {
             assert_eq!(seconds(text), Err(ParseError::Seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn days_are_between_a_second_and_ten_years() {
+        assert_eq!(days("0.5"), Ok(Duration::from_secs(12 * 60 * 60)));
+        assert_eq!(days("3650"), Ok(Duration::from_secs(315_360_000)));
+        for text in ["0", "-1", "NaN", "inf", "3651", "0.000001", "ten", ""] {
+            assert_eq!(days(text), Err(ParseError::Days), "{text}");
         }
     }
 

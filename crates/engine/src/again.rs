@@ -235,6 +235,22 @@ fn keep_named(command: NamedCommand) -> (NamedCommand, Again<NamedCommand>) {
             let delete = move |reply| NamedCommand::Delete { consumer, reply };
             (delete(reply), Box::new(move || delete(again())))
         }
+        NamedCommand::Age {
+            idle,
+            elapsed_us,
+            reply,
+        } => {
+            let (reply, again) = share_any(reply);
+            let age = move |idle, reply| NamedCommand::Age {
+                idle,
+                elapsed_us,
+                reply,
+            };
+            (
+                age(idle.clone(), reply),
+                Box::new(move || age(idle, again())),
+            )
+        }
     }
 }
 

@@ -87,7 +87,7 @@ pub use answer::{
 pub use command::{Command, Genuine, Incoming, NewMessage, Source};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
-pub use named_command::{NamedCommand, OpenedNamed};
+pub use named_command::{AgedNamed, NamedCommand, NewNamed, OpenedNamed};
 pub use now::Now;
 pub use p2panda_store::{
     Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,

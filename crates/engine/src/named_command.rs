@@ -18,8 +18,8 @@ pub enum NamedCommand {
     Open {
         /// Its name.
         name: String,
-        /// With which settings it is made if it is new; `None`: it is not made.
-        create: Option<Bytes>,
+        /// With what it is made if it is new; `None`: it is not made.
+        create: Option<NewNamed>,
         /// Topics whose rows are asked for, and made where there are none.
         topics: Vec<Topic>,
         /// What is stored of it; none if it is not there and was not made.
@@ -43,6 +43,36 @@ pub enum NamedCommand {
         /// Called when it is gone.
         reply: Reply<()>,
     },
+    /// Counts for how long nobody has had consumers open, and deletes those whose threshold has
+    /// passed (`docs/protocol/consumers.md#11`).
+    Age {
+        /// Those that somebody has or had open since the last time, and the microseconds since then;
+        /// 0: somebody has it open.
+        idle: Vec<(NamedKey, u64)>,
+        /// Microseconds since the last time, for all others.
+        elapsed_us: u64,
+        /// Called with what came of it; `None`: it is counted, and nothing is deleted.
+        reply: Option<Reply<AgedNamed>>,
+    },
+}
+
+/// A named consumer that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewNamed {
+    /// How it is set up.
+    pub settings: Bytes,
+    /// Microseconds after which it is deleted if nobody has it open; `None`: never.
+    pub inactive_us: Option<u64>,
+}
+
+/// What came of counting for how long nobody has had consumers open.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AgedNamed {
+    /// Names of those that were deleted.
+    pub deleted: Vec<String>,
+    /// Microseconds until the next threshold passes; `None`: none of those that nobody has open has one.
+    pub next_us: Option<u64>,
 }
 
 /// A named consumer that was looked up.
@@ -62,7 +92,7 @@ pub struct OpenedNamed {
 impl NamedCommand {
     pub(crate) fn must_sync(&self) -> bool {
         match self {
-            NamedCommand::Open { .. } => false,
+            NamedCommand::Open { .. } | NamedCommand::Age { .. } => false,
             NamedCommand::Change { durability, .. } => *durability == Durability::Full,
             NamedCommand::Delete { .. } => true,
         }
@@ -77,6 +107,7 @@ impl NamedCommand {
                 rows * ROW_BYTES
             }
             NamedCommand::Open { topics, .. } => topics.len() * ROW_BYTES,
+            NamedCommand::Age { idle, .. } => idle.len() * ROW_BYTES,
             NamedCommand::Delete { .. } => 0,
         }
     }

@@ -144,6 +144,13 @@ impl<M> ConsumerRequest<M> {
         self
     }
 
+    /// The consumer is deleted, which is told as [`crate::Event::ConsumerInactive`], when nobody has had
+    /// it open for so long while the node was open; 1 s to 10 years. `None`, the default: never.
+    pub fn inactive(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.asked.inactive = Some(after.into());
+        self
+    }
+
     /// Which messages it gets. Of a consumer that exists it is changed together with a start only.
     pub fn filter(mut self, filter: ConsumerFilter) -> Self {
         self.asked.filter = Some(filter);

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::consumer_error::ConsumerError;
 use crate::consumer_settings::{Acking, ConsumerMode, ConsumerStart, Settings};
 use crate::delivery::{DeliveryToken, Settled};
-use crate::inner::named::{Named, wall};
+use crate::inner::named::{Named, is_full_of_dead, wall};
 use crate::message::Message;
 use crate::node::Node;
 use crate::subscription::untyped;
@@ -39,12 +39,16 @@ pub struct ConsumerInfo {
     pub mode: ConsumerMode,
     /// Readers that have it open in this process.
     pub readers: usize,
-    /// It delivers nothing, because it was paused or has as many dead letters as are kept.
+    /// It delivers nothing, because it was paused.
     pub paused: bool,
+    /// It delivers nothing, because it has as many dead letters as are kept.
+    pub full_of_dead: bool,
     /// Messages that readers hold.
     pub in_flight: usize,
     /// Dead letters, without what was pruned.
     pub dead: u64,
+    /// After which time without a reader or handle it is deleted; `None`: never.
+    pub inactive: Option<Duration>,
 }
 
 /// Where a consumer stands in a topic.
@@ -336,8 +340,10 @@ fn info_of(stored: NamedConsumer) -> Option<ConsumerInfo> {
         mode: settings.mode,
         readers: 0,
         paused: stored.paused,
+        full_of_dead: is_full_of_dead(stored.dead),
         in_flight: 0,
         dead: stored.dead,
+        inactive: settings.inactive,
     })
 }
 
@@ -357,8 +363,10 @@ impl Named {
             mode: looked.mode,
             readers: looked.readers,
             paused: looked.paused,
+            full_of_dead: is_full_of_dead(looked.dead),
             in_flight: looked.in_flight,
             dead: looked.dead,
+            inactive: looked.inactive,
         }
     }
 

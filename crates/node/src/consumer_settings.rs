@@ -7,7 +7,8 @@ use bytes::Bytes;
 use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use p2panda_core::limits::{
     CONSUMER_AUTHORS_MAX, CONSUMER_BACKOFF_MAX, CONSUMER_DELAY_MAX, CONSUMER_DELIVERIES_MAX,
-    CONSUMER_IN_FLIGHT_DEFAULT, CONSUMER_IN_FLIGHT_MAX, CONSUMER_WAIT_DEFAULT, CONSUMER_WAIT_MIN,
+    CONSUMER_IN_FLIGHT_DEFAULT, CONSUMER_IN_FLIGHT_MAX, CONSUMER_INACTIVE_MAX,
+    CONSUMER_INACTIVE_MIN, CONSUMER_WAIT_DEFAULT, CONSUMER_WAIT_MIN,
 };
 use p2panda_core::{Hash, Header, Timestamp, VerifyingKey};
 use p2panda_engine::consumer::{Acknowledgement, Backoff, Config, Mode};
@@ -182,6 +183,7 @@ impl Settings {
         let is_delay = |delay: &Duration| *delay <= CONSUMER_DELAY_MAX;
         let wait = CONSUMER_WAIT_MIN..=CONSUMER_DELAY_MAX;
         let deliveries = self.deliveries_max;
+        let inactive = CONSUMER_INACTIVE_MIN..=CONSUMER_INACTIVE_MAX;
         let invalid = if !wait.contains(&self.ack_wait) {
             Some("ack wait")
         } else if self.backoff.len() > CONSUMER_BACKOFF_MAX || !self.backoff.iter().all(is_delay) {
@@ -190,6 +192,11 @@ impl Settings {
             Some("deliveries at most")
         } else if self.in_flight_max == 0 || self.in_flight_max > CONSUMER_IN_FLIGHT_MAX {
             Some("in flight at most")
+        } else if self
+            .inactive
+            .is_some_and(|after| !inactive.contains(&after))
+        {
+            Some("inactive threshold")
         } else if self.acking == Acking::Cumulative && self.mode != ConsumerMode::Exclusive {
             Some("acknowledgement")
         } else {

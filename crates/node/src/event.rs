@@ -233,6 +233,18 @@ pub enum Event {
         /// Entries that the feed lacks.
         entries: u64,
     },
+    /// A consumer is gone: nobody had it open for as long as its threshold
+    /// ([`crate::ConsumerRequest::inactive`]).
+    ConsumerInactive {
+        /// Its name.
+        name: String,
+    },
+    /// A consumer has as many dead letters as are kept, and delivers nothing until some are redriven or
+    /// dropped ([`crate::ConsumerHandle::dead_letters`]).
+    ConsumerFullOfDead {
+        /// Its name.
+        name: String,
+    },
     /// This node's own logs are back where a newer copy had left them: publishing goes on.
     OwnLogPulled,
     /// The listener fell behind: this many events were lost. Messages are never among them.

@@ -99,7 +99,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let events = EventSender::new();
     let (sender, health) = HealthSender::new();
     let tally = Arc::default();
-    let consumers = Registry::default();
+    let consumers = Registry::new(events.clone());
     let views = Views::default();
     let readers = (&topics, &consumers, &views);
     let engine = run(engine, readers, &events, (&sender, &tally));
@@ -130,6 +130,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         events: events.clone(),
     };
     tokio::spawn(serve(incoming, desk));
+    tokio::spawn(consumers.clone().end_idle(queue.clone()));
     let open = (topics.clone(), consumers.clone(), views.clone());
     let end = end_when_stopped(health.clone(), open, storage.clone(), net.clone());
     tokio::spawn(end);
@@ -558,6 +559,7 @@ impl Node {
         for state in self.0.topics.leave_all() {
             state.flush_acks();
         }
+        self.0.consumers.count_idle(&self.0.queue);
         self.0.consumers.close();
         self.0.views.close().await;
         // Whatever does not answer in time is cut.
@@ -719,6 +721,7 @@ impl Drop for Inner {
         for state in self.topics.leave_all() {
             state.flush_acks();
         }
+        self.consumers.count_idle(&self.queue);
         self.consumers.close();
         self.views.leave();
         let (net, queue, storage) = (self.net.clone(), self.queue.clone(), self.storage.clone());

@@ -14,6 +14,7 @@ pub(crate) mod feed_time;
 pub(crate) mod garbage;
 pub(crate) mod holdings;
 pub(crate) mod idempotency;
+pub(crate) mod inactive;
 pub(crate) mod journal;
 pub(crate) mod large;
 pub(crate) mod level;

@@ -83,6 +83,9 @@ async fn read(node: &Node, next: ConsumerNext) -> Result<(), Failure> {
     if !next.topic.is_empty() {
         request = request.topics(next.topic);
     }
+    if let Some(after) = next.inactive {
+        request = request.inactive(after);
+    }
     let mut consumer: Consumer = request.open().await?;
     let format = Format::choose(next.json);
     for _ in 0..next.count {
@@ -176,6 +179,11 @@ struct InfoLine {
     name: String,
     /// Nothing is delivered.
     paused: bool,
+    /// Nothing is delivered, because there are as many dead letters as are kept.
+    full_of_dead: bool,
+    /// Seconds without use after which it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inactive: Option<f64>,
     in_flight: usize,
     /// Dead letters.
     dead: u64,
@@ -217,6 +225,8 @@ impl InfoLine {
         InfoLine {
             name: info.name.clone(),
             paused: info.paused,
+            full_of_dead: info.full_of_dead,
+            inactive: info.inactive.map(|after| after.as_secs_f64()),
             in_flight: info.in_flight,
             dead: info.dead,
             topics: places.collect(),
@@ -235,6 +245,12 @@ impl Line for InfoLine {
         line += &format!(", {} dead", self.dead);
         if self.paused {
             line += ", paused";
+        }
+        if self.full_of_dead {
+            line += ", stopped until some of the dead are redriven or dropped";
+        }
+        if let Some(seconds) = self.inactive {
+            line += &format!(", deleted when unused for {seconds} s");
         }
         if self.lag.is_some() {
             for place in &self.topics {

@@ -92,5 +92,13 @@ pub const CONSUMER_REASON_BYTES_MAX: usize = 512;
 pub const CONSUMER_BATCH_MAX: usize = 10_000;
 /// Bytes of a batch, unless its first message is larger (`docs/protocol/consumers.md#10`).
 pub const CONSUMER_BATCH_BYTES_MAX: usize = 64 * MIB;
+/// The shortest time after which a consumer is deleted that nobody has open
+/// (`docs/protocol/consumers.md#11`).
+pub const CONSUMER_INACTIVE_MIN: Duration = Duration::from_secs(1);
+/// The longest such time (`docs/protocol/consumers.md#11`).
+pub const CONSUMER_INACTIVE_MAX: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+/// For how long nobody had a consumer open is stored about as often as this
+/// (`docs/protocol/consumers.md#11`).
+pub const CONSUMER_IDLE_STORED_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Consumers and dead letters of a page (`docs/protocol/consumers.md#11`).
 pub const CONSUMER_PAGE_ROWS: usize = 1_000;

@@ -6,6 +6,7 @@
 
 mod fill;
 mod flush;
+mod idle;
 mod look;
 mod open;
 mod registry;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::consumer_error::ConsumerError;
 use crate::consumer_settings::{Acking, Settings, micros};
+use crate::event::EventSender;
 use crate::inner::queue::Queue;
 use crate::inner::storage::Storage;
 use crate::{Error, Message};
@@ -43,6 +45,8 @@ pub(crate) struct Named {
     queue: Queue,
     storage: Storage,
     clock: Clock,
+    events: EventSender,
+    idle: idle::Idle,
     state: Mutex<State>,
     /// Topics in which something was delivered into the feed, with the last offset.
     grown: Mutex<HashMap<Topic, u64>>,
@@ -62,6 +66,8 @@ struct State {
     end: Option<ConsumerError>,
     /// Dead letters.
     dead: u64,
+    /// That there are too many of them was told.
+    told_full_of_dead: bool,
     sources: BTreeMap<TopicNumber, Source>,
     numbers: HashMap<Topic, TopicNumber>,
     /// Topics of which there may be more in the feed.
@@ -463,12 +469,7 @@ impl State {
     }
 
     fn is_paused(&self) -> bool {
-        self.paused || self.is_full_of_dead()
-    }
-
-    /// So many dead letters are kept, and no message is lost for that.
-    fn is_full_of_dead(&self) -> bool {
-        self.dead >= CONSUMER_DEAD_MAX
+        self.paused || is_full_of_dead(self.dead)
     }
 
     fn expire(&mut self, now_us: u64) {
@@ -499,6 +500,11 @@ impl State {
         self.entries.retain(|(_, topic), _| !topics.contains(topic));
         self.unread.extend(topics);
     }
+}
+
+/// Whether no message is delivered any more: so many dead letters are kept, and none is lost.
+pub(crate) fn is_full_of_dead(dead: u64) -> bool {
+    dead >= CONSUMER_DEAD_MAX
 }
 
 /// This node's time.

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISHED_BYTES_MAX};
 use p2panda_core::{Hash, Phase, Topic, VerifyingKey};
 use p2panda_engine::{
-    Command, Durability, EarlyTrace, Incoming, IngestReport, NamedCommand, NewMessage, OpenedNamed,
-    Outcome, PartAnswers, PublishError, Reply, Room, Source, StorageWait, ViewCommand, parts,
+    AgedNamed, Command, Durability, EarlyTrace, Incoming, IngestReport, NamedCommand, NewMessage,
+    NewNamed, OpenedNamed, Outcome, PartAnswers, PublishError, Reply, Room, Source, StorageWait,
+    ViewCommand, parts,
 };
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{NamedChanges, NamedKey};
@@ -264,7 +265,7 @@ impl Queue {
     pub(crate) async fn open_named(
         &self,
         name: String,
-        create: Option<Bytes>,
+        create: Option<NewNamed>,
         topics: Vec<Topic>,
     ) -> Result<Option<OpenedNamed>, Error> {
         let permit = room_for(&self.own_room, Room::Own, 0).await?;
@@ -311,6 +312,34 @@ impl Queue {
             }),
         }))?;
         receiver.await.map_err(|_| self.ended())
+    }
+
+    /// Counts for how long nobody has had consumers open, and deletes those for which that is too long.
+    pub(crate) async fn age_named(
+        &self,
+        idle: Vec<(NamedKey, u64)>,
+        elapsed_us: u64,
+    ) -> Result<AgedNamed, Error> {
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Named(NamedCommand::Age {
+            idle,
+            elapsed_us,
+            reply: Some(Box::new(move |aged| {
+                drop(permit);
+                let _ = sender.send(aged);
+            })),
+        }))?;
+        receiver.await.map_err(|_| self.ended())
+    }
+
+    /// Counts it, and deletes nothing.
+    pub(crate) fn count_idle(&self, idle: Vec<(NamedKey, u64)>, elapsed_us: u64) {
+        let _ = self.send(Command::Named(NamedCommand::Age {
+            idle,
+            elapsed_us,
+            reply: None,
+        }));
     }
 
     /// Drops a body for good. False if there is no such operation, or it has none.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use p2panda::{
     Acking, Consumer, ConsumerError, ConsumerFilter, ConsumerMode, ConsumerStart, Delivery, Error,
-    Node, Publisher, Settled, StartAt, Timestamp, Topic,
+    Event, Node, Publisher, Settled, StartAt, Timestamp, Topic,
 };
 
 use crate::nodes::{self, PATIENCE, network, temporary, topic, until};
@@ -66,6 +66,18 @@ async fn with_messages(count: usize) -> (Node, Topic, Publisher) {
         tx.publish(number.to_string()).await.unwrap();
     }
     (node, topic, tx)
+}
+
+/// The name of the next consumer that is deleted because nobody has opened it.
+async fn inactive(events: &mut p2panda::Events) -> String {
+    let told = async {
+        loop {
+            if let Event::ConsumerInactive { name } = events.next().await.unwrap() {
+                return name;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap()
 }
 
 fn refused(error: Error) -> ConsumerError {
@@ -128,6 +140,114 @@ async fn a_nak_comes_back_after_its_delay_and_the_fifth_failure_is_dead_until_it
     assert!(letters.list(0).await.unwrap().is_empty());
     let error = letters.redrive(dead[0].number).await.unwrap_err();
     assert_eq!(refused(error), ConsumerError::UnknownDeadLetter);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_nobody_opens_for_its_threshold_is_gone_and_an_event_names_it() {
+    let (network, topic) = (network(), topic());
+    let dir = tempfile::tempdir().unwrap();
+    let node = nodes::at(network, dir.path()).await;
+    let second = Duration::from_secs(1);
+    let mut opened = Vec::new();
+    for (name, after) in [
+        ("held", Some(second)),
+        ("left", Some(second)),
+        ("kept", None),
+    ] {
+        let consumer = node.consumer(name).topics([topic]).inactive(after);
+        opened.push(consumer.open().await.unwrap());
+    }
+    assert_eq!(opened[1].handle().info().inactive, Some(second));
+    let mut events = node.events();
+    let _held = opened.swap_remove(0);
+    let given_up = std::time::Instant::now();
+    drop(opened);
+    assert_eq!(inactive(&mut events).await, "left");
+    assert!(given_up.elapsed() >= second);
+    let names = async |node: &Node| -> Vec<String> {
+        let infos = node.consumers(None).await.unwrap().into_iter();
+        infos.map(|info| info.name).collect()
+    };
+    assert_eq!(names(&node).await, ["held", "kept"]);
+    let error = node.consumer("left").handle().await.unwrap_err();
+    assert_eq!(refused(error), ConsumerError::Unknown);
+    // What was held until the end is there at the next start, and goes as well.
+    node.shutdown().await.unwrap();
+    let node = nodes::at(network, dir.path()).await;
+    let mut events = node.events();
+    if names(&node).await.contains(&"held".to_owned()) {
+        assert_eq!(inactive(&mut events).await, "held");
+    }
+    assert_eq!(names(&node).await, ["kept"]);
+    let invalid = node.consumer("kept").inactive(second / 2).open().await;
+    let invalid = refused(invalid.unwrap_err());
+    assert_eq!(invalid, ConsumerError::Invalid("inactive threshold"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_dead_letters_stop_a_consumer_which_says_so_until_some_are_dropped() {
+    const DEAD: usize = 10_000;
+    let (node, topic, tx) = with_messages(0).await;
+    publish(&tx, 0..DEAD + 1).await;
+    let opened = node.consumer("jobs").topics([topic]).in_flight_max(DEAD);
+    let mut jobs = opened.open().await.unwrap();
+    let mut events = node.events();
+    let mut terms = tokio::task::JoinSet::new();
+    for delivery in jobs.fetch(DEAD).wait(PATIENCE).await.unwrap() {
+        terms.spawn(async move { delivery.term("").await.unwrap() });
+    }
+    terms.join_all().await;
+    let told = async {
+        loop {
+            if let Event::ConsumerFullOfDead { name } = events.next().await.unwrap() {
+                return name;
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
+    assert_eq!(told, "jobs");
+    assert!(jobs.fetch(1).wait(SOON).await.unwrap().is_empty());
+    drop(jobs);
+    // It is seen without opening it as well, and is not the same as a pause.
+    let info = &node.consumers(None).await.unwrap()[0];
+    let seen = (info.full_of_dead, info.paused, info.dead);
+    assert_eq!(seen, (true, false, DEAD as u64));
+    let mut jobs = node.consumer("jobs").open().await.unwrap();
+    let letters = jobs.handle().dead_letters();
+    let first = letters.list(0).await.unwrap()[0].number;
+    letters.drop_one(first).await.unwrap();
+    assert!(!jobs.handle().info().full_of_dead);
+    next(&mut jobs).await.ack().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_of_a_topic_says_since_when_the_oldest_message_waits_for_each_consumer() {
+    let (node, topic, _tx) = with_messages(3).await;
+    let status = async || node.topic(topic).status().await.unwrap().consumers;
+    assert_eq!(status().await, []);
+    let mut some = node.consumer("some").topics([topic]).open().await.unwrap();
+    let mut all = node.consumer("all").topics([topic]).open().await.unwrap();
+    let offset = |delivery: &Delivery| delivery.message().unwrap().offset();
+    let first = offset(&next(&mut some).await);
+    let second = next(&mut some).await;
+    second.ack().await.unwrap();
+    for delivery in rest(&mut all).await {
+        delivery.ack().await.unwrap();
+    }
+    let found = status().await;
+    let names: Vec<_> = found.iter().map(|consumer| &consumer.name[..]).collect();
+    assert_eq!(names, ["all", "some"]);
+    assert_eq!((found[0].oldest, found[0].since), (None, None));
+    assert_eq!(found[1].oldest, Some(first));
+    let since = found[1].since.expect("a time").as_micros();
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(u128::from(since) <= now.as_micros());
+    // A trace knows them as well.
+    let id = second.message().unwrap().id();
+    let consumers = node.trace(id).await.unwrap().unwrap().consumers;
+    let acknowledged: Vec<_> = consumers.iter().map(|one| one.acknowledged).collect();
+    assert_eq!(acknowledged, [true, true]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

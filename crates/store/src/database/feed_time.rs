@@ -2,7 +2,7 @@
 //! (`docs/protocol/consumers.md#5`).
 
 use p2panda_core::{Timestamp, Topic};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::error::StoreError;
 use crate::database::neighbour::has_garbage;
@@ -89,12 +89,21 @@ impl Reader {
             })
         })?;
         if let Some(first) = ahead.first {
-            let sql = "SELECT at FROM feed_time WHERE topic = ?1 AND offset <= ?2
-                ORDER BY offset DESC LIMIT 1";
-            let mut statement = snapshot.prepare_cached(sql)?;
-            let found = statement.query_row(params![topic, int(first)], |row| unsigned(row, 0));
-            ahead.since = found.optional()?.map(Timestamp::from_micros);
+            ahead.since = delivered_at(&snapshot, topic, first)?;
         }
         Ok(ahead)
     }
+}
+
+/// About when an entry was delivered into the feed of a topic: not later than that.
+pub(crate) fn delivered_at(
+    connection: &Connection,
+    topic: i64,
+    offset: u64,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = "SELECT at FROM feed_time WHERE topic = ?1 AND offset <= ?2
+        ORDER BY offset DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_row(params![topic, int(offset)], |row| unsigned(row, 0));
+    Ok(found.optional()?.map(Timestamp::from_micros))
 }

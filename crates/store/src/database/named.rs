@@ -30,7 +30,7 @@ pub struct NamedConsumer {
     pub paused: bool,
     /// Microseconds after which it is deleted if nobody has it open.
     pub inactive_us: Option<u64>,
-    /// For how long nobody had.
+    /// For how many microseconds nobody had.
     pub idle_us: u64,
     /// Its dead letters, without what was pruned.
     pub dead: u64,
@@ -216,10 +216,17 @@ impl Tx<'_> {
         self.rows(sql, [consumer.0], pruned_of)
     }
 
-    /// Makes a named consumer without topics.
-    pub fn create_named(&mut self, name: &str, settings: &[u8]) -> Result<NamedKey, StoreError> {
-        let sql = "INSERT INTO named_consumer(name, settings) VALUES(?1, ?2)";
-        self.cached(sql)?.execute(params![name, settings])?;
+    /// Makes a named consumer without topics, and says after how many microseconds it is deleted if
+    /// nobody has it open.
+    pub fn create_named(
+        &mut self,
+        name: &str,
+        settings: &[u8],
+        inactive_us: Option<u64>,
+    ) -> Result<NamedKey, StoreError> {
+        let sql = "INSERT INTO named_consumer(name, settings, inactive) VALUES(?1, ?2, ?3)";
+        let parameters = params![name, settings, inactive_us.map(int)];
+        self.cached(sql)?.execute(parameters)?;
         Ok(NamedKey(self.database().connection.last_insert_rowid()))
     }
 

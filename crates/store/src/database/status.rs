@@ -1,12 +1,14 @@
 use std::collections::HashMap;
 
-use p2panda_core::{LogRange, Topic};
+use p2panda_core::limits::CONSUMER_PAGE_ROWS;
+use p2panda_core::{LogRange, Timestamp, Topic};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::blocked::{BlockedLog, blocked_of};
 use crate::database::branch::has_closed_own_log;
 use crate::database::error::StoreError;
 use crate::database::evidence::RejectReason;
+use crate::database::feed_time::delivered_at;
 use crate::database::neighbour::{Neighbour, feed_after, feed_end, has_garbage};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{int, seq_or_none, unsigned};
@@ -41,6 +43,24 @@ pub struct TopicStatus {
     pub blocked: Vec<BlockedLog>,
     /// Whether the node's own log is closed, because a copy of its directory has published to it as well.
     pub own_log_closed: bool,
+    /// The durable consumers that read the topic, by name, at most 1 000; the stream of the topic is
+    /// one of them once it has acknowledged something.
+    pub consumers: Vec<TopicConsumer>,
+}
+
+/// How far a durable consumer has come in a topic, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicConsumer {
+    /// Its name.
+    pub name: String,
+    /// Everything in the feed at or below this offset is settled, except what is open.
+    pub position: u64,
+    /// Offset of the oldest entry that is not settled; `None`: there is none. One that a filter will
+    /// not admit counts as well.
+    pub oldest: Option<u64>,
+    /// About when that was delivered into the feed, by this node's clock.
+    pub since: Option<Timestamp>,
 }
 
 impl Reader {
@@ -142,6 +162,7 @@ impl Reader {
             .query_row([key], |row| unsigned(row, 0))?;
         status.blocked = blocked_of(&snapshot, key)?;
         status.own_log_closed = has_closed_own_log(&snapshot, key)?;
+        status.consumers = consumers(&snapshot, key)?;
         Ok(status)
     }
 }
@@ -166,11 +187,47 @@ fn feed_range(snapshot: &Connection, topic: i64) -> rusqlite::Result<Option<(u64
     let has_garbage = has_garbage(snapshot)?;
     let first = feed_after(snapshot, topic, 0, has_garbage)?;
     let last = feed_end(snapshot, topic, has_garbage)?;
-    let number = |neighbour| match neighbour {
+    Ok(number(first).zip(number(last)))
+}
+
+fn number(neighbour: Neighbour) -> Option<u64> {
+    match neighbour {
         Neighbour::At(offset) | Neighbour::Beyond(offset) => Some(offset),
         Neighbour::None => None,
-    };
-    Ok(number(first).zip(number(last)))
+    }
+}
+
+/// By one look at the feed for each.
+fn consumers(snapshot: &Connection, topic: i64) -> rusqlite::Result<Vec<TopicConsumer>> {
+    let sql = "SELECT c.name, p.position, (SELECT min(offset) FROM open o
+            WHERE o.consumer = p.consumer AND o.topic = p.topic AND o.offset <= p.position)
+        FROM place p JOIN named_consumer c ON c.id = p.consumer WHERE p.topic = ?1
+        UNION ALL SELECT c.name, p.prefix, NULL
+        FROM consumer_topic p JOIN consumer c ON c.id = p.consumer WHERE p.topic = ?1
+        ORDER BY 1 LIMIT ?2";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let rows_max = int(CONSUMER_PAGE_ROWS as u64);
+    let rows = statement.query_map([topic, rows_max], |row| {
+        let open: Option<i64> = row.get(2)?;
+        Ok(TopicConsumer {
+            name: row.get(0)?,
+            position: unsigned(row, 1)?,
+            oldest: open.map(i64::cast_unsigned),
+            since: None,
+        })
+    })?;
+    let mut consumers: Vec<_> = rows.collect::<Result<_, _>>()?;
+    let has_garbage = has_garbage(snapshot)?;
+    for consumer in &mut consumers {
+        if consumer.oldest.is_none() {
+            let next = feed_after(snapshot, topic, consumer.position, has_garbage)?;
+            consumer.oldest = number(next);
+        }
+        if let Some(oldest) = consumer.oldest {
+            consumer.since = delivered_at(snapshot, topic, oldest)?;
+        }
+    }
+    Ok(consumers)
 }
 
 fn rejected(snapshot: &Connection, topic: i64) -> rusqlite::Result<Vec<(RejectReason, u64)>> {

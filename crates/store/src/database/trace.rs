@@ -60,7 +60,7 @@ pub enum Progress {
 pub struct ConsumerTrace {
     /// Name of the consumer.
     pub consumer: String,
-    /// Whether it has acknowledged the entry.
+    /// Whether it has acknowledged the entry; one that it settled in another way counts as well.
     pub acknowledged: bool,
 }
 
@@ -225,8 +225,11 @@ fn consumers(
 ) -> rusqlite::Result<Vec<ConsumerTrace>> {
     let sql = "SELECT c.name, p.prefix >= ?2 OR EXISTS (SELECT 1 FROM ack a
             WHERE a.consumer = p.consumer AND a.topic = p.topic AND a.offset = ?2)
-        FROM consumer_topic p JOIN consumer c ON c.id = p.consumer
-        WHERE p.topic = ?1 ORDER BY c.name";
+        FROM consumer_topic p JOIN consumer c ON c.id = p.consumer WHERE p.topic = ?1
+        UNION ALL SELECT c.name, p.position >= ?2 AND NOT EXISTS (SELECT 1 FROM open o
+            WHERE o.consumer = p.consumer AND o.topic = p.topic AND o.offset = ?2)
+        FROM place p JOIN named_consumer c ON c.id = p.consumer WHERE p.topic = ?1
+        ORDER BY 1";
     let mut statement = snapshot.prepare_cached(sql)?;
     let rows = statement.query_map(params![topic, int(offset)], |row| {
         Ok(ConsumerTrace {

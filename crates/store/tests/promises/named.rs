@@ -9,7 +9,7 @@ use crate::{Author, TOPIC, open};
 
 fn create(store: &mut Store) -> NamedKey {
     let mut tx = store.begin(Durability::Full).unwrap();
-    let key = tx.create_named("app", b"settings").unwrap();
+    let key = tx.create_named("app", b"settings", None).unwrap();
     tx.commit().unwrap();
     key
 }
@@ -19,6 +19,35 @@ fn change(store: &mut Store, key: NamedKey, changes: &NamedChanges) -> bool {
     let is_there = tx.change_named(key, changes).unwrap();
     tx.commit().unwrap();
     is_there
+}
+
+#[test]
+fn only_consumers_with_a_threshold_age_and_what_somebody_has_open_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut tx = store.begin(Durability::Full).unwrap();
+    let _never = tx.create_named("never", b"settings", None).unwrap();
+    let unused = tx.create_named("unused", b"settings", Some(100)).unwrap();
+    let used = tx.create_named("used", b"settings", Some(100)).unwrap();
+    tx.age_named(&[(used, 0)], 60).unwrap();
+    assert_eq!(tx.until_inactive().unwrap(), [(unused, 40), (used, 100)]);
+    assert_eq!(tx.inactive_named().unwrap(), []);
+    tx.commit().unwrap();
+    drop(store);
+
+    // Time in which the store was closed does not count.
+    let mut store = open(dir.path());
+    let mut tx = store.begin(Durability::Full).unwrap();
+    tx.age_named(&[(used, 7)], 39).unwrap();
+    assert_eq!(tx.until_inactive().unwrap(), [(unused, 1), (used, 93)]);
+    tx.age_named(&[], 1).unwrap();
+    assert_eq!(
+        tx.inactive_named().unwrap(),
+        [(unused, "unused".to_owned())]
+    );
+    tx.age_named(&[], u64::MAX).unwrap();
+    assert_eq!(tx.until_inactive().unwrap(), [(unused, 0), (used, 0)]);
+    tx.commit().unwrap();
 }
 
 #[test]

@@ -8,9 +8,9 @@ use p2panda_engine::Durability;
 use p2panda_engine::consumer::{DeadReason, TopicNumber};
 use p2panda_store::NamedChanges;
 
-use super::{Named, State};
-use crate::Error;
+use super::{Named, State, is_full_of_dead};
 use crate::consumer_error::ConsumerError;
+use crate::{Error, Event};
 
 /// What was asked for, and what is under way.
 #[derive(Debug, Default)]
@@ -139,6 +139,12 @@ impl Named {
         if !is_there {
             state.end = Some(ConsumerError::Deleted);
         }
+        let is_full = is_full_of_dead(state.dead);
+        if is_full && !std::mem::replace(&mut state.told_full_of_dead, is_full) {
+            let name = self.name.clone();
+            self.events.tell(Event::ConsumerFullOfDead { name });
+        }
+        state.told_full_of_dead = is_full;
         let is_more = state.flush.asked > version;
         self.flushed.send_modify(|flushed| {
             flushed.version = version;

@@ -1,6 +1,7 @@
 //! What is known of a consumer at a moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use p2panda_core::Topic;
 use p2panda_engine::consumer::{ReaderNumber, Token};
@@ -18,6 +19,7 @@ pub(crate) struct Looked {
     pub paused: bool,
     pub in_flight: usize,
     pub dead: u64,
+    pub inactive: Option<Duration>,
 }
 
 pub(crate) struct LookedPlace {
@@ -48,9 +50,10 @@ impl Named {
             acking: state.settings.acking,
             mode: state.settings.mode,
             readers: readers.count(),
-            paused: state.is_paused(),
+            paused: state.paused,
             in_flight: state.machine.in_flight(),
             dead: state.dead,
+            inactive: state.settings.inactive,
         }
     }
 

@@ -9,8 +9,8 @@ use p2panda_core::limits::{
     CONSUMER_TOPICS_MAX, FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX,
 };
 use p2panda_core::{Hash, Timestamp, Topic};
-use p2panda_engine::OpenedNamed;
 use p2panda_engine::consumer::{Consumer, ReaderNumber, Stored, TopicNumber};
+use p2panda_engine::{NewNamed, OpenedNamed};
 use p2panda_store::{
     Covered, DeadLetter, NamedChanges, PageLimits, PlaceRow, Reader, StoreError, StoredPlace,
     TopicKey,
@@ -38,6 +38,7 @@ pub(crate) struct Asked {
     pub backoff: Option<Vec<Duration>>,
     pub deliveries_max: Option<Option<u32>>,
     pub in_flight_max: Option<usize>,
+    pub inactive: Option<Option<Duration>>,
     pub filter: Option<ConsumerFilter>,
     pub start: Option<ConsumerStart>,
     pub start_if_new: Option<ConsumerStart>,
@@ -68,7 +69,7 @@ impl Asked {
             backoff: self.backoff.clone().unwrap_or(before.backoff),
             deliveries_max: self.deliveries_max.unwrap_or(before.deliveries_max),
             in_flight_max: self.in_flight_max.unwrap_or(before.in_flight_max),
-            inactive: before.inactive,
+            inactive: self.inactive.unwrap_or(before.inactive),
             filter: self.filter.clone().unwrap_or(before.filter),
         }
     }
@@ -148,14 +149,17 @@ impl Registry {
                 let start = asked.start.clone().or(asked.start_if_new.clone());
                 let start = start.unwrap_or_default();
                 let begins = resolve(storage, topics.to_vec(), start).await?;
-                let create = Some(settings.encode());
+                let create = Some(NewNamed {
+                    settings: settings.encode(),
+                    inactive_us: settings.inactive.map(micros),
+                });
                 let made = queue.open_named(asked.name.clone(), create, topics.to_vec());
                 let mut made = made.await?.ok_or_else(|| queue.ended())?;
                 place(&mut made, topics, begins);
                 (made, true)
             }
         };
-        let named = Named::new(queue, storage, opened, is_new)?;
+        let named = Named::new((queue, storage), self, opened, is_new)?;
         let named = Arc::new(named);
         self.add(&named);
         let topics: Vec<Topic> = named.state.lock().numbers.keys().copied().collect();
@@ -190,8 +194,8 @@ impl Settings {
 
 impl Named {
     fn new(
-        queue: &Queue,
-        storage: &Storage,
+        (queue, storage): (&Queue, &Storage),
+        registry: &Registry,
         opened: OpenedNamed,
         is_new: bool,
     ) -> Result<Named, ConsumerError> {
@@ -210,6 +214,7 @@ impl Named {
             paused: consumer.paused,
             end: None,
             dead: consumer.dead,
+            told_full_of_dead: false,
             sources: BTreeMap::new(),
             numbers: HashMap::new(),
             unread: BTreeSet::new(),
@@ -241,6 +246,8 @@ impl Named {
             queue: queue.clone(),
             storage: storage.clone(),
             clock,
+            events: registry.events().clone(),
+            idle: registry.idle().clone(),
             state: parking_lot::Mutex::new(state),
             grown: parking_lot::Mutex::default(),
             changed: watch::Sender::new(0),

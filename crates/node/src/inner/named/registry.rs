@@ -9,16 +9,19 @@ use p2panda_store::NamedKey;
 use parking_lot::Mutex;
 
 use super::Named;
+use super::idle::Idle;
+use crate::event::EventSender;
 
 /// Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Registry(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     /// One is opened at a time.
     opening: tokio::sync::Mutex<()>,
     used: Mutex<Used>,
+    idle: Idle,
+    events: EventSender,
 }
 
 #[derive(Default)]
@@ -29,6 +32,29 @@ struct Used {
 }
 
 impl Registry {
+    /// None is in use yet.
+    pub(crate) fn new(events: EventSender) -> Self {
+        Self(Arc::new(Inner {
+            opening: tokio::sync::Mutex::default(),
+            used: Mutex::default(),
+            idle: Idle::default(),
+            events,
+        }))
+    }
+
+    pub(super) fn idle(&self) -> &Idle {
+        &self.0.idle
+    }
+
+    pub(super) fn events(&self) -> &EventSender {
+        &self.0.events
+    }
+
+    /// Those that somebody has open.
+    pub(super) fn used_keys(&self) -> Vec<NamedKey> {
+        self.all().iter().map(|named| named.key).collect()
+    }
+
     /// Nobody else opens one until it is dropped.
     pub(super) async fn opening(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.opening.lock().await
@@ -91,6 +117,7 @@ impl Registry {
         for named in self.all() {
             named.close();
         }
+        self.0.idle.close();
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Named>> {
@@ -124,8 +151,12 @@ impl Drop for Named {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if state.end.is_none() {
+            let is_ageing = state.settings.inactive.is_some();
             let changes = Named::last_changes(state);
             self.send_last(changes);
+            if is_ageing {
+                self.idle.given_up(self.key);
+            }
         }
     }
 }
