@@ -6,7 +6,7 @@ use std::time::Duration;
 use p2panda_core::limits::{CONSUMER_DELAY_MAX, CONSUMER_REASON_BYTES_MAX};
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_engine::consumer::{Answer, ReaderNumber, Token};
-use p2panda_store::NamedKey;
+use p2panda_store::{Change, NamedKey};
 
 use crate::Error;
 use crate::body::{DecodeError, Raw};
@@ -32,6 +32,19 @@ enum What<M> {
         count: u32,
     },
     Pruned(Pruned),
+}
+
+/// What a delivery is: a message, or one of the things that stand beside messages. So it is also where
+/// messages have a type.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Delivered<'d, M = Raw> {
+    /// A message with content.
+    Message(&'d Message<M>),
+    /// What became of an operation that was there before: the message has no content of its own.
+    Changed(Change, &'d Message<M>),
+    /// Something was pruned before it was settled.
+    Pruned(&'d Pruned),
 }
 
 /// What was pruned of a log before the consumer had settled it: it does not come any more
@@ -116,7 +129,18 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// The message; `None` where this tells of something that was pruned.
+    /// Which of the things it is that a consumer delivers.
+    pub fn what(&self) -> Delivered<'_, M> {
+        match &self.what {
+            What::Pruned(pruned) => Delivered::Pruned(pruned),
+            What::Message { message, .. } => match message.change() {
+                Some(change) => Delivered::Changed(change, message),
+                None => Delivered::Message(message),
+            },
+        }
+    }
+
+    /// The message, also one that tells of a change; `None` where this tells of something that was pruned.
     pub fn message(&self) -> Option<&Message<M>> {
         match &self.what {
             What::Message { message, .. } => Some(message),

@@ -72,7 +72,7 @@ pub use consumer_handle::{
     ConsumerHandle, ConsumerInfo, ConsumerPosition, DeadLetters, Lag, PrunedLetter,
 };
 pub use consumer_settings::{Acking, ConsumerFilter, ConsumerMode, ConsumerStart};
-pub use delivery::{Delivery, DeliveryToken, Pruned, Settled};
+pub use delivery::{Delivered, Delivery, DeliveryToken, Pruned, Settled};
 pub use drain::Unsent;
 pub use ended::Ended;
 pub use ephemeral::{

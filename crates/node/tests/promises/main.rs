@@ -4,6 +4,7 @@
 mod blocked;
 mod bodies;
 mod changes;
+mod consumer_model;
 mod consumers;
 mod copies;
 mod ended;
