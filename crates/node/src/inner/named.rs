@@ -75,7 +75,7 @@ struct State {
     /// The next page is being read before it is needed.
     reads_ahead: bool,
     /// What was read and not delivered.
-    entries: BTreeMap<(u64, TopicNumber), FeedEntry>,
+    entries: BTreeMap<(u64, TopicNumber), Box<FeedEntry>>,
     readers: BTreeMap<ReaderNumber, Option<ConsumerError>>,
     last_number: u64,
     /// What was pruned before it was settled, and who was told of it.
@@ -293,7 +293,7 @@ impl Named {
         self.read_ahead(state);
         Found::Given(Given::Entry {
             topic,
-            entry: Box::new(entry),
+            entry,
             delivery,
         })
     }

@@ -154,7 +154,7 @@ impl Named {
         let mut state = self.state.lock();
         match entry {
             Some(entry) if state.machine.holds(number, offset) => {
-                state.entries.insert((offset, number), entry);
+                state.entries.insert((offset, number), Box::new(entry));
             }
             Some(_) => {}
             None => state.machine.lost(number, offset, self.clock.now_us()),
@@ -236,7 +236,7 @@ impl State {
             }
             let keeps = self.entries.len() < 2 * FEED_PAGE_ROWS_MAX;
             if keeps && self.machine.holds(number, offset) {
-                self.entries.insert((offset, number), entry);
+                self.entries.insert((offset, number), Box::new(entry));
             }
         }
         let Some(source) = self.sources.get_mut(&number) else {
