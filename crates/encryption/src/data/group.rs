@@ -1,29 +1,30 @@
 //! A group of the data scheme (`docs/protocol/encryption.md#10.3`).
 
+mod applying;
+mod drafts;
+mod joining;
 mod named;
 mod stored;
 
+pub use drafts::WelcomeReport;
 pub use stored::{open_stored, secret_key};
 
 use std::collections::BTreeSet;
 
-use p2panda_core::limits::GROUP_SECRETS_MAX;
-use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::Control;
-use super::agreement::{Agreement, Draft, Effect, Output, Prepared, ProcessError};
+use super::agreement::{Agreement, Effect, Prepared, ProcessError};
 use super::event::{Event, Failure};
 use super::holders::{Holdings, Reason, Rekey};
 use super::members::{Members, Membership};
 use super::parked::Parked;
-use super::payload::{Encrypted, Payload, Sent};
-use super::secret::{GroupSecret, SecretBundle, SecretId, decrypt, encrypt};
-use crate::direct::{DirectMessage, Kind, addressed};
-use crate::limit::Limit;
-use crate::operation::{OperationError, check_add, check_create, check_remove};
-use crate::orderer::{Join, Kept, Message, Orderer, QueueError};
+use super::payload::{Encrypted, Payload};
+use super::secret::{SecretBundle, SecretId, decrypt};
+use crate::direct::Kind;
+use crate::operation::OperationError;
+use crate::orderer::{Message, Orderer, QueueError};
 use crate::rows::Single;
 use crate::sessions::Context;
 use crate::suite::{Suite, SuiteConfig};
@@ -33,14 +34,6 @@ use crate::{Member, OperationId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the group has changed since the draft")]
 pub struct CommitError;
-
-/// What a draft of `add` could not send along.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WelcomeReport {
-    /// Secrets left out; the new member does not read data under them.
-    pub left_out: Vec<SecretId>,
-}
 
 /// One member's view of a group.
 ///
@@ -94,102 +87,6 @@ impl<M: Membership> Group<M> {
         self.agreement.suite() == Suite::Hybrid
     }
 
-    /// Drafts the creation with these members and us.
-    pub fn create(
-        &self,
-        members: &[Member],
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Draft, OperationError> {
-        let exists = self.welcomed || !self.orderer.graph().is_empty();
-        check_create(exists, members, context)?;
-        let secret = self.bundle.generate(context.now, rng)?;
-        Ok(self.agreement.create(members, secret, context, rng)?)
-    }
-
-    /// Drafts a new secret for the members.
-    pub fn update(
-        &self,
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Draft, OperationError> {
-        let recipients = self.members()?;
-        self.rotate(Control::Update, recipients, context, rng)
-    }
-
-    /// Drafts the removal of a member, possibly of ourselves, with a new secret for the others.
-    pub fn remove(
-        &self,
-        removed: Member,
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Draft, OperationError> {
-        let recipients = check_remove(removed, self.members()?)?;
-        self.rotate(Control::Remove { removed }, recipients, context, rng)
-    }
-
-    /// Drafts a new secret to go with a removal that was applied already, elsewhere.
-    pub fn rotate_after_removal(
-        &self,
-        removed: Member,
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Draft, OperationError> {
-        let mut recipients = self.members()?;
-        recipients.remove(&removed);
-        self.rotate(Control::Remove { removed }, recipients, context, rng)
-    }
-
-    /// Drafts an invitation with at most so many secrets: always the latest, then the newest.
-    ///
-    /// Towards 0.7.1 peers a first welcome has room for 4.
-    pub fn add(
-        &self,
-        added: Member,
-        secrets_max: usize,
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(Draft, WelcomeReport), OperationError> {
-        check_add(added, self.agreement.my_id(), &self.members()?)?;
-        self.welcome(added, secrets_max, context, rng)
-    }
-
-    /// Drafts a welcome to go with an add that was applied already, elsewhere or lost, or to hand a
-    /// member what it lacks ([`Group::lacking`]).
-    pub fn welcome(
-        &self,
-        added: Member,
-        secrets_max: usize,
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(Draft, WelcomeReport), OperationError> {
-        let members = self.members()?;
-        if added == self.agreement.my_id() {
-            return Err(OperationError::NotAddOurselves);
-        }
-        context.within(members.len())?;
-        self.is_newest()?;
-        let latest = self
-            .bundle
-            .latest()
-            .ok_or(OperationError::NoEligibleSecret)?;
-        let present = self.holdings.present(&members);
-        if !self.holdings.is_eligible(&latest.id(), &present) {
-            return Err(OperationError::NoEligibleSecret);
-        }
-        let (mut bundle, mut left_out) = (SecretBundle::new(), Vec::new());
-        for (index, (id, secret)) in self.bundle.ranked().rev().enumerate() {
-            if index < secrets_max.clamp(1, GROUP_SECRETS_MAX) {
-                bundle.insert(secret.duplicate());
-            } else {
-                left_out.push(*id);
-            }
-        }
-        let draft = self.agreement.add(added, &bundle, context, rng)?;
-        let draft = draft.after(self.orderer.heads(), context)?;
-        Ok((draft, WelcomeReport { left_out }))
-    }
-
     /// Takes over an own operation that was framed and signed and has its id now.
     pub fn commit(
         &mut self,
@@ -233,31 +130,6 @@ impl<M: Membership> Group<M> {
         }
         self.after(operation, &control);
         Ok(())
-    }
-
-    /// Seals data under the latest secret that exactly the members hold; changes nothing.
-    pub fn send(&self, plaintext: &[u8], rng: &mut impl CryptoRng) -> Result<Sent, OperationError> {
-        let members = self.members()?;
-        self.is_newest()?;
-        let present = self.holdings.present(&members);
-        let latest = self.holdings.latest_eligible(&self.bundle, &present);
-        let id = latest.ok_or(OperationError::NoEligibleSecret)?;
-        let secret = self
-            .bundle
-            .get(&id)
-            .ok_or(OperationError::NoEligibleSecret)?;
-        let mut nonce = [0; 24];
-        rng.fill_bytes(&mut nonce);
-        let ciphertext = encrypt(secret, &nonce, plaintext)?;
-        let encrypted = Encrypted {
-            secret: id,
-            nonce,
-            ciphertext,
-        };
-        Ok(Sent {
-            payload: Payload::Application(encrypted),
-            dependencies: self.orderer.heads(),
-        })
     }
 
     /// Takes a message of another member, which then waits for what it depends on.
@@ -511,269 +383,6 @@ impl<M: Membership> Group<M> {
     /// Stops waiting for a message that is lost for good.
     pub fn give_up(&mut self, operation: OperationId) {
         self.orderer.give_up(operation);
-    }
-
-    fn rotate(
-        &self,
-        control: Control,
-        recipients: BTreeSet<Member>,
-        context: &Context<'_>,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Draft, OperationError> {
-        context.within(recipients.len())?;
-        if self.bundle.len() >= GROUP_SECRETS_MAX {
-            return Err(Limit::Secrets.into());
-        }
-        let mut holders = recipients.clone();
-        holders.insert(self.agreement.my_id());
-        let present = self.holdings.present(&holders);
-        let used = self.holdings.latest_eligible(&self.bundle, &present);
-        let secret = self.bundle.generate_above(used, context.now, rng)?;
-        let recipients: Vec<_> = recipients.into_iter().collect();
-        let draft = self
-            .agreement
-            .rotate(control, &recipients, secret, context, rng)?;
-        Ok(draft.after(self.orderer.heads(), context)?)
-    }
-
-    /// Joins by the first create or add of us whose whole past has come.
-    fn join(&mut self, context: &mut Context<'_>) -> Option<Event> {
-        let Join { past, welcome } = self.orderer.take_join()?;
-        let mut early = SecretBundle::new();
-        let mut removals = Vec::new();
-        for message in past {
-            removals.extend(self.absorb(message, &mut early, context));
-        }
-        let named = self.orderer.controls(&welcome.dependencies);
-        let distrust = self.orderer.has_joined() || !removals.is_empty();
-        let Payload::Control { control, directs } = welcome.payload else {
-            return None;
-        };
-        let (operation, sender) = (welcome.id, welcome.sender);
-        let about = (operation, sender, &control);
-        let late = self.orderer.graph().is_late(&named);
-        let beside = self.is_beside_removal(&control, &named);
-        let result = self.agree(about, &directs, beside, context);
-        self.orderer.processed(operation, sender, &named, true);
-        self.bundle.extend(early);
-        let output = match result {
-            Ok(output) => output,
-            Err(error) => {
-                self.take_failed(about, error, context);
-                return Some(failed(operation, sender, error));
-            }
-        };
-        self.holdings.reset();
-        for (operation, removed) in removals {
-            if let Some(order) = self.orderer.graph().order(&operation) {
-                self.holdings.removed(order, removed);
-            }
-        }
-        self.welcomed = true;
-        let recipients = recipients_of(&welcome.recipients);
-        self.take_in((operation, late), sender, &control, output, recipients);
-        if !self.welcomed {
-            return Some(failed(operation, sender, ProcessError::RemovedMeanwhile));
-        }
-        if distrust {
-            self.holdings.distrust_welcomes();
-        }
-        self.orderer.enter(operation);
-        Some(Event::Joined { operation })
-    }
-
-    /// Takes a message of the time before we joined: nothing of it counts, but what it sent to
-    /// us. Gives a removal.
-    fn absorb(
-        &mut self,
-        message: Kept<Control, Encrypted>,
-        early: &mut SecretBundle,
-        context: &mut Context<'_>,
-    ) -> Option<(OperationId, Member)> {
-        let me = self.agreement.my_id();
-        let Payload::Control { control, directs } = message.payload else {
-            // What is named by what lets us join is read as well, with the secrets that come.
-            let named = &message.dependencies;
-            let (id, sender) = (message.id, message.sender);
-            self.orderer.processed(id, sender, named, false);
-            self.orderer.again(message);
-            return None;
-        };
-        if let Ok(Some(direct)) = addressed(&directs, &me) {
-            match self.agreement.absorb(message.sender, direct, context) {
-                Ok(Output::Secret(secret)) => early.insert(secret),
-                Ok(Output::Bundle { bundle, .. }) => early.extend(bundle),
-                Ok(Output::Nothing) | Err(_) => {}
-            }
-        }
-        self.orderer
-            .processed(message.id, message.sender, &message.dependencies, true);
-        match control {
-            Control::Remove { removed } => Some((message.id, removed)),
-            _ => None,
-        }
-    }
-
-    /// What a control message changes although it does not open.
-    fn take_failed(
-        &mut self,
-        (operation, sender, control): (OperationId, Member, &Control),
-        error: ProcessError,
-        context: &Context<'_>,
-    ) {
-        if error.is_channel() {
-            self.agreement.cannot_follow(sender, context.now);
-        }
-        if !self.welcomed || matches!(control, Control::Add { .. }) {
-            return;
-        }
-        // A rotation that we cannot open still asks for another one.
-        self.learn(operation, None, false);
-        if matches!(control, Control::Remove { .. }) {
-            // Whoever was removed is, whether or not we can read the new secret.
-            self.agreement.change(sender, control, operation);
-            self.after(operation, control);
-        }
-    }
-
-    /// Whether a message adds somebody that was removed by an operation that it does not follow.
-    fn is_beside_removal(&self, control: &Control, dependencies: &[OperationId]) -> bool {
-        let Control::Add { added } = control else {
-            return false;
-        };
-        let graph = self.orderer.graph();
-        let follows = |removal| graph.leads_to(dependencies, removal);
-        self.holdings.is_beside_removal(added, follows)
-    }
-
-    fn agree(
-        &mut self,
-        (operation, sender, control): (OperationId, Member, &Control),
-        directs: &[DirectMessage],
-        beside: bool,
-        context: &mut Context<'_>,
-    ) -> Result<Output, ProcessError> {
-        if matches!(control, Control::Create { .. }) && self.orderer.has_joined() {
-            return Err(ProcessError::GroupAlreadyEstablished);
-        }
-        if sender == self.agreement.my_id() {
-            // A newer copy of us made it, with a secret that is lost.
-            self.agreement.change(sender, control, operation);
-            return Ok(Output::Nothing);
-        }
-        let ours = addressed(directs, &self.agreement.my_id())?;
-        self.agreement
-            .process_beside((operation, sender, control), beside, ours, context)
-    }
-
-    /// Keeps what a processed control message brought. Of a late one it cannot be told what it
-    /// follows, so that nobody knows who holds its secret.
-    fn take_in(
-        &mut self,
-        (operation, late): (OperationId, bool),
-        sender: Member,
-        control: &Control,
-        output: Output,
-        mut holders: BTreeSet<Member>,
-    ) {
-        let me = self.agreement.my_id();
-        holders.insert(sender);
-        match (control, output) {
-            (
-                Control::Add { .. },
-                Output::Bundle {
-                    bundle,
-                    mut history,
-                },
-            ) => {
-                history.insert(me);
-                let latest = bundle.latest().map(GroupSecret::id);
-                self.bundle.extend(bundle);
-                self.parked.look_again();
-                let latest = latest.filter(|id| !late && self.bundle.get(id).is_some());
-                let order = self.orderer.graph().order(&operation);
-                if let (Some(latest), Some(order)) = (latest, order) {
-                    self.holdings.welcomed(order, latest, history);
-                }
-            }
-            (Control::Add { added }, _) => {
-                let graph = self.orderer.graph();
-                let order = graph.order(&operation).filter(|_| !late);
-                let is_past = order.map(|order| move |anchor| graph.is_after(order, anchor));
-                self.holdings.added(&sender, *added, &self.bundle, is_past);
-            }
-            (_, Output::Secret(secret)) => self.learn(operation, Some((secret, holders)), late),
-            _ => self.learn(operation, None, late),
-        }
-        self.after(operation, control);
-    }
-
-    fn learn(
-        &mut self,
-        operation: OperationId,
-        learned: Option<(GroupSecret, BTreeSet<Member>)>,
-        late: bool,
-    ) {
-        let learned = learned.and_then(|(secret, holders)| {
-            let id = secret.id();
-            self.bundle.insert(secret);
-            self.parked.look_again();
-            // A full bundle takes nothing more until some are erased.
-            self.bundle.get(&id).map(|_| (id, holders))
-        });
-        let graph = self.orderer.graph();
-        let Some(order) = graph.order(&operation) else {
-            return;
-        };
-        if let Some((id, _)) = learned.as_ref().filter(|_| late) {
-            self.holdings.unclear(id);
-        }
-        let learned = learned.filter(|_| !late);
-        let about = (order, graph.covers(&operation));
-        let follows = |later, earlier| graph.is_after(later, earlier);
-        self.holdings.rotated(about, learned, follows);
-    }
-
-    fn is_newest(&self) -> Result<(), OperationError> {
-        match self.restored {
-            true => Err(OperationError::Restored),
-            false => Ok(()),
-        }
-    }
-
-    fn after(&mut self, operation: OperationId, control: &Control) {
-        let me = self.agreement.my_id();
-        let order = self.orderer.graph().order(&operation);
-        if let (Control::Remove { removed }, Some(order)) = (control, order) {
-            self.holdings.removed(order, *removed);
-            self.holdings.distrust_welcomes();
-        }
-        let members = self.agreement.members().members();
-        let graph = self.orderer.graph_mut();
-        match control {
-            Control::Remove { removed } if !members.contains(removed) => graph.removed(removed),
-            Control::Add { added } => graph.added(*added, &operation),
-            _ => {}
-        }
-        if self.welcomed && !members.contains(&me) {
-            self.welcomed = false;
-            self.orderer.leave();
-            return;
-        }
-        if self.restored {
-            self.agreement.begin_all_anew();
-        }
-        let present = self.holdings.present(&members);
-        let graph = self.orderer.graph();
-        for head in graph.head_orders() {
-            let follows = |later, earlier| graph.is_after(later, earlier);
-            self.holdings.merge(*head, &present, follows);
-        }
-        let graph = self.orderer.graph_mut();
-        if graph.prune(&members, &me) {
-            let floor = graph.floor();
-            self.holdings.prune(floor, &self.bundle, &present);
-        }
     }
 }
 

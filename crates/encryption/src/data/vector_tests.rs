@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::data::Reason;
-use crate::direct::DirectError;
+use crate::data::agreement::Output;
+use crate::data::secret::GroupSecret;
+use crate::direct::{DirectError, DirectMessage};
 use crate::own_keys::OwnKeys;
 use crate::registry::Registry;
 use crate::sessions::Context;

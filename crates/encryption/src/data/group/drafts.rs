@@ -1,0 +1,178 @@
+//! What a member makes: drafts of operations, and data (`docs/protocol/encryption.md#10.3`).
+
+use std::collections::BTreeSet;
+
+use p2panda_core::limits::GROUP_SECRETS_MAX;
+use rand_core::CryptoRng;
+
+use super::Group;
+use crate::Member;
+use crate::data::Control;
+use crate::data::agreement::Draft;
+use crate::data::members::Membership;
+use crate::data::payload::{Encrypted, Payload, Sent};
+use crate::data::secret::{SecretBundle, SecretId, encrypt};
+use crate::limit::Limit;
+use crate::operation::{OperationError, check_add, check_create, check_remove};
+use crate::sessions::Context;
+
+/// What a draft of `add` could not send along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WelcomeReport {
+    /// Secrets left out; the new member does not read data under them.
+    pub left_out: Vec<SecretId>,
+}
+
+impl<M: Membership> Group<M> {
+    /// Drafts the creation with these members and us.
+    pub fn create(
+        &self,
+        members: &[Member],
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let exists = self.welcomed || !self.orderer.graph().is_empty();
+        check_create(exists, members, context)?;
+        let secret = self.bundle.generate(context.now, rng)?;
+        Ok(self.agreement.create(members, secret, context, rng)?)
+    }
+
+    /// Drafts a new secret for the members.
+    pub fn update(
+        &self,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let recipients = self.members()?;
+        self.rotate(Control::Update, recipients, context, rng)
+    }
+
+    /// Drafts the removal of a member, possibly of ourselves, with a new secret for the others.
+    pub fn remove(
+        &self,
+        removed: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let recipients = check_remove(removed, self.members()?)?;
+        self.rotate(Control::Remove { removed }, recipients, context, rng)
+    }
+
+    /// Drafts a new secret to go with a removal that was applied already, elsewhere.
+    pub fn rotate_after_removal(
+        &self,
+        removed: Member,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        let mut recipients = self.members()?;
+        recipients.remove(&removed);
+        self.rotate(Control::Remove { removed }, recipients, context, rng)
+    }
+
+    /// Drafts an invitation with at most so many secrets: always the latest, then the newest.
+    ///
+    /// Towards 0.7.1 peers a first welcome has room for 4.
+    pub fn add(
+        &self,
+        added: Member,
+        secrets_max: usize,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Draft, WelcomeReport), OperationError> {
+        check_add(added, self.agreement.my_id(), &self.members()?)?;
+        self.welcome(added, secrets_max, context, rng)
+    }
+
+    /// Drafts a welcome to go with an add that was applied already, elsewhere or lost, or to hand a
+    /// member what it lacks ([`Group::lacking`]).
+    pub fn welcome(
+        &self,
+        added: Member,
+        secrets_max: usize,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Draft, WelcomeReport), OperationError> {
+        let members = self.members()?;
+        if added == self.agreement.my_id() {
+            return Err(OperationError::NotAddOurselves);
+        }
+        context.within(members.len())?;
+        self.is_newest()?;
+        let latest = self
+            .bundle
+            .latest()
+            .ok_or(OperationError::NoEligibleSecret)?;
+        let present = self.holdings.present(&members);
+        if !self.holdings.is_eligible(&latest.id(), &present) {
+            return Err(OperationError::NoEligibleSecret);
+        }
+        let (mut bundle, mut left_out) = (SecretBundle::new(), Vec::new());
+        for (index, (id, secret)) in self.bundle.ranked().rev().enumerate() {
+            if index < secrets_max.clamp(1, GROUP_SECRETS_MAX) {
+                bundle.insert(secret.duplicate());
+            } else {
+                left_out.push(*id);
+            }
+        }
+        let draft = self.agreement.add(added, &bundle, context, rng)?;
+        let draft = draft.after(self.orderer.heads(), context)?;
+        Ok((draft, WelcomeReport { left_out }))
+    }
+
+    /// Seals data under the latest secret that exactly the members hold; changes nothing.
+    pub fn send(&self, plaintext: &[u8], rng: &mut impl CryptoRng) -> Result<Sent, OperationError> {
+        let members = self.members()?;
+        self.is_newest()?;
+        let present = self.holdings.present(&members);
+        let latest = self.holdings.latest_eligible(&self.bundle, &present);
+        let id = latest.ok_or(OperationError::NoEligibleSecret)?;
+        let secret = self
+            .bundle
+            .get(&id)
+            .ok_or(OperationError::NoEligibleSecret)?;
+        let mut nonce = [0; 24];
+        rng.fill_bytes(&mut nonce);
+        let ciphertext = encrypt(secret, &nonce, plaintext)?;
+        let encrypted = Encrypted {
+            secret: id,
+            nonce,
+            ciphertext,
+        };
+        Ok(Sent {
+            payload: Payload::Application(encrypted),
+            dependencies: self.orderer.heads(),
+        })
+    }
+
+    fn rotate(
+        &self,
+        control: Control,
+        recipients: BTreeSet<Member>,
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Draft, OperationError> {
+        context.within(recipients.len())?;
+        if self.bundle.len() >= GROUP_SECRETS_MAX {
+            return Err(Limit::Secrets.into());
+        }
+        let mut holders = recipients.clone();
+        holders.insert(self.agreement.my_id());
+        let present = self.holdings.present(&holders);
+        let used = self.holdings.latest_eligible(&self.bundle, &present);
+        let secret = self.bundle.generate_above(used, context.now, rng)?;
+        let recipients: Vec<_> = recipients.into_iter().collect();
+        let draft = self
+            .agreement
+            .rotate(control, &recipients, secret, context, rng)?;
+        Ok(draft.after(self.orderer.heads(), context)?)
+    }
+
+    fn is_newest(&self) -> Result<(), OperationError> {
+        match self.restored {
+            true => Err(OperationError::Restored),
+            false => Ok(()),
+        }
+    }
+}
