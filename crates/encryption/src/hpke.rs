@@ -194,7 +194,7 @@ fn expand(suite: &[u8], prk: &Secret, label: &[u8], info: &[u8], okm: &mut [u8])
 
 mod keys;
 
-pub(crate) use keys::{Keys, Kind};
+pub(crate) use keys::Keys;
 
 #[cfg(test)]
 #[path = "hpke_tests.rs"]

@@ -38,14 +38,14 @@ impl Suite {
 pub struct SuiteConfig {
     /// Names the group, the same for all its members; every ciphertext is bound to it.
     pub group: [u8; 32],
-    /// One of so many messages of a channel is hybrid, beside those that removals need. 1, the default,
-    /// makes every message hybrid, and eight times as large as the others. With more a channel heals
-    /// late after a theft (`docs/protocol/encryption-hybrid.md#5.5`).
+    /// One of so many messages of a channel is hybrid, beside those that removals need: 16 by
+    /// default. 1 makes every message hybrid, and eight times as large as the others
+    /// (`docs/protocol/encryption-hybrid.md#5.5`).
     pub hybrid_every: u32,
 }
 
 impl SuiteConfig {
-    /// Every message is hybrid, as is the default.
+    /// With the default of messages that are hybrid.
     pub fn new(group: [u8; 32]) -> SuiteConfig {
         SuiteConfig {
             group,
@@ -107,9 +107,16 @@ pub(crate) fn first_aad(
     w.into_bytes().to_vec()
 }
 
-/// The associated data of a later message.
-pub(crate) fn later_aad(kind: &str, key_used: &KeyUsed) -> Vec<u8> {
+/// The associated data of a hybrid message: the labels of the X25519 key and of the X-Wing key.
+pub(crate) fn hybrid_aad(key_used: &KeyUsed, xwing_used: &KeyUsed) -> Vec<u8> {
     let mut w = Writer::default();
-    w.array(2).text(kind).item(key_used);
+    w.array(3).text("hybrid").item(key_used).item(xwing_used);
+    w.into_bytes().to_vec()
+}
+
+/// The associated data of a chained message.
+pub(crate) fn chained_aad(key_used: &KeyUsed) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.array(2).text("chained").item(key_used);
     w.into_bytes().to_vec()
 }

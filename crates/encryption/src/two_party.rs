@@ -20,7 +20,7 @@ pub use message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage};
 pub(crate) use opening::{Opening, Over, OverHybrid};
 pub(crate) use receiving::Opened;
 use restart::Restart;
-use sealing::{Head, SentFirst, Target};
+use sealing::{Head, Newest, SentFirst, Target};
 pub(crate) use sealing::{Sealing, Sent};
 
 use crate::OperationId;
@@ -355,20 +355,23 @@ impl Session {
         };
         let over = hybrid.as_ref().ok_or(SendError::Unconfigured)?;
         let link = over.link;
-        if let Some((label, xwing)) = self.hybrid.receiver(over.is_forced, over.every) {
-            let target = Target::Hybrid {
-                receiver: xwing.clone(),
+        let newest = Newest {
+            key: receiver.key,
+            chain: chain.duplicate(),
+        };
+        let target = match self.hybrid.receiver(over.is_forced, over.every) {
+            Some(xwing) => Target::Hybrid {
+                newest,
+                xwing: xwing.clone(),
                 randomness: Randomness::random(rng),
                 seed: XWingSecret::random(rng),
                 link,
-            };
-            return Ok((*label, target));
-        }
-        let target = Target::Chained {
-            receiver: receiver.key,
-            chain: chain.duplicate(),
-            ephemeral: SecretKey::random(rng),
-            link,
+            },
+            None => Target::Chained {
+                newest,
+                ephemeral: SecretKey::random(rng),
+                link,
+            },
         };
         Ok((self.their_next_key_used, target))
     }
@@ -424,10 +427,10 @@ impl Session {
         if let Some(index) = opened.answered {
             self.our_secret_keys.drop_below(&index.saturating_add(1));
             self.our_min_key_index = index.saturating_add(1);
-            match opened.xwing {
-                Some(_) => self.hybrid.answered(index),
-                None => self.hybrid.passed(index),
-            }
+            self.hybrid.passed(index);
+        }
+        if let Some(index) = opened.answered_xwing {
+            self.hybrid.answered(index);
         }
         if opened.late {
             let before = self.restart.late.take();

@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::secret::Secret;
 use crate::wire::{DecodeError, Reader, Wire, Writer};
-use crate::x25519::PublicKey;
+use crate::x25519::{PublicKey, SecretKey};
 
 /// Bytes of a public key.
 pub const PUBLIC_KEY_BYTES: usize = x_wing::ENCAPSULATION_KEY_SIZE;
@@ -132,6 +132,14 @@ impl Wire for XWingPublic {
     }
 }
 
+/// The ephemeral X25519 key of an encapsulation.
+pub(crate) fn ephemeral_of(encapsulation: &[u8]) -> Result<PublicKey, XWingError> {
+    let key = encapsulation.last_chunk::<X25519_BYTES>();
+    let key = key.filter(|_| encapsulation.len() == ENCAPSULATION_BYTES);
+    key.map(|key| PublicKey::from_bytes(*key))
+        .ok_or(XWingError::Encapsulation)
+}
+
 /// What one encapsulation draws.
 pub struct Randomness(Box<Zeroizing<[u8; RANDOMNESS_BYTES]>>);
 
@@ -146,6 +154,12 @@ impl Randomness {
         let mut bytes = Box::new(Zeroizing::new([0; RANDOMNESS_BYTES]));
         rng.fill_bytes(bytes.as_mut_slice());
         Randomness(bytes)
+    }
+
+    /// The secret half of the ephemeral X25519 key of the encapsulation.
+    pub(crate) fn ephemeral(&self) -> SecretKey {
+        let last = self.0.last_chunk::<X25519_BYTES>();
+        SecretKey::from_bytes(*last.expect("64 bytes are more than 32"))
     }
 }
 

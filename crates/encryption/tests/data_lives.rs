@@ -583,8 +583,7 @@ impl Life {
     }
 
     fn steal(&mut self, who: usize) {
-        // Against a thief a sparse channel heals late: docs/protocol/encryption-hybrid.md#5.5.1.
-        if self.theft.is_some() || !self.is_member(who) || is_sparse(suites(self.seed)) {
+        if self.theft.is_some() || !self.is_member(who) {
             return;
         }
         let actor = &self.actors[who];

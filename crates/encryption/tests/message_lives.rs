@@ -448,8 +448,7 @@ impl Life {
     /// Somebody copies everything that a member has. Whatever the member has opened before is out
     /// of reach.
     fn steal(&mut self, who: usize) {
-        // Against a thief a sparse channel heals late: docs/protocol/encryption-hybrid.md#5.5.1.
-        if self.theft.is_some() || !self.is_member(who) || is_sparse(suites(self.seed)) {
+        if self.theft.is_some() || !self.is_member(who) {
             return;
         }
         let mut theft = Theft::new(self.actors[who].copy());

@@ -61,7 +61,7 @@ pub const VIEWS_MERGE_MAX: usize = 1_000_000;
 pub const SENT_WITH_MAX: usize = 4;
 /// One of so many messages of a two-party channel is hybrid, unless configured otherwise
 /// (`docs/protocol/encryption-hybrid.md#5.5`).
-pub const HYBRID_EVERY_DEFAULT: u32 = 1;
+pub const HYBRID_EVERY_DEFAULT: u32 = 16;
 /// Suites that a bundle may name (`docs/protocol/encryption-hybrid.md#4.1`).
 pub const SUITES_MAX: usize = 16;
 /// Hybrid bundles kept per member; the one that would be used last goes first

@@ -11,23 +11,11 @@ use crate::x25519::{PublicKey, SecretKey, ZeroAgreement};
 /// The identifier of the pre-shared key, which both sides find by the label of the key.
 const PSK_ID: &[u8] = b"2sm";
 
-/// Where the shared secret of a schedule comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// X3DH with an encapsulation.
-    First,
-    /// X-Wing.
-    Hybrid,
-}
+/// X3DH with an encapsulation.
+const FIRST: [u8; 10] = *b"X3DH\x64\x7a\x00\x01\x00\x03";
 
-impl Kind {
-    fn suite(self) -> [u8; 10] {
-        match self {
-            Kind::First => *b"X3DH\x64\x7a\x00\x01\x00\x03",
-            Kind::Hybrid => *b"HPKE\x64\x7a\x00\x01\x00\x03",
-        }
-    }
-}
+/// X-Wing.
+const HYBRID: [u8; 10] = *b"HPKE\x64\x7a\x00\x01\x00\x03";
 
 /// What one agreement gives: a key for one message, and secrets beside it.
 #[derive(Debug)]
@@ -39,9 +27,21 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// In base mode, from a secret that both sides share.
-    pub(crate) fn base(kind: Kind, shared: &Secret, info: &[u8]) -> Keys {
-        Keys::schedule(kind.suite(), shared, &Psk::none(), info)
+    /// In base mode, from the secret of X3DH.
+    pub(crate) fn first(shared: &Secret, info: &[u8]) -> Keys {
+        Keys::schedule(FIRST, shared, &Psk::none(), info)
+    }
+
+    /// In PSK mode with X-Wing: whoever lacks the secret of the encapsulation or the keys that
+    /// the newest X25519 key gives has nothing.
+    pub(crate) fn hybrid(shared: &Secret, chained: &Keys, info: &[u8]) -> Keys {
+        let secret = chained.export(b"hybrid psk");
+        let psk = Psk {
+            mode: 1,
+            secret: secret.as_bytes(),
+            id: PSK_ID,
+        };
+        Keys::schedule(HYBRID, shared, &psk, info)
     }
 
     /// In PSK mode with X25519, for the sender.

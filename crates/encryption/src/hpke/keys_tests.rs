@@ -9,7 +9,7 @@ use chacha20::rand_core::SeedableRng;
 
 use super::*;
 use crate::wire::Wire;
-use crate::xwing::{Randomness, XWingPublic, XWingSecret};
+use crate::xwing::{Randomness, XWingPublic, XWingSecret, ephemeral_of};
 
 type Aead = ChaCha20Poly1305;
 type Kdf = HkdfSha256;
@@ -26,39 +26,58 @@ fn export<K: Kem>(context: &impl Fn(&mut [u8]), ours: &Keys) {
     let _ = std::marker::PhantomData::<K>;
 }
 
+/// The ephemeral key of an encapsulation serves both keys of the receiver.
 #[test]
-fn hybrid_messages_are_hpke_with_x_wing() {
+fn hybrid_messages_are_hpke_with_x_wing_and_what_a_chained_one_exports() {
     let mut rng = ChaCha20Rng::from_seed([5; 32]);
-    let secret = XWingSecret::random(&mut rng);
-    let public = secret.public_key();
-    let seed = &secret.encode()[2..];
+    let (secret, newest) = (XWingSecret::random(&mut rng), SecretKey::random(&mut rng));
+    let (public, chain) = (secret.public_key(), Secret::random(&mut rng));
+    let their_secret = <XWing as Kem>::PrivateKey::from_bytes(&secret.encode()[2..]).unwrap();
+    let their_newest = <X25519 as Kem>::PrivateKey::from_bytes(newest.as_bytes()).unwrap();
 
-    let (kem_output, shared) = public.encapsulate(&Randomness::random(&mut rng));
-    let ours = Keys::base(Kind::Hybrid, &shared, INFO);
-    let their_secret = <XWing as Kem>::PrivateKey::from_bytes(seed).unwrap();
+    let randomness = Randomness::random(&mut rng);
+    let (kem_output, shared) = public.encapsulate(&randomness);
+    let ephemeral = randomness.ephemeral();
+    let point = ephemeral_of(&*kem_output).unwrap();
+    assert_eq!(point, ephemeral.public_key());
+    let (_, chained) = Keys::chained_to(&newest.public_key(), &chain, INFO, &ephemeral).unwrap();
+    let ours = Keys::hybrid(&shared, &chained, INFO);
+
+    let mode = OpModeR::Psk(PskBundle::new(chain.as_bytes(), PSK_ID).unwrap());
+    let encapped = <X25519 as Kem>::EncappedKey::from_bytes(point.as_bytes()).unwrap();
+    let theirs =
+        ::hpke::setup_receiver::<Aead, Kdf, X25519>(&mode, &their_newest, &encapped, INFO).unwrap();
+    let mut psk = [0; 32];
+    theirs.export(b"hybrid psk", &mut psk).unwrap();
+    let mode = OpModeR::Psk(PskBundle::new(&psk, PSK_ID).unwrap());
     let encapped = <XWing as Kem>::EncappedKey::from_bytes(kem_output.as_slice()).unwrap();
     let mut theirs =
-        ::hpke::setup_receiver::<Aead, Kdf, XWing>(&OpModeR::Base, &their_secret, &encapped, INFO)
-            .unwrap();
+        ::hpke::setup_receiver::<Aead, Kdf, XWing>(&mode, &their_secret, &encapped, INFO).unwrap();
     export::<XWing>(&|out| theirs.export(b"label", out).unwrap(), &ours);
     let sealed = ours.seal(AAD, PLAINTEXT).unwrap();
     assert_eq!(theirs.open(&sealed, AAD).unwrap(), PLAINTEXT);
 
+    // What they seal under a pre-shared key of ours.
+    let (_, chained) = Keys::chained_to(&newest.public_key(), &chain, INFO, &ephemeral).unwrap();
+    let psk = chained.export(b"hybrid psk");
     let their_public = <XWing as Kem>::PublicKey::from_bytes(public.as_bytes()).unwrap();
-    let (encapped, mut theirs) = ::hpke::setup_sender_with_rng::<Aead, Kdf, XWing>(
-        &OpModeS::Base,
-        &their_public,
-        INFO,
-        &mut rng,
-    )
-    .unwrap();
+    let mode = OpModeS::Psk(PskBundle::new(psk.as_bytes(), PSK_ID).unwrap());
+    let (encapped, mut theirs) =
+        ::hpke::setup_sender_with_rng::<Aead, Kdf, XWing>(&mode, &their_public, INFO, &mut rng)
+            .unwrap();
     let sealed = theirs.seal(PLAINTEXT, AAD).unwrap();
     let shared = secret.open(&encapped.to_bytes()).unwrap();
-    let ours = Keys::base(Kind::Hybrid, &shared, INFO);
+    let ours = Keys::hybrid(&shared, &chained, INFO);
     assert_eq!(*ours.open(AAD, &sealed).unwrap(), PLAINTEXT);
     assert!(ours.open(INFO, &sealed).is_err());
-    let elsewhere = Keys::base(Kind::First, &shared, INFO);
-    assert!(elsewhere.open(AAD, &sealed).is_err());
+    assert!(Keys::first(&shared, INFO).open(AAD, &sealed).is_err());
+    let other = Secret::random(&mut rng);
+    let without = Keys::chained_from(&newest, &other, INFO, &point).unwrap();
+    assert!(
+        Keys::hybrid(&shared, &without, INFO)
+            .open(AAD, &sealed)
+            .is_err()
+    );
     assert!(XWingPublic::from_bytes(&their_public.to_bytes()).is_ok());
 }
 

@@ -187,6 +187,12 @@ fn labels_and_parts_of_hybrid_messages_cannot_be_exchanged() {
     assert!(open(&mut ends, 0, &relabelled).is_err());
     relabelled.key_used = KeyUsed::PreKey;
     assert!(open(&mut ends, 0, &relabelled).is_err());
+    let mut relabelled = reply.clone();
+    let TwoPartyCiphertext::Hybrid { xwing_used, .. } = &mut relabelled.ciphertext else {
+        panic!("a hybrid message");
+    };
+    *xwing_used = KeyUsed::ReceivedKey;
+    assert!(open(&mut ends, 0, &relabelled).is_err());
 
     let TwoPartyCiphertext::First(part) = &first.ciphertext else {
         panic!("a first message");
@@ -235,16 +241,99 @@ fn without_the_chain_and_the_seed_the_x25519_secrets_open_nothing() {
         let End { keys, session, .. } = &mut ends[1];
         let received = session.our_received_secret_key.as_mut().unwrap();
         let chain = received.chain.replace(Secret::zeros());
-        let seed = received
-            .seed
-            .replace(XWingSecret::from_seed(Secret::zeros()));
         assert!(
             session.open(keys, None, &message, Some(link)).is_err(),
             "{round}"
         );
         let received = session.our_received_secret_key.as_mut().unwrap();
         received.chain = chain;
+        let zeros = XWingSecret::from_seed(Secret::zeros());
+        let seed = received.seed.replace(zeros);
+        let is_hybrid = matches!(message.ciphertext, TwoPartyCiphertext::Hybrid { .. });
+        let opened = session.open(keys, None, &message, Some(link));
+        assert_eq!(opened.is_err(), is_hybrid, "{round}");
+        let received = session.our_received_secret_key.as_mut().unwrap();
         received.seed = seed;
+        open(&mut ends, 1, &message).unwrap();
+    }
+}
+
+/// Reads with what was copied from one end.
+struct Thief {
+    session: Session,
+    keys: OwnKeys,
+}
+
+impl Thief {
+    fn of(end: &End) -> Thief {
+        Thief {
+            session: Session::decode(&end.session.encode()).unwrap(),
+            keys: OwnKeys::decode(&end.keys.encode()).unwrap(),
+        }
+    }
+
+    fn reads(&mut self, ends: &[End; 2], to: usize, message: &TwoPartyMessage) -> bool {
+        let link = link(ends, 1 - to);
+        let opened = self.session.open(&self.keys, None, message, Some(link));
+        let Ok(opened) = opened else {
+            return false;
+        };
+        self.session.apply_opened(&mut self.keys, opened);
+        true
+    }
+}
+
+/// What follows a theft, for one mixture of chained and hybrid messages on each side.
+#[test]
+fn one_answer_ends_a_theft_also_where_messages_are_chained() {
+    let mut rng = ChaCha20Rng::from_seed([55; 32]);
+    for mixture in 0..32_u32 {
+        let every = |at: u32| 1 + 99 * (mixture >> at & 1);
+        let mut ends = ends(&mut rng);
+        for (from, at) in [(0, 0), (1, 1), (0, 2), (1, 3)] {
+            let message = seal(&mut ends, from, every(at), b"before", &mut rng);
+            open(&mut ends, 1 - from, &message).unwrap();
+        }
+        let mut thief = Thief::of(&ends[1]);
+        let message = seal(&mut ends, 0, every(4), b"known", &mut rng);
+        assert!(thief.reads(&ends, 1, &message), "{mixture}");
+        open(&mut ends, 1, &message).unwrap();
+        // The victim answers, and the peer has heard it.
+        let answer = seal(&mut ends, 1, every(0), b"answer", &mut rng);
+        open(&mut ends, 0, &answer).unwrap();
+        for at in 0..5 {
+            let message = seal(&mut ends, 0, every(at), b"healed", &mut rng);
+            assert!(!thief.reads(&ends, 1, &message), "{mixture}");
+            open(&mut ends, 1, &message).unwrap();
+        }
+    }
+}
+
+/// The chain key is known to both ends. What keeps out whoever steals from one and later from the
+/// other is the X25519 secret, as in the classic suite.
+#[test]
+fn thefts_from_both_ends_do_not_add_up() {
+    let mut rng = ChaCha20Rng::from_seed([56; 32]);
+    for every in [1, 100] {
+        let mut ends = ends(&mut rng);
+        for from in [0, 1, 0] {
+            let message = seal(&mut ends, from, 1, b"before", &mut rng);
+            open(&mut ends, 1 - from, &message).unwrap();
+        }
+        let mut thief = Thief::of(&ends[1]);
+        let answer = seal(&mut ends, 1, 100, b"answer", &mut rng);
+        open(&mut ends, 0, &answer).unwrap();
+        let chain = &ends[0].session.their_verifying_key.as_ref().unwrap().chain;
+        let stolen = chain.as_ref().unwrap().duplicate();
+        let key = OwnKey {
+            secret: SecretKey::random(&mut rng),
+            chain: Some(stolen),
+        };
+        let index = ends[1].session.next_index() - 1;
+        thief.session.our_secret_keys.insert(index, key);
+        let message = seal(&mut ends, 0, every, b"healed", &mut rng);
+        assert_eq!(message.key_used, KeyUsed::OwnKey(index));
+        assert!(!thief.reads(&ends, 1, &message));
         open(&mut ends, 1, &message).unwrap();
     }
 }
@@ -265,10 +354,10 @@ fn seeds_are_deleted_once_the_peer_has_answered() {
     ] {
         let message = seal(&mut ends, from, every, b"panda", &mut rng);
         open(&mut ends, 1 - from, &message).unwrap();
-        if let (KeyUsed::OwnKey(index), TwoPartyCiphertext::Hybrid { .. }) =
-            (message.key_used, &message.ciphertext)
+        if let TwoPartyCiphertext::Hybrid { xwing_used, .. } = &message.ciphertext
+            && let KeyUsed::OwnKey(index) = xwing_used
         {
-            assert!(ends[1 - from].session.hybrid.seed(index).is_none());
+            assert!(ends[1 - from].session.hybrid.seed(*index).is_none());
         }
     }
     let left = |end: &End| {

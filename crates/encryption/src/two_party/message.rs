@@ -5,7 +5,9 @@ use zeroize::Zeroizing;
 
 use crate::hpke::HpkeCiphertext;
 use crate::suite::Suite;
-use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, ints, tuple, unit, variant};
+use crate::wire::{
+    DecodeError, Fields, Items, Reader, Wire, Writer, bytes_array, ints, tuple, unit, variant,
+};
 use crate::x3dh::{HybridFirst, X3dhCiphertext};
 use crate::x25519::{PublicKey, SecretKey};
 use crate::xwing::ENCAPSULATION_BYTES;
@@ -82,9 +84,11 @@ pub enum TwoPartyCiphertext {
     Hpke(HpkeCiphertext),
     /// Of the hybrid suite, to a bundle.
     First(HybridFirst),
-    /// Of the hybrid suite, to an X-Wing key of an earlier message.
+    /// Of the hybrid suite, to an X-Wing key of an earlier message and the newest X25519 key.
     Hybrid {
-        /// Encapsulated to the key.
+        /// Which X-Wing key; that of the message names the X25519 key.
+        xwing_used: KeyUsed,
+        /// Encapsulated to the key; its ephemeral X25519 key serves both keys.
         kem_output: Vec<u8>,
         /// Ciphertext and tag.
         ciphertext: Vec<u8>,
@@ -119,26 +123,6 @@ impl TwoPartyCiphertext {
             | TwoPartyCiphertext::Chained { .. } => Suite::Hybrid,
         }
     }
-
-    /// The ciphertext of a message of the hybrid suite, after its label.
-    fn read_hybrid(is_first: bool, r: &mut Reader<'_>) -> Result<TwoPartyCiphertext, DecodeError> {
-        if is_first {
-            return HybridFirst::read(r).map(TwoPartyCiphertext::First);
-        }
-        let kem_output = r.bytes()?;
-        let ciphertext = |r: &mut Reader<'_>| Ok::<_, DecodeError>(r.bytes()?.to_vec());
-        if kem_output.len() == ENCAPSULATION_BYTES {
-            return Ok(TwoPartyCiphertext::Hybrid {
-                kem_output: kem_output.to_vec(),
-                ciphertext: ciphertext(r)?,
-            });
-        }
-        let kem_output = kem_output.try_into().map_err(|_| DecodeError::Length)?;
-        Ok(TwoPartyCiphertext::Chained {
-            kem_output: PublicKey::from_bytes(kem_output),
-            ciphertext: ciphertext(r)?,
-        })
-    }
 }
 
 /// A message of a session.
@@ -166,10 +150,12 @@ impl Wire for TwoPartyMessage {
                 w.array(2).null().item(first);
             }
             TwoPartyCiphertext::Hybrid {
+                xwing_used,
                 kem_output,
                 ciphertext,
             } => {
-                self.key_used.write_short(w.array(3));
+                self.key_used.write_short(w.array(4));
+                xwing_used.write_short(w);
                 w.bytes(kem_output).bytes(ciphertext);
             }
             TwoPartyCiphertext::Chained {
@@ -201,22 +187,46 @@ impl Wire for TwoPartyMessage {
     }
 }
 
+/// The number of elements tells the kind.
 fn read_hybrid(r: &mut Reader<'_>) -> Result<TwoPartyMessage, DecodeError> {
-    let is_first = {
-        let mut ahead = r.clone();
-        ahead.array()?;
-        ahead.peek()? == Kind::Null
-    };
-    tuple(r, if is_first { 2 } else { 3 }, |r| {
-        let key_used = match is_first {
-            true => r.null().map(|()| KeyUsed::PreKey)?,
-            false => KeyUsed::read_short(r)?,
+    let elements = r.clone().array()?;
+    tuple(r, elements, |r| {
+        let (key_used, ciphertext) = match elements {
+            2 => {
+                r.null()?;
+                (
+                    KeyUsed::PreKey,
+                    HybridFirst::read(r).map(TwoPartyCiphertext::First)?,
+                )
+            }
+            3 => (KeyUsed::read_short(r)?, read_chained(r)?),
+            4 => (KeyUsed::read_short(r)?, read_encapsulated(r)?),
+            _ => return Err(DecodeError::Length),
         };
-        let ciphertext = TwoPartyCiphertext::read_hybrid(is_first, r)?;
         Ok(TwoPartyMessage {
             key_used,
             ciphertext,
         })
+    })
+}
+
+fn read_chained(r: &mut Reader<'_>) -> Result<TwoPartyCiphertext, DecodeError> {
+    Ok(TwoPartyCiphertext::Chained {
+        kem_output: PublicKey::from_bytes(bytes_array(r)?),
+        ciphertext: r.bytes()?.to_vec(),
+    })
+}
+
+fn read_encapsulated(r: &mut Reader<'_>) -> Result<TwoPartyCiphertext, DecodeError> {
+    let xwing_used = KeyUsed::read_short(r)?;
+    let kem_output = r.bytes()?.to_vec();
+    if kem_output.len() != ENCAPSULATION_BYTES {
+        return Err(DecodeError::Length);
+    }
+    Ok(TwoPartyCiphertext::Hybrid {
+        xwing_used,
+        kem_output,
+        ciphertext: r.bytes()?.to_vec(),
     })
 }
 

@@ -6,15 +6,15 @@ use zeroize::Zeroizing;
 use super::hybrid::{Body, Exported, OwnKey, ReceivedKey, TheirKey};
 use super::message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage, TwoPartyPlaintext};
 use super::{ReceiveError, Session};
-use crate::hpke::{self, Keys, Kind};
+use crate::hpke::{self, Keys};
 use crate::limit::Limit;
 use crate::own_keys::OwnKeys;
 use crate::secret::Secret;
-use crate::suite::{Link, Suite, later_aad};
+use crate::suite::{Link, Suite, chained_aad, hybrid_aad};
 use crate::wire::Wire;
 use crate::x3dh::{self, HybridFirst};
 use crate::x25519::{PublicKey, SecretKey};
-use crate::xwing::{XWingPublic, XWingSecret};
+use crate::xwing::{self, XWingPublic, XWingSecret};
 
 impl Session {
     /// Opens a message; changes nothing.
@@ -40,9 +40,11 @@ impl Session {
                 body
             }
             (KeyUsed::ReceivedKey, TwoPartyCiphertext::Hpke(ciphertext)) => {
-                let (body, is_late) = self.open_received(|received| match received.chain {
-                    None => Ok(Some(hpke::open(&received.secret, &[], &[], ciphertext)?)),
-                    Some(_) => Ok(None),
+                let (body, is_late) = self.in_either(|is_late| {
+                    let received = self.received(is_late);
+                    let received = received.filter(|received| received.chain.is_none());
+                    let received = received.ok_or(ReceiveError::UnknownSecretUsed(0))?;
+                    Ok(hpke::open(&received.secret, &[], &[], ciphertext)?)
                 })?;
                 late = is_late;
                 body
@@ -69,6 +71,7 @@ impl Session {
             first,
             late,
             answered: message.key_used.own(),
+            answered_xwing: None,
         })
     }
 
@@ -81,7 +84,7 @@ impl Session {
         link: &Link,
     ) -> Result<Opened, ReceiveError> {
         let (info, key_used) = (link.info(), &message.key_used);
-        let (mut first, mut late) = (None, false);
+        let (mut first, mut late, mut answered_xwing) = (None, false, None);
         let (agreed, body) = match (&message.ciphertext, key_used) {
             (TwoPartyCiphertext::First(ciphertext), KeyUsed::PreKey) => {
                 let about = First::of_hybrid(ciphertext);
@@ -91,13 +94,16 @@ impl Session {
             }
             (
                 TwoPartyCiphertext::Hybrid {
+                    xwing_used,
                     kem_output,
                     ciphertext,
                 },
                 _,
             ) => {
-                let opened = self.open_encapsulated(key_used, (kem_output, ciphertext), &info)?;
+                let labels = (key_used, xwing_used);
+                let opened = self.open_encapsulated(labels, (kem_output, ciphertext), &info)?;
                 late = opened.1;
+                answered_xwing = xwing_used.own();
                 opened.0
             }
             (
@@ -130,27 +136,27 @@ impl Session {
             first,
             late,
             answered: key_used.own(),
+            answered_xwing,
         })
     }
 
-    /// A message to an X-Wing key of ours; tells whether the channel was given up.
+    /// A message to an X-Wing key of ours and the newest X25519 key; tells whether the channel was
+    /// given up.
     fn open_encapsulated(
         &self,
-        key_used: &KeyUsed,
+        (key_used, xwing_used): (&KeyUsed, &KeyUsed),
         (kem_output, ciphertext): (&[u8], &[u8]),
         info: &[u8],
     ) -> Result<(Agreed, bool), ReceiveError> {
-        let with = |seed: &XWingSecret| {
-            let keys = Keys::base(Kind::Hybrid, &seed.open(kem_output)?, info);
-            let body = keys.open(&later_aad("hybrid", key_used), ciphertext)?;
-            Ok::<_, ReceiveError>((keys, body))
-        };
-        let Some(index) = key_used.own() else {
-            return self.open_received(|received| received.seed.as_ref().map(with).transpose());
-        };
-        let seed = self.hybrid.seed(index);
-        let seed = seed.ok_or(ReceiveError::UnknownSecretUsed(index))?;
-        Ok((with(seed)?, self.restart.is_before(index)))
+        let ephemeral = xwing::ephemeral_of(kem_output)?;
+        self.in_either(|is_late| {
+            let (secret, chain) = self.chained_key(key_used, is_late)?;
+            let seed = self.seed(xwing_used, is_late)?;
+            let chained = Keys::chained_from(secret, chain, info, &ephemeral)?;
+            let keys = Keys::hybrid(&seed.open(kem_output)?, &chained, info);
+            let body = keys.open(&hybrid_aad(key_used, xwing_used), ciphertext)?;
+            Ok((keys, body))
+        })
     }
 
     /// A message to an X25519 key of ours and the key of the chain that belongs to it.
@@ -160,21 +166,54 @@ impl Session {
         (kem_output, ciphertext): (&PublicKey, &[u8]),
         info: &[u8],
     ) -> Result<(Agreed, bool), ReceiveError> {
-        let with = |secret: &SecretKey, chain: &Secret| {
+        self.in_either(|is_late| {
+            let (secret, chain) = self.chained_key(key_used, is_late)?;
             let keys = Keys::chained_from(secret, chain, info, kem_output)?;
-            let body = keys.open(&later_aad("chained", key_used), ciphertext)?;
-            Ok::<_, ReceiveError>((keys, body))
+            let body = keys.open(&chained_aad(key_used), ciphertext)?;
+            Ok((keys, body))
+        })
+    }
+
+    /// The X25519 key with this label and its chain key, in the channel or in the one that was
+    /// given up.
+    fn chained_key(
+        &self,
+        label: &KeyUsed,
+        is_late: bool,
+    ) -> Result<(&SecretKey, &Secret), ReceiveError> {
+        let (secret, chain) = match self.own_index(label, is_late)? {
+            Some(index) => {
+                let OwnKey { secret, chain } = self.own_key(index)?;
+                let chain = chain.as_ref();
+                (secret, chain.ok_or(ReceiveError::InvalidCiphertextType)?)
+            }
+            None => {
+                let received = self.received(is_late);
+                let pair = received.and_then(|key| Some((&key.secret, key.chain.as_ref()?)));
+                pair.ok_or(ReceiveError::UnknownSecretUsed(0))?
+            }
         };
-        let Some(index) = key_used.own() else {
-            return self.open_received(|received| {
-                let chain = received.chain.as_ref();
-                chain.map(|chain| with(&received.secret, chain)).transpose()
-            });
+        Ok((secret, chain))
+    }
+
+    /// The seed of the X-Wing key with this label, in the channel or in the one that was given up.
+    fn seed(&self, label: &KeyUsed, is_late: bool) -> Result<&XWingSecret, ReceiveError> {
+        let index = self.own_index(label, is_late)?;
+        let seed = match index {
+            Some(index) => self.hybrid.seed(index),
+            None => self.received(is_late).and_then(|key| key.seed.as_ref()),
         };
-        let own = self.own_key(index)?;
-        let chain = own.chain.as_ref();
-        let chain = chain.ok_or(ReceiveError::InvalidCiphertextType)?;
-        Ok((with(&own.secret, chain)?, self.restart.is_before(index)))
+        seed.ok_or(ReceiveError::UnknownSecretUsed(index.unwrap_or(0)))
+    }
+
+    /// The own index of a label, which must belong to the channel or to the one that was given up.
+    fn own_index(&self, label: &KeyUsed, is_late: bool) -> Result<Option<u64>, ReceiveError> {
+        match label.own() {
+            Some(index) if self.restart.is_before(index) != is_late => {
+                Err(ReceiveError::UnknownSecretUsed(index))
+            }
+            own => Ok(own),
+        }
     }
 
     fn own_key(&self, index: u64) -> Result<&OwnKey, ReceiveError> {
@@ -196,6 +235,7 @@ impl Session {
             generation,
             first,
             answered: arrived.answered,
+            answered_xwing: arrived.answered_xwing,
             their_verifying_key: TheirKey {
                 key: arrived.key,
                 chain: arrived.chain,
@@ -206,23 +246,28 @@ impl Session {
         })
     }
 
-    /// With the key of this channel or that of one that was given up, as far as it is of the kind
-    /// that the message needs.
-    fn open_received<T>(
-        &self,
-        with: impl Fn(&ReceivedKey) -> Result<Option<T>, ReceiveError>,
-    ) -> Result<(T, bool), ReceiveError> {
-        let received = self.our_received_secret_key.iter().map(|key| (key, false));
-        let late = self.restart.late.iter().map(|key| (key, true));
-        let mut error = ReceiveError::UnknownSecretUsed(0);
-        for (key, is_late) in received.chain(late) {
-            match with(key) {
-                Ok(Some(opened)) => return Ok((opened, is_late)),
-                Ok(None) => {}
-                Err(refused) => error = refused,
-            }
+    /// What the peer made for us last in the channel, or in the one that was given up.
+    fn received(&self, is_late: bool) -> Option<&ReceivedKey> {
+        match is_late {
+            true => self.restart.late.as_ref(),
+            false => self.our_received_secret_key.as_ref(),
         }
-        Err(error)
+    }
+
+    /// With the keys of the channel, or with those of the one that was given up.
+    fn in_either<T>(
+        &self,
+        open: impl Fn(bool) -> Result<T, ReceiveError>,
+    ) -> Result<(T, bool), ReceiveError> {
+        let error = match open(false) {
+            Ok(opened) => return Ok((opened, false)),
+            Err(error) => error,
+        };
+        match open(true) {
+            Ok(opened) => Ok((opened, true)),
+            Err(ReceiveError::UnknownSecretUsed(_)) => Err(error),
+            Err(late) => Err(late),
+        }
     }
 
     /// Refuses what was opened before or claims a foreign identity; gives pre-key and one-time key.
@@ -294,6 +339,7 @@ pub(crate) struct Opened {
     /// It belongs to a channel that was given up: only what it carries counts.
     pub(super) late: bool,
     pub(super) answered: Option<u64>,
+    pub(super) answered_xwing: Option<u64>,
     pub(super) their_verifying_key: TheirKey,
     pub(super) their_index: u64,
     pub(super) xwing: Option<XWingPublic>,
@@ -311,7 +357,9 @@ struct Arrived {
     received: ReceivedKey,
     first: Option<First>,
     late: bool,
+    /// The own X25519 key that it used, and the own X-Wing key.
     answered: Option<u64>,
+    answered_xwing: Option<u64>,
 }
 
 impl Opened {

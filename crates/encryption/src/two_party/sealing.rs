@@ -9,9 +9,9 @@ use super::hybrid::{Body, Exported, OwnKey, TheirKey};
 use super::message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage, TwoPartyPlaintext};
 use super::{SendError, TAG_BYTES};
 use crate::bundle::Bundle;
-use crate::hpke::{self, Keys, Kind};
+use crate::hpke::{self, HpkeError, Keys};
 use crate::secret::Secret;
-use crate::suite::{Link, later_aad};
+use crate::suite::{Link, chained_aad, hybrid_aad};
 use crate::wire::Wire;
 use crate::x3dh;
 use crate::x3dh::hybrid::HybridTarget;
@@ -55,17 +55,29 @@ pub(super) enum Target {
         link: Link,
     },
     Hybrid {
-        receiver: XWingPublic,
+        newest: Newest,
+        xwing: (KeyUsed, XWingPublic),
         randomness: Randomness,
         seed: XWingSecret,
         link: Link,
     },
     Chained {
-        receiver: PublicKey,
-        chain: Secret,
+        newest: Newest,
         ephemeral: SecretKey,
         link: Link,
     },
+}
+
+/// The newest X25519 key of the peer, with its chain key.
+pub(super) struct Newest {
+    pub(super) key: PublicKey,
+    pub(super) chain: Secret,
+}
+
+impl Newest {
+    fn agree(&self, ephemeral: &SecretKey, link: &Link) -> Result<(PublicKey, Keys), HpkeError> {
+        Keys::chained_to(&self.key, &self.chain, &link.info(), ephemeral)
+    }
 }
 
 impl fmt::Debug for Target {
@@ -131,17 +143,17 @@ impl Sealing {
             }
             Target::First { target, seed, link } => head.seal_first(*target, seed, &link)?,
             Target::Hybrid {
-                receiver,
+                newest,
+                xwing,
                 randomness,
                 seed,
                 link,
-            } => head.seal_hybrid((receiver, randomness), seed, &link)?,
+            } => head.seal_hybrid(&newest, (xwing, randomness), seed, &link)?,
             Target::Chained {
-                receiver,
-                chain,
+                newest,
                 ephemeral,
                 link,
-            } => head.seal_chained((receiver, chain), ephemeral, &link)?,
+            } => head.seal_chained(&newest, &ephemeral, &link)?,
         };
         let message = TwoPartyMessage {
             key_used,
@@ -204,15 +216,18 @@ impl Head {
 
     fn seal_hybrid(
         self,
-        (receiver, randomness): (XWingPublic, Randomness),
+        newest: &Newest,
+        ((xwing_used, receiver), randomness): ((KeyUsed, XWingPublic), Randomness),
         seed: XWingSecret,
         link: &Link,
     ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
+        let (_, chained) = newest.agree(&randomness.ephemeral(), link)?;
         let (kem_output, shared) = receiver.encapsulate(&randomness);
-        let keys = Keys::base(Kind::Hybrid, &shared, &link.info());
+        let keys = Keys::hybrid(&shared, &chained, &link.info());
         let exported = Exported::from(&keys, true);
-        let aad = later_aad("hybrid", &self.key_used);
+        let aad = hybrid_aad(&self.key_used, &xwing_used);
         let ciphertext = TwoPartyCiphertext::Hybrid {
+            xwing_used,
             kem_output: kem_output.to_vec(),
             ciphertext: keys.seal(&aad, &self.body(Some(&seed)))?,
         };
@@ -221,13 +236,13 @@ impl Head {
 
     fn seal_chained(
         self,
-        (receiver, chain): (PublicKey, Secret),
-        ephemeral: SecretKey,
+        newest: &Newest,
+        ephemeral: &SecretKey,
         link: &Link,
     ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
-        let (kem_output, keys) = Keys::chained_to(&receiver, &chain, &link.info(), &ephemeral)?;
+        let (kem_output, keys) = newest.agree(ephemeral, link)?;
         let exported = Exported::from(&keys, false);
-        let aad = later_aad("chained", &self.key_used);
+        let aad = chained_aad(&self.key_used);
         let ciphertext = TwoPartyCiphertext::Chained {
             kem_output,
             ciphertext: keys.seal(&aad, &self.body(None))?,

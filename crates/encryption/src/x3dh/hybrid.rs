@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::{Agreements, X3dhError};
 use crate::bundle::{HybridBundle, OneTimePreKey};
 use crate::hkdf::derive_secret;
-use crate::hpke::{Keys, Kind};
+use crate::hpke::Keys;
 use crate::secret::Secret;
 use crate::suite::first_aad;
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, nullable, tuple};
@@ -127,5 +127,5 @@ fn keys(agreements: &Agreements, shared: &Secret, info: &[u8]) -> Keys {
     let mut ikm = agreements.ikm();
     ikm.extend_from_slice(shared.as_bytes());
     let shared = derive_secret(&[0; 32], &ikm, b"p2panda hybrid x3dh");
-    Keys::base(Kind::First, &shared, info)
+    Keys::first(&shared, info)
 }

@@ -115,12 +115,6 @@ pub fn suites(seed: u64) -> Option<SuiteConfig> {
     (seed % 2 == 1).then_some(config)
 }
 
-/// Whether some messages of a channel are not hybrid.
-#[allow(dead_code)]
-pub fn is_sparse(suites: Option<SuiteConfig>) -> bool {
-    suites.is_some_and(|config| config.hybrid_every > 1)
-}
-
 /// Gives people hybrid bundles that all know, if the suite needs them.
 pub fn speak(people: &mut [Person], suites: Option<SuiteConfig>, one_time: usize, seed: u64) {
     if suites.is_none() {
