@@ -241,26 +241,38 @@ impl Pair {
                 after: *after,
                 until,
             };
-            self.add_uncovered(&found, &mut ranges);
+            self.add_uncovered(&found, |_| false, &mut ranges);
         }
         ranges
     }
 
     /// These ranges, which the peer was found to lack, without what running sessions sent or will send.
-    pub(super) fn uncovered(&self, found: &[LogRange]) -> Vec<LogRange> {
+    /// What it has sent of a log that `is_forked` may be of the other branch: it does not show that the
+    /// peer has this one.
+    pub(super) fn uncovered(
+        &self,
+        found: &[LogRange],
+        is_forked: impl Fn(&LogRange) -> bool,
+    ) -> Vec<LogRange> {
         let mut ranges = Vec::with_capacity(found.len());
         for found in found {
-            self.add_uncovered(found, &mut ranges);
+            self.add_uncovered(found, &is_forked, &mut ranges);
         }
         ranges
     }
 
-    fn add_uncovered(&self, found: &LogRange, ranges: &mut Vec<LogRange>) {
+    fn add_uncovered(
+        &self,
+        found: &LogRange,
+        is_forked: impl Fn(&LogRange) -> bool,
+        ranges: &mut Vec<LogRange>,
+    ) {
         let shares = || self.sessions.values();
-        let held = shares()
-            .filter_map(|share| share.has.get(&found.author).copied())
-            .chain(found.after)
-            .max();
+        let shown = shares().filter_map(|share| share.has.get(&found.author).copied());
+        let held = match shown.max() {
+            Some(shown) if Some(shown) > found.after && !is_forked(found) => Some(shown),
+            _ => found.after,
+        };
         let next = held.map_or(0, |held| u64::from(held) + 1);
         if next > u64::from(found.until) {
             return;

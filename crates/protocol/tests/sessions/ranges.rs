@@ -45,13 +45,16 @@ fn say_first(world: &mut World, place: usize, id: SessionId) -> Bytes {
 
 /// Two branches of a log, of which each side has one. Whose log it is.
 fn fork(world: &mut World, ours: usize, theirs: usize) -> VerifyingKey {
-    let key = author(77);
-    let root = operation(&key, None, b"root");
+    fork_of(&author(77), world, ours, theirs)
+}
+
+fn fork_of(key: &SigningKey, world: &mut World, ours: usize, theirs: usize) -> VerifyingKey {
+    let root = operation(key, None, b"root");
     for (place, count) in [(0, ours), (1, theirs)] {
         world.peers[place].store(root.clone());
         let mut last = root.clone();
         for number in 0..count {
-            last = operation(&key, Some(&last), &[place as u8, number as u8]);
+            last = operation(key, Some(&last), &[place as u8, number as u8]);
             world.peers[place].store(last.clone());
         }
     }
@@ -262,6 +265,30 @@ fn evidence_of_a_fork_reaches_who_has_only_one_branch() {
         let again = world.dial(dialler);
         world.settle();
         assert_eq!(world.side(holder, again).sent.len(), 1);
+    }
+}
+
+/// The node with the closed log asks for the other branch while a session still runs in which it has sent
+/// its own: what was refused does not show that it has what it asks for.
+#[test]
+fn the_other_branch_comes_to_a_closed_log_whatever_sessions_still_run() {
+    for diallers in 0..8 {
+        let dialler = |session: usize| diallers >> session & 1;
+        let mut world = link_world(1);
+        let own = world.peers[0].key.clone();
+        fork_of(&own, &mut world, 5, 2);
+        let first = world.dial(dialler(0));
+        world.settle();
+        world.dial(dialler(1));
+        world.settle();
+        let knows = |peer: &Peer| peer.forks.contains_key(&own.verifying_key());
+        assert!(world.peers.iter().all(knows), "{diallers}");
+        world.peers[0].tell_lower(0);
+        let third = world.dial(dialler(2));
+        world.settle();
+        let sent = world.side(1, third).session.counters().sent_operations;
+        let still_ran = world.side(0, first).end.is_none();
+        assert_eq!(sent, 2, "dialled {diallers:03b}, the first one still ran: {still_ran}");
     }
 }
 

@@ -90,6 +90,8 @@ pub struct Peer {
     pub forks: BTreeMap<VerifyingKey, [Header; 2]>,
     /// What its sessions share, once one of them has asked.
     heads: Option<SharedHeads>,
+    /// The height of its own log that it tells, if that is lower than what it has.
+    told: Option<u32>,
     pub pair: Pair,
     pub sides: BTreeMap<SessionId, Side>,
 }
@@ -106,6 +108,7 @@ impl Peer {
             early: Vec::new(),
             forks: BTreeMap::new(),
             heads: None,
+            told: None,
             pair,
             sides: BTreeMap::new(),
         }
@@ -178,7 +181,11 @@ impl Peer {
             return heads.clone();
         }
         let heads = SharedHeads::new(&topic());
-        let raised = self.entries.iter();
+        let own = self.key.verifying_key();
+        let is_told = |entry: &&Entry| {
+            entry.author() != own || self.told.is_none_or(|told| entry.seq() <= told)
+        };
+        let raised = self.entries.iter().filter(is_told);
         heads.follow(&HeadsChange {
             raised: raised
                 .map(|entry| (entry.author(), Head::of(&entry.header)))
@@ -189,6 +196,12 @@ impl Peer {
         });
         self.heads = Some(heads.clone());
         heads
+    }
+
+    /// Tells a lower height of its own log from now on: it is closed, and looked at where the branches
+    /// part.
+    pub fn tell_lower(&mut self, seq: u32) {
+        (self.told, self.heads) = (Some(seq), None);
     }
 
     fn evidence(&self, author: &VerifyingKey) -> Vec<Bytes> {

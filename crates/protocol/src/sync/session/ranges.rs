@@ -137,7 +137,15 @@ impl Session {
         }
         self.receiving = Receiving::PreSync;
         self.forked = comparison.forked.into();
-        self.send_ranges(pair.uncovered(&comparison.lacks), pair);
+        let is_forked = |range: &LogRange| {
+            comparison.running.as_ref().is_some_and(|(_, heads)| {
+                let mut known = heads.lock();
+                let head = known.heads().get(&range.author, &range.log);
+                head.is_some_and(|head| head.id.is_forked())
+            })
+        };
+        let ranges = pair.uncovered(&comparison.lacks, is_forked);
+        self.send_ranges(ranges, pair);
     }
 
     /// What shows that a log is forked (`docs/protocol/ranges.md#6`).
