@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::body::{DecodeError, Raw};
+use crate::inner::view_thread;
 use crate::inner::view_worker::Worker;
 use crate::inner::views::{Function, Parts, Phase, Refusal, Running, ask};
 use crate::message::Message;
@@ -143,7 +144,7 @@ impl ViewStart {
                 false => ViewError::Runs.into(),
             });
         };
-        running.work_from(opened.position);
+        view_thread::start(&running, opened.position);
         Ok(View { node, running })
     }
 }
@@ -426,7 +427,7 @@ impl View {
             }
             answer => answer?,
         };
-        self.running.resumed(position);
+        view_thread::resume(&self.running, position);
         Ok(())
     }
 

@@ -7,13 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use p2panda_core::Topic;
-use p2panda_core::limits::{
-    VIEW_END_WAIT, VIEW_FUNCTION_LOOK, VIEW_FUNCTION_TIME_MAX, VIEW_READS_MAX,
-};
+use p2panda_core::limits::{VIEW_END_WAIT, VIEW_READS_MAX};
 use p2panda_engine::ViewCommand;
 use p2panda_store::{
-    Asked, FeedEntry, OpenedView, Readers, StopReason, ViewConnection, ViewKey, ViewReaders,
-    ViewStop,
+    Asked, FeedEntry, OpenedView, Readers, ViewConnection, ViewKey, ViewReaders, ViewStop,
 };
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -21,7 +18,6 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::Error;
 use crate::event::{Event, EventSender};
 use crate::inner::queue::Queue;
-use crate::inner::view_worker;
 use crate::view::ViewStep;
 
 /// What an application does with an entry.
@@ -120,7 +116,6 @@ impl Views {
             views.push(Arc::clone(&running));
         }
         map.all.push(Arc::clone(&running));
-        tokio::spawn(watch_function(Arc::clone(&running)));
         Some(running)
     }
 
@@ -189,8 +184,8 @@ impl Running {
         }
     }
 
-    /// Lets a thread work from a position on; one before it ends.
-    pub(crate) fn work_from(self: &Arc<Self>, position: u64) {
+    /// A thread is about to work. Its number; one before it ends.
+    pub(crate) fn thread_begins(&self) -> u64 {
         let generation = {
             let mut control = self.control.lock();
             control.generation += 1;
@@ -198,18 +193,11 @@ impl Running {
         };
         self.busy_us.store(0, Ordering::SeqCst);
         self.threads.send_modify(|threads| *threads += 1);
-        let running = Arc::clone(self);
-        let work = move || {
-            view_worker::run(&running, generation, position);
-            running.threads.send_modify(|threads| *threads -= 1);
-        };
-        let name = format!("view-{}", self.parts.name);
-        if let Err(error) = std::thread::Builder::new().name(name).spawn(work) {
-            tracing::error!(%error, "no thread for a view");
-            self.threads.send_modify(|threads| *threads -= 1);
-            let stop = ViewStop::new(position, StopReason::Storage, &error);
-            self.stopped(generation, stop);
-        }
+        generation
+    }
+
+    pub(crate) fn thread_ended(&self) {
+        self.threads.send_modify(|threads| *threads -= 1);
     }
 
     pub(crate) fn wake(&self) {
@@ -272,6 +260,25 @@ impl Running {
     pub(crate) fn end_call(&self) -> u64 {
         let since_us = self.busy_us.swap(0, Ordering::SeqCst);
         self.now_us().saturating_sub(since_us)
+    }
+
+    /// How long the call has taken that runs; zero if none does.
+    pub(crate) fn call_takes(&self) -> Duration {
+        match self.busy_us.load(Ordering::SeqCst) {
+            0 => Duration::ZERO,
+            since_us => Duration::from_micros(self.now_us().saturating_sub(since_us)),
+        }
+    }
+
+    /// The thread that works, and the entry of its call.
+    pub(crate) fn call(&self) -> (u64, u64) {
+        let control = self.control.lock();
+        (control.generation, self.offset.load(Ordering::SeqCst))
+    }
+
+    /// Whether the function may be called at the moment, and whenever that changes.
+    pub(crate) fn works(&self) -> watch::Receiver<bool> {
+        self.working.subscribe()
     }
 
     fn now_us(&self) -> u64 {
@@ -350,9 +357,8 @@ impl Running {
     }
 
     /// It goes on.
-    pub(crate) fn resumed(self: &Arc<Self>, position: u64) {
+    pub(crate) fn goes_on(&self) {
         self.phase.send_modify(|phase| phase.stop = None);
-        self.work_from(position);
     }
 
     pub(crate) fn ended(&self) {
@@ -408,37 +414,4 @@ pub(crate) async fn ask<T: Send + 'static>(
     });
     queue.view(command(reply))?;
     Ok(receiver.await.map_err(|_| queue.ended())???)
-}
-
-/// Stops a view whose function does not return. The thread that runs it cannot be ended: it is given up,
-/// and what it returns later counts for nothing.
-async fn watch_function(running: Arc<Running>) {
-    let mut working = running.working.subscribe();
-    loop {
-        if running.is_closed() || working.changed().await.is_err() {
-            return;
-        }
-        while *working.borrow_and_update() && !running.is_closed() {
-            tokio::time::sleep(VIEW_FUNCTION_LOOK).await;
-            let since_us = running.busy_us.load(Ordering::SeqCst);
-            let took_us = running.now_us().saturating_sub(since_us);
-            if since_us == 0 || u128::from(took_us) < VIEW_FUNCTION_TIME_MAX.as_micros() {
-                continue;
-            }
-            let (generation, offset) = {
-                let control = running.control.lock();
-                (control.generation, running.offset.load(Ordering::SeqCst))
-            };
-            let detail = "the function did not return in time";
-            let stop = ViewStop::new(offset, StopReason::NoReturn, detail);
-            let stored = running.ask(|reply| ViewCommand::Stop {
-                key: running.key,
-                stop: stop.clone(),
-                reply,
-            });
-            if stored.await.is_ok() {
-                running.stopped(generation, stop);
-            }
-        }
-    }
 }
