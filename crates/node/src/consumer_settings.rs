@@ -67,8 +67,8 @@ pub enum ConsumerStart {
     StateVector(Vec<(VerifyingKey, u32)>),
 }
 
-/// Which messages a consumer gets (`docs/protocol/consumers.md#8`). What a filter does not say admits
-/// everything.
+/// Which messages a consumer or a view gets (`docs/protocol/consumers.md#8`). What a filter does not say
+/// admits everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerFilter {
     authors: Option<BTreeSet<VerifyingKey>>,
@@ -134,7 +134,8 @@ impl ConsumerFilter {
         self.from.is_none_or(|from| time >= from) && self.until.is_none_or(|until| time < until)
     }
 
-    fn check(&self) -> Result<(), ConsumerError> {
+    /// Whether it is possible.
+    pub(crate) fn check(&self) -> Result<(), ConsumerError> {
         let authors = self.authors.as_ref().map(BTreeSet::len);
         let is_empty = authors == Some(0)
             || matches!((self.from, self.until), (Some(from), Some(until)) if from >= until);
@@ -144,6 +145,32 @@ impl ConsumerFilter {
         match authors.is_some_and(|authors| authors > CONSUMER_AUTHORS_MAX) {
             true => Err(ConsumerError::Limit("authors of a filter")),
             false => Ok(()),
+        }
+    }
+
+    /// The same bytes for the same filter; none for one that admits everything.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        if *self == Self::default() {
+            return Vec::new();
+        }
+        let mut writer = Writer::new();
+        self.write(&mut writer);
+        writer.into_bytes()
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        let kinds = u64::from(self.bodies) | u64::from(self.opened) << 1;
+        writer.array(4).uint(kinds);
+        writer.uint(self.from.map_or(0, Timestamp::as_micros));
+        writer.uint(self.until.map_or(0, Timestamp::as_micros));
+        match &self.authors {
+            None => drop(writer.null()),
+            Some(authors) => {
+                writer.array(authors.len());
+                for author in authors {
+                    writer.bytes(author.as_bytes());
+                }
+            }
         }
     }
 }
@@ -243,20 +270,7 @@ impl Settings {
         writer.uint(self.deliveries_max.unwrap_or(0).into());
         writer.uint(self.in_flight_max as u64);
         writer.uint(self.inactive.map_or(0, micros));
-        let filter = &self.filter;
-        let kinds = u64::from(filter.bodies) | u64::from(filter.opened) << 1;
-        writer.array(4).uint(kinds);
-        writer.uint(filter.from.map_or(0, Timestamp::as_micros));
-        writer.uint(filter.until.map_or(0, Timestamp::as_micros));
-        match &filter.authors {
-            None => drop(writer.null()),
-            Some(authors) => {
-                writer.array(authors.len());
-                for author in authors {
-                    writer.bytes(author.as_bytes());
-                }
-            }
-        }
+        self.filter.write(&mut writer);
         writer.into_bytes().into()
     }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::body::{DecodeError, Raw};
+use crate::consumer_settings::ConsumerFilter;
 use crate::inner::view_thread;
 use crate::inner::view_worker::Worker;
 use crate::inner::views::{Function, Parts, Phase, Refusal, Running, ask};
@@ -26,6 +27,7 @@ use crate::subscription::{typed, untyped};
 pub struct ViewRequest<M = Raw> {
     node: Node,
     definition: ViewDefinition,
+    filter: ConsumerFilter,
     decode: fn(&[u8]) -> Option<Result<M, DecodeError>>,
     kind: PhantomData<M>,
 }
@@ -35,6 +37,7 @@ pub struct ViewRequest<M = Raw> {
 pub struct ViewStart {
     node: Node,
     definition: ViewDefinition,
+    filter: ConsumerFilter,
     function: Function,
 }
 
@@ -47,7 +50,9 @@ impl ViewRequest<Raw> {
                 version,
                 topics: Vec::new(),
                 statements: Vec::new(),
+                filter: Vec::new(),
             },
+            filter: ConsumerFilter::default(),
             decode: untyped,
             kind: PhantomData,
         }
@@ -58,6 +63,7 @@ impl ViewRequest<Raw> {
         ViewRequest {
             node: self.node,
             definition: self.definition,
+            filter: self.filter,
             decode: typed::<T>,
             kind: PhantomData,
         }
@@ -68,6 +74,13 @@ impl<M: 'static> ViewRequest<M> {
     /// The topics whose messages it is derived from, 1 to 1000. Other topics are another version.
     pub fn topics(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
         self.definition.topics.extend(topics);
+        self
+    }
+
+    /// Which messages the function is called for; it passes over the others. Another filter is another
+    /// version.
+    pub fn filter(mut self, filter: ConsumerFilter) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -96,6 +109,7 @@ impl<M: 'static> ViewRequest<M> {
         ViewStart {
             node: self.node,
             definition: self.definition,
+            filter: self.filter,
             function: Arc::new(move |step, entry| {
                 function(step, &Message::new(entry, decode, None))
             }),
@@ -112,13 +126,17 @@ impl ViewStart {
     ///
     /// # Errors
     /// [`Error::View`]: a name, topics or statements that a view may not have; a version that is lower than
-    /// a stored one, was made from something else, or runs already. Nothing is changed then.
+    /// a stored one, was made from something else, or runs already. [`Error::Consumer`]: a filter that
+    /// admits nothing, or names more than 1 000 authors. Nothing is changed then.
     pub async fn start(self) -> Result<View, Error> {
         let ViewStart {
             node,
             mut definition,
+            filter,
             function,
         } = self;
+        filter.check()?;
+        definition.filter = filter.encode();
         definition.topics.sort();
         definition.topics.dedup();
         let (name, version) = (definition.name.clone(), definition.version);
@@ -132,6 +150,7 @@ impl ViewStart {
             name,
             version,
             topics,
+            filter,
             function,
             queue: node.queue().clone(),
             readers: node.storage().readers().clone(),
@@ -221,11 +240,11 @@ pub struct ViewStatus {
     pub position: u64,
     /// The last feed offset in its topics.
     pub end: u64,
-    /// Entries that it has applied, those among them that were skipped not counted.
+    /// Entries that it has applied, without those that were skipped or did not pass its filter.
     pub applied: u64,
     /// Entries that were skipped.
     pub skipped: u64,
-    /// Entries that are to come, counted up to 10 000.
+    /// Entries that are to come, counted up to 10 000; what its filter will not admit counts as well.
     pub to_come: u64,
 }
 

@@ -8,6 +8,8 @@ use p2panda_engine::{
     RestoredAction,
 };
 
+use p2panda_store::{StepEnd, Swap, ViewDefinition, ViewStep};
+
 use crate::node::{Author, Node, TOPIC, session, text_of};
 
 const CLOSED: Result<(), PublishError> = Err(PublishError::OwnFork { held: false });
@@ -130,6 +132,46 @@ fn a_branch_that_is_given_up_is_published_again_behind_the_other_one() {
     ];
     assert_eq!(node.texts(), expected.concat());
     assert_eq!(node.reopen().publish("and on").seq, 10);
+}
+
+/// Opens a version of a view, has it look at all of the feed, and asks whether it may answer.
+fn view(node: Node, version: u32) -> (Node, Swap) {
+    let end = node.feed().last().map_or(0, |entry| entry.offset);
+    let mut swap = Swap::Behind;
+    let node = node.reopen_after(|store| {
+        let definition = ViewDefinition {
+            name: "view".to_owned(),
+            version,
+            topics: vec![TOPIC],
+            statements: Vec::new(),
+            filter: Vec::new(),
+        };
+        let database = store.database();
+        let opened = database.open_view(&definition).unwrap().unwrap();
+        let step = ViewStep {
+            until: end,
+            ..ViewStep::default()
+        };
+        let done = database.step_view(opened.key, &step, 0).unwrap();
+        assert_eq!(done, StepEnd::Done);
+        swap = database.swap_view(opened.key).unwrap().unwrap();
+    });
+    (node, swap)
+}
+
+#[test]
+fn a_view_that_has_applied_a_branch_that_is_given_up_cannot_be_built_anew_without_saying_so() {
+    let (node, theirs) = copies(3, 4, 2);
+    let (mut node, swap) = view(node, 1);
+    assert_eq!(swap, Swap::Done);
+    meet(&mut node, &theirs, 1);
+    node.ingest(&theirs[4..]);
+    meet(&mut node, &theirs, 2);
+    assert_eq!(parted(&node), Some(3));
+    let node = reopen(node, RestoredAction::PullOwnLog);
+    assert_eq!(node.texts(), texts("common", 3));
+    let (_node, swap) = view(node, 2);
+    assert_eq!(swap, Swap::Lacks(4));
 }
 
 #[test]

@@ -148,6 +148,9 @@ impl Worker {
             let Some(topic) = self.running.parts.topics.get(place).copied() else {
                 continue;
             };
+            if !self.running.parts.filter.admits(&entry) {
+                continue;
+            }
             self.apply(topic, entry)?;
             if self.step_bytes >= VIEW_STEP_BYTES_MAX {
                 self.submit()?;

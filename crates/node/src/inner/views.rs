@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::Error;
+use crate::consumer_settings::ConsumerFilter;
 use crate::event::{Event, EventSender};
 use crate::inner::queue::Queue;
 use crate::view::ViewStep;
@@ -43,6 +44,7 @@ pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) version: u32,
     pub(crate) topics: Vec<Topic>,
+    pub(crate) filter: ConsumerFilter,
     pub(crate) function: Function,
     pub(crate) queue: Queue,
     pub(crate) readers: Readers,

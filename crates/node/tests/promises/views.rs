@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use p2panda::{
-    Change, Error, ErrorKind, Event, Node, Row, StopReason, Topic, Value, View, ViewError,
-    ViewStart, ViewState,
+    Change, ConsumerError, ConsumerFilter, Error, ErrorKind, Event, Node, Row, SigningKey,
+    StopReason, Topic, Value, View, ViewError, ViewStart, ViewState,
 };
 
 use crate::changes::change;
-use crate::nodes::{PATIENCE, at, network, temporary, topic, until};
+use crate::nodes::{PATIENCE, at, network, next, temporary, topic, until};
 
 const NOTES: &str = "CREATE TABLE {view}note(offset INTEGER PRIMARY KEY, text TEXT NOT NULL)";
 const INSERT: &str = "INSERT INTO {view}note VALUES(?1, ?2)";
@@ -402,6 +402,112 @@ async fn a_version_whose_feed_lacks_what_the_old_one_had_waits_until_that_is_acc
     let third = notes(&node, topic, 3).start().await.unwrap();
     in_time(third.answers()).await.unwrap();
     assert_eq!(texts(&third).await, ["kept", "new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_was_dropped_is_missing_to_the_next_version_which_says_so() {
+    let node = temporary(network()).await;
+    let topic = topic();
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    let old = notes(&node, topic, 1).start().await.unwrap();
+    for text in ["one", "two", "three"] {
+        tx.publish(text).await.unwrap();
+    }
+    in_time(old.caught_up()).await.unwrap();
+    let dropped = node.topic(topic).drop_body(node.id(), 1).await.unwrap();
+    assert!(dropped);
+    let new = notes(&node, topic, 2).start().await.unwrap();
+    let lacks = in_time(new.answers()).await;
+    assert!(
+        matches!(lacks, Err(Error::View(ViewError::Lacks { entries: 1 }))),
+        "{lacks:?}"
+    );
+    assert_eq!(texts(&old).await, ["one", "two", "three"]);
+    new.accept_loss().await.unwrap();
+    in_time(new.answers()).await.unwrap();
+    assert_eq!(texts(&new).await, ["one", "three"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_may_have_as_many_statements_as_its_bound_says_and_one_more_stops_its_view() {
+    let node = temporary(network()).await;
+    let topic = topic();
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    let table = "CREATE TABLE {view}n(number INTEGER)";
+    let view = node.view("many", 1).topics([topic]).table(table);
+    let view = view.apply(|step, message| {
+        for number in 0..message.text()?.parse::<i64>()? {
+            step.execute("INSERT INTO {view}n VALUES(?1)", [number.into()]);
+        }
+        Ok(())
+    });
+    let view = view.start().await.unwrap();
+    tx.publish("1024").await.unwrap();
+    in_time(view.caught_up()).await.unwrap();
+    tx.publish("1025").await.unwrap();
+    assert_eq!(stop_of(&view).await.0, StopReason::TooMany);
+    let count = view.read(|tables| tables.query("SELECT count(*) FROM n", []));
+    assert_eq!(count.await.unwrap()[0].integer(0), Some(1024));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_function_is_called_for_what_its_filter_admits_and_the_position_passes_the_rest() {
+    let node = temporary(network()).await;
+    let topic = topic();
+    let (tx, mut rx) = node.stream(topic).await.unwrap();
+    let mut messages = Vec::new();
+    for text in ["one", "two", "three"] {
+        tx.publish(text).await.unwrap();
+        messages.push(next(&mut rx).await);
+    }
+    let from = ConsumerFilter::default().from(messages[1].timestamp());
+    let until = ConsumerFilter::default().until(messages[1].timestamp());
+    let nobody = SigningKey::from_bytes(&[3; 32]).verifying_key();
+    let everybody = [nobody, node.id()];
+    for (name, filter, expected) in [
+        ("from", from.clone(), &["two", "three"][..]),
+        ("until", until, &["one"]),
+        ("sealed", ConsumerFilter::default().opened(), &[]),
+        ("nobody's", ConsumerFilter::default().authors([nobody]), &[]),
+        (
+            "of some",
+            from.clone().authors(everybody),
+            &["two", "three"],
+        ),
+    ] {
+        let view = node.view(name, 1).topics([topic]).table(NOTES);
+        let view = view.filter(filter).apply(|step, message| {
+            let text = message.text()?.to_owned();
+            step.execute(INSERT, [(message.offset() as i64).into(), text.into()]);
+            Ok(())
+        });
+        let view = view.start().await.unwrap();
+        in_time(view.caught_up()).await.unwrap();
+        assert_eq!(texts(&view).await, expected, "{name}");
+        let status = view.status().await.unwrap();
+        assert_eq!(status.applied, expected.len() as u64, "{name}");
+        assert_eq!((status.position, status.to_come), (status.end, 0), "{name}");
+        if name == "until" {
+            // A higher version without the filter sees all of it.
+            let all = node.view(name, 2).topics([topic]).table(NOTES);
+            let all = all.apply(|_, _| Ok(())).start().await.unwrap();
+            in_time(all.answers()).await.unwrap();
+            assert_eq!(all.status().await.unwrap().applied, 3);
+        }
+    }
+    // A filter belongs to the version, and one that admits nothing is none.
+    let other = node.view("from", 1).topics([topic]).table(NOTES);
+    let other = other.apply(|_, _| Ok(())).start().await.unwrap_err();
+    assert!(matches!(other, Error::View(ViewError::Conflict)));
+    let nothing = ConsumerFilter::default().authors([]);
+    let nothing = node.view("none", 1).topics([topic]).filter(nothing);
+    let nothing = nothing.apply(|_, _| Ok(())).start().await.unwrap_err();
+    assert!(matches!(
+        nothing,
+        Error::Consumer(ConsumerError::InvalidFilter)
+    ));
+    let names: Vec<_> = node.views().await.unwrap();
+    assert!(!names.iter().any(|view| view.name == "none"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

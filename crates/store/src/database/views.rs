@@ -45,6 +45,8 @@ pub struct ViewDefinition {
     pub topics: Vec<Topic>,
     /// What makes its tables, with `{view}` for the prefix.
     pub statements: Vec<String>,
+    /// Which entries it is derived from, as the application's side writes it; empty: all of them.
+    pub filter: Vec<u8>,
 }
 
 /// A version of a view that was opened.

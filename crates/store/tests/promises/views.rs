@@ -4,12 +4,16 @@
 use std::path::Path;
 
 use p2panda_core::Topic;
+use p2panda_core::limits::{
+    VIEW_DEFINITION_STATEMENTS_MAX, VIEW_ERROR_BYTES_MAX, VIEW_NAME_BYTES_MAX,
+    VIEW_STATEMENT_BYTES_MAX, VIEW_TOPICS_MAX, VIEWS_MAX,
+};
 use p2panda_store::{
     Database, Durability, Fault, OpenedView, Row, Sql, Statement, StepEnd, StopReason, Swap, Value,
-    ViewDefinition, ViewError, ViewKey, ViewStep,
+    ViewDefinition, ViewError, ViewKey, ViewStep, ViewStop,
 };
 
-use crate::TOPIC;
+use crate::{Author, TOPIC};
 
 const TABLES: [&str; 2] = [
     "CREATE TABLE {view}note(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
@@ -22,6 +26,7 @@ fn definition(name: &str, version: u32, statements: &[&str]) -> ViewDefinition {
         version,
         topics: vec![TOPIC],
         statements: statements.iter().map(ToString::to_string).collect(),
+        filter: Vec::new(),
     }
 }
 
@@ -575,6 +580,111 @@ fn a_version_that_is_built_may_take_over_what_the_old_one_has() {
     assert_eq!(run(&mut database, new.key, 1, &[&[]]), StepEnd::Done);
     assert_eq!(database.swap_view(new.key).unwrap(), Ok(Swap::Done));
     assert_eq!(texts(&database), ["one"]);
+}
+
+#[test]
+fn a_version_that_is_behind_by_an_entry_that_is_still_there_does_not_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut database = database(dir.path());
+    let mut author = Author::new(1);
+    author.write_into(&mut database, &[b"a", b"b", b"c"]);
+    let old = open(&mut database, 1);
+    let entries: &[&[&str]] = &[&[], &[], &[]];
+    assert_eq!(run(&mut database, old.key, 1, entries), StepEnd::Done);
+    let new = open(&mut database, 2);
+    assert_eq!(run(&mut database, new.key, 1, &entries[..2]), StepEnd::Done);
+    assert_eq!(database.swap_view(new.key).unwrap(), Ok(Swap::Behind));
+    assert_eq!(position(&database, 2), 2);
+    // Both go on, the old one first again.
+    author.write_into(&mut database, &[b"d"]);
+    assert_eq!(run(&mut database, old.key, 4, &[&[]]), StepEnd::Done);
+    assert_eq!(run(&mut database, new.key, 3, &[&[]]), StepEnd::Done);
+    assert_eq!(database.swap_view(new.key).unwrap(), Ok(Swap::Behind));
+    // What left the feed meanwhile is nothing to wait for. It is a loss.
+    let mut tx = database.begin(Durability::Full).unwrap();
+    let topic = tx.topic(&TOPIC).unwrap();
+    let log = tx.log(topic, &author.key()).unwrap().unwrap();
+    assert!(tx.drop_body(topic, log.key, 3).unwrap());
+    tx.commit().unwrap();
+    assert_eq!(database.swap_view(new.key).unwrap(), Ok(Swap::Lacks(1)));
+    database.accept_view_loss(new.key).unwrap().unwrap();
+    assert_eq!(database.swap_view(new.key).unwrap(), Ok(Swap::Done));
+}
+
+#[test]
+fn each_bound_of_a_definition_holds_at_its_value_and_one_more_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut database = database(dir.path());
+    let topics = |count: usize| -> Vec<Topic> {
+        let topics = (0..count as u32).map(|number| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            Topic::from_bytes(bytes)
+        });
+        topics.collect()
+    };
+    let named = |name: &str| definition(name, 1, &[]);
+    let of_topics = |count| ViewDefinition {
+        topics: topics(count),
+        ..definition("topics", 1, &[])
+    };
+    let of_statements = |count: usize| {
+        let tables = (0..count).map(|number| format!("CREATE TABLE {{view}}t{number}(a)"));
+        let tables: Vec<String> = tables.collect();
+        let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+        definition("statements", 1, &tables)
+    };
+    let of_bytes = |bytes: usize| {
+        let statement = "CREATE TABLE {view}a(a)";
+        let statement = statement.to_owned() + &" ".repeat(bytes - statement.len());
+        definition("bytes", 1, &[&statement])
+    };
+    for (within, beyond, error) in [
+        (
+            named(&"n".repeat(VIEW_NAME_BYTES_MAX)),
+            named(&"n".repeat(VIEW_NAME_BYTES_MAX + 1)),
+            ViewError::InvalidName,
+        ),
+        (
+            of_topics(VIEW_TOPICS_MAX),
+            of_topics(VIEW_TOPICS_MAX + 1),
+            ViewError::Topics,
+        ),
+        (
+            of_statements(VIEW_DEFINITION_STATEMENTS_MAX),
+            of_statements(VIEW_DEFINITION_STATEMENTS_MAX + 1),
+            ViewError::Limit,
+        ),
+        (
+            of_bytes(VIEW_STATEMENT_BYTES_MAX),
+            of_bytes(VIEW_STATEMENT_BYTES_MAX + 1),
+            ViewError::Limit,
+        ),
+    ] {
+        assert_eq!(database.open_view(&beyond).unwrap(), Err(error));
+        let opened = database.open_view(&within).unwrap();
+        assert!(opened.is_ok(), "{opened:?}");
+    }
+    // Versions of a database: four are there.
+    for number in 4..VIEWS_MAX {
+        let view = named(&number.to_string());
+        assert!(database.open_view(&view).unwrap().is_ok(), "{number}");
+    }
+    let more = database.open_view(&named("more")).unwrap();
+    assert_eq!(more, Err(ViewError::Limit));
+    assert_eq!(database.delete_view("5").unwrap(), Ok(()));
+    assert!(database.open_view(&named("more")).unwrap().is_ok());
+}
+
+#[test]
+fn what_stopped_a_view_is_kept_up_to_its_bound() {
+    for (said, kept) in [
+        (VIEW_ERROR_BYTES_MAX, VIEW_ERROR_BYTES_MAX),
+        (VIEW_ERROR_BYTES_MAX + 1, VIEW_ERROR_BYTES_MAX),
+    ] {
+        let stop = ViewStop::new(1, StopReason::Refused, "e".repeat(said));
+        assert_eq!(stop.detail.len(), kept);
+    }
 }
 
 /// All tables, indices and triggers.

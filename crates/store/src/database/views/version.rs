@@ -244,6 +244,10 @@ fn digest(definition: &ViewDefinition) -> Hash {
         bytes.push(0);
         bytes.extend_from_slice(statement.as_bytes());
     }
+    if !definition.filter.is_empty() {
+        bytes.push(1);
+        bytes.extend_from_slice(&definition.filter);
+    }
     Hash::digest(&bytes)
 }
 
