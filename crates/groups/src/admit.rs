@@ -8,6 +8,7 @@ use p2panda_core::Hash;
 use p2panda_core::limits::{GROUP_DEPENDENCIES_MAX, GROUP_MEMBERS_MAX, GROUP_NESTING_MAX};
 
 use crate::check::{Parties, Verb};
+use crate::few::Few;
 use crate::graph::{Content, Effect, Fate, Initial, Named, Node, Past, Seen};
 use crate::groups::Groups;
 use crate::nesting::Lookup;
@@ -28,10 +29,10 @@ impl Groups {
     /// The checks that need no state, and the past of the operation.
     pub(crate) fn check_structure(&self, operation: &Operation) -> Result<Past, ProcessError> {
         self.check_alone(operation)?;
-        let mut deps: Vec<OpIndex> = Vec::new();
+        let mut deps = Few::default();
         for id in &operation.arguments.dependencies {
             let missing = ProcessError::MissingDependency(*id);
-            deps.extend(self.graph.meaning(id).ok_or(missing)?);
+            deps.extend(self.graph.meaning(id).ok_or(missing)?.iter().copied());
         }
         if let Action::Add {
             member: Member::Group(_),
@@ -270,10 +271,10 @@ impl Groups {
     ) -> Node {
         let arguments = &operation.arguments;
         let group = self.registry.add_group(&arguments.group);
-        let author_slot = self
-            .registry
-            .add_member(group, &Member::Individual(operation.author));
-        let content = self.content(operation, judged.dropped, past);
+        let author = self.registry.add_key(&operation.author);
+        let own = MemberIndex::Individual(author);
+        let author_slot = self.registry.add_slot(group, own);
+        let content = self.content(operation, group, judged.dropped, past);
         let hardened = self.rules == Rules::Hardened;
         let mut class = judged.class;
         let mut realm = realm.filter(|_| class.is_none());
@@ -285,7 +286,7 @@ impl Groups {
         let joins = realm.is_some();
         let mut node = Node {
             id: operation.id,
-            author: self.registry.add_key(&operation.author),
+            author,
             author_slot,
             group,
             content,
@@ -295,11 +296,12 @@ impl Groups {
             place: self.graph.place(past),
             class,
             realm,
-            inner: sight.inner.into_iter().filter(|_| joins).collect(),
+            inner: if joins { sight.inner } else { Few::default() },
             tainted: false,
             view: None,
             fate: Fate::new(Effect::Applied, None),
             reported: 0,
+            dirty: false,
         };
         let start = sight.start.filter(|_| joins);
         let (table, effect) = self.step(&node, start, Ruling::default());
@@ -332,14 +334,13 @@ impl Groups {
     fn content(
         &mut self,
         operation: &Operation,
+        group: GroupIndex,
         dropped: Vec<Option<Rule>>,
         past: &Past,
     ) -> Content {
         let arguments = &operation.arguments;
-        let group = self.registry.add_group(&arguments.group);
         if let (Some(verb), Some(member)) = (verb(&arguments.action), arguments.action.member()) {
-            let slot = self.registry.add_member(group, &member);
-            let target = self.registry.add_key(member.key());
+            let (slot, target) = self.registry.add_member(group, &member);
             return Content::Change { verb, slot, target };
         }
         let Action::Create { initial_members } = &arguments.action else {
@@ -348,7 +349,7 @@ impl Groups {
         let mut dropped = dropped.into_iter();
         let mut initial: Vec<Initial> = Vec::new();
         for (member, access) in initial_members {
-            let slot = self.registry.add_member(group, member);
+            let (slot, _) = self.registry.add_member(group, member);
             let dropped = dropped.next().flatten();
             initial.push(Initial {
                 slot,

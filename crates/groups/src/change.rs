@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::VerifyingKey;
 
+use crate::few::Few;
 use crate::graph::Content;
 use crate::groups::Groups;
 use crate::nesting::Lookup;
@@ -48,13 +49,7 @@ impl Groups {
     }
 
     /// Whose access an operation changed, in its own group and in the watched ones around it.
-    pub(crate) fn members_changed(
-        &self,
-        op: OpIndex,
-        others: bool,
-        turn: &Turn,
-    ) -> Vec<MemberChange> {
-        let slots = self.changed_slots(op, others, turn);
+    pub(crate) fn members_changed(&self, slots: &[u32], turn: &Turn) -> Vec<MemberChange> {
         if slots.is_empty() {
             return Vec::new();
         }
@@ -63,14 +58,14 @@ impl Groups {
         let around = self.watched.iter().filter(|outer| **outer != own);
         let mut changes = Vec::new();
         for group in around.filter(inside).copied().chain([own]) {
-            self.changes_of(&group, &slots, turn, &mut changes);
+            self.changes_of(&group, slots, turn, &mut changes);
         }
         changes.sort_unstable();
         changes
     }
 
     /// The slots of the members whose entry gives another access.
-    fn changed_slots(&self, op: OpIndex, others: bool, turn: &Turn) -> BTreeSet<u32> {
+    pub(crate) fn changed_slots(&self, op: OpIndex, others: bool, turn: &Turn) -> Few {
         let access = |table: &Option<Table>, slot: u32| table.as_ref()?.get(slot)?.active_access();
         let differs = |slot: &u32| access(&turn.before, *slot) != access(&turn.after, *slot);
         match &self.graph.node(op).content {
@@ -91,7 +86,7 @@ impl Groups {
     fn changes_of(
         &self,
         group: &GroupId,
-        slots: &BTreeSet<u32>,
+        slots: &[u32],
         turn: &Turn,
         changes: &mut Vec<MemberChange>,
     ) {
@@ -118,25 +113,20 @@ impl Groups {
             }
         };
         let members = &self.registry.group(turn.group).members;
-        let members = slots.iter().filter_map(|slot| members.get(*slot as usize));
-        let mut keys = Vec::new();
-        for member in members {
-            match member {
-                MemberIndex::Individual(key) => keys.push(*key),
-                // Whoever is in there may have another access now.
-                MemberIndex::Group(_) => {
-                    let (old, new) = (self.reached(&old, index), self.reached(&new, index));
-                    for (key, before, after) in differences(&old, &new) {
-                        note(key, before, after);
-                    }
-                    return;
-                }
+        let members = || slots.iter().filter_map(|slot| members.get(*slot as usize));
+        if members().any(|member| matches!(member, MemberIndex::Group(_))) {
+            // Whoever is in there may have another access now.
+            let (old, new) = (self.reached(&old, index), self.reached(&new, index));
+            for (key, before, after) in differences(&old, &new) {
+                note(key, before, after);
             }
+            return;
         }
-        for key in keys {
-            let member = MemberIndex::Individual(key);
-            let access = |table: Lookup<'_>| self.access_of(table, index, member);
-            note(key, access(&old), access(&new));
+        for member in members() {
+            let access = |table: Lookup<'_>| self.access_of(table, index, *member);
+            if let MemberIndex::Individual(key) = member {
+                note(*key, access(&old), access(&new));
+            }
         }
     }
 
@@ -158,13 +148,12 @@ impl Groups {
     }
 
     /// An event if the group had managers before, and has none any more.
-    pub(crate) fn frozen(&self, op: OpIndex, others: bool, turn: &Turn) -> Option<Event> {
+    pub(crate) fn frozen(&self, op: OpIndex, slots: &[u32], turn: &Turn) -> Option<Event> {
         let lost = |slot: &u32| {
             let entry = |table: &Option<Table>| table.as_ref()?.get(*slot)?.active_access();
             entry(&turn.before) == Some(Access::Manage)
                 && entry(&turn.after) != Some(Access::Manage)
         };
-        let slots = self.changed_slots(op, others, turn);
         if !slots.iter().any(lost) || !self.managers(turn.group).is_empty() {
             return None;
         }

@@ -3,12 +3,14 @@
 //! Operations are numbered in the order of processing, which respects dependencies.
 
 use core::num::NonZeroU32;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use p2panda_core::Hash;
 
 use crate::check::Verb;
+use crate::few::Few;
+use crate::keyed::Map;
 use crate::registry::{GroupIndex, KeyIndex, OpIndex, RealmIndex};
 use crate::table::Table;
 use crate::trie::{Join, Trie};
@@ -39,7 +41,7 @@ pub(crate) struct Node {
     pub(crate) group: GroupIndex,
     pub(crate) content: Content,
     /// Sorted, without repeats.
-    pub(crate) deps: Box<[OpIndex]>,
+    pub(crate) deps: Few,
     /// How it named them, if messages are among them.
     pub(crate) named: Option<Box<Named>>,
     pub(crate) place: Place,
@@ -50,7 +52,7 @@ pub(crate) struct Node {
     /// The place in the realm where the component began that it joined.
     pub(crate) open: u32,
     /// The last operations of the realm before it, sorted.
-    pub(crate) inner: Box<[OpIndex]>,
+    pub(crate) inner: Few,
     /// A hardening rule takes something from it or from one before it, whatever else is known.
     pub(crate) tainted: bool,
     /// What its author saw. Never changes; none if it was not kept.
@@ -58,11 +60,13 @@ pub(crate) struct Node {
     pub(crate) fate: Fate,
     /// The hardening rules that were reported, one bit each.
     pub(crate) reported: u8,
+    /// Its row has changed.
+    pub(crate) dirty: bool,
 }
 
 /// Dependencies as they came.
 pub(crate) struct Named {
-    pub(crate) direct: Box<[OpIndex]>,
+    pub(crate) direct: Few,
     /// Messages that stand for the operations before them.
     pub(crate) messages: Box<[Hash]>,
 }
@@ -176,19 +180,43 @@ impl Node {
 #[derive(Clone)]
 pub(crate) struct Past {
     /// Sorted, without repeats.
-    pub(crate) deps: Box<[OpIndex]>,
+    pub(crate) deps: Few,
     pub(crate) clock: Clock,
+}
+
+/// The operations without successor, in order.
+#[derive(Default)]
+pub(crate) struct Heads(Vec<OpIndex>);
+
+impl Heads {
+    /// Takes an operation in, which is later than all others, in the place of those before it.
+    pub(crate) fn advance(&mut self, before: &[OpIndex], op: OpIndex) {
+        for op in before {
+            if let Ok(at) = self.0.binary_search(op) {
+                self.0.remove(at);
+            }
+        }
+        self.0.push(op);
+    }
+}
+
+impl core::ops::Deref for Heads {
+    type Target = [OpIndex];
+
+    fn deref(&self) -> &[OpIndex] {
+        &self.0
+    }
 }
 
 #[derive(Default)]
 pub(crate) struct Graph {
     nodes: Vec<Node>,
-    index: BTreeMap<Hash, OpIndex>,
-    heads: BTreeSet<OpIndex>,
+    index: Map<Hash, OpIndex>,
+    heads: Heads,
     /// The last operation of each chain.
     tails: Vec<OpIndex>,
     /// Messages that operations may depend on, and the operations that they stand for.
-    messages: BTreeMap<Hash, Box<[OpIndex]>>,
+    messages: BTreeMap<Hash, Few>,
 }
 
 impl Graph {
@@ -201,23 +229,23 @@ impl Graph {
     }
 
     /// The operations that an id stands for: itself, or those before a message.
-    pub(crate) fn meaning(&self, id: &Hash) -> Option<Vec<OpIndex>> {
+    pub(crate) fn meaning(&self, id: &Hash) -> Option<Few> {
         if let Some(op) = self.find(id) {
-            return Some(vec![op]);
+            return Some(Few::One(op));
         }
-        self.messages.get(id).map(|meant| meant.to_vec())
+        self.messages.get(id).cloned()
     }
 
     pub(crate) fn is_message(&self, id: &Hash) -> bool {
         self.messages.contains_key(id)
     }
 
-    pub(crate) fn add_message(&mut self, id: Hash, meant: Vec<OpIndex>) {
-        self.messages.insert(id, meant.into());
+    pub(crate) fn add_message(&mut self, id: Hash, meant: Few) {
+        self.messages.insert(id, meant);
     }
 
     /// All that cannot be found again.
-    pub(crate) fn into_parts(self) -> (Vec<Node>, BTreeMap<Hash, Box<[OpIndex]>>) {
+    pub(crate) fn into_parts(self) -> (Vec<Node>, BTreeMap<Hash, Few>) {
         (self.nodes, self.messages)
     }
 
@@ -237,7 +265,7 @@ impl Graph {
         &self.nodes
     }
 
-    pub(crate) fn heads(&self) -> &BTreeSet<OpIndex> {
+    pub(crate) fn heads(&self) -> &Heads {
         &self.heads
     }
 
@@ -254,18 +282,16 @@ impl Graph {
     }
 
     /// What one sees who depends on these.
-    pub(crate) fn past(&self, mut deps: Vec<OpIndex>) -> Past {
-        deps.sort_unstable();
-        deps.dedup();
+    pub(crate) fn past(&self, mut deps: Few) -> Past {
+        deps.sort();
         let mut clocks = deps.iter().map(|dep| &self.node(*dep).place.clock);
         let first = clocks.next().cloned().unwrap_or_default();
         let clock = clocks.fold(first, |joined, clock| joined.join(clock));
-        let deps = deps.into();
         Past { deps, clock }
     }
 
     /// The dependencies that no other dependency has seen.
-    pub(crate) fn maximal(&self, deps: &[OpIndex]) -> Vec<OpIndex> {
+    pub(crate) fn maximal(&self, deps: &[OpIndex]) -> Few {
         let seen = |op: OpIndex| {
             deps.iter()
                 .any(|other| *other != op && self.precedes(op, *other))
@@ -296,12 +322,15 @@ impl Graph {
         }
     }
 
+    /// Makes room for so many operations.
+    pub(crate) fn reserve(&mut self, operations: usize) {
+        self.nodes.reserve(operations);
+        self.index.reserve(operations);
+    }
+
     pub(crate) fn push(&mut self, node: Node) -> OpIndex {
         let op = self.len();
-        for dep in node.deps.iter() {
-            self.heads.remove(dep);
-        }
-        self.heads.insert(op);
+        self.heads.advance(&node.deps, op);
         match self.tails.get_mut(node.place.chain as usize) {
             Some(tail) => *tail = op,
             None => self.tails.push(op),

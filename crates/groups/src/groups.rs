@@ -31,7 +31,7 @@ pub struct Groups {
     /// Groups that are looked at when a group in them changes.
     pub(crate) watched: BTreeSet<GroupId>,
     /// Operations of which the row has changed.
-    pub(crate) dirty: BTreeSet<OpIndex>,
+    pub(crate) dirty: Vec<OpIndex>,
     pub(crate) new_messages: BTreeSet<Hash>,
     pub(crate) has_header: bool,
     pub(crate) journal: Option<Journal>,

@@ -96,7 +96,9 @@ impl Groups {
 
     /// The operations of some realms that no other of them has seen.
     fn last_of(&self, realms: &[RealmIndex]) -> Vec<OpIndex> {
-        let heads = realms.iter().flat_map(|realm| &self.realm(*realm).heads);
+        let heads = realms
+            .iter()
+            .flat_map(|realm| self.realm(*realm).heads.iter());
         let heads: BTreeSet<OpIndex> = heads.copied().collect();
         let mut clock = Clock::default();
         let mut last = Vec::new();

@@ -139,6 +139,7 @@ impl Groups {
         });
         node.open = plan.open as u32;
         let op = self.link(node);
+        self.remember(op);
         let changed = match (self.graph.node(op).realm, sees_all) {
             (None, _) => Vec::new(),
             (Some(realm), Some(false)) => self.merge(realm, plan, op),
@@ -168,13 +169,13 @@ impl Groups {
             before,
             after: self.current(group),
         };
-        let others = !changed.is_empty();
-        events.extend(self.frozen(op, others, &turn));
+        let slots = self.changed_slots(op, !changed.is_empty(), &turn);
+        events.extend(self.frozen(op, &slots, &turn));
         Admitted {
             status: self.status_of(op),
             changed: ids,
             events,
-            members_changed: self.members_changed(op, others, &turn),
+            members_changed: self.members_changed(&slots, &turn),
         }
     }
 
@@ -203,10 +204,9 @@ impl Groups {
         let realm = joined.or(begins.then_some(next));
         node.realm = realm.filter(|_| node.class.is_none());
         let (realm, open, directs) = (node.realm, node.open as usize, node.directs());
-        let inner = node.inner.clone();
+        let inner = core::mem::take(&mut node.inner);
         let takes_away = node.fate.is_hardened();
         let op = self.graph.push(node);
-        self.dirty.insert(op);
         let group = self.registry.group_mut(index);
         group.recreated |= recreates;
         group.ops.push(op);
@@ -217,6 +217,7 @@ impl Groups {
             }
         }
         let Some(realm) = realm else {
+            self.graph.node_mut(op).inner = inner;
             return op;
         };
         if realm == next {
@@ -232,6 +233,7 @@ impl Groups {
         if takes_away {
             known.hardened.insert(op);
         }
+        self.graph.node_mut(op).inner = inner;
         self.note_knowledge(realm, op);
         op
     }

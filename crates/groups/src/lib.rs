@@ -52,6 +52,7 @@
 //! * `conflict`: who takes effect away from whom among concurrent operations.
 //! * `insert`, `resolve`: what a new operation touches is applied again, and nothing else.
 //! * `trie`, `table`: persistent tables; those after all operations share what is equal.
+//! * `few`, `keyed`: short lists, and maps whose keys strangers choose.
 //! * `heads`: what an operation that is about to be made depends on.
 //! * `view`, `nesting`, `why`, `change`: the questions, and whose access has changed.
 //! * `rows`, `undo`: what is stored, and back to where a transaction began.
@@ -65,10 +66,12 @@ mod bound;
 mod change;
 mod check;
 mod conflict;
+mod few;
 mod graph;
 mod groups;
 mod heads;
 mod insert;
+mod keyed;
 mod nesting;
 mod operation;
 mod realm;

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use crate::Rules;
-use crate::graph::{Clock, Past};
+use crate::few::Few;
+use crate::graph::{Clock, Heads, Past};
 use crate::groups::Groups;
 use crate::registry::{GroupIndex, KeyIndex, OpIndex, RealmIndex};
 use crate::table::Table;
@@ -24,7 +25,7 @@ pub(crate) struct Realm {
     pub(crate) ops: Vec<OpIndex>,
     /// The places in `ops` where the components begin.
     components: Vec<u32>,
-    pub(crate) heads: BTreeSet<OpIndex>,
+    pub(crate) heads: Heads,
     /// The last operation that a key is known to have seen: its own, or else the one that first
     /// made it a manager.
     seen_by: BTreeMap<KeyIndex, OpIndex>,
@@ -96,10 +97,7 @@ impl Realm {
             .partition_point(|start| (*start as usize) < open);
         self.components.truncate(kept);
         self.components.push(open as u32);
-        for other in inner {
-            self.heads.remove(other);
-        }
-        self.heads.insert(op);
+        self.heads.advance(inner, op);
         self.ops.push(op);
     }
 
@@ -196,7 +194,7 @@ impl Groups {
     /// Tables only grow along the order, so these are the last ones. The exception is a group of
     /// the reference rules that was created again, which replaces its table: there it matters on
     /// which ways the past leads to the group.
-    pub(crate) fn sources(&self, realm: RealmIndex, past: &Past) -> Vec<OpIndex> {
+    pub(crate) fn sources(&self, realm: RealmIndex, past: &Past) -> Few {
         let known = self.realm(realm);
         if self.rules == Rules::Reference && self.registry.group(known.group).recreated {
             return self.ways(realm, &past.deps);
@@ -204,7 +202,7 @@ impl Groups {
         if let [dep] = *past.deps
             && self.graph.node(dep).realm == Some(realm)
         {
-            return vec![dep];
+            return Few::One(dep);
         }
         let covers = |op: &&OpIndex| self.graph.covers(&past.clock, **op);
         if known.heads.iter().all(|op| covers(&op)) {
@@ -213,14 +211,16 @@ impl Groups {
         let reach = self.reach(known, &past.clock);
         let inside = known.range(reach.start, reach.end).iter().filter(covers);
         let covered: Vec<OpIndex> = inside.copied().collect();
-        let before = covered.iter().flat_map(|op| &self.graph.node(*op).inner);
+        let before = covered
+            .iter()
+            .flat_map(|op| self.graph.node(*op).inner.iter());
         let before: BTreeSet<OpIndex> = before.copied().collect();
         let last = |op: &OpIndex| !before.contains(op);
         covered.into_iter().filter(last).collect()
     }
 
     /// The first operations of the realm on each way back.
-    fn ways(&self, realm: RealmIndex, deps: &[OpIndex]) -> Vec<OpIndex> {
+    fn ways(&self, realm: RealmIndex, deps: &[OpIndex]) -> Few {
         let mut found = BTreeSet::new();
         let mut seen = BTreeSet::new();
         let mut todo = deps.to_vec();
@@ -229,7 +229,7 @@ impl Groups {
             if node.realm == Some(realm) {
                 found.insert(op);
             } else if seen.insert(op) {
-                todo.extend(&node.deps);
+                todo.extend(node.deps.iter());
             }
         }
         found.into_iter().collect()

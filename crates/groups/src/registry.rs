@@ -1,9 +1,9 @@
 //! Small numbers for keys, groups and members.
 
-use std::collections::BTreeMap;
-
 use p2panda_core::VerifyingKey;
 
+use crate::few::Few;
+use crate::keyed::Map;
 use crate::{GroupId, Member};
 
 /// The number of a key, whatever it names.
@@ -15,7 +15,7 @@ pub(crate) type OpIndex = u32;
 /// The number of a realm.
 pub(crate) type RealmIndex = u32;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum MemberIndex {
     Individual(KeyIndex),
     Group(KeyIndex),
@@ -23,13 +23,20 @@ pub(crate) enum MemberIndex {
 
 #[derive(Default)]
 pub(crate) struct Registry {
-    keys: Vec<VerifyingKey>,
-    by_key: BTreeMap<VerifyingKey, KeyIndex>,
+    names: Vec<Name>,
+    by_key: Map<VerifyingKey, KeyIndex>,
     groups: Vec<Group>,
-    by_group: BTreeMap<KeyIndex, GroupIndex>,
     nesting_groups: usize,
-    /// Groups in which a member was ever named.
-    named_in: BTreeMap<MemberIndex, Vec<GroupIndex>>,
+}
+
+/// What a key names.
+struct Name {
+    key: VerifyingKey,
+    group: Option<GroupIndex>,
+    /// Groups in which it was ever named as an individual.
+    individual_in: Few,
+    /// Groups in which it was ever named as a group.
+    group_in: Few,
 }
 
 /// What never changes its place, whatever the rules decide.
@@ -37,7 +44,7 @@ pub(crate) struct Group {
     pub(crate) key: KeyIndex,
     /// Everybody ever named, by slot.
     pub(crate) members: Vec<MemberIndex>,
-    slots: BTreeMap<MemberIndex, u32>,
+    slots: Map<MemberIndex, u32>,
     /// Slots of the groups among the members.
     pub(crate) nested: Vec<(u32, KeyIndex)>,
     /// All its operations, those that never have an effect included.
@@ -59,10 +66,17 @@ impl Group {
 
 impl Registry {
     pub(crate) fn key(&self, index: KeyIndex) -> VerifyingKey {
-        *self
-            .keys
-            .get(index as usize)
-            .expect("keys are never forgotten")
+        self.name(index).key
+    }
+
+    fn name(&self, index: KeyIndex) -> &Name {
+        let name = self.names.get(index as usize);
+        name.expect("keys are never forgotten")
+    }
+
+    fn name_mut(&mut self, index: KeyIndex) -> &mut Name {
+        let name = self.names.get_mut(index as usize);
+        name.expect("keys are never forgotten")
     }
 
     pub(crate) fn find_key(&self, key: &VerifyingKey) -> Option<KeyIndex> {
@@ -89,7 +103,7 @@ impl Registry {
     }
 
     pub(crate) fn group_of_key(&self, key: KeyIndex) -> Option<GroupIndex> {
-        self.by_group.get(&key).copied()
+        self.name(key).group
     }
 
     pub(crate) fn group(&self, index: GroupIndex) -> &Group {
@@ -123,10 +137,10 @@ impl Registry {
     }
 
     pub(crate) fn named_in(&self, member: MemberIndex) -> &[GroupIndex] {
-        self.named_in
-            .get(&member)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        match member {
+            MemberIndex::Individual(key) => &self.name(key).individual_in,
+            MemberIndex::Group(key) => &self.name(key).group_in,
+        }
     }
 
     /// How many groups ever contained another one, a bound on how deep they can be nested.
@@ -135,10 +149,15 @@ impl Registry {
     }
 
     pub(crate) fn add_key(&mut self, key: &VerifyingKey) -> KeyIndex {
-        let next = self.keys.len() as KeyIndex;
+        let next = self.names.len() as KeyIndex;
         let index = *self.by_key.entry(*key).or_insert(next);
         if index == next {
-            self.keys.push(*key);
+            self.names.push(Name {
+                key: *key,
+                group: None,
+                individual_in: Few::default(),
+                group_in: Few::default(),
+            });
         }
         index
     }
@@ -146,12 +165,12 @@ impl Registry {
     pub(crate) fn add_group(&mut self, group: &GroupId) -> GroupIndex {
         let key = self.add_key(group.as_key());
         let next = self.groups.len() as GroupIndex;
-        let index = *self.by_group.entry(key).or_insert(next);
+        let index = *self.name_mut(key).group.get_or_insert(next);
         if index == next {
             self.groups.push(Group {
                 key,
                 members: Vec::new(),
-                slots: BTreeMap::new(),
+                slots: Map::default(),
                 nested: Vec::new(),
                 ops: Vec::new(),
                 realms: Vec::new(),
@@ -163,25 +182,31 @@ impl Registry {
         index
     }
 
-    /// The slot of a member in a group, a new one if it was never named there.
-    pub(crate) fn add_member(&mut self, group: GroupIndex, member: &Member) -> u32 {
+    /// The slot of a member in a group, a new one if it was never named there, and its key.
+    pub(crate) fn add_member(&mut self, group: GroupIndex, member: &Member) -> (u32, KeyIndex) {
         let key = self.add_key(member.key());
         let index = match member {
             Member::Individual(_) => MemberIndex::Individual(key),
             Member::Group(_) => MemberIndex::Group(key),
         };
+        (self.add_slot(group, index), key)
+    }
+
+    pub(crate) fn add_slot(&mut self, group: GroupIndex, index: MemberIndex) -> u32 {
         let into = self.group_mut(group);
         let next = into.members.len() as u32;
         let slot = *into.slots.entry(index).or_insert(next);
         if slot == next {
             into.members.push(index);
-            let nests = matches!(index, MemberIndex::Group(_));
-            let first = nests && into.nested.is_empty();
-            if nests {
-                into.nested.push((slot, key));
+            match index {
+                MemberIndex::Individual(key) => self.name_mut(key).individual_in.push(group),
+                MemberIndex::Group(key) => {
+                    let first = into.nested.is_empty();
+                    into.nested.push((slot, key));
+                    self.nesting_groups += usize::from(first);
+                    self.name_mut(key).group_in.push(group);
+                }
             }
-            self.nesting_groups += usize::from(first);
-            self.named_in.entry(index).or_default().push(group);
         }
         slot
     }

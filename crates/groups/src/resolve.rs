@@ -4,6 +4,7 @@ use core::cell::Cell;
 
 use crate::check::Parties;
 use crate::conflict::{self, Arrow, Fact, Work};
+use crate::few::Few;
 use crate::graph::{Content, Effect, Fate, Initial, Node, Past, Seen};
 use crate::groups::Groups;
 use crate::registry::{GroupIndex, MemberIndex, OpIndex, RealmIndex};
@@ -19,7 +20,7 @@ pub(crate) struct Sight {
     /// The table at its dependencies, to which it is applied.
     pub(crate) start: Option<Table>,
     /// The operations from which it comes.
-    pub(crate) inner: Vec<OpIndex>,
+    pub(crate) inner: Few,
 }
 
 /// How many operations may still be touched.
@@ -131,12 +132,12 @@ impl Groups {
     }
 
     /// The sources of the last dependencies alone, where they are not those of all.
-    fn top_sources(&self, realm: RealmIndex, past: &Past) -> Option<Vec<OpIndex>> {
+    fn top_sources(&self, realm: RealmIndex, past: &Past) -> Option<Few> {
         let recreated = self.registry.group(self.realm(realm).group).recreated;
         if self.rules == Rules::Hardened || !recreated || past.deps.len() < 2 {
             return None;
         }
-        let deps = self.graph.maximal(&past.deps).into();
+        let deps = self.graph.maximal(&past.deps);
         let clock = past.clock.clone();
         Some(self.sources(realm, &Past { deps, clock }))
     }
@@ -161,7 +162,7 @@ impl Groups {
         let known = self.registry.group(group);
         let realm = known.effective?;
         if self.rules == Rules::Reference && known.recreated {
-            let heads: Vec<OpIndex> = self.graph.heads().iter().copied().collect();
+            let heads: Few = self.graph.heads().iter().copied().collect();
             let sources = self.sources(realm, &self.graph.past(heads));
             return join(sources.iter().map(|op| self.table(*op)));
         }
@@ -195,7 +196,7 @@ impl Groups {
         for (at, op) in known.ops.iter().enumerate() {
             let node = self.graph.node(*op);
             let mut start: Option<Table> = None;
-            for before in &node.inner {
+            for before in node.inner.iter() {
                 let place = known.place(*before);
                 let (Some(needed), Some(table)) = (needed.get_mut(place), tables.get_mut(place))
                 else {

@@ -7,9 +7,10 @@ use p2panda_core::{Hash, VerifyingKey};
 use thiserror::Error;
 
 use crate::check::Verb;
+use crate::few::Few;
 use crate::graph::{Content, Effect, Fate, Initial, Named, Node};
 use crate::groups::Groups;
-use crate::registry::OpIndex;
+use crate::registry::{MemberIndex, OpIndex};
 use crate::{Access, Filter, GroupId, Member, NoEffect, Reason, Rule, Rules};
 
 /// Written into the header row; another one is not read.
@@ -54,13 +55,15 @@ impl Groups {
             rows.push(row(vec![HEADER], vec![VERSION, self.rules as u8]));
         }
         for op in core::mem::take(&mut self.dirty) {
+            self.graph.node_mut(op).dirty = false;
             let node = self.graph.node(op);
             rows.push(row(key(OPERATION, &node.id), self.encode_node(op, node)));
         }
         for id in core::mem::take(&mut self.new_messages) {
             let mut value = Vec::new();
-            for op in self.graph.meaning(&id).into_iter().flatten() {
-                put_u32(&mut value, op);
+            let meant = self.graph.meaning(&id).unwrap_or_default();
+            for op in meant.iter() {
+                put_u32(&mut value, *op);
             }
             rows.push(row(key(MESSAGE, &id), value));
         }
@@ -97,6 +100,7 @@ impl Groups {
         if !groups.has_header && operations + messages.len() > 0 {
             return Err(LoadError::Version);
         }
+        groups.graph.reserve(operations);
         for place in order.into_iter().take(operations) {
             let (id, value) = place.ok_or(LoadError::Corrupt)?;
             let node = groups.decode_node(id, value).ok_or(LoadError::Corrupt)?;
@@ -108,14 +112,13 @@ impl Groups {
         }
         for (id, value) in messages {
             let mut input = Input(value);
-            let mut meant = Vec::new();
+            let mut meant = Few::default();
             while !input.0.is_empty() {
                 let op = input.u32().filter(|op| *op < groups.graph.len());
                 meant.push(op.ok_or(LoadError::Corrupt)?);
             }
             groups.graph.add_message(id, meant);
         }
-        groups.dirty.clear();
         Ok(groups)
     }
 
@@ -222,8 +225,10 @@ impl Groups {
             1 => deps.clone(),
             _ => input.ops(len)?,
         };
-        let past = self.graph.past(deps.to_vec());
-        let author_slot = self.registry.add_member(group, &Member::Individual(author));
+        let past = self.graph.past(deps.clone());
+        let author = self.registry.add_key(&author);
+        let own = MemberIndex::Individual(author);
+        let author_slot = self.registry.add_slot(group, own);
         let content = self.decode_content(group, &mut input)?;
         let named = match input.0.is_empty() {
             true => None,
@@ -242,7 +247,7 @@ impl Groups {
         };
         Some(Node {
             id,
-            author: self.registry.add_key(&author),
+            author,
             author_slot,
             group,
             content,
@@ -257,6 +262,7 @@ impl Groups {
             view: None,
             fate,
             reported,
+            dirty: false,
         })
     }
 
@@ -272,8 +278,7 @@ impl Groups {
                 _ => return None,
             };
             let member = input.member()?;
-            let slot = self.registry.add_member(group, &member);
-            let target = self.registry.add_key(member.key());
+            let (slot, target) = self.registry.add_member(group, &member);
             return Some(Content::Change { verb, slot, target });
         }
         let [bound, candidate, has_nonce] = input.array()?;
@@ -284,7 +289,7 @@ impl Groups {
         let mut initial = Vec::new();
         for _ in 0..input.u32()? {
             let (access, dropped) = (input.access()?, input.u8()?);
-            let slot = self.registry.add_member(group, &input.member()?);
+            let (slot, _) = self.registry.add_member(group, &input.member()?);
             let dropped = match dropped {
                 0 => None,
                 number => Some(*RULES.get(usize::from(number) - 1)?),
@@ -420,14 +425,13 @@ impl Input<'_> {
     }
 
     /// Operations before this one.
-    fn ops(&mut self, len: OpIndex) -> Option<Box<[OpIndex]>> {
+    fn ops(&mut self, len: OpIndex) -> Option<Few> {
         let count = self.u32()? as usize;
         if count > self.0.len() / 4 {
             return None;
         }
-        let ops: Option<Vec<OpIndex>> = (0..count).map(|_| self.u32()).collect();
-        let ops = ops?;
-        ops.iter().all(|op| *op < len).then(|| ops.into())
+        let ops: Option<Few> = (0..count).map(|_| self.u32()).collect();
+        ops.filter(|ops| ops.iter().all(|op| *op < len))
     }
 
     fn named(&mut self, len: OpIndex) -> Option<Named> {

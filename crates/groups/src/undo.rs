@@ -13,7 +13,7 @@ pub(crate) struct Journal {
     len: OpIndex,
     /// Of operations that were here, what they had.
     fates: BTreeMap<OpIndex, (Fate, u8)>,
-    dirty: BTreeSet<OpIndex>,
+    dirty: Vec<OpIndex>,
     new_messages: BTreeSet<Hash>,
     pub(crate) messages: Vec<Hash>,
     has_header: bool,
@@ -57,13 +57,16 @@ impl Groups {
         self.registry.forget_operations();
         self.graph = Graph::default();
         for mut node in nodes.into_iter().take(journal.len as usize) {
-            node.realm = None;
+            (node.realm, node.dirty) = (None, false);
             self.link(node);
         }
         for (id, meant) in messages {
             if !journal.messages.contains(&id) {
-                self.graph.add_message(id, meant.into());
+                self.graph.add_message(id, meant);
             }
+        }
+        for op in &journal.dirty {
+            self.graph.node_mut(*op).dirty = true;
         }
         self.dirty = journal.dirty;
         self.new_messages = journal.new_messages;
@@ -72,7 +75,11 @@ impl Groups {
 
     /// Remembers what an operation had when the transaction began.
     pub(crate) fn remember(&mut self, op: OpIndex) {
-        self.dirty.insert(op);
+        let node = self.graph.node_mut(op);
+        if !node.dirty {
+            node.dirty = true;
+            self.dirty.push(op);
+        }
         let Some(journal) = &mut self.journal else {
             return;
         };

@@ -3,6 +3,7 @@
 use p2panda_core::{Hash, VerifyingKey};
 use thiserror::Error;
 
+use crate::few::Few;
 use crate::graph::{Content, Past};
 use crate::groups::Groups;
 use crate::registry::{GroupIndex, KeyIndex, MemberIndex, OpIndex, RealmIndex};
@@ -76,10 +77,10 @@ impl Groups {
     }
 
     pub(crate) fn past_of(&self, operations: &[Hash]) -> Result<Past, UnknownOperation> {
-        let mut ops: Vec<OpIndex> = Vec::new();
+        let mut ops = Few::default();
         for id in operations {
             match self.graph.meaning(id) {
-                Some(meant) => ops.extend(meant),
+                Some(meant) => ops.extend(meant.iter().copied()),
                 None => return Err(UnknownOperation(*id)),
             }
         }
@@ -126,8 +127,11 @@ impl Groups {
     /// The operations that somebody lacks who knows these and what is before them, each after
     /// those on which it depends. Of `heads` that are not here nothing is said.
     pub fn since(&self, heads: &[Hash]) -> impl Iterator<Item = Operation> + '_ {
-        let known = heads.iter().filter_map(|id| self.graph.meaning(id));
-        let past = self.graph.past(known.flatten().collect());
+        let mut known = Few::default();
+        for meant in heads.iter().filter_map(|id| self.graph.meaning(id)) {
+            known.extend(meant.iter().copied());
+        }
+        let past = self.graph.past(known);
         let absent = move |op: &OpIndex| !self.graph.covers(&past.clock, *op);
         let ops = (0..self.graph.len()).filter(absent);
         ops.map(|op| self.graph.node(op).operation(self))
