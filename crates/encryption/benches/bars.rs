@@ -25,6 +25,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const MEMBERS: usize = 128;
 const ROTATIONS: usize = 1_000;
+/// Groups of which 100 are in use.
+const STORED: usize = 10_000;
 
 fn main() -> ExitCode {
     let mut bars = Bars { all_held: true };
@@ -276,13 +278,21 @@ fn in_use(bars: &mut Bars) {
     for _ in 0..100 {
         world.rotate();
     }
+    let held = || {
+        let stats = ALLOCATOR.stats();
+        stats.bytes_allocated as f64 - stats.bytes_deallocated as f64
+    };
+    let open = |who: usize| Group::load(Members::default(), world.stores[who].rows()).unwrap();
+    let before = held();
+    for _ in 0..STORED {
+        drop(open(0));
+    }
+    let name = "held by 10 000 groups that were opened and closed again";
+    bars.at_most(name, held() - before, 0.0, "B");
     for who in 0..2 {
-        let before = ALLOCATOR.stats();
-        let open = |_| Group::load(Members::default(), world.stores[who].rows()).unwrap();
-        let groups: Vec<Group> = (0..50).map(open).collect();
-        let after = ALLOCATOR.stats();
-        let held = |stats: &stats_alloc::Stats| stats.bytes_allocated - stats.bytes_deallocated;
-        let bytes = (held(&after) - held(&before)) as f64 / groups.len() as f64;
+        let before = held();
+        let groups: Vec<Group> = (0..50).map(|_| open(who)).collect();
+        let bytes = (held() - before) / groups.len() as f64;
         let name = ["author", "reader"][who];
         let name = format!("100 groups of 32 members in use, by the {name}");
         bars.at_most(&name, bytes * 100.0 / 1e6, 40.0, "MB");
