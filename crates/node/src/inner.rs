@@ -6,6 +6,7 @@ pub(crate) mod blame;
 pub(crate) mod blocked;
 pub(crate) mod consumer;
 pub(crate) mod cursor;
+pub(crate) mod held_heads;
 pub(crate) mod hops;
 pub(crate) mod known;
 pub(crate) mod levels;

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub entries: u64,
     /// Forks of logs of which the evidence was stored.
     pub forks: u64,
+    /// Bytes of the heads of logs that sessions compare, in memory.
+    pub heads_bytes: u64,
     /// What crossed the network, and what peers make the node hold.
     pub network: Counters,
 }
@@ -84,6 +86,7 @@ impl Tally {
             operations_rejected: read(&self.rejected),
             entries: read(&self.entries),
             forks: read(&self.forks),
+            heads_bytes: 0,
             network,
         }
     }
@@ -99,7 +102,7 @@ enum Kind {
 
 impl Metrics {
     /// Name, kind, what it is, and the number.
-    fn rows(&self) -> [(&'static str, Kind, &'static str, u64); 20] {
+    fn rows(&self) -> [(&'static str, Kind, &'static str, u64); 21] {
         use Kind::{Counter, Gauge};
         let net = &self.network;
         [
@@ -195,6 +198,12 @@ impl Metrics {
                 Gauge,
                 "Most bytes that peers made the node hold",
                 net.budget_peak_bytes,
+            ),
+            (
+                "heads_bytes",
+                Gauge,
+                "Bytes of the heads of logs that sessions compare",
+                self.heads_bytes,
             ),
             (
                 "peers_slowed_total",

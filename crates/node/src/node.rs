@@ -105,7 +105,11 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let engine = run(engine, readers, &events, (&sender, &tally));
     let queue = Queue::new(engine, health.clone());
 
-    let new_logs = NewLogs::new(builder.new_logs.0, builder.new_logs.1);
+    let new_logs = NewLogs::new(
+        builder.new_logs,
+        builder.budget_bytes,
+        topics.heads().clone(),
+    );
     let (requests, incoming) = mpsc::channel(limits::NETWORK_REQUESTS_MAX);
     let mut config = net_config(builder, signing_key.clone(), &storage).await?;
     config.budget = budget;
@@ -510,9 +514,11 @@ impl Node {
         let blocked = topics.iter().map(|state| state.blocked()).sum();
         let health = self.0.health.borrow();
         let network = self.0.net.counters();
-        self.0
-            .tally
-            .metrics(&health, (topics.len(), blocked), network)
+        let tally = &self.0.tally;
+        Metrics {
+            heads_bytes: self.0.topics.heads().bytes() as u64,
+            ..tally.metrics(&health, (topics.len(), blocked), network)
+        }
     }
 
     /// The network: peers, addresses, counters.

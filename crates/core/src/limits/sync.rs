@@ -83,6 +83,17 @@ pub const NEW_LOGS_OF_ALL_PER_SECOND: u32 = 500;
 pub const NEW_LOGS_FREE: u32 = 100;
 /// How many of these come back to it in a second (`docs/protocol/sync.md#10`).
 pub const NEW_LOGS_FREE_PER_SECOND: u32 = 1;
+/// Bytes of memory that the head of a log takes (`docs/protocol/network.md#11`).
+pub const HEAD_BYTES: usize = 68;
+/// Which part of the budget heads may take before untrusted peers bring no more than
+/// [`NEW_LOGS_FREE_PER_SECOND`] each (`docs/protocol/network.md#11`).
+pub const HEADS_BUDGET_PART: usize = 4;
+/// Which part of the budget the heads of logs may take that one untrusted peer has brought, likewise
+/// (`docs/protocol/network.md#11`).
+pub const HEADS_PEER_PART: usize = 32;
+/// Untrusted peers of which it is remembered how many logs they have brought
+/// (`docs/protocol/network.md#11`).
+pub const HEADS_PEERS_MAX: usize = 4_096;
 /// Counts of new logs that are kept beside twice those in use, before those with nothing left to
 /// count are forgotten.
 pub const NEW_LOGS_BUCKETS_SPARE: usize = 1_024;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2panda_core::limits::{
+    BUDGET_BYTES_DEFAULT, HEAD_BYTES, HEADS_BUDGET_PART, HEADS_PEER_PART, HEADS_PEERS_MAX,
     NEW_LOGS_BUCKETS_SPARE, NEW_LOGS_FREE, NEW_LOGS_FREE_PER_SECOND, NEW_LOGS_MAX,
     NEW_LOGS_OF_ALL_MAX, NEW_LOGS_OF_ALL_PER_SECOND, NEW_LOGS_PER_SECOND,
 };
@@ -14,12 +15,17 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use crate::inner::held_heads::HeldHeads;
+
 /// What peers that are not trusted have brought of each topic lately. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct NewLogs {
     of_each: Rate,
     free: Rate,
     of_all: Rate,
+    budget_bytes: usize,
+    /// In memory, whoever brought them.
+    heads: HeldHeads,
     buckets: Arc<Mutex<Buckets>>,
     /// Some of what was counted was there already: others may go on.
     given_back: Arc<Notify>,
@@ -30,6 +36,8 @@ struct Buckets {
     /// One for all sessions of a peer, the next ones included.
     peers: HashMap<(Topic, VerifyingKey), OfPeer>,
     topics: HashMap<Topic, Bucket>,
+    /// How many logs each has brought since the node started. Of too many, those with most are kept.
+    brought: HashMap<VerifyingKey, u32>,
     /// How many there may be before the next look for full ones.
     until: usize,
 }
@@ -63,12 +71,17 @@ pub(crate) struct Counted {
 
 impl Default for NewLogs {
     fn default() -> Self {
-        Self::new(NEW_LOGS_MAX, NEW_LOGS_PER_SECOND)
+        let rate = (NEW_LOGS_MAX, NEW_LOGS_PER_SECOND);
+        Self::new(rate, BUDGET_BYTES_DEFAULT, HeldHeads::default())
     }
 }
 
 impl NewLogs {
-    pub(crate) fn new(at_once: u32, per_second: u32) -> Self {
+    pub(crate) fn new(
+        (at_once, per_second): (u32, u32),
+        budget_bytes: usize,
+        heads: HeldHeads,
+    ) -> Self {
         Self {
             of_each: Rate::new(at_once, per_second),
             free: Rate::new(NEW_LOGS_FREE, NEW_LOGS_FREE_PER_SECOND),
@@ -77,6 +90,8 @@ impl NewLogs {
                 NEW_LOGS_OF_ALL_MAX.max(at_once),
                 NEW_LOGS_OF_ALL_PER_SECOND.max(per_second),
             ),
+            budget_bytes,
+            heads,
             buckets: Arc::default(),
             given_back: Arc::default(),
         }
@@ -120,6 +135,7 @@ impl NewLogs {
             among_all,
         } = *counted;
         let mut buckets = self.lock();
+        buckets.bring(peer, logs, new);
         if let Some(of_peer) = buckets.peers.get_mut(&(topic, peer)) {
             of_peer.all.change(self.of_each, logs, new);
             if !among_all {
@@ -143,10 +159,14 @@ impl NewLogs {
         let of_peer = buckets.peers.get(&(topic, peer)).copied();
         let mut of_peer = of_peer.unwrap_or(OfPeer::new(now));
         // A peer that brings few is not slowed by those that bring many.
-        let among_all = !of_peer.free.has(self.free, logs, now);
+        let is_used_up = self.is_used_up(&buckets, &peer);
+        let among_all = !is_used_up && !of_peer.free.has(self.free, logs, now);
         let of_all = buckets.topics.get(&topic).filter(|_| among_all);
         let of_all = of_all.copied().unwrap_or(Bucket(now));
-        let wait = of_peer.all.wait(self.of_each, now);
+        let wait = match is_used_up {
+            true => of_peer.free.wait(self.free, now),
+            false => of_peer.all.wait(self.of_each, now),
+        };
         let wait = wait.max(of_all.wait(self.of_all, now));
         if !wait.is_zero() {
             return Err(wait);
@@ -159,12 +179,22 @@ impl NewLogs {
             of_peer.free = of_peer.free.take(self.free, logs, now);
         }
         buckets.peers.insert((topic, peer), of_peer);
+        buckets.bring(peer, 0, logs);
         Ok(Counted {
             topic,
             peer,
             logs,
             among_all,
         })
+    }
+
+    /// Whether heads in memory leave no room for more than a few of a peer: those that it has brought,
+    /// or all of them.
+    fn is_used_up(&self, buckets: &Buckets, peer: &VerifyingKey) -> bool {
+        let brought = buckets.brought.get(peer).copied().unwrap_or(0);
+        let of_peer = (brought as usize).saturating_mul(HEAD_BYTES);
+        of_peer > self.budget_bytes / HEADS_PEER_PART
+            || self.heads.bytes() > self.budget_bytes / HEADS_BUDGET_PART
     }
 
     fn lock(&self) -> MutexGuard<'_, Buckets> {
@@ -190,6 +220,20 @@ impl Buckets {
             self.peers.retain(|_, of_peer| !of_peer.is_full(now));
             self.topics.retain(|_, bucket| !bucket.is_full(now));
             self.until = 2 * (self.peers.len() + self.topics.len()) + NEW_LOGS_BUCKETS_SPARE;
+        }
+    }
+}
+
+impl Buckets {
+    /// A peer brings so many logs instead of as many as were counted.
+    fn bring(&mut self, peer: VerifyingKey, counted: u32, new: u32) {
+        let brought = self.brought.entry(peer).or_default();
+        *brought = brought.saturating_sub(counted).saturating_add(new);
+        if self.brought.len() > HEADS_PEERS_MAX {
+            let least = self.brought.iter().min_by_key(|(_, brought)| **brought);
+            if let Some(least) = least.map(|(peer, _)| *peer) {
+                self.brought.remove(&least);
+            }
         }
     }
 }
@@ -339,6 +383,65 @@ mod tests {
             });
             new_logs.settle(&counted, 0);
         }
+    }
+
+    /// A budget of which one peer may take the heads of 1 000 logs, and all may take 8 000.
+    fn small(heads: &HeldHeads) -> NewLogs {
+        let bytes = HEADS_PEER_PART * 1_000 * HEAD_BYTES;
+        NewLogs::new((NEW_LOGS_MAX, NEW_LOGS_PER_SECOND), bytes, heads.clone())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heads_of_one_peer_take_a_part_of_the_budget_and_then_it_brings_one_a_second() {
+        let new_logs = small(&HeldHeads::default());
+        assert_eq!(seconds(&new_logs, peer(1), 1_100).await, 0);
+        let more = seconds(&new_logs, peer(1), 1_000).await;
+        assert!((700..=1_000).contains(&more), "{more} s");
+        // It is the peer that counts, not the topic, and no other peer is slowed.
+        let other = Topic::from_bytes([2; 32]);
+        let begun = Instant::now();
+        for _ in 0..4 {
+            let counted = new_logs.wait_for(other, peer(1), 100).await;
+            new_logs.settle(&counted, 100);
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(100));
+        assert_eq!(seconds(&new_logs, peer(2), 1_000).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heads_that_are_held_count_in_sum_whoever_brought_them_until_their_topic_is_left() {
+        let heads = HeldHeads::default();
+        let new_logs = small(&heads);
+        let (one, other) = (heads.of_topic(), heads.of_topic());
+        one.set(5_000);
+        other.set(2_000);
+        assert_eq!(seconds(&new_logs, peer(1), 500).await, 0);
+        other.set(4_000);
+        // Who brings few is not slowed.
+        assert!(new_logs.count(TOPIC, peer(3), NEW_LOGS_FREE).is_ok());
+        let more = seconds(&new_logs, peer(2), 500).await;
+        assert!((200..=500).contains(&more), "{more} s");
+        drop(one);
+        assert_eq!(seconds(&new_logs, peer(4), 500).await, 0);
+        drop(other);
+        assert_eq!(heads.bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_brought_most_is_remembered_of_very_many_peers() {
+        let new_logs = small(&HeldHeads::default());
+        assert_eq!(seconds(&new_logs, peer(1), 1_100).await, 0);
+        for number in 0..2 * HEADS_PEERS_MAX as u64 {
+            let mut bytes = [7; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            let stranger = VerifyingKey::from_bytes_unchecked(bytes);
+            let topic = Topic::from_bytes(bytes);
+            let counted = new_logs.count(topic, stranger, 1);
+            new_logs.settle(&counted.unwrap_or_else(|_| unreachable!("few")), 1);
+        }
+        let buckets = new_logs.lock();
+        assert_eq!(buckets.brought.len(), HEADS_PEERS_MAX);
+        assert!(new_logs.is_used_up(&buckets, &peer(1)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::inner::acks::Acks;
 use crate::inner::blocked::Blocked;
+use crate::inner::held_heads::{HeldHeads, OfTopic};
 use crate::inner::levels::Levels;
 use crate::inner::queue::Queue;
 use crate::inner::receipts::{Branches, Place, Receipts};
@@ -26,12 +27,21 @@ use crate::inner::storage::Storage;
 pub(crate) struct Topics {
     map: Arc<Mutex<HashMap<Topic, Arc<TopicState>>>>,
     levels: Levels,
+    heads: HeldHeads,
 }
 
 impl Topics {
     pub(crate) fn new(levels: Levels) -> Self {
-        let map = Arc::default();
-        Self { map, levels }
+        Self {
+            map: Arc::default(),
+            levels,
+            heads: HeldHeads::default(),
+        }
+    }
+
+    /// How many heads the sessions of all topics hold.
+    pub(crate) fn heads(&self) -> &HeldHeads {
+        &self.heads
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TopicState>> {
@@ -48,7 +58,7 @@ impl Topics {
         if let Some(state) = map.get(&topic) {
             return (Arc::clone(state), false);
         }
-        let state = Arc::new(TopicState::new(topic, queue.clone()));
+        let state = Arc::new(TopicState::new(topic, queue.clone(), self.heads.clone()));
         map.insert(topic, Arc::clone(&state));
         (state, true)
     }
@@ -127,6 +137,7 @@ pub(crate) struct TopicState {
     queue: Queue,
     /// The heads of the logs, from the first session on that compares them.
     heads: Mutex<Option<Arc<KnownHeads>>>,
+    held_heads: HeldHeads,
     /// By the name of the consumer.
     acks: Mutex<Few<String, Arc<Acks>>>,
     blocked: Mutex<Blocked>,
@@ -137,6 +148,16 @@ struct KnownHeads {
     heads: SharedHeads,
     /// Whether all that was stored before is in them.
     read: OnceCell<()>,
+    held: OfTopic,
+}
+
+impl KnownHeads {
+    /// Counts them, unless somebody looks at them: then with the next commit.
+    fn count(&self) {
+        if let Some(logs) = self.heads.try_len() {
+            self.held.set(logs);
+        }
+    }
 }
 
 /// The end of the feed, and why the topic is open no longer.
@@ -156,7 +177,7 @@ enum Leaving {
 }
 
 impl TopicState {
-    fn new(topic: Topic, queue: Queue) -> Self {
+    fn new(topic: Topic, queue: Queue, held_heads: HeldHeads) -> Self {
         Self {
             topic,
             number: TopicNumber::next(),
@@ -166,6 +187,7 @@ impl TopicState {
             sync: OnceLock::new(),
             queue,
             heads: Mutex::default(),
+            held_heads,
             acks: Mutex::default(),
             blocked: Mutex::default(),
         }
@@ -245,6 +267,7 @@ impl TopicState {
             Arc::new(KnownHeads {
                 heads: SharedHeads::new(&self.topic),
                 read: OnceCell::new(),
+                held: self.held_heads.of_topic(),
             })
         }));
         let read = known.read.get_or_try_init(|| async {
@@ -254,6 +277,7 @@ impl TopicState {
                 .await
         });
         read.await?;
+        known.count();
         Ok(known.heads.clone())
     }
 
@@ -262,7 +286,10 @@ impl TopicState {
         let mut known = self.heads.lock();
         match &*known {
             Some(_) if change.heads_anew => *known = None,
-            Some(known) => known.heads.follow(&change.heads),
+            Some(known) => {
+                known.heads.follow(&change.heads);
+                known.count();
+            }
             None => {}
         }
     }

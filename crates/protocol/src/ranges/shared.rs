@@ -37,6 +37,15 @@ impl SharedHeads {
         }
     }
 
+    /// How many logs there are. `None` while somebody looks at them.
+    pub fn try_len(&self) -> Option<usize> {
+        match self.0.known.try_lock() {
+            Ok(mut known) => Some(known.heads().len()),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner().heads().len()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// The heads with all changes. Held for as long as it takes to answer a message, not longer.
     pub fn lock(&self) -> MutexGuard<'_, TopicHeads> {
         let mut known = lock(&self.0.known);
@@ -81,11 +90,12 @@ mod tests {
         let shared = SharedHeads::new(&Topic::from_bytes([7; 32]));
         shared.follow(&change(1));
         let looking = shared.lock();
+        assert_eq!(shared.try_len(), None);
         shared.follow(&change(3));
         shared.follow(&change(2));
         assert_eq!(looking.arrival(), 1);
         drop(looking);
         assert_eq!(shared.lock().arrival(), 3);
-        assert_eq!(shared.lock().heads().len(), 1);
+        assert_eq!(shared.try_len(), Some(1));
     }
 }

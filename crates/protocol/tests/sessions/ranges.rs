@@ -288,7 +288,10 @@ fn the_other_branch_comes_to_a_closed_log_whatever_sessions_still_run() {
         world.settle();
         let sent = world.side(1, third).session.counters().sent_operations;
         let still_ran = world.side(0, first).end.is_none();
-        assert_eq!(sent, 2, "dialled {diallers:03b}, the first one still ran: {still_ran}");
+        assert_eq!(
+            sent, 2,
+            "dialled {diallers:03b}, the first one still ran: {still_ran}"
+        );
     }
 }
 
