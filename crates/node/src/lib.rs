@@ -101,9 +101,9 @@ pub use p2panda_net::{
 pub use p2panda_protocol::sync::SessionId;
 pub use p2panda_store::{
     BlockedLog, Change, Compacted, ConsumerTrace, DeadLetter, DeadReason, DeadRow, ErrorOf,
-    ForkRow, GivenUp, Holder, OpenError, OpenErrorKind, OwnFork, RejectReason, RejectedRow,
-    RestoredAction as Restored, Row, StopReason, StoreError, StoreErrorKind, TopicStatus, Totals,
-    Value, ViewError, ViewReader, ViewStop,
+    ForkRow, GivenUp, Holder, OpenError, OpenErrorKind, OwnFork, Progress as TraceProgress,
+    RejectReason, RejectedRow, RestoredAction as Restored, Row, StopReason, StoreError,
+    StoreErrorKind, TopicStatus, Totals, Value, ViewError, ViewReader, ViewStop,
 };
 pub use peers::Network;
 pub use publisher::Publisher;

@@ -1,7 +1,7 @@
 //! Where one operation is (`docs/guide/observe.md`).
 
 use p2panda_core::limits::TRACED_OPERATIONS_MAX;
-use p2panda_core::{Dependency, Hash, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{Hash, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::EarlyTrace;
 use p2panda_store::{ConsumerTrace, Progress, Reader, RejectReason, RejectedRow, StoredTrace};
 
@@ -48,8 +48,7 @@ pub struct TracePlace {
     pub arrival: Option<u64>,
 }
 
-/// How far an operation has come on this node. From [`TraceState::Waiting`] on, its signature was
-/// verified and it is stored.
+/// How far an operation has come on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TraceState {
@@ -65,29 +64,8 @@ pub enum TraceState {
         /// The sequence number that the log goes on with.
         next: u32,
     },
-    /// It waits for its causal order.
-    Waiting {
-        /// Sequence number of the first operation of the log that waits.
-        front: u32,
-        /// What that one waits for.
-        missing: Vec<Dependency>,
-    },
-    /// It is in order. Its body has not come; peers are asked for it.
-    WantsBody {
-        /// Since when; none if that is not known.
-        since: Option<Timestamp>,
-    },
-    /// It is in order and has no body, or lost it on purpose: there is no message.
-    NoMessage,
-    /// It is in order, and goes into the feed when what it depends on has.
-    Ordered,
-    /// It is in the feed, from which subscriptions and consumers read.
-    InFeed {
-        /// Its offset.
-        offset: u64,
-        /// Dependencies that had not come when waiting for them was over.
-        missing: Vec<Dependency>,
-    },
+    /// Its signature was verified and it is stored.
+    Stored(Progress),
 }
 
 pub(crate) async fn trace(node: &Node, id: Hash) -> Result<Option<Trace>, Error> {
@@ -129,13 +107,7 @@ impl Trace {
             timestamp: extensions.map(|extensions| extensions.timestamp),
             arrival: Some(stored.arrival),
         };
-        let state = match stored.progress {
-            Progress::Waiting { front, missing } => TraceState::Waiting { front, missing },
-            Progress::WantsBody { since } => TraceState::WantsBody { since },
-            Progress::NoMessage => TraceState::NoMessage,
-            Progress::InFeed { offset, missing } => TraceState::InFeed { offset, missing },
-            _ => TraceState::Ordered,
-        };
+        let state = TraceState::Stored(stored.progress);
         Trace {
             consumers: stored.consumers,
             ..Trace::new(header.id(), stored.topic, Some(place), state)

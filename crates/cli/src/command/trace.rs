@@ -1,6 +1,6 @@
 //! `panda trace`
 
-use p2panda::{Dependency, Hash, Trace, TraceState};
+use p2panda::{Dependency, Hash, Trace, TraceProgress, TraceState};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, TraceArgs};
@@ -62,13 +62,13 @@ impl TraceLine {
         let (state, says) = said(&trace.state);
         let (mut offset, mut reason, mut missing) = (None, None, Vec::new());
         match &trace.state {
-            TraceState::InFeed {
+            TraceState::Stored(TraceProgress::InFeed {
                 offset: at,
                 missing: without,
-            } => (offset, missing) = (Some(*at), ids(without)),
-            TraceState::Waiting {
+            }) => (offset, missing) = (Some(*at), ids(without)),
+            TraceState::Stored(TraceProgress::Waiting {
                 missing: waits_for, ..
-            } => missing = ids(waits_for),
+            }) => missing = ids(waits_for),
             TraceState::Refused {
                 reason: Some(why), ..
             } => reason = Some(format!("{why:?}")),
@@ -129,13 +129,22 @@ fn said(state: &TraceState) -> (&'static str, String) {
             let says = format!("waits for place {next} of its log, which has not come");
             ("early", says)
         }
-        TraceState::Waiting { front, .. } => {
+        TraceState::Stored(progress) => how_far(progress),
+        _ => same("unknown", "in a state that only a newer version knows"),
+    }
+}
+
+/// The same of what is stored.
+fn how_far(progress: &TraceProgress) -> (&'static str, String) {
+    let same = |word, says: &str| (word, says.to_owned());
+    match progress {
+        TraceProgress::Waiting { front, .. } => {
             let says = format!("stored; place {front} of its log waits for what comes before it");
             ("waiting", says)
         }
-        TraceState::WantsBody { .. } => same("wants_body", "stored; its body has not come"),
-        TraceState::NoMessage => same("no_message", "stored; it has no message"),
-        TraceState::InFeed { offset, .. } => (
+        TraceProgress::WantsBody { .. } => same("wants_body", "stored; its body has not come"),
+        TraceProgress::NoMessage => same("no_message", "stored; it has no message"),
+        TraceProgress::InFeed { offset, .. } => (
             "in_feed",
             format!("stored, and in the feed at offset {offset}"),
         ),
