@@ -287,6 +287,12 @@ impl Intake {
         owner.ledger.end_frame(*id);
     }
 
+    /// Whether a share that the peer is part of is used up: what is held only to spare the wire should go.
+    pub fn is_slowed(&self) -> bool {
+        let Part { owner, id } = &*self.part;
+        owner.ledger.is_slowed(*id)
+    }
+
     /// Charges what was read.
     pub fn charge(&self, bytes: usize) -> Charge {
         let mut charge = Charge(Some(Held {

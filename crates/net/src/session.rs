@@ -487,6 +487,10 @@ impl Driver {
     /// Heights are held for long and by our own doing: they count for the peer, but do not keep the
     /// session from reading the little that every session may hold.
     fn charge(&mut self) {
+        let announced = self.session.announced_bytes();
+        if announced > limits::BUDGET_SESSION_BYTES_MIN && self.intake.is_slowed() {
+            self.session.forget_announced();
+        }
         let (held, passing) = (self.session.held_bytes(), self.session.passing_bytes());
         self.passing.resize(passing);
         self.heights.resize(held.saturating_sub(passing));

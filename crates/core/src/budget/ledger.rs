@@ -139,6 +139,10 @@ impl Ledger {
         room.map_or(Poll::Pending, Poll::Ready)
     }
 
+    pub(super) fn is_slowed(&self, id: IntakeId) -> bool {
+        self.state().is_slowed(id)
+    }
+
     pub(super) fn end_frame(&self, id: IntakeId) {
         let wakers = self.state().end_frame(id);
         wake(wakers);

@@ -304,6 +304,12 @@ impl State {
         admits
     }
 
+    /// Whether anything that the peer of a session is part of is used up.
+    pub(super) fn is_slowed(&mut self, id: IntakeId) -> bool {
+        let account = self.intakes.get(&id).map(|session| session.account);
+        account.is_some_and(|account| !self.admits(account))
+    }
+
     /// To be woken when it may go on, and to have the turn if it stands in a frame.
     pub(super) fn wait(&mut self, id: IntakeId, waker: &Waker, in_frame: bool) {
         let Some(account) = self.intakes.get(&id).map(|session| session.account) else {

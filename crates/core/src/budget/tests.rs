@@ -117,13 +117,15 @@ fn a_peer_has_an_eighth_whatever_the_number_of_its_sessions() {
     assert!(used >= 8 * MIB);
     assert!(used <= 8 * MIB + READ_BYTES_MAX + 64 * BUDGET_SESSION_BYTES_MIN);
     assert_eq!(budget.status().slowed, 1);
+    assert!(sessions.iter().all(Intake::is_slowed));
     // Another peer has its own.
-    assert_eq!(
-        poll(&proven(&budget, 2).intake(), false),
-        Poll::Ready(READ_BYTES_MAX)
-    );
+    let other = proven(&budget, 2).intake();
+    assert_eq!(poll(&other, false), Poll::Ready(READ_BYTES_MAX));
+    assert!(!other.is_slowed());
     drop(held);
     assert_eq!(budget.status().used_bytes, 0);
+    assert!(!sessions.iter().any(Intake::is_slowed));
+    assert_eq!(budget.status().slowed, 1);
 }
 
 #[test]

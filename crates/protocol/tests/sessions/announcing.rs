@@ -252,6 +252,37 @@ fn a_peer_that_announces_and_sends_nothing_keeps_nothing_from_coming() {
     assert!(late.all(|ms| ms <= 4_000));
 }
 
+/// A node that has no room for what a peer announced forgets it: what only that peer has still comes.
+#[test]
+fn what_is_forgotten_of_announcements_for_lack_of_room_comes_all_the_same() {
+    let mut crowd = Crowd::new(1, 4, LINK);
+    for (from, to) in [(1, 3), (0, 2), (2, 3)] {
+        crowd.dial(from, to);
+        crowd.settle();
+    }
+    let liar = crowd.between(1, 3).unwrap();
+    for number in 0..40 {
+        let claims = (0..100).map(|seed| {
+            let mut secret = [number; 32];
+            secret[0] = seed;
+            announced(&SigningKey::from_bytes(&secret), 0, 0)
+        });
+        crowd.inject(liar, 1, frame(&Message::Announce(claims.collect())));
+        crowd.run(10);
+        let session = &mut crowd.link(liar).ends[1].session;
+        let held = session.held_bytes();
+        let announced = session.announced_bytes();
+        assert!(announced > 0 && announced <= held);
+        session.forget_announced();
+        assert_eq!(session.announced_bytes(), 0);
+        assert!(session.held_bytes() <= held - announced);
+        crowd.publish(0, b"true");
+    }
+    crowd.settle();
+    let [other, victim] = [0, 3].map(|node| crowd.nodes[node].store.content());
+    assert!(other == victim);
+}
+
 #[test]
 fn what_a_peer_announces_of_another_branch_is_fetched() {
     let mut crowd = Crowd::new(1, 3, LINK);

@@ -95,10 +95,20 @@ impl Announcing {
 
     /// Bytes that the peer makes this session hold.
     pub(super) fn held_bytes(&self) -> usize {
-        self.theirs.held_bytes()
-            + self.named.len() * size_of::<VerifyingKey>()
+        self.forgettable_bytes()
+            + self.named.len() * size_of::<VerifyingKey>() * 3 / 2
             + self.fetched.capacity() * size_of::<Entries>()
-            + self.offers.capacity() * size_of::<Offer>()
+            + self.fetching.capacity() * size_of::<(Time, Place)>()
+    }
+
+    /// Those without which entries cross more often, or come later.
+    fn forgettable_bytes(&self) -> usize {
+        self.theirs.held_bytes() + self.offers.capacity() * size_of::<Offer>()
+    }
+
+    fn forget(&mut self) {
+        self.lost |= !self.offers.is_empty();
+        (self.theirs, self.offers) = (Recent::default(), VecDeque::new());
     }
 
     /// Whether a page that was asked for is of what the peer fetched.
@@ -363,6 +373,17 @@ impl Session {
                 looks: 0,
             });
         }
+    }
+
+    /// Bytes of what the peer announced, which may be forgotten.
+    pub fn announced_bytes(&self) -> usize {
+        self.announcing.forgettable_bytes()
+    }
+
+    /// Forgets what the peer announced, for lack of room. What does not come from elsewhere is found
+    /// when the two compare.
+    pub fn forget_announced(&mut self) {
+        self.announcing.forget();
     }
 
     pub(super) fn came_whole(&mut self, header: &Header, pair: &Pair) {
