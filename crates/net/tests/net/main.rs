@@ -23,5 +23,6 @@ mod probe;
 mod ranges;
 mod recovery;
 mod relay;
+mod revisits;
 mod stranger;
 mod strangers;
