@@ -107,17 +107,17 @@ pub enum Restored {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the main job on this machine: three nodes, one is off, one is killed
+    #[command(about = "Show the main job on this machine: three nodes, one is off, one is killed")]
     Demo(DemoArgs),
-    /// Publish lines or files to a topic
+    #[command(about = "Publish lines or files to a topic")]
     Pub(PubArgs),
-    /// Print the messages of a topic as they come
+    #[command(about = "Print the messages of a topic as they come")]
     Sub(SubArgs),
-    /// Send and fetch what is missing, once
+    #[command(about = "Send and fetch what is missing, once")]
     Sync(SyncArgs),
-    /// Talk in a topic: each line typed is a message
+    #[command(about = "Talk in a topic: each line typed is a message")]
     Chat(ChatArgs),
-    /// Print the id of this node
+    #[command(about = "Print the id of this node")]
     Id(IdArgs),
     /// Make topics, and keep them
     #[command(subcommand)]
@@ -125,14 +125,16 @@ pub enum Command {
     /// Read with named consumers, look at them, move them
     #[command(subcommand)]
     Consumer(ConsumerCommand),
-    /// Find and list other nodes
-    Peers(PeersArgs),
-    /// Say what the home directory holds, and what stands in the way of it
-    Status(StatusArgs),
-    /// Say where one message is, and what it waits for
-    Trace(TraceArgs),
-    /// Measure what this machine does
+    /// Look at the views of an application, delete them
     #[command(subcommand)]
+    View(ViewCommand),
+    #[command(about = "Find and list other nodes")]
+    Peers(PeersArgs),
+    #[command(about = "Say what the home directory holds, and what stands in the way of it")]
+    Status(StatusArgs),
+    #[command(about = "Say where one message is, and what it waits for")]
+    Trace(TraceArgs),
+    #[command(subcommand, about = "Measure what this machine does")]
     Bench(BenchCommand),
     /// Make the database of the home directory as small as its content
     Compact(CompactArgs),
@@ -265,7 +267,11 @@ pub struct BenchArgs {
         much free space as the new database takes, and a directory that no other process uses. \
         Of the options under Node only --home has an effect.\n\nExample:\n  panda compact --home ./second"
 )]
-pub struct CompactArgs {}
+pub struct CompactArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 #[derive(Debug, Args)]
 #[command(
@@ -354,13 +360,32 @@ pub struct IdArgs {
     /// Print ID@ADDR for each address
     #[arg(long)]
     pub addr: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum TopicCommand {
     /// Print a new random topic; whoever knows it may read
     #[command(after_help = "Example:\n  TOPIC=$(panda topic new)")]
-    New,
+    New {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the topics of the home directory
+    #[command(
+        after_help = "Reads only, as `panda status` does. Of the options under Node only --home has \
+            an effect.\n\nExample:\n  panda topic ls"
+    )]
+    Ls {
+        /// Print one JSON object per topic
+        #[arg(long)]
+        json: bool,
+    },
+    #[command(about = "Say what the home directory holds of topics: `panda status`")]
+    Status(StatusArgs),
     /// Keep topics: store and serve them whenever a command runs, read or not
     Keep(KeepArgs),
 }
@@ -387,12 +412,14 @@ pub struct KeepArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConsumerCommand {
     /// List all
+    #[command(after_help = "Example:\n  panda consumer ls --json")]
     Ls {
         /// Print one JSON object per consumer
         #[arg(long)]
         json: bool,
     },
     /// Say where one stands
+    #[command(after_help = "Example:\n  panda consumer info backup")]
     Info {
         /// Its name
         name: String,
@@ -400,9 +427,10 @@ pub enum ConsumerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print the next messages, and acknowledge them
+    #[command(about = "Print the next messages, and acknowledge them")]
     Next(ConsumerNext),
     /// Acknowledge a message that was delivered
+    #[command(after_help = "Example:\n  panda consumer ack backup $TOPIC 17")]
     Ack {
         /// Name of the consumer
         name: String,
@@ -413,6 +441,7 @@ pub enum ConsumerCommand {
         offset: u64,
     },
     /// Move one: to `start`, `now`, an offset, or `time:` and microseconds since 1970
+    #[command(after_help = "Example:\n  panda consumer seek backup time:1764288000000000")]
     Seek {
         /// Its name
         name: String,
@@ -424,16 +453,19 @@ pub enum ConsumerCommand {
     #[command(subcommand)]
     Dead(DeadCommand),
     /// Deliver nothing until it is resumed
+    #[command(after_help = "Example:\n  panda consumer pause backup")]
     Pause {
         /// Its name
         name: String,
     },
     /// Deliver again
+    #[command(after_help = "Example:\n  panda consumer resume backup")]
     Resume {
         /// Its name
         name: String,
     },
     /// Delete one with all that is stored of it
+    #[command(after_help = "Example:\n  panda consumer rm backup")]
     Rm {
         /// Its name
         name: String,
@@ -474,6 +506,7 @@ pub struct ConsumerNext {
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
     /// List them, oldest first
+    #[command(after_help = "Example:\n  panda consumer dead ls backup")]
     Ls {
         /// Name of the consumer
         name: String,
@@ -482,11 +515,62 @@ pub enum DeadCommand {
         json: bool,
     },
     /// Deliver one again, or all
+    #[command(after_help = "Example:\n  panda consumer dead redrive backup 3")]
     Redrive {
         /// Name of the consumer
         name: String,
         /// Number of the message [default: all]
         number: Option<u64>,
+    },
+    /// Remove one for good, or all
+    #[command(after_help = "Example:\n  panda consumer dead drop backup 3")]
+    Drop {
+        /// Name of the consumer
+        name: String,
+        /// Number of the message [default: all]
+        number: Option<u64>,
+    },
+}
+
+/// `docs/protocol/views.md`
+#[derive(Debug, Subcommand)]
+pub enum ViewCommand {
+    /// List all versions
+    #[command(
+        after_help = "Reads only: it works while the application runs.\n\nExample:\n  panda view ls \
+            --home ./app"
+    )]
+    Ls {
+        /// Print one JSON object per version
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say how far the versions of one are
+    #[command(
+        after_help = "Reads only: it works while the application runs.\n\nExample:\n  panda view info \
+            notes --home ./app"
+    )]
+    Info {
+        /// Its name
+        name: String,
+        /// Print one JSON object per version
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete one with all versions and their tables
+    #[command(after_help = "Example:\n  panda view rm notes --home ./app")]
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Let a new version answer that lacks what the old one had of pruned or dropped messages
+    #[command(
+        after_help = "It takes its place the next time that the application starts it.\n\nExample:\n  \
+            panda view accept-loss notes --home ./app"
+    )]
+    AcceptLoss {
+        /// Name of the view
+        name: String,
     },
 }
 

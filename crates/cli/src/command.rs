@@ -13,3 +13,4 @@ pub mod subscribe;
 pub mod sync;
 pub mod topic;
 pub mod trace;
+pub mod view;

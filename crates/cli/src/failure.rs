@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use p2panda::{ConsumerError, Ended, ErrorKind, Hash, PublishError, Subscription};
+use p2panda::{ConsumerError, Ended, ErrorKind, Hash, PublishError, Subscription, ViewError};
 use thiserror::Error;
 
 use crate::demo::DemoError;
@@ -90,7 +90,10 @@ impl Failure {
                 kind_code(ErrorKind::Limit)
             }
             Failure::UnknownOperation { .. }
-            | Failure::Node(p2panda::Error::Consumer(ConsumerError::Unknown)) => 23,
+            | Failure::Node(
+                p2panda::Error::Consumer(ConsumerError::Unknown | ConsumerError::UnknownDeadLetter)
+                | p2panda::Error::View(ViewError::Unknown),
+            ) => 23,
             Failure::Node(error) | Failure::CompactInUse(error) => kind_code(error.kind()),
             Failure::Stopped(error) => kind_code(error.kind()),
             Failure::MakeHome { source, .. } => kind_code(p2panda::Error::kind_of_io(source)),
@@ -156,6 +159,8 @@ fn node_line(error: &p2panda::Error) -> String {
             "stay online with a peer that has them, for example with `panda sub`, and try again"
         }
         p2panda::Error::Publish(PublishError::OwnFork { held }) => return forked_line(*held),
+        p2panda::Error::View(ViewError::Unknown) => "`panda view ls` lists them",
+        p2panda::Error::Consumer(ConsumerError::NoTopics) => "name one with --topic",
         p2panda::Error::Consumer(ConsumerError::Unknown) => "`panda consumer ls` lists them",
         // They say themselves what is wrong with what was asked for; the home directory is whole.
         p2panda::Error::Consumer(_) if error.kind() == ErrorKind::Invalid => {

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::pin::pin;
 
-use p2panda::{Builder, Event, Mdns, NamedAddr, Node, PublishError, Topic};
+use p2panda::{Builder, Event, Inspection, Mdns, NamedAddr, Node, PublishError, Topic};
 
 use crate::args::{NodeArgs, Restored};
+use crate::command::compact::is_missing;
 use crate::command::status::says;
 use crate::failure::Failure;
 use crate::home::default_home;
@@ -187,6 +188,15 @@ pub fn home(args: &NodeArgs) -> Result<PathBuf, Failure> {
         Some(home) => Ok(home.clone()),
         None => default_home(),
     }
+}
+
+/// What the home directory holds, without opening it: works beside another command.
+pub fn inspect(args: &NodeArgs) -> Result<Inspection, Failure> {
+    let home = home(args)?;
+    p2panda::inspect(&home).map_err(|error| match is_missing(&error) {
+        true => Failure::NoDatabase { home },
+        false => Failure::Node(error),
+    })
 }
 
 /// The home directory, made if it is missing.

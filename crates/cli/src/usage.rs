@@ -66,6 +66,55 @@ mod tests {
         assert!(line("chatt").contains("tip: a similar subcommand exists: 'chat'"));
     }
 
+    /// Commands that have no commands of their own, with their names.
+    fn leaves(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
+        let name = format!("{name} {}", command.get_name());
+        let below = command.get_subcommands().filter(|one| !one.is_hide_set());
+        let below: Vec<_> = below.flat_map(|one| leaves(one, &name)).collect();
+        match below.is_empty() {
+            true => vec![(name, command.clone())],
+            false => below,
+        }
+    }
+
+    #[test]
+    fn each_command_has_a_summary_and_an_example() {
+        let all = leaves(&Cli::command(), "");
+        assert!(all.len() > 25);
+        for (name, command) in all {
+            assert!(command.get_about().is_some(), "{name}");
+            let after = command.get_after_help().map(ToString::to_string);
+            let example = after.unwrap_or_default();
+            let example = example.split("Example:").nth(1).map(str::to_owned);
+            assert!(example.is_some_and(|text| text.contains("panda")), "{name}");
+        }
+    }
+
+    #[test]
+    fn commands_with_a_long_text_print_it() {
+        for (args, text) in [
+            ("pub", "Stays until a peer says"),
+            ("sub", "A message counts as seen"),
+            ("sync", "exits with 3 if anything is"),
+            ("chat", "Ctrl-D or Ctrl-C ends it"),
+            ("id", "Give --listen to both"),
+            ("peers", "on which interfaces it looked"),
+            ("status", "works while another command"),
+            ("topic status", "works while another command"),
+            ("trace", "among those that were refused"),
+            ("demo", "Every line arrives at every node"),
+            ("bench", "set TMPDIR to measure another disk"),
+            ("consumer next", "A message is acknowledged once"),
+        ] {
+            let args = format!("panda {args} --help");
+            let help = Cli::try_parse_from(args.split(' '))
+                .unwrap_err()
+                .to_string();
+            let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(help.contains(text), "{args}: {help}");
+        }
+    }
+
     #[test]
     fn what_was_typed_cannot_add_a_line() {
         let args = ["panda", "sub", "a\nb\u{1b}[2J"];

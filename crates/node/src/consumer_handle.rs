@@ -326,7 +326,8 @@ pub(crate) async fn list(node: &Node, after: Option<String>) -> Result<Vec<Consu
     Ok(infos.collect())
 }
 
-fn info_of(stored: NamedConsumer) -> Option<ConsumerInfo> {
+/// One that nobody has open.
+pub(crate) fn info_of(stored: NamedConsumer) -> Option<ConsumerInfo> {
     let settings = Settings::decode(&stored.settings)?;
     let position = |place: &p2panda_store::StoredPlace| ConsumerPosition {
         topic: place.topic,

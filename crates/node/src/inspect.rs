@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use p2panda_core::limits::{FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX, TOPICS_PAGE_ROWS};
+use p2panda_core::limits::{
+    CONSUMER_PAGE_ROWS, FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX, TOPICS_PAGE_ROWS,
+};
 use p2panda_core::{Hash, Topic};
 use p2panda_store::{FeedEntry, PageLimits, Reader, SkipAcked, TopicStatus};
 
+use crate::consumer_handle::{ConsumerInfo, info_of};
 use crate::inner::consumer;
+use crate::view::ViewStatus;
 use crate::{Error, Message, Raw, Trace, subscription};
 
 /// What a data directory holds. Made by [`inspect`].
@@ -48,6 +52,24 @@ impl Inspection {
     /// [`Error::Store`] when the database cannot be read.
     pub fn status(&self, topic: Topic) -> Result<TopicStatus, Error> {
         Ok(self.0.status(&topic)?)
+    }
+
+    /// All stored views, by name and version.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be read.
+    pub fn views(&self) -> Result<Vec<ViewStatus>, Error> {
+        Ok(self.0.views()?.into_iter().map(ViewStatus::of).collect())
+    }
+
+    /// The named consumers as they are stored, in the order of their names, at most 1 000 behind the
+    /// name `after`. What readers of a running node hold is not known here.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the database cannot be read.
+    pub fn consumers(&self, after: Option<&str>) -> Result<Vec<ConsumerInfo>, Error> {
+        let stored = self.0.named_consumers(after, CONSUMER_PAGE_ROWS)?;
+        Ok(stored.into_iter().filter_map(info_of).collect())
     }
 
     /// Where an operation is, as far as the database tells: from whom it came and who was sent it is only

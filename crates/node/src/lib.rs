@@ -103,7 +103,7 @@ pub use p2panda_store::{
     BlockedLog, Change, Compacted, ConsumerTrace, DeadLetter, DeadReason, DeadRow, ErrorOf,
     ForkRow, GivenUp, Holder, OpenError, OpenErrorKind, OwnFork, Progress as TraceProgress,
     RejectReason, RejectedRow, RestoredAction as Restored, Row, StopReason, StoreError,
-    StoreErrorKind, TopicStatus, Totals, Value, ViewError, ViewReader, ViewStop,
+    StoreErrorKind, TopicConsumer, TopicStatus, Totals, Value, ViewError, ViewReader, ViewStop,
 };
 pub use peers::Network;
 pub use publisher::Publisher;

@@ -438,6 +438,24 @@ impl Node {
         Ok(rows.into_iter().map(ViewStatus::of).collect())
     }
 
+    /// Deletes a view with all its versions, started or not. Its tables go beside everything else, in
+    /// steps.
+    ///
+    /// # Errors
+    /// [`p2panda_store::ViewError::Unknown`] when there is none; [`Error::Closed`] after shutdown.
+    pub async fn delete_view(&self, name: &str) -> Result<(), Error> {
+        crate::view::delete(self, name).await
+    }
+
+    /// As [`crate::View::accept_loss`] for the version of a view that is built, started or not: one
+    /// that is started later takes the place of the one before without what the feed lacks now.
+    ///
+    /// # Errors
+    /// [`p2panda_store::ViewError::Unknown`] when none is built; [`Error::Closed`] after shutdown.
+    pub async fn accept_view_loss(&self, name: &str) -> Result<(), Error> {
+        crate::view::accept_loss(self, name).await
+    }
+
     /// Messages that are sent to whoever is connected right now, and never stored.
     pub fn ephemeral(&self, topic: Topic) -> EphemeralRequest {
         EphemeralRequest::new(self.clone(), topic)

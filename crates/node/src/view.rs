@@ -285,6 +285,27 @@ impl ViewStatus {
     }
 }
 
+/// Deletes a view with all its versions.
+pub(crate) async fn delete(node: &Node, name: &str) -> Result<(), Error> {
+    let gone = name.to_owned();
+    let delete = |reply| ViewCommand::Delete { name: gone, reply };
+    ask(node.queue(), delete).await?;
+    node.running_views().deleted(name);
+    Ok(())
+}
+
+/// What the feed lacks for the version of a view that is built is accepted.
+pub(crate) async fn accept_loss(node: &Node, name: &str) -> Result<(), Error> {
+    let views = node.storage().read(|reader| reader.views()).await?;
+    let is_built = |view: &&ViewRow| view.name == name && !view.answers;
+    let built = views.iter().find(is_built).ok_or(ViewError::Unknown)?;
+    let key = built.key;
+    let accept = |reply| ViewCommand::AcceptLoss { key, reply };
+    ask(node.queue(), accept).await?;
+    node.running_views().accepted(key);
+    Ok(())
+}
+
 impl View {
     /// The name of the view.
     pub fn name(&self) -> &str {
@@ -429,11 +450,7 @@ impl View {
     /// # Errors
     /// [`ViewError::Unknown`] when there is none any more; [`Error::Closed`] after shutdown.
     pub async fn delete(&self) -> Result<(), Error> {
-        let name = self.name().to_owned();
-        let delete = |reply| ViewCommand::Delete { name, reply };
-        self.running.ask(delete).await?;
-        self.node.running_views().deleted(self.name());
-        Ok(())
+        delete(&self.node, self.name()).await
     }
 
     async fn go_on(&self, skip: bool) -> Result<(), Error> {

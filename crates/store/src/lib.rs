@@ -118,7 +118,7 @@ pub use database::named::{
 };
 pub use database::page::PageLimits;
 pub use database::reader::{Reader, Readers};
-pub use database::status::{TopicStatus, Totals};
+pub use database::status::{TopicConsumer, TopicStatus, Totals};
 pub use database::trace::{ConsumerTrace, Progress, StoredTrace};
 pub use database::tx::{
     ConsumerKey, Log, LogKey, NamedKey, NewOperation, RecentHead, StoredOperation, TopicKey, Tx,

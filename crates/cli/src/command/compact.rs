@@ -4,13 +4,14 @@ use std::error::Error;
 use std::{io, iter};
 
 use p2panda::ErrorKind;
+use serde::Serialize;
 
-use crate::args::NodeArgs;
+use crate::args::{CompactArgs, NodeArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
 /// Writes the database of the home directory anew and prints its size before and after.
-pub fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
+pub fn run(args: &NodeArgs, compact: &CompactArgs) -> Result<Outcome, Failure> {
     let home = crate::open::home(args)?;
     let compacted = p2panda::compact(&home).map_err(|error| match error.kind() {
         ErrorKind::Locked => Failure::CompactInUse(error),
@@ -18,8 +19,15 @@ pub fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
         _ => Failure::Node(error),
     })?;
     // Whether somebody reads it makes no difference here.
-    let _ = output::line(&sizes(compacted.before_bytes, compacted.after_bytes))
-        .map_err(Failure::Stdout)?;
+    let (before_bytes, after_bytes) = (compacted.before_bytes, compacted.after_bytes);
+    let written = match compact.json {
+        true => output::json(&SizesLine {
+            before_bytes,
+            after_bytes,
+        }),
+        false => output::line(&sizes(before_bytes, after_bytes)),
+    };
+    let _ = written.map_err(Failure::Stdout)?;
     Ok(Outcome::Done)
 }
 
@@ -34,6 +42,13 @@ pub fn is_missing(error: &(dyn Error + 'static)) -> bool {
             Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         )
     })
+}
+
+/// The database as `panda compact --json` prints it.
+#[derive(Serialize)]
+struct SizesLine {
+    before_bytes: u64,
+    after_bytes: u64,
 }
 
 fn sizes(before_bytes: u64, after_bytes: u64) -> String {

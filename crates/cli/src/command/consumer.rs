@@ -1,7 +1,8 @@
 //! `panda consumer`
 
 use p2panda::{
-    Consumer, ConsumerHandle, ConsumerInfo, ConsumerStart, DeadReason, Delivery, Node, Timestamp,
+    Consumer, ConsumerHandle, ConsumerInfo, ConsumerStart, DeadReason, Delivery, Inspection, Lag,
+    Node, Timestamp,
 };
 use serde::Serialize;
 
@@ -12,6 +13,9 @@ use crate::output::{self, Format, Written, note};
 
 /// Looks at a named consumer, reads with it, moves it.
 pub async fn run(args: &NodeArgs, command: ConsumerCommand) -> Result<Outcome, Failure> {
+    if let ConsumerCommand::Ls { json } = command {
+        return list(&crate::open::inspect(args)?, json).map(|()| Outcome::Done);
+    }
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, false).await?;
     let done = tokio::select! {
@@ -24,7 +28,8 @@ pub async fn run(args: &NodeArgs, command: ConsumerCommand) -> Result<Outcome, F
 
 async fn carry_out(node: &Node, command: ConsumerCommand) -> Result<(), Failure> {
     match command {
-        ConsumerCommand::Ls { json } => list(node, json).await,
+        // That needs no node.
+        ConsumerCommand::Ls { .. } => Ok(()),
         ConsumerCommand::Info { name, json } => info(&open(node, &name).await?, json).await,
         ConsumerCommand::Next(next) => read(node, next).await,
         ConsumerCommand::Ack {
@@ -55,10 +60,10 @@ async fn open(node: &Node, name: &str) -> Result<ConsumerHandle, Failure> {
     Ok(node.consumer(name).handle().await?)
 }
 
-async fn list(node: &Node, json: bool) -> Result<(), Failure> {
+fn list(inspection: &Inspection, json: bool) -> Result<(), Failure> {
     let mut after: Option<String> = None;
     loop {
-        let page = node.consumers(after.as_deref()).await?;
+        let page = inspection.consumers(after.as_deref())?;
         let Some(last) = page.last() else {
             return Ok(());
         };
@@ -73,7 +78,7 @@ async fn list(node: &Node, json: bool) -> Result<(), Failure> {
 
 async fn info(consumer: &ConsumerHandle, json: bool) -> Result<(), Failure> {
     let lag = consumer.lag().await?;
-    let line = InfoLine::new(&consumer.info(), Some(lag.messages));
+    let line = InfoLine::new(&consumer.info(), Some(lag));
     let _ = print(&line, json)?;
     Ok(())
 }
@@ -157,6 +162,14 @@ async fn of_dead(node: &Node, command: DeadCommand) -> Result<(), Failure> {
             }
             Ok(())
         }
+        DeadCommand::Drop { name, number } => {
+            let letters = open(node, &name).await?.dead_letters();
+            match number {
+                Some(number) => letters.drop_one(number).await?,
+                None => letters.drop_all().await?,
+            }
+            Ok(())
+        }
     }
 }
 
@@ -191,6 +204,11 @@ struct InfoLine {
     /// Messages that are not settled; `info` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     lag: Option<u64>,
+    /// Bytes of them, and for about how many seconds the oldest has been there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_seconds: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -216,7 +234,7 @@ struct DeadLine {
 }
 
 impl InfoLine {
-    fn new(info: &ConsumerInfo, lag: Option<u64>) -> InfoLine {
+    fn new(info: &ConsumerInfo, lag: Option<Lag>) -> InfoLine {
         let places = info.positions.iter().map(|place| PlaceLine {
             topic: place.topic.to_string(),
             position: place.position,
@@ -230,7 +248,9 @@ impl InfoLine {
             in_flight: info.in_flight,
             dead: info.dead,
             topics: places.collect(),
-            lag,
+            lag: lag.map(|lag| lag.messages),
+            lag_bytes: lag.map(|lag| lag.bytes),
+            oldest_seconds: lag.and_then(|lag| lag.oldest).map(|age| age.as_secs()),
         }
     }
 }
@@ -241,6 +261,9 @@ impl Line for InfoLine {
         let mut line = format!("{name}  {} topics", self.topics.len());
         if let Some(lag) = self.lag {
             line += &format!(", {lag} not settled");
+        }
+        if let Some(seconds) = self.oldest_seconds {
+            line += &format!(", the oldest waits for {seconds} s");
         }
         line += &format!(", {} dead", self.dead);
         if self.paused {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use p2panda::Node;
+use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::args::{IdArgs, NodeArgs};
@@ -17,17 +18,31 @@ const ADDRESSES_WAIT: Duration = Duration::from_secs(3);
 pub async fn run(args: &NodeArgs, id: IdArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, false).await?;
-    let lines = if id.addr {
-        known_addresses(&node).await
-    } else {
-        vec![node.id().to_string()]
+    let addresses = match id.addr {
+        true => known_addresses(&node).await,
+        false => Vec::new(),
     };
-    if lines.is_empty() {
+    if id.addr && addresses.is_empty() {
         note("this machine has no address in a network; name one with --listen ADDR:PORT");
     }
-    let printed = print(&lines).map_err(Failure::Stdout);
+    let own = node.id().to_string();
+    let printed = match (id.json, id.addr) {
+        (true, _) => output::json(&IdLine { id: own, addresses }).map(drop),
+        (false, true) => print(&addresses),
+        (false, false) => print(&[own]),
+    };
+    let printed = printed.map_err(Failure::Stdout);
     interrupt.finish(node.shutdown()).await?;
     printed.map(|()| Outcome::Done)
+}
+
+/// The node as `panda id --json` prints it.
+#[derive(Serialize)]
+struct IdLine {
+    id: String,
+    /// As `--bootstrap` takes them; with `--addr` only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    addresses: Vec<String>,
 }
 
 fn print(lines: &[String]) -> std::io::Result<()> {

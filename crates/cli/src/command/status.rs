@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use p2panda::{BlockedLog, Inspection, RejectReason, Topic, TopicStatus};
+use p2panda::{BlockedLog, Inspection, RejectReason, Topic, TopicConsumer, TopicStatus};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, StatusArgs};
-use crate::command::compact::is_missing;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Written};
 use crate::parse::OPERATION_MIB_MAX;
@@ -15,11 +14,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// Prints what the home directory holds of its topics.
 pub fn run(args: &NodeArgs, status: StatusArgs) -> Result<Outcome, Failure> {
-    let home = crate::open::home(args)?;
-    let inspection = p2panda::inspect(&home).map_err(|error| match is_missing(&error) {
-        true => Failure::NoDatabase { home },
-        false => Failure::Node(error),
-    })?;
+    let inspection = crate::open::inspect(args)?;
     if !status.topic.is_empty() {
         // Whether somebody reads it to its end makes no difference.
         let _ = print(&inspection, &status.topic, status.json)?;
@@ -66,6 +61,23 @@ struct TopicLine {
     blocked: Vec<BlockedLine>,
     /// Whether this home publishes nothing more in the topic: a copy of it has published as well.
     own_log_closed: bool,
+    /// The durable consumers that read it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    consumers: Vec<ConsumerLine>,
+}
+
+/// How far a consumer has come.
+#[derive(Serialize)]
+struct ConsumerLine {
+    name: String,
+    /// Everything up to this offset is settled, except what is open.
+    position: u64,
+    /// Offset of the oldest message that is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest: Option<u64>,
+    /// For about how many seconds that has been there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_seconds: Option<u64>,
 }
 
 /// A log that cannot go on.
@@ -94,6 +106,7 @@ impl TopicLine {
                 .collect(),
             blocked: status.blocked.iter().map(BlockedLine::new).collect(),
             own_log_closed: status.own_log_closed,
+            consumers: status.consumers.iter().map(ConsumerLine::new).collect(),
         }
     }
 
@@ -121,6 +134,16 @@ impl TopicLine {
                 "\n  blocked: the log of {author} cannot go on at {seq}: {says}"
             ));
         }
+        for consumer in &self.consumers {
+            let name = output::visible(&consumer.name);
+            plain.push_str(&match consumer.oldest_seconds {
+                None => format!("\n  consumer {name}: has settled everything"),
+                Some(seconds) => format!(
+                    "\n  consumer {name}: settled up to {}, the oldest message waits for {seconds} s",
+                    consumer.position
+                ),
+            });
+        }
         if self.own_log_closed {
             plain.push_str(
                 "\n  closed: a copy of this home directory has published here as well; \
@@ -128,6 +151,22 @@ impl TopicLine {
             );
         }
         plain
+    }
+}
+
+impl ConsumerLine {
+    fn new(consumer: &TopicConsumer) -> ConsumerLine {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now_us = u64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(u64::MAX);
+        let seconds =
+            |since: p2panda::Timestamp| now_us.saturating_sub(since.as_micros()) / 1_000_000;
+        ConsumerLine {
+            name: consumer.name.clone(),
+            position: consumer.position,
+            oldest: consumer.oldest,
+            // A feed from before times were noted says nothing.
+            oldest_seconds: consumer.oldest.map(|_| consumer.since.map_or(0, seconds)),
+        }
     }
 }
 

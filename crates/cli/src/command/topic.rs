@@ -9,10 +9,23 @@ use crate::interrupt::Interrupt;
 use crate::output::{self, Written};
 
 /// Prints a new random topic.
-pub fn new() -> Result<Outcome, Failure> {
+pub fn new(json: bool) -> Result<Outcome, Failure> {
     // Whether somebody reads it makes no difference here.
-    let _ = output::line(&p2panda::random_topic()?.to_string()).map_err(Failure::Stdout)?;
+    let _ = print(&[p2panda::random_topic()?], json)?;
     Ok(Outcome::Done)
+}
+
+/// Prints the topics of the home directory.
+pub fn list(args: &NodeArgs, json: bool) -> Result<Outcome, Failure> {
+    let inspection = crate::open::inspect(args)?;
+    let mut after = None;
+    loop {
+        let topics = inspection.topics(after)?;
+        after = topics.last().copied();
+        if after.is_none() || print(&topics, json)? == Written::Closed {
+            return Ok(Outcome::Done);
+        }
+    }
 }
 
 /// Keeps topics, ends that, or prints those that are kept.
@@ -51,7 +64,7 @@ async fn print_kept(node: &Node, json: bool) -> Result<(), Failure> {
 fn print(topics: &[Topic], json: bool) -> Result<Written, Failure> {
     for topic in topics.iter().map(Topic::to_string) {
         let written = match json {
-            true => output::json(&KeptLine { topic }),
+            true => output::json(&IdLine { topic }),
             false => output::line(&topic),
         };
         if written.map_err(Failure::Stdout)? == Written::Closed {
@@ -61,8 +74,8 @@ fn print(topics: &[Topic], json: bool) -> Result<Written, Failure> {
     Ok(Written::Yes)
 }
 
-/// A topic as `panda topic keep --json` prints it.
+/// A topic as `panda topic new`, `ls` and `keep` print it with `--json`.
 #[derive(Serialize)]
-struct KeptLine {
+struct IdLine {
     topic: String,
 }

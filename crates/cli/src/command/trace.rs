@@ -4,17 +4,12 @@ use p2panda::{Dependency, Hash, Trace, TraceProgress, TraceState};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, TraceArgs};
-use crate::command::compact::is_missing;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
 /// Prints where one operation is, as far as the home directory tells.
 pub fn run(args: &NodeArgs, trace: TraceArgs) -> Result<Outcome, Failure> {
-    let home = crate::open::home(args)?;
-    let inspection = p2panda::inspect(&home).map_err(|error| match is_missing(&error) {
-        true => Failure::NoDatabase { home },
-        false => Failure::Node(error),
-    })?;
+    let inspection = crate::open::inspect(args)?;
     let found = inspection.trace(trace.id)?;
     let found = found.ok_or(Failure::UnknownOperation { id: trace.id })?;
     let line = TraceLine::new(&found);

@@ -36,6 +36,16 @@ fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
         (Some(0), Some(0))
     );
     assert!(says(&world, &["consumer", "ls"]).starts_with("jobs  1 topics"));
+    let status = says(&world, &["topic", "status", topic]);
+    assert!(
+        status.contains("consumer jobs: has settled everything"),
+        "{status}"
+    );
+    assert_eq!(says(&world, &["topic", "ls"]), format!("{topic}\n"));
+    assert_eq!(
+        says(&world, &["topic", "ls", "--json"]),
+        format!("{{\"topic\":\"{topic}\"}}\n")
+    );
     says(&world, &["consumer", "seek", "jobs", "start"]);
     says(&world, &["consumer", "pause", "jobs"]);
     assert_eq!(says(&world, &first), "");
@@ -50,6 +60,34 @@ fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
     assert_eq!(unknown.status.code(), Some(23), "{}", stderr(&unknown));
     let said = "panda: there is no consumer of this name; `panda consumer ls` lists them\n";
     assert_eq!(stderr(&unknown), said);
+}
+
+#[test]
+fn a_consumer_may_be_given_a_threshold_and_its_dead_letters_are_dropped() {
+    let world = World::new();
+    world.publish("home", &lines(0..1), &["--wait", "0"]);
+    let topic = world.topic.as_str();
+    let next = ["consumer", "next", "jobs", "--topic", topic];
+    says(&world, &[&next[..], &["--inactive", "30"]].concat());
+    let info = says(&world, &["consumer", "info", "jobs", "--json"]);
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(info["inactive"].as_f64(), Some(2_592_000.0));
+    assert_eq!(info["full_of_dead"].as_bool(), Some(false));
+    says(&world, &["consumer", "dead", "drop", "jobs"]);
+    let unknown = world.at("home", &["consumer", "dead", "drop", "jobs", "7"]);
+    let unknown = { unknown }.output().unwrap();
+    assert_eq!(unknown.status.code(), Some(23), "{}", stderr(&unknown));
+    // There are no views, and none is lost by asking.
+    assert_eq!(says(&world, &["view", "ls"]), "");
+    for args in [
+        &["view", "info", "notes"][..],
+        &["view", "rm", "notes"],
+        &["view", "accept-loss", "notes"],
+    ] {
+        let unknown = { world.at("home", args) }.output().unwrap();
+        assert_eq!(unknown.status.code(), Some(23), "{}", stderr(&unknown));
+        assert!(stderr(&unknown).contains("`panda view ls` lists them"));
+    }
 }
 
 #[test]

@@ -129,6 +129,14 @@ impl Views {
             .for_each(|running| running.close());
     }
 
+    /// What the feed lacks for a version is accepted.
+    pub(crate) fn accepted(&self, key: ViewKey) {
+        let map = self.0.lock();
+        let all = map.all.iter();
+        all.filter(|running| running.key == key)
+            .for_each(|running| running.accepted());
+    }
+
     /// Other versions of a view are not there any more.
     fn replaced_by(&self, new: &Running) {
         let map = self.0.lock();

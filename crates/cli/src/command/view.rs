@@ -1,0 +1,127 @@
+//! `panda view`
+
+use p2panda::{Inspection, Node, ViewState, ViewStatus};
+use serde::Serialize;
+
+use crate::args::{NodeArgs, ViewCommand};
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{self, Written};
+
+/// Looks at the views of an application, which has the functions that they need; deletes them.
+pub async fn run(args: &NodeArgs, command: ViewCommand) -> Result<Outcome, Failure> {
+    match command {
+        ViewCommand::Ls { json } => {
+            let inspection = crate::open::inspect(args)?;
+            list(&inspection, json, |_| true).map(|_| Outcome::Done)
+        }
+        ViewCommand::Info { name, json } => {
+            let inspection = crate::open::inspect(args)?;
+            match list(&inspection, json, |view| view.name == name)? {
+                0 => Err(unknown()),
+                _ => Ok(Outcome::Done),
+            }
+        }
+        ViewCommand::Rm { name } => change(args, async |node| node.delete_view(&name).await).await,
+        ViewCommand::AcceptLoss { name } => {
+            change(args, async |node| node.accept_view_loss(&name).await).await
+        }
+    }
+}
+
+async fn change(
+    args: &NodeArgs,
+    change: impl AsyncFnOnce(&Node) -> Result<(), p2panda::Error>,
+) -> Result<Outcome, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let node = crate::open::node(args, false).await?;
+    let done = change(&node).await;
+    interrupt.finish(node.shutdown()).await?;
+    Ok(done.map(|()| Outcome::Done)?)
+}
+
+fn unknown() -> Failure {
+    Failure::Node(p2panda::ViewError::Unknown.into())
+}
+
+/// How many were printed.
+fn list(
+    inspection: &Inspection,
+    json: bool,
+    is_wanted: impl Fn(&ViewStatus) -> bool,
+) -> Result<usize, Failure> {
+    let mut printed = 0;
+    for view in inspection.views()?.iter().filter(|view| is_wanted(view)) {
+        printed += 1;
+        let line = VersionLine::new(view);
+        let written = match json {
+            true => output::json(&line),
+            false => output::line(&line.plain()),
+        };
+        if written.map_err(Failure::Stdout)? == Written::Closed {
+            break;
+        }
+    }
+    Ok(printed)
+}
+
+/// A version of a view as `panda view ls --json` prints it.
+#[derive(Serialize)]
+struct VersionLine {
+    name: String,
+    version: u32,
+    /// `answers`, `built` or `stopped`.
+    state: &'static str,
+    /// The last offset that it has applied, and the last one in its topics.
+    position: u64,
+    end: u64,
+    /// Messages that it has applied, and passed over after a failure.
+    applied: u64,
+    skipped: u64,
+    /// Messages that are to come, counted up to 10 000.
+    to_come: u64,
+    /// Why it stands still, and at which offset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl VersionLine {
+    fn new(view: &ViewStatus) -> VersionLine {
+        let (state, stop) = match &view.state {
+            ViewState::Answers => ("answers", None),
+            ViewState::Stopped(stop) => ("stopped", Some(stop)),
+            _ => ("built", None),
+        };
+        VersionLine {
+            name: view.name.clone(),
+            version: view.version,
+            state,
+            position: view.position,
+            end: view.end,
+            applied: view.applied,
+            skipped: view.skipped,
+            to_come: view.to_come,
+            stopped_at: stop.map(|stop| stop.offset),
+            reason: stop.map(|stop| format!("{:?}: {}", stop.reason, stop.detail)),
+        }
+    }
+
+    fn plain(&self) -> String {
+        let name = output::visible(&self.name);
+        let mut line = format!(
+            "{name}  version {} {}, at {} of {}, {} applied",
+            self.version, self.state, self.position, self.end, self.applied
+        );
+        for (count, what) in [(self.skipped, "skipped"), (self.to_come, "to come")] {
+            if count > 0 {
+                line += &format!(", {count} {what}");
+            }
+        }
+        if let (Some(offset), Some(reason)) = (self.stopped_at, &self.reason) {
+            line += &format!("\n  stopped at {offset}: {}", output::visible(reason));
+        }
+        line
+    }
+}
