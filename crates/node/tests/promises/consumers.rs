@@ -687,7 +687,7 @@ async fn what_is_pruned_before_it_is_settled_is_told_once_and_cannot_be_redriven
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_with_a_typed_error_and_changes_nothing() {
-    let (node, topic, _tx) = with_messages(3).await;
+    let (node, topic, tx) = with_messages(3).await;
     let other = crate::nodes::topic();
     let (other_tx, _rx) = node.stream(other).await.unwrap();
     other_tx.publish("elsewhere").await.unwrap();
@@ -700,9 +700,20 @@ async fn bad_input_is_refused_with_a_typed_error_and_changes_nothing() {
     assert_eq!(refused(error), ConsumerError::NoTopics);
     let error = node.consumer("new").handle().await.unwrap_err();
     assert_eq!(refused(error), ConsumerError::Unknown);
-    let nobody = ConsumerFilter::default().authors([]);
-    let error = open("new").filter(nobody).open().await.unwrap_err();
-    assert_eq!(refused(error), ConsumerError::InvalidFilter);
+    let time = Timestamp::from_micros;
+    let never = ConsumerFilter::default().from(time(7)).until(time(7));
+    for filter in [ConsumerFilter::default().authors([]), never] {
+        let error = open("new").filter(filter).open().await.unwrap_err();
+        assert_eq!(refused(error), ConsumerError::InvalidFilter);
+    }
+    let many = (0..=1_000u32).map(|number| {
+        let mut seed = [0; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        p2panda::SigningKey::from_bytes(&seed).verifying_key()
+    });
+    let many = ConsumerFilter::default().authors(many);
+    let error = open("new").filter(many).open().await.unwrap_err();
+    assert!(matches!(refused(error), ConsumerError::Limit(_)));
     for request in [
         open("new").deliveries_max(0),
         open("new").in_flight_max(0),
@@ -745,7 +756,12 @@ async fn bad_input_is_refused_with_a_typed_error_and_changes_nothing() {
     assert!(matches!(refused(error), ConsumerError::Limit(_)));
     assert_eq!(one.handle().info(), before);
 
+    // An offset that was there and is not any more.
+    let stale = handle.peek(topic, 0, 1).await.unwrap()[0].offset();
     one.handle().seek(ConsumerStart::Now).await.unwrap();
+    tx.prune(Some("kept".into())).await.unwrap();
+    let error = handle.ack_at(topic, stale).await.unwrap_err();
+    assert_eq!(refused(error), ConsumerError::UnknownOffset);
     let error = first.ack().await.unwrap_err();
     assert_eq!(refused(error), ConsumerError::StaleToken);
 }

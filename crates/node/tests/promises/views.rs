@@ -429,6 +429,99 @@ async fn a_body_that_was_dropped_is_missing_to_the_next_version_which_says_so() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_looked_at_freed_and_deleted_without_starting_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, topic) = (network(), topic());
+    let node = at(network, dir.path()).await;
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    let old = notes(&node, topic, 1).start().await.unwrap();
+    tx.publish("gone").await.unwrap();
+    in_time(old.caught_up()).await.unwrap();
+    tx.prune(Some("kept".into())).await.unwrap();
+    in_time(old.caught_up()).await.unwrap();
+    let new = notes(&node, topic, 2).start().await.unwrap();
+    let lacks = in_time(new.answers()).await;
+    assert!(matches!(lacks, Err(Error::View(ViewError::Lacks { .. }))));
+    // Beside the running node.
+    let views = p2panda::inspect(dir.path()).unwrap().views().unwrap();
+    let versions: Vec<_> = views.iter().map(|view| view.version).collect();
+    assert_eq!(versions, [1, 2]);
+    node.shutdown().await.unwrap();
+
+    let node = at(network, dir.path()).await;
+    node.accept_view_loss("notes").await.unwrap();
+    for unknown in [
+        node.accept_view_loss("other").await,
+        node.delete_view("other").await,
+    ] {
+        assert!(matches!(unknown, Err(Error::View(ViewError::Unknown))));
+    }
+    let new = notes(&node, topic, 2).start().await.unwrap();
+    in_time(new.answers()).await.unwrap();
+    assert_eq!(texts(&new).await, ["kept"]);
+    node.delete_view("notes").await.unwrap();
+    assert!(node.views().await.unwrap().is_empty());
+    let status = new.status().await;
+    assert!(matches!(status, Err(Error::View(ViewError::Unknown))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_to_a_view_is_refused_with_a_typed_error_and_changes_nothing() {
+    let node = temporary(network()).await;
+    let topic = topic();
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    tx.publish("one").await.unwrap();
+    let good = notes(&node, topic, 1).start().await.unwrap();
+    in_time(good.caught_up()).await.unwrap();
+    let before = node.views().await.unwrap();
+    let made = async |name: &str, sql: &str| {
+        let view = node.view(name, 1).topics([topic]).table(sql);
+        let started = view.apply(|_, _| Ok(())).start().await;
+        match started.unwrap_err() {
+            Error::View(error) => error,
+            other => panic!("another error: {other}"),
+        }
+    };
+    for name in ["", "a\nb", &"n".repeat(10_000)] {
+        assert_eq!(made(name, NOTES).await, ViewError::InvalidName);
+    }
+    let failing = made("fails", "CREATE TABLE {view}note(").await;
+    assert!(matches!(failing, ViewError::Statement(_)), "{failing:?}");
+    for sql in [
+        "DELETE FROM operation",
+        "CREATE TRIGGER {view}t AFTER INSERT ON operation BEGIN DELETE FROM {view}a; END",
+        "CREATE TABLE note(text)",
+        "DROP TABLE meta",
+        "ATTACH 'other.sqlite' AS other",
+        "PRAGMA user_version = 1",
+    ] {
+        let refused = made("reaches", sql).await;
+        assert!(
+            matches!(refused, ViewError::Forbidden(_)),
+            "{sql}: {refused:?}"
+        );
+    }
+    let nothing = node.view("none", 1).apply(|_, _| Ok(())).start().await;
+    assert!(matches!(nothing, Err(Error::View(ViewError::Topics))));
+    for (sql, forbidden) in [
+        ("SELECT * FROM nothing", false),
+        ("SELECT * FROM main.operation", true),
+        ("DELETE FROM {view}note", true),
+    ] {
+        let read = good.read(move |tables| tables.query(sql, [])).await;
+        match read.unwrap_err() {
+            Error::View(ViewError::Forbidden(_)) if forbidden => {}
+            Error::View(ViewError::Statement(_)) if !forbidden => {}
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+    assert_eq!(node.views().await.unwrap(), before);
+    assert_eq!(texts(&good).await, ["one"]);
+    let last = node.topic(topic).operations(0).await.unwrap();
+    assert_eq!(last.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_entry_may_have_as_many_statements_as_its_bound_says_and_one_more_stops_its_view() {
     let node = temporary(network()).await;
     let topic = topic();
