@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             return Ok(());
         }
         [home, topic, ..] => (home, topic.parse::<Topic>()?),
-        _ => return Err("expected a home and a topic".into()),
+        _ => return Err("usage: durable_consumer DIRECTORY new | TOPIC [MESSAGE]".into()),
     };
     let node = p2panda::open(home).await?;
     if let [_, _, text] = arguments[..] {

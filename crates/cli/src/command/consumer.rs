@@ -258,7 +258,11 @@ impl InfoLine {
 impl Line for InfoLine {
     fn plain(&self) -> String {
         let name = output::visible(&self.name);
-        let mut line = format!("{name}  {} topics", self.topics.len());
+        let topics = match self.topics.len() {
+            1 => "1 topic".to_owned(),
+            count => format!("{count} topics"),
+        };
+        let mut line = format!("{name}  {topics}");
         if let Some(lag) = self.lag {
             line += &format!(", {lag} not settled");
         }

@@ -35,7 +35,7 @@ fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
         (info["lag"].as_u64(), info["dead"].as_u64()),
         (Some(0), Some(0))
     );
-    assert!(says(&world, &["consumer", "ls"]).starts_with("jobs  1 topics"));
+    assert!(says(&world, &["consumer", "ls"]).starts_with("jobs  1 topic,"));
     let status = says(&world, &["topic", "status", topic]);
     assert!(
         status.contains("consumer jobs: has settled everything"),
