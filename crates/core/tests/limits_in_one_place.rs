@@ -9,11 +9,12 @@ mod sources;
 use sources::{Source, sources, without_tests, words};
 
 /// Crates whose bounds are in `core::limits`.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "core",
     "protocol",
     "groups",
     "encryption",
+    "spaces",
     "engine",
     "store",
     "net",

@@ -1,0 +1,172 @@
+//! What becomes of messages.
+
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_encryption::data::Failure;
+use p2panda_groups::{GroupId, MemberChange, Status};
+use zeroize::Zeroizing;
+
+use crate::{Role, SpaceId};
+
+/// What a message brought about.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// New keys of somebody: members that lacked something may be reached now.
+    KeyBundle {
+        /// Whose.
+        author: VerifyingKey,
+    },
+    /// An operation on a group entered the graph of groups.
+    Group {
+        /// The operation.
+        operation: Hash,
+        /// Its author.
+        author: VerifyingKey,
+        /// The group that it is about.
+        group: GroupId,
+        /// What became of it.
+        status: Status,
+        /// Whose access is another one.
+        changes: Vec<MemberChange>,
+    },
+    /// The graph of groups says something worth telling.
+    Groups(p2panda_groups::Event),
+    /// A space begins.
+    Created {
+        /// The space.
+        space: SpaceId,
+        /// The pointer to the create of its group.
+        message: Hash,
+        /// Who created it.
+        author: VerifyingKey,
+    },
+    /// Members of a space came, went or have another role.
+    Members {
+        /// The space.
+        space: SpaceId,
+        /// The pointer after which it is so.
+        message: Hash,
+        /// Its author.
+        author: VerifyingKey,
+        /// Who, sorted by member.
+        changes: Vec<RoleChange>,
+    },
+    /// We hold secrets of the space from now on.
+    Joined {
+        /// The space.
+        space: SpaceId,
+        /// The message that gave them to us.
+        message: Hash,
+    },
+    /// We are no member with secrets any more.
+    Ejected {
+        /// The space.
+        space: SpaceId,
+        /// The pointer after which it is so.
+        message: Hash,
+    },
+    /// Data of the application was opened and stands.
+    Opened {
+        /// The space.
+        space: SpaceId,
+        /// The message.
+        message: Hash,
+        /// Its author.
+        author: VerifyingKey,
+        /// The author's role at the past that the message names.
+        role: Role,
+        /// The data.
+        data: Zeroizing<Vec<u8>>,
+    },
+    /// The verdict about data that was opened has changed.
+    Verdict {
+        /// The space.
+        space: SpaceId,
+        /// The message.
+        message: Hash,
+        /// Its author.
+        author: VerifyingKey,
+        /// What holds now. If it stands now, the data is had with [`Spaces::open`].
+        ///
+        /// [`Spaces::open`]: crate::Spaces::open
+        verdict: Verdict,
+    },
+    /// Data that could be opened is not delivered.
+    Withdrawn {
+        /// The space.
+        space: SpaceId,
+        /// The message.
+        message: Hash,
+        /// Its author.
+        author: VerifyingKey,
+    },
+    /// A message of a space has no effect, at all nodes.
+    Refused {
+        /// The space.
+        space: SpaceId,
+        /// The message.
+        message: Hash,
+        /// Its author.
+        author: VerifyingKey,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// What a message carries for us does not open, or not yet ([`Failure::needs`]).
+    Failed {
+        /// The space.
+        space: SpaceId,
+        /// The message.
+        message: Hash,
+        /// Its author.
+        author: VerifyingKey,
+        /// Why.
+        failure: Failure,
+    },
+    /// So many messages wait that this one lost its place: hand it in again later.
+    Displaced {
+        /// The space.
+        space: SpaceId,
+        /// The message.
+        message: Hash,
+    },
+}
+
+/// A member of a space whose role is another one now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RoleChange {
+    /// Who.
+    pub member: VerifyingKey,
+    /// Before; none if it was no member.
+    pub before: Option<Role>,
+    /// Now; none if it is none any more.
+    pub after: Option<Role>,
+}
+
+/// What is to be done with data: a function of the messages that are known
+/// (`docs/protocol/spaces.md#6`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It is delivered.
+    Stands,
+    /// Its author may not write any more, and whoever took that away had not seen it.
+    Withdrawn,
+    /// Its author was not allowed to write, in the past that the message names.
+    Unauthorised,
+}
+
+impl Verdict {
+    pub(crate) const ALL: [Verdict; 3] =
+        [Verdict::Stands, Verdict::Withdrawn, Verdict::Unauthorised];
+}
+
+/// Why a message has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The author has no role that allows it, in the past that the message names.
+    Role(Option<Role>),
+    /// A pointer that would begin the space is not by the author of the group's create.
+    NotTheCreator,
+    /// The space has another group: somebody uses the id of the space a second time.
+    OtherGroup(GroupId),
+}

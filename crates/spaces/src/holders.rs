@@ -1,0 +1,80 @@
+//! Who was given which secret, as everybody can tell from who was sent what
+//! (`docs/protocol/spaces.md#8`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::{Hash, VerifyingKey};
+
+use crate::graph::{Graph, Kind};
+
+/// The secrets of a space, by the pointer that made them, and by which messages each member came
+/// by them. What is known follows from the messages alone, in whatever order they came.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    secrets: BTreeMap<Hash, BTreeMap<VerifyingKey, Vec<Hash>>>,
+}
+
+impl Holders {
+    /// Takes a pointer in that is in the graph, after those that it has seen.
+    pub(crate) fn take_in(&mut self, id: &Hash, graph: &Graph) {
+        let Some(node) = graph.get(id) else {
+            return;
+        };
+        let Kind::Pointer(pointed) = &node.kind else {
+            return;
+        };
+        let author = node.place.author;
+        if pointed.rotates {
+            let by = || vec![*id];
+            let holders = pointed.sent.iter().copied().chain([author]);
+            let holders = holders.map(|holder| (holder, by())).collect();
+            self.secrets.insert(*id, holders);
+        }
+        for holders in self.secrets.values_mut() {
+            let by = holders.get(&author).into_iter().flatten();
+            let has = |by: &Hash| by == id || graph.precedes(by, id);
+            if !by.into_iter().any(has) {
+                continue;
+            }
+            for welcomed in &pointed.welcomed {
+                let by = holders.entry(*welcomed).or_default();
+                if !by.iter().any(|by| graph.precedes(by, id)) {
+                    by.push(*id);
+                }
+            }
+        }
+    }
+
+    /// Who of the members lacks a secret that we have.
+    pub(crate) fn lacking(
+        &self,
+        members: &BTreeSet<VerifyingKey>,
+        me: &VerifyingKey,
+    ) -> BTreeSet<VerifyingKey> {
+        let ours = self
+            .secrets
+            .values()
+            .filter(|holders| holders.contains_key(me));
+        let lacking = ours.flat_map(|holders| {
+            let lacks = |member: &&VerifyingKey| !holders.contains_key(*member);
+            members.iter().filter(lacks)
+        });
+        lacking.copied().collect()
+    }
+
+    /// A secret did not open for us.
+    pub(crate) fn missed(&mut self, id: &Hash, me: &VerifyingKey) {
+        if let Some(holders) = self.secrets.get_mut(id) {
+            holders.remove(me);
+        }
+    }
+
+    /// Those of a graph that was stored.
+    pub(crate) fn of_graph(graph: &Graph) -> Holders {
+        let mut holders = Holders::default();
+        for id in graph.in_order() {
+            holders.take_in(&id, graph);
+        }
+        holders
+    }
+}

@@ -1,0 +1,565 @@
+//! What we do ourselves (`docs/protocol/spaces.md#7`).
+
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_encryption::data::{CommitError, OperationError, Payload, Prepared, Rekey, Sent};
+use p2panda_encryption::{Context, DeliverError, OwnKeysError};
+use p2panda_groups::{Action, Arguments, GroupId, Member, bound_group_id};
+use rand_core::CryptoRng;
+use thiserror::Error;
+
+use crate::event::Event;
+use crate::graph::{Kind, Node};
+use crate::receive::{ProcessError, directs_of, drain, ejected, members_changed, pointed, view_of};
+use crate::space::{Founded, Roles, Space, roles, secret};
+use crate::spaces::Spaces;
+use crate::steps::Turn;
+use crate::{Message, Pointer, Role, SpaceId, SpacesArgs};
+
+/// Why we cannot do something. Where nothing was signed, nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// There is no such space.
+    #[error("the space {0} is unknown")]
+    UnknownSpace(SpaceId),
+    /// There is one with this id.
+    #[error("the space {0} exists")]
+    SpaceExists(SpaceId),
+    /// We have no role that allows it.
+    #[error("our role does not allow it: {0:?}")]
+    Role(Option<Role>),
+    /// We are an owner and have no secrets of the space yet: somebody has to heal it.
+    #[error("nobody has given us the secrets of the space yet")]
+    NotWelcomed,
+    /// The group has no owner afterwards.
+    #[error("the last owner would be gone")]
+    LastOwner,
+    /// Publishing would use a secret that somebody has who is no member, or there is none: heal
+    /// first, and try again.
+    #[error("the space has to be healed first")]
+    HealFirst,
+    /// Encryption refuses.
+    #[error(transparent)]
+    Encryption(#[from] OperationError),
+    /// Something could not be sealed.
+    #[error(transparent)]
+    Deliver(#[from] DeliverError),
+    /// Our own keys.
+    #[error(transparent)]
+    OwnKeys(#[from] OwnKeysError),
+    /// What was drafted does not fit any more: a fault of the caller's order of calls.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// What we signed is not accepted.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+impl LocalError {
+    /// Whether it works after [`Spaces::heal`].
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            LocalError::HealFirst | LocalError::Encryption(OperationError::NoEligibleSecret)
+        )
+    }
+}
+
+/// What one of our actions needs from its caller.
+pub struct Desk<'d, 'k, R, F> {
+    /// Our keys, those of others, and the time.
+    pub context: &'d mut Context<'k>,
+    /// Random numbers.
+    pub rng: &'d mut R,
+    /// Signs a message, keeps it to be published, and gives its id.
+    pub forge: F,
+}
+
+impl<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash> Desk<'_, '_, R, F> {
+    fn forge(&mut self, args: SpacesArgs, author: VerifyingKey) -> Message {
+        let id = (self.forge)(&args);
+        Message { id, author, args }
+    }
+}
+
+/// What came of it. After an error what was done until then is told by [`Spaces::events`].
+type Done = Result<Vec<Event>, LocalError>;
+
+impl Spaces {
+    /// Publishes the keys by which others reach us first.
+    pub fn publish_keys<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &self,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let bundle = desk.context.keys.long_term_bundle(desk.context.now)?;
+        desk.forge(SpacesArgs::KeyBundle(bundle), self.me);
+        Ok(())
+    }
+
+    /// Makes a group, for instance of a person's devices. We are in it only if we are listed.
+    pub fn create_group<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        members: &[(Member, Role)],
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(GroupId, Vec<Event>), LocalError> {
+        let mut nonce = [0; 32];
+        desk.rng.fill_bytes(&mut nonce);
+        let group = bound_group_id(&self.me, &nonce);
+        let initial_members = members.iter().map(|(m, role)| (*m, (*role).into()));
+        let action = Action::Create {
+            initial_members: initial_members.collect(),
+        };
+        let mut arguments = self.groups.draft(&self.me, &group, action).arguments;
+        arguments.nonce = Some(nonce);
+        self.sign_auth(arguments, desk)?;
+        Ok((group, self.events()))
+    }
+
+    /// Makes a space with these members and us, an owner unless listed otherwise.
+    pub fn create_space<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        id: SpaceId,
+        members: &[(Member, Role)],
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        if self.spaces.contains_key(&id) {
+            return Err(LocalError::SpaceExists(id));
+        }
+        let me = Member::Individual(self.me);
+        let mut all = members.to_vec();
+        if !members.iter().any(|(member, _)| *member == me) {
+            all.push((me, Role::Owner));
+        }
+        let (group, events) = self.create_group(&all, desk)?;
+        self.told.extend(events);
+        let create = self.groups.heads_of(&[group]);
+        let space = Space::new(id, self.me);
+        self.spaces.insert(id, space);
+        for auth in create {
+            let is_create = self
+                .groups
+                .get(&auth)
+                .is_some_and(|op| op.arguments.group == group);
+            if is_create {
+                self.point(id, group, auth, desk)?;
+            }
+        }
+        Ok(self.events())
+    }
+
+    /// Makes somebody, or a whole group, a member.
+    pub fn add<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        member: Member,
+        role: Role,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let access = role.into();
+        self.change(space, Action::Add { member, access }, desk)
+    }
+
+    /// Takes a member's membership away; ours too, unless we are the last owner.
+    pub fn remove<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        member: Member,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        self.change(space, Action::Remove { member }, desk)
+    }
+
+    /// Gives a member another role.
+    pub fn set_role<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        member: Member,
+        role: Role,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
+        let members = self.groups.now().direct_members(&group).into_iter();
+        let before = members
+            .filter(|(m, _)| *m == member)
+            .map(|(_, access)| access);
+        let access = role.into();
+        match before.max().is_some_and(|before| before > access) {
+            true => self.change(space, Action::Demote { member, access }, desk),
+            false => self.change(space, Action::Promote { member, access }, desk),
+        }
+    }
+
+    /// Changes a group that is no space's own. The spaces that contain it follow when they are
+    /// healed.
+    pub fn change_group<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        group: GroupId,
+        action: Action,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let arguments = self.allowed(group, action)?;
+        self.sign_auth(arguments, desk)?;
+        Ok(self.events())
+    }
+
+    fn change<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        action: Action,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
+        self.allowed(group, action.clone())?;
+        let me = Member::Individual(self.me);
+        if !self.has_secrets(space) && action != (Action::Remove { member: me }) {
+            return Err(LocalError::NotWelcomed);
+        }
+        self.heal_required(space, desk)?;
+        let arguments = self.allowed(group, action)?;
+        let auth = self.sign_auth(arguments, desk)?;
+        self.point(space, group, auth, desk)?;
+        self.hand_out(space, desk)?;
+        Ok(self.events())
+    }
+
+    /// Seals data for the members. Changes nothing but the order of messages.
+    pub fn publish<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        data: &[u8],
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<Hash, LocalError> {
+        self.founded(space)?;
+        let known = self.known(space)?;
+        let wanted = self.wanted(known).get(&self.me).copied();
+        let role = known.roles.get(&self.me).copied().min(wanted);
+        if !role.is_some_and(|role| role.may_write()) {
+            return Err(LocalError::Role(role));
+        }
+        if self.is_overdue(known) {
+            return Err(LocalError::HealFirst);
+        }
+        let Sent { payload, .. } = known.encryption.send(data, desk.rng)?;
+        let Payload::Application(encrypted) = payload else {
+            return Err(LocalError::HealFirst);
+        };
+        let dependencies = known.graph.heads();
+        let args = SpacesArgs::Application {
+            space,
+            encrypted,
+            dependencies,
+        };
+        let message = desk.forge(args, self.me);
+        self.process(&message, desk.context)?;
+        if let Some(known) = self.spaces.get_mut(&space) {
+            known.tell(message.id, &self.groups);
+        }
+        Ok(message.id)
+    }
+
+    /// Brings a space up to date with its groups, makes a new secret where one is needed, and
+    /// hands secrets to members that lack them and can be reached. Others than those stay in
+    /// [`Spaces::health`].
+    pub fn heal<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
+        if !self.has_secrets(space) {
+            return Ok(self.events());
+        }
+        self.repair(space, group, desk)?;
+        if self.has_secrets(space) && self.known(space)?.encryption.rekey() != Rekey::None {
+            self.renew(space, desk)?;
+        }
+        self.hand_out(space, desk)?;
+        Ok(self.events())
+    }
+
+    /// Makes a new secret for the members, for instance because the old one is old.
+    pub fn rotate<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        self.renew(space, desk)?;
+        Ok(self.events())
+    }
+
+    fn renew<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let founded = self.founded(space)?;
+        let known = self.known(space)?;
+        let draft = known.encryption.update(desk.context, desk.rng)?;
+        let prepared = draft.seal()?;
+        let auth = known.removal.unwrap_or(founded.auth);
+        self.publish_pointer(space, (founded.group, auth), Some(prepared), desk)
+    }
+
+    /// What must be done before a change of ours.
+    fn heal_required<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let group = self.founded(space)?.group;
+        if !self.has_secrets(space) {
+            return Ok(());
+        }
+        self.repair(space, group, desk)?;
+        let rekey = self.known(space)?.encryption.rekey();
+        if self.has_secrets(space) && matches!(rekey, Rekey::Required(_)) {
+            self.renew(space, desk)?;
+        }
+        Ok(())
+    }
+
+    /// Points to the operations on groups that the space does not know and that change its
+    /// members.
+    fn repair<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        group: GroupId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let known = self.known(space)?;
+        if self.wanted(known) == known.roles {
+            return Ok(());
+        }
+        let heads = known.graph.heads();
+        let absent: Vec<Hash> = self.groups.since(&heads).map(|op| op.id).collect();
+        for auth in self.groups.heads_of(&[group]) {
+            if absent.contains(&auth) && self.has_secrets(space) {
+                self.point(space, group, auth, desk)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands secrets to members that lack them and can be reached.
+    fn hand_out<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        if !self.has_secrets(space) {
+            return Ok(());
+        }
+        let founded = self.founded(space)?;
+        for member in self.known(space)?.lacking(desk.context) {
+            let known = self.known(space)?;
+            let Some(prepared) = welcome(known, member, desk)? else {
+                continue;
+            };
+            let auth = known.admitted.get(&member).copied().unwrap_or(founded.auth);
+            let about = (founded.group, auth);
+            self.publish_pointer(space, about, Some(prepared), desk)?;
+        }
+        Ok(())
+    }
+
+    /// Lets an operation on a group take effect in a space, with the secrets that go with it.
+    fn point<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        group: GroupId,
+        auth: Hash,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let (_, after, turn) = self.turn(space, group, auth)?;
+        let me = self.me;
+        let known = self.known_mut(space)?;
+        known.encryption.members_mut().set(secret(&after));
+        let prepared = prepare(known, &turn, me, desk);
+        let roles = secret(&known.roles);
+        known.encryption.members_mut().set(roles);
+        self.publish_pointer(space, (group, auth), prepared?, desk)
+    }
+
+    /// Who has which role before and after a pointer of ours.
+    fn turn(
+        &self,
+        space: SpaceId,
+        group: GroupId,
+        auth: Hash,
+    ) -> Result<(Roles, Roles, Turn), LocalError> {
+        let known = self.known(space)?;
+        let place = known.graph.place(self.me, &known.graph.heads());
+        let before = roles(&view_of(&self.groups, &place.named)?, &group);
+        let named: Vec<Hash> = place.named.iter().copied().chain([auth]).collect();
+        let after = roles(&view_of(&self.groups, &named)?, &group);
+        let creates = known.founded.is_none();
+        let before = match creates {
+            true => Roles::new(),
+            false => before,
+        };
+        let turn = Turn {
+            before: secret(&before),
+            after: secret(&after),
+            creates,
+        };
+        Ok((before, after, turn))
+    }
+
+    fn publish_pointer<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        space: SpaceId,
+        (group, auth): (GroupId, Hash),
+        prepared: Option<Prepared>,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let (before, after, turn) = self.turn(space, group, auth)?;
+        let me = self.me;
+        let heads = self.known(space)?.graph.heads();
+        let pointer = Pointer {
+            group,
+            space,
+            auth,
+            directs: prepared.as_ref().map(directs_of).unwrap_or_default(),
+            dependencies: heads.clone(),
+        };
+        let mut pointed = pointed(&pointer, &before, &after, &turn);
+        // Who leaves has no secret for the others, and encryption does not hear of it.
+        pointed.is_control = prepared.is_some();
+        let message = desk.forge(SpacesArgs::Membership(pointer), me);
+        let place = self.known(space)?.graph.place(me, &heads);
+        let named: Vec<Hash> = place.named.iter().copied().chain([auth]).collect();
+        self.note_message(message.id, &named)?;
+        let Some(known) = self.spaces.get_mut(&space) else {
+            return Err(LocalError::UnknownSpace(space));
+        };
+        let mut events = Vec::new();
+        if turn.creates {
+            let author = me;
+            known.founded = Some(Founded {
+                group,
+                auth,
+                author,
+            });
+            events.push(Event::Created {
+                space,
+                message: message.id,
+                author,
+            });
+        }
+        let before = known.roles.clone();
+        let kind = Kind::Pointer(pointed);
+        known.take_in(message.id, Node { place, kind }, &self.groups);
+        members_changed(known, &message, &before, &mut events);
+        if let Some(prepared) = prepared {
+            known
+                .encryption
+                .commit(prepared, message.id, desk.context)?;
+        }
+        drain(known, &self.groups, desk.context, &mut events);
+        ejected(known, message.id, &before, me, &mut events);
+        events.extend(known.changed_verdicts(&self.groups));
+        self.told.extend(events);
+        Ok(())
+    }
+
+    fn sign_auth<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+        &mut self,
+        arguments: Arguments,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<Hash, LocalError> {
+        let message = desk.forge(SpacesArgs::Auth(arguments), self.me);
+        let events = self.process(&message, desk.context)?;
+        self.told.extend(events);
+        Ok(message.id)
+    }
+
+    /// The operation, if we may do it.
+    fn allowed(&self, group: GroupId, action: Action) -> Result<Arguments, LocalError> {
+        let me = Member::Individual(self.me);
+        let members = self.groups.now().direct_members(&group).into_iter();
+        let role = members
+            .filter(|(m, _)| *m == me)
+            .map(|(_, a)| Role::from(a));
+        let role = role.max();
+        let leaves = action == Action::Remove { member: me };
+        let suffices = match leaves {
+            true => role.is_some(),
+            false => role == Some(Role::Owner),
+        };
+        if !suffices {
+            return Err(LocalError::Role(role));
+        }
+        let draft = self.groups.draft(&self.me, &group, action);
+        match draft.freezes {
+            true => Err(LocalError::LastOwner),
+            false => Ok(draft.arguments),
+        }
+    }
+
+    /// Whether we are given the secrets of a space, and were welcomed.
+    fn has_secrets(&self, space: SpaceId) -> bool {
+        let known = self.spaces.get(&space);
+        let known = known.filter(|known| known.encryption.members().is_ok());
+        let role = known.and_then(|known| known.roles.get(&self.me));
+        role.is_some_and(|role| role.has_secrets())
+    }
+
+    fn known(&self, space: SpaceId) -> Result<&Space, LocalError> {
+        let known = self.spaces.get(&space);
+        known.ok_or(LocalError::UnknownSpace(space))
+    }
+
+    fn known_mut(&mut self, space: SpaceId) -> Result<&mut Space, LocalError> {
+        let known = self.spaces.get_mut(&space);
+        known.ok_or(LocalError::UnknownSpace(space))
+    }
+
+    fn founded(&self, space: SpaceId) -> Result<Founded, LocalError> {
+        let founded = self.known(space)?.founded;
+        founded.ok_or(LocalError::UnknownSpace(space))
+    }
+}
+
+/// The secrets that go with a change of members.
+fn prepare<R: CryptoRng, F>(
+    space: &Space,
+    turn: &Turn,
+    me: VerifyingKey,
+    desk: &mut Desk<'_, '_, R, F>,
+) -> Result<Option<Prepared>, LocalError> {
+    let (context, rng) = (&*desk.context, &mut *desk.rng);
+    if turn.creates {
+        let others: Vec<_> = turn.after.iter().copied().filter(|m| *m != me).collect();
+        let draft = space.encryption.create(&others, context, rng)?;
+        return Ok(Some(draft.seal()?));
+    }
+    if !turn.after.contains(&me) {
+        return Ok(None);
+    }
+    if let Some(removed) = turn.removed().last() {
+        let draft = space
+            .encryption
+            .rotate_after_removal(*removed, context, rng)?;
+        return Ok(Some(draft.seal()?));
+    }
+    for added in turn.added() {
+        if let Some(prepared) = welcome(space, *added, desk)? {
+            return Ok(Some(prepared));
+        }
+    }
+    Ok(None)
+}
+
+/// All secrets for a member; none if it cannot be reached, or there is nothing to hand out yet.
+fn welcome<R: CryptoRng, F>(
+    space: &Space,
+    member: VerifyingKey,
+    desk: &mut Desk<'_, '_, R, F>,
+) -> Result<Option<Prepared>, LocalError> {
+    let (context, rng) = (&*desk.context, &mut *desk.rng);
+    match space.encryption.welcome(member, usize::MAX, context, rng) {
+        Ok((draft, _)) => Ok(draft.seal().ok()),
+        Err(OperationError::NoEligibleSecret | OperationError::Deliver(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

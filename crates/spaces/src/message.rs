@@ -1,0 +1,16 @@
+//! A message on its way in.
+
+use p2panda_core::{Hash, VerifyingKey};
+
+use crate::SpacesArgs;
+
+/// A message whose signature was verified by the layer above.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The id of the operation that carries it.
+    pub id: Hash,
+    /// Who signed the operation.
+    pub author: VerifyingKey,
+    /// What it says.
+    pub args: SpacesArgs,
+}

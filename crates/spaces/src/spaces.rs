@@ -1,0 +1,142 @@
+//! All spaces of one member, over one graph of groups.
+
+use std::collections::BTreeMap;
+
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_encryption::Context;
+use p2panda_encryption::data::{Encrypted, Failure, Rekey};
+use p2panda_groups::{GroupId, Groups, Rules};
+use zeroize::Zeroizing;
+
+use crate::event::{Event, Verdict};
+use crate::space::{Roles, Space, roles, secret};
+use crate::{Role, SpaceId};
+
+/// The spaces of one member, and the groups that it knows.
+///
+/// Messages go in with [`Spaces::process`], each after those that it names. What we do ourselves
+/// is signed by a function of the caller ([`Spaces::create_space`] and the like). After each call
+/// the caller stores [`Spaces::changes`], in one transaction with what was processed or signed.
+pub struct Spaces {
+    pub(crate) me: VerifyingKey,
+    pub(crate) groups: Groups,
+    pub(crate) spaces: BTreeMap<SpaceId, Space>,
+    /// What came of a call of ours that is not told yet.
+    pub(crate) told: Vec<Event>,
+}
+
+/// What is between a space and sending into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Changes of groups that the space does not know yet.
+    pub behind: bool,
+    /// Whether a new secret is needed.
+    pub rekey: Rekey,
+    /// Members that lack secrets and can be reached now.
+    pub lacking: Vec<VerifyingKey>,
+}
+
+impl Health {
+    /// Whether [`Spaces::heal`] has nothing to do.
+    pub fn is_good(&self) -> bool {
+        !self.behind && self.rekey == Rekey::None && self.lacking.is_empty()
+    }
+}
+
+impl Spaces {
+    /// Starts without spaces and groups.
+    pub fn new(me: VerifyingKey) -> Spaces {
+        Spaces {
+            me,
+            groups: Groups::new(Rules::Hardened),
+            spaces: BTreeMap::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// What was done by a call of ours that then failed.
+    pub fn events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Who we are.
+    pub fn me(&self) -> VerifyingKey {
+        self.me
+    }
+
+    /// The groups of all spaces.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The spaces of which we have heard, sorted.
+    pub fn ids(&self) -> impl Iterator<Item = SpaceId> + '_ {
+        let founded = self.spaces.values().filter(|space| space.founded.is_some());
+        founded.map(|space| space.id)
+    }
+
+    /// The group of a space.
+    pub fn group(&self, space: &SpaceId) -> Option<GroupId> {
+        Some(self.spaces.get(space)?.founded?.group)
+    }
+
+    /// The members, as the messages of the space make them, sorted.
+    pub fn members(&self, space: &SpaceId) -> Vec<(VerifyingKey, Role)> {
+        let roles = self.spaces.get(space).map(|space| &space.roles);
+        let roles = roles.into_iter().flatten();
+        roles.map(|(key, role)| (*key, *role)).collect()
+    }
+
+    /// The members that a message had before it, and all nodes agree about that.
+    pub fn members_at(&self, space: &SpaceId, message: &Hash) -> Option<Vec<(VerifyingKey, Role)>> {
+        let space = self.spaces.get(space)?;
+        let (node, founded) = (space.graph.get(message)?, space.founded?);
+        let view = self.groups.view_of(&node.place.named).ok()?;
+        Some(roles(&view, &founded.group).into_iter().collect())
+    }
+
+    /// What is to be done with data; none for what is no data of the space, or refused.
+    pub fn verdict(&self, space: &SpaceId, message: &Hash) -> Option<Verdict> {
+        self.spaces.get(space)?.verdict(message, &self.groups)
+    }
+
+    /// Opens data again, for instance when it stands after all.
+    pub fn open(
+        &self,
+        space: &SpaceId,
+        encrypted: &Encrypted,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let unknown = Failure::UnknownGroupSecret(encrypted.secret);
+        let space = self.spaces.get(space).ok_or(unknown)?;
+        let Encrypted {
+            secret,
+            nonce,
+            ciphertext,
+        } = encrypted;
+        space.encryption.open(secret, nonce, ciphertext)
+    }
+
+    /// What [`Spaces::heal`] would do; none for an unknown space.
+    pub fn health(&self, space: &SpaceId, context: &Context<'_>) -> Option<Health> {
+        let known = self.spaces.get(space).filter(|s| s.founded.is_some())?;
+        let lacking = known.lacking(context);
+        Some(Health {
+            behind: self.wanted(known) != known.roles,
+            rekey: known.encryption.rekey(),
+            lacking: lacking.into_iter().collect(),
+        })
+    }
+
+    /// The roles as the graph of groups has them, also where the space does not know yet.
+    pub(crate) fn wanted(&self, space: &Space) -> Roles {
+        let group = space.founded.map(|founded| founded.group);
+        group.map_or_else(Roles::new, |group| roles(&self.groups.now(), &group))
+    }
+
+    /// Whether the space gives secrets to somebody who should have none any more.
+    pub(crate) fn is_overdue(&self, space: &Space) -> bool {
+        let wanted = secret(&self.wanted(space));
+        !secret(&space.roles).is_subset(&wanted)
+    }
+}
