@@ -6,6 +6,7 @@ pub mod encryption;
 pub mod link;
 pub mod mdns;
 pub mod ranges;
+pub mod spaces;
 
 /// Inputs to begin with, by target.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
@@ -14,6 +15,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         mdns::seeds(),
         ranges::seeds(),
         link::seeds(),
+        spaces::seeds(),
     ]
     .concat()
 }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_fuzz::{encryption, link, mdns, ranges, seeds};
+use p2panda_fuzz::{encryption, link, mdns, ranges, seeds, spaces};
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 10] = [
     ("encryption_decoders", encryption::decoders),
     ("encryption_two_party", encryption::two_party),
     ("encryption_group", encryption::group),
@@ -17,6 +17,8 @@ const TARGETS: [Target; 8] = [
     ("ranges_machine", ranges::machine),
     ("link_decoders", link::decoders),
     ("link_control", link::control),
+    ("spaces_decoder", spaces::decoder),
+    ("spaces_machine", spaces::machine),
 ];
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
