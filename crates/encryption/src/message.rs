@@ -4,6 +4,7 @@
 mod agreement;
 mod control;
 mod event;
+mod following;
 mod group;
 mod payload;
 mod ratchet;

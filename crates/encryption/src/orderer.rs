@@ -89,7 +89,8 @@ pub(crate) struct Kept<C, E> {
     pub(crate) sender: Member,
     pub(crate) dependencies: Vec<OperationId>,
     pub(crate) payload: Payload<C, E>,
-    /// Who was sent direct messages; nobody where we were not, since then it does not matter.
+    /// Who was sent direct messages; nobody where we were not, since then it does not matter. Of our
+    /// own messages all, since a copy that was restored has lost what they carried.
     pub(crate) recipients: Vec<(Kind, Member)>,
 }
 
@@ -588,7 +589,7 @@ impl<C: ControlMessage, E> Kept<C, E> {
         } = message;
         let mut recipients = Vec::new();
         if let Payload::Control { directs, .. } = &mut payload {
-            if directs.iter().any(|direct| direct.recipient == *me) {
+            if sender == *me || directs.iter().any(|direct| direct.recipient == *me) {
                 let to = |direct: &DirectMessage| (direct.content.kind(), direct.recipient);
                 recipients = directs.iter().map(to).collect();
             }

@@ -73,6 +73,9 @@ pub(crate) mod tag {
     pub(crate) const RATCHET: u8 = 34;
     pub(crate) const LEAVER: u8 = 35;
     pub(crate) const BESIDE: u8 = 36;
+    pub(crate) const UNFOLLOWED: u8 = 37;
+    pub(crate) const LOST: u8 = 38;
+    pub(crate) const INVITED: u8 = 39;
     pub(crate) const PRE_KEY: u8 = 48;
     pub(crate) const ONE_TIME: u8 = 49;
     pub(crate) const IDENTITY: u8 = 50;

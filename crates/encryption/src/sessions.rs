@@ -18,6 +18,7 @@ use crate::suite::{Link, Suite, SuiteConfig};
 use crate::two_party::{self, Opened, Opening, Over, OverHybrid, ReceiveError, SendError, Sent};
 use crate::two_party::{Session, TwoPartyMessage};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, map, nullable, tuple};
+use crate::x25519::PublicKey;
 use crate::{Member, OperationId};
 
 /// Elements per array, map or string in a header that published 0.7.1 peers must read.
@@ -172,6 +173,11 @@ pub(crate) enum Urgency {
     Usual,
     /// It takes a secret away from somebody, which a hybrid channel does with its strongest means.
     Removal,
+    /// It hands chains to a member that cannot follow everybody: what did not open before may not be
+    /// in the way.
+    Mending,
+    /// The same for a member that has not acknowledged what was handed to it before.
+    Anew,
 }
 
 impl Urgency {
@@ -211,9 +217,16 @@ impl Sessions {
     ) -> Result<Sealing, DeliverError> {
         let fresh = Session::to_receive();
         let session = self.sessions.get(&recipient).unwrap_or(&fresh);
+        let forces = urgency == Urgency::Anew;
+        let mends = forces || urgency == Urgency::Mending;
         let (opening, used) = match session.needs_bundle() {
             // A newer copy of us may have used the one-time key.
             _ if session.must_begin_anew() => {
+                let (opening, _) = self.opening(scheme, &recipient, context)?;
+                (Some(opening.without_one_time()), None)
+            }
+            // Somebody else may have.
+            true if mends || session.may_begin_anew() => {
                 let (opening, _) = self.opening(scheme, &recipient, context)?;
                 (Some(opening.without_one_time()), None)
             }
@@ -221,12 +234,15 @@ impl Sessions {
                 let (opening, used) = self.opening(scheme, &recipient, context)?;
                 (Some(opening), used)
             }
-            false if session.may_begin_anew() => {
+            false if forces || session.may_begin_anew() => {
                 (self.another_opening(scheme, &recipient, context), None)
             }
             false => (None, None),
         };
-        let anew = opening.is_some_and(|newest| session.begins_anew(&newest, context.now));
+        let has_begun = !session.needs_bundle();
+        let begins = |newest| session.begins_anew(&newest, context.now);
+        let mends = forces && has_begun || mends && session.is_unanswered();
+        let anew = opening.is_some_and(|newest| mends || begins(newest));
         let hybrid = self.suites.map(|(me, config)| OverHybrid {
             link: Link {
                 group: config.group,
@@ -314,6 +330,17 @@ impl Sessions {
         self.sessions.get(member).is_some_and(open) || self.opening(scheme, member, context).is_ok()
     }
 
+    /// The pre-key of the newest bundle of a member.
+    pub(crate) fn newest_prekey(
+        &self,
+        scheme: Scheme,
+        member: &Member,
+        context: &Context<'_>,
+    ) -> Option<PublicKey> {
+        let newest = self.another_opening(scheme, member, context);
+        newest.map(|newest| *newest.prekey())
+    }
+
     /// Whether a member shows a bundle that is newer than our first message, which it has not
     /// answered: it may not have been able to open that.
     pub(crate) fn is_outdated(
@@ -333,8 +360,10 @@ impl Sessions {
     }
 
     /// Something of a member did not open: the next message to it begins the channel anew.
-    pub(crate) fn cannot_follow(&mut self, member: Member, now: u64) {
-        self.at(member).cannot_follow(now);
+    ///
+    /// Tells whether it does, and did not before.
+    pub(crate) fn cannot_follow(&mut self, member: Member, now: u64) -> bool {
+        self.at(member).cannot_follow(now)
     }
 
     /// Makes the next message to a member a first one.
@@ -369,7 +398,7 @@ impl Sessions {
     /// Draws what a welcome needs; changes nothing.
     pub(crate) fn prepare_welcome(
         &self,
-        scheme: Scheme,
+        scheme: (Scheme, Urgency),
         added: Member,
         history: Vec<u8>,
         plaintext: &[u8],
@@ -377,7 +406,6 @@ impl Sessions {
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Sealing>, DeliverError> {
         let wrap = (Kind::Welcome, Some(history));
-        let scheme = (scheme, Urgency::Usual);
         let mut sealings = vec![self.prepare(scheme, added, wrap, plaintext, context, rng)?];
         draw(&mut sealings, rng);
         Ok(sealings)

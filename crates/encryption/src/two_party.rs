@@ -186,9 +186,10 @@ impl Session {
         self.restart.force();
     }
 
-    /// The same, because something of the peer did not open; at most once per hour.
-    pub(crate) fn cannot_follow(&mut self, now: u64) {
-        self.restart.want(now);
+    /// The same, because something of the peer did not open; at most once per hour while the peer
+    /// does not answer. Tells whether that is news.
+    pub(crate) fn cannot_follow(&mut self, now: u64) -> bool {
+        self.restart.want(now)
     }
 
     /// We are not the newest copy of ourselves: no key that we may have used is used again.
@@ -201,6 +202,11 @@ impl Session {
     /// anything is sent.
     pub(crate) fn must_begin_anew(&self) -> bool {
         self.restart.is_due()
+    }
+
+    /// Whether nothing came since our last first message.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.restart.is_unanswered()
     }
 
     /// Whether our next message may begin the channel anew, if there is a bundle to do so.

@@ -23,6 +23,34 @@ fn in_long_random_data_lives_everybody_reads_everybody_in_the_end() {
 }
 
 #[test]
-fn in_random_message_lives_nobody_reads_too_much_and_most_mend() {
-    mending_message::live(lives(100), steps(60));
+fn in_random_message_lives_everybody_reads_everybody_in_the_end() {
+    mending_message::live(lives(200), steps(60));
+}
+
+#[test]
+fn in_long_random_message_lives_everybody_reads_everybody_in_the_end() {
+    mending_message::live(lives(20), steps(600));
+}
+
+/// One life for each way in which a member stayed deaf or silent.
+#[test]
+fn message_lives_that_did_not_mend_once_do() {
+    let (spent_one_time_key, all_restored, unknown_identity) = ((121, 0), (130, 20), (225, 20));
+    let (lost_seed, no_chain_yet, own_seed_lost) = ((9, 60), (198, 60), (2_459, 60));
+    let (deaf_to_the_adder, restored_before_it_joined) = ((3_495, 60), (1_545, 60));
+    let (never_joined, restored_alone) = ((3, 600), (249, 200));
+    for (seed, steps) in [
+        spent_one_time_key,
+        all_restored,
+        unknown_identity,
+        lost_seed,
+        no_chain_yet,
+        own_seed_lost,
+        deaf_to_the_adder,
+        restored_before_it_joined,
+        never_joined,
+        restored_alone,
+    ] {
+        mending_message::live_once(seed, steps);
+    }
 }

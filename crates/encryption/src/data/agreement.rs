@@ -177,7 +177,7 @@ impl<M: Membership> Agreement<M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Draft, DeliverError> {
         let plaintext = bundle.encode();
-        let (scheme, history) = (Scheme::Data, self.members.history());
+        let (scheme, history) = ((Scheme::Data, Urgency::Usual), self.members.history());
         let sealings = self
             .sessions
             .prepare_welcome(scheme, added, history, &plaintext, context, rng)?;

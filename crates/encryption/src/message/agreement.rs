@@ -10,6 +10,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::control::Control;
+use super::following::Following;
 use super::restored::Standing;
 use super::scratch::{Acknowledge, Changes, Gained, Scratch, member_secret};
 use super::views::{Membership, MembershipError};
@@ -123,10 +124,7 @@ pub struct Agreement<M> {
     pub(super) members: M,
     pub(super) member_secrets: Table<Key, Secret>,
     pub(super) ratchets: Table<Member, Secret>,
-    /// Who cannot follow everybody: it was left out, or has begun its channel with us anew.
-    lacking: Set<Member>,
-    /// We cannot follow everybody; our next seed says so to whom it concerns.
-    pub(super) unfollowed: bool,
+    pub(super) following: Following,
     /// Adds that a removal won over.
     pub(super) beside_removal: Set<OperationId>,
     /// The membership is not what was stored last.
@@ -141,8 +139,7 @@ impl<M: PartialEq> PartialEq for Agreement<M> {
             && self.members == other.members
             && self.member_secrets == other.member_secrets
             && self.ratchets == other.ratchets
-            && self.lacking == other.lacking
-            && self.unfollowed == other.unfollowed
+            && self.following == other.following
             && self.beside_removal == other.beside_removal
             && self.standing == other.standing
     }
@@ -159,51 +156,16 @@ impl<M: Membership> Agreement<M> {
             members,
             member_secrets: Table::default(),
             ratchets: Table::default(),
-            lacking: Set::default(),
-            unfollowed: false,
+            following: Following::default(),
             beside_removal: Set::default(),
             has_changed: true,
             standing: Standing::default(),
         }
     }
 
-    /// Members that cannot follow everybody, and can be reached now.
-    pub(super) fn lacking(&self, context: &Context<'_>) -> BTreeSet<Member> {
-        let mut members = self.members.members();
-        members.remove(&self.my_id);
-        members.retain(|member| {
-            let outdated = || self.sessions.is_outdated(Scheme::Message, member, context);
-            (self.lacking.contains(member) || outdated())
-                && self.sessions.reaches(Scheme::Message, member, context)
-        });
-        members
-    }
-
-    /// Somebody is removed by a message whose seed is lost to us.
-    pub(super) fn removed(
-        &mut self,
-        remover: Member,
-        removed: Member,
-        operation: OperationId,
-    ) -> Result<(), MembershipError> {
-        self.has_changed = true;
-        self.members.remove(remover, removed, operation)
-    }
-
-    /// Whether we cannot follow everybody.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.unfollowed
-    }
-
     /// Makes the next message to a member a first one.
     pub(super) fn restart(&mut self, member: Member) {
         self.sessions.restart(member);
-    }
-
-    /// Something of a member did not open: our next message to it begins the channel anew.
-    pub(super) fn cannot_follow(&mut self, member: Member, now: u64) {
-        self.sessions.cannot_follow(member, now);
-        self.unfollowed = true;
     }
 
     /// A member has processed some of our operations.
@@ -283,6 +245,7 @@ impl<M: Membership> Agreement<M> {
         };
         let (scheme, history) = (Scheme::Message, self.members.history());
         let chain = chain.as_bytes();
+        let scheme = (scheme, self.urgency_to(&added));
         let sealings = self
             .sessions
             .prepare_welcome(scheme, added, history, chain, context, rng)?;
@@ -316,9 +279,9 @@ impl<M: Membership> Agreement<M> {
             }
         };
         let mut changes = scratch.finish()?;
-        changes.lacking.extend(prepared.left_out);
+        changes.heard.lacking.extend(prepared.left_out);
         if prepared.effect.is_some() {
-            self.unfollowed = false;
+            self.following.untold = false;
             if self.standing == Standing::Restored {
                 self.standing = Standing::Updated;
             }
@@ -326,6 +289,9 @@ impl<M: Membership> Agreement<M> {
         self.sessions
             .apply_sent(prepared.sealed, Some(operation), context);
         self.take_over(changes, context);
+        if prepared.effect.is_none() {
+            self.handed_over(context);
+        }
         Ok(Some(Processed {
             answer: None,
             sender_update: None,
@@ -479,8 +445,9 @@ impl<M: Membership> Agreement<M> {
         let is_seed = !matches!(control.change(), None | Some(Change::Add { .. }));
         let seed = Secret::from_slice(&opened.plaintext).filter(|_| is_seed);
         if opened.begins_anew() {
-            self.lacking.insert(sender);
+            self.following.lacking(sender);
         }
+        self.begin_anew_with([sender].into());
         self.sessions.apply_opened(sender, opened, context);
         for (_, member) in recipients {
             let identity = context.registry.identity_key(member);
@@ -537,20 +504,42 @@ impl<M: Membership> Agreement<M> {
                 None => self.member_secrets.remove(&key),
             };
         }
-        if let Some((sender, opened)) = changes.opened {
-            if opened.begins_anew() {
-                self.lacking.insert(sender);
-            }
-            self.sessions.apply_opened(sender, opened, context);
-        }
-        if let Some(welcomed) = changes.welcomed {
-            self.lacking.remove(&welcomed);
-        }
-        self.lacking.extend(changes.lacking);
         self.beside_removal.extend(changes.beside_removal);
-        let members = self.members.members();
-        for member in changes.unfollowed.intersection(&members) {
+        let heard = changes.heard;
+        self.following.apply(&heard);
+        if let Some((sender, opened)) = changes.opened {
+            let (is_first, begins_anew) = (opened.is_first(), opened.begins_anew());
+            self.begin_anew_with([sender].into());
+            self.sessions.apply_opened(sender, opened, context);
+            if begins_anew {
+                self.following.lacking(sender);
+            }
+            if is_first && !self.following.follows(&sender) {
+                // It may not have opened what was to tell it.
+                self.cannot_follow(sender, context.now);
+            }
+        }
+        let unheard = heard.followed.iter().filter(|(_, followed)| !**followed);
+        for (member, _) in unheard {
             self.cannot_follow(*member, context.now);
+        }
+        if let Some(welcomed) = heard.welcomed {
+            let newest = self
+                .sessions
+                .newest_prekey(Scheme::Message, &welcomed, context);
+            self.following.invite(welcomed, newest, heard.is_own);
+        }
+        if let Some(broken) = heard.broken {
+            self.sessions.cannot_follow(broken, context.now);
+        }
+    }
+
+    /// What a message that hands our chain to a member is for.
+    pub(super) fn urgency_to(&self, added: &Member) -> Urgency {
+        match self.members.members().contains(added) {
+            _ if self.following.invited(added).is_some() => Urgency::Anew,
+            true => Urgency::Mending,
+            false => Urgency::Usual,
         }
     }
 
@@ -597,8 +586,7 @@ impl<M: Membership> Agreement<M> {
             members,
             member_secrets: Table::fresh(member_secrets),
             ratchets: Table::fresh(ratchets),
-            lacking: Set::default(),
-            unfollowed: false,
+            following: Following::default(),
             beside_removal: Set::default(),
             has_changed: true,
             standing: Standing::default(),
@@ -628,7 +616,7 @@ impl<M: Membership> Agreement<M> {
         self.sessions.rows(out);
         self.member_secrets.rows(tag::MEMBER_SECRET, out);
         self.ratchets.rows(tag::CHAIN, out);
-        self.lacking.rows(tag::LACKING, out);
+        self.following.rows(out);
         self.beside_removal.rows(tag::BESIDE, out);
         if out.is_all || self.has_changed {
             out.put(tag::MEMBERSHIP, &(), &self.members);
@@ -639,7 +627,7 @@ impl<M: Membership> Agreement<M> {
         self.sessions.settle();
         self.member_secrets.settle();
         self.ratchets.settle();
-        self.lacking.settle();
+        self.following.settle();
         self.beside_removal.settle();
         self.has_changed = false;
     }
@@ -653,9 +641,11 @@ impl<M: Membership> Agreement<M> {
             }
             tag::MEMBER_SECRET => self.member_secrets.load(name, value)?,
             tag::CHAIN => self.ratchets.load(name, value)?,
-            tag::LACKING => self.lacking.load(name, value)?,
             tag::BESIDE => self.beside_removal.load(name, value)?,
-            _ => return self.sessions.load(kind, name, value),
+            _ => {
+                return Ok(self.following.load(kind, name, value)?
+                    || self.sessions.load(kind, name, value)?);
+            }
         }
         Ok(true)
     }
@@ -663,27 +653,25 @@ impl<M: Membership> Agreement<M> {
 
 impl<M: Membership> Wire for Agreement<M> {
     fn write(&self, w: &mut Writer) {
-        w.array(10).uint(3).item(&self.my_id);
+        w.array(9).uint(4).item(&self.my_id);
         w.item(&self.sessions).item(&self.members);
         self.write_member_secrets(w);
         self.write_ratchets(w);
-        write_list(self.lacking.iter(), w);
-        w.bool(self.unfollowed);
+        w.item(&self.following);
         write_list(self.beside_removal.iter(), w);
         w.item(&self.standing);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Agreement<M>, DecodeError> {
-        tuple(r, 10, |r| {
-            version(r, 3)?;
+        tuple(r, 9, |r| {
+            version(r, 4)?;
             Ok(Agreement {
                 my_id: Member::read(r)?,
                 sessions: Sessions::read(r)?,
                 members: M::read(r)?,
                 member_secrets: Table::fresh(map(r, read_key, Secret::read)?),
                 ratchets: Table::fresh(map(r, Member::read, Secret::read)?),
-                lacking: list(r, usize::MAX)?.into_iter().collect(),
-                unfollowed: r.bool()?,
+                following: Following::read(r)?,
                 beside_removal: list(r, usize::MAX)?.into_iter().collect(),
                 has_changed: true,
                 standing: Standing::read(r)?,
@@ -726,7 +714,7 @@ pub(super) fn change(
     }
 }
 
-fn read_key(r: &mut Reader<'_>) -> Result<Key, DecodeError> {
+pub(super) fn read_key(r: &mut Reader<'_>) -> Result<Key, DecodeError> {
     tuple(r, 3, |r| {
         Ok((Member::read(r)?, OperationId::read(r)?, Member::read(r)?))
     })

@@ -193,7 +193,9 @@ impl<M: Membership> Group<M> {
     ) -> Result<Draft, OperationError> {
         context.within(self.members()?.len())?;
         self.settled()?;
-        self.is_newest()?;
+        if !self.agreement.may_welcome(context) {
+            return Err(OperationError::Restored);
+        }
         self.safe()?;
         let draft = self.agreement.add(added, context, rng)?;
         let draft = draft.ok_or(OperationError::GroupNotYetEstablished)?;
@@ -303,6 +305,10 @@ impl<M: Membership> Group<M> {
                 let result = self.process(about, sent, context, rng);
                 self.orderer
                     .processed(operation, sender, &message.dependencies, true);
+                if !self.agreement.following.follows(&sender) {
+                    // What it sends now is of an epoch that we do not know.
+                    self.decryption.remove(&sender);
+                }
                 result.map(|processed| self.changed(operation, sender, control, processed))
             }
             Payload::Application(Encrypted {
@@ -313,10 +319,11 @@ impl<M: Membership> Group<M> {
                     true => self.open(&sender, generation, &ciphertext).map(Some),
                     false => Ok(None),
                 };
-                if !is_repeat(&opened) {
-                    let named = &message.dependencies;
-                    self.orderer.processed(operation, sender, named, false);
+                if is_deaf(&opened) {
+                    self.agreement.unread(sender, context.now);
                 }
+                let named = &message.dependencies;
+                self.orderer.processed(operation, sender, named, false);
                 opened.map(|plaintext| match plaintext {
                     None => Event::Skipped { operation },
                     Some(plaintext) => Event::Application {
@@ -340,7 +347,7 @@ impl<M: Membership> Group<M> {
             return Rekey::Required(Reason::Restored);
         }
         match self.leavers.is_empty() || self.ratchet.is_none() {
-            true if self.ratchet.is_some() && self.agreement.is_deaf() => {
+            true if self.ratchet.is_some() && self.agreement.following.untold => {
                 Rekey::Advised(Reason::Unmerged)
             }
             true => Rekey::None,
@@ -448,6 +455,9 @@ impl<M: Membership> Group<M> {
                 self.orderer.enter(operation);
                 let answer = self.take_in(sender, &control, processed);
                 self.suspect(sender);
+                if let Control::Change(Change::Add { .. }) = &control {
+                    self.agreement.joined(sender);
+                }
                 let answer = answer.map(|answer| self.answer(operation, answer));
                 Event::Joined { operation, answer }
             }
@@ -499,11 +509,11 @@ impl<M: Membership> Group<M> {
         }
         let result = self.agreement.process_whole(message, sent, context, rng);
         if result.as_ref().is_err_and(ProcessError::is_channel) {
-            let (operation, sender, control) = message;
-            self.agreement.cannot_follow(sender, context.now);
-            if let Some(Change::Remove { removed }) = control.change()
+            let recipients = sent.1;
+            let taken = self.agreement.unopened(message, recipients, context.now);
+            if let Some(Change::Remove { removed }) = message.2.change()
                 && self.ratchet.is_some()
-                && self.agreement.removed(sender, *removed, operation).is_ok()
+                && taken.is_ok()
             {
                 // Whoever was removed is, and can follow our chain, which did not take the seed in.
                 self.leavers.insert(*removed);
@@ -597,6 +607,7 @@ impl<M: Membership> Group<M> {
         self.decryption.clear();
         self.leavers.clear();
         self.orderer.leave();
+        self.agreement.leave();
     }
 
     fn answer(&mut self, operation: OperationId, answer: Answer) -> Outgoing {
@@ -655,12 +666,10 @@ impl<M: Membership> Group<M> {
     }
 }
 
-/// A repeat of a message that was opened must not pass for its sender's last one.
-fn is_repeat<T>(opened: &Result<T, Failure>) -> bool {
+/// A message that we have no key for, or a wrong one.
+fn is_deaf<T>(opened: &Result<T, Failure>) -> bool {
     matches!(
         opened,
-        Err(Failure::Ratchet(
-            RatchetError::SecretReuse | RatchetError::TooDistantInThePast
-        ))
+        Err(Failure::DecryptionRatchetUnavailable(..) | Failure::Ratchet(RatchetError::Aead(_)))
     )
 }

@@ -1,16 +1,19 @@
 //! A copy of our state that is not the newest one (`docs/protocol/encryption.md#13.3.2`).
 
+use std::collections::BTreeSet;
+
 use rand_core::CryptoRng;
 
 use super::agreement::{Agreement, ProcessError, Processed, change};
 use super::control::Control;
 use super::scratch::Scratch;
 use super::views::Membership;
-use crate::OperationId;
 use crate::control::Change;
+use crate::direct::Kind;
 use crate::secret::Secret;
 use crate::sessions::Context;
 use crate::wire::{DecodeError, Reader, Wire, Writer};
+use crate::{Member, OperationId};
 
 /// Whether this is the newest copy of ourselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub(super) enum Standing {
     Restored,
     /// It has made a seed since. Nobody can follow its chain before it is given all chains anew.
     Updated,
+    /// It hands its chain to all others, since nobody else can give it theirs.
+    Handing,
 }
 
 impl Wire for Standing {
@@ -34,6 +39,7 @@ impl Wire for Standing {
             0 => Ok(Standing::Newest),
             1 => Ok(Standing::Restored),
             2 => Ok(Standing::Updated),
+            3 => Ok(Standing::Handing),
             _ => Err(DecodeError::Range),
         }
     }
@@ -51,9 +57,14 @@ impl<M: Membership> Agreement<M> {
 
     /// A newer copy may have begun channels that we do not know with whoever is a member.
     pub(super) fn begin_all_anew(&mut self) {
+        let mut others = self.members.members();
+        others.remove(&self.my_id);
+        self.begin_anew_with(others);
+    }
+
+    /// The same with these.
+    pub(super) fn begin_anew_with(&mut self, others: BTreeSet<Member>) {
         if self.standing == Standing::Restored {
-            let mut others = self.members.members();
-            others.remove(&self.my_id);
             self.sessions.restored_with(others);
         }
     }
@@ -63,16 +74,41 @@ impl<M: Membership> Agreement<M> {
     pub(super) fn is_newest(&self) -> bool {
         match self.standing {
             Standing::Newest => true,
-            Standing::Restored => false,
+            Standing::Restored | Standing::Handing => false,
             Standing::Updated => self.members.members().iter().all(|m| *m == self.my_id),
         }
+    }
+
+    /// Whether others may begin their chains with ours: nobody can follow that of a copy that was
+    /// restored, unless it hands it to everybody. It does so where all others lack something, too.
+    pub(super) fn may_welcome(&self, context: &Context<'_>) -> bool {
+        let lacking = self.lacking(context);
+        let lack = |member: &Member| {
+            *member == self.my_id || self.following.lacks(member) || lacking.contains(member)
+        };
+        match self.standing {
+            Standing::Newest | Standing::Handing => true,
+            Standing::Restored => false,
+            Standing::Updated => self.members.members().iter().all(lack),
+        }
+    }
+
+    /// Our chain was handed to somebody. Once everybody who can be reached has it, it can be followed.
+    pub(super) fn handed_over(&mut self, context: &Context<'_>) {
+        if matches!(self.standing, Standing::Newest | Standing::Restored) {
+            return;
+        }
+        self.standing = match self.lacking(context).is_empty() {
+            true => Standing::Newest,
+            false => Standing::Handing,
+        };
     }
 
     /// Takes what a newer copy of us made. A seed in it is lost, so that a random chain takes the
     /// place of ours: nothing comes of the old one any more.
     pub(super) fn process_own(
         &mut self,
-        (operation, control): (OperationId, &Control),
+        (operation, control, recipients): (OperationId, &Control, &[(Kind, Member)]),
         beside_removal: bool,
         context: &mut Context<'_>,
         rng: &mut impl CryptoRng,
@@ -94,6 +130,14 @@ impl<M: Membership> Agreement<M> {
             }
             control => {
                 change(&mut scratch.changes.members, me, control, operation)?;
+                let others = recipients
+                    .iter()
+                    .map(|(_, member)| (me, operation, *member));
+                scratch
+                    .changes
+                    .heard
+                    .lost
+                    .extend(others.map(|key| (key, true)));
                 let chain = Some(Secret::random(rng));
                 scratch.changes.ratchets.insert(me, chain);
                 my_update = Some(Secret::random(rng));

@@ -7,6 +7,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::agreement::{Agreement, Key, ProcessError};
+use super::following::Heard;
 use super::views::Membership;
 use crate::direct::{Content, DirectError, DirectMessage, Kind};
 use crate::hkdf::derive_secret;
@@ -41,12 +42,8 @@ pub(super) struct Changes<M> {
     pub(super) member_secrets: BTreeMap<Key, Option<Secret>>,
     pub(super) opened: Option<(Member, Opened)>,
     pub(super) sealings: Vec<Sealing>,
-    /// Who is given all chains anew.
-    pub(super) welcomed: Option<Member>,
-    /// Who cannot follow everybody from now on.
-    pub(super) lacking: BTreeSet<Member>,
-    /// Whom we cannot follow from now on.
-    pub(super) unfollowed: BTreeSet<Member>,
+    /// Who can follow whom.
+    pub(super) heard: Heard,
     /// An add that a removal won over.
     pub(super) beside_removal: Option<OperationId>,
 }
@@ -74,9 +71,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
             member_secrets: BTreeMap::new(),
             opened: None,
             sealings: Vec::new(),
-            welcomed: None,
-            lacking: BTreeSet::new(),
-            unfollowed: BTreeSet::new(),
+            heard: Heard::default(),
             beside_removal: None,
         };
         Scratch { base, changes }
@@ -101,8 +96,10 @@ impl<'a, M: Membership> Scratch<'a, M> {
                 received = self.open_secret(Kind::TwoParty, sender, direct, context)?;
                 &received
             }
-            // The sender did not know of us yet.
+            // The sender did not know of us yet, or could not reach us.
             None => {
+                let knew = self.view(&sender).contains(&me);
+                self.changes.heard.left_out_by = knew.then_some(sender);
                 return Ok(Gained {
                     acknowledge: Some(Acknowledge::Ack),
                     ..Gained::default()
@@ -110,12 +107,12 @@ impl<'a, M: Membership> Scratch<'a, M> {
             }
         };
         for member in &recipients {
+            let key = (sender, operation, *member);
             let Some(identity) = self.identity(member, context) else {
-                self.changes.unfollowed.insert(*member);
+                self.changes.heard.lost.insert(key, true);
                 continue;
             };
             let secret = member_secret(seed, identity.as_bytes());
-            let key = (sender, operation, *member);
             self.changes.member_secrets.insert(key, Some(secret));
         }
         let identity = self.identity(&sender, context);
@@ -135,7 +132,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
         let known = self.view(&sender);
         let known = known.intersection(&members).copied();
         let left_out = known.filter(|m| *m != sender && *m != me && !recipients.contains(m));
-        self.changes.lacking.extend(left_out);
+        self.changes.heard.lacking.extend(left_out);
         let my_update = self.acknowledged(me, (sender, operation), None, context)?;
         Ok(Gained {
             acknowledge: Some(Acknowledge::Ack),
@@ -158,26 +155,41 @@ impl<'a, M: Membership> Scratch<'a, M> {
             self.changes.members.ack(acker, &operation)?;
         }
         let direct = direct.filter(|direct| direct.recipient == self.base.my_id);
-        let secret = match (self.take((sender, operation, acker)), direct) {
+        let key = (sender, operation, acker);
+        let is_lost = self.base.following.is_lost(&key);
+        if is_lost {
+            self.changes.heard.lost.insert(key, false);
+        }
+        let secret = match (self.take(key), direct) {
             (Some(secret), None) => secret,
             (Some(secret), Some(direct)) => {
                 // Not needed, but the channel must keep up with its sender.
-                let _ = self.open_secret(Kind::Forward, acker, Some(direct), context);
+                let opened = self.open_secret(Kind::Forward, acker, Some(direct), context);
+                if opened.is_err_and(|error| error.is_channel()) {
+                    self.changes.heard.broken = Some(acker);
+                }
                 secret
             }
             (None, Some(direct)) => {
                 self.open_secret(Kind::Forward, acker, Some(direct), context)?
             }
-            (None, None) => return Ok(None),
+            (None, None) => {
+                if is_lost {
+                    self.cannot_follow(acker);
+                }
+                return Ok(None);
+            }
         };
         if self.identity(&acker, context).is_none() {
-            self.changes.unfollowed.insert(acker);
+            self.cannot_follow(acker);
             return Ok(None);
         }
         if added == Some(acker) {
             // A member that comes back starts its chain again, or those who came while it was
             // away would never follow it.
             self.changes.ratchets.insert(acker, None);
+            self.changes.heard.followed.insert(acker, true);
+            self.changes.heard.joined = Some(acker);
         }
         self.step(&acker, &secret, context).map(Some)
     }
@@ -191,15 +203,14 @@ impl<'a, M: Membership> Scratch<'a, M> {
         rng: &mut impl CryptoRng,
     ) -> Result<Gained, ProcessError> {
         let me = self.base.my_id;
-        self.changes.welcomed = Some(added);
+        self.changes.heard.welcomed = Some(added);
+        self.changes.heard.is_own = sender == me;
+        let urgency = self.base.urgency_to(&added);
         self.changes.members.add(sender, added, operation)?;
-        let mut gained = Gained::default();
-        if self.view(&sender).contains(&me) {
-            let secret = self.step(&sender, &constant(&WELCOME), context)?;
-            let key = (sender, operation, added);
-            self.changes.member_secrets.insert(key, Some(secret));
-            gained.sender_update = Some(self.step(&sender, &constant(&ADD), context)?);
-        }
+        let mut gained = Gained {
+            sender_update: self.adds(sender, operation, added, context)?,
+            ..Gained::default()
+        };
         if sender == me {
             return Ok(gained);
         }
@@ -207,7 +218,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
             .ratchet(&me)
             .ok_or(ProcessError::MissingRatchetSecret)?;
         let chain = Zeroizing::new(chain.as_bytes().to_vec());
-        self.forward(added, &chain, context, rng)?;
+        self.forward((added, urgency), &chain, context, rng)?;
         gained.my_update = self.add_acknowledged(me, operation, None, context)?;
         gained.acknowledge = Some(Acknowledge::AddAck);
         Ok(gained)
@@ -224,17 +235,38 @@ impl<'a, M: Membership> Scratch<'a, M> {
         let me = self.base.my_id;
         let mut gained = Gained {
             acknowledge: Some(Acknowledge::AddAck),
+            sender_update: self.adds(sender, operation, added, context)?,
             ..Gained::default()
         };
-        if self.view(&sender).contains(&me) {
-            let secret = self.step(&sender, &constant(&WELCOME), context)?;
-            let key = (sender, operation, added);
-            self.changes.member_secrets.insert(key, Some(secret));
-            gained.sender_update = Some(self.step(&sender, &constant(&ADD), context)?);
-        }
         gained.my_update = Some(self.step(&me, &constant(&ADD), context)?);
         self.changes.beside_removal = Some(operation);
         Ok(gained)
+    }
+
+    /// The steps of an adder's chain, as far as we are among those whom it knows. If we do not have
+    /// it, we cannot follow the chain that the new member begins either.
+    fn adds(
+        &mut self,
+        adder: Member,
+        operation: OperationId,
+        added: Member,
+        context: &Context<'_>,
+    ) -> Result<Option<Secret>, ProcessError> {
+        if !self.view(&adder).contains(&self.base.my_id) {
+            return Ok(None);
+        }
+        let key = (adder, operation, added);
+        if !self.base.following.follows(&adder) || self.identity(&adder, context).is_none() {
+            self.changes.heard.lost.insert(key, true);
+            return Ok(None);
+        }
+        let secret = self.step(&adder, &constant(&WELCOME), context)?;
+        self.changes.member_secrets.insert(key, Some(secret));
+        self.step(&adder, &constant(&ADD), context).map(Some)
+    }
+
+    fn cannot_follow(&mut self, member: Member) {
+        self.changes.heard.followed.insert(member, false);
     }
 
     /// Somebody, also we, takes over the add of another member.
@@ -250,10 +282,27 @@ impl<'a, M: Membership> Scratch<'a, M> {
         }
         let me = self.base.my_id;
         if let Some(direct) = direct.filter(|direct| direct.recipient == me) {
-            let chain = self.open_secret(Kind::Forward, acker, Some(direct), context)?;
-            self.changes.ratchets.insert(acker, Some(chain));
+            match self.open_secret(Kind::Forward, acker, Some(direct), context) {
+                Ok(chain) => {
+                    self.changes.ratchets.insert(acker, Some(chain));
+                    self.changes.heard.followed.insert(acker, true);
+                }
+                // We have its chain anyway.
+                Err(error)
+                    if error.is_channel()
+                        && self.base.following.follows(&acker)
+                        && self.ratchet(&acker).is_some() =>
+                {
+                    self.changes.heard.broken = Some(acker);
+                }
+                Err(error) => return Err(error),
+            }
         }
         if !self.view(&acker).contains(&me) {
+            return Ok(None);
+        }
+        if self.identity(&acker, context).is_none() {
+            self.cannot_follow(acker);
             return Ok(None);
         }
         self.step(&acker, &constant(&ADD), context).map(Some)
@@ -275,6 +324,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
         }
         self.changes.members.add(sender, me, operation)?;
         self.changes.ratchets.insert(sender, Some(chain));
+        self.changes.heard.followed.insert(sender, true);
         let secret = self.step(&sender, &constant(&WELCOME), context)?;
         let key = (sender, operation, me);
         self.changes.member_secrets.insert(key, Some(secret));
@@ -331,20 +381,20 @@ impl<'a, M: Membership> Scratch<'a, M> {
         let mut strangers = self.view(&me);
         strangers.retain(|m| *m != sender && *m != me && !recipients.contains(m));
         for stranger in strangers {
-            self.forward(stranger, &plaintext, context, rng)?;
+            self.forward((stranger, Urgency::Usual), &plaintext, context, rng)?;
         }
         Ok(())
     }
 
     fn forward(
         &mut self,
-        recipient: Member,
+        (recipient, urgency): (Member, Urgency),
         plaintext: &[u8],
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<(), ProcessError> {
         let sealing = self.base.sessions.prepare(
-            (Scheme::Message, Urgency::Usual),
+            (Scheme::Message, urgency),
             recipient,
             (Kind::Forward, None),
             plaintext,
@@ -354,7 +404,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
         match sealing {
             Ok(sealing) => self.changes.sealings.push(sealing),
             Err(error) if error.is_about_one() => {
-                self.changes.lacking.insert(recipient);
+                self.changes.heard.lacking.insert(recipient);
             }
             Err(error) => return Err(error.into()),
         }

@@ -59,7 +59,7 @@ impl<'b> Opening<'b> {
         }
     }
 
-    pub(super) fn prekey(&self) -> &PublicKey {
+    pub(crate) fn prekey(&self) -> &PublicKey {
         match self {
             Opening::Classic(bundle) => bundle.prekey(),
             Opening::Hybrid { bundle, .. } => &bundle.signed_prekey.key,

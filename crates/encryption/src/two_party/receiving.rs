@@ -365,7 +365,12 @@ struct Arrived {
 impl Opened {
     /// Whether the peer has begun the channel anew, so that it may lack what we sent before.
     pub(crate) fn begins_anew(&self) -> bool {
-        !self.late && self.generation.is_some_and(|generation| generation > 0)
+        self.generation.is_some_and(|generation| generation > 0)
+    }
+
+    /// Whether it is a first message.
+    pub(crate) fn is_first(&self) -> bool {
+        self.generation.is_some()
     }
 }
 

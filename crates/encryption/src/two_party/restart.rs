@@ -32,9 +32,12 @@ pub(super) struct Restart {
 }
 
 impl Restart {
-    /// Begins anew with the next message; by itself a session does so once per hour at most.
-    pub(super) fn want(&mut self, now: u64) {
-        self.wanted |= self.may(now);
+    /// Begins anew with the next message; by itself a session does so once per hour at most while
+    /// nothing answers. Tells whether that is news.
+    pub(super) fn want(&mut self, now: u64) -> bool {
+        let before = self.wanted;
+        self.wanted |= !self.is_unanswered || self.may(now);
+        self.wanted && !before
     }
 
     pub(super) fn force(&mut self) {

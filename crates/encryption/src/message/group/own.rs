@@ -53,6 +53,7 @@ impl<M: Membership> Group<M> {
         rng: &mut impl CryptoRng,
     ) -> Event {
         let (operation, dependencies) = (message.id, message.dependencies);
+        let recipients = message.recipients;
         let Payload::Control { control, .. } = message.payload else {
             self.passed_own(operation, &dependencies, false);
             return Event::Skipped { operation };
@@ -62,7 +63,7 @@ impl<M: Membership> Group<M> {
             self.removals.push((operation, *removed));
         }
         let beside = self.is_beside_removal(&control, &dependencies);
-        let about = (operation, &control);
+        let about = (operation, &control, &recipients[..]);
         let result = self.agreement.process_own(about, beside, context, rng);
         self.passed_own(operation, &dependencies, true);
         match result {

@@ -15,7 +15,7 @@ use crate::wire::{
 };
 
 /// Written into the header row; another one is not read.
-const VERSION: u64 = 5;
+const VERSION: u64 = 6;
 
 impl<M: Membership> Group<M> {
     /// The rows that have changed since the last call; at first all. Store them in the transaction
@@ -97,7 +97,7 @@ impl<M: Membership> Group<M> {
                 w.null();
             }
         }
-        w.bool(self.agreement.unfollowed);
+        w.bool(self.agreement.following.untold);
         w.item(&self.agreement.standing);
         w.into_bytes()
     }
@@ -125,7 +125,7 @@ impl<M: Membership> Group<M> {
                 })
             })?;
             let mut agreement = Agreement::new(orderer.me(), members);
-            agreement.unfollowed = r.bool()?;
+            agreement.following.untold = r.bool()?;
             agreement.standing = Standing::read(r)?;
             Ok(Group {
                 agreement,
