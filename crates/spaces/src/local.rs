@@ -373,10 +373,9 @@ impl Spaces {
         let (_, after, turn) = self.turn(space, group, auth)?;
         let me = self.me;
         let known = self.known_mut(space)?;
-        known.encryption.members_mut().set(secret(&after));
+        known.tell_members(&after);
         let prepared = prepare(known, &turn, me, desk);
-        let roles = secret(&known.roles);
-        known.encryption.members_mut().set(roles);
+        known.tell_members(&known.roles.clone());
         self.publish_pointer(space, (group, auth), prepared?, desk)
     }
 

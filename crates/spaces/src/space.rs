@@ -93,8 +93,16 @@ impl Space {
         self.holders.take_in(&id, &self.graph);
         let now = self.roles_now(groups);
         let before = std::mem::replace(&mut self.roles, now);
-        self.encryption.members_mut().set(secret(&self.roles));
+        self.tell_members(&self.roles.clone());
         changes(&before, &self.roles)
+    }
+
+    /// Tells encryption who has secrets. We are always among them, so that it goes on following
+    /// the space while we are out, and needs no welcome where a removal of ours is undone.
+    pub(crate) fn tell_members(&mut self, roles: &Roles) {
+        let mut members = secret(roles);
+        members.insert(self.me);
+        self.encryption.members_mut().set(members);
     }
 
     /// What is looked up by member, of a node.
