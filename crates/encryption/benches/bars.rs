@@ -16,7 +16,7 @@ use chacha20::ChaCha20Rng;
 use p2panda_encryption::data::{
     Draft, Encrypted, Event, Group, Members, Payload, SecretId, open_stored, secret_key,
 };
-use p2panda_encryption::{Member, Message, Wire};
+use p2panda_encryption::{DirectMessage, Member, Message, SuiteConfig, Wire};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use world::*;
 
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     silent(&mut bars);
     answered(&mut bars);
     in_use(&mut bars);
+    full_or_sparse(&mut bars);
     match bars.all_held {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -297,6 +298,55 @@ fn in_use(bars: &mut Bars) {
         let name = format!("100 groups of 32 members in use, by the {name}");
         bars.at_most(&name, bytes * 100.0 / 1e6, 40.0, "MB");
     }
+}
+
+/// Updates of groups with the hybrid suite, on one thread: drafted and sealed for everybody.
+fn full_or_sparse(bars: &mut Bars) {
+    println!("{MEMBERS} members, hybrid suite");
+    for (every, name) in [(1, "full"), (16, "sparse, on average")] {
+        let mut rng = life_rng("hybrid bars", every.into());
+        let mut people = people(MEMBERS, 0, &mut rng);
+        let mut config = SuiteConfig::new([7; 32]);
+        config.hybrid_every = every;
+        speak(&mut people, Some(config), 0, 1);
+        let ids: Vec<_> = people.iter().map(|person| person.id).collect();
+        let mut group = Group::new(ids[0], Members::default()).with_suites(config);
+        let draft = group.create(&ids, &people[0].context(START + 2), &mut rng);
+        let prepared = draft.unwrap().seal().unwrap();
+        let id = operation(&mut rng);
+        let mut context = people[0].context(START + 2);
+        group.commit(prepared, id, &mut context).unwrap();
+        // The best of several rounds of as many updates as have one that is hybrid.
+        let (mut best, mut bytes) = (Duration::MAX, 0);
+        for _ in 0..5 {
+            let (mut took, mut sent) = (Duration::ZERO, 0);
+            for _ in 0..every {
+                let began = processor_time();
+                let context = people[0].context(START + 2);
+                let draft = group.update(&context, &mut rng).unwrap();
+                let prepared = draft.seal().unwrap();
+                took += processor_time() - began;
+                let direct = |direct: &DirectMessage| direct.encode().len();
+                sent += prepared.directs().map(direct).sum::<usize>();
+                let mut context = people[0].context(START + 2);
+                let id = operation(&mut rng);
+                group.commit(prepared, id, &mut context).unwrap();
+            }
+            best = best.min(took / every);
+            bytes = sent / every as usize;
+        }
+        let name = format!("one update, {name}");
+        bars.at_most(&name, best.as_secs_f64() * 1e3, 60.0, "ms");
+        let bar = if every == 1 { 320.0 } else { 60.0 };
+        bars.at_most(&format!("{name}, sent"), bytes as f64 / 1e3, bar, "kB");
+    }
+}
+
+/// The time that this thread has run, so that other processes do not count; Linux only.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = stat.split(' ').next().unwrap().parse().unwrap();
+    Duration::from_nanos(nanos)
 }
 
 fn best_ms(run: impl Fn()) -> f64 {

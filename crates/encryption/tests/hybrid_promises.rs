@@ -12,8 +12,8 @@ use p2panda_encryption::data::{Draft, Event, Failure, Group, Members, Need, Payl
 use p2panda_encryption::two_party::TwoPartyCiphertext;
 use p2panda_encryption::xwing::XWingSecret;
 use p2panda_encryption::{
-    BundleError, Content, HybridBundle, Limit, Member, Message, OperationError, OperationId, Suite,
-    SuiteConfig, Wire, message,
+    BundleError, Content, HybridBundle, Lifetime, Limit, Member, Message, OperationError,
+    OperationId, Registry, RegistryError, Suite, SuiteConfig, Wire, message,
 };
 use world::*;
 
@@ -144,6 +144,33 @@ fn a_member_without_a_hybrid_bundle_is_left_out_and_named() {
     let (_, create) = alice.commit(create, &mut rng);
     assert_eq!(weigh(&create).1.len(), 2);
     assert!(alice.group.is_post_quantum());
+}
+
+/// Withholding or expiry of hybrid bundles brings nobody down to the classic suite.
+#[test]
+fn who_once_spoke_the_suite_is_remembered_and_never_reached_by_the_classic_one() {
+    let mut rng = life_rng("remembered", 0);
+    let mut devices = devices(2, 4, &mut rng);
+    let bob = others(&devices)[0];
+    let late = START + 1_500_000;
+    let lifetime = Lifetime::starting(late, 1_000_000);
+    devices[1].person.keys.rotate_prekey(lifetime, &mut rng);
+    let classic = devices[1].person.keys.long_term_bundle(late).unwrap();
+    let alice = &mut devices[0];
+    let registry = &mut alice.person.registry;
+    registry.add_long_term(bob, classic, late).unwrap();
+    registry.remove_expired(late);
+    let mut store = Store::default();
+    store.write(registry.changes());
+    *registry = Registry::load(store.rows()).unwrap();
+    assert!(registry.speaks_hybrid(&bob));
+    assert!(registry.long_term(&bob, late).unwrap().is_some());
+    let expired = registry.hybrid(&bob, late).unwrap_err();
+    assert_eq!(expired, RegistryError::KeyBundlesExpired);
+    let context = alice.person.context(late);
+    let create = alice.group.create(&[bob], &context, &mut rng).unwrap();
+    let left_out: Vec<_> = create.left_out().iter().map(|left| left.member).collect();
+    assert_eq!(left_out, [bob]);
 }
 
 #[test]
