@@ -38,7 +38,7 @@ fn message_lives_that_did_not_mend_once_do() {
     let (spent_one_time_key, all_restored, unknown_identity) = ((121, 0), (130, 20), (225, 20));
     let (lost_seed, no_chain_yet, own_seed_lost) = ((9, 60), (198, 60), (2_459, 60));
     let (deaf_to_the_adder, restored_before_it_joined) = ((3_495, 60), (1_545, 60));
-    let (never_joined, restored_alone) = ((3, 600), (249, 200));
+    let (never_joined, restored_alone, never_welcomed) = ((3, 600), (249, 200), (13_675, 60));
     for (seed, steps) in [
         spent_one_time_key,
         all_restored,
@@ -50,6 +50,7 @@ fn message_lives_that_did_not_mend_once_do() {
         restored_before_it_joined,
         never_joined,
         restored_alone,
+        never_welcomed,
     ] {
         mending_message::live_once(seed, steps);
     }

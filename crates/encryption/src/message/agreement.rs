@@ -279,8 +279,13 @@ impl<M: Membership> Agreement<M> {
             }
         };
         let mut changes = scratch.finish()?;
-        changes.heard.lacking.extend(prepared.left_out);
+        changes.heard.lacking.extend(&prepared.left_out);
         if prepared.effect.is_some() {
+            // What they were sent before may be lost, or they may never have joined.
+            let recipients = prepared.directs().map(|direct| direct.recipient);
+            let outdated = recipients
+                .filter(|member| self.sessions.is_outdated(Scheme::Message, member, context));
+            changes.heard.lacking.extend(outdated);
             self.following.untold = false;
             if self.standing == Standing::Restored {
                 self.standing = Standing::Updated;
