@@ -245,7 +245,7 @@ impl<M: Membership> Agreement<M> {
         };
         let (scheme, history) = (Scheme::Message, self.members.history());
         let chain = chain.as_bytes();
-        let scheme = (scheme, self.urgency_to(&added));
+        let scheme = (scheme, self.urgency_to(&added, context));
         let sealings = self
             .sessions
             .prepare_welcome(scheme, added, history, chain, context, rng)?;
@@ -540,9 +540,11 @@ impl<M: Membership> Agreement<M> {
     }
 
     /// What a message that hands our chain to a member is for.
-    pub(super) fn urgency_to(&self, added: &Member) -> Urgency {
+    ///
+    /// A channel that may have healed after a theft is given up only for a newer pre-key.
+    pub(super) fn urgency_to(&self, added: &Member, context: &Context<'_>) -> Urgency {
         match self.members.members().contains(added) {
-            _ if self.following.invited(added).is_some() => Urgency::Anew,
+            _ if self.may_not_have_joined(added, context) => Urgency::Anew,
             true => Urgency::Mending,
             false => Urgency::Usual,
         }

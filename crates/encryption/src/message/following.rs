@@ -180,7 +180,7 @@ impl<M: Membership> Agreement<M> {
     }
 
     /// Whether a member has not acknowledged its last add, and shows another pre-key than then.
-    fn may_not_have_joined(&self, member: &Member, context: &Context<'_>) -> bool {
+    pub(super) fn may_not_have_joined(&self, member: &Member, context: &Context<'_>) -> bool {
         let invited = self.following.invited(member);
         invited.is_some_and(|then| {
             let newest = self

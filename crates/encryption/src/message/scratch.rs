@@ -205,7 +205,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
         let me = self.base.my_id;
         self.changes.heard.welcomed = Some(added);
         self.changes.heard.is_own = sender == me;
-        let urgency = self.base.urgency_to(&added);
+        let urgency = self.base.urgency_to(&added, context);
         self.changes.members.add(sender, added, operation)?;
         let mut gained = Gained {
             sender_update: self.adds(sender, operation, added, context)?,
