@@ -87,6 +87,7 @@ pub(crate) async fn drip(attack: &Attack) -> Result<(), Stopped> {
     dripping.send(PRE_SYNC).await?;
     dripping.send(&wire::begun(100_000, &[0, 2], 2)).await?;
     let missing = Dependency {
+        log: None,
         author: key("nobody", attack.attacker.number).verifying_key(),
         seq: 3,
         id: Hash::digest(b"does not exist"),

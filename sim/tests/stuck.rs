@@ -23,12 +23,14 @@ fn orphan(key: &SigningKey, topic: Topic, nobody: &SigningKey) -> Operation {
     let missing = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1));
     let missing = create(nobody, &missing, None);
     let dependency = p2panda_core::Dependency {
+        log: None,
         author: nobody.verifying_key(),
         seq: 0,
         id: missing.header.id(),
     };
     let extensions = NodeExtensions {
         deps: vec![dependency],
+        name: None,
         ..NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1))
     };
     create(key, &extensions, None)

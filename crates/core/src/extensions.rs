@@ -7,32 +7,39 @@ use thiserror::Error;
 
 use crate::cbor::{self, CborError, Kind, Reader, Writer};
 use crate::limits::DEPENDENCIES_MAX;
-use crate::{Hash, LogId, Timestamp, VerifyingKey};
+use crate::{Hash, LogId, LogName, Timestamp, VerifyingKey};
 
 /// The only version of the format.
 const VERSION: u16 = 1;
 /// The only variant we know.
 const BASIC: u16 = 0;
+/// Elements where the log has a name; it is the last of them.
+const NAMED_ELEMENTS: usize = 7;
 
 /// Which log an operation belongs to, when it was made, whether it prunes and what it follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeExtensions {
-    /// The log; in the node always [`Topic::log_id`](crate::Topic::log_id).
+    /// The log: [`Topic::log_id`](crate::Topic::log_id), or
+    /// [`Topic::named_log_id`](crate::Topic::named_log_id) if it has a name.
     pub log_id: LogId,
     /// The author's wall clock when the operation was made; not checked.
     pub timestamp: Timestamp,
     /// Whether everybody may delete the entries of this log before this one.
     pub prune: bool,
-    /// Heads of other authors' logs of this topic that the author had seen, the most recently
-    /// ordered first when encoding; decoded they are sorted by author.
+    /// Heads of other logs of this topic that the author had seen, the most recently ordered first
+    /// when encoding; decoded they are sorted by author and log.
     pub deps: Vec<Dependency>,
+    /// The name of the log, if it is not the first one of its author in the topic.
+    pub name: Option<LogName>,
 }
 
-/// An operation of another author that comes before this one in causal order.
+/// An operation of another log that comes before this one in causal order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dependency {
     /// Whose operation. Not checked to be a point of the curve.
     pub author: VerifyingKey,
+    /// The log, if it is not the first one of its author in the topic.
+    pub log: Option<LogId>,
     /// Its position in the log.
     pub seq: u32,
     /// Its id.
@@ -69,36 +76,44 @@ impl NodeExtensions {
             timestamp,
             prune: false,
             deps: Vec::new(),
+            name: None,
         }
     }
 
     /// Encodes to one CBOR item.
     ///
-    /// Of [`NodeExtensions::deps`] it keeps the first [`DEPENDENCIES_MAX`], one per author, and
-    /// sorts them. Without dependencies the element is left out.
+    /// Of [`NodeExtensions::deps`] it keeps the first [`DEPENDENCIES_MAX`], one per log, and
+    /// sorts them. Without dependencies the element is left out, or null where a name follows.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(64);
         let deps = self.sorted_deps();
-        writer.array(if deps.is_empty() { 5 } else { 6 });
+        writer.array(match (self.name, deps.is_empty()) {
+            (Some(_), _) => NAMED_ELEMENTS,
+            (None, false) => 6,
+            (None, true) => 5,
+        });
         writer.uint(u64::from(VERSION)).uint(u64::from(BASIC));
         writer.bytes(self.log_id.as_bytes());
         writer.uint(self.timestamp.as_micros()).bool(self.prune);
         if !deps.is_empty() {
             writer.map(1).text("deps").array(deps.len());
         }
-        for dependency in deps {
-            writer.array(3).bytes(dependency.author.as_bytes());
-            writer
-                .uint(u64::from(dependency.seq))
-                .bytes(dependency.id.as_bytes());
+        for dependency in &deps {
+            dependency.write(&mut writer);
+        }
+        if let Some(name) = &self.name {
+            if deps.is_empty() {
+                writer.null();
+            }
+            writer.bytes(name.as_bytes());
         }
         writer.into_bytes()
     }
 
     /// Decodes one CBOR item.
     ///
-    /// Elements after the known ones are accepted, and a sixth element that is not our list of
-    /// dependencies is ignored: a later version may put something else there.
+    /// Elements after the known ones are accepted, and a sixth or seventh element that is not our list
+    /// of dependencies or our name is ignored: a later version may put something else there.
     pub fn decode(item: &[u8]) -> Result<NodeExtensions, ExtensionsError> {
         let reader = Reader::checked(item, cbor::HEADER);
         let mut elements = Elements::open(reader?)?;
@@ -115,13 +130,28 @@ impl NodeExtensions {
         let log_id = LogId::from_bytes(fixed(elements.next()?.bytes()?)?);
         let timestamp = Timestamp::from_micros(elements.next()?.uint()?);
         let prune = elements.next()?.bool()?;
-        let deps = elements.next().ok().and_then(|reader| deps(reader).ok());
+        let (deps, name) = elements.deps_and_name()?;
         Ok(NodeExtensions {
             log_id,
             timestamp,
             prune,
-            deps: deps.unwrap_or_default(),
+            deps,
+            name,
         })
+    }
+
+    /// What stands for the author where logs of a topic are told apart: the author itself for the
+    /// first log (`docs/protocol/operations.md#4`).
+    pub fn label(&self, author: &VerifyingKey) -> VerifyingKey {
+        match self.name {
+            None => *author,
+            Some(_) => self.log_id.label(author),
+        }
+    }
+
+    /// Whether an item cannot have a name: what nearly all say with their first byte.
+    pub(crate) fn is_short(item: &[u8]) -> bool {
+        matches!(item.first(), Some(0x80..=0x86))
     }
 
     fn sorted_deps(&self) -> Vec<Dependency> {
@@ -130,12 +160,37 @@ impl NodeExtensions {
             if deps.len() == DEPENDENCIES_MAX {
                 break;
             }
-            if deps.iter().all(|other| other.author != dependency.author) {
+            let same = |other: &Dependency| other.log_key() == dependency.log_key();
+            if !deps.iter().any(same) {
                 deps.push(*dependency);
             }
         }
         deps.sort_unstable();
         deps
+    }
+}
+
+impl Dependency {
+    /// What stands for the author where logs of a topic are told apart
+    /// (`docs/protocol/operations.md#4`).
+    pub fn label(&self) -> VerifyingKey {
+        match &self.log {
+            None => self.author,
+            Some(log) => log.label(&self.author),
+        }
+    }
+
+    fn log_key(&self) -> (VerifyingKey, Option<LogId>) {
+        (self.author, self.log)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.array(if self.log.is_some() { 4 } else { 3 });
+        writer.bytes(self.author.as_bytes());
+        writer.uint(u64::from(self.seq)).bytes(self.id.as_bytes());
+        if let Some(log) = &self.log {
+            writer.bytes(log.as_bytes());
+        }
     }
 }
 
@@ -166,6 +221,27 @@ impl<'a> Elements<'a> {
         Ok(&mut self.reader)
     }
 
+    /// The sixth and seventh element, as far as they are there and have our shapes.
+    fn deps_and_name(&mut self) -> Result<(Vec<Dependency>, Option<LogName>), CborError> {
+        let Ok(reader) = self.next() else {
+            return Ok((Vec::new(), None));
+        };
+        let mut ahead = reader.clone();
+        let deps = match deps(&mut ahead) {
+            Ok(deps) => {
+                *reader = ahead;
+                deps
+            }
+            Err(_) => {
+                reader.skip()?;
+                Vec::new()
+            }
+        };
+        let name = self.next().ok().and_then(|reader| reader.bytes().ok());
+        let name = name.and_then(|name| name.try_into().ok());
+        Ok((deps, name.map(LogName::from_bytes)))
+    }
+
     fn u16(&mut self) -> Result<u16, CborError> {
         u16::try_from(self.next()?.uint()?).map_err(|_| CborError::Type)
     }
@@ -178,7 +254,7 @@ fn pass_tags(reader: &mut Reader<'_>) -> Result<(), CborError> {
     Ok(())
 }
 
-/// `{"deps": [[author, seq, id], …]}`, one to sixteen, sorted, one per author.
+/// `{"deps": [[author, seq, id], [author, seq, id, log id], …]}`, one to sixteen, sorted, one per log.
 fn deps(reader: &mut Reader<'_>) -> Result<Vec<Dependency>, CborError> {
     if reader.map()? != 1 || reader.text()? != "deps" {
         return Err(CborError::Type);
@@ -192,7 +268,7 @@ fn deps(reader: &mut Reader<'_>) -> Result<Vec<Dependency>, CborError> {
         let dependency = dependency(reader)?;
         if deps
             .last()
-            .is_some_and(|last| last.author >= dependency.author)
+            .is_some_and(|last| last.log_key() >= dependency.log_key())
         {
             return Err(CborError::NonDeterministic);
         }
@@ -202,13 +278,18 @@ fn deps(reader: &mut Reader<'_>) -> Result<Vec<Dependency>, CborError> {
 }
 
 fn dependency(reader: &mut Reader<'_>) -> Result<Dependency, CborError> {
-    if reader.array()? != 3 {
+    let elements = reader.array()?;
+    if !(3..=4).contains(&elements) {
         return Err(CborError::Type);
     }
     Ok(Dependency {
         author: VerifyingKey::from_bytes_unchecked(fixed(reader.bytes()?)?),
         seq: u32::try_from(reader.uint()?).map_err(|_| CborError::Type)?,
         id: Hash::from_bytes(fixed(reader.bytes()?)?),
+        log: match elements {
+            4 => Some(LogId::from_bytes(fixed(reader.bytes()?)?)),
+            _ => None,
+        },
     })
 }
 
@@ -226,6 +307,7 @@ mod tests {
     fn dependency(author: u8) -> Dependency {
         Dependency {
             author: VerifyingKey::from_bytes_unchecked([author; 32]),
+            log: None,
             seq: u32::from(author),
             id: Hash::digest(&[author]),
         }
@@ -329,5 +411,47 @@ mod tests {
             let decoded = NodeExtensions::decode(&basic_and(&element));
             assert_eq!(decoded, Ok(with_deps(vec![])), "{element:02x?}");
         }
+    }
+
+    #[test]
+    fn dependencies_on_several_logs_of_an_author_are_kept() {
+        let log = |byte| Dependency {
+            log: Some(LogId::from_bytes([byte; 32])),
+            ..dependency(1)
+        };
+        let encoded =
+            with_deps(vec![log(9), dependency(2), log(8), dependency(1), log(9)]).encode();
+        let decoded = NodeExtensions::decode(&encoded).unwrap();
+        let sorted = [dependency(1), log(8), log(9), dependency(2)];
+        assert_eq!(decoded.deps, sorted);
+        assert_eq!(decoded.encode(), encoded);
+        assert_ne!(log(8).label(), log(9).label());
+        assert_eq!(dependency(1).label(), dependency(1).author);
+    }
+
+    #[test]
+    fn the_name_of_a_log_comes_back_with_and_without_dependencies() {
+        for deps in [vec![], vec![dependency(1)]] {
+            let named = NodeExtensions {
+                name: Some(LogName::from_bytes([3; 32])),
+                ..with_deps(deps)
+            };
+            let encoded = named.encode();
+            assert_eq!(NodeExtensions::decode(&encoded), Ok(named));
+            assert!(!NodeExtensions::is_short(&encoded));
+        }
+        assert!(NodeExtensions::is_short(&with_deps(vec![]).encode()));
+        assert!(NodeExtensions::is_short(
+            &with_deps(vec![dependency(1)]).encode()
+        ));
+    }
+
+    #[test]
+    fn a_seventh_element_of_another_shape_is_no_name() {
+        let mut writer = Writer::new();
+        writer.array(7).uint(1).uint(0).bytes(&[7; 32]).uint(5);
+        writer.bool(false).null().bytes(&[1; 31]);
+        let decoded = NodeExtensions::decode(writer.as_bytes());
+        assert_eq!(decoded, Ok(with_deps(vec![])));
     }
 }

@@ -35,6 +35,16 @@ impl Hash {
         }
         Hash(*hasher.finalize().as_bytes())
     }
+
+    /// Hashes the parts as if they were one string of bytes, for one purpose only (the key derivation
+    /// mode of BLAKE3): the same bytes in another context give another hash.
+    pub fn derived_parts(context: &str, parts: &[&[u8]]) -> Hash {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        for part in parts {
+            hasher.update(part);
+        }
+        Hash(*hasher.finalize().as_bytes())
+    }
 }
 
 #[cfg(test)]

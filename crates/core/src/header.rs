@@ -196,6 +196,19 @@ impl Header {
         self.author
     }
 
+    /// What stands for the author where logs of a topic are told apart: the author itself in the
+    /// first log, and for a log with a name a hash of author and log id
+    /// (`docs/protocol/operations.md#4`).
+    pub fn label(&self) -> VerifyingKey {
+        match self.extensions() {
+            Some(item) if !NodeExtensions::is_short(item) => {
+                let extensions = NodeExtensions::decode(item);
+                extensions.map_or(self.author, |extensions| extensions.label(&self.author))
+            }
+            _ => self.author,
+        }
+    }
+
     /// The author's signature over [`Header::signing_bytes`].
     pub fn signature(&self) -> Signature {
         self.signature

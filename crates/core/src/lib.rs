@@ -73,4 +73,4 @@ pub use phase::Phase;
 pub use received::{Received, Refusal, Refused};
 pub use tail::Tail;
 pub use time::{HybridTimestamp, LamportTimestamp, ParseTimestampError, Timestamp};
-pub use topic::{LogId, NetworkId, Topic};
+pub use topic::{LogId, LogName, LogNameError, NetworkId, Topic};

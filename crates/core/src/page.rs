@@ -76,7 +76,7 @@ pub enum Absent {
 /// A row that cannot be read. Only its log suffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Author of the log.
+    /// Label of the log.
     pub author: VerifyingKey,
     /// Its sequence number.
     pub seq: u32,
@@ -85,7 +85,7 @@ pub struct Unreadable {
 /// The first entry of a log whose body has not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Whose log of the topic.
+    /// Label of the log.
     pub author: VerifyingKey,
     /// Place in the log.
     pub seq: u32,
@@ -111,9 +111,16 @@ pub struct Wanted {
 }
 
 impl Entry {
-    /// Author of the log.
-    pub fn author(&self) -> VerifyingKey {
-        self.header.author()
+    /// Label of the log: the author, unless the log has a name
+    /// (`docs/protocol/operations.md#4`).
+    pub fn label(&self) -> VerifyingKey {
+        self.header.label()
+    }
+
+    /// Whether its log has a name: only nodes of this project know such logs
+    /// (`docs/protocol/sync.md#5`).
+    pub fn is_in_named_log(&self) -> bool {
+        self.label() != self.header.author()
     }
 
     /// Place in the log.

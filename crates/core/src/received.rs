@@ -44,6 +44,8 @@ pub enum Refusal {
     Undecodable,
     /// The frame, or its header, is above the limit. It was not kept.
     TooLarge,
+    /// It is of a log with a name, which this session does not carry (`docs/protocol/sync.md#5`).
+    OtherLog,
 }
 
 impl Received {
@@ -77,6 +79,17 @@ impl Refused {
             header: Refused::beginning(header),
             bytes: header.len() + body_bytes,
             refusal: Refusal::Undecodable,
+            whole: None,
+        }
+    }
+
+    /// An operation of a log that the session does not carry.
+    pub fn other_log(header: &Header, body_bytes: usize) -> Refused {
+        Refused {
+            id: header.id(),
+            header: Refused::beginning(header.as_bytes()),
+            bytes: header.as_bytes().len() + body_bytes,
+            refusal: Refusal::OtherLog,
             whole: None,
         }
     }

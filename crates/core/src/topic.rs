@@ -3,9 +3,11 @@
 use core::fmt;
 
 use rand_core::CryptoRng;
+use thiserror::Error;
 
-use crate::Hash;
 use crate::fixed::{any_bytes, debug_hex};
+use crate::limits::LOG_NAME_BYTES_MAX;
+use crate::{Hash, VerifyingKey};
 
 /// 32 secret bytes that name what is talked about. Whoever knows them may read.
 ///
@@ -23,6 +25,10 @@ const MEMBERSHIP_MIX: [u8; 32] = [
     0x23, 0x5e, 0xa3, 0xc5, 0xe5, 0x5d, 0x8f, 0xe3, 0x61, 0x3d, 0x26, 0xca, 0x3f, 0xfa, 0x1a, 0xe9,
 ];
 
+/// Contexts of key derivation (`docs/protocol/operations.md#7`).
+const NAMED_LOG: &str = "p2panda named log id v1";
+const LOG_LABEL: &str = "p2panda log label v1";
+
 impl Topic {
     /// Draws a new topic from the caller's generator.
     pub fn random(rng: &mut impl CryptoRng) -> Topic {
@@ -31,9 +37,23 @@ impl Topic {
         Topic(bytes)
     }
 
-    /// The id of every author's log of this topic: `BLAKE3(topic)`, which does not reveal it.
+    /// The id of every author's first log of this topic: `BLAKE3(topic)`, which does not reveal it.
     pub fn log_id(&self) -> LogId {
         LogId(*Hash::digest(&self.0).as_bytes())
+    }
+
+    /// The id of every author's log of this topic with a name (`docs/protocol/operations.md#7`).
+    pub fn named_log_id(&self, name: &LogName) -> LogId {
+        let id = Hash::derived_parts(NAMED_LOG, &[&self.0, &name.0]);
+        LogId(*id.as_bytes())
+    }
+
+    /// Whether a log id is that of a log of this topic: of the first one, or of the one with this name.
+    pub fn has_log(&self, id: &LogId, name: Option<&LogName>) -> bool {
+        match name {
+            None => *id == self.log_id(),
+            Some(name) => *id == self.named_log_id(name),
+        }
     }
 
     /// The id of the gossip overlay in which peers of this topic find each other for sync.
@@ -55,6 +75,54 @@ pub struct LogId([u8; 32]);
 
 any_bytes!(LogId, 32);
 debug_hex!(LogId);
+
+impl LogId {
+    /// The *label* of an author's log with this id, if that is not the first one of its topic: what
+    /// stands for the author where logs of a topic are told apart (`docs/protocol/operations.md#4`).
+    pub fn label(&self, author: &VerifyingKey) -> VerifyingKey {
+        let label = Hash::derived_parts(LOG_LABEL, &[author.as_bytes(), &self.0]);
+        VerifyingKey::from_bytes_unchecked(*label.as_bytes())
+    }
+}
+
+/// Hash of the name of a log, by which its operations say which one they are in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogName([u8; 32]);
+
+any_bytes!(LogName, 32);
+debug_hex!(LogName);
+
+/// Why something is no name of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum LogNameError {
+    /// It is empty: the first log of a topic has no name.
+    #[error("the name of a log is empty")]
+    Empty,
+    /// More than [`LOG_NAME_BYTES_MAX`] bytes.
+    #[error("the name of a log has {bytes} bytes, more than {LOG_NAME_BYTES_MAX}")]
+    TooLong {
+        /// Its bytes in UTF-8.
+        bytes: usize,
+    },
+}
+
+impl LogName {
+    /// `BLAKE3(name)`, of 1 to [`LOG_NAME_BYTES_MAX`] bytes of UTF-8.
+    ///
+    /// ```
+    /// use p2panda_core::LogName;
+    ///
+    /// assert!(LogName::of("control").is_ok());
+    /// assert!(LogName::of("").is_err());
+    /// ```
+    pub fn of(name: &str) -> Result<LogName, LogNameError> {
+        match name.len() {
+            0 => Err(LogNameError::Empty),
+            bytes if bytes > LOG_NAME_BYTES_MAX => Err(LogNameError::TooLong { bytes }),
+            _ => Ok(LogName(*Hash::digest(name.as_bytes()).as_bytes())),
+        }
+    }
+}
 
 /// 32 bytes that keep networks apart: nodes of different networks cannot connect.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +165,27 @@ mod tests {
         let one_wrong = format!("{}g{}", "a".repeat(9), "b".repeat(54));
         let expected = "character 10 is not a hexadecimal digit";
         assert_eq!(said(&one_wrong).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_name_of_a_log_has_one_to_so_many_bytes() {
+        assert_eq!(LogName::of(""), Err(LogNameError::Empty));
+        assert!(LogName::of(&"a".repeat(LOG_NAME_BYTES_MAX)).is_ok());
+        let bytes = LOG_NAME_BYTES_MAX + 1;
+        let too_long = LogName::of(&"a".repeat(bytes));
+        assert_eq!(too_long, Err(LogNameError::TooLong { bytes }));
+    }
+
+    #[test]
+    fn a_named_log_is_of_one_topic_and_one_name() {
+        let [topic, other] = [1, 2].map(|byte| Topic::from_bytes([byte; 32]));
+        let [name, another] = [3, 4].map(|byte| LogName::from_bytes([byte; 32]));
+        let id = topic.named_log_id(&name);
+        assert!(topic.has_log(&id, Some(&name)));
+        assert!(!topic.has_log(&id, Some(&another)));
+        assert!(!topic.has_log(&id, None));
+        assert!(!other.has_log(&id, Some(&name)));
+        assert!(!topic.has_log(&topic.log_id(), Some(&name)));
     }
 
     #[test]

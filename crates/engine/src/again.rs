@@ -121,14 +121,14 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
         }
         Command::DropBody {
             topic,
-            author,
+            log,
             seq,
             reply,
         } => {
             let (reply, again) = share_any(reply);
             let drop_body = move |reply| Command::DropBody {
                 topic,
-                author,
+                log,
                 seq,
                 reply,
             };
@@ -185,7 +185,7 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             peer,
             own_seq,
         }),
-        Command::OwnHeld { topic, seq } => plain(move || Command::OwnHeld { topic, seq }),
+        Command::OwnHeld { topic, log, seq } => plain(move || Command::OwnHeld { topic, log, seq }),
         Command::ImportEnded { topic, import } => {
             plain(move || Command::ImportEnded { topic, import })
         }

@@ -37,8 +37,8 @@ pub(crate) struct Batch {
     pub published: Vec<Unanswered>,
     /// By log and hash of the key.
     pub keyed: BTreeMap<(LogKey, Hash), Keyed>,
-    /// Topics in which our own newest operation is of this batch.
-    pub implied: HashSet<TopicKey>,
+    /// Logs of ours, by topic and label, of which the newest operation is of this batch.
+    pub implied: HashSet<(TopicKey, VerifyingKey)>,
     /// To be called after the commit.
     pub answers: Vec<Box<dyn FnOnce() + Send>>,
     pub events: Vec<EngineEvent>,
@@ -54,6 +54,8 @@ pub(crate) struct Arrived {
     pub topic: TopicRef,
     pub origin: Origin,
     pub log: LogKey,
+    /// What stands for its author where logs of a topic are told apart.
+    pub label: VerifyingKey,
     pub header: Header,
     pub body: Option<Bytes>,
     pub extensions: NodeExtensions,
@@ -92,7 +94,8 @@ pub(crate) struct Keyed {
 /// Everything of a log below `seq` goes.
 pub(crate) struct Prune {
     pub topic: TopicRef,
-    pub author: VerifyingKey,
+    /// Label of the log.
+    pub label: VerifyingKey,
     pub seq: u32,
     pub bytes_before: u64,
 }
@@ -100,7 +103,8 @@ pub(crate) struct Prune {
 /// A body to drop, once the batch is written.
 pub(crate) struct BodyDrop {
     pub topic: TopicRef,
-    pub author: VerifyingKey,
+    /// Label of the log.
+    pub label: VerifyingKey,
     pub seq: u32,
     pub reply: Option<Reply<bool>>,
 }
@@ -184,7 +188,7 @@ impl Batch {
             .iter()
             .filter(|arrived| arrived.header.author() == *author);
         let heights: BTreeMap<LogId, u32> = own
-            .map(|arrived| (arrived.topic.log_id, arrived.header.seq()))
+            .map(|arrived| (arrived.extensions.log_id, arrived.header.seq()))
             .collect();
         heights.into_iter().collect()
     }
@@ -215,10 +219,10 @@ impl Batch {
             let Some(change) = self.changes.get_mut(&arrived.topic.topic) else {
                 continue;
             };
-            let (author, head) = (arrived.header.author(), Head::of(&arrived.header));
+            let (label, head) = (arrived.label, Head::of(&arrived.header));
             match change.heads.raised.last_mut() {
-                Some((last, known)) if *last == author => *known = head,
-                _ => change.heads.raised.push((author, head)),
+                Some((last, known)) if *last == label => *known = head,
+                _ => change.heads.raised.push((label, head)),
             }
         }
         for change in self.changes.values_mut() {

@@ -6,7 +6,7 @@ use p2panda_core::limits::BLOCKED_LOGS_MAX;
 use p2panda_core::{Topic, VerifyingKey};
 use p2panda_store::{BlockedLog, RejectReason, StoreError, Tx};
 
-/// The blocked logs of all topics; the database has the same.
+/// The blocked logs of all topics, by their labels; the database has the same.
 #[derive(Default)]
 pub(crate) struct Blocked(BTreeMap<(Topic, VerifyingKey), BlockedLog>);
 
@@ -14,9 +14,7 @@ impl Blocked {
     /// What the database has.
     pub fn load(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let logs = tx.blocked_logs()?.into_iter();
-        self.0 = logs
-            .map(|(topic, log)| ((topic, log.author), log))
-            .collect();
+        self.0 = logs.map(|(topic, log)| ((topic, log.label), log)).collect();
         Ok(())
     }
 
@@ -27,7 +25,7 @@ impl Blocked {
             let too_large = log.reason == RejectReason::TooLarge;
             if !too_large || log.bytes <= operation_bytes_max as u64 {
                 let topic = tx.topic(&topic)?;
-                tx.unblock(topic, &log.author)?;
+                tx.unblock(topic, &log.label)?;
             }
         }
         self.load(tx)
@@ -37,15 +35,15 @@ impl Blocked {
         self.0.len() >= BLOCKED_LOGS_MAX
     }
 
-    pub fn get(&self, topic: Topic, author: VerifyingKey) -> Option<BlockedLog> {
-        self.0.get(&(topic, author)).copied()
+    pub fn get(&self, topic: Topic, label: VerifyingKey) -> Option<BlockedLog> {
+        self.0.get(&(topic, label)).copied()
     }
 
     pub fn insert(&mut self, topic: Topic, log: BlockedLog) {
-        self.0.insert((topic, log.author), log);
+        self.0.insert((topic, log.label), log);
     }
 
-    pub fn remove(&mut self, topic: Topic, author: VerifyingKey) {
-        self.0.remove(&(topic, author));
+    pub fn remove(&mut self, topic: Topic, label: VerifyingKey) {
+        self.0.remove(&(topic, label));
     }
 }

@@ -3,7 +3,7 @@
 
 use p2panda_core::log::Head;
 use p2panda_core::{Header, VerifyingKey};
-use p2panda_store::{BlockedLog, RejectReason, StoreError};
+use p2panda_store::{BlockedLog, NamedLog, RejectReason, StoreError};
 
 use crate::answer::EngineEvent;
 use crate::topics::TopicRef;
@@ -20,12 +20,17 @@ pub(crate) fn refused(
     if saw(turn, topic, header)? || turn.state.blocked.is_full() {
         return Ok(());
     }
-    let head = turn.log(topic, &header.author())?.map(|log| log.head);
+    let (author, label) = (header.author(), header.label());
+    let head = turn.log(topic, &label)?.map(|log| log.head);
     if !is_next(topic, header, head) {
         return Ok(());
     }
+    if let Some(named) = named_log(header) {
+        turn.tx.name_log(&label, &named)?;
+    }
     let log = BlockedLog {
-        author: header.author(),
+        author,
+        label,
         seq: header.seq(),
         reason,
         bytes,
@@ -47,7 +52,7 @@ pub(crate) fn saw(
     topic: &TopicRef,
     header: &Header,
 ) -> Result<bool, StoreError> {
-    let Some(log) = turn.state.blocked.get(topic.topic, header.author()) else {
+    let Some(log) = turn.state.blocked.get(topic.topic, header.label()) else {
         return Ok(false);
     };
     let follows =
@@ -63,28 +68,37 @@ pub(crate) fn saw(
 pub(crate) fn appended(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
-    author: VerifyingKey,
+    (label, author): (VerifyingKey, VerifyingKey),
     seq: u32,
 ) -> Result<(), StoreError> {
-    let log = turn.state.blocked.get(topic.topic, author);
+    let log = turn.state.blocked.get(topic.topic, label);
     if log.is_none_or(|log| seq < log.seq) {
         return Ok(());
     }
-    turn.state.blocked.remove(topic.topic, author);
-    turn.tx.unblock(topic.key, &author)?;
+    turn.state.blocked.remove(topic.topic, label);
+    turn.tx.unblock(topic.key, &label)?;
     let topic = topic.topic;
-    turn.batch.change(topic).heads.blocked.push((author, None));
+    turn.batch.change(topic).heads.blocked.push((label, None));
     turn.batch
         .events
         .push(EngineEvent::LogGoesOn { topic, author });
     Ok(())
 }
 
+fn named_log(header: &Header) -> Option<NamedLog> {
+    let extensions = header.node_extensions().ok()?;
+    extensions.name.map(|name| NamedLog {
+        author: header.author(),
+        name,
+        id: extensions.log_id,
+    })
+}
+
 fn set(turn: &mut Turn<'_>, topic: &TopicRef, log: BlockedLog) -> Result<(), StoreError> {
     turn.tx.block(topic.key, &log)?;
-    let (topic, author) = (topic.topic, log.author);
+    let (topic, label) = (topic.topic, log.label);
     turn.state.blocked.insert(topic, log);
-    let blocked = (author, Some(log.seen));
+    let blocked = (label, Some(log.seen));
     turn.batch.change(topic).heads.blocked.push(blocked);
     Ok(())
 }
@@ -93,7 +107,7 @@ fn set(turn: &mut Turn<'_>, topic: &TopicRef, log: BlockedLog) -> Result<(), Sto
 /// which log it is; the operation before it does.
 fn is_next(topic: &TopicRef, header: &Header, head: Option<Head>) -> bool {
     let of_topic = match header.node_extensions() {
-        Ok(extensions) => extensions.log_id == topic.log_id,
+        Ok(extensions) => topic.has_log(&extensions),
         Err(_) => head.is_some(),
     };
     of_topic

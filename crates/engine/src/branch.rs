@@ -20,11 +20,11 @@ pub(crate) fn contradicted(
     source: Source,
     other: &Header,
 ) -> Result<Option<bool>, StoreError> {
-    let author = turn.state.author;
+    let label = other.label();
     if turn.tx.is_given_up(topic.key, &other.id())? {
         return Ok(None);
     }
-    let Some(log) = turn.log_mut(topic, &author)? else {
+    let Some(log) = turn.log_mut(topic, &label)? else {
         return Ok(None);
     };
     log.stopped = true;
@@ -39,7 +39,7 @@ pub(crate) fn contradicted(
     fork.held |= ours;
     look_further(turn, &log, other, &mut fork)?;
     let apart = fork.parted.unwrap_or(other.seq());
-    fork.held |= turn.topic(topic).own.held() >= Some(apart);
+    fork.held |= turn.topic(topic).own.held(&label) >= Some(apart);
     if Some(fork) != known {
         turn.tx.set_own_fork(log.key, &fork)?;
         if known.map(|known| (known.parted, known.told)) != Some((fork.parted, fork.told)) {
@@ -53,10 +53,14 @@ pub(crate) fn contradicted(
 }
 
 /// A peer says that it has stored our log up to `seq`, and what it named there is ours.
-pub(crate) fn held(turn: &mut Turn<'_>, topic: &TopicRef, seq: u32) -> Result<(), StoreError> {
-    turn.topic(topic).own.hold(seq);
-    let author = turn.state.author;
-    let Some(log) = turn.log(topic, &author)?.filter(|log| log.stopped) else {
+pub(crate) fn held(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    label: VerifyingKey,
+    seq: u32,
+) -> Result<(), StoreError> {
+    turn.topic(topic).own.hold(label, seq);
+    let Some(log) = turn.log(topic, &label)?.filter(|log| log.stopped) else {
         return Ok(());
     };
     let key = log.key;
@@ -124,7 +128,7 @@ fn shows_ours(
         return Ok(false);
     };
     let seq = other.seq();
-    Ok(match turn.topic(topic).own.echoed_by(id) {
+    Ok(match turn.topic(topic).own.echoed_by(id, &other.label()) {
         Some(echoed) if echoed == seq => true,
         Some(echoed) if echoed.checked_add(1) == Some(seq) => !follows(turn, log, other)?,
         _ => false,
@@ -135,10 +139,10 @@ fn shows_ours(
 pub(crate) fn refusal(
     turn: &Turn<'_>,
     topic: &TopicRef,
-    log: &Log,
+    (label, log): (&VerifyingKey, &Log),
 ) -> Result<PublishError, StoreError> {
     let fork = turn.tx.own_fork(log.key)?;
-    if fork.is_none() && is_pulled(turn, topic)? {
+    if fork.is_none() && is_pulled(turn, topic, label)? {
         return Ok(PublishError::PullingOwnLog);
     }
     Ok(PublishError::OwnFork {
@@ -146,17 +150,23 @@ pub(crate) fn refusal(
     })
 }
 
-/// Whether our log is closed: no wait for more of it lets a publish through.
-pub(crate) fn is_closed(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<bool, StoreError> {
-    let author = turn.state.author;
-    let stopped = turn.log(topic, &author)?.is_some_and(|log| log.stopped);
-    Ok(stopped && !is_pulled(turn, topic)?)
+/// Whether a log of ours is closed: no wait for more of it lets a publish through.
+pub(crate) fn is_closed(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    label: &VerifyingKey,
+) -> Result<bool, StoreError> {
+    let stopped = turn.log(topic, label)?.is_some_and(|log| log.stopped);
+    Ok(stopped && !is_pulled(turn, topic, label)?)
 }
 
-/// Whether our branch of the log was given up, and the other one is not here yet.
-pub(crate) fn is_pulled(turn: &Turn<'_>, topic: &TopicRef) -> Result<bool, StoreError> {
-    let author = &turn.state.author;
-    Ok(turn.tx.pulled_until(topic.key, author)?.is_some())
+/// Whether our branch of a log was given up, and the other one is not here yet.
+pub(crate) fn is_pulled(
+    turn: &Turn<'_>,
+    topic: &TopicRef,
+    label: &VerifyingKey,
+) -> Result<bool, StoreError> {
+    Ok(turn.tx.pulled_until(topic.key, label)?.is_some())
 }
 
 /// An operation of our own was appended that a peer brought. Opens the log when it has come as far as it
@@ -164,14 +174,14 @@ pub(crate) fn is_pulled(turn: &Turn<'_>, topic: &TopicRef) -> Result<bool, Store
 pub(crate) fn came_back(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
-    author: VerifyingKey,
+    label: VerifyingKey,
     id: &p2panda_core::Hash,
 ) -> Result<(), StoreError> {
     turn.tx.took_back(topic.key, id)?;
-    let Some(until) = turn.tx.pulled_until(topic.key, &author)? else {
+    let Some(until) = turn.tx.pulled_until(topic.key, &label)? else {
         return Ok(());
     };
-    let Some(log) = turn.log_mut(topic, &author)? else {
+    let Some(log) = turn.log_mut(topic, &label)? else {
         return Ok(());
     };
     log.stopped = true;
@@ -179,10 +189,10 @@ pub(crate) fn came_back(
     if head < until || turn.tx.own_fork(key)?.is_some() {
         return Ok(());
     }
-    if let Some(log) = turn.log_mut(topic, &author)? {
+    if let Some(log) = turn.log_mut(topic, &label)? {
         log.stopped = false;
     }
-    turn.tx.pulled(topic.key, &author)?;
+    turn.tx.pulled(topic.key, &label)?;
     turn.batch.events.push(EngineEvent::OwnLogPulled);
     Ok(())
 }

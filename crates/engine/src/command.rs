@@ -1,7 +1,7 @@
 //! What changes a node's data.
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Hash, Header, Operation, Phase, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Hash, Header, LogName, Operation, Phase, Topic, VerifyingKey};
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
@@ -115,6 +115,8 @@ pub enum Command {
     OwnHeld {
         /// The topic.
         topic: Topic,
+        /// Label of the log.
+        log: VerifyingKey,
         /// The entry.
         seq: u32,
     },
@@ -129,8 +131,8 @@ pub enum Command {
     DropBody {
         /// The topic.
         topic: Topic,
-        /// Author of the log.
-        author: VerifyingKey,
+        /// Label of the log.
+        log: VerifyingKey,
         /// Place in the log.
         seq: u32,
         /// Whether there is such an operation, and its header names a body.
@@ -239,6 +241,8 @@ pub struct NewMessage {
     /// Operations that it is to come after, whatever this node has seen; at most
     /// [`DEPENDENCIES_MAX`](p2panda_core::limits::DEPENDENCIES_MAX).
     pub after: Vec<Dependency>,
+    /// The name of the log, if it is not our first one in the topic.
+    pub log: Option<LogName>,
 }
 
 impl NewMessage {

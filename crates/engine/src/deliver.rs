@@ -223,6 +223,7 @@ mod tests {
         let mut node = Node::new();
         let lost = Dependency {
             author: SigningKey::from_bytes(&[9; 32]).verifying_key(),
+            log: None,
             seq: 0,
             id: Hash::digest(b"lost"),
         };

@@ -75,10 +75,7 @@ impl Early {
     /// Keeps an operation; false if there is no room and nobody who shares the room has more than its
     /// origin. One that is there already stays, unless it lacks the body that comes now.
     pub fn keep(&mut self, topic: Topic, candidate: Candidate) -> bool {
-        let (author, seq) = (
-            candidate.operation.header.author(),
-            candidate.operation.header.seq(),
-        );
+        let (author, seq) = (candidate.label(), candidate.operation.header.seq());
         let known = self
             .logs
             .get(&(topic, author))
@@ -225,10 +222,7 @@ impl Early {
     }
 
     fn insert(&mut self, topic: Topic, candidate: Candidate, charge_of_peer: Charge) {
-        let (author, seq) = (
-            candidate.operation.header.author(),
-            candidate.operation.header.seq(),
-        );
+        let (author, seq) = (candidate.label(), candidate.operation.header.seq());
         let (place, bytes, source) = ((topic, author, seq), candidate.bytes(), candidate.source);
         self.numbers += 1;
         let number = self.numbers;
@@ -267,6 +261,11 @@ fn charge(bytes: usize) -> usize {
 }
 
 impl Candidate {
+    /// What stands for the author where logs of a topic are told apart.
+    pub fn label(&self) -> VerifyingKey {
+        self.extensions.label(&self.operation.header.author())
+    }
+
     pub fn bytes(&self) -> usize {
         let body = self.operation.body.as_ref().map_or(0, Bytes::len);
         self.operation.header.as_bytes().len() + body

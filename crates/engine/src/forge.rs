@@ -3,11 +3,14 @@
 //! Several that belong together are all signed before the first is appended: if one of them cannot be,
 //! nothing of the others is left behind.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use p2panda_core::limits::{DEPENDENCIES_MAX, OPERATION_FRAME_OVERHEAD_BYTES};
-use p2panda_core::{Dependency, Draft, DraftError, Hash, Header, NodeExtensions, Operation};
+use p2panda_core::{
+    Dependency, Draft, DraftError, Hash, Header, LogName, NodeExtensions, Operation,
+};
 use p2panda_store::{LogKey, RecentHead, StoreError, Tx};
 
 use crate::answer::{PublishError, Published};
@@ -17,7 +20,7 @@ use crate::command::{NewMessage, PublishRequest};
 use crate::ingest;
 use crate::shares::Origin;
 use crate::state::State;
-use crate::topics::TopicRef;
+use crate::topics::{OwnLogRef, TopicRef};
 use crate::turn::Turn;
 
 /// Appends what was asked for, all of it, or answers why not.
@@ -27,24 +30,38 @@ pub(crate) fn forge(
     request: PublishRequest,
 ) -> Result<Option<PublishError>, StoreError> {
     match request {
-        PublishRequest::One { message, reply } => match forge_one(turn, topic, message)? {
-            Ok(made) => turn.batch.published.push(Unanswered::One(made, reply)),
-            Err(error) => {
-                turn.answer(reply, Err(error));
-                return Ok(Some(error));
+        PublishRequest::One { message, reply } => {
+            let log = message.log;
+            match forge_one(turn, topic, message)? {
+                Ok(made) => turn.batch.published.push(Unanswered::One(made, reply)),
+                Err(error) => {
+                    turn.answer(reply, Err(error));
+                    return Ok(Some(error));
+                }
             }
-        },
-        PublishRequest::All { messages, reply } => match forge_all(turn, topic, messages)? {
-            Ok(made) => turn.batch.published.push(Unanswered::All(made, reply)),
-            Err(error) => {
-                turn.answer(reply, Err(error));
-                return Ok(Some(error));
+            follow(turn, topic, log)?;
+        }
+        PublishRequest::All { messages, reply } => {
+            let logs: BTreeSet<_> = messages.iter().map(|message| message.log).collect();
+            match forge_all(turn, topic, messages)? {
+                Ok(made) => turn.batch.published.push(Unanswered::All(made, reply)),
+                Err(error) => {
+                    turn.answer(reply, Err(error));
+                    return Ok(Some(error));
+                }
             }
-        },
+            for log in logs {
+                follow(turn, topic, log)?;
+            }
+        }
     }
-    let author = turn.state.author;
-    ingest::enter_early(turn, topic, author)?;
     Ok(None)
+}
+
+/// Puts in what was waiting for our newest operation of a log.
+fn follow(turn: &mut Turn<'_>, topic: &TopicRef, name: Option<LogName>) -> Result<(), StoreError> {
+    let log = topic.own_log(&turn.state.author, name);
+    ingest::enter_early(turn, topic, log.label)
 }
 
 fn forge_one(
@@ -52,7 +69,8 @@ fn forge_one(
     topic: &TopicRef,
     message: NewMessage,
 ) -> Result<Result<Made, PublishError>, StoreError> {
-    let mut end = match LogEnd::of(turn, topic)? {
+    let own = topic.own_log(&turn.state.author, message.log);
+    let mut end = match LogEnd::of(turn, topic, own)? {
         Ok(end) => end,
         Err(error) => return Ok(Err(error)),
     };
@@ -67,17 +85,24 @@ fn forge_all(
     topic: &TopicRef,
     messages: Vec<NewMessage>,
 ) -> Result<Result<Vec<Made>, PublishError>, StoreError> {
-    let mut end = match LogEnd::of(turn, topic)? {
-        Ok(end) => end,
-        Err(error) => return Ok(Err(error)),
-    };
+    let mut ends: BTreeMap<Option<LogName>, LogEnd> = BTreeMap::new();
     let mut plan = Vec::with_capacity(messages.len());
-    for message in messages {
+    for (place, message) in messages.into_iter().enumerate() {
+        let end = match ends.entry(message.log) {
+            Entry::Occupied(end) => end.into_mut(),
+            Entry::Vacant(new) => {
+                let own = topic.own_log(&turn.state.author, message.log);
+                match LogEnd::of(turn, topic, own)? {
+                    Ok(end) => new.insert(end),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+        };
+        end.place = place;
         match end.plan(turn, topic, message)? {
             Ok(planned) => plan.push(planned),
             Err(error) => return Ok(Err(error)),
         }
-        end.place += 1;
     }
     let mut all = Vec::with_capacity(plan.len());
     for planned in plan {
@@ -117,6 +142,7 @@ impl Planned {
 
 /// An operation of our own that may be appended.
 struct Signed {
+    log: OwnLogRef,
     operation: Operation,
     extensions: NodeExtensions,
     /// It names heads of other logs.
@@ -127,21 +153,25 @@ struct Signed {
 
 fn append(turn: &mut Turn<'_>, topic: &TopicRef, signed: Signed) -> Result<Made, StoreError> {
     let Signed {
+        log,
         operation,
         extensions,
         implies,
         key,
     } = signed;
-    // From here on our newest operation implies all that was ordered before this batch.
     let topic_state = turn.topic(topic);
-    topic_state.heard = false;
-    topic_state.own.appended(operation.header.seq());
-    if turn.batch.implied.insert(topic.key) && implies {
-        let last = turn.tx.last_order();
-        turn.tx.set_implied(topic.key, last)?;
-    }
+    topic_state.heard &= log.name.is_some();
+    topic_state.own.appended(log.label, operation.header.seq());
     let timestamp = extensions.timestamp;
+    let last = turn.tx.last_order();
     ingest::append(turn, topic, Origin::Node, operation, extensions)?;
+    // From here on the newest operation of the log implies all that was ordered before this batch.
+    if turn.batch.implied.insert((topic.key, log.label)) && implies {
+        match log.name {
+            None => turn.tx.set_implied(topic.key, last)?,
+            Some(_) => turn.tx.set_log_implied(&log.label, last)?,
+        }
+    }
     turn.batch.own = true;
     let index = turn.batch.arrived.len() - 1;
     let made = Made::New { index, timestamp };
@@ -155,8 +185,9 @@ fn append(turn: &mut Turn<'_>, topic: &TopicRef, signed: Signed) -> Result<Made,
     Ok(made)
 }
 
-/// Where our log goes on.
+/// Where a log of ours goes on.
 struct LogEnd {
+    own: OwnLogRef,
     /// The next place; none: there is no further one.
     seq: Option<u32>,
     backlink: Option<Hash>,
@@ -171,30 +202,34 @@ struct LogEnd {
 }
 
 impl LogEnd {
-    /// The end of our log in a topic, if publishing is possible at all.
+    /// The end of a log of ours in a topic, if publishing is possible at all.
     fn of(
         turn: &mut Turn<'_>,
         topic: &TopicRef,
+        own: OwnLogRef,
     ) -> Result<Result<LogEnd, PublishError>, StoreError> {
-        if let Some(error) = held_back(turn, topic)? {
+        if let Some(error) = held_back(turn, topic, &own)? {
             return Ok(Err(error));
         }
-        let author = turn.state.author;
-        let (seq, backlink, log) = match turn.log(topic, &author)?.cloned() {
+        let label = own.label;
+        let (seq, backlink, log) = match turn.log(topic, &label)?.cloned() {
             // Once per log.
-            None if branch::is_pulled(turn, topic)? => {
+            None if branch::is_pulled(turn, topic, &label)? => {
                 return Ok(Err(PublishError::PullingOwnLog));
             }
             None => (Some(0), None, None),
-            Some(log) if log.stopped => return Ok(Err(branch::refusal(turn, topic, &log)?)),
+            Some(log) if log.stopped => {
+                return Ok(Err(branch::refusal(turn, topic, (&label, &log))?));
+            }
             Some(log) => (
                 log.head.seq.checked_add(1),
                 Some(log.head.id),
                 Some(log.key),
             ),
         };
-        let heads = unimplied(turn, topic)?;
+        let heads = unimplied(turn, topic, &own)?;
         Ok(Ok(LogEnd {
+            own,
             seq,
             backlink,
             log,
@@ -266,7 +301,7 @@ impl LogEnd {
         let Some(seq) = self.seq else {
             return Ok(Err(PublishError::SeqNumExhausted));
         };
-        let parents = match parents(turn, topic, &message.after)? {
+        let parents = match parents(turn, topic, &self.own, &message.after)? {
             Ok(parents) => parents,
             Err(error) => return Ok(Err(error)),
         };
@@ -274,7 +309,8 @@ impl LogEnd {
         let extensions = NodeExtensions {
             prune: message.prune,
             deps: joined(parents, heads),
-            ..NodeExtensions::new(topic.log_id, turn.now.wall)
+            name: self.own.name,
+            ..NodeExtensions::new(self.own.id, turn.now.wall)
         };
         let item = extensions.encode();
         let header = match sign(turn.state, message.body.as_ref(), seq, self.backlink, &item) {
@@ -285,6 +321,7 @@ impl LogEnd {
         let implies = !std::mem::take(&mut self.heads).is_empty();
         let body = message.body;
         Ok(Ok(Signed {
+            log: self.own,
             operation: Operation { header, body },
             extensions,
             implies,
@@ -309,7 +346,11 @@ fn stored_key(turn: &Turn<'_>, log: LogKey, key: &Hash) -> Result<Option<Keyed>,
 }
 
 /// Why nothing is published, if our own newer operations are elsewhere.
-fn held_back(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<Option<PublishError>, StoreError> {
+fn held_back(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    own: &OwnLogRef,
+) -> Result<Option<PublishError>, StoreError> {
     let Some(restored) = &turn.state.restored else {
         return Ok(None);
     };
@@ -317,8 +358,8 @@ fn held_back(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<Option<PublishErro
         return Ok(Some(PublishError::Restored));
     }
     // Operations of this batch count: they are stored with ours or not at all.
-    let ahead = restored.ahead.get(&topic.log_id).copied();
-    let height = turn.own_height(topic)?;
+    let ahead = restored.ahead.get(&own.id).copied();
+    let height = turn.height(topic, &own.label)?;
     let is_behind = ahead.is_some_and(|ahead| height.is_none_or(|height| height < ahead));
     Ok(is_behind.then_some(PublishError::PullingOwnLog))
 }
@@ -355,19 +396,26 @@ fn sign(
     }
 }
 
-/// Heads of other authors' logs that our previous operation does not imply.
-fn unimplied(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<Vec<RecentHead>, StoreError> {
-    if turn.batch.implied.contains(&topic.key) || !turn.topic(topic).heard {
+/// Heads of other authors' logs that the previous operation of our log does not imply.
+fn unimplied(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    own: &OwnLogRef,
+) -> Result<Vec<RecentHead>, StoreError> {
+    let implied = turn.batch.implied.contains(&(topic.key, own.label));
+    if implied || (own.name.is_none() && !turn.topic(topic).heard) {
         return Ok(Vec::new());
     }
-    let author = &turn.state.author;
-    turn.tx.recent_heads(topic.key, author, DEPENDENCIES_MAX)
+    let (author, label) = (&turn.state.author, &own.label);
+    turn.tx
+        .recent_heads(topic.key, author, label, DEPENDENCIES_MAX)
 }
 
-/// The operations of others among those that a message is to come after, the newest of each author.
+/// The operations of other logs among those that a message is to come after, the newest of each log.
 fn parents(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
+    own: &OwnLogRef,
     after: &[Dependency],
 ) -> Result<Result<Vec<Dependency>, PublishError>, StoreError> {
     if after.len() > DEPENDENCIES_MAX {
@@ -380,8 +428,7 @@ fn parents(
             return Ok(Err(PublishError::UnknownParent { id }));
         }
     }
-    let own = turn.state.author;
-    let of_others = after.iter().filter(|parent| parent.author != own);
+    let of_others = after.iter().filter(|parent| parent.label() != own.label);
     Ok(Ok(joined(Vec::new(), of_others.copied().collect())))
 }
 
@@ -390,7 +437,7 @@ fn is_stored(
     topic: &TopicRef,
     parent: &Dependency,
 ) -> Result<bool, StoreError> {
-    let Some(log) = turn.log(topic, &parent.author)? else {
+    let Some(log) = turn.log(topic, &parent.label())? else {
         return Ok(false);
     };
     if !(log.first_seq..=log.head.seq).contains(&parent.seq) {
@@ -401,14 +448,15 @@ fn is_stored(
     Ok(header.is_some_and(|header| header.id() == parent.id))
 }
 
-/// Both, the newest one of each author, and no more than a header takes.
+/// Both, the newest one of each log, and no more than a header takes.
 fn joined(first: Vec<Dependency>, then: Vec<Dependency>) -> Vec<Dependency> {
     if first.is_empty() && then.len() < 2 {
         return then;
     }
     let mut joined: Vec<Dependency> = Vec::with_capacity(first.len() + then.len());
     for dependency in first.into_iter().chain(then) {
-        let same = |known: &&mut Dependency| known.author == dependency.author;
+        let of = (dependency.author, dependency.log);
+        let same = |known: &&mut Dependency| (known.author, known.log) == of;
         match joined.iter_mut().find(same) {
             Some(known) if known.seq < dependency.seq => *known = dependency,
             Some(_) => {}
@@ -425,6 +473,7 @@ fn dependencies(tx: &Tx<'_>, heads: &[RecentHead]) -> Result<Vec<Dependency>, St
         if let Some(id) = id_of(tx, head)? {
             dependencies.push(Dependency {
                 author: head.author,
+                log: head.log_id,
                 seq: head.seq,
                 id,
             });

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use p2panda_core::log::{Fork, Head, LogError, check_append};
-use p2panda_core::{ExtensionsError, Hash, Header, LogId, NodeExtensions, Operation, VerifyingKey};
-use p2panda_store::{Log, Ready, RejectReason, StoreError};
+use p2panda_core::{ExtensionsError, Hash, Header, NodeExtensions, Operation, VerifyingKey};
+use p2panda_store::{Log, NamedLog, Ready, RejectReason, StoreError};
 
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::{Arrived, Prune};
@@ -37,7 +37,7 @@ pub(crate) fn check(
             return turn.reject(topic, source, (id, &header), reason).map(Err);
         }
     };
-    match check_extensions(&operation.header, topic.log_id) {
+    match check_extensions(&operation.header, topic) {
         Ok(extensions) => Ok(Ok(Candidate {
             operation,
             extensions,
@@ -61,21 +61,21 @@ pub(crate) fn enter(
     topic: &TopicRef,
     candidate: Candidate,
 ) -> Result<Outcome, StoreError> {
-    let author = candidate.operation.header.author();
+    let label = candidate.label();
     let outcome = enter_one(turn, topic, candidate)?;
     if let Outcome::Stored { .. } = outcome {
-        enter_early(turn, topic, author)?;
+        enter_early(turn, topic, label)?;
     }
     Ok(outcome)
 }
 
-fn check_extensions(header: &Header, log_id: LogId) -> Result<NodeExtensions, RejectReason> {
+fn check_extensions(header: &Header, topic: &TopicRef) -> Result<NodeExtensions, RejectReason> {
     let extensions = header.node_extensions().map_err(|error| match error {
         ExtensionsError::UnknownExtensions { .. } => RejectReason::UnknownExtensions,
         ExtensionsError::MissingExtensions => RejectReason::MissingExtensions,
         _ => RejectReason::InvalidExtensions,
     })?;
-    if extensions.log_id == log_id {
+    if topic.has_log(&extensions) {
         Ok(extensions)
     } else {
         Err(RejectReason::WrongTopic)
@@ -87,8 +87,9 @@ fn enter_one(
     topic: &TopicRef,
     candidate: Candidate,
 ) -> Result<Outcome, StoreError> {
+    let label = candidate.label();
     let header = &candidate.operation.header;
-    let log = turn.log(topic, &header.author())?.cloned();
+    let log = turn.log(topic, &label)?.cloned();
     let head = log.as_ref().map(|log| log.head);
     if let Some(log) = &log
         && header.seq() <= log.head.seq
@@ -124,7 +125,7 @@ fn enter_one(
             let (author, id) = (operation.header.author(), operation.header.id());
             let arrival = append(turn, topic, origin, operation, extensions)?;
             if author == turn.state.author {
-                branch::came_back(turn, topic, author, &id)?;
+                branch::came_back(turn, topic, label, &id)?;
             }
             brought(turn, topic, source, bytes);
             Ok(Outcome::Stored {
@@ -158,16 +159,16 @@ fn brought(turn: &mut Turn<'_>, topic: &TopicRef, source: Source, bytes: usize) 
 pub(crate) fn enter_early(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
-    author: VerifyingKey,
+    label: VerifyingKey,
 ) -> Result<(), StoreError> {
     loop {
-        let Some(log) = turn.log(topic, &author)? else {
+        let Some(log) = turn.log(topic, &label)? else {
             return Ok(());
         };
         let Some(next) = log.head.seq.checked_add(1) else {
             return Ok(());
         };
-        let Some(candidate) = turn.state.early.take(topic.topic, author, next) else {
+        let Some(candidate) = turn.state.early.take(topic.topic, label, next) else {
             return Ok(());
         };
         enter_one(turn, topic, candidate)?;
@@ -228,11 +229,17 @@ pub(crate) fn append(
     let prunes = missing::prunes(&operation, &extensions);
     let Operation { header, body } = operation;
     let (author, head) = (header.author(), Head::of(&header));
-    if turn.log(topic, &author)?.is_none() {
+    let label = extensions.label(&author);
+    if turn.log(topic, &label)?.is_none() {
+        let named = extensions.name.map(|name| NamedLog {
+            author,
+            name,
+            id: extensions.log_id,
+        });
         let logs = &mut turn.state.logs;
-        logs.create(&mut turn.tx, topic.key, &author, head)?;
+        logs.create(&mut turn.tx, topic.key, &label, head, named)?;
     }
-    let log = turn.state.logs.get_mut(&turn.tx, topic.key, &author)?;
+    let log = turn.state.logs.get_mut(&turn.tx, topic.key, &label)?;
     let log = log.expect("it was created if it was missing");
     let bytes_before = log.bytes;
     log.bytes += header.as_bytes().len() as u64 + u64::from(header.payload_size());
@@ -240,7 +247,7 @@ pub(crate) fn append(
     if prunes && head.seq > log.first_seq {
         let prune = Prune {
             topic: *topic,
-            author,
+            label,
             seq: head.seq,
             bytes_before,
         };
@@ -248,7 +255,7 @@ pub(crate) fn append(
     }
     let log = log.key;
     let arrival = turn.tx.next_arrival();
-    blocking::appended(turn, topic, author, head.seq)?;
+    blocking::appended(turn, topic, (label, author), head.seq)?;
     let batch = &mut turn.batch;
     batch.places.insert((log, head.seq), batch.arrived.len());
     batch.arrived.push(Arrived {
@@ -256,6 +263,7 @@ pub(crate) fn append(
         topic: *topic,
         origin,
         log,
+        label,
         header,
         body,
         extensions,
@@ -277,14 +285,14 @@ fn report_fork(
     second: &Header,
 ) -> Result<(), StoreError> {
     let Some(first) = first else { return Ok(()) };
-    let author = second.author();
-    let own = author == turn.state.author;
+    let label = second.label();
+    let own = second.author() == turn.state.author;
     // What was given up closes nothing again.
     let closed = match own {
         true => branch::contradicted(turn, topic, source, second)?,
         false => None,
     };
-    let Some(log) = turn.log(topic, &author)? else {
+    let Some(log) = turn.log(topic, &label)? else {
         return Ok(());
     };
     let log = log.key;
@@ -293,7 +301,7 @@ fn report_fork(
     if turn.tx.add_fork(topic.key, log, seq, headers, at)? {
         let fork = Fork::new(first, second.clone());
         let (topic, peer) = (topic.topic, source.peer());
-        turn.batch.change(topic).heads.forked.push(author);
+        turn.batch.change(topic).heads.forked.push(label);
         turn.batch.events.extend(match (own, closed) {
             (true, Some(ours)) => Some(EngineEvent::OwnFork {
                 topic,

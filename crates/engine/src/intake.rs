@@ -106,21 +106,21 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             let topic = turn.resolve(&topic)?;
             sessions::peer_has(turn, &topic, session, peer, own_seq)?;
         }
-        Command::OwnHeld { topic, seq } => {
+        Command::OwnHeld { topic, log, seq } => {
             let topic = turn.resolve(&topic)?;
-            branch::held(turn, &topic, seq)?;
+            branch::held(turn, &topic, log, seq)?;
         }
         Command::ImportEnded { topic: _, import } => turn.state.early.end(Ending::Import(import)),
         Command::DropBody {
             topic,
-            author,
+            log: label,
             seq,
             reply,
         } => {
             let topic = turn.resolve(&topic)?;
             turn.batch.drops.push(BodyDrop {
                 topic,
-                author,
+                label,
                 seq,
                 reply,
             });
@@ -152,18 +152,22 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
 }
 
 fn find_early(turn: &mut Turn<'_>, id: &Hash) -> Result<Option<EarlyTrace>, StoreError> {
-    let found = turn.state.early.find(id).map(|(topic, found)| EarlyTrace {
-        topic,
-        author: found.operation.header.author(),
-        seq: found.operation.header.seq(),
-        next: 0,
-        peer: found.source.peer(),
+    let found = turn.state.early.find(id).map(|(topic, found)| {
+        let header = &found.operation.header;
+        let trace = EarlyTrace {
+            topic,
+            author: header.author(),
+            seq: header.seq(),
+            next: 0,
+            peer: found.source.peer(),
+        };
+        (trace, found.label())
     });
-    let Some(found) = found else {
+    let Some((found, label)) = found else {
         return Ok(None);
     };
     let topic = turn.resolve(&found.topic)?;
-    let log = turn.log(&topic, &found.author)?;
+    let log = turn.log(&topic, &label)?;
     let next = log.map_or(0, |log| log.head.seq.saturating_add(1));
     Ok(Some(EarlyTrace { next, ..found }))
 }
@@ -199,11 +203,12 @@ fn ingest_one(
     if header.author() != turn.state.author {
         return ingest::enter(turn, topic, candidate);
     }
-    let (seq, height) = (header.seq(), turn.own_height(topic)?);
+    let (label, seq) = (candidate.label(), header.seq());
+    let height = turn.height(topic, &label)?;
     let outcome = ingest::enter(turn, topic, candidate)?;
     if let (Outcome::Duplicate, Source::Session { id, .. }) = (outcome, source) {
-        turn.topic(topic).own.echoed(id, seq);
+        turn.topic(topic).own.echoed(id, label, seq);
     }
-    sessions::own_operation(turn, topic, source, seq, height)?;
+    sessions::own_operation(turn, topic, source, (label, seq), height)?;
     Ok(outcome)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use p2panda_core::limits::KNOWN_LOGS_MAX;
 use p2panda_core::log::Head;
 use p2panda_core::{Dependency, VerifyingKey};
-use p2panda_store::{Log, StoreError, TopicKey, Tx};
+use p2panda_store::{Log, NamedLog, StoreError, TopicKey, Tx};
 
 #[derive(Default)]
 pub(crate) struct Logs {
@@ -16,6 +16,7 @@ pub(crate) struct Logs {
     changed: BTreeSet<Key>,
 }
 
+/// The topic, and the label of the log.
 type Key = (TopicKey, VerifyingKey);
 
 #[derive(Clone, Copy)]
@@ -30,9 +31,9 @@ impl Logs {
         &mut self,
         tx: &Tx<'_>,
         topic: TopicKey,
-        author: &VerifyingKey,
+        label: &VerifyingKey,
     ) -> Result<Option<&Log>, StoreError> {
-        let place = self.place(tx, topic, author)?;
+        let place = self.place(tx, topic, label)?;
         Ok(place.and_then(|place| self.known.get(place)))
     }
 
@@ -41,9 +42,9 @@ impl Logs {
         &mut self,
         tx: &Tx<'_>,
         topic: TopicKey,
-        author: &VerifyingKey,
+        label: &VerifyingKey,
     ) -> Result<Option<&mut Log>, StoreError> {
-        let Some(place) = self.place(tx, topic, author)? else {
+        let Some(place) = self.place(tx, topic, label)? else {
             return Ok(None);
         };
         if let Some(last) = self.last.as_mut().filter(|last| !last.is_changed) {
@@ -53,17 +54,21 @@ impl Logs {
         Ok(self.known.get_mut(place))
     }
 
-    /// The log of an author's first operation in a topic.
+    /// The log of its first operation in a topic.
     pub fn create(
         &mut self,
         tx: &mut Tx<'_>,
         topic: TopicKey,
-        author: &VerifyingKey,
+        label: &VerifyingKey,
         first: Head,
+        named: Option<NamedLog>,
     ) -> Result<(), StoreError> {
-        let log = tx.create_log(topic, author, first)?;
-        self.changed.insert((topic, *author));
-        self.add((topic, *author), log);
+        let log = tx.create_log(topic, label, first)?;
+        if let Some(named) = named {
+            tx.name_log(label, &named)?;
+        }
+        self.changed.insert((topic, *label));
+        self.add((topic, *label), log);
         Ok(())
     }
 
@@ -75,7 +80,7 @@ impl Logs {
         dependency: &Dependency,
     ) -> Result<bool, StoreError> {
         // Pruning raises `ordered_seq` as well.
-        let log = self.get(tx, topic, &dependency.author)?;
+        let log = self.get(tx, topic, &dependency.label())?;
         Ok(log
             .and_then(|log| log.ordered_seq)
             .is_some_and(|seq| seq >= dependency.seq))
@@ -102,15 +107,15 @@ impl Logs {
         &mut self,
         tx: &Tx<'_>,
         topic: TopicKey,
-        author: &VerifyingKey,
+        label: &VerifyingKey,
     ) -> Result<Option<usize>, StoreError> {
-        let key = (topic, *author);
+        let key = (topic, *label);
         if let Some(last) = self.last.filter(|last| last.key == key) {
             return Ok(Some(last.place));
         }
         let place = match self.places.get(&key) {
             Some(place) => *place,
-            None => match tx.log(topic, author)? {
+            None => match tx.log(topic, label)? {
                 Some(log) => self.add(key, log),
                 None => return Ok(None),
             },

@@ -36,7 +36,7 @@ pub(crate) fn fill_arrived(
     if extensions.prune && seq > 0 {
         let prune = Prune {
             topic: arrived.topic,
-            author: arrived.header.author(),
+            label: arrived.label,
             seq,
             bytes_before: arrived.bytes_before,
         };
@@ -79,7 +79,7 @@ pub(crate) fn fill_stored(
     if extensions.prune && seq > log.first_seq {
         let prune = Prune {
             topic: *topic,
-            author: header.author(),
+            label: header.label(),
             seq,
             bytes_before: stored.bytes_before,
         };
@@ -117,7 +117,7 @@ pub(crate) fn note(turn: &mut Turn<'_>) -> Result<(), StoreError> {
 pub(crate) fn drop_bodies(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     for drop in std::mem::take(&mut turn.batch.drops) {
         let topic = &drop.topic;
-        let log = turn.log(topic, &drop.author)?.map(|log| log.key);
+        let log = turn.log(topic, &drop.label)?.map(|log| log.key);
         let dropped = match log {
             Some(log) if names_body(&turn.tx, log, drop.seq)? => {
                 turn.tx.drop_body(topic.key, log, drop.seq)?

@@ -18,17 +18,17 @@ type Worklist = VecDeque<LogRef>;
 #[derive(Clone, Copy)]
 struct LogRef {
     topic: TopicRef,
-    author: VerifyingKey,
+    label: VerifyingKey,
     /// Who brought what came last of it.
     origin: Origin,
 }
 
 impl LogRef {
     /// A log of which nothing came just now.
-    fn quiet(topic: TopicRef, author: VerifyingKey) -> LogRef {
+    fn quiet(topic: TopicRef, label: VerifyingKey) -> LogRef {
         LogRef {
             topic,
-            author,
+            label,
             origin: Origin::Node,
         }
     }
@@ -45,15 +45,15 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         let Some(arrived) = arrived.filter(|arrived| !arrived.pruned) else {
             continue;
         };
-        let (author, seq) = (arrived.header.author(), arrived.header.seq());
+        let (label, seq) = (arrived.label, arrived.header.seq());
         let log = LogRef {
             topic: arrived.topic,
-            author,
+            label,
             origin: arrived.origin,
         };
         let waiting = &mut turn.topic(&log.topic).waiting;
-        if waiting.is_blocked(&author) {
-            waiting.arrived(&author, seq, times);
+        if waiting.is_blocked(&label) {
+            waiting.arrived(&label, seq, times);
         } else {
             advance(turn, &mut worklist, &log, seq)?;
             drain(turn, &mut worklist)?;
@@ -76,7 +76,7 @@ fn add_due(turn: &mut Turn<'_>, worklist: &mut Worklist) {
 /// Pruned logs that waited for what is gone, and those that waited for them.
 fn add_pruned(turn: &mut Turn<'_>, worklist: &mut Worklist) {
     for prune in turn.batch.prunes.values() {
-        let (topic, author) = (prune.topic, prune.author);
+        let (topic, author) = (prune.topic, prune.label);
         let waiting = &mut turn.state.topics.get_mut(&topic).waiting;
         if waiting.is_blocked(&author) {
             worklist.push_back(LogRef::quiet(topic, author));
@@ -104,13 +104,12 @@ fn advance(
 ) -> Result<(), StoreError> {
     loop {
         let Some(front) = front_of(turn, log)?.filter(|front| front.seq <= until) else {
-            let place = turn.topic(&log.topic).waiting.unblock(&log.author);
+            let place = turn.topic(&log.topic).waiting.unblock(&log.label);
             turn.state.places.give_back(place);
             return Ok(());
         };
         let Some(operation) = load(turn, &front)? else {
-            quarantine(turn, log, front.seq);
-            return Ok(());
+            return quarantine(turn, log, front.seq);
         };
         let missing = missing(turn, log, &operation.location)?;
         if let Some(first) = missing.first()
@@ -129,16 +128,18 @@ fn advance(
 }
 
 /// The operation of a log at `seq` cannot be read: nothing of the log goes on.
-fn quarantine(turn: &mut Turn<'_>, log: &LogRef, seq: u32) {
+fn quarantine(turn: &mut Turn<'_>, log: &LogRef, seq: u32) -> Result<(), StoreError> {
     let times = turn.times();
     let waiting = &mut turn.topic(&log.topic).waiting;
-    let place = waiting.quarantine(&log.author, seq, times);
+    let place = waiting.quarantine(&log.label, seq, times);
     turn.state.places.give_back(place);
+    let author = turn.author_of(&log.label)?;
     turn.batch.events.push(EngineEvent::LogUnreadable {
         topic: log.topic.topic,
-        author: log.author,
+        author,
         seq,
     });
+    Ok(())
 }
 
 /// Lets a log wait at `seq` for what it lacks, unless that has lasted long enough or there is no
@@ -152,13 +153,13 @@ fn waits(
 ) -> Result<bool, StoreError> {
     let times = turn.times();
     let waiting = &turn.topic(&log.topic).waiting;
-    if waiting.is_due(&log.author, seq, times) {
+    if waiting.is_due(&log.label, seq, times) {
         return Ok(false);
     }
     let mut place = None;
-    if !waiting.has_place(&log.author) {
+    if !waiting.has_place(&log.label) {
         let places = &mut turn.state.places;
-        let Some((taken, loses)) = places.take(log.origin, log.topic.topic, log.author) else {
+        let Some((taken, loses)) = places.take(log.origin, log.topic.topic, log.label) else {
             return Ok(false);
         };
         place = Some(taken);
@@ -169,7 +170,7 @@ fn waits(
         }
     }
     let waiting = &mut turn.topic(&log.topic).waiting;
-    waiting.block(&log.author, seq, lacks, place, times);
+    waiting.block(&log.label, seq, lacks, place, times);
     Ok(true)
 }
 
@@ -180,7 +181,7 @@ struct Front {
 }
 
 fn front_of(turn: &mut Turn<'_>, log: &LogRef) -> Result<Option<Front>, StoreError> {
-    let Some(row) = turn.log(&log.topic, &log.author)? else {
+    let Some(row) = turn.log(&log.topic, &log.label)? else {
         return Ok(None);
     };
     let seq = match row.ordered_seq {
@@ -199,14 +200,14 @@ fn pass(
     seq: u32,
 ) -> Result<(), StoreError> {
     let order = turn.tx.next_order();
-    let row = turn.log_mut(&log.topic, &log.author)?;
+    let row = turn.log_mut(&log.topic, &log.label)?;
     let row = row.expect("it has an operation that passes");
     row.ordered_seq = Some(seq);
     row.ordered_at = order;
-    let is_own = log.author == turn.state.author;
+    let is_own = log.label == turn.state.author;
     let state = turn.topic(&log.topic);
     state.heard |= !is_own;
-    let free = state.waiting.passed(&log.author, seq).into_iter();
+    let free = state.waiting.passed(&log.label, seq).into_iter();
     worklist.extend(free.map(|author| LogRef::quiet(log.topic, author)));
     Ok(())
 }
@@ -240,7 +241,7 @@ fn load(turn: &mut Turn<'_>, front: &Front) -> Result<Option<Loaded>, StoreError
     }))
 }
 
-/// Those of the dependencies that have not passed. The author's own log is in order anyway.
+/// Those of the dependencies that have not passed. Its own log is in order anyway.
 fn missing(
     turn: &mut Turn<'_>,
     log: &LogRef,
@@ -249,7 +250,7 @@ fn missing(
     let mut missing = Vec::new();
     let logs = &mut turn.state.logs;
     for dependency in &turn.batch.extensions(location).deps {
-        let own = dependency.author == log.author;
+        let own = dependency.label() == log.label;
         if !own && !logs.has_met(&turn.tx, log.topic.key, dependency)? {
             missing.push(*dependency);
         }

@@ -6,7 +6,9 @@
 //! them come.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 
+use p2panda_core::VerifyingKey;
 use p2panda_core::limits::{
     OWN_LOG_CLAIMS_MAX, OWN_LOG_HELD_BYTES_MAX, OWN_LOG_HELD_OPERATIONS_MAX, OWN_LOG_SHOW_WAIT,
     OWN_LOG_SHOWN_MAX, OWN_LOG_WAIT_PER_HOUR, PROGRESS_TIMEOUT,
@@ -58,29 +60,62 @@ impl Patience {
     }
 }
 
+/// Places in our logs of a topic, by the labels of the logs. One log takes no more than its place.
+#[derive(Clone, Default)]
+struct Seqs {
+    first: Option<(VerifyingKey, u32)>,
+    others: BTreeMap<VerifyingKey, u32>,
+}
+
+impl Seqs {
+    fn get(&self, log: &VerifyingKey) -> Option<u32> {
+        match &self.first {
+            Some((first, seq)) if first == log => Some(*seq),
+            _ => self.others.get(log).copied(),
+        }
+    }
+
+    fn set(&mut self, log: VerifyingKey, seq: u32) {
+        match &mut self.first {
+            Some((first, known)) if *first == log => *known = seq,
+            None => self.first = Some((log, seq)),
+            Some(_) => {
+                self.others.insert(log, seq);
+            }
+        }
+    }
+}
+
+/// The claims of a session, about any log.
+fn of_session(session: u64) -> RangeInclusive<(u64, VerifyingKey)> {
+    let [first, last] = [0, 255].map(|byte| VerifyingKey::from_bytes_unchecked([byte; 32]));
+    (session, first)..=(session, last)
+}
+
+/// Our logs in a topic. A claim about one of them holds the publishes to all.
 #[derive(Default)]
 pub(crate) struct OwnLog {
-    /// By session.
-    claims: BTreeMap<u64, Claim>,
+    /// By session and log.
+    claims: BTreeMap<(u64, VerifyingKey), Claim>,
     /// Set while publishes wait for claims alone.
     stretch: Option<Stretch>,
     /// What we have appended ourselves proves nothing when it comes back.
-    appended: Option<u32>,
+    appended: Seqs,
     held: VecDeque<PublishRequest>,
     held_operations: usize,
     held_bytes: usize,
     /// How far a peer says that it has stored our log.
-    stored: Option<u32>,
-    /// The session that brought an operation of ours last that is in our log, and its place.
-    echoed: Option<(u64, u32)>,
+    stored: Seqs,
+    /// The session that brought an operation of ours last that is in our log, the log and its place.
+    echoed: Option<(u64, VerifyingKey, u32)>,
     /// As all of it was when the transaction that runs began to use it.
     saved: Option<Box<Saved>>,
 }
 
 struct Saved {
-    claims: BTreeMap<u64, Claim>,
+    claims: BTreeMap<(u64, VerifyingKey), Claim>,
     stretch: Option<Stretch>,
-    appended: Option<u32>,
+    appended: Seqs,
     /// How many were held, and those that have been released since.
     held: usize,
     released: Vec<Again<PublishRequest>>,
@@ -114,10 +149,10 @@ struct Stretch {
 
 impl OwnLog {
     /// The peer of a session claims to have our log up to `seq`, and we have it up to `height`.
-    pub fn claimed(&mut self, session: u64, seq: u32, height: Option<u32>, now_us: u64) {
+    pub fn claimed(&mut self, of: (u64, VerifyingKey), seq: u32, height: Option<u32>, now_us: u64) {
         if height.is_none_or(|height| height < seq) && self.has_room(now_us) {
             self.claims.insert(
-                session,
+                of,
                 Claim {
                     seq: Some(seq),
                     height,
@@ -132,22 +167,22 @@ impl OwnLog {
     /// had the log up to `height`.
     pub fn shown(
         &mut self,
-        session: u64,
+        of: (u64, VerifyingKey),
         seq: u32,
         height: Option<u32>,
         patience: &mut Patience,
         now_us: u64,
     ) {
-        let claim = self.claims.get(&session);
+        let claim = self.claims.get(&of);
         let known = claim.map_or(height, |claim| claim.height);
         let is_new = |known: u32| seq > known;
-        if !known.is_none_or(is_new) || !self.appended.is_none_or(is_new) {
+        if !known.is_none_or(is_new) || !self.appended.get(&of.1).is_none_or(is_new) {
             return;
         }
         if claim.is_none() && !self.has_room(now_us) {
             return;
         }
-        let claim = self.claims.entry(session).or_insert(Claim {
+        let claim = self.claims.entry(of).or_insert(Claim {
             seq: None,
             height,
             made_us: now_us,
@@ -172,46 +207,54 @@ impl OwnLog {
     }
 
     /// A peer says that it has stored our log up to here.
-    pub fn hold(&mut self, seq: u32) {
-        self.stored = self.stored.max(Some(seq));
-    }
-
-    /// How far some peer has stored our log, as far as is known.
-    pub fn held(&self) -> Option<u32> {
+    pub fn hold(&mut self, log: VerifyingKey, seq: u32) {
+        let known = self.stored.get(&log);
         self.stored
+            .set(log, known.map_or(seq, |known| known.max(seq)));
     }
 
-    /// A session brought an operation that is in our log.
-    pub fn echoed(&mut self, session: u64, seq: u32) {
-        self.echoed = Some((session, seq));
+    /// How far some peer has stored a log of ours, as far as is known.
+    pub fn held(&self, log: &VerifyingKey) -> Option<u32> {
+        self.stored.get(log)
     }
 
-    /// The place of the operation in our log that this session brought last, if no other one has since.
-    pub fn echoed_by(&self, session: u64) -> Option<u32> {
-        let echoed = self.echoed.filter(|(by, _)| *by == session);
-        echoed.map(|(_, seq)| seq)
+    /// A session brought an operation that is in a log of ours.
+    pub fn echoed(&mut self, session: u64, log: VerifyingKey, seq: u32) {
+        self.echoed = Some((session, log, seq));
+    }
+
+    /// The place of the operation in this log of ours that this session brought last, if no other one
+    /// has since.
+    pub fn echoed_by(&self, session: u64, log: &VerifyingKey) -> Option<u32> {
+        let echoed = self
+            .echoed
+            .filter(|(by, of, _)| *by == session && of == log);
+        echoed.map(|(_, _, seq)| seq)
     }
 
     pub fn is_claimed_by(&self, session: u64) -> bool {
-        self.claims.contains_key(&session)
+        self.claims.range(of_session(session)).next().is_some()
     }
 
-    /// Our log has reached `height`: claims up to there are met.
-    pub fn reached(&mut self, height: u32) {
-        self.claims.retain(|_, claim| {
+    /// A log of ours has reached `height`: claims up to there are met.
+    pub fn reached(&mut self, log: &VerifyingKey, height: u32) {
+        self.claims.retain(|(_, of), claim| {
             let shown = claim.shown.as_ref().map_or(0, |shown| shown.seq);
-            claim.seq.is_none_or(|seq| seq.max(shown) > height)
+            of != log || claim.seq.is_none_or(|seq| seq.max(shown) > height)
         });
     }
 
     /// We have appended an operation ourselves.
-    pub fn appended(&mut self, seq: u32) {
-        self.appended = Some(seq);
+    pub fn appended(&mut self, log: VerifyingKey, seq: u32) {
+        self.appended.set(log, seq);
     }
 
     /// The catch-up of a session is over.
     pub fn settle(&mut self, session: u64) {
-        self.claims.remove(&session);
+        while let Some((of, _)) = self.claims.range(of_session(session)).next() {
+            let of = *of;
+            self.claims.remove(&of);
+        }
     }
 
     /// Whether a publish would wait now, as far as is known.
@@ -263,6 +306,8 @@ impl OwnLog {
     }
 
     /// Keeps a publish for later, or gives it back if there is no room.
+    // It goes back as it came, and hardly ever.
+    #[allow(clippy::result_large_err)]
     pub fn keep(&mut self, request: PublishRequest) -> Result<(), PublishRequest> {
         let operations = self
             .held_operations
@@ -274,6 +319,11 @@ impl OwnLog {
         (self.held_operations, self.held_bytes) = (operations, bytes);
         self.held.push_back(request);
         Ok(())
+    }
+
+    /// The publishes that are held, in order.
+    pub fn held_requests(&self) -> impl Iterator<Item = &PublishRequest> {
+        self.held.iter()
     }
 
     /// The publishes that were held, in order.
@@ -297,7 +347,7 @@ impl OwnLog {
         self.saved = Some(Box::new(Saved {
             claims: self.claims.clone(),
             stretch: self.stretch.clone(),
-            appended: self.appended,
+            appended: self.appended.clone(),
             held: self.held.len(),
             released: Vec::new(),
         }));
@@ -359,7 +409,7 @@ impl OwnLog {
             claim.shown.is_none() && claim.made_us.saturating_add(SHOW_US) <= now_us
         };
         let void = self.claims.iter().find(|(_, claim)| is_void(claim));
-        let void = void.map(|(session, _)| *session);
-        void.is_some_and(|session| self.claims.remove(&session).is_some())
+        let void = void.map(|(of, _)| *of);
+        void.is_some_and(|of| self.claims.remove(&of).is_some())
     }
 }

@@ -14,10 +14,10 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let mut slice = turn.state.limits.prune_slice;
     for prune in turn.batch.prunes.values() {
         let logs = &mut turn.state.logs;
-        let log = logs.get_mut(&turn.tx, prune.topic.key, &prune.author)?;
+        let log = logs.get_mut(&turn.tx, prune.topic.key, &prune.label)?;
         let log = log.expect("the operation with the flag is in it");
         let (topic, now) = (prune.topic.key, turn.now.wall);
-        let losers = turn.tx.note_pruned(topic, &prune.author, prune.seq, now)?;
+        let losers = turn.tx.note_pruned(topic, &prune.label, prune.seq, now)?;
         let told = losers.into_iter();
         let told = told.map(|consumer| EngineEvent::PrunedUnsettled { consumer });
         turn.batch.events.extend(told);

@@ -1,10 +1,12 @@
 //! Publishing: what is asked for, what is held, and what is published again.
 
-use p2panda_core::Topic;
+use std::collections::BTreeSet;
+
 use p2panda_core::limits::{
     PUBLISH_BATCH_BYTES_MAX, PUBLISH_BATCH_OPERATIONS_MAX, REPUBLISHED_BYTES_MAX,
     REPUBLISHED_ROWS_MAX,
 };
+use p2panda_core::{LogName, Topic};
 use p2panda_store::StoreError;
 
 use crate::answer::{PublishError, Republished};
@@ -37,7 +39,7 @@ pub(crate) fn publish(
         topics, patience, ..
     } = &mut *turn.state;
     let holds = topics.get_mut(&topic).own.holds(patience, now_us);
-    if !holds || branch::is_closed(turn, &topic)? {
+    if !holds || is_closed(turn, &topic, &logs_of(&request))? {
         forge(turn, &topic, request)?;
         return Ok(());
     }
@@ -74,9 +76,12 @@ fn republish_next(
     let (rows_max, bytes_max) = (REPUBLISHED_ROWS_MAX, REPUBLISHED_BYTES_MAX);
     let bodies = turn.tx.bodies_given_up(topic.key, rows_max, bytes_max)?;
     let mut published = 0;
-    for (row, body) in bodies {
+    for (row, log, body) in bodies {
         let request = PublishRequest::One {
-            message: NewMessage::new(body),
+            message: NewMessage {
+                log,
+                ..NewMessage::new(body)
+            },
             reply: Box::new(|_| ()),
         };
         match forge(turn, topic, request)? {
@@ -111,13 +116,38 @@ pub(crate) fn go_on(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreEr
     if !own.holds_publishes() {
         return Ok(());
     }
-    if own.holds(patience, now_us) && !branch::is_closed(turn, topic)? {
-        return Ok(());
+    let holds = own.holds(patience, now_us);
+    if holds {
+        let logs = own.held_requests().flat_map(logs_of).collect();
+        if !is_closed(turn, topic, &logs)? {
+            return Ok(());
+        }
     }
     for request in turn.topic(topic).own.release() {
         forge(turn, topic, request)?;
     }
     Ok(())
+}
+
+/// The logs that a request publishes to.
+fn logs_of(request: &PublishRequest) -> BTreeSet<Option<LogName>> {
+    let messages = request.messages().iter();
+    messages.map(|message| message.log).collect()
+}
+
+/// Whether all these logs of ours are closed.
+fn is_closed(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    logs: &BTreeSet<Option<LogName>>,
+) -> Result<bool, StoreError> {
+    for name in logs {
+        let log = topic.own_log(&turn.state.author, *name);
+        if !branch::is_closed(turn, topic, &log.label)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Answers that nothing is published.

@@ -42,13 +42,14 @@ pub(crate) fn peer_has(
     own_seq: u32,
 ) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
-    let height = turn.own_height(topic)?;
+    let author = turn.state.author;
+    let height = turn.height(topic, &author)?;
     let State {
         topics, patience, ..
     } = &mut *turn.state;
     let own = &mut topics.get_mut(topic).own;
     let held = own.would_hold(patience, now_us);
-    own.claimed(session, own_seq, height, now_us);
+    own.claimed((session, author), own_seq, height, now_us);
     if !held && own.would_hold(patience, now_us) {
         let topic = topic.topic;
         turn.batch
@@ -64,7 +65,7 @@ pub(crate) fn own_operation(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
     source: Source,
-    seq: u32,
+    (label, seq): (VerifyingKey, u32),
     height: Option<u32>,
 ) -> Result<(), StoreError> {
     let Source::Session { id, peer } = source else {
@@ -78,7 +79,7 @@ pub(crate) fn own_operation(
     let own = &mut topic_state.own;
     let held = own.would_hold(patience, now_us);
     if own.is_claimed_by(id) || topic_state.waiting.is_in_catch_up(id) {
-        own.shown(id, seq, height, patience, now_us);
+        own.shown((id, label), seq, height, patience, now_us);
     }
     if !held && own.would_hold(patience, now_us) {
         let topic = topic.topic;
@@ -86,8 +87,8 @@ pub(crate) fn own_operation(
             .events
             .push(EngineEvent::PublishesHeld { topic, peer });
     }
-    if let Some(height) = turn.own_height(topic)? {
-        turn.topic(topic).own.reached(height);
+    if let Some(height) = turn.height(topic, &label)? {
+        turn.topic(topic).own.reached(&label, height);
     }
     publish::go_on(turn, topic)
 }

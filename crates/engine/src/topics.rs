@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2panda_core::{LogId, Topic};
+use p2panda_core::{LogId, LogName, NodeExtensions, Topic, VerifyingKey};
 use p2panda_store::{StoreError, TopicKey, Tx};
 
 use crate::own::OwnLog;
@@ -17,12 +17,52 @@ pub(crate) struct TopicRef {
     pub log_id: LogId,
 }
 
+impl TopicRef {
+    /// Our log with this name.
+    pub fn own_log(&self, author: &VerifyingKey, name: Option<LogName>) -> OwnLogRef {
+        let Some(hash) = name else {
+            return OwnLogRef {
+                label: *author,
+                id: self.log_id,
+                name: None,
+            };
+        };
+        let id = self.topic.named_log_id(&hash);
+        OwnLogRef {
+            label: id.label(author),
+            id,
+            name,
+        }
+    }
+
+    /// Whether it has the log that these extensions name.
+    pub fn has_log(&self, extensions: &NodeExtensions) -> bool {
+        match &extensions.name {
+            None => extensions.log_id == self.log_id,
+            Some(_) => {
+                let topic = &self.topic;
+                topic.has_log(&extensions.log_id, extensions.name.as_ref())
+            }
+        }
+    }
+}
+
+/// One of our own logs in a topic.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnLogRef {
+    /// What stands for its author where logs of a topic are told apart.
+    pub label: VerifyingKey,
+    pub id: LogId,
+    pub name: Option<LogName>,
+}
+
 /// What is kept in memory of one topic.
 pub(crate) struct TopicState {
     pub topic: TopicRef,
     pub waiting: Waiting,
     pub own: OwnLog,
-    /// Whether an operation of somebody else may have passed the order stage since our last one.
+    /// Whether an operation of somebody else may have passed the order stage since the last one of our
+    /// first log.
     pub heard: bool,
     /// It is among those that the transaction that runs has used.
     touched: bool,

@@ -32,27 +32,37 @@ impl Turn<'_> {
         self.state.topics.get_mut(topic)
     }
 
+    /// A log, by its label.
     pub fn log(
         &mut self,
         topic: &TopicRef,
-        author: &VerifyingKey,
+        label: &VerifyingKey,
     ) -> Result<Option<&Log>, StoreError> {
-        self.state.logs.get(&self.tx, topic.key, author)
+        self.state.logs.get(&self.tx, topic.key, label)
     }
 
     /// A log that the caller is about to change.
     pub fn log_mut(
         &mut self,
         topic: &TopicRef,
-        author: &VerifyingKey,
+        label: &VerifyingKey,
     ) -> Result<Option<&mut Log>, StoreError> {
-        self.state.logs.get_mut(&self.tx, topic.key, author)
+        self.state.logs.get_mut(&self.tx, topic.key, label)
     }
 
-    /// How far our own log in a topic came; operations of this batch count.
-    pub fn own_height(&mut self, topic: &TopicRef) -> Result<Option<u32>, StoreError> {
-        let author = self.state.author;
-        Ok(self.log(topic, &author)?.map(|log| log.head.seq))
+    /// How far a log in a topic came; operations of this batch count.
+    pub fn height(
+        &mut self,
+        topic: &TopicRef,
+        label: &VerifyingKey,
+    ) -> Result<Option<u32>, StoreError> {
+        Ok(self.log(topic, label)?.map(|log| log.head.seq))
+    }
+
+    /// Whose log a label stands for.
+    pub fn author_of(&self, label: &VerifyingKey) -> Result<VerifyingKey, StoreError> {
+        let named = self.tx.named_log(label)?;
+        Ok(named.map_or(*label, |named| named.author))
     }
 
     /// The header that a log has at a place, if it can be read.

@@ -55,6 +55,7 @@ fn refused_row(verifier: &mut Verifier, refused: Refused) -> Incoming {
         reason: match refused.refusal {
             Refusal::Undecodable => RejectReason::Undecodable,
             Refusal::TooLarge => RejectReason::TooLarge,
+            Refusal::OtherLog => RejectReason::WrongTopic,
         },
         genuine: whole.map(|header| Box::new(Genuine { header, bytes })),
     }

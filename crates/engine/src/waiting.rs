@@ -1,6 +1,6 @@
 //! Logs of a topic that wait for operations of other authors (`docs/protocol/streams.md#6`).
 //!
-//! Of each log only the first waiting operation, its *front*, is looked at, and of that one
+//! Logs are told apart by their labels. Of each log only the first waiting operation, its *front*, is looked at, and of that one
 //! dependency that is missing: when it comes, the front is looked at again. The deadline of an
 //! operation counts from its arrival, or from when the last session that was in catch-up at
 //! its arrival is done or too slow, whichever is later, and is never later than the longest
@@ -83,7 +83,7 @@ impl Places {
 #[derive(Default)]
 pub(crate) struct Waiting {
     logs: HashMap<VerifyingKey, Blocked>,
-    /// By author of the missing operation: its place, and the log that waits for it.
+    /// By log of the missing operation: its place, and the log that waits for it.
     watchers: HashMap<VerifyingKey, BTreeSet<(u32, VerifyingKey)>>,
     /// With the number of the log, so that of those due at once the first blocked goes first.
     deadlines: BTreeSet<(u64, u64, VerifyingKey)>,
@@ -157,7 +157,7 @@ impl Waiting {
         place: Option<Place>,
         times: Times,
     ) {
-        self.put_front(author, front, Some((lacks.author, lacks.seq)), times);
+        self.put_front(author, front, Some((lacks.label(), lacks.seq)), times);
         if let (Some(place), Some(blocked)) = (place, self.logs.get_mut(author)) {
             blocked.place = Some(place);
         }

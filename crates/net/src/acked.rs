@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::congestion::flight_of;
 use crate::flight::{Flight, Seen};
-use crate::request::Request;
+use crate::request::{Reached, Request};
 
 /// What of one connection is not acknowledged yet. Clones share it.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ struct Waiting {
 pub(crate) struct Written {
     pub(crate) topic: Topic,
     pub(crate) arrival: u64,
+    /// Logs with a name crossed as well.
+    pub(crate) named: bool,
     pub(crate) marks: Marks,
 }
 
@@ -200,15 +202,14 @@ impl Inner {
     }
 
     /// Takes what is acknowledged: topics, and how far the peer was sent each.
-    fn take_acked(&mut self) -> Vec<(Topic, u64)> {
+    fn take_acked(&mut self) -> Vec<Reached> {
         let seen: Vec<(PathId, Seen)> = self.paths.iter().map(Followed::seen).collect();
         let mut acked = Vec::new();
         self.waiting.retain(|_, waiting| {
             if !waiting.written.is_acked(&seen) {
                 return true;
             }
-            let reached = (waiting.written.topic, waiting.written.arrival);
-            acked.push(reached);
+            acked.push(waiting.written.reached());
             match waiting.next.take() {
                 Some(next) => waiting.written = next,
                 None => return false,
@@ -216,7 +217,7 @@ impl Inner {
             let is_acked = waiting.written.is_acked(&seen);
             if is_acked {
                 acked.pop();
-                acked.push((waiting.written.topic, waiting.written.arrival));
+                acked.push(waiting.written.reached());
             }
             !is_acked
         });
@@ -235,6 +236,14 @@ impl Followed {
 }
 
 impl Written {
+    fn reached(&self) -> Reached {
+        Reached {
+            topic: self.topic,
+            arrival: self.arrival,
+            named: self.named,
+        }
+    }
+
     /// Of paths of which nothing was known when it was written, what they send later counts.
     fn mark(&mut self, paths: &[Followed]) {
         let marks = &mut self.marks;

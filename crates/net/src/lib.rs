@@ -138,4 +138,4 @@ pub use host::BootstrapHost;
 #[doc(hidden)]
 pub use host::Resolver;
 pub use net::{Net, SyncHandle, spawn};
-pub use request::{Request, Stored, Totals};
+pub use request::{Reached, Request, Stored, Totals};

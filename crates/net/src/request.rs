@@ -145,8 +145,8 @@ pub enum Request {
     Sent {
         /// The peer.
         peer: VerifyingKey,
-        /// The topics, and for each the arrival number, inclusive.
-        acked: Vec<(Topic, u64)>,
+        /// The topics, and how far each.
+        acked: Vec<Reached>,
     },
     /// An entry of the address book changed: keep it.
     Record {
@@ -179,4 +179,16 @@ pub struct Stored {
     /// Operations of the batch that were not valid in themselves: their header did not decode, or
     /// their signature or body hash was wrong.
     pub invalid: usize,
+}
+
+/// How far a peer was sent a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The topic.
+    pub topic: Topic,
+    /// The arrival number, inclusive.
+    pub arrival: u64,
+    /// Whether logs with a name crossed as well; peers that compare heights are sent the first log of
+    /// each author only (`docs/protocol/sync.md#5`).
+    pub named: bool,
 }

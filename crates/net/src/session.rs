@@ -186,6 +186,8 @@ struct Driver {
     undrained: bool,
     /// How far the peer was sent the topic, once what is queued now is written.
     sent: Option<u64>,
+    /// Logs with a name cross as well.
+    named: bool,
     acks: Acks,
     /// Of the last write.
     marks: Marks,
@@ -266,6 +268,7 @@ impl Driver {
             ended_by_peer: None,
             undrained: false,
             sent: None,
+            named: matches!(protocol, Protocol::Link { .. }),
             unacked: acks.nothing_written(),
             acks,
             marks: Marks::default(),
@@ -705,6 +708,7 @@ impl Driver {
             let written = Written {
                 topic,
                 arrival,
+                named: self.named,
                 marks,
             };
             let requests = &self.shared.requests;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use p2panda_core::{Topic, limits};
-use p2panda_net::PeerStatus;
+use p2panda_core::{LogName, Topic, VerifyingKey, limits};
+use p2panda_net::{PeerStatus, SessionStatus};
 
 use crate::Error;
 use crate::inner::receipts::Place;
@@ -60,18 +60,34 @@ impl Node {
     }
 
     async fn unsent_of(&self, state: &TopicState) -> Result<u64, Error> {
-        let (topic, own) = (state.topic(), self.id());
-        let (arrival, stored) = state.receipts().furthest();
-        let read = move |reader: &p2panda_store::Reader| {
-            let Some(newest) = reader.newest_entry(&topic, &own)? else {
-                return Ok(0);
+        let topic = state.topic();
+        let mut unsent = 0;
+        for (log, label) in self.own_logs(topic).await? {
+            let (arrival, stored) = state.receipts().furthest(log);
+            let read = move |reader: &p2panda_store::Reader| {
+                let Some(newest) = reader.newest_entry(&topic, &label)? else {
+                    return Ok(0);
+                };
+                let after_stored = stored.map_or(u64::MAX, |stored| {
+                    u64::from(newest.seq.saturating_sub(stored))
+                });
+                Ok(reader
+                    .newer_than(&topic, &label, arrival)?
+                    .min(after_stored))
             };
-            let after_stored = stored.map_or(u64::MAX, |stored| {
-                u64::from(newest.seq.saturating_sub(stored))
-            });
-            Ok(reader.newer_than(&topic, &own, arrival)?.min(after_stored))
-        };
-        self.storage().read(read).await
+            unsent += self.storage().read(read).await?;
+        }
+        Ok(unsent)
+    }
+
+    /// The logs of this node in a topic: the first one, and those with a name, with their labels.
+    async fn own_logs(&self, topic: Topic) -> Result<Vec<(Option<LogName>, VerifyingKey)>, Error> {
+        let own = self.id();
+        let read = move |reader: &p2panda_store::Reader| reader.named_logs_of(&topic, &own);
+        let named = self.storage().read(read).await?;
+        let mut logs = vec![(None, own)];
+        logs.extend(named.into_iter().map(|(name, label)| (Some(name), label)));
+        Ok(logs)
     }
 
     /// Waits until everything that this node published in its open topics was sent: to one peer at
@@ -91,21 +107,30 @@ impl Node {
     /// Resolves when there is nothing left to send.
     async fn drained(&self) -> Result<(), Error> {
         for state in self.topics().all() {
-            let (topic, own) = (state.topic(), self.id());
-            let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &own);
-            let Some(newest) = self.storage().read(read).await? else {
-                continue;
-            };
-            let place = Place {
-                seq: newest.seq,
-                arrival: newest.arrival,
-            };
-            state.wait_sent(place, 1).await?;
-            while !self.is_sent_to_all(&state, place) {
-                // A session may end as well.
-                let changed = state.receipts().changed();
-                let _ = tokio::time::timeout(limits::DRAIN_LOOK_INTERVAL, changed).await;
+            let topic = state.topic();
+            for (log, label) in self.own_logs(topic).await? {
+                let read =
+                    move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &label);
+                let Some(newest) = self.storage().read(read).await? else {
+                    continue;
+                };
+                let place = Place {
+                    log,
+                    seq: newest.seq,
+                    arrival: newest.arrival,
+                };
+                self.sent_to_all(&state, place).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn sent_to_all(&self, state: &TopicState, place: Place) -> Result<(), Error> {
+        state.wait_sent(place, 1).await?;
+        while !self.is_sent_to_all(state, place) {
+            // A session may end as well.
+            let changed = state.receipts().changed();
+            let _ = tokio::time::timeout(limits::DRAIN_LOOK_INTERVAL, changed).await;
         }
         Ok(())
     }
@@ -115,7 +140,9 @@ impl Node {
         let (topic, sent_to) = (state.topic(), state.receipts().sent_to(place));
         let has_session = |peer: &PeerStatus| {
             let mut sessions = peer.sessions.iter();
-            sessions.any(|session| session.topic == topic)
+            // Others are never sent what is in a log with a name.
+            let carries = |session: &SessionStatus| place.log.is_none() || session.receipts;
+            sessions.any(|session| session.topic == topic && carries(session))
         };
         let peers = self.net().peers();
         let mut peers = peers.iter().filter(|peer| has_session(peer));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use p2panda_core::LogNameError;
 use p2panda_engine::{Corrupt, PublishError, StorageWait};
 use p2panda_net::{EphemeralError, SpawnError};
 use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind, ViewError};
@@ -35,6 +36,12 @@ pub enum Error {
     /// Something about a named consumer was refused.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
+    /// Something is no name of a log.
+    #[error(transparent)]
+    LogName(#[from] LogNameError),
+    /// Peers say of the first log of a topic only that they have stored it.
+    #[error("peers do not say of a log with a name that they have stored it")]
+    NamedReceipt,
     /// A temporary directory cannot be made.
     #[error("no temporary directory can be made: {0}")]
     Temporary(#[source] std::io::Error),
@@ -123,7 +130,9 @@ impl Error {
             Error::Consumer(ConsumerError::Damaged) => ErrorKind::Corrupt,
             Error::Consumer(ConsumerError::Deleted | ConsumerError::TakenOver) => ErrorKind::Closed,
             Error::Consumer(_) => ErrorKind::Invalid,
-            Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
+            Error::Encode(_) | Error::NoDirectory | Error::NamedReceipt => ErrorKind::Invalid,
+            Error::LogName(LogNameError::TooLong { .. }) => ErrorKind::Limit,
+            Error::LogName(_) => ErrorKind::Invalid,
             Error::Store(error) => of_database(*error.kind()),
             Error::Corrupt(error) => match &**error {
                 Corrupt::Store(error) => of_database(*error.kind()),

@@ -90,8 +90,8 @@ pub use node::Node;
 pub use p2panda_core::cbor::CborError;
 pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
-    Dependency, Hash, HostAddr, HostAddrError, HybridTimestamp, NamedAddr, NetworkId, SigningKey,
-    Timestamp, Topic, VerifyingKey,
+    Dependency, Hash, HostAddr, HostAddrError, HybridTimestamp, LogId, LogName, LogNameError,
+    NamedAddr, NetworkId, SigningKey, Timestamp, Topic, VerifyingKey,
 };
 pub use p2panda_engine::{Corrupt, IngestReport, PublishError, StorageWait};
 pub use p2panda_net::{

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Hash, Timestamp, VerifyingKey};
+use p2panda_core::{Dependency, Hash, LogId, LogName, Timestamp, VerifyingKey};
 use p2panda_store::{Change, Content, FeedEntry};
 
 use crate::body::{self, DecodeError};
@@ -47,7 +47,7 @@ impl<M> Message<M> {
         self.entry.header.id()
     }
 
-    /// Its place in the author's log.
+    /// Its place in the log ([`Message::log`]) of its author.
     pub fn seq(&self) -> u32 {
         self.entry.header.seq()
     }
@@ -130,6 +130,17 @@ impl<M> Message<M> {
         }
     }
 
+    /// Hash of the name of the log that it is in; none: it is in the first log of its author.
+    pub fn log(&self) -> Option<LogName> {
+        let extensions = self.entry.header.node_extensions();
+        extensions.ok().and_then(|extensions| extensions.name)
+    }
+
+    fn log_id(&self) -> Option<LogId> {
+        let extensions = self.entry.header.node_extensions().ok()?;
+        extensions.name.map(|_| extensions.log_id)
+    }
+
     /// Header and content bytes.
     pub(crate) fn size(&self) -> usize {
         self.entry.bytes()
@@ -146,6 +157,7 @@ impl<M> From<&Message<M>> for Dependency {
     fn from(message: &Message<M>) -> Self {
         Self {
             author: message.author(),
+            log: message.log_id(),
             seq: message.seq(),
             id: message.id(),
         }

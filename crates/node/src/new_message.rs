@@ -1,6 +1,6 @@
 //! A message to be published, with what is said about it.
 
-use p2panda_core::{Dependency, Hash};
+use p2panda_core::{Dependency, Hash, LogName, LogNameError};
 use serde::Serialize;
 
 use crate::body::{Body, EncodeError};
@@ -64,6 +64,24 @@ impl NewMessage {
     /// [`PublishError::UnknownParent`](crate::PublishError::UnknownParent).
     pub fn after<T: Into<Dependency>>(mut self, messages: impl IntoIterator<Item = T>) -> Self {
         self.0.after.extend(messages.into_iter().map(Into::into));
+        self
+    }
+
+    /// It goes to this node's log with this name, of 1 to 128 bytes, instead of the first one of the
+    /// topic. The messages of
+    /// [`Publisher::publish_messages`](crate::Publisher::publish_messages) may go to several logs. See
+    /// [`Publisher::to_log`](crate::Publisher::to_log).
+    ///
+    /// # Errors
+    /// [`LogNameError`] where the name is empty or too long.
+    pub fn to_log(mut self, name: &str) -> Result<Self, LogNameError> {
+        self.0.log = Some(LogName::of(name)?);
+        Ok(self)
+    }
+
+    /// It goes there unless it is said where it goes.
+    pub(crate) fn or_to_log(mut self, log: Option<LogName>) -> Self {
+        self.0.log = self.0.log.or(log);
         self
     }
 

@@ -236,10 +236,15 @@ fn compare_again(topics: &Topics, event: &EngineEvent) {
             }
         }
         EngineEvent::OwnFork {
-            topic, peer, ours, ..
+            topic,
+            peer,
+            ours,
+            fork,
         } => {
             if let Some(state) = topics.get(topic) {
-                state.own_forked(*ours);
+                let extensions = fork.first.node_extensions().ok();
+                let name = extensions.and_then(|extensions| extensions.name);
+                state.own_forked((name, fork.first.label()), *ours);
             }
             if let Some(peer) = peer {
                 topics.repair(topic, *peer);
@@ -669,7 +674,7 @@ impl Node {
             match read.await {
                 Ok(((arrival, offset), blocked, fork)) => {
                     if let Some(fork) = fork {
-                        state.receipts().fork(fork.held);
+                        state.receipts().fork(None, fork.held);
                     }
                     state.opened(arrival, offset, &blocked);
                 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use p2panda_core::Topic;
+use p2panda_core::{LogName, LogNameError, Topic, VerifyingKey};
 use serde::Serialize;
 
 use crate::Error;
@@ -15,18 +15,22 @@ use crate::new_message::NewMessage;
 use crate::node::Node;
 use crate::receipt::Receipt;
 
-/// The writing half of a topic stream. Cheap to clone; all clones write to this node's one log of
-/// the topic.
+/// The writing half of a topic stream. Cheap to clone; all clones write to the same log of this node:
+/// the first one of the topic, or one with a name ([`Publisher::to_log`]).
 pub struct Publisher<M = Raw> {
     node: Node,
     topic: Topic,
+    log: Option<LogName>,
     state: Arc<TopicState>,
     kind: PhantomData<fn(M)>,
 }
 
 impl<M> Clone for Publisher<M> {
     fn clone(&self) -> Self {
-        Self::new(self.node.clone(), self.topic, Arc::clone(&self.state))
+        Self {
+            log: self.log,
+            ..Self::new(self.node.clone(), self.topic, Arc::clone(&self.state))
+        }
     }
 }
 
@@ -43,9 +47,32 @@ impl<M> Publisher<M> {
         Self {
             node,
             topic,
+            log: None,
             state,
             kind: PhantomData,
         }
+    }
+
+    /// Publishes to this node's log of the topic with this name, of 1 to 128 bytes.
+    ///
+    /// A node may have any number of logs in a topic. Each has an order, a prune point and receipts of
+    /// its own, and none of them waits for another; with [`NewMessage::after`] a message comes behind
+    /// one of another log. Streams, consumers and views of the topic have the messages of all logs
+    /// ([`Message::log`](crate::Message::log) tells which). Peers of release 0.7.1 get the first log
+    /// only, the one without a name (`docs/protocol/streams.md#20`).
+    ///
+    /// # Errors
+    /// [`LogNameError`] where the name is empty or too long.
+    pub fn to_log(&self, name: &str) -> Result<Self, LogNameError> {
+        Ok(Self {
+            log: Some(LogName::of(name)?),
+            ..self.clone()
+        })
+    }
+
+    /// Hash of the name of the log that it publishes to; none: the first log of the topic.
+    pub fn log(&self) -> Option<LogName> {
+        self.log
     }
 
     /// The topic.
@@ -66,8 +93,10 @@ impl<M> Publisher<M> {
     pub async fn publish_message(&self, message: NewMessage) -> Result<Receipt, Error> {
         self.state.check_open()?;
         let queue = self.node.queue();
-        let published = queue.publish(self.topic, message.into_inner()).await?;
-        Ok(self.receipt(&published))
+        let message = message.or_to_log(self.log).into_inner();
+        let log = message.log;
+        let published = queue.publish(self.topic, message).await?;
+        Ok(self.receipt(&published, log))
     }
 
     /// Publishes all of these messages or none of them: with one sync to disk, in this order, and with
@@ -84,25 +113,39 @@ impl<M> Publisher<M> {
         messages: impl IntoIterator<Item = NewMessage>,
     ) -> Result<Vec<Receipt>, Error> {
         self.state.check_open()?;
-        let messages = messages.into_iter().map(NewMessage::into_inner).collect();
+        let messages = messages.into_iter();
+        let messages: Vec<_> = messages
+            .map(|message| message.or_to_log(self.log).into_inner())
+            .collect();
+        let logs: Vec<_> = messages.iter().map(|message| message.log).collect();
         let published = self.node.queue().publish_all(self.topic, messages).await?;
-        Ok(published.iter().map(|one| self.receipt(one)).collect())
+        let published = published.iter().zip(logs);
+        Ok(published.map(|(one, log)| self.receipt(one, log)).collect())
     }
 
-    fn receipt(&self, published: &Published) -> Receipt {
-        Receipt::new(published, Arc::clone(&self.state))
+    fn receipt(&self, published: &Published, log: Option<LogName>) -> Receipt {
+        Receipt::new(published, log, Arc::clone(&self.state))
     }
 
-    /// The receipt of the newest message of this node's log of the topic, whenever it was published:
+    /// The receipt of the newest message of the log that it publishes to, whenever it was published:
     /// who has it has everything before. `None`: nothing was published yet.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
     pub async fn newest(&self) -> Result<Option<Receipt>, Error> {
-        let (topic, own) = (self.topic, self.node.id());
-        let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &own);
+        let (topic, log) = (self.topic, self.log);
+        let label = label_of(&topic, &self.node.id(), log);
+        let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &label);
         let newest = self.node.storage().read(read).await?;
-        Ok(newest.map(|newest| Receipt::of_entry(&newest, Arc::clone(&self.state))))
+        Ok(newest.map(|newest| Receipt::of_entry(&newest, log, Arc::clone(&self.state))))
+    }
+}
+
+/// What stands for the author of a log where logs of a topic are told apart.
+fn label_of(topic: &Topic, author: &VerifyingKey, log: Option<LogName>) -> VerifyingKey {
+    match log {
+        None => *author,
+        Some(name) => topic.named_log_id(&name).label(author),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use p2panda_core::{Hash, VerifyingKey};
+use p2panda_core::{Hash, LogName, VerifyingKey};
 use p2panda_store::NewestEntry;
 
 use crate::Error;
@@ -44,8 +44,9 @@ impl std::fmt::Debug for Receipt {
 }
 
 impl Receipt {
-    pub(crate) fn new(published: &Published, state: Arc<TopicState>) -> Self {
+    pub(crate) fn new(published: &Published, log: Option<LogName>, state: Arc<TopicState>) -> Self {
         let place = Place {
+            log,
             seq: published.seq,
             arrival: published.arrival,
         };
@@ -53,8 +54,13 @@ impl Receipt {
         Self { id, place, state }
     }
 
-    pub(crate) fn of_entry(entry: &NewestEntry, state: Arc<TopicState>) -> Self {
+    pub(crate) fn of_entry(
+        entry: &NewestEntry,
+        log: Option<LogName>,
+        state: Arc<TopicState>,
+    ) -> Self {
         let place = Place {
+            log,
             seq: entry.seq,
             arrival: entry.arrival,
         };
@@ -67,7 +73,7 @@ impl Receipt {
         self.id
     }
 
-    /// Place in this node's log of the topic.
+    /// Place in the log of this node that the message was published to.
     pub fn seq(&self) -> u32 {
         self.place.seq
     }

@@ -1,7 +1,7 @@
 //! Where one operation is (`docs/guide/observe.md`).
 
 use p2panda_core::limits::TRACED_OPERATIONS_MAX;
-use p2panda_core::{Hash, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{Hash, LogName, Timestamp, Topic, VerifyingKey};
 use p2panda_engine::EarlyTrace;
 use p2panda_store::{ConsumerTrace, Progress, Reader, RejectReason, RejectedRow, StoredTrace};
 
@@ -40,6 +40,9 @@ pub struct Trace {
 pub struct TracePlace {
     /// Who signed it.
     pub author: VerifyingKey,
+    /// Hash of the name of its log, if it is not the first one of its author; none for one that is not
+    /// stored.
+    pub log: Option<LogName>,
     /// Sequence number in the log.
     pub seq: u32,
     /// When it was made, as the author says; none for one that is not stored.
@@ -103,6 +106,7 @@ impl Trace {
         let extensions = header.node_extensions().ok();
         let place = TracePlace {
             author: header.author(),
+            log: extensions.as_ref().and_then(|extensions| extensions.name),
             seq: header.seq(),
             timestamp: extensions.map(|extensions| extensions.timestamp),
             arrival: Some(stored.arrival),
@@ -117,6 +121,7 @@ impl Trace {
     fn early(id: Hash, early: &EarlyTrace) -> Trace {
         let place = TracePlace {
             author: early.author,
+            log: None,
             seq: early.seq,
             timestamp: None,
             arrival: None,
@@ -150,6 +155,7 @@ impl Trace {
     fn add_receipts(&mut self, node: &Node) {
         let Some(TracePlace {
             author,
+            log,
             seq,
             arrival: Some(arrival),
             ..
@@ -161,12 +167,12 @@ impl Trace {
             return;
         };
         let receipts = state.receipts();
+        let place = Place { log, seq, arrival };
         if author == node.id() {
-            let place = Place { seq, arrival };
             self.sent_to = receipts.sent_to(place);
             self.stored_by = receipts.held_by(place);
         } else {
-            self.sent_to = receipts.sent_up_to(arrival);
+            self.sent_to = receipts.sent_up_to(place);
         }
         let received = &self.received;
         let is_other = |peer: &VerifyingKey| received.iter().all(|(from, _)| from != peer);

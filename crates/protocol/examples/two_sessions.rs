@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let body = entry.body.as_deref().unwrap_or_default();
             println!(
                 "  {} {}: {}",
-                entry.author(),
+                entry.label(),
                 entry.seq(),
                 String::from_utf8_lossy(body)
             );
@@ -103,13 +103,14 @@ impl Node {
         let own = self.stored.iter().rev();
         let last = own
             .clone()
-            .find(|entry| entry.author() == key.verifying_key());
+            .find(|entry| entry.label() == key.verifying_key());
         let backlink = last.map(|last| last.header.id());
         let extensions = NodeExtensions {
             log_id: self.topic.log_id(),
             timestamp: Timestamp::from_micros(1_780_000_000_000_000),
             prune: false,
             deps: Vec::new(),
+            name: None,
         };
         let draft = Draft {
             seq: last.map_or(0, |last| last.seq() + 1),
@@ -205,7 +206,7 @@ impl Node {
     fn heights(&self) -> Heights {
         let mut heights = Heights::default();
         for entry in &self.stored {
-            heights.raise(entry.author(), self.topic.log_id(), entry.seq());
+            heights.raise(entry.label(), self.topic.log_id(), entry.seq());
         }
         heights
     }
@@ -240,7 +241,7 @@ impl Node {
     fn logs(&self, ranges: &[LogRange]) -> Vec<Entry> {
         let of = |range: LogRange| {
             self.stored.iter().filter(move |entry| {
-                entry.author() == range.author
+                entry.label() == range.author
                     && range.after.is_none_or(|after| entry.seq() > after)
                     && entry.seq() <= range.until
             })

@@ -147,7 +147,7 @@ fn writing(store: &mut Store) -> u64 {
         append(&mut tx);
         let topic = tx.topic(&TOPIC).unwrap();
         assert!(tx.waiting_topics().unwrap().is_empty());
-        tx.recent_heads(topic, &author(), 16).unwrap();
+        tx.recent_heads(topic, &author(), &author(), 16).unwrap();
         let consumer = tx.consumer("app").unwrap();
         let now = tx.place_consumer(consumer, topic, Start::Now).unwrap();
         append(&mut tx);

@@ -18,6 +18,7 @@ pub(crate) mod inactive;
 pub(crate) mod journal;
 pub(crate) mod large;
 pub(crate) mod level;
+pub(crate) mod log_name;
 pub(crate) mod meta;
 pub(crate) mod missing;
 pub(crate) mod named;

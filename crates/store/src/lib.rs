@@ -111,6 +111,7 @@ pub use database::holdings::{HeadsPlace, Holdings};
 pub use database::idempotency::KeyedPublish;
 pub use database::journal::Journal;
 pub use database::level::{NewestEntry, StoredLevel};
+pub use database::log_name::NamedLog;
 pub use database::missing::LateBody;
 pub use database::named::{
     Covered, DeadLetter, DeadReason, DeadRow, NamedChanges, NamedConsumer, OpenRow, PlaceRow,

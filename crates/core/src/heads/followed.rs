@@ -9,11 +9,11 @@ use crate::{LogId, Topic, VerifyingKey};
 /// What a commit changed in the heads of a topic, or what a look at the store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeadsChange {
-    /// Whose logs grew, and their heads now. The last one of an author counts.
+    /// Which logs grew, by their labels, and their heads now. The last one of a log counts.
     pub raised: Vec<(VerifyingKey, Head)>,
-    /// Of whose logs there is evidence of a fork.
+    /// Of which logs there is evidence of a fork, by their labels.
     pub forked: Vec<VerifyingKey>,
-    /// Whose logs are blocked, and the newest operation that was seen of each; none: it goes on
+    /// Which logs are blocked, by their labels, and the newest operation that was seen of each; none: it goes on
     /// (`docs/protocol/streams.md#4.9`).
     pub blocked: Vec<(VerifyingKey, Option<Head>)>,
     /// Everything of the topic up to this arrival number is in the heads by now; 0: nothing is said.

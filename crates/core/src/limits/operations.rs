@@ -20,3 +20,5 @@ pub const DEPENDENCIES_MAX: usize = 16;
 /// Frame bytes that an operation needs beside header and body
 /// (`docs/protocol/operations.md#9`).
 pub const OPERATION_FRAME_OVERHEAD_BYTES: usize = 16;
+/// Bytes of the name of a log (`docs/protocol/operations.md#7`).
+pub const LOG_NAME_BYTES_MAX: usize = 128;

@@ -107,6 +107,7 @@ fn with_dependencies() -> Vec<u8> {
         let author = p2panda_core::VerifyingKey::from_bytes_unchecked(bytes);
         let id = p2panda_core::Hash::digest(&bytes);
         extensions.deps.push(p2panda_core::Dependency {
+            log: None,
             author,
             seq: u32::from(seq),
             id,

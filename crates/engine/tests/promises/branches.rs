@@ -233,16 +233,21 @@ fn a_log_whose_branch_a_peer_holds_is_not_given_up() {
 #[test]
 fn a_log_whose_branch_a_peer_says_to_have_stored_is_not_given_up() {
     let held = Err(PublishError::OwnFork { held: true });
-    let stored = |seq| Command::OwnHeld { topic: TOPIC, seq };
+    let stored = |log, seq| Command::OwnHeld {
+        topic: TOPIC,
+        log,
+        seq,
+    };
     for (before, after, expected) in [
         (Some(3), None, held),
         (None, Some(3), held),
         (Some(2), Some(2), CLOSED),
     ] {
         let (mut node, theirs) = copies(3, 2, 2);
-        node.process(before.map(stored).into_iter().collect());
+        let log = node.key();
+        node.process(before.map(|seq| stored(log, seq)).into_iter().collect());
         node.ingest(&theirs[3..]);
-        node.process(after.map(stored).into_iter().collect());
+        node.process(after.map(|seq| stored(log, seq)).into_iter().collect());
         assert_eq!(closed(&mut node), expected);
         assert_eq!(closed(&mut node.reopen()), expected);
     }

@@ -12,6 +12,7 @@ mod feed;
 mod follower;
 mod idempotency;
 mod ingest;
+mod logs;
 mod node;
 mod order;
 mod own_log;

@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use bytes::Bytes;
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Dependency, Draft, LogId, LogRange, NodeExtensions, Operation, Phase, SigningKey, Timestamp,
-    Topic, VerifyingKey,
+    Dependency, Draft, LogId, LogName, LogRange, NodeExtensions, Operation, Phase, SigningKey,
+    Timestamp, Topic, VerifyingKey,
 };
 use p2panda_engine::{
     Command, Committed, Corrupt, Durability, Engine, Incoming, NewMessage, Now, Options, Outcome,
@@ -414,6 +414,8 @@ pub fn copy_files(from: &Path, to: &Path) {
 #[derive(Clone)]
 pub struct Author {
     key: SigningKey,
+    /// The name of the log that it writes to.
+    log: Option<LogName>,
     heads: HashMap<Topic, Head>,
 }
 
@@ -421,6 +423,7 @@ impl Author {
     pub fn new(seed: u8) -> Author {
         Author {
             key: SigningKey::from_bytes(&[seed; 32]),
+            log: None,
             heads: HashMap::new(),
         }
     }
@@ -431,6 +434,16 @@ impl Author {
         seed[..4].copy_from_slice(&number.to_be_bytes());
         Author {
             key: SigningKey::from_bytes(&seed),
+            log: None,
+            heads: HashMap::new(),
+        }
+    }
+
+    /// The same author, who begins a log with this name.
+    pub fn in_log(&self, name: &str) -> Author {
+        Author {
+            key: self.key.clone(),
+            log: Some(LogName::of(name).unwrap()),
             heads: HashMap::new(),
         }
     }
@@ -461,11 +474,14 @@ impl Author {
         deps: Vec<Dependency>,
     ) -> Operation {
         let timestamp = Timestamp::from_micros(1);
+        let named = self.log.map(|name| topic.named_log_id(&name));
+        let log_id = named.unwrap_or(log_id);
         let extensions = NodeExtensions {
             log_id,
             timestamp,
             prune,
             deps,
+            name: self.log,
         }
         .encode();
         self.raw(topic, text, &extensions)
@@ -489,6 +505,11 @@ pub fn dependency(operation: &Operation) -> Dependency {
     let header = &operation.header;
     Dependency {
         author: header.author(),
+        log: header
+            .node_extensions()
+            .ok()
+            .filter(|extensions| extensions.name.is_some())
+            .map(|extensions| extensions.log_id),
         seq: header.seq(),
         id: header.id(),
     }

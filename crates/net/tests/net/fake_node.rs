@@ -94,7 +94,7 @@ impl TopicLog {
 }
 
 fn head(entry: &Entry) -> (VerifyingKey, Head) {
-    (entry.author(), Head::of(&entry.header))
+    (entry.label(), Head::of(&entry.header))
 }
 
 /// A configuration for tests: loopback only, no multicast, a network of its own.
@@ -283,8 +283,9 @@ impl Memory {
                 log.phases.entry(session).or_default().push(phase);
             }
             Request::Sent { peer, acked } => {
-                for (topic, arrival) in acked {
-                    topics.entry(topic).or_default().sent.insert(peer, arrival);
+                for reached in acked {
+                    let log = topics.entry(reached.topic).or_default();
+                    log.sent.insert(peer, reached.arrival);
                 }
             }
             Request::Record { node, stored } => {
@@ -321,7 +322,7 @@ fn sign(key: &SigningKey, log: &TopicLog, topic: Topic, body: &[u8]) -> Operatio
         .entries
         .iter()
         .rev()
-        .find(|entry| entry.author() == author);
+        .find(|entry| entry.label() == author);
     let extensions = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1)).encode();
     let draft = Draft {
         seq: last.map_or(0, |entry| entry.seq() + 1),
@@ -340,6 +341,7 @@ fn store(log: &mut TopicLog, operations: Vec<Received>) -> usize {
             Received::Refused(refused) => {
                 match refused.refusal {
                     Refusal::TooLarge => log.oversize += 1,
+                    Refusal::OtherLog => {}
                     Refusal::Undecodable => {
                         log.undecodable += 1;
                         invalid += 1;
@@ -414,7 +416,7 @@ fn page<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize, from: u6
 fn in_range<'a>(log: &'a TopicLog, range: &LogRange) -> impl Iterator<Item = &'a Entry> {
     let range = *range;
     log.entries.iter().filter(move |entry| {
-        entry.author() == range.author
+        entry.label() == range.author
             && entry.header.node_extensions().unwrap().log_id == range.log
             && range.after.is_none_or(|after| entry.seq() > after)
             && entry.seq() <= range.until

@@ -43,7 +43,8 @@ impl Blocked {
         blocked: &[BlockedLog],
         now: Instant,
     ) {
-        for log in blocked {
+        // Peers that know heights only know no logs with a name.
+        for log in blocked.iter().filter(|log| log.label == log.author) {
             let rest = self.0.entry(log.author).or_default();
             let rest = rest.get_or_insert(Rest {
                 until: now + BLOCKED_ASK_FIRST,
@@ -73,6 +74,7 @@ mod tests {
         let log_id = Topic::from_bytes([7; 32]).log_id();
         let blocked = [BlockedLog {
             author,
+            label: author,
             seq: 3,
             reason: RejectReason::TooLarge,
             bytes: 20,

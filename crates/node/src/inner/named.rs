@@ -156,7 +156,7 @@ impl From<Covered> for Passing {
 
 impl Passing {
     fn covers(&self, entry: &FeedEntry) -> bool {
-        let height = self.heights.get(&entry.header.author());
+        let height = self.heights.get(&entry.header.label());
         entry.offset <= self.until && height.is_some_and(|seq| entry.header.seq() <= *seq)
     }
 }

@@ -346,14 +346,14 @@ impl Queue {
     pub(crate) async fn drop_body(
         &self,
         topic: Topic,
-        author: VerifyingKey,
+        log: VerifyingKey,
         seq: u32,
     ) -> Result<bool, Error> {
         let permit = room_for(&self.own_room, Room::Own, 0).await?;
         let (sender, receiver) = oneshot::channel();
         self.send(Command::DropBody {
             topic,
-            author,
+            log,
             seq,
             reply: Some(Box::new(move |dropped| {
                 drop(permit);
@@ -401,8 +401,8 @@ impl Queue {
     }
 
     /// A peer has stored this node's log up to an entry, on this node's branch.
-    pub(crate) fn own_held(&self, topic: Topic, seq: u32) {
-        let _ = self.send(Command::OwnHeld { topic, seq });
+    pub(crate) fn own_held(&self, topic: Topic, log: VerifyingKey, seq: u32) {
+        let _ = self.send(Command::OwnHeld { topic, log, seq });
     }
 
     pub(crate) fn import_ended(&self, topic: Topic, import: u64) {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use p2panda_core::VerifyingKey;
 use p2panda_core::limits::RECEIPT_PEERS_MAX;
+use p2panda_core::{LogName, VerifyingKey};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -20,17 +20,42 @@ struct Inner {
     peers: HashMap<VerifyingKey, Known>,
     /// Peers that are waited for by name: nobody takes their place.
     named: Vec<VerifyingKey>,
-    /// Up to which entry receipts were asked for.
-    wanted: Option<u32>,
-    /// There are two branches of the log, and which one a peer was sent is not known.
-    fork: Option<Branches>,
+    /// Up to which entries of which logs receipts were asked for.
+    wanted: HashMap<Option<LogName>, u32>,
+    /// Logs of which there are two branches, and which one a peer was sent is not known.
+    forks: HashMap<Option<LogName>, Branches>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Known {
-    /// Everything up to this arrival number.
+    /// Everything up to this arrival number, but for logs with a name.
     sent: u64,
+    /// The same with these.
+    sent_named: u64,
+    /// Of the first log.
     stored: Option<u32>,
+    stored_named: HashMap<LogName, u32>,
+}
+
+impl Known {
+    fn is_sent(&self, place: &Place) -> bool {
+        place.arrival
+            <= match place.log {
+                None => self.sent,
+                Some(_) => self.sent_named,
+            }
+    }
+
+    fn stored(&self, log: Option<LogName>) -> Option<u32> {
+        match log {
+            None => self.stored,
+            Some(name) => self.stored_named.get(&name).copied(),
+        }
+    }
+
+    fn has_stored(&self, place: &Place) -> bool {
+        self.stored(place.log) >= Some(place.seq)
+    }
 }
 
 /// What is known of two branches of the log.
@@ -43,33 +68,47 @@ pub(crate) struct Branches {
 /// A published operation, as receipts count it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
+    /// The name of the log, if it is not the first one.
+    pub(crate) log: Option<LogName>,
     pub(crate) seq: u32,
     pub(crate) arrival: u64,
 }
 
 impl Receipts {
     /// The transport of a peer has acknowledged everything up to here.
-    pub(crate) fn sent(&self, peer: VerifyingKey, arrival: u64) {
-        self.raise(peer, |known| known.sent = known.sent.max(arrival));
+    /// `named`: of logs with a name as well.
+    pub(crate) fn sent(&self, peer: VerifyingKey, arrival: u64, named: bool) {
+        self.raise(peer, |known| {
+            known.sent = known.sent.max(arrival);
+            if named {
+                known.sent_named = known.sent_named.max(arrival);
+            }
+        });
     }
 
-    /// A peer has stored the own log up to this entry.
-    pub(crate) fn stored(&self, peer: VerifyingKey, seq: u32) {
-        self.raise(peer, |known| known.stored = known.stored.max(Some(seq)));
+    /// A peer has stored a log of this node up to this entry.
+    pub(crate) fn stored(&self, peer: VerifyingKey, log: Option<LogName>, seq: u32) {
+        self.raise(peer, |known| match log {
+            None => known.stored = known.stored.max(Some(seq)),
+            Some(name) => {
+                let stored = known.stored_named.entry(name).or_insert(seq);
+                *stored = seq.max(*stored);
+            }
+        });
     }
 
-    /// Another branch of the log is known; `held` if a peer has shown that it holds ours.
-    pub(crate) fn fork(&self, held: bool) {
+    /// Another branch of a log is known; `held` if a peer has shown that it holds ours.
+    pub(crate) fn fork(&self, log: Option<LogName>, held: bool) {
         let mut inner = self.inner.lock();
-        let held = held || inner.fork.is_some_and(|fork| fork.held);
-        inner.fork = Some(Branches { held });
+        let fork = inner.forks.entry(log).or_insert(Branches { held });
+        fork.held |= held;
         drop(inner);
         self.changed.notify_waiters();
     }
 
-    /// What is known of another branch of the log, if there is one.
-    pub(crate) fn branches(&self) -> Option<Branches> {
-        self.inner.lock().fork
+    /// What is known of another branch of a log, if there is one.
+    pub(crate) fn branches(&self, log: Option<LogName>) -> Option<Branches> {
+        self.inner.lock().forks.get(&log).copied()
     }
 
     /// Wakes everybody who waits.
@@ -78,47 +117,59 @@ impl Receipts {
     }
 
     /// Whether peers have to be asked for a receipt of this entry.
-    pub(crate) fn want(&self, seq: u32) -> bool {
+    pub(crate) fn want(&self, log: Option<LogName>, seq: u32) -> bool {
         let mut inner = self.inner.lock();
-        let is_new = inner.wanted < Some(seq);
-        inner.wanted = inner.wanted.max(Some(seq));
+        let is_new = inner.wanted.get(&log).is_none_or(|wanted| *wanted < seq);
+        if is_new {
+            inner.wanted.insert(log, seq);
+        }
         is_new
     }
 
     /// Peers that were sent an operation, or say that they have stored it.
     pub(crate) fn sent_to(&self, place: Place) -> Vec<VerifyingKey> {
         let inner = self.inner.lock();
-        let forked = inner.fork.is_some();
-        inner.peers_with(|known| {
-            (known.sent >= place.arrival && !forked) || known.stored >= Some(place.seq)
-        })
+        let forked = inner.forks.contains_key(&place.log);
+        inner.peers_with(|known| (known.is_sent(&place) && !forked) || known.has_stored(&place))
     }
 
-    /// Up to which arrival number a peer was sent everything or had it, and up to which entry of the own
-    /// log it says that it has stored.
+    /// Up to which arrival number a peer was sent everything or had it, and up to which entry of this
+    /// node's first log it says that it has stored.
     pub(crate) fn of(&self, peer: &VerifyingKey) -> (u64, Option<u32>) {
-        let known = self.inner.lock().peers.get(peer).copied();
+        let inner = self.inner.lock();
+        let known = inner.peers.get(peer);
         known.map_or_else(Default::default, |known| (known.sent, known.stored))
     }
 
-    /// Peers that were sent everything up to an arrival number, or had it.
-    pub(crate) fn sent_up_to(&self, arrival: u64) -> Vec<VerifyingKey> {
-        self.inner.lock().peers_with(|known| known.sent >= arrival)
+    /// Peers that were sent everything up to an operation, or had it.
+    pub(crate) fn sent_up_to(&self, place: Place) -> Vec<VerifyingKey> {
+        self.inner.lock().peers_with(|known| known.is_sent(&place))
     }
 
     /// Peers that say that they have stored an operation.
     pub(crate) fn held_by(&self, place: Place) -> Vec<VerifyingKey> {
         let inner = self.inner.lock();
-        inner.peers_with(|known| known.stored >= Some(place.seq))
+        inner.peers_with(|known| known.has_stored(&place))
     }
 
-    /// The last arrival number, and the last entry, that anybody has.
-    pub(crate) fn furthest(&self) -> (u64, Option<u32>) {
+    /// The last arrival number, and the last entry, that anybody has of a log.
+    pub(crate) fn furthest(&self, log: Option<LogName>) -> (u64, Option<u32>) {
         let inner = self.inner.lock();
         let known = || inner.peers.values();
-        let sent = known().map(|known| known.sent).max().unwrap_or_default();
-        let stored = known().filter_map(|known| known.stored).max();
-        (if inner.fork.is_some() { 0 } else { sent }, stored)
+        let sent = known().map(|known| match log {
+            None => known.sent,
+            Some(_) => known.sent_named,
+        });
+        let sent = sent.max().unwrap_or_default();
+        let stored = known().filter_map(|known| known.stored(log)).max();
+        (
+            if inner.forks.contains_key(&log) {
+                0
+            } else {
+                sent
+            },
+            stored,
+        )
     }
 
     /// Changes with what is known of peers.
@@ -197,40 +248,64 @@ mod tests {
         SigningKey::from_bytes(&bytes).verifying_key()
     }
 
-    const PLACE: Place = Place { seq: 4, arrival: 9 };
+    const PLACE: Place = Place {
+        log: None,
+        seq: 4,
+        arrival: 9,
+    };
 
     #[test]
     fn stored_is_sent_as_well_and_of_two_branches_only_stored_counts() {
         let receipts = Receipts::default();
-        receipts.sent(peer(1), 9);
-        receipts.sent(peer(2), 8);
-        receipts.stored(peer(3), 4);
-        receipts.stored(peer(4), 3);
+        receipts.sent(peer(1), 9, false);
+        receipts.sent(peer(2), 8, false);
+        receipts.stored(peer(3), None, 4);
+        receipts.stored(peer(4), None, 3);
         let held = receipts.held_by(PLACE);
         assert_eq!(held, [peer(3)]);
         assert_eq!(receipts.sent_to(PLACE).len(), 2);
-        assert_eq!(receipts.furthest(), (9, Some(4)));
+        assert_eq!(receipts.furthest(None), (9, Some(4)));
         // Less than before takes nothing back.
-        receipts.stored(peer(3), 0);
-        receipts.fork(false);
+        receipts.stored(peer(3), None, 0);
+        receipts.fork(None, false);
         assert_eq!(receipts.sent_to(PLACE), held);
-        assert_eq!(receipts.furthest(), (0, Some(4)));
+        assert_eq!(receipts.furthest(None), (0, Some(4)));
     }
 
     #[test]
     fn a_peer_that_is_waited_for_by_name_has_a_place_among_any_number_of_others() {
         let receipts = Receipts::default();
         for number in 0..RECEIPT_PEERS_MAX as u32 {
-            receipts.stored(peer(number), 4);
+            receipts.stored(peer(number), None, 4);
         }
         let named = peer(u32::MAX);
-        receipts.stored(named, 4);
+        receipts.stored(named, None, 4);
         assert!(!receipts.held_by(PLACE).contains(&named));
         let naming = receipts.name(&[named]);
-        receipts.stored(named, 4);
+        receipts.stored(named, None, 4);
         let held = receipts.held_by(PLACE);
         assert!(held.contains(&named) && held.len() == RECEIPT_PEERS_MAX);
         drop(naming);
         assert!(receipts.inner.lock().named.is_empty());
+    }
+
+    #[test]
+    fn receipts_of_one_log_say_nothing_of_another() {
+        let (one, two) = ([1, 2].map(|byte| LogName::from_bytes([byte; 32]))).into();
+        let place = |log| Place { log, ..PLACE };
+        let receipts = Receipts::default();
+        receipts.stored(peer(1), Some(one), 4);
+        assert_eq!(receipts.held_by(place(Some(one))), [peer(1)]);
+        assert_eq!(receipts.held_by(place(Some(two))), []);
+        assert_eq!(receipts.held_by(place(None)), []);
+        // A peer that compares heights is sent the first log only.
+        receipts.sent(peer(2), 9, false);
+        assert_eq!(receipts.sent_to(place(None)), [peer(2)]);
+        assert_eq!(receipts.sent_to(place(Some(two))), []);
+        receipts.sent(peer(2), 9, true);
+        receipts.fork(Some(one), false);
+        assert_eq!(receipts.sent_to(place(Some(two))), [peer(2)]);
+        assert_eq!(receipts.sent_to(place(Some(one))), [peer(1)]);
+        assert!(receipts.branches(None).is_none() && receipts.branches(Some(one)).is_some());
     }
 }

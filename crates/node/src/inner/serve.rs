@@ -169,9 +169,9 @@ impl Desk {
                 self.queue.session(topic, session, phase);
             }
             Request::Sent { peer, acked } => {
-                for (topic, arrival) in acked {
-                    if let Some(state) = self.topics.get(&topic) {
-                        state.receipts().sent(peer, arrival);
+                for reached in acked {
+                    if let Some(state) = self.topics.get(&reached.topic) {
+                        state.receipts().sent(peer, reached.arrival, reached.named);
                     }
                 }
             }
@@ -237,7 +237,7 @@ impl Desk {
                 Err(error) => return tracing::error!(%error, "a receipt cannot be compared"),
             };
             match desk.topics.get(&topic).filter(|_| ours) {
-                Some(state) => state.stored_by(peer, level.height),
+                Some(state) => state.stored_by(peer, (None, own), level.height),
                 None => tracing::debug!(%peer, "a receipt for another branch of the own log"),
             }
         });
@@ -492,6 +492,7 @@ mod tests {
             timestamp: Timestamp::from_micros(1),
             prune: false,
             deps: Vec::new(),
+            name: None,
         };
         let draft = Draft {
             seq: 0,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use p2panda_core::{Entry, Few, Heights, Prefix, Tail, Topic, VerifyingKey};
+use p2panda_core::{Entry, Few, Heights, LogName, Prefix, Tail, Topic, VerifyingKey};
 use p2panda_engine::{PublishError, TopicChange};
 use p2panda_net::SyncHandle;
 use p2panda_protocol::ranges::SharedHeads;
@@ -222,7 +222,7 @@ impl TopicState {
     /// Operations are durable up to `arrival`, the feed reaches up to `offset`.
     pub(crate) fn opened(&self, arrival: u64, offset: u64, blocked: &[BlockedLog]) {
         let mut known = self.blocked.lock();
-        blocked.iter().for_each(|log| known.note(log.author, true));
+        blocked.iter().for_each(|log| known.note(log.label, true));
         drop(known);
         extend(&self.arrivals, whole, |tail| tail.skip_to(arrival));
         extend(
@@ -335,20 +335,25 @@ impl TopicState {
         self.sync.get()
     }
 
-    /// A peer has stored this node's log up to an entry, on this node's branch.
-    pub(crate) fn stored_by(&self, peer: VerifyingKey, seq: u32) {
-        self.receipts.stored(peer, seq);
+    /// A peer has stored a log of this node up to an entry, on this node's branch.
+    pub(crate) fn stored_by(
+        &self,
+        peer: VerifyingKey,
+        (log, label): (Option<LogName>, VerifyingKey),
+        seq: u32,
+    ) {
+        self.receipts.stored(peer, log, seq);
         // Where there is no other branch, nobody has to know.
-        if self.receipts.branches().is_some() {
-            self.queue.own_held(self.topic, seq);
+        if self.receipts.branches(log).is_some() {
+            self.queue.own_held(self.topic, label, seq);
         }
     }
 
-    /// Another branch of this node's log is known; `ours` if a peer has shown that it holds this one.
-    pub(crate) fn own_forked(&self, ours: bool) {
-        self.receipts.fork(ours);
-        if let (_, Some(seq)) = self.receipts.furthest() {
-            self.queue.own_held(self.topic, seq);
+    /// Another branch of a log of this node is known; `ours` if a peer has shown that it holds this one.
+    pub(crate) fn own_forked(&self, (log, label): (Option<LogName>, VerifyingKey), ours: bool) {
+        self.receipts.fork(log, ours);
+        if let (_, Some(seq)) = self.receipts.furthest(log) {
+            self.queue.own_held(self.topic, label, seq);
         }
     }
 
@@ -358,25 +363,29 @@ impl TopicState {
     }
 
     /// Asks the peers for receipts of the own log up to this entry.
-    pub(crate) fn confirm(&self, seq: u32) {
-        if self.receipts.want(seq)
+    fn confirm(&self, place: Place) -> Result<(), Error> {
+        if place.log.is_some() {
+            return Err(Error::NamedReceipt);
+        }
+        if self.receipts.want(place.log, place.seq)
             && let Some(sync) = self.sync()
         {
-            sync.confirm(seq);
+            sync.confirm(place.seq);
         }
+        Ok(())
     }
 
     /// Waits until enough peers were sent an operation.
     pub(crate) async fn wait_sent(&self, place: Place, peers: usize) -> Result<(), Error> {
         let is_enough = || self.receipts.sent_to(place).len() >= peers;
-        self.wait_for_receipts(is_enough).await
+        self.wait_for_receipts(place.log, is_enough).await
     }
 
     /// Asks the peers, and waits until enough of them say that they have stored an operation.
     pub(crate) async fn wait_stored(&self, place: Place, peers: usize) -> Result<(), Error> {
-        self.confirm(place.seq);
+        self.confirm(place)?;
         let is_enough = || self.receipts.held_by(place).len() >= peers;
-        self.wait_for_receipts(is_enough).await
+        self.wait_for_receipts(place.log, is_enough).await
     }
 
     /// The same for these peers.
@@ -386,24 +395,28 @@ impl TopicState {
         peers: &[VerifyingKey],
     ) -> Result<(), Error> {
         let naming = self.receipts.name(peers);
-        self.confirm(place.seq);
+        self.confirm(place)?;
         let is_enough = || {
             let held_by = self.receipts.held_by(place);
             peers.iter().all(|peer| held_by.contains(peer))
         };
-        let waited = self.wait_for_receipts(is_enough).await;
+        let waited = self.wait_for_receipts(place.log, is_enough).await;
         drop(naming);
         waited
     }
 
-    async fn wait_for_receipts(&self, is_enough: impl Fn() -> bool) -> Result<(), Error> {
+    async fn wait_for_receipts(
+        &self,
+        log: Option<LogName>,
+        is_enough: impl Fn() -> bool,
+    ) -> Result<(), Error> {
         loop {
             let changed = self.receipts.changed();
             if is_enough() {
                 return Ok(());
             }
             self.check_open()?;
-            if let Some(Branches { held }) = self.receipts.branches() {
+            if let Some(Branches { held }) = self.receipts.branches(log) {
                 return Err(PublishError::OwnFork { held }.into());
             }
             changed.await;

@@ -17,6 +17,7 @@ mod hosts;
 mod keep;
 mod lan;
 mod large;
+mod logs;
 mod nodes;
 mod publish;
 mod read;

@@ -159,7 +159,7 @@ pub enum Output {
     },
     /// Hand over the heads of the topic.
     Heads,
-    /// Look up what shows that the log of this author is forked.
+    /// Look up what shows that the log with this label is forked.
     Evidence(VerifyingKey),
     /// Sum up these ranges, and put them in the order in which their logs became known.
     Totals(Vec<LogRange>),
@@ -243,7 +243,10 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
+    topic: Topic,
     log_id: LogId,
+    /// Logs with a name cross as well.
+    named: bool,
     dialled: Dialled,
     limits: Limits,
     decoder: Decoder,
@@ -378,7 +381,9 @@ impl Session {
         };
         Self {
             id,
+            topic,
             log_id: topic.log_id(),
+            named: matches!(protocol, Protocol::Link { .. }),
             dialled,
             limits,
             decoder: Decoder::default(),

@@ -206,7 +206,7 @@ impl Crowd {
     pub fn publish(&mut self, node: usize, body: &[u8]) -> (VerifyingKey, u32) {
         self.nodes[node].store.publish(body);
         let entry = self.nodes[node].store.entries.last().unwrap();
-        let place = (entry.author(), entry.seq());
+        let place = (entry.label(), entry.seq());
         self.stored(node);
         place
     }
@@ -221,7 +221,7 @@ impl Crowd {
         let now = self.now;
         let at = &mut self.nodes[node];
         for entry in &at.store.entries {
-            let place = (entry.author(), entry.seq());
+            let place = (entry.label(), entry.seq());
             at.stored.entry(place).or_insert(now);
         }
         let arrival = at.store.arrival;

@@ -6,6 +6,7 @@ mod bodies;
 mod crowd;
 mod digest;
 mod have;
+mod logs;
 mod order;
 mod pieces;
 mod progress;

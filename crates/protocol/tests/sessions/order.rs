@@ -52,7 +52,7 @@ fn catch_up_brings_the_peers_own_log_first_then_ours_then_those_known_longest() 
         let mut came: Vec<VerifyingKey> = world.peers[1]
             .entries
             .iter()
-            .map(|entry| entry.author())
+            .map(|entry| entry.label())
             .collect();
         came.dedup();
         let expected = [known[5], known[4], known[0], known[1], known[2], known[3]];

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use p2panda_core::limits::BODIES_ASKED_MAX;
 use p2panda_core::log::Head;
 use p2panda_core::{
-    Absent, Draft, Entry, Gap, Header, HeadsChange, Heights, LogRange, Look, NodeExtensions, Page,
-    Read, Received, Refusal, Refused, SigningKey, Timestamp, Topic, VerifyingKey, Wanted,
+    Absent, Draft, Entry, Gap, Header, HeadsChange, Heights, LogName, LogRange, Look,
+    NodeExtensions, Page, Read, Received, Refusal, Refused, SigningKey, Timestamp, Topic,
+    VerifyingKey, Wanted,
 };
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::Protocol;
@@ -49,6 +50,7 @@ pub fn operation(key: &SigningKey, past: Option<&Entry>, body: &[u8]) -> Entry {
         timestamp: Timestamp::from_micros(1_780_572_316_919_000),
         prune: false,
         deps: Vec::new(),
+        name: None,
     };
     let backlink = past.map(|entry| entry.header.id());
     let header = Header::sign(
@@ -66,6 +68,26 @@ pub fn operation(key: &SigningKey, past: Option<&Entry>, body: &[u8]) -> Entry {
         header,
         body: Some(Bytes::copy_from_slice(body)),
         absent: None,
+    }
+}
+
+/// The next operation of a log with this name.
+pub fn in_log(key: &SigningKey, name: &str, past: Option<&Entry>) -> Entry {
+    let name = LogName::of(name).unwrap();
+    let extensions = NodeExtensions {
+        name: Some(name),
+        ..NodeExtensions::new(topic().named_log_id(&name), Timestamp::from_micros(1))
+    };
+    let draft = Draft {
+        seq: past.map_or(0, |entry| entry.seq() + 1),
+        backlink: past.map(|entry| entry.header.id()),
+        body: Some(b"named"),
+        extensions: Some(&extensions.encode()),
+    };
+    Entry {
+        header: Header::sign(key, draft).unwrap(),
+        body: Some(Bytes::from_static(b"named")),
+        ..operation(key, None, b"named")
     }
 }
 
@@ -117,7 +139,7 @@ impl Peer {
     pub fn store(&mut self, mut entry: Entry) {
         let next = self
             .heights()
-            .get(&entry.author(), &topic().log_id())
+            .get(&entry.label(), &topic().log_id())
             .map_or(0, |seq| seq + 1);
         if entry.seq() > next {
             return self.early.push(entry);
@@ -128,7 +150,7 @@ impl Peer {
         if entry.seq() < next {
             return self.fill(entry);
         }
-        let (author, after) = (entry.author(), entry.seq() + 1);
+        let (author, after) = (entry.label(), entry.seq() + 1);
         self.arrival += 1;
         entry.arrival = self.arrival;
         let change = HeadsChange {
@@ -139,7 +161,7 @@ impl Peer {
         };
         self.entries.push(entry);
         self.follow(&change);
-        let follows = |early: &Entry| early.author() == author && early.seq() == after;
+        let follows = |early: &Entry| early.label() == author && early.seq() == after;
         if let Some(place) = self.early.iter().position(follows) {
             let early = self.early.swap_remove(place);
             self.store(early);
@@ -154,9 +176,9 @@ impl Peer {
 
     /// Whether it excludes what is stored; if so, that is kept.
     fn is_fork(&mut self, entry: &Entry) -> bool {
-        let (author, seq) = (entry.author(), entry.seq());
+        let (author, seq) = (entry.label(), entry.seq());
         let at = |seq| {
-            let mut of_log = self.entries.iter().filter(|one| one.author() == author);
+            let mut of_log = self.entries.iter().filter(|one| one.label() == author);
             of_log.find(|one| one.seq() == seq)
         };
         let other = at(seq).filter(|one| one.header != entry.header);
@@ -183,12 +205,12 @@ impl Peer {
         let heads = SharedHeads::new(&topic());
         let own = self.key.verifying_key();
         let is_told = |entry: &&Entry| {
-            entry.author() != own || self.told.is_none_or(|told| entry.seq() <= told)
+            entry.label() != own || self.told.is_none_or(|told| entry.seq() <= told)
         };
         let raised = self.entries.iter().filter(is_told);
         heads.follow(&HeadsChange {
             raised: raised
-                .map(|entry| (entry.author(), Head::of(&entry.header)))
+                .map(|entry| (entry.label(), Head::of(&entry.header)))
                 .collect(),
             forked: self.forks.keys().copied().collect(),
             arrival: self.arrival,
@@ -209,7 +231,7 @@ impl Peer {
         if let Some(pair) = self.forks.get(author) {
             return pair.iter().map(bytes).collect();
         }
-        let of_log = self.entries.iter().filter(|one| one.author() == *author);
+        let of_log = self.entries.iter().filter(|one| one.label() == *author);
         let head = of_log.max_by_key(|one| one.seq());
         head.map(|one| bytes(&one.header)).into_iter().collect()
     }
@@ -234,7 +256,7 @@ impl Peer {
     fn gaps(&self) -> Vec<Gap> {
         let mut gaps = BTreeMap::new();
         for entry in self.lacking() {
-            let first = gaps.entry(entry.author()).or_insert(entry.seq());
+            let first = gaps.entry(entry.label()).or_insert(entry.seq());
             *first = entry.seq().min(*first);
         }
         gaps.into_iter()
@@ -249,10 +271,7 @@ impl Peer {
 
     /// One range per entry, at most as many as one message asks for.
     pub fn wanted(&self, look: Look) -> Wanted {
-        let mut places: Vec<_> = self
-            .lacking()
-            .map(|one| (one.author(), one.seq()))
-            .collect();
+        let mut places: Vec<_> = self.lacking().map(|one| (one.label(), one.seq())).collect();
         places.sort_unstable();
         match look {
             Look::After(after) => places.retain(|place| after.is_none_or(|after| *place > after)),
@@ -285,9 +304,14 @@ impl Peer {
             .entries
             .iter()
             .rev()
-            .find(|entry| entry.author() == author)
+            .find(|entry| entry.label() == author)
             .cloned();
-        self.store(operation(&self.key.clone(), past.as_ref(), body));
+        self.arrive(operation(&self.key.clone(), past.as_ref(), body));
+    }
+
+    /// Stores an operation, and tells the sessions.
+    pub fn arrive(&mut self, entry: Entry) {
+        self.store(entry);
         let arrival = self.arrival;
         for side in self.sides.values_mut() {
             side.answers.push_back(Input::Arrived(arrival));
@@ -297,17 +321,25 @@ impl Peer {
     pub fn heights(&self) -> Heights {
         let mut heights = Heights::default();
         for entry in &self.entries {
-            heights.raise(entry.author(), topic().log_id(), entry.seq());
+            heights.raise(entry.label(), topic().log_id(), entry.seq());
         }
         heights
+    }
+
+    /// Those of the first log of each author, as peers that compare heights are told them.
+    fn first_heights(&self) -> Heights {
+        let first = self.entries.iter().filter(|entry| !entry.is_in_named_log());
+        first
+            .map(|entry| (entry.label(), topic().log_id(), entry.seq()))
+            .collect()
     }
 
     /// Whose logs are here, in the order in which they became known.
     fn authors(&self) -> Vec<VerifyingKey> {
         let mut authors: Vec<VerifyingKey> = Vec::new();
         for entry in &self.entries {
-            if !authors.contains(&entry.author()) {
-                authors.push(entry.author());
+            if !authors.contains(&entry.label()) {
+                authors.push(entry.label());
             }
         }
         authors
@@ -322,7 +354,7 @@ impl Peer {
     /// Header and body of everything, by author and place.
     pub fn content(&self) -> BTreeMap<(Vec<u8>, u32), (Bytes, Option<Bytes>)> {
         let item = |entry: &Entry| {
-            let place = (entry.author().as_bytes().to_vec(), entry.seq());
+            let place = (entry.label().as_bytes().to_vec(), entry.seq());
             (place, (entry.header.as_bytes().clone(), entry.body.clone()))
         };
         self.entries.iter().map(item).collect()
@@ -354,7 +386,7 @@ impl Peer {
         let mut bytes = 0;
         for range in ranges {
             let wanted = |entry: &&Entry| {
-                entry.author() == range.author
+                entry.label() == range.author
                     && range.after.is_none_or(|after| entry.seq() > after)
                     && entry.seq() <= range.until
             };
@@ -558,7 +590,7 @@ impl World {
         };
         let answer = match &output {
             Output::Heights => Some(Input::Heights {
-                heights: own.heights(),
+                heights: own.first_heights(),
                 arrival: own.arrival,
                 gaps: own.gaps(),
             }),
@@ -567,7 +599,7 @@ impl World {
             Output::OldestHeights { logs_max } => {
                 let mut authors = own.authors();
                 authors.truncate(*logs_max);
-                let all = own.heights();
+                let all = own.first_heights();
                 let heights = all.iter().filter(|(author, ..)| authors.contains(author));
                 Some(Input::OldestHeights(heights.collect()))
             }

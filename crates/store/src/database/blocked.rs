@@ -16,6 +16,9 @@ use crate::database::tx::{TopicKey, Tx};
 pub struct BlockedLog {
     /// Whose log.
     pub author: VerifyingKey,
+    /// What stands for the author where logs of a topic are told apart: the author itself, unless the
+    /// log has a name.
+    pub label: VerifyingKey,
     /// Its first operation that is not taken.
     pub seq: u32,
     /// Why.
@@ -29,7 +32,9 @@ pub struct BlockedLog {
     pub at: Timestamp,
 }
 
-const COLUMNS: &str = "b.author, b.seq, b.reason, b.bytes, b.seen_seq, b.seen_id, b.at";
+const COLUMNS: &str = "b.author, b.seq, b.reason, b.bytes, b.seen_seq, b.seen_id, b.at,
+    coalesce((SELECT n.author FROM named_log n JOIN author a ON a.id = n.label WHERE a.key = b.author),
+        b.author)";
 
 impl Tx<'_> {
     /// All logs that are blocked, with their topics.
@@ -39,7 +44,7 @@ impl Tx<'_> {
                 ORDER BY b.topic, b.author"
         );
         let rows = self.rows(&sql, [], |row| {
-            let Blob32(topic) = row.get(7)?;
+            let Blob32(topic) = row.get(8)?;
             Ok((Topic::from_bytes(topic), blocked(row)?))
         })?;
         Ok(known(rows, |(topic, log)| Some((topic, log?))))
@@ -50,7 +55,7 @@ impl Tx<'_> {
         let sql = "INSERT OR REPLACE INTO blocked VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         self.cached(sql)?.execute(params![
             topic.0,
-            log.author.as_bytes().as_slice(),
+            log.label.as_bytes().as_slice(),
             log.seq,
             log.reason.code(),
             int(log.bytes),
@@ -62,10 +67,10 @@ impl Tx<'_> {
     }
 
     /// A log goes on.
-    pub fn unblock(&mut self, topic: TopicKey, author: &VerifyingKey) -> Result<(), StoreError> {
+    pub fn unblock(&mut self, topic: TopicKey, label: &VerifyingKey) -> Result<(), StoreError> {
         let sql = "DELETE FROM blocked WHERE topic = ?1 AND author = ?2";
         self.cached(sql)?
-            .execute(params![topic.0, author.as_bytes().as_slice()])?;
+            .execute(params![topic.0, label.as_bytes().as_slice()])?;
         Ok(())
     }
 }
@@ -95,7 +100,8 @@ fn blocked(row: &Row<'_>) -> rusqlite::Result<Option<BlockedLog>> {
     let Blob32(seen_id) = row.get(5)?;
     let reason = RejectReason::from_code(row.get(2)?);
     let log = BlockedLog {
-        author: verifying_key(row, 0)?,
+        author: verifying_key(row, 7)?,
+        label: verifying_key(row, 0)?,
         seq: row.get(1)?,
         reason: RejectReason::TooLarge,
         bytes: unsigned(row, 3)?,

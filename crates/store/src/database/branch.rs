@@ -2,10 +2,11 @@
 //! operations of ours that were given up (`docs/protocol/streams.md#16`).
 
 use bytes::Bytes;
-use p2panda_core::{Hash, Header, LogId, Topic, VerifyingKey};
+use p2panda_core::{Hash, Header, LogId, LogName, Topic, VerifyingKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::error::StoreError;
+use crate::database::log_name::author_of;
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{Blob32, int, optional_seq, seq_or_none, unsigned, verifying_key};
 use crate::database::tx::{LogKey, TopicKey, Tx};
@@ -46,7 +47,7 @@ struct Forked {
     author: i64,
     first_seq: u32,
     parted: Option<u32>,
-    topic_bytes: [u8; 32],
+    log_id: LogId,
 }
 
 impl Forked {
@@ -118,23 +119,26 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The next bodies of a topic that were given up and are not published again: a number of the row
-    /// and the body. None follows once there are `bytes_max` bytes.
+    /// The next bodies of a topic that were given up and are not published again: a number of the row,
+    /// the name of the log if it has one, and the body. None follows once there are `bytes_max` bytes.
     pub fn bodies_given_up(
         &self,
         topic: TopicKey,
         rows_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<(u64, Bytes)>, StoreError> {
-        let sql = "SELECT id, body FROM given_up
-            WHERE topic = ?1 AND again = 0 AND body IS NOT NULL ORDER BY id LIMIT ?2";
+    ) -> Result<Vec<(u64, Option<LogName>, Bytes)>, StoreError> {
+        let sql = "SELECT g.id, g.body, n.name FROM given_up g
+                LEFT JOIN author a ON a.key = g.author LEFT JOIN named_log n ON n.label = a.id
+            WHERE g.topic = ?1 AND g.again = 0 AND g.body IS NOT NULL ORDER BY g.id LIMIT ?2";
         let mut statement = self.cached(sql)?;
         let mut rows = statement.query(params![topic.0, int(rows_max as u64)])?;
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
             let body: Vec<u8> = row.get(1)?;
             bytes += body.len();
-            found.push((unsigned(row, 0)?, Bytes::from(body)));
+            let name: Option<Blob32> = row.get(2)?;
+            let name = name.map(|Blob32(name)| LogName::from_bytes(name));
+            found.push((unsigned(row, 0)?, name, Bytes::from(body)));
             if bytes >= bytes_max {
                 break;
             }
@@ -261,8 +265,11 @@ impl Database {
     /// Whether a log of an author was closed because a copy published to it, or is pulled since.
     pub(crate) fn is_forked(&self, author: &VerifyingKey) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM log l JOIN author a ON a.id = l.author
-                WHERE a.key = ?1 AND l.stopped = 1)
-            OR EXISTS (SELECT 1 FROM pulled WHERE author = ?1)";
+                LEFT JOIN named_log n ON n.label = a.id
+                WHERE coalesce(n.author, a.key) = ?1 AND l.stopped = 1)
+            OR EXISTS (SELECT 1 FROM pulled p LEFT JOIN author a ON a.key = p.author
+                LEFT JOIN named_log n ON n.label = a.id
+                WHERE coalesce(n.author, p.author) = ?1)";
         let key = author.as_bytes().as_slice();
         Ok(self.connection.query_row(sql, [key], |row| row.get(0))?)
     }
@@ -292,13 +299,14 @@ impl Database {
         for forked in forked_logs(&tx, author, true)? {
             tx.set_aside(&forked)?;
             let until = tx.seen_elsewhere(&forked)?.unwrap_or(forked.from());
-            let key = author.as_bytes().as_slice();
-            tx.cached("INSERT OR REPLACE INTO pulled VALUES(?1, ?2, ?3)")?
-                .execute(params![forked.topic, key, until])?;
+            let pulled = "INSERT OR REPLACE INTO pulled
+                VALUES(?1, (SELECT key FROM author WHERE id = ?2), ?3)";
+            tx.cached(pulled)?
+                .execute(params![forked.topic, forked.author, until])?;
             tx.cached("DELETE FROM own_fork WHERE log = ?1")?
                 .execute([forked.log])?;
             tx.cut(&forked)?;
-            logs.push(Topic::from_bytes(forked.topic_bytes).log_id());
+            logs.push(forked.log_id);
         }
         tx.commit()?;
         Ok(logs)
@@ -311,42 +319,45 @@ fn forked_logs(
     author: &VerifyingKey,
     but_held: bool,
 ) -> Result<Vec<Forked>, StoreError> {
-    let sql = "SELECT l.topic, l.id, l.author, l.first_seq, o.parted, t.topic
+    let sql = "SELECT l.topic, l.id, l.author, l.first_seq, o.parted, t.topic, n.log_id
         FROM author a JOIN log l ON l.author = a.id JOIN topic t ON t.id = l.topic
+            LEFT JOIN named_log n ON n.label = a.id
             LEFT JOIN own_fork o ON o.log = l.id
             LEFT JOIN pulled p ON p.topic = l.topic AND p.author = a.key
-        WHERE a.key = ?1 AND l.stopped = 1 AND (o.log IS NOT NULL OR p.topic IS NULL)
+        WHERE coalesce(n.author, a.key) = ?1 AND l.stopped = 1 AND (o.log IS NOT NULL OR p.topic IS NULL)
             AND NOT (?2 AND coalesce(o.held, 0))
         ORDER BY l.id";
     let mut statement = tx.cached(sql)?;
     let of = params![author.as_bytes().as_slice(), but_held];
     let rows = statement.query_map(of, |row| {
-        let Blob32(topic_bytes) = row.get(5)?;
+        let Blob32(topic) = row.get(5)?;
+        let named: Option<Blob32> = row.get(6)?;
+        let named = named.map(|Blob32(id)| LogId::from_bytes(id));
         Ok(Forked {
             topic: row.get(0)?,
             log: row.get(1)?,
             author: row.get(2)?,
             first_seq: row.get(3)?,
             parted: row.get(4)?,
-            topic_bytes,
+            log_id: named.unwrap_or_else(|| Topic::from_bytes(topic).log_id()),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What peers are told of our own log instead of its height, while it is looked for where its branches
-/// part.
+/// What peers are told of our own logs instead of their heights, while it is looked for where the
+/// branches part.
 pub(crate) fn told_instead(
     snapshot: &Connection,
     topic: i64,
-) -> rusqlite::Result<Option<(VerifyingKey, Option<u32>)>> {
+) -> rusqlite::Result<Vec<(VerifyingKey, Option<u32>)>> {
     // In this order: the first table is empty or as good as that.
     let sql = "SELECT a.key, o.told FROM own_fork o CROSS JOIN log l ON l.id = o.log
             CROSS JOIN author a ON a.id = l.author
         WHERE l.topic = ?1 AND o.parted IS NULL";
     let mut statement = snapshot.prepare_cached(sql)?;
     let told = |row: &rusqlite::Row<'_>| Ok((verifying_key(row, 0)?, optional_seq(row, 1)?));
-    statement.query_row([topic], told).optional()
+    statement.query_map([topic], told)?.collect()
 }
 
 /// Whether an own log of a topic is closed.
@@ -400,7 +411,7 @@ impl Reader {
         let rows = statement.query_map(of, |row| {
             Ok(GivenUp {
                 row: unsigned(row, 0)?,
-                author: verifying_key(row, 1)?,
+                author: author_of(&snapshot, verifying_key(row, 1)?)?,
                 seq: row.get(2)?,
                 header: Bytes::from(row.get::<_, Vec<u8>>(3)?),
                 body: row.get::<_, Option<Vec<u8>>>(4)?.map(Bytes::from),

@@ -282,8 +282,9 @@ impl Reader {
         let Some(key) = topic_key(&snapshot, topic)? else {
             return Ok(Vec::new());
         };
-        let sql = "SELECT a.key, f.seq, f.first, f.second, f.at FROM fork f
+        let sql = "SELECT coalesce(n.author, a.key), f.seq, f.first, f.second, f.at FROM fork f
             JOIN log l ON l.id = f.log JOIN author a ON a.id = l.author
+                LEFT JOIN named_log n ON n.label = a.id
             WHERE f.topic = ?1 ORDER BY f.log, f.seq LIMIT ?2";
         let mut statement = snapshot.prepare_cached(sql)?;
         let rows = statement.query_map(params![key, int(rows_max as u64)], |row| {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::database::content::{Content, Ready, code};
 use crate::database::error::StoreError;
+use crate::database::log_name;
 use crate::database::neighbour::has_garbage;
 use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow, body_column};
 use crate::database::reader::{Reader, topic_key};
@@ -78,7 +79,8 @@ impl Tx<'_> {
     pub fn add_missing(&mut self, arrival: u64, missing: &[Dependency]) -> Result<(), StoreError> {
         let sql = "INSERT OR IGNORE INTO missing VALUES(?1, ?2, ?3, ?4)";
         for dependency in missing {
-            let author = dependency.author.as_bytes().as_slice();
+            let label = dependency.label();
+            let author = label.as_bytes().as_slice();
             let id = dependency.id.as_bytes().as_slice();
             self.cached(sql)?
                 .execute(params![int(arrival), author, dependency.seq, id])?;
@@ -251,11 +253,13 @@ fn add_missing(snapshot: &Connection, entries: &mut [FeedEntry]) -> rusqlite::Re
             let Blob32(id) = row.get(2)?;
             Ok(Dependency {
                 author: verifying_key(row, 0)?,
+                log: None,
                 seq: row.get(1)?,
                 id: Hash::from_bytes(id),
             })
         })?;
         entry.missing = rows.collect::<Result<_, _>>()?;
+        log_name::restore(&mut entry.missing, &entry.header);
     }
     Ok(())
 }

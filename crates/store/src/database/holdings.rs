@@ -74,14 +74,15 @@ impl Reader {
         let full = count == HEADS_PAGE_ROWS;
         if !full {
             let blocked = blocked_of(&snapshot, key)?;
-            let seen = blocked.iter().map(|log| (log.author, Some(log.seen)));
+            let seen = blocked.iter().map(|log| (log.label, Some(log.seen)));
             found.blocked.extend(seen);
         }
         Ok((found, last.filter(|_| full)))
     }
 
-    /// Heights of all logs of a topic, the last arrival number in it and the first wanted body of
-    /// each log, of the same moment: what arrives later has a higher number.
+    /// Heights of the first log of each author in a topic, the last arrival number in it and the first
+    /// wanted body of each of these logs, of the same moment: what arrives later has a higher number.
+    /// Logs with a name are for peers that compare heads.
     pub fn holdings(&self, topic: &Topic) -> Result<Holdings, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {
@@ -90,7 +91,8 @@ impl Reader {
         let log_id = topic.log_id();
         let instead = told_instead(&snapshot, key)?;
         let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
-            WHERE l.topic = ?1";
+            WHERE l.topic = ?1
+                AND NOT EXISTS (SELECT 1 FROM named_log n WHERE n.label = l.author)";
         let mut statement = snapshot.prepare_cached(sql)?;
         let height = |row: &Row<'_>| {
             let author = verifying_key(row, 0)?;
@@ -108,7 +110,7 @@ impl Reader {
         })
     }
 
-    /// Heights of the logs of a topic that have been known longest, at most so many.
+    /// Heights of the first logs of authors in a topic that have been known longest, at most so many.
     pub fn oldest_heights(&self, topic: &Topic, logs_max: usize) -> Result<Heights, StoreError> {
         let snapshot = self.snapshot()?;
         let mut heights = Heights::default();
@@ -117,7 +119,9 @@ impl Reader {
         };
         let log_id = topic.log_id();
         let sql = "SELECT a.key, l.head_seq FROM log l JOIN author a ON a.id = l.author
-            WHERE l.topic = ?1 ORDER BY l.id LIMIT ?2";
+            WHERE l.topic = ?1
+                AND NOT EXISTS (SELECT 1 FROM named_log n WHERE n.label = l.author)
+            ORDER BY l.id LIMIT ?2";
         let instead = told_instead(&snapshot, key)?;
         let mut statement = snapshot.prepare_cached(sql)?;
         let mut rows = statement.query(params![key, int(logs_max as u64)])?;
@@ -133,12 +137,10 @@ impl Reader {
 
 /// What peers are told of the height of a log.
 fn told(
-    instead: &Option<(VerifyingKey, Option<u32>)>,
+    instead: &[(VerifyingKey, Option<u32>)],
     author: &VerifyingKey,
     height: u32,
 ) -> Option<u32> {
-    match instead {
-        Some((of, told)) if of == author => *told,
-        _ => Some(height),
-    }
+    let instead = instead.iter().find(|(of, _)| of == author);
+    instead.map_or(Some(height), |(_, told)| *told)
 }

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use p2panda_core::limits::BODIES_ASKED_MAX;
-use p2panda_core::{Gap, Header, LogRange, Look, Timestamp, Topic, VerifyingKey, Wanted};
+use p2panda_core::{Gap, Header, LogId, LogRange, Look, Timestamp, Topic, VerifyingKey, Wanted};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::content::code;
 use crate::database::error::StoreError;
 use crate::database::large;
+use crate::database::log_name::log_id_of;
 use crate::database::meta::{meta, put_meta, remove_meta};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{int, seq_or_none, unsigned};
@@ -178,7 +179,8 @@ impl Reader {
         }
     }
 
-    /// Wanted bodies of a topic behind this entry, at most `limit`.
+    /// Wanted bodies of a topic behind this entry, at most `limit`. A range has the label of its log for
+    /// an author, and the id of the log.
     pub fn wanted_page(
         &self,
         topic: &Topic,
@@ -199,11 +201,20 @@ impl Reader {
             ORDER BY seq LIMIT ?4";
         let mut statement = snapshot.prepare_cached(sql)?;
         let (mut page, mut left) = (Wanted::default(), limit);
+        let first = topic.log_id();
         loop {
             let mut rows = statement.query(params![key, log, seq, int(left as u64)])?;
+            let mut of = None;
             while let Some(row) = rows.next()? {
                 left = left.saturating_sub(1);
-                push(&mut page.ranges, self.author(log)?, topic, row.get(0)?);
+                let (label, id) = match of {
+                    Some(known) => known,
+                    None => {
+                        let label = self.author(log)?;
+                        *of.insert((label, log_id_of(&snapshot, &label)?.unwrap_or(first)))
+                    }
+                };
+                push(&mut page.ranges, label, id, row.get(0)?);
             }
             match next_log(&snapshot, key, log)? {
                 Some(next) if left > 0 => (log, seq) = (next, -1),
@@ -238,7 +249,7 @@ impl Reader {
             let mut rows = statement.query(params![key, log, after, range.until, limit])?;
             while let Some(row) = rows.next()? {
                 left = left.saturating_sub(1);
-                push(&mut wanted, range.author, topic, row.get(0)?);
+                push(&mut wanted, range.author, range.log, row.get(0)?);
             }
         }
         Ok(wanted)
@@ -300,9 +311,9 @@ fn log_of(snapshot: &Connection, topic: i64, author: &VerifyingKey) -> rusqlite:
 }
 
 /// Adds an entry to the ranges, to the last one if it follows it.
-fn push(ranges: &mut Vec<LogRange>, author: VerifyingKey, topic: &Topic, seq: u32) {
+fn push(ranges: &mut Vec<LogRange>, author: VerifyingKey, log: LogId, seq: u32) {
     if let Some(last) = ranges.last_mut()
-        && last.author == author
+        && (last.author, last.log) == (author, log)
         && last.until.checked_add(1) == Some(seq)
     {
         last.until = seq;
@@ -310,7 +321,7 @@ fn push(ranges: &mut Vec<LogRange>, author: VerifyingKey, topic: &Topic, seq: u3
     }
     ranges.push(LogRange {
         author,
-        log: topic.log_id(),
+        log,
         after: seq.checked_sub(1),
         until: seq,
     });

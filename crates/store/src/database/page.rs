@@ -45,7 +45,8 @@ pub(crate) use body_column;
 pub(crate) struct RawRow {
     pub offset: u64,
     pub log: i64,
-    pub author: VerifyingKey,
+    /// Label of the log.
+    pub label: VerifyingKey,
     pub seq: u32,
     pub bytes: usize,
     pub arrival: u64,
@@ -60,11 +61,11 @@ impl RawRow {
     pub(crate) fn read(
         row: &Row<'_>,
         shown: Option<usize>,
-        author_of: impl FnOnce(i64) -> rusqlite::Result<VerifyingKey>,
+        label_of: impl FnOnce(i64) -> rusqlite::Result<VerifyingKey>,
     ) -> rusqlite::Result<RawRow> {
         let seq: u32 = row.get(1)?;
         let log = row.get(4)?;
-        let author = author_of(log)?;
+        let label = label_of(log)?;
         let header = row.get_ref(2)?.as_blob().unwrap_or_default();
         let shown = shown.map(|shown| row.get_ref(shown)).transpose()?;
         let (body, large) = match shown {
@@ -77,7 +78,7 @@ impl RawRow {
         let readable = large.is_none_or(|bytes| bytes >= LARGE_BODY_BYTES);
         let bytes = header.len() + body.map_or(0, <[u8]>::len) + large.unwrap_or_default();
         let content = match Header::decode_unverified(Bytes::copy_from_slice(header)) {
-            Ok(header) if readable && header.seq() == seq && header.author() == author => {
+            Ok(header) if readable && header.seq() == seq && header.label() == label => {
                 Some((header, body.map(Bytes::copy_from_slice)))
             }
             _ => None,
@@ -85,7 +86,7 @@ impl RawRow {
         Ok(RawRow {
             offset: unsigned(row, 5)?,
             log,
-            author,
+            label,
             seq,
             bytes,
             arrival: unsigned(row, 0)?,
@@ -114,7 +115,7 @@ impl RawRow {
 
     pub(crate) fn unreadable(&self) -> Unreadable {
         Unreadable {
-            author: self.author,
+            author: self.label,
             seq: self.seq,
         }
     }

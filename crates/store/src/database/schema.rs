@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     IDEMPOTENCY,
     KEPT,
     VIEWS,
+    NAMED_LOGS,
 ];
 
 const FIRST: &str = "
@@ -354,6 +355,19 @@ CREATE TABLE IF NOT EXISTS view_topic(
     topic BLOB NOT NULL,
     PRIMARY KEY(view, topic)
 ) WITHOUT ROWID;
+";
+
+const NAMED_LOGS: &str = "
+-- Logs that have a name: the key of the row in `author` is then the label of the log.
+CREATE TABLE IF NOT EXISTS named_log(
+    label INTEGER PRIMARY KEY,
+    author BLOB NOT NULL,
+    name BLOB NOT NULL,
+    log_id BLOB NOT NULL,
+    -- If it is our own: order number up to which its newest operation implies the others' logs.
+    implied INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS named_log_author ON named_log(author);
 ";
 
 /// The newest version of the schema.

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::database::error::StoreError;
 use crate::database::evidence::{RejectReason, RejectedRow};
+use crate::database::log_name;
 use crate::database::reader::Reader;
 use crate::database::sql::{Blob32, int, optional_seq, unsigned, verifying_key};
 
@@ -133,7 +134,7 @@ fn stored(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Option<Stored
         }
         Some(offset) => Progress::InFeed {
             offset,
-            missing: delivered_without(snapshot, arrival)?,
+            missing: delivered_without(snapshot, arrival, &header)?,
         },
         None if row.get(7)? => Progress::Ordered,
         None => without_body(snapshot, (key, log, seq))?,
@@ -191,9 +192,11 @@ fn missing_before(
         WHERE l.topic = ?1 AND a.key = ?2";
     let mut statement = snapshot.prepare_cached(sql)?;
     let mut missing = Vec::new();
-    let others = |dependency: &Dependency| dependency.author != header.author();
+    let own = header.label();
+    let others = |dependency: &Dependency| dependency.label() != own;
     for dependency in extensions.deps.into_iter().filter(others) {
-        let author = dependency.author.as_bytes().as_slice();
+        let label = dependency.label();
+        let author = label.as_bytes().as_slice();
         let ordered = statement
             .query_row(params![topic, author], |row| optional_seq(row, 0))
             .optional()?;
@@ -204,18 +207,25 @@ fn missing_before(
     Ok(missing)
 }
 
-fn delivered_without(snapshot: &Connection, arrival: u64) -> rusqlite::Result<Vec<Dependency>> {
+fn delivered_without(
+    snapshot: &Connection,
+    arrival: u64,
+    header: &Header,
+) -> rusqlite::Result<Vec<Dependency>> {
     let sql = "SELECT author, seq, id FROM missing WHERE arrival = ?1 ORDER BY author, seq";
     let mut statement = snapshot.prepare_cached(sql)?;
     let rows = statement.query_map([int(arrival)], |row| {
         let Blob32(id) = row.get(2)?;
         Ok(Dependency {
             author: verifying_key(row, 0)?,
+            log: None,
             seq: row.get(1)?,
             id: Hash::from_bytes(id),
         })
     })?;
-    rows.collect()
+    let mut missing = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    log_name::restore(&mut missing, header);
+    Ok(missing)
 }
 
 fn consumers(

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use p2panda_core::log::Head;
-use p2panda_core::{Hash, Topic, VerifyingKey};
+use p2panda_core::{Hash, LogId, Topic, VerifyingKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::database::content::Ready;
@@ -93,6 +93,8 @@ pub struct StoredOperation {
 pub struct RecentHead {
     /// Author of the log.
     pub author: VerifyingKey,
+    /// The id of the log, if it has a name.
+    pub log_id: Option<LogId>,
     /// The log.
     pub log: LogKey,
     /// Sequence number of the operation.
@@ -108,6 +110,20 @@ pub struct Tx<'s> {
     /// There are pruned operations that are still to be deleted.
     pub(crate) garbage: bool,
     open: bool,
+}
+
+/// Of heads that were ordered after a number: those of our own logs are left out.
+macro_rules! recent_heads {
+    ($implied:literal) => {
+        concat!(
+            "SELECT coalesce(n.author, a.key), l.id, l.ordered_seq, l.head_seq, l.head_id, n.log_id
+            FROM log l JOIN author a ON a.id = l.author
+                LEFT JOIN named_log n ON n.label = l.author
+            WHERE l.topic = ?1 AND l.ordered_at > ",
+            $implied,
+            " AND coalesce(n.author, a.key) <> ?2 ORDER BY l.ordered_at DESC LIMIT ?3"
+        )
+    };
 }
 
 impl Database {
@@ -203,14 +219,14 @@ impl Tx<'_> {
         })
     }
 
-    /// Authors whose logs in the topic hold operations that wait for their order.
+    /// Labels of the logs of the topic that hold operations which wait for their order.
     pub fn waiting_logs(&self, topic: TopicKey) -> Result<Vec<VerifyingKey>, StoreError> {
         let sql = "SELECT a.key FROM log l JOIN author a ON a.id = l.author
             WHERE l.topic = ?1 AND l.ordered_seq < l.head_seq ORDER BY l.id";
         self.rows(sql, [topic.0], |row| verifying_key(row, 0))
     }
 
-    /// The log of an author in a topic.
+    /// A log of a topic, by its label.
     pub fn log(&self, topic: TopicKey, author: &VerifyingKey) -> Result<Option<Log>, StoreError> {
         let sql = "SELECT id, first_seq, head_seq, head_id, ordered_seq, ordered_at, bytes,
                 pruned_bytes, stopped
@@ -223,15 +239,10 @@ impl Tx<'_> {
     pub fn create_log(
         &mut self,
         topic: TopicKey,
-        author: &VerifyingKey,
+        label: &VerifyingKey,
         first: Head,
     ) -> Result<Log, StoreError> {
-        let bytes = author.as_bytes().as_slice();
-        let author = self.row_of(
-            "SELECT id FROM author WHERE key = ?1",
-            "INSERT INTO author(key) VALUES(?1)",
-            &bytes,
-        )?;
+        let author = self.author(label)?;
         let sql = "INSERT INTO log(topic, author, first_seq, head_seq, head_id, ordered_seq,
                 ordered_at, bytes, pruned_bytes, stopped)
             VALUES(?1, ?2, ?3, ?3, ?4, ?5, 0, 0, 0, 0)";
@@ -251,6 +262,16 @@ impl Tx<'_> {
             pruned_bytes: 0,
             stopped: false,
         })
+    }
+
+    /// The row of an author, or of a label, made if there is none.
+    pub(crate) fn author(&self, label: &VerifyingKey) -> Result<i64, StoreError> {
+        let bytes = label.as_bytes().as_slice();
+        self.row_of(
+            "SELECT id FROM author WHERE key = ?1",
+            "INSERT INTO author(key) VALUES(?1)",
+            &bytes,
+        )
     }
 
     /// Writes everything but the operations of a log.
@@ -323,28 +344,36 @@ impl Tx<'_> {
         Ok(row.optional()?)
     }
 
-    /// The most recently ordered heads of all logs of a topic but one author's, ordered after
-    /// what our own newest operation implies; newest first.
+    /// The most recently ordered heads of all logs of a topic but our own, ordered after what the
+    /// newest operation of our log with this label implies; newest first.
     pub fn recent_heads(
         &self,
         topic: TopicKey,
-        but: &VerifyingKey,
+        own: &VerifyingKey,
+        label: &VerifyingKey,
         limit: usize,
     ) -> Result<Vec<RecentHead>, StoreError> {
-        let sql = "SELECT a.key, l.id, l.ordered_seq, l.head_seq, l.head_id
-            FROM log l JOIN author a ON a.id = l.author
-            WHERE l.topic = ?1 AND l.ordered_at > (SELECT implied FROM topic WHERE id = ?1)
-                AND a.key <> ?2
-            ORDER BY l.ordered_at DESC LIMIT ?3";
-        let parameters = params![topic.0, but.as_bytes().as_slice(), int(limit as u64)];
-        let heads = self.rows(sql, parameters, |row| {
+        let sql = match own == label {
+            true => recent_heads!("(SELECT implied FROM topic WHERE id = ?1)"),
+            false => recent_heads!(
+                "coalesce((SELECT implied FROM named_log
+                    WHERE label = (SELECT id FROM author WHERE key = ?4)), 0)"
+            ),
+        };
+        let (own_bytes, limit) = (own.as_bytes().as_slice(), int(limit as u64));
+        let label_bytes = (own != label).then(|| label.as_bytes().as_slice());
+        let mut parameters: Vec<&dyn ToSql> = vec![&topic.0, &own_bytes, &limit];
+        parameters.extend(label_bytes.as_ref().map(|label| label as &dyn ToSql));
+        let heads = self.rows(sql, parameters.as_slice(), |row| {
             let ordered: Option<u32> = optional_seq(row, 2)?;
             let head: u32 = row.get(3)?;
             let Blob32(id) = row.get(4)?;
             let Some(seq) = ordered else { return Ok(None) };
             let id = (seq == head).then(|| Hash::from_bytes(id));
+            let named: Option<Blob32> = row.get(5)?;
             Ok(Some(RecentHead {
                 author: verifying_key(row, 0)?,
+                log_id: named.map(|Blob32(id)| LogId::from_bytes(id)),
                 log: LogKey(row.get(1)?),
                 seq,
                 id,

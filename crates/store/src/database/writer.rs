@@ -181,12 +181,17 @@ impl Database {
         author: &VerifyingKey,
     ) -> Result<BTreeMap<LogId, u32>, StoreError> {
         let mut statement = self.connection.prepare(
-            "SELECT t.topic, l.head_seq FROM topic t
-             JOIN log l ON l.topic = t.id AND l.author = (SELECT id FROM author WHERE key = ?1)",
+            "SELECT t.topic, l.head_seq, NULL FROM topic t
+             JOIN log l ON l.topic = t.id AND l.author = (SELECT id FROM author WHERE key = ?1)
+             UNION ALL SELECT t.topic, l.head_seq, n.log_id FROM named_log n
+             JOIN log l ON l.author = n.label JOIN topic t ON t.id = l.topic WHERE n.author = ?1",
         )?;
         let rows = statement.query_map([author.as_bytes().as_slice()], |row| {
             let Blob32(topic) = row.get(0)?;
-            Ok((Topic::from_bytes(topic).log_id(), row.get(1)?))
+            let named: Option<Blob32> = row.get(2)?;
+            let named = named.map(|Blob32(id)| LogId::from_bytes(id));
+            let id = named.unwrap_or_else(|| Topic::from_bytes(topic).log_id());
+            Ok((id, row.get(1)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

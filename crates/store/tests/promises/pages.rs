@@ -49,7 +49,7 @@ fn short_logs_share_a_page_and_it_says_where_it_ends() {
         let page = reader.logs_page(&TOPIC, ranges, PageLimits { rows, bytes });
         let page = page.unwrap();
         let entries = page.entries.iter();
-        let entries: Vec<_> = entries.map(|one| (one.author(), one.seq())).collect();
+        let entries: Vec<_> = entries.map(|one| (one.label(), one.seq())).collect();
         (entries, page.ranges, page.more)
     };
     let keys: Vec<_> = authors.iter().map(Author::key).collect();

@@ -222,7 +222,7 @@ impl Session {
     pub(super) fn hold(&self, entries: &[Entry], pair: &Pair) {
         let mut table = pair.sources.table();
         if table.is_shared() {
-            let place = |entry: &Entry| (entry.author(), entry.seq());
+            let place = |entry: &Entry| (entry.label(), entry.seq());
             table.hold(entries.iter().map(|one| (place(one), check(one))));
         }
     }
@@ -230,7 +230,7 @@ impl Session {
     /// Whether an entry that arrived is not sent whole: because the peer has it, or since it only
     /// wants to hear of it.
     pub(super) fn passes_over(&mut self, entry: &Entry, pair: &Pair) -> bool {
-        let (author, seq) = (entry.author(), entry.seq());
+        let (author, seq) = (entry.label(), entry.seq());
         let announcing = &mut self.announcing;
         if announcing.has(&(author, seq)) {
             return true;
@@ -324,7 +324,7 @@ impl Session {
         let mut out = BytesMut::new();
         for entry in page.entries {
             if entry.absent.is_none() {
-                pair.sends(self.id, entry.author(), entry.seq());
+                pair.sends(self.id, entry.label(), entry.seq());
                 self.encode(entry, true, &mut out);
             }
         }
@@ -389,7 +389,7 @@ impl Session {
     pub(super) fn came_whole(&mut self, header: &Header, pair: &Pair) {
         let mut table = pair.sources.table();
         if table.is_shared() {
-            let (version, place) = (table.version(), (header.author(), header.seq()));
+            let (version, place) = (table.version(), (header.label(), header.seq()));
             let fetching = &mut self.announcing.fetching;
             if let Some(found) = fetching.iter().position(|(_, one)| *one == place) {
                 fetching.remove(found);

@@ -123,7 +123,7 @@ impl Bodies {
 
     /// Whether the peer asked for the body of this entry in vain. If so it is sent now.
     pub(super) fn pays(&mut self, entry: &Entry, log: LogId) -> bool {
-        let Some(spans) = self.owed.get_mut(&(entry.author(), log)) else {
+        let Some(spans) = self.owed.get_mut(&(entry.label(), log)) else {
             return false;
         };
         let owed = spans.contains(entry.seq()) && entry.body.is_some();
@@ -249,7 +249,7 @@ impl Session {
 
     /// The peer sent a header that names a body, without it.
     pub(super) fn came_without_body(&mut self, header: &Header, pair: &mut Pair) {
-        let author = header.author();
+        let author = header.label();
         let told = self.bodies.lowered.get(&author);
         if told.is_some_and(|first| *first <= header.seq()) {
             self.bodies.lowered.remove(&author);
@@ -260,7 +260,7 @@ impl Session {
     /// Perhaps the peer was asked for this body.
     pub(super) fn came_with_body(&mut self, header: &Header) {
         if let Question::Asked(ranges) = &self.bodies.question {
-            let (author, seq) = (header.author(), header.seq());
+            let (author, seq) = (header.label(), header.seq());
             self.bodies.brought |= ranges.iter().any(|range| {
                 let Span { first, last } = span_of(range);
                 range.author == author && first <= seq && seq <= last
@@ -274,10 +274,10 @@ impl Session {
             // If it is not brought at once, or there are too many.
             self.bodies.due_again(self.now);
             if self.bodies.fresh.len() < limits::BODIES_ASKED_MAX {
-                let (author, seq) = (entry.author(), entry.seq());
+                let (author, seq) = (entry.label(), entry.seq());
                 push(&mut self.bodies.fresh, author, self.log_id, seq);
             }
-        } else if pair.lowered.may_lower(&entry.author(), self.now) && self.is_live() {
+        } else if pair.lowered.may_lower(&entry.label(), self.now) && self.is_live() {
             self.compare_again();
         }
     }
@@ -334,7 +334,7 @@ impl Session {
             self.bodies.round = last.map(|last| Some((last.author, last.until)));
             self.bodies.last_page = last.is_none();
         }
-        let ranges = self.bodies.askable(ranges.clone());
+        let ranges = self.bodies.askable(self.carried(ranges));
         if ranges.is_empty() {
             return self.bodies.end_round(self.now);
         }
@@ -343,6 +343,14 @@ impl Session {
         if let Message::Wanted(ranges) = question {
             self.bodies.question = Question::Asked(ranges);
         }
+    }
+
+    /// Those of logs that the session carries. What stands for the log in them is its label.
+    fn carried(&self, ranges: &[LogRange]) -> Vec<LogRange> {
+        let is_carried = |range: &&LogRange| self.named || range.log == self.log_id;
+        let log = self.log_id;
+        let ranges = ranges.iter().filter(is_carried);
+        ranges.map(|range| LogRange { log, ..*range }).collect()
     }
 
     /// The peer has answered.

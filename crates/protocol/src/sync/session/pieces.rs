@@ -46,7 +46,7 @@ impl Leaving {
         let body_bytes = entry.body.as_ref().map(Bytes::len);
         message::write_operation_head(live, entry.header.as_bytes(), body_bytes, &mut head);
         Self {
-            author: entry.author(),
+            author: entry.label(),
             announced: false,
             head: head.freeze(),
             body: entry.body.unwrap_or_default(),
@@ -126,7 +126,7 @@ impl Pieces {
         if !self.spoken {
             return Some(entry);
         }
-        let author = entry.author();
+        let author = entry.label();
         let large = entry.bytes() > limits::LINK_WHOLE_BYTES_MAX;
         let Some(leaving) = &self.leaving else {
             if !large {
@@ -135,7 +135,7 @@ impl Pieces {
             self.leaving = Some(Leaving::new(entry, live));
             return None;
         };
-        let waits = |(one, _): &(Entry, bool)| one.author() == author;
+        let waits = |(one, _): &(Entry, bool)| one.label() == author;
         if !large && leaving.author != author && !self.behind.iter().any(waits) {
             return Some(entry);
         }

@@ -120,13 +120,19 @@ impl Session {
             let body_bytes = body.map_or(0, |body| body.len());
             return self.receive(Received::Refused(Refused::undecodable(&header, body_bytes)));
         };
-        let of_topic = header
-            .node_extensions()
-            .is_ok_and(|extensions| extensions.log_id == self.log_id);
+        let extensions = header.node_extensions().ok();
+        if !self.named && extensions.as_ref().is_some_and(|one| one.name.is_some()) {
+            let body_bytes = body.map_or(0, |body| body.len());
+            return self.receive(Received::Refused(Refused::other_log(&header, body_bytes)));
+        }
+        let of_topic = extensions.is_some_and(|extensions| match extensions.name {
+            None => extensions.log_id == self.log_id,
+            name => self.topic.has_log(&extensions.log_id, name.as_ref()),
+        });
         let complete = body.is_some() || header.payload_size() == 0;
         match (of_topic, complete) {
             (true, true) => {
-                pair.peer_has(self.id, header.author(), header.seq());
+                pair.peer_has(self.id, header.label(), header.seq());
                 self.came_with_body(&header);
                 self.came_whole(&header, pair);
             }

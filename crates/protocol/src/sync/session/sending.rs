@@ -51,12 +51,15 @@ impl Session {
         // No more than is needed: it is held until the peer has it.
         let mut out = BytesMut::with_capacity(page.entries.iter().map(frame_bytes).sum());
         let last = page.entries.last();
-        let last = last.map(|entry| (entry.author(), entry.seq()));
+        let last = last.map(|entry| (entry.label(), entry.seq()));
         if live {
             self.hold(&page.entries, pair);
         }
         for entry in page.entries {
-            let (author, seq) = (entry.author(), entry.seq());
+            let (author, seq) = (entry.label(), entry.seq());
+            if live && !self.named && author != entry.header.author() {
+                continue;
+            }
             let wanted = matches!(entry.absent, Some(Absent::Wanted { .. }));
             let lacking = wanted || entry.absent == Some(Absent::Overdue);
             if lacking {
