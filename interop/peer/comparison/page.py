@@ -47,6 +47,11 @@ def render(results, quick):
         if quick and not bar.ours:
             continue
         text += _row(bar)
+    text += (
+        "\nConsumers, views and batches, also beside nats-server: "
+        "[performance/streaming.md](performance/streaming.md).\n"
+        "The network: [performance/network.md](performance/network.md).\n"
+    )
     text += "\n## The machine's limits\n\n| limit | per second |\n|---|---|\n"
     for name, rate in _limits(results):
         text += f"| {name} | {_number(rate)} |\n"
