@@ -14,7 +14,7 @@ use crate::x25519::PublicKey;
 /// A row to be stored. Encrypt what is stored: values hold secrets in clear.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Names the row among those of the same state; at most 97 bytes, without secrets.
+    /// Names the row among those of the same state; without secrets, at most 97 bytes in this crate.
     pub key: Vec<u8>,
     /// What is to be stored there; none if the row is to be deleted.
     pub value: Option<Zeroizing<Vec<u8>>>,

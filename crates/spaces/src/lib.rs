@@ -88,12 +88,15 @@ mod spaces;
 mod steps;
 mod wire;
 
+pub use p2panda_encryption::Row;
+
 pub use event::{Event, Refusal, RoleChange, Verdict};
 pub use local::{Desk, LocalError};
 pub use message::Message;
+pub use p2panda_encryption::Row;
 pub use receive::ProcessError;
 pub use role::{Role, RoleParseError};
-pub use rows::{LoadError, Row};
+pub use rows::LoadError;
 pub use space_id::SpaceId;
 pub use spaces::{Health, Spaces};
 pub use wire::{Invalid, Pointer, SpacesArgs};

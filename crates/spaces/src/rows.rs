@@ -1,11 +1,10 @@
 //! What must be stored, as rows, and back (`docs/protocol/spaces.md#12`).
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_encryption::data;
+use p2panda_encryption::{Row, data};
 use p2panda_groups::{Groups, Rules};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -28,22 +27,6 @@ const HEADER: u8 = 0;
 const MESSAGE: u8 = 1;
 const ENCRYPTION: u8 = 2;
 const DISPLACED: u8 = 3;
-
-/// A row to be stored. Encrypt what is stored: values hold secrets in clear.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Names the row, without secrets.
-    pub key: Vec<u8>,
-    /// What is to be stored there; none if the row is to be deleted.
-    pub value: Option<Zeroizing<Vec<u8>>>,
-}
-
-impl fmt::Debug for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = self.value.as_ref().map(|value| value.len());
-        write!(f, "Row({:?}, {len:?} bytes)", self.key)
-    }
-}
 
 /// Why rows are no spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
