@@ -88,8 +88,6 @@ mod spaces;
 mod steps;
 mod wire;
 
-pub use p2panda_encryption::Row;
-
 pub use event::{Event, Refusal, RoleChange, Verdict};
 pub use local::{Desk, LocalError};
 pub use message::Message;
