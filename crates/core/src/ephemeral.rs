@@ -6,9 +6,10 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::cbor::{self, CborError, Reader, Writer};
+use crate::header::{SIGNATURE_END, SIGNATURE_START};
 use crate::key::Point;
 use crate::limits::{EPHEMERAL_BYTES_MAX, GOSSIP_PAYLOAD_BYTES_MAX};
-use crate::{HybridTimestamp, Signature, SigningKey, VerifyingKey};
+use crate::{HybridTimestamp, Signature, SigningKey, VerifyingKey, unsigned};
 
 /// The only version of the format.
 const VERSION: u64 = 1;
@@ -57,6 +58,17 @@ impl EphemeralMessage {
         timestamp: HybridTimestamp,
         body: &[u8],
     ) -> Result<Bytes, EphemeralError> {
+        let signing_bytes = EphemeralMessage::signing_bytes(&key.verifying_key(), timestamp, body)?;
+        let signature = key.sign(&signing_bytes);
+        Ok(unsigned::with_signature(&signing_bytes, &signature).into())
+    }
+
+    /// What the author of a message signs, if the message can be sent.
+    pub(crate) fn signing_bytes(
+        author: &VerifyingKey,
+        timestamp: HybridTimestamp,
+        body: &[u8],
+    ) -> Result<Vec<u8>, EphemeralError> {
         if timestamp.wall.as_micros() == 0 {
             return Err(EphemeralError::ClockZero);
         }
@@ -64,15 +76,13 @@ impl EphemeralMessage {
             return Err(EphemeralError::TooLarge);
         }
         cbor::check(body, cbor::VALUE)?;
-        let author = key.verifying_key();
-        let signature = key.sign(&encode(&author, None, timestamp, body));
-        let message = encode(&author, Some(&signature), timestamp, body);
+        let signing_bytes = encode(author, timestamp, body);
         // The message is one level deeper than its body.
-        cbor::check(&message, cbor::VALUE)?;
-        if message.len() > GOSSIP_PAYLOAD_BYTES_MAX {
+        cbor::check(&signing_bytes, cbor::VALUE)?;
+        if signing_bytes.len() + SIGNATURE_END - SIGNATURE_START > GOSSIP_PAYLOAD_BYTES_MAX {
             return Err(EphemeralError::TooLarge);
         }
-        Ok(message.into())
+        Ok(signing_bytes)
     }
 
     /// Decodes a message and verifies it over the bytes received, not over what they mean.
@@ -100,7 +110,7 @@ impl EphemeralMessage {
         }
         let body = message.slice(reader.position()..);
         point
-            .verify(&encode(&author, None, timestamp, &body), &signature)
+            .verify(&encode(&author, timestamp, &body), &signature)
             .map_err(|_| EphemeralError::InvalidSignature)?;
         Ok(EphemeralMessage {
             author,
@@ -110,20 +120,13 @@ impl EphemeralMessage {
     }
 }
 
-/// The message; without a signature, what is signed.
-fn encode(
-    author: &VerifyingKey,
-    signature: Option<&Signature>,
-    timestamp: HybridTimestamp,
-    body: &[u8],
-) -> Vec<u8> {
+/// What is signed: the message without its signature.
+fn encode(author: &VerifyingKey, timestamp: HybridTimestamp, body: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(128 + body.len());
-    writer.array(if signature.is_some() { 6 } else { 5 });
-    writer.uint(VERSION).bytes(author.as_bytes());
-    if let Some(signature) = signature {
-        writer.bytes(signature.as_bytes());
-    }
     writer
+        .array(5)
+        .uint(VERSION)
+        .bytes(author.as_bytes())
         .uint(timestamp.wall.as_micros())
         .uint(timestamp.logical.get())
         .raw(body);
@@ -166,8 +169,8 @@ mod tests {
         assert_eq!(seal(0, b"\x00"), Err(EphemeralError::ClockZero));
         let key = SigningKey::from_bytes(&[1; 32]);
         let (author, zero) = (key.verifying_key(), HybridTimestamp::default());
-        let signature = key.sign(&encode(&author, None, zero, b"\x00"));
-        let message = encode(&author, Some(&signature), zero, b"\x00");
+        let signed = encode(&author, zero, b"\x00");
+        let message = unsigned::with_signature(&signed, &key.sign(&signed));
         assert_eq!(
             EphemeralMessage::open(message.into()),
             Err(EphemeralError::ClockZero)
@@ -189,8 +192,8 @@ mod tests {
         let key = SigningKey::from_bytes(&[1; 32]);
         let (author, timestamp) = (key.verifying_key(), HybridTimestamp::new(1, 2));
         let message = |len| {
-            let signature = key.sign(&encode(&author, None, timestamp, &text(len)));
-            Bytes::from(encode(&author, Some(&signature), timestamp, &text(len)))
+            let signed = encode(&author, timestamp, &text(len));
+            Bytes::from(unsigned::with_signature(&signed, &key.sign(&signed)))
         };
         let envelope = message(1000).len() - 1000;
         assert!(EphemeralMessage::open(message(EPHEMERAL_BYTES_MAX - envelope)).is_ok());

@@ -10,7 +10,9 @@ use thiserror::Error;
 use crate::cbor::{self, CborError, Kind, Reader, Writer};
 use crate::key::Point;
 use crate::limits::{HEADER_BYTES_MAX, OPERATION_BYTES_MAX, OPERATION_FRAME_OVERHEAD_BYTES};
-use crate::{ExtensionsError, Hash, KeyError, NodeExtensions, Signature, SigningKey, VerifyingKey};
+use crate::{
+    ExtensionsError, Hash, KeyError, NodeExtensions, Signature, SigningKey, VerifyingKey, unsigned,
+};
 
 /// The only version of the header format.
 const VERSION: u16 = 1;
@@ -160,10 +162,9 @@ impl Header {
         draft.check()?;
         let author = key.verifying_key();
         let payload_hash = draft.body.map(Hash::digest);
-        let signing_bytes = draft.encode(&author, None, payload_hash.as_ref());
+        let signing_bytes = draft.encode(&author, payload_hash.as_ref())?;
         let signature = key.sign(&signing_bytes);
-        let bytes = draft.encode(&author, Some(&signature), payload_hash.as_ref());
-        draft.check_size(bytes.len())?;
+        let bytes = unsigned::with_signature(&signing_bytes, &signature);
         Ok(Header {
             id: Hash::digest(&bytes),
             author,
@@ -347,9 +348,9 @@ impl From<KeyError> for HeaderError {
 }
 
 /// Array head, version 1, key with its head.
-const SIGNATURE_START: usize = 1 + 1 + 34;
+pub(crate) const SIGNATURE_START: usize = 1 + 1 + 34;
 /// The signature has a head of two bytes.
-const SIGNATURE_END: usize = SIGNATURE_START + 66;
+pub(crate) const SIGNATURE_END: usize = SIGNATURE_START + 66;
 
 /// All fields but the extensions, at most: heads of the array and of both numbers, key, signature
 /// and two hashes.
@@ -489,15 +490,18 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The header, or what its author signs: the same without the signature.
+    /// What its author signs: the header without the signature.
+    pub(crate) fn signing_bytes(&self, author: &VerifyingKey) -> Result<Vec<u8>, DraftError> {
+        self.check()?;
+        self.encode(author, self.body.map(Hash::digest).as_ref())
+    }
+
     fn encode(
         &self,
         author: &VerifyingKey,
-        signature: Option<&Signature>,
         payload_hash: Option<&Hash>,
-    ) -> Vec<u8> {
+    ) -> Result<Vec<u8>, DraftError> {
         let optional = [
-            signature.is_some(),
             payload_hash.is_some(),
             self.backlink.is_some(),
             self.extensions.is_some(),
@@ -506,9 +510,6 @@ impl Draft<'_> {
         let mut writer = Writer::with_capacity(FIELDS_BYTES_MAX + extensions.len());
         writer.array(4 + optional.into_iter().filter(|present| *present).count());
         writer.uint(u64::from(VERSION)).bytes(author.as_bytes());
-        if let Some(signature) = signature {
-            writer.bytes(signature.as_bytes());
-        }
         writer.uint(self.body.map_or(0, <[u8]>::len) as u64);
         if let Some(hash) = payload_hash {
             writer.bytes(hash.as_bytes());
@@ -518,7 +519,9 @@ impl Draft<'_> {
             writer.bytes(backlink.as_bytes());
         }
         writer.raw(extensions);
-        writer.into_bytes()
+        let bytes = writer.into_bytes();
+        self.check_size(bytes.len() + SIGNATURE_END - SIGNATURE_START)?;
+        Ok(bytes)
     }
 }
 

@@ -55,6 +55,7 @@ mod received;
 mod tail;
 mod time;
 mod topic;
+mod unsigned;
 
 pub use cursor::Cursor;
 pub use ephemeral::{EphemeralError, EphemeralMessage};
@@ -74,3 +75,4 @@ pub use received::{Received, Refusal, Refused};
 pub use tail::Tail;
 pub use time::{HybridTimestamp, LamportTimestamp, ParseTimestampError, Timestamp};
 pub use topic::{LogId, LogName, LogNameError, NetworkId, Topic};
+pub use unsigned::{AssembleError, UnsignedEphemeral, UnsignedHeader};
