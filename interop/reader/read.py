@@ -1,0 +1,18 @@
+"""Reads the vectors with nothing but what the protocol pages say. Prints what passed and failed."""
+
+import sys
+
+from reader import discovery, groups, link, network, operations, ranges, sync
+from reader.check import Counter
+
+
+def main():
+    check = Counter()
+    for page in (operations, sync, network, discovery, link, ranges, groups):
+        check.run(page.__name__.split(".")[1], page.read)
+    print(f"{check.passed} passed, {check.failed} failed")
+    return 1 if check.failed or not check.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
