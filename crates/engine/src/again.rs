@@ -134,6 +134,23 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             };
             (drop_body(reply), Box::new(move || drop_body(again())))
         }
+        Command::Restate {
+            topic,
+            log,
+            seq,
+            to,
+            reply,
+        } => {
+            let (reply, again) = share_any(reply);
+            let restate = move |reply| Command::Restate {
+                topic,
+                log,
+                seq,
+                to,
+                reply,
+            };
+            (restate(reply), Box::new(move || restate(again())))
+        }
         Command::FindEarly { id, reply } => {
             let (reply, again) = share(reply);
             let find = move |reply| Command::FindEarly { id, reply };

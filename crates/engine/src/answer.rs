@@ -268,6 +268,7 @@ impl RecentOperation {
             header: self.operation.header.clone(),
             content: self.content.clone()?,
             missing: self.missing.clone(),
+            first: None,
         })
     }
 }

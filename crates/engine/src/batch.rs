@@ -14,6 +14,7 @@ use p2panda_store::{LogKey, Ready, TopicKey};
 use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
 };
+use crate::command::Restated;
 use crate::reply::Reply;
 use crate::shares::Origin;
 use crate::topics::TopicRef;
@@ -31,6 +32,8 @@ pub(crate) struct Batch {
     pub late: Vec<Ordered>,
     /// Bodies to drop on purpose.
     pub drops: Vec<BodyDrop>,
+    /// How operations stand from now on.
+    pub restated: Vec<Restatement>,
     /// Operations that passed the order stage, in that order.
     pub ordered: Vec<Ordered>,
     /// Publishes to be answered.
@@ -106,6 +109,15 @@ pub(crate) struct BodyDrop {
     /// Label of the log.
     pub label: VerifyingKey,
     pub seq: u32,
+    pub reply: Option<Reply<bool>>,
+}
+
+/// How an operation is to stand.
+pub(crate) struct Restatement {
+    pub topic: TopicRef,
+    pub label: VerifyingKey,
+    pub seq: u32,
+    pub to: Restated,
     pub reply: Option<Reply<bool>>,
 }
 

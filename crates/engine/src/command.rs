@@ -138,6 +138,20 @@ pub enum Command {
         /// Whether there is such an operation, and its header names a body.
         reply: Option<Reply<bool>>,
     },
+    /// Says how an operation stands that has passed the order stage: where that changes what is shown of
+    /// it, it gets another place in the feed (`docs/protocol/streams.md#9.1`).
+    Restate {
+        /// The topic.
+        topic: Topic,
+        /// Label of the log.
+        log: VerifyingKey,
+        /// Place in the log.
+        seq: u32,
+        /// How it stands.
+        to: Restated,
+        /// Whether that changed anything.
+        reply: Option<Reply<bool>>,
+    },
     /// Looks for an operation that came before those it follows in its log, and is kept in memory
     /// until they come.
     FindEarly {
@@ -169,6 +183,18 @@ pub enum Command {
         /// Whether that was possible.
         reply: Reply<Result<(), RestoredError>>,
     },
+}
+
+/// How an operation stands from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Restated {
+    /// What it said does not count any more.
+    Withdrawn,
+    /// It counts, again or for the first time: its content is shown.
+    Counts,
+    /// It changed who is a member, or how.
+    Members,
 }
 
 /// Where operations come from.
@@ -354,6 +380,7 @@ impl Command {
             | Command::Republish { .. }
             | Command::PlaceConsumer { .. }
             | Command::KeepTopic { .. }
+            | Command::Restate { .. }
             | Command::DropBody { .. } => true,
             Command::Ack { durability, .. } => *durability == Durability::Full,
             Command::Named(command) => command.must_sync(),

@@ -12,6 +12,7 @@ mod keys;
 mod place;
 mod places;
 mod rows;
+mod sights;
 #[cfg(test)]
 mod tests;
 
@@ -161,6 +162,26 @@ impl Consumer {
     pub fn room(&self) -> usize {
         let room = self.config.in_flight_max.saturating_sub(self.unsettled);
         room.min(CONSUMER_AHEAD_MAX.saturating_sub(self.behind))
+    }
+
+    /// What is offered next of a topic, and lies above an offset, was read from a feed that reached so
+    /// far.
+    pub fn sight(&mut self, topic: TopicNumber, after: u64, feed_end: u64) {
+        if let Some(place) = self.places.get_mut(topic) {
+            place.sight(after, feed_end);
+        }
+    }
+
+    /// Whether the entry of an operation that stood at `first` before tells this consumer nothing, since
+    /// it was not there any more when the consumer came to it.
+    pub fn has_passed(&self, topic: TopicNumber, first: u64, offset: u64) -> bool {
+        let place = self.places.get(topic);
+        place.is_some_and(|place| place.has_passed(first, offset))
+    }
+
+    /// The operation of an entry has another place in the feed: it is not delivered here any more.
+    pub fn moved(&mut self, topic: TopicNumber, offset: u64) {
+        self.settle(topic, offset);
     }
 
     /// The next entry of the feed, in the order of the offsets of its topic. What was offered before

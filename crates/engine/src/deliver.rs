@@ -4,9 +4,11 @@
 use p2panda_store::StoreError;
 
 use crate::batch::{Location, Ordered};
+use crate::restate;
 use crate::turn::Turn;
 
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    restate::take_asked(turn)?;
     let late = std::mem::take(&mut turn.batch.late);
     let ordered = std::mem::take(&mut turn.batch.ordered);
     for operation in late.into_iter().chain(ordered) {

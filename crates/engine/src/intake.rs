@@ -4,7 +4,7 @@ use p2panda_core::{Hash, Topic};
 use p2panda_store::StoreError;
 
 use crate::answer::{EarlyTrace, EngineEvent, Outcome};
-use crate::batch::BodyDrop;
+use crate::batch::{BodyDrop, Restatement};
 use crate::command::{Command, Incoming, PublishRequest, Source};
 use crate::early::Ending;
 use crate::topics::TopicRef;
@@ -122,6 +122,22 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
                 topic,
                 label,
                 seq,
+                reply,
+            });
+        }
+        Command::Restate {
+            topic,
+            log: label,
+            seq,
+            to,
+            reply,
+        } => {
+            let topic = turn.resolve(&topic)?;
+            turn.batch.restated.push(Restatement {
+                topic,
+                label,
+                seq,
+                to,
                 reply,
             });
         }

@@ -65,6 +65,7 @@ mod prune;
 mod publish;
 mod reply;
 mod report;
+mod restate;
 mod room;
 mod schedule;
 mod sessions;
@@ -84,7 +85,7 @@ pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
     Republished, RestoredError, StorageWait, TopicChange,
 };
-pub use command::{Command, Genuine, Incoming, NewMessage, Source};
+pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use named_command::{AgedNamed, NamedCommand, NewNamed, OpenedNamed};

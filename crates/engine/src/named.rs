@@ -94,5 +94,6 @@ fn open(
         consumer,
         is_new,
         topics: keys,
+        torn_until: turn.tx.torn_until(),
     }))
 }

@@ -87,6 +87,9 @@ pub struct OpenedNamed {
     pub pruned: Vec<PrunedRow>,
     /// The rows of the topics that were asked for, in their order.
     pub topics: Vec<TopicKey>,
+    /// Below this offset it may have been given what is not stored as given: the process before was not
+    /// ended cleanly. 0: it was.
+    pub torn_until: u64,
 }
 
 impl NamedCommand {

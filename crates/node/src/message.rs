@@ -57,6 +57,13 @@ impl<M> Message<M> {
         self.entry.offset
     }
 
+    /// The first place that the operation had in this node's feed, if it had one before
+    /// [`Message::offset`]: what a change takes back, or what counts again
+    /// (`docs/protocol/streams.md#9.1`).
+    pub fn first_offset(&self) -> Option<u64> {
+        self.entry.first
+    }
+
     /// When the author says it was published. Nothing checks it.
     pub fn timestamp(&self) -> Timestamp {
         let extensions = self.entry.header.node_extensions();

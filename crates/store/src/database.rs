@@ -21,6 +21,7 @@ pub(crate) mod level;
 pub(crate) mod log_name;
 pub(crate) mod meta;
 pub(crate) mod missing;
+pub(crate) mod moved;
 pub(crate) mod named;
 pub(crate) mod neighbour;
 pub(crate) mod obstacle;

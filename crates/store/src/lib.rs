@@ -113,6 +113,7 @@ pub use database::journal::Journal;
 pub use database::level::{NewestEntry, StoredLevel};
 pub use database::log_name::NamedLog;
 pub use database::missing::LateBody;
+pub use database::moved::Standing;
 pub use database::named::{
     Covered, DeadLetter, DeadReason, DeadRow, NamedChanges, NamedConsumer, OpenRow, PlaceRow,
     PrunedRow, StoredPlace,

@@ -49,6 +49,9 @@ pub const TOPICS_PAGE_ROWS: usize = 1_000;
 pub const FEED_PAGE_ROWS_MAX: usize = 512;
 /// Bytes of such a page (`docs/protocol/streams.md#9.1`).
 pub const FEED_PAGE_BYTES_MAX: usize = 256 * KIB;
+/// Pages of a consumer that is behind of which it remembers, per topic, how far the feed reached when
+/// they were read (`docs/protocol/consumers.md#9`).
+pub const CONSUMER_SIGHTS_MAX: usize = 64;
 /// Rejected operations, and forks, that the application is given at once.
 pub const EVIDENCE_PAGE_ROWS_MAX: usize = 1_000;
 /// How long automatic acknowledgements gather. What was acknowledged within this time before a

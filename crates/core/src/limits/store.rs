@@ -7,6 +7,9 @@ use super::{KIB, MIB};
 /// Entries that are counted, of each log, of what was pruned before a consumer had settled it
 /// (`docs/protocol/consumers.md#6`).
 pub const PRUNED_COUNTED_MAX: usize = 10_000;
+/// Places that are remembered of an operation that moved in the feed: the first and the newest
+/// (`docs/protocol/streams.md#9.1`).
+pub const FEED_MOVES_KEPT_MAX: usize = 16;
 /// Rows of a page that is read from the store, unless it is asked for otherwise.
 pub const PAGE_ROWS_DEFAULT: usize = 512;
 /// Header and body bytes of such a page; its first row is in it whatever its size.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::delivery::ReaderNumber;
 use super::item::{Item, Stand};
 use super::rows::{Changes, DeadReason, DeadRow, OpenRow, PlaceRow, Stored, TopicNumber};
+use super::sights::Sights;
 
 #[derive(Debug)]
 pub(super) struct Place {
@@ -15,6 +16,11 @@ pub(super) struct Place {
     handed: u64,
     /// The highest offset that was delivered, in this process or one before.
     given: u64,
+    /// The highest offset that may have been given out before a seek, and whether it is stored.
+    seen: u64,
+    seen_stored: u64,
+    /// How far the feed reached when it was read.
+    sights: Sights,
     /// The last offset that was offered.
     read: u64,
     /// The highest offset that was settled by itself.
@@ -36,6 +42,9 @@ impl Place {
             handed_before: stored.place.handed,
             handed: stored.place.handed,
             given: stored.place.handed,
+            seen: stored.seen,
+            seen_stored: stored.seen,
+            sights: Sights::default(),
             read: stored.place.position,
             settled: stored.place.position,
             items: BTreeMap::new(),
@@ -68,6 +77,18 @@ impl Place {
         let row = self.ahead.remove(&offset);
         let deliveries = u32::from(offset <= self.handed_before);
         Some(row.map_or_else(|| Item::new(deliveries), |row| Item::load(&row, now_us)))
+    }
+
+    /// What lies above an offset is read from a feed that reaches so far.
+    pub fn sight(&mut self, after: u64, feed_end: u64) {
+        // What was given out before may have been another entry of the same operation.
+        let given = after.max(self.handed_before).max(self.seen);
+        self.sights.add(self.read, given, feed_end);
+    }
+
+    /// Whether the first place of an operation was found empty here, since it had this one by then.
+    pub fn has_passed(&self, first: u64, offset: u64) -> bool {
+        self.sights.hold(first, offset)
     }
 
     /// Reads on to an offset, up to which nothing is left in the feed.
@@ -218,6 +239,8 @@ impl Place {
     pub fn seek(&mut self, after: u64) {
         self.gone
             .extend(std::mem::take(&mut self.ahead).into_keys());
+        self.seen = self.seen.max(self.handed).max(self.given);
+        self.sights = Sights::default();
         self.read = after;
         self.settled = after;
         self.handed = after;
@@ -244,6 +267,10 @@ impl Place {
             self.touched.extend(unsaved.map(|(offset, _)| *offset));
             self.stored = row;
             changes.places.push((topic, row));
+        }
+        if self.seen != self.seen_stored {
+            self.seen_stored = self.seen;
+            changes.seen.push((topic, self.seen));
         }
         for offset in std::mem::take(&mut self.gone) {
             changes.open.push((topic, offset, None));

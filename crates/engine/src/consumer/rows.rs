@@ -10,6 +10,8 @@ pub type TopicNumber = u32;
 pub struct Changes {
     /// Positions that moved.
     pub places: Vec<(TopicNumber, PlaceRow)>,
+    /// The highest offsets that were given out before a seek.
+    pub seen: Vec<(TopicNumber, u64)>,
     /// Open entries: their new row, or none any more.
     pub open: Vec<(TopicNumber, u64, Option<OpenRow>)>,
     /// New dead letters.
@@ -19,7 +21,10 @@ pub struct Changes {
 impl Changes {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.open.is_empty() && self.dead.is_empty()
+        self.places.is_empty()
+            && self.seen.is_empty()
+            && self.open.is_empty()
+            && self.dead.is_empty()
     }
 }
 
@@ -30,6 +35,8 @@ pub struct Stored {
     pub place: PlaceRow,
     /// What is open, by offset.
     pub open: Vec<(u64, OpenRow)>,
+    /// The highest offset that may have been given out, where that is above what the place says.
+    pub seen: u64,
 }
 
 impl Stored {

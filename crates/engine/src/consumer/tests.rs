@@ -12,6 +12,7 @@ const SECOND: u64 = 1_000_000;
 #[derive(Clone, Debug, Default)]
 struct Rows {
     places: BTreeMap<TopicNumber, PlaceRow>,
+    seen: BTreeMap<TopicNumber, u64>,
     open: BTreeMap<(TopicNumber, u64), OpenRow>,
     dead: BTreeMap<(TopicNumber, u64), DeadRow>,
 }
@@ -19,6 +20,7 @@ struct Rows {
 impl Rows {
     fn apply(&mut self, changes: Changes) {
         self.places.extend(changes.places);
+        self.seen.extend(changes.seen);
         for (topic, offset, row) in changes.open {
             match row {
                 Some(row) => self.open.insert((topic, offset), row),
@@ -35,6 +37,7 @@ impl Rows {
         Stored {
             place: self.places.get(&topic).copied().unwrap_or_default(),
             open: open.map(|((_, offset), row)| (*offset, *row)).collect(),
+            seen: self.seen.get(&topic).copied().unwrap_or_default(),
         }
     }
 }

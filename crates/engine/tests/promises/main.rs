@@ -21,5 +21,6 @@ mod pruning;
 mod publishes;
 mod queue;
 mod random;
+mod restated;
 mod slices;
 mod storage;

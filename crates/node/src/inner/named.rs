@@ -20,7 +20,7 @@ use p2panda_core::{Timestamp, Topic, VerifyingKey};
 use p2panda_engine::consumer::{
     Answer, Consumer, DeadReason, Delivery, ReaderNumber, Token, TokenError, TopicNumber,
 };
-use p2panda_store::{Covered, FeedEntry, NamedChanges, NamedKey, PrunedRow, TopicKey};
+use p2panda_store::{Content, Covered, FeedEntry, NamedChanges, NamedKey, PrunedRow, TopicKey};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -155,9 +155,13 @@ impl From<Covered> for Passing {
 }
 
 impl Passing {
+    /// What a change tells is not covered by having seen the operation.
     fn covers(&self, entry: &FeedEntry) -> bool {
         let height = self.heights.get(&entry.header.label());
-        entry.offset <= self.until && height.is_some_and(|seq| entry.header.seq() <= *seq)
+        let is_change = matches!(entry.content, Content::Change(_));
+        !is_change
+            && entry.offset <= self.until
+            && height.is_some_and(|seq| entry.header.seq() <= *seq)
     }
 }
 

@@ -26,7 +26,7 @@ fn text(delivery: &Delivery) -> String {
 }
 
 /// All that can be delivered by now, without settling it.
-async fn rest(consumer: &mut Consumer) -> Vec<Delivery> {
+pub async fn rest(consumer: &mut Consumer) -> Vec<Delivery> {
     let batch = consumer.fetch(10_000).wait(Duration::ZERO);
     batch.await.unwrap()
 }

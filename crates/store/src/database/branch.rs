@@ -191,6 +191,7 @@ impl Tx<'_> {
         let missing = "DELETE FROM missing WHERE arrival IN
             (SELECT arrival FROM operation WHERE log = ?1 AND seq >= ?2)";
         self.cached(missing)?.execute(params![log, from])?;
+        self.forget_moves(LogKey(log), (from, u32::MAX))?;
         let wanted = "DELETE FROM wanted WHERE topic = ?1 AND log = ?2 AND seq >= ?3";
         self.cached(wanted)?
             .execute(params![forked.topic, log, from])?;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::database::content::{Content, Ready, code};
 use crate::database::error::StoreError;
 use crate::database::log_name;
+use crate::database::moved;
 use crate::database::neighbour::has_garbage;
 use crate::database::page::{COLUMN_BODY, Fill, PageLimits, RawRow, body_column};
 use crate::database::reader::{Reader, topic_key};
@@ -29,6 +30,8 @@ pub struct FeedEntry {
     pub content: Content,
     /// Dependencies that had not come when waiting for them was over.
     pub missing: Vec<Dependency>,
+    /// The first place in the feed that the operation had, if it had another one before. It is empty.
+    pub first: Option<u64>,
 }
 
 /// What a page of the feed leaves out: what a consumer has acknowledged, as far as this offset.
@@ -53,6 +56,10 @@ pub struct FeedPage {
     /// Whether there may be more: the page was full, or many pruned rows that are still to be
     /// deleted were passed over. In that case it may have no entries.
     pub more: bool,
+    /// The last offset that the feed had when the page was read, or where the page ends.
+    pub feed_end: u64,
+    /// Offsets that the operations of its entries have left.
+    pub left: Vec<u64>,
 }
 
 impl FeedEntry {
@@ -66,6 +73,7 @@ impl Tx<'_> {
     /// Gives a stored operation this place in the feed. The place that it had, if any, is empty from
     /// now on.
     pub fn place(&mut self, arrival: u64, offset: u64, ready: &Ready) -> Result<(), StoreError> {
+        self.note_move(arrival)?;
         let sql = "UPDATE operation SET offset = ?2, content = ?3, opened = coalesce(?4, opened)
             WHERE arrival = ?1";
         let (code, plaintext) = (ready.code(), ready.plaintext());
@@ -122,13 +130,7 @@ impl Reader {
         let Some(key) = topic_key(&snapshot, topic)? else {
             return Ok(0);
         };
-        let sql = "SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
-            ORDER BY offset DESC LIMIT 1";
-        let mut statement = snapshot.prepare_cached(sql)?;
-        Ok(statement
-            .query_row([key], |row| unsigned(row, 0))
-            .optional()?
-            .unwrap_or(0))
+        Ok(feed_end(&snapshot, key)?)
     }
 
     /// The feed of a topic above the offset `after`.
@@ -186,6 +188,13 @@ impl Reader {
             }
         }
         add_missing(snapshot, &mut page.entries)?;
+        page.feed_end = match page.more {
+            true => feed_end(snapshot, key)?,
+            false => page.last_offset.max(after),
+        };
+        if moved::is_any(snapshot)? {
+            add_moves(snapshot, &mut page)?;
+        }
         Ok(page)
     }
 
@@ -220,6 +229,7 @@ impl Reader {
                 header,
                 content,
                 missing: Vec::new(),
+                first: None,
             }),
             None => page.unreadable.push(unreadable),
         }
@@ -234,6 +244,24 @@ impl Reader {
             _ => Ok(0),
         }
     }
+}
+
+fn feed_end(snapshot: &Connection, topic: i64) -> rusqlite::Result<u64> {
+    let sql = "SELECT offset FROM operation WHERE topic = ?1 AND offset > 0
+        ORDER BY offset DESC LIMIT 1";
+    let mut statement = snapshot.prepare_cached(sql)?;
+    let last = statement.query_row([topic], |row| unsigned(row, 0));
+    Ok(last.optional()?.unwrap_or(0))
+}
+
+/// Fills in where the operations of a page stood before.
+fn add_moves(snapshot: &Connection, page: &mut FeedPage) -> rusqlite::Result<()> {
+    for entry in &mut page.entries {
+        let places = moved::places(snapshot, entry.arrival)?;
+        entry.first = places.first().copied();
+        page.left.extend(places);
+    }
+    Ok(())
 }
 
 /// Fills in what the entries of a page were delivered without, which few were.

@@ -117,6 +117,7 @@ impl Tx<'_> {
         let missing = "DELETE FROM missing WHERE arrival IN
             (SELECT arrival FROM operation WHERE log = ?1 AND seq < ?2)";
         self.cached(missing)?.execute(params![log.0, end])?;
+        self.forget_moves(log, (0, end))?;
         let operations = "DELETE FROM operation WHERE log = ?1 AND seq < ?2";
         self.cached(operations)?.execute(params![log.0, end])?;
         self.forget_bodies(log, end)?;

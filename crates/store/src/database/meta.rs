@@ -43,9 +43,10 @@ impl Counters {
     }
 }
 
-/// The numbers to go on from. Nothing but an open between its first write and its clean end leaves
+/// The numbers to go on from, and the offset below which everything was given out before an end that
+/// was not clean, 0: there was none. Nothing but an open between its first write and its clean end leaves
 /// numbers without a mark.
-pub(crate) fn load_counters(connection: &Connection) -> rusqlite::Result<Counters> {
+pub(crate) fn load_counters(connection: &Connection) -> rusqlite::Result<(Counters, u64)> {
     let row = connection
         .query_row("SELECT arrival, offset, ordering FROM counter", [], |row| {
             Ok(Counters {
@@ -59,8 +60,9 @@ pub(crate) fn load_counters(connection: &Connection) -> rusqlite::Result<Counter
     if counters.arrival > 0 && meta(connection, CLEAN)?.is_none() {
         counters.arrival += UNCLEAN_GAP;
         counters.offset += UNCLEAN_GAP;
+        return Ok((counters, counters.offset));
     }
-    Ok(counters)
+    Ok((counters, 0))
 }
 
 pub(crate) fn save_counters(

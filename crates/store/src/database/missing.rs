@@ -66,6 +66,7 @@ impl Tx<'_> {
         large::write(connection, late.new_arrival, Some(late.body))?;
         let sql = "UPDATE missing SET arrival = ?2 WHERE arrival = ?1";
         self.cached(sql)?.execute([old, new])?;
+        self.renumber_moves(late.arrival, late.new_arrival)?;
         let sql = "DELETE FROM wanted WHERE topic = ?1 AND log = ?2 AND seq = ?3";
         self.cached(sql)?
             .execute(params![late.topic.0, late.log.0, late.seq])?;

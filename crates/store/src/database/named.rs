@@ -54,6 +54,8 @@ pub struct StoredPlace {
     pub open: Vec<(u64, OpenRow)>,
     /// How much is open.
     pub open_rows: u64,
+    /// The highest offset that it was given before it was moved back.
+    pub seen: u64,
 }
 
 impl StoredPlace {
@@ -66,6 +68,7 @@ impl StoredPlace {
             covered,
             open: Vec::new(),
             open_rows: 0,
+            seen: 0,
         }
     }
 }
@@ -169,6 +172,8 @@ pub struct NamedChanges {
     pub removed: Vec<TopicKey>,
     /// Positions that moved.
     pub places: Vec<(TopicKey, PlaceRow)>,
+    /// The highest offsets that it was given before it was moved back.
+    pub seen: Vec<(TopicKey, u64)>,
     /// What is passed over, from now on.
     pub covered: Vec<(TopicKey, Option<Covered>)>,
     /// Open entries: their new row, or none any more.
@@ -234,6 +239,7 @@ impl Tx<'_> {
     pub fn delete_named(&mut self, consumer: NamedKey) -> Result<(), StoreError> {
         for sql in [
             "DELETE FROM place WHERE consumer = ?1",
+            "DELETE FROM place_seen WHERE consumer = ?1",
             "DELETE FROM open WHERE consumer = ?1",
             "DELETE FROM dead WHERE consumer = ?1",
             "DELETE FROM pruned WHERE consumer = ?1",
@@ -259,6 +265,7 @@ impl Tx<'_> {
         for topic in &changes.removed {
             for sql in [
                 "DELETE FROM place WHERE consumer = ?1 AND topic = ?2",
+                "DELETE FROM place_seen WHERE consumer = ?1 AND topic = ?2",
                 "DELETE FROM open WHERE consumer = ?1 AND topic = ?2",
             ] {
                 self.cached(sql)?.execute([consumer.0, topic.0])?;
@@ -306,6 +313,12 @@ impl Tx<'_> {
             let (position, handed) = (int(row.position), int(row.handed));
             self.cached(sql)?
                 .execute([consumer.0, topic.0, position, handed])?;
+        }
+        let sql = "INSERT INTO place_seen VALUES(?1, ?2, ?3)
+            ON CONFLICT DO UPDATE SET seen = max(seen, ?3)";
+        for (topic, seen) in &changes.seen {
+            self.cached(sql)?
+                .execute([consumer.0, topic.0, int(*seen)])?;
         }
         let sql = "UPDATE place SET covered = ?3, covered_until = ?4
             WHERE consumer = ?1 AND topic = ?2";
@@ -464,7 +477,8 @@ const LISTED: &str = "SELECT c.id, c.name, c.settings, c.generation, c.paused, c
     FROM named_consumer c WHERE c.name > ?1 ORDER BY c.name LIMIT ?2";
 
 const PLACES: &str = "SELECT p.topic, t.topic, p.position, p.handed, p.covered, p.covered_until,
-        (SELECT count(*) FROM open WHERE consumer = p.consumer AND topic = p.topic)
+        (SELECT count(*) FROM open WHERE consumer = p.consumer AND topic = p.topic),
+        coalesce((SELECT seen FROM place_seen WHERE consumer = p.consumer AND topic = p.topic), 0)
     FROM place p JOIN topic t ON t.id = p.topic WHERE p.consumer = ?1";
 
 fn consumer_of(row: &Row<'_>) -> rusqlite::Result<NamedConsumer> {
@@ -495,6 +509,7 @@ fn place_of(row: &Row<'_>) -> rusqlite::Result<StoredPlace> {
         covered: covered.map(|bytes| Covered::decode(&bytes, until)),
         open: Vec::new(),
         open_rows: unsigned(row, 6)?,
+        seen: unsigned(row, 7)?,
     })
 }
 

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     KEPT,
     VIEWS,
     NAMED_LOGS,
+    MOVED,
 ];
 
 const FIRST: &str = "
@@ -368,6 +369,25 @@ CREATE TABLE IF NOT EXISTS named_log(
     implied INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS named_log_author ON named_log(author);
+";
+
+const MOVED: &str = "
+-- Places in the feed that operations had before the one that they have now.
+CREATE TABLE IF NOT EXISTS moved(
+    topic INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    arrival INTEGER NOT NULL,
+    PRIMARY KEY(topic, offset)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS moved_arrival ON moved(arrival, offset);
+
+-- The highest offset that a named consumer was given before it was moved back.
+CREATE TABLE IF NOT EXISTS place_seen(
+    consumer INTEGER NOT NULL,
+    topic INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    PRIMARY KEY(consumer, topic)
+) WITHOUT ROWID;
 ";
 
 /// The newest version of the schema.

@@ -404,6 +404,11 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Every offset of before this open is below it, if the process before was not ended cleanly; else 0.
+    pub fn torn_until(&self) -> u64 {
+        self.database.torn_until
+    }
+
     pub(crate) fn database(&self) -> &Database {
         self.database
     }

@@ -40,6 +40,8 @@ pub enum Durability {
 pub struct Database {
     pub(crate) connection: Connection,
     pub(crate) counters: Counters,
+    /// See [`Tx::torn_until`].
+    pub(crate) torn_until: u64,
     /// The numbers that the database knows.
     pub(crate) reserved: Counters,
     pub(crate) written_bytes: u64,
@@ -89,10 +91,11 @@ impl Database {
         let gives_back = connection::overwrite_deleted(&connection)?;
         let garbage = has_garbage(&connection)?;
         let (has_views, has_old_views) = stored_views(&connection)?;
-        let counters = meta::load_counters(&connection)?;
+        let (counters, torn_until) = meta::load_counters(&connection)?;
         Ok(Database {
             connection,
             counters,
+            torn_until,
             reserved: counters,
             written_bytes: 0,
             garbage,

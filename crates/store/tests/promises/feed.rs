@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use p2panda_core::limits::FEED_MOVES_KEPT_MAX;
 use p2panda_core::{LogRange, SigningKey, Unreadable, VerifyingKey};
 use p2panda_store::{
     Change, Content, Durability, FeedEntry, LateBody, Options, PageLimits, Ready, SkipAcked, Slice,
@@ -309,4 +310,63 @@ fn a_database_from_before_entries_had_a_kind_shows_bodies_and_goes_on() {
     assert_eq!((offset, last), (5, 6), "offsets go on");
     drop(store);
     assert_eq!(contents(&feed(&open(dir.path()))), latest);
+}
+
+#[test]
+fn an_operation_that_moves_leaves_its_places_known_until_it_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, author) = changed(dir.path());
+    let firsts = |store: &Store| -> Vec<_> {
+        let entries = feed(store).into_iter();
+        entries.map(|entry| (entry.offset, entry.first)).collect()
+    };
+    assert_eq!(firsts(&store), [(3, None), (4, Some(1)), (5, Some(2))]);
+    let left = |store: &Store, limits| {
+        let reader = store.readers().open().unwrap();
+        let page = reader.feed_page(&TOPIC, 0, limits, None).unwrap();
+        (page.left, page.feed_end)
+    };
+    assert_eq!(left(&store, ALL), (vec![1, 2], 5));
+    let two = PageLimits { rows: 2, ..ALL };
+    assert_eq!(left(&store, two), (vec![1], 5), "the page ends before");
+    for _ in 0..FEED_MOVES_KEPT_MAX + 1 {
+        place(&mut store, 2, &Ready::Body);
+    }
+    // The first place and the newest.
+    let (places, _) = left(&store, ALL);
+    assert_eq!(places.len(), 1 + FEED_MOVES_KEPT_MAX);
+    assert_eq!(places[..3], [1, 2, 7]);
+    assert_eq!(firsts(&store)[2].1, Some(2));
+
+    let mut tx = store.begin(Durability::Full).unwrap();
+    let topic = tx.topic(&TOPIC).unwrap();
+    let log = tx.log(topic, &author.key()).unwrap().unwrap();
+    let mut slice = Slice {
+        rows: 9,
+        bytes: u64::MAX,
+    };
+    tx.prune(log.key, 2, &mut slice).unwrap();
+    tx.commit().unwrap();
+    let connection = rusqlite::Connection::open(dir.path().join("p2panda.sqlite")).unwrap();
+    let rows = connection.query_row("SELECT count(*) FROM moved", [], |row| row.get::<_, i64>(0));
+    assert_eq!(rows.unwrap(), 0, "they go with their operations");
+}
+
+#[test]
+fn after_an_end_that_was_not_clean_it_is_known_up_to_where_offsets_may_have_been_given_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = changed(dir.path());
+    let torn = |store: &mut Store| {
+        let tx = store.begin(Durability::Normal).unwrap();
+        let torn = tx.torn_until();
+        tx.commit().unwrap();
+        torn
+    };
+    assert_eq!(torn(&mut store), 0);
+    drop(store);
+    let mut store = open(dir.path());
+    assert!(torn(&mut store) > 5);
+    assert!(place(&mut store, 3, &Ready::Body) > torn(&mut store));
+    store.close().unwrap();
+    assert_eq!(torn(&mut open(dir.path())), 0);
 }

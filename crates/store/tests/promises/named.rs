@@ -79,6 +79,7 @@ fn what_was_stored_of_a_consumer_is_found_again_and_gone_once_it_is_deleted() {
     let changes = NamedChanges {
         places: vec![(topic, place)],
         open: vec![(topic, 3, Some(row)), (topic, 4, Some(row))],
+        seen: vec![(topic, 11)],
         covered: vec![(topic, Some(covered.clone()))],
         dead: vec![(topic, 1, dead.clone())],
         generation: Some(2),
@@ -87,6 +88,7 @@ fn what_was_stored_of_a_consumer_is_found_again_and_gone_once_it_is_deleted() {
     };
     assert!(change(&mut store, key, &changes));
     let settled = NamedChanges {
+        seen: vec![(topic, 10)],
         open: vec![(topic, 4, None)],
         ..NamedChanges::default()
     };
@@ -100,6 +102,7 @@ fn what_was_stored_of_a_consumer_is_found_again_and_gone_once_it_is_deleted() {
     assert_eq!((found.generation, found.paused, found.dead), (2, true, 1));
     let stored = &found.places[0];
     assert_eq!((stored.topic, stored.place), (TOPIC, place));
+    assert_eq!(stored.seen, 11, "it never falls");
     assert_eq!(stored.open, [(3, row)]);
     assert_eq!(stored.covered.as_ref(), Some(&covered));
     let reader = store.readers().open().unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use p2panda_core::Topic;
 use p2panda_core::limits::{FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX};
 use p2panda_engine::consumer::{Offered, TopicNumber};
-use p2panda_store::{FeedEntry, FeedPage, PageLimits, Reader, StoreError};
+use p2panda_store::{Change, Content, FeedEntry, FeedPage, PageLimits, Reader, StoreError};
 
 use super::{KeyOf, Named, Notice, State};
 use crate::consumer_settings::ConsumerMode;
@@ -210,10 +210,28 @@ impl State {
         (wanted, rows.clamp(1, FEED_PAGE_ROWS_MAX))
     }
 
+    /// Whether an entry withdraws what this consumer found withdrawn when it came to it. Where heights are
+    /// passed over, somebody else came to it.
+    fn has_passed(&self, number: TopicNumber, entry: &FeedEntry) -> bool {
+        let source = self.sources.get(&number);
+        let is_plain = source.is_some_and(|source| source.covered.is_none());
+        let is_withdrawn = entry.content == Content::Change(Change::Withdrawn);
+        let passed = |first| self.machine.has_passed(number, first, entry.offset);
+        is_plain && is_withdrawn && entry.first.is_some_and(passed)
+    }
+
     fn offer(&mut self, wanted: Wanted, page: FeedPage, keys: &[u64], now_us: u64) {
         let number = wanted.number;
         if self.machine.read_until(number) != Some(wanted.after) {
             return;
+        }
+        self.machine.sight(number, wanted.after, page.feed_end);
+        for offset in page.left {
+            if self.machine.holds(number, offset) {
+                self.machine.moved(number, offset);
+                self.entries.remove(&(offset, number));
+                self.flush.want();
+            }
         }
         for (entry, key) in page.entries.into_iter().zip(keys) {
             if self.machine.reads_after(number).is_none() {
@@ -222,7 +240,9 @@ impl State {
             let source = self.sources.get(&number);
             let covered = source.and_then(|source| source.covered.as_ref());
             let is_covered = covered.is_some_and(|covered| covered.covers(&entry));
-            let passes = !is_covered && self.settings.filter.admits(&entry);
+            let passes = !is_covered
+                && !self.has_passed(number, &entry)
+                && self.settings.filter.admits(&entry);
             let offset = entry.offset;
             let offered = Offered {
                 offset,

@@ -181,6 +181,10 @@ impl State {
         changes
             .places
             .extend(places.filter_map(|(number, row)| Some((key(number)?, *row))));
+        let seen = machine.seen.iter();
+        changes
+            .seen
+            .extend(seen.filter_map(|(number, seen)| Some((key(number)?, *seen))));
         let open = machine.open.iter();
         changes
             .open

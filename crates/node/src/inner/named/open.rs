@@ -200,8 +200,13 @@ impl Named {
         is_new: bool,
     ) -> Result<Named, ConsumerError> {
         let OpenedNamed {
-            consumer, pruned, ..
+            consumer,
+            pruned,
+            torn_until,
+            ..
         } = opened;
+        // A new one was given nothing.
+        let torn_until = if is_new { 0 } else { torn_until };
         let settings = Settings::decode(&consumer.settings).ok_or(ConsumerError::Damaged)?;
         let clock = Clock {
             wall_us: wall().as_micros(),
@@ -238,7 +243,7 @@ impl Named {
                     state.pending.covered.push(covered);
                 }
             }
-            state.add(place, clock.now_us());
+            state.add(place, torn_until, clock.now_us());
         }
         Ok(Named {
             name: consumer.name,
@@ -355,7 +360,7 @@ impl Named {
         state.unread.clear();
         state.entries.clear();
         for place in opened.consumer.places {
-            state.add(place, self.clock.now_us());
+            state.add(place, opened.torn_until, self.clock.now_us());
         }
         Ok(())
     }
@@ -487,7 +492,7 @@ impl State {
         self.last_number
     }
 
-    fn add(&mut self, place: StoredPlace, now_us: u64) {
+    fn add(&mut self, place: StoredPlace, torn_until: u64, now_us: u64) {
         let number = TopicNumber::try_from(self.number()).unwrap_or(TopicNumber::MAX);
         // The clock may have been set back meanwhile.
         let due_max = now_us.saturating_add(micros(CONSUMER_DELAY_MAX));
@@ -498,6 +503,7 @@ impl State {
         let stored = Stored {
             place: place.place,
             open,
+            seen: place.seen.max(torn_until),
         };
         let source = Source {
             topic: place.topic,
@@ -518,7 +524,8 @@ impl State {
         };
         self.pending.places.push((key, place));
         self.pending.covered.push((key, begin.covered.clone()));
-        self.add(StoredPlace::new(key, topic, place, begin.covered), now_us);
+        let place = StoredPlace::new(key, topic, place, begin.covered);
+        self.add(place, 0, now_us);
     }
 
     fn remove(&mut self, topic: Topic) {
