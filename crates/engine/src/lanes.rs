@@ -33,8 +33,8 @@ pub struct Lanes {
 /// A command that is queued.
 struct Queued {
     command: Command,
-    /// During a stall: since when it waits for the storage.
-    since_us: u64,
+    /// During a stall: since when it waits for the storage, once that was looked at.
+    since_us: Option<u64>,
 }
 
 /// Puts what has come meanwhile into the lanes.
@@ -46,7 +46,7 @@ struct Taken {
     own: Load,
     others: Load,
     /// Since when each of them waits for the storage, while there is a stall.
-    since_us: Option<Vec<u64>>,
+    since_us: Option<Vec<Option<u64>>>,
 }
 
 #[derive(Default)]
@@ -81,16 +81,11 @@ impl Lanes {
 
     /// Puts a command at the end of its lane.
     pub fn push(&mut self, command: Command) {
-        let since_us = match &mut self.stall {
-            Some(stall) => {
-                if command.is_publish() {
-                    stall.waits(stall.now_us);
-                }
-                stall.now_us
-            }
-            None => 0,
+        let queued = Queued {
+            command,
+            since_us: None,
         };
-        self.lane(&command).push_back(Queued { command, since_us });
+        self.lane(&queued.command).push_back(queued);
     }
 
     fn lane(&mut self, command: &Command) -> &mut VecDeque<Queued> {
@@ -148,6 +143,12 @@ impl Lanes {
         now: Now,
     ) -> Result<Committed, Corrupt> {
         if let Some(stall) = &mut self.stall {
+            // What came since the last look waits from now on. It came at this moment: the thread looks
+            // whenever something comes.
+            let own = self.own.iter_mut().rev();
+            for queued in own.take_while(|queued| queued.since_us.is_none()) {
+                queued.waits(stall, now.elapsed_us);
+            }
             if stall.expires(now.elapsed_us) {
                 self.expire();
             }
@@ -243,22 +244,23 @@ impl Lanes {
             None => {
                 let stall = self.stall.insert(Stall::new(reason, now_us));
                 for queued in &mut self.own {
-                    queued.since_us = now_us;
-                    if queued.command.is_publish() {
-                        stall.waits(now_us);
-                    }
+                    queued.waits(stall, now_us);
                 }
                 true
             }
         };
         let mut since_us = taken.since_us.unwrap_or_default().into_iter();
-        let put_back = undone.commands.into_iter().map(|command| Queued {
-            command,
-            since_us: since_us.next().unwrap_or(now_us),
+        let put_back = undone.commands.into_iter().map(|command| {
+            let since_us = since_us.next().flatten().unwrap_or(now_us);
+            (command, since_us)
         });
-        for queued in put_back.collect::<Vec<_>>().into_iter().rev() {
-            if let (true, Some(stall)) = (queued.command.is_publish(), &mut self.stall) {
-                stall.waits(queued.since_us);
+        for (command, since_us) in put_back.collect::<Vec<_>>().into_iter().rev() {
+            let mut queued = Queued {
+                command,
+                since_us: None,
+            };
+            if let Some(stall) = &mut self.stall {
+                queued.waits(stall, since_us);
             }
             self.lane(&queued.command).push_front(queued);
         }
@@ -275,17 +277,19 @@ impl Lanes {
         let Some(mut stall) = self.stall.take() else {
             return;
         };
-        self.refuse(stall.reason, |since_us| stall.is_over(since_us));
-        for queued in &self.own {
-            if queued.command.is_publish() {
-                stall.waits(queued.since_us);
+        self.refuse(stall.reason, |since_us| {
+            since_us.is_some_and(|since_us| stall.is_over(since_us))
+        });
+        for queued in &mut self.own {
+            if let Some(since_us) = queued.since_us {
+                queued.waits(&mut stall, since_us);
             }
         }
         self.stall = Some(stall);
     }
 
     /// Refuses the publishes that wait since such a time.
-    fn refuse(&mut self, reason: StorageWait, is_over: impl Fn(u64) -> bool) {
+    fn refuse(&mut self, reason: StorageWait, is_over: impl Fn(Option<u64>) -> bool) {
         for queued in std::mem::take(&mut self.own) {
             match queued.command {
                 Command::Publish { reply, .. } if is_over(queued.since_us) => {
@@ -337,6 +341,16 @@ impl Lanes {
             return taken.take(&mut self.others, |load| &mut load.others);
         }
         None
+    }
+}
+
+impl Queued {
+    /// Waits for the storage since then.
+    fn waits(&mut self, stall: &mut Stall, since_us: u64) {
+        self.since_us = Some(since_us);
+        if self.command.is_publish() {
+            stall.waits(since_us);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Stall {
     /// When the first of the publishes that wait fails.
     expiry_us: Option<u64>,
     /// The time when it was last looked at.
-    pub now_us: u64,
+    now_us: u64,
 }
 
 impl Stall {

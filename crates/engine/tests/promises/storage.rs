@@ -128,6 +128,7 @@ fn a_publish_fails_after_5_s_and_is_not_stored_later() {
     queued.step();
     queued.run(3 * SECOND_US);
     let second = queued.publish("second");
+    queued.step();
     queued.run(2 * SECOND_US - 1);
     assert_eq!(first.try_recv(), Err(TryRecvError::Empty));
     queued.run(1);
@@ -143,6 +144,24 @@ fn a_publish_fails_after_5_s_and_is_not_stored_later() {
     queued.run(SECOND_US);
     assert_eq!(third.recv().unwrap().unwrap().seq, 0);
     assert_eq!(queued.node.texts(), ["third"]);
+}
+
+#[test]
+fn a_publish_waits_since_it_came_and_not_since_the_storage_was_looked_at_last() {
+    let mut queued = Queued::new();
+    queued.node.engine.set_fault(Some(FULL));
+    drop(queued.ingest(&[Author::new(1).says("one")]));
+    queued.step();
+    assert_eq!(queued.lanes.waits_for(), Some(StorageWait::Full));
+    queued.node.now.elapsed_us += 5 * SECOND_US;
+    let answer = queued.publish("mine");
+    queued.step();
+    assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
+    queued.run(5 * SECOND_US - 1);
+    assert_eq!(answer.try_recv(), Err(TryRecvError::Empty));
+    queued.run(1);
+    let refused = PublishError::Storage(StorageWait::Full);
+    assert_eq!(answer.try_recv(), Ok(Err(refused)));
 }
 
 #[test]
@@ -278,7 +297,9 @@ proptest! {
             }
             smooth.node.now = rough.node.now;
             for queued in [&mut smooth, &mut rough] {
-                while !queued.lanes.is_empty() {
+                // Also where work that was due by time failed, and nothing is queued: a publish that comes
+                // later does not wait since then.
+                while !queued.lanes.is_empty() || queued.lanes.waits_for().is_some() {
                     queued.step();
                 }
             }
