@@ -7,6 +7,7 @@ pub mod link;
 pub mod mdns;
 pub mod ranges;
 pub mod spaces;
+pub mod ticket;
 
 /// Inputs to begin with, by target.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
@@ -16,6 +17,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ranges::seeds(),
         link::seeds(),
         spaces::seeds(),
+        ticket::seeds(),
     ]
     .concat()
 }

@@ -22,6 +22,7 @@ mod ranges;
 mod spaces;
 mod store;
 mod sync;
+mod ticket;
 mod views;
 
 pub use announcing::*;
@@ -40,6 +41,7 @@ pub use ranges::*;
 pub use spaces::*;
 pub use store::*;
 pub use sync::*;
+pub use ticket::*;
 pub use views::*;
 
 const KIB: usize = 1024;

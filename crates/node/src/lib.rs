@@ -91,7 +91,8 @@ pub use p2panda_core::cbor::CborError;
 pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
     Dependency, Hash, HostAddr, HostAddrError, HybridTimestamp, LogId, LogName, LogNameError,
-    NamedAddr, NetworkId, SigningKey, Timestamp, Topic, VerifyingKey,
+    NamedAddr, NetworkId, SigningKey, Ticket, TicketContact, TicketContactError, TicketError,
+    Timestamp, Topic, VerifyingKey,
 };
 pub use p2panda_engine::{Corrupt, IngestReport, PublishError, StorageWait};
 pub use p2panda_net::{

@@ -11,3 +11,4 @@ mod headers;
 mod logs;
 mod primitives;
 mod tampering;
+mod tickets;
