@@ -123,6 +123,7 @@ mod signals;
 mod signs;
 mod topic;
 mod unread;
+mod watched;
 mod wire;
 
 #[doc(hidden)]
@@ -139,3 +140,4 @@ pub use host::BootstrapHost;
 pub use host::Resolver;
 pub use net::{Net, SyncHandle, spawn};
 pub use request::{Reached, Request, Stored, Totals};
+pub use watched::{NoMoreChanges, Watched, Watcher};

@@ -43,6 +43,7 @@ use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::topic::TopicHandle;
+use crate::watched::Watcher;
 use crate::{
     accept, budget, discovery, endpoint, link, mdns, names, own, persist, random, recovery,
 };
@@ -219,7 +220,7 @@ impl Net {
     /// `arrivals` is the durable end of the topic by arrival number; sessions look for new
     /// operations whenever it changes, and ask for a page of what it does not hold. Several
     /// handles of one topic share its sessions and the `arrivals` of the first.
-    pub fn subscribe(&self, topic: Topic, arrivals: watch::Receiver<Tail<Entry>>) -> SyncHandle {
+    pub fn subscribe(&self, topic: Topic, arrivals: Watcher<Tail<Entry>>) -> SyncHandle {
         let Running { shared, topics, .. } = &*self.running;
         let open = || TopicHandle::open(shared.clone(), topic, arrivals);
         SyncHandle {
@@ -460,6 +461,7 @@ mod tests {
     use tokio::time::interval;
 
     use super::*;
+    use crate::watched::Watched;
 
     async fn start(seed: u8) -> Net {
         let mut config = Config::new(SigningKey::from_bytes(&[seed; 32]));
@@ -476,7 +478,7 @@ mod tests {
     async fn a_network_whose_handles_are_dropped_gives_its_socket_back() {
         let net = start(3).await;
         let topic = Topic::from_bytes([81; 32]);
-        let arrivals = watch::Sender::default();
+        let arrivals = Watched::default();
         let synced = net.subscribe(topic, arrivals.subscribe());
         let room = net.ephemeral(topic);
         let addr = *net.addr().first().unwrap();

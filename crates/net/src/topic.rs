@@ -11,7 +11,6 @@ use p2panda_protocol::sync::{
     Dialled, Fault, Need, NeedInput, NeedOutput, Protocol, SessionId, Sources,
 };
 use p2panda_protocol::time::Time;
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{sleep_until, timeout};
 use tracing::Instrument;
@@ -27,6 +26,7 @@ use crate::repairs::Repairs;
 use crate::session::{self, PairShare, SessionOf, TopicShare};
 use crate::shared::Shared;
 use crate::signs::Sign;
+use crate::watched::Watcher;
 use crate::wire::Wire;
 
 /// An accepted session on its way to its topic. Boxed in the queue, of which every topic has one.
@@ -53,7 +53,7 @@ impl TopicHandle {
     pub(crate) fn open(
         shared: Arc<Shared>,
         topic: Topic,
-        arrivals: watch::Receiver<Tail<Entry>>,
+        arrivals: Watcher<Tail<Entry>>,
     ) -> Arc<TopicHandle> {
         let inbox = Arc::new(Inbox::default());
         let repair = Arc::new(Repairs::default());
@@ -138,7 +138,7 @@ impl Drop for TopicHandle {
 
 #[derive(Debug)]
 struct Inputs {
-    arrivals: watch::Receiver<Tail<Entry>>,
+    arrivals: Watcher<Tail<Entry>>,
     incoming: Arc<Inbox<Box<Incoming>>>,
     repair: Arc<Repairs>,
     leave: Arc<Flag>,
@@ -150,7 +150,7 @@ struct Inputs {
 struct TopicTask {
     shared: Arc<Shared>,
     topic: Topic,
-    arrivals: watch::Receiver<Tail<Entry>>,
+    arrivals: Watcher<Tail<Entry>>,
     incoming: Arc<Inbox<Box<Incoming>>>,
     leave: Arc<Flag>,
     repair: Arc<Repairs>,

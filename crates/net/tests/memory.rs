@@ -6,9 +6,9 @@ use std::alloc::System;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use p2panda_core::{NetworkId, SigningKey, Topic};
-use p2panda_net::{Config, Mdns, spawn};
+use p2panda_net::{Config, Mdns, Watched, spawn};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -39,12 +39,14 @@ async fn a_topic_without_a_peer_costs_less_than_five_kilobytes() {
     let (requests, mut asked) = mpsc::channel(64);
     tokio::spawn(async move { while asked.recv().await.is_some() {} });
     let net = spawn(config, requests).await.unwrap();
-    let arrivals = watch::Sender::default();
 
     let region = Region::new(ALLOCATOR);
     let all = |kind| (0..TOPICS).map(move |number| topic(number, kind));
     let synced: Vec<_> = all(1)
-        .map(|topic| net.subscribe(topic, arrivals.subscribe()))
+        .map(|topic| {
+            let arrivals = Watched::default();
+            (net.subscribe(topic, arrivals.subscribe()), arrivals)
+        })
         .collect();
     // Their tasks run once.
     tokio::task::yield_now().await;

@@ -11,7 +11,7 @@ use p2panda_core::{
     Draft, Entry, HeadsChange, Heights, LogRange, NetworkId, NodeExtensions, Operation, Page,
     Phase, Read, Received, Refusal, SigningKey, Tail, Timestamp, Topic, VerifyingKey, Wanted,
 };
-use p2panda_net::{Bootstrap, Config, Mdns, Net, Request, Stored, SyncHandle, Totals};
+use p2panda_net::{Bootstrap, Config, Mdns, Net, Request, Stored, SyncHandle, Totals, Watched};
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_protocol::sync::SessionId;
 use tokio::sync::{mpsc, watch};
@@ -47,7 +47,7 @@ pub struct TopicLog {
     pub undecodable: usize,
     pub phases: BTreeMap<SessionId, Vec<Phase>>,
     pub sent: BTreeMap<VerifyingKey, u64>,
-    arrivals: watch::Sender<Tail<Entry>>,
+    arrivals: Watched<Tail<Entry>>,
     /// What its sessions compare.
     heads: Option<SharedHeads>,
 }

@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use p2panda_core::{Entry, Few, Heights, LogName, Prefix, Tail, Topic, VerifyingKey};
 use p2panda_engine::{PublishError, TopicChange};
-use p2panda_net::SyncHandle;
+use p2panda_net::{SyncHandle, Watched, Watcher};
 use p2panda_protocol::ranges::SharedHeads;
 use p2panda_store::{BlockedLog, FeedEntry, Reader, StoreError};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::Error;
@@ -130,8 +130,8 @@ impl TopicNumber {
 pub(crate) struct TopicState {
     topic: Topic,
     number: TopicNumber,
-    arrivals: watch::Sender<Tail<Entry>>,
-    feed: watch::Sender<FeedState>,
+    arrivals: Watched<Tail<Entry>>,
+    feed: Watched<FeedState>,
     receipts: Receipts,
     sync: OnceLock<SyncHandle>,
     queue: Queue,
@@ -181,8 +181,8 @@ impl TopicState {
         Self {
             topic,
             number: TopicNumber::next(),
-            arrivals: watch::Sender::default(),
-            feed: watch::Sender::default(),
+            arrivals: Watched::default(),
+            feed: Watched::default(),
             receipts: Receipts::default(),
             sync: OnceLock::new(),
             queue,
@@ -255,7 +255,7 @@ impl TopicState {
         above(self.arrivals.borrow().last(), arrival)
     }
 
-    pub(crate) fn arrivals(&self) -> watch::Receiver<Tail<Entry>> {
+    pub(crate) fn arrivals(&self) -> Watcher<Tail<Entry>> {
         self.arrivals.subscribe()
     }
 
@@ -426,18 +426,17 @@ impl TopicState {
 
 /// The end of a topic's feed, as it grows.
 #[derive(Clone, Debug)]
-pub(crate) struct Feed(watch::Receiver<FeedState>);
+pub(crate) struct Feed(Watcher<FeedState>);
 
 impl Feed {
     /// Whether it has grown since it was marked.
     pub(crate) fn has_grown(&self) -> bool {
-        // An error means that the topic is gone, which `changed` tells.
-        self.0.has_changed().unwrap_or(false)
+        self.0.has_changed()
     }
 
     /// Growth from here on wakes [`Feed::changed`].
     pub(crate) fn mark_seen(&mut self) {
-        self.0.borrow_and_update();
+        drop(self.0.borrow_and_update());
     }
 
     /// Everything above this offset, or `None` if it must be read from the store.
@@ -492,7 +491,7 @@ fn above(last: u64, number: u64) -> u64 {
 
 /// Changes a tail and wakes its readers if it has become longer.
 fn extend<S, T>(
-    state: &watch::Sender<S>,
+    state: &Watched<S>,
     tail: impl FnOnce(&mut S) -> &mut Tail<T>,
     change: impl FnOnce(&mut Tail<T>),
 ) {
