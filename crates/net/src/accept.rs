@@ -140,6 +140,7 @@ async fn serve_sync(
         .await
         .ok_or(CloseCode::Timeout)?;
     let incoming = topic::Incoming {
+        temporary: false,
         peer,
         wire: Box::new(wire),
         admitted,

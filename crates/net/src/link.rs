@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::endpoint::{RecvStream, SendStream, VarInt};
+use iroh::endpoint::{RecvStream, SendStream};
 use p2panda_core::budget::{Charge, Intake};
-use p2panda_core::{Topic, limits};
+use p2panda_core::limits;
 use p2panda_protocol::book::{Handover, Teller};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::link::{
-    Control, Farewell, Input, Level, Opening, Output, Refusal, Side, Start, Told,
+    Control, Farewell, Input, Instance, Level, Output, Side, Start, Told,
 };
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::TransportInfo;
-use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::time::{Time, patience};
 use p2panda_protocol::walk::Step;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,13 +28,12 @@ use tracing::Instrument;
 use crate::admission::allow_link;
 use crate::budget;
 use crate::close::close;
-use crate::conduct::{Conduct, TooMuch};
+use crate::conduct::Conduct;
 use crate::connections::round_trip;
 use crate::discovery;
 use crate::event::NetEvent;
 use crate::gossip::Way;
 use crate::link_gossip::LinkGossip;
-use crate::link_refused::Refused;
 use crate::links::{Begun, Command, Link};
 use crate::overlays::Change;
 use crate::peer_id::remote;
@@ -44,8 +42,12 @@ use crate::request::Request;
 use crate::served::Served;
 use crate::session::questions::Questions;
 use crate::shared::Shared;
-use crate::topic::{Incoming, TopicHandle};
-use crate::wire::{Answer, NoSession, Scope, Wire, write};
+use crate::topic::TopicHandle;
+use crate::wire::write;
+
+mod streams;
+
+use self::streams::Opened;
 
 /// Control goes before sessions.
 const PRIORITY: i32 = 2;
@@ -149,16 +151,11 @@ struct Driver {
     conduct: Conduct,
     /// Nothing needs the link since then.
     unneeded: Option<Instant>,
+    /// When the link with a copy of the peer ends.
+    temporary_until: Option<Instant>,
     ending: Option<Instant>,
     end_code: CloseCode,
     over: bool,
-}
-
-/// A topic stream that the peer opened.
-struct Opened {
-    opening: Result<Opening, NoSession>,
-    send: SendStream,
-    recv: RecvStream,
 }
 
 impl Driver {
@@ -221,6 +218,7 @@ impl Driver {
             levels: JoinSet::new(),
             looking: HashMap::new(),
             unneeded: None,
+            temporary_until: None,
             ending: None,
             end_code: CloseCode::Done,
             over: false,
@@ -264,7 +262,7 @@ impl Driver {
                 Some(command) = commands.recv() => self.command(command),
                 Ok(()) = self.changes.changed() => self.overlays_changed(),
                 Ok(()) = changed(&mut self.news, self.news_at), if self.met => self.tell_news(),
-                Ok(()) = changed(&mut self.receipts, self.receipts_at) => self.ask_for_receipts(),
+                Ok(()) = changed(&mut self.receipts, self.receipts_at), if !self.link.is_temporary() => self.ask_for_receipts(),
                 Some(found) = self.levels.join_next() => {
                     // One that is not needed any more says nothing.
                     if let Ok((overlay, level)) = found {
@@ -313,7 +311,7 @@ impl Driver {
                 Output::Send(bytes) => self.outbox.push_back(bytes),
                 Output::Wake(time) => self.wake = Some(time),
                 Output::Hello { instance, record } => {
-                    self.shared.links.introduced(&self.link, instance);
+                    self.introduced(instance);
                     let records = record.map(|record| (self.link.peer, record));
                     self.take_records(records.into_iter().collect()).await;
                 }
@@ -329,6 +327,8 @@ impl Driver {
                     }
                 }
                 Output::WantStored { overlay, above } => self.look_for_level(overlay, above),
+                // What a copy has stored, the peer may not have.
+                Output::Stored(..) if self.link.is_temporary() => {}
                 Output::Stored(overlay, level) => {
                     let peer = self.link.peer;
                     if let Some(topic) = self.shared.overlays.topic(&overlay) {
@@ -353,6 +353,7 @@ impl Driver {
                     }
                 }
                 Output::Answered => {}
+                Output::Gossip(..) if self.link.is_temporary() => {}
                 Output::Gossip(overlay, payload) => {
                     let round_trip = round_trip(&self.link.connection);
                     let way = self.carry();
@@ -361,11 +362,16 @@ impl Driver {
                     }
                 }
                 Output::Farewell(farewell) => {
-                    if farewell == Farewell::Copy {
-                        let peer = self.link.peer;
-                        self.shared.signals.tell(NetEvent::CopyRuns { peer });
-                    }
-                    self.end_after(limits::LINK_END_WAIT);
+                    let wait = match farewell {
+                        Farewell::Copy => {
+                            let peer = self.link.peer;
+                            self.shared.signals.tell(NetEvent::CopyRuns { peer });
+                            // The peer closes, with a code that says to wait.
+                            limits::LINK_REPLACED_WAIT
+                        }
+                        _ => limits::LINK_END_WAIT,
+                    };
+                    self.end_after(wait);
                 }
                 Output::Close(code, failure) => {
                     tracing::debug!(peer = %self.link.peer, %failure, "a link failed");
@@ -407,6 +413,10 @@ impl Driver {
             return;
         }
         allow_link(&self.link.connection, self.control.common().len());
+        if self.link.is_temporary() {
+            (self.is_new, self.common_changes) = (false, BTreeMap::new());
+            return;
+        }
         if Instant::now() < self.tell_at {
             return;
         }
@@ -432,13 +442,28 @@ impl Driver {
         }
     }
 
+    /// A copy of the peer has a moment to sync.
+    fn introduced(&mut self, instance: Instance) {
+        let links = &self.shared.links;
+        links.introduced(&self.link, instance, self.shared.clock.now());
+        if self.link.is_temporary() {
+            let path = round_trip(&self.link.connection);
+            let time = patience(limits::LINK_TEMPORARY_TIME, path);
+            self.temporary_until = Some(Instant::now() + time);
+        }
+    }
+
     /// How slow the path is, for the next dial.
     fn remember_path(&self) {
         let round_trip = round_trip(&self.link.connection);
         self.shared.paths.measured(self.link.peer, round_trip);
     }
 
-    async fn take_records(&mut self, records: Records) -> Step {
+    /// What a copy says of itself does not hold for the peer.
+    async fn take_records(&mut self, mut records: Records) -> Step {
+        if self.link.is_temporary() {
+            records.retain(|(node, _)| *node != self.link.peer);
+        }
         let from = remote(&self.link.connection);
         let teller = Teller {
             node: self.link.peer,
@@ -561,10 +586,6 @@ impl Driver {
             Command::Replaced if self.link.side == Side::Dialler => {
                 self.farewell(Farewell::Replaced);
             }
-            Command::Copy => {
-                self.end_code = CloseCode::Refused;
-                self.farewell(Farewell::Copy);
-            }
             // The peer says farewell.
             Command::Replaced => self.end_after(limits::LINK_REPLACED_WAIT),
         }
@@ -590,119 +611,6 @@ impl Driver {
         }
     }
 
-    /// More streams wait where they are: a peer that opens many at once loses none of them.
-    fn accepts(&self) -> bool {
-        self.ending.is_none() && self.incoming.len() < limits::LINK_OPENING_MAX
-    }
-
-    fn accept(&mut self, send: SendStream, mut recv: RecvStream) {
-        let path = round_trip(&self.link.connection);
-        let wait = patience(self.shared.timings.handshake_timeout, path);
-        self.incoming.spawn(async move {
-            let opening = timeout(wait, Answer::any().read(&mut recv)).await;
-            Opened {
-                opening: opening.unwrap_or(Err(NoSession::Violation)),
-                send,
-                recv,
-            }
-        });
-    }
-
-    fn opened(&mut self, opened: Opened) {
-        let Opened {
-            opening,
-            mut send,
-            mut recv,
-        } = opened;
-        let Ok(Opening::Open { tag, proof }) = opening else {
-            let was_given_up = matches!(opening, Err(NoSession::Lost));
-            let code = VarInt::from_u32(CloseCode::Violation.code());
-            // An error means that the stream is gone.
-            let _ = send.reset(code);
-            let _ = recv.stop(code);
-            if !was_given_up {
-                let conduct = self.conduct.stream_broken(Instant::now());
-                self.judge(conduct);
-            }
-            return;
-        };
-        let now = Instant::now();
-        let conduct = self.conduct.opens(self.control.common().len(), now);
-        self.judge(conduct);
-        let overlay = self.control.overlay(&tag);
-        let topic = overlay.and_then(|overlay| self.shared.overlays.topic(&overlay));
-        let theirs = self.link.side.other();
-        let proven = topic.filter(|topic| self.link.secret.proof(topic, theirs) == proof);
-        if topic.is_some() && proven.is_none() {
-            let conduct = self.conduct.stream_broken(now);
-            self.judge(conduct);
-        }
-        let refusal = match proven {
-            Some(topic) => match self.serve(topic, send, recv) {
-                Ok(()) => return,
-                Err(refused) => refused,
-            },
-            None => Refused {
-                refusal: Refusal::Unknown,
-                wait: Duration::ZERO,
-                send,
-                recv,
-            },
-        };
-        refusal.tell();
-    }
-
-    /// A stream on which no session was opened as it should be, or more of them than any peer needs.
-    fn judge(&mut self, conduct: Result<(), TooMuch>) {
-        if conduct == Err(TooMuch) {
-            tracing::debug!(peer = %self.link.peer, "the peer opens too much on a link");
-            self.end(CloseCode::Limit);
-        }
-    }
-
-    fn serve(&self, topic: Topic, send: SendStream, recv: RecvStream) -> Result<(), Refused> {
-        let full = |send, recv| Refused {
-            refusal: Refusal::Full,
-            wait: self.shared.timings.full_wait,
-            send,
-            recv,
-        };
-        let peer = self.link.peer;
-        let served = self.topics.get(&topic).filter(|served| served.is_running());
-        let Some(served) = served else {
-            return Err(full(send, recv));
-        };
-        let connections = &self.shared.connections;
-        connections.needed(&self.link.connection);
-        let charge = || connections.session_charge(&self.link.connection);
-        let Some(admitted) = self.shared.door.session(peer, topic, charge) else {
-            return Err(full(send, recv));
-        };
-        let proof = self.link.secret.proof(&topic, self.link.side);
-        let wire = Box::new(Wire {
-            protocol: Protocol::Link {
-                binding: self.link.secret.binding(&topic),
-            },
-            connection: self.link.connection.clone(),
-            credit: self.link.credit.clone(),
-            acks: self.link.acks.clone(),
-            broken: self.link.broken.clone(),
-            send,
-            recv,
-            scope: Scope::Stream(None),
-            first: Some(Opening::Accept(proof).encode()),
-        });
-        let incoming = Box::new(Incoming {
-            peer,
-            wire,
-            admitted,
-        });
-        served.inbox().put(incoming).map_err(|incoming| {
-            let Wire { send, recv, .. } = *incoming.wire;
-            full(send, recv)
-        })
-    }
-
     /// When the next tick is due. While something needs the link, all links look together whether that
     /// is still so.
     fn wake(&mut self) -> Instant {
@@ -717,9 +625,15 @@ impl Driver {
         };
         let machine = self.wake.map(|time| self.shared.clock.instant(time));
         let tells = self.has_common().then_some(self.tell_at);
-        let due = [Some(look), machine, self.ask_at, tells]
-            .into_iter()
-            .flatten();
+        let due = [
+            Some(look),
+            machine,
+            self.ask_at,
+            tells,
+            self.temporary_until,
+        ]
+        .into_iter()
+        .flatten();
         // Once it ends, nothing else is due.
         self.ending.or(due.min()).unwrap_or(look)
     }
@@ -762,6 +676,11 @@ impl Driver {
         {
             self.wake = None;
             self.handle(Input::Tick);
+        }
+        if self.temporary_until.is_some_and(|end| now >= end) {
+            self.temporary_until = None;
+            self.end_code = CloseCode::Refused;
+            self.farewell(Farewell::Copy);
         }
         let unneeded = self.unneeded.filter(|_| !self.is_needed());
         if unneeded.is_some_and(|since| now >= since + self.duty_wait()) {

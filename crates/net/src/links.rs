@@ -1,13 +1,14 @@
 //! The registry of links: which peers one connection carries everything with
 //! (`docs/protocol/link.md`).
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use iroh::endpoint::{Connection, RecvStream, SendStream, Side as QuicSide};
 use p2panda_core::{VerifyingKey, limits};
-use p2panda_protocol::link::{self, Instance, LABEL, Secret, Settled, Side};
+use p2panda_protocol::link::{self, Instance, LABEL, Runs, Secret, Settled, Side};
+use p2panda_protocol::time::Time;
 use p2panda_protocol::walk::Step;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
@@ -25,7 +26,7 @@ pub(crate) struct Links {
     instance: Instance,
     by_peer: Arc<Mutex<HashMap<VerifyingKey, Vec<Arc<Link>>>>>,
     /// Of peers.
-    runs: Arc<Mutex<FormerRuns>>,
+    runs: Arc<Mutex<Runs>>,
     number: Arc<AtomicU64>,
     begun: mpsc::Sender<Begun>,
     dials: Dials,
@@ -81,6 +82,8 @@ pub(crate) struct Link {
     pub(crate) broken: BrokenSessions,
     /// Which run of the peer it is with, once that is known.
     instance: Mutex<Option<Instance>>,
+    /// With a copy of a peer that has another link.
+    temporary: AtomicBool,
     commands: mpsc::Sender<Command>,
 }
 
@@ -93,31 +96,6 @@ pub(crate) struct Begun {
     pub(crate) control: Option<(SendStream, RecvStream)>,
 }
 
-/// Runs of peers that another run has replaced. If one of them is back while the other is there, they
-/// are two nodes with one key.
-#[derive(Debug, Default)]
-struct FormerRuns(HashMap<VerifyingKey, VecDeque<Instance>>);
-
-impl FormerRuns {
-    fn ended(&mut self, peer: VerifyingKey, instance: Instance) {
-        if self.0.len() >= limits::LINK_RUNS_PEERS_MAX && !self.0.contains_key(&peer) {
-            self.0.clear();
-        }
-        let runs = self.0.entry(peer).or_default();
-        runs.retain(|other| *other != instance);
-        if runs.len() >= limits::LINK_RUNS_MAX {
-            runs.pop_front();
-        }
-        runs.push_back(instance);
-    }
-
-    fn is_former(&self, peer: &VerifyingKey, instance: Instance) -> bool {
-        self.0
-            .get(peer)
-            .is_some_and(|runs| runs.contains(&instance))
-    }
-}
-
 /// What is asked of the task of a link.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -127,8 +105,6 @@ pub(crate) enum Command {
     Carry(oneshot::Sender<()>),
     /// Another link of the pair took its place.
     Replaced,
-    /// Another run of the peer has a link, and this one is not over either.
-    Copy,
 }
 
 impl Links {
@@ -173,7 +149,7 @@ impl Links {
     pub(crate) fn get(&self, peer: &VerifyingKey) -> Option<Arc<Link>> {
         let by_peer = self.by_peer.lock();
         let links = by_peer.get(peer)?.iter().rev();
-        let mut open = links.filter(|link| link.connection.close_reason().is_none());
+        let mut open = links.filter(|link| link.is_open() && !link.is_temporary());
         open.next().cloned()
     }
 
@@ -204,6 +180,7 @@ impl Links {
             credit: Credit::new(limits::LINK_WINDOW_BYTES),
             broken: BrokenSessions::default(),
             instance: Mutex::new(None),
+            temporary: AtomicBool::new(false),
             commands,
         });
         {
@@ -228,30 +205,31 @@ impl Links {
         Some(link)
     }
 
-    /// The peer said which of its runs this is: one link of a pair stays.
-    pub(crate) fn introduced(&self, link: &Link, instance: Instance) {
+    /// Whether a copy of a peer was there not long ago.
+    pub(crate) fn has_copies(&self, peer: &VerifyingKey, now: Time) -> bool {
+        self.runs.lock().has_copies(peer, now)
+    }
+
+    /// The peer said which of its runs this is: one link of a pair stays. That with a copy is temporary,
+    /// and changes nothing for the other.
+    pub(crate) fn introduced(&self, link: &Link, instance: Instance, now: Time) {
         *link.instance.lock() = Some(instance);
         let mut by_peer = self.by_peer.lock();
         let Some(links) = by_peer.get_mut(&link.peer) else {
             return;
         };
         let mut runs = self.runs.lock();
-        let is_other = |other: &Arc<Link>| {
-            let other_run = other.instance.lock().is_some_and(|other| other != instance);
-            other_run && other.connection.close_reason().is_none()
-        };
-        if runs.is_former(&link.peer, instance) && links.iter().any(is_other) {
-            // An error means that it is ending already.
-            let _ = link.commands.try_send(Command::Copy);
-            // The other one is used.
-            if let Some(place) = links.iter().position(|other| other.number == link.number) {
-                let copy = links.remove(place);
-                links.insert(0, copy);
-            }
+        let others = links.iter().filter(|other| {
+            other.number != link.number && other.is_open() && !other.is_temporary()
+        });
+        let others = others.filter_map(|other| *other.instance.lock());
+        if runs.is_copy(&link.peer, instance, others, now) {
+            link.temporary.store(true, Ordering::Relaxed);
             return;
         }
         let mut known: Vec<_> = links
             .iter()
+            .filter(|link| !link.is_temporary())
             .filter_map(|link| {
                 let instance = (*link.instance.lock())?;
                 let side = link.side;
@@ -271,7 +249,7 @@ impl Links {
                 Settled::NewerEnds => (newer, older),
             };
             if ends.1.instance != stay.1.instance {
-                runs.ended(link.peer, ends.1.instance);
+                runs.replaced(link.peer, ends.1.instance);
             }
             // An error means that it is ending already.
             let _ = ends.0.commands.try_send(Command::Replaced);
@@ -295,6 +273,16 @@ impl Links {
 }
 
 impl Link {
+    fn is_open(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    /// Whether it is with a copy of a peer that has another link. Only the copy begins anything on it,
+    /// and what it says of itself is not said by the peer.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.temporary.load(Ordering::Relaxed)
+    }
+
     /// Carries gossip from now on. `None`: the link is over, or too much is asked.
     pub(crate) async fn carry(&self) -> Option<()> {
         let (reply, answer) = oneshot::channel();

@@ -161,7 +161,8 @@ impl Shared {
     /// Takes a record into the book.
     ///
     /// Connections to addresses that the node itself has given up are closed: it restarted or
-    /// moved, and until they time out iroh would send every new dial there as well.
+    /// moved, and until they time out iroh would send every new dial there as well. Of a node that
+    /// has copies, another one may be there.
     pub(crate) fn take_record(
         &self,
         node: VerifyingKey,
@@ -176,7 +177,8 @@ impl Shared {
         if taken.inserted != Inserted::Kept {
             self.signals.tell(NetEvent::PeerFound { node });
             self.book.shown(&node);
-            if !taken.given_up.is_empty() {
+            let has_copies = || self.links.has_copies(&node, self.clock.now());
+            if !taken.given_up.is_empty() && !has_copies() {
                 self.connections.close_to(&node, &taken.given_up);
             }
         }

@@ -35,6 +35,8 @@ pub(crate) struct Incoming {
     pub(crate) peer: VerifyingKey,
     pub(crate) wire: Box<Wire>,
     pub(crate) admitted: Admitted,
+    /// On the temporary link of a copy: it counts for nothing but what crosses.
+    pub(crate) temporary: bool,
 }
 
 /// A subscribed topic; it is left when the last reference is dropped.
@@ -170,6 +172,8 @@ enum Task {
     Dial(VerifyingKey, AbortHandle),
     /// Raising the flag ends it in order.
     Session(VerifyingKey, SessionId, Arc<Flag>),
+    /// With a copy of a peer.
+    Copy(Arc<Flag>),
 }
 
 #[derive(Debug)]
@@ -257,7 +261,7 @@ impl TopicTask {
     fn look_who_is_behind(&mut self) {
         let running = self.started.iter().filter_map(|(_, task)| match task {
             Task::Session(_, session, _) => Some(*session),
-            Task::Dial(..) => None,
+            Task::Dial(..) | Task::Copy(_) => None,
         });
         let behind = self.shared.sessions.not_live(running);
         let knows = self.need.as_ref().is_some_and(|need| need.has_behind());
@@ -296,8 +300,21 @@ impl TopicTask {
             peer,
             wire,
             admitted,
+            temporary,
         } = incoming;
-        self.open(peer, wire, Dialled::ByThem, Some(admitted));
+        match temporary {
+            true => self.serve_copy(peer, wire, admitted),
+            false => self.open(peer, wire, Dialled::ByThem, Some(admitted)),
+        }
+    }
+
+    /// What a copy of a peer has and lacks is not what the peer has and lacks.
+    fn serve_copy(&mut self, peer: VerifyingKey, wire: Box<Wire>, admitted: Admitted) {
+        let pair = self.new_pair(peer);
+        let stop = Arc::new(Flag::default());
+        let copy = Task::Copy(stop.clone());
+        let of = self.session_of(peer, Dialled::ByThem, pair, stop);
+        self.run_session(of, wire, Some(admitted), copy);
     }
 
     fn open(
@@ -307,43 +324,70 @@ impl TopicTask {
         dialled: Dialled,
         admitted: Option<Admitted>,
     ) {
-        let id = self.shared.sessions.next();
-        let local = self.shared.local;
-        let pair = self.pairs.get_or_insert_with(peer, || {
-            Arc::new(PairShare::new(local, peer, self.share.sources.clone()))
+        let pair = self.pairs.get(&peer).cloned();
+        let pair = pair.unwrap_or_else(|| {
+            let new = self.new_pair(peer);
+            self.pairs.insert(peer, new.clone());
+            new
         });
         if dialled == Dialled::ByThem {
             pair.probe();
         }
         let published = wire.protocol == Protocol::LogSync;
         let stop = Arc::new(Flag::default());
-        let of = Box::new(SessionOf {
+        let of = self.session_of(peer, dialled, pair, stop.clone());
+        let session = of.id;
+        self.run_session(of, wire, admitted, Task::Session(peer, session, stop));
+        self.need(NeedInput::Opened {
+            peer,
+            session,
+            dialled,
+            published,
+        });
+    }
+
+    fn new_pair(&self, peer: VerifyingKey) -> Arc<PairShare> {
+        let sources = self.share.sources.clone();
+        Arc::new(PairShare::new(self.shared.local, peer, sources))
+    }
+
+    fn session_of(
+        &self,
+        peer: VerifyingKey,
+        dialled: Dialled,
+        pair: Arc<PairShare>,
+        stop: Arc<Flag>,
+    ) -> Box<SessionOf> {
+        Box::new(SessionOf {
             shared: self.shared.clone(),
             topic: self.topic,
             peer,
-            id,
+            id: self.shared.sessions.next(),
             dialled,
-            pair: pair.clone(),
+            pair,
             arrivals: self.arrivals.clone(),
-            stop: stop.clone(),
+            stop,
             topic_share: self.share.clone(),
-        });
+        })
+    }
+
+    fn run_session(
+        &mut self,
+        of: Box<SessionOf>,
+        wire: Box<Wire>,
+        admitted: Option<Admitted>,
+        task: Task,
+    ) {
+        let (peer, session) = (of.peer, of.id.0);
         // The name and the fields are stable: docs/guide/observe.md.
-        let span = tracing::debug_span!("session", %peer, topic = ?self.topic, session = id.0);
+        let span = tracing::debug_span!("session", %peer, topic = ?self.topic, session);
         let running = async move {
             let ended = session::run(of, wire).await;
             drop(admitted);
             Outcome::Ended(ended)
         };
-        let task = self.tasks.spawn(running.instrument(span));
-        let session = Task::Session(peer, id, stop);
-        self.start(task.id(), session);
-        self.need(NeedInput::Opened {
-            peer,
-            session: id,
-            dialled,
-            published,
-        });
+        let id = self.tasks.spawn(running.instrument(span)).id();
+        self.start(id, task);
     }
 
     fn start(&mut self, id: Id, task: Task) {
@@ -385,7 +429,8 @@ impl TopicTask {
                 };
                 self.session_ended(peer, session, fault);
             }
-            (None, _) => {}
+            // Nobody needs it: the copy comes again.
+            (Some(Task::Copy(_)) | None, _) => {}
         }
     }
 
@@ -500,7 +545,7 @@ impl TopicTask {
         for (_, task) in &self.started {
             match task {
                 Task::Dial(_, dial) => dial.abort(),
-                Task::Session(_, _, stop) => stop.raise(),
+                Task::Session(_, _, stop) | Task::Copy(stop) => stop.raise(),
             }
         }
         let ended = async { while self.tasks.join_next().await.is_some() {} };

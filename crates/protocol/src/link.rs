@@ -3,7 +3,7 @@
 //!
 //! [`Control`] is the machine of the control stream; one per link. [`opening`] has the frames in front
 //! of a session, [`Secret`] what names a topic to a peer that knows it, [`settle`] which of two links
-//! stays.
+//! stays, [`Runs`] which runs of a peer are copies.
 
 pub mod control;
 pub mod message;
@@ -11,6 +11,7 @@ pub mod nodes;
 pub mod opening;
 mod rate;
 mod receipts;
+mod runs;
 mod secret;
 mod settle;
 
@@ -18,5 +19,6 @@ pub use control::{Control, Failure, Input, Output, Start};
 pub use message::{Farewell, Instance, Level};
 pub use nodes::Told;
 pub use opening::{Opening, Refusal};
+pub use runs::Runs;
 pub use secret::{LABEL, Proof, Secret, Side, Tag};
 pub use settle::{Link, Settled, settle};

@@ -84,6 +84,10 @@ pub const LINK_BROKEN_PEERS_MAX: usize = 4_096;
 pub const LINK_RUNS_MAX: usize = 4;
 /// Peers of which that is remembered.
 pub const LINK_RUNS_PEERS_MAX: usize = 4_096;
+/// How long a copy of a peer is served while the peer has another link (`docs/protocol/link.md#5`).
+pub const LINK_TEMPORARY_TIME: Duration = Duration::from_secs(5);
+/// How long a peer that had a copy keeps its connections when its record names other addresses.
+pub const LINK_COPIES_REMEMBERED: Duration = Duration::from_secs(600);
 /// Gossip that was written on a control stream and is not acknowledged, before more waits in its own queue.
 pub const LINK_GOSSIP_UNACKED_BYTES: u64 = 128 * KIB as u64;
 /// What may wait to be written on a control stream before gossip waits in its own queue.
