@@ -21,7 +21,7 @@ pub struct Unsent {
 }
 
 impl Node {
-    /// All topics that this directory has ever opened, or has anything of.
+    /// All topics of which this directory has anything, and those that it keeps.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.

@@ -37,8 +37,9 @@ impl std::fmt::Debug for Inspection {
 }
 
 impl Inspection {
-    /// The topics that the node is or was interested in, in their order, at most 1 000 behind `after`;
-    /// empty at the end.
+    /// The topics of which something is stored, and those that the node keeps
+    /// ([`TopicHandle::keep`](crate::TopicHandle::keep)), in their order, at most 1 000 behind `after`; empty
+    /// at the end. An empty topic that somebody reads is in the memory of the running node only.
     ///
     /// # Errors
     /// [`Error::Store`] when the database cannot be read.

@@ -282,6 +282,10 @@ fn a_topic_that_is_kept_is_fetched_by_commands_that_are_about_another_one() {
     assert_eq!(list(&[kept]), "");
     assert_eq!(list(&[]), format!("{kept}\n"));
     assert_eq!(list(&["--json"]), format!("{{\"topic\":\"{kept}\"}}\n"));
+    // There is nothing of it yet, and it is one of the topics of the directory all the same.
+    let shown = |args: &[&str]| stdout(&world.at("keeper", args).output().unwrap());
+    assert_eq!(shown(&["topic", "ls"]), format!("{kept}\n"));
+    assert!(shown(&["status"]).contains(kept));
 
     let (keeper, addr) = world.subscriber("keeper", &[]);
     let args = ["pub", kept, "-", "--bootstrap", &addr, "--wait", "60"];

@@ -100,9 +100,11 @@ impl Reader {
         Ok(self.connection.query_row(version, [], |row| row.get(0))?)
     }
 
-    /// The topics that this node follows or followed, at most so many, behind `after`.
+    /// The topics of which something is stored, and those that this node keeps, at most so many, behind
+    /// `after`.
     pub fn topics(&self, after: Option<&Topic>, rows_max: usize) -> Result<Vec<Topic>, StoreError> {
-        let sql = "SELECT topic FROM topic WHERE topic > ?1 ORDER BY topic LIMIT ?2";
+        let sql = "SELECT topic FROM topic WHERE topic > ?1
+            UNION SELECT topic FROM kept_topic WHERE topic > ?1 ORDER BY topic LIMIT ?2";
         self.topics_by(sql, after, rows_max)
     }
 
