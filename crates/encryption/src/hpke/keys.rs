@@ -44,18 +44,17 @@ impl Keys {
         Keys::schedule(HYBRID, shared, &psk, info)
     }
 
-    /// In PSK mode with X25519, for the sender.
+    /// In PSK mode with X25519, for the sender, who has both halves of the ephemeral key.
     pub(crate) fn chained_to(
         receiver: &PublicKey,
         chain: &Secret,
         info: &[u8],
-        ephemeral: &SecretKey,
-    ) -> Result<(PublicKey, Keys), HpkeError> {
-        let kem_output = ephemeral.public_key();
+        (ephemeral, kem_output): (&SecretKey, &PublicKey),
+    ) -> Result<Keys, HpkeError> {
         let dh = ephemeral.agree(receiver);
         let dh = dh.map_err(|ZeroAgreement| HpkeError::Encryption)?;
-        let shared = dhkem(&dh, &kem_output, receiver);
-        Ok((kem_output, Keys::chained(&shared, chain, info)))
+        let shared = dhkem(&dh, kem_output, receiver);
+        Ok(Keys::chained(&shared, chain, info))
     }
 
     /// In PSK mode with X25519, for the receiver.

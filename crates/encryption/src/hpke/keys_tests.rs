@@ -40,7 +40,8 @@ fn hybrid_messages_are_hpke_with_x_wing_and_what_a_chained_one_exports() {
     let ephemeral = randomness.ephemeral();
     let point = ephemeral_of(&*kem_output).unwrap();
     assert_eq!(point, ephemeral.public_key());
-    let (_, chained) = Keys::chained_to(&newest.public_key(), &chain, INFO, &ephemeral).unwrap();
+    let pair = (&ephemeral, &point);
+    let chained = Keys::chained_to(&newest.public_key(), &chain, INFO, pair).unwrap();
     let ours = Keys::hybrid(&shared, &chained, INFO);
 
     let mode = OpModeR::Psk(PskBundle::new(chain.as_bytes(), PSK_ID).unwrap());
@@ -58,7 +59,7 @@ fn hybrid_messages_are_hpke_with_x_wing_and_what_a_chained_one_exports() {
     assert_eq!(theirs.open(&sealed, AAD).unwrap(), PLAINTEXT);
 
     // What they seal under a pre-shared key of ours.
-    let (_, chained) = Keys::chained_to(&newest.public_key(), &chain, INFO, &ephemeral).unwrap();
+    let chained = Keys::chained_to(&newest.public_key(), &chain, INFO, pair).unwrap();
     let psk = chained.export(b"hybrid psk");
     let their_public = <XWing as Kem>::PublicKey::from_bytes(public.as_bytes()).unwrap();
     let mode = OpModeS::Psk(PskBundle::new(psk.as_bytes(), PSK_ID).unwrap());
@@ -90,7 +91,9 @@ fn chained_messages_are_hpke_with_a_pre_shared_key() {
     let psk = PskBundle::new(chain.as_bytes(), PSK_ID).unwrap();
 
     let ephemeral = SecretKey::random(&mut rng);
-    let (kem_output, ours) = Keys::chained_to(&public, &chain, INFO, &ephemeral).unwrap();
+    let kem_output = ephemeral.public_key();
+    let pair = (&ephemeral, &kem_output);
+    let ours = Keys::chained_to(&public, &chain, INFO, pair).unwrap();
     let their_secret = <X25519 as Kem>::PrivateKey::from_bytes(secret.as_bytes()).unwrap();
     let encapped = <X25519 as Kem>::EncappedKey::from_bytes(kem_output.as_bytes()).unwrap();
     let mode = OpModeR::Psk(psk);

@@ -16,7 +16,7 @@ use crate::wire::Wire;
 use crate::x3dh;
 use crate::x3dh::hybrid::HybridTarget;
 use crate::x25519::{PublicKey, SecretKey};
-use crate::xwing::{ENCAPSULATION_BYTES, Randomness, XWingPublic, XWingSecret};
+use crate::xwing::{ENCAPSULATION_BYTES, Randomness, XWingPublic, XWingSecret, ephemeral_of};
 
 /// One message with everything drawn and nothing computed: independent work per recipient.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(super) struct Newest {
 }
 
 impl Newest {
-    fn agree(&self, ephemeral: &SecretKey, link: &Link) -> Result<(PublicKey, Keys), HpkeError> {
+    fn agree(&self, ephemeral: (&SecretKey, &PublicKey), link: &Link) -> Result<Keys, HpkeError> {
         Keys::chained_to(&self.key, &self.chain, &link.info(), ephemeral)
     }
 }
@@ -221,8 +221,10 @@ impl Head {
         seed: XWingSecret,
         link: &Link,
     ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
-        let (_, chained) = newest.agree(&randomness.ephemeral(), link)?;
         let (kem_output, shared) = receiver.encapsulate(&randomness);
+        // The encapsulation has computed the public half already.
+        let public = ephemeral_of(&*kem_output).map_err(|_| HpkeError::Encryption)?;
+        let chained = newest.agree((&randomness.ephemeral(), &public), link)?;
         let keys = Keys::hybrid(&shared, &chained, &link.info());
         let exported = Exported::from(&keys, true);
         let aad = hybrid_aad(&self.key_used, &xwing_used);
@@ -240,7 +242,8 @@ impl Head {
         ephemeral: &SecretKey,
         link: &Link,
     ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
-        let (kem_output, keys) = newest.agree(ephemeral, link)?;
+        let kem_output = ephemeral.public_key();
+        let keys = newest.agree((ephemeral, &kem_output), link)?;
         let exported = Exported::from(&keys, false);
         let aad = chained_aad(&self.key_used);
         let ciphertext = TwoPartyCiphertext::Chained {
