@@ -14,8 +14,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use p2panda_core::cbor::Kind;
 use p2panda_encryption::two_party::Session;
-use p2panda_encryption::{Bundle, Change, Reader, Secret, SecretKey, Wire, data, message};
+
+use p2panda_encryption::{
+    Bundle, Change, Message, Reader, Row, Secret, SecretKey, SuiteConfig, Wire, data, message,
+};
 use world::*;
 
 /// Looks for secrets in every block that is given back.
@@ -177,6 +181,113 @@ fn a_data_group_erases_its_secrets() {
     assert_eq!(found, 0);
     drop(first);
     let _ = others;
+}
+
+/// The secrets of hybrid channels, as rows have them.
+fn channel_secrets(rows: &[Row]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for row in rows {
+        let Some(value) = &row.value else {
+            continue;
+        };
+        let mut r = Reader::checked(value, p2panda_core::cbor::VALUE).unwrap();
+        match row.key[0] {
+            // What the peer made for us, and the chain key of what we encrypt to.
+            2 => {
+                r.array().unwrap();
+                (0..4).for_each(|_| r.skip().unwrap());
+                r.array().unwrap();
+                r.skip().unwrap();
+                take_secret(&mut r, &mut found);
+                if r.peek().unwrap() == Kind::Array {
+                    r.array().unwrap();
+                    (0..3).for_each(|_| take_secret(&mut r, &mut found));
+                }
+            }
+            // Own keys by place, each with its chain key.
+            3 => {
+                for _ in 0..r.map().unwrap() {
+                    r.skip().unwrap();
+                    r.array().unwrap();
+                    (0..2).for_each(|_| take_secret(&mut r, &mut found));
+                }
+            }
+            // Own X-Wing seeds by index.
+            12 => {
+                r.array().unwrap();
+                for _ in 0..r.map().unwrap() {
+                    r.skip().unwrap();
+                    take_secret(&mut r, &mut found);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn take_secret(r: &mut Reader<'_>, found: &mut Vec<Vec<u8>>) {
+    match r.peek().unwrap() {
+        Kind::Bytes => found.push(r.bytes().unwrap().to_vec()),
+        _ => r.skip().unwrap(),
+    }
+}
+
+#[test]
+fn hybrid_sessions_erase_what_they_used() {
+    let _turn = TURN.lock().unwrap();
+    let mut rng = life_rng("zeroisation", 5);
+    let mut both = people(2, 0, &mut rng);
+    let mut config = SuiteConfig::new([7; 32]);
+    config.hybrid_every = 2;
+    speak(&mut both, Some(config), 0, 5);
+    let ids = [both[0].id, both[1].id];
+    let mut groups: Vec<data::Group> = ids
+        .iter()
+        .map(|id| data::Group::new(*id, data::Members::default()).with_suites(config))
+        .collect();
+    let mut seen = 0;
+    for round in 0..12 {
+        let rows: Vec<Row> = groups.iter_mut().flat_map(data::Group::changes).collect();
+        let secrets = channel_secrets(&rows);
+        drop(rows);
+        let watched = secrets.iter().take(SECRETS_MAX);
+        watched.for_each(|secret| watch_for(secret));
+        seen += secrets.len();
+        let author = round % 2;
+        let found = leaks(|| {
+            let context = both[author].context(START + 2);
+            let draft = match round {
+                0 => groups[0].create(&ids, &context, &mut rng),
+                _ => groups[author].update(&context, &mut rng),
+            };
+            let prepared = draft.unwrap().seal().unwrap();
+            let message = Message {
+                id: operation(&mut rng),
+                sender: ids[author],
+                dependencies: prepared.dependencies().to_vec(),
+                payload: data::Payload::Control {
+                    control: prepared.control().clone(),
+                    directs: prepared.directs().cloned().collect(),
+                },
+            };
+            let mut context = both[author].context(START + 2);
+            let committed = groups[author].commit(prepared, message.id, &mut context);
+            committed.unwrap();
+            groups[1 - author].receive(message).unwrap();
+            let event = groups[1 - author].poll(&mut both[1 - author].context(START + 2));
+            assert!(!matches!(event, None | Some(data::Event::Failed { .. })));
+            drop(data::Group::<data::Members>::decode(&groups[author].encode()).unwrap());
+        });
+        assert_eq!(found, 0, "round {round}");
+    }
+    assert!(seen > 50, "{seen}");
+    let rows: Vec<Row> = groups.iter_mut().flat_map(data::Group::changes).collect();
+    let secrets = channel_secrets(&rows);
+    assert!(secrets.len() > 8);
+    let watched = secrets.iter().take(SECRETS_MAX);
+    watched.for_each(|secret| watch_for(secret));
+    assert_eq!(leaks(|| drop((rows, groups, both))), 0);
 }
 
 /// The chains and member secrets of the layout that is stored.
