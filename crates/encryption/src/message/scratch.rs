@@ -329,8 +329,9 @@ impl<'a, M: Membership> Scratch<'a, M> {
         let key = (sender, operation, me);
         self.changes.member_secrets.insert(key, Some(secret));
         let sender_update = Some(self.step(&sender, &constant(&ADD), context)?);
-        // Who comes back may know members that the adder does not know.
-        let known = self.view(&sender);
+        // We may know members that the adder does not know, or has not heard of since they came
+        // back: those do not have the chain that ours begins with.
+        let known = self.changes.members.acquainted(&sender);
         self.forward_member_secret(sender, operation, &known, context, rng)?;
         let my_update = self.acknowledged(me, (sender, operation), None, context)?;
         Ok(Gained {

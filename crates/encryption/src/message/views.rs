@@ -63,6 +63,11 @@ pub trait Membership: Clone + Wire {
     fn members(&self) -> BTreeSet<Member>;
     /// The members as another member knew them when it sent its last control message.
     fn view(&self, viewer: &Member) -> BTreeSet<Member>;
+    /// The members whose last add another member has acknowledged: those whom it has handed its
+    /// chain. Fewer than those it counts, where somebody came back of whom it has not heard.
+    fn acquainted(&self, viewer: &Member) -> BTreeSet<Member> {
+        self.view(viewer)
+    }
     /// The membership to send in a welcome: one CBOR item.
     fn history(&self) -> Vec<u8>;
 }
@@ -217,18 +222,23 @@ impl Membership for Views {
     }
 
     fn view(&self, viewer: &Member) -> BTreeSet<Member> {
-        if !self.is_viewer(viewer) {
-            return BTreeSet::new();
-        }
-        let mut view = self.members.clone();
-        let strangers = self.unheard.iter().filter(|(_, u)| u.contains(viewer));
-        for (member, _) in strangers {
-            view.remove(member);
-        }
+        let mut view = self.acquainted(viewer);
         let removals = self.removals.iter();
         let counted = removals.filter(|r| r.counting.contains(viewer));
         view.extend(counted.map(|removal| removal.member));
         view
+    }
+
+    fn acquainted(&self, viewer: &Member) -> BTreeSet<Member> {
+        if !self.is_viewer(viewer) {
+            return BTreeSet::new();
+        }
+        let mut known = self.members.clone();
+        let strangers = self.unheard.iter().filter(|(_, u)| u.contains(viewer));
+        for (member, _) in strangers {
+            known.remove(member);
+        }
+        known
     }
 
     fn history(&self) -> Vec<u8> {

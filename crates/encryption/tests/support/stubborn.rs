@@ -70,6 +70,10 @@ impl Membership for Stubborn {
         self.views.view(viewer)
     }
 
+    fn acquainted(&self, viewer: &Member) -> BTreeSet<Member> {
+        self.views.acquainted(viewer)
+    }
+
     fn history(&self) -> Vec<u8> {
         self.views.history()
     }

@@ -3,13 +3,15 @@
 //! What it can know is kept here apart from the code under test, from nothing but who was sent
 //! what: a seed, if its author's channel to the victim has not healed; a chain that began with one
 //! that it knows, or that was handed to the victim, until the chain takes a seed in that it does
-//! not know.
+//! not know. A first message begins a channel with a pre-key that was stolen, so that it has to heal
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chacha20::ChaCha20Rng;
 use p2panda_encryption::message::{Control, Event, Outgoing, Payload};
-use p2panda_encryption::{Change, DirectMessage, Member, Message, OperationId};
+use p2panda_encryption::two_party::KeyUsed;
+use p2panda_encryption::{Change, Content, DirectMessage, Member, Message, OperationId};
 
 use super::stubborn::Actor;
 use super::world::operation;
@@ -22,8 +24,11 @@ pub struct Theft {
     pub read: usize,
     /// Who has opened a direct message that the victim sent after the theft.
     healed: BTreeSet<Member>,
-    /// Messages that the victim sent after the theft, and to whom directly.
-    fresh: BTreeMap<OperationId, BTreeSet<Member>>,
+    /// The last first message of each member to the victim.
+    begun: BTreeMap<Member, OperationId>,
+    /// Messages that the victim sent after the theft: to whom directly, on the channel that began
+    /// with which first message.
+    fresh: BTreeMap<OperationId, BTreeMap<Member, Option<OperationId>>>,
     /// Operations whose seed the thief does not know.
     seeds: BTreeSet<OperationId>,
     /// Whether the chain that a new member was given is out of reach, by add.
@@ -33,8 +38,9 @@ pub struct Theft {
 }
 
 impl Theft {
-    pub fn new(copy: Actor) -> Theft {
-        Theft {
+    pub fn new(copy: Actor, messages: &[Message<Payload>]) -> Theft {
+        let mut theft = Theft {
+            begun: BTreeMap::new(),
             copy,
             safe: BTreeSet::new(),
             read: 0,
@@ -43,7 +49,13 @@ impl Theft {
             seeds: BTreeSet::new(),
             starts: BTreeMap::new(),
             chains: BTreeSet::new(),
+        };
+        for message in messages {
+            if let Payload::Control { directs, .. } = &message.payload {
+                theft.begins(message.sender, message.id, directs);
+            }
         }
+        theft
     }
 
     pub fn victim(&self) -> Member {
@@ -68,13 +80,13 @@ impl Theft {
 
     pub fn committed(
         &mut self,
-        author: Member,
+        (author, processed): (Member, &BTreeSet<OperationId>),
         id: OperationId,
         control: &Control,
         directs: &[DirectMessage],
     ) {
         let reaches_thief = self.reaches(author, directs);
-        self.answered(author, id, directs);
+        self.answered((author, processed), id, directs);
         match control {
             Control::Change(Change::Add { .. }) => {
                 if reaches_thief {
@@ -90,12 +102,43 @@ impl Theft {
         }
     }
 
-    /// An answer, or any other message, of the victim heals channels.
-    pub fn answered(&mut self, author: Member, id: OperationId, directs: &[DirectMessage]) {
-        if author == self.victim() {
-            let recipients = directs.iter().map(|direct| direct.recipient);
-            self.fresh.insert(id, recipients.collect());
+    /// An answer, or any other message, of the victim heals channels, if the victim has processed
+    /// the first message with which they began last.
+    pub fn answered(
+        &mut self,
+        (author, processed): (Member, &BTreeSet<OperationId>),
+        id: OperationId,
+        directs: &[DirectMessage],
+    ) {
+        if author != self.victim() {
+            return self.begins(author, id, directs);
         }
+        let mut recipients = BTreeMap::new();
+        for direct in directs {
+            let first = self.begun.get(&direct.recipient).copied();
+            if first.is_none_or(|first| processed.contains(&first)) {
+                recipients.insert(direct.recipient, first);
+            }
+        }
+        self.fresh.insert(id, recipients);
+    }
+
+    fn begins(&mut self, author: Member, id: OperationId, directs: &[DirectMessage]) {
+        if directs.iter().any(|direct| self.is_first(direct)) {
+            self.begun.insert(author, id);
+            self.healed.remove(&author);
+        }
+    }
+
+    /// Whether a direct message begins a channel with a pre-key of the victim.
+    fn is_first(&self, direct: &DirectMessage) -> bool {
+        let message = match &direct.content {
+            Content::Welcome { ciphertext, .. }
+            | Content::TwoParty { ciphertext }
+            | Content::Forward { ciphertext } => ciphertext,
+            other => panic!("{other:?}"),
+        };
+        direct.recipient == self.victim() && message.key_used == KeyUsed::PreKey
     }
 
     /// A member has processed a control message and is about to answer.
@@ -107,8 +150,8 @@ impl Theft {
             Some(Payload::Control { directs, .. }) => self.reaches(me, directs),
             _ => false,
         };
-        let fresh = self.fresh.get(&message.id);
-        if fresh.is_some_and(|recipients| recipients.contains(&me)) {
+        let fresh = self.fresh.get(&message.id).and_then(|sent| sent.get(&me));
+        if fresh.is_some_and(|first| *first == self.begun.get(&me).copied()) {
             self.healed.insert(me);
         }
         let was_sent = directs.iter().any(|direct| direct.recipient == me);
@@ -191,8 +234,8 @@ impl Theft {
 
     fn reaches(&self, author: Member, directs: &[DirectMessage]) -> bool {
         let victim = self.victim();
-        author != victim
-            && !self.healed.contains(&author)
-            && directs.iter().any(|direct| direct.recipient == victim)
+        let mut sent = directs.iter().filter(|direct| direct.recipient == victim);
+        let healed = self.healed.contains(&author);
+        author != victim && sent.any(|direct| !healed || self.is_first(direct))
     }
 }
