@@ -35,6 +35,8 @@ struct Actor {
     group: Group,
     inbox: Vec<usize>,
     opened: BTreeSet<OperationId>,
+    /// Messages of the application that were processed, also those that did not open.
+    passed: BTreeSet<OperationId>,
     /// Nothing comes to it until then.
     away_until: u64,
     backup: Option<Backup>,
@@ -45,6 +47,7 @@ struct Backup {
     group: Vec<u8>,
     keys: Vec<u8>,
     registry: Registry,
+    passed: BTreeSet<OperationId>,
     /// The messages that were handed in before.
     given: usize,
 }
@@ -65,6 +68,8 @@ struct Life {
     restored: usize,
     left_out: usize,
     floods: usize,
+    named: usize,
+    recalled: usize,
 }
 
 impl Life {
@@ -83,6 +88,7 @@ impl Life {
                 person,
                 inbox: Vec::new(),
                 opened: BTreeSet::new(),
+                passed: BTreeSet::new(),
                 away_until: 0,
                 backup: None,
             })
@@ -101,6 +107,8 @@ impl Life {
             restored: 0,
             left_out: 0,
             floods: 0,
+            named: 0,
+            recalled: 0,
         }
     }
 
@@ -208,6 +216,14 @@ impl Life {
         payload: Payload,
     ) {
         let sender = self.actors[who].person.id;
+        let mut dependencies = dependencies;
+        if let Some(named) = self
+            .names(who)
+            .filter(|named| !dependencies.contains(named))
+        {
+            dependencies.push(named);
+            self.named += 1;
+        }
         self.given[who].push(self.messages.len());
         for (reader, actor) in self.actors.iter_mut().enumerate() {
             if reader != who {
@@ -220,6 +236,37 @@ impl Life {
             dependencies,
             payload,
         });
+    }
+
+    /// What every third message also names: the last message of the application that its author has
+    /// processed.
+    fn names(&self, who: usize) -> Option<OperationId> {
+        if !self.messages.len().is_multiple_of(3) {
+            return None;
+        }
+        let passed = &self.actors[who].passed;
+        let mut given = self.given[who].iter().rev().take(50);
+        let last = given.find(|index| passed.contains(&self.messages[**index].id));
+        last.map(|index| self.messages[*index].id)
+    }
+
+    /// Says what of the messages that others name was processed long ago.
+    fn recall(&mut self, who: usize, missing: Vec<OperationId>) {
+        for id in missing {
+            if !self.actors[who].passed.contains(&id) {
+                continue;
+            }
+            let message = self.messages.iter().find(|message| message.id == id);
+            let (sender, named) = message
+                .map(|message| (message.sender, message.dependencies.clone()))
+                .unwrap();
+            let before = self.actors[who].group.known(id, sender, &named);
+            if !before.is_empty() {
+                self.recall(who, before);
+                self.actors[who].group.known(id, sender, &named);
+            }
+            self.recalled += 1;
+        }
     }
 
     fn update(&mut self, who: usize) {
@@ -312,6 +359,7 @@ impl Life {
         let readers = self.actors[who].group.members().unwrap();
         let id = self.frame(who, sent);
         self.readers.insert(id, readers);
+        self.actors[who].passed.insert(id);
     }
 
     /// Hands all chains anew to members that cannot follow everybody.
@@ -334,6 +382,7 @@ impl Life {
             group: actor.group.encode().to_vec(),
             keys: actor.person.keys.encode().to_vec(),
             registry: actor.person.registry.clone(),
+            passed: actor.passed.clone(),
             given,
         });
     }
@@ -349,7 +398,11 @@ impl Life {
         actor.group = Group::decode(&backup.group).unwrap();
         actor.person.keys = OwnKeys::decode(&backup.keys).unwrap();
         actor.person.registry = backup.registry;
-        actor.group.restored();
+        actor.passed = backup.passed;
+        // Half of them do not say so: their own messages do.
+        if self.restored.is_multiple_of(2) {
+            actor.group.restored();
+        }
         for (_, _, given) in &mut self.bundles {
             given.remove(&who);
         }
@@ -386,10 +439,13 @@ impl Life {
     /// Hands a message in; what loses its place comes again later.
     fn receive(&mut self, who: usize, message: Message<Payload>) {
         let actor = &mut self.actors[who];
+        let named = message.clone();
         for id in actor.group.receive(message).unwrap_or_default() {
             let real = self.messages.iter().position(|message| message.id == id);
             actor.inbox.extend(real);
         }
+        let missing = actor.group.missing(&named);
+        self.recall(who, missing);
     }
 
     fn deliver(&mut self, who: usize, index: usize) {
@@ -404,6 +460,7 @@ impl Life {
             match actor.group.poll(&mut context, &mut self.rng) {
                 Some(Event::Application { operation, .. }) => {
                     actor.opened.insert(operation);
+                    actor.passed.insert(operation);
                     let meant = self.readers[&operation].contains(&me);
                     assert!(meant, "seed {}: {me} reads too much", self.seed);
                 }
@@ -418,6 +475,11 @@ impl Life {
                     },
                 ) => {
                     self.frame(who, answer);
+                }
+                Some(Event::Skipped { operation } | Event::Failed { operation, .. })
+                    if self.readers.contains_key(&operation) =>
+                {
+                    actor.passed.insert(operation);
                 }
                 Some(_) => {}
                 None => return,
@@ -520,6 +582,7 @@ pub fn live(lives: std::ops::Range<u64>, steps: u64) {
     println!("mending message lives of {steps} steps with seeds {lives:?}");
     let (mut left_out, mut restored, mut floods) = (0, 0, 0);
     let (mut removals, mut adds, mut messages) = (0, 0, 0);
+    let (mut named, mut recalled) = (0, 0);
     for seed in lives {
         let mut life = Life::new(seed);
         life.run(steps);
@@ -529,8 +592,12 @@ pub fn live(lives: std::ops::Range<u64>, steps: u64) {
         adds += life.adds;
         floods += life.floods;
         messages += life.messages.len();
+        named += life.named;
+        recalled += life.recalled;
     }
     println!("{messages} messages, {removals} removals, {adds} adds, {floods} floods");
     println!("{left_out} times left out, {restored} restored");
+    println!("{named} messages name another one of the application, {recalled} of them forgotten");
+    assert!(named > 0);
     assert!(left_out > 0 && restored > 0 && removals > 0 && adds > 0);
 }

@@ -1,0 +1,74 @@
+//! What every member has passed goes, and what others may name (`docs/protocol/encryption.md#12.7`).
+
+use super::Group;
+use crate::control::{Change, ControlMessage};
+use crate::message::control::Control;
+use crate::message::views::Membership;
+use crate::{Member, OperationId};
+
+impl<M: Membership> Group<M> {
+    /// Says that a message of the application was processed before, of which we have forgotten the
+    /// id: only the newest of each member are known by id. What waits for it then goes on.
+    ///
+    /// Call it where another message waits ([`Group::missing`]) for one that you have stored. Gives
+    /// what of its own past is not known, in which case nothing has changed: begin with that.
+    pub fn known(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        dependencies: &[OperationId],
+    ) -> Vec<OperationId> {
+        let missing = self.orderer.missing(dependencies);
+        if missing.is_empty() && self.orderer.has_joined() {
+            self.pass(operation, sender, dependencies);
+        }
+        missing
+    }
+
+    /// A message of the application was processed. A stranger's id is not remembered, since there
+    /// can be any number of strangers.
+    pub(super) fn pass(
+        &mut self,
+        operation: OperationId,
+        sender: Member,
+        dependencies: &[OperationId],
+    ) {
+        if self.knows(&sender) {
+            self.orderer
+                .processed(operation, sender, dependencies, false);
+        } else {
+            self.orderer.passing(operation, sender, dependencies);
+        }
+    }
+
+    /// Whether somebody is or was a member.
+    fn knows(&self, member: &Member) -> bool {
+        *member == self.agreement.my_id()
+            || self.decryption.contains_key(member)
+            || self.agreement.members().members().contains(member)
+            || self.removals.iter().any(|(_, removed)| removed == member)
+    }
+
+    /// A control message was processed, also one of ours. Forgets what every member has passed.
+    pub(super) fn passed(&mut self, operation: OperationId, sender: Member, control: &Control) {
+        if self.ratchet.is_none() {
+            return;
+        }
+        let me = self.agreement.my_id();
+        let members = self.agreement.members().members();
+        let graph = self.orderer.graph_mut();
+        match control.change() {
+            Some(Change::Remove { removed }) if !members.contains(removed) => {
+                graph.removed(removed);
+            }
+            Some(Change::Add { added }) if members.contains(added) => {
+                graph.added(*added, &operation);
+            }
+            _ => {}
+        }
+        if sender != me && members.contains(&sender) {
+            graph.heard(sender, &operation);
+        }
+        graph.prune(&members, &me);
+    }
+}
