@@ -172,6 +172,7 @@ mod own_keys;
 mod payload;
 mod registry;
 mod rows;
+mod sealed_box;
 #[cfg(test)]
 mod seals_tests;
 mod secret;

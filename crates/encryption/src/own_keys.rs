@@ -196,6 +196,10 @@ impl OwnKeys {
         self.hybrid.get(id).map(|(secret, _)| secret)
     }
 
+    pub(crate) fn xwing_secrets(&self) -> impl Iterator<Item = &XWingSecret> {
+        self.hybrid.values().map(|(secret, _)| secret)
+    }
+
     pub(crate) fn one_time_secret(&self, id: u64) -> Option<&SecretKey> {
         self.onetime.get(&id).map(|(_, secret)| secret)
     }

@@ -41,7 +41,8 @@ impl Secret {
         Secret(self.0.clone())
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+    /// The bytes, for the ciphers of [`crate::aead`] and for storing them sealed.
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 

@@ -496,6 +496,16 @@ pub enum Effect {
     Welcome(Vec<SecretId>),
 }
 
+impl Prepared {
+    /// The secret that the operation makes; none if it hands out older ones.
+    pub fn secret(&self) -> Option<&GroupSecret> {
+        match &self.effect {
+            Effect::Secret(secret) => Some(secret),
+            Effect::Welcome(_) => None,
+        }
+    }
+}
+
 fn change(
     members: &mut impl Membership,
     sender: Member,

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::aead::{self, AeadError};
+use crate::hkdf::derive_secret;
 use crate::limit::Limit;
 use crate::rows::{Key, LoadError, Rows, Table, key, tag};
 use crate::secret::Secret;
@@ -85,6 +86,11 @@ impl GroupSecret {
     /// Its date, in seconds since 1970 unless its author lied.
     pub fn timestamp(&self) -> u64 {
         self.timestamp
+    }
+
+    /// A secret for another purpose, from which this one does not follow.
+    pub fn derive(&self, purpose: &str) -> Secret {
+        derive_secret(purpose.as_bytes(), self.secret.as_bytes(), &[])
     }
 
     pub(crate) fn duplicate(&self) -> GroupSecret {

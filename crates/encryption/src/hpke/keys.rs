@@ -32,6 +32,11 @@ impl Keys {
         Keys::schedule(FIRST, shared, &Psk::none(), info)
     }
 
+    /// In base mode with X-Wing.
+    pub(crate) fn base(shared: &Secret, info: &[u8]) -> Keys {
+        Keys::schedule(HYBRID, shared, &Psk::none(), info)
+    }
+
     /// In PSK mode with X-Wing: whoever lacks the secret of the encapsulation or the keys that
     /// the newest X25519 key gives has nothing.
     pub(crate) fn hybrid(shared: &Secret, chained: &Keys, info: &[u8]) -> Keys {

@@ -11,7 +11,7 @@ use crate::data::Control;
 use crate::data::agreement::Draft;
 use crate::data::members::Membership;
 use crate::data::payload::{Encrypted, Payload, Sent};
-use crate::data::secret::{SecretBundle, SecretId, encrypt};
+use crate::data::secret::{GroupSecret, SecretBundle, SecretId, encrypt};
 use crate::limit::Limit;
 use crate::operation::{OperationError, check_add, check_create, check_remove};
 use crate::sessions::Context;
@@ -123,15 +123,8 @@ impl<M: Membership> Group<M> {
 
     /// Seals data under the latest secret that exactly the members hold; changes nothing.
     pub fn send(&self, plaintext: &[u8], rng: &mut impl CryptoRng) -> Result<Sent, OperationError> {
-        let members = self.members()?;
-        self.is_newest()?;
-        let present = self.holdings.present(&members);
-        let latest = self.holdings.latest_eligible(&self.bundle, &present);
-        let id = latest.ok_or(OperationError::NoEligibleSecret)?;
-        let secret = self
-            .bundle
-            .get(&id)
-            .ok_or(OperationError::NoEligibleSecret)?;
+        let secret = self.sending()?;
+        let id = secret.id();
         let mut nonce = [0; 24];
         rng.fill_bytes(&mut nonce);
         let ciphertext = encrypt(secret, &nonce, plaintext)?;
@@ -144,6 +137,16 @@ impl<M: Membership> Group<M> {
             payload: Payload::Application(encrypted),
             dependencies: self.orderer.heads(),
         })
+    }
+
+    /// The secret that [`Group::send`] seals under, for a caller with a form of its own.
+    pub fn sending(&self) -> Result<&GroupSecret, OperationError> {
+        let members = self.members()?;
+        self.is_newest()?;
+        let present = self.holdings.present(&members);
+        let latest = self.holdings.latest_eligible(&self.bundle, &present);
+        let latest = latest.and_then(|id| self.bundle.get(&id));
+        latest.ok_or(OperationError::NoEligibleSecret)
     }
 
     fn rotate(
