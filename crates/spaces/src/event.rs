@@ -1,11 +1,11 @@
 //! What becomes of messages.
 
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_encryption::data::Failure;
+use p2panda_encryption::data::{Failure, SecretId};
 use p2panda_groups::{GroupId, MemberChange, Status};
 use zeroize::Zeroizing;
 
-use crate::{Role, SpaceId};
+use crate::{KeyId, Role, SpaceId};
 
 /// What a message brought about.
 #[derive(Debug, PartialEq, Eq)]
@@ -122,6 +122,34 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// We have new structure keys: control messages that waited for one of them can be handed in
+    /// again.
+    Keys {
+        /// The space.
+        space: SpaceId,
+        /// The keys.
+        keys: Vec<KeyId>,
+    },
+    /// We have new secrets: content that waited for one of them can be opened.
+    Secrets {
+        /// The space.
+        space: SpaceId,
+        /// The secrets.
+        secrets: Vec<SecretId>,
+    },
+    /// The verdict about content messages of an author has changed.
+    Range {
+        /// The space.
+        space: SpaceId,
+        /// The author.
+        author: VerifyingKey,
+        /// The sequence number of the first one.
+        first: u64,
+        /// The sequence number after the last one; none if it is so for all later ones.
+        end: Option<u64>,
+        /// What holds now.
+        verdict: Verdict,
+    },
     /// So many messages wait that this one lost its place: hand it in again later.
     Displaced {
         /// The space.
@@ -167,6 +195,10 @@ pub enum Refusal {
     Role(Option<Role>),
     /// A pointer that would begin the space is not by the author of the group's create.
     NotTheCreator,
+    /// It carries an operation on a group that is wrong, or lacks one that it needs.
+    Operation,
+    /// It does not open under the key that it names, or what it holds is no message.
+    Malformed,
     /// The space has another group: somebody uses the id of the space a second time.
     OtherGroup(GroupId),
 }

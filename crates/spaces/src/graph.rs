@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Refused,
     /// It stands for what is before it.
     Plain,
+    /// It stands for what is before it, and its author asks for all secrets.
+    Asks,
     Pointer(Pointed),
     Application {
         /// The author's role at the past.
@@ -64,6 +66,9 @@ pub(crate) struct Pointed {
     pub(crate) sent: Vec<VerifyingKey>,
     /// To whom it sends all that its author has.
     pub(crate) welcomed: Vec<VerifyingKey>,
+    /// How much content of those who may not write any more its author had, in the form of our own
+    /// nodes.
+    pub(crate) heights: BTreeMap<VerifyingKey, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -136,7 +141,7 @@ impl Graph {
     }
 
     /// Those that no other of them has seen.
-    fn last_of(&self, ids: BTreeSet<Hash>) -> Vec<Hash> {
+    pub(crate) fn last_of(&self, ids: BTreeSet<Hash>) -> Vec<Hash> {
         let seen_by_another = |id: &&Hash| ids.iter().any(|later| self.precedes(id, later));
         let last = ids.iter().filter(|id| !seen_by_another(id));
         last.copied().collect()

@@ -12,6 +12,8 @@ use crate::graph::{Graph, Kind};
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
     secrets: BTreeMap<Hash, BTreeMap<VerifyingKey, Vec<Hash>>>,
+    /// Who asked for everything again, by which messages.
+    asks: BTreeMap<VerifyingKey, Vec<Hash>>,
 }
 
 impl Holders {
@@ -20,10 +22,12 @@ impl Holders {
         let Some(node) = graph.get(id) else {
             return;
         };
-        let Kind::Pointer(pointed) = &node.kind else {
-            return;
-        };
         let author = node.place.author;
+        let pointed = match &node.kind {
+            Kind::Pointer(pointed) => pointed,
+            Kind::Asks => return self.asks.entry(author).or_default().push(*id),
+            _ => return,
+        };
         if pointed.rotates {
             let by = || vec![*id];
             let holders = pointed.sent.iter().copied().chain([author]);
@@ -38,7 +42,8 @@ impl Holders {
             }
             for welcomed in &pointed.welcomed {
                 let by = holders.entry(*welcomed).or_default();
-                if !by.iter().any(|by| graph.precedes(by, id)) {
+                let has_asked = self.asks.contains_key(welcomed);
+                if has_asked || !by.iter().any(|by| graph.precedes(by, id)) {
                     by.push(*id);
                 }
             }
@@ -50,16 +55,31 @@ impl Holders {
         &self,
         members: &BTreeSet<VerifyingKey>,
         me: &VerifyingKey,
+        graph: &Graph,
     ) -> BTreeSet<VerifyingKey> {
+        // What somebody was sent by a message that does not follow its asking does not count.
+        let counts = |member: &VerifyingKey, by: &Hash| {
+            let mut asks = self.asks.get(member).into_iter().flatten();
+            asks.all(|ask| graph.precedes(ask, by))
+        };
         let ours = self
             .secrets
             .values()
             .filter(|holders| holders.contains_key(me));
         let lacking = ours.flat_map(|holders| {
-            let lacks = |member: &&VerifyingKey| !holders.contains_key(*member);
+            let lacks = |member: &&VerifyingKey| {
+                let by = holders.get(*member).into_iter().flatten();
+                let mut by = by.filter(|by| counts(member, by));
+                by.next().is_none()
+            };
             members.iter().filter(lacks)
         });
         lacking.copied().collect()
+    }
+
+    /// Whether a member ever asked for everything again: its channel with us may not work.
+    pub(crate) fn has_asked(&self, member: &VerifyingKey) -> bool {
+        self.asks.contains_key(member)
     }
 
     /// A secret did not open for us.

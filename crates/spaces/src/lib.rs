@@ -6,8 +6,10 @@
 //! data. The rules are those of `docs/protocol/spaces.md`. Nothing here reads a clock, a file, a
 //! socket or a random generator; signatures were verified by the layer above.
 //!
-//! **Not audited.** Messages are in the form of 0.7.1, in which everything but content is in
-//! clear; the node does not send it (`docs/protocol/spaces.md#3`).
+//! **Not audited.** Messages have two forms. Between our own nodes everything is sealed but authors,
+//! sizes, times and who follows whom ([`Sealed`], [`Spaces::create_sealed`],
+//! [`Spaces::receive_control`]; `docs/protocol/spaces.md#9`). In the form of 0.7.1 everything but
+//! content is in clear, and no node sends it (`docs/protocol/spaces.md#3`):
 //!
 //! ```
 //! use chacha20::ChaCha20Rng;
@@ -73,15 +75,24 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// The vector is made by nodes that know the public interface only.
+#[cfg(test)]
+extern crate self as p2panda_spaces;
+
 mod event;
 mod graph;
 mod holders;
 mod local;
 mod message;
+#[cfg(test)]
+#[allow(dead_code, unreachable_patterns)]
+#[path = "../tests/spaces/native_world.rs"]
+mod native_world;
 mod receive;
 mod role;
 mod roster;
 mod rows;
+mod sealed;
 mod space;
 mod space_id;
 mod spaces;
@@ -95,6 +106,10 @@ pub use p2panda_encryption::Row;
 pub use receive::ProcessError;
 pub use role::{Role, RoleParseError};
 pub use rows::LoadError;
+pub use sealed::{
+    Content, Glance, KeyId, Log, Outgoing, ReceiveError, Received, Scheme, Sealed, Settings,
+    Signer, Wait,
+};
 pub use space_id::SpaceId;
 pub use spaces::{Health, Spaces};
 pub use wire::{Invalid, Pointer, SpacesArgs};

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::event::Event;
 use crate::graph::{Kind, Node};
 use crate::receive::{ProcessError, directs_of, drain, ejected, members_changed, pointed, view_of};
+use crate::sealed::{Control, Forge};
 use crate::space::{Founded, Roles, Space, roles, secret};
 use crate::spaces::Spaces;
 use crate::steps::Turn;
@@ -50,6 +51,15 @@ pub enum LocalError {
     /// What was drafted does not fit any more: a fault of the caller's order of calls.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// More members than one message can welcome: make the space with fewer and add the others.
+    #[error("too many members for one message")]
+    TooManyMembers,
+    /// More bytes than can be sealed.
+    #[error("too large to be sealed")]
+    TooLarge,
+    /// The space, or one of its groups, is of the other form of messages.
+    #[error("the space has another form of messages")]
+    Form,
     /// What we signed is not accepted.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -97,7 +107,7 @@ impl Spaces {
     }
 
     /// Makes a group, for instance of a person's devices. We are in it only if we are listed.
-    pub fn create_group<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    pub fn create_group<R: CryptoRng, F: Forge>(
         &mut self,
         members: &[(Member, Role)],
         desk: &mut Desk<'_, '_, R, F>,
@@ -148,7 +158,7 @@ impl Spaces {
     }
 
     /// Makes somebody, or a whole group, a member.
-    pub fn add<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    pub fn add<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         member: Member,
@@ -160,7 +170,7 @@ impl Spaces {
     }
 
     /// Takes a member's membership away; ours too, unless we are the last owner.
-    pub fn remove<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    pub fn remove<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         member: Member,
@@ -170,7 +180,7 @@ impl Spaces {
     }
 
     /// Gives a member another role.
-    pub fn set_role<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    pub fn set_role<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         member: Member,
@@ -191,7 +201,7 @@ impl Spaces {
 
     /// Changes a group that is no space's own. The spaces that contain it follow when they are
     /// healed.
-    pub fn change_group<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    pub fn change_group<R: CryptoRng, F: Forge>(
         &mut self,
         group: GroupId,
         action: Action,
@@ -202,7 +212,7 @@ impl Spaces {
         Ok(self.events())
     }
 
-    fn change<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    fn change<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         action: Action,
@@ -231,6 +241,9 @@ impl Spaces {
     ) -> Result<Hash, LocalError> {
         self.founded(space)?;
         let known = self.known(space)?;
+        if known.native.is_some() {
+            return Err(LocalError::Form);
+        }
         let wanted = self.wanted(known).get(&self.me).copied();
         let role = known.roles.get(&self.me).copied().min(wanted);
         if !role.is_some_and(|role| role.may_write()) {
@@ -260,7 +273,7 @@ impl Spaces {
     /// Brings a space up to date with its groups, makes a new secret where one is needed, and
     /// hands secrets to members that lack them and can be reached. Others than those stay in
     /// [`Spaces::health`].
-    pub fn heal<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    pub fn heal<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,
@@ -269,6 +282,7 @@ impl Spaces {
         if !self.has_secrets(space) {
             return Ok(self.events());
         }
+        self.merge(space, desk)?;
         self.repair(space, group, desk)?;
         if self.has_secrets(space) && self.known(space)?.encryption.rekey() != Rekey::None {
             self.renew(space, desk)?;
@@ -278,16 +292,17 @@ impl Spaces {
     }
 
     /// Makes a new secret for the members, for instance because the old one is old.
-    pub fn rotate<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    pub fn rotate<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Done {
+        self.merge(space, desk)?;
         self.renew(space, desk)?;
         Ok(self.events())
     }
 
-    fn renew<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    fn renew<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,
@@ -301,7 +316,7 @@ impl Spaces {
     }
 
     /// What must be done before a change of ours.
-    fn heal_required<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    fn heal_required<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,
@@ -310,6 +325,7 @@ impl Spaces {
         if !self.has_secrets(space) {
             return Ok(());
         }
+        self.merge(space, desk)?;
         self.repair(space, group, desk)?;
         let rekey = self.known(space)?.encryption.rekey();
         if self.has_secrets(space) && matches!(rekey, Rekey::Required(_)) {
@@ -320,7 +336,7 @@ impl Spaces {
 
     /// Points to the operations on groups that the space does not know and that change its
     /// members.
-    fn repair<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    fn repair<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         group: GroupId,
@@ -341,7 +357,7 @@ impl Spaces {
     }
 
     /// Hands secrets to members that lack them and can be reached.
-    fn hand_out<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    fn hand_out<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,
@@ -351,6 +367,10 @@ impl Spaces {
         }
         let founded = self.founded(space)?;
         for member in self.known(space)?.lacking(desk.context) {
+            let known = self.known_mut(space)?;
+            if known.holders.has_asked(&member) {
+                known.encryption.restart(member);
+            }
             let known = self.known(space)?;
             let Some(prepared) = welcome(known, member, desk)? else {
                 continue;
@@ -363,7 +383,7 @@ impl Spaces {
     }
 
     /// Lets an operation on a group take effect in a space, with the secrets that go with it.
-    fn point<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    pub(crate) fn point<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         group: GroupId,
@@ -404,7 +424,7 @@ impl Spaces {
         Ok((before, after, turn))
     }
 
-    fn publish_pointer<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    fn publish_pointer<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         (group, auth): (GroupId, Hash),
@@ -424,7 +444,24 @@ impl Spaces {
         let mut pointed = pointed(&pointer, &before, &after, &turn);
         // Who leaves has no secret for the others, and encryption does not hear of it.
         pointed.is_control = prepared.is_some();
-        let message = desk.forge(SpacesArgs::Membership(pointer), me);
+        let height = |author: &VerifyingKey| (*author, desk.forge.height(&space, author));
+        pointed.heights = pointed.silenced.iter().map(height).collect();
+        let control = Control {
+            me,
+            space: self.known(space)?,
+            groups: &self.groups,
+            signed: &self.signed,
+            dependencies: &heads,
+            pointer: Some(&pointer),
+            prepared: prepared.as_ref(),
+            heights: &pointed.heights,
+            asks: false,
+        };
+        let message = Message {
+            id: desk.forge.control(&control, desk.context, desk.rng)?,
+            author: me,
+            args: SpacesArgs::Membership(pointer),
+        };
         let place = self.known(space)?.graph.place(me, &heads);
         let named: Vec<Hash> = place.named.iter().copied().chain([auth]).collect();
         self.note_message(message.id, &named)?;
@@ -461,12 +498,20 @@ impl Spaces {
         Ok(())
     }
 
-    fn sign_auth<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash>(
+    fn sign_auth<R: CryptoRng, F: Forge>(
         &mut self,
         arguments: Arguments,
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Result<Hash, LocalError> {
-        let message = desk.forge(SpacesArgs::Auth(arguments), self.me);
+        let (id, signed) = desk.forge.auth(&self.me, &arguments);
+        if let Some(bytes) = signed {
+            self.keep_signed(id, bytes);
+        }
+        let message = Message {
+            id,
+            author: self.me,
+            args: SpacesArgs::Auth(arguments),
+        };
         let events = self.process(&message, desk.context)?;
         self.told.extend(events);
         Ok(message.id)
@@ -556,7 +601,13 @@ fn welcome<R: CryptoRng, F>(
     desk: &mut Desk<'_, '_, R, F>,
 ) -> Result<Option<Prepared>, LocalError> {
     let (context, rng) = (&*desk.context, &mut *desk.rng);
-    match space.encryption.welcome(member, usize::MAX, context, rng) {
+    if !space.reaches(&member, context) {
+        return Ok(None);
+    }
+    match space
+        .encryption
+        .welcome(member, space.secrets_handed_out(), context, rng)
+    {
         Ok((draft, _)) => Ok(draft.seal().ok()),
         Err(OperationError::NoEligibleSecret | OperationError::Deliver(_)) => Ok(None),
         Err(error) => Err(error.into()),

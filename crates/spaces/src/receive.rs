@@ -1,5 +1,7 @@
 //! Messages of others (`docs/protocol/spaces.md#5`).
 
+use std::collections::BTreeMap;
+
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::{self, Encrypted, Failure, Payload, ProcessError as SchemeError};
 use p2panda_encryption::{Context, DirectMessage, RegistryError};
@@ -30,6 +32,9 @@ pub enum ProcessError {
     /// else to do.
     #[error("the operation touches too many others")]
     Postponed,
+    /// The space has another form of messages.
+    #[error("the space has another form of messages")]
+    Form,
     /// The key bundle.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -45,6 +50,10 @@ impl Spaces {
         message: &Message,
         context: &mut Context<'_>,
     ) -> Result<Vec<Event>, ProcessError> {
+        let native = message.args.space().and_then(|space| self.native(&space));
+        if native.is_some() {
+            return Err(ProcessError::Form);
+        }
         match &message.args {
             SpacesArgs::KeyBundle(bundle) => {
                 let (author, now) = (message.author, context.now);
@@ -54,7 +63,9 @@ impl Spaces {
                 Ok(vec![Event::KeyBundle { author }])
             }
             SpacesArgs::Auth(arguments) => self.process_auth(message, arguments),
-            SpacesArgs::Membership(pointer) => self.process_pointer(message, pointer, context),
+            SpacesArgs::Membership(pointer) => {
+                self.process_pointer(message, pointer, BTreeMap::new(), context)
+            }
             SpacesArgs::Update {
                 space,
                 dependencies,
@@ -99,10 +110,11 @@ impl Spaces {
         Ok(std::iter::once(entered).chain(told).collect())
     }
 
-    fn process_pointer(
+    pub(crate) fn process_pointer(
         &mut self,
         message: &Message,
         pointer: &Pointer,
+        heights: BTreeMap<VerifyingKey, u64>,
         context: &mut Context<'_>,
     ) -> Result<Vec<Event>, ProcessError> {
         if !self.groups.contains(&pointer.auth) {
@@ -127,7 +139,10 @@ impl Spaces {
             Ruling::Plain => {
                 return self.note(message, pointer.space, place, Kind::Plain);
             }
-            Ruling::Counts(pointed, turn) => (Kind::Pointer(pointed), turn),
+            Ruling::Counts(mut pointed, turn) => {
+                pointed.heights = heights;
+                (Kind::Pointer(pointed), turn)
+            }
         };
         let named: Vec<Hash> = place.named.iter().copied().chain([pointer.auth]).collect();
         self.note_message(message.id, &named)?;
@@ -136,6 +151,7 @@ impl Spaces {
         };
         let mut events = Vec::new();
         if turn.creates {
+            space.begin(&pointer.group);
             space.founded = Some(Founded {
                 group: pointer.group,
                 auth: pointer.auth,
@@ -183,6 +199,7 @@ impl Spaces {
         });
         let Some(founded) = space.founded else {
             return Ok(match creates {
+                None if space.native.is_some() => Ruling::Refused(Refusal::Role(None)),
                 None => Ruling::Plain,
                 Some(create) if create.author != author => Ruling::Refused(Refusal::NotTheCreator),
                 Some(_) => self.counts(pointer, place, &Roles::new(), true)?,
@@ -192,7 +209,8 @@ impl Spaces {
             return Ok(Ruling::Refused(Refusal::OtherGroup(pointer.group)));
         }
         let view = view_of(&self.groups, &place.named)?;
-        if !view.has(&founded.group) && author == founded.author {
+        let is_before = !view.has(&founded.group) && author == founded.author;
+        if is_before && space.native.is_none() {
             // History of the time before the space, in the form of 0.7.1.
             return Ok(Ruling::Plain);
         }
@@ -388,6 +406,7 @@ pub(crate) fn pointed(pointer: &Pointer, before: &Roles, after: &Roles, turn: &T
         silenced: silenced.collect(),
         admitted: turn.added().copied().collect(),
         removes: turn.removed().next().is_some(),
+        heights: BTreeMap::new(),
     }
 }
 
@@ -493,6 +512,7 @@ pub(crate) fn drain(
             _ => {}
         }
     }
+    space.learn(events);
 }
 
 /// A rotation without a direct message for us says nothing new: we were left out, or are no

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_encryption::{Row, data};
+use p2panda_encryption::{Row, Secret, data};
 use p2panda_groups::{Groups, Rules};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -13,20 +13,25 @@ use crate::event::Verdict;
 use crate::graph::{Graph, Kind, Node, Place, Pointed};
 use crate::holders::Holders;
 use crate::roster::Roster;
+use crate::sealed::{Native, Run};
 use crate::space::{Founded, Space};
 use crate::spaces::Spaces;
-use crate::{Role, SpaceId};
+use crate::{Role, Settings, SpaceId};
 
 /// Written into the row of a space; another one is not read.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 const GROUPS: u8 = 0;
 const SPACE: u8 = 1;
+const SIGNED: u8 = 2;
 
 const HEADER: u8 = 0;
 const MESSAGE: u8 = 1;
 const ENCRYPTION: u8 = 2;
 const DISPLACED: u8 = 3;
+const NATIVE: u8 = 4;
+const KEY: u8 = 5;
+const RUN: u8 = 6;
 
 /// Why rows are no spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -62,6 +67,13 @@ impl Spaces {
             value: row.value.map(Zeroizing::new),
         };
         let mut rows: Vec<Row> = self.groups.changes().into_iter().map(row).collect();
+        for id in std::mem::take(&mut self.signed_dirty) {
+            let value = self.signed.get(&id).cloned();
+            rows.push(Row {
+                key: [&[SIGNED][..], id.as_bytes()].concat(),
+                value: value.map(Zeroizing::new),
+            });
+        }
         for space in self.spaces.values_mut() {
             space.rows(&mut rows);
         }
@@ -75,6 +87,7 @@ impl Spaces {
     ) -> Result<Spaces, LoadError> {
         let rows: Vec<(K, V)> = rows.into_iter().collect();
         let mut groups = Vec::new();
+        let mut signed = BTreeMap::new();
         let mut stored: BTreeMap<SpaceId, Stored<'_>> = BTreeMap::new();
         for (key, value) in &rows {
             let (kind, name) = key.as_ref().split_first().ok_or(LoadError::Corrupt)?;
@@ -84,6 +97,10 @@ impl Spaces {
                     let (space, name) = name.split_first_chunk().ok_or(LoadError::Corrupt)?;
                     let space = stored.entry(SpaceId::from_bytes(*space)).or_default();
                     space.row(name, value.as_ref())?;
+                }
+                SIGNED => {
+                    let id = <[u8; 32]>::try_from(name).map_err(|_| LoadError::Corrupt)?;
+                    signed.insert(Hash::from_bytes(id), value.as_ref().to_vec());
                 }
                 _ => return Err(LoadError::Corrupt),
             }
@@ -96,6 +113,7 @@ impl Spaces {
         Ok(Spaces {
             groups,
             spaces,
+            signed,
             ..Spaces::new(me)
         })
     }
@@ -124,6 +142,27 @@ impl Space {
         for row in self.encryption.changes() {
             put(ENCRYPTION, &row.key, row.value);
         }
+        let Some(native) = &mut self.native else {
+            return;
+        };
+        if native.stored != Some(native.settings) {
+            native.stored = Some(native.settings);
+            put(NATIVE, &[], Some(write_settings(native.settings)));
+        }
+        for id in native.ring.take_dirty() {
+            let key = native.ring.get(&id);
+            let key = key.map(|key| Zeroizing::new(key.as_bytes().to_vec()));
+            put(KEY, id.as_bytes(), key);
+        }
+        for (author, first) in std::mem::take(&mut native.runs.dirty) {
+            let run = native
+                .runs
+                .of
+                .get(&author)
+                .and_then(|runs| runs.get(&first));
+            let name = [author.as_bytes(), &first.to_be_bytes()[..]].concat();
+            put(RUN, &name, run.map(write_run));
+        }
     }
 }
 
@@ -134,6 +173,9 @@ struct Stored<'r> {
     nodes: BTreeMap<Hash, Node>,
     displaced: Vec<Hash>,
     encryption: Vec<(&'r [u8], &'r [u8])>,
+    settings: Option<Option<Settings>>,
+    keys: Vec<&'r [u8]>,
+    runs: Vec<(VerifyingKey, u64, Run)>,
 }
 
 impl<'r> Stored<'r> {
@@ -148,6 +190,16 @@ impl<'r> Stored<'r> {
             }
             ENCRYPTION => self.encryption.push((name, value)),
             DISPLACED => self.displaced.push(message()?),
+            NATIVE => self.settings = Some(read_settings(value)?),
+            KEY => self.keys.push(value),
+            RUN => {
+                let (author, first) = name.split_first_chunk().ok_or(LoadError::Corrupt)?;
+                let author = VerifyingKey::from_bytes(*author);
+                let first = first.try_into().map_err(|_| LoadError::Corrupt)?;
+                let author = author.map_err(|_| LoadError::Corrupt)?;
+                let run = (author, u64::from_be_bytes(first), read_run(value)?);
+                self.runs.push(run);
+            }
             _ => return Err(LoadError::Corrupt),
         }
         Ok(())
@@ -165,8 +217,84 @@ impl<'r> Stored<'r> {
         space.holders = Holders::of_graph(&space.graph);
         space.displaced = self.displaced.into_iter().collect();
         space.roles = space.roles_now(groups);
+        if let Some(settings) = self.settings {
+            space.native = Some(native(settings, &self.keys, self.runs, &space)?);
+        }
         Ok(space)
     }
+}
+
+/// What a space has beyond the form of 0.7.1.
+fn native(
+    settings: Option<Settings>,
+    keys: &[&[u8]],
+    runs: Vec<(VerifyingKey, u64, Run)>,
+    space: &Space,
+) -> Result<Native, LoadError> {
+    let mut native = Native {
+        settings,
+        stored: Some(settings),
+        ..Native::default()
+    };
+    for key in keys {
+        let key = <[u8; 32]>::try_from(*key).map_err(|_| LoadError::Corrupt)?;
+        native.ring.restore(Secret::from_bytes(key));
+    }
+    native.ring.learn(space.encryption.secrets());
+    for (author, first, run) in runs {
+        native.runs.of.entry(author).or_default().insert(first, run);
+    }
+    Ok(native)
+}
+
+fn write_settings(settings: Option<Settings>) -> Zeroizing<Vec<u8>> {
+    let mut w = Writer::new();
+    match settings {
+        Some(settings) => {
+            w.array(2).uint(settings.scheme as u64);
+            w.bool(settings.history);
+        }
+        None => {
+            w.array(0);
+        }
+    }
+    Zeroizing::new(w.into_bytes())
+}
+
+fn read_settings(value: &[u8]) -> Result<Option<Settings>, LoadError> {
+    let mut r = Reader::checked(value, cbor::VALUE)?;
+    match r.array()? {
+        0 => Ok(None),
+        2 if r.uint()? == 0 => Ok(Some(match r.bool()? {
+            true => Settings::with_history(),
+            false => Settings::from_joining_on(),
+        })),
+        _ => Err(LoadError::Corrupt),
+    }
+}
+
+fn write_run(run: &Run) -> Zeroizing<Vec<u8>> {
+    let mut w = Writer::new();
+    w.array(3);
+    write_hashes(&run.past, &mut w);
+    w.uint(run.role.map_or(0, |role| 1 + role as u64));
+    w.uint(run.stands_below);
+    Zeroizing::new(w.into_bytes())
+}
+
+fn read_run(value: &[u8]) -> Result<Run, LoadError> {
+    let mut r = Reader::checked(value, cbor::VALUE)?;
+    if r.array()? != 3 {
+        return Err(LoadError::Corrupt);
+    }
+    Ok(Run {
+        past: read_list(&mut r, read_hash)?,
+        role: match r.uint()? {
+            0 => None,
+            role => Some(numbered(&Role::ALL, role - 1)?),
+        },
+        stands_below: r.uint()?,
+    })
 }
 
 fn write_founded(founded: Option<&Founded>) -> Zeroizing<Vec<u8>> {
@@ -217,14 +345,21 @@ fn write_node(node: &Node) -> Zeroizing<Vec<u8>> {
         Kind::Plain => {
             w.array(1).uint(1);
         }
+        Kind::Asks => {
+            w.array(1).uint(4);
+        }
         Kind::Pointer(pointed) => {
-            w.array(9).uint(2).bytes(pointed.auth.as_bytes());
+            w.array(10).uint(2).bytes(pointed.auth.as_bytes());
             w.bool(pointed.is_control).bool(pointed.removes);
             w.bool(pointed.rotates);
             write_keys(&pointed.silenced, &mut w);
             write_keys(&pointed.admitted, &mut w);
             write_keys(&pointed.sent, &mut w);
             write_keys(&pointed.welcomed, &mut w);
+            w.array(2 * pointed.heights.len());
+            for (author, height) in &pointed.heights {
+                w.bytes(author.as_bytes()).uint(*height);
+            }
         }
         Kind::Application { role, told } => {
             w.array(3).uint(3).uint(*role as u64);
@@ -240,10 +375,7 @@ fn read_node(value: &[u8]) -> Result<Node, LoadError> {
         return Err(LoadError::Corrupt);
     }
     let (author, position) = (read_key(&mut r)?, r.uint()?);
-    let mut clock = BTreeMap::new();
-    for _ in 0..r.array()? / 2 {
-        clock.insert(read_key(&mut r)?, r.uint()?);
-    }
+    let clock = read_counts(&mut r)?;
     let place = Place {
         author,
         position,
@@ -255,7 +387,8 @@ fn read_node(value: &[u8]) -> Result<Node, LoadError> {
     let kind = match (r.uint()?, len) {
         (0, 1) => Kind::Refused,
         (1, 1) => Kind::Plain,
-        (2, 9) => Kind::Pointer(Pointed {
+        (4, 1) => Kind::Asks,
+        (2, 10) => Kind::Pointer(Pointed {
             auth: read_hash(&mut r)?,
             is_control: r.bool()?,
             removes: r.bool()?,
@@ -264,6 +397,7 @@ fn read_node(value: &[u8]) -> Result<Node, LoadError> {
             admitted: read_list(&mut r, read_key)?,
             sent: read_list(&mut r, read_key)?,
             welcomed: read_list(&mut r, read_key)?,
+            heights: read_counts(&mut r)?,
         }),
         (3, 3) => Kind::Application {
             role: numbered(&Role::ALL, r.uint()?)?,
@@ -275,6 +409,14 @@ fn read_node(value: &[u8]) -> Result<Node, LoadError> {
         _ => return Err(LoadError::Corrupt),
     };
     Ok(Node { place, kind })
+}
+
+fn read_counts(r: &mut Reader<'_>) -> Result<BTreeMap<VerifyingKey, u64>, LoadError> {
+    let mut counts = BTreeMap::new();
+    for _ in 0..r.array()? / 2 {
+        counts.insert(read_key(r)?, r.uint()?);
+    }
+    Ok(counts)
 }
 
 fn numbered<T: Copy>(all: &[T], number: u64) -> Result<T, LoadError> {

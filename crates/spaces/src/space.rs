@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use p2panda_core::limits::DEPENDENCIES_MAX;
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_encryption::{Context, data};
+use p2panda_encryption::{Context, SuiteConfig, data};
 use p2panda_groups::{GroupId, Groups, View};
 
 use crate::event::{Event, RoleChange, Verdict};
 use crate::graph::{Graph, Kind, Node, Pointed};
 use crate::holders::Holders;
 use crate::roster::Roster;
+use crate::sealed::{Native, Run};
 use crate::{Role, SpaceId};
 
 /// Who has which role.
@@ -39,6 +41,8 @@ pub(crate) struct Space {
     pub(crate) displaced_changed: BTreeSet<Hash>,
     /// What the row of the space says.
     pub(crate) stored: Option<Option<Founded>>,
+    /// What it has beyond the form of 0.7.1, if it is of that of our own nodes.
+    pub(crate) native: Option<Native>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,22 @@ pub(crate) struct Founded {
 impl Space {
     pub(crate) fn new(id: SpaceId, me: VerifyingKey) -> Space {
         Space::of(id, me, data::Group::new(me, Roster::default()))
+    }
+
+    /// A space in the form of our own nodes.
+    pub(crate) fn native(id: SpaceId, me: VerifyingKey) -> Space {
+        Space {
+            native: Some(Native::default()),
+            ..Space::new(id, me)
+        }
+    }
+
+    /// Says which group the space has, on which its channels depend in the form of our own nodes.
+    pub(crate) fn begin(&mut self, group: &GroupId) {
+        if self.native.is_some() {
+            let suites = SuiteConfig::new(*group.as_bytes());
+            self.encryption = data::Group::new(self.me, Roster::default()).with_suites(suites);
+        }
     }
 
     pub(crate) fn of(id: SpaceId, me: VerifyingKey, encryption: data::Group<Roster>) -> Space {
@@ -69,6 +89,7 @@ impl Space {
             displaced: BTreeSet::new(),
             displaced_changed: BTreeSet::new(),
             stored: None,
+            native: None,
         }
     }
 
@@ -87,10 +108,10 @@ impl Space {
         self.index(&id, &node);
         let is_pointer = matches!(node.kind, Kind::Pointer(_));
         self.graph.insert(id, node);
+        self.holders.take_in(&id, &self.graph);
         if !is_pointer {
             return Vec::new();
         }
-        self.holders.take_in(&id, &self.graph);
         let now = self.roles_now(groups);
         let before = std::mem::replace(&mut self.roles, now);
         self.tell_members(&self.roles.clone());
@@ -168,14 +189,103 @@ impl Space {
 
     /// Members that lack secrets that we have, and can be reached now.
     pub(crate) fn lacking(&self, context: &Context<'_>) -> BTreeSet<VerifyingKey> {
-        let mut lacking = self.holders.lacking(&secret(&self.roles), &self.me);
-        let is_known = |member: &VerifyingKey| {
-            let bundle = context.registry.long_term(member, context.now);
-            matches!(bundle, Ok(Some(_)))
+        let members = secret(&self.roles);
+        let mut lacking = self.holders.lacking(&members, &self.me, &self.graph);
+        let is_known = |member: &VerifyingKey| match self.native.is_some() {
+            true => matches!(context.registry.hybrid(member, context.now), Ok(Some(_))),
+            false => matches!(context.registry.long_term(member, context.now), Ok(Some(_))),
         };
         lacking.retain(is_known);
-        lacking.extend(self.encryption.lacking(context));
+        let by_channel = self.encryption.lacking(context).into_iter();
+        lacking.extend(by_channel.filter(|member| self.reaches(member, context)));
         lacking
+    }
+
+    /// Whether a welcome reaches a member: in the form of our own nodes it needs keys for a box.
+    pub(crate) fn reaches(&self, member: &VerifyingKey, context: &Context<'_>) -> bool {
+        let hybrid = || context.registry.hybrid(member, context.now);
+        self.native.is_none() || matches!(hybrid(), Ok(Some(_)))
+    }
+
+    /// How many secrets of content a welcome hands out.
+    pub(crate) fn secrets_handed_out(&self) -> usize {
+        let settings = self.native.as_ref().and_then(|native| native.settings);
+        match settings.is_none_or(|settings| settings.history) {
+            true => usize::MAX,
+            false => 1,
+        }
+    }
+
+    /// More last messages than a header names.
+    pub(crate) fn has_many_heads(&self) -> bool {
+        self.native.is_some() && self.graph.heads().len() > DEPENDENCIES_MAX
+    }
+
+    /// Takes over the structure keys of new secrets, and tells both.
+    pub(crate) fn learn(&mut self, events: &mut Vec<Event>) {
+        let Some(native) = &mut self.native else {
+            return;
+        };
+        let space = self.id;
+        let (keys, secrets) = native.ring.learn(self.encryption.secrets());
+        if !keys.is_empty() {
+            events.push(Event::Keys { space, keys });
+        }
+        if !secrets.is_empty() {
+            events.push(Event::Secrets { space, secrets });
+        }
+    }
+
+    /// The sequence number below which the content messages of a run stand
+    /// (`docs/protocol/spaces.md#9`).
+    pub(crate) fn stands_below(&self, author: &VerifyingKey, run: &Run, groups: &Groups) -> u64 {
+        if self.roles.get(author).is_some_and(|role| role.may_write()) {
+            return u64::MAX;
+        }
+        let is_past = |pointer: &Hash| {
+            let mut past = run.past.iter();
+            past.any(|last| last == pointer || self.graph.precedes(pointer, last))
+        };
+        let silenced = self.silenced.get(author).into_iter().flatten();
+        let concerns = silenced.filter(|(_, pointers)| !pointers.iter().any(is_past));
+        let heights = concerns.map(|(auth, pointers)| {
+            let vouching = self.vouching(author, (auth, pointers), groups);
+            let height = |pointer: &Hash| match &self.graph.get(pointer)?.kind {
+                Kind::Pointer(pointed) => pointed.heights.get(author).copied(),
+                _ => None,
+            };
+            vouching.iter().filter_map(height).max().unwrap_or(0)
+        });
+        heights.min().unwrap_or(0)
+    }
+
+    /// The ranges of content of which the verdict is another one now.
+    fn changed_ranges(&mut self, groups: &Groups) -> Vec<Event> {
+        let Some(native) = &self.native else {
+            return Vec::new();
+        };
+        let runs = native.runs.of.iter();
+        let judged = runs.flat_map(|(author, runs)| {
+            let runs = runs.iter().filter(|(_, run)| run.may_write());
+            runs.map(|(first, run)| (*author, *first, self.stands_below(author, run, groups)))
+        });
+        let judged: Vec<_> = judged.collect();
+        let Some(native) = &mut self.native else {
+            return Vec::new();
+        };
+        let space = self.id;
+        let judge = |(author, first, stands_below)| {
+            let changed = native.runs.judge(&author, first, stands_below)?;
+            let (first, end, verdict) = changed;
+            Some(Event::Range {
+                space,
+                author,
+                first,
+                end,
+                verdict,
+            })
+        };
+        judged.into_iter().filter_map(judge).collect()
     }
 
     /// Notes whether a message may be handed in again.
@@ -189,35 +299,48 @@ impl Space {
         }
     }
 
-    /// Whether those who silenced an author had seen a message of it. The author of the operation
-    /// on the group says; where it is not in the space, others who are.
+    /// Whether those who silenced an author had seen a message of it.
     fn was_seen(
         &self,
         id: &Hash,
         author: &VerifyingKey,
-        (auth, pointers): (&Hash, &[Hash]),
+        by: (&Hash, &[Hash]),
         groups: &Groups,
     ) -> bool {
+        let vouching = self.vouching(author, by, groups);
+        vouching.iter().any(|p| self.graph.precedes(id, p))
+    }
+
+    /// The pointers that say what was seen of somebody who was silenced. The author of the
+    /// operation on the group says; where it is not in the space, others who are.
+    fn vouching(
+        &self,
+        author: &VerifyingKey,
+        (auth, pointers): (&Hash, &[Hash]),
+        groups: &Groups,
+    ) -> Vec<Hash> {
         let by = groups.get(auth).map(|operation| operation.author);
         let author_of = |p: &Hash| self.graph.get(p).map(|node| node.place.author);
         let own = pointers
             .iter()
             .filter(|p| by.is_some() && author_of(p) == by);
-        let mut own = own.peekable();
-        if own.peek().is_some() && by != Some(*author) {
-            return own.any(|p| self.graph.precedes(id, p));
+        let own: Vec<Hash> = own.copied().collect();
+        if !own.is_empty() && by != Some(*author) {
+            return own;
         }
         let reads = |p: &&Hash| {
             let role = author_of(p).filter(|by| by != author);
             let role = role.and_then(|by| self.roles.get(&by));
             role.is_some_and(|role| role.has_secrets())
         };
-        let mut others = pointers.iter().filter(reads);
-        others.any(|p| self.graph.precedes(id, p))
+        pointers.iter().filter(reads).copied().collect()
     }
 
     /// The messages that were told about and of which the verdict is another one now.
     pub(crate) fn changed_verdicts(&mut self, groups: &Groups) -> Vec<Event> {
+        if self.native.is_some() {
+            return self.changed_ranges(groups);
+        }
         let mut events = Vec::new();
         let silenced = self.silenced.keys();
         let mute = |author: &&VerifyingKey| !self.roles.get(*author).is_some_and(|r| r.may_write());

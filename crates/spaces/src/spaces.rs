@@ -1,6 +1,6 @@
 //! All spaces of one member, over one graph of groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;
@@ -23,13 +23,17 @@ pub struct Spaces {
     pub(crate) spaces: BTreeMap<SpaceId, Space>,
     /// What came of a call of ours that is not told yet.
     pub(crate) told: Vec<Event>,
+    /// Operations on groups as they were signed, in the form of our own nodes.
+    pub(crate) signed: BTreeMap<Hash, Vec<u8>>,
+    pub(crate) signed_dirty: BTreeSet<Hash>,
 }
 
 /// What is between a space and sending into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Changes of groups that the space does not know yet.
+    /// Changes of groups that the space does not know yet, or more last control messages than one
+    /// message names.
     pub behind: bool,
     /// Whether a new secret is needed.
     pub rekey: Rekey,
@@ -52,6 +56,8 @@ impl Spaces {
             groups: Groups::new(Rules::Hardened),
             spaces: BTreeMap::new(),
             told: Vec::new(),
+            signed: BTreeMap::new(),
+            signed_dirty: BTreeSet::new(),
         }
     }
 
@@ -122,7 +128,7 @@ impl Spaces {
         let known = self.spaces.get(space).filter(|s| s.founded.is_some())?;
         let lacking = known.lacking(context);
         Some(Health {
-            behind: self.wanted(known) != known.roles,
+            behind: self.wanted(known) != known.roles || known.has_many_heads(),
             rekey: known.encryption.rekey(),
             lacking: lacking.into_iter().collect(),
         })

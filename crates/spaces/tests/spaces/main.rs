@@ -4,6 +4,10 @@
 mod defects;
 mod file;
 mod lives;
+mod native;
+mod native_leaks;
+mod native_lives;
+mod native_world;
 mod scenarios;
 mod standing;
 mod wire;

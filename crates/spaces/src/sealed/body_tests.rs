@@ -1,0 +1,104 @@
+//! The bytes of messages between our own nodes: limits, and what is refused.
+
+use p2panda_core::SigningKey;
+use p2panda_core::cbor::Writer;
+use p2panda_core::limits::{SPACE_BOXES_MAX, SPACE_NAMED_MAX, SPACE_OPERATIONS_MAX};
+use p2panda_groups::{Action, bound_group_id};
+
+use super::*;
+
+fn envelope(boxes: usize) -> Vec<u8> {
+    let envelope = Envelope {
+        boxes: vec![vec![1]; boxes],
+        key: KeyId([2; 16]),
+        nonce: [3; 24],
+        sealed: vec![4],
+    };
+    Body::Control(envelope).encode()
+}
+
+#[test]
+fn a_control_message_has_so_many_boxes_and_no_more() {
+    assert!(Body::decode(&envelope(SPACE_BOXES_MAX)).is_ok());
+    let one_more = Body::decode(&envelope(SPACE_BOXES_MAX + 1));
+    assert_eq!(one_more, Err(Invalid::TooLong));
+}
+
+#[test]
+fn a_body_names_so_many_control_messages_and_no_more() {
+    let named = |count: usize| Structure {
+        dependencies: vec![Hash::digest(b""); count],
+        ..Structure::default()
+    };
+    assert!(Structure::decode(&named(SPACE_NAMED_MAX).encode()).is_ok());
+    let one_more = Structure::decode(&named(SPACE_NAMED_MAX + 1).encode());
+    assert_eq!(one_more, Err(Invalid::TooLong));
+}
+
+#[test]
+fn a_body_carries_so_many_operations_and_no_more() {
+    let carries = |count: usize| {
+        let mut w = Writer::new();
+        w.array(8).array(0).array(count);
+        for _ in 0..count {
+            w.null();
+        }
+        w.null().array(0).array(0).array(0).bool(false).null();
+        Structure::decode(&w.into_bytes())
+    };
+    // Nothing is no operation, which is found out where the number is allowed.
+    assert!(matches!(
+        carries(SPACE_OPERATIONS_MAX),
+        Err(Invalid::Cbor(_))
+    ));
+    assert_eq!(carries(SPACE_OPERATIONS_MAX + 1), Err(Invalid::TooLong));
+}
+
+#[test]
+fn bodies_of_other_versions_and_kinds_and_with_bytes_after_them_are_refused() {
+    let body = envelope(1);
+    assert!(Body::decode(&body).is_ok());
+    for (at, byte) in [(1, 2), (2, 3), (2, 0), (0, 0x85)] {
+        let mut other = body.clone();
+        other[at] = byte;
+        assert!(Body::decode(&other).is_err(), "{at} {byte}");
+    }
+    assert!(Body::decode(&[&body[..], &[0]].concat()).is_err());
+}
+
+#[test]
+fn an_operation_on_a_group_is_that_of_its_author_and_no_other_bytes() {
+    let [alice, bob] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]));
+    let author = alice.verifying_key();
+    let arguments = Arguments {
+        group: bound_group_id(&author, &[7; 32]),
+        dependencies: vec![],
+        action: Action::Create {
+            initial_members: vec![],
+        },
+        nonce: Some([7; 32]),
+    };
+    let to_sign = GroupOperation::to_sign(&author, &arguments);
+    let signed = GroupOperation::new(author, &arguments, &alice.sign(&to_sign));
+    let read = GroupOperation::decode(&signed.bytes).unwrap();
+    assert_eq!(read, signed);
+    let forged = GroupOperation::new(author, &arguments, &bob.sign(&to_sign));
+    let read = GroupOperation::decode(&forged.bytes).unwrap();
+    assert!(!read.is_signed && read.id == signed.id);
+}
+
+#[test]
+fn what_is_sealed_is_bound_to_kind_space_and_author() {
+    let key = Secret::from_bytes([1; 32]);
+    let [alice, bob] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+    let (s, t) = (SpaceId::from_bytes([1; 32]), SpaceId::from_bytes([2; 32]));
+    let sealed = seal(&key, &[0; 24], ("content", &s, &alice), b"text").unwrap();
+    assert!(open(&key, &[0; 24], ("content", &s, &alice), &sealed).is_ok());
+    for bound in [
+        ("control", &s, &alice),
+        ("content", &t, &alice),
+        ("content", &s, &bob),
+    ] {
+        assert!(open(&key, &[0; 24], bound, &sealed).is_err());
+    }
+}

@@ -1,0 +1,370 @@
+//! What we do ourselves, in both forms: how it is written down (`docs/protocol/spaces.md#9`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::limits::{DEPENDENCIES_MAX, SPACE_BOXES_MAX, SPACE_NAMED_MAX};
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_encryption::data::Prepared;
+use p2panda_encryption::{Context, Kind as DirectKind, OwnKeys, OwnKeysError, Secret};
+use p2panda_groups::{Arguments, Groups, Member};
+use rand_core::CryptoRng;
+
+use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, STRUCTURE};
+use super::{Log, Outgoing, Sealed, Settings, Signer, Structure};
+use crate::event::Event;
+use crate::graph::Kind;
+use crate::local::{Desk, LocalError};
+use crate::space::Space;
+use crate::spaces::Spaces;
+use crate::{Pointer, Role, SpaceId, SpacesArgs};
+
+/// A control message of ours on its way to be written down.
+pub struct Control<'c> {
+    pub(crate) me: VerifyingKey,
+    pub(crate) space: &'c Space,
+    pub(crate) groups: &'c Groups,
+    /// Operations on groups as they were signed.
+    pub(crate) signed: &'c BTreeMap<Hash, Vec<u8>>,
+    pub(crate) dependencies: &'c [Hash],
+    pub(crate) pointer: Option<&'c Pointer>,
+    pub(crate) prepared: Option<&'c Prepared>,
+    pub(crate) heights: &'c BTreeMap<VerifyingKey, u64>,
+    pub(crate) asks: bool,
+}
+
+/// How messages of ours are written down and signed.
+pub trait Forge {
+    /// An operation on a group; gives its id, and the signed bytes where it is signed on its own.
+    fn auth(&mut self, me: &VerifyingKey, arguments: &Arguments) -> (Hash, Option<Vec<u8>>);
+
+    /// A control message.
+    fn control<R: CryptoRng>(
+        &mut self,
+        control: &Control<'_>,
+        context: &Context<'_>,
+        rng: &mut R,
+    ) -> Result<Hash, LocalError>;
+
+    /// How much of an author's content is here.
+    fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64;
+}
+
+/// The form of 0.7.1.
+impl<F: FnMut(&SpacesArgs) -> Hash> Forge for F {
+    fn auth(&mut self, _: &VerifyingKey, arguments: &Arguments) -> (Hash, Option<Vec<u8>>) {
+        (self(&SpacesArgs::Auth(arguments.clone())), None)
+    }
+
+    fn control<R: CryptoRng>(
+        &mut self,
+        control: &Control<'_>,
+        _: &Context<'_>,
+        _: &mut R,
+    ) -> Result<Hash, LocalError> {
+        match control.pointer {
+            Some(pointer) if control.space.native.is_none() => {
+                Ok(self(&SpacesArgs::Membership(pointer.clone())))
+            }
+            _ => Err(LocalError::Form),
+        }
+    }
+
+    fn height(&self, _: &SpaceId, _: &VerifyingKey) -> u64 {
+        0
+    }
+}
+
+impl<S: Signer> Forge for Sealed<'_, S> {
+    fn auth(&mut self, me: &VerifyingKey, arguments: &Arguments) -> (Hash, Option<Vec<u8>>) {
+        let signature = self.0.sign(&GroupOperation::to_sign(me, arguments));
+        let operation = GroupOperation::new(*me, arguments, &signature);
+        (operation.id, Some(operation.bytes))
+    }
+
+    fn control<R: CryptoRng>(
+        &mut self,
+        control: &Control<'_>,
+        context: &Context<'_>,
+        rng: &mut R,
+    ) -> Result<Hash, LocalError> {
+        let body = control.seal(context, rng)?;
+        let mut dependencies = control.dependencies.to_vec();
+        dependencies.truncate(DEPENDENCIES_MAX);
+        Ok(self.0.publish(Outgoing {
+            space: control.space.id,
+            log: Log::Control,
+            dependencies,
+            body,
+        }))
+    }
+
+    fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64 {
+        self.0.height(space, author)
+    }
+}
+
+impl Control<'_> {
+    fn seal<R: CryptoRng>(
+        &self,
+        context: &Context<'_>,
+        rng: &mut R,
+    ) -> Result<Vec<u8>, LocalError> {
+        let native = self.space.native.as_ref().ok_or(LocalError::Form)?;
+        let creates = self.space.founded.is_none();
+        let key = self.key()?;
+        let directs = self.pointer.map(|pointer| pointer.directs.clone());
+        let directs = directs.unwrap_or_default();
+        let welcomed = directs
+            .iter()
+            .filter(|direct| creates || direct.content.kind() == DirectKind::Welcome)
+            .map(|direct| direct.recipient);
+        let boxes = self.boxes(welcomed.collect(), &key, context, rng)?;
+        let id = KeyId::of(&key);
+        let structure = Structure {
+            dependencies: self.dependencies.to_vec(),
+            operations: self.operations()?,
+            pointer: self.pointer.map(|pointer| (pointer.group, pointer.auth)),
+            directs,
+            heights: self.heights.clone(),
+            keys: match creates || boxes.is_empty() {
+                true => Vec::new(),
+                false => native.ring.others(&id),
+            },
+            asks: self.asks,
+            settings: native.settings.filter(|_| creates),
+        };
+        let mut nonce = [0; 24];
+        rng.fill_bytes(&mut nonce);
+        let bound = ("control", &self.space.id, &self.me);
+        let sealed = body::seal(&key, &nonce, bound, &structure.encode());
+        let envelope = Envelope {
+            boxes,
+            key: id,
+            nonce,
+            sealed: sealed.map_err(|_| LocalError::TooLarge)?,
+        };
+        Ok(Body::Control(envelope).encode())
+    }
+
+    /// The key of before the message; of a create its own.
+    fn key(&self) -> Result<Secret, LocalError> {
+        let made = self.prepared.and_then(Prepared::secret);
+        if let Some(secret) = made.filter(|_| self.space.founded.is_none()) {
+            return Ok(secret.derive(STRUCTURE));
+        }
+        let encryption = &self.space.encryption;
+        let secrets = encryption.secrets();
+        let eligible = encryption.latest_eligible();
+        let eligible = eligible.and_then(|id| secrets.get(&id));
+        let secret = eligible.or_else(|| secrets.latest());
+        Ok(secret.ok_or(LocalError::NotWelcomed)?.derive(STRUCTURE))
+    }
+
+    fn boxes<R: CryptoRng>(
+        &self,
+        recipients: BTreeSet<VerifyingKey>,
+        key: &Secret,
+        context: &Context<'_>,
+        rng: &mut R,
+    ) -> Result<Vec<Vec<u8>>, LocalError> {
+        if recipients.len() > SPACE_BOXES_MAX {
+            return Err(LocalError::TooManyMembers);
+        }
+        let content = body::box_content(&self.space.id, key);
+        let mut boxes = Vec::new();
+        for member in recipients {
+            let Ok(Some(bundle)) = context.registry.hybrid(&member, context.now) else {
+                continue;
+            };
+            let sealed = bundle.seal_box(BOX, self.me.as_bytes(), &content, rng);
+            boxes.push(sealed.map_err(|_| LocalError::TooLarge)?);
+        }
+        boxes.sort_unstable();
+        Ok(boxes)
+    }
+
+    /// The operations that the space was not told of and that the one pointed to has seen.
+    fn operations(&self) -> Result<Vec<GroupOperation>, LocalError> {
+        let Some(pointer) = self.pointer else {
+            return Ok(Vec::new());
+        };
+        let place = self.space.graph.place(self.me, self.dependencies);
+        let unseen: BTreeSet<Hash> = self.groups.since(&[pointer.auth]).map(|op| op.id).collect();
+        let absent = self.groups.since(&place.named).map(|op| op.id);
+        let mut operations = Vec::new();
+        for id in absent.filter(|id| !unseen.contains(id)) {
+            let bytes = self.signed.get(&id).ok_or(LocalError::Form)?;
+            operations.push(GroupOperation::decode(bytes).map_err(|_| LocalError::Form)?);
+        }
+        Ok(operations)
+    }
+}
+
+impl Spaces {
+    /// Makes a space with these members and us, an owner unless listed otherwise, in the form of our
+    /// own nodes. Gives its id, which is a secret of the members.
+    pub fn create_sealed<R: CryptoRng, S: Signer>(
+        &mut self,
+        settings: Settings,
+        members: &[(Member, Role)],
+        desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
+    ) -> Result<(SpaceId, Vec<Event>), LocalError> {
+        let me = Member::Individual(self.me);
+        let mut all = members.to_vec();
+        if !members.iter().any(|(member, _)| *member == me) {
+            all.push((me, Role::Owner));
+        }
+        let (group, events) = self.create_group(&all, desk)?;
+        self.told.extend(events);
+        let heads = self.groups.heads_of(&[group]);
+        let creates = |auth: &Hash| {
+            let operation = self.groups.get(auth);
+            operation.is_some_and(|op| op.arguments.group == group)
+        };
+        let create = heads.into_iter().find(creates).ok_or(LocalError::Form)?;
+        let id = SpaceId::from_bytes(*create.as_bytes());
+        let mut space = Space::native(id, self.me);
+        space.begin(&group);
+        if let Some(native) = &mut space.native {
+            native.settings = Some(settings);
+        }
+        self.spaces.insert(id, space);
+        if let Err(error) = self.point(id, group, create, desk) {
+            self.spaces.remove(&id);
+            return Err(error);
+        }
+        Ok((id, self.events()))
+    }
+
+    /// The body by which others reach us first, for the control log of each space. Draw a pre-key
+    /// before ([`OwnKeys::rotate_hybrid_prekey`]).
+    pub fn bundle_body(keys: &OwnKeys, now: u64) -> Result<Vec<u8>, OwnKeysError> {
+        Ok(Body::Bundle(keys.hybrid_bundle(now)?.clone()).encode())
+    }
+
+    /// Says in the space that there are control messages which we cannot open: others hand us all
+    /// keys and secrets again.
+    pub fn ask<R: CryptoRng, S: Signer>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
+    ) -> Result<Vec<Event>, LocalError> {
+        self.plain(space, true, desk)?;
+        Ok(self.events())
+    }
+
+    /// Names last control messages until there are as many as a header takes.
+    pub(crate) fn merge<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let many = |space: &&Space| space.native.is_some() && space.has_many_heads();
+        while self.spaces.get(&space).filter(many).is_some() {
+            self.plain(space, false, desk)?;
+        }
+        Ok(())
+    }
+
+    fn plain<R: CryptoRng, F: Forge>(
+        &mut self,
+        id: SpaceId,
+        asks: bool,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let space = self.spaces.get(&id).filter(|space| space.founded.is_some());
+        let space = space.ok_or(LocalError::UnknownSpace(id))?;
+        let role = space.roles.get(&self.me).copied();
+        if !role.is_some_and(|role| role.has_secrets()) {
+            return Err(LocalError::Role(role));
+        }
+        let mut named = space.graph.heads();
+        named.truncate(SPACE_NAMED_MAX);
+        let control = Control {
+            me: self.me,
+            space,
+            groups: &self.groups,
+            signed: &self.signed,
+            dependencies: &named,
+            pointer: None,
+            prepared: None,
+            heights: &BTreeMap::new(),
+            asks,
+        };
+        let message = desk.forge.control(&control, desk.context, desk.rng)?;
+        let place = space.graph.place(self.me, &named);
+        let kind = match asks {
+            true => Kind::Asks,
+            false => Kind::Plain,
+        };
+        self.take_in_plain(id, message, place, kind)?;
+        Ok(())
+    }
+
+    /// Seals data for the members; changes nothing. The caller signs it and hands it to
+    /// [`Spaces::receive_content`].
+    pub fn seal_content(
+        &self,
+        id: SpaceId,
+        data: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Outgoing, LocalError> {
+        let space = self.writable(id)?;
+        if space.has_many_heads() {
+            return Err(LocalError::HealFirst);
+        }
+        Ok(Outgoing {
+            space: id,
+            log: Log::Content,
+            dependencies: space.graph.heads(),
+            body: self.seal_data(space, "content", data, rng)?,
+        })
+    }
+
+    /// Seals an ephemeral message for the members; changes nothing.
+    pub fn seal_ephemeral(
+        &self,
+        id: SpaceId,
+        data: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, LocalError> {
+        let space = self.writable(id)?;
+        self.seal_data(space, "ephemeral", data, rng)
+    }
+
+    fn seal_data(
+        &self,
+        space: &Space,
+        kind: &str,
+        data: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Vec<u8>, LocalError> {
+        let secret = space.encryption.sending()?;
+        let mut nonce = [0; 24];
+        rng.fill_bytes(&mut nonce);
+        let bound = (kind, &space.id, &self.me);
+        let sealed = body::seal(&secret.derive(DATA), &nonce, bound, data);
+        let encrypted = Encrypted {
+            secret: secret.id(),
+            nonce,
+            sealed: sealed.map_err(|_| LocalError::TooLarge)?,
+        };
+        Ok(Body::Content(encrypted).encode())
+    }
+
+    /// The space, if we may write now and seal to nobody who should not read.
+    fn writable(&self, id: SpaceId) -> Result<&Space, LocalError> {
+        let space = self.spaces.get(&id).filter(|space| space.founded.is_some());
+        let space = space.ok_or(LocalError::UnknownSpace(id))?;
+        let wanted = self.wanted(space).get(&self.me).copied();
+        let role = space.roles.get(&self.me).copied().min(wanted);
+        if !role.is_some_and(|role| role.may_write()) {
+            return Err(LocalError::Role(role));
+        }
+        match (space.native.is_some(), self.is_overdue(space)) {
+            (false, _) => Err(LocalError::Form),
+            (true, true) => Err(LocalError::HealFirst),
+            (true, false) => Ok(space),
+        }
+    }
+}

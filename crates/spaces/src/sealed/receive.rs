@@ -1,0 +1,487 @@
+//! Operations of others in the form of our own nodes (`docs/protocol/spaces.md#9`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_encryption::Context;
+use p2panda_groups::{Operation, Processed};
+
+use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, Structure};
+use super::runs::{Run, last_of};
+use super::{Content, Glance, ReceiveError, Received, Wait};
+use crate::event::{Event, Refusal};
+use crate::graph::{Kind, Node, Place};
+use crate::receive::ProcessError;
+use crate::space::Space;
+use crate::spaces::Spaces;
+use crate::{Invalid, Message, Pointer, SpaceId, SpacesArgs};
+
+impl Spaces {
+    /// Takes what an operation of a control log has for us from outside: the keys of its author, or
+    /// a welcome. To be called as soon as it arrives, whatever it names is here or not.
+    ///
+    /// `expected` is the space of the topic, where it is known or an invite names it; else a welcome
+    /// into any space is taken, and the first one should be kept.
+    pub fn glance(
+        &mut self,
+        expected: Option<SpaceId>,
+        author: &VerifyingKey,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<Glance, Invalid> {
+        match Body::decode(body)? {
+            Body::Bundle(bundle) => {
+                let now = context.now;
+                let is_new =
+                    *author != self.me && context.registry.add_hybrid(*author, bundle, now).is_ok();
+                Ok(match is_new {
+                    true => Glance::Bundle,
+                    false => Glance::Nothing,
+                })
+            }
+            Body::Control(envelope) => Ok(self
+                .look_into_boxes(expected, author, &envelope, context)
+                .unwrap_or(Glance::Nothing)),
+            Body::Content(_) => Err(Invalid::Variant),
+        }
+    }
+
+    fn look_into_boxes(
+        &mut self,
+        expected: Option<SpaceId>,
+        author: &VerifyingKey,
+        envelope: &Envelope,
+        context: &Context<'_>,
+    ) -> Option<Glance> {
+        if envelope.boxes.is_empty() || *author == self.me {
+            return None;
+        }
+        let known = expected.and_then(|id| {
+            let native = self.spaces.get(&id)?.native.as_ref()?;
+            Some((id, super::ring::copy(native.ring.get(&envelope.key)?)))
+        });
+        let (id, key) = known.or_else(|| {
+            let open = |sealed: &Vec<u8>| context.keys.open_box(BOX, author.as_bytes(), sealed);
+            body::read_box(&envelope.boxes.iter().find_map(open)?)
+        })?;
+        if expected.is_some_and(|expected| expected != id) || KeyId::of(&key) != envelope.key {
+            return None;
+        }
+        let structure = open_structure(&key, &id, author, envelope)?;
+        let me = self.me;
+        let space = self.spaces.entry(id);
+        let space = space.or_insert_with(|| Space::native(id, me));
+        let native = space.native.as_mut()?;
+        let keys = structure.keys.into_iter().chain([key]);
+        let keys: Vec<KeyId> = keys.filter_map(|key| native.ring.insert(key)).collect();
+        let is_new = !keys.is_empty();
+        is_new.then_some(Glance::Keys { space: id, keys })
+    }
+
+    /// Processes an operation of a control log, of which all that its header names was processed
+    /// before, and the author's control messages in the order of its log. A repeat changes nothing.
+    ///
+    /// Store [`Spaces::changes`] in the same transaction.
+    pub fn receive_control(
+        &mut self,
+        id: SpaceId,
+        received: &Received<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Event>, ReceiveError> {
+        let envelope = match Body::decode(received.body)? {
+            Body::Bundle(_) => return Ok(Vec::new()),
+            Body::Control(envelope) => envelope,
+            Body::Content(_) => return Err(Invalid::Variant.into()),
+        };
+        let me = self.me;
+        let space = self.spaces.entry(id);
+        let space = space.or_insert_with(|| Space::native(id, me));
+        if space.graph.get(&received.id).is_some() {
+            return Ok(Vec::new());
+        }
+        let native = space.native.as_ref().ok_or(Invalid::Variant)?;
+        is_here(space, received.dependencies)?;
+        let key = native.ring.get(&envelope.key);
+        let key = key.ok_or(Wait::Key(envelope.key))?;
+        let structure = open_structure(key, &id, &received.author, &envelope);
+        let named = structure.iter().flat_map(|s| &s.dependencies);
+        let named: BTreeSet<Hash> = named.chain(received.dependencies).copied().collect();
+        let named: Vec<Hash> = named.into_iter().collect();
+        is_here(space, &named)?;
+        let place = space.graph.place(received.author, &named);
+        let Some(structure) = structure else {
+            return self.refuse_control(id, received, place, Refusal::Malformed);
+        };
+        if let Some(refusal) = self.is_refused(id, received, &structure, &place)? {
+            return self.refuse_control(id, received, place, refusal);
+        }
+        let mut events = Vec::new();
+        for operation in &structure.operations {
+            if !self.admit(operation, &mut events)? {
+                return self.refuse_control(id, received, place, Refusal::Operation);
+            }
+        }
+        events.extend(self.process_structure(id, received, (structure, named, place), context)?);
+        Ok(events)
+    }
+
+    /// What speaks against a control message before anything that it carries is looked at.
+    fn is_refused(
+        &self,
+        id: SpaceId,
+        received: &Received<'_>,
+        structure: &Structure,
+        place: &Place,
+    ) -> Result<Option<Refusal>, ReceiveError> {
+        let space = self.spaces.get(&id);
+        let is_founded = space.is_some_and(|space| space.founded.is_some());
+        if is_founded {
+            let role = self.role_at(id, received.author, place);
+            let role = role.map_err(waits)?;
+            if !role.is_some_and(|role| role.has_secrets()) {
+                return Ok(Some(Refusal::Role(role)));
+            }
+        } else {
+            let creates = structure.pointer.is_some_and(|(_, auth)| names(&id, &auth));
+            if !creates || structure.settings.is_none() || structure.asks {
+                return Ok(Some(Refusal::Role(None)));
+            }
+        }
+        let is_carried = self.is_carried(structure, place);
+        Ok((!is_carried).then_some(Refusal::Operation))
+    }
+
+    /// Whether everything that the operations of a message depend on, and what it points to, came
+    /// with the space: what we know from elsewhere does not count, others may not.
+    fn is_carried(&self, structure: &Structure, place: &Place) -> bool {
+        let is_signed = structure.operations.iter().all(|op| op.is_signed);
+        if structure.pointer.is_none() {
+            return structure.operations.is_empty();
+        }
+        let mut elsewhere: BTreeSet<Hash> =
+            self.groups.since(&place.named).map(|op| op.id).collect();
+        let is_here = |elsewhere: &BTreeSet<Hash>, carried: &BTreeSet<Hash>, id: &Hash| {
+            carried.contains(id) || (self.groups.contains(id) && !elsewhere.contains(id))
+        };
+        let mut carried = BTreeSet::new();
+        for operation in &structure.operations {
+            let mut named = operation.arguments.dependencies.iter();
+            if !named.all(|id| is_here(&elsewhere, &carried, id)) {
+                return false;
+            }
+            elsewhere.remove(&operation.id);
+            carried.insert(operation.id);
+        }
+        let auth = structure.pointer.map(|(_, auth)| auth);
+        is_signed && auth.is_some_and(|auth| is_here(&elsewhere, &carried, &auth))
+    }
+
+    /// Takes an operation on a group in; says whether it is one.
+    fn admit(
+        &mut self,
+        operation: &GroupOperation,
+        events: &mut Vec<Event>,
+    ) -> Result<bool, ReceiveError> {
+        let id = operation.id;
+        if self.groups.contains(&id) {
+            return Ok(true);
+        }
+        let signed = Operation {
+            id,
+            author: operation.author,
+            arguments: operation.arguments.clone(),
+        };
+        let admitted = match self.groups.process(&signed) {
+            Ok(Processed::Admitted(admitted)) => admitted,
+            Ok(_) => return Err(Wait::Postponed.into()),
+            Err(_) => return Ok(false),
+        };
+        self.keep_signed(id, operation.bytes.clone());
+        events.push(Event::Group {
+            operation: id,
+            author: operation.author,
+            group: operation.arguments.group,
+            status: admitted.status,
+            changes: admitted.members_changed,
+        });
+        events.extend(admitted.events.into_iter().map(Event::Groups));
+        Ok(true)
+    }
+
+    fn process_structure(
+        &mut self,
+        id: SpaceId,
+        received: &Received<'_>,
+        (structure, named, place): (Structure, Vec<Hash>, Place),
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Event>, ReceiveError> {
+        let Structure {
+            pointer,
+            directs,
+            heights,
+            keys,
+            asks,
+            settings,
+            ..
+        } = structure;
+        let Some((group, auth)) = pointer else {
+            let kind = match asks {
+                true => Kind::Asks,
+                false => Kind::Plain,
+            };
+            self.take_in_plain(id, received.id, place, kind)
+                .map_err(waits)?;
+            return Ok(Vec::new());
+        };
+        let is_founded = |spaces: &Spaces| {
+            let space = spaces.spaces.get(&id);
+            space.is_some_and(|space| space.founded.is_some())
+        };
+        let creates = !is_founded(self);
+        let pointer = Pointer {
+            group,
+            space: id,
+            auth,
+            directs,
+            dependencies: named,
+        };
+        let message = Message {
+            id: received.id,
+            author: received.author,
+            args: SpacesArgs::Membership(pointer.clone()),
+        };
+        let mut events = self
+            .process_pointer(&message, &pointer, heights, context)
+            .map_err(waits)?;
+        let founds = creates && is_founded(self);
+        let native = self.spaces.get_mut(&id);
+        if let Some(native) = native.and_then(|space| space.native.as_mut()) {
+            if founds {
+                native.settings = settings;
+            }
+            let keys = keys.into_iter().filter_map(|key| native.ring.insert(key));
+            let keys: Vec<KeyId> = keys.collect();
+            if !keys.is_empty() {
+                events.push(Event::Keys { space: id, keys });
+            }
+        }
+        Ok(events)
+    }
+
+    /// Takes a message without pointer into the graph.
+    pub(crate) fn take_in_plain(
+        &mut self,
+        id: SpaceId,
+        message: Hash,
+        place: Place,
+        kind: Kind,
+    ) -> Result<(), ProcessError> {
+        self.note_message(message, &place.named)?;
+        if let Some(space) = self.spaces.get_mut(&id) {
+            space.take_in(message, Node { place, kind }, &self.groups);
+        }
+        Ok(())
+    }
+
+    fn refuse_control(
+        &mut self,
+        id: SpaceId,
+        received: &Received<'_>,
+        place: Place,
+        refusal: Refusal,
+    ) -> Result<Vec<Event>, ReceiveError> {
+        let (message, author) = (received.id, received.author);
+        self.take_in_plain(id, message, place, Kind::Refused)
+            .map_err(waits)?;
+        Ok(vec![Event::Refused {
+            space: id,
+            message,
+            author,
+            refusal,
+        }])
+    }
+
+    /// Takes a content message in, ours too, in the order of its log and after all control messages
+    /// that it names; gives what is in it. Nothing is kept of the message itself.
+    ///
+    /// Store [`Spaces::changes`] in the same transaction.
+    pub fn receive_content(
+        &mut self,
+        id: SpaceId,
+        received: &Received<'_>,
+    ) -> Result<Content, ReceiveError> {
+        let encrypted = content(received.body)?;
+        let founded = self.spaces.get(&id).filter(|space| space.founded.is_some());
+        let Some(space) = founded else {
+            return Err(Wait::Missing(received.dependencies.to_vec()).into());
+        };
+        is_here(space, received.dependencies)?;
+        let (author, seq) = (received.author, received.seq);
+        let native = space.native.as_ref().ok_or(Invalid::Variant)?;
+        let before = native.runs.get(&author, seq).map(|run| run.past.as_slice());
+        let is_new = |id: &Hash| before.is_none_or(|before| !before.contains(id));
+        if before.is_none() || received.dependencies.iter().any(is_new) {
+            let named = before.into_iter().flatten();
+            let named = named.chain(received.dependencies).copied();
+            let past = last_of(&space.graph, named);
+            if before != Some(past.as_slice()) {
+                self.begin_run(id, author, seq, past)?;
+            }
+        }
+        Ok(self.open_encrypted(&id, (&author, seq), &encrypted))
+    }
+
+    fn begin_run(
+        &mut self,
+        id: SpaceId,
+        author: VerifyingKey,
+        seq: u64,
+        past: Vec<Hash>,
+    ) -> Result<(), ReceiveError> {
+        let place = Place {
+            author,
+            position: 0,
+            clock: BTreeMap::new(),
+            named: past,
+            controls: Vec::new(),
+        };
+        let role = self.role_at(id, author, &place).map_err(waits)?;
+        let Some(space) = self.spaces.get_mut(&id) else {
+            return Ok(());
+        };
+        let mut run = Run {
+            past: place.named,
+            role,
+            stands_below: 0,
+        };
+        run.stands_below = space.stands_below(&author, &run, &self.groups);
+        if let Some(native) = &mut space.native {
+            native.runs.insert(author, seq, run);
+        }
+        Ok(())
+    }
+
+    /// Opens a content message that was taken in before, for instance when its secret has come.
+    pub fn open_content(
+        &self,
+        id: &SpaceId,
+        author: &VerifyingKey,
+        seq: u64,
+        body: &[u8],
+    ) -> Result<Content, Invalid> {
+        Ok(self.open_encrypted(id, (author, seq), &content(body)?))
+    }
+
+    fn open_encrypted(
+        &self,
+        id: &SpaceId,
+        (author, seq): (&VerifyingKey, u64),
+        encrypted: &Encrypted,
+    ) -> Content {
+        let sealed = Content::Sealed {
+            secret: encrypted.secret,
+        };
+        let Some((space, native)) = self.native(id) else {
+            return sealed;
+        };
+        let Some(run) = native.runs.get(author, seq) else {
+            return sealed;
+        };
+        let Some(role) = run.role.filter(|role| role.may_write()) else {
+            return Content::Refused(Refusal::Role(run.role));
+        };
+        let Some(secret) = space.encryption.secrets().get(&encrypted.secret) else {
+            return sealed;
+        };
+        let key = secret.derive(DATA);
+        let bound = ("content", id, author);
+        match body::open(&key, &encrypted.nonce, bound, &encrypted.sealed) {
+            Ok(data) => Content::Opened {
+                role,
+                verdict: run.verdict(seq),
+                data,
+            },
+            Err(_) => Content::Refused(Refusal::Malformed),
+        }
+    }
+
+    /// What is to be done with a content message that was taken in; none for others.
+    pub fn verdict_of(
+        &self,
+        id: &SpaceId,
+        author: &VerifyingKey,
+        seq: u64,
+    ) -> Option<crate::Verdict> {
+        let (_, native) = self.native(id)?;
+        Some(native.runs.get(author, seq)?.verdict(seq))
+    }
+
+    /// Opens an ephemeral message of a member that may write now.
+    pub fn open_ephemeral(
+        &self,
+        id: &SpaceId,
+        author: &VerifyingKey,
+        body: &[u8],
+    ) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        let encrypted = content(body).ok()?;
+        let (space, _) = self.native(id)?;
+        space.roles.get(author).filter(|role| role.may_write())?;
+        let secret = space.encryption.secrets().get(&encrypted.secret)?;
+        let bound = ("ephemeral", id, author);
+        body::open(
+            &secret.derive(DATA),
+            &encrypted.nonce,
+            bound,
+            &encrypted.sealed,
+        )
+        .ok()
+    }
+
+    pub(crate) fn native(&self, id: &SpaceId) -> Option<(&Space, &super::Native)> {
+        let space = self.spaces.get(id)?;
+        Some((space, space.native.as_ref()?))
+    }
+
+    pub(crate) fn keep_signed(&mut self, id: Hash, bytes: Vec<u8>) {
+        self.signed.insert(id, bytes);
+        self.signed_dirty.insert(id);
+    }
+}
+
+fn content(body: &[u8]) -> Result<Encrypted, Invalid> {
+    match Body::decode(body)? {
+        Body::Content(encrypted) => Ok(encrypted),
+        _ => Err(Invalid::Variant),
+    }
+}
+
+fn names(space: &SpaceId, auth: &Hash) -> bool {
+    space.as_bytes() == auth.as_bytes()
+}
+
+fn is_here(space: &Space, named: &[Hash]) -> Result<(), Wait> {
+    let missing = space.graph.missing(named);
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Wait::Missing(missing)),
+    }
+}
+
+fn open_structure(
+    key: &p2panda_encryption::Secret,
+    id: &SpaceId,
+    author: &VerifyingKey,
+    envelope: &Envelope,
+) -> Option<Structure> {
+    let bound = ("control", id, author);
+    let opened = body::open(key, &envelope.nonce, bound, &envelope.sealed).ok()?;
+    Structure::decode(&opened).ok()
+}
+
+/// All that it points to was checked to be here.
+fn waits(error: ProcessError) -> ReceiveError {
+    match error {
+        ProcessError::Missing(ids) => Wait::Missing(ids).into(),
+        _ => Wait::Postponed.into(),
+    }
+}

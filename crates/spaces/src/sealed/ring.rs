@@ -1,0 +1,66 @@
+//! The structure keys of a space (`docs/protocol/spaces.md#10`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_encryption::Secret;
+use p2panda_encryption::data::{SecretBundle, SecretId};
+
+use super::body::{KeyId, STRUCTURE};
+
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    keys: BTreeMap<KeyId, Secret>,
+    /// The secrets of which the key is here.
+    known: BTreeSet<SecretId>,
+    dirty: BTreeSet<KeyId>,
+}
+
+impl Ring {
+    pub(crate) fn get(&self, id: &KeyId) -> Option<&Secret> {
+        self.keys.get(id)
+    }
+
+    /// Takes a key in; gives its name if it is new.
+    pub(crate) fn insert(&mut self, key: Secret) -> Option<KeyId> {
+        let id = KeyId::of(&key);
+        if self.keys.contains_key(&id) {
+            return None;
+        }
+        self.keys.insert(id, key);
+        self.dirty.insert(id);
+        Some(id)
+    }
+
+    /// A key that was stored.
+    pub(crate) fn restore(&mut self, key: Secret) {
+        self.keys.insert(KeyId::of(&key), key);
+    }
+
+    /// Takes in the keys of new secrets; gives both.
+    pub(crate) fn learn(&mut self, secrets: &SecretBundle) -> (Vec<KeyId>, Vec<SecretId>) {
+        let (mut keys, mut new) = (Vec::new(), Vec::new());
+        for (id, secret) in secrets.iter() {
+            if self.known.insert(*id) {
+                new.push(*id);
+                keys.extend(self.insert(secret.derive(STRUCTURE)));
+            }
+        }
+        (keys, new)
+    }
+
+    /// Copies of all keys but one.
+    pub(crate) fn others(&self, except: &KeyId) -> Vec<Secret> {
+        let others = self.keys.iter().filter(|(id, _)| *id != except);
+        others.map(|(_, key)| copy(key)).collect()
+    }
+
+    /// The keys that were not stored yet.
+    pub(crate) fn take_dirty(&mut self) -> Vec<KeyId> {
+        std::mem::take(&mut self.dirty).into_iter().collect()
+    }
+}
+
+/// A second copy of a key, which is erased like the first one.
+pub(crate) fn copy(key: &Secret) -> Secret {
+    Secret::from_bytes(*key.as_bytes())
+}

@@ -1,0 +1,328 @@
+//! Random lives of a space between our own nodes, with loss, reordering, restarts, couriers and one
+//! hostile member: what holds at the end (`docs/protocol/spaces.md#8`).
+
+use std::collections::BTreeSet;
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
+use p2panda_core::Hash;
+use p2panda_groups::{Access, Action, GroupId, Member};
+use p2panda_spaces::{Event, Log, Role, Settings, Verdict};
+
+use crate::native_world::{Node, Op, deliver, ops};
+
+struct Life {
+    rng: ChaCha20Rng,
+    nodes: Vec<Node>,
+    hostile: usize,
+    /// The group of the first two nodes.
+    person: GroupId,
+    written: u64,
+    history: bool,
+}
+
+impl Life {
+    fn new(seed: u64) -> Life {
+        let mut rng = ChaCha20Rng::from_seed(*Hash::digest(&seed.to_le_bytes()).as_bytes());
+        let count = 3 + rng.next_u32() as usize % 4;
+        let mut nodes: Vec<Node> = (1..=count as u8).map(Node::new).collect();
+        nodes.iter_mut().for_each(Node::announce);
+        let hostile = 1 + rng.next_u32() as usize % (count - 1);
+        let history = rng.next_u32() % 4 > 0;
+        let mut life = Life {
+            rng,
+            nodes,
+            hostile,
+            person: Node::new(99).id.into(),
+            written: 0,
+            history,
+        };
+        life.sync_all();
+        life.begin();
+        life.sync_all();
+        life
+    }
+
+    fn begin(&mut self) {
+        let owners = [
+            (self.nodes[0].member(), Role::Owner),
+            (self.nodes[1].member(), Role::Editor),
+        ];
+        let made = self.nodes[0].try_act(|spaces, desk| spaces.create_group(&owners, desk));
+        self.person = made.unwrap().0;
+        let mut members = vec![(Member::Group(self.person), Role::Editor)];
+        for at in 1..self.nodes.len() {
+            let role = Role::ALL[self.below(4)];
+            if self.chance(70) {
+                members.push((self.nodes[at].member(), role));
+            }
+        }
+        let settings = match self.history {
+            true => Settings::with_history(),
+            false => Settings::from_joining_on(),
+        };
+        let space = self.nodes[0].create(settings, &members);
+        // As an invite would say.
+        for node in &mut self.nodes {
+            node.space = Some(space);
+        }
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.rng.next_u32() as usize % end
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn step(&mut self) {
+        let at = self.below(self.nodes.len());
+        match self.below(20) {
+            0..6 => self.write(at),
+            6 | 7 => self.change(at),
+            8 => self.change_person(at),
+            9 => {
+                let _ = self.nodes[at].try_do(|spaces, s, desk| spaces.heal(s, desk));
+            }
+            10 => self.nodes[at].restart(),
+            11 => self.forge(),
+            12 => self.ask(at),
+            _ => self.deliver_some(at),
+        }
+    }
+
+    fn write(&mut self, at: usize) {
+        self.written += 1;
+        let text = format!("{} by {at}", self.written);
+        if self.nodes[at].try_publish(&text).is_err() {
+            let _ = self.nodes[at].try_do(|spaces, s, desk| spaces.heal(s, desk));
+            let _ = self.nodes[at].try_publish(&text);
+        }
+    }
+
+    fn change(&mut self, at: usize) {
+        let other = self.below(self.nodes.len());
+        let member = self.nodes[other].member();
+        let role = Role::ALL[self.below(4)];
+        let what = self.below(4);
+        let _ = self.nodes[at].try_do(|spaces, s, desk| match what {
+            0 => spaces.remove(s, member, desk),
+            1 => spaces.set_role(s, member, role, desk),
+            _ => spaces.add(s, member, role, desk),
+        });
+    }
+
+    fn change_person(&mut self, at: usize) {
+        let other = self.below(self.nodes.len());
+        let member = self.nodes[other].member();
+        let access = Access::ALL[self.below(4)];
+        let action = match self.below(2) {
+            0 => Action::Add { member, access },
+            _ => Action::Remove { member },
+        };
+        let person = self.person;
+        let _ = self.nodes[at].try_do(|spaces, _, desk| spaces.change_group(person, action, desk));
+    }
+
+    /// Somebody who lacks a structure key says so.
+    fn ask(&mut self, at: usize) {
+        if !self.nodes[at].locked.is_empty() || self.chance(10) {
+            let _ = self.nodes[at].try_do(|spaces, s, desk| spaces.ask(s, desk));
+        }
+    }
+
+    /// The hostile member signs what others sealed, and garbage, with any past.
+    fn forge(&mut self) {
+        let hostile = self.hostile;
+        let has = ops(&self.nodes[hostile]);
+        let stolen = has[self.below(has.len())].clone();
+        let done: Vec<Hash> = has
+            .iter()
+            .filter(|op| op.log == Log::Control && self.nodes[hostile].done.contains(&op.id))
+            .map(|op| op.id)
+            .collect();
+        let own = self.nodes[hostile].spaces.ids().next();
+        let in_space = |id: &&Hash| {
+            let members = own.and_then(|s| self.nodes[hostile].spaces.members_at(&s, id));
+            members.is_some()
+        };
+        let named: Vec<Hash> = done.iter().filter(in_space).copied().collect();
+        if named.is_empty() {
+            return;
+        }
+        let count = 1 + self.below(2);
+        let dependencies: BTreeSet<Hash> =
+            (0..count).map(|_| named[self.below(named.len())]).collect();
+        let mut body = stolen.body;
+        if self.chance(30) {
+            let at = self.below(body.len());
+            body[at] ^= 1;
+        }
+        let dependencies = dependencies.into_iter().collect();
+        self.nodes[hostile].forge(stolen.log, dependencies, body);
+        self.nodes[hostile].pump();
+    }
+
+    /// Some of what another one has.
+    fn deliver_some(&mut self, to: usize) {
+        let from = self.below(self.nodes.len());
+        let percent = 20 + self.below(81);
+        let mut has = ops(&self.nodes[from]);
+        has.retain(|_| self.rng.next_u32() as usize % 100 < percent);
+        for at in (1..has.len()).rev() {
+            let other = self.rng.next_u32() as usize % (at + 1);
+            has.swap(at, other);
+        }
+        deliver_all(&mut self.nodes[to], has);
+    }
+
+    fn sync_all(&mut self) {
+        let all: Vec<Op> = self.nodes.iter().flat_map(ops).collect();
+        for node in &mut self.nodes {
+            deliver(node, &all);
+        }
+    }
+
+    fn honest(&self) -> Vec<usize> {
+        (0..self.nodes.len())
+            .filter(|at| *at != self.hostile)
+            .collect()
+    }
+
+    /// One that knows as much as anybody: who was removed is not told of everything.
+    fn reference(&self) -> &Node {
+        let honest = self.honest().into_iter().map(|at| &self.nodes[at]);
+        honest.max_by_key(|node| node.done.len()).unwrap()
+    }
+
+    fn readers(&self) -> Vec<usize> {
+        let members = self.reference().members();
+        let reads = |at: &usize| {
+            let node = &self.nodes[*at];
+            let role = members.get(&node.id).copied();
+            role.is_some_and(Role::has_secrets)
+        };
+        self.honest().into_iter().filter(reads).collect()
+    }
+
+    fn end(&mut self) {
+        self.sync_all();
+        for _ in 0..2 {
+            for at in self.honest() {
+                if !self.nodes[at].members().is_empty() {
+                    self.nodes[at].heal();
+                }
+                self.sync_all();
+            }
+        }
+        let readers = self.readers();
+        for at in &readers {
+            assert!(!self.is_locked(*at), "{at} lacks structure");
+            assert!(self.nodes[*at].is_healthy(), "{at} is not healthy");
+        }
+        self.check_convergence();
+        let mut last = Vec::new();
+        for at in &readers {
+            let role = self.nodes[*at].members().get(&self.nodes[*at].id).copied();
+            if role.is_some_and(Role::may_write) {
+                last.push(self.nodes[*at].publish(&format!("last by {at}")));
+            }
+        }
+        self.sync_all();
+        self.check_reading(&last);
+    }
+
+    /// Whether something of an honest member does not open.
+    fn is_locked(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let hostile = self.nodes[self.hostile].id;
+        let mut locked = node.locked.iter().map(|id| &node.topic.ops[id]);
+        locked.any(|op| op.author != hostile)
+    }
+
+    fn check_convergence(&self) {
+        let readers = self.readers();
+        let Some(first) = readers.first().map(|at| &self.nodes[*at]) else {
+            return;
+        };
+        for at in &readers {
+            let node = &self.nodes[*at];
+            assert_eq!(node.members(), first.members(), "members of {at}");
+            for op in node.topic.ops.values().filter(|op| op.log == Log::Content) {
+                let (own, other) = (node.verdict(&op.id), first.verdict(&op.id));
+                assert_eq!(own, other, "verdict of {at}");
+                let shown = node.shown.contains_key(&op.id);
+                assert!(!shown || own == Some(Verdict::Stands), "{at} shows it");
+            }
+            if self.history {
+                let shown = |node: &Node| node.shown.keys().copied().collect::<BTreeSet<_>>();
+                assert_eq!(shown(node), shown(first), "what {at} reads");
+            }
+        }
+    }
+
+    fn check_reading(&self, last: &[Hash]) {
+        let members = self.reference().members();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let role = members.get(&node.id);
+            let may_read = role.is_some_and(|role| role.has_secrets());
+            for id in last {
+                let reads = node.shown.contains_key(id);
+                assert!(may_read || !reads, "{at} reads too much");
+                assert!(
+                    !may_read || reads || at == self.hostile,
+                    "{at} does not read"
+                );
+            }
+        }
+    }
+}
+
+/// Again and again, until no log goes on.
+fn deliver_all(node: &mut Node, mut has: Vec<Op>) {
+    loop {
+        let before = has.len();
+        has.retain(|op| !node.arrive(op));
+        if has.len() == before {
+            break;
+        }
+    }
+    node.pump();
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    let set = std::env::var(name).ok().and_then(|text| text.parse().ok());
+    set.unwrap_or(default)
+}
+
+#[test]
+fn random_lives_between_our_own_nodes_converge_keep_secrets_and_heal() {
+    let first = number("FIRST_LIFE", 0);
+    let (mut refused, mut withdrawn, mut shown, mut ranges) = (0, 0, 0, 0);
+    for seed in first..first + number("LIVES", 100) {
+        println!("life {seed}");
+        let mut life = Life::new(seed);
+        for _ in 0..number("STEPS", 40) {
+            life.step();
+        }
+        life.end();
+        for at in life.honest() {
+            let node = &life.nodes[at];
+            let count = |is: fn(&Event) -> bool| node.events.iter().filter(|e| is(e)).count();
+            refused += count(|e| matches!(e, Event::Refused { .. })) + node.refused.len();
+            ranges += count(|e| matches!(e, Event::Range { .. }));
+            shown += node.shown.len();
+            let content = node.topic.ops.values().filter(|op| op.log == Log::Content);
+            let is_withdrawn = |op: &&Op| node.verdict(&op.id) == Some(Verdict::Withdrawn);
+            withdrawn += content.filter(is_withdrawn).count();
+        }
+    }
+    // One life says nothing.
+    if number("LIVES", 100) >= 100 {
+        assert!(
+            refused > 50 && withdrawn > 20 && shown > 1_000 && ranges > 10,
+            "{refused} {withdrawn} {shown} {ranges}"
+        );
+    }
+}
