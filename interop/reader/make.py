@@ -3,9 +3,10 @@
 import json
 import sys
 
+from making import groups, network, operations, streams, sync
 from reader.check import VECTORS
 
-FILES = {}
+FILES = operations.FILES | sync.FILES | streams.FILES | groups.FILES | network.FILES
 
 
 def text_of(value):

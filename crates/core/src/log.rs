@@ -126,8 +126,8 @@ impl Fork {
     /// Checks that this is a proof.
     ///
     /// Either both are different entries for one place, or the second follows the first's place
-    /// and names another predecessor. Both signatures are verified. The logs are told apart by
-    /// the node's extensions.
+    /// without a prune flag and names another predecessor. Both signatures are verified. The logs
+    /// are told apart by the node's extensions.
     pub fn check(&self) -> Result<(), ForkError> {
         for header in [&self.first, &self.second] {
             header.verify().map_err(|_| ForkError::NotAuthentic)?;
@@ -152,7 +152,15 @@ fn contradict(first: &Header, second: &Header) -> bool {
     if first.seq() == second.seq() {
         return first.id() != second.id();
     }
-    first.seq().checked_add(1) == Some(second.seq()) && second.backlink() != Some(first.id())
+    // With a prune flag the second begins the log anew, whatever was before it.
+    let follows = first.seq().checked_add(1) == Some(second.seq());
+    follows && second.backlink() != Some(first.id()) && !prunes(second)
+}
+
+fn prunes(header: &Header) -> bool {
+    header
+        .node_extensions()
+        .is_ok_and(|extensions| extensions.prune)
 }
 
 fn check_backlink(past: Hash, header: &Header) -> Result<(), LogError> {
@@ -244,6 +252,30 @@ mod tests {
         assert_eq!(check(&header(2, 0, None, 1, 0)), Err(ForkError::OtherLog));
         let later = header(1, 2, Some(Hash::digest(b"unseen")), 2, 0);
         assert_eq!(check(&later), Err(ForkError::NoContradiction));
+    }
+
+    #[test]
+    fn a_prune_begins_the_log_anew_and_proves_nothing() {
+        let one = header(1, 0, None, 1, 0);
+        let extensions = NodeExtensions {
+            prune: true,
+            ..NodeExtensions::new(
+                Topic::from_bytes([0; 32]).log_id(),
+                Timestamp::from_micros(2),
+            )
+        };
+        let draft = Draft {
+            seq: 1,
+            backlink: Some(Hash::digest(b"unseen")),
+            body: None,
+            extensions: Some(&extensions.encode()),
+        };
+        let prune = Header::sign(&SigningKey::from_bytes(&[1; 32]), draft).unwrap();
+        assert_eq!(check_append(Some(Head::of(&one)), &prune, true), Ok(()));
+        let fork = Fork::new(one, prune.clone());
+        assert_eq!(fork.check(), Err(ForkError::NoContradiction));
+        let other = header(1, 1, Some(Hash::digest(b"unseen")), 3, 0);
+        assert_eq!(Fork::new(prune, other).check(), Ok(()));
     }
 
     #[test]

@@ -35,7 +35,7 @@ def control(payload):
         out = ("ask",)
     elif tag == 3:
         more = reader.bool()
-        records = dict(reader.list(lambda: (reader.sized(32), network.read_record(reader)), 101))
+        records = reader.list(lambda: (reader.sized(32), network.read_record(reader)), 101)
         member = lambda: (reader.raw(16), reader.list(reader.u32))
         out = "nodes", more, records, reader.list(member, 17)
     elif tag == 4:
@@ -186,7 +186,7 @@ def read_control(check, v, name):
         got = [message[1], [one.hex() for one in message[2]], [one.hex() for one in message[3]]]
         check.equal(got, [v["more"], v["begun"], v["ended"]], name, v["name"])
     elif kind == "nodes":
-        records = [{"node": n.hex(), "record": network.encode_record(r).hex()} for n, r in message[2].items()]
+        records = [{"node": n.hex(), "record": network.encode_record(r).hex()} for n, r in message[2]]
         members = [{"tag": tag.hex(), "places": places} for tag, places in message[3]]
         check.equal([message[1], records, members], [v["more"], v["records"], v["members"]], name, v["name"])
     elif kind == "gossip":

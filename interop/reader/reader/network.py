@@ -97,11 +97,6 @@ def signed_address(address):
     return {"Ip": {kind.upper(): [list(rest[0]), rest[1]]}}
 
 
-def signed_address_pairs(address):
-    """As `signed_address`; `id` stands before `data`, the shorter key first."""
-    return signed_address(address)
-
-
 def signed_record(record):
     """4.3."""
     entries = []
@@ -125,6 +120,16 @@ def judge(record, node, now, any_time=False):
     return "ok" if keys.verify(node, signed_record(record), record.signature) else "InvalidSignature"
 
 
+def contest(stored, taken_at, record, node, handed, began, now):
+    """4.7 and 4.10: what becomes of a record beside the stored one."""
+    later = stored is None or record.key() > stored.key()
+    if not later and (not handed or began < taken_at):
+        return "kept"
+    data = encode_record(record)
+    verdict = judge(whole_record(data), node, now, handed)
+    return "taken" if verdict == "ok" else verdict
+
+
 def user_data(record, relay):
     text = f"{record.signature.hex()}|{record.timestamp}/{record.counter}"
     return text + (f"|{relay}" if relay else "")
@@ -144,6 +149,7 @@ def read(check):
     read_records(check)
     read_mdns(check)
     read_live_sessions(check)
+    read_made(check)
 
 
 def whole_record(data):
@@ -176,6 +182,25 @@ def read_records(check):
     data = unhex(custom if isinstance(custom, str) else custom.get("postcard"))
     reader = Reader(data)
     check.equal(encode_address(read_address(reader)), data, "network-transport-info")
+
+
+def read_made(check):
+    file, name = check.file("network-records.json"), "network-records"
+    for v in file["vectors"]:
+        record = whole_record(unhex(v["record"]))
+        got = judge(record, unhex(v["node"]), v["now"], v["handed_over"])
+        check.equal(got, v["verdict"], name, v["name"])
+        kept = encode_record(record).hex() if got == "ok" else None
+        check.equal(kept, v["kept"], name, v["name"])
+    for v in file["contests"]:
+        stored, taken_at = None, 0
+        for step in v["steps"]:
+            record, handed = whole_record(unhex(step["record"])), step["how"] == "handed"
+            got = contest(stored, taken_at, record, unhex(v["node"]), handed, step["began"], v["now"])
+            check.equal(got, step["outcome"], name, v["name"])
+            if got == "taken":
+                stored, taken_at = record, step["at"]
+        check.equal(list(stored.key()), v["stored"], name, v["name"])
 
 
 class Packet:

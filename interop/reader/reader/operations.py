@@ -280,6 +280,7 @@ def read(check):
     read_headers(check)
     read_logs(check)
     read_ephemeral(check)
+    read_made(check)
 
 
 def read_primitives(check):
@@ -422,3 +423,59 @@ def sealed(check, inputs, body, *wanted):
     check.equal([one.hex() for one in got], list(wanted), "ephemeral")
     ours = "ClockZero" if inputs["timestamp"] == 0 else "ok"  # 10.2
     check.equal(outcome(open_ephemeral, got[2]), ours, "ephemeral")
+
+
+def parts(listed):
+    return b"".join(unhex(data) * count for data, count in listed)
+
+
+def read_made(check):
+    """The vectors that have this project's verdict."""
+    for v in check.file("operations-signatures.json")["vectors"]:
+        key, signature = unhex(v["verifying_key"]), unhex(v["signature"])
+        check.equal(keys.is_point(key), v["key_parses"], "operations-signatures", v["name"])
+        got = keys.verify(key, unhex(v["message"]), signature)
+        check.equal(got, v["valid"], "operations-signatures", v["name"])
+    for v in check.file("operations-signed-bytes.json")["vectors"]:
+        signed, signature = unhex(v["signed_bytes"]), unhex(v["signature"])
+        check.equal(keys.sign(unhex(v["signing_key"]), signed), signature, "operations-signed-bytes", v["name"])
+        if signed[0] >> 5 == 4 and len(signed) >= 36:
+            message = bytes([signed[0] + 1]) + signed[1:36] + cbor.encode(signature) + signed[36:]
+            got = [outcome(decode_header, message), outcome(open_ephemeral, message)]
+        else:
+            got = ["no", "no"]
+        wanted = v["reads_as"]
+        check.equal(got, [wanted["operation"], wanted["ephemeral"]], "operations-signed-bytes", v["name"])
+        kinds = [kind for kind, verdict in wanted.items() if verdict == "ok"]
+        # 1.8: nothing reads as another kind. One who signs timestamp 0 has signed an operation.
+        own = [v["kind"]] if v["kind"] in wanted else []
+        own = own if not v["name"].startswith("ephemeral_0_") else [k for k in kinds if k == "operation"]
+        check.equal(kinds, own, "operations-signed-bytes", v["name"])
+    file = check.file("operations-dependencies.json")
+    for v in file["vectors"]:
+        item = unhex(v["extensions"])
+        read = decode_extensions(cbor.decode(item, cbor.HEADER))
+        neutral = [{"author": a.hex(), "log_id": log and log.hex(), "seq": s, "id": i.hex()} for a, log, s, i in read.deps]
+        check.equal(neutral, v["dependencies"], "operations-dependencies", v["name"])
+        check.equal(read.name and read.name.hex(), v["log_name"], "operations-dependencies", v["name"])
+        again = encode_extensions(read.log_id, read.timestamp, read.prune, read.deps, read.name)
+        check.equal(again == item, v["written"], "operations-dependencies", v["name"])
+    for v in file["verdicts"]:
+        got = outcome(decode_extensions, cbor.decode(unhex(v["extensions"]), cbor.HEADER))
+        check.equal(got, v["verdict"], "operations-dependencies", v["name"])
+    for v in file["named_logs"]:
+        name = keys.digest(v["name"].encode())
+        log = keys.derive_key("p2panda named log id v1", unhex(v["topic"]) + name)
+        label = keys.derive_key("p2panda log label v1", unhex(v["author"]) + log)
+        wanted = [v[key] for key in ("name_hash", "log_id", "label")]
+        check.equal([name.hex(), log.hex(), label.hex()], wanted, "operations-dependencies", v["name"])
+    file = check.file("operations-limits.json")
+    for v in file["vectors"]:
+        data = parts(v["header_parts"])
+        check.equal(len(data), v["header_bytes"], "operations-limits", v["name"])
+        check.equal(outcome(decode_header, data), v["verdict"], "operations-limits", v["name"])
+    for v in file["headers"]:
+        check.equal(outcome(decode_header, unhex(v["header"])), v["verdict"], "operations-limits", v["name"])
+    for v in check.file("ephemeral-invalid.json")["vectors"]:
+        got = outcome(open_ephemeral, parts(v["message_parts"]))
+        check.equal(got, v["verdict"], "ephemeral-invalid", v["name"])

@@ -9,6 +9,7 @@ mod ephemeral;
 mod file;
 mod headers;
 mod logs;
+mod made;
 mod primitives;
 mod tampering;
 mod tickets;

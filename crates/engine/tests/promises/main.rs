@@ -12,6 +12,7 @@ mod feed;
 mod follower;
 mod idempotency;
 mod ingest;
+mod ladder;
 mod logs;
 mod node;
 mod order;
