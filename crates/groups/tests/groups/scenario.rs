@@ -58,7 +58,7 @@ pub fn operation(value: &Value) -> Operation {
                 .map(|id_| id(id_.as_u64().unwrap()))
                 .collect(),
             action: action(&value["action"]),
-            nonce: None,
+            nonce: value["nonce"].as_str().map(unhex),
         },
     }
 }
@@ -74,16 +74,27 @@ pub fn number(id: Hash) -> u64 {
     u64::from_be_bytes(id.as_bytes()[..8].try_into().unwrap())
 }
 
-/// A short name as a key that still shows it.
+/// 32 bytes of 64 digits.
+fn unhex(text: &str) -> [u8; 32] {
+    std::array::from_fn(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap())
+}
+
+/// A short name as a key that still shows it; 64 digits as the key that they are.
 pub fn key(name: &str) -> VerifyingKey {
+    if name.len() == 64 {
+        return VerifyingKey::from_bytes_unchecked(unhex(name));
+    }
     let mut bytes = [0; 32];
     bytes[..name.len()].copy_from_slice(name.as_bytes());
     VerifyingKey::from_bytes_unchecked(bytes)
 }
 
 pub fn name(key: &VerifyingKey) -> String {
+    if key.as_bytes()[31] != 0 {
+        return key.to_string();
+    }
     let bytes = key.as_bytes().iter().copied().take_while(|byte| *byte != 0);
-    String::from_utf8(bytes.collect()).unwrap()
+    String::from_utf8(bytes.collect()).unwrap_or_else(|_| key.to_string())
 }
 
 pub fn group(name: &str) -> GroupId {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::Hash;
-use p2panda_groups::{Groups, ProcessError, Reason, Rules};
+use p2panda_groups::{Event, Groups, ProcessError, Reason, Rules};
 use serde_json::{Value, json};
 
 use crate::file::file;
@@ -40,10 +40,32 @@ fn vector_random_holds() {
     }
 }
 
+#[test]
+fn vector_hardened_holds_and_every_use_of_a_rule_is_reported_once() {
+    for scenario in scenarios(&file("groups-hardened.json")) {
+        let mut diverges = replay_under(&scenario, Rules::Hardened);
+        diverges.sort_unstable();
+        let expected = &scenario.expected["diverges"];
+        assert_eq!(&json!(diverges), expected, "{}", scenario.name);
+    }
+}
+
 fn replay(scenario: &Scenario) {
-    let mut groups = Groups::new(Rules::Reference);
+    replay_under(scenario, Rules::Reference);
+}
+
+/// Hands over and compares; the rules that took something away, by operation.
+fn replay_under(scenario: &Scenario, rules: Rules) -> Vec<(u64, String)> {
+    let mut groups = Groups::new(rules);
+    let mut diverges = Vec::new();
     let outcomes = outcomes(scenario, |operation| {
-        process(&mut groups, operation).map(|_| ())
+        process(&mut groups, operation).map(|admitted| {
+            for event in admitted.events {
+                if let Event::Diverges { operation, rule } = event {
+                    diverges.push((number(operation), rule.to_string()));
+                }
+            }
+        })
     });
     let accepted = scenario.operations.iter().map(|operation| operation.id);
     let accepted: Vec<Hash> = accepted.filter(|id| groups.contains(id)).collect();
@@ -59,6 +81,7 @@ fn replay(scenario: &Scenario) {
         "groups": groups_json(&tables(&now), |group| reached(&now, group)),
     });
     compare(scenario, &found);
+    diverges
 }
 
 fn replay_plainly(scenario: &Scenario) {

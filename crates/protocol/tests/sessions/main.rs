@@ -11,6 +11,7 @@ mod order;
 mod pieces;
 mod progress;
 mod ranges;
+mod reactions;
 mod timers;
 mod vectors;
 mod world;

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use crate::world::World;
 
-fn unhex(text: &str) -> Bytes {
+pub fn unhex(text: &str) -> Bytes {
     let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
     (0..text.len()).step_by(2).map(digits).collect()
 }
 
-fn entry(header: Bytes, body: Option<Bytes>) -> Entry {
+pub fn entry(header: Bytes, body: Option<Bytes>) -> Entry {
     Entry {
         arrival: 0,
         header: Header::decode(header).unwrap(),
@@ -55,7 +55,7 @@ fn events(world: &mut World, peer: usize, id: p2panda_protocol::sync::SessionId)
     names.into_iter().map(str::to_owned).collect()
 }
 
-fn load(name: &str) -> Value {
+pub fn load(name: &str) -> Value {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors");
     serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap()
 }

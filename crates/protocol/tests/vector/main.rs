@@ -15,6 +15,7 @@ mod pieces;
 mod ranges;
 mod receipts;
 mod record;
+mod records;
 mod sync;
 
 use std::path::Path;
