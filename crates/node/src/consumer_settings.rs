@@ -1,18 +1,19 @@
 //! How a named consumer is set up (`docs/protocol/consumers.md#1`).
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use p2panda_core::limits::{
-    CONSUMER_AUTHORS_MAX, CONSUMER_BACKOFF_MAX, CONSUMER_DELAY_MAX, CONSUMER_DELIVERIES_MAX,
-    CONSUMER_IN_FLIGHT_DEFAULT, CONSUMER_IN_FLIGHT_MAX, CONSUMER_INACTIVE_MAX,
-    CONSUMER_INACTIVE_MIN, CONSUMER_WAIT_DEFAULT, CONSUMER_WAIT_MIN,
+    CONSUMER_BACKOFF_MAX, CONSUMER_DELAY_MAX, CONSUMER_DELIVERIES_MAX, CONSUMER_IN_FLIGHT_DEFAULT,
+    CONSUMER_IN_FLIGHT_MAX, CONSUMER_INACTIVE_MAX, CONSUMER_INACTIVE_MIN, CONSUMER_WAIT_DEFAULT,
+    CONSUMER_WAIT_MIN,
 };
-use p2panda_core::{Hash, Header, Timestamp, VerifyingKey};
+use p2panda_core::{Hash, Timestamp, VerifyingKey};
 use p2panda_engine::consumer::{Acknowledgement, Backoff, Config, Mode};
-use p2panda_store::{Content, FeedEntry};
+use p2panda_store::FilterFault;
+
+pub use p2panda_store::Filter as ConsumerFilter;
 
 use crate::consumer_error::ConsumerError;
 
@@ -65,114 +66,6 @@ pub enum ConsumerStart {
     /// Everything that these heights do not cover: by author, the highest sequence number that is not
     /// wanted.
     StateVector(Vec<(VerifyingKey, u32)>),
-}
-
-/// Which messages a consumer or a view gets (`docs/protocol/consumers.md#8`). What a filter does not say
-/// admits everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConsumerFilter {
-    authors: Option<BTreeSet<VerifyingKey>>,
-    bodies: bool,
-    opened: bool,
-    from: Option<Timestamp>,
-    until: Option<Timestamp>,
-}
-
-impl ConsumerFilter {
-    /// Only what these have written.
-    pub fn authors(mut self, authors: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        self.authors = Some(authors.into_iter().collect());
-        self
-    }
-
-    /// Only content that its author published as it is, and other kinds that are asked for.
-    pub fn bodies(mut self) -> Self {
-        self.bodies = true;
-        self
-    }
-
-    /// Only content that was sealed, and other kinds that are asked for.
-    pub fn opened(mut self) -> Self {
-        self.opened = true;
-        self
-    }
-
-    /// Only what its author says was written at this time or later.
-    pub fn from(mut self, time: Timestamp) -> Self {
-        self.from = Some(time);
-        self
-    }
-
-    /// Only what its author says was written before this time.
-    pub fn until(mut self, time: Timestamp) -> Self {
-        self.until = Some(time);
-        self
-    }
-
-    /// A change passes as its operation does, whatever kinds are asked for.
-    pub(crate) fn admits(&self, entry: &FeedEntry) -> bool {
-        let kinds = self.bodies || self.opened;
-        let is_kind = match entry.content {
-            Content::Body(_) => !kinds || self.bodies,
-            Content::Opened(_) => !kinds || self.opened,
-            _ => true,
-        };
-        is_kind && self.admits_header(&entry.header)
-    }
-
-    fn admits_header(&self, header: &Header) -> bool {
-        if let Some(authors) = &self.authors
-            && !authors.contains(&header.author())
-        {
-            return false;
-        }
-        if self.from.is_none() && self.until.is_none() {
-            return true;
-        }
-        let time = header.node_extensions().map(|found| found.timestamp);
-        let time = time.unwrap_or(Timestamp::from_micros(0));
-        self.from.is_none_or(|from| time >= from) && self.until.is_none_or(|until| time < until)
-    }
-
-    /// Whether it is possible.
-    pub(crate) fn check(&self) -> Result<(), ConsumerError> {
-        let authors = self.authors.as_ref().map(BTreeSet::len);
-        let is_empty = authors == Some(0)
-            || matches!((self.from, self.until), (Some(from), Some(until)) if from >= until);
-        if is_empty {
-            return Err(ConsumerError::InvalidFilter);
-        }
-        match authors.is_some_and(|authors| authors > CONSUMER_AUTHORS_MAX) {
-            true => Err(ConsumerError::Limit("authors of a filter")),
-            false => Ok(()),
-        }
-    }
-
-    /// The same bytes for the same filter; none for one that admits everything.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        if *self == Self::default() {
-            return Vec::new();
-        }
-        let mut writer = Writer::new();
-        self.write(&mut writer);
-        writer.into_bytes()
-    }
-
-    fn write(&self, writer: &mut Writer) {
-        let kinds = u64::from(self.bodies) | u64::from(self.opened) << 1;
-        writer.array(4).uint(kinds);
-        writer.uint(self.from.map_or(0, Timestamp::as_micros));
-        writer.uint(self.until.map_or(0, Timestamp::as_micros));
-        match &self.authors {
-            None => drop(writer.null()),
-            Some(authors) => {
-                writer.array(authors.len());
-                for author in authors {
-                    writer.bytes(author.as_bytes());
-                }
-            }
-        }
-    }
 }
 
 /// All of it.
@@ -231,7 +124,7 @@ impl Settings {
         };
         match invalid {
             Some(setting) => Err(ConsumerError::Invalid(setting)),
-            None => self.filter.check(),
+            None => check_filter(&self.filter),
         }
     }
 
@@ -307,7 +200,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Settings>, CborError> {
         0 => None,
         us => Some(Duration::from_micros(us)),
     };
-    let filter = match decode_filter(&mut reader)? {
+    let filter = match ConsumerFilter::read(&mut reader)? {
         Some(filter) => filter,
         None => return Ok(None),
     };
@@ -323,35 +216,13 @@ fn decode(bytes: &[u8]) -> Result<Option<Settings>, CborError> {
     }))
 }
 
-fn decode_filter(reader: &mut Reader<'_>) -> Result<Option<ConsumerFilter>, CborError> {
-    reader.array()?;
-    let kinds = reader.uint()?;
-    let time = |us: u64| (us > 0).then(|| Timestamp::from_micros(us));
-    let (from, until) = (time(reader.uint()?), time(reader.uint()?));
-    let authors = match reader.peek()? {
-        cbor::Kind::Array => {
-            let mut authors = BTreeSet::new();
-            for _ in 0..reader.array()? {
-                let key = reader.bytes()?.try_into().ok();
-                let Some(author) = key.and_then(|key| VerifyingKey::from_bytes(key).ok()) else {
-                    return Ok(None);
-                };
-                authors.insert(author);
-            }
-            Some(authors)
-        }
-        _ => {
-            reader.null()?;
-            None
-        }
-    };
-    Ok(Some(ConsumerFilter {
-        authors,
-        bodies: kinds & 1 > 0,
-        opened: kinds & 2 > 0,
-        from,
-        until,
-    }))
+/// Whether a filter is possible.
+pub(crate) fn check_filter(filter: &ConsumerFilter) -> Result<(), ConsumerError> {
+    filter.check().map_err(|fault| match fault {
+        FilterFault::AdmitsNothing => ConsumerError::InvalidFilter,
+        FilterFault::Authors => ConsumerError::Limit("authors of a filter"),
+        FilterFault::Logs => ConsumerError::Limit("logs of a filter"),
+    })
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {
@@ -380,7 +251,8 @@ mod tests {
             filter: ConsumerFilter::default()
                 .authors([author])
                 .bodies()
-                .from(Timestamp::from_micros(3)),
+                .from(Timestamp::from_micros(3))
+                .first_logs(),
         };
         for settings in [settings, Settings::default()] {
             settings.check().unwrap();

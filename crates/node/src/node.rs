@@ -669,12 +669,12 @@ impl Node {
             let read = self.0.storage.read(move |reader| {
                 let blocked = reader.blocked(&topic)?;
                 let ends = (reader.last_arrival(&topic)?, reader.last_offset(&topic)?);
-                Ok((ends, blocked, reader.own_fork(&topic, &own)?))
+                Ok((ends, blocked, reader.own_forks(&topic, &own)?))
             });
             match read.await {
-                Ok(((arrival, offset), blocked, fork)) => {
-                    if let Some(fork) = fork {
-                        state.receipts().fork(None, fork.held);
+                Ok(((arrival, offset), blocked, forks)) => {
+                    for (log, fork) in forks {
+                        state.receipts().fork(log, fork.held);
                     }
                     state.opened(arrival, offset, &blocked);
                 }

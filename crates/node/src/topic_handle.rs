@@ -1,7 +1,7 @@
 //! One topic as the application inspects and leaves it.
 
 use bytes::Bytes;
-use p2panda_core::{Topic, VerifyingKey, limits};
+use p2panda_core::{LogName, Topic, VerifyingKey, limits};
 use p2panda_net::{CatchUp, SessionStatus};
 use p2panda_store::{ForkRow, GivenUp, OwnFork, PageLimits, RejectedRow, TopicStatus};
 
@@ -118,7 +118,7 @@ impl TopicHandle {
             .await
     }
 
-    /// What is known of the fork of this node's own log, if a copy of its directory has published to it
+    /// What is known of the fork of this node's first log of the topic, if a copy of its directory has published to it
     /// as well: the log is closed then. The ways on are
     /// [`Restored::NewIdentity`](crate::Restored) and, unless a peer holds our branch,
     /// [`Restored::PullOwnLog`](crate::Restored).
@@ -128,6 +128,17 @@ impl TopicHandle {
     pub async fn own_fork(&self) -> Result<Option<OwnFork>, Error> {
         let (topic, author) = (self.topic, self.node.id());
         let read = move |reader: &p2panda_store::Reader| reader.own_fork(&topic, &author);
+        self.node.storage().read(read).await
+    }
+
+    /// The same for all logs of this node in the topic, with the hash of the name of those that have one
+    /// ([`Publisher::to_log`](crate::Publisher::to_log)).
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn own_forks(&self) -> Result<Vec<(Option<LogName>, OwnFork)>, Error> {
+        let (topic, author) = (self.topic, self.node.id());
+        let read = move |reader: &p2panda_store::Reader| reader.own_forks(&topic, &author);
         self.node.storage().read(read).await
     }
 
@@ -191,7 +202,25 @@ impl TopicHandle {
     /// # Errors
     /// [`Error::Closed`] after shutdown.
     pub async fn drop_body(&self, author: VerifyingKey, seq: u32) -> Result<bool, Error> {
-        self.node.queue().drop_body(self.topic, author, seq).await
+        self.drop_body_in(None, author, seq).await
+    }
+
+    /// The same in a log with a name ([`Message::log`](crate::Message::log)); none: the first log of the
+    /// author.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::drop_body`].
+    pub async fn drop_body_in(
+        &self,
+        log: Option<LogName>,
+        author: VerifyingKey,
+        seq: u32,
+    ) -> Result<bool, Error> {
+        let label = match log {
+            Some(name) => self.topic.named_log_id(&name).label(&author),
+            None => author,
+        };
+        self.node.queue().drop_body(self.topic, label, seq).await
     }
 
     /// Keeps the topic, or does not keep it any longer.

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::body::{DecodeError, Raw};
-use crate::consumer_settings::ConsumerFilter;
+use crate::consumer_settings::{ConsumerFilter, check_filter};
 use crate::inner::view_thread;
 use crate::inner::view_worker::Worker;
 use crate::inner::views::{Function, Parts, Phase, Refusal, Running, ask};
@@ -50,7 +50,7 @@ impl ViewRequest<Raw> {
                 version,
                 topics: Vec::new(),
                 statements: Vec::new(),
-                filter: Vec::new(),
+                filter: ConsumerFilter::default(),
             },
             filter: ConsumerFilter::default(),
             decode: untyped,
@@ -135,8 +135,8 @@ impl ViewStart {
             filter,
             function,
         } = self;
-        filter.check()?;
-        definition.filter = filter.encode();
+        check_filter(&filter)?;
+        definition.filter = filter.clone();
         definition.topics.sort();
         definition.topics.dedup();
         let (name, version) = (definition.name.clone(), definition.version);
@@ -267,10 +267,11 @@ pub enum ViewState {
 
 impl ViewStatus {
     pub(crate) fn of(row: ViewRow) -> Self {
-        let state = match (row.stop, row.answers) {
+        let state = match (row.stop, row.lacks) {
             (Some(stop), _) => ViewState::Stopped(stop),
-            (None, true) => ViewState::Answers,
-            (None, false) => ViewState::Built,
+            (None, _) if row.answers => ViewState::Answers,
+            (None, 0) => ViewState::Built,
+            (None, entries) => ViewState::Lacks { entries },
         };
         Self {
             name: row.name,
@@ -348,8 +349,11 @@ impl View {
         let is_this =
             |view: &ViewStatus| view.name == self.name() && view.version == self.version();
         let mut status = views.into_iter().find(is_this).ok_or(ViewError::Unknown)?;
-        if let (ViewState::Built, Some(entries)) = (&status.state, self.phase().lacks) {
-            status.state = ViewState::Lacks { entries };
+        // It is known here once the version has tried to answer.
+        match (&status.state, self.phase().lacks) {
+            (ViewState::Built, Some(entries)) => status.state = ViewState::Lacks { entries },
+            (ViewState::Lacks { .. }, None) => status.state = ViewState::Built,
+            _ => {}
         }
         Ok(status)
     }

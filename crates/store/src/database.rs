@@ -11,6 +11,7 @@ pub(crate) mod evidence;
 pub(crate) mod fault;
 pub(crate) mod feed;
 pub(crate) mod feed_time;
+pub(crate) mod filter;
 pub(crate) mod garbage;
 pub(crate) mod holdings;
 pub(crate) mod idempotency;

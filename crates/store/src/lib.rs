@@ -106,6 +106,7 @@ pub use database::evidence::{ForkRow, Reject, RejectReason, RejectedRow};
 pub use database::fault::Fault;
 pub use database::feed::{FeedEntry, FeedPage, SkipAcked};
 pub use database::feed_time::Ahead;
+pub use database::filter::{Filter, FilterFault};
 pub use database::garbage::Slice;
 pub use database::holdings::{HeadsPlace, Holdings};
 pub use database::idempotency::KeyedPublish;

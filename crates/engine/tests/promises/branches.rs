@@ -8,7 +8,7 @@ use p2panda_engine::{
     RestoredAction,
 };
 
-use p2panda_store::{StepEnd, Swap, ViewDefinition, ViewStep};
+use p2panda_store::{Filter, StepEnd, Swap, ViewDefinition, ViewStep};
 
 use crate::node::{Author, Node, TOPIC, session, text_of};
 
@@ -144,7 +144,7 @@ fn view(node: Node, version: u32) -> (Node, Swap) {
             version,
             topics: vec![TOPIC],
             statements: Vec::new(),
-            filter: Vec::new(),
+            filter: Filter::default(),
         };
         let database = store.database();
         let opened = database.open_view(&definition).unwrap().unwrap();

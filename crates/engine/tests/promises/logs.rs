@@ -1,7 +1,9 @@
 //! Several logs of an author in one topic (docs/protocol/streams.md#20).
 
 use p2panda_core::{LogName, Topic, VerifyingKey};
-use p2panda_engine::{NewMessage, Options, Outcome, PublishError, RejectReason, RestoredAction};
+use p2panda_engine::{
+    Fault, NewMessage, Options, Outcome, PublishError, RejectReason, RestoredAction,
+};
 
 use crate::node::{
     Author, Node, OTHER_TOPIC, SECOND_US, TOPIC, dependency, publish_messages, session,
@@ -303,4 +305,47 @@ fn a_named_log_that_a_copy_published_to_is_closed_alone_and_can_be_pulled() {
     assert_eq!(pulling, Err(PublishError::PullingOwnLog));
     node.ingest_from(session(2), TOPIC, &theirs);
     assert_eq!(publish(&mut node, to_log("at its end", "one")), Ok(3));
+}
+
+/// At whatever statement of the transaction that makes the logs.
+#[test]
+fn a_storage_that_fails_at_any_point_makes_all_of_several_logs_or_none() {
+    let mut node = Node::new();
+    node.publish("before");
+    let me = node.key();
+    let labels = [me, label(&me, "one"), label(&me, "two")];
+    let mut after = 0;
+    loop {
+        let messages = vec![
+            to_log("b", "one"),
+            NewMessage::new("c"),
+            to_log("d", "two"),
+            to_log("e", "one"),
+        ];
+        let (command, answers) = publish_messages(messages);
+        node.engine.set_fault(Some(Fault::Full { after }));
+        let processed = node.engine.process(vec![command], node.now);
+        node.engine.set_fault(None);
+        match processed {
+            Ok(_) => {
+                let published = answers.try_recv().unwrap().unwrap();
+                let seqs: Vec<u32> = published.iter().map(|one| one.seq).collect();
+                assert_eq!(seqs, [0, 1, 0, 1]);
+                break;
+            }
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
+        assert!(answers.try_recv().is_err());
+        for node in [&node, &node.after_crash()] {
+            assert_eq!(node.texts(), ["before"], "statement {after}");
+            assert_eq!(heights(node, &labels), [Some(0), None, None]);
+        }
+        after += 1;
+    }
+    assert!(after > 8, "only {after} statements");
+    let after = node.after_crash();
+    assert_eq!(after.texts(), ["before", "b", "c", "d", "e"]);
+    assert_eq!(heights(&after, &labels), [Some(1), Some(1), Some(0)]);
+    let mut after = after;
+    assert_eq!(publish(&mut after, to_log("f", "two")), Ok(1), "it goes on");
 }

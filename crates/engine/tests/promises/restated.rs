@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use p2panda_core::Operation;
-use p2panda_engine::{Command, Incoming, Restated};
+use p2panda_engine::{Command, Fault, Incoming, Restated};
 use p2panda_store::{Change, Content, Ready};
 
 use crate::node::{Author, Node, TOPIC, dependency, publish, without_body};
@@ -125,4 +125,33 @@ fn what_comes_and_is_withdrawn_in_one_batch_is_not_shown_until_it_counts() {
     node.process(vec![withdraw, counts, publish]);
     assert_eq!(feed(&node)[0], (1, None, body("one")));
     assert_eq!(feed(&node).len(), 2);
+}
+
+/// Whatever statement of the transaction fails.
+#[test]
+fn a_storage_that_fails_at_any_point_leaves_an_operation_as_it_stood_or_moves_it() {
+    let (mut node, mut author) = (Node::new(), Author::new(1));
+    node.ingest(&[author.says("one"), author.says("two")]);
+    let before = feed(&node);
+    let mut after = 0;
+    loop {
+        let (command, answer) = command(&author, 0, Restated::Withdrawn);
+        node.engine.set_fault(Some(Fault::Full { after }));
+        let processed = node.engine.process(vec![command], node.now);
+        node.engine.set_fault(None);
+        if processed.is_ok() {
+            assert!(answer.try_recv().unwrap());
+            break;
+        }
+        assert!(answer.try_recv().is_err());
+        assert_eq!(feed(&node), before, "statement {after}");
+        assert_eq!(feed(&node.after_crash()), before, "statement {after}");
+        after += 1;
+    }
+    assert!(after > 2, "only {after} statements");
+    let moved: Vec<_> = feed(&node.after_crash())
+        .into_iter()
+        .map(|(_, first, content)| (first, content))
+        .collect();
+    assert_eq!(moved, [(None, body("two")), (Some(1), WITHDRAWN)]);
 }

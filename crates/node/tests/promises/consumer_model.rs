@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use p2panda::{Consumer, ConsumerStart, Delivery, Node, Publisher, Topic};
 
-use crate::consumers::{Dice, LATE, copy, seed};
+use crate::consumer_kills::{Dice, copy, seed};
+use crate::consumers::LATE;
 use crate::nodes::{self, PATIENCE, network, topic};
 
 /// What must become of a consumer, as plainly as it can be said.

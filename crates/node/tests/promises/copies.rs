@@ -261,3 +261,41 @@ async fn a_copy_goes_on_with_a_new_identity_and_publishes_its_own_again() {
     node.shutdown().await.unwrap();
     peer.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_log_with_a_name_was_forked_is_known_after_a_restart() {
+    let (network, topic) = (network(), topic());
+    let [first, second] = two_copies(network, topic).await;
+    let peer = temporary(network).await;
+    let _peer = peer.stream(topic).await.unwrap();
+    for (dir, text) in [(&first, "a"), (&second, "b")] {
+        let node = at(network, dir.path()).await;
+        let mut events = node.events();
+        let (tx, _rx) = node.stream(topic).await.unwrap();
+        let control = tx.to_log("control").unwrap();
+        control.publish(text).await.unwrap();
+        introduce(&node, &peer);
+        match text {
+            "a" => holds(&peer, topic, 3).await,
+            _ => until_told(&mut events).await,
+        }
+        node.shutdown().await.unwrap();
+    }
+    let node = at(network, second.path()).await;
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    let forks = node.topic(topic).own_forks().await.unwrap();
+    let control = tx.to_log("control").unwrap();
+    assert_eq!(forks.len(), 1);
+    assert_eq!(forks[0].0, control.log());
+    assert_eq!(node.topic(topic).own_fork().await.unwrap(), None);
+    let newest = control.newest().await.unwrap().unwrap();
+    let sent = tokio::time::timeout(PATIENCE, newest.sent()).await.unwrap();
+    assert!(
+        matches!(sent, Err(Error::Publish(PublishError::OwnFork { .. }))),
+        "{sent:?}"
+    );
+    // Its other logs go on.
+    tx.publish("first").await.unwrap();
+    assert!(is_closed(&control).await);
+    node.shutdown().await.unwrap();
+}

@@ -1,8 +1,10 @@
 //! Several logs of a node in one topic.
 
-use p2panda::{Error, ErrorKind, LogName, NewMessage};
+use p2panda::{ConsumerError, ConsumerFilter, Error, ErrorKind, LogName, NewMessage, StartAt};
+use p2panda_core::limits::CONSUMER_LOGS_MAX;
 use tokio::time::timeout;
 
+use crate::consumers::{rest, text as text_of};
 use crate::nodes::{PATIENCE, at, introduce, network, next, temporary, texts, topic};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,4 +108,68 @@ async fn a_name_that_is_none_and_a_receipt_that_cannot_come_are_errors() {
     let receipt = tx.to_log("one").unwrap().publish("text").await.unwrap();
     let stored = receipt.stored(1).await.unwrap_err();
     assert!(matches!(stored, Error::NamedReceipt));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_dropped_in_the_log_that_is_named() {
+    let (node, topic) = (temporary(network()).await, topic());
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    let control = tx.to_log("control").unwrap();
+    tx.publish("first").await.unwrap();
+    control.publish("control").await.unwrap();
+    control.publish("more").await.unwrap();
+    let (handle, me) = (node.topic(topic), node.id());
+    assert!(handle.drop_body_in(control.log(), me, 0).await.unwrap());
+    assert!(
+        !handle.drop_body_in(control.log(), me, 2).await.unwrap(),
+        "there is none"
+    );
+    let other = Some(LogName::of("other").unwrap());
+    assert!(!handle.drop_body_in(other, me, 0).await.unwrap());
+    let request = node.stream(topic).start(StartAt::Beginning);
+    let (_tx, mut rx) = request.await.unwrap();
+    assert_eq!(texts(&mut rx, 2).await, ["first", "more"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_may_read_some_of_the_logs_only() {
+    let (node, topic) = (temporary(network()).await, topic());
+    let (tx, _rx) = node.stream(topic).await.unwrap();
+    let [one, two] = ["one", "two"].map(|name| tx.to_log(name).unwrap());
+    for (tx, text) in [(&tx, "first"), (&one, "1"), (&two, "2"), (&one, "1 again")] {
+        tx.publish(text).await.unwrap();
+    }
+    let names = [one.log().unwrap()];
+    let all = ConsumerFilter::default;
+    for (name, filter, expected) in [
+        ("one", all().logs(names), &["1", "1 again"][..]),
+        ("first", all().first_logs(), &["first"]),
+        (
+            "both",
+            all().first_logs().logs(names),
+            &["first", "1", "1 again"],
+        ),
+        ("all", all(), &["first", "1", "2", "1 again"]),
+    ] {
+        let consumer = node.consumer(name).topics([topic]).filter(filter.clone());
+        let mut consumer = consumer.open().await.unwrap();
+        let given: Vec<String> = rest(&mut consumer).await.iter().map(text_of).collect();
+        assert_eq!(given, expected, "{name}");
+        drop(consumer);
+        // It is stored with the consumer.
+        let same = node.consumer(name).filter(filter).open().await;
+        assert!(same.is_ok(), "{name}");
+    }
+    let nothing = node.consumer("none").topics([topic]).filter(all().logs([]));
+    let nothing = nothing.open().await.unwrap_err();
+    assert!(matches!(
+        nothing,
+        Error::Consumer(ConsumerError::InvalidFilter)
+    ));
+    let name = |number: usize| LogName::of(&number.to_string()).unwrap();
+    for (count, is_taken) in [(CONSUMER_LOGS_MAX, true), (CONSUMER_LOGS_MAX + 1, false)] {
+        let many = all().logs((0..count).map(name));
+        let many = node.consumer("many").topics([topic]).filter(many);
+        assert_eq!(many.open().await.is_ok(), is_taken, "{count}");
+    }
 }

@@ -4,7 +4,10 @@
 mod blocked;
 mod bodies;
 mod changes;
+mod consumer_kills;
 mod consumer_model;
+mod consumer_redelivery;
+mod consumer_workers;
 mod consumers;
 mod copies;
 mod ended;
@@ -25,4 +28,5 @@ mod receipts;
 mod recover;
 mod refuse;
 mod traces;
+mod view_loss;
 mod views;

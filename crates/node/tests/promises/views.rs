@@ -727,7 +727,7 @@ async fn child_with_a_view() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_equals_a_rebuild_from_zero_of_the_same_feed_after_kills() {
     let dir = tempfile::tempdir().unwrap();
-    let kills = std::env::var(KILLS).map_or(8, |kills| kills.parse().unwrap());
+    let kills = std::env::var(KILLS).map_or(40, |kills| kills.parse().unwrap());
     let seed = p2panda::random_topic().unwrap();
     println!("seed {seed}");
     for kill in 0..kills {

@@ -394,6 +394,34 @@ impl Reader {
         Ok(found.optional()?)
     }
 
+    /// The same for all logs of an author in a topic, with the names of those that have one.
+    pub fn own_forks(
+        &self,
+        topic: &Topic,
+        author: &VerifyingKey,
+    ) -> Result<Vec<(Option<LogName>, OwnFork)>, StoreError> {
+        let snapshot = self.snapshot()?;
+        let Some(key) = topic_key(&snapshot, topic)? else {
+            return Ok(Vec::new());
+        };
+        let sql = "SELECT o.parted, o.told, o.held, n.name FROM own_fork o
+            CROSS JOIN log l ON l.id = o.log JOIN author a ON a.id = l.author
+            LEFT JOIN named_log n ON n.label = a.id
+            WHERE l.topic = ?1 AND coalesce(n.author, a.key) = ?2 AND l.stopped = 1
+            ORDER BY n.name";
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let rows = statement.query_map(params![key, author.as_bytes().as_slice()], |row| {
+            let name: Option<Blob32> = row.get(3)?;
+            let fork = OwnFork {
+                parted: row.get(0)?,
+                told: optional_seq(row, 1)?,
+                held: row.get(2)?,
+            };
+            Ok((name.map(|Blob32(name)| LogName::from_bytes(name)), fork))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Operations of ours in a topic that were given up, behind a row, at most so many.
     pub fn given_up(
         &self,

@@ -388,6 +388,9 @@ CREATE TABLE IF NOT EXISTS place_seen(
     seen INTEGER NOT NULL,
     PRIMARY KEY(consumer, topic)
 ) WITHOUT ROWID;
+
+-- Which entries a version of a view gets, if not all.
+CREATE TABLE IF NOT EXISTS view_filter(view INTEGER PRIMARY KEY, filter BLOB NOT NULL);
 ";
 
 /// The newest version of the schema.

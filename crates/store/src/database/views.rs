@@ -21,6 +21,7 @@ use p2panda_core::limits::{
     VIEW_ERROR_BYTES_MAX, VIEW_STATEMENT_BYTES_MAX, VIEW_STATEMENTS_KNOWN_MAX,
 };
 
+use crate::database::filter::Filter;
 use crate::database::views::value::Value;
 
 /// The row of a version of a view.
@@ -45,8 +46,8 @@ pub struct ViewDefinition {
     pub topics: Vec<Topic>,
     /// What makes its tables, with `{view}` for the prefix.
     pub statements: Vec<String>,
-    /// Which entries it is derived from, as the application's side writes it; empty: all of them.
-    pub filter: Vec<u8>,
+    /// Which entries it is derived from.
+    pub filter: Filter,
 }
 
 /// A version of a view that was opened.

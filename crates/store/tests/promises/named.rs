@@ -135,6 +135,46 @@ fn a_database_from_before_there_were_named_consumers_opens() {
 }
 
 #[test]
+fn a_database_of_the_version_before_opens_whatever_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let mut author = Author::new(1);
+    author.write(&mut store, &[b"zero", b"one"]);
+    let key = create(&mut store);
+    store.close().unwrap();
+    let path = dir.path().join("p2panda.sqlite");
+    for (version, dropped) in [
+        (
+            11,
+            "DROP TABLE moved; DROP TABLE place_seen; DROP TABLE view_filter;",
+        ),
+        (
+            10,
+            "DROP TABLE moved; DROP TABLE place_seen; DROP TABLE view_filter; DROP TABLE named_log;",
+        ),
+        // One that was made by a node of then and opened by a newer one that failed half way.
+        (10, ""),
+    ] {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(dropped).unwrap();
+        connection
+            .pragma_update(None, "user_version", version)
+            .unwrap();
+        drop(connection);
+        let mut store = open(dir.path());
+        let changes = NamedChanges {
+            paused: Some(true),
+            ..NamedChanges::default()
+        };
+        assert!(change(&mut store, key, &changes), "{version}");
+        let reader = store.readers().open().unwrap();
+        let page = reader.feed_page(&TOPIC, 0, p2panda_store::PageLimits::default(), None);
+        assert_eq!(page.unwrap().entries.len(), 2, "{version}");
+        store.close().unwrap();
+    }
+}
+
+#[test]
 fn a_time_leads_to_the_nearest_offset_before_it_that_is_noted() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use p2panda_core::Topic;
 use p2panda_core::limits::{
-    VIEW_DEFINITION_STATEMENTS_MAX, VIEW_ERROR_BYTES_MAX, VIEW_NAME_BYTES_MAX,
+    OPERATION_BYTES_MAX, VIEW_DEFINITION_STATEMENTS_MAX, VIEW_ERROR_BYTES_MAX, VIEW_NAME_BYTES_MAX,
     VIEW_STATEMENT_BYTES_MAX, VIEW_TOPICS_MAX, VIEWS_MAX,
 };
 use p2panda_store::{
-    Database, Durability, Fault, OpenedView, Row, Sql, Statement, StepEnd, StopReason, Swap, Value,
-    ViewDefinition, ViewError, ViewKey, ViewStep, ViewStop,
+    Database, Durability, Fault, Filter, OpenedView, Row, Sql, Statement, StepEnd, StopReason,
+    Swap, Value, ViewDefinition, ViewError, ViewKey, ViewStep, ViewStop,
 };
 
 use crate::{Author, TOPIC};
@@ -26,7 +26,7 @@ fn definition(name: &str, version: u32, statements: &[&str]) -> ViewDefinition {
         version,
         topics: vec![TOPIC],
         statements: statements.iter().map(ToString::to_string).collect(),
-        filter: Vec::new(),
+        filter: Filter::default(),
     }
 }
 
@@ -674,6 +674,20 @@ fn each_bound_of_a_definition_holds_at_its_value_and_one_more_is_refused() {
     assert_eq!(more, Err(ViewError::Limit));
     assert_eq!(database.delete_view("5").unwrap(), Ok(()));
     assert!(database.open_view(&named("more")).unwrap().is_ok());
+}
+
+#[test]
+fn a_value_has_as_many_bytes_as_its_bound_says_and_one_more_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut database = database(dir.path());
+    open(&mut database, 1);
+    let length = |database: &Database, bytes: usize| {
+        read(database, &format!("SELECT length(zeroblob({bytes}))"))
+    };
+    let most = length(&database, OPERATION_BYTES_MAX).unwrap();
+    assert_eq!(most[0].integer(0), Some(OPERATION_BYTES_MAX as i64));
+    let more = length(&database, OPERATION_BYTES_MAX + 1);
+    assert!(matches!(more, Err(ViewError::Statement(_))), "{more:?}");
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub struct ViewRow {
     pub applied: u64,
     /// Entries that were skipped.
     pub skipped: u64,
+    /// Entries that the one that answers had applied and its feed lacks, if it has caught up and waits for
+    /// that; else 0.
+    pub lacks: u64,
     /// Why it stands still, if it does.
     pub stop: Option<ViewStop>,
     /// The last offset in its topics.
@@ -64,7 +67,10 @@ impl Reader {
     pub fn views(&self) -> Result<Vec<ViewRow>, StoreError> {
         let snapshot = self.snapshot()?;
         let sql = "SELECT id, name, version, role, position, applied, skipped, stopped, stopped_at,
-                stopped_detail FROM app_view WHERE role < ?1 ORDER BY name, version";
+                stopped_detail,
+                coalesce((SELECT max(old.lost - new.lost - new.accepted, 0) FROM app_view old
+                    WHERE new.role = 1 AND old.name = new.name AND old.role = 0), 0)
+            FROM app_view new WHERE role < ?1 ORDER BY name, version";
         let mut statement = snapshot.prepare_cached(sql)?;
         let rows = statement.query_map([role::DELETED], |row| {
             let stop = match row.get::<_, Option<i64>>(7)? {
@@ -83,6 +89,7 @@ impl Reader {
                 position: unsigned(row, 4)?,
                 applied: unsigned(row, 5)?,
                 skipped: unsigned(row, 6)?,
+                lacks: unsigned(row, 10)?,
                 stop,
                 end: 0,
                 to_come: 0,
@@ -103,6 +110,9 @@ impl Reader {
             let most = int(VIEW_COUNTED_ENTRIES_MAX as u64);
             let counted = params![view.key.0, int(view.position), most];
             view.to_come = count.query_row(counted, |row| unsigned(row, 0))?;
+            if view.to_come > 0 {
+                view.lacks = 0;
+            }
         }
         Ok(views)
     }

@@ -190,6 +190,7 @@ impl Database {
             && delete_tables(connection, old)?
         {
             connection.execute("DELETE FROM view_topic WHERE view = ?1", [old.0])?;
+            connection.execute("DELETE FROM view_filter WHERE view = ?1", [old.0])?;
             connection.execute("DELETE FROM app_view WHERE id = ?1", [old.0])?;
         }
         let sql = "SELECT count(*) FROM app_view";
@@ -244,9 +245,10 @@ fn digest(definition: &ViewDefinition) -> Hash {
         bytes.push(0);
         bytes.extend_from_slice(statement.as_bytes());
     }
-    if !definition.filter.is_empty() {
+    let filter = definition.filter.encode();
+    if !filter.is_empty() {
         bytes.push(1);
-        bytes.extend_from_slice(&definition.filter);
+        bytes.extend_from_slice(&filter);
     }
     Hash::digest(&bytes)
 }
@@ -309,6 +311,11 @@ fn make(
     for topic in &definition.topics {
         let sql = "INSERT OR IGNORE INTO view_topic VALUES(?1, ?2)";
         connection.execute(sql, params![key.0, topic.as_bytes().as_slice()])?;
+    }
+    let filter = definition.filter.encode();
+    if !filter.is_empty() {
+        let sql = "INSERT OR REPLACE INTO view_filter VALUES(?1, ?2)";
+        connection.execute(sql, params![key.0, filter])?;
     }
     let prefix = key.prefix();
     let entered = scope.enter(Mode::Define { prefix });
