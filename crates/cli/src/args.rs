@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2panda::{Hash, NetworkId, Topic};
 
 use crate::parse::{
-    NodeAddr, ParseError, count, days, listen, mebibytes, network_id, operation_id, seconds, topic,
+    NodeAddr, ParseError, count, dash, days, listen, mebibytes, network_id, operation_id, seconds,
+    topic,
 };
 
 const EXIT_CODES: &str = "\
@@ -172,8 +173,7 @@ pub struct PubArgs {
     #[arg(value_parser = topic)]
     pub topic: Topic,
     /// Read standard input, a message per line (also without this)
-    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true,
-        conflicts_with = "file")]
+    #[arg(value_name = "-", value_parser = dash, conflicts_with = "file")]
     pub stdin: Option<String>,
     /// Publish this file as one message, `-` for standard input; can be repeated
     #[arg(short, long, value_name = "FILE")]
@@ -439,6 +439,9 @@ pub enum ConsumerCommand {
         topic: Topic,
         /// The offset, as `--json` prints it
         offset: u64,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Move one: to `start`, `now`, an offset, or `time:` and microseconds since 1970
     #[command(after_help = "Example:\n  panda consumer seek backup time:1764288000000000")]
@@ -448,6 +451,9 @@ pub enum ConsumerCommand {
         /// Where to
         #[arg(value_parser = consumer_from)]
         to: ConsumerFrom,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Messages that could not be handled
     #[command(subcommand)]
@@ -457,19 +463,35 @@ pub enum ConsumerCommand {
     Pause {
         /// Its name
         name: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Deliver again
     #[command(after_help = "Example:\n  panda consumer resume backup")]
     Resume {
         /// Its name
         name: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Delete one with all that is stored of it
     #[command(after_help = "Example:\n  panda consumer rm backup")]
     Rm {
         /// Its name
         name: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
+}
+
+impl ConsumerCommand {
+    /// Whether a home directory is made for it where there is none: only a reader may be new.
+    pub fn may_make(&self) -> bool {
+        matches!(self, ConsumerCommand::Next(next) if !next.topic.is_empty())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -521,6 +543,9 @@ pub enum DeadCommand {
         name: String,
         /// Number of the message [default: all]
         number: Option<u64>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Remove one for good, or all
     #[command(after_help = "Example:\n  panda consumer dead drop backup 3")]
@@ -529,6 +554,9 @@ pub enum DeadCommand {
         name: String,
         /// Number of the message [default: all]
         number: Option<u64>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -562,6 +590,9 @@ pub enum ViewCommand {
     Rm {
         /// Its name
         name: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Let a new version answer that lacks what the old one had of pruned or dropped messages
     #[command(
@@ -571,6 +602,9 @@ pub enum ViewCommand {
     AcceptLoss {
         /// Name of the view
         name: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 

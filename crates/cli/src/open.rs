@@ -93,9 +93,9 @@ pub async fn until_forked<T>(
 }
 
 async fn forked(node: &Node, topic: Topic) -> Failure {
-    match node.topic(topic).own_fork().await {
-        Ok(fork) => {
-            let held = fork.is_some_and(|fork| fork.held);
+    match node.topic(topic).own_forks().await {
+        Ok(forks) => {
+            let held = forks.iter().any(|(_, fork)| fork.held);
             p2panda::Error::Publish(PublishError::OwnFork { held }).into()
         }
         Err(error) => error.into(),
@@ -197,6 +197,16 @@ pub fn inspect(args: &NodeArgs) -> Result<Inspection, Failure> {
         true => Failure::NoDatabase { home },
         false => Failure::Node(error),
     })
+}
+
+/// Fails where the home directory holds nothing: the command would make one to find nothing in it.
+pub fn require(args: &NodeArgs) -> Result<(), Failure> {
+    let home = home(args)?;
+    match p2panda::inspect(&home) {
+        Err(error) if is_missing(&error) => Err(Failure::NoDatabase { home }),
+        // Whatever else there is, the open says.
+        _ => Ok(()),
+    }
 }
 
 /// The home directory, made if it is missing.

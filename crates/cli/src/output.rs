@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-use p2panda::{Message, Raw};
+use p2panda::{Change, Message, Raw};
 use serde::Serialize;
 
 /// Whether whoever reads standard output is still there.
@@ -57,6 +57,61 @@ pub fn json(value: &impl Serialize) -> io::Result<Written> {
     line(&serde_json::to_string(value)?)
 }
 
+/// What a command has done that prints nothing else, as its `--json` says it.
+#[derive(Debug, Serialize)]
+pub struct Done<'a> {
+    /// The last word of the command.
+    done: &'static str,
+    /// Of what it was done.
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    /// To how many dead letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+}
+
+impl<'a> Done<'a> {
+    /// This was done to what has this name.
+    pub fn new(done: &'static str, name: &'a str) -> Done<'a> {
+        Done {
+            done,
+            name,
+            topic: None,
+            offset: None,
+            count: None,
+        }
+    }
+
+    /// At an offset of a topic.
+    pub fn at(self, topic: p2panda::Topic, offset: u64) -> Done<'a> {
+        Done {
+            topic: Some(topic.to_string()),
+            offset: Some(offset),
+            ..self
+        }
+    }
+
+    /// To so many.
+    pub fn of(self, count: u64) -> Done<'a> {
+        Done {
+            count: Some(count),
+            ..self
+        }
+    }
+}
+
+/// Says that something is done, where JSON is asked for.
+pub fn done(json: bool, done: &Done<'_>) -> io::Result<()> {
+    if json {
+        // Nobody reads on: it is done all the same.
+        let _ = self::json(done)?;
+    }
+    Ok(())
+}
+
 /// Writes one message. One that is neither text nor bytes is only announced, except in JSON.
 pub fn message(message: &Message<Raw>, format: Format) -> io::Result<Written> {
     match (format, message.text(), message.bytes()) {
@@ -64,6 +119,14 @@ pub fn message(message: &Message<Raw>, format: Format) -> io::Result<Written> {
         (Format::Plain, Ok(text), _) => line(text),
         (Format::Terminal, Ok(text), _) => line(&visible(text)),
         (_, _, Ok(bytes)) => line(&Hex(bytes).to_string()),
+        _ if message.change().is_some() => {
+            let what = match message.change() {
+                Some(Change::Withdrawn) => "does not count any more",
+                _ => "changed who is a member",
+            };
+            note(&format!("message {} {what}", message.id()));
+            Ok(Written::Yes)
+        }
         _ => {
             note(&format!(
                 "message {} is neither text nor bytes; --json prints it",
@@ -105,7 +168,7 @@ fn is_bidi_control(c: char) -> bool {
         | '\u{2066}'..='\u{2069}')
 }
 
-/// A message as `panda sub --json` prints it. Exactly one of `text`, `bytes` and `cbor` is there.
+/// A message as `panda sub --json` prints it. Exactly one of `text`, `bytes`, `cbor` and `change` is there.
 #[derive(Serialize)]
 struct MessageLine<'a> {
     author: String,
@@ -120,13 +183,23 @@ struct MessageLine<'a> {
     bytes: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cbor: Option<String>,
+    /// `withdrawn`, or `members`: the message tells what became of an operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<&'static str>,
+    /// The first offset that the operation had, if it had another one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_offset: Option<u64>,
 }
 
 impl<'a> MessageLine<'a> {
     fn new(message: &'a Message<Raw>) -> MessageLine<'a> {
         let text = message.text().ok();
         let bytes = message.bytes().ok().map(|bytes| Hex(bytes).to_string());
-        let other = text.is_none() && bytes.is_none();
+        let change = message.change().map(|change| match change {
+            Change::Withdrawn => "withdrawn",
+            _ => "members",
+        });
+        let other = text.is_none() && bytes.is_none() && change.is_none();
         MessageLine {
             author: message.author().to_string(),
             seq: message.seq(),
@@ -136,6 +209,8 @@ impl<'a> MessageLine<'a> {
             text,
             bytes,
             cbor: other.then(|| Hex(message.raw()).to_string()),
+            change,
+            first_offset: message.first_offset(),
         }
     }
 }

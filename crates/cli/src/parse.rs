@@ -42,6 +42,11 @@ pub enum ParseError {
     Port,
     #[error("expected ADDR:PORT, for example 0.0.0.0:2022 for all addresses of this machine")]
     Listen,
+    #[error(
+        "messages are lines of standard input, for example `echo hello | panda pub TOPIC`, or files, \
+        `-f FILE`"
+    )]
+    Dash,
     #[error("expected how many messages, a number")]
     Count,
     #[error("expected `start`, `now`, an offset, or `time:` and microseconds since 1970")]
@@ -93,6 +98,14 @@ pub fn mebibytes(text: &str) -> Result<u32, ParseError> {
 /// Reads an address to listen on.
 pub fn listen(text: &str) -> Result<SocketAddr, ParseError> {
     text.parse().map_err(|_| ParseError::Listen)
+}
+
+/// The dash that stands for standard input.
+pub fn dash(text: &str) -> Result<String, ParseError> {
+    match text {
+        "-" => Ok(text.to_owned()),
+        _ => Err(ParseError::Dash),
+    }
 }
 
 /// Reads a number of messages.

@@ -9,12 +9,15 @@ use serde::Serialize;
 use crate::args::{ConsumerCommand, ConsumerFrom, ConsumerNext, DeadCommand, NodeArgs};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{self, Format, Written, note};
+use crate::output::{self, Done, Format, Written, note};
 
 /// Looks at a named consumer, reads with it, moves it.
 pub async fn run(args: &NodeArgs, command: ConsumerCommand) -> Result<Outcome, Failure> {
     if let ConsumerCommand::Ls { json } = command {
         return list(&crate::open::inspect(args)?, json).map(|()| Outcome::Done);
+    }
+    if !command.may_make() {
+        crate::open::require(args)?;
     }
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, false).await?;
@@ -36,24 +39,39 @@ async fn carry_out(node: &Node, command: ConsumerCommand) -> Result<(), Failure>
             name,
             topic,
             offset,
+            json,
         } => {
             open(node, &name).await?.ack_at(topic, offset).await?;
-            Ok(())
+            done(json, &Done::new("ack", &name).at(topic, offset))
         }
-        ConsumerCommand::Seek { name, to } => {
+        ConsumerCommand::Seek { name, to, json } => {
             let start = match to {
                 ConsumerFrom::Start => ConsumerStart::Beginning,
                 ConsumerFrom::Now => ConsumerStart::Now,
                 ConsumerFrom::Offset(offset) => ConsumerStart::Offset(offset),
                 ConsumerFrom::Time(us) => ConsumerStart::Time(Timestamp::from_micros(us)),
             };
-            Ok(open(node, &name).await?.seek(start).await?)
+            open(node, &name).await?.seek(start).await?;
+            done(json, &Done::new("seek", &name))
         }
         ConsumerCommand::Dead(dead) => of_dead(node, dead).await,
-        ConsumerCommand::Pause { name } => Ok(open(node, &name).await?.pause().await?),
-        ConsumerCommand::Resume { name } => Ok(open(node, &name).await?.resume().await?),
-        ConsumerCommand::Rm { name } => Ok(open(node, &name).await?.delete().await?),
+        ConsumerCommand::Pause { name, json } => {
+            open(node, &name).await?.pause().await?;
+            done(json, &Done::new("pause", &name))
+        }
+        ConsumerCommand::Resume { name, json } => {
+            open(node, &name).await?.resume().await?;
+            done(json, &Done::new("resume", &name))
+        }
+        ConsumerCommand::Rm { name, json } => {
+            open(node, &name).await?.delete().await?;
+            done(json, &Done::new("rm", &name))
+        }
     }
+}
+
+fn done(json: bool, done: &Done<'_>) -> Result<(), Failure> {
+    output::done(json, done).map_err(Failure::Stdout)
 }
 
 async fn open(node: &Node, name: &str) -> Result<ConsumerHandle, Failure> {
@@ -151,24 +169,28 @@ async fn of_dead(node: &Node, command: DeadCommand) -> Result<(), Failure> {
                 }
             }
         }
-        DeadCommand::Redrive { name, number } => {
+        DeadCommand::Redrive { name, number, json } => {
             let letters = open(node, &name).await?.dead_letters();
-            match number {
-                Some(number) => letters.redrive(number).await?,
-                None => note(&format!(
-                    "{} are delivered again",
-                    letters.redrive_all().await?
-                )),
-            }
-            Ok(())
+            let count = match number {
+                Some(number) => {
+                    letters.redrive(number).await?;
+                    1
+                }
+                None => {
+                    let count = letters.redrive_all().await?;
+                    note(&format!("{count} are delivered again"));
+                    count
+                }
+            };
+            done(json, &Done::new("redrive", &name).of(count))
         }
-        DeadCommand::Drop { name, number } => {
+        DeadCommand::Drop { name, number, json } => {
             let letters = open(node, &name).await?.dead_letters();
             match number {
                 Some(number) => letters.drop_one(number).await?,
                 None => letters.drop_all().await?,
             }
-            Ok(())
+            done(json, &Done::new("drop", &name))
         }
     }
 }

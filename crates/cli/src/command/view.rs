@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::args::{NodeArgs, ViewCommand};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{self, Written};
+use crate::output::{self, Done, Written};
 
 /// Looks at the views of an application, which has the functions that they need; deletes them.
 pub async fn run(args: &NodeArgs, command: ViewCommand) -> Result<Outcome, Failure> {
@@ -22,17 +22,27 @@ pub async fn run(args: &NodeArgs, command: ViewCommand) -> Result<Outcome, Failu
                 _ => Ok(Outcome::Done),
             }
         }
-        ViewCommand::Rm { name } => change(args, async |node| node.delete_view(&name).await).await,
-        ViewCommand::AcceptLoss { name } => {
-            change(args, async |node| node.accept_view_loss(&name).await).await
+        ViewCommand::Rm { name, json } => {
+            change(args, async |node| node.delete_view(&name).await).await?;
+            done(json, "rm", &name)
+        }
+        ViewCommand::AcceptLoss { name, json } => {
+            change(args, async |node| node.accept_view_loss(&name).await).await?;
+            done(json, "accept-loss", &name)
         }
     }
+}
+
+fn done(json: bool, did: &'static str, name: &str) -> Result<Outcome, Failure> {
+    output::done(json, &Done::new(did, name)).map_err(Failure::Stdout)?;
+    Ok(Outcome::Done)
 }
 
 async fn change(
     args: &NodeArgs,
     change: impl AsyncFnOnce(&Node) -> Result<(), p2panda::Error>,
 ) -> Result<Outcome, Failure> {
+    crate::open::require(args)?;
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, false).await?;
     let done = change(&node).await;
@@ -70,7 +80,7 @@ fn list(
 struct VersionLine {
     name: String,
     version: u32,
-    /// `answers`, `built` or `stopped`.
+    /// `answers`, `built`, `lacks` or `stopped`.
     state: &'static str,
     /// The last offset that it has applied, and the last one in its topics.
     position: u64,
@@ -80,6 +90,9 @@ struct VersionLine {
     skipped: u64,
     /// Messages that are to come, counted up to 10 000.
     to_come: u64,
+    /// Messages that the version before had and that are gone: it waits for `panda view accept-loss`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lacks: Option<u64>,
     /// Why it stands still, and at which offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<u64>,
@@ -92,7 +105,12 @@ impl VersionLine {
         let (state, stop) = match &view.state {
             ViewState::Answers => ("answers", None),
             ViewState::Stopped(stop) => ("stopped", Some(stop)),
+            ViewState::Lacks { .. } => ("lacks", None),
             _ => ("built", None),
+        };
+        let lacks = match view.state {
+            ViewState::Lacks { entries } => Some(entries),
+            _ => None,
         };
         VersionLine {
             name: view.name.clone(),
@@ -103,6 +121,7 @@ impl VersionLine {
             applied: view.applied,
             skipped: view.skipped,
             to_come: view.to_come,
+            lacks,
             stopped_at: stop.map(|stop| stop.offset),
             reason: stop.map(|stop| format!("{:?}: {}", stop.reason, stop.detail)),
         }
@@ -118,6 +137,12 @@ impl VersionLine {
             if count > 0 {
                 line += &format!(", {count} {what}");
             }
+        }
+        if let Some(lacks) = self.lacks {
+            line += &format!(
+                "\n  waits: {lacks} messages of the version before are gone; `panda view accept-loss` \
+                lets it answer without them"
+            );
         }
         if let (Some(offset), Some(reason)) = (self.stopped_at, &self.reason) {
             line += &format!("\n  stopped at {offset}: {}", output::visible(reason));

@@ -27,7 +27,15 @@ fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
     let held: serde_json::Value = serde_json::from_str(&held).unwrap();
     assert_eq!(held["text"].as_str(), Some("2"));
     let offset = held["offset"].to_string();
-    says(&world, &["consumer", "ack", "jobs", topic, &offset]);
+    let acked = says(
+        &world,
+        &["consumer", "ack", "jobs", topic, &offset, "--json"],
+    );
+    let acked: serde_json::Value = serde_json::from_str(&acked).unwrap();
+    let expected = serde_json::json!({
+        "done": "ack", "name": "jobs", "topic": topic, "offset": held["offset"]
+    });
+    assert_eq!(acked, expected);
     assert_eq!(says(&world, &first), "3\n");
     let info = says(&world, &["consumer", "info", "jobs", "--json"]);
     let info: serde_json::Value = serde_json::from_str(&info).unwrap();
@@ -53,13 +61,49 @@ fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
     assert_eq!(says(&world, &first), "0\n");
     assert_eq!(says(&world, &["consumer", "dead", "ls", "jobs"]), "");
     says(&world, &["consumer", "dead", "redrive", "jobs"]);
-    says(&world, &["consumer", "rm", "jobs"]);
+    for (args, done) in [
+        (&["consumer", "seek", "jobs", "now"][..], "seek"),
+        (&["consumer", "pause", "jobs"], "pause"),
+        (&["consumer", "resume", "jobs"], "resume"),
+        (&["consumer", "dead", "redrive", "jobs"], "redrive"),
+        (&["consumer", "dead", "drop", "jobs"], "drop"),
+        (&["consumer", "rm", "jobs"], "rm"),
+    ] {
+        let said = says(&world, &[args, &["--json"]].concat());
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(
+            (said["done"].as_str(), said["name"].as_str()),
+            (Some(done), Some("jobs"))
+        );
+        assert_eq!(said["count"].as_u64(), (done == "redrive").then_some(0));
+    }
     assert_eq!(says(&world, &["consumer", "ls"]), "");
     let unknown = world.at("home", &["consumer", "info", "jobs"]);
     let unknown = { unknown }.output().unwrap();
     assert_eq!(unknown.status.code(), Some(23), "{}", stderr(&unknown));
     let said = "panda: there is no consumer of this name; `panda consumer ls` lists them\n";
     assert_eq!(stderr(&unknown), said);
+}
+
+#[test]
+fn asking_for_a_consumer_or_a_view_in_an_empty_home_makes_nothing() {
+    let world = World::new();
+    for args in [
+        &["consumer", "info", "jobs"][..],
+        &["consumer", "pause", "jobs"],
+        &["consumer", "next", "jobs"],
+        &["consumer", "dead", "ls", "jobs"],
+        &["view", "rm", "notes"],
+    ] {
+        let output = { world.at("nobody", args) }.output().unwrap();
+        assert_ne!(output.status.code(), Some(0));
+        assert_eq!(stdout(&output), "");
+        assert!(
+            !world.path("nobody").exists(),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
 }
 
 #[test]
