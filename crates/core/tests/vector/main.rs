@@ -8,6 +8,7 @@
 mod ephemeral;
 mod file;
 mod headers;
+mod log_names;
 mod logs;
 mod made;
 mod primitives;
