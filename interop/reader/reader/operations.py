@@ -469,6 +469,7 @@ def read_made(check):
         label = keys.derive_key("p2panda log label v1", unhex(v["author"]) + log)
         wanted = [v[key] for key in ("name_hash", "log_id", "label")]
         check.equal([name.hex(), log.hex(), label.hex()], wanted, "operations-dependencies", v["name"])
+    read_log_names(check)
     file = check.file("operations-limits.json")
     for v in file["vectors"]:
         data = parts(v["header_parts"])
@@ -479,3 +480,28 @@ def read_made(check):
     for v in check.file("ephemeral-invalid.json")["vectors"]:
         got = outcome(open_ephemeral, parts(v["message_parts"]))
         check.equal(got, v["verdict"], "ephemeral-invalid", v["name"])
+
+
+def read_log_names(check):
+    """Whole headers of logs with a name, and of a first log that comes after one (4.3, 7.3, 7.8)."""
+    for v in check.file("log_names.json")["vectors"]:
+        inputs, expected, at = v["inputs"], v["expected"], ("log_names", v["name"])
+        topic, seed = unhex(inputs["topic"]), unhex(inputs["signing_key"])
+        author, hash, log, label = keys.public(seed), None, keys.digest(topic), keys.public(seed)
+        if inputs["log"] is not None:
+            hash = keys.digest(inputs["log"].encode())
+            log = keys.derive_key("p2panda named log id v1", topic + hash)
+            label = keys.derive_key("p2panda log label v1", author + log)
+        wanted = [expected[key] for key in ("name_hash", "log_id", "label")]
+        check.equal([hash and hash.hex(), log.hex(), label.hex()], wanted, *at)
+        listed = inputs["dependencies"]
+        deps = [(unhex(d["author"]), unhex(d["log_id"]), d["seq_num"], unhex(d["operation_id"])) for d in listed]
+        item = encode_extensions(log, inputs["timestamp"], inputs["prune_flag"], deps, hash)
+        check.equal(item.hex(), expected["extensions_cbor"], *at)
+        body, backlink = unhex(inputs["body"]), unhex(inputs["backlink"])
+        signed, _, data = build_header(seed, body, inputs["seq_num"], backlink, item)
+        wanted = [expected["signing_bytes"], expected["header_bytes"]]
+        check.equal([signed.hex(), data.hex()], wanted, *at)
+        header = decode_header(unhex(expected["header_bytes"]))
+        read = node_extensions(header)
+        check.equal([header.id.hex(), read.name, read.deps], [expected["operation_id"], hash, deps], *at)
