@@ -14,7 +14,7 @@ use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::link::{
-    Control, Farewell, Input, Instance, Level, Output, Side, Start, Told,
+    Control, Farewell, Input, Instance, Level, Opening, Output, Side, Start, Told,
 };
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::TransportInfo;
@@ -43,11 +43,9 @@ use crate::served::Served;
 use crate::session::questions::Questions;
 use crate::shared::Shared;
 use crate::topic::TopicHandle;
-use crate::wire::write;
+use crate::wire::{NoSession, write};
 
 mod streams;
-
-use self::streams::Opened;
 
 /// Control goes before sessions.
 const PRIORITY: i32 = 2;
@@ -156,6 +154,13 @@ struct Driver {
     ending: Option<Instant>,
     end_code: CloseCode,
     over: bool,
+}
+
+/// A topic stream that the peer opened.
+struct Opened {
+    opening: Result<Opening, NoSession>,
+    send: SendStream,
+    recv: RecvStream,
 }
 
 impl Driver {

@@ -10,19 +10,12 @@ use p2panda_protocol::sync::Protocol;
 use p2panda_protocol::time::patience;
 use tokio::time::{Instant, timeout};
 
-use super::Driver;
+use super::{Driver, Opened};
 use crate::conduct::TooMuch;
 use crate::connections::round_trip;
 use crate::link_refused::Refused;
 use crate::topic::Incoming;
 use crate::wire::{Answer, NoSession, Scope, Wire};
-
-/// A topic stream that the peer opened.
-pub(super) struct Opened {
-    opening: Result<Opening, NoSession>,
-    send: SendStream,
-    recv: RecvStream,
-}
 
 impl Driver {
     /// More streams wait where they are: a peer that opens many at once loses none of them.
