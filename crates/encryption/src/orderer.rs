@@ -202,9 +202,10 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         self.stage != Stage::Invited
     }
 
-    /// Takes the first message that lets us join and whose whole past was received.
+    /// Takes a message that lets us join and whose whole past was received, of those the first that
+    /// follows no other.
     pub(crate) fn take_join(&mut self) -> Option<Join<C, E>> {
-        while let Some(arrival) = self.joins.pop_first() {
+        while let Some(arrival) = self.pop_join() {
             // What an attempt before this one needed.
             self.applications.trim(self.ids_max());
             let Some(welcome) = self.take(arrival) else {
@@ -216,6 +217,20 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             return Some(Join { past, welcome });
         }
         None
+    }
+
+    fn pop_join(&mut self) -> Option<u64> {
+        let arrival = self.joins.first().copied()?;
+        let past = self
+            .waiting
+            .get(&arrival)
+            .map(|join| self.waiting_past(join));
+        let mut past = past.into_iter().flatten();
+        // The past has the oldest first.
+        let first = past.find(|earlier| self.joins.contains(earlier));
+        let first = first.unwrap_or(arrival);
+        self.joins.remove(&first);
+        Some(first)
     }
 
     /// We are in the group, by a message that was processed. What waited takes its place.

@@ -634,11 +634,12 @@ fn members_that_welcome_each_other_at_once_stay_readable_for_whoever_joins() {
 }
 
 /// Lives in which somebody was welcomed by a member that had not heard of the return of another one,
-/// which then could not follow; and one in which a channel began anew with a stolen pre-key.
+/// which then could not follow; one in which a channel began anew with a stolen pre-key; one in which
+/// an add could not be told from one beside a removal; and one in which a welcome came before the create.
 #[test]
 fn lives_with_welcomes_that_failed_once_hold() {
-    for seed in [72, 148, 16] {
-        let mut life = Life::new(seed, 600);
+    for (seed, steps) in [(72, 600), (148, 600), (16, 600), (48, 600), (162, 60)] {
+        let mut life = Life::new(seed, steps);
         life.welcomes = true;
         life.run();
     }

@@ -1,5 +1,5 @@
-//! Promises about the stored state of message groups: what is pruned, what is remembered of the
-//! application, and what a transaction that failed leaves behind.
+//! Promises about the stored state of message groups: what is remembered of the application, and what
+//! a transaction that failed leaves behind.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -12,12 +12,10 @@ use chacha20::ChaCha20Rng;
 use p2panda_encryption::message::{
     Config, Draft, Encrypted, Event, Group, OperationError, Outgoing, Payload, Views,
 };
-use p2panda_encryption::{Member, Message, OperationId, OwnKeys, QueueError, Registry, Wire};
+use p2panda_encryption::{Member, Message, OperationId, OwnKeys, Registry, Wire};
 use world::*;
 
 const NOW: u64 = START + 2;
-const NODE: u8 = 4;
-const PRUNED: u8 = 5;
 const APPLICATION: u8 = 8;
 
 /// One person with its database: rows of the group, of its own keys and of its registry.
@@ -87,12 +85,6 @@ impl World {
         self.devices.iter().map(|device| device.person.id).collect()
     }
 
-    fn update(&mut self, author: usize) -> Draft {
-        let device = &mut self.devices[author];
-        let context = device.person.context(NOW);
-        device.group.update(&context, &mut self.rng).unwrap()
-    }
-
     fn commit(&mut self, author: usize, draft: Draft) -> Message<Payload> {
         let prepared = draft.seal().unwrap();
         let device = &mut self.devices[author];
@@ -157,21 +149,17 @@ impl World {
         }
     }
 
-    /// Commits a draft, and gives it and every answer to all but those who are away.
-    fn share_without(&mut self, author: usize, draft: Draft, away: &[usize]) {
+    /// Commits a draft, and gives it and every answer to everybody.
+    fn share(&mut self, author: usize, draft: Draft) {
         let mut open = VecDeque::from([self.commit(author, draft)]);
         while let Some(message) = open.pop_front() {
-            for reader in (0..self.devices.len()).filter(|reader| !away.contains(reader)) {
+            for reader in 0..self.devices.len() {
                 if self.devices[reader].person.id != message.sender {
                     open.extend(self.deliver(reader, &message).1);
                 }
             }
         }
         self.devices.iter_mut().for_each(Device::store);
-    }
-
-    fn share(&mut self, author: usize, draft: Draft) {
-        self.share_without(author, draft, &[]);
     }
 
     fn everybody_reads(&mut self, members: &[usize]) {
@@ -188,95 +176,7 @@ impl World {
     }
 }
 
-#[test]
-fn what_all_members_have_passed_is_pruned_to_its_id() {
-    let mut world = World::new(1, 5, 5);
-    let mut sizes = Vec::new();
-    for round in 0..40 {
-        let draft = world.update(round % 5);
-        world.share(round % 5, draft);
-        for device in &mut world.devices {
-            // The last operation of each, and the answers to them.
-            assert!(device.rows(NODE) <= 2 * 6, "{}", device.rows(NODE));
-            let before = device.encode();
-            device.reload();
-            assert_eq!(device.encode(), before);
-        }
-        sizes.push(world.devices[1].stores[0].bytes());
-    }
-    // 33 and at most 13 bytes of the id of each update and of the answers to it, and the number of
-    // its place.
-    let grown = sizes[39] - sizes[19];
-    assert!(grown <= 20 * 5 * 48 + 64, "{grown}");
-    assert_eq!(
-        world.devices[1].rows(PRUNED) + world.devices[1].rows(NODE),
-        41 * 5
-    );
-    world.everybody_reads(&[0, 1, 2, 3, 4]);
-}
-
-#[test]
-fn what_was_pruned_is_known_and_refused_a_second_time() {
-    let mut world = World::new(2, 3, 3);
-    let draft = world.update(0);
-    let first = world.commit(0, draft);
-    let mut answers = Vec::new();
-    for reader in [1, 2] {
-        answers.extend(world.deliver(reader, &first).1);
-    }
-    for answer in &answers {
-        for reader in 0..3 {
-            if world.devices[reader].person.id != answer.sender {
-                world.deliver(reader, answer);
-            }
-        }
-    }
-    for round in 0..6 {
-        let draft = world.update(round % 3);
-        world.share(round % 3, draft);
-    }
-    assert!(world.devices[1].rows(PRUNED) > 6);
-    let names = |named: OperationId, rng: &mut ChaCha20Rng| Message {
-        id: operation(rng),
-        sender: first.sender,
-        dependencies: vec![named],
-        payload: first.payload.clone(),
-    };
-    let late = names(first.id, &mut world.rng);
-    let unknown = operation(&mut world.rng);
-    let waits = names(unknown, &mut world.rng);
-    world.devices[1].reload();
-    let group = &mut world.devices[1].group;
-    assert_eq!(group.receive(first.clone()), Err(QueueError::Replayed));
-    assert_eq!(group.missing(&late), []);
-    assert_eq!(group.missing(&waits), [unknown]);
-    world.everybody_reads(&[0, 1, 2]);
-}
-
-#[test]
-fn who_sends_nothing_holds_the_graph_up_until_it_is_removed() {
-    let mut world = World::new(3, 4, 4);
-    for round in 0..10 {
-        let draft = world.update(round % 3);
-        world.share_without(round % 3, draft, &[3]);
-    }
-    let held = world.devices[0].rows(NODE);
-    assert!(held > 30, "{held}");
-    let silent = world.devices[3].person.id;
-    let device = &mut world.devices[0];
-    let context = device.person.context(NOW);
-    let draft = device.group.remove(silent, &context, &mut world.rng);
-    world.share_without(0, draft.unwrap(), &[3]);
-    for round in 0..3 {
-        let draft = world.update(round);
-        world.share_without(round, draft, &[3]);
-    }
-    let left = world.devices[0].rows(NODE);
-    assert!(left <= 8, "{left}");
-    world.everybody_reads(&[0, 1, 2]);
-}
-
-/// Like `message`, by another author who also names these.
+/// A message that also names these.
 fn naming(world: &mut World, author: usize, named: &[OperationId]) -> Message<Payload> {
     let mut message = world.send(author);
     message.dependencies.extend(named);

@@ -1,7 +1,7 @@
 //! A group of the message scheme (`docs/protocol/encryption.md#11.6`).
 
+mod named;
 mod own;
-mod passed;
 mod stored;
 
 use std::collections::BTreeSet;
@@ -232,7 +232,6 @@ impl<M: Membership> Group<M> {
             self.orderer.enter(operation);
         }
         self.take_in(me, &control, processed);
-        self.passed(operation, me, &control);
         Ok(())
     }
 
@@ -311,10 +310,7 @@ impl<M: Membership> Group<M> {
                     // What it sends now is of an epoch that we do not know.
                     self.decryption.remove(&sender);
                 }
-                let event =
-                    result.map(|processed| self.changed(operation, sender, &control, processed));
-                self.passed(operation, sender, &control);
-                event
+                result.map(|processed| self.changed(operation, sender, control, processed))
             }
             Payload::Application(Encrypted {
                 generation,
@@ -462,7 +458,6 @@ impl<M: Membership> Group<M> {
                 if let Control::Change(Change::Add { .. }) = &control {
                     self.agreement.joined(sender);
                 }
-                self.passed(operation, sender, &control);
                 let answer = answer.map(|answer| self.answer(operation, answer));
                 Event::Joined { operation, answer }
             }
@@ -487,7 +482,6 @@ impl<M: Membership> Group<M> {
                 let sent = (&directs[..], &message.recipients[..]);
                 if let Some(Change::Remove { removed }) = control.change() {
                     self.removals.push((message.id, *removed));
-                    self.orderer.graph_mut().removed(removed);
                 }
                 // What does not open had no effect on its sender's channel either.
                 let _ = self.agreement.absorb(about, sent, context);
@@ -548,10 +542,10 @@ impl<M: Membership> Group<M> {
         &mut self,
         operation: OperationId,
         sender: Member,
-        control: &Control,
+        control: Control,
         processed: Processed,
     ) -> Event {
-        let answer = self.take_in(sender, control, processed);
+        let answer = self.take_in(sender, &control, processed);
         let me = self.agreement.my_id();
         if control.change().is_some_and(|change| change.admits(&me)) {
             // A second welcome, at the same time as the first.
@@ -565,7 +559,7 @@ impl<M: Membership> Group<M> {
         Event::Changed {
             operation,
             sender,
-            control: control.clone(),
+            control,
             answer,
         }
     }

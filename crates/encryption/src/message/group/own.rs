@@ -66,16 +66,14 @@ impl<M: Membership> Group<M> {
         let about = (operation, &control, &recipients[..]);
         let result = self.agreement.process_own(about, beside, context, rng);
         self.passed_own(operation, &dependencies, true);
-        let event = match result {
-            Ok(processed) => self.changed(operation, sender, &control, processed),
+        match result {
+            Ok(processed) => self.changed(operation, sender, control, processed),
             Err(error) => Event::Failed {
                 operation,
                 sender,
                 failure: Failure::Process(error),
             },
-        };
-        self.passed(operation, sender, &control);
-        event
+        }
     }
 
     /// A newer copy of us has created the group.

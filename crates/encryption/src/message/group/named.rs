@@ -1,8 +1,6 @@
-//! What every member has passed goes, and what others may name (`docs/protocol/encryption.md#12.7`).
+//! Messages of the application that others name (`docs/protocol/encryption.md#12.2.1`).
 
 use super::Group;
-use crate::control::{Change, ControlMessage};
-use crate::message::control::Control;
 use crate::message::views::Membership;
 use crate::{Member, OperationId};
 
@@ -47,28 +45,5 @@ impl<M: Membership> Group<M> {
             || self.decryption.contains_key(member)
             || self.agreement.members().members().contains(member)
             || self.removals.iter().any(|(_, removed)| removed == member)
-    }
-
-    /// A control message was processed, also one of ours. Forgets what every member has passed.
-    pub(super) fn passed(&mut self, operation: OperationId, sender: Member, control: &Control) {
-        if self.ratchet.is_none() {
-            return;
-        }
-        let me = self.agreement.my_id();
-        let members = self.agreement.members().members();
-        let graph = self.orderer.graph_mut();
-        match control.change() {
-            Some(Change::Remove { removed }) if !members.contains(removed) => {
-                graph.removed(removed);
-            }
-            Some(Change::Add { added }) if members.contains(added) => {
-                graph.added(*added, &operation);
-            }
-            _ => {}
-        }
-        if sender != me && members.contains(&sender) {
-            graph.heard(sender, &operation);
-        }
-        graph.prune(&members, &me);
     }
 }
