@@ -57,11 +57,6 @@ impl Holders {
         me: &VerifyingKey,
         graph: &Graph,
     ) -> BTreeSet<VerifyingKey> {
-        // What somebody was sent by a message that does not follow its asking does not count.
-        let counts = |member: &VerifyingKey, by: &Hash| {
-            let mut asks = self.asks.get(member).into_iter().flatten();
-            asks.all(|ask| graph.precedes(ask, by))
-        };
         let ours = self
             .secrets
             .values()
@@ -69,17 +64,33 @@ impl Holders {
         let lacking = ours.flat_map(|holders| {
             let lacks = |member: &&VerifyingKey| {
                 let by = holders.get(*member).into_iter().flatten();
-                let mut by = by.filter(|by| counts(member, by));
-                by.next().is_none()
+                let mut by = by.filter(|by| self.counts(member, by, graph));
+                *member != me && by.next().is_none()
             };
             members.iter().filter(lacks)
         });
         lacking.copied().collect()
     }
 
-    /// Whether a member ever asked for everything again: its channel with us may not work.
-    pub(crate) fn has_asked(&self, member: &VerifyingKey) -> bool {
-        self.asks.contains_key(member)
+    /// Whether a member asked for everything again and nobody has answered: its channels may not
+    /// work.
+    pub(crate) fn asks(&self, member: &VerifyingKey, graph: &Graph) -> bool {
+        let holders = self
+            .secrets
+            .values()
+            .filter_map(|holders| holders.get(member));
+        let welcomes = |by: &&Hash| match graph.get(by).map(|node| &node.kind) {
+            Some(Kind::Pointer(pointed)) => pointed.welcomed.contains(member),
+            _ => false,
+        };
+        let mut welcomed = holders.flatten().filter(welcomes);
+        self.asks.contains_key(member) && !welcomed.any(|by| self.counts(member, by, graph))
+    }
+
+    /// What somebody was sent by a message that does not follow its asking does not count.
+    fn counts(&self, member: &VerifyingKey, by: &Hash, graph: &Graph) -> bool {
+        let mut asks = self.asks.get(member).into_iter().flatten();
+        asks.all(|ask| graph.precedes(ask, by))
     }
 
     /// A secret did not open for us.

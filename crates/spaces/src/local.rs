@@ -368,7 +368,7 @@ impl Spaces {
         let founded = self.founded(space)?;
         for member in self.known(space)?.lacking(desk.context) {
             let known = self.known_mut(space)?;
-            if known.holders.has_asked(&member) {
+            if known.holders.asks(&member, &known.graph) {
                 known.encryption.restart(member);
             }
             let known = self.known(space)?;
