@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 
+use crate::sealed::Note;
 use crate::{Role, Verdict};
 
 /// How many messages of each author something has seen. An author's messages come in the order
@@ -29,6 +30,8 @@ pub(crate) struct Place {
 pub(crate) struct Node {
     pub(crate) place: Place,
     pub(crate) kind: Kind,
+    /// What it says of invites, in the form of our own nodes.
+    pub(crate) notes: Vec<Note>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub(crate) struct Graph {
     /// Of each author, how many messages there are and which was the last.
     authors: BTreeMap<VerifyingKey, (u64, Hash)>,
     heads: BTreeSet<Hash>,
+    /// Those that say something of invites.
+    noting: BTreeSet<Hash>,
     pub(crate) dirty: BTreeSet<Hash>,
 }
 
@@ -95,6 +100,11 @@ impl Graph {
             .collect();
         order.sort_unstable();
         order.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The messages that say something of invites, by id.
+    pub(crate) fn noting(&self) -> impl Iterator<Item = &Hash> {
+        self.noting.iter()
     }
 
     /// The messages without successor.
@@ -176,6 +186,9 @@ impl Graph {
             }
             self.heads.insert(id);
         }
+        if !node.notes.is_empty() {
+            self.noting.insert(id);
+        }
         self.nodes.insert(id, node);
         self.dirty.insert(id);
     }
@@ -207,10 +220,13 @@ impl Graph {
         };
         let heads = nodes.iter().filter(|(_, node)| is_head(node));
         let heads = heads.map(|(id, _)| *id).collect();
+        let noting = nodes.iter().filter(|(_, node)| !node.notes.is_empty());
+        let noting = noting.map(|(id, _)| *id).collect();
         Graph {
             nodes,
             authors,
             heads,
+            noting,
             dirty: BTreeSet::new(),
         }
     }

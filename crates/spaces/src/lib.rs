@@ -107,8 +107,8 @@ pub use receive::ProcessError;
 pub use role::{Role, RoleParseError};
 pub use rows::LoadError;
 pub use sealed::{
-    Content, Glance, KeyId, Log, Outgoing, ReceiveError, Received, Scheme, Sealed, Settings,
-    Signer, Wait,
+    Content, Glance, Invite, InviteError, InviteState, KeyId, Log, Offer, Outgoing, ReceiveError,
+    Received, Scheme, Sealed, Settings, Signer, Wait,
 };
 pub use space_id::SpaceId;
 pub use spaces::{Health, Spaces};

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::event::Event;
 use crate::graph::{Kind, Node};
 use crate::receive::{ProcessError, directs_of, drain, ejected, members_changed, pointed, view_of};
-use crate::sealed::{Control, Forge};
+use crate::sealed::{Control, Forge, InviteError, Note};
 use crate::space::{Founded, Roles, Space, roles, secret};
 use crate::spaces::Spaces;
 use crate::steps::Turn;
@@ -51,6 +51,12 @@ pub enum LocalError {
     /// What was drafted does not fit any more: a fault of the caller's order of calls.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// The invite does not allow it.
+    #[error("the invite does not allow it: {0:?}")]
+    Invite(InviteError),
+    /// No keys of an owner are known.
+    #[error("no keys of an owner are known")]
+    Unreachable,
     /// More members than one message can welcome: make the space with fewer and add the others.
     #[error("too many members for one message")]
     TooManyMembers,
@@ -218,6 +224,17 @@ impl Spaces {
         action: Action,
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Done {
+        self.change_with(space, action, Vec::new(), desk)
+    }
+
+    /// A change, and what it says of invites.
+    pub(crate) fn change_with<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        action: Action,
+        notes: Vec<Note>,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
         let group = self.founded(space)?.group;
         self.allowed(group, action.clone())?;
         let me = Member::Individual(self.me);
@@ -227,7 +244,10 @@ impl Spaces {
         self.heal_required(space, desk)?;
         let arguments = self.allowed(group, action)?;
         let auth = self.sign_auth(arguments, desk)?;
-        self.point(space, group, auth, desk)?;
+        self.notes = notes;
+        let pointed = self.point(space, group, auth, desk);
+        self.notes.clear();
+        pointed?;
         self.hand_out(space, desk)?;
         Ok(self.events())
     }
@@ -288,6 +308,7 @@ impl Spaces {
             self.renew(space, desk)?;
         }
         self.hand_out(space, desk)?;
+        self.remove_excess(space, desk)?;
         Ok(self.events())
     }
 
@@ -456,6 +477,7 @@ impl Spaces {
             prepared: prepared.as_ref(),
             heights: &pointed.heights,
             asks: false,
+            notes: &self.notes,
         };
         let message = Message {
             id: desk.forge.control(&control, desk.context, desk.rng)?,
@@ -484,7 +506,8 @@ impl Spaces {
         }
         let before = known.roles.clone();
         let kind = Kind::Pointer(pointed);
-        known.take_in(message.id, Node { place, kind }, &self.groups);
+        let notes = std::mem::take(&mut self.notes);
+        known.take_in(message.id, Node { place, kind, notes }, &self.groups);
         members_changed(known, &message, &before, &mut events);
         if let Some(prepared) = prepared {
             known

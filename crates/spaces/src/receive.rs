@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::event::{Event, Refusal, Verdict};
 use crate::graph::{Kind, Node, Place, Pointed};
+use crate::sealed::Note;
 use crate::space::{Founded, Roles, Space, changes, roles, secret};
 use crate::spaces::Spaces;
 use crate::steps::{Step, Turn, names};
@@ -40,6 +41,13 @@ pub enum ProcessError {
     Registry(#[from] RegistryError),
 }
 
+/// What a pointer says in the form of our own nodes only.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) heights: BTreeMap<VerifyingKey, u64>,
+    pub(crate) notes: Vec<Note>,
+}
+
 impl Spaces {
     /// Processes a message, of which all that it names was processed before, and the author's
     /// messages in the order of its log. A repeat changes nothing.
@@ -64,7 +72,7 @@ impl Spaces {
             }
             SpacesArgs::Auth(arguments) => self.process_auth(message, arguments),
             SpacesArgs::Membership(pointer) => {
-                self.process_pointer(message, pointer, BTreeMap::new(), context)
+                self.process_pointer(message, pointer, Extra::default(), context)
             }
             SpacesArgs::Update {
                 space,
@@ -114,7 +122,7 @@ impl Spaces {
         &mut self,
         message: &Message,
         pointer: &Pointer,
-        heights: BTreeMap<VerifyingKey, u64>,
+        extra: Extra,
         context: &mut Context<'_>,
     ) -> Result<Vec<Event>, ProcessError> {
         if !self.groups.contains(&pointer.auth) {
@@ -140,7 +148,7 @@ impl Spaces {
                 return self.note(message, pointer.space, place, Kind::Plain);
             }
             Ruling::Counts(mut pointed, turn) => {
-                pointed.heights = heights;
+                pointed.heights = extra.heights;
                 (Kind::Pointer(pointed), turn)
             }
         };
@@ -165,7 +173,8 @@ impl Spaces {
         }
         let before = space.roles.clone();
         let controls = place.controls.clone();
-        let node = Node { place, kind };
+        let notes = extra.notes;
+        let node = Node { place, kind, notes };
         let steps = turn.steps(pointer.directs.clone());
         space.take_in(message.id, node, &self.groups);
         members_changed(space, message, &before, &mut events);
@@ -365,7 +374,8 @@ impl Spaces {
     ) -> Result<Vec<Event>, ProcessError> {
         self.note_message(message.id, &place.named)?;
         if let Some(space) = self.spaces.get_mut(&space) {
-            space.take_in(message.id, Node { place, kind }, &self.groups);
+            let notes = Vec::new();
+            space.take_in(message.id, Node { place, kind, notes }, &self.groups);
         }
         Ok(Vec::new())
     }

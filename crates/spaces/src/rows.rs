@@ -13,7 +13,7 @@ use crate::event::Verdict;
 use crate::graph::{Graph, Kind, Node, Place, Pointed};
 use crate::holders::Holders;
 use crate::roster::Roster;
-use crate::sealed::{Native, Run};
+use crate::sealed::{Native, Note, Run};
 use crate::space::{Founded, Space};
 use crate::spaces::Spaces;
 use crate::{Role, Settings, SpaceId};
@@ -329,7 +329,7 @@ fn read_founded(value: &[u8]) -> Result<Option<Founded>, LoadError> {
 fn write_node(node: &Node) -> Zeroizing<Vec<u8>> {
     let mut w = Writer::new();
     let place = &node.place;
-    w.array(6)
+    w.array(7)
         .bytes(place.author.as_bytes())
         .uint(place.position);
     w.array(2 * place.clock.len());
@@ -366,12 +366,16 @@ fn write_node(node: &Node) -> Zeroizing<Vec<u8>> {
             w.uint(told.map_or(0, |verdict| 1 + verdict as u64));
         }
     }
+    w.array(node.notes.len());
+    for note in &node.notes {
+        note.write(&mut w);
+    }
     Zeroizing::new(w.into_bytes())
 }
 
 fn read_node(value: &[u8]) -> Result<Node, LoadError> {
     let mut r = Reader::checked(value, cbor::VALUE)?;
-    if r.array()? != 6 {
+    if r.array()? != 7 {
         return Err(LoadError::Corrupt);
     }
     let (author, position) = (read_key(&mut r)?, r.uint()?);
@@ -408,7 +412,9 @@ fn read_node(value: &[u8]) -> Result<Node, LoadError> {
         },
         _ => return Err(LoadError::Corrupt),
     };
-    Ok(Node { place, kind })
+    let note = |r: &mut Reader<'_>| Note::read(r).map_err(|_| LoadError::Corrupt);
+    let notes = read_list(&mut r, note)?;
+    Ok(Node { place, kind, notes })
 }
 
 fn read_counts(r: &mut Reader<'_>) -> Result<BTreeMap<VerifyingKey, u64>, LoadError> {

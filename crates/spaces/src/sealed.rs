@@ -2,6 +2,7 @@
 //! (`docs/protocol/spaces.md#9`).
 
 mod body;
+mod invites;
 mod publish;
 mod receive;
 mod ring;
@@ -18,6 +19,8 @@ use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
 pub(crate) use body::Structure;
 pub use body::{KeyId, Scheme, Settings};
+pub(crate) use invites::Note;
+pub use invites::{Invite, InviteError, InviteState, Offer};
 pub(crate) use publish::{Control, Forge};
 pub(crate) use ring::Ring;
 pub(crate) use runs::{Run, Runs};
@@ -122,6 +125,14 @@ pub enum Glance {
     Nothing,
     /// New keys of its author: a member that lacked something may be reached now.
     Bundle,
+    /// Its author asks to be let in by an invite, and the invite signed that. An owner decides
+    /// ([`Spaces::admit_newcomer`](crate::Spaces::admit_newcomer)).
+    Request {
+        /// The space.
+        space: SpaceId,
+        /// The invite.
+        invite: VerifyingKey,
+    },
     /// It welcomes us: what waits for these keys can be handed in again.
     Keys {
         /// The space. Who is in none of this topic yet may be in this one from now on.

@@ -9,6 +9,7 @@ use p2panda_groups::{GroupId, Groups, Rules};
 use zeroize::Zeroizing;
 
 use crate::event::{Event, Verdict};
+use crate::sealed::Note;
 use crate::space::{Roles, Space, roles, secret};
 use crate::{Role, SpaceId};
 
@@ -26,6 +27,8 @@ pub struct Spaces {
     /// Operations on groups as they were signed, in the form of our own nodes.
     pub(crate) signed: BTreeMap<Hash, Vec<u8>>,
     pub(crate) signed_dirty: BTreeSet<Hash>,
+    /// What the next control message says of invites.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// What is between a space and sending into it.
@@ -39,12 +42,17 @@ pub struct Health {
     pub rekey: Rekey,
     /// Members that lack secrets and can be reached now.
     pub lacking: Vec<VerifyingKey>,
+    /// Members beyond what their invite allows, where we are an owner and remove them.
+    pub excess: Vec<VerifyingKey>,
 }
 
 impl Health {
     /// Whether [`Spaces::heal`] has nothing to do.
     pub fn is_good(&self) -> bool {
-        !self.behind && self.rekey == Rekey::None && self.lacking.is_empty()
+        !self.behind
+            && self.rekey == Rekey::None
+            && self.lacking.is_empty()
+            && self.excess.is_empty()
     }
 }
 
@@ -58,6 +66,7 @@ impl Spaces {
             told: Vec::new(),
             signed: BTreeMap::new(),
             signed_dirty: BTreeSet::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -129,6 +138,7 @@ impl Spaces {
         let lacking = known.lacking(context);
         Some(Health {
             behind: self.wanted(known) != known.roles || known.has_many_heads(),
+            excess: self.excess(space).into_iter().collect(),
             rekey: known.encryption.rekey(),
             lacking: lacking.into_iter().collect(),
         })

@@ -6,7 +6,7 @@ use std::fmt;
 use p2panda_core::cbor::{self, Reader};
 use p2panda_core::limits::{
     GROUP_MEMBERS_MAX, GROUP_SECRETS_MAX, OPERATION_BYTES_MAX, SPACE_BOXES_MAX, SPACE_NAMED_MAX,
-    SPACE_OPERATIONS_MAX,
+    SPACE_NOTES_MAX, SPACE_OPERATIONS_MAX, SPACE_REQUEST_BOXES_MAX,
 };
 use p2panda_core::{Hash, Signature, VerifyingKey};
 use p2panda_encryption::aead::{self, AeadError};
@@ -15,6 +15,7 @@ use p2panda_encryption::{DirectMessage, HybridBundle, Items, Secret, Wire, Write
 use p2panda_groups::{Arguments, GroupId};
 use zeroize::Zeroizing;
 
+use super::invites::Note;
 use crate::{Invalid, SpaceId};
 
 const VERSION: u64 = 1;
@@ -22,6 +23,7 @@ const VERSION: u64 = 1;
 const BUNDLE: u64 = 0;
 const CONTROL: u64 = 1;
 const CONTENT: u64 = 2;
+const REQUEST: u64 = 3;
 
 /// What is signed of an operation on a group.
 const SIGNED: &[u8] = b"p2panda group operation v1";
@@ -108,6 +110,14 @@ pub(crate) enum Body {
     Bundle(HybridBundle),
     Control(Envelope),
     Content(Encrypted),
+    Request(Request),
+}
+
+/// Somebody asks to be let in by an invite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) bundle: HybridBundle,
+    pub(crate) boxes: Vec<Vec<u8>>,
 }
 
 /// A control message from outside.
@@ -149,6 +159,14 @@ impl Body {
                 w.bytes(encrypted.secret.as_bytes());
                 w.bytes(&encrypted.nonce).bytes(&encrypted.sealed);
             }
+            Body::Request(request) => {
+                w.array(4).uint(VERSION).uint(REQUEST);
+                w.raw(&request.bundle.encode());
+                w.array(request.boxes.len());
+                for sealed in &request.boxes {
+                    w.bytes(sealed);
+                }
+            }
         }
         w.into_bytes()
     }
@@ -174,6 +192,10 @@ impl Body {
                 secret: SecretId::from_bytes(read_array(&mut r)?),
                 nonce: read_array(&mut r)?,
                 sealed: r.bytes()?.to_vec(),
+            }),
+            (REQUEST, 4) => Body::Request(Request {
+                bundle: HybridBundle::read(&mut r)?,
+                boxes: read_list(&mut r, SPACE_REQUEST_BOXES_MAX, |r| Ok(r.bytes()?.to_vec()))?,
             }),
             _ => return Err(Invalid::Variant),
         };
@@ -253,12 +275,13 @@ pub(crate) struct Structure {
     pub(crate) keys: Vec<Secret>,
     pub(crate) asks: bool,
     pub(crate) settings: Option<Settings>,
+    pub(crate) notes: Vec<Note>,
 }
 
 impl Structure {
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
-        w.array(8).array(self.dependencies.len());
+        w.array(9).array(self.dependencies.len());
         for id in &self.dependencies {
             w.bytes(id.as_bytes());
         }
@@ -296,12 +319,16 @@ impl Structure {
                 w.null();
             }
         }
+        w.array(self.notes.len());
+        for note in &self.notes {
+            note.write(&mut w);
+        }
         w.into_bytes()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Structure, Invalid> {
         let mut r = Reader::checked(bytes, cbor::VALUE)?;
-        if r.array()? != 8 {
+        if r.array()? != 9 {
             return Err(Invalid::Bytes);
         }
         let structure = Structure {
@@ -325,6 +352,7 @@ impl Structure {
             })?,
             asks: r.bool()?,
             settings: read_optional(&mut r, read_settings)?,
+            notes: read_list(&mut r, SPACE_NOTES_MAX, Note::read)?,
         };
         r.finish()?;
         Ok(structure)
@@ -382,7 +410,7 @@ pub(crate) fn read_box(content: &[u8]) -> Option<(SpaceId, Secret)> {
     Some((SpaceId::from_bytes(*space), key))
 }
 
-fn read_array<const N: usize>(r: &mut Reader<'_>) -> Result<[u8; N], Invalid> {
+pub(super) fn read_array<const N: usize>(r: &mut Reader<'_>) -> Result<[u8; N], Invalid> {
     r.bytes()?.try_into().map_err(|_| Invalid::Bytes)
 }
 
@@ -390,7 +418,7 @@ fn read_hash(r: &mut Reader<'_>) -> Result<Hash, Invalid> {
     read_array(r).map(Hash::from_bytes)
 }
 
-fn read_key(r: &mut Reader<'_>) -> Result<VerifyingKey, Invalid> {
+pub(super) fn read_key(r: &mut Reader<'_>) -> Result<VerifyingKey, Invalid> {
     VerifyingKey::from_bytes(read_array(r)?).map_err(|_| Invalid::Key)
 }
 

@@ -2,7 +2,9 @@
 
 use p2panda_core::SigningKey;
 use p2panda_core::cbor::Writer;
-use p2panda_core::limits::{SPACE_BOXES_MAX, SPACE_NAMED_MAX, SPACE_OPERATIONS_MAX};
+use p2panda_core::limits::{
+    SPACE_BOXES_MAX, SPACE_NAMED_MAX, SPACE_NOTES_MAX, SPACE_OPERATIONS_MAX,
+};
 use p2panda_groups::{Action, bound_group_id};
 
 use super::*;
@@ -39,11 +41,17 @@ fn a_body_names_so_many_control_messages_and_no_more() {
 fn a_body_carries_so_many_operations_and_no_more() {
     let carries = |count: usize| {
         let mut w = Writer::new();
-        w.array(8).array(0).array(count);
+        w.array(9).array(0).array(count);
         for _ in 0..count {
             w.null();
         }
-        w.null().array(0).array(0).array(0).bool(false).null();
+        w.null()
+            .array(0)
+            .array(0)
+            .array(0)
+            .bool(false)
+            .null()
+            .array(0);
         Structure::decode(&w.into_bytes())
     };
     // Nothing is no operation, which is found out where the number is allowed.
@@ -52,6 +60,18 @@ fn a_body_carries_so_many_operations_and_no_more() {
         Err(Invalid::Cbor(_))
     ));
     assert_eq!(carries(SPACE_OPERATIONS_MAX + 1), Err(Invalid::TooLong));
+}
+
+#[test]
+fn a_body_says_so_much_of_invites_and_no_more() {
+    let invite = SigningKey::from_bytes(&[1; 32]).verifying_key();
+    let notes = |count: usize| Structure {
+        notes: vec![Note::Revoke(invite); count],
+        ..Structure::default()
+    };
+    assert!(Structure::decode(&notes(SPACE_NOTES_MAX).encode()).is_ok());
+    let one_more = Structure::decode(&notes(SPACE_NOTES_MAX + 1).encode());
+    assert_eq!(one_more, Err(Invalid::TooLong));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use p2panda_groups::{Arguments, Groups, Member};
 use rand_core::CryptoRng;
 
 use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, STRUCTURE};
+use super::invites::Note;
 use super::{Log, Outgoing, Sealed, Settings, Signer, Structure};
 use crate::event::Event;
 use crate::graph::Kind;
@@ -30,6 +31,7 @@ pub struct Control<'c> {
     pub(crate) prepared: Option<&'c Prepared>,
     pub(crate) heights: &'c BTreeMap<VerifyingKey, u64>,
     pub(crate) asks: bool,
+    pub(crate) notes: &'c [Note],
 }
 
 /// How messages of ours are written down and signed.
@@ -132,6 +134,7 @@ impl Control<'_> {
             },
             asks: self.asks,
             settings: native.settings.filter(|_| creates),
+            notes: self.notes.to_vec(),
         };
         let mut nonce = [0; 24];
         rng.fill_bytes(&mut nonce);
@@ -266,7 +269,7 @@ impl Spaces {
         Ok(())
     }
 
-    fn plain<R: CryptoRng, F: Forge>(
+    pub(super) fn plain<R: CryptoRng, F: Forge>(
         &mut self,
         id: SpaceId,
         asks: bool,
@@ -290,6 +293,7 @@ impl Spaces {
             prepared: None,
             heights: &BTreeMap::new(),
             asks,
+            notes: &self.notes,
         };
         let message = desk.forge.control(&control, desk.context, desk.rng)?;
         let place = space.graph.place(self.me, &named);
@@ -297,7 +301,8 @@ impl Spaces {
             true => Kind::Asks,
             false => Kind::Plain,
         };
-        self.take_in_plain(id, message, place, kind)?;
+        let notes = std::mem::take(&mut self.notes);
+        self.take_in_plain(id, message, (place, notes), kind)?;
         Ok(())
     }
 

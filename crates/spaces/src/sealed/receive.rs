@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;
-use p2panda_groups::{Operation, Processed};
+use p2panda_groups::{Action, Member, Operation, Processed};
 
 use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, Structure};
+use super::invites::{Note, open_request};
 use super::runs::{Run, last_of};
 use super::{Content, Glance, ReceiveError, Received, Wait};
 use crate::event::{Event, Refusal};
 use crate::graph::{Kind, Node, Place};
-use crate::receive::ProcessError;
+use crate::receive::{Extra, ProcessError};
 use crate::space::Space;
 use crate::spaces::Spaces;
-use crate::{Invalid, Message, Pointer, SpaceId, SpacesArgs};
+use crate::{Invalid, Message, Pointer, Role, SpaceId, SpacesArgs};
 
 impl Spaces {
     /// Takes what an operation of a control log has for us from outside: the keys of its author, or
@@ -42,6 +43,18 @@ impl Spaces {
             Body::Control(envelope) => Ok(self
                 .look_into_boxes(expected, author, &envelope, context)
                 .unwrap_or(Glance::Nothing)),
+            Body::Request(request) => {
+                let found = open_request(&request, author, context.keys);
+                let found = found.filter(|(space, _)| expected.is_none_or(|id| id == *space));
+                let Some((space, invite)) = found.filter(|_| *author != self.me) else {
+                    return Ok(Glance::Nothing);
+                };
+                let (bundle, now) = (request.bundle, context.now);
+                Ok(match context.registry.add_hybrid(*author, bundle, now) {
+                    Ok(()) => Glance::Request { space, invite },
+                    Err(_) => Glance::Nothing,
+                })
+            }
             Body::Content(_) => Err(Invalid::Variant),
         }
     }
@@ -89,7 +102,7 @@ impl Spaces {
         context: &mut Context<'_>,
     ) -> Result<Vec<Event>, ReceiveError> {
         let envelope = match Body::decode(received.body)? {
-            Body::Bundle(_) => return Ok(Vec::new()),
+            Body::Bundle(_) | Body::Request(_) => return Ok(Vec::new()),
             Body::Control(envelope) => envelope,
             Body::Content(_) => return Err(Invalid::Variant.into()),
         };
@@ -121,6 +134,9 @@ impl Spaces {
                 return self.refuse_control(id, received, place, Refusal::Operation);
             }
         }
+        if !self.fit(&structure) {
+            return self.refuse_control(id, received, place, Refusal::Malformed);
+        }
         events.extend(self.process_structure(id, received, (structure, named, place), context)?);
         Ok(events)
     }
@@ -138,7 +154,11 @@ impl Spaces {
         if is_founded {
             let role = self.role_at(id, received.author, place);
             let role = role.map_err(waits)?;
-            if !role.is_some_and(|role| role.has_secrets()) {
+            let needed = match structure.notes.is_empty() {
+                true => Role::Reader,
+                false => Role::Owner,
+            };
+            if role.is_none_or(|role| role < needed) {
                 return Ok(Some(Refusal::Role(role)));
             }
         } else {
@@ -149,6 +169,20 @@ impl Spaces {
         }
         let is_carried = self.is_carried(structure, place);
         Ok((!is_carried).then_some(Refusal::Operation))
+    }
+
+    /// Whether what a message says of invites belongs to what it does: whoever is let in is added.
+    fn fit(&self, structure: &Structure) -> bool {
+        let auth = structure
+            .pointer
+            .and_then(|(_, auth)| self.groups.get(&auth));
+        structure.notes.iter().all(|note| match note {
+            Note::Admit { newcomer, .. } => auth.as_ref().is_some_and(|auth| {
+                let added = Member::Individual(*newcomer);
+                matches!(auth.arguments.action, Action::Add { member, .. } if member == added)
+            }),
+            _ => structure.pointer.is_none(),
+        })
     }
 
     /// Whether everything that the operations of a message depend on, and what it points to, came
@@ -222,6 +256,7 @@ impl Spaces {
             keys,
             asks,
             settings,
+            notes,
             ..
         } = structure;
         let Some((group, auth)) = pointer else {
@@ -229,7 +264,7 @@ impl Spaces {
                 true => Kind::Asks,
                 false => Kind::Plain,
             };
-            self.take_in_plain(id, received.id, place, kind)
+            self.take_in_plain(id, received.id, (place, notes), kind)
                 .map_err(waits)?;
             return Ok(Vec::new());
         };
@@ -251,7 +286,7 @@ impl Spaces {
             args: SpacesArgs::Membership(pointer.clone()),
         };
         let mut events = self
-            .process_pointer(&message, &pointer, heights, context)
+            .process_pointer(&message, &pointer, Extra { heights, notes }, context)
             .map_err(waits)?;
         let founds = creates && is_founded(self);
         let native = self.spaces.get_mut(&id);
@@ -273,12 +308,12 @@ impl Spaces {
         &mut self,
         id: SpaceId,
         message: Hash,
-        place: Place,
+        (place, notes): (Place, Vec<Note>),
         kind: Kind,
     ) -> Result<(), ProcessError> {
         self.note_message(message, &place.named)?;
         if let Some(space) = self.spaces.get_mut(&id) {
-            space.take_in(message, Node { place, kind }, &self.groups);
+            space.take_in(message, Node { place, kind, notes }, &self.groups);
         }
         Ok(())
     }
@@ -291,7 +326,7 @@ impl Spaces {
         refusal: Refusal,
     ) -> Result<Vec<Event>, ReceiveError> {
         let (message, author) = (received.id, received.author);
-        self.take_in_plain(id, message, place, Kind::Refused)
+        self.take_in_plain(id, message, (place, Vec::new()), Kind::Refused)
             .map_err(waits)?;
         Ok(vec![Event::Refused {
             space: id,

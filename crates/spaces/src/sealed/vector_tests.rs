@@ -49,7 +49,7 @@ fn operation(a: &Node, op: &Op) -> Value {
         "body": hex(&op.body),
     });
     match Body::decode(&op.body).unwrap() {
-        Body::Bundle(_) => value["kind"] = "keys".into(),
+        Body::Bundle(_) | Body::Request(_) => value["kind"] = "keys".into(),
         Body::Control(envelope) => {
             let key = native.ring.get(&envelope.key).unwrap();
             let bound = ("control", &space, &op.author);

@@ -7,7 +7,7 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use p2panda_core::Hash;
 use p2panda_groups::{Access, Action, GroupId, Member};
-use p2panda_spaces::{Event, Log, Role, Settings, Verdict};
+use p2panda_spaces::{Event, Health, Log, Role, Settings, Verdict};
 
 use crate::native_world::{Node, Op, deliver, ops};
 
@@ -219,7 +219,13 @@ impl Life {
         let readers = self.readers();
         for at in &readers {
             assert!(!self.is_locked(*at), "{at} lacks structure");
-            assert!(self.nodes[*at].is_healthy(), "{at} is not healthy");
+            let hostile = self.nodes[self.hostile].id;
+            let health = self.nodes[*at].health();
+            let is_good = health.as_ref().is_none_or(Health::is_good);
+            assert!(
+                is_good,
+                "{at} is not healthy: {health:?}, hostile {hostile}"
+            );
         }
         self.check_convergence();
         let mut last = Vec::new();

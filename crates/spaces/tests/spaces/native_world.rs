@@ -10,11 +10,11 @@ use p2panda_core::{Hash, Signature, SigningKey, VerifyingKey};
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, SecretKey};
 use p2panda_groups::Member;
 use p2panda_spaces::{
-    Content, Desk, Event, Glance, LocalError, Log, Outgoing, ReceiveError, Received, Role, Sealed,
-    Settings, Signer, SpaceId, Spaces, Verdict, Wait,
+    Content, Desk, Event, Glance, Health, LocalError, Log, Outgoing, ReceiveError, Received, Role,
+    Sealed, Settings, Signer, SpaceId, Spaces, Verdict, Wait,
 };
 
-const NOW: u64 = 1_790_000_000;
+pub const NOW: u64 = 1_790_000_000;
 
 /// An operation, without what the space does not look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,10 +226,13 @@ impl Node {
     }
 
     pub fn is_healthy(&mut self) -> bool {
+        self.health().is_none_or(|health| health.is_good())
+    }
+
+    pub fn health(&mut self) -> Option<Health> {
         let space = self.s();
         let context = Context::new(&mut self.keys, &mut self.registry, self.now);
-        let health = self.spaces.health(&space, &context);
-        health.is_none_or(|health| health.is_good())
+        self.spaces.health(&space, &context)
     }
 
     pub fn try_publish(&mut self, text: &str) -> Result<Hash, LocalError> {

@@ -1,0 +1,402 @@
+//! Invites: who holds one may ask to be let in, and an owner admits it
+//! (`docs/protocol/spaces.md#16`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::cbor::{self, Reader};
+use p2panda_core::{Hash, Signature, SigningKey, VerifyingKey};
+use p2panda_encryption::{Context, HybridBundle, OwnKeys, Wire, Writer};
+use p2panda_groups::{Action, Member};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::body::{Body, Request, read_array, read_key};
+use super::{Sealed, Signer};
+use crate::event::Event;
+use crate::graph::{Graph, Kind};
+use crate::local::{Desk, LocalError};
+use crate::spaces::Spaces;
+use crate::{Invalid, Role, SpaceId};
+
+const VERSION: u64 = 1;
+const SIGNED: &[u8] = b"p2panda space request v1";
+const BOX: &[u8] = b"p2panda space request box v1";
+
+/// What is handed to somebody who may ask to be let in: secret, and no more than a courier has.
+#[derive(Clone, Debug)]
+pub struct Invite {
+    /// The space. A welcome into another one is not what was asked for.
+    pub space: SpaceId,
+    /// An owner, to whom requests are sealed.
+    pub owner: VerifyingKey,
+    /// Signs requests.
+    pub key: SigningKey,
+}
+
+impl Invite {
+    /// The bytes for a ticket.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut w = Writer::default();
+        w.array(4).uint(VERSION).bytes(self.space.as_bytes());
+        w.bytes(self.owner.as_bytes());
+        w.bytes(self.key.to_bytes().as_slice());
+        w.into_bytes()
+    }
+
+    /// Reads what [`Invite::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Invite, Invalid> {
+        let mut r = Reader::checked(bytes, cbor::VALUE)?;
+        if r.array()? != 4 || r.uint()? != VERSION {
+            return Err(Invalid::Variant);
+        }
+        let invite = Invite {
+            space: SpaceId::from_bytes(read_array(&mut r)?),
+            owner: read_key(&mut r)?,
+            key: SigningKey::from_bytes(&Zeroizing::new(read_array(&mut r)?)),
+        };
+        r.finish()?;
+        Ok(invite)
+    }
+
+    /// The body of a request of ours, for our control log in the topic of the invite; sealed to the
+    /// owner and to others that may be owners, as far as their keys are known.
+    pub fn request<R: CryptoRng>(
+        &self,
+        me: &VerifyingKey,
+        others: &[VerifyingKey],
+        context: &Context<'_>,
+        rng: &mut R,
+    ) -> Result<Vec<u8>, LocalError> {
+        let bundle = context.keys.hybrid_bundle(context.now)?.clone();
+        let signature = self.key.sign(&to_sign(&self.space, me, &bundle));
+        let key = self.key.verifying_key();
+        let content = [
+            self.space.as_bytes().as_slice(),
+            key.as_bytes(),
+            signature.as_bytes(),
+        ];
+        let content = Zeroizing::new(content.concat());
+        let owners: BTreeSet<VerifyingKey> = others.iter().copied().chain([self.owner]).collect();
+        let mut boxes = Vec::new();
+        for owner in owners {
+            if let Ok(Some(keys)) = context.registry.hybrid(&owner, context.now) {
+                let sealed = keys.seal_box(BOX, me.as_bytes(), &content, rng);
+                boxes.push(sealed.map_err(|_| LocalError::TooLarge)?);
+            }
+        }
+        match boxes.len() {
+            0 => Err(LocalError::Unreachable),
+            1..=p2panda_core::limits::SPACE_REQUEST_BOXES_MAX => {
+                boxes.sort_unstable();
+                Ok(Body::Request(Request { bundle, boxes }).encode())
+            }
+            _ => Err(LocalError::TooManyMembers),
+        }
+    }
+}
+
+/// What an invite signs: who asks, and by which keys it is reached.
+fn to_sign(space: &SpaceId, newcomer: &VerifyingKey, bundle: &HybridBundle) -> Vec<u8> {
+    let (space, newcomer) = (space.as_bytes(), newcomer.as_bytes());
+    [SIGNED, space, newcomer, &bundle.encode()].concat()
+}
+
+/// Opens a request that is sealed to us; gives the space and the invite.
+pub(super) fn open_request(
+    request: &Request,
+    author: &VerifyingKey,
+    keys: &OwnKeys,
+) -> Option<(SpaceId, VerifyingKey)> {
+    let open = |sealed: &Vec<u8>| keys.open_box(BOX, author.as_bytes(), sealed);
+    let content = request.boxes.iter().find_map(open)?;
+    let (space, rest) = content.split_first_chunk()?;
+    let (invite, signature) = rest.split_first_chunk()?;
+    let space = SpaceId::from_bytes(*space);
+    let invite = VerifyingKey::from_bytes(*invite).ok()?;
+    let signature = Signature::from_bytes(signature.try_into().ok()?);
+    let signed = to_sign(&space, author, &request.bundle);
+    invite.verify(&signed, &signature).ok()?;
+    Some((space, invite))
+}
+
+/// What a control message says of invites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    Offer(Offer),
+    Revoke(VerifyingKey),
+    /// The pointer lets somebody in who asked by an invite.
+    Admit {
+        invite: VerifyingKey,
+        newcomer: VerifyingKey,
+    },
+}
+
+/// An invite as the members know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Names the invite.
+    pub invite: VerifyingKey,
+    /// The role of those who come by it.
+    pub role: Role,
+    /// How many may come.
+    pub uses: u64,
+    /// Until when, in seconds since 1970, by the clock of the owner that admits.
+    pub expires_at: u64,
+}
+
+impl Note {
+    pub(crate) fn write<B: cbor::Buffer>(&self, w: &mut cbor::Writer<B>) {
+        match self {
+            Note::Offer(offer) => {
+                w.array(5).uint(0).bytes(offer.invite.as_bytes());
+                w.uint(offer.role as u64).uint(offer.uses);
+                w.uint(offer.expires_at);
+            }
+            Note::Revoke(invite) => {
+                w.array(2).uint(1).bytes(invite.as_bytes());
+            }
+            Note::Admit { invite, newcomer } => {
+                w.array(3).uint(2).bytes(invite.as_bytes());
+                w.bytes(newcomer.as_bytes());
+            }
+        }
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Note, Invalid> {
+        match (r.array()?, r.uint()?) {
+            (5, 0) => {
+                let (invite, role) = (read_key(r)?, r.uint()?);
+                let role = usize::try_from(role).ok();
+                let role = role.and_then(|role| Role::ALL.get(role)).copied();
+                Ok(Note::Offer(Offer {
+                    invite,
+                    role: role.ok_or(Invalid::Variant)?,
+                    uses: r.uint()?,
+                    expires_at: r.uint()?,
+                }))
+            }
+            (2, 1) => Ok(Note::Revoke(read_key(r)?)),
+            (3, 2) => Ok(Note::Admit {
+                invite: read_key(r)?,
+                newcomer: read_key(r)?,
+            }),
+            _ => Err(Invalid::Variant),
+        }
+    }
+}
+
+/// What became of an invite, as a function of the messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InviteState {
+    /// What was offered.
+    pub offer: Offer,
+    /// An owner took it back.
+    pub is_revoked: bool,
+    /// Who came by it, by the ids of the messages that let them in: the first of these stay.
+    pub admitted: Vec<(Hash, VerifyingKey)>,
+}
+
+impl InviteState {
+    /// Those who came by it beyond what it allows, because owners let them in at the same time.
+    pub fn excess(&self) -> Vec<(Hash, VerifyingKey)> {
+        let (mut seen, mut excess) = (BTreeSet::new(), Vec::new());
+        for (id, newcomer) in &self.admitted {
+            let is_new = seen.insert(*newcomer);
+            if is_new && seen.len() as u64 > self.offer.uses {
+                excess.push((*id, *newcomer));
+            }
+        }
+        excess
+    }
+}
+
+/// Why somebody is not let in by an invite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InviteError {
+    /// The members know no such invite.
+    Unknown,
+    /// An owner took it back.
+    Revoked,
+    /// By our clock it is too late.
+    Expired,
+    /// As many as it allows have come by it.
+    UsedUp,
+    /// It is a member, or was let in by this invite before.
+    AlreadyIn,
+}
+
+impl Spaces {
+    /// Makes an invite and tells the other members of it. Only owners do.
+    pub fn offer<R: CryptoRng, S: Signer>(
+        &mut self,
+        space: SpaceId,
+        (role, uses, expires_at): (Role, u64, u64),
+        desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
+    ) -> Result<Invite, LocalError> {
+        let key = SigningKey::generate(desk.rng);
+        let offer = Offer {
+            invite: key.verifying_key(),
+            role,
+            uses,
+            expires_at,
+        };
+        self.note_of_owner(space, Note::Offer(offer), desk)?;
+        Ok(Invite {
+            space,
+            owner: self.me,
+            key,
+        })
+    }
+
+    /// Takes an invite back. Who came by it stays.
+    pub fn revoke<R: CryptoRng, S: Signer>(
+        &mut self,
+        space: SpaceId,
+        invite: VerifyingKey,
+        desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
+    ) -> Result<(), LocalError> {
+        self.note_of_owner(space, Note::Revoke(invite), desk)
+    }
+
+    fn note_of_owner<R: CryptoRng, S: Signer>(
+        &mut self,
+        space: SpaceId,
+        note: Note,
+        desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
+    ) -> Result<(), LocalError> {
+        let known = self.spaces.get(&space);
+        let role = known.and_then(|known| known.roles.get(&self.me)).copied();
+        if role != Some(Role::Owner) {
+            return Err(LocalError::Role(role));
+        }
+        self.notes = vec![note];
+        let done = self.plain(space, false, desk);
+        self.notes.clear();
+        done
+    }
+
+    /// Lets somebody in who asked by an invite ([`Glance::Request`](crate::Glance::Request)), if the
+    /// invite allows it by what we know and by our clock.
+    pub fn admit_newcomer<R: CryptoRng, S: Signer>(
+        &mut self,
+        space: SpaceId,
+        invite: VerifyingKey,
+        newcomer: VerifyingKey,
+        desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
+    ) -> Result<Vec<Event>, LocalError> {
+        let role = self.may_come(&space, &invite, &newcomer, desk.context.now);
+        let role = role.map_err(LocalError::Invite)?;
+        let (member, access) = (Member::Individual(newcomer), role.into());
+        let note = Note::Admit { invite, newcomer };
+        self.change_with(space, Action::Add { member, access }, vec![note], desk)
+    }
+
+    fn may_come(
+        &self,
+        space: &SpaceId,
+        invite: &VerifyingKey,
+        newcomer: &VerifyingKey,
+        now: u64,
+    ) -> Result<Role, InviteError> {
+        let invites = self.invites(space);
+        let state = invites.get(invite).ok_or(InviteError::Unknown)?;
+        let came: BTreeSet<VerifyingKey> = state.admitted.iter().map(|(_, who)| *who).collect();
+        let roles = self.spaces.get(space).map(|known| &known.roles);
+        if came.contains(newcomer) || roles.is_some_and(|roles| roles.contains_key(newcomer)) {
+            return Err(InviteError::AlreadyIn);
+        }
+        if state.is_revoked {
+            return Err(InviteError::Revoked);
+        }
+        if now > state.offer.expires_at {
+            return Err(InviteError::Expired);
+        }
+        match (came.len() as u64) < state.offer.uses {
+            true => Ok(state.offer.role),
+            false => Err(InviteError::UsedUp),
+        }
+    }
+
+    /// The invites of a space.
+    pub fn invites(&self, space: &SpaceId) -> BTreeMap<VerifyingKey, InviteState> {
+        let known = self.spaces.get(space);
+        known.map_or_else(BTreeMap::new, |known| invites(&known.graph))
+    }
+
+    /// Removes those who came by an invite beyond what it allows. Part of healing.
+    pub(crate) fn remove_excess<R: CryptoRng, F: super::Forge>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        for member in self.excess(&space) {
+            let member = Member::Individual(member);
+            self.change_with(space, Action::Remove { member }, Vec::new(), desk)
+                .map(|events| self.told.extend(events))?;
+        }
+        Ok(())
+    }
+
+    /// Who came by an invite beyond what it allows and is still a member, as far as we may remove
+    /// it.
+    pub(crate) fn excess(&self, space: &SpaceId) -> BTreeSet<VerifyingKey> {
+        let Some(known) = self.spaces.get(space) else {
+            return BTreeSet::new();
+        };
+        if known.native.is_none() || known.roles.get(&self.me) != Some(&Role::Owner) {
+            return BTreeSet::new();
+        }
+        let invites = invites(&known.graph);
+        let excess = invites.values().flat_map(InviteState::excess);
+        let is_still_in = |(id, member): &(Hash, VerifyingKey)| {
+            let by = match known.graph.get(id).map(|node| &node.kind) {
+                Some(Kind::Pointer(pointed)) => Some(pointed.auth),
+                _ => None,
+            };
+            // Who was added once more by somebody who meant it stays.
+            let admitted = known.admitted.get(member).copied();
+            known.roles.contains_key(member) && (admitted.is_none() || admitted == by)
+        };
+        let excess = excess.filter(is_still_in).map(|(_, member)| member);
+        excess.filter(|member| *member != self.me).collect()
+    }
+}
+
+/// What the messages of a space say of invites. Only what owners said counts.
+fn invites(graph: &Graph) -> BTreeMap<VerifyingKey, InviteState> {
+    let mut states: BTreeMap<VerifyingKey, InviteState> = BTreeMap::new();
+    let mut notes: Vec<(Hash, Note)> = Vec::new();
+    for id in graph.noting() {
+        let Some(node) = graph.get(id).filter(|node| node.kind != Kind::Refused) else {
+            continue;
+        };
+        notes.extend(node.notes.iter().map(|note| (*id, *note)));
+    }
+    for (_, note) in &notes {
+        if let Note::Offer(offer) = note {
+            states.entry(offer.invite).or_insert(InviteState {
+                offer: *offer,
+                is_revoked: false,
+                admitted: Vec::new(),
+            });
+        }
+    }
+    for (id, note) in notes {
+        match note {
+            Note::Offer(_) => {}
+            Note::Revoke(invite) => {
+                if let Some(state) = states.get_mut(&invite) {
+                    state.is_revoked = true;
+                }
+            }
+            Note::Admit { invite, newcomer } => {
+                if let Some(state) = states.get_mut(&invite) {
+                    state.admitted.push((id, newcomer));
+                }
+            }
+        }
+    }
+    states
+}

@@ -1,0 +1,201 @@
+//! Who is let in by an invite (`docs/protocol/spaces.md#16`).
+
+use p2panda_core::VerifyingKey;
+use p2panda_encryption::Context;
+use p2panda_spaces::{Glance, Invite, InviteError, LocalError, Log, Role, Settings, SpaceId};
+
+use crate::native_world::{NOW, Node, heal_all, nodes, ops, sync};
+
+const LATER: u64 = NOW + 3_600;
+
+fn offer(owner: &mut Node, role: Role, uses: u64) -> Invite {
+    let space = owner.s();
+    let made = owner.try_act(|spaces, desk| spaces.offer(space, (role, uses, LATER), desk));
+    // What goes through a link.
+    let bytes = made.unwrap().encode();
+    Invite::decode(&bytes).unwrap()
+}
+
+/// Asks to be let in.
+fn request(node: &mut Node, invite: &Invite) {
+    node.space = Some(invite.space);
+    let context = Context::new(&mut node.keys, &mut node.registry, node.now);
+    let body = invite.request(&node.id, &[], &context, &mut node.rng);
+    node.forge(Log::Control, vec![], body.unwrap());
+    node.pump();
+}
+
+/// The requests that a node can open.
+fn requests(node: &mut Node) -> Vec<(SpaceId, VerifyingKey, VerifyingKey)> {
+    let mut found = Vec::new();
+    for op in ops(node).iter().filter(|op| op.log == Log::Control) {
+        let mut context = Context::new(&mut node.keys, &mut node.registry, node.now);
+        let space = node.space;
+        let glance = node
+            .spaces
+            .glance(space, &op.author, &op.body, &mut context);
+        if let Ok(Glance::Request { space, invite }) = glance {
+            found.push((space, invite, op.author));
+        }
+    }
+    found
+}
+
+/// Lets in whoever asked.
+fn admit_all(node: &mut Node) -> Vec<Result<(), LocalError>> {
+    let asked = requests(node);
+    let admit = |(_, invite, newcomer): (SpaceId, _, _)| {
+        node.try_do(|spaces, s, desk| spaces.admit_newcomer(s, invite, newcomer, desk))
+    };
+    asked.into_iter().map(admit).collect()
+}
+
+#[test]
+fn who_asks_by_an_invite_is_let_in_without_ever_meeting_the_owner() {
+    let [mut owner, mut between, mut newcomer] = nodes();
+    owner.create(Settings::with_history(), &[]);
+    owner.publish("before");
+    let invite = offer(&mut owner, Role::Editor, 1);
+    request(&mut newcomer, &invite);
+    // Only the third node sees both, and it is no member.
+    sync(&mut [&mut newcomer, &mut between]);
+    assert_eq!(requests(&mut between), []);
+    sync(&mut [&mut between, &mut owner]);
+    let asked = requests(&mut owner);
+    assert_eq!(
+        asked,
+        [(invite.space, invite.key.verifying_key(), newcomer.id)]
+    );
+    assert_eq!(admit_all(&mut owner), [Ok(())]);
+    sync(&mut [&mut between, &mut owner]);
+    sync(&mut [&mut newcomer, &mut between]);
+    assert!(newcomer.reads("before"));
+    assert_eq!(newcomer.members()[&newcomer.id], Role::Editor);
+    // Who came by which invite is seen by all.
+    for node in [&owner, &newcomer] {
+        let invites = node.spaces.invites(&invite.space);
+        let state = &invites[&invite.key.verifying_key()];
+        assert_eq!(state.admitted[0].1, newcomer.id);
+    }
+    let again = admit_all(&mut owner);
+    assert_eq!(again, [Err(LocalError::Invite(InviteError::AlreadyIn))]);
+}
+
+#[test]
+fn an_invite_lets_in_so_many_until_its_time_and_none_once_it_is_revoked() {
+    let [mut owner, mut first, mut second, mut third] = nodes();
+    owner.create(Settings::with_history(), &[]);
+    let once = offer(&mut owner, Role::Reader, 1);
+    request(&mut first, &once);
+    request(&mut second, &once);
+    sync(&mut [&mut owner, &mut first, &mut second]);
+    let mut admitted = admit_all(&mut owner);
+    admitted.sort_by_key(Result::is_err);
+    assert_eq!(
+        admitted,
+        [Ok(()), Err(LocalError::Invite(InviteError::UsedUp))]
+    );
+
+    let late = offer(&mut owner, Role::Reader, 9);
+    request(&mut third, &late);
+    sync(&mut [&mut owner, &mut third]);
+    owner.now = LATER + 1;
+    let space = owner.s();
+    let try_third = |owner: &mut Node| {
+        let (invite, newcomer) = (late.key.verifying_key(), third.id);
+        owner.try_act(|spaces, desk| spaces.admit_newcomer(space, invite, newcomer, desk))
+    };
+    let expired = try_third(&mut owner).unwrap_err();
+    assert_eq!(expired, LocalError::Invite(InviteError::Expired));
+    owner.now = LATER;
+    let key = late.key.verifying_key();
+    owner
+        .try_act(|spaces, desk| spaces.revoke(space, key, desk))
+        .unwrap();
+    owner.restart();
+    let revoked = try_third(&mut owner).unwrap_err();
+    assert_eq!(revoked, LocalError::Invite(InviteError::Revoked));
+}
+
+#[test]
+fn of_concurrent_admissions_beyond_what_is_allowed_the_first_ids_stay() {
+    let [mut a, mut b, mut c, mut d] = nodes();
+    a.create(Settings::with_history(), &[(b.member(), Role::Owner)]);
+    let invite = offer(&mut a, Role::Editor, 1);
+    sync(&mut [&mut a, &mut b]);
+    for newcomer in [&mut c, &mut d] {
+        newcomer.space = Some(invite.space);
+        let context = Context::new(&mut newcomer.keys, &mut newcomer.registry, NOW);
+        let owners = [a.id, b.id];
+        let body = invite.request(&newcomer.id, &owners, &context, &mut newcomer.rng);
+        newcomer.forge(Log::Control, vec![], body.unwrap());
+    }
+    sync(&mut [&mut a, &mut c]);
+    sync(&mut [&mut b, &mut d]);
+    assert_eq!(admit_all(&mut a), [Ok(())]);
+    assert_eq!(admit_all(&mut b), [Ok(())]);
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
+    assert_eq!(a.members().len(), 4);
+    assert!(!a.is_healthy() && !b.is_healthy());
+    let came = &a.spaces.invites(&invite.space)[&invite.key.verifying_key()];
+    let (stays, goes) = (came.admitted[0].1, came.admitted[1].1);
+    heal_all(&mut [&mut a, &mut b]);
+    assert_eq!(a.members(), b.members());
+    assert!(a.members().contains_key(&stays) && !a.members().contains_key(&goes));
+    a.publish("later");
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
+    let reads = |id| {
+        [&c, &d]
+            .into_iter()
+            .find(|n| n.id == id)
+            .unwrap()
+            .reads("later")
+    };
+    assert!(reads(stays) && !reads(goes));
+    // An owner that means it adds the other one as well.
+    let member = p2panda_groups::Member::Individual(goes);
+    a.add(member, Role::Reader);
+    sync(&mut [&mut a, &mut b]);
+    heal_all(&mut [&mut a, &mut b]);
+    assert!(a.members().contains_key(&goes));
+}
+
+#[test]
+fn a_request_that_somebody_else_signs_again_lets_nobody_in() {
+    let [mut owner, mut newcomer, mut thief] = nodes();
+    owner.create(Settings::with_history(), &[]);
+    let invite = offer(&mut owner, Role::Editor, 1);
+    request(&mut newcomer, &invite);
+    let stolen = ops(&newcomer);
+    let stolen = stolen.iter().rev().find(|op| op.author == newcomer.id);
+    let body = stolen.unwrap().body.clone();
+    thief.forge(Log::Control, vec![], body);
+    sync(&mut [&mut owner, &mut thief]);
+    assert_eq!(requests(&mut owner), []);
+    // Nor does a key that was never offered.
+    let mut forged = invite.clone();
+    forged.key = thief.key.clone();
+    request(&mut thief, &forged);
+    sync(&mut [&mut owner, &mut thief]);
+    assert_eq!(
+        admit_all(&mut owner),
+        [Err(LocalError::Invite(InviteError::Unknown))]
+    );
+}
+
+#[test]
+fn only_owners_offer_and_let_in() {
+    let [mut a, mut b, mut c] = nodes();
+    a.create(Settings::with_history(), &[(b.member(), Role::Editor)]);
+    let invite = offer(&mut a, Role::Editor, 1);
+    sync(&mut [&mut a, &mut b]);
+    let (space, key) = (b.s(), invite.key.verifying_key());
+    let role = Some(Role::Editor);
+    let made = b.try_act(|spaces, desk| spaces.offer(space, (Role::Owner, 1, LATER), desk));
+    assert_eq!(made.unwrap_err(), LocalError::Role(role));
+    let done = b.try_act(|spaces, desk| spaces.admit_newcomer(space, key, c.id, desk));
+    assert_eq!(done.unwrap_err(), LocalError::Role(role));
+    request(&mut c, &invite);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert_eq!(admit_all(&mut a), [Ok(())]);
+}
