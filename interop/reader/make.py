@@ -3,10 +3,10 @@
 import json
 import sys
 
-from making import groups, network, operations, streams, sync
+from making import groups, network, operations, pair, streams, sync
 from reader.check import VECTORS
 
-FILES = operations.FILES | sync.FILES | streams.FILES | groups.FILES | network.FILES
+FILES = operations.FILES | sync.FILES | streams.FILES | groups.FILES | network.FILES | pair.FILES
 
 
 def text_of(value):
