@@ -23,19 +23,19 @@ def two_dials():
     put("secondary_alone_to_the_end", "It is a session like others", (2, 1), dial("larger"), *begin(0), *rounds(0, 4))
     put("secondary_waits", "While the primary is in catch-up, no heights on the secondary", (2, 1),
         dial("smaller"), dial("larger"), *begin(0), *begin(1))
-    put("secondary_waits_in_transfer", "Until it is live", (2, 1),
+    put("one_side_is_live", "Where the primary is live the heights go out, the other side still waits", (0, 0),
         dial("smaller"), dial("larger"), *begin(0), *begin(1), ("deliver", (0, "smaller")), ("deliver", (0, "larger")))
     put("secondary_goes_on", "Then with heights that include what came", (2, 1),
         dial("smaller"), dial("larger"), *begin(0), *begin(1), *rounds(0, 4))
     put("secondary_closes", "Nothing is missing on it, and both sides close it", (2, 1),
         dial("smaller"), dial("larger"), *begin(0), *begin(1), *rounds(0, 4), *rounds(1, 4))
-    put("secondary_first", "A secondary that has begun goes on beside the primary", (2, 1),
+    put("secondary_first", "A secondary that has begun goes on beside the primary", (0, 0),
         dial("larger"), *begin(0), ("deliver", (0, "smaller")), ("deliver", (0, "larger")), dial("smaller"), *begin(1))
     put("second_primary", "A second primary becomes live: its dialler closes the first one", (1, 1),
         dial("smaller"), *begin(0), *rounds(0, 4), dial("smaller"), *begin(1), *rounds(1, 4), *rounds(0, 2))
     return head("Two nodes on one topic (sync.md 11). Each has stored so many entries of its own log. `steps`: `dial`, who dials a "
                 "session, numbered from 0, of which the topic handshake is over; `begin`, a session begins on one side; `deliver`, all that "
-                "waits on a session for one side arrives. After each step the side does all it can. `sessions`: what each side has sent on "
+                "waits on a session for one side arrives. The side does all it can after each message and step. `sessions`: what each side has sent on "
                 "each session, and how it stands: `catch-up`, `live`, `closing` (Close was sent), `completed`", "sync.md", cases)
 
 

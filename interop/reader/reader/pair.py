@@ -57,6 +57,7 @@ class Pair:
         for kind, value in inbox:
             if side.end is None:
                 self.message(node, number, side, kind, value)
+                self.settle(name)
         if side.ended_by_peer and side.end is None:
             side.end = "completed" if side.closing else "failed"
         self.settle(name)

@@ -13,6 +13,7 @@ mod progress;
 mod ranges;
 mod reactions;
 mod timers;
+mod two_dials;
 mod vectors;
 mod world;
 
