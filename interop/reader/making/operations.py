@@ -142,6 +142,10 @@ def signed_bytes():
     for side in ("client", "server"):
         signed = b" " * 64 + f"TLS 1.3, {side} CertificateVerify".encode() + b"\0" + keys.digest(b"transcript")
         put("tls", f"tls_{side}", "CertificateVerify of TLS 1.3 (RFC 8446, 4.4.3)", signed)
+    arguments = cbor.encode({"action": {"Remove": {"member": {"Individual": keys.public(OTHER)}}},
+                             "dependencies": [], "group_id": keys.public(b"\3" * 32)})
+    put("group_operation", "group_operation", "An operation on a group inside a sealed space",
+        b"p2panda group operation v1" + keys.public(SEED) + arguments)
     prekey, xwing = keys.digest(b"pre-key"), keys.digest(b"x-wing") * 38
     put("pre_key", "pre_key", "The 32 bytes that XEdDSA signs in a key bundle, by a key that is no node's",
         prekey, OTHER)
