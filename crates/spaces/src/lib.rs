@@ -85,7 +85,13 @@ mod holders;
 mod local;
 mod message;
 #[cfg(test)]
-#[allow(dead_code, unreachable_patterns)]
+#[allow(
+    dead_code,
+    unreachable_patterns,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 #[path = "../tests/spaces/native_world.rs"]
 mod native_world;
 mod receive;

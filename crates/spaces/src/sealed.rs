@@ -8,6 +8,7 @@ mod receive;
 mod ring;
 mod runs;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod vector_tests;
 
 use p2panda_core::{Hash, Signature, VerifyingKey};

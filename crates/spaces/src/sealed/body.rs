@@ -448,5 +448,6 @@ fn read_list<T>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 #[path = "body_tests.rs"]
 mod tests;

@@ -28,7 +28,7 @@ impl Life {
         let mut nodes: Vec<Node> = (1..=count as u8).map(Node::new).collect();
         nodes.iter_mut().for_each(Node::announce);
         let hostile = 1 + rng.next_u32() as usize % (count - 1);
-        let history = rng.next_u32() % 4 > 0;
+        let history = !rng.next_u32().is_multiple_of(4);
         let mut life = Life {
             rng,
             nodes,
