@@ -118,7 +118,7 @@ pub enum ReceiveError {
     Invalid(#[from] Invalid),
 }
 
-/// What the outside of a control operation has for us, whatever it waits for.
+/// What the outside of a control operation has for us, also while it waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Glance {

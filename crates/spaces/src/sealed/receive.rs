@@ -19,7 +19,7 @@ use crate::{Invalid, Message, Pointer, Role, SpaceId, SpacesArgs};
 
 impl Spaces {
     /// Takes what an operation of a control log has for us from outside: the keys of its author, or
-    /// a welcome. To be called as soon as it arrives, whatever it names is here or not.
+    /// a welcome. To be called as soon as it arrives, also if what it names is missing.
     ///
     /// `expected` is the space of the topic, where it is known or an invite names it; else a welcome
     /// into any space is taken, and the first one should be kept.
@@ -171,7 +171,7 @@ impl Spaces {
         Ok((!is_carried).then_some(Refusal::Operation))
     }
 
-    /// Whether what a message says of invites belongs to what it does: whoever is let in is added.
+    /// Whether what a message says of invites belongs to what it does: who is let in is added.
     fn fit(&self, structure: &Structure) -> bool {
         let auth = structure
             .pointer
