@@ -146,6 +146,8 @@ def signed_bytes():
                              "dependencies": [], "group_id": keys.public(b"\3" * 32)})
     put("group_operation", "group_operation", "An operation on a group inside a sealed space",
         b"p2panda group operation v1" + keys.public(SEED) + arguments)
+    put("request", "space_request", "A request of somebody who has an invite, by a key that is no node's",
+        b"p2panda space request v1" + keys.digest(b"space") + keys.public(SEED) + keys.digest(b"bundle"), OTHER)
     prekey, xwing = keys.digest(b"pre-key"), keys.digest(b"x-wing") * 38
     put("pre_key", "pre_key", "The 32 bytes that XEdDSA signs in a key bundle, by a key that is no node's",
         prekey, OTHER)
