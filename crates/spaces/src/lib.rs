@@ -6,8 +6,8 @@
 //! data. The rules are those of `docs/protocol/spaces.md`. Nothing here reads a clock, a file, a
 //! socket or a random generator; signatures were verified by the layer above.
 //!
-//! **Not audited.** Messages have two forms. Between our own nodes everything is sealed but authors,
-//! sizes, times and who follows whom ([`Sealed`], [`Spaces::create_sealed`],
+//! **Not audited.** Messages have two forms. Between our own nodes everything is sealed but
+//! authors, sizes, times and who follows whom ([`Sealed`], [`Spaces::create_sealed`],
 //! [`Spaces::receive_control`]; `docs/protocol/spaces.md#9`). In the form of 0.7.1 everything but
 //! content is in clear, and no node sends it (`docs/protocol/spaces.md#3`):
 //!

@@ -277,8 +277,8 @@ impl Spaces {
         done
     }
 
-    /// Lets somebody in who asked by an invite ([`Glance::Request`](crate::Glance::Request)), if the
-    /// invite allows it by what we know and by our clock.
+    /// Lets somebody in who asked by an invite ([`Glance::Request`](crate::Glance::Request)), if
+    /// the invite allows it by what we know and by our clock.
     pub fn admit_newcomer<R: CryptoRng, S: Signer>(
         &mut self,
         space: SpaceId,

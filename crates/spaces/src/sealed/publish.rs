@@ -204,8 +204,8 @@ impl Control<'_> {
 }
 
 impl Spaces {
-    /// Makes a space with these members and us, an owner unless listed otherwise, in the form of our
-    /// own nodes. Gives its id, which is a secret of the members.
+    /// Makes a space with these members and us, an owner unless listed otherwise, in the form of
+    /// our own nodes. Gives its id, which is a secret of the members.
     pub fn create_sealed<R: CryptoRng, S: Signer>(
         &mut self,
         settings: Settings,

@@ -21,8 +21,8 @@ impl Spaces {
     /// Takes what an operation of a control log has for us from outside: the keys of its author, or
     /// a welcome. To be called as soon as it arrives, also if what it names is missing.
     ///
-    /// `expected` is the space of the topic, where it is known or an invite names it; else a welcome
-    /// into any space is taken, and the first one should be kept.
+    /// `expected` is the space of the topic, where it is known or an invite names it; else a
+    /// welcome into any space is taken, and the first one should be kept.
     pub fn glance(
         &mut self,
         expected: Option<SpaceId>,
