@@ -394,25 +394,6 @@ def read_logs(check):
             check.equal(sorted(seeds), expected["sorted"], "cursors", name)
 
 
-def read_log_names(check):
-    """7.3 and 4.3, as whole headers."""
-    for v in check.file("log_names.json")["vectors"]:
-        inputs, expected = v["inputs"], v["expected"]
-        seed, topic, log = unhex(inputs["signing_key"]), unhex(inputs["topic"]), inputs["log"]
-        name = keys.digest(log.encode()) if log else None
-        log_id, label = keys.digest(topic), keys.public(seed)
-        if log:
-            log_id = keys.derive_key("p2panda named log id v1", topic + name)
-            label = keys.derive_key("p2panda log label v1", label + log_id)
-        deps = [(unhex(d["author"]), unhex(d.get("log_id")), d["seq_num"] if "seq_num" in d else d["seq"],
-                 unhex(d.get("operation_id") or d.get("id"))) for d in inputs["dependencies"]]
-        extensions = encode_extensions(log_id, inputs["timestamp"], inputs["prune_flag"], deps, name)
-        signed, _, header = build_header(seed, unhex(inputs["body"]), inputs["seq_num"], unhex(inputs["backlink"]), extensions)
-        got = {"name_hash": name and name.hex(), "log_id": log_id.hex(), "label": label.hex(), "header_bytes": header.hex(),
-               "extensions_cbor": extensions.hex(), "signing_bytes": signed.hex(), "operation_id": keys.digest(header).hex()}
-        check.equal(got, {key: expected[key] for key in got}, "log_names", v["name"])
-
-
 def missing(local, remote):
     """4.2."""
     out = []
