@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use p2panda::{Hash, NetworkId, Topic};
+use p2panda::{Hash, NetworkId, Ticket};
 
 use crate::parse::{
-    NodeAddr, ParseError, count, dash, days, listen, mebibytes, network_id, operation_id, seconds,
-    topic,
+    NodeAddr, ParseError, TopicArg, count, dash, days, listen, mebibytes, network_id, operation_id,
+    seconds, topic,
 };
 
-const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done; what was published is stored by a peer, or was sent to one that cannot say so
   1    the nodes of the demo do not hold the same bytes
@@ -63,6 +63,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Node")]
 pub struct NodeArgs {
+    /// Settings of the node [default: `panda/config.toml` in the XDG configuration directory, if it is
+    /// there]; `panda help config` explains them
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Directory of key and database [default: `panda` in the XDG data directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
@@ -94,6 +98,9 @@ pub struct NodeArgs {
     /// Publish again what only this copy of the home directory has, once it can; with --restored
     #[arg(long, global = true)]
     pub republish: bool,
+    /// Tickets that the command was given: where to begin, and in which network.
+    #[arg(skip)]
+    pub tickets: Vec<Ticket>,
 }
 
 /// The two ways on from a home directory that is an old copy, or in use twice
@@ -118,9 +125,17 @@ pub enum Command {
     Sync(SyncArgs),
     #[command(about = "Talk in a topic: each line typed is a message")]
     Chat(ChatArgs),
+    #[command(about = "Keep a topic from now on, and fetch it")]
+    Join(JoinArgs),
     #[command(about = "Print the id of this node")]
     Id(IdArgs),
-    /// Make topics, and keep them
+    /// Run a node in the foreground: a service
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Write, check and print the settings of a node
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make topics, invite into them, keep them
     #[command(subcommand)]
     Topic(TopicCommand),
     /// Read with named consumers, look at them, move them
@@ -139,6 +154,16 @@ pub enum Command {
     Bench(BenchCommand),
     /// Make the database of the home directory as small as its content
     Compact(CompactArgs),
+    /// Explain a subject: topics, tickets, config, service, exit-codes
+    #[command(after_help = "Example:\n  panda help tickets")]
+    Help {
+        /// The subject [default: list all]
+        subject: Option<String>,
+    },
+    #[command(about = "Print what a shell needs to complete commands and options")]
+    Completions(CompletionsArgs),
+    /// Print the manual page of a command, or write all into a directory
+    Man(ManArgs),
     /// One node of the demo, driven by JSON lines
     #[command(hide = true)]
     DemoNode,
@@ -169,9 +194,9 @@ pub struct DemoArgs {
     after_help = "Example:\n  date | panda pub $TOPIC -"
 )]
 pub struct PubArgs {
-    /// The topic, 64 hexadecimal digits
+    /// The topic, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
-    pub topic: Topic,
+    pub topic: TopicArg,
     /// Read standard input, a message per line (also without this)
     #[arg(value_name = "-", value_parser = dash, conflicts_with = "file")]
     pub stdin: Option<String>,
@@ -199,9 +224,9 @@ pub struct PubArgs {
     after_help = "Example:\n  panda status $TOPIC"
 )]
 pub struct StatusArgs {
-    /// Topics, 64 hexadecimal digits each [default: all of the home directory]
+    /// Topics, 64 hexadecimal digits or a ticket each [default: all of the home directory]
     #[arg(value_parser = topic)]
-    pub topic: Vec<Topic>,
+    pub topic: Vec<TopicArg>,
     /// Print one JSON object per topic
     #[arg(long)]
     pub json: bool,
@@ -282,9 +307,9 @@ pub struct CompactArgs {
     after_help = "Example:\n  panda sub $TOPIC --from start --json"
 )]
 pub struct SubArgs {
-    /// The topic, 64 hexadecimal digits
+    /// The topic, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
-    pub topic: Topic,
+    pub topic: TopicArg,
     /// Where to begin [default: after the last message seen]
     #[arg(long)]
     pub from: Option<From>,
@@ -311,7 +336,7 @@ pub struct SubArgs {
 pub struct SyncArgs {
     /// The topics [default: all of the home directory]
     #[arg(value_parser = topic)]
-    pub topics: Vec<Topic>,
+    pub topics: Vec<TopicArg>,
     /// How long it may take
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub deadline: std::time::Duration,
@@ -337,9 +362,9 @@ pub enum From {
     after_help = "Example:\n  panda chat $TOPIC --temp"
 )]
 pub struct ChatArgs {
-    /// The topic, 64 hexadecimal digits
+    /// The topic, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
-    pub topic: Topic,
+    pub topic: TopicArg,
     /// Where to begin [default: after the last message seen]
     #[arg(long)]
     pub from: Option<From>,
@@ -388,6 +413,8 @@ pub enum TopicCommand {
     Status(StatusArgs),
     /// Keep topics: store and serve them whenever a command runs, read or not
     Keep(KeepArgs),
+    #[command(about = "Print a ticket: one string that lets another person into a topic")]
+    Invite(InviteArgs),
 }
 
 #[derive(Debug, Args)]
@@ -397,9 +424,9 @@ pub enum TopicCommand {
         panda topic keep $TOPIC"
 )]
 pub struct KeepArgs {
-    /// Topics, 64 hexadecimal digits each [default: print those that are kept]
+    /// Topics, 64 hexadecimal digits or a ticket each [default: print those that are kept]
     #[arg(value_parser = topic)]
-    pub topic: Vec<Topic>,
+    pub topic: Vec<TopicArg>,
     /// Do not keep them any longer; what is stored stays
     #[arg(long, requires = "topic")]
     pub end: bool,
@@ -434,9 +461,9 @@ pub enum ConsumerCommand {
     Ack {
         /// Name of the consumer
         name: String,
-        /// The topic, 64 hexadecimal digits
+        /// The topic, 64 hexadecimal digits or a ticket
         #[arg(value_parser = topic)]
-        topic: Topic,
+        topic: TopicArg,
         /// The offset, as `--json` prints it
         offset: u64,
         /// Print what was done as JSON
@@ -506,7 +533,7 @@ pub struct ConsumerNext {
     pub name: String,
     /// The topics that it reads [default: as it is stored]; can be repeated
     #[arg(long, value_parser = topic)]
-    pub topic: Vec<Topic>,
+    pub topic: Vec<TopicArg>,
     /// How many messages
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = count)]
     pub count: u64,
@@ -647,4 +674,134 @@ pub struct PeersArgs {
     /// Print one JSON object per node
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Print a ticket: one string that lets another person into a topic.\n\n\
+        It holds the topic, where this node is, and its network. Every command takes it in place of a \
+        topic. It is as secret as the topic. Give this command the addresses that the node which stays \
+        online has: with --listen, in the configuration, or with --contact.",
+    after_help = "Example:\n  panda topic invite $TOPIC --listen 192.168.1.7:2022"
+)]
+pub struct InviteArgs {
+    /// The topic, 64 hexadecimal digits or a ticket
+    #[arg(value_parser = topic)]
+    pub topic: TopicArg,
+    /// A node to begin with in place of this one, as `panda id --addr` prints it there; can be repeated
+    #[arg(long, value_name = "ID@ADDR")]
+    pub contact: Vec<NodeAddr>,
+    /// Print a code of squares (QR) as well, also where standard output is no terminal
+    #[arg(long)]
+    pub qr: bool,
+    /// Print a JSON object
+    #[arg(long, conflicts_with = "qr")]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Keep a topic from now on, and fetch it.\n\n\
+        Each command that opens this home directory from then on stores and serves the topic as well. \
+        Then it does what `panda sync` does with this topic.",
+    after_help = "Example:\n  panda join panda:aeavyia..."
+)]
+pub struct JoinArgs {
+    /// The topic, 64 hexadecimal digits or a ticket
+    #[arg(value_parser = topic)]
+    pub topic: TopicArg,
+    /// How long fetching may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub deadline: std::time::Duration,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    #[command(
+        about = "Stay online until a signal: store and serve the topics that are kept",
+        long_about = "Stay online until a signal: store and serve the topics that are kept.\n\n\
+            Prints where the node can be reached. SIGTERM and Ctrl-C end in order, a second one at \
+            once. SIGHUP reads the configuration again: topics and peers at once, everything else with \
+            the next start. Under systemd it says when it is ready.",
+        after_help = "Example:\n  panda node run --config ./panda.toml"
+    )]
+    Run(RunArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Write a file with every setting, explained, and its default
+    #[command(after_help = "Example:\n  panda config init")]
+    Init {
+        /// The file, `-` for standard output [default: that of --config, else the usual one]
+        file: Option<PathBuf>,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print the settings that apply
+    #[command(after_help = "Example:\n  panda config show --origin")]
+    Show {
+        /// Say where each comes from
+        #[arg(long)]
+        origin: bool,
+        /// Print one JSON object per setting
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the settings without starting a node
+    #[command(after_help = "Example:\n  panda config check --config ./panda.toml")]
+    Check {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the file
+    #[command(after_help = "Example:\n  panda config schema > panda.schema.json")]
+    Schema,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  panda completions bash > /etc/bash_completion.d/panda")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  panda man --dir /usr/local/share/man/man1")]
+pub struct ManArgs {
+    /// Words of the command, for example `topic invite` [default: panda itself]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
+}
+
+impl Command {
+    /// The topics that a command names.
+    pub fn topics(&self) -> Vec<&TopicArg> {
+        match self {
+            Command::Pub(args) => vec![&args.topic],
+            Command::Sub(args) => vec![&args.topic],
+            Command::Chat(args) => vec![&args.topic],
+            Command::Join(args) => vec![&args.topic],
+            Command::Sync(args) => args.topics.iter().collect(),
+            Command::Topic(TopicCommand::Invite(args)) => vec![&args.topic],
+            Command::Topic(TopicCommand::Keep(args)) => args.topic.iter().collect(),
+            Command::Consumer(ConsumerCommand::Next(args)) => args.topic.iter().collect(),
+            Command::Consumer(ConsumerCommand::Ack { topic, .. }) => vec![topic],
+            _ => Vec::new(),
+        }
+    }
 }

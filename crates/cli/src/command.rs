@@ -3,9 +3,16 @@
 pub mod bench;
 pub mod chat;
 pub mod compact;
+pub mod completions;
+pub mod config;
 pub mod consumer;
 pub mod contact;
+pub mod help;
 pub mod id;
+pub mod invite;
+pub mod join;
+pub mod man;
+pub mod node;
 pub mod peers;
 pub mod publish;
 pub mod status;

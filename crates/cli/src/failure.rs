@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use p2panda::{ConsumerError, Ended, ErrorKind, Hash, PublishError, Subscription, ViewError};
+use p2panda::{
+    ConsumerError, Ended, ErrorKind, Hash, NetworkId, PublishError, Subscription, ViewError,
+};
 use thiserror::Error;
 
 use crate::demo::DemoError;
 use crate::parse::ParseError;
+use crate::settings::SettingsError;
 
 /// How a command ended when nothing failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,34 @@ pub enum Failure {
     MakeHome { home: PathBuf, source: io::Error },
     #[error("--temp and --home exclude each other; leave one of them out")]
     TempAndHome,
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("the name in network.listen cannot be resolved: {0}; use an address")]
+    ListenName(#[source] io::Error),
+    #[error(
+        "the ticket is of network {ticket}, and this node is in {node}; leave out --network and \
+        network.id, or ask for a ticket of that network"
+    )]
+    OtherNetwork { ticket: NetworkId, node: NetworkId },
+    #[error("the tickets are of different networks; use those of one network at a time")]
+    TicketsDiffer,
+    #[error("--contact {contact}: {why}")]
+    Contact {
+        contact: String,
+        why: p2panda::TicketContactError,
+    },
+    #[error(
+        "no configuration directory is known for this user; name a file: `panda config init FILE`"
+    )]
+    NoConfigFile,
+    #[error("{} is there already; --force replaces it", path.display())]
+    ConfigExists { path: PathBuf },
+    #[error("{} cannot be written: {source}; check its name and permissions", path.display())]
+    WriteFile { path: PathBuf, source: io::Error },
+    #[error("there is no subject {subject}; `panda help` lists them")]
+    NoSubject { subject: String },
+    #[error("there is no command `panda {command}`; `panda --help` lists them")]
+    NoCommand { command: String },
     #[error("{} cannot be read: {source}; check its name and permissions", path.display())]
     ReadFile { path: PathBuf, source: io::Error },
     #[error("{} is larger than {} MiB; split it", path.display(), bytes_max / (1024 * 1024))]
@@ -82,8 +113,18 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Demo(error) => error.exit_code(),
+            Failure::Settings(SettingsError::Read { .. }) | Failure::WriteFile { .. } => 10,
+            Failure::ListenName(_) => kind_code(ErrorKind::Network),
             Failure::TempAndHome
             | Failure::NoHome
+            | Failure::Settings(_)
+            | Failure::OtherNetwork { .. }
+            | Failure::TicketsDiffer
+            | Failure::Contact { .. }
+            | Failure::NoConfigFile
+            | Failure::ConfigExists { .. }
+            | Failure::NoSubject { .. }
+            | Failure::NoCommand { .. }
             | Failure::LineNotText { .. }
             | Failure::Parse(_) => 2,
             Failure::FileTooLarge { .. } | Failure::LineTooLong { .. } => {

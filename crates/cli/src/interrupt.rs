@@ -61,3 +61,30 @@ impl Interrupt {
         }
     }
 }
+
+/// Receives the signal to read the configuration again.
+pub struct Hangup {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Hangup {
+    /// From now on the signal no longer ends the process.
+    pub fn new() -> Result<Hangup, Failure> {
+        Ok(Hangup {
+            #[cfg(unix)]
+            hangup: {
+                use tokio::signal::unix::{SignalKind, signal};
+                signal(SignalKind::hangup()).map_err(Failure::Signals)?
+            },
+        })
+    }
+
+    /// Resolves when the signal comes. Safe to cancel.
+    pub async fn wait(&mut self) {
+        #[cfg(unix)]
+        self.hangup.recv().await;
+        #[cfg(not(unix))]
+        std::future::pending::<()>().await;
+    }
+}

@@ -13,6 +13,8 @@ mod open;
 mod output;
 mod parse;
 mod progress;
+mod service;
+mod settings;
 mod usage;
 
 use std::io;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, TopicCommand};
+use args::{Cli, Command, NodeCommand, TopicCommand};
 use failure::{Failure, Outcome};
 
 /// Exit code of a command line that cannot be used as given.
@@ -56,7 +58,11 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> Result<Outcome, Failure> {
+async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
+    let named = cli.command.topics().into_iter();
+    cli.node.tickets = named
+        .filter_map(|one| one.ticket.as_deref().cloned())
+        .collect();
     let node = &cli.node;
     match cli.command {
         Command::Demo(args) => demo::run(args).await,
@@ -64,6 +70,13 @@ async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Sync(args) => command::sync::run(node, args).await,
         Command::Sub(args) => command::subscribe::run(node, args).await,
         Command::Chat(args) => command::chat::run(node, args).await,
+        Command::Join(args) => command::join::run(node, args).await,
+        Command::Node(NodeCommand::Run(args)) => command::node::run(node, &args).await,
+        Command::Config(args) => command::config::run(node, args),
+        Command::Help { subject } => command::help::run(subject.as_deref()),
+        Command::Completions(args) => command::completions::run(&args),
+        Command::Man(args) => command::man::run(&args),
+        Command::Topic(TopicCommand::Invite(args)) => command::invite::run(node, args).await,
         Command::Id(args) => command::id::run(node, args).await,
         Command::Topic(TopicCommand::New { json }) => command::topic::new(json),
         Command::Topic(TopicCommand::Ls { json }) => command::topic::list(node, json),

@@ -1,10 +1,13 @@
 //! Opens the node that the options describe.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::pin::pin;
 
-use p2panda::{Builder, Event, Inspection, Mdns, NamedAddr, Node, PublishError, Topic};
+use p2panda::{
+    Builder, Event, Inspection, NamedAddr, NetworkId, Node, PublishError, Ticket, Topic,
+    VerifyingKey,
+};
 
 use crate::args::{NodeArgs, Restored};
 use crate::command::compact::is_missing;
@@ -12,13 +15,15 @@ use crate::command::status::says;
 use crate::failure::Failure;
 use crate::home::default_home;
 use crate::output::note;
+use crate::settings::{Resolved, Settings};
 
 /// Opens the home directory, or a throw-away node where `temp` asks for one.
 pub async fn node(args: &NodeArgs, temp: bool) -> Result<Node, Failure> {
     if temp && args.home.is_some() {
         return Err(Failure::TempAndHome);
     }
-    let builder = configured(args);
+    let settings = Settings::load(args)?;
+    let builder = configured(args, &settings.resolved)?;
     if temp {
         let node = builder.temporary().spawn().await?;
         note(&format!(
@@ -139,15 +144,48 @@ pub async fn until_stopped<T>(
 }
 
 /// Everything but the place: addresses, network, first contacts.
-fn configured(args: &NodeArgs) -> Builder {
-    let mut builder = p2panda::builder().mdns(if args.no_mdns {
-        Mdns::Off
-    } else {
-        Mdns::Active
-    });
-    builder = match args.listen {
-        Some(SocketAddr::V4(v4)) => builder.bind(v4, None),
-        Some(SocketAddr::V6(v6)) => {
+fn configured(args: &NodeArgs, settings: &Resolved) -> Result<Builder, Failure> {
+    let mut builder = listening(settings)?
+        .mdns(settings.mdns)
+        .operation_bytes_max(settings.operation_mib.saturating_mul(1024 * 1024));
+    if let Some(network) = network(args, settings)? {
+        builder = builder.network_id(network);
+    }
+    // Before the budget, which it has one of its own for.
+    if settings.low_bandwidth {
+        builder = builder.low_bandwidth();
+    }
+    if let Some(mib) = settings.budget_mib {
+        builder = builder.budget_bytes(mib as usize * 1024 * 1024);
+    }
+    for relay in &settings.relays {
+        builder = builder.relay(relay);
+    }
+    for peer in &settings.peers {
+        builder = bootstrap(builder, peer.node, &peer.addr);
+    }
+    let tickets = args.tickets.iter().chain(settings.tickets());
+    for contact in tickets.flat_map(Ticket::contacts) {
+        for addr in &contact.addrs {
+            builder = bootstrap(builder, contact.node, addr);
+        }
+        if let Some(relay) = &contact.relay {
+            builder = builder.bootstrap_relay(contact.node, relay);
+        }
+    }
+    Ok(match args.restored {
+        Some(Restored::PullOwnLog) => builder.restored(p2panda::Restored::PullOwnLog),
+        Some(Restored::NewIdentity) => builder.restored(p2panda::Restored::NewIdentity),
+        None => builder,
+    })
+}
+
+fn listening(settings: &Resolved) -> Result<Builder, Failure> {
+    let sockets = tokio::task::block_in_place(|| settings.listen.sockets());
+    let builder = p2panda::builder();
+    Ok(match sockets.map_err(Failure::ListenName)? {
+        (Some(v4), v6) => builder.bind(v4, v6),
+        (None, Some(v6)) => {
             let v4 = if v6.ip().is_loopback() {
                 Ipv4Addr::LOCALHOST
             } else {
@@ -155,30 +193,33 @@ fn configured(args: &NodeArgs) -> Builder {
             };
             builder.bind(SocketAddrV4::new(v4, v6.port()), Some(v6))
         }
-        None => builder,
-    };
-    if let Some(network) = args.network {
-        builder = builder.network_id(network);
+        (None, None) => builder,
+    })
+}
+
+fn bootstrap(builder: Builder, node: VerifyingKey, addr: &NamedAddr) -> Builder {
+    match addr {
+        NamedAddr::Socket(addr) => builder.bootstrap(node, *addr),
+        NamedAddr::Host(host) => builder.bootstrap_host(node, host.clone()),
     }
-    if args.server {
-        builder = builder.server();
-    }
-    if args.low_bandwidth {
-        builder = builder.low_bandwidth();
-    }
-    if let Some(mib) = args.operation_mib {
-        builder = builder.operation_bytes_max(mib.saturating_mul(1024 * 1024));
-    }
-    for contact in &args.bootstrap {
-        builder = match &contact.addr {
-            NamedAddr::Socket(addr) => builder.bootstrap(contact.node, *addr),
-            NamedAddr::Host(host) => builder.bootstrap_host(contact.node, host.clone()),
-        };
-    }
-    match args.restored {
-        Some(Restored::PullOwnLog) => builder.restored(p2panda::Restored::PullOwnLog),
-        Some(Restored::NewIdentity) => builder.restored(p2panda::Restored::NewIdentity),
-        None => builder,
+}
+
+/// The network that was chosen, else that of the tickets (`docs/protocol/ticket.md#3`).
+pub fn network(args: &NodeArgs, settings: &Resolved) -> Result<Option<NetworkId>, Failure> {
+    let tickets = args.tickets.iter().chain(settings.tickets());
+    let mut networks = tickets.map(Ticket::network);
+    match settings.network {
+        Some(node) => match networks.find(|ticket| *ticket != node) {
+            Some(ticket) => Err(Failure::OtherNetwork { ticket, node }),
+            None => Ok(Some(node)),
+        },
+        None => {
+            let first = networks.next();
+            match networks.any(|other| Some(other) != first) {
+                true => Err(Failure::TicketsDiffer),
+                false => Ok(first),
+            }
+        }
     }
 }
 
@@ -186,7 +227,10 @@ fn configured(args: &NodeArgs) -> Builder {
 pub fn home(args: &NodeArgs) -> Result<PathBuf, Failure> {
     match &args.home {
         Some(home) => Ok(home.clone()),
-        None => default_home(),
+        None => match Settings::load(args)?.resolved.home {
+            Some(home) => Ok(home),
+            None => default_home(),
+        },
     }
 }
 

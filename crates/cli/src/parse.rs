@@ -1,10 +1,13 @@
 //! Values on the command line, with errors that say what to do next.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use p2panda::{Hash, HostAddrError, NamedAddr, NetworkId, Topic, VerifyingKey};
+use p2panda::{
+    Hash, HostAddrError, NamedAddr, NetworkId, Ticket, TicketError, Topic, VerifyingKey,
+};
 use thiserror::Error;
 
 /// The longest wait that can be asked for, in seconds: a day.
@@ -26,8 +29,12 @@ pub struct NodeAddr {
 /// Why a value cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
-    #[error("a topic is 64 hexadecimal digits, `panda topic new` prints one")]
+    #[error(
+        "a topic is 64 hexadecimal digits, `panda topic new` prints one, or a ticket, `panda:...`"
+    )]
     Topic,
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
     #[error("the id of an operation is 64 hexadecimal digits, `panda sub --json` prints it")]
     OperationId,
     #[error("a network is 64 hexadecimal digits; leave it out to join the usual one")]
@@ -59,6 +66,49 @@ pub enum ParseError {
     Mebibytes,
 }
 
+impl fmt::Display for NodeAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.node, self.addr)
+    }
+}
+
+/// A topic, written as such or as a ticket with nodes to begin with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TopicArg {
+    /// The topic.
+    pub topic: Topic,
+    /// The ticket, if it is one.
+    pub ticket: Option<Box<Ticket>>,
+}
+
+/// A topic is a secret.
+impl fmt::Debug for TopicArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.topic.fmt(f)
+    }
+}
+
+impl FromStr for TopicArg {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<TopicArg, ParseError> {
+        match text.parse::<Ticket>() {
+            Ok(ticket) => Ok(TopicArg {
+                topic: ticket.topic(),
+                ticket: Some(Box::new(ticket)),
+            }),
+            Err(TicketError::Scheme) => match text.parse() {
+                Ok(topic) => Ok(TopicArg {
+                    topic,
+                    ticket: None,
+                }),
+                Err(_) => Err(ParseError::Topic),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl FromStr for NodeAddr {
     type Err = ParseError;
 
@@ -73,9 +123,9 @@ impl FromStr for NodeAddr {
     }
 }
 
-/// Reads a topic in hexadecimal digits of either case.
-pub fn topic(text: &str) -> Result<Topic, ParseError> {
-    text.parse().map_err(|_| ParseError::Topic)
+/// Reads a topic in hexadecimal digits of either case, or a ticket.
+pub fn topic(text: &str) -> Result<TopicArg, ParseError> {
+    text.parse()
 }
 
 /// Reads the id of an operation in hexadecimal digits of either case.
@@ -173,6 +223,16 @@ mod tests {
         for text in ["0", "-1", "NaN", "inf", "3651", "0.000001", "ten", ""] {
             assert_eq!(days(text), Err(ParseError::Days), "{text}");
         }
+    }
+
+    #[test]
+    fn a_ticket_stands_for_its_topic_and_a_wrong_character_in_it_is_said() {
+        let ticket = Ticket::new(ID.parse().unwrap()).to_string();
+        let read = topic(&ticket.to_uppercase()).unwrap();
+        assert_eq!(read.topic.to_string(), ID);
+        assert_eq!(read.ticket.unwrap().to_string(), ticket);
+        let wrong = ticket.replace("panda:ae", "panda:ai");
+        assert_eq!(topic(&wrong), Err(TicketError::Checksum.into()));
     }
 
     #[test]

@@ -12,8 +12,14 @@ mod copies;
 mod deliver;
 #[path = "process/homes.rs"]
 mod homes;
+#[path = "process/services.rs"]
+mod services;
+#[path = "process/settings.rs"]
+mod settings;
 #[path = "process/states.rs"]
 mod states;
+#[path = "process/tickets.rs"]
+mod tickets;
 #[path = "process/traces.rs"]
 mod traces;
 #[path = "process/world.rs"]

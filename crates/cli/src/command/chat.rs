@@ -44,7 +44,7 @@ struct Chat {
 impl Chat {
     async fn open(node: &Node, chat: &ChatArgs) -> Result<Chat, Failure> {
         let start = subscribe::start(chat.from);
-        let (publisher, messages) = node.stream(chat.topic).start(start).await?;
+        let (publisher, messages) = node.stream(chat.topic.topic).start(start).await?;
         note(&format!(
             "you are {}; others join with the same topic",
             name(node.id())

@@ -41,8 +41,8 @@ async fn carry_out(node: &Node, command: ConsumerCommand) -> Result<(), Failure>
             offset,
             json,
         } => {
-            open(node, &name).await?.ack_at(topic, offset).await?;
-            done(json, &Done::new("ack", &name).at(topic, offset))
+            open(node, &name).await?.ack_at(topic.topic, offset).await?;
+            done(json, &Done::new("ack", &name).at(topic.topic, offset))
         }
         ConsumerCommand::Seek { name, to, json } => {
             let start = match to {
@@ -104,7 +104,7 @@ async fn info(consumer: &ConsumerHandle, json: bool) -> Result<(), Failure> {
 async fn read(node: &Node, next: ConsumerNext) -> Result<(), Failure> {
     let mut request = node.consumer(&next.name);
     if !next.topic.is_empty() {
-        request = request.topics(next.topic);
+        request = request.topics(next.topic.iter().map(|named| named.topic));
     }
     if let Some(after) = next.inactive {
         request = request.inactive(after);

@@ -55,7 +55,7 @@ fn print(lines: &[String]) -> std::io::Result<()> {
 }
 
 /// The addresses once there is one, or nothing when that takes too long.
-async fn known_addresses(node: &Node) -> Vec<String> {
+pub async fn known_addresses(node: &Node) -> Vec<String> {
     let mut events = node.events();
     let known = async { while addresses(node).is_empty() && events.next().await.is_some() {} };
     // Running out of time leaves the list empty, which is what it says then.

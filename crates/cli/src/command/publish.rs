@@ -36,9 +36,11 @@ struct Input {
 pub async fn run(args: &NodeArgs, publish: PubArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, publish.temp).await?;
-    let named = args.bootstrap.iter().map(|named| named.node).collect();
+    let mut named: Vec<VerifyingKey> = args.bootstrap.iter().map(|named| named.node).collect();
+    let contacts = args.tickets.iter().flat_map(|ticket| ticket.contacts());
+    named.extend(contacts.map(|contact| contact.node));
     let work = publish_all(&node, named, &publish, &mut interrupt);
-    let work = until_forked(&node, publish.topic, work);
+    let work = until_forked(&node, publish.topic.topic, work);
     let published = until_stopped(&node, work).await;
     interrupt.finish(node.shutdown()).await?;
     published
@@ -61,7 +63,7 @@ async fn publish_all(
     publish: &PubArgs,
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
-    let (publisher, _messages) = node.stream(publish.topic).await?;
+    let (publisher, _messages) = node.stream(publish.topic.topic).await?;
     let (sender, inputs) = mpsc::channel(AHEAD);
     tokio::spawn(read(publish.file.clone(), sender));
     let mut published = store(&publisher, inputs, interrupt).await?;
@@ -69,7 +71,7 @@ async fn publish_all(
     if let Some(newest) = &newest {
         let delivery = Delivery {
             node,
-            topic: publish.topic,
+            topic: publish.topic.topic,
             newest,
             named,
         };
@@ -92,7 +94,7 @@ async fn publish_all(
     print(&published, publish.json).map_err(Failure::Stdout)?;
     if !published.delivered.is_enough && newest.is_some() {
         note(&undelivered(&published, publish.temp));
-        note_unreached(node, publish.topic);
+        note_unreached(node, publish.topic.topic);
     }
     Ok(outcome)
 }

@@ -17,7 +17,8 @@ pub fn run(args: &NodeArgs, status: StatusArgs) -> Result<Outcome, Failure> {
     let inspection = crate::open::inspect(args)?;
     if !status.topic.is_empty() {
         // Whether somebody reads it to its end makes no difference.
-        let _ = print(&inspection, &status.topic, status.json)?;
+        let topics: Vec<Topic> = status.topic.iter().map(|named| named.topic).collect();
+        let _ = print(&inspection, &topics, status.json)?;
         return Ok(Outcome::Done);
     }
     let mut after = None;

@@ -45,7 +45,7 @@ fn print_stored(
     let format = Format::choose(sub.json);
     let messages = match sub.from {
         Some(From::Now) => return Ok(Outcome::Done),
-        from => inspection.messages(sub.topic, from.is_none()),
+        from => inspection.messages(sub.topic.topic, from.is_none()),
     };
     let count = sub.count.unwrap_or(u64::MAX);
     for message in messages.take(usize::try_from(count).unwrap_or(usize::MAX)) {
@@ -66,10 +66,10 @@ pub fn start(from: Option<From>) -> StartAt {
 }
 
 async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<(), Failure> {
-    let (_publisher, mut messages) = node.stream(sub.topic).start(start(sub.from)).await?;
+    let (_publisher, mut messages) = node.stream(sub.topic.topic).start(start(sub.from)).await?;
     id::note_addresses(node);
     let format = Format::choose(sub.json);
-    let (mut events, mut told) = (node.events(), Told::new(sub.topic));
+    let (mut events, mut told) = (node.events(), Told::new(sub.topic.topic));
     let mut left = sub.count.unwrap_or(u64::MAX);
     while left > 0 {
         // Asking for the next message acks the one before, which is printed by then.

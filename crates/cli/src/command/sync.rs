@@ -47,14 +47,15 @@ struct State {
     wanted: u64,
 }
 
-async fn sync_all(
+/// Sends and fetches what is missing in the topics named.
+pub async fn sync_all(
     node: &Node,
     sync: &SyncArgs,
     interrupt: &mut Interrupt,
 ) -> Result<Outcome, Failure> {
     let topics = match sync.topics.is_empty() {
         true => node.stored_topics().await?,
-        false => sync.topics.clone(),
+        false => sync.topics.iter().map(|named| named.topic).collect(),
     };
     if topics.is_empty() {
         note("this home directory has no topics; name one, or publish or subscribe first");

@@ -42,7 +42,7 @@ pub async fn keep(args: &NodeArgs, keep: KeepArgs) -> Result<Outcome, Failure> {
 
 async fn keep_all(node: &Node, keep: &KeepArgs) -> Result<(), Failure> {
     for topic in &keep.topic {
-        node.topic(*topic).keep(!keep.end).await?;
+        node.topic(topic.topic).keep(!keep.end).await?;
     }
     match keep.json {
         true => print_kept(node, true).await,

@@ -51,6 +51,7 @@ impl World {
             .args(["--no-mdns", "--listen", addr, "--network", &self.network])
             .env("XDG_STATE_HOME", self.path("state"))
             .env("XDG_DATA_HOME", self.path("data"))
+            .env("XDG_CONFIG_HOME", self.path("config"))
             .env("TMPDIR", self.path("tmp"))
             .env_remove("RUST_LOG")
             .stdin(Stdio::null());

@@ -1,0 +1,109 @@
+//! `panda help`
+
+use crate::args::EXIT_CODES;
+use crate::failure::{Failure, Outcome};
+use crate::output;
+use crate::settings;
+
+/// Subjects with what they are about.
+const SUBJECTS: [(&str, &str); 5] = [
+    ("topics", "what a topic is, and who may read it"),
+    ("tickets", "how to let another person in with one string"),
+    ("config", "where settings come from, with all of them"),
+    ("service", "how to run a node that stays online"),
+    ("exit-codes", "what the exit codes of commands mean"),
+];
+
+const TOPICS: &str = "\
+A topic is what is talked about: 32 secret bytes, written as 64 hexadecimal digits. Whoever knows
+them may read everything in it, and publish. `panda topic new` makes one, and nobody can guess it.
+
+  TOPIC=$(panda topic new)
+  panda chat $TOPIC
+  panda topic keep $TOPIC      store and serve it whenever a command runs
+  panda status                 what is stored of each topic here
+
+What you publish is signed with the key of your home directory and stored there first. It reaches
+others whenever both are online, or through anybody who keeps the topic.";
+
+const TICKETS: &str = "\
+A ticket is one string, `panda:...`: a topic, nodes to begin with, and their network, with a checksum.
+Every command takes one in place of a topic. It is as secret as the topic.
+
+  panda topic invite $TOPIC --listen 192.168.1.7:2022      here, with the address that stays
+  panda sub $TOPIC --listen 192.168.1.7:2022               stay online here
+  panda join panda:...                                     on the other machine: keep it, fetch it
+
+On a terminal `panda topic invite` prints a code of squares (QR) as well.";
+
+const SERVICE: &str = "\
+`panda node run` stays online until a signal, and stores and serves the topics that are kept: those
+of `panda topic keep` and of topics.keep in the configuration.
+
+  panda config init
+  panda node run
+
+With systemd: copy the unit files of the release (packaging/systemd), then
+  systemctl --user enable --now panda       as yourself
+  systemctl enable --now panda              as a system service, under a user of its own
+
+SIGTERM ends in order. SIGHUP (`systemctl reload panda`) reads the configuration again: topics and
+peers at once, everything else with the next start. While it runs, other commands that need the same
+home directory are refused with exit code 4; `status`, `trace`, `topic ls`, `consumer ls` and
+`view ls` only read, and work.";
+
+/// Explains a subject, or lists all.
+pub fn run(subject: Option<&str>) -> Result<Outcome, Failure> {
+    let text = match subject {
+        None => list(),
+        Some("topics") => TOPICS.to_owned(),
+        Some("tickets") => TICKETS.to_owned(),
+        Some("config") => config(),
+        Some("service") => SERVICE.to_owned(),
+        Some("exit-codes") => EXIT_CODES.to_owned(),
+        Some(subject) => {
+            return Err(Failure::NoSubject {
+                subject: subject.to_owned(),
+            });
+        }
+    };
+    // Whether somebody reads it to its end makes no difference.
+    let _ = output::line(&text).map_err(Failure::Stdout)?;
+    Ok(Outcome::Done)
+}
+
+fn list() -> String {
+    let lines = SUBJECTS.map(|(subject, about)| format!("  panda help {subject:<12} {about}"));
+    format!(
+        "Subjects:\n{}\n\n`panda --help` lists the commands, `panda COMMAND --help` explains one.",
+        lines.join("\n")
+    )
+}
+
+fn config() -> String {
+    let file = settings::default_file().map_or_else(String::new, |file| file.display().to_string());
+    format!(
+        "A flag on the command line goes before the environment, the environment before the file, the \
+        file\nbefore the default. The file is that of --config, else {file}.\nIn the environment \
+        network.listen is PANDA_NETWORK_LISTEN; lists are separated by commas.\n\n  panda config init\n  \
+        panda config show --origin\n  panda config check\n\n{}",
+        settings::template().trim_end()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_subject_that_is_listed_is_explained_and_no_line_is_too_wide() {
+        for (subject, _) in SUBJECTS {
+            assert!(run(Some(subject)).is_ok(), "{subject}");
+        }
+        assert!(run(Some("cooking")).is_err());
+        let texts = [TOPICS, TICKETS, SERVICE, &list(), &config()].map(str::to_owned);
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            assert!(line.len() <= 150, "{line}");
+        }
+    }
+}

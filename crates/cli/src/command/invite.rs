@@ -1,0 +1,187 @@
+//! `panda topic invite`
+
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+
+use p2panda::{NamedAddr, Ticket, TicketContact};
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use serde::Serialize;
+
+use crate::args::{InviteArgs, NodeArgs};
+use crate::command::id::known_addresses;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{self, note};
+use crate::parse::NodeAddr;
+use crate::settings::{Resolved, Settings};
+
+/// Addresses of this node in a ticket: each makes it longer.
+const OWN_ADDRESSES: usize = 3;
+
+/// Prints a ticket, and on a terminal its code of squares.
+pub async fn run(args: &NodeArgs, invite: InviteArgs) -> Result<Outcome, Failure> {
+    let settings = Settings::load(args)?.resolved;
+    let mut ticket = Ticket::new(invite.topic.topic);
+    if let Some(network) = crate::open::network(args, &settings)? {
+        ticket = ticket.in_network(network);
+    }
+    match invite.contact.is_empty() {
+        true => add_own(&mut ticket, args, &settings).await?,
+        false => add_named(&mut ticket, &invite.contact)?,
+    }
+    print(&ticket, &invite).map_err(Failure::Stdout)?;
+    Ok(Outcome::Done)
+}
+
+/// The nodes that were named, each with all its addresses.
+fn add_named(ticket: &mut Ticket, named: &[NodeAddr]) -> Result<(), Failure> {
+    let mut contacts: Vec<TicketContact> = Vec::new();
+    for NodeAddr { node, addr } in named {
+        match contacts.iter_mut().find(|contact| contact.node == *node) {
+            Some(contact) => contact.addrs.push(addr.clone()),
+            None => contacts.push(TicketContact::new(*node, vec![addr.clone()])),
+        }
+    }
+    for contact in contacts {
+        let name = contact.node.to_string();
+        ticket
+            .add(contact)
+            .map_err(|why| Failure::Contact { contact: name, why })?;
+    }
+    Ok(())
+}
+
+/// This node, where it can be reached.
+async fn add_own(ticket: &mut Ticket, args: &NodeArgs, settings: &Resolved) -> Result<(), Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let node = crate::open::node(args, false).await?;
+    known_addresses(&node).await;
+    let addrs = reachable(node.net().addr());
+    let contact = TicketContact::new(node.id(), addrs);
+    interrupt.finish(node.shutdown()).await?;
+    let contact = match settings.relays.first() {
+        Some(relay) => contact.through(relay),
+        None => contact,
+    };
+    if ticket.add(contact).is_err() {
+        note(
+            "this machine has no address in a network: the ticket holds the topic only; name a node with --contact ID@ADDR",
+        );
+    } else if !settings.listen.has_port() {
+        note(
+            "the port changes with each command: give --listen ADDR:PORT here and to the one that stays \
+            online, or set network.listen",
+        );
+    }
+    Ok(())
+}
+
+/// Those first that most others can use (`docs/protocol/ticket.md#3`).
+fn reachable(mut addrs: Vec<SocketAddr>) -> Vec<NamedAddr> {
+    addrs.sort_by_key(|addr| (distance(addr.ip()), addr.is_ipv6()));
+    addrs.truncate(OWN_ADDRESSES);
+    addrs.into_iter().map(NamedAddr::Socket).collect()
+}
+
+/// 0: everybody, 1: a private network, 2: a link, 3: this machine.
+fn distance(ip: IpAddr) -> u8 {
+    match ip {
+        ip if ip.is_loopback() => 3,
+        IpAddr::V4(ip) if ip.is_link_local() => 2,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => 2,
+        IpAddr::V4(ip) if ip.is_private() => 1,
+        IpAddr::V6(ip) if ip.is_unique_local() => 1,
+        _ => 0,
+    }
+}
+
+/// A ticket as `panda topic invite --json` prints it.
+#[derive(Serialize)]
+struct TicketLine {
+    ticket: String,
+    topic: String,
+    network: String,
+    contacts: Vec<String>,
+}
+
+impl TicketLine {
+    fn of(ticket: &Ticket) -> TicketLine {
+        let contacts = ticket.contacts().iter().flat_map(|contact| {
+            let addrs = contact.addrs.iter().map(ToString::to_string);
+            let addrs = addrs.chain(contact.relay.clone());
+            addrs.map(|addr| format!("{}@{addr}", contact.node))
+        });
+        TicketLine {
+            ticket: ticket.to_string(),
+            topic: ticket.topic().to_string(),
+            network: ticket.network().to_string(),
+            contacts: contacts.collect(),
+        }
+    }
+}
+
+fn print(ticket: &Ticket, invite: &InviteArgs) -> std::io::Result<()> {
+    // Whether somebody reads it to its end makes no difference.
+    let _ = match invite.json {
+        true => output::json(&TicketLine::of(ticket))?,
+        false => output::line(&ticket.to_string())?,
+    };
+    if invite.qr || !invite.json && std::io::stdout().is_terminal() {
+        match squares(ticket) {
+            Some(squares) => drop(output::line(&squares)?),
+            None => note("the ticket is too long for a code of squares; leave contacts out"),
+        }
+    }
+    Ok(())
+}
+
+/// The code (QR) for a terminal with light text on a dark ground.
+fn squares(ticket: &Ticket) -> Option<String> {
+    let code = QrCode::new(ticket.to_upper_case()).ok()?;
+    let mut render = code.render::<Dense1x2>();
+    let render = render
+        .dark_color(Dense1x2::Light)
+        .light_color(Dense1x2::Dark);
+    Some(render.build())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn addresses_that_most_can_use_come_first() {
+        let addrs = [
+            "127.0.0.1:1",
+            "[fe80::1]:1",
+            "192.168.1.7:1",
+            "[2001:db8::1]:1",
+            "198.51.100.1:1",
+        ];
+        let addrs = addrs.map(|addr| addr.parse().unwrap()).to_vec();
+        let sorted: Vec<String> = reachable(addrs).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            sorted,
+            ["198.51.100.1:1", "[2001:db8::1]:1", "192.168.1.7:1"]
+        );
+    }
+
+    #[test]
+    fn a_ticket_fits_into_a_code_of_squares() {
+        let mut ticket = Ticket::new(p2panda::random_topic().unwrap());
+        let node = p2panda::random_key().unwrap().verifying_key();
+        let addrs = vec![
+            "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"
+                .parse()
+                .unwrap();
+            3
+        ];
+        ticket.add(TicketContact::new(node, addrs)).unwrap();
+        // As wide as a terminal.
+        let squares = squares(&ticket).unwrap();
+        assert!(squares.lines().all(|line| line.chars().count() <= 80));
+    }
+}

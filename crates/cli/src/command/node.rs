@@ -1,0 +1,213 @@
+//! `panda node`
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use p2panda::{NamedAddr, Node, Topic};
+use serde::Serialize;
+
+use crate::args::{NodeArgs, RunArgs};
+use crate::command::id::known_addresses;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::{Hangup, Interrupt};
+use crate::open::until_stopped;
+use crate::output::{self, Written, note};
+use crate::service::{self, Say};
+use crate::settings::{Resolved, Settings};
+
+/// Stays online until a signal.
+pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let hangup = Hangup::new()?;
+    let settings = Settings::load(args)?;
+    note_readable(&settings);
+    let node = crate::open::node(args, false).await?;
+    let mut running = Running {
+        args,
+        node: node.clone(),
+        settings,
+        hangup,
+    };
+    let ended = until_stopped(&node, running.run(run.json, &mut interrupt)).await;
+    service::say(Say::Stopping).await;
+    interrupt.finish(node.shutdown()).await?;
+    ended.map(|()| Outcome::Done)
+}
+
+/// Topics are secrets.
+fn note_readable(settings: &Settings) {
+    #[cfg(unix)]
+    if let (Some(file), false) = (&settings.file, settings.config.topics.keep.is_empty()) {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(file).map_or(0, |file| file.permissions().mode());
+        if mode & 0o044 != 0 {
+            let file = file.display();
+            note(&format!(
+                "other users may read the topics in {file}; chmod 600 {file} ends that"
+            ));
+        }
+    }
+}
+
+/// A node in the foreground.
+struct Running<'a> {
+    args: &'a NodeArgs,
+    node: Node,
+    settings: Settings,
+    hangup: Hangup,
+}
+
+/// What `panda node run --json` prints when the node is ready.
+#[derive(Serialize)]
+struct ReadyLine {
+    id: String,
+    home: PathBuf,
+    role: String,
+    /// As `--bootstrap` takes them.
+    addresses: Vec<String>,
+    /// Topics that are stored and served.
+    topics: usize,
+}
+
+impl Running<'_> {
+    async fn run(&mut self, json: bool, interrupt: &mut Interrupt) -> Result<(), Failure> {
+        join(&self.node, &topics_of(&self.settings.resolved)).await?;
+        // Nobody reads on: the node runs all the same.
+        let _ = self.ready(json).await?;
+        service::say(Say::Ready).await;
+        let node = self.node.clone();
+        let mut watch = std::pin::pin!(service::watch(&node));
+        loop {
+            tokio::select! {
+                () = interrupt.wait() => return Ok(()),
+                () = self.hangup.wait() => {}
+                () = &mut watch => {}
+            }
+            service::say(Say::Reloading).await;
+            self.reload().await?;
+            service::say(Say::Ready).await;
+        }
+    }
+
+    async fn ready(&self, json: bool) -> Result<Written, Failure> {
+        let mut kept: BTreeSet<Topic> = topics_of(&self.settings.resolved);
+        let mut after = None;
+        loop {
+            let page = self.node.kept_topics(after).await?;
+            after = page.last().copied();
+            if after.is_none() {
+                break;
+            }
+            kept.extend(page);
+        }
+        let line = ReadyLine {
+            id: self.node.id().to_string(),
+            home: self.node.data_dir().to_owned(),
+            role: self.settings.config.node.role.clone(),
+            addresses: known_addresses(&self.node).await,
+            topics: kept.len(),
+        };
+        let written = match json {
+            true => output::json(&line),
+            false => output::line(&line.plain()),
+        };
+        written.map_err(Failure::Stdout)
+    }
+
+    /// Reads the configuration again. What is wrong with it leaves everything as it was.
+    async fn reload(&mut self) -> Result<(), Failure> {
+        let new = match Settings::load(self.args) {
+            Ok(new) => new,
+            Err(error) => {
+                note(&format!("{error}; the configuration stays as it was"));
+                return Ok(());
+            }
+        };
+        let (old, wanted) = (topics_of(&self.settings.resolved), topics_of(&new.resolved));
+        let added: BTreeSet<Topic> = wanted.difference(&old).copied().collect();
+        join(&self.node, &added).await?;
+        let mut left = 0;
+        for topic in old.difference(&wanted) {
+            // One that is kept by command is none of the configuration's.
+            if !is_kept(&self.node, *topic).await? {
+                self.node.topic(*topic).leave().await;
+                left += 1;
+            }
+        }
+        let network = self.node.net();
+        for peer in new.resolved.all_peers() {
+            match peer.addr {
+                NamedAddr::Socket(addr) => network.add_peer(peer.node, addr),
+                NamedAddr::Host(host) => network.add_peer_host(peer.node, host),
+            }
+        }
+        note(&format!(
+            "configuration read: {} topics more, {left} fewer",
+            added.len()
+        ));
+        for key in changed(&self.settings, &new) {
+            note(&format!("{key} changes with the next start"));
+        }
+        self.settings = new;
+        Ok(())
+    }
+}
+
+/// The topics of the configuration.
+fn topics_of(settings: &Resolved) -> BTreeSet<Topic> {
+    settings.keep.iter().map(|named| named.topic).collect()
+}
+
+/// Is interested in topics from now on, without reading them.
+async fn join(node: &Node, topics: &BTreeSet<Topic>) -> Result<(), Failure> {
+    for topic in topics {
+        node.publisher(*topic).await?;
+    }
+    Ok(())
+}
+
+async fn is_kept(node: &Node, topic: Topic) -> Result<bool, Failure> {
+    let mut after = None;
+    loop {
+        let page = node.kept_topics(after).await?;
+        after = page.last().copied();
+        if page.contains(&topic) {
+            return Ok(true);
+        }
+        if after.is_none_or(|last| last > topic) {
+            return Ok(false);
+        }
+    }
+}
+
+/// The settings that are others now and that a running node does not take.
+fn changed(old: &Settings, new: &Settings) -> Vec<String> {
+    let (old, new) = (old.values(), new.values());
+    let taken = ["network.peers", "topics.keep"];
+    let keys: BTreeSet<&String> = old.iter().chain(&new).map(|(key, _)| key).collect();
+    let of = |values: &[(String, toml::Value)], name: &str| {
+        let found = values.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let changed = keys
+        .into_iter()
+        .filter(|key| of(&old, key) != of(&new, key));
+    changed
+        .filter(|key| !taken.contains(&key.as_str()))
+        .cloned()
+        .collect()
+}
+
+impl ReadyLine {
+    fn plain(&self) -> String {
+        let mut plain = format!("node {}\nhome {}", self.id, self.home.display());
+        for address in &self.addresses {
+            plain.push_str(&format!("\nreachable at {address}"));
+        }
+        let topics = match self.topics {
+            1 => "1 topic".to_owned(),
+            count => format!("{count} topics"),
+        };
+        plain + &format!("\nready; stores and serves {topics}")
+    }
+}

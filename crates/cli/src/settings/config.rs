@@ -1,0 +1,194 @@
+//! The configuration as it is written. The comments here are those of the file that
+//! `panda config init` makes, and of the JSON Schema.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use toml::Table;
+
+/// Settings of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The node itself.
+    pub node: NodeSection,
+    /// How it reaches others.
+    pub network: NetworkSection,
+    /// What it is for.
+    pub topics: TopicsSection,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeSection {
+    /// Directory of key and database; if not set, `panda` in the XDG data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/var/lib/panda")]
+    pub home: Option<String>,
+    /// What the node is for: "personal", or "always-on", which holds up to 512 MiB for other nodes at
+    /// once instead of 64 unless network.budget_mib says otherwise, and needs topics.keep.
+    pub role: String,
+    /// Largest message to take from others, in MiB with its header: 1 to 128.
+    pub operation_mib: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkSection {
+    /// A separate network, 64 hexadecimal digits; if not set, the usual one. Nodes of different
+    /// networks never connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "7777777777777777777777777777777777777777777777777777777777777777")]
+    pub id: Option<String>,
+    /// Where to receive connections: ADDR:PORT or NAME:PORT, one of IPv4 and one of IPv6 at most.
+    /// Empty: all addresses, a free port.
+    #[schemars(example = ["0.0.0.0:2022", "[::]:2022"])]
+    pub listen: Vec<String>,
+    /// Nodes to start from: ID@ADDR:PORT or ID@NAME:PORT, as `panda id --addr` prints them there.
+    #[schemars(example = ["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a@node.example.org:2022"])]
+    pub peers: Vec<String>,
+    /// URLs of iroh relays to be reachable through.
+    #[schemars(example = ["https://relay.example.org"])]
+    pub relays: Vec<String>,
+    /// Multicast DNS on the local networks: "active", "listen" (look for others, stay hidden) or "off".
+    pub mdns: String,
+    /// Defaults for a link of a few kbit/s: long waits, small packets, few sessions.
+    pub low_bandwidth: bool,
+    /// Memory that all other nodes together may use here, in MiB: 1 to 65536. 0: 64, or 512 for a node
+    /// that is always on.
+    pub budget_mib: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopicsSection {
+    /// Topics to store and serve while `panda node run` runs, read or not: 64 hexadecimal digits or a
+    /// ticket, `panda:...`. Whoever may read this file may read these topics.
+    #[schemars(example = ["panda:..."])]
+    pub keep: Vec<String>,
+}
+
+impl Default for NodeSection {
+    fn default() -> Self {
+        Self {
+            home: None,
+            role: "personal".to_owned(),
+            operation_mib: 16,
+        }
+    }
+}
+
+impl Default for NetworkSection {
+    fn default() -> Self {
+        Self {
+            id: None,
+            listen: Vec::new(),
+            peers: Vec::new(),
+            relays: Vec::new(),
+            mdns: "active".to_owned(),
+            low_bandwidth: false,
+            budget_mib: 0,
+        }
+    }
+}
+
+impl Config {
+    /// The settings of a table; else the key that has a value of another type, and what is wrong.
+    pub fn try_from(table: Table) -> Result<Config, (String, String)> {
+        // One key at a time, to know which one it is.
+        for (section, keys) in &table {
+            for (key, value) in keys.as_table().into_iter().flatten() {
+                let mut of_key = Table::new();
+                of_key.insert(key.clone(), value.clone());
+                let mut alone = Table::new();
+                alone.insert(section.clone(), of_key.into());
+                let key = format!("{section}.{key}");
+                if let Err(error) = Config::deserialize(alone) {
+                    let what = format!("{key}: {}", error.message());
+                    return Err((key, what));
+                }
+            }
+        }
+        let config = Config::deserialize(table);
+        config.map_err(|error| (String::new(), error.message().to_owned()))
+    }
+}
+
+/// The JSON Schema of the configuration.
+pub fn schema() -> Schema {
+    let mut schema = SchemaGenerator::default().into_root_schema_for::<Config>();
+    schema.insert("title".to_owned(), Json::from("Configuration of panda"));
+    schema
+}
+
+/// A key of the configuration.
+pub struct Key {
+    /// For example `network`.
+    pub section: String,
+    /// For example `listen`.
+    pub name: String,
+    /// What it is for.
+    pub about: String,
+    /// The default as TOML, or an example of what has none.
+    pub value: String,
+    /// Whether `value` is the default.
+    #[cfg(test)]
+    pub is_default: bool,
+}
+
+impl Key {
+    /// For example `network.listen`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+}
+
+/// All keys, in the order of the schema, section by section.
+pub fn keys() -> Vec<Key> {
+    let schema = schema();
+    let defaults = Table::try_from(Config::default()).unwrap_or_default();
+    let mut all = Vec::new();
+    for (section, of) in members(schema.get("properties")) {
+        let name = of.get("$ref").and_then(Json::as_str).unwrap_or_default();
+        let name = name.rsplit('/').next().unwrap_or_default();
+        let of = schema.get("$defs").and_then(|all| all.get(name));
+        for (name, key) in members(of.and_then(|of| of.get("properties"))) {
+            let default = defaults.get(section).and_then(|of| of.get(name));
+            all.push(Key {
+                section: section.clone(),
+                name: name.clone(),
+                about: text(key, "description"),
+                value: default
+                    .map_or_else(|| example(key).unwrap_or_default(), ToString::to_string),
+                #[cfg(test)]
+                is_default: default.is_some(),
+            });
+        }
+    }
+    all
+}
+
+fn members(of: Option<&Json>) -> impl Iterator<Item = (&String, &Json)> {
+    of.and_then(Json::as_object).into_iter().flatten()
+}
+
+fn text(of: &Json, name: &str) -> String {
+    let text = of.get(name).and_then(Json::as_str).unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn example(key: &Json) -> Option<String> {
+    let example = key.get("examples")?.get(0)?;
+    // Strings and arrays of strings are written alike in JSON and TOML.
+    Some(example.to_string())
+}
+
+/// What a section is for.
+pub fn about(section: &str) -> String {
+    let schema = schema();
+    let properties = schema.get("properties");
+    let section = properties.and_then(|all| all.get(section));
+    section
+        .map(|of| text(of, "description"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,213 @@
+//! Settings as values that can be used.
+
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::path::PathBuf;
+
+use p2panda::{HostAddr, Mdns, NamedAddr, NetworkId, Ticket};
+
+use super::Config;
+use crate::parse::{NodeAddr, OPERATION_MIB_MAX, TopicArg};
+
+/// Memory that other nodes may use at a node that serves many, in MiB.
+pub const SERVER_BUDGET_MIB: u32 = 512;
+
+/// Most memory that can be given to other nodes, in MiB.
+const BUDGET_MIB_MAX: u32 = 65_536;
+
+/// What a node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Of one person.
+    Personal,
+    /// It keeps topics for others.
+    AlwaysOn,
+}
+
+/// Where to receive connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen(Vec<NamedAddr>);
+
+/// Settings that can be used.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    pub home: Option<PathBuf>,
+    pub operation_mib: u32,
+    pub network: Option<NetworkId>,
+    pub listen: Listen,
+    pub peers: Vec<NodeAddr>,
+    pub relays: Vec<String>,
+    pub mdns: Mdns,
+    pub low_bandwidth: bool,
+    /// `None`: what nodes have that serve few.
+    pub budget_mib: Option<u32>,
+    pub keep: Vec<TopicArg>,
+}
+
+/// A key, and what is wrong with it.
+type Wrong = (&'static str, String);
+
+impl Resolved {
+    pub fn of(config: &Config) -> Result<Resolved, Wrong> {
+        let (node, network) = (&config.node, &config.network);
+        let role = role(&node.role)?;
+        let operation_mib = node.operation_mib;
+        if !(1..=OPERATION_MIB_MAX).contains(&operation_mib) {
+            let what = format!("node.operation_mib is 1 to {OPERATION_MIB_MAX}");
+            return Err(("node.operation_mib", what));
+        }
+        if network.budget_mib > BUDGET_MIB_MAX {
+            let what = format!("network.budget_mib is 0 to {BUDGET_MIB_MAX}");
+            return Err(("network.budget_mib", what));
+        }
+        let keep: Vec<TopicArg> = each("topics.keep", &config.topics.keep, |text| text.parse())?;
+        if role == Role::AlwaysOn && keep.is_empty() {
+            let what = "a node that is always on needs topics: name them in topics.keep";
+            return Err(("node.role", what.to_owned()));
+        }
+        let id = network.id.as_deref();
+        let id = id.map(crate::parse::network_id).transpose();
+        Ok(Resolved {
+            home: node.home.clone().map(PathBuf::from),
+            operation_mib,
+            network: id.map_err(|error| ("network.id", error.to_string()))?,
+            listen: Listen::of(&network.listen)?,
+            peers: each("network.peers", &network.peers, |text| text.parse())?,
+            relays: each("network.relays", &network.relays, relay)?,
+            mdns: mdns(&network.mdns)?,
+            low_bandwidth: network.low_bandwidth,
+            budget_mib: match (network.budget_mib, role) {
+                (0, Role::Personal) => None,
+                (0, Role::AlwaysOn) => Some(SERVER_BUDGET_MIB),
+                (mib, _) => Some(mib),
+            },
+            keep,
+        })
+    }
+}
+
+impl Resolved {
+    /// The nodes to start from: those that are named, and those of tickets.
+    pub fn all_peers(&self) -> Vec<NodeAddr> {
+        let contacts = self.tickets().flat_map(Ticket::contacts);
+        let of_tickets = contacts.flat_map(|contact| {
+            let node = contact.node;
+            contact.addrs.iter().map(move |addr| NodeAddr {
+                node,
+                addr: addr.clone(),
+            })
+        });
+        self.peers.iter().cloned().chain(of_tickets).collect()
+    }
+
+    /// The tickets among the topics.
+    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.keep.iter().filter_map(|named| named.ticket.as_deref())
+    }
+}
+
+/// Each item of a list, or which one is wrong.
+fn each<T, E: ToString>(
+    key: &'static str,
+    items: &[String],
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, Wrong> {
+    let read = items.iter().enumerate().map(|(at, item)| {
+        let wrong = |error: E| {
+            (
+                key,
+                format!("{key}, item {}: {}", at + 1, error.to_string()),
+            )
+        };
+        read(item).map_err(wrong)
+    });
+    read.collect()
+}
+
+fn role(text: &str) -> Result<Role, Wrong> {
+    match text {
+        "personal" => Ok(Role::Personal),
+        "always-on" => Ok(Role::AlwaysOn),
+        "relay" => Err((
+            "node.role",
+            "the role \"relay\" is not built yet; choose \"personal\" or \"always-on\"".to_owned(),
+        )),
+        _ => Err((
+            "node.role",
+            "node.role is \"personal\" or \"always-on\"".to_owned(),
+        )),
+    }
+}
+
+fn mdns(text: &str) -> Result<Mdns, Wrong> {
+    match text {
+        "active" => Ok(Mdns::Active),
+        "listen" => Ok(Mdns::Listen),
+        "off" => Ok(Mdns::Off),
+        _ => Err((
+            "network.mdns",
+            "network.mdns is \"active\", \"listen\" or \"off\"".to_owned(),
+        )),
+    }
+}
+
+fn relay(url: &str) -> Result<String, &'static str> {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok(url.to_owned()),
+        _ => Err("a relay is an https:// or http:// URL"),
+    }
+}
+
+impl Listen {
+    fn of(items: &[String]) -> Result<Listen, Wrong> {
+        let key = "network.listen";
+        let addrs: Vec<NamedAddr> = each(key, items, |text| {
+            // Port 0, a free one, cannot be dialled and yet be listened on.
+            match text.parse::<SocketAddr>() {
+                Ok(socket) => Ok(NamedAddr::Socket(socket)),
+                Err(_) => text.parse::<HostAddr>().map(NamedAddr::Host),
+            }
+            .map_err(|_| "expected ADDR:PORT or NAME:PORT")
+        })?;
+        let count = |is_it: fn(&SocketAddr) -> bool| {
+            let sockets = addrs.iter().filter_map(|addr| match addr {
+                NamedAddr::Socket(socket) => Some(socket),
+                NamedAddr::Host(_) => None,
+            });
+            sockets.filter(|socket| is_it(socket)).count()
+        };
+        if count(SocketAddr::is_ipv4) > 1 || count(SocketAddr::is_ipv6) > 1 || addrs.len() > 2 {
+            let what = "network.listen has one address of IPv4 and one of IPv6 at most";
+            return Err((key, what.to_owned()));
+        }
+        Ok(Listen(addrs))
+    }
+
+    /// Whether the port is known before the node runs.
+    pub fn has_port(&self) -> bool {
+        self.0.iter().all(|addr| match addr {
+            NamedAddr::Socket(socket) => socket.port() != 0,
+            NamedAddr::Host(_) => true,
+        }) && !self.0.is_empty()
+    }
+
+    /// The sockets; host names are resolved now. Blocks while it resolves.
+    pub fn sockets(&self) -> std::io::Result<(Option<SocketAddrV4>, Option<SocketAddrV6>)> {
+        let (mut v4, mut v6) = (None, None);
+        for addr in &self.0 {
+            let found: Vec<SocketAddr> = match addr {
+                NamedAddr::Socket(socket) => vec![*socket],
+                NamedAddr::Host(host) => (host.name(), host.port()).to_socket_addrs()?.collect(),
+            };
+            for socket in found {
+                match socket {
+                    SocketAddr::V4(socket) => v4 = v4.or(Some(socket)),
+                    SocketAddr::V6(socket) => v6 = v6.or(Some(socket)),
+                }
+            }
+        }
+        Ok((v4, v6))
+    }
+}

@@ -1,0 +1,97 @@
+//! Settings from the file and the environment, and what helps to write them.
+
+use super::world::*;
+
+#[test]
+fn a_new_configuration_is_private_checked_and_never_replaced_by_accident() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let run = |args: &[&str]| world.panda(args).output().unwrap();
+    let made = run(&["config", "init"]);
+    let path = world.path("config/panda/config.toml");
+    assert_eq!(stdout(&made).trim(), path.to_str().unwrap());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(
+        stdout(&run(&["config", "check"])),
+        format!("{} is valid\n", path.display())
+    );
+
+    let refused = run(&["config", "init"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("--force"), "{}", stderr(&refused));
+    std::fs::write(&path, "[network]\nlisen = []\n").unwrap();
+    // Every command that opens a node says so.
+    for args in [&["config", "check"][..], &["id"], &["node", "run"]] {
+        let refused = run(args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        let line = format!(
+            "panda: {}:2: unknown key network.lisen; did you mean network.listen?\n",
+            path.display()
+        );
+        assert_eq!(stderr(&refused), line);
+    }
+    assert_eq!(run(&["config", "init", "--force"]).status.code(), Some(0));
+    assert_eq!(run(&["config", "check"]).status.code(), Some(0));
+    let missing = run(&["config", "check", "--config", "no-such-file"]);
+    assert_eq!(missing.status.code(), Some(10), "{}", stderr(&missing));
+}
+
+#[test]
+fn the_home_may_come_from_the_environment_and_show_says_so() {
+    let world = World::new();
+    let home = world.path("elsewhere");
+    let run = |args: &[&str]| {
+        let mut command = world.panda(args);
+        command.env("PANDA_NODE_HOME", &home).output().unwrap()
+    };
+    assert_eq!(run(&["id"]).status.code(), Some(0));
+    assert!(home.join("node.key").exists() && !world.path("data").exists());
+    assert_eq!(run(&["topic", "ls"]).status.code(), Some(0));
+    let shown = stdout(&run(&["config", "show", "--origin"]));
+    let line = format!(
+        "node.home = {:?}  # PANDA_NODE_HOME",
+        home.to_str().unwrap()
+    );
+    assert!(shown.lines().any(|shown| shown == line), "{shown}");
+    assert!(
+        shown.contains("network.mdns = \"off\"  # command line"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("node.role = \"personal\"  # default"),
+        "{shown}"
+    );
+    let lines = stdout(&run(&["config", "show", "--json"]));
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            line["key"].is_string() && !line["value"].is_null(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn schema_completions_and_manual_pages_cover_every_command() {
+    let world = World::new();
+    let run = |args: &[&str]| {
+        let mut command = std::process::Command::new(PANDA);
+        command.args(args).output().unwrap()
+    };
+    let schema = stdout(&run(&["config", "schema"]));
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert!(schema["properties"]["network"].is_object(), "{schema}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&run(&["completions", shell]));
+        assert!(script.contains("invite"), "{shell}");
+    }
+    let dir = world.path("man");
+    let written = run(&["man", "--dir", dir.to_str().unwrap()]);
+    assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
+    for page in ["panda.1", "panda-topic-invite.1", "panda-node-run.1"] {
+        assert!(dir.join(page).exists(), "{page}");
+    }
+    assert!(stdout(&run(&["man", "topic", "invite"])).contains("ticket"));
+    assert_eq!(run(&["man", "topic", "fly"]).status.code(), Some(2));
+}
