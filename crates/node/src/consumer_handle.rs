@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2panda_core::limits::{CONSUMER_PAGE_ROWS, FEED_PAGE_BYTES_MAX, FEED_PAGE_ROWS_MAX};
+use p2panda_core::limits::{
+    CONSUMER_DELAY_MAX, CONSUMER_PAGE_ROWS, CONSUMER_REASON_BYTES_MAX, FEED_PAGE_BYTES_MAX,
+    FEED_PAGE_ROWS_MAX,
+};
 use p2panda_core::{Timestamp, Topic, VerifyingKey};
 use p2panda_store::{DeadLetter, NamedConsumer, PageLimits};
 
 use crate::Error;
 use crate::consumer_error::ConsumerError;
-use crate::consumer_settings::{Acking, ConsumerMode, ConsumerStart, Settings};
+use crate::consumer_settings::{Acking, ConsumerMode, ConsumerStart, Settings, micros};
 use crate::delivery::{DeliveryToken, Settled};
 use crate::inner::named::{Named, is_full_of_dead, wall};
 use crate::message::Message;
@@ -182,6 +185,43 @@ impl ConsumerHandle {
     pub async fn ack(&self, token: DeliveryToken) -> Result<Settled, Error> {
         let token = token.of(&self.named)?;
         Ok(self.named.ack(token).await?.into())
+    }
+
+    /// Gives a delivery back by its token, as [`crate::Delivery::nak`].
+    ///
+    /// # Errors
+    /// As [`ConsumerHandle::ack`]; [`ConsumerError::Invalid`] for a delay above 7 days.
+    pub async fn nak(
+        &self,
+        token: DeliveryToken,
+        delay: Option<Duration>,
+    ) -> Result<Settled, Error> {
+        if delay.is_some_and(|delay| delay > CONSUMER_DELAY_MAX) {
+            return Err(ConsumerError::Invalid("delay").into());
+        }
+        let token = token.of(&self.named)?;
+        Ok(self.named.nak(token, delay.map(micros)).await?.into())
+    }
+
+    /// Makes a delivery a dead letter by its token, as [`crate::Delivery::term`].
+    ///
+    /// # Errors
+    /// As [`ConsumerHandle::ack`]; [`ConsumerError::Limit`] for a reason of more than 512 bytes.
+    pub async fn term(&self, token: DeliveryToken, reason: &str) -> Result<Settled, Error> {
+        if reason.len() > CONSUMER_REASON_BYTES_MAX {
+            return Err(ConsumerError::Limit("bytes of a reason").into());
+        }
+        let token = token.of(&self.named)?;
+        Ok(self.named.term(token, reason).await?.into())
+    }
+
+    /// Lets the ack wait of a delivery begin again by its token, as [`crate::Delivery::progress`].
+    ///
+    /// # Errors
+    /// As [`ConsumerHandle::ack`].
+    pub fn progress(&self, token: DeliveryToken) -> Result<Settled, Error> {
+        let token = token.of(&self.named)?;
+        Ok(self.named.progress(token)?.into())
     }
 
     /// Acknowledges what was delivered at an offset of a topic, in this process or one before.

@@ -57,6 +57,23 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Returns once everything that was stored before is synced to the disk: what an import has stored
+    /// survives a power cut from then on, as this node's own messages do when they are published.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown, [`Error::Store`] when the disk refuses.
+    pub async fn sync(&self) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(self.queue().ended());
+        }
+        let journal = self.journal();
+        let synced = tokio::task::spawn_blocking(move || journal.sync());
+        synced.await.map_err(|_| Error::Closed)??;
+        Ok(())
+    }
+}
+
 /// While it lives, early operations of the import are kept.
 struct ImportGuard<'a> {
     node: &'a Node,

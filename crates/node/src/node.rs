@@ -8,6 +8,7 @@ use p2panda_core::budget::Budget;
 use p2panda_core::{Hash, Topic, VerifyingKey, limits};
 use p2panda_engine::{Engine, EngineEvent, thread};
 use p2panda_net::Net;
+use p2panda_store::Journal;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -59,6 +60,7 @@ struct Inner {
     views: Views,
     closed: AtomicBool,
     imports: AtomicU64,
+    journal: Journal,
 }
 
 impl std::fmt::Debug for Node {
@@ -94,7 +96,8 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
 
     let signing_key = engine.signing_key().clone();
     let storage = Storage::new(engine.readers());
-    let levels = Levels::new(storage.clone(), engine.journal());
+    let journal = engine.journal();
+    let levels = Levels::new(storage.clone(), journal.clone());
     let topics = Topics::new(levels.clone());
     let events = EventSender::new();
     let (sender, health) = HealthSender::new();
@@ -154,6 +157,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
         views,
         closed: AtomicBool::new(false),
         imports: AtomicU64::new(0),
+        journal,
     }));
     if let Err(error) = node.join_kept().await {
         // Why it could not be opened is what counts.
@@ -651,6 +655,10 @@ impl Node {
 
     pub(crate) fn net_handle(&self) -> &Net {
         &self.0.net
+    }
+
+    pub(crate) fn journal(&self) -> Journal {
+        self.0.journal.clone()
     }
 
     pub(crate) fn next_import(&self) -> u64 {

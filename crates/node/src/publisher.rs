@@ -142,7 +142,7 @@ impl<M> Publisher<M> {
 }
 
 /// What stands for the author of a log where logs of a topic are told apart.
-fn label_of(topic: &Topic, author: &VerifyingKey, log: Option<LogName>) -> VerifyingKey {
+pub(crate) fn label_of(topic: &Topic, author: &VerifyingKey, log: Option<LogName>) -> VerifyingKey {
     match log {
         None => *author,
         Some(name) => topic.named_log_id(&name).label(author),

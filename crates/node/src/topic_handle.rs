@@ -1,12 +1,15 @@
 //! One topic as the application inspects and leaves it.
 
 use bytes::Bytes;
-use p2panda_core::{LogName, Topic, VerifyingKey, limits};
+use p2panda_core::{Hash, LogName, Topic, VerifyingKey, limits};
 use p2panda_net::{CatchUp, SessionStatus};
 use p2panda_store::{ForkRow, GivenUp, OwnFork, PageLimits, RejectedRow, TopicStatus};
 
 use crate::Error;
+use crate::message::Message;
 use crate::node::Node;
+use crate::publisher::label_of;
+use crate::subscription::untyped;
 
 /// Status, evidence and settings of one topic. Made by [`Node::topic`].
 #[derive(Clone, Debug)]
@@ -181,6 +184,84 @@ impl TopicHandle {
             body: entry.body,
         });
         Ok(operations.collect())
+    }
+
+    /// Messages of the topic behind offset `after`, in the order of the feed: at most so many, and 512, and
+    /// of so many bytes, and 256 KiB, unless the first one has more. Empty at the end. Nothing is
+    /// remembered of it, and nothing held in memory.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn messages(
+        &self,
+        after: u64,
+        messages: usize,
+        bytes: usize,
+    ) -> Result<Vec<Message>, Error> {
+        let topic = self.topic;
+        let limits = PageLimits {
+            rows: messages.clamp(1, limits::FEED_PAGE_ROWS_MAX),
+            bytes: bytes.min(limits::FEED_PAGE_BYTES_MAX),
+        };
+        let mut after = after;
+        let page = loop {
+            let read =
+                move |reader: &p2panda_store::Reader| reader.feed_page(&topic, after, limits, None);
+            let page = self.node.storage().read(read).await?;
+            self.node.event_sender().damaged(topic, &page.unreadable);
+            if !page.entries.is_empty() || !page.more {
+                break page;
+            }
+            after = page.last_offset;
+        };
+        let entries = page.entries.into_iter();
+        Ok(entries
+            .map(|entry| Message::new(entry, untyped, None))
+            .collect())
+    }
+
+    /// Waits until the feed of the topic has something behind offset `after`; the node is interested in
+    /// the topic from then on, as with [`Node::stream`].
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`]; [`Error::Left`] when the topic is left meanwhile.
+    pub async fn grown(&self, after: u64) -> Result<(), Error> {
+        let topic = self.topic;
+        let state = self.node.join(topic).await?;
+        let mut feed = state.feed();
+        loop {
+            feed.mark_seen();
+            let read = move |reader: &p2panda_store::Reader| reader.last_offset(&topic);
+            if self.node.storage().read(read).await? > after {
+                return Ok(());
+            }
+            if feed.changed().await.is_none() {
+                state.check_open()?;
+                return Err(Error::Left);
+            }
+        }
+    }
+
+    /// Where a log of the topic goes on, as far as this node knows: the sequence number of its next
+    /// operation, and the id of the one before it. For operations that are signed elsewhere and brought
+    /// with [`Node::import`]; the author may have written more.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn next_entry(
+        &self,
+        author: VerifyingKey,
+        log: Option<LogName>,
+    ) -> Result<(u32, Option<Hash>), Error> {
+        let topic = self.topic;
+        let label = label_of(&topic, &author, log);
+        let read = move |reader: &p2panda_store::Reader| reader.newest_entry(&topic, &label);
+        let newest = self.node.storage().read(read).await?;
+        Ok(newest.map_or((0, None), |newest| {
+            (newest.seq.saturating_add(1), Some(newest.id))
+        }))
     }
 
     /// Number of operations whose body has not come; peers are asked for it.
