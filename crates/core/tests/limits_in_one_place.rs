@@ -9,7 +9,7 @@ mod sources;
 use sources::{Source, sources, without_tests, words};
 
 /// Crates whose bounds are in `core::limits`.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "core",
     "protocol",
     "groups",
@@ -19,6 +19,7 @@ const CRATES: [&str; 9] = [
     "store",
     "net",
     "node",
+    "rpc",
 ];
 
 /// Limits that nothing uses, and why they are there.

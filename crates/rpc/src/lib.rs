@@ -11,6 +11,9 @@
 //! benchmarks; the demo of `panda` serves the same in its own binary.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod client;
+pub mod daemon;
 pub mod lines;
 mod mapping;
 mod server;

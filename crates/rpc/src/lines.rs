@@ -2,17 +2,12 @@
 
 use std::io;
 
+use p2panda_core::limits::{DRIVER_OUTPUTS_MAX, DRIVER_REQUEST_BYTES_MAX};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
 use crate::server::{Next, Server};
 use crate::wire::{Answer, Call, Failure, FailureKind, Outcome, Output};
-
-/// Outputs that wait to be written; more make requests and subscriptions wait.
-const OUTPUTS_WAITING_MAX: usize = 1_024;
-
-/// The longest request, in bytes: an import of some thousand operations.
-const REQUEST_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Serves one node until the request `shutdown`, the end of the input, or the end of whoever reads
 /// the output. A line that is no request is answered without an id, and serving goes on.
@@ -38,7 +33,7 @@ pub async fn serve(
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin + Send + 'static,
 ) -> io::Result<()> {
-    let (outputs, waiting) = mpsc::channel(OUTPUTS_WAITING_MAX);
+    let (outputs, waiting) = mpsc::channel(DRIVER_OUTPUTS_MAX);
     let writer = tokio::spawn(write(output, waiting));
     let mut server = Server::new(outputs.clone());
     let mut input = BufReader::new(input);
@@ -83,10 +78,15 @@ fn no_request(error: &serde_json::Error) -> Output {
 /// The next line, `None` at the end. Not safe to cancel, except when nobody reads on.
 async fn read(input: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Option<String>> {
     let mut line = String::new();
-    let read = input.take(REQUEST_BYTES_MAX).read_line(&mut line).await?;
+    let read = input
+        .take(DRIVER_REQUEST_BYTES_MAX)
+        .read_line(&mut line)
+        .await?;
     match (read, line.ends_with('\n')) {
         (0, _) => Ok(None),
-        (_, false) if read as u64 == REQUEST_BYTES_MAX => Err(io::ErrorKind::FileTooLarge.into()),
+        (_, false) if read as u64 == DRIVER_REQUEST_BYTES_MAX => {
+            Err(io::ErrorKind::FileTooLarge.into())
+        }
         _ => Ok(Some(line)),
     }
 }
@@ -96,7 +96,7 @@ async fn write(
     mut outputs: mpsc::Receiver<Output>,
 ) -> io::Result<()> {
     let mut batch = Vec::new();
-    while outputs.recv_many(&mut batch, OUTPUTS_WAITING_MAX).await > 0 {
+    while outputs.recv_many(&mut batch, DRIVER_OUTPUTS_MAX).await > 0 {
         let mut lines = Vec::new();
         for output in batch.drain(..) {
             serde_json::to_writer(&mut lines, &output)?;

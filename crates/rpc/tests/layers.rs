@@ -50,3 +50,19 @@ fn the_server_knows_no_transport() {
     assert_unknown("mapping", &words);
     assert!(sources("server").len() > 5);
 }
+
+#[test]
+fn the_api_and_the_client_know_neither_node_nor_daemon() {
+    assert_unknown(
+        "api",
+        &[
+            "p2panda::",
+            "tokio::",
+            "crate::daemon",
+            "crate::client",
+            "mapping",
+        ],
+    );
+    assert_unknown("client", &["p2panda::", "crate::daemon", "mapping"]);
+    assert!(sources("api").len() > 10);
+}

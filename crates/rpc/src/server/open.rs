@@ -1,17 +1,14 @@
 //! Opens the node as asked.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Duration;
 
 use p2panda::{NamedAddr, Node, SigningKey};
+use p2panda_core::limits::DRIVER_ADDRESSES_WAIT;
 use tokio::time::timeout;
 
 use super::ServeError;
 use crate::mapping;
 use crate::wire::{Hex, Open, Opened};
-
-/// How long `open` waits for the first address.
-const ADDRESSES_WAIT: Duration = Duration::from_secs(3);
 
 /// The settings of the node.
 pub fn builder(open: Open) -> Result<p2panda::Builder, ServeError> {
@@ -56,7 +53,7 @@ pub async fn opened(node: &Node) -> Opened {
     let mut events = node.events();
     let known = async { while node.net().addr().is_empty() && events.next().await.is_some() {} };
     // A machine without any network has no address to name.
-    let _ = timeout(ADDRESSES_WAIT, known).await;
+    let _ = timeout(DRIVER_ADDRESSES_WAIT, known).await;
     Opened {
         node: node.id(),
         addrs: node.net().addr(),

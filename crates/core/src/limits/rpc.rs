@@ -1,0 +1,65 @@
+//! The RPC of a node (`docs/protocol/rpc.md`).
+
+use core::time::Duration;
+
+use super::{KIB, MIB};
+
+/// Bytes of a frame of a client (`docs/protocol/rpc.md#2`).
+pub const RPC_REQUEST_BYTES_MAX: usize = MIB;
+/// Messages of a frame (`docs/protocol/rpc.md#2`).
+pub const RPC_FRAME_MESSAGES_MAX: usize = 256;
+/// Bytes of a frame of the server, unless one message is larger (`docs/protocol/rpc.md#2`).
+pub const RPC_FRAME_BYTES_MAX: usize = 256 * KIB;
+/// Levels of arrays and objects in a frame (`docs/protocol/rpc.md#2`).
+pub const RPC_DEPTH_MAX: usize = 32;
+/// Bytes of the id of a request, if it is a text (`docs/protocol/rpc.md#2`).
+pub const RPC_ID_BYTES_MAX: usize = 64;
+/// Requests of a connection that are carried out at once; then nothing more is read
+/// (`docs/protocol/rpc.md#2`).
+pub const RPC_IN_FLIGHT_MAX: usize = 256;
+/// Bytes that are under way to a subscriber who does not read (`docs/protocol/rpc.md#5`).
+pub const RPC_CREDIT_BYTES_MAX: usize = 48 * KIB;
+/// Bytes of headers and contents that are read for a subscription at once, unless one message is larger:
+/// what waits until there is credit (`docs/protocol/rpc.md#5`).
+pub const RPC_READ_BYTES_MAX: usize = 8 * KIB;
+/// Notifications of a connection that wait to be written (`docs/protocol/rpc.md#5`).
+pub const RPC_NOTES_MAX: usize = 16;
+/// Subscriptions of a connection (`docs/protocol/rpc.md#11`).
+pub const RPC_SUBSCRIPTIONS_MAX: usize = 64;
+/// Connections of a client, and streams of events (`docs/protocol/rpc.md#11`).
+pub const RPC_CONNECTIONS_MAX: usize = 64;
+/// Connections of all clients over TCP (`docs/protocol/rpc.md#11`).
+pub const RPC_CONNECTIONS_ALL_MAX: usize = 1_024;
+/// Requests of a client in a second (`docs/protocol/rpc.md#11`).
+pub const RPC_REQUESTS_PER_SECOND: u64 = 5_000;
+/// Bytes of requests of a client in a second (`docs/protocol/rpc.md#11`).
+pub const RPC_REQUEST_BYTES_PER_SECOND: u64 = 16 * MIB as u64;
+/// How long a challenge, a ticket and a proof are good (`docs/protocol/rpc.md#4`).
+pub const RPC_PROOF_WAIT: Duration = Duration::from_secs(60);
+/// How long a connection may be open without a credential (`docs/protocol/rpc.md#4`).
+pub const RPC_HELLO_WAIT: Duration = Duration::from_secs(10);
+/// Tickets that were not used (`docs/protocol/rpc.md#4`).
+pub const RPC_TICKETS_MAX: usize = 1_024;
+/// Topics that an alias is remembered of (`docs/protocol/rpc.md#3`).
+pub const RPC_ALIASES_MAX: usize = 10_000;
+/// Messages of a page that a client asks for (`docs/protocol/rpc.md#7`).
+pub const RPC_PAGE_MESSAGES_MAX: usize = 512;
+/// Deliveries that one request settles (`docs/protocol/rpc.md#7`).
+pub const RPC_SETTLED_MAX: usize = 1_000;
+/// How long a long poll waits for a message (`docs/protocol/rpc.md#12`).
+pub const RPC_POLL_WAIT: Duration = Duration::from_secs(25);
+/// How often a stream of events without messages shows that it lives (`docs/protocol/rpc.md#12`).
+pub const RPC_SSE_INTERVAL: Duration = Duration::from_secs(15);
+/// How long clients have at shutdown to read what is under way (`docs/protocol/rpc.md#2`).
+pub const RPC_SHUTDOWN_WAIT: Duration = Duration::from_millis(500);
+/// Topics and consumers that have a number of their own among the metrics
+/// (`docs/protocol/rpc.md#13`).
+pub const RPC_METRICS_ROWS_MAX: usize = 1_000;
+/// The longest that a publish waits for peers (`docs/protocol/rpc.md#8`).
+pub const RPC_RECEIPT_WAIT: Duration = Duration::from_secs(300);
+/// Replies and events of the driver that wait to be written; more make its requests wait.
+pub const DRIVER_OUTPUTS_MAX: usize = 1_024;
+/// The longest request of the driver, in bytes: an import of some thousand operations.
+pub const DRIVER_REQUEST_BYTES_MAX: u64 = 256 * MIB as u64;
+/// How long the driver waits for an address before it answers `open` without one.
+pub const DRIVER_ADDRESSES_WAIT: Duration = Duration::from_secs(3);

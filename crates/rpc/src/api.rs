@@ -1,0 +1,184 @@
+//! The RPC of a node (`docs/protocol/rpc.md`): methods with their parameters and results, notifications,
+//! errors and envelopes. Knows neither a node nor a transport; server and clients share it.
+
+mod bin;
+mod consumers;
+mod envelope;
+mod error;
+mod hello;
+mod messages;
+mod node;
+mod notes;
+mod openrpc;
+mod operations;
+mod publish;
+mod topics;
+
+pub use bin::Bin;
+pub use consumers::*;
+pub use envelope::{Incoming, NoteOut, Reply, Request, RequestId, frame};
+pub use error::{Code, ErrorData, Expected, RpcError};
+pub use hello::*;
+pub use messages::*;
+pub use node::*;
+pub use notes::*;
+pub use openrpc::document;
+pub use operations::*;
+pub use publish::*;
+pub use topics::*;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Version of the RPC; `hello` names it.
+pub const RPC_VERSION: u32 = 1;
+
+/// The subprotocol of the WebSocket.
+pub const SUBPROTOCOL: &str = "panda.v1";
+
+/// What a caller needs for a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// No credential: the methods that bring one.
+    Nothing,
+    /// Some credential.
+    Credential,
+    /// Scope `read`.
+    Read,
+    /// Scope `publish-as-node`.
+    Publish,
+    /// Scope `relay`.
+    Relay,
+    /// Scope `admin`.
+    Admin,
+}
+
+/// One method: its name, what it takes and what it gives.
+pub trait Method {
+    /// Name on the wire.
+    const NAME: &'static str;
+    /// What a caller needs.
+    const NEED: Need;
+    /// What it takes.
+    type Params: Serialize + DeserializeOwned + JsonSchema + Send;
+    /// What it gives.
+    type Result: Serialize + DeserializeOwned + JsonSchema + Send;
+}
+
+macro_rules! methods {
+    ($($(#[doc = $doc:literal])+ $name:ident $wire:literal $need:ident $params:ty => $result:ty;)+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Copy, Debug)]
+            pub enum $name {}
+
+            impl Method for $name {
+                const NAME: &'static str = $wire;
+                const NEED: Need = Need::$need;
+                type Params = $params;
+                type Result = $result;
+            }
+        )+
+
+        /// All methods, in the order of the page.
+        pub(crate) fn methods(generator: &mut schemars::SchemaGenerator) -> Vec<openrpc::Described> {
+            vec![$(openrpc::Described::of::<$name>(generator, concat!($($doc),+)),)+]
+        }
+
+        /// The names of all methods.
+        pub const METHODS: &[&str] = &[$($wire,)+];
+    };
+}
+
+methods! {
+    /// Names the version, and authenticates where the transport did not.
+    Hello "hello" Nothing HelloParams => HelloResult;
+    /// A nonce for a client that proves a key.
+    Challenge "auth.challenge" Nothing Empty => ChallengeResult;
+    /// A ticket for one WebSocket or one stream of events, which cannot send a header.
+    Ticket "auth.ticket" Credential Empty => TicketResult;
+    /// What the node is and how it does.
+    NodeStatus "node.status" Read Empty => NodeStatusResult;
+    /// The numbers of the node, as text for Prometheus.
+    NodeMetrics "node.metrics" Read Empty => MetricsResult;
+    /// Ends the node.
+    NodeShutdown "node.shutdown" Admin Empty => Empty;
+    /// Every node that is known.
+    PeerList "peer.list" Read Empty => PeerListResult;
+    /// Names the address of a node.
+    PeerAdd "peer.add" Admin PeerAddParams => Empty;
+    /// The topics that are kept, a page of them.
+    TopicList "topic.list" Read TopicListParams => TopicListResult;
+    /// The alias of a topic.
+    TopicAlias "topic.alias" Read TopicParams => TopicAliasResult;
+    /// Keeps a topic, or keeps it no longer.
+    TopicKeep "topic.keep" Admin TopicKeepParams => TopicAliasResult;
+    /// Ends the interest of the node in a topic.
+    TopicLeave "topic.leave" Admin TopicParams => Empty;
+    /// What is stored, waits or was refused.
+    TopicStatus "topic.status" Read TopicParams => TopicStatusResult;
+    /// The peers that a topic is exchanged with.
+    TopicPeers "topic.peers" Read TopicParams => TopicPeersResult;
+    /// Refused operations, a page of them.
+    TopicRejected "topic.rejected" Read PageParams => TopicRejectedResult;
+    /// Evidence of forks.
+    TopicForks "topic.forks" Read TopicParams => TopicForksResult;
+    /// Where an operation is.
+    Trace "trace" Read TraceParams => TraceResult;
+    /// Publishes a message as the node.
+    Publish "publish" Publish PublishParams => PublishResult;
+    /// Publishes all of these messages or none.
+    PublishBatch "publish.batch" Publish PublishBatchParams => PublishBatchResult;
+    /// Where a log goes on, for who signs elsewhere.
+    LogNext "log.next" Relay LogNextParams => LogNextResult;
+    /// Stores an operation that was signed elsewhere.
+    OperationSubmit "operation.submit" Relay SubmitParams => SubmitResult;
+    /// A page of messages.
+    MessagesRead "messages.read" Read ReadParams => ReadResult;
+    /// Messages as they come, for a consumer or without one.
+    MessagesSubscribe "messages.subscribe" Read SubscribeParams => SubscribeResult;
+    /// Gives the server room to send more to a subscription.
+    MessagesCredit "messages.credit" Credential CreditParams => Empty;
+    /// Ends a subscription of any kind.
+    SubscriptionEnd "subscription.end" Credential SubscriptionParams => Empty;
+    /// The message was handled.
+    ConsumerAck "consumer.ack" Read AckParams => SettledResult;
+    /// The message is to come again.
+    ConsumerNak "consumer.nak" Read NakParams => SettledResult;
+    /// The message cannot be handled: a dead letter.
+    ConsumerTerm "consumer.term" Read TermParams => SettledResult;
+    /// The message is still worked on.
+    ConsumerProgress "consumer.progress" Read AckParams => SettledResult;
+    /// The consumers of the caller.
+    ConsumerList "consumer.list" Read ConsumerListParams => ConsumerListResult;
+    /// One consumer, with what it has before it.
+    ConsumerShow "consumer.show" Read ConsumerParams => ConsumerShowResult;
+    /// Moves a consumer.
+    ConsumerSeek "consumer.seek" Read SeekParams => Empty;
+    /// It delivers nothing until it is resumed.
+    ConsumerPause "consumer.pause" Read ConsumerParams => Empty;
+    /// It delivers again.
+    ConsumerResume "consumer.resume" Read ConsumerParams => Empty;
+    /// Removes a consumer.
+    ConsumerDelete "consumer.delete" Read ConsumerParams => Empty;
+    /// Dead letters of a consumer, a page of them.
+    DeadList "dead.list" Read DeadListParams => DeadListResult;
+    /// Makes dead letters wait again.
+    DeadRedrive "dead.redrive" Read DeadParams => DeadCountResult;
+    /// Removes dead letters for good.
+    DeadDrop "dead.drop" Read DeadParams => DeadCountResult;
+    /// Ephemeral messages as they come.
+    EphemeralSubscribe "ephemeral.subscribe" Read TopicParams => SubscribeResult;
+    /// Sends a message to those who are connected.
+    EphemeralPublish "ephemeral.publish" Publish EphemeralPublishParams => Empty;
+    /// Events of the node as they come.
+    EventsSubscribe "events.subscribe" Read Empty => SubscribeResult;
+}
+
+/// Nothing: an empty object.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}

@@ -1,0 +1,54 @@
+//! Operations that were signed elsewhere (`docs/protocol/rpc.md#9`).
+
+use p2panda_core::{Hash, LogId, VerifyingKey};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Bin, Expected};
+
+/// Parameters of `log.next`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogNextParams {
+    /// Topic or alias.
+    pub topic: String,
+    /// Whose log.
+    #[schemars(with = "String")]
+    pub author: VerifyingKey,
+    /// Name of the log, if it is not the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+}
+
+/// Result of `log.next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogNextResult {
+    /// Where it goes on, as the node knows it. The author knows better.
+    pub expected: Expected,
+    /// Id of the log, for the extensions.
+    #[schemars(with = "String")]
+    pub log_id: LogId,
+}
+
+/// Parameters of `operation.submit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitParams {
+    /// Topic or alias.
+    pub topic: String,
+    /// Signed header.
+    pub header: Bin,
+    /// Body, if the header has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Bin>,
+}
+
+/// Result of `operation.submit`: it is on the node's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubmitResult {
+    /// Id of the operation.
+    #[schemars(with = "String")]
+    pub id: Hash,
+    /// It was stored before.
+    pub duplicate: bool,
+}

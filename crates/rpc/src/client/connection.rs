@@ -1,0 +1,305 @@
+//! The connection of a client: requests out, answers and notifications in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{SinkExt, StreamExt};
+use p2panda_core::limits::{RPC_FRAME_MESSAGES_MAX, RPC_REQUEST_BYTES_MAX};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_websockets::{ClientBuilder, Message};
+
+use super::{ClientError, Notes};
+use crate::api::{Method, Note, Request, RpcError, SUBPROTOCOL, SubscribeResult};
+
+/// Requests that wait to be written.
+const WAITING: usize = 1_024;
+
+/// One connection. It ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    requests: mpsc::Sender<String>,
+    shared: Arc<Shared>,
+    next: AtomicU64,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// `None` once the connection is over.
+    pending: Mutex<Option<Pending>>,
+    over: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    answers: HashMap<u64, Waiting>,
+    notes: HashMap<u64, mpsc::UnboundedSender<Note>>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+struct Waiting {
+    answer: oneshot::Sender<Result<Box<RawValue>, RpcError>>,
+    /// Of a subscription: where its notifications go. They may come with the answer.
+    notes: Option<mpsc::UnboundedSender<Note>>,
+}
+
+/// Anything that a server sends.
+#[derive(Deserialize)]
+struct Any {
+    id: Option<u64>,
+    method: Option<Box<RawValue>>,
+    result: Option<Box<RawValue>>,
+    error: Option<RpcError>,
+}
+
+/// Host and port of a URL.
+pub(crate) fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+impl Connection {
+    #[cfg(unix)]
+    pub(crate) async fn unix(path: &std::path::Path) -> Result<Self, ClientError> {
+        let stream = tokio::net::UnixStream::connect(path).await;
+        let (read, mut write) = stream.map_err(lost)?.into_split();
+        let (mut connection, mut waiting) = Self::new();
+        let shared = Arc::clone(&connection.shared);
+        connection.tasks.spawn(async move {
+            let mut lines = BufReader::with_capacity(64 * 1024, read);
+            let mut line = String::new();
+            while lines.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+                if let Ok(message) = serde_json::from_str::<&RawValue>(&line) {
+                    shared.take(message);
+                }
+                line.clear();
+            }
+            shared.end();
+        });
+        connection.tasks.spawn(async move {
+            let mut batch = Vec::new();
+            while waiting.recv_many(&mut batch, RPC_FRAME_MESSAGES_MAX).await > 0 {
+                let mut lines = batch.drain(..).fold(String::new(), |mut lines, message| {
+                    lines.push_str(&message);
+                    lines.push('\n');
+                    lines
+                });
+                if write.write_all(lines.as_bytes()).await.is_err() {
+                    return;
+                }
+                lines.clear();
+            }
+        });
+        Ok(connection)
+    }
+
+    pub(crate) async fn websocket(url: &str) -> Result<Self, ClientError> {
+        let builder = ClientBuilder::new().uri(url).map_err(lost)?;
+        let name = "sec-websocket-protocol".parse().map_err(lost)?;
+        let protocol = SUBPROTOCOL.parse().map_err(lost)?;
+        let builder = builder.add_header(name, protocol).map_err(lost)?;
+        let (socket, _) = builder.connect().await.map_err(lost)?;
+        let (mut write, mut read) = socket.split();
+        let (mut connection, mut waiting) = Self::new();
+        let shared = Arc::clone(&connection.shared);
+        connection.tasks.spawn(async move {
+            while let Some(Ok(message)) = read.next().await {
+                let Some(text) = message.as_text() else {
+                    continue;
+                };
+                if let Ok(messages) = serde_json::from_str::<Vec<&RawValue>>(text) {
+                    messages
+                        .into_iter()
+                        .for_each(|message| shared.take(message));
+                }
+            }
+            shared.end();
+        });
+        connection.tasks.spawn(async move {
+            let mut batch = Vec::new();
+            while waiting.recv_many(&mut batch, RPC_FRAME_MESSAGES_MAX).await > 0 {
+                for frame in frames(&mut batch) {
+                    if write.send(Message::text(frame)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            let _ = write.close().await;
+        });
+        Ok(connection)
+    }
+
+    fn new() -> (Self, mpsc::Receiver<String>) {
+        let (requests, waiting) = mpsc::channel(WAITING);
+        let connection = Connection {
+            requests,
+            shared: Arc::new(Shared {
+                pending: Mutex::new(Some(Pending::default())),
+                over: watch::Sender::new(false),
+            }),
+            next: AtomicU64::new(1),
+            tasks: tokio::task::JoinSet::new(),
+        };
+        (connection, waiting)
+    }
+
+    pub(crate) async fn call<M: Method>(
+        &self,
+        params: &M::Params,
+    ) -> Result<M::Result, ClientError> {
+        self.ask::<M>(params, None).await
+    }
+
+    /// Calls a method that subscribes.
+    pub(crate) async fn subscribe<M: Method<Result = SubscribeResult>>(
+        &self,
+        params: &M::Params,
+    ) -> Result<(SubscribeResult, Notes), ClientError> {
+        let (sender, notes) = mpsc::unbounded_channel();
+        let subscribed = self.ask::<M>(params, Some(sender)).await?;
+        Ok((subscribed, notes))
+    }
+
+    async fn ask<M: Method>(
+        &self,
+        params: &M::Params,
+        notes: Option<mpsc::UnboundedSender<Note>>,
+    ) -> Result<M::Result, ClientError> {
+        let result = self.ask_raw(M::NAME, params, notes).await?;
+        let result = serde_json::from_str(result.get());
+        result.map_err(|error| ClientError::Answer(error.to_string()))
+    }
+
+    /// Calls a method by its name.
+    pub(crate) async fn ask_raw(
+        &self,
+        method: &str,
+        params: &impl Serialize,
+        notes: Option<mpsc::UnboundedSender<Note>>,
+    ) -> Result<Box<RawValue>, ClientError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let text = text(method, Some(id), params)?;
+        let (answer, waiting) = oneshot::channel();
+        let ended = || ClientError::Connection("it is over".into());
+        {
+            let mut pending = self.shared.pending.lock();
+            let pending = pending.as_mut().ok_or_else(ended)?;
+            pending.answers.insert(id, Waiting { answer, notes });
+        }
+        // Unconstrained: calls that begin one after the other are sent in this order.
+        let sent = tokio::task::unconstrained(self.requests.send(text));
+        sent.await.map_err(|_| ended())?;
+        waiting
+            .await
+            .map_err(|_| ended())?
+            .map_err(ClientError::Rpc)
+    }
+
+    /// Without an answer. One that finds no room is not sent.
+    pub(crate) fn notify<M: Method>(&self, params: &M::Params) {
+        if let Ok(text) = text(M::NAME, None, params) {
+            let requests = self.requests.clone();
+            if let Err(mpsc::error::TrySendError::Full(text)) = requests.try_send(text)
+                && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            {
+                // Credit must not be lost.
+                runtime.spawn(async move { requests.send(text).await });
+            }
+        }
+    }
+
+    pub(crate) fn forget(&self, subscription: u64) {
+        if let Some(pending) = self.shared.pending.lock().as_mut() {
+            pending.notes.remove(&subscription);
+        }
+    }
+
+    pub(crate) async fn closed(&self) {
+        let mut over = self.shared.over.subscribe();
+        let _ = over.wait_for(|over| *over).await;
+    }
+}
+
+impl Shared {
+    fn take(&self, raw: &RawValue) {
+        let Ok(any) = serde_json::from_str::<Any>(raw.get()) else {
+            return;
+        };
+        let mut pending = self.pending.lock();
+        let Some(pending) = pending.as_mut() else {
+            return;
+        };
+        if any.method.is_some() {
+            // One that a later version sends is passed over.
+            let Ok(note) = serde_json::from_str::<Note>(raw.get()) else {
+                return;
+            };
+            let number = match &note {
+                Note::Messages(note) => note.subscription,
+                Note::Ephemeral(note) => note.subscription,
+                Note::Event(note) => note.subscription,
+                Note::Ended(note) => note.subscription,
+            };
+            if let Some(notes) = pending.notes.get(&number) {
+                let _ = notes.send(note);
+            }
+            return;
+        }
+        let Some(waiting) = any.id.and_then(|id| pending.answers.remove(&id)) else {
+            return;
+        };
+        let answer = match (any.result, any.error) {
+            (Some(result), _) => Ok(result),
+            (None, Some(error)) => Err(error),
+            (None, None) => return,
+        };
+        if let (Ok(result), Some(notes)) = (&answer, waiting.notes)
+            && let Ok(subscribed) = serde_json::from_str::<SubscribeResult>(result.get())
+        {
+            pending.notes.insert(subscribed.subscription, notes);
+        }
+        let _ = waiting.answer.send(answer);
+    }
+
+    fn end(&self) {
+        self.pending.lock().take();
+        self.over.send_replace(true);
+    }
+}
+
+fn text(method: &str, id: Option<u64>, params: &impl Serialize) -> Result<String, ClientError> {
+    let request = Request {
+        jsonrpc: "2.0",
+        id,
+        method,
+        params,
+    };
+    let text = serde_json::to_string(&request);
+    text.map_err(|error| ClientError::Answer(error.to_string()))
+}
+
+/// Arrays of requests, within what a frame may have.
+fn frames(batch: &mut Vec<String>) -> Vec<String> {
+    let (mut frames, mut frame) = (Vec::new(), String::new());
+    for message in batch.drain(..) {
+        if !frame.is_empty() && frame.len() + message.len() + 2 > RPC_REQUEST_BYTES_MAX {
+            frame.push(']');
+            frames.push(std::mem::take(&mut frame));
+        }
+        frame.push(if frame.is_empty() { '[' } else { ',' });
+        frame.push_str(&message);
+    }
+    frame.push(']');
+    frames.push(frame);
+    frames
+}
+
+fn lost(error: impl std::fmt::Display) -> ClientError {
+    ClientError::Connection(error.to_string())
+}

@@ -1,0 +1,272 @@
+//! The server of a node's RPC (`docs/protocol/rpc.md`): [`start`] it, and every client gets at the node.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use p2panda_rpc::daemon::{self, Config, Grant, Scopes};
+//! let node = p2panda::open("./my-app").await?;
+//! let mut config = Config::new(node.data_dir());
+//! config.tcp.push("127.0.0.1:7780".parse()?);
+//! config.access.grants.push(Grant::token("alice", "SECRET", Scopes::parse("read")?));
+//! let running = daemon::start(node.clone(), config).await?;
+//! running.asked_to_stop().await;
+//! running.shutdown().await;
+//! node.shutdown().await?;
+//! # Ok(()) }
+//! ```
+
+mod access;
+mod alias;
+mod calls;
+mod connection;
+mod consumers;
+mod dispatch;
+mod elsewhere;
+mod http;
+mod map;
+mod metrics;
+mod publishing;
+mod quota;
+mod reading;
+mod service;
+mod session;
+mod streams;
+mod subscription;
+#[cfg(unix)]
+mod unix;
+mod websocket;
+
+use std::future::IntoFuture;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use p2panda::Node;
+use p2panda_core::limits::{RPC_CONNECTIONS_ALL_MAX, RPC_SHUTDOWN_WAIT};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use access::{Access, Grant, Scope, Scopes, Unknown};
+pub use quota::Quotas;
+#[cfg(unix)]
+pub use unix::UnixPath;
+
+use access::Gate;
+use alias::Aliases;
+use service::Service;
+
+/// How the server is set up. Nothing listens that is not named.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Directory of the key that makes aliases of topics.
+    pub dir: PathBuf,
+    /// A Unix socket to make.
+    #[cfg(unix)]
+    pub unix: Option<UnixPath>,
+    /// One that is made already, by systemd for instance.
+    #[cfg(unix)]
+    pub unix_listener: Option<std::os::unix::net::UnixListener>,
+    /// Addresses to listen on, of this machine only.
+    pub tcp: Vec<SocketAddr>,
+    /// Sockets that are open already.
+    pub tcp_listeners: Vec<std::net::TcpListener>,
+    /// Addresses that others reach are allowed as well.
+    pub public: bool,
+    /// Who may do what.
+    pub access: Access,
+    /// What each client may use.
+    pub quotas: Quotas,
+}
+
+impl Config {
+    /// With the directory that keeps `alias.key`.
+    pub fn new(dir: impl AsRef<Path>) -> Self {
+        Config {
+            dir: dir.as_ref().to_path_buf(),
+            #[cfg(unix)]
+            unix: None,
+            #[cfg(unix)]
+            unix_listener: None,
+            tcp: Vec::new(),
+            tcp_listeners: Vec::new(),
+            public: false,
+            access: Access::default(),
+            quotas: Quotas::default(),
+        }
+    }
+}
+
+/// Why the server does not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address that others reach, which was not asked for.
+    #[error("{0} is reached by other machines; set `public`, and use TLS in front of it")]
+    NotLoopback(SocketAddr),
+    /// An address cannot be listened on.
+    #[error("{addr} cannot be listened on: {source}")]
+    Tcp {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The socket cannot be made.
+    #[error("the socket {} cannot be made: {source}", path.display())]
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The key of aliases cannot be read or made.
+    #[error("the file alias.key in {} cannot be used: {source}", dir.display())]
+    Alias {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A server that runs. It ends with [`Running::shutdown`], or at once when it is dropped.
+#[derive(Debug)]
+pub struct Running {
+    service: Service,
+    tasks: JoinSet<()>,
+    tcp: Vec<SocketAddr>,
+    unix: Option<PathBuf>,
+}
+
+/// Starts the server of a node. The node stays with its caller.
+///
+/// # Errors
+/// Nothing is left open then.
+pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
+    let dir = config.dir.clone();
+    let aliases = Aliases::open(&dir).map_err(|source| StartError::Alias { dir, source })?;
+    let gate = Gate::new(node.id(), config.access, config.quotas);
+    let service = Service::new(node, aliases, gate, RPC_CONNECTIONS_ALL_MAX);
+    let mut running = Running {
+        service,
+        tasks: JoinSet::new(),
+        tcp: Vec::new(),
+        unix: None,
+    };
+    for addr in config.tcp {
+        if !config.public && !addr.ip().is_loopback() {
+            return Err(StartError::NotLoopback(addr));
+        }
+        let listener = TcpListener::bind(addr).await;
+        running.listen(listener.map_err(|source| StartError::Tcp { addr, source })?);
+    }
+    for listener in config.tcp_listeners {
+        let addr = listener.local_addr();
+        let addr = addr.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let listener = listener
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(listener));
+        running.listen(listener.map_err(|source| StartError::Tcp { addr, source })?);
+    }
+    #[cfg(unix)]
+    running
+        .listen_unix(config.unix, config.unix_listener)
+        .await?;
+    Ok(running)
+}
+
+impl Running {
+    fn listen(&mut self, listener: TcpListener) {
+        self.tcp.extend(listener.local_addr());
+        let router = http::router(self.service.clone());
+        let ended = self.service.ended();
+        self.tasks.spawn(async move {
+            let served = axum::serve(listener, router).with_graceful_shutdown(ended);
+            if let Err(error) = served.into_future().await {
+                tracing::error!(%error, "HTTP is not served any more");
+            }
+        });
+    }
+
+    #[cfg(unix)]
+    async fn listen_unix(
+        &mut self,
+        path: Option<UnixPath>,
+        made: Option<std::os::unix::net::UnixListener>,
+    ) -> Result<(), StartError> {
+        if let Some(unix) = path {
+            let listener = unix::bind(&unix).await;
+            let path = unix.path;
+            let listener = listener.map_err(|source| StartError::Unix {
+                path: path.clone(),
+                source,
+            })?;
+            self.unix = Some(path);
+            self.tasks
+                .spawn(unix::accept(listener, self.service.clone()));
+        }
+        if let Some(made) = made {
+            let made = made
+                .set_nonblocking(true)
+                .and_then(|()| tokio::net::UnixListener::from_std(made));
+            let listener = made.map_err(|source| StartError::Unix {
+                path: PathBuf::new(),
+                source,
+            })?;
+            self.tasks
+                .spawn(unix::accept(listener, self.service.clone()));
+        }
+        Ok(())
+    }
+
+    /// The addresses that it listens on.
+    pub fn tcp_addrs(&self) -> &[SocketAddr] {
+        &self.tcp
+    }
+
+    /// The socket that it made.
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.unix.as_deref()
+    }
+
+    /// Completes when a client with the scope `admin` asked for the end of the node.
+    pub async fn asked_to_stop(&self) {
+        self.service.stop.notified().await;
+    }
+
+    /// Other credentials from now on. Connections that are open keep what they had.
+    pub fn reload(&self, access: Access) {
+        self.service.gate.exchange(access);
+    }
+
+    /// It is not ready any more and takes no subscriptions: what is open goes on.
+    pub fn drain(&self) {
+        self.service.drain();
+    }
+
+    /// Ends subscriptions and connections, and takes the socket away. Clients that do not read are cut
+    /// after half a second.
+    pub async fn shutdown(mut self) {
+        self.service.drain();
+        self.service.end();
+        let places = std::sync::Arc::clone(&self.service.places);
+        let all = async {
+            while self.tasks.join_next().await.is_some() {}
+            // A WebSocket has a task of its own, and gives its place back at its end.
+            let _ = places.acquire_many(RPC_CONNECTIONS_ALL_MAX as u32).await;
+        };
+        let _ = tokio::time::timeout(RPC_SHUTDOWN_WAIT, all).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.service.end();
+        if let Some(path) = &self.unix {
+            // Somebody else may have taken it away.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Methods about the node, its peers and its topics (`docs/protocol/rpc.md#10`).
+
+use std::sync::Arc;
+
+use p2panda::NamedAddr;
+
+use super::access::Who;
+use super::map;
+use super::session::Session;
+use crate::api::{self, Code, Empty, RpcError};
+
+type Of<T> = Result<T, RpcError>;
+
+pub(crate) async fn ticket(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    _: Empty,
+) -> Of<api::TicketResult> {
+    let ticket = session.service.gate.issue(who)?;
+    Ok(api::TicketResult { ticket })
+}
+
+pub(crate) async fn node_status(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    _: Empty,
+) -> Of<api::NodeStatusResult> {
+    let node = &session.service.node;
+    let (metrics, peers) = (node.metrics(), node.net().peers());
+    Ok(api::NodeStatusResult {
+        node: node.id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        addrs: node.net().addr().iter().map(ToString::to_string).collect(),
+        health: map::health(&node.health()),
+        up_seconds: session.service.opened.elapsed().as_secs(),
+        topics: metrics.topics,
+        logs_blocked: metrics.logs_blocked,
+        peers: peers.len() as u64,
+        peers_connected: peers.iter().filter(|peer| peer.connected).count() as u64,
+        sessions: metrics.network.sessions,
+        sessions_live: metrics.network.sessions_live,
+    })
+}
+
+pub(crate) async fn node_metrics(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    _: Empty,
+) -> Of<api::MetricsResult> {
+    let text = super::metrics::text(&session.service).await?;
+    Ok(api::MetricsResult { text })
+}
+
+pub(crate) async fn node_shutdown(session: &Arc<Session>, _: Arc<Who>, _: Empty) -> Of<Empty> {
+    session.service.stop.notify_one();
+    Ok(Empty {})
+}
+
+pub(crate) async fn peer_list(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    _: Empty,
+) -> Of<api::PeerListResult> {
+    let peers = session.service.node.net().peers();
+    let peers = peers.iter().map(map::peer).collect();
+    Ok(api::PeerListResult { peers })
+}
+
+pub(crate) async fn peer_add(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    params: api::PeerAddParams,
+) -> Of<Empty> {
+    let net = session.service.node.net();
+    match params.addr.parse::<NamedAddr>() {
+        Ok(NamedAddr::Socket(addr)) => net.add_peer(params.node, addr),
+        Ok(NamedAddr::Host(host)) => net.add_peer_host(params.node, host),
+        Err(error) => {
+            let error = RpcError::new(Code::InvalidParams, format!("no address: {error}"));
+            return Err(error.hint("write 192.0.2.7:9000, [2001:db8::7]:9000 or node.example:9000"));
+        }
+    }
+    Ok(Empty {})
+}
+
+pub(crate) async fn topic_list(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicListParams,
+) -> Of<api::TopicListResult> {
+    let service = &session.service;
+    let after = match &params.after {
+        Some(alias) => Some(service.topic(&who, alias).await?),
+        None => None,
+    };
+    let kept = service.node.kept_topics(after).await;
+    let kept = kept.map_err(|error| map::error(&error))?;
+    let next = kept.last().map(|topic| service.aliases.learn(*topic));
+    let may_see = |topic: &p2panda::Topic| {
+        let only = who.topics.as_ref();
+        only.is_none_or(|only| only.contains(topic))
+    };
+    let seen = kept.into_iter().filter(may_see);
+    Ok(api::TopicListResult {
+        topics: seen.map(|topic| service.aliases.learn(topic)).collect(),
+        next,
+    })
+}
+
+pub(crate) async fn topic_alias(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicParams,
+) -> Of<api::TopicAliasResult> {
+    let (_, alias) = session.service.used_topic(&who, &params.topic).await?;
+    Ok(api::TopicAliasResult { alias })
+}
+
+pub(crate) async fn topic_keep(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicKeepParams,
+) -> Of<api::TopicAliasResult> {
+    let (topic, alias) = session.service.used_topic(&who, &params.topic).await?;
+    let kept = session.service.node.topic(topic).keep(params.keep).await;
+    kept.map_err(|error| map::error(&error))?;
+    Ok(api::TopicAliasResult { alias })
+}
+
+pub(crate) async fn topic_leave(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicParams,
+) -> Of<Empty> {
+    let topic = session.service.topic(&who, &params.topic).await?;
+    session.service.node.topic(topic).leave().await;
+    Ok(Empty {})
+}
+
+pub(crate) async fn topic_status(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicParams,
+) -> Of<api::TopicStatusResult> {
+    let service = &session.service;
+    let topic = service.topic(&who, &params.topic).await?;
+    let status = service.node.topic(topic).status().await;
+    let status = status.map_err(|error| map::error(&error))?;
+    Ok(map::topic_status(service.aliases.of(&topic), &status))
+}
+
+pub(crate) async fn topic_peers(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicParams,
+) -> Of<api::TopicPeersResult> {
+    let topic = session.service.topic(&who, &params.topic).await?;
+    let peers = session.service.node.topic(topic).peers().await;
+    let peers = peers.map_err(|error| map::error(&error))?;
+    let view = |peer: p2panda::TopicPeer| api::TopicPeer {
+        node: peer.peer,
+        live: peer.session.live,
+        unsent: peer.unsent,
+        stores_own: peer.stores_own,
+    };
+    Ok(api::TopicPeersResult {
+        peers: peers.into_iter().map(view).collect(),
+    })
+}
+
+pub(crate) async fn topic_rejected(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::PageParams,
+) -> Of<api::TopicRejectedResult> {
+    let topic = session.service.topic(&who, &params.topic).await?;
+    let rows = session
+        .service
+        .node
+        .topic(topic)
+        .rejected(params.after)
+        .await;
+    let rows = rows.map_err(|error| map::error(&error))?;
+    let view = |row: p2panda::RejectedRow| api::Rejected {
+        row: row.row,
+        id: row.id,
+        reason: row.reason.map_or("other", map::reason).to_owned(),
+        peer: row.peer,
+        at: row.at.as_micros(),
+    };
+    Ok(api::TopicRejectedResult {
+        rejected: rows.into_iter().map(view).collect(),
+    })
+}
+
+pub(crate) async fn topic_forks(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicParams,
+) -> Of<api::TopicForksResult> {
+    let topic = session.service.topic(&who, &params.topic).await?;
+    let rows = session.service.node.topic(topic).forks().await;
+    let rows = rows.map_err(|error| map::error(&error))?;
+    let view = |row: p2panda::ForkRow| api::ForkView {
+        author: row.author,
+        first: row.first.into(),
+        second: row.second.into(),
+    };
+    Ok(api::TopicForksResult {
+        forks: rows.into_iter().map(view).collect(),
+    })
+}
+
+pub(crate) async fn trace(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TraceParams,
+) -> Of<api::TraceResult> {
+    let service = &session.service;
+    let trace = service.node.trace(params.id).await;
+    let trace = trace.map_err(|error| map::error(&error))?;
+    let may_see = |trace: &p2panda::Trace| {
+        let only = who.topics.as_ref();
+        only.is_none_or(|only| only.contains(&trace.topic))
+    };
+    let trace = trace.filter(may_see).ok_or_else(|| {
+        RpcError::new(Code::NotFound, "no operation with this id is here")
+            .hint("it has not come, or was pruned or is too old")
+    })?;
+    Ok(map::trace(service.aliases.of(&trace.topic), &trace))
+}

@@ -1,0 +1,108 @@
+//! A connection that stays open, whatever carries it (`docs/protocol/rpc.md#2`).
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::future::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use p2panda_core::limits::{RPC_FRAME_MESSAGES_MAX, RPC_HELLO_WAIT, RPC_IN_FLIGHT_MAX};
+use tokio::sync::mpsc;
+
+use super::session::{Answer, Session, failed};
+use crate::api::{RequestId, RpcError};
+
+/// What a connection is carried by.
+pub(crate) trait Transport: Send {
+    /// The next frame; `None` at the end. Cancel safe.
+    fn recv(&mut self) -> impl Future<Output = Option<Frame>> + Send;
+
+    /// Sends messages, in as few frames as they fit into.
+    fn send(&mut self, messages: Vec<String>) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Says why nothing follows.
+    fn close(&mut self, why: Close) -> impl Future<Output = ()> + Send;
+}
+
+/// What came.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// A frame of messages.
+    Text(String),
+    /// One that is too large, or no text: it is answered, and passed over.
+    Refused(RpcError),
+    /// Something after which nothing can be understood.
+    Broken(&'static str),
+}
+
+/// Nobody reads any more.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// Why the server ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// The node ends.
+    Shutdown,
+    /// No credential came in time.
+    NoHello,
+    /// What came breaks the protocol of the transport.
+    Broken(&'static str),
+}
+
+/// Serves a connection until one of the sides ends it.
+pub(crate) async fn serve(
+    session: Arc<Session>,
+    mut notes: mpsc::Receiver<String>,
+    mut transport: impl Transport,
+) {
+    let why = run(&session, &mut notes, &mut transport).await;
+    if why == Some(Close::Shutdown) {
+        // Nobody may be there any more.
+        let _ = transport.send(session.last_words()).await;
+    }
+    session.close();
+    if let Some(why) = why {
+        transport.close(why).await;
+    }
+}
+
+async fn run(
+    session: &Arc<Session>,
+    notes: &mut mpsc::Receiver<String>,
+    transport: &mut impl Transport,
+) -> Option<Close> {
+    let mut running: FuturesUnordered<Answer> = FuturesUnordered::new();
+    let mut ended = pin!(session.service.ended());
+    let mut hello = pin!(tokio::time::sleep(RPC_HELLO_WAIT));
+    let mut out = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut ended => return Some(Close::Shutdown),
+            Some(answer) = running.next() => out.extend(answer),
+            Some(note) = notes.recv() => out.push(note),
+            frame = transport.recv(), if running.len() < RPC_IN_FLIGHT_MAX => match frame? {
+                Frame::Text(text) => match session.handle(&text) {
+                    Ok((answers, _)) => running.extend(answers),
+                    Err(error) => out.push(failed(RequestId::Null, error)),
+                },
+                Frame::Refused(error) => out.push(failed(RequestId::Null, error)),
+                Frame::Broken(why) => return Some(Close::Broken(why)),
+            },
+            () = &mut hello, if session.who().is_none() => return Some(Close::NoHello),
+        }
+        // What is there by now goes into the same frame. Nothing waits for more.
+        while out.len() < RPC_FRAME_MESSAGES_MAX {
+            match running.next().now_or_never() {
+                Some(Some(answer)) => out.extend(answer),
+                _ => match notes.try_recv() {
+                    Ok(note) => out.push(note),
+                    Err(_) => break,
+                },
+            }
+        }
+        if !out.is_empty() && transport.send(std::mem::take(&mut out)).await.is_err() {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! From the name of a method to what carries it out.
+
+use std::sync::Arc;
+
+use super::session::{self, Session, failed};
+use super::{calls, consumers, reading};
+use crate::api::{self, Code, Incoming, Method, Reply, RequestId, RpcError};
+
+macro_rules! table {
+    ($session:ident, $incoming:ident; $($method:ident: $call:path,)+) => {
+        match $incoming.method.as_str() {
+            $(api::$method::NAME => {
+                let opened = $session.open::<api::$method>(&$incoming.params);
+                let outcome = match opened {
+                    // Boxed one by one: the largest of them does not make all of them large.
+                    Ok((who, params)) => Box::pin($call($session, who, params)).await,
+                    Err(error) => Err(error),
+                };
+                finish::<api::$method>($session, $incoming.id, outcome)
+            })+
+            other => unknown($session, $incoming.id, other),
+        }
+    };
+}
+
+/// Carries a request out.
+pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> String {
+    match incoming.method.as_str() {
+        api::Hello::NAME => {
+            let params = session::read::<api::Hello>(&incoming.params);
+            let outcome = params.and_then(|params| session.hello(params));
+            return finish::<api::Hello>(session, incoming.id, outcome);
+        }
+        api::Challenge::NAME => {
+            let params = session::read::<api::Challenge>(&incoming.params);
+            let outcome = params.and_then(|_| session.challenge());
+            return finish::<api::Challenge>(session, incoming.id, outcome);
+        }
+        _ => {}
+    }
+    table! { session, incoming;
+        Ticket: calls::ticket,
+        NodeStatus: calls::node_status,
+        NodeMetrics: calls::node_metrics,
+        NodeShutdown: calls::node_shutdown,
+        PeerList: calls::peer_list,
+        PeerAdd: calls::peer_add,
+        TopicList: calls::topic_list,
+        TopicAlias: calls::topic_alias,
+        TopicKeep: calls::topic_keep,
+        TopicLeave: calls::topic_leave,
+        TopicStatus: calls::topic_status,
+        TopicPeers: calls::topic_peers,
+        TopicRejected: calls::topic_rejected,
+        TopicForks: calls::topic_forks,
+        Trace: calls::trace,
+        Publish: super::publishing::publish,
+        PublishBatch: super::publishing::publish_batch,
+        EphemeralPublish: super::publishing::ephemeral,
+        LogNext: super::elsewhere::log_next,
+        OperationSubmit: super::elsewhere::submit,
+        MessagesRead: reading::read,
+        MessagesSubscribe: reading::subscribe,
+        MessagesCredit: reading::credit,
+        SubscriptionEnd: reading::end,
+        EphemeralSubscribe: reading::ephemeral,
+        EventsSubscribe: reading::events,
+        ConsumerAck: consumers::ack,
+        ConsumerNak: consumers::nak,
+        ConsumerTerm: consumers::term,
+        ConsumerProgress: consumers::progress,
+        ConsumerList: consumers::list,
+        ConsumerShow: consumers::show,
+        ConsumerSeek: consumers::seek,
+        ConsumerPause: consumers::pause,
+        ConsumerResume: consumers::resume,
+        ConsumerDelete: consumers::delete,
+        DeadList: consumers::dead_list,
+        DeadRedrive: consumers::dead_redrive,
+        DeadDrop: consumers::dead_drop,
+    }
+}
+
+fn finish<M: Method>(
+    session: &Session,
+    id: Option<RequestId>,
+    outcome: Result<M::Result, RpcError>,
+) -> String {
+    if outcome.is_err() {
+        session.service.tally.failed();
+    }
+    Reply::text(id.unwrap_or(RequestId::Null), outcome)
+}
+
+/// Without a credential nobody learns which methods there are.
+fn unknown(session: &Session, id: Option<RequestId>, name: &str) -> String {
+    session.service.tally.failed();
+    let error = match session.who() {
+        None => super::access::unauthenticated(),
+        Some(_) => {
+            let shown: String = name.chars().take(64).collect();
+            let error = RpcError::new(Code::UnknownMethod, format!("there is no method {shown:?}"));
+            error.hint("docs/protocol/rpc.md lists the methods")
+        }
+    };
+    failed(id.unwrap_or(RequestId::Null), error)
+}

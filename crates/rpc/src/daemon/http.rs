@@ -1,0 +1,263 @@
+//! HTTP: `POST /rpc`, the WebSocket, health and metrics (`docs/protocol/rpc.md#2`).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::future::join_all;
+use p2panda::Health;
+use p2panda_core::limits::{RPC_NOTES_MAX, RPC_REQUEST_BYTES_MAX};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::access::{Scope, Who, unauthenticated};
+use super::connection::serve;
+use super::service::Service;
+use super::session::{Session, Via, failed};
+use super::{metrics, streams, websocket};
+use crate::api::{Code, RequestId, RpcError, SUBPROTOCOL};
+
+/// All routes.
+pub(crate) fn router(service: Service) -> Router {
+    let limit = DefaultBodyLimit::max(2 * RPC_REQUEST_BYTES_MAX);
+    Router::new()
+        .route("/rpc", post(call).get(upgrade))
+        .route("/v1/topics/{alias}/messages", get(streams::messages))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(numbers))
+        .layer(limit)
+        .layer(middleware::from_fn_with_state(service.clone(), guard))
+        // Behind no guard: a probe names any host.
+        .route("/healthz", get(healthy))
+        .with_state(service)
+}
+
+/// Looks at `Host` and `Origin` before anything else, and answers pages that may ask.
+async fn guard(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let (host, origin) = named(&request);
+    if let Err(error) = service.gate.check_origin(&host, origin.as_deref()) {
+        return refusal(error);
+    }
+    let is_preflight = request.method() == Method::OPTIONS;
+    let mut response = match is_preflight {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        let exposed = HeaderValue::from_static("stream-next-offset, stream-up-to-date");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        if is_preflight {
+            let allowed = HeaderValue::from_static("authorization, content-type");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+            let methods = HeaderValue::from_static("GET, POST");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        }
+    }
+    let sniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, sniff);
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What a request names as host and origin.
+fn named(request: &Request) -> (String, Option<String>) {
+    let text = |name| {
+        let value: Option<&HeaderValue> = request.headers().get(name);
+        value.and_then(|value| value.to_str().ok())
+    };
+    let host = text(header::HOST).or_else(|| request.uri().host());
+    let origin = text(header::ORIGIN).map(str::to_owned);
+    (host.unwrap_or_default().to_owned(), origin)
+}
+
+/// A ticket, for those who cannot send a header.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct TicketQuery {
+    pub(crate) ticket: Option<String>,
+}
+
+/// Who sends a request: by `Authorization: Bearer TOKEN`, or by a ticket.
+pub(crate) fn who(
+    service: &Service,
+    headers: &HeaderMap,
+    ticket: Option<&str>,
+) -> Result<Option<Arc<Who>>, RpcError> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = value.to_str().ok();
+        let token = text.and_then(|text| text.strip_prefix("Bearer "));
+        return service
+            .gate
+            .token(token.ok_or_else(unauthenticated)?)
+            .map(Some);
+    }
+    ticket.map(|ticket| service.gate.ticket(ticket)).transpose()
+}
+
+/// An error as an answer of HTTP, with the same body as in JSON-RPC.
+pub(crate) fn refusal(error: RpcError) -> Response {
+    let status = match error.kind() {
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::UnknownTopic | Code::UnknownConsumer | Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Quota => StatusCode::TOO_MANY_REQUESTS,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::Storage | Code::Closed => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let body = failed(RequestId::Null, error);
+    let mut response = (status, json_type(), body).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+fn json_type() -> [(header::HeaderName, &'static str); 1] {
+    [(header::CONTENT_TYPE, "application/json")]
+}
+
+/// `POST /rpc`.
+async fn call(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> Response {
+    let who = match who(&service, &headers, None) {
+        Ok(Some(who)) => who,
+        Ok(None) => return refusal(unauthenticated()),
+        Err(error) => return refusal(error),
+    };
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
+        let error = RpcError::new(Code::InvalidRequest, "the body is not said to be JSON");
+        return refusal(error.hint("send `Content-Type: application/json`"));
+    }
+    let Ok(text) = std::str::from_utf8(&body) else {
+        let error = RpcError::new(Code::Parse, "the body is not UTF-8");
+        return refusal(error.hint("send JSON in UTF-8"));
+    };
+    let session = Session::new(service, Via::Post, Some(who), None);
+    let (answers, is_array) = match session.handle(text) {
+        Ok(begun) => begun,
+        Err(error) => return refusal(error),
+    };
+    let answers: Vec<String> = join_all(answers).await.into_iter().flatten().collect();
+    match (is_array, answers.len()) {
+        (_, 0) => StatusCode::NO_CONTENT.into_response(),
+        (true, _) => (json_type(), format!("[{}]", answers.join(","))).into_response(),
+        (false, _) => (json_type(), answers.concat()).into_response(),
+    }
+}
+
+/// `GET /rpc`: the WebSocket.
+async fn upgrade(
+    State(service): State<Service>,
+    Query(query): Query<TicketQuery>,
+    headers: HeaderMap,
+    upgrade: Result<axum_tws::WebSocketUpgrade, axum_tws::WebSocketError>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(error) => {
+            let error = RpcError::new(Code::InvalidRequest, format!("no WebSocket: {error}"));
+            return refusal(error.hint("GET /rpc is a WebSocket; POST /rpc takes single requests"));
+        }
+    };
+    let protocols = headers.get(header::SEC_WEBSOCKET_PROTOCOL);
+    let protocols = protocols
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if !protocols
+        .split(',')
+        .any(|protocol| protocol.trim() == SUBPROTOCOL)
+    {
+        let error = RpcError::new(Code::Version, "the subprotocol panda.v1 is missing");
+        return refusal(error.hint("open the WebSocket with the subprotocol `panda.v1`"));
+    }
+    let Ok(place) = Arc::clone(&service.places).try_acquire_owned() else {
+        let error = RpcError::new(Code::Quota, "the node has as many connections as it takes");
+        return refusal(error.hint("try again later"));
+    };
+    let who = match who(&service, &headers, query.ticket.as_deref()) {
+        Ok(who) => who,
+        Err(error) => return refusal(error),
+    };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
+    let authority = host.unwrap_or_default().to_owned();
+    let (notes, waiting) = mpsc::channel(RPC_NOTES_MAX);
+    let session = Session::new(
+        service,
+        Via::WebSocket { authority },
+        who.clone(),
+        Some(notes),
+    );
+    if let Some(error) = who.and_then(|who| session.take_place(&who).err()) {
+        return refusal(error);
+    }
+    let mut response = websocket::limited(upgrade).on_upgrade(move |socket| async move {
+        serve(session, waiting, websocket::Socket::new(socket)).await;
+        drop(place);
+    });
+    let protocol = HeaderValue::from_static(SUBPROTOCOL);
+    response
+        .headers_mut()
+        .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    response
+}
+
+async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: whether the node can store. Why not is said to those who may know.
+async fn ready(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let code = match service.node.health() {
+        _ if service.is_draining() => "draining",
+        Health::Ok => return "ready\n".into_response(),
+        Health::Waiting { .. } => "storage-waits",
+        Health::Stopped { .. } => "stopped",
+        _ => "not-ready",
+    };
+    let shown = if may_measure(&service, &headers) {
+        code
+    } else {
+        "not-ready"
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{shown}\n")).into_response()
+}
+
+fn may_measure(service: &Service, headers: &HeaderMap) -> bool {
+    if service.gate.access().metrics_open {
+        return true;
+    }
+    let who = who(service, headers, None).ok().flatten();
+    who.is_some_and(|who| who.scopes.has(Scope::Read) && who.topics.is_none())
+}
+
+/// `GET /metrics`.
+async fn numbers(State(service): State<Service>, headers: HeaderMap) -> Response {
+    if !may_measure(&service, &headers) {
+        return refusal(unauthenticated());
+    }
+    match metrics::text(&service).await {
+        Ok(text) => {
+            let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+            (kind, text).into_response()
+        }
+        Err(error) => refusal(error),
+    }
+}

@@ -1,0 +1,162 @@
+//! Numbers for Prometheus (`docs/protocol/rpc.md#13`).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use p2panda_core::limits::RPC_METRICS_ROWS_MAX;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::access::since_1970;
+use super::map;
+use super::service::Service;
+use crate::api::{Code, RpcError};
+
+/// What the RPC has done.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    requests: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Rows that have a number each, up to a bound; the rest is one row.
+#[derive(Default)]
+struct Rows(BTreeMap<String, u64>);
+
+/// The label of what has no row of its own. No alias and no consumer is called so.
+const REST: &str = "(rest)";
+
+impl Rows {
+    fn set(&mut self, label: &str, join: impl Fn(u64, u64) -> u64, value: u64) {
+        let is_own = self.0.contains_key(label) || self.0.len() < RPC_METRICS_ROWS_MAX;
+        let label = if is_own { label } else { REST };
+        let row = self.0.entry(label.to_owned()).or_insert(0);
+        *row = join(*row, value);
+    }
+
+    fn register(&self, registry: &mut Registry, label: &str, name: &str, help: &str) {
+        let family = Family::<Vec<(String, String)>, Gauge>::default();
+        for (row, value) in &self.0 {
+            let value = i64::try_from(*value).unwrap_or(i64::MAX);
+            family
+                .get_or_create(&vec![(label.to_owned(), row.clone())])
+                .set(value);
+        }
+        registry.register(name, help, family);
+    }
+}
+
+/// The text of all numbers: those of the node, of the RPC, of topics by alias and of consumers.
+pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
+    let mut registry = Registry::with_prefix("p2panda");
+    let counter = |count: &AtomicU64| {
+        let counter: Counter = Counter::default();
+        counter.inc_by(count.load(Ordering::Relaxed));
+        counter
+    };
+    let tally = &service.tally;
+    registry.register(
+        "rpc_requests",
+        "Requests of clients",
+        counter(&tally.requests),
+    );
+    registry.register("rpc_errors", "Requests that failed", counter(&tally.failed));
+    let (mut waiting, mut blocked) = (Rows::default(), Rows::default());
+    let (mut behind, mut ages) = (Rows::default(), Rows::default());
+    let mut after = None;
+    loop {
+        let kept = service.node.kept_topics(after).await;
+        let kept = kept.map_err(|error| map::error(&error))?;
+        after = kept.last().copied();
+        if after.is_none() {
+            break;
+        }
+        for topic in kept {
+            let alias = service.aliases.of(&topic);
+            let status = service.node.topic(topic).status().await;
+            let status = status.map_err(|error| map::error(&error))?;
+            waiting.set(&alias, std::ops::Add::add, status.waiting);
+            blocked.set(&alias, std::ops::Add::add, status.blocked.len() as u64);
+            let last = status.feed.map_or(0, |(_, last)| last);
+            for consumer in &status.consumers {
+                let name = shown(&service.aliases.of(&topic), &consumer.name);
+                behind.set(
+                    &name,
+                    std::ops::Add::add,
+                    last.saturating_sub(consumer.position),
+                );
+                let now = map::micros(since_1970());
+                let age = consumer
+                    .since
+                    .map_or(0, |since| now.saturating_sub(since.as_micros()));
+                ages.set(&name, u64::max, age / 1_000_000);
+            }
+        }
+    }
+    waiting.register(
+        &mut registry,
+        "topic",
+        "topic_operations_waiting",
+        "Operations that wait for those they depend on",
+    );
+    blocked.register(
+        &mut registry,
+        "topic",
+        "topic_logs_blocked",
+        "Logs that cannot go on",
+    );
+    behind.register(
+        &mut registry,
+        "consumer",
+        "consumer_offsets_behind",
+        "Feed offsets behind the position of the consumer",
+    );
+    ages.register(
+        &mut registry,
+        "consumer",
+        "consumer_oldest_age_seconds",
+        "Age of the oldest message that is not settled",
+    );
+    let mut own = String::new();
+    let encoded = encode(&mut own, &registry);
+    encoded.map_err(|_| RpcError::new(Code::Internal, "the metrics cannot be written"))?;
+    Ok(format!("{}{own}", service.node.metrics()))
+}
+
+/// The consumer of a topic's stream has the log id in its name, which is none of the public.
+fn shown(alias: &str, name: &str) -> String {
+    match name.strip_prefix("topic ") {
+        Some(_) => format!("stream {alias}"),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_above_the_bound_is_one_row() {
+        let mut rows = Rows::default();
+        for row in 0..RPC_METRICS_ROWS_MAX + 3 {
+            rows.set(&format!("t{row}"), std::ops::Add::add, 2);
+        }
+        assert_eq!(rows.0.len(), RPC_METRICS_ROWS_MAX + 1);
+        assert_eq!(rows.0.get(REST), Some(&6));
+        assert_eq!(shown("t1", "topic 0a0b"), "stream t1");
+        assert_eq!(shown("t1", "search"), "search");
+    }
+}

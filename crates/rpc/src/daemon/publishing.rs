@@ -1,0 +1,152 @@
+//! Publishing as the node (`docs/protocol/rpc.md#8`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use p2panda::{Body, Dependency, NewMessage, Publisher, Receipt};
+use p2panda_core::limits::RPC_RECEIPT_WAIT;
+use tokio::sync::MutexGuard;
+use tokio::time::timeout;
+
+use super::access::Who;
+use super::map;
+use super::session::Session;
+use crate::api::{self, Code, Content, Empty, RpcError};
+
+type Of<T> = Result<T, RpcError>;
+
+pub(crate) async fn publish(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::PublishParams,
+) -> Of<api::PublishResult> {
+    let order = session.order.lock().await;
+    let publisher = publisher(session, &who, &params.topic).await?;
+    let message = message(&who, params.message)?;
+    let receipt = in_order(publisher.publish_message(message), order).await;
+    let receipt = receipt.map_err(|error| map::error(&error))?;
+    let waited = match params.wait {
+        None => true,
+        Some(wait) => wait_for(&receipt, wait).await?,
+    };
+    Ok(api::PublishResult {
+        id: receipt.id(),
+        seq: receipt.seq(),
+        sent_to: receipt.sent_to(),
+        held_by: receipt.held_by(),
+        waited,
+    })
+}
+
+pub(crate) async fn publish_batch(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::PublishBatchParams,
+) -> Of<api::PublishBatchResult> {
+    let order = session.order.lock().await;
+    let publisher = publisher(session, &who, &params.topic).await?;
+    let messages = params.messages.into_iter();
+    let messages: Vec<_> = messages
+        .map(|new| message(&who, new))
+        .collect::<Result<_, _>>()?;
+    let receipts = in_order(publisher.publish_messages(messages), order).await;
+    let receipts = receipts.map_err(|error| map::error(&error))?;
+    let published = |receipt: &Receipt| api::Published {
+        id: receipt.id(),
+        seq: receipt.seq(),
+    };
+    Ok(api::PublishBatchResult {
+        published: receipts.iter().map(published).collect(),
+    })
+}
+
+pub(crate) async fn ephemeral(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::EphemeralPublishParams,
+) -> Of<Empty> {
+    let (topic, _) = session.service.used_topic(&who, &params.topic).await?;
+    let opened = session.service.node.ephemeral(topic).await;
+    let (publisher, _) = opened.map_err(|error| map::error(&error))?;
+    let sent = publisher.publish(body(params.content)?).await;
+    sent.map_err(|error| map::error(&error))?;
+    Ok(Empty {})
+}
+
+/// The first poll of a publish takes its place in the log; the next one may begin then.
+async fn in_order<T>(publish: impl Future<Output = T>, order: MutexGuard<'_, ()>) -> T {
+    let mut publish = std::pin::pin!(publish);
+    match futures_lite::future::poll_once(&mut publish).await {
+        Some(published) => published,
+        None => {
+            drop(order);
+            publish.await
+        }
+    }
+}
+
+async fn publisher(session: &Session, who: &Who, topic: &str) -> Of<Publisher> {
+    let (topic, _) = session.service.used_topic(who, topic).await?;
+    let publisher = session.service.node.publisher(topic).await;
+    publisher.map_err(|error| map::error(&error))
+}
+
+/// Whether what was waited for came in time.
+async fn wait_for(receipt: &Receipt, wait: api::Wait) -> Of<bool> {
+    let time = Duration::from_millis(wait.timeout_ms).min(RPC_RECEIPT_WAIT);
+    let waiting = async {
+        match wait.stored {
+            0 => receipt.sent().await,
+            peers => receipt.stored(peers).await,
+        }
+    };
+    match timeout(time, waiting).await {
+        Ok(Ok(())) => Ok(true),
+        Ok(Err(error)) => Err(map::error(&error)),
+        Err(_) => Ok(false),
+    }
+}
+
+/// The message as the node publishes it. A request id is one of its client.
+fn message(who: &Who, new: api::NewMessage) -> Of<NewMessage> {
+    let mut message = match new.content {
+        Some(content) => NewMessage::new(body(content)?),
+        None if new.prune => NewMessage::empty(),
+        None => {
+            let error = RpcError::new(Code::InvalidParams, "a message without content");
+            return Err(error.hint("give text, bytes, cbor or json, or prune"));
+        }
+    };
+    if new.prune {
+        message = message.prune();
+    }
+    if let Some(log) = &new.log {
+        message = message
+            .to_log(log)
+            .map_err(|error| map::error(&error.into()))?;
+    }
+    if let Some(request) = &new.request {
+        // A name has no `/`.
+        message = message.idempotency_key(format!("{}/{request}", who.name));
+    }
+    let after = new.after.iter().map(|place| Dependency {
+        author: place.author,
+        log: place.log,
+        seq: place.seq,
+        id: place.id,
+    });
+    Ok(message.after(after))
+}
+
+fn body(content: Content) -> Of<Body> {
+    let invalid = |error: p2panda::EncodeError| {
+        RpcError::new(Code::InvalidParams, error.to_string())
+            .hint("cbor is one CBOR item in the deterministic form")
+    };
+    match content {
+        Content::Text(text) => Ok(Body::from(text)),
+        Content::Bytes(bytes) => Ok(Body::from(bytes.0.to_vec())),
+        Content::Cbor(item) => Body::from_cbor(item.0).map_err(invalid),
+        Content::Json(value) => Body::value(&value).map_err(invalid),
+    }
+}

@@ -1,0 +1,483 @@
+//! Reading messages, ephemeral messages and events (`docs/protocol/rpc.md#5`).
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use p2panda::{Consumer, Delivered, Topic};
+use p2panda_core::limits::{
+    RPC_CREDIT_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_PAGE_MESSAGES_MAX, RPC_READ_BYTES_MAX,
+};
+use tokio::sync::mpsc;
+
+use super::access::Who;
+use super::service::Service;
+use super::session::Session;
+use super::subscription::{Credit, Open, Subscription};
+use super::{consumers, map};
+use crate::api::{
+    self, AckPolicy, Code, Empty, EndedNote, EphemeralNote, Note, NoteOut, RpcError, Start,
+    SubscribeParams, SubscribeResult,
+};
+
+type Of<T> = Result<T, RpcError>;
+
+pub(crate) async fn read(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::ReadParams,
+) -> Of<api::ReadResult> {
+    let service = &session.service;
+    let (topic, alias) = service.used_topic(&who, &params.topic).await?;
+    let limit = params.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
+    let page = page(service, topic, &alias, (params.after, limit), params.header).await?;
+    let next = page.last().map_or(params.after, |message| message.offset);
+    let behind = service.node.topic(topic).messages(next, 1, 1).await;
+    let behind = behind.map_err(|error| map::error(&error))?;
+    Ok(api::ReadResult {
+        messages: page,
+        next,
+        up_to_date: behind.is_empty(),
+    })
+}
+
+/// A page behind an offset.
+pub(crate) async fn page(
+    service: &Service,
+    topic: Topic,
+    alias: &str,
+    (after, limit): (u64, usize),
+    header: bool,
+) -> Of<Vec<api::Message>> {
+    let limit = limit.clamp(1, RPC_PAGE_MESSAGES_MAX);
+    let handle = service.node.topic(topic);
+    let page = handle.messages(after, limit, usize::MAX).await;
+    let page = page.map_err(|error| map::error(&error))?;
+    let view = |message| map::message(alias, message, header);
+    Ok(page.iter().map(view).collect())
+}
+
+pub(crate) async fn subscribe(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: SubscribeParams,
+) -> Of<SubscribeResult> {
+    let notes = session.notes()?;
+    let mut topics = Vec::with_capacity(params.topics.len());
+    for text in &params.topics {
+        topics.push(session.service.used_topic(&who, text).await?.0);
+    }
+    let credit = params
+        .credit
+        .map_or(RPC_CREDIT_BYTES_MAX, |bytes| bytes as usize);
+    let credit = Arc::new(Credit::new(credit));
+    let sender = Sender {
+        service: session.service.clone(),
+        notes,
+        credit: Arc::clone(&credit),
+        header: params.header,
+    };
+    match &params.consumer {
+        Some(settings) => {
+            let consumer = open_consumer(session, &who, settings, &topics, params.start).await?;
+            let aliases = consumer.handle().position().into_iter();
+            let aliases = aliases.map(|place| session.service.aliases.learn(place.topic));
+            let aliases = aliases.collect();
+            let is_cumulative = settings.ack == Some(AckPolicy::Cumulative);
+            let keeps = settings.ack != Some(AckPolicy::None);
+            let open = Arc::new(Open::of(consumer.handle().clone(), is_cumulative));
+            let number = session.subscribe(&who, |number| {
+                let task = sender.deliver(number, consumer, Arc::clone(&open), keeps);
+                Arc::new(Subscription::new(credit, open, tokio::spawn(task)))
+            })?;
+            Ok(SubscribeResult {
+                subscription: number,
+                topics: aliases,
+            })
+        }
+        None => {
+            let [topic] = topics[..] else {
+                let error =
+                    RpcError::new(Code::InvalidParams, "without a consumer it takes one topic");
+                return Err(error.hint("name a consumer to read several topics in one order"));
+            };
+            let after = begin(session, topic, params.start).await?;
+            let number = session.subscribe(&who, |number| {
+                let task = sender.stream(number, topic, after);
+                Arc::new(Subscription::new(
+                    credit,
+                    Arc::default(),
+                    tokio::spawn(task),
+                ))
+            })?;
+            Ok(SubscribeResult {
+                subscription: number,
+                topics: vec![session.service.aliases.of(&topic)],
+            })
+        }
+    }
+}
+
+async fn open_consumer(
+    session: &Session,
+    who: &Who,
+    settings: &api::ConsumerSettings,
+    topics: &[Topic],
+    start: Option<Start>,
+) -> Of<Consumer> {
+    let name = consumers::name(who, &settings.name)?;
+    let mut request = session.service.node.consumer(name);
+    if !topics.is_empty() {
+        request = request.topics(topics.iter().copied());
+    }
+    if let Some(start) = start {
+        request = request.start(map::start(start));
+    }
+    let opened = consumers::settings(request, settings).open().await;
+    opened.map_err(|error| map::error(&error))
+}
+
+/// The offset behind which a subscription without a consumer begins.
+async fn begin(session: &Session, topic: Topic, start: Option<Start>) -> Of<u64> {
+    match start.unwrap_or(Start::Beginning) {
+        Start::Beginning => Ok(0),
+        Start::Offset(offset) => Ok(offset.saturating_sub(1)),
+        Start::Now => {
+            let status = session.service.node.topic(topic).status().await;
+            let status = status.map_err(|error| map::error(&error))?;
+            Ok(status.feed.map_or(0, |(_, last)| last))
+        }
+        _ => Err(
+            RpcError::new(Code::InvalidParams, "that start needs a consumer")
+                .hint("without a consumer: beginning, now or offset"),
+        ),
+    }
+}
+
+pub(crate) async fn credit(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    params: api::CreditParams,
+) -> Of<Empty> {
+    session
+        .subscription(params.subscription)?
+        .credit
+        .give(params.bytes);
+    Ok(Empty {})
+}
+
+pub(crate) async fn end(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    params: api::SubscriptionParams,
+) -> Of<Empty> {
+    session.unsubscribe(params.subscription)?;
+    Ok(Empty {})
+}
+
+pub(crate) async fn ephemeral(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicParams,
+) -> Of<SubscribeResult> {
+    let notes = session.notes()?;
+    let (topic, alias) = session.service.used_topic(&who, &params.topic).await?;
+    let opened = session.service.node.ephemeral(topic).await;
+    let (_, mut messages) = opened.map_err(|error| map::error(&error))?;
+    let topics = vec![alias.clone()];
+    let number = session.subscribe(&who, |subscription| {
+        let task = tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                let text = message.text().ok().map(str::to_owned);
+                let note = Note::Ephemeral(EphemeralNote {
+                    subscription,
+                    topic: alias.clone(),
+                    author: message.author(),
+                    timestamp: message.timestamp().to_string(),
+                    cbor: text.is_none().then(|| message.raw().to_vec().into()),
+                    text,
+                });
+                if notes.send(NoteOut::text(&note)).await.is_err() {
+                    return;
+                }
+            }
+            tell_end(&notes, subscription, closed()).await;
+        });
+        Arc::new(Subscription::new(
+            Arc::new(Credit::new(1)),
+            Arc::default(),
+            task,
+        ))
+    })?;
+    Ok(SubscribeResult {
+        subscription: number,
+        topics,
+    })
+}
+
+pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> Of<SubscribeResult> {
+    let notes = session.notes()?;
+    if who.topics.is_some() {
+        let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
+        return Err(error.hint("events are those of all topics"));
+    }
+    let service = session.service.clone();
+    let mut events = service.node.events();
+    let number = session.subscribe(&who, |subscription| {
+        let task = tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                let note = Note::Event(api::EventNote {
+                    subscription,
+                    ..map::event(&service.aliases, &event)
+                });
+                if notes.send(NoteOut::text(&note)).await.is_err() {
+                    return;
+                }
+            }
+            tell_end(&notes, subscription, closed()).await;
+        });
+        Arc::new(Subscription::new(
+            Arc::new(Credit::new(1)),
+            Arc::default(),
+            task,
+        ))
+    })?;
+    Ok(SubscribeResult {
+        subscription: number,
+        topics: Vec::new(),
+    })
+}
+
+pub(crate) fn closed() -> RpcError {
+    RpcError::new(Code::Closed, "the node ends").hint("connect again once it is back")
+}
+
+async fn tell_end(notes: &mpsc::Sender<String>, subscription: u64, error: RpcError) {
+    let note = Note::Ended(EndedNote {
+        subscription,
+        message: error.message,
+        data: *error.data,
+    });
+    // Nobody may be there any more.
+    let _ = notes.send(NoteOut::text(&note)).await;
+}
+
+/// Sends messages within the credit.
+struct Sender {
+    service: Service,
+    notes: mpsc::Sender<String>,
+    credit: Arc<Credit>,
+    header: bool,
+}
+
+/// The connection is gone.
+struct Gone;
+
+impl Sender {
+    /// Messages of a topic, until the topic is left or the connection gone. It holds nothing while it
+    /// waits for credit but one small page.
+    async fn stream(self, subscription: u64, topic: Topic, after: u64) {
+        let alias = self.service.aliases.of(&topic);
+        let handle = self.service.node.topic(topic);
+        let mut after = after;
+        loop {
+            let page = handle.messages(after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
+            let page = match page.await {
+                Ok(page) => page,
+                Err(error) => return tell_end(&self.notes, subscription, map::error(&error)).await,
+            };
+            let Some(last) = page.last().map(p2panda::Message::offset) else {
+                match handle.grown(after).await {
+                    Ok(()) => continue,
+                    Err(error) => {
+                        return tell_end(&self.notes, subscription, map::error(&error)).await;
+                    }
+                }
+            };
+            let view = |message| map::message(&alias, message, self.header);
+            let views = page.iter().map(view).collect();
+            drop(page);
+            if self.send(subscription, views, Vec::new()).await.is_err() {
+                return;
+            }
+            after = last;
+        }
+    }
+
+    /// What a consumer delivers.
+    async fn deliver(
+        self,
+        subscription: u64,
+        mut consumer: Consumer,
+        open: Arc<Open>,
+        keeps: bool,
+    ) {
+        let topics: Vec<_> = consumer
+            .handle()
+            .position()
+            .iter()
+            .map(|place| place.topic)
+            .collect();
+        let mut aliases = self.service.aliases_of(&topics);
+        loop {
+            let batch = consumer
+                .fetch(RPC_FRAME_MESSAGES_MAX)
+                .max_bytes(RPC_READ_BYTES_MAX);
+            let batch = match batch.await {
+                Ok(batch) => batch,
+                Err(error) => return tell_end(&self.notes, subscription, map::error(&error)).await,
+            };
+            let (mut messages, mut pruned) = (Vec::new(), Vec::new());
+            for delivery in batch {
+                let topic = delivery.topic();
+                let alias = aliases.entry(topic);
+                let alias = alias
+                    .or_insert_with(|| self.service.aliases.of(&topic))
+                    .clone();
+                match delivery.what() {
+                    Delivered::Pruned(what) => {
+                        let (author, below, unsettled) = (what.author, what.below, what.unsettled);
+                        pruned.push(api::PrunedNote {
+                            topic: alias,
+                            author,
+                            below,
+                            unsettled,
+                            delivery: open.keep_pruned(Box::new(delivery)),
+                        });
+                    }
+                    Delivered::Message(message) | Delivered::Changed(_, message) => {
+                        let mut view = map::message(&alias, message, self.header);
+                        view.count = Some(delivery.count());
+                        if let (true, Some(token)) = (keeps, delivery.token()) {
+                            view.delivery = Some(open.keep(topic, view.offset, token));
+                        }
+                        messages.push(view);
+                    }
+                    _ => {}
+                }
+            }
+            if self.send(subscription, messages, pruned).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// In as many notifications as the credit needs.
+    async fn send(
+        &self,
+        subscription: u64,
+        messages: Vec<api::Message>,
+        pruned: Vec<api::PrunedNote>,
+    ) -> Result<(), Gone> {
+        let mut note = Draft::new(subscription);
+        for message in &messages {
+            let text = serde_json::to_string(message).unwrap_or_default();
+            if !self.credit.try_take(text.len() as i64) {
+                if let Some(full) = note.finish() {
+                    self.notes.send(full).await.map_err(|_| Gone)?;
+                    note = Draft::new(subscription);
+                }
+                self.credit.take(text.len()).await;
+            }
+            note.add(&text);
+        }
+        for what in &pruned {
+            note.add_pruned(&serde_json::to_string(what).unwrap_or_default());
+        }
+        match note.finish() {
+            Some(full) => self.notes.send(full).await.map_err(|_| Gone),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A notification of messages that are texts already.
+struct Draft {
+    subscription: u64,
+    bytes: usize,
+    messages: String,
+    pruned: String,
+}
+
+impl Draft {
+    fn new(subscription: u64) -> Self {
+        Draft {
+            subscription,
+            bytes: 0,
+            messages: String::new(),
+            pruned: String::new(),
+        }
+    }
+
+    fn add(&mut self, text: &str) {
+        self.bytes += text.len();
+        if !self.messages.is_empty() {
+            self.messages.push(',');
+        }
+        self.messages.push_str(text);
+    }
+
+    fn add_pruned(&mut self, text: &str) {
+        if !self.pruned.is_empty() {
+            self.pruned.push(',');
+        }
+        self.pruned.push_str(text);
+    }
+
+    /// None if there is nothing in it.
+    fn finish(&self) -> Option<String> {
+        if self.messages.is_empty() && self.pruned.is_empty() {
+            return None;
+        }
+        let mut text = String::with_capacity(self.messages.len() + self.pruned.len() + 128);
+        // A string takes everything.
+        let _ = write!(
+            text,
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"messages\",\"params\":{{\"subscription\":{},\"bytes\":{},\
+             \"messages\":[{}],\"pruned\":[{}]}}}}",
+            self.subscription, self.bytes, self.messages, self.pruned
+        );
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_notification_that_is_put_together_is_one_of_the_types() {
+        let message = api::Message {
+            topic: "t0123456789abcdef".into(),
+            author: p2panda::SigningKey::from_bytes(&[1; 32]).verifying_key(),
+            log: None,
+            seq: 0,
+            id: p2panda::Hash::digest(b"x"),
+            offset: 7,
+            timestamp: 8,
+            text: Some("\"}\u{2028}".into()),
+            bytes: None,
+            cbor: None,
+            change: None,
+            missing: Vec::new(),
+            header: None,
+            delivery: Some(1),
+            count: Some(2),
+        };
+        let mut draft = Draft::new(3);
+        assert_eq!(draft.finish(), None);
+        let text = serde_json::to_string(&message).unwrap();
+        draft.add(&text);
+        draft.add(&text);
+        let note: Note = serde_json::from_str(&draft.finish().unwrap()).unwrap();
+        let Note::Messages(note) = note else {
+            unreachable!("it is one of messages")
+        };
+        assert_eq!(
+            (note.subscription, note.bytes as usize),
+            (3, 2 * text.len())
+        );
+        assert_eq!(note.messages, vec![message.clone(), message]);
+    }
+}

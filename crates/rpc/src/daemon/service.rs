@@ -1,0 +1,165 @@
+//! What all connections share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use p2panda::{Node, Topic};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+
+use super::access::{Gate, Scope, Who};
+use super::alias::{self, Aliases};
+use super::map;
+use super::metrics::Tally;
+use crate::api::{Code, RpcError};
+
+/// The node with what clients need around it. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Service(Arc<Inner>);
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) node: Node,
+    pub(crate) aliases: Aliases,
+    pub(crate) gate: Gate,
+    pub(crate) tally: Tally,
+    pub(crate) opened: Instant,
+    /// A client asked for the end of the node.
+    pub(crate) stop: Notify,
+    draining: AtomicBool,
+    /// True once everything ends.
+    ending: watch::Sender<bool>,
+    /// Connections over TCP.
+    pub(crate) places: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Service {
+    pub(crate) fn new(node: Node, aliases: Aliases, gate: Gate, places: usize) -> Self {
+        Service(Arc::new(Inner {
+            node,
+            aliases,
+            gate,
+            tally: Tally::default(),
+            opened: Instant::now(),
+            stop: Notify::new(),
+            draining: AtomicBool::new(false),
+            ending: watch::Sender::new(false),
+            places: Arc::new(Semaphore::new(places)),
+        }))
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Completes once everything ends.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ending = self.ending.subscribe();
+        async move {
+            // An error means that the service is gone, which is an end as well.
+            let _ = ending.wait_for(|ends| *ends).await;
+        }
+    }
+
+    /// The topic of a parameter: a topic, or its alias. Only `admin` names one that the node does not use.
+    pub(crate) async fn topic(&self, who: &Who, text: &str) -> Result<Topic, RpcError> {
+        let topic = match text.parse::<Topic>() {
+            Ok(topic) => {
+                let may_bring = who.scopes.has(Scope::Admin);
+                if !may_bring && !self.aliases.knows(&self.node, &topic).await? {
+                    return Err(alias::unknown("that topic"));
+                }
+                topic
+            }
+            Err(_) => {
+                let found = self.aliases.find(&self.node, text).await?;
+                found.ok_or_else(|| alias::unknown(text))?
+            }
+        };
+        if who
+            .topics
+            .as_ref()
+            .is_some_and(|topics| !topics.contains(&topic))
+        {
+            let error = RpcError::new(Code::Forbidden, "the credential is not for this topic");
+            return Err(error.hint("give it the topic in the node's configuration"));
+        }
+        Ok(topic)
+    }
+
+    /// The same, and it is remembered: the node uses it from now on.
+    pub(crate) async fn used_topic(
+        &self,
+        who: &Who,
+        text: &str,
+    ) -> Result<(Topic, String), RpcError> {
+        let topic = self.topic(who, text).await?;
+        Ok((topic, self.aliases.learn(topic)))
+    }
+
+    /// Whether the topic is kept.
+    pub(crate) async fn keeps(&self, topic: &Topic) -> Result<bool, RpcError> {
+        let before = before(topic);
+        let kept = self.node.kept_topics(before).await;
+        let kept = kept.map_err(|error| map::error(&error))?;
+        Ok(kept.first() == Some(topic))
+    }
+
+    /// The aliases of topics, for a subscription that shows many messages of them.
+    pub(crate) fn aliases_of(&self, topics: &[Topic]) -> HashMap<Topic, String> {
+        let pairs = topics.iter().map(|topic| (*topic, self.aliases.of(topic)));
+        pairs.collect()
+    }
+}
+
+/// The topic that comes just before another one in their order.
+fn before(topic: &Topic) -> Option<Topic> {
+    let mut bytes = *topic.as_bytes();
+    for byte in bytes.iter_mut().rev() {
+        let (less, borrows) = byte.overflowing_sub(1);
+        *byte = less;
+        if !borrows {
+            return Some(Topic::from_bytes(bytes));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topic_before_another_is_the_next_smaller_one() {
+        let topic = |end: [u8; 2]| {
+            let mut bytes = [0; 32];
+            bytes[30..].copy_from_slice(&end);
+            Topic::from_bytes(bytes)
+        };
+        assert_eq!(before(&topic([1, 0])), Some(topic([0, 255])));
+        assert_eq!(before(&topic([0, 9])), Some(topic([0, 8])));
+        assert_eq!(before(&topic([0, 0])), None);
+    }
+}

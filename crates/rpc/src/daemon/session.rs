@@ -1,0 +1,260 @@
+//! One connection: who speaks, what it asks, what it has subscribed to (`docs/protocol/rpc.md#2`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+use p2panda_core::limits::RPC_PROOF_WAIT;
+use parking_lot::Mutex;
+use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+
+use super::access::{self, Who};
+use super::service::Service;
+use super::subscription::Subscription;
+use crate::api::{
+    ChallengeResult, Code, EndedNote, HelloParams, HelloResult, Incoming, Method, Note, NoteOut,
+    RPC_VERSION, Reply, RequestId, RpcError, frame,
+};
+
+/// How a client came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// The Unix socket.
+    Unix,
+    /// A WebSocket, opened with this authority.
+    WebSocket {
+        /// What its request named as host.
+        authority: String,
+    },
+    /// One request over HTTP.
+    Post,
+}
+
+/// A connection. Requests of it run side by side and share it.
+pub(crate) struct Session {
+    pub(crate) service: Service,
+    via: Via,
+    who: Mutex<Option<Arc<Who>>>,
+    /// Where notifications go; none over HTTP.
+    notes: Option<mpsc::Sender<String>>,
+    subscriptions: Mutex<HashMap<u64, Arc<Subscription>>>,
+    next: AtomicU64,
+    challenge: Mutex<Option<([u8; 32], Instant)>>,
+    /// Held until a publish has its place in the log.
+    pub(crate) order: tokio::sync::Mutex<()>,
+    /// The place among the connections of the client.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+/// An answer that is on its way; none to a notification.
+pub(crate) type Answer = BoxFuture<'static, Option<String>>;
+
+impl Session {
+    pub(crate) fn new(
+        service: Service,
+        via: Via,
+        who: Option<Arc<Who>>,
+        notes: Option<mpsc::Sender<String>>,
+    ) -> Arc<Self> {
+        Arc::new(Session {
+            service,
+            via,
+            who: Mutex::new(who),
+            notes,
+            subscriptions: Mutex::default(),
+            next: AtomicU64::new(1),
+            challenge: Mutex::default(),
+            order: tokio::sync::Mutex::default(),
+            place: Mutex::default(),
+        })
+    }
+
+    /// Takes a place among the connections of the client.
+    pub(crate) fn take_place(&self, who: &Who) -> Result<(), RpcError> {
+        let place = who.client.connect()?;
+        *self.place.lock() = Some(place);
+        Ok(())
+    }
+
+    /// Begins what a frame asks for: the answers, and whether it was an array.
+    ///
+    /// # Errors
+    /// The frame is none: the error is to be sent without an id.
+    pub(crate) fn handle(self: &Arc<Self>, text: &str) -> Result<(Vec<Answer>, bool), RpcError> {
+        if let Some(who) = self.who() {
+            who.client.take(text.len())?;
+        }
+        let (messages, is_array) = frame(text)?;
+        if let Some(who) = self.who() {
+            // The frame has paid for one of them.
+            for _ in 1..messages.len() {
+                who.client.take(0)?;
+            }
+        }
+        let answers = messages.into_iter().map(|message| self.begin(message));
+        Ok((answers.collect(), is_array))
+    }
+
+    fn begin(self: &Arc<Self>, message: &RawValue) -> Answer {
+        let session = Arc::clone(self);
+        match Incoming::read(message) {
+            // Unconstrained: one that is polled late would lose its place among the publishes.
+            Ok(incoming) => Box::pin(tokio::task::unconstrained(async move {
+                session.service.tally.request();
+                let has_id = incoming.id.is_some();
+                let reply = super::dispatch::dispatch(&session, incoming).await;
+                has_id.then_some(reply)
+            })),
+            Err((id, error)) => {
+                self.service.tally.failed();
+                Box::pin(async move { Some(failed(id, error)) })
+            }
+        }
+    }
+
+    /// Who speaks, if that is known.
+    pub(crate) fn who(&self) -> Option<Arc<Who>> {
+        self.who.lock().clone()
+    }
+
+    /// Checks that the caller may call a method, and reads what it takes.
+    pub(crate) fn open<M: Method>(
+        &self,
+        params: &RawValue,
+    ) -> Result<(Arc<Who>, M::Params), RpcError> {
+        let who = self.who().ok_or_else(access::unauthenticated)?;
+        who.check(M::NEED)?;
+        Ok((who, read::<M>(params)?))
+    }
+
+    /// A connection that says more than one thing has a place for notifications.
+    pub(crate) fn notes(&self) -> Result<mpsc::Sender<String>, RpcError> {
+        self.notes.clone().ok_or_else(|| {
+            RpcError::new(
+                Code::NeedsConnection,
+                "this works on a connection that stays open",
+            )
+            .hint("use the WebSocket GET /rpc or the Unix socket")
+        })
+    }
+
+    pub(crate) fn hello(&self, params: HelloParams) -> Result<HelloResult, RpcError> {
+        if params.rpc != RPC_VERSION {
+            let message = format!(
+                "the client speaks version {} of the RPC, this node version {RPC_VERSION}",
+                params.rpc
+            );
+            return Err(RpcError::new(Code::Version, message).hint("update the older of the two"));
+        }
+        if let Some(auth) = &params.auth {
+            let authority = match &self.via {
+                Via::WebSocket { authority } => authority.as_str(),
+                Via::Unix => "unix",
+                Via::Post => {
+                    let error =
+                        RpcError::new(Code::NeedsConnection, "a request brings its own token");
+                    return Err(error.hint("send `Authorization: Bearer TOKEN`"));
+                }
+            };
+            // A nonce is good once, whatever comes of it.
+            let challenge = self.challenge.lock().take();
+            let nonce = challenge.filter(|(_, until)| Instant::now() <= *until);
+            let nonce = nonce.map(|(nonce, _)| nonce);
+            let who = self.service.gate.auth(auth, nonce, authority)?;
+            self.take_place(&who)?;
+            *self.who.lock() = Some(who);
+        }
+        let who = self.who();
+        Ok(HelloResult {
+            rpc: RPC_VERSION,
+            node: self.service.node.id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: who.as_ref().map(|who| who.name.clone()),
+            scopes: who.map(|who| who.scopes.texts()).unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn challenge(&self) -> Result<ChallengeResult, RpcError> {
+        self.notes()?;
+        let nonce = access::random()?;
+        *self.challenge.lock() = Some((nonce, Instant::now() + RPC_PROOF_WAIT));
+        Ok(ChallengeResult {
+            node: self.service.node.id(),
+            nonce: nonce.to_vec().into(),
+        })
+    }
+
+    /// Adds a subscription; its task is made with its number.
+    pub(crate) fn subscribe(
+        &self,
+        who: &Who,
+        make: impl FnOnce(u64) -> Arc<Subscription>,
+    ) -> Result<u64, RpcError> {
+        if self.service.is_draining() {
+            let error = RpcError::new(Code::Closed, "the node is about to end");
+            return Err(error.hint("connect again once it is back"));
+        }
+        let mut subscriptions = self.subscriptions.lock();
+        subscriptions.retain(|_, subscription| !subscription.is_over());
+        if subscriptions.len() >= who.client.subscriptions_max() {
+            let message = "this connection has as many subscriptions as it may";
+            return Err(RpcError::new(Code::Quota, message).hint("end one with subscription.end"));
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        subscriptions.insert(number, make(number));
+        Ok(number)
+    }
+
+    /// The subscription of a number.
+    pub(crate) fn subscription(&self, number: u64) -> Result<Arc<Subscription>, RpcError> {
+        let found = self.subscriptions.lock().get(&number).cloned();
+        found.ok_or_else(|| {
+            let message = format!("this connection has no subscription {number}");
+            RpcError::new(Code::UnknownSubscription, message)
+                .hint("the answer to a subscribe has the number")
+        })
+    }
+
+    /// Ends a subscription.
+    pub(crate) fn unsubscribe(&self, number: u64) -> Result<(), RpcError> {
+        self.subscription(number)?;
+        self.subscriptions.lock().remove(&number);
+        Ok(())
+    }
+
+    /// Tells the client of each of its subscriptions that the node ends.
+    pub(crate) fn last_words(&self) -> Vec<String> {
+        let numbers: Vec<u64> = self.subscriptions.lock().keys().copied().collect();
+        let word = |subscription| {
+            let error = super::reading::closed();
+            NoteOut::text(&Note::Ended(EndedNote {
+                subscription,
+                message: error.message,
+                data: *error.data,
+            }))
+        };
+        numbers.into_iter().map(word).collect()
+    }
+
+    /// The connection is over.
+    pub(crate) fn close(&self) {
+        self.subscriptions.lock().clear();
+    }
+}
+
+/// Reads the parameters of a method.
+pub(crate) fn read<M: Method>(params: &RawValue) -> Result<M::Params, RpcError> {
+    serde_json::from_str(params.get()).map_err(|error| {
+        let message = format!("{} does not take these parameters: {error}", M::NAME);
+        RpcError::new(Code::InvalidParams, message)
+            .hint("docs/protocol/openrpc.json has the parameters of each method")
+    })
+}
+
+/// An answer that is an error.
+pub(crate) fn failed(id: RequestId, error: RpcError) -> String {
+    Reply::<()>::text(id, Err(error))
+}

@@ -1,0 +1,210 @@
+//! Reads as plain HTTP (`docs/protocol/rpc.md#12`).
+
+use std::convert::Infallible;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use p2panda::Topic;
+use p2panda_core::limits::{
+    RPC_FRAME_MESSAGES_MAX, RPC_PAGE_MESSAGES_MAX, RPC_POLL_WAIT, RPC_READ_BYTES_MAX,
+    RPC_SSE_INTERVAL,
+};
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::access::unauthenticated;
+use super::alias::is_alias;
+use super::http::{refusal, who};
+use super::service::Service;
+use super::{map, reading};
+use crate::api::{Code, Message, Need, RpcError};
+
+/// What a read may say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadQuery {
+    after: Option<String>,
+    live: Option<String>,
+    limit: Option<usize>,
+    ticket: Option<String>,
+}
+
+/// `GET /v1/topics/{alias}/messages`.
+pub(crate) async fn messages(
+    State(service): State<Service>,
+    Path(alias): Path<String>,
+    query: Result<Query<ReadQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(error) => {
+            let error = RpcError::new(Code::InvalidParams, error.body_text());
+            return refusal(error.hint("it takes after, live, limit and ticket"));
+        }
+    };
+    match answer(service, alias, query, &headers).await {
+        Ok(response) => response,
+        Err(error) => refusal(error),
+    }
+}
+
+async fn answer(
+    service: Service,
+    alias: String,
+    query: ReadQuery,
+    headers: &HeaderMap,
+) -> Result<Response, RpcError> {
+    let who = who(&service, headers, query.ticket.as_deref())?;
+    let who = who.ok_or_else(unauthenticated)?;
+    who.check(Need::Read)?;
+    who.client.take(0)?;
+    if !is_alias(&alias) {
+        let error = RpcError::new(Code::UnknownTopic, "a URL names a topic by its alias");
+        return Err(error.hint("topic.list and topic.alias have the aliases"));
+    }
+    let topic = service.topic(&who, &alias).await?;
+    let after = offset(&service, topic, query.after.as_deref()).await?;
+    let limit = query.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
+    match query.live.as_deref() {
+        None => page(&service, topic, &alias, (after, limit)).await,
+        Some("poll" | "long-poll") => {
+            let _place = who.client.connect()?;
+            let handle = service.node.topic(topic);
+            let grown = handle.grown(after);
+            tokio::select! {
+                grown = timeout(RPC_POLL_WAIT, grown) => if let Ok(Err(error)) = grown {
+                    return Err(map::error(&error));
+                },
+                () = service.ended() => {}
+            }
+            page(&service, topic, &alias, (after, limit)).await
+        }
+        Some("sse") => {
+            let place = who.client.connect()?;
+            Ok(events(service, topic, alias, after, place))
+        }
+        Some(_) => Err(
+            RpcError::new(Code::InvalidParams, "`live` is `sse` or `poll`")
+                .hint("leave it out for what is there now"),
+        ),
+    }
+}
+
+/// An offset as clients have it: a text that sorts like the feed.
+fn text(offset: u64) -> String {
+    format!("{offset:020}")
+}
+
+async fn offset(service: &Service, topic: Topic, text: Option<&str>) -> Result<u64, RpcError> {
+    match text {
+        None | Some("-1") => Ok(0),
+        Some("now") => {
+            let status = service.node.topic(topic).status().await;
+            let status = status.map_err(|error| map::error(&error))?;
+            Ok(status.feed.map_or(0, |(_, last)| last))
+        }
+        Some(text) if text.len() == 20 => text.parse().map_err(|_| no_offset()),
+        Some(_) => Err(no_offset()),
+    }
+}
+
+fn no_offset() -> RpcError {
+    RpcError::new(Code::InvalidParams, "`after` is no offset of this node")
+        .hint("send -1, now, or what Stream-Next-Offset said")
+}
+
+/// What is there, as one array.
+async fn page(
+    service: &Service,
+    topic: Topic,
+    alias: &str,
+    (after, limit): (u64, usize),
+) -> Result<Response, RpcError> {
+    let page = reading::page(service, topic, alias, (after, limit), false).await?;
+    let next = page.last().map_or(after, |message| message.offset);
+    let behind = service.node.topic(topic).messages(next, 1, 1).await;
+    let up_to_date = behind.map_err(|error| map::error(&error))?.is_empty();
+    let mut headers = HeaderMap::new();
+    if let Ok(next) = text(next).parse() {
+        headers.insert("stream-next-offset", next);
+    }
+    if up_to_date {
+        let yes = header::HeaderValue::from_static("true");
+        headers.insert("stream-up-to-date", yes);
+    }
+    if page.is_empty() {
+        return Ok((StatusCode::NO_CONTENT, headers).into_response());
+    }
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let body = serde_json::to_string(&page).unwrap_or_default();
+    Ok((headers, kind, body).into_response())
+}
+
+/// What a stream of events has before it.
+struct Place {
+    service: Service,
+    topic: Topic,
+    alias: String,
+    after: u64,
+    /// To be told: where the next read begins.
+    control: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Messages as events `data`, each followed by an event `control` with the next offset.
+fn events(
+    service: Service,
+    topic: Topic,
+    alias: String,
+    after: u64,
+    place: OwnedSemaphorePermit,
+) -> Response {
+    let place = Place {
+        service,
+        topic,
+        alias,
+        after,
+        control: true,
+        _place: place,
+    };
+    let events = stream::unfold(place, |mut place| async move {
+        let event = place.next().await?;
+        Some((Ok::<_, Infallible>(event), place))
+    });
+    let alive = KeepAlive::new().interval(RPC_SSE_INTERVAL);
+    Sse::new(events).keep_alive(alive).into_response()
+}
+
+impl Place {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let handle = self.service.node.topic(self.topic);
+            let page = handle.messages(self.after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
+            let page = page.await.ok()?;
+            if std::mem::take(&mut self.control) {
+                let next = text(self.after);
+                let is_up_to_date = page.is_empty();
+                let data =
+                    format!("{{\"streamNextOffset\":\"{next}\",\"upToDate\":{is_up_to_date}}}");
+                return Some(Event::default().event("control").id(next).data(data));
+            }
+            if let Some(last) = page.last() {
+                self.after = last.offset();
+                self.control = true;
+                let view = |message| map::message(&self.alias, message, false);
+                let views: Vec<Message> = page.iter().map(view).collect();
+                let data = serde_json::to_string(&views).unwrap_or_default();
+                return Some(Event::default().event("data").data(data));
+            }
+            tokio::select! {
+                grown = handle.grown(self.after) => grown.ok()?,
+                () = self.service.ended() => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Operations that are signed at the client.
+
+use p2panda::{Hash, SigningKey, Timestamp};
+use p2panda_core::{Draft, Header, NodeExtensions};
+use p2panda_rpc::api::{self, Code, Expected, LogNextParams, SubmitParams};
+use p2panda_rpc::client::{Client, ClientError};
+
+use crate::support::ALICE;
+use crate::world::{TOPIC, World, failed};
+
+/// A device with a key of its own, which only asks the node where its log goes on.
+struct Device {
+    key: SigningKey,
+    client: Client,
+    alias: String,
+}
+
+impl Device {
+    async fn next(&self) -> Expected {
+        let params = LogNextParams {
+            topic: self.alias.clone(),
+            author: self.key.verifying_key(),
+            log: None,
+        };
+        let next = self.client.call::<api::LogNext>(&params).await.unwrap();
+        assert_eq!(next.log_id, TOPIC.log_id());
+        next.expected
+    }
+
+    fn sign(&self, at: Expected, body: &[u8]) -> SubmitParams {
+        let extensions = NodeExtensions::new(TOPIC.log_id(), Timestamp::from_micros(1));
+        let extensions = extensions.encode();
+        let draft = Draft {
+            seq: at.seq,
+            backlink: at.backlink,
+            body: Some(body),
+            extensions: Some(&extensions),
+        };
+        let header = Header::sign(&self.key, draft).unwrap();
+        SubmitParams {
+            topic: self.alias.clone(),
+            header: header.as_bytes().clone().into(),
+            body: Some(body.to_vec().into()),
+        }
+    }
+
+    async fn submit(&self, params: &SubmitParams) -> Result<api::SubmitResult, ClientError> {
+        self.client.call::<api::OperationSubmit>(params).await
+    }
+}
+
+async fn device(world: &World) -> Device {
+    Device {
+        key: SigningKey::from_bytes(&[6; 32]),
+        client: world.client(ALICE).await,
+        alias: world.keep().await,
+    }
+}
+
+fn error(outcome: Result<api::SubmitResult, ClientError>) -> p2panda_rpc::api::RpcError {
+    match outcome.unwrap_err() {
+        ClientError::Rpc(error) => error,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_written_from_elsewhere_and_one_that_moved_on_says_where() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let start = device.next().await;
+    assert_eq!(
+        start,
+        Expected {
+            seq: 0,
+            backlink: None
+        }
+    );
+    let first = device.sign(start, b"\x63one");
+    let stored = device.submit(&first).await.unwrap();
+    assert!(!stored.duplicate);
+    let next = device.next().await;
+    assert_eq!(
+        next,
+        Expected {
+            seq: 1,
+            backlink: Some(stored.id)
+        }
+    );
+    // The answer was lost: the same once more.
+    assert!(device.submit(&first).await.unwrap().duplicate);
+    device.submit(&device.sign(next, b"\x63two")).await.unwrap();
+    let now = device.next().await;
+    // Another tab had the same place, a gap, and a place behind another entry.
+    let wrong = [
+        device.sign(next, b"\x65other"),
+        device.sign(Expected { seq: 7, ..now }, b"\x63gap"),
+        device.sign(
+            Expected {
+                seq: 2,
+                backlink: Some(Hash::digest(b"x")),
+            },
+            b"\x61x",
+        ),
+    ];
+    for wrong in &wrong {
+        let error = error(device.submit(wrong).await);
+        assert_eq!(
+            (error.kind(), error.data.expected),
+            (Code::LogMoved, Some(now))
+        );
+    }
+    // Two tabs at once make no fork of it.
+    assert!(world.node.topic(TOPIC).forks().await.unwrap().is_empty());
+    let messages = world
+        .node
+        .topic(TOPIC)
+        .messages(0, 10, 10_000)
+        .await
+        .unwrap();
+    let texts: Vec<_> = messages
+        .iter()
+        .map(|message| message.text().unwrap())
+        .collect();
+    assert_eq!(texts, ["one", "two"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_breaks_a_rule_is_refused_with_its_reason() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let start = device.next().await;
+    let good = device.sign(start, b"\x63one");
+    let mut forged = good.clone();
+    let mut header = forged.header.0.to_vec();
+    *header.last_mut().unwrap() ^= 1;
+    forged.header = header.into();
+    let mut other_body = good.clone();
+    other_body.body = Some(b"\x63two".to_vec().into());
+    let other_topic = {
+        let extensions = NodeExtensions::new(
+            p2panda::Topic::from_bytes([1; 32]).log_id(),
+            Timestamp::from_micros(1),
+        );
+        let extensions = extensions.encode();
+        let draft = Draft {
+            body: Some(b"\x61x"),
+            extensions: Some(&extensions),
+            ..Draft::default()
+        };
+        let header = Header::sign(&device.key, draft).unwrap();
+        SubmitParams {
+            topic: device.alias.clone(),
+            header: header.as_bytes().clone().into(),
+            body: Some(b"\x61x".to_vec().into()),
+        }
+    };
+    let cases = [
+        (forged, "undecodable"),
+        (other_body, "payload-mismatch"),
+        (other_topic, "wrong-topic"),
+    ];
+    for (params, reason) in cases {
+        let error = error(device.submit(&params).await);
+        assert_eq!(error.kind(), Code::RefusedOperation);
+        assert_eq!(error.data.reason.as_deref(), Some(reason));
+    }
+    let mut without = good.clone();
+    without.body = None;
+    assert_eq!(failed(device.submit(&without).await), Code::InvalidParams);
+    device.submit(&good).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_kept_takes_nothing_from_elsewhere() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let params = device.sign(device.next().await, b"\x63one");
+    world.node.topic(TOPIC).keep(false).await.unwrap();
+    assert_eq!(failed(device.submit(&params).await), Code::Forbidden);
+    world.end().await;
+}

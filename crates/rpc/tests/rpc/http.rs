@@ -1,0 +1,173 @@
+//! Plain reads, health, metrics.
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+
+use crate::support::ALICE;
+use crate::world::{World, bearer, in_time};
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let line = answer
+        .lines()
+        .find(|line| line.to_lowercase().starts_with(name))?;
+    Some(line.split_once(": ")?.1)
+}
+
+async fn publish(world: &World, alias: &str, count: usize) {
+    let alice = world.client(ALICE).await;
+    for number in 0..count {
+        alice
+            .publish_text(alias, &format!("m{number}"))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_says_where_the_next_one_begins_and_when_there_is_none() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    publish(&world, &alias, 5).await;
+    let read = |query: String| {
+        let path = format!("/v1/topics/{alias}/messages{query}");
+        let world = &world;
+        async move { world.get(&path, &bearer(ALICE)).await }
+    };
+    let (mut after, mut texts, mut pages) = ("-1".to_owned(), Vec::new(), 0);
+    loop {
+        let answer = read(format!("?after={after}&limit=2")).await;
+        let next = header(&answer, "stream-next-offset").unwrap().to_owned();
+        assert!(
+            next.len() == 20 && (after == "-1" || next > after),
+            "{next}"
+        );
+        let page: Vec<Value> = serde_json::from_str(body(&answer)).unwrap();
+        texts.extend(
+            page.iter()
+                .map(|one| one["text"].as_str().unwrap().to_owned()),
+        );
+        (after, pages) = (next, pages + 1);
+        if header(&answer, "stream-up-to-date") == Some("true") {
+            break;
+        }
+    }
+    assert_eq!((texts.join(" ").as_str(), pages), ("m0 m1 m2 m3 m4", 3));
+    let nothing = read(format!("?after={after}")).await;
+    assert!(nothing.starts_with("HTTP/1.1 204"));
+    assert_eq!(header(&nothing, "stream-next-offset"), Some(after.as_str()));
+    assert!(read("?after=now".into()).await.starts_with("HTTP/1.1 204"));
+    for wrong in ["?after=7", "?after=x", "?live=no", "?more=1", "?limit=-1"] {
+        assert!(
+            read(wrong.into()).await.starts_with("HTTP/1.1 400"),
+            "{wrong}"
+        );
+    }
+    let topic = crate::world::TOPIC;
+    let secret = world
+        .get(&format!("/v1/topics/{topic}/messages"), &bearer(ALICE))
+        .await;
+    assert!(secret.starts_with("HTTP/1.1 404"), "{secret}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_answers_with_what_comes() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    let path = format!("/v1/topics/{alias}/messages?after=now&live=poll");
+    let bearer = bearer(ALICE);
+    let (answer, ()) = tokio::join!(world.get(&path, &bearer), publish(&world, &alias, 1));
+    // Published before the poll was read, it is behind `now`.
+    if !answer.starts_with("HTTP/1.1 204") {
+        assert!(body(&answer).contains("\"m0\""), "{answer}");
+    }
+    let path = format!("/v1/topics/{alias}/messages?after=-1&live=poll");
+    assert!(body(&world.get(&path, &bearer).await).contains("\"m0\""));
+    world.end().await;
+}
+
+/// The data of the next event of this name.
+async fn data(lines: &mut Lines<BufReader<TcpStream>>, event: &str) -> Value {
+    let mut is_event = false;
+    loop {
+        let line = in_time(lines.next_line()).await.unwrap().unwrap();
+        if line == format!("event: {event}") {
+            is_event = true;
+        } else if let (true, Some(data)) = (is_event, line.strip_prefix("data: ")) {
+            return serde_json::from_str(data).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_events_has_the_messages_and_where_to_go_on() {
+    let world = World::new().await;
+    let alias = world.keep().await;
+    publish(&world, &alias, 2).await;
+    let authority = world.authority();
+    let mut stream = TcpStream::connect(&authority).await.unwrap();
+    let request = format!(
+        "GET /v1/topics/{alias}/messages?live=sse HTTP/1.1\r\nHost: {authority}\r\n{}\r\n",
+        bearer(ALICE)
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let first = data(&mut lines, "control").await;
+    assert_eq!(first["streamNextOffset"], format!("{:020}", 0));
+    let messages = data(&mut lines, "data").await;
+    assert_eq!(messages[0]["text"], "m0");
+    assert_eq!(messages[1]["text"], "m1");
+    let control = data(&mut lines, "control").await;
+    assert_eq!(control["upToDate"], true);
+    let (live, ()) = tokio::join!(data(&mut lines, "data"), publish(&world, &alias, 1));
+    assert_eq!(live[0]["text"], "m0");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_is_the_health_of_the_node_and_its_reason_is_for_those_who_may_know() {
+    let world = World::new().await;
+    assert!(world.get("/readyz", "").await.starts_with("HTTP/1.1 200"));
+    world.running.drain();
+    let hidden = world.get("/readyz", "").await;
+    assert!(hidden.starts_with("HTTP/1.1 503"));
+    assert_eq!(body(&hidden), "not-ready\n");
+    assert_eq!(
+        body(&world.get("/readyz", &bearer(ALICE)).await),
+        "draining\n"
+    );
+    assert!(world.get("/healthz", "").await.starts_with("HTTP/1.1 200"));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_have_the_node_the_rpc_topics_by_alias_and_consumers() {
+    let world = World::with(|config| config.access.metrics_open = true).await;
+    let alias = world.keep().await;
+    publish(&world, &alias, 3).await;
+    let alice = world.client(ALICE).await;
+    let ask = serde_json::json!({"topics": [alias], "consumer": {"name": "x"}, "credit": 1});
+    alice.call_raw("messages.subscribe", &ask).await.unwrap();
+    let metrics = world.get("/metrics", "").await;
+    assert!(metrics.contains("content-type: text/plain; version=0.0.4"));
+    let text = body(&metrics);
+    assert!(
+        text.contains("\np2panda_operations_published_total 3\n"),
+        "{text}"
+    );
+    assert!(text.contains("\np2panda_rpc_requests_total "), "{text}");
+    let row = format!("p2panda_topic_operations_waiting{{topic=\"{alias}\"}} 0");
+    assert!(text.contains(&row), "{text}");
+    assert!(
+        text.contains("p2panda_consumer_oldest_age_seconds{consumer=\"alice/x\"}"),
+        "{text}"
+    );
+    assert!(!text.contains(&crate::world::TOPIC.to_string()));
+    assert!(!text.contains(&crate::world::TOPIC.log_id().to_string()));
+    world.end().await;
+}

@@ -1,0 +1,12 @@
+//! The RPC of a node from outside (`docs/protocol/rpc.md`).
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod access;
+mod bad_input;
+mod elsewhere;
+mod http;
+mod messages;
+mod openrpc;
+mod scenario;
+mod support;
+mod world;

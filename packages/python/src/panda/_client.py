@@ -1,0 +1,398 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._errors import PandaError, closed
+from ._transport import Transport, UnixTransport, WebSocketTransport
+
+RPC_VERSION = 1
+
+#: The type, where a property has its name.
+Bytes = bytes
+
+#: What can be published: a text, bytes, or anything that JSON has.
+Content = str | bytes | dict[str, Any] | list[Any] | int | float | bool | None
+
+
+async def connect(address: str, *, token: str | None = None) -> Client:
+    """Connects to a node: `ws://HOST:PORT/rpc` with a token, or the path of its Unix socket."""
+    transport: Transport
+    if address.startswith(("ws://", "wss://")):
+        transport = await WebSocketTransport.open(address)
+    else:
+        transport = await UnixTransport.open(address)
+    client = Client(transport)
+    params: dict[str, Any] = {"rpc": RPC_VERSION, "client": "panda-python/0.1.0"}
+    if token is not None:
+        params["auth"] = {"token": token}
+    try:
+        client.hello = await client.call("hello", params)
+    except BaseException:
+        await client.close()
+        raise
+    return client
+
+
+class Client:
+    """A connection to a node. Close it, or use it with `async with`."""
+
+    def __init__(self, transport: Transport) -> None:
+        #: What the node said of itself and of this client.
+        self.hello: dict[str, Any] = {}
+        self._transport = transport
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._streams: dict[int, Stream] = {}
+        self._starting: dict[int, Stream] = {}
+        self._over: PandaError | None = None
+        self._reader = asyncio.create_task(self._read())
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection. What was delivered and not acknowledged comes again."""
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        self._end(closed())
+        await self._transport.close()
+
+    async def closed(self) -> None:
+        """Returns when the connection is over."""
+        await asyncio.wait([self._reader])
+
+    async def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
+        """Calls a method by its name. Raises `PandaError`."""
+        return await self._call(method, params or {}, None)
+
+    def topic(self, topic: str) -> Topic:
+        """A topic of the node, by its alias or by itself."""
+        return Topic(self, topic)
+
+    async def _call(self, method: str, params: dict[str, Any], stream: Stream | None) -> Any:
+        if self._over is not None:
+            raise self._over
+        number = next(self._numbers)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        if stream is not None:
+            self._starting[number] = stream
+        try:
+            await self._send(method, params, number)
+            return await answer
+        finally:
+            self._answers.pop(number, None)
+            self._starting.pop(number, None)
+
+    async def _send(self, method: str, params: dict[str, Any], number: int | None) -> None:
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method, "params": params}
+        if number is not None:
+            message["id"] = number
+        await self._transport.send(json.dumps(message, ensure_ascii=False))
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                for message in await self._transport.receive():
+                    self._take(message)
+        except PandaError as error:
+            self._end(error)
+        except ValueError as error:
+            self._end(closed(f"the node sent what is no JSON: {error}"))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "method" in message:
+            params = message.get("params", {})
+            stream = self._streams.get(params.get("subscription"))
+            if stream is not None:
+                stream._take(message["method"], params)
+            return
+        number = message.get("id")
+        if not isinstance(number, int):
+            return
+        answer = self._answers.get(number)
+        if answer is None or answer.done():
+            return
+        if "error" in message:
+            error = message["error"]
+            answer.set_exception(PandaError.of(error["message"], error.get("data", {})))
+            return
+        result: Any = message.get("result")
+        stream = self._starting.get(number)
+        if stream is not None:
+            # Before the next message is looked at, which may be one of the subscription.
+            stream._begin(result)
+            self._streams[result["subscription"]] = stream
+        answer.set_result(result)
+
+    def _end(self, error: PandaError) -> None:
+        if self._over is None:
+            self._over = error
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+        for stream in self._streams.values():
+            stream._end(error)
+
+
+def _content(content: Content) -> dict[str, Any]:
+    if isinstance(content, str):
+        return {"text": content}
+    if isinstance(content, bytes | bytearray):
+        return {"bytes": base64.b64encode(content).decode()}
+    return {"json": content}
+
+
+@dataclass
+class Topic:
+    """A topic of a node."""
+
+    client: Client
+    name: str
+
+    async def publish(
+        self,
+        content: Content,
+        *,
+        request: str | None = None,
+        log: str | None = None,
+        prune: bool = False,
+        stored: int | None = None,
+        timeout_ms: int = 30_000,
+    ) -> dict[str, Any]:
+        """Publishes a message: it is on the node's disk when this returns.
+
+        The same message with the same `request` is stored once. `stored` waits for so many peers.
+        """
+        message: dict[str, Any] = {"content": _content(content)}
+        if request is not None:
+            message["request"] = request
+        if log is not None:
+            message["log"] = log
+        if prune:
+            message["prune"] = True
+        params: dict[str, Any] = {"topic": self.name, "message": message}
+        if stored is not None:
+            params["wait"] = {"stored": stored, "timeout_ms": timeout_ms}
+        result: dict[str, Any] = await self.client.call("publish", params)
+        return result
+
+    async def publish_all(self, contents: Iterable[Content]) -> list[dict[str, Any]]:
+        """Publishes all of these messages or none."""
+        messages = [{"content": _content(content)} for content in contents]
+        params = {"topic": self.name, "messages": messages}
+        published: list[dict[str, Any]] = (await self.client.call("publish.batch", params))["published"]
+        return published
+
+    async def read(self, after: int = 0, limit: int = 512) -> list[Message]:
+        """A page of messages behind an offset."""
+        params = {"topic": self.name, "after": after, "limit": limit}
+        page = await self.client.call("messages.read", params)
+        return [Message(fields, None) for fields in page["messages"]]
+
+    def stream(
+        self,
+        consumer: str | None = None,
+        *,
+        start: str | dict[str, Any] | None = None,
+        take_over: bool = False,
+        header: bool = False,
+        **settings: Any,
+    ) -> Stream:
+        """Messages as they come. With a consumer the node remembers what was acknowledged.
+
+        `settings` are those of a consumer, such as `ack_wait_ms` or `deliveries_max`.
+        """
+        params: dict[str, Any] = {"topics": [self.name], "header": header}
+        if consumer is not None:
+            params["consumer"] = {"name": consumer, "take_over": take_over, **settings}
+        if start is not None:
+            params["start"] = start
+        return Stream(self.client, params)
+
+    async def status(self) -> dict[str, Any]:
+        """What is stored, waits or was refused."""
+        status: dict[str, Any] = await self.client.call("topic.status", {"topic": self.name})
+        return status
+
+
+@dataclass
+class Message:
+    """A message of a topic. All of its fields are in `fields`."""
+
+    fields: dict[str, Any]
+    stream: Stream | None = field(repr=False)
+
+    @property
+    def text(self) -> str | None:
+        """The content of a text message."""
+        return self.fields.get("text")
+
+    @property
+    def bytes(self) -> Bytes | None:
+        """The content of a byte message."""
+        return _decoded(self.fields.get("bytes"))
+
+    @property
+    def cbor(self) -> Bytes | None:
+        """Any other content: one CBOR item."""
+        return _decoded(self.fields.get("cbor"))
+
+    @property
+    def id(self) -> str:
+        return str(self.fields["id"])
+
+    @property
+    def author(self) -> str:
+        return str(self.fields["author"])
+
+    @property
+    def seq(self) -> int:
+        return int(self.fields["seq"])
+
+    @property
+    def offset(self) -> int:
+        return int(self.fields["offset"])
+
+    @property
+    def count(self) -> int | None:
+        """How often it was delivered, with a consumer."""
+        return self.fields.get("count")
+
+    async def ack(self) -> None:
+        """It was handled: on the node's disk when this returns."""
+        await self._settle("consumer.ack", {"deliveries": [self._delivery()]})
+
+    async def nak(self, delay_ms: int | None = None) -> None:
+        """It is to come again."""
+        params: dict[str, Any] = {"delivery": self._delivery()}
+        if delay_ms is not None:
+            params["delay_ms"] = delay_ms
+        await self._settle("consumer.nak", params)
+
+    async def term(self, reason: str = "") -> None:
+        """It cannot be handled: a dead letter."""
+        await self._settle("consumer.term", {"delivery": self._delivery(), "reason": reason})
+
+    async def progress(self) -> None:
+        """It is still worked on."""
+        await self._settle("consumer.progress", {"deliveries": [self._delivery()]})
+
+    def _delivery(self) -> int:
+        delivery = self.fields.get("delivery")
+        if delivery is None or self.stream is None:
+            raise PandaError("invalid", "it was read without a consumer", "stream(consumer=NAME)")
+        return int(delivery)
+
+    async def _settle(self, method: str, params: dict[str, Any]) -> None:
+        if self.stream is not None:
+            await self.stream._settle(method, params)
+
+
+def _decoded(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
+
+
+@dataclass
+class Pruned:
+    """Something that was pruned before the consumer had settled it."""
+
+    fields: dict[str, Any]
+
+
+class Stream:
+    """Messages of a subscription. Iterate over it; close it, or use it with `async with`."""
+
+    def __init__(self, client: Client, params: dict[str, Any]) -> None:
+        self._client = client
+        self._params = params
+        self._number: int | None = None
+        self._waiting: deque[Message] = deque()
+        #: What the messages before the one with this rest of the queue have paid for.
+        self._paid: deque[tuple[int, int]] = deque()
+        self._more = asyncio.Event()
+        self._ended: PandaError | None = None
+        #: Aliases of the topics.
+        self.topics: list[str] = []
+        #: What was pruned before it was settled.
+        self.pruned: list[Pruned] = []
+
+    async def __aenter__(self) -> Stream:
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        await self._open()
+        while not self._waiting:
+            if self._ended is not None:
+                raise self._ended
+            self._more.clear()
+            await self._more.wait()
+        message = self._waiting.popleft()
+        await self._give()
+        return message
+
+    async def close(self) -> None:
+        """Ends it. What was not acknowledged comes again."""
+        if self._number is None or self._client._over is not None:
+            return
+        number, self._number = self._number, None
+        self._client._streams.pop(number, None)
+        self._end(closed("the stream was closed"))
+        await self._client.call("subscription.end", {"subscription": number})
+
+    async def _open(self) -> None:
+        if self._number is None and self._ended is None:
+            await self._client._call("messages.subscribe", self._params, self)
+
+    async def _settle(self, method: str, params: dict[str, Any]) -> None:
+        await self._client.call(method, {"subscription": self._number, **params})
+
+    async def _give(self) -> None:
+        """Gives credit for a notification once all of its messages are taken."""
+        left, read = self._paid[0]
+        if left > 1:
+            self._paid[0] = (left - 1, read)
+            return
+        self._paid.popleft()
+        if self._number is not None and self._client._over is None:
+            params = {"subscription": self._number, "bytes": read}
+            await self._client._send("messages.credit", params, None)
+
+    def _begin(self, result: dict[str, Any]) -> None:
+        self._number = result["subscription"]
+        self.topics = result.get("topics", [])
+
+    def _take(self, method: str, params: dict[str, Any]) -> None:
+        if method == "ended":
+            self._end(PandaError.of(params["message"], params.get("data", {})))
+        elif method == "messages":
+            messages = [Message(fields, self) for fields in params["messages"]]
+            if messages:
+                self._waiting.extend(messages)
+                self._paid.append((len(messages), params["bytes"]))
+            self.pruned.extend(Pruned(fields) for fields in params.get("pruned", []))
+            self._more.set()
+
+    def _end(self, error: PandaError) -> None:
+        if self._ended is None:
+            self._ended = error
+        self._more.set()

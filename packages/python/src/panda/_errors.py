@@ -1,0 +1,41 @@
+"""Errors of the node, and of the way to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class PandaError(Exception):
+    """A call failed. `code` is a stable text, such as `unknown-topic`; `closed` without a connection."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str | None = None,
+        expected: dict[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        #: With `log-moved`: `seq` and `backlink`.
+        self.expected = expected
+        #: With `refused-operation`: the rule.
+        self.reason = reason
+
+    @classmethod
+    def of(cls, message: str, data: dict[str, Any]) -> PandaError:
+        """Of the fields of an error of the RPC."""
+        return cls(
+            str(data.get("code", "other")),
+            message,
+            data.get("hint"),
+            data.get("expected"),
+            data.get("reason"),
+        )
+
+
+def closed(why: str = "the connection to the node is over") -> PandaError:
+    return PandaError("closed", why, "connect again; is the node running?")

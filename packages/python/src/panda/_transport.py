@@ -1,0 +1,103 @@
+"""What carries messages: a Unix socket, or a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Protocol
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as websocket_connect
+
+from ._errors import PandaError, closed
+
+SUBPROTOCOL = "panda.v1"
+#: Bytes of a line or frame of the server; one message may be as large as an operation.
+FRAME_BYTES_MAX = 64 * 1024 * 1024
+
+
+class Transport(Protocol):
+    async def send(self, message: str) -> None: ...
+
+    async def receive(self) -> list[dict[str, Any]]: ...
+
+    async def close(self) -> None: ...
+
+
+class UnixTransport:
+    """A line is a message."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, path: str) -> UnixTransport:
+        try:
+            streams = await asyncio.open_unix_connection(path, limit=FRAME_BYTES_MAX)
+        except OSError as error:
+            raise closed(f"{path}: {error}") from error
+        return cls(*streams)
+
+    async def send(self, message: str) -> None:
+        try:
+            self._writer.write(message.encode() + b"\n")
+            await self._writer.drain()
+        except OSError as error:
+            raise closed() from error
+
+    async def receive(self) -> list[dict[str, Any]]:
+        try:
+            line = await self._reader.readline()
+        except (OSError, ValueError) as error:
+            raise closed() from error
+        if not line.endswith(b"\n"):
+            raise closed()
+        return [json.loads(line)]
+
+    async def close(self) -> None:
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            pass
+
+
+class WebSocketTransport:
+    """A text message is an array of messages."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    @classmethod
+    async def open(cls, url: str) -> WebSocketTransport:
+        try:
+            socket = await websocket_connect(
+                url,
+                subprotocols=[websockets.Subprotocol(SUBPROTOCOL)],
+                compression=None,
+                max_size=FRAME_BYTES_MAX,
+            )
+        except (OSError, websockets.WebSocketException) as error:
+            raise closed(f"{url}: {error}") from error
+        if socket.subprotocol != SUBPROTOCOL:
+            await socket.close()
+            raise PandaError("version", f"{url} does not speak {SUBPROTOCOL}")
+        return cls(socket)
+
+    async def send(self, message: str) -> None:
+        try:
+            await self._socket.send(f"[{message}]")
+        except websockets.ConnectionClosed as error:
+            raise closed() from error
+
+    async def receive(self) -> list[dict[str, Any]]:
+        try:
+            frame: list[dict[str, Any]] = json.loads(await self._socket.recv())
+        except websockets.ConnectionClosed as error:
+            raise closed() from error
+        return frame
+
+    async def close(self) -> None:
+        await self._socket.close()

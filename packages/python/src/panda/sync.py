@@ -1,0 +1,133 @@
+"""The same without asyncio: a thread of its own runs the asynchronous client."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
+
+from . import _client
+from ._client import Content
+
+T = TypeVar("T")
+
+
+class _Loop:
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="panda", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+def connect(address: str, *, token: str | None = None) -> Client:
+    """As `panda.connect`."""
+    loop = _Loop()
+    try:
+        return Client(loop, loop.run(_client.connect(address, token=token)))
+    except BaseException:
+        loop.end()
+        raise
+
+
+class Client:
+    """As `panda.Client`."""
+
+    def __init__(self, loop: _Loop, client: _client.Client) -> None:
+        self._loop = loop
+        self._client = client
+        self.hello = client.hello
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._loop.run(self._client.close())
+        self._loop.end()
+
+    def call(self, method: str, params: dict[str, Any] | None = None) -> Any:
+        return self._loop.run(self._client.call(method, params))
+
+    def topic(self, topic: str) -> Topic:
+        return Topic(self._loop, self._client.topic(topic))
+
+
+class Topic:
+    """As `panda.Topic`."""
+
+    def __init__(self, loop: _Loop, topic: _client.Topic) -> None:
+        self._loop = loop
+        self._topic = topic
+
+    def publish(self, content: Content, **options: Any) -> dict[str, Any]:
+        return self._loop.run(self._topic.publish(content, **options))
+
+    def publish_all(self, contents: Iterable[Content]) -> list[dict[str, Any]]:
+        return self._loop.run(self._topic.publish_all(contents))
+
+    def read(self, after: int = 0, limit: int = 512) -> list[_client.Message]:
+        return self._loop.run(self._topic.read(after, limit))
+
+    def status(self) -> dict[str, Any]:
+        return self._loop.run(self._topic.status())
+
+    def stream(self, consumer: str | None = None, **options: Any) -> Stream:
+        return Stream(self._loop, self._topic.stream(consumer, **options))
+
+
+class Stream:
+    """As `panda.Stream`."""
+
+    def __init__(self, loop: _Loop, stream: _client.Stream) -> None:
+        self._loop = loop
+        self._stream = stream
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        return Message(self._loop, self._loop.run(self._stream.__anext__()))
+
+    def close(self) -> None:
+        self._loop.run(self._stream.close())
+
+
+class Message:
+    """As `panda.Message`; all of its fields are in `fields`."""
+
+    def __init__(self, loop: _Loop, message: _client.Message) -> None:
+        self._loop = loop
+        self._message = message
+        self.fields = message.fields
+        self.text = message.text
+        self.bytes = message.bytes
+        self.cbor = message.cbor
+
+    def ack(self) -> None:
+        self._loop.run(self._message.ack())
+
+    def nak(self, delay_ms: int | None = None) -> None:
+        self._loop.run(self._message.nak(delay_ms))
+
+    def term(self, reason: str = "") -> None:
+        self._loop.run(self._message.term(reason))
+
+    def progress(self) -> None:
+        self._loop.run(self._message.progress())
