@@ -119,6 +119,11 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             let keep_topic = move |reply| Command::KeepTopic { topic, keep, reply };
             (keep_topic(reply), Box::new(move || keep_topic(again())))
         }
+        Command::FollowSpace { topic, reply } => {
+            let (reply, again) = share(reply);
+            let follow = move |reply| Command::FollowSpace { topic, reply };
+            (follow(reply), Box::new(move || follow(again())))
+        }
         Command::DropBody {
             topic,
             log,

@@ -105,6 +105,9 @@ pub enum PublishError {
         /// How many.
         parents: usize,
     },
+    /// The topic carries a space, and this node cannot write in it.
+    #[error("the topic carries a space, and this node cannot write in it")]
+    Sealed,
     /// The log has used its last sequence number.
     #[error("the log is full")]
     SeqNumExhausted,

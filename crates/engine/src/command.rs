@@ -89,6 +89,14 @@ pub enum Command {
         /// Called when that is synced to disk.
         reply: Reply<()>,
     },
+    /// From now on a topic carries a space: of the logs `control` and `content` in it, nothing is shown
+    /// that is not permitted and opened (`docs/protocol/streams.md#7`).
+    FollowSpace {
+        /// The topic.
+        topic: Topic,
+        /// Whether it did not before; called when that is synced to disk.
+        reply: Reply<bool>,
+    },
     /// A sync session came to a phase.
     Session {
         /// Topic of the session.
@@ -381,6 +389,7 @@ impl Command {
             | Command::PlaceConsumer { .. }
             | Command::KeepTopic { .. }
             | Command::Restate { .. }
+            | Command::FollowSpace { .. }
             | Command::DropBody { .. } => true,
             Command::Ack { durability, .. } => *durability == Durability::Full,
             Command::Named(command) => command.must_sync(),

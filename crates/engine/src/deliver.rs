@@ -55,6 +55,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use bytes::Bytes;
+    use chacha20::ChaCha20Rng;
+    use chacha20::rand_core::SeedableRng;
     use p2panda_core::log::Head;
     use p2panda_core::{
         Dependency, Draft, Hash, NodeExtensions, Operation, SigningKey, Timestamp, Topic,
@@ -86,6 +88,7 @@ mod tests {
         fn new() -> Node {
             let dir = tempfile::tempdir().unwrap();
             let store = Store::open(dir.path(), Options::default()).unwrap();
+            let rng = ChaCha20Rng::from_seed([7; 32]);
             let limits = Limits {
                 causal_wait_us: WAIT_US,
                 causal_wait_max_us: WAIT_US,
@@ -95,7 +98,7 @@ mod tests {
                 prune_slice: Slice { rows: 9, bytes: 9 },
             };
             Node {
-                state: State::new(store.signing_key().clone(), limits, None),
+                state: State::new(store.signing_key().clone(), limits, None, rng),
                 store,
                 now_us: 0,
                 _dir: dir,

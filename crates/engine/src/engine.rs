@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::SeedableRng;
 use p2panda_core::SigningKey;
 use p2panda_core::budget::Budget;
 use p2panda_core::limits::{
@@ -14,9 +16,11 @@ use p2panda_store::{
     StoreError,
 };
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::again::{self, Again};
 use crate::answer::{Committed, EngineEvent, RestoredError, StorageWait};
+use crate::at_rest::{AtRest, Sealer};
 use crate::batch::Batch;
 use crate::command::Command;
 use crate::now::{Now, micros};
@@ -50,6 +54,12 @@ pub struct Options {
     /// Pruned operations that are deleted in one transaction. What is more goes in steps between
     /// the batches.
     pub prune_rows_max: usize,
+    /// Where the secret comes from that opens what is sealed in the database.
+    pub at_rest: AtRest,
+    /// Where it came from so far, if that changes with this open.
+    pub at_rest_before: Option<AtRest>,
+    /// What random numbers are drawn from. `None`: the system's generator.
+    pub seed: Option<[u8; 32]>,
 }
 
 impl Default for Options {
@@ -65,6 +75,9 @@ impl Default for Options {
             operation_bytes_max: OPERATION_BYTES_MAX_DEFAULT,
             budget: None,
             prune_rows_max: PRUNE_ROWS_MAX,
+            at_rest: AtRest::default(),
+            at_rest_before: None,
+            seed: None,
         }
     }
 }
@@ -142,8 +155,16 @@ impl Engine {
                 bytes: PRUNE_BYTES_MAX,
             },
         };
-        let mut state = State::new(store.signing_key().clone(), limits, options.budget);
+        let seed = match options.seed {
+            Some(seed) => Zeroizing::new(seed),
+            None => p2panda_store::draw_secret()?,
+        };
+        let rng = ChaCha20Rng::from_seed(*seed);
+        let mut state = State::new(store.signing_key().clone(), limits, options.budget, rng);
+        let sources = (&options.at_rest, options.at_rest_before.as_ref());
+        state.sealer = Sealer::open(dir, &mut store, sources)?;
         let mut tx = store.begin(Durability::Normal)?;
+        state.spaces.load(&mut tx, &state.sealer)?;
         state.load_waiting(&mut tx)?;
         let operation_bytes_max = state.limits.operation_bytes_max;
         state.blocked.open(&mut tx, operation_bytes_max)?;

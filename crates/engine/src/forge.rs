@@ -29,6 +29,15 @@ pub(crate) fn forge(
     topic: &TopicRef,
     request: PublishRequest,
 ) -> Result<Option<PublishError>, StoreError> {
+    // Nothing goes into a space in clear.
+    if turn.state.spaces.is_space(&topic.topic) {
+        let error = PublishError::Sealed;
+        match request {
+            PublishRequest::One { reply, .. } => turn.answer(reply, Err(error)),
+            PublishRequest::All { reply, .. } => turn.answer(reply, Err(error)),
+        }
+        return Ok(Some(error));
+    }
     match request {
         PublishRequest::One { message, reply } => {
             let log = message.log;

@@ -7,7 +7,7 @@
 //! What is left to do is found in the database, so that a job goes on after a restart.
 
 use p2panda_core::limits::{
-    BODIES_SCAN_STEP_ROWS_MAX, SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT,
+    BODIES_SCAN_STEP_ROWS_MAX, FORGET_WAIT, SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT,
 };
 use p2panda_store::{Database, Durability, Slice, StoreError};
 
@@ -44,6 +44,7 @@ pub(crate) fn load(
         state
             .schedule
             .wake(Job::Shrink, now_us.saturating_add(wait_us));
+        forget(state, now_us);
     }
     if database.has_unscanned_bodies()? {
         state.schedule.wake(Job::Bodies, now_us);
@@ -89,6 +90,7 @@ fn run(
         Job::Shrink => shrink(database),
         Job::Bodies => bodies(database),
         Job::Views => views(database),
+        Job::Forget => empty_journal(database),
     };
     let schedule = &mut state.schedule;
     let left = left.inspect_err(|_| {
@@ -128,6 +130,20 @@ pub(crate) fn deleted(turn: &mut Turn<'_>) {
     turn.state.schedule.wake(Job::Shrink, shrink_us);
 }
 
+/// A batch forgot a sealed row (`docs/protocol/at-rest.md#4`).
+pub(crate) fn forget(state: &mut State, now_us: u64) {
+    let from_us = now_us.saturating_add(micros(FORGET_WAIT));
+    state.schedule.wake(Job::Forget, from_us);
+}
+
+fn empty_journal(database: &mut Database) -> Result<Left, StoreError> {
+    // A reader in the way is gone soon.
+    Ok(match database.try_checkpoint()? {
+        true => Left::Nothing,
+        false => Left::Later(micros(STEP_WAIT)),
+    })
+}
+
 fn prune(database: &mut Database, slice: Slice) -> Result<Left, StoreError> {
     let mut tx = database.begin(Durability::Step)?;
     let more = tx.delete_garbage(slice)?;
@@ -149,11 +165,7 @@ fn shrink(database: &mut Database) -> Result<Left, StoreError> {
     if more {
         return Ok(Left::More);
     }
-    // A reader in the way is gone soon.
-    Ok(match database.try_checkpoint()? {
-        true => Left::Nothing,
-        false => Left::Later(micros(STEP_WAIT)),
-    })
+    empty_journal(database)
 }
 
 /// Views never stop the engine: if their tables are damaged, they stay.

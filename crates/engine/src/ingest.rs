@@ -13,6 +13,7 @@ use crate::command::{Incoming, Source};
 use crate::early::Candidate;
 use crate::missing;
 use crate::shares::Origin;
+use crate::space::form::Kind;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
@@ -38,11 +39,16 @@ pub(crate) fn check(
         }
     };
     match check_extensions(&operation.header, topic) {
-        Ok(extensions) => Ok(Ok(Candidate {
-            operation,
-            extensions,
-            source,
-        })),
+        Ok(mut extensions) => {
+            // A control log is never pruned: the flag has no effect.
+            let kind = turn.state.spaces.kind(&topic.topic, extensions.name);
+            extensions.prune &= kind != Some(Kind::Control);
+            Ok(Ok(Candidate {
+                operation,
+                extensions,
+                source,
+            }))
+        }
         Err(reason) => {
             if reason != RejectReason::WrongTopic {
                 let body = operation.body.as_ref().map_or(0, Bytes::len);

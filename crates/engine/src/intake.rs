@@ -9,7 +9,7 @@ use crate::command::{Command, Incoming, PublishRequest, Source};
 use crate::early::Ending;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
-use crate::{branch, ingest, named, publish, sessions};
+use crate::{branch, ingest, named, permit, publish, sessions};
 
 pub(crate) fn step(
     turn: &mut Turn<'_>,
@@ -88,6 +88,10 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             }
             turn.tx.keep_topic(&topic, keep)?;
             turn.answer(reply, ());
+        }
+        Command::FollowSpace { topic, reply } => {
+            let is_new = permit::follow(turn, &topic)?;
+            turn.answer(reply, is_new);
         }
         Command::Session {
             topic,

@@ -35,6 +35,7 @@
 mod acks;
 mod again;
 mod answer;
+mod at_rest;
 mod batch;
 mod blocked;
 mod blocking;
@@ -60,6 +61,7 @@ mod newest;
 mod now;
 mod order;
 mod own;
+mod permit;
 mod pipeline;
 mod prune;
 mod publish;
@@ -68,8 +70,10 @@ mod report;
 mod restate;
 mod room;
 mod schedule;
+mod seal;
 mod sessions;
 mod shares;
+mod space;
 mod stall;
 mod state;
 pub mod thread;
@@ -85,6 +89,7 @@ pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
     Republished, RestoredError, StorageWait, TopicChange,
 };
+pub use at_rest::AtRest;
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;

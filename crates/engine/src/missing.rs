@@ -8,6 +8,7 @@ use p2panda_store::{LateBody, Log, LogKey, Ready, StoreError, Tx};
 use crate::answer::Outcome;
 use crate::batch::{Arrived, Batch, Location, Ordered, Prune, Stored};
 use crate::idle;
+use crate::space::waits::Awaited;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
@@ -84,6 +85,9 @@ pub(crate) fn fill_stored(
             bytes_before: stored.bytes_before,
         };
         turn.batch.prune(log.key, prune);
+    }
+    if turn.state.spaces.waits(&topic.topic, &header.label()) == Some(Awaited::Body) {
+        turn.topic(topic).waiting.recheck.push(header.label());
     }
     // One that still waits for its order gets its offset when it has waited.
     if log.ordered_seq.is_some_and(|ordered| seq <= ordered) {

@@ -8,7 +8,9 @@ use p2panda_store::{LogKey, Ready, StoreError};
 
 use crate::answer::EngineEvent;
 use crate::batch::{Location, Ordered, Stored};
+use crate::permit::{self, Candidate, Judged};
 use crate::shares::Origin;
+use crate::space::form::Kind;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
@@ -35,6 +37,7 @@ impl LogRef {
 }
 
 pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    permit::open_due(turn)?;
     let mut worklist = Worklist::new();
     add_due(turn, &mut worklist);
     add_pruned(turn, &mut worklist);
@@ -51,6 +54,11 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
             label,
             origin: arrived.origin,
         };
+        let (topic, name) = (log.topic.topic, arrived.extensions.name);
+        if let Some(kind) = turn.state.spaces.kind(&topic, name) {
+            arrived_in_space(turn, &mut worklist, &log, (kind, index, seq))?;
+            continue;
+        }
         let waiting = &mut turn.topic(&log.topic).waiting;
         if waiting.is_blocked(&label) {
             waiting.arrived(&label, seq, times);
@@ -60,6 +68,28 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Something of a space has arrived. Logs of spaces wait for what they need, however long.
+fn arrived_in_space(
+    turn: &mut Turn<'_>,
+    worklist: &mut Worklist,
+    log: &LogRef,
+    (kind, index, seq): (Kind, usize, u32),
+) -> Result<(), StoreError> {
+    if kind == Kind::Control {
+        let mut free = Vec::new();
+        permit::glance(turn, index, &mut free)?;
+        worklist.extend(
+            free.into_iter()
+                .map(|label| LogRef::quiet(log.topic, label)),
+        );
+    }
+    let waits = turn.state.spaces.waits(&log.topic.topic, &log.label);
+    if waits.is_none() {
+        advance(turn, worklist, log, seq)?;
+    }
+    drain(turn, worklist)
 }
 
 /// Logs whose time is over, or which wait since before a restart.
@@ -78,7 +108,8 @@ fn add_pruned(turn: &mut Turn<'_>, worklist: &mut Worklist) {
     for prune in turn.batch.prunes.values() {
         let (topic, author) = (prune.topic, prune.label);
         let waiting = &mut turn.state.topics.get_mut(&topic).waiting;
-        if waiting.is_blocked(&author) {
+        let space = turn.state.spaces.end_wait(&topic.topic, &author);
+        if waiting.is_blocked(&author) || space.is_some() {
             worklist.push_back(LogRef::quiet(topic, author));
         }
         if let Some(last) = prune.seq.checked_sub(1) {
@@ -111,6 +142,13 @@ fn advance(
         let Some(operation) = load(turn, &front)? else {
             return quarantine(turn, log, front.seq);
         };
+        let name = turn.batch.extensions(&operation.location).name;
+        if let Some(kind) = turn.state.spaces.kind(&log.topic.topic, name) {
+            match advance_in_space(turn, worklist, log, (&front, kind, operation.location))? {
+                true => continue,
+                false => return Ok(()),
+            }
+        }
         let missing = missing(turn, log, &operation.location)?;
         if let Some(first) = missing.first()
             && waits(turn, worklist, log, front.seq, first)?
@@ -125,6 +163,40 @@ fn advance(
             missing,
         });
     }
+}
+
+/// Lets an operation of a space pass if it is permitted; whether it is.
+fn advance_in_space(
+    turn: &mut Turn<'_>,
+    worklist: &mut Worklist,
+    log: &LogRef,
+    (front, kind, location): (&Front, Kind, Location),
+) -> Result<bool, StoreError> {
+    let mut free = Vec::new();
+    let candidate = Candidate {
+        topic: log.topic,
+        label: log.label,
+        log: front.log,
+        seq: front.seq,
+        location: &location,
+        kind,
+    };
+    let judged = permit::judge(turn, candidate, &mut free)?;
+    worklist.extend(
+        free.into_iter()
+            .map(|label| LogRef::quiet(log.topic, label)),
+    );
+    let Judged::Passes(ready) = judged else {
+        return Ok(false);
+    };
+    pass(turn, worklist, log, front.seq)?;
+    turn.batch.ordered.push(Ordered {
+        topic: log.topic.topic,
+        location,
+        ready,
+        missing: Vec::new(),
+    });
+    Ok(true)
 }
 
 /// The operation of a log at `seq` cannot be read: nothing of the log goes on.

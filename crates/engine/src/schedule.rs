@@ -17,10 +17,18 @@ pub(crate) enum Job {
     Bodies,
     /// Deletes the tables of old versions of views.
     Views,
+    /// Empties the write-ahead log, since a sealed row was forgotten.
+    Forget,
 }
 
 /// All jobs, in the order of their numbers.
-const JOBS: [Job; 4] = [Job::Prune, Job::Shrink, Job::Bodies, Job::Views];
+const JOBS: [Job; 5] = [
+    Job::Prune,
+    Job::Shrink,
+    Job::Bodies,
+    Job::Views,
+    Job::Forget,
+];
 
 /// When steps are due.
 #[derive(Debug, Default)]

@@ -1,10 +1,12 @@
 //! What the engine keeps in memory. All of it can be lost: it is read from the store again, or
 //! peers send it again.
 
+use chacha20::ChaCha20Rng;
 use p2panda_core::budget::Budget;
 use p2panda_core::{SigningKey, VerifyingKey};
 use p2panda_store::{Restored, Slice, StoreError, Tx};
 
+use crate::at_rest::Sealer;
 use crate::blocked::Blocked;
 use crate::early::Early;
 use crate::feed_times::FeedTimes;
@@ -12,6 +14,7 @@ use crate::logs::Logs;
 use crate::now::Now;
 use crate::own::Patience;
 use crate::schedule::Schedule;
+use crate::space::Spaces;
 use crate::topics::Topics;
 use crate::waiting::{Places, Times};
 
@@ -30,6 +33,11 @@ pub(crate) struct State {
     /// Room for logs that wait for their order, in all topics.
     pub places: Places,
     pub patience: Patience,
+    /// Seals the rows of spaces and keys.
+    pub sealer: Sealer,
+    pub rng: ChaCha20Rng,
+    /// Topics that carry a space.
+    pub spaces: Spaces,
     /// The patience at the begin of the transaction that runs.
     patience_before: Option<Patience>,
     /// A transaction was taken back: what is kept of the database is to be read again.
@@ -58,9 +66,12 @@ impl Limits {
 }
 
 impl State {
-    pub fn new(key: SigningKey, limits: Limits, budget: Option<Budget>) -> State {
+    pub fn new(key: SigningKey, limits: Limits, budget: Option<Budget>, rng: ChaCha20Rng) -> State {
         State {
             author: key.verifying_key(),
+            sealer: Sealer::new(&key),
+            rng,
+            spaces: Spaces::default(),
             key,
             patience: Patience::new(limits.own_log_wait_us),
             limits,
@@ -81,6 +92,7 @@ impl State {
     pub fn begin(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.patience_before = Some(self.patience.clone());
         if self.stale {
+            self.spaces.load(tx, &self.sealer)?;
             self.topics.reload(tx)?;
             self.blocked.load(tx)?;
         }
@@ -91,6 +103,7 @@ impl State {
     pub fn settle(&mut self) {
         self.patience_before = None;
         self.stale = false;
+        self.sealer.settle();
         self.early.settle();
         self.topics.settle();
     }
@@ -102,6 +115,7 @@ impl State {
             self.patience = patience;
         }
         self.stale = true;
+        self.sealer.take_back();
         self.logs = Logs::default();
         self.feed_times = FeedTimes::default();
         self.places = Places::default();
@@ -125,6 +139,7 @@ impl State {
             .flat_map(|topic| [topic.waiting.next_deadline(), topic.own.deadline()])
             .flatten()
             .chain(self.schedule.next_wake())
+            .chain(self.spaces.next_wake())
             .min()
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use p2panda_core::{HostAddr, NetworkId, SigningKey, VerifyingKey, limits};
+use p2panda_engine::AtRest;
 use p2panda_net::{Bootstrap, BootstrapHost, Mdns, Relay};
 use p2panda_store::RestoredAction;
 
@@ -46,6 +47,8 @@ pub struct Builder {
     pub(crate) gossip_neighbours_max: usize,
     pub(crate) low_bandwidth: bool,
     pub(crate) restored: Option<RestoredAction>,
+    pub(crate) at_rest: AtRest,
+    pub(crate) at_rest_before: Option<AtRest>,
 }
 
 /// Where a node keeps its data.
@@ -88,6 +91,8 @@ impl Default for Builder {
             gossip_neighbours_max: limits::GOSSIP_NEIGHBOURS_MAX_DEFAULT,
             low_bandwidth: false,
             restored: None,
+            at_rest: AtRest::KeyFile,
+            at_rest_before: None,
         }
     }
 }
@@ -269,6 +274,21 @@ impl Builder {
     /// file is lost. [`Node::republish`] publishes again what would otherwise reach nobody.
     pub fn restored(mut self, action: RestoredAction) -> Self {
         self.restored = Some(action);
+        self
+    }
+
+    /// Where the secret comes from that opens what is sealed in the database;
+    /// [`AtRest::KeyFile`] if not said, with which whoever has the whole directory can open it
+    /// (`docs/protocol/at-rest.md#2`).
+    pub fn at_rest(mut self, source: AtRest) -> Self {
+        self.at_rest = source;
+        self
+    }
+
+    /// Where it came from so far: with it, the next start changes the source, and without it a start
+    /// with another source than before fails.
+    pub fn at_rest_before(mut self, source: AtRest) -> Self {
+        self.at_rest_before = Some(source);
         self
     }
 

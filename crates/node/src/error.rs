@@ -171,8 +171,12 @@ fn of_directory(kind: &OpenErrorKind) -> ErrorKind {
         OpenErrorKind::Locked { .. } => ErrorKind::Locked,
         OpenErrorKind::Random => ErrorKind::Io,
         OpenErrorKind::NoSpace { .. } => ErrorKind::Full,
-        OpenErrorKind::KeyDamaged { .. } => ErrorKind::Corrupt,
-        OpenErrorKind::KeyMissing { .. } => ErrorKind::KeyMissing,
+        OpenErrorKind::KeyDamaged { .. } | OpenErrorKind::SealedDamaged { .. } => {
+            ErrorKind::Corrupt
+        }
+        OpenErrorKind::KeyMissing { .. } | OpenErrorKind::SecretMissing { .. } => {
+            ErrorKind::KeyMissing
+        }
         OpenErrorKind::Newer { .. } => ErrorKind::Newer,
         OpenErrorKind::Older { .. } | OpenErrorKind::NotClosed { .. } => ErrorKind::ReadOnly,
         OpenErrorKind::StateDir { .. } => ErrorKind::StateDir,

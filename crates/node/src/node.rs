@@ -295,6 +295,8 @@ fn engine_options(builder: &Builder, temporary: bool, budget: Budget) -> p2panda
         idempotency_window: builder.idempotency_window,
         operation_bytes_max: builder.operation_bytes_max as usize,
         budget: Some(budget),
+        at_rest: builder.at_rest.clone(),
+        at_rest_before: builder.at_rest_before.clone(),
         ..p2panda_engine::Options::default()
     }
 }

@@ -11,5 +11,6 @@ pub(crate) mod key;
 pub(crate) mod lock;
 pub(crate) mod names;
 pub(crate) mod private;
+pub(crate) mod secret_file;
 pub(crate) mod store;
 pub(crate) mod temporary;

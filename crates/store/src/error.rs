@@ -19,7 +19,8 @@ impl<K> ErrorOf<K> {
         &self.kind
     }
 
-    pub(crate) fn new(kind: K) -> ErrorOf<K> {
+    /// An error of a kind, without a cause.
+    pub fn new(kind: K) -> ErrorOf<K> {
         ErrorOf { kind, source: None }
     }
 

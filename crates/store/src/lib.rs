@@ -119,8 +119,10 @@ pub use database::named::{
     Covered, DeadLetter, DeadReason, DeadRow, NamedChanges, NamedConsumer, OpenRow, PlaceRow,
     PrunedRow, StoredPlace,
 };
+pub use database::opening::SealedOperation;
 pub use database::page::PageLimits;
 pub use database::reader::{Reader, Readers};
+pub use database::sealed::{SealedRow, WrappedKey};
 pub use database::status::{TopicConsumer, TopicStatus, Totals};
 pub use database::trace::{ConsumerTrace, Progress, StoredTrace};
 pub use database::tx::{
@@ -141,6 +143,7 @@ pub use directory::holder::Holder;
 pub use directory::identity::Options;
 pub use directory::inspect::inspect;
 pub use directory::private::others_may_enter;
+pub use directory::secret_file::{draw_secret, secret_file};
 pub use directory::store::Store;
 pub use directory::temporary::{mark_temporary, sweep_temporary};
 pub use error::ErrorOf;

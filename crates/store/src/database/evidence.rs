@@ -38,10 +38,14 @@ pub enum RejectReason {
     SeqNumNonIncremental,
     /// Header and body are larger than this node takes.
     TooLarge,
+    /// What came as a message of a space is none.
+    NoSpaceMessage,
+    /// Its author has no role in the space that allows it, in the past that it names.
+    NotAllowed,
 }
 
 /// All reasons with the number they are stored under. A number is never given to another.
-const CODES: [(RejectReason, u8); 11] = [
+const CODES: [(RejectReason, u8); 13] = [
     (RejectReason::Undecodable, 1),
     (RejectReason::InvalidSignature, 2),
     (RejectReason::PayloadMismatch, 3),
@@ -53,6 +57,8 @@ const CODES: [(RejectReason, u8); 11] = [
     (RejectReason::BacklinkMismatch, 9),
     (RejectReason::SeqNumNonIncremental, 10),
     (RejectReason::TooLarge, 11),
+    (RejectReason::NoSpaceMessage, 12),
+    (RejectReason::NotAllowed, 13),
 ];
 
 impl RejectReason {

@@ -19,6 +19,8 @@ const MIGRATIONS: &[&str] = &[
     VIEWS,
     NAMED_LOGS,
     MOVED,
+    SEALED,
+    SPACES,
 ];
 
 const FIRST: &str = "
@@ -391,6 +393,50 @@ CREATE TABLE IF NOT EXISTS place_seen(
 
 -- Which entries a version of a view gets, if not all.
 CREATE TABLE IF NOT EXISTS view_filter(view INTEGER PRIMARY KEY, filter BLOB NOT NULL);
+";
+
+/// Rows that are sealed (`docs/protocol/at-rest.md`).
+const SEALED: &str = "
+-- The key of the rows of a node, wrapped.
+CREATE TABLE IF NOT EXISTS sealed_key(
+    id INTEGER PRIMARY KEY,
+    node BLOB NOT NULL UNIQUE,
+    wrapped BLOB NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS sealed_row(
+    key INTEGER NOT NULL,
+    name BLOB NOT NULL,
+    -- Where its salt is.
+    slot INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY(key, name)
+) WITHOUT ROWID;
+
+-- Rows here are never deleted and keep their length, so that a salt is overwritten where it is. Zeros:
+-- the slot is free.
+CREATE TABLE IF NOT EXISTS sealed_salt(slot INTEGER PRIMARY KEY, salt BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS sealed_free ON sealed_salt(slot) WHERE salt = zeroblob(32);
+";
+
+/// What spaces need to be opened (`docs/protocol/streams.md#7`).
+const SPACES: &str = "
+-- Control operations that passed, by their ids.
+CREATE TABLE IF NOT EXISTS control(
+    topic INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    author BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY(topic, hash)
+) WITHOUT ROWID;
+
+-- Content that passed and waits for a secret.
+CREATE TABLE IF NOT EXISTS parked(
+    topic INTEGER NOT NULL,
+    secret BLOB NOT NULL,
+    arrival INTEGER NOT NULL,
+    PRIMARY KEY(topic, secret, arrival)
+) WITHOUT ROWID;
 ";
 
 /// The newest version of the schema.

@@ -35,6 +35,8 @@ pub struct TopicStatus {
     pub feed: Option<(u64, u64)>,
     /// Operations that wait for their causal order.
     pub waiting: u64,
+    /// Operations of a space that cannot be opened yet.
+    pub sealed: u64,
     /// Operations ever refused, by reason.
     pub rejected: Vec<(RejectReason, u64)>,
     /// Forks with evidence.
@@ -159,6 +161,9 @@ impl Reader {
         let sql = "SELECT count(*) FROM fork WHERE topic = ?1";
         status.forks = snapshot
             .prepare_cached(sql)?
+            .query_row([key], |row| unsigned(row, 0))?;
+        status.sealed = snapshot
+            .prepare_cached("SELECT count(*) FROM parked WHERE topic = ?1")?
             .query_row([key], |row| unsigned(row, 0))?;
         status.blocked = blocked_of(&snapshot, key)?;
         status.own_log_closed = has_closed_own_log(&snapshot, key)?;

@@ -71,6 +71,26 @@ pub enum OpenErrorKind {
         /// The key file.
         path: PathBuf,
     },
+    /// The file with the secret that opens the sealed rows is gone (`docs/protocol/at-rest.md#2`).
+    #[error("{} opens what is sealed in the database, and is not there", path.display())]
+    SecretMissing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is sealed in the database is opened by another secret than the given one.
+    #[error("what is sealed in {} is opened by {by}", dir.display())]
+    SealedElsewhere {
+        /// The directory.
+        dir: PathBuf,
+        /// Where that secret comes from.
+        by: &'static str,
+    },
+    /// What is sealed in the database does not open: it is damaged, or the secret is another one.
+    #[error("what is sealed in {} does not open", dir.display())]
+    SealedDamaged {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A file or directory could not be read or written; the cause is a [`std::io::Error`].
     #[error("{}", path.display())]
     Io {

@@ -78,7 +78,7 @@ fn parse(text: &str) -> Option<KeyFile> {
     })
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
+pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         for digit in [byte >> 4, byte & 15] {
             text.push(char::from_digit(digit.into(), 16).expect("a digit is below 16"));
@@ -86,7 +86,7 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-fn from_hex32(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn from_hex32(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if text.len() != 64 {
         return None;

@@ -9,6 +9,7 @@ mod feed;
 mod named;
 mod obstacles;
 mod pages;
+mod sealed;
 mod space;
 mod views;
 

@@ -1,0 +1,166 @@
+//! What the stages that open operations of spaces look up (`docs/protocol/streams.md#7`): control
+//! operations that passed, by their ids, and content that waits for a secret.
+
+use bytes::Bytes;
+use p2panda_core::{Hash, LogName, VerifyingKey};
+use rusqlite::{OptionalExtension, params};
+
+use crate::database::error::StoreError;
+use crate::database::sql::{Blob32, int, unsigned, verifying_key};
+use crate::database::tx::{LogKey, TopicKey, Tx};
+
+/// A stored operation that is to be opened, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SealedOperation {
+    /// Its arrival number.
+    pub arrival: u64,
+    /// The header as received.
+    pub header: Bytes,
+    /// Its body.
+    pub body: Bytes,
+    /// Whether its entry in the feed shows what it was opened to.
+    pub is_shown: bool,
+}
+
+impl Tx<'_> {
+    /// Notes that a control operation passed.
+    pub fn add_control(
+        &mut self,
+        topic: TopicKey,
+        id: &Hash,
+        (author, seq): (&VerifyingKey, u32),
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO control(topic, hash, author, seq) VALUES(?1, ?2, ?3, ?4)";
+        let (id, author) = (id.as_bytes().as_slice(), author.as_bytes().as_slice());
+        self.cached(sql)?
+            .execute(params![topic.0, id, author, seq])?;
+        Ok(())
+    }
+
+    /// Author and place of a control operation that passed.
+    pub fn control(
+        &self,
+        topic: TopicKey,
+        id: &Hash,
+    ) -> Result<Option<(VerifyingKey, u32)>, StoreError> {
+        let sql = "SELECT author, seq FROM control WHERE topic = ?1 AND hash = ?2";
+        let mut statement = self.cached(sql)?;
+        let of = params![topic.0, id.as_bytes().as_slice()];
+        let found = statement.query_row(of, |row| Ok((verifying_key(row, 0)?, row.get(1)?)));
+        Ok(found.optional()?)
+    }
+
+    /// Notes that content waits for a secret.
+    pub fn park(
+        &mut self,
+        topic: TopicKey,
+        secret: &[u8; 32],
+        arrival: u64,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO parked(topic, secret, arrival) VALUES(?1, ?2, ?3)";
+        self.cached(sql)?
+            .execute(params![topic.0, secret.as_slice(), int(arrival)])?;
+        Ok(())
+    }
+
+    /// It waits no longer.
+    pub fn unpark(
+        &mut self,
+        topic: TopicKey,
+        secret: &[u8; 32],
+        arrival: u64,
+    ) -> Result<(), StoreError> {
+        let sql = "DELETE FROM parked WHERE topic = ?1 AND secret = ?2 AND arrival = ?3";
+        self.cached(sql)?
+            .execute(params![topic.0, secret.as_slice(), int(arrival)])?;
+        Ok(())
+    }
+
+    /// Secrets for which content of a topic waits.
+    pub fn parked_secrets(&self, topic: TopicKey) -> Result<Vec<[u8; 32]>, StoreError> {
+        let sql = "SELECT DISTINCT secret FROM parked WHERE topic = ?1";
+        self.rows(sql, [topic.0], |row| {
+            row.get(0).map(|Blob32(secret)| secret)
+        })
+    }
+
+    /// The next operations that wait for a secret, those of one log in its order, at most so many.
+    pub fn parked(
+        &self,
+        topic: TopicKey,
+        secret: &[u8; 32],
+        rows_max: usize,
+    ) -> Result<Vec<(u64, Option<SealedOperation>)>, StoreError> {
+        let sql = "SELECT p.arrival, o.header, o.body, o.offset IS NOT NULL AND o.content = 1
+            FROM parked p LEFT JOIN operation o ON o.arrival = p.arrival
+            WHERE p.topic = ?1 AND p.secret = ?2 ORDER BY o.log, o.seq LIMIT ?3";
+        let of = params![topic.0, secret.as_slice(), int(rows_max as u64)];
+        self.rows(sql, of, |row| {
+            let arrival = unsigned(row, 0)?;
+            let (header, body): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
+            let is_shown = row.get::<_, Option<bool>>(3)?.unwrap_or(false);
+            let operation = header.zip(body).map(|(header, body)| SealedOperation {
+                arrival,
+                header: header.into(),
+                body: body.into(),
+                is_shown,
+            });
+            Ok((arrival, operation))
+        })
+    }
+
+    /// The next operations of a log that have bodies, from a place on and below another, at most so many.
+    pub fn sealed_range(
+        &self,
+        log: LogKey,
+        (from, below): (u32, u32),
+        rows_max: usize,
+    ) -> Result<Vec<(u32, SealedOperation)>, StoreError> {
+        let sql = "SELECT seq, arrival, header, body, offset IS NOT NULL AND content = 1
+            FROM operation
+            WHERE log = ?1 AND seq >= ?2 AND seq < ?3 AND body IS NOT NULL ORDER BY seq LIMIT ?4";
+        self.rows(
+            sql,
+            params![log.0, from, below, int(rows_max as u64)],
+            |row| {
+                let (header, body): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
+                let operation = SealedOperation {
+                    arrival: unsigned(row, 1)?,
+                    header: header.into(),
+                    body: body.into(),
+                    is_shown: row.get(4)?,
+                };
+                Ok((row.get(0)?, operation))
+            },
+        )
+    }
+
+    /// Labels of the logs of a topic that have this name, in the order in which they became known.
+    pub fn logs_named(
+        &self,
+        topic: TopicKey,
+        name: &LogName,
+    ) -> Result<Vec<VerifyingKey>, StoreError> {
+        let sql = "SELECT a.key FROM log l JOIN named_log n ON n.label = l.author
+            JOIN author a ON a.id = l.author WHERE l.topic = ?1 AND n.name = ?2 ORDER BY l.id";
+        let of = params![topic.0, name.as_bytes().as_slice()];
+        self.rows(sql, of, |row| verifying_key(row, 0))
+    }
+
+    /// The operations of a log leave the feed, to pass the stages anew.
+    pub fn leave_feed(&mut self, log: LogKey) -> Result<(), StoreError> {
+        let sql = "UPDATE operation SET offset = NULL, content = NULL, opened = NULL
+            WHERE log = ?1";
+        self.cached(sql)?.execute([log.0])?;
+        Ok(())
+    }
+
+    /// The body of a stored operation.
+    pub fn body(&self, arrival: u64) -> Result<Option<Bytes>, StoreError> {
+        let sql = "SELECT body FROM operation WHERE arrival = ?1";
+        let mut statement = self.cached(sql)?;
+        let body = statement.query_row([int(arrival)], |row| row.get::<_, Option<Vec<u8>>>(0));
+        Ok(body.optional()?.flatten().map(Bytes::from))
+    }
+}
