@@ -23,16 +23,10 @@ const CRATES: [&str; 10] = [
 ];
 
 /// Limits that nothing uses, and why they are there.
-const UNUSED: [(&str, &str); 2] = [
-    (
-        "GOSSIP_OVERLAYS_PUBLISHED_MAX",
-        "network 6.5 is not implemented: issue on the network",
-    ),
-    (
-        "PRE_KEY_LIFETIME_DEFAULT_S",
-        "a default for the callers of encryption, of which the node is none yet",
-    ),
-];
+const UNUSED: [(&str, &str); 1] = [(
+    "GOSSIP_OVERLAYS_PUBLISHED_MAX",
+    "network 6.5 is not implemented: issue on the network",
+)];
 
 /// Constants outside of `core::limits` that have the name of a limit, and why they are none.
 const NO_LIMITS: [(&str, &str, &str); 4] = [

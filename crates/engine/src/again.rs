@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::command::{Command, PublishRequest};
 use crate::named_command::NamedCommand;
 use crate::reply::Reply;
+use crate::space_command::SpaceCommand;
 
 /// Makes a command, or what became of it, once more. Whoever waits for its answer waits on.
 pub(crate) type Again<T> = Box<dyn FnOnce() -> T + Send>;
@@ -119,10 +120,12 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             let keep_topic = move |reply| Command::KeepTopic { topic, keep, reply };
             (keep_topic(reply), Box::new(move || keep_topic(again())))
         }
-        Command::FollowSpace { topic, reply } => {
-            let (reply, again) = share(reply);
-            let follow = move |reply| Command::FollowSpace { topic, reply };
-            (follow(reply), Box::new(move || follow(again())))
+        Command::Space(command) => {
+            let (command, again) = keep_space(command);
+            (
+                Command::Space(command),
+                Box::new(move || Command::Space(again())),
+            )
         }
         Command::DropBody {
             topic,
@@ -210,6 +213,54 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
         Command::OwnHeld { topic, log, seq } => plain(move || Command::OwnHeld { topic, log, seq }),
         Command::ImportEnded { topic, import } => {
             plain(move || Command::ImportEnded { topic, import })
+        }
+    }
+}
+
+fn keep_space(command: SpaceCommand) -> (SpaceCommand, Again<SpaceCommand>) {
+    match command {
+        SpaceCommand::Create {
+            topic,
+            settings,
+            reply,
+        } => {
+            let (reply, again) = share(reply);
+            let create = move |reply| SpaceCommand::Create {
+                topic,
+                settings,
+                reply,
+            };
+            (create(reply), Box::new(move || create(again())))
+        }
+        SpaceCommand::Follow { topic, id, reply } => {
+            let (reply, again) = share(reply);
+            let follow = move |reply| SpaceCommand::Follow { topic, id, reply };
+            (follow(reply), Box::new(move || follow(again())))
+        }
+        SpaceCommand::Change {
+            topic,
+            change,
+            reply,
+        } => {
+            let (reply, again) = share(reply);
+            let change = move |reply| SpaceCommand::Change {
+                topic,
+                change,
+                reply,
+            };
+            (change(reply), Box::new(move || change(again())))
+        }
+        SpaceCommand::Look { topic, at, reply } => {
+            let (reply, again) = share(reply);
+            let look = move |reply| SpaceCommand::Look { topic, at, reply };
+            (look(reply), Box::new(move || look(again())))
+        }
+        SpaceCommand::List { reply } => {
+            let (reply, again) = share(reply);
+            (
+                SpaceCommand::List { reply },
+                Box::new(move || SpaceCommand::List { reply: again() }),
+            )
         }
     }
 }

@@ -5,10 +5,23 @@ use p2panda_core::limits::{
 };
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
+use p2panda_spaces::Role;
 use p2panda_store::{
     BlockedLog, Content, FeedEntry, NamedKey, OpenError, RejectReason, StoreError, StoreErrorKind,
 };
 use thiserror::Error;
+
+/// What happened in a space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpaceNews {
+    /// Members came, went or have another role: who, with the role before and now.
+    Members(Vec<(VerifyingKey, Option<Role>, Option<Role>)>),
+    /// This node holds secrets of the space from now on.
+    Joined,
+    /// It is no member with secrets any more.
+    Ejected,
+}
 
 /// What became of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +121,10 @@ pub enum PublishError {
     /// The topic carries a space, and this node cannot write in it.
     #[error("the topic carries a space, and this node cannot write in it")]
     Sealed,
+    /// Somebody who is no member any more holds the secret of the space, and a new one could not be
+    /// made yet.
+    #[error("the space has to be healed first")]
+    Unhealed,
     /// The log has used its last sequence number.
     #[error("the log is full")]
     SeqNumExhausted,
@@ -173,7 +190,10 @@ impl PublishError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            PublishError::PullingOwnLog | PublishError::Held | PublishError::Storage(_)
+            PublishError::PullingOwnLog
+                | PublishError::Held
+                | PublishError::Unhealed
+                | PublishError::Storage(_)
         )
     }
 }
@@ -280,6 +300,13 @@ impl RecentOperation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineEvent {
+    /// Something happened in the space that a topic carries.
+    Space {
+        /// The topic.
+        topic: Topic,
+        /// What.
+        news: SpaceNews,
+    },
     /// An author signed operations that exclude each other. The first one stays.
     Forked {
         /// The topic.

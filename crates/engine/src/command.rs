@@ -7,6 +7,7 @@ use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
 use crate::named_command::NamedCommand;
 use crate::reply::Reply;
+use crate::space_command::SpaceCommand;
 
 /// Everything that changes a node's data.
 #[non_exhaustive]
@@ -89,14 +90,8 @@ pub enum Command {
         /// Called when that is synced to disk.
         reply: Reply<()>,
     },
-    /// From now on a topic carries a space: of the logs `control` and `content` in it, nothing is shown
-    /// that is not permitted and opened (`docs/protocol/streams.md#7`).
-    FollowSpace {
-        /// The topic.
-        topic: Topic,
-        /// Whether it did not before; called when that is synced to disk.
-        reply: Reply<bool>,
-    },
+    /// Something about spaces.
+    Space(SpaceCommand),
     /// A sync session came to a phase.
     Session {
         /// Topic of the session.
@@ -389,10 +384,10 @@ impl Command {
             | Command::PlaceConsumer { .. }
             | Command::KeepTopic { .. }
             | Command::Restate { .. }
-            | Command::FollowSpace { .. }
             | Command::DropBody { .. } => true,
             Command::Ack { durability, .. } => *durability == Durability::Full,
             Command::Named(command) => command.must_sync(),
+            Command::Space(command) => command.must_sync(),
             Command::Ingest { operations, .. } => operations.iter().any(is_own),
             _ => false,
         }

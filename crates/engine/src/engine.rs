@@ -164,7 +164,8 @@ impl Engine {
         let sources = (&options.at_rest, options.at_rest_before.as_ref());
         state.sealer = Sealer::open(dir, &mut store, sources)?;
         let mut tx = store.begin(Durability::Normal)?;
-        state.spaces.load(&mut tx, &state.sealer)?;
+        let author = state.author;
+        state.spaces.load(&mut tx, &state.sealer, author)?;
         state.load_waiting(&mut tx)?;
         let operation_bytes_max = state.limits.operation_bytes_max;
         state.blocked.open(&mut tx, operation_bytes_max)?;
@@ -327,7 +328,8 @@ impl Engine {
         let sync = commands
             .iter()
             .any(|command| command.must_sync(&self.state.author))
-            || self.state.holds_publishes();
+            || self.state.holds_publishes()
+            || self.state.spaces.publishes(now.elapsed_us);
         let durability = if sync {
             Durability::Full
         } else {

@@ -18,6 +18,7 @@ use crate::batch::{Keyed, Made, Unanswered};
 use crate::branch;
 use crate::command::{NewMessage, PublishRequest};
 use crate::ingest;
+use crate::sealing;
 use crate::shares::Origin;
 use crate::state::State;
 use crate::topics::{OwnLogRef, TopicRef};
@@ -29,15 +30,13 @@ pub(crate) fn forge(
     topic: &TopicRef,
     request: PublishRequest,
 ) -> Result<Option<PublishError>, StoreError> {
-    // Nothing goes into a space in clear.
-    if turn.state.spaces.is_space(&topic.topic) {
-        let error = PublishError::Sealed;
-        match request {
-            PublishRequest::One { reply, .. } => turn.answer(reply, Err(error)),
-            PublishRequest::All { reply, .. } => turn.answer(reply, Err(error)),
-        }
-        return Ok(Some(error));
-    }
+    let request = match turn.state.spaces.is_space(&topic.topic) {
+        true => match as_content(turn, request) {
+            Ok(request) => request,
+            Err(error) => return Ok(Some(error)),
+        },
+        false => request,
+    };
     match request {
         PublishRequest::One { message, reply } => {
             let log = message.log;
@@ -65,6 +64,76 @@ pub(crate) fn forge(
         }
     }
     Ok(None)
+}
+
+/// What the application publishes into a space goes into our log of content, and nothing into another.
+fn as_content(
+    turn: &mut Turn<'_>,
+    mut request: PublishRequest,
+) -> Result<PublishRequest, PublishError> {
+    let [_, content] = turn.state.spaces.names();
+    let messages = match &mut request {
+        PublishRequest::One { message, .. } => std::slice::from_mut(message),
+        PublishRequest::All { messages, .. } => &mut messages[..],
+    };
+    let is_content = |message: &NewMessage| message.log.is_none_or(|log| log == content);
+    if messages.iter().all(is_content) {
+        for message in messages {
+            message.log = Some(content);
+        }
+        return Ok(request);
+    }
+    let error = PublishError::Sealed;
+    match request {
+        PublishRequest::One { reply, .. } => turn.answer(reply, Err(error)),
+        PublishRequest::All { reply, .. } => turn.answer(reply, Err(error)),
+    }
+    Err(error)
+}
+
+/// Why nothing can be appended to our control log in a topic now.
+pub(crate) fn control_refusal(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+) -> Result<Option<PublishError>, StoreError> {
+    let now_us = turn.now.elapsed_us;
+    let State {
+        topics, patience, ..
+    } = &mut *turn.state;
+    if topics.get_mut(topic).own.would_hold(patience, now_us) {
+        return Ok(Some(PublishError::Held));
+    }
+    let [control, _] = turn.state.spaces.names();
+    let own = topic.own_log(&turn.state.author, Some(control));
+    Ok(LogEnd::of(turn, topic, own)?.err())
+}
+
+/// Appends a control operation, as the crate that knows spaces wrote it; its id.
+pub(crate) fn forge_control(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    named: &[Hash],
+    body: Vec<u8>,
+) -> Result<Result<Hash, PublishError>, StoreError> {
+    let [control, _] = turn.state.spaces.names();
+    let own = topic.own_log(&turn.state.author, Some(control));
+    let message = NewMessage {
+        log: Some(control),
+        after: sealing::places(turn, topic, named)?,
+        ..NewMessage::new(body)
+    };
+    let mut end = match LogEnd::of(turn, topic, own)? {
+        Ok(end) => end,
+        Err(error) => return Ok(Err(error)),
+    };
+    let signed = match end.sign(turn, topic, message, None)? {
+        Ok(signed) => signed,
+        Err(error) => return Ok(Err(error)),
+    };
+    let id = signed.operation.header.id();
+    append(turn, topic, signed)?;
+    follow(turn, topic, Some(control))?;
+    Ok(Ok(id))
 }
 
 /// Puts in what was waiting for our newest operation of a log.
@@ -310,6 +379,10 @@ impl LogEnd {
         let Some(seq) = self.seq else {
             return Ok(Err(PublishError::SeqNumExhausted));
         };
+        let message = match sealing::seal(turn, topic, message)? {
+            Ok(message) => message,
+            Err(error) => return Ok(Err(error)),
+        };
         let parents = match parents(turn, topic, &self.own, &message.after)? {
             Ok(parents) => parents,
             Err(error) => return Ok(Err(error)),
@@ -412,6 +485,8 @@ fn unimplied(
     own: &OwnLogRef,
 ) -> Result<Vec<RecentHead>, StoreError> {
     let implied = turn.batch.implied.contains(&(topic.key, own.label));
+    // Operations of spaces name control operations and nothing else.
+    let implied = implied || turn.state.spaces.is_space(&topic.topic);
     if implied || (own.name.is_none() && !turn.topic(topic).heard) {
         return Ok(Vec::new());
     }

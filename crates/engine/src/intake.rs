@@ -9,13 +9,14 @@ use crate::command::{Command, Incoming, PublishRequest, Source};
 use crate::early::Ending;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
-use crate::{branch, ingest, named, permit, publish, sessions};
+use crate::{act, branch, ingest, named, publish, sessions};
 
 pub(crate) fn step(
     turn: &mut Turn<'_>,
     commands: impl Iterator<Item = Command>,
 ) -> Result<(), StoreError> {
     publish::release_due(turn)?;
+    act::due(turn)?;
     for command in commands {
         take(turn, command)?;
     }
@@ -89,10 +90,7 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             turn.tx.keep_topic(&topic, keep)?;
             turn.answer(reply, ());
         }
-        Command::FollowSpace { topic, reply } => {
-            let is_new = permit::follow(turn, &topic)?;
-            turn.answer(reply, is_new);
-        }
+        Command::Space(command) => act::take(turn, command)?,
         Command::Session {
             topic,
             session,

@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod acks;
+mod act;
 mod again;
 mod answer;
 mod at_rest;
@@ -71,9 +72,11 @@ mod restate;
 mod room;
 mod schedule;
 mod seal;
+mod sealing;
 mod sessions;
 mod shares;
 mod space;
+mod space_command;
 mod stall;
 mod state;
 pub mod thread;
@@ -87,7 +90,7 @@ mod write;
 pub use acks::GatheredAcks;
 pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
-    Republished, RestoredError, StorageWait, TopicChange,
+    Republished, RestoredError, SpaceNews, StorageWait, TopicChange,
 };
 pub use at_rest::AtRest;
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
@@ -95,6 +98,7 @@ pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use named_command::{AgedNamed, NamedCommand, NewNamed, OpenedNamed};
 pub use now::Now;
+pub use p2panda_spaces::{LocalError, Role, Scheme, Settings, SpaceId};
 pub use p2panda_store::{
     Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
     StoreError, StoreErrorKind,
@@ -102,5 +106,6 @@ pub use p2panda_store::{
 pub use reply::Reply;
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
+pub use space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook};
 pub use verify::{verify, verify_copy};
 pub use views::ViewCommand;

@@ -9,6 +9,7 @@ use p2panda_core::limits::{
 use p2panda_core::{LogName, Topic};
 use p2panda_store::StoreError;
 
+use crate::act;
 use crate::answer::{PublishError, Republished};
 use crate::branch;
 use crate::command::{NewMessage, PublishRequest};
@@ -34,6 +35,9 @@ pub(crate) fn publish(
         return Ok(());
     }
     let topic = turn.resolve(topic)?;
+    if turn.state.spaces.is_space(&topic.topic) {
+        act::heal_first(turn, &topic)?;
+    }
     let now_us = turn.now.elapsed_us;
     let State {
         topics, patience, ..

@@ -1,5 +1,5 @@
-//! Topics that carry a space (`docs/protocol/streams.md#7`): which they are, what waits in them, and the
-//! crate that opens them.
+//! Topics that carry a space (`docs/protocol/streams.md#7`): which they are, what waits in them, and
+//! what opens them.
 
 pub(crate) mod form;
 pub(crate) mod waits;
@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{LogName, Topic, VerifyingKey};
 use p2panda_encryption::Row;
+use p2panda_spaces::SpaceId;
 use p2panda_store::{StoreError, StoreErrorKind, Tx};
 use zeroize::Zeroizing;
 
 use crate::at_rest::Sealer;
-use form::{Form, Kind};
+use form::{Form, Kind, Native};
 use waits::{Awaited, Waits};
 
 /// The first byte of the key of a sealed row that says that a topic carries a space.
@@ -24,16 +25,31 @@ pub(crate) struct Spaces {
     pub form: Form,
     control: LogName,
     content: LogName,
-    /// Rows that have changed.
-    changed: Vec<Row>,
+    /// Topics of which the row has changed.
+    changed: BTreeSet<Topic>,
+    /// Something of the form may have changed.
+    touched: bool,
     /// Secrets that may be here, for which content waits.
     pub unsealed: BTreeSet<(Topic, [u8; 32])>,
+    /// When our own keys are looked at next, in elapsed microseconds.
+    pub keys_due_us: Option<u64>,
 }
 
 /// A topic that carries a space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Which, once that is known.
+    pub id: Option<SpaceId>,
+    /// Until when the keys are good that we published there; 0: none are.
+    pub keys_until: u64,
+}
+
 #[derive(Default)]
 struct SpaceTopic {
+    known: Known,
     waits: Waits,
+    /// When it is healed if it has to be, in elapsed microseconds.
+    heal_us: Option<u64>,
 }
 
 impl Default for Spaces {
@@ -44,8 +60,10 @@ impl Default for Spaces {
             form: Form::default(),
             control: named("control"),
             content: named("content"),
-            changed: Vec::new(),
+            changed: BTreeSet::new(),
+            touched: false,
             unsealed: BTreeSet::new(),
+            keys_due_us: None,
         }
     }
 }
@@ -65,51 +83,96 @@ impl Spaces {
         self.topics.contains_key(topic)
     }
 
-    /// The names of the two logs.
+    pub fn topics(&self) -> impl Iterator<Item = (&Topic, &Known)> {
+        self.topics
+            .iter()
+            .map(|(topic, space)| (topic, &space.known))
+    }
+
+    /// The space that a topic carries, if it is known.
+    pub fn id(&self, topic: &Topic) -> Option<SpaceId> {
+        self.topics.get(topic)?.known.id
+    }
+
+    /// The names of the two logs: control, content.
     pub fn names(&self) -> [LogName; 2] {
         [self.control, self.content]
     }
 
     /// From now on a topic carries a space; whether it did not before.
-    pub fn follow(&mut self, topic: Topic) -> bool {
+    pub fn follow(&mut self, topic: Topic, id: Option<SpaceId>) -> bool {
         if self.is_space(&topic) {
             return false;
         }
-        self.topics.insert(topic, SpaceTopic::default());
-        self.changed.push(Row {
-            key: [&[TOPIC_ROW][..], topic.as_bytes()].concat(),
-            value: Some(Zeroizing::new(Vec::new())),
-        });
+        let space = self.topics.entry(topic).or_default();
+        space.known.id = id;
+        self.changed.insert(topic);
         true
     }
 
+    /// What is known of a topic that carries a space, to be changed.
+    pub fn known_mut(&mut self, topic: &Topic) -> Option<&mut Known> {
+        let space = self.topics.get_mut(topic)?;
+        self.changed.insert(*topic);
+        Some(&mut space.known)
+    }
+
     /// Reads everything; nothing waits then.
-    pub fn load(&mut self, tx: &mut Tx<'_>, sealer: &Sealer) -> Result<(), StoreError> {
-        (self.topics, self.unsealed) = (BTreeMap::new(), BTreeSet::new());
+    pub fn load(
+        &mut self,
+        tx: &mut Tx<'_>,
+        sealer: &Sealer,
+        me: VerifyingKey,
+    ) -> Result<(), StoreError> {
+        let damaged = || StoreError::new(StoreErrorKind::Damaged);
+        self.topics.clear();
+        self.unsealed.clear();
         self.changed.clear();
-        for (key, _) in sealer.load(tx)? {
-            let damaged = || StoreError::new(StoreErrorKind::Damaged);
-            let (kind, name) = key.split_first().ok_or_else(damaged)?;
-            if *kind == TOPIC_ROW {
-                let name = <[u8; 32]>::try_from(name).map_err(|_| damaged())?;
-                let topic = Topic::from_bytes(name);
-                let row = tx.topic(&topic)?;
-                let secrets = tx.parked_secrets(row)?.into_iter();
-                self.unsealed.extend(secrets.map(|secret| (topic, secret)));
-                self.topics.insert(topic, SpaceTopic::default());
-            }
+        self.touched = false;
+        let rows = sealer.load(tx)?;
+        for (key, value) in &rows {
+            let Some((&TOPIC_ROW, name)) = key.split_first() else {
+                continue;
+            };
+            let topic = Topic::from_bytes(name.try_into().map_err(|_| damaged())?);
+            let row = tx.topic(&topic)?;
+            let secrets = tx.parked_secrets(row)?.into_iter();
+            self.unsealed.extend(secrets.map(|secret| (topic, secret)));
+            let space = SpaceTopic {
+                known: Known::read(value).ok_or_else(damaged)?,
+                ..SpaceTopic::default()
+            };
+            self.topics.insert(topic, space);
+        }
+        if !self.form.is_fake() {
+            let native = Native::load(me, &rows).map_err(|()| damaged())?;
+            self.form = native.map_or(Form::Closed, |native| Form::Native(Box::new(native)));
+            self.keys_due_us = matches!(self.form, Form::Native(_)).then_some(0);
         }
         Ok(())
     }
 
-    /// Due at once while content can be opened.
-    pub fn next_wake(&self) -> Option<u64> {
-        (!self.unsealed.is_empty()).then_some(0)
+    /// What the form keeps may have changed.
+    pub fn touch(&mut self) {
+        self.touched = true;
     }
 
     /// Rows to be stored with the transaction.
     pub fn take_changed(&mut self) -> Vec<Row> {
-        std::mem::take(&mut self.changed)
+        let mut rows = Vec::new();
+        for topic in std::mem::take(&mut self.changed) {
+            let space = self.topics.get(&topic);
+            rows.push(Row {
+                key: [&[TOPIC_ROW][..], topic.as_bytes()].concat(),
+                value: space.map(|space| space.known.write()),
+            });
+        }
+        if std::mem::take(&mut self.touched)
+            && let Form::Native(native) = &mut self.form
+        {
+            rows.extend(native.changes());
+        }
+        rows
     }
 
     pub fn wait(&mut self, topic: &Topic, label: VerifyingKey, awaited: Awaited) {
@@ -132,5 +195,54 @@ impl Spaces {
     pub fn came(&mut self, topic: &Topic, awaited: Awaited) -> Vec<VerifyingKey> {
         let space = self.topics.get_mut(topic);
         space.map_or_else(Vec::new, |space| space.waits.came(awaited))
+    }
+
+    /// A space is to be healed by then, if it has to be.
+    pub fn heal_by(&mut self, topic: &Topic, at_us: u64) {
+        if let Some(space) = self.topics.get_mut(topic) {
+            space.heal_us = Some(space.heal_us.map_or(at_us, |known| known.min(at_us)));
+        }
+    }
+
+    /// Topics whose spaces are to be healed now.
+    pub fn take_unhealed(&mut self, now_us: u64) -> Vec<Topic> {
+        let due = |space: &mut SpaceTopic| space.heal_us.take_if(|at| *at <= now_us).is_some();
+        let topics = self.topics.iter_mut();
+        topics
+            .filter_map(|(topic, space)| due(space).then_some(*topic))
+            .collect()
+    }
+
+    /// When something is due by time, in elapsed microseconds. What can be opened is due at once.
+    pub fn next_wake(&self) -> Option<u64> {
+        let at_once = (!self.unsealed.is_empty()).then_some(0);
+        let heals = self.topics.values().filter_map(|space| space.heal_us);
+        heals.chain(at_once).chain(self.keys_due_us).min()
+    }
+
+    /// Whether something may be published that nobody asked for.
+    pub fn publishes(&self, now_us: u64) -> bool {
+        let mut heals = self.topics.values().filter_map(|space| space.heal_us);
+        let is_due = |at: u64| at <= now_us;
+        self.keys_due_us.is_some_and(is_due) || heals.any(is_due)
+    }
+}
+
+impl Known {
+    fn write(&self) -> Zeroizing<Vec<u8>> {
+        let id = self.id.as_ref().map_or(&[][..], |id| id.as_bytes());
+        Zeroizing::new([&self.keys_until.to_be_bytes()[..], id].concat())
+    }
+
+    fn read(value: &[u8]) -> Option<Known> {
+        let (until, id) = value.split_first_chunk()?;
+        let id = match id {
+            [] => None,
+            id => Some(SpaceId::from_bytes(id.try_into().ok()?)),
+        };
+        Some(Known {
+            id,
+            keys_until: u64::from_be_bytes(*until),
+        })
     }
 }

@@ -92,7 +92,7 @@ impl State {
     pub fn begin(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.patience_before = Some(self.patience.clone());
         if self.stale {
-            self.spaces.load(tx, &self.sealer)?;
+            self.spaces.load(tx, &self.sealer, self.author)?;
             self.topics.reload(tx)?;
             self.blocked.load(tx)?;
         }

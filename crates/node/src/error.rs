@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use p2panda_core::LogNameError;
-use p2panda_engine::{Corrupt, PublishError, StorageWait};
+use p2panda_engine::{Corrupt, PublishError, SpaceError, StorageWait};
 use p2panda_net::{EphemeralError, SpawnError};
 use p2panda_store::{OpenError, OpenErrorKind, StoreError, StoreErrorKind, ViewError};
 
@@ -36,6 +36,9 @@ pub enum Error {
     /// Something about a named consumer was refused.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
+    /// Something about a space was refused.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// Something is no name of a log.
     #[error(transparent)]
     LogName(#[from] LogNameError),
@@ -125,6 +128,7 @@ impl Error {
                 | PublishError::KeyTaken { .. }
                 | PublishError::UnknownParent { .. },
             ) => ErrorKind::Invalid,
+            Error::Publish(PublishError::Sealed) | Error::Space(_) => ErrorKind::Invalid,
             Error::Publish(_) | Error::Ephemeral(_) => ErrorKind::Limit,
             Error::Consumer(ConsumerError::Limit(_)) => ErrorKind::Limit,
             Error::Consumer(ConsumerError::Damaged) => ErrorKind::Corrupt,
@@ -157,6 +161,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Publish(error) => error.is_retryable(),
+            Error::Space(error) => error.is_retryable(),
             Error::Open(error) => error.is_retryable(),
             Error::Store(error) => error.is_retryable(),
             // Only another start brings it back.

@@ -2,7 +2,7 @@
 
 use p2panda_core::log::Fork;
 use p2panda_core::{Hash, Topic, VerifyingKey};
-use p2panda_engine::{EngineEvent, StorageWait};
+use p2panda_engine::{EngineEvent, SpaceNews, StorageWait};
 use p2panda_net::{ClockDifference, Contact, NetEvent, Refusal, SessionEnd, Transfer};
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{BlockedLog, RejectReason, StopReason};
@@ -110,6 +110,13 @@ pub enum Event {
     TopicUntold {
         /// The topic.
         topic: Topic,
+    },
+    /// Something happened in the space that a topic carries.
+    Space {
+        /// The topic.
+        topic: Topic,
+        /// What.
+        news: SpaceNews,
     },
     /// Another node with this node's key has a connection with a peer, which therefore refuses this one:
     /// a home directory was copied. Both publish to the same logs (`docs/protocol/streams.md#16`); give
@@ -375,6 +382,10 @@ impl Event {
             EngineEvent::PublishesHeld { topic, peer } => Self::PublishesHeld {
                 topic: *topic,
                 peer: *peer,
+            },
+            EngineEvent::Space { topic, news } => Self::Space {
+                topic: *topic,
+                news: news.clone(),
             },
             EngineEvent::OwnLogPulled => Self::OwnLogPulled,
             EngineEvent::StorageWaits { reason } => Self::StorageWaits { reason: *reason },

@@ -56,6 +56,7 @@ mod node;
 mod peers;
 mod publisher;
 mod receipt;
+mod spaces;
 mod stream;
 mod subscription;
 mod topic_handle;
@@ -94,7 +95,9 @@ pub use p2panda_core::{
     NamedAddr, NetworkId, SigningKey, Ticket, TicketContact, TicketContactError, TicketError,
     Timestamp, Topic, VerifyingKey,
 };
-pub use p2panda_engine::{Corrupt, IngestReport, PublishError, StorageWait};
+pub use p2panda_engine::{
+    AtRest, Corrupt, IngestReport, PublishError, Role, Settings, SpaceError, SpaceNews, StorageWait,
+};
 pub use p2panda_net::{
     CatchUp, ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
     PeerState, PeerStatus, Refusal, RefusalStatus, SessionEnd, SessionStatus, SpawnError, Transfer,
@@ -109,6 +112,7 @@ pub use p2panda_store::{
 pub use peers::Network;
 pub use publisher::Publisher;
 pub use receipt::Receipt;
+pub use spaces::{Space, SpaceMembers, Spaces};
 pub use stream::{Ack, PublisherRequest, StartAt, StreamRequest};
 pub use subscription::{CaughtUp, Subscription};
 pub use topic_handle::{StoredOperation, TopicHandle, TopicPeer};

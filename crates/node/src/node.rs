@@ -30,6 +30,7 @@ use crate::inner::storage::Storage;
 use crate::inner::topic::{TopicState, Topics};
 use crate::inner::views::Views;
 use crate::metrics::{Metrics, Tally};
+use crate::spaces::Spaces;
 use crate::stream::{PublisherRequest, StreamRequest};
 use crate::subscription::CaughtUp;
 use crate::topic_handle::TopicHandle;
@@ -400,6 +401,11 @@ impl Node {
     /// ```
     pub fn publisher(&self, topic: Topic) -> PublisherRequest {
         PublisherRequest::new(self.clone(), topic)
+    }
+
+    /// Encrypted spaces: topics of which only members can read what is published.
+    pub fn spaces(&self) -> Spaces {
+        Spaces::new(self.clone())
     }
 
     /// The topics that are kept ([`TopicHandle::keep`]), in their order, at most 1 000 behind `after`;

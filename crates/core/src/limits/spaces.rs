@@ -1,5 +1,18 @@
 //! Encrypted spaces.
 
+use core::time::Duration;
+
+/// How long a node waits at most, a random time, before it heals a space for others
+/// (`docs/protocol/spaces.md#8`).
+pub const SPACE_HEAL_WAIT: Duration = Duration::from_secs(2);
+/// From one look at our own keys to the next (`docs/protocol/streams.md#7`).
+pub const SPACE_KEYS_LOOK_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Spaces in which renewed keys are published in one transaction (`docs/protocol/streams.md#7`).
+pub const SPACE_BUNDLES_STEP_MAX: usize = 64;
+/// Our keys are renewed when they are good for no longer than this, in seconds
+/// (`docs/protocol/streams.md#7`).
+pub const PRE_KEY_RENEWED_S: u64 = 6 * 7 * 24 * 60 * 60;
+
 /// Dependencies of one message in a space (`docs/protocol/spaces.md#12`).
 pub const SPACE_DEPENDENCIES_MAX: usize = 512;
 

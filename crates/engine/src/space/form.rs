@@ -1,10 +1,13 @@
 //! Where the engine meets the crate that knows spaces: what it is asked, and what it says.
 
-// The crate has no form that a node may send yet: only tests open spaces.
-#![cfg_attr(not(test), allow(dead_code, unused_variables))]
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use p2panda_core::{Hash, Topic, VerifyingKey};
+use chacha20::ChaCha20Rng;
+use p2panda_core::limits::{PRE_KEY_LIFETIME_DEFAULT_S, PRE_KEY_RENEWED_S};
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, Row, SecretKey};
+use p2panda_spaces::{Event, Glance, ReceiveError, RoleChange, SpaceId, Spaces, Verdict, Wait};
 
 /// Which of an author's two logs an operation of a space is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,20 +16,19 @@ pub(crate) enum Kind {
     Content,
 }
 
-/// An operation of a space: signature, log and topic were checked.
-pub(crate) struct Received<'a> {
-    pub id: Hash,
-    pub author: VerifyingKey,
-    pub seq: u32,
-    pub dependencies: &'a [Hash],
-    pub body: &'a [u8],
-}
-
 /// What an operation brought about, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// Members came, went or have another role.
-    Members,
+    Members(Vec<RoleChange>),
+    /// We hold secrets of the space from now on.
+    Joined,
+    /// We are no member with secrets any more.
+    Ejected,
+    /// Somebody published keys: whoever lacked something may be reached now.
+    Bundle,
+    /// The topic carries this space.
+    Space(SpaceId),
     /// The operation has no effect: its author may not.
     Refused,
     /// Keys of the structure came.
@@ -46,7 +48,7 @@ pub(crate) enum Told {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotYet {
     /// It names control operations that have not passed.
-    Missing(Hash),
+    Missing(Vec<Hash>),
     /// It is sealed under a key that is not here.
     Key([u8; 16]),
     /// It cannot be processed before something changes.
@@ -68,66 +70,261 @@ pub(crate) enum Content {
     Refused,
 }
 
-/// All spaces of a node.
+/// What opens the spaces of a node.
 #[derive(Default)]
 pub(crate) enum Form {
-    /// None of them can be opened.
+    /// There are none.
     #[default]
     Closed,
+    Native(Box<Native>),
     #[cfg(test)]
     Fake(Fake),
 }
 
+/// What a node stores for all its spaces.
+pub(crate) struct Native {
+    pub spaces: Spaces,
+    pub keys: OwnKeys,
+    pub registry: Registry,
+}
+
+/// Asked of the space of a topic, if that is known, at a time in seconds since 1970.
+pub(crate) type At = (Option<SpaceId>, u64);
+
+pub(crate) type Received<'a> = p2panda_spaces::Received<'a>;
+
+impl Native {
+    /// For a node that has no space yet.
+    pub fn new(me: VerifyingKey, now: u64, rng: &mut ChaCha20Rng) -> Native {
+        let mut native = Native {
+            spaces: Spaces::new(me),
+            keys: OwnKeys::new(SecretKey::random(rng)),
+            registry: Registry::new(),
+        };
+        native.draw_prekey(now, rng);
+        native
+    }
+
+    /// The keys by which others reach us are drawn anew, if they are not good for long; whether they were.
+    pub fn renew(&mut self, now: u64, rng: &mut ChaCha20Rng) -> bool {
+        let later = now.saturating_add(PRE_KEY_RENEWED_S);
+        if self.keys.hybrid_bundle(later).is_ok() {
+            return false;
+        }
+        self.draw_prekey(now, rng);
+        self.keys.remove_expired(now);
+        self.registry.remove_expired(now);
+        true
+    }
+
+    fn draw_prekey(&mut self, now: u64, rng: &mut ChaCha20Rng) {
+        let lifetime = Lifetime::starting(now, PRE_KEY_LIFETIME_DEFAULT_S);
+        self.keys.rotate_hybrid_prekey(lifetime, rng);
+    }
+
+    /// Rows that have changed.
+    pub fn changes(&mut self) -> Vec<Row> {
+        let kinds = [
+            (SPACES_ROW, self.spaces.changes()),
+            (OWN_KEYS_ROW, self.keys.changes()),
+            (REGISTRY_ROW, self.registry.changes()),
+        ];
+        let named = |(kind, rows): (u8, Vec<Row>)| {
+            rows.into_iter().map(move |row| Row {
+                key: [&[kind][..], &row.key].concat(),
+                value: row.value,
+            })
+        };
+        kinds.into_iter().flat_map(named).collect()
+    }
+
+    /// Those that are stored, by the first byte of their keys; none if there are none, an error if they
+    /// are damaged.
+    pub fn load(
+        me: VerifyingKey,
+        rows: &[(Vec<u8>, impl AsRef<[u8]>)],
+    ) -> Result<Option<Native>, ()> {
+        let of = |kind: u8| {
+            rows.iter()
+                .filter_map(move |(key, value)| match key.split_first() {
+                    Some((first, name)) if *first == kind => Some((name, value.as_ref())),
+                    _ => None,
+                })
+        };
+        if of(OWN_KEYS_ROW).next().is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Native {
+            spaces: Spaces::load(me, of(SPACES_ROW)).map_err(drop)?,
+            keys: OwnKeys::load(of(OWN_KEYS_ROW)).map_err(drop)?,
+            registry: Registry::load(of(REGISTRY_ROW)).map_err(drop)?,
+        }))
+    }
+
+    pub fn context(&mut self, now: u64) -> (&mut Spaces, Context<'_>) {
+        let context = Context::new(&mut self.keys, &mut self.registry, now);
+        (&mut self.spaces, context)
+    }
+}
+
+/// The first bytes of the keys of sealed rows.
+const SPACES_ROW: u8 = 0;
+const OWN_KEYS_ROW: u8 = 1;
+const REGISTRY_ROW: u8 = 2;
+
+/// How a body that says whose keys are which begins.
+const BUNDLE: [u8; 3] = [0x83, 1, 0];
+
 impl Form {
-    /// A control operation has arrived: keys that it hands to us, in the form of what it brought about.
-    pub fn glance(&mut self, topic: &Topic, author: &VerifyingKey, body: &[u8]) -> Vec<Told> {
+    /// Whether a test takes the place of the spaces that are stored.
+    pub fn is_fake(&self) -> bool {
+        !matches!(self, Form::Closed | Form::Native(_))
+    }
+
+    /// A control operation has arrived: what it hands to us, whatever it waits for.
+    pub fn glance(&mut self, (id, now): At, author: &VerifyingKey, body: &[u8]) -> Vec<Told> {
         match self {
             Form::Closed => Vec::new(),
+            Form::Native(native) => {
+                let (spaces, mut context) = native.context(now);
+                match spaces.glance(id, author, body, &mut context) {
+                    Ok(Glance::Bundle) => vec![Told::Bundle],
+                    Ok(Glance::Keys { space, keys }) => {
+                        let keys = keys.iter().map(|key| *key.as_bytes()).collect();
+                        vec![Told::Space(space), Told::Keys(keys)]
+                    }
+                    // What is no message is refused when it is its turn.
+                    _ => Vec::new(),
+                }
+            }
             #[cfg(test)]
-            Form::Fake(fake) => fake.glance(topic, author, body),
+            Form::Fake(fake) => fake.glance(body),
         }
     }
 
     /// A control operation, after those that it names and those before it in its log.
     pub fn receive_control(
         &mut self,
-        topic: &Topic,
+        (id, now): At,
         received: &Received<'_>,
     ) -> Result<Vec<Told>, NotYet> {
         match self {
             Form::Closed => Err(NotYet::Postponed),
+            Form::Native(_) if received.body.starts_with(&BUNDLE) => Ok(Vec::new()),
+            Form::Native(native) => {
+                let id = id.ok_or(NotYet::Postponed)?;
+                let (spaces, mut context) = native.context(now);
+                let events = spaces.receive_control(id, received, &mut context);
+                events.map(told).map_err(NotYet::from)
+            }
             #[cfg(test)]
-            Form::Fake(fake) => fake.receive_control(topic, received),
+            Form::Fake(fake) => fake.receive_control(received),
         }
     }
 
     /// Content, in the order of its log, after the control operations that it names.
     pub fn receive_content(
         &mut self,
-        topic: &Topic,
+        (id, _): At,
         received: &Received<'_>,
     ) -> Result<Content, NotYet> {
         match self {
             Form::Closed => Err(NotYet::Postponed),
+            Form::Native(native) => {
+                let id = id.ok_or(NotYet::Postponed)?;
+                let content = native.spaces.receive_content(id, received);
+                content.map(Content::from).map_err(NotYet::from)
+            }
             #[cfg(test)]
-            Form::Fake(fake) => fake.receive_content(topic, received),
+            Form::Fake(fake) => fake.receive_content(received),
         }
     }
 
     /// Content that was received before.
     pub fn open_content(
         &self,
-        topic: &Topic,
+        id: Option<SpaceId>,
         author: &VerifyingKey,
         seq: u32,
         body: &[u8],
     ) -> Content {
-        match self {
-            Form::Closed => Content::Refused,
+        match (self, id) {
+            (Form::Native(native), Some(id)) => {
+                let content = native.spaces.open_content(&id, author, seq.into(), body);
+                content.map_or(Content::Refused, Content::from)
+            }
             #[cfg(test)]
-            Form::Fake(fake) => fake.open_content(topic, author, seq, body),
+            (Form::Fake(fake), _) => fake.open_content(author, u64::from(seq), body),
+            _ => Content::Refused,
         }
     }
+}
+
+impl From<ReceiveError> for NotYet {
+    fn from(error: ReceiveError) -> NotYet {
+        match error {
+            ReceiveError::Wait(Wait::Missing(ids)) => NotYet::Missing(ids),
+            ReceiveError::Wait(Wait::Key(key)) => NotYet::Key(*key.as_bytes()),
+            ReceiveError::Wait(_) => NotYet::Postponed,
+            _ => NotYet::Invalid,
+        }
+    }
+}
+
+impl From<p2panda_spaces::Content> for Content {
+    fn from(content: p2panda_spaces::Content) -> Content {
+        use p2panda_spaces::Content as Of;
+        match content {
+            Of::Opened {
+                verdict: Verdict::Stands,
+                data,
+                ..
+            } => Content::Stands(Bytes::copy_from_slice(&data)),
+            Of::Opened { .. } => Content::Withdrawn,
+            Of::Sealed { secret } => Content::Sealed(*secret.as_bytes()),
+            _ => Content::Refused,
+        }
+    }
+}
+
+/// What the engine acts on of what came of an operation.
+pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
+    let mut keys = BTreeSet::new();
+    let mut all = Vec::new();
+    for event in events {
+        match event {
+            Event::Members { changes, .. } => all.push(Told::Members(changes)),
+            Event::Joined { .. } => all.push(Told::Joined),
+            Event::Ejected { .. } => all.push(Told::Ejected),
+            Event::Refused { .. } => all.push(Told::Refused),
+            Event::Keys { keys: new, .. } => keys.extend(new.iter().map(|key| *key.as_bytes())),
+            Event::Secrets { secrets, .. } => {
+                let secrets = secrets.iter().map(|secret| *secret.as_bytes());
+                all.push(Told::Secrets(secrets.collect()));
+            }
+            Event::Range {
+                author,
+                first,
+                end,
+                verdict,
+                ..
+            } => all.push(Told::Range {
+                author,
+                first: place(first),
+                end: end.map(place),
+                stands: verdict == Verdict::Stands,
+            }),
+            _ => {}
+        }
+    }
+    if !keys.is_empty() {
+        all.push(Told::Keys(keys.into_iter().collect()));
+    }
+    all
+}
+
+fn place(seq: u64) -> u32 {
+    u32::try_from(seq).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -136,14 +333,14 @@ pub(crate) use fake::Fake;
 /// A space in which members are who the test says, and bodies say what they are.
 #[cfg(test)]
 mod fake {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use super::*;
 
-    /// A body is one word and what belongs to it: `key K`, sealed under no key, hands out the structure key K; `under K`
-    /// needs it; `secret S` hands out a secret of content; `ban A` takes from the author with this seed the right to
-    /// write, from the place on that stands behind it, `allow A` gives it back; `members`, `refused`,
-    /// `broken` and `names H` are what they say. Content is `S text`.
+    /// A body is one word and what belongs to it: `key K`, sealed under no key, hands out the
+    /// structure key K; `under K` needs it; `secret S` hands out a secret of content; `ban A N` takes
+    /// from the author with the seed A the right to write, from the place N on, `allow A` gives it
+    /// back; `members`, `refused`, `broken` and `names H` are what they say. Content is `S text`.
     #[derive(Default)]
     pub(crate) struct Fake {
         pub keys: BTreeSet<[u8; 16]>,
@@ -167,7 +364,7 @@ mod fake {
     }
 
     impl Fake {
-        pub fn glance(&mut self, _: &Topic, _: &VerifyingKey, body: &[u8]) -> Vec<Told> {
+        pub fn glance(&mut self, body: &[u8]) -> Vec<Told> {
             match &words(body)[..] {
                 [word, key] if word == "key" => {
                     let key = [number(key); 16];
@@ -178,11 +375,7 @@ mod fake {
             }
         }
 
-        pub fn receive_control(
-            &mut self,
-            _: &Topic,
-            received: &Received<'_>,
-        ) -> Result<Vec<Told>, NotYet> {
+        pub fn receive_control(&mut self, received: &Received<'_>) -> Result<Vec<Told>, NotYet> {
             let words = words(received.body);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let told = match words[..] {
@@ -192,12 +385,12 @@ mod fake {
                 ["names", hash] => {
                     let hash: Hash = hash.parse().map_err(|_| NotYet::Invalid)?;
                     if !self.passed.contains(&hash) {
-                        return Err(NotYet::Missing(hash));
+                        return Err(NotYet::Missing(vec![hash]));
                     }
                     Vec::new()
                 }
                 ["broken"] => return Err(NotYet::Invalid),
-                ["members"] => vec![Told::Members],
+                ["members"] => vec![Told::Members(Vec::new())],
                 ["refused"] => vec![Told::Refused],
                 ["secret", secret] => {
                     let secret = [number(secret); 32];
@@ -233,25 +426,15 @@ mod fake {
             Ok(told)
         }
 
-        pub fn receive_content(
-            &mut self,
-            topic: &Topic,
-            received: &Received<'_>,
-        ) -> Result<Content, NotYet> {
+        pub fn receive_content(&mut self, received: &Received<'_>) -> Result<Content, NotYet> {
             let dependencies = received.dependencies.iter();
             if let Some(missing) = dependencies.copied().find(|id| !self.passed.contains(id)) {
-                return Err(NotYet::Missing(missing));
+                return Err(NotYet::Missing(vec![missing]));
             }
-            Ok(self.open_content(topic, &received.author, received.seq, received.body))
+            Ok(self.open_content(&received.author, received.seq, received.body))
         }
 
-        pub fn open_content(
-            &self,
-            _: &Topic,
-            author: &VerifyingKey,
-            seq: u32,
-            body: &[u8],
-        ) -> Content {
+        pub fn open_content(&self, author: &VerifyingKey, seq: u64, body: &[u8]) -> Content {
             let text = String::from_utf8_lossy(body).into_owned();
             let Some((secret, text)) = text.split_once(' ') else {
                 return Content::Refused;
@@ -259,7 +442,7 @@ mod fake {
             let secret = [number(secret); 32];
             match self.banned.get(author) {
                 _ if !self.secrets.contains(&secret) => Content::Sealed(secret),
-                Some(first) if *first <= seq => Content::Withdrawn,
+                Some(first) if u64::from(*first) <= seq => Content::Withdrawn,
                 _ => Content::Stands(text.to_owned().into()),
             }
         }

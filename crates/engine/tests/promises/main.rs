@@ -24,4 +24,5 @@ mod queue;
 mod random;
 mod restated;
 mod slices;
+mod spaces;
 mod storage;

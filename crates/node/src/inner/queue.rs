@@ -8,8 +8,8 @@ use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISH
 use p2panda_core::{Hash, Phase, Topic, VerifyingKey};
 use p2panda_engine::{
     AgedNamed, Command, Durability, EarlyTrace, Incoming, IngestReport, NamedCommand, NewMessage,
-    NewNamed, OpenedNamed, Outcome, PartAnswers, PublishError, Reply, Room, Source, StorageWait,
-    ViewCommand, parts,
+    NewNamed, OpenedNamed, Outcome, PartAnswers, PublishError, Reply, Room, Source, SpaceCommand,
+    StorageWait, ViewCommand, parts,
 };
 use p2panda_protocol::sync::SessionId;
 use p2panda_store::{NamedChanges, NamedKey};
@@ -240,6 +240,20 @@ impl Queue {
                 let _ = sender.send(());
             }),
         })?;
+        receiver.await.map_err(|_| self.ended())
+    }
+
+    /// Asks something of spaces.
+    pub(crate) async fn space<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> SpaceCommand,
+    ) -> Result<T, Error> {
+        let permit = room_for(&self.own_room, Room::Own, 0).await?;
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Space(command(Box::new(move |answer| {
+            drop(permit);
+            let _ = sender.send(answer);
+        }))))?;
         receiver.await.map_err(|_| self.ended())
     }
 

@@ -27,6 +27,7 @@ mod read;
 mod receipts;
 mod recover;
 mod refuse;
+mod spaces;
 mod traces;
 mod view_loss;
 mod views;

@@ -1,0 +1,417 @@
+//! Encrypted spaces: engines that hand each other their operations.
+
+use std::path::Path;
+use std::sync::mpsc::channel;
+
+use bytes::Bytes;
+use p2panda_core::{Operation, Timestamp, Topic, VerifyingKey};
+use p2panda_engine::{
+    Command, Engine, Fault, Incoming, NewMessage, Now, Options, PublishError, Reply, Role,
+    Settings, Source, SpaceChange, SpaceCommand, SpaceError, SpaceLook,
+};
+use p2panda_store::{Content, PageLimits};
+use tempfile::TempDir;
+
+const TOPIC: Topic = Topic::from_bytes([9; 32]);
+const ALL: PageLimits = PageLimits {
+    rows: usize::MAX,
+    bytes: usize::MAX,
+};
+const SECOND_US: u64 = 1_000_000;
+
+/// A command, and what gives its answer.
+type Asked<T> = (Command, Box<dyn FnOnce() -> T>);
+
+fn asked<T: Send + 'static>(command: impl FnOnce(Reply<T>) -> Command) -> Asked<T> {
+    let (sender, receiver) = channel();
+    let reply = Box::new(move |answer| sender.send(answer).unwrap());
+    (
+        command(reply),
+        Box::new(move || receiver.try_recv().expect("it is answered")),
+    )
+}
+
+fn create() -> Asked<Result<(), SpaceError>> {
+    asked(|reply| {
+        Command::Space(SpaceCommand::Create {
+            topic: TOPIC,
+            settings: Settings::with_history(),
+            reply,
+        })
+    })
+}
+
+fn change(change: SpaceChange) -> Asked<Result<(), SpaceError>> {
+    asked(|reply| {
+        Command::Space(SpaceCommand::Change {
+            topic: TOPIC,
+            change,
+            reply,
+        })
+    })
+}
+
+struct Peer {
+    engine: Option<Engine>,
+    dir: TempDir,
+    now: Now,
+}
+
+impl Peer {
+    fn new(seed: u8) -> Peer {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Now {
+            wall: Timestamp::from_micros(1_800_000_000 * SECOND_US),
+            elapsed_us: u64::from(seed),
+        };
+        let engine = Some(open(dir.path(), now, seed));
+        Peer { engine, dir, now }
+    }
+
+    /// A follower, whose keys reach the other.
+    fn following(seed: u8, other: &mut Peer) -> Peer {
+        let mut peer = Peer::new(seed);
+        peer.follow();
+        other.hear(&peer);
+        peer
+    }
+
+    fn follow(&mut self) {
+        let followed: Result<bool, SpaceError> = self.ask(asked(|reply| {
+            let (topic, id) = (TOPIC, None);
+            Command::Space(SpaceCommand::Follow { topic, id, reply })
+        }));
+        followed.unwrap();
+    }
+
+    fn engine(&mut self) -> &mut Engine {
+        self.engine.as_mut().unwrap()
+    }
+
+    fn id(&self) -> VerifyingKey {
+        self.engine.as_ref().unwrap().signing_key().verifying_key()
+    }
+
+    /// Killed, and started again.
+    fn crash(&mut self) {
+        self.engine = None;
+        self.now.elapsed_us = 0;
+        self.engine = Some(open(self.dir.path(), self.now, 77));
+    }
+
+    fn ask<T>(&mut self, (command, answer): Asked<T>) -> T {
+        self.process(command);
+        answer()
+    }
+
+    fn process(&mut self, command: Command) {
+        let now = self.now;
+        self.engine().process(vec![command], now).unwrap();
+        self.settle();
+    }
+
+    /// What is due at once is done.
+    fn settle(&mut self) {
+        let now = self.now;
+        while self
+            .engine()
+            .next_wake()
+            .is_some_and(|at| at <= now.elapsed_us)
+        {
+            self.engine().tick(now).unwrap();
+        }
+    }
+
+    /// Time goes by, in which spaces are healed.
+    fn wait(&mut self) {
+        self.now.elapsed_us += 3 * SECOND_US;
+        self.now.wall = Timestamp::from_micros(self.now.wall.as_micros() + 3 * SECOND_US);
+        self.settle();
+    }
+
+    fn publish(&mut self, text: &str) -> Result<(), PublishError> {
+        let message = NewMessage::new(Bytes::copy_from_slice(text.as_bytes()));
+        let topic = TOPIC;
+        let published: Result<_, _> = self.ask(asked(|reply| Command::Publish {
+            topic,
+            message,
+            reply,
+        }));
+        published.map(|_| ())
+    }
+
+    /// Everything that is stored.
+    fn operations(&self) -> Vec<Operation> {
+        let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
+        let page = reader.arrivals_page(&TOPIC, 0, ALL).unwrap();
+        let operations = page.entries.into_iter();
+        operations
+            .map(|entry| Operation {
+                header: entry.header,
+                body: entry.body,
+            })
+            .collect()
+    }
+
+    /// Takes what another one has.
+    fn hear(&mut self, other: &Peer) {
+        let operations = other.operations().into_iter();
+        self.process(Command::Ingest {
+            topic: TOPIC,
+            source: Source::Import { id: 0 },
+            operations: operations.map(Incoming::Valid).collect(),
+            reply: None,
+        });
+    }
+
+    /// What the feed shows with content.
+    fn shown(&self) -> Vec<String> {
+        let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
+        let page = reader.feed_page(&TOPIC, 0, ALL, None).unwrap();
+        let entries = page.entries.into_iter();
+        let opened = entries.filter_map(|entry| match entry.content {
+            Content::Opened(bytes) => Some(String::from_utf8(bytes.to_vec()).unwrap()),
+            Content::Body(_) => panic!("something sealed is shown"),
+            _ => None,
+        });
+        opened.collect()
+    }
+
+    fn look(&mut self) -> Option<SpaceLook> {
+        self.ask(asked(|reply| {
+            let (topic, at) = (TOPIC, None);
+            Command::Space(SpaceCommand::Look { topic, at, reply })
+        }))
+    }
+
+    fn members(&mut self) -> Vec<(VerifyingKey, Role)> {
+        self.look().map_or_else(Vec::new, |look| look.members)
+    }
+
+    fn sealed(&self) -> u64 {
+        let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
+        reader.status(&TOPIC).unwrap().sealed
+    }
+}
+
+fn open(dir: &Path, now: Now, seed: u8) -> Engine {
+    let options = Options {
+        seed: Some([seed; 32]),
+        ..Options::default()
+    };
+    Engine::open(dir, options, now).unwrap()
+}
+
+/// Until nobody has anything new for anybody.
+fn exchange(peers: &mut [&mut Peer]) {
+    loop {
+        let before: usize = peers.iter().map(|peer| peer.operations().len()).sum();
+        for one in 0..peers.len() {
+            for other in 0..peers.len() {
+                if let Ok([one, other]) = peers.get_disjoint_mut([one, other]) {
+                    one.hear(other);
+                }
+            }
+        }
+        for peer in &mut *peers {
+            peer.wait();
+        }
+        let after: usize = peers.iter().map(|peer| peer.operations().len()).sum();
+        if before == after {
+            return;
+        }
+    }
+}
+
+fn sorted(mut members: Vec<(VerifyingKey, Role)>) -> Vec<(VerifyingKey, Role)> {
+    members.sort_unstable_by_key(|(key, _)| *key);
+    members
+}
+
+#[test]
+fn members_read_each_other_and_a_newcomer_reads_what_was_before() {
+    let mut alice = Peer::new(1);
+    alice.ask(create()).unwrap();
+    alice.publish("before").unwrap();
+    assert_eq!(alice.shown(), ["before"]);
+    let mut bob = Peer::following(2, &mut alice);
+    bob.hear(&alice);
+    assert_eq!((bob.shown(), bob.members()), (Vec::new(), Vec::new()));
+    assert_eq!(bob.publish("no"), Err(PublishError::Sealed));
+    alice
+        .ask(change(SpaceChange::Add(bob.id(), Role::Editor)))
+        .unwrap();
+    exchange(&mut [&mut alice, &mut bob]);
+    assert_eq!(bob.shown(), ["before"]);
+    bob.publish("hello").unwrap();
+    alice.hear(&bob);
+    assert_eq!(alice.shown(), ["before", "hello"]);
+    let members = sorted(vec![(alice.id(), Role::Owner), (bob.id(), Role::Editor)]);
+    assert_eq!(alice.members(), members);
+    assert_eq!(bob.members(), members);
+    // All of it is there after a crash.
+    alice.crash();
+    bob.crash();
+    assert_eq!(alice.members(), members);
+    alice.publish("again").unwrap();
+    bob.hear(&alice);
+    assert_eq!(bob.shown(), ["before", "hello", "again"]);
+}
+
+#[test]
+fn a_member_whose_keys_come_after_it_was_added_is_welcomed_by_itself() {
+    let (mut alice, mut bob) = (Peer::new(1), Peer::new(2));
+    alice.ask(create()).unwrap();
+    alice
+        .ask(change(SpaceChange::Add(bob.id(), Role::Reader)))
+        .unwrap();
+    alice.publish("hello").unwrap();
+    bob.follow();
+    exchange(&mut [&mut alice, &mut bob]);
+    assert_eq!(bob.shown(), ["hello"]);
+    assert!(alice.look().unwrap().is_healed());
+    assert_eq!(
+        bob.publish("no"),
+        Err(PublishError::Sealed),
+        "a reader reads"
+    );
+}
+
+#[test]
+fn who_was_removed_opens_nothing_of_what_is_written_later_and_what_it_writes_is_not_shown() {
+    let mut alice = Peer::new(1);
+    alice.ask(create()).unwrap();
+    let mut bob = Peer::following(2, &mut alice);
+    let mut carol = Peer::following(3, &mut alice);
+    for member in [bob.id(), carol.id()] {
+        alice
+            .ask(change(SpaceChange::Add(member, Role::Editor)))
+            .unwrap();
+    }
+    exchange(&mut [&mut alice, &mut bob, &mut carol]);
+    alice.publish("for all").unwrap();
+    exchange(&mut [&mut alice, &mut bob, &mut carol]);
+    assert_eq!(carol.shown(), ["for all"]);
+    alice.ask(change(SpaceChange::Remove(carol.id()))).unwrap();
+    // It has not heard of that yet: those who have show nothing of it.
+    carol.publish("too late").unwrap();
+    alice.publish("for two").unwrap();
+    exchange(&mut [&mut alice, &mut bob, &mut carol]);
+    assert_eq!(alice.shown(), ["for all", "for two"]);
+    assert_eq!(bob.shown(), ["for all", "for two"]);
+    assert_eq!(
+        (carol.shown(), carol.sealed()),
+        (vec!["for all".to_owned()], 1)
+    );
+    assert_eq!(carol.publish("still"), Err(PublishError::Sealed));
+    for peer in [&alice, &bob] {
+        assert_eq!(
+            peer.operations().len(),
+            carol.operations().len(),
+            "all is kept"
+        );
+    }
+    assert_eq!(alice.members().len(), 2);
+}
+
+#[test]
+fn what_was_shown_is_taken_back_where_the_removal_comes_later() {
+    let mut alice = Peer::new(1);
+    alice.ask(create()).unwrap();
+    let mut bob = Peer::following(2, &mut alice);
+    let mut carol = Peer::following(3, &mut alice);
+    for member in [bob.id(), carol.id()] {
+        alice
+            .ask(change(SpaceChange::Add(member, Role::Editor)))
+            .unwrap();
+    }
+    exchange(&mut [&mut alice, &mut bob, &mut carol]);
+    alice.ask(change(SpaceChange::Remove(carol.id()))).unwrap();
+    carol.publish("at the same time").unwrap();
+    bob.hear(&carol);
+    assert_eq!(bob.shown(), ["at the same time"]);
+    exchange(&mut [&mut alice, &mut bob, &mut carol]);
+    assert_eq!(bob.shown(), alice.shown());
+    assert!(bob.shown().is_empty());
+}
+
+#[test]
+fn a_node_without_keys_keeps_and_hands_on_what_it_got() {
+    let (mut alice, mut courier) = (Peer::new(1), Peer::new(4));
+    alice.ask(create()).unwrap();
+    alice.publish("nobody else reads this").unwrap();
+    courier.hear(&alice);
+    let mut bob = Peer::following(2, &mut courier);
+    alice.hear(&courier);
+    alice
+        .ask(change(SpaceChange::Add(bob.id(), Role::Reader)))
+        .unwrap();
+    courier.hear(&alice);
+    assert_eq!(
+        courier.operations(),
+        alice.operations_in_the_order_of(&courier)
+    );
+    bob.hear(&courier);
+    bob.wait();
+    assert_eq!(bob.shown(), ["nobody else reads this"]);
+    for operation in courier.operations() {
+        let body = operation.body.unwrap();
+        let needle = b"nobody else reads this";
+        assert!(!body.windows(needle.len()).any(|window| window == needle));
+    }
+}
+
+impl Peer {
+    fn operations_in_the_order_of(&self, other: &Peer) -> Vec<Operation> {
+        let mine = self.operations();
+        let others = other.operations().into_iter();
+        let same = |header| mine.iter().find(|own| own.header == header).cloned();
+        others.filter_map(|other| same(other.header)).collect()
+    }
+}
+
+/// What is done in a space, one after the other, by the peer with this number.
+fn deeds(ids: &[VerifyingKey]) -> Vec<SpaceChange> {
+    vec![
+        SpaceChange::Add(ids[1], Role::Editor),
+        SpaceChange::Rotate,
+        SpaceChange::Remove(ids[1]),
+        SpaceChange::Add(ids[1], Role::Owner),
+        SpaceChange::SetRole(ids[1], Role::Reader),
+    ]
+}
+
+#[test]
+fn storage_that_fails_at_any_statement_takes_a_whole_change_back_and_it_goes_on_from_there() {
+    let mut alice = Peer::new(1);
+    alice.ask(create()).unwrap();
+    let mut bob = Peer::following(2, &mut alice);
+    let ids = [alice.id(), bob.id()];
+    for (number, deed) in deeds(&ids).into_iter().enumerate() {
+        let (operations, members) = (alice.operations().len(), alice.members());
+        for after in 0.. {
+            let now = alice.now;
+            alice.engine().set_fault(Some(Fault::Full { after }));
+            let (command, answer) = change(deed);
+            let failed = alice.engine().process(vec![command], now).is_err();
+            alice.engine().set_fault(None);
+            if !failed {
+                answer().unwrap();
+                break;
+            }
+            if after % 7 == 0 {
+                alice.crash();
+            }
+            assert_eq!(alice.operations().len(), operations);
+            assert_eq!(alice.members(), members);
+        }
+        alice.publish(&format!("after {number}")).unwrap();
+        exchange(&mut [&mut alice, &mut bob]);
+    }
+    let all: Vec<String> = (0..5).map(|number| format!("after {number}")).collect();
+    assert_eq!(alice.shown(), all);
+    // With its return it was given what was written while it was out, which it shows late.
+    let mut shown = bob.shown();
+    shown.sort_unstable();
+    assert_eq!(shown, all);
+}
