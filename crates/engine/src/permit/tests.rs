@@ -228,14 +228,8 @@ fn content_is_shown_opened_and_stays_sealed_for_peers() {
 }
 
 fn node_arrival(tx: &p2panda_store::Tx<'_>, operation: &Operation) -> u64 {
-    let name = LogName::of(CONTENT).unwrap();
-    let label = TOPIC.named_log_id(&name).label(&operation.header.author());
-    let mut arrivals = (1..9).filter_map(|arrival| {
-        let body = tx.body(arrival).unwrap();
-        (body == operation.body).then_some(arrival)
-    });
-    let _ = label;
-    arrivals.next().unwrap()
+    let is_it = |arrival: &u64| tx.body(*arrival).unwrap() == operation.body;
+    (1..9).find(is_it).unwrap()
 }
 
 #[test]

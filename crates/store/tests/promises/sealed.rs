@@ -48,7 +48,7 @@ fn the_salt_of_a_row_that_was_forgotten_is_in_no_file_and_the_others_open() {
         let mut tx = store.begin(Durability::Normal).unwrap();
         // Of all lengths, so that rows move between pages.
         let change = row(name, 1_000 + step, (random >> 40) as usize % 900);
-        if (random >> 33) % 3 == 0 {
+        if (random >> 33).is_multiple_of(3) {
             let known = live.remove(&name);
             assert_eq!(
                 tx.forget_sealed(key, &change.name).unwrap(),
