@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::database::content::{Content, Ready, code};
 use crate::database::error::StoreError;
+use crate::database::filter::{Filter, Shown};
 use crate::database::log_name;
 use crate::database::moved;
 use crate::database::neighbour::has_garbage;
@@ -121,6 +122,18 @@ const BESIDE_GARBAGE: &str = concat!(
         SELECT 1 FROM ack WHERE consumer = ?3 AND topic = ?1 AND offset = o.offset))
     ORDER BY o.offset"
 );
+
+impl Filter {
+    /// Whether an entry passes. A change passes as its operation does, whatever kinds are asked for.
+    pub fn admits(&self, entry: &FeedEntry) -> bool {
+        let shown = match entry.content {
+            Content::Body(_) => Shown::Body,
+            Content::Opened(_) => Shown::Opened,
+            Content::Change(_) => Shown::Change,
+        };
+        self.admits_parts(shown, &entry.header)
+    }
+}
 
 impl Reader {
     /// The last offset in the feed of a topic, 0: none. It may be that of a pruned operation which

@@ -6,9 +6,6 @@ use p2panda_core::cbor::{self, CborError, Reader, Writer};
 use p2panda_core::limits::{CONSUMER_AUTHORS_MAX, CONSUMER_LOGS_MAX};
 use p2panda_core::{Header, LogName, Timestamp, VerifyingKey};
 
-use crate::database::content::Content;
-use crate::database::feed::FeedEntry;
-
 /// Which messages a consumer or a view gets (`docs/protocol/consumers.md#8`). What a filter does not say
 /// admits everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,16 +81,6 @@ impl Filter {
     pub fn until(mut self, time: Timestamp) -> Self {
         self.until = Some(time);
         self
-    }
-
-    /// Whether an entry passes. A change passes as its operation does, whatever kinds are asked for.
-    pub fn admits(&self, entry: &FeedEntry) -> bool {
-        let shown = match entry.content {
-            Content::Body(_) => Shown::Body,
-            Content::Opened(_) => Shown::Opened,
-            Content::Change(_) => Shown::Change,
-        };
-        self.admits_parts(shown, &entry.header)
     }
 
     pub(crate) fn admits_parts(&self, shown: Shown, header: &Header) -> bool {
