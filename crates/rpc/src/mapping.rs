@@ -158,6 +158,8 @@ fn reject_reason(reason: p2panda::RejectReason) -> wire::RejectReason {
         Node::BacklinkMismatch => Wire::BacklinkMismatch,
         Node::SeqNumNonIncremental => Wire::SeqNumNonIncremental,
         Node::TooLarge => Wire::TooLarge,
+        Node::NoSpaceMessage => Wire::NoSpaceMessage,
+        Node::NotAllowed => Wire::NotAllowed,
         _ => Wire::Other,
     }
 }

@@ -147,6 +147,8 @@ pub(crate) fn reason(reason: RejectReason) -> &'static str {
         RejectReason::BacklinkMismatch => "backlink-mismatch",
         RejectReason::SeqNumNonIncremental => "seq-num-non-incremental",
         RejectReason::TooLarge => "too-large",
+        RejectReason::NoSpaceMessage => "no-space-message",
+        RejectReason::NotAllowed => "not-allowed",
         _ => "other",
     }
 }

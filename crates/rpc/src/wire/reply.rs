@@ -137,6 +137,10 @@ pub enum RejectReason {
     SeqNumNonIncremental,
     /// Header and body are larger than the node takes.
     TooLarge,
+    /// Its topic carries a space, and it is no message of one.
+    NoSpaceMessage,
+    /// Its author may not do in the space what it asks for.
+    NotAllowed,
     /// One that this version has no name for.
     #[serde(other)]
     Other,
