@@ -41,7 +41,7 @@ async fn every_method_is_carried_out_and_no_other() {
         assert_eq!(code(&answer), "invalid-params", "{method}: {answer}");
     }
     let answer = world
-        .line(r#"{"jsonrpc":"2.0","id":1,"method":"node.statu"}"#)
+        .line(r#"{"jsonrpc":"2.0","id":1,"method":"node.stats"}"#)
         .await;
     assert_eq!(code(&answer), "unknown-method");
     world.end().await;
