@@ -14,6 +14,37 @@ use crate::demo::DemoError;
 use crate::parse::ParseError;
 use crate::settings::SettingsError;
 
+/// What the numbers of [`Failure`] mean, as `--help` says it.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    done; what was published is stored by a peer, or was sent to one that cannot say so
+  1    the nodes of the demo do not hold the same bytes
+  2    the command line or the input cannot be used as given
+  3    stored here, but no peer has everything in time, or something could not be fetched
+  4    the home directory is in use by another process
+  5    the home directory is an old copy, or in use twice, and must not publish
+  6    data is invalid
+  7    a limit was reached
+  8    the home directory is damaged
+  9    the node has stopped
+  10   reading or writing failed
+  11   the network cannot be used
+  12   another program holds the database
+  13   there is no room on the disk
+  14   the home directory was removed while it was in use
+  15   the file system is read-only
+  16   permission is denied
+  17   too many files are open
+  18   the path of the home directory is too long
+  19   the home directory has a database but no key
+  20   the state directory cannot be used
+  21   a newer version wrote the home directory
+  22   something that should not happen; report it
+  23   what was asked for is not here
+  130  interrupted before it was done
+
+Results go to standard output, progress to standard error. RUST_LOG=p2panda=debug shows more.";
+
 /// How a command ended when nothing failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

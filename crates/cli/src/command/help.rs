@@ -1,6 +1,6 @@
 //! `panda help`
 
-use crate::args::EXIT_CODES;
+use crate::failure::EXIT_CODES;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings;
