@@ -9,29 +9,37 @@ use crate::node::key;
 
 /// Numbers of nodes are below.
 const FIRST_AUTHOR: u32 = 1_000_000;
+/// Time of the first operation.
+const FIRST_MICROS: u64 = 1_700_000_000_000_000;
 /// Bytes of content.
 const CONTENT: [u8; 100] = [0x5a; 100];
 
-/// One operation of each author.
-pub fn one_each(topic: Topic, authors: u32) -> Result<Vec<ImportedOperation>, Error> {
+/// So many operations of each author, one log after the other.
+pub fn logs(topic: Topic, authors: u32, each: u32) -> Result<Vec<ImportedOperation>, Error> {
     let mut writer = Writer::with_capacity(CONTENT.len() + 5);
     writer.bytes(&CONTENT);
     let body = writer.into_bytes();
-    let signed = (0..authors).map(|author| {
-        let micros = 1_700_000_000_000_000 + u64::from(author);
-        let timestamp = Timestamp::from_micros(micros);
-        let extensions = NodeExtensions::new(topic.log_id(), timestamp).encode();
-        let draft = Draft {
-            seq: 0,
-            backlink: None,
-            body: Some(&body),
-            extensions: Some(&extensions),
-        };
-        let operation = Operation::create(&key(FIRST_AUTHOR + author), draft)?;
-        Ok(ImportedOperation {
-            header: Hex(operation.header.as_bytes().clone()),
-            body: operation.body.map(Hex),
-        })
-    });
-    signed.collect()
+    let mut operations = Vec::with_capacity(authors as usize * each as usize);
+    for author in 0..authors {
+        let key = key(FIRST_AUTHOR + author);
+        let mut backlink = None;
+        for seq in 0..each {
+            let micros = FIRST_MICROS + u64::from(author) + u64::from(seq) * 1_000_000;
+            let extensions = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(micros));
+            let extensions = extensions.encode();
+            let draft = Draft {
+                seq,
+                backlink,
+                body: Some(&body),
+                extensions: Some(&extensions),
+            };
+            let operation = Operation::create(&key, draft)?;
+            backlink = Some(operation.header.id());
+            operations.push(ImportedOperation {
+                header: Hex(operation.header.as_bytes().clone()),
+                body: operation.body.map(Hex),
+            });
+        }
+    }
+    Ok(operations)
 }

@@ -12,7 +12,7 @@ use crate::scenarios::narrow::Slow;
 use crate::scenarios::silent::Ways;
 use crate::scenarios::{
     authors, bulk, chain, copies, deliver, flapping, floor, gossip, idle, islands, mesh, narrow,
-    nat, neighbours, silent, star, start, topics,
+    nat, neighbours, serve, silent, star, start, topics,
 };
 use crate::shape::Shape;
 
@@ -130,6 +130,17 @@ pub enum Plan {
         #[arg(long, default_value_t = 300)]
         wait: u64,
     },
+    /// Many short logs served to a node that has nothing, compared with one long log.
+    Serve {
+        #[arg(long, default_value_t = 50_000)]
+        authors: u32,
+        /// Operations of each.
+        #[arg(long, default_value_t = 5)]
+        each: u32,
+        /// Give up after that.
+        #[arg(long, default_value_t = 300)]
+        wait: u64,
+    },
     /// How often an operation crosses, and how long it takes.
     Copies {
         #[arg(long, default_value_t = 16)]
@@ -139,6 +150,9 @@ pub enum Plan {
         /// Before it is measured.
         #[arg(long, default_value_t = 30)]
         settle: u64,
+        /// One receiver's link after the other is down for 2 s meanwhile.
+        #[arg(long)]
+        churn: bool,
     },
     /// The same with iroh-gossip by itself, to compare.
     Gossip {
@@ -282,6 +296,7 @@ fn small_shown() -> Vec<Plan> {
             nodes: 8,
             messages: 20,
             settle: 5,
+            churn: false,
         },
         Plan::Idle {
             nodes: 2,
@@ -353,10 +368,11 @@ fn costs() -> Vec<Plan> {
         settle: 60,
         seconds: 120,
     };
-    let copies = |nodes| Plan::Copies {
+    let copies = |nodes, churn| Plan::Copies {
         nodes,
-        messages: 50,
+        messages: if churn { 200 } else { 50 },
         settle: 30,
+        churn,
     };
     vec![
         idle(2, 1),
@@ -367,9 +383,10 @@ fn costs() -> Vec<Plan> {
             seconds: 120,
         },
         Plan::Start { delay_ms: 100 },
-        copies(8),
-        copies(16),
-        copies(32),
+        copies(8, false),
+        copies(16, false),
+        copies(32, false),
+        copies(16, true),
         Plan::Gossip {
             nodes: 16,
             messages: 50,
@@ -414,6 +431,11 @@ fn bulks() -> Vec<Plan> {
         topics(10_000),
         authors(50_000),
         authors(160_000),
+        Plan::Serve {
+            authors: 50_000,
+            each: 5,
+            wait: 300,
+        },
         bulk(false, false),
         bulk(true, false),
         bulk(false, true),
@@ -463,7 +485,13 @@ impl Plan {
                 nodes,
                 messages,
                 settle,
-            } => copies::run(rig, nodes, messages, secs(settle)).await,
+                churn,
+            } => copies::run(rig, nodes, messages, secs(settle), churn).await,
+            Plan::Serve {
+                authors,
+                each,
+                wait,
+            } => serve::run(rig, authors, each, secs(wait)).await,
             Plan::Gossip {
                 nodes,
                 messages,

@@ -14,6 +14,7 @@ pub mod mesh;
 pub mod narrow;
 pub mod nat;
 pub mod neighbours;
+pub mod serve;
 pub mod silent;
 pub mod star;
 pub mod start;

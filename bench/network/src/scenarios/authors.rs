@@ -34,7 +34,7 @@ pub async fn run(
     delay: Duration,
     wait: Duration,
 ) -> Result<Report, Error> {
-    let operations = operations::one_each(topic(0), authors)?;
+    let operations = operations::logs(topic(0), authors, 1)?;
     let known = operations.len().saturating_sub(missing as usize);
     let dir = tempfile::tempdir()?;
     let (full, lacking) = (dir.path().join("full"), dir.path().join("lacking"));
@@ -95,7 +95,7 @@ pub async fn run(
 const CONNECTION_ROUND_TRIPS: f64 = 2.0;
 
 /// A directory with operations, and the key of a node.
-async fn fill(
+pub async fn fill(
     rig: &Rig,
     pair: &Pair,
     number: usize,
@@ -143,7 +143,7 @@ async fn meet(
     })
 }
 
-async fn end(node: Arc<Node>) -> Result<(), Error> {
+pub async fn end(node: Arc<Node>) -> Result<(), Error> {
     match Arc::into_inner(node) {
         Some(node) => node.shutdown().await,
         None => Ok(()),

@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use p2panda_rpc::wire::{Content, Event, Message};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::mesh;
 use crate::counters::Taken;
 use crate::crowd::{Crowd, Rig};
 use crate::error::Error;
+use crate::network::{Place, Space};
 use crate::report::{Report, percentile};
 
 /// How long the first message may take, and the last.
@@ -18,15 +21,22 @@ const MESSAGE_BYTES: usize = 8_192;
 pub const INTERVAL: Duration = Duration::from_millis(200);
 /// Over which the traffic without messages is measured.
 pub const QUIET: Duration = Duration::from_secs(10);
+/// How long a link stays down under churn, and all are up before the next one.
+const CHURN: Duration = Duration::from_secs(2);
+/// What decides which link goes down.
+const SEED: u64 = 13;
 
-/// Messages of one node to all others, once all is quiet.
+/// Messages of one node to all others, once all is quiet. Under churn one receiver's link after the
+/// other goes down meanwhile.
 pub async fn run(
     rig: &Rig,
     nodes: usize,
     messages: u32,
     settle: Duration,
+    churn: bool,
 ) -> Result<Report, Error> {
-    let mut crowd = rig.crowd(mesh::setups(nodes).await?).await?;
+    let (router, places) = mesh::places(nodes).await?;
+    let mut crowd = rig.crowd(mesh::setups_at(&places)?).await?;
     crowd.publish(&[0]).await?;
     if crowd.spread(WITHIN).await?.lacking > 0 {
         return Err(Error::Late("the first message"));
@@ -36,7 +46,12 @@ pub async fn run(
     tokio::time::sleep(QUIET).await;
     let before = received(&crowd)?;
     let begun = Instant::now();
-    let published = publish(&crowd, messages).await?;
+    let published = if churn {
+        let switched = switch(&router, &places, messages);
+        tokio::try_join!(publish(&crowd, messages), switched)?.0
+    } else {
+        publish(&crowd, messages).await?
+    };
     let times = latencies(&crowd, &published).await;
     // What is still on its way for nothing counts as well.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -47,9 +62,32 @@ pub async fn run(
 
     let expected = published.len() * (nodes - 1);
     let lost = expected - times.len();
-    let mut report = Report::new(format!("{messages} messages to {nodes} nodes"));
-    figures(&mut report, all / once, times, lost, Some(1.1));
+    let (name, bar) = match churn {
+        true => (
+            format!("{messages} messages to {nodes} nodes under churn"),
+            1.3,
+        ),
+        false => (format!("{messages} messages to {nodes} nodes"), 1.1),
+    };
+    let mut report = Report::new(name);
+    figures(&mut report, all / once, times, lost, Some(bar));
     Ok(report)
+}
+
+/// One link after the other goes down and comes up, while so many messages are published.
+async fn switch(router: &Space, places: &[Place], messages: u32) -> Result<(), Error> {
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let end = Instant::now() + INTERVAL * messages;
+    while Instant::now() + CHURN < end {
+        // The first one publishes.
+        let place = rng.random_range(1..places.len());
+        let place = places.get(place).ok_or(Error::Links)?;
+        router.switch(&place.link, false).await?;
+        tokio::time::sleep(CHURN).await;
+        router.switch(&place.link, true).await?;
+        tokio::time::sleep(CHURN).await;
+    }
+    Ok(())
 }
 
 /// Payload that a receiver gets, of the messages', and when they come.

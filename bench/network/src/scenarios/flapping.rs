@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::mesh;
 use crate::crowd::Rig;
 use crate::error::Error;
-use crate::network::Network;
-use crate::node::Setup;
 use crate::report::Report;
 
 /// How long a link stays down.
@@ -18,21 +17,8 @@ const SEED: u64 = 13;
 
 /// One link after the other goes down while nodes publish; all is up in the end.
 pub async fn run(rig: &Rig, nodes: usize, time: Duration) -> Result<Report, Error> {
-    let mut network = Network::new();
-    let router = network.space().await?;
-    router.forward(true).await?;
-    let places = network.all_behind(&router, nodes).await?;
-    let first = places.first().ok_or(Error::Links)?.addr;
-    let setups = places.iter().enumerate().map(|(number, place)| {
-        let setup = Setup::new(number);
-        let setup = if number == 0 {
-            setup
-        } else {
-            setup.knows(0, first)
-        };
-        (place.space.clone(), setup)
-    });
-    let mut crowd = rig.crowd(setups.collect()).await?;
+    let (router, places) = mesh::places(nodes).await?;
+    let mut crowd = rig.crowd(mesh::setups_at(&places)?).await?;
     let mut rng = StdRng::seed_from_u64(SEED);
     let end = Instant::now() + time;
     let mut messages = 0;

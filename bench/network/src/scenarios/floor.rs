@@ -11,7 +11,7 @@ use crate::report::Report;
 
 /// Two processes with an endpoint each and one connection, once it is quiet.
 pub async fn run(settle: Duration, time: Duration) -> Result<Report, Error> {
-    let places = mesh::places(2).await?;
+    let (_, places) = mesh::places(2).await?;
     let first_addr = places.first().ok_or(Error::Links)?.addr;
     let mut pair = Vec::new();
     for (number, place) in places.iter().enumerate() {

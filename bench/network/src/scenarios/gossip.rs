@@ -11,7 +11,7 @@ use crate::report::Report;
 
 /// Messages of one process to all others, once all is quiet.
 pub async fn run(nodes: usize, messages: u32, settle: Duration) -> Result<Report, Error> {
-    let places = mesh::places(nodes).await?;
+    let (_, places) = mesh::places(nodes).await?;
     let first_addr = places.first().ok_or(Error::Links)?.addr;
     let mut gossipers = Vec::with_capacity(nodes);
     for (number, place) in places.iter().enumerate() {

@@ -19,22 +19,28 @@ pub async fn run(rig: &Rig, nodes: usize) -> Result<Report, Error> {
 
 /// Nodes behind a router, all of which know the first one.
 pub async fn setups(nodes: usize) -> Result<Vec<(Space, Setup)>, Error> {
-    let places = places(nodes).await?;
+    let (_, places) = places(nodes).await?;
+    setups_at(&places)
+}
+
+/// Nodes at places, all of which know the first one.
+pub fn setups_at(places: &[Place]) -> Result<Vec<(Space, Setup)>, Error> {
     let first = places.first().ok_or(Error::Links)?.addr;
-    let setups = places.into_iter().enumerate().map(|(number, place)| {
+    let setups = places.iter().enumerate().map(|(number, place)| {
         let setup = match number {
             0 => Setup::new(0),
             _ => Setup::new(number).knows(0, first),
         };
-        (place.space, setup)
+        (place.space.clone(), setup)
     });
     Ok(setups.collect())
 }
 
-/// Namespaces behind a router.
-pub async fn places(nodes: usize) -> Result<Vec<Place>, Error> {
+/// A router and namespaces behind it.
+pub async fn places(nodes: usize) -> Result<(Space, Vec<Place>), Error> {
     let mut network = Network::new();
     let router = network.space().await?;
     router.forward(true).await?;
-    network.all_behind(&router, nodes).await
+    let places = network.all_behind(&router, nodes).await?;
+    Ok((router, places))
 }
