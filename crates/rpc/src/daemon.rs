@@ -24,6 +24,7 @@ mod elsewhere;
 mod http;
 mod map;
 mod metrics;
+mod page;
 mod publishing;
 mod quota;
 mod reading;

@@ -19,7 +19,7 @@ use super::access::{Scope, Who, unauthenticated};
 use super::connection::serve;
 use super::service::Service;
 use super::session::{Session, Via, failed};
-use super::{metrics, streams, websocket};
+use super::{metrics, page, streams, websocket};
 use crate::api::{Code, RequestId, RpcError, SUBPROTOCOL};
 
 /// All routes.
@@ -30,6 +30,7 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/v1/topics/{alias}/messages", get(streams::messages))
         .route("/readyz", get(ready))
         .route("/metrics", get(numbers))
+        .merge(page::routes())
         .layer(limit)
         .layer(middleware::from_fn_with_state(service.clone(), guard))
         // Behind no guard: a probe names any host.

@@ -171,3 +171,24 @@ async fn metrics_have_the_node_the_rpc_topics_by_alias_and_consumers() {
     assert!(!text.contains(&crate::world::TOPIC.log_id().to_string()));
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_page_runs_only_its_own_code_and_may_ask_its_own_node() {
+    let world = World::new().await;
+    for path in ["/ui", "/ui/app.js", "/ui/style.css", "/ui/panda.svg"] {
+        let answer = world.get(path, "").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        let policy = header(&answer, "content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'self';"), "{policy}");
+    }
+    let status = r#"{"jsonrpc":"2.0","id":1,"method":"node.status"}"#;
+    let origin = |authority: &str| format!("{}Origin: http://{authority}\r\n", bearer(ALICE));
+    let own = world.post(status, &origin(&world.authority())).await;
+    assert!(own.starts_with("HTTP/1.1 200"), "{own}");
+    // Another port is another origin: a page of /demo never asks with what the status page has.
+    for other in ["127.0.0.1:1", "127.0.0.1", "localhost"] {
+        let refused = world.post(status, &origin(other)).await;
+        assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    }
+    world.end().await;
+}

@@ -1,0 +1,209 @@
+// The status page in real browsers, against a real node.
+// PANDA_SERVE names the binary of `cargo build -p p2panda-rpc --example serve`.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, before, describe, test } from "node:test";
+import puppeteer from "puppeteer-core";
+
+const TOPIC = "05".repeat(32);
+const ROOT = "token-of-root";
+const READER = "token-of-bob";
+const HOSTILE = `<img src=x onerror="document.title='owned'"><script>alert(1)</script>`;
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const BROWSERS = [
+  { name: "chromium", path: "/usr/bin/chromium", options: { args: ["--no-sandbox"] } },
+  { name: "firefox", path: "/usr/bin/firefox-esr", options: { browser: "firefox" } },
+];
+
+let node;
+
+async function start() {
+  const dir = await mkdtemp(join(tmpdir(), "panda-ui-"));
+  assert.ok(process.env.PANDA_SERVE, "set PANDA_SERVE to the binary of the example `serve`");
+  const child = spawn(process.env.PANDA_SERVE, [dir], { stdio: ["ignore", "pipe", "inherit"] });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const said = /^listening (\S+) /.exec(line);
+    if (said) return { dir, child, url: `http://${said[1]}` };
+  }
+  throw new Error("the node ended");
+}
+
+async function call(method, params = {}) {
+  const answer = await fetch(`${node.url}/rpc`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${ROOT}`, "content-type": "application/json" },
+    body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }),
+  });
+  const { result, error } = await answer.json();
+  assert.ok(!error, JSON.stringify(error));
+  return result;
+}
+
+/** A consumer with one dead letter, made in the page: Node 20 has no WebSocket. */
+function makeDeadLetter([name, topic, token, reason]) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`ws://${location.host}/rpc`, "panda.v1");
+    const send = (id, method, params) =>
+      socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
+    socket.onerror = () => reject(new Error("no connection"));
+    socket.onopen = () => {
+      send(1, "hello", { rpc: 1, auth: { token } });
+      send(2, "messages.subscribe", { topics: [topic], consumer: { name }, start: "beginning" });
+    };
+    socket.onmessage = (event) => {
+      for (const message of [JSON.parse(event.data)].flat()) {
+        if (message.error) reject(new Error(JSON.stringify(message.error)));
+        if (message.id === 3) resolve(socket.close());
+        if (message.method !== "messages") continue;
+        const { subscription, messages } = message.params;
+        const { delivery } = messages[0];
+        send(3, "consumer.term", { subscription, delivery, reason });
+      }
+    };
+  });
+}
+
+before(async () => {
+  node = await start();
+  await call("topic.keep", { topic: TOPIC, keep: true });
+  await call("publish", { topic: TOPIC, message: { content: { text: HOSTILE } } });
+  await mkdir("screenshots", { recursive: true });
+});
+
+after(async () => {
+  await call("node.shutdown");
+  await new Promise((resolve) => node.child.once("exit", resolve));
+  await rm(node.dir, { recursive: true });
+});
+
+for (const { name, path, options } of BROWSERS) {
+  describe(name, { skip: existsSync(path) ? false : `no ${path}` }, () => {
+    let browser, page;
+    const wrong = [];
+
+    before(async () => {
+      browser = await puppeteer.launch({ executablePath: path, headless: true, ...options });
+      page = await browser.newPage();
+      page.on("pageerror", (error) => wrong.push(String(error)));
+      page.on("dialog", (dialog) => {
+        wrong.push(`dialog: ${dialog.message()}`);
+        void dialog.dismiss();
+      });
+      await page.goto(`${node.url}/`);
+    });
+
+    after(async () => {
+      await browser?.close();
+    });
+
+    const text = () => page.$eval("main", (main) => main.textContent);
+    const shows = (what) =>
+      page.waitForFunction((what) => document.querySelector("main").textContent.includes(what), {}, what);
+    const go = async (place, what) => {
+      await page.evaluate((place) => (location.hash = place), place);
+      await shows(what);
+    };
+    const signIn = async (token) => {
+      await page.waitForSelector("#token");
+      await page.type("#token", token);
+      await page.keyboard.press("Enter");
+    };
+    const accessible = async (what) => {
+      // The policy of the page runs no script of others: axe comes through the debugger.
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => globalThis.axe.run());
+      const found = violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html)}`);
+      assert.deepEqual(found, [], what);
+    };
+
+    test("a wrong token is said so, a right one shows the node", async () => {
+      await signIn("not-a-token");
+      await page.waitForSelector("[role=alert]");
+      await accessible("sign in");
+      await signIn(READER);
+      await shows("Storage is ready.");
+      await shows("No other node is connected");
+    });
+
+    test("every page shows what the node knows, without a violation of axe", async () => {
+      await page.evaluate(makeDeadLetter, [`search-${name}`, TOPIC, ROOT, HOSTILE]);
+      // The reader sees its own consumers only, so root signs in.
+      await page.evaluate(() => sessionStorage.clear());
+      await page.reload();
+      await signIn(ROOT);
+      const pages = [
+        ["overview", "This node"],
+        ["peers", "No other node is known."],
+        ["topics", "Topics of this node"],
+        ["consumers", `search-${name}`],
+        [`consumers/${encodeURIComponent(`search-${name}`)}`, "terminated"],
+        ["events", "Events"],
+        ["trace", "The life of one operation"],
+      ];
+      for (const scheme of ["light", "dark"]) {
+        await page.emulateMediaFeatures?.([{ name: "prefers-color-scheme", value: scheme }]).catch(() => {});
+        for (const [place, what] of pages) {
+          await go(place, what);
+          await accessible(`${place}, ${scheme}`);
+          const file = `screenshots/${name}-${scheme}-${place.split("/").join("-")}.png`;
+          await page.screenshot({ path: file });
+        }
+      }
+    });
+
+    test("hostile text is shown as text", async () => {
+      await go(`consumers/search-${name}`, "terminated");
+      assert.ok((await text()).includes(HOSTILE));
+      assert.equal(await page.$("main img"), null);
+      assert.notEqual(await page.title(), "owned");
+    });
+
+    test("the life of an operation is followed from a dead letter by keyboard", async () => {
+      await page.focus("main tbody a");
+      await page.keyboard.press("Enter");
+      await shows("consumer");
+      await shows("It is in the feed");
+    });
+
+    test("an id that is none is refused in words", async () => {
+      await go("trace/abc", "trace");
+      await page.waitForSelector("[role=alert]");
+    });
+
+    test("a dead letter is redriven", async () => {
+      await go(`consumers/search-${name}`, "terminated");
+      await page.click("main tbody button");
+      await page.evaluate(() => document.activeElement.blur());
+      await shows("There is none.");
+    });
+
+    test("a reload stays signed in, and keeps no token", async () => {
+      await page.reload();
+      await shows("Dead letters of");
+      const kept = await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
+      assert.ok(!kept.includes(ROOT), kept);
+    });
+
+    test("a narrow screen needs no sideways scrolling", async () => {
+      await page.setViewport({ width: 360, height: 640 });
+      for (const [place, what] of [["overview", "This node"], ["topics", "Topics of this node"]]) {
+        await go(place, what);
+        const [wide, there] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok(wide <= there, `${place}: ${wide} > ${there}`);
+      }
+      await page.screenshot({ path: `screenshots/${name}-narrow.png` });
+    });
+
+    test("nothing went wrong in the page", () => {
+      assert.deepEqual(wrong, []);
+    });
+  });
+}
