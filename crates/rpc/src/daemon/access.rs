@@ -382,8 +382,11 @@ impl Gate {
         }
         let Some(origin) = origin else { return Ok(()) };
         // What this server gave to the browser itself, the status page, may ask it.
-        let own = origin.split_once("://");
-        let is_own = own.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+        let named = ["http://", "https://"].map(|scheme| origin.strip_prefix(scheme));
+        let is_own = named
+            .into_iter()
+            .flatten()
+            .any(|authority| authority.eq_ignore_ascii_case(host));
         match is_own || access.origins.iter().any(|listed| listed == origin) {
             true => Ok(()),
             false => Err(

@@ -167,6 +167,14 @@ async fn metrics_have_the_node_the_rpc_topics_by_alias_and_consumers() {
         text.contains("p2panda_consumer_oldest_age_seconds{consumer=\"alice/x\"}"),
         "{text}"
     );
+    // The dashboard asks for nothing that there is not.
+    let dashboard = include_str!("../../../../packaging/grafana/panda.json");
+    let asked = dashboard.split("p2panda_").skip(1);
+    for mut name in asked.map(|rest| rest.split(|c: char| c != '_' && !c.is_ascii_alphanumeric())) {
+        let name = format!("\np2panda_{}", name.next().unwrap());
+        let is_there = |end| text.contains(&format!("{name}{end}"));
+        assert!(is_there(" ") || is_there("{"), "{name}");
+    }
     assert!(!text.contains(&crate::world::TOPIC.to_string()));
     assert!(!text.contains(&crate::world::TOPIC.log_id().to_string()));
     world.end().await;

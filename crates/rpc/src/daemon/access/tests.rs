@@ -168,11 +168,17 @@ async fn a_name_that_is_not_this_nodes_and_an_origin_that_is_not_listed_are_refu
     }
     gate.check_origin("localhost", Some("https://app.example"))
         .unwrap();
+    // Its own page, also behind a proxy that ends TLS.
+    for own in ["http://localhost:7780", "https://localhost:7780"] {
+        gate.check_origin("localhost:7780", Some(own)).unwrap();
+    }
     for origin in [
         "null",
         "http://app.example",
         "https://app.example:1",
-        "http://localhost",
+        "http://localhost:1",
+        "file://localhost",
+        "localhost",
     ] {
         assert!(
             gate.check_origin("localhost", Some(origin)).is_err(),
