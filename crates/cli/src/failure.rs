@@ -8,11 +8,13 @@ use std::sync::Arc;
 use p2panda::{
     ConsumerError, Ended, ErrorKind, Hash, NetworkId, PublishError, Subscription, ViewError,
 };
+use p2panda_rpc::daemon::StartError;
 use thiserror::Error;
 
 use crate::demo::DemoError;
 use crate::parse::ParseError;
-use crate::settings::SettingsError;
+use crate::serve::ServeError;
+use crate::settings::{SettingsError, TokensError};
 
 /// What the numbers of [`Failure`] mean, as `--help` says it.
 pub const EXIT_CODES: &str = "\
@@ -69,6 +71,8 @@ pub enum Failure {
     TempAndHome,
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     #[error("the name in network.listen cannot be resolved: {0}; use an address")]
     ListenName(#[source] io::Error),
     #[error(
@@ -146,6 +150,7 @@ impl Failure {
             Failure::Demo(error) => error.exit_code(),
             Failure::Settings(SettingsError::Read { .. }) | Failure::WriteFile { .. } => 10,
             Failure::ListenName(_) => kind_code(ErrorKind::Network),
+            Failure::Serve(error) => serve_code(error),
             Failure::TempAndHome
             | Failure::NoHome
             | Failure::Settings(_)
@@ -191,6 +196,18 @@ impl Outcome {
 
 /// Exit code of a command that a signal stopped: 128 + SIGINT, as shells count.
 pub const INTERRUPTED: u8 = 130;
+
+fn serve_code(error: &ServeError) -> u8 {
+    match error {
+        ServeError::Start(StartError::Tcp { .. }) => kind_code(ErrorKind::Network),
+        ServeError::Start(StartError::NotLoopback(_)) => 2,
+        ServeError::Tokens(TokensError::Line { .. } | TokensError::Readable { .. }) => 2,
+        ServeError::Start(_)
+        | ServeError::Tokens(_)
+        | ServeError::Socket(_)
+        | ServeError::Activated(_) => 10,
+    }
+}
 
 /// The exit code of a kind of error of the node.
 fn kind_code(kind: ErrorKind) -> u8 {

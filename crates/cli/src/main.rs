@@ -13,8 +13,11 @@ mod open;
 mod output;
 mod parse;
 mod progress;
+mod serve;
 mod service;
 mod settings;
+#[cfg(unix)]
+mod socket;
 mod usage;
 
 use std::io;

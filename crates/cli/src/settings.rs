@@ -1,8 +1,10 @@
 //! Settings of a node: flag, environment, file, default, in this order.
 
+mod access;
 mod config;
 mod file;
 mod resolve;
+mod rpc;
 mod template;
 
 use std::collections::BTreeMap;
@@ -16,8 +18,11 @@ use toml::{Table, Value};
 
 use crate::args::NodeArgs;
 
+pub use access::TokensError;
 pub use config::{Config, schema};
 pub use resolve::Resolved;
+#[cfg(unix)]
+pub use rpc::SocketSetting;
 pub use template::template;
 
 /// What the names of environment variables begin with.

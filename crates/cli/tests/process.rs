@@ -8,6 +8,8 @@ mod benches;
 mod consumers;
 #[path = "process/copies.rs"]
 mod copies;
+#[path = "process/daemons.rs"]
+mod daemons;
 #[path = "process/deliver.rs"]
 mod deliver;
 #[path = "process/homes.rs"]

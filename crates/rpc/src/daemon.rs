@@ -70,6 +70,8 @@ pub struct Config {
     pub unix_listener: Option<std::os::unix::net::UnixListener>,
     /// Addresses to listen on, of this machine only.
     pub tcp: Vec<SocketAddr>,
+    /// Addresses of the metrics and of health alone, without a credential.
+    pub metrics: Vec<SocketAddr>,
     /// Sockets that are open already.
     pub tcp_listeners: Vec<std::net::TcpListener>,
     /// Addresses that others reach are allowed as well.
@@ -90,6 +92,7 @@ impl Config {
             #[cfg(unix)]
             unix_listener: None,
             tcp: Vec::new(),
+            metrics: Vec::new(),
             tcp_listeners: Vec::new(),
             public: false,
             access: Access::default(),
@@ -137,6 +140,7 @@ pub struct Running {
     service: Service,
     tasks: JoinSet<()>,
     tcp: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
     unix: Option<PathBuf>,
 }
 
@@ -153,14 +157,18 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
         service,
         tasks: JoinSet::new(),
         tcp: Vec::new(),
+        metrics: Vec::new(),
         unix: None,
     };
     for addr in config.tcp {
-        if !config.public && !addr.ip().is_loopback() {
-            return Err(StartError::NotLoopback(addr));
-        }
-        let listener = TcpListener::bind(addr).await;
-        running.listen(listener.map_err(|source| StartError::Tcp { addr, source })?);
+        let listener = bind(addr, config.public).await?;
+        running.tcp.extend(listener.local_addr());
+        running.listen(listener, http::router(running.service.clone()));
+    }
+    for addr in config.metrics {
+        let listener = bind(addr, config.public).await?;
+        running.metrics.extend(listener.local_addr());
+        running.listen(listener, http::measured(running.service.clone()));
     }
     for listener in config.tcp_listeners {
         let addr = listener.local_addr();
@@ -168,7 +176,9 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
         let listener = listener
             .set_nonblocking(true)
             .and_then(|()| TcpListener::from_std(listener));
-        running.listen(listener.map_err(|source| StartError::Tcp { addr, source })?);
+        let listener = listener.map_err(|source| StartError::Tcp { addr, source })?;
+        running.tcp.extend(listener.local_addr());
+        running.listen(listener, http::router(running.service.clone()));
     }
     #[cfg(unix)]
     running
@@ -177,10 +187,16 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
     Ok(running)
 }
 
+async fn bind(addr: SocketAddr, public: bool) -> Result<TcpListener, StartError> {
+    if !public && !addr.ip().is_loopback() {
+        return Err(StartError::NotLoopback(addr));
+    }
+    let listener = TcpListener::bind(addr).await;
+    listener.map_err(|source| StartError::Tcp { addr, source })
+}
+
 impl Running {
-    fn listen(&mut self, listener: TcpListener) {
-        self.tcp.extend(listener.local_addr());
-        let router = http::router(self.service.clone());
+    fn listen(&mut self, listener: TcpListener, router: axum::Router) {
         let ended = self.service.ended();
         self.tasks.spawn(async move {
             let served = axum::serve(listener, router).with_graceful_shutdown(ended);
@@ -224,6 +240,11 @@ impl Running {
     /// The addresses that it listens on.
     pub fn tcp_addrs(&self) -> &[SocketAddr] {
         &self.tcp
+    }
+
+    /// The addresses of the metrics alone.
+    pub fn metrics_addrs(&self) -> &[SocketAddr] {
+        &self.metrics
     }
 
     /// The socket that it made.

@@ -1,6 +1,7 @@
 //! `panda node`
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use p2panda::{NamedAddr, Node, Topic};
@@ -12,6 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt};
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
+use crate::serve::Served;
 use crate::service::{self, Say};
 use crate::settings::{Resolved, Settings};
 
@@ -22,15 +24,27 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     let settings = Settings::load(args)?;
     note_readable(&settings);
     let node = crate::open::node(args, false).await?;
+    let served = match Served::start(&node, &settings.resolved).await {
+        Ok(served) => served,
+        Err(error) => {
+            interrupt.finish(node.shutdown()).await?;
+            return Err(error.into());
+        }
+    };
     let mut running = Running {
         args,
         node: node.clone(),
         settings,
         hangup,
+        served,
     };
     let ended = until_stopped(&node, running.run(run.json, &mut interrupt)).await;
     service::say(Say::Stopping).await;
-    interrupt.finish(node.shutdown()).await?;
+    let end = async {
+        running.served.end().await;
+        node.shutdown().await
+    };
+    interrupt.finish(end).await?;
     ended.map(|()| Outcome::Done)
 }
 
@@ -55,6 +69,7 @@ struct Running<'a> {
     node: Node,
     settings: Settings,
     hangup: Hangup,
+    served: Served,
 }
 
 /// What `panda node run --json` prints when the node is ready.
@@ -67,6 +82,15 @@ struct ReadyLine {
     addresses: Vec<String>,
     /// Topics that are stored and served.
     topics: usize,
+    /// Where commands and programs of this machine reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<PathBuf>,
+    /// URLs of the RPC.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rpc: Vec<String>,
+    /// URLs of the metrics.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<String>,
 }
 
 impl Running<'_> {
@@ -80,6 +104,7 @@ impl Running<'_> {
         loop {
             tokio::select! {
                 () = interrupt.wait() => return Ok(()),
+                () = self.served.asked_to_stop() => return Ok(()),
                 () = self.hangup.wait() => {}
                 () = &mut watch => {}
             }
@@ -106,6 +131,9 @@ impl Running<'_> {
             role: self.settings.config.node.role.clone(),
             addresses: known_addresses(&self.node).await,
             topics: kept.len(),
+            socket: self.served.socket.clone(),
+            rpc: urls(self.served.addrs(), "rpc"),
+            metrics: urls(self.served.metrics(), "metrics"),
         };
         let written = match json {
             true => output::json(&line),
@@ -123,6 +151,10 @@ impl Running<'_> {
                 return Ok(());
             }
         };
+        if let Err(error) = self.served.reload(&new.resolved) {
+            note(&format!("{error}; the configuration stays as it was"));
+            return Ok(());
+        }
         let (old, wanted) = (topics_of(&self.settings.resolved), topics_of(&new.resolved));
         let added: BTreeSet<Topic> = wanted.difference(&old).copied().collect();
         join(&self.node, &added).await?;
@@ -151,6 +183,11 @@ impl Running<'_> {
         self.settings = new;
         Ok(())
     }
+}
+
+fn urls(addrs: &[SocketAddr], path: &str) -> Vec<String> {
+    let url = |addr: &SocketAddr| format!("http://{addr}/{path}");
+    addrs.iter().map(url).collect()
 }
 
 /// The topics of the configuration.
@@ -193,7 +230,7 @@ fn changed(old: &Settings, new: &Settings) -> Vec<String> {
         .into_iter()
         .filter(|key| of(&old, key) != of(&new, key));
     changed
-        .filter(|key| !taken.contains(&key.as_str()))
+        .filter(|key| !taken.contains(&key.as_str()) && !key.starts_with("access."))
         .cloned()
         .collect()
 }
@@ -203,6 +240,15 @@ impl ReadyLine {
         let mut plain = format!("node {}\nhome {}", self.id, self.home.display());
         for address in &self.addresses {
             plain.push_str(&format!("\nreachable at {address}"));
+        }
+        if let Some(socket) = &self.socket {
+            plain.push_str(&format!("\nanswers commands at {}", socket.display()));
+        }
+        for url in &self.rpc {
+            plain.push_str(&format!("\nanswers programs at {url}"));
+        }
+        for url in &self.metrics {
+            plain.push_str(&format!("\nmetrics at {url}"));
         }
         let topics = match self.topics {
             1 => "1 topic".to_owned(),

@@ -16,6 +16,10 @@ pub struct Config {
     pub network: NetworkSection,
     /// What it is for.
     pub topics: TopicsSection,
+    /// Where `panda node run` answers programs and other commands.
+    pub rpc: RpcSection,
+    /// Who may ask over TCP. Read again with SIGHUP.
+    pub access: AccessSection,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +70,79 @@ pub struct TopicsSection {
     /// ticket, `panda:...`. Whoever may read this file may read these topics.
     #[schemars(example = ["panda:..."])]
     pub keep: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RpcSection {
+    /// Path of the Unix socket, or "off"; if not set, in the runtime directory of the user under a hash of
+    /// the home, or in the home. Whoever may open it may do everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/run/panda/rpc.sock")]
+    pub socket: Option<String>,
+    /// Mode of its file: "0600", or "0660" for a group.
+    pub socket_mode: String,
+    /// Addresses for HTTP and WebSockets: ADDR:PORT of this machine. Requests need a credential.
+    #[schemars(example = ["127.0.0.1:7780"])]
+    pub listen: Vec<String>,
+    /// Take addresses in rpc.listen and rpc.metrics that other machines reach. TLS is a proxy's.
+    pub public: bool,
+    /// Addresses for /metrics, /healthz and /readyz alone, without a credential.
+    #[schemars(example = ["127.0.0.1:9780"])]
+    pub metrics: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessSection {
+    /// File of tokens that its owner alone may read, a line each: NAME SCOPES TOKEN, and topics behind it if
+    /// it is for these alone. Scopes: read, publish-as-node, relay, admin, joined by +.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/etc/panda/tokens")]
+    pub tokens: Option<String>,
+    /// Ed25519 keys of clients, in the same form: NAME SCOPES KEY, and topics.
+    #[schemars(example = ["bob read+relay d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"])]
+    pub keys: Vec<String>,
+    /// What a key may do that is not listed: "closed" (nothing), or "open" (read and relay in
+    /// access.open_topics).
+    pub unknown_keys: String,
+    /// Topics for keys that are not listed: 64 hexadecimal digits or a ticket.
+    #[schemars(example = ["panda:..."])]
+    pub open_topics: Vec<String>,
+    /// Host names that requests may name, beside localhost and addresses: that of the proxy.
+    #[schemars(example = ["node.example.org"])]
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may ask.
+    #[schemars(example = ["https://app.example.org"])]
+    pub origins: Vec<String>,
+    /// Answer /metrics and the reasons of /readyz on rpc.listen without a credential.
+    pub metrics_open: bool,
+}
+
+impl Default for RpcSection {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            socket_mode: "0600".to_owned(),
+            listen: Vec::new(),
+            public: false,
+            metrics: Vec::new(),
+        }
+    }
+}
+
+impl Default for AccessSection {
+    fn default() -> Self {
+        Self {
+            tokens: None,
+            keys: Vec::new(),
+            unknown_keys: "closed".to_owned(),
+            open_topics: Vec::new(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            metrics_open: false,
+        }
+    }
 }
 
 impl Default for NodeSection {

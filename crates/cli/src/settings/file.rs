@@ -9,7 +9,7 @@ use super::config::{self, Key};
 use super::{ENVIRONMENT, Origin, SettingsError};
 
 /// Sections that are planned: they are refused as such and never ignored.
-const PLANNED: [&str; 2] = ["quota", "rpc"];
+const PLANNED: [&str; 1] = ["quota"];
 
 /// How much a name may differ from a known one for that to be offered.
 const SIMILARITY_MIN: f64 = 0.7;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use p2panda::{HostAddr, Mdns, NamedAddr, NetworkId, Ticket};
 
 use super::Config;
+use super::access::AccessSettings;
+use super::rpc::RpcSettings;
 use crate::parse::{NodeAddr, OPERATION_MIB_MAX, TopicArg};
 
 /// Memory that other nodes may use at a node that serves many, in MiB.
@@ -41,10 +43,12 @@ pub struct Resolved {
     /// `None`: what nodes have that serve few.
     pub budget_mib: Option<u32>,
     pub keep: Vec<TopicArg>,
+    pub rpc: RpcSettings,
+    pub access: AccessSettings,
 }
 
 /// A key, and what is wrong with it.
-type Wrong = (&'static str, String);
+pub(super) type Wrong = (&'static str, String);
 
 impl Resolved {
     pub fn of(config: &Config) -> Result<Resolved, Wrong> {
@@ -81,6 +85,8 @@ impl Resolved {
                 (mib, _) => Some(mib),
             },
             keep,
+            rpc: RpcSettings::of(&config.rpc)?,
+            access: AccessSettings::of(&config.access)?,
         })
     }
 }
@@ -106,7 +112,7 @@ impl Resolved {
 }
 
 /// Each item of a list, or which one is wrong.
-fn each<T, E: ToString>(
+pub(super) fn each<T, E: ToString>(
     key: &'static str,
     items: &[String],
     read: impl Fn(&str) -> Result<T, E>,

@@ -32,7 +32,7 @@ impl Manager {
 }
 
 /// Waits until a line on standard error contains a text.
-fn notes(running: &Running, text: &str) {
+pub(super) fn notes(running: &Running, text: &str) {
     while !running
         .err
         .recv_timeout(PATIENCE)
@@ -63,6 +63,7 @@ fn ready(server: &Running, topics: &str) -> String {
         .strip_prefix("reachable at ")
         .expect("an address")
         .to_owned();
+    assert!(server.line().starts_with("answers commands at "));
     assert_eq!(server.line(), format!("ready; stores and serves {topics}"));
     addr
 }

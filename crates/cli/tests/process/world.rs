@@ -27,6 +27,7 @@ impl World {
         let (network, topic) = (random().trim().to_owned(), random().trim().to_owned());
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("tmp")).unwrap();
+        std::fs::create_dir(dir.path().join("run")).unwrap();
         World {
             dir,
             network,
@@ -52,6 +53,7 @@ impl World {
             .env("XDG_STATE_HOME", self.path("state"))
             .env("XDG_DATA_HOME", self.path("data"))
             .env("XDG_CONFIG_HOME", self.path("config"))
+            .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("TMPDIR", self.path("tmp"))
             .env_remove("RUST_LOG")
             .stdin(Stdio::null());

@@ -38,6 +38,15 @@ pub(crate) fn router(service: Service) -> Router {
         .with_state(service)
 }
 
+/// Health and metrics for whoever reaches the listener, which the configuration opened for that.
+pub(crate) fn measured(service: Service) -> Router {
+    Router::new()
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(ready_openly))
+        .route("/metrics", get(numbers_openly))
+        .with_state(service)
+}
+
 /// Looks at `Host` and `Origin` before anything else, and answers pages that may ask.
 async fn guard(State(service): State<Service>, request: Request, next: Next) -> Response {
     let (host, origin) = named(&request);
@@ -226,6 +235,14 @@ async fn healthy() -> &'static str {
 
 /// `GET /readyz`: whether the node can store. Why not is said to those who may know.
 async fn ready(State(service): State<Service>, headers: HeaderMap) -> Response {
+    readiness(&service, may_measure(&service, &headers))
+}
+
+async fn ready_openly(State(service): State<Service>) -> Response {
+    readiness(&service, true)
+}
+
+fn readiness(service: &Service, with_reason: bool) -> Response {
     let code = match service.node.health() {
         _ if service.is_draining() => "draining",
         Health::Ok => return "ready\n".into_response(),
@@ -233,11 +250,7 @@ async fn ready(State(service): State<Service>, headers: HeaderMap) -> Response {
         Health::Stopped { .. } => "stopped",
         _ => "not-ready",
     };
-    let shown = if may_measure(&service, &headers) {
-        code
-    } else {
-        "not-ready"
-    };
+    let shown = if with_reason { code } else { "not-ready" };
     (StatusCode::SERVICE_UNAVAILABLE, format!("{shown}\n")).into_response()
 }
 
@@ -254,6 +267,10 @@ async fn numbers(State(service): State<Service>, headers: HeaderMap) -> Response
     if !may_measure(&service, &headers) {
         return refusal(unauthenticated());
     }
+    numbers_openly(State(service)).await
+}
+
+async fn numbers_openly(State(service): State<Service>) -> Response {
     match metrics::text(&service).await {
         Ok(text) => {
             let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];

@@ -1,0 +1,241 @@
+//! Who may ask over TCP (`[access]`, `docs/protocol/rpc.md#4`).
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use p2panda::{Topic, VerifyingKey};
+use p2panda_rpc::daemon::{Access, Grant, Scopes, Unknown};
+use thiserror::Error;
+
+use super::config::AccessSection;
+use super::resolve::{Wrong, each};
+use crate::parse::TopicArg;
+
+/// The shortest token that is taken: nobody guesses it.
+const TOKEN_CHARS_MIN: usize = 16;
+
+/// Longest name of a credential, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Who may ask, as far as the configuration says it: tokens are in a file of their own.
+#[derive(Clone, Debug)]
+pub struct AccessSettings {
+    access: Access,
+    tokens: Option<PathBuf>,
+}
+
+/// Why the file of tokens cannot be used.
+#[derive(Debug, Error)]
+pub enum TokensError {
+    #[error("access.tokens: {} cannot be read: {source}; check its name and permissions", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("access.tokens: other users may read {path}; chmod 600 {path} ends that", path = path.display())]
+    Readable { path: PathBuf },
+    #[error("{}:{line}: {what}", path.display())]
+    Line {
+        path: PathBuf,
+        line: usize,
+        what: String,
+    },
+}
+
+impl AccessSettings {
+    pub fn of(section: &AccessSection) -> Result<AccessSettings, Wrong> {
+        let topics = each("access.open_topics", &section.open_topics, |text| {
+            topic(text)
+        })?;
+        let unknown_keys = match (section.unknown_keys.as_str(), topics.is_empty()) {
+            ("closed", true) => Unknown::Closed,
+            ("closed", false) => {
+                let what = "access.open_topics needs access.unknown_keys = \"open\"";
+                return Err(("access.open_topics", what.to_owned()));
+            }
+            ("open", false) => Unknown::Open {
+                topics: topics.into_iter().collect(),
+            },
+            ("open", true) => {
+                let what = "keys that nobody listed need topics: name them in access.open_topics";
+                return Err(("access.unknown_keys", what.to_owned()));
+            }
+            _ => {
+                let what = "access.unknown_keys is \"closed\" or \"open\"";
+                return Err(("access.unknown_keys", what.to_owned()));
+            }
+        };
+        Ok(AccessSettings {
+            access: Access {
+                grants: each("access.keys", &section.keys, |text| key(text))?,
+                unknown_keys,
+                hosts: section.hosts.clone(),
+                origins: section.origins.clone(),
+                metrics_open: section.metrics_open,
+            },
+            tokens: section.tokens.clone().map(PathBuf::from),
+        })
+    }
+
+    /// With the tokens of the file, which is read now.
+    pub fn load(&self) -> Result<Access, TokensError> {
+        let mut access = self.access.clone();
+        if let Some(path) = &self.tokens {
+            access.grants.extend(tokens(path)?);
+        }
+        Ok(access)
+    }
+}
+
+fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
+    let read = |source| TokensError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let text = std::fs::read_to_string(path).map_err(read)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).map_err(read)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let path = path.to_owned();
+            return Err(TokensError::Readable { path });
+        }
+    }
+    let mut grants = Vec::new();
+    let mut names = BTreeSet::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let wrong = |what| TokensError::Line {
+            path: path.to_owned(),
+            line: at + 1,
+            what,
+        };
+        let (name, grant) = token(line).map_err(wrong)?;
+        if !names.insert(name.clone()) {
+            return Err(wrong(format!("the name {name} is there twice")));
+        }
+        grants.push(grant);
+    }
+    Ok(grants)
+}
+
+/// The words of a credential.
+struct Words<'a> {
+    name: &'a str,
+    scopes: Scopes,
+    secret: &'a str,
+    topics: Vec<Topic>,
+}
+
+impl Words<'_> {
+    fn of<'a>(text: &'a str, secret: &str) -> Result<Words<'a>, String> {
+        let mut words = text.split_whitespace();
+        let form = || format!("expected NAME SCOPES {secret}, and topics if it is for these alone");
+        let mut next = || words.next().ok_or_else(form);
+        let (name, scopes, secret) = (next()?, next()?, next()?);
+        if name.len() > NAME_BYTES_MAX || name.contains(['/', '\\']) {
+            return Err(format!("the name {name} is too long, or has a slash"));
+        }
+        let scopes = Scopes::parse(&scopes.replace('+', ",")).map_err(|word| {
+            format!("there is no scope {word}; choose from read, publish-as-node, relay and admin")
+        })?;
+        Ok(Words {
+            name,
+            scopes,
+            secret,
+            topics: words.map(topic).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn limited(&self, grant: Grant) -> Grant {
+        match self.topics.is_empty() {
+            true => grant,
+            false => grant.topics(self.topics.iter().copied()),
+        }
+    }
+}
+
+fn token(line: &str) -> Result<(String, Grant), String> {
+    let words = Words::of(line, "TOKEN")?;
+    if words.secret.chars().count() < TOKEN_CHARS_MIN {
+        return Err(format!(
+            "a token has at least {TOKEN_CHARS_MIN} characters; `panda topic new` prints 64 random ones"
+        ));
+    }
+    let grant = Grant::token(words.name, words.secret, words.scopes.clone());
+    Ok((words.name.to_owned(), words.limited(grant)))
+}
+
+fn key(text: &str) -> Result<Grant, String> {
+    let words = Words::of(text, "KEY")?;
+    let key: VerifyingKey = words.secret.parse().map_err(|_| {
+        format!(
+            "{} is no key: 64 hexadecimal digits, as `panda id` prints them",
+            words.secret
+        )
+    })?;
+    Ok(words.limited(Grant::key(words.name, key, words.scopes.clone())))
+}
+
+fn topic(text: impl AsRef<str>) -> Result<Topic, String> {
+    let topic = text.as_ref().parse::<TopicArg>();
+    topic
+        .map(|named| named.topic)
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const TOPIC: &str = "7777777777777777777777777777777777777777777777777777777777777777";
+
+    #[test]
+    fn a_line_of_tokens_names_who_may_do_what_and_where() {
+        let (name, _) = token("alice read+publish-as-node 0123456789abcdef").unwrap();
+        assert_eq!(name, "alice");
+        assert!(token(&format!("alice read 0123456789abcdef {TOPIC} {TOPIC}")).is_ok());
+        for (line, what) in [
+            ("alice read", "expected NAME SCOPES TOKEN"),
+            ("a/b read 0123456789abcdef", "has a slash"),
+            ("alice reed 0123456789abcdef", "there is no scope reed"),
+            ("alice read 0123456789abcde", "at least 16 characters"),
+            ("alice read 0123456789abcdef 77", "a topic is 64"),
+        ] {
+            let said = token(line).unwrap_err();
+            assert!(said.contains(what), "{line}: {said}");
+        }
+        assert!(key("bob read 77").unwrap_err().contains("is no key"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_tokens_is_for_its_owner_alone_and_names_nobody_twice() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens");
+        let mode = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, mode).unwrap();
+        };
+        let line = "alice read 0123456789abcdef\n";
+        std::fs::write(&path, format!("# who\n\n{line}")).unwrap();
+        mode(0o600);
+        assert_eq!(tokens(&path).unwrap().len(), 1);
+        mode(0o640);
+        assert!(matches!(tokens(&path), Err(TokensError::Readable { .. })));
+        std::fs::write(&path, format!("{line}{line}")).unwrap();
+        mode(0o600);
+        let said = tokens(&path).unwrap_err().to_string();
+        assert!(
+            said.ends_with("tokens:2: the name alice is there twice"),
+            "{said}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(tokens(&path), Err(TokensError::Read { .. })));
+    }
+}
