@@ -3,7 +3,7 @@
 from reader import cbor, keys, network, operations
 from reader.keys import L, P
 
-from . import curve
+from reader import curve
 
 SEED, OTHER = b"\x01" * 32, b"\x02" * 32
 TOPIC = b"\x07" * 32

@@ -1,8 +1,8 @@
-"""Points of the Ed25519 curve, for signatures that no honest signer makes. Makes vectors, nothing else."""
+"""Points of the Ed25519 curve: for XEdDSA, and for signatures that no honest signer makes."""
 
 import hashlib
 
-from reader.keys import D, L, P, ROOT_OF_MINUS_1
+from .keys import D, L, P, ROOT_OF_MINUS_1
 
 
 def add(p, q):
