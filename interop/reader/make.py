@@ -3,10 +3,11 @@
 import json
 import sys
 
-from making import groups, network, operations, pair, streams, sync
+from making import gossip, groups, network, operations, pair, streams, sync
 from reader.check import VECTORS
 
-FILES = operations.FILES | sync.FILES | streams.FILES | groups.FILES | network.FILES | pair.FILES
+PAGES = (operations, sync, streams, groups, network, gossip, pair)
+FILES = {name: make for page in PAGES for name, make in page.FILES.items()}
 
 
 def text_of(value):

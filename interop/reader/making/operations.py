@@ -146,6 +146,9 @@ def signed_bytes():
                              "dependencies": [], "group_id": keys.public(b"\3" * 32)})
     put("group_operation", "group_operation", "An operation on a group inside a sealed space",
         b"p2panda group operation v1" + keys.public(SEED) + arguments)
+    login = ("p2panda rpc login 1", f"node: {keys.public(OTHER).hex()}", "authority: localhost:7070", f"client: {b'c'.hex() * 32}",
+             f"server: {b's'.hex() * 32}", "expires: 1780572316", "")
+    put("login", "rpc_login", "The login of a program at an RPC, by a key that may sign operations as well", "\n".join(login).encode())
     put("request", "space_request", "A request of somebody who has an invite, by a key that is no node's",
         b"p2panda space request v1" + keys.digest(b"space") + keys.public(SEED) + keys.digest(b"bundle"), OTHER)
     prekey, xwing = keys.digest(b"pre-key"), keys.digest(b"x-wing") * 38

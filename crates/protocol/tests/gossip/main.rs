@@ -6,3 +6,4 @@ mod broadcasts;
 mod bytes;
 mod neighbours;
 mod network;
+mod vectors;
