@@ -261,6 +261,10 @@ def read(check):
     for sender, wanted in file["session_key_by_sender"].items():
         sessions[sender] = session_key(binding, unhex(sender))
         check.equal(sessions[sender].hex(), wanted, "ranges")
+    for v in file["sets"] + file["exchanges"]:
+        for one in v.get("named", []):
+            label = keys.derive_key("p2panda log label v1", unhex(one["author"]) + unhex(one["log_id"]))
+            check.equal(label.hex(), one["label"], "ranges", v["name"])
     for v in file["sets"]:
         heads = sorted(map(head_of, v["heads"]), key=lambda head: head[0])
         for one in v["ranges"]:

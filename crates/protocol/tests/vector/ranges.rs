@@ -144,6 +144,20 @@ fn every_range_has_the_hash_of_the_vectors() {
 }
 
 #[test]
+fn a_log_with_a_name_goes_by_its_label() {
+    let file = load("ranges.json");
+    let entries = list(&file["sets"]).iter().chain(list(&file["exchanges"]));
+    let named = entries.filter_map(|entry| entry.get("named"));
+    let named: Vec<_> = named.flat_map(list).collect();
+    assert_eq!(named.len(), 4);
+    for log in named {
+        let author = VerifyingKey::from_bytes_unchecked(hex32(&log["author"]));
+        let label = LogId::from_bytes(hex32(&log["log_id"])).label(&author);
+        assert_eq!(*label.as_bytes(), hex32(&log["label"]));
+    }
+}
+
+#[test]
 fn everything_has_the_fingerprint_of_the_vectors() {
     let file = load("ranges.json");
     for set in list(&file["sets"]) {
