@@ -1,0 +1,254 @@
+//! Habits that CONTRIBUTING.md asks for, read from the files of the workspace.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A file has no more lines than that.
+const LINES_MAX: usize = 800;
+
+/// Words that the documentation does not use, with what to write instead.
+const WORDS: [(&str, &str); 9] = [
+    ("whoever", "anyone who, the peer that"),
+    ("anew", "again, restarts"),
+    ("whatever", "any, regardless of"),
+    ("beside", "next to, in addition to, concurrent with"),
+    ("at hand", "in memory, here"),
+    ("for ever", "forever, permanently"),
+    ("tells of", "reports"),
+    ("came of", "became of"),
+    ("the house", "the layout"),
+];
+
+/// Names that say nothing, and files of such names.
+const NAMES: [&str; 6] = ["Manager", "Handler", "Helper", "Util", "Utils", "Impl"];
+const FILES: [&str; 6] = [
+    "mod.rs",
+    "utils.rs",
+    "util.rs",
+    "types.rs",
+    "common.rs",
+    "helpers.rs",
+];
+
+/// Tests that sleep, and how often: to look again for what no event reports, as the slowness that is
+/// tested, or under a clock that is paused. A new one says which.
+const SLEEPS: [(&str, usize); 6] = [
+    ("crates/cli/tests/process.rs", 1),
+    ("crates/net/tests/net/need.rs", 1),
+    ("crates/net/tests/net/recovery.rs", 1),
+    ("crates/node/src/inner/new_logs.rs", 2),
+    ("crates/node/tests/promises/nodes.rs", 1),
+    ("crates/node/tests/promises/views.rs", 2),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The files below some folders that end so, by their path from the root, with their text.
+fn files(folders: &[&str], ending: &str) -> BTreeMap<String, String> {
+    let root = root();
+    let mut found = BTreeMap::new();
+    let mut left: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let is_ours = !path.ends_with("target") && !path.ends_with("node_modules");
+            let entries = std::fs::read_dir(&path).unwrap();
+            left.extend(
+                entries
+                    .filter(|_| is_ours)
+                    .map(|entry| entry.unwrap().path()),
+            );
+            continue;
+        }
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+        let name = name.replace('\\', "/");
+        if name.ends_with(ending) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.insert(name, text);
+        }
+    }
+    found
+}
+
+fn sources() -> BTreeMap<String, String> {
+    let folders = ["crates", "sim", "hostile", "bench", "fuzz", "interop"];
+    let sources = files(&folders, ".rs");
+    assert!(sources.len() > 500, "the sources are not where they were");
+    sources
+}
+
+/// What people read. Decision notes and tables of measurements stay as they were written.
+fn documents() -> BTreeMap<String, String> {
+    let folders = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "RELEASING.md",
+        "CHANGELOG.md",
+        "docs",
+        "crates",
+        "vectors",
+        "interop",
+    ];
+    let mut documents = files(&folders, ".md");
+    documents.retain(|name, _| !name.starts_with("docs/decisions/0"));
+    assert!(
+        documents.len() > 40,
+        "the documents are not where they were"
+    );
+    documents
+}
+
+/// Whether a text has these words, as words.
+fn has(text: &str, words: &str) -> bool {
+    let text = text.to_lowercase();
+    let is_letter = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    text.match_indices(words).any(|(at, _)| {
+        let end = at + words.len();
+        !text[..at].ends_with(is_letter) && !text[end..].starts_with(is_letter)
+    })
+}
+
+/// The line without what stands in it as code or as the target of a link.
+fn prose(line: &str) -> String {
+    let mut text = String::new();
+    for (place, part) in line.split('`').enumerate() {
+        text.push_str(if place % 2 == 0 { part } else { " " });
+    }
+    let mut out = String::new();
+    for (place, part) in text.split("](").enumerate() {
+        let rest = part.split_once(')').map_or(part, |(_, rest)| rest);
+        out.push_str(if place == 0 { part } else { rest });
+    }
+    out
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_keeps_in_mind() {
+    for (name, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= LINES_MAX, "{name} has {lines} lines");
+    }
+}
+
+#[test]
+fn no_type_and_no_file_has_an_empty_name() {
+    for (name, text) in sources() {
+        let file = name.rsplit('/').next().unwrap();
+        assert!(!FILES.contains(&file), "{name}: name it by what is in it");
+        if name.contains("/tests/") {
+            continue;
+        }
+        let mut words = text.split_whitespace();
+        while let Some(word) = words.next() {
+            if ["struct", "enum", "trait"].contains(&word) {
+                let name_of = words.next().unwrap_or_default();
+                let name_of = name_of
+                    .split(|c: char| !c.is_alphanumeric())
+                    .next()
+                    .unwrap();
+                let ends = NAMES.iter().any(|one| name_of.ends_with(one));
+                assert!(!ends, "{name}: {name_of} says nothing");
+            }
+        }
+    }
+}
+
+#[test]
+fn documents_use_the_words_of_the_field() {
+    let mut found = Vec::new();
+    for (name, text) in documents() {
+        let is_measured = name.starts_with("docs/performance");
+        for (number, line) in text.lines().enumerate() {
+            if is_measured && line.starts_with('|') {
+                continue;
+            }
+            let line = prose(line);
+            let words = WORDS.iter().filter(|(word, _)| has(&line, word));
+            found.extend(
+                words.map(|(word, better)| format!("{name}:{}: \"{word}\" ({better})", number + 1)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn no_test_sleeps_to_wait() {
+    let allowed: BTreeMap<&str, usize> = SLEEPS.into_iter().collect();
+    for (name, text) in sources() {
+        let is_of_tests = name.contains("/tests/") || name.ends_with("tests.rs");
+        let tests = match is_of_tests {
+            true => text.as_str(),
+            false => text
+                .split_once("#[cfg(test)]")
+                .map_or("", |(_, tests)| tests),
+        };
+        let sleeps = tests.matches(concat!("sleep(", "Duration")).count();
+        let most = allowed.get(name.as_str()).copied().unwrap_or(0);
+        assert!(
+            sleeps <= most,
+            "{name} sleeps {sleeps} times: wait for an event"
+        );
+    }
+}
+
+/// `1.10-1.14` as numbers of rules; a section stands for itself.
+fn rules_of(list: &str) -> BTreeSet<String> {
+    let mut rules = BTreeSet::new();
+    for one in list.split(", ") {
+        let (first, last) = one.split_once(" to ").unwrap_or((one, one));
+        let Some((section, from)) = first.rsplit_once('.') else {
+            rules.insert(first.to_owned());
+            continue;
+        };
+        let to = last.rsplit_once('.').map_or(from, |(_, to)| to);
+        let (from, to): (u32, u32) = (from.parse().unwrap(), to.parse().unwrap());
+        rules.extend((from..=to).map(|rule| format!("{section}.{rule}")));
+    }
+    rules
+}
+
+/// The rules and sections of a page that say "(local)", and all rules that it has.
+fn marked(page: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut local, mut all) = (BTreeSet::new(), BTreeSet::new());
+    for line in page.lines() {
+        let number = match (line.strip_prefix("**"), line.strip_prefix("## ")) {
+            (Some(rule), _) => rule.split("**").next(),
+            (_, Some(title)) => title.split(". ").next(),
+            _ => None,
+        };
+        let number = number.map(|number| number.split(' ').next().unwrap().to_owned());
+        let Some(number) = number.filter(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+        else {
+            continue;
+        };
+        if line.contains("(local)") || line.contains("(local,") {
+            local.insert(number.clone());
+        }
+        all.insert(number);
+    }
+    (local, all)
+}
+
+#[test]
+fn local_rules_are_marked_as_the_page_of_numbers_lists_them() {
+    let pages = files(&["docs/protocol"], ".md");
+    let numbers = &pages["docs/protocol/numbers.md"];
+    let numbers = numbers.replace('\n', " ");
+    let (_, list) = numbers.split_once("*Local* rules are: ").unwrap();
+    let (list, _) = list.split_once(". Another").unwrap();
+    let mut count = 0;
+    for of_page in list.split("; ").skip(1) {
+        let (page, rules) = of_page.split_once(' ').unwrap();
+        let (local, all) = marked(&pages[&format!("docs/protocol/{page}.md")]);
+        let mut listed = rules_of(rules);
+        listed.retain(|rule| all.contains(rule));
+        assert_eq!(local, listed, "{page}.md");
+        count += listed.len();
+    }
+    assert!(count > 50, "{count} rules: the list is not where it was");
+}
