@@ -13,6 +13,9 @@ pub(crate) mod step;
 pub(crate) mod value;
 pub(crate) mod version;
 
+#[cfg(test)]
+mod times;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -43,10 +43,18 @@ pub(crate) struct ViewTx<'d> {
 
 impl ViewWriter {
     pub(crate) fn open(path: &Path) -> rusqlite::Result<ViewWriter> {
+        ViewWriter::open_with(path, Scope::attach)
+    }
+
+    /// The same with a scope that is attached so.
+    pub(crate) fn open_with(
+        path: &Path,
+        attach: impl FnOnce(&mut Connection) -> rusqlite::Result<Arc<Scope>>,
+    ) -> rusqlite::Result<ViewWriter> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection::prepare_for_views(&connection)?;
-        let scope = Scope::attach(&mut connection)?;
+        let scope = attach(&mut connection)?;
         Ok(ViewWriter {
             connection,
             scope,

@@ -172,13 +172,21 @@ impl Readers {
 impl ViewReaders {
     /// Opens a connection.
     pub fn open(&self) -> Result<ViewConnection, StoreError> {
+        self.open_with(Scope::attach)
+    }
+
+    /// The same with a scope that is attached so.
+    pub(crate) fn open_with(
+        &self,
+        attach: impl FnOnce(&mut Connection) -> rusqlite::Result<Arc<Scope>>,
+    ) -> Result<ViewConnection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(READER_BUSY_WAIT)?;
         connection.pragma_update(None, "cache_size", -512)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         keep_plans(&connection)?;
-        let scope = Scope::attach(&mut connection)?;
+        let scope = attach(&mut connection)?;
         Ok(ViewConnection {
             connection,
             scope,

@@ -37,13 +37,16 @@ pub(crate) enum Mode {
     },
 }
 
+/// Time that passes.
+pub(crate) type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
+
 /// The mode and the time limit of a connection.
 pub(crate) struct Scope {
     mode: Mutex<Mode>,
     /// Tables that are none of a view, in lower case.
     others: Mutex<HashSet<String>>,
-    start: Instant,
-    /// In microseconds since the start.
+    clock: Clock,
+    /// In microseconds by the clock.
     deadline_us: AtomicU64,
 }
 
@@ -60,10 +63,19 @@ impl Drop for Entered<'_> {
 impl Scope {
     /// Puts a connection under a scope, for as long as it lives.
     pub(crate) fn attach(connection: &mut Connection) -> rusqlite::Result<Arc<Scope>> {
+        let start = Instant::now();
+        Scope::attach_at(connection, Box::new(move || start.elapsed()))
+    }
+
+    /// The same by another clock.
+    pub(crate) fn attach_at(
+        connection: &mut Connection,
+        clock: Clock,
+    ) -> rusqlite::Result<Arc<Scope>> {
         let scope = Arc::new(Scope {
             mode: Mutex::new(Mode::Node),
             others: Mutex::default(),
-            start: Instant::now(),
+            clock,
             deadline_us: AtomicU64::new(u64::MAX),
         });
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -101,7 +113,7 @@ impl Scope {
 
     /// The time that limits are compared with.
     pub(crate) fn now(&self) -> Duration {
-        self.start.elapsed()
+        (self.clock)()
     }
 
     /// Statements are interrupted when so much time has passed from now on.
