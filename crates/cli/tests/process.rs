@@ -24,6 +24,8 @@ mod states;
 mod tickets;
 #[path = "process/traces.rs"]
 mod traces;
+#[path = "process/views.rs"]
+mod views;
 #[path = "process/world.rs"]
 mod world;
 
