@@ -282,6 +282,38 @@ fn entries_of_a_key_come_one_at_a_time_and_others_pass_them() {
 }
 
 #[test]
+fn behind_a_held_key_as_many_entries_are_looked_at_as_the_bound_says_and_not_one_more() {
+    let config = Config {
+        mode: Mode::Ordered,
+        ..Config::default()
+    };
+    let mut machine = Consumer::new(config, 0);
+    machine.add(0, &Stored::default(), SECOND);
+    let offer = |machine: &mut Consumer, offset| {
+        let offered = Offered {
+            offset,
+            key: 7,
+            passes: true,
+        };
+        machine.offer(0, offered, SECOND);
+    };
+    offer(&mut machine, 1);
+    let held = machine.next(1, SECOND).unwrap().token;
+    for offset in 2..=CONSUMER_AHEAD_MAX as u64 {
+        offer(&mut machine, offset);
+    }
+    // One less than the bound waits behind the one that is held.
+    assert_eq!((machine.head(), machine.room()), (None, 1));
+    let last = CONSUMER_AHEAD_MAX as u64;
+    assert_eq!(machine.reads_after(0), Some(last));
+    offer(&mut machine, last + 1);
+    assert_eq!((machine.reads_after(0), machine.room()), (None, 0));
+    machine.ack(held).unwrap();
+    assert_eq!(machine.head(), Some((2, 0)));
+    assert_eq!(machine.reads_after(0), Some(last + 1));
+}
+
+#[test]
 fn tokens_of_before_a_seek_are_stale_and_made_up_ones_are_refused() {
     let mut driven = Driven::new(Config::default(), &[&[1, 2, 3]]);
     let token = driven.next(1).unwrap().token;

@@ -4,6 +4,7 @@
 mod blocked;
 mod bodies;
 mod changes;
+mod consumer_bounds;
 mod consumer_kills;
 mod consumer_model;
 mod consumer_redelivery;
