@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::Hash;
+use p2panda_core::{Hash, Label};
 use p2panda_protocol::link::message::{Level, Message};
 use p2panda_protocol::link::{Farewell, Tag};
 use p2panda_protocol::overlay::Overlay;
@@ -164,9 +164,18 @@ pub(crate) async fn receipts(attack: &Attack) -> Result<(), Stopped> {
         };
         let check = garbage.first_chunk().copied().unwrap_or_default();
         let level = Level { height, check };
+        let label = (number % 5 == 0).then(|| Label::from_bytes([number as u8; 32]));
         link.send(&match number % 2 {
-            0 => control(&Message::Stored { overlay, level }),
-            _ => control(&Message::Confirm { overlay, height }),
+            0 => control(&Message::Stored {
+                overlay,
+                label,
+                level,
+            }),
+            _ => control(&Message::Confirm {
+                overlay,
+                label,
+                height,
+            }),
         })
         .await?;
     }

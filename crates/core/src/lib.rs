@@ -76,5 +76,5 @@ pub use received::{Received, Refusal, Refused};
 pub use tail::Tail;
 pub use ticket::{Ticket, TicketContact, TicketContactError, TicketError};
 pub use time::{HybridTimestamp, LamportTimestamp, ParseTimestampError, Timestamp};
-pub use topic::{LogId, LogName, LogNameError, NetworkId, Topic};
+pub use topic::{Label, LogId, LogName, LogNameError, NetworkId, Topic};
 pub use unsigned::{AssembleError, UnsignedEphemeral, UnsignedHeader};

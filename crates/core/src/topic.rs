@@ -76,6 +76,32 @@ pub struct LogId([u8; 32]);
 any_bytes!(LogId, 32);
 debug_hex!(LogId);
 
+/// Stands for a log where the logs of a topic are told apart: the author's key for a first log, a hash for one
+/// with a name (`docs/protocol/operations.md#4`). Compared, and never taken for a key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label([u8; 32]);
+
+any_bytes!(Label, 32);
+debug_hex!(Label);
+
+impl Label {
+    /// The greatest one.
+    pub const MAX: Label = Label([u8::MAX; 32]);
+
+    /// The label where a log of a topic is named by its author. Not checked to be a key, and none where the
+    /// log has a name.
+    pub const fn in_place_of_author(&self) -> VerifyingKey {
+        VerifyingKey::from_bytes_unchecked(self.0)
+    }
+}
+
+impl From<VerifyingKey> for Label {
+    /// That of the author's first log.
+    fn from(author: VerifyingKey) -> Label {
+        Label(*author.as_bytes())
+    }
+}
+
 impl LogId {
     /// The *label* of an author's log with this id, if that is not the first one of its topic: what
     /// stands for the author where logs of a topic are told apart (`docs/protocol/operations.md#4`).

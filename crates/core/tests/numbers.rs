@@ -58,6 +58,7 @@ fn constants() -> BTreeMap<&'static str, u64> {
         ANNOUNCED_MAX,
         PREFERRED_AUTHORS_MAX,
         LINK_RECEIPTS_PER_MINUTE_MAX,
+        LINK_RECEIPT_LOGS_MAX,
         DISCOVERY_BYTES_MAX,
         DISCOVERY_HASHES_MAX,
         DISCOVERY_RECORDS_MAX,

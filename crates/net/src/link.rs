@@ -1,7 +1,7 @@
 //! Drives a link: its control stream, and the topic streams that the peer opens on it
 //! (`docs/protocol/link.md`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::discovery::message::Records;
 use p2panda_protocol::draws::Draws;
 use p2panda_protocol::link::{
-    Control, Farewell, Input, Instance, Level, Opening, Output, Side, Start, Told,
+    Control, Farewell, Input, Instance, Level, Opening, Output, ReceiptLog, Side, Start, Told,
 };
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::record::TransportInfo;
@@ -144,8 +144,8 @@ struct Driver {
     receipts_version: u64,
     receipts_at: Instant,
     /// Receipts that the peer waits for.
-    levels: JoinSet<(Overlay, Option<Level>)>,
-    looking: HashMap<Overlay, AbortHandle>,
+    levels: JoinSet<(ReceiptLog, Option<Level>)>,
+    looking: BTreeMap<ReceiptLog, AbortHandle>,
     conduct: Conduct,
     /// Nothing needs the link since then.
     unneeded: Option<Instant>,
@@ -221,7 +221,7 @@ impl Driver {
             receipts_version: 0,
             receipts_at: Instant::now(),
             levels: JoinSet::new(),
-            looking: HashMap::new(),
+            looking: BTreeMap::new(),
             unneeded: None,
             temporary_until: None,
             ending: None,
@@ -270,9 +270,9 @@ impl Driver {
                 Ok(()) = changed(&mut self.receipts, self.receipts_at), if !self.link.is_temporary() => self.ask_for_receipts(),
                 Some(found) = self.levels.join_next() => {
                     // One that is not needed any more says nothing.
-                    if let Ok((overlay, level)) = found {
-                        self.looking.remove(&overlay);
-                        self.handle(Input::Stored(overlay, level));
+                    if let Ok((log, level)) = found {
+                        self.looking.remove(&log);
+                        self.handle(Input::Stored(log, level));
                     }
                 }
                 sent = self.questions.send(), if self.questions.waiting() => {
@@ -327,18 +327,19 @@ impl Driver {
                 Output::Common(overlay) => drop(self.common_changes.insert(overlay, true)),
                 Output::Parted(overlay) => {
                     self.common_changes.insert(overlay, false);
-                    if let Some(looking) = self.looking.remove(&overlay) {
-                        looking.abort();
-                    }
+                    self.stop_looking(overlay);
                 }
-                Output::WantStored { overlay, above } => self.look_for_level(overlay, above),
+                Output::WantStored { log, above } => self.look_for_level(log, above),
                 // What a copy has stored, the peer may not have.
                 Output::Stored(..) if self.link.is_temporary() => {}
-                Output::Stored(overlay, level) => {
-                    let peer = self.link.peer;
-                    if let Some(topic) = self.shared.overlays.topic(&overlay) {
-                        self.questions
-                            .push(Request::Confirmed { topic, peer, level });
+                Output::Stored(log, level) => {
+                    if let Some(topic) = self.shared.overlays.topic(&log.overlay) {
+                        self.questions.push(Request::Confirmed {
+                            topic,
+                            peer: self.link.peer,
+                            label: log.label,
+                            level,
+                        });
                     }
                 }
                 Output::WantNodes(common) => {
@@ -515,26 +516,38 @@ impl Driver {
         self.receipts_at = Instant::now() + limits::RECEIPT_INTERVAL;
         let (wanted, version) = self.shared.receipts.since(self.receipts_version);
         self.receipts_version = version;
-        for (overlay, height) in wanted {
-            self.handle(Input::Confirm(overlay, height));
+        for (log, height) in wanted {
+            self.handle(Input::Confirm(log, height));
         }
     }
 
-    /// The peer wants to be told how far its log is stored.
-    fn look_for_level(&mut self, overlay: Overlay, above: Option<u32>) {
+    /// The peer wants to be told how far a log of it is stored.
+    fn look_for_level(&mut self, log: ReceiptLog, above: Option<u32>) {
         let (reply, answer) = oneshot::channel();
-        if let Some(topic) = self.shared.overlays.topic(&overlay) {
+        if let Some(topic) = self.shared.overlays.topic(&log.overlay) {
             self.questions.push(Request::Level {
                 topic,
                 author: self.link.peer,
+                label: log.label,
                 above,
                 reply,
             });
         }
-        let looking = async move { (overlay, answer.await.ok()) };
+        let looking = async move { (log, answer.await.ok()) };
         let looking = self.levels.spawn(looking);
-        if let Some(before) = self.looking.insert(overlay, looking) {
+        if let Some(before) = self.looking.insert(log, looking) {
             before.abort();
+        }
+    }
+
+    /// The overlay is common no longer.
+    fn stop_looking(&mut self, overlay: Overlay) {
+        let looking = self.looking.range(ReceiptLog::all(overlay));
+        let logs: Vec<_> = looking.map(|(log, _)| *log).collect();
+        for log in logs {
+            if let Some(looking) = self.looking.remove(&log) {
+                looking.abort();
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use p2panda_core::limits::SHUTDOWN_STEP_WAIT;
-use p2panda_core::{Entry, Tail, Topic, VerifyingKey};
+use p2panda_core::{Entry, Label, Tail, Topic, VerifyingKey};
 use p2panda_protocol::book::{Book, Node};
 use p2panda_protocol::link::Instance;
 use p2panda_protocol::record::{Address, TransportInfo};
@@ -402,10 +402,11 @@ impl SyncHandle {
         self.handle.repair(peer);
     }
 
-    /// Asks the peers that can say so to tell when they have stored this node's log of the topic up to
-    /// this entry, now and later: they are told with [`Request::Confirmed`]. A later call replaces it.
-    pub fn confirm(&self, height: u32) {
-        self.handle.confirm(height);
+    /// Asks the peers that can say so to tell when they have stored a log of this node in the topic up to
+    /// this entry, now and later: it is told with [`Request::Confirmed`]. The label is that of a log with a
+    /// name. A later call for the log replaces it.
+    pub fn confirm(&self, label: Option<Label>, height: u32) {
+        self.handle.confirm(label, height);
     }
 
     /// Leaves the topic, whoever else holds a handle: live sessions end with Close, those in

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use p2panda_core::{
-    Gap, Heights, LogRange, Look, Page, Phase, Read, Received, Topic, VerifyingKey, Wanted,
+    Gap, Heights, Label, LogRange, Look, Page, Phase, Read, Received, Topic, VerifyingKey, Wanted,
 };
 use p2panda_protocol::link::Level;
 use p2panda_protocol::ranges::SharedHeads;
@@ -103,17 +103,21 @@ pub enum Request {
         topic: Topic,
         /// The peer.
         author: VerifyingKey,
+        /// Label of the log, if it has a name; it may be that of another author, who is not answered.
+        label: Option<Label>,
         /// What it was told.
         above: Option<u32>,
         /// Answer, once more than that is stored.
         reply: oneshot::Sender<Level>,
     },
-    /// A peer says how far it has stored this node's own log.
+    /// A peer says how far it has stored a log of this node.
     Confirmed {
         /// The topic.
         topic: Topic,
         /// The peer.
         peer: VerifyingKey,
+        /// Label of the log, if it has a name: one that this node asked for.
+        label: Option<Label>,
         /// Counts only if the check is that of this node's own entry.
         level: Level,
     },

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use p2panda_core::{Entry, Few, Tail, Topic, VerifyingKey, limits};
+use p2panda_core::{Entry, Few, Label, Tail, Topic, VerifyingKey, limits};
 use p2panda_protocol::close::CloseCode;
 use p2panda_protocol::draws::Draws;
+use p2panda_protocol::link::ReceiptLog;
 use p2panda_protocol::overlay::Overlay;
 use p2panda_protocol::sync::{
     Dialled, Fault, Need, NeedInput, NeedOutput, Protocol, SessionId, Sources,
@@ -110,10 +111,12 @@ impl TopicHandle {
         self.repair.ask(peer);
     }
 
-    /// Wants receipts for the own log up to this entry.
-    pub(crate) fn confirm(&self, height: u32) {
+    /// Wants receipts for an own log up to this entry; the label is that of one with a name.
+    pub(crate) fn confirm(&self, label: Option<Label>, height: u32) {
         if self.is_running() {
-            self.shared.receipts.want(self.overlay, height);
+            let overlay = self.overlay;
+            let log = ReceiptLog { overlay, label };
+            self.shared.receipts.want(log, height);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use p2panda_core::{LogName, Topic, VerifyingKey, limits};
+use p2panda_core::{Label, LogName, Topic, limits};
 use p2panda_net::{PeerStatus, SessionStatus};
 
 use crate::Error;
@@ -81,11 +81,11 @@ impl Node {
     }
 
     /// The logs of this node in a topic: the first one, and those with a name, with their labels.
-    async fn own_logs(&self, topic: Topic) -> Result<Vec<(Option<LogName>, VerifyingKey)>, Error> {
+    async fn own_logs(&self, topic: Topic) -> Result<Vec<(Option<LogName>, Label)>, Error> {
         let own = self.id();
         let read = move |reader: &p2panda_store::Reader| reader.named_logs_of(&topic, &own);
         let named = self.storage().read(read).await?;
-        let mut logs = vec![(None, own)];
+        let mut logs = vec![(None, own.into())];
         logs.extend(named.into_iter().map(|(name, label)| (Some(name), label)));
         Ok(logs)
     }

@@ -42,9 +42,11 @@ pub enum Error {
     /// Something is no name of a log.
     #[error(transparent)]
     LogName(#[from] LogNameError),
-    /// Peers say of the first log of a topic only that they have stored it.
-    #[error("peers do not say of a log with a name that they have stored it")]
-    NamedReceipt,
+    /// Peers are asked for receipts of
+    /// [`LINK_RECEIPT_LOGS_MAX`](p2panda_core::limits::LINK_RECEIPT_LOGS_MAX) logs with a name in a topic, as
+    /// long as it is open.
+    #[error("receipts are asked for in too many logs of the topic")]
+    ReceiptLogs,
     /// A temporary directory cannot be made.
     #[error("no temporary directory can be made: {0}")]
     Temporary(#[source] std::io::Error),
@@ -134,7 +136,8 @@ impl Error {
             Error::Consumer(ConsumerError::Damaged) => ErrorKind::Corrupt,
             Error::Consumer(ConsumerError::Deleted | ConsumerError::TakenOver) => ErrorKind::Closed,
             Error::Consumer(_) => ErrorKind::Invalid,
-            Error::Encode(_) | Error::NoDirectory | Error::NamedReceipt => ErrorKind::Invalid,
+            Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
+            Error::ReceiptLogs => ErrorKind::Limit,
             Error::LogName(LogNameError::TooLong { .. }) => ErrorKind::Limit,
             Error::LogName(_) => ErrorKind::Invalid,
             Error::Store(error) => of_database(*error.kind()),

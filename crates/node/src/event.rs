@@ -481,7 +481,9 @@ mod tests {
             Engine::open(dir.path(), Options::default(), thread::system_clock()()).unwrap();
         let levels = Levels::new(Storage::new(engine.readers()), engine.journal());
         let (sender, (_net, net)) = (EventSender::new(), broadcast::channel(1));
-        let mut events = Events::new(sender.listen(), net, Topics::new(levels));
+        let own = engine.signing_key().verifying_key();
+        let topics = Topics::new(own, levels);
+        let mut events = Events::new(sender.listen(), net, topics);
         let sent = p2panda_core::limits::EVENTS_MAX as u64 + 5;
         for _ in 0..sent {
             sender.tell(Event::OwnLogPulled);

@@ -99,7 +99,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     let storage = Storage::new(engine.readers());
     let journal = engine.journal();
     let levels = Levels::new(storage.clone(), journal.clone());
-    let topics = Topics::new(levels.clone());
+    let topics = Topics::new(signing_key.verifying_key(), levels.clone());
     let events = EventSender::new();
     let (sender, health) = HealthSender::new();
     let tally = Arc::default();
@@ -249,7 +249,7 @@ fn compare_again(topics: &Topics, event: &EngineEvent) {
             if let Some(state) = topics.get(topic) {
                 let extensions = fork.first.node_extensions().ok();
                 let name = extensions.and_then(|extensions| extensions.name);
-                state.own_forked((name, fork.first.label()), *ours);
+                state.own_forked((name, fork.first.label().into()), *ours);
             }
             if let Some(peer) = peer {
                 topics.repair(topic, *peer);

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use p2panda_core::{LogName, LogNameError, Topic, VerifyingKey};
+use p2panda_core::{Label, LogName, LogNameError, Topic, VerifyingKey};
 use serde::Serialize;
 
 use crate::Error;
@@ -142,10 +142,10 @@ impl<M> Publisher<M> {
 }
 
 /// What stands for the author of a log where logs of a topic are told apart.
-pub(crate) fn label_of(topic: &Topic, author: &VerifyingKey, log: Option<LogName>) -> VerifyingKey {
+pub(crate) fn label_of(topic: &Topic, author: &VerifyingKey, log: Option<LogName>) -> Label {
     match log {
-        None => *author,
-        Some(name) => topic.named_log_id(&name).label(author),
+        None => (*author).into(),
+        Some(name) => topic.named_log_id(&name).label(author).into(),
     }
 }
 

@@ -297,10 +297,7 @@ impl TopicHandle {
         author: VerifyingKey,
         seq: u32,
     ) -> Result<bool, Error> {
-        let label = match log {
-            Some(name) => self.topic.named_log_id(&name).label(&author),
-            None => author,
-        };
+        let label = label_of(&self.topic, &author, log).in_place_of_author();
         self.node.queue().drop_body(self.topic, label, seq).await
     }
 

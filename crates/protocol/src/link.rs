@@ -19,6 +19,7 @@ pub use control::{Control, Failure, Input, Output, Start};
 pub use message::{Farewell, Instance, Level};
 pub use nodes::Told;
 pub use opening::{Opening, Refusal};
+pub use receipts::ReceiptLog;
 pub use runs::Runs;
 pub use secret::{LABEL, Proof, Secret, Side, Tag};
 pub use settle::{Link, Settled, settle};

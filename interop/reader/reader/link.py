@@ -45,9 +45,9 @@ def control(payload):
     elif tag == 5:
         out = "farewell", reader.u32()
     elif tag == 6:
-        out = "confirm", reader.raw(16), reader.u32()
+        out = "confirm", reader.raw(16), reader.option(lambda: reader.raw(32)), reader.u32()
     elif tag == 7:
-        out = "stored", reader.raw(16), reader.u32(), reader.raw(8)
+        out = "stored", reader.raw(16), reader.option(lambda: reader.raw(32)), reader.u32(), reader.raw(8)
     else:
         raise Invalid("Reserved")
     reader.finish()
@@ -70,8 +70,8 @@ def encode(kind, *fields):
     if kind == "farewell":
         return b"\5" + varint(fields[0])
     if kind == "confirm":
-        return b"\6" + fields[0] + varint(fields[1])
-    return b"\7" + fields[0] + varint(fields[1]) + fields[2]
+        return b"\6" + fields[0] + option(fields[1]) + varint(fields[2])
+    return b"\7" + fields[0] + option(fields[1]) + varint(fields[2]) + fields[3]
 
 
 def opening(payload):
@@ -194,5 +194,6 @@ def read_control(check, v, name):
     elif kind == "farewell":
         check.equal(message[1], v["reason"], name, v["name"])
     elif kind in ("confirm", "stored"):
-        wanted = [unhex(v["overlay"]), v["height"]] + ([unhex(v["check"])] if kind == "stored" else [])
+        label = unhex(v["label"]) if "label" in v else None
+        wanted = [unhex(v["overlay"]), label, v["height"]] + ([unhex(v["check"])] if kind == "stored" else [])
         check.equal(list(message[1:]), wanted, name, v["name"])

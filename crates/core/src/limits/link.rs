@@ -128,10 +128,12 @@ pub const LINK_NODES_PER_MINUTE_MAX: usize = 60;
 /// How long a refusal is taken to say that the peer should wait.
 pub const LINK_REFUSAL_WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// From one question for a receipt to the next about the same overlay, and from one sync to disk for
+/// From one question for a receipt to the next about the same log, and from one sync to disk for
 /// receipts to the next (`docs/protocol/link.md#10`).
 pub const RECEIPT_INTERVAL: Duration = Duration::from_millis(200);
-/// Questions for receipts, and answers, about one overlay in a minute: twice what a node says.
+/// Logs with a name in one overlay for which a node asks for receipts.
+pub const LINK_RECEIPT_LOGS_MAX: usize = 1_024;
+/// Questions for receipts, and answers, about one log in a minute: twice what a node says.
 pub const LINK_RECEIPTS_PER_MINUTE_MAX: usize = 600;
 /// The same about overlays that are not common, or that nobody asked for, all together.
 pub const LINK_RECEIPTS_STRAY_PER_MINUTE_MAX: usize = 2 * LINK_TAGS_MAX;

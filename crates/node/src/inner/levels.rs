@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use p2panda_core::limits::RECEIPT_INTERVAL;
-use p2panda_core::{Hash, Topic, VerifyingKey};
+use p2panda_core::{Hash, Label, Topic, VerifyingKey};
 use p2panda_engine::TopicChange;
 use p2panda_protocol::link::Level;
 use p2panda_store::{Journal, Reader, StoreError, StoredLevel};
@@ -35,9 +35,9 @@ struct Inner {
 
 #[derive(Default)]
 struct Asked {
-    by_topic: HashMap<Topic, HashMap<VerifyingKey, Vec<Question>>>,
+    by_topic: HashMap<Topic, HashMap<Label, Vec<Question>>>,
     /// Those that may have an answer.
-    due: HashSet<(Topic, VerifyingKey)>,
+    due: HashSet<(Topic, Label)>,
     /// A task looks at them.
     running: bool,
     last: Option<Instant>,
@@ -46,6 +46,8 @@ struct Asked {
 }
 
 struct Question {
+    /// Who asks: told of no log but its own.
+    author: VerifyingKey,
     above: Option<u32>,
     reply: oneshot::Sender<Level>,
 }
@@ -62,11 +64,11 @@ impl Levels {
         }))
     }
 
-    /// Answers when more than `above` of the author's log is stored and synced.
+    /// Answers when more than `above` of the log is stored and synced, if it is the author's.
     pub(crate) fn ask(
         &self,
         topic: Topic,
-        author: VerifyingKey,
+        (author, label): (VerifyingKey, Label),
         above: Option<u32>,
         reply: oneshot::Sender<Level>,
     ) {
@@ -75,10 +77,14 @@ impl Levels {
         self.0.is_asked.store(true, Ordering::SeqCst);
         asked.sweep();
         let of_topic = asked.by_topic.entry(topic).or_default();
-        let questions = of_topic.entry(author).or_default();
-        questions.push(Question { above, reply });
+        let questions = of_topic.entry(label).or_default();
+        questions.push(Question {
+            author,
+            above,
+            reply,
+        });
         asked.count += 1;
-        asked.due.insert((topic, author));
+        asked.due.insert((topic, label));
         self.look(&mut asked);
     }
 
@@ -93,11 +99,12 @@ impl Levels {
         };
         let topic = change.topic;
         let due: Vec<_> = if change.rewritten {
-            of_topic.keys().map(|author| (topic, *author)).collect()
+            of_topic.keys().map(|label| (topic, *label)).collect()
         } else {
-            let raised = change.heads.raised.iter().map(|(author, _)| author);
-            let asked = raised.filter(|author| of_topic.contains_key(*author));
-            asked.map(|author| (topic, *author)).collect()
+            let raised = change.heads.raised.iter();
+            let raised = raised.map(|(label, _)| Label::from(*label));
+            let asked = raised.filter(|label| of_topic.contains_key(label));
+            asked.map(|label| (topic, label)).collect()
         };
         asked.due.extend(due);
         self.look(&mut asked);
@@ -148,7 +155,7 @@ impl Levels {
     }
 
     /// One look at the logs, and one sync for all that are stored further than their authors know.
-    async fn round(&self, due: HashSet<(Topic, VerifyingKey)>) -> Result<(), Error> {
+    async fn round(&self, due: HashSet<(Topic, Label)>) -> Result<(), Error> {
         let found = self
             .0
             .storage
@@ -156,8 +163,10 @@ impl Levels {
             .await?;
         let news: Vec<_> = {
             let asked = self.0.asked.lock();
-            let is_news = |(topic, author, level): &Found| asked.is_news(topic, author, level.seq);
-            found.into_iter().filter(is_news).collect()
+            found
+                .into_iter()
+                .filter(|found| asked.is_news(found))
+                .collect()
         };
         if news.is_empty() {
             return Ok(());
@@ -166,8 +175,8 @@ impl Levels {
         let synced = tokio::task::spawn_blocking(move || journal.sync());
         synced.await.map_err(|_| Error::Closed)??;
         let mut asked = self.0.asked.lock();
-        for (topic, author, level) in news {
-            asked.answer(&topic, &author, level);
+        for found in &news {
+            asked.answer(found);
         }
         if asked.by_topic.is_empty() {
             self.0.is_asked.store(false, Ordering::SeqCst);
@@ -185,7 +194,18 @@ impl Levels {
     }
 }
 
-type Found = (Topic, VerifyingKey, StoredLevel);
+struct Found {
+    topic: Topic,
+    label: Label,
+    author: VerifyingKey,
+    level: StoredLevel,
+}
+
+impl Found {
+    fn answers(&self, question: &Question) -> bool {
+        question.author == self.author && question.above < Some(self.level.seq)
+    }
+}
 
 impl Asked {
     /// Drops questions about which nobody waits any more, now and then.
@@ -205,35 +225,35 @@ impl Asked {
         self.swept = self.count;
     }
 
-    fn is_news(&self, topic: &Topic, author: &VerifyingKey, seq: u32) -> bool {
-        let of_topic = self.by_topic.get(topic);
-        let questions = of_topic.and_then(|of_topic| of_topic.get(author));
+    fn is_news(&self, found: &Found) -> bool {
+        let of_topic = self.by_topic.get(&found.topic);
+        let questions = of_topic.and_then(|of_topic| of_topic.get(&found.label));
         let mut questions = questions.into_iter().flatten();
-        questions.any(|question| question.above < Some(seq) && !question.reply.is_closed())
+        questions.any(|question| found.answers(question) && !question.reply.is_closed())
     }
 
-    fn answer(&mut self, topic: &Topic, author: &VerifyingKey, level: StoredLevel) {
-        let Some(of_topic) = self.by_topic.get_mut(topic) else {
+    fn answer(&mut self, found: &Found) {
+        let Some(of_topic) = self.by_topic.get_mut(&found.topic) else {
             return;
         };
-        let Some(questions) = of_topic.remove(author) else {
+        let Some(questions) = of_topic.remove(&found.label) else {
             return;
         };
         let (answered, rest): (Vec<_>, Vec<_>) = questions
             .into_iter()
-            .partition(|question| question.above < Some(level.seq));
+            .partition(|question| found.answers(question));
         self.count = self.count.saturating_sub(answered.len());
         for question in answered {
             // The link may be gone.
             let _ = question.reply.send(Level {
-                height: level.seq,
-                check: check_of(&level.id),
+                height: found.level.seq,
+                check: check_of(&found.level.id),
             });
         }
         if !rest.is_empty() {
-            of_topic.insert(*author, rest);
+            of_topic.insert(found.label, rest);
         } else if of_topic.is_empty() {
-            self.by_topic.remove(topic);
+            self.by_topic.remove(&found.topic);
         }
     }
 }
@@ -243,11 +263,17 @@ pub(crate) fn check_of(id: &Hash) -> [u8; 8] {
     id.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
-fn levels(reader: &Reader, due: HashSet<(Topic, VerifyingKey)>) -> Result<Vec<Found>, StoreError> {
+fn levels(reader: &Reader, due: HashSet<(Topic, Label)>) -> Result<Vec<Found>, StoreError> {
     let mut found = Vec::new();
-    for (topic, author) in due {
-        if let Some(level) = reader.stored_level(&topic, &author)? {
-            found.push((topic, author, level));
+    for (topic, label) in due {
+        if let Some(level) = reader.stored_level(&topic, &label)? {
+            let named = reader.named_log(&label)?;
+            found.push(Found {
+                topic,
+                label,
+                author: named.map_or(label.in_place_of_author(), |log| log.author),
+                level,
+            });
         }
     }
     Ok(found)
@@ -265,7 +291,8 @@ mod tests {
 
     fn question(levels: &Levels, author: VerifyingKey) -> oneshot::Receiver<Level> {
         let (reply, answer) = oneshot::channel();
-        levels.ask(Topic::from_bytes([1; 32]), author, None, reply);
+        let log = (author, author.into());
+        levels.ask(Topic::from_bytes([1; 32]), log, None, reply);
         answer
     }
 

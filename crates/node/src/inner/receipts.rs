@@ -1,12 +1,14 @@
-//! Who has how much of this node's own log of a topic (`docs/protocol/streams.md#19`).
+//! Who has how much of this node's own logs of a topic (`docs/protocol/streams.md#19`).
 
 use std::collections::HashMap;
 
-use p2panda_core::limits::RECEIPT_PEERS_MAX;
+use p2panda_core::limits::{LINK_RECEIPT_LOGS_MAX, RECEIPT_PEERS_MAX};
 use p2panda_core::{LogName, VerifyingKey};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+
+use crate::Error;
 
 /// What peers have been sent and say that they have stored.
 #[derive(Default)]
@@ -116,14 +118,21 @@ impl Receipts {
         self.changed.notify_waiters();
     }
 
-    /// Whether peers have to be asked for a receipt of this entry.
-    pub(crate) fn want(&self, log: Option<LogName>, seq: u32) -> bool {
+    /// Whether peers have to be asked for a receipt of this entry. They take so many logs, and no more.
+    pub(crate) fn want(&self, log: Option<LogName>, seq: u32) -> Result<bool, Error> {
         let mut inner = self.inner.lock();
-        let is_new = inner.wanted.get(&log).is_none_or(|wanted| *wanted < seq);
+        let before = inner.wanted.get(&log).copied();
+        if before.is_none() && log.is_some() {
+            let named = inner.wanted.keys().filter(|log| log.is_some());
+            if named.count() >= LINK_RECEIPT_LOGS_MAX {
+                return Err(Error::ReceiptLogs);
+            }
+        }
+        let is_new = before < Some(seq);
         if is_new {
             inner.wanted.insert(log, seq);
         }
-        is_new
+        Ok(is_new)
     }
 
     /// Peers that were sent an operation, or say that they have stored it.
@@ -287,6 +296,20 @@ mod tests {
         assert!(held.contains(&named) && held.len() == RECEIPT_PEERS_MAX);
         drop(naming);
         assert!(receipts.inner.lock().named.is_empty());
+    }
+
+    #[test]
+    fn as_many_logs_with_a_name_as_the_limit_are_asked_for_and_one_more_is_an_error() {
+        let receipts = Receipts::default();
+        let name = |number: usize| LogName::of(&number.to_string()).ok();
+        for number in 0..LINK_RECEIPT_LOGS_MAX {
+            assert!(receipts.want(name(number), 3).is_ok_and(|is_new| is_new));
+        }
+        let one_more = receipts.want(name(LINK_RECEIPT_LOGS_MAX), 3);
+        assert!(matches!(one_more, Err(Error::ReceiptLogs)));
+        assert!(receipts.want(name(7), 3).is_ok_and(|is_new| !is_new));
+        assert!(receipts.want(name(7), 4).is_ok_and(|is_new| is_new));
+        assert!(receipts.want(None, 3).is_ok_and(|is_new| is_new));
     }
 
     #[test]

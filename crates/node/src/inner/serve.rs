@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use p2panda_core::limits::{SESSION_PAGE_BYTES_MAX, SESSION_PAGE_ROWS_MAX};
-use p2panda_core::{Gap, Heights, Page, Phase, Read, Received, Timestamp, Topic, VerifyingKey};
+use p2panda_core::{
+    Gap, Heights, Label, Page, Phase, Read, Received, Timestamp, Topic, VerifyingKey,
+};
 use p2panda_engine::{Incoming, IngestReport, Source};
 use p2panda_net::{Request, Stored, Totals};
 use p2panda_protocol::link::Level;
@@ -178,15 +180,22 @@ impl Desk {
             Request::Level {
                 topic,
                 author,
+                label,
                 above,
                 reply,
             } => {
                 // Of a topic that is not open nothing is said.
                 if self.topics.get(&topic).is_some() {
-                    self.levels.ask(topic, author, above, reply);
+                    let label = label.unwrap_or(author.into());
+                    self.levels.ask(topic, (author, label), above, reply);
                 }
             }
-            Request::Confirmed { topic, peer, level } => self.confirmed(topic, peer, level),
+            Request::Confirmed {
+                topic,
+                peer,
+                label,
+                level,
+            } => self.confirmed(topic, peer, label, level),
             Request::PeerHas {
                 topic,
                 session,
@@ -225,20 +234,28 @@ impl Desk {
     }
 
     /// A peer says how far it has stored the own log: true only of the branch that this node has.
-    fn confirmed(&self, topic: Topic, peer: VerifyingKey, level: Level) {
+    fn confirmed(&self, topic: Topic, peer: VerifyingKey, named: Option<Label>, level: Level) {
         let (desk, own) = (self.clone(), self.id);
         tokio::spawn(async move {
-            let read = desk
-                .storage
-                .read(move |reader| reader.operation_id(&topic, &own, level.height));
-            let ours = match read.await {
-                Ok(id) => id.is_some_and(|id| check_of(&id) == level.check),
+            let label = named.unwrap_or(own.into());
+            let read = move |reader: &Reader| {
+                let log = reader.named_log(&label)?;
+                let id = reader.operation_id(&topic, &label, level.height)?;
+                Ok((log.filter(|log| log.author == own), id))
+            };
+            let (log, id) = match desk.storage.read(read).await {
+                Ok(found) => found,
                 Err(Error::Closed) => return,
                 Err(error) => return tracing::error!(%error, "a receipt cannot be compared"),
             };
+            let is_own = named.is_none() || log.is_some();
+            let ours = is_own && id.is_some_and(|id| check_of(&id) == level.check);
             match desk.topics.get(&topic).filter(|_| ours) {
-                Some(state) => state.stored_by(peer, (None, own), level.height),
-                None => tracing::debug!(%peer, "a receipt for another branch of the own log"),
+                Some(state) => {
+                    let name = log.map(|log| log.name);
+                    state.stored_by(peer, (name, label), level.height);
+                }
+                None => tracing::debug!(%peer, "a receipt for another branch of an own log"),
             }
         });
     }
@@ -451,7 +468,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use bytes::Bytes;
-    use p2panda_core::{Draft, Header, NodeExtensions, Operation, SigningKey};
+    use p2panda_core::{Draft, Header, LogName, NodeExtensions, Operation, SigningKey};
     use p2panda_engine::{Engine, Options, RejectReason, thread};
 
     use super::*;
@@ -469,10 +486,11 @@ mod tests {
         let storage = Storage::new(engine.readers());
         let levels = Levels::new(storage.clone(), engine.journal());
         let (_, health) = HealthSender::new();
+        let own = SigningKey::from_bytes(&[9; 32]).verifying_key();
         let engine = thread::spawn(engine, thread::system_clock(), Box::new(|_| ()));
         let desk = Desk {
-            id: SigningKey::from_bytes(&[9; 32]).verifying_key(),
-            topics: Topics::new(levels.clone()),
+            id: own,
+            topics: Topics::new(own, levels.clone()),
             levels,
             storage,
             queue: Queue::new(engine, health),
@@ -487,12 +505,16 @@ mod tests {
     }
 
     fn operation(body: &[u8]) -> Operation {
+        operation_in(None, body)
+    }
+
+    fn operation_in(name: Option<LogName>, body: &[u8]) -> Operation {
         let extensions = NodeExtensions {
-            log_id: TOPIC.log_id(),
+            log_id: name.map_or(TOPIC.log_id(), |name| TOPIC.named_log_id(&name)),
             timestamp: Timestamp::from_micros(1),
             prune: false,
             deps: Vec::new(),
-            name: None,
+            name,
         };
         let draft = Draft {
             seq: 0,
@@ -563,6 +585,40 @@ mod tests {
         other_body.body = Some(Bytes::from_static(b"\x63six"));
         assert_eq!(bring(&desk, 2, &other_body).await, 1);
         assert_eq!(bring(&desk, 2, &bad[1]).await, 0);
+    }
+
+    #[tokio::test]
+    async fn only_the_author_of_a_log_is_told_how_far_it_is_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, _) = desk(dir.path());
+        let [author, other] =
+            [1, 2].map(|byte| SigningKey::from_bytes(&[byte; 32]).verifying_key());
+        let named = operation_in(LogName::of("one").ok(), b"\x63one");
+        let first = operation(b"\x63two");
+        assert_ne!(named.header.label(), author);
+        for operation in [&named, &first] {
+            assert_eq!(bring(&desk, 3, operation).await, 0);
+        }
+        let ask = |author, label: Option<Label>| {
+            let (reply, level) = oneshot::channel();
+            let request = Request::Level {
+                topic: TOPIC,
+                author,
+                label,
+                above: None,
+                reply,
+            };
+            desk.take(request, &Sessions::default());
+            level
+        };
+        let label = Some(Label::from(named.header.label()));
+        let mut refused = [ask(other, label), ask(other, Some(author.into()))];
+        // Asked last: whoever is answered was answered by then.
+        let level = ask(author, label).await.unwrap();
+        assert_eq!(level.check, check_of(&named.header.id()));
+        let level = ask(author, None).await.unwrap();
+        assert_eq!(level.check, check_of(&first.header.id()));
+        assert!(refused.iter_mut().all(|level| level.try_recv().is_err()));
     }
 
     #[tokio::test]

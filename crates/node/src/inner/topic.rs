@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use p2panda_core::{Entry, Few, Heights, LogName, Prefix, Tail, Topic, VerifyingKey};
+use p2panda_core::{Entry, Few, Heights, Label, LogName, Prefix, Tail, Topic, VerifyingKey};
 use p2panda_engine::{PublishError, TopicChange};
 use p2panda_net::{SyncHandle, Watched, Watcher};
 use p2panda_protocol::ranges::SharedHeads;
@@ -21,19 +21,22 @@ use crate::inner::levels::Levels;
 use crate::inner::queue::Queue;
 use crate::inner::receipts::{Branches, Place, Receipts};
 use crate::inner::storage::Storage;
+use crate::publisher::label_of;
 
 /// The topics of a node. Shared by the node, the engine's commit signal and the network.
 #[derive(Clone)]
 pub(crate) struct Topics {
     map: Arc<Mutex<HashMap<Topic, Arc<TopicState>>>>,
+    own: VerifyingKey,
     levels: Levels,
     heads: HeldHeads,
 }
 
 impl Topics {
-    pub(crate) fn new(levels: Levels) -> Self {
+    pub(crate) fn new(own: VerifyingKey, levels: Levels) -> Self {
         Self {
             map: Arc::default(),
+            own,
             levels,
             heads: HeldHeads::default(),
         }
@@ -58,7 +61,8 @@ impl Topics {
         if let Some(state) = map.get(&topic) {
             return (Arc::clone(state), false);
         }
-        let state = Arc::new(TopicState::new(topic, queue.clone(), self.heads.clone()));
+        let state = TopicState::new(topic, self.own, queue.clone(), self.heads.clone());
+        let state = Arc::new(state);
         map.insert(topic, Arc::clone(&state));
         (state, true)
     }
@@ -129,6 +133,7 @@ impl TopicNumber {
 /// One topic of a node.
 pub(crate) struct TopicState {
     topic: Topic,
+    own: VerifyingKey,
     number: TopicNumber,
     arrivals: Watched<Tail<Entry>>,
     feed: Watched<FeedState>,
@@ -177,9 +182,10 @@ enum Leaving {
 }
 
 impl TopicState {
-    fn new(topic: Topic, queue: Queue, held_heads: HeldHeads) -> Self {
+    fn new(topic: Topic, own: VerifyingKey, queue: Queue, held_heads: HeldHeads) -> Self {
         Self {
             topic,
+            own,
             number: TopicNumber::next(),
             arrivals: Watched::default(),
             feed: Watched::default(),
@@ -339,21 +345,23 @@ impl TopicState {
     pub(crate) fn stored_by(
         &self,
         peer: VerifyingKey,
-        (log, label): (Option<LogName>, VerifyingKey),
+        (log, label): (Option<LogName>, Label),
         seq: u32,
     ) {
         self.receipts.stored(peer, log, seq);
         // Where there is no other branch, nobody has to know.
         if self.receipts.branches(log).is_some() {
-            self.queue.own_held(self.topic, label, seq);
+            self.queue
+                .own_held(self.topic, label.in_place_of_author(), seq);
         }
     }
 
     /// Another branch of a log of this node is known; `ours` if a peer has shown that it holds this one.
-    pub(crate) fn own_forked(&self, (log, label): (Option<LogName>, VerifyingKey), ours: bool) {
+    pub(crate) fn own_forked(&self, (log, label): (Option<LogName>, Label), ours: bool) {
         self.receipts.fork(log, ours);
         if let (_, Some(seq)) = self.receipts.furthest(log) {
-            self.queue.own_held(self.topic, label, seq);
+            self.queue
+                .own_held(self.topic, label.in_place_of_author(), seq);
         }
     }
 
@@ -362,15 +370,15 @@ impl TopicState {
         &self.receipts
     }
 
-    /// Asks the peers for receipts of the own log up to this entry.
+    /// Asks the peers for receipts of an own log up to this entry.
     fn confirm(&self, place: Place) -> Result<(), Error> {
-        if place.log.is_some() {
-            return Err(Error::NamedReceipt);
-        }
-        if self.receipts.want(place.log, place.seq)
+        if self.receipts.want(place.log, place.seq)?
             && let Some(sync) = self.sync()
         {
-            sync.confirm(place.seq);
+            let label = place
+                .log
+                .map(|_| label_of(&self.topic, &self.own, place.log));
+            sync.confirm(label, place.seq);
         }
         Ok(())
     }

@@ -1,11 +1,14 @@
 //! Several logs of a node in one topic.
 
-use p2panda::{ConsumerError, ConsumerFilter, Error, ErrorKind, LogName, NewMessage, StartAt};
+use p2panda::{
+    ConsumerError, ConsumerFilter, Error, ErrorKind, LogName, NewMessage, PublishError, Receipt,
+    StartAt,
+};
 use p2panda_core::limits::CONSUMER_LOGS_MAX;
 use tokio::time::timeout;
 
 use crate::consumers::{rest, text as text_of};
-use crate::nodes::{PATIENCE, at, introduce, network, next, temporary, texts, topic};
+use crate::nodes::{PATIENCE, at, builder, introduce, network, next, temporary, texts, topic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_logs_of_a_topic_reach_another_node_and_say_which_they_are() {
@@ -97,7 +100,7 @@ async fn a_log_can_be_pruned_and_unsent_counts_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_none_and_a_receipt_that_cannot_come_are_errors() {
+async fn a_name_that_is_none_is_an_error() {
     let node = temporary(network()).await;
     let (tx, _rx) = node.stream(topic()).await.unwrap();
     let error = tx.to_log("").map(drop).unwrap_err();
@@ -105,9 +108,123 @@ async fn a_name_that_is_none_and_a_receipt_that_cannot_come_are_errors() {
     let error = tx.to_log(&"a".repeat(129)).map(drop).unwrap_err();
     assert_eq!(Error::from(error).kind(), ErrorKind::Limit);
     assert!(NewMessage::new("text").to_log("").is_err());
-    let receipt = tx.to_log("one").unwrap().publish("text").await.unwrap();
-    let stored = receipt.stored(1).await.unwrap_err();
-    assert!(matches!(stored, Error::NamedReceipt));
+}
+
+async fn is_stored(receipt: &Receipt) {
+    let stored = timeout(PATIENCE, receipt.stored(1)).await;
+    stored.expect("stored in time").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_of_one_log_says_nothing_of_another() {
+    let (network, topic) = (network(), topic());
+    let [a, b] = [temporary(network).await, temporary(network).await];
+    let (tx, _rx) = a.stream(topic).await.unwrap();
+    let [one, two] = ["one", "two"].map(|name| tx.to_log(name).unwrap());
+    let older = one.publish("1").await.unwrap();
+    let receipts = [
+        tx.publish("first").await.unwrap(),
+        one.publish("2").await.unwrap(),
+        two.publish("3").await.unwrap(),
+    ];
+    let (_tx, mut rx) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    is_stored(&receipts[1]).await;
+    for receipt in [&older, &receipts[1]] {
+        assert_eq!(receipt.held_by(), [b.id()]);
+    }
+    texts(&mut rx, 4).await;
+    // The peer has them; nobody asked.
+    assert_eq!(receipts[0].held_by(), []);
+    assert_eq!(receipts[2].held_by(), []);
+    is_stored(&receipts[2]).await;
+    is_stored(&receipts[0]).await;
+    // Each goes on by itself.
+    for number in 0..3 {
+        let receipt = one.publish(number.to_string()).await.unwrap();
+        assert_eq!(receipt.held_by(), []);
+        is_stored(&receipt).await;
+    }
+    assert_eq!(receipts[2].held_by(), [b.id()]);
+    assert_eq!(a.unsent().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_nodes_each_says_what_it_has_of_a_log_and_who_comes_later_is_asked_as_well() {
+    let (network, topic) = (network(), topic());
+    let [a, b, c] = [
+        temporary(network).await,
+        temporary(network).await,
+        temporary(network).await,
+    ];
+    let (tx, _rx) = a.stream(topic).await.unwrap();
+    let (tx_b, _rx_b) = b.stream(topic).await.unwrap();
+    introduce(&b, &a);
+    let control = tx.to_log("control").unwrap();
+    let receipt = control.publish("from a").await.unwrap();
+    let stored = timeout(PATIENCE, receipt.stored_by([b.id()])).await;
+    stored.expect("in time").unwrap();
+    // Another author's log with the same name is another log.
+    let same_name = tx_b.to_log("control").unwrap();
+    let other = same_name.publish("from b").await.unwrap();
+    let waiting = receipt.clone();
+    let both = [b.id(), c.id()];
+    let stored = tokio::spawn(async move { waiting.stored_by(both).await });
+    let (_tx, mut rx) = c.stream(topic).await.unwrap();
+    introduce(&c, &b);
+    let stored = timeout(PATIENCE, stored).await;
+    stored.expect("in time").unwrap().unwrap();
+    let mut held_by = both.to_vec();
+    held_by.sort_unstable();
+    assert_eq!(receipt.held_by(), held_by);
+    timeout(PATIENCE, other.stored(2))
+        .await
+        .expect("in time")
+        .unwrap();
+    let mut texts = texts(&mut rx, 2).await;
+    texts.sort();
+    assert_eq!(texts, ["from a", "from b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_on_another_branch_of_a_log_with_a_name_never_counts() {
+    let (network, topic) = (network(), topic());
+    let key = p2panda::random_key().unwrap();
+    let twin = || {
+        builder(network)
+            .temporary()
+            .signing_key(key.clone())
+            .spawn()
+    };
+    let peer = temporary(network).await;
+    let (_tx, _rx) = peer.stream(topic).await.unwrap();
+    {
+        let first = twin().await.unwrap();
+        let (tx, _rx) = first.stream(topic).await.unwrap();
+        introduce(&first, &peer);
+        let receipt = tx
+            .to_log("one")
+            .unwrap()
+            .publish("one branch")
+            .await
+            .unwrap();
+        let stored = timeout(PATIENCE, receipt.stored(1)).await;
+        stored.expect("stored in time").unwrap();
+        first.shutdown().await.unwrap();
+    }
+    let second = twin().await.unwrap();
+    let (tx, _rx) = second.stream(topic).await.unwrap();
+    let one = tx.to_log("one").unwrap();
+    let receipt = one.publish("another branch").await.unwrap();
+    let intact = tx.publish("first log").await.unwrap();
+    introduce(&second, &peer);
+    let refused = timeout(PATIENCE, receipt.stored(1)).await;
+    let refused = refused.expect("the other branch turns up in time");
+    let own_fork = |error: &Error| matches!(error, Error::Publish(PublishError::OwnFork { .. }));
+    assert!(refused.as_ref().is_err_and(own_fork), "{refused:?}");
+    assert_eq!((receipt.sent_to(), receipt.held_by()), (vec![], vec![]));
+    let stored = timeout(PATIENCE, intact.stored(1)).await;
+    stored.expect("the first log is not forked").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,10 +5,11 @@
 //! give, apart from Hello and the first Interest, which have a time limit.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{Signature, VerifyingKey, limits};
+use p2panda_core::{Label, Signature, VerifyingKey, limits};
 use thiserror::Error;
 
 use crate::close::CloseCode;
@@ -18,7 +19,7 @@ use crate::frame::{Decoder, Frame, FrameError};
 use crate::link::message::{Farewell, Instance, Level, Message, MessageError};
 use crate::link::nodes::{Come, Told, parts};
 use crate::link::rate::Rate;
-use crate::link::receipts::{Receipts, TooMuch};
+use crate::link::receipts::{ReceiptLog, Receipts, TooMuch};
 use crate::link::secret::{Secret, Side, Tag};
 use crate::overlay::Overlay;
 use crate::record::TransportInfo;
@@ -75,11 +76,12 @@ pub enum Input {
     Tell(Told),
     /// Pass a gossip message on. One that is longer than a peer takes is left out.
     Gossip(Overlay, Bytes),
-    /// Ask the peer to tell when it has stored this node's own log up to this entry, now or when the
-    /// overlay is common. Replaces what was asked before.
-    Confirm(Overlay, u32),
+    /// Ask the peer to tell when it has stored a log of this node up to this entry, now or when the
+    /// overlay is common. Replaces what was asked of this log before; more logs than a peer takes are left
+    /// out.
+    Confirm(ReceiptLog, u32),
     /// The answer to [`Output::WantStored`]; `None`: there will be none.
-    Stored(Overlay, Option<Level>),
+    Stored(ReceiptLog, Option<Level>),
     /// This node ends the link. Only the first one is sent.
     Farewell(Farewell),
 }
@@ -112,15 +114,15 @@ pub enum Output {
     Answered,
     /// A gossip message for a common overlay.
     Gossip(Overlay, Bytes),
-    /// Give [`Input::Stored`] when the peer's own log is stored further than `above`, and synced.
+    /// Give [`Input::Stored`] when a log is stored further than `above`, and synced, if it is the peer's.
     WantStored {
-        /// Of its topic.
-        overlay: Overlay,
+        /// Which one.
+        log: ReceiptLog,
         /// `None`: any entry will do.
         above: Option<u32>,
     },
-    /// The peer has stored this node's own log, if the check is right.
-    Stored(Overlay, Level),
+    /// The peer has stored a log of this node, if the check is right.
+    Stored(ReceiptLog, Level),
     /// The peer ends the link.
     Farewell(Farewell),
     /// Close the connection. The last output.
@@ -354,11 +356,11 @@ impl Control {
             }
             Input::Nodes(told) => self.answer(told),
             Input::Gossip(overlay, message) => self.send_gossip(overlay, message),
-            Input::Confirm(overlay, height) => {
-                self.receipts.want(overlay, height);
-                self.confirm(&overlay);
+            Input::Confirm(log, height) => {
+                self.receipts.want(log, height);
+                self.confirm(&log.overlay, log..=log);
             }
-            Input::Stored(overlay, level) => self.tell_stored(overlay, level),
+            Input::Stored(log, level) => self.tell_stored(log, level),
             Input::Farewell(farewell) => {
                 if !std::mem::replace(&mut self.has_said_farewell, true) {
                     self.send(&Message::Farewell(farewell));
@@ -420,16 +422,32 @@ impl Control {
                 }
                 self.owe();
             }
-            (_, None, Message::Confirm { overlay, height }) => {
-                let overlay = self.common_overlay(&overlay);
-                let next = self.receipts.asked(overlay, height, now)?;
-                self.want_stored(overlay, next);
+            (
+                _,
+                None,
+                Message::Confirm {
+                    overlay,
+                    label,
+                    height,
+                },
+            ) => {
+                let log = self.receipt_log(&overlay, label);
+                let next = self.receipts.asked(log, height, now)?;
+                self.want_stored(log, next);
             }
-            (_, None, Message::Stored { overlay, level }) => {
-                let overlay = self.common_overlay(&overlay);
-                let was_asked = self.receipts.answered(overlay, now)?;
-                if let Some(overlay) = overlay.filter(|_| was_asked) {
-                    self.outputs.push_back(Output::Stored(overlay, level));
+            (
+                _,
+                None,
+                Message::Stored {
+                    overlay,
+                    label,
+                    level,
+                },
+            ) => {
+                let log = self.receipt_log(&overlay, label);
+                let was_asked = self.receipts.answered(log, now)?;
+                if let Some(log) = log.filter(|_| was_asked) {
+                    self.outputs.push_back(Output::Stored(log, level));
                 }
             }
             (_, None, Message::Gossip { overlay, message }) => {
@@ -488,7 +506,7 @@ impl Control {
             self.outputs.push_back(Output::Met(self.common.clone()));
             self.owe();
             for overlay in self.common.clone() {
-                self.confirm(&overlay);
+                self.confirm(&overlay, ReceiptLog::all(overlay));
             }
         }
         Ok(())
@@ -574,7 +592,7 @@ impl Control {
     fn meet(&mut self, overlay: Overlay) {
         if self.common.insert(overlay) && self.is_met() {
             self.outputs.push_back(Output::Common(overlay));
-            self.confirm(&overlay);
+            self.confirm(&overlay, ReceiptLog::all(overlay));
         }
     }
 
@@ -591,28 +609,42 @@ impl Control {
         self.common.contains(overlay).then_some(*overlay)
     }
 
-    /// Asks for what is wanted of an overlay, once it is common.
-    fn confirm(&mut self, overlay: &Overlay) {
-        let is_common = self.is_met() && self.common.contains(overlay);
-        if let Some(height) = is_common.then(|| self.receipts.ask(overlay)).flatten() {
-            let overlay = self.secret.tag(overlay, self.side);
-            self.send(&Message::Confirm { overlay, height });
+    /// The log in a common overlay that the peer names so.
+    fn receipt_log(&self, tag: &Tag, label: Option<Label>) -> Option<ReceiptLog> {
+        let overlay = self.common_overlay(tag)?;
+        Some(ReceiptLog { overlay, label })
+    }
+
+    /// Asks for what is wanted of these logs of an overlay, once it is common.
+    fn confirm(&mut self, overlay: &Overlay, logs: RangeInclusive<ReceiptLog>) {
+        if !self.is_met() || !self.common.contains(overlay) {
+            return;
+        }
+        let overlay = self.secret.tag(overlay, self.side);
+        for (log, height) in self.receipts.ask(logs) {
+            self.send(&Message::Confirm {
+                overlay,
+                label: log.label,
+                height,
+            });
         }
     }
 
-    fn tell_stored(&mut self, overlay: Overlay, level: Option<Level>) {
-        let (is_new, next) = self.receipts.found(&overlay, level);
+    fn tell_stored(&mut self, log: ReceiptLog, level: Option<Level>) {
+        let (is_new, next) = self.receipts.found(&log, level);
         if let Some(level) = level.filter(|_| is_new) {
-            let overlay = self.secret.tag(&overlay, self.side);
-            self.send(&Message::Stored { overlay, level });
+            self.send(&Message::Stored {
+                overlay: self.secret.tag(&log.overlay, self.side),
+                label: log.label,
+                level,
+            });
         }
-        self.want_stored(Some(overlay), next);
+        self.want_stored(Some(log), next);
     }
 
-    fn want_stored(&mut self, overlay: Option<Overlay>, next: Option<Option<u32>>) {
-        if let (Some(overlay), Some(above)) = (overlay, next) {
-            let want = Output::WantStored { overlay, above };
-            self.outputs.push_back(want);
+    fn want_stored(&mut self, log: Option<ReceiptLog>, next: Option<Option<u32>>) {
+        if let (Some(log), Some(above)) = (log, next) {
+            self.outputs.push_back(Output::WantStored { log, above });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use p2panda_core::{VerifyingKey, limits};
+use p2panda_core::{Label, VerifyingKey, limits};
 use thiserror::Error;
 
 use crate::discovery::message::Records;
@@ -133,6 +133,8 @@ pub enum Message {
     Confirm {
         /// The membership overlay of the topic, as the sender names it.
         overlay: Tag,
+        /// The log, if it has a name.
+        label: Option<Label>,
         /// Up to this entry.
         height: u32,
     },
@@ -140,6 +142,8 @@ pub enum Message {
     Stored {
         /// The membership overlay of the topic, as the sender names it.
         overlay: Tag,
+        /// The log, if it has a name.
+        label: Option<Label>,
         /// How far.
         level: Level,
     },
@@ -201,13 +205,24 @@ impl Message {
             Message::Farewell(farewell) => {
                 Writer::new(out).uint(FAREWELL).uint(farewell.code());
             }
-            Message::Confirm { overlay, height } => {
+            Message::Confirm {
+                overlay,
+                label,
+                height,
+            } => {
                 let mut writer = Writer::new(out);
-                writer.uint(CONFIRM).array(&overlay.0).uint(*height);
+                writer.uint(CONFIRM).array(&overlay.0);
+                write_label(*label, &mut writer);
+                writer.uint(*height);
             }
-            Message::Stored { overlay, level } => {
+            Message::Stored {
+                overlay,
+                label,
+                level,
+            } => {
                 let mut writer = Writer::new(out);
                 writer.uint(STORED).array(&overlay.0);
+                write_label(*label, &mut writer);
                 writer.uint(level.height).array(&level.check);
             }
             Message::Skipped => {
@@ -236,10 +251,12 @@ impl Message {
             FAREWELL => Message::Farewell(Farewell::read(reader.u32()?)),
             CONFIRM => Message::Confirm {
                 overlay: Tag(reader.array()?),
+                label: read_label(&mut reader)?,
                 height: reader.u32()?,
             },
             STORED => Message::Stored {
                 overlay: Tag(reader.array()?),
+                label: read_label(&mut reader)?,
                 level: Level {
                     height: reader.u32()?,
                     check: reader.array()?,
@@ -251,6 +268,19 @@ impl Message {
         reader.finish()?;
         Ok(message)
     }
+}
+
+fn write_label(label: Option<Label>, writer: &mut Writer<'_>) {
+    writer.uint(u8::from(label.is_some()));
+    if let Some(label) = label {
+        writer.array(label.as_bytes());
+    }
+}
+
+fn read_label(reader: &mut Reader) -> Result<Option<Label>, WireError> {
+    let is_named = reader.option()?;
+    let label = is_named.then(|| reader.array()).transpose()?;
+    Ok(label.map(Label::from_bytes))
 }
 
 fn write_nodes(more: bool, records: &Records, members: &Members, out: &mut BytesMut) {
@@ -375,10 +405,12 @@ mod tests {
             Message::Farewell(Farewell::Other(9)),
             Message::Confirm {
                 overlay: Tag([6; 16]),
+                label: None,
                 height: 300,
             },
             Message::Stored {
                 overlay: Tag([7; 16]),
+                label: Some(Label::from_bytes([9; 32])),
                 level: Level {
                     height: u32::MAX,
                     check: [8; 8],

@@ -1,8 +1,9 @@
 //! What each side of a link asks the other to say of its own logs (docs/protocol/link.md#10).
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use p2panda_core::limits;
+use p2panda_core::{Label, limits};
 
 use crate::link::message::Level;
 use crate::link::rate::Rate;
@@ -12,6 +13,34 @@ use crate::time::Time;
 /// What the question of a peer takes here, and what its answer takes that waits for the node.
 const ASKED_HELD_BYTES: usize = 512;
 
+/// A log of the node that asks for receipts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReceiptLog {
+    /// The membership overlay of its topic.
+    pub overlay: Overlay,
+    /// Its label, if it has a name.
+    pub label: Option<Label>,
+}
+
+impl ReceiptLog {
+    /// The first log.
+    pub const fn first(overlay: Overlay) -> ReceiptLog {
+        ReceiptLog {
+            overlay,
+            label: None,
+        }
+    }
+
+    /// All logs of a topic.
+    pub const fn all(overlay: Overlay) -> RangeInclusive<ReceiptLog> {
+        let last = ReceiptLog {
+            overlay,
+            label: Some(Label::MAX),
+        };
+        ReceiptLog::first(overlay)..=last
+    }
+}
+
 /// A peer asks or says more than it may.
 #[derive(Debug)]
 pub(super) struct TooMuch;
@@ -20,9 +49,9 @@ pub(super) struct TooMuch;
 #[derive(Debug)]
 pub(super) struct Receipts {
     /// What this side wants to be told.
-    wanted: BTreeMap<Overlay, Wanted>,
+    wanted: BTreeMap<ReceiptLog, Wanted>,
     /// What the peer wants to be told.
-    asked: BTreeMap<Overlay, Asked>,
+    asked: BTreeMap<ReceiptLog, Asked>,
     strays: Rate,
 }
 
@@ -67,10 +96,13 @@ impl Receipts {
         self.asked.len() * ASKED_HELD_BYTES
     }
 
-    /// This side wants to be told.
-    pub(super) fn want(&mut self, overlay: Overlay, height: u32) {
+    /// This side wants to be told. More logs than a peer takes are left out.
+    pub(super) fn want(&mut self, log: ReceiptLog, height: u32) {
+        if !has_room(&self.wanted, &log) {
+            return;
+        }
         let answers = Rate::new(limits::LINK_RECEIPTS_PER_MINUTE_MAX);
-        let wanted = self.wanted.entry(overlay).or_insert(Wanted {
+        let wanted = self.wanted.entry(log).or_insert(Wanted {
             height,
             is_asked: false,
             answers,
@@ -79,37 +111,43 @@ impl Receipts {
         wanted.is_asked = false;
     }
 
-    /// What the peer is to be asked now that the overlay is common.
-    pub(super) fn ask(&mut self, overlay: &Overlay) -> Option<u32> {
-        let wanted = self.wanted.get_mut(overlay)?;
-        let before = std::mem::replace(&mut wanted.is_asked, true);
-        (!before).then_some(wanted.height)
+    /// What of these logs the peer is to be asked now that their overlay is common.
+    pub(super) fn ask(&mut self, logs: RangeInclusive<ReceiptLog>) -> Vec<(ReceiptLog, u32)> {
+        let wanted = self.wanted.range_mut(logs);
+        let asked = wanted.filter_map(|(log, wanted)| {
+            let before = std::mem::replace(&mut wanted.is_asked, true);
+            (!before).then_some((*log, wanted.height))
+        });
+        asked.collect()
     }
 
     /// The overlay is common no longer.
     pub(super) fn part(&mut self, overlay: &Overlay) {
-        self.asked.remove(overlay);
-        if let Some(wanted) = self.wanted.get_mut(overlay) {
+        remove(&mut self.asked, overlay);
+        for (_, wanted) in self.wanted.range_mut(ReceiptLog::all(*overlay)) {
             wanted.is_asked = false;
         }
     }
 
     /// This side left the overlay.
     pub(super) fn end(&mut self, overlay: &Overlay) {
-        self.wanted.remove(overlay);
+        remove(&mut self.wanted, overlay);
     }
 
     /// The peer asks. Answers what the next level has to be above, if somebody has to look.
     pub(super) fn asked(
         &mut self,
-        overlay: Option<Overlay>,
+        log: Option<ReceiptLog>,
         height: u32,
         now: Time,
     ) -> Result<Option<Option<u32>>, TooMuch> {
-        let Some(overlay) = overlay else {
+        let Some(log) = log else {
             return self.stray(now).map(|()| None);
         };
-        let asked = self.asked.entry(overlay).or_insert_with(|| Asked {
+        if !has_room(&self.asked, &log) {
+            return Err(TooMuch);
+        }
+        let asked = self.asked.entry(log).or_insert_with(|| Asked {
             height,
             told: None,
             looking: false,
@@ -126,10 +164,10 @@ impl Receipts {
     /// be above.
     pub(super) fn found(
         &mut self,
-        overlay: &Overlay,
+        log: &ReceiptLog,
         level: Option<Level>,
     ) -> (bool, Option<Option<u32>>) {
-        let Some(asked) = self.asked.get_mut(overlay) else {
+        let Some(asked) = self.asked.get_mut(log) else {
             return (false, None);
         };
         asked.looking = false;
@@ -145,12 +183,8 @@ impl Receipts {
     }
 
     /// The peer says how far it has stored a log: whether it was asked.
-    pub(super) fn answered(
-        &mut self,
-        overlay: Option<Overlay>,
-        now: Time,
-    ) -> Result<bool, TooMuch> {
-        let wanted = overlay.and_then(|overlay| self.wanted.get_mut(&overlay));
+    pub(super) fn answered(&mut self, log: Option<ReceiptLog>, now: Time) -> Result<bool, TooMuch> {
+        let wanted = log.and_then(|log| self.wanted.get_mut(&log));
         let Some(wanted) = wanted.filter(|wanted| wanted.is_asked) else {
             return self.stray(now).map(|()| false);
         };
@@ -162,5 +196,22 @@ impl Receipts {
 
     fn stray(&mut self, now: Time) -> Result<(), TooMuch> {
         self.strays.take(1, now).then_some(()).ok_or(TooMuch)
+    }
+}
+
+/// Whether a log is among those that are remembered of its topic, or may become one of them.
+fn has_room<T>(logs: &BTreeMap<ReceiptLog, T>, log: &ReceiptLog) -> bool {
+    let named = || {
+        let all = logs.range(ReceiptLog::all(log.overlay));
+        all.filter(|(log, _)| log.label.is_some())
+    };
+    log.label.is_none() || logs.contains_key(log) || named().count() < limits::LINK_RECEIPT_LOGS_MAX
+}
+
+fn remove<T>(logs: &mut BTreeMap<ReceiptLog, T>, overlay: &Overlay) {
+    let of_overlay = logs.range(ReceiptLog::all(*overlay));
+    let of_overlay: Vec<_> = of_overlay.map(|(log, _)| *log).collect();
+    for log in of_overlay {
+        logs.remove(&log);
     }
 }

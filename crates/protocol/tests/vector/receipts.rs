@@ -1,5 +1,6 @@
 //! `vectors/receipts.json`: what asks for a receipt and what gives one.
 
+use p2panda_core::Label;
 use p2panda_protocol::link::message::Message;
 use p2panda_protocol::link::{Level, Tag};
 use serde_json::Value;
@@ -9,12 +10,22 @@ use crate::{encoded, hex, list, load, payload, tampered, text};
 fn message(entry: &Value) -> Message {
     let overlay = Tag::from_bytes(hex(&entry["overlay"]).as_ref().try_into().unwrap());
     let height = u32::try_from(entry["height"].as_u64().unwrap()).unwrap();
+    let label = entry.get("label");
+    let label = label.map(|label| Label::from_bytes(hex(label).as_ref().try_into().unwrap()));
     match text(&entry["message"]) {
-        "confirm" => Message::Confirm { overlay, height },
+        "confirm" => Message::Confirm {
+            overlay,
+            label,
+            height,
+        },
         "stored" => {
             let check = hex(&entry["check"]).as_ref().try_into().unwrap();
             let level = Level { height, check };
-            Message::Stored { overlay, level }
+            Message::Stored {
+                overlay,
+                label,
+                level,
+            }
         }
         other => panic!("no message: {other}"),
     }

@@ -1,6 +1,6 @@
-//! How far the log of an author is stored (`docs/protocol/link.md#10`).
+//! How far a log is stored (`docs/protocol/link.md#10`).
 
-use p2panda_core::{Hash, Topic, VerifyingKey};
+use p2panda_core::{Hash, Label, Topic};
 use rusqlite::{OptionalExtension, params};
 
 use crate::database::error::StoreError;
@@ -31,12 +31,12 @@ pub struct NewestEntry {
 }
 
 impl Reader {
-    /// Up to where the log of an author is stored with all bodies, but those that were dropped on
+    /// Up to where a log is stored with all bodies, but those that were dropped on
     /// purpose. `None`: nothing is, or it is not known yet which bodies are missing.
     pub fn stored_level(
         &self,
         topic: &Topic,
-        author: &VerifyingKey,
+        label: &Label,
     ) -> Result<Option<StoredLevel>, StoreError> {
         let found = {
             let snapshot = self.snapshot()?;
@@ -51,8 +51,8 @@ impl Reader {
                 FROM log l WHERE l.topic = ?1
                 AND l.author = (SELECT id FROM author WHERE key = ?2)";
             let mut statement = snapshot.prepare_cached(sql)?;
-            let author = author.as_bytes().as_slice();
-            let row = statement.query_row(params![key, author], |row| {
+            let label = label.as_bytes().as_slice();
+            let row = statement.query_row(params![key, label], |row| {
                 let Blob32(id) = row.get(1)?;
                 Ok((row.get::<_, u32>(0)?, id, row.get::<_, Option<u32>>(2)?))
             });
@@ -68,7 +68,7 @@ impl Reader {
         let Some(seq) = wanted.checked_sub(1) else {
             return Ok(None);
         };
-        let id = self.operation_id(topic, author, seq)?;
+        let id = self.operation_id(topic, label, seq)?;
         Ok(id.map(|id| StoredLevel { seq, id }))
     }
 
@@ -76,11 +76,12 @@ impl Reader {
     pub fn operation_id(
         &self,
         topic: &Topic,
-        author: &VerifyingKey,
+        label: &Label,
         seq: u32,
     ) -> Result<Option<Hash>, StoreError> {
         let one = PageLimits { rows: 1, bytes: 1 };
-        let page = self.log_page(topic, author, seq.checked_sub(1), seq, one)?;
+        let author = label.in_place_of_author();
+        let page = self.log_page(topic, &author, seq.checked_sub(1), seq, one)?;
         let entry = page.entries.first();
         Ok(entry
             .map(|entry| &entry.header)
@@ -92,7 +93,7 @@ impl Reader {
     pub fn newest_entry(
         &self,
         topic: &Topic,
-        author: &VerifyingKey,
+        label: &Label,
     ) -> Result<Option<NewestEntry>, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {
@@ -102,8 +103,8 @@ impl Reader {
             FROM log l JOIN operation o ON o.log = l.id AND o.seq = l.head_seq
             WHERE l.topic = ?1 AND l.author = (SELECT id FROM author WHERE key = ?2)";
         let mut statement = snapshot.prepare_cached(sql)?;
-        let author = author.as_bytes().as_slice();
-        let newest = statement.query_row(params![key, author], |row| {
+        let label = label.as_bytes().as_slice();
+        let newest = statement.query_row(params![key, label], |row| {
             let Blob32(id) = row.get(1)?;
             Ok(NewestEntry {
                 seq: row.get(0)?,
@@ -118,7 +119,7 @@ impl Reader {
     pub fn newer_than(
         &self,
         topic: &Topic,
-        author: &VerifyingKey,
+        label: &Label,
         arrival: u64,
     ) -> Result<u64, StoreError> {
         let snapshot = self.snapshot()?;
@@ -129,8 +130,8 @@ impl Reader {
             WHERE l.topic = ?1 AND l.author = (SELECT id FROM author WHERE key = ?2)
             AND o.seq >= l.first_seq ORDER BY o.seq DESC";
         let mut statement = snapshot.prepare_cached(sql)?;
-        let author = author.as_bytes().as_slice();
-        let mut rows = statement.query(params![key, author])?;
+        let label = label.as_bytes().as_slice();
+        let mut rows = statement.query(params![key, label])?;
         let mut newer = 0;
         while let Some(row) = rows.next()? {
             if unsigned(row, 0)? <= arrival {

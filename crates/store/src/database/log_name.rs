@@ -3,7 +3,7 @@
 //! Where logs are told apart, the *label* of such a log stands in the place of the author. So the
 //! first logs of authors cost nothing for it.
 
-use p2panda_core::{Dependency, Header, LogId, LogName, Topic, VerifyingKey};
+use p2panda_core::{Dependency, Header, Label, LogId, LogName, Topic, VerifyingKey};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::database::error::StoreError;
@@ -63,7 +63,7 @@ impl Reader {
         &self,
         topic: &Topic,
         author: &VerifyingKey,
-    ) -> Result<Vec<(LogName, VerifyingKey)>, StoreError> {
+    ) -> Result<Vec<(LogName, Label)>, StoreError> {
         let snapshot = self.snapshot()?;
         let Some(key) = topic_key(&snapshot, topic)? else {
             return Ok(Vec::new());
@@ -73,14 +73,14 @@ impl Reader {
         let mut statement = snapshot.prepare_cached(sql)?;
         let of = params![key, author.as_bytes().as_slice()];
         let rows = statement.query_map(of, |row| {
-            let Blob32(name) = row.get(0)?;
-            Ok((LogName::from_bytes(name), verifying_key(row, 1)?))
+            let (Blob32(name), Blob32(label)) = (row.get(0)?, row.get(1)?);
+            Ok((LogName::from_bytes(name), Label::from_bytes(label)))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The log with a name that a label stands for; none if it is the key of an author, or not known.
-    pub fn named_log(&self, label: &VerifyingKey) -> Result<Option<NamedLog>, StoreError> {
+    pub fn named_log(&self, label: &Label) -> Result<Option<NamedLog>, StoreError> {
         let label = label.as_bytes().as_slice();
         let mut statement = self.connection.prepare_cached(BY_LABEL)?;
         Ok(statement.query_row([label], named_log).optional()?)
