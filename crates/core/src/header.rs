@@ -8,11 +8,14 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::cbor::{self, CborError, Kind, Reader, Writer};
+use crate::header::id::Id;
 use crate::key::Point;
 use crate::limits::{HEADER_BYTES_MAX, OPERATION_BYTES_MAX, OPERATION_FRAME_OVERHEAD_BYTES};
 use crate::{
     ExtensionsError, Hash, KeyError, NodeExtensions, Signature, SigningKey, VerifyingKey, unsigned,
 };
+
+mod id;
 
 /// The only version of the header format.
 const VERSION: u16 = 1;
@@ -24,7 +27,7 @@ const VERSION: u16 = 1;
 #[derive(Clone)]
 pub struct Header {
     bytes: Bytes,
-    id: Hash,
+    id: Id,
     author: VerifyingKey,
     signature: Signature,
     payload_size: u32,
@@ -166,7 +169,7 @@ impl Header {
         let signature = key.sign(&signing_bytes);
         let bytes = unsigned::with_signature(&signing_bytes, &signature);
         Ok(Header {
-            id: Hash::digest(&bytes),
+            id: Id::known(Hash::digest(&bytes)),
             author,
             signature,
             // The size was checked to be far below u32::MAX.
@@ -189,7 +192,7 @@ impl Header {
 
     /// The operation's id: the hash of the header bytes, signature included.
     pub fn id(&self) -> Hash {
-        self.id
+        self.id.of(&self.bytes)
     }
 
     /// Whose log the operation is in.
@@ -278,6 +281,8 @@ impl Header {
     }
 
     fn verify_with(&self, point: &Point) -> Result<(), HeaderError> {
+        // Whoever verifies it is about to store it: the id is computed here, where there are threads for it.
+        self.id();
         let (head, before, after) = self.signed_parts();
         point
             .verify_parts(&[&[head], before, after], &self.signature)
@@ -317,7 +322,7 @@ impl Eq for Header {}
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Header")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("author", &self.author)
             .field("seq", &self.seq)
             .field("backlink", &self.backlink)
@@ -381,7 +386,7 @@ fn parse(
     let backlink = fields.hash_if(seq > 0, Field::Backlink)?;
     let extensions_start = fields.extensions_start()?;
     Ok(Header {
-        id: Hash::digest(&bytes),
+        id: Id::default(),
         author: VerifyingKey::from_bytes_unchecked(author),
         signature: Signature::from_bytes(signature),
         payload_size,

@@ -184,7 +184,14 @@ fn a_signed_header_is_what_its_bytes_decode_to() {
             } = header.clone();
             let payload = (payload_size, payload_hash);
             let place = (author, seq, backlink);
-            (bytes, id, signature, payload, place, extensions_start)
+            (
+                id.of(&bytes),
+                bytes,
+                signature,
+                payload,
+                place,
+                extensions_start,
+            )
         };
         assert_eq!(fields(&signed), fields(&decoded));
         assert_eq!(signed.extensions(), extensions);
