@@ -286,8 +286,8 @@ impl<M> Consumer<M> {
     /// Under [`Acking::OnNext`]: what was delivered before was handled.
     fn settle_last(&mut self) {
         if !self.acks_on_next.is_empty() {
-            let tokens = std::mem::take(&mut self.acks_on_next);
-            self.named.ack_soon(&tokens);
+            self.named.ack_soon(&self.acks_on_next);
+            self.acks_on_next.clear();
         }
         for pruned in self.told_on_next.drain(..) {
             self.named.told(pruned.topic, pruned.author);

@@ -122,7 +122,16 @@ impl Place {
     pub fn insert(&mut self, offset: u64, item: Item) {
         self.gone.remove(&offset);
         self.items.insert(offset, item);
-        self.touched.insert(offset);
+        self.touch(offset, &item);
+    }
+
+    /// The row of an entry may have to change. One that has none gets none as long as it is above the
+    /// position and was delivered once at most: that a position passes it is noticed by itself.
+    fn touch(&mut self, offset: u64, item: &Item) {
+        let has_none = item.stored.is_none() && item.deliveries <= 1 && !item.is_delayed();
+        if !has_none || offset <= self.settled {
+            self.touched.insert(offset);
+        }
     }
 
     pub fn take(&mut self, offset: u64) -> Option<Item> {
@@ -169,9 +178,10 @@ impl Place {
         let item = self.items.get_mut(&offset)?;
         item.deliveries = item.deliveries.saturating_add(1);
         item.stand = stand;
+        let item = *item;
         self.handed = self.handed.max(offset);
         self.given = self.given.max(offset);
-        self.touched.insert(offset);
+        self.touch(offset, &item);
         Some(item.deliveries)
     }
 

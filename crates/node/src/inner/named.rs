@@ -74,6 +74,8 @@ struct State {
     unread: BTreeSet<TopicNumber>,
     /// The next page is being read before it is needed.
     reads_ahead: bool,
+    /// Entries of the last page that was read: so many at most are left when the next one is read ahead.
+    page_entries: usize,
     /// What was read and not delivered.
     entries: BTreeMap<(u64, TopicNumber), Box<FeedEntry>>,
     readers: BTreeMap<ReaderNumber, Option<ConsumerError>>,
@@ -183,15 +185,19 @@ impl Named {
         reader: ReaderNumber,
         until: Option<tokio::time::Instant>,
     ) -> Result<Option<Given>, Error> {
+        // Most often there is one, and nothing has to be waited for.
+        let mut found = self.take_held(reader)?;
+        if let Some(Found::Given(given)) = found {
+            return Ok(Some(given));
+        }
         let mut changed = self.changed.subscribe();
         loop {
             changed.borrow_and_update();
-            self.check_reader(reader)?;
-            self.read_notices().await?;
-            if !self.is_paused() {
-                self.fill().await?;
-            }
-            match self.take(reader) {
+            let found = match found.take() {
+                Some(found) => found,
+                None => self.take_read(reader).await?,
+            };
+            match found {
                 Found::Given(given) => return Ok(Some(given)),
                 Found::Unread(topic, number, offset) => {
                     self.read_one(topic, number, offset).await?;
@@ -232,8 +238,31 @@ impl Named {
         self.next(reader, Some(tokio::time::Instant::now())).await
     }
 
-    fn check_reader(&self, reader: ReaderNumber) -> Result<(), Error> {
-        let state = self.state.lock();
+    /// What can be given of what was read; `None` where more has to be read first, or there is nothing.
+    fn take_held(self: &Arc<Self>, reader: ReaderNumber) -> Result<Option<Found>, Error> {
+        let mut state = self.state.lock();
+        self.check_reader(&state, reader)?;
+        if state.notices_changed || state.is_paused() || self.is_behind(&mut state) {
+            return Ok(None);
+        }
+        let found = self.take(&mut state, reader);
+        Ok(match found {
+            Found::Nothing => None,
+            found => Some(found),
+        })
+    }
+
+    /// The same once everything is read that may come first.
+    async fn take_read(self: &Arc<Self>, reader: ReaderNumber) -> Result<Found, Error> {
+        self.check_reader(&self.state.lock(), reader)?;
+        self.read_notices().await?;
+        if !self.is_paused() {
+            self.fill().await?;
+        }
+        Ok(self.take(&mut self.state.lock(), reader))
+    }
+
+    fn check_reader(&self, state: &State, reader: ReaderNumber) -> Result<(), Error> {
         state.check()?;
         match state.readers.get(&reader) {
             Some(None) => Ok(()),
@@ -254,15 +283,14 @@ impl Named {
         tokio::time::Instant::now().checked_add(wait)
     }
 
-    fn take(self: &Arc<Self>, reader: ReaderNumber) -> Found {
-        let mut state = self.state.lock();
-        let state = &mut *state;
+    fn take(self: &Arc<Self>, state: &mut State, reader: ReaderNumber) -> Found {
         let notice = state.notices.iter_mut().find(|notice| notice.to.is_none());
         if let (false, Some(notice)) = (state.paused, notice) {
             notice.to = Some(reader);
             return Found::Given(Given::Pruned(notice.row.clone()));
         }
-        state.expire(self.clock.now_us());
+        let now_us = self.clock.now_us();
+        state.expire(now_us);
         if state.is_paused() {
             return Found::Nothing;
         }
@@ -286,7 +314,7 @@ impl Named {
                 return Found::Unstored(version);
             }
         }
-        let delivery = state.machine.next(reader, self.clock.now_us());
+        let delivery = state.machine.next(reader, now_us);
         let (Some(delivery), Some(entry)) = (delivery, state.entries.remove(&(offset, number)))
         else {
             return Found::Nothing;
@@ -314,13 +342,16 @@ impl Named {
     /// Settles messages with the next commit.
     pub(crate) fn ack_soon(self: &Arc<Self>, tokens: &[Token]) {
         let mut state = self.state.lock();
-        let was_full = state.machine.room() == 0;
+        let was_stuck = state.machine.room() == 0 || state.machine.head().is_none();
         for token in tokens {
             // One that is stale comes again.
             let _ = state.machine.ack(*token);
         }
         self.ask_soon(&mut state);
-        self.wake(&state, was_full);
+        // Otherwise nobody waits for what this makes possible.
+        if was_stuck {
+            self.wake(&state, true);
+        }
     }
 
     pub(crate) async fn nak(

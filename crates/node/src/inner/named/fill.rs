@@ -50,7 +50,8 @@ pub(super) async fn entry_at(
 impl Named {
     /// Reads on where there may be something that is to be delivered next.
     pub(super) async fn fill(self: &Arc<Self>) -> Result<(), Error> {
-        match self.is_behind() {
+        let is_behind = self.is_behind(&mut self.state.lock());
+        match is_behind {
             true => self.read(When::Needed).await,
             false => Ok(()),
         }
@@ -58,8 +59,10 @@ impl Named {
 
     /// Has the next page read while the readers work on this one, where one topic is read.
     pub(super) fn read_ahead(self: &Arc<Self>, state: &mut State) {
-        let is_half = state.entries.len() == FEED_PAGE_ROWS_MAX / 2;
-        if is_half && state.unread.len() == 1 && !state.reads_ahead {
+        // Two pages at most are held, and small ones are not worth it.
+        let is_due = state.entries.len() <= state.page_entries
+            && state.machine.room() >= FEED_PAGE_ROWS_MAX / 2;
+        if is_due && state.unread.len() == 1 && !state.reads_ahead {
             state.reads_ahead = true;
             let named = Arc::clone(self);
             tokio::spawn(async move {
@@ -100,10 +103,9 @@ impl Named {
     }
 
     /// Whether something has to be read.
-    fn is_behind(&self) -> bool {
-        let mut state = self.state.lock();
-        self.note_grown(&mut state);
-        !state.wanted(When::Needed).0.is_empty()
+    pub(super) fn is_behind(&self, state: &mut State) -> bool {
+        self.note_grown(state);
+        state.lacks_next()
     }
 
     fn note_grown(&self, state: &mut State) {
@@ -191,6 +193,16 @@ impl Named {
 }
 
 impl State {
+    /// Whether a topic may have an entry before the next one that can be delivered.
+    fn lacks_next(&self) -> bool {
+        let head = self.machine.head().map(|(offset, _)| offset);
+        let mut unread = self.unread.iter();
+        unread.any(|number| {
+            let after = self.machine.reads_after(*number);
+            after.is_some_and(|after| head.is_none_or(|head| head > after))
+        })
+    }
+
     /// Topics that may have an entry before the next one that can be delivered, and rows for each.
     fn wanted(&self, when: When) -> (Vec<Wanted>, usize) {
         let head = self.machine.head().map(|(offset, _)| offset);
@@ -233,6 +245,7 @@ impl State {
                 self.flush.want();
             }
         }
+        let before = self.entries.len();
         for (entry, key) in page.entries.into_iter().zip(keys) {
             if self.machine.reads_after(number).is_none() {
                 return;
@@ -259,6 +272,7 @@ impl State {
                 self.entries.insert((offset, number), Box::new(entry));
             }
         }
+        self.page_entries = self.entries.len().saturating_sub(before);
         let Some(source) = self.sources.get_mut(&number) else {
             return;
         };

@@ -224,6 +224,7 @@ impl Named {
             numbers: HashMap::new(),
             unread: BTreeSet::new(),
             reads_ahead: false,
+            page_entries: 0,
             entries: BTreeMap::new(),
             readers: BTreeMap::new(),
             last_number: 0,
