@@ -18,6 +18,7 @@ pub(crate) mod serve;
 pub(crate) mod storage;
 pub(crate) mod topic;
 pub(crate) mod verify;
+pub(crate) mod view_ahead;
 pub(crate) mod view_thread;
 pub(crate) mod view_worker;
 pub(crate) mod views;

@@ -9,22 +9,18 @@ use std::time::Duration;
 
 use p2panda_core::Topic;
 use p2panda_core::limits::{
-    STORAGE_RETRY_WAIT_MAX, VIEW_ENTRY_STATEMENTS_MAX, VIEW_STEP_BYTES_MAX, VIEW_STEP_ENTRIES_MAX,
+    STORAGE_RETRY_WAIT_MAX, VIEW_ENTRY_STATEMENTS_MAX, VIEW_STEP_BYTES_MAX,
 };
 use p2panda_engine::ViewCommand;
 use p2panda_store::{
-    FeedEntry, MergedPage, PageLimits, Reader, Row, Sql, Statement, StepEnd, StopReason,
-    StoreError, Swap, Value, ViewConnection, ViewError, ViewStep as Step, ViewStop,
+    FeedEntry, MergedPage, Reader, Row, Sql, Statement, StepEnd, StopReason, StoreError, Swap,
+    Value, ViewConnection, ViewError, ViewStep as Step, ViewStop,
 };
 use tokio::sync::oneshot;
 
+use crate::inner::view_ahead::{Ahead, PAGE};
 use crate::inner::views::Running;
 use crate::view::ViewStep;
-
-const PAGE: PageLimits = PageLimits {
-    rows: VIEW_STEP_ENTRIES_MAX,
-    bytes: VIEW_STEP_BYTES_MAX,
-};
 
 /// Why a thread ends.
 enum Halt {
@@ -43,6 +39,8 @@ pub(crate) struct Worker {
     running: Arc<Running>,
     generation: u64,
     reader: Reader,
+    /// While there is more in the feed than one page.
+    ahead: Option<Ahead>,
     /// For what the function reads.
     tables: Option<ViewConnection>,
     sql: Sql,
@@ -88,6 +86,7 @@ impl Worker {
             running: Arc::clone(running),
             generation,
             reader,
+            ahead: None,
             tables: None,
             sql: Sql::new(running.key, None),
             answers: running.phase().borrow().answers,
@@ -122,15 +121,35 @@ impl Worker {
             if !self.running.is_current(self.generation) {
                 return Err(Halt::End);
             }
-            self.running.mark_seen();
-            match self
-                .reader
-                .merged_page(&self.running.parts.topics, read, PAGE)
-            {
-                Ok(page) => return Ok(page),
+            // What is committed after the page was asked for wakes this again.
+            let ahead = self.ahead.as_mut().and_then(|ahead| ahead.take(read));
+            let page = ahead.unwrap_or_else(|| {
+                self.running.mark_seen();
+                let topics = &self.running.parts.topics;
+                self.reader.merged_page(topics, read, PAGE)
+            });
+            match page {
+                Ok(page) => {
+                    self.read_ahead(&page);
+                    return Ok(page);
+                }
                 Err(error) if error.is_retryable() => self.pause(STORAGE_RETRY_WAIT_MAX)?,
                 Err(error) => return Err(storage(read, &error)),
             }
+        }
+    }
+
+    /// Has the next page read while this one is worked on, if there is one.
+    fn read_ahead(&mut self, page: &MergedPage) {
+        if !page.more {
+            self.ahead = None;
+            return;
+        }
+        if self.ahead.is_none() {
+            self.ahead = Ahead::begin(&self.running);
+        }
+        if let Some(ahead) = &mut self.ahead {
+            ahead.ask(page.last_offset);
         }
     }
 
