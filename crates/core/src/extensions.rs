@@ -145,7 +145,7 @@ impl NodeExtensions {
     pub fn label(&self, author: &VerifyingKey) -> VerifyingKey {
         match self.name {
             None => *author,
-            Some(_) => self.log_id.label(author),
+            Some(_) => self.log_id.label(author).in_place_of_author(),
         }
     }
 
@@ -176,7 +176,7 @@ impl Dependency {
     pub fn label(&self) -> VerifyingKey {
         match &self.log {
             None => self.author,
-            Some(log) => log.label(&self.author),
+            Some(log) => log.label(&self.author).in_place_of_author(),
         }
     }
 

@@ -105,9 +105,9 @@ impl From<VerifyingKey> for Label {
 impl LogId {
     /// The *label* of an author's log with this id, if that is not the first one of its topic: what
     /// stands for the author where logs of a topic are told apart (`docs/protocol/operations.md#4`).
-    pub fn label(&self, author: &VerifyingKey) -> VerifyingKey {
+    pub fn label(&self, author: &VerifyingKey) -> Label {
         let label = Hash::derived_parts(LOG_LABEL, &[author.as_bytes(), &self.0]);
-        VerifyingKey::from_bytes_unchecked(*label.as_bytes())
+        Label(*label.as_bytes())
     }
 }
 

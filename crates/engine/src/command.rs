@@ -1,7 +1,9 @@
 //! What changes a node's data.
 
 use bytes::Bytes;
-use p2panda_core::{Dependency, Hash, Header, LogName, Operation, Phase, Topic, VerifyingKey};
+use p2panda_core::{
+    Dependency, Hash, Header, Label, LogName, Operation, Phase, Topic, VerifyingKey,
+};
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
@@ -118,8 +120,8 @@ pub enum Command {
     OwnHeld {
         /// The topic.
         topic: Topic,
-        /// Label of the log.
-        log: VerifyingKey,
+        /// Which log.
+        log: Label,
         /// The entry.
         seq: u32,
     },
@@ -134,8 +136,8 @@ pub enum Command {
     DropBody {
         /// The topic.
         topic: Topic,
-        /// Label of the log.
-        log: VerifyingKey,
+        /// Which log.
+        log: Label,
         /// Place in the log.
         seq: u32,
         /// Whether there is such an operation, and its header names a body.
@@ -146,8 +148,8 @@ pub enum Command {
     Restate {
         /// The topic.
         topic: Topic,
-        /// Label of the log.
-        log: VerifyingKey,
+        /// Which log.
+        log: Label,
         /// Place in the log.
         seq: u32,
         /// How it stands.

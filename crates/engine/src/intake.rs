@@ -110,26 +110,26 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
         }
         Command::OwnHeld { topic, log, seq } => {
             let topic = turn.resolve(&topic)?;
-            branch::held(turn, &topic, log, seq)?;
+            branch::held(turn, &topic, log.in_place_of_author(), seq)?;
         }
         Command::ImportEnded { topic: _, import } => turn.state.early.end(Ending::Import(import)),
         Command::DropBody {
             topic,
-            log: label,
+            log,
             seq,
             reply,
         } => {
             let topic = turn.resolve(&topic)?;
             turn.batch.drops.push(BodyDrop {
                 topic,
-                label,
+                label: log.in_place_of_author(),
                 seq,
                 reply,
             });
         }
         Command::Restate {
             topic,
-            log: label,
+            log,
             seq,
             to,
             reply,
@@ -137,7 +137,7 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             let topic = turn.resolve(&topic)?;
             turn.batch.restated.push(Restatement {
                 topic,
-                label,
+                label: log.in_place_of_author(),
                 seq,
                 to,
                 reply,

@@ -29,7 +29,7 @@ impl TopicRef {
         };
         let id = self.topic.named_log_id(&hash);
         OwnLogRef {
-            label: id.label(author),
+            label: id.label(author).in_place_of_author(),
             id,
             name,
         }

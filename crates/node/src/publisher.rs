@@ -145,7 +145,7 @@ impl<M> Publisher<M> {
 pub(crate) fn label_of(topic: &Topic, author: &VerifyingKey, log: Option<LogName>) -> Label {
     match log {
         None => (*author).into(),
-        Some(name) => topic.named_log_id(&name).label(author).into(),
+        Some(name) => topic.named_log_id(&name).label(author),
     }
 }
 

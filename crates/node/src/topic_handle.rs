@@ -297,7 +297,7 @@ impl TopicHandle {
         author: VerifyingKey,
         seq: u32,
     ) -> Result<bool, Error> {
-        let label = label_of(&self.topic, &author, log).in_place_of_author();
+        let label = label_of(&self.topic, &author, log);
         self.node.queue().drop_body(self.topic, label, seq).await
     }
 

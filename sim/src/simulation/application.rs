@@ -14,7 +14,7 @@ impl Sim {
     pub fn drop_body(&mut self, node: NodeId, topic: Topic, author: VerifyingKey, seq: u32) {
         self.at_mut(node).queue.push(Command::DropBody {
             topic,
-            log: author,
+            log: author.into(),
             seq,
             reply: None,
         });

@@ -16,7 +16,7 @@ fn drop_body(node: &mut Node, author: &Author, seq: u32) -> bool {
     let (sender, receiver) = std::sync::mpsc::channel();
     node.process(vec![Command::DropBody {
         topic: TOPIC,
-        log: author.key(),
+        log: author.key().into(),
         seq,
         reply: Some(Box::new(move |dropped| sender.send(dropped).unwrap())),
     }]);

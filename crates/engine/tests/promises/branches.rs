@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::channel;
 
-use p2panda_core::Operation;
+use p2panda_core::{Operation, VerifyingKey};
 use p2panda_engine::{
     Command, EngineEvent, Incoming, Options, Outcome, PublishError, RejectReason, Republished,
     RestoredAction,
@@ -233,9 +233,9 @@ fn a_log_whose_branch_a_peer_holds_is_not_given_up() {
 #[test]
 fn a_log_whose_branch_a_peer_says_to_have_stored_is_not_given_up() {
     let held = Err(PublishError::OwnFork { held: true });
-    let stored = |log, seq| Command::OwnHeld {
+    let stored = |log: VerifyingKey, seq| Command::OwnHeld {
         topic: TOPIC,
-        log,
+        log: log.into(),
         seq,
     };
     for (before, after, expected) in [

@@ -14,7 +14,8 @@ fn name(name: &str) -> LogName {
 }
 
 fn label(author: &VerifyingKey, log: &str) -> VerifyingKey {
-    TOPIC.named_log_id(&name(log)).label(author)
+    let label = TOPIC.named_log_id(&name(log)).label(author);
+    label.in_place_of_author()
 }
 
 fn to_log(text: &str, log: &str) -> NewMessage {

@@ -19,7 +19,7 @@ fn command(author: &Author, seq: u32, to: Restated) -> (Command, Answer) {
     let (sender, receiver) = std::sync::mpsc::channel();
     let command = Command::Restate {
         topic: TOPIC,
-        log: author.key(),
+        log: author.key().into(),
         seq,
         to,
         reply: Some(Box::new(move |done| sender.send(done).unwrap())),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use p2panda_core::limits::{ADDRESSES_QUEUED_MAX, PUBLISH_STORAGE_WAIT, REPUBLISHED_BYTES_MAX};
-use p2panda_core::{Hash, Phase, Topic, VerifyingKey};
+use p2panda_core::{Hash, Label, Phase, Topic, VerifyingKey};
 use p2panda_engine::{
     AgedNamed, Command, Durability, EarlyTrace, Incoming, IngestReport, NamedCommand, NewMessage,
     NewNamed, OpenedNamed, Outcome, PartAnswers, PublishError, Reply, Room, Source, SpaceCommand,
@@ -360,7 +360,7 @@ impl Queue {
     pub(crate) async fn drop_body(
         &self,
         topic: Topic,
-        log: VerifyingKey,
+        log: Label,
         seq: u32,
     ) -> Result<bool, Error> {
         let permit = room_for(&self.own_room, Room::Own, 0).await?;
@@ -415,7 +415,7 @@ impl Queue {
     }
 
     /// A peer has stored this node's log up to an entry, on this node's branch.
-    pub(crate) fn own_held(&self, topic: Topic, log: VerifyingKey, seq: u32) {
+    pub(crate) fn own_held(&self, topic: Topic, log: Label, seq: u32) {
         let _ = self.send(Command::OwnHeld { topic, log, seq });
     }
 

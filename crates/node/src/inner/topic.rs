@@ -351,8 +351,7 @@ impl TopicState {
         self.receipts.stored(peer, log, seq);
         // Where there is no other branch, nobody has to know.
         if self.receipts.branches(log).is_some() {
-            self.queue
-                .own_held(self.topic, label.in_place_of_author(), seq);
+            self.queue.own_held(self.topic, label, seq);
         }
     }
 
@@ -360,8 +359,7 @@ impl TopicState {
     pub(crate) fn own_forked(&self, (log, label): (Option<LogName>, Label), ours: bool) {
         self.receipts.fork(log, ours);
         if let (_, Some(seq)) = self.receipts.furthest(log) {
-            self.queue
-                .own_held(self.topic, label.in_place_of_author(), seq);
+            self.queue.own_held(self.topic, label, seq);
         }
     }
 
