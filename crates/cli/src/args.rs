@@ -69,6 +69,10 @@ pub struct NodeArgs {
     /// Publish again what only this copy of the home directory has, once it can; with --restored
     #[arg(long, global = true)]
     pub republish: bool,
+    /// The node that runs: its Unix socket, a URL with the token in PANDA_TOKEN, or the name of a context
+    /// [default: the current context, or the node that runs on the home directory]
+    #[arg(long = "node", global = true, value_name = "SOCKET|URL|NAME")]
+    pub at: Option<String>,
     /// Tickets that the command was given: where to begin, and in which network.
     #[arg(skip)]
     pub tickets: Vec<Ticket>,
@@ -117,8 +121,13 @@ pub enum Command {
     View(ViewCommand),
     #[command(about = "Find and list other nodes")]
     Peers(PeersArgs),
-    #[command(about = "Say what the home directory holds, and what stands in the way of it")]
+    #[command(about = "Say how the node does, what it holds, and what stands in the way of it")]
     Status(StatusArgs),
+    #[command(about = "Print what happens on the node")]
+    Events(EventsArgs),
+    /// Give nodes names, and choose the one that commands use
+    #[command(subcommand)]
+    Context(ContextCommand),
     #[command(about = "Say where one message is, and what it waits for")]
     Trace(TraceArgs),
     #[command(subcommand, about = "Measure what this machine does")]
@@ -187,11 +196,12 @@ pub struct PubArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Say what the home directory holds, and what stands in the way of it.\n\n\
-        Prints for each topic, or for those that are named, how much is stored, and each log that \
+    long_about = "Say how the node does, what it holds, and what stands in the way of it.\n\n\
+        Where a node runs and no topic is named, it begins with that node: whether it can be reached, who is \
+        there, what is behind and why. Prints for each topic, or for those that are named, how much is stored, and each log that \
         cannot go on here with the reason and what to do. Reads only: it contacts nobody, and works \
         while another command uses the home directory and on read-only media. Of the options under \
-        Node only --home has an effect.",
+        Node only --home and --node have an effect.",
     after_help = "Example:\n  panda status $TOPIC"
 )]
 pub struct StatusArgs {
@@ -205,11 +215,70 @@ pub struct StatusArgs {
 
 #[derive(Debug, Args)]
 #[command(
+    long_about = "Print what happens on the node.\n\n\
+        Peers that are found and lost, sessions, catch-ups, refused operations, the storage; until Ctrl-C. \
+        docs/guide/observe.md lists the events.",
+    after_help = "Example:\n  panda events --json"
+)]
+pub struct EventsArgs {
+    /// Print one JSON object per event
+    #[arg(long)]
+    pub json: bool,
+    /// Stop after this many events
+    #[arg(long, value_name = "NUMBER", value_parser = count)]
+    pub count: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// List all; the current one has a star
+    #[command(after_help = "Example:\n  panda context ls")]
+    Ls {
+        /// Print one JSON object per context
+        #[arg(long)]
+        json: bool,
+    },
+    /// Name a node, with the token that is in PANDA_TOKEN
+    #[command(
+        after_help = "Example:\n  PANDA_TOKEN=$(cat token) panda context add attic http://127.0.0.1:7780"
+    )]
+    Add {
+        /// Its name here
+        name: String,
+        /// Path of its Unix socket, or its URL
+        #[arg(value_name = "SOCKET|URL")]
+        address: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Use one for all commands that name neither a node nor a home; `-` for none
+    #[command(after_help = "Example:\n  panda context use attic")]
+    Use {
+        /// Its name
+        name: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget one
+    #[command(after_help = "Example:\n  panda context rm attic")]
+    Rm {
+        /// Its name
+        name: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(
     long_about = "Say where one message is, and what it waits for.\n\n\
         Takes an id that `panda sub --json` prints, on any node. Looks among the newest 100 000 \
         messages of the home directory and among those that were refused; exits with 23 if it is \
         not there. Reads only, as `panda status` does. Of the options under Node only --home \
-        has an effect.",
+        and --node have an effect.",
     after_help = "Example:\n  panda trace $ID"
 )]
 pub struct TraceArgs {
@@ -235,6 +304,9 @@ pub enum BenchCommand {
     /// Publish at one node until another one has delivered everything
     #[command(after_help = "Example:\n  panda bench pubsub --bytes 1000")]
     Pubsub(BenchArgs),
+    /// Ask a node by its RPC: a request, a stream, publishes, idle subscribers
+    #[command(after_help = "Example:\n  panda bench rpc --bytes 250")]
+    Rpc(BenchArgs),
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -372,8 +444,8 @@ pub enum TopicCommand {
     },
     /// List the topics of the home directory
     #[command(
-        after_help = "Reads only, as `panda status` does. Of the options under Node only --home has \
-            an effect.\n\nExample:\n  panda topic ls"
+        after_help = "Reads only, as `panda status` does. Of the options under Node only --home and \
+            --node have an effect.\n\nExample:\n  panda topic ls"
     )]
     Ls {
         /// Print one JSON object per topic

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use p2panda::{
     ConsumerError, Ended, ErrorKind, Hash, NetworkId, PublishError, Subscription, ViewError,
 };
+use p2panda_rpc::api::Code;
+use p2panda_rpc::client::ClientError;
 use p2panda_rpc::daemon::StartError;
 use thiserror::Error;
 
+use crate::contexts::ContextError;
 use crate::demo::DemoError;
 use crate::parse::ParseError;
 use crate::serve::ServeError;
@@ -28,7 +31,7 @@ Exit codes:
   6    data is invalid
   7    a limit was reached
   8    the home directory is damaged
-  9    the node has stopped
+  9    the node has stopped, or none answers
   10   reading or writing failed
   11   the network cannot be used
   12   another program holds the database
@@ -129,10 +132,41 @@ pub enum Failure {
     Node(#[from] p2panda::Error),
     #[error("{}", node_line(.0))]
     Stopped(#[source] Arc<p2panda::Error>),
+    #[error("no node answers at {at}: {why}; start one with `panda node run`")]
+    NoNode { at: String, why: String },
+    #[error("the node at {at} does not answer; stop it, and start it again with `panda node run`")]
+    Unanswered { at: String },
+    #[error("a node that is reached by a URL wants a token; put one into PANDA_TOKEN")]
+    NoToken,
+    #[error(
+        "{flag} is for a node that the command opens itself, and one runs at {at}; leave {flag} out, name \
+        another home with --home DIR, or stop that node"
+    )]
+    RunningNode { flag: &'static str, at: String },
+    #[error("`panda node run` starts a node; leave out --node, or ask it with another command")]
+    NodeOfItsOwn,
+    #[error("{0}")]
+    Client(ClientError),
+    #[error(transparent)]
+    Context(#[from] ContextError),
     #[error(transparent)]
     Demo(#[from] DemoError),
     #[error(transparent)]
     Parse(#[from] ParseError),
+}
+
+/// What the node that runs says is said as if the command had opened it.
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        match &error {
+            ClientError::Rpc(said) => match crate::remote::same(said) {
+                Some(same) => Failure::Node(same),
+                None => Failure::Client(error),
+            },
+            ClientError::Connection(_) => Failure::Node(p2panda::Error::Closed),
+            _ => Failure::Client(error),
+        }
+    }
 }
 
 /// Why a subscription gave no more messages, if it should have.
@@ -151,6 +185,12 @@ impl Failure {
             Failure::Settings(SettingsError::Read { .. }) | Failure::WriteFile { .. } => 10,
             Failure::ListenName(_) => kind_code(ErrorKind::Network),
             Failure::Serve(error) => serve_code(error),
+            Failure::NoNode { .. } | Failure::Unanswered { .. } => kind_code(ErrorKind::Closed),
+            Failure::Client(error) => rpc_code(error.code()),
+            Failure::Context(ContextError::File { .. }) => 10,
+            Failure::Context(ContextError::Unknown { .. }) => 23,
+            Failure::Context(_) => 2,
+            Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
             Failure::TempAndHome
             | Failure::NoHome
             | Failure::Settings(_)
@@ -196,6 +236,21 @@ impl Outcome {
 
 /// Exit code of a command that a signal stopped: 128 + SIGINT, as shells count.
 pub const INTERRUPTED: u8 = 130;
+
+/// The exit code of an error of the node that runs.
+fn rpc_code(code: Code) -> u8 {
+    kind_code(match code {
+        Code::UnknownConsumer | Code::NotFound => return 23,
+        Code::Restored => ErrorKind::Restored,
+        Code::TooLarge | Code::Limit | Code::Quota => ErrorKind::Limit,
+        Code::Closed | Code::TakenOver => ErrorKind::Closed,
+        Code::Storage => ErrorKind::Full,
+        Code::Unauthenticated | Code::Forbidden => ErrorKind::Denied,
+        Code::Version => ErrorKind::Newer,
+        Code::Internal | Code::Other => ErrorKind::Unexpected,
+        _ => ErrorKind::Invalid,
+    })
+}
 
 fn serve_code(error: &ServeError) -> u8 {
     match error {
@@ -280,7 +335,8 @@ fn forked_line(held: bool) -> String {
 fn next_step(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Locked => {
-            "give this one a home of its own with --home DIR, or a throw-away identity with --temp"
+            "the process that uses it answers no commands, as one of `panda node run` does; stop it, or give \
+            this one a home of its own with --home DIR, or a throw-away identity with --temp"
         }
         ErrorKind::Limit => "split the message",
         ErrorKind::Corrupt => {

@@ -3,8 +3,9 @@
 
 mod args;
 mod command;
-mod delivery;
+mod contexts;
 mod demo;
+mod face;
 mod failure;
 mod home;
 mod input;
@@ -13,6 +14,7 @@ mod open;
 mod output;
 mod parse;
 mod progress;
+mod remote;
 mod serve;
 mod service;
 mod settings;
@@ -80,15 +82,17 @@ async fn run(mut cli: Cli) -> Result<Outcome, Failure> {
         Command::Completions(args) => command::completions::run(&args),
         Command::Man(args) => command::man::run(&args),
         Command::Topic(TopicCommand::Invite(args)) => command::invite::run(node, args).await,
+        Command::Events(args) => command::events::run(node, args).await,
+        Command::Context(args) => command::context::run(args),
         Command::Id(args) => command::id::run(node, args).await,
         Command::Topic(TopicCommand::New { json }) => command::topic::new(json),
-        Command::Topic(TopicCommand::Ls { json }) => command::topic::list(node, json),
-        Command::Topic(TopicCommand::Status(args)) => command::status::run(node, args),
+        Command::Topic(TopicCommand::Ls { json }) => command::topic::list(node, json).await,
+        Command::Topic(TopicCommand::Status(args)) => command::status::run(node, args, false).await,
         Command::Topic(TopicCommand::Keep(args)) => command::topic::keep(node, args).await,
         Command::View(args) => command::view::run(node, args).await,
         Command::Consumer(args) => command::consumer::run(node, args).await,
-        Command::Status(args) => command::status::run(node, args),
-        Command::Trace(args) => command::trace::run(node, args),
+        Command::Status(args) => command::status::run(node, args, true).await,
+        Command::Trace(args) => command::trace::run(node, args).await,
         Command::Bench(bench) => command::bench::run(&bench).await,
         Command::Compact(args) => command::compact::run(node, &args),
         Command::Peers(args) => command::peers::run(node, args).await,

@@ -8,6 +8,7 @@ use p2panda::{
     Builder, Event, Inspection, NamedAddr, NetworkId, Node, PublishError, Ticket, Topic,
     VerifyingKey,
 };
+use p2panda_rpc::daemon::map;
 
 use crate::args::{NodeArgs, Restored};
 use crate::command::compact::is_missing;
@@ -128,7 +129,7 @@ pub async fn until_stopped<T>(
                     "the log of {} cannot go on at {}: {}",
                     log.author,
                     log.seq,
-                    says(&log)
+                    says(&map::blocked(&log))
                 )),
                 Event::LogGoesOn { author, .. } => {
                     note(&format!("the log of {author} goes on"));

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-use p2panda::{Change, Message, Raw};
+use p2panda::{Change, Hash, Message, Raw, VerifyingKey};
+use p2panda_rpc::api;
 use serde::Serialize;
 
 /// Whether whoever reads standard output is still there.
@@ -112,25 +113,76 @@ pub fn done(json: bool, done: &Done<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// A message, whoever gave it.
+pub struct Shown<'a> {
+    author: VerifyingKey,
+    seq: u32,
+    id: Hash,
+    offset: u64,
+    timestamp: u64,
+    text: Option<&'a str>,
+    bytes: Option<&'a [u8]>,
+    cbor: &'a [u8],
+    change: Option<&'a str>,
+    first_offset: Option<u64>,
+}
+
+impl<'a> Shown<'a> {
+    /// Of a node.
+    pub fn of(message: &'a Message<Raw>) -> Shown<'a> {
+        Shown {
+            author: message.author(),
+            seq: message.seq(),
+            id: message.id(),
+            offset: message.offset(),
+            timestamp: message.timestamp().as_micros(),
+            text: message.text().ok(),
+            bytes: message.bytes().ok().map(|bytes| &bytes[..]),
+            cbor: message.raw(),
+            change: message.change().map(|change| match change {
+                Change::Withdrawn => "withdrawn",
+                _ => "members",
+            }),
+            first_offset: message.first_offset(),
+        }
+    }
+
+    /// Of the node that runs.
+    pub fn sent(message: &'a api::Message) -> Shown<'a> {
+        Shown {
+            author: message.author,
+            seq: message.seq,
+            id: message.id,
+            offset: message.offset,
+            timestamp: message.timestamp,
+            text: message.text.as_deref(),
+            bytes: message.bytes.as_ref().map(|bytes| &bytes.0[..]),
+            cbor: message.cbor.as_ref().map_or(&[], |bytes| &bytes.0[..]),
+            change: message.change.as_deref(),
+            first_offset: message.first_offset,
+        }
+    }
+}
+
 /// Writes one message. One that is neither text nor bytes is only announced, except in JSON.
-pub fn message(message: &Message<Raw>, format: Format) -> io::Result<Written> {
-    match (format, message.text(), message.bytes()) {
+pub fn message(message: &Shown<'_>, format: Format) -> io::Result<Written> {
+    match (format, message.text, message.bytes) {
         (Format::Json, ..) => json(&MessageLine::new(message)),
-        (Format::Plain, Ok(text), _) => line(text),
-        (Format::Terminal, Ok(text), _) => line(&visible(text)),
-        (_, _, Ok(bytes)) => line(&Hex(bytes).to_string()),
-        _ if message.change().is_some() => {
-            let what = match message.change() {
-                Some(Change::Withdrawn) => "does not count any more",
+        (Format::Plain, Some(text), _) => line(text),
+        (Format::Terminal, Some(text), _) => line(&visible(text)),
+        (_, _, Some(bytes)) => line(&Hex(bytes).to_string()),
+        _ if message.change.is_some() => {
+            let what = match message.change {
+                Some("withdrawn") => "does not count any more",
                 _ => "changed who is a member",
             };
-            note(&format!("message {} {what}", message.id()));
+            note(&format!("message {} {what}", message.id));
             Ok(Written::Yes)
         }
         _ => {
             note(&format!(
                 "message {} is neither text nor bytes; --json prints it",
-                message.id()
+                message.id
             ));
             Ok(Written::Yes)
         }
@@ -185,32 +237,27 @@ struct MessageLine<'a> {
     cbor: Option<String>,
     /// `withdrawn`, or `members`: the message tells what became of an operation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    change: Option<&'static str>,
+    change: Option<&'a str>,
     /// The first offset that the operation had, if it had another one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_offset: Option<u64>,
 }
 
 impl<'a> MessageLine<'a> {
-    fn new(message: &'a Message<Raw>) -> MessageLine<'a> {
-        let text = message.text().ok();
-        let bytes = message.bytes().ok().map(|bytes| Hex(bytes).to_string());
-        let change = message.change().map(|change| match change {
-            Change::Withdrawn => "withdrawn",
-            _ => "members",
-        });
-        let other = text.is_none() && bytes.is_none() && change.is_none();
+    fn new(message: &Shown<'a>) -> MessageLine<'a> {
+        let bytes = message.bytes.map(|bytes| Hex(bytes).to_string());
+        let other = message.text.is_none() && bytes.is_none() && message.change.is_none();
         MessageLine {
-            author: message.author().to_string(),
-            seq: message.seq(),
-            id: message.id().to_string(),
-            offset: message.offset(),
-            timestamp: message.timestamp().as_micros(),
-            text,
+            author: message.author.to_string(),
+            seq: message.seq,
+            id: message.id.to_string(),
+            offset: message.offset,
+            timestamp: message.timestamp,
+            text: message.text,
             bytes,
-            cbor: other.then(|| Hex(message.raw()).to_string()),
-            change,
-            first_offset: message.first_offset(),
+            cbor: other.then(|| Hex(message.cbor).to_string()),
+            change: message.change,
+            first_offset: message.first_offset,
         }
     }
 }

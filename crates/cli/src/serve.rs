@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use p2panda::Node;
+use p2panda::{NetworkId, Node};
 use p2panda_rpc::daemon::{self, Config, Running, StartError};
 use thiserror::Error;
 
@@ -35,8 +35,13 @@ pub struct Served {
 
 impl Served {
     /// Listens where the settings say, and on what the service manager has opened.
-    pub async fn start(node: &Node, settings: &Resolved) -> Result<Served, ServeError> {
+    pub async fn start(
+        node: &Node,
+        network: NetworkId,
+        settings: &Resolved,
+    ) -> Result<Served, ServeError> {
         let mut config = Config::new(node.data_dir());
+        config.network = network;
         config.access = settings.access.load()?;
         config.public = settings.rpc.public;
         config.tcp.clone_from(&settings.rpc.listen);

@@ -12,6 +12,8 @@ mod copies;
 mod daemons;
 #[path = "process/deliver.rs"]
 mod deliver;
+#[path = "process/faces.rs"]
+mod faces;
 #[path = "process/homes.rs"]
 mod homes;
 #[path = "process/services.rs"]

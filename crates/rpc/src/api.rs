@@ -13,6 +13,7 @@ mod openrpc;
 mod operations;
 mod publish;
 mod topics;
+mod views;
 
 pub use bin::Bin;
 pub use consumers::*;
@@ -26,6 +27,7 @@ pub use openrpc::document;
 pub use operations::*;
 pub use publish::*;
 pub use topics::*;
+pub use views::*;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -112,12 +114,16 @@ methods! {
     TopicList "topic.list" Read TopicListParams => TopicListResult;
     /// The alias of a topic.
     TopicAlias "topic.alias" Read TopicParams => TopicAliasResult;
+    /// The topics of aliases.
+    TopicReveal "topic.reveal" Admin TopicRevealParams => TopicRevealResult;
     /// Keeps a topic, or keeps it no longer.
     TopicKeep "topic.keep" Admin TopicKeepParams => TopicAliasResult;
     /// Ends the interest of the node in a topic.
     TopicLeave "topic.leave" Admin TopicParams => Empty;
     /// What is stored, waits or was refused.
     TopicStatus "topic.status" Read TopicParams => TopicStatusResult;
+    /// Who has what this node published to a topic; waits until somebody has it.
+    TopicDelivered "topic.delivered" Read TopicDeliveredParams => TopicDeliveredResult;
     /// The peers that a topic is exchanged with.
     TopicPeers "topic.peers" Read TopicParams => TopicPeersResult;
     /// Refused operations, a page of them.
@@ -130,6 +136,8 @@ methods! {
     Publish "publish" Publish PublishParams => PublishResult;
     /// Publishes all of these messages or none.
     PublishBatch "publish.batch" Publish PublishBatchParams => PublishBatchResult;
+    /// A part of a content that is larger than a frame.
+    Upload "upload" Publish UploadParams => UploadResult;
     /// Where a log goes on, for who signs elsewhere.
     LogNext "log.next" Relay LogNextParams => LogNextResult;
     /// Stores an operation that was signed elsewhere.
@@ -142,6 +150,8 @@ methods! {
     MessagesCredit "messages.credit" Credential CreditParams => Empty;
     /// Ends a subscription of any kind.
     SubscriptionEnd "subscription.end" Credential SubscriptionParams => Empty;
+    /// Messages of a subscription that gives them when it is asked.
+    ConsumerFetch "consumer.fetch" Read FetchParams => FetchResult;
     /// The message was handled.
     ConsumerAck "consumer.ack" Read AckParams => SettledResult;
     /// The message is to come again.
@@ -150,6 +160,8 @@ methods! {
     ConsumerTerm "consumer.term" Read TermParams => SettledResult;
     /// The message is still worked on.
     ConsumerProgress "consumer.progress" Read AckParams => SettledResult;
+    /// The message at an offset was handled, whichever subscription delivered it.
+    ConsumerAckAt "consumer.ack-at" Read AckAtParams => SettledResult;
     /// The consumers of the caller.
     ConsumerList "consumer.list" Read ConsumerListParams => ConsumerListResult;
     /// One consumer, with what it has before it.
@@ -168,6 +180,12 @@ methods! {
     DeadRedrive "dead.redrive" Read DeadParams => DeadCountResult;
     /// Removes dead letters for good.
     DeadDrop "dead.drop" Read DeadParams => DeadCountResult;
+    /// The views of the node, all versions.
+    ViewList "view.list" Read Empty => ViewListResult;
+    /// Deletes a view with all versions.
+    ViewDelete "view.delete" Admin ViewParams => Empty;
+    /// Lets a new version of a view answer that lacks what is gone.
+    ViewAcceptLoss "view.accept-loss" Admin ViewParams => Empty;
     /// Ephemeral messages as they come.
     EphemeralSubscribe "ephemeral.subscribe" Read TopicParams => SubscribeResult;
     /// Sends a message to those who are connected.

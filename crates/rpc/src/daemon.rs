@@ -22,21 +22,22 @@ mod consumers;
 mod dispatch;
 mod elsewhere;
 mod http;
-mod map;
+pub mod map;
 mod metrics;
 mod page;
 mod publishing;
 mod quota;
 mod reading;
+mod served;
 mod service;
 mod session;
 mod streams;
 mod subscription;
 #[cfg(unix)]
 mod unix;
+mod uploads;
 mod websocket;
 
-use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,8 @@ use service::Service;
 pub struct Config {
     /// Directory of the key that makes aliases of topics.
     pub dir: PathBuf,
+    /// The network that the node is in, to be told.
+    pub network: p2panda::NetworkId,
     /// A Unix socket to make.
     #[cfg(unix)]
     pub unix: Option<UnixPath>,
@@ -87,6 +90,7 @@ impl Config {
     pub fn new(dir: impl AsRef<Path>) -> Self {
         Config {
             dir: dir.as_ref().to_path_buf(),
+            network: p2panda::NetworkId::default(),
             #[cfg(unix)]
             unix: None,
             #[cfg(unix)]
@@ -152,7 +156,7 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
     let dir = config.dir.clone();
     let aliases = Aliases::open(&dir).map_err(|source| StartError::Alias { dir, source })?;
     let gate = Gate::new(node.id(), config.access, config.quotas);
-    let service = Service::new(node, aliases, gate, RPC_CONNECTIONS_ALL_MAX);
+    let service = Service::new(node, aliases, gate, config.network);
     let mut running = Running {
         service,
         tasks: JoinSet::new(),
@@ -197,13 +201,8 @@ async fn bind(addr: SocketAddr, public: bool) -> Result<TcpListener, StartError>
 
 impl Running {
     fn listen(&mut self, listener: TcpListener, router: axum::Router) {
-        let ended = self.service.ended();
-        self.tasks.spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(ended);
-            if let Err(error) = served.into_future().await {
-                tracing::error!(%error, "HTTP is not served any more");
-            }
-        });
+        self.tasks
+            .spawn(served::accept(listener, router, self.service.clone()));
     }
 
     #[cfg(unix)]

@@ -14,6 +14,7 @@
 pub mod api;
 pub mod client;
 pub mod daemon;
+pub mod delivery;
 pub mod lines;
 mod mapping;
 mod server;

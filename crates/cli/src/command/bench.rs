@@ -1,5 +1,7 @@
 //! `panda bench`
 
+mod rpc;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,23 +23,33 @@ const STAMP_BYTES: usize = 16;
 pub async fn run(command: &BenchCommand) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
     let work = async {
-        match command {
-            BenchCommand::Pub(args) => publish(args).await,
-            BenchCommand::Sub(args) => subscribe(args).await,
-            BenchCommand::Pubsub(args) => publish_and_subscribe(args).await,
-        }
+        Ok::<_, Failure>(match command {
+            BenchCommand::Pub(args) => said(&publish(args).await?.0, args, Measured::plain),
+            BenchCommand::Sub(args) => said(&subscribe(args).await?.0, args, Measured::plain),
+            BenchCommand::Pubsub(args) => {
+                said(&publish_and_subscribe(args).await?.0, args, Measured::plain)
+            }
+            BenchCommand::Rpc(args) => said(&rpc::run(args).await?, args, rpc::Measured::plain),
+        })
     };
-    let (measured, args) = tokio::select! {
-        measured = work => measured?,
+    let written = tokio::select! {
+        written = work => written?,
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
-    };
-    let written = match args.json {
-        true => output::json(&measured),
-        false => output::line(&measured.plain()),
     };
     // Whether somebody reads it makes no difference.
     let _ = written.map_err(Failure::Stdout)?;
     Ok(Outcome::Done)
+}
+
+fn said<M: Serialize>(
+    measured: &M,
+    args: &BenchArgs,
+    plain: fn(&M) -> String,
+) -> std::io::Result<output::Written> {
+    match args.json {
+        true => output::json(measured),
+        false => output::line(&plain(measured)),
+    }
 }
 
 /// What was measured, as `panda bench --json` prints it.

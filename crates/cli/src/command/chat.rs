@@ -1,14 +1,17 @@
 //! `panda chat`
 
+mod running;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
-use p2panda::{Hash, Message, Node, Publisher, Raw, Receipt, Subscription};
+use p2panda::{Hash, Message, Node, Publisher, Raw, Receipt, Subscription, VerifyingKey};
 use tokio::time::timeout;
 
 use crate::args::{ChatArgs, NodeArgs};
 use crate::command::contact::name;
 use crate::command::{id, subscribe};
+use crate::face::Face;
 use crate::failure::{self, Failure, Outcome};
 use crate::input::Lines;
 use crate::interrupt::Interrupt;
@@ -21,7 +24,10 @@ const LAST_LINE_WAIT: Duration = Duration::from_secs(2);
 /// Publishes what is typed and prints what others say, until the input ends or a signal comes.
 pub async fn run(args: &NodeArgs, chat: ChatArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, chat.temp).await?;
+    let node = match Face::open(args, chat.temp).await? {
+        Face::Own(node) => node,
+        Face::Running(remote) => return running::run(remote, &chat, interrupt).await,
+    };
     let talked = Chat::open(&node, &chat).await;
     let talked = match talked {
         Ok(mut open) => until_stopped(&node, open.talk(&mut interrupt)).await,
@@ -29,6 +35,21 @@ pub async fn run(args: &NodeArgs, chat: ChatArgs) -> Result<Outcome, Failure> {
     };
     interrupt.finish(node.shutdown()).await?;
     talked.map(|()| Outcome::Done)
+}
+
+/// Prints what somebody said.
+fn said(
+    author: VerifyingKey,
+    text: Option<&str>,
+    bytes: Option<usize>,
+) -> Result<Written, Failure> {
+    let author = name(author);
+    let text = match (text, bytes) {
+        (Some(text), _) => visible(text),
+        (_, Some(bytes)) => format!("({bytes} bytes)"),
+        _ => "(neither text nor bytes)".to_owned(),
+    };
+    output::line(&format!("{author}: {text}")).map_err(Failure::Stdout)
 }
 
 /// An open conversation.
@@ -93,13 +114,11 @@ impl Chat {
         if message.author() == self.node.id() && self.typed.remove(&message.id()) {
             return Ok(Written::Yes);
         }
-        let author = name(message.author());
-        let text = match (message.text(), message.bytes()) {
-            (Ok(text), _) => visible(text),
-            (_, Ok(bytes)) => format!("({} bytes)", bytes.len()),
-            _ => "(neither text nor bytes)".to_owned(),
-        };
-        output::line(&format!("{author}: {text}")).map_err(Failure::Stdout)
+        said(
+            message.author(),
+            message.text().ok(),
+            message.bytes().ok().map(|bytes| bytes.len()),
+        )
     }
 
     /// Gives the last line a moment to reach somebody who is there.

@@ -1,70 +1,82 @@
 //! `panda consumer`
 
-use p2panda::{
-    Consumer, ConsumerHandle, ConsumerInfo, ConsumerStart, DeadReason, Delivery, Inspection, Lag,
-    Node, Timestamp,
+use std::time::Duration;
+
+use p2panda::{Consumer, Delivery, Node};
+use p2panda_rpc::api::{
+    AckParams, ConsumerAck, ConsumerFetch, ConsumerSettings, ConsumerShowResult, ConsumerView,
+    FetchParams, MessagesSubscribe, PrunedNote, SubscribeParams, SubscriptionEnd,
+    SubscriptionParams,
 };
 use serde::Serialize;
 
-use crate::args::{ConsumerCommand, ConsumerFrom, ConsumerNext, DeadCommand, NodeArgs};
+use crate::args::{ConsumerCommand, ConsumerNext, DeadCommand, NodeArgs};
+use crate::face::{Face, Facts};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{self, Done, Format, Written, note};
+use crate::output::{self, Done, Format, Shown, Written, note};
+use crate::remote::Remote;
 
 /// Looks at a named consumer, reads with it, moves it.
 pub async fn run(args: &NodeArgs, command: ConsumerCommand) -> Result<Outcome, Failure> {
     if let ConsumerCommand::Ls { json } = command {
-        return list(&crate::open::inspect(args)?, json).map(|()| Outcome::Done);
-    }
-    if !command.may_make() {
-        crate::open::require(args)?;
+        let consumers = Facts::of(args).await?.consumers().await?;
+        return list(&consumers, json).map(|()| Outcome::Done);
     }
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, false).await?;
+    let face = match Face::running(args, false).await? {
+        Some(remote) => Face::Running(remote),
+        None => {
+            if !command.may_make() {
+                crate::open::require(args)?;
+            }
+            Face::Own(crate::open::node(args, false).await?)
+        }
+    };
     let done = tokio::select! {
-        done = carry_out(&node, command) => done,
+        done = carry_out(&face, command) => done,
         () = interrupt.wait() => Ok(()),
     };
-    interrupt.finish(node.shutdown()).await?;
+    interrupt.finish(face.close()).await?;
     done.map(|()| Outcome::Done)
 }
 
-async fn carry_out(node: &Node, command: ConsumerCommand) -> Result<(), Failure> {
+async fn carry_out(face: &Face, command: ConsumerCommand) -> Result<(), Failure> {
     match command {
         // That needs no node.
         ConsumerCommand::Ls { .. } => Ok(()),
-        ConsumerCommand::Info { name, json } => info(&open(node, &name).await?, json).await,
-        ConsumerCommand::Next(next) => read(node, next).await,
+        ConsumerCommand::Info { name, json } => {
+            let _ = print(&InfoLine::shown(&face.consumer(&name).await?), json)?;
+            Ok(())
+        }
+        ConsumerCommand::Next(next) => match face {
+            Face::Own(node) => read(node, next).await,
+            Face::Running(remote) => read_running(remote, next).await,
+        },
         ConsumerCommand::Ack {
             name,
             topic,
             offset,
             json,
         } => {
-            open(node, &name).await?.ack_at(topic.topic, offset).await?;
+            face.ack_at(&name, topic.topic, offset).await?;
             done(json, &Done::new("ack", &name).at(topic.topic, offset))
         }
         ConsumerCommand::Seek { name, to, json } => {
-            let start = match to {
-                ConsumerFrom::Start => ConsumerStart::Beginning,
-                ConsumerFrom::Now => ConsumerStart::Now,
-                ConsumerFrom::Offset(offset) => ConsumerStart::Offset(offset),
-                ConsumerFrom::Time(us) => ConsumerStart::Time(Timestamp::from_micros(us)),
-            };
-            open(node, &name).await?.seek(start).await?;
+            face.seek(&name, to).await?;
             done(json, &Done::new("seek", &name))
         }
-        ConsumerCommand::Dead(dead) => of_dead(node, dead).await,
+        ConsumerCommand::Dead(dead) => of_dead(face, dead).await,
         ConsumerCommand::Pause { name, json } => {
-            open(node, &name).await?.pause().await?;
+            face.pause(&name).await?;
             done(json, &Done::new("pause", &name))
         }
         ConsumerCommand::Resume { name, json } => {
-            open(node, &name).await?.resume().await?;
+            face.resume(&name).await?;
             done(json, &Done::new("resume", &name))
         }
         ConsumerCommand::Rm { name, json } => {
-            open(node, &name).await?.delete().await?;
+            face.delete_consumer(&name).await?;
             done(json, &Done::new("rm", &name))
         }
     }
@@ -74,30 +86,12 @@ fn done(json: bool, done: &Done<'_>) -> Result<(), Failure> {
     output::done(json, done).map_err(Failure::Stdout)
 }
 
-async fn open(node: &Node, name: &str) -> Result<ConsumerHandle, Failure> {
-    Ok(node.consumer(name).handle().await?)
-}
-
-fn list(inspection: &Inspection, json: bool) -> Result<(), Failure> {
-    let mut after: Option<String> = None;
-    loop {
-        let page = inspection.consumers(after.as_deref())?;
-        let Some(last) = page.last() else {
-            return Ok(());
-        };
-        after = Some(last.name.clone());
-        for info in &page {
-            if print(&InfoLine::new(info, None), json)? == Written::Closed {
-                return Ok(());
-            }
+fn list(consumers: &[ConsumerView], json: bool) -> Result<(), Failure> {
+    for consumer in consumers {
+        if print(&InfoLine::new(consumer), json)? == Written::Closed {
+            break;
         }
     }
-}
-
-async fn info(consumer: &ConsumerHandle, json: bool) -> Result<(), Failure> {
-    let lag = consumer.lag().await?;
-    let line = InfoLine::new(&consumer.info(), Some(lag));
-    let _ = print(&line, json)?;
     Ok(())
 }
 
@@ -126,42 +120,109 @@ async fn read(node: &Node, next: ConsumerNext) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The same with the node that runs: one message at a time is asked for, so that none is delivered that
+/// is not printed.
+async fn read_running(remote: &Remote, next: ConsumerNext) -> Result<(), Failure> {
+    let params = SubscribeParams {
+        topics: next
+            .topic
+            .iter()
+            .map(|named| named.topic.to_string())
+            .collect(),
+        consumer: Some(ConsumerSettings {
+            inactive_ms: next.inactive.map(milliseconds),
+            ..ConsumerSettings::named(&next.name)
+        }),
+        pull: true,
+        ..SubscribeParams::default()
+    };
+    let subscribed = remote.call::<MessagesSubscribe>(&params).await?;
+    let subscription = subscribed.subscription;
+    let read = fetch(remote, subscription, &next).await;
+    // The next command may read at once.
+    let ended = SubscriptionParams { subscription };
+    remote.call::<SubscriptionEnd>(&ended).await?;
+    read
+}
+
+async fn fetch(remote: &Remote, subscription: u64, next: &ConsumerNext) -> Result<(), Failure> {
+    let format = Format::choose(next.json);
+    for _ in 0..next.count {
+        let params = FetchParams {
+            subscription,
+            count: 1,
+            wait_ms: milliseconds(next.wait),
+        };
+        let batch = remote.call::<ConsumerFetch>(&params).await?;
+        let delivery = match (batch.messages.first(), batch.pruned.first()) {
+            (Some(message), _) => {
+                let written = output::message(&Shown::sent(message), format);
+                if written.map_err(Failure::Stdout)? == Written::Closed {
+                    return Ok(());
+                }
+                message.delivery
+            }
+            (None, Some(pruned)) => {
+                let PrunedNote {
+                    unsettled, author, ..
+                } = pruned;
+                note_pruned(*unsettled, &author.to_string());
+                Some(pruned.delivery)
+            }
+            (None, None) => return Ok(()),
+        };
+        if !next.no_ack {
+            let params = AckParams {
+                subscription,
+                deliveries: delivery.into_iter().collect(),
+            };
+            remote.call::<ConsumerAck>(&params).await?;
+        }
+    }
+    Ok(())
+}
+
 fn shown(delivery: &Delivery, format: Format) -> std::io::Result<Written> {
     if let Some(message) = delivery.message() {
-        return output::message(message, format);
+        return output::message(&Shown::of(message), format);
     }
     if let Some(pruned) = delivery.pruned() {
-        note(&format!(
-            "{} messages of {} were pruned before this consumer had settled them",
-            pruned.unsettled, pruned.author
-        ));
+        note_pruned(pruned.unsettled, &pruned.author.to_string());
     }
     Ok(Written::Yes)
 }
 
-async fn of_dead(node: &Node, command: DeadCommand) -> Result<(), Failure> {
+fn milliseconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn note_pruned(unsettled: u64, author: &str) {
+    note(&format!(
+        "{unsettled} messages of {author} were pruned before this consumer had settled them"
+    ));
+}
+
+async fn of_dead(face: &Face, command: DeadCommand) -> Result<(), Failure> {
     match command {
         DeadCommand::Ls { name, json } => {
-            let letters = open(node, &name).await?.dead_letters();
             let mut after = 0;
             loop {
-                let page = letters.list(after).await?;
+                let page = face.dead(&name, after).await?;
                 let Some(last) = page.last() else {
                     return Ok(());
                 };
                 after = last.number;
-                for letter in &page {
+                for letter in page {
                     let line = DeadLine {
                         number: letter.number,
-                        topic: letter.topic.to_string(),
+                        topic: letter.topic,
                         offset: letter.offset,
                         id: letter.id.map(|id| id.to_string()),
-                        deliveries: letter.row.count,
-                        reason: match &letter.row.reason {
-                            DeadReason::Terminated(reason) => reason.to_string(),
-                            _ => "delivered as often as is allowed".to_owned(),
-                        },
-                        at: letter.row.at_us,
+                        deliveries: letter.count,
+                        reason: letter
+                            .said
+                            .unwrap_or_else(|| "delivered as often as is allowed".to_owned()),
+                        at: letter.at,
                     };
                     if print(&line, json)? == Written::Closed {
                         return Ok(());
@@ -170,26 +231,14 @@ async fn of_dead(node: &Node, command: DeadCommand) -> Result<(), Failure> {
             }
         }
         DeadCommand::Redrive { name, number, json } => {
-            let letters = open(node, &name).await?.dead_letters();
-            let count = match number {
-                Some(number) => {
-                    letters.redrive(number).await?;
-                    1
-                }
-                None => {
-                    let count = letters.redrive_all().await?;
-                    note(&format!("{count} are delivered again"));
-                    count
-                }
-            };
+            let count = face.redrive(&name, number).await?;
+            if number.is_none() {
+                note(&format!("{count} are delivered again"));
+            }
             done(json, &Done::new("redrive", &name).of(count))
         }
         DeadCommand::Drop { name, number, json } => {
-            let letters = open(node, &name).await?.dead_letters();
-            match number {
-                Some(number) => letters.drop_one(number).await?,
-                None => letters.drop_all().await?,
-            }
+            face.drop_dead(&name, number).await?;
             done(json, &Done::new("drop", &name))
         }
     }
@@ -256,9 +305,9 @@ struct DeadLine {
 }
 
 impl InfoLine {
-    fn new(info: &ConsumerInfo, lag: Option<Lag>) -> InfoLine {
+    fn new(info: &ConsumerView) -> InfoLine {
         let places = info.positions.iter().map(|place| PlaceLine {
-            topic: place.topic.to_string(),
+            topic: place.topic.clone(),
             position: place.position,
             open: place.open,
         });
@@ -266,13 +315,22 @@ impl InfoLine {
             name: info.name.clone(),
             paused: info.paused,
             full_of_dead: info.full_of_dead,
-            inactive: info.inactive.map(|after| after.as_secs_f64()),
+            inactive: info.inactive_ms.map(|after| after as f64 / 1e3),
             in_flight: info.in_flight,
             dead: info.dead,
             topics: places.collect(),
-            lag: lag.map(|lag| lag.messages),
-            lag_bytes: lag.map(|lag| lag.bytes),
-            oldest_seconds: lag.and_then(|lag| lag.oldest).map(|age| age.as_secs()),
+            lag: None,
+            lag_bytes: None,
+            oldest_seconds: None,
+        }
+    }
+
+    fn shown(shown: &ConsumerShowResult) -> InfoLine {
+        InfoLine {
+            lag: Some(shown.lag_messages),
+            lag_bytes: Some(shown.lag_bytes),
+            oldest_seconds: shown.oldest_ms.map(|age| age / 1_000),
+            ..InfoLine::new(&shown.consumer)
         }
     }
 }

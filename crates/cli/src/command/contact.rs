@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 
-use p2panda::{
-    Contact, Event, Node, PeerState, PeerStatus, Refusal, SessionEnd, Topic, Transfer, VerifyingKey,
-};
+use p2panda::{Contact, Event, Node, SessionEnd, Topic, Transfer, VerifyingKey};
+use p2panda_rpc::api::{EventNote, PeerView};
 
+use crate::face::Face;
+use crate::failure::Failure;
 use crate::output::note;
 
 /// How many digits of an id are shown as a name.
@@ -22,49 +23,48 @@ pub fn name(node: VerifyingKey) -> String {
 
 /// Says on standard error how things stand with each node that was named, or with some that are known:
 /// why nobody has what is stored here.
-pub fn note_unreached(node: &Node, topic: Topic) {
-    let peers = node.net().peers();
+pub async fn note_unreached(face: &Face, topic: Topic) -> Result<(), Failure> {
+    let peers = face.peers().await?.peers;
+    let topic = face.named(topic).await?;
     let mut said: Vec<_> = peers.iter().filter(|peer| peer.contact.is_some()).collect();
     if said.is_empty() {
         said = peers.iter().take(OTHERS_SAID).collect();
     }
     for peer in said {
-        note(&format!("{}: {}", name(peer.id), says(peer, topic)));
+        note(&format!("{}: {}", name(peer.node), says(peer, &topic)));
     }
+    Ok(())
 }
 
 /// How things stand with a node, and what to do about it.
-fn says(peer: &PeerStatus, topic: Topic) -> String {
-    let addrs: Vec<_> = peer.addrs.iter().map(ToString::to_string).collect();
-    let at = match addrs.is_empty() {
+fn says(peer: &PeerView, topic: &str) -> String {
+    let at = match peer.addrs.is_empty() {
         true => "its address".to_owned(),
-        false => addrs.join(", "),
+        false => peer.addrs.join(", "),
     };
     let refused = peer.refused.iter().find(|refused| refused.topic == topic);
-    match (peer.state, refused.map(|refused| refused.reason)) {
-        (PeerState::Live, _) => "a session with it is live".to_owned(),
-        (PeerState::Connected | PeerState::Met, Some(Refusal::TooMany)) => {
+    let refused = refused.map(|refused| refused.reason.as_str());
+    match (peer.state.as_str(), refused) {
+        ("live", _) => "a session with it is live".to_owned(),
+        ("connected" | "met", Some("too-many")) => {
             "it serves as many sessions as it can; it is asked again, or name another one"
                 .to_owned()
         }
-        (PeerState::Connected | PeerState::Met, Some(Refusal::NotServed)) => no_common_topic(),
-        (PeerState::Connected | PeerState::Met, _) if shares_none(peer) => no_common_topic(),
-        (PeerState::Connected, _) => {
+        ("connected" | "met", Some("not-served")) => no_common_topic(),
+        ("connected" | "met", _) if peer.contact.as_deref() == Some("no-common-topic") => {
+            no_common_topic()
+        }
+        ("connected", _) => {
             "it is connected and still catches up; give it time with --wait".to_owned()
         }
-        (PeerState::Met, _) => "it was reached and is gone; it is tried again".to_owned(),
-        (PeerState::Known, _) => format!("nothing was tried yet at {at}; give it time with --wait"),
-        (PeerState::Connecting, _) => format!(
+        ("met", _) => "it was reached and is gone; it is tried again".to_owned(),
+        ("known", _) => format!("nothing was tried yet at {at}; give it time with --wait"),
+        ("connecting", _) => format!(
             "nothing has answered at {at} so far; is it running, and does a firewall let UDP through?"
         ),
-        (PeerState::Unreached(contact), _) => of_contact(contact, &at),
+        ("unreached", _) => of_contact(peer.why.as_deref().unwrap_or_default(), &at),
         _ => "it is not reached".to_owned(),
     }
-}
-
-fn shares_none(peer: &PeerStatus) -> bool {
-    let contact = peer.contact.map(|status| status.contact);
-    contact == Some(Contact::NoCommonTopic)
 }
 
 fn no_common_topic() -> String {
@@ -73,28 +73,28 @@ fn no_common_topic() -> String {
 }
 
 /// What an attempt to reach a node at an address came to, and what to do about it.
-fn of_contact(contact: Contact, at: &str) -> String {
+fn of_contact(contact: &str, at: &str) -> String {
     match contact {
-        Contact::Unresolved => "its host name has no address; check the name".to_owned(),
-        Contact::Dead => format!(
+        "unresolved" => "its host name has no address; check the name".to_owned(),
+        "dead" => format!(
             "nothing answers at {at} (dead); is it running, and does a firewall let UDP through?"
         ),
-        Contact::ClosedPort => format!(
+        "closed-port" => format!(
             "nobody listens at {at} (closed port); start it there, or take its address anew from \
             `panda id --addr`"
         ),
-        Contact::OtherNetwork => format!(
+        "other-network" => format!(
             "at {at} is a node of another network; give both the same --network, or none"
         ),
-        Contact::WrongId => format!(
+        "wrong-id" => format!(
             "at {at} answers another node (wrong id); take ID@ADDR anew from `panda id --addr` there"
         ),
-        Contact::Refused => {
+        "refused" => {
             "it answers and takes no more connections for now; it is tried again, or name another one"
                 .to_owned()
         }
-        Contact::NoCommonTopic => no_common_topic(),
-        Contact::Reached => "it was reached".to_owned(),
+        "no-common-topic" => no_common_topic(),
+        "reached" => "it was reached".to_owned(),
         _ => format!("the node at {at} ends every connection and does not say why; look there"),
     }
 }
@@ -122,6 +122,28 @@ impl Told {
         }
     }
 
+    /// The same of a node that runs, whose events name the topic `alias`.
+    pub fn tell_of(&mut self, alias: &str, event: &EventNote) {
+        let (Some(peer), Some(detail)) = (&event.peer, &event.detail) else {
+            return;
+        };
+        let Ok(id) = peer.parse() else { return };
+        let of_topic = event.topic.as_deref() == Some(alias);
+        let peer = name(id);
+        match event.event.as_str() {
+            "contact-changed" if detail != "reached" => {
+                note(&format!("{peer}: {}", of_contact(detail, "its address")));
+            }
+            "catch-up-ended" if of_topic && self.caught_up.insert(id) => {
+                note(&format!("caught up with {peer}: {detail}"));
+            }
+            "session-ended" if of_topic => {
+                self.caught_up.remove(&id);
+            }
+            _ => {}
+        }
+    }
+
     fn line(&mut self, node: &Node, event: &Event) -> Option<String> {
         Some(match event {
             Event::ContactChanged { peer, contact } if !contact.is_met() => {
@@ -131,7 +153,7 @@ impl Told {
                 format!(
                     "{}: {}",
                     name(*peer),
-                    of_contact(*contact, &addrs.join(", "))
+                    of_contact(&kebab(*contact), &addrs.join(", "))
                 )
             }
             Event::ContactChanged {
@@ -171,6 +193,11 @@ impl Told {
             _ => return None,
         })
     }
+}
+
+/// A contact as the RPC names it.
+fn kebab(contact: Contact) -> String {
+    p2panda_rpc::daemon::map::contact(contact)
 }
 
 fn progress(peer: VerifyingKey, expected: &Transfer, transfer: &Transfer) -> String {
@@ -229,7 +256,7 @@ mod tests {
         ];
         let said: HashSet<_> = contacts
             .iter()
-            .map(|contact| of_contact(*contact, "192.0.2.1:9"))
+            .map(|contact| of_contact(&kebab(*contact), "192.0.2.1:9"))
             .collect();
         assert_eq!(said.len(), contacts.len());
         assert!(said.iter().all(|line| line.contains(';')), "{said:?}");

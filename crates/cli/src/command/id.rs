@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::args::{IdArgs, NodeArgs};
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Written, note};
@@ -17,22 +18,22 @@ const ADDRESSES_WAIT: Duration = Duration::from_secs(3);
 /// Prints the id of the node, or `ID@ADDR` per address.
 pub async fn run(args: &NodeArgs, id: IdArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, false).await?;
+    let face = Face::open(args, false).await?;
     let addresses = match id.addr {
-        true => known_addresses(&node).await,
+        true => face.addresses().await?,
         false => Vec::new(),
     };
     if id.addr && addresses.is_empty() {
         note("this machine has no address in a network; name one with --listen ADDR:PORT");
     }
-    let own = node.id().to_string();
+    let own = face.id().to_string();
     let printed = match (id.json, id.addr) {
         (true, _) => output::json(&IdLine { id: own, addresses }).map(drop),
         (false, true) => print(&addresses),
         (false, false) => print(&[own]),
     };
     let printed = printed.map_err(Failure::Stdout);
-    interrupt.finish(node.shutdown()).await?;
+    interrupt.finish(face.close()).await?;
     printed.map(|()| Outcome::Done)
 }
 

@@ -10,25 +10,36 @@ use serde::Serialize;
 
 use crate::args::{InviteArgs, NodeArgs};
 use crate::command::id::known_addresses;
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, note};
 use crate::parse::NodeAddr;
+use crate::remote::Remote;
 use crate::settings::{Resolved, Settings};
 
 /// Addresses of this node in a ticket: each makes it longer.
 const OWN_ADDRESSES: usize = 3;
 
+const NO_ADDRESS: &str = "this machine has no address in a network: the ticket holds the topic only; name a \
+    node with --contact ID@ADDR";
+
 /// Prints a ticket, and on a terminal its code of squares.
 pub async fn run(args: &NodeArgs, invite: InviteArgs) -> Result<Outcome, Failure> {
     let settings = Settings::load(args)?.resolved;
+    let running = Face::running(args, false).await?;
+    let network = match &running {
+        Some(remote) => Some(remote.status().await?.network),
+        None => crate::open::network(args, &settings)?,
+    };
     let mut ticket = Ticket::new(invite.topic.topic);
-    if let Some(network) = crate::open::network(args, &settings)? {
+    if let Some(network) = network {
         ticket = ticket.in_network(network);
     }
-    match invite.contact.is_empty() {
-        true => add_own(&mut ticket, args, &settings).await?,
-        false => add_named(&mut ticket, &invite.contact)?,
+    match (invite.contact.is_empty(), running) {
+        (true, Some(remote)) => add_running(&mut ticket, &remote, &settings).await?,
+        (true, None) => add_own(&mut ticket, args, &settings).await?,
+        (false, _) => add_named(&mut ticket, &invite.contact)?,
     }
     print(&ticket, &invite).map_err(Failure::Stdout)?;
     Ok(Outcome::Done)
@@ -52,6 +63,25 @@ fn add_named(ticket: &mut Ticket, named: &[NodeAddr]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The node that runs, where it can be reached.
+async fn add_running(
+    ticket: &mut Ticket,
+    remote: &Remote,
+    settings: &Resolved,
+) -> Result<(), Failure> {
+    let status = remote.status().await?;
+    let addrs = status.addrs.iter().filter_map(|addr| addr.parse().ok());
+    let contact = TicketContact::new(status.node, reachable(addrs.collect()));
+    let contact = match settings.relays.first() {
+        Some(relay) if remote.is_local() => contact.through(relay),
+        _ => contact,
+    };
+    if ticket.add(contact).is_err() {
+        note(NO_ADDRESS);
+    }
+    Ok(())
+}
+
 /// This node, where it can be reached.
 async fn add_own(ticket: &mut Ticket, args: &NodeArgs, settings: &Resolved) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new()?;
@@ -65,9 +95,7 @@ async fn add_own(ticket: &mut Ticket, args: &NodeArgs, settings: &Resolved) -> R
         None => contact,
     };
     if ticket.add(contact).is_err() {
-        note(
-            "this machine has no address in a network: the ticket holds the topic only; name a node with --contact ID@ADDR",
-        );
+        note(NO_ADDRESS);
     } else if !settings.listen.has_port() {
         note(
             "the port changes with each command: give --listen ADDR:PORT here and to the one that stays \

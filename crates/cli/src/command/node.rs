@@ -23,8 +23,12 @@ pub async fn run(args: &NodeArgs, run: &RunArgs) -> Result<Outcome, Failure> {
     let hangup = Hangup::new()?;
     let settings = Settings::load(args)?;
     note_readable(&settings);
+    if args.at.is_some() {
+        return Err(Failure::NodeOfItsOwn);
+    }
+    let network = crate::open::network(args, &settings.resolved)?.unwrap_or_default();
     let node = crate::open::node(args, false).await?;
-    let served = match Served::start(&node, &settings.resolved).await {
+    let served = match Served::start(&node, network, &settings.resolved).await {
         Ok(served) => served,
         Err(error) => {
             interrupt.finish(node.shutdown()).await?;

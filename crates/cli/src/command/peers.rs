@@ -1,12 +1,12 @@
 //! `panda peers`
 
 use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
 
-use p2panda::{ClockDifference, Contact, LocalNetwork, PeerState, PeerStatus, Refusal};
+use p2panda_rpc::api::{LocalNetworkView, PeerView};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, PeersArgs};
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Written};
@@ -14,23 +14,23 @@ use crate::output::{self, Written};
 /// Looks around for a while and prints the nodes that are known then.
 pub async fn run(args: &NodeArgs, peers: PeersArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, false).await?;
+    let face = Face::open(args, false).await?;
     tokio::select! {
         () = tokio::time::sleep(peers.wait) => {}
         () = interrupt.wait() => {}
     }
-    let known = node.net().peers();
-    output::note(&looked(args.no_mdns, &node.net().local_networks()));
-    let printed = print(&known, peers.json).map_err(Failure::Stdout);
-    interrupt.finish(node.shutdown()).await?;
-    printed?;
-    if known.is_empty() {
+    let found = face.peers().await;
+    interrupt.finish(face.close()).await?;
+    let found = found?;
+    output::note(&looked(args.no_mdns, &found.local_networks));
+    print(&found.peers, peers.json).map_err(Failure::Stdout)?;
+    if found.peers.is_empty() {
         output::note("no other node found; name one with --bootstrap ID@ADDR");
     }
     Ok(Outcome::Done)
 }
 
-fn print(peers: &[PeerStatus], json: bool) -> std::io::Result<()> {
+fn print(peers: &[PeerView], json: bool) -> std::io::Result<()> {
     for peer in peers {
         let line = PeerLine::new(peer);
         let written = if json {
@@ -46,14 +46,14 @@ fn print(peers: &[PeerStatus], json: bool) -> std::io::Result<()> {
 }
 
 /// Where other nodes were looked for by multicast DNS, and where that did not work.
-fn looked(no_mdns: bool, networks: &[LocalNetwork]) -> String {
+fn looked(no_mdns: bool, networks: &[LocalNetworkView]) -> String {
     if no_mdns {
         return "did not look on local networks (--no-mdns)".to_owned();
     }
     let mut by_interface: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for network in networks {
         let family = if network.ipv6 { "IPv6" } else { "IPv4" };
-        let said = match network.failed {
+        let said = match &network.failed {
             Some(failed) => format!("{family}: {failed}"),
             None => family.to_owned(),
         };
@@ -75,41 +75,38 @@ fn looked(no_mdns: bool, networks: &[LocalNetwork]) -> String {
 #[derive(Serialize)]
 struct PeerLine {
     id: String,
-    state: &'static str,
+    state: String,
     connected: bool,
     addrs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    contact: Option<&'static str>,
+    contact: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     contact_since_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<String>,
     /// On how many topics it refuses a session, by the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    refuses: BTreeMap<&'static str, usize>,
+    refuses: BTreeMap<String, usize>,
 }
 
 impl PeerLine {
-    fn new(peer: &PeerStatus) -> PeerLine {
+    fn new(peer: &PeerView) -> PeerLine {
         PeerLine {
-            id: peer.id.to_string(),
-            state: state(peer.state),
+            id: peer.node.to_string(),
+            state: state(peer),
             connected: peer.connected,
-            addrs: peer.addrs.iter().map(ToString::to_string).collect(),
-            contact: peer.contact.map(|status| contact(status.contact)),
-            contact_since_s: peer.contact.map(|status| {
-                let since = status.since.duration_since(UNIX_EPOCH);
-                since.unwrap_or_default().as_secs()
-            }),
-            clock: peer.clock.map(clock),
-            refuses: refuses(peer.refused.iter().map(|refused| refused.reason)),
+            addrs: peer.addrs.clone(),
+            contact: peer.contact.as_deref().map(contact),
+            contact_since_s: peer.contact_since,
+            clock: peer.clock_ahead.map(clock),
+            refuses: refuses(peer.refused.iter().map(|refused| refused.reason.as_str())),
         }
     }
 
     fn plain(&self) -> String {
-        let state = match self.contact {
+        let state = match self.contact.as_deref() {
             Some("no common topic") if self.connected => "connected, no common topic",
-            _ => self.state,
+            _ => self.state.as_str(),
         };
         let mut plain = format!("{} {state:9} {}", self.id, self.addrs.join(" "));
         if let Some(clock) = &self.clock {
@@ -124,58 +121,47 @@ impl PeerLine {
 }
 
 /// How things stand with a node.
-fn state(state: PeerState) -> &'static str {
-    match state {
-        PeerState::Connecting => "connecting",
-        PeerState::Unreached(reason) => contact(reason),
-        PeerState::Met => "gone",
-        PeerState::Connected => "connected",
-        PeerState::Live => "live",
-        _ => "known",
+fn state(peer: &PeerView) -> String {
+    match (peer.state.as_str(), &peer.why) {
+        ("unreached", Some(why)) => contact(why),
+        ("met", _) => "gone".to_owned(),
+        (state, _) => state.to_owned(),
     }
 }
 
 /// What became of a node that was named on the command line.
-fn contact(contact: Contact) -> &'static str {
+fn contact(contact: &str) -> String {
     match contact {
-        Contact::Untried => "not tried yet",
-        Contact::Unresolved => "unresolved",
-        Contact::Dead => "dead",
-        Contact::ClosedPort => "closed port",
-        Contact::Refused => "refused",
-        Contact::OtherNetwork => "other network",
-        Contact::WrongId => "wrong id",
-        Contact::NoCommonTopic => "no common topic",
-        Contact::Reached => "reached",
-        _ => "unreachable",
+        "untried" => "not tried yet".to_owned(),
+        contact => contact.replace('-', " "),
     }
 }
 
 /// On how many topics a peer refuses a session, by the reason.
-fn refuses(reasons: impl Iterator<Item = Refusal>) -> BTreeMap<&'static str, usize> {
+fn refuses<'a>(reasons: impl Iterator<Item = &'a str>) -> BTreeMap<String, usize> {
     let mut topics = BTreeMap::new();
     for reason in reasons {
         let reason = match reason {
-            Refusal::TooMany => "too many sessions",
-            Refusal::NotServed => "not served",
+            "too-many" => "too many sessions",
+            "not-served" => "not served",
             _ => "other",
         };
-        *topics.entry(reason).or_default() += 1;
+        *topics.entry(reason.to_owned()).or_default() += 1;
     }
     topics
 }
 
 /// How far a clock is from ours, in the largest unit that it fills twice.
-fn clock(by: ClockDifference) -> String {
+fn clock(ahead_s: i64) -> String {
     const UNITS: [(u64, &str); 4] = [
         (365 * 24 * 60 * 60, "years"),
         (24 * 60 * 60, "days"),
         (60 * 60, "hours"),
         (60, "minutes"),
     ];
-    let (by, way) = match by {
-        ClockDifference::Ahead(by) => (by.as_secs(), "ahead of"),
-        ClockDifference::Behind(by) => (by.as_secs(), "behind"),
+    let (by, way) = match ahead_s {
+        0.. => (ahead_s.unsigned_abs(), "ahead of"),
+        _ => (ahead_s.unsigned_abs(), "behind"),
     };
     let mut units = UNITS.iter().filter(|(unit, _)| by >= unit * 2);
     let (unit, name) = units.next().copied().unwrap_or((1, "seconds"));
@@ -184,15 +170,15 @@ fn clock(by: ClockDifference) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn refusals_are_counted_by_their_reason() {
-        let reasons = [Refusal::TooMany, Refusal::NotServed, Refusal::TooMany];
+        let reasons = ["too-many", "not-served", "too-many"];
         let counted = refuses(reasons.into_iter());
-        let said = BTreeMap::from([("too many sessions", 2), ("not served", 1)]);
+        let said = [("too many sessions", 2), ("not served", 1)];
+        let said = said.map(|(reason, topics)| (reason.to_owned(), topics));
+        let said = BTreeMap::from(said);
         assert_eq!(counted, said);
     }
 
@@ -204,10 +190,9 @@ mod tests {
             (3 * 60 * 60, "at least 3 hours"),
             (50 * 365 * 24 * 60 * 60, "at least 50 years"),
         ] {
-            let by = Duration::from_secs(by);
-            let ahead = clock(ClockDifference::Ahead(by));
+            let ahead = clock(by);
             assert_eq!(ahead, format!("{said} ahead of this one"));
-            let behind = clock(ClockDifference::Behind(by));
+            let behind = clock(-by);
             assert_eq!(behind, format!("{said} behind this one"));
         }
     }

@@ -1,17 +1,20 @@
 //! `panda pub`
 
+mod running;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_lite::future::poll_once;
 use p2panda::{Body, Node, Publisher, Raw, VerifyingKey};
+use p2panda_rpc::delivery::{Delivered, Delivery};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::args::{NodeArgs, PubArgs};
 use crate::command::contact::note_unreached;
-use crate::delivery::{Delivered, Delivery};
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Lines, MESSAGE_BYTES_MAX};
 use crate::interrupt::Interrupt;
@@ -35,10 +38,13 @@ struct Input {
 /// Publishes everything, waits for a peer and says who has it.
 pub async fn run(args: &NodeArgs, publish: PubArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, publish.temp).await?;
     let mut named: Vec<VerifyingKey> = args.bootstrap.iter().map(|named| named.node).collect();
     let contacts = args.tickets.iter().flat_map(|ticket| ticket.contacts());
     named.extend(contacts.map(|contact| contact.node));
+    let node = match Face::open(args, publish.temp).await? {
+        Face::Own(node) => node,
+        Face::Running(remote) => return running::run(remote, named, publish, interrupt).await,
+    };
     let work = publish_all(&node, named, &publish, &mut interrupt);
     let work = until_forked(&node, publish.topic.topic, work);
     let published = until_stopped(&node, work).await;
@@ -86,26 +92,44 @@ async fn publish_all(
         }
         published.delivered = delivery.delivered();
     }
-    let outcome = match &published {
+    say(
+        &Face::Own(node.clone()),
+        publish,
+        &published,
+        newest.is_some(),
+    )
+    .await
+}
+
+/// Prints the result, and why nobody has it.
+async fn say(
+    face: &Face,
+    publish: &PubArgs,
+    published: &Published,
+    has_newest: bool,
+) -> Result<Outcome, Failure> {
+    let outcome = match published {
         _ if published.interrupted => Outcome::Interrupted,
-        _ if newest.is_some() && !published.delivered.is_enough => Outcome::StoredOnly,
+        _ if has_newest && !published.delivered.is_enough => Outcome::StoredOnly,
         _ => Outcome::Done,
     };
-    print(&published, publish.json).map_err(Failure::Stdout)?;
-    if !published.delivered.is_enough && newest.is_some() {
-        note(&undelivered(&published, publish.temp));
-        note_unreached(node, publish.topic.topic);
+    print(published, publish.json).map_err(Failure::Stdout)?;
+    if !published.delivered.is_enough && has_newest {
+        let is_running = matches!(face, Face::Running(_));
+        note(&undelivered(published, publish.temp, is_running));
+        note_unreached(face, publish.topic.topic).await?;
     }
     Ok(outcome)
 }
 
 /// What to do about messages that nobody is known to have.
-fn undelivered(published: &Published, temp: bool) -> String {
+fn undelivered(published: &Published, temp: bool, is_running: bool) -> String {
     let who = match published.delivered.sent {
         0 => "stored here and sent to nobody yet",
         _ => "stored here and sent, but no peer said in time that it has stored it",
     };
     let what = match temp {
+        _ if is_running => "the node that runs goes on with it:",
         true => "it is deleted now with the throw-away identity; leave out --temp to keep it, or",
         false => "it goes along with the next `panda pub` or `panda sync`:",
     };

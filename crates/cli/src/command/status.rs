@@ -2,47 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use p2panda::{BlockedLog, Inspection, RejectReason, Topic, TopicConsumer, TopicStatus};
+use p2panda::Topic;
+use p2panda_rpc::api::{BlockedLogView, TopicPosition, TopicStatusResult};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, StatusArgs};
+use crate::command::screen;
+use crate::face::Facts;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Written};
 use crate::parse::OPERATION_MIB_MAX;
 
 const MIB: u64 = 1024 * 1024;
 
-/// Prints what the home directory holds of its topics.
-pub fn run(args: &NodeArgs, status: StatusArgs) -> Result<Outcome, Failure> {
-    let inspection = crate::open::inspect(args)?;
-    if !status.topic.is_empty() {
-        // Whether somebody reads it to its end makes no difference.
-        let topics: Vec<Topic> = status.topic.iter().map(|named| named.topic).collect();
-        let _ = print(&inspection, &topics, status.json)?;
+/// Prints what the home directory holds of its topics; before that, on `screen`, how the node does that
+/// runs.
+pub async fn run(args: &NodeArgs, status: StatusArgs, screen: bool) -> Result<Outcome, Failure> {
+    let facts = Facts::of(args).await?;
+    let is_all = status.topic.is_empty();
+    let named = status.topic.iter().map(|named| named.topic);
+    let topics = match is_all {
+        true => facts.topics().await?,
+        false => named.map(|topic: Topic| topic.to_string()).collect(),
+    };
+    if let (Facts::Running(remote), true, false, true) = (&facts, is_all, status.json, screen)
+        && screen::print(remote, &topics).await? == Written::Closed
+    {
         return Ok(Outcome::Done);
     }
-    let mut after = None;
-    loop {
-        let topics = inspection.topics(after)?;
-        after = topics.last().copied();
-        if after.is_none() || print(&inspection, &topics, status.json)? == Written::Closed {
-            return Ok(Outcome::Done);
-        }
-    }
-}
-
-fn print(inspection: &Inspection, topics: &[Topic], json: bool) -> Result<Written, Failure> {
     for topic in topics {
-        let line = TopicLine::new(*topic, &inspection.status(*topic)?);
-        let written = match json {
+        let line = TopicLine::new(&facts.status(topic).await?);
+        let written = match status.json {
             true => output::json(&line),
             false => output::line(&line.plain()),
         };
         if written.map_err(Failure::Stdout)? == Written::Closed {
-            return Ok(Written::Closed);
+            break;
         }
     }
-    Ok(Written::Yes)
+    Ok(Outcome::Done)
 }
 
 /// A topic as `panda status --json` prints it.
@@ -93,21 +91,18 @@ struct BlockedLine {
 }
 
 impl TopicLine {
-    fn new(topic: Topic, status: &TopicStatus) -> TopicLine {
-        let rejected = status.rejected.iter();
+    fn new(status: &TopicStatusResult) -> TopicLine {
         TopicLine {
-            topic: topic.to_string(),
+            topic: status.topic.clone(),
             logs: status.logs,
-            operations: status.totals.operations,
-            bytes: status.totals.bytes,
+            operations: status.operations,
+            bytes: status.bytes,
             waiting: status.waiting,
             forks: status.forks,
-            rejected: rejected
-                .map(|(reason, count)| (format!("{reason:?}"), *count))
-                .collect(),
-            blocked: status.blocked.iter().map(BlockedLine::new).collect(),
+            rejected: status.rejected.clone(),
+            blocked: status.blocked_logs.iter().map(BlockedLine::new).collect(),
             own_log_closed: status.own_log_closed,
-            consumers: status.consumers.iter().map(ConsumerLine::new).collect(),
+            consumers: status.positions.iter().map(ConsumerLine::new).collect(),
         }
     }
 
@@ -156,11 +151,10 @@ impl TopicLine {
 }
 
 impl ConsumerLine {
-    fn new(consumer: &TopicConsumer) -> ConsumerLine {
+    fn new(consumer: &TopicPosition) -> ConsumerLine {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now_us = u64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(u64::MAX);
-        let seconds =
-            |since: p2panda::Timestamp| now_us.saturating_sub(since.as_micros()) / 1_000_000;
+        let seconds = |since: u64| now_us.saturating_sub(since) / 1_000_000;
         ConsumerLine {
             name: consumer.name.clone(),
             position: consumer.position,
@@ -172,11 +166,11 @@ impl ConsumerLine {
 }
 
 impl BlockedLine {
-    fn new(log: &BlockedLog) -> BlockedLine {
+    fn new(log: &BlockedLogView) -> BlockedLine {
         BlockedLine {
             author: log.author.to_string(),
             seq: log.seq,
-            reason: format!("{:?}", log.reason),
+            reason: log.reason.clone(),
             bytes: log.bytes,
             says: says(log),
         }
@@ -184,21 +178,19 @@ impl BlockedLine {
 }
 
 /// Why a log cannot go on, and what to do.
-pub fn says(log: &BlockedLog) -> String {
+pub fn says(log: &BlockedLogView) -> String {
     let mib = log.bytes.div_ceil(MIB);
-    match log.reason {
-        RejectReason::TooLarge if mib <= u64::from(OPERATION_MIB_MAX) => format!(
+    match log.reason.as_str() {
+        "too-large" if mib <= u64::from(OPERATION_MIB_MAX) => format!(
             "the operation takes {} bytes, more than is taken here; \
             --operation-mib {mib} raises the limit",
             log.bytes
         ),
-        RejectReason::TooLarge => format!(
+        "too-large" => format!(
             "the operation takes {} bytes, more than any node can take; its author has to prune it",
             log.bytes
         ),
-        RejectReason::UnknownExtensions => {
-            "a newer version made the operation; update panda".to_owned()
-        }
+        "unknown-extensions" => "a newer version made the operation; update panda".to_owned(),
         _ => "the operation is malformed; its author has to prune it".to_owned(),
     }
 }

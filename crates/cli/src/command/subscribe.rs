@@ -1,23 +1,28 @@
 //! `panda sub`
 
+pub mod running;
+
 use p2panda::{ErrorKind, Node, StartAt};
 
 use crate::args::{From, NodeArgs, SubArgs};
 use crate::command::contact::Told;
 use crate::command::id;
+use crate::face::Face;
 use crate::failure::{self, Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
-use crate::output::{self, Format, Written, note};
+use crate::output::{self, Format, Shown, Written, note};
 
 /// Prints messages until a signal, `--count` or a closed standard output ends it.
 pub async fn run(args: &NodeArgs, sub: SubArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
-    let node = match crate::open::node(args, sub.temp).await {
+    let node = match Face::open(args, sub.temp).await {
         Err(Failure::Node(error)) if is_read_only(&error) => {
             return print_stored(args, &sub, error);
         }
-        opened => opened?,
+        Ok(Face::Running(remote)) => return running::run(remote, &sub, interrupt).await,
+        Ok(Face::Own(node)) => node,
+        Err(failure) => return Err(failure),
     };
     let printed = until_stopped(&node, print(&node, &sub, &mut interrupt)).await;
     interrupt.finish(node.shutdown()).await?;
@@ -49,7 +54,9 @@ fn print_stored(
     };
     let count = sub.count.unwrap_or(u64::MAX);
     for message in messages.take(usize::try_from(count).unwrap_or(usize::MAX)) {
-        if output::message(&message?, format).map_err(Failure::Stdout)? == Written::Closed {
+        if output::message(&Shown::of(&message?), format).map_err(Failure::Stdout)?
+            == Written::Closed
+        {
             break;
         }
     }
@@ -84,7 +91,9 @@ async fn print(node: &Node, sub: &SubArgs, interrupt: &mut Interrupt) -> Result<
         let Some(message) = message else {
             return failure::of_subscription(&messages);
         };
-        if output::message(&message, format).map_err(Failure::Stdout)? == Written::Closed {
+        if output::message(&Shown::of(&message), format).map_err(Failure::Stdout)?
+            == Written::Closed
+        {
             return Ok(());
         }
         left -= 1;

@@ -1,18 +1,24 @@
 //! `panda sync`
 
+pub mod running;
+
 use std::time::Duration;
 
 use p2panda::{Node, Publisher, Raw, Receipt, Topic};
+use p2panda_rpc::delivery::{Delivered, Delivery};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
 use crate::args::{NodeArgs, SyncArgs};
 use crate::command::contact::note_unreached;
-use crate::delivery::{Delivered, Delivery};
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note};
+
+const NO_TOPICS: &str =
+    "this home directory has no topics; name one, or publish or subscribe first";
 
 /// How often to look how far the topics are.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -20,7 +26,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Sends and fetches until nothing is missing, and says what is.
 pub async fn run(args: &NodeArgs, sync: SyncArgs) -> Result<Outcome, Failure> {
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, false).await?;
+    let node = match Face::open(args, false).await? {
+        Face::Own(node) => node,
+        Face::Running(remote) => {
+            let work = running::sync_all(&remote, &sync, &mut interrupt);
+            return remote.until_gone(work).await;
+        }
+    };
     let synced = until_stopped(&node, sync_all(&node, &sync, &mut interrupt)).await;
     interrupt.finish(node.shutdown()).await?;
     synced
@@ -58,7 +70,7 @@ pub async fn sync_all(
         false => sync.topics.iter().map(|named| named.topic).collect(),
     };
     if topics.is_empty() {
-        note("this home directory has no topics; name one, or publish or subscribe first");
+        note(NO_TOPICS);
         return Ok(Outcome::Done);
     }
     let mut open = Vec::new();
@@ -75,10 +87,23 @@ pub async fn sync_all(
         () = interrupt.wait() => true,
     };
     let states = states(node, &open).await?;
-    print(&states, sync.json).map_err(Failure::Stdout)?;
+    let first = open.first().map(Open::topic);
+    let face = Face::Own(node.clone());
+    say(&face, &states, sync.json, first, interrupted).await
+}
+
+/// Prints how far the topics are, and why no further.
+async fn say(
+    face: &Face,
+    states: &[State],
+    json: bool,
+    first: Option<Topic>,
+    interrupted: bool,
+) -> Result<Outcome, Failure> {
+    print(states, json).map_err(Failure::Stdout)?;
     let is_done = states.iter().all(State::is_done);
-    if let (false, Some(open)) = (is_done, open.first()) {
-        note_unreached(node, open.publisher.topic());
+    if let (false, Some(topic)) = (is_done, first) {
+        note_unreached(face, topic).await?;
     }
     Ok(match (is_done, interrupted) {
         (true, _) => Outcome::Done,

@@ -1,17 +1,16 @@
 //! `panda trace`
 
-use p2panda::{Dependency, Hash, Trace, TraceProgress, TraceState};
+use p2panda_rpc::api::TraceResult;
 use serde::Serialize;
 
 use crate::args::{NodeArgs, TraceArgs};
+use crate::face::Facts;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
 /// Prints where one operation is, as far as the home directory tells.
-pub fn run(args: &NodeArgs, trace: TraceArgs) -> Result<Outcome, Failure> {
-    let inspection = crate::open::inspect(args)?;
-    let found = inspection.trace(trace.id)?;
-    let found = found.ok_or(Failure::UnknownOperation { id: trace.id })?;
+pub async fn run(args: &NodeArgs, trace: TraceArgs) -> Result<Outcome, Failure> {
+    let found = Facts::of(args).await?.trace(trace.id).await?;
     let line = TraceLine::new(&found);
     let written = match trace.json {
         true => output::json(&line),
@@ -31,7 +30,7 @@ struct TraceLine {
     author: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u32>,
-    state: &'static str,
+    state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,37 +52,28 @@ struct ConsumerLine {
 }
 
 impl TraceLine {
-    fn new(trace: &Trace) -> TraceLine {
-        let (state, says) = said(&trace.state);
-        let (mut offset, mut reason, mut missing) = (None, None, Vec::new());
-        match &trace.state {
-            TraceState::Stored(TraceProgress::InFeed {
-                offset: at,
-                missing: without,
-            }) => (offset, missing) = (Some(*at), ids(without)),
-            TraceState::Stored(TraceProgress::Waiting {
-                missing: waits_for, ..
-            }) => missing = ids(waits_for),
-            TraceState::Refused {
-                reason: Some(why), ..
-            } => reason = Some(format!("{why:?}")),
-            _ => {}
-        }
-        let consumers = trace.consumers.iter().map(|one| ConsumerLine {
-            consumer: one.consumer.clone(),
-            acknowledged: one.acknowledged,
+    fn new(trace: &TraceResult) -> TraceLine {
+        let consumers = trace.consumers.iter();
+        let consumers = consumers.map(|(consumer, acknowledged)| ConsumerLine {
+            consumer: consumer.clone(),
+            acknowledged: *acknowledged,
         });
         TraceLine {
             id: trace.id.to_string(),
-            topic: trace.topic.to_string(),
-            author: trace.place.map(|place| place.author.to_string()),
-            seq: trace.place.map(|place| place.seq),
-            state,
-            offset,
-            reason,
-            missing,
+            topic: trace.topic.clone(),
+            author: trace.author.clone(),
+            seq: trace.seq,
+            // Names of values have no hyphens here.
+            state: trace.state.replace('-', "_"),
+            offset: trace.offset,
+            reason: trace.reason.clone(),
+            missing: trace
+                .missing
+                .iter()
+                .map(|place| place.id.to_string())
+                .collect(),
             consumers: consumers.collect(),
-            says,
+            says: said(trace),
         }
     }
 
@@ -107,45 +97,29 @@ impl TraceLine {
     }
 }
 
-fn ids(dependencies: &[Dependency]) -> Vec<String> {
-    let ids = dependencies.iter().map(|one: &Dependency| one.id);
-    ids.map(|id: Hash| id.to_string()).collect()
-}
-
-/// A state in a word and in a sentence.
-fn said(state: &TraceState) -> (&'static str, String) {
-    let same = |word, says: &str| (word, says.to_owned());
-    match state {
-        TraceState::Refused { reason, .. } => {
-            let why = reason.map_or("by a newer version".to_owned(), |why| format!("{why:?}"));
-            ("refused", format!("refused: {why}"))
+/// A state in a sentence.
+fn said(trace: &TraceResult) -> String {
+    let place = |place: Option<u32>| place.unwrap_or_default();
+    match trace.state.as_str() {
+        "refused" => {
+            let why = trace.reason.as_deref().unwrap_or("by a newer version");
+            format!("refused: {why}")
         }
-        TraceState::Early { next } => {
-            let says = format!("waits for place {next} of its log, which has not come");
-            ("early", says)
-        }
-        TraceState::Stored(progress) => how_far(progress),
-        _ => same("unknown", "in a state that only a newer version knows"),
-    }
-}
-
-/// The same of what is stored.
-fn how_far(progress: &TraceProgress) -> (&'static str, String) {
-    let same = |word, says: &str| (word, says.to_owned());
-    match progress {
-        TraceProgress::Waiting { front, .. } => {
-            let says = format!("stored; place {front} of its log waits for what comes before it");
-            ("waiting", says)
-        }
-        TraceProgress::WantsBody { .. } => same("wants_body", "stored; its body has not come"),
-        TraceProgress::NoMessage => same("no_message", "stored; it has no message"),
-        TraceProgress::InFeed { offset, .. } => (
-            "in_feed",
-            format!("stored, and in the feed at offset {offset}"),
+        "early" => format!(
+            "waits for place {} of its log, which has not come",
+            place(trace.next)
         ),
-        _ => same(
-            "ordered",
-            "stored; it is delivered after what it depends on",
+        "waiting" => format!(
+            "stored; place {} of its log waits for what comes before it",
+            place(trace.front)
         ),
+        "wants-body" => "stored; its body has not come".to_owned(),
+        "no-message" => "stored; it has no message".to_owned(),
+        "in-feed" => format!(
+            "stored, and in the feed at offset {}",
+            trace.offset.unwrap_or_default()
+        ),
+        "ordered" => "stored; it is delivered after what it depends on".to_owned(),
+        _ => "in a state that only a newer version knows".to_owned(),
     }
 }

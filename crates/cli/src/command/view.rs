@@ -1,9 +1,10 @@
 //! `panda view`
 
-use p2panda::{Inspection, Node, ViewState, ViewStatus};
+use p2panda_rpc::api::ViewVersion;
 use serde::Serialize;
 
 use crate::args::{NodeArgs, ViewCommand};
+use crate::face::{Face, Facts};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{self, Done, Written};
@@ -12,22 +13,22 @@ use crate::output::{self, Done, Written};
 pub async fn run(args: &NodeArgs, command: ViewCommand) -> Result<Outcome, Failure> {
     match command {
         ViewCommand::Ls { json } => {
-            let inspection = crate::open::inspect(args)?;
-            list(&inspection, json, |_| true).map(|_| Outcome::Done)
+            let views = Facts::of(args).await?.views().await?;
+            list(&views, json, |_| true).map(|_| Outcome::Done)
         }
         ViewCommand::Info { name, json } => {
-            let inspection = crate::open::inspect(args)?;
-            match list(&inspection, json, |view| view.name == name)? {
+            let views = Facts::of(args).await?.views().await?;
+            match list(&views, json, |view| view.name == name)? {
                 0 => Err(unknown()),
                 _ => Ok(Outcome::Done),
             }
         }
         ViewCommand::Rm { name, json } => {
-            change(args, async |node| node.delete_view(&name).await).await?;
+            change(args, async |face| face.delete_view(&name).await).await?;
             done(json, "rm", &name)
         }
         ViewCommand::AcceptLoss { name, json } => {
-            change(args, async |node| node.accept_view_loss(&name).await).await?;
+            change(args, async |face| face.accept_view_loss(&name).await).await?;
             done(json, "accept-loss", &name)
         }
     }
@@ -40,14 +41,19 @@ fn done(json: bool, did: &'static str, name: &str) -> Result<Outcome, Failure> {
 
 async fn change(
     args: &NodeArgs,
-    change: impl AsyncFnOnce(&Node) -> Result<(), p2panda::Error>,
-) -> Result<Outcome, Failure> {
-    crate::open::require(args)?;
+    change: impl AsyncFnOnce(&Face) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new()?;
-    let node = crate::open::node(args, false).await?;
-    let done = change(&node).await;
-    interrupt.finish(node.shutdown()).await?;
-    Ok(done.map(|()| Outcome::Done)?)
+    let face = match Face::running(args, false).await? {
+        Some(remote) => Face::Running(remote),
+        None => {
+            crate::open::require(args)?;
+            Face::Own(crate::open::node(args, false).await?)
+        }
+    };
+    let done = change(&face).await;
+    interrupt.finish(face.close()).await?;
+    done
 }
 
 fn unknown() -> Failure {
@@ -56,12 +62,12 @@ fn unknown() -> Failure {
 
 /// How many were printed.
 fn list(
-    inspection: &Inspection,
+    views: &[ViewVersion],
     json: bool,
-    is_wanted: impl Fn(&ViewStatus) -> bool,
+    is_wanted: impl Fn(&ViewVersion) -> bool,
 ) -> Result<usize, Failure> {
     let mut printed = 0;
-    for view in inspection.views()?.iter().filter(|view| is_wanted(view)) {
+    for view in views.iter().filter(|view| is_wanted(view)) {
         printed += 1;
         let line = VersionLine::new(view);
         let written = match json {
@@ -81,7 +87,7 @@ struct VersionLine {
     name: String,
     version: u32,
     /// `answers`, `built`, `lacks` or `stopped`.
-    state: &'static str,
+    state: String,
     /// The last offset that it has applied, and the last one in its topics.
     position: u64,
     end: u64,
@@ -101,29 +107,19 @@ struct VersionLine {
 }
 
 impl VersionLine {
-    fn new(view: &ViewStatus) -> VersionLine {
-        let (state, stop) = match &view.state {
-            ViewState::Answers => ("answers", None),
-            ViewState::Stopped(stop) => ("stopped", Some(stop)),
-            ViewState::Lacks { .. } => ("lacks", None),
-            _ => ("built", None),
-        };
-        let lacks = match view.state {
-            ViewState::Lacks { entries } => Some(entries),
-            _ => None,
-        };
+    fn new(view: &ViewVersion) -> VersionLine {
         VersionLine {
             name: view.name.clone(),
             version: view.version,
-            state,
+            state: view.state.clone(),
             position: view.position,
             end: view.end,
             applied: view.applied,
             skipped: view.skipped,
             to_come: view.to_come,
-            lacks,
-            stopped_at: stop.map(|stop| stop.offset),
-            reason: stop.map(|stop| format!("{:?}: {}", stop.reason, stop.detail)),
+            lacks: view.lacks,
+            stopped_at: view.stopped_at,
+            reason: view.reason.clone(),
         }
     }
 

@@ -95,7 +95,7 @@ fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = std::fs::metadata(path).map_err(read)?.permissions().mode();
-        if mode & 0o077 != 0 {
+        if mode & 0o077 != 0 && !is_credential(path) {
             let path = path.to_owned();
             return Err(TokensError::Readable { path });
         }
@@ -119,6 +119,13 @@ fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
         grants.push(grant);
     }
     Ok(grants)
+}
+
+/// Whether the service manager gives the file to this process alone, by other means than its mode.
+#[cfg(unix)]
+fn is_credential(path: &Path) -> bool {
+    let dir = std::env::var_os("CREDENTIALS_DIRECTORY");
+    dir.is_some_and(|dir| !dir.is_empty() && path.starts_with(dir))
 }
 
 /// The words of a credential.

@@ -74,9 +74,9 @@ fn get(addr: &str, path: &str, headers: &str) -> String {
 }
 
 /// Who may ask, and where: on free ports.
-fn open_to_alice(world: &World) -> String {
+pub(super) fn open_to_alice(world: &World, scopes: &str) -> String {
     let tokens = world.path("tokens");
-    std::fs::write(&tokens, format!("alice read+publish-as-node {TOKEN}\n")).unwrap();
+    std::fs::write(&tokens, format!("alice {scopes} {TOKEN}\n")).unwrap();
     std::fs::set_permissions(&tokens, PermissionsExt::from_mode(0o600)).unwrap();
     let tokens = tokens.display();
     format!(
@@ -88,7 +88,7 @@ fn open_to_alice(world: &World) -> String {
 #[test]
 fn from_an_empty_home_a_node_answers_by_socket_and_by_http_until_sigterm() {
     let world = World::new();
-    let daemon = Daemon::start(&world, &open_to_alice(&world));
+    let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node"));
     let mode = std::fs::metadata(daemon.socket()).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     assert!(daemon.socket().starts_with(world.path("run")));
@@ -221,7 +221,7 @@ fn what_stands_in_the_way_of_answering_is_one_line_with_a_code_and_what_to_do() 
 #[test]
 fn access_is_read_again_by_sighup_and_a_wrong_file_of_tokens_changes_nothing() {
     let world = World::new();
-    let daemon = Daemon::start(&world, &open_to_alice(&world));
+    let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node"));
     let addr = daemon.addr("rpc");
     let status = |token: &str| {
         let header = format!("Authorization: Bearer {token}\r\n");

@@ -77,7 +77,7 @@ fn status_tells_of_a_blocked_log_and_how_to_raise_the_limit_and_it_goes_on_with_
     let json = world.at("reader", &["status", &world.topic, "--json"]);
     let json = stdout(&{ json }.output().unwrap());
     assert!(
-        json.contains(r#""seq":1,"reason":"TooLarge","bytes":209"#),
+        json.contains(r#""seq":1,"reason":"too-large","bytes":209"#),
         "{json}"
     );
     assert!(reader.interrupt().success());

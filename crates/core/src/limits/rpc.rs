@@ -57,6 +57,20 @@ pub const RPC_SHUTDOWN_WAIT: Duration = Duration::from_millis(500);
 pub const RPC_METRICS_ROWS_MAX: usize = 1_000;
 /// The longest that a publish waits for peers (`docs/protocol/rpc.md#8`).
 pub const RPC_RECEIPT_WAIT: Duration = Duration::from_secs(300);
+/// Messages of a node's own position that were delivered and not acknowledged; then nothing more comes
+/// (`docs/protocol/rpc.md#7`).
+pub const RPC_UNSEEN_MAX: usize = 1_000;
+/// How long a connection of HTTP may be open without a whole head of a request
+/// (`docs/protocol/rpc.md#2`).
+pub const RPC_HTTP_IDLE_WAIT: Duration = Duration::from_secs(75);
+/// How long the body of a request may take to come (`docs/protocol/rpc.md#2`).
+pub const RPC_HTTP_BODY_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of a content that is uploaded in parts (`docs/protocol/rpc.md#8`).
+pub const RPC_UPLOAD_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of all contents that are uploaded and not published (`docs/protocol/rpc.md#8`).
+pub const RPC_UPLOADS_ALL_BYTES_MAX: usize = 64 * MIB;
+/// The longest that a fetch waits for messages (`docs/protocol/rpc.md#7`).
+pub const RPC_FETCH_WAIT: Duration = Duration::from_secs(86_400);
 /// Replies and events of the driver that wait to be written; more make its requests wait.
 pub const DRIVER_OUTPUTS_MAX: usize = 1_024;
 /// The longest request of the driver, in bytes: an import of some thousand operations.

@@ -4,6 +4,8 @@ use p2panda_core::Hash;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Message, PrunedNote};
+
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -98,6 +100,41 @@ pub struct AckParams {
     pub deliveries: Vec<u64>,
 }
 
+/// Parameters of `consumer.fetch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FetchParams {
+    /// The subscription, one with `pull`.
+    pub subscription: u64,
+    /// At most so many messages, up to 256.
+    pub count: usize,
+    /// How long to wait for the first, in milliseconds, at most a day.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
+/// Result of `consumer.fetch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FetchResult {
+    /// In the order of the feed.
+    pub messages: Vec<Message>,
+    /// What was pruned before it was settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<PrunedNote>,
+}
+
+/// Parameters of `consumer.ack-at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AckAtParams {
+    /// Name of the consumer.
+    pub consumer: String,
+    /// Topic or alias.
+    pub topic: String,
+    /// The offset.
+    pub offset: u64,
+}
+
 /// Parameters of `consumer.nak`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +213,8 @@ pub struct ConsumerView {
     pub in_flight: usize,
     /// Dead letters.
     pub dead: u64,
+    /// Milliseconds without use after which it is deleted; none: never.
+    pub inactive_ms: Option<u64>,
 }
 
 /// Where a consumer stands in a topic.
@@ -251,6 +290,8 @@ pub struct DeadLetter {
     pub said: Option<String>,
     /// How often it was delivered.
     pub count: u32,
+    /// When it became one, in microseconds since 1970.
+    pub at: u64,
 }
 
 /// Parameters of `dead.redrive` and `dead.drop`.

@@ -39,6 +39,9 @@ pub struct Message {
     /// What it tells of its operation instead of content: `withdrawn`, `members`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
+    /// The first offset that the operation had, if it had another one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_offset: Option<u64>,
     /// What it was written after and is not here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Place>,
@@ -114,6 +117,13 @@ pub struct SubscribeParams {
     /// With signed headers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub header: bool,
+    /// Without a consumer: with the position of the node itself in the topic, as `panda sub` has it. By the
+    /// Unix socket only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_position: bool,
+    /// With a consumer: nothing comes by itself, `consumer.fetch` gives messages.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pull: bool,
     /// Bytes that may be under way without `messages.credit`, 1 to 65 536, the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<u32>,

@@ -1,6 +1,6 @@
 //! The node itself (`docs/protocol/rpc.md#10`).
 
-use p2panda_core::VerifyingKey;
+use p2panda_core::{NetworkId, VerifyingKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,9 @@ pub struct NodeStatusResult {
     pub node: VerifyingKey,
     /// Version of the software.
     pub version: String,
+    /// The network that it is in.
+    #[schemars(with = "String")]
+    pub network: NetworkId,
     /// Socket addresses that it announces.
     pub addrs: Vec<String>,
     /// Whether it can store.
@@ -53,6 +56,28 @@ pub struct MetricsResult {
 pub struct PeerListResult {
     /// Connected or not.
     pub peers: Vec<PeerView>,
+    /// Where others are looked for by multicast DNS.
+    pub local_networks: Vec<LocalNetworkView>,
+}
+
+/// An interface, with one family of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LocalNetworkView {
+    /// Its name.
+    pub interface: String,
+    /// Whether it is with IPv6.
+    pub ipv6: bool,
+    /// Why nothing is heard there for now.
+    pub failed: Option<String>,
+}
+
+/// A topic of which a peer refuses sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedTopic {
+    /// Alias of the topic.
+    pub topic: String,
+    /// `too-many`, `not-served` or `other`.
+    pub reason: String,
 }
 
 /// A node that is known.
@@ -79,6 +104,16 @@ pub struct PeerView {
     pub sessions: u64,
     /// Topics that it is known to share.
     pub topics_shared: u64,
+    /// What became of it, if the configuration names it: as `why`, `untried`, `no-common-topic` or
+    /// `reached`.
+    pub contact: Option<String>,
+    /// Since when, in seconds since 1970.
+    pub contact_since: Option<u64>,
+    /// Seconds that its clock is ahead of this node's, at least; negative: behind.
+    pub clock_ahead: Option<i64>,
+    /// Topics of which it refuses sessions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedTopic>,
 }
 
 /// Parameters of `peer.add`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Bin;
 
-/// What a message says. Exactly one of the four.
+/// What a message says. Exactly one of these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
@@ -18,6 +18,30 @@ pub enum Content {
     Cbor(Bin),
     /// A value, which is stored as CBOR.
     Json(serde_json::Value),
+    /// What `upload` has stored.
+    Upload(Uploaded),
+}
+
+/// A content that was uploaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Uploaded {
+    /// Its number.
+    pub number: u64,
+    /// What it is.
+    pub kind: UploadKind,
+}
+
+/// What an uploaded content is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadKind {
+    /// A text in UTF-8.
+    Text,
+    /// Bytes.
+    Bytes,
+    /// One CBOR item in the deterministic form.
+    Cbor,
 }
 
 impl From<&str> for Content {
@@ -104,6 +128,26 @@ pub struct PublishResult {
     pub held_by: Vec<VerifyingKey>,
     /// Whether what was waited for came in time; true where nothing was.
     pub waited: bool,
+}
+
+/// Parameters of `upload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UploadParams {
+    /// Number of the upload that it is a further part of; left out: a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<u64>,
+    /// The part.
+    pub data: Bin,
+}
+
+/// Result of `upload`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UploadResult {
+    /// Its number on this connection.
+    pub upload: u64,
+    /// Bytes so far.
+    pub bytes: u64,
 }
 
 /// Parameters of `publish.batch`.

@@ -1,6 +1,6 @@
 //! Topics and single operations (`docs/protocol/rpc.md#10`).
 
-use p2panda_core::{Hash, VerifyingKey};
+use p2panda_core::{Hash, Topic, VerifyingKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,53 @@ pub struct TopicListParams {
     /// What the page before gave as `next`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Those of which the node stores anything as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stored: bool,
+}
+
+/// Parameters of `topic.reveal`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopicRevealParams {
+    /// Aliases, at most 1 000.
+    pub topics: Vec<String>,
+}
+
+/// Result of `topic.reveal`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TopicRevealResult {
+    /// The topics in the same order.
+    #[schemars(with = "Vec<String>")]
+    pub topics: Vec<Topic>,
+}
+
+/// Parameters of `topic.delivered`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopicDeliveredParams {
+    /// Topic or alias.
+    pub topic: String,
+    /// Nodes that should have it in the first place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub named: Vec<VerifyingKey>,
+    /// How long to wait for one, in milliseconds, at most a day.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
+/// Result of `topic.delivered`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TopicDeliveredResult {
+    /// Place of the newest message of this node; none if it published nothing.
+    pub newest: Option<u32>,
+    /// Peers that say that they have stored it.
+    pub stored: u64,
+    /// Peers that were sent it.
+    pub sent: u64,
+    /// Whether one has stored it, or was sent it and cannot say whether it is stored.
+    pub is_enough: bool,
 }
 
 /// Result of `topic.list`.
@@ -87,6 +134,39 @@ pub struct TopicStatusResult {
     pub own_log_closed: bool,
     /// Consumers that read it.
     pub consumers: Vec<String>,
+    /// The same with how far they are.
+    pub positions: Vec<TopicPosition>,
+    /// The logs that cannot go on here.
+    pub blocked_logs: Vec<BlockedLogView>,
+    /// Messages whose content nobody has sent; 0 where nobody looked.
+    pub wanted: u64,
+}
+
+/// How far a consumer is in a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TopicPosition {
+    /// Name of the consumer.
+    pub name: String,
+    /// Everything up to this offset is settled, except what is open.
+    pub position: u64,
+    /// Offset of the oldest message that is not.
+    pub oldest: Option<u64>,
+    /// When that was delivered into the feed, in microseconds since 1970.
+    pub since: Option<u64>,
+}
+
+/// A log that cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BlockedLogView {
+    /// Whose log.
+    #[schemars(with = "String")]
+    pub author: VerifyingKey,
+    /// Where it stands.
+    pub seq: u32,
+    /// Why: one of the reasons of refused operations.
+    pub reason: String,
+    /// Bytes of the operation.
+    pub bytes: u64,
 }
 
 /// Result of `topic.peers`.
@@ -182,6 +262,10 @@ pub struct TraceResult {
     pub missing: Vec<Place>,
     /// Offset in the feed.
     pub offset: Option<u64>,
+    /// With `early`: the place that its log goes on with.
+    pub next: Option<u32>,
+    /// With `waiting`: the place of its log that waits.
+    pub front: Option<u32>,
     /// From whom copies came, and when, in microseconds since 1970.
     pub received: Vec<ReceivedCopy>,
     /// Consumers, and whether they have settled it.

@@ -59,6 +59,18 @@ impl MessageStream {
         }
     }
 
+    /// Ends the subscription, and returns once the node has done so: the consumer has no reader any more.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn end(self) -> Result<(), ClientError> {
+        let subscription = self.stream.subscription;
+        let params = SubscriptionParams { subscription };
+        let client = &self.stream.client;
+        client.call::<api::SubscriptionEnd>(&params).await?;
+        Ok(())
+    }
+
     /// What was pruned before it was settled, since the last call. It is settled with its delivery.
     pub fn take_pruned(&mut self) -> Vec<PrunedNote> {
         std::mem::take(&mut self.pruned)

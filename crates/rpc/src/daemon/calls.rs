@@ -1,13 +1,19 @@
 //! Methods about the node, its peers and its topics (`docs/protocol/rpc.md#10`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use p2panda::NamedAddr;
+use p2panda_core::limits::RPC_FETCH_WAIT;
 
 use super::access::Who;
 use super::map;
 use super::session::Session;
 use crate::api::{self, Code, Empty, RpcError};
+use crate::delivery::Delivery;
+
+/// Topics of a page, as many as the store gives at once.
+const TOPICS_PAGE: usize = 1_000;
 
 type Of<T> = Result<T, RpcError>;
 
@@ -30,6 +36,7 @@ pub(crate) async fn node_status(
     Ok(api::NodeStatusResult {
         node: node.id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        network: session.service.network,
         addrs: node.net().addr().iter().map(ToString::to_string).collect(),
         health: map::health(&node.health()),
         up_seconds: session.service.opened.elapsed().as_secs(),
@@ -61,9 +68,14 @@ pub(crate) async fn peer_list(
     _: Arc<Who>,
     _: Empty,
 ) -> Of<api::PeerListResult> {
-    let peers = session.service.node.net().peers();
-    let peers = peers.iter().map(map::peer).collect();
-    Ok(api::PeerListResult { peers })
+    let net = session.service.node.net();
+    let alias = |topic: &p2panda::Topic| session.service.aliases.of(topic);
+    let peers = net.peers();
+    let networks = net.local_networks();
+    Ok(api::PeerListResult {
+        peers: peers.iter().map(|peer| map::peer(peer, alias)).collect(),
+        local_networks: networks.iter().map(map::local_network).collect(),
+    })
 }
 
 pub(crate) async fn peer_add(
@@ -93,7 +105,10 @@ pub(crate) async fn topic_list(
         Some(alias) => Some(service.topic(&who, alias).await?),
         None => None,
     };
-    let kept = service.node.kept_topics(after).await;
+    let kept = match params.stored {
+        false => service.node.kept_topics(after).await,
+        true => stored_or_kept(&service.node, after).await,
+    };
     let kept = kept.map_err(|error| map::error(&error))?;
     let next = kept.last().map(|topic| service.aliases.learn(*topic));
     let may_see = |topic: &p2panda::Topic| {
@@ -104,6 +119,75 @@ pub(crate) async fn topic_list(
     Ok(api::TopicListResult {
         topics: seen.map(|topic| service.aliases.learn(topic)).collect(),
         next,
+    })
+}
+
+/// A page in the order of the topics.
+async fn stored_or_kept(
+    node: &p2panda::Node,
+    after: Option<p2panda::Topic>,
+) -> Result<Vec<p2panda::Topic>, p2panda::Error> {
+    let kept = node.kept_topics(after).await?;
+    let stored = node.stored_topics().await?.into_iter();
+    let behind = stored.filter(|topic| after.is_none_or(|after| *topic > after));
+    let all: std::collections::BTreeSet<_> = kept.into_iter().chain(behind).collect();
+    Ok(all.into_iter().take(TOPICS_PAGE).collect())
+}
+
+pub(crate) async fn topic_reveal(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicRevealParams,
+) -> Of<api::TopicRevealResult> {
+    if params.topics.len() > TOPICS_PAGE {
+        let error = RpcError::new(Code::TooLarge, "more than 1 000 aliases at once");
+        return Err(error.hint("ask in several requests"));
+    }
+    let mut topics = Vec::with_capacity(params.topics.len());
+    for alias in &params.topics {
+        topics.push(session.service.topic(&who, alias).await?);
+    }
+    Ok(api::TopicRevealResult { topics })
+}
+
+pub(crate) async fn topic_delivered(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicDeliveredParams,
+) -> Of<api::TopicDeliveredResult> {
+    let service = &session.service;
+    let (topic, _) = service.used_topic(&who, &params.topic).await?;
+    let publisher = service.node.publisher(topic).await;
+    let newest = publisher
+        .map_err(|error| map::error(&error))?
+        .newest()
+        .await;
+    let Some(newest) = newest.map_err(|error| map::error(&error))? else {
+        return Ok(api::TopicDeliveredResult {
+            newest: None,
+            stored: 0,
+            sent: 0,
+            is_enough: false,
+        });
+    };
+    let delivery = Delivery {
+        node: &service.node,
+        topic,
+        newest: &newest,
+        named: params.named,
+    };
+    let wait = Duration::from_millis(params.wait_ms).min(RPC_FETCH_WAIT);
+    if !wait.is_zero()
+        && let Ok(Err(error)) = tokio::time::timeout(wait, delivery.wait()).await
+    {
+        return Err(map::error(&error));
+    }
+    let delivered = delivery.delivered();
+    Ok(api::TopicDeliveredResult {
+        newest: Some(newest.seq()),
+        stored: delivered.stored as u64,
+        sent: delivered.sent as u64,
+        is_enough: delivered.is_enough,
     })
 }
 
@@ -146,7 +230,11 @@ pub(crate) async fn topic_status(
     let topic = service.topic(&who, &params.topic).await?;
     let status = service.node.topic(topic).status().await;
     let status = status.map_err(|error| map::error(&error))?;
-    Ok(map::topic_status(service.aliases.of(&topic), &status))
+    let wanted = service.node.topic(topic).wanted_bodies().await;
+    Ok(api::TopicStatusResult {
+        wanted: wanted.map_err(|error| map::error(&error))?,
+        ..map::topic_status(service.aliases.of(&topic), &status)
+    })
 }
 
 pub(crate) async fn topic_peers(
@@ -228,4 +316,40 @@ pub(crate) async fn trace(
             .hint("it has not come, or was pruned or is too old")
     })?;
     Ok(map::trace(service.aliases.of(&trace.topic), &trace))
+}
+
+pub(crate) async fn view_list(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    _: Empty,
+) -> Of<api::ViewListResult> {
+    if who.topics.is_some() {
+        let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
+        return Err(error.hint("views are those of all topics"));
+    }
+    let views = session.service.node.views().await;
+    let views = views.map_err(|error| map::error(&error))?;
+    Ok(api::ViewListResult {
+        views: views.iter().map(map::view).collect(),
+    })
+}
+
+pub(crate) async fn view_delete(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    params: api::ViewParams,
+) -> Of<Empty> {
+    let deleted = session.service.node.delete_view(&params.view).await;
+    deleted.map_err(|error| map::error(&error))?;
+    Ok(Empty {})
+}
+
+pub(crate) async fn view_accept_loss(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    params: api::ViewParams,
+) -> Of<Empty> {
+    let accepted = session.service.node.accept_view_loss(&params.view).await;
+    accepted.map_err(|error| map::error(&error))?;
+    Ok(Empty {})
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2panda::{Acking, ConsumerHandle, ConsumerMode, ConsumerRequest};
+use p2panda::{Acking, ConsumerHandle, ConsumerMode, ConsumerRequest, Settled};
 use p2panda_core::limits::RPC_SETTLED_MAX;
 
 use super::access::Who;
@@ -86,12 +86,12 @@ pub(crate) async fn ack(
 ) -> Of<SettledResult> {
     bounded(&params)?;
     let subscription = session.subscription(params.subscription)?;
-    let handle = subscription.open.handle()?;
     // All of them at once: one sync to disk for all.
     let acks = params.deliveries.iter().map(|number| async {
         let settled = match subscription.open.take_acked(*number)? {
-            Held::Message(token) => handle.ack(token).await,
+            Held::Message(token) => subscription.open.handle()?.ack(token).await,
             Held::Pruned(delivery) => delivery.ack().await,
+            Held::Seen(seen) => seen.message.ack().await.map(|()| Settled::Done),
         };
         settled
             .map_err(|error| map::error(&error))
@@ -125,6 +125,8 @@ pub(crate) async fn nak(
     let settled = match subscription.open.take(params.delivery)? {
         Held::Message(token) => handle.nak(token, delay).await,
         Held::Pruned(delivery) => delivery.nak(delay).await,
+        // Those have no handle.
+        Held::Seen(_) => Ok(Settled::Already),
     };
     settled
         .map_err(|error| map::error(&error))
@@ -141,6 +143,8 @@ pub(crate) async fn term(
     let settled = match subscription.open.take(params.delivery)? {
         Held::Message(token) => handle.term(token, &params.reason).await,
         Held::Pruned(delivery) => delivery.term(&params.reason).await,
+        // Those have no handle.
+        Held::Seen(_) => Ok(Settled::Already),
     };
     settled
         .map_err(|error| map::error(&error))
@@ -171,6 +175,19 @@ pub(crate) async fn progress(
     Ok(sum)
 }
 
+pub(crate) async fn ack_at(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::AckAtParams,
+) -> Of<SettledResult> {
+    let handle = handle(session, &who, &params.consumer).await?;
+    let topic = session.service.topic(&who, &params.topic).await?;
+    let settled = handle.ack_at(topic, params.offset).await;
+    settled
+        .map_err(|error| map::error(&error))
+        .map(map::settled)
+}
+
 fn bounded(params: &api::AckParams) -> Of<()> {
     match params.deliveries.len() > RPC_SETTLED_MAX {
         false => Ok(()),
@@ -197,7 +214,7 @@ pub(crate) async fn list(
     let next = infos.last().and_then(|info| shown(&who, &info.name));
     let own = infos.iter().filter_map(|info| {
         let name = shown(&who, &info.name)?;
-        Some(map::consumer(&service.aliases, name, info))
+        Some(map::consumer(|topic| service.aliases.of(topic), name, info))
     });
     Ok(api::ConsumerListResult {
         consumers: own.collect(),
@@ -219,7 +236,11 @@ pub(crate) async fn show(
     let handle = handle(session, &who, &params.consumer).await?;
     let lag = handle.lag().await.map_err(|error| map::error(&error))?;
     Ok(api::ConsumerShowResult {
-        consumer: map::consumer(&session.service.aliases, params.consumer, &handle.info()),
+        consumer: map::consumer(
+            |topic| session.service.aliases.of(topic),
+            params.consumer,
+            &handle.info(),
+        ),
         lag_messages: lag.messages,
         lag_bytes: lag.bytes,
         oldest_ms: lag.oldest.map(|oldest| map::micros(oldest) / 1_000),
@@ -285,7 +306,7 @@ pub(crate) async fn dead_list(
     let handle = handle(session, &who, &params.consumer).await?;
     let letters = handle.dead_letters().list(params.after).await;
     let letters = letters.map_err(|error| map::error(&error))?;
-    let view = |letter| map::dead_letter(&session.service.aliases, letter);
+    let view = |letter| map::dead_letter(|topic| session.service.aliases.of(topic), letter);
     Ok(api::DeadListResult {
         letters: letters.iter().map(view).collect(),
     })

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{RequestExt, Router};
 use futures_util::future::join_all;
 use p2panda::Health;
-use p2panda_core::limits::{RPC_NOTES_MAX, RPC_REQUEST_BYTES_MAX};
+use p2panda_core::limits::{RPC_HTTP_BODY_WAIT, RPC_NOTES_MAX, RPC_REQUEST_BYTES_MAX};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -141,7 +141,8 @@ fn json_type() -> [(header::HeaderName, &'static str); 1] {
 }
 
 /// `POST /rpc`.
-async fn call(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> Response {
+async fn call(State(service): State<Service>, headers: HeaderMap, request: Request) -> Response {
+    // Before anything of the body is kept.
     let who = match who(&service, &headers, None) {
         Ok(Some(who)) => who,
         Ok(None) => return refusal(unauthenticated()),
@@ -154,6 +155,10 @@ async fn call(State(service): State<Service>, headers: HeaderMap, body: Bytes) -
         let error = RpcError::new(Code::InvalidRequest, "the body is not said to be JSON");
         return refusal(error.hint("send `Content-Type: application/json`"));
     }
+    let body = match whole(request).await {
+        Ok(body) => body,
+        Err(error) => return refusal(error),
+    };
     let Ok(text) = std::str::from_utf8(&body) else {
         let error = RpcError::new(Code::Parse, "the body is not UTF-8");
         return refusal(error.hint("send JSON in UTF-8"));
@@ -168,6 +173,22 @@ async fn call(State(service): State<Service>, headers: HeaderMap, body: Bytes) -
         (_, 0) => StatusCode::NO_CONTENT.into_response(),
         (true, _) => (json_type(), format!("[{}]", answers.join(","))).into_response(),
         (false, _) => (json_type(), answers.concat()).into_response(),
+    }
+}
+
+/// A body that comes in time.
+async fn whole(request: Request) -> Result<Bytes, RpcError> {
+    let read = axum::body::to_bytes(request.into_limited_body(), usize::MAX);
+    match tokio::time::timeout(RPC_HTTP_BODY_WAIT, read).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => {
+            let error = RpcError::new(Code::TooLarge, "the request has more than 1 MiB");
+            Err(error.hint("publish several messages in several requests"))
+        }
+        Err(_) => Err(RpcError::new(
+            Code::InvalidRequest,
+            "the request did not come within 30 s",
+        )),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The node's types as those of the RPC. Nothing else turns one into the other.
+//! The node's types as those of the RPC. Nothing else turns one into the other: a program that looks at a
+//! node without the RPC says the same by it.
 
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use p2panda::{
     RejectReason, TraceProgress, TraceState,
 };
 
-use super::alias::Aliases;
 use crate::api::{self, Bin, Code, Expected, RpcError};
 
 /// An error of the node.
@@ -29,6 +29,7 @@ fn code(error: &Error) -> Code {
         }
         Error::Publish(PublishError::UnknownParent { .. }) => Code::NotFound,
         Error::Consumer(error) => of_consumer(error),
+        Error::View(p2panda::ViewError::Unknown) => Code::NotFound,
         error => match error.kind() {
             ErrorKind::Restored => Code::Restored,
             ErrorKind::Invalid => Code::Invalid,
@@ -127,6 +128,7 @@ pub(crate) fn message(
             }
             .to_owned()
         }),
+        first_offset: message.first_offset(),
         missing: message.missing_dependencies().iter().map(place).collect(),
         header: with_header.then(|| Bin(message.header().clone())),
         delivery: None,
@@ -134,7 +136,8 @@ pub(crate) fn message(
     }
 }
 
-pub(crate) fn reason(reason: RejectReason) -> &'static str {
+/// Why an operation was refused, in a word.
+pub fn reason(reason: RejectReason) -> &'static str {
     match reason {
         RejectReason::Undecodable => "undecodable",
         RejectReason::InvalidSignature => "invalid-signature",
@@ -153,7 +156,8 @@ pub(crate) fn reason(reason: RejectReason) -> &'static str {
     }
 }
 
-pub(crate) fn topic_status(alias: String, status: &p2panda::TopicStatus) -> api::TopicStatusResult {
+/// A topic under its alias, or under whatever name it is shown.
+pub fn topic_status(alias: String, status: &p2panda::TopicStatus) -> api::TopicStatusResult {
     api::TopicStatusResult {
         topic: alias,
         logs: status.logs,
@@ -175,10 +179,33 @@ pub(crate) fn topic_status(alias: String, status: &p2panda::TopicStatus) -> api:
             .iter()
             .map(|one| one.name.clone())
             .collect(),
+        positions: status
+            .consumers
+            .iter()
+            .map(|one| api::TopicPosition {
+                name: one.name.clone(),
+                position: one.position,
+                oldest: one.oldest,
+                since: one.since.map(|since| since.as_micros()),
+            })
+            .collect(),
+        blocked_logs: status.blocked.iter().map(blocked).collect(),
+        wanted: 0,
     }
 }
 
-pub(crate) fn trace(alias: String, trace: &p2panda::Trace) -> api::TraceResult {
+/// A log that cannot go on.
+pub fn blocked(log: &p2panda::BlockedLog) -> api::BlockedLogView {
+    api::BlockedLogView {
+        author: log.author,
+        seq: log.seq,
+        reason: reason(log.reason).to_owned(),
+        bytes: log.bytes,
+    }
+}
+
+/// Where an operation is, under the name that its topic is shown by.
+pub fn trace(alias: String, trace: &p2panda::Trace) -> api::TraceResult {
     let mut result = api::TraceResult {
         id: trace.id,
         topic: alias,
@@ -188,6 +215,8 @@ pub(crate) fn trace(alias: String, trace: &p2panda::Trace) -> api::TraceResult {
         reason: None,
         missing: Vec::new(),
         offset: None,
+        next: None,
+        front: None,
         received: trace
             .received
             .iter()
@@ -209,15 +238,20 @@ pub(crate) fn trace(alias: String, trace: &p2panda::Trace) -> api::TraceResult {
             result.reason = why.map(|why| reason(why).to_owned());
             "refused"
         }
-        TraceState::Early { .. } => "early",
-        TraceState::Stored(TraceProgress::Waiting { missing, .. }) => {
+        TraceState::Early { next } => {
+            result.next = Some(*next);
+            "early"
+        }
+        TraceState::Stored(TraceProgress::Waiting { missing, front }) => {
+            result.front = Some(*front);
             result.missing = missing.iter().map(place).collect();
             "waiting"
         }
         TraceState::Stored(TraceProgress::WantsBody { .. }) => "wants-body",
         TraceState::Stored(TraceProgress::NoMessage) => "no-message",
         TraceState::Stored(TraceProgress::Ordered) => "ordered",
-        TraceState::Stored(TraceProgress::InFeed { offset, .. }) => {
+        TraceState::Stored(TraceProgress::InFeed { offset, missing }) => {
+            result.missing = missing.iter().map(place).collect();
             result.offset = Some(*offset);
             "in-feed"
         }
@@ -240,11 +274,15 @@ pub(crate) fn health(health: &Health) -> api::HealthView {
     }
 }
 
-pub(crate) fn peer(peer: &p2panda::PeerStatus) -> api::PeerView {
+/// A node that is known. Topics are named by `alias`.
+pub fn peer(
+    peer: &p2panda::PeerStatus,
+    alias: impl Fn(&p2panda::Topic) -> String,
+) -> api::PeerView {
     let (state, why) = match peer.state {
         PeerState::Known => ("known", None),
         PeerState::Connecting => ("connecting", None),
-        PeerState::Unreached(contact) => ("unreached", Some(kebab(&format!("{contact:?}")))),
+        PeerState::Unreached(why) => ("unreached", Some(contact(why))),
         PeerState::Met => ("met", None),
         PeerState::Connected => ("connected", None),
         PeerState::Live => ("live", None),
@@ -261,6 +299,60 @@ pub(crate) fn peer(peer: &p2panda::PeerStatus) -> api::PeerView {
         why,
         sessions: peer.sessions.len() as u64,
         topics_shared: peer.topics_shared as u64,
+        contact: peer.contact.map(|status| contact(status.contact)),
+        contact_since: peer.contact.map(|status| {
+            let since = status.since.duration_since(std::time::UNIX_EPOCH);
+            since.unwrap_or_default().as_secs()
+        }),
+        clock_ahead: peer.clock.map(|by| match by {
+            p2panda::ClockDifference::Ahead(by) => by.as_secs().cast_signed(),
+            p2panda::ClockDifference::Behind(by) => -by.as_secs().cast_signed(),
+        }),
+        refused: peer
+            .refused
+            .iter()
+            .map(|refused| api::RefusedTopic {
+                topic: alias(&refused.topic),
+                reason: kebab(&format!("{:?}", refused.reason)),
+            })
+            .collect(),
+    }
+}
+
+/// What became of a node that was named, in a word.
+pub fn contact(contact: p2panda::Contact) -> String {
+    kebab(&format!("{contact:?}"))
+}
+
+/// An interface on which others are looked for.
+pub fn local_network(network: &p2panda::LocalNetwork) -> api::LocalNetworkView {
+    api::LocalNetworkView {
+        interface: network.interface.clone(),
+        ipv6: network.ipv6,
+        failed: network.failed.map(|failed| failed.to_string()),
+    }
+}
+
+/// A version of a view.
+pub fn view(view: &p2panda::ViewStatus) -> api::ViewVersion {
+    let (state, lacks, stop) = match &view.state {
+        p2panda::ViewState::Answers => ("answers", None, None),
+        p2panda::ViewState::Stopped(stop) => ("stopped", None, Some(stop)),
+        p2panda::ViewState::Lacks { entries } => ("lacks", Some(*entries), None),
+        _ => ("built", None, None),
+    };
+    api::ViewVersion {
+        name: view.name.clone(),
+        version: view.version,
+        state: state.to_owned(),
+        position: view.position,
+        end: view.end,
+        applied: view.applied,
+        skipped: view.skipped,
+        to_come: view.to_come,
+        lacks,
+        stopped_at: stop.map(|stop| stop.offset),
+        reason: stop.map(|stop| format!("{:?}: {}", stop.reason, stop.detail)),
     }
 }
 
@@ -283,13 +375,13 @@ fn kebab(name: &str) -> String {
     text
 }
 
-/// An event, without anything that names a topic but its alias.
-pub(crate) fn event(aliases: &Aliases, event: &Event) -> api::EventNote {
+/// An event. Nothing names its topic but `alias`.
+pub fn event(alias: impl Fn(&p2panda::Topic) -> String, event: &Event) -> api::EventNote {
     let (topic, peer, detail) = about(event);
     api::EventNote {
         subscription: 0,
         event: kebab(&format!("{event:?}")),
-        topic: topic.map(|topic| aliases.of(&topic)),
+        topic: topic.as_ref().map(alias),
         peer: peer.map(|peer| peer.to_string()),
         detail,
     }
@@ -384,9 +476,9 @@ pub(crate) fn start(start: api::Start) -> p2panda::ConsumerStart {
     }
 }
 
-/// A consumer under the name that its client uses.
-pub(crate) fn consumer(
-    aliases: &Aliases,
+/// A consumer under the name that its client uses. Topics are named by `alias`.
+pub fn consumer(
+    alias: impl Fn(&p2panda::Topic) -> String,
     name: String,
     info: &p2panda::ConsumerInfo,
 ) -> api::ConsumerView {
@@ -396,7 +488,7 @@ pub(crate) fn consumer(
             .positions
             .iter()
             .map(|place| api::Position {
-                topic: aliases.of(&place.topic),
+                topic: alias(&place.topic),
                 position: place.position,
                 open: place.open,
             })
@@ -406,10 +498,15 @@ pub(crate) fn consumer(
         full_of_dead: info.full_of_dead,
         in_flight: info.in_flight,
         dead: info.dead,
+        inactive_ms: info.inactive.map(|after| micros(after) / 1_000),
     }
 }
 
-pub(crate) fn dead_letter(aliases: &Aliases, letter: &p2panda::DeadLetter) -> api::DeadLetter {
+/// A dead letter. Topics are named by `alias`.
+pub fn dead_letter(
+    alias: impl Fn(&p2panda::Topic) -> String,
+    letter: &p2panda::DeadLetter,
+) -> api::DeadLetter {
     let (reason, said) = match &letter.row.reason {
         p2panda::DeadReason::MaxDeliveries => ("max-deliveries", None),
         p2panda::DeadReason::Terminated(said) => ("terminated", Some(said.to_string())),
@@ -418,12 +515,13 @@ pub(crate) fn dead_letter(aliases: &Aliases, letter: &p2panda::DeadLetter) -> ap
     };
     api::DeadLetter {
         number: letter.number,
-        topic: aliases.of(&letter.topic),
+        topic: alias(&letter.topic),
         offset: letter.offset,
         id: letter.id,
         reason: reason.to_owned(),
         said,
         count: letter.row.count,
+        at: letter.row.at_us,
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::access::Who;
 use super::map;
 use super::session::Session;
-use crate::api::{self, Code, Content, Empty, RpcError};
+use crate::api::{self, Code, Content, Empty, RpcError, UploadKind};
 
 type Of<T> = Result<T, RpcError>;
 
@@ -22,7 +22,7 @@ pub(crate) async fn publish(
 ) -> Of<api::PublishResult> {
     let order = session.order.lock().await;
     let publisher = publisher(session, &who, &params.topic).await?;
-    let message = message(&who, params.message)?;
+    let message = message(session, &who, params.message)?;
     let receipt = in_order(publisher.publish_message(message), order).await;
     let receipt = receipt.map_err(|error| map::error(&error))?;
     let waited = match params.wait {
@@ -47,7 +47,7 @@ pub(crate) async fn publish_batch(
     let publisher = publisher(session, &who, &params.topic).await?;
     let messages = params.messages.into_iter();
     let messages: Vec<_> = messages
-        .map(|new| message(&who, new))
+        .map(|new| message(session, &who, new))
         .collect::<Result<_, _>>()?;
     let receipts = in_order(publisher.publish_messages(messages), order).await;
     let receipts = receipts.map_err(|error| map::error(&error))?;
@@ -60,6 +60,22 @@ pub(crate) async fn publish_batch(
     })
 }
 
+pub(crate) async fn upload(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    params: api::UploadParams,
+) -> Of<api::UploadResult> {
+    // Its number is one of the connection.
+    session.notes()?;
+    let room = &session.service.uploads;
+    let added = session.uploads.add(room, params.upload, &params.data.0);
+    let (upload, bytes) = added?;
+    Ok(api::UploadResult {
+        upload,
+        bytes: bytes as u64,
+    })
+}
+
 pub(crate) async fn ephemeral(
     session: &Arc<Session>,
     who: Arc<Who>,
@@ -68,7 +84,7 @@ pub(crate) async fn ephemeral(
     let (topic, _) = session.service.used_topic(&who, &params.topic).await?;
     let opened = session.service.node.ephemeral(topic).await;
     let (publisher, _) = opened.map_err(|error| map::error(&error))?;
-    let sent = publisher.publish(body(params.content)?).await;
+    let sent = publisher.publish(body(session, params.content)?).await;
     sent.map_err(|error| map::error(&error))?;
     Ok(Empty {})
 }
@@ -108,9 +124,9 @@ async fn wait_for(receipt: &Receipt, wait: api::Wait) -> Of<bool> {
 }
 
 /// The message as the node publishes it. A request id is one of its client.
-fn message(who: &Who, new: api::NewMessage) -> Of<NewMessage> {
+fn message(session: &Session, who: &Who, new: api::NewMessage) -> Of<NewMessage> {
     let mut message = match new.content {
-        Some(content) => NewMessage::new(body(content)?),
+        Some(content) => NewMessage::new(body(session, content)?),
         None if new.prune => NewMessage::empty(),
         None => {
             let error = RpcError::new(Code::InvalidParams, "a message without content");
@@ -138,7 +154,7 @@ fn message(who: &Who, new: api::NewMessage) -> Of<NewMessage> {
     Ok(message.after(after))
 }
 
-fn body(content: Content) -> Of<Body> {
+fn body(session: &Session, content: Content) -> Of<Body> {
     let invalid = |error: p2panda::EncodeError| {
         RpcError::new(Code::InvalidParams, error.to_string())
             .hint("cbor is one CBOR item in the deterministic form")
@@ -148,5 +164,16 @@ fn body(content: Content) -> Of<Body> {
         Content::Bytes(bytes) => Ok(Body::from(bytes.0.to_vec())),
         Content::Cbor(item) => Body::from_cbor(item.0).map_err(invalid),
         Content::Json(value) => Body::value(&value).map_err(invalid),
+        Content::Upload(uploaded) => {
+            let bytes = session.uploads.take(uploaded.number)?;
+            match uploaded.kind {
+                UploadKind::Bytes => Ok(Body::from(bytes)),
+                UploadKind::Cbor => Body::from_cbor(bytes).map_err(invalid),
+                UploadKind::Text => String::from_utf8(bytes).map(Body::from).map_err(|_| {
+                    RpcError::new(Code::InvalidParams, "the upload is not UTF-8")
+                        .hint("publish it as bytes")
+                }),
+            }
+        }
     }
 }

@@ -2,17 +2,20 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
-use p2panda::{Consumer, Delivered, Topic};
+use futures_util::FutureExt;
+use p2panda::{Consumer, Delivered, Delivery, Topic};
 use p2panda_core::limits::{
-    RPC_CREDIT_BYTES_MAX, RPC_FRAME_MESSAGES_MAX, RPC_PAGE_MESSAGES_MAX, RPC_READ_BYTES_MAX,
+    RPC_CREDIT_BYTES_MAX, RPC_FETCH_WAIT, RPC_FRAME_BYTES_MAX, RPC_FRAME_MESSAGES_MAX,
+    RPC_PAGE_MESSAGES_MAX, RPC_READ_BYTES_MAX,
 };
 use tokio::sync::mpsc;
 
 use super::access::Who;
 use super::service::Service;
 use super::session::Session;
-use super::subscription::{Credit, Open, Subscription};
+use super::subscription::{Credit, Open, Pulled, Subscription};
 use super::{consumers, map};
 use crate::api::{
     self, AckPolicy, Code, Empty, EndedNote, EphemeralNote, Note, NoteOut, RpcError, Start,
@@ -84,7 +87,23 @@ pub(crate) async fn subscribe(
             let aliases = aliases.collect();
             let is_cumulative = settings.ack == Some(AckPolicy::Cumulative);
             let keeps = settings.ack != Some(AckPolicy::None);
-            let open = Arc::new(Open::of(consumer.handle().clone(), is_cumulative));
+            let mut open = Open::of(consumer.handle().clone(), is_cumulative);
+            if params.pull {
+                open.pulled = Some(Pulled {
+                    consumer: tokio::sync::Mutex::new(consumer),
+                    header: params.header,
+                    keeps,
+                });
+                let number = session.subscribe(&who, |_| {
+                    let task = tokio::spawn(std::future::pending());
+                    Arc::new(Subscription::new(credit, Arc::new(open), task))
+                })?;
+                return Ok(SubscribeResult {
+                    subscription: number,
+                    topics: aliases,
+                });
+            }
+            let open = Arc::new(open);
             let number = session.subscribe(&who, |number| {
                 let task = sender.deliver(number, consumer, Arc::clone(&open), keeps);
                 Arc::new(Subscription::new(credit, open, tokio::spawn(task)))
@@ -100,6 +119,9 @@ pub(crate) async fn subscribe(
                     RpcError::new(Code::InvalidParams, "without a consumer it takes one topic");
                 return Err(error.hint("name a consumer to read several topics in one order"));
             };
+            if params.own_position {
+                return own_position(session, &who, topic, params.start, sender).await;
+            }
             let after = begin(session, topic, params.start).await?;
             let number = session.subscribe(&who, |number| {
                 let task = sender.stream(number, topic, after);
@@ -114,6 +136,112 @@ pub(crate) async fn subscribe(
                 topics: vec![session.service.aliases.of(&topic)],
             })
         }
+    }
+}
+
+/// With the position of the node itself, which whoever opens the Unix socket shares with `panda sub`.
+async fn own_position(
+    session: &Arc<Session>,
+    who: &Who,
+    topic: Topic,
+    start: Option<Start>,
+    sender: Sender,
+) -> Of<SubscribeResult> {
+    if !who.is_local {
+        let error = RpcError::new(Code::Forbidden, "the position is the node's own");
+        return Err(error.hint("name a consumer, which remembers its own"));
+    }
+    let start = match start.unwrap_or(Start::Resume) {
+        Start::Resume => p2panda::StartAt::Resume,
+        Start::Beginning => p2panda::StartAt::Beginning,
+        Start::Now => p2panda::StartAt::Now,
+        Start::Offset(offset) => p2panda::StartAt::Offset(offset),
+        _ => {
+            return Err(
+                RpcError::new(Code::InvalidParams, "that start needs a consumer")
+                    .hint("with own_position: resume, beginning, now or offset"),
+            );
+        }
+    };
+    let stream = session.service.node.stream(topic).start(start);
+    let opened = stream.ack(p2panda::Ack::Explicit).await;
+    let (_, messages) = opened.map_err(|error| map::error(&error))?;
+    let open = Arc::new(Open::default());
+    let number = session.subscribe(who, |number| {
+        let credit = Arc::clone(&sender.credit);
+        let task = sender.follow(number, messages, Arc::clone(&open));
+        Arc::new(Subscription::new(credit, open, tokio::spawn(task)))
+    })?;
+    Ok(SubscribeResult {
+        subscription: number,
+        topics: vec![session.service.aliases.of(&topic)],
+    })
+}
+
+pub(crate) async fn fetch(
+    session: &Arc<Session>,
+    _: Arc<Who>,
+    params: api::FetchParams,
+) -> Of<api::FetchResult> {
+    let subscription = session.subscription(params.subscription)?;
+    let pulled = subscription.open.pulled()?;
+    let mut consumer = pulled.consumer.lock().await;
+    let wait = Duration::from_millis(params.wait_ms).min(RPC_FETCH_WAIT);
+    let batch = consumer
+        .fetch(params.count.clamp(1, RPC_FRAME_MESSAGES_MAX))
+        .max_bytes(RPC_FRAME_BYTES_MAX)
+        .wait(wait);
+    let batch = batch.await.map_err(|error| map::error(&error))?;
+    let alias = |topic: &Topic| session.service.aliases.of(topic);
+    let views = Views {
+        header: pulled.header,
+        keeps: pulled.keeps,
+    };
+    let (messages, pruned) = views.of(batch, &subscription.open, alias);
+    Ok(api::FetchResult { messages, pruned })
+}
+
+/// How deliveries are shown.
+#[derive(Clone, Copy)]
+struct Views {
+    header: bool,
+    keeps: bool,
+}
+
+impl Views {
+    fn of(
+        self,
+        batch: Vec<Delivery>,
+        open: &Open,
+        mut alias: impl FnMut(&Topic) -> String,
+    ) -> (Vec<api::Message>, Vec<api::PrunedNote>) {
+        let (mut messages, mut pruned) = (Vec::new(), Vec::new());
+        for delivery in batch {
+            let topic = delivery.topic();
+            let alias = alias(&topic);
+            match delivery.what() {
+                Delivered::Pruned(what) => {
+                    let (author, below, unsettled) = (what.author, what.below, what.unsettled);
+                    pruned.push(api::PrunedNote {
+                        topic: alias,
+                        author,
+                        below,
+                        unsettled,
+                        delivery: open.keep_pruned(Box::new(delivery)),
+                    });
+                }
+                Delivered::Message(message) | Delivered::Changed(_, message) => {
+                    let mut view = map::message(&alias, message, self.header);
+                    view.count = Some(delivery.count());
+                    if let (true, Some(token)) = (self.keeps, delivery.token()) {
+                        view.delivery = Some(open.keep(topic, view.offset, token));
+                    }
+                    messages.push(view);
+                }
+                _ => {}
+            }
+        }
+        (messages, pruned)
     }
 }
 
@@ -227,7 +355,7 @@ pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> O
             while let Some(event) = events.next().await {
                 let note = Note::Event(api::EventNote {
                     subscription,
-                    ..map::event(&service.aliases, &event)
+                    ..map::event(|topic| service.aliases.of(topic), &event)
                 });
                 if notes.send(NoteOut::text(&note)).await.is_err() {
                     return;
@@ -326,39 +454,50 @@ impl Sender {
                 Ok(batch) => batch,
                 Err(error) => return tell_end(&self.notes, subscription, map::error(&error)).await,
             };
-            let (mut messages, mut pruned) = (Vec::new(), Vec::new());
-            for delivery in batch {
-                let topic = delivery.topic();
-                let alias = aliases.entry(topic);
-                let alias = alias
-                    .or_insert_with(|| self.service.aliases.of(&topic))
-                    .clone();
-                match delivery.what() {
-                    Delivered::Pruned(what) => {
-                        let (author, below, unsettled) = (what.author, what.below, what.unsettled);
-                        pruned.push(api::PrunedNote {
-                            topic: alias,
-                            author,
-                            below,
-                            unsettled,
-                            delivery: open.keep_pruned(Box::new(delivery)),
-                        });
-                    }
-                    Delivered::Message(message) | Delivered::Changed(_, message) => {
-                        let mut view = map::message(&alias, message, self.header);
-                        view.count = Some(delivery.count());
-                        if let (true, Some(token)) = (keeps, delivery.token()) {
-                            view.delivery = Some(open.keep(topic, view.offset, token));
-                        }
-                        messages.push(view);
-                    }
-                    _ => {}
-                }
-            }
+            let views = Views {
+                header: self.header,
+                keeps,
+            };
+            let alias = |topic: &Topic| {
+                let alias = aliases.entry(*topic);
+                alias
+                    .or_insert_with(|| self.service.aliases.of(topic))
+                    .clone()
+            };
+            let (messages, pruned) = views.of(batch, &open, alias);
             if self.send(subscription, messages, pruned).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// Messages from the node's own position on, each kept until it is acknowledged.
+    async fn follow(self, subscription: u64, mut messages: p2panda::Subscription, open: Arc<Open>) {
+        let alias = self.service.aliases.of(&messages.topic());
+        while let Some(first) = messages.next().await {
+            let (mut views, mut bytes, mut next) = (Vec::new(), 0, Some(first));
+            while let Some(message) = next.take() {
+                let Some(room) = open.room().await else {
+                    return;
+                };
+                bytes += message.raw().len() + message.header().len();
+                let mut view = map::message(&alias, &message, self.header);
+                view.delivery = Some(open.keep_seen(message, room));
+                views.push(view);
+                if views.len() < RPC_FRAME_MESSAGES_MAX && bytes < RPC_READ_BYTES_MAX {
+                    // What is there by now. Nothing waits for more.
+                    next = messages.next().now_or_never().flatten();
+                }
+            }
+            if self.send(subscription, views, Vec::new()).await.is_err() {
+                return;
+            }
+        }
+        let error = match messages.ended() {
+            Some(p2panda::Ended::Failed(error)) => map::error(&error),
+            _ => closed(),
+        };
+        tell_end(&self.notes, subscription, error).await;
     }
 
     /// In as many notifications as the credit needs.
@@ -460,6 +599,7 @@ mod tests {
             bytes: None,
             cbor: None,
             change: None,
+            first_offset: None,
             missing: Vec::new(),
             header: None,
             delivery: Some(1),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use p2panda::{Node, Topic};
+use p2panda_core::limits::{RPC_CONNECTIONS_ALL_MAX, RPC_UPLOADS_ALL_BYTES_MAX};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
@@ -29,6 +30,9 @@ pub(crate) struct Inner {
     pub(crate) aliases: Aliases,
     pub(crate) gate: Gate,
     pub(crate) tally: Tally,
+    pub(crate) network: p2panda::NetworkId,
+    /// Bytes that may still be uploaded, of all connections.
+    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) opened: Instant,
     /// A client asked for the end of the node.
     pub(crate) stop: Notify,
@@ -48,8 +52,15 @@ impl std::ops::Deref for Service {
 }
 
 impl Service {
-    pub(crate) fn new(node: Node, aliases: Aliases, gate: Gate, places: usize) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        aliases: Aliases,
+        gate: Gate,
+        network: p2panda::NetworkId,
+    ) -> Self {
         Service(Arc::new(Inner {
+            network,
+            uploads: Arc::new(Semaphore::new(RPC_UPLOADS_ALL_BYTES_MAX)),
             node,
             aliases,
             gate,
@@ -58,7 +69,7 @@ impl Service {
             stop: Notify::new(),
             draining: AtomicBool::new(false),
             ending: watch::Sender::new(false),
-            places: Arc::new(Semaphore::new(places)),
+            places: Arc::new(Semaphore::new(RPC_CONNECTIONS_ALL_MAX)),
         }))
     }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::access::{self, Who};
 use super::service::Service;
 use super::subscription::Subscription;
+use super::uploads::Uploads;
 use crate::api::{
     ChallengeResult, Code, EndedNote, HelloParams, HelloResult, Incoming, Method, Note, NoteOut,
     RPC_VERSION, Reply, RequestId, RpcError, frame,
@@ -47,6 +48,7 @@ pub(crate) struct Session {
     pub(crate) order: tokio::sync::Mutex<()>,
     /// The place among the connections of the client.
     place: Mutex<Option<OwnedSemaphorePermit>>,
+    pub(crate) uploads: Uploads,
 }
 
 /// An answer that is on its way; none to a notification.
@@ -69,6 +71,7 @@ impl Session {
             challenge: Mutex::default(),
             order: tokio::sync::Mutex::default(),
             place: Mutex::default(),
+            uploads: Uploads::default(),
         })
     }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use p2panda::{ConsumerHandle, Delivery, DeliveryToken, Topic};
-use p2panda_core::limits::RPC_CREDIT_BYTES_MAX;
+use p2panda::{Consumer, ConsumerHandle, Delivery, DeliveryToken, Message, Topic};
+use p2panda_core::limits::{RPC_CREDIT_BYTES_MAX, RPC_UNSEEN_MAX};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::api::{Code, RpcError};
@@ -90,11 +90,33 @@ impl Credit {
 }
 
 /// What a consumer has delivered here and is not settled. A subscription without a consumer has none.
-#[derive(Default)]
 pub(crate) struct Open {
     handle: Option<ConsumerHandle>,
+    /// Of a subscription that gives messages when it is asked.
+    pub(crate) pulled: Option<Pulled>,
     is_cumulative: bool,
     held: Mutex<HeldByNumber>,
+    /// Room for messages of the node's own position that are not acknowledged.
+    unseen: Arc<Semaphore>,
+}
+
+/// What a subscription that gives messages when it is asked reads from.
+pub(crate) struct Pulled {
+    pub(crate) consumer: tokio::sync::Mutex<Consumer>,
+    pub(crate) header: bool,
+    pub(crate) keeps: bool,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Open {
+            handle: None,
+            pulled: None,
+            is_cumulative: false,
+            held: Mutex::default(),
+            unseen: Arc::new(Semaphore::new(RPC_UNSEEN_MAX)),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -105,15 +127,49 @@ struct HeldByNumber {
     places: BTreeMap<(Topic, u64), u64>,
     /// The number of what was pruned has no place.
     pruned: HashMap<u64, Box<Delivery>>,
+    seen: HashMap<u64, Box<Seen>>,
+}
+
+/// A message of the node's own position, until it is acknowledged.
+pub(crate) struct Seen {
+    pub(crate) message: Message,
+    _room: OwnedSemaphorePermit,
 }
 
 /// What one delivery is settled with. The message itself is not kept.
 pub(crate) enum Held {
     Message(DeliveryToken),
     Pruned(Box<Delivery>),
+    Seen(Box<Seen>),
 }
 
 impl Open {
+    /// Waits until there is room for one more message that is not acknowledged.
+    pub(crate) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.unseen).acquire_owned().await.ok()
+    }
+
+    /// Keeps a message of the node's own position, and gives its number.
+    pub(crate) fn keep_seen(&self, message: Message, room: OwnedSemaphorePermit) -> u64 {
+        let mut held = self.held.lock();
+        held.last += 1;
+        let number = held.last;
+        let seen = Seen {
+            message,
+            _room: room,
+        };
+        held.seen.insert(number, Box::new(seen));
+        number
+    }
+
+    /// What `consumer.fetch` reads from.
+    pub(crate) fn pulled(&self) -> Result<&Pulled, RpcError> {
+        self.pulled.as_ref().ok_or_else(|| {
+            let message = "messages of this subscription come by themselves";
+            RpcError::new(Code::Invalid, message).hint("subscribe with a consumer and `pull`")
+        })
+    }
+
     pub(crate) fn of(handle: ConsumerHandle, is_cumulative: bool) -> Self {
         Open {
             handle: Some(handle),
@@ -148,6 +204,9 @@ impl Open {
         let mut held = self.held.lock();
         if let Some(pruned) = held.pruned.remove(&number) {
             return Ok(Held::Pruned(pruned));
+        }
+        if let Some(seen) = held.seen.remove(&number) {
+            return Ok(Held::Seen(seen));
         }
         let Some((topic, offset, token)) = held.by_number.remove(&number) else {
             let message = format!("the delivery {number} is not open on this subscription");

@@ -5,6 +5,7 @@ mod access;
 mod bad_input;
 mod elsewhere;
 mod http;
+mod local;
 mod messages;
 mod openrpc;
 mod scenario;

@@ -35,8 +35,11 @@ impl Delivered {
 
 /// The newest message of this node in a topic, on its way.
 pub struct Delivery<'a> {
+    /// This node.
     pub node: &'a Node,
+    /// Where the message is.
     pub topic: Topic,
+    /// The message.
     pub newest: &'a Receipt,
     /// Peers that should have it in the first place.
     pub named: Vec<VerifyingKey>,

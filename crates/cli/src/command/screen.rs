@@ -1,0 +1,145 @@
+//! The node that runs on one screen: whether it can be reached, who is there, what is behind and why.
+
+use p2panda_rpc::api;
+
+use super::contact::name;
+use crate::failure::Failure;
+use crate::output::{self, Written};
+use crate::remote::Remote;
+
+/// Peers that have a line.
+const PEERS: usize = 10;
+
+/// Topics that have a line of what is behind.
+const TOPICS: usize = 10;
+
+/// Prints it, line by line.
+pub async fn print(remote: &Remote, topics: &[String]) -> Result<Written, Failure> {
+    let status = remote.status().await?;
+    let peers = remote.call::<api::PeerList>(&api::Empty {}).await?.peers;
+    let mut lines = of_node(&status);
+    lines.extend(of_peers(&peers));
+    let mut behind = Vec::new();
+    for topic in topics {
+        let params = api::TopicParams {
+            topic: topic.clone(),
+        };
+        let stored = remote.call::<api::TopicStatus>(&params).await?;
+        let with = remote.call::<api::TopicPeers>(&params).await?.peers;
+        let why = of_topic(&stored, &with);
+        if !why.is_empty() {
+            behind.push(format!("  {topic}: {}", why.join(", ")));
+        }
+    }
+    lines.push(match behind.len() {
+        0 => "nothing is behind".to_owned(),
+        count => format!(
+            "behind: {count} of {}",
+            counted(topics.len(), "topic", "topics")
+        ),
+    });
+    lines.extend(behind.into_iter().take(TOPICS));
+    for line in lines {
+        if output::line(&line).map_err(Failure::Stdout)? == Written::Closed {
+            return Ok(Written::Closed);
+        }
+    }
+    Ok(Written::Yes)
+}
+
+fn of_node(status: &api::NodeStatusResult) -> Vec<String> {
+    let up = status.up_seconds;
+    let up = match up {
+        0..120 => format!("{up} s"),
+        120..7_200 => format!("{} min", up / 60),
+        7_200..172_800 => format!("{} h", up / 3_600),
+        _ => format!("{} days", up / 86_400),
+    };
+    let mut lines = vec![format!("node {}, {}, up {up}", status.node, status.version)];
+    if status.health.state != "ok" {
+        let why = status
+            .health
+            .reason
+            .as_deref()
+            .unwrap_or("no reason is known");
+        lines.push(format!("{}: {}", status.health.state, output::visible(why)));
+    }
+    match status.addrs.is_empty() {
+        true => lines.push("not reachable: this machine has no address in a network".to_owned()),
+        false => lines.push(format!("reachable at {}", status.addrs.join(", "))),
+    }
+    lines
+}
+
+fn of_peers(peers: &[api::PeerView]) -> Vec<String> {
+    let connected = peers.iter().filter(|peer| peer.connected).count();
+    let mut lines = vec![match peers.is_empty() {
+        true => "nobody else is known; name a node with --bootstrap ID@ADDR".to_owned(),
+        false => format!("{connected} connected of {} known", peers.len()),
+    }];
+    // Those that are there first.
+    let mut shown: Vec<_> = peers.iter().collect();
+    shown.sort_by_key(|peer| !peer.connected);
+    for peer in shown.into_iter().take(PEERS) {
+        let mut line = format!("  {} {}", name(peer.node), peer.state);
+        if let Some(why) = &peer.why {
+            line.push_str(&format!(" ({})", why.replace('-', " ")));
+        }
+        if let Some(rtt) = peer.rtt_us {
+            line.push_str(&format!(", {:.1} ms", rtt as f64 / 1e3));
+        }
+        let through = if peer.relayed {
+            ", through a relay"
+        } else {
+            ""
+        };
+        line.push_str(through);
+        if peer.topics_shared > 0 {
+            let shared = usize::try_from(peer.topics_shared).unwrap_or(usize::MAX);
+            line.push_str(&format!(", shares {}", counted(shared, "topic", "topics")));
+        }
+        lines.push(line);
+    }
+    if peers.len() > PEERS {
+        lines.push(format!("  and {} more: `panda peers`", peers.len() - PEERS));
+    }
+    lines
+}
+
+/// What is behind in a topic, and why.
+fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<String> {
+    let mut why = Vec::new();
+    let catching_up = peers.iter().filter(|peer| !peer.live).count();
+    if catching_up > 0 {
+        why.push(format!(
+            "catches up with {}",
+            counted(catching_up, "peer", "peers")
+        ));
+    }
+    for (count, what) in [
+        (stored.waiting, "wait for what they were written after"),
+        (stored.wanted, "lack their content"),
+        (stored.blocked, "logs cannot go on here"),
+    ] {
+        if count > 0 {
+            why.push(format!("{count} {what}"));
+        }
+    }
+    let unread = stored.positions.iter().filter(|one| one.oldest.is_some());
+    for consumer in unread {
+        // That of the topic itself has the log id in its name.
+        let name = match consumer.name.starts_with("topic ") {
+            true => "`panda sub`".to_owned(),
+            false => output::visible(&consumer.name),
+        };
+        let last = stored.last.unwrap_or_default();
+        let behind = last.saturating_sub(consumer.position);
+        why.push(format!("{name} has up to {behind} to read"));
+    }
+    why
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    let what = if count == 1 { one } else { many };
+    format!("{count} {what}")
+}

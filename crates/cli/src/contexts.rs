@@ -1,0 +1,191 @@
+//! Nodes that are reached by a name, in `panda/contexts.toml` of the XDG configuration directory.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::settings::default_file;
+
+/// Longest name of a context, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// All contexts.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contexts {
+    /// The one that commands use which name neither a node nor a home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    #[serde(default)]
+    pub context: BTreeMap<String, Context>,
+}
+
+/// A node by its socket or URL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Context {
+    pub node: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// Why contexts cannot be used.
+#[derive(Debug, Error)]
+pub enum ContextError {
+    #[error("no configuration directory is known for this user; set XDG_CONFIG_HOME")]
+    NoDirectory,
+    #[error("{} cannot be used: {source}; check its permissions", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{} is no list of contexts: {what}; mend it, or remove it", path.display())]
+    Broken { path: PathBuf, what: String },
+    #[error("there is no context {name}; `panda context ls` lists them")]
+    Unknown { name: String },
+    #[error("a name has 1 to 64 bytes, letters, digits, dots, hyphens and underscores")]
+    Name,
+    #[error("a node is the path of a socket from / on, or a URL: http://HOST:PORT")]
+    Node,
+}
+
+/// Whether a text names a node itself.
+pub fn is_node(text: &str) -> bool {
+    text.contains("://") || text.contains('/')
+}
+
+impl Contexts {
+    /// Those of this user; none where there is no file.
+    pub fn load() -> Result<Contexts, ContextError> {
+        match path() {
+            Ok(path) => Contexts::read(&path),
+            // Without a directory nothing was ever written.
+            Err(_) => Ok(Contexts::default()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Contexts, ContextError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contexts::default()),
+            Err(source) => return Err(file(path, source)),
+        };
+        toml::from_str(&text).map_err(|error| ContextError::Broken {
+            path: path.to_owned(),
+            what: error.message().to_owned(),
+        })
+    }
+
+    /// Tokens are in it: nobody else may read it.
+    pub fn save(&self) -> Result<(), ContextError> {
+        self.write(&path()?)
+    }
+
+    fn write(&self, path: &Path) -> Result<(), ContextError> {
+        let text = toml::to_string(self).map_err(|error| ContextError::Broken {
+            path: path.to_owned(),
+            what: error.to_string(),
+        })?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let write = || {
+            std::fs::create_dir_all(dir)?;
+            // Made with mode 0600.
+            let mut made = tempfile::NamedTempFile::new_in(dir)?;
+            io::Write::write_all(&mut made, text.as_bytes())?;
+            made.persist(path)?;
+            Ok(())
+        };
+        write().map_err(|source| file(path, source))
+    }
+
+    pub fn add(&mut self, name: &str, context: Context) -> Result<(), ContextError> {
+        let is_letter =
+            |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_');
+        let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && name != "-";
+        if !fits || !name.chars().all(is_letter) {
+            return Err(ContextError::Name);
+        }
+        if !context.node.contains("://") && !context.node.starts_with('/') {
+            return Err(ContextError::Node);
+        }
+        self.context.insert(name.to_owned(), context);
+        Ok(())
+    }
+
+    pub fn get(&self, name: &str) -> Result<&Context, ContextError> {
+        let found = self.context.get(name);
+        found.ok_or_else(|| ContextError::Unknown {
+            name: name.to_owned(),
+        })
+    }
+
+    /// The current one.
+    pub fn current(&self) -> Result<Option<&Context>, ContextError> {
+        let name = self.current.as_deref();
+        name.map(|name| self.get(name)).transpose()
+    }
+}
+
+fn path() -> Result<PathBuf, ContextError> {
+    let config = default_file().ok_or(ContextError::NoDirectory)?;
+    Ok(config.with_file_name("contexts.toml"))
+}
+
+fn file(path: &Path, source: io::Error) -> ContextError {
+    ContextError::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn contexts_are_written_for_their_user_alone_and_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("panda").join("contexts.toml");
+        let mut contexts = Contexts::read(&path).unwrap();
+        assert_eq!(contexts, Contexts::default());
+        let context = Context {
+            node: "http://127.0.0.1:7780".to_owned(),
+            token: Some("secret".to_owned()),
+        };
+        contexts.add("attic", context.clone()).unwrap();
+        contexts.current = Some("attic".to_owned());
+        contexts.write(&path).unwrap();
+        let read = Contexts::read(&path).unwrap();
+        assert_eq!(read.current().unwrap(), Some(&context));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        assert!(matches!(
+            read.get("cellar"),
+            Err(ContextError::Unknown { .. })
+        ));
+        for name in ["", "-", "a b", &"x".repeat(65)] {
+            let added = contexts.add(name, context.clone());
+            assert!(matches!(added, Err(ContextError::Name)), "{name}");
+        }
+        assert!(contexts.add(&"x".repeat(64), context.clone()).is_ok());
+        let nowhere = Context {
+            node: "attic".to_owned(),
+            token: None,
+        };
+        assert!(matches!(
+            contexts.add("b", nowhere),
+            Err(ContextError::Node)
+        ));
+        std::fs::write(&path, "nonsense = 1").unwrap();
+        assert!(matches!(
+            Contexts::read(&path),
+            Err(ContextError::Broken { .. })
+        ));
+    }
+}
