@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each crate may depend on within the workspace, outside of its tests.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("p2panda-core", &[]),
     ("p2panda-groups", &["p2panda-core"]),
     ("p2panda-encryption", &["p2panda-core"]),
@@ -37,6 +37,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
         ],
     ),
     ("p2panda-rpc", &["p2panda", "p2panda-core"]),
+    ("p2panda-web", &["p2panda-core"]),
     ("p2panda-cli", &["p2panda", "p2panda-rpc"]),
     (
         "p2panda-sim",
@@ -50,7 +51,8 @@ const ALLOWED: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that do no input, output, waiting or drawing of their own.
-const PURE: [&str; 5] = [
+const PURE: [&str; 6] = [
+    "p2panda-web",
     "p2panda-core",
     "p2panda-groups",
     "p2panda-encryption",

@@ -9,7 +9,7 @@ mod sources;
 use sources::{Source, sources, without_tests, words};
 
 /// Crates whose bounds are in `core::limits`.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "core",
     "protocol",
     "groups",
@@ -20,6 +20,7 @@ const CRATES: [&str; 10] = [
     "net",
     "node",
     "rpc",
+    "web",
 ];
 
 /// Limits that nothing uses, and why they are there.

@@ -6,6 +6,9 @@ use super::{KIB, MIB};
 
 /// Bytes of a frame of a client (`docs/protocol/rpc.md#2`).
 pub const RPC_REQUEST_BYTES_MAX: usize = MIB;
+/// Bytes of an operation that a page signs, with the frame around header and body: base64 of it fits a
+/// request (`docs/protocol/rpc.md#9`).
+pub const WEB_OPERATION_BYTES_MAX: usize = 512 * KIB;
 /// Messages of a frame (`docs/protocol/rpc.md#2`).
 pub const RPC_FRAME_MESSAGES_MAX: usize = 256;
 /// Bytes of a frame of the server, unless one message is larger (`docs/protocol/rpc.md#2`).

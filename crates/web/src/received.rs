@@ -1,0 +1,125 @@
+//! What a page checks of an operation that a node shows (`docs/protocol/operations.md#3.3`).
+
+use bytes::Bytes;
+use p2panda_core::{
+    ExtensionsError, Header, HeaderError, NodeExtensions, Operation, OperationError, Topic,
+};
+
+/// An operation that is its author's and of this topic.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The header.
+    pub header: Header,
+    /// What it says about its log.
+    pub extensions: NodeExtensions,
+}
+
+/// Why an operation is not shown, by the names of `docs/protocol/streams.md#4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forged {
+    /// The header is none.
+    Undecodable,
+    /// The signature is not the author's.
+    InvalidSignature,
+    /// The body is another one, or missing.
+    PayloadMismatch,
+    /// It has no extensions of a node.
+    InvalidExtensions,
+    /// A later release may read them.
+    UnknownExtensions,
+    /// It is of another topic.
+    WrongTopic,
+}
+
+impl Forged {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Forged::Undecodable => "undecodable",
+            Forged::InvalidSignature => "invalid-signature",
+            Forged::PayloadMismatch => "payload-mismatch",
+            Forged::InvalidExtensions => "invalid-extensions",
+            Forged::UnknownExtensions => "unknown-extensions",
+            Forged::WrongTopic => "wrong-topic",
+        }
+    }
+}
+
+/// Verifies signature, body and topic.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn verify(topic: &Topic, header: Bytes, body: Option<Bytes>) -> Result<Received, Forged> {
+    let operation = Operation::decode(header, body).map_err(|error| match error {
+        OperationError::Header(HeaderError::InvalidSignature) => Forged::InvalidSignature,
+        OperationError::Header(_) => Forged::Undecodable,
+        OperationError::Payload(_) => Forged::PayloadMismatch,
+    })?;
+    let header = operation.header;
+    let extensions = header.node_extensions().map_err(|error| match error {
+        ExtensionsError::UnknownExtensions { .. } => Forged::UnknownExtensions,
+        _ => Forged::InvalidExtensions,
+    })?;
+    if !topic.has_log(&extensions.log_id, extensions.name.as_ref()) {
+        return Err(Forged::WrongTopic);
+    }
+    Ok(Received { header, extensions })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use p2panda_core::{Draft, SigningKey, Timestamp};
+
+    use super::*;
+
+    fn operation(topic: Topic, extensions: Option<&[u8]>) -> (Bytes, Bytes) {
+        let key = SigningKey::from_bytes(&[42; 32]);
+        let own = NodeExtensions::new(topic.log_id(), Timestamp::from_micros(1)).encode();
+        let draft = Draft {
+            seq: 0,
+            backlink: None,
+            body: Some(b"\x65panda"),
+            extensions: extensions.or(Some(&own)),
+        };
+        let operation = Operation::create(&key, draft).unwrap();
+        (operation.header.as_bytes().clone(), operation.body.unwrap())
+    }
+
+    #[test]
+    fn each_forgery_has_its_name() {
+        let topic = Topic::from_bytes([5; 32]);
+        let (header, body) = operation(topic, None);
+        let verify = |header: &[u8], body: &[u8], topic: &Topic| {
+            let (header, body) = (Bytes::copy_from_slice(header), Bytes::copy_from_slice(body));
+            super::verify(topic, header, Some(body)).err()
+        };
+        assert_eq!(verify(&header, &body, &topic), None);
+        let mut changed = header.to_vec();
+        // A byte of the timestamp.
+        let last = changed.len() - 2;
+        *changed.get_mut(last).unwrap() ^= 1;
+        assert_eq!(
+            verify(&changed, &body, &topic),
+            Some(Forged::InvalidSignature)
+        );
+        assert_eq!(verify(b"\x80", &body, &topic), Some(Forged::Undecodable));
+        assert_eq!(
+            verify(&header, b"\x65pando", &topic),
+            Some(Forged::PayloadMismatch)
+        );
+        let other = Topic::from_bytes([6; 32]);
+        assert_eq!(verify(&header, &body, &other), Some(Forged::WrongTopic));
+        let (header, body) = operation(topic, Some(b"\x00"));
+        assert_eq!(
+            verify(&header, &body, &topic),
+            Some(Forged::InvalidExtensions)
+        );
+        let (header, body) = operation(topic, Some(b"\x82\x01\x01"));
+        assert_eq!(
+            verify(&header, &body, &topic),
+            Some(Forged::UnknownExtensions)
+        );
+    }
+}
