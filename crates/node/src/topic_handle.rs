@@ -164,12 +164,59 @@ impl TopicHandle {
     /// # Errors
     /// As [`TopicHandle::status`].
     pub async fn operations(&self, after: u64) -> Result<Vec<StoredOperation>, Error> {
+        self.arrivals(after, PageLimits::default()).await
+    }
+
+    /// The same, at most so many operations and bytes, unless the first one has more.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::status`].
+    pub async fn operations_page(
+        &self,
+        after: u64,
+        operations: usize,
+        bytes: usize,
+    ) -> Result<Vec<StoredOperation>, Error> {
+        let most = PageLimits::default();
+        let limits = PageLimits {
+            rows: operations.clamp(1, most.rows),
+            bytes: bytes.min(most.bytes),
+        };
+        self.arrivals(after, limits).await
+    }
+
+    /// Waits until an operation is stored behind arrival number `after` and the feed of the topic has
+    /// grown; the node is interested in the topic from then on, as with [`Node::stream`].
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// As [`TopicHandle::grown`].
+    pub async fn arrived(&self, after: u64) -> Result<(), Error> {
+        let state = self.node.join(self.topic).await?;
+        let mut feed = state.feed();
+        loop {
+            feed.mark_seen();
+            if !self.operations_page(after, 1, 0).await?.is_empty() {
+                return Ok(());
+            }
+            if feed.changed().await.is_none() {
+                state.check_open()?;
+                return Err(Error::Left);
+            }
+        }
+    }
+
+    async fn arrivals(
+        &self,
+        after: u64,
+        limits: PageLimits,
+    ) -> Result<Vec<StoredOperation>, Error> {
         let topic = self.topic;
         let mut after = after;
         let page = loop {
-            let read = move |reader: &p2panda_store::Reader| {
-                reader.arrivals_page(&topic, after, PageLimits::default())
-            };
+            let read =
+                move |reader: &p2panda_store::Reader| reader.arrivals_page(&topic, after, limits);
             let page = self.node.storage().read(read).await?;
             if !page.entries.is_empty() || !page.more {
                 break page;

@@ -1,12 +1,31 @@
-//! A node with its RPC on a Unix socket and a free port of the loopback interface, for trying clients:
-//! `cargo run -p p2panda-rpc --example serve -- DIR`. Its tokens are no secret.
+//! A node with its RPC on a Unix socket and a port of the loopback interface, for trying clients:
+//! `cargo run -p p2panda-rpc --example serve -- DIR [--open TOPIC] [--rooms COUNT] [--origin ORIGIN] [--port PORT]
+//! [--peer NODE@ADDRESS]`. Its tokens are no secret. In topics after `--open` everybody may read and
+//! relay, with `--rooms` in all that they name, until the node keeps so many. Pages of the origins may ask.
 
 #[path = "../tests/rpc/support.rs"]
 mod support;
 
+type Error = Box<dyn std::error::Error>;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dir = std::env::args_os().nth(1).ok_or("name a directory")?;
+async fn main() -> Result<(), Error> {
+    let mut args = std::env::args().skip(1);
+    let dir = args.next().ok_or("name a directory")?;
+    let mut wishes = support::Wishes::default();
+    while let (Some(name), Some(value)) = (args.next(), args.next()) {
+        match name.as_str() {
+            "--open" => wishes.open.push(value.parse()?),
+            "--rooms" => wishes.rooms = Some(value.parse()?),
+            "--origin" => wishes.origins.push(value),
+            "--port" => wishes.port = value.parse()?,
+            "--peer" => {
+                let (node, addr) = value.split_once('@').ok_or("a peer is NODE@ADDRESS")?;
+                wishes.peers.push((node.parse()?, addr.parse()?));
+            }
+            _ => return Err(format!("unknown option {name}").into()),
+        }
+    }
     std::fs::create_dir_all(&dir)?;
-    support::serve(dir.as_ref()).await
+    support::serve(dir.as_ref(), wishes).await
 }

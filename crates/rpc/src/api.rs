@@ -142,6 +142,8 @@ methods! {
     LogNext "log.next" Relay LogNextParams => LogNextResult;
     /// Stores an operation that was signed elsewhere.
     OperationSubmit "operation.submit" Relay SubmitParams => SubmitResult;
+    /// Signed operations as they are stored.
+    OperationsSubscribe "operations.subscribe" Read OperationsParams => SubscribeResult;
     /// A page of messages.
     MessagesRead "messages.read" Read ReadParams => ReadResult;
     /// Messages as they come, for a consumer or without one.
@@ -190,6 +192,8 @@ methods! {
     EphemeralSubscribe "ephemeral.subscribe" Read TopicParams => SubscribeResult;
     /// Sends a message to those who are connected.
     EphemeralPublish "ephemeral.publish" Publish EphemeralPublishParams => Empty;
+    /// Sends an ephemeral message that was signed elsewhere to those who are connected.
+    EphemeralSubmit "ephemeral.submit" Relay EphemeralSubmitParams => Empty;
     /// Events of the node as they come.
     EventsSubscribe "events.subscribe" Read Empty => SubscribeResult;
 }

@@ -184,6 +184,22 @@ impl Client {
         Ok(MessageStream::new(self.clone(), &subscribed, notes))
     }
 
+    /// Signed operations of a topic as they are stored. Who reads many gives credit back with
+    /// [`api::MessagesCredit`].
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn operations(
+        &self,
+        params: &api::OperationsParams,
+    ) -> Result<NoteStream, ClientError> {
+        let (subscribed, notes) = self
+            .connection
+            .subscribe::<api::OperationsSubscribe>(params)
+            .await?;
+        Ok(NoteStream::new(self.clone(), &subscribed, notes))
+    }
+
     /// Events of the node as they come.
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 
 mod access;
 mod alias;
+mod arrivals;
 mod calls;
 mod connection;
 mod consumers;

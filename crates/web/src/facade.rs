@@ -36,16 +36,20 @@ export interface TicketFields { topic: string; network: string; contacts: string
 "#;
 
 #[wasm_bindgen]
-#[allow(missing_docs)]
 extern "C" {
+    /// What is decided about an operation.
     #[wasm_bindgen(typescript_type = "Draft")]
     pub type JsDraft;
+    /// A verified operation.
     #[wasm_bindgen(typescript_type = "Operation")]
     pub type JsOperation;
+    /// A verified ephemeral message.
     #[wasm_bindgen(typescript_type = "Ephemeral")]
     pub type JsEphemeral;
+    /// Messages to be ordered.
     #[wasm_bindgen(typescript_type = "Shown[]")]
     pub type JsShown;
+    /// What a ticket says.
     #[wasm_bindgen(typescript_type = "TicketFields")]
     pub type JsTicket;
 }

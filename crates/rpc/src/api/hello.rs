@@ -71,6 +71,8 @@ pub struct ChallengeResult {
     pub node: VerifyingKey,
     /// 32 random bytes, good once, on this connection, for 60 s.
     pub nonce: Bin,
+    /// Seconds since 1970 by the clock of the node, for a client whose clock is wrong.
+    pub now: u64,
 }
 
 /// Result of `auth.ticket`.

@@ -4,7 +4,7 @@ use p2panda_core::VerifyingKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Bin, ErrorData, Message, PrunedNote};
+use super::{Bin, ErrorData, Message, PrunedNote, StoredView};
 
 /// Something that the server sends by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +13,8 @@ use super::{Bin, ErrorData, Message, PrunedNote};
 pub enum Note {
     /// Messages of a subscription.
     Messages(MessagesNote),
+    /// Operations of a subscription.
+    Operations(OperationsNote),
     /// An ephemeral message.
     Ephemeral(EphemeralNote),
     /// Something happened on the node.
@@ -35,6 +37,17 @@ pub struct MessagesNote {
     pub pruned: Vec<PrunedNote>,
 }
 
+/// Operations of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperationsNote {
+    /// The subscription.
+    pub subscription: u64,
+    /// What the operations cost of the credit: to be given back by `messages.credit`.
+    pub bytes: u32,
+    /// In the order of their arrival: each log in its own order.
+    pub operations: Vec<StoredView>,
+}
+
 /// An ephemeral message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EphemeralNote {
@@ -53,6 +66,9 @@ pub struct EphemeralNote {
     /// Any other content: one CBOR item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cbor: Option<Bin>,
+    /// The whole signed message, if it was signed elsewhere (`ephemeral.submit`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Bin>,
 }
 
 /// Something that happened on the node.

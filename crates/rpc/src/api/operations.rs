@@ -43,6 +43,42 @@ pub struct SubmitParams {
     pub body: Option<Bin>,
 }
 
+/// Parameters of `operations.subscribe`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperationsParams {
+    /// Topic or alias.
+    pub topic: String,
+    /// Operations behind this arrival number of the node; 0 for all.
+    #[serde(default)]
+    pub after: u64,
+    /// Bytes that may be under way without `messages.credit`, 1 to 65 536, the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<u32>,
+}
+
+/// A signed operation as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoredView {
+    /// Arrival number on this node.
+    pub arrival: u64,
+    /// Signed header.
+    pub header: Bin,
+    /// Body, unless there is none, it has not come or was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Bin>,
+}
+
+/// Parameters of `ephemeral.submit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EphemeralSubmitParams {
+    /// Topic or alias.
+    pub topic: String,
+    /// The signed message ([operations.md 8](operations.md#8)).
+    pub message: Bin,
+}
+
 /// Result of `operation.submit`: it is on the node's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SubmitResult {

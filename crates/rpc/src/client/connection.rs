@@ -242,6 +242,7 @@ impl Shared {
             };
             let number = match &note {
                 Note::Messages(note) => note.subscription,
+                Note::Operations(note) => note.subscription,
                 Note::Ephemeral(note) => note.subscription,
                 Note::Event(note) => note.subscription,
                 Note::Ended(note) => note.subscription,

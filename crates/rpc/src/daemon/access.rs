@@ -154,6 +154,12 @@ pub enum Unknown {
         /// The topics.
         topics: BTreeSet<Topic>,
     },
+    /// The same in every topic that they name in full. What the node does not keep yet it keeps from
+    /// then on.
+    Rooms {
+        /// Topics that the node keeps, at most: then no other one is brought.
+        topics_max: usize,
+    },
 }
 
 /// All that decides about access. It can be exchanged while the node runs.
@@ -180,6 +186,8 @@ pub(crate) struct Who {
     pub(crate) is_local: bool,
     pub(crate) scopes: Scopes,
     pub(crate) topics: Option<BTreeSet<Topic>>,
+    /// It brings topics by naming them.
+    pub(crate) rooms: Option<Rooms>,
     /// What it has used of its quotas.
     pub(crate) client: Arc<Client>,
 }
@@ -191,7 +199,17 @@ impl Who {
             is_local: true,
             scopes: Scopes::all(),
             topics: None,
+            rooms: None,
             client: Client::unlimited(),
+        }
+    }
+
+    /// Whether it is for this topic.
+    pub(crate) fn may_see(&self, topic: &Topic) -> bool {
+        let is_named = |rooms: &Rooms| rooms.named.lock().contains(topic);
+        match &self.topics {
+            None => true,
+            Some(only) => only.contains(topic) || self.rooms.as_ref().is_some_and(is_named),
         }
     }
 
@@ -213,6 +231,15 @@ impl Who {
             }
         }
     }
+}
+
+/// Topics that a client brings: it knows them, which is all that a reader needs.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    /// Topics that the node keeps, at most.
+    pub(crate) topics_max: usize,
+    /// Those that it has named.
+    pub(crate) named: Mutex<BTreeSet<Topic>>,
 }
 
 /// No credential, or a wrong one. Which of the two is not said.
@@ -319,15 +346,32 @@ impl Gate {
         }
         match &access.unknown_keys {
             Unknown::Closed => Err(unauthenticated()),
-            Unknown::Open { topics } => Ok(Arc::new(Who {
-                name: proof.key.to_string(),
-                is_local: false,
-                scopes: Scopes([Scope::Read, Scope::Relay].into()),
-                topics: Some(topics.clone()),
-                // All of them together: keys are free.
-                client: self.client("unknown keys"),
-            })),
+            Unknown::Open { topics } => Ok(self.unknown(&proof.key, topics.clone(), None)),
+            Unknown::Rooms { topics_max } => {
+                let rooms = Rooms {
+                    topics_max: *topics_max,
+                    named: Mutex::default(),
+                };
+                Ok(self.unknown(&proof.key, BTreeSet::new(), Some(rooms)))
+            }
         }
+    }
+
+    fn unknown(
+        &self,
+        key: &VerifyingKey,
+        topics: BTreeSet<Topic>,
+        rooms: Option<Rooms>,
+    ) -> Arc<Who> {
+        Arc::new(Who {
+            name: key.to_string(),
+            is_local: false,
+            scopes: Scopes([Scope::Read, Scope::Relay].into()),
+            topics: Some(topics),
+            rooms,
+            // All of them together: keys are free.
+            client: self.client("unknown keys"),
+        })
     }
 
     /// Of a credential in a message.
@@ -359,6 +403,7 @@ impl Gate {
             is_local: false,
             scopes: grant.scopes.clone(),
             topics: grant.topics.clone(),
+            rooms: None,
             client: self.client(&grant.name),
         })
     }

@@ -111,11 +111,7 @@ pub(crate) async fn topic_list(
     };
     let kept = kept.map_err(|error| map::error(&error))?;
     let next = kept.last().map(|topic| service.aliases.learn(*topic));
-    let may_see = |topic: &p2panda::Topic| {
-        let only = who.topics.as_ref();
-        only.is_none_or(|only| only.contains(topic))
-    };
-    let seen = kept.into_iter().filter(may_see);
+    let seen = kept.into_iter().filter(|topic| who.may_see(topic));
     Ok(api::TopicListResult {
         topics: seen.map(|topic| service.aliases.learn(topic)).collect(),
         next,
@@ -307,14 +303,12 @@ pub(crate) async fn trace(
     let service = &session.service;
     let trace = service.node.trace(params.id).await;
     let trace = trace.map_err(|error| map::error(&error))?;
-    let may_see = |trace: &p2panda::Trace| {
-        let only = who.topics.as_ref();
-        only.is_none_or(|only| only.contains(&trace.topic))
-    };
-    let trace = trace.filter(may_see).ok_or_else(|| {
-        RpcError::new(Code::NotFound, "no operation with this id is here")
-            .hint("it has not come, or was pruned or is too old")
-    })?;
+    let trace = trace
+        .filter(|trace| who.may_see(&trace.topic))
+        .ok_or_else(|| {
+            RpcError::new(Code::NotFound, "no operation with this id is here")
+                .hint("it has not come, or was pruned or is too old")
+        })?;
     Ok(map::trace(service.aliases.of(&trace.topic), &trace))
 }
 

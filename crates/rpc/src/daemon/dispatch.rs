@@ -62,6 +62,8 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
         EphemeralPublish: super::publishing::ephemeral,
         LogNext: super::elsewhere::log_next,
         OperationSubmit: super::elsewhere::submit,
+        OperationsSubscribe: super::arrivals::subscribe,
+        EphemeralSubmit: super::elsewhere::ephemeral,
         MessagesRead: reading::read,
         MessagesSubscribe: reading::subscribe,
         ConsumerFetch: reading::fetch,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_lite::stream;
 use p2panda::{Hash, ImportedOperation, LogName, Topic};
-use p2panda_core::Header;
+use p2panda_core::{EphemeralMessage, Header};
 
 use super::access::Who;
 use super::map;
@@ -132,6 +132,27 @@ async fn expected(
         .await;
     let (seq, backlink) = next.map_err(|error| map::error(&error))?;
     Ok(Expected { seq, backlink })
+}
+
+/// Who is on this node hears it at once; other nodes get it inside a message of the node.
+pub(crate) async fn ephemeral(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::EphemeralSubmitParams,
+) -> Of<api::Empty> {
+    let topic = kept(session, &who, &params.topic).await?;
+    let message = params.message.0;
+    EphemeralMessage::open(message.clone()).map_err(|error| {
+        RpcError::new(Code::Invalid, error.to_string())
+            .hint("docs/protocol/operations.md#8 has the form")
+    })?;
+    let opened = session.service.node.ephemeral(topic).await;
+    let (publisher, _) = opened.map_err(|error| map::error(&error))?;
+    let sent = publisher.publish(message.to_vec()).await;
+    sent.map_err(|error| map::error(&error))?;
+    // Nobody may listen.
+    let _ = session.service.nearby.send((topic, message));
+    Ok(api::Empty {})
 }
 
 async fn kept(session: &Session, who: &Who, topic: &str) -> Of<Topic> {

@@ -4,13 +4,16 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use p2panda::{Consumer, Delivered, Delivery, Topic};
+use p2panda_core::EphemeralMessage;
 use p2panda_core::limits::{
     RPC_CREDIT_BYTES_MAX, RPC_FETCH_WAIT, RPC_FRAME_BYTES_MAX, RPC_FRAME_MESSAGES_MAX,
     RPC_PAGE_MESSAGES_MAX, RPC_READ_BYTES_MAX,
 };
-use tokio::sync::mpsc;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
 
 use super::access::Who;
 use super::service::Service;
@@ -312,18 +315,21 @@ pub(crate) async fn ephemeral(
     let opened = session.service.node.ephemeral(topic).await;
     let (_, mut messages) = opened.map_err(|error| map::error(&error))?;
     let topics = vec![alias.clone()];
+    let mut nearby = session.service.nearby.subscribe();
     let number = session.subscribe(&who, |subscription| {
         let task = tokio::spawn(async move {
-            while let Some(message) = messages.next().await {
-                let text = message.text().ok().map(str::to_owned);
-                let note = Note::Ephemeral(EphemeralNote {
-                    subscription,
-                    topic: alias.clone(),
-                    author: message.author(),
-                    timestamp: message.timestamp().to_string(),
-                    cbor: text.is_none().then(|| message.raw().to_vec().into()),
-                    text,
-                });
+            loop {
+                let note = tokio::select! {
+                    message = messages.next() => match message {
+                        Some(message) => ephemeral_note(subscription, &alias, &message),
+                        None => break,
+                    },
+                    signed = of_topic(&mut nearby, topic) => {
+                        let opened = EphemeralMessage::open(signed.clone());
+                        let Ok(opened) = opened else { continue };
+                        signed_note(subscription, &alias, signed, &opened)
+                    }
+                };
                 if notes.send(NoteOut::text(&note)).await.is_err() {
                     return;
                 }
@@ -339,6 +345,50 @@ pub(crate) async fn ephemeral(
     Ok(SubscribeResult {
         subscription: number,
         topics,
+    })
+}
+
+/// The next message of the topic that a client of this node signed. Who falls behind misses the oldest.
+async fn of_topic(nearby: &mut broadcast::Receiver<(Topic, Bytes)>, topic: Topic) -> Bytes {
+    loop {
+        match nearby.recv().await {
+            Ok((of, message)) if of == topic => return message,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            // The end of the service ends the messages of the node, too.
+            Err(RecvError::Closed) => std::future::pending::<()>().await,
+        }
+    }
+}
+
+/// A message of a node. If its content is a message that was signed elsewhere, it is that one.
+fn ephemeral_note(subscription: u64, alias: &str, message: &p2panda::EphemeralMessage) -> Note {
+    if let Ok(signed) = message.bytes() {
+        let signed = Bytes::copy_from_slice(signed);
+        if let Ok(opened) = EphemeralMessage::open(signed.clone()) {
+            return signed_note(subscription, alias, signed, &opened);
+        }
+    }
+    let text = message.text().ok().map(str::to_owned);
+    Note::Ephemeral(EphemeralNote {
+        subscription,
+        topic: alias.to_owned(),
+        author: message.author(),
+        timestamp: message.timestamp().to_string(),
+        cbor: text.is_none().then(|| message.raw().to_vec().into()),
+        text,
+        message: None,
+    })
+}
+
+fn signed_note(subscription: u64, alias: &str, signed: Bytes, opened: &EphemeralMessage) -> Note {
+    Note::Ephemeral(EphemeralNote {
+        subscription,
+        topic: alias.to_owned(),
+        author: opened.author,
+        timestamp: opened.timestamp.to_string(),
+        text: None,
+        cbor: Some(opened.body.clone().into()),
+        message: Some(signed.into()),
     })
 }
 
@@ -379,7 +429,7 @@ pub(crate) fn closed() -> RpcError {
     RpcError::new(Code::Closed, "the node ends").hint("connect again once it is back")
 }
 
-async fn tell_end(notes: &mpsc::Sender<String>, subscription: u64, error: RpcError) {
+pub(crate) async fn tell_end(notes: &mpsc::Sender<String>, subscription: u64, error: RpcError) {
     let note = Note::Ended(EndedNote {
         subscription,
         message: error.message,

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use p2panda::{Node, Topic};
-use p2panda_core::limits::{RPC_CONNECTIONS_ALL_MAX, RPC_UPLOADS_ALL_BYTES_MAX};
-use tokio::sync::{Notify, Semaphore, watch};
+use p2panda_core::limits::{
+    EPHEMERAL_RECEIVED_MAX, RPC_CONNECTIONS_ALL_MAX, RPC_UPLOADS_ALL_BYTES_MAX,
+};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::access::{Gate, Scope, Who};
@@ -36,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) opened: Instant,
     /// A client asked for the end of the node.
     pub(crate) stop: Notify,
+    /// Ephemeral messages that clients of this node signed, for the others.
+    pub(crate) nearby: broadcast::Sender<(Topic, Bytes)>,
     draining: AtomicBool,
     /// True once everything ends.
     ending: watch::Sender<bool>,
@@ -67,6 +72,7 @@ impl Service {
             tally: Tally::default(),
             opened: Instant::now(),
             stop: Notify::new(),
+            nearby: broadcast::Sender::new(EPHEMERAL_RECEIVED_MAX),
             draining: AtomicBool::new(false),
             ending: watch::Sender::new(false),
             places: Arc::new(Semaphore::new(RPC_CONNECTIONS_ALL_MAX)),
@@ -97,6 +103,10 @@ impl Service {
     /// The topic of a parameter: a topic, or its alias. Only `admin` names one that the node does not use.
     pub(crate) async fn topic(&self, who: &Who, text: &str) -> Result<Topic, RpcError> {
         let topic = match text.parse::<Topic>() {
+            Ok(topic) if who.rooms.is_some() => {
+                self.bring(who, topic).await?;
+                topic
+            }
             Ok(topic) => {
                 let may_bring = who.scopes.has(Scope::Admin);
                 if !may_bring && !self.aliases.knows(&self.node, &topic).await? {
@@ -109,15 +119,31 @@ impl Service {
                 found.ok_or_else(|| alias::unknown(text))?
             }
         };
-        if who
-            .topics
-            .as_ref()
-            .is_some_and(|topics| !topics.contains(&topic))
-        {
+        if !who.may_see(&topic) {
             let error = RpcError::new(Code::Forbidden, "the credential is not for this topic");
             return Err(error.hint("give it the topic in the node's configuration"));
         }
         Ok(topic)
+    }
+
+    /// A topic that a client names in full is one of its own from then on, and kept.
+    async fn bring(&self, who: &Who, topic: Topic) -> Result<(), RpcError> {
+        let Some(rooms) = &who.rooms else {
+            return Ok(());
+        };
+        if !self.keeps(&topic).await? {
+            let kept = self.node.kept_topics(None).await;
+            let kept = kept.map_err(|error| map::error(&error))?;
+            if kept.len() >= rooms.topics_max {
+                let error = RpcError::new(Code::Limit, "this node keeps as many topics as it may");
+                return Err(error.hint("ask who runs it for a place"));
+            }
+            let kept = self.node.topic(topic).keep(true).await;
+            kept.map_err(|error| map::error(&error))?;
+            self.aliases.learn(topic);
+        }
+        rooms.named.lock().insert(topic);
+        Ok(())
     }
 
     /// The same, and it is remembered: the node uses it from now on.

@@ -187,6 +187,7 @@ impl Session {
         Ok(ChallengeResult {
             node: self.service.node.id(),
             nonce: nonce.to_vec().into(),
+            now: access::since_1970().as_secs(),
         })
     }
 

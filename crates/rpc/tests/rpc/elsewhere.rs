@@ -1,12 +1,13 @@
 //! Operations that are signed at the client.
 
 use p2panda::{Hash, SigningKey, Timestamp};
-use p2panda_core::{Draft, Header, NodeExtensions};
+use p2panda_core::{Draft, EphemeralMessage, Header, HybridTimestamp, NodeExtensions, Operation};
 use p2panda_rpc::api::{self, Code, Expected, LogNextParams, SubmitParams};
-use p2panda_rpc::client::{Client, ClientError};
+use p2panda_rpc::client::{Client, ClientError, Credential, NoteStream};
+use p2panda_rpc::daemon::Unknown;
 
-use crate::support::ALICE;
-use crate::world::{TOPIC, World, failed};
+use crate::support::{ALICE, BOB};
+use crate::world::{TOPIC, World, failed, in_time};
 
 /// A device with a key of its own, which only asks the node where its log goes on.
 struct Device {
@@ -180,5 +181,120 @@ async fn a_topic_that_is_not_kept_takes_nothing_from_elsewhere() {
     let params = device.sign(device.next().await, b"\x63one");
     world.node.topic(TOPIC).keep(false).await.unwrap();
     assert_eq!(failed(device.submit(&params).await), Code::Forbidden);
+    world.end().await;
+}
+
+/// So many operations of a subscription, in as many notifications as they come in.
+async fn stored(client: &Client, notes: &mut NoteStream, count: usize) -> Vec<api::StoredView> {
+    let mut operations = Vec::new();
+    while operations.len() < count {
+        let note = in_time(notes.next()).await.unwrap().unwrap();
+        let api::Note::Operations(note) = note else {
+            panic!("another notification: {note:?}")
+        };
+        let credit = api::CreditParams {
+            subscription: note.subscription,
+            bytes: note.bytes,
+        };
+        client.call::<api::MessagesCredit>(&credit).await.unwrap();
+        operations.extend(note.operations);
+    }
+    operations
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_come_whole_as_they_are_stored_and_go_on_behind_an_arrival() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let bob = world.client(BOB).await;
+    let all = api::OperationsParams {
+        topic: device.alias.clone(),
+        ..api::OperationsParams::default()
+    };
+    let mut live = bob.operations(&all).await.unwrap();
+    let first = device.sign(device.next().await, b"\x63one");
+    device.submit(&first).await.unwrap();
+    // One without a message is no message, but it is an operation.
+    let params = serde_json::json!({"topic": device.alias, "message": {"prune": true}});
+    device.client.call_raw("publish", &params).await.unwrap();
+    let large = vec![b'x'; 100_000];
+    let second = device.sign(
+        device.next().await,
+        &[b"\x7a\x00\x01\x86\xa0", &large[..]].concat(),
+    );
+    device.submit(&second).await.unwrap();
+    let seen = stored(&bob, &mut live, 3).await;
+    assert_eq!(
+        (&seen[0].header, &seen[0].body),
+        (&first.header, &first.body)
+    );
+    assert_eq!(
+        (&seen[2].header, &seen[2].body),
+        (&second.header, &second.body)
+    );
+    assert_eq!(seen[1].body, None);
+    for operation in &seen {
+        let body = operation.body.clone().map(|body| body.0);
+        Operation::decode(operation.header.0.clone(), body).unwrap();
+    }
+    let behind = api::OperationsParams {
+        after: seen[0].arrival,
+        ..all
+    };
+    let mut again = bob.operations(&behind).await.unwrap();
+    assert_eq!(stored(&bob, &mut again, 2).await, seen[1..]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_message_signed_elsewhere_reaches_the_clients_of_the_node() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let bob = world.client(BOB).await;
+    let mut heard = bob.ephemeral(&device.alias).await.unwrap();
+    let time = HybridTimestamp::new(1, 0);
+    let message = EphemeralMessage::seal(&device.key, time, b"\x62hi").unwrap();
+    let submit = async |client: &Client, message: &[u8]| {
+        let params = api::EphemeralSubmitParams {
+            topic: device.alias.clone(),
+            message: message.to_vec().into(),
+        };
+        client.call::<api::EphemeralSubmit>(&params).await
+    };
+    let mut forged = message.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(failed(submit(&device.client, &forged).await), Code::Invalid);
+    assert_eq!(failed(submit(&bob, &message).await), Code::Forbidden);
+    submit(&device.client, &message).await.unwrap();
+    let note = in_time(heard.next()).await.unwrap().unwrap();
+    let api::Note::Ephemeral(note) = note else {
+        panic!("another notification: {note:?}")
+    };
+    assert_eq!(note.author, device.key.verifying_key());
+    assert_eq!(note.message.unwrap().0, message);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_rooms_a_key_brings_topics_until_the_node_keeps_as_many_as_it_may() {
+    let world = World::with(|config| {
+        config.access.unknown_keys = Unknown::Rooms { topics_max: 2 };
+    })
+    .await;
+    let kept = world.keep().await;
+    let credential = Credential::Key(Box::new(SigningKey::from_bytes(&[6; 32])), None);
+    let client = Client::websocket(&world.url(), credential).await.unwrap();
+    let status = async |topic: String| {
+        let params = api::TopicParams { topic };
+        client.call::<api::TopicStatus>(&params).await
+    };
+    // An alias is no knowledge of the topic.
+    assert_eq!(failed(status(kept).await), Code::Forbidden);
+    status(TOPIC.to_string()).await.unwrap();
+    let own = p2panda::Topic::from_bytes([6; 32]);
+    status(own.to_string()).await.unwrap();
+    assert!(world.node.kept_topics(None).await.unwrap().contains(&own));
+    let more = p2panda::Topic::from_bytes([7; 32]);
+    assert_eq!(failed(status(more.to_string()).await), Code::Limit);
     world.end().await;
 }

@@ -23,7 +23,9 @@ fn serves_where_it_is_asked_to() {
         return;
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(support::serve(Path::new(&dir))).unwrap();
+    runtime
+        .block_on(support::serve(Path::new(&dir), support::Wishes::default()))
+        .unwrap();
 }
 
 struct Server {

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
-use p2panda::{Mdns, NetworkId, Node};
-use p2panda_rpc::daemon::{self, Config, Grant, Scopes, UnixPath};
+use p2panda::{Mdns, NetworkId, Node, Topic, VerifyingKey};
+use p2panda_rpc::daemon::{self, Config, Grant, Scopes, UnixPath, Unknown};
 
 /// Token of a client that reads, publishes and relays.
 pub const ALICE: &str = "token-of-alice";
@@ -43,10 +43,42 @@ pub fn config(dir: &Path) -> Config {
     config
 }
 
+/// What a test wants of the server beside its tokens.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// Topics that are kept, in which keys that nobody names may read and relay.
+    pub open: Vec<Topic>,
+    /// Such keys bring topics, until the node keeps so many.
+    pub rooms: Option<usize>,
+    /// Origins of pages.
+    pub origins: Vec<String>,
+    /// The port; 0 for a free one.
+    pub port: u16,
+    /// Address of the node for other nodes, and of others for it.
+    pub peers: Vec<(VerifyingKey, SocketAddr)>,
+}
+
 /// Serves until a client asks for the end, and says on standard output where.
-pub async fn serve(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn serve(dir: &Path, wishes: Wishes) -> Result<(), Box<dyn std::error::Error>> {
     let node = node(dir).await?;
-    let running = daemon::start(node.clone(), config(dir)).await?;
+    let mut config = config(dir);
+    config.tcp = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, wishes.port))];
+    config.access.origins = wishes.origins;
+    for topic in &wishes.open {
+        node.topic(*topic).keep(true).await?;
+    }
+    if !wishes.open.is_empty() {
+        config.access.unknown_keys = Unknown::Open {
+            topics: wishes.open.into_iter().collect(),
+        };
+    }
+    if let Some(topics_max) = wishes.rooms {
+        config.access.unknown_keys = Unknown::Rooms { topics_max };
+    }
+    for (peer, addr) in wishes.peers {
+        node.net().add_peer(peer, addr);
+    }
+    let running = daemon::start(node.clone(), config).await?;
     let addr = running.tcp_addrs().first().copied();
     let addr = addr.map(|addr| addr.to_string()).unwrap_or_default();
     let unix = dir.join("rpc");

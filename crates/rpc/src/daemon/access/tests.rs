@@ -126,6 +126,21 @@ async fn keys_that_nobody_named_may_nothing_or_relay_and_read_named_topics() {
     assert_eq!(who.check(Need::Admin).unwrap_err().kind(), Code::Forbidden);
 }
 
+#[tokio::test]
+async fn with_rooms_a_key_sees_what_it_has_named_and_nothing_else() {
+    let carol = proof(&key(3), &node(), AUTHORITY, 1_060);
+    let who = verdict(&gate(Unknown::Rooms { topics_max: 1 }), &carol).unwrap();
+    let topic = Topic::from_bytes([1; 32]);
+    assert!(!who.may_see(&topic));
+    who.rooms.as_ref().unwrap().named.lock().insert(topic);
+    assert!(who.may_see(&topic));
+    assert!(!who.may_see(&Topic::from_bytes([2; 32])));
+    assert_eq!(
+        who.check(Need::Publish).unwrap_err().kind(),
+        Code::Forbidden
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_ticket_is_good_once_and_for_a_minute() {
     let gate = gate(Unknown::Closed);
