@@ -1,0 +1,130 @@
+import { PandaError, type PlainError } from "./errors.js";
+import type { Engine, Event } from "./engine.js";
+
+/** What of an engine a page may call. */
+export type Method =
+  | "identity"
+  | "status"
+  | "open"
+  | "publish"
+  | "receipt"
+  | "read"
+  | "cursor"
+  | "ack"
+  | "last"
+  | "order"
+  | "announce"
+  | "trace"
+  | "ticket"
+  | "invite"
+  | "wake"
+  | "close"
+  | "wipe";
+
+/** An engine, here or in a worker. */
+export interface Backend {
+  call<T>(method: Method, ...args: unknown[]): Promise<T>;
+  listen(listener: (event: Event) => void): () => void;
+  /** Ends the thread, if there is one. */
+  end(): void;
+}
+
+/** An engine in this thread. */
+export function inThread(engine: Engine): Backend {
+  return {
+    async call<T>(method: Method, ...args: unknown[]) {
+      const work = engine[method] as (...args: unknown[]) => unknown;
+      try {
+        return (await work.apply(engine, args)) as T;
+      } catch (error) {
+        throw PandaError.of(PandaError.plain(error));
+      }
+    },
+    listen: (listener) => engine.listen(listener),
+    end: () => undefined,
+  };
+}
+
+/** From the page to the worker. */
+export type ToWorker =
+  | { kind: "start"; options: WorkerOptions }
+  | { kind: "call"; number: number; method: Method; args: unknown[] };
+/** From the worker to the page. */
+export type FromWorker =
+  | { kind: "started"; error?: PlainError }
+  | { kind: "result"; number: number; result?: unknown; error?: PlainError }
+  | { kind: "event"; event: Event };
+
+export interface WorkerOptions {
+  url: string;
+  name: string;
+  storage: "indexeddb" | "memory";
+  token?: string | undefined;
+  node?: string | undefined;
+  key?: CryptoKeyPair | undefined;
+}
+
+/** An engine in a worker. */
+export async function inWorker(worker: Worker, options: WorkerOptions): Promise<Backend> {
+  const waiting = new Map<
+    number,
+    { resolve(result: unknown): void; reject(error: PandaError): void }
+  >();
+  const listeners = new Set<(event: Event) => void>();
+  let count = 0;
+  let over: PandaError | undefined;
+  await new Promise<void>((resolve, reject) => {
+    const fail = (error: PandaError): void => {
+      over = error;
+      reject(error);
+      for (const one of waiting.values()) one.reject(error);
+      waiting.clear();
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      fail(
+        new PandaError(
+          "no-worker",
+          `the worker does not run: ${event.message ?? "it was not found"}`,
+        ),
+      );
+    };
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      if (data.kind === "event") {
+        for (const listener of listeners) listener(data.event);
+      } else if (data.kind === "started") {
+        if (data.error === undefined) resolve();
+        else fail(PandaError.of(data.error));
+      } else {
+        const one = waiting.get(data.number);
+        waiting.delete(data.number);
+        if (data.error === undefined) one?.resolve(data.result);
+        else one?.reject(PandaError.of(data.error));
+      }
+    };
+    worker.postMessage({ kind: "start", options } satisfies ToWorker);
+  });
+  return {
+    call<T>(method: Method, ...args: unknown[]) {
+      if (over !== undefined) return Promise.reject(over);
+      const number = (count += 1);
+      return new Promise<T>((resolve, reject) => {
+        waiting.set(number, { resolve: resolve as (result: unknown) => void, reject });
+        try {
+          worker.postMessage({ kind: "call", number, method, args } satisfies ToWorker);
+        } catch (error) {
+          waiting.delete(number);
+          reject(new PandaError("invalid", `this cannot be sent: ${String(error)}`));
+        }
+      });
+    },
+    listen(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    end() {
+      over = new PandaError("closed", "it was closed");
+      worker.terminate();
+    },
+  };
+}

@@ -1,0 +1,96 @@
+/** What the winner of an election has. */
+export interface Leadership {
+  /** Gives the lead back. */
+  resign(): void;
+}
+
+export interface Handlers<M> {
+  lead(leadership: Leadership): Promise<void>;
+  /** The lead was taken away. */
+  lost(): void;
+  hear(message: M): void;
+}
+
+/** Milliseconds between signs of life of the leader, and after which a silent one is replaced. */
+const BEAT_EVERY = 1_000;
+const SILENT = 5_000;
+
+/**
+ * Elects one of the tabs that share a name, by a Web Lock, and carries messages between them. Whoever
+ * is alone leads at once. A leader that is frozen is replaced; that it cannot write any more is for the
+ * epoch in the store to see to.
+ */
+export class Election<M> {
+  #channel: BroadcastChannel | undefined;
+  #abort = new AbortController();
+  #beat: ReturnType<typeof setInterval> | undefined;
+  #silence: ReturnType<typeof setTimeout> | undefined;
+  #leads = false;
+  #closed = false;
+  #resign: () => void = () => undefined;
+
+  constructor(
+    readonly name: string | undefined,
+    readonly handlers: Handlers<M>,
+  ) {
+    if (name === undefined) {
+      this.#leads = true;
+      // Whoever made this has it first.
+      queueMicrotask(() => void handlers.lead({ resign: () => undefined }));
+      return;
+    }
+    this.#channel = new BroadcastChannel(name);
+    this.#channel.onmessage = ({ data }: MessageEvent<M | "beat">) => {
+      if (data !== "beat") return handlers.hear(data);
+      clearTimeout(this.#silence);
+      this.#silence = undefined;
+    };
+    this.#stand();
+  }
+
+  tell(message: M | "beat"): void {
+    if (!this.#closed) this.#channel?.postMessage(message);
+  }
+
+  /** Something is to be done by the leader: it is replaced unless it gives a sign of life. */
+  expect(): void {
+    if (this.#leads || this.#closed || this.#silence !== undefined) return;
+    this.#silence = setTimeout(() => {
+      this.#silence = undefined;
+      this.#abort.abort();
+      this.#abort = new AbortController();
+      this.#stand(true);
+    }, SILENT);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#beat);
+    clearTimeout(this.#silence);
+    this.#abort.abort();
+    this.#resign();
+    this.#channel?.close();
+  }
+
+  #stand(steal = false): void {
+    const options = steal ? { steal } : { signal: this.#abort.signal };
+    const held = async (): Promise<void> => {
+      if (this.#closed) return;
+      this.#leads = true;
+      const until = new Promise<void>((resolve) => (this.#resign = resolve));
+      await this.handlers.lead({ resign: this.#resign });
+      this.tell("beat");
+      this.#beat = setInterval(() => this.tell("beat"), BEAT_EVERY);
+      await until;
+    };
+    // It rejects when the wait is given up and when the lock is stolen.
+    const over = navigator.locks.request(this.name!, options, held).catch(() => undefined);
+    void over.then(() => {
+      const led = this.#leads;
+      if (led) this.handlers.lost();
+      this.#leads = false;
+      clearInterval(this.#beat);
+      if (led && !this.#closed) this.#stand();
+    });
+  }
+}

@@ -1,0 +1,560 @@
+import { isHex32, randomBytes, toHex } from "./bytes.js";
+import { ours, PandaError, type PlainError } from "./errors.js";
+import { Election, type Leadership } from "./election.js";
+import { makeKey, signerOf, type Signer } from "./key.js";
+import { next, type PlaceRow, type PublishedRow, type RequestRow, type State } from "./rows.js";
+import { Signing } from "./signing.js";
+import { LAST, type Store } from "./store.js";
+import { Syncing, type SyncOptions } from "./syncing.js";
+import { loadWasm, wasm, type Dependency } from "./wasm.js";
+
+/** Topics that are exchanged. */
+const TOPICS = 64;
+/** Bytes of a message: with the largest header it fits what a node takes in one request. */
+const BODY_BYTES = 512 * 1024 - 4096;
+const REQUEST_BYTES = 128;
+
+/** How things are. */
+export interface Status {
+  state: "connecting" | "online" | "offline" | "closed";
+  /** Operations of the node that the page has not seen. */
+  behind: number;
+  /** Own messages that the node has not stored. */
+  unsent: number;
+  /** Whether this tab speaks with the node. */
+  leader: boolean;
+  node: string | undefined;
+  lastError: PlainError | undefined;
+}
+
+/** What an engine tells its page and the other tabs. */
+export type Event =
+  | { kind: "grown"; topic: string }
+  | {
+      kind: "state";
+      topic: string;
+      request: string;
+      state: State;
+      id: string;
+      reason: string | undefined;
+    }
+  | { kind: "status"; status: Status }
+  | { kind: "fault"; error: PlainError }
+  | { kind: "ephemeral"; topic: string; author: string; timestamp: string; value: unknown };
+
+/** Between tabs. */
+type Ping =
+  | { kind: "who" }
+  | { kind: "requests" }
+  | { kind: "topic"; topic: string }
+  | { kind: "announce"; topic: string; value: unknown };
+
+/** A message as it is shown. */
+export interface Shown {
+  topic: string;
+  place: number;
+  id: string;
+  author: string;
+  seq: number;
+  log: string | undefined;
+  /** Microseconds since 1970, by the clock of its author. */
+  timestamp: number;
+  /** What the author published. */
+  value: unknown;
+  mine: boolean;
+  state: State;
+  reason: string | undefined;
+  request: string | undefined;
+  /** Ids of operations that it was written after. */
+  after: string[];
+  /** Those of them that were not here when it came. */
+  missing: Dependency[];
+  header: Uint8Array;
+}
+
+export interface PublishOptions {
+  request?: string | undefined;
+  log?: string | undefined;
+}
+export interface Receipt {
+  request: string;
+  state: State;
+  id: string | undefined;
+  seq: number | undefined;
+  reason: string | undefined;
+}
+
+/** Everything but the page: keys, storage, signing, exchange with the node. Runs in a worker. */
+export class Engine {
+  readonly #signing: Signing;
+  readonly #election: Election<Event | Ping>;
+  #listeners = new Set<(event: Event) => void>();
+  #epoch: number | undefined;
+  #syncing: Syncing | undefined;
+  #signs: Promise<void> | undefined;
+  #signAgain = false;
+  #clock = 0;
+  #heard = new Map<string, string>();
+  #behind = new Map<string, number>();
+  #status: Status = {
+    ...{ state: "connecting", behind: 0, unsent: 0, leader: false },
+    ...{ node: undefined, lastError: undefined },
+  };
+
+  private constructor(
+    readonly store: Store,
+    readonly signer: Signer,
+    readonly options: SyncOptions,
+    shared: string | undefined,
+  ) {
+    this.#signing = new Signing(store, signer);
+    this.#election = new Election(shared, {
+      lead: (leadership) => this.#lead(leadership),
+      lost: () => this.#stopLeading(),
+      hear: (message) => this.#hear(message),
+    });
+    this.#tell({ kind: "who" });
+    store.onTaken = (isWiped) => {
+      const error = isWiped
+        ? new PandaError("wiped", "another tab deleted everything")
+        : new PandaError("newer-version", "a newer version of this page took over", {
+            hint: "reload the page",
+          });
+      this.#fault(error);
+      void this.close();
+    };
+  }
+
+  /** With `shared` the tabs that have this name write as one. */
+  static async start(
+    store: Store,
+    options: SyncOptions & { key?: CryptoKeyPair | undefined },
+    shared?: string,
+  ): Promise<Engine> {
+    await loadWasm();
+    return new Engine(
+      store,
+      await signerOf(options.key ?? (await storedKey(store))),
+      options,
+      shared,
+    );
+  }
+
+  listen(listener: (event: Event) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  // What a page asks.
+
+  identity(): string {
+    return this.signer.publicKey;
+  }
+
+  status(): Status {
+    return this.#status;
+  }
+
+  /** Remembers a topic and exchanges it from now on. */
+  async open(topic: string): Promise<void> {
+    checkTopic(topic);
+    await this.store.write(async (writer) => {
+      const at = await next(writer, "topics");
+      writer.put("topics", [topic], { topic, at });
+    });
+    this.#syncing?.want(topic);
+    this.#tell({ kind: "topic", topic });
+  }
+
+  /** Stores a message to be published; it is on the disk when this resolves. */
+  async publish(topic: string, value: unknown, options: PublishOptions = {}): Promise<Receipt> {
+    checkTopic(topic);
+    const body = wasm.encode(value);
+    const request = options.request ?? toHex(randomBytes(16));
+    if (body.length > BODY_BYTES) {
+      const message = `the message has ${body.length} bytes; ${BODY_BYTES} fit`;
+      throw new PandaError("too-large", message);
+    }
+    if (request === "" || request.length > REQUEST_BYTES) {
+      throw new PandaError("invalid", "a request id has 1 to 128 characters");
+    }
+    // Refused now rather than when it is signed.
+    if (options.log !== undefined) wasm.logId(topic, options.log);
+    const hash = wasm.hash(wasm.encode([topic, options.log ?? null, body]));
+    const isNew = await this.store.write(async (writer) => {
+      const before = await writer.get<PublishedRow>("published", [request]);
+      if (before !== undefined && before.hash !== hash) {
+        throw new PandaError("key-taken", "another message has this request id");
+      }
+      if (before !== undefined) return false;
+      const number = await next(writer, "requests");
+      const row: RequestRow = { number, request, topic, body, log: options.log };
+      writer.put("requests", [number], row);
+      writer.put("published", [request], { topic, hash, number } satisfies PublishedRow);
+      return true;
+    });
+    if (isNew) {
+      this.#election.expect();
+      this.#sign();
+      this.#tell({ kind: "requests" });
+    }
+    return (await this.receipt(request))!;
+  }
+
+  /** What became of a message. */
+  async receipt(request: string): Promise<Receipt | undefined> {
+    return this.store.read(async (reader) => {
+      const published = await reader.get<PublishedRow>("published", [request]);
+      if (published === undefined) return undefined;
+      if (published.place === undefined) {
+        const row = await reader.get<RequestRow>("requests", [published.number]);
+        const state: State = row?.reason === undefined ? "queued" : "blocked";
+        return { request, state, id: undefined, seq: undefined, reason: row?.reason };
+      }
+      const row = (await reader.get<PlaceRow>("places", [published.topic, published.place]))!;
+      return { request, state: row.state, id: row.id, seq: row.seq, reason: row.reason };
+    });
+  }
+
+  /** Messages behind a place, with the place of the last one that was looked at. */
+  async read(
+    topic: string,
+    after: number,
+    most: number,
+  ): Promise<{ messages: Shown[]; place: number }> {
+    const rows = await this.store.read((reader) => {
+      return reader.range<PlaceRow>("places", [topic, after + 1], [topic, Infinity], {
+        limit: most,
+      });
+    });
+    const place = rows.at(-1)?.place ?? after;
+    return {
+      messages: rows.filter((row) => row.body !== undefined).map((row) => this.#shown(row)),
+      place,
+    };
+  }
+
+  async cursor(topic: string, consumer: string): Promise<number> {
+    return this.store.read(
+      async (reader) => (await reader.get<number>("cursors", [topic, consumer])) ?? 0,
+    );
+  }
+
+  /** Moves the cursor of a consumer forward. */
+  async ack(topic: string, consumer: string, place: number): Promise<void> {
+    await this.store.write(async (writer) => {
+      const before = (await writer.get<number>("cursors", [topic, consumer])) ?? 0;
+      if (place > before) writer.put("cursors", [topic, consumer], place);
+    });
+  }
+
+  /** The last place of a topic. */
+  async last(topic: string): Promise<number> {
+    return this.store.read(
+      async (reader) => (await reader.get<number>("meta", ["counter", "places", topic])) ?? 0,
+    );
+  }
+
+  /** Indices of messages in the order in which they are shown. */
+  order(messages: { id: string; timestamp: number; after: string[] }[]): number[] {
+    return [...wasm.causalOrder(messages)];
+  }
+
+  /** Says something to those who are here now. It is signed and never stored. */
+  async announce(topic: string, value: unknown): Promise<void> {
+    if (this.#syncing === undefined) return this.#tell({ kind: "announce", topic, value });
+    this.#clock = Math.max(Date.now() * 1000, this.#clock + 1);
+    const body = wasm.encode(value);
+    const author = this.signer.publicKey;
+    const bytes = wasm.ephemeralSigningBytes(
+      author,
+      this.#clock,
+      0,
+      body,
+    ) as Uint8Array<ArrayBuffer>;
+    const signature = await this.signer.sign(bytes);
+    const message = wasm.ephemeralAssemble(author, this.#clock, 0, body, signature);
+    await this.#syncing.announce(topic, message);
+  }
+
+  /** Where the node says that an operation is. */
+  async trace(id: string): Promise<unknown> {
+    if (this.#syncing === undefined)
+      throw new PandaError("offline", "another tab speaks with the node");
+    return this.#syncing.call("trace", { id });
+  }
+
+  ticket(text: string): { topic: string } {
+    return wasm.readTicket(text);
+  }
+
+  invite(topic: string): string {
+    return wasm.writeTicket(topic);
+  }
+
+  /** The network may be back. */
+  wake(): void {
+    this.#syncing?.wake();
+  }
+
+  async close(): Promise<void> {
+    this.#election.close();
+    this.#stopLeading();
+    this.#update({ state: "closed" });
+    await this.#signs?.catch(() => undefined);
+    this.store.close();
+  }
+
+  /** Deletes the key and everything else of this name. */
+  async wipe(): Promise<void> {
+    await this.close();
+    await this.store.wipe();
+  }
+
+  // Leading: one tab signs and speaks with the node.
+
+  async #lead({ resign }: Leadership): Promise<void> {
+    const epoch = await this.store.write(async (writer) => {
+      const epoch = ((await writer.get<number>("meta", ["epoch"])) ?? 0) + 1;
+      writer.put("meta", ["epoch"], epoch);
+      return epoch;
+    });
+    this.#epoch = epoch;
+    const step = (): void => {
+      this.#stopLeading();
+      resign();
+    };
+    this.#syncing = new Syncing(this.store, this.signer, epoch, this.options, {
+      connected: (hello) => {
+        if (this.#epoch !== epoch) return;
+        this.#update({ state: hello === undefined ? "offline" : "online", node: hello?.node });
+      },
+      received: (topic, { rows, stored, faults }) => {
+        for (const fault of faults) this.#fault(fault);
+        this.#behind.set(topic, Math.max(0, (this.#behind.get(topic) ?? 0) - rows.length));
+        if (rows.length > 0) this.#emit({ kind: "grown", topic });
+        this.#states(stored);
+        this.#update({});
+      },
+      behind: (topic, count) => {
+        this.#behind.set(topic, count);
+        this.#update({});
+      },
+      stored: (rows) => this.#states(rows),
+      ephemeral: (topic, message) => this.#ephemeral(topic, message),
+      fault: (error) => this.#fault(error),
+      deposed: step,
+    });
+    const topics = await this.store.read((reader) => {
+      return reader.range<{ topic: string; at: number }>("topics", [], [LAST]);
+    });
+    topics.sort((one, other) => other.at - one.at);
+    for (const { topic } of topics.slice(0, TOPICS)) this.#syncing.want(topic);
+    this.#update({ leader: true });
+    void this.#countUnsent().catch(() => undefined);
+    this.#sign();
+  }
+
+  #stopLeading(): void {
+    this.#epoch = undefined;
+    this.#syncing?.close();
+    this.#syncing = undefined;
+    this.#update({ leader: false });
+  }
+
+  /** Gives places to what was published. */
+  #sign(): void {
+    this.#signAgain = true;
+    if (this.#signs !== undefined || this.#epoch === undefined) return;
+    this.#signs = this.#signAll().finally(() => (this.#signs = undefined));
+  }
+
+  async #signAll(): Promise<void> {
+    while (this.#signAgain && this.#epoch !== undefined) {
+      this.#signAgain = false;
+      try {
+        const rows = await this.#signing.batch(this.#epoch);
+        if (rows.length === 0) continue;
+        this.#signAgain = true;
+        this.#states(rows);
+        for (const topic of new Set(rows.map((row) => row.topic))) {
+          this.#emit({ kind: "grown", topic });
+          this.#syncing?.want(topic);
+          this.#syncing?.flush(topic);
+        }
+      } catch (error) {
+        const fault = ours(error);
+        if (fault.code === "not-leader") return this.#stopLeading();
+        this.#fault(fault);
+        // Nothing is lost: it is tried again with the next message or connection.
+        return;
+      }
+    }
+  }
+
+  #ephemeral(topic: string, message: Uint8Array): void {
+    try {
+      const { author, timestamp, body } = wasm.ephemeralOpen(message);
+      // What a node repeats is not heard again.
+      const key = `${topic} ${author}`;
+      const [before, now] = [this.#heard.get(key) ?? "0/0", timestamp];
+      if (laterThan(now, before)) {
+        this.#heard.set(key, now);
+        this.#emit({ kind: "ephemeral", topic, author, timestamp, value: wasm.decode(body) });
+      }
+    } catch (error) {
+      this.#fault(
+        new PandaError("node-forged", "the node shows a message that nobody signed", { topic }),
+      );
+      void error;
+    }
+  }
+
+  // Telling the page and the other tabs.
+
+  #hear(message: Event | Ping): void {
+    switch (message.kind) {
+      case "who":
+        // A new tab has heard nothing yet.
+        if (this.#epoch !== undefined) this.#update({});
+        return;
+      case "requests":
+        return this.#sign();
+      case "topic":
+        return this.#syncing?.want(message.topic);
+      case "announce":
+        if (this.#syncing !== undefined)
+          void this.announce(message.topic, message.value).catch(() => undefined);
+        return;
+      case "status":
+        // The leader's, as far as it is not about the tab.
+        if (this.#epoch !== undefined || message.status.state === "closed") return;
+        this.#status = { ...message.status, leader: false };
+        return this.#local({ kind: "status", status: this.#status });
+      default:
+        this.#local(message);
+    }
+  }
+
+  #tell(message: Event | Ping): void {
+    this.#election.tell(message);
+  }
+
+  #local(event: Event): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  #emit(event: Event): void {
+    this.#local(event);
+    this.#tell(event);
+  }
+
+  #states(rows: PlaceRow[]): void {
+    for (const { topic, request, state, id, reason } of rows) {
+      if (request !== undefined) this.#emit({ kind: "state", topic, request, state, id, reason });
+    }
+    if (rows.length > 0) void this.#countUnsent().catch(() => undefined);
+  }
+
+  async #countUnsent(): Promise<void> {
+    const unsent = await this.store.read(async (reader) => {
+      const signed = await reader.range("unsent", [], [LAST]);
+      const queued = await reader.range("requests", [0], [Infinity]);
+      return signed.length + queued.length;
+    });
+    this.#update({ unsent });
+  }
+
+  #fault(error: PandaError): void {
+    const plain = PandaError.plain(error);
+    if (this.#epoch !== undefined || TAKEN.has(error.code)) this.#update({ lastError: plain });
+    this.#emit({ kind: "fault", error: plain });
+  }
+
+  #update(change: Partial<Status>): void {
+    const behind = [...this.#behind.values()].reduce((sum, count) => sum + count, 0);
+    const status = { ...this.#status, behind, ...change };
+    if (status.state === "online" && change.state === "online") status.lastError = undefined;
+    this.#status = status;
+    const event: Event = { kind: "status", status };
+    if (this.#epoch !== undefined) this.#emit(event);
+    else this.#local(event);
+  }
+
+  #shown(row: PlaceRow): Shown {
+    const {
+      topic,
+      place,
+      id,
+      author,
+      seq,
+      log,
+      timestamp,
+      state,
+      reason,
+      request,
+      missing,
+      header,
+    } = row;
+    const mine = author === this.signer.publicKey;
+    const after = row.deps.map((dependency) => dependency.id);
+    if (row.backlink !== undefined) after.push(row.backlink);
+    return {
+      ...{
+        topic,
+        place,
+        id,
+        author,
+        seq,
+        log,
+        timestamp,
+        state,
+        reason,
+        request,
+        missing,
+        header,
+      },
+      ...{ mine, after, value: valueOf(row.body!) },
+    };
+  }
+}
+
+const TAKEN = new Set(["newer-version", "wiped"]);
+
+/** Items that JavaScript has nothing for stay as they are. */
+function valueOf(body: Uint8Array): unknown {
+  try {
+    return wasm.decode(body);
+  } catch {
+    return { cbor: body };
+  }
+}
+
+function laterThan(one: string, other: string): boolean {
+  const [micros, count] = one.split("/").map(BigInt);
+  const [beforeMicros, beforeCount] = other.split("/").map(BigInt);
+  return micros! > beforeMicros! || (micros === beforeMicros && count! > beforeCount!);
+}
+
+function checkTopic(topic: string): void {
+  if (!isHex32(topic)) {
+    throw new PandaError("invalid", "a topic has 64 hexadecimal digits", {
+      hint: "is the link complete?",
+    });
+  }
+}
+
+/** The key of the store; a new one in a new store. */
+async function storedKey(store: Store): Promise<CryptoKeyPair> {
+  const find = (): Promise<CryptoKeyPair | undefined> =>
+    store.read((reader) => reader.get("meta", ["key"]));
+  const found = await find();
+  if (found !== undefined) return found;
+  const made = await makeKey();
+  // Another tab may have made one meanwhile: the first one stays.
+  return store.write(async (writer) => {
+    const other = await writer.get<CryptoKeyPair>("meta", ["key"]);
+    if (other === undefined) writer.put("meta", ["key"], made);
+    return other ?? made;
+  });
+}

@@ -1,0 +1,150 @@
+import { PandaError } from "./errors.js";
+import {
+  compare,
+  TABLES,
+  type Key,
+  type RangeOptions,
+  type Reader,
+  type Store,
+  type Table,
+  type Writer,
+} from "./store.js";
+
+/** Version of the tables. A page with an older package closes when a newer one opens. */
+const VERSION = 1;
+
+/** A store in IndexedDB. */
+export class IdbStore implements Store {
+  onTaken: ((isWiped: boolean) => void) | undefined;
+
+  private constructor(
+    readonly name: string,
+    readonly database: IDBDatabase,
+  ) {
+    database.onversionchange = ({ newVersion }) => {
+      database.close();
+      this.onTaken?.(newVersion === null);
+    };
+  }
+
+  static async open(name: string): Promise<IdbStore> {
+    const request = indexedDB.open(name, VERSION);
+    request.onupgradeneeded = () => {
+      for (const table of TABLES) {
+        if (!request.result.objectStoreNames.contains(table))
+          request.result.createObjectStore(table);
+      }
+    };
+    try {
+      return new IdbStore(name, await done(request));
+    } catch (error) {
+      throw refused(error);
+    }
+  }
+
+  read<T>(work: (reader: Reader) => Promise<T>): Promise<T> {
+    return this.#run("readonly", work);
+  }
+
+  write<T>(work: (writer: Writer) => Promise<T>): Promise<T> {
+    return this.#run("readwrite", work);
+  }
+
+  close(): void {
+    this.onTaken = undefined;
+    this.database.close();
+  }
+
+  async wipe(): Promise<void> {
+    this.close();
+    await done(indexedDB.deleteDatabase(this.name));
+  }
+
+  async #run<T>(mode: IDBTransactionMode, work: (writer: Writer) => Promise<T>): Promise<T> {
+    try {
+      const transaction = this.database.transaction(TABLES, mode, { durability: "strict" });
+      const committed = new Promise<void>((resolve, reject) => {
+        transaction.oncomplete = () => resolve();
+        transaction.onabort = () =>
+          reject(transaction.error ?? new DOMException("", "AbortError"));
+      });
+      // Whoever waits for the result hears of it.
+      committed.catch(() => undefined);
+      let result: T;
+      try {
+        result = await work(writer(transaction));
+      } catch (error) {
+        if (mode === "readwrite") abort(transaction);
+        throw error;
+      }
+      await committed;
+      return result;
+    } catch (error) {
+      throw refused(error);
+    }
+  }
+}
+
+function writer(transaction: IDBTransaction): Writer {
+  const table = (name: Table): IDBObjectStore => transaction.objectStore(name);
+  return {
+    get: (name, key) => done(table(name).get(key as IDBValidKey)),
+    async range<T>(name: Table, from: Key, to: Key, options: RangeOptions = {}): Promise<T[]> {
+      // IndexedDB refuses a range that is none.
+      if (compare(from, to) > 0) return [];
+      // An array comes behind every text, so this is behind every key that begins with `to`.
+      const keys = IDBKeyRange.bound(from, [...to, []]);
+      if (options.backwards !== true) return done(table(name).getAll(keys, options.limit));
+      const found: T[] = [];
+      const request = table(name).openCursor(keys, "prev");
+      const limit = options.limit ?? Infinity;
+      return new Promise((resolve, reject) => {
+        request.onerror = () => reject(request.error);
+        request.onsuccess = () => {
+          const cursor = request.result;
+          if (cursor === null || found.length >= limit) return resolve(found);
+          found.push(cursor.value as T);
+          cursor.continue();
+        };
+      });
+    },
+    put: (name, key, value) => void table(name).put(value, key as IDBValidKey),
+    delete: (name, key) => void table(name).delete(key as IDBValidKey),
+  };
+}
+
+function abort(transaction: IDBTransaction): void {
+  try {
+    transaction.abort();
+  } catch {
+    // It is over already.
+  }
+}
+
+function done<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function refused(error: unknown): unknown {
+  if (!(error instanceof DOMException)) return error;
+  switch (error.name) {
+    case "QuotaExceededError":
+      return new PandaError("storage-full", "the browser gives no more storage", {
+        hint: "free some, or let the browser keep this site's data",
+      });
+    case "VersionError":
+      return new PandaError("newer-version", "a newer version of this page has been here", {
+        hint: "reload the page",
+      });
+    case "InvalidStateError":
+      return new PandaError("closed", "the storage was closed");
+    default:
+      return new PandaError(
+        "storage",
+        `the browser's storage refuses: ${error.message || error.name}`,
+      );
+  }
+}

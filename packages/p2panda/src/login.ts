@@ -1,0 +1,68 @@
+import { randomBytes, toBase64, toHex } from "./bytes.js";
+import { PandaError } from "./errors.js";
+import type { Signer } from "./key.js";
+import { CLIENT, RPC_VERSION, type Hello, type Rpc } from "./rpc.js";
+
+/** How long a proof is good, in seconds; a node takes up to 60. */
+const PROOF_SECONDS = 50;
+
+/**
+ * What a client signs to prove its key (docs/protocol/rpc.md#4). It is built here and begins with a
+ * letter, which no header of an operation does.
+ */
+export function loginText(
+  node: string,
+  authority: string,
+  client: Uint8Array,
+  server: Uint8Array,
+  expires: number,
+): string {
+  return (
+    `p2panda rpc login 1\nnode: ${node}\nauthority: ${authority}\n` +
+    `client: ${toHex(client)}\nserver: ${toHex(server)}\nexpires: ${expires}\n`
+  );
+}
+
+/** Proves a key on a connection. With `node` nobody else is taken. */
+export async function loginByKey(
+  rpc: Rpc,
+  url: string,
+  signer: Signer,
+  node?: string,
+): Promise<Hello> {
+  const challenge = await rpc.call<{ node: string; nonce: string; now?: number }>(
+    "auth.challenge",
+  );
+  if (node !== undefined && challenge.node !== node) {
+    throw new PandaError("other-node", `this is the node ${challenge.node}, not ${node}`);
+  }
+  const server = decodeNonce(challenge.nonce);
+  const nonce = randomBytes(32);
+  // The node's clock, where ours may be wrong: its nonce makes the proof good once, whatever the time.
+  const expires = Math.floor(challenge.now ?? Date.now() / 1000) + PROOF_SECONDS;
+  const text = loginText(challenge.node, new URL(url).host, nonce, server, expires);
+  const signature = await signer.sign(new TextEncoder().encode(text));
+  const key = {
+    key: signer.publicKey,
+    nonce: toBase64(nonce),
+    expires,
+    signature: toBase64(signature),
+  };
+  return hello(rpc, { key });
+}
+
+export function loginByToken(rpc: Rpc, token: string): Promise<Hello> {
+  return hello(rpc, { token });
+}
+
+async function hello(rpc: Rpc, auth: object): Promise<Hello> {
+  rpc.hello = await rpc.call<Hello>("hello", { rpc: RPC_VERSION, client: CLIENT, auth });
+  return rpc.hello;
+}
+
+/** Only 32 bytes enter the text: a server chooses nothing else of it. */
+function decodeNonce(text: string): Uint8Array {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  if (bytes.length !== 32) throw new PandaError("closed", "the challenge of the node is none");
+  return bytes;
+}

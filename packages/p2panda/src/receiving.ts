@@ -1,0 +1,170 @@
+import { fromBase64 } from "./bytes.js";
+import { ours, PandaError, type Details } from "./errors.js";
+import { append, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
+import type { Store, Writer } from "./store.js";
+import { wasm, type Dependency, type Operation } from "./wasm.js";
+
+/** An operation as a node shows it. */
+export interface Shown {
+  arrival: number;
+  header: string;
+  body?: string;
+}
+
+/** What a batch of a node brought. */
+export interface Received {
+  /** New operations, of others. */
+  rows: PlaceRow[];
+  /** Operations of this page that the node has after all. */
+  stored: PlaceRow[];
+  /** What blames the node or an author. */
+  faults: PandaError[];
+}
+
+interface Checked {
+  operation: Operation;
+  body: Uint8Array | undefined;
+}
+
+/** It is in the page's logs, is to be read once more, or was told as a fault. */
+type Verdict = "taken" | "again" | "told";
+type Fault = (code: string, message: string, details?: Details) => Verdict;
+
+/**
+ * Takes what a node shows: verifies each operation and its place in its log, and keeps what follows.
+ * The word of a node counts for nothing here.
+ */
+export class Receiving {
+  constructor(
+    readonly store: Store,
+    readonly publicKey: string,
+  ) {}
+
+  async batch(epoch: number, topic: string, node: string, shown: Shown[]): Promise<Received> {
+    const received: Received = { rows: [], stored: [], faults: [] };
+    const checked = shown.map((one) => check(topic, one, received.faults));
+    await this.store.write(async (writer) => {
+      await checkEpoch(writer, epoch);
+      const seen = (await writer.get<NodeRow>("nodes", [node, topic])) ?? {
+        arrival: 0,
+        acked: {},
+      };
+      for (const [place, one] of checked.entries()) {
+        const { arrival } = shown[place]!;
+        seen.arrival = Math.max(seen.arrival, arrival);
+        if (one === "passed") continue;
+        const verdict =
+          one === undefined ? "again" : await this.#take(writer, topic, one, received);
+        // What may be another one next time is read once more on the next connection.
+        if (verdict === "again") seen.refused = Math.min(seen.refused ?? arrival, arrival);
+        if (verdict !== "taken") continue;
+        if (seen.refused === arrival) delete seen.refused;
+        const { author, logId, log, seq, id } = one!.operation;
+        seen.last = { author, logId, log, seq, id };
+      }
+      writer.put("nodes", [node, topic], seen);
+    });
+    return received;
+  }
+
+  async #take(writer: Writer, topic: string, one: Checked, received: Received): Promise<Verdict> {
+    const { operation, body } = one;
+    const { author, logId, seq, header } = operation;
+    const head = await writer.get<LogRow>("logs", [topic, author, logId]);
+    const fault: Fault = (code, message, details) => {
+      received.faults.push(new PandaError(code, message, { topic, ...details }));
+      return code === "node-gap" ? "again" : "told";
+    };
+    switch (wasm.place(header, operation.prune, head?.seq, head?.id)) {
+      case "next":
+        break;
+      case "taken":
+        return this.#taken(writer, topic, operation, received, fault);
+      case "early":
+        return fault("node-gap", `the node leaves out what comes before entry ${seq} of a log`, {
+          evidence: { headers: [header] },
+        });
+      default: {
+        const last = await writer.get<PlaceRow>("places", [topic, head!.place]);
+        return fault("log-forked", "an author has signed two logs in one place", {
+          evidence: { headers: last === undefined ? [header] : [last.header, header] },
+        });
+      }
+    }
+    if (author === this.publicKey) {
+      return fault(
+        "own-log-moved",
+        "the node shows an entry of this page's log that it did not write",
+        {
+          hint: "the key is in use elsewhere, or storage was lost: make a new key",
+          evidence: { headers: [header] },
+        },
+      );
+    }
+    const missing = await this.#missing(writer, topic, operation.deps);
+    const more = { body, missing, state: "stored" as const, request: undefined, name: undefined };
+    received.rows.push(await append(writer, topic, operation, more));
+    return "taken";
+  }
+
+  async #taken(
+    writer: Writer,
+    topic: string,
+    operation: Operation,
+    received: Received,
+    fault: Fault,
+  ): Promise<Verdict> {
+    const { author, logId, seq, id, header } = operation;
+    const known = await writer.get<{ place: number; id: string }>("operations", [
+      topic,
+      author,
+      logId,
+      seq,
+    ]);
+    // Below what the page has of a log that begins in the middle.
+    if (known === undefined) return "told";
+    const row = await writer.get<PlaceRow>("places", [topic, known.place]);
+    if (known.id !== id) {
+      const code = author === this.publicKey ? "own-log-forked" : "log-forked";
+      return fault(code, "an author has signed two entries for one place", {
+        evidence: { headers: row === undefined ? [header] : [row.header, header] },
+      });
+    }
+    if (row !== undefined && row.state !== "stored") {
+      const stored: PlaceRow = { ...row, state: "stored", reason: undefined };
+      writer.put("places", [topic, row.place], stored);
+      writer.delete("unsent", [topic, logId, seq]);
+      received.stored.push(stored);
+    }
+    return "taken";
+  }
+
+  async #missing(writer: Writer, topic: string, deps: Dependency[]): Promise<Dependency[]> {
+    const missing = [];
+    for (const dependency of deps) {
+      const { author, log, seq } = dependency;
+      const key = [topic, author, log ?? wasm.logId(topic), seq];
+      if ((await writer.get("operations", key)) === undefined) missing.push(dependency);
+    }
+    return missing;
+  }
+}
+
+/** None if it is forged; `passed` if it is of a later release. */
+function check(topic: string, shown: Shown, faults: PandaError[]): Checked | "passed" | undefined {
+  let header = new Uint8Array();
+  let body: Uint8Array | undefined;
+  try {
+    header = fromBase64(shown.header);
+    body = shown.body === undefined ? undefined : fromBase64(shown.body);
+    return { operation: wasm.verify(topic, header, body), body };
+  } catch (error) {
+    const reason = ours(error).code;
+    // An author may use a later release than this page; that is no fault.
+    if (reason === "unknown-extensions") return "passed";
+    const evidence = body === undefined ? { headers: [header] } : { headers: [header], body };
+    const message = `the node shows an operation that nobody signed (${reason})`;
+    faults.push(new PandaError("node-forged", message, { topic, reason, evidence }));
+    return undefined;
+  }
+}

@@ -1,0 +1,108 @@
+import type { Dependency, Operation } from "./wasm.js";
+import { LAST, type Reader, type Writer } from "./store.js";
+import { PandaError } from "./errors.js";
+
+/** How far an operation of this page is. Those of others are `stored`. */
+export type State = "queued" | "signed" | "stored" | "blocked";
+
+/** A verified operation, in the order in which the page got or made it. */
+export interface PlaceRow {
+  topic: string;
+  place: number;
+  id: string;
+  author: string;
+  logId: string;
+  log: string | undefined;
+  seq: number;
+  backlink: string | undefined;
+  timestamp: number;
+  deps: Dependency[];
+  header: Uint8Array;
+  body: Uint8Array | undefined;
+  /** Dependencies that were not here when it came. */
+  missing: Dependency[];
+  state: State;
+  /** Why it is blocked. */
+  reason: string | undefined;
+  /** Of this page's own: the id that its publisher chose. */
+  request: string | undefined;
+}
+
+export interface LogRow {
+  author: string;
+  logId: string;
+  /** Of this page's own logs: their name. */
+  name: string | undefined;
+  seq: number;
+  id: string;
+  place: number;
+}
+
+/** What was published and has no place in a log yet. */
+export interface RequestRow {
+  number: number;
+  request: string;
+  topic: string;
+  body: Uint8Array;
+  log: string | undefined;
+  reason?: string;
+}
+
+/** By request id. */
+export interface PublishedRow {
+  topic: string;
+  hash: string;
+  number: number;
+  place?: number;
+}
+
+/** What a node has shown and taken. */
+export interface NodeRow {
+  arrival: number;
+  /** The first arrival that the page could not take. */
+  refused?: number;
+  last?: { author: string; logId: string; log: string | undefined; seq: number; id: string };
+  /** By log id, the last own operation that the node says it has stored. */
+  acked: Record<string, number>;
+}
+
+/** Raises a counter and gives its value. */
+export async function next(writer: Writer, ...name: string[]): Promise<number> {
+  const value = ((await writer.get<number>("meta", ["counter", ...name])) ?? 0) + 1;
+  writer.put("meta", ["counter", ...name], value);
+  return value;
+}
+
+/** Only the leader of the last election writes logs. */
+export async function checkEpoch(writer: Writer, epoch: number): Promise<void> {
+  if ((await writer.get("meta", ["epoch"])) !== epoch) {
+    throw new PandaError("not-leader", "another tab writes now");
+  }
+}
+
+/** Everything of a topic. */
+export function all<T>(reader: Reader, table: "logs" | "unsent", topic: string): Promise<T[]> {
+  return reader.range<T>(table, [topic], [topic, LAST]);
+}
+
+/** Puts an operation at the end of the page's order and of its log. */
+export async function append(
+  writer: Writer,
+  topic: string,
+  operation: Operation,
+  more: Pick<PlaceRow, "body" | "missing" | "state" | "request"> & { name: string | undefined },
+): Promise<PlaceRow> {
+  const place = await next(writer, "places", topic);
+  const { id, author, logId, log, seq, backlink, timestamp, deps, header } = operation;
+  const { name, ...rest } = more;
+  const row: PlaceRow = {
+    ...{ topic, place, id, author, logId, log, seq, backlink, timestamp, deps, header },
+    ...rest,
+    reason: undefined,
+  };
+  const head: LogRow = { author, logId, name, seq, id, place };
+  writer.put("places", [topic, place], row);
+  writer.put("operations", [topic, author, logId, seq], { place, id });
+  writer.put("logs", [topic, author, logId], head);
+  return row;
+}

@@ -1,0 +1,224 @@
+import { closed, PandaError } from "./errors.js";
+
+export const RPC_VERSION = 1;
+export const SUBPROTOCOL = "panda.v1";
+export const CLIENT = "p2panda-js/0.1.0";
+/** Bytes of a frame that a node takes. */
+export const REQUEST_BYTES_MAX = 1024 * 1024;
+const FRAME_MESSAGES_MAX = 256;
+
+/** What of a WebSocket is used: that of the platform, or of the package `ws`. */
+export interface Socket {
+  readonly protocol: string;
+  readonly bufferedAmount: number;
+  send(text: string): void;
+  close(): void;
+  addEventListener(
+    kind: string,
+    listener: (event: { data?: unknown; code?: number }) => void,
+  ): void;
+}
+export type SocketConstructor = new (url: string, protocols: string[]) => Socket;
+
+export type Params = Record<string, unknown>;
+export interface Hello {
+  rpc: number;
+  node: string;
+  version: string;
+  name: string | null;
+  scopes: string[];
+}
+export interface Note {
+  method: string;
+  params: Params & { subscription: number };
+}
+
+interface Waiting {
+  resolve(result: unknown): void;
+  reject(error: PandaError): void;
+  /** Of a subscription: takes its notifications from the answer on. */
+  listen: ((note: Note) => void) | undefined;
+}
+
+/** A connection to a node that speaks the RPC. */
+export class Rpc {
+  hello: Hello = { rpc: 0, node: "", version: "", name: null, scopes: [] };
+  /** Resolves when the connection is over. */
+  readonly closed: Promise<PandaError>;
+  #number = 0;
+  #over: PandaError | undefined;
+  #ended: (error: PandaError) => void = () => undefined;
+  #waiting = new Map<number, Waiting>();
+  #listeners = new Map<number, (note: Note) => void>();
+  #queue: string[] = [];
+
+  private constructor(readonly socket: Socket) {
+    this.closed = new Promise((resolve) => (this.#ended = resolve));
+    socket.addEventListener("message", (event) => this.#receive(event.data));
+    socket.addEventListener("close", (event) => this.#end(closedWith(event.code)));
+    socket.addEventListener("error", () => this.#end(closed()));
+  }
+
+  static async open(url: string, constructor?: SocketConstructor): Promise<Rpc> {
+    const Made = constructor ?? (globalThis.WebSocket as unknown as SocketConstructor | undefined);
+    if (Made === undefined) {
+      throw new PandaError("no-websocket", "there is no WebSocket here", {
+        hint: "pass a constructor as the option `WebSocket`",
+      });
+    }
+    let socket: Socket;
+    try {
+      socket = new Made(url, [SUBPROTOCOL]);
+    } catch {
+      throw new PandaError("invalid", `${url} is no address of a node`, {
+        hint: "ws://HOST:PORT/rpc",
+      });
+    }
+    const rpc = new Rpc(socket);
+    const opened = new Promise<void>((resolve) =>
+      socket.addEventListener("open", () => resolve()),
+    );
+    const failed = await Promise.race([opened, rpc.closed]);
+    if (failed !== undefined) throw failed;
+    if (socket.protocol !== SUBPROTOCOL) {
+      socket.close();
+      throw new PandaError("version", `${url} does not speak ${SUBPROTOCOL}`);
+    }
+    return rpc;
+  }
+
+  get isOver(): boolean {
+    return this.#over !== undefined;
+  }
+
+  close(): void {
+    this.#end(closed("the connection was closed"));
+    this.socket.close();
+  }
+
+  /** Calls a method by its name. */
+  async call<T = unknown>(method: string, params: Params = {}): Promise<T> {
+    return (await this.#ask(method, params)) as T;
+  }
+
+  /** Calls a method that opens a subscription, and hears its notifications. */
+  async subscribe(method: string, params: Params, listen: (note: Note) => void): Promise<number> {
+    const result = (await this.#ask(method, params, listen)) as { subscription: number };
+    return result.subscription;
+  }
+
+  forget(subscription: number): void {
+    this.#listeners.delete(subscription);
+  }
+
+  /** Sends a notification. */
+  tell(method: string, params: Params): void {
+    if (this.#over === undefined) this.#send({ jsonrpc: "2.0", method, params });
+  }
+
+  #ask(method: string, params: Params, listen?: (note: Note) => void): Promise<unknown> {
+    if (this.#over !== undefined) return Promise.reject(this.#over);
+    const id = (this.#number += 1);
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject, listen });
+      this.#send({ jsonrpc: "2.0", id, method, params });
+    });
+  }
+
+  /** What is said in one turn goes in as few frames as possible. */
+  #send(message: object): void {
+    if (this.#queue.length === 0) queueMicrotask(() => this.#flush());
+    this.#queue.push(JSON.stringify(message));
+  }
+
+  #flush(): void {
+    let frame: string[] = [];
+    let size = 0;
+    const send = (): void => {
+      if (frame.length > 0 && this.#over === undefined) this.socket.send(`[${frame.join(",")}]`);
+      frame = [];
+      size = 0;
+    };
+    for (const text of this.#queue.splice(0)) {
+      // A character has up to three bytes.
+      const bytes = 3 * text.length;
+      if (frame.length === FRAME_MESSAGES_MAX || size + bytes > REQUEST_BYTES_MAX) send();
+      frame.push(text);
+      size += bytes;
+    }
+    send();
+  }
+
+  #receive(data: unknown): void {
+    let messages: unknown;
+    try {
+      messages = JSON.parse(String(data));
+    } catch {
+      this.#end(closed("the node sent what is no JSON"));
+      this.socket.close();
+      return;
+    }
+    for (const message of Array.isArray(messages) ? messages : [messages]) this.#take(message);
+  }
+
+  #take(message: { id?: unknown; method?: string; params?: Note["params"] } & Answer): void {
+    if (typeof message !== "object" || message === null) return;
+    if (typeof message.method === "string") {
+      const params = message.params;
+      if (params !== undefined) {
+        this.#listeners.get(params.subscription)?.({ method: message.method, params });
+      }
+      return;
+    }
+    const waiting = typeof message.id === "number" ? this.#waiting.get(message.id) : undefined;
+    if (waiting === undefined) return;
+    this.#waiting.delete(message.id as number);
+    if (message.error !== undefined) {
+      waiting.reject(errorOf(message.error));
+      return;
+    }
+    const subscription = (message.result as { subscription?: number } | undefined)?.subscription;
+    if (waiting.listen !== undefined && subscription !== undefined) {
+      this.#listeners.set(subscription, waiting.listen);
+    }
+    waiting.resolve(message.result);
+  }
+
+  #end(error: PandaError): void {
+    if (this.#over !== undefined) return;
+    this.#over = error;
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+    this.#ended(error);
+  }
+}
+
+interface Answer {
+  result?: unknown;
+  error?: RpcErrorFields;
+}
+interface RpcErrorFields {
+  message?: string;
+  data?: {
+    code?: string;
+    hint?: string;
+    expected?: { seq: number; backlink?: string };
+    reason?: string;
+  };
+}
+
+/** An error of the RPC. */
+export function errorOf({ message, data }: RpcErrorFields): PandaError {
+  const details = { hint: data?.hint, expected: data?.expected, reason: data?.reason };
+  return new PandaError(data?.code ?? "other", message ?? "the node refused it", details);
+}
+
+function closedWith(code: number | undefined): PandaError {
+  const why: Record<number, string> = {
+    1001: "the node ends",
+    1002: "the node says that a frame was against the protocol",
+    1008: "the node got no credential in time",
+    1009: "the node says that a frame was too large",
+  };
+  return closed(code === undefined ? undefined : why[code]);
+}

@@ -1,0 +1,108 @@
+import {
+  append,
+  checkEpoch,
+  all,
+  type LogRow,
+  type PlaceRow,
+  type PublishedRow,
+  type RequestRow,
+} from "./rows.js";
+import type { Signer } from "./key.js";
+import type { Reader, Store } from "./store.js";
+import { wasm, type Dependency, type Draft, type Operation } from "./wasm.js";
+import { ours } from "./errors.js";
+
+/** Requests that get their place in one transaction. */
+const BATCH = 64;
+/** Dependencies of an operation (docs/protocol/operations.md#7). */
+const DEPENDENCIES = 16;
+
+interface Signed {
+  request: RequestRow;
+  operation: Operation;
+}
+
+/** Gives requests their places in this page's logs. Only the leader does it. */
+export class Signing {
+  constructor(
+    readonly store: Store,
+    readonly signer: Signer,
+  ) {}
+
+  /** The next requests as operations, on the disk. Empty if there were none. */
+  async batch(epoch: number): Promise<PlaceRow[]> {
+    const { drafts, refused } = await this.store.read((reader) => this.#drafts(reader));
+    const signed: Signed[] = [];
+    let before = new Map<string, Operation>();
+    for (const { request, draft } of drafts) {
+      const log = `${request.topic} ${request.log ?? ""}`;
+      const last = before.get(log);
+      if (last !== undefined) Object.assign(draft, { seq: last.seq + 1, backlink: last.id });
+      try {
+        const operation = await this.#sign(draft);
+        before.set(log, operation);
+        signed.push({ request, operation });
+      } catch (error) {
+        refused.push({ ...request, reason: ours(error).message });
+      }
+    }
+    if (signed.length === 0 && refused.length === 0) return [];
+    return this.store.write(async (writer) => {
+      await checkEpoch(writer, epoch);
+      for (const request of refused) writer.put("requests", [request.number], request);
+      const rows: PlaceRow[] = [];
+      for (const { request, operation } of signed) {
+        const { topic, request: id, body, log: name } = request;
+        const more = { body, missing: [], state: "signed" as const, request: id, name };
+        const row = await append(writer, topic, operation, more);
+        writer.put("unsent", [topic, operation.logId, operation.seq], { place: row.place });
+        writer.delete("requests", [request.number]);
+        const published = (await writer.get<PublishedRow>("published", [id]))!;
+        writer.put("published", [id], { ...published, place: row.place });
+        rows.push(row);
+      }
+      return rows;
+    });
+  }
+
+  async #sign(draft: Draft): Promise<Operation> {
+    const author = this.signer.publicKey;
+    const bytes = wasm.signingBytes(author, draft) as Uint8Array<ArrayBuffer>;
+    return wasm.assemble(author, draft, await this.signer.sign(bytes));
+  }
+
+  async #drafts(
+    reader: Reader,
+  ): Promise<{ drafts: { request: RequestRow; draft: Draft }[]; refused: RequestRow[] }> {
+    const requests = await reader.range<RequestRow>("requests", [0], [Infinity], { limit: BATCH });
+    const heads = new Map<string, boolean>();
+    const drafts = [];
+    let now = Date.now() * 1000;
+    for (const request of requests.filter((row) => row.reason === undefined)) {
+      const { topic, log, body } = request;
+      const logId = wasm.logId(topic, log);
+      const head = await reader.get<LogRow>("logs", [topic, this.signer.publicKey, logId]);
+      const draft: Draft = { topic, seq: 0, timestamp: (now += 1), body };
+      if (log !== undefined) draft.log = log;
+      if (head !== undefined) Object.assign(draft, { seq: head.seq + 1, backlink: head.id });
+      // What came before the first operation of a batch is implied by the others.
+      if (!heads.has(logId)) draft.deps = await this.#deps(reader, topic, logId, head?.place ?? 0);
+      heads.set(logId, true);
+      drafts.push({ request, draft });
+    }
+    return { drafts, refused: [] };
+  }
+
+  /** Heads of other logs that came since the page wrote last, the newest first. */
+  async #deps(reader: Reader, topic: string, own: string, since: number): Promise<Dependency[]> {
+    const first = wasm.logId(topic);
+    const logs = await all<LogRow>(reader, "logs", topic);
+    const isOther = (log: LogRow): boolean =>
+      log.author !== this.signer.publicKey || log.logId !== own;
+    const fresh = logs.filter((log) => log.place > since && isOther(log));
+    fresh.sort((one, other) => other.place - one.place);
+    return fresh.slice(0, DEPENDENCIES).map(({ author, logId, seq, id }) => {
+      return logId === first ? { author, seq, id } : { author, log: logId, seq, id };
+    });
+  }
+}

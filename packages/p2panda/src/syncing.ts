@@ -1,0 +1,456 @@
+import { toBase64, fromBase64 } from "./bytes.js";
+import { ours, PandaError } from "./errors.js";
+import type { Signer } from "./key.js";
+import { loginByKey, loginByToken } from "./login.js";
+import { Receiving, type Received, type Shown } from "./receiving.js";
+import { all, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
+import { Rpc, type Hello, type Note, type SocketConstructor } from "./rpc.js";
+import type { Store } from "./store.js";
+
+/** Operations that are sent before their answers are written down. */
+const ACKED_AT_ONCE = 32;
+/** Milliseconds until the next try to connect; doubled each time. */
+const RETRY_FIRST = 250;
+const RETRY_MOST = 30_000;
+/** Milliseconds between signs of life, and until a node that gives none is gone. */
+const ALIVE_EVERY = 20_000;
+const ALIVE_WITHIN = 10_000;
+/** Milliseconds until something that the node refused is tried again. */
+const REFUSED_RETRY = 30_000;
+const BUSY_RETRY = 1_000;
+/** Milliseconds until a connection is given up whose operations the page could not store. */
+const STORAGE_RETRY = 5_000;
+
+export interface SyncOptions {
+  url: string;
+  token?: string | undefined;
+  node?: string | undefined;
+  WebSocket?: SocketConstructor | undefined;
+}
+
+/** What the engine hears. */
+export interface SyncEvents {
+  connected(hello: Hello | undefined): void;
+  received(topic: string, received: Received): void;
+  behind(topic: string, count: number): void;
+  stored(rows: PlaceRow[]): void;
+  ephemeral(topic: string, message: Uint8Array): void;
+  fault(error: PandaError): void;
+  /** The page does not write any more. */
+  deposed(): void;
+}
+
+/** Keeps a connection to the node and exchanges the topics over it. */
+export class Syncing {
+  readonly #receiving: Receiving;
+  #rpc: Rpc | undefined;
+  #over = false;
+  #wake: () => void = () => undefined;
+  #topics = new Map<string, TopicSync>();
+  #wanted = new Set<string>();
+
+  constructor(
+    readonly store: Store,
+    readonly signer: Signer,
+    readonly epoch: number,
+    readonly options: SyncOptions,
+    readonly events: SyncEvents,
+  ) {
+    this.#receiving = new Receiving(store, signer.publicKey);
+    void this.#run();
+  }
+
+  close(): void {
+    this.#over = true;
+    this.#rpc?.close();
+    this.#wake();
+  }
+
+  /** Tries now instead of later. */
+  wake(): void {
+    this.#wake();
+  }
+
+  /** Exchanges a topic from now on. */
+  want(topic: string): void {
+    this.#wanted.add(topic);
+    this.#begin(topic);
+  }
+
+  /** There is something to send. */
+  flush(topic: string): void {
+    this.#topics.get(topic)?.flush();
+  }
+
+  announce(topic: string, message: Uint8Array): Promise<unknown> {
+    if (this.#rpc === undefined)
+      throw new PandaError("offline", "there is no connection to the node");
+    return this.#rpc.call("ephemeral.submit", { topic, message: toBase64(message) });
+  }
+
+  /** A call to the node, if there is one. */
+  call(method: string, params: Record<string, unknown>): Promise<unknown> {
+    if (this.#rpc === undefined)
+      throw new PandaError("offline", "there is no connection to the node");
+    return this.#rpc.call(method, params);
+  }
+
+  async #run(): Promise<void> {
+    let wait = RETRY_FIRST;
+    while (!this.#over) {
+      try {
+        const rpc = await Rpc.open(this.options.url, this.options.WebSocket);
+        this.#rpc = rpc;
+        if (this.#over) rpc.close();
+        const { token, node } = this.options;
+        const hello = await (token === undefined
+          ? loginByKey(rpc, this.options.url, this.signer, node)
+          : loginByToken(rpc, token));
+        wait = RETRY_FIRST;
+        this.events.connected(hello);
+        const alive = keepAlive(rpc);
+        for (const topic of this.#wanted) this.#begin(topic);
+        this.events.fault(await rpc.closed);
+        clearInterval(alive);
+      } catch (error) {
+        this.#rpc?.close();
+        this.events.fault(ours(error));
+      }
+      this.#rpc = undefined;
+      for (const topic of this.#topics.values()) topic.close();
+      this.#topics.clear();
+      this.events.connected(undefined);
+      // Pages that lost the same node do not come back at once.
+      if (!this.#over) await this.#pause(wait * (0.5 + Math.random()));
+      wait = Math.min(2 * wait, RETRY_MOST);
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #begin(topic: string): void {
+    const rpc = this.#rpc;
+    if (rpc === undefined || rpc.hello.node === "" || this.#topics.has(topic)) return;
+    const { store, signer, epoch, events } = this;
+    const context = { store, signer, epoch, events, rpc, receiving: this.#receiving };
+    this.#topics.set(topic, new TopicSync(topic, context));
+  }
+}
+
+interface Context {
+  store: Store;
+  signer: Signer;
+  epoch: number;
+  events: SyncEvents;
+  rpc: Rpc;
+  receiving: Receiving;
+}
+
+/** One topic on one connection. */
+class TopicSync {
+  #over = false;
+  #sending = false;
+  #again = false;
+  #notes: OperationsNote[] = [];
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #restart: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    readonly topic: string,
+    readonly context: Context,
+  ) {
+    void this.#begin();
+  }
+
+  close(): void {
+    this.#over = true;
+    clearTimeout(this.#retry);
+    clearTimeout(this.#restart);
+  }
+
+  async #begin(): Promise<void> {
+    const { rpc, events } = this.context;
+    try {
+      const after = await this.#compare();
+      const params = { topic: this.topic, after };
+      await rpc.subscribe("operations.subscribe", params, (note) => this.#heard(note));
+      await rpc.subscribe("ephemeral.subscribe", { topic: this.topic }, ({ method, params }) => {
+        if (method !== "ephemeral" || typeof params["message"] !== "string") return;
+        events.ephemeral(this.topic, fromBase64(params["message"]));
+      });
+      this.flush();
+      await this.#countBehind();
+    } catch (error) {
+      this.#failed(error);
+      this.#beginLater();
+    }
+  }
+
+  /** A topic that the node refuses now it may take later. */
+  #beginLater(): void {
+    clearTimeout(this.#restart);
+    if (!this.#over) this.#restart = setTimeout(() => void this.#begin(), REFUSED_RETRY);
+  }
+
+  /** Compares what the node says about its state with what it said before. Where to read on. */
+  async #compare(): Promise<number> {
+    const { store, rpc, signer } = this.context;
+    const node = rpc.hello.node;
+    const read = await store.read(async (reader) => ({
+      seen: await reader.get<NodeRow>("nodes", [node, this.topic]),
+      logs: await all<LogRow>(reader, "logs", this.topic),
+    }));
+    const seen = read.seen ?? { arrival: 0, acked: {} };
+    let isBack = false;
+    const last = seen.last;
+    // The RPC names a log by its name, of which another author's header has only the hash.
+    if (last !== undefined && last.log === undefined && last.author !== signer.publicKey) {
+      isBack = (await this.#next(last.author)).seq <= last.seq;
+    }
+    for (const log of read.logs.filter((log) => log.author === signer.publicKey)) {
+      const expected = await this.#next(log.author, log.name);
+      isBack ||= expected.seq <= (seen.acked[log.logId] ?? -1);
+      await this.#goOn(log, expected.seq);
+    }
+    if (!isBack) return seen.refused === undefined ? seen.arrival : seen.refused - 1;
+    await this.#rolledBack(node, seen);
+    return 0;
+  }
+
+  async #next(author: string, log?: string): Promise<{ seq: number }> {
+    const params = { topic: this.topic, author, ...(log === undefined ? {} : { log }) };
+    const { expected } = await this.context.rpc.call<{ expected: { seq: number } }>(
+      "log.next",
+      params,
+    );
+    return expected;
+  }
+
+  /** Own operations that this node lacks are sent once more; a log that it has more of is closed. */
+  async #goOn(log: LogRow, seq: number): Promise<void> {
+    const { store, epoch, events } = this.context;
+    if (seq > log.seq + 1) {
+      const message = "the node has entries of this page's log that the page did not write";
+      const hint = "the key is in use elsewhere, or storage was lost: make a new key";
+      events.fault(new PandaError("own-log-moved", message, { topic: this.topic, hint }));
+      return;
+    }
+    // It has them all.
+    if (seq === log.seq + 1) return;
+    await store.write(async (writer) => {
+      await checkEpoch(writer, epoch);
+      const from = [this.topic, log.author, log.logId, seq];
+      const to = [this.topic, log.author, log.logId, log.seq];
+      for (const { place } of await writer.range<{ place: number }>("operations", from, to)) {
+        const row = (await writer.get<PlaceRow>("places", [this.topic, place]))!;
+        writer.put("unsent", [this.topic, log.logId, row.seq], { place });
+      }
+    });
+  }
+
+  async #rolledBack(node: string, seen: NodeRow): Promise<void> {
+    const { store, epoch, events } = this.context;
+    const evidence = await store.write(async (writer) => {
+      await checkEpoch(writer, epoch);
+      writer.put("nodes", [node, this.topic], { arrival: 0, acked: {} } satisfies NodeRow);
+      if (seen.last === undefined) return [];
+      const { author, logId, seq } = seen.last;
+      const known = await writer.get<{ place: number }>("operations", [
+        this.topic,
+        author,
+        logId,
+        seq,
+      ]);
+      const row = known && (await writer.get<PlaceRow>("places", [this.topic, known.place]));
+      return row === undefined ? [] : [row.header];
+    });
+    const message = "the node has lost what it had shown or stored before";
+    const details = { topic: this.topic, evidence: { headers: evidence, said: "log.next" } };
+    events.fault(new PandaError("node-rolled-back", message, details));
+  }
+
+  async #countBehind(): Promise<void> {
+    const { rpc, store, events } = this.context;
+    const status = await rpc.call<{ operations: number }>("topic.status", { topic: this.topic });
+    const own = await store.read((reader) =>
+      reader.get<number>("meta", ["counter", "places", this.topic]),
+    );
+    events.behind(this.topic, Math.max(0, status.operations - (own ?? 0)));
+  }
+
+  #heard({ method, params }: Note): void {
+    if (method === "ended") {
+      const { message, data } = params as unknown as { message: string; data: { code?: string } };
+      this.#failed(new PandaError(data.code ?? "closed", message));
+      this.#beginLater();
+    } else if (method === "operations") {
+      this.#notes.push(params as unknown as OperationsNote);
+      if (this.#notes.length === 1) void this.#take();
+    }
+  }
+
+  /** What came during a transaction goes into the next one, all of it. */
+  async #take(): Promise<void> {
+    const { receiving, epoch, rpc, events } = this.context;
+    while (this.#notes.length > 0 && !this.#over) {
+      const notes = [...this.#notes];
+      try {
+        const shown = notes.flatMap(({ operations }) => operations);
+        const received = await receiving.batch(epoch, this.topic, rpc.hello.node, shown);
+        events.received(this.topic, received);
+      } catch (error) {
+        this.#failed(error);
+        // What could not be kept is read once more, on another connection.
+        this.close();
+        this.#retry = setTimeout(() => rpc.close(), STORAGE_RETRY);
+        return;
+      }
+      this.#notes.splice(0, notes.length);
+      const bytes = notes.reduce((sum, note) => sum + note.bytes, 0);
+      rpc.tell("messages.credit", { subscription: notes[0]!.subscription, bytes });
+    }
+  }
+
+  /** Sends what was not sent. */
+  flush(): void {
+    this.#again = true;
+    if (this.#sending || this.#over) return;
+    this.#sending = true;
+    clearTimeout(this.#retry);
+    void this.#send().finally(() => (this.#sending = false));
+  }
+
+  async #send(): Promise<void> {
+    while (this.#again && !this.#over) {
+      this.#again = false;
+      const rows = await this.#unsent();
+      if (rows.length === 0) return;
+      const stored: PlaceRow[] = [];
+      let fault: unknown;
+      for (const row of rows) {
+        try {
+          await this.context.rpc.call("operation.submit", submitted(row));
+          stored.push(row);
+        } catch (error) {
+          fault = error;
+          break;
+        }
+      }
+      await this.#write(
+        stored,
+        fault === undefined ? undefined : ours(fault),
+        rows[stored.length],
+      );
+      if (fault === undefined) this.#again = true;
+    }
+  }
+
+  #unsent(): Promise<PlaceRow[]> {
+    return this.context.store.read(async (reader) => {
+      const from = [this.topic];
+      const places = await reader.range<{ place: number }>(
+        "unsent",
+        from,
+        [this.topic, "\uffff"],
+        {
+          limit: ACKED_AT_ONCE,
+        },
+      );
+      const rows = [];
+      for (const { place } of places) {
+        rows.push((await reader.get<PlaceRow>("places", [this.topic, place]))!);
+      }
+      return rows;
+    });
+  }
+
+  async #write(
+    stored: PlaceRow[],
+    fault: PandaError | undefined,
+    failed: PlaceRow | undefined,
+  ): Promise<void> {
+    const { store, epoch, rpc, events } = this.context;
+    const node = rpc.hello.node;
+    const rows = stored.map((row): PlaceRow => ({ ...row, state: "stored", reason: undefined }));
+    const isBlocked = fault !== undefined && !PASSING.has(fault.code) && failed !== undefined;
+    if (isBlocked) rows.push({ ...failed, state: "blocked", reason: fault.reason ?? fault.code });
+    try {
+      await store.write(async (writer) => {
+        await checkEpoch(writer, epoch);
+        const seen = (await writer.get<NodeRow>("nodes", [node, this.topic])) ?? {
+          arrival: 0,
+          acked: {},
+        };
+        for (const row of rows) {
+          writer.put("places", [this.topic, row.place], row);
+          if (row.state !== "stored") continue;
+          writer.delete("unsent", [this.topic, row.logId, row.seq]);
+          seen.acked[row.logId] = row.seq;
+        }
+        writer.put("nodes", [node, this.topic], seen);
+      });
+      events.stored(rows);
+    } catch (error) {
+      return this.#failed(error);
+    }
+    if (fault !== undefined) await this.#refused(fault, failed);
+  }
+
+  async #refused(fault: PandaError, failed: PlaceRow | undefined): Promise<void> {
+    if (fault.code === "closed") return;
+    this.context.events.fault(fault);
+    const expected = fault.expected;
+    if (fault.code === "log-moved" && failed !== undefined && expected !== undefined) {
+      // It went back while we were connected: what it lacks is sent from there.
+      await this.#compare().catch((error: unknown) => this.#failed(error));
+      if (expected.seq < failed.seq) return this.flushLater(0);
+    }
+    this.flushLater(BUSY.has(fault.code) ? BUSY_RETRY : REFUSED_RETRY);
+  }
+
+  flushLater(ms: number): void {
+    clearTimeout(this.#retry);
+    if (!this.#over) this.#retry = setTimeout(() => this.flush(), ms);
+  }
+
+  #failed(error: unknown): void {
+    const { events, rpc } = this.context;
+    const fault = ours(error);
+    if (fault.code === "not-leader") return events.deposed();
+    if (fault.code === "closed" && rpc.isOver) return;
+    events.fault(fault);
+  }
+}
+
+/** What may go away by itself (docs/protocol/rpc.md#6). */
+const BUSY = new Set(["quota", "storage", "timeout"]);
+/** What does not make an operation blocked. */
+const PASSING = new Set([...BUSY, "closed", "log-moved"]);
+
+interface OperationsNote {
+  subscription: number;
+  bytes: number;
+  operations: Shown[];
+}
+
+function submitted({ topic, header, body }: PlaceRow): Record<string, string> {
+  const params = { topic, header: toBase64(header) };
+  return body === undefined ? params : { ...params, body: toBase64(body) };
+}
+
+/** Ends a connection that a sleep or another network has cut without a word. */
+function keepAlive(rpc: Rpc): ReturnType<typeof setInterval> {
+  return setInterval(() => {
+    const timer = setTimeout(() => rpc.close(), ALIVE_WITHIN);
+    const heard = (): void => clearTimeout(timer);
+    rpc.call("auth.challenge").then(heard, heard);
+  }, ALIVE_EVERY);
+}

@@ -1,0 +1,233 @@
+// The chat as two people use it, in real browsers. PANDA_TEST_PICTURES names a folder for screenshots.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { freePort, Server } from "../support.js";
+import { browsers, launch, serve, tab } from "./support.js";
+
+const patient = { timeout: 120_000 };
+const soon = { polling: 50, timeout: 60_000 };
+const pictures = process.env.PANDA_TEST_PICTURES;
+
+const texts = (page) =>
+  page.$$eval("#messages .message > p", (all) => all.map((one) => one.textContent));
+
+/** Waits until the page shows this. */
+async function shows(page, text) {
+  const find = (text) =>
+    [...document.querySelectorAll("#messages .message > p")].some((p) => p.textContent === text);
+  try {
+    await page.waitForFunction(find, soon, text);
+  } catch (error) {
+    const said = await page.$$eval("#status, #room-error", (all) =>
+      all.map((one) => one.textContent),
+    );
+    throw new Error(
+      `${error.message} ${text}: ${said.join(" ")} ${(await texts(page)).join(" | ")}`,
+    );
+  }
+}
+
+async function write(page, text) {
+  await page.type("#text", text);
+  await page.keyboard.press("Enter");
+}
+
+/** Chooses a name; with a link opens the room, without one makes it. */
+async function enter(page, name, link) {
+  await page.waitForSelector("#start:not([hidden])");
+  await page.type("#name", name);
+  if (link === undefined) await page.click("#make");
+  else await page.click("#open button");
+  await page.waitForSelector("#room:not([hidden])");
+  return page.$eval("#share", (input) => input.value);
+}
+
+async function look(page, name) {
+  if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}.png` });
+}
+
+async function isAccessible(page) {
+  const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core")), "utf8");
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => {
+    const { violations } = await axe.run();
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  });
+  assert.deepEqual(found, []);
+}
+
+/** Presses a button of the message that says this. */
+async function press(page, text, button) {
+  await shows(page, text);
+  await page.evaluate(
+    (text, button) => {
+      const says = (message) => message.querySelector("p")?.textContent === text;
+      const message = [...document.querySelectorAll(".message")].find(says);
+      [...message.querySelectorAll("button")].find((one) => one.textContent === button).click();
+    },
+    text,
+    button,
+  );
+}
+
+for (const name of browsers) {
+  test(`${name}: the chat`, { timeout: 240_000 }, async (t) => {
+    const origin = await serve(t);
+    const node = new Server(t, { origins: [origin], port: await freePort() });
+    node.args.push("--rooms", "10");
+    await node.start();
+    const browser = await launch(t, name);
+    const address = `${origin}/chat/?node=${encodeURIComponent(node.url)}`;
+    const anna = await tab(browser, address);
+    let link;
+    let bert;
+
+    await t.test("two people meet by a link", patient, async () => {
+      await look(anna, `${name}-start`);
+      await isAccessible(anna);
+      link = await enter(anna, "Anna");
+      assert.match(link, /#panda/);
+      await write(anna, "Hello, is somebody here?");
+      await shows(anna, "Hello, is somebody here?");
+      bert = await tab(browser, link);
+      await enter(bert, "Bert", link);
+      await shows(bert, "Hello, is somebody here?");
+      await write(bert, "Yes! 🐼");
+      await shows(anna, "Yes! 🐼");
+      await anna.waitForSelector('.mine [data-state="stored"]', { timeout: 60_000 });
+      await anna.waitForFunction(
+        () => document.querySelector("#here").textContent.includes("Bert"),
+        soon,
+      );
+      await isAccessible(anna);
+      await look(anna, `${name}-room`);
+      const asked = await anna.evaluate(() =>
+        performance.getEntriesByType("resource").map(({ name }) => name),
+      );
+      // The secret is behind #, which no request has.
+      assert.deepEqual(
+        asked.filter((one) => one.includes("panda:") || one.includes("#")),
+        [],
+      );
+    });
+
+    await t.test("messages are changed and deleted by who wrote them", patient, async () => {
+      await write(anna, "typo");
+      await shows(bert, "typo");
+      anna.once("dialog", (dialog) => void dialog.accept("correct"));
+      await press(anna, "typo", "Edit");
+      await shows(bert, "correct");
+      assert.ok(!(await texts(bert)).includes("typo"));
+      await press(anna, "correct", "Delete");
+      await shows(bert, "Deleted by its author");
+      const others = await bert.$$eval(".message:not(.mine) .foot", (feet) =>
+        feet.map((foot) => foot.textContent),
+      );
+      assert.ok(others.every((foot) => !foot.includes("Delete")));
+    });
+
+    await t.test("the life of a message is told, by keyboard alone", patient, async () => {
+      await press(bert, "Yes! 🐼", "What happened");
+      await bert.waitForFunction(() => document.querySelectorAll("#steps li").length >= 6, soon);
+      await isAccessible(bert);
+      await look(bert, `${name}-life`);
+      const steps = await bert.$$eval("#steps li", (all) => all.map((one) => one.textContent));
+      assert.ok(steps.some((step) => step.startsWith("Signed with the key of this page")));
+      assert.ok(steps.some((step) => step.startsWith("Sent to the node")));
+      await bert.keyboard.press("Escape");
+      await bert.waitForFunction(() => !document.querySelector("#life").open, soon);
+      await bert.focus("#text");
+      await bert.keyboard.type("by keyboard");
+      await bert.keyboard.press("Tab");
+      await bert.keyboard.press("Tab");
+      await bert.keyboard.press("Enter");
+      await shows(anna, "by keyboard");
+    });
+
+    await t.test(
+      "what is written while the node is away arrives later, also over a reload",
+      patient,
+      async () => {
+        await node.kill();
+        await anna.waitForFunction(
+          () => document.querySelector("#status").dataset.state === "offline",
+          soon,
+        );
+        for (let place = 0; place < 10; place += 1) await write(anna, `offline ${place}`);
+        await shows(anna, "offline 9");
+        await look(anna, `${name}-offline`);
+        await anna.reload();
+        await shows(anna, "offline 9");
+        await node.start();
+        await shows(bert, "offline 9");
+        const seen = (await texts(bert)).filter((text) => text.startsWith("offline"));
+        assert.deepEqual(
+          seen,
+          Array.from({ length: 10 }, (_, place) => `offline ${place}`),
+        );
+        assert.deepEqual(await texts(anna), await texts(bert));
+      },
+    );
+
+    await t.test("hostile text is text", patient, async () => {
+      const hostile = ["<img src=x onerror=alert(1)>", "\u202eevil\u202c", "a\u200bb", "{{1+1}}"];
+      for (const text of hostile) {
+        await anna.$eval(
+          "#text",
+          (area, text) => ((area.value = text), area.form.requestSubmit()),
+          text,
+        );
+        await shows(bert, text);
+      }
+      await anna.$eval(
+        "#text",
+        (area) => ((area.value = "x".repeat(1024 * 1024)), area.form.requestSubmit()),
+      );
+      await anna.waitForFunction(
+        () => document.querySelector("#room-error").textContent.includes("too long"),
+        soon,
+      );
+      // What was refused is still there to be shortened.
+      assert.equal(await anna.$eval("#text", (area) => area.value.length), 1024 * 1024);
+      await anna.$eval("#text", (area) => (area.value = ""));
+    });
+
+    await t.test("a link with one character wrong is refused in words", patient, async () => {
+      const wrong = link.slice(0, -1) + (link.endsWith("a") ? "b" : "a");
+      const page = await tab(browser, wrong);
+      await page.waitForSelector("#start:not([hidden])");
+      await page.type("#name", "Carl");
+      await page.click("#open button");
+      await page.waitForFunction(
+        () => document.querySelector("#start-error").textContent !== "",
+        soon,
+      );
+      assert.match(
+        await page.$eval("#start-error", (one) => one.textContent),
+        /no link of a room/,
+      );
+      await page.own.close();
+    });
+
+    await t.test("it speaks German, fits a phone, and has a dark side", patient, async () => {
+      await bert.select("#language", "de");
+      assert.equal(await bert.$eval("#send", (one) => one.textContent), "Senden");
+      assert.equal(await bert.$eval("html", (one) => one.lang), "de");
+      await bert.setViewport({ width: 360, height: 740 });
+      const widths = await bert.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok(widths[0] <= widths[1], `${widths}`);
+      await bert
+        .emulateMediaFeatures([{ name: "prefers-color-scheme", value: "dark" }])
+        .catch(() => undefined);
+      await isAccessible(bert);
+      await look(bert, `${name}-phone`);
+    });
+
+    await t.test("nothing went wrong unseen", patient, () => {
+      const isOurs = (error) => !error.includes("establish a connection");
+      assert.deepEqual([...anna.errors, ...bert.errors].filter(isOurs), []);
+    });
+  });
+}

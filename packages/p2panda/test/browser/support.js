@@ -1,0 +1,84 @@
+// Browsers, and the server of their pages.
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import puppeteer from "puppeteer-core";
+
+const root = fileURLToPath(new URL("../../../../", import.meta.url));
+const types = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
+/** As `/demo` has it, with any node. */
+const policy =
+  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; " +
+  "img-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+const folders = { "/chat/": "examples/chat/dist/", "/p2panda/": "packages/p2panda/" };
+
+/** Serves the chat under /chat/ and the package under /p2panda/, to pages of this origin. */
+export async function serve(test) {
+  const server = createServer(async (request, response) => {
+    const path = normalize(decodeURIComponent(new URL(request.url, "http://page").pathname));
+    const prefix = Object.keys(folders).find((prefix) => path.startsWith(prefix));
+    const rest = prefix === undefined ? "" : path.slice(prefix.length) || "index.html";
+    try {
+      if (prefix === undefined) throw new Error("nothing there");
+      const body = await readFile(`${root}${folders[prefix]}${rest}`);
+      response.writeHead(200, {
+        "Content-Type": types[extname(rest)] ?? "application/octet-stream",
+        "Content-Security-Policy": policy,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+      });
+      response.end(body);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  test.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+const known = {
+  chrome: { executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] },
+  firefox: { executablePath: "/usr/bin/firefox-esr" },
+};
+const wanted = (process.env.PANDA_TEST_BROWSERS ?? "chrome,firefox").split(",");
+export const browsers = wanted.filter((name) => {
+  if (existsSync(known[name]?.executablePath)) return true;
+  throw new Error(`${name} is not installed: apt-get install chromium firefox-esr`);
+});
+
+export async function launch(test, name) {
+  const browser = await puppeteer.launch({ browser: name, headless: true, ...known[name] });
+  test.after(() => browser.close());
+  return browser;
+}
+
+/** A page in storage of its own; `context` puts it into that of another one. */
+export async function tab(browser, url, context) {
+  const own = context ?? (await browser.createBrowserContext());
+  const page = await own.newPage();
+  page.errors = [];
+  page.on("pageerror", (error) => page.errors.push(String(error)));
+  await page.setViewport({ width: 1100, height: 800 });
+  await page.goto(url);
+  return Object.assign(page, { own });
+}
+
+/** A page with nothing but the package as `p2panda`. */
+export async function bare(browser, origin, context) {
+  const page = await tab(browser, `${origin}/p2panda/test/browser/bare.html`, context);
+  await page.waitForFunction(() => window.p2panda !== undefined);
+  return page;
+}
