@@ -1,0 +1,245 @@
+import {
+  PandaError,
+  type Message,
+  type Panda,
+  type Topic,
+} from "../../../packages/p2panda/dist/index.js";
+import { draw, nameOf, saidOf, type Entry, type Said } from "./view.js";
+import { words } from "./words.js";
+
+/** Messages that are in the page at once; earlier ones on demand. */
+const SHOWN = 200;
+const HERE_EVERY = 4_000;
+const HERE_WITHIN = 12_000;
+const PICTURE_BYTES = 300_000;
+
+const get = <E extends HTMLElement>(id: string): E => document.getElementById(id) as E;
+
+/** A room in the page. */
+export class Room {
+  readonly #entries = new Map<string, Entry>();
+  /** Edits and deletions by the message that they are about. */
+  readonly #changes = new Map<string, { author: string; said: Said }[]>();
+  readonly #here = new Map<string, { name: string; at: number }>();
+  readonly #abort = new AbortController();
+  readonly #beats: ReturnType<typeof setInterval>;
+  #order: string[] = [];
+  #limit = SHOWN;
+  #isDrawing = false;
+
+  constructor(
+    readonly panda: Panda,
+    readonly topic: Topic,
+    readonly name: string,
+  ) {
+    void this.#read();
+    topic.onState(({ id, state }) => {
+      const entry = this.#entries.get(id);
+      if (entry === undefined) return;
+      entry.state = state;
+      if (entry.element !== undefined) draw(entry, this);
+    });
+    topic.onAnnounce(({ author, value }) => {
+      const said = saidOf({ ...(value as object), t: "text", text: "" });
+      this.#here.set(author, { name: said?.t === "text" ? said.name : "", at: Date.now() });
+      this.#drawHere();
+    });
+    this.#beats = setInterval(() => this.#beat(), HERE_EVERY);
+    this.#beat();
+    this.#drawHere();
+  }
+
+  close(): void {
+    clearInterval(this.#beats);
+    this.#abort.abort();
+    for (const { url } of this.#entries.values()) if (url !== undefined) URL.revokeObjectURL(url);
+    get("messages").replaceChildren();
+  }
+
+  async say(text: string): Promise<void> {
+    await this.#publish({ t: "text", text, name: this.name });
+  }
+
+  async show(file: File): Promise<void> {
+    if (file.size > PICTURE_BYTES) throw new PandaError("too-large", words.pictureTooLarge);
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    await this.#publish({ t: "picture", type: file.type, bytes, name: this.name });
+  }
+
+  earlier(): void {
+    this.#limit += SHOWN;
+    this.#draw(true);
+  }
+
+  /** In other words. */
+  redraw(): void {
+    for (const entry of this.#entries.values()) if (entry.element !== undefined) draw(entry, this);
+    this.#drawHere();
+  }
+
+  readonly edit = (entry: Entry): void => {
+    const before = entry.edited ?? (entry.said.t === "text" ? entry.said.text : "");
+    const text = prompt(words.editPrompt, before);
+    if (text === null || text === "" || text === before) return;
+    void this.#publish({ t: "edit", id: entry.message.id, text }).catch(tell);
+  };
+
+  readonly remove = (entry: Entry): void => {
+    void this.#publish({ t: "delete", id: entry.message.id }).catch(tell);
+  };
+
+  readonly life = (entry: Entry): void => {
+    const steps = get<HTMLOListElement>("steps");
+    steps.replaceChildren();
+    get<HTMLDialogElement>("life").showModal();
+    void this.#steps(entry).then((lines) => {
+      for (const [line, detail] of lines) {
+        const step = document.createElement("li");
+        step.textContent = line;
+        if (detail !== undefined) {
+          const code = document.createElement("code");
+          code.textContent = ` ${detail}`;
+          step.append(code);
+        }
+        steps.append(step);
+      }
+    });
+  };
+
+  async #publish(said: Said): Promise<void> {
+    await this.topic.publish(said);
+    get("room-error").textContent = "";
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for await (const message of this.topic.stream({ signal: this.#abort.signal }))
+        this.#take(message);
+    } catch (error) {
+      if (!this.#abort.signal.aborted) tell(error);
+    }
+  }
+
+  #take(message: Message): void {
+    const said = saidOf(message.value);
+    if (said === undefined) return;
+    if (said.t === "edit" || said.t === "delete") {
+      const changes = this.#changes.get(said.id) ?? [];
+      this.#changes.set(said.id, [...changes, { author: message.author, said }]);
+      const entry = this.#entries.get(said.id);
+      if (entry !== undefined) this.#change(entry);
+      return;
+    }
+    const { state } = message;
+    const fresh = { edited: undefined, removed: false, element: undefined, url: undefined };
+    const entry: Entry = { message, said, state, ...fresh };
+    this.#entries.set(message.id, entry);
+    this.#change(entry);
+    this.#order.push(message.id);
+    this.#draw();
+  }
+
+  /** Only who wrote a message changes it. */
+  #change(entry: Entry): void {
+    const changes = this.#changes.get(entry.message.id) ?? [];
+    for (const { said } of changes.filter(({ author }) => author === entry.message.author)) {
+      if (said.t === "edit") entry.edited = said.text;
+      if (said.t === "delete") entry.removed = true;
+    }
+    if (entry.element !== undefined) draw(entry, this);
+  }
+
+  /** Many messages of one frame are drawn once, in the order that everybody sees. */
+  #draw(keepsPlace = false): void {
+    if (this.#isDrawing) return;
+    this.#isDrawing = true;
+    requestAnimationFrame(
+      () => void this.#drawNow(keepsPlace).finally(() => (this.#isDrawing = false)),
+    );
+  }
+
+  async #drawNow(keepsPlace: boolean): Promise<void> {
+    const list = get("messages");
+    // Older ones have their place already.
+    const recent = this.#order.slice(-2 * this.#limit);
+    const from = this.#order.length - recent.length;
+    const messages = recent.map((id) => this.#entries.get(id)!.message);
+    const order = await this.panda.order(messages);
+    const ids = order.map((place) => recent[place]!);
+    // What came meanwhile is behind them.
+    this.#order.splice(from, recent.length, ...ids);
+    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+    const shown = this.#order.slice(-this.#limit);
+    const wanted = new Set(shown);
+    for (const child of [...list.children] as HTMLElement[]) {
+      if (!wanted.has(child.dataset["id"]!)) child.remove();
+    }
+    let before: Element | null = null;
+    for (const id of shown) {
+      const entry = this.#entries.get(id)!;
+      const element = entry.element ?? draw(entry, this);
+      const place: Element | null =
+        before === null ? list.firstElementChild : before.nextElementSibling;
+      if (place !== element) list.insertBefore(element, place);
+      before = element;
+    }
+    get("nothing").hidden = this.#order.length > 0;
+    get("earlier").hidden = this.#order.length <= this.#limit;
+    if (isAtEnd && !keepsPlace) list.scrollTop = list.scrollHeight;
+    list.dataset["count"] = String(this.#order.length);
+  }
+
+  #beat(): void {
+    this.topic.announce({ name: this.name }).catch(() => undefined);
+    for (const [author, { at }] of this.#here)
+      if (Date.now() - at > HERE_WITHIN) this.#here.delete(author);
+    this.#drawHere();
+  }
+
+  #drawHere(): void {
+    const others = [...this.#here].filter(([author]) => author !== this.panda.id);
+    const lines = [`${nameOf(this.name, this.panda.id)} – ${words.you}`];
+    lines.push(...others.map(([author, { name }]) => nameOf(name, author)));
+    const items = lines.map((line) => {
+      const item = document.createElement("li");
+      item.dir = "auto";
+      item.textContent = line;
+      return item;
+    });
+    get("here").replaceChildren(...items);
+  }
+
+  async #steps({ message, state }: Entry): Promise<[string, (string | undefined)?][]> {
+    const place = `${message.author.slice(0, 16)}… #${message.seq}`;
+    const steps: [string, (string | undefined)?][] = message.mine
+      ? [[words.lifeWritten], [words.lifeSigned, place], [words.lifePlain]]
+      : [
+          [words.lifeReceived, this.panda.status.node?.slice(0, 16)],
+          [words.lifeVerified, place],
+          [words.lifePlain],
+        ];
+    steps.push([words.lifeAfter, message.after.map((id) => id.slice(0, 16)).join(", ") || "–"]);
+    if (message.mine && state !== "stored") return [...steps, [words.lifeNotSent, words[state]]];
+    if (message.mine) steps.push([words.lifeSent, message.id]);
+    try {
+      const trace = await this.panda.backend.call<{ stored_by: string[] }>("trace", message.id);
+      steps.push([words.lifeHeld, String(trace.stored_by.length)]);
+    } catch {
+      steps.push([words.lifeOffline]);
+    }
+    return steps;
+  }
+}
+
+/** Says in words what went wrong. */
+export function tell(error: unknown): void {
+  const code = error instanceof PandaError ? error.code : "";
+  const message = error instanceof Error ? error.message : String(error);
+  const text =
+    code === "too-large"
+      ? message === words.pictureTooLarge
+        ? message
+        : words.tooLarge
+      : words.faults[code];
+  get("room-error").textContent = text ?? message;
+}

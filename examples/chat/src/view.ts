@@ -1,0 +1,138 @@
+import type { Message } from "../../../packages/p2panda/dist/index.js";
+import { words } from "./words.js";
+
+/** What is published in a room. */
+export type Said =
+  | { t: "text"; text: string; name: string }
+  | { t: "picture"; type: string; bytes: Uint8Array; name: string }
+  | { t: "edit"; id: string; text: string }
+  | { t: "delete"; id: string };
+
+/** A message with what became of it. */
+export interface Entry {
+  message: Message;
+  said: Extract<Said, { t: "text" | "picture" }>;
+  state: Message["state"];
+  edited: string | undefined;
+  removed: boolean;
+  element: HTMLElement | undefined;
+  url: string | undefined;
+}
+
+export interface Actions {
+  edit(entry: Entry): void;
+  remove(entry: Entry): void;
+  life(entry: Entry): void;
+}
+
+const PICTURES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
+
+/** What somebody published, if it has the shape of something that is shown. */
+export function saidOf(value: unknown): Said | undefined {
+  if (typeof value === "string") return { t: "text", text: value, name: "" };
+  if (typeof value !== "object" || value === null) return undefined;
+  const { t, text, name, id, type, bytes } = value as Record<string, unknown>;
+  const by = typeof name === "string" ? cleanName(name) : "";
+  if (t === "text" && typeof text === "string") return { t, text, name: by };
+  if (t === "edit" && typeof id === "string" && typeof text === "string") return { t, id, text };
+  if (t === "delete" && typeof id === "string") return { t, id };
+  const isPicture =
+    t === "picture" && bytes instanceof Uint8Array && PICTURES.includes(String(type));
+  return isPicture ? { t, type: String(type), bytes, name: by } : undefined;
+}
+
+/** A name on one line, without what is invisible or turns the direction. */
+export function cleanName(name: string): string {
+  return name
+    .replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "")
+    .trim()
+    .slice(0, 40);
+}
+
+export function draw(entry: Entry, actions: Actions): HTMLElement {
+  const { message, said } = entry;
+  const item = entry.element ?? document.createElement("article");
+  entry.element = item;
+  item.className = message.mine ? "message mine" : "message";
+  item.dataset["id"] = message.id;
+  item.replaceChildren(by(entry), content(entry), foot(entry, actions));
+  if (message.missing.length > 0) item.append(paragraph(words.missing, "gone"));
+  void said;
+  return item;
+}
+
+/** Everybody may call themselves anything: the key tells people apart. */
+export function nameOf(name: string, author: string): string {
+  return `${name || "🐼"} (${author.slice(0, 6)})`;
+}
+
+function by({ message, said }: Entry): HTMLElement {
+  const line = document.createElement("div");
+  line.className = "by";
+  const name = document.createElement("b");
+  name.dir = "auto";
+  name.textContent = nameOf(said.name, message.author);
+  name.title = message.author;
+  const time = document.createElement("time");
+  const when = new Date(message.timestamp / 1000);
+  const isTime = Number.isFinite(when.getTime());
+  time.textContent = isTime ? when.toLocaleString(document.documentElement.lang, SHORT) : "?";
+  if (isTime) time.dateTime = when.toISOString();
+  line.append(name, " ", time);
+  return line;
+}
+const SHORT = { dateStyle: "short", timeStyle: "short" } as const;
+
+function content(entry: Entry): HTMLElement {
+  if (entry.removed) return paragraph(words.removed, "gone");
+  const { said } = entry;
+  if (said.t === "text") return paragraph(entry.edited ?? said.text);
+  entry.url ??= URL.createObjectURL(
+    new Blob([said.bytes as Uint8Array<ArrayBuffer>], { type: said.type }),
+  );
+  const image = document.createElement("img");
+  image.src = entry.url;
+  image.alt = words.picture;
+  return image;
+}
+
+/** Text is shown as text, whatever is in it. */
+function paragraph(text: string, kind = ""): HTMLParagraphElement {
+  const made = document.createElement("p");
+  made.dir = "auto";
+  made.className = kind;
+  made.textContent = text;
+  return made;
+}
+
+function foot(entry: Entry, { edit, remove, life }: Actions): HTMLElement {
+  const line = document.createElement("div");
+  line.className = "foot";
+  const { message } = entry;
+  if (entry.edited !== undefined && !entry.removed) line.append(span(words.edited));
+  if (message.mine) {
+    const state = span(words[entry.state]);
+    state.dataset["state"] = entry.state;
+    line.append(state);
+  }
+  line.append(button(words.life, () => life(entry)));
+  if (message.mine && !entry.removed) {
+    if (entry.said.t === "text") line.append(button(words.edit, () => edit(entry)));
+    line.append(button(words.remove, () => remove(entry)));
+  }
+  return line;
+}
+
+function span(text: string): HTMLSpanElement {
+  const made = document.createElement("span");
+  made.textContent = text;
+  return made;
+}
+
+function button(text: string, act: () => void): HTMLButtonElement {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  made.addEventListener("click", act);
+  return made;
+}
