@@ -11,7 +11,8 @@ use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
 use thiserror::Error;
 
 use crate::limits::{
-    TICKET_ADDRESSES_MAX, TICKET_CHARACTERS_MAX, TICKET_CONTACTS_MAX, TICKET_RELAY_BYTES_MAX,
+    TICKET_ADDRESSES_MAX, TICKET_CHARACTERS_MAX, TICKET_CONTACTS_MAX, TICKET_INVITE_BYTES_MAX,
+    TICKET_RELAY_BYTES_MAX,
 };
 use crate::{Hash, NamedAddr, NetworkId, Topic, VerifyingKey};
 
@@ -28,7 +29,8 @@ const CHECKSUM_BYTES: usize = 4;
 /// Context of key derivation.
 const CHECKSUM: &str = "p2panda ticket v1";
 
-/// A topic with a few nodes to begin with and their network, as one string: `panda:...`.
+/// A topic with a few nodes to begin with and their network, as one string: `panda:...`. It may hold an
+/// invite into the space that the topic carries.
 ///
 /// It is as secret as the topic. `Display` shows it, for the person who shares it; `Debug` does not.
 ///
@@ -46,6 +48,17 @@ pub struct Ticket {
     topic: Topic,
     network: NetworkId,
     contacts: Vec<TicketContact>,
+    invite: Option<InviteBytes>,
+}
+
+/// An invite into a space, as the crate that knows spaces wrote it.
+#[derive(Clone, PartialEq, Eq)]
+struct InviteBytes(Vec<u8>);
+
+impl fmt::Debug for InviteBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InviteBytes(..)")
+    }
 }
 
 /// A node to begin with.
@@ -94,9 +107,6 @@ pub enum TicketError {
         /// Its kind.
         kind: u8,
     },
-    /// An invite into a space.
-    #[error("the ticket invites into a space, which this version cannot do yet")]
-    SpaceInvite,
     /// It was written wrongly: its content breaks a rule, although nothing was lost on the way.
     #[error("the content of the ticket breaks the rules; ask for another one")]
     Content,
@@ -123,6 +133,11 @@ pub enum TicketContactError {
     Relay,
 }
 
+/// An invite that does not go into a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an invite in a ticket has 1 to {TICKET_INVITE_BYTES_MAX} bytes")]
+pub struct TicketInviteError;
+
 impl Ticket {
     /// A ticket into a topic of the usual network, without a contact.
     pub fn new(topic: Topic) -> Ticket {
@@ -130,7 +145,20 @@ impl Ticket {
             topic,
             network: NetworkId::default(),
             contacts: Vec::new(),
+            invite: None,
         }
+    }
+
+    /// The same with an invite into the space that the topic carries (`docs/protocol/spaces.md#16`).
+    ///
+    /// # Errors
+    /// It is empty, or has more bytes than [`TICKET_INVITE_BYTES_MAX`].
+    pub fn with_invite(mut self, invite: &[u8]) -> Result<Ticket, TicketInviteError> {
+        if invite.is_empty() || invite.len() > TICKET_INVITE_BYTES_MAX {
+            return Err(TicketInviteError);
+        }
+        self.invite = Some(InviteBytes(invite.to_vec()));
+        Ok(self)
     }
 
     /// The same in another network.
@@ -169,6 +197,12 @@ impl Ticket {
     /// Nodes to begin with.
     pub fn contacts(&self) -> &[TicketContact] {
         &self.contacts
+    }
+
+    /// The invite into the space that the topic carries, if it holds one. Whoever has it may ask to be
+    /// let in.
+    pub fn invite(&self) -> Option<&[u8]> {
+        self.invite.as_ref().map(|invite| &invite.0[..])
     }
 
     /// The ticket in upper case, which takes a smaller code of squares (QR).
@@ -225,7 +259,11 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = Vec::from([VERSION, TOPIC]);
+        let kind = match self.invite {
+            Some(_) => SPACE_INVITE,
+            None => TOPIC,
+        };
+        let mut bytes = Vec::from([VERSION, kind]);
         bytes.extend(content::encode(self));
         bytes.extend(checksum(&bytes));
         let text = BASE32_NOPAD.encode(&bytes);
@@ -254,8 +292,8 @@ impl FromStr for Ticket {
             return Err(TicketError::Checksum);
         }
         match checked {
-            [VERSION, TOPIC, content @ ..] => content::decode(content),
-            [VERSION, SPACE_INVITE, ..] => Err(TicketError::SpaceInvite),
+            [VERSION, TOPIC, content @ ..] => content::decode(content, false),
+            [VERSION, SPACE_INVITE, content @ ..] => content::decode(content, true),
             [VERSION, kind, ..] => Err(TicketError::UnknownKind { kind: *kind }),
             [version, ..] => Err(TicketError::Newer { version: *version }),
             [] => Err(TicketError::TooShort),

@@ -1,5 +1,7 @@
 //! What becomes of messages.
 
+use core::fmt;
+
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::{Failure, SecretId};
 use p2panda_groups::{GroupId, MemberChange, Status};
@@ -187,7 +189,7 @@ impl Verdict {
         [Verdict::Stands, Verdict::Withdrawn, Verdict::Unauthorised];
 }
 
-/// Why a message has no effect.
+/// Why a message has no effect. `to_string` ends a sentence about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -201,4 +203,17 @@ pub enum Refusal {
     Malformed,
     /// The space has another group: somebody uses the id of the space a second time.
     OtherGroup(GroupId),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Role(Some(role)) => write!(f, "its author was {role}"),
+            Refusal::Role(None) => f.write_str("its author was no member"),
+            Refusal::NotTheCreator => f.write_str("its author did not create the space"),
+            Refusal::Operation => f.write_str("it carries an operation on a group that is wrong"),
+            Refusal::Malformed => f.write_str("it does not open, or holds no message"),
+            Refusal::OtherGroup(_) => f.write_str("the space has another group"),
+        }
+    }
 }

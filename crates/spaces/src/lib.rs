@@ -103,6 +103,7 @@ mod space;
 mod space_id;
 mod spaces;
 mod steps;
+mod why;
 mod wire;
 
 pub use event::{Event, Refusal, RoleChange, Verdict};
@@ -118,4 +119,5 @@ pub use sealed::{
 };
 pub use space_id::SpaceId;
 pub use spaces::{Health, Spaces};
+pub use why::{Decision, Deed, Why};
 pub use wire::{Invalid, Pointer, SpacesArgs};

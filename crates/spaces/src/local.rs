@@ -52,8 +52,8 @@ pub enum LocalError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     /// The invite does not allow it.
-    #[error("the invite does not allow it: {0:?}")]
-    Invite(InviteError),
+    #[error(transparent)]
+    Invite(#[from] InviteError),
     /// No keys of an owner are known.
     #[error("no keys of an owner are known")]
     Unreachable,

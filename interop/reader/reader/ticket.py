@@ -5,7 +5,7 @@ import re
 
 from . import cbor, keys
 
-SCHEME, CHARACTERS_MAX, CONTACTS_MAX, ADDRESSES_MAX, RELAY_MAX = "panda:", 9000, 4, 4, 256
+SCHEME, CHARACTERS_MAX, CONTACTS_MAX, ADDRESSES_MAX, RELAY_MAX, INVITE_MAX = "panda:", 9000, 4, 4, 256, 160
 DEFAULT = bytes.fromhex("f745f8f284789fe66264d6c84e284f5eae080c1b54c3f69f84f04fd0012b8476")
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
@@ -36,7 +36,7 @@ def checksum(data):
 
 
 def decode(text):
-    """1.4 in its order; topic, network and contacts."""
+    """1.4 in its order; topic, network, contacts and, of kind 2, the invite."""
     text = text.strip()
     if text[: len(SCHEME)].lower() != SCHEME:
         raise Refused("scheme")
@@ -52,16 +52,16 @@ def decode(text):
         raise Refused("checksum")
     if data[0] != 1:
         raise Refused("newer")
-    if data[1] != 1:
-        raise Refused("space_invite" if data[1] == 2 else "unknown_kind")
+    if data[1] not in (1, 2):
+        raise Refused("unknown_kind")
     try:
-        return content(cbor.decode(data[2:-4], (CHARACTERS_MAX, 8)))
+        return content(cbor.decode(data[2:-4], (CHARACTERS_MAX, 8)), data[1] == 2)
     except (cbor.Invalid, ValueError, TypeError):
         raise Refused("content") from None
 
 
-def content(value):
-    """Section 2; ValueError for everything else."""
+def content(value, invites):
+    """Sections 2 and 4; ValueError for everything else."""
     if not isinstance(value, cbor.Map) or any(type(key) is not int or key < 0 for key, _ in value.pairs):
         raise ValueError
     found = dict(value.pairs)
@@ -77,7 +77,12 @@ def content(value):
         contacts = list(map(contact, found[2]))
         if len({node for node, _, _ in contacts}) < len(contacts):
             raise ValueError
-    return topic, network, contacts
+    invite = None
+    if invites:
+        invite = found.get(3)
+        if not isinstance(invite, bytes) or not 1 <= len(invite) <= INVITE_MAX:
+            raise ValueError
+    return topic, network, contacts, invite
 
 
 def fixed(value):
@@ -124,13 +129,15 @@ def check_address(text):
         raise ValueError
 
 
-def encode(topic, network, contacts):
+def encode(topic, network, contacts, invite):
     value = {0: topic}
     if network != DEFAULT:
         value[1] = network
     if contacts:
         value[2] = [[node, addresses] + ([relay] if relay else []) for node, addresses, relay in contacts]
-    data = b"\1\1" + cbor.encode(value)
+    if invite is not None:
+        value[3] = invite
+    data = (b"\1\1" if invite is None else b"\1\2") + cbor.encode(value)
     return text_of(data + checksum(data))
 
 
@@ -138,11 +145,13 @@ def read(check):
     for v in check.file("tickets.json")["vectors"]:
         text, expected = v["inputs"]["text"], v["expected"]
         try:
-            topic, network, contacts = decode(text)
+            topic, network, contacts, invite = decode(text)
         except Refused as reason:
             check.equal({"error": str(reason)}, expected, "tickets", v["name"])
             continue
         neutral = [{"node": node.hex(), "addrs": addrs, "relay": relay} for node, addrs, relay in contacts]
         got = {"topic": topic.hex(), "network": network.hex(), "contacts": neutral,
-               "is_written_so": encode(topic, network, contacts) == text}
+               "is_written_so": encode(topic, network, contacts, invite) == text}
+        if invite is not None:
+            got["invite"] = invite.hex()
         check.equal(got, expected, "tickets", v["name"])

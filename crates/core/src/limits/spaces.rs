@@ -31,3 +31,9 @@ pub const SPACE_NOTES_MAX: usize = 64;
 
 /// Owners to whom a request to be let in is sealed (`docs/protocol/spaces.md#16`).
 pub const SPACE_REQUEST_BOXES_MAX: usize = 16;
+
+/// Owners that an invite names (`docs/protocol/spaces.md#16`).
+pub const SPACE_INVITE_OWNERS_MAX: usize = 2;
+
+/// Bytes of the name of a space (`docs/protocol/spaces.md#15`).
+pub const SPACE_NAME_BYTES_MAX: usize = 256;

@@ -10,3 +10,5 @@ pub const TICKET_ADDRESSES_MAX: usize = 4;
 pub const TICKET_RELAY_BYTES_MAX: usize = 256;
 /// Levels of arrays and maps in the content of a ticket (`docs/protocol/ticket.md#2`).
 pub const TICKET_DEPTH_MAX: usize = 8;
+/// Bytes of an invite into a space in a ticket (`docs/protocol/ticket.md#4`).
+pub const TICKET_INVITE_BYTES_MAX: usize = 160;

@@ -15,6 +15,7 @@ use crate::{NamedAddr, NetworkId, Topic, VerifyingKey};
 const TOPIC: u64 = 0;
 const NETWORK: u64 = 1;
 const CONTACTS: u64 = 2;
+const INVITE: u64 = 3;
 
 const LIMITS: Limits = Limits {
     length_max: TICKET_CHARACTERS_MAX as u64,
@@ -24,8 +25,10 @@ const LIMITS: Limits = Limits {
 pub(super) fn encode(ticket: &Ticket) -> Vec<u8> {
     let has_network = ticket.network != NetworkId::default();
     let has_contacts = !ticket.contacts.is_empty();
+    let has_invite = ticket.invite.is_some();
     let mut writer = Writer::new();
-    writer.map(1 + usize::from(has_network) + usize::from(has_contacts));
+    let more = [has_network, has_contacts, has_invite].map(usize::from);
+    writer.map(1 + more.iter().sum::<usize>());
     writer.uint(TOPIC).bytes(ticket.topic.as_bytes());
     if has_network {
         writer.uint(NETWORK).bytes(ticket.network.as_bytes());
@@ -35,6 +38,9 @@ pub(super) fn encode(ticket: &Ticket) -> Vec<u8> {
         for contact in &ticket.contacts {
             write_contact(&mut writer, contact);
         }
+    }
+    if let Some(invite) = &ticket.invite {
+        writer.uint(INVITE).bytes(&invite.0);
     }
     writer.into_bytes()
 }
@@ -51,15 +57,17 @@ fn write_contact(writer: &mut Writer, contact: &TicketContact) {
     }
 }
 
-pub(super) fn decode(content: &[u8]) -> Result<Ticket, TicketError> {
+/// Reads a ticket that invites into a space, or one into a topic only.
+pub(super) fn decode(content: &[u8], invites: bool) -> Result<Ticket, TicketError> {
     // Every error of reading is one to the user: nothing was lost on the way.
     let mut reader = Reader::checked(content, LIMITS).map_err(broken)?;
-    let (mut topic, mut network, mut contacts) = (None, None, None);
+    let (mut topic, mut network, mut contacts, mut invite) = (None, None, None, None);
     for _ in 0..reader.map().map_err(broken)? {
         match reader.uint() {
             Ok(TOPIC) => topic = Some(Topic::from_bytes(fixed(&mut reader)?)),
             Ok(NETWORK) => network = Some(NetworkId::from_bytes(fixed(&mut reader)?)),
             Ok(CONTACTS) => contacts = Some(read_contacts(&mut reader)?),
+            Ok(INVITE) if invites => invite = Some(reader.bytes().map_err(broken)?),
             Ok(_) => reader.skip().map_err(broken)?,
             Err(_) => return Err(TicketError::Content),
         }
@@ -72,7 +80,11 @@ pub(super) fn decode(content: &[u8]) -> Result<Ticket, TicketError> {
     for contact in contacts.unwrap_or_default() {
         ticket.add(contact).map_err(|_| TicketError::Content)?;
     }
-    Ok(ticket)
+    match (invites, invite) {
+        (false, _) => Ok(ticket),
+        (true, Some(invite)) => ticket.with_invite(invite).map_err(|_| TicketError::Content),
+        (true, None) => Err(TicketError::Content),
+    }
 }
 
 fn read_contacts(reader: &mut Reader<'_>) -> Result<Vec<TicketContact>, TicketError> {

@@ -97,11 +97,28 @@ fn the_largest_ticket_can_be_read() {
         let contact = TicketContact::new(node(seed), addrs.clone()).through(&relay);
         assert_eq!(largest.add(contact), Ok(()));
     }
+    let largest = largest.with_invite(&[7; TICKET_INVITE_BYTES_MAX]).unwrap();
     assert!(largest.to_string().len() <= TICKET_CHARACTERS_MAX);
     assert_eq!(largest.to_string().parse(), Ok(largest));
 }
 
 #[test]
-fn debug_does_not_show_the_topic() {
-    assert!(!format!("{:?}", ticket()).contains("abab"));
+fn an_invite_has_so_many_bytes() {
+    let with = |bytes: &[u8]| ticket().with_invite(bytes).map(drop);
+    assert_eq!(with(&[7; TICKET_INVITE_BYTES_MAX]), Ok(()));
+    assert_eq!(
+        with(&[7; TICKET_INVITE_BYTES_MAX + 1]),
+        Err(TicketInviteError)
+    );
+    assert_eq!(with(&[]), Err(TicketInviteError));
+}
+
+#[test]
+fn debug_shows_neither_topic_nor_invite() {
+    let invite = ticket().with_invite(&[0xcd; 9]).unwrap();
+    let text = format!("{invite:?} {:x?}", invite.invite.as_ref().unwrap());
+    assert!(
+        !text.contains("abab") && !text.contains("205") && !text.contains("cd"),
+        "{text}"
+    );
 }

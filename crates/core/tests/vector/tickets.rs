@@ -16,6 +16,8 @@ fn tickets_are_read_and_written_as_recorded() {
                 assert_eq!(ticket.network().to_string(), expected["network"], "{name}");
                 let contacts: Vec<Value> = ticket.contacts().iter().map(contact).collect();
                 assert_eq!(Value::from(contacts), expected["contacts"], "{name}");
+                let invite = ticket.invite().map(hex);
+                assert_eq!(Value::from(invite), expected["invite"], "{name}");
                 let is_written_so = ticket.to_string() == text;
                 assert_eq!(
                     Value::from(is_written_so),
@@ -34,6 +36,10 @@ fn contact(contact: &TicketContact) -> Value {
     json!({ "node": contact.node.to_string(), "addrs": addrs, "relay": contact.relay })
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn word(error: TicketError) -> &'static str {
     match error {
         TicketError::Scheme => "scheme",
@@ -43,7 +49,6 @@ fn word(error: TicketError) -> &'static str {
         TicketError::Checksum => "checksum",
         TicketError::Newer { .. } => "newer",
         TicketError::UnknownKind { .. } => "unknown_kind",
-        TicketError::SpaceInvite => "space_invite",
         TicketError::Content => "content",
         _ => "another",
     }

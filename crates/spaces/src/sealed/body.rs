@@ -435,7 +435,7 @@ fn read_optional<T>(
     }
 }
 
-fn read_list<T>(
+pub(super) fn read_list<T>(
     r: &mut Reader<'_>,
     max: usize,
     read: impl Fn(&mut Reader<'_>) -> Result<T, Invalid>,

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::cbor::{self, Reader};
+use p2panda_core::limits::{SPACE_INVITE_OWNERS_MAX, SPACE_NAME_BYTES_MAX};
 use p2panda_core::{Hash, Signature, SigningKey, VerifyingKey};
 use p2panda_encryption::{Context, HybridBundle, OwnKeys, Wire, Writer};
 use p2panda_groups::{Action, Member};
 use rand_core::CryptoRng;
+use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::body::{Body, Request, read_array, read_key};
+use super::body::{Body, Request, read_array, read_key, read_list};
 use super::{Sealed, Signer};
 use crate::event::Event;
 use crate::graph::{Graph, Kind};
@@ -27,8 +29,8 @@ const BOX: &[u8] = b"p2panda space request box v1";
 pub struct Invite {
     /// The space. A welcome into another one is not what was asked for.
     pub space: SpaceId,
-    /// An owner, to whom requests are sealed.
-    pub owner: VerifyingKey,
+    /// Owners, to whom requests are sealed: the one that offered it first.
+    pub owners: Vec<VerifyingKey>,
     /// Signs requests.
     pub key: SigningKey,
 }
@@ -38,7 +40,10 @@ impl Invite {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::default();
         w.array(4).uint(VERSION).bytes(self.space.as_bytes());
-        w.bytes(self.owner.as_bytes());
+        w.array(self.owners.len());
+        for owner in &self.owners {
+            w.bytes(owner.as_bytes());
+        }
         w.bytes(self.key.to_bytes().as_slice());
         w.into_bytes()
     }
@@ -51,19 +56,21 @@ impl Invite {
         }
         let invite = Invite {
             space: SpaceId::from_bytes(read_array(&mut r)?),
-            owner: read_key(&mut r)?,
+            owners: read_list(&mut r, SPACE_INVITE_OWNERS_MAX, read_key)?,
             key: SigningKey::from_bytes(&Zeroizing::new(read_array(&mut r)?)),
         };
         r.finish()?;
+        if invite.owners.is_empty() {
+            return Err(Invalid::Variant);
+        }
         Ok(invite)
     }
 
     /// The body of a request of ours, for our control log in the topic of the invite; sealed to the
-    /// owner and to others that may be owners, as far as their keys are known.
+    /// owners that the invite names, as far as their keys are known.
     pub fn request<R: CryptoRng>(
         &self,
         me: &VerifyingKey,
-        others: &[VerifyingKey],
         context: &Context<'_>,
         rng: &mut R,
     ) -> Result<Vec<u8>, LocalError> {
@@ -76,10 +83,9 @@ impl Invite {
             signature.as_bytes(),
         ];
         let content = Zeroizing::new(content.concat());
-        let owners: BTreeSet<VerifyingKey> = others.iter().copied().chain([self.owner]).collect();
         let mut boxes = Vec::new();
-        for owner in owners {
-            if let Ok(Some(keys)) = context.registry.hybrid(&owner, context.now) {
+        for owner in &self.owners {
+            if let Ok(Some(keys)) = context.registry.hybrid(owner, context.now) {
                 let sealed = keys.seal_box(BOX, me.as_bytes(), &content, rng);
                 boxes.push(sealed.map_err(|_| LocalError::TooLarge)?);
             }
@@ -119,8 +125,8 @@ pub(super) fn open_request(
     Some((space, invite))
 }
 
-/// What a control message says of invites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a control message of an owner says of invites, or of the space.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     Offer(Offer),
     Revoke(VerifyingKey),
@@ -129,6 +135,8 @@ pub(crate) enum Note {
         invite: VerifyingKey,
         newcomer: VerifyingKey,
     },
+    /// The space is called so.
+    Name(String),
 }
 
 /// An invite as the members know it.
@@ -159,6 +167,9 @@ impl Note {
                 w.array(3).uint(2).bytes(invite.as_bytes());
                 w.bytes(newcomer.as_bytes());
             }
+            Note::Name(name) => {
+                w.array(2).uint(3).text(name);
+            }
         }
     }
 
@@ -180,6 +191,13 @@ impl Note {
                 invite: read_key(r)?,
                 newcomer: read_key(r)?,
             }),
+            (2, 3) => {
+                let name = r.text()?;
+                match name.len() <= SPACE_NAME_BYTES_MAX {
+                    true => Ok(Note::Name(name.to_owned())),
+                    false => Err(Invalid::TooLong),
+                }
+            }
             _ => Err(Invalid::Variant),
         }
     }
@@ -191,6 +209,8 @@ impl Note {
 pub struct InviteState {
     /// What was offered.
     pub offer: Offer,
+    /// The owner that offered it.
+    pub by: VerifyingKey,
     /// An owner took it back.
     pub is_revoked: bool,
     /// Who came by it, by the ids of the messages that let them in: the first of these stay.
@@ -212,18 +232,23 @@ impl InviteState {
 }
 
 /// Why somebody is not let in by an invite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InviteError {
     /// The members know no such invite.
+    #[error("the members know no such invite")]
     Unknown,
     /// An owner took it back.
+    #[error("the invite was revoked")]
     Revoked,
     /// By our clock it is too late.
+    #[error("the invite has expired")]
     Expired,
     /// As many as it allows have come by it.
+    #[error("the invite is used up")]
     UsedUp,
     /// It is a member, or was let in by this invite before.
+    #[error("the invite has let this node in before, or it is a member")]
     AlreadyIn,
 }
 
@@ -243,10 +268,44 @@ impl Spaces {
             expires_at,
         };
         self.note_of_owner(space, Note::Offer(offer), desk)?;
+        let roles = self.spaces.get(&space).map(|known| &known.roles);
+        let owners = roles.into_iter().flatten();
+        let owners = owners.filter(|(_, role)| **role == Role::Owner);
+        let others = owners.map(|(key, _)| *key).filter(|key| *key != self.me);
+        let owners = [self.me].into_iter().chain(others);
         Ok(Invite {
             space,
-            owner: self.me,
+            owners: owners.take(SPACE_INVITE_OWNERS_MAX).collect(),
             key,
+        })
+    }
+
+    /// Calls the space by another name, which only members learn. Only owners do.
+    pub fn set_name<R: CryptoRng, S: Signer>(
+        &mut self,
+        space: SpaceId,
+        name: &str,
+        desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
+    ) -> Result<(), LocalError> {
+        match name.len() <= SPACE_NAME_BYTES_MAX {
+            true => self.note_of_owner(space, Note::Name(name.to_owned()), desk),
+            false => Err(LocalError::TooLarge),
+        }
+    }
+
+    /// What the space is called: of the names that no later one replaces, that of the smallest message
+    /// id.
+    pub fn name(&self, space: &SpaceId) -> Option<String> {
+        let graph = &self.spaces.get(space)?.graph;
+        let named = |id: &&Hash| {
+            let node = graph.get(id).filter(|node| node.kind != Kind::Refused);
+            node.is_some_and(|node| node.notes.iter().any(|note| matches!(note, Note::Name(_))))
+        };
+        let last = graph.last_of(graph.noting().filter(named).copied().collect());
+        let notes = &graph.get(last.first()?)?.notes;
+        notes.iter().rev().find_map(|note| match note {
+            Note::Name(name) => Some(name.clone()),
+            _ => None,
         })
     }
 
@@ -286,14 +345,15 @@ impl Spaces {
         newcomer: VerifyingKey,
         desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
     ) -> Result<Vec<Event>, LocalError> {
-        let role = self.may_come(&space, &invite, &newcomer, desk.context.now);
-        let role = role.map_err(LocalError::Invite)?;
+        let role = self.admits(&space, &invite, &newcomer, desk.context.now)?;
         let (member, access) = (Member::Individual(newcomer), role.into());
         let note = Note::Admit { invite, newcomer };
         self.change_with(space, Action::Add { member, access }, vec![note], desk)
     }
 
-    fn may_come(
+    /// The role that somebody gets who asked by an invite, if the invite allows it by what we know and
+    /// by this time.
+    pub fn admits(
         &self,
         space: &SpaceId,
         invite: &VerifyingKey,
@@ -367,33 +427,35 @@ impl Spaces {
 /// What the messages of a space say of invites. Only what owners said counts.
 fn invites(graph: &Graph) -> BTreeMap<VerifyingKey, InviteState> {
     let mut states: BTreeMap<VerifyingKey, InviteState> = BTreeMap::new();
-    let mut notes: Vec<(Hash, Note)> = Vec::new();
+    let mut notes: Vec<(Hash, VerifyingKey, &Note)> = Vec::new();
     for id in graph.noting() {
         let Some(node) = graph.get(id).filter(|node| node.kind != Kind::Refused) else {
             continue;
         };
-        notes.extend(node.notes.iter().map(|note| (*id, *note)));
+        let author = node.place.author;
+        notes.extend(node.notes.iter().map(|note| (*id, author, note)));
     }
-    for (_, note) in &notes {
+    for (_, author, note) in &notes {
         if let Note::Offer(offer) = note {
             states.entry(offer.invite).or_insert(InviteState {
                 offer: *offer,
+                by: *author,
                 is_revoked: false,
                 admitted: Vec::new(),
             });
         }
     }
-    for (id, note) in notes {
+    for (id, _, note) in notes {
         match note {
-            Note::Offer(_) => {}
+            Note::Offer(_) | Note::Name(_) => {}
             Note::Revoke(invite) => {
-                if let Some(state) = states.get_mut(&invite) {
+                if let Some(state) = states.get_mut(invite) {
                     state.is_revoked = true;
                 }
             }
             Note::Admit { invite, newcomer } => {
-                if let Some(state) = states.get_mut(&invite) {
-                    state.admitted.push((id, newcomer));
+                if let Some(state) = states.get_mut(invite) {
+                    state.admitted.push((id, *newcomer));
                 }
             }
         }

@@ -1,8 +1,13 @@
 //! Who is let in by an invite (`docs/protocol/spaces.md#16`).
 
 use p2panda_core::VerifyingKey;
+use p2panda_core::limits::{
+    SPACE_INVITE_OWNERS_MAX, SPACE_NAME_BYTES_MAX, TICKET_INVITE_BYTES_MAX,
+};
 use p2panda_encryption::Context;
-use p2panda_spaces::{Glance, Invite, InviteError, LocalError, Log, Role, Settings, SpaceId};
+use p2panda_spaces::{
+    Deed, Glance, Invalid, Invite, InviteError, LocalError, Log, Role, Settings, SpaceId,
+};
 
 use crate::native_world::{NOW, Node, heal_all, nodes, ops, sync};
 
@@ -20,7 +25,7 @@ fn offer(owner: &mut Node, role: Role, uses: u64) -> Invite {
 fn request(node: &mut Node, invite: &Invite) {
     node.space = Some(invite.space);
     let context = Context::new(&mut node.keys, &mut node.registry, node.now);
-    let body = invite.request(&node.id, &[], &context, &mut node.rng);
+    let body = invite.request(&node.id, &context, &mut node.rng);
     node.forge(Log::Control, vec![], body.unwrap());
     node.pump();
 }
@@ -121,13 +126,14 @@ fn an_invite_lets_in_so_many_until_its_time_and_none_once_it_is_revoked() {
 fn of_concurrent_admissions_beyond_what_is_allowed_the_first_ids_stay() {
     let [mut a, mut b, mut c, mut d] = nodes();
     a.create(Settings::with_history(), &[(b.member(), Role::Owner)]);
-    let invite = offer(&mut a, Role::Editor, 1);
     sync(&mut [&mut a, &mut b]);
+    let invite = offer(&mut a, Role::Editor, 1);
+    assert_eq!(invite.owners, [a.id, b.id]);
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
     for newcomer in [&mut c, &mut d] {
         newcomer.space = Some(invite.space);
         let context = Context::new(&mut newcomer.keys, &mut newcomer.registry, NOW);
-        let owners = [a.id, b.id];
-        let body = invite.request(&newcomer.id, &owners, &context, &mut newcomer.rng);
+        let body = invite.request(&newcomer.id, &context, &mut newcomer.rng);
         newcomer.forge(Log::Control, vec![], body.unwrap());
     }
     sync(&mut [&mut a, &mut c]);
@@ -198,4 +204,125 @@ fn only_owners_offer_and_let_in() {
     request(&mut c, &invite);
     sync(&mut [&mut a, &mut b, &mut c]);
     assert_eq!(admit_all(&mut a), [Ok(())]);
+}
+
+#[test]
+fn an_invite_names_one_owner_or_two() {
+    let [mut a] = nodes();
+    a.create(Settings::with_history(), &[]);
+    let invite = offer(&mut a, Role::Editor, 1);
+    let with = |owners: usize| {
+        let owners = vec![a.id; owners];
+        let invite = Invite {
+            owners,
+            ..invite.clone()
+        };
+        Invite::decode(&invite.encode()).map(drop)
+    };
+    assert_eq!(with(0), Err(Invalid::Variant));
+    assert_eq!(with(1), Ok(()));
+    assert_eq!(with(SPACE_INVITE_OWNERS_MAX), Ok(()));
+    assert_eq!(with(SPACE_INVITE_OWNERS_MAX + 1), Err(Invalid::TooLong));
+    let largest = Invite {
+        owners: vec![a.id; SPACE_INVITE_OWNERS_MAX],
+        ..invite.clone()
+    };
+    assert!(largest.encode().len() <= TICKET_INVITE_BYTES_MAX);
+}
+
+#[test]
+fn members_know_the_name_of_a_space_and_all_know_the_same() {
+    let [mut a, mut b, mut c] = nodes();
+    a.create(Settings::with_history(), &[(b.member(), Role::Owner)]);
+    let call = |node: &mut Node, name: &str| {
+        let space = node.s();
+        node.try_act(|spaces, desk| spaces.set_name(space, name, desk))
+    };
+    let name = |node: &Node| node.spaces.name(&node.s());
+    assert_eq!(name(&a), None);
+    call(&mut a, "first").unwrap();
+    call(&mut a, "second").unwrap();
+    sync(&mut [&mut a, &mut b]);
+    assert_eq!(name(&b).as_deref(), Some("second"));
+    call(&mut a, "of a").unwrap();
+    call(&mut b, "of b").unwrap();
+    assert_eq!(name(&b).as_deref(), Some("of b"));
+    sync(&mut [&mut a, &mut b]);
+    assert_eq!(name(&a), name(&b), "of two at the same time all take one");
+    b.restart();
+    assert_eq!(name(&a), name(&b));
+    // A newcomer learns it, and only owners decide.
+    let newcomer = c.member();
+    sync(&mut [&mut a, &mut c]);
+    a.add(newcomer, Role::Editor);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert_eq!(name(&c), name(&a));
+    let role = Some(Role::Editor);
+    assert_eq!(call(&mut c, "mine"), Err(LocalError::Role(role)));
+    let long = "n".repeat(SPACE_NAME_BYTES_MAX);
+    assert_eq!(call(&mut a, &format!("{long}n")), Err(LocalError::TooLarge));
+    assert_eq!(call(&mut a, &long), Ok(()));
+    assert_eq!(name(&a), Some(long));
+}
+
+#[test]
+fn why_somebody_is_a_member_names_who_decided_and_by_which_invite() {
+    let [mut a, mut b, mut c] = nodes();
+    a.create(Settings::with_history(), &[(b.member(), Role::Owner)]);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    let invite = offer(&mut b, Role::Reader, 1);
+    request(&mut c, &invite);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert_eq!(admit_all(&mut b), [Ok(())]);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    let space = a.s();
+    let why = |node: &Node, who: &VerifyingKey| node.spaces.why(&space, who).unwrap();
+    let of_c = why(&a, &c.id);
+    assert_eq!(of_c.role, Some(Role::Reader));
+    assert_eq!(of_c.invite, Some(invite.key.verifying_key()));
+    let decided: Vec<_> = of_c
+        .decided
+        .iter()
+        .map(|one| (one.author, &one.deed))
+        .collect();
+    assert_eq!(decided, [(b.id, &Deed::Add(Role::Reader))]);
+    assert_eq!(of_c, why(&c, &c.id), "all members say the same");
+    let key = invite.key.verifying_key();
+    let sentence = format!(
+        "{} is reader: {} added it as reader, by the invite {key}",
+        c.id, b.id
+    );
+    assert_eq!(of_c.to_string(), sentence);
+    let of_a = why(&c, &a.id).to_string();
+    assert_eq!(
+        of_a,
+        format!("{} is owner: {} created the space", a.id, a.id)
+    );
+    a.remove(c.member());
+    sync(&mut [&mut a, &mut b]);
+    let gone = why(&b, &c.id).to_string();
+    assert_eq!(
+        gone,
+        format!("{} is no member any more: {} removed it", c.id, a.id)
+    );
+    let stranger = p2panda_core::SigningKey::from_bytes(&[99; 32]).verifying_key();
+    let never = why(&b, &stranger).to_string();
+    assert_eq!(never, format!("{stranger} was never a member"));
+}
+
+#[test]
+fn of_two_owners_who_remove_each_other_the_sentence_says_so() {
+    let [mut a, mut b] = nodes();
+    a.create(Settings::with_history(), &[(b.member(), Role::Owner)]);
+    sync(&mut [&mut a, &mut b]);
+    let (ma, mb) = (a.member(), b.member());
+    a.remove(mb);
+    b.remove(ma);
+    sync(&mut [&mut a, &mut b]);
+    let space = a.s();
+    for (node, gone, by) in [(&a, &b, &a), (&a, &a, &b)] {
+        let why = node.spaces.why(&space, &gone.id).unwrap().to_string();
+        assert!(why.contains("is no member any more"), "{why}");
+        assert!(why.contains(&format!("{} removed it", by.id)), "{why}");
+    }
 }
