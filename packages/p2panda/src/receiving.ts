@@ -1,6 +1,6 @@
 import { fromBase64 } from "./bytes.js";
 import { ours, PandaError, type Details } from "./errors.js";
-import { append, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
+import { append, buffered, checkEpoch, type LogRow, type NodeRow, type PlaceRow } from "./rows.js";
 import type { Store, Writer } from "./store.js";
 import { wasm, type Dependency, type Operation } from "./wasm.js";
 
@@ -43,8 +43,9 @@ export class Receiving {
   async batch(epoch: number, topic: string, node: string, shown: Shown[]): Promise<Received> {
     const received: Received = { rows: [], stored: [], faults: [] };
     const checked = shown.map((one) => check(topic, one, received.faults));
-    await this.store.write(async (writer) => {
-      await checkEpoch(writer, epoch);
+    await this.store.write(async (direct) => {
+      await checkEpoch(direct, epoch);
+      const writer = buffered(direct);
       const seen = (await writer.get<NodeRow>("nodes", [node, topic])) ?? {
         arrival: 0,
         acked: {},
@@ -63,6 +64,7 @@ export class Receiving {
         seen.last = { author, logId, log, seq, id };
       }
       writer.put("nodes", [node, topic], seen);
+      writer.flush();
     });
     return received;
   }

@@ -1,5 +1,5 @@
 import type { Dependency, Operation } from "./wasm.js";
-import { LAST, type Reader, type Writer } from "./store.js";
+import { LAST, type Key, type Reader, type Table, type Writer } from "./store.js";
 import { PandaError } from "./errors.js";
 
 /** How far an operation of this page is. Those of others are `stored`. */
@@ -78,6 +78,38 @@ export async function checkEpoch(writer: Writer, epoch: number): Promise<void> {
   if ((await writer.get("meta", ["epoch"])) !== epoch) {
     throw new PandaError("not-leader", "another tab writes now");
   }
+}
+
+/** A writer that asks for each head and counter once, and writes it once, with `flush`. */
+export function buffered(writer: Writer): Writer & { flush(): void } {
+  const kept = new Map<
+    string,
+    { table: "logs" | "meta"; key: Key; value: unknown; isNew: boolean }
+  >();
+  const isKept = (table: Table): table is "logs" | "meta" => table === "logs" || table === "meta";
+  const put = (table: Table, key: Key, value: unknown): void => {
+    if (!isKept(table)) writer.put(table, key, value);
+    else kept.set(`${table} ${key.join(" ")}`, { table, key, value, isNew: true });
+  };
+  return {
+    async get<T>(table: Table, key: Key) {
+      if (!isKept(table)) return writer.get<T>(table, key);
+      const name = `${table} ${key.join(" ")}`;
+      const known = kept.get(name);
+      if (known !== undefined) return known.value as T | undefined;
+      const value = await writer.get<T>(table, key);
+      kept.set(name, { table, key, value, isNew: false });
+      return value;
+    },
+    range: (table, from, to, options) => writer.range(table, from, to, options),
+    put,
+    delete: (table, key) => writer.delete(table, key),
+    flush() {
+      for (const { table, key, value, isNew } of kept.values()) {
+        if (isNew) writer.put(table, key, value);
+      }
+    },
+  };
 }
 
 /** Everything of a topic. */
