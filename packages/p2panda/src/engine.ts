@@ -13,6 +13,8 @@ const TOPICS = 64;
 /** Bytes of a message: with the largest header it fits what a node takes in one request. */
 const BODY_BYTES = 512 * 1024 - 4096;
 const REQUEST_BYTES = 128;
+/** Milliseconds until the tab that speaks with the node has answered. */
+const ASKED_WITHIN = 5_000;
 
 /** How things are. */
 export interface Status {
@@ -47,7 +49,9 @@ type Ping =
   | { kind: "who" }
   | { kind: "requests" }
   | { kind: "topic"; topic: string }
-  | { kind: "announce"; topic: string; value: unknown };
+  | { kind: "announce"; topic: string; value: unknown }
+  | { kind: "trace"; ask: string; id: string }
+  | { kind: "traced"; ask: string; result: unknown; error: PlainError | undefined };
 
 /** A message as it is shown. */
 export interface Shown {
@@ -93,6 +97,7 @@ export class Engine {
   #syncing: Syncing | undefined;
   #signs: Promise<void> | undefined;
   #signAgain = false;
+  #asked = new Map<string, (result: unknown, error: PlainError | undefined) => void>();
   #clock = 0;
   #heard = new Map<string, string>();
   #behind = new Map<string, number>();
@@ -279,9 +284,33 @@ export class Engine {
 
   /** Where the node says that an operation is. */
   async trace(id: string): Promise<unknown> {
-    if (this.#syncing === undefined)
-      throw new PandaError("offline", "another tab speaks with the node");
-    return this.#syncing.call("trace", { id });
+    if (this.#syncing !== undefined) return this.#syncing.call("trace", { id });
+    // Another tab speaks with the node.
+    const ask = toHex(randomBytes(16));
+    return new Promise((resolve, reject) => {
+      const settle = (work: () => void): void => {
+        clearTimeout(timer);
+        this.#asked.delete(ask);
+        work();
+      };
+      const timer = setTimeout(() => {
+        settle(() => reject(new PandaError("offline", "no tab speaks with the node")));
+      }, ASKED_WITHIN);
+      this.#asked.set(ask, (result, error) => {
+        settle(() => (error === undefined ? resolve(result) : reject(PandaError.of(error))));
+      });
+      this.#tell({ kind: "trace", ask, id });
+    });
+  }
+
+  async #answer(ask: string, id: string): Promise<void> {
+    if (this.#syncing === undefined) return;
+    try {
+      const result = await this.#syncing.call("trace", { id });
+      this.#tell({ kind: "traced", ask, result, error: undefined });
+    } catch (error) {
+      this.#tell({ kind: "traced", ask, result: undefined, error: PandaError.plain(error) });
+    }
   }
 
   ticket(text: string): { topic: string } {
@@ -418,6 +447,11 @@ export class Engine {
         // A new tab has heard nothing yet.
         if (this.#epoch !== undefined) this.#update({});
         return;
+      case "trace":
+        void this.#answer(message.ask, message.id);
+        return;
+      case "traced":
+        return this.#asked.get(message.ask)?.(message.result, message.error);
       case "requests":
         return this.#sign();
       case "topic":

@@ -124,6 +124,13 @@ for (const name of browsers) {
         const ids = await Promise.all(tabs.map((tab) => tab.evaluate(() => panda.id)));
         assert.equal(new Set(ids).size, 1);
         await first.waitForFunction(() => panda.status.leader, { polling: 20 });
+        // A tab that does not speak with the node asks the one that does.
+        const sent = await tabs[1].evaluate(async () => {
+          const receipt = await room.publish("0 -1", { request: "first" });
+          await receipt.wait("node");
+          return [(await receipt.held()).length, panda.status.leader, panda.status.state];
+        });
+        assert.deepEqual(sent, [0, false, "online"]);
         const burst = (tab, place, count) =>
           tab.evaluate(
             async (place, count) => {
@@ -147,6 +154,10 @@ for (const name of browsers) {
         const seqs = [];
         for await (const message of reader.topic(topic).stream()) {
           const [place, number] = message.value.split(" ").map(Number);
+          if (number === -1) {
+            seqs.push(message.seq);
+            continue;
+          }
           seen[place].push(number);
           seqs.push(message.seq);
           if (seen[1].length === 60 && seen[2].length === 60 && seen[0].length >= kept) break;
