@@ -222,8 +222,8 @@ export class Room {
     if (message.mine && state !== "stored") return [...steps, [words.lifeNotSent, words[state]]];
     if (message.mine) steps.push([words.lifeSent, message.id]);
     try {
-      const trace = await this.panda.backend.call<{ stored_by: string[] }>("trace", message.id);
-      steps.push([words.lifeHeld, String(trace.stored_by.length)]);
+      const trace = await this.panda.backend.call<{ sent_to: string[] }>("trace", message.id);
+      steps.push([words.lifeHeld, String(trace.sent_to.length)]);
     } catch {
       steps.push([words.lifeOffline]);
     }

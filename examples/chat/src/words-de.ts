@@ -60,7 +60,7 @@ export const de: Words = {
   lifePlain: "Nicht versiegelt: Dies ist ein offener Raum",
   lifeSent: "An den Knoten gesendet, der sie gespeichert hat",
   lifeNotSent: "Noch nicht gesendet",
-  lifeHeld: "Andere Knoten, die sie gespeichert haben, wie der Knoten sagt:",
+  lifeHeld: "Andere Knoten, die sie bekommen haben, wie der Knoten sagt:",
   lifeReceived: "Vom Knoten gezeigt",
   lifeVerified: "Unterschrift, Inhalt und Platz im Log des Verfassers hier geprüft",
   lifeAfter: "Geschrieben nach",

@@ -58,7 +58,7 @@ export const en = {
   lifePlain: "Not sealed: this is a plain room",
   lifeSent: "Sent to the node, which has it on its disk",
   lifeNotSent: "Not sent yet",
-  lifeHeld: "Other nodes that have it on their disks, as the node says:",
+  lifeHeld: "Other nodes that have received it, as the node says:",
   lifeReceived: "Shown by the node",
   lifeVerified: "Signature, content and place in its author's log verified here",
   lifeAfter: "Written after",

@@ -16,8 +16,8 @@ import { MemoryStore } from "./store.js";
 
 /** Messages that are read at once. */
 const PAGE = 128;
-/** Milliseconds between two questions who holds an operation. */
-const HELD_EVERY = 1_000;
+/** Milliseconds between two questions who has received an operation. */
+const SENT_EVERY = 1_000;
 
 export interface ConnectOptions {
   /** A key of WebCrypto. Without one the page makes a key that nobody can read, and keeps it. */
@@ -390,8 +390,8 @@ export class Message implements Shown {
   }
 }
 
-/** What to wait for: the message is signed, on the node's disk, or on those of so many peers of the node. */
-export type WaitFor = "signed" | "node" | { held: number };
+/** What to wait for: the message is signed, on the node's disk, or sent on to so many other nodes. */
+export type WaitFor = "signed" | "node" | { sent: number };
 
 /** A message that was published. */
 export class Receipt {
@@ -444,21 +444,28 @@ export class Receipt {
     } finally {
       stop();
     }
-    if (typeof what === "object") await this.#held(what.held, signal);
+    if (typeof what === "object") await this.#sent(what.sent, signal);
     return this;
   }
 
-  /** Peers of which the node says that they have stored it. */
-  async held(): Promise<string[]> {
+  /** Nodes that have received it, as the node of this page says. */
+  async sentTo(): Promise<string[]> {
     await this.#refresh();
     if (this.id === undefined || this.state !== "stored") return [];
-    const trace = await this.topic.panda.backend.call<{ stored_by: string[] }>("trace", this.id);
-    return trace.stored_by;
+    const trace = await this.topic.panda.backend.call<{ sent_to: string[] }>("trace", this.id);
+    return trace.sent_to;
   }
 
-  async #held(count: number, signal: AbortSignal | undefined): Promise<void> {
-    while ((await this.held()).length < count) {
-      await abortable(new Promise((resolve) => setTimeout(resolve, HELD_EVERY)), signal);
+  async #sent(count: number, signal: AbortSignal | undefined): Promise<void> {
+    // Without a connection nobody can be asked; it comes back.
+    const ask = async (): Promise<string[]> => {
+      return this.sentTo().catch((error: PandaError) => {
+        if (error.code !== "offline" && error.code !== "closed") throw error;
+        return [];
+      });
+    };
+    while ((await ask()).length < count) {
+      await abortable(new Promise((resolve) => setTimeout(resolve, SENT_EVERY)), signal);
     }
   }
 

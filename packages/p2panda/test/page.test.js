@@ -294,9 +294,11 @@ test("two pages speak through two nodes that sync with each other", patient, asy
   second.args.push("--peer", `${node}@${addrs[0]}`);
   await second.start();
   const [one, two] = [await page(t, first.url), await page(t, second.url)];
-  await one.topic(topic).publish("over there");
+  const sent = await one.topic(topic).publish("over there");
   const [message] = await take(two.topic(topic).stream(), 1);
   assert.deepEqual([message.value, message.author], ["over there", one.id]);
+  await sent.wait({ sent: 1 });
+  assert.equal((await sent.sentTo()).length, 1);
   const answered = take(one.topic(topic).stream(), 2);
   await two.topic(topic).publish("and back");
   assert.deepEqual(values(await answered), ["over there", "and back"]);

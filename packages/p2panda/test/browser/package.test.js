@@ -128,7 +128,7 @@ for (const name of browsers) {
         const sent = await tabs[1].evaluate(async () => {
           const receipt = await room.publish("0 -1", { request: "first" });
           await receipt.wait("node");
-          return [(await receipt.held()).length, panda.status.leader, panda.status.state];
+          return [(await receipt.sentTo()).length, panda.status.leader, panda.status.state];
         });
         assert.deepEqual(sent, [0, false, "online"]);
         const burst = (tab, place, count) =>
