@@ -15,43 +15,43 @@ use p2panda_groups::{Access, Action, Arguments, GroupId, Groups, Member, Operati
 
 const RUNS: usize = 5;
 
+/// A bar: what is timed, how many milliseconds it may take, and how it is done.
+type Bar = (&'static str, u64, fn(Rules) -> Duration);
+
+const BARS: [Bar; 10] = [
+    ("10 000 adds in a row", 1_000, |rules| adds(rules, ADDS)),
+    ("1 000 adds in a row", 1_000, |rules| adds(rules, 1_000)),
+    ("a stale removal after 2 000 operations", 20, |rules| {
+        stale(rules, 2_000)
+    }),
+    ("a stale removal after 500 operations", 20, |rules| {
+        stale(rules, 500)
+    }),
+    ("two branches of 200 operations", 100, |rules| {
+        branches(rules, 200, Access::Read)
+    }),
+    ("two branches of 100 operations", 100, |rules| {
+        branches(rules, 100, Access::Read)
+    }),
+    ("two branches of 200 delegations", 100, |rules| {
+        branches(rules, 200, Access::Manage)
+    }),
+    ("members of a group of 10 000", 5, members),
+    ("a duel of twice 500 operations", 2_000, |rules| {
+        duel(rules, 500)
+    }),
+    ("20 000 operations opened and asked", 20, opened),
+];
+
+/// All bars, or those whose name contains an argument.
 fn main() -> ExitCode {
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let is_wanted = |name: &str| wanted.as_ref().is_none_or(|part| name.contains(part));
     let mut all_held = true;
     for rules in [Rules::Hardened, Rules::Reference] {
         println!("{rules:?}");
-        let bars = [
-            ("10 000 adds in a row", 1_000, adds_in_a_row(rules)),
-            ("1 000 adds in a row", 1_000, adds(rules, 1_000)),
-            (
-                "a stale removal after 2 000 operations",
-                20,
-                stale(rules, 2_000),
-            ),
-            (
-                "a stale removal after 500 operations",
-                20,
-                stale(rules, 500),
-            ),
-            (
-                "two branches of 200 operations",
-                100,
-                branches(rules, 200, Access::Read),
-            ),
-            (
-                "two branches of 100 operations",
-                100,
-                branches(rules, 100, Access::Read),
-            ),
-            (
-                "two branches of 200 delegations",
-                100,
-                branches(rules, 200, Access::Manage),
-            ),
-            ("members of a group of 10 000", 5, members(rules)),
-            ("a duel of twice 500 operations", 2_000, duel(rules, 500)),
-            ("20 000 operations opened and asked", 20, opened(rules)),
-        ];
-        for (name, bar_ms, time) in bars {
+        for (name, bar_ms, run) in BARS.into_iter().filter(|(name, ..)| is_wanted(name)) {
+            let time = run(rules);
             let held = time < Duration::from_millis(bar_ms);
             all_held &= held;
             let verdict = if held { "holds" } else { "EXCEEDED" };
@@ -74,10 +74,6 @@ fn main() -> ExitCode {
 
 /// Adds to a group of two, up to the most members that there can be.
 const ADDS: u64 = 9_998;
-
-fn adds_in_a_row(rules: Rules) -> Duration {
-    adds(rules, ADDS)
-}
 
 fn adds(rules: Rules, count: u64) -> Duration {
     let operations = operations(count);

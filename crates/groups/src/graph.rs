@@ -144,8 +144,10 @@ impl Fate {
     /// The table is to be found when somebody asks.
     pub(crate) fn unknown(effect: Effect) -> Fate {
         Fate {
+            filtered: None,
+            mutual: false,
+            effect,
             table: OnceLock::new(),
-            ..Fate::new(effect, None)
         }
     }
 

@@ -74,7 +74,11 @@ impl Realm {
 
     /// The place of an operation in the order.
     pub(crate) fn place(&self, op: OpIndex) -> usize {
-        self.ops.partition_point(|other| *other < op)
+        // Mostly it is the last one.
+        match self.ops.split_last() {
+            Some((last, before)) if *last == op => before.len(),
+            _ => self.ops.partition_point(|other| *other < op),
+        }
     }
 
     /// The places of a component, by its number.
@@ -92,10 +96,12 @@ impl Realm {
     }
 
     pub(crate) fn push(&mut self, op: OpIndex, open: usize, inner: &[OpIndex]) {
-        let kept = self
-            .components
-            .partition_point(|start| (*start as usize) < open);
-        self.components.truncate(kept);
+        let begins_before = |start: &u32| (*start as usize) < open;
+        // Mostly it joins none of them.
+        if !self.components.last().is_none_or(begins_before) {
+            let kept = self.components.partition_point(begins_before);
+            self.components.truncate(kept);
+        }
         self.components.push(open as u32);
         self.heads.advance(inner, op);
         self.ops.push(op);

@@ -10,7 +10,7 @@ use crate::check::Verb;
 use crate::few::Few;
 use crate::graph::{Content, Effect, Fate, Initial, Named, Node};
 use crate::groups::Groups;
-use crate::registry::{MemberIndex, OpIndex};
+use crate::registry::{GroupIndex, KeyIndex, MemberIndex, OpIndex};
 use crate::{Access, Filter, GroupId, Member, NoEffect, Reason, Rule, Rules};
 
 /// Written into the header row; another one is not read.
@@ -218,17 +218,13 @@ impl Groups {
         let len = self.graph.len();
         let (_, open, by) = (input.u32()?, input.u32()?, input.u32()?);
         let [filter, mutual, effect, class, reported] = input.array()?;
-        let author = input.key()?;
-        let group = self.registry.add_group(&GroupId::from(input.key()?));
+        let (author, author_slot, group) = self.of_author(input.key()?, input.key()?.into());
         let deps = input.ops(len)?;
         let inner = match input.u8()? {
             1 => deps.clone(),
             _ => input.ops(len)?,
         };
         let past = self.graph.past(deps.clone());
-        let author = self.registry.add_key(&author);
-        let own = MemberIndex::Individual(author);
-        let author_slot = self.registry.add_slot(group, own);
         let content = self.decode_content(group, &mut input)?;
         let named = match input.0.is_empty() {
             true => None,
@@ -264,6 +260,21 @@ impl Groups {
             reported,
             dirty: false,
         })
+    }
+
+    /// The numbers of an author, of its place in a group and of the group. Mostly they are those of
+    /// the operation before.
+    fn of_author(&mut self, author: VerifyingKey, group: GroupId) -> (KeyIndex, u32, GroupIndex) {
+        if let Some(last) = self.graph.nodes().last()
+            && self.registry.key(last.author) == author
+            && self.registry.group_id(last.group) == group
+        {
+            return (last.author, last.author_slot, last.group);
+        }
+        let group = self.registry.add_group(&group);
+        let author = self.registry.add_key(&author);
+        let own = MemberIndex::Individual(author);
+        (author, self.registry.add_slot(group, own), group)
     }
 
     fn decode_content(&mut self, group: u32, input: &mut Input<'_>) -> Option<Content> {
