@@ -284,13 +284,39 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         }
     }
 
-    /// A message of the application was processed whose id is not remembered: only what waits for
-    /// it now goes on.
-    pub(crate) fn passing(&mut self, id: OperationId, sender: Member, named: &[OperationId]) {
+    /// A message of the application was processed. The id of one whose sender is no member, and never
+    /// was, is not remembered, since there can be any number of strangers: only what waits for it now
+    /// goes on.
+    pub(crate) fn pass(
+        &mut self,
+        id: OperationId,
+        sender: Member,
+        named: &[OperationId],
+        is_member: bool,
+    ) {
+        if is_member {
+            return self.processed(id, sender, named, false);
+        }
         let named = self.controls(named);
         self.applications.insert(id, sender, named);
         self.unblock(id);
         self.applications.remove(&id);
+    }
+
+    /// The same for one of which the caller says that it was processed before. Gives what of its own
+    /// past was not, in which case nothing has changed.
+    pub(crate) fn known(
+        &mut self,
+        id: OperationId,
+        sender: Member,
+        named: &[OperationId],
+        is_member: bool,
+    ) -> Vec<OperationId> {
+        let missing = self.missing(named);
+        if missing.is_empty() && self.has_joined() {
+            self.pass(id, sender, named, is_member);
+        }
+        missing
     }
 
     /// Hands a processed message of the application in again: it is ready once we have joined.

@@ -216,7 +216,9 @@ impl<M: Membership> Group<M> {
                     let graph = self.orderer.graph_mut();
                     graph.heard_of(sender, &message.dependencies);
                 }
-                self.pass(operation, sender, &message.dependencies);
+                let is_member = self.knows(&sender);
+                self.orderer
+                    .pass(operation, sender, &message.dependencies, is_member);
                 let opened = self.open(&secret, &nonce, &ciphertext);
                 if let Err(Failure::UnknownGroupSecret(_)) = opened {
                     let encrypted = Encrypted {

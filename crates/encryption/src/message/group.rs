@@ -323,7 +323,9 @@ impl<M: Membership> Group<M> {
                 if is_deaf(&opened) {
                     self.agreement.unread(sender, context.now);
                 }
-                self.pass(operation, sender, &message.dependencies);
+                let is_member = self.knows(&sender);
+                self.orderer
+                    .pass(operation, sender, &message.dependencies, is_member);
                 opened.map(|plaintext| match plaintext {
                     None => Event::Skipped { operation },
                     Some(plaintext) => Event::Application {

@@ -17,26 +17,13 @@ impl<M: Membership> Group<M> {
         sender: Member,
         dependencies: &[OperationId],
     ) -> Vec<OperationId> {
-        let missing = self.orderer.missing(dependencies);
-        if missing.is_empty() && self.orderer.has_joined() {
-            self.pass(operation, sender, dependencies);
-        }
-        missing
+        let is_member = self.knows(&sender);
+        self.orderer
+            .known(operation, sender, dependencies, is_member)
     }
 
-    /// A message of the application was processed. A stranger's id is not remembered, since there
-    /// can be any number of strangers.
-    pub(super) fn pass(
-        &mut self,
-        operation: OperationId,
-        sender: Member,
-        dependencies: &[OperationId],
-    ) {
-        if sender == self.agreement.my_id() || self.holdings.knows(&sender) {
-            self.orderer
-                .processed(operation, sender, dependencies, false);
-        } else {
-            self.orderer.passing(operation, sender, dependencies);
-        }
+    /// Whether somebody is or was a member.
+    pub(super) fn knows(&self, member: &Member) -> bool {
+        *member == self.agreement.my_id() || self.holdings.knows(member)
     }
 }
