@@ -1,7 +1,7 @@
 //! The bars of `docs/protocol/encryption.md#13.7`: prints what a group costs to store, to open and
 //! to keep in memory, and fails above a bar.
 //!
-//! `cargo bench -p p2panda-encryption`.
+//! `cargo bench -p p2panda-encryption`, or with the name of a part after `--`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -28,12 +28,21 @@ const ROTATIONS: usize = 1_000;
 /// Groups of which 100 are in use.
 const STORED: usize = 10_000;
 
+const PARTS: [(&str, fn(&mut Bars)); 4] = [
+    ("silent", silent),
+    ("answered", answered),
+    ("in-use", in_use),
+    ("hybrid", full_or_sparse),
+];
+
 fn main() -> ExitCode {
     let mut bars = Bars { all_held: true };
-    silent(&mut bars);
-    answered(&mut bars);
-    in_use(&mut bars);
-    full_or_sparse(&mut bars);
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    for (name, run) in PARTS {
+        if wanted.as_ref().is_none_or(|wanted| wanted == name) {
+            run(&mut bars);
+        }
+    }
     match bars.all_held {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

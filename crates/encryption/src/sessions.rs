@@ -15,7 +15,8 @@ use crate::own_keys::OwnKeys;
 use crate::registry::{Registry, RegistryError};
 use crate::rows::{LoadError, Rows, Single, Table, key, tag};
 use crate::suite::{Link, Suite, SuiteConfig};
-use crate::two_party::{self, Opened, Opening, Over, OverHybrid, ReceiveError, SendError, Sent};
+use crate::two_party::{self, Announced, Opened, Opening, Over, OverHybrid};
+use crate::two_party::{ReceiveError, SendError, Sent};
 use crate::two_party::{Session, TwoPartyMessage};
 use crate::wire::{DecodeError, Items, Reader, Wire, Writer, map, nullable, tuple};
 use crate::x25519::PublicKey;
@@ -205,10 +206,11 @@ impl Sessions {
         }
     }
 
-    /// Draws what a message to one member needs; changes nothing.
+    /// Draws what a message to one member needs, and what the messages of its operation announce;
+    /// changes nothing else.
     pub(crate) fn prepare(
         &self,
-        (scheme, urgency): (Scheme, Urgency),
+        ((scheme, urgency), announced): ((Scheme, Urgency), &mut Option<Announced>),
         recipient: Member,
         (kind, history): (Kind, Option<Vec<u8>>),
         plaintext: &[u8],
@@ -251,6 +253,7 @@ impl Sessions {
             },
             every: config.hybrid_every,
             is_forced: urgency == Urgency::Removal,
+            announced,
         });
         let over = Over {
             opening,
@@ -312,9 +315,11 @@ impl Sessions {
         rng: &mut impl CryptoRng,
     ) -> Result<(Vec<Sealing>, Vec<LeftOut>), DeliverError> {
         let (mut sealings, mut left_out) = (Vec::new(), Vec::new());
+        let mut announced = None;
         for member in recipients {
             let wrap = (Kind::TwoParty, None);
-            match self.prepare(scheme, member, wrap, plaintext, context, rng) {
+            let sending = (scheme, &mut announced);
+            match self.prepare(sending, member, wrap, plaintext, context, rng) {
                 Ok(sealing) => sealings.push(sealing),
                 Err(error) if error.is_about_one() => left_out.push(LeftOut { member, error }),
                 Err(error) => return Err(error),
@@ -406,7 +411,8 @@ impl Sessions {
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Sealing>, DeliverError> {
         let wrap = (Kind::Welcome, Some(history));
-        let mut sealings = vec![self.prepare(scheme, added, wrap, plaintext, context, rng)?];
+        let sending = (scheme, &mut None);
+        let mut sealings = vec![self.prepare(sending, added, wrap, plaintext, context, rng)?];
         draw(&mut sealings, rng);
         Ok(sealings)
     }
@@ -673,8 +679,8 @@ mod tests {
         };
         for expected in [true, false] {
             let wrap = (Kind::TwoParty, None);
-            let scheme = (Scheme::Message, Urgency::Usual);
-            let sealing = sessions.prepare(scheme, peer, wrap, b"panda", &context, &mut rng);
+            let sending = ((Scheme::Message, Urgency::Usual), &mut None);
+            let sealing = sessions.prepare(sending, peer, wrap, b"panda", &context, &mut rng);
             let mut sealings = [sealing.unwrap()];
             draw(&mut sealings, &mut rng);
             let sealed = sealings.map(|sealing| sealing.seal().unwrap());

@@ -1,5 +1,6 @@
 //! 2SM: a channel of two that replaces keys with each message (`docs/protocol/encryption.md#9`).
 
+mod announced;
 mod hybrid;
 mod message;
 mod opening;
@@ -15,6 +16,7 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub(crate) use announced::Announced;
 use hybrid::{Hybrid, OwnKey, ReceivedKey, TheirKey};
 pub use message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage};
 pub(crate) use opening::{Opening, Over, OverHybrid};
@@ -33,7 +35,7 @@ use crate::suite::Suite;
 use crate::wire::DecodeError;
 use crate::x3dh::X3dhError;
 use crate::x25519::{PublicKey, SecretKey};
-use crate::xwing::{Randomness, XWingError, XWingSecret};
+use crate::xwing::{Randomness, XWingError};
 
 /// How far a restored session jumps ahead of the own indices that it may have used.
 const RESTORED_INDICES: u64 = 1 << 32;
@@ -300,7 +302,7 @@ impl Session {
     /// Draws what a message needs, in the order a, b, X3DH ephemeral; changes nothing.
     pub(crate) fn prepare(
         &self,
-        over: Over<'_>,
+        mut over: Over<'_>,
         keys: &OwnKeys,
         plaintext: &[u8],
         now: u64,
@@ -325,9 +327,9 @@ impl Session {
         }
         let ours = SecretKey::random(rng);
         let (key_used, target) = match (receiver, opening) {
-            (Some(receiver), _) => self.to_key(receiver, &over.hybrid, rng)?,
+            (Some(receiver), _) => self.to_key(receiver, over.hybrid.as_mut(), rng)?,
             (None, Some(opening)) => {
-                let target = opening.target(keys, now, &over.hybrid, rng)?;
+                let target = opening.target(keys, now, over.hybrid.as_mut(), rng)?;
                 (KeyUsed::PreKey, target)
             }
             (None, None) => return Err(SendError::PreKeyReuse),
@@ -348,7 +350,7 @@ impl Session {
     fn to_key(
         &self,
         receiver: &TheirKey,
-        hybrid: &Option<OverHybrid>,
+        hybrid: Option<&mut OverHybrid<'_>>,
         rng: &mut impl CryptoRng,
     ) -> Result<(KeyUsed, Target), SendError> {
         let Some(chain) = &receiver.chain else {
@@ -359,7 +361,7 @@ impl Session {
             };
             return Ok((self.their_next_key_used, target));
         };
-        let over = hybrid.as_ref().ok_or(SendError::Unconfigured)?;
+        let over = hybrid.ok_or(SendError::Unconfigured)?;
         let link = over.link;
         let newest = Newest {
             key: receiver.key,
@@ -370,7 +372,7 @@ impl Session {
                 newest,
                 xwing: xwing.clone(),
                 randomness: Randomness::random(rng),
-                seed: XWingSecret::random(rng),
+                announced: over.announced(rng),
                 link,
             },
             None => Target::Chained {

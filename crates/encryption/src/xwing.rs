@@ -52,6 +52,11 @@ impl XWingSecret {
         XWingSecret(Secret::random(rng))
     }
 
+    /// A second copy, for another channel.
+    pub(crate) fn duplicate(&self) -> XWingSecret {
+        XWingSecret(self.0.duplicate())
+    }
+
     /// The public half.
     pub fn public_key(&self) -> XWingPublic {
         let key = DecapsulationKey::from(*self.0.as_bytes());

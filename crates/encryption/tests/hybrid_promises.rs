@@ -124,6 +124,27 @@ fn rotations_of_128_members_keep_to_their_bytes() {
     }
 }
 
+/// The seeds that the channels of a group keep, as its rows have them: a map from own indices.
+fn seeds(group: &mut Group) -> Vec<Vec<u8>> {
+    let rows = group.changes().into_iter().filter_map(|row| row.value);
+    let seeds = rows.filter(|value| value.starts_with(&[0x82, 0xa1, 1, 0x58, 32]));
+    seeds.map(|value| value[5..37].to_vec()).collect()
+}
+
+#[test]
+fn one_operation_announces_the_same_key_to_everybody() {
+    let mut rng = life_rng("announced", 0);
+    let mut devices = devices(4, 1, &mut rng);
+    let members = others(&devices);
+    let alice = &mut devices[0];
+    let context = alice.person.context(NOW);
+    let create = alice.group.create(&members, &context, &mut rng).unwrap();
+    alice.commit(create, &mut rng);
+    let seeds = seeds(&mut alice.group);
+    assert_eq!(seeds.len(), 3);
+    assert!(seeds.iter().all(|seed| *seed == seeds[0]));
+}
+
 #[test]
 fn a_member_without_a_hybrid_bundle_is_left_out_and_named() {
     let mut rng = life_rng("left out", 0);

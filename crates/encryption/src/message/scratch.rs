@@ -14,7 +14,7 @@ use crate::hkdf::derive_secret;
 use crate::limit::Limit;
 use crate::secret::Secret;
 use crate::sessions::{Context, Scheme, Sealing, Urgency};
-use crate::two_party::Opened;
+use crate::two_party::{Announced, Opened};
 use crate::{Member, OperationId};
 
 /// BLAKE3 of "welcome".
@@ -42,6 +42,8 @@ pub(super) struct Changes<M> {
     pub(super) member_secrets: BTreeMap<Key, Option<Secret>>,
     pub(super) opened: Option<(Member, Opened)>,
     pub(super) sealings: Vec<Sealing>,
+    /// What they announce in the hybrid suite.
+    announced: Option<Announced>,
     /// Who can follow whom.
     pub(super) heard: Heard,
     /// An add that a removal won over.
@@ -71,6 +73,7 @@ impl<'a, M: Membership> Scratch<'a, M> {
             member_secrets: BTreeMap::new(),
             opened: None,
             sealings: Vec::new(),
+            announced: None,
             heard: Heard::default(),
             beside_removal: None,
         };
@@ -394,8 +397,9 @@ impl<'a, M: Membership> Scratch<'a, M> {
         context: &Context<'_>,
         rng: &mut impl CryptoRng,
     ) -> Result<(), ProcessError> {
+        let scheme = (Scheme::Message, urgency);
         let sealing = self.base.sessions.prepare(
-            (Scheme::Message, urgency),
+            (scheme, &mut self.changes.announced),
             recipient,
             (Kind::Forward, None),
             plaintext,

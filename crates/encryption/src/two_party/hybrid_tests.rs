@@ -14,6 +14,7 @@ use crate::suite::Link;
 use crate::vectors::{bytes, hex, list, load, rng, text};
 use crate::wire::Wire;
 use crate::x3dh::HybridFirst;
+use crate::xwing::XWingSecret;
 
 const NOW: u64 = 1_790_000_000;
 
@@ -54,7 +55,9 @@ fn seal(
     plaintext: &[u8],
     rng: &mut ChaCha20Rng,
 ) -> TwoPartyMessage {
+    let mut announced = None;
     let hybrid = OverHybrid {
+        announced: &mut announced,
         link: link(ends, from),
         every,
         is_forced: false,
@@ -366,6 +369,43 @@ fn seeds_are_deleted_once_the_peer_has_answered() {
             .count()
     };
     assert!(left(&ends[0]) <= 1 && left(&ends[1]) <= 1);
+}
+
+#[test]
+fn the_messages_of_one_operation_announce_one_key_and_those_of_the_next_another() {
+    let mut rng = ChaCha20Rng::from_seed([57; 32]);
+    let ends = ends(&mut rng);
+    let bundle = ends[1].keys.hybrid_bundle(NOW + 1).unwrap();
+    let mut seeds = Vec::new();
+    for _ in 0..2 {
+        let mut announced = None;
+        for _ in 0..2 {
+            let over = Over {
+                opening: Some(Opening::Hybrid {
+                    bundle,
+                    onetime: None,
+                }),
+                anew: false,
+                hybrid: Some(OverHybrid {
+                    announced: &mut announced,
+                    link: link(&ends, 0),
+                    every: 1,
+                    is_forced: false,
+                }),
+            };
+            let fresh = Session::to_receive();
+            let sealing = fresh.prepare(over, &ends[0].keys, b"panda", NOW + 1, &mut rng);
+            let (sent, message) = sealing.unwrap().seal().unwrap();
+            let opened = ends[1]
+                .session
+                .open(&ends[1].keys, None, &message, Some(link(&ends, 0)));
+            let seed = sent.seed.unwrap();
+            assert_eq!(opened.unwrap().xwing.unwrap(), seed.public_key());
+            seeds.push(seed);
+        }
+    }
+    assert_eq!((&seeds[0], &seeds[2]), (&seeds[1], &seeds[3]));
+    assert_ne!(seeds[0], seeds[2]);
 }
 
 /// A conversation whose randomness is given, message by message.

@@ -3,13 +3,14 @@
 use rand_core::CryptoRng;
 
 use super::SendError;
+use super::announced::Announced;
 use super::sealing::Target;
 use crate::bundle::{Bundle, HybridBundle, Lifetime, OneTimeBundle, OneTimePreKey};
 use crate::own_keys::OwnKeys;
 use crate::suite::Link;
 use crate::x3dh::hybrid::HybridTarget;
 use crate::x25519::{PublicKey, SecretKey};
-use crate::xwing::{Randomness, XWingSecret};
+use crate::xwing::Randomness;
 
 /// What the next message of ours goes over.
 #[derive(Default)]
@@ -19,16 +20,26 @@ pub(crate) struct Over<'b> {
     /// Whether it begins anew.
     pub(crate) anew: bool,
     /// Where the group has the hybrid suite.
-    pub(crate) hybrid: Option<OverHybrid>,
+    pub(crate) hybrid: Option<OverHybrid<'b>>,
 }
 
 /// How messages of the hybrid suite are made.
-pub(crate) struct OverHybrid {
+pub(crate) struct OverHybrid<'b> {
     pub(crate) link: Link,
     /// One of so many messages is hybrid.
     pub(crate) every: u32,
     /// This one is.
     pub(crate) is_forced: bool,
+    /// What the messages of the operation announce, once one of them announces something.
+    pub(crate) announced: &'b mut Option<Announced>,
+}
+
+impl OverHybrid<'_> {
+    /// What the message announces; drawn for the first one of an operation.
+    pub(super) fn announced(&mut self, rng: &mut impl CryptoRng) -> Announced {
+        let drawn = self.announced.get_or_insert_with(|| Announced::random(rng));
+        drawn.clone()
+    }
 }
 
 /// The keys of the peer that a first message goes to.
@@ -78,7 +89,7 @@ impl<'b> Opening<'b> {
         self,
         keys: &OwnKeys,
         now: u64,
-        hybrid: &Option<OverHybrid>,
+        hybrid: Option<&mut OverHybrid<'_>>,
         rng: &mut impl CryptoRng,
     ) -> Result<Target, SendError> {
         let identity = keys.identity_secret().duplicate();
@@ -90,18 +101,21 @@ impl<'b> Opening<'b> {
                 now,
                 ephemeral: SecretKey::random(rng),
             },
-            Opening::Hybrid { bundle, onetime } => Target::First {
-                target: Box::new(HybridTarget {
-                    identity,
-                    bundle: bundle.clone(),
-                    onetime,
-                    now,
-                    ephemeral: SecretKey::random(rng),
-                    randomness: Randomness::random(rng),
-                }),
-                seed: XWingSecret::random(rng),
-                link: hybrid.as_ref().ok_or(SendError::Unconfigured)?.link,
-            },
+            Opening::Hybrid { bundle, onetime } => {
+                let hybrid = hybrid.ok_or(SendError::Unconfigured)?;
+                Target::First {
+                    target: Box::new(HybridTarget {
+                        identity,
+                        bundle: bundle.clone(),
+                        onetime,
+                        now,
+                        ephemeral: SecretKey::random(rng),
+                        randomness: Randomness::random(rng),
+                    }),
+                    announced: hybrid.announced(rng),
+                    link: hybrid.link,
+                }
+            }
         })
     }
 }

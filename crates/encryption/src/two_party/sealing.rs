@@ -5,6 +5,7 @@ use std::fmt;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
+use super::announced::Announced;
 use super::hybrid::{Body, Exported, OwnKey, TheirKey};
 use super::message::{KeyUsed, TwoPartyCiphertext, TwoPartyMessage, TwoPartyPlaintext};
 use super::{SendError, TAG_BYTES};
@@ -51,14 +52,14 @@ pub(super) enum Target {
     },
     First {
         target: Box<HybridTarget>,
-        seed: XWingSecret,
+        announced: Announced,
         link: Link,
     },
     Hybrid {
         newest: Newest,
         xwing: (KeyUsed, XWingPublic),
         randomness: Randomness,
-        seed: XWingSecret,
+        announced: Announced,
         link: Link,
     },
     Chained {
@@ -141,14 +142,18 @@ impl Sealing {
                 let sent = Sent::classic(head, theirs, None);
                 (sent, TwoPartyCiphertext::Hpke(sealed))
             }
-            Target::First { target, seed, link } => head.seal_first(*target, seed, &link)?,
+            Target::First {
+                target,
+                announced,
+                link,
+            } => head.seal_first(*target, &announced, &link)?,
             Target::Hybrid {
                 newest,
                 xwing,
                 randomness,
-                seed,
+                announced,
                 link,
-            } => head.seal_hybrid(&newest, (xwing, randomness), seed, &link)?,
+            } => head.seal_hybrid(&newest, (xwing, randomness), &announced, &link)?,
             Target::Chained {
                 newest,
                 ephemeral,
@@ -180,11 +185,11 @@ impl Head {
         (key, self.classic(self.ours.public_key(), theirs).encode())
     }
 
-    fn body(&self, seed: Option<&XWingSecret>) -> Zeroizing<Vec<u8>> {
+    fn body(&self, announced: Option<&Announced>) -> Zeroizing<Vec<u8>> {
         let body = Body {
             plaintext: self.plaintext.clone(),
             key: self.ours.public_key(),
-            xwing: seed.map(XWingSecret::public_key),
+            xwing: announced.map(|announced| announced.public().clone()),
             index: self.index,
             generation: self.generation,
         };
@@ -203,14 +208,14 @@ impl Head {
     fn seal_first(
         self,
         target: HybridTarget,
-        seed: XWingSecret,
+        announced: &Announced,
         link: &Link,
     ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
         let (keys, mut message, aad) = target.agree(&link.info())?;
         let exported = Exported::from(&keys, true);
-        message.ciphertext = keys.seal(&aad, &self.body(Some(&seed)))?;
+        message.ciphertext = keys.seal(&aad, &self.body(Some(announced)))?;
         let first = self.first(message.prekey_id, target.onetime.is_some(), target.now);
-        let sent = Sent::hybrid(self, Some(seed), exported, Some(first));
+        let sent = Sent::hybrid(self, Some(announced.seed()), exported, Some(first));
         Ok((sent, TwoPartyCiphertext::First(message)))
     }
 
@@ -218,7 +223,7 @@ impl Head {
         self,
         newest: &Newest,
         ((xwing_used, receiver), randomness): ((KeyUsed, XWingPublic), Randomness),
-        seed: XWingSecret,
+        announced: &Announced,
         link: &Link,
     ) -> Result<(Sent, TwoPartyCiphertext), SendError> {
         let (kem_output, shared) = receiver.encapsulate(&randomness);
@@ -231,9 +236,10 @@ impl Head {
         let ciphertext = TwoPartyCiphertext::Hybrid {
             xwing_used,
             kem_output: kem_output.to_vec(),
-            ciphertext: keys.seal(&aad, &self.body(Some(&seed)))?,
+            ciphertext: keys.seal(&aad, &self.body(Some(announced)))?,
         };
-        Ok((Sent::hybrid(self, Some(seed), exported, None), ciphertext))
+        let sent = Sent::hybrid(self, Some(announced.seed()), exported, None);
+        Ok((sent, ciphertext))
     }
 
     fn seal_chained(
