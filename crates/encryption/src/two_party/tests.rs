@@ -2,6 +2,7 @@
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
+use p2panda_core::limits::RESTART_INTERVAL_S;
 
 use super::message::TwoPartyPlaintext;
 use super::*;
@@ -37,4 +38,49 @@ fn an_announced_key_of_small_order_is_refused() {
         assert_eq!(refused.unwrap_err(), ReceiveError::SmallOrder);
         assert_eq!((session.encode(), keys.encode()), before);
     }
+}
+
+/// Two who know each other's bundles, the first of whom has sent something that never comes.
+fn unanswered(now: u64) -> (Session, [OwnKeys; 2], Bundle, ChaCha20Rng) {
+    let mut rng = ChaCha20Rng::from_seed([2; 32]);
+    let [ours, mut theirs] = [(), ()].map(|()| OwnKeys::new(SecretKey::random(&mut rng)));
+    theirs.rotate_prekey(Lifetime::starting(now, 100_000), &mut rng);
+    let bundle = Bundle::LongTerm(theirs.long_term_bundle(now).unwrap());
+    let mut session = Session::to_send(bundle);
+    session.send(&ours, b"lost", now, &mut rng).unwrap();
+    (session, [ours, theirs], bundle, rng)
+}
+
+#[test]
+fn a_session_begins_anew_by_itself_at_most_once_an_hour_while_nothing_answers() {
+    let now = 1_790_000_000;
+    let (mut session, [ours, mut theirs], bundle, mut rng) = unanswered(now);
+    let mut begins = |session: &mut Session, now: u64| {
+        session.cannot_follow(now);
+        let wanted = session.restart.is_wanted();
+        if wanted {
+            session.restart(bundle);
+        }
+        let sent = session.send(&ours, b"panda", now, &mut rng).unwrap();
+        assert_eq!(sent.key_used == KeyUsed::PreKey, wanted);
+        (wanted, sent)
+    };
+    assert!(begins(&mut session, now).0, "the first one");
+    for later in [0, 1, RESTART_INTERVAL_S - 1] {
+        assert!(!begins(&mut session, now + later).0, "{later}");
+    }
+    let (begun, first) = begins(&mut session, now + RESTART_INTERVAL_S);
+    assert!(begun, "an hour later");
+    // Once the peer has answered, it begins again as soon as something does not open.
+    let mut peer = Session::to_receive();
+    peer.receive(&mut theirs, None, &first).unwrap();
+    let answer = peer.send(
+        &theirs,
+        b"answer",
+        now,
+        &mut ChaCha20Rng::from_seed([3; 32]),
+    );
+    let mut ours = OwnKeys::new(SecretKey::random(&mut ChaCha20Rng::from_seed([4; 32])));
+    session.receive(&mut ours, None, &answer.unwrap()).unwrap();
+    assert!(session.cannot_follow(now + RESTART_INTERVAL_S + 1));
 }

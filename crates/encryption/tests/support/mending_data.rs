@@ -1,5 +1,6 @@
 //! Random lives of data groups in a world that is not kind: bundles that come late, expire or are
-//! shared by all, members that are away for weeks, old copies of a state.
+//! shared by all, members that are away for weeks or let others wait for what never comes, old copies
+//! of a state.
 //!
 //! Whatever happened, once everybody has a valid bundle of everybody and all was delivered, two
 //! rounds of advised actions are enough for every member to read every other.
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::*;
 use chacha20::ChaCha20Rng;
+use p2panda_core::limits::ENCRYPTION_WAITING_MAX;
 use p2panda_encryption::data::{
     Control, Draft, Encrypted, Event, Group, Members, OperationError, Payload, Rekey, SecretId,
 };
@@ -22,6 +24,8 @@ use p2panda_encryption::{
     HybridBundle, Lifetime, LongTermBundle, Member, Message, OperationId, OwnKeys, Registry, Wire,
 };
 
+/// In one of so many lives a member fills every bound of another one.
+const FLOODED: u64 = 16;
 /// A pre-key lives for so long.
 const LIFETIME_S: u64 = 10_000;
 
@@ -62,6 +66,7 @@ struct Life {
     /// Who was given a secret.
     readers: BTreeMap<SecretId, BTreeSet<Member>>,
     removals: usize,
+    floods: u64,
     restored: usize,
     left_out: usize,
 }
@@ -103,6 +108,7 @@ impl Life {
             bundles: Vec::new(),
             readers: BTreeMap::new(),
             removals: 0,
+            floods: 0,
             restored: 0,
             left_out: 0,
         }
@@ -124,10 +130,41 @@ impl Life {
             .create(&members, &context, &mut self.rng)
             .unwrap();
         self.commit(0, draft, &[]);
-        for _ in 0..steps {
+        for step in 0..steps {
+            if step == steps / 2 && self.seed % FLOODED == 7 {
+                self.flood();
+            }
             self.step();
         }
         self.settle();
+    }
+
+    /// One member sends another more than there is room for, which never becomes ready.
+    fn flood(&mut self) {
+        self.floods += 1;
+        let mut rng = life_rng("flood", self.seed);
+        let (sender, reader) = (self.actors[1].person.id, self.seed as usize % 2 * 2);
+        let reader = reader % self.actors.len();
+        for index in 0..2 * (ENCRYPTION_WAITING_MAX + 10) {
+            let payload = match index.is_multiple_of(2) {
+                true => Payload::Control {
+                    control: Control::Update,
+                    directs: Vec::new(),
+                },
+                false => Payload::Application(Encrypted {
+                    secret: SecretId::from_bytes([0; 32]),
+                    nonce: [0; 24],
+                    ciphertext: Vec::new(),
+                }),
+            };
+            let message = Message {
+                id: operation(&mut rng),
+                sender,
+                dependencies: vec![operation(&mut rng)],
+                payload,
+            };
+            self.receive(reader, message);
+        }
     }
 
     fn step(&mut self) {
@@ -367,13 +404,22 @@ impl Life {
     fn deliver(&mut self, who: usize, index: usize) {
         self.given[who].push(index);
         let message = self.messages[index].clone();
+        self.receive(who, message);
         let actor = &mut self.actors[who];
-        let _ = actor.group.receive(message);
         let mut context = actor.person.context(self.now + 1);
         while let Some(event) = actor.group.poll(&mut context) {
             if let Event::Application { operation, .. } = event {
                 actor.opened.insert(operation);
             }
+        }
+    }
+
+    /// Hands a message in; what loses its place comes again later.
+    fn receive(&mut self, who: usize, message: Message<Payload>) {
+        let actor = &mut self.actors[who];
+        for id in actor.group.receive(message).unwrap_or_default() {
+            let real = self.messages.iter().position(|message| message.id == id);
+            actor.inbox.extend(real);
         }
     }
 
@@ -458,14 +504,17 @@ impl Life {
 /// Runs so many lives.
 pub fn live(lives: std::ops::Range<u64>, steps: u64) {
     println!("mending data lives of {steps} steps with seeds {lives:?}");
-    let (mut left_out, mut restored, mut removals) = (0, 0, 0);
+    let (mut left_out, mut restored, mut removals, mut floods) = (0, 0, 0, 0);
     for seed in lives {
         let mut life = Life::new(seed);
         life.run(steps);
         left_out += life.left_out;
         restored += life.restored;
         removals += life.removals;
+        floods += life.floods;
     }
-    println!("{left_out} times left out, {restored} restored, {removals} removals");
+    println!(
+        "{left_out} times left out, {restored} restored, {removals} removals, {floods} floods"
+    );
     assert!(left_out > 0 && restored > 0 && removals > 0);
 }
