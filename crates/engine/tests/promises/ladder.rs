@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 
 use crate::node::{ALL, Node, session};
 
-fn unhex(value: &Value) -> Bytes {
+pub fn unhex(value: &Value) -> Bytes {
     let text = value.as_str().unwrap();
     let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
     (0..text.len()).step_by(2).map(digits).collect()
 }
 
-fn optional(value: &Value) -> Option<Bytes> {
+pub fn optional(value: &Value) -> Option<Bytes> {
     (!value.is_null()).then(|| unhex(value))
 }
 
 /// What a session hands over for these bytes.
-fn received(header: Bytes, body: Option<Bytes>) -> Received {
+pub fn received(header: Bytes, body: Option<Bytes>) -> Received {
     match Header::decode_unverified(header.clone()) {
         Ok(header) => Received::Operation { header, body },
         Err(_) => {

@@ -16,6 +16,7 @@ mod ladder;
 mod logs;
 mod node;
 mod order;
+mod order_vectors;
 mod own_log;
 mod parents;
 mod pruning;
