@@ -264,6 +264,8 @@ impl<'a> MessageLine<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
+
     use super::*;
 
     #[test]
@@ -273,5 +275,45 @@ mod tests {
             "a\\u{1b}[2Jb\\nc\\u{202e}d\te"
         );
         assert_eq!(visible("grüße 🐼"), "grüße 🐼");
+    }
+
+    /// One without content, and what is shown instead.
+    fn shown<'a>(change: Option<&'a str>, text: Option<&'a str>, cbor: &'a [u8]) -> Shown<'a> {
+        Shown {
+            author: VerifyingKey::from_bytes_unchecked([7; 32]),
+            seq: 3,
+            id: Hash::digest(b"operation"),
+            offset: 9,
+            timestamp: 1_000,
+            text,
+            bytes: None,
+            cbor,
+            change,
+            first_offset: change.map(|_| 4),
+        }
+    }
+
+    #[test]
+    fn a_change_says_in_json_what_it_is_and_where_its_operation_was_and_has_no_content() {
+        let cases = [
+            (shown(Some("withdrawn"), None, &[]), "change", "withdrawn"),
+            (shown(Some("members"), None, &[]), "change", "members"),
+            (shown(None, Some("hello"), b"\x65hello"), "text", "hello"),
+            (shown(None, None, b"\x01"), "cbor", "01"),
+        ];
+        for (shown, key, value) in cases {
+            let line = serde_json::json!(MessageLine::new(&shown));
+            let there: Vec<_> = ["text", "bytes", "cbor", "change"]
+                .into_iter()
+                .filter(|key| line.get(key).is_some())
+                .collect();
+            assert_eq!((there, line[key].as_str()), (vec![key], Some(value)));
+            let first = (key == "change").then_some(4);
+            assert_eq!(line["first_offset"].as_u64(), first);
+            assert_eq!(
+                (line["seq"].as_u64(), line["offset"].as_u64()),
+                (Some(3), Some(9))
+            );
+        }
     }
 }
