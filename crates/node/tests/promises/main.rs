@@ -31,4 +31,5 @@ mod refuse;
 mod spaces;
 mod traces;
 mod view_loss;
+mod view_pages;
 mod views;
