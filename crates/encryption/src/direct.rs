@@ -5,6 +5,7 @@ use p2panda_core::limits::DIRECT_MESSAGE_BYTES_MAX;
 use thiserror::Error;
 
 use crate::Member;
+use crate::suite::Suite;
 use crate::two_party::{ReceiveError, TwoPartyMessage};
 use crate::wire::{DecodeError, Fields, Items, Reader, Wire, Writer, variant};
 
@@ -67,6 +68,11 @@ pub enum DirectError {
 }
 
 impl DirectMessage {
+    /// The suite of the channel that it goes through, as everybody can tell.
+    pub fn suite(&self) -> Suite {
+        self.content.ciphertext().ciphertext.suite()
+    }
+
     /// What is to be opened, if the message is of this kind and for this member.
     pub(crate) fn expect(&self, kind: Kind, me: &Member) -> Result<&TwoPartyMessage, DirectError> {
         let got = self.content.kind();

@@ -22,7 +22,7 @@ pub enum Suite {
 
 impl Suite {
     /// As bundles name it; a receiver passes over those it does not know.
-    pub(crate) fn number(self) -> u8 {
+    pub const fn number(self) -> u8 {
         match self {
             Suite::Classic => 1,
             Suite::Hybrid => 2,

@@ -201,6 +201,9 @@ pub enum Refusal {
     Operation,
     /// It does not open under the key that it names, or what it holds is no message.
     Malformed,
+    /// It carries a secret through a channel of a lower suite than the space has in the past that the
+    /// message names, which is this one.
+    Suite(u8),
     /// The space has another group: somebody uses the id of the space a second time.
     OtherGroup(GroupId),
 }

@@ -162,8 +162,7 @@ impl Graph {
         let (Some(earlier), Some(later)) = (self.nodes.get(earlier), self.nodes.get(later)) else {
             return false;
         };
-        let seen = later.place.clock.get(&earlier.place.author);
-        seen.is_some_and(|seen| *seen >= earlier.place.position)
+        later.place.has_seen(&earlier.place)
     }
 
     pub(crate) fn insert(&mut self, id: Hash, node: Node) {
@@ -229,6 +228,14 @@ impl Graph {
             noting,
             dirty: BTreeSet::new(),
         }
+    }
+}
+
+impl Place {
+    /// Whether the message of another place comes before one that stands here.
+    pub(crate) fn has_seen(&self, other: &Place) -> bool {
+        let seen = self.clock.get(&other.author);
+        seen.is_some_and(|seen| *seen >= other.position)
     }
 }
 

@@ -72,6 +72,12 @@ impl Holders {
         lacking.copied().collect()
     }
 
+    /// Whether a member was sent a secret, by what the messages say.
+    pub(crate) fn was_given(&self, member: &VerifyingKey) -> bool {
+        let mut secrets = self.secrets.values();
+        secrets.any(|holders| holders.contains_key(member))
+    }
+
     /// Whether a member asked for everything again and nobody has answered: its channels may not
     /// work.
     pub(crate) fn asks(&self, member: &VerifyingKey, graph: &Graph) -> bool {

@@ -66,6 +66,9 @@ pub enum LocalError {
     /// The space, or one of its groups, is of the other form of messages.
     #[error("the space has another form of messages")]
     Form,
+    /// The space demands a suite that this version of the software does not speak.
+    #[error("the space demands suite {0}, which this version does not speak")]
+    Suite(u8),
     /// What we signed is not accepted.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -242,6 +245,7 @@ impl Spaces {
             return Err(LocalError::NotWelcomed);
         }
         self.heal_required(space, desk)?;
+        self.heard(space)?;
         let arguments = self.allowed(group, action)?;
         let auth = self.sign_auth(arguments, desk)?;
         self.notes = notes;
@@ -300,6 +304,7 @@ impl Spaces {
     ) -> Done {
         let group = self.founded(space)?.group;
         if !self.has_secrets(space) {
+            self.ask_if_deaf(space, desk)?;
             return Ok(self.events());
         }
         self.merge(space, desk)?;
@@ -334,6 +339,17 @@ impl Spaces {
         let prepared = draft.seal()?;
         let auth = known.removal.unwrap_or(founded.auth);
         self.publish_pointer(space, (founded.group, auth), Some(prepared), desk)
+    }
+
+    /// Between our own nodes others refuse what a member without secrets says, also that it leaves:
+    /// only its author would take that for done.
+    fn heard(&self, space: SpaceId) -> Result<(), LocalError> {
+        let known = self.known(space)?;
+        let role = known.roles.get(&self.me).copied();
+        match known.native.is_none() || role.is_some_and(Role::has_secrets) {
+            true => Ok(()),
+            false => Err(LocalError::Role(role)),
+        }
     }
 
     /// What must be done before a change of ours.
@@ -581,9 +597,11 @@ impl Spaces {
         known.ok_or(LocalError::UnknownSpace(space))
     }
 
+    /// A space in which we may produce something, as far as its suite goes.
     fn founded(&self, space: SpaceId) -> Result<Founded, LocalError> {
-        let founded = self.known(space)?.founded;
-        founded.ok_or(LocalError::UnknownSpace(space))
+        let known = self.known(space)?;
+        let founded = known.founded.ok_or(LocalError::UnknownSpace(space))?;
+        known.speaks().map(|()| founded)
     }
 }
 

@@ -250,10 +250,7 @@ fn native(
 fn write_settings(settings: Option<Settings>) -> Zeroizing<Vec<u8>> {
     let mut w = Writer::new();
     match settings {
-        Some(settings) => {
-            w.array(2).uint(settings.scheme as u64);
-            w.bool(settings.history);
-        }
+        Some(settings) => settings.write(&mut w),
         None => {
             w.array(0);
         }
@@ -263,14 +260,11 @@ fn write_settings(settings: Option<Settings>) -> Zeroizing<Vec<u8>> {
 
 fn read_settings(value: &[u8]) -> Result<Option<Settings>, LoadError> {
     let mut r = Reader::checked(value, cbor::VALUE)?;
-    match r.array()? {
-        0 => Ok(None),
-        2 if r.uint()? == 0 => Ok(Some(match r.bool()? {
-            true => Settings::with_history(),
-            false => Settings::from_joining_on(),
-        })),
-        _ => Err(LoadError::Corrupt),
+    if value == [0x80] {
+        return Ok(None);
     }
+    let settings = Settings::read(&mut r).map_err(|_| LoadError::Corrupt)?;
+    Ok(Some(settings))
 }
 
 fn write_run(run: &Run) -> Zeroizing<Vec<u8>> {

@@ -2,6 +2,7 @@
 //! (`docs/protocol/spaces.md#9`).
 
 mod body;
+mod floor;
 mod invites;
 mod publish;
 mod receive;
@@ -20,6 +21,7 @@ use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
 pub(crate) use body::Structure;
 pub use body::{KeyId, Scheme, Settings};
+pub(crate) use floor::SUITE;
 pub(crate) use invites::Note;
 pub use invites::{Invite, InviteError, InviteState, Offer};
 pub(crate) use publish::{Control, Forge};
@@ -101,6 +103,9 @@ pub enum Wait {
     /// For a structure key ([`Event::Keys`](crate::Event::Keys), [`Glance::Keys`]).
     #[error("the structure key {0} is missing")]
     Key(KeyId),
+    /// For a version of the software that speaks this suite, which an owner of the space demands.
+    #[error("the space demands suite {0}, which this version does not speak")]
+    Suite(u8),
     /// For a time in which there is nothing else to do: it touches too many others.
     #[error("it touches too many other operations")]
     Postponed,

@@ -15,6 +15,7 @@ use p2panda_encryption::{DirectMessage, HybridBundle, Items, Secret, Wire, Write
 use p2panda_groups::{Arguments, GroupId};
 use zeroize::Zeroizing;
 
+use super::floor::SUITE;
 use super::invites::Note;
 use crate::{Invalid, SpaceId};
 
@@ -84,6 +85,10 @@ pub struct Settings {
     pub scheme: Scheme,
     /// Whether newcomers read what was written before they came.
     pub history: bool,
+    /// The least suite of the channels that secrets go through; 2, which a quantum computer of
+    /// later does not open, unless set. Owners can raise it
+    /// ([`Spaces::raise_floor`](crate::Spaces::raise_floor)).
+    pub floor: u8,
 }
 
 impl Settings {
@@ -92,6 +97,7 @@ impl Settings {
         Settings {
             scheme: Scheme::Data,
             history: true,
+            floor: SUITE,
         }
     }
 
@@ -100,6 +106,35 @@ impl Settings {
         Settings {
             history: false,
             ..Settings::with_history()
+        }
+    }
+
+    pub(crate) fn write<B: cbor::Buffer>(&self, w: &mut cbor::Writer<B>) {
+        let is_raised = self.floor != SUITE;
+        w.array(2 + usize::from(is_raised));
+        w.uint(self.scheme as u64).bool(self.history);
+        if is_raised {
+            w.uint(self.floor.into());
+        }
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Settings, Invalid> {
+        let (len, scheme) = (r.array()?, r.uint()?);
+        if !(2..=3).contains(&len) || scheme != Scheme::Data as u64 {
+            return Err(Invalid::Variant);
+        }
+        let settings = match r.bool()? {
+            true => Settings::with_history(),
+            false => Settings::from_joining_on(),
+        };
+        let floor = match len {
+            2 => SUITE,
+            _ => u8::try_from(r.uint()?).map_err(|_| Invalid::Variant)?,
+        };
+        // It is written only where it is another one, and no space has a smaller one.
+        match len == 2 || floor > SUITE {
+            true => Ok(Settings { floor, ..settings }),
+            false => Err(Invalid::Variant),
         }
     }
 }
@@ -311,10 +346,7 @@ impl Structure {
         }
         w.bool(self.asks);
         match self.settings {
-            Some(settings) => {
-                w.array(2).uint(settings.scheme as u64);
-                w.bool(settings.history);
-            }
+            Some(settings) => settings.write(&mut w),
             None => {
                 w.null();
             }
@@ -351,21 +383,11 @@ impl Structure {
                 Ok(Secret::from_bytes(read_array(r)?))
             })?,
             asks: r.bool()?,
-            settings: read_optional(&mut r, read_settings)?,
+            settings: read_optional(&mut r, Settings::read)?,
             notes: read_list(&mut r, SPACE_NOTES_MAX, Note::read)?,
         };
         r.finish()?;
         Ok(structure)
-    }
-}
-
-fn read_settings(r: &mut Reader<'_>) -> Result<Settings, Invalid> {
-    match (r.array()?, r.uint()?) {
-        (2, 0) => Ok(Settings {
-            scheme: Scheme::Data,
-            history: r.bool()?,
-        }),
-        _ => Err(Invalid::Variant),
     }
 }
 

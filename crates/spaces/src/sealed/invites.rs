@@ -137,6 +137,8 @@ pub(crate) enum Note {
     },
     /// The space is called so.
     Name(String),
+    /// The channels of the space are of this suite or a greater one from here on.
+    Floor(u8),
 }
 
 /// An invite as the members know it.
@@ -170,6 +172,9 @@ impl Note {
             Note::Name(name) => {
                 w.array(2).uint(3).text(name);
             }
+            Note::Floor(suite) => {
+                w.array(2).uint(4).uint((*suite).into());
+            }
         }
     }
 
@@ -197,6 +202,10 @@ impl Note {
                     true => Ok(Note::Name(name.to_owned())),
                     false => Err(Invalid::TooLong),
                 }
+            }
+            (2, 4) => {
+                let suite = u8::try_from(r.uint()?);
+                suite.map(Note::Floor).map_err(|_| Invalid::Variant)
             }
             _ => Err(Invalid::Variant),
         }
@@ -319,7 +328,7 @@ impl Spaces {
         self.note_of_owner(space, Note::Revoke(invite), desk)
     }
 
-    fn note_of_owner<R: CryptoRng, S: Signer>(
+    pub(super) fn note_of_owner<R: CryptoRng, S: Signer>(
         &mut self,
         space: SpaceId,
         note: Note,
@@ -447,7 +456,7 @@ fn invites(graph: &Graph) -> BTreeMap<VerifyingKey, InviteState> {
     }
     for (id, _, note) in notes {
         match note {
-            Note::Offer(_) | Note::Name(_) => {}
+            Note::Offer(_) | Note::Name(_) | Note::Floor(_) => {}
             Note::Revoke(invite) => {
                 if let Some(state) = states.get_mut(invite) {
                     state.is_revoked = true;

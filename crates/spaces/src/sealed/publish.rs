@@ -11,7 +11,8 @@ use rand_core::CryptoRng;
 
 use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, STRUCTURE};
 use super::invites::Note;
-use super::{Log, Outgoing, Sealed, Settings, Signer, Structure};
+use super::ring::copy;
+use super::{Log, Outgoing, SUITE, Sealed, Settings, Signer, Structure};
 use crate::event::Event;
 use crate::graph::Kind;
 use crate::local::{Desk, LocalError};
@@ -159,8 +160,13 @@ impl Control<'_> {
         let secrets = encryption.secrets();
         let eligible = encryption.latest_eligible();
         let eligible = eligible.and_then(|id| secrets.get(&id));
-        let secret = eligible.or_else(|| secrets.latest());
-        Ok(secret.ok_or(LocalError::NotWelcomed)?.derive(STRUCTURE))
+        if let Some(secret) = eligible.or_else(|| secrets.latest()) {
+            return Ok(secret.derive(STRUCTURE));
+        }
+        // Whoever welcomed us has it.
+        let native = self.space.native.as_ref();
+        let key = native.and_then(|native| native.ring.newest());
+        key.map(copy).ok_or(LocalError::NotWelcomed)
     }
 
     fn boxes<R: CryptoRng>(
@@ -212,6 +218,9 @@ impl Spaces {
         members: &[(Member, Role)],
         desk: &mut Desk<'_, '_, R, Sealed<'_, S>>,
     ) -> Result<(SpaceId, Vec<Event>), LocalError> {
+        if settings.floor != SUITE {
+            return Err(LocalError::Suite(settings.floor));
+        }
         let me = Member::Individual(self.me);
         let mut all = members.to_vec();
         if !members.iter().any(|(member, _)| *member == me) {
@@ -256,6 +265,27 @@ impl Spaces {
         Ok(self.events())
     }
 
+    /// Asks where we were welcomed and could not open it, which nobody else can tell: once, until
+    /// somebody answers.
+    pub(crate) fn ask_if_deaf<R: CryptoRng, F: Forge>(
+        &mut self,
+        id: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let Some(space) = self.spaces.get(&id).filter(|space| space.native.is_some()) else {
+            return Ok(());
+        };
+        let role = space.roles.get(&self.me).copied();
+        let is_deaf = role.is_some_and(Role::has_secrets)
+            && space.encryption.members().is_err()
+            && space.holders.was_given(&self.me)
+            && !space.holders.asks(&self.me, &space.graph);
+        match is_deaf {
+            true => self.plain(id, true, desk),
+            false => Ok(()),
+        }
+    }
+
     /// Names last control messages until there are as many as a header takes.
     pub(crate) fn merge<R: CryptoRng, F: Forge>(
         &mut self,
@@ -277,6 +307,7 @@ impl Spaces {
     ) -> Result<(), LocalError> {
         let space = self.spaces.get(&id).filter(|space| space.founded.is_some());
         let space = space.ok_or(LocalError::UnknownSpace(id))?;
+        space.speaks()?;
         let role = space.roles.get(&self.me).copied();
         if !role.is_some_and(|role| role.has_secrets()) {
             return Err(LocalError::Role(role));
@@ -361,6 +392,7 @@ impl Spaces {
     fn writable(&self, id: SpaceId) -> Result<&Space, LocalError> {
         let space = self.spaces.get(&id).filter(|space| space.founded.is_some());
         let space = space.ok_or(LocalError::UnknownSpace(id))?;
+        space.speaks()?;
         let wanted = self.wanted(space).get(&self.me).copied();
         let role = space.roles.get(&self.me).copied().min(wanted);
         if !role.is_some_and(|role| role.may_write()) {

@@ -9,7 +9,7 @@ use p2panda_groups::{Action, Member, Operation, Processed};
 use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, Structure};
 use super::invites::{Note, open_request};
 use super::runs::{Run, last_of};
-use super::{Content, Glance, ReceiveError, Received, Wait};
+use super::{Content, Glance, ReceiveError, Received, SUITE, Wait};
 use crate::event::{Event, Refusal};
 use crate::graph::{Kind, Node, Place};
 use crate::receive::{Extra, ProcessError};
@@ -122,6 +122,13 @@ impl Spaces {
         let named: Vec<Hash> = named.into_iter().collect();
         is_here(space, &named)?;
         let place = space.graph.place(received.author, &named);
+        let settings = structure.as_ref().and_then(|structure| structure.settings);
+        let founds = settings.filter(|_| space.founded.is_none());
+        let floor = space.floor_at(&place);
+        let floor = founds.map_or(floor, |founds| founds.floor.max(floor));
+        if floor > SUITE {
+            return Err(Wait::Suite(floor).into());
+        }
         let Some(structure) = structure else {
             return self.refuse_control(id, received, place, Refusal::Malformed);
         };
@@ -166,6 +173,14 @@ impl Spaces {
             if !creates || structure.settings.is_none() || structure.asks {
                 return Ok(Some(Refusal::Role(None)));
             }
+        }
+        let floor = space.map_or(SUITE, |space| space.floor_at(place));
+        let mut suites = structure
+            .directs
+            .iter()
+            .map(|direct| direct.suite().number());
+        if suites.any(|suite| suite < floor) {
+            return Ok(Some(Refusal::Suite(floor)));
         }
         let is_carried = self.is_carried(structure, place);
         Ok((!is_carried).then_some(Refusal::Operation))

@@ -13,11 +13,19 @@ pub(crate) struct Ring {
     /// The secrets of which the key is here.
     known: BTreeSet<SecretId>,
     dirty: BTreeSet<KeyId>,
+    /// The one that came last.
+    newest: Option<KeyId>,
 }
 
 impl Ring {
     pub(crate) fn get(&self, id: &KeyId) -> Option<&Secret> {
         self.keys.get(id)
+    }
+
+    /// The key that came last; after a restart any.
+    pub(crate) fn newest(&self) -> Option<&Secret> {
+        let newest = self.newest.and_then(|id| self.keys.get(&id));
+        newest.or_else(|| self.keys.values().next_back())
     }
 
     /// Takes a key in; gives its name if it is new.
@@ -28,6 +36,7 @@ impl Ring {
         }
         self.keys.insert(id, key);
         self.dirty.insert(id);
+        self.newest = Some(id);
         Some(id)
     }
 

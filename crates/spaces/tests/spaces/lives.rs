@@ -321,7 +321,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn random_lives_converge_keep_secrets_and_heal() {
     let first = number("FIRST_LIFE", 0);
     let (mut refused, mut withdrawn, mut shown) = (0, 0, 0);
-    for seed in first..first + number("LIVES", 60) {
+    for seed in first..first + number("LIVES", 1_000) {
         println!("life {seed}");
         let mut life = Life::new(seed);
         for _ in 0..number("STEPS", 40) {
@@ -336,7 +336,7 @@ fn random_lives_converge_keep_secrets_and_heal() {
         withdrawn += device.has.iter().filter(is_withdrawn).count();
     }
     // One life says nothing.
-    if number("LIVES", 60) >= 60 {
+    if number("LIVES", 1_000) >= 60 {
         assert!(
             refused > 20 && withdrawn > 10 && shown > 100,
             "{refused} {withdrawn} {shown}"

@@ -2,9 +2,9 @@
 
 use p2panda_core::limits::DEPENDENCIES_MAX;
 use p2panda_groups::{Action, Member};
-use p2panda_spaces::{Event, Log, Refusal, Role, Settings, Spaces, Verdict};
+use p2panda_spaces::{Event, LocalError, Log, Refusal, Role, Settings, Spaces, Verdict};
 
-use crate::native_world::{Node, Op, deliver, heal_all, nodes, ops, sync};
+use crate::native_world::{NOW, Node, Op, deliver, heal_all, nodes, ops, sync};
 
 fn with_history() -> Settings {
     Settings::with_history()
@@ -328,4 +328,50 @@ fn a_second_space_of_the_topic_takes_nobody_along() {
     deliver(&mut d, &ops(&b));
     assert!(d.members().is_empty());
     assert!(Spaces::load(d.id, std::iter::empty::<(&[u8], &[u8])>()).is_ok());
+}
+
+#[test]
+fn a_courier_does_not_leave_by_a_message_that_all_others_refuse() {
+    let [mut a, mut b] = nodes();
+    a.create(Settings::with_history(), &[(b.member(), Role::Reader)]);
+    sync(&mut [&mut a, &mut b]);
+    let member = b.member();
+    a.set_role(member, Role::Courier);
+    sync(&mut [&mut a, &mut b]);
+    let left = b.try_do(|spaces, s, desk| spaces.remove(s, member, desk));
+    assert_eq!(left, Err(LocalError::Role(Some(Role::Courier))));
+    sync(&mut [&mut a, &mut b]);
+    a.set_role(member, Role::Reader);
+    sync(&mut [&mut a, &mut b]);
+    a.publish("back");
+    sync(&mut [&mut a, &mut b]);
+    assert_eq!(a.members(), b.members());
+    assert!(b.reads("back"));
+}
+
+/// Its registry has another identity for the owner, so that nothing of it opens.
+#[test]
+fn a_member_whose_welcome_did_not_open_asks_once_and_is_welcomed_by_another_one() {
+    let [mut a, mut b] = nodes();
+    let mut c = Node::new(30);
+    let foreign = Node::new(31).keys.hybrid_bundle(NOW).unwrap().clone();
+    c.registry.add_hybrid(a.id, foreign, NOW).unwrap();
+    c.announce();
+    sync(&mut [&mut a, &mut b, &mut c]);
+    a.create(Settings::with_history(), &[(b.member(), Role::Editor)]);
+    a.publish("first");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    a.add(c.member(), Role::Reader);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert_eq!(c.members(), a.members(), "structure is open by its box");
+    assert!(!c.reads("first"));
+    let said = |node: &Node| node.topic.logs[&(node.id, Log::Control)].len();
+    let before = said(&c);
+    c.heal();
+    c.heal();
+    assert_eq!(said(&c), before + 1, "one message that asks");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    b.heal();
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert!(c.reads("first"));
 }

@@ -302,17 +302,33 @@ fn number(name: &str, default: u64) -> u64 {
     set.unwrap_or(default)
 }
 
+/// How many lives are lived unless `LIVES` says otherwise.
+const LIVES: u64 = 1_000;
+
+fn live(seed: u64, steps: u64) -> Life {
+    let mut life = Life::new(seed);
+    for _ in 0..steps {
+        life.step();
+    }
+    life.end();
+    life
+}
+
+/// A courier that left was out for itself alone, and a reader for all others later.
+#[test]
+fn a_life_in_which_members_disagreed_once_converges() {
+    for steps in [184, 200, 300] {
+        live(9_084, steps);
+    }
+}
+
 #[test]
 fn random_lives_between_our_own_nodes_converge_keep_secrets_and_heal() {
     let first = number("FIRST_LIFE", 0);
     let (mut refused, mut withdrawn, mut shown, mut ranges) = (0, 0, 0, 0);
-    for seed in first..first + number("LIVES", 100) {
+    for seed in first..first + number("LIVES", LIVES) {
         println!("life {seed}");
-        let mut life = Life::new(seed);
-        for _ in 0..number("STEPS", 40) {
-            life.step();
-        }
-        life.end();
+        let life = live(seed, number("STEPS", 40));
         for at in life.honest() {
             let node = &life.nodes[at];
             let count = |is: fn(&Event) -> bool| node.events.iter().filter(|e| is(e)).count();
@@ -325,7 +341,7 @@ fn random_lives_between_our_own_nodes_converge_keep_secrets_and_heal() {
         }
     }
     // One life says nothing.
-    if number("LIVES", 100) >= 100 {
+    if number("LIVES", LIVES) >= 100 {
         assert!(
             refused > 50 && withdrawn > 20 && shown > 1_000 && ranges > 10,
             "{refused} {withdrawn} {shown} {ranges}"

@@ -1,0 +1,279 @@
+//! What the suite of a space stops, and whom.
+
+use p2panda_core::Hash;
+use p2panda_encryption::two_party::{Session, TwoPartyMessage};
+use p2panda_encryption::{Bundle, Content, Context, DirectMessage, Lifetime, OwnKeys, SecretKey};
+use p2panda_groups::GroupId;
+
+use super::super::body::{self, Body, Envelope, KeyId, STRUCTURE, Settings, Structure};
+use super::super::invites::Note;
+use super::super::{Log, ReceiveError, Received, Wait};
+use super::SUITE;
+use crate::native_world::{NOW, Node, nodes, sync};
+use crate::{Event, LocalError, Refusal, Role, Spaces};
+
+/// Three members: an owner, another owner, an editor.
+fn world() -> [Node; 3] {
+    let [mut a, mut b, mut c] = nodes();
+    let members = [(b.member(), Role::Owner), (c.member(), Role::Editor)];
+    a.create(Settings::with_history(), &members);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    [a, b, c]
+}
+
+fn floor(node: &Node) -> u8 {
+    node.spaces.floor(&node.s()).unwrap()
+}
+
+/// What the library refuses while it does not speak the suite.
+fn raise(node: &mut Node, suite: u8) {
+    let note = Note::Floor(suite);
+    node.try_do(|spaces, s, desk| {
+        spaces.note_of_owner(s, note, desk)?;
+        Ok(Vec::new())
+    })
+    .unwrap();
+}
+
+/// Signs a control message that the library would not make; without dependencies it names the last
+/// ones.
+fn forge(node: &mut Node, mut structure: Structure) -> Hash {
+    let space = node.s();
+    let (known, _) = node.spaces.native(&space).unwrap();
+    if structure.dependencies.is_empty() {
+        structure.dependencies = known.graph.heads();
+    }
+    let secrets = known.encryption.secrets();
+    let key = secrets.latest().unwrap().derive(STRUCTURE);
+    let (nonce, bound) = ([7; 24], ("control", &space, &node.id));
+    let sealed = body::seal(&key, &nonce, bound, &structure.encode()).unwrap();
+    let envelope = Envelope {
+        boxes: Vec::new(),
+        key: KeyId::of(&key),
+        nonce,
+        sealed,
+    };
+    let body = Body::Control(envelope).encode();
+    node.forge(Log::Control, structure.dependencies, body)
+}
+
+fn refusals(node: &Node) -> Vec<Refusal> {
+    let refused = |event: &Event| match event {
+        Event::Refused { refusal, .. } => Some(*refusal),
+        _ => None,
+    };
+    node.events.iter().filter_map(refused).collect()
+}
+
+#[test]
+fn a_space_between_our_own_nodes_is_safe_against_recordings_from_its_create() {
+    let [a, b, c] = world();
+    for node in [&a, &b, &c] {
+        assert_eq!(floor(node), SUITE);
+        assert!(node.spaces.is_post_quantum(&node.s()));
+    }
+    let unknown = Spaces::new(a.id);
+    assert_eq!(unknown.floor(&a.s()), None);
+    assert!(!unknown.is_post_quantum(&a.s()));
+}
+
+#[test]
+fn nobody_asks_for_a_suite_that_the_version_does_not_speak() {
+    let [mut a, mut b, _] = world();
+    let raised = a.try_do(|spaces, s, desk| {
+        spaces.raise_floor(s, SUITE, desk)?;
+        spaces.raise_floor(s, SUITE + 1, desk).map(|()| Vec::new())
+    });
+    assert_eq!(raised, Err(LocalError::Suite(SUITE + 1)));
+    let settings = Settings {
+        floor: SUITE + 1,
+        ..Settings::with_history()
+    };
+    let created = b.try_act(|spaces, desk| spaces.create_sealed(settings, &[], desk));
+    assert_eq!(created.err(), Some(LocalError::Suite(SUITE + 1)));
+    sync(&mut [&mut a, &mut b]);
+    assert_eq!((floor(&a), floor(&b)), (SUITE, SUITE));
+}
+
+#[test]
+fn whoever_does_not_speak_what_an_owner_demands_stops_and_loses_nothing() {
+    let [mut a, mut b, mut c] = world();
+    raise(&mut a, 3);
+    let beside = b.publish("beside");
+    sync(&mut [&mut a, &mut b, &mut c]);
+    for node in [&mut a, &mut b, &mut c] {
+        assert_eq!(floor(node), 3);
+        node.restart();
+        assert_eq!(floor(node), 3, "after a restart");
+        assert!(node.shown.contains_key(&beside), "what came before is read");
+        assert_eq!(node.try_publish("late"), Err(LocalError::Suite(3)));
+        let acts = [
+            node.try_do(|spaces, s, desk| spaces.heal(s, desk)),
+            node.try_do(|spaces, s, desk| spaces.rotate(s, desk)),
+            node.try_do(|spaces, s, desk| spaces.ask(s, desk)),
+        ];
+        for act in acts {
+            assert_eq!(act, Err(LocalError::Suite(3)));
+        }
+    }
+    let member = c.member();
+    let removed = b.try_do(|spaces, s, desk| spaces.remove(s, member, desk));
+    assert_eq!(removed, Err(LocalError::Suite(3)));
+    // A message after the raise waits for another version, and is no hole in its log.
+    let after = forge(&mut a, Structure::default());
+    sync(&mut [&mut a, &mut b, &mut c]);
+    let op = b.topic.ops[&after].clone();
+    assert!(!b.done.contains(&after) && !b.refused.contains(&after));
+    let received = Received {
+        id: op.id,
+        author: op.author,
+        seq: op.seq,
+        dependencies: &op.dependencies,
+        body: &op.body,
+    };
+    let space = b.s();
+    let mut context = Context::new(&mut b.keys, &mut b.registry, NOW);
+    let waits = b.spaces.receive_control(space, &received, &mut context);
+    assert_eq!(waits, Err(ReceiveError::Wait(Wait::Suite(3))));
+}
+
+#[test]
+fn nobody_but_an_owner_raises_the_suite() {
+    let [mut a, mut b, mut c] = world();
+    let raised = c.try_do(|spaces, s, desk| {
+        spaces.note_of_owner(s, Note::Floor(3), desk)?;
+        Ok(Vec::new())
+    });
+    assert_eq!(raised, Err(LocalError::Role(Some(Role::Editor))));
+    let notes = vec![Note::Floor(3)];
+    let structure = Structure {
+        notes,
+        ..Structure::default()
+    };
+    forge(&mut c, structure);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    for node in [&a, &b] {
+        assert_eq!(refusals(node), [Refusal::Role(Some(Role::Editor))]);
+        assert_eq!(floor(node), SUITE);
+    }
+    a.publish("goes on");
+}
+
+#[test]
+fn of_several_raises_the_greatest_holds_whatever_comes_first() {
+    let [mut a, mut b, mut c] = world();
+    raise(&mut a, 4);
+    raise(&mut b, 3);
+    let before = b.spaces.floor(&b.s());
+    sync(&mut [&mut a, &mut c]);
+    sync(&mut [&mut b, &mut c]);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    assert_eq!(before, Some(3));
+    assert_eq!([floor(&a), floor(&b), floor(&c)], [4, 4, 4]);
+}
+
+/// A message of suite 1, as it is to anybody.
+fn classic() -> TwoPartyMessage {
+    let [mut sender, receiver] = [1, 2].map(|seed| Node::new(seed).rng).map(|mut rng| {
+        let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
+        keys.rotate_prekey(Lifetime::starting(NOW, 1_000), &mut rng);
+        (keys, rng)
+    });
+    let bundle = receiver.0.long_term_bundle(NOW).unwrap();
+    let mut session = Session::to_send(Bundle::LongTerm(bundle));
+    session
+        .send(&sender.0, b"panda", NOW, &mut sender.1)
+        .unwrap()
+}
+
+#[test]
+fn a_message_with_a_secret_of_a_lower_suite_is_refused_by_everybody() {
+    let [mut a, mut b, mut c] = world();
+    let space = a.s();
+    let group: GroupId = a.spaces.group(&space).unwrap();
+    let founded = Hash::from_bytes(*space.as_bytes());
+    let ciphertext = classic();
+    let structure = Structure {
+        pointer: Some((group, founded)),
+        directs: vec![DirectMessage {
+            content: Content::TwoParty { ciphertext },
+            recipient: a.id,
+        }],
+        ..Structure::default()
+    };
+    forge(&mut b, structure);
+    sync(&mut [&mut a, &mut b, &mut c]);
+    for node in [&a, &b, &c] {
+        assert_eq!(refusals(node), [Refusal::Suite(SUITE)]);
+    }
+    c.publish("goes on");
+}
+
+#[test]
+fn a_space_that_begins_with_a_suite_that_we_do_not_speak_waits() {
+    let [a, mut b, _] = world();
+    let space = a.s();
+    let creates = |op: &&crate::native_world::Op| {
+        let body = Body::decode(&op.body);
+        op.author == a.id && matches!(body, Ok(Body::Control(_)))
+    };
+    let create = a.topic.ops.values().find(creates).unwrap();
+    let Ok(Body::Control(mut envelope)) = Body::decode(&create.body) else {
+        unreachable!()
+    };
+    let (_, native) = a.spaces.native(&space).unwrap();
+    let key = native.ring.get(&envelope.key).unwrap();
+    let bound = ("control", &space, &a.id);
+    let plain = body::open(key, &envelope.nonce, bound, &envelope.sealed).unwrap();
+    let mut structure = Structure::decode(&plain).unwrap();
+    let settings = structure.settings.unwrap();
+    structure.settings = Some(Settings {
+        floor: 3,
+        ..settings
+    });
+    envelope.sealed = body::seal(key, &envelope.nonce, bound, &structure.encode()).unwrap();
+    let body = Body::Control(envelope).encode();
+    let received = Received {
+        id: Hash::digest(&body),
+        author: a.id,
+        seq: create.seq,
+        dependencies: &[],
+        body: &body,
+    };
+    let mut context = Context::new(&mut b.keys, &mut b.registry, NOW);
+    let mut fresh = Spaces::new(b.id);
+    fresh.glance(None, &a.id, &body, &mut context).unwrap();
+    let waits = fresh.receive_control(space, &received, &mut context);
+    assert_eq!(waits, Err(ReceiveError::Wait(Wait::Suite(3))));
+    assert_eq!(fresh.ids().count(), 0);
+}
+
+#[test]
+fn the_suite_is_written_only_where_it_is_a_greater_one() {
+    use p2panda_core::cbor::{self, Reader, Writer};
+    let read = |bytes: &[u8]| Settings::read(&mut Reader::new(bytes, cbor::VALUE));
+    let settings = Settings::with_history();
+    let raised = Settings {
+        floor: 3,
+        ..settings
+    };
+    for (settings, bytes) in [
+        (settings, &[0x82, 0, 0xf5][..]),
+        (raised, &[0x83, 0, 0xf5, 3]),
+    ] {
+        let mut w = Writer::new();
+        settings.write(&mut w);
+        assert_eq!(w.into_bytes(), bytes);
+        assert_eq!(read(bytes).unwrap(), settings);
+    }
+    for refused in [
+        &[0x83, 0, 0xf5, 0][..],
+        &[0x83, 0, 0xf5, 1],
+        &[0x83, 0, 0xf5, 2],
+        &[0x83, 0, 0xf5, 0x19, 1, 0],
+        &[0x83, 1, 0xf5, 3],
+        &[0x84, 0, 0xf5, 3, 3],
+    ] {
+        assert!(read(refused).is_err(), "{refused:?}");
+    }
+}
