@@ -1,15 +1,18 @@
 //! The paths whose instructions are counted. All input is fixed.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use bytes::{Bytes, BytesMut};
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::SeedableRng;
 use p2panda_core::log::Head;
 use p2panda_core::{
     Draft, Hash, Header, Heights, NodeExtensions, Operation, SigningKey, Timestamp, Topic,
 };
-use p2panda_encryption::Secret;
-use p2panda_encryption::data::{GroupSecret, decrypt, encrypt};
+use p2panda_encryption::data::{Group, GroupSecret, Members, decrypt, encrypt};
 use p2panda_encryption::message::{DecryptionRatchet, Ratchet};
+use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, Secret, SecretKey, SuiteConfig};
 use p2panda_engine::{Command, Engine, Incoming, NewMessage, Now, Options, Source};
 use p2panda_groups::{Access, Action, Arguments, Groups, Member, Rules, bound_group_id};
 use p2panda_protocol::frame::{Decoder, Frame};
@@ -41,6 +44,8 @@ pub const ALL: &[Path] = &[
     path("store-log-page", MANY, store_log_page),
     path("store-feed-page", MANY, store_feed_page),
     path("groups-add", MEMBERS, groups_add),
+    path("groups-open", STORED, groups_open),
+    path("hybrid-update", RECIPIENTS, hybrid_update),
     path("data-encrypt", SIGNED, data_encrypt),
     path("data-decrypt", SIGNED, data_decrypt),
     path("ratchet-seal", SIGNED, ratchet_seal),
@@ -55,6 +60,12 @@ const MANY: u64 = 500;
 const LOGS: u64 = 1_000;
 /// Members added to a group.
 const MEMBERS: u64 = 100;
+/// Operations of several groups that are opened from their rows.
+const STORED: u64 = 2_000;
+/// How many of them a group has.
+const STORED_IN_ONE: u64 = 200;
+/// Members that an update is sealed for.
+const RECIPIENTS: u64 = 16;
 /// Bytes of a body.
 const BODY_BYTES: usize = 102;
 /// Bytes of a message that is encrypted.
@@ -86,6 +97,18 @@ pub enum Failure {
     Store(#[from] p2panda_store::StoreError),
     #[error(transparent)]
     Groups(#[from] p2panda_groups::ProcessError),
+    #[error(transparent)]
+    Load(#[from] p2panda_groups::LoadError),
+    #[error(transparent)]
+    OwnKeys(#[from] p2panda_encryption::OwnKeysError),
+    #[error(transparent)]
+    Registry(#[from] p2panda_encryption::RegistryError),
+    #[error(transparent)]
+    Encryption(#[from] p2panda_encryption::data::OperationError),
+    #[error(transparent)]
+    Deliver(#[from] p2panda_encryption::DeliverError),
+    #[error(transparent)]
+    Commit(#[from] p2panda_encryption::data::CommitError),
     #[error(transparent)]
     Aead(#[from] p2panda_encryption::aead::AeadError),
     #[error(transparent)]
@@ -264,6 +287,68 @@ fn groups_add() -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+/// Groups of which each adds its members one after the other, from rows in the order of their keys.
+fn groups_open() -> Result<(), Failure> {
+    let admin = key(0).verifying_key();
+    let mut groups = Groups::new(Rules::Hardened);
+    let mut last = None;
+    for number in 0..STORED {
+        let place = number % STORED_IN_ONE;
+        let nonce = [(number / STORED_IN_ONE) as u8; 32];
+        let member = Member::Individual(key(place as u32).verifying_key());
+        let (action, dependencies) = match place {
+            0 => {
+                let initial_members = vec![(member, Access::Manage)];
+                (Action::Create { initial_members }, Vec::new())
+            }
+            _ => {
+                let access = Access::Write;
+                (Action::Add { member, access }, last.into_iter().collect())
+            }
+        };
+        let operation = p2panda_groups::Operation {
+            id: Hash::digest(&number.to_le_bytes()),
+            author: admin,
+            arguments: Arguments {
+                group: bound_group_id(&admin, &nonce),
+                dependencies,
+                action,
+                nonce: (place == 0).then_some(nonce),
+            },
+        };
+        groups.process(&operation)?;
+        last = Some(operation.id);
+    }
+    let rows = groups.changes().into_iter();
+    let rows: BTreeMap<_, _> = rows.filter_map(|row| Some((row.key, row.value?))).collect();
+    let opened = counted(|| Groups::load(Rules::Hardened, &rows))?;
+    expect(STORED, opened.len())
+}
+
+/// An update of which every message is hybrid, drafted and sealed for everybody.
+fn hybrid_update() -> Result<(), Failure> {
+    const AT: u64 = 1_700_000_000;
+    let mut rng = ChaCha20Rng::from_seed([9; 32]);
+    let mut own = OwnKeys::new(SecretKey::random(&mut rng));
+    let (mut registry, mut members) = (Registry::new(), Vec::new());
+    for number in 1..=RECIPIENTS as u32 {
+        let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
+        keys.rotate_hybrid_prekey(Lifetime::starting(AT, 1_000), &mut rng);
+        let member = key(number).verifying_key();
+        registry.add_hybrid(member, keys.hybrid_bundle(AT)?.clone(), AT)?;
+        members.push(member);
+    }
+    let mut config = SuiteConfig::new([7; 32]);
+    config.hybrid_every = 1;
+    let me = key(0).verifying_key();
+    let mut group = Group::new(me, Members::default()).with_suites(config);
+    let mut context = Context::new(&mut own, &mut registry, AT);
+    let prepared = group.create(&members, &context, &mut rng)?.seal()?;
+    group.commit(prepared, Hash::digest(b"create"), &mut context)?;
+    let sealed = counted(|| Ok::<_, Failure>(group.update(&context, &mut rng)?.seal()?))?;
+    expect(RECIPIENTS, sealed.directs().count())
 }
 
 fn data_encrypt() -> Result<(), Failure> {
