@@ -15,6 +15,9 @@ use crate::parse::TopicArg;
 /// The shortest token that is taken: nobody guesses it.
 const TOKEN_CHARS_MIN: usize = 16;
 
+/// Topics that the node may keep for keys that are not listed, and others: it counts no further.
+const ROOMS_MAX: usize = 1_000;
+
 /// Longest name of a credential, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -45,9 +48,16 @@ impl AccessSettings {
         let topics = each("access.open_topics", &section.open_topics, |text| {
             topic(text)
         })?;
+        if !(1..=ROOMS_MAX).contains(&section.rooms_max) {
+            let what = format!("access.rooms_max is 1 to {ROOMS_MAX}");
+            return Err(("access.rooms_max", what));
+        }
         let unknown_keys = match (section.unknown_keys.as_str(), topics.is_empty()) {
             ("closed", true) => Unknown::Closed,
-            ("closed", false) => {
+            ("rooms", true) => Unknown::Rooms {
+                topics_max: section.rooms_max,
+            },
+            ("closed" | "rooms", false) => {
                 let what = "access.open_topics needs access.unknown_keys = \"open\"";
                 return Err(("access.open_topics", what.to_owned()));
             }
@@ -59,7 +69,7 @@ impl AccessSettings {
                 return Err(("access.unknown_keys", what.to_owned()));
             }
             _ => {
-                let what = "access.unknown_keys is \"closed\" or \"open\"";
+                let what = "access.unknown_keys is \"closed\", \"open\" or \"rooms\"";
                 return Err(("access.unknown_keys", what.to_owned()));
             }
         };

@@ -103,9 +103,13 @@ pub struct AccessSection {
     /// Ed25519 keys of clients, in the same form: NAME SCOPES KEY, and topics.
     #[schemars(example = ["bob read+relay d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"])]
     pub keys: Vec<String>,
-    /// What a key may do that is not listed: "closed" (nothing), or "open" (read and relay in
-    /// access.open_topics).
+    /// What a key may do that is not listed: "closed" (nothing), "open" (read and relay in
+    /// access.open_topics), or "rooms" (the same in every topic that it names, which the node keeps from then
+    /// on).
     pub unknown_keys: String,
+    /// With "rooms": topics that the node keeps, 1 to 1000; once it keeps so many, keys that are not listed
+    /// bring no more.
+    pub rooms_max: usize,
     /// Topics for keys that are not listed: 64 hexadecimal digits or a ticket.
     #[schemars(example = ["panda:..."])]
     pub open_topics: Vec<String>,
@@ -137,6 +141,7 @@ impl Default for AccessSection {
             tokens: None,
             keys: Vec::new(),
             unknown_keys: "closed".to_owned(),
+            rooms_max: 100,
             open_topics: Vec::new(),
             hosts: Vec::new(),
             origins: Vec::new(),

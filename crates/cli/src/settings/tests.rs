@@ -153,6 +153,8 @@ fn a_wrong_value_is_an_error_with_its_line() {
         ("[access]\nkeys = [\"bob read\"]\n", 2, "expected NAME"),
         ("[access]\nunknown_keys = \"any\"\n", 2, "is \"closed\""),
         ("[access]\nunknown_keys = \"open\"\n", 2, "need topics"),
+        ("[access]\nrooms_max = 0\n", 2, "1 to 1000"),
+        ("[access]\nrooms_max = 1001\n", 2, "1 to 1000"),
         ("node = 7\n", 1, "node is a section"),
         ("[node\n", 1, ""),
         ("[node]\nrole = \"a\"\nrole = \"b\"\n", 3, ""),
@@ -173,6 +175,7 @@ fn numbers_are_taken_up_to_their_limits() {
         "[node]\noperation_mib = 1\n",
         "[node]\noperation_mib = 128\n",
         "[network]\nbudget_mib = 65536\n",
+        "[access]\nunknown_keys = \"rooms\"\nrooms_max = 1000\n",
         "[rpc]\npublic = true\nlisten = [\"0.0.0.0:7780\"]\nsocket = \"off\"\n",
     ] {
         assert!(load(text, &[], "").is_ok(), "{text}");

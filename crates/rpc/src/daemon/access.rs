@@ -157,7 +157,7 @@ pub enum Unknown {
     /// The same in every topic that they name in full. What the node does not keep yet it keeps from
     /// then on.
     Rooms {
-        /// Topics that the node keeps, at most: then no other one is brought.
+        /// Topics that the node keeps, at most, up to 1 000: then no other one is brought.
         topics_max: usize,
     },
 }

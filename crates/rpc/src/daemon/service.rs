@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use p2panda::{Node, Topic};
 use p2panda_core::limits::{
-    EPHEMERAL_RECEIVED_MAX, RPC_CONNECTIONS_ALL_MAX, RPC_UPLOADS_ALL_BYTES_MAX,
+    EPHEMERAL_RECEIVED_MAX, RPC_CONNECTIONS_ALL_MAX, RPC_UPLOADS_ALL_BYTES_MAX, TOPICS_PAGE_ROWS,
 };
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
@@ -131,10 +131,15 @@ impl Service {
         let Some(rooms) = &who.rooms else {
             return Ok(());
         };
+        // Once on each connection: who leaves the topic for the node has the last word.
+        if rooms.named.lock().contains(&topic) {
+            return Ok(());
+        }
         if !self.keeps(&topic).await? {
             let kept = self.node.kept_topics(None).await;
             let kept = kept.map_err(|error| map::error(&error))?;
-            if kept.len() >= rooms.topics_max {
+            // A page of them is counted, no more.
+            if kept.len() >= rooms.topics_max.min(TOPICS_PAGE_ROWS) {
                 let error = RpcError::new(Code::Limit, "this node keeps as many topics as it may");
                 return Err(error.hint("ask who runs it for a place"));
             }
