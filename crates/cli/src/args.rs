@@ -1,5 +1,7 @@
 //! The command line as clap reads it. What it prints is also explained in `docs/guide/cli.md`.
 
+mod service;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -10,6 +12,10 @@ use crate::failure::EXIT_CODES;
 use crate::parse::{
     NodeAddr, ParseError, TopicArg, count, dash, days, listen, mebibytes, network_id, operation_id,
     seconds, topic,
+};
+
+pub use service::{
+    CompletionsArgs, ConfigCommand, ContextCommand, EventsArgs, ManArgs, NodeCommand, RunArgs,
 };
 
 /// Publish, subscribe and chat with p2panda: peer to peer, signed, stored on your own machine.
@@ -211,65 +217,6 @@ pub struct StatusArgs {
     /// Print one JSON object per topic
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    long_about = "Print what happens on the node.\n\n\
-        Peers that are found and lost, sessions, catch-ups, refused operations, the storage; until Ctrl-C. \
-        docs/guide/observe.md lists the events.",
-    after_help = "Example:\n  panda events --json"
-)]
-pub struct EventsArgs {
-    /// Print one JSON object per event
-    #[arg(long)]
-    pub json: bool,
-    /// Stop after this many events
-    #[arg(long, value_name = "NUMBER", value_parser = count)]
-    pub count: Option<u64>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ContextCommand {
-    /// List all; the current one has a star
-    #[command(after_help = "Example:\n  panda context ls")]
-    Ls {
-        /// Print one JSON object per context
-        #[arg(long)]
-        json: bool,
-    },
-    /// Name a node, with the token that is in PANDA_TOKEN
-    #[command(
-        after_help = "Example:\n  PANDA_TOKEN=$(cat token) panda context add attic http://127.0.0.1:7780"
-    )]
-    Add {
-        /// Its name here
-        name: String,
-        /// Path of its Unix socket, or its URL
-        #[arg(value_name = "SOCKET|URL")]
-        address: String,
-        /// Print what was done as JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Use one for all commands that name neither a node nor a home; `-` for none
-    #[command(after_help = "Example:\n  panda context use attic")]
-    Use {
-        /// Its name
-        name: String,
-        /// Print what was done as JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Forget one
-    #[command(after_help = "Example:\n  panda context rm attic")]
-    Rm {
-        /// Its name
-        name: String,
-        /// Print what was done as JSON
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 #[derive(Debug, Args)]
@@ -759,76 +706,6 @@ pub struct JoinArgs {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum NodeCommand {
-    #[command(
-        about = "Stay online until a signal: store and serve the topics that are kept",
-        long_about = "Stay online until a signal: store and serve the topics that are kept.\n\n\
-            Prints where the node can be reached. SIGTERM and Ctrl-C end in order, a second one at \
-            once. SIGHUP reads the configuration again: topics and peers at once, everything else with \
-            the next start. Under systemd it says when it is ready.",
-        after_help = "Example:\n  panda node run --config ./panda.toml"
-    )]
-    Run(RunArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// Print one JSON object per line
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Write a file with every setting, explained, and its default
-    #[command(after_help = "Example:\n  panda config init")]
-    Init {
-        /// The file, `-` for standard output [default: that of --config, else the usual one]
-        file: Option<PathBuf>,
-        /// Replace a file that is there
-        #[arg(long)]
-        force: bool,
-    },
-    /// Print the settings that apply
-    #[command(after_help = "Example:\n  panda config show --origin")]
-    Show {
-        /// Say where each comes from
-        #[arg(long)]
-        origin: bool,
-        /// Print one JSON object per setting
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check the settings without starting a node
-    #[command(after_help = "Example:\n  panda config check --config ./panda.toml")]
-    Check {
-        /// Print a JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print the JSON Schema of the file
-    #[command(after_help = "Example:\n  panda config schema > panda.schema.json")]
-    Schema,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  panda completions bash > /etc/bash_completion.d/panda")]
-pub struct CompletionsArgs {
-    /// The shell
-    pub shell: clap_complete::Shell,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  panda man --dir /usr/local/share/man/man1")]
-pub struct ManArgs {
-    /// Words of the command, for example `topic invite` [default: panda itself]
-    pub command: Vec<String>,
-    /// Write the pages of all commands into this directory
-    #[arg(long, value_name = "DIR", conflicts_with = "command")]
-    pub dir: Option<PathBuf>,
 }
 
 impl Command {

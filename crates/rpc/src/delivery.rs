@@ -1,16 +1,9 @@
 //! Waits until another node has what was published.
 
-use std::time::Duration;
-
 use p2panda::{Error, Node, PeerStatus, Receipt, Topic, VerifyingKey};
+use p2panda_core::limits::{RPC_LOOK_INTERVAL, RPC_NAMED_WAIT};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
-
-/// How much longer a named peer is waited for when another one has stored everything.
-const NAMED_WAIT: Duration = Duration::from_secs(1);
-
-/// How often to look whether the peers that were sent everything can say that they stored it.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Who has what this node published to a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -66,7 +59,7 @@ impl Delivery<'_> {
 
     async fn stored(&self) -> Result<(), Error> {
         self.newest.stored(1).await?;
-        match timeout(NAMED_WAIT, self.stored_by_named()).await {
+        match timeout(RPC_NAMED_WAIT, self.stored_by_named()).await {
             Ok(stored) => stored,
             Err(_) => Ok(()),
         }
@@ -88,7 +81,7 @@ impl Delivery<'_> {
             if !self.sessions().any_receipts && self.is_sent_to_old() {
                 return Ok(());
             }
-            sleep(LOOK_INTERVAL).await;
+            sleep(RPC_LOOK_INTERVAL).await;
         }
     }
 

@@ -17,6 +17,29 @@ fn a_measurement_counts_all_messages_and_leaves_nothing_behind() {
         assert!(measured["messages_per_second"].as_f64().unwrap() > 0.0);
         assert_eq!(measured.get("latency_p99_us").is_some(), test != "sub");
     }
+    let args = [
+        "bench",
+        "rpc",
+        "--messages",
+        "50",
+        "--bytes",
+        "64",
+        "--json",
+    ];
+    let printed = world.panda(&args).output().unwrap();
+    assert_eq!(printed.status.code(), Some(0), "{}", stderr(&printed));
+    let measured: Value = serde_json::from_str(stdout(&printed).trim()).unwrap();
+    for number in [
+        "unix_p50_us",
+        "tcp_p50_us",
+        "stream_messages_per_second",
+        "publish_ratio",
+    ] {
+        assert!(
+            measured[number].as_f64().unwrap() > 0.0,
+            "{number}: {measured}"
+        );
+    }
     assert!(is_empty(&world.path("tmp")));
     let wrong = world
         .panda(&["bench", "pub", "--messages", "0"])

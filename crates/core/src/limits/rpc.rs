@@ -74,6 +74,12 @@ pub const RPC_UPLOAD_BYTES_MAX: usize = 16 * MIB;
 pub const RPC_UPLOADS_ALL_BYTES_MAX: usize = 64 * MIB;
 /// The longest that a fetch waits for messages (`docs/protocol/rpc.md#7`).
 pub const RPC_FETCH_WAIT: Duration = Duration::from_secs(86_400);
+/// How much longer a named peer is waited for when another one has stored everything
+/// (`docs/protocol/rpc.md#8`).
+pub const RPC_NAMED_WAIT: Duration = Duration::from_secs(1);
+/// How often to look whether the peers that were sent everything can say that they stored it
+/// (`docs/protocol/rpc.md#8`).
+pub const RPC_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Replies and events of the driver that wait to be written; more make its requests wait.
 pub const DRIVER_OUTPUTS_MAX: usize = 1_024;
 /// The longest request of the driver, in bytes: an import of some thousand operations.

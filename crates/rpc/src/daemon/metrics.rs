@@ -1,6 +1,6 @@
 //! Numbers for Prometheus (`docs/protocol/rpc.md#13`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use p2panda_core::limits::RPC_METRICS_ROWS_MAX;
@@ -133,7 +133,30 @@ pub(crate) async fn text(service: &Service) -> Result<String, RpcError> {
     let mut own = String::new();
     let encoded = encode(&mut own, &registry);
     encoded.map_err(|_| RpcError::new(Code::Internal, "the metrics cannot be written"))?;
-    Ok(format!("{}{own}", service.node.metrics()))
+    Ok(format!("{}{}", service.node.metrics(), classic(&own)))
+}
+
+/// In the text format 0.0.4, whose counters have their whole name in front as well.
+fn classic(text: &str) -> String {
+    let counters = text.lines().filter_map(|line| {
+        let named = line.strip_prefix("# TYPE ")?;
+        named.strip_suffix(" counter")
+    });
+    let counters: BTreeSet<&str> = counters.collect();
+    let mut classic = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(what), Some(name), Some(rest)) if counters.contains(name) => {
+                classic.push_str(&format!("# {what} {name}_total {rest}\n"));
+            }
+            _ => {
+                classic.push_str(line);
+                classic.push('\n');
+            }
+        }
+    }
+    classic
 }
 
 /// The consumer of a topic's stream has the log id in its name, which is none of the public.
@@ -147,6 +170,13 @@ fn shown(alias: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_have_their_whole_name_everywhere() {
+        let open = "# HELP a_b What.\n# TYPE a_b counter\na_b_total 3\n# HELP c d e.\n# TYPE c gauge\nc 1\n# EOF\n";
+        let text = "# HELP a_b_total What.\n# TYPE a_b_total counter\na_b_total 3\n# HELP c d e.\n# TYPE c gauge\nc 1\n";
+        assert_eq!(classic(open), text);
+    }
 
     #[test]
     fn what_is_above_the_bound_is_one_row() {

@@ -190,11 +190,14 @@ pub(crate) async fn fetch(
     let pulled = subscription.open.pulled()?;
     let mut consumer = pulled.consumer.lock().await;
     let wait = Duration::from_millis(params.wait_ms).min(RPC_FETCH_WAIT);
-    let batch = consumer
-        .fetch(params.count.clamp(1, RPC_FRAME_MESSAGES_MAX))
-        .max_bytes(RPC_FRAME_BYTES_MAX)
-        .wait(wait);
-    let batch = batch.await.map_err(|error| map::error(&error))?;
+    let first = consumer.fetch(1).wait(wait).await;
+    let mut batch = first.map_err(|error| map::error(&error))?;
+    let more = params.count.min(RPC_FRAME_MESSAGES_MAX).saturating_sub(1);
+    if !batch.is_empty() && more > 0 {
+        // What is there by now. An error is told by the next call.
+        let rest = consumer.fetch(more).max_bytes(RPC_FRAME_BYTES_MAX);
+        batch.extend(rest.wait(Duration::ZERO).await.unwrap_or_default());
+    }
     let alias = |topic: &Topic| session.service.aliases.of(topic);
     let views = Views {
         header: pulled.header,
@@ -524,11 +527,23 @@ impl Sender {
     /// Messages from the node's own position on, each kept until it is acknowledged.
     async fn follow(self, subscription: u64, mut messages: p2panda::Subscription, open: Arc<Open>) {
         let alias = self.service.aliases.of(&messages.topic());
-        while let Some(first) = messages.next().await {
+        let mut held_back = None;
+        loop {
+            let first = match held_back.take() {
+                Some(message) => Some(message),
+                None => messages.next().await,
+            };
+            let Some(first) = first else { break };
             let (mut views, mut bytes, mut next) = (Vec::new(), 0, Some(first));
             while let Some(message) = next.take() {
-                let Some(room) = open.room().await else {
-                    return;
+                // What is ready goes before anything waits for room.
+                let room = match views.is_empty() {
+                    true => open.room().await,
+                    false => open.try_room(),
+                };
+                let Some(room) = room else {
+                    held_back = Some(message);
+                    break;
                 };
                 bytes += message.raw().len() + message.header().len();
                 let mut view = map::message(&alias, &message, self.header);

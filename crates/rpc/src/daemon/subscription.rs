@@ -149,6 +149,11 @@ impl Open {
         Arc::clone(&self.unseen).acquire_owned().await.ok()
     }
 
+    /// The same without waiting.
+    pub(crate) fn try_room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.unseen).try_acquire_owned().ok()
+    }
+
     /// Keeps a message of the node's own position, and gives its number.
     pub(crate) fn keep_seen(&self, message: Message, room: OwnedSemaphorePermit) -> u64 {
         let mut held = self.held.lock();
