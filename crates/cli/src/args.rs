@@ -1,6 +1,7 @@
 //! The command line as clap reads it. What it prints is also explained in `docs/guide/cli.md`.
 
 mod service;
+mod space;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,10 @@ use crate::parse::{
 
 pub use service::{
     CompletionsArgs, ConfigCommand, ContextCommand, EventsArgs, ManArgs, NodeCommand, RunArgs,
+};
+pub use space::{
+    SpaceChangeArgs, SpaceCommand, SpaceCreateArgs, SpaceInviteArgs, SpaceJoinArgs,
+    SpacePublishArgs,
 };
 
 /// Publish, subscribe and chat with p2panda: peer to peer, signed, stored on your own machine.
@@ -119,6 +124,9 @@ pub enum Command {
     /// Make topics, invite into them, keep them
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// Make encrypted spaces, invite into them, say who may read and write
+    #[command(subcommand)]
+    Space(SpaceCommand),
     /// Read with named consumers, look at them, move them
     #[command(subcommand)]
     Consumer(ConsumerCommand),
@@ -162,12 +170,19 @@ pub enum Command {
         loopback. A publishes the file line by line while C is off, then A stops. C catches up \
         from B alone. B is killed after a third of the lines and restarted. Every line arrives \
         at every node, those that were not acked again. Exits with 1 unless the three nodes hold \
-        identical bytes. Takes none of the options under Node.",
+        identical bytes. Takes none of the options under Node.\n\n\
+        With --encrypted: an encrypted space of four members, and a fifth node without keys that all know. \
+        They come by invites, write while one is off, and are removed by two owners at the same time; then the \
+        two remove each other. Exits with 1 unless each has read exactly what it may, and no file holds \
+        what it must not.",
     after_help = "Example:\n  panda demo CHANGELOG.md"
 )]
 pub struct DemoArgs {
     /// Text file to publish line by line [default: p2panda's protocol pages]
     pub file: Option<PathBuf>,
+    /// Show an encrypted space instead
+    #[arg(long, conflicts_with = "file")]
+    pub encrypted: bool,
 }
 
 #[derive(Debug, Args)]
@@ -717,6 +732,7 @@ impl Command {
             Command::Chat(args) => vec![&args.topic],
             Command::Join(args) => vec![&args.topic],
             Command::Sync(args) => args.topics.iter().collect(),
+            Command::Space(args) => args.topics(),
             Command::Topic(TopicCommand::Invite(args)) => vec![&args.topic],
             Command::Topic(TopicCommand::Keep(args)) => args.topic.iter().collect(),
             Command::Consumer(ConsumerCommand::Next(args)) => args.topic.iter().collect(),

@@ -18,6 +18,7 @@ pub mod node;
 pub mod peers;
 pub mod publish;
 pub mod screen;
+pub mod space;
 pub mod status;
 pub mod subscribe;
 pub mod sync;

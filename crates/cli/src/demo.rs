@@ -1,6 +1,7 @@
 //! `panda demo`: three durable nodes, one of them off, one of them killed.
 
 mod child;
+mod encrypted;
 mod line;
 mod table;
 
@@ -51,6 +52,18 @@ pub enum DemoError {
     Unacked { node: char },
     #[error("the three nodes do not hold identical bytes; please report this")]
     Differ,
+    #[error("{name} waited {} s until {what}; check whether a firewall blocks UDP on 127.0.0.1",
+        STALLED.as_secs())]
+    Waited {
+        name: &'static str,
+        what: &'static str,
+    },
+    #[error("{name} is not there; please report this")]
+    Stopped { name: &'static str },
+    #[error("{name} has read something else than it may; please report this")]
+    Reads { name: &'static str },
+    #[error("the files of {name} hold what it may not read; please report this")]
+    Leaks { name: &'static str },
 }
 
 impl DemoError {
@@ -59,7 +72,7 @@ impl DemoError {
         match self {
             DemoError::Empty(_) | DemoError::NotText(_) => 2,
             DemoError::Directory(_) | DemoError::Start { .. } => 10,
-            DemoError::Stalled { .. } => 11,
+            DemoError::Stalled { .. } | DemoError::Waited { .. } => 11,
             _ => 1,
         }
     }
@@ -67,6 +80,9 @@ impl DemoError {
 
 /// Runs the demo until it is done, fails or a signal comes.
 pub async fn run(args: DemoArgs) -> Result<Outcome, Failure> {
+    if args.encrypted {
+        return encrypted::run().await;
+    }
     let mut interrupt = Interrupt::new()?;
     let lines = Lines::read(args.file.as_deref())?;
     let dir = tempfile::tempdir().map_err(DemoError::Directory)?;

@@ -125,6 +125,11 @@ pub enum Failure {
         home.display())]
     NoDatabase { home: PathBuf },
     #[error(
+        "this home directory follows no space in topic {topic}; `panda space ls` lists them, \
+        `panda space join` follows one"
+    )]
+    NoSpace { topic: p2panda::Topic },
+    #[error(
         "no operation with this id is here: {id}; it has not come, or was pruned or is too old"
     )]
     UnknownOperation { id: Hash },
@@ -207,6 +212,7 @@ impl Failure {
                 kind_code(ErrorKind::Limit)
             }
             Failure::UnknownOperation { .. }
+            | Failure::NoSpace { .. }
             | Failure::Node(
                 p2panda::Error::Consumer(ConsumerError::Unknown | ConsumerError::UnknownDeadLetter)
                 | p2panda::Error::View(ViewError::Unknown),
@@ -310,6 +316,10 @@ fn node_line(error: &p2panda::Error) -> String {
         p2panda::Error::Consumer(_) if error.kind() == ErrorKind::Invalid => {
             return error.to_string();
         }
+        p2panda::Error::Space(_)
+        | p2panda::Error::NoInvite
+        | p2panda::Error::OtherNetwork
+        | p2panda::Error::Publish(PublishError::Sealed) => return error.to_string(),
         error => next_step(error.kind()),
     };
     format!("{error}; {next}")

@@ -135,6 +135,7 @@ pub async fn until_stopped<T>(
                     note(&format!("the log of {author} goes on"));
                 }
                 Event::OwnFork { topic, .. } => note(&forked(node, topic).await.to_string()),
+                Event::Space { news, .. } => note(&news.to_string()),
                 Event::OwnLogPulled => {
                     note("what the other copy published is here; publishing goes on");
                 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use p2panda::{
-    Hash, HostAddrError, NamedAddr, NetworkId, Ticket, TicketError, Topic, VerifyingKey,
+    Hash, HostAddrError, NamedAddr, NetworkId, Role, Ticket, TicketError, Topic, VerifyingKey,
 };
 use thiserror::Error;
 
@@ -58,6 +58,15 @@ pub enum ParseError {
     Count,
     #[error("expected `start`, `now`, an offset, or `time:` and microseconds since 1970")]
     ConsumerFrom,
+    #[error("expected courier, reader, editor or owner")]
+    Role,
+    #[error(
+        "expected 64 hexadecimal digits, of a node as `panda id` prints them there, of an invite as \
+        `panda space invites` does"
+    )]
+    Member,
+    #[error("expected how many may come, a number")]
+    Uses,
     #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
     Seconds,
     #[error("expected days, at least a second and at most {DAYS_MAX} days")]
@@ -126,6 +135,21 @@ impl FromStr for NodeAddr {
 /// Reads a topic in hexadecimal digits of either case, or a ticket.
 pub fn topic(text: &str) -> Result<TopicArg, ParseError> {
     text.parse()
+}
+
+/// Reads the id of a node or of an invite in hexadecimal digits of either case.
+pub fn node_id(text: &str) -> Result<VerifyingKey, ParseError> {
+    text.parse().map_err(|_| ParseError::Member)
+}
+
+/// Reads how often an invite can be used.
+pub fn uses(text: &str) -> Result<u64, ParseError> {
+    text.parse().map_err(|_| ParseError::Uses)
+}
+
+/// Reads the role of a member.
+pub fn role(text: &str) -> Result<Role, ParseError> {
+    text.parse().map_err(|_| ParseError::Role)
 }
 
 /// Reads the id of an operation in hexadecimal digits of either case.

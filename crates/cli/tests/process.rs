@@ -20,6 +20,8 @@ mod homes;
 mod services;
 #[path = "process/settings.rs"]
 mod settings;
+#[path = "process/spaces.rs"]
+mod spaces;
 #[path = "process/states.rs"]
 mod states;
 #[path = "process/tickets.rs"]

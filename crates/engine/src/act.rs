@@ -1,26 +1,23 @@
 //! What we do in spaces: on demand, and by ourselves (`docs/protocol/streams.md#7`).
 
-use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-use chacha20::ChaCha20Rng;
-use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_core::limits::{SPACE_BUNDLES_STEP_MAX, SPACE_KEYS_LOOK_INTERVAL};
-use p2panda_core::{Hash, Signature, Topic, VerifyingKey};
-use p2panda_encryption::Context;
+use p2panda_core::limits::{SPACE_ASK_INTERVAL, SPACE_NAME_BYTES_MAX};
+use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
 use p2panda_groups::Member;
-use p2panda_spaces::{
-    Desk, Event, LocalError, Log, Outgoing, Sealed, Settings, Signer, SpaceId, Spaces,
-};
+use p2panda_spaces::{LocalError, Settings};
 use p2panda_store::StoreError;
 
-use crate::answer::PublishError;
-use crate::forge;
+use crate::answer::EngineEvent;
+use crate::desk::{act, seconds};
+use crate::join;
 use crate::now::micros;
-use crate::permit;
-use crate::seal;
-use crate::space::form::{Form, Native, told};
-use crate::space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook};
+use crate::own_keys::{follow, renew_keys};
+use crate::secret_signs;
+use crate::space::form::Form;
+use crate::space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
+use crate::space_news::SpaceNews;
 use crate::state::State;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
@@ -30,14 +27,34 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
         SpaceCommand::Create {
             topic,
             settings,
+            name,
             reply,
         } => {
-            let created = create(turn, &topic, settings)?;
+            let created = create(turn, &topic, settings, name)?;
             turn.answer(reply, created);
         }
         SpaceCommand::Follow { topic, id, reply } => {
             let followed = follow(turn, &topic, id)?;
             turn.answer(reply, followed);
+        }
+        SpaceCommand::Join {
+            topic,
+            invite,
+            reply,
+        } => {
+            let joined = join::join(turn, &topic, invite)?;
+            turn.answer(reply, joined);
+        }
+        SpaceCommand::Offer {
+            topic,
+            role,
+            uses,
+            expires_at,
+            reply,
+        } => {
+            let topic = turn.resolve(&topic)?;
+            let offered = join::offer(turn, &topic, (role, uses, expires_at))?;
+            turn.answer(reply, offered);
         }
         SpaceCommand::Change {
             topic,
@@ -48,92 +65,89 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             let changed = self::change(turn, &topic, change)?;
             turn.answer(reply, changed);
         }
+        question => answer(turn, question),
+    }
+    Ok(())
+}
+
+/// What is asked and changes nothing.
+fn answer(turn: &mut Turn<'_>, question: SpaceCommand) {
+    match question {
         SpaceCommand::Look { topic, at, reply } => {
             let look = look(turn, &topic, at);
             turn.answer(reply, look);
         }
+        SpaceCommand::Why {
+            topic,
+            member,
+            reply,
+        } => {
+            let why = turn.state.spaces.native(&topic);
+            let why = why.and_then(|(id, native)| native.spaces.why(&id, &member));
+            turn.answer(reply, why);
+        }
+        SpaceCommand::Invites { topic, reply } => {
+            let of = turn.state.spaces.native(&topic);
+            let invites = of.map(|(id, native)| native.spaces.invites(&id));
+            let invites = invites.into_iter().flat_map(|all| all.into_values());
+            let invites = invites.collect();
+            turn.answer(reply, invites);
+        }
+        SpaceCommand::SealEphemeral { topic, data, reply } => {
+            let sealed = secret_signs::seal(turn, &topic, &data);
+            turn.answer(reply, sealed);
+        }
+        SpaceCommand::OpenEphemeral {
+            topic,
+            author,
+            body,
+            reply,
+        } => {
+            let opened = secret_signs::open(turn, &topic, &author, &body);
+            turn.answer(reply, opened);
+        }
+        SpaceCommand::IsSpace { topic, reply } => {
+            let is_space = turn.state.spaces.is_space(&topic);
+            turn.answer(reply, is_space);
+        }
         SpaceCommand::List { reply } => {
-            let topics = turn.state.spaces.topics();
-            let all = topics.map(|(topic, known)| (*topic, known.id)).collect();
+            let all = list(turn);
             turn.answer(reply, all);
         }
+        // All others change something.
+        _ => {}
     }
-    Ok(())
 }
 
 fn create(
     turn: &mut Turn<'_>,
     topic: &Topic,
     settings: Settings,
+    name: Option<String>,
 ) -> Result<Result<(), SpaceError>, StoreError> {
     if turn.state.spaces.is_space(topic) {
         return Ok(Err(SpaceError::Exists));
+    }
+    let name_bytes = name.as_ref().map_or(0, String::len);
+    if name_bytes > SPACE_NAME_BYTES_MAX {
+        return Ok(Err(LocalError::TooLarge.into()));
     }
     if let Err(error) = follow(turn, topic, None)? {
         return Ok(Err(error));
     }
     let topic = turn.resolve(topic)?;
     let made = act(turn, &topic, |spaces, desk| {
-        let (id, events) = spaces.create_sealed(settings, &[], desk)?;
-        Ok((Some(id), events))
+        let (id, mut events) = spaces.create_sealed(settings, &[], desk)?;
+        if let Some(name) = &name {
+            spaces.set_name(id, name, desk)?;
+            events.extend(spaces.events());
+        }
+        Ok((id, events))
     })?;
-    Ok(made)
-}
-
-fn follow(
-    turn: &mut Turn<'_>,
-    topic: &Topic,
-    id: Option<SpaceId>,
-) -> Result<Result<bool, SpaceError>, StoreError> {
-    if let Form::Closed = turn.state.spaces.form {
-        let now = seconds(turn);
-        let native = Native::new(turn.state.author, now, &mut turn.state.rng);
-        turn.state.spaces.form = Form::Native(Box::new(native));
-        turn.state.spaces.touch();
-        let look_us = micros(SPACE_KEYS_LOOK_INTERVAL);
-        let due_us = turn.now.elapsed_us.saturating_add(look_us);
-        turn.state.spaces.keys_due_us = Some(due_us);
+    if let (Ok(id), Some(known)) = (&made, turn.state.spaces.known_mut(&topic.topic)) {
+        known.id = Some(*id);
     }
-    let is_new = permit::follow(turn, topic, id)?;
-    let topic = turn.resolve(topic)?;
-    if let Err(error) = publish_keys(turn, &topic)? {
-        return Ok(Err(error));
-    }
-    Ok(Ok(is_new))
-}
-
-/// Publishes the keys by which others reach us, unless they are there; whether it did.
-fn publish_keys(
-    turn: &mut Turn<'_>,
-    topic: &TopicRef,
-) -> Result<Result<bool, SpaceError>, StoreError> {
-    let now = seconds(turn);
-    let Form::Native(native) = &turn.state.spaces.form else {
-        return Ok(Ok(false));
-    };
-    let until = native.keys.hybrid_bundle(now).ok();
-    let until = until.map_or(0, |bundle| bundle.signed_prekey.lifetime.not_after);
-    let mut topics = turn.state.spaces.topics();
-    let published = topics.find(|(known, _)| **known == topic.topic);
-    let published = published.map(|(_, known)| known.keys_until);
-    drop(topics);
-    if published.is_none_or(|published| published >= until) {
-        return Ok(Ok(false));
-    }
-    let body = match Spaces::bundle_body(&native.keys, now) {
-        Ok(body) => body,
-        Err(error) => return Ok(Err(LocalError::from(error).into())),
-    };
-    if let Some(error) = forge::control_refusal(turn, topic)? {
-        return Ok(Err(error.into()));
-    }
-    if let Err(error) = forge::forge_control(turn, topic, &[], body)? {
-        return Ok(Err(error.into()));
-    }
-    if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
-        known.keys_until = until;
-    }
-    Ok(Ok(true))
+    Ok(made.map(drop))
 }
 
 fn change(
@@ -147,132 +161,30 @@ fn change(
     act(turn, topic, |spaces, desk| {
         let events = match change {
             SpaceChange::Add(member, role) => {
-                spaces.add(id, Member::Individual(member), role, desk)
+                spaces.add(id, Member::Individual(member), role, desk)?
             }
             SpaceChange::SetRole(member, role) => {
-                spaces.set_role(id, Member::Individual(member), role, desk)
+                spaces.set_role(id, Member::Individual(member), role, desk)?
             }
-            SpaceChange::Remove(member) => spaces.remove(id, Member::Individual(member), desk),
-            SpaceChange::Rotate => spaces.rotate(id, desk),
-            SpaceChange::Heal => spaces.heal(id, desk),
-            SpaceChange::Ask => spaces.ask(id, desk),
+            SpaceChange::Remove(member) => spaces.remove(id, Member::Individual(member), desk)?,
+            SpaceChange::RemoveAll(members) => {
+                let members = members.into_iter().map(Member::Individual);
+                spaces.remove_all(id, &members.collect::<Vec<_>>(), desk)?
+            }
+            SpaceChange::Rotate => spaces.rotate(id, desk)?,
+            SpaceChange::Heal => spaces.heal(id, desk)?,
+            SpaceChange::Ask => spaces.ask(id, desk)?,
+            SpaceChange::Revoke(invite) => {
+                spaces.revoke(id, invite, desk)?;
+                spaces.events()
+            }
+            SpaceChange::Name(name) => {
+                spaces.set_name(id, &name, desk)?;
+                spaces.events()
+            }
         };
-        Ok((None, events?))
+        Ok(((), events))
     })
-}
-
-/// What a call of ours to the crate that knows spaces works with.
-type OurDesk<'d, 'k, 't, 'e> = Desk<'d, 'k, ChaCha20Rng, Sealed<'d, Hand<'t, 'e>>>;
-
-/// What it gives: the space of the topic, where it made one, and what came of it.
-type Done = Result<(Option<SpaceId>, Vec<Event>), LocalError>;
-
-/// Does something in a space. Operations are appended to our control log.
-fn act(
-    turn: &mut Turn<'_>,
-    topic: &TopicRef,
-    deed: impl FnOnce(&mut Spaces, &mut OurDesk<'_, '_, '_, '_>) -> Done,
-) -> Result<Result<(), SpaceError>, StoreError> {
-    // Should it come to nothing halfway, what was before is read again.
-    seal::step(turn)?;
-    if let Some(error) = forge::control_refusal(turn, topic)? {
-        return Ok(Err(error.into()));
-    }
-    let form = std::mem::take(&mut turn.state.spaces.form);
-    let Form::Native(mut native) = form else {
-        turn.state.spaces.form = form;
-        return Ok(Err(SpaceError::Unknown));
-    };
-    let now = seconds(turn);
-    let mut seed = [0; 32];
-    turn.state.rng.fill_bytes(&mut seed);
-    let mut rng = ChaCha20Rng::from_seed(seed);
-    let mut hand = Hand {
-        turn: RefCell::new(turn),
-        topic: *topic,
-        failed: None,
-    };
-    let done = {
-        let native = &mut *native;
-        let mut context = Context::new(&mut native.keys, &mut native.registry, now);
-        let mut desk = Desk {
-            context: &mut context,
-            rng: &mut rng,
-            forge: Sealed(&mut hand),
-        };
-        deed(&mut native.spaces, &mut desk)
-    };
-    let failed = hand.failed.take();
-    turn.state.spaces.form = Form::Native(native);
-    turn.state.spaces.touch();
-    match failed {
-        Some(Failed::Store(error)) => return Err(error),
-        Some(Failed::Publish(error)) => {
-            let me = turn.state.author;
-            let State { spaces, sealer, .. } = &mut *turn.state;
-            spaces.load(&mut turn.tx, sealer, me)?;
-            return Ok(Err(error.into()));
-        }
-        None => {}
-    }
-    let (result, made, events) = match done {
-        Ok((made, events)) => (Ok(()), made, events),
-        Err(error) => {
-            let events = match &mut turn.state.spaces.form {
-                Form::Native(native) => native.spaces.events(),
-                _ => Vec::new(),
-            };
-            (Err(error.into()), None, events)
-        }
-    };
-    if let (Some(id), Some(known)) = (made, turn.state.spaces.known_mut(&topic.topic)) {
-        known.id = Some(id);
-    }
-    let mut free = Vec::new();
-    permit::take(turn, topic, None, told(events), &mut free)?;
-    turn.topic(topic).waiting.recheck.extend(free);
-    Ok(result)
-}
-
-/// Signs for the crate that knows spaces.
-struct Hand<'t, 'e> {
-    turn: RefCell<&'t mut Turn<'e>>,
-    topic: TopicRef,
-    failed: Option<Failed>,
-}
-
-enum Failed {
-    Store(StoreError),
-    Publish(PublishError),
-}
-
-impl Signer for Hand<'_, '_> {
-    fn sign(&mut self, bytes: &[u8]) -> Signature {
-        self.turn.get_mut().state.key.sign(bytes)
-    }
-
-    fn publish(&mut self, outgoing: Outgoing) -> Hash {
-        let nothing = Hash::from_bytes([0; 32]);
-        if self.failed.is_some() || outgoing.log != Log::Control {
-            return nothing;
-        }
-        let turn = self.turn.get_mut();
-        let (named, body) = (&outgoing.dependencies, outgoing.body);
-        self.failed = match forge::forge_control(turn, &self.topic, named, body) {
-            Ok(Ok(id)) => return id,
-            Ok(Err(error)) => Some(Failed::Publish(error)),
-            Err(error) => Some(Failed::Store(error)),
-        };
-        nothing
-    }
-
-    fn height(&self, _: &SpaceId, author: &VerifyingKey) -> u64 {
-        let mut turn = self.turn.borrow_mut();
-        let [_, content] = turn.state.spaces.names();
-        let label = self.topic.own_log(author, Some(content)).label;
-        let height = turn.height(&self.topic, &label).ok().flatten();
-        height.map_or(0, |seq| u64::from(seq) + 1)
-    }
 }
 
 fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLook> {
@@ -291,9 +203,32 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
         id,
         members,
         lacking: health.map_or_else(Vec::new, |health| health.lacking.clone()),
+        excess: health.map_or_else(Vec::new, |health| health.excess.clone()),
         behind: health.is_some_and(|health| health.behind),
         rekey: health.map_or(Rekey::None, |health| health.rekey),
     })
+}
+
+fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
+    let (spaces, me) = (&turn.state.spaces, turn.state.author);
+    let state = |(topic, known): (&Topic, &crate::space::Known)| {
+        let native = spaces
+            .native(topic)
+            .map(|(id, native)| (id, &native.spaces));
+        let role = native.and_then(|(id, spaces)| {
+            let members = spaces.members(&id).into_iter();
+            let mut roles = members.filter(|(member, _)| *member == me);
+            roles.next().map(|(_, role)| role)
+        });
+        let state = SpaceState {
+            id: known.id,
+            name: native.and_then(|(id, spaces)| spaces.name(&id)),
+            role,
+            is_joining: known.joining.is_some(),
+        };
+        (*topic, state)
+    };
+    spaces.topics().map(state).collect()
 }
 
 /// Before something is published into a space: what has to be healed first is, as far as possible.
@@ -313,7 +248,7 @@ pub(crate) fn heal_first(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), St
     Ok(())
 }
 
-/// What is due by time: spaces are healed, keys renewed.
+/// What is due by time: spaces are healed, keys renewed, newcomers ask and are let in.
 pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let now_us = turn.now.elapsed_us;
     if !turn.state.spaces.publishes(now_us) {
@@ -321,44 +256,68 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     }
     for topic in turn.state.spaces.take_unhealed(now_us) {
         let topic = turn.resolve(&topic)?;
-        if !is_healthy(turn, &topic.topic) {
-            let _ = change(turn, &topic, SpaceChange::Heal)?;
-        }
+        heal(turn, &topic)?;
+    }
+    for (topic, waiting) in turn.state.spaces.take_lacking(now_us) {
+        let topic = turn.resolve(&topic)?;
+        say_what_lacks(turn, &topic, &waiting)?;
     }
     if turn.state.spaces.keys_due_us.is_some_and(|at| at <= now_us) {
         renew_keys(turn)?;
     }
+    join::due(turn)
+}
+
+/// Where messages of members have waited for keys for long, others are told that we lack them.
+fn say_what_lacks(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    waiting: &[VerifyingKey],
+) -> Result<(), StoreError> {
+    let Some((id, native)) = turn.state.spaces.native(&topic.topic) else {
+        return Ok(());
+    };
+    let members = native.spaces.members(&id).into_iter();
+    let members = members.filter(|(_, role)| role.has_secrets());
+    let members: BTreeSet<VerifyingKey> = members.map(|(member, _)| member).collect();
+    let mut is_of_member = false;
+    for label in waiting {
+        is_of_member |= members.contains(&turn.author_of(label)?);
+    }
+    if is_of_member {
+        // Where we may not ask, nobody can help.
+        let _ = change(turn, topic, SpaceChange::Ask)?;
+        let later_us = turn
+            .now
+            .elapsed_us
+            .saturating_add(micros(SPACE_ASK_INTERVAL));
+        turn.state.spaces.lacks_from(&topic.topic, later_us);
+    }
     Ok(())
 }
 
-fn is_healthy(turn: &mut Turn<'_>, topic: &Topic) -> bool {
-    let look = look(turn, topic, None);
-    look.is_none_or(|look| look.is_healed())
-}
-
-/// Keys that are not good for long are drawn anew and published in every space, some in each batch.
-fn renew_keys(turn: &mut Turn<'_>) -> Result<(), StoreError> {
-    let (now, now_us) = (seconds(turn), turn.now.elapsed_us);
-    let State { spaces, rng, .. } = &mut *turn.state;
-    if let Form::Native(native) = &mut spaces.form
-        && native.renew(now, rng)
+/// Heals a space if that is needed, and tells of it.
+fn heal(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
+    let Some(before) = look(turn, &topic.topic, None).filter(|look| !look.is_healed()) else {
+        return Ok(());
+    };
+    // That nobody reads on who should not comes first.
+    let now_us = turn.now.elapsed_us;
+    if before.rekey == Rekey::None && !turn.state.spaces.may_heal(&topic.topic, now_us) {
+        return Ok(());
+    }
+    if change(turn, topic, SpaceChange::Heal)?.is_ok()
+        && let Some(after) = look(turn, &topic.topic, None)
     {
-        spaces.touch();
+        let handed = before.lacking.into_iter();
+        let removed = before.excess.into_iter();
+        let news = SpaceNews::Healed {
+            handed: handed.filter(|it| !after.lacking.contains(it)).collect(),
+            rotated: before.rekey != Rekey::None && after.rekey == Rekey::None,
+            removed: removed.filter(|it| !after.excess.contains(it)).collect(),
+        };
+        let topic = topic.topic;
+        turn.batch.events.push(EngineEvent::Space { topic, news });
     }
-    let topics: Vec<Topic> = spaces.topics().map(|(topic, _)| *topic).collect();
-    let mut published = 0;
-    for topic in topics {
-        let topic = turn.resolve(&topic)?;
-        published += usize::from(publish_keys(turn, &topic)? == Ok(true));
-        if published >= SPACE_BUNDLES_STEP_MAX {
-            return Ok(());
-        }
-    }
-    let next_us = now_us.saturating_add(micros(SPACE_KEYS_LOOK_INTERVAL));
-    turn.state.spaces.keys_due_us = Some(next_us);
     Ok(())
-}
-
-fn seconds(turn: &Turn<'_>) -> u64 {
-    turn.now.wall.as_micros() / 1_000_000
 }

@@ -218,51 +218,112 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
 }
 
 fn keep_space(command: SpaceCommand) -> (SpaceCommand, Again<SpaceCommand>) {
+    use SpaceCommand as Of;
     match command {
-        SpaceCommand::Create {
+        Of::Create {
             topic,
             settings,
+            name,
             reply,
-        } => {
-            let (reply, again) = share(reply);
-            let create = move |reply| SpaceCommand::Create {
+        } => with((topic, settings, name), reply, |args, reply| {
+            let (topic, settings, name) = args;
+            Of::Create {
                 topic,
                 settings,
+                name,
                 reply,
-            };
-            (create(reply), Box::new(move || create(again())))
-        }
-        SpaceCommand::Follow { topic, id, reply } => {
-            let (reply, again) = share(reply);
-            let follow = move |reply| SpaceCommand::Follow { topic, id, reply };
-            (follow(reply), Box::new(move || follow(again())))
-        }
-        SpaceCommand::Change {
+            }
+        }),
+        Of::Follow { topic, id, reply } => with((topic, id), reply, |(topic, id), reply| {
+            Of::Follow { topic, id, reply }
+        }),
+        Of::Join {
+            topic,
+            invite,
+            reply,
+        } => with((topic, invite), reply, |(topic, invite), reply| Of::Join {
+            topic,
+            invite,
+            reply,
+        }),
+        Of::Offer {
+            topic,
+            role,
+            uses,
+            expires_at,
+            reply,
+        } => with((topic, role, uses, expires_at), reply, |args, reply| {
+            let (topic, role, uses, expires_at) = args;
+            Of::Offer {
+                topic,
+                role,
+                uses,
+                expires_at,
+                reply,
+            }
+        }),
+        Of::Change {
             topic,
             change,
             reply,
-        } => {
-            let (reply, again) = share(reply);
-            let change = move |reply| SpaceCommand::Change {
+        } => with((topic, change), reply, |(topic, change), reply| {
+            Of::Change {
                 topic,
                 change,
                 reply,
-            };
-            (change(reply), Box::new(move || change(again())))
+            }
+        }),
+        Of::Look { topic, at, reply } => with((topic, at), reply, |(topic, at), reply| Of::Look {
+            topic,
+            at,
+            reply,
+        }),
+        Of::Why {
+            topic,
+            member,
+            reply,
+        } => with((topic, member), reply, |(topic, member), reply| Of::Why {
+            topic,
+            member,
+            reply,
+        }),
+        Of::Invites { topic, reply } => {
+            with(topic, reply, |topic, reply| Of::Invites { topic, reply })
         }
-        SpaceCommand::Look { topic, at, reply } => {
-            let (reply, again) = share(reply);
-            let look = move |reply| SpaceCommand::Look { topic, at, reply };
-            (look(reply), Box::new(move || look(again())))
+        Of::SealEphemeral { topic, data, reply } => with((topic, data), reply, |args, reply| {
+            let (topic, data) = args;
+            Of::SealEphemeral { topic, data, reply }
+        }),
+        Of::OpenEphemeral {
+            topic,
+            author,
+            body,
+            reply,
+        } => with((topic, author, body), reply, |args, reply| {
+            let (topic, author, body) = args;
+            Of::OpenEphemeral {
+                topic,
+                author,
+                body,
+                reply,
+            }
+        }),
+        Of::IsSpace { topic, reply } => {
+            with(topic, reply, |topic, reply| Of::IsSpace { topic, reply })
         }
-        SpaceCommand::List { reply } => {
-            let (reply, again) = share(reply);
-            (
-                SpaceCommand::List { reply },
-                Box::new(move || SpaceCommand::List { reply: again() }),
-            )
-        }
+        Of::List { reply } => with((), reply, |(), reply| Of::List { reply }),
     }
+}
+
+/// A command with what it says and its reply.
+fn with<A: Clone + Send + 'static, T: Send + 'static>(
+    args: A,
+    reply: Reply<T>,
+    make: fn(A, Reply<T>) -> SpaceCommand,
+) -> (SpaceCommand, Again<SpaceCommand>) {
+    let (reply, again) = share(reply);
+    let kept = args.clone();
+    (make(args, reply), Box::new(move || make(kept, again())))
 }
 
 fn keep_named(command: NamedCommand) -> (NamedCommand, Again<NamedCommand>) {

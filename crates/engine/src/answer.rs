@@ -5,23 +5,12 @@ use p2panda_core::limits::{
 };
 use p2panda_core::log::Fork;
 use p2panda_core::{Dependency, Hash, HeadsChange, Operation, Timestamp, Topic, VerifyingKey};
-use p2panda_spaces::Role;
 use p2panda_store::{
     BlockedLog, Content, FeedEntry, NamedKey, OpenError, RejectReason, StoreError, StoreErrorKind,
 };
 use thiserror::Error;
 
-/// What happened in a space.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SpaceNews {
-    /// Members came, went or have another role: who, with the role before and now.
-    Members(Vec<(VerifyingKey, Option<Role>, Option<Role>)>),
-    /// This node holds secrets of the space from now on.
-    Joined,
-    /// It is no member with secrets any more.
-    Ejected,
-}
+use crate::space_news::SpaceNews;
 
 /// What became of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

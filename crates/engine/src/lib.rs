@@ -45,6 +45,7 @@ mod catch_up;
 mod command;
 pub mod consumer;
 mod deliver;
+mod desk;
 mod early;
 mod engine;
 mod feed_times;
@@ -53,6 +54,7 @@ mod idle;
 mod inbox;
 mod ingest;
 mod intake;
+mod join;
 mod lanes;
 mod logs;
 mod missing;
@@ -62,6 +64,7 @@ mod newest;
 mod now;
 mod order;
 mod own;
+mod own_keys;
 mod permit;
 mod pipeline;
 mod prune;
@@ -73,10 +76,12 @@ mod room;
 mod schedule;
 mod seal;
 mod sealing;
+mod secret_signs;
 mod sessions;
 mod shares;
 mod space;
 mod space_command;
+mod space_news;
 mod stall;
 mod state;
 pub mod thread;
@@ -90,7 +95,7 @@ mod write;
 pub use acks::GatheredAcks;
 pub use answer::{
     Committed, EarlyTrace, EngineEvent, Outcome, PublishError, Published, RecentOperation,
-    Republished, RestoredError, SpaceNews, StorageWait, TopicChange,
+    Republished, RestoredError, StorageWait, TopicChange,
 };
 pub use at_rest::AtRest;
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
@@ -98,7 +103,11 @@ pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use named_command::{AgedNamed, NamedCommand, NewNamed, OpenedNamed};
 pub use now::Now;
-pub use p2panda_spaces::{LocalError, Role, Scheme, Settings, SpaceId};
+pub use p2panda_groups::Status;
+pub use p2panda_spaces::{
+    Decision, Deed, Invite, InviteError, InviteState, LocalError, Offer, Refusal, Role, Scheme,
+    Settings, SpaceId, Why,
+};
 pub use p2panda_store::{
     Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
     StoreError, StoreErrorKind,
@@ -106,6 +115,7 @@ pub use p2panda_store::{
 pub use reply::Reply;
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
-pub use space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook};
+pub use space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
+pub use space_news::SpaceNews;
 pub use verify::{verify, verify_copy};
 pub use views::ViewCommand;

@@ -6,18 +6,19 @@
 
 use bytes::Bytes;
 use chacha20::rand_core::Rng;
-use p2panda_core::limits::{SPACE_HEAL_WAIT, UNSEALED_STEP_ROWS_MAX};
+use p2panda_core::limits::{SPACE_ASK_WAIT, SPACE_HEAL_WAIT, UNSEALED_STEP_ROWS_MAX};
 use p2panda_core::{Hash, Header, Topic, VerifyingKey};
 use p2panda_store::{Change, LogKey, Ready, RejectReason, SealedOperation, StoreError};
 
 use p2panda_spaces::SpaceId;
 
-use crate::answer::{EngineEvent, SpaceNews};
+use crate::answer::EngineEvent;
 use crate::batch::{Location, Ordered, Stored};
 use crate::command::Source;
 use crate::now::micros;
 use crate::space::form::{At, Content, Form, Kind, NotYet, Received, Told};
 use crate::space::waits::Awaited;
+use crate::space_news::SpaceNews;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
@@ -91,6 +92,9 @@ pub(crate) fn judge(
         Ok(ready) => Ok(Judged::Passes(ready)),
         Err(awaited) => {
             turn.state.spaces.wait(&topic.topic, label, awaited);
+            if matches!(awaited, Awaited::Key(_)) {
+                lacks_key(turn, &topic);
+            }
             Ok(Judged::Waits)
         }
     }
@@ -121,6 +125,11 @@ fn control(
     free.extend(spaces.came(&topic.topic, Awaited::Control(received.id)));
     if at.0.is_some() || !matches!(spaces.form, Form::Native(_)) {
         free.extend(spaces.came(&topic.topic, Awaited::Change));
+    }
+    // Who may be let in may be decided now.
+    let now_us = turn.now.elapsed_us;
+    if let Some(requests) = spaces.requests_mut(&topic.topic) {
+        requests.look_by(now_us);
     }
     let members = told.iter().any(|told| matches!(told, Told::Members(_)));
     take(turn, &topic, Some(header), told, free)?;
@@ -222,9 +231,36 @@ pub(crate) fn take(
                 let changes = changes.map(|one| (one.member, one.before, one.after));
                 tell(turn, topic, SpaceNews::Members(changes.collect()));
             }
-            Told::Joined => tell(turn, topic, SpaceNews::Joined),
+            Told::Joined => {
+                if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
+                    known.joining = None;
+                }
+                tell(turn, topic, SpaceNews::Joined);
+            }
             Told::Ejected => tell(turn, topic, SpaceNews::Ejected),
-            Told::Bundle => heal_soon(turn, topic),
+            Told::Bundle => {
+                heal_soon(turn, topic);
+                let now_us = turn.now.elapsed_us;
+                turn.state.spaces.ask_by(&topic.topic, now_us);
+            }
+            Told::Request { newcomer, invite } => asked(turn, topic, newcomer, invite),
+            Told::Overruled {
+                operation,
+                author,
+                status,
+            } => {
+                let news = SpaceNews::Overruled {
+                    operation,
+                    author,
+                    status,
+                };
+                tell(turn, topic, news);
+            }
+            Told::Conflict(event) => {
+                if let Some(news) = SpaceNews::of_groups(event) {
+                    tell(turn, topic, news);
+                }
+            }
             Told::Space(id) => {
                 if turn.state.spaces.id(&topic.topic).is_none()
                     && let Some(known) = turn.state.spaces.known_mut(&topic.topic)
@@ -233,9 +269,16 @@ pub(crate) fn take(
                     free.extend(turn.state.spaces.came(&topic.topic, Awaited::Change));
                 }
             }
-            Told::Refused => {
+            Told::Refused(refusal) => {
                 if let Some(header) = header {
                     refuse(turn, topic, header, RejectReason::NotAllowed)?;
+                    let (operation, author) = (header.id(), header.author());
+                    let news = SpaceNews::Refused {
+                        operation,
+                        author,
+                        refusal,
+                    };
+                    tell(turn, topic, news);
                 }
             }
             Told::Keys(keys) => {
@@ -260,6 +303,36 @@ pub(crate) fn take(
         }
     }
     Ok(())
+}
+
+/// A key does not come with what waits for it: after a while we say so.
+fn lacks_key(turn: &mut Turn<'_>, topic: &TopicRef) {
+    let wait_us = micros(SPACE_ASK_WAIT);
+    let more_us = turn.state.rng.next_u64() % wait_us;
+    let at_us = turn.now.elapsed_us.saturating_add(wait_us + more_us);
+    turn.state.spaces.lacks_from(&topic.topic, at_us);
+}
+
+/// Somebody asks to be let in. The owner that offered the invite decides at once, others after a random
+/// time.
+fn asked(turn: &mut Turn<'_>, topic: &TopicRef, newcomer: VerifyingKey, invite: VerifyingKey) {
+    let me = turn.state.author;
+    let is_ours = match (&turn.state.spaces.form, turn.state.spaces.id(&topic.topic)) {
+        (Form::Native(native), Some(id)) => {
+            let invites = native.spaces.invites(&id);
+            invites.get(&invite).is_some_and(|state| state.by == me)
+        }
+        _ => false,
+    };
+    let wait_us = match is_ours {
+        true => 0,
+        false => turn.state.rng.next_u64() % micros(SPACE_HEAL_WAIT),
+    };
+    let at_us = turn.now.elapsed_us.saturating_add(wait_us);
+    if let Some(requests) = turn.state.spaces.requests_mut(&topic.topic) {
+        requests.came(newcomer, invite);
+        requests.look_by(at_us);
+    }
 }
 
 /// Something may have to be healed. Others may do so as well: who does waits for a random time.
@@ -490,6 +563,7 @@ pub(crate) fn follow(
     if !turn.state.spaces.follow(topic.topic, id) {
         return Ok(false);
     }
+    glance_at_stored(turn, &topic)?;
     for name in turn.state.spaces.names() {
         for label in turn.tx.logs_named(topic.key, &name)? {
             let Some(log) = turn.log_mut(&topic, &label)? else {
@@ -503,6 +577,37 @@ pub(crate) fn follow(
         }
     }
     Ok(true)
+}
+
+/// What the control operations that are stored hand out, as if they arrived.
+fn glance_at_stored(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
+    let [control, _] = turn.state.spaces.names();
+    for label in turn.tx.logs_named(topic.key, &control)? {
+        let Some(log) = turn.log(topic, &label)?.cloned() else {
+            continue;
+        };
+        let mut from = log.first_seq;
+        loop {
+            let rows = UNSEALED_STEP_ROWS_MAX;
+            let page = turn.tx.sealed_range(log.key, (from, u32::MAX), rows)?;
+            let Some((last, _)) = page.last() else {
+                break;
+            };
+            from = last.saturating_add(1);
+            for (_, operation) in page {
+                let Some(header) = header_of(&operation) else {
+                    continue;
+                };
+                let at = at(turn, topic);
+                let spaces = &mut turn.state.spaces;
+                let told = spaces.form.glance(at, &header.author(), &operation.body);
+                // All its logs are looked at anyway.
+                take(turn, topic, None, told, &mut Vec::new())?;
+            }
+        }
+    }
+    turn.state.spaces.touch();
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,22 +2,28 @@
 //! what opens them.
 
 pub(crate) mod form;
+pub(crate) mod requests;
+pub(crate) mod upkeep;
 pub(crate) mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2panda_core::{LogName, Topic, VerifyingKey};
 use p2panda_encryption::Row;
-use p2panda_spaces::SpaceId;
+use p2panda_spaces::{Invite, SpaceId};
 use p2panda_store::{StoreError, StoreErrorKind, Tx};
 use zeroize::Zeroizing;
 
 use crate::at_rest::Sealer;
 use form::{Form, Kind, Native};
+use requests::Requests;
+use upkeep::Upkeep;
 use waits::{Awaited, Waits};
 
 /// The first byte of the key of a sealed row that says that a topic carries a space.
 const TOPIC_ROW: u8 = 3;
+/// The same of one that says who asked to be let in.
+const REQUEST_ROW: u8 = 4;
 
 /// The spaces of a node.
 pub(crate) struct Spaces {
@@ -27,6 +33,8 @@ pub(crate) struct Spaces {
     content: LogName,
     /// Topics of which the row has changed.
     changed: BTreeSet<Topic>,
+    /// Topics in which requests have changed.
+    requested: BTreeSet<Topic>,
     /// Something of the form may have changed.
     touched: bool,
     /// Secrets that may be here, for which content waits.
@@ -36,20 +44,36 @@ pub(crate) struct Spaces {
 }
 
 /// A topic that carries a space.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// Which, once that is known.
     pub id: Option<SpaceId>,
     /// Until when the keys are good that we published there; 0: none are.
     pub keys_until: u64,
+    /// By which invite we ask to be let in.
+    pub joining: Option<Joining>,
+}
+
+/// An invite by which we ask to be let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Joining {
+    pub invite: Invite,
+    /// Until when the keys are good under which we asked; 0: we have not asked.
+    pub asked_until: u64,
 }
 
 #[derive(Default)]
 struct SpaceTopic {
     known: Known,
     waits: Waits,
+    requests: Requests,
+    /// When we ask to be let in, in elapsed microseconds.
+    ask_us: Option<u64>,
     /// When it is healed if it has to be, in elapsed microseconds.
     heal_us: Option<u64>,
+    upkeep: Upkeep,
+    /// When we say that we lack something, if we still do then, in elapsed microseconds.
+    lacks_us: Option<u64>,
 }
 
 impl Default for Spaces {
@@ -61,6 +85,7 @@ impl Default for Spaces {
             control: named("control"),
             content: named("content"),
             changed: BTreeSet::new(),
+            requested: BTreeSet::new(),
             touched: false,
             unsealed: BTreeSet::new(),
             keys_due_us: None,
@@ -110,6 +135,19 @@ impl Spaces {
         true
     }
 
+    /// What is known of a topic that carries a space.
+    pub fn known(&self, topic: &Topic) -> Option<&Known> {
+        Some(&self.topics.get(topic)?.known)
+    }
+
+    /// The space that a topic carries, and where all are.
+    pub fn native(&self, topic: &Topic) -> Option<(SpaceId, &Native)> {
+        match &self.form {
+            Form::Native(native) => Some((self.id(topic)?, native)),
+            _ => None,
+        }
+    }
+
     /// What is known of a topic that carries a space, to be changed.
     pub fn known_mut(&mut self, topic: &Topic) -> Option<&mut Known> {
         let space = self.topics.get_mut(topic)?;
@@ -128,21 +166,35 @@ impl Spaces {
         self.topics.clear();
         self.unsealed.clear();
         self.changed.clear();
+        self.requested.clear();
         self.touched = false;
         let rows = sealer.load(tx)?;
+        let mut requests = Vec::new();
         for (key, value) in &rows {
-            let Some((&TOPIC_ROW, name)) = key.split_first() else {
-                continue;
+            let name = match key.split_first() {
+                Some((&TOPIC_ROW, name)) => name,
+                Some((&REQUEST_ROW, name)) => {
+                    requests.push(requests::read(name, value).ok_or_else(damaged)?);
+                    continue;
+                }
+                _ => continue,
             };
             let topic = Topic::from_bytes(name.try_into().map_err(|_| damaged())?);
             let row = tx.topic(&topic)?;
             let secrets = tx.parked_secrets(row)?.into_iter();
             self.unsealed.extend(secrets.map(|secret| (topic, secret)));
+            let known = Known::read(value).ok_or_else(damaged)?;
             let space = SpaceTopic {
-                known: Known::read(value).ok_or_else(damaged)?,
+                ask_us: known.joining.as_ref().map(|_| 0),
+                known,
                 ..SpaceTopic::default()
             };
             self.topics.insert(topic, space);
+        }
+        for (topic, newcomer, invite) in requests {
+            if let Some(space) = self.topics.get_mut(&topic) {
+                space.requests.load(newcomer, invite);
+            }
         }
         if !self.form.is_fake() {
             let native = Native::load(me, &rows).map_err(|()| damaged())?;
@@ -166,6 +218,11 @@ impl Spaces {
                 key: [&[TOPIC_ROW][..], topic.as_bytes()].concat(),
                 value: space.map(|space| space.known.write()),
             });
+        }
+        for topic in std::mem::take(&mut self.requested) {
+            if let Some(space) = self.topics.get_mut(&topic) {
+                rows.extend(space.requests.take_changed(REQUEST_ROW, &topic));
+            }
         }
         if std::mem::take(&mut self.touched)
             && let Form::Native(native) = &mut self.form
@@ -204,6 +261,37 @@ impl Spaces {
         }
     }
 
+    /// Whether we may heal a space for others now; if not, it is due when we may.
+    pub fn may_heal(&mut self, topic: &Topic, now_us: u64) -> bool {
+        let Some(space) = self.topics.get_mut(topic) else {
+            return false;
+        };
+        match space.upkeep.take(now_us) {
+            Ok(()) => true,
+            Err(later_us) => {
+                space.heal_us = Some(later_us);
+                false
+            }
+        }
+    }
+
+    /// We say that we lack something by then, unless that is so already.
+    pub fn lacks_from(&mut self, topic: &Topic, at_us: u64) {
+        if let Some(space) = self.topics.get_mut(topic) {
+            space.lacks_us.get_or_insert(at_us);
+        }
+    }
+
+    /// Topics in which we say so now, with the logs that wait for keys.
+    pub fn take_lacking(&mut self, now_us: u64) -> Vec<(Topic, Vec<VerifyingKey>)> {
+        let due = |space: &mut SpaceTopic| space.lacks_us.take_if(|at| *at <= now_us).is_some();
+        let topics = self.topics.iter_mut();
+        let lacking = topics.filter_map(|(topic, space)| due(space).then_some((topic, space)));
+        lacking
+            .map(|(topic, space)| (*topic, space.waits.for_keys()))
+            .collect()
+    }
+
     /// Topics whose spaces are to be healed now.
     pub fn take_unhealed(&mut self, now_us: u64) -> Vec<Topic> {
         let due = |space: &mut SpaceTopic| space.heal_us.take_if(|at| *at <= now_us).is_some();
@@ -213,36 +301,94 @@ impl Spaces {
             .collect()
     }
 
+    /// Who asked to be let in.
+    pub fn requests_mut(&mut self, topic: &Topic) -> Option<&mut Requests> {
+        let space = self.topics.get_mut(topic)?;
+        self.requested.insert(*topic);
+        Some(&mut space.requests)
+    }
+
+    /// We ask to be let in by then, if we hold an invite.
+    pub fn ask_by(&mut self, topic: &Topic, at_us: u64) {
+        let joining = |space: &&mut SpaceTopic| space.known.joining.is_some();
+        if let Some(space) = self.topics.get_mut(topic).filter(joining) {
+            space.ask_us = Some(space.ask_us.map_or(at_us, |known| known.min(at_us)));
+        }
+    }
+
+    /// Topics in whose spaces we ask to be let in now.
+    pub fn take_asking(&mut self, now_us: u64) -> Vec<Topic> {
+        let due = |space: &mut SpaceTopic| space.ask_us.take_if(|at| *at <= now_us).is_some();
+        let topics = self.topics.iter_mut();
+        topics
+            .filter_map(|(topic, space)| due(space).then_some(*topic))
+            .collect()
+    }
+
+    /// Topics with requests that are to be decided about now.
+    pub fn deciding(&self, now_us: u64) -> Vec<Topic> {
+        let due = |space: &SpaceTopic| space.requests.due_us().is_some_and(|at| at <= now_us);
+        let topics = self.topics.iter();
+        topics
+            .filter_map(|(topic, space)| due(space).then_some(*topic))
+            .collect()
+    }
+
     /// When something is due by time, in elapsed microseconds. What can be opened is due at once.
     pub fn next_wake(&self) -> Option<u64> {
         let at_once = (!self.unsealed.is_empty()).then_some(0);
-        let heals = self.topics.values().filter_map(|space| space.heal_us);
-        heals.chain(at_once).chain(self.keys_due_us).min()
+        self.acts().chain(at_once).min()
     }
 
     /// Whether something may be published that nobody asked for.
     pub fn publishes(&self, now_us: u64) -> bool {
-        let mut heals = self.topics.values().filter_map(|space| space.heal_us);
-        let is_due = |at: u64| at <= now_us;
-        self.keys_due_us.is_some_and(is_due) || heals.any(is_due)
+        self.acts().any(|at| at <= now_us)
+    }
+
+    /// When something may be published that nobody asked for.
+    fn acts(&self) -> impl Iterator<Item = u64> {
+        let of = |space: &SpaceTopic| {
+            let requests_us = space.requests.due_us();
+            [space.heal_us, space.ask_us, space.lacks_us, requests_us]
+        };
+        let spaces = self.topics.values().flat_map(of);
+        spaces.chain([self.keys_due_us]).flatten()
     }
 }
 
 impl Known {
+    /// Until when, the space if it is known, and then the invite if there is one.
     fn write(&self) -> Zeroizing<Vec<u8>> {
         let id = self.id.as_ref().map_or(&[][..], |id| id.as_bytes());
-        Zeroizing::new([&self.keys_until.to_be_bytes()[..], id].concat())
+        let mut row = Zeroizing::new([&self.keys_until.to_be_bytes()[..], id].concat());
+        if let Some(joining) = self.joining.as_ref().filter(|_| self.id.is_some()) {
+            row.extend(joining.asked_until.to_be_bytes());
+            row.extend_from_slice(&joining.invite.encode());
+        }
+        row
     }
 
     fn read(value: &[u8]) -> Option<Known> {
-        let (until, id) = value.split_first_chunk()?;
-        let id = match id {
-            [] => None,
-            id => Some(SpaceId::from_bytes(id.try_into().ok()?)),
+        let (until, rest) = value.split_first_chunk()?;
+        let keys_until = u64::from_be_bytes(*until);
+        let Some((id, rest)) = rest.split_first_chunk().filter(|_| !rest.is_empty()) else {
+            return rest.is_empty().then_some(Known {
+                keys_until,
+                ..Known::default()
+            });
+        };
+        let joining = match rest.split_first_chunk() {
+            Some((asked, invite)) => Some(Joining {
+                invite: Invite::decode(invite).ok()?,
+                asked_until: u64::from_be_bytes(*asked),
+            }),
+            None if rest.is_empty() => None,
+            None => return None,
         };
         Some(Known {
-            id,
-            keys_until: u64::from_be_bytes(*until),
+            id: Some(SpaceId::from_bytes(*id)),
+            keys_until,
+            joining,
         })
     }
 }

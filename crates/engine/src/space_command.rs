@@ -1,8 +1,9 @@
 //! What can be asked of spaces.
 
+use bytes::Bytes;
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
-use p2panda_spaces::{LocalError, Role, Settings, SpaceId};
+use p2panda_spaces::{Invite, InviteState, LocalError, Role, Settings, SpaceId, Why};
 use thiserror::Error;
 
 use crate::answer::PublishError;
@@ -17,6 +18,8 @@ pub enum SpaceCommand {
         topic: Topic,
         /// What the creator decides, for all its life.
         settings: Settings,
+        /// What it is called; only members learn it.
+        name: Option<String>,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },
@@ -30,6 +33,29 @@ pub enum SpaceCommand {
         id: Option<SpaceId>,
         /// Whether it did not before; called when that is synced to disk.
         reply: Reply<Result<bool, SpaceError>>,
+    },
+    /// Follows the space of an invite and asks to be let in, unless we are a member. The request waits
+    /// in the topic for an owner (`docs/protocol/spaces.md#16`).
+    Join {
+        /// The topic.
+        topic: Topic,
+        /// What was handed to us.
+        invite: Invite,
+        /// Called when that is synced to disk.
+        reply: Reply<Result<(), SpaceError>>,
+    },
+    /// Makes an invite.
+    Offer {
+        /// The topic that carries the space.
+        topic: Topic,
+        /// The role of those who come by it.
+        role: Role,
+        /// How many may come.
+        uses: u64,
+        /// Until when, in seconds since 1970.
+        expires_at: u64,
+        /// The invite, a secret; called when that is synced to disk.
+        reply: Reply<Result<Invite, SpaceError>>,
     },
     /// Changes a space.
     Change {
@@ -49,15 +75,72 @@ pub enum SpaceCommand {
         /// None if this is not known.
         reply: Reply<Option<SpaceLook>>,
     },
+    /// Why somebody is a member, or is not.
+    Why {
+        /// The topic that carries the space.
+        topic: Topic,
+        /// Who.
+        member: VerifyingKey,
+        /// None if the space is not known here.
+        reply: Reply<Option<Why>>,
+    },
+    /// The invites of a space, those too that are used up or revoked.
+    Invites {
+        /// The topic that carries the space.
+        topic: Topic,
+        /// In the order of their keys.
+        reply: Reply<Vec<InviteState>>,
+    },
+    /// Seals an ephemeral message for the members.
+    SealEphemeral {
+        /// The topic.
+        topic: Topic,
+        /// The message.
+        data: Bytes,
+        /// What is to be sent.
+        reply: Reply<Result<Bytes, SpaceError>>,
+    },
+    /// Opens an ephemeral message of a space.
+    OpenEphemeral {
+        /// The topic.
+        topic: Topic,
+        /// Who signed it.
+        author: VerifyingKey,
+        /// The message as it came.
+        body: Bytes,
+        /// None if it does not open, or its author may not write.
+        reply: Reply<Option<Bytes>>,
+    },
+    /// Whether a topic carries a space, as far as we were told.
+    IsSpace {
+        /// The topic.
+        topic: Topic,
+        /// The answer.
+        reply: Reply<bool>,
+    },
     /// The topics that carry spaces, sorted.
     List {
-        /// With the spaces, where they are known.
-        reply: Reply<Vec<(Topic, Option<SpaceId>)>>,
+        /// With the spaces, as far as they are known.
+        reply: Reply<Vec<(Topic, SpaceState)>>,
     },
 }
 
+/// What this node is in a space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpaceState {
+    /// Which it is, once that is known.
+    pub id: Option<SpaceId>,
+    /// What it is called, where members of it know that.
+    pub name: Option<String>,
+    /// Our role; none if we are no member, or do not know it yet.
+    pub role: Option<Role>,
+    /// We asked to be let in by an invite, and no owner has answered.
+    pub is_joining: bool,
+}
+
 /// A change of a space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpaceChange {
     /// Makes somebody a member.
@@ -66,12 +149,18 @@ pub enum SpaceChange {
     SetRole(VerifyingKey, Role),
     /// Takes a membership away; ours too, unless we are the last owner.
     Remove(VerifyingKey),
+    /// Takes several memberships away, with one new secret.
+    RemoveAll(Vec<VerifyingKey>),
     /// Makes a new secret.
     Rotate,
     /// Brings the space up to date, and hands secrets to whoever lacks them and can be reached.
     Heal,
     /// Says that we lack something.
     Ask,
+    /// Takes an invite back. Who came by it stays.
+    Revoke(VerifyingKey),
+    /// Calls the space by another name.
+    Name(String),
 }
 
 /// A space as it is.
@@ -84,6 +173,8 @@ pub struct SpaceLook {
     pub members: Vec<(VerifyingKey, Role)>,
     /// Members that lack secrets and can be reached: they are handed them soon.
     pub lacking: Vec<VerifyingKey>,
+    /// Members beyond what their invite allows, whom an owner removes.
+    pub excess: Vec<VerifyingKey>,
     /// Changes of groups that the space does not know yet.
     pub behind: bool,
     /// Whether a new secret is needed.
@@ -111,7 +202,8 @@ pub enum SpaceError {
 impl SpaceLook {
     /// Whether nobody lacks anything, and no new secret is needed.
     pub fn is_healed(&self) -> bool {
-        !self.behind && self.rekey == Rekey::None && self.lacking.is_empty()
+        let needs = [&self.lacking, &self.excess];
+        !self.behind && self.rekey == Rekey::None && needs.iter().all(|need| need.is_empty())
     }
 }
 
@@ -129,6 +221,13 @@ impl SpaceError {
 impl SpaceCommand {
     /// Whether a power cut must take nothing of it back.
     pub(crate) fn must_sync(&self) -> bool {
-        !matches!(self, SpaceCommand::Look { .. } | SpaceCommand::List { .. })
+        matches!(
+            self,
+            SpaceCommand::Create { .. }
+                | SpaceCommand::Follow { .. }
+                | SpaceCommand::Join { .. }
+                | SpaceCommand::Offer { .. }
+                | SpaceCommand::Change { .. }
+        )
     }
 }

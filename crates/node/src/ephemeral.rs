@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use p2panda_core::{HybridTimestamp, Topic, VerifyingKey};
+use p2panda_engine::SpaceCommand;
 use p2panda_net::{EphemeralReceiver, EphemeralSender};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,15 +54,22 @@ impl<M: Send + 'static> IntoFuture for EphemeralRequest<M> {
             if self.node.is_closed() {
                 return Err(Error::Closed);
             }
-            let (sender, receiver) = self.node.net_handle().ephemeral(self.topic);
+            let topic = self.topic;
+            let queue = self.node.queue();
+            let asked = queue.space(|reply| SpaceCommand::IsSpace { topic, reply });
+            // In a space everything is sealed for the members.
+            let space = asked.await?.then_some(topic);
+            let (sender, receiver) = self.node.net_handle().ephemeral(topic);
             let publisher = EphemeralPublisher {
                 sender,
-                _node: self.node.clone(),
+                node: self.node.clone(),
+                space,
                 kind: PhantomData,
             };
             let subscription = EphemeralSubscription {
                 receiver,
-                _node: self.node,
+                node: self.node,
+                space,
                 decode: self.decode,
             };
             Ok((publisher, subscription))
@@ -69,10 +77,13 @@ impl<M: Send + 'static> IntoFuture for EphemeralRequest<M> {
     }
 }
 
-/// Sends ephemeral messages. Cheap to clone.
+/// Sends ephemeral messages; where the topic carries a space when this is opened, sealed for the members.
+/// Cheap to clone.
 pub struct EphemeralPublisher<M = Raw> {
     sender: EphemeralSender,
-    _node: Node,
+    node: Node,
+    /// The topic, if it carries a space.
+    space: Option<Topic>,
     kind: PhantomData<fn(M)>,
 }
 
@@ -86,9 +97,28 @@ impl<M> Clone for EphemeralPublisher<M> {
     fn clone(&self) -> Self {
         Self {
             sender: self.sender.clone(),
-            _node: self._node.clone(),
+            node: self.node.clone(),
+            space: self.space,
             kind: PhantomData,
         }
+    }
+}
+
+impl<M> EphemeralPublisher<M> {
+    async fn send(&self, body: Bytes) -> Result<(), Error> {
+        let body = match self.space {
+            Some(topic) => {
+                let queue = self.node.queue();
+                let sealed = queue.space(|reply| SpaceCommand::SealEphemeral {
+                    topic,
+                    data: body,
+                    reply,
+                });
+                sealed.await??
+            }
+            None => body,
+        };
+        Ok(self.sender.publish(body).await?)
     }
 }
 
@@ -99,7 +129,7 @@ impl EphemeralPublisher<Raw> {
     /// [`Error::Ephemeral`] when the message is larger than a gossip message may be (3 945 bytes
     /// of body), [`Error::Closed`] after shutdown. `Ok` does not mean that anybody got it.
     pub async fn publish(&self, message: impl Into<Body>) -> Result<(), Error> {
-        Ok(self.sender.publish(message.into().into_bytes()).await?)
+        self.send(message.into().into_bytes()).await
     }
 }
 
@@ -111,7 +141,7 @@ impl<M: Serialize> EphemeralPublisher<M> {
     /// than a gossip message may be, [`Error::Closed`] after shutdown.
     pub async fn publish(&self, message: impl Borrow<M>) -> Result<(), Error> {
         let body = Body::value(message.borrow())?;
-        Ok(self.sender.publish(body.into_bytes()).await?)
+        self.send(body.into_bytes()).await
     }
 }
 
@@ -119,7 +149,9 @@ impl<M: Serialize> EphemeralPublisher<M> {
 /// behind misses the oldest.
 pub struct EphemeralSubscription<M = Raw> {
     receiver: EphemeralReceiver,
-    _node: Node,
+    node: Node,
+    /// The topic, if it carries a space.
+    space: Option<Topic>,
     decode: fn(&[u8]) -> Option<Result<M, DecodeError>>,
 }
 
@@ -133,13 +165,33 @@ impl<M> std::fmt::Debug for EphemeralSubscription<M> {
 impl<M> EphemeralSubscription<M> {
     /// The next message, waiting until there is one. `None` after shutdown.
     pub async fn next(&mut self) -> Option<EphemeralMessage<M>> {
-        let message = self.receiver.recv().await?;
-        Some(EphemeralMessage {
-            author: message.author,
-            timestamp: message.timestamp,
-            value: (self.decode)(&message.body),
-            body: message.body,
-        })
+        loop {
+            let message = self.receiver.recv().await?;
+            let Some(body) = self.open(message.author, message.body).await else {
+                continue;
+            };
+            return Some(EphemeralMessage {
+                author: message.author,
+                timestamp: message.timestamp,
+                value: (self.decode)(&body),
+                body,
+            });
+        }
+    }
+
+    /// What does not open, or is by somebody who may not write, is skipped.
+    async fn open(&self, author: VerifyingKey, body: Bytes) -> Option<Bytes> {
+        let Some(topic) = self.space else {
+            return Some(body);
+        };
+        let queue = self.node.queue();
+        let opened = queue.space(|reply| SpaceCommand::OpenEphemeral {
+            topic,
+            author,
+            body,
+            reply,
+        });
+        opened.await.ok().flatten()
     }
 }
 

@@ -39,6 +39,12 @@ pub enum Error {
     /// Something about a space was refused.
     #[error(transparent)]
     Space(#[from] SpaceError),
+    /// The ticket is into a topic, or its invite cannot be read.
+    #[error("the ticket holds no invite into a space")]
+    NoInvite,
+    /// The ticket is of another network than this node.
+    #[error("the ticket is of another network than this node")]
+    OtherNetwork,
     /// Something is no name of a log.
     #[error(transparent)]
     LogName(#[from] LogNameError),
@@ -138,6 +144,7 @@ impl Error {
             Error::Consumer(_) => ErrorKind::Invalid,
             Error::Encode(_) | Error::NoDirectory => ErrorKind::Invalid,
             Error::ReceiptLogs => ErrorKind::Limit,
+            Error::NoInvite | Error::OtherNetwork => ErrorKind::Invalid,
             Error::LogName(LogNameError::TooLong { .. }) => ErrorKind::Limit,
             Error::LogName(_) => ErrorKind::Invalid,
             Error::Store(error) => of_database(*error.kind()),

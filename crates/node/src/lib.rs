@@ -28,6 +28,7 @@
 //! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
 //! | find out where a message is | [`Node::trace`] |
 //! | count what it does | [`Node::metrics`] |
+//! | keep a topic readable for members only | [`Node::spaces`] |
 //! | read a directory without a node | [`inspect`] |
 //! | know whether it can store | [`Node::health`] |
 
@@ -56,6 +57,7 @@ mod node;
 mod peers;
 mod publisher;
 mod receipt;
+mod space_invite;
 mod spaces;
 mod stream;
 mod subscription;
@@ -93,10 +95,11 @@ pub use p2panda_core::log::Fork;
 pub use p2panda_core::{
     Dependency, Hash, HostAddr, HostAddrError, HybridTimestamp, LogId, LogName, LogNameError,
     NamedAddr, NetworkId, SigningKey, Ticket, TicketContact, TicketContactError, TicketError,
-    Timestamp, Topic, VerifyingKey,
+    TicketInviteError, Timestamp, Topic, VerifyingKey,
 };
 pub use p2panda_engine::{
-    AtRest, Corrupt, IngestReport, PublishError, Role, Settings, SpaceError, SpaceNews, StorageWait,
+    AtRest, Corrupt, Decision, Deed, IngestReport, InviteError, PublishError,
+    Refusal as SpaceRefusal, Role, Settings, SpaceError, SpaceNews, SpaceState, StorageWait, Why,
 };
 pub use p2panda_net::{
     CatchUp, ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
@@ -112,6 +115,7 @@ pub use p2panda_store::{
 pub use peers::Network;
 pub use publisher::Publisher;
 pub use receipt::Receipt;
+pub use space_invite::{InviteRequest, NewInvite, SpaceInvite};
 pub use spaces::{Space, SpaceMembers, Spaces};
 pub use stream::{Ack, PublisherRequest, StartAt, StreamRequest};
 pub use subscription::{CaughtUp, Subscription};

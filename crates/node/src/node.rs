@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use p2panda_core::budget::Budget;
-use p2panda_core::{Hash, Topic, VerifyingKey, limits};
+use p2panda_core::{Hash, NetworkId, Topic, VerifyingKey, limits};
 use p2panda_engine::{Engine, EngineEvent, thread};
 use p2panda_net::Net;
 use p2panda_store::Journal;
@@ -47,6 +47,7 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     id: VerifyingKey,
+    network_id: NetworkId,
     dir: PathBuf,
     temporary: Mutex<Option<TempDir>>,
     storage: Storage,
@@ -74,6 +75,7 @@ impl std::fmt::Debug for Node {
 }
 
 pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
+    let network_id = builder.network_id;
     let (dir, temporary) = match &builder.place {
         Place::Unknown => return Err(Error::NoDirectory),
         Place::Directory(dir) => (dir.clone(), None),
@@ -144,6 +146,7 @@ pub(crate) async fn start(builder: Builder) -> Result<Node, Error> {
     tokio::spawn(end);
     let node = Node(Arc::new(Inner {
         id: signing_key.verifying_key(),
+        network_id,
         dir,
         temporary: Mutex::new(temporary),
         storage,
@@ -349,6 +352,11 @@ async fn net_config(
 }
 
 impl Node {
+    /// The network that this node is in.
+    pub fn network_id(&self) -> NetworkId {
+        self.0.network_id
+    }
+
     /// The node id: the public key that signs this node's operations and proves its identity to
     /// peers.
     pub fn id(&self) -> VerifyingKey {

@@ -1,11 +1,24 @@
 //! Encrypted spaces of a node.
 
-use p2panda_core::{Hash, Topic, VerifyingKey};
-use p2panda_engine::{Role, Settings, SpaceChange, SpaceCommand, SpaceId, SpaceLook};
+use std::borrow::Borrow;
+use std::marker::PhantomData;
+
+use p2panda_core::{Hash, NamedAddr, Ticket, Topic, VerifyingKey};
+use p2panda_engine::{
+    Invite, Role, Settings, SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState, Why,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::Error;
+use crate::body::{Body, Raw};
+use crate::consumer::ConsumerRequest;
+use crate::ephemeral::EphemeralRequest;
 use crate::node::Node;
+use crate::receipt::Receipt;
+use crate::space_invite::{InviteRequest, SpaceInvite};
 use crate::stream::{PublisherRequest, StreamRequest};
+use crate::view::ViewRequest;
 
 /// The encrypted spaces of a node. Made by [`Node::spaces`].
 ///
@@ -14,10 +27,14 @@ use crate::stream::{PublisherRequest, StreamRequest};
 ///
 /// ```no_run
 /// # async fn example(node: p2panda::Node, bob: p2panda::VerifyingKey) -> Result<(), p2panda::Error> {
-/// let space = node.spaces().create().await?;
-/// space.add(bob, p2panda::Role::Editor).await?;
-/// let (tx, mut rx) = space.stream().await?;
-/// tx.publish("hi").await?;
+/// use p2panda::Role;
+///
+/// let space = node.spaces().create("Berlin crew").await?;
+/// space.add(bob, Role::Editor).await?;
+/// space.publish("hi").await?;
+/// // Whoever gets this string may come in, once an owner is there.
+/// let invite = space.invite(Role::Editor).await?;
+/// println!("{}", invite.ticket);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -26,10 +43,24 @@ pub struct Spaces {
 }
 
 /// One space. Made by [`Spaces`].
-#[derive(Clone, Debug)]
-pub struct Space {
+pub struct Space<M = Raw> {
     node: Node,
     topic: Topic,
+    kind: PhantomData<fn(M)>,
+}
+
+impl<M> Clone for Space<M> {
+    fn clone(&self) -> Self {
+        Self::new(self.node.clone(), self.topic)
+    }
+}
+
+impl<M> std::fmt::Debug for Space<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Space")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The members of a space. Made by [`Space::look`].
@@ -51,26 +82,34 @@ impl Spaces {
     }
 
     /// Makes a space with this node as its owner, in a new topic. Newcomers read what was written
-    /// before they came.
+    /// before they came. Only members learn its name, of up to 256 bytes; an empty one is none.
     ///
     /// # Errors
     /// [`Error::Space`]; [`Error::Closed`] after shutdown.
-    pub async fn create(&self) -> Result<Space, Error> {
+    pub async fn create(&self, name: &str) -> Result<Space, Error> {
         let mut topic = [0; 32];
         getrandom::fill(&mut topic).map_err(|_| Error::Random)?;
         let settings = Settings::with_history();
-        self.create_in(Topic::from_bytes(topic), settings).await
+        self.create_in(Topic::from_bytes(topic), name, settings)
+            .await
     }
 
     /// The same in a topic of the caller's choice.
     ///
     /// # Errors
     /// As [`Spaces::create`].
-    pub async fn create_in(&self, topic: Topic, settings: Settings) -> Result<Space, Error> {
+    pub async fn create_in(
+        &self,
+        topic: Topic,
+        name: &str,
+        settings: Settings,
+    ) -> Result<Space, Error> {
         let queue = self.node.queue();
+        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
         let made = queue.space(|reply| SpaceCommand::Create {
             topic,
             settings,
+            name,
             reply,
         });
         made.await??;
@@ -90,6 +129,44 @@ impl Spaces {
         self.kept(topic).await
     }
 
+    /// Asks to be let into the space of an invite, and follows it. The request waits in the topic until an
+    /// owner that is online takes it in, by that owner's clock; any node that holds the topic carries it.
+    /// Nobody answers to an invite that is used up, revoked or has expired. [`Space::state`] says
+    /// whether it waits, and [`Event::Space`](crate::Event::Space) when this node is a member.
+    ///
+    /// Members that hold the invite already are left as they are.
+    ///
+    /// # Errors
+    /// [`Error::NoInvite`]: the ticket is into a topic only; [`Error::OtherNetwork`]; [`Error::Space`]: the
+    /// topic carries another space; [`Error::Closed`] after shutdown.
+    pub async fn join(&self, ticket: &Ticket) -> Result<Space, Error> {
+        let invite = ticket.invite().map(Invite::decode);
+        let Some(Ok(invite)) = invite else {
+            return Err(Error::NoInvite);
+        };
+        if ticket.network() != self.node.network_id() {
+            return Err(Error::OtherNetwork);
+        }
+        let (net, me) = (self.node.net(), self.node.id());
+        let contacts = ticket.contacts().iter();
+        for contact in contacts.filter(|contact| contact.node != me) {
+            for addr in &contact.addrs {
+                match addr {
+                    NamedAddr::Socket(addr) => net.add_peer(contact.node, *addr),
+                    NamedAddr::Host(host) => net.add_peer_host(contact.node, host.clone()),
+                }
+            }
+        }
+        let (topic, queue) = (ticket.topic(), self.node.queue());
+        let joined = queue.space(|reply| SpaceCommand::Join {
+            topic,
+            invite,
+            reply,
+        });
+        joined.await??;
+        self.kept(topic).await
+    }
+
     /// The spaces that this node follows, sorted by topic.
     ///
     /// # Errors
@@ -97,11 +174,7 @@ impl Spaces {
     pub async fn list(&self) -> Result<Vec<Space>, Error> {
         let queue = self.node.queue();
         let all = queue.space(|reply| SpaceCommand::List { reply }).await?;
-        let node = &self.node;
-        let space = |(topic, _): (Topic, Option<SpaceId>)| Space {
-            node: node.clone(),
-            topic,
-        };
+        let space = |(topic, _): (Topic, SpaceState)| Space::new(self.node.clone(), topic);
         Ok(all.into_iter().map(space).collect())
     }
 
@@ -117,17 +190,28 @@ impl Spaces {
     /// Members are reached, and healed, whether or not the application reads.
     async fn kept(&self, topic: Topic) -> Result<Space, Error> {
         self.node.topic(topic).keep(true).await?;
-        Ok(Space {
-            node: self.node.clone(),
-            topic,
-        })
+        Ok(Space::new(self.node.clone(), topic))
     }
 }
 
-impl Space {
-    /// The topic that carries it. Consumers and views read it like any other.
-    pub fn topic(&self) -> Topic {
-        self.topic
+impl Space<Raw> {
+    /// Messages are values of `T`, written as deterministic CBOR.
+    pub fn typed<T: Serialize + DeserializeOwned>(self) -> Space<T> {
+        Space::new(self.node, self.topic)
+    }
+
+    /// Publishes a text, bytes or any [`Body`] for the members. Who publishes often keeps a
+    /// [`Space::publisher`].
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`](crate::Publisher::publish). [`PublishError::Sealed`]: this node may not
+    /// write, or is no member yet; [`PublishError::Unhealed`], which is retryable: somebody who was removed
+    /// has the newest secret, and a new one cannot be made.
+    ///
+    /// [`PublishError::Sealed`]: crate::PublishError::Sealed
+    /// [`PublishError::Unhealed`]: crate::PublishError::Unhealed
+    pub async fn publish(&self, message: impl Into<Body>) -> Result<Receipt, Error> {
+        self.publisher().await?.publish(message).await
     }
 
     /// Publishes into the space and reads it, as [`Node::stream`].
@@ -138,6 +222,55 @@ impl Space {
     /// Publishes into the space, as [`Node::publisher`].
     pub fn publisher(&self) -> PublisherRequest {
         self.node.publisher(self.topic)
+    }
+
+    /// A named consumer of the space alone, as [`Node::consumer`].
+    pub fn consumer(&self, name: &str) -> ConsumerRequest {
+        self.node.consumer(name).topics([self.topic])
+    }
+
+    /// A view of the space alone, as [`Node::view`]. Its tables are the application's: what it writes there
+    /// is not sealed on the disk.
+    pub fn view(&self, name: &str, version: u32) -> ViewRequest {
+        self.node.view(name, version).topics([self.topic])
+    }
+
+    /// Messages to the members that are connected right now, sealed and never stored.
+    pub fn ephemeral(&self) -> EphemeralRequest {
+        self.node.ephemeral(self.topic)
+    }
+}
+
+impl<M: Serialize + DeserializeOwned + 'static> Space<M> {
+    /// Publishes a value for the members.
+    ///
+    /// # Errors
+    /// As [`Space::publish`] of bytes, and [`Error::Encode`].
+    pub async fn publish(&self, message: impl Borrow<M>) -> Result<Receipt, Error> {
+        let publisher = self.publisher().await?;
+        publisher.publish(message).await
+    }
+
+    /// Publishes into the space and reads it, as [`Node::stream`].
+    pub fn stream(&self) -> StreamRequest<M> {
+        self.node.stream(self.topic).typed()
+    }
+
+    /// Publishes into the space, as [`Node::publisher`].
+    pub fn publisher(&self) -> PublisherRequest<M> {
+        self.node.publisher(self.topic).typed()
+    }
+}
+
+impl<M> Space<M> {
+    fn new(node: Node, topic: Topic) -> Self {
+        let kind = PhantomData;
+        Self { node, topic, kind }
+    }
+
+    /// The topic that carries it. Consumers and views read it like any other.
+    pub fn topic(&self) -> Topic {
+        self.topic
     }
 
     /// Who is a member, with which role, sorted. Empty while that is not known here.
@@ -175,13 +308,72 @@ impl Space {
         }))
     }
 
-    /// Members that lack secrets and can be reached.
+    /// Members that lack secrets and can be reached: they are handed them soon.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown.
     pub async fn lacking(&self) -> Result<Vec<VerifyingKey>, Error> {
         let look = self.ask(None).await?;
         Ok(look.map_or_else(Vec::new, |look| look.lacking))
+    }
+
+    /// What this node is in the space: its role, the name of the space, whether it waits to be let in.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown; [`Error::Space`]: it is no space any more.
+    pub async fn state(&self) -> Result<SpaceState, Error> {
+        let queue = self.node.queue();
+        let all = queue.space(|reply| SpaceCommand::List { reply }).await?;
+        let found = all.into_iter().find(|(topic, _)| *topic == self.topic);
+        let (_, state) = found.ok_or(SpaceError::Unknown)?;
+        Ok(state)
+    }
+
+    /// Why somebody is a member, or is not; `to_string` gives a sentence. `None` while the space is not
+    /// known here.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn why(&self, member: VerifyingKey) -> Result<Option<Why>, Error> {
+        let (topic, queue) = (self.topic, self.node.queue());
+        let why = queue.space(|reply| SpaceCommand::Why {
+            topic,
+            member,
+            reply,
+        });
+        why.await
+    }
+
+    /// Makes an invite when awaited: a string by which somebody may ask to be let in with this role.
+    pub fn invite(&self, role: Role) -> InviteRequest {
+        InviteRequest::new(self.node.clone(), self.topic, role)
+    }
+
+    /// The invites of the space, also those that are used up, revoked or have expired, with who came by them.
+    /// All members know them.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn invites(&self) -> Result<Vec<SpaceInvite>, Error> {
+        let (topic, queue) = (self.topic, self.node.queue());
+        let invites = queue.space(|reply| SpaceCommand::Invites { topic, reply });
+        Ok(invites.await?.into_iter().map(SpaceInvite::of).collect())
+    }
+
+    /// Takes an invite back ([`SpaceInvite::id`]). Who came by it stays.
+    ///
+    /// # Errors
+    /// As [`Space::add`].
+    pub async fn revoke(&self, invite: VerifyingKey) -> Result<(), Error> {
+        self.change(SpaceChange::Revoke(invite)).await
+    }
+
+    /// Calls the space by another name.
+    ///
+    /// # Errors
+    /// As [`Space::add`]; the name has more than 256 bytes.
+    pub async fn rename(&self, name: &str) -> Result<(), Error> {
+        self.change(SpaceChange::Name(name.to_owned())).await
     }
 
     /// Makes somebody a member. One whose keys have not come yet is a member, and is handed the secrets
@@ -208,6 +400,18 @@ impl Space {
     /// As [`Space::add`]; the last owner cannot be removed.
     pub async fn remove(&self, member: VerifyingKey) -> Result<(), Error> {
         self.change(SpaceChange::Remove(member)).await
+    }
+
+    /// Takes several memberships away with one new secret.
+    ///
+    /// # Errors
+    /// As [`Space::remove`]. Those before the one that cannot be removed are removed all the same.
+    pub async fn remove_all(
+        &self,
+        members: impl IntoIterator<Item = VerifyingKey>,
+    ) -> Result<(), Error> {
+        let members = members.into_iter().collect();
+        self.change(SpaceChange::RemoveAll(members)).await
     }
 
     /// Ends this node's membership. The last owner cannot leave.

@@ -188,6 +188,45 @@ impl Spaces {
         self.change(space, Action::Remove { member }, desk)
     }
 
+    /// Takes several memberships away with one new secret.
+    pub fn remove_all<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        members: &[Member],
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
+        if !self.has_secrets(space) {
+            return Err(LocalError::NotWelcomed);
+        }
+        for member in members {
+            let member = *member;
+            self.allowed(group, Action::Remove { member })?;
+        }
+        self.heal_required(space, desk)?;
+        let (mut last, mut failed) = (None, None);
+        for member in members {
+            let member = *member;
+            let allowed = self.allowed(group, Action::Remove { member });
+            match allowed.and_then(|arguments| self.sign_auth(arguments, desk)) {
+                Ok(auth) => last = Some(auth),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        // What was signed by then counts.
+        if let Some(auth) = last {
+            self.point(space, group, auth, desk)?;
+            self.hand_out(space, desk)?;
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(self.events()),
+        }
+    }
+
     /// Gives a member another role.
     pub fn set_role<R: CryptoRng, F: Forge>(
         &mut self,

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 
-use p2panda::{NamedAddr, Ticket, TicketContact};
+use p2panda::{NamedAddr, Node, Ticket, TicketContact};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use serde::Serialize;
@@ -41,12 +41,16 @@ pub async fn run(args: &NodeArgs, invite: InviteArgs) -> Result<Outcome, Failure
         (true, None) => add_own(&mut ticket, args, &settings).await?,
         (false, _) => add_named(&mut ticket, &invite.contact)?,
     }
-    print(&ticket, &invite).map_err(Failure::Stdout)?;
+    let line = match invite.json {
+        true => Some(TicketLine::of(&ticket)),
+        false => None,
+    };
+    print(&ticket, line, invite.qr).map_err(Failure::Stdout)?;
     Ok(Outcome::Done)
 }
 
 /// The nodes that were named, each with all its addresses.
-fn add_named(ticket: &mut Ticket, named: &[NodeAddr]) -> Result<(), Failure> {
+pub fn add_named(ticket: &mut Ticket, named: &[NodeAddr]) -> Result<(), Failure> {
     let mut contacts: Vec<TicketContact> = Vec::new();
     for NodeAddr { node, addr } in named {
         match contacts.iter_mut().find(|contact| contact.node == *node) {
@@ -86,10 +90,16 @@ async fn add_running(
 async fn add_own(ticket: &mut Ticket, args: &NodeArgs, settings: &Resolved) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new()?;
     let node = crate::open::node(args, false).await?;
-    known_addresses(&node).await;
+    add_node(ticket, &node, settings).await;
+    interrupt.finish(node.shutdown()).await?;
+    Ok(())
+}
+
+/// A node that is open, where it can be reached.
+pub async fn add_node(ticket: &mut Ticket, node: &Node, settings: &Resolved) {
+    known_addresses(node).await;
     let addrs = reachable(node.net().addr());
     let contact = TicketContact::new(node.id(), addrs);
-    interrupt.finish(node.shutdown()).await?;
     let contact = match settings.relays.first() {
         Some(relay) => contact.through(relay),
         None => contact,
@@ -102,7 +112,6 @@ async fn add_own(ticket: &mut Ticket, args: &NodeArgs, settings: &Resolved) -> R
             online, or set network.listen",
         );
     }
-    Ok(())
 }
 
 /// Those first that most others can use (`docs/protocol/ticket.md#3`).
@@ -126,7 +135,7 @@ fn distance(ip: IpAddr) -> u8 {
 
 /// A ticket as `panda topic invite --json` prints it.
 #[derive(Serialize)]
-struct TicketLine {
+pub struct TicketLine {
     ticket: String,
     topic: String,
     network: String,
@@ -134,7 +143,7 @@ struct TicketLine {
 }
 
 impl TicketLine {
-    fn of(ticket: &Ticket) -> TicketLine {
+    pub fn of(ticket: &Ticket) -> TicketLine {
         let contacts = ticket.contacts().iter().flat_map(|contact| {
             let addrs = contact.addrs.iter().map(ToString::to_string);
             let addrs = addrs.chain(contact.relay.clone());
@@ -149,13 +158,14 @@ impl TicketLine {
     }
 }
 
-fn print(ticket: &Ticket, invite: &InviteArgs) -> std::io::Result<()> {
+/// Prints a ticket, as JSON where a line of that is given, and as a code of squares on a terminal.
+pub fn print(ticket: &Ticket, json: Option<impl Serialize>, qr: bool) -> std::io::Result<()> {
     // Whether somebody reads it to its end makes no difference.
-    let _ = match invite.json {
-        true => output::json(&TicketLine::of(ticket))?,
-        false => output::line(&ticket.to_string())?,
+    let _ = match &json {
+        Some(line) => output::json(line)?,
+        None => output::line(&ticket.to_string())?,
     };
-    if invite.qr || !invite.json && std::io::stdout().is_terminal() {
+    if qr || json.is_none() && std::io::stdout().is_terminal() {
         match squares(ticket) {
             Some(squares) => drop(output::line(&squares)?),
             None => note("the ticket is too long for a code of squares; leave contacts out"),

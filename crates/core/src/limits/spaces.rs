@@ -5,6 +5,13 @@ use core::time::Duration;
 /// How long a node waits at most, a random time, before it heals a space for others
 /// (`docs/protocol/spaces.md#8`).
 pub const SPACE_HEAL_WAIT: Duration = Duration::from_secs(2);
+/// How long a control message of a member may wait for a key before we say that we lack it; a random time of
+/// up to as much comes on top (`docs/protocol/streams.md#7`).
+pub const SPACE_ASK_WAIT: Duration = Duration::from_secs(30);
+/// From one time that we say so to the next (`docs/protocol/streams.md#7`).
+pub const SPACE_ASK_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How often a node heals one space for others within an hour (`docs/protocol/streams.md#7`).
+pub const SPACE_HEALS_PER_HOUR_MAX: u32 = 60;
 /// From one look at our own keys to the next (`docs/protocol/streams.md#7`).
 pub const SPACE_KEYS_LOOK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Spaces in which renewed keys are published in one transaction (`docs/protocol/streams.md#7`).
@@ -37,3 +44,11 @@ pub const SPACE_INVITE_OWNERS_MAX: usize = 2;
 
 /// Bytes of the name of a space (`docs/protocol/spaces.md#15`).
 pub const SPACE_NAME_BYTES_MAX: usize = 256;
+
+/// Requests to be let in that a node keeps for one space while it cannot decide about them
+/// (`docs/protocol/streams.md#7`).
+pub const SPACE_REQUESTS_MAX: usize = 1_024;
+
+/// Requests to be let in that a node decides about in one transaction
+/// (`docs/protocol/streams.md#7`).
+pub const SPACE_ADMIT_STEP_MAX: usize = 16;

@@ -7,7 +7,10 @@ use chacha20::ChaCha20Rng;
 use p2panda_core::limits::{PRE_KEY_LIFETIME_DEFAULT_S, PRE_KEY_RENEWED_S};
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, Row, SecretKey};
-use p2panda_spaces::{Event, Glance, ReceiveError, RoleChange, SpaceId, Spaces, Verdict, Wait};
+use p2panda_groups::Status;
+use p2panda_spaces::{
+    Event, Glance, ReceiveError, Refusal, RoleChange, SpaceId, Spaces, Verdict, Wait,
+};
 
 /// Which of an author's two logs an operation of a space is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,21 @@ pub(crate) enum Told {
     Bundle,
     /// The topic carries this space.
     Space(SpaceId),
+    /// Somebody asks to be let in by an invite.
+    Request {
+        newcomer: VerifyingKey,
+        invite: VerifyingKey,
+    },
+    /// Owners decided against each other.
+    Conflict(p2panda_groups::Event),
+    /// Something about members has no effect, or a forced one.
+    Overruled {
+        operation: Hash,
+        author: VerifyingKey,
+        status: Status,
+    },
     /// The operation has no effect: its author may not.
-    Refused,
+    Refused(Refusal),
     /// Keys of the structure came.
     Keys(Vec<[u8; 16]>),
     /// Secrets of content came.
@@ -172,8 +188,13 @@ const SPACES_ROW: u8 = 0;
 const OWN_KEYS_ROW: u8 = 1;
 const REGISTRY_ROW: u8 = 2;
 
-/// How a body that says whose keys are which begins.
+/// How bodies begin that say whose keys are which: a bundle alone, and with a request.
 const BUNDLE: [u8; 3] = [0x83, 1, 0];
+const REQUEST: [u8; 3] = [0x84, 1, 3];
+
+fn is_bundle(body: &[u8]) -> bool {
+    body.starts_with(&BUNDLE) || body.starts_with(&REQUEST)
+}
 
 impl Form {
     /// Whether a test takes the place of the spaces that are stored.
@@ -193,6 +214,10 @@ impl Form {
                         let keys = keys.iter().map(|key| *key.as_bytes()).collect();
                         vec![Told::Space(space), Told::Keys(keys)]
                     }
+                    Ok(Glance::Request { space, invite }) if id == Some(space) => {
+                        let newcomer = *author;
+                        vec![Told::Bundle, Told::Request { newcomer, invite }]
+                    }
                     // What is no message is refused when it is its turn.
                     _ => Vec::new(),
                 }
@@ -210,7 +235,7 @@ impl Form {
     ) -> Result<Vec<Told>, NotYet> {
         match self {
             Form::Closed => Err(NotYet::Postponed),
-            Form::Native(_) if received.body.starts_with(&BUNDLE) => Ok(Vec::new()),
+            Form::Native(_) if is_bundle(received.body) => Ok(Vec::new()),
             Form::Native(native) => {
                 let id = id.ok_or(NotYet::Postponed)?;
                 let (spaces, mut context) = native.context(now);
@@ -296,7 +321,18 @@ pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
             Event::Members { changes, .. } => all.push(Told::Members(changes)),
             Event::Joined { .. } => all.push(Told::Joined),
             Event::Ejected { .. } => all.push(Told::Ejected),
-            Event::Refused { .. } => all.push(Told::Refused),
+            Event::Refused { refusal, .. } => all.push(Told::Refused(refusal)),
+            Event::Groups(event) => all.push(Told::Conflict(event)),
+            Event::Group {
+                operation,
+                author,
+                status: status @ (Status::Filtered { .. } | Status::ForcedRemoval),
+                ..
+            } => all.push(Told::Overruled {
+                operation,
+                author,
+                status,
+            }),
             Event::Keys { keys: new, .. } => keys.extend(new.iter().map(|key| *key.as_bytes())),
             Event::Secrets { secrets, .. } => {
                 let secrets = secrets.iter().map(|secret| *secret.as_bytes());
@@ -391,7 +427,7 @@ mod fake {
                 }
                 ["broken"] => return Err(NotYet::Invalid),
                 ["members"] => vec![Told::Members(Vec::new())],
-                ["refused"] => vec![Told::Refused],
+                ["refused"] => vec![Told::Refused(Refusal::Role(None))],
                 ["secret", secret] => {
                     let secret = [number(secret); 32];
                     self.secrets.insert(secret);

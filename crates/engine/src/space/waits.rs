@@ -45,6 +45,15 @@ impl Waits {
         self.logs.get(label).copied()
     }
 
+    /// Logs that wait for keys of the structure.
+    pub fn for_keys(&self) -> Vec<VerifyingKey> {
+        let (first, last) = (Awaited::Key([0; 16]), Awaited::Key([0xff; 16]));
+        let first = (first, VerifyingKey::from_bytes_unchecked([0; 32]));
+        let of_keys = self.by.range(first..);
+        let of_keys = of_keys.take_while(|(awaited, _)| *awaited <= last);
+        of_keys.map(|(_, label)| *label).collect()
+    }
+
     /// Something has come: those that waited for it, which do no longer.
     pub fn came(&mut self, awaited: Awaited) -> Vec<VerifyingKey> {
         let first = (awaited, VerifyingKey::from_bytes_unchecked([0; 32]));
@@ -70,11 +79,13 @@ mod tests {
         waits.wait(a, one);
         waits.wait(b, one);
         waits.wait(b, two);
+        assert_eq!(waits.for_keys(), [a, b]);
         assert_eq!(waits.came(one), [a]);
         assert_eq!(waits.came(one), []);
         assert_eq!((waits.of(&a), waits.of(&b)), (None, Some(two)));
         assert_eq!(waits.came(two), [b]);
         waits.wait(a, Awaited::Body);
+        assert_eq!(waits.for_keys(), []);
         assert_eq!(waits.end(&a), Some(Awaited::Body));
         assert_eq!(waits.came(Awaited::Body), []);
     }

@@ -1,6 +1,6 @@
 //! Encrypted spaces: engines that hand each other their operations.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 
 use bytes::Bytes;
@@ -12,17 +12,17 @@ use p2panda_engine::{
 use p2panda_store::{Content, PageLimits};
 use tempfile::TempDir;
 
-const TOPIC: Topic = Topic::from_bytes([9; 32]);
+pub const TOPIC: Topic = Topic::from_bytes([9; 32]);
 const ALL: PageLimits = PageLimits {
     rows: usize::MAX,
     bytes: usize::MAX,
 };
-const SECOND_US: u64 = 1_000_000;
+pub const SECOND_US: u64 = 1_000_000;
 
 /// A command, and what gives its answer.
-type Asked<T> = (Command, Box<dyn FnOnce() -> T>);
+pub type Asked<T> = (Command, Box<dyn FnOnce() -> T>);
 
-fn asked<T: Send + 'static>(command: impl FnOnce(Reply<T>) -> Command) -> Asked<T> {
+pub fn asked<T: Send + 'static>(command: impl FnOnce(Reply<T>) -> Command) -> Asked<T> {
     let (sender, receiver) = channel();
     let reply = Box::new(move |answer| sender.send(answer).unwrap());
     (
@@ -31,17 +31,18 @@ fn asked<T: Send + 'static>(command: impl FnOnce(Reply<T>) -> Command) -> Asked<
     )
 }
 
-fn create() -> Asked<Result<(), SpaceError>> {
+pub fn create() -> Asked<Result<(), SpaceError>> {
     asked(|reply| {
         Command::Space(SpaceCommand::Create {
             topic: TOPIC,
             settings: Settings::with_history(),
+            name: None,
             reply,
         })
     })
 }
 
-fn change(change: SpaceChange) -> Asked<Result<(), SpaceError>> {
+pub fn change(change: SpaceChange) -> Asked<Result<(), SpaceError>> {
     asked(|reply| {
         Command::Space(SpaceCommand::Change {
             topic: TOPIC,
@@ -51,32 +52,49 @@ fn change(change: SpaceChange) -> Asked<Result<(), SpaceError>> {
     })
 }
 
-struct Peer {
-    engine: Option<Engine>,
-    dir: TempDir,
-    now: Now,
+pub struct Peer {
+    pub engine: Option<Engine>,
+    dir: PathBuf,
+    /// None: somebody else's.
+    _temp: Option<TempDir>,
+    pub now: Now,
 }
 
 impl Peer {
-    fn new(seed: u8) -> Peer {
-        let dir = tempfile::tempdir().unwrap();
+    pub fn new(seed: u8) -> Peer {
+        let temp = tempfile::tempdir().unwrap();
+        let mut peer = Peer::open(temp.path(), Some(seed));
+        peer._temp = Some(temp);
+        peer
+    }
+
+    /// In a directory that is there before and after, with random numbers of the operating system.
+    pub fn at(dir: &Path) -> Peer {
+        Peer::open(dir, None)
+    }
+
+    fn open(dir: &Path, seed: Option<u8>) -> Peer {
         let now = Now {
             wall: Timestamp::from_micros(1_800_000_000 * SECOND_US),
-            elapsed_us: u64::from(seed),
+            elapsed_us: u64::from(seed.unwrap_or_default()),
         };
-        let engine = Some(open(dir.path(), now, seed));
-        Peer { engine, dir, now }
+        Peer {
+            engine: Some(open(dir, now, seed)),
+            dir: dir.to_owned(),
+            _temp: None,
+            now,
+        }
     }
 
     /// A follower, whose keys reach the other.
-    fn following(seed: u8, other: &mut Peer) -> Peer {
+    pub fn following(seed: u8, other: &mut Peer) -> Peer {
         let mut peer = Peer::new(seed);
         peer.follow();
         other.hear(&peer);
         peer
     }
 
-    fn follow(&mut self) {
+    pub fn follow(&mut self) {
         let followed: Result<bool, SpaceError> = self.ask(asked(|reply| {
             let (topic, id) = (TOPIC, None);
             Command::Space(SpaceCommand::Follow { topic, id, reply })
@@ -84,34 +102,34 @@ impl Peer {
         followed.unwrap();
     }
 
-    fn engine(&mut self) -> &mut Engine {
+    pub fn engine(&mut self) -> &mut Engine {
         self.engine.as_mut().unwrap()
     }
 
-    fn id(&self) -> VerifyingKey {
+    pub fn id(&self) -> VerifyingKey {
         self.engine.as_ref().unwrap().signing_key().verifying_key()
     }
 
     /// Killed, and started again.
-    fn crash(&mut self) {
+    pub fn crash(&mut self) {
         self.engine = None;
         self.now.elapsed_us = 0;
-        self.engine = Some(open(self.dir.path(), self.now, 77));
+        self.engine = Some(open(&self.dir, self.now, Some(77)));
     }
 
-    fn ask<T>(&mut self, (command, answer): Asked<T>) -> T {
+    pub fn ask<T>(&mut self, (command, answer): Asked<T>) -> T {
         self.process(command);
         answer()
     }
 
-    fn process(&mut self, command: Command) {
+    pub fn process(&mut self, command: Command) {
         let now = self.now;
         self.engine().process(vec![command], now).unwrap();
         self.settle();
     }
 
     /// What is due at once is done.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let now = self.now;
         while self
             .engine()
@@ -123,13 +141,13 @@ impl Peer {
     }
 
     /// Time goes by, in which spaces are healed.
-    fn wait(&mut self) {
+    pub fn wait(&mut self) {
         self.now.elapsed_us += 3 * SECOND_US;
         self.now.wall = Timestamp::from_micros(self.now.wall.as_micros() + 3 * SECOND_US);
         self.settle();
     }
 
-    fn publish(&mut self, text: &str) -> Result<(), PublishError> {
+    pub fn publish(&mut self, text: &str) -> Result<(), PublishError> {
         let message = NewMessage::new(Bytes::copy_from_slice(text.as_bytes()));
         let topic = TOPIC;
         let published: Result<_, _> = self.ask(asked(|reply| Command::Publish {
@@ -141,7 +159,7 @@ impl Peer {
     }
 
     /// Everything that is stored.
-    fn operations(&self) -> Vec<Operation> {
+    pub fn operations(&self) -> Vec<Operation> {
         let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
         let page = reader.arrivals_page(&TOPIC, 0, ALL).unwrap();
         let operations = page.entries.into_iter();
@@ -154,7 +172,7 @@ impl Peer {
     }
 
     /// Takes what another one has.
-    fn hear(&mut self, other: &Peer) {
+    pub fn hear(&mut self, other: &Peer) {
         let operations = other.operations().into_iter();
         self.process(Command::Ingest {
             topic: TOPIC,
@@ -165,7 +183,7 @@ impl Peer {
     }
 
     /// What the feed shows with content.
-    fn shown(&self) -> Vec<String> {
+    pub fn shown(&self) -> Vec<String> {
         let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
         let page = reader.feed_page(&TOPIC, 0, ALL, None).unwrap();
         let entries = page.entries.into_iter();
@@ -177,33 +195,33 @@ impl Peer {
         opened.collect()
     }
 
-    fn look(&mut self) -> Option<SpaceLook> {
+    pub fn look(&mut self) -> Option<SpaceLook> {
         self.ask(asked(|reply| {
             let (topic, at) = (TOPIC, None);
             Command::Space(SpaceCommand::Look { topic, at, reply })
         }))
     }
 
-    fn members(&mut self) -> Vec<(VerifyingKey, Role)> {
+    pub fn members(&mut self) -> Vec<(VerifyingKey, Role)> {
         self.look().map_or_else(Vec::new, |look| look.members)
     }
 
-    fn sealed(&self) -> u64 {
+    pub fn sealed(&self) -> u64 {
         let reader = self.engine.as_ref().unwrap().readers().open().unwrap();
         reader.status(&TOPIC).unwrap().sealed
     }
 }
 
-fn open(dir: &Path, now: Now, seed: u8) -> Engine {
+fn open(dir: &Path, now: Now, seed: Option<u8>) -> Engine {
     let options = Options {
-        seed: Some([seed; 32]),
+        seed: seed.map(|seed| [seed; 32]),
         ..Options::default()
     };
     Engine::open(dir, options, now).unwrap()
 }
 
 /// Until nobody has anything new for anybody.
-fn exchange(peers: &mut [&mut Peer]) {
+pub fn exchange(peers: &mut [&mut Peer]) {
     loop {
         let before: usize = peers.iter().map(|peer| peer.operations().len()).sum();
         for one in 0..peers.len() {
@@ -223,7 +241,7 @@ fn exchange(peers: &mut [&mut Peer]) {
     }
 }
 
-fn sorted(mut members: Vec<(VerifyingKey, Role)>) -> Vec<(VerifyingKey, Role)> {
+pub fn sorted(mut members: Vec<(VerifyingKey, Role)>) -> Vec<(VerifyingKey, Role)> {
     members.sort_unstable_by_key(|(key, _)| *key);
     members
 }
@@ -392,7 +410,7 @@ fn storage_that_fails_at_any_statement_takes_a_whole_change_back_and_it_goes_on_
         for after in 0.. {
             let now = alice.now;
             alice.engine().set_fault(Some(Fault::Full { after }));
-            let (command, answer) = change(deed);
+            let (command, answer) = change(deed.clone());
             let failed = alice.engine().process(vec![command], now).is_err();
             alice.engine().set_fault(None);
             if !failed {

@@ -28,6 +28,8 @@ mod read;
 mod receipts;
 mod recover;
 mod refuse;
+mod space_invites;
+mod space_uses;
 mod spaces;
 mod traces;
 mod view_loss;

@@ -5,7 +5,7 @@ use p2panda::{Message, Node, Raw, Role, Space, Subscription};
 use crate::nodes::{at, introduce, network, next, temporary, until};
 
 /// The next message with content.
-async fn said(rx: &mut Subscription<Raw>) -> Message<Raw> {
+pub async fn said(rx: &mut Subscription<Raw>) -> Message<Raw> {
     loop {
         let message = next(rx).await;
         if message.change().is_none() {
@@ -14,7 +14,7 @@ async fn said(rx: &mut Subscription<Raw>) -> Message<Raw> {
     }
 }
 
-async fn has_members(space: &Space, count: usize) {
+pub async fn has_members(space: &Space, count: usize) {
     until("all have what they need", || async {
         let look = space.look().await.unwrap();
         look.is_some_and(|look| look.is_healed && look.members.len() == count)
@@ -23,8 +23,8 @@ async fn has_members(space: &Space, count: usize) {
 }
 
 /// A space of the first node with the others as editors.
-async fn space_of(owner: &Node, others: &[&Node]) -> Vec<Space> {
-    let space = owner.spaces().create().await.unwrap();
+pub async fn space_of(owner: &Node, others: &[&Node]) -> Vec<Space> {
+    let space = owner.spaces().create("Berlin crew").await.unwrap();
     let mut all = vec![space.clone()];
     for other in others {
         introduce(other, owner);
@@ -119,7 +119,7 @@ async fn a_node_without_keys_forwards_byte_for_byte_and_shows_nothing() {
     // Only the courier knows both.
     introduce(&a, &courier);
     introduce(&b, &courier);
-    let space = a.spaces().create().await.unwrap();
+    let space = a.spaces().create("Berlin crew").await.unwrap();
     let topic = space.topic();
     courier.topic(topic).keep(true).await.unwrap();
     let joining = b.spaces().follow(topic).await.unwrap();

@@ -82,6 +82,32 @@ fn after_two_concurrent_removals_neither_removed_member_reads_on() {
 }
 
 #[test]
+fn several_removals_are_one_message_and_one_new_secret() {
+    let [mut a, mut b, mut c, mut d] = nodes();
+    let others = [&b, &c, &d].map(|node| (node.member(), Role::Editor));
+    a.create(Settings::with_history(), &others);
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
+    let control = |node: &Node| ops(node).iter().filter(|op| op.log == Log::Control).count();
+    let before = control(&a);
+    let gone = [c.member(), d.member()];
+    a.try_do(|spaces, s, desk| spaces.remove_all(s, &gone, desk))
+        .unwrap();
+    assert_eq!(control(&a), before + 1);
+    assert!(a.is_healthy());
+    a.publish("for two");
+    sync(&mut [&mut a, &mut b, &mut c, &mut d]);
+    assert_eq!(b.members(), a.members());
+    assert_eq!(a.members().len(), 2);
+    assert!(b.reads("for two") && !c.reads("for two") && !d.reads("for two"));
+    // Who cannot be removed keeps nobody else in.
+    let all = [b.member(), a.member()];
+    let failed = a.try_do(|spaces, s, desk| spaces.remove_all(s, &all, desk));
+    assert_eq!(failed, Err(LocalError::LastOwner));
+    sync(&mut [&mut a, &mut b]);
+    assert_eq!(a.members().len(), 2, "it is said before anything is signed");
+}
+
+#[test]
 fn who_is_added_beside_a_removal_reads_what_both_sides_write() {
     let [mut a, mut b, mut c, mut d] = nodes();
     let carol = c.member();

@@ -1,0 +1,250 @@
+//! `panda space` as clap reads it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use p2panda::{Role, VerifyingKey};
+
+use super::SubArgs;
+use crate::parse::{NodeAddr, TopicArg, dash, days, node_id, role, seconds, topic, uses};
+
+#[derive(Debug, Subcommand)]
+pub enum SpaceCommand {
+    #[command(about = "Make a space, with this node as its owner, and print its topic")]
+    Create(SpaceCreateArgs),
+    /// List the spaces of the home directory: topic, role, name
+    #[command(after_help = "Example:\n  panda space ls")]
+    Ls {
+        /// Print one JSON object per space
+        #[arg(long)]
+        json: bool,
+    },
+    #[command(about = "Print a ticket by which somebody may come into a space")]
+    Invite(SpaceInviteArgs),
+    /// List the invites of a space, and who came by them
+    #[command(after_help = "Example:\n  panda space invites $SPACE")]
+    Invites(SpaceArgs),
+    /// Take an invite back; whoever came by it stays
+    #[command(after_help = "Example:\n  panda space revoke $SPACE $INVITE")]
+    Revoke {
+        #[command(flatten)]
+        change: SpaceChangeArgs,
+        /// The invite, as `panda space invites` prints it
+        #[arg(value_parser = node_id)]
+        invite: VerifyingKey,
+    },
+    #[command(about = "Ask to be let into the space of an invite, and wait for it")]
+    Join(SpaceJoinArgs),
+    /// List who is in a space, with which role
+    #[command(after_help = "Example:\n  panda space members $SPACE")]
+    Members(SpaceArgs),
+    /// Make a node a member
+    #[command(
+        long_about = "Make a node a member.\n\n\
+            It has to follow the space (`panda space join` with the topic, or an invite). If its keys \
+            have not come yet, it is handed the secrets when they do.",
+        after_help = "Example:\n  panda space add $SPACE $ID --role reader"
+    )]
+    Add {
+        #[command(flatten)]
+        change: SpaceChangeArgs,
+        /// The node, as `panda id` prints it there
+        #[arg(value_parser = node_id)]
+        member: VerifyingKey,
+        /// courier, reader, editor or owner
+        #[arg(long, default_value = "editor", value_parser = role)]
+        role: Role,
+    },
+    /// Give a member another role
+    #[command(after_help = "Example:\n  panda space role $SPACE $ID owner")]
+    Role {
+        #[command(flatten)]
+        change: SpaceChangeArgs,
+        /// The member
+        #[arg(value_parser = node_id)]
+        member: VerifyingKey,
+        /// courier, reader, editor or owner
+        #[arg(value_parser = role)]
+        role: Role,
+    },
+    /// Take a membership away; what is written from then on is sealed with a new secret
+    #[command(after_help = "Example:\n  panda space remove $SPACE $ID")]
+    Remove {
+        #[command(flatten)]
+        change: SpaceChangeArgs,
+        /// The member
+        #[arg(value_parser = node_id)]
+        member: VerifyingKey,
+    },
+    /// End the membership of this node; the last owner cannot leave
+    #[command(after_help = "Example:\n  panda space leave $SPACE")]
+    Leave {
+        #[command(flatten)]
+        change: SpaceChangeArgs,
+    },
+    /// Make a new secret for what is written from now on
+    #[command(after_help = "Example:\n  panda space rotate $SPACE")]
+    Rotate {
+        #[command(flatten)]
+        change: SpaceChangeArgs,
+    },
+    #[command(about = "Publish lines or files for the members of a space")]
+    Publish(SpacePublishArgs),
+    /// Print what is written in a space as it comes, and on standard error what happens to its members
+    #[command(after_help = "Example:\n  panda space watch $SPACE --from start")]
+    Watch(SubArgs),
+    /// Say why a node is a member of a space, or is not
+    #[command(after_help = "Example:\n  panda space why $SPACE $ID")]
+    Why {
+        #[command(flatten)]
+        space: SpaceArgs,
+        /// The node
+        #[arg(value_parser = node_id)]
+        member: VerifyingKey,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Make a space, with this node as its owner, and print its topic.\n\n\
+        A space lives in a topic. What its members publish there is sealed for them: other nodes that \
+        have the topic can keep and forward it, and read nothing. Only members learn the name.",
+    after_help = "Example:\n  SPACE=$(panda space create \"Berlin crew\")"
+)]
+pub struct SpaceCreateArgs {
+    /// What it is called, up to 256 bytes
+    #[arg(default_value = "")]
+    pub name: String,
+    /// Newcomers read only what is written from then on
+    #[arg(long)]
+    pub no_history: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A space, to look at.
+#[derive(Debug, Args)]
+pub struct SpaceArgs {
+    /// The topic of the space, 64 hexadecimal digits or a ticket
+    #[arg(value_parser = topic)]
+    pub space: TopicArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A space that is changed.
+#[derive(Debug, Args)]
+pub struct SpaceChangeArgs {
+    /// The topic of the space, 64 hexadecimal digits or a ticket
+    #[arg(value_parser = topic)]
+    pub space: TopicArg,
+    /// How long to wait for a peer that takes it; without one it goes along with the next command
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub wait: Duration,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Print a ticket by which somebody may come into a space.\n\n\
+        Whoever has it asks with `panda space join`. An owner whose node is online lets it in, by that \
+        owner's clock: `panda space watch` or `panda node run`. Any node that keeps the topic carries the \
+        request. A ticket that is used up gives no more than the topic: sealed bytes.",
+    after_help = "Example:\n  panda space invite $SPACE --role reader --uses 3 --expires 1"
+)]
+pub struct SpaceInviteArgs {
+    /// The topic of the space, 64 hexadecimal digits or a ticket
+    #[arg(value_parser = topic)]
+    pub space: TopicArg,
+    /// What they are who come by it: courier, reader, editor or owner
+    #[arg(long, default_value = "editor", value_parser = role)]
+    pub role: Role,
+    /// How many may come
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = uses)]
+    pub uses: u64,
+    /// After how many days it ends
+    #[arg(long, value_name = "DAYS", default_value = "7", value_parser = days)]
+    pub expires: Duration,
+    /// A node to begin with in place of this one, as `panda id --addr` prints it there; can be repeated
+    #[arg(long, value_name = "ID@ADDR")]
+    pub contact: Vec<NodeAddr>,
+    /// Print a code of squares (QR) as well, also where standard output is no terminal
+    #[arg(long)]
+    pub qr: bool,
+    /// Print a JSON object
+    #[arg(long, conflicts_with = "qr")]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Ask to be let into the space of an invite, and wait for it.\n\n\
+        The request is stored here and goes along with each command that opens this home directory, \
+        until an owner that is online lets it in. Exits with 3 when that did not happen in time. Given a \
+        topic or a ticket without an invite, it follows the space there, so that an owner can add this node \
+        (`panda space add`), and prints the id to hand to the owner.",
+    after_help = "Example:\n  panda space join panda:aebdgay..."
+)]
+pub struct SpaceJoinArgs {
+    /// The invite, or the topic of the space
+    #[arg(value_parser = topic)]
+    pub ticket: TopicArg,
+    /// How long to wait
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub wait: Duration,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Publish lines or files for the members of a space.\n\n\
+        Each line of standard input is a message, or each FILE is one. It is sealed before it is stored. \
+        Stays until a peer was sent everything, and exits with 3 when the wait is over.",
+    after_help = "Example:\n  date | panda space publish $SPACE -"
+)]
+pub struct SpacePublishArgs {
+    /// The topic of the space, 64 hexadecimal digits or a ticket
+    #[arg(value_parser = topic)]
+    pub space: TopicArg,
+    /// Read standard input, a message per line (also without this)
+    #[arg(value_name = "-", value_parser = dash, conflicts_with = "file")]
+    pub stdin: Option<String>,
+    /// Publish this file as one message, `-` for standard input; can be repeated
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// How long to wait for a peer
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub wait: Duration,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl SpaceCommand {
+    /// The topics that a command names.
+    pub fn topics(&self) -> Vec<&TopicArg> {
+        match self {
+            SpaceCommand::Create(_) | SpaceCommand::Ls { .. } => Vec::new(),
+            SpaceCommand::Invite(args) => vec![&args.space],
+            SpaceCommand::Join(args) => vec![&args.ticket],
+            SpaceCommand::Publish(args) => vec![&args.space],
+            SpaceCommand::Watch(args) => vec![&args.topic],
+            SpaceCommand::Invites(space)
+            | SpaceCommand::Members(space)
+            | SpaceCommand::Why { space, .. } => vec![&space.space],
+            SpaceCommand::Revoke { change, .. }
+            | SpaceCommand::Add { change, .. }
+            | SpaceCommand::Role { change, .. }
+            | SpaceCommand::Remove { change, .. }
+            | SpaceCommand::Leave { change }
+            | SpaceCommand::Rotate { change } => vec![&change.space],
+        }
+    }
+}

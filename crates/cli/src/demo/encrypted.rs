@@ -1,0 +1,393 @@
+//! `panda demo --encrypted`: a space of four members and a node without keys, from its create to a removal
+//! of two owners by each other.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use p2panda::{Mdns, NetworkId, Node, Role, Settings, Space, Ticket, Topic, VerifyingKey};
+use tokio::time::{Instant, sleep};
+
+use super::{DemoError, STALLED};
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::output::{self, note};
+
+/// How often to look whether something has happened.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Only members may learn it.
+const NAME: &str = "The name of this space, for members alone";
+
+/// Who takes part. The last one has no keys: everybody knows it, and it is the only one that all know.
+const NAMES: [&str; 5] = ["Ada", "Ben", "Cai", "Dee", "Eve"];
+const ADA: usize = 0;
+const BEN: usize = 1;
+const CAI: usize = 2;
+const DEE: usize = 3;
+const EVE: usize = 4;
+
+/// Runs it until it is done, fails or a signal comes.
+pub async fn run() -> Result<Outcome, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let dir = tempfile::tempdir().map_err(DemoError::Directory)?;
+    let mut story = Story::new(dir.path())?;
+    let table = tokio::select! {
+        table = story.play() => table?,
+        () = interrupt.wait() => return Ok(Outcome::Interrupted),
+    };
+    let _ = output::line(&table).map_err(Failure::Stdout)?;
+    Ok(Outcome::Done)
+}
+
+fn name_of(who: usize) -> &'static str {
+    NAMES.get(who).copied().unwrap_or_default()
+}
+
+struct Person {
+    name: &'static str,
+    dir: PathBuf,
+    node: Option<Node>,
+}
+
+/// Something that was written, and who may read it in the end.
+struct Said {
+    text: String,
+    by: usize,
+    readers: BTreeSet<usize>,
+}
+
+struct Story {
+    people: Vec<Person>,
+    network: NetworkId,
+    topic: Topic,
+    said: Vec<Said>,
+}
+
+impl Story {
+    fn new(dir: &Path) -> Result<Story, Failure> {
+        let person = |name: &'static str| Person {
+            name,
+            dir: dir.join(name),
+            node: None,
+        };
+        let network = NetworkId::from_bytes(*p2panda::random_topic()?.as_bytes());
+        Ok(Story {
+            people: NAMES.into_iter().map(person).collect(),
+            network,
+            topic: p2panda::random_topic()?,
+            said: Vec::new(),
+        })
+    }
+
+    /// All acts in their order; ends with the table.
+    async fn play(&mut self) -> Result<String, Failure> {
+        self.come_in().await?;
+        self.write_while_one_is_off().await?;
+        self.remove_two_at_the_same_time().await?;
+        self.remove_each_other().await?;
+        self.end().await
+    }
+
+    async fn come_in(&mut self) -> Result<(), Failure> {
+        note("Ada makes a space. Eve keeps its topic, without keys; all others know Eve alone");
+        self.start(&[EVE, ADA]).await?;
+        let spaces = self.node(ADA)?.spaces();
+        let settings = Settings::with_history();
+        spaces.create_in(self.topic, NAME, settings).await?;
+        self.node(EVE)?.topic(self.topic).keep(true).await?;
+        self.say(ADA, "before anybody came", &[ADA, BEN, CAI, DEE])
+            .await?;
+        let space = self.space(ADA).await?;
+        let owners = space.invite(Role::Owner).uses(2).await?.ticket;
+        let editors = space.invite(Role::Editor).await?.ticket;
+        self.start(&[BEN, CAI, DEE]).await?;
+        for (who, ticket) in [(BEN, &owners), (CAI, &owners), (DEE, &editors)] {
+            self.join(who, ticket).await?;
+        }
+        note("Ben, Cai and Dee came by invites, through Eve");
+        self.has_members(&[ADA, BEN, CAI, DEE], 4).await
+    }
+
+    async fn write_while_one_is_off(&mut self) -> Result<(), Failure> {
+        self.stop(&[ADA]).await?;
+        note("Ada is off; the others write");
+        for who in [BEN, CAI, DEE] {
+            let text = format!("{} writes while Ada is off", name_of(who));
+            self.say(who, &text, &[ADA, BEN, CAI, DEE]).await?;
+        }
+        self.read_by(&[BEN, CAI, DEE]).await?;
+        self.start(&[ADA]).await?;
+        self.read_by(&[ADA]).await?;
+        note("Ada is back and has read it; Dee becomes a reader and an editor once more");
+        let (space, dee) = (self.space(ADA).await?, self.id(DEE)?);
+        space.set_role(dee, Role::Reader).await?;
+        space.set_role(dee, Role::Editor).await?;
+        self.say(ADA, "for all four", &[ADA, BEN, CAI, DEE]).await?;
+        self.read_by(&[ADA, BEN, CAI, DEE]).await
+    }
+
+    /// Ada removes Cai, and Ben removes Dee, without knowing of each other.
+    async fn remove_two_at_the_same_time(&mut self) -> Result<(), Failure> {
+        let (cai, dee) = (self.id(CAI)?, self.id(DEE)?);
+        self.stop(&[ADA, BEN, CAI, DEE, EVE]).await?;
+        self.alone(ADA, cai).await?;
+        self.alone(BEN, dee).await?;
+        note("Ada removed Cai while Ben removed Dee; they meet");
+        self.start(&[EVE, ADA, BEN, CAI, DEE]).await?;
+        self.has_members(&[ADA, BEN], 2).await?;
+        self.say(ADA, "Ada writes for two", &[ADA, BEN, CAI])
+            .await?;
+        self.say(BEN, "Ben writes for two", &[ADA, BEN, CAI])
+            .await?;
+        self.read_by(&[ADA, BEN]).await?;
+        let is_out = async |story: &Story| {
+            let state = story.space(CAI).await?.state().await?;
+            Ok::<_, Failure>(state.role.is_none())
+        };
+        self.until(CAI, "it hears of its removal", is_out).await?;
+        note("Cai is invited once more, as an owner: it may read what it missed. Dee stays out");
+        let ticket = self.space(ADA).await?.invite(Role::Owner).await?.ticket;
+        self.join(CAI, &ticket).await?;
+        self.has_members(&[ADA, BEN, CAI], 3).await?;
+        self.read_by(&[CAI]).await
+    }
+
+    /// Ada and Ben remove each other, without knowing of it.
+    async fn remove_each_other(&mut self) -> Result<(), Failure> {
+        let (ada, ben) = (self.id(ADA)?, self.id(BEN)?);
+        self.stop(&[ADA, BEN, CAI, DEE, EVE]).await?;
+        self.alone(ADA, ben).await?;
+        self.alone(BEN, ada).await?;
+        note("Ada and Ben removed each other; they meet");
+        self.start(&[EVE, ADA, BEN, CAI, DEE]).await?;
+        self.has_members(&[CAI], 1).await?;
+        self.say(CAI, "Cai is the only one left", &[CAI]).await?;
+        let sent = async |story: &Story| {
+            let unsent = story.node(CAI)?.unsent().await?;
+            Ok::<_, Failure>(unsent.iter().all(|unsent| unsent.topic != story.topic))
+        };
+        self.until(CAI, "its last line goes out", sent).await
+    }
+
+    /// One that is there alone removes somebody.
+    async fn alone(&mut self, who: usize, whom: VerifyingKey) -> Result<(), Failure> {
+        self.start(&[who]).await?;
+        self.space(who).await?.remove(whom).await?;
+        self.stop(&[who]).await
+    }
+
+    /// Compares what each has read with what it may, and searches all files.
+    async fn end(&mut self) -> Result<String, Failure> {
+        let everybody = [ADA, BEN, CAI, DEE, EVE];
+        self.stop(&everybody).await?;
+        for who in everybody {
+            let expected = self.expected(who);
+            if self.read(who)? != expected {
+                return Err(self.differs(who).into());
+            }
+            let foreign = self.said.iter().filter(|said| !said.readers.contains(&who));
+            let secrets = foreign.map(|said| said.text.as_str()).chain([NAME]);
+            for secret in secrets {
+                if holds(&self.person(who).dir, secret.as_bytes()).map_err(DemoError::Directory)? {
+                    return Err(self.leaks(who).into());
+                }
+            }
+        }
+        Ok(self.table())
+    }
+
+    fn table(&self) -> String {
+        let mut table = format!("{:<28} {:<4}", "", "by");
+        NAMES
+            .iter()
+            .for_each(|name| table.push_str(&format!(" {name:>4}")));
+        for said in &self.said {
+            table.push_str(&format!("\n{:<28} {:<4}", said.text, name_of(said.by)));
+            for who in 0..NAMES.len() {
+                let reads = match said.readers.contains(&who) {
+                    true => "yes",
+                    false => "-",
+                };
+                table.push_str(&format!(" {reads:>4}"));
+            }
+        }
+        table.push_str(
+            "\nEach has read exactly that. The files of no node hold the name of the space in clear, or a \
+             message that it may not read.",
+        );
+        table
+    }
+
+    fn person(&self, who: usize) -> &Person {
+        self.people.get(who).expect("everybody has a name")
+    }
+
+    fn person_mut(&mut self, who: usize) -> &mut Person {
+        self.people.get_mut(who).expect("everybody has a name")
+    }
+
+    async fn start(&mut self, who: &[usize]) -> Result<(), Failure> {
+        let network = self.network;
+        for who in who {
+            let person = self.person_mut(*who);
+            let node = p2panda::builder()
+                .network_id(network)
+                .bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), None)
+                .mdns(Mdns::Off)
+                .state_dir(Some(person.dir.join("state")))
+                .data_dir(person.dir.join("home"));
+            person.node = Some(node.spawn().await?);
+        }
+        let Some(eve) = self.person(EVE).node.clone() else {
+            return Ok(());
+        };
+        for node in self.people.iter().filter_map(|person| person.node.as_ref()) {
+            if node.id() != eve.id()
+                && let Some(addr) = eve.net().addr().first()
+            {
+                node.net().add_peer(eve.id(), *addr);
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self, who: &[usize]) -> Result<(), Failure> {
+        for who in who {
+            if let Some(node) = self.person_mut(*who).node.take() {
+                node.shutdown().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&self, who: usize) -> Result<&Node, DemoError> {
+        let node = self.person(who).node.as_ref();
+        node.ok_or(DemoError::Stopped { name: name_of(who) })
+    }
+
+    fn id(&self, who: usize) -> Result<VerifyingKey, DemoError> {
+        Ok(self.node(who)?.id())
+    }
+
+    async fn space(&self, who: usize) -> Result<Space, Failure> {
+        let space = self.node(who)?.spaces().get(self.topic).await?;
+        Ok(space.ok_or(DemoError::Stopped { name: name_of(who) })?)
+    }
+
+    async fn join(&self, who: usize, ticket: &Ticket) -> Result<(), Failure> {
+        self.node(who)?.spaces().join(ticket).await?;
+        let came = async |story: &Story| {
+            let state = story.space(who).await?.state().await?;
+            Ok::<_, Failure>(!state.is_joining && state.role.is_some())
+        };
+        self.until(who, "somebody lets it in", came).await
+    }
+
+    /// Publishes as soon as that is possible.
+    async fn say(&mut self, by: usize, text: &str, readers: &[usize]) -> Result<(), Failure> {
+        let said = async |story: &Story| match story.space(by).await?.publish(text).await {
+            Ok(_) => Ok::<_, Failure>(true),
+            Err(error) if error.is_retryable() => Ok(false),
+            Err(error) => Err(error.into()),
+        };
+        self.until(by, "it can write", said).await?;
+        self.said.push(Said {
+            text: text.to_owned(),
+            by,
+            readers: readers.iter().copied().collect(),
+        });
+        Ok(())
+    }
+
+    /// Waits until these agree that there are so many members, who all have what they need.
+    async fn has_members(&self, who: &[usize], count: usize) -> Result<(), Failure> {
+        for who in who {
+            let agrees = async |story: &Story| {
+                let look = story.space(*who).await?.look().await?;
+                Ok::<_, Failure>(
+                    look.is_some_and(|look| look.is_healed && look.members.len() == count),
+                )
+            };
+            self.until(*who, "all members have what they need", agrees)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until these have read everything that they may.
+    async fn read_by(&self, who: &[usize]) -> Result<(), Failure> {
+        for who in who {
+            let has_read = async |story: &Story| {
+                let read = story.read(*who)?;
+                Ok::<_, Failure>(story.expected(*who).is_subset(&read))
+            };
+            self.until(*who, "it reads what was written", has_read)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn expected(&self, who: usize) -> BTreeSet<String> {
+        let said = self.said.iter().filter(|said| said.readers.contains(&who));
+        said.map(|said| said.text.clone()).collect()
+    }
+
+    /// What the feed of a node shows.
+    fn read(&self, who: usize) -> Result<BTreeSet<String>, Failure> {
+        let mut read = BTreeSet::new();
+        let inspection = p2panda::inspect(self.person(who).dir.join("home"))?;
+        for message in inspection.messages(self.topic, false) {
+            if let Ok(text) = message?.text() {
+                read.insert(text.to_owned());
+            }
+        }
+        Ok(read)
+    }
+
+    async fn until(
+        &self,
+        who: usize,
+        what: &'static str,
+        is_so: impl AsyncFn(&Story) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        let begun = Instant::now();
+        while !is_so(self).await? {
+            if begun.elapsed() > STALLED {
+                let name = name_of(who);
+                return Err(DemoError::Waited { name, what }.into());
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    fn differs(&self, who: usize) -> DemoError {
+        let name = self.person(who).name;
+        DemoError::Reads { name }
+    }
+
+    fn leaks(&self, who: usize) -> DemoError {
+        let name = self.person(who).name;
+        DemoError::Leaks { name }
+    }
+}
+
+/// Whether any file below a directory holds these bytes.
+fn holds(dir: &Path, needle: &[u8]) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let found = match entry.file_type()?.is_dir() {
+            true => holds(&entry.path(), needle)?,
+            false => {
+                let bytes = std::fs::read(entry.path())?;
+                bytes.windows(needle.len()).any(|window| window == needle)
+            }
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

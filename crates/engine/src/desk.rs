@@ -1,0 +1,137 @@
+//! Where we do something in a space: what the crate that knows spaces signs is appended to our control
+//! log (`docs/protocol/streams.md#7`).
+
+use std::cell::RefCell;
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
+use p2panda_core::{Hash, Signature, VerifyingKey};
+use p2panda_encryption::Context;
+use p2panda_spaces::{Desk, Event, LocalError, Log, Outgoing, Sealed, Signer, SpaceId, Spaces};
+use p2panda_store::StoreError;
+
+use crate::answer::PublishError;
+use crate::forge;
+use crate::permit;
+use crate::seal;
+use crate::space::form::{Form, told};
+use crate::space_command::SpaceError;
+use crate::state::State;
+use crate::topics::TopicRef;
+use crate::turn::Turn;
+
+/// What a call of ours to the crate that knows spaces works with.
+pub(crate) type OurDesk<'d, 'k, 't, 'e> = Desk<'d, 'k, ChaCha20Rng, Sealed<'d, Hand<'t, 'e>>>;
+
+/// What it gives: a value, and what came of it.
+pub(crate) type Done<T> = Result<(T, Vec<Event>), LocalError>;
+
+/// Does something in a space. Operations are appended to our control log.
+pub(crate) fn act<T>(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    deed: impl FnOnce(&mut Spaces, &mut OurDesk<'_, '_, '_, '_>) -> Done<T>,
+) -> Result<Result<T, SpaceError>, StoreError> {
+    // Should it come to nothing halfway, what was before is read again.
+    seal::step(turn)?;
+    if let Some(error) = forge::control_refusal(turn, topic)? {
+        return Ok(Err(error.into()));
+    }
+    let form = std::mem::take(&mut turn.state.spaces.form);
+    let Form::Native(mut native) = form else {
+        turn.state.spaces.form = form;
+        return Ok(Err(SpaceError::Unknown));
+    };
+    let now = seconds(turn);
+    let mut seed = [0; 32];
+    turn.state.rng.fill_bytes(&mut seed);
+    let mut rng = ChaCha20Rng::from_seed(seed);
+    let mut hand = Hand {
+        turn: RefCell::new(turn),
+        topic: *topic,
+        failed: None,
+    };
+    let done = {
+        let native = &mut *native;
+        let mut context = Context::new(&mut native.keys, &mut native.registry, now);
+        let mut desk = Desk {
+            context: &mut context,
+            rng: &mut rng,
+            forge: Sealed(&mut hand),
+        };
+        deed(&mut native.spaces, &mut desk)
+    };
+    let failed = hand.failed.take();
+    turn.state.spaces.form = Form::Native(native);
+    turn.state.spaces.touch();
+    match failed {
+        Some(Failed::Store(error)) => return Err(error),
+        Some(Failed::Publish(error)) => {
+            let me = turn.state.author;
+            let State { spaces, sealer, .. } = &mut *turn.state;
+            spaces.load(&mut turn.tx, sealer, me)?;
+            return Ok(Err(error.into()));
+        }
+        None => {}
+    }
+    let (result, events) = match done {
+        Ok((value, events)) => (Ok(value), events),
+        Err(error) => {
+            let events = match &mut turn.state.spaces.form {
+                Form::Native(native) => native.spaces.events(),
+                _ => Vec::new(),
+            };
+            (Err(error.into()), events)
+        }
+    };
+    let mut free = Vec::new();
+    permit::take(turn, topic, None, told(events), &mut free)?;
+    turn.topic(topic).waiting.recheck.extend(free);
+    Ok(result)
+}
+
+/// Signs for the crate that knows spaces.
+pub(crate) struct Hand<'t, 'e> {
+    turn: RefCell<&'t mut Turn<'e>>,
+    topic: TopicRef,
+    failed: Option<Failed>,
+}
+
+enum Failed {
+    Store(StoreError),
+    Publish(PublishError),
+}
+
+impl Signer for Hand<'_, '_> {
+    fn sign(&mut self, bytes: &[u8]) -> Signature {
+        self.turn.get_mut().state.key.sign(bytes)
+    }
+
+    fn publish(&mut self, outgoing: Outgoing) -> Hash {
+        let nothing = Hash::from_bytes([0; 32]);
+        if self.failed.is_some() || outgoing.log != Log::Control {
+            return nothing;
+        }
+        let turn = self.turn.get_mut();
+        let (named, body) = (&outgoing.dependencies, outgoing.body);
+        self.failed = match forge::forge_control(turn, &self.topic, named, body) {
+            Ok(Ok(id)) => return id,
+            Ok(Err(error)) => Some(Failed::Publish(error)),
+            Err(error) => Some(Failed::Store(error)),
+        };
+        nothing
+    }
+
+    fn height(&self, _: &SpaceId, author: &VerifyingKey) -> u64 {
+        let mut turn = self.turn.borrow_mut();
+        let [_, content] = turn.state.spaces.names();
+        let label = self.topic.own_log(author, Some(content)).label;
+        let height = turn.height(&self.topic, &label).ok().flatten();
+        height.map_or(0, |seq| u64::from(seq) + 1)
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn seconds(turn: &Turn<'_>) -> u64 {
+    turn.now.wall.as_micros() / 1_000_000
+}

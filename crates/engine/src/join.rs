@@ -1,0 +1,208 @@
+//! How somebody comes into a space by an invite (`docs/protocol/spaces.md#16`): it asks, and an owner
+//! lets it in.
+
+use chacha20::rand_core::Rng;
+use p2panda_core::limits::SPACE_HEAL_WAIT;
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_encryption::Context;
+use p2panda_spaces::{Invite, InviteError, LocalError, Role};
+use p2panda_store::StoreError;
+
+use crate::answer::EngineEvent;
+use crate::desk::{act, seconds};
+use crate::forge;
+use crate::now::micros;
+use crate::own_keys::follow;
+use crate::permit;
+use crate::space::Joining;
+use crate::space::form::{Form, Told};
+use crate::space_command::SpaceError;
+use crate::space_news::SpaceNews;
+use crate::state::State;
+use crate::topics::TopicRef;
+use crate::turn::Turn;
+
+/// Makes an invite, of which all owners are told.
+pub(crate) fn offer(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    offered: (Role, u64, u64),
+) -> Result<Result<Invite, SpaceError>, StoreError> {
+    let Some(id) = turn.state.spaces.id(&topic.topic) else {
+        return Ok(Err(SpaceError::Unknown));
+    };
+    act(turn, topic, |spaces, desk| {
+        let invite = spaces.offer(id, offered, desk)?;
+        Ok((invite, spaces.events()))
+    })
+}
+
+/// Follows the space of an invite. The request goes out as soon as keys of an owner are here.
+pub(crate) fn join(
+    turn: &mut Turn<'_>,
+    topic: &Topic,
+    invite: Invite,
+) -> Result<Result<(), SpaceError>, StoreError> {
+    let id = invite.space;
+    let known = turn.state.spaces.id(topic);
+    if known.is_some_and(|known| known != id) {
+        return Ok(Err(SpaceError::Exists));
+    }
+    if let Err(error) = follow(turn, topic, Some(id))? {
+        return Ok(Err(error));
+    }
+    let topic = turn.resolve(topic)?;
+    let mut free = Vec::new();
+    permit::take(turn, &topic, None, vec![Told::Space(id)], &mut free)?;
+    turn.topic(&topic).waiting.recheck.extend(free);
+    let me = turn.state.author;
+    let members = turn.state.spaces.native(&topic.topic);
+    let members = members.map_or_else(Vec::new, |(id, native)| native.spaces.members(&id));
+    if members.iter().any(|(member, _)| *member == me) {
+        return Ok(Ok(()));
+    }
+    if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
+        let asked_until = 0;
+        known.joining = Some(Joining {
+            invite,
+            asked_until,
+        });
+    }
+    let now_us = turn.now.elapsed_us;
+    turn.state.spaces.ask_by(&topic.topic, now_us);
+    Ok(Ok(()))
+}
+
+/// What is due: we ask to be let in, and let others in.
+pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
+    let now_us = turn.now.elapsed_us;
+    for topic in turn.state.spaces.take_asking(now_us) {
+        let topic = turn.resolve(&topic)?;
+        ask(turn, &topic)?;
+    }
+    for topic in turn.state.spaces.deciding(now_us) {
+        let topic = turn.resolve(&topic)?;
+        decide(turn, &topic)?;
+    }
+    Ok(())
+}
+
+/// Publishes our request, once for each time that our keys were renewed, if an owner can be reached.
+fn ask(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
+    let (now, me) = (seconds(turn), turn.state.author);
+    let State { spaces, rng, .. } = &mut *turn.state;
+    let Some(known) = spaces.known(&topic.topic) else {
+        return Ok(());
+    };
+    let keys_until = known.keys_until;
+    let is_due = |joining: &&Joining| joining.asked_until < keys_until;
+    let Some(joining) = known.joining.as_ref().filter(is_due) else {
+        return Ok(());
+    };
+    let invite = joining.invite.clone();
+    let Form::Native(native) = &mut spaces.form else {
+        return Ok(());
+    };
+    let context = Context::new(&mut native.keys, &mut native.registry, now);
+    // Where no owner can be reached, it goes out when the keys of one come.
+    let Ok(body) = invite.request(&me, &context, rng) else {
+        return Ok(());
+    };
+    let refused = forge::control_refusal(turn, topic)?.is_some();
+    if refused || forge::forge_control(turn, topic, &[], body)?.is_err() {
+        let later_us = after_a_while(turn);
+        turn.state.spaces.ask_by(&topic.topic, later_us);
+        return Ok(());
+    }
+    let known = turn.state.spaces.known_mut(&topic.topic);
+    if let Some(joining) = known.and_then(|known| known.joining.as_mut()) {
+        joining.asked_until = keys_until;
+    }
+    Ok(())
+}
+
+fn after_a_while(turn: &mut Turn<'_>) -> u64 {
+    let wait_us = turn.state.rng.next_u64() % micros(SPACE_HEAL_WAIT);
+    turn.now.elapsed_us.saturating_add(1 + wait_us)
+}
+
+/// Decides about some of those who asked.
+fn decide(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
+    let requests = turn.state.spaces.requests_mut(&topic.topic);
+    let requests = requests.map_or_else(Vec::new, |requests| requests.take_next());
+    let mut failed = false;
+    for (newcomer, invite) in requests {
+        let decided = match failed {
+            true => Decided::Failed,
+            false => admit(turn, topic, newcomer, invite)?,
+        };
+        failed |= decided == Decided::Failed;
+        if let Some(requests) = turn.state.spaces.requests_mut(&topic.topic) {
+            match decided {
+                Decided::Yes => requests.end(&newcomer),
+                Decided::NotYet | Decided::Failed => requests.keep(newcomer, invite),
+            }
+        }
+    }
+    if failed {
+        let later_us = after_a_while(turn);
+        if let Some(requests) = turn.state.spaces.requests_mut(&topic.topic) {
+            requests.wait_until(later_us);
+        }
+    }
+    Ok(())
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Decided {
+    /// Its author is let in, or will not be.
+    Yes,
+    /// We are no owner, or do not know the invite.
+    NotYet,
+    /// It is tried again.
+    Failed,
+}
+
+/// Lets somebody in if we are an owner and the invite allows it.
+fn admit(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    newcomer: VerifyingKey,
+    invite: VerifyingKey,
+) -> Result<Decided, StoreError> {
+    let (now, me) = (seconds(turn), turn.state.author);
+    let Some((id, native)) = turn.state.spaces.native(&topic.topic) else {
+        return Ok(Decided::NotYet);
+    };
+    let members = native.spaces.members(&id);
+    if !members.contains(&(me, Role::Owner)) {
+        return Ok(Decided::NotYet);
+    }
+    let news = match native.spaces.admits(&id, &invite, &newcomer, now) {
+        Err(InviteError::Unknown) => return Ok(Decided::NotYet),
+        Err(InviteError::AlreadyIn) => return Ok(Decided::Yes),
+        Err(reason) => SpaceNews::NotAdmitted {
+            newcomer,
+            invite,
+            reason,
+        },
+        Ok(_) => {
+            let done = act(turn, topic, |spaces, desk| {
+                let events = spaces.admit_newcomer(id, invite, newcomer, desk)?;
+                Ok(((), events))
+            })?;
+            match done {
+                Ok(()) => SpaceNews::Admitted { newcomer, invite },
+                // Repairing the space first has shown that it is decided otherwise.
+                Err(SpaceError::Space(LocalError::Invite(_) | LocalError::Role(_))) => {
+                    return Ok(Decided::NotYet);
+                }
+                Err(_) => return Ok(Decided::Failed),
+            }
+        }
+    };
+    let topic = topic.topic;
+    turn.batch.events.push(EngineEvent::Space { topic, news });
+    Ok(Decided::Yes)
+}

@@ -1,0 +1,221 @@
+//! What happens in spaces, for people.
+
+use core::fmt;
+
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_groups::{Event, Status};
+use p2panda_spaces::{InviteError, Refusal, Role};
+
+/// What happened in a space. `to_string` gives a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpaceNews {
+    /// Members came, went or have another role: who, with the role before and now.
+    Members(Vec<(VerifyingKey, Option<Role>, Option<Role>)>),
+    /// This node holds secrets of the space from now on.
+    Joined,
+    /// It is no member with secrets any more.
+    Ejected,
+    /// This node let somebody in who asked by an invite.
+    Admitted {
+        /// Who.
+        newcomer: VerifyingKey,
+        /// By which invite.
+        invite: VerifyingKey,
+    },
+    /// Somebody asked by an invite that does not allow it.
+    NotAdmitted {
+        /// Who.
+        newcomer: VerifyingKey,
+        /// By which invite.
+        invite: VerifyingKey,
+        /// Why not.
+        reason: InviteError,
+    },
+    /// Something that somebody did about members has no effect, or another one, because others decided
+    /// otherwise at the same time.
+    Overruled {
+        /// The operation on a group.
+        operation: Hash,
+        /// Who did it.
+        author: VerifyingKey,
+        /// What became of it.
+        status: Status,
+    },
+    /// An owner that was removed at the same time took effect away from what others did: two owners in
+    /// conflict, or one that claims an old past.
+    Overturned {
+        /// What it did.
+        operation: Hash,
+        /// How many operations that were here before have another effect now.
+        count: usize,
+    },
+    /// The last owner is gone: nobody can change who is a member any more.
+    Frozen {
+        /// The operation after which it is so.
+        operation: Hash,
+    },
+    /// A control message has no effect, since its author may not do what it says.
+    Refused {
+        /// The operation.
+        operation: Hash,
+        /// Its author.
+        author: VerifyingKey,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// This node did what others lacked.
+    Healed {
+        /// Members that were handed secrets.
+        handed: Vec<VerifyingKey>,
+        /// Whether a new secret was made.
+        rotated: bool,
+        /// Members that were removed because their invite allowed fewer.
+        removed: Vec<VerifyingKey>,
+    },
+}
+
+impl SpaceNews {
+    /// What is worth telling of the graph of groups.
+    pub(crate) fn of_groups(event: Event) -> Option<SpaceNews> {
+        match event {
+            Event::Overturns {
+                operation,
+                overturned,
+            } if overturned > 0 => Some(SpaceNews::Overturned {
+                operation,
+                count: overturned,
+            }),
+            Event::Frozen { operation, .. } => Some(SpaceNews::Frozen { operation }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for SpaceNews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpaceNews::Members(changes) => sentence_of_members(changes, f),
+            SpaceNews::Joined => f.write_str("this node is a member and can read the space"),
+            SpaceNews::Ejected => f.write_str("this node cannot read the space any more"),
+            SpaceNews::Admitted { newcomer, invite } => {
+                write!(f, "this node let {newcomer} in by the invite {invite}")
+            }
+            SpaceNews::NotAdmitted {
+                newcomer, reason, ..
+            } => write!(f, "{newcomer} asks to be let in: {reason}"),
+            SpaceNews::Overruled {
+                operation,
+                author,
+                status,
+            } => write!(f, "what {author} did about members ({operation}) {status}"),
+            SpaceNews::Overturned { operation, count } => write!(
+                f,
+                "two owners decided against each other: {operation} takes effect away from {count} \
+                 other operations"
+            ),
+            SpaceNews::Frozen { .. } => {
+                f.write_str("the last owner is gone: nobody can change who is a member any more")
+            }
+            SpaceNews::Refused {
+                operation,
+                author,
+                refusal,
+            } => write!(f, "{operation} of {author} has no effect: {refusal}"),
+            SpaceNews::Healed {
+                handed,
+                rotated,
+                removed,
+            } => sentence_of_healing(handed, *rotated, removed, f),
+        }
+    }
+}
+
+type Changes = [(VerifyingKey, Option<Role>, Option<Role>)];
+
+fn sentence_of_members(changes: &Changes, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (at, (member, before, after)) in changes.iter().enumerate() {
+        f.write_str(if at == 0 { "" } else { ", " })?;
+        match (before, after) {
+            (None, Some(role)) => write!(f, "{member} came as {role}")?,
+            (_, None) => write!(f, "{member} is no member any more")?,
+            (Some(_), Some(role)) => write!(f, "{member} is {role} now")?,
+        }
+    }
+    Ok(())
+}
+
+fn sentence_of_healing(
+    handed: &[VerifyingKey],
+    rotated: bool,
+    removed: &[VerifyingKey],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    f.write_str("this node brought the space up to date")?;
+    if rotated {
+        f.write_str(", made a new secret")?;
+    }
+    for member in handed {
+        write!(f, ", handed secrets to {member}")?;
+    }
+    for member in removed {
+        write!(
+            f,
+            ", removed {member}, for whom the invite had no place left"
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use p2panda_core::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn each_is_a_plain_sentence() {
+        let [a, b] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
+        let operation = Hash::digest(b"one");
+        let came = (a, None, Some(Role::Editor));
+        let changed = (b, Some(Role::Editor), Some(Role::Owner));
+        let gone = (b, Some(Role::Owner), None);
+        let sentences = [
+            (
+                SpaceNews::Members(vec![came, changed, gone]),
+                format!("{a} came as editor, {b} is owner now, {b} is no member any more"),
+            ),
+            (
+                SpaceNews::NotAdmitted {
+                    newcomer: a,
+                    invite: b,
+                    reason: InviteError::Expired,
+                },
+                format!("{a} asks to be let in: the invite has expired"),
+            ),
+            (
+                SpaceNews::Healed {
+                    handed: vec![a],
+                    rotated: true,
+                    removed: vec![b],
+                },
+                format!(
+                    "this node brought the space up to date, made a new secret, handed secrets to {a}, \
+                     removed {b}, for whom the invite had no place left"
+                ),
+            ),
+            (
+                SpaceNews::Refused {
+                    operation,
+                    author: a,
+                    refusal: Refusal::Role(Some(Role::Reader)),
+                },
+                format!("{operation} of {a} has no effect: its author was reader"),
+            ),
+        ];
+        for (news, sentence) in sentences {
+            assert_eq!(news.to_string(), sentence);
+        }
+    }
+}
