@@ -216,6 +216,10 @@ impl fmt::Display for Refusal {
             Refusal::NotTheCreator => f.write_str("its author did not create the space"),
             Refusal::Operation => f.write_str("it carries an operation on a group that is wrong"),
             Refusal::Malformed => f.write_str("it does not open, or holds no message"),
+            Refusal::Suite(suite) => write!(
+                f,
+                "the space asks for suite {suite} or higher, and it came by a lower one"
+            ),
             Refusal::OtherGroup(_) => f.write_str("the space has another group"),
         }
     }

@@ -13,6 +13,7 @@ use crate::args::{
 use crate::command::contact::note_unreached;
 use crate::command::invite::{self, TicketLine};
 use crate::command::subscribe;
+use crate::face::Face;
 use crate::failure::{Failure, Outcome};
 use crate::input::{self, Lines};
 use crate::interrupt::Interrupt;
@@ -146,7 +147,7 @@ async fn send(
         () = interrupt.wait() => return Ok(Outcome::Interrupted),
     }
     note("stored here, and sent to nobody yet: it goes along with the next command");
-    note_unreached(node, topic);
+    note_unreached(&Face::Own(node.clone()), topic).await?;
     Ok(Outcome::StoredOnly)
 }
 

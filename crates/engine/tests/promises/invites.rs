@@ -100,12 +100,13 @@ fn who_joins_by_an_invite_is_let_in_although_it_never_meets_the_owner() {
     alice.hear(&courier);
     assert_eq!(alice.shown(), ["before", "hello"]);
     // Who came by which invite is seen by all members.
+    let id = bob.id();
     for peer in [&mut alice, &mut bob] {
         let invites = peer.invites();
         assert_eq!(invites.len(), 1);
         assert_eq!(invites[0].offer.invite, invite.key.verifying_key());
         let came: Vec<_> = invites[0].admitted.iter().map(|(_, who)| *who).collect();
-        assert_eq!(came, [bob.id()]);
+        assert_eq!(came, [id]);
     }
     assert!(courier.shown().is_empty() && courier.members().is_empty());
 }
