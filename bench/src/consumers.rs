@@ -1,4 +1,4 @@
-//! Workloads of named durable consumers, each beside what bounds it, in one run.
+//! Workloads of named durable consumers, each next to what bounds it, in one run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::figures::{Row, Stopwatch, resident_bytes};
 use crate::limits;
 use crate::prepare::{self, Logs, builder, topic};
 
-/// Messages acknowledged each by itself, that many at the same time, beside commits of this machine.
+/// Messages acknowledged each by itself, that many at the same time, next to commits of this
+/// machine.
 pub async fn acks(root: &Path, stored: Logs, in_flight: usize) -> Result<(), Failure> {
     let commit_seconds = limits::disk::commit_seconds(root, stored.n)?;
     let dir = stored.copy(root, "consumer-acks")?;
@@ -49,8 +50,8 @@ pub async fn acks(root: &Path, stored: Logs, in_flight: usize) -> Result<(), Fai
     Ok(prepare::remove(&dir)?)
 }
 
-/// All that is stored, through that many consumers at once, each acknowledging with the next message,
-/// beside as many plain reads of the feed.
+/// All that is stored, through that many consumers at once, each acknowledging with the next
+/// message, next to as many plain reads of the feed.
 pub async fn replay(root: &Path, stored: Logs, consumers: usize) -> Result<(), Failure> {
     let dir = stored.copy(root, "consumer-replay")?;
     let engine = Engine::open(&dir, prepare::options(Some(&dir)), thread::system_clock()())?;

@@ -56,7 +56,7 @@ struct Payload {
 
 #[derive(Subcommand)]
 enum Workload {
-    /// Create, decode and verify operations, beside the signature library alone.
+    /// Create, decode and verify operations, next to the signature library alone.
     Core {
         #[arg(long, default_value_t = 10_000)]
         n: usize,
@@ -121,7 +121,7 @@ enum Workload {
         #[command(flatten)]
         payload: Payload,
     },
-    /// Acknowledge each message of a named consumer by itself, beside the commits of this machine.
+    /// Acknowledge each message of a named consumer by itself, next to the commits of this machine.
     ConsumerAcks {
         #[arg(long, default_value_t = 2_000)]
         n: usize,
@@ -130,7 +130,7 @@ enum Workload {
         #[command(flatten)]
         payload: Payload,
     },
-    /// Hand everything that is stored to named consumers, beside as many plain reads of the feed.
+    /// Hand everything that is stored to named consumers, next to as many plain reads of the feed.
     ConsumerReplay {
         #[arg(long, default_value_t = 100_000)]
         n: usize,

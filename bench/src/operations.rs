@@ -1,6 +1,6 @@
-//! The operation codec, beside the signature library alone in the same process.
+//! The operation codec, next to the signature library alone in the same process.
 //!
-//! Both take turns chunk by chunk and are measured in processor time, so that whatever else the
+//! Both take turns chunk by chunk and are measured in processor time, so that everything else the
 //! machine does meets both.
 
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::prepare::{byte_string, content, key, topic};
 /// Operations of one turn.
 const CHUNK: usize = 50;
 
-/// Operations of one turn of two threads: starting them costs little beside it.
+/// Operations of one turn of two threads: starting them costs little next to it.
 const TURN: usize = 1_000;
 
-/// An operation as bytes, and the raw signature beside it.
+/// An operation as bytes, and the raw signature next to it.
 struct Sample {
     header: Bytes,
     body: Bytes,
@@ -28,7 +28,7 @@ struct Sample {
     signature: Signature,
 }
 
-/// Create and decode, each beside its limit, and decode on two threads.
+/// Create and decode, each next to its limit, and decode on two threads.
 pub fn run(n: usize, payload_bytes: usize) -> Result<(), Failure> {
     let samples = create(n, payload_bytes)?;
     decode(&samples, payload_bytes)?;

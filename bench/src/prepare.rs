@@ -226,7 +226,7 @@ pub fn expect_stored(expected: usize, stored: usize) -> Result<(), Failure> {
     Err(Failure::NotStored { stored, expected })
 }
 
-/// Settings of an engine. Its guard file lies beside the directory.
+/// Settings of an engine. Its guard file lies next to the directory.
 pub fn options(dir: Option<&Path>) -> Options {
     Options {
         key: Some(key(NODE_KEY)),

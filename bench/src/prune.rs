@@ -15,7 +15,7 @@ use crate::prepare::{self, Logs, builder, content, imported, topic};
 /// How long deleting may take at most.
 const DELETED_WITHIN: Duration = Duration::from_secs(600);
 
-/// How messages are published beside.
+/// How the other messages are published.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Messages before the prune.

@@ -47,7 +47,7 @@ pub struct Peer {
 /// What a node is asked; each is answered with one line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Tell of a peer.
+    /// Report a peer.
     Dial(Peer),
     /// Wait until that many messages were handed to the application in all.
     Received(usize),
@@ -335,7 +335,7 @@ async fn listen(node: Node, seen: Arc<Seen>) {
     }
 }
 
-/// Notes when the first connection stood. No event tells of it.
+/// Notes when the first connection stood. No event reports it.
 async fn watch_connection(node: Node, seen: Arc<Seen>) {
     while node.net().counters().connections == 0 && !node.is_closed() {
         tokio::time::sleep(Duration::from_millis(1)).await;

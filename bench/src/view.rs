@@ -14,7 +14,7 @@ const TABLE: &str = "CREATE TABLE {view}note(offset INTEGER PRIMARY KEY, body BL
 const INSERT: &str = "INSERT INTO {view}note VALUES(?1, ?2)";
 const BATCH_ROWS: usize = 1_000;
 
-/// A view of everything that is stored, beside the same rows in a database of their own.
+/// A view of everything that is stored, next to the same rows in a database of their own.
 pub async fn rebuild(root: &Path, stored: Logs) -> Result<(), Failure> {
     let raw_seconds = raw(root, stored.n, stored.payload_bytes)?;
     let dir = stored.copy(root, "view")?;
@@ -37,7 +37,7 @@ pub async fn rebuild(root: &Path, stored: Logs) -> Result<(), Failure> {
     Ok(prepare::remove(&dir)?)
 }
 
-/// Messages that are brought while a view follows, until it has applied them, beside the same
+/// Messages that are brought while a view follows, until it has applied them, next to the same
 /// without one.
 pub async fn live(root: &Path, stored: Logs, n: usize) -> Result<(), Failure> {
     let plain_seconds = bring(root, stored, n, false).await?;

@@ -37,8 +37,8 @@ pub fn decoder(input: &[u8]) {
     assert_eq!(Message::decode(payload(&message), &log()), Ok(message));
 }
 
-/// Neither side breaks, holds much or sends a frame above the limit, whatever comes; and no log is
-/// found twice. The first byte chooses the side, then come payloads with their lengths.
+/// Neither side breaks, holds much or sends a frame above the limit, no matter what comes; and no
+/// log is found twice. The first byte chooses the side, then come payloads with their lengths.
 pub fn machine(input: &[u8]) {
     let Some((side, mut rest)) = input.split_first() else {
         return;

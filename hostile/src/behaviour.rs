@@ -42,10 +42,11 @@ pub enum Behaviour {
     /// Begins frames of nearly 16 MiB in live sessions, and a Have of 8 MiB in catch-up, and never
     /// ends them: 16 (64) sessions, answered by the progress rule (`docs/protocol/sync.md#8`).
     UnfinishedFrames,
-    /// Tells of nodes with four long relay URLs each, in discovery: 7 200 (12 000) records, three of
-    /// four a little below 2 KiB and the others a little above, answered by `docs/protocol/network.md#4`.
+    /// Reports nodes with four long relay URLs each, in discovery: 7 200 (12 000) records, three of
+    /// four a little below 2 KiB and the others a little above, answered by
+    /// `docs/protocol/network.md#4`.
     FatRecords,
-    /// Tells of a node at 63 addresses that somebody else owns, every second: at most 64 records,
+    /// Reports a node at 63 addresses that somebody else owns, every second: at most 64 records,
     /// answered by `docs/protocol/network.md#5`.
     ReflectorRecord,
     /// Brings logs of one operation, each of an author that nobody has met: 20 000 (130 000),

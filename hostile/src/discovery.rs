@@ -105,7 +105,7 @@ enum Addresses<'a> {
     Sockets(&'a [SocketAddr]),
 }
 
-/// Node id and signed transport info, whatever a node would keep of it.
+/// Node id and signed transport info, no matter what a node would keep of it.
 fn write_record(out: &mut BytesMut, key: &SigningKey, addresses: Addresses<'_>) {
     let node = key.verifying_key();
     let timestamp = wire::now();

@@ -1,4 +1,4 @@
-//! Honest nodes beside the one that is attacked.
+//! Honest nodes next to the one that is attacked.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Misbehaving peers on loopback, and what a p2panda node pays for them.
 //!
 //! The node runs in a process of its own ([`Victim`]), so that its memory, its processor time and
-//! its files are those of the node alone, and so that it can be killed. Beside it run an honest
+//! its files are those of the node alone, and so that it can be killed. Next to it run an honest
 //! neighbour, a newcomer, and as many attackers as a [`Plan`] says. What was measured is a
 //! [`Measured`], which knows the promises that it breaks.
 //!

@@ -192,7 +192,7 @@ pub(crate) fn control(message: &Message) -> Bytes {
     out.freeze()
 }
 
-/// An Open of ranges that differs from whatever the node has.
+/// An Open of ranges that differs from what the node has.
 pub(crate) fn ranges_open(asked: Vec<Asked>) -> Ranges {
     Ranges::Open(Open {
         version: 1,

@@ -60,7 +60,7 @@ pub(crate) fn disk(dir: &Path) -> u64 {
     sizes.sum()
 }
 
-/// What the disk of this machine takes for a small write, whoever else uses it.
+/// What the disk of this machine takes for a small write, no matter who else uses it.
 pub(crate) struct Control {
     stop: Arc<AtomicBool>,
     writing: thread::JoinHandle<io::Result<Vec<Duration>>>,

@@ -13,7 +13,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// What may come on top of idle memory and budget.
 const MEMORY_SPARE_BYTES: u64 = 32 * MIB;
-/// What an attack may leave on the disk, beside valid operations.
+/// What an attack may leave on the disk, next to valid operations.
 const DISK_BYTES: u64 = 64 * MIB;
 /// What an attack may add to a publish.
 const PUBLISH_ADDED: Duration = Duration::from_millis(50);

@@ -46,7 +46,7 @@ impl Shown {
                 }
             }
         };
-        // Whatever is missing then is missing.
+        // Anything that is missing then is missing.
         let _ = timeout(within, all).await;
         self.count(topic, of)
     }

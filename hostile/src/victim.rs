@@ -191,7 +191,7 @@ impl Victim {
         }
     }
 
-    /// Ends it in the middle of whatever it does.
+    /// Ends it in the middle of its work.
     pub(crate) async fn kill(mut self) -> Result<(), Error> {
         self.kill_now().await
     }

@@ -43,7 +43,7 @@ async fn find_or_build() -> Result<PathBuf, Error> {
         .current_dir(&workspace)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    // What cargo tells this package's tests about themselves would only make it build anew.
+    // What cargo tells this package's tests about themselves would only make it rebuild.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

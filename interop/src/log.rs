@@ -9,8 +9,8 @@ use crate::Error;
 
 /// What one side has reported so far, in order. Clones share the list.
 ///
-/// Waiting is driven by arrivals, never by polling: whoever waits looks at the list again after each
-/// new entry.
+/// Waiting is driven by arrivals, never by polling: anyone who waits looks at the list again after
+/// each new entry.
 #[derive(Debug)]
 pub struct Log<T> {
     entries: Arc<Mutex<Vec<T>>>,

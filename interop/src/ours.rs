@@ -115,7 +115,7 @@ impl Ours {
     ///
     /// # Errors
     ///
-    /// Those of [`driver::path`], and whatever our node refuses.
+    /// Those of [`driver::path`], and what our node refuses.
     pub async fn open(options: Options) -> Result<Self, Error> {
         let mut child = Command::new(driver::path().await?)
             .stdin(Stdio::piped())
@@ -155,7 +155,7 @@ impl Ours {
     ///
     /// # Errors
     ///
-    /// Whatever our node refuses; the same holds for every request below.
+    /// Anything that our node refuses; the same holds for every request below.
     pub async fn subscribe(&self, topic: [u8; 32]) -> Result<(), Error> {
         self.ask(
             "subscribe",
@@ -395,7 +395,7 @@ async fn listen(output: ChildStdout, replies: Replies, events: Log<Event>) {
         match waiting.filter(|_| said.get("event").is_none()) {
             Some(id) => {
                 let sender = lock(&replies).as_mut().and_then(|all| all.remove(&id));
-                // Whoever asked may have given up meanwhile.
+                // Anyone who asked may have given up meanwhile.
                 let _ = sender.map(|sender| sender.send(said));
             }
             None => events.push(event(said)),

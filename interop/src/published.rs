@@ -102,7 +102,7 @@ impl Published {
     ///
     /// # Errors
     ///
-    /// Whatever the published crates refuse; the same holds for everything below.
+    /// Anything that the published crates refuse; the same holds for everything below.
     pub async fn start(setup: Setup) -> Result<Self, Error> {
         let database = format!("sqlite://{}", setup.dir.join("published.sqlite").display());
         let store = open_store(&database).await?;
@@ -312,7 +312,7 @@ impl PublishedEphemeral {
         &self.heard
     }
 
-    /// Sends to whoever listens now.
+    /// Sends to anyone who listens now.
     pub async fn publish(&self, message: impl Into<Message>) -> Result<(), Error> {
         self.publisher
             .publish(message.into())

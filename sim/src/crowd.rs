@@ -417,7 +417,7 @@ impl Crowd {
                 published: false,
             };
             self.need(own, opened);
-            // Both hand over what the other lacks, and tell of some that they know.
+            // Both hand over what the other lacks, and report some that they know.
             let (held, told) = self.told(own);
             for message in held {
                 let at = self.soon(300);

@@ -2,7 +2,7 @@
 //! real node, under a seeded clock, network and random source.
 //!
 //! Everything that happens is an event in one queue, ordered by simulated time. A run is a function
-//! of its seed: whoever sees a failure runs it again with the printed seed and sees it again.
+//! of its seed: anyone who sees a failure runs it again with the printed seed and sees it again.
 //!
 //! ```
 //! use p2panda_sim::Sim;

@@ -16,7 +16,7 @@ use p2panda_protocol::record::{Address, TransportInfo};
 use crate::node::{NodeId, SimNode};
 use crate::simulation::Sim;
 
-/// What a running node knows of others, and the record that it tells of itself.
+/// What a running node knows of others, and the record that it publishes about itself.
 pub(crate) struct Contacts {
     book: Book,
     own: TransportInfo,
@@ -77,8 +77,8 @@ impl Sim {
         entry.is_some_and(|entry| entry.addresses().any(|known| *known == address(other)))
     }
 
-    /// `node` dials `peer` for a discovery session. Whoever then knows of a common topic becomes a
-    /// neighbour in it. Answers whether the session succeeded.
+    /// `node` dials `peer` for a discovery session. Anyone who then knows of a common topic becomes
+    /// a neighbour in it. Answers whether the session succeeded.
     pub fn discover(&mut self, node: NodeId, peer: NodeId) -> bool {
         let reached = self.knows(node, peer) && self.at(peer).is_up();
         let outcomes = reached.then(|| self.discovery_session([node, peer]));
@@ -129,7 +129,7 @@ impl Sim {
         outcomes
     }
 
-    /// Takes over what a session brought, and joins whoever shares a topic.
+    /// Takes over what a session brought, and joins anyone who shares a topic.
     fn book_session(&mut self, node: NodeId, peer: NodeId, outcome: Outcome) {
         let (key, wall, now) = (self.key(peer), self.wall().wall, self.now());
         let teller = Teller {

@@ -104,7 +104,7 @@ pub(crate) struct Stored {
     kib: u32,
 }
 
-/// What of a topic is at hand in memory.
+/// What of a topic is in memory.
 #[derive(Default)]
 pub(crate) struct Newest {
     arrivals: Tail<Entry>,
@@ -378,7 +378,7 @@ impl SimNode {
         }
     }
 
-    /// What the feed has behind this offset, if all of it is at hand.
+    /// What the feed has behind this offset, if all of it is in memory.
     fn newest_of_feed(&self, topic: &Topic, after: u64) -> Option<Vec<FeedEntry>> {
         let above = self.newest.get(topic)?.feed.above(after)?;
         Some(above.map(|(entry, _)| entry.clone()).collect())

@@ -8,7 +8,7 @@ use p2panda_sim::Sim;
 const APP: &str = "app";
 
 #[test]
-fn gathered_acknowledgements_are_stored_and_those_that_a_crash_took_come_again() {
+fn acks_that_a_crash_took_come_again() {
     for seed in 0..10 {
         let mut sim = Sim::new(seed);
         let topic = sim.topic();

@@ -78,7 +78,7 @@ fn assert_shows(sim: &Sim, nodes: &[NodeId], topic: Topic, count: usize, what: &
 }
 
 #[test]
-fn headers_without_bodies_are_completed_by_their_author_and_reach_a_third_node() {
+fn headers_without_bodies_are_completed_by_their_author() {
     for seed in 0..20 {
         for speech in SPEECH {
             let (mut sim, topic, nodes) = world(seed, 3, speech);
@@ -126,7 +126,7 @@ fn a_body_that_is_found_missing_in_live_mode_is_asked_for() {
 }
 
 #[test]
-fn bodies_withheld_by_one_come_from_another_in_bounded_crossings() {
+fn withheld_bodies_come_from_another_peer() {
     for seed in 0..20 {
         for speech in SPEECH {
             let (mut sim, topic, nodes) = world(seed, 4, speech);
@@ -150,7 +150,7 @@ fn bodies_withheld_by_one_come_from_another_in_bounded_crossings() {
 }
 
 #[test]
-fn bodies_withheld_by_all_for_a_while_are_shown_everywhere_in_the_end() {
+fn bodies_withheld_for_a_while_are_shown_in_the_end() {
     for seed in 0..12 {
         for speech in SPEECH {
             let (mut sim, topic, nodes) = world(seed, 3, speech);
@@ -179,7 +179,7 @@ fn bodies_withheld_by_all_for_a_while_are_shown_everywhere_in_the_end() {
 }
 
 #[test]
-fn one_withheld_body_does_not_make_the_log_cross_again_and_again() {
+fn one_withheld_body_does_not_repeat_the_log() {
     for seed in 0..4 {
         for speech in SPEECH {
             let (mut sim, topic, nodes) = world(seed, 2, speech);
@@ -235,7 +235,7 @@ fn a_withheld_snapshot_deletes_nothing_and_prunes_when_it_comes() {
 }
 
 #[test]
-fn a_newcomer_to_a_pruned_log_whose_snapshot_is_withheld_gets_it_from_another() {
+fn a_withheld_snapshot_comes_from_another_peer() {
     for seed in 0..12 {
         for speech in SPEECH {
             let (mut sim, topic, nodes) = world(seed, 3, speech);
@@ -264,7 +264,7 @@ fn a_newcomer_to_a_pruned_log_whose_snapshot_is_withheld_gets_it_from_another() 
 }
 
 #[test]
-fn a_body_dropped_on_purpose_is_not_asked_for_and_its_header_goes_on() {
+fn a_body_dropped_on_purpose_is_not_asked_for() {
     for seed in 0..12 {
         for speech in SPEECH {
             let (mut sim, topic, nodes) = world(seed, 3, speech);
@@ -292,7 +292,7 @@ fn a_body_dropped_on_purpose_is_not_asked_for_and_its_header_goes_on() {
 }
 
 #[test]
-fn a_body_that_nobody_has_does_not_stop_its_log_for_ever() {
+fn a_body_that_nobody_has_does_not_stop_its_log() {
     for speech in SPEECH {
         let (mut sim, topic, nodes) = world(1, 3, speech);
         let [a, b, c] = [nodes[0], nodes[1], nodes[2]];

@@ -17,7 +17,7 @@ fn any_disk(sim: &mut Sim) -> Disk {
 }
 
 #[test]
-fn what_was_confirmed_is_everywhere_in_the_end_and_what_was_refused_is_nowhere() {
+fn what_was_confirmed_is_everywhere_in_the_end() {
     let (mut refused_in_all, mut confirmed_in_all) = (0, 0);
     for seed in 0..20 {
         let mut sim = Sim::new(seed);
@@ -64,7 +64,7 @@ fn what_was_confirmed_is_everywhere_in_the_end_and_what_was_refused_is_nowhere()
 }
 
 #[test]
-fn a_peer_with_a_full_disk_takes_what_it_was_sent_once_there_is_room_however_long_that_takes() {
+fn a_peer_with_a_full_disk_takes_all_once_there_is_room() {
     for seed in 0..5 {
         let mut sim = Sim::new(seed);
         let topic = sim.topic();

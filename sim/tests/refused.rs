@@ -22,7 +22,7 @@ fn beginning(header: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_does_not_decode_and_what_is_too_large_is_a_row_and_everything_honest_converges() {
+fn what_is_refused_is_a_row_and_the_honest_converge() {
     for seed in 0..12 {
         let mut sim = Sim::new(seed);
         let topic = sim.topic();

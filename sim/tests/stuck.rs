@@ -47,7 +47,7 @@ fn create(key: &SigningKey, extensions: &NodeExtensions, head: Option<Head>) -> 
 }
 
 #[test]
-fn liars_delay_publishes_by_ten_seconds_in_all_and_a_copy_is_found_all_the_same() {
+fn liars_delay_publishes_by_ten_seconds_in_all() {
     for seed in 0..20 {
         let (mut sim, topic, nodes) = world(seed, 2);
         let mut delayed_ms = 0;
@@ -107,7 +107,7 @@ fn liars_delay_publishes_by_ten_seconds_in_all_and_a_copy_is_found_all_the_same(
 }
 
 #[test]
-fn a_session_that_drips_hides_a_message_for_thirty_seconds_at_most() {
+fn a_dripping_session_hides_a_message_for_30_s_at_most() {
     for seed in 0..20 {
         let (mut sim, topic, nodes) = world(seed, 3);
         sim.connect(nodes[0], nodes[1], topic);
@@ -136,7 +136,7 @@ fn a_session_that_drips_hides_a_message_for_thirty_seconds_at_most() {
 }
 
 #[test]
-fn after_a_flood_of_fresh_authors_a_newcomer_gets_long_known_ones_first_and_all_in_the_end() {
+fn after_a_flood_a_newcomer_gets_long_known_authors_first() {
     for seed in 0..4 {
         let (mut sim, topic, nodes) = world(seed, 4);
         sim.connect(nodes[0], nodes[1], topic);

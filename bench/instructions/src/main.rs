@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release -p p2panda-instructions              # checks all paths
-//! cargo run --release -p p2panda-instructions -- --update  # writes the figures anew
+//! cargo run --release -p p2panda-instructions -- --update  # writes the figures again
 //! cargo run --release -p p2panda-instructions -- run NAME  # one path, for a profiler
 //! ```
 //!

@@ -1,6 +1,6 @@
-//! Durable streaming of a p2panda node beside a nats-server with JetStream: both do the same work in
-//! turns, on the same disk, and a table of medians is printed. See docs/performance.md for what each
-//! guarantees.
+//! Durable streaming of a p2panda node next to a nats-server with JetStream: both do the same work
+//! in turns, on the same disk, and a table of medians is printed. See docs/performance.md for what
+//! each guarantees.
 //!
 //! Usage: p2panda-bench-nats P2PANDA_BENCH DIRECTORY [TURNS]
 

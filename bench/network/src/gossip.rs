@@ -29,7 +29,7 @@ pub const MESSAGE_BYTES: usize = 8_192;
 /// Of a connection on which nothing is said.
 const BARE_ALPN: &[u8] = b"bare";
 
-/// Whatever iroh fails with.
+/// Anything that iroh fails with.
 type Any = Box<dyn StdError + Send + Sync>;
 
 /// Which process this is.

@@ -1,7 +1,7 @@
 //! Namespaces of processes, mounts and networks around the rig itself.
 //!
-//! The rig starts itself anew inside. Whatever it makes there is seen by nobody else, and goes when
-//! its process ends, however it ends.
+//! The rig starts itself again inside. Anything that it makes there is seen by nobody else, and
+//! goes when its process ends, however it ends.
 
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
@@ -24,7 +24,7 @@ const UNSHARE: [&str; 6] = [
     "--kill-child",
     "--mount-proc",
 ];
-/// Rights inside for whoever has none outside.
+/// Rights inside for anyone who has none outside.
 const AS_ROOT: [&str; 2] = ["--user", "--map-root-user"];
 /// Whether everything can be made.
 const PROBE: &str = "mount -t tmpfs tmpfs /run && mkdir /run/netns && ip netns add probe \
@@ -41,7 +41,7 @@ pub enum Ground {
     Missing(Error),
 }
 
-/// Starts this program anew inside, unless it is there already.
+/// Starts this program again inside, unless it is there already.
 pub async fn enter() -> Result<Ground, Error> {
     if std::env::var_os(INSIDE).is_some() {
         network::run("mount", &["-t", "tmpfs", "tmpfs", "/run"], "").await?;
@@ -94,7 +94,7 @@ async fn end_with_the_outer_process() {
     std::process::exit(1);
 }
 
-/// The driver's binary: beside this program unless said.
+/// The driver's binary: next to this program unless said.
 pub fn driver(said: Option<PathBuf>) -> Result<PathBuf, Error> {
     let path = match said {
         Some(path) => path,

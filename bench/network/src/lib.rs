@@ -40,7 +40,7 @@ const MISSED: u8 = 3;
 #[derive(Parser)]
 #[command(about = "Real nodes in network namespaces with shaped links, measured from outside")]
 struct Cli {
-    /// The binary of a node; `p2panda-driver` beside this program unless said.
+    /// The binary of a node; `p2panda-driver` next to this program unless said.
     #[arg(long, global = true)]
     driver: Option<PathBuf>,
     /// Exit with 3 when a bar is missed.

@@ -339,7 +339,7 @@ async fn read(stdout: ChildStdout, shared: Arc<Shared>) {
             Ok(Output::Answer(Answer { id, outcome })) => {
                 let waiting = id.and_then(|id| shared.waiting().remove(&id));
                 if let Some(waiting) = waiting {
-                    // Whoever asked may have given up.
+                    // Anyone who asked may have given up.
                     let _ = waiting.send(outcome);
                 }
             }
@@ -347,7 +347,7 @@ async fn read(stdout: ChildStdout, shared: Arc<Shared>) {
             Err(_) => {}
         }
     }
-    // Whoever still waits learns that nothing comes.
+    // Anyone who still waits learns that nothing comes.
     shared.waiting().clear();
 }
 

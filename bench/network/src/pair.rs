@@ -47,7 +47,7 @@ impl Pair {
         Ok(c)
     }
 
-    /// Shapes the path anew.
+    /// Shapes the path again.
     pub async fn shape(&mut self, shape: Shape) -> Result<(), Error> {
         let (a, b) = (self.a.addr, self.b.addr);
         self.router.shape(a, b, shape).await

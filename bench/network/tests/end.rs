@@ -1,4 +1,4 @@
-//! Whatever ends the rig ends all that it started.
+//! The end of the rig ends all that it started.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -57,7 +57,7 @@ fn nothing_outlives_a_rig_that_is_interrupted() {
 }
 
 #[test]
-fn scenarios_are_skipped_and_counted_where_namespaces_cannot_be_made() {
+fn scenarios_without_namespaces_are_skipped_and_counted() {
     for (command, skipped) in [("mesh", "skipped: 1 scenario"), ("small", "skipped: 1")] {
         let output = rig().arg(command).env("PATH", "").output().unwrap();
         assert!(output.status.success());

@@ -17,7 +17,7 @@ const ANSWER_BYTES: usize = 100;
 /// Bytes of one write: as much as it takes, and operations of 1 KiB and of 100 B.
 const WRITES: [usize; 3] = [1 << 16, 1_280, 320];
 
-/// Whatever iroh fails with.
+/// Anything that iroh fails with.
 type Any = Box<dyn Error + Send + Sync>;
 
 /// Connects, asks, and fetches in bulk; with an interval between the questions, only asks.

@@ -292,7 +292,7 @@ pub struct BenchArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Writes the whole database anew: databases made by an earlier version need it \
+    after_help = "Rewrites the whole database: databases made by an earlier version need it \
         once to give back what is pruned, and it leaves no remains of pruned messages. Needs as \
         much free space as the new database takes, and a directory that no other process uses. \
         Of the options under Node only --home has an effect.\n\nExample:\n  panda compact --home ./second"
@@ -397,7 +397,7 @@ pub struct IdArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum TopicCommand {
-    /// Print a new random topic; whoever knows it may read
+    /// Print a new random topic; anyone who knows it may read
     #[command(after_help = "Example:\n  TOPIC=$(panda topic new)")]
     New {
         /// Print a JSON object

@@ -350,7 +350,7 @@ fn next_step(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::Limit => "split the message",
         ErrorKind::Corrupt => {
-            "keep a copy of the directory, then restore it from a backup, or begin anew with --home DIR"
+            "keep a copy of the directory, then restore it from a backup, or start over with --home DIR"
         }
         ErrorKind::Closed => "run the command again",
         ErrorKind::Io => "check the disk and run it again; what was confirmed is stored",

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn lines_come_without_their_ends_and_nothing_else_is_taken_from_them() {
+    async fn lines_lose_their_ends_and_nothing_else() {
         let mut lines = Lines::new(&b"one\r\n\n two "[..]);
         for expected in ["one\r", "", " two "] {
             assert_eq!(lines.next().await.unwrap().unwrap(), expected);

@@ -236,7 +236,7 @@ pub fn home(args: &NodeArgs) -> Result<PathBuf, Failure> {
     }
 }
 
-/// What the home directory holds, without opening it: works beside another command.
+/// What the home directory holds, without opening it: works next to another command.
 pub fn inspect(args: &NodeArgs) -> Result<Inspection, Failure> {
     let home = home(args)?;
     p2panda::inspect(&home).map_err(|error| match is_missing(&error) {
@@ -250,7 +250,7 @@ pub fn require(args: &NodeArgs) -> Result<(), Failure> {
     let home = home(args)?;
     match p2panda::inspect(&home) {
         Err(error) if is_missing(&error) => Err(Failure::NoDatabase { home }),
-        // Whatever else there is, the open says.
+        // The open says what else there is.
         _ => Ok(()),
     }
 }

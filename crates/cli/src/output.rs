@@ -7,7 +7,7 @@ use p2panda::{Change, Hash, Message, Raw, VerifyingKey};
 use p2panda_rpc::api;
 use serde::Serialize;
 
-/// Whether whoever reads standard output is still there.
+/// Whether anyone who reads standard output is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
@@ -29,7 +29,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What fits the option and whatever standard output is.
+    /// What fits the option and the kind of standard output.
     pub fn choose(json: bool) -> Format {
         match (json, io::stdout().is_terminal()) {
             (true, _) => Format::Json,
@@ -113,7 +113,7 @@ pub fn done(json: bool, done: &Done<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A message, whoever gave it.
+/// A message, anyone who gave it.
 pub struct Shown<'a> {
     author: VerifyingKey,
     seq: u32,
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_says_in_json_what_it_is_and_where_its_operation_was_and_has_no_content() {
+    fn a_change_in_json_has_its_first_place_and_no_content() {
         let cases = [
             (shown(Some("withdrawn"), None, &[]), "change", "withdrawn"),
             (shown(Some("members"), None, &[]), "change", "members"),

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_stands_for_its_topic_and_a_wrong_character_in_it_is_said() {
+    fn a_ticket_stands_for_its_topic_and_typos_are_named() {
         let ticket = Ticket::new(ID.parse().unwrap()).to_string();
         let read = topic(&ticket.to_uppercase()).unwrap();
         assert_eq!(read.topic.to_string(), ID);

@@ -29,7 +29,7 @@ pub enum ServeError {
 pub struct Served {
     running: Running,
     node: Node,
-    /// Where the Unix socket is, whoever made it.
+    /// Where the Unix socket is, anyone who made it.
     pub socket: Option<PathBuf>,
 }
 

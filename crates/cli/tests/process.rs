@@ -128,7 +128,7 @@ fn a_subscriber_goes_on_after_what_it_printed() {
 }
 
 #[test]
-fn a_restart_with_the_same_arguments_says_its_address_again_and_newcomers_get_there() {
+fn a_restart_with_the_same_arguments_keeps_its_address() {
     let world = World::new();
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let listen = free.local_addr().unwrap().to_string();
@@ -161,7 +161,7 @@ fn a_restart_with_the_same_arguments_says_its_address_again_and_newcomers_get_th
 }
 
 #[test]
-fn a_closed_pipe_ends_a_subscriber_quietly_and_acks_nothing_unseen() {
+fn a_closed_pipe_ends_a_subscriber_and_acks_nothing_unseen() {
     let world = World::new();
     let many: String = (0..5_000)
         .map(|line| format!("line {line}{:90}\n", ""))
@@ -334,7 +334,7 @@ fn the_first_interrupt_of_a_publisher_does_not_wait_for_a_peer() {
 }
 
 #[test]
-fn standard_input_is_one_message_with_f_and_lines_keep_all_but_the_line_feed() {
+fn input_is_one_message_with_f_and_lines_lose_the_line_feed() {
     let world = World::new();
     let mut whole = world.at("home", &["pub", &world.topic, "-f", "-", "--wait", "0"]);
     let published = run_with_input(&mut whole, "one\r\ntwo\n");

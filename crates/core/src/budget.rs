@@ -1,9 +1,9 @@
 //! The budget of bytes for everything that peers make a node hold
 //! (`docs/protocol/network.md#11`).
 //!
-//! Every peer has an [`Account`], every session an [`Intake`] on it, and whatever a peer made us
-//! keep in memory holds a [`Charge`]: it is released when the charge is dropped, wherever it went
-//! in the meantime. A session reads only while [`Intake::poll_room`] lets it.
+//! Every peer has an [`Account`], every session an [`Intake`] on it, and what a peer made us keep
+//! in memory holds a [`Charge`]: it is released when the charge is dropped, wherever it went in the
+//! meantime. A session reads only while [`Intake::poll_room`] lets it.
 
 mod ledger;
 mod level;
@@ -25,7 +25,7 @@ use self::level::Kind;
 use self::state::{AccountId, IntakeId};
 use crate::VerifyingKey;
 
-/// What belongs together in the eyes of whoever hands out addresses.
+/// What belongs together in the eyes of anyone who hands out addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix(Network);
 
@@ -65,7 +65,7 @@ pub enum Standing {
     Unproven(Prefix),
 }
 
-/// What is held, and what came of it.
+/// What is held, and what became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BudgetStatus {
     /// Bytes that may be held.
@@ -89,7 +89,7 @@ pub struct Budget {
 impl Budget {
     /// A budget of so many bytes, and of room for two of the largest operations at least.
     ///
-    /// One frame of `operation_bytes_max` is set aside for whoever's turn it is.
+    /// One frame of `operation_bytes_max` is set aside for the one whose turn it is.
     pub fn new(bytes: usize, operation_bytes_max: usize) -> Self {
         Self {
             ledger: Arc::new(Ledger::new(bytes, operation_bytes_max)),
@@ -267,10 +267,10 @@ impl Drop for Part {
 }
 
 impl Intake {
-    /// How many bytes may be read now; whoever must wait is woken.
+    /// How many bytes may be read now; anyone who must wait is woken.
     ///
     /// `in_frame` says whether a frame was begun and is not whole yet: such a session can have the
-    /// turn, which lets one frame through whatever else is held. [`Intake::end_frame`] ends the turn's
+    /// turn, which lets one frame through what else is held. [`Intake::end_frame`] ends the turn's
     /// reading, and so does the first call between two frames.
     ///
     /// To be called whenever bytes are about to be taken from the stream, not only once before a

@@ -42,7 +42,7 @@ pub struct Dependency {
     pub log: Option<LogId>,
     /// Its position in the log.
     pub seq: u32,
-    /// Its id.
+    /// Id of the operation.
     pub id: Hash,
 }
 

@@ -125,7 +125,7 @@ impl<'de, const N: usize> Visitor<'de> for Fixed<N> {
 macro_rules! fixed_bytes {
     ($name:ident, $len:literal) => {
         impl $name {
-            /// The bytes.
+            /// The bytes as they cross the wire.
             pub const fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
             }

@@ -281,7 +281,8 @@ impl Header {
     }
 
     fn verify_with(&self, point: &Point) -> Result<(), HeaderError> {
-        // Whoever verifies it is about to store it: the id is computed here, where there are threads for it.
+        // Anyone who verifies it is about to store it: the id is computed here, where there are
+        // threads for it.
         self.id();
         let (head, before, after) = self.signed_parts();
         point

@@ -142,8 +142,8 @@ impl Heads {
         })
     }
 
-    /// Takes the head of a log, whatever is known; answers whether it is another one. A log that is
-    /// known to be forked stays so.
+    /// Takes the head of a log, no matter what is known; answers whether it is another one. A log
+    /// that is known to be forked stays so.
     pub fn replace(&mut self, author: VerifyingKey, log: LogId, head: Head) -> bool {
         let id = HeadId::from(head.id);
         self.change(author, log, |known| match known {
@@ -699,7 +699,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_depend_on_the_heads_and_not_on_the_order_in_which_they_came() {
+    fn hashes_depend_on_the_heads_and_not_on_their_order() {
         let mut all = uneven(2_000);
         let mut heads: Heads = all.iter().copied().collect();
         all.reverse();
@@ -759,7 +759,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_takes_sixty_eight_bytes_with_its_head_and_its_part_of_the_hashes() {
+    fn a_log_takes_sixty_eight_bytes() {
         let logs = 20_000;
         let mut heads: Heads = (0..logs).map(|n| (author(n), log(1), head(1))).collect();
         heads.hash(&Prefix::WHOLE);

@@ -13,7 +13,7 @@ use crate::{Hash, Header};
 pub struct Head {
     /// Its position.
     pub seq: u32,
-    /// Its id.
+    /// Id of the operation.
     pub id: Hash,
 }
 
@@ -152,7 +152,7 @@ fn contradict(first: &Header, second: &Header) -> bool {
     if first.seq() == second.seq() {
         return first.id() != second.id();
     }
-    // With a prune flag the second begins the log anew, whatever was before it.
+    // With a prune flag the second restarts the log, no matter what was before it.
     let follows = first.seq().checked_add(1) == Some(second.seq());
     follows && second.backlink() != Some(first.id()) && !prunes(second)
 }
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prune_begins_the_log_anew_and_proves_nothing() {
+    fn a_prune_restarts_the_log_and_proves_nothing() {
         let one = header(1, 0, None, 1, 0);
         let extensions = NodeExtensions {
             prune: true,

@@ -6,7 +6,7 @@ use crate::limits::{RECENT_BYTES_MAX, RECENT_OPERATIONS_MAX};
 use crate::{Entry, Page, Read};
 
 /// The end of a numbered sequence: its last number, and as many of its last items as there is room
-/// for. Whoever stands further back reads the store.
+/// for. Anyone who stands further back reads the store.
 #[derive(Debug)]
 pub struct Tail<T> {
     last: u64,
@@ -40,7 +40,7 @@ impl<T> Tail<T> {
         self.last
     }
 
-    /// The sequence has come to this number, and whoever wants to know how reads the store.
+    /// The sequence has come to this number, and anyone who wants to know how reads the store.
     pub fn skip_to(&mut self, number: u64) {
         if number > self.last {
             self.last = number;

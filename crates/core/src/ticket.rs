@@ -184,7 +184,7 @@ impl Ticket {
         Ok(())
     }
 
-    /// The topic.
+    /// The topic that this was opened for.
     pub fn topic(&self) -> Topic {
         self.topic
     }
@@ -199,8 +199,8 @@ impl Ticket {
         &self.contacts
     }
 
-    /// The invite into the space that the topic carries, if it holds one. Whoever has it may ask to be
-    /// let in.
+    /// The invite into the space that the topic carries, if it holds one. Anyone who has it may ask
+    /// to be let in.
     pub fn invite(&self) -> Option<&[u8]> {
         self.invite.as_ref().map(|invite| &invite.0[..])
     }

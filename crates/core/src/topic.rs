@@ -9,7 +9,7 @@ use crate::fixed::{any_bytes, debug_hex};
 use crate::limits::LOG_NAME_BYTES_MAX;
 use crate::{Hash, VerifyingKey};
 
-/// 32 secret bytes that name what is talked about. Whoever knows them may read.
+/// 32 secret bytes that name what is talked about. Anyone who knows them may read.
 ///
 /// There is no constructor from a readable name, because a name can be guessed. `Debug` shows
 /// only the first digits of the log id; `Display` shows the topic itself, for the person who

@@ -23,7 +23,7 @@ use crate::{
 /// let key = SigningKey::from_bytes(&[1; 32]);
 /// let draft = Draft { body: Some(b"\x65hello"), ..Draft::default() };
 /// let unsigned = UnsignedHeader::new(&key.verifying_key(), draft)?;
-/// // Elsewhere, by whoever holds the key:
+/// // Elsewhere, by the holder of the key:
 /// let signature = key.sign(unsigned.signing_bytes());
 /// let header = unsigned.assemble(&signature)?;
 /// assert_eq!(header.author(), key.verifying_key());
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_of_another_key_or_over_other_bytes_completes_nothing() {
+    fn a_wrong_signature_completes_nothing() {
         let wrong = Err(AssembleError::Header(HeaderError::InvalidSignature));
         for draft in drafts() {
             let unsigned = UnsignedHeader::new(&key().verifying_key(), draft).unwrap();

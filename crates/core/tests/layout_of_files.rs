@@ -122,7 +122,8 @@ fn a_database_knows_nothing_of_a_directory() {
                 source.name
             );
         }
-        // What SQLite keeps beside a database, whether it is still there, and what stands in the way.
+        // What SQLite keeps next to a database, whether it is still there, and what prevents an
+        // open.
         let looks = ["connection", "journal", "presence", "obstacle"];
         let looks = looks.map(|name| format!("database/{name}.rs"));
         assert!(

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 /// A file has no more lines than that.
 const LINES_MAX: usize = 800;
 
+/// A name of a test is a promise that fits one line.
+const NAME_MAX: usize = 60;
+
 /// Words that the documentation does not use, with what to write instead.
 const WORDS: [(&str, &str); 9] = [
     ("whoever", "anyone who, the peer that"),
@@ -174,6 +177,48 @@ fn documents_use_the_words_of_the_field() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The text of a comment, or nothing.
+fn comment(line: &str) -> Option<&str> {
+    let line = line.trim_start().strip_prefix("//")?;
+    Some(line.trim_start_matches(['/', '!']))
+}
+
+#[test]
+fn comments_use_the_words_of_the_field() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let line = comment(line).map(prose).unwrap_or_default();
+            let words = WORDS.iter().filter(|(word, _)| has(&line, word));
+            found.extend(
+                words.map(|(word, better)| format!("{name}:{}: \"{word}\" ({better})", number + 1)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_test_name_fits_one_line() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("#[test") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if let Some((_, rest)) = line.split_once("fn ")
+                && std::mem::take(&mut is_test)
+            {
+                let (test, _) = rest.split_once('(').unwrap();
+                if test.len() > NAME_MAX {
+                    found.push(format!("{name}: {test}"));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "one promise each:\n{}", found.join("\n"));
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(crate) fn check_create(
     Ok(context.within(members.len() + 1)?)
 }
 
-/// Refuses to add whoever is a member, and one more than there may be.
+/// Refuses to add anyone who is a member, and one more than there may be.
 pub(crate) fn check_add(
     added: Member,
     me: Member,
@@ -87,7 +87,7 @@ pub(crate) fn check_add(
     Ok(())
 }
 
-/// Who is left after a removal; whoever is no member cannot be removed.
+/// Who is left after a removal; one who is no member cannot be removed.
 pub(crate) fn check_remove(
     removed: Member,
     mut members: BTreeSet<Member>,

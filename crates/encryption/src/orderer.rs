@@ -40,8 +40,8 @@ type GroupMessage<C, E> = Message<Payload<C, E>>;
 
 /// Why a message is not taken; nothing has changed.
 ///
-/// What one member refuses for good, everybody refuses; whatever is wrong only for some is taken
-/// and fails when its turn comes, so that nobody waits for a message that others have processed.
+/// What one member refuses for good, everybody refuses; what is wrong only for some is taken and
+/// fails when its turn comes, so that nobody waits for a message that others have processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum QueueError {
@@ -455,7 +455,7 @@ impl<C: ControlMessage, E> Orderer<C, E> {
             return Vec::new();
         }
         // While we are not in the group, what follows a message that goes is no longer complete;
-        // many go at once, so that few have to be placed anew for each that comes.
+        // many go at once, so that few have to be placed again for each that comes.
         let keep = match self.is_open() {
             true => waiting_max,
             false => waiting_max - waiting_max / WAITING_ROOM,

@@ -99,7 +99,7 @@ impl OwnKeys {
         self.draw_prekey(lifetime, rng);
     }
 
-    /// The same with an X-Wing pre-key beside it, for groups of the hybrid suite.
+    /// The same with an X-Wing pre-key next to it, for groups of the hybrid suite.
     pub fn rotate_hybrid_prekey(&mut self, lifetime: Lifetime, rng: &mut impl CryptoRng) {
         let prekey = self.draw_prekey(lifetime, rng);
         let secret = XWingSecret::random(rng);
@@ -122,7 +122,7 @@ impl OwnKeys {
         prekey
     }
 
-    /// The bundle to publish for groups of the hybrid suite, beside the classic ones.
+    /// The bundle to publish for groups of the hybrid suite, next to the classic ones.
     pub fn hybrid_bundle(&self, now: u64) -> Result<&HybridBundle, OwnKeysError> {
         let bundles = self.hybrid.values().map(|(_, bundle)| bundle);
         bundles

@@ -34,7 +34,7 @@ pub struct Registry {
     onetime: Lists<OneTimeBundle>,
     longterm: Lists<LongTermBundle>,
     hybrid: Lists<HybridBundle>,
-    /// Whoever once showed that it speaks the hybrid suite stays here, also without a bundle.
+    /// Anyone who once showed that it speaks the hybrid suite stays here, also without a bundle.
     speak_hybrid: Set<Member>,
 }
 

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_opens_for_its_recipient_only_and_with_what_it_is_bound_to() {
+    fn a_box_opens_for_its_recipient_and_its_binding_only() {
         let mut rng = ChaCha20Rng::from_seed([1; 32]);
         let (mut bob, carol) = (keys(&mut rng), keys(&mut rng));
         let bundle = bob.hybrid_bundle(NOW).expect("it was drawn").clone();

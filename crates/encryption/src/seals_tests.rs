@@ -1,4 +1,4 @@
-//! No key is used with one nonce twice, whatever happens and whoever goes on from a backup.
+//! No key is used with one nonce twice, no matter what happens and who goes on from a backup.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -12,13 +12,13 @@ mod world;
 use crate::aead::watch::seals;
 
 #[test]
-fn in_data_lives_with_restored_backups_no_key_and_nonce_is_used_twice() {
+fn data_lives_with_backups_use_no_key_and_nonce_twice() {
     let sealed = seals(|| mending_data::live(world::lives(100), world::steps(60)));
     assert!(sealed > 1_000);
 }
 
 #[test]
-fn in_message_lives_with_restored_backups_no_key_and_nonce_is_used_twice() {
+fn message_lives_with_backups_use_no_key_and_nonce_twice() {
     let sealed = seals(|| mending_message::live(world::lives(100), world::steps(60)));
     assert!(sealed > 1_000);
 }

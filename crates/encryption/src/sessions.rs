@@ -293,7 +293,7 @@ impl Sessions {
         Ok((Opening::Classic(bundle), used))
     }
 
-    /// The keys by which a channel may begin anew: without a one-time key, which somebody else may
+    /// The keys by which a channel may restart: without a one-time key, which somebody else may
     /// have used before.
     fn another_opening<'c>(
         &self,
@@ -364,7 +364,7 @@ impl Sessions {
         })
     }
 
-    /// Something of a member did not open: the next message to it begins the channel anew.
+    /// Something of a member did not open: the next message to it begins the channel again.
     ///
     /// Tells whether it does, and did not before.
     pub(crate) fn cannot_follow(&mut self, member: Member, now: u64) -> bool {
@@ -376,7 +376,7 @@ impl Sessions {
         self.at(member).restart_later();
     }
 
-    /// We are not the newest copy of ourselves: every channel begins anew.
+    /// We are not the newest copy of ourselves: every channel restarts.
     pub(crate) fn restored(&mut self) {
         self.sessions.values_mut().for_each(Session::restored);
     }

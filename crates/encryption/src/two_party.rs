@@ -113,7 +113,7 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// Whether we lack a key, so that the channel has to begin anew.
+    /// Whether we lack a key, so that the channel has to restart.
     pub(crate) fn is_channel(&self) -> bool {
         matches!(
             self,
@@ -200,7 +200,7 @@ impl Session {
         self.our_next_key_index = self.our_next_key_index.saturating_add(RESTORED_INDICES);
     }
 
-    /// Whether a newer copy of us may have used this channel, so that it has to begin anew before
+    /// Whether a newer copy of us may have used this channel, so that it has to restart before
     /// anything is sent.
     pub(crate) fn must_begin_anew(&self) -> bool {
         self.restart.is_due()
@@ -211,12 +211,12 @@ impl Session {
         self.restart.is_unanswered()
     }
 
-    /// Whether our next message may begin the channel anew, if there is a bundle to do so.
+    /// Whether our next message may begin the channel again, if there is a bundle to do so.
     pub(crate) fn may_begin_anew(&self) -> bool {
         self.restart.is_wanted() || self.restart.is_unanswered()
     }
 
-    /// Whether our next message begins the channel anew, if this is the newest bundle.
+    /// Whether our next message begins the channel again, if this is the newest bundle.
     pub(crate) fn begins_anew(&self, newest: &Opening, now: u64) -> bool {
         let has_begun = self.their_verifying_key.is_some();
         let outdated = || self.restart.is_outdated(newest.prekey(), now);
@@ -387,7 +387,7 @@ impl Session {
     pub(crate) fn apply_sent(&mut self, sent: Sent) {
         let index = self.our_next_key_index;
         self.our_secret_keys.insert(index, sent.ours);
-        // Whoever is silent for so long cannot answer to the oldest any more.
+        // Anyone who is silent for so long cannot answer to the oldest any more.
         while self.our_secret_keys.len() > OWN_KEYS_MAX {
             if let Some(oldest) = self.our_secret_keys.first().copied() {
                 self.our_secret_keys.remove(&oldest);
@@ -412,7 +412,7 @@ impl Session {
         }
     }
 
-    /// Whether the next message of ours is a first one and no bundle is at hand.
+    /// Whether the next message of ours is a first one and no bundle is available.
     pub(crate) fn needs_bundle(&self) -> bool {
         self.their_verifying_key.is_none() && self.their_prekey_bundle.is_none()
     }

@@ -11,7 +11,8 @@ use zeroize::Zeroize;
 use crate::secret::Secret;
 use crate::wire::{DecodeError, Reader, Wire, Writer, bytes_array};
 
-/// The agreement's result is zero, whatever our secret is (`docs/protocol/encryption.md#16`, H1).
+/// The agreement's result is zero, no matter what our secret is (`docs/protocol/encryption.md#16`,
+/// H1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the key agreement has an all-zero result")]
 pub struct ZeroAgreement;
@@ -95,7 +96,7 @@ impl PublicKey {
         PublicKey(bytes)
     }
 
-    /// The bytes.
+    /// The bytes as they cross the wire.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

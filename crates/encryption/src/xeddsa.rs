@@ -34,7 +34,7 @@ impl XSignature {
         XSignature(bytes)
     }
 
-    /// The bytes.
+    /// The bytes as they cross the wire.
     pub const fn as_bytes(&self) -> &[u8; 64] {
         &self.0
     }

@@ -104,7 +104,7 @@ impl XWingPublic {
         }
     }
 
-    /// The bytes.
+    /// The bytes as they cross the wire.
     pub fn as_bytes(&self) -> &[u8; PUBLIC_KEY_BYTES] {
         &self.0
     }

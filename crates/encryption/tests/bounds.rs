@@ -94,7 +94,7 @@ fn founded(people: &mut [Person], rng: &mut ChaCha20Rng) -> (Vec<Group>, Message
 }
 
 #[test]
-fn what_is_ready_is_never_refused_however_much_somebody_lets_wait() {
+fn what_is_ready_is_taken_however_much_waits() {
     let mut rng = life_rng("bounds", 0);
     let mut people = people(3, 0, &mut rng);
     let (mut groups, _) = founded(&mut people, &mut rng);
@@ -113,7 +113,7 @@ fn what_is_ready_is_never_refused_however_much_somebody_lets_wait() {
         first.get_or_insert(message.id);
         assert_eq!(groups[0].receive(message), Ok(Vec::new()));
     }
-    // Whoever has the most loses its oldest, and nobody else anything.
+    // The one who has the most loses its oldest, and nobody else anything.
     let message = waiting(hostile, Vec::new(), &mut rng);
     assert_eq!(groups[0].receive(message), Ok(vec![first.unwrap()]));
     stored_and_read(&groups[0]);
@@ -169,7 +169,7 @@ fn what_passes_a_stranger_costs_it_next_to_nothing() {
 }
 
 #[test]
-fn a_message_that_waits_outlives_a_restart_however_deep_it_is_nested() {
+fn a_deeply_nested_waiting_message_survives_a_restart() {
     let mut rng = life_rng("bounds", 1);
     let ids = members(2, &mut rng);
     let nested = |depth: usize| {
@@ -332,7 +332,7 @@ fn a_full_bundle_takes_nothing_until_some_are_erased() {
 }
 
 #[test]
-fn first_messages_of_one_peer_are_bounded_until_the_pre_key_goes() {
+fn first_messages_of_a_peer_are_bounded_per_pre_key() {
     let mut rng = life_rng("bounds", 5);
     let mut people = people(2, 0, &mut rng);
     let bundle = Bundle::LongTerm(people[1].keys.long_term_bundle(START).unwrap());

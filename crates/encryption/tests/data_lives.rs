@@ -33,8 +33,8 @@ struct Node {
     past: BTreeSet<OperationId>,
 }
 
-/// Membership that is decided elsewhere, here by a graph that everybody can see: whoever was
-/// added and not removed by a later operation is a member, in whatever order operations come.
+/// Membership that is decided elsewhere, here by a graph that everybody can see: anyone who was
+/// added and not removed by a later operation is a member, in any order of arrival.
 #[derive(Clone, Default, Debug, PartialEq)]
 struct Elsewhere(BTreeSet<OperationId>);
 
@@ -609,7 +609,7 @@ impl Life {
         });
     }
 
-    /// The thief opens whatever its copy of the state opens.
+    /// The thief opens what its copy of the state opens.
     fn let_the_thief_read(&mut self) {
         let Some(theft) = &mut self.theft else {
             return;

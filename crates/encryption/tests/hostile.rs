@@ -1,4 +1,4 @@
-//! Whatever fails leaves every state as it was, byte for byte, and the honest message still opens.
+//! A failure leaves every state as it was, byte for byte, and the honest message still opens.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

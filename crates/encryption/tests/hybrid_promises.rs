@@ -169,7 +169,7 @@ fn a_member_without_a_hybrid_bundle_is_left_out_and_named() {
 
 /// Withholding or expiry of hybrid bundles brings nobody down to the classic suite.
 #[test]
-fn who_once_spoke_the_suite_is_remembered_and_never_reached_by_the_classic_one() {
+fn a_member_that_spoke_the_suite_is_never_downgraded() {
     let mut rng = life_rng("remembered", 0);
     let mut devices = devices(2, 4, &mut rng);
     let bob = others(&devices)[0];

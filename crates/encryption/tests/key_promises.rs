@@ -107,7 +107,7 @@ fn an_expired_pre_key_opens_late_messages_until_it_is_removed() {
 }
 
 #[test]
-fn a_bundle_is_verified_when_it_is_added_and_never_used_once_expired() {
+fn bundles_are_verified_when_added_and_unused_once_expired() {
     let mut rng = life_rng("keys", 2);
     let person = people(1, 0, &mut rng).remove(0);
     let mut keys = person.keys;

@@ -18,7 +18,7 @@ fn in_random_data_lives_everybody_reads_everybody_in_the_end() {
 }
 
 #[test]
-fn in_long_random_data_lives_everybody_reads_everybody_in_the_end() {
+fn in_long_data_lives_everybody_reads_everybody() {
     mending_data::live(lives(20), steps(600));
 }
 
@@ -28,7 +28,7 @@ fn in_random_message_lives_everybody_reads_everybody_in_the_end() {
 }
 
 #[test]
-fn in_long_random_message_lives_everybody_reads_everybody_in_the_end() {
+fn in_long_message_lives_everybody_reads_everybody() {
     mending_message::live(lives(20), steps(600));
 }
 

@@ -205,7 +205,7 @@ impl World {
 }
 
 #[test]
-fn a_backup_reads_but_writes_nothing_before_an_update_on_new_channels() {
+fn a_backup_writes_nothing_before_an_update() {
     let mut world = World::new(0, 3);
     world.create();
     let backup = world.back_up(1);
@@ -234,7 +234,7 @@ fn a_backup_reads_but_writes_nothing_before_an_update_on_new_channels() {
 }
 
 #[test]
-fn a_backup_of_the_time_before_the_group_was_created_joins_it_again() {
+fn a_backup_from_before_the_create_joins_again() {
     let mut world = World::new(1, 3);
     let backup = world.back_up(0);
     world.create();

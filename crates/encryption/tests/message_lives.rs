@@ -1,6 +1,6 @@
-//! Random lives of message groups, with the security table played as a game: whoever was removed
-//! goes on with its last state against everybody, and so does somebody who stole a state.
-//! `LIVES` and `FIRST_LIFE` choose the seeds.
+//! Random lives of message groups, with the security table played as a game: anyone who was removed
+//! goes on with its last state against everybody, and so does somebody who stole a state. `LIVES`
+//! and `FIRST_LIFE` choose the seeds.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -42,7 +42,7 @@ struct Sent {
 struct Life {
     seed: u64,
     steps: u64,
-    /// Members are given all chains anew although they lack nothing.
+    /// Members are given all chains again although they lack nothing.
     welcomes: bool,
     rng: ChaCha20Rng,
     now: u64,
@@ -162,7 +162,7 @@ impl Life {
         match actor.group.add(target, &context, &mut self.rng) {
             Ok(draft) => self.commit(who, draft),
             Err(OperationError::RekeyRequired) => self.update(who),
-            // A member may be given all chains anew at any time.
+            // A member may be given all chains again at any time.
             Err(OperationError::AddedExistsAlready(_)) if self.welcomes => {
                 if let Ok(draft) = actor.group.welcome(target, &context, &mut self.rng) {
                     self.commit(who, draft);
@@ -448,8 +448,8 @@ impl Life {
         }
     }
 
-    /// Somebody copies everything that a member has. Whatever the member has opened before is out
-    /// of reach.
+    /// Somebody copies everything that a member has. Anything that the member has opened before is
+    /// out of reach.
     fn steal(&mut self, who: usize) {
         if self.theft.is_some() || !self.is_member(who) {
             return;
@@ -566,7 +566,7 @@ impl Life {
         }
     }
 
-    /// Whoever was never away has opened everything that was meant for it.
+    /// Anyone who was never away has opened everything that was meant for it.
     fn compare_readers(&self, members: &BTreeSet<Member>) {
         for sent in &self.sent {
             for actor in &self.actors {
@@ -627,15 +627,16 @@ fn lives_that_failed_once_hold() {
 /// A life in which two members welcomed each other while a third one joined: each took what the other
 /// learns by the welcome for known already.
 #[test]
-fn members_that_welcome_each_other_at_once_stay_readable_for_whoever_joins() {
+fn mutual_welcomes_stay_readable_for_newcomers() {
     let mut life = Life::new(12, 60);
     life.welcomes = true;
     life.run();
 }
 
-/// Lives in which somebody was welcomed by a member that had not heard of the return of another one,
-/// which then could not follow; one in which a channel began anew with a stolen pre-key; one in which
-/// an add could not be told from one beside a removal; and one in which a welcome came before the create.
+/// Lives in which somebody was welcomed by a member that had not heard of the return of another
+/// one, which then could not follow; one in which a channel restarted with a stolen pre-key; one in
+/// which an add could not be told from one concurrent with a removal; and one in which a welcome
+/// came before the create.
 #[test]
 fn lives_with_welcomes_that_failed_once_hold() {
     for (seed, steps) in [(72, 600), (148, 600), (16, 600), (48, 600), (162, 60)] {
@@ -652,22 +653,22 @@ fn a_life_that_alarmed_for_nothing_holds() {
 }
 
 #[test]
-fn in_random_lives_nobody_reads_after_its_removal_or_a_theft_that_healed() {
+fn lives_end_reading_at_removal_and_healing() {
     live(lives(200), steps(60), false);
 }
 
 #[test]
-fn in_long_random_lives_nobody_reads_after_its_removal_or_a_theft_that_healed() {
+fn long_lives_end_reading_at_removal_and_healing() {
     live(lives(20), steps(600), false);
 }
 
 #[test]
-fn in_random_lives_with_welcomes_everybody_reads_everybody_and_nobody_else_does() {
+fn lives_with_welcomes_are_read_by_members_only() {
     live(lives(200), steps(60), true);
 }
 
 #[test]
-fn in_long_random_lives_with_welcomes_everybody_reads_everybody_and_nobody_else_does() {
+fn long_lives_with_welcomes_are_read_by_members_only() {
     live(lives(20), steps(600), true);
 }
 

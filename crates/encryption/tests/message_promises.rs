@@ -318,7 +318,7 @@ fn round(people: &mut [Person], groups: &mut [Group<Stubborn>], rng: &mut ChaCha
 }
 
 #[test]
-fn an_unreachable_member_delays_nobody_and_hears_everybody_once_it_is_reached() {
+fn an_unreachable_member_hears_all_once_it_is_reached() {
     let mut rng = life_rng("message left out", 0);
     let mut people = people(4, 2, &mut rng);
     let ids: Vec<_> = people.iter().map(|person| person.id).collect();
@@ -385,7 +385,7 @@ fn an_unreachable_member_delays_nobody_and_hears_everybody_once_it_is_reached() 
 }
 
 #[test]
-fn one_time_bundles_that_all_see_the_same_list_of_leave_nobody_deaf() {
+fn shared_one_time_bundles_leave_nobody_deaf() {
     let mut rng = life_rng("shared bundles", 0);
     let mut people = people(8, 0, &mut rng);
     let ids: Vec<_> = people.iter().map(|person| person.id).collect();

@@ -195,7 +195,7 @@ fn a_removal_writes_no_row_for_each_secret() {
 }
 
 #[test]
-fn what_all_members_have_passed_is_pruned_to_its_id_and_its_secret() {
+fn what_all_have_passed_is_pruned_to_id_and_secret() {
     let mut world = World::new(3, 8);
     let mut sizes = Vec::new();
     for _ in 0..4 {
@@ -238,7 +238,7 @@ fn silent_readers_cost_a_bounded_number_of_keys() {
 }
 
 #[test]
-fn a_late_operation_counts_as_a_rotation_that_nobody_knows_the_holders_of() {
+fn a_late_operation_counts_as_a_rotation_of_unknown_holders() {
     let mut world = World::new(5, 4);
     // The last member rotates, and nobody hears of it before it was removed and all have passed that.
     let late = world.update(3);
@@ -323,7 +323,7 @@ fn read(events: &[Event]) -> Vec<OperationId> {
 }
 
 #[test]
-fn what_names_data_waits_for_it_and_goes_on_also_after_a_restart() {
+fn what_names_data_waits_for_it_also_after_a_restart() {
     let mut world = World::new(10, 3);
     let data = world.send(1);
     let later = naming(&mut world, 2, &[data.id]);
@@ -361,7 +361,7 @@ fn what_names_data_comes_after_what_that_follows() {
 }
 
 #[test]
-fn data_whose_past_is_pruned_makes_nothing_late_that_follows_more() {
+fn data_with_a_pruned_past_makes_nothing_later_late() {
     let mut world = World::new(12, 3);
     let data = world.send(1);
     world.deliver(0, &data);
@@ -379,7 +379,7 @@ fn data_whose_past_is_pruned_makes_nothing_late_that_follows_more() {
 }
 
 #[test]
-fn ids_of_data_are_bounded_and_what_names_a_forgotten_one_is_neither_early_nor_lost() {
+fn forgotten_data_ids_are_neither_early_nor_lost() {
     let mut world = World::new(13, 3);
     let old: Vec<_> = (0..40).map(|_| world.send(1)).collect();
     for data in &old {
@@ -435,7 +435,7 @@ fn others_may_name_our_own_data() {
 }
 
 #[test]
-fn whoever_joins_reads_the_data_that_its_welcome_names() {
+fn a_newcomer_reads_the_data_that_its_welcome_names() {
     let mut world = World::founded(15, 4, 3);
     let update = world.update(0);
     world.share(0, &update);

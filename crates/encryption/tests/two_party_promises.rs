@@ -126,13 +126,13 @@ fn in_random_conversations_every_message_opens_once() {
     }
 }
 
-/// Bob's bundle, for a channel that begins (anew).
+/// Bob's bundle, for a channel that begins (again).
 fn long_term(bob: &Person) -> Bundle {
     Bundle::LongTerm(bob.keys.long_term_bundle(START).unwrap())
 }
 
 #[test]
-fn of_first_messages_in_any_order_the_last_generation_is_the_channel() {
+fn the_last_generation_is_the_channel_in_any_order() {
     let mut rng = life_rng("generations", 0);
     let mut people = people(2, 0, &mut rng);
     let [alice, bob] = &mut people[..] else {
@@ -175,7 +175,7 @@ fn of_first_messages_in_any_order_the_last_generation_is_the_channel() {
 }
 
 #[test]
-fn a_channel_that_lost_messages_begins_anew_in_both_directions() {
+fn a_channel_that_lost_messages_restarts_both_ways() {
     let mut rng = life_rng("anew", 0);
     let mut people = people(2, 0, &mut rng);
     let [alice, bob] = &mut people[..] else {

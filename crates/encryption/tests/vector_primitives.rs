@@ -150,7 +150,7 @@ fn a_file_with_a_key_that_is_not_on_the_curve_is_read() {
     case["case"] = "a key that is not on the curve".into();
     case["public"] = format!("02{}", "00".repeat(31)).into();
     case["required_of_us"] = "reject".into();
-    // Whatever was recorded, what is required counts.
+    // No matter what was recorded, what is required counts.
     case["reference"] = "accept".into();
     check_negative(&Value::from(vec![case]));
     check_negative(&Value::Array(Vec::new()));

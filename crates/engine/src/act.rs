@@ -296,7 +296,7 @@ fn say_what_lacks(
     Ok(())
 }
 
-/// Heals a space if that is needed, and tells of it.
+/// Heals a space if that is needed, and reports it.
 fn heal(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
     let Some(before) = look(turn, &topic.topic, None).filter(|look| !look.is_healed()) else {
         return Ok(());

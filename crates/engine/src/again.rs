@@ -8,7 +8,7 @@ use crate::named_command::NamedCommand;
 use crate::reply::Reply;
 use crate::space_command::SpaceCommand;
 
-/// Makes a command, or what became of it, once more. Whoever waits for its answer waits on.
+/// Makes a command, or what became of it, once more. Anyone who waits for its answer waits on.
 pub(crate) type Again<T> = Box<dyn FnOnce() -> T + Send>;
 
 /// A command to be carried out, and the same once more should that come to nothing.

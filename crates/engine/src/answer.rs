@@ -44,7 +44,7 @@ pub enum Outcome {
 /// A published operation, stored and synced to disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// Its id.
+    /// Id of the operation.
     pub id: Hash,
     /// Its place in our log.
     pub seq: u32,
@@ -206,7 +206,7 @@ pub enum RestoredError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EarlyTrace {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Whose log.
     pub author: VerifyingKey,
@@ -238,7 +238,7 @@ pub struct Committed {
 /// What is new in a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicChange {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// The last arrival number, if operations were stored.
     pub last_arrival: Option<u64>,
@@ -252,7 +252,8 @@ pub struct TopicChange {
     pub rewritten: bool,
     /// Which heads of logs changed.
     pub heads: HeadsChange,
-    /// The heads are to be looked up anew: peers are told another height of our own log than before.
+    /// The heads are to be looked up again: peers are told another height of our own log than
+    /// before.
     pub heads_anew: bool,
 }
 
@@ -291,14 +292,14 @@ impl RecentOperation {
 pub enum EngineEvent {
     /// Something happened in the space that a topic carries.
     Space {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// What.
         news: SpaceNews,
     },
     /// An author signed operations that exclude each other. The first one stays.
     Forked {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Both headers.
         fork: Fork,
@@ -307,7 +308,7 @@ pub enum EngineEvent {
     },
     /// That author is ourselves: a copy of this directory is in use. The log is closed.
     OwnFork {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Both headers.
         fork: Fork,
@@ -319,7 +320,7 @@ pub enum EngineEvent {
     /// Where it is looked for at which place the branches of our own log part: peers are told another
     /// height of it than before.
     OwnHeightTold {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// The peer that has the other branch, if it came from one.
         peer: Option<VerifyingKey>,
@@ -328,7 +329,7 @@ pub enum EngineEvent {
     Rejected {
         /// The topic it came for.
         topic: Topic,
-        /// Its id.
+        /// Id of the operation.
         id: Hash,
         /// Why.
         reason: RejectReason,
@@ -337,21 +338,21 @@ pub enum EngineEvent {
     },
     /// A log cannot go on here, since its next operation is not taken (`docs/protocol/streams.md#4.9`).
     LogBlocked {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Which one, and why.
         log: BlockedLog,
     },
     /// A log that was blocked goes on.
     LogGoesOn {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Author of the log.
         author: VerifyingKey,
     },
     /// A stored operation cannot be read: its log is delivered no further.
     LogUnreadable {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Author of the log.
         author: VerifyingKey,
@@ -365,16 +366,16 @@ pub enum EngineEvent {
     },
     /// A peer has more of our own log: publishing waits for it.
     PublishesHeld {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// Early operations of a peer made room for those of others: to be brought again.
     EarlyDropped {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// Nothing can be stored at the moment. It is tried again until it can.

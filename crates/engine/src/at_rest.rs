@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AtRest {
-    /// The node's signing key: whoever has the whole directory opens it.
+    /// The node's signing key: anyone who has the whole directory opens it.
     #[default]
     KeyFile,
     /// A file of its own, which should not lie in the data directory and not be backed up with it.
@@ -95,8 +95,8 @@ impl Sealer {
         }
     }
 
-    /// Finds the keys of a directory, without making any. With `before`, what was wrapped by a secret
-    /// from there is wrapped anew.
+    /// Finds the keys of a directory, without making any. With `before`, what was wrapped by a
+    /// secret from there is wrapped again.
     pub fn open(
         dir: &Path,
         store: &mut Store,
@@ -346,7 +346,7 @@ mod tests {
     const DEFAULT: (&AtRest, Option<&AtRest>) = (&AtRest::KeyFile, None);
 
     #[test]
-    fn rows_come_back_after_a_restart_and_no_file_holds_their_names_or_content() {
+    fn rows_survive_a_restart_and_are_in_no_file_in_clear() {
         let mut home = Home::new();
         let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
         let written = [row("name of a row", "secret of a row"), row("two", "2")];
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_changed_or_put_in_the_place_of_another_does_not_open() {
+    fn a_changed_or_exchanged_row_does_not_open() {
         assert_eq!(after("SELECT 1"), Ok(()));
         for sql in [
             "UPDATE sealed_row SET value = substr(value, 2)",
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_lives_in_a_file_of_its_own_where_that_is_asked_for() {
+    fn the_secret_lives_in_a_file_of_its_own_if_asked() {
         let mut home = Home::new();
         let path = home.temp.path().join("elsewhere");
         let file = AtRest::File(path.clone());
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_moves_without_the_rows_being_written_anew() {
+    fn the_secret_moves_without_rewriting_rows() {
         let mut home = Home::new();
         let file = AtRest::File(home.temp.path().join("elsewhere"));
         let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_fails_at_any_statement_leaves_all_old_or_all_new_rows() {
+    fn a_failed_transaction_leaves_all_old_or_all_new_rows() {
         let mut home = Home::new();
         let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
         home.write(&mut store, &mut sealer, &[row("a", "1"), row("b", "1")]);
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_were_drawn_in_a_transaction_that_failed_are_not_used() {
+    fn keys_of_a_failed_transaction_are_not_used() {
         let mut home = Home::new();
         let (mut store, mut sealer) = home.open(DEFAULT).unwrap();
         let mut tx = store.begin(Durability::Full).unwrap();

@@ -174,7 +174,7 @@ mod tests {
     const SECOND_US: u64 = 1_000_000;
 
     #[test]
-    fn a_session_counts_while_it_stores_sixty_four_bytes_in_a_second() {
+    fn a_session_counts_at_sixty_four_bytes_per_second() {
         let mut sessions = CatchUps::default();
         sessions.started(7, 0);
         for second in 1..=300 {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_is_fast_enough_again_counts_for_what_arrives_later() {
+    fn a_session_fast_again_counts_for_later_arrivals() {
         let mut sessions = CatchUps::default();
         sessions.started(7, 0);
         let awaited = sessions.awaited();

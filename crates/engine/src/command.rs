@@ -51,7 +51,7 @@ pub enum Command {
     /// stayed behind with an old key; at most
     /// [`REPUBLISHED_ROWS_MAX`](p2panda_core::limits::REPUBLISHED_ROWS_MAX).
     Republish {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// How many, or why none.
         reply: Reply<Result<Republished, PublishError>>,
@@ -85,7 +85,7 @@ pub enum Command {
     Named(NamedCommand),
     /// Whether the node is interested in a topic from its open on, whether or not anybody reads it.
     KeepTopic {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Whether it is.
         keep: bool,
@@ -108,9 +108,9 @@ pub enum Command {
     PeerHas {
         /// Topic of the session.
         topic: Topic,
-        /// The session.
+        /// Number of the session on this node.
         session: u64,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// The height it named.
         own_seq: u32,
@@ -118,7 +118,7 @@ pub enum Command {
     /// A peer says that it has stored our log up to this entry of ours: of two branches it holds this
     /// one (`docs/protocol/streams.md#16`).
     OwnHeld {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Which log.
         log: Label,
@@ -127,14 +127,14 @@ pub enum Command {
     },
     /// An import is over: what of it came too early is forgotten.
     ImportEnded {
-        /// Its topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Its number.
         import: u64,
     },
     /// Drops the body of a stored operation for good; its header stays.
     DropBody {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Which log.
         log: Label,
@@ -146,7 +146,7 @@ pub enum Command {
     /// Says how an operation stands that has passed the order stage: where that changes what is shown of
     /// it, it gets another place in the feed (`docs/protocol/streams.md#9.1`).
     Restate {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Which log.
         log: Label,
@@ -160,14 +160,14 @@ pub enum Command {
     /// Looks for an operation that came before those it follows in its log, and is kept in memory
     /// until they come.
     FindEarly {
-        /// Its id.
+        /// Id of the operation.
         id: Hash,
         /// Where it is kept, if it is.
         reply: Reply<Option<EarlyTrace>>,
     },
     /// Remembers a record of the address book.
     PutAddress {
-        /// The node.
+        /// Its node id.
         node: VerifyingKey,
         /// What is known of it.
         record: Bytes,
@@ -176,7 +176,7 @@ pub enum Command {
     },
     /// Forgets a record of the address book.
     RemoveAddress {
-        /// The node.
+        /// Its node id.
         node: VerifyingKey,
         /// Called when it is forgotten.
         reply: Option<Reply<()>>,
@@ -209,7 +209,7 @@ pub enum Source {
     Session {
         /// Its number.
         id: u64,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// An import by the application.
@@ -269,7 +269,7 @@ pub struct NewMessage {
     /// The hash of an idempotency key: within the window, the log gets one message with it
     /// (`docs/protocol/streams.md#3`).
     pub key: Option<Hash>,
-    /// Operations that it is to come after, whatever this node has seen; at most
+    /// Operations that it is to come after, no matter what this node has seen; at most
     /// [`DEPENDENCIES_MAX`](p2panda_core::limits::DEPENDENCIES_MAX).
     pub after: Vec<Dependency>,
     /// The name of the log, if it is not our first one in the topic.
@@ -330,7 +330,7 @@ impl PublishRequest {
 }
 
 impl Command {
-    /// Whether it is a publish, which does not wait for the storage for ever.
+    /// Whether it is a publish, which does not wait for the storage forever.
     pub(crate) fn is_publish(&self) -> bool {
         matches!(self, Command::Publish { .. } | Command::PublishAll { .. })
     }

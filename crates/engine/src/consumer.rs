@@ -118,7 +118,7 @@ impl Consumer {
         self.places.values().map(Place::in_flight).sum()
     }
 
-    /// Settles an entry that was delivered, whoever had it and in whatever process.
+    /// Settles an entry that was delivered, no matter who had it and in any process.
     pub fn ack_at(&mut self, topic: TopicNumber, offset: u64) -> Result<Answer, TokenError> {
         let place = self.places.get(topic).ok_or(TokenError::NotDelivered)?;
         match place.stand(offset) {
@@ -440,7 +440,7 @@ impl Consumer {
         }
     }
 
-    /// An entry goes, for whatever reason; the next one of its key may come.
+    /// An entry goes, for any reason; the next one of its key may come.
     fn take_out(&mut self, topic: TopicNumber, offset: u64) -> Option<Item> {
         let item = self.places.get_mut(topic)?.take(offset)?;
         match item.stand {

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stage_opens_is_shown_opened_and_what_it_holds_back_comes_late_by_the_same_way() {
+    fn opened_content_is_shown_and_held_content_comes_late() {
         let mut node = Node::new();
         let sent = said(2, &["zero", "one", "two"], &[]);
         let committed = node.run(&sent, |turn| {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extensions_of_an_operation_are_at_hand_in_every_stage() {
+    fn every_stage_has_the_extensions_of_an_operation() {
         let mut node = Node::new();
         let lost = Dependency {
             author: SigningKey::from_bytes(&[9; 32]).verifying_key(),

@@ -23,7 +23,7 @@ use crate::turn::Turn;
 /// What a call of ours to the crate that knows spaces works with.
 pub(crate) type OurDesk<'d, 'k, 't, 'e> = Desk<'d, 'k, ChaCha20Rng, Sealed<'d, Hand<'t, 'e>>>;
 
-/// What it gives: a value, and what came of it.
+/// What it gives: a value, and what became of it.
 pub(crate) type Done<T> = Result<(T, Vec<Event>), LocalError>;
 
 /// Does something in a space. Operations are appended to our control log.

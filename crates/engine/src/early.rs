@@ -1,5 +1,5 @@
-//! Operations that came before those they follow, in memory, within limits: of all topics
-//! together, and where there is no room whoever brought most loses its newest
+//! Operations that came before those they follow, in memory, within limits: of all topics together,
+//! and where there is no room the one who brought most loses its newest
 //! (`docs/protocol/streams.md#4`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,7 +12,7 @@ use p2panda_core::{Hash, NodeExtensions, Operation, Topic, VerifyingKey};
 use crate::command::Source;
 use crate::shares::{Origin, Shares};
 
-/// What an operation counts beside its bytes, so that neither many nor large ones crowd others
+/// What an operation counts next to its bytes, so that neither many nor large ones crowd others
 /// out.
 const OPERATION_BYTES: usize = EARLY_BYTES_MAX / EARLY_OPERATIONS_MAX;
 

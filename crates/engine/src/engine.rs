@@ -247,7 +247,7 @@ impl Engine {
         Ok(step?)
     }
 
-    /// Does the next thing that views wait for. Views never stop the engine, whatever fails.
+    /// Does the next thing that views wait for. Views never stop the engine, no matter what fails.
     pub(crate) fn view_turn(&mut self, views: &mut ViewQueue, now: Now) {
         if self.stopped {
             return;

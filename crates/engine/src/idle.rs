@@ -1,4 +1,4 @@
-//! Long work in slices: jobs that run beside the batches, one bounded step at a time
+//! Long work in slices: jobs that run next to the batches, one bounded step at a time
 //! (`docs/protocol/streams.md#2`).
 //!
 //! A job is a function that does one step, in a transaction of its own, and says whether more is
@@ -94,7 +94,7 @@ fn run(
     };
     let schedule = &mut state.schedule;
     let left = left.inspect_err(|_| {
-        // What is left to do is in the database, whatever failed.
+        // What is left to do is in the database, no matter what failed.
         schedule.wake(job, now_us.saturating_add(micros(STEP_WAIT)));
     })?;
     match left {
@@ -108,7 +108,7 @@ fn run(
     Ok(())
 }
 
-/// Tables of old versions of views are deleted beside the batches, if there are any.
+/// Tables of old versions of views are deleted next to the batches, if there are any.
 pub(crate) fn old_views(database: &Database, state: &mut State, now_us: u64) {
     if database.has_old_views() {
         state.schedule.wake(Job::Views, now_us);

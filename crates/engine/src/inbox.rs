@@ -64,7 +64,7 @@ impl Inbox {
         }
     }
 
-    /// Waits until it is time, or something comes, whatever is in the lanes.
+    /// Waits until it is time, or something comes, no matter what is in the lanes.
     pub(crate) fn wait_out(&mut self, lanes: &mut Lanes, time: Duration) -> Next {
         if !self.closed {
             match self.receiver.recv_timeout(time) {
@@ -89,8 +89,8 @@ impl Inbox {
         }
     }
 
-    /// What comes within a moment: whoever was answered may send the next command at once, and to
-    /// fall asleep and be woken takes longer than that. Other threads go first meanwhile.
+    /// What comes within a moment: anyone who was answered may send the next command at once, and
+    /// to fall asleep and be woken takes longer than that. Other threads go first meanwhile.
     fn look(&mut self, lanes: &mut Lanes) -> bool {
         let start = Instant::now();
         loop {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_queued_before_a_close_is_processed_and_nothing_after_it() {
+    fn a_close_ends_the_queue_behind_what_was_queued() {
         let (sender, receiver) = channel();
         let (mut inbox, mut lanes) = (Inbox::new(receiver), lanes());
         for message in [ended(), Message::Close, ended()] {

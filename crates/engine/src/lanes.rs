@@ -132,7 +132,7 @@ impl Lanes {
         self.process_and_refill(engine, &mut |_| (), &mut |_| (), now)
     }
 
-    /// The same. A batch is small at first and grows while it is processed: whoever was answered
+    /// The same. A batch is small at first and grows while it is processed: anyone who was answered
     /// after the last commit may have sent the next command by then, and what this node publishes
     /// does not wait for more than what has begun.
     pub(crate) fn process_and_refill(
@@ -371,7 +371,7 @@ impl Taken {
         Some(command)
     }
 
-    /// Beside own commands, which somebody waits for, there is room for less. The first command
+    /// Next to own commands, which somebody waits for, there is room for less. The first command
     /// always fits.
     fn has_room_for_others(&self, command: &Command) -> bool {
         let (operations_max, bytes_max) = match self.own.commands {
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publish_that_may_not_join_a_batch_ends_it_and_is_in_the_next_one() {
+    fn a_publish_that_may_not_join_starts_the_next_batch() {
         let mut lanes = lanes((0..50).map(|_| ingest(1)));
         let (_, mut taken) = lanes.begin();
         let unsynced = |command: &Command| !is_own(command);
@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_from_elsewhere_exceeds_its_bounds_only_by_one_command_alone() {
+    fn a_batch_exceeds_its_bounds_by_one_lone_command_only() {
         let mut lanes = lanes([ingest(400), ingest(500), ingest(101), ingest(5_000)]);
         assert_eq!(batch(&mut lanes, |_| true), "ii");
         assert_eq!(batch(&mut lanes, |_| true), "i");

@@ -16,7 +16,7 @@ use crate::reply::Reply;
 pub enum NamedCommand {
     /// Looks it up.
     Open {
-        /// Its name.
+        /// The name under which it is stored.
         name: String,
         /// With what it is made if it is new; `None`: it is not made.
         create: Option<NewNamed>,
@@ -51,7 +51,7 @@ pub enum NamedCommand {
         idle: Vec<(NamedKey, u64)>,
         /// Microseconds since the last time, for all others.
         elapsed_us: u64,
-        /// Called with what came of it; `None`: it is counted, and nothing is deleted.
+        /// Called with what became of it; `None`: it is counted, and nothing is deleted.
         reply: Option<Reply<AgedNamed>>,
     },
 }
@@ -65,7 +65,7 @@ pub struct NewNamed {
     pub inactive_us: Option<u64>,
 }
 
-/// What came of counting for how long nobody has had consumers open.
+/// What became of counting for how long nobody has had consumers open.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct AgedNamed {

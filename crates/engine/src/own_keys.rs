@@ -70,13 +70,14 @@ fn publish_keys(
     if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
         known.keys_until = until;
     }
-    // Whoever asked to be let in under earlier keys asks once more.
+    // Anyone who asked to be let in under earlier keys asks once more.
     let now_us = turn.now.elapsed_us;
     turn.state.spaces.ask_by(&topic.topic, now_us);
     Ok(Ok(true))
 }
 
-/// Keys that are not good for long are drawn anew and published in every space, some in each batch.
+/// Keys that are not good for long are drawn again and published in every space, some in each
+/// batch.
 pub(crate) fn renew_keys(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let (now, now_us) = (seconds(turn), turn.now.elapsed_us);
     let State { spaces, rng, .. } = &mut *turn.state;

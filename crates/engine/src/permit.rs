@@ -55,7 +55,7 @@ pub(crate) fn judge(
 ) -> Result<Judged, StoreError> {
     let Candidate { topic, label, .. } = candidate;
     let Some(found) = find(turn, &candidate)? else {
-        // Whoever called has just read it.
+        // Anyone who called has just read it.
         return Ok(Judged::Passes(None));
     };
     let id = found.header.id();
@@ -193,7 +193,8 @@ fn at(turn: &Turn<'_>, topic: &TopicRef) -> At {
     (turn.state.spaces.id(&topic.topic), now)
 }
 
-/// A control operation has arrived: what it hands to us is taken at once, whatever it waits for.
+/// A control operation has arrived: what it hands to us is taken at once, no matter what it waits
+/// for.
 pub(crate) fn glance(
     turn: &mut Turn<'_>,
     index: usize,
@@ -553,7 +554,7 @@ fn refuse(
     Ok(())
 }
 
-/// From now on a topic carries a space. What is stored of it already is looked at anew.
+/// From now on a topic carries a space. What is stored of it already is looked at again.
 pub(crate) fn follow(
     turn: &mut Turn<'_>,
     topic: &Topic,

@@ -1,4 +1,4 @@
-//! The way of a batch, from top to bottom.
+//! The path of a batch, from top to bottom.
 
 use p2panda_store::StoreError;
 

@@ -1,4 +1,4 @@
-//! How whoever asked hears of it.
+//! How anyone who asked hears of it.
 
 /// Called once, after the commit that made the answer true. It must not block. If the engine
 /// stops before, it is dropped without being called.

@@ -10,7 +10,7 @@ use p2panda_core::limits::{
 
 use crate::command::Incoming;
 
-/// Who the room is for. Whoever queues takes room first and gives it back with the answer.
+/// Who the room is for. Anyone who queues takes room first and gives it back with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
     /// What the application asks for: no peer can take it.

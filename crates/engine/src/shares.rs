@@ -1,4 +1,4 @@
-//! Whose share of something bounded is how large: when there is no room, whoever has most makes
+//! Whose share of something bounded is how large: when there is no room, the one who has most makes
 //! room (`docs/protocol/streams.md#4`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ impl From<Source> for Origin {
     }
 }
 
-/// Sizes by origin, the largest at hand.
+/// Sizes by origin, the largest first.
 #[derive(Default)]
 pub(crate) struct Shares {
     sizes: BTreeMap<Origin, usize>,
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fullest_makes_room_for_whoever_has_less() {
+    fn the_fullest_makes_room_for_those_with_less() {
         let mut shares = Shares::default();
         let [a, b, c] = [1, 2, 3].map(Origin::Import);
         shares.add(a, 5);

@@ -27,7 +27,7 @@ pub enum SpaceCommand {
     /// that is not permitted and opened (`docs/protocol/streams.md#7`). Our keys are published there,
     /// so that an owner can make us a member.
     Follow {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Which space, if an invite names it; otherwise the first one into which we are welcomed.
         id: Option<SpaceId>,
@@ -37,7 +37,7 @@ pub enum SpaceCommand {
     /// Follows the space of an invite and asks to be let in, unless we are a member. The request waits
     /// in the topic for an owner (`docs/protocol/spaces.md#16`).
     Join {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// What was handed to us.
         invite: Invite,
@@ -93,7 +93,7 @@ pub enum SpaceCommand {
     },
     /// Seals an ephemeral message for the members.
     SealEphemeral {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// The message.
         data: Bytes,
@@ -102,7 +102,7 @@ pub enum SpaceCommand {
     },
     /// Opens an ephemeral message of a space.
     OpenEphemeral {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Who signed it.
         author: VerifyingKey,
@@ -113,7 +113,7 @@ pub enum SpaceCommand {
     },
     /// Whether a topic carries a space, as far as we were told.
     IsSpace {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// The answer.
         reply: Reply<bool>,
@@ -153,7 +153,7 @@ pub enum SpaceChange {
     RemoveAll(Vec<VerifyingKey>),
     /// Makes a new secret.
     Rotate,
-    /// Brings the space up to date, and hands secrets to whoever lacks them and can be reached.
+    /// Brings the space up to date, and hands secrets to anyone who lacks them and can be reached.
     Heal,
     /// Says that we lack something.
     Ask,
@@ -181,7 +181,7 @@ pub struct SpaceLook {
     pub rekey: Rekey,
 }
 
-/// Why nothing came of it.
+/// Why nothing resulted from it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SpaceError {

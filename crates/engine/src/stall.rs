@@ -1,5 +1,5 @@
-//! A time in which the storage takes nothing (`docs/protocol/streams.md#18`): what is queued stays in
-//! its order and is tried again, and a publish does not wait for ever.
+//! A time in which the storage takes nothing (`docs/protocol/streams.md#18`): what is queued stays
+//! in its order and is tried again, and a publish does not wait forever.
 
 use p2panda_core::limits::{PUBLISH_STORAGE_WAIT, STORAGE_RETRY_WAIT, STORAGE_RETRY_WAIT_MAX};
 

@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub restored: Option<Restored>,
     pub topics: Topics,
     pub logs: Logs,
-    /// When steps of the long work beside the batches are due.
+    /// When steps of the long work next to the batches are due.
     pub schedule: Schedule,
     pub early: Early,
     pub feed_times: FeedTimes,

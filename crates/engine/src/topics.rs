@@ -190,7 +190,7 @@ mod tests {
     };
 
     #[test]
-    fn a_batch_looks_at_topics_in_which_something_is_due_and_at_no_others() {
+    fn a_batch_looks_only_at_topics_that_are_due() {
         let dir = tempfile::tempdir().unwrap();
         let mut database = Database::open(&dir.path().join("database")).unwrap();
         let mut tx = database.begin(Durability::Normal).unwrap();

@@ -7,7 +7,7 @@ use p2panda_store::RejectReason;
 
 use crate::command::{Genuine, Incoming};
 
-/// Checks one operation. Whoever has many gives each thread a verifier of its own.
+/// Checks one operation. Anyone who has many gives each thread a verifier of its own.
 pub fn verify(verifier: &mut Verifier, received: Received) -> Incoming {
     let (header, body) = match received {
         Received::Operation { header, body } => (header, body),

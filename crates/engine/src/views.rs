@@ -75,7 +75,7 @@ pub enum ViewCommand {
     },
     /// Deletes a view.
     Delete {
-        /// Its name.
+        /// The name under which it is stored.
         name: String,
         /// Called when it is not there any more; its tables go in steps.
         reply: Reply<Asked<()>>,

@@ -1,10 +1,10 @@
 //! Logs of a topic that wait for operations of other authors (`docs/protocol/streams.md#6`).
 //!
-//! Logs are told apart by their labels. Of each log only the first waiting operation, its *front*, is looked at, and of that one
-//! dependency that is missing: when it comes, the front is looked at again. The deadline of an
-//! operation counts from its arrival, or from when the last session that was in catch-up at
-//! its arrival is done or too slow, whichever is later, and is never later than the longest
-//! wait; one behind the front does not wait anew.
+//! Logs are told apart by their labels. Of each log only the first waiting operation, its *front*,
+//! is looked at, and of that one dependency that is missing: when it comes, the front is looked at
+//! again. The deadline of an operation counts from its arrival, or from when the last session that
+//! was in catch-up at its arrival is done or too slow, whichever is later, and is never later than
+//! the longest wait; one behind the front does not wait again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 

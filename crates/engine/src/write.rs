@@ -29,7 +29,7 @@ pub(crate) fn step(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Idempotency keys of the batch, for whoever publishes with the same one later.
+/// Idempotency keys of the batch, for anyone who publishes with the same one later.
 fn remember_keys(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     let since = turn.keys_since();
     for ((log, key), keyed) in std::mem::take(&mut turn.batch.keyed) {

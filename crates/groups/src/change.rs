@@ -115,7 +115,7 @@ impl Groups {
         let members = &self.registry.group(turn.group).members;
         let members = || slots.iter().filter_map(|slot| members.get(*slot as usize));
         if members().any(|member| matches!(member, MemberIndex::Group(_))) {
-            // Whoever is in there may have another access now.
+            // Anyone who is in there may have another access now.
             let (old, new) = (self.reached(&old, index), self.reached(&new, index));
             for (key, before, after) in differences(&old, &new) {
                 note(key, before, after);

@@ -53,7 +53,8 @@ pub(crate) struct Node {
     pub(crate) open: u32,
     /// The last operations of the realm before it, sorted.
     pub(crate) inner: Few,
-    /// A hardening rule takes something from it or from one before it, whatever else is known.
+    /// A hardening rule takes something from it or from one before it, no matter what else is
+    /// known.
     pub(crate) tainted: bool,
     /// What its author saw. Never changes; none if it was not kept.
     pub(crate) view: Option<Seen>,

@@ -17,7 +17,7 @@ use crate::{
 
 /// All groups of one application: a graph of operations and what follows from it.
 ///
-/// Whoever holds the same operations holds the same groups, in whatever order they came
+/// Anyone who holds the same operations holds the same groups, in any order of arrival
 /// (`docs/protocol/groups.md`). The caller has verified the authors, and hands an operation over
 /// when what it depends on is here; nothing waits inside.
 #[derive(Default)]
@@ -37,11 +37,11 @@ pub struct Groups {
     pub(crate) journal: Option<Journal>,
 }
 
-/// What came of handing over an operation.
+/// What became of handing over an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Processed {
-    /// It is part of the graph for ever.
+    /// It is part of the graph permanently.
     Admitted(Admitted),
     /// It touches more operations than allowed, and nothing has changed. Hand it over again with
     /// a higher bound, see [`Groups::process_within`], when there is nothing else to do.

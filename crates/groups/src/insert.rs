@@ -127,7 +127,7 @@ impl Groups {
         }
     }
 
-    /// Executes the plan. The operation is part of the graph for ever.
+    /// Executes the plan. The operation is part of the graph permanently.
     pub(crate) fn insert(&mut self, mut node: Node, plan: &Plan) -> Admitted {
         let group = node.group;
         let before = self.current(group);
@@ -179,8 +179,8 @@ impl Groups {
         }
     }
 
-    /// Puts an operation into the graph and its realm, whatever its fate; one of which the place
-    /// and the dependencies are known.
+    /// Puts an operation into the graph and its realm, no matter what its fate; one of which the
+    /// place and the dependencies are known.
     pub(crate) fn link(&mut self, mut node: Node) -> OpIndex {
         let (index, is_create) = (node.group, node.is_create());
         let clock = &node.place.clock;
@@ -296,7 +296,7 @@ impl Groups {
         self.realm_mut(realm).current = OnceLock::from(table);
     }
 
-    /// An operation beside others: applies it, and again those that it touches.
+    /// An operation next to others: applies it, and again those that it touches.
     fn merge(&mut self, realm: RealmIndex, plan: &Plan, op: OpIndex) -> Vec<OpIndex> {
         let known = self.realm(realm);
         let first = known.place(plan.first_changed().unwrap_or(op));

@@ -1,7 +1,7 @@
 //! Groups of p2panda: who is a member, with which access, without a server to ask.
 //!
-//! [`Groups`] takes operations in and answers who is a member of what. Any two nodes that hold
-//! the same operations hold the same groups, in whatever order they came. The rules are those of
+//! [`Groups`] takes operations in and answers who is a member of what. Any two nodes that hold the
+//! same operations hold the same groups, in any order of arrival. The rules are those of
 //! `docs/protocol/groups.md`. Nothing here reads a clock, a file, a socket or a random generator;
 //! authors were verified by the layer above.
 //!

@@ -11,7 +11,7 @@ use crate::{Access, bound_group_id};
 pub struct GroupId(VerifyingKey);
 
 impl GroupId {
-    /// The bytes.
+    /// The bytes as they cross the wire.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }

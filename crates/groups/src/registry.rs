@@ -6,7 +6,7 @@ use crate::few::Few;
 use crate::keyed::Map;
 use crate::{GroupId, Member};
 
-/// The number of a key, whatever it names.
+/// The number of a key, no matter what it names.
 pub(crate) type KeyIndex = u32;
 /// The number of a group that has operations.
 pub(crate) type GroupIndex = u32;
@@ -39,7 +39,7 @@ struct Name {
     group_in: Few,
 }
 
-/// What never changes its place, whatever the rules decide.
+/// What never changes its place, no matter what the rules decide.
 pub(crate) struct Group {
     pub(crate) key: KeyIndex,
     /// Everybody ever named, by slot.

@@ -118,7 +118,7 @@ pub enum Status {
         /// The removal; of several the one with the smallest id.
         by: Hash,
     },
-    /// Part of a cycle of mutual removals: its target is out whatever the author's state.
+    /// Part of a cycle of mutual removals: its target is out no matter what the author's state.
     ForcedRemoval,
     /// It changes nothing.
     NoEffect(NoEffect),

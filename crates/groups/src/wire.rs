@@ -208,8 +208,8 @@ fn read_arguments(item: Item<'_>) -> Result<Arguments, Invalid> {
     Ok(Arguments {
         group: read_key(present(group)?)?.into(),
         dependencies: read_array(present(dependencies)?, read_hash)?,
-        // Peers that do not know the nonce skip it, whatever it is. So what is no nonce must not
-        // make the operation invalid here.
+        // Peers that do not know the nonce skip it, no matter what it is. So what is no nonce must
+        // not make the operation invalid here.
         nonce: nonce.filter(|_| creates).and_then(read_nonce),
         action,
     })

@@ -48,7 +48,7 @@ fn operation(number: u64) -> Operation {
 
 /// One test, because the allocator counts for the whole process.
 #[test]
-fn opening_groups_allocates_twice_per_operation_and_the_next_input_replays_one_group() {
+fn opening_groups_allocates_twice_per_operation() {
     let count = 10 * OPERATIONS;
     let mut groups = Groups::new(Rules::Hardened);
     for number in 0..count {

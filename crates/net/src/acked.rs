@@ -1,9 +1,9 @@
 //! Whether the peer of a connection has acknowledged what its sessions wrote.
 //!
-//! The transport says of a stream only that all of it was acknowledged, once it is finished; those of
-//! sessions stay open. But it tells the congestion controller of each packet that it sends, that is
-//! acknowledged or lost, and whether it has anything left to send. One task for each connection that
-//! waits follows that, whatever the number of sessions, and tells the node.
+//! The transport says of a stream only that all of it was acknowledged, once it is finished; those
+//! of sessions stay open. But it tells the congestion controller of each packet that it sends, that
+//! is acknowledged or lost, and whether it has anything left to send. One task for each connection
+//! that waits follows that, no matter what the number of sessions, and tells the node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_what_a_connection_acknowledged_a_session_counts_no_more_than_it_wrote() {
+    fn a_session_counts_acknowledged_bytes_up_to_its_own() {
         let (written, seen) = (0, 1_000);
         let mut unacked = Unacked { written, seen };
         assert_eq!(unacked.take(1_500), 0, "of others");

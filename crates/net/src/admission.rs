@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_was_told_of_a_stream_for_every_overlay_whenever_it_is_told() {
+    fn a_peer_has_a_stream_for_every_overlay_it_is_told() {
         let max = limits::GOSSIP_STREAMS_UNPROVEN_MAX;
         let mut told = 0;
         for overlays in 0..2 * max {

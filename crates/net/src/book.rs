@@ -58,7 +58,7 @@ impl AddressBook {
         }))
     }
 
-    /// The book itself. Whoever changes what is stored of it says so with
+    /// The book itself. Anyone who changes what is stored of it says so with
     /// [`AddressBook::store_soon`].
     pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
         self.0.book.lock()
@@ -236,7 +236,8 @@ impl AddressBook {
         self.lock().known(node, wall, now)
     }
 
-    /// The same, also if its last attempt failed: whoever needs this very node keeps its own waits.
+    /// The same, also if its last attempt failed: anyone who needs this very node keeps its own
+    /// waits.
     pub(crate) fn known_at_any_time(&self, node: &VerifyingKey) -> BTreeSet<Address> {
         self.lock().known_at_any_time(node, self.0.clock.now())
     }

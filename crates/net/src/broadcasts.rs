@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn who_floods_without_end_is_closed_once_and_comes_back_when_it_is_released() {
+    fn an_endless_flooder_is_closed_once_and_released() {
         let budget = Budget::new(64 * MIB, MIB);
         let account = budget.account(peer(1), Standing::Unproven(Prefix::RELAYED));
         let mut broadcasts = Broadcasts::new(budget.clone());
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn who_brought_much_is_closed_when_the_budget_is_used_up_by_something_else() {
+    fn a_heavy_sender_is_closed_when_others_use_up_the_budget() {
         let budget = Budget::new(64 * MIB, MIB);
         let account = |number| budget.account(peer(number), Standing::Unproven(Prefix::RELAYED));
         let (_one, _two, other) = (account(1), account(2), account(3));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn many_neighbours_stay_below_the_sum_and_who_brought_little_is_not_closed_for_them() {
+    fn many_light_neighbours_stay_below_the_sum() {
         let budget = Budget::new(64 * MIB, MIB);
         let mut broadcasts = Broadcasts::new(budget.clone());
         let mut closed = Vec::new();

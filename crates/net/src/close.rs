@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_refuses_is_told_from_one_that_does_not_serve_the_topic() {
+    fn refusing_and_not_serving_are_told_apart() {
         let closed = |code: CloseCode| {
             fault_of(&ConnectionError::ApplicationClosed(ApplicationClose {
                 error_code: VarInt::from_u32(code.code()),

@@ -59,7 +59,7 @@ impl Window {
         }
     }
 
-    /// Whether it begins anew.
+    /// Whether it restarts.
     fn turn(&mut self, now: Instant) -> bool {
         let over = now.duration_since(self.since) >= self.time;
         if over {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_broken_streams_and_sessions_in_an_hour_are_borne_and_no_more() {
+    fn a_hundred_broken_streams_an_hour_are_borne() {
         let now = Instant::now();
         let (mut conduct, sessions) = conduct(now);
         for _ in 0..LINK_BROKEN_STREAMS_MAX - 1 {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_opens_as_many_sessions_in_a_minute_as_common_overlays_allow() {
+    fn sessions_in_a_minute_are_bounded_by_common_overlays() {
         let start = Instant::now();
         let (mut conduct, _) = conduct(start);
         for minute in 0..3 {

@@ -39,8 +39,9 @@ pub struct Config {
     pub mdns: Mdns,
     /// Largest gossip message in bytes; every node of a network must use the same number.
     pub gossip_message_bytes_max: usize,
-    /// Neighbours that this node serves in each overlay, whoever asked. It looks for 5 by itself;
-    /// nodes of 0.7.1 sync with their neighbours only, and end what runs when those refuse them.
+    /// Neighbours that this node serves in each overlay, no matter who asked. It looks for 5 by
+    /// itself; nodes of 0.7.1 sync with their neighbours only, and end what runs when those refuse
+    /// them.
     pub gossip_neighbours_max: usize,
     /// Limits of sync messages.
     pub limits: Limits,
@@ -55,7 +56,7 @@ pub struct Config {
     /// protocol has its own; so has it where gossip messages may be larger than usual.
     pub links: bool,
     /// Sync sessions that the node looks for on each topic (`docs/protocol/sync.md#8`); it serves
-    /// whoever asks beyond that. With 0 it looks for one with every peer that it knows.
+    /// anyone who asks beyond that. With 0 it looks for one with every peer that it knows.
     pub sessions_sought: usize,
     /// The address book as [`crate::Request::Record`] had it stored.
     pub known: Known,

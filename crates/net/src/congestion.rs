@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_queue_makes_a_sender_slower_once_in_a_round_trip_and_never_stops_it() {
+    fn a_long_queue_slows_a_sender_once_per_round_trip() {
         let start = Instant::now();
         let mut controller = controller(start);
         let first = controller.window();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_flight_leaves_at_once_and_nothing_after_a_loss_does() {
+    fn the_first_flight_leaves_at_once_unless_after_a_loss() {
         let start = Instant::now();
         let mut controller = controller(start);
         let rate = |controller: &Controlled| controller.metrics().pacing_rate;

@@ -432,7 +432,7 @@ impl Connections {
                 charge,
             };
             if protocol == Protocol::Gossip {
-                // Under the lock: whoever joins an overlay meanwhile finds this one listed.
+                // Under the lock: anyone who joins an overlay meanwhile finds this one listed.
                 open.allow_gossip(self.gossip_streams(standing));
             }
             inner.open.insert(number, open);

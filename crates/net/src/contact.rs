@@ -105,8 +105,8 @@ impl Contacts {
         self.0.changes.subscribe()
     }
 
-    /// An attempt to reach a node at these addresses begins. Of a node that the configuration names it is
-    /// found out beside it whether nobody listens there.
+    /// An attempt to reach a node at these addresses begins. Of a node that the configuration names
+    /// it is found out next to it whether nobody listens there.
     pub(crate) fn attempt(&self, peer: VerifyingKey, addrs: Vec<SocketAddr>) -> Attempt {
         let first = {
             let mut attempts = self.0.attempts.lock();
@@ -169,8 +169,8 @@ impl Contacts {
         self.note_if(peer, Contact::Refused, |before| !before.is_met());
     }
 
-    /// Notes that a connection was made, and no session came of it. What a session brought before
-    /// says more.
+    /// Notes that a connection was made, and no session began. What a session brought before says
+    /// more.
     pub(crate) fn note_no_session(&self, peer: VerifyingKey) {
         self.note_if(peer, Contact::Unreachable, |before| !before.is_met());
     }

@@ -61,7 +61,7 @@ pub(crate) fn slow_server(endpoint: &Endpoint, alpns: &Alpns, timings: &Timings)
         .build()
 }
 
-/// Dial options for sync: all protocols are offered together, and the peer chooses. Whoever was
+/// Dial options for sync: all protocols are offered together, and the peer chooses. Anyone who was
 /// dialled opens no stream.
 pub(crate) fn sync_options(
     alpns: &Alpns,

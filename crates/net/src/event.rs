@@ -15,62 +15,62 @@ use p2panda_protocol::sync::SessionId;
 pub enum NetEvent {
     /// A node was heard of for the first time, or its addresses changed.
     PeerFound {
-        /// The node.
+        /// Its node id.
         node: VerifyingKey,
     },
     /// A peer became a neighbour in the overlay of a topic.
     NeighbourUp {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// A peer is a neighbour no longer.
     NeighbourDown {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// There are more topics than peers are told of: this one is not synced, and nothing ephemeral is
     /// exchanged in it, until another one is left ([`Counters::untold_topics`]).
     TopicUntold {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
     },
     /// Another node with this node's key has a link with a peer, which therefore refuses this one. Both
     /// publish to the same logs (`docs/protocol/streams.md#16`).
     CopyRuns {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// A sync session passed its handshake.
     SessionStarted {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
     },
     /// Both sides know what they are about to send. Estimates, for progress only.
     CatchUpStarted {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// What is about to be exchanged.
         expected: Transfer,
     },
     /// A catch-up that takes longer goes on.
     CatchUpGoesOn {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// What is to be exchanged, an estimate.
         expected: Transfer,
@@ -79,22 +79,22 @@ pub enum NetEvent {
     },
     /// Everything was sent, and everything received is durable: the session is live.
     CatchUpEnded {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// What was exchanged so far.
         transfer: Transfer,
     },
     /// A sync session is over.
     SessionEnded {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// Whether it ended in order.
         ok: bool,
@@ -105,9 +105,9 @@ pub enum NetEvent {
     },
     /// A peer answered, and serves no session of this topic for now. It is asked again later.
     SessionRefused {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// Why.
         reason: Refusal,
@@ -117,7 +117,7 @@ pub enum NetEvent {
     /// A peer handed over a record of its addresses that shows a clock far from this node's, or much
     /// further than before. Which of the two is right, nobody knows.
     ClockDiffers {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// How far, at least.
         by: ClockDifference,
@@ -175,7 +175,7 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RefusalStatus {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Why.
     pub reason: Refusal,
@@ -234,7 +234,7 @@ pub struct PeerStatus {
 }
 
 /// What became of a node that the configuration names, by the last attempt to reach it or its last
-/// session, whoever dialled (`docs/protocol/network.md#5`).
+/// session, no matter who dialled (`docs/protocol/network.md#5`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Contact {
@@ -316,9 +316,9 @@ pub struct LocalNetwork {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionStatus {
-    /// The session.
+    /// Number of the session on this node.
     pub session: SessionId,
-    /// Its topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Whether this node dialled.
     pub dialled_by_us: bool,
@@ -338,7 +338,7 @@ pub struct SessionStatus {
 pub struct CatchUp {
     /// What is to be exchanged, an estimate.
     pub expected: Transfer,
-    /// What was exchanged so far; told anew about once a second.
+    /// What was exchanged so far; told again about once a second.
     pub transfer: Transfer,
 }
 

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_when_nothing_is_left_to_send_is_acknowledged_with_the_last_of_it() {
+    fn the_last_of_a_flight_acknowledges_all_of_it() {
         let flight = Flight::default();
         flight.sent(0);
         flight.sent(1);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_flight_counts_only_if_nothing_is_left_to_send_or_to_send_again() {
+    fn nothing_in_flight_counts_only_when_nothing_is_left() {
         let flight = Flight::default();
         flight.sent(0);
         flight.looked(0, false);

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn alone_the_window_is_filled_and_in_company_what_the_path_carries_and_little_more() {
+    fn alone_fills_the_window_and_company_shares_the_path() {
         assert_eq!(room(&measured(100_000, 400_000), false), 300_000);
         assert_eq!(room(&measured(100_000, 4_000_000), false), 425_000);
         let company = room(&measured(100_000, 400_000), true);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_the_window_is_used_whatever_was_measured() {
+    fn a_quarter_of_the_window_is_always_used() {
         let flow = measured(1, 4_000_000);
         let start = Instant::now() + Duration::from_secs(10);
         for round in 0..500 {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_over_counts_until_it_has_left_and_an_empty_path_has_room_for_a_piece() {
+    fn an_empty_path_has_room_for_a_piece() {
         let flow = measured(390_000, 400_000);
         assert_eq!(room(&flow, false), 10_000);
         flow.sent(10_000);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use p2panda_core::{HostAddr, VerifyingKey};
 use tokio::sync::oneshot;
 
-/// A node to start with, at a host name: whatever the name resolves to counts as configured.
+/// A node to start with, at a host name: no matter what the name resolves to counts as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootstrapHost {
     /// Its node id.

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_more_than_the_limit_comes_back_and_so_does_everything_after_the_end() {
+    fn what_exceeds_the_limit_or_the_end_comes_back() {
         let inbox = Inbox::default();
         for number in 0..limits::INCOMING_WAITING_MAX {
             assert_eq!(inbox.put(number), Ok(()));

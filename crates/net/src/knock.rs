@@ -1,9 +1,10 @@
 //! Asks addresses for a sign of life before anything else is sent there
 //! (`docs/protocol/network.md#5`).
 //!
-//! The question is a long-header packet of a version that no one speaks: whoever speaks QUIC answers
-//! with the versions that it does (RFC 9000, sections 6 and 17.2.1), without any state. The endpoint
-//! itself cannot ask: it keeps what it was given once, and sends each later dial there as well.
+//! The question is a long-header packet of a version that no one speaks: anyone who speaks QUIC
+//! answers with the versions that it does (RFC 9000, sections 6 and 17.2.1), without any state. The
+//! endpoint itself cannot ask: it keeps what it was given once, and sends each later dial there as
+//! well.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -33,7 +34,7 @@ pub(crate) struct Knocker {
     timeout: Duration,
 }
 
-/// What came of it.
+/// What became of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Knocked {
     /// The address that answered first.
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_silent_gets_two_datagrams_and_one_that_answers_wrongly_no_more() {
+    async fn a_silent_address_gets_two_datagrams() {
         let silent = UdpSocket::bind(loopback()).await.unwrap();
         let wrong = UdpSocket::bind(loopback()).await.unwrap();
         let ask = [&silent, &wrong].map(|socket| socket.local_addr().unwrap());
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_speaks_quic_answers() {
+    async fn every_quic_speaker_answers() {
         let endpoint = iroh::Endpoint::builder(iroh::endpoint::presets::Minimal)
             .alpns(vec![b"any".to_vec()])
             .clear_ip_transports()

@@ -52,8 +52,8 @@
 //! |---|---|
 //! | find and sync with others who have a topic | [`Net::subscribe`]; the answers to [`Request`]s bring what the store has |
 //! | store what came | [`Request::Store`]; its reply says that it is durable |
-//! | tell of a new operation | the `watch` channel that [`Net::subscribe`] was given |
-//! | reach whoever is there, without storing | [`Net::ephemeral`] |
+//! | report a new operation | the `watch` channel that [`Net::subscribe`] was given |
+//! | reach anyone who is there, without storing | [`Net::ephemeral`] |
 //! | see what happens | [`Net::events`], [`Net::peers`], [`Net::counters`] |
 //!
 //! What peers make it hold counts against one budget ([`Config::budget`],

@@ -41,7 +41,7 @@ pub(crate) async fn run(shared: Arc<Shared>, advertise: bool) {
     });
 }
 
-/// Has the survey look again whenever the system tells of a change.
+/// Has the survey look again whenever the system reports a change.
 async fn watch_machine(shared: &Shared) {
     let monitor = match Monitor::new().await {
         Ok(monitor) => monitor,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_looks_on_every_interface_that_can_multicast_and_on_loopback_only_alone() {
+    fn loopback_is_looked_on_only_when_it_is_alone() {
         let loopback = interface(1, false, &[("127.0.0.1", 8), ("::1", 128)]);
         assert_eq!(keys(&[]), []);
         assert_eq!(keys(std::slice::from_ref(&loopback)), [(1, false)]);

@@ -37,7 +37,7 @@ pub(crate) struct Membership {
 pub(crate) enum Meets {
     /// Everybody: something is broadcast in it.
     All,
-    /// Peers without a link, and others only beside these: links say who is in the overlay.
+    /// Peers without a link, and others only next to these: links say who is in the overlay.
     Published,
 }
 
@@ -127,7 +127,7 @@ impl Membership {
         self.joined.broadcast(message).await;
     }
 
-    /// Tells of all changes among the neighbours.
+    /// Reports all changes among the neighbours.
     fn look(&mut self) {
         let now = self.joined.neighbours();
         if now == self.neighbours {

@@ -340,7 +340,7 @@ impl Net {
     }
 
     /// The system knows of a change of the network: looks at the addresses again and tries
-    /// everything anew at once.
+    /// everything again at once.
     pub async fn network_change(&self) {
         recovery::recover(&self.running.shared).await;
     }
@@ -392,7 +392,7 @@ pub struct SyncHandle {
 }
 
 impl SyncHandle {
-    /// The topic.
+    /// The topic that this was opened for.
     pub fn topic(&self) -> Topic {
         self.topic
     }
@@ -409,7 +409,7 @@ impl SyncHandle {
         self.handle.confirm(label, height);
     }
 
-    /// Leaves the topic, whoever else holds a handle: live sessions end with Close, those in
+    /// Leaves the topic, no matter who else holds a handle: live sessions end with Close, those in
     /// catch-up are cut. Answers when that is done, after about half a second at most.
     pub async fn leave(self) {
         self.handle.leave().await;

@@ -250,8 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_told_of_as_many_overlays_as_there_are_places_and_of_others_as_soon_as_one_is_left()
-    {
+    fn peers_hear_of_as_many_overlays_as_there_are_places() {
         let mut inner = Inner::default();
         let max = limits::OVERLAYS_TOLD_MAX;
         for number in 0..max + 3 {
@@ -277,7 +276,7 @@ mod tests {
         assert_eq!(inner.part(&overlay(0)), None, "left already");
     }
 
-    /// Whatever was told when a link began, and with which padding.
+    /// What was told when a link began, and with which padding.
     #[test]
     fn what_peers_are_told_fits_into_what_they_remember() {
         let padded = limits::LINK_TAGS_PADDED_MAX;

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_dial_expects_a_slow_path_as_it_was_measured_and_no_faster_one() {
+    fn the_next_dial_expects_the_measured_slow_path() {
         let usual = limits::FIRST_ROUND_TRIP;
         let paths = Paths::new(usual);
         assert_eq!(paths.expected(&key(1)), usual);

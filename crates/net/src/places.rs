@@ -8,7 +8,7 @@ use p2panda_core::budget::Standing;
 /// Who makes room for others: the lower, the sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// Has shown nothing. The oldest goes first: whoever means well soon shows something.
+    /// Has shown nothing. The oldest goes first: anyone who means well soon shows something.
     Silent,
     /// Has shown something and did not sync in time. The newest goes first: it has proved least.
     Idle,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_time_makes_room_for_a_prefix_or_a_peer_with_fewer_only() {
+    fn a_timed_place_goes_to_those_with_fewer_only() {
         use Rank::Begun;
         let crowd = [(1, 1, Begun), (2, 1, Begun), (3, 2, Begun)];
         assert_eq!(chosen(&ranked(&crowd), &key(9), at(3)), Some(0));

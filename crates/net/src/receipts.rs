@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_link_hears_of_the_latest_height_once_and_of_none_of_a_topic_that_was_left() {
+    fn each_link_hears_of_the_latest_height_once() {
         let receipts = Receipts::default();
         let overlay = |byte| Overlay::from_bytes([byte; 32]);
         let first = |byte| ReceiptLog::first(overlay(byte));

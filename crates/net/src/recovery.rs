@@ -1,4 +1,4 @@
-//! Notices that the machine slept or its network changed, and tries everything anew at once.
+//! Notices that the machine slept or its network changed, and tries everything again at once.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,7 +27,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// Has the endpoint look at its addresses, and everyone else try again without waiting.
 pub(crate) async fn recover(shared: &Shared) {
-    tracing::info!("the machine slept or the network changed; everything is tried anew");
+    tracing::info!("the machine slept or the network changed; everything is tried again");
     shared.endpoint.network_change().await;
     shared.book.lock().start_anew();
     shared.signals.reset();

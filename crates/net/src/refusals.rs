@@ -1,4 +1,4 @@
-//! Sessions that peers have refused, for whoever looks at the peers.
+//! Sessions that peers have refused, for anyone who looks at the peers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_refusal_of_each_topic_is_said_until_it_is_made_good_and_no_more_than_so_many() {
+    fn the_last_refusal_of_a_topic_is_said_until_mended() {
         let peer = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let (refusals, at) = (Refusals::default(), SystemTime::UNIX_EPOCH);
         for number in 0..limits::REFUSALS_REMEMBERED_MAX + 1 {

@@ -21,14 +21,14 @@ pub enum Request {
     /// The heights of a topic, its highest arrival number and the logs with bodies that have not
     /// come, in one consistent look.
     Heights {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Answer.
         reply: oneshot::Sender<(Heights, u64, Vec<Gap>)>,
     },
     /// The heads of the logs of a topic, shared by its sessions, that follow every commit.
     Heads {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Answer, when everything that is stored is in them.
         reply: oneshot::Sender<SharedHeads>,
@@ -36,7 +36,7 @@ pub enum Request {
     /// The headers that show a peer that a log is forked: those of stored evidence, or that of the
     /// head where there is none (`docs/protocol/ranges.md#6`).
     Evidence {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Whose log.
         author: VerifyingKey,
@@ -45,7 +45,7 @@ pub enum Request {
     },
     /// Bodies that have not come.
     Wanted {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Which of them.
         look: Look,
@@ -54,7 +54,7 @@ pub enum Request {
     },
     /// The heights of so many logs of a topic, those that are known longest.
     OldestHeights {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// How many.
         logs_max: usize,
@@ -63,7 +63,7 @@ pub enum Request {
     },
     /// Number and bytes of the stored operations in these ranges.
     Totals {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// The ranges.
         ranges: Vec<LogRange>,
@@ -72,7 +72,7 @@ pub enum Request {
     },
     /// A page of stored operations, read in one short transaction.
     Read {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// What to read.
         read: Read,
@@ -85,7 +85,7 @@ pub enum Request {
     Store {
         /// The topic of the session.
         topic: Topic,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// The peer, as its TLS identity proved it.
         peer: VerifyingKey,
@@ -99,7 +99,7 @@ pub enum Request {
     /// How far the log of a peer is stored here, synced to disk. A peer asks for it
     /// (`docs/protocol/link.md#10`).
     Level {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// The peer.
         author: VerifyingKey,
@@ -112,9 +112,9 @@ pub enum Request {
     },
     /// A peer says how far it has stored a log of this node.
     Confirmed {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// Label of the log, if it has a name: one that this node asked for.
         label: Option<Label>,
@@ -123,22 +123,22 @@ pub enum Request {
     },
     /// A session has reached the next phase.
     Phase {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// The phase it is in now.
         phase: Phase,
     },
     /// A peer told what it holds of this node's own log.
     PeerHas {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// Highest sequence number, `None` when it holds nothing.
         own_seq: Option<u32>,
@@ -147,7 +147,7 @@ pub enum Request {
     ///
     /// Its transport has acknowledged them; nothing confirms that the peer has stored them.
     Sent {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// The topics, and how far each.
         acked: Vec<Reached>,
@@ -161,7 +161,7 @@ pub enum Request {
     },
     /// A node is no longer in the address book: forget its entry.
     Forget {
-        /// The node.
+        /// Its node id.
         node: VerifyingKey,
     },
 }
@@ -188,7 +188,7 @@ pub struct Stored {
 /// How far a peer was sent a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// The arrival number, inclusive.
     pub arrival: u64,

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_is_opened_once_while_it_is_held_and_again_when_it_is_over() {
+    fn a_topic_is_opened_once_while_it_is_held() {
         let served = Served::new();
         let topic = Topic::from_bytes([1; 32]);
         let first = served.get_or_open(topic, |_| false, || Arc::new(1));

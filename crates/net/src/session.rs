@@ -71,7 +71,7 @@ impl PairShare {
         }
     }
 
-    /// The peer shows up anew: a session that runs may be one that it has lost.
+    /// The peer shows up again: a session that runs may be one that it has lost.
     pub(crate) fn probe(&self) {
         let members = self.members.lock();
         members.iter().for_each(|member| member.probe.notify_one());
@@ -124,7 +124,7 @@ pub(crate) struct SessionOf {
     pub(crate) topic_share: TopicShare,
 }
 
-/// What the sessions of a topic share, whoever the peer is.
+/// What the sessions of a topic share, no matter who the peer is.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicShare {
     /// By which peer each author's operations come whole.
@@ -239,7 +239,7 @@ impl Driver {
             let limits = shared.limits;
             Session::open(id, dialled, protocol, topic, limits, &mut pair, now)
         };
-        // Whatever was stored before is in the heights; but a value that nobody has looked at
+        // Anything that was stored before is in the heights; but a value that nobody has looked at
         // yet must wake us once.
         arrivals.mark_changed();
         let over = Over::new(shared.requests.clone(), topic, id, peer);

@@ -87,7 +87,7 @@ impl Shared {
         }
     }
 
-    /// A peer was reached, by whatever protocol: overlays that lack it try again at once.
+    /// A peer was reached, by any protocol: overlays that lack it try again at once.
     pub(crate) fn reached(&self, peer: &VerifyingKey) {
         self.gossip.reached(peer, || {
             let overlays = {

@@ -1,4 +1,4 @@
-//! What one task of the network tells all others, and whoever listens outside.
+//! What one task of the network tells all others, and anyone who listens outside.
 
 use p2panda_core::limits::NETWORK_EVENTS_MAX;
 use tokio::sync::{broadcast, watch};
@@ -8,7 +8,7 @@ use crate::event::NetEvent;
 /// The signals of a network. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Signals {
-    /// Counts how often everything had to be tried anew at once.
+    /// Counts how often everything had to be tried again at once.
     reset: watch::Sender<u64>,
     /// Counts the overlays that were added, and new own addresses: reasons to walk again.
     walk: watch::Sender<u64>,
@@ -26,7 +26,7 @@ impl Signals {
         }
     }
 
-    /// Tells whoever listens.
+    /// Tells anyone who listens.
     pub(crate) fn tell(&self, event: NetEvent) {
         // Fails only while nobody listens.
         let _ = self.events.send(event);

@@ -1,4 +1,4 @@
-//! A value whose changes wake whoever watches it.
+//! A value whose changes wake anyone who watches it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_wait_are_woken_and_hear_of_the_last_change_before_the_end() {
+    fn all_waiters_hear_of_the_last_change_before_the_end() {
         let watched = Watched::<u32>::default();
         let (mut one, mut other) = (watched.subscribe(), watched.subscribe());
         let changing = async { watched.send_modify(|value| *value = 1) };

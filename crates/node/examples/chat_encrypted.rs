@@ -5,7 +5,7 @@
 //! cargo run --example chat_encrypted -- bob-home panda:...    # in a second terminal, or elsewhere
 //! ```
 //!
-//! Each directory is one person. Whoever opens the chat first is its owner and lets others in.
+//! Each directory is one person. Anyone who opens the chat first is its owner and lets others in.
 
 use std::error::Error;
 use std::io::{self, BufRead};
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::select! {
             message = rx.next() => match message {
                 Some(message) if message.author() == node.id() => {}
-                // One that tells of members has no text.
+                // One that reports members has no text.
                 Some(message) => if let Ok(text) = message.text() {
                     println!("{}: {text}", message.author());
                 },

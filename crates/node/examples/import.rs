@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tx.publish(reading).await?;
     }
 
-    // Whatever holds bytes can carry them.
+    // Anything that holds bytes can carry them.
     let mut carried = Vec::new();
     let mut after = 0;
     loop {

@@ -7,8 +7,8 @@
 //! cargo run --example todo -- ada-home TOPIC             # shows the list
 //! ```
 //!
-//! Everybody may add and finish items without asking anybody. The list is the sum of all changes, in
-//! whatever order they came: to finish an item that is not here yet is remembered.
+//! Everybody may add and finish items without asking anybody. The list is the sum of all changes,
+//! in any order of arrival: to finish an item that is not here yet is remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

@@ -8,8 +8,8 @@
 //! cargo run --example view -- ada-home TOPIC             # shows the list
 //! ```
 //!
-//! Beside `todo.rs`, which reads all messages each time: this one reads each of them once, and asks the
-//! tables. To change them, change `TABLES` or `apply` and raise `VERSION`.
+//! Next to `todo.rs`, which reads all messages each time: this one reads each of them once, and
+//! asks the tables. To change them, change `TABLES` or `apply` and raise `VERSION`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -103,7 +103,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(change) = change {
         tx.publish(change).await?;
     }
-    // Whoever is around has two seconds to bring what is new.
+    // Anyone who is around has two seconds to bring what is new.
     let _ = timeout(Duration::from_secs(2), rx.caught_up()).await;
     view.caught_up().await?;
     show(&view).await?;

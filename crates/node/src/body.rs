@@ -47,7 +47,7 @@ pub enum DecodeError {
     /// The stream has no type; use `text`, `bytes` or `raw`.
     #[error("the stream has no message type")]
     Untyped,
-    /// The message tells of a change and has no content; see `Message::change`.
+    /// The message reports a change and has no content; see `Message::change`.
     #[error("the message tells of a change and has no content")]
     Change,
     /// Another shape than the type.

@@ -206,7 +206,7 @@ impl Builder {
     }
 
     /// How many logs that are new here a peer that is not trusted may bring to a topic at once, and
-    /// how many more each second; 10 000 and 500 if not said. Whoever brings more is slowed, and
+    /// how many more each second; 10 000 and 500 if not said. Anyone who brings more is slowed, and
     /// nothing is lost (`docs/protocol/sync.md#10`).
     pub fn new_logs_max(mut self, at_once: u32, per_second: u32) -> Self {
         self.new_logs = (at_once, per_second);
@@ -242,17 +242,17 @@ impl Builder {
         self
     }
 
-    /// Sync sessions that the node looks for on each topic; 5 if not said. It serves whoever asks
-    /// beyond that, as far as its budget goes. With 0 it looks for one with every node that it knows
-    /// (`docs/protocol/sync.md#11`).
+    /// Sync sessions that the node looks for on each topic; 5 if not said. It serves anyone who
+    /// asks beyond that, as far as its budget goes. With 0 it looks for one with every node that it
+    /// knows (`docs/protocol/sync.md#11`).
     pub fn sessions_sought(mut self, sessions: usize) -> Self {
         self.sessions_sought = sessions;
         self
     }
 
-    /// Neighbours that the node serves in each gossip overlay, whoever asked; 128 if not said. It looks
-    /// for 5 by itself. Nodes of release 0.7.1 sync with their neighbours only: a server of many of
-    /// them needs as many (`docs/protocol/network.md#6`).
+    /// Neighbours that the node serves in each gossip overlay, no matter who asked; 128 if not
+    /// said. It looks for 5 by itself. Nodes of release 0.7.1 sync with their neighbours only: a
+    /// server of many of them needs as many (`docs/protocol/network.md#6`).
     pub fn gossip_neighbours_max(mut self, neighbours: usize) -> Self {
         self.gossip_neighbours_max = neighbours;
         self
@@ -277,8 +277,8 @@ impl Builder {
         self
     }
 
-    /// Where the secret comes from that opens what is sealed in the database;
-    /// [`AtRest::KeyFile`] if not said, with which whoever has the whole directory can open it
+    /// Where the secret comes from that opens what is sealed in the database; [`AtRest::KeyFile`]
+    /// if not said, with which anyone who has the whole directory can open it
     /// (`docs/protocol/at-rest.md#2`).
     pub fn at_rest(mut self, source: AtRest) -> Self {
         self.at_rest = source;

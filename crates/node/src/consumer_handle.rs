@@ -32,7 +32,7 @@ pub struct ConsumerHandle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerInfo {
-    /// Its name.
+    /// The name under which it is stored.
     pub name: String,
     /// Where it stands.
     pub positions: Vec<ConsumerPosition>,
@@ -58,7 +58,7 @@ pub struct ConsumerInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerPosition {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Everything at or below this offset is settled, except what is open.
     pub position: u64,
@@ -90,7 +90,7 @@ impl ConsumerHandle {
         &self.node
     }
 
-    /// Its name.
+    /// The name under which it is stored.
     pub fn name(&self) -> &str {
         self.named.name()
     }

@@ -34,8 +34,8 @@ enum What<M> {
     Pruned(Pruned),
 }
 
-/// What a delivery is: a message, or one of the things that stand beside messages. So it is also where
-/// messages have a type.
+/// What a delivery is: a message, or one of the things that stand next to messages. So it is also
+/// where messages have a type.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Delivered<'d, M = Raw> {
@@ -52,7 +52,7 @@ pub enum Delivered<'d, M = Raw> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pruned {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Author of the log.
     pub author: VerifyingKey,
@@ -140,7 +140,8 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// The message, also one that tells of a change; `None` where this tells of something that was pruned.
+    /// The message, also one that reports a change; `None` where this reports something that was
+    /// pruned.
     pub fn message(&self) -> Option<&Message<M>> {
         match &self.what {
             What::Message { message, .. } => Some(message),
@@ -156,7 +157,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// The topic.
+    /// The topic that this was opened for.
     pub fn topic(&self) -> Topic {
         match &self.what {
             What::Message { topic, .. } => *topic,

@@ -14,7 +14,7 @@ use crate::node::Node;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unsent {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// How many operations.
     pub operations: u64,

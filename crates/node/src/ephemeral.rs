@@ -1,4 +1,4 @@
-//! Ephemeral messages: sent to whoever listens right now, never stored.
+//! Ephemeral messages: sent to anyone who listens right now, never stored.
 
 use std::borrow::Borrow;
 use std::future::{Future, IntoFuture};
@@ -123,7 +123,7 @@ impl<M> EphemeralPublisher<M> {
 }
 
 impl EphemeralPublisher<Raw> {
-    /// Sends a text, bytes or any [`Body`] to whoever is connected.
+    /// Sends a text, bytes or any [`Body`] to anyone who is connected.
     ///
     /// # Errors
     /// [`Error::Ephemeral`] when the message is larger than a gossip message may be (3 945 bytes
@@ -134,7 +134,7 @@ impl EphemeralPublisher<Raw> {
 }
 
 impl<M: Serialize> EphemeralPublisher<M> {
-    /// Sends a value to whoever is connected.
+    /// Sends a value to anyone who is connected.
     ///
     /// # Errors
     /// [`Error::Encode`] when it cannot be written as CBOR, [`Error::Ephemeral`] when it is larger

@@ -22,45 +22,45 @@ pub enum Event {
     },
     /// A peer became a neighbour in the overlay of a topic.
     NeighbourUp {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// A peer is a neighbour no longer.
     NeighbourDown {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// A sync session passed its handshake.
     SessionStarted {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
     },
     /// Both sides know what they are about to send.
     CatchUpStarted {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// What is about to be exchanged: an estimate, for progress only.
         expected: Transfer,
     },
     /// A catch-up that takes longer goes on; told about once a second.
     CatchUpGoesOn {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// What is to be exchanged, an estimate.
         expected: Transfer,
@@ -69,11 +69,11 @@ pub enum Event {
     },
     /// Everything was sent, and everything received is durable: the session is live.
     CatchUpEnded {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// What was exchanged so far.
         transfer: Transfer,
@@ -83,11 +83,11 @@ pub enum Event {
     },
     /// A sync session is over.
     SessionEnded {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// Whether it ended in order.
         ok: bool,
@@ -98,9 +98,9 @@ pub enum Event {
     },
     /// A peer answered, and serves no session of this topic for now. It is asked again later.
     SessionRefused {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// Why.
         reason: Refusal,
@@ -108,12 +108,12 @@ pub enum Event {
     /// There are more topics than peers are told of: this one is not synced, and nothing ephemeral is
     /// exchanged in it, until another one is left ([`crate::Counters::untold_topics`]). Publishing works.
     TopicUntold {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
     },
     /// Something happened in the space that a topic carries.
     Space {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// What.
         news: SpaceNews,
@@ -122,7 +122,7 @@ pub enum Event {
     /// a home directory was copied. Both publish to the same logs (`docs/protocol/streams.md#16`); give
     /// one of them a key of its own.
     CopyRuns {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// The addresses that this node announces have changed.
@@ -130,7 +130,7 @@ pub enum Event {
     /// A peer's clock is far from this node's, or much further than before. Which of the two is
     /// right, nobody knows; they meet and sync all the same (`docs/protocol/network.md#4`).
     ClockDiffers {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// How far, at least.
         by: ClockDifference,
@@ -146,15 +146,15 @@ pub enum Event {
     Recovering,
     /// An author signed operations that exclude each other. The first one stays.
     Forked {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Both headers.
         fork: Box<Fork>,
     },
     /// That author is this node: a copy of its directory is in use. The log is closed, and
-    /// [`crate::TopicHandle::own_fork`] tells of it; [`crate::Builder::restored`] are the ways on.
+    /// [`crate::TopicHandle::own_fork`] reports it; [`crate::Builder::restored`] are the ways on.
     OwnFork {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Both headers.
         fork: Box<Fork>,
@@ -163,7 +163,7 @@ pub enum Event {
     Rejected {
         /// The topic it came for.
         topic: Topic,
-        /// Its id.
+        /// Id of the operation.
         id: Hash,
         /// Why.
         reason: RejectReason,
@@ -173,22 +173,22 @@ pub enum Event {
     /// A log cannot go on here, since this node does not take its next operation. Other logs do
     /// (`docs/protocol/streams.md#4.9`).
     LogBlocked {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Which log, and why.
         log: BlockedLog,
     },
     /// A log that was blocked goes on.
     LogGoesOn {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Author of the log.
         author: VerifyingKey,
     },
     /// A stored operation is damaged. Readers pass it over, and its log may be served and delivered
-    /// no further. Each reader that comes across it tells of it.
+    /// no further. Each reader that comes across it reports it.
     Damaged {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Author of its log.
         author: VerifyingKey,
@@ -197,9 +197,9 @@ pub enum Event {
     },
     /// A peer has more of this node's own log: publishing waits for it.
     PublishesHeld {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
     },
     /// Nothing can be stored at the moment; the node goes on by itself when it can
@@ -214,7 +214,7 @@ pub enum Event {
     Stopped,
     /// A view stands still ([`crate::View::status`]); everything else goes on.
     ViewStopped {
-        /// Its name.
+        /// The name under which it is stored.
         name: String,
         /// Its version.
         version: u32,
@@ -225,7 +225,7 @@ pub enum Event {
     },
     /// A version of a view answers from now on; the one before is deleted.
     ViewSwapped {
-        /// Its name.
+        /// The name under which it is stored.
         name: String,
         /// Its version.
         version: u32,
@@ -233,7 +233,7 @@ pub enum Event {
     /// A version of a view waits before it takes the place of the one before, since the feed lacks what
     /// that had applied ([`crate::View::accept_loss`]).
     ViewLacks {
-        /// Its name.
+        /// The name under which it is stored.
         name: String,
         /// Its version.
         version: u32,
@@ -243,13 +243,13 @@ pub enum Event {
     /// A consumer is gone: nobody had it open for as long as its threshold
     /// ([`crate::ConsumerRequest::inactive`]).
     ConsumerInactive {
-        /// Its name.
+        /// The name under which it is stored.
         name: String,
     },
     /// A consumer has as many dead letters as are kept, and delivers nothing until some are redriven or
     /// dropped ([`crate::ConsumerHandle::dead_letters`]).
     ConsumerFullOfDead {
-        /// Its name.
+        /// The name under which it is stored.
         name: String,
     },
     /// This node's own logs are back where a newer copy had left them: publishing goes on.

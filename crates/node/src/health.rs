@@ -29,7 +29,7 @@ pub enum Health {
     },
 }
 
-/// Tells the health of a node to whoever asks. The engine's thread changes it.
+/// Tells the health of a node to anyone who asks. The engine's thread changes it.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthSender(Arc<watch::Sender<Health>>);
 

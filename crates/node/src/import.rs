@@ -15,7 +15,7 @@ use crate::node::Node;
 pub struct ImportedOperation {
     /// Signed header.
     pub header: Bytes,
-    /// Body, if there is one at hand.
+    /// Body, if there is one.
     pub body: Option<Bytes>,
 }
 

@@ -16,8 +16,8 @@ use crate::{Error, Message, Raw, Trace, subscription};
 
 /// What a data directory holds. Made by [`inspect`].
 ///
-/// Neither key nor lock are touched: it works beside a running node, and on read-only media. Each call
-/// blocks for as long as the read takes.
+/// Neither key nor lock are touched: it works next to a running node, and on read-only media. Each
+/// call blocks for as long as the read takes.
 pub struct Inspection(Reader);
 
 /// Reads a data directory without starting the node that lives there: nobody is contacted, nothing is

@@ -22,7 +22,7 @@
 //! | choose addresses, peers, relays, network | [`builder`] |
 //! | read from somewhere else, ack yourself, send types | [`Node::stream`] and [`StreamRequest`] |
 //! | read under a name, redeliver what failed, share work | [`Node::consumer`] |
-//! | talk to whoever is there right now | [`Node::ephemeral`] |
+//! | talk to anyone who is there right now | [`Node::ephemeral`] |
 //! | bring operations from elsewhere | [`Node::import`] |
 //! | derive tables of your own from messages | [`Node::view`] |
 //! | see what happens | [`Node::events`], [`Node::net`], [`Node::topic`] |
@@ -123,7 +123,7 @@ pub use topic_handle::{StoredOperation, TopicHandle, TopicPeer};
 pub use trace::{Trace, TracePlace, TraceState};
 pub use view::{View, ViewRequest, ViewStart, ViewState, ViewStatus, ViewStep};
 
-/// Writes the database of a data directory anew, so that its file is as small as its content and
+/// Writes the database of a data directory again, so that its file is as small as its content and
 /// holds nothing that was deleted.
 ///
 /// A node gives back what it deleted while it runs. This is for directories that an earlier version
@@ -168,7 +168,7 @@ pub fn builder() -> Builder {
     Builder::default()
 }
 
-/// A new topic that nobody can guess. Whoever knows it can read along.
+/// A new topic that nobody can guess. Anyone who knows it can read along.
 ///
 /// # Errors
 /// [`Error::Random`] when the operating system gives no random bytes.

@@ -13,8 +13,8 @@ use crate::{Error, Raw};
 /// One message of a topic, in the order of this node's feed.
 ///
 /// A message that cannot be decoded as the stream's type is delivered all the same; its
-/// [`Message::value`] is the error. So is one that tells of a change ([`Message::change`]), which has
-/// no content.
+/// [`Message::value`] is the error. So is one that reports a change ([`Message::change`]), which
+/// has no content.
 #[derive(Debug)]
 pub struct Message<M = Raw> {
     entry: FeedEntry,
@@ -76,12 +76,12 @@ impl<M> Message<M> {
     }
 
     /// What the author published, one CBOR item: the stored body, or what it was opened to. Empty
-    /// when the message tells of a change.
+    /// when the message reports a change.
     pub fn raw(&self) -> &[u8] {
         self.content().unwrap_or_default()
     }
 
-    /// What the message tells of its operation instead of having content of its own; `None` for a
+    /// What the message says about its operation instead of having content of its own; `None` for a
     /// message with content (`docs/protocol/streams.md#9.1`).
     pub fn change(&self) -> Option<Change> {
         match self.entry.content {

@@ -245,7 +245,7 @@ mod tests {
     const PAGE: &str = include_str!("../../../docs/guide/observe.md");
 
     #[test]
-    fn every_metric_has_one_name_of_its_own_which_the_page_documents_with_its_kind() {
+    fn every_metric_is_documented_with_its_kind() {
         let mut names = BTreeSet::new();
         for (name, kind, _, _) in Metrics::default().rows() {
             assert!(names.insert(name), "{name} is there twice");

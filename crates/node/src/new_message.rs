@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::body::{Body, EncodeError};
 
-/// A message to be published, with what is said about it. Whatever makes a [`Body`] makes one that
-/// nothing else is said about.
+/// A message to be published, with what is said about it. Anything that makes a [`Body`] makes one
+/// that nothing else is said about.
 ///
 /// ```no_run
 /// # async fn example(tx: p2panda::Publisher) -> Result<(), p2panda::Error> {
@@ -44,10 +44,10 @@ impl NewMessage {
         self
     }
 
-    /// The same message is stored once, however often it is published with this key: a text or bytes that
-    /// the application chooses for it. Whoever publishes it again gets the receipt of the first time, also
-    /// after a crash. The key counts in this node's log of the topic for an hour, see
-    /// [`Builder::idempotency_window`](crate::Builder::idempotency_window).
+    /// The same message is stored once, however often it is published with this key: a text or
+    /// bytes that the application chooses for it. Anyone who publishes it again gets the receipt of
+    /// the first time, also after a crash. The key counts in this node's log of the topic for an
+    /// hour, see [`Builder::idempotency_window`](crate::Builder::idempotency_window).
     ///
     /// Another message with the same key is
     /// [`PublishError::KeyTaken`](crate::PublishError::KeyTaken).

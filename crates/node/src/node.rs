@@ -278,7 +278,7 @@ async fn end_when_stopped(
         storage.close();
         topics.leave_all();
         consumers.close();
-        // Whatever does not answer in time is cut.
+        // Anything that does not answer in time is cut.
         let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, net.shutdown()).await;
     }
 }
@@ -428,8 +428,8 @@ impl Node {
         self.storage().read(read).await
     }
 
-    /// Tables of the application, derived from the messages of topics: each message takes effect in them
-    /// exactly once, and a higher version is built anew beside the one that answers
+    /// Tables of the application, derived from the messages of topics: each message takes effect in
+    /// them exactly once, and a higher version is built while the other one answers
     /// (`docs/protocol/views.md`).
     ///
     /// ```no_run
@@ -463,8 +463,8 @@ impl Node {
         Ok(rows.into_iter().map(ViewStatus::of).collect())
     }
 
-    /// Deletes a view with all its versions, started or not. Its tables go beside everything else, in
-    /// steps.
+    /// Deletes a view with all its versions, started or not. Its tables go alongside everything
+    /// else, in steps.
     ///
     /// # Errors
     /// [`p2panda_store::ViewError::Unknown`] when there is none; [`Error::Closed`] after shutdown.
@@ -481,7 +481,7 @@ impl Node {
         crate::view::accept_loss(self, name).await
     }
 
-    /// Messages that are sent to whoever is connected right now, and never stored.
+    /// Messages that are sent to anyone who is connected right now, and never stored.
     pub fn ephemeral(&self, topic: Topic) -> EphemeralRequest {
         EphemeralRequest::new(self.clone(), topic)
     }
@@ -611,7 +611,7 @@ impl Node {
         self.0.consumers.count_idle(&self.0.queue);
         self.0.consumers.close();
         self.0.views.close().await;
-        // Whatever does not answer in time is cut.
+        // Anything that does not answer in time is cut.
         let _ = tokio::time::timeout(limits::SHUTDOWN_LEAVE_WAIT, self.0.net.shutdown()).await;
         self.0.storage.close();
         close(self.0.queue.clone()).await;

@@ -38,7 +38,7 @@ impl Network {
         self.0.addr()
     }
 
-    /// Tells of a node at an address. It is a hint: what the node signed itself wins.
+    /// Reports a node at an address. It is a hint: what the node signed itself wins.
     pub fn add_peer(&self, node: VerifyingKey, addr: SocketAddr) {
         self.0.add_peer(Bootstrap {
             node,
@@ -47,7 +47,7 @@ impl Network {
         });
     }
 
-    /// Tells of a node at a host name, which is resolved now and again whenever its addresses do not
+    /// Reports a node at a host name, which is resolved now and again whenever its addresses do not
     /// answer.
     pub fn add_peer_host(&self, node: VerifyingKey, host: HostAddr) {
         self.0.add_host(BootstrapHost { node, host });

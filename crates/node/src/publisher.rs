@@ -75,7 +75,7 @@ impl<M> Publisher<M> {
         self.log
     }
 
-    /// The topic.
+    /// The topic that this was opened for.
     pub fn topic(&self) -> Topic {
         self.topic
     }

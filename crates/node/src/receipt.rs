@@ -103,8 +103,8 @@ impl Receipt {
 
     /// Asks the peers, and waits until that many of them say that they have stored the message.
     ///
-    /// Cancel safe. Takes about 200 ms more than it takes the message to get there. Waits for as long as
-    /// it takes, with peers of release 0.7.1 alone for ever.
+    /// Cancel safe. Takes about 200 ms more than it takes the message to get there. Waits for as
+    /// long as it takes, with peers of release 0.7.1 alone forever.
     ///
     /// # Errors
     /// As [`Receipt::sent`].

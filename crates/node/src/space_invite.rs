@@ -28,8 +28,8 @@ pub struct InviteRequest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewInvite {
-    /// What is handed to somebody: as secret as the topic, and whoever has it may come in. Nodes by which to
-    /// find the topic can be added ([`Ticket::add`]).
+    /// What is handed to somebody: as secret as the topic, and anyone who has it may come in. Nodes
+    /// by which to find the topic can be added ([`Ticket::add`]).
     pub ticket: Ticket,
     /// Names the invite, to look at it and to revoke it; no secret.
     pub id: VerifyingKey,

@@ -430,8 +430,8 @@ impl<M> Space<M> {
         self.change(SpaceChange::Rotate).await
     }
 
-    /// Brings the space up to date and hands secrets to whoever lacks them and can be reached. The node
-    /// does so by itself, after a random time.
+    /// Brings the space up to date and hands secrets to anyone who lacks them and can be reached.
+    /// The node does so by itself, after a random time.
     ///
     /// # Errors
     /// As [`Space::add`].

@@ -84,7 +84,7 @@ impl<M> Subscription<M> {
         self.ended.clone()
     }
 
-    /// The topic.
+    /// The topic that this was opened for.
     pub fn topic(&self) -> Topic {
         self.topic
     }

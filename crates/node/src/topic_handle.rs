@@ -350,10 +350,11 @@ impl TopicHandle {
 
     /// Keeps the topic, or does not keep it any longer.
     ///
-    /// A topic that is kept is one that the node is interested in from its start on, whether or not the
-    /// application opens it: it is stored, and served to others, and what came meanwhile is there for
-    /// whoever reads it later. The interest begins at once. That a topic is not kept any longer has an
-    /// effect from the next start on; [`TopicHandle::leave`] ends the interest of now, and only that.
+    /// A topic that is kept is one that the node is interested in from its start on, whether or not
+    /// the application opens it: it is stored, and served to others, and what came meanwhile is
+    /// there for anyone who reads it later. The interest begins at once. That a topic is not kept
+    /// any longer has an effect from the next start on; [`TopicHandle::leave`] ends the interest of
+    /// now, and only that.
     ///
     /// Returns once that is on disk. [`Node::kept_topics`] lists them.
     ///

@@ -13,7 +13,7 @@ use crate::node::Node;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trace {
-    /// Its id.
+    /// Id of the operation.
     pub id: Hash,
     /// The topic it came for.
     pub topic: Topic,

@@ -100,7 +100,8 @@ impl<M: 'static> ViewRequest<M> {
     /// ([`View::resume`]). Panics are caught where the program is built with `panic = "unwind"`, which is
     /// the default.
     ///
-    /// A message may tell of a change ([`Message::change`]), and comes again under another offset then.
+    /// A message may report a change ([`Message::change`]), and comes again under another offset
+    /// then.
     pub fn apply(
         self,
         function: impl Fn(&mut ViewStep<'_>, &Message<M>) -> Result<(), Refusal> + Send + Sync + 'static,
@@ -121,8 +122,9 @@ impl ViewStart {
     /// Opens the version, makes it if it is new, and lets it follow its topics until the node is shut
     /// down, whether or not the handle is kept. The node is interested in the topics from then on.
     ///
-    /// The first version of a view answers at once. A higher one is built beside the one that answers,
-    /// and takes its place when it has caught up; the old one follows meanwhile, if it is started as well.
+    /// The first version of a view answers at once. A higher one is built next to the one that
+    /// answers, and takes its place when it has caught up; the old one follows meanwhile, if it is
+    /// started as well.
     ///
     /// # Errors
     /// [`Error::View`]: a name, topics or statements that a view may not have; a version that is lower than
@@ -230,7 +232,7 @@ impl std::fmt::Debug for View {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ViewStatus {
-    /// Its name.
+    /// The name under which it is stored.
     pub name: String,
     /// The version.
     pub version: u32,
@@ -254,7 +256,7 @@ pub struct ViewStatus {
 pub enum ViewState {
     /// It answers and follows.
     Answers,
-    /// It is built beside the version that answers.
+    /// It is built next to the version that answers.
     Built,
     /// It has caught up, and waits since the feed lacks what the version before had applied.
     Lacks {
@@ -318,10 +320,10 @@ impl View {
         self.running.parts.version
     }
 
-    /// Reads the version of the view that answers, as of one step: whatever the function asks sees the same
-    /// state. Tables have their names without the prefix there, and there are no other tables. Nothing can
-    /// be written. All queries of one call have 10 s together; meanwhile the node keeps the old state of
-    /// all that is written, so they should be short.
+    /// Reads the version of the view that answers, as of one step: no matter what the function asks
+    /// sees the same state. Tables have their names without the prefix there, and there are no
+    /// other tables. Nothing can be written. All queries of one call have 10 s together; meanwhile
+    /// the node keeps the old state of all that is written, so they should be short.
     ///
     /// # Errors
     /// What the function returns; [`ViewError::Unknown`] when the view was deleted; [`Error::Closed`] after
@@ -449,7 +451,7 @@ impl View {
         self.running.ask(migrate).await
     }
 
-    /// Deletes the view with all its versions. Its tables go beside everything else, in steps.
+    /// Deletes the view with all its versions. Its tables go alongside everything else, in steps.
     ///
     /// # Errors
     /// [`ViewError::Unknown`] when there is none any more; [`Error::Closed`] after shutdown.

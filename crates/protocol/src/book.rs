@@ -39,7 +39,7 @@ pub enum Inserted {
     Kept,
 }
 
-/// What came of the records of one discovery session.
+/// What became of the records of one discovery session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Records handed in.
@@ -88,9 +88,9 @@ impl Book {
         self.own.as_ref()
     }
 
-    /// The own record for these addresses. It is signed anew if the addresses changed, the last one
-    /// is older than [`limits::RECORD_RENEWED_AFTER`] or from when our clock was ahead, or a later
-    /// one of ours is about; otherwise it is the one that was signed or restored before.
+    /// The own record for these addresses. It is signed again if the addresses changed, the last
+    /// one is older than [`limits::RECORD_RENEWED_AFTER`] or from when our clock was ahead, or a
+    /// later one of ours is about; otherwise it is the one that was signed or restored before.
     pub fn sign_own(
         &mut self,
         key: &SigningKey,
@@ -246,7 +246,7 @@ impl Book {
         nodes.filter(move |node| self.is_usable(node, now)).copied()
     }
 
-    /// Notes a session that succeeded, whoever dialled it.
+    /// Notes a session that succeeded, no matter who dialled it.
     pub fn succeeded(&mut self, node: VerifyingKey, wall: Timestamp, now: Time) {
         if node == self.local {
             return;

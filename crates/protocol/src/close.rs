@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_in_order_has_code_zero_and_what_does_not_has_another() {
+    fn only_a_clean_end_has_code_zero() {
         assert_eq!(CloseCode::Done.code(), 0);
         assert_eq!(CloseCode::Done.reason(), "done");
         assert_eq!(CloseCode::NotServed.reason(), "");

@@ -92,7 +92,7 @@ impl Dialing {
         for socket in sockets {
             let earlier = self.tried.get(socket).copied();
             let rest = earlier.map_or(limits::KNOCK_REST_MIN, |tried| {
-                // One that was left alone for much longer than it had to starts anew.
+                // One that was left alone for much longer than it had to starts over.
                 if now > tried.until + limits::KNOCK_REST_MAX {
                     limits::KNOCK_REST_MIN
                 } else {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_one_teller_nor_all_of_them_make_us_send_more_in_any_minute() {
+    fn tellers_cannot_exceed_their_share_in_any_minute() {
         let one = [debtor(1, true)];
         let strangers: Vec<_> = (0..200).map(|byte| debtor(byte, false)).collect();
         let everyone: Vec<_> = (0..200).map(|byte| debtor(byte, byte % 2 == 0)).collect();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_never_answers_rests_twice_as_long_each_time_up_to_hours() {
+    fn a_silent_address_rests_twice_as_long_each_time() {
         let mut dialing = Dialing::default();
         let socket = sockets(1, 1);
         let mut now = Time::ZERO;

@@ -294,7 +294,7 @@ impl Discovery {
         if self.state != State::AwaitNodes {
             return Ok(());
         }
-        // Without its own record a peer of release 0.7.1 would ask again at once, for ever.
+        // Without its own record a peer of release 0.7.1 would ask again at once, forever.
         records.retain(|(node, _)| *node != self.local.node);
         records.insert(0, (self.local.node, self.local.record.clone()));
         self.send(&Message::Nodes(fit(records)))?;
@@ -556,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_after_ten_seconds_even_when_the_peer_keeps_talking() {
+    fn a_session_ends_after_ten_seconds_of_talk() {
         let mut bob = Discovery::bob(local(2, &[]), draws(2), Time::ZERO);
         let deadline = Time::ZERO.after(10_000);
         assert_eq!(drain(&mut bob), [Output::Wake(deadline)]);
@@ -574,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_out_of_order_an_early_end_and_an_oversize_frame_fail_the_session() {
+    fn broken_sessions_fail_with_their_reason() {
         let frame = |message: Message| {
             let mut out = BytesMut::new();
             message.encode(&mut out).unwrap();
@@ -611,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_talks_while_it_is_answered_cannot_fill_the_memory() {
+    fn a_talkative_peer_cannot_fill_the_memory() {
         let mut bob = Discovery::bob(local(2, &[]), draws(2), Time::ZERO);
         let mut out = BytesMut::new();
         Message::Salt([1; 32]).encode(&mut out).unwrap();
@@ -655,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_visitors_the_one_ends_that_takes_longest_in_the_largest_crowd() {
+    fn the_slowest_visitor_of_the_largest_crowd_ends() {
         let mut admission = Admission::new();
         let alone = admission.admit(node(1), unproven(1), Time::ZERO).unwrap();
         let mut crowd = Vec::new();

@@ -1,4 +1,4 @@
-//! What ephemeral messages need beside their envelope: dropping repeats.
+//! What ephemeral messages need next to their envelope: dropping repeats.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_is_dropped_for_five_minutes_and_an_older_message_is_not() {
+    fn a_repeat_is_dropped_for_five_minutes() {
         let mut repeats = Repeats::new();
         let at = |micros| HybridTimestamp::new(micros, 0);
         assert!(repeats.is_new(author(1), at(9), Time::ZERO));

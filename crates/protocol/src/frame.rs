@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_back_whatever_the_cuts() {
+    fn frames_come_back_with_any_cuts() {
         let first = vec![7; 5_000];
         let second = vec![8; 3];
         let stream = [framed(&first), framed(&second)].concat();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_begun_frame_takes_no_more_memory_than_it_announced_and_no_more_than_twice_what_came() {
+    fn a_begun_frame_takes_at_most_twice_what_came() {
         let stream = framed(&vec![7; LIMIT as usize]);
         let mut decoder = Decoder::new();
         let mut came = 0;
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_frame_takes_a_part_more_than_what_came_and_is_in_one_piece_from_its_half_on() {
+    fn a_large_frame_is_in_one_piece_from_its_half_on() {
         let payload: Vec<u8> = (0..1_000_000u32).map(|number| number as u8).collect();
         let stream = framed(&payload);
         let mut decoder = Decoder::new();
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oversize_frame_passes_without_being_kept_and_the_next_one_arrives() {
+    fn an_oversize_frame_passes_and_the_next_one_arrives() {
         let mut decoder = Decoder::new();
         decoder.push(Bytes::copy_from_slice(&FRAME_BYTES_MAX.to_be_bytes()));
         let chunk = Bytes::from(vec![1; 65_536]);
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_frame_and_one_above_128_mib_end_the_stream_at_the_length() {
+    fn empty_and_gigantic_frames_end_the_stream() {
         for (length, error) in [
             (0u32, FrameError::Empty),
             (

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_machine_is_never_sent_to_whoever_told_it() {
+    fn what_names_no_machine_is_never_sent_to() {
         let tellers = [None, Some(ip("127.0.0.1")), Some(ip("192.168.1.9"))];
         for told in [
             "0.0.0.0",
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_address_is_sent_to_on_our_link_or_when_the_teller_is_in_that_network() {
+    fn a_private_address_is_sent_to_in_its_network_only() {
         for (told, teller, permitted) in [
             ("192.168.1.9", None, true),
             ("192.168.1.9", Some("8.8.8.8"), true),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_record_of_a_machine_with_many_interfaces_names_some_of_every_kind() {
+    fn the_own_record_names_some_interfaces_of_every_kind() {
         let many = (0..40).map(|last| Address::ip(at(&format!("172.17.{last}.1"))));
         let six = (0..9).map(|last| Address::ip(at(&format!("2a00::{last}"))));
         let relays = (0..5).map(|n| Address::Relay(format!("https://{n}.r/")));

@@ -308,8 +308,8 @@ impl TransportInfo {
         self.verify_signature(node)
     }
 
-    /// Checks that `node` signed this, for itself, whatever its clock said: enough for what the node
-    /// hands over itself.
+    /// Checks that `node` signed this, for itself, no matter what its clock said: enough for what
+    /// the node hands over itself.
     pub fn verify_any_time(&self, node: &VerifyingKey) -> Result<(), RecordError> {
         self.verify_form(node)?;
         self.verify_signature(node)
@@ -389,7 +389,7 @@ pub fn next_timestamp(previous: Option<HybridTimestamp>, now: Timestamp) -> Hybr
     }
 }
 
-/// What an mDNS announcement says beside the socket addresses (docs/protocol/network.md#5).
+/// What an mDNS announcement says next to the socket addresses (docs/protocol/network.md#5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserData {
     /// The signature of the transport info.
@@ -623,7 +623,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_at_the_address_limits_is_signed_and_one_past_them_is_not() {
+    fn a_record_at_the_address_limits_is_signed() {
         let long = limits::RECORD_ADDRESS_BYTES_MAX;
         let many = limits::RECORD_ADDRESSES_MAX;
         let ips = |count| (0..count).map(|port| Address::ip(([1, 1, 1, 1], port).into()));
@@ -655,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_two_kib_is_kept_whole_and_one_byte_more_is_refused_by_its_length() {
+    fn a_record_of_two_kib_is_kept_whole() {
         let node = key(1).verifying_key();
         for (more, fits) in [(0, true), (1, false)] {
             // Signed by a node that does not know the limit.

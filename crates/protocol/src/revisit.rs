@@ -88,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_shares_nothing_is_visited_a_few_times_in_growing_gaps() {
+    fn a_node_that_shares_nothing_is_visited_ever_more_rarely() {
         let mut revisits = Revisits::default();
         revisits.came(node(1), false, Time::ZERO);
         assert_eq!(visits(&mut revisits, &node(1)), [5, 15, 35]);
     }
 
     #[test]
-    fn a_node_that_answers_without_a_topic_changes_nothing_of_the_plan() {
+    fn an_answer_without_a_topic_changes_no_plan() {
         let mut revisits = Revisits::default();
         revisits.came(node(1), false, Time::ZERO);
         let at = Time::ZERO + limits::REVISIT_WAIT;

@@ -14,7 +14,7 @@ use crate::time::Time;
 
 /// A step that learned less than one in this many records makes a walker slower.
 const LEARNED_ONE_IN: usize = 50;
-/// One step in this many starts the walk anew.
+/// One step in this many starts the walk again.
 const RESTART_ONE_IN: u64 = 50;
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -589,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_that_learns_nothing_rests_up_to_an_hour_while_nothing_is_lacking() {
+    fn a_walk_that_learns_nothing_rests_up_to_an_hour() {
         let book = book(&[1, 2, 3]);
         let nothing = || Some(Step::default());
         let (mut walk, mut lacking) = (walk(2), walk(2));

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use crate::server::{Next, Server};
 use crate::wire::{Answer, Call, Failure, FailureKind, Outcome, Output};
 
-/// Serves one node until the request `shutdown`, the end of the input, or the end of whoever reads
-/// the output. A line that is no request is answered without an id, and serving goes on.
+/// Serves one node until the request `shutdown`, the end of the input, or the end of the one who
+/// reads the output. A line that is no request is answered without an id, and serving goes on.
 ///
 /// # Errors
 /// When input or output fail, or a request is longer than 256 MiB.
@@ -40,7 +40,7 @@ pub async fn serve(
     let served = loop {
         let line = tokio::select! {
             line = read(&mut input) => line,
-            // Whoever asked has gone.
+            // Anyone who asked has gone.
             () = outputs.closed() => break Ok(()),
         };
         let line = match line {

@@ -268,7 +268,7 @@ fn mistakes_are_replies_and_the_process_goes_on() {
 }
 
 #[test]
-fn the_end_of_the_input_ends_the_process_in_order() {
+fn the_end_of_the_input_shuts_the_process_down_cleanly() {
     let (mut driver, _) = Driver::open(json!({}));
     drop(driver.requests.take());
     assert!(driver.process.wait().unwrap().success());

@@ -45,7 +45,7 @@ fn value(text: &str) -> Value {
 }
 
 #[test]
-fn every_recorded_output_is_read_into_its_type_and_written_as_it_was() {
+fn every_recorded_output_comes_back_as_it_was() {
     let recorded = [lines(ONE_NODE), lines(THREE_NODES)];
     let outputs = recorded.iter().flatten().filter(|line| !line.is_request);
     let mut count = 0;
@@ -58,7 +58,7 @@ fn every_recorded_output_is_read_into_its_type_and_written_as_it_was() {
 }
 
 #[test]
-fn every_recorded_request_is_read_into_its_type_and_written_as_it_was() {
+fn every_recorded_request_comes_back_as_it_was() {
     let recorded = [lines(ONE_NODE), lines(THREE_NODES)];
     let requests = recorded.iter().flatten().filter(|line| line.is_request);
     let mut count = 0;

@@ -178,7 +178,7 @@ pub struct RoleChange {
 pub enum Verdict {
     /// It is delivered.
     Stands,
-    /// Its author may not write any more, and whoever took that away had not seen it.
+    /// Its author may not write any more, and the one who took that away had not seen it.
     Withdrawn,
     /// Its author was not allowed to write, in the past that the message names.
     Unauthorised,

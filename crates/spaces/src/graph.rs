@@ -7,8 +7,8 @@ use p2panda_core::{Hash, VerifyingKey};
 use crate::sealed::Note;
 use crate::{Role, Verdict};
 
-/// How many messages of each author something has seen. An author's messages come in the order
-/// of its log, so that whoever has seen one has seen those before it.
+/// How many messages of each author something has seen. An author's messages come in the order of
+/// its log, so that anyone who has seen one has seen those before it.
 pub(crate) type Clock = BTreeMap<VerifyingKey, u64>;
 
 /// Where a message stands.

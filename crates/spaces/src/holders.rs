@@ -7,8 +7,8 @@ use p2panda_core::{Hash, VerifyingKey};
 
 use crate::graph::{Graph, Kind};
 
-/// The secrets of a space, by the pointer that made them, and by which messages each member came
-/// by them. What is known follows from the messages alone, in whatever order they came.
+/// The secrets of a space, by the pointer that made them, and by which messages each member came by
+/// them. What is known follows from the messages alone, in any order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Holders {
     secrets: BTreeMap<Hash, BTreeMap<VerifyingKey, Vec<Hash>>>,

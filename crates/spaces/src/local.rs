@@ -101,7 +101,7 @@ impl<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash> Desk<'_, '_, R, F> {
     }
 }
 
-/// What came of it. After an error what was done until then is told by [`Spaces::events`].
+/// What became of it. After an error what was done until then is told by [`Spaces::events`].
 type Done = Result<Vec<Event>, LocalError>;
 
 impl Spaces {

@@ -26,7 +26,7 @@ pub enum ProcessError {
     /// It points to a message that is no operation on a group.
     #[error("{0} is no operation on a group")]
     NoGroupOperation(Hash),
-    /// The operation on a group, which is wrong for ever.
+    /// The operation on a group, which is wrong forever.
     #[error(transparent)]
     Group(#[from] p2panda_groups::ProcessError),
     /// The operation on a group touches too many others: hand it in again when there is nothing

@@ -12,7 +12,7 @@ impl SpaceId {
         SpaceId(bytes)
     }
 
-    /// The bytes.
+    /// The bytes as they cross the wire.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -22,7 +22,7 @@ pub struct Spaces {
     pub(crate) me: VerifyingKey,
     pub(crate) groups: Groups,
     pub(crate) spaces: BTreeMap<SpaceId, Space>,
-    /// What came of a call of ours that is not told yet.
+    /// The outcome of a call of ours that is not told yet.
     pub(crate) told: Vec<Event>,
     /// Operations on groups as they were signed, in the form of our own nodes.
     pub(crate) signed: BTreeMap<Hash, Vec<u8>>,

@@ -217,7 +217,7 @@ fn read_auth(map: &[u8]) -> Result<SpacesArgs, Invalid> {
     Ok(SpacesArgs::Auth(Arguments {
         group: read_key(present(group, "group_id")?)?.into(),
         dependencies: read_hashes(present(dependencies, "auth_dependencies")?)?,
-        // Peers that do not know the nonce skip it, whatever it is (`groups.md` 11.3).
+        // Peers that do not know the nonce skip it, no matter what it is (`groups.md` 11.3).
         nonce: nonce.filter(|_| creates).and_then(|n| read_32(n).ok()),
         action,
     }))

@@ -139,7 +139,7 @@ fn reading(store: &Store) -> Vec<(&'static str, u64)> {
     ]
 }
 
-/// Steps of a publish and an ack, with what the engine asks for beside.
+/// Steps of a publish and an ack, with what the engine asks for in addition.
 fn writing(store: &mut Store) -> u64 {
     let meter = Meter::attach(&mut store.database().connection);
     meter.of(|| {

@@ -10,9 +10,9 @@
 //! | `node.key` | the signing key, and a random number of the last open |
 //! | `lock` | held while the directory is open; names the process that holds it |
 //!
-//! These files, and those that SQLite adds, have mode 0600 whatever the mode of the directory. A
-//! guard file outside of the directory ([`Options::guard_dir`]) detects that an old copy of the
-//! directory was opened (`docs/protocol/streams.md#16`).
+//! These files, and those that SQLite adds, have mode 0600 no matter what the mode of the
+//! directory. A guard file outside of the directory ([`Options::guard_dir`]) detects that an old
+//! copy of the directory was opened (`docs/protocol/streams.md#16`).
 //!
 //! # Example
 //!

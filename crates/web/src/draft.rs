@@ -9,7 +9,7 @@ use p2panda_core::{
 /// What a page decides about an operation.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Name of the log, if it is not the first one.
     pub name: Option<LogName>,

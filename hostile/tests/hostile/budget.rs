@@ -1,4 +1,4 @@
-//! Memory, disk, publishes and newcomers, whatever peers send.
+//! Memory, disk, publishes and newcomers, no matter what peers send.
 
 use p2panda_core::limits;
 use p2panda_hostile::Behaviour;
@@ -16,7 +16,7 @@ async fn the_largest_haves_stay_within_the_budget() {
 }
 
 #[tokio::test]
-async fn the_largest_haves_of_many_identities_stay_within_the_budget_together() {
+async fn the_largest_haves_of_many_stay_within_the_budget() {
     holds(plan(Behaviour::LargestHave, 8, 10)).await;
 }
 

@@ -38,7 +38,7 @@ async fn gossip_over_links_stays_within_the_budget() {
 }
 
 #[tokio::test]
-async fn a_link_after_its_farewell_ends_whatever_comes_on_it() {
+async fn a_link_after_its_farewell_ends_on_any_input() {
     holds(plan(Behaviour::Farewells, 4, 7)).await;
 }
 

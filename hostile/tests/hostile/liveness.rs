@@ -1,4 +1,4 @@
-//! Honest peers hear each other, whatever others hold back.
+//! Honest peers hear each other, no matter what others hold back.
 
 use p2panda_hostile::{Behaviour, Margin};
 

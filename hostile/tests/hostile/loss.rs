@@ -18,7 +18,7 @@ async fn imported_headers_get_their_bodies_from_the_author() {
 }
 
 #[tokio::test]
-async fn headers_of_many_peers_that_keep_the_bodies_back_get_them_from_the_author() {
+async fn withheld_bodies_come_from_the_author() {
     all_shown(Bringer::Peers(8)).await;
 }
 

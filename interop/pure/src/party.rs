@@ -19,7 +19,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(pub String);
 
-/// What came of a message.
+/// What became of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Received {
     /// Plaintexts that were opened.

@@ -35,7 +35,7 @@ fn everybody_reads_everybody(world: &mut World, round: &str) {
 }
 
 #[test]
-fn both_read_each_other_through_a_whole_life_whoever_creates_the_group() {
+fn both_read_each_other_through_a_whole_life() {
     for (scheme, make) in SCHEMES {
         for (case, creator) in [Ours, Published].into_iter().enumerate() {
             let kinds = [creator, Ours, Published, Published, Ours, Ours, Published];
@@ -128,7 +128,7 @@ fn life(make: MakeWorld, scheme: &str, seed: u64) {
 }
 
 #[test]
-fn an_update_heals_a_group_that_was_changed_by_both_at_the_same_time() {
+fn an_update_heals_a_group_changed_by_both_at_once() {
     for (scheme, make) in SCHEMES {
         for (case, healer) in [0, 1].into_iter().enumerate() {
             let mut world = make(

@@ -20,7 +20,7 @@ const OPERATIONS: usize = 16;
 const ORDERS: usize = 4;
 
 #[test]
-fn reference_rules_and_release_0_7_1_accept_the_same_and_give_the_same_members() {
+fn reference_rules_equal_release_0_7_1() {
     let (mut operations, mut rejected, mut concurrent) = (0, 0, 0);
     for seed in cases(40) {
         println!("seed {seed}");
@@ -277,7 +277,7 @@ mod nonce {
     type PublishedHeader = published_core::Header<GroupsExtensionArgs>;
 
     #[test]
-    fn release_0_7_1_takes_a_signed_create_with_a_nonce_and_ignores_the_nonce() {
+    fn release_0_7_1_ignores_the_nonce_of_a_create() {
         let (key, arguments) = create();
         let header = signed(&key, &arguments);
         assert_eq!(

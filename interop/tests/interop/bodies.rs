@@ -9,7 +9,7 @@ use crate::case::{
 const SIZES: [usize; 4] = [0, 100, 3000, 65536];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn headers_that_ours_imported_alone_get_their_bodies_from_the_published_author() {
+async fn imported_headers_get_bodies_from_a_published_author() {
     let case = Case::new("headers imported alone");
     let log = twenty(&case);
     let author = published_with(&case, "published", THEIR_SEED, &log, None).await;
@@ -30,7 +30,7 @@ async fn headers_that_ours_imported_alone_get_their_bodies_from_the_published_au
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn headers_from_before_a_restart_get_their_bodies_from_the_published_author() {
+async fn old_headers_get_bodies_from_a_published_author() {
     let case = Case::new("headers before a restart");
     let log = twenty(&case);
     let ours = case.ours(&[]).await;
@@ -99,7 +99,7 @@ async fn bodies_that_one_published_node_lacks_come_from_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_that_a_published_node_lacks_deletes_nothing_until_it_comes() {
+async fn a_snapshot_lacking_there_deletes_nothing_until_it_comes() {
     let case = Case::new("snapshot lacking");
     let mut writer = Author::new(THEIR_SEED, case.topic);
     let old = messages(&contents(5, &SIZES, 0x44));

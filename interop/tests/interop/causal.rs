@@ -9,7 +9,7 @@ const ASKING: [u8; 32] = [1; 32];
 const ANSWERING: [u8; 32] = [2; 32];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operation_with_dependencies_goes_through_a_published_node_and_back() {
+async fn dependencies_survive_a_published_node() {
     let case = Case::new("causal");
     let asking = ours(&case, "asking", ASKING, None).await;
     asking.subscribe(case.topic).await.unwrap();

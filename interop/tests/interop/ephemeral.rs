@@ -8,7 +8,7 @@ use crate::case::{Case, PATIENCE};
 const LARGEST: usize = 3945;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ephemeral_messages_cross_both_ways_when_the_published_node_dials() {
+async fn ephemeral_messages_cross_when_the_published_node_dials() {
     let case = Case::new("ephemeral, published dials");
     let ours = case.ours(&[]).await;
     let published = case.published(&[ours.peer()]).await;

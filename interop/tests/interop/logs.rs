@@ -24,7 +24,7 @@ async fn with_two_logs(case: &Case) -> (Published, Vec<Operation>, Vec<Operation
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_published_node_takes_a_second_log_for_the_first_one_and_refuses_that() {
+async fn a_published_node_takes_a_second_log_for_the_first() {
     let case = Case::new("second log");
     let (sending, first, second) = with_two_logs(&case).await;
     let _at_sending = sending.stream(case.topic).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_published_node_takes_a_second_log_for_the_first_one_and_refuses_that(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_node_refuses_a_log_that_is_not_of_the_topic_and_keeps_the_one_that_is() {
+async fn our_node_refuses_a_log_that_is_not_of_the_topic() {
     let case = Case::new("second log at ours");
     let (published, first, _) = with_two_logs(&case).await;
     let at_published = published.stream(case.topic).await.unwrap();

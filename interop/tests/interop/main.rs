@@ -1,4 +1,4 @@
-//! The cases of this project's node beside a node of the published crates.
+//! The cases of this project's node next to a node of the published crates.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

@@ -63,7 +63,7 @@ async fn ours_takes_a_pruned_log_of_a_published_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_prune_that_comes_live_removes_what_came_before_on_both_sides() {
+async fn a_live_prune_removes_what_came_before_on_both_sides() {
     let case = Case::new("live prune");
     let ours = case.ours(&[]).await;
     ours.subscribe(case.topic).await.unwrap();

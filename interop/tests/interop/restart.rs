@@ -5,7 +5,7 @@ use interop::{Ours, Published, PublishedStream, Setup};
 use crate::case::{Case, PATIENCE, assert_same};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ours_restarted_at_its_address_is_found_by_a_published_node_that_knew_it() {
+async fn ours_restarted_is_found_by_a_published_node_that_knew_it() {
     let case = Case::new("restart, known before");
     let ours = case.ours(&[]).await;
     let published = case.published(&[ours.peer()]).await;
@@ -19,7 +19,7 @@ async fn ours_restarted_at_its_address_is_found_by_a_published_node_that_knew_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ours_restarted_at_its_address_is_found_by_a_published_node_that_is_new() {
+async fn ours_restarted_is_found_by_a_new_published_node() {
     let case = Case::new("restart, new");
     let ours = case.ours(&[]).await;
     ours.subscribe(case.topic).await.unwrap();
@@ -32,7 +32,7 @@ async fn ours_restarted_at_its_address_is_found_by_a_published_node_that_is_new(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ours_restarted_at_its_address_is_found_through_a_published_node() {
+async fn ours_restarted_is_found_through_a_published_node() {
     let case = Case::new("restart, through another");
     let ours = case.ours(&[]).await;
     ours.subscribe(case.topic).await.unwrap();

@@ -12,7 +12,7 @@ const ACTS_MS: u64 = 30_000;
 /// Honest nodes that it turns to each time.
 const TARGETS: usize = 3;
 
-/// What a stranger does with sessions; in the overlay each of them accepts whoever asks.
+/// What a stranger does with sessions; in the overlay each of them accepts anyone who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
     /// Refuses every session, and says nothing in the overlay.

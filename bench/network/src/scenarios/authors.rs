@@ -22,7 +22,7 @@ struct Meeting {
     seconds: Option<f64>,
     /// Payload of UDP, both ways.
     bytes: u64,
-    /// Above what was resident before, of whoever lacks.
+    /// Above what was resident before, of anyone who lacks.
     resident_bytes: u64,
 }
 

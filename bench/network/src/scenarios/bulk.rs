@@ -55,7 +55,7 @@ impl Ends {
     }
 }
 
-/// Latency of small messages alone and beside the large one.
+/// Latency of small messages alone and next to the large one.
 pub async fn run(rig: &Rig, which: Small, shape: Shape) -> Result<Report, Error> {
     let other_topic = which == Small::AnotherTopic;
     let (large, small) = (topic(0), topic(u32::from(other_topic)));

@@ -25,7 +25,7 @@ pub enum SpaceCommand {
     /// List the invites of a space, and who came by them
     #[command(after_help = "Example:\n  panda space invites $SPACE")]
     Invites(SpaceArgs),
-    /// Take an invite back; whoever came by it stays
+    /// Take an invite back; anyone who came by it stays
     #[command(after_help = "Example:\n  panda space revoke $SPACE $INVITE")]
     Revoke {
         #[command(flatten)]

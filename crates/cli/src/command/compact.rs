@@ -10,7 +10,7 @@ use crate::args::{CompactArgs, NodeArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
-/// Writes the database of the home directory anew and prints its size before and after.
+/// Writes the database of the home directory again and prints its size before and after.
 pub fn run(args: &NodeArgs, compact: &CompactArgs) -> Result<Outcome, Failure> {
     let home = crate::open::home(args)?;
     let compacted = p2panda::compact(&home).map_err(|error| match error.kind() {

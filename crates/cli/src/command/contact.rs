@@ -80,14 +80,14 @@ fn of_contact(contact: &str, at: &str) -> String {
             "nothing answers at {at} (dead); is it running, and does a firewall let UDP through?"
         ),
         "closed-port" => format!(
-            "nobody listens at {at} (closed port); start it there, or take its address anew from \
+            "nobody listens at {at} (closed port); start it there, or take its address again from \
             `panda id --addr`"
         ),
         "other-network" => format!(
             "at {at} is a node of another network; give both the same --network, or none"
         ),
         "wrong-id" => format!(
-            "at {at} answers another node (wrong id); take ID@ADDR anew from `panda id --addr` there"
+            "at {at} answers another node (wrong id); take ID@ADDR again from `panda id --addr` there"
         ),
         "refused" => {
             "it answers and takes no more connections for now; it is tried again, or name another one"

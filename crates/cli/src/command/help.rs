@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_subject_that_is_listed_is_explained_and_no_line_is_too_wide() {
+    fn each_listed_subject_is_explained_in_narrow_lines() {
         for (subject, _) in SUBJECTS {
             assert!(run(Some(subject)).is_ok(), "{subject}");
         }

@@ -81,7 +81,7 @@ async fn publish_all(
             newest,
             named,
         };
-        // Whoever interrupts does not want to wait.
+        // Anyone who interrupts does not want to wait.
         if !published.interrupted {
             tokio::select! {
                 waited = timeout(publish.wait, delivery.wait()) => if let Ok(waited) = waited {

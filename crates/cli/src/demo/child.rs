@@ -238,7 +238,7 @@ impl Child {
     }
 }
 
-/// Hands replies and messages on until the process ends; whoever waits then sees the end.
+/// Hands replies and messages on until the process ends; anyone who waits then sees the end.
 async fn read(lines: ChildStdout, waiting: Waiting, messages: mpsc::UnboundedSender<TextMessage>) {
     let mut lines = BufReader::new(lines).lines();
     while let Ok(Some(line)) = lines.next_line().await {

@@ -9,7 +9,7 @@ use crate::input;
 /// The largest file that the demo takes, in bytes.
 const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The protocol pages, so that the binary needs nothing beside it.
+/// The protocol pages, so that the binary needs nothing next to it.
 const PAGES: [&str; 7] = [
     include_str!("../../../../docs/protocol/README.md"),
     include_str!("../../../../docs/protocol/operations.md"),

@@ -231,7 +231,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_of_tokens_is_for_its_owner_alone_and_names_nobody_twice() {
+    fn a_token_file_is_private_and_names_nobody_twice() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tokens");

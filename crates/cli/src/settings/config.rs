@@ -66,8 +66,8 @@ pub struct NetworkSection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopicsSection {
-    /// Topics to store and serve while `panda node run` runs, read or not: 64 hexadecimal digits or a
-    /// ticket, `panda:...`. Whoever may read this file may read these topics.
+    /// Topics to store and serve while `panda node run` runs, read or not: 64 hexadecimal digits or
+    /// a ticket, `panda:...`. Anyone who may read this file may read these topics.
     #[schemars(example = ["panda:..."])]
     pub keep: Vec<String>,
 }
@@ -75,8 +75,8 @@ pub struct TopicsSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RpcSection {
-    /// Path of the Unix socket, or "off"; if not set, in the runtime directory of the user under a hash of
-    /// the home, or in the home. Whoever may open it may do everything.
+    /// Path of the Unix socket, or "off"; if not set, in the runtime directory of the user under a
+    /// hash of the home, or in the home. Anyone who may open it may do everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/run/panda/rpc.sock")]
     pub socket: Option<String>,
@@ -113,7 +113,7 @@ pub struct AccessSection {
     /// Topics for keys that are not listed: 64 hexadecimal digits or a ticket.
     #[schemars(example = ["panda:..."])]
     pub open_topics: Vec<String>,
-    /// Host names that requests may name, beside localhost and addresses: that of the proxy.
+    /// Host names that requests may name, next to localhost and addresses: that of the proxy.
     #[schemars(example = ["node.example.org"])]
     pub hosts: Vec<String>,
     /// Origins of web pages that may ask.

@@ -48,7 +48,7 @@ impl RpcSettings {
     }
 }
 
-/// Others never: whoever opens the socket may do everything.
+/// Others never: anyone who opens the socket may do everything.
 fn mode(text: &str) -> Result<u32, Wrong> {
     match text {
         "0600" | "600" => Ok(0o600),

@@ -28,7 +28,7 @@ fn wrong(text: &str) -> String {
 }
 
 #[test]
-fn a_flag_goes_before_the_environment_that_before_the_file_and_that_before_the_default() {
+fn flag_beats_environment_beats_file_beats_default() {
     let file = "[network]\nmdns = \"listen\"\nbudget_mib = 5\nlow_bandwidth = true\n";
     let environment = [
         ("PANDA_NETWORK_MDNS", "active"),
@@ -51,7 +51,7 @@ fn a_flag_goes_before_the_environment_that_before_the_file_and_that_before_the_d
 }
 
 #[test]
-fn an_unknown_key_is_an_error_with_its_line_and_the_nearest_right_name() {
+fn an_unknown_key_names_its_line_and_the_nearest_key() {
     let line = "panda.toml:3: unknown key network.lisen; did you mean network.listen?";
     assert_eq!(wrong("# a\n[network]\nlisen = []\n"), line);
     let line = "panda.toml:1: unknown section netwrk; did you mean network?";

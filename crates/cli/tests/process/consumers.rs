@@ -86,7 +86,7 @@ fn a_consumer_is_read_with_looked_at_moved_and_deleted() {
 }
 
 #[test]
-fn asking_for_a_consumer_or_a_view_in_an_empty_home_makes_nothing() {
+fn asking_in_an_empty_home_makes_nothing() {
     let world = World::new();
     for args in [
         &["consumer", "info", "jobs"][..],
@@ -107,7 +107,7 @@ fn asking_for_a_consumer_or_a_view_in_an_empty_home_makes_nothing() {
 }
 
 #[test]
-fn a_consumer_may_be_given_a_threshold_and_its_dead_letters_are_dropped() {
+fn a_consumer_has_a_threshold_and_droppable_dead_letters() {
     let world = World::new();
     world.publish("home", &lines(0..1), &["--wait", "0"]);
     let topic = world.topic.as_str();
@@ -135,7 +135,7 @@ fn a_consumer_may_be_given_a_threshold_and_its_dead_letters_are_dropped() {
 }
 
 #[test]
-fn a_killed_process_loses_nothing_and_repeats_only_what_it_had_not_acked() {
+fn a_killed_process_loses_nothing_and_repeats_only_unacked() {
     let world = World::new();
     world.publish("home", &lines(0..40), &["--wait", "0"]);
     let next = |more: &[&str]| {

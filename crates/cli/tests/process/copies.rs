@@ -66,7 +66,7 @@ fn two_copies(world: &World) -> (Running, String) {
 }
 
 #[test]
-fn a_copy_of_a_home_goes_on_behind_the_other_one_and_loses_nothing() {
+fn a_copy_of_a_home_goes_on_behind_the_other() {
     let world = World::new();
     let (reader, addr) = two_copies(&world);
     let offered = stderr(&publish(&world, "two", "refused\n", &["--wait", "0"]));

@@ -86,7 +86,7 @@ pub(super) fn open_to_alice(world: &World, scopes: &str) -> String {
 }
 
 #[test]
-fn from_an_empty_home_a_node_answers_by_socket_and_by_http_until_sigterm() {
+fn a_node_with_an_empty_home_answers_until_sigterm() {
     let world = World::new();
     let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node"));
     let mode = std::fs::metadata(daemon.socket()).unwrap().permissions();
@@ -141,7 +141,7 @@ fn from_an_empty_home_a_node_answers_by_socket_and_by_http_until_sigterm() {
 }
 
 #[test]
-fn after_kill_9_the_next_start_answers_at_the_same_socket_with_what_was_acknowledged() {
+fn after_kill_9_the_next_start_has_what_was_acknowledged() {
     let world = World::new();
     let daemon = Daemon::start(&world, "");
     let content = json!({"topic": world.topic, "message": {"content": {"text": "kept"}}});
@@ -160,7 +160,7 @@ fn after_kill_9_the_next_start_answers_at_the_same_socket_with_what_was_acknowle
 }
 
 #[test]
-fn what_stands_in_the_way_of_answering_is_one_line_with_a_code_and_what_to_do() {
+fn what_prevents_answering_is_one_line_with_a_code() {
     let world = World::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap();
@@ -219,7 +219,7 @@ fn what_stands_in_the_way_of_answering_is_one_line_with_a_code_and_what_to_do() 
 }
 
 #[test]
-fn access_is_read_again_by_sighup_and_a_wrong_file_of_tokens_changes_nothing() {
+fn sighup_reloads_access_and_a_wrong_file_changes_nothing() {
     let world = World::new();
     let daemon = Daemon::start(&world, &open_to_alice(&world, "read+publish-as-node"));
     let addr = daemon.addr("rpc");

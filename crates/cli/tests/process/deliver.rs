@@ -42,7 +42,7 @@ fn pub_without_input_takes_along_what_an_earlier_one_left() {
 }
 
 #[test]
-fn a_throw_away_identity_says_that_it_takes_along_what_nobody_has() {
+fn a_throw_away_identity_warns_of_what_nobody_has() {
     let world = World::new();
     let args = ["pub", &world.topic, "--temp", "--wait", "0"];
     let published = run_with_input(&mut world.panda(&args), "a line\n");
@@ -52,7 +52,7 @@ fn a_throw_away_identity_says_that_it_takes_along_what_nobody_has() {
 }
 
 #[test]
-fn sync_sends_and_fetches_all_topics_of_a_home_and_says_what_is_left() {
+fn sync_exchanges_all_topics_of_a_home_and_says_what_is_left() {
     let world = World::new();
     world.publish("writer", "from the writer\n", &["--wait", "0"]);
     world.publish("reader", "from the reader\n", &["--wait", "0"]);

@@ -54,7 +54,7 @@ fn did(world: &World, args: &[&str]) -> (String, Option<i32>, String) {
 }
 
 #[test]
-fn each_command_says_the_same_by_the_node_that_runs_and_without_it() {
+fn each_command_says_the_same_with_and_without_a_node() {
     let world = World::new();
     let topic = world.topic.as_str();
     let unknown = "7".repeat(64);
@@ -158,7 +158,7 @@ fn two_people_chat_one_of_them_by_a_node_that_runs() {
 }
 
 #[test]
-fn what_is_published_by_a_node_that_runs_reaches_a_peer_and_sync_and_join_say_so() {
+fn a_running_nodes_publications_reach_a_peer() {
     let world = World::new();
     let topic = world.topic.as_str();
     let daemon = Daemon::start(&world, "");
@@ -207,7 +207,7 @@ fn what_is_published_by_a_node_that_runs_reaches_a_peer_and_sync_and_join_say_so
 }
 
 #[test]
-fn sub_goes_on_where_it_was_by_a_node_that_runs_without_one_and_after_kill_9() {
+fn sub_resumes_with_and_without_a_node_and_after_kill_9() {
     let world = World::new();
     let topic = world.topic.as_str();
     let publish = |lines: &str| {
@@ -296,7 +296,7 @@ fn what_a_node_that_runs_cannot_honour_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_home_that_is_locked_by_what_does_not_answer_names_the_node_that_does() {
+fn a_locked_home_names_the_node_that_answers() {
     let world = World::new();
     let topic = world.topic.as_str();
     let (reader, _) = world.subscriber("server", &[]);
@@ -341,7 +341,7 @@ fn a_node_of_another_version_is_one_line() {
 }
 
 #[test]
-fn a_message_that_is_larger_than_a_request_goes_through_the_node_that_runs() {
+fn a_message_larger_than_a_request_goes_through_the_node() {
     let world = World::new();
     let topic = world.topic.as_str();
     let large = world.path("large");

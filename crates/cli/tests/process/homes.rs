@@ -49,7 +49,7 @@ fn the_default_home_is_in_the_xdg_data_directory() {
 }
 
 #[test]
-fn a_home_that_others_may_enter_is_pointed_out_and_its_files_are_private_all_the_same() {
+fn an_open_home_is_pointed_out_and_its_files_stay_private() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -97,7 +97,7 @@ fn without_umask(command: &Command) -> Output {
 }
 
 #[test]
-fn an_old_copy_of_a_home_refuses_to_publish_until_a_way_on_is_chosen() {
+fn an_old_copy_refuses_to_publish_until_a_way_on_is_chosen() {
     let world = World::new();
     world.publish("home", "one\n", &["--wait", "0"]);
     let copy = |from: &str, to: &str| {
@@ -128,7 +128,7 @@ fn an_old_copy_of_a_home_refuses_to_publish_until_a_way_on_is_chosen() {
 }
 
 #[test]
-fn compact_says_that_a_directory_without_a_database_is_no_home_and_leaves_it_as_it_is() {
+fn compact_leaves_a_directory_without_a_database_alone() {
     let world = World::new();
     for home in ["empty", "missing"] {
         if home == "empty" {
@@ -167,7 +167,7 @@ fn compact_prints_both_sizes_and_is_refused_while_a_node_runs() {
 }
 
 #[test]
-fn a_subscriber_whose_home_is_removed_ends_with_the_reason_and_its_code() {
+fn a_removed_home_ends_its_subscriber_with_the_reason() {
     let world = World::new();
     let (subscriber, addr) = world.subscriber("reader", &[]);
     let first = world.publish("writer", "one\n", &["--bootstrap", &addr]);
@@ -229,7 +229,7 @@ fn a_lost_key_is_no_new_identity_unless_that_is_asked_for() {
 }
 
 #[test]
-fn what_a_killed_throw_away_identity_left_is_swept_and_what_is_in_use_is_not() {
+fn only_dead_throw_away_identities_are_swept() {
     let world = World::new();
     let tmp = world.path("tmp");
     let count = || std::fs::read_dir(&tmp).unwrap().count();
@@ -266,7 +266,7 @@ fn a_state_directory_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_topic_that_is_kept_is_fetched_by_commands_that_are_about_another_one() {
+fn a_kept_topic_is_fetched_by_commands_about_others() {
     let world = World::new();
     let kept = stdout(&Command::new(PANDA).args(["topic", "new"]).output().unwrap());
     let kept = kept.trim();

@@ -69,7 +69,7 @@ fn ready(server: &Running, topics: &str) -> String {
 }
 
 #[test]
-fn a_node_that_runs_stores_and_serves_its_topics_and_ends_in_order() {
+fn a_running_node_serves_its_topics_and_shuts_down_cleanly() {
     let world = World::new();
     let manager = Manager::new(&world);
     let server = service(&world, &format!("[topics]\nkeep = [\"{}\"]\n", world.topic));
@@ -91,7 +91,7 @@ fn a_node_that_runs_stores_and_serves_its_topics_and_ends_in_order() {
 }
 
 #[test]
-fn a_configuration_that_is_read_again_brings_topics_and_a_wrong_one_changes_nothing() {
+fn a_reload_brings_topics_and_a_wrong_file_changes_nothing() {
     let world = World::new();
     let manager = Manager::new(&world);
     let server = service(&world, "");
@@ -130,7 +130,7 @@ fn a_configuration_that_is_read_again_brings_topics_and_a_wrong_one_changes_noth
 }
 
 #[test]
-fn topics_that_are_kept_by_command_stay_whatever_the_configuration_says() {
+fn topics_kept_by_command_survive_the_configuration() {
     let world = World::new();
     let kept = world
         .at("server", &["topic", "keep", &world.topic])

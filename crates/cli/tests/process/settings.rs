@@ -3,7 +3,7 @@
 use super::world::*;
 
 #[test]
-fn a_new_configuration_is_private_checked_and_never_replaced_by_accident() {
+fn a_new_configuration_is_private_and_replaces_nothing() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();
     let run = |args: &[&str]| world.panda(args).output().unwrap();

@@ -35,7 +35,7 @@ impl World {
 }
 
 #[test]
-fn who_has_an_invite_comes_in_reads_and_writes_until_it_is_removed() {
+fn an_invited_member_reads_and_writes_until_removed() {
     let world = World::new();
     let space = world.ok("owner", &["space", "create", "Berlin crew"]);
     assert_eq!(
@@ -179,7 +179,7 @@ fn what_cannot_be_is_refused_in_one_line() {
 }
 
 #[test]
-fn the_demo_of_a_space_shows_that_each_reads_what_it_may_and_leaves_nothing_behind() {
+fn the_space_demo_shows_that_each_reads_what_it_may() {
     let world = World::new();
     let demo = world.panda(&["demo", "--encrypted"]).output().unwrap();
     assert_eq!(demo.status.code(), Some(0), "{}", stderr(&demo));

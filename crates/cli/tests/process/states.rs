@@ -46,7 +46,7 @@ fn read_only(dir: &Path, command: &Command) -> Option<Command> {
 }
 
 #[test]
-fn status_tells_of_a_blocked_log_and_how_to_raise_the_limit_and_it_goes_on_with_that() {
+fn status_shows_a_blocked_log_and_the_limit_that_frees_it() {
     let world = World::new();
     std::fs::write(world.path("large"), "x".repeat(2 * 1024 * 1024)).unwrap();
     let large = world.path("large").display().to_string();
@@ -64,7 +64,7 @@ fn status_tells_of_a_blocked_log_and_how_to_raise_the_limit_and_it_goes_on_with_
     let (reader, _) = world.subscriber("reader", &limited);
     assert_eq!(reader.line(), "before");
     reader.err_line("cannot go on at 1");
-    // Beside the subscriber, which has the home open.
+    // Next to the subscriber, which has the home open.
     let status = world.at("reader", &["status"]).output().unwrap();
     let said = stdout(&status);
     assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
@@ -92,7 +92,7 @@ fn status_tells_of_a_blocked_log_and_how_to_raise_the_limit_and_it_goes_on_with_
 }
 
 #[test]
-fn status_of_a_directory_without_a_database_says_so_and_makes_none() {
+fn status_of_a_directory_without_a_database_makes_none() {
     let world = World::new();
     let output = world.at("nothing", &["status"]).output().unwrap();
     assert_eq!(output.status.code(), Some(10));

@@ -61,7 +61,7 @@ fn a_ticket_is_all_that_another_machine_needs() {
 }
 
 #[test]
-fn a_ticket_of_another_network_and_a_damaged_one_are_refused_in_words() {
+fn foreign_and_damaged_tickets_are_refused_in_words() {
     let world = World::new();
     let id = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
     let ticket = ticket(&world, &format!("{id}@127.0.0.1:9"));

@@ -24,7 +24,7 @@ fn trace_says_where_a_message_is_and_who_has_seen_it() {
 }
 
 #[test]
-fn an_id_that_is_not_here_has_an_exit_code_and_a_malformed_one_says_what_an_id_is() {
+fn unknown_ids_have_an_exit_code_and_malformed_ones_a_hint() {
     let world = World::new();
     world.publish("home", "one\n", &["--wait", "0"]);
     let unknown = world

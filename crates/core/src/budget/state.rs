@@ -282,7 +282,7 @@ impl State {
             false => return None,
         };
         if !self.queue.is_empty() {
-            // Whoever reads again does not stand in line.
+            // Anyone who reads again does not stand in line.
             self.queue.retain(|waiting| *waiting != id);
         }
         Some(room)

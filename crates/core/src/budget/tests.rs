@@ -108,7 +108,7 @@ fn a_budget_has_room_for_two_of_the_largest_operations() {
 }
 
 #[test]
-fn a_peer_has_an_eighth_whatever_the_number_of_its_sessions() {
+fn a_peer_has_an_eighth_for_any_number_of_sessions() {
     let budget = budget();
     let account = proven(&budget, 1);
     let sessions: Vec<_> = (0..64).map(|_| account.intake()).collect();
@@ -137,7 +137,7 @@ fn all_connections_of_a_peer_share_its_account() {
 }
 
 #[test]
-fn an_address_prefix_has_half_of_what_the_unproven_have_and_they_have_half() {
+fn the_unproven_have_half_and_a_prefix_half_of_that() {
     let budget = budget();
     let peers: Vec<_> = (0..10)
         .map(|seed| unproven(&budget, seed, 1).intake())
@@ -170,7 +170,7 @@ fn relayed_peers_and_the_addresses_of_a_prefix_belong_together() {
 }
 
 #[test]
-fn who_proves_itself_leaves_the_share_of_its_prefix_with_all_it_holds() {
+fn a_proven_peer_leaves_its_prefix_with_all_it_holds() {
     let budget = budget();
     let crowd: Vec<_> = (0..3)
         .map(|seed| fill(&unproven(&budget, seed, 1).intake()))
@@ -227,7 +227,7 @@ fn who_waits_is_woken_when_an_eighth_of_the_share_is_free() {
 }
 
 #[test]
-fn a_frame_of_the_largest_size_comes_through_in_its_turn_when_everything_is_full() {
+fn the_largest_frame_gets_its_turn_when_all_is_full() {
     let budget = budget();
     let others: Vec<_> = (10..20)
         .map(|seed| fill(&proven(&budget, seed).intake()))
@@ -310,7 +310,7 @@ fn a_turn_admits_one_frame_and_no_more() {
 }
 
 #[test]
-fn proven_peers_have_their_turn_first_and_a_peer_stands_in_line_once() {
+fn proven_peers_go_first_and_each_queues_once() {
     let budget = budget();
     let _others: Vec<_> = (10..20)
         .map(|seed| fill(&proven(&budget, seed).intake()))
@@ -339,7 +339,7 @@ fn proven_peers_have_their_turn_first_and_a_peer_stands_in_line_once() {
 }
 
 #[test]
-fn a_turn_is_lost_without_progress_and_after_a_while_if_others_wait() {
+fn a_turn_is_lost_without_progress_if_others_wait() {
     for (step, wanted, kept) in [
         (PROGRESS_BYTES_MIN as usize, false, true),
         (PROGRESS_BYTES_MIN as usize - 1, false, false),
@@ -369,7 +369,7 @@ fn a_turn_is_lost_without_progress_and_after_a_while_if_others_wait() {
 }
 
 #[test]
-fn a_peer_that_stays_over_its_share_is_closed_and_one_that_moves_is_not() {
+fn only_a_peer_that_stays_over_its_share_is_closed() {
     let budget = budget();
     let (still, moving) = (proven(&budget, 1), proven(&budget, 2));
     let sessions = [still.intake(), moving.intake()];
@@ -384,7 +384,7 @@ fn a_peer_that_stays_over_its_share_is_closed_and_one_that_moves_is_not() {
 }
 
 #[test]
-fn the_largest_idle_holders_make_room_when_the_share_of_many_stays_full() {
+fn the_largest_idle_holders_make_room_first() {
     let budget = budget();
     let crowd: Vec<_> = (0..4)
         .map(|seed| unproven(&budget, seed, seed / 2))
@@ -426,7 +426,7 @@ fn connections_and_what_waits_have_a_part_of_every_share() {
 }
 
 #[test]
-fn who_is_in_the_way_of_what_waits_is_who_shares_the_room_that_is_lacking() {
+fn a_waiter_is_blocked_by_those_who_share_its_room() {
     let budget = budget();
     let honest = peer(1);
     let _accounts = [
@@ -460,7 +460,7 @@ fn who_is_in_the_way_of_what_waits_is_who_shares_the_room_that_is_lacking() {
 }
 
 #[test]
-fn a_session_that_is_over_gives_its_turn_and_its_place_in_line_up() {
+fn an_ended_session_gives_up_its_turn_and_its_place() {
     let budget = budget();
     let _others: Vec<_> = (10..20)
         .map(|seed| fill(&proven(&budget, seed).intake()))
@@ -496,7 +496,7 @@ impl Numbers {
 }
 
 #[test]
-fn whatever_the_order_the_sums_are_right_and_within_the_budget() {
+fn in_any_order_the_sums_are_right_and_within_the_budget() {
     let mut most = 0;
     for seed in 1..=40 {
         let mut numbers = Numbers(seed);
@@ -541,7 +541,7 @@ fn whatever_the_order_the_sums_are_right_and_within_the_budget() {
             assert!(sum <= 4 * MIB, "seed {seed} step {step}: {sum}");
             most = most.max(sum);
         }
-        // Whoever waits is let on once nothing is held any more.
+        // Anyone who waits is let on once nothing is held any more.
         let counts = sessions.iter().map(|(session, begun)| {
             let count = Arc::new(Count::default());
             let waits = poll_with(session, &count, begun.bytes() > 0).is_pending();

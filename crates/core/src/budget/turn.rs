@@ -1,5 +1,5 @@
 //! The turn: one frame at a time that is let through over every share, so that large operations
-//! arrive whatever else is held.
+//! arrive no matter what else is held.
 
 use alloc::vec::Vec;
 use core::task::Waker;

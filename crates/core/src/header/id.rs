@@ -1,5 +1,5 @@
-//! The id of an operation, computed when somebody asks for it: whoever reads the body only, as views and
-//! consumers do, does not pay for the hash.
+//! The id of an operation, computed when somebody asks for it: anyone who reads the body only, as
+//! views and consumers do, does not pay for the hash.
 
 use crate::Hash;
 

@@ -28,8 +28,8 @@ pub const CAME_LATELY: Duration = Duration::from_secs(5);
 pub const OFFER_WAIT: Duration = Duration::from_millis(120);
 /// Round trips that this takes at least.
 pub const OFFER_ROUND_TRIPS: u32 = 2;
-/// How often that is prolonged while whoever should send it sends something, or while the peer that
-/// announced it owes others.
+/// How often that is prolonged while the one who should send it sends something, or while the peer
+/// that announced it owes others.
 pub const OFFER_WAITS_MAX: u8 = 4;
 /// How often an entry is looked at that came, or was fetched from another peer, and is not stored.
 pub const OFFER_LOOKS_MAX: u8 = 40;

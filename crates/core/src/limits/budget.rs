@@ -31,7 +31,7 @@ pub const BUDGET_CONNECTIONS_PART: usize = 2;
 pub const BUDGET_GOSSIP_PART: usize = 2;
 /// What connections may send beyond their first window has this part of every share.
 pub const BUDGET_WINDOWS_PART: usize = 8;
-/// Bytes that a session may hold whatever else is held: small messages always flow.
+/// Bytes that a session may hold what else is held: small messages always flow.
 pub const BUDGET_SESSION_BYTES_MIN: usize = 4 * KIB;
 /// Bytes that a session reads at once, at most.
 pub const READ_BYTES_MAX: usize = 64 * KIB;

@@ -43,7 +43,7 @@ pub const RECORD_SOCKETS_USED_MAX: usize = 8;
 pub const RECORD_RELAYS_USED_MAX: usize = 2;
 /// Bytes of a relay URL or of a custom address in a record (`docs/protocol/network.md`).
 pub const RECORD_ADDRESS_BYTES_MAX: usize = 512;
-/// Records of others that a peer is told beside those of shared topics
+/// Records of others that a peer is told next to those of shared topics
 /// (`docs/protocol/discovery.md`).
 pub const RECORDS_SAMPLE: usize = 16;
 /// Characters of the user data in an mDNS announcement (`docs/protocol/network.md`).
@@ -96,8 +96,7 @@ pub const MDNS_NODES_MAX: usize = 256;
 /// Packets that are looked at in a second, for each interface and family; as many may come at once
 /// (`docs/protocol/network.md#5`).
 pub const MDNS_PACKETS_PER_SECOND: u32 = 200;
-/// Nodes in the address book, those of the configuration beside them
-/// (`docs/protocol/network.md`).
+/// Nodes in the address book, those of the configuration next to them (`docs/protocol/network.md`).
 pub const BOOK_NODES_MAX: usize = 10_000;
 /// Bytes of the address book in memory, those of the configuration counted with it; the stored
 /// form takes less (`docs/protocol/network.md#3`).

@@ -9,7 +9,7 @@ pub const GROUP_SECRETS_MAX: usize = 10_000;
 /// Own keys stored in one two-party session while the peer stays silent; the oldest goes first
 /// (`docs/protocol/encryption.md#9`).
 pub const OWN_KEYS_MAX: usize = 256;
-/// Seconds between two first messages by which a two-party session begins anew by itself
+/// Seconds between two first messages by which a two-party session restarts by itself
 /// (`docs/protocol/encryption.md#9.7`).
 pub const RESTART_INTERVAL_S: u64 = 60 * 60;
 /// First messages of one peer, under pre-keys we still hold, whose replay is refused

@@ -24,7 +24,7 @@ pub const GOSSIP_BURST_PART: usize = 4;
 /// How many times as much as is kept of a neighbour's broadcasts may be dropped before it is
 /// closed, in a burst (`docs/protocol/network.md#11`).
 pub const GOSSIP_DROPPED_PART: usize = 3;
-/// What a message costs the gossip layer beside its payload.
+/// What a message costs the gossip layer next to its payload.
 pub const GOSSIP_MESSAGE_BYTES: usize = 384;
 /// How long a repeated ephemeral message is recognised (`docs/protocol/network.md`).
 pub const GOSSIP_REPEAT_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -43,10 +43,10 @@ pub const EPHEMERAL_HELD_MAX: usize = 128;
 pub const GOSSIP_EVENTS_MAX: usize = 4_096;
 /// Neighbours that a node looks for in an overlay (`docs/protocol/network.md#6`).
 pub const GOSSIP_NEIGHBOURS_WANTED: usize = 5;
-/// Neighbours that a node serves in an overlay, whoever asked, unless configured otherwise
+/// Neighbours that a node serves in an overlay, no matter who asked, unless configured otherwise
 /// (`docs/protocol/network.md#6`).
 pub const GOSSIP_NEIGHBOURS_MAX_DEFAULT: usize = 128;
-/// Nodes of an overlay that are remembered beside the neighbours (`docs/protocol/network.md#6`).
+/// Nodes of an overlay that are remembered next to the neighbours (`docs/protocol/network.md#6`).
 pub const GOSSIP_KNOWN_MAX: usize = 30;
 /// Bytes of the addresses of a node that are passed on; longer ones are left out
 /// (`docs/protocol/network.md#6`).
@@ -120,7 +120,7 @@ pub const GOSSIP_STREAMS_UNPROVEN_MAX: u32 = 2048;
 pub const GOSSIP_STREAM_BYTES: usize = KIB / 2;
 /// What all streams of a gossip connection add at most.
 pub const GOSSIP_STREAMS_BYTES_MAX: usize = MIB / 2;
-/// Streams beside one for each overlay that we were in (`docs/protocol/network.md`).
+/// Streams next to one for each overlay that we were in (`docs/protocol/network.md`).
 pub const GOSSIP_STREAMS_SPARE: u32 = 32;
 /// Overlays shared with a peer of the published 0.7.1 (`docs/protocol/network.md`).
 pub const GOSSIP_OVERLAYS_PUBLISHED_MAX: usize = 90;

@@ -21,14 +21,15 @@ pub const LINKS_BEGINNING_MAX: usize = 256;
 pub const LINK_COMMANDS_MAX: usize = 64;
 /// Changes of the own overlays that links look back at; one that is further behind compares all.
 pub const LINK_CHANGES_REMEMBERED_MAX: usize = 4_096;
-/// Streams that a peer may open beside one for each common overlay.
+/// Streams that a peer may open next to one for each common overlay.
 pub const LINK_STREAMS_SPARE: u32 = 16;
 /// Streams of a link on which the frame in front of the session has not come; more are accepted later.
 pub const LINK_OPENING_MAX: usize = 256;
 /// Sessions of a peer on one topic of a link.
 pub const LINK_STREAMS_PER_TOPIC_MAX: usize = 4;
-/// What a session that a peer opens on a link is charged with, beside what it reads
-/// (`docs/protocol/link.md#4`). So a peer has 10 000 of them within its share of the default budget.
+/// What a session that a peer opens on a link is charged with, next to what it reads
+/// (`docs/protocol/link.md#4`). So a peer has 10 000 of them within its share of the default
+/// budget.
 pub const LINK_SESSION_BYTES: usize = 256;
 /// How long a peer for whose session there is no room is asked to wait.
 pub const LINK_FULL_WAIT: Duration = Duration::from_secs(30);
@@ -70,8 +71,8 @@ pub const LINK_ASK_INTERVAL: Duration = Duration::from_secs(3);
 pub const LINK_BROKEN_STREAMS_MAX: usize = 100;
 /// See [`LINK_BROKEN_STREAMS_MAX`].
 pub const LINK_BROKEN_STREAMS_TIME: Duration = Duration::from_secs(3_600);
-/// Sessions that a peer may ask for on a link in a minute, served or refused, whatever is common
-/// (`docs/protocol/link.md#4`).
+/// Sessions that a peer may ask for on a link in a minute, served or refused, no matter what is
+/// common (`docs/protocol/link.md#4`).
 pub const LINK_OPENS_SPARE_MAX: usize = 64;
 /// And as many more for each overlay that is common.
 pub const LINK_OPENS_PER_OVERLAY_MAX: usize = 8;

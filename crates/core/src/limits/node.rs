@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use super::{KIB, MIB};
 
-/// Bytes that wait for the engine in each of its two lanes; whoever brings more waits, and with it
-/// the QUIC stream that it reads from (`docs/protocol/streams.md#8`).
+/// Bytes that wait for the engine in each of its two lanes; anyone who brings more waits, and with
+/// it the QUIC stream that it reads from (`docs/protocol/streams.md#8`).
 pub const QUEUE_LANE_BYTES_MAX: usize = 16 * MIB;
-/// The same for peers that are not trusted, whoever they are together: others do not queue behind
-/// them (`docs/protocol/sync.md#10`).
+/// The same for peers that are not trusted, no matter who they are together: others do not queue
+/// behind them (`docs/protocol/sync.md#10`).
 pub const QUEUE_UNTRUSTED_BYTES_MAX: usize = 2 * MIB;
 /// Operations that are recognised by their ids, in all topics together, at 41 bytes in twice as many
 /// places (`docs/protocol/sync.md#5`).

@@ -17,8 +17,7 @@ pub const VALUE_LENGTH_MAX: u64 = 1_000_000_000;
 pub const VALUE_DEPTH_MAX: usize = 200;
 /// Dependencies that one operation names (`docs/protocol/operations.md#7`).
 pub const DEPENDENCIES_MAX: usize = 16;
-/// Frame bytes that an operation needs beside header and body
-/// (`docs/protocol/operations.md#9`).
+/// Frame bytes that an operation needs next to header and body (`docs/protocol/operations.md#9`).
 pub const OPERATION_FRAME_OVERHEAD_BYTES: usize = 16;
 /// Bytes of the name of a log (`docs/protocol/operations.md#7`).
 pub const LOG_NAME_BYTES_MAX: usize = 128;

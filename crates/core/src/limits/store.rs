@@ -12,7 +12,7 @@ pub const PRUNED_COUNTED_MAX: usize = 10_000;
 pub const FEED_MOVES_KEPT_MAX: usize = 16;
 /// Rows of a page that is read from the store, unless it is asked for otherwise.
 pub const PAGE_ROWS_DEFAULT: usize = 512;
-/// Header and body bytes of such a page; its first row is in it whatever its size.
+/// Header and body bytes of such a page; its first row is in it no matter what its size.
 pub const PAGE_BYTES_DEFAULT: usize = MIB;
 /// Bytes from which a body is written and read by itself, in one buffer, which all who read it at the
 /// same time share (`docs/protocol/sync.md#10`).

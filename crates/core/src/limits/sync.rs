@@ -94,7 +94,7 @@ pub const HEADS_PEER_PART: usize = 32;
 /// Untrusted peers of which it is remembered how many logs they have brought
 /// (`docs/protocol/network.md#11`).
 pub const HEADS_PEERS_MAX: usize = 4_096;
-/// Counts of new logs that are kept beside twice those in use, before those with nothing left to
+/// Counts of new logs that are kept next to twice those in use, before those with nothing left to
 /// count are forgotten.
 pub const NEW_LOGS_BUCKETS_SPARE: usize = 1_024;
 /// How long the larger node id waits for the smaller one to dial (`docs/protocol/sync.md#11`).
@@ -142,7 +142,7 @@ pub const SHORT_SILENCE: Duration = Duration::from_secs(75);
 /// For how long a peer with which a session was lost is dialled although there are others
 /// (`docs/protocol/sync.md#8`).
 pub const LOST_SOUGHT: Duration = Duration::from_secs(10 * 60);
-/// A session that lived as long as this was a good one: the waits after its failure start anew
+/// A session that lived as long as this was a good one: the waits after its failure start over
 /// (`docs/protocol/sync.md#8`).
 pub const GOOD_SESSION_MIN: Duration = Duration::from_secs(30);
 /// A session that is not live after this is not one of those that a node seeks
@@ -153,7 +153,7 @@ pub const SOUGHT_LIVE_WITHIN: Duration = Duration::from_secs(60);
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// The wait doubles up to this while nothing goes wrong (`docs/protocol/sync.md#8`).
 pub const REPAIR_INTERVAL_MAX: Duration = Duration::from_secs(4 * 60 * 60);
-/// When a peer shows up anew, how long a session with it that runs waits for a sign: longer than a
+/// When a peer shows up again, how long a session with it that runs waits for a sign: longer than a
 /// peer that is busy is silent (`docs/protocol/sync.md#8`).
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Round trips of the path that are added to it (`docs/protocol/sync.md#8`).
@@ -167,7 +167,7 @@ pub const REPLACED_TIMEOUT: Duration = Duration::from_secs(30);
 pub const INVALID_AT_ONCE_MAX: usize = 100;
 /// Invalid operations of a slowed peer in a second (`docs/protocol/sync.md#5`).
 pub const INVALID_PER_SECOND: usize = 10;
-/// A large invalid operation counts once more for each of these that came of it
+/// A large invalid operation counts once more for each of these that arrived of it
 /// (`docs/protocol/sync.md#5`).
 pub const INVALID_BYTES: usize = 64 * KIB;
 /// Invalid operations of all slowed peers in a second (`docs/protocol/sync.md#5`).

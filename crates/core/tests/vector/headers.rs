@@ -332,7 +332,7 @@ fn comparable(recorded: &str) -> String {
     }
 }
 
-/// Encodes a header anew from what its accessors say.
+/// Encodes a header again from what its accessors say.
 pub fn reencoded(header: &Header) -> Vec<u8> {
     let optional = [
         header.payload_hash().is_some(),

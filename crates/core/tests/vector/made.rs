@@ -137,7 +137,7 @@ fn dependencies_and_names_are_read_and_written_as_the_page_says() {
 }
 
 #[test]
-fn every_limit_and_every_tag_of_a_header_is_judged_as_the_page_says() {
+fn every_limit_and_tag_of_a_header_is_judged() {
     let file = file("operations-limits.json");
     for vector in list(&file["vectors"]) {
         let bytes = parts(&vector["header_parts"]);

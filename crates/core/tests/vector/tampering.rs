@@ -68,7 +68,7 @@ fn a_tampered_header_vector_never_panics_and_never_verifies() {
 }
 
 #[test]
-fn a_tampered_extensions_vector_never_panics_and_keeps_its_meaning() {
+fn tampered_extensions_never_panic_and_keep_their_meaning() {
     let headers = valid_headers().into_iter().filter_map(|bytes| {
         let header = Header::decode(Bytes::from(bytes)).unwrap();
         header

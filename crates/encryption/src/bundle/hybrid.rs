@@ -13,7 +13,7 @@ use crate::xwing::XWingPublic;
 const CONTEXT: &[u8] = b"p2panda hybrid bundle";
 
 /// What somebody needs to write to us first, safe against quantum computers of later. Published
-/// beside the classic bundles, which 0.7.1 peers read.
+/// next to the classic bundles, which 0.7.1 peers read.
 ///
 /// One signature covers all of it; that the owner is who it seems to be, the envelope says.
 #[derive(Clone, Debug, PartialEq, Eq)]

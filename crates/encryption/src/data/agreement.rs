@@ -78,7 +78,7 @@ pub struct Agreement<M> {
     my_id: Member,
     sessions: Sessions,
     members: M,
-    /// Who began its channel with us anew, so that it may lack what we sent it before.
+    /// Who began its channel with us again, so that it may lack what we sent it before.
     renewed: Set<Member>,
     /// The membership is not what was stored last.
     has_changed: bool,
@@ -229,20 +229,20 @@ impl<M: Membership> Agreement<M> {
         self.sessions.restart(member);
     }
 
-    /// We are not the newest copy of ourselves: every channel begins anew.
+    /// We are not the newest copy of ourselves: every channel restarts.
     pub(super) fn restored(&mut self) {
         self.sessions.restored();
         self.begin_all_anew();
     }
 
-    /// A newer copy may have begun channels that we do not know with whoever is a member.
+    /// A newer copy may have begun channels that we do not know with anyone who is a member.
     pub(super) fn begin_all_anew(&mut self) {
         let mut others = self.members.members();
         others.remove(&self.my_id);
         self.sessions.restored_with(others);
     }
 
-    /// Something of a member did not open: our next message to it begins the channel anew.
+    /// Something of a member did not open: our next message to it begins the channel again.
     pub(super) fn cannot_follow(&mut self, member: Member, now: u64) {
         self.sessions.cannot_follow(member, now);
     }
@@ -280,7 +280,8 @@ impl<M: Membership> Agreement<M> {
         self.process_beside((operation, sender, control), false, direct, context)
     }
 
-    /// Processes a control message, perhaps an add beside a removal that its author did not know.
+    /// Processes a control message, perhaps an add concurrent with a removal that its author did
+    /// not know.
     pub(super) fn process_beside(
         &mut self,
         (operation, sender, control): (OperationId, Member, &Control),
@@ -308,7 +309,7 @@ impl<M: Membership> Agreement<M> {
             _ => self.open_secret(sender, direct, context)?,
         };
         if let Control::Add { added } = control {
-            // Whoever welcomes it hands over what it has from us as well.
+            // Anyone who welcomes it hands over what it has from us as well.
             self.renewed.remove(added);
         }
         match control {

@@ -75,7 +75,7 @@ pub enum Failure {
 pub enum Need {
     /// This secret: the data is kept and opens once it comes.
     Secret(SecretId),
-    /// A channel with the sender: the next update begins it anew, and the sender then hands over
+    /// A channel with the sender: the next update begins it again, and the sender then hands over
     /// what we lack.
     Channel,
     /// Room for first messages: rotate the pre-key.
@@ -83,7 +83,7 @@ pub enum Need {
 }
 
 impl Failure {
-    /// What makes it good again; `None` where the message is wrong for ever.
+    /// What makes it good again; `None` where the message is wrong forever.
     pub fn needs(&self) -> Option<Need> {
         match self {
             Failure::UnknownGroupSecret(secret) => Some(Need::Secret(*secret)),

@@ -141,8 +141,8 @@ impl<M: Membership> Group<M> {
     /// again.
     ///
     /// Messages of our own are refused, unless they are news to us: then this is an older copy of
-    /// our state, restored from a backup. From then on it reads and produces nothing but an
-    /// update, which begins every channel anew ([`Rekey::Required`]).
+    /// our state, restored from a backup. From then on it reads and produces nothing but an update,
+    /// which begins every channel again ([`Rekey::Required`]).
     pub fn receive(&mut self, message: Message<Payload>) -> Result<Vec<OperationId>, QueueError> {
         let is_own = message.sender == self.agreement.my_id();
         if is_own && matches!(message.payload, Payload::Application(_)) {
@@ -322,8 +322,8 @@ impl<M: Membership> Group<M> {
     }
 
     /// Makes our next message to a member the first one of a new channel, which needs a bundle of
-    /// it. Channels also begin anew by themselves; call it where somebody says that it cannot
-    /// follow us.
+    /// it. Channels also restart by themselves; call it where somebody says that it cannot follow
+    /// us.
     pub fn restart(&mut self, member: Member) {
         self.agreement.restart(member);
     }

@@ -52,8 +52,8 @@ pub(super) struct Holdings {
     pub(super) removal_given: bool,
 }
 
-/// Who holds a secret. Whoever was removed by a later operation does as well, which is not written
-/// down: whoever does not know of the removal yet may hand it over.
+/// Who holds a secret. Anyone who was removed by a later operation does as well, which is not
+/// written down: anyone who does not know of the removal yet may hand it over.
 #[derive(Debug, PartialEq, Eq)]
 struct Holding {
     /// The operation that made the secret, or the welcome that brought it to us.
@@ -100,7 +100,7 @@ impl Holdings {
             return;
         };
         let mut holders = self.roster.number_all(holders);
-        // Whoever does not know of a removal hands the secret to whom it concerns.
+        // Anyone who does not know of a removal hands the secret to whom it concerns.
         let removals = self.removals.range(covers..operation);
         for (removal, removed) in removals {
             if !follows(operation, *removal) {
@@ -118,7 +118,7 @@ impl Holdings {
         holding.holders.extend(&holders);
     }
 
-    /// A secret came of which it cannot be told who holds it.
+    /// A secret came, and it cannot be told who holds it.
     pub(super) fn unclear(&mut self, id: &SecretId) {
         self.entries.remove(id);
     }
@@ -217,8 +217,8 @@ impl Holdings {
         }
     }
 
-    /// A removal came. Whoever does not know of it yet may hand the member any secret that is older
-    /// or was made at the same time, so that it counts as a holder of all of them.
+    /// A removal came. Anyone who does not know of it yet may hand the member any secret that is
+    /// older or was made at the same time, so that it counts as a holder of all of them.
     pub(super) fn removed(&mut self, operation: Order, member: Member) {
         let member = self.roster.number(member);
         self.removals.insert(operation, u64::from(member));
@@ -302,8 +302,9 @@ impl Holdings {
     }
 
     /// The secret to encrypt under: the latest that all members hold, or that we made ourselves for
-    /// all that we could reach, or else the latest that nobody but members holds. So nobody silences
-    /// a member by leaving it out, and whoever updates to heal writes under its own secret.
+    /// all that we could reach, or else the latest that nobody but members holds. So nobody
+    /// silences a member by leaving it out, and a member that updates to heal writes under its own
+    /// secret.
     pub(super) fn latest_eligible(
         &self,
         bundle: &SecretBundle,

@@ -58,7 +58,7 @@ impl Membership for Members {
     }
 
     fn add_beside_removal(&mut self, _: Member, added: Member, _: OperationId, is_member: bool) {
-        // The removal wins, in whatever order the two come.
+        // The removal wins, in any order of arrival.
         if !is_member {
             self.0.remove(&added);
         }

@@ -25,7 +25,7 @@ impl SecretId {
         SecretId(bytes)
     }
 
-    /// The bytes.
+    /// The secret bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

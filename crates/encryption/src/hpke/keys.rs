@@ -17,7 +17,7 @@ const FIRST: [u8; 10] = *b"X3DH\x64\x7a\x00\x01\x00\x03";
 /// X-Wing.
 const HYBRID: [u8; 10] = *b"HPKE\x64\x7a\x00\x01\x00\x03";
 
-/// What one agreement gives: a key for one message, and secrets beside it.
+/// What one agreement gives: a key for one message, and secrets next to it.
 #[derive(Debug)]
 pub(crate) struct Keys {
     suite: [u8; 10],
@@ -37,7 +37,7 @@ impl Keys {
         Keys::schedule(HYBRID, shared, &Psk::none(), info)
     }
 
-    /// In PSK mode with X-Wing: whoever lacks the secret of the encapsulation or the keys that
+    /// In PSK mode with X-Wing: anyone who lacks the secret of the encapsulation or the keys that
     /// the newest X25519 key gives has nothing.
     pub(crate) fn hybrid(shared: &Secret, chained: &Keys, info: &[u8]) -> Keys {
         let secret = chained.export(b"hybrid psk");

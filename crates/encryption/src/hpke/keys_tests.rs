@@ -28,7 +28,7 @@ fn export<K: Kem>(context: &impl Fn(&mut [u8]), ours: &Keys) {
 
 /// The ephemeral key of an encapsulation serves both keys of the receiver.
 #[test]
-fn hybrid_messages_are_hpke_with_x_wing_and_what_a_chained_one_exports() {
+fn hybrid_messages_are_hpke_with_x_wing_and_the_export() {
     let mut rng = ChaCha20Rng::from_seed([5; 32]);
     let (secret, newest) = (XWingSecret::random(&mut rng), SecretKey::random(&mut rng));
     let (public, chain) = (secret.public_key(), Secret::random(&mut rng));

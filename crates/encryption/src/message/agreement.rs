@@ -29,8 +29,8 @@ use crate::wire::{
 };
 use crate::{Member, OperationId};
 
-/// The direct messages for us, the recipients of all, and whether it is an add beside a removal that
-/// its author did not know.
+/// The direct messages for us, the recipients of all, and whether it is an add concurrent with a
+/// removal that its author did not know.
 pub(super) type Sent<'a> = (&'a [DirectMessage], &'a [(Kind, Member)], bool);
 
 /// Sender and id of an operation, and the member that is to acknowledge it.

@@ -80,7 +80,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What makes it good again; `None` where the message is wrong for ever.
+    /// What makes it good again; `None` where the message is wrong forever.
     pub fn needs(&self) -> Option<Need> {
         match self {
             Failure::Process(ProcessError::Direct(DirectError::TwoParty(ReceiveError::Limit(

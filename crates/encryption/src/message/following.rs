@@ -17,7 +17,7 @@ use crate::{Member, OperationId, PublicKey};
 /// What a member knows of who cannot follow whom.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Following {
-    /// Who cannot follow everybody: it was left out, or has begun its channel with us anew.
+    /// Who cannot follow everybody: it was left out, or has begun its channel with us again.
     lacking: Set<Member>,
     /// Whose chain we do not have.
     unfollowed: Set<Member>,
@@ -32,7 +32,7 @@ pub(super) struct Following {
 /// What a message changes of it.
 #[derive(Default)]
 pub(super) struct Heard {
-    /// Who is given all chains anew.
+    /// Who is given all chains again.
     pub(super) welcomed: Option<Member>,
     /// By us.
     pub(super) is_own: bool,
@@ -74,7 +74,7 @@ impl Following {
         is_news
     }
 
-    /// A seed did not open: whoever acknowledges it takes a step that we cannot take.
+    /// A seed did not open: anyone who acknowledges it takes a step that we cannot take.
     pub(super) fn lose(&mut self, keys: impl Iterator<Item = Key>) {
         for (sender, operation, member) in keys {
             if self.lost.iter().len() < MEMBER_SECRETS_MAX {
@@ -256,7 +256,7 @@ impl<M: Membership> Agreement<M> {
         self.following.forget();
     }
 
-    /// Something of a member did not open: our next message to it begins the channel anew, which
+    /// Something of a member did not open: our next message to it begins the channel again, which
     /// tells it.
     pub(super) fn cannot_follow(&mut self, member: Member, now: u64) {
         if !self.members.members().contains(&member) && self.ratchets.contains_key(&self.my_id) {

@@ -169,7 +169,7 @@ impl<M: Membership> Group<M> {
     }
 
     /// Drafts an invitation for somebody who is a member and cannot follow everybody: it begins its
-    /// chain anew, and all others hand it theirs. Not where there are 0.7.1 members, which do not
+    /// chain again, and all others hand it theirs. Not where there are 0.7.1 members, which do not
     /// take the new chain.
     pub fn welcome(
         &self,
@@ -268,9 +268,9 @@ impl<M: Membership> Group<M> {
     /// has the most: hand them in again later.
     ///
     /// Messages of our own are refused, unless they are news to us: then this is an older copy of
-    /// our state, restored from a backup. From then on it reads and produces nothing but an
-    /// update, which begins every channel anew ([`Rekey::Required`]), and sends again once
-    /// somebody has welcomed it. Hand them in in the order in which they were made.
+    /// our state, restored from a backup. From then on it reads and produces nothing but an update,
+    /// which begins every channel again ([`Rekey::Required`]), and sends again once somebody has
+    /// welcomed it. Hand them in in the order in which they were made.
     pub fn receive(&mut self, message: Message<Payload>) -> Result<Vec<OperationId>, QueueError> {
         if message.sender == self.agreement.my_id() {
             return self.receive_own(message);
@@ -358,7 +358,7 @@ impl<M: Membership> Group<M> {
     }
 
     /// Members that cannot follow everybody, and can be reached now: hand each of them all chains
-    /// anew ([`Group::welcome`]).
+    /// again ([`Group::welcome`]).
     pub fn lacking(&self, context: &Context<'_>) -> BTreeSet<Member> {
         match self.ratchet.is_some() {
             true => self.agreement.lacking(context),
@@ -367,8 +367,8 @@ impl<M: Membership> Group<M> {
     }
 
     /// Makes our next message to a member the first one of a new channel, which needs a bundle of
-    /// it. Channels also begin anew by themselves; call it where somebody says that it cannot
-    /// follow us.
+    /// it. Channels also restart by themselves; call it where somebody says that it cannot follow
+    /// us.
     pub fn restart(&mut self, member: Member) {
         self.agreement.restart(member);
     }
@@ -466,8 +466,8 @@ impl<M: Membership> Group<M> {
         })
     }
 
-    /// Our chain begins with the adder's: whoever it counts as a member, and we know to be gone,
-    /// can follow it.
+    /// Our chain begins with the adder's: everyone whom it counts as a member, and we know to be
+    /// gone, can follow it.
     fn suspect(&mut self, adder: Member) {
         let members = self.agreement.members().members();
         let mut known = self.agreement.view(&adder);
@@ -517,7 +517,8 @@ impl<M: Membership> Group<M> {
                 && self.ratchet.is_some()
                 && taken.is_ok()
             {
-                // Whoever was removed is, and can follow our chain, which did not take the seed in.
+                // Anyone who was removed is, and can follow our chain, which did not take the seed
+                // in.
                 self.leavers.insert(*removed);
                 if *removed == self.agreement.my_id() {
                     self.leave();

@@ -100,7 +100,7 @@ fn the_last_generation_is_never_used() {
 }
 
 #[test]
-fn in_any_order_a_generation_opens_at_most_once_and_only_inside_the_window() {
+fn a_generation_opens_once_and_only_inside_the_window() {
     use chacha20::rand_core::Rng;
     let (forward_max, late_max) = (20, 10);
     for seed in 0..50 {

@@ -23,7 +23,7 @@ pub(super) enum Standing {
     Newest,
     /// An older one: it reads, and produces nothing but a seed.
     Restored,
-    /// It has made a seed since. Nobody can follow its chain before it is given all chains anew.
+    /// It has made a seed since. Nobody can follow its chain before it is given all chains again.
     Updated,
     /// It hands its chain to all others, since nobody else can give it theirs.
     Handing,
@@ -55,7 +55,7 @@ impl<M: Membership> Agreement<M> {
         }
     }
 
-    /// A newer copy may have begun channels that we do not know with whoever is a member.
+    /// A newer copy may have begun channels that we do not know with anyone who is a member.
     pub(super) fn begin_all_anew(&mut self) {
         let mut others = self.members.members();
         others.remove(&self.my_id);

@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_of_member_secrets_takes_none_in_and_gives_them_out() {
+    fn a_full_store_takes_no_member_secrets_and_gives_them_out() {
         let me = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let key = |name: &[u8]| (me, Hash::digest(name), me);
         let mut agreement = Agreement::new(me, Views::default());

@@ -342,7 +342,7 @@ impl Views {
         }
     }
 
-    /// Who hears of one removal knows that the member is gone, whoever else removed it.
+    /// Who hears of one removal knows that the member is gone, no matter who else removed it.
     fn hear_removal(&mut self, removed: &Member, viewer: &Member) {
         for removal in self.removals.iter_mut().filter(|r| r.member == *removed) {
             removal.hear(viewer);

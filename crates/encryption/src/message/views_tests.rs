@@ -16,7 +16,7 @@ struct Plain {
     members: BTreeMap<Member, BTreeSet<Member>>,
     removals: Vec<PlainRemoval>,
     adds: BTreeMap<OperationId, Member>,
-    /// Who was a member at some time. Others are not counted, whatever they acknowledge.
+    /// Who was a member at some time. Others are not counted, no matter what they acknowledge.
     seen: BTreeSet<Member>,
     /// What a member that was there already learns when it acknowledges an add: members, removals
     /// that are heard of, and removals whose member is known.
@@ -178,7 +178,7 @@ impl Plain {
             }
         };
         acks.extend(self.seen.get(&remover));
-        // Who hears of one removal knows that the member is gone, whoever else removed it.
+        // Who hears of one removal knows that the member is gone, no matter who else removed it.
         let concurrent = self.removals.iter_mut().filter(|r| r.member == removed);
         for removal in concurrent {
             removal.acks.extend(self.seen.get(&remover));
@@ -244,7 +244,7 @@ struct Pair {
 }
 
 #[test]
-fn views_are_those_of_a_plain_list_whatever_happens() {
+fn views_are_those_of_a_plain_list_in_random_lives() {
     for seed in 0..100u8 {
         let mut rng = ChaCha20Rng::from_seed(*Hash::digest(&[seed]).as_bytes());
         let people: Vec<_> = (0..6)

@@ -14,7 +14,7 @@ pub(crate) struct Announced(Arc<Pair>);
 
 struct Pair {
     seed: XWingSecret,
-    /// Made by the first message that is sealed, on whatever thread.
+    /// Made by the first message that is sealed, on what thread.
     public: OnceLock<XWingPublic>,
 }
 

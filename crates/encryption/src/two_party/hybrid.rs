@@ -1,4 +1,4 @@
-//! What a channel of the hybrid suite has beside that of the classic one
+//! What a channel of the hybrid suite has in addition of the classic one
 //! (`docs/protocol/encryption-hybrid.md#5`).
 
 use std::collections::BTreeMap;
@@ -180,7 +180,7 @@ impl Wire for Hybrid {
     }
 }
 
-/// What both sides derive from a message beside its own key.
+/// What both sides derive from a message next to its own key.
 pub(super) struct Exported {
     /// Goes with the key that the sender announces.
     pub(super) chain: Secret,

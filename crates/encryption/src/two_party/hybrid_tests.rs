@@ -231,9 +231,9 @@ fn labels_and_parts_of_hybrid_messages_cannot_be_exchanged() {
     }
 }
 
-/// Whoever has all X25519 secrets of a channel and what travelled, but no state, opens nothing.
+/// Anyone who has all X25519 secrets of a channel and what travelled, but no state, opens nothing.
 #[test]
-fn without_the_chain_and_the_seed_the_x25519_secrets_open_nothing() {
+fn x25519_secrets_alone_open_nothing() {
     let mut rng = ChaCha20Rng::from_seed([52; 32]);
     let mut ends = ends(&mut rng);
     let first = seal(&mut ends, 0, 3, b"first", &mut rng);
@@ -312,8 +312,8 @@ fn one_answer_ends_a_theft_also_where_messages_are_chained() {
     }
 }
 
-/// The chain key is known to both ends. What keeps out whoever steals from one and later from the
-/// other is the X25519 secret, as in the classic suite.
+/// The chain key is known to both ends. What keeps out anyone who steals from one and later from
+/// the other is the X25519 secret, as in the classic suite.
 #[test]
 fn thefts_from_both_ends_do_not_add_up() {
     let mut rng = ChaCha20Rng::from_seed([56; 32]);
@@ -372,7 +372,7 @@ fn seeds_are_deleted_once_the_peer_has_answered() {
 }
 
 #[test]
-fn the_messages_of_one_operation_announce_one_key_and_those_of_the_next_another() {
+fn each_operation_announces_one_key() {
     let mut rng = ChaCha20Rng::from_seed([57; 32]);
     let ends = ends(&mut rng);
     let bundle = ends[1].keys.hybrid_bundle(NOW + 1).unwrap();

@@ -15,9 +15,9 @@ use crate::xwing::Randomness;
 /// What the next message of ours goes over.
 #[derive(Default)]
 pub(crate) struct Over<'b> {
-    /// For a session that does not exist yet, or begins anew.
+    /// For a session that does not exist yet, or restarts.
     pub(crate) opening: Option<Opening<'b>>,
-    /// Whether it begins anew.
+    /// Whether it restarts.
     pub(crate) anew: bool,
     /// Where the group has the hybrid suite.
     pub(crate) hybrid: Option<OverHybrid<'b>>,

@@ -363,7 +363,7 @@ struct Arrived {
 }
 
 impl Opened {
-    /// Whether the peer has begun the channel anew, so that it may lack what we sent before.
+    /// Whether the peer has begun the channel again, so that it may lack what we sent before.
     pub(crate) fn begins_anew(&self) -> bool {
         self.generation.is_some_and(|generation| generation > 0)
     }

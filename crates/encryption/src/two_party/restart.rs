@@ -1,4 +1,4 @@
-//! A channel that begins anew (`docs/protocol/encryption.md#9.7`).
+//! A channel that restarts (`docs/protocol/encryption.md#9.7`).
 
 use p2panda_core::limits::RESTART_INTERVAL_S;
 
@@ -21,7 +21,7 @@ pub(super) struct Restart {
     wanted: bool,
     /// And nothing else may be sent before it, since a newer copy of us may have used this channel.
     is_due: bool,
-    /// When we began anew last.
+    /// When we restarted last.
     last_s: Option<u64>,
     /// The pre-key that our last first message was sent to.
     prekey: Option<PublicKey>,
@@ -32,7 +32,7 @@ pub(super) struct Restart {
 }
 
 impl Restart {
-    /// Begins anew with the next message; by itself a session does so once per hour at most while
+    /// Restarts with the next message; by itself a session does so once per hour at most while
     /// nothing answers. Tells whether that is news.
     pub(super) fn want(&mut self, now: u64) -> bool {
         let before = self.wanted;
@@ -109,7 +109,7 @@ impl Restart {
         if let Some(generation) = generation {
             self.generation = generation;
             self.is_theirs = true;
-            // Whatever we could not open before, we can now.
+            // What we could not open before, we can now.
             self.wanted = self.is_due;
         }
         self.awaiting = None;

@@ -314,7 +314,7 @@ impl Sent {
 pub(super) struct SentFirst {
     pub(super) prekey: PublicKey,
     pub(super) one_time: bool,
-    /// If it began the channel anew.
+    /// If it began the channel again.
     pub(super) generation: Option<u64>,
     pub(super) at_s: u64,
 }

@@ -52,7 +52,7 @@ fn unanswered(now: u64) -> (Session, [OwnKeys; 2], Bundle, ChaCha20Rng) {
 }
 
 #[test]
-fn a_session_begins_anew_by_itself_at_most_once_an_hour_while_nothing_answers() {
+fn an_unanswered_session_restarts_at_most_once_an_hour() {
     let now = 1_790_000_000;
     let (mut session, [ours, mut theirs], bundle, mut rng) = unanswered(now);
     let mut begins = |session: &mut Session, now: u64| {

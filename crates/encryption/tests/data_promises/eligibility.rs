@@ -39,7 +39,7 @@ fn nobody_writes_under_a_secret_that_a_welcome_left_out() {
 }
 
 #[test]
-fn whoever_was_added_after_a_lost_message_counts_as_a_holder() {
+fn a_member_added_after_a_lost_message_is_a_holder() {
     let (mut rng, mut people, mut groups) = crew(7, 4);
     let (people, groups) = (&mut people[..], &mut groups[..]);
     let (added, latest) = (people[3].id, groups[2].latest_eligible().unwrap());
@@ -90,7 +90,7 @@ fn a_secret_from_the_end_of_time_binds_nobody() {
 }
 
 #[test]
-fn whoever_left_no_room_at_the_end_of_time_can_still_be_removed() {
+fn a_member_at_the_end_of_time_can_still_be_removed() {
     let mut rng = life_rng("no room", 0);
     let mut people = people(3, 0, &mut rng);
     let ids: Vec<_> = people.iter().map(|person| person.id).collect();
@@ -148,7 +148,7 @@ fn whoever_left_no_room_at_the_end_of_time_can_still_be_removed() {
 }
 
 #[test]
-fn nobody_encrypts_under_a_late_secret_once_its_author_is_removed() {
+fn a_late_secret_of_a_removed_author_is_not_used() {
     let (mut rng, mut people, mut groups) = trio(1);
     let ids: Vec<_> = people.iter().map(|person| person.id).collect();
     // The author's clock is at the end of its pre-keys' life, far ahead of everybody.

@@ -111,7 +111,7 @@ fn a_bad_welcome_does_not_keep_the_good_one_out() {
 }
 
 #[test]
-fn a_second_create_changes_nothing_even_if_it_came_before_we_joined() {
+fn a_second_create_changes_nothing_also_before_we_joined() {
     let mut rng = life_rng("second create", 0);
     let mut people = people(3, 0, &mut rng);
     let ids: Vec<_> = people.iter().map(|person| person.id).collect();

@@ -82,7 +82,7 @@ fn hand_over(
 }
 
 #[test]
-fn an_unreachable_member_delays_nobody_and_reads_what_it_missed_once_it_is_reached() {
+fn an_unreachable_member_reads_once_it_is_reached() {
     let (mut rng, mut people, mut groups, _) = without_the_last(0, 4);
     let (people, groups) = (&mut people[..], &mut groups[..]);
     let last = people[3].id;
@@ -106,7 +106,7 @@ fn an_unreachable_member_delays_nobody_and_reads_what_it_missed_once_it_is_reach
         0,
         "out of its reach"
     );
-    // Whoever can reach it hands the secret over, and what waited for it opens.
+    // Anyone who can reach it hands the secret over, and what waited for it opens.
     let context = people[1].context(START + 2);
     assert_eq!(groups[1].lacking(&context), BTreeSet::from([last]));
     let (draft, _) = groups[1].welcome(last, 9, &context, &mut rng).unwrap();
@@ -179,7 +179,7 @@ fn nobody_silences_a_member_by_leaving_it_out() {
 }
 
 #[test]
-fn a_pair_whose_first_message_was_lost_to_an_old_pre_key_meets_with_a_new_one() {
+fn a_lost_first_message_is_mended_by_a_new_pre_key() {
     let mut rng = life_rng("pair", 0);
     let mut people = people(2, 0, &mut rng);
     let ids: Vec<_> = people.iter().map(|person| person.id).collect();
@@ -226,7 +226,7 @@ fn a_pair_whose_first_message_was_lost_to_an_old_pre_key_meets_with_a_new_one() 
 }
 
 #[test]
-fn a_backup_reads_but_writes_nothing_before_an_update_on_new_channels() {
+fn a_backup_writes_nothing_before_an_update() {
     let (mut rng, mut people, mut groups) = trio(9);
     let (people, groups) = (&mut people[..], &mut groups[..]);
     let backup = (groups[0].encode(), people[0].keys.encode());

@@ -2,8 +2,8 @@
 //! shared by all, members that are away for weeks or let others wait for what never comes, old copies
 //! of a state.
 //!
-//! Whatever happened, once everybody has a valid bundle of everybody and all was delivered, two
-//! rounds of advised actions are enough for every member to read every other.
+//! No matter what happened, once everybody has a valid bundle of everybody and all was delivered,
+//! two rounds of advised actions are enough for every member to read every other.
 
 #![allow(
     dead_code,
@@ -360,7 +360,7 @@ impl Life {
         });
     }
 
-    /// Goes on from a backup: whatever came since comes again, also what was our own.
+    /// Goes on from a backup: what came since comes again, also what was our own.
     fn restore(&mut self, who: usize) {
         let Some(backup) = self.actors[who].backup.take() else {
             return;
@@ -436,7 +436,7 @@ impl Life {
     /// Everybody gets a valid bundle of everybody and all messages; then two rounds of what is
     /// advised.
     fn settle(&mut self) {
-        // A session begins anew by itself once per hour.
+        // A session restarts by itself once per hour.
         self.now += 4_000;
         for who in 0..self.actors.len() {
             self.rotate_prekey(who);

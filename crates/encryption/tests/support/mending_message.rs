@@ -2,9 +2,9 @@
 //! shared by all, members that are away for weeks, are removed and added at the same time, or let
 //! everybody wait for what never comes, old copies of a state.
 //!
-//! Whatever happened, nobody reads what was not meant for it. Once everybody has a valid bundle of
-//! everybody and all was delivered, two rounds of advised actions are enough for every member to
-//! read every other (`docs/protocol/encryption.md#11.3`).
+//! No matter what happened, nobody reads what was not meant for it. Once everybody has a valid
+//! bundle of everybody and all was delivered, two rounds of advised actions are enough for every
+//! member to read every other (`docs/protocol/encryption.md#11.3`).
 
 #![allow(
     dead_code,
@@ -362,7 +362,7 @@ impl Life {
         self.actors[who].passed.insert(id);
     }
 
-    /// Hands all chains anew to members that cannot follow everybody.
+    /// Hands all chains again to members that cannot follow everybody.
     fn hand_over(&mut self, who: usize) {
         let now = self.now + 1;
         let actor = &mut self.actors[who];
@@ -387,7 +387,7 @@ impl Life {
         });
     }
 
-    /// Goes on from a backup: whatever came since comes again, first what was our own.
+    /// Goes on from a backup: what came since comes again, first what was our own.
     fn restore(&mut self, who: usize) {
         let Some(backup) = self.actors[who].backup.take() else {
             return;
@@ -488,7 +488,7 @@ impl Life {
     }
 
     fn deliver_everything(&mut self) {
-        // What has no room comes again; who never joins has none for ever.
+        // What has no room comes again; who never joins has none forever.
         for _ in 0..100 {
             for who in 0..self.actors.len() {
                 for index in std::mem::take(&mut self.actors[who].inbox) {
@@ -504,7 +504,7 @@ impl Life {
     /// Everybody gets a valid bundle of everybody and all messages; then two rounds of what is
     /// advised.
     fn settle(&mut self) {
-        // A session begins anew by itself once per hour.
+        // A session restarts by itself once per hour.
         self.now += 4_000;
         self.renew_bundles();
         self.deliver_everything();

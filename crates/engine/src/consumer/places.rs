@@ -6,7 +6,7 @@ use std::collections::btree_map::{BTreeMap, Iter, Values};
 use super::place::Place;
 use super::rows::TopicNumber;
 
-/// A place is marked as changed by whatever borrows it to change it.
+/// A place is marked as changed by what borrows it to change it.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     places: BTreeMap<TopicNumber, Place>,

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sight_holds_what_was_in_the_feed_when_the_first_place_was_read() {
+    fn a_sight_holds_the_feed_at_the_first_read() {
         let mut sights = Sights::default();
         sights.add(0, 4, 10);
         sights.add(7, 7, 20);

@@ -188,7 +188,7 @@ fn an_ack_looks_only_at_the_topic_that_it_changes() {
 }
 
 #[test]
-fn what_is_given_back_comes_again_after_its_delay_and_is_dead_after_the_last_delivery() {
+fn a_nak_comes_back_after_its_delay_until_it_is_dead() {
     let config = Config {
         deliveries_max: Some(3),
         backoff: Backoff::new(vec![SECOND, 2 * SECOND]),
@@ -282,7 +282,7 @@ fn entries_of_a_key_come_one_at_a_time_and_others_pass_them() {
 }
 
 #[test]
-fn behind_a_held_key_as_many_entries_are_looked_at_as_the_bound_says_and_not_one_more() {
+fn the_bound_of_looking_behind_a_held_key_holds() {
     let config = Config {
         mode: Mode::Ordered,
         ..Config::default()
@@ -314,7 +314,7 @@ fn behind_a_held_key_as_many_entries_are_looked_at_as_the_bound_says_and_not_one
 }
 
 #[test]
-fn tokens_of_before_a_seek_are_stale_and_made_up_ones_are_refused() {
+fn tokens_from_before_a_seek_are_stale() {
     let mut driven = Driven::new(Config::default(), &[&[1, 2, 3]]);
     let token = driven.next(1).unwrap().token;
     let unknown = Token {
@@ -413,8 +413,8 @@ fn config() -> impl Strategy<Value = Config> {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 60_000, cases: 400, ..ProptestConfig::default() })]
 
-    /// Whatever happens, an entry is settled, dead or delivered again; never two readers at once; and
-    /// what was settled durably does not come again.
+    /// No matter what happens, an entry is settled, dead or delivered again; never two readers at
+    /// once; and what was settled durably does not come again.
     #[test]
     fn nothing_is_lost_and_nothing_settled_comes_again(
         config in config(),

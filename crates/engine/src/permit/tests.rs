@@ -233,7 +233,7 @@ fn node_arrival(tx: &p2panda_store::Tx<'_>, operation: &Operation) -> u64 {
 }
 
 #[test]
-fn content_waits_for_control_operations_however_long_and_holds_nobody_else() {
+fn content_waits_for_control_and_holds_nobody_else() {
     let (mut node, mut logs) = (Node::new(), Logs::default());
     let secret = logs.next((1, CONTROL), "secret 1", &[]);
     let late = logs.next((2, CONTROL), "members", &[&secret]);
@@ -252,7 +252,7 @@ fn content_waits_for_control_operations_however_long_and_holds_nobody_else() {
 }
 
 #[test]
-fn a_control_log_waits_for_a_key_and_its_author_goes_on_in_its_other_log() {
+fn a_control_log_waits_for_a_key_and_other_logs_go_on() {
     let (mut node, mut logs) = (Node::new(), Logs::default());
     let secret = logs.next((2, CONTROL), "secret 1", &[]);
     let under = logs.next((1, CONTROL), "under 7", &[]);
@@ -286,7 +286,7 @@ fn a_control_log_waits_for_a_key_and_its_author_goes_on_in_its_other_log() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_counted_and_is_shown_in_its_order_when_the_secret_comes() {
+fn what_does_not_open_is_shown_in_order_with_the_secret() {
     let (mut node, mut logs) = (Node::new(), Logs::default());
     let first = logs.next((1, CONTROL), "nothing", &[]);
     let sealed: Vec<Operation> = (0..300)
@@ -333,7 +333,7 @@ fn what_opens_late_goes_on_after_a_crash_between_two_steps() {
 }
 
 #[test]
-fn a_removal_takes_back_what_was_shown_and_both_orders_end_equal() {
+fn a_removal_takes_back_and_both_orders_end_equal() {
     let mut ends = Vec::new();
     for order in [[0, 1, 2, 3, 4], [0, 4, 1, 2, 3], [0, 1, 4, 2, 3]] {
         let (mut node, mut logs) = (Node::new(), Logs::default());
@@ -367,7 +367,7 @@ fn a_removal_in_the_batch_of_what_it_takes_back_shows_nothing() {
 }
 
 #[test]
-fn what_may_not_be_or_is_no_message_is_a_row_with_a_reason_and_holds_nothing() {
+fn what_is_not_permitted_is_a_row_with_a_reason() {
     let (mut node, mut logs) = (Node::new(), Logs::default());
     let broken = logs.next((1, CONTROL), "broken", &[]);
     let refused = logs.next((1, CONTROL), "refused", &[&broken]);
@@ -434,7 +434,7 @@ fn a_body_that_comes_late_is_waited_for() {
 }
 
 #[test]
-fn a_topic_that_turns_out_to_be_a_space_is_looked_at_anew() {
+fn a_topic_that_turns_out_to_be_a_space_is_judged_again() {
     let mut node = Node::open(tempfile::tempdir().unwrap(), Fake::default());
     let mut logs = Logs::default();
     let secret = logs.next((1, CONTROL), "secret 1", &[]);

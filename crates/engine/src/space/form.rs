@@ -28,7 +28,7 @@ pub(crate) enum Told {
     Joined,
     /// We are no member with secrets any more.
     Ejected,
-    /// Somebody published keys: whoever lacked something may be reached now.
+    /// Somebody published keys: anyone who lacked something may be reached now.
     Bundle,
     /// The topic carries this space.
     Space(SpaceId),
@@ -60,7 +60,7 @@ pub(crate) enum Told {
     },
 }
 
-/// Why nothing came of an operation.
+/// Why nothing resulted from an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotYet {
     /// It names control operations that have not passed.
@@ -78,7 +78,7 @@ pub(crate) enum NotYet {
 pub(crate) enum Content {
     /// It is opened, and stands.
     Stands(Bytes),
-    /// Its author may not write any more, and whoever took that away had not seen it.
+    /// Its author may not write any more, and the one who took that away had not seen it.
     Withdrawn,
     /// It is sealed under a secret that is not here.
     Sealed([u8; 32]),
@@ -121,7 +121,8 @@ impl Native {
         native
     }
 
-    /// The keys by which others reach us are drawn anew, if they are not good for long; whether they were.
+    /// The keys by which others reach us are drawn again, if they are not good for long; whether
+    /// they were.
     pub fn renew(&mut self, now: u64, rng: &mut ChaCha20Rng) -> bool {
         let later = now.saturating_add(PRE_KEY_RENEWED_S);
         if self.keys.hybrid_bundle(later).is_ok() {
@@ -202,7 +203,7 @@ impl Form {
         !matches!(self, Form::Closed | Form::Native(_))
     }
 
-    /// A control operation has arrived: what it hands to us, whatever it waits for.
+    /// A control operation has arrived: what it hands to us, no matter what it waits for.
     pub fn glance(&mut self, (id, now): At, author: &VerifyingKey, body: &[u8]) -> Vec<Told> {
         match self {
             Form::Closed => Vec::new(),
@@ -312,7 +313,7 @@ impl From<p2panda_spaces::Content> for Content {
     }
 }
 
-/// What the engine acts on of what came of an operation.
+/// What the engine acts on of what became of an operation.
 pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
     let mut keys = BTreeSet::new();
     let mut all = Vec::new();

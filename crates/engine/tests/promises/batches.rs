@@ -19,7 +19,7 @@ use crate::node::{
 };
 
 #[test]
-fn messages_published_at_once_follow_each_other_in_the_log_and_in_the_feed() {
+fn a_batch_is_contiguous_in_log_and_feed() {
     let mut node = Node::new();
     let theirs = Author::new(1).says("theirs");
     let (first, _) = publish(TOPIC, Some("before"), false);
@@ -42,7 +42,7 @@ fn messages_published_at_once_follow_each_other_in_the_log_and_in_the_feed() {
 }
 
 #[test]
-fn the_first_of_several_names_what_came_before_and_the_others_do_not() {
+fn the_first_of_a_batch_alone_names_what_came_before() {
     let mut node = Node::new();
     node.ingest(&[Author::new(1).says("theirs")]);
     node.try_publish_all(&["0", "1"]).unwrap();
@@ -91,7 +91,7 @@ fn more_than_a_transaction_takes_is_refused_as_a_whole() {
 }
 
 #[test]
-fn a_prune_among_messages_published_at_once_takes_what_lies_before_it_and_nothing_else() {
+fn a_prune_inside_a_batch_takes_only_what_precedes_it() {
     let mut node = Node::new();
     node.publish("old");
     let all = NewMessage {
@@ -115,7 +115,7 @@ fn no_messages_at_all_are_published_at_once() {
     assert_eq!(node.operations(), []);
 }
 
-/// Whatever statement of the transaction fails.
+/// Any statement of the transaction fails.
 #[test]
 fn a_storage_that_fails_at_any_point_keeps_all_or_nothing() {
     let mut node = Node::new();
@@ -144,7 +144,7 @@ fn a_storage_that_fails_at_any_point_keeps_all_or_nothing() {
 }
 
 #[test]
-fn several_that_waited_too_long_for_the_storage_are_refused_together() {
+fn a_batch_that_waited_too_long_is_refused_whole() {
     let mut node = Node::new();
     let mut lanes = Lanes::new(node.key());
     node.engine.set_fault(Some(Fault::Full { after: 0 }));
@@ -162,7 +162,7 @@ fn several_that_waited_too_long_for_the_storage_are_refused_together() {
 }
 
 #[test]
-fn several_that_are_held_for_our_own_log_come_in_their_order_and_whole() {
+fn a_held_batch_comes_whole_and_in_order() {
     let mut node = Node::new();
     let peer = SigningKey::from_bytes(&[7; 32]).verifying_key();
     let (first, _) = publish(TOPIC, Some("first"), false);
@@ -192,7 +192,7 @@ fn seen(reader: &Reader) -> [usize; 3] {
 }
 
 #[test]
-fn readers_and_sessions_see_nothing_of_it_before_they_see_all_of_it() {
+fn readers_and_sessions_see_all_of_a_batch_or_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let clock = thread::system_clock();
     let engine = Engine::open(temp.path(), Options::default(), clock()).unwrap();
@@ -247,7 +247,7 @@ fn child_that_publishes_several_at_once_until_it_is_killed() {
 }
 
 #[test]
-fn a_killed_process_leaves_all_or_nothing_of_what_was_published_at_once() {
+fn a_kill_leaves_all_or_nothing_of_a_batch() {
     let temp = tempfile::tempdir().unwrap();
     for round in 0..20 {
         // Somewhere within the next ones.

@@ -53,7 +53,7 @@ fn head(operation: &Operation) -> (u32, HeadId) {
 }
 
 #[test]
-fn a_log_with_an_operation_above_the_limit_is_blocked_with_the_reason_and_others_go_on() {
+fn an_operation_above_the_limit_blocks_its_log_only() {
     let ((author, sent), mut other) = (with_a_large_one(), Author::new(2));
     let mut node = Node::new();
     let outcomes = ingest(&mut node, &sent);
@@ -73,7 +73,7 @@ fn a_log_with_an_operation_above_the_limit_is_blocked_with_the_reason_and_others
 }
 
 #[test]
-fn a_blocked_log_is_told_with_the_newest_head_that_was_seen_so_that_nobody_sends_it_again() {
+fn a_blocked_log_tells_the_newest_head_it_saw() {
     let (mut author, sent) = with_a_large_one();
     let mut node = Node::new();
     ingest(&mut node, &sent);
@@ -112,7 +112,7 @@ fn a_blocked_log_goes_on_after_a_restart_with_a_higher_limit() {
 }
 
 #[test]
-fn a_blocked_log_goes_on_when_its_author_prunes_what_is_not_taken() {
+fn a_prune_of_what_is_not_taken_frees_a_blocked_log() {
     let (mut author, sent) = with_a_large_one();
     let mut node = Node::new();
     ingest(&mut node, &sent);
@@ -163,7 +163,7 @@ fn nobody_but_its_author_can_block_a_log() {
 }
 
 #[test]
-fn what_cannot_be_read_yet_is_asked_for_again_by_the_next_start_and_not_before() {
+fn what_cannot_be_read_yet_is_asked_for_at_the_next_start() {
     let mut author = Author::new(1);
     let mut node = Node::new();
     let first = author.says("one");

@@ -63,7 +63,7 @@ fn what_came_without_its_body_is_wanted_until_it_is_filled_in() {
 }
 
 #[test]
-fn a_body_that_comes_later_gives_its_operation_a_new_arrival_number() {
+fn a_late_body_gives_a_new_arrival_number() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let sent: Vec<Operation> = (0..3).map(|n| author.says(&n.to_string())).collect();
     node.ingest(&[without_body(&sent[0]), sent[1].clone(), sent[2].clone()]);
@@ -84,7 +84,7 @@ fn a_body_that_comes_later_gives_its_operation_a_new_arrival_number() {
 }
 
 #[test]
-fn what_an_operation_was_delivered_without_stays_with_it_when_its_body_comes() {
+fn missing_dependencies_stay_listed_when_the_body_comes() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = a.says("lost");
     let answer = b.answers("answer", &[&lost]);
@@ -229,7 +229,7 @@ fn make_old(node: &Node) {
 }
 
 #[test]
-fn missing_bodies_of_an_earlier_version_are_found_in_steps_and_after_a_restart() {
+fn bodies_missing_since_an_earlier_version_are_found() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let nothing = author.operation(TOPIC, TOPIC.log_id(), None, false, vec![]);
     let mut sent: Vec<Operation> = (0..3_500).map(|n| author.says(&n.to_string())).collect();

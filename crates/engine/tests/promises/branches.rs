@@ -74,7 +74,7 @@ fn texts(prefix: &str, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn the_place_where_the_branches_part_is_found_whichever_is_longer() {
+fn the_branching_point_is_found_for_any_lengths() {
     for (common, ours, theirs) in [
         (0, 1, 1),
         (1, 1, 1),
@@ -106,7 +106,7 @@ fn the_place_where_the_branches_part_is_found_whichever_is_longer() {
 }
 
 #[test]
-fn a_branch_that_is_given_up_is_published_again_behind_the_other_one() {
+fn a_given_up_branch_is_published_behind_the_other() {
     let (mut node, theirs) = copies(3, 4, 2);
     meet(&mut node, &theirs, 1);
     node.ingest(&theirs[4..]);
@@ -160,7 +160,7 @@ fn view(node: Node, version: u32) -> (Node, Swap) {
 }
 
 #[test]
-fn a_view_that_has_applied_a_branch_that_is_given_up_cannot_be_built_anew_without_saying_so() {
+fn a_view_of_a_given_up_branch_reports_its_loss() {
     let (node, theirs) = copies(3, 4, 2);
     let (mut node, swap) = view(node, 1);
     assert_eq!(swap, Swap::Done);
@@ -197,7 +197,7 @@ fn evidence_about_a_branch_that_was_given_up_closes_nothing() {
 }
 
 #[test]
-fn a_log_is_given_up_as_a_whole_where_it_is_not_known_where_the_branches_part() {
+fn without_a_branching_point_the_whole_log_is_given_up() {
     let (mut node, theirs) = copies(9, 9, 9);
     node.ingest(&theirs[17..]);
     assert_eq!(parted(&node), None);
@@ -231,7 +231,7 @@ fn a_log_whose_branch_a_peer_holds_is_not_given_up() {
 }
 
 #[test]
-fn a_log_whose_branch_a_peer_says_to_have_stored_is_not_given_up() {
+fn a_branch_that_a_peer_stored_is_not_given_up() {
     let held = Err(PublishError::OwnFork { held: true });
     let stored = |log: VerifyingKey, seq| Command::OwnHeld {
         topic: TOPIC,
@@ -254,7 +254,7 @@ fn a_log_whose_branch_a_peer_says_to_have_stored_is_not_given_up() {
 }
 
 #[test]
-fn a_new_identity_keeps_the_old_key_and_log_and_publishes_what_only_it_had_again() {
+fn a_new_identity_keeps_the_log_and_republishes_its_own() {
     let (mut node, theirs) = copies(3, 2, 1);
     let old = node.key();
     node.ingest(&theirs[3..]);
@@ -285,7 +285,7 @@ fn a_new_identity_keeps_the_old_key_and_log_and_publishes_what_only_it_had_again
 }
 
 #[test]
-fn a_new_identity_is_a_way_on_while_the_other_branch_does_not_come() {
+fn a_new_identity_is_open_while_the_branch_is_missing() {
     let (mut node, theirs) = copies(3, 2, 1);
     node.ingest(&theirs[3..]);
     let node = reopen(node, RestoredAction::PullOwnLog);
@@ -295,7 +295,7 @@ fn a_new_identity_is_a_way_on_while_the_other_branch_does_not_come() {
 }
 
 #[test]
-fn publishes_that_wait_for_more_of_our_log_are_refused_when_it_is_closed() {
+fn held_publishes_are_refused_when_the_log_is_closed() {
     let (mut node, theirs) = copies(3, 1, 4);
     node.session(1, p2panda_core::Phase::CatchUp);
     let claim = Command::PeerHas {
@@ -350,7 +350,7 @@ fn only_what_our_key_has_signed_closes_our_log() {
 }
 
 #[test]
-fn an_author_that_forks_its_log_again_and_again_is_told_of_a_bounded_number_of_times() {
+fn repeated_forks_of_an_author_are_reported_boundedly() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let mut twin = author.clone();
     let ours: Vec<Operation> = (0..40).map(|_| author.says("one")).collect();

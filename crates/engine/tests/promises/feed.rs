@@ -44,7 +44,7 @@ fn offsets(node: &Node) -> Vec<u64> {
 }
 
 #[test]
-fn opened_and_changed_entries_survive_restart_and_crash_and_what_comes_later_follows() {
+fn opened_and_changed_entries_survive_restart_and_crash() {
     let mut node = changed();
     assert_eq!(node.contents(), expected());
     assert_eq!(offsets(&node), [3, 4, 5]);
@@ -57,7 +57,7 @@ fn opened_and_changed_entries_survive_restart_and_crash_and_what_comes_later_fol
 }
 
 #[test]
-fn opened_and_changed_entries_are_acked_and_replayed_like_bodies() {
+fn opened_and_changed_entries_are_acked_and_replayed() {
     let mut node = changed();
     let unacked = |node: &Node| node.unacked_entries("app").len();
     assert_eq!(

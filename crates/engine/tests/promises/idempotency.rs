@@ -1,4 +1,4 @@
-//! Idempotency keys: one message for each, whatever happens.
+//! Idempotency keys: one message for each, no matter what happens.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ fn the_same_key_twice_stores_once_and_gives_the_first_receipt() {
 }
 
 #[test]
-fn the_same_key_with_other_content_is_an_error_that_names_the_operation() {
+fn a_key_with_other_content_names_the_first_operation() {
     let mut node = Node::new();
     let first = try_publish(&mut node, keyed("a", "text")).unwrap();
     let prunes = NewMessage {
@@ -67,7 +67,7 @@ fn the_same_key_with_other_content_is_an_error_that_names_the_operation() {
 }
 
 #[test]
-fn a_key_counts_within_one_transaction_and_within_what_is_published_at_once() {
+fn a_key_counts_within_a_transaction_and_a_batch() {
     let mut node = Node::new();
     let commands = ["x", "x", "y"].map(|text| publish(keyed("a", text)));
     let (commands, answers): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
@@ -117,7 +117,7 @@ fn a_key_survives_a_restart_and_a_crash() {
     assert_eq!(node.texts(), ["text"]);
 }
 
-/// Whatever statement fails, whoever publishes again with the same key gets one message.
+/// No matter what statement fails, anyone who publishes again with the same key gets one message.
 #[test]
 fn a_publish_that_failed_at_any_point_can_be_tried_again() {
     let mut node = Node::new();
@@ -154,7 +154,7 @@ fn a_key_is_forgotten_when_its_window_is_over_and_not_before() {
     node.wait(1);
     let second = try_publish(&mut node, keyed("a", "text")).unwrap();
     assert_eq!(second.seq, 1);
-    // The window begins anew, and with other content as well.
+    // The window restarts, and with other content as well.
     node.wait(HOUR_US);
     assert_eq!(
         try_publish(&mut node, keyed("a", "text")),

@@ -43,7 +43,7 @@ fn an_operation_enters_once() {
 }
 
 #[test]
-fn an_operation_of_another_topic_is_refused_and_the_real_log_goes_on() {
+fn an_operation_of_another_topic_does_not_harm_the_log() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let foreign = author.operation(OTHER_TOPIC, OTHER_TOPIC.log_id(), Some("x"), false, vec![]);
     let outcomes = node.ingest(std::slice::from_ref(&foreign));
@@ -76,7 +76,7 @@ fn a_refused_operation_is_one_row_with_reason_and_peer() {
 }
 
 #[test]
-fn what_is_no_operation_at_all_is_a_row_and_the_rest_of_the_batch_enters() {
+fn what_is_no_operation_is_a_row_and_the_batch_goes_on() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let garbage = Bytes::from_static(b"garbage");
     let invalid = Incoming::Invalid {
@@ -93,7 +93,7 @@ fn what_is_no_operation_at_all_is_a_row_and_the_rest_of_the_batch_enters() {
 }
 
 #[test]
-fn unknown_extensions_keep_the_height_and_every_other_log_goes_on() {
+fn unknown_extensions_keep_the_height_and_other_logs() {
     let (mut node, mut author, mut other) = (Node::new(), Author::new(1), Author::new(2));
     node.ingest(&[author.says("one")]);
     // [1, 7]: a variant that we do not know.
@@ -127,7 +127,7 @@ fn early_arrivals_enter_when_the_gap_closes() {
 }
 
 #[test]
-fn an_early_arrival_is_forgotten_with_its_session_and_can_come_again() {
+fn an_early_arrival_goes_with_its_session_and_can_return() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let sent = [author.says("0"), author.says("1")];
     assert_eq!(node.ingest(&sent[1..]), [Outcome::Early]);
@@ -174,7 +174,7 @@ fn early_arrivals_beyond_the_limit_are_dropped_and_nothing_else() {
 }
 
 #[test]
-fn whoever_brought_most_loses_its_newest_early_arrival_and_is_asked_for_it_again() {
+fn the_one_who_brought_most_loses_its_newest_early_arrival() {
     let (mut node, mut flood, mut author) = (Node::new(), Author::new(1), Author::new(2));
     flood.says("first");
     let early: Vec<Operation> = (0..10_000).map(|_| flood.says("x")).collect();
@@ -200,7 +200,7 @@ fn whoever_brought_most_loses_its_newest_early_arrival_and_is_asked_for_it_again
 }
 
 #[test]
-fn a_peer_is_asked_again_for_early_arrivals_that_are_forgotten_with_their_session() {
+fn a_peer_is_asked_again_for_forgotten_early_arrivals() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let sent = [author.says("0"), author.says("1")];
     node.ingest_from(session(1), TOPIC, &sent[1..]);
@@ -243,7 +243,7 @@ fn flooded(budget: &Budget, peers: u32, standing: Standing) -> (Node, Vec<Accoun
 }
 
 #[test]
-fn many_that_use_up_a_share_of_the_budget_make_room_for_the_early_arrival_of_another() {
+fn many_that_fill_a_share_make_room_for_another() {
     let near = Prefix::of(IpAddr::from([127, 0, 0, 1]));
     for standing in [Standing::Proven, Standing::Unproven(near)] {
         let (mut node, accounts, honest) = flooded(&budget(), 20, standing);
@@ -264,7 +264,7 @@ fn many_that_use_up_a_share_of_the_budget_make_room_for_the_early_arrival_of_ano
 }
 
 #[test]
-fn who_does_not_share_the_room_that_is_lacking_loses_no_early_arrival() {
+fn only_those_who_share_the_room_lose_early_arrivals() {
     let budget = budget();
     let (mut node, accounts, honest) = flooded(&budget, 1, Standing::Proven);
     // What the honest peer may keep is used up by what it sent to the application.
@@ -350,7 +350,7 @@ fn an_operation_without_a_body_is_stored_and_has_no_offset() {
 }
 
 #[test]
-fn a_fork_is_kept_as_evidence_with_both_headers_and_the_first_branch_stays() {
+fn a_fork_is_kept_as_evidence_and_the_first_branch_stays() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     node.ingest(&[author.says("0")]);
     let mut twin = author.clone();
@@ -414,7 +414,7 @@ fn the_child_of_another_branch_is_evidence_too() {
 }
 
 #[test]
-fn refused_operations_of_one_author_stay_within_the_rows_and_are_all_counted() {
+fn refused_operations_are_bounded_rows_and_all_counted() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     node.ingest(&[author.says("0")]);
     let foreign: Vec<Operation> = (0..10_100)

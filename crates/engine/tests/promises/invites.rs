@@ -76,7 +76,7 @@ fn joining(seed: u8, invite: &Invite, others: &mut [&mut Peer]) -> Peer {
 }
 
 #[test]
-fn who_joins_by_an_invite_is_let_in_although_it_never_meets_the_owner() {
+fn an_invited_node_is_let_in_without_meeting_the_owner() {
     let (mut alice, mut courier, mut bob) = (Peer::new(1), Peer::new(4), Peer::new(2));
     alice.ask(create()).unwrap();
     alice.publish("before").unwrap();
@@ -134,7 +134,7 @@ fn a_used_invite_lets_nobody_else_in_nor_the_same_one_twice() {
 }
 
 #[test]
-fn an_invite_ends_by_the_clock_of_the_owner_and_when_it_is_revoked() {
+fn an_invite_ends_by_the_owners_clock_or_a_revocation() {
     let mut alice = Peer::new(1);
     alice.ask(create()).unwrap();
     let late = alice.offer(Role::Reader, 9);
@@ -155,7 +155,7 @@ fn an_invite_ends_by_the_clock_of_the_owner_and_when_it_is_revoked() {
     exchange(&mut [&mut alice, &mut carol, &mut dave]);
     assert!(!alice.is_member(&carol.id()));
     assert!(alice.is_member(&dave.id()));
-    // Whoever came stays when its invite is revoked.
+    // Anyone who came stays when its invite is revoked.
     alice.revoke(&good);
     exchange(&mut [&mut alice, &mut dave]);
     assert!(alice.is_member(&dave.id()));
@@ -164,7 +164,7 @@ fn an_invite_ends_by_the_clock_of_the_owner_and_when_it_is_revoked() {
 }
 
 #[test]
-fn of_concurrent_admissions_beyond_what_is_allowed_the_others_are_removed() {
+fn surplus_concurrent_admissions_are_removed() {
     let mut alice = Peer::new(1);
     alice.ask(create()).unwrap();
     let mut bob = Peer::following(2, &mut alice);
@@ -240,7 +240,7 @@ fn a_request_outlasts_a_crash_of_the_owner_and_of_the_newcomer() {
 }
 
 #[test]
-fn a_node_that_kept_the_topic_before_it_was_invited_joins_as_well() {
+fn a_node_that_kept_the_topic_before_its_invite_joins() {
     let (mut alice, mut bob) = (Peer::new(1), Peer::new(2));
     alice.ask(create()).unwrap();
     alice.publish("before").unwrap();

@@ -70,7 +70,7 @@ fn an_author_has_a_log_of_its_own_for_each_name() {
 }
 
 #[test]
-fn heights_for_published_nodes_have_the_first_log_of_each_author_only() {
+fn heights_for_published_nodes_have_first_logs_only() {
     let mut node = Node::new();
     let mut plain = Author::new(1);
     let mut other = Author::new(2).in_log("one");
@@ -286,7 +286,7 @@ fn an_idempotency_key_is_that_of_one_log() {
 }
 
 #[test]
-fn a_named_log_that_a_copy_published_to_is_closed_alone_and_can_be_pulled() {
+fn a_copied_named_log_is_closed_alone_and_can_be_pulled() {
     let mut node = Node::new();
     publish(&mut node, to_log("shared", "one")).unwrap();
     let mut copy = node.after_crash();
@@ -308,9 +308,9 @@ fn a_named_log_that_a_copy_published_to_is_closed_alone_and_can_be_pulled() {
     assert_eq!(publish(&mut node, to_log("at its end", "one")), Ok(3));
 }
 
-/// At whatever statement of the transaction that makes the logs.
+/// At any statement of the transaction that makes the logs.
 #[test]
-fn a_storage_that_fails_at_any_point_makes_all_of_several_logs_or_none() {
+fn a_storage_fault_makes_all_of_several_logs_or_none() {
     let mut node = Node::new();
     node.publish("before");
     let me = node.key();

@@ -69,7 +69,7 @@ fn progress(node: &mut Node, session: u64, number: u32) {
 }
 
 #[test]
-fn waiting_lasts_until_the_sessions_of_the_time_are_done_and_not_for_later_ones() {
+fn the_wait_lasts_for_sessions_of_the_arrival_only() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = a.says("lost");
     node.session(1, Phase::CatchUp);
@@ -111,7 +111,7 @@ fn sessions_that_bring_nothing_are_waited_for_thirty_seconds() {
 }
 
 #[test]
-fn what_arrives_shortly_before_a_session_is_too_slow_waits_as_without_one() {
+fn an_arrival_just_before_a_slow_session_waits_as_usual() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = a.says("lost");
     node.session(1, Phase::CatchUp);
@@ -144,7 +144,7 @@ fn a_session_that_drips_hides_nobody() {
 }
 
 #[test]
-fn a_long_catch_up_keeps_the_order_and_nothing_waits_for_more_than_ten_minutes() {
+fn a_long_catch_up_keeps_order_within_ten_minutes() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let (question, lost) = (a.says("question"), Author::new(3).says("lost"));
     node.session(1, Phase::CatchUp);
@@ -241,7 +241,7 @@ fn a_dependency_without_its_body_is_met() {
 }
 
 #[test]
-fn a_body_that_comes_while_its_operation_waits_is_delivered_in_order() {
+fn a_body_that_comes_while_it_waits_is_delivered_in_order() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let question = a.says("question");
     let answer = b.answers("answer", &[&question]);
@@ -253,7 +253,7 @@ fn a_body_that_comes_while_its_operation_waits_is_delivered_in_order() {
 }
 
 #[test]
-fn our_operation_names_what_we_have_seen_and_our_last_one_does_not_imply() {
+fn own_operations_name_what_was_seen_and_is_not_implied() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     node.publish("alone");
     let (one, two) = (a.says("one"), b.says("two"));
@@ -276,7 +276,7 @@ fn our_operation_names_what_we_have_seen_and_our_last_one_does_not_imply() {
 }
 
 #[test]
-fn our_operation_names_the_sixteen_most_recent_heads_and_also_after_a_restart() {
+fn own_operations_name_the_sixteen_most_recent_heads() {
     let mut node = Node::new();
     let heads: Vec<Operation> = (1..=20)
         .map(|seed| Author::new(seed).says("hello"))
@@ -291,7 +291,7 @@ fn our_operation_names_the_sixteen_most_recent_heads_and_also_after_a_restart() 
 }
 
 #[test]
-fn what_arrived_in_the_same_batch_before_our_operation_is_named_by_the_next() {
+fn an_arrival_in_the_same_batch_is_named_by_the_next() {
     let (mut node, mut a) = (Node::new(), Author::new(1));
     let hello = a.says("hello");
     let incoming = vec![p2panda_engine::Incoming::Valid(hello.clone())];
@@ -328,7 +328,7 @@ fn more_logs_than_can_wait_are_not_waited_for() {
 }
 
 #[test]
-fn whoever_fills_the_room_for_waiting_loses_its_own_order_first() {
+fn the_one_who_fills_the_waiting_room_loses_its_order_first() {
     let mut node = Node::new();
     let lost = Author::new(1).says("lost");
     let waiting: Vec<Operation> = (0..16_384_u32)

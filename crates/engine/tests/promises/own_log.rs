@@ -82,7 +82,7 @@ fn a_lost_guard_file_is_made_again() {
 }
 
 #[test]
-fn a_restored_directory_publishes_nothing_and_names_both_ways_on() {
+fn a_restored_directory_publishes_nothing_and_says_why() {
     let state = tempfile::tempdir().unwrap();
     let (copy, _) = lost_node(state.path());
     let mut node = Node::open_in(copy, guarded(state.path()));
@@ -97,7 +97,7 @@ fn a_restored_directory_publishes_nothing_and_names_both_ways_on() {
 }
 
 #[test]
-fn a_restored_directory_publishes_again_once_its_own_log_is_back() {
+fn a_restored_directory_publishes_once_its_log_is_back() {
     let state = tempfile::tempdir().unwrap();
     let (copy, all) = lost_node(state.path());
     let mut node = Node::open_in(copy, restored(state.path(), RestoredAction::PullOwnLog));
@@ -138,7 +138,7 @@ fn the_choice_to_pull_can_be_made_later_and_survives_a_restart() {
 }
 
 #[test]
-fn a_restored_directory_goes_on_with_a_new_identity_and_its_data() {
+fn a_restored_directory_goes_on_with_a_new_identity() {
     let state = tempfile::tempdir().unwrap();
     let (copy, all) = lost_node(state.path());
     let old = all[0].header.author();
@@ -154,7 +154,7 @@ fn a_restored_directory_goes_on_with_a_new_identity_and_its_data() {
 }
 
 #[test]
-fn a_healthy_directory_keeps_its_identity_whatever_was_chosen_for_a_restored_one() {
+fn a_healthy_directory_keeps_its_identity() {
     let state = tempfile::tempdir().unwrap();
     let mut node = Node::open(guarded(state.path()));
     node.publish("0");
@@ -253,7 +253,7 @@ fn publishing_waits_for_a_peer_that_has_more_of_our_log() {
 }
 
 #[test]
-fn a_claim_without_an_operation_holds_publishing_for_two_seconds() {
+fn a_claim_alone_holds_publishing_for_two_seconds() {
     let mut node = Node::new();
     node.publish("0");
     node.session(1, Phase::CatchUp);
@@ -268,7 +268,7 @@ fn a_claim_without_an_operation_holds_publishing_for_two_seconds() {
 }
 
 #[test]
-fn claims_that_come_to_nothing_hold_publishing_for_ten_seconds_in_all() {
+fn void_claims_hold_publishing_for_ten_seconds_in_all() {
     let mut node = Node::new();
     node.publish("0");
     let mut held_us = 0;
@@ -314,7 +314,7 @@ fn liars_at_the_same_time_share_the_ten_seconds() {
 }
 
 #[test]
-fn the_time_for_claims_that_come_to_nothing_comes_back_one_second_in_an_hour() {
+fn the_time_for_void_claims_recovers_a_second_an_hour() {
     let mut node = Node::new();
     for liar in 0..5 {
         peer_has(&mut node, liar, peer(liar as u8), 1_000);
@@ -333,7 +333,7 @@ fn the_time_for_claims_that_come_to_nothing_comes_back_one_second_in_an_hour() {
 }
 
 #[test]
-fn an_operation_that_shows_the_claim_holds_publishing_whatever_liars_used_up_before() {
+fn a_shown_operation_holds_publishing_after_liars() {
     let (mut node, all) = unknowing_copy();
     for liar in 10..20 {
         peer_has(&mut node, liar, peer(liar as u8), 1_000);
@@ -359,7 +359,7 @@ fn an_operation_that_shows_the_claim_holds_publishing_whatever_liars_used_up_bef
 }
 
 #[test]
-fn an_operation_of_ours_holds_publishing_also_if_nobody_claimed_to_have_it() {
+fn an_own_operation_holds_publishing_without_a_claim() {
     let (mut node, all) = unknowing_copy();
     node.session(1, Phase::CatchUp);
     node.ingest(&all[1..2]);
@@ -371,7 +371,7 @@ fn an_operation_of_ours_holds_publishing_also_if_nobody_claimed_to_have_it() {
 }
 
 #[test]
-fn a_session_that_shows_nothing_more_holds_publishing_for_thirty_seconds() {
+fn a_session_without_news_holds_publishing_thirty_seconds() {
     let (mut node, all) = unknowing_copy();
     node.session(1, Phase::CatchUp);
     peer_has(&mut node, 1, peer(7), 2);
@@ -387,7 +387,7 @@ fn a_session_that_shows_nothing_more_holds_publishing_for_thirty_seconds() {
 }
 
 #[test]
-fn what_we_published_ourselves_proves_nothing_when_it_comes_back() {
+fn our_own_publications_prove_nothing_when_they_return() {
     let mut node = Node::new();
     node.session(1, Phase::CatchUp);
     peer_has(&mut node, 1, peer(7), 1_000);
@@ -438,7 +438,7 @@ fn publishes_that_wait_are_bounded() {
 }
 
 #[test]
-fn a_log_that_a_copy_of_us_forked_is_reported_and_closed_for_good() {
+fn a_log_forked_by_a_copy_is_closed_for_good() {
     let (mut node, all) = unknowing_copy();
     // It published before a peer could tell.
     assert_eq!(node.publish("1 again").seq, 1);
@@ -463,7 +463,7 @@ fn a_log_that_a_copy_of_us_forked_is_reported_and_closed_for_good() {
 }
 
 #[test]
-fn only_the_rest_of_the_other_branch_is_enough_to_see_our_own_fork() {
+fn the_rest_of_the_other_branch_shows_our_fork() {
     let (mut node, all) = unknowing_copy();
     node.publish("1 again");
     let outcomes = node.ingest(&all[2..]);

@@ -26,7 +26,7 @@ fn deps(operation: &Operation) -> Vec<Dependency> {
 }
 
 #[test]
-fn the_header_names_what_the_application_said_also_where_it_was_implied_before() {
+fn the_header_names_what_the_application_said() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let theirs = [author.says("0"), author.says("1")];
     node.ingest(&theirs);
@@ -40,7 +40,7 @@ fn the_header_names_what_the_application_said_also_where_it_was_implied_before()
 }
 
 #[test]
-fn beside_them_the_header_names_what_this_node_has_seen_each_author_once_by_its_newest() {
+fn the_header_also_names_the_newest_of_each_seen_author() {
     let (mut node, mut one, mut two) = (Node::new(), Author::new(1), Author::new(2));
     let of_one = [one.says("0"), one.says("1"), one.says("2")];
     let of_two = two.says("0");

@@ -117,7 +117,7 @@ fn what_waits_for_a_pruned_operation_waits_no_more() {
 }
 
 #[test]
-fn a_pruned_operation_that_was_waited_on_in_its_own_log_frees_the_log() {
+fn a_pruned_dependency_in_the_own_log_frees_the_log() {
     let (mut node, mut a, mut b) = (Node::new(), Author::new(1), Author::new(2));
     let lost = a.says("lost");
     node.ingest(&[b.answers("waits", &[&lost]), b.says("behind")]);

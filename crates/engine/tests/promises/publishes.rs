@@ -92,7 +92,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn random_publishes_agree_with_a_naive_model_whatever_fails(steps in vec(step(), 1..25)) {
+    fn random_publishes_agree_with_a_naive_model_under_faults(steps in vec(step(), 1..25)) {
         let (mut node, mut model) = (Node::new(), Model::default());
         for step in steps {
             let now_us = node.now.wall.as_micros();

@@ -70,7 +70,7 @@ fn an_answer_and_the_signal_come_after_the_commit() {
 }
 
 #[test]
-fn a_publish_passes_whatever_is_queued_from_elsewhere_and_both_lanes_go_on() {
+fn a_publish_passes_the_foreign_lane_and_both_go_on() {
     let temp = tempfile::tempdir().unwrap();
     let engine = open(temp.path());
     // Each commit waits to be allowed, so what is queued by then is known.
@@ -169,7 +169,7 @@ fn what_is_due_happens_without_a_command() {
 }
 
 #[test]
-fn a_failing_database_stops_the_engine_and_answers_nobody_wrongly() {
+fn a_failing_database_stops_the_engine_without_lies() {
     let temp = tempfile::tempdir().unwrap();
     let engine = open(temp.path());
     let saboteur = rusqlite::Connection::open(temp.path().join("p2panda.sqlite")).unwrap();
@@ -185,7 +185,7 @@ fn a_failing_database_stops_the_engine_and_answers_nobody_wrongly() {
 }
 
 #[test]
-fn the_write_ahead_log_stays_small_beside_a_reader_that_pauses() {
+fn the_write_ahead_log_stays_small_with_a_pausing_reader() {
     let temp = tempfile::tempdir().unwrap();
     let engine = open(temp.path());
     let reader = engine.readers().open().unwrap();

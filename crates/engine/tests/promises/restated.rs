@@ -42,7 +42,7 @@ fn feed(node: &Node) -> Vec<(u64, Option<u64>, Content)> {
 }
 
 #[test]
-fn a_change_names_the_place_that_its_operation_had_and_what_counts_again_does_too() {
+fn a_change_names_the_first_place_of_its_operation() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let sent: Vec<Operation> = ["one", "two"].map(|text| author.says(text)).into();
     node.ingest(&sent);
@@ -84,7 +84,7 @@ fn what_was_opened_counts_again_as_it_was_opened() {
 }
 
 #[test]
-fn what_was_never_shown_is_not_withdrawn_and_a_late_body_is_no_change() {
+fn what_was_never_shown_is_not_withdrawn() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let sent: Vec<Operation> = ["one", "two"].map(|text| author.says(text)).into();
     node.ingest(&[without_body(&sent[0]), sent[1].clone()]);
@@ -103,7 +103,7 @@ fn what_was_never_shown_is_not_withdrawn_and_a_late_body_is_no_change() {
 }
 
 #[test]
-fn what_comes_and_is_withdrawn_in_one_batch_is_not_shown_until_it_counts() {
+fn what_is_withdrawn_in_its_batch_is_shown_once_it_counts() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     let ingest = |operations: &[Operation]| Command::Ingest {
         topic: TOPIC,
@@ -127,9 +127,9 @@ fn what_comes_and_is_withdrawn_in_one_batch_is_not_shown_until_it_counts() {
     assert_eq!(feed(&node).len(), 2);
 }
 
-/// Whatever statement of the transaction fails.
+/// Any statement of the transaction fails.
 #[test]
-fn a_storage_that_fails_at_any_point_leaves_an_operation_as_it_stood_or_moves_it() {
+fn a_storage_fault_moves_an_operation_whole_or_not() {
     let (mut node, mut author) = (Node::new(), Author::new(1));
     node.ingest(&[author.says("one"), author.says("two")]);
     let before = feed(&node);

@@ -122,7 +122,7 @@ fn a_log_goes_on_and_is_pruned_again_while_it_is_deleted() {
 }
 
 #[test]
-fn prunes_of_many_logs_in_one_batch_share_what_is_deleted_at_once() {
+fn prunes_of_many_logs_share_one_slice() {
     let mut node = Node::new();
     let mut authors: Vec<Author> = (1..4).map(Author::new).collect();
     for author in &mut authors {
@@ -192,7 +192,7 @@ fn a_read_passes_over_a_bounded_number_of_pruned_operations() {
 }
 
 #[test]
-fn acknowledgements_behind_many_pruned_operations_are_kept_and_folded_later() {
+fn acks_behind_many_pruned_operations_are_folded_later() {
     let (mut node, mut author, mut other) = (Node::sliced(500), Author::new(1), Author::new(2));
     let old: Vec<Operation> = (0..2_000).map(|n| author.says(&n.to_string())).collect();
     node.ingest(&old);
@@ -223,7 +223,7 @@ fn nothing_of_the_pruned_can_be_read_in_the_files() {
 }
 
 #[test]
-fn nothing_of_the_pruned_of_an_earlier_version_can_be_read_in_the_files() {
+fn pruned_rows_of_an_earlier_version_leave_the_files() {
     nothing_of_the_pruned_can_be_read(|node| {
         node.without_content_kinds();
         node.reopen()

@@ -34,7 +34,7 @@ impl Peer {
         });
     }
 
-    /// What is shown, whatever came first.
+    /// What is shown, no matter what came first.
     fn shown_sorted(&self) -> Vec<String> {
         let mut shown = self.shown();
         shown.sort_unstable();
@@ -79,7 +79,7 @@ fn child_that_adds_and_removes_until_it_is_killed() {
 }
 
 #[test]
-fn a_space_goes_on_after_kills_at_a_hundred_points_of_add_remove_and_welcome() {
+fn a_space_goes_on_after_kills_at_a_hundred_points() {
     let temp = tempfile::tempdir().unwrap();
     let [mut owner, mut member] = two(temp.path());
     owner.ask(create()).unwrap();
@@ -142,7 +142,7 @@ fn owners<const N: usize>() -> [Peer; N] {
 }
 
 #[test]
-fn after_two_concurrent_removals_neither_reads_on_and_all_others_do() {
+fn after_concurrent_removals_only_the_others_read_on() {
     let [mut a, mut b, mut c, mut d] = owners();
     a.change(SpaceChange::Remove(c.id()));
     b.change(SpaceChange::Remove(d.id()));
@@ -162,7 +162,7 @@ fn after_two_concurrent_removals_neither_reads_on_and_all_others_do() {
 }
 
 #[test]
-fn two_owners_who_remove_each_other_are_both_out_and_the_third_goes_on() {
+fn two_owners_who_remove_each_other_are_both_out() {
     let [mut a, mut b, mut c] = owners();
     let (id_a, id_b) = (a.id(), b.id());
     a.change(SpaceChange::Remove(id_b));

@@ -277,7 +277,7 @@ fn members_read_each_other_and_a_newcomer_reads_what_was_before() {
 }
 
 #[test]
-fn a_member_whose_keys_come_after_it_was_added_is_welcomed_by_itself() {
+fn a_member_with_late_keys_is_welcomed_by_itself() {
     let (mut alice, mut bob) = (Peer::new(1), Peer::new(2));
     alice.ask(create()).unwrap();
     alice
@@ -296,7 +296,7 @@ fn a_member_whose_keys_come_after_it_was_added_is_welcomed_by_itself() {
 }
 
 #[test]
-fn who_was_removed_opens_nothing_of_what_is_written_later_and_what_it_writes_is_not_shown() {
+fn a_removed_member_opens_nothing_and_is_not_shown() {
     let mut alice = Peer::new(1);
     alice.ask(create()).unwrap();
     let mut bob = Peer::following(2, &mut alice);
@@ -400,7 +400,7 @@ fn deeds(ids: &[VerifyingKey]) -> Vec<SpaceChange> {
 }
 
 #[test]
-fn storage_that_fails_at_any_statement_takes_a_whole_change_back_and_it_goes_on_from_there() {
+fn a_storage_fault_takes_a_change_back_as_a_whole() {
     let mut alice = Peer::new(1);
     alice.ask(create()).unwrap();
     let mut bob = Peer::following(2, &mut alice);

@@ -89,7 +89,7 @@ impl Queued {
 }
 
 #[test]
-fn what_was_queued_is_stored_in_its_order_once_the_cause_is_gone_however_long_it_lasted() {
+fn queued_commands_are_stored_in_order_after_a_long_fault() {
     for (fault, reason) in [(Fault::Busy, StorageWait::Busy), (FULL, StorageWait::Full)] {
         let (mut queued, mut author) = (Queued::new(), Author::new(1));
         queued.node.engine.set_fault(Some(fault));
@@ -147,7 +147,7 @@ fn a_publish_fails_after_5_s_and_is_not_stored_later() {
 }
 
 #[test]
-fn a_publish_waits_since_it_came_and_not_since_the_storage_was_looked_at_last() {
+fn a_publish_waits_since_it_came() {
     let mut queued = Queued::new();
     queued.node.engine.set_fault(Some(FULL));
     drop(queued.ingest(&[Author::new(1).says("one")]));
@@ -165,7 +165,7 @@ fn a_publish_waits_since_it_came_and_not_since_the_storage_was_looked_at_last() 
 }
 
 #[test]
-fn publishes_that_were_held_for_our_own_log_are_neither_lost_nor_stored_early() {
+fn held_publishes_are_neither_lost_nor_stored_early() {
     let mut queued = Queued::new();
     let mut copy = {
         let temp = queued.node.copy();
@@ -325,7 +325,7 @@ proptest! {
 }
 
 #[test]
-fn what_does_not_pass_stops_the_engine_and_whoever_waits_finds_out_why() {
+fn a_lasting_fault_stops_the_engine_and_tells_all_waiters() {
     let mut node = Node::new();
     node.engine.set_fault(Some(Fault::Broken));
     let Node { engine, .. } = node;
@@ -347,7 +347,7 @@ fn what_does_not_pass_stops_the_engine_and_whoever_waits_finds_out_why() {
 }
 
 #[test]
-fn whoever_closes_while_nothing_can_be_stored_is_told_that_something_was_not() {
+fn a_close_during_a_fault_says_that_something_is_lost() {
     let mut node = Node::new();
     node.engine.set_fault(Some(FULL));
     let Node { engine, dir, .. } = node;

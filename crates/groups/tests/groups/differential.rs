@@ -33,7 +33,7 @@ fn reference_agrees_with_the_plain_resolver_on_random_graphs_2() {
 }
 
 #[test]
-fn every_prefix_of_a_random_graph_agrees_with_the_plain_resolver() {
+fn every_prefix_agrees_with_the_plain_resolver() {
     for seed in 5000..5100 {
         for rules in [Rules::Hardened, Rules::Reference] {
             let mut oracle = Oracle::new(rules == Rules::Hardened);

@@ -34,7 +34,7 @@ fn a_second_create_in_sequence_does_not_take_the_group_over() {
 }
 
 #[test]
-fn operations_built_upon_a_second_create_have_no_effect_and_honest_ones_go_on() {
+fn operations_on_a_second_create_have_no_effect() {
     let mut groups = honest();
     admit(
         &mut groups,
@@ -47,7 +47,7 @@ fn operations_built_upon_a_second_create_have_no_effect_and_honest_ones_go_on() 
     let removal = admit(&mut groups, Author("Z").does(4, one(), &[2], remove("A")));
     assert_eq!(removal.status, stranger);
     assert!(removal.changed.is_empty());
-    // An honest manager that knows the poisoned heads goes on, also beside them.
+    // An honest manager that knows the poisoned heads goes on, also next to them.
     let honest = Author("A").does(5, one(), &[3, 4], add("C", Access::Write));
     assert_eq!(admit(&mut groups, honest).status, Status::Applied);
     let beside = Author("A").does(6, one(), &[2], add("D", Access::Write));
@@ -94,7 +94,7 @@ fn a_concurrent_create_does_not_take_a_bound_group_over() {
 }
 
 #[test]
-fn an_unbound_group_is_flagged_and_still_has_one_owner_everywhere() {
+fn an_unbound_group_is_flagged_and_has_one_owner() {
     let first = Author("A").does(7, one(), &[], create(&[("A", Access::Manage)]));
     let other = Author("Z").does(3, one(), &[], create(&[("Z", Access::Manage)]));
     for order in [[&first, &other], [&other, &first]] {
@@ -144,7 +144,7 @@ fn a_demote_to_a_higher_access_gives_nothing() {
 }
 
 #[test]
-fn a_create_cannot_make_a_group_a_manager_or_close_a_visible_cycle() {
+fn a_create_makes_no_group_a_manager_and_closes_no_cycle() {
     let mut groups = honest();
     admit(&mut groups, Author("A").does(2, one(), &[1], nest("2")));
     let initial_members = vec![
@@ -291,7 +291,7 @@ fn return_of_b(rounds: u64) -> (Groups, Admitted, u64) {
 }
 
 #[test]
-fn a_removed_manager_that_comes_back_has_exactly_the_effect_of_the_rule_and_is_reported() {
+fn a_returning_manager_has_the_effect_of_the_rule() {
     let (groups, admitted, rounds) = return_of_b(100);
     assert_eq!(admitted.status, Status::ForcedRemoval);
     // Both are out, A's later work is undone, C's stays.
@@ -327,7 +327,7 @@ fn a_removed_manager_that_comes_back_has_exactly_the_effect_of_the_rule_and_is_r
 }
 
 #[test]
-fn the_work_of_a_removed_manager_that_comes_back_is_bounded_and_can_wait() {
+fn the_work_of_a_returning_manager_is_bounded() {
     let mut groups = Groups::new(Rules::Hardened);
     let start = create(&[("A", Access::Manage), ("B", Access::Manage)]);
     admit(&mut groups, Author("A").does(0, one(), &[], start));
@@ -405,7 +405,7 @@ fn two_colluding_managers_do_not_hold_up_the_others() {
 }
 
 #[test]
-fn an_operation_touches_no_history_that_it_does_not_conflict_with() {
+fn an_operation_touches_only_conflicting_history() {
     let mut groups = honest();
     for n in 2..3_000 {
         let operation = Author("A").does(n, one(), &[n - 1], add(&format!("m{n}"), Access::Read));

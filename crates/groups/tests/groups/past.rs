@@ -37,7 +37,7 @@ fn a_view_of_a_past_knows_nothing_that_is_not_in_it() {
         &mut groups,
         Author("A").does(2, one(), &[1], add("C", Access::Manage)),
     );
-    // C works on; A removes C beside that.
+    // C works on; A removes C in addition.
     admit(
         &mut groups,
         Author("C").does(3, one(), &[2], add("D", Access::Write)),
@@ -110,7 +110,7 @@ fn before(all: &[Operation], id: &Hash, heads: &[Hash]) -> bool {
 }
 
 #[test]
-fn an_operation_tells_whose_access_it_changed_through_nested_groups() {
+fn an_operation_says_whose_access_it_changed() {
     let mut groups = Groups::new(Rules::Hardened);
     groups.watch(group("9"));
     let team = create(&[("A", Access::Manage), ("B", Access::Read)]);

@@ -51,7 +51,7 @@ fn assert_same(a: &Groups, b: &Groups, what: &str) {
 }
 
 #[test]
-fn groups_that_are_loaded_after_any_operation_go_on_as_if_nothing_had_happened() {
+fn loaded_groups_go_on_after_any_operation() {
     for seed in 30_000..30_400 {
         for rules in [Rules::Hardened, Rules::Reference] {
             let mut oracle = Oracle::new(rules == Rules::Hardened);
@@ -124,7 +124,7 @@ fn a_transaction_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_operation_writes_no_more_than_itself_however_large_the_group_is() {
+fn an_operation_writes_itself_only_in_any_group() {
     let mut groups = honest();
     for n in 2..2_000 {
         let operation = Author("A").does(n, one(), &[n - 1], add(&format!("m{n}"), Access::Read));
@@ -222,7 +222,7 @@ fn an_operation_may_depend_on_messages_that_are_none() {
 }
 
 #[test]
-fn a_group_of_two_thousand_is_the_same_after_loading_and_takes_a_late_removal() {
+fn a_group_of_two_thousand_is_the_same_after_loading() {
     let mut groups = Groups::new(Rules::Hardened);
     let start = create(&[("A", Access::Manage), ("B", Access::Manage)]);
     admit(&mut groups, Author("A").does(0, one(), &[], start));

@@ -28,7 +28,7 @@ fn drafted(
 }
 
 #[test]
-fn six_hundred_creates_of_a_stranger_are_no_dependencies_and_unsettle_nothing() {
+fn creates_of_a_stranger_are_no_dependencies() {
     let mut groups = honest();
     let settled = groups.settled(&one());
     assert_eq!(settled, 2);
@@ -140,7 +140,7 @@ fn of_many_heads_few_are_named_and_no_removal_is_left_out() {
 }
 
 #[test]
-fn the_dependencies_are_the_same_in_whatever_order_operations_came() {
+fn the_dependencies_do_not_depend_on_the_order() {
     let made: Vec<(Operation, ())> = returned(90, 70).into_iter().map(|o| (o, ())).collect();
     let mut named = Vec::new();
     for seed in 0..3 {
@@ -153,7 +153,7 @@ fn the_dependencies_are_the_same_in_whatever_order_operations_came() {
 }
 
 #[test]
-fn an_operation_depends_on_what_its_group_and_its_member_contain_and_not_on_what_contains_it() {
+fn an_operation_depends_on_what_its_group_contains() {
     let mut groups = honest();
     let manager = || create(&[("A", Access::Manage)]);
     for (n, name) in [(10, "2"), (11, "3"), (12, "4"), (13, "5")] {
@@ -188,7 +188,7 @@ fn an_operation_depends_on_what_its_group_and_its_member_contain_and_not_on_what
 }
 
 #[test]
-fn a_tower_of_a_strangers_groups_does_not_keep_a_group_from_nesting() {
+fn a_strangers_tower_does_not_stop_nesting() {
     let mut groups = honest();
     let name = |n: usize| format!("z{n}");
     let mut last = 1;
@@ -218,7 +218,7 @@ fn a_tower_of_a_strangers_groups_does_not_keep_a_group_from_nesting() {
 }
 
 #[test]
-fn the_last_managers_leave_is_flagged_before_it_is_sent_and_an_event_after() {
+fn the_last_managers_leave_is_flagged_before_and_after() {
     let mut groups = honest();
     let draft = |groups: &Groups, action| groups.draft(&key("A"), &one(), action).freezes;
     assert!(draft(&groups, remove("A")));
@@ -249,7 +249,7 @@ fn the_last_managers_leave_is_flagged_before_it_is_sent_and_an_event_after() {
 /// Several nodes that make operations with few dependencies and hear of each other late, and a
 /// stranger that floods them.
 #[test]
-fn honest_authors_are_accepted_everywhere_and_agree_whatever_a_stranger_does() {
+fn honest_authors_agree_despite_a_stranger() {
     for seed in 0..60 {
         let mut dice = Dice::new(seed);
         let names = ["A", "B", "C", "D"];

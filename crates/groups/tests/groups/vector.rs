@@ -41,7 +41,7 @@ fn vector_random_holds() {
 }
 
 #[test]
-fn vector_hardened_holds_and_every_use_of_a_rule_is_reported_once() {
+fn vector_hardened_holds_and_reports_each_rule_once() {
     for scenario in scenarios(&file("groups-hardened.json")) {
         let mut diverges = replay_under(&scenario, Rules::Hardened);
         diverges.sort_unstable();
@@ -104,7 +104,7 @@ fn replay_plainly(scenario: &Scenario) {
 }
 
 #[test]
-fn vector_malformed_gives_the_required_results_and_leaves_the_state_untouched() {
+fn vector_malformed_is_judged_and_changes_nothing() {
     let written = file("groups-malformed-scenarios.json");
     let in_words = file("groups-malformed.json");
     let names = |value: &serde_json::Value| -> Vec<String> {

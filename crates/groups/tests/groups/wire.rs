@@ -115,7 +115,7 @@ fn what_is_not_an_operation_is_refused_with_its_reason() {
 }
 
 #[test]
-fn every_shortened_or_altered_operation_is_read_or_refused_without_panic() {
+fn altered_operations_are_read_or_refused_without_panic() {
     for value in file("groups-wire.json")["values"].as_array().unwrap() {
         let bytes = hex(value["cbor"].as_str().unwrap());
         for at in 0..bytes.len() {
@@ -132,7 +132,7 @@ fn every_shortened_or_altered_operation_is_read_or_refused_without_panic() {
 }
 
 #[test]
-fn the_bound_of_a_header_is_for_what_goes_into_headers_and_not_for_our_decoder() {
+fn the_bound_of_a_header_does_not_bind_the_decoder() {
     let group: GroupId = SigningKey::from_bytes(&[1; 32]).verifying_key().into();
     let with = |dependencies: usize| Arguments {
         group,

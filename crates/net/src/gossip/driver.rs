@@ -1,5 +1,5 @@
 //! All overlays of a node and all peers that it gossips with. Knows no socket: what is to be sent
-//! is queued for whatever carries it, and who is to be dialled is told.
+//! is queued for its carrier, and who is to be dialled is told.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_for_a_dial_goes_over_the_connection_that_comes_first() {
+    async fn what_waits_for_a_dial_takes_the_first_connection() {
         let mut driver = driver();
         driver.subscribe(OVERLAY);
         driver.join(OVERLAY, vec![key(1)], at(0));

@@ -1,4 +1,4 @@
-//! What waits to be sent to a peer, whatever carries it there.
+//! What waits to be sent to a peer, no matter what carries it there.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ pub(super) struct Outgoing {
     queue: Mutex<Queue>,
     /// For the carrier: there is something to send, or it is to end.
     changed: Notify,
-    /// For whoever has more to send: there is room again.
+    /// For anyone who has more to send: there is room again.
     emptied: Notify,
 }
 
@@ -171,7 +171,7 @@ impl Outgoing {
         queue.bytes -= bytes;
         queue.sending = batch.is_some();
         if queue.frames.is_empty() {
-            // Not the memory of the longest queue for ever.
+            // Not the memory of the longest queue forever.
             queue.frames = VecDeque::new();
         }
         drop(queue);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn frames_of_an_overlay_go_together_and_a_stream_ends_with_its_last() {
+    async fn frames_of_an_overlay_go_together() {
         let outgoing = Outgoing::default();
         for (overlay, kind) in [
             (OVERLAY, Kind::Ask),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn broadcasts_are_lost_at_the_bound_and_what_keeps_an_overlay_together_is_not() {
+    async fn only_broadcasts_are_lost_at_the_bound() {
         let outgoing = Outgoing::default();
         let push = |kind, bytes| outgoing.push(OVERLAY, frame(bytes), kind, 100);
         let all = limits::GOSSIP_QUEUE_BYTES_MAX;

@@ -1,4 +1,4 @@
-//! What an overlay tells whoever subscribed to it.
+//! What an overlay tells anyone who subscribed to it.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 /// there is one of these for every topic.
 pub(crate) type Neighbours = Vec<(VerifyingKey, u64)>;
 
-/// Neighbours are a state here, not events: whoever looks rarely still sees who is there now.
+/// Neighbours are a state here, not events: anyone who looks rarely still sees who is there now.
 #[derive(Debug, Default)]
 pub(super) struct News {
     state: Mutex<State>,
@@ -75,7 +75,7 @@ impl News {
         }
         let message = state.messages.pop_front();
         if state.messages.is_empty() {
-            // Not the memory of the largest flood for ever.
+            // Not the memory of the largest flood forever.
             state.messages = VecDeque::new();
         }
         message

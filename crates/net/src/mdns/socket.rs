@@ -70,7 +70,7 @@ impl Place {
 
     /// Opens a socket that hears the group on this interface, and sends there.
     ///
-    /// The port is shared with whatever else answers multicast DNS on this machine.
+    /// The port is shared with everything else that answers multicast DNS on this machine.
     pub(super) fn open(&self) -> io::Result<UdpSocket> {
         let socket = match self.from {
             Some(from) => self.open_v4(from),

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_room_for_more_after_a_full_read_and_for_few_after_a_small_one() {
+    fn a_full_read_makes_more_room_and_a_small_one_less() {
         let mut chunks = Chunks::default();
         for _ in 0..16 {
             let room = chunks.room().len();

@@ -55,7 +55,7 @@ async fn honest_peer_syncs(network: u8, node: &FakeNode, topic: Topic) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_can_open_the_streams_of_the_protocol_and_no_others() {
+async fn a_stranger_opens_the_streams_of_the_protocol_only() {
     let node = FakeNode::start(90, 1).await;
     let topic = Topic::from_bytes([90; 32]);
     node.subscribe(topic);
@@ -83,7 +83,7 @@ async fn a_stranger_can_open_the_streams_of_the_protocol_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_connection_has_a_stream_for_every_overlay_that_is_joined_later() {
+async fn an_open_connection_has_streams_for_later_overlays() {
     let node = FakeNode::start(98, 1).await;
     let probe = Probe::start(98, 9).await;
     let connection = probe.dial(&node, GOSSIP).await;
@@ -103,7 +103,7 @@ async fn an_open_connection_has_a_stream_for_every_overlay_that_is_joined_later(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gossip_connection_with_a_stream_that_nobody_accepts_is_closed() {
+async fn a_gossip_stream_that_nobody_accepts_closes_it() {
     let node = FakeNode::start(91, 1).await;
     let probe = Probe::start(91, 9).await;
     let connection = probe.dial(&node, GOSSIP).await;
@@ -114,7 +114,7 @@ async fn a_gossip_connection_with_a_stream_that_nobody_accepts_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_neighbour_that_broadcasts_without_end_is_closed_and_released() {
+async fn a_neighbour_that_floods_is_closed_and_released() {
     const MIB: usize = 1024 * 1024;
     let mut config = config(99, 1);
     config.budget = Budget::new(8 * MIB, MIB);
@@ -183,7 +183,7 @@ async fn streams_of_no_overlay_are_closed_and_hold_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_hold_few_connections_and_an_honest_newcomer_gets_in() {
+async fn an_honest_newcomer_gets_in_among_strangers() {
     let node = FakeNode::start(93, 1).await;
     let topic = Topic::from_bytes([93; 32]);
     node.subscribe(topic);
@@ -253,7 +253,7 @@ async fn unfinished_frames_stop_at_the_share_of_the_peer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dialled_peer_opens_no_stream() {
-    // The node dials whoever it is told of.
+    // The node dials everyone it is told of.
     let node = FakeNode::start(95, 1).await;
     let probe = Probe::start(95, 9).await;
     probe.accept(&[DISCOVERY, SYNC]);

@@ -60,7 +60,7 @@ async fn a_hundred_thousand_bytes_per_operation_cross_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_third_node_learns_of_the_first_through_the_second_and_gets_everything() {
+async fn a_third_node_gets_everything_through_the_second() {
     let topic = topic(3);
     let (a, b) = (FakeNode::start(3, 1).await, FakeNode::start(3, 2).await);
     let c = FakeNode::start(3, 3).await;

@@ -84,7 +84,7 @@ async fn two_nodes_a_hundred_years_apart_meet_through_a_third() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_differs_much_is_an_event_and_stands_among_the_peers_on_both_sides() {
+async fn a_clock_that_differs_is_reported_on_both_sides() {
     let topic = Topic::from_bytes([135; 32]);
     let a = start(135, 1, 0, &[]).await;
     a.subscribe(topic);
@@ -95,7 +95,7 @@ async fn a_clock_that_differs_much_is_an_event_and_stands_among_the_peers_on_bot
     b.net.add_peer(a.bootstrap());
     let years = Duration::from_secs(YEARS_50 as u64);
     let ahead = differs(&mut at_a, b.id()).await;
-    // It is measured anew with each record that the peer hands over.
+    // It is measured again with each record that the peer hands over.
     for found in [Some(ahead), peer(&a, &b).clock] {
         let Some(ClockDifference::Ahead(by)) = found else {
             panic!("{found:?}");
@@ -132,7 +132,7 @@ async fn clocks_that_agree_are_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_its_clock_was_set_right_a_restarted_node_meets_those_it_met_before() {
+async fn a_mended_clock_meets_known_nodes_again() {
     for (network, seconds) in [(137, YEARS_50), (138, -YEARS_50)] {
         let topic = Topic::from_bytes([network; 32]);
         let b = FakeNode::start(network, 2).await;

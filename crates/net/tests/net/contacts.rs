@@ -68,7 +68,7 @@ async fn a_named_node_is_dead_where_nothing_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_named_node_has_a_closed_port_where_nobody_listens_and_that_is_known_at_once() {
+async fn a_closed_port_is_known_at_once() {
     let unused = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addrs = vec![unused.local_addr().unwrap()];
     drop(unused);
@@ -114,7 +114,7 @@ async fn a_node_that_nobody_named_has_a_state_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_named_node_is_of_another_network_where_nobody_speaks_our_protocols() {
+async fn a_named_node_can_be_of_another_network() {
     let b = FakeNode::start(142, 2).await;
     let a = start_with(141, 1, b.id(), b.net.addr()).await;
     until(&a, b.id(), Contact::OtherNetwork).await;
@@ -132,7 +132,7 @@ async fn a_named_node_has_the_wrong_id_where_another_one_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_named_node_is_met_without_a_common_topic_and_reached_once_there_is_one() {
+async fn a_named_node_is_met_without_a_common_topic() {
     let (ours, theirs) = (Topic::from_bytes([144; 32]), Topic::from_bytes([145; 32]));
     let b = FakeNode::start(144, 2).await;
     b.subscribe(theirs);
@@ -149,7 +149,7 @@ async fn a_named_node_is_met_without_a_common_topic_and_reached_once_there_is_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_named_node_refuses_where_it_answers_and_takes_no_connection() {
+async fn a_named_node_can_refuse() {
     let refusing = Probe::start(147, 2).await;
     let addrs = refusing.endpoint.bound_sockets();
     let peer = refusing.id();

@@ -29,7 +29,7 @@ async fn plain_node(network: u8, seed: u8) -> FakeNode {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_compare_digests_and_a_peer_without_them_is_synced_with_all_the_same() {
+async fn digests_are_compared_and_others_are_synced_too() {
     let (a, b) = (FakeNode::start(60, 1).await, FakeNode::start(60, 2).await);
     // Whichever node id is smaller, one of these is dialled by it and one dials.
     let plain = [plain_node(60, 3).await, plain_node(60, 4).await];
@@ -61,7 +61,7 @@ async fn two_nodes_compare_digests_and_a_peer_without_them_is_synced_with_all_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_offers_both_gets_the_digest_and_one_that_offers_either_gets_that() {
+async fn a_peer_that_offers_both_gets_the_digest() {
     let node = FakeNode::start(61, 1).await;
     let probe = Probe::start(61, 9).await;
     for (offers, chosen) in [
@@ -77,7 +77,7 @@ async fn a_peer_that_offers_both_gets_the_digest_and_one_that_offers_either_gets
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_equal_logs_take_less_than_a_kilobyte_of_both_streams() {
+async fn a_thousand_equal_logs_take_less_than_a_kilobyte() {
     let node = FakeNode::start(62, 1).await;
     let probe = Probe::start(62, 9).await;
     let topic = topic(62);

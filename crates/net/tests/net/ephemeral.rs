@@ -18,7 +18,7 @@ fn text(text: &str) -> Bytes {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_reach_the_other_side_and_those_before_the_first_neighbour_are_held() {
+async fn messages_before_the_first_neighbour_are_held() {
     let (a, b) = (FakeNode::start(20, 1).await, FakeNode::start(20, 2).await);
     let topic = Topic::from_bytes([20; 32]);
     let (to_b, mut from_b) = a.net.ephemeral(topic);
@@ -111,7 +111,7 @@ async fn a_listener_that_falls_behind_goes_on_with_what_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_listener_does_not_read_counts_for_the_neighbour_that_passed_it_on() {
+async fn unread_messages_count_for_their_neighbour() {
     const BUDGET: usize = 16 * 1024 * 1024;
     const MESSAGES: usize = 170;
     // A quarter of a peer's eighth is for what waits.

@@ -37,7 +37,7 @@ pub async fn until_heard(sender: &EphemeralSender, receiver: &mut EphemeralRecei
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_right_after_subscribing_is_lost_in_part_at_most_and_flows_on() {
+async fn a_flood_after_subscribing_is_lost_in_part_at_most() {
     const FLOOD: usize = 9_000;
     let (a, b) = (FakeNode::start(110, 1).await, FakeNode::start(110, 2).await);
     let topic = Topic::from_bytes([110; 32]);
@@ -98,7 +98,7 @@ async fn until_dialled(addr: SocketAddr, dials: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_neighbour_that_vanished_is_dialled_until_it_is_back_and_joined_again() {
+async fn a_vanished_neighbour_is_dialled_until_it_returns() {
     let topic = Topic::from_bytes([111; 32]);
     let mut quick = config(111, 1);
     quick.timings.handshake_timeout = Duration::from_millis(400);
@@ -159,7 +159,7 @@ async fn of_too_many_connections_of_a_peer_the_oldest_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_joins_nothing_is_closed_and_one_that_does_stays() {
+async fn a_connection_that_joins_nothing_is_closed() {
     let mut config = config(113, 1);
     config.timings.gossip_duty_wait = Duration::from_millis(300);
     let node = FakeNode::start_with(config).await;
@@ -216,7 +216,7 @@ async fn a_peer_that_reads_nothing_stops_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixteen_nodes_that_know_one_are_together_soon_and_change_little() {
+async fn sixteen_nodes_that_know_one_come_together() {
     const NODES: u8 = 16;
     let topic = Topic::from_bytes([115; 32]);
     let mut nodes = Vec::new();

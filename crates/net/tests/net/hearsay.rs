@@ -135,7 +135,7 @@ async fn count(sockets: Vec<UdpSocket>, until: Instant) -> BTreeMap<SocketAddr, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_with_many_addresses_told_again_and_again_costs_two_datagrams_to_eight_of_them() {
+async fn repeated_records_cost_two_datagrams_to_eight_addresses() {
     let node = FakeNode::start(90, 1).await;
     // It looks for others as long as it lacks them.
     node.subscribe(p2panda_core::Topic::from_bytes([90; 32]));
@@ -145,7 +145,7 @@ async fn a_record_with_many_addresses_told_again_and_again_costs_two_datagrams_t
     let subject = SigningKey::from_bytes(&[3; 32]).verifying_key();
     let counting = tokio::spawn(count(targets, Instant::now() + Duration::from_secs(15)));
     for _ in 0..20 {
-        // Each time it is signed anew, so that it is news.
+        // Each time it is signed again, so that it is news.
         let records = vec![(subject, record(3, named.clone()))];
         tell(&teller, 2, &node, &records).await;
     }
@@ -160,7 +160,7 @@ async fn a_record_with_many_addresses_told_again_and_again_costs_two_datagrams_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_one_teller_nor_many_make_a_node_send_more_than_their_share_in_a_minute() {
+async fn tellers_cannot_exceed_their_share_in_a_minute() {
     let node = FakeNode::start(91, 1).await;
     // It looks for others as long as it lacks them.
     node.subscribe(p2panda_core::Topic::from_bytes([91; 32]));

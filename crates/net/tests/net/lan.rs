@@ -81,14 +81,14 @@ async fn nodes_on_a_lan_without_a_default_route_find_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_on_a_lan_beside_the_network_of_the_default_route_find_each_other() {
+async fn nodes_find_each_other_off_the_default_route() {
     // The other network stands for a VPN: it has the default route, and nobody is there.
     const VPN: &str = "ip link add name vpn type veth peer name nobody && ip link set nobody up \
         && ip addr add 10.99.0.1/24 dev vpn && ip link set vpn up \
         && ip route add default via 10.99.0.2 dev vpn \
         && ip link set lan up && ip addr add dev lan";
     let machine = on_two(
-        "lan::nodes_on_a_lan_beside_the_network_of_the_default_route_find_each_other",
+        "lan::nodes_find_each_other_off_the_default_route",
         &format!("{VPN} 10.7.0.1/24"),
         &format!("{VPN} 10.7.0.2/24"),
     );

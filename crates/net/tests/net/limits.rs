@@ -13,7 +13,7 @@ const EMPTY_HAVE: &[u8] = &[0, 0, 0, 3, 0, 0, 0];
 const DONE: &[u8] = &[0, 0, 0, 2, 0, 3];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_topic_is_answered_and_then_dropped_without_a_reason() {
+async fn an_unknown_topic_is_answered_and_then_dropped() {
     let node = FakeNode::start(40, 1).await;
     let probe = Probe::start(40, 9).await;
     let session = probe.sync(&node, Topic::from_bytes([40; 32])).await;
@@ -23,7 +23,7 @@ async fn an_unknown_topic_is_answered_and_then_dropped_without_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sixty_fifth_session_of_a_peer_on_a_topic_is_refused_and_the_others_stay() {
+async fn the_sixty_fifth_session_on_a_topic_is_refused() {
     let node = FakeNode::start(41, 1).await;
     let probe = Probe::start(41, 9).await;
     let topic = Topic::from_bytes([41; 32]);
@@ -94,7 +94,7 @@ fn forged(header_bytes: u32, body_bytes: u32) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_cannot_be_read_or_are_too_large_are_recorded_and_the_session_goes_on() {
+async fn unreadable_headers_are_recorded_and_the_session_goes_on() {
     const MIB: u32 = 1024 * 1024;
     let node = FakeNode::start(47, 1).await;
     let probe = Probe::start(47, 9).await;

@@ -33,7 +33,7 @@ async fn until_equal(nodes: &[&FakeNode], topics: &[Topic], len: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_topics_of_a_pair_share_one_connection_and_new_ones_join_it() {
+async fn all_topics_of_a_pair_share_one_connection() {
     let (a, b) = (FakeNode::start(90, 1).await, FakeNode::start(90, 2).await);
     let all = topics(0, 60);
     let (before, after) = all.split_at(40);
@@ -62,7 +62,7 @@ async fn all_topics_of_a_pair_share_one_connection_and_new_ones_join_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_to_start_with_that_has_no_such_topic_is_tried_and_refuses_nothing_to_the_user() {
+async fn a_start_node_without_the_topic_is_no_error() {
     let (a, b) = (FakeNode::start(94, 1).await, FakeNode::start(94, 2).await);
     let [other, common] = [topics(0, 1)[0], topics(1, 1)[0]];
     a.subscribe(other);
@@ -128,8 +128,7 @@ async fn a_session_that_ends_leaves_the_others_of_its_link_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_was_started_anew_is_synced_with_again_although_its_old_link_was_never_closed()
-{
+async fn a_restarted_peer_is_synced_before_its_old_link_ends() {
     let a = FakeNode::start(92, 1).await;
     let topic = topics(0, 1)[0];
     a.publish(topic, "one");
@@ -216,7 +215,7 @@ async fn until_refused(node: &FakeNode, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_for_which_there_is_no_room_is_refused_said_and_asked_for_again_until_there_is() {
+async fn a_session_without_room_is_refused_and_asked_for_again() {
     let wait = Duration::from_millis(300);
     let bytes = 2 * limits::OPERATION_BYTES_MAX_DEFAULT;
     let budgets: Vec<Budget> = (0..2)
@@ -299,7 +298,7 @@ async fn until_session(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_joins_a_topic_at_one_node_becomes_known_to_others_over_links_within_seconds() {
+async fn a_newcomer_to_a_topic_is_known_over_links_in_seconds() {
     let topic = Topic::from_bytes([95; 32]);
     let centre = FakeNode::start(95, 1).await;
     centre.subscribe(topic);
@@ -327,7 +326,7 @@ async fn who_joins_a_topic_at_one_node_becomes_known_to_others_over_links_within
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_peer_without_links_on_the_topic_nodes_are_neighbours_in_its_overlay() {
+async fn with_a_peer_without_links_overlays_are_used() {
     let topic = Topic::from_bytes([96; 32]);
     let mut published = config(96, 1);
     published.links = false;
@@ -362,7 +361,7 @@ async fn with_a_peer_without_links_on_the_topic_nodes_are_neighbours_in_its_over
     }
 }
 
-/// Tells of every event that comes, until one is the wanted one.
+/// Reports every event that comes, until one is the wanted one.
 async fn until_event(
     events: &mut broadcast::Receiver<NetEvent>,
     is_wanted: impl Fn(&NetEvent) -> bool,
@@ -380,7 +379,7 @@ async fn until_event(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_nodes_with_one_key_one_stays_and_the_other_hears_why_and_is_served_for_a_moment() {
+async fn of_two_nodes_with_one_key_one_stays() {
     let server = FakeNode::start(97, 1).await;
     let topic = topics(0, 1)[0];
     server.subscribe(topic);

@@ -127,7 +127,7 @@ async fn all_addresses_of_a_name_count_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_without_an_address_is_said_and_tried_again_ever_more_seldom() {
+async fn a_name_without_an_address_is_tried_ever_more_rarely() {
     let b = FakeNode::start(153, 2).await;
     let nothing = std::iter::repeat_n(Vec::new(), 6);
     let answers = Answers::new(nothing.chain([b.net.addr()]));

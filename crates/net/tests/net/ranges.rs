@@ -26,7 +26,7 @@ fn fill(nodes: &[&FakeNode; 2], topic: Topic) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_few_missing_of_many_authors_cross_a_link_both_ways_and_the_others_are_not_named() {
+async fn a_few_missing_of_many_authors_cross_both_ways() {
     let (a, b) = (FakeNode::start(95, 1).await, FakeNode::start(95, 2).await);
     let topic = Topic::from_bytes([95; 32]);
     fill(&[&a, &b], topic);
@@ -51,7 +51,7 @@ async fn a_few_missing_of_many_authors_cross_a_link_both_ways_and_the_others_are
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_with_the_same_64_logs_say_less_than_a_kilobyte_until_they_know() {
+async fn two_equal_nodes_say_less_than_a_kilobyte() {
     let (a, b) = (FakeNode::start(97, 1).await, FakeNode::start(97, 2).await);
     let topic = Topic::from_bytes([97; 32]);
     for number in 0..63 {
@@ -83,7 +83,7 @@ async fn two_nodes_with_the_same_64_logs_say_less_than_a_kilobyte_until_they_kno
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_while_many_authors_are_compared_is_not_lost() {
+async fn what_is_published_during_a_comparison_is_not_lost() {
     let (a, b) = (FakeNode::start(96, 1).await, FakeNode::start(96, 2).await);
     let topic = Topic::from_bytes([96; 32]);
     fill(&[&a, &b], topic);

@@ -14,7 +14,7 @@ use crate::probe::{Probe, closed};
 const SECONDS: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_vanished_without_a_word_is_caught_up_with_when_it_is_back() {
+async fn a_vanished_peer_is_caught_up_with() {
     vanish_and_come_back(60, false).await;
 }
 
@@ -130,7 +130,7 @@ pub async fn restarted(network: u8) -> (Config, SocketAddr) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_at_the_same_address_announces_it_at_once_and_a_newcomer_gets_there() {
+async fn a_restart_at_the_same_address_is_announced_at_once() {
     let topic = Topic::from_bytes([66; 32]);
     let (config, addr) = restarted(66).await;
     let started = tokio::time::Instant::now();
@@ -152,7 +152,7 @@ async fn a_restart_at_the_same_address_announces_it_at_once_and_a_newcomer_gets_
 async fn a_node_restarted_at_the_same_address_is_found_through_others() {
     let topic = Topic::from_bytes([67; 32]);
     let (mut config, _) = restarted(67).await;
-    // It takes no part in the topic, so that it can only tell of the others.
+    // It takes no part in the topic, so that it can only report the others.
     let between = FakeNode::start(67, 2).await;
     config.bootstrap.push(between.bootstrap());
     let a = FakeNode::start_with(config).await;
@@ -168,7 +168,7 @@ async fn a_node_restarted_at_the_same_address_is_found_through_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_bootstrap_address_stops_nothing_and_a_shutdown_is_quick() {
+async fn a_wrong_bootstrap_address_stops_nothing() {
     let topic = Topic::from_bytes([63; 32]);
     let (a, b) = (FakeNode::start(63, 1).await, FakeNode::start(63, 2).await);
     a.subscribe(topic);

@@ -75,9 +75,8 @@ async fn until(node: &FakeNode, peer: &FakeNode, is: impl Fn(&PeerStatus) -> boo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_cannot_reach_each_other_sync_through_a_relay_until_there_is_a_path() {
-    const TEST: &str =
-        "relay::nodes_that_cannot_reach_each_other_sync_through_a_relay_until_there_is_a_path";
+async fn separated_nodes_sync_through_a_relay_until_a_path_opens() {
+    const TEST: &str = "relay::separated_nodes_sync_through_a_relay_until_a_path_opens";
     if env::var_os(INSIDE).is_some() {
         return through_a_relay().await;
     }
@@ -125,7 +124,7 @@ async fn through_a_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_others_tell_is_not_contacted_and_a_configured_one_is() {
+async fn only_a_configured_relay_is_contacted() {
     let topic = Topic::from_bytes([96; 32]);
     let (_server, allowed) = relay(Ipv4Addr::LOCALHOST).await;
     let told = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

@@ -22,7 +22,7 @@ const SYNC: &[u8] = b"p2panda/log_sync/v1";
 const FIRST_WITHOUT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One session, as whoever the machine is.
+/// One session, under the identity of the machine.
 async fn meet(
     (mut send, mut recv): (SendStream, RecvStream),
     local: &Local,
@@ -51,7 +51,7 @@ async fn meet(
 /// The walk rests, since the topic of the node has a live session: at most it visits a newcomer once or
 /// twice, and not again within half a minute.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_came_without_a_topic_is_visited_until_it_shares_one_and_is_dialled_then() {
+async fn a_visitor_without_a_topic_is_visited_until_it_has_one() {
     let topic = Topic::from_bytes([98; 32]);
     let [node, other] = [FakeNode::start(98, 1).await, FakeNode::start(98, 2).await];
     node.subscribe(topic);

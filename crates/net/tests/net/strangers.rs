@@ -49,7 +49,7 @@ async fn newcomer_syncs(network: u8, node: &FakeNode, topic: Topic, links: bool)
     newcomer.net.shutdown().await;
 }
 
-/// Beside a crowd, a newcomer that has links syncs with a node, and so does one that has none.
+/// Next to a crowd, a newcomer that has links syncs with a node, and so does one that has none.
 async fn newcomers_get_in_beside(
     config: Config,
     network: u8,
@@ -67,7 +67,7 @@ async fn newcomers_get_in_beside(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn newcomers_get_in_beside_many_times_as_many_idle_gossip_connections_as_there_are_places() {
+async fn newcomers_get_in_despite_idle_gossip_connections() {
     let mut config = small(150);
     // Room for 20 of the 352, as 512 identities with 8 each have with the default budget.
     config.budget = Budget::new(5 * MIB, MIB);
@@ -75,23 +75,23 @@ async fn newcomers_get_in_beside_many_times_as_many_idle_gossip_connections_as_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn newcomers_get_in_beside_sixty_silent_links() {
+async fn newcomers_get_in_despite_sixty_silent_links() {
     newcomers_get_in_beside(small(151), 151, 2..62, 1, |_| Does::Nothing(LINK)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn newcomers_get_in_beside_sixty_links_that_name_the_topic_and_sync_nothing() {
+async fn newcomers_get_in_despite_links_that_sync_nothing() {
     let names = |topic| Does::Names(LINK, Overlay::of_sync(&topic));
     newcomers_get_in_beside(small(152), 152, 2..62, 1, names).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn newcomers_get_in_beside_sixty_links_that_open_a_session_and_stall() {
+async fn newcomers_get_in_despite_links_that_stall() {
     newcomers_get_in_beside(small(158), 158, 2..62, 1, |topic| Does::Opens(LINK, topic)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_finds_others_beside_sixty_silent_visitors_of_discovery() {
+async fn a_newcomer_finds_others_despite_silent_visitors() {
     let topic = Topic::from_bytes([153; 32]);
     let between = FakeNode::start(153, 1).await;
     let _crowd = Crowd::start(&between, 153, 2..62, 1, Does::Nothing(DISCOVERY)).await;
@@ -119,7 +119,7 @@ async fn a_newcomer_finds_others_beside_sixty_silent_visitors_of_discovery() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_pair_keeps_talking_with_forty_strangers_in_its_overlays_and_on_links() {
+async fn a_live_pair_talks_on_despite_forty_strangers() {
     let (topic, spoken) = (Topic::from_bytes([154; 32]), Topic::from_bytes([155; 32]));
     let mut pair = Vec::new();
     for seed in [250, 251] {
@@ -167,7 +167,7 @@ async fn a_live_pair_keeps_talking_with_forty_strangers_in_its_overlays_and_on_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_of_a_stranger_that_names_an_overlay_and_does_nothing_there_ends() {
+async fn an_idle_link_of_a_stranger_ends() {
     let topic = Topic::from_bytes([156; 32]);
     let mut config = config(156, 1);
     config.timings.link_duty_wait = Duration::from_millis(300);

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_without_invalid_operations_never_waits_and_is_soon_checked_at_full_speed() {
+    fn a_peer_without_fault_never_waits() {
         let (blame, now) = (Blame::default(), Instant::now());
         let mut checked = 0;
         while blame.next(&key(1), now).0 < CHECKED_AT_ONCE_MAX {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_invalid_operations_are_free_and_then_there_are_ten_per_second() {
+    fn a_hundred_invalid_operations_are_free() {
         let (blame, start) = (Blame::default(), Instant::now());
         blame.checked(key(1), &invalid(100), &small(100), start);
         assert_eq!(
@@ -199,7 +199,7 @@ mod tests {
         );
         blame.checked(key(1), &invalid(1), &small(1), start);
         assert_eq!(blame.next(&key(1), start).1, Duration::from_millis(100));
-        // Whatever comes, over a long time it is ten per second.
+        // No matter what comes, over a long time it is ten per second.
         let (mut now, mut taken) = (start, 101);
         while now < start + Duration::from_secs(600) {
             let (chunk, wait) = blame.next(&key(1), now);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn large_invalid_operations_count_by_what_came_of_them() {
+    fn large_invalid_operations_count_by_their_bytes() {
         let (blame, now) = (Blame::default(), Instant::now());
         // 17 each.
         blame.checked(key(1), &invalid(5), &[1024 * 1024; 5], now);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn many_peers_to_blame_share_one_rate_and_others_do_not_wait_for_them() {
+    fn many_peers_to_blame_share_one_rate() {
         let (blame, start) = (Blame::default(), Instant::now());
         let count = 1_000;
         let mut due: Vec<Instant> = vec![start; count];
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_that_are_not_to_blame_are_forgotten_when_there_are_many() {
+    fn peers_without_blame_are_forgotten() {
         let (blame, start) = (Blame::default(), Instant::now());
         blame.checked(key(0), &invalid(500), &small(500), start);
         for number in 1..3 * BLAMED_PEERS_MAX as u32 {

@@ -9,7 +9,7 @@ use p2panda_core::{Heights, LogId, VerifyingKey};
 use p2panda_store::BlockedLog;
 use tokio::time::Instant;
 
-/// Which logs are blocked. In memory only: after a restart the first wait begins anew.
+/// Which logs are blocked. In memory only: after a restart the first wait restarts.
 #[derive(Debug, Default)]
 pub(crate) struct Blocked(BTreeMap<VerifyingKey, Option<Rest>>);
 
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blocked_log_is_asked_for_after_an_hour_and_then_ever_later_up_to_a_day() {
+    fn a_blocked_log_is_asked_for_ever_later_up_to_a_day() {
         let author = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let log_id = Topic::from_bytes([7; 32]).log_id();
         let blocked = [BlockedLog {

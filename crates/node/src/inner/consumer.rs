@@ -13,8 +13,8 @@ use crate::inner::topic::TopicState;
 use crate::node::Node;
 use crate::stream::{Ack, StartAt};
 
-/// Reads topics under a name. What was acknowledged under that name does not come again to whoever
-/// resumes it.
+/// Reads topics under a name. What was acknowledged under that name does not come again to anyone
+/// who resumes it.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     cursor: Cursor,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn stored_entries_of_several_topics_come_in_the_order_of_their_offsets() {
+    async fn entries_of_several_topics_come_in_offset_order() {
         let node = node().await;
         let topics = [1, 2, 3].map(|byte| Topic::from_bytes([byte; 32]));
         let mut streams = Vec::new();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_comes_in_any_topic_wakes_the_consumer_and_it_ends_with_the_last_one() {
+    async fn any_topic_wakes_the_consumer_until_the_last_one_ends() {
         let node = node().await;
         let topics = [1, 2].map(|byte| Topic::from_bytes([byte; 32]));
         let (one, _rx) = node.stream(Topic::from_bytes([1; 32])).await.unwrap();

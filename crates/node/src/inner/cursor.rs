@@ -184,7 +184,7 @@ impl Source {
                     continue;
                 }
             }
-            // Boxed: whoever waits for what comes next would hold room for it.
+            // Boxed: anyone who waits for what comes next would hold room for it.
             Box::pin(self.read_on(node)).await?;
         }
         Ok(())

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn questions_of_peers_that_went_are_forgotten_and_those_of_others_stay() {
+    async fn questions_of_departed_peers_are_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let now = thread::system_clock()();
         let engine = Engine::open(dir.path(), Options::default(), now).unwrap();

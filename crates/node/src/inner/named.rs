@@ -1,8 +1,8 @@
 //! A named consumer while it is in use: its machine, what it has read ahead, who reads with it, and what
 //! of it is on the way to the store (`docs/protocol/consumers.md`).
 //!
-//! All handles and readers of a name share one of these. Whatever changes its machine happens under one
-//! lock, which nobody holds while waiting for something.
+//! All handles and readers of a name share one of these. Anything that changes its machine happens
+//! under one lock, which nobody holds while waiting for something.
 
 mod fill;
 mod flush;
@@ -84,7 +84,7 @@ struct State {
     notices: Vec<Notice>,
     /// Rows that the application has to hear of have changed.
     notices_changed: bool,
-    /// What is to be stored beside what the machine has.
+    /// What is to be stored next to what the machine has.
     pending: NamedChanges,
     flush: flush::Flush,
 }
@@ -405,7 +405,7 @@ impl Named {
         Ok(answer)
     }
 
-    /// Settles what was delivered at an offset, by whatever process.
+    /// Settles what was delivered at an offset, by any process.
     pub(crate) async fn ack_at(
         self: &Arc<Self>,
         topic: Topic,
@@ -477,7 +477,7 @@ impl Named {
         self.changed.send_modify(|number| *number += 1);
     }
 
-    /// Wakes whoever waits, if there is something to deliver, or room for it.
+    /// Wakes anyone who waits, if there is something to deliver, or room for it.
     fn wake(&self, state: &State, was_full: bool) {
         if was_full || state.machine.head().is_some() || state.machine.next_due().is_some() {
             self.changed.send_modify(|number| *number += 1);

@@ -1,5 +1,5 @@
-//! How many logs that are new here a peer may bring at a time (`docs/protocol/sync.md#10`).
-//! Whoever brings more is slowed: its batches wait, and with them the stream they come from.
+//! How many logs that are new here a peer may bring at a time (`docs/protocol/sync.md#10`). Anyone
+//! who brings more is slowed: its batches wait, and with them the stream they come from.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct NewLogs {
     free: Rate,
     of_all: Rate,
     budget_bytes: usize,
-    /// In memory, whoever brought them.
+    /// In memory, no matter who brought them.
     heads: HeldHeads,
     buckets: Arc<Mutex<Buckets>>,
     /// Some of what was counted was there already: others may go on.
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_brings_ten_thousand_logs_at_once_and_then_five_hundred_a_second() {
+    async fn a_peer_brings_ten_thousand_logs_then_five_hundred_a_second() {
         let new_logs = NewLogs::default();
         assert_eq!(seconds(&new_logs, peer(1), 10_000).await, 0);
         let more = seconds(&new_logs, peer(1), 5_000).await;
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_identities_share_a_rate_and_who_brings_few_is_not_slowed() {
+    async fn many_identities_share_a_rate() {
         for batch in [500, 100, 10] {
             let new_logs = NewLogs::default();
             let brought = brought(&new_logs, 60, batch).await;
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_second_peer_that_brings_the_same_logs_goes_on_once_that_is_known() {
+    async fn a_second_peer_with_known_logs_goes_on() {
         let new_logs = NewLogs::default();
         let first = new_logs.wait_for(TOPIC, peer(1), NEW_LOGS_OF_ALL_MAX).await;
         new_logs.settle(&first, NEW_LOGS_OF_ALL_MAX as usize);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn heads_of_one_peer_take_a_part_of_the_budget_and_then_it_brings_one_a_second() {
+    async fn heads_of_a_peer_take_a_part_of_the_budget() {
         let new_logs = small(&HeldHeads::default());
         assert_eq!(seconds(&new_logs, peer(1), 1_100).await, 0);
         let more = seconds(&new_logs, peer(1), 1_000).await;
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn heads_that_are_held_count_in_sum_whoever_brought_them_until_their_topic_is_left() {
+    async fn held_heads_count_in_sum_until_their_topic_is_left() {
         let heads = HeldHeads::default();
         let new_logs = small(&heads);
         let (one, other) = (heads.of_topic(), heads.of_topic());

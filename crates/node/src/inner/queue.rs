@@ -296,8 +296,8 @@ impl Queue {
         receiver.await.map_err(|_| self.ended())
     }
 
-    /// Stores what has changed of a named consumer. Each has one such command under way, and one more
-    /// when it ends. A reply that is dropped tells of a failure.
+    /// Stores what has changed of a named consumer. Each has one such command under way, and one
+    /// more when it ends. A reply that is dropped reports a failure.
     pub(crate) fn change_named(
         &self,
         consumer: NamedKey,

@@ -264,7 +264,7 @@ mod tests {
     };
 
     #[test]
-    fn stored_is_sent_as_well_and_of_two_branches_only_stored_counts() {
+    fn stored_counts_as_sent_and_alone_on_two_branches() {
         let receipts = Receipts::default();
         receipts.sent(peer(1), 9, false);
         receipts.sent(peer(2), 8, false);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_waited_for_by_name_has_a_place_among_any_number_of_others() {
+    fn a_named_peer_always_has_a_place() {
         let receipts = Receipts::default();
         for number in 0..RECEIPT_PEERS_MAX as u32 {
             receipts.stored(peer(number), None, 4);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_logs_with_a_name_as_the_limit_are_asked_for_and_one_more_is_an_error() {
+    fn the_limit_of_named_logs_is_an_error() {
         let receipts = Receipts::default();
         let name = |number: usize| LogName::of(&number.to_string()).ok();
         for number in 0..LINK_RECEIPT_LOGS_MAX {

@@ -613,7 +613,7 @@ mod tests {
         };
         let label = Some(Label::from(named.header.label()));
         let mut refused = [ask(other, label), ask(other, Some(author.into()))];
-        // Asked last: whoever is answered was answered by then.
+        // Asked last: anyone who is answered was answered by then.
         let level = ask(author, label).await.unwrap();
         assert_eq!(level.check, check_of(&named.header.id()));
         let level = ask(author, None).await.unwrap();
@@ -622,7 +622,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_header_at_a_place_that_is_known_is_evidence_of_a_fork() {
+    async fn another_header_at_a_known_place_is_evidence() {
         let dir = tempfile::tempdir().unwrap();
         let (desk, _) = desk(dir.path());
         let (one, other) = (operation(b"\x63one"), operation(b"\x63two"));

@@ -1,5 +1,5 @@
-//! Reads beside the writer: a few read-only connections, used from blocking threads; the newest few
-//! rows are read in place.
+//! Reads next to the writer: a few read-only connections, used from blocking threads; the newest
+//! few rows are read in place.
 
 use std::num::NonZero;
 use std::sync::Arc;

@@ -83,8 +83,8 @@ impl Topics {
         states
     }
 
-    /// Something of a topic is durable now. Whoever is waited for hears of it first: the peers of
-    /// our own operations, the application of those of others.
+    /// Something of a topic is durable now. Anyone who is waited for hears of it first: the peers
+    /// of our own operations, the application of those of others.
     pub(crate) fn committed(&self, change: &TopicChange, own: bool) {
         let Some(state) = self.get(&change.topic) else {
             return;
@@ -265,10 +265,10 @@ impl TopicState {
         self.arrivals.subscribe()
     }
 
-    /// The heads of all logs, as they follow the commits. They are read once, beside the async
+    /// The heads of all logs, as they follow the commits. They are read once, next to the async
     /// threads, and by all sessions that ask meanwhile together.
     pub(crate) async fn heads(&self, storage: &Storage) -> Result<SharedHeads, Error> {
-        // Commits from here on are in them, whatever the read still sees of them.
+        // Commits from here on are in them, no matter what the read still sees of them.
         let known = Arc::clone(self.heads.lock().get_or_insert_with(|| {
             Arc::new(KnownHeads {
                 heads: SharedHeads::new(&self.topic),
@@ -287,7 +287,8 @@ impl TopicState {
         Ok(known.heads.clone())
     }
 
-    /// What a commit changed in the heads. Where they are to be looked up anew, the next session does so.
+    /// What a commit changed in the heads. Where they are to be looked up again, the next session
+    /// does so.
     fn follow(&self, change: &TopicChange) {
         let mut known = self.heads.lock();
         match &*known {

@@ -103,12 +103,12 @@ async fn a_reader_with_a_limit(digest: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blocked_log_is_not_asked_for_again_and_goes_on_with_a_higher_limit() {
+async fn a_blocked_log_goes_on_with_a_higher_limit() {
     a_reader_with_a_limit(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_it_is_towards_a_node_that_speaks_the_published_protocol_only() {
+async fn a_published_peer_does_not_send_a_blocked_log_again() {
     a_reader_with_a_limit(false).await;
 }
 
@@ -137,7 +137,7 @@ async fn a_blocked_log_goes_on_when_its_author_prunes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn caught_up_is_said_with_all_peers_and_their_messages_and_never_without_a_peer() {
+async fn caught_up_counts_all_peers_and_never_none() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     for node in [&a, &b] {

@@ -63,7 +63,7 @@ async fn header_only_import_is_completed(digest: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_only_import_is_completed_by_its_author_and_reaches_a_third_node() {
+async fn a_header_only_import_is_completed_by_its_author() {
     header_only_import_is_completed(true).await;
 }
 
@@ -73,7 +73,7 @@ async fn so_it_is_when_the_author_speaks_the_published_protocol_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_come_alone_while_nodes_are_connected_are_completed_at_once() {
+async fn headers_that_come_alone_are_completed_at_once() {
     let (network, topic) = (network(), topic());
     let [a, b, author] = [
         temporary(network).await,

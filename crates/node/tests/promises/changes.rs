@@ -118,7 +118,7 @@ async fn said(node: &Node, topic: Topic, texts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_given_a_message_hears_that_it_is_withdrawn_and_nobody_else() {
+async fn only_readers_of_a_message_hear_of_its_withdrawal() {
     let dir = tempfile::tempdir().unwrap();
     let (network, topic) = (network(), topic());
     let node = at(network, dir.path()).await;

@@ -41,7 +41,7 @@ fn is_refused<T: std::fmt::Debug>(opened: Result<T, Error>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_bound_of_a_consumer_holds_at_its_value_and_one_more_is_refused() {
+async fn each_bound_of_a_consumer_holds_at_its_value() {
     type Change = Box<dyn Fn(ConsumerRequest) -> ConsumerRequest>;
     let (node, topic, _tx) = with_messages(0).await;
     let cases: Vec<(&str, [Change; 2])> = vec![
@@ -129,7 +129,7 @@ async fn each_bound_of_a_consumer_holds_at_its_value_and_one_more_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_many_readers_share_a_consumer_as_the_bound_says_and_one_more_is_refused() {
+async fn the_bound_of_readers_of_a_consumer_holds() {
     let (node, topic, _tx) = with_messages(0).await;
     let open = || {
         node.consumer("jobs")
@@ -146,7 +146,7 @@ async fn as_many_readers_share_a_consumer_as_the_bound_says_and_one_more_is_refu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bounds_of_a_batch_and_of_a_reason_hold_at_their_value_and_one_past_it() {
+async fn the_bounds_of_a_batch_and_a_reason_hold() {
     let (node, topic, _tx) = with_messages(1).await;
     let request = node.consumer("jobs").topics([topic]);
     let mut jobs = request.acking(Acking::Explicit).open().await.unwrap();

@@ -45,7 +45,7 @@ fn kills() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_between_delivery_and_ack_it_loses_nothing_and_repeats_only_what_was_not_acked() {
+async fn a_kill_before_the_ack_repeats_only_what_was_not_acked() {
     let seed = seed();
     println!("seed {seed}");
     let (mut dice, network, topic) = (Dice(seed), network(), topic());
@@ -86,7 +86,7 @@ async fn killed_between_delivery_and_ack_it_loses_nothing_and_repeats_only_what_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_kills_its_process_each_time_is_delivered_as_often_as_is_allowed_and_then_dead() {
+async fn a_message_that_kills_its_process_is_dead_in_the_end() {
     let (network, topic) = (network(), topic());
     let mut dir = tempfile::tempdir().unwrap();
     let mut counts = Vec::new();
@@ -113,7 +113,7 @@ async fn what_kills_its_process_each_time_is_delivered_as_often_as_is_allowed_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_nak_that_was_answered_keeps_its_delay_and_its_count_over_a_restart() {
+async fn a_nak_keeps_its_delay_and_count_over_a_restart() {
     let (network, topic) = (network(), topic());
     let dir = tempfile::tempdir().unwrap();
     for (round, count) in [(0, 1), (1, 2)] {

@@ -7,7 +7,7 @@ use crate::consumers::{SOON, next, publish, refused, rest, rest_texts, text, wit
 use crate::nodes::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_nak_comes_back_after_its_delay_and_the_fifth_failure_is_dead_until_it_is_redriven() {
+async fn a_nak_comes_back_and_the_fifth_failure_is_dead() {
     let (node, topic, _tx) = with_messages(2).await;
     let opened = node.consumer("jobs").topics([topic]).deliveries_max(5);
     let mut jobs = opened.backoff([SOON]).open().await.unwrap();
@@ -40,7 +40,7 @@ async fn a_nak_comes_back_after_its_delay_and_the_fifth_failure_is_dead_until_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_dead_letters_stop_a_consumer_which_says_so_until_some_are_dropped() {
+async fn ten_thousand_dead_letters_stop_a_consumer() {
     const DEAD: usize = 10_000;
     let (node, topic, tx) = with_messages(0).await;
     publish(&tx, 0..DEAD + 1).await;
@@ -91,7 +91,7 @@ async fn what_cannot_be_handled_is_a_dead_letter_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn asking_for_the_next_one_or_acking_a_later_one_settles_what_was_before() {
+async fn on_next_and_cumulative_acks_settle_what_was_before() {
     let (node, topic, _tx) = with_messages(5).await;
     let opened = node.consumer("next").topics([topic]).acking(Acking::OnNext);
     let mut on_next = opened.open().await.unwrap();
@@ -120,7 +120,7 @@ async fn asking_for_the_next_one_or_acking_a_later_one_settles_what_was_before()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_pruned_before_it_is_settled_is_told_once_and_cannot_be_redriven() {
+async fn what_is_pruned_unsettled_is_told_once() {
     let (node, topic, tx) = with_messages(4).await;
     let opened = node.consumer("app").topics([topic]).backoff([SOON]);
     let mut app = opened.open().await.unwrap();
@@ -156,7 +156,7 @@ async fn what_is_pruned_before_it_is_settled_is_told_once_and_cannot_be_redriven
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_is_worked_on_does_not_come_again_and_one_that_is_not_does() {
+async fn progress_prevents_redelivery() {
     let (node, topic, _tx) = with_messages(1).await;
     let opened = node.consumer("app").topics([topic]).ack_wait(SOON * 5);
     let mut app = opened.open().await.unwrap();

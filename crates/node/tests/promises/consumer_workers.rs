@@ -10,7 +10,7 @@ use crate::consumers::{SOON, next, publish, refused, rest_texts, text, with_mess
 use crate::nodes::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shared_workers_split_messages_without_a_double_and_others_get_those_of_one_that_hangs() {
+async fn shared_workers_split_messages_without_a_double() {
     const MESSAGES: usize = 10_000;
     let (node, topic, tx) = with_messages(0).await;
     publish(&tx, 0..MESSAGES).await;
@@ -54,7 +54,7 @@ async fn shared_workers_split_messages_without_a_double_and_others_get_those_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_of_a_key_come_one_after_the_other_under_eight_workers() {
+async fn messages_of_a_key_come_one_at_a_time_to_eight_workers() {
     const MESSAGES: usize = 2_000;
     let key = |text: &str| text.parse::<u64>().unwrap() % 13;
     let (node, topic, tx) = with_messages(0).await;
@@ -99,7 +99,7 @@ async fn messages_of_a_key_come_one_after_the_other_under_eight_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_reader_at_a_time_has_an_exclusive_consumer_unless_it_takes_over() {
+async fn an_exclusive_consumer_has_one_reader_at_a_time() {
     let (node, topic, _tx) = with_messages(2).await;
     let mut first = node.consumer("app").topics([topic]).open().await.unwrap();
     let held = next(&mut first).await;

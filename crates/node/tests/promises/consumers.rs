@@ -85,7 +85,7 @@ pub fn refused(error: Error) -> ConsumerError {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_consumers_see_everything_and_seeking_one_does_not_move_the_other() {
+async fn seeking_one_consumer_does_not_move_another() {
     let (node, topic, _tx) = with_messages(4).await;
     let mut one = node.consumer("one").topics([topic]).open().await.unwrap();
     let mut two = node.consumer("two").topics([topic]).open().await.unwrap();
@@ -107,7 +107,7 @@ async fn two_consumers_see_everything_and_seeking_one_does_not_move_the_other() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_nobody_opens_for_its_threshold_is_gone_and_an_event_names_it() {
+async fn a_consumer_unopened_for_its_threshold_is_gone() {
     let (network, topic) = (network(), topic());
     let dir = tempfile::tempdir().unwrap();
     let node = nodes::at(network, dir.path()).await;
@@ -149,7 +149,7 @@ async fn a_consumer_that_nobody_opens_for_its_threshold_is_gone_and_an_event_nam
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_of_a_topic_says_since_when_the_oldest_message_waits_for_each_consumer() {
+async fn the_status_says_how_long_the_oldest_message_waits() {
     let (node, topic, _tx) = with_messages(3).await;
     let status = async || node.topic(topic).status().await.unwrap().consumers;
     assert_eq!(status().await, []);
@@ -179,7 +179,7 @@ async fn the_status_of_a_topic_says_since_when_the_oldest_message_waits_for_each
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_over_a_thousand_topics_sees_all_in_the_order_in_which_they_were_stored() {
+async fn a_consumer_of_a_thousand_topics_sees_stored_order() {
     const TOPICS: usize = 1_000;
     let node = temporary(network()).await;
     let topics: Vec<Topic> = (0..TOPICS).map(|_| topic()).collect();

@@ -218,7 +218,7 @@ async fn texts_of(node: &Node, topic: Topic, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_goes_on_behind_the_other_branch_and_publishes_its_own_again() {
+async fn a_copy_goes_on_behind_the_other_branch() {
     let (network, topic) = (network(), topic());
     let (peer, dir) = forked(network, topic).await;
     let node = builder(network).data_dir(dir.path());
@@ -243,7 +243,7 @@ async fn a_copy_goes_on_behind_the_other_branch_and_publishes_its_own_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_goes_on_with_a_new_identity_and_publishes_its_own_again() {
+async fn a_copy_goes_on_with_a_new_identity() {
     let (network, topic) = (network(), topic());
     let (peer, dir) = forked(network, topic).await;
     let node = builder(network).data_dir(dir.path());

@@ -23,7 +23,7 @@ async fn ended(rx: &mut Subscription) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_says_whether_its_topic_was_left_or_the_node_was_shut_down() {
+async fn a_subscription_says_why_it_ended() {
     let node = temporary(network()).await;
     let (left, kept) = (topic(), topic());
     let (_tx, mut left_rx) = node.stream(left).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_damaged_message_is_passed_over_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_import_lets_go_of_what_waits_for_earlier_operations() {
+async fn a_dropped_import_lets_go_of_what_waits() {
     let topic = topic();
     let [a, b] = [temporary(network()).await, temporary(network()).await];
     let (tx, _rx) = a.stream(topic).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_dropped_import_lets_go_of_what_waits_for_earlier_operations() {
     let mut third = import.pop();
     let (_tx, mut rx) = b.stream(topic).await.unwrap();
 
-    // The third one alone, and nothing for ever.
+    // The third one alone, and nothing forever.
     let (queued, is_queued) = oneshot::channel();
     let (mut queued, mut waits) = (Some(queued), 0);
     let endless = stream::poll_fn(|_| match third.take() {
@@ -137,7 +137,7 @@ async fn a_dropped_import_lets_go_of_what_waits_for_earlier_operations() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_published_to_a_topic_that_was_left_until_it_is_opened_again() {
+async fn nothing_is_published_to_a_topic_that_was_left() {
     let node = temporary(network()).await;
     let topic = topic();
     let (tx, _rx) = node.stream(topic).await.unwrap();

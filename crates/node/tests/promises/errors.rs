@@ -1,4 +1,4 @@
-//! What an application learns from an error, with nothing but `p2panda` at hand.
+//! What an application learns from an error, with nothing but `p2panda`.
 
 use std::error::Error as _;
 
@@ -52,7 +52,7 @@ async fn a_second_node_in_a_directory_learns_who_has_it() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_damage_in_one_line_with_its_cause() {
+async fn a_file_that_is_no_database_is_damage_with_its_cause() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("p2panda.sqlite"), "panda".repeat(1_000)).unwrap();
     let error = p2panda::open(dir.path()).await.err().unwrap();

@@ -28,7 +28,7 @@ fn fresh_authors(topic: Topic, count: u32) -> Vec<ImportedOperation> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_is_shown_long_known_authors_first_and_misses_nothing_of_a_flood() {
+async fn a_newcomer_is_shown_long_known_authors_first() {
     let (network, topic) = (network(), topic());
     let a = temporary(network).await;
     let (tx, _rx) = a.stream(topic).await.unwrap();

@@ -1,4 +1,4 @@
-//! Forks come to be known to whoever has one branch.
+//! Forks come to be known to anyone who has one branch.
 
 use futures_lite::stream;
 use p2panda::{ImportedOperation, Node, SigningKey, Topic};
@@ -26,7 +26,7 @@ async fn forks(node: &Node, topic: Topic) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_on_two_branches_of_a_log_both_learn_that_it_is_forked() {
+async fn nodes_on_two_branches_both_learn_of_the_fork() {
     let (network, topic) = (network(), topic());
     let (a, b) = (temporary(network).await, temporary(network).await);
     let author = SigningKey::from_bytes(&[21; 32]);

@@ -29,7 +29,7 @@ fn is_ok(node: &Node) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_database_is_waited_for_and_everything_goes_on_by_itself() {
+async fn a_locked_database_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let (network, topic) = (network(), topic());
     let (a, b) = (at(network, dir.path()).await, temporary(network).await);
@@ -138,7 +138,7 @@ async fn ends_when(removed: impl FnOnce(&Path)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_is_removed_under_a_node_ends_it_and_no_publish_says_ok() {
+async fn a_removed_directory_ends_the_node_and_no_publish_lies() {
     ends_when(|dir| std::fs::remove_dir_all(dir).unwrap()).await;
 }
 
@@ -157,7 +157,7 @@ async fn a_directory_that_is_replaced_under_a_node_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_file_that_is_removed_ends_the_node_before_it_writes_beside_another_one() {
+async fn a_removed_lock_file_ends_the_node_before_it_writes() {
     ends_when(|dir| std::fs::remove_file(dir.join("lock")).unwrap()).await;
 }
 
@@ -196,7 +196,7 @@ fn on_a_small_disk(test: &str) -> Option<String> {
 }
 
 #[test]
-fn a_full_disk_is_waited_for_and_everything_goes_on_when_there_is_room() {
+fn a_full_disk_is_waited_for() {
     let test = "health::child_on_a_small_disk";
     if let Some(reason) = on_a_small_disk(test) {
         println!("skipped: no file system can be mounted here: {reason}");

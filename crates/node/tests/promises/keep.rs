@@ -35,7 +35,7 @@ async fn who_only_publishes_can_have_a_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_kept_is_stored_and_served_after_a_restart_without_anybody_reading_it() {
+async fn a_kept_topic_is_served_after_a_restart_without_a_reader() {
     let (network, topic) = (network(), topic());
     let dir = tempfile::tempdir().unwrap();
     let keeper = at(network, dir.path()).await;
@@ -55,13 +55,13 @@ async fn a_topic_that_is_kept_is_stored_and_served_after_a_restart_without_anybo
     introduce(&second, &keeper);
     let (_tx, mut rx) = second.stream(topic).await.unwrap();
     assert_eq!(next(&mut rx).await.text().unwrap(), "for later");
-    // And whoever reads it here at last has missed nothing.
+    // And anyone who reads it here at last has missed nothing.
     let (_tx, mut rx) = keeper.stream(topic).await.unwrap();
     assert_eq!(next(&mut rx).await.text().unwrap(), "for later");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_interest_in_a_kept_topic_begins_at_once_and_ends_with_the_next_start() {
+async fn a_kept_topic_begins_at_once_and_ends_at_the_next_start() {
     let (network, topic) = (network(), topic());
     let dir = tempfile::tempdir().unwrap();
     let keeper = at(network, dir.path()).await;
@@ -139,7 +139,7 @@ async fn many_kept_topics_are_listed_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_with_an_idempotency_key_is_published_once_also_across_a_restart() {
+async fn an_idempotency_key_publishes_once_across_a_restart() {
     let (network, topic) = (network(), topic());
     let dir = tempfile::tempdir().unwrap();
     let node = at(network, dir.path()).await;
@@ -163,7 +163,7 @@ async fn a_message_with_an_idempotency_key_is_published_once_also_across_a_resta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_comes_after_those_that_the_application_names_on_every_node() {
+async fn a_message_comes_after_those_it_names_on_every_node() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     introduce(&b, &a);

@@ -1,4 +1,4 @@
-//! Large messages, beside small ones.
+//! Large messages, next to small ones.
 
 use p2panda::Subscription;
 
@@ -17,7 +17,7 @@ async fn received(rx: &mut Subscription, count: usize) -> Vec<(p2panda::Verifyin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_and_small_messages_of_several_authors_come_whole_live_and_in_catch_up() {
+async fn large_and_small_messages_come_whole() {
     let (network, topic) = (network(), topic());
     let (a, b) = (temporary(network).await, temporary(network).await);
     let (a_tx, mut a_rx) = a.stream(topic).await.unwrap();

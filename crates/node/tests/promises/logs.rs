@@ -11,7 +11,7 @@ use crate::consumers::{rest, text as text_of};
 use crate::nodes::{PATIENCE, at, builder, introduce, network, next, temporary, texts, topic};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_logs_of_a_topic_reach_another_node_and_say_which_they_are() {
+async fn all_logs_of_a_topic_reach_another_node() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, _rx) = a.stream(topic).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_restart_keeps_the_logs_and_each_goes_on_at_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_goes_to_several_logs_and_a_message_comes_after_one_of_another_log() {
+async fn a_batch_goes_to_several_logs_in_order() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, mut own) = a.stream(topic).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_receipt_of_one_log_says_nothing_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_three_nodes_each_says_what_it_has_of_a_log_and_who_comes_later_is_asked_as_well() {
+async fn each_of_three_nodes_says_what_it_has_of_a_log() {
     let (network, topic) = (network(), topic());
     let [a, b, c] = [
         temporary(network).await,

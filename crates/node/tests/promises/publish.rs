@@ -26,7 +26,7 @@ async fn the_first_two_lines_of_the_design_work_as_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_publishes_finish_while_nobody_reads_and_a_second_node_receives_them_all() {
+async fn ten_thousand_publishes_finish_while_nobody_reads() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, _unread) = a.stream(topic).await.unwrap();
@@ -46,7 +46,7 @@ async fn ten_thousand_publishes_finish_while_nobody_reads_and_a_second_node_rece
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_tasks_publishing_at_once_never_show_a_remote_reader_a_gap() {
+async fn concurrent_publishers_never_show_a_gap() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, _rx) = a.stream(topic).await.unwrap();
@@ -88,7 +88,7 @@ async fn the_order_of_publish_calls_is_the_order_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn publishes_that_wait_for_room_keep_the_order_of_their_first_polls() {
+async fn waiting_publishes_keep_the_order_of_their_first_polls() {
     let node = temporary(network()).await;
     let (tx, _rx) = node.stream(topic()).await.unwrap();
     // Four times what the queue holds, and more than one turn of a task may do.
@@ -114,7 +114,7 @@ struct Todo {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_undecodable_message_is_delivered_with_its_error_and_not_skipped() {
+async fn an_undecodable_message_is_delivered_with_its_error() {
     let node = temporary(network()).await;
     let topic = topic();
     let (raw, _rx) = node.stream(topic).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_prune_removes_what_came_before_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_at_once_comes_whole_and_in_its_order_to_another_node() {
+async fn a_batch_comes_whole_and_in_order_to_another_node() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, _rx) = a.stream(topic).await.unwrap();
@@ -163,7 +163,7 @@ async fn what_is_published_at_once_comes_whole_and_in_its_order_to_another_node(
     let receipts = tx.publish_all(["0", "1", "2"]).await.unwrap();
     let seqs: Vec<u32> = receipts.iter().map(Receipt::seq).collect();
     assert_eq!(seqs, [0, 1, 2]);
-    // Beside what others publish meanwhile.
+    // Next to what others publish meanwhile.
     let single = async { tx.publish("single").await.unwrap() };
     let all = tx.publish_all((3..1_003).map(|number| number.to_string()));
     let (_, all) = tokio::join!(single, all);

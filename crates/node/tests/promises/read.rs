@@ -46,7 +46,7 @@ async fn an_automatic_ack_is_made_when_the_next_message_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_handle_of_a_topic_sees_every_message_and_dropping_one_leaves_the_other() {
+async fn every_handle_sees_every_message_of_its_topic() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, mut one) = a.stream(topic).await.unwrap();

@@ -33,7 +33,7 @@ async fn a_receipt_tells_who_was_sent_a_message_and_who_has_stored_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_many_messages_is_stored_within_a_moment_and_named_peers_are_waited_for() {
+async fn each_of_many_messages_is_stored_soon_and_by_named_peers() {
     let (network, topic) = (network(), topic());
     let [a, b, c] = [
         temporary(network).await,
@@ -62,7 +62,7 @@ async fn each_of_many_messages_is_stored_within_a_moment_and_named_peers_are_wai
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_has_is_known_and_a_shutdown_waits_for_it_and_no_longer() {
+async fn a_shutdown_waits_for_what_nobody_has_and_no_longer() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, _rx) = a.stream(topic).await.unwrap();

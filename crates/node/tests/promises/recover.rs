@@ -26,7 +26,7 @@ async fn a_restart_with_only_the_directory_keeps_identity_and_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_comes_back_is_found_again_from_the_stored_address_book() {
+async fn a_returning_peer_is_found_from_the_stored_book() {
     let dir = tempfile::tempdir().unwrap();
     let (network, topic) = (network(), topic());
     let a = temporary(network).await;
@@ -46,14 +46,14 @@ async fn a_peer_that_comes_back_is_found_again_from_the_stored_address_book() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_at_the_same_address_is_reachable_at_once_and_found_by_newcomers() {
+async fn a_restart_at_the_same_address_is_reachable_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let (network, topic) = (network(), topic());
     let a = at(network, dir.path()).await;
     let addr = a.net().addr();
     a.shutdown().await.unwrap();
     drop(a);
-    // It takes no part in the topic, so that it can only tell of the others.
+    // It takes no part in the topic, so that it can only report the others.
     let between = temporary(network).await;
 
     let started = std::time::Instant::now();
@@ -112,7 +112,7 @@ async fn two_hundred_topics_all_join_with_one_session_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_a_hundred_thousand_messages_behind_costs_bounded_memory_and_loses_nothing() {
+async fn a_reader_far_behind_costs_bounded_memory() {
     const MESSAGES: usize = 100_000;
     let node = temporary(network()).await;
     let (tx, mut rx) = node.stream(topic()).await.unwrap();
@@ -154,7 +154,7 @@ fn resident_bytes() -> usize {
 }
 
 #[test]
-fn a_peer_that_vanished_without_a_word_is_recovered_from_within_seconds() {
+fn a_peer_that_vanished_is_recovered_from_in_seconds() {
     let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (network, topic) = (network(), topic());
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -196,7 +196,7 @@ fn a_peer_that_vanished_without_a_word_is_recovered_from_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_shown_after_its_question_on_a_node_that_heard_it_first() {
+async fn an_answer_heard_first_is_shown_after_its_question() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let c = builder(network)
@@ -229,7 +229,7 @@ async fn an_answer_is_shown_after_its_question_on_a_node_that_heard_it_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_tell_of_sessions() {
+async fn events_report_sessions() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let mut events = b.events();

@@ -140,7 +140,7 @@ async fn a_used_a_revoked_and_an_expired_invite_let_nobody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_without_invite_and_one_of_another_network_are_refused() {
+async fn tickets_without_invite_or_of_another_network_are_refused() {
     let [owner, other, _] = three().await;
     let space = owner.spaces().create("").await.unwrap();
     let plain = Ticket::new(space.topic()).in_network(owner.network_id());

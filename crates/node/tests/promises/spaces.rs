@@ -39,7 +39,7 @@ pub async fn space_of(owner: &Node, others: &[&Node]) -> Vec<Space> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_read_each_other_and_find_the_space_again_after_a_restart() {
+async fn members_find_their_space_again_after_a_restart() {
     let network = network();
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let [a, b] = [

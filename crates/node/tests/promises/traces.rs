@@ -28,7 +28,7 @@ async fn operations(node: &Node, topic: Topic) -> Vec<ImportedOperation> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_follows_a_message_from_its_author_over_a_node_between_to_its_reader() {
+async fn a_trace_follows_a_message_over_a_node_between() {
     let (network, topic) = (network(), topic());
     let [a, b, c] = [
         temporary(network).await,
@@ -127,7 +127,7 @@ async fn what_waits_says_for_what_and_what_was_refused_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operation_that_comes_before_its_predecessors_says_where_its_log_goes_on() {
+async fn an_early_operation_says_where_its_log_goes_on() {
     let (network, topic) = (network(), topic());
     let a = temporary(network).await;
     let (tx, _rx) = a.stream(topic).await.unwrap();
@@ -165,7 +165,7 @@ async fn an_operation_that_comes_before_its_predecessors_says_where_its_log_goes
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_count_what_was_stored_published_and_refused_and_the_sessions() {
+async fn metrics_count_operations_and_sessions() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, _rx) = a.stream(topic).await.unwrap();
@@ -198,7 +198,7 @@ async fn metrics_count_what_was_stored_published_and_refused_and_the_sessions() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_says_who_it_is_exchanged_with_and_what_they_were_not_sent() {
+async fn a_topic_says_with_whom_it_is_exchanged() {
     let (network, topic) = (network(), topic());
     let [a, b] = [temporary(network).await, temporary(network).await];
     let (tx, _rx) = a.stream(topic).await.unwrap();

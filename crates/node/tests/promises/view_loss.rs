@@ -52,7 +52,7 @@ async fn what_a_filter_does_not_admit_is_no_loss() {
             0 => ViewState::Answers,
             entries => ViewState::Lacks { entries },
         };
-        // Whoever lists it knows it as well, without having started it.
+        // Anyone who lists it knows it as well, without having started it.
         assert_eq!(
             listed.map(|view| view.state.clone()),
             Some(expected),

@@ -47,7 +47,7 @@ async fn count(view: &View) -> Option<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_view_of_several_pages_has_everything_once_also_what_comes_while_it_reads() {
+async fn a_view_of_several_pages_has_everything_once() {
     let (node, topic) = (temporary(network()).await, topic());
     let (tx, _rx) = node.stream(topic).await.unwrap();
     let before = 2 * VIEW_STEP_ENTRIES_MAX + 100;

@@ -1,4 +1,4 @@
-//! Tables that follow from messages: exactly once, anew, and whatever goes wrong in them.
+//! Tables that follow from messages: exactly once, rebuilt, and with anything going wrong in them.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ async fn stop_of(view: &View) -> (StopReason, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_view_follows_its_topics_and_goes_on_after_a_restart_where_it_was() {
+async fn a_view_resumes_after_a_restart_where_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let (network, topic) = (network(), topic());
     let node = at(network, dir.path()).await;
@@ -113,7 +113,7 @@ async fn a_view_follows_its_topics_and_goes_on_after_a_restart_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_of_several_topics_come_in_one_order_however_they_are_read() {
+async fn entries_of_several_topics_come_in_one_order() {
     let node = temporary(network()).await;
     let topics = [topic(), topic(), topic()];
     let mut publishers = Vec::new();
@@ -270,7 +270,7 @@ async fn a_view_that_fails_panics_or_never_returns_stops_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_old_version_answers_and_follows_until_the_new_one_has_caught_up() {
+async fn the_old_version_answers_until_the_new_one_caught_up() {
     let node = temporary(network()).await;
     let topic = topic();
     let (tx, _rx) = node.stream(topic).await.unwrap();
@@ -349,7 +349,7 @@ async fn the_old_version_answers_and_follows_until_the_new_one_has_caught_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_whose_feed_lacks_what_the_old_one_had_waits_until_that_is_accepted() {
+async fn a_version_that_lacks_entries_waits_for_acceptance() {
     let node = temporary(network()).await;
     let topic = topic();
     let (tx, _rx) = node.stream(topic).await.unwrap();
@@ -405,7 +405,7 @@ async fn a_version_whose_feed_lacks_what_the_old_one_had_waits_until_that_is_acc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_was_dropped_is_missing_to_the_next_version_which_says_so() {
+async fn a_dropped_body_is_missing_to_the_next_version() {
     let node = temporary(network()).await;
     let topic = topic();
     let (tx, _rx) = node.stream(topic).await.unwrap();
@@ -442,7 +442,7 @@ async fn a_view_is_looked_at_freed_and_deleted_without_starting_it() {
     let new = notes(&node, topic, 2).start().await.unwrap();
     let lacks = in_time(new.answers()).await;
     assert!(matches!(lacks, Err(Error::View(ViewError::Lacks { .. }))));
-    // Beside the running node.
+    // Next to the running node.
     let views = p2panda::inspect(dir.path()).unwrap().views().unwrap();
     let versions: Vec<_> = views.iter().map(|view| view.version).collect();
     assert_eq!(versions, [1, 2]);
@@ -466,7 +466,7 @@ async fn a_view_is_looked_at_freed_and_deleted_without_starting_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_to_a_view_is_refused_with_a_typed_error_and_changes_nothing() {
+async fn bad_input_to_a_view_is_refused_and_changes_nothing() {
     let node = temporary(network()).await;
     let topic = topic();
     let (tx, _rx) = node.stream(topic).await.unwrap();
@@ -522,7 +522,7 @@ async fn bad_input_to_a_view_is_refused_with_a_typed_error_and_changes_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_may_have_as_many_statements_as_its_bound_says_and_one_more_stops_its_view() {
+async fn the_bound_of_statements_per_entry_holds() {
     let node = temporary(network()).await;
     let topic = topic();
     let (tx, _rx) = node.stream(topic).await.unwrap();
@@ -544,7 +544,7 @@ async fn an_entry_may_have_as_many_statements_as_its_bound_says_and_one_more_sto
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_function_is_called_for_what_its_filter_admits_and_the_position_passes_the_rest() {
+async fn the_filter_is_passed_without_calling_the_function() {
     let node = temporary(network()).await;
     let topic = topic();
     let (tx, mut rx) = node.stream(topic).await.unwrap();
@@ -725,7 +725,7 @@ async fn child_with_a_view() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_view_equals_a_rebuild_from_zero_of_the_same_feed_after_kills() {
+async fn a_view_equals_a_rebuild_after_kills() {
     let dir = tempfile::tempdir().unwrap();
     let kills = std::env::var(KILLS).map_or(40, |kills| kills.parse().unwrap());
     let seed = p2panda::random_topic().unwrap();

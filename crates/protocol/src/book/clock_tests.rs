@@ -96,7 +96,7 @@ fn second(seconds: u64) -> Time {
 }
 
 #[test]
-fn what_a_node_hands_over_itself_is_used_whatever_its_clock_says() {
+fn a_handed_over_record_is_used_with_any_clock() {
     for clock in clocks() {
         for wall in clocks() {
             let mut book = book(wall);
@@ -119,7 +119,7 @@ fn what_a_node_hands_over_itself_is_used_whatever_its_clock_says() {
 }
 
 #[test]
-fn what_a_node_hands_over_itself_replaces_what_is_stored_of_it_even_what_is_dated_years_ahead() {
+fn a_handed_over_record_replaces_one_dated_ahead() {
     for stored in clocks() {
         for clock in clocks() {
             let mut book = book(NOW);
@@ -135,7 +135,7 @@ fn what_a_node_hands_over_itself_replaces_what_is_stored_of_it_even_what_is_date
 }
 
 #[test]
-fn of_two_sessions_at_the_same_time_the_record_signed_last_stays() {
+fn of_two_sessions_at_once_the_later_signature_stays() {
     let mut book = book(NOW);
     let (old, new) = (record(1, before(MINUTE), 4), record(1, NOW, 5));
     book.insert(node(1), new, handed(1, second(1)), NOW, second(3))
@@ -148,7 +148,7 @@ fn of_two_sessions_at_the_same_time_the_record_signed_last_stays() {
 }
 
 #[test]
-fn a_record_that_is_handed_over_must_be_signed_by_whoever_hands_it_over() {
+fn a_handed_over_record_is_signed_by_its_node() {
     let mut book = book(NOW);
     let foreign = book.insert(
         node(2),
@@ -162,7 +162,7 @@ fn a_record_that_is_handed_over_must_be_signed_by_whoever_hands_it_over() {
 }
 
 #[test]
-fn by_hearsay_no_older_record_replaces_and_none_from_ahead_comes_in() {
+fn hearsay_replaces_nothing_older_and_nothing_from_ahead() {
     let mut book = book(NOW);
     book.insert(
         node(1),
@@ -185,7 +185,7 @@ fn by_hearsay_no_older_record_replaces_and_none_from_ahead_comes_in() {
 }
 
 #[test]
-fn a_record_from_a_wrong_clock_makes_one_onward_hop_and_no_other() {
+fn a_record_from_a_wrong_clock_makes_one_onward_hop() {
     let clock = before(YEAR * 50);
     let info = record(1, clock, 4);
     let (mut met, mut told) = (book(NOW), book(NOW));
@@ -223,7 +223,7 @@ fn records_of_dead_nodes_are_tried_for_a_day_and_told_to_nobody() {
             assert!(!shared(&book, NOW).contains(&node(byte)));
         }
     }
-    // Who was met and died is told for three days, whatever it signed, and kept for thirty.
+    // Who was met and died is told for three days, no matter what it signed, and kept for thirty.
     book.insert(
         node(3),
         record(3, after(YEAR), 4),
@@ -239,7 +239,7 @@ fn records_of_dead_nodes_are_tried_for_a_day_and_told_to_nobody() {
 }
 
 #[test]
-fn an_announcement_from_a_wrong_clock_is_dialled_where_it_says_until_the_node_is_met() {
+fn an_announcement_from_a_wrong_clock_is_dialled() {
     for clock in clocks() {
         let mut book = book(NOW);
         let info = record(1, clock, 4);
@@ -259,7 +259,7 @@ fn an_announcement_from_a_wrong_clock_is_dialled_where_it_says_until_the_node_is
 }
 
 #[test]
-fn an_old_announcement_said_again_adds_nothing_while_the_node_is_where_it_said_last() {
+fn an_old_announcement_said_again_adds_nothing() {
     let mut book = book(NOW);
     book.insert(
         node(1),
@@ -280,7 +280,7 @@ fn an_old_announcement_said_again_adds_nothing_while_the_node_is_where_it_said_l
 }
 
 #[test]
-fn a_clock_that_was_ahead_does_not_bind_the_own_record_once_it_is_right() {
+fn a_clock_that_was_ahead_does_not_bind_the_own_record() {
     for ahead in [MINUTE * 11, YEAR * 50] {
         let wrong = after(ahead);
         let mut own = book(wrong);
@@ -310,8 +310,7 @@ fn the_own_record_is_signed_with_any_clock() {
 }
 
 #[test]
-fn a_clock_that_is_set_forward_forgets_nobody_whom_we_met_and_tells_of_none_before_they_are_met_again()
- {
+fn a_clock_set_forward_forgets_nobody_whom_we_met() {
     let wrong = before(YEAR * 50);
     let mut book = book(wrong);
     book.insert(
@@ -330,7 +329,7 @@ fn a_clock_that_is_set_forward_forgets_nobody_whom_we_met_and_tells_of_none_befo
 }
 
 #[test]
-fn a_stored_book_from_ahead_or_from_long_ago_is_tried_for_a_day_after_a_restart() {
+fn a_stored_book_with_wrong_dates_is_tried_for_a_day() {
     for (stored_at, wall) in [(after(YEAR * 50), NOW), (before(YEAR * 50), NOW)] {
         let mut before = book(stored_at);
         let info = record(1, stored_at, 4);
@@ -356,7 +355,7 @@ fn a_stored_book_from_ahead_or_from_long_ago_is_tried_for_a_day_after_a_restart(
 }
 
 #[test]
-fn a_success_counts_after_failures_that_were_noted_with_a_clock_ahead() {
+fn a_success_counts_after_failures_noted_ahead() {
     let mut book = book(NOW);
     book.succeeded(node(1), NOW, second(0));
     book.failed(node(1), after(YEAR));
@@ -369,7 +368,7 @@ fn a_success_counts_after_failures_that_were_noted_with_a_clock_ahead() {
 }
 
 #[test]
-fn a_clock_that_differs_much_is_seen_by_the_record_that_was_handed_over() {
+fn a_handed_over_record_shows_a_clock_that_differs() {
     use ClockDifference::{Ahead, Behind};
     let day = limits::RECORD_RENEWED_AFTER;
     for (clock, differs) in [

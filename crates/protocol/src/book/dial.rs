@@ -18,7 +18,7 @@ pub enum Plan {
     Rest,
     /// At these addresses.
     Dial(Vec<Address>),
-    /// Ask these addresses for a sign of life, and dial the first one that answers beside those
+    /// Ask these addresses for a sign of life, and dial the first one that answers next to those
     /// that are known. What was asked is on its teller's account.
     Knock {
         /// Where to dial in any case.
@@ -44,8 +44,8 @@ impl Book {
         self.dialing.start_anew();
     }
 
-    /// Where to dial a node without asking first, whoever dials: nothing if it has failed lately
-    /// or nothing of it is more than hearsay.
+    /// Where to dial a node without asking first: nothing if it has failed lately or nothing of it
+    /// is more than hearsay.
     pub fn known(&self, node: &VerifyingKey, wall: Timestamp, now: Time) -> BTreeSet<Address> {
         let entry = self.dialable(node, wall, now);
         entry.map_or_else(BTreeSet::new, |entry| self.known_of(node, entry))

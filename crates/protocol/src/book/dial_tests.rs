@@ -71,7 +71,7 @@ fn dialled(plan: &Plan) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn hearsay_is_asked_before_it_is_dialled_and_dialled_once_it_has_answered() {
+fn hearsay_is_asked_before_it_is_dialled() {
     let mut book = book();
     let (node, now) = (node(1), Time::ZERO);
     book.insert(
@@ -89,7 +89,7 @@ fn hearsay_is_asked_before_it_is_dialled_and_dialled_once_it_has_answered() {
     assert_eq!(book.plan(&node, NOW, now), Plan::Rest);
     book.answered(&node, socket("[::ffff:8.8.8.8]:4"));
     assert_eq!(dialled(&book.plan(&node, NOW, now)), [socket("8.8.8.8:4")]);
-    // It moved: what it says now is hearsay again, whoever tells it.
+    // It moved: what it says now is hearsay again, no matter who tells it.
     let moved = record(1, 1, &["8.8.8.8:5"]);
     book.insert(node, moved, told_by(1, ""), NOW, Time::ZERO)
         .unwrap();
@@ -118,7 +118,7 @@ fn configured_and_announced_addresses_are_dialled_at_once() {
 }
 
 #[test]
-fn of_a_record_with_many_addresses_eight_are_ever_asked_and_none_of_them_twice_in_a_row() {
+fn of_many_addresses_eight_are_ever_asked() {
     let mut book = book();
     let many: Vec<String> = (1..=63).map(|port| format!("8.8.8.8:{port}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -142,7 +142,7 @@ fn of_a_record_with_many_addresses_eight_are_ever_asked_and_none_of_them_twice_i
 }
 
 #[test]
-fn a_new_record_or_another_name_for_the_same_address_does_not_end_its_rest() {
+fn a_new_record_or_name_does_not_end_a_rest() {
     let mut book = book();
     let now = Time::ZERO;
     let victim = &["8.8.8.8:4"];
@@ -207,7 +207,7 @@ fn what_one_teller_told_is_asked_on_its_account_and_on_no_other() {
 }
 
 #[test]
-fn two_behind_one_server_meet_on_their_own_network_and_nobody_elses_is_scanned() {
+fn neighbours_meet_and_nobody_elses_network_is_scanned() {
     let mut book = book();
     let now = Time::ZERO;
     let lan = &[
@@ -255,7 +255,7 @@ fn a_relay_is_used_only_when_the_user_allows_it() {
 }
 
 #[test]
-fn a_known_address_that_falls_silent_is_joined_by_hearsay_until_one_answers() {
+fn a_silent_known_address_is_joined_by_hearsay() {
     let mut book = book();
     let now = Time::ZERO;
     book.add_bootstrap(node(1), [Address::ip(socket("8.8.8.8:4"))], NOW);
@@ -278,7 +278,7 @@ fn a_known_address_that_falls_silent_is_joined_by_hearsay_until_one_answers() {
 }
 
 #[test]
-fn a_node_at_whose_address_another_one_answered_is_left_alone_for_a_while() {
+fn a_node_whose_address_another_answers_is_left_alone() {
     let mut book = book();
     let now = Time::ZERO;
     book.add_bootstrap(node(1), [Address::ip(socket("8.8.8.8:4"))], NOW);
@@ -293,7 +293,7 @@ fn a_node_at_whose_address_another_one_answered_is_left_alone_for_a_while() {
 }
 
 #[test]
-fn where_a_node_answered_and_how_near_it_was_told_survive_a_restart() {
+fn where_and_how_near_a_node_was_survives_a_restart() {
     let mut book = book();
     let now = Time::ZERO;
     let info = record(1, 0, &["8.8.8.8:4", "8.8.8.8:5"]);

@@ -17,7 +17,7 @@ use crate::wire::{Reader, WireError, Writer};
 /// Version 1 did not say whether the node is proven, version 2 not where its record came from.
 const STORED_VERSION: u32 = 3;
 
-/// What an entry of the book takes beside what it names: itself, its key and its place in the map.
+/// What an entry of the book takes next to what it names: itself, its key and its place in the map.
 const NODE_BYTES: usize = size_of::<Node>() + 2 * size_of::<VerifyingKey>();
 /// What an overlay of a node takes, in its entry and in the list of who is interested.
 const OVERLAY_BYTES: usize = 3 * 32;
@@ -43,7 +43,7 @@ impl Teller {
 pub struct Metrics {
     /// Failed attempts.
     pub failures: u64,
-    /// Sessions that succeeded, whoever dialled.
+    /// Sessions that succeeded, no matter who dialled.
     pub successes: u64,
     /// Time of the last failure.
     pub last_failure: Option<Timestamp>,
@@ -79,7 +79,7 @@ pub struct Node {
     pub(super) announced: BTreeSet<SocketAddr>,
     /// When the record came, in this run.
     pub(super) taken: Time,
-    /// Until when it stays whatever the wall clock says.
+    /// Until when it stays no matter what the wall clock says.
     pub(super) kept_until: Time,
     /// By the record that the node handed over last, in this run.
     pub(super) clock: Option<ClockDifference>,
@@ -279,7 +279,7 @@ impl Node {
         self.kept_until = self.kept_until.max(until);
     }
 
-    /// Whether nothing ever came of it.
+    /// Whether nothing ever resulted from it.
     pub(super) fn is_hearsay(&self) -> bool {
         !self.proven && self.metrics.successes == 0 && self.overlays.is_empty()
     }

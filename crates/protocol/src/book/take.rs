@@ -37,10 +37,10 @@ pub enum Source {
 impl Book {
     /// Takes a record from the network.
     ///
-    /// What the node hands over itself is taken whatever its time. By hearsay only a later one takes
-    /// the place of the stored one, and none that is ahead of `wall`; timestamps are compared first,
-    /// so that a record that is not later costs no signature check. No record takes the place of
-    /// configured addresses.
+    /// What the node hands over itself is taken no matter what its time. By hearsay only a later
+    /// one takes the place of the stored one, and none that is ahead of `wall`; timestamps are
+    /// compared first, so that a record that is not later costs no signature check. No record takes
+    /// the place of configured addresses.
     pub fn insert(
         &mut self,
         node: VerifyingKey,
@@ -159,9 +159,9 @@ impl Book {
         Ok(before)
     }
 
-    /// An announcement names addresses to dial, whatever its time. It takes the place of the record
-    /// by the rules of hearsay, since anybody may repeat it; otherwise its addresses are tried where
-    /// those of the record bring nothing.
+    /// An announcement names addresses to dial, no matter what its time. It takes the place of the
+    /// record by the rules of hearsay, since anybody may repeat it; otherwise its addresses are
+    /// tried where those of the record bring nothing.
     fn hear_announced(
         &mut self,
         node: VerifyingKey,

@@ -70,7 +70,7 @@ fn book() -> Book {
 }
 
 #[test]
-fn configured_addresses_are_hints_and_never_outrank_what_the_node_signs() {
+fn configured_addresses_never_outrank_signed_ones() {
     let mut book = book();
     book.add_bootstrap(node(1), [address(9)], NOW);
     let old = record(1, Timestamp::from_micros(5), 4);
@@ -167,7 +167,7 @@ fn records_are_shared_for_three_days_and_dropped_after_thirty() {
 }
 
 #[test]
-fn a_peer_gets_our_record_those_of_shared_overlays_and_a_sample_of_others() {
+fn a_peer_gets_our_record_shared_ones_and_a_sample() {
     let mut book = book();
     for number in 1..=100 {
         book.insert(
@@ -215,7 +215,7 @@ fn an_overlay_names_who_gained_and_who_lost_it() {
 }
 
 #[test]
-fn a_failure_counts_only_while_we_could_be_reached_and_never_for_bootstrap_nodes() {
+fn failures_count_only_while_we_could_be_reached() {
     let mut book = Book::new(node(0));
     let private = Address::from(SocketAddr::from(([10, 0, 0, 1], 4)));
     book.sign_own(&key(0), BTreeSet::from([private]), NOW)
@@ -248,7 +248,7 @@ fn a_failure_counts_only_while_we_could_be_reached_and_never_for_bootstrap_nodes
 }
 
 #[test]
-fn the_own_record_is_signed_again_when_it_must_and_never_with_an_older_time() {
+fn the_own_record_is_signed_again_with_a_later_time() {
     let mut book = book();
     let first = book.own().unwrap().clone();
     let same = BTreeSet::from([address(1)]);
@@ -273,7 +273,7 @@ fn the_own_record_is_signed_again_when_it_must_and_never_with_an_older_time() {
 }
 
 #[test]
-fn a_restored_own_record_is_given_out_again_while_the_addresses_are_the_same() {
+fn a_restored_own_record_is_kept_for_the_same_addresses() {
     let mut book = book();
     let same = BTreeSet::from([address(1)]);
     let mut restarted = Book::new(node(0));
@@ -364,7 +364,7 @@ fn oversize(out: &mut BytesMut) {
 }
 
 #[test]
-fn the_book_never_takes_more_bytes_than_its_budget_and_keeps_who_proved_itself() {
+fn the_book_keeps_its_budget_and_the_proven() {
     let mut book = book();
     let long = |port: u16| {
         let relays = (0..3).map(|n| Address::Relay(format!("https://{n}{}/", "r".repeat(480))));
@@ -435,7 +435,7 @@ fn a_stored_book_that_is_too_large_shrinks_when_it_is_read() {
 }
 
 #[test]
-fn what_was_pushed_out_of_the_book_is_deleted_where_it_was_stored() {
+fn what_was_pushed_out_is_deleted_from_the_store() {
     let mut book = book();
     book.insert(node(1), record(1, NOW, 4), told(), NOW, Time::ZERO)
         .unwrap();
@@ -461,7 +461,7 @@ fn what_was_pushed_out_of_the_book_is_deleted_where_it_was_stored() {
 }
 
 #[test]
-fn more_records_of_a_shared_overlay_than_are_sent_are_chosen_at_random() {
+fn of_too_many_shared_records_a_random_part_is_sent() {
     let mut book = book();
     let count = limits::DISCOVERY_RECORDS_SENT_MAX as u16 + 100;
     for number in 1..=count {

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_addresses_in_all_as_the_limit_are_read_and_one_more_is_not() {
+    fn the_limit_of_addresses_in_all_holds() {
         let per_record = limits::RECORD_ADDRESSES_MAX;
         let full = limits::DISCOVERY_ADDRESSES_MAX / per_record;
         for (more, fits) in [(0, true), (1, false)] {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_records_are_sent_than_the_limit_in_count_in_bytes_and_in_addresses() {
+    fn no_more_records_are_sent_than_the_limits() {
         use p2panda_core::{HybridTimestamp, SigningKey};
         use std::net::SocketAddr;
 
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn more_records_than_the_limit_or_than_there_are_bytes_are_refused() {
+    fn more_records_than_limits_or_bytes_are_refused() {
         for count in [
             limits::DISCOVERY_RECORDS_MAX,
             limits::DISCOVERY_RECORDS_MAX + 1,

@@ -19,7 +19,7 @@ pub struct Context<'a> {
     pub now: Time,
     /// Random draws.
     pub draws: &'a mut Draws,
-    /// What this node tells of its addresses.
+    /// What this node says about its addresses.
     pub addresses: &'a Bytes,
 }
 

@@ -36,7 +36,7 @@ pub enum MessageError {
 /// The BLAKE3 hash of what is broadcast.
 pub type MessageId = [u8; 32];
 
-/// A node, and what it tells of its addresses: an opaque byte string, not signed by anybody.
+/// A node, and what it says about its addresses: an opaque byte string, not signed by anybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// The node id.
@@ -59,7 +59,7 @@ pub enum Priority {
 pub enum Scope {
     /// Everyone in the overlay; with the hops that it has taken.
     Everyone(u16),
-    /// Whoever gets it from its author.
+    /// Anyone who gets it from its author.
     Neighbours,
 }
 
@@ -75,7 +75,7 @@ pub enum Message {
         /// How many more hops this may take.
         hops: u16,
     },
-    /// Nodes that the origin knows, for whoever is at the end of a random walk.
+    /// Nodes that the origin knows, for anyone who is at the end of a random walk.
     Shuffle {
         /// Who began the walk.
         origin: VerifyingKey,
@@ -229,7 +229,7 @@ pub fn decode_header(payload: Bytes) -> Result<Overlay, MessageError> {
     Ok(overlay)
 }
 
-/// What a node tells of its addresses, in the form of iroh-gossip.
+/// What a node says about its addresses, in the form of iroh-gossip.
 pub fn encode_addresses(relay: Option<&str>, sockets: &[SocketAddr]) -> Bytes {
     let mut sockets = sockets.to_vec();
     sockets.sort();
@@ -312,7 +312,7 @@ fn broadcast(reader: &mut Reader) -> Result<Message, MessageError> {
 }
 
 fn node(reader: &mut Reader) -> Result<VerifyingKey, MessageError> {
-    // Whoever is told of a node that is no key does not read the message at all.
+    // Anyone who is told of a node that is no key does not read the message at all.
     VerifyingKey::from_bytes(reader.array()?).map_err(|_| MessageError::Key)
 }
 

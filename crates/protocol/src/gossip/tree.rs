@@ -49,7 +49,7 @@ pub(super) struct Tree {
     missing: BTreeMap<MessageId, Missing>,
     /// Not later than any of them is asked for.
     ask_at: Option<Time>,
-    /// With whoever does not need it.
+    /// With anyone who does not need it.
     announcing: Vec<(MessageId, u16, Option<VerifyingKey>)>,
     announce_at: Option<Time>,
 }
@@ -111,7 +111,7 @@ impl Tree {
             self.without_content += 1;
         }
         if self.by_age.is_empty() {
-            // Not the memory of the largest flood for ever.
+            // Not the memory of the largest flood forever.
             self.seen = HashMap::new();
             self.by_age = VecDeque::new();
         }

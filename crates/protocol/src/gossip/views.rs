@@ -182,7 +182,7 @@ impl Views {
             return;
         }
         if hops == 0 || self.neighbours.len() <= 1 {
-            // Who has enough serves whoever asks and looks for no more.
+            // Who has enough serves anyone who asks and looks for no more.
             if self.lacking() > 0 {
                 self.ask_neighbour(peer, Priority::High, world);
             }

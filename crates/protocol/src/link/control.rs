@@ -108,7 +108,7 @@ pub enum Output {
     Parted(Overlay),
     /// Give [`Input::Nodes`]: records for a peer with these common overlays.
     WantNodes(BTreeSet<Overlay>),
-    /// What the peer tells of nodes, not verified.
+    /// What the peer says about nodes, not verified.
     Nodes(Told),
     /// What was asked for with [`Input::Ask`] has come.
     Answered,
@@ -512,7 +512,7 @@ impl Control {
         Ok(())
     }
 
-    /// The peer is to have records: the answer tells of all that is common now.
+    /// The peer is to have records: the answer reports all that is common now.
     fn owe(&mut self) {
         if self.owed != Owed::Nothing {
             self.owed = Owed::NodesAgain;

@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_tags_and_version_0_are_refused_and_later_ones_are_skipped() {
+    fn reserved_tags_are_refused_and_later_ones_skipped() {
         for tag in 8..16 {
             let refused = Message::decode(Bytes::copy_from_slice(&[tag]));
             assert_eq!(refused, Err(MessageError::Wire(WireError::Tag)));

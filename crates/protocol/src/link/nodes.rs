@@ -1,4 +1,4 @@
-//! What a side tells of other nodes: their records, and in which of the common overlays they are
+//! What a side says about other nodes: their records, and in which of the common overlays they are
 //! (docs/protocol/link.md#3).
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_back_while_the_other_is_there_takes_nobodys_place_however_often_it_comes() {
+    fn a_returning_run_takes_nobodys_place() {
         let (mut runs, now) = (Runs::default(), Time::ZERO);
         let peer = peer(1);
         assert!(!runs.is_copy(&peer, run(1), [], now));

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_a_run_that_is_over_ends_and_so_does_one_that_its_dialler_replaced() {
+    fn links_of_ended_runs_and_replaced_links_end() {
         let [one, two] = [1, 2].map(|byte| SigningKey::from_bytes(&[byte; 32]).verifying_key());
         for side in [Side::Dialler, Side::Acceptor] {
             for (local, remote) in [(&one, &two), (&two, &one)] {

@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_become_rare_while_nothing_new_is_heard_and_frequent_when_it_is() {
+    fn queries_become_rare_until_something_new_is_heard() {
         let mut rig = Rig::new(true);
         assert!(count(&rig.pass(10_000), Output::Ask) >= 4);
         rig.pass(5 * MINUTE);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn two_answers_of_others_are_enough_but_not_for_ever() {
+    fn two_answers_of_others_are_enough_for_a_time() {
         let mut rig = Rig::new(true);
         rig.pass(10 * MINUTE);
         let mut silent = 0;

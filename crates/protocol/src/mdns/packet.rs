@@ -198,10 +198,10 @@ fn ended(data: &Reader<'_>) -> Result<(), PacketError> {
     data.is_at_end().then_some(()).ok_or(PacketError::Record)
 }
 
-/// What a node tells of itself on the local network.
+/// What a node says about itself on the local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// The node.
+    /// Its node id.
     pub node: VerifyingKey,
     /// Its socket addresses.
     pub sockets: BTreeSet<SocketAddr>,
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_own_record_fits_and_what_does_not_is_not_announced() {
+    fn the_largest_own_record_fits() {
         let url = format!("https://{}/", "r".repeat(88));
         let largest = record(&most(), Some(&url));
         assert_eq!(UserData::of(&largest).unwrap().to_string().len(), 245);

@@ -268,7 +268,7 @@ impl Reconcile {
     ) -> Result<Vec<Asked>, RangesError> {
         let mut asked = Vec::new();
         let mut weight = 0;
-        // Whatever comes next fits.
+        // Anything that comes next fits.
         while weight + (1 << RANGE_SPLIT_BITS_MAX) <= RANGES_ASKED_MAX {
             let Some((range, few)) = initiator.next_open() else {
                 break;

@@ -7,8 +7,8 @@ use p2panda_core::{HeadsChange, Topic, TopicHeads};
 
 /// The heads of a topic. Clones are the same heads.
 ///
-/// Whoever commits says what changed with [`SharedHeads::follow`] and is never kept waiting;
-/// whoever compares locks them and sees everything that was said before.
+/// Anyone who commits says what changed with [`SharedHeads::follow`] and is never kept waiting;
+/// anyone who compares locks them and sees everything that was said before.
 #[derive(Clone)]
 pub struct SharedHeads(Arc<Inner>);
 
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_that_comes_while_somebody_looks_is_there_at_the_next_look() {
+    fn a_change_during_a_look_is_there_at_the_next() {
         let author = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let change = |seq| HeadsChange {
             raised: vec![(

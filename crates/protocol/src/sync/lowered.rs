@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_question_comes_back_after_an_hour_and_then_ever_later_up_to_a_day() {
+    fn the_question_returns_ever_later_up_to_a_day() {
         let author = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let mut lowered = Lowered::default();
         let mut now = Time::ZERO;

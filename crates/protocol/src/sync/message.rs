@@ -154,7 +154,7 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((value as u32, bytes.get(len..)?))
 }
 
-/// What the first bytes of an operation tell of its header.
+/// What the first bytes of an operation say about its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beginning {
     /// The whole header.
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_above_its_limit_makes_the_frame_too_large_before_it_is_there() {
+    fn a_header_above_its_limit_makes_the_frame_too_large() {
         let limits = Limits::default();
         let header_bytes_max = limits::HEADER_BYTES_MAX as u32;
         let with = |tags: &[u8], len: u32| {
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_of_an_oversize_operation_is_found_in_its_first_bytes() {
+    fn the_header_of_an_oversize_operation_is_found() {
         let mut out = BytesMut::new();
         let header = Bytes::from_static(b"header");
         let body = Some(Bytes::from_static(b"body"));

@@ -77,7 +77,7 @@ pub enum Fault {
 pub enum NeedInput {
     /// The peer is believed to be interested in the topic. `named`: the configuration names it.
     Interested {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// Whether the configuration names it.
         named: bool,
@@ -95,9 +95,9 @@ pub enum NeedInput {
     Down(VerifyingKey),
     /// A session with the peer has passed its topic handshake.
     Opened {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// Who dialled it.
         dialled: Dialled,
@@ -106,16 +106,16 @@ pub enum NeedInput {
     },
     /// A session ended.
     Ended {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
-        /// The session.
+        /// Number of the session on this node.
         session: SessionId,
         /// `None`: in order.
         fault: Option<Fault>,
     },
     /// An asked-for dial did not lead to a session.
     DialFailed {
-        /// The peer.
+        /// Node id of the peer.
         peer: VerifyingKey,
         /// Why.
         fault: Fault,
@@ -680,7 +680,7 @@ fn sooner(wake: &mut Option<Time>, at: Time) {
 }
 
 /// Where a node stands on the ring of a topic. Nobody can choose a place next to another node
-/// without trying many keys, and for each topic anew.
+/// without trying many keys, and for each topic again.
 fn place(topic: &Topic, node: &VerifyingKey) -> Place {
     *Hash::digest_parts(&[topic.as_bytes(), node.as_bytes()]).as_bytes()
 }

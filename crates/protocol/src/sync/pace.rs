@@ -37,7 +37,7 @@ impl Path {
 /// Whether somebody waits for the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Debt {
-    /// Nothing is open: it may be silent for ever.
+    /// Nothing is open: it may be silent forever.
     None,
     /// Something is open, and at the moment it waits for this node.
     Rests,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_path_has_thirty_seconds_and_a_slow_or_crowded_one_more() {
+    fn a_slow_or_crowded_path_has_more_than_thirty_seconds() {
         assert_eq!(window_s(50, 12_000, 1), 30);
         // A satellite.
         assert_eq!(window_s(2_000, 12_000, 2), 60);
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(window_s(8_000, 2_400, 1), 30);
         // Four connections share it.
         assert_eq!(window_s(32_000, 2_400, 4), 120);
-        // Whatever a peer makes of its round trips, there is an end.
+        // No matter what a peer makes of its round trips, there is an end.
         assert_eq!(window_s(u64::MAX, 0, 1), 240);
         assert_eq!(window_s(1, 1_000_000, 1_000), 240);
     }

@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_session_left_out_because_of_another_is_missing_again() {
+    fn what_a_failed_session_left_out_is_missing_again() {
         let keys = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key());
         let [local, remote] = keys;
         let log = LogId::from_bytes([7; 32]);
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_is_live_does_not_remember_every_log_that_crossed_it() {
+    fn a_live_session_does_not_remember_every_log() {
         let key = |seed| SigningKey::from_bytes(&[seed; 32]).verifying_key();
         let author = |number: u32| {
             let mut bytes = [9; 32];

@@ -14,7 +14,7 @@ use crate::time::Time;
 /// One entry of a log of the topic.
 pub(super) type Place = (VerifyingKey, u32);
 
-/// What the live sessions of a topic share, whoever the peer is. A clone is the same one.
+/// What the live sessions of a topic share, no matter who the peer is. A clone is the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Arc<Mutex<Table>>);
 
@@ -143,7 +143,7 @@ impl Table {
     }
 
     /// Who sends the operations of an author whole: the author itself, which sends its own to
-    /// everybody, whoever proved to, or the one for all the rest.
+    /// everybody, those who proved to, or the one for all the rest.
     pub(super) fn source_of(&self, author: &VerifyingKey) -> Option<VerifyingKey> {
         if self.peers.contains_key(author) {
             return Some(*author);

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_session_loses_its_turn_and_one_that_ends_gives_it_back() {
+    fn silent_and_ended_sessions_give_up_their_turn() {
         let [one, two] = [SessionId(1), SessionId(2)];
         let start = Time::from_micros(5);
         let end = start + limits::BODIES_TURN;

@@ -24,7 +24,7 @@ fn settled(seed: u8, count: usize) -> (Network, Vec<VerifyingKey>) {
 }
 
 #[test]
-fn a_broadcast_reaches_everyone_once_and_is_sent_little_more_often() {
+fn a_broadcast_reaches_everyone_about_once() {
     for seed in 0..5 {
         let (mut network, nodes) = settled(seed, 16);
         // The tree is made with the first ones.
@@ -69,7 +69,7 @@ fn a_broadcast_reaches_everyone_although_a_node_dies() {
 }
 
 #[test]
-fn what_was_announced_and_never_comes_is_asked_for_and_forgotten() {
+fn an_announcement_that_never_comes_is_forgotten() {
     let (mut network, nodes) = settled(9, 2);
     let announced: Vec<_> = (0..2 * limits::GOSSIP_MISSING_MAX)
         .map(|number| {

@@ -171,7 +171,7 @@ fn addresses_are_told_in_the_form_of_iroh_gossip() {
 }
 
 #[test]
-fn whatever_comes_a_member_stays_within_its_bounds() {
+fn a_member_stays_within_its_bounds_on_any_input() {
     const NEIGHBOURS_MAX: usize = 8;
     let all = all();
     for seed in 0..5 {

@@ -12,7 +12,7 @@ fn changes(network: &Network) -> usize {
 }
 
 #[test]
-fn sixteen_nodes_are_together_within_two_seconds_and_change_little() {
+fn sixteen_nodes_are_together_within_two_seconds() {
     for seed in 0..20 {
         let mut network = Network::new(seed, limits::GOSSIP_NEIGHBOURS_MAX_DEFAULT);
         let nodes: Vec<VerifyingKey> = (0..16).map(key).collect();
@@ -59,7 +59,7 @@ fn two_nodes_alone_are_silent() {
 }
 
 #[test]
-fn two_hundred_nodes_stay_together_while_a_third_of_them_comes_and_goes() {
+fn two_hundred_nodes_stay_together_despite_churn() {
     for seed in 0..3 {
         let mut network = Network::new(seed, 64);
         let mut nodes: Vec<VerifyingKey> = (0..200).map(key).collect();
@@ -86,7 +86,7 @@ fn two_hundred_nodes_stay_together_while_a_third_of_them_comes_and_goes() {
 }
 
 #[test]
-fn a_crowd_of_strangers_takes_no_place_of_those_who_proved_themselves() {
+fn strangers_take_no_place_of_the_proven() {
     let mut network = Network::new(2, 8);
     let nodes: Vec<VerifyingKey> = (0..4).map(key).collect();
     for node in &nodes {
@@ -112,7 +112,7 @@ fn a_crowd_of_strangers_takes_no_place_of_those_who_proved_themselves() {
 }
 
 #[test]
-fn a_neighbour_that_joins_anew_is_answered() {
+fn a_neighbour_that_joins_again_is_answered() {
     let mut network = Network::new(3, 8);
     let (one, other) = (key(0), key(1));
     network.add(one, &[]);

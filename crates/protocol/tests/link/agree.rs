@@ -1,4 +1,4 @@
-//! Two honest sides agree, whatever the order of things and the cuts of the streams.
+//! Two honest sides agree, no matter what the order of things and the cuts of the streams.
 
 use p2panda_protocol::link::{Farewell, Input};
 use p2panda_protocol::overlay::Overlay;
@@ -45,7 +45,7 @@ fn shuffle(pair: &mut Pair, rng: &mut Rng) -> [Vec<(Overlay, u32)>; 2] {
 }
 
 #[test]
-fn both_sides_know_the_same_common_overlays_whatever_the_order_and_the_cuts() {
+fn both_sides_agree_in_any_order_and_with_cuts() {
     for seed in 0..400 {
         let mut rng = Rng::new(seed);
         let [dialler, acceptor] = [0, 1].map(|_| {
@@ -117,7 +117,7 @@ fn gossip_of_a_common_overlay_is_never_lost() {
 }
 
 #[test]
-fn a_question_that_comes_before_an_answer_is_answered_for_what_is_common_then() {
+fn an_early_question_is_answered_for_what_is_common_then() {
     let mut pair = Pair::new(overlays([1]), overlays([1, 2]));
     pair.pass(0, usize::MAX);
     // The acceptor owes its first Nodes, and takes its time.
@@ -133,7 +133,7 @@ fn a_question_that_comes_before_an_answer_is_answered_for_what_is_common_then() 
 }
 
 #[test]
-fn a_farewell_is_sent_once_and_comes_behind_what_was_said_before() {
+fn a_farewell_is_sent_once_and_last() {
     let mut pair = Pair::new(overlays([1]), overlays([1]));
     pair.settle();
     pair.0[0].give(Input::Gossip(overlay(1), vec![0, 0, 0, 1].into()));

@@ -22,7 +22,7 @@ fn interests(count: usize) -> Vec<Message> {
 }
 
 #[test]
-fn as_many_tags_as_the_limit_are_remembered_and_one_more_ends_the_link() {
+fn the_limit_of_tags_holds() {
     let said = |count| [vec![hello()], interests(count)].concat();
     let mut alone = Alone::new(overlays([1]));
     assert_eq!(alone.failure(&said(limits::LINK_TAGS_MAX)), None);
@@ -48,7 +48,7 @@ fn as_many_tags_as_the_limit_are_remembered_and_one_more_ends_the_link() {
 }
 
 #[test]
-fn as_many_changes_in_a_minute_as_the_limit_are_taken_and_one_more_ends_the_link() {
+fn the_limit_of_changes_per_minute_holds() {
     let mut alone = Alone::met(overlays([1]), &overlays([]));
     let many = limits::LINK_TAGS_PER_FRAME_MAX / 2;
     let tags: Vec<Tag> = (0..many as u32).map(stray).collect();
@@ -68,7 +68,7 @@ fn as_many_changes_in_a_minute_as_the_limit_are_taken_and_one_more_ends_the_link
 }
 
 #[test]
-fn as_many_messages_that_say_nothing_as_the_limit_are_skipped_and_one_more_ends_the_link() {
+fn the_limit_of_skipped_messages_holds() {
     let gossip = |bytes: usize| Message::Gossip {
         overlay: stray(1),
         message: Bytes::from(vec![7; bytes]),
@@ -93,7 +93,7 @@ fn as_many_messages_that_say_nothing_as_the_limit_are_skipped_and_one_more_ends_
 }
 
 #[test]
-fn an_honest_side_never_tells_more_overlays_than_a_peer_remembers() {
+fn an_honest_side_tells_no_more_than_a_peer_remembers() {
     let max = limits::LINK_TAGS_MAX as u32;
     for (first, later) in [
         (max / 4 + 1, max),
@@ -122,7 +122,7 @@ fn an_honest_side_never_tells_more_overlays_than_a_peer_remembers() {
 }
 
 #[test]
-fn as_many_questions_in_a_minute_as_the_limit_are_answered_and_one_more_ends_the_link() {
+fn the_limit_of_questions_per_minute_holds() {
     let mut alone = Alone::met(overlays([1]), &overlays([1]));
     alone.give(Input::Nodes(vec![].into()));
     for minute in 0..2 {
@@ -169,7 +169,7 @@ fn a_frame_at_the_limit_is_taken_and_one_past_it_ends_the_link() {
 }
 
 #[test]
-fn gossip_at_the_limit_is_passed_on_and_one_byte_more_is_neither_sent_nor_taken() {
+fn the_limit_of_gossip_bytes_holds() {
     let max = limits::GOSSIP_MESSAGE_BYTES_MAX_DEFAULT;
     let mut pair = Pair::new(overlays([1]), overlays([1]));
     pair.settle();

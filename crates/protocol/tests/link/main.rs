@@ -1,5 +1,5 @@
-//! The control stream of a link (docs/protocol/link.md#3): two honest sides whatever the order of
-//! things, and one side against a peer that does not keep to the page.
+//! The control stream of a link (docs/protocol/link.md#3): two honest sides no matter what the
+//! order of things, and one side against a peer that does not keep to the page.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

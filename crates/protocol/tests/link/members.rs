@@ -33,7 +33,7 @@ fn said(members: Vec<(Tag, Vec<u32>)>) -> Message {
 }
 
 #[test]
-fn a_side_tells_who_is_in_the_common_overlays_and_nothing_of_others() {
+fn a_side_tells_members_of_common_overlays_only() {
     let mut pair = Pair::new(overlays([1, 2, 3]), overlays([1, 2, 4]));
     pair.settle();
     let members = BTreeMap::from([
@@ -57,7 +57,7 @@ fn a_side_tells_who_is_in_the_common_overlays_and_nothing_of_others() {
 }
 
 #[test]
-fn who_has_no_record_in_the_message_is_not_told_and_an_overlay_that_ended_meanwhile_is_ignored() {
+fn members_without_record_or_overlay_are_left_out() {
     let mut pair = Pair::new(overlays([1, 2]), overlays([1, 2]));
     pair.settle();
     let members = BTreeMap::from([(overlay(1), nodes([5, 99])), (overlay(2), nodes([5]))]);
@@ -74,7 +74,7 @@ fn who_has_no_record_in_the_message_is_not_told_and_an_overlay_that_ended_meanwh
 }
 
 #[test]
-fn members_that_fit_no_single_frame_come_together_and_not_more_than_a_peer_takes() {
+fn members_in_several_frames_come_together() {
     let all = 0..600;
     let mut pair = Pair::new(overlays(all.clone()), overlays(all.clone()));
     pair.settle();
@@ -100,7 +100,7 @@ fn who_speaks_of_a_node_without_a_record_ends_the_link() {
 }
 
 #[test]
-fn as_many_members_in_all_frames_as_the_limit_are_taken_and_one_more_ends_the_link() {
+fn the_limit_of_members_in_all_frames_holds() {
     let tag = dialler_tag(&overlay(1));
     let part = |more, count| Message::Nodes {
         more,

@@ -93,7 +93,7 @@ fn nothing_comes_between_the_frames_of_one_message() {
 }
 
 #[test]
-fn a_message_of_a_later_version_is_skipped_wherever_it_stands_after_hello() {
+fn later_messages_are_skipped_anywhere_after_hello() {
     let said = [
         hello(),
         empty_interest(true),
@@ -120,7 +120,7 @@ fn a_second_farewell_ends_the_link() {
 }
 
 #[test]
-fn a_peer_that_does_not_introduce_itself_is_closed_at_the_deadline() {
+fn a_peer_without_hello_is_closed_at_the_deadline() {
     let said = [
         vec![],
         vec![hello()],
@@ -156,7 +156,7 @@ fn a_peer_that_does_not_introduce_itself_is_closed_at_the_deadline() {
 }
 
 #[test]
-fn a_peer_that_introduced_itself_may_be_silent_for_ever() {
+fn a_peer_that_introduced_itself_may_stay_silent() {
     let mut alone = Alone::met(overlays([1]), &overlays([1]));
     alone.now = Time::from_micros(u64::MAX);
     assert_eq!(alone.give(Input::Tick), []);

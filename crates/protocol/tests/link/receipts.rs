@@ -126,7 +126,7 @@ fn a_log_is_told_to_be_stored_as_the_vectors_say() {
 }
 
 #[test]
-fn a_peer_is_asked_when_the_overlay_is_common_and_again_when_that_begins_anew() {
+fn a_peer_is_asked_each_time_the_overlay_becomes_common() {
     let mut alone = Alone::new(overlays([1, 2]));
     assert_eq!(alone.give(Input::Confirm(first(1), 3)), []);
     let tags = vec![dialler_tag(&overlay(1))];
@@ -162,7 +162,7 @@ fn only_who_was_asked_is_heard_and_only_for_what_is_common() {
 }
 
 #[test]
-fn as_many_questions_and_answers_in_a_minute_as_the_limit_are_taken_and_one_more_ends_the_link() {
+fn the_limit_of_receipts_per_minute_holds() {
     let max = limits::LINK_RECEIPTS_PER_MINUTE_MAX;
     for message in [confirm(1, 3), stored(1, 3)] {
         let mut alone = Alone::met(overlays([1, 2]), &overlays([1, 2]));
@@ -236,7 +236,7 @@ fn each_log_of_a_topic_is_asked_for_and_told_by_itself() {
 }
 
 #[test]
-fn as_many_logs_with_a_name_as_the_limit_are_asked_for_and_one_more_ends_the_link() {
+fn the_limit_of_named_logs_ends_the_link() {
     let max = limits::LINK_RECEIPT_LOGS_MAX as u32;
     let mut alone = Alone::met(overlays([1, 2]), &overlays([1, 2]));
     for name in 0..max {

@@ -67,7 +67,7 @@ fn a_whole_address_book_is_cut_to_what_a_peer_takes() {
 }
 
 #[test]
-fn as_many_records_in_all_frames_as_the_limit_are_taken_and_one_more_ends_the_link() {
+fn the_limit_of_records_in_all_frames_holds() {
     let bare = record(1, 0);
     for (more, failure) in [(0, None), (1, Some(Failure::TooMuch))] {
         let mut alone = Alone::met(overlays([1]), &overlays([1]));
@@ -87,7 +87,7 @@ fn as_many_records_in_all_frames_as_the_limit_are_taken_and_one_more_ends_the_li
 }
 
 #[test]
-fn as_many_addresses_in_all_frames_as_the_limit_are_taken_and_one_more_ends_the_link() {
+fn the_limit_of_addresses_in_all_frames_holds() {
     let full = record(1, limits::RECORD_ADDRESSES_MAX as u16);
     let per_frame = 64;
     let count = limits::DISCOVERY_ADDRESSES_MAX / limits::RECORD_ADDRESSES_MAX;
@@ -104,7 +104,7 @@ fn as_many_addresses_in_all_frames_as_the_limit_are_taken_and_one_more_ends_the_
 }
 
 #[test]
-fn long_addresses_do_not_hold_more_than_the_bytes_of_one_message_in_discovery() {
+fn the_limit_of_address_bytes_is_that_of_discovery() {
     let relay = |number: u32| Address::Relay(format!("{number:03}{}", "a".repeat(480)));
     let timestamp = HybridTimestamp::new(1, 0);
     let addresses = (0..4).map(relay).collect();
@@ -131,7 +131,7 @@ fn long_addresses_do_not_hold_more_than_the_bytes_of_one_message_in_discovery() 
 }
 
 #[test]
-fn as_many_unasked_messages_with_records_as_the_limit_are_taken_and_one_more_ends_the_link() {
+fn the_limit_of_unasked_records_per_minute_holds() {
     let mut alone = Alone::met(overlays([1]), &overlays([1]));
     let message = || nodes(false, &[record(1, 1)]);
     for minute in 0..2 {
@@ -200,7 +200,7 @@ fn the_own_record_is_said_once_and_again_when_it_has_changed() {
 }
 
 #[test]
-fn what_two_sides_say_that_know_each_other_and_nobody_else_is_short() {
+fn two_sides_that_know_nobody_else_say_little() {
     let mut pair = Pair::new(overlays([1]), overlays([1]));
     for step in 0..8 {
         pair.pass(step % 2, usize::MAX);

@@ -49,7 +49,7 @@ fn padding_hides_how_many_overlays_there_are() {
 }
 
 #[test]
-fn a_peer_that_sends_our_tags_back_has_nothing_in_common_with_us() {
+fn reflected_tags_have_nothing_in_common() {
     for side in [Side::Dialler, Side::Acceptor] {
         let mut control = Control::new(start(side, overlays(0..20)), Time::ZERO);
         let echo = sent(drain(&mut control)).0;
@@ -113,7 +113,7 @@ fn a_tag_depends_on_secret_overlay_and_side_and_a_proof_too() {
 }
 
 #[test]
-fn a_tag_that_begins_twice_or_ends_without_having_begun_changes_nothing() {
+fn repeated_or_unknown_tags_change_nothing() {
     let mut alone = Alone::met(overlays([1, 2]), &overlays([1]));
     let (one, two) = (dialler_tag(&overlay(1)), dialler_tag(&overlay(2)));
     assert_eq!(

@@ -35,7 +35,7 @@ fn exchange(logs: u64, differences: u64, eager: bool) -> Exchange {
 }
 
 #[test]
-fn ten_of_fifty_thousand_take_twelve_kilobytes_and_three_and_a_half_round_trips() {
+fn ten_of_fifty_thousand_take_twelve_kilobytes() {
     for eager in [false, true] {
         let result = exchange(50_000, 10, eager);
         assert!(result.bytes <= 12_000, "{}", result.bytes);
@@ -98,7 +98,7 @@ fn a_peer_with_many_more_logs_is_not_taken_for_a_hostile_one() {
 }
 
 #[test]
-fn sets_of_which_nothing_is_the_same_cost_little_more_than_their_lists() {
+fn sets_without_overlap_cost_little_more_than_lists() {
     for (ones, twos) in [(20_000, 20_000), (20_000, 1_000), (1_000, 20_000)] {
         let all = |from: u64, to: u64| (from..to).map(|n| (author(n), log(), head(3, 0)));
         let (mut one, mut two) = (

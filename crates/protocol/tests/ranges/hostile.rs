@@ -109,7 +109,7 @@ fn a_peer_that_echoes_is_not_taken_for_equal() {
 }
 
 #[test]
-fn a_message_that_was_heard_in_another_session_is_not_taken_for_equal() {
+fn a_message_of_another_session_is_not_equal() {
     let (mut one, mut two) = (node(100), Node::new(2, []));
     two.heads = one.heads.clone();
     let mut earlier = start(Role::Responder, &two, &one);
@@ -166,7 +166,7 @@ fn logs_out_of_order_or_outside_of_their_range_are_refused() {
 }
 
 #[test]
-fn a_message_at_its_limits_is_taken_and_one_past_them_is_refused() {
+fn a_message_at_its_limits_is_taken() {
     let ranges = |count: u16| {
         let range = |n: u16| Prefix::new(16, &(n * 128).to_be_bytes()).unwrap();
         let list = |n| asked(range(n), Has::Few(vec![]));
@@ -239,7 +239,7 @@ fn messages_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn version_nought_is_refused_and_of_a_later_one_what_is_known_is_read() {
+fn version_0_is_refused_and_later_ones_read_as_known() {
     let mut payload = bytes(&open(vec![])).to_vec();
     payload[1] = 2;
     payload.extend([1, 2, 3]);
@@ -261,7 +261,7 @@ fn version_nought_is_refused_and_of_a_later_one_what_is_known_is_read() {
 }
 
 #[test]
-fn a_log_is_found_once_however_often_the_peer_says_that_it_lacks_it() {
+fn a_log_is_found_lacking_once() {
     let mut node = node(1_000);
     let mut machine = responder(&mut node);
     let nothing = ask(vec![asked(Prefix::WHOLE, Has::Few(vec![]))]);
@@ -348,7 +348,7 @@ fn paths_without_end_are_ended() {
 }
 
 #[test]
-fn an_initiator_does_not_follow_a_peer_that_divides_for_ever() {
+fn an_initiator_does_not_follow_endless_division() {
     let mut node = Node::new(1, (0..2_000).map(|n| (near(n), log(), head(3, 0))));
     let mut machine = opened(&mut node, Role::Initiator { eager: false });
     let mut sent = 0;

@@ -1,5 +1,5 @@
 //! Two nodes find out what they lack of each other, by ranges: always right, within few bytes and
-//! round trips, and at a bounded price whatever the peer says.
+//! round trips, and at a bounded price no matter what the peer says.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -71,7 +71,7 @@ fn the_peer_says_what_it_has_of_our_own_log() {
 }
 
 #[test]
-fn whoever_has_evidence_of_a_fork_shows_it_to_who_has_none() {
+fn evidence_of_a_fork_is_shown_to_those_without_it() {
     let forked = author(3);
     for (height_one, height_two) in [(4, 4), (4, 9), (9, 4)] {
         for turned in [false, true] {

@@ -139,7 +139,7 @@ pub fn forks(one: &Node, two: &Node) -> [Vec<(VerifyingKey, LogId)>; 2] {
     [of(one, two), of(two, one)]
 }
 
-/// What came of an exchange, first of the initiator and then of the responder.
+/// What became of an exchange, first of the initiator and then of the responder.
 #[derive(Default)]
 pub struct Exchange {
     pub found: [Vec<LogRange>; 2],

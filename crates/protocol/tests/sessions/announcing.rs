@@ -28,7 +28,7 @@ fn announced(author: &SigningKey, first: u32, last: u32) -> Announced {
 }
 
 #[test]
-fn once_the_nodes_have_settled_every_operation_comes_to_each_of_them_once() {
+fn settled_nodes_get_each_operation_once() {
     for seed in 0..SEEDS {
         let mut crowd = Crowd::meshed(seed, 16, 5, LINK);
         for node in 0..16 {
@@ -94,7 +94,7 @@ fn it_takes_about_as_long_as_when_everybody_sends_everything() {
 }
 
 #[test]
-fn with_one_peer_everything_is_sent_whole_and_nothing_else_is_said() {
+fn one_peer_alone_is_sent_everything_whole() {
     let mut world = World::speaking(2, Some(LINK));
     let id = world.dial(0);
     world.settle();
@@ -113,7 +113,7 @@ fn with_one_peer_everything_is_sent_whole_and_nothing_else_is_said() {
 }
 
 #[test]
-fn a_session_that_ends_costs_those_behind_it_no_more_than_a_wait_and_a_round_trip() {
+fn an_ended_session_costs_a_wait_and_a_round_trip() {
     for seed in 0..SEEDS {
         let mut crowd = Crowd::meshed(seed, 8, 3, LINK);
         for round in 0..5 {
@@ -149,7 +149,7 @@ fn a_session_that_ends_costs_those_behind_it_no_more_than_a_wait_and_a_round_tri
 }
 
 #[test]
-fn a_source_that_falls_silent_without_a_word_delays_by_the_wait_and_a_round_trip() {
+fn a_silent_source_delays_by_the_wait_and_a_round_trip() {
     // 0 publishes; 3 gets it by 1 or by 2.
     let mut crowd = Crowd::new(1, 4, LINK);
     for (from, to) in [(0, 1), (0, 2), (1, 3), (2, 3), (1, 2)] {
@@ -222,7 +222,7 @@ fn under_churn_nothing_is_lost_and_little_comes_twice() {
 }
 
 #[test]
-fn a_peer_that_announces_and_sends_nothing_keeps_nothing_from_coming() {
+fn an_announcer_that_sends_nothing_stops_nothing() {
     // 3 has sessions with 1 and 2; 1 claims to have everything, and its operations are lost.
     let mut crowd = Crowd::new(1, 4, LINK);
     for (from, to) in [(1, 3), (0, 2), (2, 3)] {
@@ -254,7 +254,7 @@ fn a_peer_that_announces_and_sends_nothing_keeps_nothing_from_coming() {
 
 /// A node that has no room for what a peer announced forgets it: what only that peer has still comes.
 #[test]
-fn what_is_forgotten_of_announcements_for_lack_of_room_comes_all_the_same() {
+fn announcements_forgotten_for_room_come_all_the_same() {
     let mut crowd = Crowd::new(1, 4, LINK);
     for (from, to) in [(1, 3), (0, 2), (2, 3)] {
         crowd.dial(from, to);
@@ -312,7 +312,7 @@ fn what_a_peer_announces_of_another_branch_is_fetched() {
 }
 
 #[test]
-fn what_need_not_be_waited_for_is_fetched_at_once_although_something_else_is() {
+fn what_need_not_be_waited_for_is_fetched_at_once() {
     // 2 gets the rest from 0; 1 announces an entry of somebody, and one of its own.
     let mut crowd = Crowd::new(1, 3, LINK);
     for (from, to) in [(0, 2), (1, 2)] {
@@ -341,7 +341,7 @@ fn refused(protocol: Protocol, live: bool, message: &Message) -> Option<CloseCod
 }
 
 #[test]
-fn announcements_are_spoken_on_links_in_live_mode_only_and_within_bounds() {
+fn announcements_are_spoken_live_on_links_only() {
     let author = SigningKey::from_bytes(&[9; 32]);
     let entries = announced(&author, 0, 3).entries;
     let prefer = Prefer {

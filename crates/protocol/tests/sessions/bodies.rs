@@ -103,7 +103,7 @@ fn wait_for_rest(world: &mut World, place: usize, id: SessionId) -> usize {
 }
 
 #[test]
-fn who_misses_nothing_looks_once_and_then_rests_until_a_header_comes_without_its_body() {
+fn a_complete_node_looks_once_and_rests() {
     let mut world = world(1, DIGEST, 10, |_| false);
     let id = world.dial(0);
     world.settle();
@@ -131,7 +131,7 @@ fn who_misses_nothing_looks_once_and_then_rests_until_a_header_comes_without_its
 }
 
 #[test]
-fn a_header_whose_body_is_wanted_is_not_passed_on_and_follows_with_its_body() {
+fn a_wanted_body_holds_its_header_back() {
     for seed in 0..20 {
         let mut world = World::new(seed);
         let entries = log(&author(), 8, 10);
@@ -160,7 +160,7 @@ fn a_header_whose_body_is_wanted_is_not_passed_on_and_follows_with_its_body() {
 }
 
 #[test]
-fn what_a_peer_asked_for_in_vain_it_is_sent_as_soon_as_it_is_there() {
+fn a_body_asked_for_in_vain_is_sent_when_it_comes() {
     for seed in 0..10 {
         let mut world = world(seed, DIGEST, 4, |seq| seq == 2);
         let whole = world.peers[0].entries.remove(2);
@@ -214,7 +214,7 @@ fn bodies_are_asked_for_again_although_another_timer_came_first() {
 }
 
 #[test]
-fn a_body_dropped_there_is_not_asked_for_again_and_one_that_lacks_is() {
+fn a_body_dropped_there_is_not_asked_for_again() {
     let mut world = world(3, DIGEST, 4, |seq| seq < 2);
     for (place, absent) in [(0, Absent::Dropped), (1, WANTED)] {
         let entry = &mut world.peers[0].entries[place];
@@ -309,7 +309,7 @@ fn what_is_asked_for_and_not_known_is_lacking() {
 }
 
 #[test]
-fn a_peer_that_knows_heights_only_is_told_a_lower_one_until_it_has_shown_that_it_has_no_body() {
+fn a_heights_only_peer_is_told_less_until_it_has_no_body() {
     let mut world = world(4, HEIGHTS, 10, |seq| seq == 4);
     // Peer 0 lacks the body as well, and says so in the only way that 0.7.1 has.
     let entry = &mut world.peers[0].entries[4];

@@ -60,7 +60,7 @@ pub struct Crowd {
 
 enum Event {
     Input(Input),
-    /// The timer, unless it was set anew.
+    /// The timer, unless it was set again.
     Timer,
     /// For everybody.
     Ticks,

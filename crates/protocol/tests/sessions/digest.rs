@@ -84,7 +84,7 @@ fn a_thousand_equal_logs_cost_one_digest_each_way() {
 }
 
 #[test]
-fn two_empty_nodes_are_live_at_once_and_hear_of_each_others_own_log_when_they_are_equal() {
+fn two_empty_nodes_are_live_at_once() {
     let mut world = digest_world(1);
     let id = world.dial(0);
     world.settle();
@@ -100,7 +100,7 @@ fn two_empty_nodes_are_live_at_once_and_hear_of_each_others_own_log_when_they_ar
 }
 
 #[test]
-fn nodes_that_differ_say_after_the_digest_exactly_what_they_say_without_one() {
+fn after_a_digest_unequal_nodes_speak_as_without_one() {
     for (own, other, shared) in [(7, 5, 3), (9, 0, 0), (0, 4, 2), (1_200, 30, 0)] {
         let sent = |protocol, skip: usize| {
             let mut world = World::speaking(5, Some(protocol));
@@ -120,7 +120,7 @@ fn nodes_that_differ_say_after_the_digest_exactly_what_they_say_without_one() {
 }
 
 #[test]
-fn what_is_published_while_the_digests_are_under_way_arrives_and_in_one_session_once() {
+fn what_is_published_during_digests_arrives_once() {
     for seed in SEEDS {
         let mut world = digest_world(seed);
         fill(&mut world, 0, 0, 4);
@@ -165,7 +165,7 @@ fn a_connection_that_breaks_at_any_moment_loses_nothing() {
 }
 
 #[test]
-fn a_session_that_gave_way_to_the_primary_asks_for_nothing_twice() {
+fn a_session_that_gave_way_asks_for_nothing_twice() {
     for stalls in [false, true] {
         let mut world = digest_world(1);
         fill(&mut world, 20, 20, 0);
@@ -292,7 +292,7 @@ fn a_second_digest_before_ours_is_sent_ends_the_session_too() {
 }
 
 #[test]
-fn a_peer_that_never_says_its_digest_is_given_up_after_thirty_seconds() {
+fn a_peer_without_its_digest_is_given_up_after_30_s() {
     let mut world = digest_world(0);
     let id = world.dial(0);
     say_digest(&mut world, 0, id);

@@ -103,7 +103,7 @@ fn own_and_other() -> [VerifyingKey; 2] {
 }
 
 #[test]
-fn logs_that_are_not_here_and_log_ids_of_other_topics_are_read_over() {
+fn unknown_logs_and_foreign_log_ids_are_read_over() {
     let [own, other] = own_and_other();
     let id = *topic().log_id().as_bytes();
     let have = Map::new()
@@ -124,7 +124,7 @@ fn logs_that_are_not_here_and_log_ids_of_other_topics_are_read_over() {
 }
 
 #[test]
-fn of_a_repeated_author_only_the_last_map_counts_and_of_a_repeated_log_the_last_height() {
+fn the_last_map_of_a_repeated_author_counts() {
     let [own, other] = own_and_other();
     let id = *topic().log_id().as_bytes();
     let have = Map::new()
@@ -162,7 +162,7 @@ fn a_have_that_breaks_off_ends_the_session_also_in_a_later_part() {
 }
 
 #[test]
-fn the_largest_have_takes_its_own_bytes_for_a_moment_and_then_nothing() {
+fn the_largest_have_takes_its_own_bytes_for_a_moment() {
     let [own, _] = own_and_other();
     let id = *topic().log_id().as_bytes();
     // As many authors as fit, each with nothing or with one log.

@@ -26,7 +26,7 @@ fn put(world: &mut World, place: usize, entries: &[Entry]) {
 }
 
 #[test]
-fn a_session_of_a_link_carries_all_logs_of_an_author_in_catch_up_and_live() {
+fn a_session_of_a_link_carries_all_logs() {
     for seed in SEEDS {
         let mut world = World::speaking(seed, Some(LINK));
         let (one, two) = (named("one"), named("two"));
@@ -45,7 +45,7 @@ fn a_session_of_a_link_carries_all_logs_of_an_author_in_catch_up_and_live() {
 }
 
 #[test]
-fn a_session_for_published_nodes_carries_the_first_log_of_an_author_and_no_other() {
+fn a_session_for_published_nodes_carries_first_logs() {
     let protocols = [Protocol::LogSync, Protocol::DigestSync];
     for (seed, protocol) in SEEDS.flat_map(|seed| protocols.map(|one| (seed, one))) {
         let mut world = World::speaking(seed, Some(protocol));

@@ -144,7 +144,7 @@ fn live_operations_follow_in_order_and_once() {
 }
 
 #[test]
-fn a_stop_in_live_mode_says_close_and_both_end_in_order() {
+fn a_stop_in_live_mode_says_close_and_both_end_cleanly() {
     let mut world = World::new(3);
     fill(&mut world, 2, 2, 0);
     let id = world.dial(1);
@@ -164,7 +164,7 @@ fn a_stop_in_live_mode_says_close_and_both_end_in_order() {
 }
 
 #[test]
-fn a_stop_in_catch_up_cuts_the_connection_and_finishes_no_stream() {
+fn a_stop_in_catch_up_cuts_the_connection() {
     let mut world = World::new(4);
     fill(&mut world, 50, 0, 0);
     let id = world.dial(0);
@@ -240,7 +240,7 @@ fn random_bytes_never_panic_and_never_pile_up() {
 }
 
 #[test]
-fn a_frame_above_the_limit_that_is_no_operation_ends_the_session_and_leaves_no_row() {
+fn an_oversize_control_frame_ends_the_session() {
     for protocol in [LINK, Protocol::DigestSync, Protocol::LogSync] {
         let mut world = World::speaking(6, Some(protocol));
         let id = world.dial(0);
@@ -258,7 +258,7 @@ fn a_frame_above_the_limit_that_is_no_operation_ends_the_session_and_leaves_no_r
 }
 
 #[test]
-fn an_operation_above_the_limit_is_drained_and_the_session_goes_on() {
+fn an_operation_above_the_limit_is_drained() {
     let mut world = World::new(6);
     let key = world.peers[0].key.clone();
     let other = SigningKey::from_bytes(&[9; 32]);
@@ -417,7 +417,7 @@ fn the_peers_claim_about_our_own_log_is_reported() {
 }
 
 #[test]
-fn forged_operations_that_a_peer_relays_do_not_end_the_session_until_there_are_a_thousand() {
+fn a_thousand_forged_operations_end_a_session() {
     let mut world = World::new(11);
     let id = world.dial(0);
     world.settle();
@@ -473,7 +473,7 @@ fn headers_that_do_not_decode_push_back_by_all_that_came() {
 }
 
 #[test]
-fn nothing_of_a_header_above_its_limit_is_kept_but_its_beginning() {
+fn of_an_oversize_header_only_the_beginning_is_kept() {
     let (mut world, id) = live_without_a_store(13);
     let len = limits::HEADER_BYTES_MAX;
     let live = |len: usize| {

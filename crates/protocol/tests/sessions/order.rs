@@ -42,7 +42,7 @@ fn messages(world: &mut World, peer: usize, id: SessionId) -> Vec<Message> {
 }
 
 #[test]
-fn catch_up_brings_the_peers_own_log_first_then_ours_then_those_known_longest() {
+fn catch_up_brings_own_logs_and_long_known_ones_first() {
     for seed in SEEDS {
         let mut world = World::new(seed);
         let known = knows_six(&mut world, 3);
@@ -61,7 +61,7 @@ fn catch_up_brings_the_peers_own_log_first_then_ours_then_those_known_longest() 
 }
 
 #[test]
-fn a_have_without_room_for_all_heights_tells_both_own_logs_and_those_known_longest() {
+fn a_full_have_tells_own_logs_and_long_known_ones() {
     let mut world = World::speaking(1, Some(Protocol::LogSync));
     let known = knows_six(&mut world, 2);
     // 72 bytes for each of four.

@@ -72,7 +72,7 @@ fn live_message(body: &[u8]) -> Message {
 }
 
 #[test]
-fn while_a_large_operation_is_sent_a_small_one_of_another_author_leaves_before_its_end() {
+fn a_small_operation_leaves_before_a_large_one_ends() {
     let (mut world, id) = live(LINK);
     world.peers[0].publish(&[1; LARGE]);
     world.peers[0].publish(b"behind it in the log");
@@ -102,7 +102,7 @@ fn while_a_large_operation_is_sent_a_small_one_of_another_author_leaves_before_i
 }
 
 #[test]
-fn in_catch_up_short_logs_do_not_wait_for_a_large_operation_either() {
+fn short_logs_pass_a_large_operation_in_catch_up() {
     let mut world = World::speaking(1, Some(LINK));
     world.peers[0].publish(&[1; LARGE]);
     world.peers[0].store(operation(&other(), None, b"small"));
@@ -118,7 +118,7 @@ fn in_catch_up_short_logs_do_not_wait_for_a_large_operation_either() {
 }
 
 #[test]
-fn several_large_ones_of_several_authors_come_whole_and_one_after_the_other() {
+fn several_large_operations_come_one_after_the_other() {
     for seed in 0..20 {
         let mut world = World::speaking(seed, Some(LINK));
         let id = world.dial(0);
@@ -149,7 +149,7 @@ fn several_large_ones_of_several_authors_come_whole_and_one_after_the_other() {
 }
 
 #[test]
-fn to_a_peer_without_links_it_crosses_whole_and_its_body_is_never_copied() {
+fn without_links_it_crosses_whole_and_uncopied() {
     for protocol in [Protocol::LogSync, Protocol::DigestSync] {
         let (mut world, id) = live(protocol);
         world.peers[0].publish(&[1; LARGE]);
@@ -228,7 +228,7 @@ fn a_peer_that_breaks_the_order_of_pieces_is_refused() {
 }
 
 #[test]
-fn who_begins_one_and_does_not_go_on_is_ended_whatever_else_it_sends() {
+fn a_stalled_operation_is_ended_despite_other_messages() {
     let (mut world, id) = live(LINK);
     world.input(0, id, bytes(&Message::Large(LARGE as u32)));
     let mut seconds = 0;
@@ -244,7 +244,7 @@ fn who_begins_one_and_does_not_go_on_is_ended_whatever_else_it_sends() {
 }
 
 #[test]
-fn one_above_the_limit_passes_without_being_kept_and_the_session_goes_on() {
+fn one_above_the_limit_passes_without_being_kept() {
     let (mut world, id) = live(LINK);
     let most = limits::OPERATION_BYTES_MAX_DEFAULT;
     let whole = payload(&live_message(&vec![1; most]));

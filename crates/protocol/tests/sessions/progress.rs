@@ -47,7 +47,7 @@ fn code(world: &mut World, id: SessionId) -> Option<CloseCode> {
 }
 
 #[test]
-fn a_live_session_may_be_silent_for_ever_and_a_begun_frame_may_not() {
+fn only_a_begun_frame_ends_a_silent_live_session() {
     let (mut world, id) = live(1);
     world.now = world.now.after(24 * 3_600_000);
     world.input(0, id, Input::Tick);
@@ -77,7 +77,7 @@ fn who_is_live_and_lacks_nothing_is_woken_by_no_time() {
 }
 
 #[test]
-fn a_begun_frame_comes_at_64_bytes_per_second_or_the_session_ends() {
+fn a_begun_frame_comes_at_64_bytes_per_second() {
     for (bytes, every_ms, ends) in [
         (1, 29_000, true),
         (1, 20, true),
@@ -133,7 +133,7 @@ fn small_frames_that_become_whole_are_no_dripping() {
 }
 
 #[test]
-fn what_this_node_sends_is_no_progress_of_a_frame_that_was_begun() {
+fn own_sending_is_no_progress_of_a_begun_frame() {
     let (mut world, id) = live(5);
     world.input(0, id, Input::Bytes(begun()));
     for second in 0..31 {
@@ -172,7 +172,7 @@ fn every_phase_of_catch_up_must_make_progress() {
 }
 
 #[test]
-fn a_peer_that_takes_what_it_lacks_makes_progress_and_one_that_takes_nothing_does_not() {
+fn taking_what_is_lacking_is_progress() {
     for (takes, ends) in [(200, false), (0, true)] {
         let mut world = World::speaking(7, Some(Protocol::LogSync));
         fill(&mut world, 200, 0, 0);

@@ -62,7 +62,7 @@ fn fork_of(key: &SigningKey, world: &mut World, ours: usize, theirs: usize) -> V
 }
 
 #[test]
-fn nodes_that_hold_the_same_say_one_message_each_however_many_logs_there_are() {
+fn equal_nodes_say_one_message_each() {
     for logs in [0, 16, 1_000] {
         let mut world = link_world(1);
         many_logs(&mut world, logs, |_| None);
@@ -94,7 +94,7 @@ fn nodes_that_hold_the_same_say_one_message_each_however_many_logs_there_are() {
 }
 
 #[test]
-fn a_few_missing_of_many_logs_cross_and_nothing_of_the_others_is_named() {
+fn a_few_missing_of_many_logs_cross_alone() {
     let mut world = link_world(1);
     let lacks = |number| (number % 200 == 0).then_some(number as usize / 200 % 2);
     many_logs(&mut world, 2_000, lacks);
@@ -123,7 +123,7 @@ fn each_side_hears_of_its_own_log_before_anything_is_compared() {
 }
 
 #[test]
-fn any_two_states_end_as_with_heights_and_with_as_many_operations() {
+fn any_two_states_end_as_with_heights() {
     for seed in 0..60 {
         let after = |protocol: Protocol| {
             let mut world = World::speaking(seed, Some(protocol));
@@ -153,7 +153,7 @@ fn any_two_states_end_as_with_heights_and_with_as_many_operations() {
 }
 
 #[test]
-fn what_is_published_while_ranges_are_compared_arrives_and_in_one_session_once() {
+fn what_is_published_during_a_comparison_arrives_once() {
     for seed in SEEDS {
         let mut world = link_world(seed);
         many_logs(&mut world, 40, |number| Some(number as usize % 5));
@@ -206,7 +206,7 @@ fn a_connection_that_breaks_at_any_moment_loses_nothing() {
 }
 
 #[test]
-fn a_session_that_gave_way_to_the_primary_asks_for_nothing_twice() {
+fn a_session_that_gave_way_asks_for_nothing_twice() {
     for late in [false, true] {
         let mut world = link_world(1);
         fill(&mut world, 20, 20, 0);
@@ -226,7 +226,7 @@ fn a_session_that_gave_way_to_the_primary_asks_for_nothing_twice() {
 }
 
 #[test]
-fn a_fork_is_known_to_both_sides_after_one_session_and_costs_nothing_in_the_next() {
+fn a_fork_is_known_to_both_after_one_session() {
     for (dialler, branch) in [(0, 1), (1, 1), (0, 3), (1, 3)] {
         let mut world = link_world(1);
         let author = fork(&mut world, branch, branch);
@@ -271,7 +271,7 @@ fn evidence_of_a_fork_reaches_who_has_only_one_branch() {
 /// The node with the closed log asks for the other branch while a session still runs in which it has sent
 /// its own: what was refused does not show that it has what it asks for.
 #[test]
-fn the_other_branch_comes_to_a_closed_log_whatever_sessions_still_run() {
+fn the_other_branch_comes_to_a_closed_log() {
     for diallers in 0..8 {
         let dialler = |session: usize| diallers >> session & 1;
         let mut world = link_world(1);
@@ -316,7 +316,7 @@ fn missing_bodies_are_asked_for_although_all_heads_are_equal() {
 }
 
 #[test]
-fn what_is_no_message_of_a_comparison_ends_the_session_with_a_code() {
+fn a_message_out_of_place_ends_the_session() {
     let framed = |payload: &[u8]| {
         let mut out = BytesMut::new();
         frame::encode(&mut out, |out| out.extend_from_slice(payload)).unwrap();
@@ -377,7 +377,7 @@ fn a_peer_that_says_nothing_is_given_up_after_thirty_seconds() {
 }
 
 #[test]
-fn questions_that_come_together_are_answered_one_after_another_and_as_they_are_read() {
+fn questions_are_answered_as_they_are_read() {
     let mut world = link_world(0);
     many_logs(&mut world, 1_500, |number| (number % 3 == 0).then_some(0));
     let id = world.dial(0);

@@ -1,4 +1,5 @@
-//! A session has one timer: whatever is due is done when that comes, whatever happened before.
+//! A session has one timer: all that is due is done when that comes, no matter what happened
+//! before.
 
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ fn lack_a_body(crowd: &mut Crowd, round: u8) {
 }
 
 #[test]
-fn whatever_is_due_is_done_at_the_timer_that_was_asked_for() {
+fn all_that_is_due_is_done_at_the_requested_timer() {
     for protocol in [LINK, Protocol::DigestSync, Protocol::LogSync] {
         for seed in 0..10 {
             let asked = minutes(seed, protocol, None);

@@ -236,7 +236,7 @@ impl Peer {
         head.map(|one| bytes(&one.header)).into_iter().collect()
     }
 
-    /// A body that comes later; the operation arrives anew.
+    /// A body that comes later; the operation arrives again.
     fn fill(&mut self, mut entry: Entry) {
         let same = |stored: &Entry| stored.header == entry.header && stored.body.is_none();
         let place = self.entries.iter().position(same);

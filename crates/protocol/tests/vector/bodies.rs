@@ -59,7 +59,7 @@ fn every_payload_about_bodies_is_judged_as_the_vectors_say() {
 }
 
 #[test]
-fn no_tampered_message_about_bodies_panics_and_what_decodes_keeps_its_meaning() {
+fn tampered_messages_about_bodies_never_panic() {
     for entry in list(&load("bodies.json")["messages"]) {
         for changed in tampered(&payload(&hex(&entry["frame"]))) {
             if let Ok(message) = Message::decode(changed) {

@@ -19,7 +19,7 @@ fn announced(packet: &[u8]) -> Announcement {
 }
 
 #[test]
-fn every_mdns_response_vector_is_read_verifies_and_is_written_byte_by_byte() {
+fn every_mdns_response_is_read_and_written() {
     let file = load(FILE);
     for (response, seed) in list(&file["responses"])
         .iter()

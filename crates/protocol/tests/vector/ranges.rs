@@ -232,7 +232,7 @@ fn no_changed_message_breaks_anything() {
     }
 }
 
-/// One side of an exchange, and what came of it.
+/// One side of an exchange, and what became of it.
 struct Side {
     heads: Heads,
     machine: Reconcile,

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused_with_its_id_as_far_as_there_is_one() {
+    fn a_bad_request_is_refused_with_its_id_if_it_has_one() {
         let read = |text: &str| Incoming::read(&RawValue::from_string(text.into()).unwrap());
         let (id, error) = read(r#"{"id":7,"method":"x"}"#).unwrap_err();
         assert_eq!(

@@ -126,7 +126,7 @@ pub struct Expected {
     pub backlink: Option<Hash>,
 }
 
-/// What an error says beside its message.
+/// What an error says next to its message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorData {
     /// Stable text of the kind.
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_a_number_and_a_text_of_its_own_which_the_page_lists() {
+    fn every_code_has_a_number_and_text_on_the_page() {
         let page = include_str!("../../../../docs/protocol/rpc.md");
         let (mut numbers, mut texts) = (BTreeSet::new(), BTreeSet::new());
         for code in Code::ALL {

@@ -36,7 +36,7 @@ pub struct Message {
     /// Any other content: one CBOR item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cbor: Option<Bin>,
-    /// What it tells of its operation instead of content: `withdrawn`, `members`.
+    /// What it says about its operation instead of content: `withdrawn`, `members`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
     /// The first offset that the operation had, if it had another one before.

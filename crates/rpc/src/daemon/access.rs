@@ -116,12 +116,12 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Grant {
-    /// For whoever has this token. The name has no `/`: it is part of the names of consumers.
+    /// For anyone who has this token. The name has no `/`: it is part of the names of consumers.
     pub fn token(name: impl Into<String>, token: &str, scopes: Scopes) -> Self {
         Self::new(name, Secret::Token(blake3::hash(token.as_bytes())), scopes)
     }
 
-    /// For whoever proves this key.
+    /// For anyone who proves this key.
     pub fn key(name: impl Into<String>, key: VerifyingKey, scopes: Scopes) -> Self {
         Self::new(name, Secret::Key(key), scopes)
     }
@@ -169,7 +169,7 @@ pub struct Access {
     pub grants: Vec<Grant>,
     /// Other keys.
     pub unknown_keys: Unknown,
-    /// Host names that requests may name beside `localhost` and addresses that are listened on.
+    /// Host names that requests may name next to `localhost` and addresses that are listened on.
     pub hosts: Vec<String>,
     /// Origins of pages that may speak to this node.
     pub origins: Vec<String>,

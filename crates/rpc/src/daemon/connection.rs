@@ -1,4 +1,4 @@
-//! A connection that stays open, whatever carries it (`docs/protocol/rpc.md#2`).
+//! A connection that stays open, no matter what carries it (`docs/protocol/rpc.md#2`).
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -38,7 +38,7 @@ pub(crate) fn router(service: Service) -> Router {
         .with_state(service)
 }
 
-/// Health and metrics for whoever reaches the listener, which the configuration opened for that.
+/// Health and metrics for anyone who reaches the listener, which the configuration opened for that.
 pub(crate) fn measured(service: Service) -> Router {
     Router::new()
         .route("/healthz", get(healthy))

@@ -156,7 +156,7 @@ pub fn reason(reason: RejectReason) -> &'static str {
     }
 }
 
-/// A topic under its alias, or under whatever name it is shown.
+/// A topic under its alias, or under what name it is shown.
 pub fn topic_status(alias: String, status: &p2panda::TopicStatus) -> api::TopicStatusResult {
     api::TopicStatusResult {
         topic: alias,

@@ -142,7 +142,8 @@ pub(crate) async fn subscribe(
     }
 }
 
-/// With the position of the node itself, which whoever opens the Unix socket shares with `panda sub`.
+/// With the position of the node itself, which anyone who opens the Unix socket shares with `panda
+/// sub`.
 async fn own_position(
     session: &Arc<Session>,
     who: &Who,

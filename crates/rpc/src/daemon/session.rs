@@ -162,7 +162,7 @@ impl Session {
                     return Err(error.hint("send `Authorization: Bearer TOKEN`"));
                 }
             };
-            // A nonce is good once, whatever comes of it.
+            // A nonce is good once, no matter what comes of it.
             let challenge = self.challenge.lock().take();
             let nonce = challenge.filter(|(_, until)| Instant::now() <= *until);
             let nonce = nonce.map(|(nonce, _)| nonce);

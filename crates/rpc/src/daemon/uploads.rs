@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_come_together_within_the_room_of_a_connection_and_of_all() {
+    fn parts_come_together_within_their_room() {
         let room = Arc::new(Semaphore::new(RPC_UPLOAD_BYTES_MAX + 10));
         let uploads = Uploads::default();
         assert_eq!(uploads.add(&room, None, b"ab").unwrap(), (1, 2));

@@ -30,7 +30,7 @@ pub enum Message {
 /// A message with the operation that carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FullMessage {
-    /// Its topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Who wrote it.
     pub author: VerifyingKey,
@@ -51,7 +51,7 @@ pub struct FullMessage {
 /// A message as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextMessage {
-    /// Its topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Who wrote it.
     pub author: VerifyingKey,
@@ -92,7 +92,7 @@ impl From<Missing> for (VerifyingKey, u32, Hash) {
 /// An ephemeral message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ephemeral {
-    /// Its topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Who signed it.
     pub author: VerifyingKey,
@@ -106,7 +106,7 @@ pub struct Ephemeral {
 /// A step of a sync session, with what has crossed so far: bytes of headers and bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sync {
-    /// Its topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// The node at the other end.
     pub peer: VerifyingKey,

@@ -16,7 +16,7 @@ pub enum Request {
     Open(Open),
     /// Subscribes to a topic.
     Subscribe {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// Where to begin.
         #[serde(default)]
@@ -30,7 +30,7 @@ pub enum Request {
     },
     /// Acks one message of an `explicit` subscription.
     Ack {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
         /// The message's place in the feed.
         offset: u64,
@@ -63,7 +63,7 @@ pub enum Request {
     },
     /// Subscribes to the ephemeral messages of a topic.
     Ephemeral {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
     },
     /// Publishes an ephemeral message.
@@ -76,7 +76,7 @@ pub enum Request {
     },
     /// Counts of a topic.
     Status {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
     },
     /// Replies once that many messages were received and operations are stored.
@@ -105,12 +105,12 @@ pub enum Request {
     },
     /// All operations of a topic, by author and seq.
     Dump {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
     },
     /// Number, bytes and one hash of what `dump` shows.
     Digest {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
     },
     /// Known nodes.
@@ -125,7 +125,7 @@ pub enum Request {
     },
     /// Leaves a topic.
     Leave {
-        /// The topic.
+        /// The topic that this is about.
         topic: Topic,
     },
     /// Bytes on the wire.

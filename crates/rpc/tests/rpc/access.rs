@@ -210,7 +210,7 @@ async fn a_ticket_opens_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_are_exchanged_while_it_runs_and_open_connections_stay() {
+async fn exchanged_credentials_leave_open_connections() {
     let world = World::new().await;
     let alice = world.client(ALICE).await;
     let mut access = Access::default();

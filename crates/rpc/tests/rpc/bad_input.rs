@@ -9,7 +9,7 @@ use crate::support::{self, ALICE};
 use crate::world::{World, bearer, code, in_time, next};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mistake_has_a_code_and_a_hint_and_the_connection_goes_on() {
+async fn every_mistake_has_a_code_and_the_connection_goes_on() {
     let world = World::new().await;
     let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(63), "]".repeat(63));
     let large = format!(
@@ -117,7 +117,7 @@ async fn a_client_that_goes_in_the_middle_leaves_nothing_behind() {
         .await
         .unwrap();
     drop(connection);
-    // Whatever was read of it is published, in one row: the log has no gap, and the node goes on.
+    // What was read of it is published, in one row: the log has no gap, and the node goes on.
     let unix = world.unix().await;
     unix.publish_text(&alias, "after").await.unwrap();
     world.end().await;
@@ -153,7 +153,7 @@ async fn close_code(stream: &mut TcpStream) -> Option<u16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_against_the_protocol_close_the_websocket_with_a_reason() {
+async fn bad_frames_close_the_websocket_with_a_reason() {
     let world = World::new().await;
     let protocol = format!("Sec-WebSocket-Protocol: panda.v1\r\n{}", bearer(ALICE));
     let (mut unmasked, answer) = handshake(&world, &protocol).await;
@@ -191,7 +191,7 @@ async fn frames_against_the_protocol_close_the_websocket_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stands_in_the_way_of_a_start_is_named() {
+async fn what_prevents_a_start_is_named() {
     let world = World::new().await;
     let other = tempfile::tempdir().unwrap();
     let start = |change: fn(&mut daemon::Config, &World)| {

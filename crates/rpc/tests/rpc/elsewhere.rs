@@ -66,7 +66,7 @@ fn error(outcome: Result<api::SubmitResult, ClientError>) -> p2panda_rpc::api::R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_is_written_from_elsewhere_and_one_that_moved_on_says_where() {
+async fn a_log_written_elsewhere_says_where_it_goes_on() {
     let world = World::new().await;
     let device = device(&world).await;
     let start = device.next().await;
@@ -203,7 +203,7 @@ async fn stored(client: &Client, notes: &mut NoteStream, count: usize) -> Vec<ap
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operations_come_whole_as_they_are_stored_and_go_on_behind_an_arrival() {
+async fn operations_come_whole_and_go_on_behind_an_arrival() {
     let world = World::new().await;
     let device = device(&world).await;
     let bob = world.client(BOB).await;
@@ -247,7 +247,7 @@ async fn operations_come_whole_as_they_are_stored_and_go_on_behind_an_arrival() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ephemeral_message_signed_elsewhere_reaches_the_clients_of_the_node() {
+async fn an_ephemeral_message_signed_elsewhere_reaches_clients() {
     let world = World::new().await;
     let device = device(&world).await;
     let bob = world.client(BOB).await;
@@ -276,7 +276,7 @@ async fn an_ephemeral_message_signed_elsewhere_reaches_the_clients_of_the_node()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_rooms_a_key_brings_topics_until_the_node_keeps_as_many_as_it_may() {
+async fn with_rooms_a_key_brings_topics_up_to_the_limit() {
     let world = World::with(|config| {
         config.access.unknown_keys = Unknown::Rooms { topics_max: 2 };
     })

@@ -130,7 +130,7 @@ async fn a_stream_of_events_has_the_messages_and_where_to_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_is_the_health_of_the_node_and_its_reason_is_for_those_who_may_know() {
+async fn readiness_is_the_health_of_the_node() {
     let world = World::new().await;
     assert!(world.get("/readyz", "").await.starts_with("HTTP/1.1 200"));
     world.running.drain();
@@ -181,7 +181,7 @@ async fn metrics_have_the_node_the_rpc_topics_by_alias_and_consumers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_page_runs_only_its_own_code_and_may_ask_its_own_node() {
+async fn the_status_page_runs_its_own_code_only() {
     let world = World::new().await;
     for path in ["/ui", "/ui/app.js", "/ui/style.css", "/ui/panda.svg"] {
         let answer = world.get(path, "").await;

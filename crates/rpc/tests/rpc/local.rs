@@ -56,7 +56,7 @@ async fn only_admin_learns_the_topic_of_an_alias() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_position_of_the_node_moves_with_what_is_acknowledged_and_is_the_sockets_alone() {
+async fn the_nodes_position_moves_with_acks_on_the_socket() {
     let world = World::new().await;
     let alias = world.keep().await;
     let client = world.unix().await;
@@ -89,7 +89,7 @@ async fn the_position_of_the_node_moves_with_what_is_acknowledged_and_is_the_soc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_acknowledges_nothing_gets_no_more_than_the_bound() {
+async fn a_reader_without_acks_gets_no_more_than_the_bound() {
     let world = World::new().await;
     let alias = world.keep().await;
     let client = world.unix().await;

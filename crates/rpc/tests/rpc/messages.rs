@@ -34,7 +34,7 @@ fn consumer(alias: &str, name: &str) -> SubscribeParams {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_comes_in_order_to_who_subscribed_without_a_name_and_with_one() {
+async fn messages_reach_named_and_unnamed_subscribers_in_order() {
     let world = World::new().await;
     let alias = world.keep().await;
     let (alice, unix) = (world.client(ALICE).await, world.unix().await);
@@ -68,7 +68,7 @@ async fn what_is_published_comes_in_order_to_who_subscribed_without_a_name_and_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_acknowledged_comes_again_and_a_consumer_belongs_to_its_client() {
+async fn an_unacked_message_comes_again_to_its_client_only() {
     let world = World::new().await;
     let alias = world.keep().await;
     let alice = world.client(ALICE).await;
@@ -150,7 +150,7 @@ async fn what_is_not_acknowledged_comes_again_and_a_consumer_belongs_to_its_clie
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_give_credit_is_sent_no_more_than_that_and_nobody_else_waits() {
+async fn a_client_is_sent_no_more_than_its_credit() {
     let world = World::new().await;
     let alias = world.keep().await;
     let alice = world.client(ALICE).await;
@@ -198,7 +198,7 @@ async fn who_does_not_give_credit_is_sent_no_more_than_that_and_nobody_else_wait
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_request_id_publishes_once_and_of_each_client_for_itself() {
+async fn a_request_id_publishes_once_per_client() {
     let world = World::new().await;
     let alias = world.keep().await;
     let (alice, root) = (world.client(ALICE).await, world.client(ROOT).await);
@@ -255,7 +255,7 @@ async fn the_same_request_id_publishes_once_and_of_each_client_for_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_ends_with_a_reason_when_the_topic_is_left_or_the_node_ends() {
+async fn a_subscription_ends_with_a_reason() {
     let world = World::new().await;
     let alias = world.keep().await;
     let unix = world.unix().await;

@@ -43,7 +43,7 @@ impl KeyId {
         KeyId(bytes)
     }
 
-    /// The bytes.
+    /// The bytes as they cross the wire.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

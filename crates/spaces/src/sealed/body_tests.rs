@@ -75,7 +75,7 @@ fn a_body_says_so_much_of_invites_and_no_more() {
 }
 
 #[test]
-fn bodies_of_other_versions_and_kinds_and_with_bytes_after_them_are_refused() {
+fn unknown_versions_kinds_and_trailing_bytes_are_refused() {
     let body = envelope(1);
     assert!(Body::decode(&body).is_ok());
     for (at, byte) in [(1, 2), (2, 3), (2, 0), (0, 0x85)] {
@@ -87,7 +87,7 @@ fn bodies_of_other_versions_and_kinds_and_with_bytes_after_them_are_refused() {
 }
 
 #[test]
-fn an_operation_on_a_group_is_that_of_its_author_and_no_other_bytes() {
+fn an_operation_on_a_group_is_bound_to_its_author() {
     let [alice, bob] = [1, 2].map(|seed| SigningKey::from_bytes(&[seed; 32]));
     let author = alice.verifying_key();
     let arguments = Arguments {

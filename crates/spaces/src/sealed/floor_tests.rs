@@ -66,7 +66,7 @@ fn refusals(node: &Node) -> Vec<Refusal> {
 }
 
 #[test]
-fn a_space_between_our_own_nodes_is_safe_against_recordings_from_its_create() {
+fn a_native_space_is_safe_against_recordings_from_its_create() {
     let [a, b, c] = world();
     for node in [&a, &b, &c] {
         assert_eq!(floor(node), SUITE);
@@ -96,7 +96,7 @@ fn nobody_asks_for_a_suite_that_the_version_does_not_speak() {
 }
 
 #[test]
-fn whoever_does_not_speak_what_an_owner_demands_stops_and_loses_nothing() {
+fn a_member_without_the_demanded_suite_loses_nothing() {
     let [mut a, mut b, mut c] = world();
     raise(&mut a, 3);
     let beside = b.publish("beside");
@@ -187,7 +187,7 @@ fn classic() -> TwoPartyMessage {
 }
 
 #[test]
-fn a_message_with_a_secret_of_a_lower_suite_is_refused_by_everybody() {
+fn a_secret_of_a_lower_suite_is_refused_by_everybody() {
     let [mut a, mut b, mut c] = world();
     let space = a.s();
     let group: GroupId = a.spaces.group(&space).unwrap();

@@ -163,7 +163,7 @@ impl Control<'_> {
         if let Some(secret) = eligible.or_else(|| secrets.latest()) {
             return Ok(secret.derive(STRUCTURE));
         }
-        // Whoever welcomed us has it.
+        // Anyone who welcomed us has it.
         let native = self.space.native.as_ref();
         let key = native.and_then(|native| native.ring.newest());
         key.map(copy).ok_or(LocalError::NotWelcomed)

@@ -34,7 +34,7 @@ fn d1_a_group_created_after_the_space_breaks_nothing() {
 }
 
 #[test]
-fn d2_pointers_to_an_add_of_a_member_that_gets_no_secrets_need_no_welcome() {
+fn d2_a_pointer_without_secrets_needs_no_welcome() {
     let [mut alice, mut bob, mut claire] = devices();
     // History before the space, and a group that has nothing to do with it.
     let mut group = None;
@@ -225,7 +225,7 @@ fn d7_a_second_space_with_the_same_id_is_refused_and_told() {
 }
 
 #[test]
-fn d8_a_member_that_is_added_during_a_removal_reads_everything_after_healing() {
+fn d8_a_member_added_during_a_removal_reads_after_healing() {
     let [mut alice, mut bob, mut claire, mut dave] = devices();
     alice.create(&[(bob.member(), Role::Owner), (claire.member(), Role::Reader)]);
     sync(&mut [&mut alice, &mut bob, &mut claire, &mut dave]);
@@ -377,7 +377,7 @@ fn d16_a_create_pointer_that_comes_before_history_is_enough() {
 }
 
 #[test]
-fn another_space_uses_the_same_groups_and_knows_nothing_of_this_one() {
+fn another_space_knows_nothing_of_this_one() {
     let [mut alice, mut bob] = devices();
     let other = SpaceId::from_bytes([8; 32]);
     alice.create(&[(bob.member(), Role::Editor)]);

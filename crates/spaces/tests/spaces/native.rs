@@ -11,7 +11,7 @@ fn with_history() -> Settings {
 }
 
 #[test]
-fn members_read_newcomers_read_the_past_and_the_removed_read_nothing_later() {
+fn newcomers_read_the_past_and_the_removed_nothing_later() {
     let [mut a, mut b, mut c] = nodes();
     let bob = (b.member(), Role::Editor);
     let s = a.create(with_history(), &[bob]);
@@ -40,7 +40,7 @@ fn members_read_newcomers_read_the_past_and_the_removed_read_nothing_later() {
 }
 
 #[test]
-fn without_history_a_newcomer_judges_the_past_and_does_not_read_it() {
+fn without_history_a_newcomer_judges_and_does_not_read() {
     let [mut a, mut b, mut c, mut d] = nodes();
     a.create(Settings::from_joining_on(), &[(b.member(), Role::Editor)]);
     a.publish("old");
@@ -63,7 +63,7 @@ fn without_history_a_newcomer_judges_the_past_and_does_not_read_it() {
 }
 
 #[test]
-fn after_two_concurrent_removals_neither_removed_member_reads_on() {
+fn after_concurrent_removals_neither_reads_on() {
     let [mut a, mut b, mut c, mut d] = nodes();
     let (carol, dave) = (c.member(), d.member());
     let owner = (b.member(), Role::Owner);
@@ -108,7 +108,7 @@ fn several_removals_are_one_message_and_one_new_secret() {
 }
 
 #[test]
-fn who_is_added_beside_a_removal_reads_what_both_sides_write() {
+fn a_member_added_during_a_removal_reads_both_sides() {
     let [mut a, mut b, mut c, mut d] = nodes();
     let carol = c.member();
     a.create(
@@ -127,7 +127,7 @@ fn who_is_added_beside_a_removal_reads_what_both_sides_write() {
     assert_eq!(d.members(), a.members());
 }
 
-/// A is removed by B, and writes before and beside it.
+/// A is removed by B, and writes before it and concurrently.
 fn beside_a_removal() -> ([Node; 3], [p2panda_core::Hash; 2]) {
     let [mut a, mut b, mut c] = nodes();
     let others = [(b.member(), Role::Owner), (c.member(), Role::Editor)];
@@ -140,7 +140,7 @@ fn beside_a_removal() -> ([Node; 3], [p2panda_core::Hash; 2]) {
 }
 
 #[test]
-fn a_message_beside_the_removal_of_its_author_is_withdrawn_in_both_orders() {
+fn a_message_concurrent_with_a_removal_is_withdrawn() {
     let ([a, b, mut c], [seen, beside]) = beside_a_removal();
     deliver(&mut c, &ops(&b));
     assert!(c.reads("seen by the remover"));
@@ -326,7 +326,7 @@ fn more_last_messages_than_a_header_names_are_merged() {
 }
 
 #[test]
-fn an_ephemeral_message_opens_for_members_and_is_bound_to_its_author() {
+fn an_ephemeral_message_is_bound_to_its_author() {
     let [mut a, mut b, mut c] = nodes();
     let s = a.create(with_history(), &[(b.member(), Role::Editor)]);
     sync(&mut [&mut a, &mut b, &mut c]);
@@ -377,7 +377,7 @@ fn a_courier_does_not_leave_by_a_message_that_all_others_refuse() {
 
 /// Its registry has another identity for the owner, so that nothing of it opens.
 #[test]
-fn a_member_whose_welcome_did_not_open_asks_once_and_is_welcomed_by_another_one() {
+fn a_member_whose_welcome_did_not_open_asks_once() {
     let [mut a, mut b] = nodes();
     let mut c = Node::new(30);
     let foreign = Node::new(31).keys.hybrid_bundle(NOW).unwrap().clone();

@@ -46,7 +46,7 @@ fn requests(node: &mut Node) -> Vec<(SpaceId, VerifyingKey, VerifyingKey)> {
     found
 }
 
-/// Lets in whoever asked.
+/// Lets in anyone who asked.
 fn admit_all(node: &mut Node) -> Vec<Result<(), LocalError>> {
     let asked = requests(node);
     let admit = |(_, invite, newcomer): (SpaceId, _, _)| {
@@ -56,7 +56,7 @@ fn admit_all(node: &mut Node) -> Vec<Result<(), LocalError>> {
 }
 
 #[test]
-fn who_asks_by_an_invite_is_let_in_without_ever_meeting_the_owner() {
+fn an_invited_member_never_meets_the_owner() {
     let [mut owner, mut between, mut newcomer] = nodes();
     owner.create(Settings::with_history(), &[]);
     owner.publish("before");
@@ -87,7 +87,7 @@ fn who_asks_by_an_invite_is_let_in_without_ever_meeting_the_owner() {
 }
 
 #[test]
-fn an_invite_lets_in_so_many_until_its_time_and_none_once_it_is_revoked() {
+fn an_invite_is_bounded_in_uses_time_and_revocable() {
     let [mut owner, mut first, mut second, mut third] = nodes();
     owner.create(Settings::with_history(), &[]);
     let once = offer(&mut owner, Role::Reader, 1);
@@ -123,7 +123,7 @@ fn an_invite_lets_in_so_many_until_its_time_and_none_once_it_is_revoked() {
 }
 
 #[test]
-fn of_concurrent_admissions_beyond_what_is_allowed_the_first_ids_stay() {
+fn of_surplus_admissions_the_first_ids_stay() {
     let [mut a, mut b, mut c, mut d] = nodes();
     a.create(Settings::with_history(), &[(b.member(), Role::Owner)]);
     sync(&mut [&mut a, &mut b]);
@@ -266,7 +266,7 @@ fn members_know_the_name_of_a_space_and_all_know_the_same() {
 }
 
 #[test]
-fn why_somebody_is_a_member_names_who_decided_and_by_which_invite() {
+fn why_a_member_is_in_names_the_decider_and_the_invite() {
     let [mut a, mut b, mut c] = nodes();
     a.create(Settings::with_history(), &[(b.member(), Role::Owner)]);
     sync(&mut [&mut a, &mut b, &mut c]);

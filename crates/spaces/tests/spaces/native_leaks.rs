@@ -10,7 +10,7 @@ fn contains(bytes: &[u8], needle: &[u8]) -> bool {
 }
 
 #[test]
-fn nothing_that_is_published_names_space_groups_roles_silent_members_or_content() {
+fn published_bytes_name_no_space_group_role_or_content() {
     let [mut a, mut b] = nodes();
     // Who only reads, and whose keys came some other way.
     let silent = Node::new(77);

@@ -323,7 +323,7 @@ fn a_life_in_which_members_disagreed_once_converges() {
 }
 
 #[test]
-fn random_lives_between_our_own_nodes_converge_keep_secrets_and_heal() {
+fn random_native_lives_converge_keep_secrets_and_heal() {
     let first = number("FIRST_LIFE", 0);
     let (mut refused, mut withdrawn, mut shown, mut ranges) = (0, 0, 0, 0);
     for seed in first..first + number("LIVES", LIVES) {

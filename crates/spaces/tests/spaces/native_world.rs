@@ -286,7 +286,7 @@ impl Node {
         true
     }
 
-    /// Processes whatever can be.
+    /// Processes everything that can be.
     pub fn pump(&mut self) {
         let Some(space) = self.space else {
             return;

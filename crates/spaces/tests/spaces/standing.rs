@@ -12,7 +12,7 @@ fn verdict(device: &Device, id: &Hash) -> Option<Verdict> {
 }
 
 #[test]
-fn what_is_written_beside_the_removal_of_its_author_is_withdrawn_in_both_orders() {
+fn what_is_written_concurrent_with_a_removal_is_withdrawn() {
     let [mut alice, mut bob, mut claire, mut dave] = devices();
     let members = [
         (bob.member(), Role::Editor),
@@ -54,7 +54,7 @@ fn bob_writes_before(
 }
 
 #[test]
-fn nobody_writes_for_ever_by_naming_an_old_past() {
+fn an_old_past_gives_no_right_to_write() {
     let [mut alice, mut bob, mut claire] = devices();
     alice.create(&[
         (bob.member(), Role::Editor),
@@ -74,7 +74,7 @@ fn nobody_writes_for_ever_by_naming_an_old_past() {
 }
 
 #[test]
-fn who_was_removed_cannot_vouch_for_what_it_wrote_by_a_pointer_of_its_own() {
+fn a_removed_member_cannot_vouch_for_itself() {
     let [mut alice, mut bob, mut claire] = devices();
     alice.create(&[
         (bob.member(), Role::Editor),
@@ -138,7 +138,7 @@ fn what_a_member_wrote_stands_again_when_it_may_write_again() {
 }
 
 #[test]
-fn what_somebody_writes_who_was_added_by_a_removed_owner_is_withdrawn() {
+fn writings_of_a_removed_owners_guest_are_withdrawn() {
     let [mut alice, mut bob, mut claire] = devices();
     alice.create(&[(bob.member(), Role::Owner)]);
     sync(&mut [&mut alice, &mut bob, &mut claire]);
@@ -156,7 +156,7 @@ fn what_somebody_writes_who_was_added_by_a_removed_owner_is_withdrawn() {
 }
 
 #[test]
-fn a_device_that_is_removed_from_its_person_is_silenced_in_every_space() {
+fn a_removed_device_is_silenced_in_every_space() {
     let [mut alice, mut bob, mut phone, mut claire] = devices();
     let members = [(bob.member(), Role::Owner), (phone.member(), Role::Reader)];
     let mut person = None;

@@ -27,7 +27,7 @@ fn messages() -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn every_message_of_the_vectors_is_read_and_written_byte_for_byte() {
+fn every_message_is_read_and_written_byte_for_byte() {
     let messages = messages();
     assert!(messages.len() > 120, "{}", messages.len());
     for (name, cbor) in messages {

@@ -1,4 +1,4 @@
-//! The writer's connection, and the files that SQLite keeps beside a database.
+//! The writer's connection, and the files that SQLite keeps next to a database.
 
 use std::ffi::OsString;
 use std::fs;
@@ -68,7 +68,7 @@ pub(crate) fn prepare_for_views(connection: &Connection) -> rusqlite::Result<()>
     keep_plans(connection)
 }
 
-/// From now on whoever waits for another writer tries again by itself.
+/// From now on anyone who waits for another writer tries again by itself.
 pub(crate) fn opened(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(WRITER_BUSY_WAIT)
 }
@@ -82,7 +82,7 @@ pub(crate) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     done
 }
 
-/// The files that SQLite may keep beside a database.
+/// The files that SQLite may keep next to a database.
 pub(crate) fn companions(path: &Path) -> [PathBuf; 3] {
     ["-wal", "-shm", "-journal"].map(|ending| beside(path, ending))
 }

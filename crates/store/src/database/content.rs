@@ -11,15 +11,16 @@ pub enum Content {
     Body(Bytes),
     /// The plaintext of its sealed body. The stored body stays sealed, and so it is forwarded.
     Opened(Bytes),
-    /// Nothing of its own: it tells of a change.
+    /// Nothing of its own: it reports a change.
     Change(Change),
 }
 
-/// What an entry without content tells of its operation (`docs/protocol/streams.md#9.1`).
+/// What an entry without content says about its operation (`docs/protocol/streams.md#9.1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// What the operation said does not count any more. Whoever was given it before takes it back.
+    /// What the operation said does not count any more. Anyone who was given it before takes it
+    /// back.
     Withdrawn,
     /// The operation changed who is a member, or how.
     Members,
@@ -45,7 +46,7 @@ pub(crate) mod code {
 }
 
 impl Content {
-    /// What the application reads; `None` if the entry tells of a change.
+    /// What the application reads; `None` if the entry reports a change.
     pub fn bytes(&self) -> Option<&Bytes> {
         match self {
             Content::Body(bytes) | Content::Opened(bytes) => Some(bytes),

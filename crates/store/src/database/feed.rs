@@ -1,6 +1,6 @@
 //! The feed of a topic: what is shown of its operations, by offset (`docs/protocol/streams.md#9`).
 //!
-//! An operation has one place in the feed at most. Whatever becomes ready late, or stands differently
+//! An operation has one place in the feed at most. What becomes ready late, or stands differently
 //! later, gets the next offset and leaves the place it had ([`Tx::place`]).
 
 use bytes::Bytes;
@@ -124,7 +124,8 @@ const BESIDE_GARBAGE: &str = concat!(
 );
 
 impl Filter {
-    /// Whether an entry passes. A change passes as its operation does, whatever kinds are asked for.
+    /// Whether an entry passes. A change passes as its operation does, no matter what kinds are
+    /// asked for.
     pub fn admits(&self, entry: &FeedEntry) -> bool {
         let shown = match entry.content {
             Content::Body(_) => Shown::Body,

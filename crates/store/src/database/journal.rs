@@ -8,7 +8,7 @@ use crate::database::error::{StoreError, StoreErrorKind};
 use crate::database::writer::Database;
 use crate::error::ErrorOf;
 
-/// Syncs what is committed, beside the writer: on any thread, and without waiting for it.
+/// Syncs what is committed, next to the writer: on any thread, and without waiting for it.
 #[derive(Clone, Debug)]
 pub struct Journal {
     path: PathBuf,

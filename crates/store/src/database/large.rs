@@ -14,8 +14,8 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB};
 use crate::database::error::StoreError;
 use crate::database::sql::int;
 
-/// Those that are in memory, by the operation: whoever reads one that another one holds shares it.
-/// Clones are the same.
+/// Those that are in memory, by the operation: anyone who reads one that another one holds shares
+/// it. Clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct LargeBodies(Arc<Mutex<HashMap<Hash, Weak<Vec<u8>>>>>);
 
@@ -109,7 +109,7 @@ mod tests {
     use crate::database::page::body_column;
 
     #[test]
-    fn a_large_body_is_read_once_for_all_who_hold_it_and_anew_when_nobody_does() {
+    fn a_large_body_is_read_once_for_all_holders() {
         let bodies = LargeBodies::default();
         let id = Hash::digest(b"large");
         let first = bodies.share(id, || Ok(Some(vec![1; 9]))).unwrap().unwrap();

@@ -15,7 +15,7 @@ use crate::database::sql::{Blob32, unsigned};
 pub struct StoredLevel {
     /// Its place in the log.
     pub seq: u32,
-    /// Its id.
+    /// Id of the operation.
     pub id: Hash,
 }
 
@@ -24,7 +24,7 @@ pub struct StoredLevel {
 pub struct NewestEntry {
     /// Its place in the log.
     pub seq: u32,
-    /// Its id.
+    /// Id of the operation.
     pub id: Hash,
     /// Its arrival number.
     pub arrival: u64,

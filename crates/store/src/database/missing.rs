@@ -55,7 +55,7 @@ impl Tx<'_> {
         Ok(self.cached(sql)?.exists(params![log.0, seq])?)
     }
 
-    /// Adds the body to an operation that was stored without it. The operation arrives anew, so
+    /// Adds the body to an operation that was stored without it. The operation arrives again, so
     /// that sessions which have passed its old arrival number come to it.
     pub fn fill_body(&mut self, late: &LateBody<'_>) -> Result<(), StoreError> {
         let (old, new) = (int(late.arrival), int(late.new_arrival));
@@ -75,7 +75,7 @@ impl Tx<'_> {
     }
 
     /// Drops the body of a stored operation for good, whether or not it has come, and what it was
-    /// opened to: the operation leaves the feed, unless its entry tells of a change, and nobody is
+    /// opened to: the operation leaves the feed, unless its entry reports a change, and nobody is
     /// asked for the body again. False if no such operation is stored.
     pub fn drop_body(
         &mut self,

@@ -1,8 +1,8 @@
 //! Named consumers: how they are set up, where they stand in each topic, what is open and what is dead
 //! (`docs/protocol/consumers.md`).
 //!
-//! What a consumer has settled costs no row. The rows are as many as entries are open, whatever the
-//! history.
+//! What a consumer has settled costs no row. The rows are as many as entries are open, no matter
+//! what the history.
 
 use bytes::Bytes;
 use p2panda_core::limits::PRUNED_COUNTED_MAX;
@@ -20,7 +20,7 @@ use crate::database::tx::{LogKey, NamedKey, TopicKey, Tx};
 pub struct NamedConsumer {
     /// Its row.
     pub key: NamedKey,
-    /// Its name.
+    /// The name under which it is stored.
     pub name: String,
     /// How it is set up, as it was given.
     pub settings: Bytes,
@@ -44,7 +44,7 @@ pub struct NamedConsumer {
 pub struct StoredPlace {
     /// The row of the topic.
     pub key: TopicKey,
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Where it stands.
     pub place: PlaceRow,
@@ -131,7 +131,7 @@ pub enum DeadReason {
 pub struct DeadLetter {
     /// Its number, by which it is redriven and dropped.
     pub number: u64,
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// The offset in its feed.
     pub offset: u64,
@@ -145,7 +145,7 @@ pub struct DeadLetter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PrunedRow {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Author of the log.
     pub author: VerifyingKey,

@@ -9,14 +9,14 @@ use crate::database::error::{StoreError, StoreErrorKind};
 /// The longest path that SQLite takes, in bytes, on the systems that we know.
 const LONGEST_PATH_BYTES: usize = 512;
 
-/// The longest ending of the files beside a database.
+/// The longest ending of the files next to a database.
 const ENDING_BYTES: usize = "-journal".len();
 
 /// Files that a connection has open.
 const FILES: usize = 4;
 
-/// Finds out what stands in the way of a database that could not be opened. The database itself is
-/// opened only while this process has no connection to it: to close it would drop SQLite's locks.
+/// Finds out why a database could not be opened. The database itself is opened only while this
+/// process has no connection to it: to close it would drop SQLite's locks.
 pub(crate) fn named(error: StoreError, database: &Path, is_open: bool) -> StoreError {
     if *error.kind() != StoreErrorKind::Io {
         return error;

@@ -148,7 +148,7 @@ impl Tx<'_> {
         self.rows(sql, of, |row| verifying_key(row, 0))
     }
 
-    /// The operations of a log leave the feed, to pass the stages anew.
+    /// The operations of a log leave the feed, to pass the stages again.
     pub fn leave_feed(&mut self, log: LogKey) -> Result<(), StoreError> {
         let sql = "UPDATE operation SET offset = NULL, content = NULL, opened = NULL
             WHERE log = ?1";

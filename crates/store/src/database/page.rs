@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 use crate::database::large::{self, LargeBodies};
 use crate::database::sql::unsigned;
 
-/// How much a page may hold. The first row is in it whatever its size, so that there is
+/// How much a page may hold. The first row is in it no matter what its size, so that there is
 /// progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimits {

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_removed_is_missed_whether_or_not_another_one_took_its_name() {
+    fn a_removed_file_is_missed_even_if_replaced() {
         let temp = tempfile::tempdir().unwrap();
         let mut presence = required(temp.path());
         assert_eq!(kind(&mut presence), None);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_path_means_the_same_after_the_process_has_gone_elsewhere() {
+    fn a_relative_path_keeps_its_meaning() {
         let mut presence = Presence::default();
         presence.require(Path::new("Cargo.toml")).unwrap();
         assert!(presence.files.iter().all(|(path, _)| path.is_absolute()));

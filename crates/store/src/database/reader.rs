@@ -17,7 +17,7 @@ use crate::database::sql::{Blob32, int, keep_plans, seq_or_none, unsigned, verif
 #[derive(Clone, Debug)]
 pub struct Readers {
     path: PathBuf,
-    /// Nobody writes it, so that SQLite needs no file beside it.
+    /// Nobody writes it, so that SQLite needs no file next to it.
     frozen: bool,
     large: LargeBodies,
 }

@@ -1,5 +1,5 @@
-//! Rows that are sealed by whoever writes them (`docs/protocol/at-rest.md`). The store knows neither
-//! their names nor what is in them.
+//! Rows that are sealed by anyone who writes them (`docs/protocol/at-rest.md`). The store knows
+//! neither their names nor what is in them.
 //!
 //! The key of a row follows from its *salt*, which lives in a table of its own: there, rows are never
 //! deleted and never change their length, so that SQLite overwrites a salt where it is and leaves no
@@ -46,7 +46,7 @@ impl Tx<'_> {
         Ok(row.optional()?)
     }
 
-    /// Stores the key of the rows of a node, or the same key wrapped anew.
+    /// Stores the key of the rows of a node, or the same key wrapped again.
     pub fn put_wrapped_key(
         &mut self,
         node: &VerifyingKey,

@@ -19,7 +19,7 @@ pub(crate) fn seq_or_none(after: Option<u32>) -> i64 {
 
 /// Keeps every statement prepared, with one plan.
 ///
-/// Without the stability guarantee SQLite plans a statement anew whenever a parameter changes that
+/// Without the stability guarantee SQLite plans a statement again whenever a parameter changes that
 /// a partial index was chosen for, which costs more than to run it.
 pub(crate) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(64);

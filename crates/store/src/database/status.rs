@@ -54,7 +54,7 @@ pub struct TopicStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicConsumer {
-    /// Its name.
+    /// The name under which it is stored.
     pub name: String,
     /// Everything in the feed at or below this offset is settled, except what is open.
     pub position: u64,

@@ -13,7 +13,7 @@ use crate::database::sql::{Blob32, int, optional_seq, unsigned, verifying_key};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredTrace {
-    /// The topic.
+    /// The topic that this is about.
     pub topic: Topic,
     /// Its header.
     pub header: Header,

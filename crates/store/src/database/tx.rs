@@ -26,7 +26,7 @@ pub struct ConsumerKey(pub(crate) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamedKey(pub(crate) i64);
 
-/// What is kept about one log beside its operations.
+/// What is kept about one log next to its operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Log {

@@ -2,8 +2,8 @@
 //! (`docs/protocol/views.md`).
 //!
 //! What the application's statements write goes through a connection of its own, whose transactions
-//! the owner of the database begins between those of the [`Tx`]: whatever a statement does to its
-//! transaction, it is no other's. An authorizer keeps it to the tables of its view.
+//! the owner of the database begins between those of the [`Tx`]: no matter what a statement does to
+//! its transaction, it is no other's. An authorizer keeps it to the tables of its view.
 
 pub(crate) mod connection;
 pub(crate) mod loss;
@@ -41,7 +41,7 @@ impl ViewKey {
 /// What a view is, as the application says it.
 #[derive(Clone, Debug)]
 pub struct ViewDefinition {
-    /// Its name.
+    /// The name under which it is stored.
     pub name: String,
     /// Its version.
     pub version: u32,
@@ -60,7 +60,7 @@ pub struct OpenedView {
     pub key: ViewKey,
     /// The last offset that it has applied.
     pub position: u64,
-    /// Whether it answers; otherwise it is built beside the one that does.
+    /// Whether it answers; otherwise it is built next to the one that does.
     pub answers: bool,
 }
 

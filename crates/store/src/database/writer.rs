@@ -126,7 +126,7 @@ impl Database {
         Ok(connection::opened(&self.connection)?)
     }
 
-    /// From now on nothing is committed without this file, which is beside the database.
+    /// From now on nothing is committed without this file, which is next to the database.
     pub(crate) fn require(&mut self, path: &Path) -> Result<(), StoreError> {
         let required = self.presence.require(path);
         required.map_err(|error| ErrorOf::caused_by(StoreErrorKind::of_io(&error), error))

@@ -1,4 +1,4 @@
-//! Writes a database anew, so that its file is as small as its content
+//! Writes a database again, so that its file is as small as its content
 //! (`docs/protocol/streams.md#5`).
 
 use std::fs::{self, File};
@@ -22,11 +22,11 @@ pub struct Compacted {
     pub after_bytes: u64,
 }
 
-/// Writes the database of a directory anew: without free pages and without remains of what was
-/// deleted. From then on its pages are given back when they become free, also if an earlier
-/// version made it.
+/// Writes the database of a directory again: without free pages and without remains of what was
+/// deleted. From then on its pages are given back when they become free, also if an earlier version
+/// made it.
 ///
-/// The new file is written beside the old one and then takes its place, so the file system needs
+/// The new file is written next to the old one and then takes its place, so the file system needs
 /// free space for it, and a crash leaves the old one. Blocks until it is done.
 ///
 /// # Errors

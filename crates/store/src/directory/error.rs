@@ -32,7 +32,8 @@ pub enum OpenErrorKind {
         /// Highest schema version known here.
         known: u32,
     },
-    /// An older version wrote it, and it is to be read only: whoever opens it brings it up to date.
+    /// An older version wrote it, and it is to be read only: anyone who opens it brings it up to
+    /// date.
     #[error("{} was written by an older version, which opening it where it can be written mends",
         dir.display())]
     Older {
@@ -96,7 +97,7 @@ pub enum OpenErrorKind {
     Io {
         /// What was accessed.
         path: PathBuf,
-        /// What stands in the way.
+        /// What prevents an open.
         kind: StoreErrorKind,
     },
     /// The guard file cannot be read or written; the cause is a [`std::io::Error`].
@@ -104,13 +105,13 @@ pub enum OpenErrorKind {
     StateDir {
         /// The directory of guard files, outside of the data directory.
         dir: PathBuf,
-        /// What stands in the way.
+        /// What prevents an open.
         kind: StoreErrorKind,
     },
     /// The database could not be opened.
     #[error("the database cannot be opened")]
     Database(StoreErrorKind),
-    /// There is no room for a compacted database beside the present one.
+    /// There is no room for a compacted database next to the present one.
     #[error("compacting needs about {} MiB of free space in {}", bytes.div_ceil(1024 * 1024),
         dir.display())]
     NoSpace {

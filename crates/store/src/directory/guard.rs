@@ -34,7 +34,7 @@ pub enum RestoredAction {
     /// log to which a copy published as well, our branch is given up, unless a peer is known to hold
     /// it: such a log stays closed.
     PullOwnLog,
-    /// Keep the data and go on with a new signing key. The old one is kept in a file beside it.
+    /// Keep the data and go on with a new signing key. The old one is kept in a file next to it.
     NewIdentity,
 }
 
@@ -84,7 +84,7 @@ impl Guard {
         Ok(Some(memory))
     }
 
-    /// Writes epoch and heights anew, synced.
+    /// Writes epoch and heights again, synced.
     pub(crate) fn write(
         &mut self,
         epoch: Epoch,
@@ -104,8 +104,8 @@ impl Guard {
         Ok(())
     }
 
-    /// Follows our own logs, unsynced. A failure is not worth stopping for: the file is a
-    /// second line of defence and is written anew at the next open.
+    /// Follows our own logs, unsynced. A failure is not worth stopping for: the file is a second
+    /// line of defence and is rewritten at the next open.
     pub(crate) fn follow(&mut self, epoch: Epoch, own: &[(LogId, u32)]) {
         let mut text = String::new();
         for (log, seq) in own {

@@ -131,7 +131,7 @@ fn match_key(
     Ok(found.key)
 }
 
-/// Whether the database was open with a key file beside it.
+/// Whether the database was open with a key file next to it.
 fn had_key(database: &Database, epochs: Epochs) -> Result<bool, OpenError> {
     let opened_again = epochs.is_some_and(|(_, previous)| previous.is_some());
     Ok(opened_again || database.was_used() || database.note(KEYED)?.is_some())

@@ -14,8 +14,9 @@ use crate::error::ErrorOf;
 
 /// What reads the database of a directory, whether or not somebody has it open.
 ///
-/// The key and the lock are not touched. Where the directory can be written, SQLite may leave files of
-/// its own beside the database, which the next open takes away. On read-only media nothing is written.
+/// The key and the lock are not touched. Where the directory can be written, SQLite may leave files
+/// of its own next to the database, which the next open takes away. On read-only media nothing is
+/// written.
 ///
 /// # Errors
 ///
@@ -29,7 +30,7 @@ pub fn inspect(dir: &Path) -> Result<Readers, OpenError> {
     let opened = readers.open().and_then(|reader| reader.schema());
     let (readers, found) = match opened {
         Ok(found) => (readers, found),
-        // SQLite wants to write beside it, or at least to look whether somebody does.
+        // SQLite wants to write next to it, or at least to look whether somebody does.
         Err(error) if is_in_the_way(error.kind()) => {
             if journal_bytes(&path) > 0 {
                 let dir = dir.to_path_buf();

@@ -1,4 +1,4 @@
-//! `node.key`: the node's signing key beside the epoch of the last open.
+//! `node.key`: the node's signing key next to the epoch of the last open.
 
 use std::fs::File;
 use std::io::{self, Read};

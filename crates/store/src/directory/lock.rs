@@ -13,7 +13,7 @@ use crate::error::ErrorOf;
 /// Takes the lock of `dir`. It is free again when the returned file is closed, also by a crash.
 pub(crate) fn acquire(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(LOCK);
-    // Also because whoever may read a file may lock it.
+    // Also because anyone who may read a file may lock it.
     private::ensure(&path).map_err(OpenError::io(&path))?;
     let mut options = OpenOptions::new();
     let mut file = options

@@ -1,7 +1,7 @@
 //! Files that only their owner may read (`docs/protocol/streams.md#1`).
 //!
-//! They are made with that mode, whatever the umask says, and never opened here once they exist:
-//! to close a file that SQLite has open in this process would drop SQLite's locks on it.
+//! They are made with that mode, no matter what the umask says, and never opened here once they
+//! exist: to close a file that SQLite has open in this process would drop SQLite's locks on it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -191,8 +191,8 @@ impl Store {
     }
 }
 
-/// Only the owner may read the database: SQLite gives the files that it makes beside it the mode of
-/// the database file, and keeps the mode of those that a crash left.
+/// Only the owner may read the database: SQLite gives the files that it makes next to it the mode
+/// of the database file, and keeps the mode of those that a crash left.
 fn make_private(database: &Path) -> std::io::Result<()> {
     private::ensure(database)?;
     for companion in companions(database) {

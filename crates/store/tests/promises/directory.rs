@@ -92,7 +92,7 @@ fn a_key_without_its_database_is_refused() {
 }
 
 #[test]
-fn an_open_that_crashed_between_its_files_is_completed_however_often() {
+fn an_open_that_crashed_half_way_is_completed() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).close().unwrap();
     let state = tempfile::tempdir().unwrap();
@@ -109,8 +109,8 @@ fn an_open_that_crashed_between_its_files_is_completed_however_often() {
         let store = Store::open(dir.path(), options()).unwrap();
         assert!(store.restored().is_none());
         drop(store);
-        // The database of this open beside the key file and the guard file of the last one:
-        // what a crash between the first and the second write leaves.
+        // The database of this open next to the key file and the guard file of the last one: what a
+        // crash between the first and the second write leaves.
         let now = (copy(dir.path()), copy(state.path()));
         let key = "node.key";
         fs::copy(last.0.path().join(key), dir.path().join(key)).unwrap();
@@ -339,7 +339,7 @@ fn the_address_book_survives() {
 }
 
 #[test]
-fn the_address_book_is_read_in_pages_bounded_in_rows_and_in_bytes() {
+fn the_address_book_is_read_in_bounded_pages() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let mut tx = store.begin(Durability::Normal).unwrap();

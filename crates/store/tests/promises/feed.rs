@@ -1,4 +1,4 @@
-//! What the feed says beside bodies.
+//! What the feed says next to bodies.
 
 use std::path::Path;
 
@@ -85,7 +85,7 @@ fn expected() -> [Content; 3] {
 }
 
 #[test]
-fn what_is_opened_or_changed_later_has_one_place_after_all_the_rest() {
+fn a_late_change_has_one_place_after_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let (store, author) = changed(dir.path());
     let entries = feed(&store);
@@ -190,7 +190,7 @@ fn pages_count_what_is_shown() {
 }
 
 #[test]
-fn a_dropped_body_takes_its_plaintext_along_and_leaves_what_was_told_of_it() {
+fn a_dropped_body_takes_its_plaintext_along() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, author) = changed(dir.path());
     // Opened, and then withdrawn.
@@ -274,7 +274,7 @@ fn old(dir: &Path) -> Store {
 }
 
 #[test]
-fn a_database_from_before_entries_had_a_kind_shows_bodies_and_goes_on() {
+fn an_old_database_without_kinds_shows_bodies() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = old(dir.path());
     let entries = feed(&store);
@@ -313,7 +313,7 @@ fn a_database_from_before_entries_had_a_kind_shows_bodies_and_goes_on() {
 }
 
 #[test]
-fn an_operation_that_moves_leaves_its_places_known_until_it_is_deleted() {
+fn a_moved_operation_leaves_its_places_known() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, author) = changed(dir.path());
     let firsts = |store: &Store| -> Vec<_> {
@@ -353,7 +353,7 @@ fn an_operation_that_moves_leaves_its_places_known_until_it_is_deleted() {
 }
 
 #[test]
-fn after_an_end_that_was_not_clean_it_is_known_up_to_where_offsets_may_have_been_given_out() {
+fn after_a_crash_the_last_possible_offset_is_known() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = changed(dir.path());
     let torn = |store: &mut Store| {

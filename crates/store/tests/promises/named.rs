@@ -22,7 +22,7 @@ fn change(store: &mut Store, key: NamedKey, changes: &NamedChanges) -> bool {
 }
 
 #[test]
-fn only_consumers_with_a_threshold_age_and_what_somebody_has_open_does_not() {
+fn only_unopened_consumers_with_a_threshold_age() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let mut tx = store.begin(Durability::Full).unwrap();
@@ -51,7 +51,7 @@ fn only_consumers_with_a_threshold_age_and_what_somebody_has_open_does_not() {
 }
 
 #[test]
-fn what_was_stored_of_a_consumer_is_found_again_and_gone_once_it_is_deleted() {
+fn a_consumers_state_is_found_again_until_it_is_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let key = create(&mut store);
@@ -135,7 +135,7 @@ fn a_database_from_before_there_were_named_consumers_opens() {
 }
 
 #[test]
-fn a_database_of_the_version_before_opens_whatever_it_lacks() {
+fn a_database_of_the_previous_version_opens() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let mut author = Author::new(1);

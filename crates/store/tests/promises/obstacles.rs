@@ -1,4 +1,4 @@
-//! What stands in the way of a directory is named for what it is, and nothing but damage is called
+//! What prevents opening a directory is named for what it is, and nothing but damage is called
 //! damage.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ fn open(dir: &Path) -> Result<Store, OpenError> {
     Store::open(dir, Options::default())
 }
 
-/// What stands in the way, whether the database met it or a file beside it.
+/// What prevents an open, whether the database met it or a file next to it.
 fn obstacle(error: &OpenError) -> Option<StoreErrorKind> {
     match error.kind() {
         OpenErrorKind::Database(kind) | OpenErrorKind::Io { kind, .. } => Some(*kind),
@@ -49,7 +49,7 @@ fn a_database_that_somebody_else_holds_is_busy() {
 }
 
 #[test]
-fn a_state_directory_that_cannot_be_used_is_named_and_not_the_data_directory() {
+fn an_unusable_state_directory_is_the_one_named() {
     let temp = tempfile::tempdir().unwrap();
     std::fs::write(temp.path().join("file"), "").unwrap();
     let state = temp.path().join("file/state");
@@ -68,7 +68,7 @@ fn a_state_directory_that_cannot_be_used_is_named_and_not_the_data_directory() {
 }
 
 #[test]
-fn a_database_without_its_key_is_refused_even_if_nothing_is_stored_until_a_new_key_is_asked_for() {
+fn a_database_without_its_key_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     // Also after a crash.
     let store = open(temp.path()).unwrap();

@@ -10,7 +10,7 @@ const ALL: PageLimits = PageLimits {
 };
 
 #[test]
-fn a_reader_sees_what_is_committed_and_never_waits_for_the_writer() {
+fn a_reader_never_waits_for_the_writer() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let mut author = Author::new(1);
@@ -169,7 +169,7 @@ fn a_damaged_row_costs_its_log_and_nothing_else() {
 }
 
 #[test]
-fn a_large_body_comes_back_as_it_was_and_is_in_memory_once_for_all_who_read_it() {
+fn a_large_body_is_in_memory_once_for_all_readers() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let mut author = Author::new(1);
@@ -201,7 +201,7 @@ fn a_large_body_comes_back_as_it_was_and_is_in_memory_once_for_all_who_read_it()
 }
 
 #[test]
-fn a_large_body_that_is_damaged_costs_its_operation_and_nothing_else() {
+fn a_damaged_large_body_costs_its_operation_only() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let mut author = Author::new(1);

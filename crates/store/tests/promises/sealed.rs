@@ -31,7 +31,7 @@ fn found(dir: &Path, salts: &HashSet<[u8; 32]>) -> usize {
 }
 
 #[test]
-fn the_salt_of_a_row_that_was_forgotten_is_in_no_file_and_the_others_open() {
+fn the_salt_of_a_forgotten_row_is_in_no_file() {
     let temp = tempfile::tempdir().unwrap();
     let mut store = open(temp.path());
     let node = Author::new(1).key();
@@ -77,7 +77,7 @@ fn the_salt_of_a_row_that_was_forgotten_is_in_no_file_and_the_others_open() {
 }
 
 #[test]
-fn rows_of_two_nodes_do_not_meet_and_a_key_is_wrapped_anew_in_its_place() {
+fn rows_of_two_nodes_do_not_meet() {
     let temp = tempfile::tempdir().unwrap();
     let mut store = open(temp.path());
     let nodes = [1, 2].map(|seed| Author::new(seed).key());

@@ -226,7 +226,7 @@ fn a_view_may_change_and_read_its_own_tables_in_any_way() {
 }
 
 #[test]
-fn tables_indices_and_triggers_are_made_with_the_prefix_and_nothing_else_is() {
+fn only_prefixed_tables_indices_and_triggers_are_made() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = database(dir.path());
     let before = tables(dir.path());
@@ -284,8 +284,7 @@ fn tables_indices_and_triggers_are_made_with_the_prefix_and_nothing_else_is() {
 }
 
 #[test]
-fn whatever_ends_the_transaction_ends_that_of_the_step_and_stops_the_view_behind_what_came_before()
-{
+fn a_statement_that_ends_the_transaction_stops_the_view() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = database(dir.path());
     let made = [
@@ -338,7 +337,7 @@ fn whatever_ends_the_transaction_ends_that_of_the_step_and_stops_the_view_behind
             20 + number
         );
         let first = 10 * (number + 1);
-        // Others' work, acknowledged while the view works: it stays whatever the view does.
+        // Others' work, acknowledged while the view works: it stays no matter what the view does.
         let mut tx = database.begin(Durability::Full).unwrap();
         tx.topic(&Topic::from_bytes([number as u8; 32])).unwrap();
         tx.commit().unwrap();
@@ -375,7 +374,7 @@ fn whatever_ends_the_transaction_ends_that_of_the_step_and_stops_the_view_behind
 }
 
 #[test]
-fn a_full_disk_and_a_locked_database_pass_and_the_step_is_done_once() {
+fn a_full_disk_and_a_lock_pass_and_the_step_is_done_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = database(dir.path());
     let OpenedView { key, .. } = open(&mut database, 1);
@@ -409,7 +408,7 @@ fn a_full_disk_and_a_locked_database_pass_and_the_step_is_done_once() {
 }
 
 #[test]
-fn a_read_sees_the_tables_of_its_view_by_their_own_names_and_nothing_else() {
+fn a_read_sees_its_own_tables_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = database(dir.path());
     // Tables with the names of some of the node's.
@@ -458,7 +457,7 @@ fn a_read_sees_the_tables_of_its_view_by_their_own_names_and_nothing_else() {
 }
 
 #[test]
-fn a_higher_version_answers_when_it_has_caught_up_and_the_tables_of_the_old_one_go_in_steps() {
+fn a_caught_up_version_answers_and_old_tables_go_in_steps() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = database(dir.path());
     let old = open(&mut database, 1);
@@ -583,7 +582,7 @@ fn a_version_that_is_built_may_take_over_what_the_old_one_has() {
 }
 
 #[test]
-fn a_version_that_is_behind_by_an_entry_that_is_still_there_does_not_answer() {
+fn a_version_behind_by_a_stored_entry_does_not_answer() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = database(dir.path());
     let mut author = Author::new(1);
@@ -612,7 +611,7 @@ fn a_version_that_is_behind_by_an_entry_that_is_still_there_does_not_answer() {
 }
 
 #[test]
-fn each_bound_of_a_definition_holds_at_its_value_and_one_more_is_refused() {
+fn each_bound_of_a_definition_holds_at_its_value() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = database(dir.path());
     let topics = |count: usize| -> Vec<Topic> {
@@ -677,7 +676,7 @@ fn each_bound_of_a_definition_holds_at_its_value_and_one_more_is_refused() {
 }
 
 #[test]
-fn a_value_has_as_many_bytes_as_its_bound_says_and_one_more_is_refused() {
+fn the_bound_of_a_values_bytes_holds() {
     let dir = tempfile::tempdir().unwrap();
     let mut database = database(dir.path());
     open(&mut database, 1);

@@ -51,7 +51,7 @@ pub fn loopback_bytes() -> u64 {
     }
 }
 
-/// Bytes of a database and of the files beside it.
+/// Bytes of a database and of the files next to it.
 pub fn disk_bytes(database: &Path) -> u64 {
     let size = |suffix| {
         let mut path = database.as_os_str().to_owned();

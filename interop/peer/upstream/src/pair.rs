@@ -83,7 +83,7 @@ impl Plan {
     }
 }
 
-/// Starts both, the first one earlier, and prints what came of it.
+/// Starts both, the first one earlier, and prints what became of it.
 pub async fn run(dir: &Path, plan: Plan) -> Result<()> {
     let all = operations(plan.n, plan.authors, plan.payload_bytes)?;
     let held = plan.n - plan.lacking();

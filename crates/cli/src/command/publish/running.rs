@@ -18,7 +18,7 @@ use crate::remote::Remote;
 /// Bytes of content that go into one request, whose frame takes 1 MiB of base64.
 const REQUEST_BYTES_MAX: usize = 600 * 1024;
 
-/// Bytes that a message takes in a request beside its content.
+/// Bytes that a message takes in a request next to its content.
 const MESSAGE_BYTES: usize = 64;
 
 /// Publishes everything, waits for a peer and says who has it.

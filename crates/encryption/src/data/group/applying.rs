@@ -104,7 +104,7 @@ impl<M: Membership> Group<M> {
         // A rotation that we cannot open still asks for another one.
         self.learn(operation, None, false);
         if matches!(control, Control::Remove { .. }) {
-            // Whoever was removed is, whether or not we can read the new secret.
+            // Anyone who was removed is, whether or not we can read the new secret.
             self.agreement.change(sender, control, operation);
             self.after(operation, control);
         }

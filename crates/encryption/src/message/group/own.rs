@@ -31,7 +31,7 @@ impl<M: Membership> Group<M> {
     /// the time since that come later say it as well, but what was produced until then may have
     /// used keys twice.
     pub fn restored(&mut self) {
-        // Whatever waits for its id was published by the newer copy.
+        // Anything that waits for its id was published by the newer copy.
         self.unpublished = None;
         self.agreement.restored();
     }

@@ -66,7 +66,7 @@ impl Named {
             state.reads_ahead = true;
             let named = Arc::clone(self);
             tokio::spawn(async move {
-                // Whoever needs it meets the same error.
+                // Anyone who needs it meets the same error.
                 let _ = named.read(When::Ahead).await;
                 named.state.lock().reads_ahead = false;
             });

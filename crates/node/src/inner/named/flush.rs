@@ -45,7 +45,7 @@ impl Flush {
     }
 }
 
-/// Tells whoever waits, also if the engine ends without an answer.
+/// Tells anyone who waits, also if the engine ends without an answer.
 struct Reply {
     named: Weak<Named>,
     version: u64,

@@ -178,7 +178,7 @@ impl Candidate {
         self.due = now.after(wait_ms);
     }
 
-    /// A dial beside a session that runs came to nothing.
+    /// A dial next to a session that runs came to nothing.
     pub(super) fn not_compared(&mut self, now: Time, draws: &mut Draws) {
         self.compare_soon(FIRST_MS, now, draws);
         self.due = self.compare.unwrap_or(now);
@@ -203,7 +203,8 @@ impl Candidate {
         }
     }
 
-    /// The peer is in the overlay of the topic: whatever it said before, it has the topic now.
+    /// The peer is in the overlay of the topic: no matter what it said before, it has the topic
+    /// now.
     pub(super) fn joined(&mut self, head_start_ms: u64, now: Time) {
         if matches!(self.fault, Some(Fault::Left | Fault::NotServed)) {
             self.fault = Some(Fault::Silent);

@@ -85,7 +85,7 @@ fn next_dial(need: &mut Need, from_ms: u64, until_ms: u64) -> Option<u64> {
 }
 
 #[test]
-fn the_smaller_node_dials_at_once_and_the_larger_one_after_two_seconds_without_a_session() {
+fn the_larger_node_waits_two_seconds_before_it_dials() {
     let (small, large) = two();
     let mut need_small = need(small, 5);
     assert_eq!(dials(&mut need_small, interested(large), 0), [large]);
@@ -114,7 +114,7 @@ fn a_peer_that_only_catches_up_is_none_of_those_that_are_sought() {
         dials(&mut need, interested(*peer), SECOND);
     }
     let mut session = 10;
-    // Whoever is dialled is served, and live.
+    // Anyone who is dialled is served, and live.
     let mut dialled_until = |need: &mut Need, from_ms: u64, until_ms: u64, behind: &[u64]| {
         let mut count = 0;
         for ms in (from_ms..until_ms).step_by(100) {
@@ -139,7 +139,7 @@ fn a_peer_that_only_catches_up_is_none_of_those_that_are_sought() {
 }
 
 #[test]
-fn a_named_peer_is_tried_as_soon_as_it_is_linked_with_and_forgotten_where_it_has_no_such_topic() {
+fn a_named_peer_is_tried_once_linked() {
     let (small, large) = two();
     for local in [small, large] {
         let peer = if local == small { large } else { small };
@@ -174,7 +174,7 @@ fn a_peer_that_dialled_us_is_not_dialled_back() {
 }
 
 #[test]
-fn who_others_told_of_is_dialled_when_needed_and_forgotten_when_that_fails() {
+fn a_peer_by_hearsay_is_dialled_and_forgotten_on_failure() {
     let (small, large) = two();
     let mut alone = need(small, 5);
     assert_eq!(dials(&mut alone, NeedInput::Told(large), 0), [large]);
@@ -194,7 +194,7 @@ fn who_others_told_of_is_dialled_when_needed_and_forgotten_when_that_fails() {
 }
 
 #[test]
-fn who_others_told_of_takes_no_place_of_those_who_said_so_themselves() {
+fn hearsay_takes_no_place_of_those_who_spoke_themselves() {
     let local = key(0);
     let mut need = need(local, 5);
     dials(&mut need, opened(key(1), 1, Dialled::ByThem), 0);
@@ -229,7 +229,7 @@ fn what_the_overlay_drops_is_neither_ended_nor_given_up() {
 }
 
 #[test]
-fn a_failed_session_is_replaced_at_once_although_another_one_runs() {
+fn a_failed_session_is_replaced_while_another_runs() {
     let (small, large) = two();
     for local in [small, large] {
         let peer = if local == small { large } else { small };
@@ -248,7 +248,7 @@ fn a_failed_session_is_replaced_at_once_although_another_one_runs() {
 }
 
 #[test]
-fn who_refuses_is_asked_ever_more_slowly_and_that_it_is_there_changes_nothing() {
+fn a_refusing_peer_is_asked_ever_more_rarely() {
     let (small, large) = two();
     let mut need = need(small, 5);
     dials(&mut need, interested(large), 0);
@@ -267,7 +267,7 @@ fn who_refuses_is_asked_ever_more_slowly_and_that_it_is_there_changes_nothing() 
     }
     assert!(waits[0] <= 1_300 && waits[13] >= 220 * SECOND, "{waits:?}");
     assert!(waits.iter().all(|wait| *wait <= 380 * SECOND), "{waits:?}");
-    // It comes itself: it is served, whatever it said before.
+    // It comes itself: it is served, no matter what it said before.
     assert!(dials(&mut need, opened(large, 9, Dialled::ByThem), now).is_empty());
 }
 
@@ -321,7 +321,7 @@ fn a_changed_network_is_tried_at_once() {
 }
 
 #[test]
-fn a_published_neighbour_is_dialled_even_if_enough_others_are_there() {
+fn a_published_neighbour_is_always_dialled() {
     let local = key(0);
     let mut need = need(local, 1);
     let others: Vec<_> = (10..14).map(key).collect();
@@ -343,7 +343,7 @@ fn a_published_neighbour_is_dialled_even_if_enough_others_are_there() {
 }
 
 #[test]
-fn no_more_peers_are_kept_in_mind_than_allowed_and_those_with_a_session_stay() {
+fn candidates_are_bounded_and_those_in_session_stay() {
     let mut need = need(key(0), 5);
     let served = key(1);
     dials(&mut need, opened(served, 1, Dialled::ByThem), 0);
@@ -591,7 +591,7 @@ fn all_learn_of_all(world: &mut World, from_ms: u64) {
 }
 
 #[test]
-fn a_star_of_nodes_that_cannot_reach_each_other_is_served_by_its_centre() {
+fn the_centre_of_a_star_serves_everyone() {
     for count in [3, 13, 101] {
         let mut world = World::new(count, 5, |from, to, _| from == 0 || to == 0);
         for node in 1..count {
@@ -614,7 +614,7 @@ fn a_star_of_nodes_that_cannot_reach_each_other_is_served_by_its_centre() {
 }
 
 #[test]
-fn many_nodes_on_a_topic_are_connected_by_few_sessions_each_and_then_rest() {
+fn many_nodes_connect_with_few_sessions_and_rest() {
     for (count, most) in [(16, 8), (32, 9), (100, 10)] {
         let mut world = World::new(count, 5, |_, _, _| true);
         all_learn_of_all(&mut world, 0);
@@ -683,7 +683,7 @@ fn nodes_that_know_only_some_others_are_connected_nevertheless() {
 }
 
 #[test]
-fn two_islands_that_learn_of_each_other_become_one_although_both_have_enough_sessions() {
+fn two_islands_become_one_despite_enough_sessions() {
     let count = 40;
     let mut world = World::new(count, 5, |_, _, _| true);
     for node in 0..count {
@@ -703,7 +703,7 @@ fn two_islands_that_learn_of_each_other_become_one_although_both_have_enough_ses
 }
 
 #[test]
-fn a_path_that_was_gone_is_used_within_five_seconds_or_a_tenth_of_the_gap() {
+fn a_path_that_returns_is_used_within_a_tenth_of_the_gap() {
     for gap_s in [5, 8, 12, 20, 26, 30, 45, 60, 90, 300, 900, 3_600, 7_200] {
         for shift in 0..12 {
             let gone = 2 * MINUTE + shift * 171;
@@ -728,7 +728,7 @@ fn a_path_that_was_gone_is_used_within_five_seconds_or_a_tenth_of_the_gap() {
 }
 
 #[test]
-fn islands_that_a_path_divided_for_an_hour_are_one_again_when_it_is_back() {
+fn islands_divided_for_an_hour_become_one_again() {
     let count = 24;
     let (gone, back) = (2 * MINUTE, 2 * MINUTE + HOUR);
     let reach = move |from: usize, to: usize, now| from % 2 == to % 2 || now < gone || now >= back;
@@ -768,7 +768,7 @@ fn nodes_that_come_and_go_stay_connected_and_dial_little() {
 }
 
 impl World {
-    /// A node starts anew and learns of all others within some seconds, as they do of it.
+    /// A node starts over and learns of all others within some seconds, as they do of it.
     fn back(&mut self, node: usize) {
         let mut seed = [11; 32];
         seed[0] = node as u8;

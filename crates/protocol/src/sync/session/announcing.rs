@@ -116,7 +116,7 @@ impl Announcing {
         self.reading
     }
 
-    /// The page to read for what the peer fetched, if it is its turn beside `news`.
+    /// The page to read for what the peer fetched, if it is its turn next to `news`.
     pub(super) fn next_read(&mut self, news: bool, log: LogId) -> Option<Read> {
         let entries = self.fetched.front()?;
         if news && std::mem::take(&mut self.news_next) {
@@ -424,7 +424,7 @@ impl Session {
         let mut fetches = Vec::new();
         for offer in self.announcing.take_offers(self.now, changed) {
             let due = offer.at <= self.now;
-            // Whoever should have sent it has gone, or sends only announcements now.
+            // Anyone who should have sent it has gone, or sends only announcements now.
             let elsewhere = table.source_of(&offer.announced.entries.author) != offer.source;
             if due || elsewhere {
                 self.look_at(offer, &mut table, pair, &mut fetches);

@@ -106,7 +106,7 @@ impl Bodies {
         self.answer.as_ref().is_some_and(|answer| answer.reading)
     }
 
-    /// The page to read for the answer, if it is its turn beside `news`.
+    /// The page to read for the answer, if it is its turn next to `news`.
     pub(super) fn next_read(&mut self, news: bool) -> Option<Read> {
         let answer = self.answer.as_mut()?;
         if news && !std::mem::replace(&mut self.answer_next, true) {

@@ -64,7 +64,7 @@ async fn a_token_is_one_or_it_is_nothing() {
 }
 
 #[tokio::test]
-async fn a_proof_is_for_this_node_this_address_this_nonce_and_a_minute() {
+async fn a_proof_is_for_one_node_address_nonce_and_minute() {
     let gate = gate(Unknown::Closed);
     let bob = key(1);
     assert_eq!(
@@ -108,7 +108,7 @@ async fn a_header_is_no_proof_and_a_proof_is_no_header() {
 }
 
 #[tokio::test]
-async fn keys_that_nobody_named_may_nothing_or_relay_and_read_named_topics() {
+async fn unnamed_keys_may_do_nothing_or_relay_named_topics() {
     let carol = proof(&key(3), &node(), AUTHORITY, 1_060);
     assert!(verdict(&gate(Unknown::Closed), &carol).is_err());
     let topics = BTreeSet::from([Topic::from_bytes([1; 32])]);
@@ -158,7 +158,7 @@ async fn a_ticket_is_good_once_and_for_a_minute() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_this_nodes_and_an_origin_that_is_not_listed_are_refused() {
+async fn foreign_hosts_and_unlisted_origins_are_refused() {
     let gate = gate(Unknown::Closed);
     for host in [
         "localhost",

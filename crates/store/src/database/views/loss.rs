@@ -20,7 +20,7 @@ struct Leaving {
 
 impl Tx<'_> {
     /// Entries of a log that leave the feed, from one sequence number to before another: views that
-    /// have applied them cannot be built anew from the same. Entries without content stay where a body
+    /// have applied them cannot be rebuilt from the same. Entries without content stay where a body
     /// is dropped.
     pub(crate) fn leave_views(
         &mut self,

@@ -30,7 +30,7 @@ pub struct ViewRow {
     pub name: String,
     /// The version.
     pub version: u32,
-    /// Whether it answers; otherwise it is built beside the one that does.
+    /// Whether it answers; otherwise it is built next to the one that does.
     pub answers: bool,
     /// The last offset that it has applied.
     pub position: u64,
