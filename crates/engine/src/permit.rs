@@ -228,6 +228,13 @@ pub(crate) fn take(
         match told {
             Told::Members(changes) => {
                 heal_soon(turn, topic);
+                let me = turn.state.author;
+                let is_in = changes
+                    .iter()
+                    .any(|one| one.member == me && one.after.is_some());
+                if is_in && let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
+                    known.joining = None;
+                }
                 let changes = changes.into_iter();
                 let changes = changes.map(|one| (one.member, one.before, one.after));
                 tell(turn, topic, SpaceNews::Members(changes.collect()));

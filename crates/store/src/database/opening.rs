@@ -117,7 +117,7 @@ impl Tx<'_> {
         (from, below): (u32, u32),
         rows_max: usize,
     ) -> Result<Vec<(u32, SealedOperation)>, StoreError> {
-        let sql = "SELECT seq, arrival, header, body, offset IS NOT NULL AND content = 1
+        let sql = "SELECT seq, arrival, header, body, offset IS NOT NULL AND content IS 1
             FROM operation
             WHERE log = ?1 AND seq >= ?2 AND seq < ?3 AND body IS NOT NULL ORDER BY seq LIMIT ?4";
         self.rows(
