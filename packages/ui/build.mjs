@@ -2,6 +2,7 @@
 
 import { build } from "esbuild";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
 const GZIP_MAX = 120_000;
@@ -10,7 +11,7 @@ const check = process.argv.includes("--check");
 
 const script = await build({
   entryPoints: ["src/main.ts"],
-  absWorkingDir: import.meta.dirname,
+  absWorkingDir: fileURLToPath(new URL(".", import.meta.url)),
   bundle: true,
   format: "esm",
   target: "es2022",

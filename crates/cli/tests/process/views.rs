@@ -19,13 +19,15 @@ async fn application(world: &World) -> Node {
     node.spawn().await.unwrap()
 }
 
-/// Starts a version and waits until it answers, or cannot.
+/// Starts a version and waits until it answers and has applied all, or cannot.
 async fn start(node: &Node, world: &World, version: u32) -> ViewState {
     let topic = world.topic.parse().unwrap();
     let view = node.view("notes", version).topics([topic]).table(TABLE);
     let view = view.apply(|_, _| Ok(())).start().await.unwrap();
     // It waits for the application where the feed lacks something.
-    let _ = view.answers().await;
+    if view.answers().await.is_ok() {
+        view.caught_up().await.unwrap();
+    }
     view.status().await.unwrap().state
 }
 
