@@ -42,7 +42,7 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             invite,
             reply,
         } => {
-            let joined = join::join(turn, &topic, invite)?;
+            let joined = join::join(turn, &topic, *invite)?;
             turn.answer(reply, joined);
         }
         SpaceCommand::Offer {

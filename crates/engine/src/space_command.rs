@@ -40,7 +40,7 @@ pub enum SpaceCommand {
         /// The topic that this is about.
         topic: Topic,
         /// What was handed to us.
-        invite: Invite,
+        invite: Box<Invite>,
         /// Called when that is synced to disk.
         reply: Reply<Result<(), SpaceError>>,
     },

@@ -144,6 +144,7 @@ impl Spaces {
         let Some(Ok(invite)) = invite else {
             return Err(Error::NoInvite);
         };
+        let invite = Box::new(invite);
         if ticket.network() != self.node.network_id() {
             return Err(Error::OtherNetwork);
         }

@@ -30,7 +30,7 @@ impl Peer {
     }
 
     fn try_join(&mut self, invite: &Invite) -> Result<(), SpaceError> {
-        let (topic, invite) = (TOPIC, invite.clone());
+        let (topic, invite) = (TOPIC, Box::new(invite.clone()));
         self.ask(asked(|reply| {
             Command::Space(SpaceCommand::Join {
                 topic,
