@@ -86,7 +86,7 @@ debug_hex!(Label);
 
 impl Label {
     /// The greatest one.
-    pub const MAX: Label = Label([u8::MAX; 32]);
+    pub const GREATEST: Label = Label([u8::MAX; 32]);
 
     /// The label where a log of a topic is named by its author. Not checked to be a key, and none where the
     /// log has a name.

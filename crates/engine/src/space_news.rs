@@ -168,8 +168,9 @@ fn sentence_of_healing(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use p2panda_core::SigningKey;
 
     use super::*;

@@ -86,7 +86,7 @@ mod tests {
         let first = |byte| ReceiptLog::first(overlay(byte));
         let named = ReceiptLog {
             overlay: overlay(1),
-            label: Some(Label::MAX),
+            label: Some(Label::GREATEST),
         };
         receipts.want(first(1), 3);
         receipts.want(first(2), 7);

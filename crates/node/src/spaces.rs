@@ -32,7 +32,7 @@ use crate::view::ViewRequest;
 /// let space = node.spaces().create("Berlin crew").await?;
 /// space.add(bob, Role::Editor).await?;
 /// space.publish("hi").await?;
-/// // Whoever gets this string may come in, once an owner is there.
+/// // Anyone who gets this string may come in, once an owner is there.
 /// let invite = space.invite(Role::Editor).await?;
 /// println!("{}", invite.ticket);
 /// # Ok(()) }

@@ -97,8 +97,9 @@ pub(crate) fn read(name: &[u8], value: &[u8]) -> Option<(Topic, VerifyingKey, Ve
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
     use p2panda_core::SigningKey;
 
     use super::*;

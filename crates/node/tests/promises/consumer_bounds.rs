@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use p2panda::{
     Acking, ConsumerError, ConsumerFilter, ConsumerMode, ConsumerRequest, ConsumerStart, Error,
-    Topic, VerifyingKey,
+    SigningKey, Topic, VerifyingKey,
 };
 use p2panda_core::limits::{
     CONSUMER_AUTHORS_MAX, CONSUMER_BACKOFF_MAX, CONSUMER_BATCH_BYTES_MAX, CONSUMER_BATCH_MAX,
@@ -17,11 +17,18 @@ use crate::consumers::{next, with_messages};
 
 const STEP: Duration = Duration::from_micros(1);
 
-/// Any key: those of filters and heights are only compared.
+/// Any key: those of heights are only compared.
 fn key(number: usize) -> VerifyingKey {
     let mut bytes = [7; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     VerifyingKey::from_bytes_unchecked(bytes)
+}
+
+/// A key that is one: those of filters are checked when they are read.
+fn author(number: usize) -> VerifyingKey {
+    let mut bytes = [7; 32];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    SigningKey::from_bytes(&bytes).verifying_key()
 }
 
 fn topics(count: usize) -> impl Iterator<Item = Topic> {
@@ -97,7 +104,7 @@ async fn each_bound_of_a_consumer_holds_at_its_value() {
         (
             "authors",
             [CONSUMER_AUTHORS_MAX, CONSUMER_AUTHORS_MAX + 1].map(|count| {
-                let filter = ConsumerFilter::default().authors((0..count).map(key));
+                let filter = ConsumerFilter::default().authors((0..count).map(author));
                 Box::new(move |request: ConsumerRequest| request.filter(filter.clone())) as Change
             }),
         ),

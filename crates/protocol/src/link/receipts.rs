@@ -35,7 +35,7 @@ impl ReceiptLog {
     pub const fn all(overlay: Overlay) -> RangeInclusive<ReceiptLog> {
         let last = ReceiptLog {
             overlay,
-            label: Some(Label::MAX),
+            label: Some(Label::GREATEST),
         };
         ReceiptLog::first(overlay)..=last
     }
