@@ -137,7 +137,7 @@ impl<'a> Shown<'a> {
             offset: message.offset(),
             timestamp: message.timestamp().as_micros(),
             text: message.text().ok(),
-            bytes: message.bytes().ok().map(|bytes| &bytes[..]),
+            bytes: message.bytes().ok(),
             cbor: message.raw(),
             change: message.change().map(|change| match change {
                 Change::Withdrawn => "withdrawn",

@@ -28,7 +28,10 @@ const ROTATIONS: usize = 1_000;
 /// Groups of which 100 are in use.
 const STORED: usize = 10_000;
 
-const PARTS: [(&str, fn(&mut Bars)); 4] = [
+/// What measures some bars.
+type Part = fn(&mut Bars);
+
+const PARTS: [(&str, Part); 4] = [
     ("silent", silent),
     ("answered", answered),
     ("in-use", in_use),

@@ -12,7 +12,7 @@ use crate::remote::TOKEN;
 pub fn run(command: ContextCommand) -> Result<Outcome, Failure> {
     let mut contexts = Contexts::load()?;
     match command {
-        ContextCommand::Ls { json } => return list(&contexts, json),
+        ContextCommand::Ls { json } => list(&contexts, json),
         ContextCommand::Add {
             name,
             address: node,

@@ -75,7 +75,7 @@ impl AccessSettings {
         };
         Ok(AccessSettings {
             access: Access {
-                grants: each("access.keys", &section.keys, |text| key(text))?,
+                grants: each("access.keys", &section.keys, key)?,
                 unknown_keys,
                 hosts: section.hosts.clone(),
                 origins: section.origins.clone(),

@@ -78,9 +78,7 @@ fn open(database: &mut Database) -> OpenedView {
 fn the_tables_of_a_view_are_made_in_one_second_or_not_at_all() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), TestClock::default());
     let mut database = database(dir.path(), &clock);
-    let unique = "CREATE TABLE {view}i AS WITH RECURSIVE
-        n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n";
-    let long = definition("notes", &[TABLE, unique]);
+    let long = definition("notes", &[TABLE, "CREATE TABLE {view}more(i INTEGER)"]);
     clock.set(VIEW_DEFINITION_TIME_MAX + ONE);
     let refused = database.open_view(&long).unwrap();
     assert_eq!(refused, Err(ViewError::TooLong));

@@ -328,6 +328,10 @@ fn make(
             }
             made => made?,
         };
+        // SQLite looks at the time now and then: many short statements are not interrupted.
+        if scope.is_over() {
+            return Ok(Err(ViewError::TooLong));
+        }
     }
     drop(entered);
     Ok(Ok(OpenedView {
