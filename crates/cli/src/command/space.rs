@@ -20,6 +20,7 @@ use crate::interrupt::Interrupt;
 use crate::open::until_stopped;
 use crate::output::{self, Written, note, visible};
 use crate::parse::TopicArg;
+use crate::remote::Remote;
 use crate::settings::{Resolved, Settings as Configured};
 
 /// How often to look whether something has happened.
@@ -29,6 +30,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub async fn run(args: &NodeArgs, command: SpaceCommand) -> Result<Outcome, Failure> {
     if let SpaceCommand::Watch(watch) = command {
         return subscribe::run(args, watch).await;
+    }
+    if let Some(running) = Remote::find(args).await? {
+        let at = running.at().to_owned();
+        return Err(Failure::SpacesOfRunning { at });
     }
     let settings = Configured::load(args)?.resolved;
     let mut interrupt = Interrupt::new()?;
