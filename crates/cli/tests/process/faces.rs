@@ -292,6 +292,10 @@ fn what_a_node_that_runs_cannot_honour_is_an_error_that_says_so() {
     assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
     let refused = world.server(&["node", "run"]);
     assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
+    let refused = world.server(&["space", "ls"]);
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(said.contains("does not work by one yet"), "{said}");
     assert_eq!(daemon.running.interrupt().code(), Some(0));
 }
 
