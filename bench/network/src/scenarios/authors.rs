@@ -26,7 +26,18 @@ struct Meeting {
     resident_bytes: u64,
 }
 
+/// When a meeting is over.
+#[derive(Clone, Copy)]
+enum Until {
+    /// When who lacks has so many operations, or the time is up.
+    Has(u32, Duration),
+    /// After that time.
+    Passed(Duration),
+}
+
 /// Bytes both ways, and round trips: the same on a path with and without delay, the difference.
+/// How much of the bytes is due to what is missing shows a meeting as long of two nodes that have
+/// the same.
 pub async fn run(
     rig: &Rig,
     authors: u32,
@@ -37,9 +48,10 @@ pub async fn run(
     let operations = operations::logs(topic(0), authors, 1)?;
     let known = operations.len().saturating_sub(missing as usize);
     let dir = tempfile::tempdir()?;
-    let (full, lacking) = (dir.path().join("full"), dir.path().join("lacking"));
+    let [full, lacking, equal] = ["full", "lacking", "equal"].map(|name| dir.path().join(name));
     let mut pair = Pair::new(Shape::default()).await?;
     fill(rig, &pair, 0, &full, &operations).await?;
+    fill(rig, &pair, 1, &equal, &operations).await?;
     fill(
         rig,
         &pair,
@@ -64,17 +76,28 @@ pub async fn run(
         });
         let [full, lacking] = copies;
         let dirs = (full?, lacking?);
-        meetings.push(meet(rig, &pair, &dirs, authors, wait).await?);
+        let until = Until::Has(authors, wait);
+        meetings.push(meet(rig, &pair, &dirs, until).await?);
         std::fs::remove_dir_all(&dirs.0)?;
         std::fs::remove_dir_all(&dirs.1)?;
     }
     let [near, far] = &meetings[..] else {
         return Err(Error::Late("a meeting"));
     };
+    pair.shape(Shape::default()).await?;
+    let same = Duration::from_secs_f64(near.seconds.unwrap_or_default());
+    let alike = meet(rig, &pair, &(full, equal), Until::Passed(same)).await?;
     let bar = if authors > 100_000 { 30.0 } else { 20.0 };
     let mut report = Report::new(format!("{authors} authors, {missing} missing"));
     let bytes = near.bytes as f64 / 1e3;
     report.hold("both ways, from the dial", "kB", Some(bytes), bar);
+    let difference = (near.bytes as f64 - alike.bytes as f64) / 1e3;
+    report.hold(
+        "more than where nothing is missing",
+        "kB",
+        Some(difference),
+        bar,
+    );
     report.hold("all have come", "s", near.seconds, wait.as_secs_f64());
     let trips = near
         .seconds
@@ -115,8 +138,7 @@ async fn meet(
     rig: &Rig,
     pair: &Pair,
     (full, lacking): &(PathBuf, PathBuf),
-    operations: u32,
-    wait: Duration,
+    until: Until,
 ) -> Result<Meeting, Error> {
     let a = rig.start(&pair.a.space, Setup::new(0).dir(full)).await?;
     let b = rig.start(&pair.b.space, Setup::new(1).dir(lacking)).await?;
@@ -128,7 +150,13 @@ async fn meet(
     let before = (a.taken()?, b.taken()?);
     let begun = Instant::now();
     b.add_peer(a.id(), pair.a.addr).await?;
-    let all = b.holds(topic(0), u64::from(operations), wait).await?;
+    let all = match until {
+        Until::Has(operations, wait) => b.holds(topic(0), u64::from(operations), wait).await?,
+        Until::Passed(time) => {
+            tokio::time::sleep(time).await;
+            true
+        }
+    };
     let seconds = all.then(|| begun.elapsed().as_secs_f64());
     let (a_taken, b_taken) = (a.taken()?, b.taken()?);
     let sent = a_taken.since(&before.0).sent_bytes + b_taken.since(&before.1).sent_bytes;

@@ -21,6 +21,8 @@ const MESSAGE_BYTES: usize = 8_192;
 pub const INTERVAL: Duration = Duration::from_millis(200);
 /// Over which the traffic without messages is measured.
 pub const QUIET: Duration = Duration::from_secs(10);
+/// Of 8 nodes that sent each operation over all links (commit 48f22cc, docs/performance/network.md).
+const FLOODED_P50_MS: f64 = 7.61;
 /// How long a link stays down under churn, and all are up before the next one.
 const CHURN: Duration = Duration::from_secs(2);
 /// What decides which link goes down.
@@ -70,7 +72,11 @@ pub async fn run(
         false => (format!("{messages} messages to {nodes} nodes"), 1.1),
     };
     let mut report = Report::new(name);
-    figures(&mut report, all / once, times, lost, Some(bar));
+    figures(&mut report, all / once, times.clone(), lost, Some(bar));
+    if nodes == 8 && !churn {
+        let flooded = percentile(times, 0.5).map(|p50| p50 / FLOODED_P50_MS);
+        report.hold("p50, of that of flooding", "×", flooded, 1.3);
+    }
     Ok(report)
 }
 
