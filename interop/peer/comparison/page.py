@@ -8,10 +8,10 @@ from . import bars, plot
 
 HEAD = """# Performance
 
-Our node beside the published p2panda crates 0.7.1 and beside what the machine itself can do,
-measured in turns on one machine. The figures are medians; in brackets the smallest and the largest run. The
-bars are those of the project. "Limit" is what the machine does at most for the same work, by
-itself: signatures of ed25519-dalek, inserts into SQLite in batches, commits that are synced to
+This page compares our node with the published p2panda crates 0.7.1 and with the limits of the machine, in
+alternating runs on one machine. Figures are medians, with the smallest and the largest run in brackets. The
+bars are set by the project. "Limit" is the most that the machine achieves for the same work without p2panda:
+signatures of ed25519-dalek, batched inserts into SQLite, commits that are synced to
 disk, one QUIC connection of iroh.
 
 | | |
@@ -21,13 +21,13 @@ disk, one QUIC connection of iroh.
 | machine | {machine} |
 | command | `interop/peer/compare` |
 
-Rate and time are for all cores of the machine with both processes on them. Our own operations are
-on the disk before they are announced. Time of a catch-up counts from the start of the later
-process to the last message at its application. Wire is UDP payload, both ways, each datagram once
-at its sender. A run of the published node that hangs is cut off ("does not finish"); its wire is that
+Rates and times use all cores of the machine, with both processes on them. Our own operations are
+on disk before they are announced. The time of a catch-up runs from the start of the second
+process to the last message at its application. Wire is UDP payload in both directions; each datagram counts once,
+at its sender. A run of the published node that hangs is ended ("does not finish"); its wire is that
 of a catch-up of 500, its disk that of 1k, its open that of a database of 100k. The commit of a live
-message is one at the same pace, one in 10 ms: disk and processor fall idle in between. Its limit is
-that commit and half of a question and answer over QUIC at that pace.
+message is measured at the same pace, one in 10 ms: disk and processor become idle in between. Its limit is
+that commit plus half of a request and response over QUIC at that pace.
 
 """
 
@@ -48,7 +48,7 @@ def render(results, quick):
             continue
         text += _row(bar)
     text += (
-        "\nConsumers, views and batches, also beside nats-server: "
+        "\nConsumers, views and batches, also compared with nats-server: "
         "[performance/streaming.md](performance/streaming.md).\n"
         "The network: [performance/network.md](performance/network.md).\n"
     )
