@@ -148,11 +148,6 @@ pub enum Failure {
         another home with --home DIR, or stop that node"
     )]
     RunningNode { flag: &'static str, at: String },
-    #[error(
-        "a node runs at {at}, and `panda space` does not work by one yet; stop it for this command, or name another home \
-        with --home DIR"
-    )]
-    SpacesOfRunning { at: String },
     #[error("`panda node run` starts a node; leave out --node, or ask it with another command")]
     NodeOfItsOwn,
     #[error("{0}")]
@@ -201,7 +196,6 @@ impl Failure {
             Failure::Context(ContextError::Unknown { .. }) => 23,
             Failure::Context(_) => 2,
             Failure::NoToken | Failure::NodeOfItsOwn | Failure::RunningNode { .. } => 2,
-            Failure::SpacesOfRunning { .. } => kind_code(ErrorKind::Locked),
             Failure::TempAndHome
             | Failure::NoHome
             | Failure::Settings(_)

@@ -121,11 +121,6 @@ impl Remote {
         })
     }
 
-    /// Where it answers.
-    pub fn at(&self) -> &str {
-        &self.at
-    }
-
     /// Refuses what only a node can honour that the command opens itself.
     pub fn check(&self, args: &NodeArgs, temp: bool) -> Result<(), Failure> {
         let flags = [

@@ -59,6 +59,17 @@ impl Node {
         Ok(unsent)
     }
 
+    /// The same of one topic: how many operations.
+    ///
+    /// # Errors
+    /// As [`Node::unsent`].
+    pub async fn unsent_in(&self, topic: Topic) -> Result<u64, Error> {
+        match self.topics().get(&topic) {
+            Some(state) => self.unsent_of(&state).await,
+            None => Ok(0),
+        }
+    }
+
     async fn unsent_of(&self, state: &TopicState) -> Result<u64, Error> {
         let topic = state.topic();
         let mut unsent = 0;

@@ -15,6 +15,7 @@ pub(crate) mod new_logs;
 pub(crate) mod queue;
 pub(crate) mod receipts;
 pub(crate) mod serve;
+pub(crate) mod space_topics;
 pub(crate) mod storage;
 pub(crate) mod topic;
 pub(crate) mod verify;

@@ -106,6 +106,7 @@ impl Spaces {
     ) -> Result<Space, Error> {
         let queue = self.node.queue();
         let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        queue.spaces.begin(topic);
         let made = queue.space(|reply| SpaceCommand::Create {
             topic,
             settings,
@@ -124,6 +125,7 @@ impl Spaces {
     pub async fn follow(&self, topic: Topic) -> Result<Space, Error> {
         let id = None;
         let queue = self.node.queue();
+        queue.spaces.begin(topic);
         let made = queue.space(|reply| SpaceCommand::Follow { topic, id, reply });
         made.await??;
         self.kept(topic).await
@@ -159,6 +161,7 @@ impl Spaces {
             }
         }
         let (topic, queue) = (ticket.topic(), self.node.queue());
+        queue.spaces.begin(topic);
         let joined = queue.space(|reply| SpaceCommand::Join {
             topic,
             invite,
@@ -184,8 +187,29 @@ impl Spaces {
     /// # Errors
     /// As [`Spaces::list`].
     pub async fn get(&self, topic: Topic) -> Result<Option<Space>, Error> {
-        let all = self.list().await?;
-        Ok(all.into_iter().find(|space| space.topic == topic))
+        let queue = self.node.queue();
+        let asked = queue.space(|reply| SpaceCommand::IsSpace { topic, reply });
+        let is_space = asked.await?;
+        Ok(is_space.then(|| Space::new(self.node.clone(), topic)))
+    }
+
+    /// Whether a topic carries a space that this node follows, or is about to follow: what is written there is
+    /// for the members of a space. Costs no more than a look into a table.
+    ///
+    /// # Errors
+    /// As [`Spaces::list`].
+    pub async fn carries(&self, topic: Topic) -> Result<bool, Error> {
+        let queue = self.node.queue();
+        queue.spaces.has(queue, &topic).await
+    }
+
+    /// What this node is in each of its spaces, sorted by topic, as [`Space::state`].
+    ///
+    /// # Errors
+    /// As [`Spaces::list`].
+    pub async fn states(&self) -> Result<Vec<(Topic, SpaceState)>, Error> {
+        let queue = self.node.queue();
+        queue.space(|reply| SpaceCommand::List { reply }).await
     }
 
     /// Members are reached, and healed, whether or not the application reads.

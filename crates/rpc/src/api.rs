@@ -12,6 +12,7 @@ mod notes;
 mod openrpc;
 mod operations;
 mod publish;
+mod spaces;
 mod topics;
 mod views;
 
@@ -26,6 +27,7 @@ pub use notes::*;
 pub use openrpc::document;
 pub use operations::*;
 pub use publish::*;
+pub use spaces::*;
 pub use topics::*;
 pub use views::*;
 
@@ -52,6 +54,10 @@ pub enum Need {
     Publish,
     /// Scope `relay`.
     Relay,
+    /// Scope `space:read`.
+    SpaceRead,
+    /// Scope `space:admin`.
+    SpaceAdmin,
     /// Scope `admin`.
     Admin,
 }
@@ -188,6 +194,44 @@ methods! {
     ViewDelete "view.delete" Admin ViewParams => Empty;
     /// Lets a new version of a view answer that lacks what is gone.
     ViewAcceptLoss "view.accept-loss" Admin ViewParams => Empty;
+    /// Makes a space, with the node as its owner.
+    SpaceCreate "space.create" SpaceAdmin SpaceCreateParams => SpaceView;
+    /// The spaces of the node.
+    SpaceList "space.list" SpaceRead Empty => SpaceListResult;
+    /// Asks to be let into the space of an invite, or follows one.
+    SpaceJoin "space.join" SpaceAdmin SpaceJoinParams => SpaceView;
+    /// A ticket by which somebody may come in.
+    SpaceInvite "space.invite" SpaceAdmin SpaceInviteParams => SpaceInviteResult;
+    /// The invites of a space, and who came by them.
+    SpaceInvites "space.invites" SpaceRead TopicParams => SpaceInvitesResult;
+    /// Takes an invite back; who came by it stays.
+    SpaceRevoke "space.revoke" SpaceAdmin SpaceRevokeParams => Empty;
+    /// Who is a member, with which role.
+    SpaceMembers "space.members" SpaceRead SpaceMembersParams => SpaceMembersResult;
+    /// Makes somebody a member.
+    SpaceAdd "space.add" SpaceAdmin SpaceRoleParams => Empty;
+    /// Gives a member another role.
+    SpaceSetRole "space.role" SpaceAdmin SpaceRoleParams => Empty;
+    /// Takes memberships away, with one new secret.
+    SpaceRemove "space.remove" SpaceAdmin SpaceRemoveParams => Empty;
+    /// Ends the membership of the node.
+    SpaceLeave "space.leave" SpaceAdmin TopicParams => Empty;
+    /// Calls a space by another name.
+    SpaceRename "space.rename" SpaceAdmin SpaceRenameParams => Empty;
+    /// Makes a new secret for what is written from now on.
+    SpaceRotate "space.rotate" SpaceAdmin TopicParams => Empty;
+    /// Hands secrets to who lacks them and can be reached, now.
+    SpaceHeal "space.heal" SpaceAdmin TopicParams => Empty;
+    /// Why somebody is a member, or is not.
+    SpaceWhy "space.why" SpaceRead SpaceMemberParams => SpaceWhyResult;
+    /// Members that lack secrets.
+    SpaceLacking "space.lacking" SpaceRead TopicParams => SpaceLackingResult;
+    /// Publishes for the members, and never in clear.
+    SpacePublish "space.publish" Publish PublishParams => PublishResult;
+    /// What members write, as it comes.
+    SpaceSubscribe "space.subscribe" SpaceRead SubscribeParams => SubscribeResult;
+    /// What happens in a space, as it comes.
+    SpaceEvents "space.events" SpaceRead TopicParams => SubscribeResult;
     /// Ephemeral messages as they come.
     EphemeralSubscribe "ephemeral.subscribe" Read TopicParams => SubscribeResult;
     /// Sends a message to those who are connected.

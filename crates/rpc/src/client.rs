@@ -184,6 +184,36 @@ impl Client {
         Ok(MessageStream::new(self.clone(), &subscribed, notes))
     }
 
+    /// What members write in spaces, as [`Client::messages`]; refused in a topic that carries none.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn space_messages(
+        &self,
+        params: SubscribeParams,
+    ) -> Result<MessageStream, ClientError> {
+        let (subscribed, notes) = self
+            .connection
+            .subscribe::<api::SpaceSubscribe>(&params)
+            .await?;
+        Ok(MessageStream::new(self.clone(), &subscribed, notes))
+    }
+
+    /// What happens in a space, as it comes.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn space_events(&self, topic: &str) -> Result<NoteStream, ClientError> {
+        let params = api::TopicParams {
+            topic: topic.to_owned(),
+        };
+        let (subscribed, notes) = self
+            .connection
+            .subscribe::<api::SpaceEvents>(&params)
+            .await?;
+        Ok(NoteStream::new(self.clone(), &subscribed, notes))
+    }
+
     /// Signed operations of a topic as they are stored. Who reads many gives credit back with
     /// [`api::MessagesCredit`].
     ///

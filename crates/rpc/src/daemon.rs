@@ -32,6 +32,7 @@ mod reading;
 mod served;
 mod service;
 mod session;
+mod spaces;
 mod streams;
 mod subscription;
 #[cfg(unix)]

@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod delivery;
 pub mod lines;
 mod mapping;
+pub mod reachable;
 mod server;
 pub mod wire;
 

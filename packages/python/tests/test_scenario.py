@@ -163,6 +163,53 @@ class Scenario(unittest.IsolatedAsyncioTestCase):
                 await panda.connect(address, token=token)
             self.assertEqual(raised.exception.code, code)
 
+    async def test_spaces_are_made_changed_and_read(self) -> None:
+        server = self.start()
+        member = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        async with await panda.connect(server.url, token=ADMIN) as client:
+            space = await client.create_space("crew")
+            await space.add(member, "reader")
+            await space.set_role(member, "editor")
+            roles = {one["member"]: one["role"] for one in await space.members()}
+            self.assertEqual(roles, {client.hello["node"]: "owner", member: "editor"})
+            self.assertIn("editor", (await space.why(member))["why"])
+            invite = await space.invite("reader", uses=2)
+            self.assertTrue(invite["ticket"].startswith("panda:"))
+            await space.revoke(invite["invite"])
+            self.assertTrue((await space.invites())[0]["revoked"])
+            await space.publish_all(["one", {"two": 2}])
+            texts = []
+            async with space.stream("x") as stream:
+                while len(texts) < 2:
+                    message = await anext(stream)
+                    await message.ack()
+                    if "change" not in message.fields:
+                        texts.append(message.text)
+            self.assertEqual(texts, ["one", None])
+            await space.remove(member)
+            await space.rename("Crew")
+            await space.rotate()
+            await space.heal()
+            self.assertEqual(await space.lacking(), [])
+            self.assertEqual([(one["name"], one["role"]) for one in await client.spaces()], [("Crew", "owner")])
+            for work, code in [(space.leave(), "invalid"), (client.space("05" * 32).publish("no"), "not-found")]:
+                with self.assertRaises(panda.PandaError) as raised:
+                    await work
+                self.assertEqual(raised.exception.code, code)
+
+        def work() -> list[str]:
+            with panda.sync.connect(server.unix) as client:
+                space = client.create_space("sync")
+                space.add(member)
+                space.publish("hi")
+                space.remove(member)
+                follows = client.follow_space("05" * 32)
+                return [space.why(member)["why"], *(one["topic"] for one in client.spaces()), follows.name]
+
+        why, *topics, follows = await asyncio.to_thread(work)
+        self.assertIn(member, why)
+        self.assertEqual((len(topics), follows in topics), (3, True))
+
     async def test_without_asyncio(self) -> None:
         server = self.start()
         alias = await self.keep("05" * 32)

@@ -124,11 +124,14 @@ impl Told {
 
     /// The same of a node that runs, whose events name the topic `alias`.
     pub fn tell_of(&mut self, alias: &str, event: &EventNote) {
+        let of_topic = event.topic.as_deref() == Some(alias);
+        if let ("space", true, Some(detail)) = (event.event.as_str(), of_topic, &event.detail) {
+            return note(detail);
+        }
         let (Some(peer), Some(detail)) = (&event.peer, &event.detail) else {
             return;
         };
         let Ok(id) = peer.parse() else { return };
-        let of_topic = event.topic.as_deref() == Some(alias);
         let peer = name(id);
         match event.event.as_str() {
             "contact-changed" if detail != "reached" => {

@@ -1,9 +1,9 @@
 //! `panda topic invite`
 
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr};
 
-use p2panda::{NamedAddr, Node, Ticket, TicketContact};
+use p2panda::{Node, Ticket, TicketContact};
+use p2panda_rpc::reachable::reachable;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use serde::Serialize;
@@ -17,9 +17,6 @@ use crate::output::{self, note};
 use crate::parse::NodeAddr;
 use crate::remote::Remote;
 use crate::settings::{Resolved, Settings};
-
-/// Addresses of this node in a ticket: each makes it longer.
-const OWN_ADDRESSES: usize = 3;
 
 const NO_ADDRESS: &str = "this machine has no address in a network: the ticket holds the topic only; name a \
     node with --contact ID@ADDR";
@@ -68,7 +65,7 @@ pub fn add_named(ticket: &mut Ticket, named: &[NodeAddr]) -> Result<(), Failure>
 }
 
 /// The node that runs, where it can be reached.
-async fn add_running(
+pub async fn add_running(
     ticket: &mut Ticket,
     remote: &Remote,
     settings: &Resolved,
@@ -111,25 +108,6 @@ pub async fn add_node(ticket: &mut Ticket, node: &Node, settings: &Resolved) {
             "the port changes with each command: give --listen ADDR:PORT here and to the one that stays \
             online, or set network.listen",
         );
-    }
-}
-
-/// Those first that most others can use (`docs/protocol/ticket.md#3`).
-fn reachable(mut addrs: Vec<SocketAddr>) -> Vec<NamedAddr> {
-    addrs.sort_by_key(|addr| (distance(addr.ip()), addr.is_ipv6()));
-    addrs.truncate(OWN_ADDRESSES);
-    addrs.into_iter().map(NamedAddr::Socket).collect()
-}
-
-/// 0: everybody, 1: a private network, 2: a link, 3: this machine.
-fn distance(ip: IpAddr) -> u8 {
-    match ip {
-        ip if ip.is_loopback() => 3,
-        IpAddr::V4(ip) if ip.is_link_local() => 2,
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => 2,
-        IpAddr::V4(ip) if ip.is_private() => 1,
-        IpAddr::V6(ip) if ip.is_unique_local() => 1,
-        _ => 0,
     }
 }
 
@@ -189,23 +167,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn addresses_that_most_can_use_come_first() {
-        let addrs = [
-            "127.0.0.1:1",
-            "[fe80::1]:1",
-            "192.168.1.7:1",
-            "[2001:db8::1]:1",
-            "198.51.100.1:1",
-        ];
-        let addrs = addrs.map(|addr| addr.parse().unwrap()).to_vec();
-        let sorted: Vec<String> = reachable(addrs).iter().map(ToString::to_string).collect();
-        assert_eq!(
-            sorted,
-            ["198.51.100.1:1", "[2001:db8::1]:1", "192.168.1.7:1"]
-        );
-    }
 
     #[test]
     fn a_ticket_fits_into_a_code_of_squares() {

@@ -1,6 +1,6 @@
 //! `panda pub`
 
-mod running;
+pub mod running;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

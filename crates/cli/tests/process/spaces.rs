@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::daemons::Daemon;
+use super::faces::did;
 use super::world::*;
 
 impl World {
@@ -176,6 +178,103 @@ fn what_cannot_be_is_refused_in_one_line() {
     }
     let why = world.ok("owner", &["space", "why", &space, &owner]);
     assert_eq!(why, format!("{owner} is owner: {owner} created the space"));
+}
+
+#[test]
+fn spaces_say_the_same_with_and_without_a_node() {
+    let world = World::new();
+    let daemon = Daemon::start(&world, "");
+    let make = did(&world, &["space", "create", "Berlin crew"]);
+    assert_eq!((make.1, make.2.as_str()), (Some(0), ""));
+    let (space, topic) = (make.0.trim(), world.topic.as_str());
+    let other = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let contact = format!("{other}@127.0.0.1:9");
+    let invite = ["space", "invite", space, "--contact", &contact, "--json"];
+    let invited: Value = serde_json::from_str(&did(&world, &invite).0).unwrap();
+    let invite = invited["invite"].as_str().unwrap();
+    let own = did(&world, &["id"]).0;
+    let changes: Vec<Vec<&str>> = vec![
+        vec![
+            "space", "add", space, other, "--role", "reader", "--wait", "0", "--json",
+        ],
+        vec![
+            "space", "role", space, other, "editor", "--wait", "0", "--json",
+        ],
+        vec!["space", "revoke", space, invite, "--wait", "0", "--json"],
+        vec!["space", "rotate", space, "--wait", "0", "--json"],
+        vec!["space", "publish", space, "--wait", "0"],
+        vec!["space", "publish", space, "--wait", "0", "--json"],
+        vec!["space", "remove", space, other, "--wait", "0", "--json"],
+        vec!["space", "remove", space, own.trim(), "--wait", "0"],
+        vec!["space", "leave", space, "--wait", "0"],
+        vec!["space", "add", topic, other, "--wait", "0"],
+        vec!["space", "publish", topic, "--wait", "0"],
+        vec!["space", "invite", topic],
+    ];
+    let reads: Vec<Vec<&str>> = vec![
+        vec!["space", "ls"],
+        vec!["space", "ls", "--json"],
+        vec!["space", "members", space],
+        vec!["space", "members", space, "--json"],
+        vec!["space", "members", topic],
+        vec!["space", "invites", space],
+        vec!["space", "invites", space, "--json"],
+        vec!["space", "why", space, own.trim()],
+        vec!["space", "why", space, other],
+        vec!["space", "why", topic, other],
+    ];
+    let changed: Vec<_> = changes.iter().map(|args| did(&world, args)).collect();
+    let read: Vec<_> = reads.iter().map(|args| did(&world, args)).collect();
+    assert_eq!(daemon.running.interrupt().code(), Some(0));
+    for (args, by_node) in reads.iter().zip(read) {
+        assert_eq!(did(&world, args), by_node, "{args:?}");
+    }
+    for (args, by_node) in changes.iter().zip(changed) {
+        assert_eq!(did(&world, args), by_node, "{args:?}");
+    }
+    let follows = ["space", "join", topic, "--wait", "0"];
+    let alone = did(&world, &follows);
+    assert_eq!(
+        alone,
+        (format!("{topic} follows\n"), Some(3), String::new())
+    );
+    let daemon = Daemon::start(&world, "");
+    assert_eq!(did(&world, &follows), alone);
+    assert_eq!(daemon.running.interrupt().code(), Some(0));
+}
+
+#[test]
+fn a_node_that_runs_lets_in_who_asks_and_is_let_in() {
+    let world = World::new();
+    let space = world.ok("owner", &["space", "create", "crew"]);
+    let (owner, addr) = world.watch("owner", &space, &[]);
+    let daemon = Daemon::start(&world, "");
+    assert_eq!(owner.interrupt().code(), Some(0));
+    let (id, _) = addr.split_once('@').unwrap();
+    let contact = format!("{id}@127.0.0.1:9");
+    let invite = ["space", "invite", &space, "--contact", &contact, "--json"];
+    let invited: Value = serde_json::from_str(&world.ok("owner", &invite)).unwrap();
+    let ticket = invited["ticket"].as_str().unwrap();
+    let (owner, addr) = world.watch("owner", &space, &[]);
+    let join = ["space", "join", ticket, "--bootstrap", &addr];
+    let joined = world.plain("server", &join).output().unwrap();
+    assert_eq!(joined.status.code(), Some(0), "{}", stderr(&joined));
+    assert!(stdout(&joined).starts_with(&format!("{space} editor")));
+    let mut watch = world.plain("server", &["space", "watch", &space]);
+    let reader = Running::start(&mut watch);
+    let mut publish = world.plain("server", &["space", "publish", &space]);
+    let published = run_with_input(&mut publish, "hello\n");
+    assert_eq!(
+        stdout(&published),
+        "published 1, sent\n",
+        "{}",
+        stderr(&published)
+    );
+    assert_eq!(owner.line(), "hello");
+    assert_eq!(reader.line(), "hello");
+    assert_eq!(reader.interrupt().code(), Some(0));
+    assert_eq!(owner.interrupt().code(), Some(0));
+    assert_eq!(daemon.running.interrupt().code(), Some(0));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
+use super::space_topics::SpaceTopics;
 use crate::Error;
 use crate::health::Health;
 
@@ -37,6 +38,8 @@ pub(crate) struct Queue {
     /// Publishes get room in the order in which they were asked for.
     turn: Arc<Mutex<()>>,
     health: watch::Receiver<Health>,
+    /// Which topics carry spaces.
+    pub(crate) spaces: Arc<SpaceTopics>,
 }
 
 impl std::fmt::Debug for Queue {
@@ -58,6 +61,7 @@ impl Queue {
             untrusted_room: Arc::new(semaphore(Room::Untrusted)),
             own_room: Arc::new(semaphore(Room::Own)),
             address_room: Arc::new(Semaphore::new(ADDRESSES_QUEUED_MAX)),
+            spaces: Arc::default(),
             turn: Arc::default(),
             health,
         }

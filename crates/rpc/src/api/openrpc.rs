@@ -70,6 +70,8 @@ fn need(need: Need) -> &'static str {
         Need::Read => "read",
         Need::Publish => "publish-as-node",
         Need::Relay => "relay",
+        Need::SpaceRead => "space:read",
+        Need::SpaceAdmin => "space:admin",
         Need::Admin => "admin",
     }
 }

@@ -89,6 +89,9 @@ pub struct TopicDeliveredResult {
     pub sent: u64,
     /// Whether one has stored it, or was sent it and cannot say whether it is stored.
     pub is_enough: bool,
+    /// Operations of this node, of all its logs in the topic, that nobody is known to have.
+    #[serde(default)]
+    pub unsent: u64,
 }
 
 /// Result of `topic.list`.

@@ -213,6 +213,11 @@ impl Who {
         }
     }
 
+    /// Whether it may be shown what the node opens in spaces.
+    pub(crate) fn opens_spaces(&self) -> bool {
+        self.scopes.has(Scope::SpaceRead)
+    }
+
     /// Whether it may call a method that needs this.
     pub(crate) fn check(&self, need: Need) -> Result<(), RpcError> {
         let scope = match need {
@@ -220,6 +225,8 @@ impl Who {
             Need::Read => Scope::Read,
             Need::Publish => Scope::PublishAsNode,
             Need::Relay => Scope::Relay,
+            Need::SpaceRead => Scope::SpaceRead,
+            Need::SpaceAdmin => Scope::SpaceAdmin,
             Need::Admin => Scope::Admin,
         };
         match self.scopes.has(scope) {

@@ -8,6 +8,7 @@ use p2panda_core::limits::RPC_FETCH_WAIT;
 
 use super::access::Who;
 use super::map;
+use super::service::Service;
 use super::session::Session;
 use crate::api::{self, Code, Empty, RpcError};
 use crate::delivery::Delivery;
@@ -164,6 +165,7 @@ pub(crate) async fn topic_delivered(
             stored: 0,
             sent: 0,
             is_enough: false,
+            unsent: unsent(service, topic).await?,
         });
     };
     let delivery = Delivery {
@@ -184,7 +186,13 @@ pub(crate) async fn topic_delivered(
         stored: delivered.stored as u64,
         sent: delivered.sent as u64,
         is_enough: delivered.is_enough,
+        unsent: unsent(service, topic).await?,
     })
+}
+
+async fn unsent(service: &Service, topic: p2panda::Topic) -> Of<u64> {
+    let unsent = service.node.unsent_in(topic).await;
+    unsent.map_err(|error| map::error(&error))
 }
 
 pub(crate) async fn topic_alias(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::{self, Session, failed};
-use super::{calls, consumers, reading};
+use super::{calls, consumers, reading, spaces};
 use crate::api::{self, Code, Incoming, Method, Reply, RequestId, RpcError};
 
 macro_rules! table {
@@ -88,6 +88,25 @@ pub(crate) async fn dispatch(session: &Arc<Session>, incoming: Incoming) -> Stri
         ViewList: calls::view_list,
         ViewDelete: calls::view_delete,
         ViewAcceptLoss: calls::view_accept_loss,
+        SpaceCreate: spaces::create,
+        SpaceList: spaces::list,
+        SpaceJoin: spaces::join,
+        SpaceInvite: spaces::invite,
+        SpaceInvites: spaces::invites,
+        SpaceRevoke: spaces::revoke,
+        SpaceMembers: spaces::members,
+        SpaceAdd: spaces::add,
+        SpaceSetRole: spaces::set_role,
+        SpaceRemove: spaces::remove,
+        SpaceLeave: spaces::leave,
+        SpaceRename: spaces::rename,
+        SpaceRotate: spaces::rotate,
+        SpaceHeal: spaces::heal,
+        SpaceWhy: spaces::why,
+        SpaceLacking: spaces::lacking,
+        SpacePublish: super::publishing::publish_sealed,
+        SpaceSubscribe: spaces::subscribe,
+        SpaceEvents: reading::space_events,
     }
 }
 

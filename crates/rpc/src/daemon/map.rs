@@ -453,6 +453,7 @@ fn about(event: &Event) -> About {
         Event::LogGoesOn { topic, author } | Event::Damaged { topic, author, .. } => {
             (Some(*topic), Some(*author), None)
         }
+        Event::Space { topic, news } => (Some(*topic), None, Some(news.to_string())),
         Event::StorageWaits { reason } => (None, None, Some(reason.to_string())),
         Event::ViewStopped { name, .. }
         | Event::ViewSwapped { name, .. }
@@ -522,6 +523,89 @@ pub fn dead_letter(
         said,
         count: letter.row.count,
         at: letter.row.at_us,
+    }
+}
+
+/// A role.
+pub fn role(role: p2panda::Role) -> api::SpaceRole {
+    match role {
+        p2panda::Role::Courier => api::SpaceRole::Courier,
+        p2panda::Role::Reader => api::SpaceRole::Reader,
+        p2panda::Role::Editor => api::SpaceRole::Editor,
+        p2panda::Role::Owner => api::SpaceRole::Owner,
+    }
+}
+
+/// The role of a client.
+pub(crate) fn role_of(role: api::SpaceRole) -> p2panda::Role {
+    match role {
+        api::SpaceRole::Courier => p2panda::Role::Courier,
+        api::SpaceRole::Reader => p2panda::Role::Reader,
+        api::SpaceRole::Editor => p2panda::Role::Editor,
+        api::SpaceRole::Owner => p2panda::Role::Owner,
+    }
+}
+
+/// A space under the alias of its topic, or under what name it is shown.
+pub fn space(alias: String, state: &p2panda::SpaceState) -> api::SpaceView {
+    api::SpaceView {
+        topic: alias,
+        name: state.name.clone(),
+        role: state.role.map(role),
+        joining: state.is_joining,
+    }
+}
+
+/// An invite.
+pub fn space_invite(invite: &p2panda::SpaceInvite) -> api::SpaceInviteView {
+    let expires = invite.expires.duration_since(std::time::UNIX_EPOCH);
+    api::SpaceInviteView {
+        invite: invite.id,
+        by: invite.by,
+        role: role(invite.role),
+        uses: invite.uses,
+        expires: expires.unwrap_or_default().as_secs(),
+        revoked: invite.is_revoked,
+        came: invite.came.clone(),
+    }
+}
+
+/// Who is a member, if that is known.
+pub fn space_members(look: Option<&p2panda::SpaceMembers>) -> api::SpaceMembersResult {
+    let lacks = |member| look.is_some_and(|look| look.lacking.contains(member));
+    let members = look.iter().flat_map(|look| &look.members);
+    api::SpaceMembersResult {
+        known: look.is_some(),
+        members: members
+            .map(|(member, of)| api::SpaceMemberView {
+                member: *member,
+                role: role(*of),
+                lacking: lacks(member),
+            })
+            .collect(),
+        healed: look.is_some_and(|look| look.is_healed),
+    }
+}
+
+/// Why somebody is a member, or is not.
+pub fn space_why(why: &p2panda::Why) -> api::SpaceWhyResult {
+    let decided = why.decided.iter().map(|decision| api::SpaceDecision {
+        operation: decision.operation,
+        author: decision.author,
+        deed: match decision.deed {
+            p2panda::Deed::Create => "create",
+            p2panda::Deed::Add(_) => "add",
+            p2panda::Deed::SetRole(_) => "role",
+            _ => "remove",
+        }
+        .to_owned(),
+    });
+    api::SpaceWhyResult {
+        member: why.member,
+        role: why.role.map(role),
+        invite: why.invite,
+        decided: decided.collect(),
+        why: why.to_string(),
     }
 }
 

@@ -21,6 +21,26 @@ pub(crate) async fn publish(
     params: api::PublishParams,
 ) -> Of<api::PublishResult> {
     let order = session.order.lock().await;
+    publish_in(session, who, params, order).await
+}
+
+/// Refused where the topic carries no space: nothing that is meant for members goes out in clear.
+pub(crate) async fn publish_sealed(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::PublishParams,
+) -> Of<api::PublishResult> {
+    let order = session.order.lock().await;
+    super::spaces::named(session, &who, &params.topic).await?;
+    publish_in(session, who, params, order).await
+}
+
+async fn publish_in(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::PublishParams,
+    order: MutexGuard<'_, ()>,
+) -> Of<api::PublishResult> {
     let publisher = publisher(session, &who, &params.topic).await?;
     let message = message(session, &who, params.message)?;
     let receipt = in_order(publisher.publish_message(message), order).await;

@@ -33,7 +33,7 @@ pub(crate) async fn read(
     params: api::ReadParams,
 ) -> Of<api::ReadResult> {
     let service = &session.service;
-    let (topic, alias) = service.used_topic(&who, &params.topic).await?;
+    let (topic, alias) = service.opened_topic(&who, &params.topic).await?;
     let limit = params.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
     let page = page(service, topic, &alias, (params.after, limit), params.header).await?;
     let next = page.last().map_or(params.after, |message| message.offset);
@@ -70,7 +70,7 @@ pub(crate) async fn subscribe(
     let notes = session.notes()?;
     let mut topics = Vec::with_capacity(params.topics.len());
     for text in &params.topics {
-        topics.push(session.service.used_topic(&who, text).await?.0);
+        topics.push(session.service.opened_topic(&who, text).await?.0);
     }
     let credit = params
         .credit
@@ -81,10 +81,16 @@ pub(crate) async fn subscribe(
         notes,
         credit: Arc::clone(&credit),
         header: params.header,
+        opens_spaces: who.opens_spaces(),
     };
     match &params.consumer {
         Some(settings) => {
             let consumer = open_consumer(session, &who, settings, &topics, params.start).await?;
+            // Also those that it was made with before.
+            for place in consumer.handle().position() {
+                let service = &session.service;
+                service.may_open(who.opens_spaces(), place.topic).await?;
+            }
             let aliases = consumer.handle().position().into_iter();
             let aliases = aliases.map(|place| session.service.aliases.learn(place.topic));
             let aliases = aliases.collect();
@@ -96,6 +102,7 @@ pub(crate) async fn subscribe(
                     consumer: tokio::sync::Mutex::new(consumer),
                     header: params.header,
                     keeps,
+                    opens_spaces: who.opens_spaces(),
                 });
                 let number = session.subscribe(&who, |_| {
                     let task = tokio::spawn(std::future::pending());
@@ -198,6 +205,12 @@ pub(crate) async fn fetch(
         // What is there by now. An error is told by the next call.
         let rest = consumer.fetch(more).max_bytes(RPC_FRAME_BYTES_MAX);
         batch.extend(rest.wait(Duration::ZERO).await.unwrap_or_default());
+    }
+    for delivery in &batch {
+        let service = &session.service;
+        service
+            .may_open(pulled.opens_spaces, delivery.topic())
+            .await?;
     }
     let alias = |topic: &Topic| session.service.aliases.of(topic);
     let views = Views {
@@ -315,7 +328,7 @@ pub(crate) async fn ephemeral(
     params: api::TopicParams,
 ) -> Of<SubscribeResult> {
     let notes = session.notes()?;
-    let (topic, alias) = session.service.used_topic(&who, &params.topic).await?;
+    let (topic, alias) = session.service.opened_topic(&who, &params.topic).await?;
     let opened = session.service.node.ephemeral(topic).await;
     let (_, mut messages) = opened.map_err(|error| map::error(&error))?;
     let topics = vec![alias.clone()];
@@ -397,16 +410,48 @@ fn signed_note(subscription: u64, alias: &str, signed: Bytes, opened: &Ephemeral
 }
 
 pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> Of<SubscribeResult> {
-    let notes = session.notes()?;
     if who.topics.is_some() {
         let error = RpcError::new(Code::Forbidden, "the credential is for some topics only");
         return Err(error.hint("events are those of all topics"));
     }
+    let opens_spaces = who.opens_spaces();
+    follow_events(session, &who, Vec::new(), move |event| {
+        opens_spaces || !matches!(event, p2panda::Event::Space { .. })
+    })
+}
+
+/// What happens in one space.
+pub(crate) async fn space_events(
+    session: &Arc<Session>,
+    who: Arc<Who>,
+    params: api::TopicParams,
+) -> Of<SubscribeResult> {
+    let (of, alias) = session.service.used_topic(&who, &params.topic).await?;
+    follow_events(
+        session,
+        &who,
+        vec![alias],
+        move |event| matches!(event, p2panda::Event::Space { topic, .. } if *topic == of),
+    )
+}
+
+/// Events of the node that `wanted` takes.
+fn follow_events(
+    session: &Arc<Session>,
+    who: &Who,
+    topics: Vec<String>,
+    wanted: impl Fn(&p2panda::Event) -> bool + Send + 'static,
+) -> Of<SubscribeResult> {
+    let notes = session.notes()?;
     let service = session.service.clone();
     let mut events = service.node.events();
-    let number = session.subscribe(&who, |subscription| {
+    let number = session.subscribe(who, |subscription| {
         let task = tokio::spawn(async move {
             while let Some(event) = events.next().await {
+                let lagged = matches!(event, p2panda::Event::Lagged(_));
+                if !lagged && !wanted(&event) {
+                    continue;
+                }
                 let note = Note::Event(api::EventNote {
                     subscription,
                     ..map::event(|topic| service.aliases.of(topic), &event)
@@ -425,7 +470,7 @@ pub(crate) async fn events(session: &Arc<Session>, who: Arc<Who>, _: Empty) -> O
     })?;
     Ok(SubscribeResult {
         subscription: number,
-        topics: Vec::new(),
+        topics,
     })
 }
 
@@ -449,6 +494,8 @@ struct Sender {
     notes: mpsc::Sender<String>,
     credit: Arc<Credit>,
     header: bool,
+    /// Whether the client may be shown what the node opens in spaces.
+    opens_spaces: bool,
 }
 
 /// The connection is gone.
@@ -467,6 +514,10 @@ impl Sender {
                 Ok(page) => page,
                 Err(error) => return tell_end(&self.notes, subscription, map::error(&error)).await,
             };
+            // The topic may have become one of a space.
+            if let Err(error) = self.service.may_open(self.opens_spaces, topic).await {
+                return tell_end(&self.notes, subscription, error).await;
+            }
             let Some(last) = page.last().map(p2panda::Message::offset) else {
                 match handle.grown(after).await {
                     Ok(()) => continue,
@@ -508,6 +559,12 @@ impl Sender {
                 Ok(batch) => batch,
                 Err(error) => return tell_end(&self.notes, subscription, map::error(&error)).await,
             };
+            for delivery in &batch {
+                let may = self.service.may_open(self.opens_spaces, delivery.topic());
+                if let Err(error) = may.await {
+                    return tell_end(&self.notes, subscription, error).await;
+                }
+            }
             let views = Views {
                 header: self.header,
                 keeps,

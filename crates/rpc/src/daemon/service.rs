@@ -161,6 +161,33 @@ impl Service {
         Ok((topic, self.aliases.learn(topic)))
     }
 
+    /// The same for who is to be shown what the node opens there (4.10).
+    pub(crate) async fn opened_topic(
+        &self,
+        who: &Who,
+        text: &str,
+    ) -> Result<(Topic, String), RpcError> {
+        let (topic, alias) = self.used_topic(who, text).await?;
+        self.may_open(who.opens_spaces(), topic).await?;
+        Ok((topic, alias))
+    }
+
+    /// Whether somebody may be shown what the node opens in a topic, who may in spaces or may not.
+    pub(crate) async fn may_open(&self, opens_spaces: bool, topic: Topic) -> Result<(), RpcError> {
+        if opens_spaces {
+            return Ok(());
+        }
+        let carries = self.node.spaces().carries(topic).await;
+        match carries.map_err(|error| map::error(&error))? {
+            false => Ok(()),
+            true => {
+                let message = "the topic carries a space, and the credential does not have the scope space:read";
+                let error = RpcError::new(Code::Forbidden, message);
+                Err(error.hint("give it the scope in the node's configuration"))
+            }
+        }
+    }
+
     /// Whether the topic is kept.
     pub(crate) async fn keeps(&self, topic: &Topic) -> Result<bool, RpcError> {
         let before = before(topic);

@@ -67,7 +67,7 @@ async fn answer(
         let error = RpcError::new(Code::UnknownTopic, "a URL names a topic by its alias");
         return Err(error.hint("topic.list and topic.alias have the aliases"));
     }
-    let topic = service.topic(&who, &alias).await?;
+    let (topic, _) = service.opened_topic(&who, &alias).await?;
     let after = offset(&service, topic, query.after.as_deref()).await?;
     let limit = query.limit.unwrap_or(RPC_PAGE_MESSAGES_MAX);
     match query.live.as_deref() {
@@ -82,11 +82,21 @@ async fn answer(
                 },
                 () = service.ended() => {}
             }
+            service.may_open(who.opens_spaces(), topic).await?;
             page(&service, topic, &alias, (after, limit)).await
         }
         Some("sse") => {
             let place = who.client.connect()?;
-            Ok(events(service, topic, alias, after, place))
+            let opens_spaces = who.opens_spaces();
+            Ok(events(Place {
+                service,
+                topic,
+                alias,
+                after,
+                control: true,
+                opens_spaces,
+                _place: place,
+            }))
         }
         Some(_) => Err(
             RpcError::new(Code::InvalidParams, "`live` is `sse` or `poll`")
@@ -153,25 +163,13 @@ struct Place {
     after: u64,
     /// To be told: where the next read begins.
     control: bool,
+    /// Whether the client may be shown what the node opens in spaces.
+    opens_spaces: bool,
     _place: OwnedSemaphorePermit,
 }
 
 /// Messages as events `data`, each followed by an event `control` with the next offset.
-fn events(
-    service: Service,
-    topic: Topic,
-    alias: String,
-    after: u64,
-    place: OwnedSemaphorePermit,
-) -> Response {
-    let place = Place {
-        service,
-        topic,
-        alias,
-        after,
-        control: true,
-        _place: place,
-    };
+fn events(place: Place) -> Response {
     let events = stream::unfold(place, |mut place| async move {
         let event = place.next().await?;
         Some((Ok::<_, Infallible>(event), place))
@@ -186,6 +184,9 @@ impl Place {
             let handle = self.service.node.topic(self.topic);
             let page = handle.messages(self.after, RPC_FRAME_MESSAGES_MAX, RPC_READ_BYTES_MAX);
             let page = page.await.ok()?;
+            // The topic may have become one of a space.
+            let may = self.service.may_open(self.opens_spaces, self.topic);
+            may.await.ok()?;
             if std::mem::take(&mut self.control) {
                 let next = text(self.after);
                 let is_up_to_date = page.is_empty();

@@ -105,6 +105,8 @@ pub(crate) struct Pulled {
     pub(crate) consumer: tokio::sync::Mutex<Consumer>,
     pub(crate) header: bool,
     pub(crate) keeps: bool,
+    /// Whether the client may be shown what the node opens in spaces.
+    pub(crate) opens_spaces: bool,
 }
 
 impl Default for Open {

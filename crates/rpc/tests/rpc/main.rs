@@ -9,5 +9,6 @@ mod local;
 mod messages;
 mod openrpc;
 mod scenario;
+mod spaces;
 mod support;
 mod world;

@@ -11,6 +11,8 @@ use p2panda_rpc::daemon::{self, Config, Grant, Scopes, UnixPath, Unknown};
 pub const ALICE: &str = "token-of-alice";
 /// Token of a client that only reads.
 pub const BOB: &str = "token-of-bob";
+/// Token of a client that works in spaces.
+pub const SAM: &str = "token-of-sam";
 /// Token of a client that may do everything.
 pub const ROOT: &str = "token-of-root";
 
@@ -38,6 +40,11 @@ pub fn config(dir: &Path) -> Config {
     config.access.grants = vec![
         Grant::token("alice", ALICE, scopes("read,publish-as-node,relay")),
         Grant::token("bob", BOB, scopes("read")),
+        Grant::token(
+            "sam",
+            SAM,
+            scopes("read,publish-as-node,space:read,space:admin"),
+        ),
         Grant::token("root", ROOT, Scopes::all()),
     ];
     config

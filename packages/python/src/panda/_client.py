@@ -81,6 +81,30 @@ class Client:
         """A topic of the node, by its alias or by itself."""
         return Topic(self, topic)
 
+    def space(self, topic: str) -> Space:
+        """A space of the node, by the alias of its topic or by the topic."""
+        return Space(self, topic)
+
+    async def spaces(self) -> list[dict[str, Any]]:
+        """The spaces of the node: `topic`, `name`, `role` and `joining` of each."""
+        spaces: list[dict[str, Any]] = (await self.call("space.list"))["spaces"]
+        return spaces
+
+    async def create_space(self, name: str = "", *, no_history: bool = False) -> Space:
+        """Makes a space with the node as its owner. With `no_history` newcomers read only what comes."""
+        made = await self.call("space.create", {"name": name, "no_history": no_history})
+        return Space(self, made["topic"])
+
+    async def join_space(self, ticket: str) -> Space:
+        """Asks to be let into the space of an invite. `spaces` says whether the node still waits."""
+        joined = await self.call("space.join", {"ticket": ticket})
+        return Space(self, joined["topic"])
+
+    async def follow_space(self, topic: str) -> Space:
+        """Follows the space in a topic, so that an owner can add the node."""
+        followed = await self.call("space.join", {"topic": topic})
+        return Space(self, followed["topic"])
+
     async def _call(self, method: str, params: dict[str, Any], stream: Stream | None) -> Any:
         if self._over is not None:
             raise self._over
@@ -162,6 +186,10 @@ class Topic:
     client: Client
     name: str
 
+    #: Methods by which it is written and read.
+    _publish = "publish"
+    _subscribe = "messages.subscribe"
+
     async def publish(
         self,
         content: Content,
@@ -186,7 +214,7 @@ class Topic:
         params: dict[str, Any] = {"topic": self.name, "message": message}
         if stored is not None:
             params["wait"] = {"stored": stored, "timeout_ms": timeout_ms}
-        result: dict[str, Any] = await self.client.call("publish", params)
+        result: dict[str, Any] = await self.client.call(self._publish, params)
         return result
 
     async def publish_all(self, contents: Iterable[Content]) -> list[dict[str, Any]]:
@@ -220,12 +248,90 @@ class Topic:
             params["consumer"] = {"name": consumer, "take_over": take_over, **settings}
         if start is not None:
             params["start"] = start
-        return Stream(self.client, params)
+        return Stream(self.client, params, self._subscribe)
 
     async def status(self) -> dict[str, Any]:
         """What is stored, waits or was refused."""
         status: dict[str, Any] = await self.client.call("topic.status", {"topic": self.name})
         return status
+
+
+@dataclass
+class Space(Topic):
+    """An encrypted space. It is read like a topic; what is published is for the members alone."""
+
+    _publish = "space.publish"
+    _subscribe = "space.subscribe"
+
+    async def publish_all(self, contents: Iterable[Content]) -> list[dict[str, Any]]:
+        """Publishes these messages one after the other."""
+        return [await self.publish(content) for content in contents]
+
+    async def members(self, at: str | None = None) -> list[dict[str, Any]]:
+        """`member`, `role` and `lacking` of each; with `at` those before the message of this id."""
+        params = {"topic": self.name} if at is None else {"topic": self.name, "at": at}
+        members: list[dict[str, Any]] = (await self.client.call("space.members", params))["members"]
+        return members
+
+    async def invite(
+        self, role: str = "editor", *, uses: int = 1, expires_seconds: int | None = None, contact: bool = True
+    ) -> dict[str, Any]:
+        """A `ticket` by which somebody may come in, and the `invite` to revoke it by."""
+        params: dict[str, Any] = {"topic": self.name, "role": role, "uses": uses, "contact": contact}
+        if expires_seconds is not None:
+            params["expires_seconds"] = expires_seconds
+        made: dict[str, Any] = await self.client.call("space.invite", params)
+        return made
+
+    async def invites(self) -> list[dict[str, Any]]:
+        """The invites, and who came by them."""
+        invites: list[dict[str, Any]] = (await self._ask("invites"))["invites"]
+        return invites
+
+    async def revoke(self, invite: str) -> None:
+        """Takes an invite back. Who came by it stays."""
+        await self._ask("revoke", invite=invite)
+
+    async def add(self, member: str, role: str = "editor") -> None:
+        """Makes somebody a member."""
+        await self._ask("add", member=member, role=role)
+
+    async def set_role(self, member: str, role: str) -> None:
+        """Gives a member another role."""
+        await self._ask("role", member=member, role=role)
+
+    async def remove(self, *members: str) -> None:
+        """Takes memberships away, with one new secret."""
+        await self._ask("remove", members=list(members))
+
+    async def leave(self) -> None:
+        """Ends the membership of the node. The last owner cannot leave."""
+        await self._ask("leave")
+
+    async def rename(self, name: str) -> None:
+        """Calls the space by another name."""
+        await self._ask("rename", name=name)
+
+    async def rotate(self) -> None:
+        """Makes a new secret for what is written from now on."""
+        await self._ask("rotate")
+
+    async def heal(self) -> None:
+        """Hands secrets to who lacks them and can be reached, now."""
+        await self._ask("heal")
+
+    async def why(self, member: str) -> dict[str, Any]:
+        """Why somebody is a member, or is not; `why` is a sentence."""
+        why: dict[str, Any] = await self._ask("why", member=member)
+        return why
+
+    async def lacking(self) -> list[str]:
+        """Members that lack secrets."""
+        members: list[str] = (await self._ask("lacking"))["members"]
+        return members
+
+    async def _ask(self, what: str, **params: Any) -> Any:
+        return await self.client.call(f"space.{what}", {"topic": self.name, **params})
 
 
 @dataclass
@@ -315,9 +421,12 @@ class Pruned:
 class Stream:
     """Messages of a subscription. Iterate over it; close it, or use it with `async with`."""
 
-    def __init__(self, client: Client, params: dict[str, Any]) -> None:
+    def __init__(
+        self, client: Client, params: dict[str, Any], method: str = "messages.subscribe"
+    ) -> None:
         self._client = client
         self._params = params
+        self._method = method
         self._number: int | None = None
         self._waiting: deque[Message] = deque()
         #: What the messages before the one with this rest of the queue have paid for.
@@ -361,7 +470,7 @@ class Stream:
 
     async def _open(self) -> None:
         if self._number is None and self._ended is None:
-            await self._client._call("messages.subscribe", self._params, self)
+            await self._client._call(self._method, self._params, self)
 
     async def _settle(self, method: str, params: dict[str, Any]) -> None:
         await self._client.call(method, {"subscription": self._number, **params})

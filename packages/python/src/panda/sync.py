@@ -62,6 +62,21 @@ class Client:
     def topic(self, topic: str) -> Topic:
         return Topic(self._loop, self._client.topic(topic))
 
+    def space(self, topic: str) -> Space:
+        return Space(self._loop, self._client.space(topic))
+
+    def spaces(self) -> list[dict[str, Any]]:
+        return self._loop.run(self._client.spaces())
+
+    def create_space(self, name: str = "", **options: Any) -> Space:
+        return Space(self._loop, self._loop.run(self._client.create_space(name, **options)))
+
+    def join_space(self, ticket: str) -> Space:
+        return Space(self._loop, self._loop.run(self._client.join_space(ticket)))
+
+    def follow_space(self, topic: str) -> Space:
+        return Space(self._loop, self._loop.run(self._client.follow_space(topic)))
+
 
 class Topic:
     """As `panda.Topic`."""
@@ -84,6 +99,54 @@ class Topic:
 
     def stream(self, consumer: str | None = None, **options: Any) -> Stream:
         return Stream(self._loop, self._topic.stream(consumer, **options))
+
+
+class Space(Topic):
+    """As `panda.Space`."""
+
+    def __init__(self, loop: _Loop, space: _client.Space) -> None:
+        super().__init__(loop, space)
+        self._space = space
+        self.name = space.name
+
+    def members(self, at: str | None = None) -> list[dict[str, Any]]:
+        return self._loop.run(self._space.members(at))
+
+    def invite(self, role: str = "editor", **options: Any) -> dict[str, Any]:
+        return self._loop.run(self._space.invite(role, **options))
+
+    def invites(self) -> list[dict[str, Any]]:
+        return self._loop.run(self._space.invites())
+
+    def revoke(self, invite: str) -> None:
+        self._loop.run(self._space.revoke(invite))
+
+    def add(self, member: str, role: str = "editor") -> None:
+        self._loop.run(self._space.add(member, role))
+
+    def set_role(self, member: str, role: str) -> None:
+        self._loop.run(self._space.set_role(member, role))
+
+    def remove(self, *members: str) -> None:
+        self._loop.run(self._space.remove(*members))
+
+    def leave(self) -> None:
+        self._loop.run(self._space.leave())
+
+    def rename(self, name: str) -> None:
+        self._loop.run(self._space.rename(name))
+
+    def rotate(self) -> None:
+        self._loop.run(self._space.rotate())
+
+    def heal(self) -> None:
+        self._loop.run(self._space.heal())
+
+    def why(self, member: str) -> dict[str, Any]:
+        return self._loop.run(self._space.why(member))
+
+    def lacking(self) -> list[str]:
+        return self._loop.run(self._space.lacking())
 
 
 class Stream:

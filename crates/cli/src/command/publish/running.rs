@@ -122,12 +122,8 @@ fn requests(bodies: Vec<Body>) -> Vec<Vec<Body>> {
 async fn publish(remote: &Remote, topic: &str, bodies: Vec<Body>) -> Result<(), Failure> {
     let mut messages = Vec::with_capacity(bodies.len());
     for body in bodies {
-        let content = match body.as_bytes().len() > REQUEST_BYTES_MAX {
-            true => upload(remote, &body).await?,
-            false => api::Content::Cbor(body.as_bytes().clone().into()),
-        };
         messages.push(api::NewMessage {
-            content: Some(content),
+            content: Some(content(remote, &body).await?),
             ..api::NewMessage::default()
         });
     }
@@ -148,6 +144,14 @@ async fn publish(remote: &Remote, topic: &str, bodies: Vec<Body>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// A content as a request has it; one that is too large for that is sent before.
+pub async fn content(remote: &Remote, body: &Body) -> Result<api::Content, Failure> {
+    match body.as_bytes().len() > REQUEST_BYTES_MAX {
+        true => upload(remote, body).await,
+        false => Ok(api::Content::Cbor(body.as_bytes().clone().into())),
+    }
 }
 
 /// Sends a content in parts.

@@ -1,0 +1,283 @@
+//! Encrypted spaces of the node that a command works with.
+
+use std::time::Duration;
+
+use p2panda::{Role, Settings, Space, Ticket, Topic, VerifyingKey};
+use p2panda_rpc::api;
+use p2panda_rpc::client::ClientError;
+use p2panda_rpc::daemon::map;
+
+use super::Face;
+use crate::failure::Failure;
+use crate::remote::Remote;
+
+/// A change of a space that says nothing but that it is done.
+#[derive(Clone, Copy, Debug)]
+pub enum SpaceChange {
+    Add(VerifyingKey, Role),
+    SetRole(VerifyingKey, Role),
+    Remove(VerifyingKey),
+    Revoke(VerifyingKey),
+    Leave,
+    Rotate,
+}
+
+impl Face {
+    /// Spaces are named by their topics.
+    pub async fn create_space(
+        &self,
+        name: &str,
+        no_history: bool,
+    ) -> Result<api::SpaceView, Failure> {
+        let node = match self {
+            Face::Own(node) => node,
+            Face::Running(remote) => {
+                let name = name.to_owned();
+                let params = api::SpaceCreateParams { name, no_history };
+                let view = remote.call::<api::SpaceCreate>(&params).await?;
+                return revealed(remote, view).await;
+            }
+        };
+        let settings = match no_history {
+            true => Settings::from_joining_on(),
+            false => Settings::with_history(),
+        };
+        let topic = p2panda::random_topic()?;
+        view(&node.spaces().create_in(topic, name, settings).await?).await
+    }
+
+    pub async fn spaces(&self) -> Result<Vec<api::SpaceView>, Failure> {
+        match self {
+            Face::Own(node) => {
+                let states = node.spaces().states().await?;
+                let views = states.iter();
+                let views = views.map(|(topic, state)| map::space(topic.to_string(), state));
+                Ok(views.collect())
+            }
+            Face::Running(remote) => {
+                let list = remote.call::<api::SpaceList>(&api::Empty {}).await?;
+                let aliases: Vec<_> = list.spaces.iter().map(|view| view.topic.clone()).collect();
+                let topics = remote.reveal(&aliases).await?;
+                let shown = list.spaces.into_iter().zip(topics);
+                Ok(shown
+                    .map(|(view, topic)| api::SpaceView { topic, ..view })
+                    .collect())
+            }
+        }
+    }
+
+    /// A space as it is now.
+    pub async fn space(&self, topic: Topic) -> Result<api::SpaceView, Failure> {
+        match self {
+            Face::Own(_) => view(&self.own_space(topic).await?).await,
+            Face::Running(_) => {
+                let text = topic.to_string();
+                let all = self.spaces().await?;
+                let found = all.into_iter().find(|space| space.topic == text);
+                found.ok_or(Failure::NoSpace { topic })
+            }
+        }
+    }
+
+    /// Asks to be let into the space of an invite.
+    pub async fn join_space(&self, ticket: &Ticket) -> Result<api::SpaceView, Failure> {
+        match self {
+            Face::Own(node) => view(&node.spaces().join(ticket).await?).await,
+            Face::Running(remote) => {
+                let params = api::SpaceJoinParams {
+                    ticket: Some(ticket.to_string()),
+                    topic: None,
+                };
+                revealed(remote, remote.call::<api::SpaceJoin>(&params).await?).await
+            }
+        }
+    }
+
+    /// Keeps the space of a topic, so that an owner can add this node.
+    pub async fn follow_space(&self, topic: Topic) -> Result<api::SpaceView, Failure> {
+        match self {
+            Face::Own(node) => view(&node.spaces().follow(topic).await?).await,
+            Face::Running(remote) => {
+                let params = api::SpaceJoinParams {
+                    ticket: None,
+                    topic: Some(topic.to_string()),
+                };
+                revealed(remote, remote.call::<api::SpaceJoin>(&params).await?).await
+            }
+        }
+    }
+
+    /// A ticket without a node in it, and the name of the invite.
+    pub async fn invite_into_space(
+        &self,
+        topic: Topic,
+        role: Role,
+        uses: u64,
+        expires: Duration,
+    ) -> Result<(Ticket, VerifyingKey), Failure> {
+        if let Face::Running(remote) = self {
+            let params = api::SpaceInviteParams {
+                topic: topic.to_string(),
+                role: map::role(role),
+                uses,
+                expires_seconds: Some(expires.as_secs()),
+                contact: false,
+            };
+            let made = remote.client().call::<api::SpaceInvite>(&params).await;
+            let made = made.map_err(of_space(topic))?;
+            let ticket = made.ticket.parse();
+            let ticket = ticket.map_err(|_| Failure::Node(p2panda::Error::NoInvite))?;
+            return Ok((ticket, made.invite));
+        }
+        let space = self.own_space(topic).await?;
+        let made = space.invite(role).uses(uses).expires(expires).await?;
+        Ok((made.ticket, made.id))
+    }
+
+    pub async fn space_invites(&self, topic: Topic) -> Result<Vec<api::SpaceInviteView>, Failure> {
+        if let Face::Running(remote) = self {
+            let topic_text = topic.to_string();
+            let params = api::TopicParams { topic: topic_text };
+            let invites = remote.client().call::<api::SpaceInvites>(&params).await;
+            return Ok(invites.map_err(of_space(topic))?.invites);
+        }
+        let invites = self.own_space(topic).await?.invites().await?;
+        Ok(invites.iter().map(map::space_invite).collect())
+    }
+
+    pub async fn space_members(&self, topic: Topic) -> Result<api::SpaceMembersResult, Failure> {
+        if let Face::Running(remote) = self {
+            let params = api::SpaceMembersParams {
+                topic: topic.to_string(),
+                at: None,
+            };
+            let members = remote.client().call::<api::SpaceMembers>(&params).await;
+            return members.map_err(of_space(topic));
+        }
+        let look = self.own_space(topic).await?.look().await?;
+        Ok(map::space_members(look.as_ref()))
+    }
+
+    pub async fn why_in_space(
+        &self,
+        topic: Topic,
+        member: VerifyingKey,
+    ) -> Result<api::SpaceWhyResult, Failure> {
+        if let Face::Running(remote) = self {
+            let params = api::SpaceMemberParams {
+                topic: topic.to_string(),
+                member,
+            };
+            let why = remote.client().call::<api::SpaceWhy>(&params).await;
+            return why.map_err(of_space(topic));
+        }
+        let why = self.own_space(topic).await?.why(member).await?;
+        let why = why.ok_or(Failure::NoSpace { topic })?;
+        Ok(map::space_why(&why))
+    }
+
+    pub async fn change_space(&self, topic: Topic, change: SpaceChange) -> Result<(), Failure> {
+        if let Face::Running(remote) = self {
+            let changed = change_running(remote, topic, change).await;
+            return changed.map_err(of_space(topic));
+        }
+        let space = self.own_space(topic).await?;
+        match change {
+            SpaceChange::Add(member, role) => space.add(member, role).await,
+            SpaceChange::SetRole(member, role) => space.set_role(member, role).await,
+            SpaceChange::Remove(member) => space.remove(member).await,
+            SpaceChange::Revoke(invite) => space.revoke(invite).await,
+            SpaceChange::Leave => space.leave().await,
+            SpaceChange::Rotate => space.rotate().await,
+        }
+        .map_err(Failure::from)
+    }
+
+    /// How many operations of this node in a topic nobody is known to have.
+    pub async fn unsent(&self, topic: Topic) -> Result<u64, Failure> {
+        match self {
+            Face::Own(node) => Ok(node.unsent_in(topic).await?),
+            Face::Running(remote) => {
+                let params = api::TopicDeliveredParams {
+                    topic: topic.to_string(),
+                    ..api::TopicDeliveredParams::default()
+                };
+                Ok(remote.call::<api::TopicDelivered>(&params).await?.unsent)
+            }
+        }
+    }
+
+    /// Of a node that was opened for the command.
+    async fn own_space(&self, topic: Topic) -> Result<Space, Failure> {
+        let none = Failure::NoSpace { topic };
+        match self {
+            Face::Own(node) => node.spaces().get(topic).await?.ok_or(none),
+            Face::Running(_) => Err(none),
+        }
+    }
+}
+
+async fn change_running(
+    remote: &Remote,
+    topic: Topic,
+    change: SpaceChange,
+) -> Result<(), ClientError> {
+    let (client, topic) = (remote.client(), topic.to_string());
+    match change {
+        SpaceChange::Add(member, role) => {
+            let role = map::role(role);
+            let params = api::SpaceRoleParams {
+                topic,
+                member,
+                role,
+            };
+            client.call::<api::SpaceAdd>(&params).await?;
+        }
+        SpaceChange::SetRole(member, role) => {
+            let role = map::role(role);
+            let params = api::SpaceRoleParams {
+                topic,
+                member,
+                role,
+            };
+            client.call::<api::SpaceSetRole>(&params).await?;
+        }
+        SpaceChange::Remove(member) => {
+            let members = vec![member];
+            let params = api::SpaceRemoveParams { topic, members };
+            client.call::<api::SpaceRemove>(&params).await?;
+        }
+        SpaceChange::Revoke(invite) => {
+            let params = api::SpaceRevokeParams { topic, invite };
+            client.call::<api::SpaceRevoke>(&params).await?;
+        }
+        SpaceChange::Leave => {
+            let params = api::TopicParams { topic };
+            client.call::<api::SpaceLeave>(&params).await?;
+        }
+        SpaceChange::Rotate => {
+            let params = api::TopicParams { topic };
+            client.call::<api::SpaceRotate>(&params).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Says of which topic it is that it carries no space.
+pub fn of_space(topic: Topic) -> impl Fn(ClientError) -> Failure {
+    move |error| match error.code() {
+        api::Code::NotFound | api::Code::UnknownTopic => Failure::NoSpace { topic },
+        _ => Failure::from(error),
+    }
+}
+
+async fn view(space: &Space) -> Result<api::SpaceView, Failure> {
+    let state = space.state().await?;
+    Ok(map::space(space.topic().to_string(), &state))
+}
+
+/// A topic in place of its alias.
+async fn revealed(remote: &Remote, view: api::SpaceView) -> Result<api::SpaceView, Failure> {
+    let topic = remote.reveal_one(&view.topic).await?;
+    Ok(api::SpaceView { topic, ..view })
+}

@@ -1,0 +1,39 @@
+//! Which topics carry spaces, without asking the engine each time.
+
+use std::collections::HashSet;
+
+use p2panda_core::Topic;
+use p2panda_engine::SpaceCommand;
+use parking_lot::RwLock;
+use tokio::sync::OnceCell;
+
+use super::queue::Queue;
+use crate::Error;
+
+/// The topics that carry spaces. One that does never stops.
+#[derive(Default)]
+pub(crate) struct SpaceTopics {
+    /// Those that were made or followed since the node was opened, and those that were meant to.
+    begun: RwLock<HashSet<Topic>>,
+    /// Those of before, once somebody asked.
+    stored: OnceCell<HashSet<Topic>>,
+}
+
+impl SpaceTopics {
+    /// Before the engine hears of it: nothing is opened that is not known to be of a space.
+    pub(crate) fn begin(&self, topic: Topic) {
+        self.begun.write().insert(topic);
+    }
+
+    /// Whether the topic carries one, or is about to.
+    pub(crate) async fn has(&self, queue: &Queue, topic: &Topic) -> Result<bool, Error> {
+        if self.begun.read().contains(topic) {
+            return Ok(true);
+        }
+        let stored = self.stored.get_or_try_init(|| async {
+            let all = queue.space(|reply| SpaceCommand::List { reply }).await?;
+            Ok::<_, Error>(all.into_iter().map(|(topic, _)| topic).collect())
+        });
+        Ok(stored.await?.contains(topic))
+    }
+}

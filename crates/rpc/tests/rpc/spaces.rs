@@ -1,0 +1,283 @@
+//! Encrypted spaces by the RPC, from outside.
+
+use p2panda_rpc::api::{
+    self, Code, ConsumerSettings, Empty, NewMessage, Note, PublishParams, SpaceRole, Start,
+    SubscribeParams, TopicParams,
+};
+use p2panda_rpc::client::Client;
+use serde_json::{Value, json};
+
+use crate::support::{ALICE, BOB, ROOT, SAM};
+use crate::world::{World, bearer, code, failed, in_time};
+
+async fn create(client: &Client, name: &str) -> api::SpaceView {
+    let params = api::SpaceCreateParams {
+        name: name.into(),
+        no_history: false,
+    };
+    client.call::<api::SpaceCreate>(&params).await.unwrap()
+}
+
+fn of(topic: &str) -> TopicParams {
+    TopicParams {
+        topic: topic.to_owned(),
+    }
+}
+
+fn says(topic: &str, text: &str) -> PublishParams {
+    PublishParams {
+        topic: topic.to_owned(),
+        message: NewMessage {
+            content: Some(text.into()),
+            ..NewMessage::default()
+        },
+        wait: None,
+    }
+}
+
+fn all(topic: &str) -> SubscribeParams {
+    SubscribeParams {
+        topics: vec![topic.to_owned()],
+        start: Some(Start::Beginning),
+        ..SubscribeParams::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_space_is_made_changed_and_read_by_its_scopes() {
+    let world = World::new().await;
+    let sam = world.client(SAM).await;
+    let made = create(&sam, "Berlin crew").await;
+    assert_eq!(made.role, Some(SpaceRole::Owner));
+    assert_eq!(made.name.as_deref(), Some("Berlin crew"));
+    let (topic, owner) = (made.topic.as_str(), world.node.id());
+    let mut events = sam.space_events(topic).await.unwrap();
+    let listed = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
+    assert_eq!(listed.spaces, [made.clone()]);
+
+    let member = p2panda::SigningKey::from_bytes(&[3; 32]).verifying_key();
+    let role = |role| api::SpaceRoleParams {
+        topic: topic.to_owned(),
+        member,
+        role,
+    };
+    sam.call::<api::SpaceAdd>(&role(SpaceRole::Reader))
+        .await
+        .unwrap();
+    sam.call::<api::SpaceSetRole>(&role(SpaceRole::Editor))
+        .await
+        .unwrap();
+    let note = in_time(events.next()).await.unwrap().unwrap();
+    let Note::Event(event) = note else {
+        panic!("{note:?}")
+    };
+    assert_eq!(
+        (event.event.as_str(), event.topic.as_deref()),
+        ("space", Some(topic))
+    );
+    assert!(event.detail.unwrap().contains(&member.to_string()));
+    let asked = api::SpaceMembersParams {
+        topic: topic.to_owned(),
+        at: None,
+    };
+    let members = sam.call::<api::SpaceMembers>(&asked).await.unwrap();
+    let roles = members.members.iter().map(|one| (one.member, one.role));
+    let roles: Vec<_> = roles.collect();
+    let mut expected = vec![(owner, SpaceRole::Owner), (member, SpaceRole::Editor)];
+    expected.sort_by_key(|(member, _)| *member);
+    assert_eq!(roles, expected);
+    assert!(members.known);
+    let why = api::SpaceMemberParams {
+        topic: topic.to_owned(),
+        member,
+    };
+    let why = sam.call::<api::SpaceWhy>(&why).await.unwrap();
+    assert_eq!(why.role, Some(SpaceRole::Editor));
+    assert_eq!(
+        why.decided
+            .last()
+            .map(|one| (one.author, one.deed.as_str())),
+        Some((owner, "role"))
+    );
+
+    let invite = api::SpaceInviteParams {
+        topic: topic.to_owned(),
+        role: SpaceRole::Reader,
+        uses: 2,
+        expires_seconds: Some(60),
+        contact: true,
+    };
+    let invited = sam.call::<api::SpaceInvite>(&invite).await.unwrap();
+    let ticket: p2panda::Ticket = invited.ticket.parse().unwrap();
+    assert!(ticket.invite().is_some());
+    assert_eq!(ticket.contacts()[0].node, owner);
+    let revoke = api::SpaceRevokeParams {
+        topic: topic.to_owned(),
+        invite: invited.invite,
+    };
+    sam.call::<api::SpaceRevoke>(&revoke).await.unwrap();
+    let invites = sam.call::<api::SpaceInvites>(&of(topic)).await.unwrap();
+    let one = &invites.invites[0];
+    assert_eq!(
+        (one.invite, one.uses, one.role, one.revoked),
+        (invited.invite, 2, SpaceRole::Reader, true)
+    );
+
+    sam.call::<api::SpacePublish>(&says(topic, "hi"))
+        .await
+        .unwrap();
+    let mut messages = sam.space_messages(all(topic)).await.unwrap();
+    loop {
+        let message = in_time(messages.next()).await.unwrap().unwrap();
+        if message.change.is_none() {
+            assert_eq!(message.text.as_deref(), Some("hi"));
+            break;
+        }
+    }
+    let remove = api::SpaceRemoveParams {
+        topic: topic.to_owned(),
+        members: vec![member],
+    };
+    sam.call::<api::SpaceRemove>(&remove).await.unwrap();
+    let rename = api::SpaceRenameParams {
+        topic: topic.to_owned(),
+        name: "Crew".into(),
+    };
+    sam.call::<api::SpaceRename>(&rename).await.unwrap();
+    sam.call::<api::SpaceRotate>(&of(topic)).await.unwrap();
+    sam.call::<api::SpaceHeal>(&of(topic)).await.unwrap();
+    let lacking = sam.call::<api::SpaceLacking>(&of(topic)).await.unwrap();
+    assert!(lacking.members.is_empty());
+    let last = failed(sam.call::<api::SpaceLeave>(&of(topic)).await);
+    assert_eq!(last, Code::Invalid);
+    let listed = sam.call::<api::SpaceList>(&Empty {}).await.unwrap();
+    assert_eq!(listed.spaces[0].name.as_deref(), Some("Crew"));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plaintext_of_a_space_needs_its_scope() {
+    let world = World::new().await;
+    let sam = world.client(SAM).await;
+    let topic = create(&sam, "").await.topic;
+    sam.call::<api::SpacePublish>(&says(&topic, "secret"))
+        .await
+        .unwrap();
+    // Scope `read` shows what everybody sees who has the topic, and `publish-as-node` writes.
+    let alice = world.client(ALICE).await;
+    alice.publish_text(&topic, "mine").await.unwrap();
+    let read = api::ReadParams {
+        topic: topic.clone(),
+        after: 0,
+        limit: None,
+        header: false,
+    };
+    let refused = failed(alice.call::<api::MessagesRead>(&read).await);
+    assert_eq!(refused, Code::Forbidden);
+    let refused = failed(alice.messages(all(&topic)).await.map(drop));
+    assert_eq!(refused, Code::Forbidden);
+    let by_consumer = SubscribeParams {
+        consumer: Some(ConsumerSettings::named("x")),
+        ..all(&topic)
+    };
+    let refused = failed(alice.messages(by_consumer).await.map(drop));
+    assert_eq!(refused, Code::Forbidden);
+    let refused = failed(alice.ephemeral(&topic).await.map(drop));
+    assert_eq!(refused, Code::Forbidden);
+    let refused = failed(alice.space_events(&topic).await.map(drop));
+    assert_eq!(refused, Code::Forbidden);
+    for live in ["", "?live=poll", "?live=sse"] {
+        let path = format!("/v1/topics/{topic}/messages{live}");
+        let answer = world.get(&path, &bearer(BOB)).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(!answer.contains("secret"), "{answer}");
+    }
+    let answer = world
+        .get(&format!("/v1/topics/{topic}/messages"), &bearer(SAM))
+        .await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("secret"),
+        "{answer}"
+    );
+    let methods: [(&str, Value); 4] = [
+        ("space.create", json!({})),
+        ("space.list", json!({})),
+        ("space.leave", json!({"topic": topic})),
+        ("space.members", json!({"topic": topic})),
+    ];
+    for (method, params) in methods {
+        let refused = failed(alice.call_raw(method, &params).await);
+        assert_eq!(refused, Code::Forbidden, "{method}");
+    }
+    // The sealed operations are what any node has that keeps the topic.
+    let operations = api::OperationsParams {
+        topic: topic.clone(),
+        ..api::OperationsParams::default()
+    };
+    alice.operations(&operations).await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_ends_when_its_topic_becomes_a_space() {
+    let world = World::new().await;
+    let topic = world.keep().await;
+    let alice = world.client(ALICE).await;
+    let mut plain = alice.messages(all(&topic)).await.unwrap();
+    let mut consumer = alice
+        .messages(SubscribeParams {
+            consumer: Some(ConsumerSettings::named("x")),
+            ..all(&topic)
+        })
+        .await
+        .unwrap();
+    alice.publish_text(&topic, "in clear").await.unwrap();
+    for stream in [&mut plain, &mut consumer] {
+        let message = in_time(stream.next()).await.unwrap().unwrap();
+        assert_eq!(message.text.as_deref(), Some("in clear"));
+    }
+    let spaces = world.node.spaces();
+    let settings = p2panda::Settings::with_history();
+    let space = spaces.create_in(crate::world::TOPIC, "", settings).await;
+    space.unwrap().publish("sealed").await.unwrap();
+    for stream in [&mut plain, &mut consumer] {
+        let ended = in_time(stream.next()).await.unwrap_err();
+        assert_eq!(ended.code(), Code::Forbidden);
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_meant_for_members_never_goes_out_in_clear() {
+    let world = World::new().await;
+    let topic = world.keep().await;
+    let sam = world.client(SAM).await;
+    let refused = failed(sam.call::<api::SpacePublish>(&says(&topic, "secret")).await);
+    assert_eq!(refused, Code::NotFound);
+    let refused = failed(sam.space_messages(all(&topic)).await.map(drop));
+    assert_eq!(refused, Code::NotFound);
+    let read = json!({"topic": topic});
+    let page = sam.call_raw("messages.read", &read).await.unwrap();
+    assert_eq!(page["messages"], json!([]));
+    for (params, expected) in [
+        (json!({}), "invalid-params"),
+        (json!({"ticket": "panda:aa"}), "invalid-params"),
+        (json!({"ticket": "a", "topic": topic}), "invalid-params"),
+        (json!({"topic": "t0123456789abcdef"}), "unknown-topic"),
+    ] {
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "space.join", "params": params});
+        let answer = world.line(&request.to_string()).await;
+        assert_eq!(code(&answer), expected, "{answer}");
+    }
+    let root = world.client(ROOT).await;
+    let follow = api::SpaceJoinParams {
+        topic: Some(topic.clone()),
+        ticket: None,
+    };
+    let followed = root.call::<api::SpaceJoin>(&follow).await.unwrap();
+    assert_eq!((followed.role, followed.joining), (None, false));
+    // No member yet: there is nothing to seal it with.
+    let refused = failed(sam.call::<api::SpacePublish>(&says(&topic, "secret")).await);
+    assert_eq!(refused, Code::Invalid);
+    world.end().await;
+}
