@@ -96,7 +96,8 @@ pub struct RpcSection {
 #[serde(default, deny_unknown_fields)]
 pub struct AccessSection {
     /// File of tokens that its owner alone may read, a line each: NAME SCOPES TOKEN, and topics behind it if
-    /// it is for these alone. Scopes: read, publish-as-node, relay, admin, joined by +.
+    /// it is for these alone. Scopes: read, publish-as-node, relay, space:read,
+    /// space:admin, admin, joined by +.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/etc/panda/tokens")]
     pub tokens: Option<String>,
