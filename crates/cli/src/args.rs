@@ -45,43 +45,44 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Node")]
 pub struct NodeArgs {
-    /// Settings of the node [default: `panda/config.toml` in the XDG configuration directory, if it is
-    /// there]; `panda help config` explains them
+    /// Settings of the node [default: `panda/config.toml` in the XDG configuration directory, if
+    /// it exists]; see `panda help config`
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Directory of key and database [default: `panda` in the XDG data directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// A node to start from, as `panda id --addr` prints it there, or ID@NAME:PORT with a host
-    /// name; can be repeated
+    /// Bootstrap node, as `panda id --addr` prints it there, or ID@NAME:PORT with a host name; can
+    /// be repeated
     #[arg(long, global = true, value_name = "ID@ADDR")]
     pub bootstrap: Vec<NodeAddr>,
-    /// Address to receive connections on [default: any address, a free port]
+    /// Address to accept connections on [default: any address, a free port]
     #[arg(long, global = true, value_name = "ADDR:PORT", value_parser = listen)]
     pub listen: Option<SocketAddr>,
     /// Join a separate network, named by 64 hexadecimal digits
     #[arg(long, global = true, value_name = "HEX", value_parser = network_id)]
     pub network: Option<NetworkId>,
-    /// Neither look for nodes on the local network nor show this one there
+    /// Neither look for nodes on the local network nor announce this one there
     #[arg(long, global = true)]
     pub no_mdns: bool,
-    /// Serve many: hold up to 512 MiB for other nodes at once instead of 64
+    /// Serve many nodes: hold up to 512 MiB for others at once instead of 64
     #[arg(long, global = true)]
     pub server: bool,
     /// Defaults for a link of a few kbit/s: long waits, small packets, few sessions
     #[arg(long, global = true)]
     pub low_bandwidth: bool,
-    /// Largest message to take from others, in MiB with its header [default: 16, at most 128]
+    /// Largest message to accept from others, in MiB with its header [default: 16, at most 128]
     #[arg(long, global = true, value_name = "MIB", value_parser = mebibytes)]
     pub operation_mib: Option<u32>,
-    /// How to go on with a home directory that is an old copy, or in use twice
+    /// How to continue with a home directory that is an old copy or in use twice
     #[arg(long, global = true, value_name = "WAY")]
     pub restored: Option<Restored>,
-    /// Publish again what only this copy of the home directory has, once it can; with --restored
+    /// Publish again, once possible, what only this copy of the home directory has; with
+    /// --restored
     #[arg(long, global = true)]
     pub republish: bool,
-    /// The node that runs: its Unix socket, a URL with the token in PANDA_TOKEN, or the name of a context
-    /// [default: the current context, or the node that runs on the home directory]
+    /// Running node: its Unix socket, a URL with the token in PANDA_TOKEN, or the name of a
+    /// context [default: the current context, or the node that runs on the home directory]
     #[arg(long = "node", global = true, value_name = "SOCKET|URL|NAME")]
     pub at: Option<String>,
     /// Tickets that the command was given: where to begin, and in which network.
@@ -93,7 +94,7 @@ pub struct NodeArgs {
 /// (`docs/protocol/streams.md#16`).
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Restored {
-    /// Publish again once peers have brought what this copy lacks
+    /// Publish again once peers have sent what this copy lacks
     PullOwnLog,
     /// Keep the data and publish under a new key
     NewIdentity,
@@ -101,52 +102,54 @@ pub enum Restored {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    #[command(about = "Show the main job on this machine: three nodes, one is off, one is killed")]
+    #[command(
+        about = "Show sync and recovery on this machine: three nodes, one is off, one is killed"
+    )]
     Demo(DemoArgs),
     #[command(about = "Publish lines or files to a topic")]
     Pub(PubArgs),
-    #[command(about = "Print the messages of a topic as they come")]
+    #[command(about = "Print the messages of a topic as they arrive")]
     Sub(SubArgs),
     #[command(about = "Send and fetch what is missing, once")]
     Sync(SyncArgs),
-    #[command(about = "Talk in a topic: each line typed is a message")]
+    #[command(about = "Chat in a topic: each line you type is a message")]
     Chat(ChatArgs),
-    #[command(about = "Keep a topic from now on, and fetch it")]
+    #[command(about = "Keep a topic, and fetch it")]
     Join(JoinArgs),
     #[command(about = "Print the id of this node")]
     Id(IdArgs),
-    /// Run a node in the foreground: a service
+    /// Run a node in the foreground, as a service
     #[command(subcommand)]
     Node(NodeCommand),
     /// Write, check and print the settings of a node
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make topics, invite into them, keep them
+    /// Create topics, invite people to them, keep them
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Make encrypted spaces, invite into them, say who may read and write
+    /// Create encrypted spaces, invite people, manage who may read and write
     #[command(subcommand)]
     Space(SpaceCommand),
-    /// Read with named consumers, look at them, move them
+    /// Read with named consumers, inspect them, move them
     #[command(subcommand)]
     Consumer(ConsumerCommand),
-    /// Look at the views of an application, delete them
+    /// Inspect and delete the views of an application
     #[command(subcommand)]
     View(ViewCommand),
     #[command(about = "Find and list other nodes")]
     Peers(PeersArgs),
-    #[command(about = "Say how the node does, what it holds, and what stands in the way of it")]
+    #[command(about = "Show the state of the node, what it holds, and what blocks it")]
     Status(StatusArgs),
     #[command(about = "Print what happens on the node")]
     Events(EventsArgs),
-    /// Give nodes names, and choose the one that commands use
+    /// Name nodes, and choose the one that commands use
     #[command(subcommand)]
     Context(ContextCommand),
-    #[command(about = "Say where one message is, and what it waits for")]
+    #[command(about = "Show where one message is, and what it waits for")]
     Trace(TraceArgs),
-    #[command(subcommand, about = "Measure what this machine does")]
+    #[command(subcommand, about = "Measure the speed of this machine")]
     Bench(BenchCommand),
-    /// Make the database of the home directory as small as its content
+    /// Shrink the database of the home directory to the size of its content
     Compact(CompactArgs),
     /// Explain a subject: topics, tickets, config, service, exit-codes
     #[command(after_help = "Example:\n  panda help tickets")]
@@ -154,9 +157,9 @@ pub enum Command {
         /// The subject [default: list all]
         subject: Option<String>,
     },
-    #[command(about = "Print what a shell needs to complete commands and options")]
+    #[command(about = "Print completions of commands and options for a shell")]
     Completions(CompletionsArgs),
-    /// Print the manual page of a command, or write all into a directory
+    /// Print the manual page of a command, or write all pages into a directory
     Man(ManArgs),
     /// One node of the demo, driven by JSON lines
     #[command(hide = true)]
@@ -165,16 +168,16 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Show the main job on this machine: three nodes, one is off, one is killed.\n\n\
-        Three durable nodes run as processes of their own, in temporary directories, over \
-        loopback. A publishes the file line by line while C is off, then A stops. C catches up \
-        from B alone. B is killed after a third of the lines and restarted. Every line arrives \
-        at every node, those that were not acked again. Exits with 1 unless the three nodes hold \
-        identical bytes. Takes none of the options under Node.\n\n\
-        With --encrypted: an encrypted space of four members, and a fifth node without keys that all know. \
-        They come by invites, write while one is off, and are removed by two owners at the same time; then the \
-        two remove each other. Exits with 1 unless each has read exactly what it may, and no file holds \
-        what it must not.",
+    long_about = "Show sync and recovery on this machine: three nodes, one is off, one is killed.\n\n\
+        Three durable nodes run as separate processes, in temporary directories, over loopback. \
+        A publishes the file line by line while C is off, then A stops. C catches up from B \
+        alone. B is killed after a third of the lines and restarted. Every line arrives at every \
+        node; lines that were not acked are delivered again. Exits with 1 unless the three nodes \
+        hold identical bytes. Takes none of the options under Node.\n\n\
+        With --encrypted: an encrypted space of four members, and a fifth node without keys that \
+        all of them know. Members join by invites, write while one is off, and are removed by \
+        two owners at the same time; then the two owners remove each other. Exits with 1 unless \
+        each node has read exactly what it may, and no file holds what it must not.",
     after_help = "Example:\n  panda demo CHANGELOG.md"
 )]
 pub struct DemoArgs {
@@ -188,17 +191,17 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Publish lines or files to a topic.\n\n\
-        Each line of standard input is a message, or each FILE is one. Stays until a peer says \
-        that it has stored everything, those named with --bootstrap first; a peer of release \
-        0.7.1, which cannot say that, has to be sent everything. When the wait is over it exits \
-        with 3. What an earlier command left goes along, also without any input.",
+        Each line of standard input is a message, or each FILE is one. Stays until a peer \
+        reports that it has stored everything; peers of --bootstrap have priority. A peer of \
+        release 0.7.1 cannot report that, so it has to be sent everything. Exits with 3 when the \
+        wait is over. Also sends what an earlier command left, even without input.",
     after_help = "Example:\n  date | panda pub $TOPIC -"
 )]
 pub struct PubArgs {
     /// The topic, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
     pub topic: TopicArg,
-    /// Read standard input, a message per line (also without this)
+    /// Read standard input, one message per line (the default)
     #[arg(value_name = "-", value_parser = dash, conflicts_with = "file")]
     pub stdin: Option<String>,
     /// Publish this file as one message, `-` for standard input; can be repeated
@@ -217,11 +220,12 @@ pub struct PubArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Say how the node does, what it holds, and what stands in the way of it.\n\n\
-        Where a node runs and no topic is named, it begins with that node: whether it can be reached, who is \
-        there, what is behind and why. Prints for each topic, or for those that are named, how much is stored, and each log that \
-        cannot go on here with the reason and what to do. Reads only: it contacts nobody, and works \
-        while another command uses the home directory and on read-only media. Of the options under \
+    long_about = "Show the state of the node, what it holds, and what blocks it.\n\n\
+        If a node runs and no topic is named, begins with that node: whether it can be reached, \
+        its peers, what is behind and why. Prints for each topic, or for the named ones, how \
+        much is stored, and each log that cannot continue here, with the reason and what to do. \
+        Only reads: contacts nobody, and works while another command uses the home directory and \
+        on read-only media. Of the options under \
         Node only --home and --node have an effect.",
     after_help = "Example:\n  panda status $TOPIC"
 )]
@@ -236,10 +240,10 @@ pub struct StatusArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Say where one message is, and what it waits for.\n\n\
-        Takes an id that `panda sub --json` prints, on any node. Looks among the newest 100 000 \
-        messages of the home directory and among those that were refused; exits with 23 if it is \
-        not there. Reads only, as `panda status` does. Of the options under Node only --home \
+    long_about = "Show where one message is, and what it waits for.\n\n\
+        Takes an id that `panda sub --json` prints, on any node. Searches the newest 100 000 \
+        messages of the home directory and the refused ones; exits with 23 if the id is unknown. \
+        Only reads, as `panda status` does. Of the options under Node only --home \
         and --node have an effect.",
     after_help = "Example:\n  panda trace $ID"
 )]
@@ -253,35 +257,35 @@ pub struct TraceArgs {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(long_about = "Measure what this machine does.\n\n\
-        Uses nodes of its own on loopback, in temporary directories that are gone afterwards; set \
-        TMPDIR to measure another disk. Takes none of the options under Node.")]
+#[command(long_about = "Measure the speed of this machine.\n\n\
+        Uses its own nodes on loopback, in temporary directories that it deletes; set TMPDIR to \
+        measure another disk. Takes none of the options under Node.")]
 pub enum BenchCommand {
-    /// Publish, and wait for each message until it is on the disk
+    /// Publish, and wait until each message is on disk
     #[command(after_help = "Example:\n  panda bench pub --in-flight 1")]
     Pub(BenchArgs),
     /// Read a topic from its beginning, and acknowledge
     #[command(after_help = "Example:\n  panda bench sub --messages 100000")]
     Sub(BenchArgs),
-    /// Publish at one node until another one has delivered everything
+    /// Publish at one node until another has delivered everything
     #[command(after_help = "Example:\n  panda bench pubsub --bytes 1000")]
     Pubsub(BenchArgs),
-    /// Ask a node by its RPC: a request, a stream, publishes, idle subscribers
+    /// Use a node over its RPC: requests, a stream, publishes, idle subscribers
     #[command(after_help = "Example:\n  panda bench rpc --bytes 250")]
     Rpc(BenchArgs),
 }
 
 #[derive(Clone, Copy, Debug, Args)]
 pub struct BenchArgs {
-    /// How many messages
+    /// Number of messages
     #[arg(long, value_name = "NUMBER", default_value = "10000",
         value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub messages: u64,
-    /// How long each is
+    /// Size of each message
     #[arg(long, value_name = "BYTES", default_value = "128",
         value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     pub bytes: u32,
-    /// How many are published at a time
+    /// Number of publishes in flight
     #[arg(long, value_name = "NUMBER", default_value = "64",
         value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub in_flight: u16,
@@ -292,9 +296,9 @@ pub struct BenchArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Rewrites the whole database: databases made by an earlier version need it \
-        once to give back what is pruned, and it leaves no remains of pruned messages. Needs as \
-        much free space as the new database takes, and a directory that no other process uses. \
+    after_help = "Rewrites the whole database. A database of an earlier version needs this once \
+    to reclaim pruned space. No remains of pruned messages are left. Needs as much free space as \
+    the new database takes, and a directory that no other process uses. \
         Of the options under Node only --home has an effect.\n\nExample:\n  panda compact --home ./second"
 )]
 pub struct CompactArgs {
@@ -305,10 +309,10 @@ pub struct CompactArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Print the messages of a topic as they come.\n\n\
-        Prints what this home directory has not seen yet and goes on until Ctrl-C. A message \
-        counts as seen once it is printed. Without --json, text is printed as it is (on a \
-        terminal without control characters) and bytes as hexadecimal digits.",
+    long_about = "Print the messages of a topic as they arrive.\n\n\
+        Prints what this home directory has not seen yet, and continues until Ctrl-C. A message \
+        counts as seen once it is printed. Without --json, text is printed unchanged (on a \
+        terminal with control characters escaped) and bytes as hexadecimal digits.",
     after_help = "Example:\n  panda sub $TOPIC --from start --json"
 )]
 pub struct SubArgs {
@@ -332,17 +336,17 @@ pub struct SubArgs {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Send and fetch what is missing, once.\n\n\
-        Stays until each topic is up to date with the peers that are there: what this home \
-        directory has is stored by one of them, and what they have is stored here. Prints a line \
-        per topic with what is left, and exits with 3 if anything is when the deadline is over, \
-        or if nobody was there.",
+        Stays until each topic is up to date with the peers that are online: one of them has \
+        stored what this home directory has, and what they have is stored here. Prints a line \
+        per topic with what is left. Exits with 3 if anything is left at the deadline, or if no \
+        peer was online.",
     after_help = "Example:\n  panda sync --deadline 60"
 )]
 pub struct SyncArgs {
     /// The topics [default: all of the home directory]
     #[arg(value_parser = topic)]
     pub topics: Vec<TopicArg>,
-    /// How long it may take
+    /// Time limit
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub deadline: std::time::Duration,
     /// Print one JSON object per topic
@@ -361,9 +365,9 @@ pub enum From {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Talk in a topic: each line typed is a message.\n\n\
-        Others join with the same topic, on this machine or on the local network without \
-        further set-up. Ctrl-D or Ctrl-C ends it.",
+    long_about = "Chat in a topic: each line you type is a message.\n\n\
+        Others join with the same topic, on this machine or on the local network, without \
+        further setup. Ctrl-D or Ctrl-C ends it.",
     after_help = "Example:\n  panda chat $TOPIC --temp"
 )]
 pub struct ChatArgs {
@@ -380,10 +384,10 @@ pub struct ChatArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Print the id of this node; the first call makes its key.\n\n\
-        With --addr it prints a line ID@ADDR per address, for --bootstrap on another machine. \
-        Give --listen to both this command and the one that stays online, otherwise the port \
-        changes.",
+    long_about = "Print the id of this node; the first call creates its key.\n\n\
+        With --addr it prints one line ID@ADDR per address, for --bootstrap on another machine. \
+        Pass the same --listen to this command and to the one that stays online; otherwise the \
+        port changes.",
     after_help = "Example:\n  panda id --addr --listen 192.168.1.7:2022"
 )]
 pub struct IdArgs {
@@ -406,7 +410,7 @@ pub enum TopicCommand {
     },
     /// List the topics of the home directory
     #[command(
-        after_help = "Reads only, as `panda status` does. Of the options under Node only --home and \
+        after_help = "Only reads, as `panda status` does. Of the options under Node only --home and \
             --node have an effect.\n\nExample:\n  panda topic ls"
     )]
     Ls {
@@ -414,28 +418,28 @@ pub enum TopicCommand {
         #[arg(long)]
         json: bool,
     },
-    #[command(about = "Say what the home directory holds of topics: `panda status`")]
+    #[command(about = "Show what the home directory holds of topics, as `panda status` does")]
     Status(StatusArgs),
-    /// Keep topics: store and serve them whenever a command runs, read or not
+    /// Keep topics: store and serve them whenever a command runs, even if nothing reads them
     Keep(KeepArgs),
-    #[command(about = "Print a ticket: one string that lets another person into a topic")]
+    #[command(about = "Print a ticket: one string that gives another person access to a topic")]
     Invite(InviteArgs),
 }
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each command that opens this home directory from then on syncs them as well, as \
-        long as it runs. Without a topic it prints those that are kept.\n\nExample:\n  \
+    after_help = "Each command that opens this home directory then also syncs the kept topics \
+    while it runs. Without a topic, prints the kept topics.\n\nExample:\n  \
         panda topic keep $TOPIC"
 )]
 pub struct KeepArgs {
-    /// Topics, 64 hexadecimal digits or a ticket each [default: print those that are kept]
+    /// Topics, 64 hexadecimal digits or a ticket each [default: print the kept topics]
     #[arg(value_parser = topic)]
     pub topic: Vec<TopicArg>,
-    /// Do not keep them any longer; what is stored stays
+    /// Stop keeping them; stored messages stay
     #[arg(long, requires = "topic")]
     pub end: bool,
-    /// Print one JSON object per topic that is kept
+    /// Print one JSON object per kept topic
     #[arg(long)]
     pub json: bool,
 }
@@ -450,7 +454,7 @@ pub enum ConsumerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Say where one stands
+    /// Show the position of a consumer
     #[command(after_help = "Example:\n  panda consumer info backup")]
     Info {
         /// Its name
@@ -461,7 +465,7 @@ pub enum ConsumerCommand {
     },
     #[command(about = "Print the next messages, and acknowledge them")]
     Next(ConsumerNext),
-    /// Acknowledge a message that was delivered
+    /// Acknowledge a delivered message
     #[command(after_help = "Example:\n  panda consumer ack backup $TOPIC 17")]
     Ack {
         /// Name of the consumer
@@ -475,7 +479,7 @@ pub enum ConsumerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Move one: to `start`, `now`, an offset, or `time:` and microseconds since 1970
+    /// Move a consumer to `start`, `now`, an offset, or `time:` and microseconds since 1970
     #[command(after_help = "Example:\n  panda consumer seek backup time:1764288000000000")]
     Seek {
         /// Its name
@@ -487,10 +491,10 @@ pub enum ConsumerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Messages that could not be handled
+    /// List, redeliver or drop dead letters
     #[command(subcommand)]
     Dead(DeadCommand),
-    /// Deliver nothing until it is resumed
+    /// Stop delivery until the consumer is resumed
     #[command(after_help = "Example:\n  panda consumer pause backup")]
     Pause {
         /// Its name
@@ -499,7 +503,7 @@ pub enum ConsumerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Deliver again
+    /// Continue delivery
     #[command(after_help = "Example:\n  panda consumer resume backup")]
     Resume {
         /// Its name
@@ -508,7 +512,7 @@ pub enum ConsumerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Delete one with all that is stored of it
+    /// Delete a consumer and everything stored of it
     #[command(after_help = "Example:\n  panda consumer rm backup")]
     Rm {
         /// Its name
@@ -529,27 +533,27 @@ impl ConsumerCommand {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Print the next messages, and acknowledge them.\n\n\
-        A consumer that does not exist is made if a topic is given. A message is acknowledged once it \
-        is printed.",
+        Creates the consumer if it does not exist and a topic is given. A message is \
+        acknowledged once it is printed.",
     after_help = "Example:\n  panda consumer next backup --topic $TOPIC --count 100 --json"
 )]
 pub struct ConsumerNext {
     /// Name of the consumer
     pub name: String,
-    /// The topics that it reads [default: as it is stored]; can be repeated
+    /// Topic that it reads [default: as stored]; can be repeated
     #[arg(long, value_parser = topic)]
     pub topic: Vec<TopicArg>,
-    /// How many messages
+    /// Number of messages
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = count)]
     pub count: u64,
-    /// How long to wait for each
+    /// How long to wait for each message
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub wait: std::time::Duration,
-    /// Delete the consumer when no command has used it for so long, of the time in which others use
-    /// the home directory [default: as it is stored, or never]
+    /// Delete the consumer when no command has used it for that long; only time counts in which
+    /// commands use the home directory [default: as stored, or never]
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub inactive: Option<std::time::Duration>,
-    /// Leave them unacknowledged: `panda consumer ack` does that later
+    /// Do not acknowledge; `panda consumer ack` can do that later
     #[arg(long)]
     pub no_ack: bool,
     /// Print one JSON object per message
@@ -559,7 +563,7 @@ pub struct ConsumerNext {
 
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
-    /// List them, oldest first
+    /// List dead letters, oldest first
     #[command(after_help = "Example:\n  panda consumer dead ls backup")]
     Ls {
         /// Name of the consumer
@@ -568,7 +572,7 @@ pub enum DeadCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Deliver one again, or all
+    /// Redeliver one dead letter, or all
     #[command(after_help = "Example:\n  panda consumer dead redrive backup 3")]
     Redrive {
         /// Name of the consumer
@@ -579,7 +583,7 @@ pub enum DeadCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove one for good, or all
+    /// Drop one dead letter permanently, or all
     #[command(after_help = "Example:\n  panda consumer dead drop backup 3")]
     Drop {
         /// Name of the consumer
@@ -597,7 +601,7 @@ pub enum DeadCommand {
 pub enum ViewCommand {
     /// List all versions
     #[command(
-        after_help = "Reads only: it works while the application runs.\n\nExample:\n  panda view ls \
+        after_help = "Only reads: works while the application runs.\n\nExample:\n  panda view ls \
             --home ./app"
     )]
     Ls {
@@ -605,9 +609,9 @@ pub enum ViewCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Say how far the versions of one are
+    /// Show the progress of the versions of a view
     #[command(
-        after_help = "Reads only: it works while the application runs.\n\nExample:\n  panda view info \
+        after_help = "Only reads: works while the application runs.\n\nExample:\n  panda view info \
             notes --home ./app"
     )]
     Info {
@@ -617,7 +621,7 @@ pub enum ViewCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Delete one with all versions and their tables
+    /// Delete a view with all versions and their tables
     #[command(after_help = "Example:\n  panda view rm notes --home ./app")]
     Rm {
         /// Its name
@@ -626,9 +630,10 @@ pub enum ViewCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Let a new version answer that lacks what the old one had of pruned or dropped messages
+    /// Let a new version answer without the pruned or dropped messages that the old one had
+    /// applied
     #[command(
-        after_help = "It takes its place the next time that the application starts it.\n\nExample:\n  \
+        after_help = "The new version takes over the next time the application starts it.\n\nExample:\n  \
             panda view accept-loss notes --home ./app"
     )]
     AcceptLoss {
@@ -668,8 +673,8 @@ fn consumer_from(text: &str) -> Result<ConsumerFrom, ParseError> {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Find and list other nodes.\n\n\
-        Looks around for a while and prints a line per node: id, whether it is connected, \
-        addresses. Says on standard error on which interfaces it looked.",
+        Looks for nodes for a while and prints one line per node: id, whether it is connected, \
+        addresses. Prints on standard error on which interfaces it looked.",
     after_help = "Example:\n  panda peers --wait 10"
 )]
 pub struct PeersArgs {
@@ -683,20 +688,20 @@ pub struct PeersArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Print a ticket: one string that lets another person into a topic.\n\n\
-        It holds the topic, where this node is, and its network. Every command takes it in place of a \
-        topic. It is as secret as the topic. Give this command the addresses that the node which stays \
-        online has: with --listen, in the configuration, or with --contact.",
+    long_about = "Print a ticket: one string that gives another person access to a topic.\n\n\
+        The ticket holds the topic, the addresses of this node, and its network. Every command \
+        takes it in place of a topic. It is as secret as the topic. Pass the addresses of the \
+        node that stays online: with --listen, in the configuration, or with --contact.",
     after_help = "Example:\n  panda topic invite $TOPIC --listen 192.168.1.7:2022"
 )]
 pub struct InviteArgs {
     /// The topic, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
     pub topic: TopicArg,
-    /// A node to begin with in place of this one, as `panda id --addr` prints it there; can be repeated
+    /// Bootstrap node in place of this one, as `panda id --addr` prints it there; can be repeated
     #[arg(long, value_name = "ID@ADDR")]
     pub contact: Vec<NodeAddr>,
-    /// Print a code of squares (QR) as well, also where standard output is no terminal
+    /// Also print a QR code, even if standard output is not a terminal
     #[arg(long)]
     pub qr: bool,
     /// Print a JSON object
@@ -706,16 +711,16 @@ pub struct InviteArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Keep a topic from now on, and fetch it.\n\n\
-        Each command that opens this home directory from then on stores and serves the topic as well. \
-        Then it does what `panda sync` does with this topic.",
+    long_about = "Keep a topic, and fetch it.\n\n\
+        Each command that opens this home directory then also stores and serves the topic. After \
+        that, syncs the topic as `panda sync` does.",
     after_help = "Example:\n  panda join panda:aeavyia..."
 )]
 pub struct JoinArgs {
     /// The topic, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
     pub topic: TopicArg,
-    /// How long fetching may take
+    /// Time limit for fetching
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub deadline: std::time::Duration,
     /// Print a JSON object

@@ -25,7 +25,7 @@ Exit codes:
   0    done; what was published is stored by a peer, or was sent to one that cannot say so
   1    the nodes of the demo do not hold the same bytes
   2    the command line or the input cannot be used as given
-  3    stored here, but no peer has everything in time, or something could not be fetched
+  3    stored here, but no peer had everything in time, or something could not be fetched
   4    the home directory is in use by another process
   5    the home directory is an old copy, or in use twice, and must not publish
   6    data is invalid
@@ -44,8 +44,8 @@ Exit codes:
   19   the home directory has a database but no key
   20   the state directory cannot be used
   21   a newer version wrote the home directory
-  22   something that should not happen; report it
-  23   what was asked for is not here
+  22   unexpected error; report it
+  23   the requested item is not here
   130  interrupted before it was done
 
 Results go to standard output, progress to standard error. RUST_LOG=p2panda=debug shows more.";
@@ -67,7 +67,7 @@ pub enum Outcome {
 pub enum Failure {
     #[error("no home directory is known for this user; name one with --home DIR")]
     NoHome,
-    #[error("the home directory {home} cannot be made: {source}; choose another with --home DIR",
+    #[error("the home directory {home} cannot be created: {source}; choose another with --home DIR",
         home = home.display())]
     MakeHome { home: PathBuf, source: io::Error },
     #[error("--temp and --home exclude each other; leave one of them out")]
@@ -79,11 +79,11 @@ pub enum Failure {
     #[error("the name in network.listen cannot be resolved: {0}; use an address")]
     ListenName(#[source] io::Error),
     #[error(
-        "the ticket is of network {ticket}, and this node is in {node}; leave out --network and \
-        network.id, or ask for a ticket of that network"
+        "the ticket is for network {ticket}, and this node is in {node}; leave out --network and \
+        network.id, or ask for a ticket for that network"
     )]
     OtherNetwork { ticket: NetworkId, node: NetworkId },
-    #[error("the tickets are of different networks; use those of one network at a time")]
+    #[error("the tickets are for different networks; use those for one network at a time")]
     TicketsDiffer,
     #[error("--contact {contact}: {why}")]
     Contact {
@@ -94,7 +94,7 @@ pub enum Failure {
         "no configuration directory is known for this user; name a file: `panda config init FILE`"
     )]
     NoConfigFile,
-    #[error("{} is there already; --force replaces it", path.display())]
+    #[error("{} already exists; --force replaces it", path.display())]
     ConfigExists { path: PathBuf },
     #[error("{} cannot be written: {source}; check its name and permissions", path.display())]
     WriteFile { path: PathBuf, source: io::Error },
@@ -106,11 +106,11 @@ pub enum Failure {
     ReadFile { path: PathBuf, source: io::Error },
     #[error("{} is larger than {} MiB; split it", path.display(), bytes_max / (1024 * 1024))]
     FileTooLarge { path: PathBuf, bytes_max: usize },
-    #[error("line {number} is longer than 16 MiB, the lines before it are published; split it")]
+    #[error("line {number} is longer than 16 MiB; the lines before it are published; split it")]
     LineTooLong { number: u64 },
     #[error(
-        "line {number} is not UTF-8, the lines before it are published; \
-        publish other data with -f FILE"
+        "line {number} is not UTF-8; the lines before it are published; publish other data with \
+        -f FILE"
     )]
     LineNotText { number: u64 },
     #[error("standard input cannot be read: {0}; pass a file with -f FILE")]
@@ -125,12 +125,12 @@ pub enum Failure {
         home.display())]
     NoDatabase { home: PathBuf },
     #[error(
-        "this home directory follows no space in topic {topic}; `panda space ls` lists them, \
+        "this home directory follows no space in topic {topic}; `panda space ls` lists spaces, \
         `panda space join` follows one"
     )]
     NoSpace { topic: p2panda::Topic },
     #[error(
-        "no operation with this id is here: {id}; it has not come, or was pruned or is too old"
+        "no operation with this id is here: {id}; it has not arrived, was pruned, or is too old"
     )]
     UnknownOperation { id: Hash },
     #[error("{}", node_line(.0))]
@@ -141,14 +141,14 @@ pub enum Failure {
     NoNode { at: String, why: String },
     #[error("the node at {at} does not answer; stop it, and start it again with `panda node run`")]
     Unanswered { at: String },
-    #[error("a node that is reached by a URL wants a token; put one into PANDA_TOKEN")]
+    #[error("a node with a URL needs a token; put one into PANDA_TOKEN")]
     NoToken,
     #[error(
-        "{flag} is for a node that the command opens itself, and one runs at {at}; leave {flag} out, name \
-        another home with --home DIR, or stop that node"
+        "{flag} needs a node that the command opens itself, but one runs at {at}; leave {flag} \
+        out, name another home with --home DIR, or stop that node"
     )]
     RunningNode { flag: &'static str, at: String },
-    #[error("`panda node run` starts a node; leave out --node, or ask it with another command")]
+    #[error("`panda node run` starts a node; leave out --node, or use another command")]
     NodeOfItsOwn,
     #[error("{0}")]
     Client(ClientError),
@@ -300,9 +300,9 @@ fn kind_code(kind: ErrorKind) -> u8 {
 fn node_line(error: &p2panda::Error) -> String {
     let next = match error {
         p2panda::Error::Publish(PublishError::Restored) => {
-            return "the home directory is an older copy and must not publish: \
-                --restored pull-own-log takes back from peers what is missing, \
-                --restored new-identity keeps the data under a new key"
+            return "the home directory is an older copy and must not publish: --restored \
+            pull-own-log fetches from peers what is missing, --restored new-identity keeps the \
+            data under a new key"
                 .to_owned();
         }
         p2panda::Error::Publish(PublishError::PullingOwnLog) => {
@@ -331,13 +331,13 @@ fn forked_line(held: bool) -> String {
         true => (" and others hold both,", ""),
         false => (
             "",
-            "--restored pull-own-log goes on behind what the other copy published, ",
+            "--restored pull-own-log continues after what the other copy published, ",
         ),
     };
     format!(
-        "a copy of the home directory has published to this topic as well,{holds} so that nothing \
-        more can be published here: use one of the copies only; {pull}--restored new-identity goes on \
-        under a new key; --republish with it publishes again what only this one has"
+        "a copy of the home directory has published to this topic as well,{holds} so nothing \
+        more can be published here: use only one of the copies; {pull}--restored new-identity \
+        continues under a new key; add --republish to publish again what only this one has"
     )
 }
 
@@ -345,7 +345,7 @@ fn forked_line(held: bool) -> String {
 fn next_step(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Locked => {
-            "the process that uses it answers no commands, as one of `panda node run` does; stop it, or give \
+            "the process that uses it answers no commands, unlike `panda node run`; stop it, or give \
             this one a home of its own with --home DIR, or a throw-away identity with --temp"
         }
         ErrorKind::Limit => "split the message",
@@ -373,15 +373,15 @@ fn next_step(kind: ErrorKind) -> &'static str {
             --restored new-identity"
         }
         ErrorKind::StateDir => {
-            "make it writable, or name another state directory with XDG_STATE_HOME; it is where a \
-            copied home is noticed"
+            "make it writable, or name another state directory with XDG_STATE_HOME; it holds the \
+            file that detects a copied home"
         }
         ErrorKind::Newer => "run the version that wrote it, or a newer one",
         ErrorKind::Unexpected => {
             "run it again with RUST_LOG=p2panda=debug, and report what it says"
         }
         ErrorKind::Network => "choose another address with --listen ADDR:PORT, or leave it out",
-        _ => "choose another directory with --home DIR, or mend this one",
+        _ => "choose another directory with --home DIR, or repair this one",
     }
 }
 

@@ -37,13 +37,13 @@ pub enum ParseError {
     Ticket(#[from] TicketError),
     #[error("the id of an operation is 64 hexadecimal digits, `panda sub --json` prints it")]
     OperationId,
-    #[error("a network is 64 hexadecimal digits; leave it out to join the usual one")]
+    #[error("a network is 64 hexadecimal digits; leave it out to join the default one")]
     NetworkId,
     #[error(
         "expected ID@ADDR:PORT, as `panda id --addr` prints it on the other machine, or ID@NAME:PORT"
     )]
     NodeAddr,
-    #[error("the id before the @ is not one of a node; copy what `panda id` prints there")]
+    #[error("the part before the @ is no node id; copy what `panda id` prints there")]
     NodeId,
     #[error("port 0 cannot be dialled; start the other node with --listen ADDR:PORT")]
     Port,
@@ -54,18 +54,18 @@ pub enum ParseError {
         `-f FILE`"
     )]
     Dash,
-    #[error("expected how many messages, a number")]
+    #[error("expected a number of messages")]
     Count,
     #[error("expected `start`, `now`, an offset, or `time:` and microseconds since 1970")]
     ConsumerFrom,
     #[error("expected courier, reader, editor or owner")]
     Role,
     #[error(
-        "expected 64 hexadecimal digits, of a node as `panda id` prints them there, of an invite as \
-        `panda space invites` does"
+        "expected 64 hexadecimal digits: for a node as `panda id` prints them there, for an \
+        invite as `panda space invites` does"
     )]
     Member,
-    #[error("expected how many may come, a number")]
+    #[error("expected a number of members")]
     Uses,
     #[error("expected seconds from 0 to {WAIT_SECONDS_MAX}")]
     Seconds,

@@ -93,15 +93,15 @@ mod tests {
     #[test]
     fn commands_with_a_long_text_print_it() {
         for (args, text) in [
-            ("pub", "Stays until a peer says"),
+            ("pub", "Stays until a peer reports"),
             ("sub", "A message counts as seen"),
-            ("sync", "exits with 3 if anything is"),
+            ("sync", "Exits with 3 if anything is"),
             ("chat", "Ctrl-D or Ctrl-C ends it"),
-            ("id", "Give --listen to both"),
+            ("id", "Pass the same --listen to"),
             ("peers", "on which interfaces it looked"),
             ("status", "works while another command"),
             ("topic status", "works while another command"),
-            ("trace", "among those that were refused"),
+            ("trace", "and the refused ones"),
             ("demo", "Every line arrives at every node"),
             ("bench", "set TMPDIR to measure another disk"),
             ("consumer next", "A message is acknowledged once"),

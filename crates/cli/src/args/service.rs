@@ -9,11 +9,11 @@ use crate::parse::count;
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     #[command(
-        about = "Stay online until a signal: store and serve the topics that are kept",
-        long_about = "Stay online until a signal: store and serve the topics that are kept.\n\n\
-            Prints where the node can be reached. SIGTERM and Ctrl-C end in order, a second one at \
-            once. SIGHUP reads the configuration again: topics and peers at once, everything else with \
-            the next start. Under systemd it says when it is ready.",
+        about = "Stay online until a signal: store and serve the kept topics",
+        long_about = "Stay online until a signal: store and serve the kept topics.\n\n\
+            Prints the addresses of the node. SIGTERM and Ctrl-C shut it down cleanly, a second \
+            one ends it at once. SIGHUP reads the configuration again: topics and peers take \
+            effect at once, everything else at the next start. Tells systemd when it is ready.",
         after_help = "Example:\n  panda node run --config ./panda.toml"
     )]
     Run(RunArgs),
@@ -28,19 +28,19 @@ pub struct RunArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Write a file with every setting, explained, and its default
+    /// Write a file with every setting and its default, explained
     #[command(after_help = "Example:\n  panda config init")]
     Init {
-        /// The file, `-` for standard output [default: that of --config, else the usual one]
+        /// The file, `-` for standard output [default: that of --config, otherwise the usual one]
         file: Option<PathBuf>,
-        /// Replace a file that is there
+        /// Replace an existing file
         #[arg(long)]
         force: bool,
     },
-    /// Print the settings that apply
+    /// Print the effective settings
     #[command(after_help = "Example:\n  panda config show --origin")]
     Show {
-        /// Say where each comes from
+        /// Print where each setting comes from
         #[arg(long)]
         origin: bool,
         /// Print one JSON object per setting
@@ -79,8 +79,8 @@ pub struct ManArgs {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Print what happens on the node.\n\n\
-        Peers that are found and lost, sessions, catch-ups, refused operations, the storage; until Ctrl-C. \
-        docs/guide/observe.md lists the events.",
+        Prints peers found and lost, sessions, catch-ups, refused operations and storage \
+        faults, until Ctrl-C. The documentation of `p2panda::Event` lists all events.",
     after_help = "Example:\n  panda events --json"
 )]
 pub struct EventsArgs {
@@ -101,7 +101,7 @@ pub enum ContextCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Name a node, with the token that is in PANDA_TOKEN
+    /// Name a node, with the token in PANDA_TOKEN
     #[command(
         after_help = "Example:\n  PANDA_TOKEN=$(cat token) panda context add attic http://127.0.0.1:7780"
     )]
@@ -115,7 +115,7 @@ pub enum ContextCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Use one for all commands that name neither a node nor a home; `-` for none
+    /// Choose the context for commands that name neither a node nor a home; `-` for none
     #[command(after_help = "Example:\n  panda context use attic")]
     Use {
         /// Its name
@@ -124,7 +124,7 @@ pub enum ContextCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Forget one
+    /// Remove a context
     #[command(after_help = "Example:\n  panda context rm attic")]
     Rm {
         /// Its name

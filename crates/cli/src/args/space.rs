@@ -11,7 +11,7 @@ use crate::parse::{NodeAddr, TopicArg, dash, days, node_id, role, seconds, topic
 
 #[derive(Debug, Subcommand)]
 pub enum SpaceCommand {
-    #[command(about = "Make a space, with this node as its owner, and print its topic")]
+    #[command(about = "Create a space with this node as its owner, and print its topic")]
     Create(SpaceCreateArgs),
     /// List the spaces of the home directory: topic, role, name
     #[command(after_help = "Example:\n  panda space ls")]
@@ -20,12 +20,12 @@ pub enum SpaceCommand {
         #[arg(long)]
         json: bool,
     },
-    #[command(about = "Print a ticket by which somebody may come into a space")]
+    #[command(about = "Print a ticket that lets somebody join a space")]
     Invite(SpaceInviteArgs),
-    /// List the invites of a space, and who came by them
+    /// List the invites of a space, and who joined by them
     #[command(after_help = "Example:\n  panda space invites $SPACE")]
     Invites(SpaceArgs),
-    /// Take an invite back; anyone who came by it stays
+    /// Revoke an invite; members who joined by it stay
     #[command(after_help = "Example:\n  panda space revoke $SPACE $INVITE")]
     Revoke {
         #[command(flatten)]
@@ -34,16 +34,16 @@ pub enum SpaceCommand {
         #[arg(value_parser = node_id)]
         invite: VerifyingKey,
     },
-    #[command(about = "Ask to be let into the space of an invite, and wait for it")]
+    #[command(about = "Ask to join the space of an invite, and wait for admission")]
     Join(SpaceJoinArgs),
-    /// List who is in a space, with which role
+    /// List the members of a space and their roles
     #[command(after_help = "Example:\n  panda space members $SPACE")]
     Members(SpaceArgs),
-    /// Make a node a member
+    /// Add a node as a member
     #[command(
-        long_about = "Make a node a member.\n\n\
-            It has to follow the space (`panda space join` with the topic, or an invite). If its keys \
-            have not come yet, it is handed the secrets when they do.",
+        long_about = "Add a node as a member.\n\n\
+            The node has to follow the space (`panda space join` with the topic, or an invite). \
+            If its keys have not arrived yet, it gets the secrets when they do.",
         after_help = "Example:\n  panda space add $SPACE $ID --role reader"
     )]
     Add {
@@ -56,7 +56,7 @@ pub enum SpaceCommand {
         #[arg(long, default_value = "editor", value_parser = role)]
         role: Role,
     },
-    /// Give a member another role
+    /// Change the role of a member
     #[command(after_help = "Example:\n  panda space role $SPACE $ID owner")]
     Role {
         #[command(flatten)]
@@ -68,7 +68,7 @@ pub enum SpaceCommand {
         #[arg(value_parser = role)]
         role: Role,
     },
-    /// Take a membership away; what is written from then on is sealed with a new secret
+    /// Remove a member; what is written from then on is sealed with a new secret
     #[command(after_help = "Example:\n  panda space remove $SPACE $ID")]
     Remove {
         #[command(flatten)]
@@ -77,13 +77,13 @@ pub enum SpaceCommand {
         #[arg(value_parser = node_id)]
         member: VerifyingKey,
     },
-    /// End the membership of this node; the last owner cannot leave
+    /// Leave a space; the last owner cannot leave
     #[command(after_help = "Example:\n  panda space leave $SPACE")]
     Leave {
         #[command(flatten)]
         change: SpaceChangeArgs,
     },
-    /// Make a new secret for what is written from now on
+    /// Create a new secret for what is written from now on
     #[command(after_help = "Example:\n  panda space rotate $SPACE")]
     Rotate {
         #[command(flatten)]
@@ -91,10 +91,10 @@ pub enum SpaceCommand {
     },
     #[command(about = "Publish lines or files for the members of a space")]
     Publish(SpacePublishArgs),
-    /// Print what is written in a space as it comes, and on standard error what happens to its members
+    /// Print the messages of a space as they arrive, and changes of members on standard error
     #[command(after_help = "Example:\n  panda space watch $SPACE --from start")]
     Watch(SubArgs),
-    /// Say why a node is a member of a space, or is not
+    /// Explain why a node is or is not a member of a space
     #[command(after_help = "Example:\n  panda space why $SPACE $ID")]
     Why {
         #[command(flatten)]
@@ -107,16 +107,17 @@ pub enum SpaceCommand {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Make a space, with this node as its owner, and print its topic.\n\n\
-        A space lives in a topic. What its members publish there is sealed for them: other nodes that \
-        have the topic can keep and forward it, and read nothing. Only members learn the name.",
+    long_about = "Create a space with this node as its owner, and print its topic.\n\n\
+        A space uses a topic. What its members publish there is sealed for them: other nodes \
+        that have the topic can store and forward it, but read nothing. Only members learn the \
+        name.",
     after_help = "Example:\n  SPACE=$(panda space create \"Berlin crew\")"
 )]
 pub struct SpaceCreateArgs {
-    /// What it is called, up to 256 bytes
+    /// Name of the space, up to 256 bytes
     #[arg(default_value = "")]
     pub name: String,
-    /// Newcomers read only what is written from then on
+    /// Newcomers read only what is written after they join
     #[arg(long)]
     pub no_history: bool,
     /// Print a JSON object
@@ -141,7 +142,8 @@ pub struct SpaceChangeArgs {
     /// The topic of the space, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
     pub space: TopicArg,
-    /// How long to wait for a peer that takes it; without one it goes along with the next command
+    /// How long to wait for a peer that receives the change; without one, the next command sends
+    /// it
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub wait: Duration,
     /// Print a JSON object
@@ -151,29 +153,30 @@ pub struct SpaceChangeArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Print a ticket by which somebody may come into a space.\n\n\
-        Whoever has it asks with `panda space join`. An owner whose node is online lets it in, by that \
-        owner's clock: `panda space watch` or `panda node run`. Any node that keeps the topic carries the \
-        request. A ticket that is used up gives no more than the topic: sealed bytes.",
+    long_about = "Print a ticket that lets somebody join a space.\n\n\
+        Anyone who has the ticket asks with `panda space join`. An owner that is online (`panda \
+        space watch` or `panda node run`) admits the node, by the owner's clock. Any node that \
+        keeps the topic carries the request. A used-up ticket gives access to nothing but the \
+        topic: sealed bytes.",
     after_help = "Example:\n  panda space invite $SPACE --role reader --uses 3 --expires 1"
 )]
 pub struct SpaceInviteArgs {
     /// The topic of the space, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
     pub space: TopicArg,
-    /// What they are who come by it: courier, reader, editor or owner
+    /// Role of those who join by it: courier, reader, editor or owner
     #[arg(long, default_value = "editor", value_parser = role)]
     pub role: Role,
-    /// How many may come
+    /// How many may join
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = uses)]
     pub uses: u64,
-    /// After how many days it ends
+    /// Days until it expires
     #[arg(long, value_name = "DAYS", default_value = "7", value_parser = days)]
     pub expires: Duration,
-    /// A node to begin with in place of this one, as `panda id --addr` prints it there; can be repeated
+    /// Bootstrap node in place of this one, as `panda id --addr` prints it there; can be repeated
     #[arg(long, value_name = "ID@ADDR")]
     pub contact: Vec<NodeAddr>,
-    /// Print a code of squares (QR) as well, also where standard output is no terminal
+    /// Also print a QR code, even if standard output is not a terminal
     #[arg(long)]
     pub qr: bool,
     /// Print a JSON object
@@ -183,11 +186,11 @@ pub struct SpaceInviteArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Ask to be let into the space of an invite, and wait for it.\n\n\
-        The request is stored here and goes along with each command that opens this home directory, \
-        until an owner that is online lets it in. Exits with 3 when that did not happen in time. Given a \
-        topic or a ticket without an invite, it follows the space there, so that an owner can add this node \
-        (`panda space add`), and prints the id to hand to the owner.",
+    long_about = "Ask to join the space of an invite, and wait for admission.\n\n\
+        The request is stored here, and each command that opens this home directory sends it, \
+        until an owner that is online admits this node. Exits with 3 if that does not happen in \
+        time. With a topic, or a ticket without an invite, it follows the space, so that an \
+        owner can add this node (`panda space add`), and prints the id to give to the owner.",
     after_help = "Example:\n  panda space join panda:aebdgay..."
 )]
 pub struct SpaceJoinArgs {
@@ -205,15 +208,16 @@ pub struct SpaceJoinArgs {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Publish lines or files for the members of a space.\n\n\
-        Each line of standard input is a message, or each FILE is one. It is sealed before it is stored. \
-        Stays until a peer was sent everything, and exits with 3 when the wait is over.",
+        Each line of standard input is a message, or each FILE is one. Messages are sealed \
+        before they are stored. Stays until a peer was sent everything; exits with 3 when the \
+        wait is over.",
     after_help = "Example:\n  date | panda space publish $SPACE -"
 )]
 pub struct SpacePublishArgs {
     /// The topic of the space, 64 hexadecimal digits or a ticket
     #[arg(value_parser = topic)]
     pub space: TopicArg,
-    /// Read standard input, a message per line (also without this)
+    /// Read standard input, one message per line (the default)
     #[arg(value_name = "-", value_parser = dash, conflicts_with = "file")]
     pub stdin: Option<String>,
     /// Publish this file as one message, `-` for standard input; can be repeated

@@ -8,15 +8,18 @@ use crate::settings;
 /// Subjects with what they are about.
 const SUBJECTS: [(&str, &str); 5] = [
     ("topics", "what a topic is, and who may read it"),
-    ("tickets", "how to let another person in with one string"),
+    (
+        "tickets",
+        "how to give another person access with one string",
+    ),
     ("config", "where settings come from, with all of them"),
     ("service", "how to run a node that stays online"),
     ("exit-codes", "what the exit codes of commands mean"),
 ];
 
 const TOPICS: &str = "\
-A topic is what is talked about: 32 secret bytes, written as 64 hexadecimal digits. Whoever knows
-them may read everything in it, and publish. `panda topic new` makes one, and nobody can guess it.
+A topic is 32 secret bytes that people share, written as 64 hexadecimal digits. Anyone who knows a
+topic may read everything in it, and publish. `panda topic new` makes one that nobody can guess.
 
   TOPIC=$(panda topic new)
   panda chat $TOPIC
@@ -24,33 +27,32 @@ them may read everything in it, and publish. `panda topic new` makes one, and no
   panda status                 what is stored of each topic here
 
 What you publish is signed with the key of your home directory and stored there first. It reaches
-others whenever both are online, or through anybody who keeps the topic.";
+others when both are online, or through any node that keeps the topic.";
 
 const TICKETS: &str = "\
-A ticket is one string, `panda:...`: a topic, nodes to begin with, and their network, with a checksum.
+A ticket is one string, `panda:...`, with a topic, bootstrap nodes and their network, and a checksum.
 Every command takes one in place of a topic. It is as secret as the topic.
 
   panda topic invite $TOPIC --listen 192.168.1.7:2022      here, with the address that stays
   panda sub $TOPIC --listen 192.168.1.7:2022               stay online here
   panda join panda:...                                     on the other machine: keep it, fetch it
 
-On a terminal `panda topic invite` prints a code of squares (QR) as well.";
+On a terminal `panda topic invite` also prints a QR code.";
 
 const SERVICE: &str = "\
-`panda node run` stays online until a signal, and stores and serves the topics that are kept: those
+`panda node run` stays online until a signal, and stores and serves the kept topics: those
 of `panda topic keep` and of topics.keep in the configuration.
 
   panda config init
   panda node run
 
 With systemd: copy the unit files of the release (packaging/systemd), then
-  systemctl --user enable --now panda       as yourself
+  systemctl --user enable --now panda       for your user
   systemctl enable --now panda              as a system service, under a user of its own
 
-SIGTERM ends in order. SIGHUP (`systemctl reload panda`) reads the configuration again: topics and
-peers at once, everything else with the next start. While it runs, other commands that need the same
-home directory are refused with exit code 4; `status`, `trace`, `topic ls`, `consumer ls` and
-`view ls` only read, and work.";
+SIGTERM shuts it down cleanly. SIGHUP (`systemctl reload panda`) reads the configuration again:
+topics and peers take effect at once, everything else at the next start. While it runs, other
+commands on the same home directory use this node.";
 
 /// Explains a subject, or lists all.
 pub fn run(subject: Option<&str>) -> Result<Outcome, Failure> {
@@ -83,9 +85,9 @@ fn list() -> String {
 fn config() -> String {
     let file = settings::default_file().map_or_else(String::new, |file| file.display().to_string());
     format!(
-        "A flag on the command line goes before the environment, the environment before the file, the \
-        file\nbefore the default. The file is that of --config, else {file}.\nIn the environment \
-        network.listen is PANDA_NETWORK_LISTEN; lists are separated by commas.\n\n  panda config init\n  \
+        "A flag overrides the environment, the environment overrides the file, the file overrides the \
+        default.\nThe file is that of --config, otherwise {file}.\nIn the environment \
+        network.listen is PANDA_NETWORK_LISTEN; commas separate the items of a list.\n\n  panda config init\n  \
         panda config show --origin\n  panda config check\n\n{}",
         settings::template().trim_end()
     )

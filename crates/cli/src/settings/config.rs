@@ -12,13 +12,13 @@ use toml::Table;
 pub struct Config {
     /// The node itself.
     pub node: NodeSection,
-    /// How it reaches others.
+    /// How it connects to others.
     pub network: NetworkSection,
-    /// What it is for.
+    /// Topics that it stores and serves.
     pub topics: TopicsSection,
     /// Where `panda node run` answers programs and other commands.
     pub rpc: RpcSection,
-    /// Who may ask over TCP. Read again with SIGHUP.
+    /// Who has access over TCP. Read again with SIGHUP.
     pub access: AccessSection,
 }
 
@@ -32,23 +32,23 @@ pub struct NodeSection {
     /// What the node is for: "personal", or "always-on", which holds up to 512 MiB for other nodes at
     /// once instead of 64 unless network.budget_mib says otherwise, and needs topics.keep.
     pub role: String,
-    /// Largest message to take from others, in MiB with its header: 1 to 128.
+    /// Largest message to accept from others, in MiB with its header: 1 to 128.
     pub operation_mib: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkSection {
-    /// A separate network, 64 hexadecimal digits; if not set, the usual one. Nodes of different
+    /// A separate network, 64 hexadecimal digits; if not set, the default one. Nodes of different
     /// networks never connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "7777777777777777777777777777777777777777777777777777777777777777")]
     pub id: Option<String>,
-    /// Where to receive connections: ADDR:PORT or NAME:PORT, one of IPv4 and one of IPv6 at most.
+    /// Where to accept connections: ADDR:PORT or NAME:PORT, at most one of IPv4 and one of IPv6.
     /// Empty: all addresses, a free port.
     #[schemars(example = ["0.0.0.0:2022", "[::]:2022"])]
     pub listen: Vec<String>,
-    /// Nodes to start from: ID@ADDR:PORT or ID@NAME:PORT, as `panda id --addr` prints them there.
+    /// Bootstrap nodes: ID@ADDR:PORT or ID@NAME:PORT, as `panda id --addr` prints them there.
     #[schemars(example = ["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a@node.example.org:2022"])]
     pub peers: Vec<String>,
     /// URLs of iroh relays to be reachable through.
@@ -66,8 +66,9 @@ pub struct NetworkSection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopicsSection {
-    /// Topics to store and serve while `panda node run` runs, read or not: 64 hexadecimal digits or
-    /// a ticket, `panda:...`. Anyone who may read this file may read these topics.
+    /// Topics to store and serve while `panda node run` runs, even without a reader: 64
+    /// hexadecimal digits or a ticket, `panda:...`. Anyone who can read this file can read these
+    /// topics.
     #[schemars(example = ["panda:..."])]
     pub keep: Vec<String>,
 }
@@ -75,8 +76,8 @@ pub struct TopicsSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RpcSection {
-    /// Path of the Unix socket, or "off"; if not set, in the runtime directory of the user under a
-    /// hash of the home, or in the home. Anyone who may open it may do everything.
+    /// Path of the Unix socket, or "off"; if not set, in the runtime directory of the user, named
+    /// by a hash of the home, or in the home. Anyone who can open it may do everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/run/panda/rpc.sock")]
     pub socket: Option<String>,
@@ -85,9 +86,10 @@ pub struct RpcSection {
     /// Addresses for HTTP and WebSockets: ADDR:PORT of this machine. Requests need a credential.
     #[schemars(example = ["127.0.0.1:7780"])]
     pub listen: Vec<String>,
-    /// Take addresses in rpc.listen and rpc.metrics that other machines reach. TLS is a proxy's.
+    /// Allow addresses in rpc.listen and rpc.metrics that other machines can reach. A proxy
+    /// provides TLS.
     pub public: bool,
-    /// Addresses for /metrics, /healthz and /readyz alone, without a credential.
+    /// Addresses for only /metrics, /healthz and /readyz, without a credential.
     #[schemars(example = ["127.0.0.1:9780"])]
     pub metrics: Vec<String>,
 }
@@ -95,29 +97,30 @@ pub struct RpcSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccessSection {
-    /// File of tokens that its owner alone may read, a line each: NAME SCOPES TOKEN, and topics behind it if
-    /// it is for these alone. Scopes: read, publish-as-node, relay, space:read,
+    /// File of tokens that only its owner may read, one per line: NAME SCOPES TOKEN, followed by
+    /// topics to limit it to them. Scopes: read, publish-as-node, relay, space:read,
     /// space:admin, admin, joined by +.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/etc/panda/tokens")]
     pub tokens: Option<String>,
-    /// Ed25519 keys of clients, in the same form: NAME SCOPES KEY, and topics.
+    /// Ed25519 keys of clients, in the same form: NAME SCOPES KEY, followed by topics.
     #[schemars(example = ["bob read+relay d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"])]
     pub keys: Vec<String>,
-    /// What a key may do that is not listed: "closed" (nothing), "open" (read and relay in
-    /// access.open_topics), or "rooms" (the same in every topic that it names, which the node keeps from then
-    /// on).
+    /// What an unlisted key may do: "closed" (nothing), "open" (read and relay in
+    /// access.open_topics), or "rooms" (the same in every topic that it names, which the node
+    /// keeps from then on).
     pub unknown_keys: String,
-    /// With "rooms": topics that the node keeps, 1 to 1000; once it keeps so many, keys that are not listed
-    /// bring no more.
+    /// With "rooms": topics that the node keeps, 1 to 1000; once it keeps that many, unlisted keys
+    /// add no more.
     pub rooms_max: usize,
-    /// Topics for keys that are not listed: 64 hexadecimal digits or a ticket.
+    /// Topics for unlisted keys: 64 hexadecimal digits or a ticket.
     #[schemars(example = ["panda:..."])]
     pub open_topics: Vec<String>,
-    /// Host names that requests may name, next to localhost and addresses: that of the proxy.
+    /// Host names that requests may name, in addition to localhost and addresses: the name of the
+    /// proxy.
     #[schemars(example = ["node.example.org"])]
     pub hosts: Vec<String>,
-    /// Origins of web pages that may ask.
+    /// Origins of web pages that have access.
     #[schemars(example = ["https://app.example.org"])]
     pub origins: Vec<String>,
     /// Answer /metrics and the reasons of /readyz on rpc.listen without a credential.
@@ -210,7 +213,7 @@ pub struct Key {
     pub section: String,
     /// For example `listen`.
     pub name: String,
-    /// What it is for.
+    /// Topics that it stores and serves.
     pub about: String,
     /// The default as TOML, or an example of what has none.
     pub value: String,
