@@ -122,7 +122,7 @@ pub enum DraftError {
     #[error("an operation after the first needs a backlink")]
     BacklinkMissing,
     /// An empty body is no body.
-    #[error("an empty body must be left out")]
+    #[error("an empty body must be omitted")]
     EmptyBody,
     /// Header and body together do not fit into any frame ([`OPERATION_BYTES_MAX`]), or the
     /// header alone is above [`HEADER_BYTES_MAX`].

@@ -26,7 +26,7 @@ pub enum HostAddrError {
     #[error("expected NAME:PORT")]
     Form,
     /// The name has characters or a length that host names have not, or is a number.
-    #[error("that is no host name")]
+    #[error("not a host name")]
     Name,
     /// Port 0 cannot be dialled.
     #[error("port 0 cannot be dialled")]

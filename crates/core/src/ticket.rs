@@ -84,7 +84,7 @@ pub enum TicketError {
     #[error("a ticket has at most {TICKET_CHARACTERS_MAX} characters")]
     TooLong,
     /// A character is none of base32.
-    #[error("character {place} does not belong into a ticket; copy it whole, without line breaks")]
+    #[error("character {place} is not allowed in a ticket; copy it whole, without line breaks")]
     Character {
         /// Which one of the whole string, from 1 on.
         place: usize,
@@ -123,7 +123,7 @@ pub enum TicketContactError {
     #[error("a contact has 1 to {TICKET_ADDRESSES_MAX} addresses, or a relay")]
     Addresses,
     /// The node is in it already.
-    #[error("the node is in the ticket already")]
+    #[error("the node is already in the ticket")]
     Twice,
     /// An address with port 0, or in a form in which it is not printed.
     #[error("an address of the contact cannot be dialled")]

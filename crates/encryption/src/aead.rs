@@ -13,7 +13,7 @@ pub enum AeadError {
     #[error("the plaintext is too long")]
     Encrypt,
     /// Key, nonce, additional data or ciphertext are not those that were sealed.
-    #[error("the ciphertext does not open")]
+    #[error("the ciphertext cannot be decrypted")]
     Decrypt,
 }
 

@@ -27,7 +27,7 @@ pub enum Limit {
     DirectMessage,
     /// [`SECRET_DRAWS_MAX`](p2panda_core::limits::SECRET_DRAWS_MAX):
     /// a secret at 2^64-1 has an id that no draw exceeded.
-    #[error("no secret outranks one that is dated at the end of time")]
+    #[error("no secret outranks one with the maximal timestamp")]
     Timestamp,
     /// [`MEMBER_SECRETS_MAX`](p2panda_core::limits::MEMBER_SECRETS_MAX).
     #[error("too many unacknowledged member secrets")]

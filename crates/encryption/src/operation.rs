@@ -16,7 +16,7 @@ use crate::sessions::{Context, DeliverError};
 #[non_exhaustive]
 pub enum OperationError {
     /// We are in the group already.
-    #[error("the group exists already")]
+    #[error("the group already exists")]
     GroupAlreadyEstablished,
     /// We are not in the group, or not yet.
     #[error("the group does not exist for us yet")]
@@ -25,7 +25,7 @@ pub enum OperationError {
     #[error("a member cannot add itself")]
     NotAddOurselves,
     /// The member is in the group already.
-    #[error("{0} is a member already")]
+    #[error("{0} is already a member")]
     AddedExistsAlready(Member),
     /// Nobody of that name is in the group.
     #[error("{0} is not a member")]

@@ -46,7 +46,7 @@ type GroupMessage<C, E> = Message<Payload<C, E>>;
 #[non_exhaustive]
 pub enum QueueError {
     /// The message was processed or waits already.
-    #[error("the message was received before")]
+    #[error("the message was already received")]
     Replayed,
     /// The message is our own.
     #[error("the message is our own")]

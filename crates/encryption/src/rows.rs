@@ -32,7 +32,7 @@ impl fmt::Debug for Row {
 #[non_exhaustive]
 pub enum LoadError {
     /// Another version of the software wrote them.
-    #[error("the rows are of another version")]
+    #[error("the rows have another version")]
     Version,
     /// A row is missing, is cut or names what is not there.
     #[error("the rows are damaged")]

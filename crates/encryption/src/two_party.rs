@@ -69,7 +69,7 @@ pub enum SendError {
 #[non_exhaustive]
 pub enum ReceiveError {
     /// The one-time key was used before.
-    #[error("the one-time key was used before")]
+    #[error("the one-time key was already used")]
     PreKeyReuse,
     /// The pre-key was removed or never ours.
     #[error("the message uses an unknown pre-key")]
@@ -81,7 +81,7 @@ pub enum ReceiveError {
     #[error("the ciphertext is not of the kind its label says")]
     InvalidCiphertextType,
     /// This first message was opened before.
-    #[error("the first message was opened before")]
+    #[error("the first message was already opened")]
     Replayed,
     /// The message claims another identity key than the sender is known by.
     #[error("the message claims a foreign identity key")]

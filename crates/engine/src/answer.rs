@@ -96,7 +96,7 @@ pub enum PublishError {
         id: Option<Hash>,
     },
     /// An operation that the message is to come after is not stored here in this topic.
-    #[error("the operation {id}, which the message is to come after, is not stored here")]
+    #[error("the message must follow operation {id}, which is not stored here")]
     UnknownParent {
         /// The operation.
         id: Hash,
@@ -120,7 +120,7 @@ pub enum PublishError {
     /// The directory is an older copy, and publishing from it would fork the log.
     #[error(
         "this directory is an older copy: choose restored(PullOwnLog) to get the newer \
-        operations back from peers, or restored(NewIdentity) to go on with a new key"
+        operations back from peers, or restored(NewIdentity) to continue with a new key"
     )]
     Restored,
     /// Our own newer operations have not come back from peers yet.
@@ -129,7 +129,7 @@ pub enum PublishError {
     /// A copy of this directory published to the same log elsewhere.
     #[error(
         "this log is closed, because a copy of this directory has published to it as well: choose {}\
-        restored(NewIdentity) to go on with a new key",
+        restored(NewIdentity) to continue with a new key",
         pull_offer(*.held)
     )]
     OwnFork {

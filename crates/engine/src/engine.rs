@@ -90,7 +90,7 @@ pub enum Corrupt {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It was closed while nothing could be stored: what was queued is not stored.
-    #[error("nothing could be stored any more: {0}")]
+    #[error("storing failed: {0}")]
     GivenUp(StorageWait),
     /// The engine stopped earlier.
     #[error("the engine has stopped")]

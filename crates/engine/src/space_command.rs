@@ -189,7 +189,7 @@ pub enum SpaceError {
     #[error("the topic carries no space that is known here")]
     Unknown,
     /// It carries one already.
-    #[error("the topic carries a space already")]
+    #[error("the topic already carries a space")]
     Exists,
     /// What belongs to it could not be published.
     #[error(transparent)]

@@ -35,10 +35,10 @@ pub struct Row {
 #[non_exhaustive]
 pub enum LoadError {
     /// Another version of the software wrote them.
-    #[error("the rows are of another version")]
+    #[error("the rows have another version")]
     Version,
     /// They were written under other rules, which may have decided otherwise.
-    #[error("the rows are of other rules")]
+    #[error("the rows were made with another rule set")]
     Rules,
     /// A row is missing, is cut or names what is not there.
     #[error("the rows are damaged")]

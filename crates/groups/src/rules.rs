@@ -57,22 +57,22 @@ pub enum Reason {
     #[error("the author was never a member")]
     UnrecognisedActor,
     /// The author is not a member any more.
-    #[error("the author is no member any more")]
+    #[error("the author is no longer a member")]
     InactiveActor,
     /// The author does not manage the group.
     #[error("the author does not manage the group")]
     InsufficientAccess,
     /// The member to be added is one.
-    #[error("the member was added before")]
+    #[error("the member was already added")]
     AlreadyAdded,
     /// The member to be removed is none any more.
-    #[error("the member was removed before")]
+    #[error("the member was already removed")]
     AlreadyRemoved,
     /// The member was never one.
-    #[error("the member was never one")]
+    #[error("this was never a member")]
     UnrecognisedMember,
     /// The member is none any more.
-    #[error("the member is none any more")]
+    #[error("this is no longer a member")]
     InactiveMember,
     /// The group would contain itself.
     #[error("the group would contain itself")]

@@ -13,7 +13,7 @@ pub enum SpawnError {
     #[error("the address of a relay is not a URL")]
     RelayUrl,
     /// The system has no random numbers.
-    #[error("the system gives no random numbers")]
+    #[error("the operating system provides no random numbers")]
     Random,
 }
 

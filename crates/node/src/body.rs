@@ -39,7 +39,7 @@ pub enum DecodeError {
     #[error("the body is not deterministic CBOR: {0}")]
     Cbor(#[from] CborError),
     /// Another item than a text string.
-    #[error("the body is not a text")]
+    #[error("the body is not text")]
     NotText,
     /// Another item than a byte string.
     #[error("the body is not a byte string")]
@@ -48,7 +48,7 @@ pub enum DecodeError {
     #[error("the stream has no message type")]
     Untyped,
     /// The message reports a change and has no content; see `Message::change`.
-    #[error("the message tells of a change and has no content")]
+    #[error("the message reports a change and has no content")]
     Change,
     /// Another shape than the type.
     #[error("the body does not fit the message type: {0}")]

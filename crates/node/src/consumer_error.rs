@@ -7,7 +7,9 @@ use p2panda_engine::consumer::TokenError;
 #[non_exhaustive]
 pub enum ConsumerError {
     /// A name has 1 to 128 bytes without control characters, and does not begin with `topic `.
-    #[error("a consumer's name has 1 to 128 bytes, no control characters, and is no topic's")]
+    #[error(
+        "a consumer's name has 1 to 128 bytes, no control characters, and is not that of a topic"
+    )]
     InvalidName,
     /// There is no consumer of this name.
     #[error("there is no consumer of this name")]
@@ -25,7 +27,7 @@ pub enum ConsumerError {
     #[error("this filter admits nothing")]
     InvalidFilter,
     /// It is open, and has one reader at a time.
-    #[error("the consumer is open, and has one reader at a time")]
+    #[error("the consumer is open and allows only one reader at a time")]
     InUse,
     /// A seek, a removed topic or another reader came between; the message is delivered again.
     #[error("the consumer was moved after this message was delivered; it is delivered again")]
@@ -49,7 +51,7 @@ pub enum ConsumerError {
     #[error("there is no such dead letter")]
     UnknownDeadLetter,
     /// As many as are possible.
-    #[error("more {0} are not possible")]
+    #[error("the limit of {0} is reached")]
     Limit(&'static str),
     /// Another reader took over.
     #[error("another reader took over")]
@@ -58,7 +60,7 @@ pub enum ConsumerError {
     #[error("the consumer was deleted")]
     Deleted,
     /// What is stored of it cannot be read.
-    #[error("what is stored of the consumer cannot be read")]
+    #[error("the stored state of the consumer cannot be read")]
     Damaged,
 }
 

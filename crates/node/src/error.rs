@@ -40,10 +40,10 @@ pub enum Error {
     #[error(transparent)]
     Space(#[from] SpaceError),
     /// The ticket is into a topic, or its invite cannot be read.
-    #[error("the ticket holds no invite into a space")]
+    #[error("the ticket contains no invite to a space")]
     NoInvite,
     /// The ticket is of another network than this node.
-    #[error("the ticket is of another network than this node")]
+    #[error("the ticket is for another network than that of this node")]
     OtherNetwork,
     /// Something is no name of a log.
     #[error(transparent)]
@@ -51,13 +51,13 @@ pub enum Error {
     /// Peers are asked for receipts of
     /// [`LINK_RECEIPT_LOGS_MAX`](p2panda_core::limits::LINK_RECEIPT_LOGS_MAX) logs with a name in a topic, as
     /// long as it is open.
-    #[error("receipts are asked for in too many logs of the topic")]
+    #[error("receipts are requested in too many logs of the topic")]
     ReceiptLogs,
     /// A temporary directory cannot be made.
-    #[error("no temporary directory can be made: {0}")]
+    #[error("no temporary directory can be created: {0}")]
     Temporary(#[source] std::io::Error),
     /// The operating system gives no randomness.
-    #[error("the operating system gives no random bytes")]
+    #[error("the operating system provides no random bytes")]
     Random,
     /// A builder that was told neither a directory nor to be temporary.
     #[error("no data directory: call data_dir(..) or temporary()")]

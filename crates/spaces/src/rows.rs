@@ -38,7 +38,7 @@ const RUN: u8 = 6;
 #[non_exhaustive]
 pub enum LoadError {
     /// Another version of the software wrote them.
-    #[error("the rows are of another version")]
+    #[error("the rows have another version")]
     Version,
     /// A row is missing, is cut or names what is not there.
     #[error("the rows are damaged")]

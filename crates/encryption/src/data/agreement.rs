@@ -32,7 +32,7 @@ pub enum ProcessError {
     #[error("the creator is not a member")]
     SenderNotAMember,
     /// The group exists already.
-    #[error("the group exists already")]
+    #[error("the group already exists")]
     GroupAlreadyEstablished,
     /// Somebody added us while somebody else removed us, and the removal wins.
     #[error("we were removed at the same time")]

@@ -44,7 +44,7 @@ pub enum ProcessError {
     #[error("the message is our own")]
     OwnMessage,
     /// The group exists already.
-    #[error("the group exists already")]
+    #[error("the group already exists")]
     GroupAlreadyEstablished,
     /// We are not in the group yet.
     #[error("the group does not exist for us yet")]
@@ -62,7 +62,7 @@ pub enum ProcessError {
     #[error("the secret in the direct message has the wrong size")]
     InvalidKeySize,
     /// We have no chain of our own yet.
-    #[error("our own chain has not begun")]
+    #[error("our own chain has not started")]
     MissingRatchetSecret,
     /// A member secret was not derived.
     #[error("our own member secret is missing")]

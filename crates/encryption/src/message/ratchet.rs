@@ -25,7 +25,7 @@ pub enum RatchetError {
     #[error("no key was kept for the message")]
     IndexOutOfBounds,
     /// The key was used.
-    #[error("the message was opened before")]
+    #[error("the message was already opened")]
     SecretReuse,
     /// Every generation was used: an update is needed.
     #[error("the ratchet is at its end")]

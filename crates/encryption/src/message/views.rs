@@ -16,7 +16,7 @@ use crate::{Member, OperationId};
 #[non_exhaustive]
 pub enum MembershipError {
     /// Somebody who never was a member cannot be removed.
-    #[error("nobody of that name was a member")]
+    #[error("there was never a member of this name")]
     UnknownMember,
     /// The acknowledged message is no add or removal that we know.
     #[error("unknown operation")]

@@ -143,13 +143,13 @@ pub enum Failure {
     #[error(transparent)]
     Message(#[from] MessageError),
     /// The peer says of a record that it did not send in which overlays its node is.
-    #[error("the peer speaks of a node without a record")]
+    #[error("the peer names a node without a record")]
     Nobody,
     /// A message came out of order.
     #[error("a message of the control stream came out of order")]
     Unexpected,
     /// More overlays, changes of them, records or questions than a peer may send.
-    #[error("the peer says or asks more than it may")]
+    #[error("the peer sends or requests more than is allowed")]
     TooMuch,
     /// Hello and the first Interest did not come in time.
     #[error("the peer did not introduce itself in time")]

@@ -211,16 +211,16 @@ impl ViewStop {
 #[non_exhaustive]
 pub enum ViewError {
     /// A name has 1 to 128 bytes without control characters.
-    #[error("this is no name of a view")]
+    #[error("invalid name of a view")]
     InvalidName,
     /// It has no topics, or more than a view may have.
     #[error("a view has 1 to 1000 topics")]
     Topics,
     /// It has more statements, or longer ones, or there are more views than there may be.
-    #[error("more than a view may have")]
+    #[error("a limit of views is exceeded")]
     Limit,
     /// This version is below the one that is stored.
-    #[error("version {stored} of this view is stored, which is higher")]
+    #[error("a higher version of this view, {stored}, is stored")]
     Version {
         /// The stored one.
         stored: u32,
@@ -229,7 +229,7 @@ pub enum ViewError {
     #[error("this version of the view was made from other topics or statements")]
     Conflict,
     /// This version runs already.
-    #[error("this version of the view runs already")]
+    #[error("this version of the view is already running")]
     Runs,
     /// A statement that makes or reads tables failed.
     #[error("the statement failed: {0}")]
@@ -241,16 +241,16 @@ pub enum ViewError {
     #[error("the statements took too long")]
     TooLong,
     /// There is no such view, or it was deleted, or a higher version has taken its place.
-    #[error("there is no such view any more")]
+    #[error("the view no longer exists")]
     Unknown,
     /// It stands still.
-    #[error("the view stands still at offset {}: {}", .0.offset, .0.detail)]
+    #[error("the view is stopped at offset {}: {}", .0.offset, .0.detail)]
     Stopped(ViewStop),
     /// It does not stand still.
-    #[error("the view does not stand still")]
+    #[error("the view is not stopped")]
     NotStopped,
     /// The feed lacks what the version before had applied.
-    #[error("the feed lacks {entries} entries that the version before had applied")]
+    #[error("the feed lacks {entries} entries that the previous version had applied")]
     Lacks {
         /// How many.
         entries: u64,

@@ -34,14 +34,14 @@ pub enum OpenErrorKind {
     },
     /// An older version wrote it, and it is to be read only: anyone who opens it brings it up to
     /// date.
-    #[error("{} was written by an older version, which opening it where it can be written mends",
+    #[error("{} was written by an older version: open it once where it can be written",
         dir.display())]
     Older {
         /// The directory.
         dir: PathBuf,
     },
     /// It lies on read-only media, and the process that had it open was killed.
-    #[error("{} was not closed cleanly, and cannot be written to mend that", dir.display())]
+    #[error("{} was not closed cleanly, and is read-only, so it cannot be repaired", dir.display())]
     NotClosed {
         /// The directory.
         dir: PathBuf,
@@ -73,13 +73,13 @@ pub enum OpenErrorKind {
         path: PathBuf,
     },
     /// The file with the secret that opens the sealed rows is gone (`docs/protocol/at-rest.md#2`).
-    #[error("{} opens what is sealed in the database, and is not there", path.display())]
+    #[error("{} opens the sealed rows of the database, but does not exist", path.display())]
     SecretMissing {
         /// The file.
         path: PathBuf,
     },
     /// What is sealed in the database is opened by another secret than the given one.
-    #[error("what is sealed in {} is opened by {by}", dir.display())]
+    #[error("the sealed rows in {} are opened by {by}", dir.display())]
     SealedElsewhere {
         /// The directory.
         dir: PathBuf,
@@ -87,7 +87,7 @@ pub enum OpenErrorKind {
         by: &'static str,
     },
     /// What is sealed in the database does not open: it is damaged, or the secret is another one.
-    #[error("what is sealed in {} does not open", dir.display())]
+    #[error("the sealed rows in {} do not open", dir.display())]
     SealedDamaged {
         /// The directory.
         dir: PathBuf,
@@ -121,7 +121,7 @@ pub enum OpenErrorKind {
         bytes: u64,
     },
     /// The system's random generator failed.
-    #[error("the system has no randomness to give")]
+    #[error("the operating system provides no random bytes")]
     Random,
 }
 
