@@ -81,7 +81,7 @@ impl fmt::Display for NodeAddr {
     }
 }
 
-/// A topic, written as such or as a ticket with nodes to begin with.
+/// A topic, written as such or as a ticket with nodes to start from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TopicArg {
     /// The topic.

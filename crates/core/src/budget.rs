@@ -87,7 +87,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of so many bytes, and of room for two of the largest operations at least.
+    /// A budget of that many bytes, and of room for two of the largest operations at least.
     ///
     /// One frame of `operation_bytes_max` is set aside for the one whose turn it is.
     pub fn new(bytes: usize, operation_bytes_max: usize) -> Self {
@@ -123,8 +123,8 @@ impl Budget {
         owner.map_or_else(Charge::default, |owner| Account { owner }.charge(bytes))
     }
 
-    /// Whether [`Budget::try_keep`] has no room for so many bytes of a peer in a share that the other
-    /// peer is part of too: dropping what waits for the other one may make room.
+    /// Whether [`Budget::try_keep`] has no room for that many bytes of a peer in a share that the
+    /// other peer is part of too: dropping what waits for the other one may make room.
     pub fn crowds(&self, peer: &VerifyingKey, other: &VerifyingKey, bytes: usize) -> bool {
         let (one, two) = (self.ledger.known(peer), self.ledger.known(other));
         let (Some(one), Some(two)) = (one, two) else {
@@ -141,7 +141,7 @@ impl Budget {
         self.ledger.tick(now)
     }
 
-    /// Ready while so many bytes are held. One task at a time may wait for that.
+    /// Ready while that many bytes are held. One task at a time may wait for that.
     pub fn poll_used(&self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
         self.ledger.poll_used(bytes, context.waker())
     }
@@ -354,19 +354,19 @@ impl Charge {
         self.0.as_ref().map_or(0, |held| held.bytes)
     }
 
-    /// Stands for so many bytes from now on.
+    /// Stands for that many bytes from now on.
     pub fn resize(&mut self, bytes: usize) {
         if let Some(held) = &mut self.0 {
             held.change(bytes);
         }
     }
 
-    /// Stands for so many bytes more.
+    /// Stands for that many bytes more.
     pub fn grow(&mut self, bytes: usize) {
         self.resize(self.bytes().saturating_add(bytes));
     }
 
-    /// Stands for so many bytes less.
+    /// Stands for that many bytes less.
     pub fn shrink(&mut self, bytes: usize) {
         self.resize(self.bytes().saturating_sub(bytes));
     }

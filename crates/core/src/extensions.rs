@@ -200,7 +200,7 @@ impl From<CborError> for ExtensionsError {
     }
 }
 
-/// The elements that were not read yet. Tags on them mean nothing and are passed over.
+/// The elements that were not read yet. Tags on them mean nothing and are skipped.
 struct Elements<'a> {
     reader: Reader<'a>,
     left: u64,

@@ -82,7 +82,7 @@ pub(crate) fn serialize<S: Serializer>(
     }
 }
 
-/// The reverse of [`serialize`].
+/// The inverse of [`serialize`].
 pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<[u8; N], D::Error> {

@@ -16,7 +16,7 @@ use crate::fixed::write_hex;
 use crate::log::Head;
 use crate::{Few, Hash, Heights, LogId, VerifyingKey};
 
-/// Ranges with at most so many logs are hashed in one piece (`docs/protocol/ranges.md#2`).
+/// Ranges with at most that many logs are hashed in one piece (`docs/protocol/ranges.md#2`).
 const HASHED_AT_ONCE: usize = 32;
 /// Room that is made at once for more logs in one place.
 const ROOM: usize = 4;
@@ -333,7 +333,7 @@ impl Heads {
         self.divide(leaf);
     }
 
-    /// Puts a node in the place of another, with that one and a new log as its halves.
+    /// Puts a node in place of another, with that one and a new log as its halves.
     fn branch(&mut self, at: u32, bit: u16, high: bool, new: u32) {
         let count = self.node(at).count() as u32 + 1;
         let old = self.set(
@@ -562,7 +562,7 @@ impl Heads {
         }
     }
 
-    /// Puts a node in the place of the one that it answers.
+    /// Puts a node in place of the one that it answers.
     fn set(&mut self, at: u32, new: Node) -> Node {
         let node = self.nodes.get_mut(at as usize);
         core::mem::replace(node.expect("nodes are never taken away"), new)

@@ -10,7 +10,7 @@ use crate::{Draft, DraftError, Hash, Header, HeaderError, SigningKey};
 pub struct Operation {
     /// The signed header.
     pub header: Header,
-    /// The body; `None` where there is none, or where it has not come or was deleted.
+    /// The body; `None` where there is none, or where it has not arrived or was deleted.
     pub body: Option<Bytes>,
 }
 

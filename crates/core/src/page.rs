@@ -41,7 +41,7 @@ pub struct Page {
     /// page of arrivals begins. 0 if there was none.
     pub last_arrival: u64,
     /// Whether there may be more: the page was full, or many pruned rows that are still to be
-    /// deleted were passed over. In that case it may have no entries.
+    /// deleted were skipped. In that case it may have no entries.
     pub more: bool,
 }
 
@@ -61,7 +61,7 @@ pub struct Entry {
 /// Why an operation is stored without the body that its header names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// It has not come, and peers are asked for it: the header is not passed on
+    /// It has not arrived, and peers are asked for it: the header is not forwarded
     /// (`docs/protocol/sync.md#6`).
     Wanted {
         /// When the header came; unknown for one that an older version stored.
@@ -82,7 +82,7 @@ pub struct Unreadable {
     pub seq: u32,
 }
 
-/// The first entry of a log whose body has not come.
+/// The first entry of a log whose body has not arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// Label of the log.

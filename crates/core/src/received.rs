@@ -32,8 +32,8 @@ pub struct Refused {
     pub bytes: usize,
     /// What was wrong.
     pub refusal: Refusal,
-    /// The whole header, where it was kept: it shows which log cannot go on. Its signature is not
-    /// verified.
+    /// The whole header, where it was kept: it shows which log cannot continue. Its signature is
+    /// not verified.
     pub whole: Option<Header>,
 }
 

@@ -79,8 +79,8 @@ impl HybridTimestamp {
 
     /// The next timestamp after `previous`, at `now` if the clock has moved on.
     ///
-    /// Always greater than `previous`, also when the clock stands still or jumps back; only the
-    /// very last value repeats itself.
+    /// Always greater than `previous`, also when the clock is stopped or jumps back; only the very
+    /// last value repeats itself.
     pub fn next(previous: HybridTimestamp, now: Timestamp) -> HybridTimestamp {
         if now > previous.wall {
             return HybridTimestamp {

@@ -158,7 +158,7 @@ any_bytes!(NetworkId, 32);
 debug_hex!(NetworkId);
 
 impl NetworkId {
-    /// The protocol name that goes on the wire: `BLAKE3(protocol || network)`
+    /// The protocol name that continues the wire: `BLAKE3(protocol || network)`
     /// (`docs/protocol/network.md`).
     pub fn alpn(&self, protocol: &[u8]) -> [u8; 32] {
         *Hash::digest_parts(&[protocol, &self.0]).as_bytes()

@@ -32,7 +32,7 @@ pub fn seal(
         .map_err(|_| AeadError::Encrypt)
 }
 
-/// The reverse of [`seal`].
+/// The inverse of [`seal`].
 pub fn open(
     key: &[u8; 32],
     nonce: &[u8; 12],
@@ -61,7 +61,7 @@ pub fn seal_x(
         .map_err(|_| AeadError::Encrypt)
 }
 
-/// The reverse of [`seal_x`].
+/// The inverse of [`seal_x`].
 pub fn open_x(
     key: &[u8; 32],
     nonce: &[u8; 24],

@@ -221,7 +221,7 @@ pub(crate) fn store(directs: &[DirectMessage], w: &mut Writer) {
     }
 }
 
-/// The reverse of [`store`].
+/// The inverse of [`store`].
 pub(crate) fn restore(r: &mut Reader<'_>) -> Result<Vec<DirectMessage>, DecodeError> {
     let count = r.array()?;
     (0..count)

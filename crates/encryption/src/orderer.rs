@@ -40,8 +40,8 @@ type GroupMessage<C, E> = Message<Payload<C, E>>;
 
 /// Why a message is not taken; nothing has changed.
 ///
-/// What one member refuses for good, everybody refuses; what is wrong only for some is taken and
-/// fails when its turn comes, so that nobody waits for a message that others have processed.
+/// What one member refuses permanently, everybody refuses; what is wrong only for some is taken
+/// and fails when its turn comes, so that nobody waits for a message that others have processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum QueueError {
@@ -351,8 +351,8 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         named
     }
 
-    /// Stops waiting for a message that is lost for good. Since it cannot be told what it followed,
-    /// it counts as following everything that was processed.
+    /// Stops waiting for a message that is lost permanently. Since it cannot be told what it
+    /// followed, it counts as following everything that was processed.
     pub(crate) fn give_up(&mut self, id: OperationId) {
         if self.is_processed(&id) || self.arrivals.contains_key(&id) {
             return;
@@ -388,8 +388,8 @@ impl<C: ControlMessage, E> Orderer<C, E> {
         }
     }
 
-    /// Puts control messages in the place of the processed application messages that a waiting
-    /// message names, since their ids may be forgotten before its turn comes.
+    /// Puts control messages in place of the processed application messages that a waiting message
+    /// names, since their ids may be forgotten before its turn comes.
     fn resolve(&mut self, arrival: u64) {
         let Some(message) = self.waiting.get(&arrival) else {
             return;

@@ -141,7 +141,7 @@ impl Rows {
 /// Name and value.
 type Stored<'a> = (&'a [u8], &'a [u8]);
 
-/// The reverse of [`Rows::write`].
+/// The inverse of [`Rows::write`].
 pub(crate) fn read<'a>(r: &mut Reader<'a>) -> Result<Vec<Stored<'a>>, DecodeError> {
     let row = |r: &mut Reader<'a>| match r.array()? {
         2 => Ok((r.bytes()?, r.bytes()?)),

@@ -1,4 +1,4 @@
-//! No key is used with one nonce twice, no matter what happens and who goes on from a backup.
+//! No key is used with one nonce twice, no matter what happens and who continues from a backup.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

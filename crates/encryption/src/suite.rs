@@ -21,7 +21,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// As bundles name it; a receiver passes over those it does not know.
+    /// As bundles name it; a receiver skips those it does not know.
     pub const fn number(self) -> u8 {
         match self {
             Suite::Classic => 1,

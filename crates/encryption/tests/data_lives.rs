@@ -318,7 +318,7 @@ impl Life {
         }
     }
 
-    /// Stores the state and goes on from what was stored.
+    /// Stores the state and continues from what was stored.
     fn restart(&mut self, who: usize) {
         let actor = &mut self.actors[who];
         actor.store();

@@ -1,4 +1,4 @@
-//! What a message group does when a member goes on from a backup.
+//! What a message group does when a member continues from a backup.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// Goes on from a backup with all messages since, those of the newer copy first; how many of
+    /// Continues from a backup with all messages since, those of the newer copy first; how many of
     /// the application opened.
     fn restore(&mut self, who: usize, backup: Backup) -> usize {
         let actor = &mut self.actors[who];

@@ -1,6 +1,6 @@
-//! Random lives of message groups, with the security table played as a game: anyone who was removed
-//! goes on with its last state against everybody, and so does somebody who stole a state. `LIVES`
-//! and `FIRST_LIFE` choose the seeds.
+//! Random lives of message groups, with the security table played as a game: anyone who was
+//! removed continues with its last state against everybody, and so does somebody who stole a
+//! state. `LIVES` and `FIRST_LIFE` choose the seeds.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 

@@ -1,8 +1,8 @@
 //! Acknowledgements on their way to the engine.
 
-/// Gathers the automatic acknowledgements of one consumer in one topic: one batch is under way at
-/// a time, the rest waits for it, so that a fast reader neither waits for commits nor floods the
-/// engine, and a slow one does not double the commits.
+/// Gathers the automatic acknowledgements of one consumer in one topic: one batch is in progress
+/// at a time, the rest waits for it, so that a fast reader neither waits for commits nor floods
+/// the engine, and a slow one does not double the commits.
 #[derive(Debug, Default)]
 pub struct GatheredAcks {
     waiting: Vec<u64>,
@@ -10,7 +10,7 @@ pub struct GatheredAcks {
 }
 
 impl GatheredAcks {
-    /// Adds an offset. If nothing is under way, that is begun: the caller takes the batch after
+    /// Adds an offset. If nothing is in progress, that is begun: the caller takes the batch after
     /// [`ACKS_GATHER_DELAY`](p2panda_core::limits::ACKS_GATHER_DELAY).
     #[must_use]
     pub fn add(&mut self, offset: u64) -> bool {

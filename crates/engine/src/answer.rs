@@ -268,7 +268,7 @@ pub struct RecentOperation {
     pub content: Option<Content>,
     /// Header and body, in memory of their own.
     pub operation: Operation,
-    /// Dependencies that had not come when waiting for them was over.
+    /// Dependencies that had not arrived when waiting for them was over.
     pub missing: Vec<Dependency>,
 }
 
@@ -327,7 +327,7 @@ pub enum EngineEvent {
     },
     /// An operation was refused, for the first time.
     Rejected {
-        /// The topic it came for.
+        /// The topic in which it arrived.
         topic: Topic,
         /// Id of the operation.
         id: Hash,
@@ -336,7 +336,8 @@ pub enum EngineEvent {
         /// Who sent it.
         peer: Option<VerifyingKey>,
     },
-    /// A log cannot go on here, since its next operation is not taken (`docs/protocol/streams.md#4.9`).
+    /// A log cannot continue here, since its next operation is not taken
+    /// (`docs/protocol/streams.md#4.9`).
     LogBlocked {
         /// The topic that this is about.
         topic: Topic,

@@ -132,7 +132,7 @@ impl Consumer {
         }
     }
 
-    /// The process ends in order: what was not delivered does not count as delivered.
+    /// The process ends cleanly: what was not delivered does not count as delivered.
     pub fn close(&mut self) {
         self.places.for_each(Place::close);
     }
@@ -172,8 +172,8 @@ impl Consumer {
         }
     }
 
-    /// Whether the entry of an operation that stood at `first` before tells this consumer nothing, since
-    /// it was not there any more when the consumer came to it.
+    /// Whether the entry of an operation that stood at `first` before tells this consumer nothing,
+    /// since it was no longer there when the consumer came to it.
     pub fn has_passed(&self, topic: TopicNumber, first: u64, offset: u64) -> bool {
         let place = self.places.get(topic);
         place.is_some_and(|place| place.has_passed(first, offset))
@@ -184,8 +184,8 @@ impl Consumer {
         self.settle(topic, offset);
     }
 
-    /// The next entry of the feed, in the order of the offsets of its topic. What was offered before
-    /// is passed over.
+    /// The next entry of the feed, in the order of the offsets of its topic. What was offered
+    /// before is skipped.
     pub fn offer(&mut self, topic: TopicNumber, offered: Offered, now_us: u64) {
         let Some(place) = self.places.get_mut(topic) else {
             return;

@@ -317,8 +317,8 @@ impl LogEnd {
         }))
     }
 
-    /// What is to be done for the next message. If that is an operation, the end is behind it from then
-    /// on.
+    /// What is to be done for the next message. If that is an operation, the end is after it from
+    /// then on.
     fn plan(
         &mut self,
         turn: &mut Turn<'_>,

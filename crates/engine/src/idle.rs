@@ -4,7 +4,7 @@
 //! A job is a function that does one step, in a transaction of its own, and says whether more is
 //! left. The engine runs a step whenever nothing is queued, and under load one per
 //! [`BATCHES_PER_STEP_MAX`](p2panda_core::limits::BATCHES_PER_STEP_MAX) batches or [`STEP_WAIT`].
-//! What is left to do is found in the database, so that a job goes on after a restart.
+//! What is left to do is found in the database, so that a job continues after a restart.
 
 use p2panda_core::limits::{
     BODIES_SCAN_STEP_ROWS_MAX, FORGET_WAIT, SHRINK_STEP_PAGES_MAX, SHRINK_WAIT, STEP_WAIT,

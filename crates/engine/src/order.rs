@@ -14,7 +14,7 @@ use crate::space::form::Kind;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// Logs to look at.
+/// Logs to inspect.
 type Worklist = VecDeque<LogRef>;
 
 #[derive(Clone, Copy)]
@@ -199,7 +199,7 @@ fn advance_in_space(
     Ok(true)
 }
 
-/// The operation of a log at `seq` cannot be read: nothing of the log goes on.
+/// The operation of a log at `seq` cannot be read: nothing of the log continues.
 fn quarantine(turn: &mut Turn<'_>, log: &LogRef, seq: u32) -> Result<(), StoreError> {
     let times = turn.times();
     let waiting = &mut turn.topic(&log.topic).waiting;

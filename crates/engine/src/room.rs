@@ -31,7 +31,7 @@ impl Room {
         (bytes / 1024) as u32
     }
 
-    /// What so many bytes take, in KiB: all of it for what is larger.
+    /// What that many bytes take, in KiB: all of it for what is larger.
     pub fn kib(self, bytes: usize) -> u32 {
         let kib_max = self.kib_max();
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(kib_max);

@@ -48,9 +48,9 @@ pub enum SpaceCommand {
     Offer {
         /// The topic that carries the space.
         topic: Topic,
-        /// The role of those who come by it.
+        /// The role of those who join by it.
         role: Role,
-        /// How many may come.
+        /// How many may join.
         uses: u64,
         /// Until when, in seconds since 1970.
         expires_at: u64,

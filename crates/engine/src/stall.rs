@@ -51,7 +51,7 @@ impl Stall {
         since_us.saturating_add(micros(PUBLISH_STORAGE_WAIT)) <= self.now_us
     }
 
-    /// Whether one has. The next one is not known any more then: all are to be looked at.
+    /// Whether one has. The next one is no longer known then: all are to be looked at.
     pub fn expires(&mut self, now_us: u64) -> bool {
         self.now_us = now_us;
         let is_over = self.expiry_us.is_some_and(|expiry| expiry <= now_us);

@@ -29,7 +29,7 @@ pub enum ViewCommand {
         key: ViewKey,
         /// What follows from the entries.
         step: ViewStep,
-        /// Called once, when all of it is applied or the version stands still.
+        /// Called once, when all of it is applied or the version is stopped.
         reply: Reply<StepEnd>,
     },
     /// Lets a version answer that has caught up.
@@ -39,7 +39,7 @@ pub enum ViewCommand {
         /// Whether it does now.
         reply: Reply<Asked<Swap>>,
     },
-    /// Notes that a version stands still.
+    /// Notes that a version is stopped.
     Stop {
         /// The version.
         key: ViewKey,
@@ -48,11 +48,11 @@ pub enum ViewCommand {
         /// Called when it is noted.
         reply: Reply<Asked<()>>,
     },
-    /// Lets a version go on that stands still.
+    /// Lets a stopped version continue.
     Resume {
         /// The version.
         key: ViewKey,
-        /// Whether it passes over the entry at which it stopped.
+        /// Whether it skips the entry at which it stopped.
         skip: bool,
         /// Its position.
         reply: Reply<Asked<u64>>,
@@ -77,7 +77,7 @@ pub enum ViewCommand {
     Delete {
         /// The name under which it is stored.
         name: String,
-        /// Called when it is not there any more; its tables go in steps.
+        /// Called when it is no longer there; its tables go in steps.
         reply: Reply<Asked<()>>,
     },
 }

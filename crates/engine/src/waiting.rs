@@ -4,7 +4,7 @@
 //! is looked at, and of that one dependency that is missing: when it comes, the front is looked at
 //! again. The deadline of an operation counts from its arrival, or from when the last session that
 //! was in catch-up at its arrival is done or too slow, whichever is later, and is never later than
-//! the longest wait; one behind the front does not wait again.
+//! the longest wait; one after the front does not wait again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -163,7 +163,7 @@ impl Waiting {
         }
     }
 
-    /// The front of a log cannot be read: nothing of the log goes on.
+    /// The front of a log cannot be read: nothing of the log continues.
     pub fn quarantine(&mut self, author: &VerifyingKey, front: u32, times: Times) -> Option<Place> {
         self.put_front(author, front, None, times);
         self.logs.get_mut(author)?.place.take()
@@ -253,7 +253,7 @@ impl Waiting {
         self.release(times);
     }
 
-    /// A session has stored an operation of so many bytes.
+    /// A session has stored an operation of that many bytes.
     pub fn stored(&mut self, session: u64, bytes: u64, times: Times) {
         self.sessions.stored(session, bytes, times.now_us);
     }
@@ -283,7 +283,7 @@ impl Waiting {
         }
     }
 
-    /// A span as it is now that sessions may be over.
+    /// A span in its current form that sessions may be over.
     fn settled(&self, span: Span, times: Times) -> Span {
         let Some(end) = span.awaits.and_then(|awaits| self.sessions.end_of(awaits)) else {
             return span;

@@ -34,7 +34,7 @@ pub(crate) struct Turn {
 }
 
 impl Groups {
-    /// Tells [`Admitted::members_changed`](crate::Admitted::members_changed) to look at a group
+    /// Tells [`Admitted::members_changed`](crate::Admitted::members_changed) to inspect a group
     /// also when a group in it changes. The group that an operation is about is always looked at.
     ///
     /// Anybody can nest a group in groups of their own; it is those that one cares about that are

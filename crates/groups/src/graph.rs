@@ -192,7 +192,7 @@ pub(crate) struct Past {
 pub(crate) struct Heads(Vec<OpIndex>);
 
 impl Heads {
-    /// Takes an operation in, which is later than all others, in the place of those before it.
+    /// Takes an operation in, which is later than all others, in place of those before it.
     pub(crate) fn advance(&mut self, before: &[OpIndex], op: OpIndex) {
         for op in before {
             if let Ok(at) = self.0.binary_search(op) {

@@ -115,7 +115,7 @@ impl Groups {
         budget.touch(realm.ops.len() - realm.place(first))
     }
 
-    /// Whether a create takes the place of the one that has effect.
+    /// Whether a create replaces the one that has effect.
     fn beats(&self, node: &Node, effective: Option<RealmIndex>) -> bool {
         let rank = |realm| {
             let create = self.realm(realm).create?;

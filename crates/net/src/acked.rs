@@ -91,7 +91,8 @@ impl Unacked {
         self.written
     }
 
-    /// How much of it is acknowledged since the last time, of so many bytes of the connection by now.
+    /// How much of it is acknowledged since the last time, of that many bytes of the connection by
+    /// now.
     pub(crate) fn take(&mut self, acked: u64) -> usize {
         let new = acked.saturating_sub(self.seen).min(self.written);
         self.written -= new;

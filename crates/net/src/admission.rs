@@ -148,7 +148,7 @@ struct VisitorsInner {
 }
 
 impl Visitors {
-    /// Lets a peer in for a session, if it may have one now. It may take the place of another one.
+    /// Lets a peer in for a session, if it may have one now. It may replace another one.
     pub(crate) fn admit(
         &self,
         peer: VerifyingKey,

@@ -180,8 +180,8 @@ pub struct PathGuess {
 }
 
 impl PathGuess {
-    /// What a path is taken for on which this round trip is to be expected: with less under way, and
-    /// without what a slow path has no room for.
+    /// What a path is taken for on which this round trip is to be expected: with less in flight,
+    /// and without what a slow path has no room for.
     pub(crate) fn expecting(self, round_trip: Duration) -> Self {
         let mut path = Self { round_trip, ..self };
         if round_trip >= limits::SLOW_PATH_ROUND_TRIP {

@@ -182,7 +182,7 @@ impl Connections {
         }
     }
 
-    /// A neighbour passed on a gossip message of so many bytes. Answers whether it may be kept.
+    /// A neighbour passed on a gossip message of that many bytes. Answers whether it may be kept.
     pub(crate) fn broadcast(&self, from: VerifyingKey, bytes: usize) -> bool {
         let verdict = self
             .broadcasts()

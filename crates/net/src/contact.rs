@@ -35,7 +35,7 @@ struct Inner {
     named: Mutex<BTreeMap<VerifyingKey, ContactStatus>>,
     /// What became of others, by the last attempt.
     others: Mutex<HashMap<VerifyingKey, Contact>>,
-    /// Attempts that are under way.
+    /// Attempts that are in progress.
     attempts: Mutex<HashMap<VerifyingKey, Attempts>>,
     /// Counts changes.
     changes: watch::Sender<u64>,

@@ -61,7 +61,7 @@ impl EphemeralSender {
 impl EphemeralReceiver {
     /// The next valid message of anyone but this node. `None` after the network was shut down.
     ///
-    /// What does not verify is skipped, and a listener that was too slow goes on with the oldest
+    /// What does not verify is skipped, and a listener that was too slow continues with the oldest
     /// message that is still there.
     pub async fn recv(&mut self) -> Option<EphemeralMessage> {
         self.received.next().await.map(|received| received.message)

@@ -96,7 +96,7 @@ pub enum NetEvent {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// Whether it ended in order.
+        /// Whether it ended cleanly.
         ok: bool,
         /// Why it ended.
         reason: SessionEnd,
@@ -274,7 +274,7 @@ impl Contact {
 pub enum PeerState {
     /// It is known, and nothing was tried since the start.
     Known,
-    /// A first attempt to reach it is under way.
+    /// A first attempt to reach it is in progress.
     Connecting,
     /// The last attempt to reach it came to this, and no connection is open.
     Unreached(Contact),

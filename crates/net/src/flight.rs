@@ -42,7 +42,7 @@ pub(crate) struct Seen {
 struct Mark {
     sent: u64,
     last: u64,
-    /// What of it is under way.
+    /// What of it is in flight.
     in_flight_bytes: u64,
 }
 

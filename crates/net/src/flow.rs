@@ -12,7 +12,7 @@ const ROUND_MIN: Duration = Duration::from_millis(5);
 /// What is left of the best rate with each measurement that does not reach it.
 const RATE_KEPT: f64 = 0.98;
 
-/// What is under way on a path. Clones are the same path.
+/// What is in flight on a path. Clones are the same path.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow(Arc<Shared>);
 
@@ -76,8 +76,8 @@ impl Flow {
         self.0.changed.notify_waiters();
     }
 
-    /// Whether there is room for so many bytes more, which are taken then. In company, that is while
-    /// others have something to write, less is under way than the path could queue.
+    /// Whether there is room for that many bytes more, which are taken then. In company, that is
+    /// while others have something to write, less is in flight than the path could queue.
     pub(crate) fn take(&self, bytes: usize, company: bool) -> bool {
         let mut state = self.0.state.lock();
         // One piece always fits on a path on which nothing is under way.
@@ -117,7 +117,7 @@ impl State {
         };
     }
 
-    /// Bytes that may be under way.
+    /// Bytes that may be in progress.
     fn limit(&self, company: bool) -> u64 {
         let window = self.window.min(self.send_bytes);
         if !company {
@@ -135,7 +135,7 @@ mod tests {
 
     const RTT: Duration = Duration::from_millis(10);
 
-    /// A path of 10 MB/s with 10 ms, on which so many bytes were kept under way for a second.
+    /// A path of 10 MB/s with 10 ms, on which that many bytes were kept in flight for a second.
     fn measured(in_flight: u64, window: u64) -> Flow {
         let flow = Flow::new(512 * 1024);
         let start = Instant::now();

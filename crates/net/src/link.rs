@@ -490,8 +490,8 @@ impl Driver {
         self.shared.book.tell(&self.link.peer, common, &mut draws)
     }
 
-    /// The peer is told who joined an overlay that it is in, too. The joining nodes said so themselves:
-    /// what others told is not passed on.
+    /// The peer is told who joined an overlay that it is in, too. The joining nodes said so
+    /// themselves: what others told is not forwarded.
     fn tell_news(&mut self) {
         self.news_at = Instant::now() + limits::LINK_ASK_INTERVAL;
         let (joins, version) = self.shared.book.news().since(self.news_version);

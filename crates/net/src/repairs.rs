@@ -14,7 +14,8 @@ pub(crate) struct Repairs {
 }
 
 impl Repairs {
-    /// Asks for a comparison soon. Lossy: with many of them under way this one comes later anyway.
+    /// Asks for a comparison soon. Lossy: with many of them in progress this one comes later
+    /// anyway.
     pub(crate) fn ask(&self, peer: VerifyingKey) {
         let mut peers = self.peers.lock();
         if peers.len() < limits::REPAIRS_WAITING_MAX {

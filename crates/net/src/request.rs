@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 #[non_exhaustive]
 pub enum Request {
     /// The heights of a topic, its highest arrival number and the logs with bodies that have not
-    /// come, in one consistent look.
+    /// arrived, in one consistent look.
     Heights {
         /// The topic that this is about.
         topic: Topic,
@@ -43,7 +43,7 @@ pub enum Request {
         /// Answer.
         reply: oneshot::Sender<Vec<Bytes>>,
     },
-    /// Bodies that have not come.
+    /// Bodies that have not arrived.
     Wanted {
         /// The topic that this is about.
         topic: Topic,
@@ -80,8 +80,8 @@ pub enum Request {
         reply: oneshot::Sender<Page>,
     },
     /// Operations that came from a peer, and what cannot be read as one. Verify and queue them;
-    /// answer once they are durable.
-    /// Several of one session may be under way; they are stored in the order they were sent.
+    /// answer once they are durable. Several of one session may be in progress; they are stored in
+    /// the order they were sent.
     Store {
         /// The topic of the session.
         topic: Topic,

@@ -202,7 +202,7 @@ struct Driver {
     /// What the peer said instead of a session.
     refused: Option<Fault>,
     reason: SessionEnd,
-    /// Of the catch-up, while that goes on.
+    /// Of the catch-up, while that continues.
     progress: Option<Box<Progress>>,
     /// Tells the node that the session is over, even if this task is aborted.
     over: Over,

@@ -113,7 +113,7 @@ impl<T> Watcher<T> {
         value
     }
 
-    /// The value as it is now counts as a change.
+    /// The value in its current form counts as a change.
     pub fn mark_changed(&mut self) {
         self.seen = self.seen.wrapping_sub(CHANGE);
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use p2panda::Topic;
 
-/// It ends when nothing has come for so long.
+/// It ends when nothing has come for that long.
 const QUIET: Duration = Duration::from_secs(3);
 
 #[tokio::main]

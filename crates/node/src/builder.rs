@@ -98,14 +98,14 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The directory that holds key, database and lock. Made if it is not there.
+    /// The directory with key, database and lock. Created if it does not exist.
     pub fn data_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.place = Place::Directory(dir.as_ref().to_path_buf());
         self
     }
 
-    /// A fresh temporary directory, removed at shutdown, with a new key. What a process leaves that is
-    /// killed is removed when the next temporary node starts.
+    /// A fresh temporary directory with a new key, removed at shutdown. The directory of a killed
+    /// process is removed when the next temporary node starts.
     pub fn temporary(mut self) -> Self {
         self.place = Place::Temporary;
         self
@@ -125,14 +125,14 @@ impl Builder {
         self
     }
 
-    /// The UDP sockets; all addresses and a free port each if not said. A specific address is the
-    /// only one announced.
+    /// The UDP sockets; by default all addresses and a free port each. If it is a specific
+    /// address, only that is announced.
     pub fn bind(mut self, v4: SocketAddrV4, v6: Option<SocketAddrV6>) -> Self {
         (self.bind_v4, self.bind_v6) = (v4, v6);
         self
     }
 
-    /// A node to start from, at a socket address. May be called several times.
+    /// A bootstrap node, at a socket address. May be called several times.
     pub fn bootstrap(mut self, node: VerifyingKey, addr: SocketAddr) -> Self {
         self.bootstrap.push(Bootstrap {
             node,
@@ -142,14 +142,14 @@ impl Builder {
         self
     }
 
-    /// A node to start from, at a host name. It is resolved at the start, and again whenever its
+    /// A bootstrap node, at a host name. It is resolved at the start, and again whenever its
     /// addresses do not answer. May be called several times.
     pub fn bootstrap_host(mut self, node: VerifyingKey, host: HostAddr) -> Self {
         self.hosts.push(BootstrapHost { node, host });
         self
     }
 
-    /// A node to start from, reached through a relay. May be called several times.
+    /// A bootstrap node, reached through a relay. May be called several times.
     pub fn bootstrap_relay(mut self, node: VerifyingKey, relay_url: &str) -> Self {
         self.bootstrap.push(Bootstrap {
             node,
@@ -168,8 +168,8 @@ impl Builder {
         self
     }
 
-    /// Multicast DNS in the local network; [`Mdns::Active`] if not said, which tells everybody there
-    /// the node's id and addresses (`docs/protocol/network.md#5`).
+    /// Multicast DNS in the local network; [`Mdns::Active`] by default, which tells everybody
+    /// there the node's id and addresses (`docs/protocol/network.md#5`).
     pub fn mdns(mut self, mdns: Mdns) -> Self {
         self.mdns = mdns;
         self
@@ -183,15 +183,15 @@ impl Builder {
         self
     }
 
-    /// How long a message waits for the messages it was written after, once no peer is expected
-    /// to bring them; 5 s if not said.
+    /// How long a message waits for the messages that precede it, once no peer is expected to
+    /// bring them; 5 s by default.
     pub fn causal_wait(mut self, wait: Duration) -> Self {
         self.causal_wait = wait;
         self
     }
 
-    /// How long a message waits for the messages it was written after in any case; 10 min if not
-    /// said (`docs/protocol/streams.md#6`).
+    /// How long a message waits at most for the messages that precede it; 10 min by default
+    /// (`docs/protocol/streams.md#6`).
     pub fn causal_wait_max(mut self, wait: Duration) -> Self {
         self.causal_wait_max = wait;
         self
@@ -206,8 +206,8 @@ impl Builder {
     }
 
     /// How many logs that are new here a peer that is not trusted may bring to a topic at once, and
-    /// how many more each second; 10 000 and 500 if not said. Anyone who brings more is slowed, and
-    /// nothing is lost (`docs/protocol/sync.md#10`).
+    /// how many more each second; 10 000 and 500 if not said. A peer that brings more is slowed,
+    /// and nothing is lost (`docs/protocol/sync.md#10`).
     pub fn new_logs_max(mut self, at_once: u32, per_second: u32) -> Self {
         self.new_logs = (at_once, per_second);
         self

@@ -24,8 +24,8 @@ use crate::message::Message;
 use crate::node::Node;
 use crate::subscription::{typed, untyped};
 
-/// How a named consumer is opened. Made by [`Node::consumer`]. What is not said stays as it is stored,
-/// or is the default for a new one.
+/// How to open a named consumer. Made by [`Node::consumer`]. A setting that is not given keeps its
+/// stored value, or has the default for a new consumer.
 #[must_use = "does nothing until it is opened"]
 pub struct ConsumerRequest<M = Raw> {
     node: Node,
@@ -68,7 +68,7 @@ impl ConsumerRequest<Raw> {
         }
     }
 
-    /// The consumer as it is stored, to look at, to move or to delete: nothing is read with it.
+    /// The stored consumer, to inspect, move or delete it without reading.
     ///
     /// # Errors
     /// [`ConsumerError::Unknown`] when there is none, [`Error::Closed`] after shutdown.
@@ -79,101 +79,104 @@ impl ConsumerRequest<Raw> {
 }
 
 impl<M> ConsumerRequest<M> {
-    /// The topics that it reads, 1 to 10 000. Of a consumer that exists, others are removed, with their
-    /// open messages, and new ones are added.
+    /// The topics that it reads, 1 to 10 000. For an existing consumer, other topics are removed,
+    /// with their open messages, and new ones are added.
     pub fn topics(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
         self.asked.topics = Some(topics.into_iter().collect());
         self
     }
 
-    /// Where it begins to read: a consumer that exists is moved there. [`ConsumerStart::Resume`] if not
-    /// said.
+    /// Where it begins to read; an existing consumer is moved there. [`ConsumerStart::Resume`] by
+    /// default.
     pub fn start(mut self, start: ConsumerStart) -> Self {
         self.asked.start = Some(start);
         self
     }
 
-    /// Where a new consumer, and a topic that is added, begins; one that exists is not moved.
+    /// Where a new consumer, or an added topic, begins; an existing consumer is not moved.
     pub fn start_if_new(mut self, start: ConsumerStart) -> Self {
         self.asked.start_if_new = Some(start);
         self
     }
 
-    /// Who acknowledges; [`Acking::Explicit`] if not said.
+    /// Who acknowledges; [`Acking::Explicit`] by default.
     pub fn acking(mut self, acking: Acking) -> Self {
         self.asked.acking = Some(acking);
         self
     }
 
-    /// Who gets a message; [`ConsumerMode::Exclusive`] if not said.
+    /// Who gets a message; [`ConsumerMode::Exclusive`] by default.
     pub fn mode(mut self, mode: ConsumerMode) -> Self {
         self.asked.mode = Some(mode);
         self
     }
 
-    /// [`ConsumerMode::Ordered`] by what this gives for a message instead of its author. It must give the
-    /// same for the same message; it is asked again after a restart, and must not block.
+    /// [`ConsumerMode::Ordered`] by this key instead of the author. The function must return the
+    /// same key for the same message, also after a restart, and must not block.
     pub fn ordered_by(mut self, key: impl Fn(&Message) -> u64 + Send + Sync + 'static) -> Self {
         self.asked.mode = Some(ConsumerMode::Ordered);
         self.asked.key_of = Some(Arc::new(key));
         self
     }
 
-    /// After which a message comes again that was not settled, 100 ms to 7 days; 30 s if not said.
+    /// The time after which an unsettled message is redelivered, 100 ms to 7 days; 30 s by
+    /// default.
     pub fn ack_wait(mut self, wait: Duration) -> Self {
         self.asked.ack_wait = Some(wait);
         self
     }
 
-    /// After which a message comes again that was given back: by the number of its deliveries, the last
-    /// one for all later ones. 1 s doubled up to 5 min if not said.
+    /// The delays after which a returned message is redelivered, by the number of its deliveries;
+    /// the last one applies to all later deliveries. By default 1 s, doubled up to 5 min.
     pub fn backoff(mut self, delays: impl IntoIterator<Item = Duration>) -> Self {
         self.asked.backoff = Some(delays.into_iter().collect());
         self
     }
 
-    /// Deliveries after which a message is a dead letter, 1 to 1 000; without end if not said.
+    /// Deliveries after which a message becomes a dead letter, 1 to 1 000; unlimited by default.
     pub fn deliveries_max(mut self, deliveries: u32) -> Self {
         self.asked.deliveries_max = Some(Some(deliveries));
         self
     }
 
-    /// Messages that are not settled, of all readers together, 1 to 10 000; 1 000 if not said.
+    /// Unsettled messages of all readers together, 1 to 10 000; 1 000 by default.
     pub fn in_flight_max(mut self, messages: usize) -> Self {
         self.asked.in_flight_max = Some(messages);
         self
     }
 
-    /// The consumer is deleted, which is told as [`crate::Event::ConsumerInactive`], when nobody has had
-    /// it open for so long while the node was open; 1 s to 10 years. `None`, the default: never.
+    /// The consumer is deleted, which is reported as [`crate::Event::ConsumerInactive`], when
+    /// nobody has had it open for that long while the node was open; 1 s to 10 years. `None`, the
+    /// default: never.
     pub fn inactive(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.asked.inactive = Some(after.into());
         self
     }
 
-    /// Which messages it gets. Of a consumer that exists it is changed together with a start only.
+    /// Which messages it gets. For an existing consumer it can be changed only together with a
+    /// start.
     pub fn filter(mut self, filter: ConsumerFilter) -> Self {
         self.asked.filter = Some(filter);
         self
     }
 
-    /// If another reader has it open, that one ends.
+    /// Ends another reader that has it open.
     pub fn take_over(mut self) -> Self {
         self.asked.take_over = true;
         self
     }
 
-    /// Reads what is stored, without making the node interested in the topics.
+    /// Reads stored messages without making the node interested in the topics.
     pub fn without_joining(mut self) -> Self {
         self.joins = false;
         self
     }
 
-    /// Opens it to read; one that does not exist is made. The node is interested in its topics from then
-    /// on, as with [`Node::stream`].
+    /// Opens it for reading, and creates it if it does not exist. The node is interested in its
+    /// topics from then on, as with [`Node::stream`].
     ///
     /// # Errors
-    /// [`Error::Consumer`] says what of the request is not possible; nothing is changed then.
+    /// [`Error::Consumer`] names the invalid part of the request; nothing is changed then.
     /// [`Error::Closed`] after shutdown.
     pub async fn open(self) -> Result<Consumer<M>, Error> {
         let (named, reader) = attach(&self.node, self.asked, Opening::Reader).await?;
@@ -218,8 +221,8 @@ impl<M: Send + 'static> IntoFuture for ConsumerRequest<M> {
     }
 }
 
-/// Reads with a named consumer. When it is dropped, what it held can be given to others at once; the
-/// consumer stays.
+/// A reader of a named consumer. When it is dropped, its messages can go to other readers at once;
+/// the consumer stays.
 #[derive(Debug)]
 pub struct Consumer<M = Raw> {
     handle: ConsumerHandle,
@@ -233,9 +236,10 @@ pub struct Consumer<M = Raw> {
 }
 
 impl<M> Consumer<M> {
-    /// The next message, waiting until there is one. `None` when another reader took over, the consumer
-    /// was deleted, the node was shut down, or the feed cannot be read: [`Consumer::ended`] says which. In
-    /// the last case nothing was passed over, and calling again tries again.
+    /// The next message, waiting until there is one. `None` when another reader took over, the
+    /// consumer was deleted, the node was shut down, or the feed cannot be read:
+    /// [`Consumer::ended`] says which. In the last case nothing was skipped, and calling again
+    /// tries again.
     ///
     /// Cancel safe: a message is only taken when the future completes.
     pub async fn next(&mut self) -> Option<Delivery<M>> {
@@ -248,7 +252,7 @@ impl<M> Consumer<M> {
         }
     }
 
-    /// Up to so many messages at once, see [`Batch`].
+    /// Up to that many messages at once, see [`Batch`].
     pub fn fetch(&mut self, messages: usize) -> Batch<'_, M> {
         Batch {
             consumer: self,
@@ -266,12 +270,12 @@ impl<M> Consumer<M> {
         })
     }
 
-    /// Why [`Consumer::next`] returned `None`; nothing as long as it did not.
+    /// Why [`Consumer::next`] returned `None`; `None` before that.
     pub fn ended(&self) -> Option<Arc<Error>> {
         self.ended.clone()
     }
 
-    /// The consumer, to look at and to move. It can be cloned and used elsewhere.
+    /// The consumer, to inspect and move it. It can be cloned and used elsewhere.
     pub fn handle(&self) -> &ConsumerHandle {
         &self.handle
     }
@@ -383,8 +387,8 @@ impl<M> Drop for Collected<M> {
     }
 }
 
-/// Up to so many messages at once. Awaited, it waits for the first one and returns what is there by then;
-/// with [`Batch::wait`], it waits until it is full or the time is over, and may be empty.
+/// Up to that many messages at once. Awaited, it waits for the first one and returns what is there
+/// by then; with [`Batch::wait`], it waits until it is full or the time is over, and may be empty.
 #[must_use = "does nothing until awaited"]
 #[derive(Debug)]
 pub struct Batch<'c, M> {
@@ -395,8 +399,8 @@ pub struct Batch<'c, M> {
 }
 
 impl<M> Batch<'_, M> {
-    /// Ends with the message that reaches so many bytes of headers and content; at most 64 MiB, which is
-    /// the default.
+    /// Ends with the message that reaches that many bytes of headers and content; at most 64 MiB,
+    /// which is the default.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.bytes_max = bytes;
         self

@@ -21,14 +21,14 @@ use crate::message::Message;
 use crate::node::Node;
 use crate::subscription::untyped;
 
-/// A named consumer without reading with it. Cheap to clone.
+/// A handle to a named consumer, without a reader. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ConsumerHandle {
     node: Node,
     named: Arc<Named>,
 }
 
-/// What is known of a consumer at a moment.
+/// The state of a consumer at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerInfo {
@@ -42,19 +42,19 @@ pub struct ConsumerInfo {
     pub mode: ConsumerMode,
     /// Readers that have it open in this process.
     pub readers: usize,
-    /// It delivers nothing, because it was paused.
+    /// It was paused and delivers nothing.
     pub paused: bool,
-    /// It delivers nothing, because it has as many dead letters as are kept.
+    /// It has as many dead letters as are kept, and delivers nothing.
     pub full_of_dead: bool,
     /// Messages that readers hold.
     pub in_flight: usize,
     /// Dead letters, without what was pruned.
     pub dead: u64,
-    /// After which time without a reader or handle it is deleted; `None`: never.
+    /// The time without a reader or handle after which it is deleted; `None`: never.
     pub inactive: Option<Duration>,
 }
 
-/// Where a consumer stands in a topic.
+/// The position of a consumer in a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerPosition {
@@ -62,17 +62,17 @@ pub struct ConsumerPosition {
     pub topic: Topic,
     /// Everything at or below this offset is settled, except what is open.
     pub position: u64,
-    /// Messages at or below it that are not settled, and those above it that were read ahead.
+    /// Unsettled messages at or below it, and those above it that were read ahead.
     pub open: u64,
 }
 
-/// What a consumer has still before it.
+/// What a consumer has not settled yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lag {
-    /// Messages that are not settled. What a filter will not admit counts as well.
+    /// Unsettled messages. Those that the filter will not admit count too.
     pub messages: u64,
-    /// Bytes of headers and bodies of them, without those that are open behind the position.
+    /// Bytes of their headers and bodies, without those that are open below the position.
     pub bytes: u64,
     /// About how long ago the oldest one above the position was delivered into the feed here.
     pub oldest: Option<Duration>,
@@ -100,12 +100,12 @@ impl ConsumerHandle {
         self.named.info()
     }
 
-    /// Where it stands, by topic.
+    /// Its position, by topic.
     pub fn position(&self) -> Vec<ConsumerPosition> {
         self.named.info().positions
     }
 
-    /// What it has still before it. Counted in the index of the feeds: takes as long as that is.
+    /// What it has not settled yet. Counts in the index of the feeds, in time proportional to it.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
@@ -132,8 +132,8 @@ impl ConsumerHandle {
         self.node.storage().read(read).await
     }
 
-    /// Moves it, in all topics. What is open is forgotten, dead letters stay, and messages that were
-    /// delivered before cannot be acknowledged any more.
+    /// Moves it in all topics. Open messages are forgotten, dead letters stay, and messages that
+    /// were delivered before can no longer be acknowledged.
     ///
     /// # Errors
     /// [`ConsumerError::UnknownOffset`], [`ConsumerError::UnknownOperation`]: nothing is changed.
@@ -154,7 +154,8 @@ impl ConsumerHandle {
         self.named.seek(Some(topics), start).await
     }
 
-    /// It delivers nothing until it is resumed, also after a restart. What readers hold can be settled.
+    /// Stops delivery until it is resumed, also across restarts. Messages that readers hold can
+    /// still be settled.
     ///
     /// # Errors
     /// [`ConsumerError::Deleted`], [`Error::Closed`].
@@ -162,7 +163,7 @@ impl ConsumerHandle {
         self.named.pause(true).await
     }
 
-    /// It delivers again.
+    /// Continues delivery.
     ///
     /// # Errors
     /// As [`ConsumerHandle::pause`].
@@ -170,7 +171,7 @@ impl ConsumerHandle {
         self.named.pause(false).await
     }
 
-    /// Removes it with all that is stored of it. Its readers end.
+    /// Deletes it with all its stored state. Its readers end.
     ///
     /// # Errors
     /// As [`ConsumerHandle::pause`].
@@ -187,7 +188,7 @@ impl ConsumerHandle {
         Ok(self.named.ack(token).await?.into())
     }
 
-    /// Gives a delivery back by its token, as [`crate::Delivery::nak`].
+    /// Returns a delivery by its token, as [`crate::Delivery::nak`].
     ///
     /// # Errors
     /// As [`ConsumerHandle::ack`]; [`ConsumerError::Invalid`] for a delay above 7 days.
@@ -215,7 +216,7 @@ impl ConsumerHandle {
         Ok(self.named.term(token, reason).await?.into())
     }
 
-    /// Lets the ack wait of a delivery begin again by its token, as [`crate::Delivery::progress`].
+    /// Restarts the ack wait of a delivery by its token, as [`crate::Delivery::progress`].
     ///
     /// # Errors
     /// As [`ConsumerHandle::ack`].
@@ -224,7 +225,8 @@ impl ConsumerHandle {
         Ok(self.named.progress(token)?.into())
     }
 
-    /// Acknowledges what was delivered at an offset of a topic, in this process or one before.
+    /// Acknowledges a message that was delivered at an offset of a topic, in this process or an
+    /// earlier one.
     ///
     /// # Errors
     /// [`ConsumerError::UnknownTopic`], [`ConsumerError::UnknownOffset`] for one that is not in the feed of
@@ -233,7 +235,7 @@ impl ConsumerHandle {
         Ok(self.named.ack_at(topic, offset).await?.into())
     }
 
-    /// Messages of a topic from an offset on, at most so many, without a change of state.
+    /// Messages of a topic from an offset on, at most that many, without a change of state.
     ///
     /// # Errors
     /// As [`ConsumerHandle::lag`].
@@ -292,11 +294,11 @@ impl DeadLetters {
         storage.read(read).await
     }
 
-    /// Makes one wait again, with a count of 0.
+    /// Delivers one again, with a delivery count of 0.
     ///
     /// # Errors
-    /// [`ConsumerError::UnknownDeadLetter`] when there is none of this number, or its message is not stored
-    /// any more.
+    /// [`ConsumerError::UnknownDeadLetter`] when there is none of this number, or its message is
+    /// no longer stored.
     pub async fn redrive(&self, number: u64) -> Result<(), Error> {
         let letter = self.find(number).await?;
         match self.0.named.redrive(&[letter]).await? {
@@ -321,7 +323,7 @@ impl DeadLetters {
         }
     }
 
-    /// Removes one for good.
+    /// Drops one permanently.
     ///
     /// # Errors
     /// [`ConsumerError::UnknownDeadLetter`].
@@ -330,7 +332,7 @@ impl DeadLetters {
         self.0.named.drop_dead(vec![number]).await
     }
 
-    /// Removes all for good.
+    /// Drops all permanently.
     ///
     /// # Errors
     /// As [`ConsumerHandle::pause`].

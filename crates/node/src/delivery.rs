@@ -34,7 +34,7 @@ enum What<M> {
     Pruned(Pruned),
 }
 
-/// What a delivery is: a message, or one of the things that stand next to messages. So it is also
+/// The kind of a delivery: a message, a change or a prune, so that code can tell them apart even
 /// where messages have a type.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -72,8 +72,8 @@ pub enum Settled {
     Already,
 }
 
-/// Names a delivery, so that it can be acknowledged without the message. It is good while the consumer
-/// is in use.
+/// Names a delivery, so that it can be acknowledged without the message. It is valid while the
+/// consumer is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeliveryToken {
     consumer: NamedKey,
@@ -129,7 +129,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// Which of the things it is that a consumer delivers.
+    /// Whether this is a message, a change or a prune.
     pub fn what(&self) -> Delivered<'_, M> {
         match &self.what {
             What::Pruned(pruned) => Delivered::Pruned(pruned),
@@ -140,8 +140,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// The message, also one that reports a change; `None` where this reports something that was
-    /// pruned.
+    /// The message, which may report a change; `None` if this reports a prune.
     pub fn message(&self) -> Option<&Message<M>> {
         match &self.what {
             What::Message { message, .. } => Some(message),
@@ -149,7 +148,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// What was pruned; `None` where this is a message.
+    /// What was pruned; `None` if this is a message.
     pub fn pruned(&self) -> Option<&Pruned> {
         match &self.what {
             What::Message { .. } => None,
@@ -165,7 +164,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// How often the message was delivered by this consumer, this time included.
+    /// How often this consumer has delivered the message, including this time.
     pub fn count(&self) -> u32 {
         match &self.what {
             What::Message { count, .. } => *count,
@@ -216,11 +215,12 @@ impl<M> Delivery<M> {
         self.message().map_or(0, Message::size)
     }
 
-    /// The message was handled. Returns once that is on disk: it does not come again, also after a crash.
+    /// Acknowledges the message. Once this returns, that is on disk, and the message is not
+    /// redelivered, even after a crash.
     ///
     /// # Errors
-    /// [`ConsumerError::StaleToken`] after a seek, or when another reader took over: it comes again.
-    /// [`Error::Closed`] when the node is shut down.
+    /// [`ConsumerError::StaleToken`] after a seek, or when another reader took over: the message
+    /// is redelivered. [`Error::Closed`] when the node is shut down.
     pub async fn ack(&self) -> Result<Settled, Error> {
         match &self.what {
             What::Message { token, .. } => {
@@ -238,7 +238,8 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// The message cannot be handled now: it comes again after this delay, or after that of the backoff.
+    /// Returns the message, which cannot be processed now: it is redelivered after this delay, or
+    /// after that of the backoff.
     ///
     /// # Errors
     /// As [`Delivery::ack`]; [`ConsumerError::Invalid`] for a delay above 7 days.
@@ -258,8 +259,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// The message cannot be handled at all: it is a dead letter from now on, with this reason of at most
-    /// 512 bytes.
+    /// Makes the message a dead letter, with this reason of at most 512 bytes.
     ///
     /// # Errors
     /// As [`Delivery::ack`]; [`ConsumerError::Limit`] for a longer reason.
@@ -276,7 +276,7 @@ impl<M> Delivery<M> {
         }
     }
 
-    /// The message is still worked on: its ack wait begins again.
+    /// Restarts the ack wait of the message, which is still being processed.
     ///
     /// # Errors
     /// As [`Delivery::ack`].

@@ -12,7 +12,7 @@ pub enum Ended {
     Left,
     /// The node was shut down.
     Shutdown,
-    /// The node has stopped by itself ([`crate::Health::Stopped`]), or the feed could not be read. In
-    /// the latter case nothing was passed over: the next call tries again at the same place.
+    /// The node has stopped by itself ([`crate::Health::Stopped`]), or the feed could not be read.
+    /// In the latter case nothing was skipped: the next call tries again at the same place.
     Failed(Arc<Error>),
 }

@@ -123,18 +123,18 @@ impl<M> EphemeralPublisher<M> {
 }
 
 impl EphemeralPublisher<Raw> {
-    /// Sends a text, bytes or any [`Body`] to anyone who is connected.
+    /// Sends a text, bytes or any [`Body`] to all connected nodes of the topic.
     ///
     /// # Errors
     /// [`Error::Ephemeral`] when the message is larger than a gossip message may be (3 945 bytes
-    /// of body), [`Error::Closed`] after shutdown. `Ok` does not mean that anybody got it.
+    /// of body), [`Error::Closed`] after shutdown. `Ok` does not mean that anybody received it.
     pub async fn publish(&self, message: impl Into<Body>) -> Result<(), Error> {
         self.send(message.into().into_bytes()).await
     }
 }
 
 impl<M: Serialize> EphemeralPublisher<M> {
-    /// Sends a value to anyone who is connected.
+    /// Sends a value to all connected nodes of the topic.
     ///
     /// # Errors
     /// [`Error::Encode`] when it cannot be written as CBOR, [`Error::Ephemeral`] when it is larger

@@ -89,7 +89,7 @@ pub enum Event {
         peer: VerifyingKey,
         /// Number of the session on this node.
         session: SessionId,
-        /// Whether it ended in order.
+        /// Whether it ended cleanly.
         ok: bool,
         /// Why it ended.
         reason: SessionEnd,
@@ -152,7 +152,7 @@ pub enum Event {
         fork: Box<Fork>,
     },
     /// That author is this node: a copy of its directory is in use. The log is closed, and
-    /// [`crate::TopicHandle::own_fork`] reports it; [`crate::Builder::restored`] are the ways on.
+    /// [`crate::TopicHandle::own_fork`] reports it; [`crate::Builder::restored`] are the remedies.
     OwnFork {
         /// The topic that this is about.
         topic: Topic,
@@ -161,7 +161,7 @@ pub enum Event {
     },
     /// An operation was refused, for the first time.
     Rejected {
-        /// The topic it came for.
+        /// The topic in which it arrived.
         topic: Topic,
         /// Id of the operation.
         id: Hash,
@@ -170,7 +170,7 @@ pub enum Event {
         /// Who sent it; none if it was imported.
         peer: Option<VerifyingKey>,
     },
-    /// A log cannot go on here, since this node does not take its next operation. Other logs do
+    /// A log cannot continue here, since this node does not take its next operation. Other logs do
     /// (`docs/protocol/streams.md#4.9`).
     LogBlocked {
         /// The topic that this is about.
@@ -202,7 +202,7 @@ pub enum Event {
         /// Node id of the peer.
         peer: VerifyingKey,
     },
-    /// Nothing can be stored at the moment; the node goes on by itself when it can
+    /// Nothing can be stored at the moment; the node continues by itself when it can
     /// ([`crate::Health::Waiting`]).
     StorageWaits {
         /// Why.
@@ -212,7 +212,7 @@ pub enum Event {
     StorageGoesOn,
     /// The node has stopped; [`crate::Node::health`] says why.
     Stopped,
-    /// A view stands still ([`crate::View::status`]); everything else goes on.
+    /// A view is stopped ([`crate::View::status`]); everything else continues.
     ViewStopped {
         /// The name under which it is stored.
         name: String,
@@ -230,8 +230,8 @@ pub enum Event {
         /// Its version.
         version: u32,
     },
-    /// A version of a view waits before it takes the place of the one before, since the feed lacks what
-    /// that had applied ([`crate::View::accept_loss`]).
+    /// A version of a view waits before it replaces the one before, since the feed lacks what that
+    /// had applied ([`crate::View::accept_loss`]).
     ViewLacks {
         /// The name under which it is stored.
         name: String,
@@ -417,8 +417,8 @@ impl Events {
         Self { node, net, topics }
     }
 
-    /// The next event, waiting until there is one. `None` when the node is gone. Who falls behind
-    /// loses the oldest events and is told how many with [`Event::Lagged`].
+    /// The next event, waiting until there is one. `None` when the node is gone. A listener that
+    /// falls behind loses the oldest events; [`Event::Lagged`] says how many.
     ///
     /// Cancel safe: an event is only taken when the future completes.
     pub async fn next(&mut self) -> Option<Event> {

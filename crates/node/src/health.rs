@@ -14,8 +14,8 @@ use crate::Error;
 pub enum Health {
     /// Everything is stored as it comes.
     Ok,
-    /// Nothing can be stored at the moment. The node goes on by itself when the cause is gone; nothing
-    /// is lost, and publishing fails after 5 s.
+    /// Nothing can be stored at the moment. The node continues by itself when the cause is gone;
+    /// nothing is lost, and publishing fails after 5 s.
     Waiting {
         /// Why.
         reason: StorageWait,

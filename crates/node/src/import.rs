@@ -20,8 +20,9 @@ pub struct ImportedOperation {
 }
 
 impl Node {
-    /// Takes operations of a topic from anywhere, through the same checks and the same queue as
-    /// those of peers. Returns when the last one is stored or refused; nothing is dropped silently.
+    /// Imports operations of a topic from any source, through the same checks and the same queue
+    /// as those of peers. Returns when the last one is stored or refused; nothing is dropped
+    /// silently.
     ///
     /// Several imports and sync may run at once. Operations that come before those they follow in
     /// their log are kept for the time of the import, within limits. Dropping the future ends the

@@ -20,8 +20,8 @@ use crate::{Error, Message, Raw, Trace, subscription};
 /// call blocks for as long as the read takes.
 pub struct Inspection(Reader);
 
-/// Reads a data directory without starting the node that lives there: nobody is contacted, nothing is
-/// acknowledged, and on read-only media nothing is written.
+/// Reads a data directory without starting its node: nobody is contacted, nothing is acknowledged,
+/// and on read-only media nothing is written.
 ///
 /// # Errors
 /// [`Error::Open`] when there is no database, when it is of another version, or when it cannot be read.
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Inspection {
 impl Inspection {
     /// The topics of which something is stored, and those that the node keeps
     /// ([`TopicHandle::keep`](crate::TopicHandle::keep)), in their order, at most 1 000 behind `after`; empty
-    /// at the end. An empty topic that somebody reads is in the memory of the running node only.
+    /// at the end. An empty topic that somebody reads is only in the memory of the running node.
     ///
     /// # Errors
     /// [`Error::Store`] when the database cannot be read.
@@ -64,7 +64,7 @@ impl Inspection {
     }
 
     /// The named consumers as they are stored, in the order of their names, at most 1 000 behind the
-    /// name `after`. What readers of a running node hold is not known here.
+    /// name `after`. The messages that readers of a running node hold are not known here.
     ///
     /// # Errors
     /// [`Error::Store`] when the database cannot be read.
@@ -73,8 +73,8 @@ impl Inspection {
         Ok(stored.into_iter().filter_map(info_of).collect())
     }
 
-    /// Where an operation is, as far as the database tells: from whom it came and who was sent it is only
-    /// known while the node runs, and so is what waits in memory for those before it.
+    /// Where an operation is, according to the database. Only a running node knows from whom it
+    /// came, who was sent it, and what waits in memory for earlier operations.
     ///
     /// # Errors
     /// [`Error::Store`] when the database cannot be read.

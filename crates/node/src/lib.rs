@@ -123,11 +123,11 @@ pub use topic_handle::{StoredOperation, TopicHandle, TopicPeer};
 pub use trace::{Trace, TracePlace, TraceState};
 pub use view::{View, ViewRequest, ViewStart, ViewState, ViewStatus, ViewStep};
 
-/// Writes the database of a data directory again, so that its file is as small as its content and
-/// holds nothing that was deleted.
+/// Rewrites the database of a data directory, so that its file is as small as its content and
+/// contains nothing that was deleted.
 ///
-/// A node gives back what it deleted while it runs. This is for directories that an earlier version
-/// made, whose files do not shrink by themselves. The file system needs free space for the new
+/// A running node reclaims the space of what it deleted. This is for directories of an earlier
+/// version, whose files do not shrink by themselves. The file system needs free space for the new
 /// file. Blocks until it is done.
 ///
 /// # Errors
@@ -138,8 +138,8 @@ pub fn compact(dir: impl AsRef<std::path::Path>) -> Result<Compacted, Error> {
     Ok(p2panda_store::compact(dir.as_ref())?)
 }
 
-/// Starts a node in a fresh temporary directory with a new key. Directory and key are gone after
-/// shutdown. It announces itself by multicast DNS, as every node does that is not told otherwise.
+/// Starts a node in a fresh temporary directory with a new key. Directory and key are deleted at
+/// shutdown. By default it announces itself by multicast DNS, as every node does.
 ///
 /// # Errors
 /// See [`Builder::spawn`].
@@ -153,9 +153,9 @@ pub async fn spawn() -> Result<Node, Error> {
     Ok(node)
 }
 
-/// Opens a directory, or makes it, and starts the node that lives there. The same directory is the
-/// same identity with the same data. It announces itself by multicast DNS: everybody on the local
-/// networks learns its id and addresses. [`Builder::mdns`] says otherwise.
+/// Opens a directory, or creates it, and starts its node. The same directory is the same identity
+/// with the same data. The node announces itself by multicast DNS: everybody on the local networks
+/// learns its id and addresses. [`Builder::mdns`] changes that.
 ///
 /// # Errors
 /// See [`Builder::spawn`].
@@ -168,10 +168,10 @@ pub fn builder() -> Builder {
     Builder::default()
 }
 
-/// A new topic that nobody can guess. Anyone who knows it can read along.
+/// A new topic that nobody can guess. Anyone who knows it can read and write.
 ///
 /// # Errors
-/// [`Error::Random`] when the operating system gives no random bytes.
+/// [`Error::Random`] when the operating system provides no random bytes.
 pub fn random_topic() -> Result<Topic, Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|_| Error::Random)?;
@@ -181,7 +181,7 @@ pub fn random_topic() -> Result<Topic, Error> {
 /// A new signing key.
 ///
 /// # Errors
-/// [`Error::Random`] when the operating system gives no random bytes.
+/// [`Error::Random`] when the operating system provides no random bytes.
 pub fn random_key() -> Result<SigningKey, Error> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|_| Error::Random)?;

@@ -12,9 +12,9 @@ use crate::{Error, Raw};
 
 /// One message of a topic, in the order of this node's feed.
 ///
-/// A message that cannot be decoded as the stream's type is delivered all the same; its
-/// [`Message::value`] is the error. So is one that reports a change ([`Message::change`]), which
-/// has no content.
+/// A message that cannot be decoded as the stream's type is still delivered; its
+/// [`Message::value`] is the error. The same holds for a message that reports a change
+/// ([`Message::change`]), which has no content.
 #[derive(Debug)]
 pub struct Message<M = Raw> {
     entry: FeedEntry,
@@ -58,7 +58,7 @@ impl<M> Message<M> {
     }
 
     /// The first place that the operation had in this node's feed, if it had one before
-    /// [`Message::offset`]: what a change takes back, or what counts again
+    /// [`Message::offset`]: what a change withdraws, or what counts again
     /// (`docs/protocol/streams.md#9.1`).
     pub fn first_offset(&self) -> Option<u64> {
         self.entry.first
@@ -90,8 +90,8 @@ impl<M> Message<M> {
         }
     }
 
-    /// Messages that this one was written after and that had not come when waiting for them ended
-    /// (`docs/protocol/streams.md#6`). Usually empty.
+    /// Messages that this one was written after and that had not arrived when waiting for them
+    /// ended (`docs/protocol/streams.md#6`). Usually empty.
     pub fn missing_dependencies(&self) -> &[Dependency] {
         &self.entry.missing
     }
@@ -112,12 +112,12 @@ impl<M> Message<M> {
         body::bytes(self.content()?)
     }
 
-    /// Acknowledges this message and no other. Returns once that is on disk: the message does not
-    /// come again, also after a crash.
+    /// Acknowledges only this message. Once this returns, that is on disk, and the message is not
+    /// redelivered, even after a crash.
     ///
     /// # Errors
     /// [`Error::Closed`] when the node is shut down, and for a message that was read without a node
-    /// ([`crate::inspect`]); the message comes again then.
+    /// ([`crate::inspect`]); the message is then redelivered.
     pub async fn ack(&self) -> Result<(), Error> {
         match &self.acks {
             Some(acks) => acks.ack_now(self.entry.offset).await,

@@ -20,7 +20,7 @@ pub struct Metrics {
     pub healthy: bool,
     /// Topics that it is interested in.
     pub topics: u64,
-    /// Logs that cannot go on here, in these topics.
+    /// Logs that cannot continue here, in these topics.
     pub logs_blocked: u64,
     /// Transactions that changed something.
     pub commits: u64,

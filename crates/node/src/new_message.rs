@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::body::{Body, EncodeError};
 
-/// A message to be published, with what is said about it. Anything that makes a [`Body`] makes one
-/// that nothing else is said about.
+/// A message to be published, with its options. Anything that converts to a [`Body`] converts to
+/// one without options.
 ///
 /// ```no_run
 /// # async fn example(tx: p2panda::Publisher) -> Result<(), p2panda::Error> {
@@ -33,19 +33,19 @@ impl NewMessage {
         Ok(Self::new(Body::value(value)?))
     }
 
-    /// One without content, to say something by [`NewMessage::prune`].
+    /// A message without content, for [`NewMessage::prune`].
     pub fn empty() -> Self {
         Self(p2panda_engine::NewMessage::default())
     }
 
-    /// Everything before it in this node's log of the topic may be deleted by everyone.
+    /// Everyone may delete what is before it in this node's log of the topic.
     pub fn prune(mut self) -> Self {
         self.0.prune = true;
         self
     }
 
-    /// The same message is stored once, however often it is published with this key: a text or
-    /// bytes that the application chooses for it. Anyone who publishes it again gets the receipt of
+    /// The message is stored once, even if it is published with this key several times. The
+    /// application chooses the key, a text or bytes. Publishing it again returns the receipt of
     /// the first time, also after a crash. The key counts in this node's log of the topic for an
     /// hour, see [`Builder::idempotency_window`](crate::Builder::idempotency_window).
     ///
@@ -56,9 +56,9 @@ impl NewMessage {
         self
     }
 
-    /// These messages are shown before this one wherever both are: messages of this topic, at most 16.
-    /// What this node has shown its application by then comes before it anyway, as far as there is room
-    /// for it (`docs/protocol/streams.md#6`).
+    /// These messages, at most 16 of this topic, are shown before this one on every node that has
+    /// both. What this node has shown its application so far comes before it anyway, as far as
+    /// there is room for it (`docs/protocol/streams.md#6`).
     ///
     /// One that is not stored here is
     /// [`PublishError::UnknownParent`](crate::PublishError::UnknownParent).
@@ -67,10 +67,10 @@ impl NewMessage {
         self
     }
 
-    /// It goes to this node's log with this name, of 1 to 128 bytes, instead of the first one of the
-    /// topic. The messages of
-    /// [`Publisher::publish_messages`](crate::Publisher::publish_messages) may go to several logs. See
-    /// [`Publisher::to_log`](crate::Publisher::to_log).
+    /// Publishes it to this node's log with this name, of 1 to 128 bytes, instead of the first one
+    /// of the topic. The messages of
+    /// [`Publisher::publish_messages`](crate::Publisher::publish_messages) may go to several logs.
+    /// See [`Publisher::to_log`](crate::Publisher::to_log).
     ///
     /// # Errors
     /// [`LogNameError`] where the name is empty or too long.

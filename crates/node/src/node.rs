@@ -376,10 +376,10 @@ impl Node {
         !p2panda_store::others_may_enter(&self.0.dir)
     }
 
-    /// Opens a topic: awaited, it gives what publishes and what reads.
+    /// Opens a topic. When awaited, returns its publisher and a subscription.
     ///
     /// From then on the node is interested in the topic, until [`TopicHandle::leave`] or shutdown:
-    /// it finds and syncs with others, whether or not handles are kept.
+    /// it finds other nodes and syncs with them, even if no handle is kept.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -396,7 +396,7 @@ impl Node {
         StreamRequest::new(self.clone(), topic)
     }
 
-    /// Opens a topic for writing alone: awaited, it gives what publishes.
+    /// Opens a topic only for writing. When awaited, returns its publisher.
     ///
     /// The node is interested in the topic from then on, as with [`Node::stream`]. Nothing counts as read:
     /// the first stream of the topic begins with the oldest message.
@@ -411,7 +411,7 @@ impl Node {
         PublisherRequest::new(self.clone(), topic)
     }
 
-    /// Encrypted spaces: topics of which only members can read what is published.
+    /// Encrypted spaces: topics whose content only members can read.
     pub fn spaces(&self) -> Spaces {
         Spaces::new(self.clone())
     }
@@ -463,8 +463,8 @@ impl Node {
         Ok(rows.into_iter().map(ViewStatus::of).collect())
     }
 
-    /// Deletes a view with all its versions, started or not. Its tables go alongside everything
-    /// else, in steps.
+    /// Deletes a view with all its versions, started or not. Its tables are deleted in steps, in
+    /// the background.
     ///
     /// # Errors
     /// [`p2panda_store::ViewError::Unknown`] when there is none; [`Error::Closed`] after shutdown.
@@ -481,12 +481,12 @@ impl Node {
         crate::view::accept_loss(self, name).await
     }
 
-    /// Messages that are sent to anyone who is connected right now, and never stored.
+    /// Messages to the nodes that are connected right now; they are never stored.
     pub fn ephemeral(&self, topic: Topic) -> EphemeralRequest {
         EphemeralRequest::new(self.clone(), topic)
     }
 
-    /// A named durable consumer, to open or to look at (`docs/protocol/consumers.md`).
+    /// A named durable consumer, to open or to inspect (`docs/protocol/consumers.md`).
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -550,7 +550,7 @@ impl Node {
         )
     }
 
-    /// Numbers about this node since it was opened, typed and as Prometheus text
+    /// Metrics of this node since it was opened, typed and as Prometheus text
     /// (`docs/guide/observe.md`).
     pub fn metrics(&self) -> Metrics {
         let topics = self.0.topics.all();
@@ -584,8 +584,8 @@ impl Node {
         self.0.health.borrow().clone()
     }
 
-    /// Waits until the node stops by itself, and says why. With [`Node::shutdown`] that does not happen
-    /// any more.
+    /// Waits until the node stops by itself, and says why. After [`Node::shutdown`] that no longer
+    /// happens.
     ///
     /// Cancel safe.
     pub async fn stopped(&self) -> Arc<Error> {
@@ -595,12 +595,12 @@ impl Node {
         }
     }
 
-    /// Stops the node, within a second: live sessions are ended in order, acknowledgements are
+    /// Stops the node within a second: live sessions are ended cleanly, acknowledgements are
     /// stored, the directory is closed. Every clone is closed afterwards.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when the node had stopped by itself, or when something that was under way
-    /// could not be stored. The node is shut down all the same. Calling it twice does nothing.
+    /// [`Error::Corrupt`] when the node had stopped by itself, or when something in progress could
+    /// not be stored. The node is shut down anyway. Calling it twice does nothing.
     pub async fn shutdown(&self) -> Result<(), Error> {
         if self.0.closed.swap(true, Ordering::SeqCst) {
             return Ok(());

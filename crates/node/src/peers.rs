@@ -27,8 +27,8 @@ impl Network {
         self.0.peers()
     }
 
-    /// Where this node looks for others by multicast DNS: an entry for each interface with IPv4,
-    /// and one with IPv6. Empty if it does not.
+    /// The interfaces on which this node looks for others by multicast DNS: one entry per
+    /// interface for IPv4 and one for IPv6. Empty if it does not look.
     pub fn local_networks(&self) -> Vec<LocalNetwork> {
         self.0.local_networks()
     }
@@ -38,7 +38,8 @@ impl Network {
         self.0.addr()
     }
 
-    /// Reports a node at an address. It is a hint: what the node signed itself wins.
+    /// Reports a node at an address. It is a hint: addresses that the node signed itself have
+    /// priority.
     pub fn add_peer(&self, node: VerifyingKey, addr: SocketAddr) {
         self.0.add_peer(Bootstrap {
             node,

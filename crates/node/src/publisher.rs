@@ -80,9 +80,9 @@ impl<M> Publisher<M> {
         self.topic
     }
 
-    /// Publishes a message with what is said about it.
+    /// Publishes a message with its options.
     ///
-    /// `Ok` means that it is on the disk of this node; it reaches other nodes whenever they meet.
+    /// `Ok` means that it is on this node's disk; other nodes receive it when they meet this one.
     /// The order of the first polls is the order in the log.
     ///
     /// # Errors
@@ -99,9 +99,9 @@ impl<M> Publisher<M> {
         Ok(self.receipt(&published, log))
     }
 
-    /// Publishes all of these messages or none of them: with one sync to disk, in this order, and with
-    /// nothing of this node between. Nobody sees a part of it, here or on a node that it was sent to in
-    /// part: there the rest follows like any other message.
+    /// Publishes all of these messages or none, with one sync to disk, in this order, and with no
+    /// other message of this node between them. Nobody sees a part of it, here or on a node that
+    /// it was sent to in part: there the rest follows like any other message.
     ///
     /// At most 1 000 messages and 4 MiB (`docs/protocol/streams.md#3`).
     ///
@@ -127,8 +127,8 @@ impl<M> Publisher<M> {
         Receipt::new(published, log, Arc::clone(&self.state))
     }
 
-    /// The receipt of the newest message of the log that it publishes to, whenever it was published:
-    /// who has it has everything before. `None`: nothing was published yet.
+    /// The receipt of the newest message of the log, whenever it was published: a peer that has it
+    /// has everything before. `None`: nothing was published yet.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
@@ -152,7 +152,7 @@ pub(crate) fn label_of(topic: &Topic, author: &VerifyingKey, log: Option<LogName
 impl Publisher<Raw> {
     /// Publishes a text (`&str`, `String`), bytes (`&[u8]`, `Vec<u8>`) or any [`Body`].
     ///
-    /// `Ok` means that it is on the disk of this node; it reaches other nodes whenever they meet.
+    /// `Ok` means that it is on this node's disk; other nodes receive it when they meet this one.
     /// The order of the first polls is the order in the log.
     ///
     /// # Errors
@@ -176,8 +176,8 @@ impl Publisher<Raw> {
         self.publish_messages(messages).await
     }
 
-    /// Publishes that everything before it in this node's log of the topic may be deleted by
-    /// everyone, with a message to stand in its place or without.
+    /// Allows everyone to delete what is before this in this node's log of the topic. The optional
+    /// message replaces what is deleted.
     ///
     /// # Errors
     /// As [`Publisher::publish`].
@@ -190,7 +190,7 @@ impl Publisher<Raw> {
 impl<M: Serialize> Publisher<M> {
     /// Publishes a value, by value or by reference, as deterministic CBOR.
     ///
-    /// `Ok` means that it is on the disk of this node; it reaches other nodes whenever they meet.
+    /// `Ok` means that it is on this node's disk; other nodes receive it when they meet this one.
     /// The order of the first polls is the order in the log.
     ///
     /// # Errors
@@ -217,8 +217,8 @@ impl<M: Serialize> Publisher<M> {
         self.publish_messages(messages).await
     }
 
-    /// Publishes that everything before it in this node's log of the topic may be deleted by
-    /// everyone, with a message to stand in its place or without.
+    /// Allows everyone to delete what is before this in this node's log of the topic. The optional
+    /// message replaces what is deleted.
     ///
     /// # Errors
     /// As [`Publisher::publish`].

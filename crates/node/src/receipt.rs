@@ -13,9 +13,9 @@ use crate::inner::topic::TopicState;
 /// Proof that a message is stored durably on this node, and what is known of others
 /// (`docs/protocol/streams.md#19`).
 ///
-/// *Sent*: the transport of a peer has acknowledged the message and everything before it. What the peer
-/// made of it is not known. *Stored*: the peer says that it has stored the message and everything before
-/// it, on a disk. Peers of release 0.7.1 cannot say that.
+/// *Sent*: the transport of a peer has acknowledged the message and everything before it. It is
+/// not known what the peer did with it. *Stored*: the peer says that it has stored the message and
+/// everything before it, on a disk. Peers of release 0.7.1 cannot say that.
 ///
 /// A receipt is the peer's word, and identities are free: one machine can be any number of peers. Where it
 /// matters who has a message, wait for peers by name.
@@ -91,7 +91,7 @@ impl Receipt {
 
     /// Waits until the message was sent to a peer.
     ///
-    /// Cancel safe. Waits for as long as it takes.
+    /// Cancel safe. Waits without a limit.
     ///
     /// # Errors
     /// [`Error::Closed`] when the node is shut down meanwhile, [`Error::Left`] when it leaves the topic,
@@ -103,8 +103,8 @@ impl Receipt {
 
     /// Asks the peers, and waits until that many of them say that they have stored the message.
     ///
-    /// Cancel safe. Takes about 200 ms more than it takes the message to get there. Waits for as
-    /// long as it takes, with peers of release 0.7.1 alone forever.
+    /// Cancel safe. Takes about 200 ms longer than the delivery. Waits without a limit, and
+    /// forever if there are only peers of release 0.7.1.
     ///
     /// # Errors
     /// As [`Receipt::sent`].

@@ -13,7 +13,7 @@ use crate::node::Node;
 /// How long an invite can be used if nothing else is said.
 const EXPIRES: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Makes an invite into a space when awaited. Made by [`Space::invite`](crate::Space::invite).
+/// Creates an invite to a space when awaited. Made by [`Space::invite`](crate::Space::invite).
 #[must_use = "does nothing until awaited"]
 #[derive(Debug)]
 pub struct InviteRequest {
@@ -28,10 +28,10 @@ pub struct InviteRequest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewInvite {
-    /// What is handed to somebody: as secret as the topic, and anyone who has it may come in. Nodes
-    /// by which to find the topic can be added ([`Ticket::add`]).
+    /// What to give to the new member. It is as secret as the topic: anyone who has it may join.
+    /// Nodes that help to find the topic can be added ([`Ticket::add`]).
     pub ticket: Ticket,
-    /// Names the invite, to look at it and to revoke it; no secret.
+    /// Names the invite, to inspect or revoke it; not a secret.
     pub id: VerifyingKey,
 }
 
@@ -43,15 +43,16 @@ pub struct SpaceInvite {
     pub id: VerifyingKey,
     /// The owner that made it.
     pub by: VerifyingKey,
-    /// The role of those who come by it.
+    /// The role of those who join by it.
     pub role: Role,
-    /// How many may come.
+    /// How many may join.
     pub uses: u64,
-    /// Until when, by the clock of the owner that lets somebody in.
+    /// When it expires, by the clock of the admitting owner.
     pub expires: SystemTime,
-    /// An owner took it back.
+    /// Whether an owner revoked it.
     pub is_revoked: bool,
-    /// Who came by it. If owners let in more than `uses` at the same time, the first of these stay.
+    /// Who joined by it. If owners admit more than `uses` at the same time, the first of them
+    /// stay.
     pub came: Vec<VerifyingKey>,
 }
 
@@ -66,13 +67,13 @@ impl InviteRequest {
         }
     }
 
-    /// How long it can be used, by the clock of the owner that lets somebody in; 7 days if not said.
+    /// How long it is valid, by the clock of the admitting owner; 7 days by default.
     pub fn expires(mut self, after: Duration) -> Self {
         self.expires = after;
         self
     }
 
-    /// How many may come by it; one if not said.
+    /// How many may join by it; one by default.
     pub fn uses(mut self, uses: u64) -> Self {
         self.uses = uses;
         self

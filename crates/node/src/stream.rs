@@ -80,13 +80,13 @@ impl StreamRequest<Raw> {
 }
 
 impl<M> StreamRequest<M> {
-    /// Where to start; [`StartAt::Resume`] if not said.
+    /// Where to start; [`StartAt::Resume`] by default.
     pub fn start(mut self, start: StartAt) -> Self {
         self.start = start;
         self
     }
 
-    /// Who acknowledges; [`Ack::Automatic`] if not said.
+    /// Who acknowledges; [`Ack::Automatic`] by default.
     pub fn ack(mut self, ack: Ack) -> Self {
         self.ack = ack;
         self
@@ -117,7 +117,7 @@ impl<M: Send + 'static> IntoFuture for StreamRequest<M> {
     }
 }
 
-/// Opens a topic for writing alone when awaited. Made by [`Node::publisher`].
+/// Opens a topic only for writing when awaited. Made by [`Node::publisher`].
 #[must_use = "does nothing until awaited"]
 #[derive(Debug)]
 pub struct PublisherRequest<M = Raw> {

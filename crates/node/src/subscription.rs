@@ -12,7 +12,7 @@ use crate::node::Node;
 
 /// The reading half of a topic stream.
 ///
-/// It pulls from the stored feed: however slow it is, it holds at most two pages in memory, stalls
+/// It pulls from the stored feed: even if it is slow, it holds at most two pages in memory, stalls
 /// nobody and loses nothing. Every subscription of a topic sees every message.
 #[derive(Debug)]
 pub struct Subscription<M = Raw> {
@@ -23,13 +23,13 @@ pub struct Subscription<M = Raw> {
     pub(crate) decode: fn(&[u8]) -> Option<Result<M, body::DecodeError>>,
 }
 
-/// With whom a node has caught up.
+/// The peers with which a node has caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaughtUp {
-    /// Peers, all that there was a session with at that moment.
+    /// Number of peers with a session at that moment.
     pub peers: usize,
-    /// Logs that are blocked here ([`crate::Event::LogBlocked`]): what lies behind did not come.
+    /// Logs that are blocked here ([`crate::Event::LogBlocked`]): later entries did not arrive.
     pub blocked: usize,
 }
 
@@ -44,9 +44,9 @@ pub(crate) fn typed<M: DeserializeOwned>(body: &[u8]) -> Option<Result<M, body::
 impl<M> Subscription<M> {
     /// The next message of the topic, waiting until there is one. `None` when the topic was left,
     /// the node was shut down, or the feed cannot be read: [`Subscription::ended`] says which. In
-    /// the last case nothing was passed over, and calling again tries again.
+    /// the last case nothing was skipped, and calling again tries again.
     ///
-    /// A stored message that is damaged is passed over and told as [`crate::Event::Damaged`].
+    /// A damaged stored message is skipped and reported as [`crate::Event::Damaged`].
     ///
     /// Under [`crate::Ack::Automatic`] asking for the next message acknowledges the one before: what
     /// was being worked on in a crash comes again.
@@ -66,10 +66,11 @@ impl<M> Subscription<M> {
         }
     }
 
-    /// Waits until this node has caught up with every peer that it has a session with on the topic, one at
-    /// least: what they had is stored here, but for what is blocked. Messages among it come with
-    /// [`Subscription::next`], those that wait for others once these are there. With no peer, it waits for
-    /// one. Peers without a session may have more.
+    /// Waits until this node has caught up with every peer that has a session on the topic, and
+    /// with at least one: what they had is stored here, except for blocked logs.
+    /// [`Subscription::next`] delivers the messages among it; those that wait for others are
+    /// delivered after these. Without a peer, it waits for one. Peers without a session may have
+    /// more.
     ///
     /// Cancel safe.
     ///
@@ -79,7 +80,7 @@ impl<M> Subscription<M> {
         self.node.caught_up(self.topic).await
     }
 
-    /// Why [`Subscription::next`] returned `None`; nothing as long as it did not.
+    /// Why [`Subscription::next`] returned `None`; `None` before that.
     pub fn ended(&self) -> Option<Ended> {
         self.ended.clone()
     }

@@ -29,11 +29,11 @@ pub struct StoredOperation {
     pub arrival: u64,
     /// Signed header.
     pub header: Bytes,
-    /// Body, unless it has not come or there is none.
+    /// Body, unless it has not arrived or there is none.
     pub body: Option<Bytes>,
 }
 
-/// A peer that a topic is exchanged with. Made by [`TopicHandle::peers`].
+/// A peer with which a topic is exchanged. Made by [`TopicHandle::peers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicPeer {
@@ -41,10 +41,11 @@ pub struct TopicPeer {
     pub peer: VerifyingKey,
     /// The session with it.
     pub session: SessionStatus,
-    /// How far the catch-up is; none before it has begun, and when it is over: the session is live then.
+    /// The progress of the catch-up; none before it has begun, and when it is over: the session is
+    /// live then.
     pub catch_up: Option<CatchUp>,
-    /// Stored operations of the topic that the transport of the peer has not acknowledged, and that it is
-    /// not known to have had.
+    /// Stored operations of the topic that the transport of the peer has not acknowledged and that
+    /// the peer is not known to have.
     pub unsent: u64,
     /// The last entry of this node's own log that the peer says it has stored; none if it was not asked
     /// or cannot say so (`docs/protocol/link.md#10`).
@@ -56,7 +57,7 @@ impl TopicHandle {
         Self { node, topic }
     }
 
-    /// What is stored, waits or was refused. Costs one look at each log of the topic.
+    /// What is stored, waits or was refused. Reads each log of the topic.
     ///
     /// # Errors
     /// [`Error::Closed`] after shutdown, [`Error::Store`] when the store cannot be read.
@@ -68,8 +69,8 @@ impl TopicHandle {
             .await
     }
 
-    /// The peers that the topic is exchanged with now, and what each side lacks, as far as that is known.
-    /// Costs a count of what each of them was not sent. Empty if the topic is not open.
+    /// The peers with which the topic is exchanged now, and what each side lacks, as far as that
+    /// is known. Counts what each of them was not sent. Empty if the topic is not open.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].
@@ -97,7 +98,7 @@ impl TopicHandle {
         Ok(peers)
     }
 
-    /// Refused operations with their reasons, oldest first, at most 1 000 behind row `after`.
+    /// Refused operations with their reasons, oldest first, at most 1 000 after row `after`.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].
@@ -121,8 +122,8 @@ impl TopicHandle {
             .await
     }
 
-    /// What is known of the fork of this node's first log of the topic, if a copy of its directory has published to it
-    /// as well: the log is closed then. The ways on are
+    /// What is known of the fork of this node's first log of the topic, if a copy of its directory
+    /// has published to it as well: the log is closed then. The remedies are
     /// [`Restored::NewIdentity`](crate::Restored) and, unless a peer holds our branch,
     /// [`Restored::PullOwnLog`](crate::Restored).
     ///
@@ -158,7 +159,7 @@ impl TopicHandle {
         self.node.storage().read(read).await
     }
 
-    /// Stored operations in the order of their arrival, a page behind arrival number `after`;
+    /// A page of stored operations in the order of their arrival, after arrival number `after`;
     /// empty at the end. For exports and comparisons; applications read the stream.
     ///
     /// # Errors
@@ -167,7 +168,7 @@ impl TopicHandle {
         self.arrivals(after, PageLimits::default()).await
     }
 
-    /// The same, at most so many operations and bytes, unless the first one has more.
+    /// The same, at most that many operations and bytes, unless the first one has more.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].
@@ -185,8 +186,8 @@ impl TopicHandle {
         self.arrivals(after, limits).await
     }
 
-    /// Waits until an operation is stored behind arrival number `after` and the feed of the topic has
-    /// grown; the node is interested in the topic from then on, as with [`Node::stream`].
+    /// Waits until an operation is stored after arrival number `after` and the feed of the topic
+    /// has grown; the node is interested in the topic from then on, as with [`Node::stream`].
     ///
     /// Cancel safe.
     ///
@@ -233,9 +234,9 @@ impl TopicHandle {
         Ok(operations.collect())
     }
 
-    /// Messages of the topic behind offset `after`, in the order of the feed: at most so many, and 512, and
-    /// of so many bytes, and 256 KiB, unless the first one has more. Empty at the end. Nothing is
-    /// remembered of it, and nothing held in memory.
+    /// Messages of the topic after offset `after`, in the order of the feed: at most that many and
+    /// 512, with at most that many bytes and 256 KiB, unless the first one has more. Empty at the
+    /// end. The node remembers nothing of the read.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].
@@ -267,8 +268,8 @@ impl TopicHandle {
             .collect())
     }
 
-    /// Waits until the feed of the topic has something behind offset `after`; the node is interested in
-    /// the topic from then on, as with [`Node::stream`].
+    /// Waits until the feed of the topic has an entry after offset `after`; the node is interested
+    /// in the topic from then on, as with [`Node::stream`].
     ///
     /// Cancel safe.
     ///
@@ -311,7 +312,7 @@ impl TopicHandle {
         }))
     }
 
-    /// Number of operations whose body has not come; peers are asked for it.
+    /// Number of operations whose body has not arrived; peers are asked for it.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].
@@ -321,9 +322,9 @@ impl TopicHandle {
         self.node.storage().read(read).await
     }
 
-    /// Deletes the body of an operation on this node for good; the header stays, since the log
-    /// hangs together by it. Nobody is asked for the body again, and a copy that comes is not
-    /// kept. Its message is not delivered any more.
+    /// Deletes the body of an operation on this node permanently; the header stays, since it links
+    /// the log. Nobody is asked for the body again, and a copy that comes is not kept. Its message
+    /// is no longer delivered.
     ///
     /// Answers false if there is no such operation, or it never had a body.
     ///
@@ -368,9 +369,10 @@ impl TopicHandle {
         Ok(())
     }
 
-    /// Ends the node's interest: sessions are ended in order, and both halves of the topic's streams
-    /// end: subscriptions give nothing more, and publishing fails with [`Error::Left`]. What is stored
-    /// stays stored. [`Node::stream`] opens the topic again, and so does the next start if it is kept.
+    /// Ends the node's interest: sessions are ended cleanly, and both halves of the topic's
+    /// streams end: subscriptions give nothing more, and publishing fails with [`Error::Left`].
+    /// What is stored stays stored. [`Node::stream`] opens the topic again, and so does the next
+    /// start if it is kept.
     pub async fn leave(&self) {
         self.node.leave(&self.topic).await;
     }

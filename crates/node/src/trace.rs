@@ -15,21 +15,21 @@ use crate::node::Node;
 pub struct Trace {
     /// Id of the operation.
     pub id: Hash,
-    /// The topic it came for.
+    /// The topic in which it arrived.
     pub topic: Topic,
     /// Who signed it, and its place in the log of that author; none if it was refused.
     pub place: Option<TracePlace>,
-    /// How far it has come here.
+    /// Its progress on this node.
     pub state: TraceState,
-    /// The copies that came since the node was opened, oldest first: from which peer, and when by this
-    /// node's clock. Empty for this node's own and for imported operations.
+    /// The copies that arrived since the node was opened, oldest first: from which peer, and when
+    /// by this node's clock. Empty for this node's own and for imported operations.
     pub received: Vec<(VerifyingKey, Timestamp)>,
     /// The durable consumers that have a position in the topic, once it is in the feed.
     pub consumers: Vec<ConsumerTrace>,
-    /// The peers whose transport has acknowledged it, or who had it, since the node was opened; those
-    /// that it came from left out.
+    /// The peers whose transport has acknowledged it, or who had it, since the node was opened;
+    /// without those from which it came.
     pub sent_to: Vec<VerifyingKey>,
-    /// For an operation of this node: the peers that say that they have stored it, since the node was
+    /// For an operation of this node: the peers that claim to have stored it, since the node was
     /// opened (`docs/protocol/link.md#10`).
     pub stored_by: Vec<VerifyingKey>,
 }
@@ -51,7 +51,7 @@ pub struct TracePlace {
     pub arrival: Option<u64>,
 }
 
-/// How far an operation has come on this node.
+/// The progress of an operation on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TraceState {
@@ -64,7 +64,7 @@ pub enum TraceState {
     },
     /// It came before those that it follows in its log, and is kept in memory until they come.
     Early {
-        /// The sequence number that the log goes on with.
+        /// The sequence number that the log continues with.
         next: u32,
     },
     /// Its signature was verified and it is stored.

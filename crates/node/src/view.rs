@@ -32,7 +32,7 @@ pub struct ViewRequest<M = Raw> {
     kind: PhantomData<M>,
 }
 
-/// A view with all that it needs.
+/// A view with everything it needs.
 #[must_use = "does nothing until started"]
 pub struct ViewStart {
     node: Node,
@@ -71,34 +71,35 @@ impl ViewRequest<Raw> {
 }
 
 impl<M: 'static> ViewRequest<M> {
-    /// The topics whose messages it is derived from, 1 to 1000. Other topics are another version.
+    /// The topics from whose messages it is derived, 1 to 1000. Changing them needs another
+    /// version.
     pub fn topics(mut self, topics: impl IntoIterator<Item = Topic>) -> Self {
         self.definition.topics.extend(topics);
         self
     }
 
-    /// Which messages the function is called for; it passes over the others. Another filter is another
-    /// version.
+    /// The messages for which the function is called; others are skipped. Changing the filter
+    /// needs another version.
     pub fn filter(mut self, filter: ConsumerFilter) -> Self {
         self.filter = filter;
         self
     }
 
-    /// A statement that makes a table, an index or a trigger, whose names begin with `{view}`. They are run
-    /// in the order in which they are given, when the version is made.
+    /// A statement that creates a table, an index or a trigger, whose name begins with `{view}`.
+    /// The statements run in their order when the version is created.
     pub fn table(mut self, sql: &str) -> Self {
         self.definition.statements.push(sql.to_owned());
         self
     }
 
-    /// What becomes of a message: the function says which statements follow from it, in the order of the
-    /// feed. It is called on a thread of the view's own; what it returns is applied with the position in
-    /// one transaction, so that each message takes effect exactly once.
+    /// Sets the function that turns a message into statements, in the order of the feed. It runs
+    /// on a separate thread of the view; its statements are applied with the position in one
+    /// transaction, so that each message takes effect exactly once.
     ///
-    /// The tables must follow from the messages and nothing else: no time, no randomness, no state of the
+    /// The tables must depend only on the messages: no time, no randomness, no state of the
     /// application. An error, a panic, and a call that takes longer than 1 s stop the view
-    /// ([`View::resume`]). Panics are caught where the program is built with `panic = "unwind"`, which is
-    /// the default.
+    /// ([`View::resume`]). Panics are caught where the program is built with `panic = "unwind"`,
+    /// which is the default.
     ///
     /// A message may report a change ([`Message::change`]), and comes again under another offset
     /// then.
@@ -119,8 +120,9 @@ impl<M: 'static> ViewRequest<M> {
 }
 
 impl ViewStart {
-    /// Opens the version, makes it if it is new, and lets it follow its topics until the node is shut
-    /// down, whether or not the handle is kept. The node is interested in the topics from then on.
+    /// Opens the version, creates it if it is new, and lets it follow its topics until the node is
+    /// shut down, even if the handle is dropped. The node is interested in the topics from then
+    /// on.
     ///
     /// The first version of a view answers at once. A higher one is built next to the one that
     /// answers, and takes its place when it has caught up; the old one follows meanwhile, if it is
@@ -170,7 +172,7 @@ impl ViewStart {
     }
 }
 
-/// What follows from one message, as the application's function says it.
+/// The statements for one message, from the application's function.
 pub struct ViewStep<'w> {
     worker: &'w mut Worker,
     topic: Topic,
@@ -191,15 +193,16 @@ impl<'w> ViewStep<'w> {
         self.topic
     }
 
-    /// A statement that is run when the function has returned Ok, behind those before: `INSERT`, `UPDATE`
-    /// or `DELETE`, with `{view}` in front of the names of the tables. At most 1024 for one message, which
-    /// have 100 ms together.
+    /// A statement that runs when the function has returned Ok, after the earlier ones: `INSERT`,
+    /// `UPDATE` or `DELETE`, with `{view}` in front of the names of the tables. At most 1024 for
+    /// one message, which have 100 ms together.
     pub fn execute(&mut self, sql: &str, parameters: impl IntoIterator<Item = Value>) {
         self.worker.execute(sql, parameters);
     }
 
-    /// What a query finds in the view's tables, as they are with everything before this message applied and
-    /// nothing of it. Costs a transaction: a view that asks for each message is several times slower.
+    /// The result of a query on the view's tables, with everything before this message applied and
+    /// nothing of it. Costs a transaction: a view that queries for each message is several times
+    /// slower.
     ///
     /// # Errors
     /// A statement that fails, or that a view may not run.
@@ -228,7 +231,7 @@ impl std::fmt::Debug for View {
     }
 }
 
-/// How far a version of a view is.
+/// Progress of a version of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ViewStatus {
@@ -246,11 +249,11 @@ pub struct ViewStatus {
     pub applied: u64,
     /// Entries that were skipped.
     pub skipped: u64,
-    /// Entries that are to come, counted up to 10 000; what its filter will not admit counts as well.
+    /// Remaining entries, counted up to 10 000; those that its filter will not admit count too.
     pub to_come: u64,
 }
 
-/// What a version of a view does.
+/// State of a version of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ViewState {
@@ -263,7 +266,7 @@ pub enum ViewState {
         /// How many entries.
         entries: u64,
     },
-    /// It stands still at an entry.
+    /// It is stopped at an entry.
     Stopped(ViewStop),
 }
 
@@ -320,10 +323,10 @@ impl View {
         self.running.parts.version
     }
 
-    /// Reads the version of the view that answers, as of one step: no matter what the function asks
-    /// sees the same state. Tables have their names without the prefix there, and there are no
-    /// other tables. Nothing can be written. All queries of one call have 10 s together; meanwhile
-    /// the node keeps the old state of all that is written, so they should be short.
+    /// Reads the version of the view that answers, as of one step: all queries of the function see
+    /// the same state. Tables have their names without the prefix, and there are no other tables.
+    /// Nothing can be written. All queries of one call have 10 s together; meanwhile the node
+    /// keeps the old state of all that is written, so they should be short.
     ///
     /// # Errors
     /// What the function returns; [`ViewError::Unknown`] when the view was deleted; [`Error::Closed`] after
@@ -341,7 +344,7 @@ impl View {
             .await
     }
 
-    /// How far this version is.
+    /// The progress of this version.
     ///
     /// # Errors
     /// [`ViewError::Unknown`] when a higher version has taken its place, or it was deleted; as
@@ -393,7 +396,7 @@ impl View {
         self.wait(decide).await
     }
 
-    /// Goes on with the entry at which it stopped.
+    /// Retries the entry at which it stopped.
     ///
     /// # Errors
     /// [`ViewError::NotStopped`]; as [`View::caught_up`].
@@ -401,7 +404,7 @@ impl View {
         self.go_on(false).await
     }
 
-    /// Goes on behind the entry at which it stopped. That it was skipped is stored and counted.
+    /// Continues after the entry at which it stopped. That it was skipped is stored and counted.
     ///
     /// # Errors
     /// As [`View::resume`].
@@ -409,8 +412,8 @@ impl View {
         self.go_on(true).await
     }
 
-    /// What the feed lacks now of what the version before had applied, since it was pruned or dropped, is
-    /// accepted: this version takes its place without.
+    /// Accepts that the feed lacks pruned or dropped messages that the previous version had
+    /// applied: this version replaces it without them.
     ///
     /// # Errors
     /// [`ViewError::Unknown`] when it is not being built; [`Error::Closed`] after shutdown.
@@ -422,9 +425,9 @@ impl View {
         Ok(())
     }
 
-    /// Runs statements that take over from the version before what the feed lacks, in one transaction:
-    /// `{old}` stands for the prefix of its tables, which can be read. They have 100 ms together; a
-    /// large table is taken over in several calls. [`View::accept_loss`] says that it is done.
+    /// Runs statements that copy what the feed lacks from the previous version, in one
+    /// transaction: `{old}` stands for the prefix of its tables, which can be read. They have 100
+    /// ms together; a large table needs several calls. [`View::accept_loss`] says that it is done.
     ///
     /// # Errors
     /// [`ViewError::Unknown`] when it is not being built, a statement that fails. Nothing is changed then.
@@ -451,10 +454,10 @@ impl View {
         self.running.ask(migrate).await
     }
 
-    /// Deletes the view with all its versions. Its tables go alongside everything else, in steps.
+    /// Deletes the view with all its versions. Its tables are deleted in steps, in the background.
     ///
     /// # Errors
-    /// [`ViewError::Unknown`] when there is none any more; [`Error::Closed`] after shutdown.
+    /// [`ViewError::Unknown`] when it no longer exists; [`Error::Closed`] after shutdown.
     pub async fn delete(&self) -> Result<(), Error> {
         delete(&self.node, self.name()).await
     }

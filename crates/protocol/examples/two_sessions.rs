@@ -5,8 +5,8 @@
 //! cargo run -p p2panda-protocol --example two_sessions
 //! ```
 //!
-//! The contract of the driver is in the documentation of [`p2panda_protocol::sync::session`]: hand in
-//! one [`Input`], then act on every [`Output`] until there is none.
+//! The contract of the driver is in the documentation of [`p2panda_protocol::sync::session`]: pass
+//! in one [`Input`], then act on every [`Output`] until there is none.
 
 use std::collections::VecDeque;
 use std::error::Error;

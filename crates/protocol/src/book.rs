@@ -1,7 +1,7 @@
 //! The address book: who is there, where, and what we share with them.
 //!
 //! Rules: docs/protocol/network.md#3, docs/protocol/discovery.md#5. It is plain state: the driver
-//! passes the time, hands in records and results of sessions, and stores what
+//! passes the time, passes in records and results of sessions, and stores what
 //! [`Book::take_changed`] names.
 
 mod clock;
@@ -28,7 +28,7 @@ pub use self::node::{Metrics, Node, Teller};
 use self::node::{age, read_stored, write_stored};
 pub use self::take::{Handover, Source};
 
-/// What became of a record that was handed in.
+/// What became of a record that was passed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// The node was not known before.
@@ -42,7 +42,7 @@ pub enum Inserted {
 /// What became of the records of one discovery session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Records handed in.
+    /// Records passed in.
     pub received: usize,
     /// Records that told us something new.
     pub learned: usize,

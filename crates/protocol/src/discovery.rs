@@ -425,8 +425,8 @@ impl Admission {
         may
     }
 
-    /// Of the unproven ones of the address prefix with the most of them, the one that takes longest:
-    /// a session that goes on is over within a few round trips.
+    /// Of the unproven ones of the address prefix with the most of them, the one that takes
+    /// longest: a session that continues is over within a few round trips.
     fn oldest_of_crowd(&self) -> Option<u64> {
         let of = |prefix: &Standing| {
             let same = self.open.values().filter(|(_, other)| other == prefix);

@@ -95,8 +95,8 @@ impl Begun {
         }
     }
 
-    /// For more than nothing of so many bytes, in parts: those of one size leave no holes that the
-    /// next one does not fit into.
+    /// For more than nothing of that many bytes, in parts: those of one size leave no holes that
+    /// the next one does not fit into.
     fn reserve(&mut self, needed: usize) {
         let left = self.len - self.bytes;
         if self.bytes >= FRAME_PART_BYTES_MAX && self.bytes >= left {

@@ -336,7 +336,7 @@ impl TransportInfo {
             .map_err(|_| RecordError::Signature)
     }
 
-    /// Whether this takes the place of `stored`: only a strictly later one does.
+    /// Whether this replaces `stored`: only a strictly later one does.
     pub fn replaces(&self, stored: Option<&TransportInfo>) -> bool {
         stored.is_none_or(|stored| self.timestamp > stored.timestamp)
     }

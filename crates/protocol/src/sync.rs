@@ -30,8 +30,7 @@ pub enum Protocol {
     LogSync,
     /// The same with a digest in front of the heights (`docs/protocol/digest.md`).
     DigestSync,
-    /// A topic stream of a link, where ranges take the place of the heights
-    /// (`docs/protocol/link.md#4`).
+    /// A topic stream of a link, where ranges replace the heights (`docs/protocol/link.md#4`).
     Link {
         /// What nobody else knows of this stream (`docs/protocol/ranges.md#1`).
         binding: [u8; 32],

@@ -59,7 +59,7 @@ pub struct Step {
 pub enum Output {
     /// Run a discovery session with this node as Alice, then give [`Input::Ended`].
     Dial(VerifyingKey),
-    /// Give [`Input::Tick`] at this moment. A later one takes the place of an earlier one.
+    /// Give [`Input::Tick`] at this moment. A later one replaces an earlier one.
     Wake(Time),
 }
 

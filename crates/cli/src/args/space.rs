@@ -125,7 +125,7 @@ pub struct SpaceCreateArgs {
     pub json: bool,
 }
 
-/// A space, to look at.
+/// A space, to inspect.
 #[derive(Debug, Args)]
 pub struct SpaceArgs {
     /// The topic of the space, 64 hexadecimal digits or a ticket

@@ -51,7 +51,7 @@ struct State {
     topic: String,
     /// Peers with which everything was compared and exchanged.
     peers: usize,
-    /// Peers with which that goes on.
+    /// Peers with which that continues.
     catching_up: usize,
     /// Whether another node has everything that this one published.
     delivered: bool,

@@ -91,7 +91,7 @@ struct VersionLine {
     /// The last offset that it has applied, and the last one in its topics.
     position: u64,
     end: u64,
-    /// Messages that it has applied, and passed over after a failure.
+    /// Messages that it has applied, and skipped after a failure.
     applied: u64,
     skipped: u64,
     /// Messages that are to come, counted up to 10 000.
@@ -99,7 +99,7 @@ struct VersionLine {
     /// Messages that the version before had and that are gone: it waits for `panda view accept-loss`.
     #[serde(skip_serializing_if = "Option::is_none")]
     lacks: Option<u64>,
-    /// Why it stands still, and at which offset.
+    /// Why it is stopped, and at which offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -55,7 +55,7 @@ impl<'a> Start<'a> {
     }
 }
 
-/// A reply that has not come yet.
+/// A reply that has not arrived yet.
 pub struct Pending(oneshot::Receiver<Outcome>);
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Outcome>>>>;

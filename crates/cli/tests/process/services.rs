@@ -24,7 +24,7 @@ impl Manager {
         Manager(said)
     }
 
-    /// Waits until a line is said, and passes over others.
+    /// Waits until a line is said, and skips others.
     fn hears(&self, line: &str) {
         let said = || self.0.recv_timeout(PATIENCE).expect(line);
         while !said().lines().any(|one| one == line) {}

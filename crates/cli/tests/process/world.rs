@@ -157,7 +157,7 @@ impl Running {
     }
 }
 
-/// What a test does not end in order ends with it.
+/// What a test does not end cleanly ends with it.
 impl Drop for Running {
     fn drop(&mut self) {
         // An error means that it has ended already.

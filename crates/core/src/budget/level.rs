@@ -94,7 +94,7 @@ impl Level {
         !self.full
     }
 
-    /// Whether so many bytes of a kind that has a part only would fit.
+    /// Whether that many bytes of a kind that has a part only would fit.
     pub(super) fn fits(&self, kind: Kind, bytes: usize) -> bool {
         let (held, part) = match kind {
             Kind::Passing => (self.used, 1),

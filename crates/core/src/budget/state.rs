@@ -33,7 +33,7 @@ pub(super) struct State {
     peak_bytes: usize,
     slowed: u64,
     pub(super) closed: u64,
-    /// Who waits until so many bytes are held.
+    /// Who waits until that many bytes are held.
     watcher: Option<(usize, Waker)>,
 }
 
@@ -81,7 +81,7 @@ impl State {
         }
     }
 
-    /// Whether so many bytes are held; if not, the waker is kept until they are.
+    /// Whether that many bytes are held; if not, the waker is kept until they are.
     pub(super) fn watch(&mut self, bytes: usize, waker: &Waker) -> bool {
         let reached = self.all.used >= bytes;
         self.watcher = (!reached).then(|| (bytes, waker.clone()));
@@ -180,7 +180,7 @@ impl State {
         fits
     }
 
-    /// Whether the sum stays within the budget with so many bytes more, and with room for what
+    /// Whether the sum stays within the budget with that many bytes more, and with room for what
     /// nobody is asked about. The frame in its turn has a reserve of its own.
     fn is_within(&self, bytes: usize) -> bool {
         let in_turn = self.turn.as_ref().map_or(0, Turn::taken);
@@ -189,8 +189,8 @@ impl State {
         used.saturating_add(bytes) <= most
     }
 
-    /// Whether so many bytes that wait have no room for a peer in a share that the other one is part
-    /// of too.
+    /// Whether that many bytes that wait have no room for a peer in a share that the other one is
+    /// part of too.
     pub(super) fn crowds(&mut self, id: AccountId, other: AccountId, bytes: usize) -> bool {
         let (one, two) = (self.accounts.get(&id), self.accounts.get(&other));
         let (Some(one), Some(two)) = (one, two) else {

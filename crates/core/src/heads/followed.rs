@@ -13,8 +13,8 @@ pub struct HeadsChange {
     pub raised: Vec<(VerifyingKey, Head)>,
     /// Of which logs there is evidence of a fork, by their labels.
     pub forked: Vec<VerifyingKey>,
-    /// Which logs are blocked, by their labels, and the newest operation that was seen of each; none: it goes on
-    /// (`docs/protocol/streams.md#4.9`).
+    /// Which logs are blocked, by their labels, and the newest operation that was seen of each;
+    /// none: it continues (`docs/protocol/streams.md#4.9`).
     pub blocked: Vec<(VerifyingKey, Option<Head>)>,
     /// Everything of the topic up to this arrival number is in the heads by now; 0: nothing is said.
     pub arrival: u64,

@@ -102,7 +102,7 @@ impl Prefix {
         Some(joined)
     }
 
-    /// This prefix with the lowest `count` bits of a number behind it, the highest of them first;
+    /// This prefix with the lowest `count` bits of a number after it, the highest of them first;
     /// `None` if they are too many.
     pub fn child(&self, count: u8, number: u8) -> Option<Prefix> {
         let mut child = *self;

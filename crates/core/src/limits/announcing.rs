@@ -10,7 +10,7 @@ pub const ANNOUNCED_AT_ONCE: usize = 512;
 pub const ANNOUNCE_HOLD: Duration = Duration::from_millis(60);
 /// Announcements of a session that wait for the entry to come from elsewhere.
 pub const OFFERS_MAX: usize = 1_024;
-/// Entries that a session has fetched and that have not come.
+/// Entries that a session has fetched and that have not arrived.
 pub const FETCHING_MAX: usize = 512;
 /// Entries that a peer fetched and that were not sent yet; what it fetches beyond is not sent.
 pub const FETCHED_MAX: usize = 4_096;

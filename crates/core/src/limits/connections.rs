@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{KIB, MIB};
 
-/// TLS handshakes under way at once; more are refused before any work.
+/// TLS handshakes in progress at once; more are refused before any work.
 pub const HANDSHAKES_MAX: usize = 256;
 /// Those of one address prefix.
 pub const HANDSHAKES_PER_PREFIX_MAX: usize = 192;
@@ -120,7 +120,7 @@ pub const PORT_ANSWER_WAIT: Duration = Duration::from_secs(1);
 pub const PORTS_ASKED_MAX: usize = 8;
 /// Nodes that no configuration names and of which a node says what became of the last attempt.
 pub const CONTACTS_REMEMBERED_MAX: usize = 4_096;
-/// A catch-up that goes on is told of no more often.
+/// A running catch-up is reported at most this often.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Refused sessions of which a node says something; of more it only tells when they are refused.
 pub const REFUSALS_REMEMBERED_MAX: usize = 4_096;

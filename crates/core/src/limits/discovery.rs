@@ -21,8 +21,7 @@ pub const RECORD_TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How old the time must be that a node signed and hands over itself for its clock to be behind
 /// (`docs/protocol/network.md#4`).
 pub const CLOCK_BEHIND_MIN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long an address record is passed on without being confirmed
-/// (`docs/protocol/network.md`).
+/// How long an address record is forwarded without being confirmed (`docs/protocol/network.md`).
 pub const RECORD_SHARED_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How old our own address record gets before we sign it again, so that others keep passing it on
 /// (`docs/protocol/network.md`).

@@ -48,14 +48,14 @@ pub const GOSSIP_NEIGHBOURS_WANTED: usize = 5;
 pub const GOSSIP_NEIGHBOURS_MAX_DEFAULT: usize = 128;
 /// Nodes of an overlay that are remembered next to the neighbours (`docs/protocol/network.md#6`).
 pub const GOSSIP_KNOWN_MAX: usize = 30;
-/// Bytes of the addresses of a node that are passed on; longer ones are left out
+/// Bytes of the addresses of a node that are forwarded; longer ones are left out
 /// (`docs/protocol/network.md#6`).
 pub const GOSSIP_ADDRESSES_BYTES_MAX: usize = 512;
 /// Nodes in one message of an overlay (`docs/protocol/network.md#6`).
 pub const GOSSIP_NODES_MAX: usize = 32;
 /// Neighbours that are told of a node that joined (`docs/protocol/network.md#6`).
 pub const GOSSIP_FORWARD_MAX: usize = 4;
-/// How far news of a node that joined is passed on, at most (`docs/protocol/network.md#6`).
+/// How far news of a node that joined is forwarded, at most (`docs/protocol/network.md#6`).
 pub const GOSSIP_WALK_MAX: u16 = 6;
 /// How long a node waits for the answer to a join or a neighbour request
 /// (`docs/protocol/network.md#6`).
@@ -115,8 +115,8 @@ pub const GOSSIP_STREAMS_MAX: u32 = 4096;
 /// The same for a peer that proved nothing (`docs/protocol/network.md`).
 pub const GOSSIP_STREAMS_UNPROVEN_MAX: u32 = 2048;
 /// What each of these streams adds to the window of its connection, and to its charge: the
-/// messages of an overlay that is joined. The gossip layers of two nodes wait for each other for
-/// good if what they say when they meet does not fit (`docs/protocol/network.md`).
+/// messages of an overlay that is joined. The gossip layers of two nodes wait for each other
+/// permanently if what they say when they meet does not fit (`docs/protocol/network.md`).
 pub const GOSSIP_STREAM_BYTES: usize = KIB / 2;
 /// What all streams of a gossip connection add at most.
 pub const GOSSIP_STREAMS_BYTES_MAX: usize = MIB / 2;

@@ -23,7 +23,8 @@ pub const LINK_COMMANDS_MAX: usize = 64;
 pub const LINK_CHANGES_REMEMBERED_MAX: usize = 4_096;
 /// Streams that a peer may open next to one for each common overlay.
 pub const LINK_STREAMS_SPARE: u32 = 16;
-/// Streams of a link on which the frame in front of the session has not come; more are accepted later.
+/// Streams of a link on which the frame in front of the session has not arrived; more are accepted
+/// later.
 pub const LINK_OPENING_MAX: usize = 256;
 /// Sessions of a peer on one topic of a link.
 pub const LINK_STREAMS_PER_TOPIC_MAX: usize = 4;
@@ -116,7 +117,7 @@ pub const LINK_HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that say nothing to their receiver, in a minute: with an unknown tag, or gossip of an
 /// overlay that is not common.
 pub const LINK_IGNORED_PER_MINUTE_MAX: usize = 1_024;
-/// One of them counts once more for each of so many bytes.
+/// One of them counts once more for each of that many bytes.
 pub const LINK_IGNORED_BYTES: usize = 4 * KIB;
 /// Questions for records in a minute.
 pub const LINK_ASKS_PER_MINUTE_MAX: usize = 30;

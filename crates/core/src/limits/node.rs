@@ -72,7 +72,7 @@ pub const CONSUMER_READERS_MAX: usize = 64;
 pub const CONSUMER_AUTHORS_MAX: usize = 1_000;
 /// Logs of a consumer's filter (`docs/protocol/consumers.md#8`).
 pub const CONSUMER_LOGS_MAX: usize = 1_000;
-/// Heights that a consumer passes over (`docs/protocol/consumers.md#5`).
+/// Heights that a consumer skips (`docs/protocol/consumers.md#5`).
 pub const CONSUMER_HEIGHTS_MAX: usize = 100_000;
 /// After which a message comes again that was not settled, unless it is said otherwise
 /// (`docs/protocol/consumers.md#1`).

@@ -19,8 +19,7 @@ pub const PAGE_BYTES_DEFAULT: usize = MIB;
 pub const LARGE_BODY_BYTES: usize = 256 * KIB;
 /// How long the one that was read last is kept for others (`docs/protocol/sync.md#10`).
 pub const LARGE_BODY_KEPT: Duration = Duration::from_secs(1);
-/// Rows of pruned operations that a read passes over before it stops
-/// (`docs/protocol/streams.md#5`).
+/// Rows of pruned operations that a read skips before it stops (`docs/protocol/streams.md#5`).
 pub const GARBAGE_PASSED_ROWS_MAX: usize = 512;
 /// Acknowledgements that are folded into the prefix at a time; there can be more while much of the
 /// feed before them is still to be deleted (`docs/protocol/streams.md#10`).

@@ -13,7 +13,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
 
-/// Bytes that are given in parts, each as often as the number behind it says.
+/// Bytes that are given in parts, each as often as the number after it says.
 fn parts(value: &Value) -> Bytes {
     let part = |part: &Value| hex(&part[0]).repeat(part[1].as_u64().unwrap() as usize);
     list(value).iter().flat_map(part).collect()

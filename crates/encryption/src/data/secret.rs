@@ -122,7 +122,7 @@ pub fn encrypt(
     aead::seal_x(secret.secret.as_bytes(), nonce, &[], plaintext)
 }
 
-/// The reverse of [`encrypt`].
+/// The inverse of [`encrypt`].
 pub fn decrypt(
     secret: &GroupSecret,
     nonce: &[u8; 24],

@@ -82,7 +82,7 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// Whether the channel with the sender does not work, which a first message of ours mends.
+    /// Whether the channel with the sender does not work, which a first message of ours repairs.
     pub(super) fn is_channel(&self) -> bool {
         match self {
             ProcessError::Direct(DirectError::TwoParty(error)) => error.is_channel(),

@@ -392,7 +392,7 @@ impl<M: Membership> Group<M> {
         self.orderer.missing(&message.dependencies)
     }
 
-    /// Stops waiting for a message that is lost for good.
+    /// Stops waiting for a message that is lost permanently.
     pub fn give_up(&mut self, operation: OperationId) {
         self.orderer.give_up(operation);
     }

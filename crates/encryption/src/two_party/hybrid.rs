@@ -212,7 +212,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// At most so many bytes more than the plaintext.
+    /// At most that many bytes more than the plaintext.
     pub(super) const CHAINED_BYTES: usize = 64 + 32;
     pub(super) const HYBRID_BYTES: usize = Body::CHAINED_BYTES + PUBLIC_KEY_BYTES;
 }

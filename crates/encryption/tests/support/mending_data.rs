@@ -26,7 +26,7 @@ use p2panda_encryption::{
 
 /// In one of so many lives a member fills every bound of another one.
 const FLOODED: u64 = 16;
-/// A pre-key lives for so long.
+/// A pre-key lives for that long.
 const LIFETIME_S: u64 = 10_000;
 
 struct Actor {
@@ -44,7 +44,7 @@ struct Backup {
     group: Vec<u8>,
     keys: Vec<u8>,
     registry: Registry,
-    /// The messages that were handed in before.
+    /// The messages that were passed in before.
     given: usize,
 }
 
@@ -360,7 +360,7 @@ impl Life {
         });
     }
 
-    /// Goes on from a backup: what came since comes again, also what was our own.
+    /// Continues from a backup: what came since comes again, also what was our own.
     fn restore(&mut self, who: usize) {
         let Some(backup) = self.actors[who].backup.take() else {
             return;

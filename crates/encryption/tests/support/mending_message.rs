@@ -27,7 +27,7 @@ use p2panda_encryption::{
 
 use super::world::*;
 
-/// A pre-key lives for so long.
+/// A pre-key lives for that long.
 const LIFETIME_S: u64 = 10_000;
 
 struct Actor {
@@ -48,7 +48,7 @@ struct Backup {
     keys: Vec<u8>,
     registry: Registry,
     passed: BTreeSet<OperationId>,
-    /// The messages that were handed in before.
+    /// The messages that were passed in before.
     given: usize,
 }
 
@@ -387,7 +387,7 @@ impl Life {
         });
     }
 
-    /// Goes on from a backup: what came since comes again, first what was our own.
+    /// Continues from a backup: what came since comes again, first what was our own.
     fn restore(&mut self, who: usize) {
         let Some(backup) = self.actors[who].backup.take() else {
             return;

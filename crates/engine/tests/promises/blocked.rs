@@ -1,4 +1,4 @@
-//! Logs that cannot go on, since the next operation is not taken.
+//! Logs that cannot continue, since the next operation is not taken.
 
 use p2panda_core::limits::{BLOCKED_LOGS_MAX, OPERATION_BYTES_MAX_DEFAULT};
 use p2panda_core::log::Head;

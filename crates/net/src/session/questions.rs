@@ -10,9 +10,9 @@ use crate::request::Request;
 
 /// Requests that wait for room in the node's channel; the place in its line is kept.
 ///
-/// They are few: a session has one question open and two batches under way, and says of its phases
-/// and of the peer's heights what there is to say once each. What comes at the peer's pace and is
-/// no batch ([`Request::Sent`]) does not wait here.
+/// They are few: a session has one question open and two batches in progress, and says of its
+/// phases and of the peer's heights what there is to say once each. What comes at the peer's pace
+/// and is no batch ([`Request::Sent`]) does not wait here.
 pub(crate) struct Questions {
     requests: mpsc::Sender<Request>,
     queue: VecDeque<Request>,

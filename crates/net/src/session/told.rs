@@ -1,4 +1,4 @@
-//! What a session says about its catch-up while that goes on, and why it ended.
+//! What a session says about its catch-up while that continues, and why it ended.
 
 use iroh::endpoint::ConnectionError;
 use p2panda_core::limits::PROGRESS_INTERVAL;

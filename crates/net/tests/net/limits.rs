@@ -73,7 +73,7 @@ async fn garbage_in_a_session_closes_it_and_no_other() {
     other.net.shutdown().await;
 }
 
-/// A Live frame with a header of so many bytes that does not decode, and a body.
+/// A Live frame with a header of that many bytes that does not decode, and a body.
 fn forged(header_bytes: u32, body_bytes: u32) -> Vec<u8> {
     let varint = |value: u32| (0..5).map(move |place| (place, value >> (7 * place)));
     let put = |payload: &mut Vec<u8>, bytes: u32| {

@@ -114,7 +114,7 @@ async fn a_restart_with_the_stored_book_needs_no_bootstrap() {
     b.net.shutdown().await;
 }
 
-/// A node that ended in order: what starts it again with its book, at the same address.
+/// A node that ended cleanly: what starts it again with its book, at the same address.
 pub async fn restarted(network: u8) -> (Config, SocketAddr) {
     let a = FakeNode::start(network, 1).await;
     let addr = a.net.addr()[0];

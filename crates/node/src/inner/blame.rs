@@ -83,7 +83,7 @@ impl Blame {
         (chunk, own.max(peers.shared.wait(shared, shared, now)))
     }
 
-    /// What the check of a few operations found; of each so many bytes had come.
+    /// What the check of a few operations found; of each that many bytes had come.
     pub(crate) fn checked(
         &self,
         peer: VerifyingKey,

@@ -97,7 +97,7 @@ struct Source {
     covered: Option<Passing>,
 }
 
-/// Heights that are passed over.
+/// Heights that are skipped.
 struct Passing {
     heights: HashMap<VerifyingKey, u32>,
     until: u64,
@@ -498,7 +498,7 @@ impl Named {
 }
 
 impl State {
-    /// Whether it goes on.
+    /// Whether it continues.
     fn check(&self) -> Result<(), ConsumerError> {
         self.end.map_or(Ok(()), Err)
     }
@@ -514,7 +514,7 @@ impl State {
         }
     }
 
-    /// Its content is not needed any more.
+    /// Its content is no longer needed.
     fn forget_settled(&mut self, token: Token) {
         if !self.machine.holds(token.topic, token.offset) {
             self.entries.remove(&(token.offset, token.topic));

@@ -287,7 +287,7 @@ impl Desk {
         });
     }
 
-    /// The session itself bounds how many batches are under way.
+    /// The session itself bounds how many batches are in progress.
     fn session(&self, session: SessionId, sessions: &Sessions, job: Job) {
         match sessions.lock().entry(session) {
             Entry::Occupied(mut jobs) => jobs.get_mut().push_back(job),

@@ -63,7 +63,7 @@ impl Ahead {
         }
     }
 
-    /// The page behind this offset, if it is the one that was asked for.
+    /// The page after this offset, if it is the one that was asked for.
     pub(crate) fn take(&mut self, after: u64) -> Option<Page> {
         let page = self.from.take().map(|from| (from, self.pages.recv()));
         let (from, page) = page?;

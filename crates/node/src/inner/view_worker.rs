@@ -57,7 +57,7 @@ pub(crate) struct Worker {
     too_many: bool,
 }
 
-/// Works until the view stands still, is closed, or another thread does.
+/// Works until the view is stopped, is closed, or another thread does.
 pub(crate) fn run(running: &Arc<Running>, generation: u64, position: u64) {
     let halt = match running.parts.readers.open() {
         Ok(reader) => {
@@ -344,7 +344,7 @@ impl Worker {
         }
     }
 
-    /// Has it stored that the view stands still, behind all that comes before.
+    /// Has it stored that the view is stopped, behind all that comes before.
     fn stop(&mut self, stop: ViewStop) -> Halt {
         let before = self.submit().and_then(|()| self.settle());
         if let Err(halt) = before {

@@ -121,7 +121,7 @@ impl Views {
         Some(running)
     }
 
-    /// A view is not there any more.
+    /// A view is no longer there.
     pub(crate) fn deleted(&self, name: &str) {
         let map = self.0.lock();
         let all = map.all.iter();
@@ -137,7 +137,7 @@ impl Views {
             .for_each(|running| running.accepted());
     }
 
-    /// Other versions of a view are not there any more.
+    /// Other versions of a view are no longer there.
     fn replaced_by(&self, new: &Running) {
         let map = self.0.lock();
         let all = map.all.iter();
@@ -238,7 +238,7 @@ impl Running {
         self.control.lock().woken = false;
     }
 
-    /// Until there is something to look at, or as long as is said; false if the thread is to end.
+    /// Until there is something to inspect, or as long as is said; false if the thread is to end.
     pub(crate) fn wait(&self, generation: u64, most: Option<Duration>) -> bool {
         let mut control = self.control.lock();
         while !control.woken && !control.closed && control.generation == generation {
@@ -340,7 +340,7 @@ impl Running {
         self.wake();
     }
 
-    /// It stands still, as is stored.
+    /// It is stopped, as is stored.
     pub(crate) fn stopped(&self, generation: u64, stop: ViewStop) {
         {
             let mut control = self.control.lock();

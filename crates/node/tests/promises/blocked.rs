@@ -1,4 +1,4 @@
-//! Logs that cannot go on at a node that does not take their next operation.
+//! Logs that cannot continue at a node that does not take their next operation.
 
 use p2panda::{Event, Events, Node, RejectReason, Topic, VerifyingKey};
 

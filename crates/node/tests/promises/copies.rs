@@ -1,4 +1,4 @@
-//! A home that is in use on two machines: both copies come to know.
+//! A home that is in use on two machines: both copies learn of it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! A storage that fails: the node says so, goes on by itself, or ends and says why.
+//! A storage that fails: the node says so, continues by itself, or ends and says why.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -74,8 +74,8 @@ pub struct Node {
     pub(super) overlays: BTreeSet<Overlay>,
     /// Whether the node announced the record itself on the local network.
     pub(super) direct: bool,
-    /// Addresses of an announcement on the local network that did not take the place of the record,
-    /// until the node hands over a record itself.
+    /// Addresses of an announcement on the local network that did not replace the record, until
+    /// the node hands over a record itself.
     pub(super) announced: BTreeSet<SocketAddr>,
     /// When the record came, in this run.
     pub(super) taken: Time,

@@ -38,9 +38,9 @@ impl Book {
     /// Takes a record from the network.
     ///
     /// What the node hands over itself is taken no matter what its time. By hearsay only a later
-    /// one takes the place of the stored one, and none that is ahead of `wall`; timestamps are
-    /// compared first, so that a record that is not later costs no signature check. No record takes
-    /// the place of configured addresses.
+    /// one replaces the stored one, and none that is ahead of `wall`; timestamps are compared
+    /// first, so that a record that is not later costs no signature check. No record replaces
+    /// configured addresses.
     pub fn insert(
         &mut self,
         node: VerifyingKey,
@@ -159,9 +159,9 @@ impl Book {
         Ok(before)
     }
 
-    /// An announcement names addresses to dial, no matter what its time. It takes the place of the
-    /// record by the rules of hearsay, since anybody may repeat it; otherwise its addresses are
-    /// tried where those of the record bring nothing.
+    /// An announcement names addresses to dial, no matter what its time. It replaces the record by
+    /// the rules of hearsay, since anybody may repeat it; otherwise its addresses are tried where
+    /// those of the record bring nothing.
     fn hear_announced(
         &mut self,
         node: VerifyingKey,

@@ -95,7 +95,7 @@ pub enum Message {
     },
     /// The sender is no neighbour any more.
     Disconnect {
-        /// It goes on in the overlay.
+        /// It continues in the overlay.
         alive: bool,
     },
     /// A broadcast.

@@ -191,7 +191,7 @@ enum Heard {
     Interest,
 }
 
-/// What goes on with the next message.
+/// What continues with the next message.
 #[derive(Debug)]
 enum Part {
     Interest,

@@ -102,7 +102,7 @@ pub enum Message {
     },
     /// Overlays that the sender is in.
     Interest {
-        /// Whether the next message goes on with it.
+        /// Whether the next message continues with it.
         more: bool,
         /// It is in them from now on.
         begun: Vec<Tag>,
@@ -113,7 +113,7 @@ pub enum Message {
     Ask,
     /// Records of nodes, not verified.
     Nodes {
-        /// Whether the next message goes on with it.
+        /// Whether the next message continues with it.
         more: bool,
         /// By node.
         records: Records,

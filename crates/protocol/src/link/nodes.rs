@@ -92,7 +92,7 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// The frame with room for so many bytes more.
+    /// The frame with room for that many bytes more.
     fn with(&mut self, bytes: usize) -> &mut Part {
         self.bytes += bytes;
         if self.bytes > FRAME_BYTES {

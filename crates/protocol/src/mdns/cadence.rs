@@ -45,7 +45,7 @@ pub enum Output {
     Ask,
     /// Send the announcement.
     Announce,
-    /// Give [`Input::Tick`] at this moment. A later one takes the place of an earlier one.
+    /// Give [`Input::Tick`] at this moment. A later one replaces an earlier one.
     Wake(Time),
 }
 

@@ -296,7 +296,7 @@ fn put_u16(packet: &mut Vec<u8>, value: u16) {
     packet.extend_from_slice(&value.to_be_bytes());
 }
 
-/// The place of the next byte, for a pointer; what is behind the reach of pointers does not fit
+/// The place of the next byte, for a pointer; what is after the reach of pointers does not fit
 /// into a packet anyway.
 fn here(packet: &[u8]) -> u16 {
     u16::try_from(packet.len()).unwrap_or(u16::MAX) & 0x3fff

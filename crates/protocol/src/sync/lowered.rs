@@ -1,5 +1,5 @@
 //! When a peer that knows heights only is told a lower one, so that it sends bodies that have not
-//! come (`docs/protocol/sync.md#5`).
+//! arrived (`docs/protocol/sync.md#5`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -81,7 +81,7 @@ pub enum Message {
     Fetch(Vec<Entries>),
     /// What the sender wants whole from now on, and what announced.
     Prefer(Prefer),
-    /// An Operation or Live of so many bytes follows in pieces; on links only
+    /// An Operation or Live of that many bytes follows in pieces; on links only
     /// (`docs/protocol/link.md#11`).
     Large(u32),
     /// The next bytes of it.

@@ -66,7 +66,7 @@ pub enum Fault {
     Refused(Duration),
     /// The peer answered and does not serve the topic.
     NotServed,
-    /// The session ended in order and left none: the peer may have left the topic.
+    /// The session ended cleanly and left none: the peer may have left the topic.
     Left,
     /// Anything else: the connection was lost, or a side gave up.
     Failed,

@@ -13,7 +13,7 @@ use crate::time::Time;
 pub struct Path {
     /// How long it takes there and back.
     pub rtt: Duration,
-    /// Bytes that may be under way at once.
+    /// Bytes that may be in progress at once.
     pub window_bytes: u64,
     /// Sessions with the same peer that share it.
     pub sessions: usize,
@@ -70,7 +70,7 @@ impl Pace {
         self.window_ms = window_ms;
     }
 
-    /// The peer gave, or took, so many bytes.
+    /// The peer gave, or took, that many bytes.
     pub(super) fn moved(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }

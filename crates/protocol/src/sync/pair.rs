@@ -168,8 +168,8 @@ impl Pair {
     }
 
     /// The peer tells a height of a log now. Where it is lower than what it told or showed before,
-    /// the peer asks for the rest once more, since bodies of it have not come. In its own log it
-    /// lacks none: there it may have sent more since.
+    /// the peer asks for the rest once more, since bodies of it have not arrived. In its own log
+    /// it lacks none: there it may have sent more since.
     pub(super) fn peer_tells(&mut self, author: &VerifyingKey, told: Option<u32>) {
         if *author == self.remote {
             return;

@@ -8,9 +8,9 @@
 //! # The driver's contract
 //!
 //! A driver opens a [`Session`] after the topic handshake ([`crate::handshake`]) and says
-//! [`Input::Tick`]. From then on it hands in one [`Input`] at a time and, after each, acts on every
-//! [`Output`] of [`Session::poll`] in order until there is none. `examples/two_sessions.rs` is a whole
-//! driver in one file.
+//! [`Input::Tick`]. From then on it passes in one [`Input`] at a time and, after each, acts on
+//! every [`Output`] of [`Session::poll`] in order until there is none. `examples/two_sessions.rs`
+//! is a whole driver in one file.
 //!
 //! | Output | The driver | and answers with |
 //! |---|---|---|
@@ -35,7 +35,7 @@
 //!   lost;
 //! * [`Input::Arrived`] when operations of the topic became durable, wherever they came from; numbers
 //!   may be skipped, the last one counts;
-//! * [`Input::Reading`] when it stops reading for reasons of its own, and when it goes on;
+//! * [`Input::Reading`] when it stops reading for reasons of its own, and when it continues;
 //!   [`Input::Path`] when it measured the path;
 //! * [`Input::Stop`] when the application leaves.
 //!
@@ -96,7 +96,7 @@ pub enum Input {
         heights: Heights,
         /// Highest arrival number of the topic at that moment.
         arrival: u64,
-        /// The logs with bodies that have not come.
+        /// The logs with bodies that have not arrived.
         gaps: Vec<Gap>,
     },
     /// Answers [`Output::Heads`]: all that is stored is in them, and every later commit.
@@ -181,7 +181,7 @@ pub enum Output {
     SourcesChanged,
     /// Come back with [`Input::Tick`] at this time.
     Wake(Time),
-    /// The time that was asked for is not needed any more.
+    /// The time that was asked for is no longer needed.
     Rest,
     /// Finish the sending side of the stream.
     Finish,
@@ -194,7 +194,7 @@ pub enum Output {
 pub struct End {
     /// Told to the peer.
     pub code: CloseCode,
-    /// Whether it ended in order. If not, a new session is needed.
+    /// Whether it ended cleanly. If not, a new session is needed.
     pub ok: bool,
 }
 

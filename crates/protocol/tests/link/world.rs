@@ -329,7 +329,7 @@ impl Pair {
         }
     }
 
-    /// Until nothing is under way and no question is open.
+    /// Until nothing is in progress and no question is open.
     pub fn settle(&mut self) {
         while self
             .0

@@ -1,4 +1,4 @@
-//! Promises about bodies that have not come (`docs/protocol/digest.md#5`,
+//! Promises about bodies that have not arrived (`docs/protocol/digest.md#5`,
 //! `docs/protocol/sync.md#5`).
 
 use bytes::Bytes;

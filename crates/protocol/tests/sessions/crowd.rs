@@ -30,7 +30,7 @@ pub struct End {
     pub sent: Vec<Bytes>,
     /// Its one timer, by the number of its event.
     timer: Option<u64>,
-    /// When the last bytes arrive that are under way to it.
+    /// When the last bytes arrive that are in progress to it.
     arrives: Time,
 }
 
@@ -47,7 +47,7 @@ pub struct Crowd {
     pub rng: Rng,
     /// Bytes take longer, and frames come in parts.
     pub slow: bool,
-    /// Bodies that have not come are looked up; otherwise it is never the turn of a session.
+    /// Bodies that have not arrived are looked up; otherwise it is never the turn of a session.
     pub looks_up: bool,
     /// A tick that nobody asked for comes to every session after so many milliseconds.
     pub ticks_every_ms: Option<u64>,
@@ -186,7 +186,7 @@ impl Crowd {
         self.inject_input(id, end, Input::Bytes(bytes));
     }
 
-    /// Bytes are under way, behind what is already.
+    /// Bytes are in progress, behind what is already.
     pub fn deliver(&mut self, id: SessionId, end: usize, mut bytes: Bytes) {
         let mut at = Time::from_micros(self.now.as_micros() + DELAY_US);
         if self.slow {
@@ -282,7 +282,7 @@ impl Crowd {
         self.begin_ticks();
     }
 
-    /// Long enough for all that is under way.
+    /// Long enough for all that is in progress.
     pub fn settle(&mut self) {
         self.run(12_000);
     }

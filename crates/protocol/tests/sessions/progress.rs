@@ -26,7 +26,7 @@ fn begun() -> Bytes {
     Bytes::from_static(&[0, 16, 0, 0, 1])
 }
 
-/// Hands peer 0 so many bytes of a frame again and again, until the session ends.
+/// Hands peer 0 that many bytes of a frame again and again, until the session ends.
 fn drip(world: &mut World, id: SessionId, bytes: usize, every_ms: u64, until_s: u64) -> u64 {
     for passed_ms in (0..until_s * 1_000).step_by(every_ms as usize) {
         world.now = world.now.after(every_ms);

@@ -18,7 +18,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// Bytes that are given in parts, each as often as the number behind it says.
+/// Bytes that are given in parts, each as often as the number after it says.
 fn parts(value: &Value) -> Bytes {
     let mut out = BytesMut::new();
     for part in value.as_array().unwrap() {

@@ -33,7 +33,7 @@ impl Rng {
     }
 }
 
-/// A body that has not come.
+/// A body that has not arrived.
 pub const WANTED: Absent = Absent::Wanted { since: None };
 
 /// A stream of a link.
@@ -537,7 +537,7 @@ impl World {
         running.then(|| side.answers.pop_front()).flatten()
     }
 
-    /// One end of a session goes on until nothing is due. Answers how many inputs that took.
+    /// One end of a session continues until nothing is due. Answers how many inputs that took.
     pub fn run_until_quiet(&mut self, peer: usize, id: SessionId) -> usize {
         let mut inputs = 0;
         while let Some(answer) = self.answer(peer, id) {

@@ -1,4 +1,4 @@
-//! `network-records.json`: which records are refused, how they are passed on, and which one stays.
+//! `network-records.json`: which records are refused, how they are forwarded, and which one stays.
 
 use p2panda_core::{Timestamp, VerifyingKey};
 use p2panda_protocol::book::{Book, Handover, Inserted, Source, Teller};

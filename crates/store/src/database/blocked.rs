@@ -1,4 +1,4 @@
-//! Logs that cannot go on here, since this node does not take their next operation
+//! Logs that cannot continue here, since this node does not take their next operation
 //! (`docs/protocol/streams.md#4.9`).
 
 use p2panda_core::log::Head;
@@ -11,7 +11,7 @@ use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{Blob32, int, unsigned, verifying_key};
 use crate::database::tx::{TopicKey, Tx};
 
-/// A log that cannot go on on this node.
+/// A log that cannot continue on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockedLog {
     /// Whose log.
@@ -66,7 +66,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A log goes on.
+    /// A log continues.
     pub fn unblock(&mut self, topic: TopicKey, label: &VerifyingKey) -> Result<(), StoreError> {
         let sql = "DELETE FROM blocked WHERE topic = ?1 AND author = ?2";
         self.cached(sql)?

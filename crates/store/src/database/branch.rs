@@ -422,7 +422,7 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Operations of ours in a topic that were given up, behind a row, at most so many.
+    /// Operations of ours in a topic that were given up, behind a row, at most that many.
     pub fn given_up(
         &self,
         topic: &Topic,

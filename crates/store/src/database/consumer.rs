@@ -62,8 +62,8 @@ impl Tx<'_> {
     }
 
     /// Acknowledges offsets, in any order. Those that are not in the feed of the topic are
-    /// passed over: an operation that was pruned needs no acknowledgement, and one that does
-    /// not exist yet must not be skipped later.
+    /// skipped: an operation that was pruned needs no acknowledgement, and one that does not exist
+    /// yet must not be skipped later.
     pub fn ack(
         &mut self,
         consumer: ConsumerKey,

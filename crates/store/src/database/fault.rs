@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rusqlite::ffi;
 
-/// How the storage fails from some statement on, until it is mended.
+/// How the storage fails from some statement on, until it is repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {

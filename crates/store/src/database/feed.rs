@@ -29,7 +29,7 @@ pub struct FeedEntry {
     pub header: Header,
     /// What is shown of it.
     pub content: Content,
-    /// Dependencies that had not come when waiting for them was over.
+    /// Dependencies that had not arrived when waiting for them was over.
     pub missing: Vec<Dependency>,
     /// The first place in the feed that the operation had, if it had another one before. It is empty.
     pub first: Option<u64>,
@@ -55,7 +55,7 @@ pub struct FeedPage {
     /// Offset of the last row looked at: where the next page begins. 0 if there was none.
     pub last_offset: u64,
     /// Whether there may be more: the page was full, or many pruned rows that are still to be
-    /// deleted were passed over. In that case it may have no entries.
+    /// deleted were skipped. In that case it may have no entries.
     pub more: bool,
     /// The last offset that the feed had when the page was read, or where the page ends.
     pub feed_end: u64,

@@ -2,9 +2,9 @@
 //! (`docs/protocol/streams.md#5`).
 //!
 //! What a prune cannot delete at once becomes *garbage*: a row that names the log and the sequence
-//! number below which nothing of it is there any more. Reads of one log begin at its first
-//! sequence number anyway. Reads of a whole topic pass over garbage, a bounded number of rows at a
-//! time; while there is none at all they are the plain ones.
+//! number below which nothing of it exists any more. Reads of one log begin at its first sequence
+//! number anyway. Reads of a whole topic pass over garbage, a bounded number of rows at a time;
+//! while there is none at all they are the plain ones.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -12,9 +12,10 @@ use crate::database::error::StoreError;
 use crate::database::sql::unsigned;
 use crate::database::tx::{LogKey, Tx};
 
-/// Rows behind a slice that are overwritten with it. SQLite joins pages that have become nearly empty,
-/// and leaves copies of rows behind that it moves. So no row near a deleted one may be readable: these
-/// fill more than the pages that are joined, if they are short, and pages of long ones are not joined.
+/// Rows behind a slice that are overwritten with it. SQLite joins pages that have become nearly
+/// empty, and leaves copies of rows after that it moves. So no row near a deleted one may be
+/// readable: these fill more than the pages that are joined, if they are short, and pages of long
+/// ones are not joined.
 const AHEAD_ROWS: u32 = 64;
 
 /// How much may still be deleted in one transaction: where operations are left at all, one of any

@@ -110,7 +110,8 @@ impl Reader {
         })
     }
 
-    /// Heights of the first logs of authors in a topic that have been known longest, at most so many.
+    /// Heights of the first logs of authors in a topic that have been known longest, at most that
+    /// many.
     pub fn oldest_heights(&self, topic: &Topic, logs_max: usize) -> Result<Heights, StoreError> {
         let snapshot = self.snapshot()?;
         let mut heights = Heights::default();

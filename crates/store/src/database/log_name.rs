@@ -1,6 +1,6 @@
 //! Logs that have a name: an author may have several in a topic (`docs/protocol/operations.md#4`).
 //!
-//! Where logs are told apart, the *label* of such a log stands in the place of the author. So the
+//! Where logs are told apart, the *label* of such a log stands in place of the author. So the
 //! first logs of authors cost nothing for it.
 
 use p2panda_core::{Dependency, Header, Label, LogId, LogName, Topic, VerifyingKey};

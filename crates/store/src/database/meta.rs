@@ -14,7 +14,7 @@ const UNCLEAN_GAP: u64 = 1 << 32;
 pub(crate) const CLEAN: &str = "clean";
 
 /// Numbers of which the database is told ahead, so that not every commit has to. Without a clean
-/// close they are passed over.
+/// close they are skipped.
 const RESERVED: u64 = 4_096;
 
 /// The last numbers handed out.

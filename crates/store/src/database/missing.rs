@@ -34,7 +34,7 @@ pub struct LateBody<'a> {
 }
 
 impl Tx<'_> {
-    /// Notes that the body of a stored operation has not come.
+    /// Notes that the body of a stored operation has not arrived.
     pub fn want_body(
         &mut self,
         topic: TopicKey,
@@ -74,9 +74,9 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Drops the body of a stored operation for good, whether or not it has come, and what it was
-    /// opened to: the operation leaves the feed, unless its entry reports a change, and nobody is
-    /// asked for the body again. False if no such operation is stored.
+    /// Drops the body of a stored operation permanently, whether or not it has come, and what it
+    /// was opened to: the operation leaves the feed, unless its entry reports a change, and nobody
+    /// is asked for the body again. False if no such operation is stored.
     pub fn drop_body(
         &mut self,
         topic: TopicKey,
@@ -124,7 +124,7 @@ impl Database {
 }
 
 impl Tx<'_> {
-    /// Looks through at most so many operations that an earlier version may have stored without
+    /// Looks through at most that many operations that an earlier version may have stored without
     /// their body, and notes the bodies as wanted; whether there are more.
     pub fn scan_bodies(&mut self, rows_max: usize) -> Result<bool, StoreError> {
         let Some(scanned) = meta(&self.database().connection, SCANNED)? else {

@@ -48,7 +48,7 @@ pub struct StoredPlace {
     pub topic: Topic,
     /// Where it stands.
     pub place: PlaceRow,
-    /// What is passed over.
+    /// What is skipped.
     pub covered: Option<Covered>,
     /// What is open, by offset. Left out of listings.
     pub open: Vec<(u64, OpenRow)>,
@@ -73,7 +73,7 @@ impl StoredPlace {
     }
 }
 
-/// Where a consumer stands in a topic.
+/// The position of a consumer in a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlaceRow {
     /// Everything at or below is settled, except what is open.
@@ -82,12 +82,12 @@ pub struct PlaceRow {
     pub handed: u64,
 }
 
-/// Heights that a consumer passes over what they cover of.
+/// Heights that a consumer skips what they cover of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Covered {
     /// By author, the highest sequence number.
     pub heights: Vec<(VerifyingKey, u32)>,
-    /// Up to this offset; behind it nothing is passed over.
+    /// Up to this offset; behind it nothing is skipped.
     pub until: u64,
 }
 
@@ -174,7 +174,7 @@ pub struct NamedChanges {
     pub places: Vec<(TopicKey, PlaceRow)>,
     /// The highest offsets that it was given before it was moved back.
     pub seen: Vec<(TopicKey, u64)>,
-    /// What is passed over, from now on.
+    /// What is skipped, from now on.
     pub covered: Vec<(TopicKey, Option<Covered>)>,
     /// Open entries: their new row, or none any more.
     pub open: Vec<(TopicKey, u64, Option<OpenRow>)>,
@@ -184,7 +184,7 @@ pub struct NamedChanges {
     pub revived: Vec<u64>,
     /// Logs of which the application has heard what was pruned.
     pub told: Vec<(TopicKey, VerifyingKey)>,
-    /// The same, and they are not counted any more.
+    /// The same, and they are no longer counted.
     pub forgotten: Vec<(TopicKey, VerifyingKey)>,
 }
 
@@ -414,8 +414,8 @@ impl Tx<'_> {
 }
 
 impl Reader {
-    /// Named consumers in the order of their names, at most so many, behind `after`. What is open is
-    /// counted only.
+    /// Named consumers in the order of their names, at most that many, behind `after`. What is
+    /// open is counted only.
     pub fn named_consumers(
         &self,
         after: Option<&str>,
@@ -434,7 +434,7 @@ impl Reader {
         Ok(consumers)
     }
 
-    /// Dead letters of a consumer, oldest first, at most so many, with a number above `after`.
+    /// Dead letters of a consumer, oldest first, at most that many, with a number above `after`.
     pub fn dead_letters(
         &self,
         consumer: NamedKey,
@@ -453,7 +453,7 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// What was pruned before a consumer had settled it, by log, at most so many.
+    /// What was pruned before a consumer had settled it, by log, at most that many.
     pub fn pruned_unsettled(
         &self,
         consumer: NamedKey,

@@ -85,7 +85,8 @@ impl Tx<'_> {
         })
     }
 
-    /// The next operations that wait for a secret, those of one log in its order, at most so many.
+    /// The next operations that wait for a secret, those of one log in its order, at most that
+    /// many.
     pub fn parked(
         &self,
         topic: TopicKey,
@@ -110,7 +111,8 @@ impl Tx<'_> {
         })
     }
 
-    /// The next operations of a log that have bodies, from a place on and below another, at most so many.
+    /// The next operations of a log that have bodies, from a place on and below another, at most
+    /// that many.
     pub fn sealed_range(
         &self,
         log: LogKey,

@@ -100,16 +100,16 @@ impl Reader {
         Ok(self.connection.query_row(version, [], |row| row.get(0))?)
     }
 
-    /// The topics of which something is stored, and those that this node keeps, at most so many, behind
-    /// `after`.
+    /// The topics of which something is stored, and those that this node keeps, at most that many,
+    /// behind `after`.
     pub fn topics(&self, after: Option<&Topic>, rows_max: usize) -> Result<Vec<Topic>, StoreError> {
         let sql = "SELECT topic FROM topic WHERE topic > ?1
             UNION SELECT topic FROM kept_topic WHERE topic > ?1 ORDER BY topic LIMIT ?2";
         self.topics_by(sql, after, rows_max)
     }
 
-    /// The topics that this node keeps, whether or not anybody reads them, at most so many, behind
-    /// `after`.
+    /// The topics that this node keeps, whether or not anybody reads them, at most that many,
+    /// behind `after`.
     pub fn kept_topics(
         &self,
         after: Option<&Topic>,
@@ -143,7 +143,7 @@ impl Reader {
         }
     }
 
-    /// The page that a session asks for, with at most so many rows. The time decides whose body
+    /// The page that a session asks for, with at most that many rows. The time decides whose body
     /// is overdue.
     pub fn page(
         &self,

@@ -150,7 +150,7 @@ CREATE TABLE garbage(log INTEGER PRIMARY KEY, below INTEGER NOT NULL);
 ";
 
 /// Bodies that are not here. Rows that an older version stored without their body are found by a
-/// scan (`Tx::scan_bodies`) that goes on from the arrival number noted here.
+/// scan (`Tx::scan_bodies`) that continues from the arrival number noted here.
 const BODIES: &str = "
 -- Operations whose header names a body that has not come. since: microseconds, 0: unknown.
 CREATE TABLE wanted(

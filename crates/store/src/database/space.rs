@@ -34,7 +34,7 @@ impl Database {
 }
 
 impl Tx<'_> {
-    /// Gives at most so many free pages back to the file system; whether there are more.
+    /// Gives at most that many free pages back to the file system; whether there are more.
     pub fn give_back(&mut self, pages_max: u32) -> Result<bool, StoreError> {
         if !self.database().gives_back || free_pages(&self.database().connection)? == 0 {
             return Ok(false);

@@ -13,7 +13,7 @@ use crate::database::neighbour::{Neighbour, feed_after, feed_end, has_garbage};
 use crate::database::reader::{Reader, topic_key};
 use crate::database::sql::{int, seq_or_none, unsigned};
 
-/// Stored operations and their header and payload bytes, bodies that have not come included.
+/// Stored operations and their header and payload bytes, bodies that have not arrived included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Operations.
@@ -41,7 +41,7 @@ pub struct TopicStatus {
     pub rejected: Vec<(RejectReason, u64)>,
     /// Forks with evidence.
     pub forks: u64,
-    /// Logs that cannot go on here, since this node does not take their next operation.
+    /// Logs that cannot continue here, since this node does not take their next operation.
     pub blocked: Vec<BlockedLog>,
     /// Whether the node's own log is closed, because a copy of its directory has published to it as well.
     pub own_log_closed: bool,

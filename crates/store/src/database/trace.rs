@@ -37,7 +37,7 @@ pub enum Progress {
         /// What that one waits for.
         missing: Vec<Dependency>,
     },
-    /// It passed the causal order. Its body has not come.
+    /// It passed the causal order. Its body has not arrived.
     WantsBody {
         /// Since when; none: since before this version of the database.
         since: Option<Timestamp>,
@@ -50,7 +50,7 @@ pub enum Progress {
     InFeed {
         /// Its offset.
         offset: u64,
-        /// Dependencies that had not come when waiting for them was over.
+        /// Dependencies that had not arrived when waiting for them was over.
         missing: Vec<Dependency>,
     },
 }

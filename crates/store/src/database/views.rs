@@ -129,7 +129,7 @@ pub(crate) fn prefixed(sql: &str, key: ViewKey, old: Option<ViewKey>) -> String 
     format!("/* {} */ {sql}", key.0)
 }
 
-/// Why a view stands still.
+/// Why a view is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {
@@ -179,7 +179,7 @@ impl StopReason {
     }
 }
 
-/// That a view stands still, where, and why.
+/// That a view is stopped, where, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewStop {
     /// The offset of the entry that it did not come past.
@@ -243,7 +243,7 @@ pub enum ViewError {
     /// There is no such view, or it was deleted, or a higher version has taken its place.
     #[error("the view no longer exists")]
     Unknown,
-    /// It stands still.
+    /// It is stopped.
     #[error("the view is stopped at offset {}: {}", .0.offset, .0.detail)]
     Stopped(ViewStop),
     /// It does not stand still.

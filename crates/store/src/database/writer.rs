@@ -151,7 +151,7 @@ impl Database {
         Ok(connection::checkpoint(&self.connection)?)
     }
 
-    /// Closes the database: numbers go on without a gap at the next open.
+    /// Closes the database: numbers continue without a gap at the next open.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.views = None;
         self.connection.pragma_update(None, "synchronous", "FULL")?;

@@ -34,7 +34,8 @@ pub enum RestoredAction {
     /// log to which a copy published as well, our branch is given up, unless a peer is known to hold
     /// it: such a log stays closed.
     PullOwnLog,
-    /// Keep the data and go on with a new signing key. The old one is kept in a file next to it.
+    /// Keep the data and continue with a new signing key. The old one is kept in a file next to
+    /// it.
     NewIdentity,
 }
 
@@ -146,7 +147,7 @@ fn push_height(text: &mut String, log: &LogId, seq: u32) {
     writeln!(text, "height {log} {seq}").expect("a string takes everything");
 }
 
-/// Lines that a crash cut short are passed over: their number would be too small.
+/// Lines that a crash cut short are skipped: their number would be too small.
 fn parse(text: &str) -> Memory {
     let mut memory = Memory {
         epoch: None,

@@ -55,7 +55,7 @@ pub(crate) fn write(path: &Path, file: &KeyFile) -> Result<(), OpenError> {
     private::replace(path, text.as_bytes()).map_err(OpenError::io(path))
 }
 
-/// Keeps a key that is not used any more, in a file that is named after its node.
+/// Keeps a key that is no longer used, in a file that is named after its node.
 pub(crate) fn put_aside(dir: &Path, key: SigningKey, epoch: Epoch) -> Result<(), OpenError> {
     let path = dir.join(format!("{FILE}.{}", key.verifying_key()));
     write(&path, &KeyFile { key, epoch })

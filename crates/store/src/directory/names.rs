@@ -4,7 +4,7 @@
 pub(crate) const DATABASE: &str = "p2panda.sqlite";
 /// Held while the directory is open.
 pub(crate) const LOCK: &str = "lock";
-/// Says that the directory was made to be thrown away.
+/// Says that the directory was made to be discarded.
 pub(crate) const TEMPORARY: &str = "temporary";
 /// The new database while a compaction writes it.
 pub(crate) const UNFINISHED: &str = "p2panda.sqlite.compact";

@@ -163,7 +163,7 @@ impl Store {
         self.database.journal()
     }
 
-    /// Closes the directory: numbers go on without a gap at the next open.
+    /// Closes the directory: numbers continue without a gap at the next open.
     pub fn close(mut self) -> Result<(), StoreError> {
         let own = self.database.heights_of(&self.key.verifying_key())?;
         if let (None, Some(guard)) = (&self.restored, &mut self.guard)

@@ -1,4 +1,4 @@
-//! Directories that are thrown away, also when the process that made them was killed.
+//! Directories that are discarded, also when the process that made them was killed.
 //!
 //! A directory is marked once its lock is held. One that is marked and whose lock is free was left
 //! behind: its process is gone.

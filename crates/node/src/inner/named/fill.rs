@@ -222,8 +222,8 @@ impl State {
         (wanted, rows.clamp(1, FEED_PAGE_ROWS_MAX))
     }
 
-    /// Whether an entry withdraws what this consumer found withdrawn when it came to it. Where heights are
-    /// passed over, somebody else came to it.
+    /// Whether an entry withdraws what this consumer found withdrawn when it came to it. Where
+    /// heights are skipped, somebody else came to it.
     fn has_passed(&self, number: TopicNumber, entry: &FeedEntry) -> bool {
         let source = self.sources.get(&number);
         let is_plain = source.is_some_and(|source| source.covered.is_none());

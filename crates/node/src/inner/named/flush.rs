@@ -1,5 +1,5 @@
-//! What a consumer has changed, on its way to the store: one command is under way at a time, and takes
-//! what was asked for by then, so that many acknowledgements share one commit.
+//! What a consumer has changed, on its way to the store: one command is in progress at a time, and
+//! takes what was asked for by then, so that many acknowledgements share one commit.
 
 use std::sync::{Arc, Weak};
 
@@ -12,7 +12,7 @@ use super::{Named, State, is_full_of_dead};
 use crate::consumer_error::ConsumerError;
 use crate::{Error, Event};
 
-/// What was asked for, and what is under way.
+/// What was asked for, and what is in progress.
 #[derive(Debug, Default)]
 pub(super) struct Flush {
     /// The last number that was given out, and the last one that has to be on disk.
@@ -102,7 +102,7 @@ impl Named {
         }
     }
 
-    /// Hands to the engine what has changed, unless something is under way.
+    /// Hands to the engine what has changed, unless something is in progress.
     pub(super) fn send(self: &Arc<Self>, state: &mut State) {
         if state.flush.under_way || state.end.is_some() {
             return;

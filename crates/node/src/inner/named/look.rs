@@ -1,4 +1,4 @@
-//! What is known of a consumer at a moment.
+//! The state of a consumer at one moment.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -447,7 +447,7 @@ impl Named {
         Ok(redriven)
     }
 
-    /// Removes dead letters for good.
+    /// Removes dead letters permanently.
     pub(crate) async fn drop_dead(self: &Arc<Self>, numbers: Vec<u64>) -> Result<(), Error> {
         let version = {
             let mut state = self.state.lock();

@@ -162,7 +162,7 @@ impl Announcing {
         self.offers.insert(place, offer);
     }
 
-    /// Those to look at now: what is due, or all of them.
+    /// Those to inspect now: what is due, or all of them.
     fn take_offers(&mut self, now: Time, all: bool) -> Vec<Offer> {
         let due = match all {
             true => self.offers.len(),
@@ -309,7 +309,7 @@ impl Session {
         }
     }
 
-    /// A page of what the peer fetched. What is not here any more is left out.
+    /// A page of what the peer fetched. What is no longer here is left out.
     pub(super) fn fetched_page(&mut self, page: Page, pair: &mut Pair) {
         (self.asked, self.announcing.reading) = (false, false);
         let Some(mut entries) = self.announcing.fetched.pop_front() else {
@@ -522,7 +522,7 @@ impl Session {
         }
     }
 
-    /// When there is something to look at.
+    /// When there is something to inspect.
     pub(super) fn offers_due(&self) -> Option<Time> {
         let announcing = &self.announcing;
         let offer = announcing.offers.front().map(|offer| offer.at);

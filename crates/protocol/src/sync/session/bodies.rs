@@ -1,4 +1,4 @@
-//! Bodies that have not come: asking the peer for them, and answering it
+//! Bodies that have not arrived: asking the peer for them, and answering it
 //! (`docs/protocol/digest.md#5`). A peer that knows heights only is told a lower one instead
 //! (`docs/protocol/sync.md#5`).
 
@@ -21,13 +21,13 @@ use crate::time::Time;
 /// Spans of entries in several logs.
 type Places = BTreeMap<(VerifyingKey, LogId), Spans>;
 
-/// What a session knows of bodies that have not come, on either side.
+/// What a session knows of bodies that have not arrived, on either side.
 #[derive(Debug)]
 pub(super) struct Bodies {
     /// Whether the peer understands questions. If not it is told lower heights.
     spoken: bool,
     question: Question,
-    /// The entry behind which the round goes on; `None`: no round is under way.
+    /// The entry behind which the round goes on; `None`: no round is in progress.
     round: Option<Option<(VerifyingKey, u32)>>,
     /// Came without their body while the session was live.
     fresh: Vec<LogRange>,
@@ -214,7 +214,7 @@ impl Session {
     // What the peer is told and asked.
 
     /// The heights to tell a peer that knows nothing but heights: below the first body that has
-    /// not come, unless the peer has shown that it does not send it.
+    /// not arrived, unless the peer has shown that it does not send it.
     pub(super) fn lowered(&self, heights: &Heights) -> Option<Heights> {
         if self.bodies.lowered.is_empty() {
             return None;

@@ -49,12 +49,12 @@ impl Session {
         }
     }
 
-    /// The driver's timer comes at once, in the place of any later one.
+    /// The driver's timer comes at once, in place of any later one.
     pub(super) fn wake_soon(&mut self) {
         self.wake_at(self.now);
     }
 
-    /// The driver's timer is not set any more. One that came too early still is.
+    /// The driver's timer is no longer set. One that came too early still is.
     pub(super) fn timer_came(&mut self) {
         self.wake = self.wake.filter(|wake| *wake > self.now);
     }
@@ -117,7 +117,7 @@ impl Session {
         self.outputs.push_back(Output::End(End { code, ok }));
     }
 
-    /// The code of an end in order, by who dialled.
+    /// The code of an end cleanly, by who dialled.
     fn completed(&self) -> CloseCode {
         match self.dialled {
             Dialled::ByUs => CloseCode::SyncInitiated,

@@ -24,7 +24,7 @@ pub(super) struct Pieces {
     behind_bytes: usize,
     /// Takes what comes as the frame that it would have been.
     coming: Decoder,
-    /// Bytes of it that have not come.
+    /// Bytes of it that have not arrived.
     missing: usize,
     /// Frames that had come when it began.
     frames: u64,
@@ -90,7 +90,7 @@ impl Pieces {
             || self.behind_bytes >= limits::LINK_BEHIND_BYTES_MAX
     }
 
-    /// Whether an operation has begun that has not come whole.
+    /// Whether an operation has begun that has not arrived whole.
     pub(super) fn is_coming(&self) -> bool {
         self.missing > 0
     }
@@ -187,7 +187,7 @@ impl Session {
         }
     }
 
-    /// Goes on with what waited for the operation that has left.
+    /// Continues with what waited for the operation that has left.
     fn piece_was_last(&mut self) {
         let waiting = std::mem::take(&mut self.pieces.behind);
         self.pieces.give_up();

@@ -186,7 +186,7 @@ impl Session {
         }
     }
 
-    /// Hands received operations over; while batches are under way, the rest gathers.
+    /// Hands received operations over; while batches are in progress, the rest gathers.
     pub(super) fn flush(&mut self) {
         if !self.pending.is_empty() && self.stores.len() < limits::STORES_IN_FLIGHT_MAX {
             self.stores

@@ -122,7 +122,7 @@ impl ViewTx<'_> {
         &self.writer.scope
     }
 
-    /// The position of a version, if it is there, and whether it stands still.
+    /// The position of a version, if it is there, and whether it is stopped.
     pub(crate) fn state(
         &self,
         key: ViewKey,

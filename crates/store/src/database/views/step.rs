@@ -16,9 +16,9 @@ pub enum StepEnd {
     Part(usize),
     /// All of it is.
     Done,
-    /// The view stands still. Everything before the entry that it did not come past is applied.
+    /// The view is stopped. Everything before the entry that it did not come past is applied.
     Stopped(ViewStop),
-    /// The version is not there any more, or not at the position that the step follows on.
+    /// The version is no longer there, or not at the position that the step follows on.
     Gone,
 }
 

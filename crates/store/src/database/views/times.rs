@@ -18,7 +18,7 @@ use crate::database::views::{
 };
 use crate::database::writer::Database;
 
-/// Long enough for SQLite to look at the time, which it does now and then.
+/// Long enough for SQLite to inspect the time, which it does now and then.
 const LONG: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
     SELECT max(i) FROM n";
 const TABLE: &str = "CREATE TABLE {view}number(i INTEGER)";

@@ -135,7 +135,7 @@ impl Database {
         self.change_view(sql, params![key.0], ViewError::Unknown)
     }
 
-    /// A view stands still, for a reason that lies outside of the database.
+    /// A view is stopped, for a reason that lies outside of the database.
     pub fn stop_view(&mut self, key: ViewKey, stop: &ViewStop) -> Asked<()> {
         let transaction = self.begin_views(Durability::Normal)?;
         let changed = mark_stopped(transaction.connection(), key, stop)?;
@@ -143,7 +143,7 @@ impl Database {
         Ok(changed.then_some(()).ok_or(ViewError::Unknown))
     }
 
-    /// A view that stands still goes on, with the entry at which it stopped or behind it.
+    /// A view that is stopped goes on, with the entry at which it stopped or behind it.
     pub fn resume_view(&mut self, key: ViewKey, skip: bool) -> Asked<u64> {
         let sql = match skip {
             false => "UPDATE app_view SET stopped = NULL WHERE id = ?1 AND stopped IS NOT NULL",
