@@ -1,4 +1,4 @@
-//! The pure heart of p2panda: keys, hashes, canonical CBOR, operations and the rules of logs.
+//! The pure core of p2panda: keys, hashes, canonical CBOR, operations and the rules of logs.
 //!
 //! Nothing here reads a clock, a file, a socket or a random generator; time and randomness are
 //! arguments. Bytes from a peer never panic, recurse or allocate beyond [`limits`]. The formats

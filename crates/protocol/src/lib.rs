@@ -3,8 +3,7 @@
 //! Time, randomness and received bytes are arguments, results are values. A machine has a `handle`
 //! that takes one input and a `poll` that is drained until it answers `None`. `handle` never
 //! blocks, never fails on what a peer sent (it closes with a [`close::CloseCode`]) and never holds
-//! more than its limits allow. A driver with real sockets, a simulator or a browser turns the
-//! crank.
+//! more than its limits allow. A driver with real sockets, a simulator or a browser runs it.
 //!
 //! | Module | What | Rules |
 //! |---|---|---|
