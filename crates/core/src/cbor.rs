@@ -32,7 +32,7 @@ pub use writer::Writer;
 
 use crate::limits::{HEADER_DEPTH_MAX, HEADER_LENGTH_MAX, VALUE_DEPTH_MAX, VALUE_LENGTH_MAX};
 
-/// Bounds of decoding.
+/// Bounds that a decoder enforces before it allocates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Declared length of any array (items), map (pairs), byte string or text (bytes).

@@ -17,7 +17,7 @@ const VERSION: u64 = 1;
 /// An authentic message. Nothing protects it from being repeated or moved to another topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EphemeralMessage {
-    /// Who signed it.
+    /// The key that signed the message.
     pub author: VerifyingKey,
     /// Makes each message of an author unique; the wall clock is never 0.
     pub timestamp: HybridTimestamp,

@@ -67,13 +67,13 @@ impl fmt::Debug for HeadId {
 /// The head of one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogHead {
-    /// Whose log.
+    /// Author of the log, or its label.
     pub author: VerifyingKey,
-    /// Which log.
+    /// Id of the log.
     pub log: LogId,
-    /// Its height.
+    /// Height of the log.
     pub seq: u32,
-    /// Which operation it is.
+    /// The operation at this height.
     pub id: HeadId,
 }
 

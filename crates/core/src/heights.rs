@@ -28,9 +28,9 @@ struct Height {
 /// Entries of one log that somebody lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {
-    /// Whose log.
+    /// Author of the log.
     pub author: VerifyingKey,
-    /// Which log.
+    /// Id of the log.
     pub log: LogId,
     /// The position before the first entry; `None` where the range starts with the log.
     pub after: Option<u32>,

@@ -11,7 +11,7 @@ use crate::{Hash, Header};
 /// The highest entry of a log that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Its position.
+    /// Sequence number in the log.
     pub seq: u32,
     /// Id of the operation.
     pub id: Hash,
@@ -88,7 +88,7 @@ impl Head {
 pub struct Fork {
     /// The one with the lower position, or with the smaller id.
     pub first: Header,
-    /// The other one.
+    /// The header that contradicts the first.
     pub second: Header,
 }
 

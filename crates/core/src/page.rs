@@ -45,7 +45,7 @@ pub struct Page {
     pub more: bool,
 }
 
-/// One stored operation.
+/// A stored operation with its place in the order of arrival.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its arrival number.

@@ -56,7 +56,7 @@ impl UnsignedHeader {
         Ok(UnsignedHeader { signing_bytes })
     }
 
-    /// What the author signs.
+    /// The bytes that the holder of the key signs.
     pub fn signing_bytes(&self) -> &[u8] {
         &self.signing_bytes
     }
@@ -93,7 +93,7 @@ impl UnsignedEphemeral {
         Ok(UnsignedEphemeral { signing_bytes })
     }
 
-    /// What the author signs.
+    /// The bytes that the holder of the key signs.
     pub fn signing_bytes(&self) -> &[u8] {
         &self.signing_bytes
     }

@@ -112,7 +112,7 @@ pub enum Kind {
 }
 
 impl Content {
-    /// The kind.
+    /// What the content carries, without its data.
     pub fn kind(&self) -> Kind {
         match self {
             Content::Welcome { .. } => Kind::Welcome,

@@ -97,7 +97,7 @@ impl DeliverError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftOut {
-    /// The member.
+    /// The member that gets nothing of the operation.
     pub member: Member,
     /// What it lacks, mostly a bundle that is valid now.
     pub error: DeliverError,

@@ -189,13 +189,13 @@ pub struct RefusalStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transfer {
-    /// Operations sent.
+    /// Number of operations from this node to the peer.
     pub sent_operations: u64,
-    /// Bytes sent.
+    /// Their bytes.
     pub sent_bytes: u64,
-    /// Operations received.
+    /// Number of operations from the peer to this node.
     pub received_operations: u64,
-    /// Bytes received.
+    /// Their bytes.
     pub received_bytes: u64,
 }
 

@@ -169,7 +169,7 @@ pub enum Request {
 /// The answer to [`Request::Totals`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Operations.
+    /// Number of stored operations in the ranges.
     pub operations: u64,
     /// Header and payload bytes.
     pub bytes: u64,

@@ -258,7 +258,7 @@ impl ConsumerHandle {
             .collect())
     }
 
-    /// Its dead letters.
+    /// The messages that its readers could not process.
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters(self.clone())
     }

@@ -195,7 +195,7 @@ impl<M> EphemeralSubscription<M> {
     }
 }
 
-/// An ephemeral message.
+/// A signed message that was broadcast and is not stored.
 #[derive(Debug)]
 pub struct EphemeralMessage<M = Raw> {
     author: VerifyingKey,

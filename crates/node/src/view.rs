@@ -237,9 +237,9 @@ impl std::fmt::Debug for View {
 pub struct ViewStatus {
     /// The name under which it is stored.
     pub name: String,
-    /// The version.
+    /// Number of the version.
     pub version: u32,
-    /// What it does.
+    /// Whether it answers, is built, or waits.
     pub state: ViewState,
     /// The last feed offset that it has applied.
     pub position: u64,

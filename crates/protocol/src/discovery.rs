@@ -23,7 +23,7 @@ use crate::time::{Time, patience};
 /// What a session is opened with.
 #[derive(Clone, Debug)]
 pub struct Local {
-    /// The own node.
+    /// Id of this node.
     pub node: VerifyingKey,
     /// The own record, which every answer contains.
     pub record: TransportInfo,

@@ -81,7 +81,7 @@ impl From<SocketAddr> for Address {
 /// An address of a transport that is neither IP nor a relay.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CustomAddress {
-    /// Which transport.
+    /// Number of the transport.
     pub id: u64,
     /// The address, opaque to us.
     pub data: Bytes,

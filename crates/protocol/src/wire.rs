@@ -124,7 +124,7 @@ impl Reader {
         std::mem::take(&mut self.rest)
     }
 
-    /// A text.
+    /// Reads a UTF-8 string with its length.
     pub fn text(&mut self) -> Result<String, WireError> {
         let bytes = self.bytes()?;
         let text = core::str::from_utf8(&bytes).map_err(|_| WireError::Utf8)?;

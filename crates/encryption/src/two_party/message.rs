@@ -130,7 +130,7 @@ impl TwoPartyCiphertext {
 pub struct TwoPartyMessage {
     /// Which key opens it.
     pub key_used: KeyUsed,
-    /// The ciphertext.
+    /// What is encrypted to that key.
     pub ciphertext: TwoPartyCiphertext,
 }
 

@@ -46,7 +46,7 @@ impl Session {
             .optional(received.map(|received| &received.secret));
     }
 
-    /// Reads it.
+    /// Reads a session in the layout of 0.7.1.
     pub(crate) fn read_layout(r: &mut Reader<'_>) -> Result<Session, DecodeError> {
         let mut fields = Fields::open(r)?;
         let our_secret_keys = fields.required("our_secret_keys", |r| {

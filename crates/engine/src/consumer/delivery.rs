@@ -19,7 +19,7 @@ pub struct Delivery {
 pub struct Token {
     /// Of the consumer; a seek begins another one.
     pub generation: u32,
-    /// The topic.
+    /// The topic whose feed has the entry.
     pub topic: TopicNumber,
     /// The offset of the entry.
     pub offset: u64,
@@ -51,7 +51,7 @@ pub enum TokenError {
 /// An entry of the feed, as far as a consumer needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offered {
-    /// Its offset.
+    /// Where it is in the feed of its topic.
     pub offset: u64,
     /// What holds entries in order, in a mode that does.
     pub key: u64,

@@ -366,7 +366,7 @@ impl Running {
         self.phase.send_modify(|phase| phase.stop = Some(stop));
     }
 
-    /// It goes on.
+    /// Notes that the view is no longer stopped.
     pub(crate) fn goes_on(&self) {
         self.phase.send_modify(|phase| phase.stop = None);
     }

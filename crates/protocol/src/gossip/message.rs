@@ -63,7 +63,7 @@ pub enum Scope {
     Neighbours,
 }
 
-/// One message.
+/// A message on the stream of an overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The sender joins through the receiver. With its addresses.

@@ -32,7 +32,7 @@ pub(super) struct Answers {
 pub(super) struct World<'a> {
     pub(super) now: Time,
     pub(super) draws: &'a mut Draws,
-    /// The own addresses.
+    /// Addresses of this node, as neighbours are told them.
     pub(super) addresses: &'a Bytes,
     pub(super) answers: Answers,
 }

@@ -33,7 +33,7 @@ const TAG_HELD_BYTES: usize = 20;
 /// What a link begins with.
 #[derive(Debug)]
 pub struct Start {
-    /// The own node.
+    /// Id of this node.
     pub node: VerifyingKey,
     /// Its side of the connection.
     pub side: Side,
@@ -41,7 +41,7 @@ pub struct Start {
     pub secret: Secret,
     /// Which run of this node it is.
     pub instance: Instance,
-    /// The own record.
+    /// The signed addresses of this node, if it has any.
     pub record: Option<TransportInfo>,
     /// The overlays that this node is in.
     pub overlays: BTreeSet<Overlay>,

@@ -201,9 +201,9 @@ fn ended(data: &Reader<'_>) -> Result<(), PacketError> {
 /// What a node says about itself on the local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// Its node id.
+    /// Id of the announced node.
     pub node: VerifyingKey,
-    /// Its socket addresses.
+    /// Socket addresses of the announced node.
     pub sockets: BTreeSet<SocketAddr>,
     /// Its signature over them, when it signed, and its relay.
     pub user_data: UserData,

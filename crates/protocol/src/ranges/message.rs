@@ -39,7 +39,7 @@ const BEHIND_BYTES_MIN: usize = 32 + 1 + 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 16]);
 
-/// One message.
+/// A message of the exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The first one of each side.
@@ -77,7 +77,7 @@ pub struct Ask {
 /// A range, and what the sender has of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// The range.
+    /// The range that this is about.
     pub range: Prefix,
     /// What the sender says of it; `None` where it only wants to know what the receiver has.
     pub has: Option<Has>,
@@ -117,9 +117,9 @@ pub struct Split {
 /// A log in which the sender is behind or on another branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind {
-    /// Whose log.
+    /// Author of the log, or its label.
     pub author: VerifyingKey,
-    /// Which log.
+    /// Id of the log.
     pub log: LogId,
     /// What the sender has.
     pub known: Known,

@@ -78,9 +78,9 @@ impl Entries {
 /// Entries that the sender has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announced {
-    /// Which.
+    /// The announced entries.
     pub entries: Entries,
-    /// Of the last one.
+    /// Check of the last entry.
     pub check: Check,
 }
 

@@ -192,7 +192,7 @@ pub enum Output {
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// Told to the peer.
+    /// The close code that the peer receives.
     pub code: CloseCode,
     /// Whether it ended cleanly. If not, a new session is needed.
     pub ok: bool,
@@ -229,11 +229,11 @@ pub enum Event {
 /// What crossed in one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Operations sent.
+    /// Number of operations from this node to the peer.
     pub sent_operations: u64,
     /// Header and body bytes sent.
     pub sent_bytes: u64,
-    /// Operations received.
+    /// Number of operations from the peer to this node.
     pub received_operations: u64,
     /// Header and body bytes received.
     pub received_bytes: u64,

@@ -14,7 +14,7 @@ use crate::database::tx::{TopicKey, Tx};
 /// A log that cannot continue on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockedLog {
-    /// Whose log.
+    /// Author of the log.
     pub author: VerifyingKey,
     /// What stands for the author where logs of a topic are told apart: the author itself, unless the
     /// log has a name.

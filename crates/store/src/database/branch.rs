@@ -32,7 +32,7 @@ pub struct GivenUp {
     pub author: VerifyingKey,
     /// Its place in the log.
     pub seq: u32,
-    /// The header.
+    /// Header bytes as they were signed.
     pub header: Bytes,
     /// The body, unless there is none.
     pub body: Option<Bytes>,

@@ -14,7 +14,7 @@ use crate::database::tx::{TopicKey, Tx};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ahead {
-    /// Entries.
+    /// Number of entries after its position.
     pub entries: u64,
     /// Header and body bytes of them.
     pub bytes: u64,

@@ -22,7 +22,7 @@ const AHEAD_ROWS: u32 = 64;
 /// size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// Operations.
+    /// Number of deleted operations.
     pub rows: usize,
     /// Header and body bytes.
     pub bytes: u64,

@@ -14,11 +14,11 @@ use crate::database::tx::Tx;
 /// A log with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedLog {
-    /// Whose log.
+    /// Author of the log.
     pub author: VerifyingKey,
     /// Hash of its name.
     pub name: LogName,
-    /// Its id.
+    /// Id of the log, derived from topic and name.
     pub id: LogId,
 }
 

@@ -19,9 +19,9 @@ use crate::database::writer::Database;
 /// The body of an operation that was stored without it.
 #[derive(Clone, Copy, Debug)]
 pub struct LateBody<'a> {
-    /// Its topic.
+    /// Topic of the operation.
     pub topic: TopicKey,
-    /// Its log.
+    /// Log of the operation.
     pub log: LogKey,
     /// Its sequence number.
     pub seq: u32,
@@ -29,7 +29,7 @@ pub struct LateBody<'a> {
     pub arrival: u64,
     /// The one it gets now, from [`Tx::next_arrival`].
     pub new_arrival: u64,
-    /// The body.
+    /// The body that arrived.
     pub body: &'a [u8],
 }
 

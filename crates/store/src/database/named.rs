@@ -26,7 +26,7 @@ pub struct NamedConsumer {
     pub settings: Bytes,
     /// A seek begins another one.
     pub generation: u32,
-    /// It delivers nothing.
+    /// Whether it is paused and delivers nothing.
     pub paused: bool,
     /// Microseconds after which it is deleted if nobody has it open.
     pub inactive_us: Option<u64>,
@@ -105,7 +105,7 @@ pub struct OpenRow {
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadRow {
-    /// Why.
+    /// Why it became a dead letter.
     pub reason: DeadReason,
     /// How often it was delivered.
     pub count: u32,
@@ -137,7 +137,7 @@ pub struct DeadLetter {
     pub offset: u64,
     /// Id of the operation, if it was stored then.
     pub id: Option<Hash>,
-    /// The rest.
+    /// Content of the row.
     pub row: DeadRow,
 }
 

@@ -17,7 +17,7 @@ pub struct SealedOperation {
     pub arrival: u64,
     /// The header as received.
     pub header: Bytes,
-    /// Its body.
+    /// The sealed body as received.
     pub body: Bytes,
     /// Whether its entry in the feed shows what it was opened to.
     pub is_shown: bool,

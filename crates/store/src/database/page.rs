@@ -13,7 +13,7 @@ use crate::database::sql::unsigned;
 /// progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimits {
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
     /// Header and body bytes.
     pub bytes: usize,

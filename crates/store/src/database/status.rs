@@ -16,7 +16,7 @@ use crate::database::sql::{int, seq_or_none, unsigned};
 /// Stored operations and their header and payload bytes, bodies that have not arrived included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Operations.
+    /// Number of stored operations.
     pub operations: u64,
     /// Bytes of headers, and of payloads as the headers name them.
     pub bytes: u64,

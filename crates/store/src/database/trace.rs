@@ -15,7 +15,7 @@ use crate::database::sql::{Blob32, int, optional_seq, unsigned, verifying_key};
 pub struct StoredTrace {
     /// The topic that this is about.
     pub topic: Topic,
-    /// Its header.
+    /// Header of the operation.
     pub header: Header,
     /// Its arrival number.
     pub arrival: u64,

@@ -53,9 +53,9 @@ pub struct Log {
 pub struct NewOperation<'a> {
     /// Its arrival number, from [`Tx::next_arrival`].
     pub arrival: u64,
-    /// Its topic.
+    /// Topic in which it is stored.
     pub topic: TopicKey,
-    /// Its log.
+    /// Log that it is appended to.
     pub log: LogKey,
     /// Its sequence number.
     pub seq: u32,
@@ -95,7 +95,7 @@ pub struct RecentHead {
     pub author: VerifyingKey,
     /// The id of the log, if it has a name.
     pub log_id: Option<LogId>,
-    /// The log.
+    /// Row of the log.
     pub log: LogKey,
     /// Sequence number of the operation.
     pub seq: u32,

@@ -28,7 +28,7 @@ pub struct ViewRow {
     pub key: ViewKey,
     /// Name of the view.
     pub name: String,
-    /// The version.
+    /// Number of the version.
     pub version: u32,
     /// Whether it answers; otherwise it is built next to the one that does.
     pub answers: bool,
