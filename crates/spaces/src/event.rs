@@ -53,6 +53,22 @@ pub enum Event {
         /// Who, sorted by member.
         changes: Vec<RoleChange>,
     },
+    /// A member says of which person it is a device: an owner takes that in.
+    Introduced {
+        /// The space.
+        space: SpaceId,
+        /// The member.
+        device: VerifyingKey,
+        /// The person.
+        person: GroupId,
+    },
+    /// A person asks the owners to remove it.
+    AsksToLeave {
+        /// The space.
+        space: SpaceId,
+        /// Which of its devices said so.
+        device: VerifyingKey,
+    },
     /// We hold secrets of the space from now on.
     Joined {
         /// The space.

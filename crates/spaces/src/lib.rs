@@ -94,6 +94,7 @@ mod message;
 )]
 #[path = "../tests/spaces/native_world.rs"]
 mod native_world;
+mod person;
 mod receive;
 mod role;
 mod roster;
@@ -110,6 +111,7 @@ pub use event::{Event, Refusal, RoleChange, Verdict};
 pub use local::{Desk, LocalError};
 pub use message::Message;
 pub use p2panda_encryption::Row;
+pub use person::{CardError, DeviceChange, Pending, PersonCard, PersonMember};
 pub use receive::ProcessError;
 pub use role::{Role, RoleParseError};
 pub use rows::LoadError;

@@ -1,5 +1,7 @@
 //! What we do ourselves (`docs/protocol/spaces.md#7`).
 
+use std::collections::BTreeSet;
+
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::data::{CommitError, OperationError, Payload, Prepared, Rekey, Sent};
 use p2panda_encryption::{Context, DeliverError, OwnKeysError};
@@ -11,7 +13,7 @@ use crate::event::Event;
 use crate::graph::{Kind, Node};
 use crate::receive::{ProcessError, directs_of, drain, ejected, members_changed, pointed, view_of};
 use crate::sealed::{Control, Forge, InviteError, Note};
-use crate::space::{Founded, Roles, Space, roles, secret};
+use crate::space::{Founded, Roles, Space, secret};
 use crate::spaces::Spaces;
 use crate::steps::Turn;
 use crate::{Message, Pointer, Role, SpaceId, SpacesArgs};
@@ -60,6 +62,18 @@ pub enum LocalError {
     /// More members than one message can welcome: make the space with fewer and add the others.
     #[error("too many members for one message")]
     TooManyMembers,
+    /// The device is none of the person's, or the person is not known.
+    #[error("it is no device of this person")]
+    NoDevice,
+    /// A person has a device.
+    #[error("the last device of the person would be gone")]
+    LastDevice,
+    /// A person has so many devices, and no more.
+    #[error("the person has as many devices as it can have")]
+    TooManyDevices,
+    /// What was revoked once is not linked again: make new keys.
+    #[error("the device was revoked; it needs new keys")]
+    RevokedDevice,
     /// More bytes than can be sealed.
     #[error("too large to be sealed")]
     TooLarge,
@@ -102,7 +116,7 @@ impl<R: CryptoRng, F: FnMut(&SpacesArgs) -> Hash> Desk<'_, '_, R, F> {
 }
 
 /// What became of it. After an error what was done until then is told by [`Spaces::events`].
-type Done = Result<Vec<Event>, LocalError>;
+pub(crate) type Done = Result<Vec<Event>, LocalError>;
 
 impl Spaces {
     /// Publishes the keys by which others reach us first.
@@ -195,19 +209,29 @@ impl Spaces {
         members: &[Member],
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Done {
+        let remove = |member: &Member| Action::Remove { member: *member };
+        self.change_all(space, members.iter().map(remove).collect(), desk)
+    }
+
+    /// Several changes with one pointer, and one new secret if somebody loses it.
+    pub(crate) fn change_all<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        actions: Vec<Action>,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
         let group = self.founded(space)?.group;
         if !self.has_secrets(space) {
             return Err(LocalError::NotWelcomed);
         }
-        for member in members {
-            let member = *member;
-            self.allowed(group, Action::Remove { member })?;
+        for action in &actions {
+            self.allowed(group, action.clone())?;
         }
+        self.leaves_an_owner(&group, &actions)?;
         self.heal_required(space, desk)?;
         let (mut last, mut failed) = (None, None);
-        for member in members {
-            let member = *member;
-            let allowed = self.allowed(group, Action::Remove { member });
+        for action in actions {
+            let allowed = self.allowed(group, action);
             match allowed.and_then(|arguments| self.sign_auth(arguments, desk)) {
                 Ok(auth) => last = Some(auth),
                 Err(error) => {
@@ -224,6 +248,33 @@ impl Spaces {
         match failed {
             Some(error) => Err(error),
             None => Ok(self.events()),
+        }
+    }
+
+    /// Whether somebody is an owner after all of these.
+    pub(crate) fn leaves_an_owner(
+        &self,
+        group: &GroupId,
+        actions: &[Action],
+    ) -> Result<(), LocalError> {
+        let mut owners: BTreeSet<Member> = BTreeSet::new();
+        for (member, access) in self.groups.now().direct_members(group) {
+            if Role::from(access) == Role::Owner {
+                owners.insert(member);
+            }
+        }
+        for action in actions {
+            let Some(member) = action.member() else {
+                continue;
+            };
+            match action.access().map(Role::from) {
+                Some(Role::Owner) => owners.insert(member),
+                _ => owners.remove(&member),
+            };
+        }
+        match owners.is_empty() {
+            true => Err(LocalError::LastOwner),
+            false => Ok(()),
         }
     }
 
@@ -353,6 +404,7 @@ impl Spaces {
         }
         self.hand_out(space, desk)?;
         self.remove_excess(space, desk)?;
+        self.tend_persons(space, desk)?;
         Ok(self.events())
     }
 
@@ -412,7 +464,7 @@ impl Spaces {
 
     /// Points to the operations on groups that the space does not know and that change its
     /// members.
-    fn repair<R: CryptoRng, F: Forge>(
+    pub(crate) fn repair<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         group: GroupId,
@@ -422,9 +474,20 @@ impl Spaces {
         if self.wanted(known) == known.roles {
             return Ok(());
         }
-        let heads = known.graph.heads();
+        self.point_to(space, group, self.groups.heads_of(&[group]), desk)
+    }
+
+    /// Points to those of these operations on groups that the space does not know.
+    pub(crate) fn point_to<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        group: GroupId,
+        operations: Vec<Hash>,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        let heads = self.known(space)?.graph.heads();
         let absent: Vec<Hash> = self.groups.since(&heads).map(|op| op.id).collect();
-        for auth in self.groups.heads_of(&[group]) {
+        for auth in operations {
             if absent.contains(&auth) && self.has_secrets(space) {
                 self.point(space, group, auth, desk)?;
             }
@@ -433,7 +496,7 @@ impl Spaces {
     }
 
     /// Hands secrets to members that lack them and can be reached.
-    fn hand_out<R: CryptoRng, F: Forge>(
+    pub(crate) fn hand_out<R: CryptoRng, F: Forge>(
         &mut self,
         space: SpaceId,
         desk: &mut Desk<'_, '_, R, F>,
@@ -484,9 +547,9 @@ impl Spaces {
     ) -> Result<(Roles, Roles, Turn), LocalError> {
         let known = self.known(space)?;
         let place = known.graph.place(self.me, &known.graph.heads());
-        let before = roles(&view_of(&self.groups, &place.named)?, &group);
+        let before = known.roles_in(&view_of(&self.groups, &place.named)?, &group);
         let named: Vec<Hash> = place.named.iter().copied().chain([auth]).collect();
-        let after = roles(&view_of(&self.groups, &named)?, &group);
+        let after = known.roles_in(&view_of(&self.groups, &named)?, &group);
         let creates = known.founded.is_none();
         let before = match creates {
             true => Roles::new(),
@@ -529,6 +592,7 @@ impl Spaces {
             signed: &self.signed,
             dependencies: &heads,
             pointer: Some(&pointer),
+            carries: &[auth],
             prepared: prepared.as_ref(),
             heights: &pointed.heights,
             asks: false,
@@ -576,7 +640,7 @@ impl Spaces {
         Ok(())
     }
 
-    fn sign_auth<R: CryptoRng, F: Forge>(
+    pub(crate) fn sign_auth<R: CryptoRng, F: Forge>(
         &mut self,
         arguments: Arguments,
         desk: &mut Desk<'_, '_, R, F>,
@@ -596,7 +660,7 @@ impl Spaces {
     }
 
     /// The operation, if we may do it.
-    fn allowed(&self, group: GroupId, action: Action) -> Result<Arguments, LocalError> {
+    pub(crate) fn allowed(&self, group: GroupId, action: Action) -> Result<Arguments, LocalError> {
         let me = Member::Individual(self.me);
         let members = self.groups.now().direct_members(&group).into_iter();
         let role = members
@@ -619,14 +683,14 @@ impl Spaces {
     }
 
     /// Whether we are given the secrets of a space, and were welcomed.
-    fn has_secrets(&self, space: SpaceId) -> bool {
+    pub(crate) fn has_secrets(&self, space: SpaceId) -> bool {
         let known = self.spaces.get(&space);
         let known = known.filter(|known| known.encryption.members().is_ok());
         let role = known.and_then(|known| known.roles.get(&self.me));
         role.is_some_and(|role| role.has_secrets())
     }
 
-    fn known(&self, space: SpaceId) -> Result<&Space, LocalError> {
+    pub(crate) fn known(&self, space: SpaceId) -> Result<&Space, LocalError> {
         let known = self.spaces.get(&space);
         known.ok_or(LocalError::UnknownSpace(space))
     }
@@ -637,7 +701,7 @@ impl Spaces {
     }
 
     /// A space in which we may produce something, as far as its suite goes.
-    fn founded(&self, space: SpaceId) -> Result<Founded, LocalError> {
+    pub(crate) fn founded(&self, space: SpaceId) -> Result<Founded, LocalError> {
         let known = self.known(space)?;
         let founded = known.founded.ok_or(LocalError::UnknownSpace(space))?;
         known.speaks().map(|()| founded)

@@ -10,8 +10,9 @@ use thiserror::Error;
 
 use crate::event::{Event, Refusal, Verdict};
 use crate::graph::{Kind, Node, Place, Pointed};
+use crate::person;
 use crate::sealed::Note;
-use crate::space::{Founded, Roles, Space, changes, roles, secret};
+use crate::space::{Founded, Roles, Space, changes, secret};
 use crate::spaces::Spaces;
 use crate::steps::{Step, Turn, names};
 use crate::{Message, Pointer, SpaceId, SpacesArgs};
@@ -211,7 +212,7 @@ impl Spaces {
                 None if space.native.is_some() => Ruling::Refused(Refusal::Role(None)),
                 None => Ruling::Plain,
                 Some(create) if create.author != author => Ruling::Refused(Refusal::NotTheCreator),
-                Some(_) => self.counts(pointer, place, &Roles::new(), true)?,
+                Some(_) => self.counts(space, pointer, place, &Roles::new(), true)?,
             });
         };
         if founded.group != pointer.group {
@@ -223,23 +224,25 @@ impl Spaces {
             // History of the time before the space, in the form of 0.7.1.
             return Ok(Ruling::Plain);
         }
-        let before = roles(&view, &founded.group);
+        let before = space.roles_in(&view, &founded.group);
         let role = before.get(&author).copied();
         if !role.is_some_and(|role| role.has_secrets()) {
             return Ok(Ruling::Refused(Refusal::Role(role)));
         }
-        self.counts(pointer, place, &before, false)
+        self.counts(space, pointer, place, &before, false)
     }
 
     fn counts(
         &self,
+        space: &Space,
         pointer: &Pointer,
         place: &Place,
         before: &Roles,
         creates: bool,
     ) -> Result<Ruling, ProcessError> {
         let named: Vec<Hash> = place.named.iter().copied().chain([pointer.auth]).collect();
-        let after = roles(&view_of(&self.groups, &named)?, &pointer.group);
+        let view = view_of(&self.groups, &named)?;
+        let after = space.roles_in(&view, &pointer.group);
         let turn = Turn {
             before: secret(before),
             after: secret(&after),
@@ -317,12 +320,15 @@ impl Spaces {
         author: VerifyingKey,
         place: &Place,
     ) -> Result<Option<crate::Role>, ProcessError> {
-        let founded = self.spaces.get(&space).and_then(|space| space.founded);
-        let Some(founded) = founded else {
+        let space = self.spaces.get(&space);
+        let Some((space, founded)) = space.and_then(|space| Some((space, space.founded?))) else {
             return Ok(None);
         };
         let view = view_of(&self.groups, &place.named)?;
-        Ok(view.access(&founded.group, &author).map(Into::into))
+        match space.native.is_some() {
+            true => Ok(person::role(&view, &founded.group, &author)),
+            false => Ok(view.access(&founded.group, &author).map(Into::into)),
+        }
     }
 
     /// Where a message stands; none if it is known.

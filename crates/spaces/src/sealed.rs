@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{Invalid, Refusal, Role, SpaceId, Verdict};
 
-pub(crate) use body::Structure;
+pub(crate) use body::{GroupOperation, Structure, read_array, read_key, read_list};
 pub use body::{KeyId, Scheme, Settings};
 pub(crate) use floor::SUITE;
 pub(crate) use invites::Note;

@@ -10,8 +10,9 @@ use p2panda_groups::{GroupId, Groups, View};
 use crate::event::{Event, RoleChange, Verdict};
 use crate::graph::{Graph, Kind, Node, Pointed};
 use crate::holders::Holders;
+use crate::person;
 use crate::roster::Roster;
-use crate::sealed::{Native, Run};
+use crate::sealed::{Native, Note, Run};
 use crate::{Role, SpaceId};
 
 /// Who has which role.
@@ -99,23 +100,36 @@ impl Space {
         let group = self.founded.map(|founded| founded.group);
         let view = groups.view_of(&heads).ok();
         view.zip(group)
-            .map_or_else(Roles::new, |(view, group)| roles(&view, &group))
+            .map_or_else(Roles::new, |(view, group)| self.roles_in(&view, &group))
+    }
+
+    /// The roles in a group, by the rules of the form that the space has.
+    pub(crate) fn roles_in(&self, view: &View<'_>, group: &GroupId) -> Roles {
+        match self.native.is_some() {
+            true => person::roles(view, group),
+            false => roles(view, group),
+        }
     }
 
     /// Takes over a processed message and what follows from it for members; gives who has
     /// another role.
     pub(crate) fn take_in(&mut self, id: Hash, node: Node, groups: &Groups) -> Vec<RoleChange> {
         self.index(&id, &node);
-        let is_pointer = matches!(node.kind, Kind::Pointer(_));
+        let mut changes = matches!(node.kind, Kind::Pointer(_));
+        // It may carry operations of a person that somebody else takes in at the same time.
+        changes |= node
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::Person(_)));
         self.graph.insert(id, node);
         self.holders.take_in(&id, &self.graph);
-        if !is_pointer {
+        if !changes {
             return Vec::new();
         }
         let now = self.roles_now(groups);
         let before = std::mem::replace(&mut self.roles, now);
         self.tell_members(&self.roles.clone());
-        changes(&before, &self.roles)
+        self::changes(&before, &self.roles)
     }
 
     /// Tells encryption who has secrets. We are always among them, so that it goes on following

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::event::{Event, Verdict};
 use crate::sealed::Note;
-use crate::space::{Roles, Space, roles, secret};
+use crate::space::{Roles, Space, secret};
 use crate::{Role, SpaceId};
 
 /// The spaces of one member, and the groups that it knows.
@@ -44,6 +44,8 @@ pub struct Health {
     pub lacking: Vec<VerifyingKey>,
     /// Members beyond what their invite allows, where we are an owner and remove them.
     pub excess: Vec<VerifyingKey>,
+    /// Persons whom we take in, bring up to date or let go, where we are an owner.
+    pub persons: bool,
 }
 
 impl Health {
@@ -53,6 +55,7 @@ impl Health {
             && self.rekey == Rekey::None
             && self.lacking.is_empty()
             && self.excess.is_empty()
+            && !self.persons
     }
 }
 
@@ -108,7 +111,7 @@ impl Spaces {
         let space = self.spaces.get(space)?;
         let (node, founded) = (space.graph.get(message)?, space.founded?);
         let view = self.groups.view_of(&node.place.named).ok()?;
-        Some(roles(&view, &founded.group).into_iter().collect())
+        Some(space.roles_in(&view, &founded.group).into_iter().collect())
     }
 
     /// What is to be done with data; none for what is no data of the space, or refused.
@@ -139,6 +142,7 @@ impl Spaces {
         Some(Health {
             behind: self.wanted(known) != known.roles || known.has_many_heads(),
             excess: self.excess(space).into_iter().collect(),
+            persons: self.has_persons_to_tend(space),
             rekey: known.encryption.rekey(),
             lacking: lacking.into_iter().collect(),
         })
@@ -147,7 +151,9 @@ impl Spaces {
     /// The roles as the graph of groups has them, also where the space does not know yet.
     pub(crate) fn wanted(&self, space: &Space) -> Roles {
         let group = space.founded.map(|founded| founded.group);
-        group.map_or_else(Roles::new, |group| roles(&self.groups.now(), &group))
+        group.map_or_else(Roles::new, |group| {
+            space.roles_in(&self.groups.now(), &group)
+        })
     }
 
     /// Whether the space gives secrets to somebody who should have none any more.

@@ -52,3 +52,14 @@ pub const SPACE_REQUESTS_MAX: usize = 1_024;
 /// Requests to be let in that a node decides about in one transaction
 /// (`docs/protocol/streams.md#7`).
 pub const SPACE_ADMIT_STEP_MAX: usize = 16;
+
+/// Devices of a person that its devices link, and that owners take in
+/// (`docs/protocol/spaces.md#18`).
+pub const PERSON_DEVICES_MAX: usize = 32;
+
+/// Operations on the group of a person in one message, and in what a new device is given
+/// (`docs/protocol/spaces.md#18`).
+pub const PERSON_OPERATIONS_MAX: usize = 1_024;
+
+/// Spaces that what a new device is given names (`docs/protocol/spaces.md#18`).
+pub const PERSON_SPACES_MAX: usize = 10_000;

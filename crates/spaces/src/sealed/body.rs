@@ -432,7 +432,7 @@ pub(crate) fn read_box(content: &[u8]) -> Option<(SpaceId, Secret)> {
     Some((SpaceId::from_bytes(*space), key))
 }
 
-pub(super) fn read_array<const N: usize>(r: &mut Reader<'_>) -> Result<[u8; N], Invalid> {
+pub(crate) fn read_array<const N: usize>(r: &mut Reader<'_>) -> Result<[u8; N], Invalid> {
     r.bytes()?.try_into().map_err(|_| Invalid::Bytes)
 }
 
@@ -440,7 +440,7 @@ fn read_hash(r: &mut Reader<'_>) -> Result<Hash, Invalid> {
     read_array(r).map(Hash::from_bytes)
 }
 
-pub(super) fn read_key(r: &mut Reader<'_>) -> Result<VerifyingKey, Invalid> {
+pub(crate) fn read_key(r: &mut Reader<'_>) -> Result<VerifyingKey, Invalid> {
     VerifyingKey::from_bytes(read_array(r)?).map_err(|_| Invalid::Key)
 }
 
@@ -457,7 +457,7 @@ fn read_optional<T>(
     }
 }
 
-pub(super) fn read_list<T>(
+pub(crate) fn read_list<T>(
     r: &mut Reader<'_>,
     max: usize,
     read: impl Fn(&mut Reader<'_>) -> Result<T, Invalid>,

@@ -7,7 +7,7 @@ use p2panda_core::cbor::{self, Reader};
 use p2panda_core::limits::{SPACE_INVITE_OWNERS_MAX, SPACE_NAME_BYTES_MAX};
 use p2panda_core::{Hash, Signature, SigningKey, VerifyingKey};
 use p2panda_encryption::{Context, HybridBundle, OwnKeys, Wire, Writer};
-use p2panda_groups::{Action, Member};
+use p2panda_groups::{Action, GroupId, Member};
 use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -139,6 +139,10 @@ pub(crate) enum Note {
     Name(String),
     /// The channels of the space are of this suite or a greater one from here on.
     Floor(u8),
+    /// The author is a device of this person.
+    Person(GroupId),
+    /// The person of the author asks the owners to remove it.
+    Leaves,
 }
 
 /// An invite as the members know it.
@@ -155,6 +159,11 @@ pub struct Offer {
 }
 
 impl Note {
+    /// Whether any member may say it, not only owners.
+    pub(crate) fn is_of_member(&self) -> bool {
+        matches!(self, Note::Person(_) | Note::Leaves)
+    }
+
     pub(crate) fn write<B: cbor::Buffer>(&self, w: &mut cbor::Writer<B>) {
         match self {
             Note::Offer(offer) => {
@@ -174,6 +183,12 @@ impl Note {
             }
             Note::Floor(suite) => {
                 w.array(2).uint(4).uint((*suite).into());
+            }
+            Note::Person(person) => {
+                w.array(2).uint(5).bytes(person.as_bytes());
+            }
+            Note::Leaves => {
+                w.array(1).uint(6);
             }
         }
     }
@@ -207,6 +222,8 @@ impl Note {
                 let suite = u8::try_from(r.uint()?);
                 suite.map(Note::Floor).map_err(|_| Invalid::Variant)
             }
+            (2, 5) => Ok(Note::Person(read_key(r)?.into())),
+            (1, 6) => Ok(Note::Leaves),
             _ => Err(Invalid::Variant),
         }
     }
@@ -456,7 +473,7 @@ fn invites(graph: &Graph) -> BTreeMap<VerifyingKey, InviteState> {
     }
     for (id, _, note) in notes {
         match note {
-            Note::Offer(_) | Note::Name(_) | Note::Floor(_) => {}
+            Note::Offer(_) | Note::Name(_) | Note::Floor(_) | Note::Person(_) | Note::Leaves => {}
             Note::Revoke(invite) => {
                 if let Some(state) = states.get_mut(invite) {
                     state.is_revoked = true;

@@ -29,6 +29,8 @@ pub struct Control<'c> {
     pub(crate) signed: &'c BTreeMap<Hash, Vec<u8>>,
     pub(crate) dependencies: &'c [Hash],
     pub(crate) pointer: Option<&'c Pointer>,
+    /// Operations on groups that it carries, with what they have seen.
+    pub(crate) carries: &'c [Hash],
     pub(crate) prepared: Option<&'c Prepared>,
     pub(crate) heights: &'c BTreeMap<VerifyingKey, u64>,
     pub(crate) asks: bool,
@@ -192,13 +194,13 @@ impl Control<'_> {
         Ok(boxes)
     }
 
-    /// The operations that the space was not told of and that the one pointed to has seen.
+    /// The operations that the space was not told of and that those it carries have seen.
     fn operations(&self) -> Result<Vec<GroupOperation>, LocalError> {
-        let Some(pointer) = self.pointer else {
+        if self.carries.is_empty() {
             return Ok(Vec::new());
-        };
+        }
         let place = self.space.graph.place(self.me, self.dependencies);
-        let unseen: BTreeSet<Hash> = self.groups.since(&[pointer.auth]).map(|op| op.id).collect();
+        let unseen: BTreeSet<Hash> = self.groups.since(self.carries).map(|op| op.id).collect();
         let absent = self.groups.since(&place.named).map(|op| op.id);
         let mut operations = Vec::new();
         for id in absent.filter(|id| !unseen.contains(id)) {
@@ -299,10 +301,21 @@ impl Spaces {
         Ok(())
     }
 
-    pub(super) fn plain<R: CryptoRng, F: Forge>(
+    pub(crate) fn plain<R: CryptoRng, F: Forge>(
         &mut self,
         id: SpaceId,
         asks: bool,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        self.plain_with(id, asks, &[], desk)
+    }
+
+    /// A message without pointer that carries operations on groups, with what they have seen.
+    pub(crate) fn plain_with<R: CryptoRng, F: Forge>(
+        &mut self,
+        id: SpaceId,
+        asks: bool,
+        carries: &[Hash],
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Result<(), LocalError> {
         let space = self.spaces.get(&id).filter(|space| space.founded.is_some());
@@ -321,6 +334,7 @@ impl Spaces {
             signed: &self.signed,
             dependencies: &named,
             pointer: None,
+            carries,
             prepared: None,
             heights: &BTreeMap::new(),
             asks,
@@ -333,7 +347,8 @@ impl Spaces {
             false => Kind::Plain,
         };
         let notes = std::mem::take(&mut self.notes);
-        self.take_in_plain(id, message, (place, notes), kind)?;
+        let events = self.take_in_plain(id, message, (place, notes), kind, carries)?;
+        self.told.extend(events);
         Ok(())
     }
 

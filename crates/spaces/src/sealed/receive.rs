@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use p2panda_core::limits::PERSON_OPERATIONS_MAX;
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::Context;
 use p2panda_groups::{Action, Member, Operation, Processed};
@@ -12,7 +13,7 @@ use super::runs::{Run, last_of};
 use super::{Content, Glance, ReceiveError, Received, SUITE, Wait};
 use crate::event::{Event, Refusal};
 use crate::graph::{Kind, Node, Place};
-use crate::receive::{Extra, ProcessError};
+use crate::receive::{Extra, ProcessError, ejected, view_of};
 use crate::space::Space;
 use crate::spaces::Spaces;
 use crate::{Invalid, Message, Pointer, Role, SpaceId, SpacesArgs};
@@ -161,7 +162,7 @@ impl Spaces {
         if is_founded {
             let role = self.role_at(id, received.author, place);
             let role = role.map_err(waits)?;
-            let needed = match structure.notes.is_empty() {
+            let needed = match structure.notes.iter().all(Note::is_of_member) {
                 true => Role::Reader,
                 false => Role::Owner,
             };
@@ -173,6 +174,9 @@ impl Spaces {
             if !creates || structure.settings.is_none() || structure.asks {
                 return Ok(Some(Refusal::Role(None)));
             }
+        }
+        if is_founded && !self.may_introduce(id, structure, place)? {
+            return Ok(Some(Refusal::Operation));
         }
         let floor = space.map_or(SUITE, |space| space.floor_at(place));
         let mut suites = structure
@@ -186,6 +190,25 @@ impl Spaces {
         Ok((!is_carried).then_some(Refusal::Operation))
     }
 
+    /// What changes the groups of the space comes with a pointer, and with secrets: a person that is in it
+    /// by the past of a message is not introduced again.
+    fn may_introduce(
+        &self,
+        id: SpaceId,
+        structure: &Structure,
+        place: &Place,
+    ) -> Result<bool, ReceiveError> {
+        let founded = self.spaces.get(&id).and_then(|space| space.founded);
+        let operation = structure.operations.first();
+        let (Some(founded), Some(operation), None) = (founded, operation, structure.pointer) else {
+            return Ok(true);
+        };
+        let person = operation.arguments.group;
+        let view = view_of(&self.groups, &place.named).map_err(waits)?;
+        let mut nested = view.nested_groups(&founded.group).into_iter();
+        Ok(person != founded.group && !nested.any(|(nested, _)| nested == person))
+    }
+
     /// Whether what a message says of invites belongs to what it does: who is let in is added.
     fn fit(&self, structure: &Structure) -> bool {
         let auth = structure
@@ -197,15 +220,15 @@ impl Spaces {
                 matches!(auth.arguments.action, Action::Add { member, .. } if member == added)
             }),
             _ => structure.pointer.is_none(),
-        })
+        }) && introduces(structure)
     }
 
     /// Whether everything that the operations of a message depend on, and what it points to, came
     /// with the space: what we know from elsewhere does not count, others may not.
     fn is_carried(&self, structure: &Structure, place: &Place) -> bool {
         let is_signed = structure.operations.iter().all(|op| op.is_signed);
-        if structure.pointer.is_none() {
-            return structure.operations.is_empty();
+        if structure.pointer.is_none() && structure.operations.is_empty() {
+            return true;
         }
         let mut elsewhere: BTreeSet<Hash> =
             self.groups.since(&place.named).map(|op| op.id).collect();
@@ -222,11 +245,11 @@ impl Spaces {
             carried.insert(operation.id);
         }
         let auth = structure.pointer.map(|(_, auth)| auth);
-        is_signed && auth.is_some_and(|auth| is_here(&elsewhere, &carried, &auth))
+        is_signed && auth.is_none_or(|auth| is_here(&elsewhere, &carried, &auth))
     }
 
     /// Takes an operation on a group in; says whether it is one.
-    fn admit(
+    pub(crate) fn admit(
         &mut self,
         operation: &GroupOperation,
         events: &mut Vec<Event>,
@@ -265,6 +288,7 @@ impl Spaces {
         context: &mut Context<'_>,
     ) -> Result<Vec<Event>, ReceiveError> {
         let Structure {
+            operations,
             pointer,
             directs,
             heights,
@@ -279,9 +303,11 @@ impl Spaces {
                 true => Kind::Asks,
                 false => Kind::Plain,
             };
-            self.take_in_plain(id, received.id, (place, notes), kind)
-                .map_err(waits)?;
-            return Ok(Vec::new());
+            let carried: Vec<Hash> = operations.iter().map(|op| op.id).collect();
+            let mut events = said(&id, &received.author, &notes);
+            let came = self.take_in_plain(id, received.id, (place, notes), kind, &carried);
+            events.extend(came.map_err(waits)?);
+            return Ok(events);
         };
         let is_founded = |spaces: &Spaces| {
             let space = spaces.spaces.get(&id);
@@ -318,19 +344,34 @@ impl Spaces {
         Ok(events)
     }
 
-    /// Takes a message without pointer into the graph.
+    /// Takes a message without pointer into the graph, with the operations that it carries.
     pub(crate) fn take_in_plain(
         &mut self,
         id: SpaceId,
         message: Hash,
         (place, notes): (Place, Vec<Note>),
         kind: Kind,
-    ) -> Result<(), ProcessError> {
-        self.note_message(message, &place.named)?;
-        if let Some(space) = self.spaces.get_mut(&id) {
-            space.take_in(message, Node { place, kind, notes }, &self.groups);
+        carried: &[Hash],
+    ) -> Result<Vec<Event>, ProcessError> {
+        let named = place.named.iter().chain(carried).copied();
+        self.note_message(message, &named.collect::<Vec<_>>())?;
+        let Some(space) = self.spaces.get_mut(&id) else {
+            return Ok(Vec::new());
+        };
+        let (before, author) = (space.roles.clone(), place.author);
+        let changes = space.take_in(message, Node { place, kind, notes }, &self.groups);
+        let mut events = Vec::new();
+        if !changes.is_empty() {
+            events.push(Event::Members {
+                space: id,
+                message,
+                author,
+                changes,
+            });
+            ejected(space, message, &before, self.me, &mut events);
+            events.extend(space.changed_verdicts(&self.groups));
         }
-        Ok(())
+        Ok(events)
     }
 
     fn refuse_control(
@@ -341,7 +382,7 @@ impl Spaces {
         refusal: Refusal,
     ) -> Result<Vec<Event>, ReceiveError> {
         let (message, author) = (received.id, received.author);
-        self.take_in_plain(id, message, (place, Vec::new()), Kind::Refused)
+        self.take_in_plain(id, message, (place, Vec::new()), Kind::Refused, &[])
             .map_err(waits)?;
         Ok(vec![Event::Refused {
             space: id,
@@ -502,6 +543,39 @@ fn content(body: &[u8]) -> Result<Encrypted, Invalid> {
     match Body::decode(body)? {
         Body::Content(encrypted) => Ok(encrypted),
         _ => Err(Invalid::Variant),
+    }
+}
+
+/// What a member says of its person.
+fn said(space: &SpaceId, device: &VerifyingKey, notes: &[Note]) -> Vec<Event> {
+    let (space, device) = (*space, *device);
+    let event = |note: &Note| match note {
+        Note::Person(person) => Some(Event::Introduced {
+            space,
+            device,
+            person: *person,
+        }),
+        Note::Leaves => Some(Event::AsksToLeave { space, device }),
+        _ => None,
+    };
+    notes.iter().filter_map(event).collect()
+}
+
+/// Whether operations that come without pointer are those of the person that its author introduces.
+fn introduces(structure: &Structure) -> bool {
+    let mut persons = structure.notes.iter().filter_map(|note| match note {
+        Note::Person(person) => Some(*person),
+        _ => None,
+    });
+    let (person, others) = (persons.next(), persons.next());
+    let count = structure.operations.len();
+    match person {
+        _ if others.is_some() => false,
+        None => structure.pointer.is_some() || count == 0,
+        Some(person) => {
+            let mut operations = structure.operations.iter();
+            count <= PERSON_OPERATIONS_MAX && operations.all(|op| op.arguments.group == person)
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod native_invites;
 mod native_leaks;
 mod native_lives;
 mod native_world;
+mod persons;
 mod scenarios;
 mod standing;
 mod wire;

@@ -19,6 +19,9 @@ struct Life {
     person: GroupId,
     written: u64,
     history: bool,
+    /// The persons of the nodes, where they link and revoke devices.
+    persons: Option<Vec<Option<GroupId>>>,
+    revoked: usize,
 }
 
 impl Life {
@@ -36,6 +39,8 @@ impl Life {
             person: Node::new(99).id.into(),
             written: 0,
             history,
+            persons: None,
+            revoked: 0,
         };
         life.sync_all();
         life.begin();
@@ -81,7 +86,8 @@ impl Life {
         match self.below(20) {
             0..6 => self.write(at),
             6 | 7 => self.change(at),
-            8 => self.change_person(at),
+            8 if self.persons.is_none() => self.change_person(at),
+            8 | 13 if self.persons.is_some() => self.change_devices(at),
             9 => {
                 let _ = self.nodes[at].try_do(|spaces, s, desk| spaces.heal(s, desk));
             }
@@ -123,6 +129,39 @@ impl Life {
         };
         let person = self.person;
         let _ = self.nodes[at].try_do(|spaces, _, desk| spaces.change_group(person, action, desk));
+    }
+
+    /// A person links one of the nodes, or revokes it.
+    fn change_devices(&mut self, at: usize) {
+        let other = self.below(self.nodes.len());
+        let Some(persons) = &mut self.persons else {
+            return;
+        };
+        let device = self.nodes[other].id;
+        let person = *persons[at].get_or_insert_with(|| self.nodes[at].person());
+        let links = !self.nodes[at].spaces.devices(&person).contains(&device);
+        let done = match links {
+            true if persons[other].is_none() => self.nodes[at].try_link(person, device),
+            true => return,
+            false => self.nodes[at].try_revoke(person, device),
+        };
+        if done.is_ok() && links {
+            persons[other] = Some(person);
+            let card = self.nodes[at].spaces.card(person).unwrap();
+            self.nodes[other].spaces.take_card(&card).unwrap();
+        }
+        self.revoked += usize::from(done.is_ok() && !links);
+        // As the list of what is to be done would, later and again.
+        if self.chance(80) {
+            self.follow(at);
+        }
+    }
+
+    fn follow(&mut self, at: usize) {
+        let person = self.persons.as_ref().and_then(|persons| persons[at]);
+        if let Some(person) = person {
+            let _ = self.nodes[at].try_do(|spaces, s, desk| spaces.follow_person(s, person, desk));
+        }
     }
 
     /// Somebody who lacks a structure key says so.
@@ -208,9 +247,15 @@ impl Life {
 
     fn end(&mut self) {
         self.sync_all();
-        for _ in 0..2 {
+        // Persons that introduce themselves are taken in, and devices that come by that heal, too.
+        let rounds = match self.persons {
+            Some(_) => 5,
+            None => 2,
+        };
+        for _ in 0..rounds {
             for at in self.honest() {
                 if !self.nodes[at].members().is_empty() {
+                    self.follow(at);
                     self.nodes[at].heal();
                 }
                 self.sync_all();
@@ -306,7 +351,10 @@ fn number(name: &str, default: u64) -> u64 {
 const LIVES: u64 = 1_000;
 
 fn live(seed: u64, steps: u64) -> Life {
-    let mut life = Life::new(seed);
+    live_as(Life::new(seed), steps)
+}
+
+fn live_as(mut life: Life, steps: u64) -> Life {
     for _ in 0..steps {
         life.step();
     }
@@ -346,5 +394,26 @@ fn random_native_lives_converge_keep_secrets_and_heal() {
             refused > 50 && withdrawn > 20 && shown > 1_000 && ranges > 10,
             "{refused} {withdrawn} {shown} {ranges}"
         );
+    }
+}
+
+/// Nodes link each other as devices and revoke each other, at random times.
+#[test]
+fn random_lives_of_persons_converge_keep_secrets_and_heal() {
+    let first = number("FIRST_LIFE", 0);
+    let (mut linked, mut revoked) = (0, 0);
+    for seed in first..first + number("LIVES", LIVES / 4) {
+        println!("life {seed}");
+        let mut life = Life::new(seed);
+        life.persons = Some(vec![None; life.nodes.len()]);
+        let life = live_as(life, number("STEPS", 60));
+        let reference = life.reference();
+        let persons = reference.spaces.persons(&reference.s());
+        let several = persons.iter().filter(|person| person.devices.len() > 1);
+        linked += several.filter(|person| person.person.is_some()).count();
+        revoked += life.revoked;
+    }
+    if number("LIVES", LIVES) >= 100 {
+        assert!(linked > 20 && revoked > 5, "{linked} {revoked}");
     }
 }

@@ -1,0 +1,540 @@
+//! Persons: groups of devices, as members of spaces (`docs/protocol/spaces.md#18`).
+
+mod card;
+mod tend;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::limits::{PERSON_DEVICES_MAX, PERSON_OPERATIONS_MAX};
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_groups::{Access, Action, GroupId, Member, View};
+use rand_core::CryptoRng;
+
+use crate::event::Event;
+use crate::graph::Kind;
+use crate::local::{Desk, Done, LocalError};
+use crate::receive::view_of;
+use crate::sealed::{Forge, Note};
+use crate::space::{self, Roles};
+use crate::spaces::Spaces;
+use crate::{Role, SpaceId};
+
+pub use card::{CardError, PersonCard};
+
+/// A member of a space with its devices. Given by [`Spaces::persons`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PersonMember {
+    /// The group of its devices; none for a device that is a member by itself.
+    pub person: Option<GroupId>,
+    /// The greatest role of a device.
+    pub role: Role,
+    /// The devices that are members, sorted.
+    pub devices: Vec<(VerifyingKey, Role)>,
+}
+
+/// A change of a person's devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceChange {
+    /// The device is one of the person's.
+    Add(VerifyingKey),
+    /// It is none any more.
+    Revoke(VerifyingKey),
+}
+
+/// What a space lacks of a person. Given by [`Spaces::pending`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pending {
+    /// The space knows no person, but a device of it: an owner takes the person in.
+    Introduce,
+    /// A device, or its own entry as an owner.
+    Change(DeviceChange),
+}
+
+impl DeviceChange {
+    /// Which device.
+    pub fn device(&self) -> VerifyingKey {
+        match self {
+            DeviceChange::Add(device) | DeviceChange::Revoke(device) => *device,
+        }
+    }
+}
+
+/// The devices of a group if it is a person: all its direct members are individuals with manage.
+fn devices_of(view: &View<'_>, group: &GroupId) -> Option<BTreeSet<VerifyingKey>> {
+    let direct = view.direct_members(group).into_iter();
+    let devices: Option<BTreeSet<VerifyingKey>> = direct
+        .map(|(member, access)| match member {
+            Member::Individual(key) if access == Access::Manage => Some(key),
+            _ => None,
+        })
+        .collect();
+    devices.filter(|devices| !devices.is_empty())
+}
+
+/// Who had an entry of its own in a group, and has none any more.
+fn former(view: &View<'_>, group: &GroupId) -> BTreeSet<VerifyingKey> {
+    let records = view.records(group).into_iter();
+    let former = records.filter(|record| record.memberships.is_multiple_of(2));
+    let individual = |member| match member {
+        Member::Individual(key) => Some(key),
+        Member::Group(_) => None,
+    };
+    former
+        .filter_map(|record| individual(record.member))
+        .collect()
+}
+
+/// The persons of a group of which the entry of a device was removed: they are out, with what their
+/// other devices have of their own.
+fn persons_out(view: &View<'_>, group: &GroupId) -> BTreeSet<GroupId> {
+    let direct = view.direct_members(group).into_iter();
+    let groups: Vec<GroupId> = direct
+        .filter_map(|(member, _)| match member {
+            Member::Group(group) => Some(group),
+            Member::Individual(_) => None,
+        })
+        .collect();
+    if groups.is_empty() {
+        return BTreeSet::new();
+    }
+    let former = former(view, group);
+    if former.is_empty() {
+        return BTreeSet::new();
+    }
+    let is_out = |person: &GroupId| {
+        let devices = devices_of(view, person);
+        devices.is_some_and(|devices| !devices.is_disjoint(&former))
+    };
+    groups.into_iter().filter(is_out).collect()
+}
+
+/// The roles in a group, in the form of our own nodes.
+pub(crate) fn roles(view: &View<'_>, group: &GroupId) -> Roles {
+    let out = persons_out(view, group);
+    if out.is_empty() {
+        return space::roles(view, group);
+    }
+    let devices = out.iter().filter_map(|person| devices_of(view, person));
+    let devices: BTreeSet<VerifyingKey> = devices.flatten().collect();
+    let mut roles = Roles::new();
+    let mut put = |key: VerifyingKey, access: Access| {
+        let role = roles.entry(key).or_insert(Role::from(access));
+        *role = (*role).max(access.into());
+    };
+    for (member, access) in view.direct_members(group) {
+        match member {
+            Member::Individual(key) if devices.contains(&key) => {}
+            Member::Individual(key) => put(key, access),
+            Member::Group(nested) if out.contains(&nested) => {}
+            Member::Group(nested) => {
+                for (key, within) in view.members(&nested) {
+                    put(key, access.min(within));
+                }
+            }
+        }
+    }
+    roles
+}
+
+/// The role of somebody in a group, in the form of our own nodes.
+pub(crate) fn role(view: &View<'_>, group: &GroupId, key: &VerifyingKey) -> Option<Role> {
+    match persons_out(view, group).is_empty() {
+        true => view.access(group, key).map(Role::from),
+        false => roles(view, group).get(key).copied(),
+    }
+}
+
+impl Spaces {
+    /// Makes the group of a person: us and these devices. Nothing is published.
+    pub fn create_person<R: CryptoRng, F: Forge>(
+        &mut self,
+        devices: &[VerifyingKey],
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(GroupId, Vec<Event>), LocalError> {
+        let all: BTreeSet<VerifyingKey> = devices.iter().copied().chain([self.me]).collect();
+        if all.len() > PERSON_DEVICES_MAX {
+            return Err(LocalError::TooManyDevices);
+        }
+        let all = all.into_iter().map(Member::Individual);
+        let all: Vec<(Member, Role)> = all.map(|device| (device, Role::Owner)).collect();
+        self.create_group(&all, desk)
+    }
+
+    /// The devices of a person, sorted; none if it is not known.
+    pub fn devices(&self, person: &GroupId) -> Vec<VerifyingKey> {
+        let devices = devices_of(&self.groups.now(), person);
+        devices.into_iter().flatten().collect()
+    }
+
+    /// Makes a device one of a person's, of which we are a device. Spaces follow by
+    /// [`Spaces::follow_person`].
+    pub fn add_device<R: CryptoRng, F: Forge>(
+        &mut self,
+        person: GroupId,
+        device: VerifyingKey,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let devices = self.devices(&person);
+        if devices.contains(&device) {
+            return Ok(Vec::new());
+        }
+        let is_full = devices.len() >= PERSON_DEVICES_MAX;
+        if is_full || self.operations_of(&person).len() >= PERSON_OPERATIONS_MAX / 2 {
+            return Err(LocalError::TooManyDevices);
+        }
+        if former(&self.groups.now(), &person).contains(&device) {
+            return Err(LocalError::RevokedDevice);
+        }
+        let member = Member::Individual(device);
+        let access = Access::Manage;
+        self.change_group(person, Action::Add { member, access }, desk)
+    }
+
+    /// Makes a device none of a person's any more, of which we are a device. Spaces follow by
+    /// [`Spaces::follow_person`].
+    pub fn revoke_device<R: CryptoRng, F: Forge>(
+        &mut self,
+        person: GroupId,
+        device: VerifyingKey,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let devices = self.devices(&person);
+        if !devices.contains(&device) {
+            return Err(LocalError::NoDevice);
+        }
+        if devices.len() == 1 {
+            return Err(LocalError::LastDevice);
+        }
+        let member = Member::Individual(device);
+        self.change_group(person, Action::Remove { member }, desk)
+    }
+
+    /// The role of somebody in a space, as its messages make it.
+    pub fn role(&self, space: &SpaceId, member: &VerifyingKey) -> Option<Role> {
+        self.spaces.get(space)?.roles.get(member).copied()
+    }
+
+    /// What makes our person an owner of a space that we create.
+    pub fn owner(&self, person: &GroupId) -> Vec<(Member, Role)> {
+        let devices = self.devices(person).into_iter();
+        let devices = devices.map(|device| (Member::Individual(device), Role::Owner));
+        let group = (Member::Group(*person), Role::Editor);
+        devices.chain([group]).collect()
+    }
+
+    /// The members of a space with their devices, as its messages make them.
+    pub fn persons(&self, space: &SpaceId) -> Vec<PersonMember> {
+        let known = self.spaces.get(space);
+        let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
+            return Vec::new();
+        };
+        let mut left = known.roles.clone();
+        let mut persons = Vec::new();
+        if let Ok(view) = view_of(&self.groups, &known.graph.heads()) {
+            for (group, _) in view.nested_groups(&founded.group) {
+                let direct = view.direct_members(&group).into_iter();
+                let devices = direct.filter_map(|(member, _)| match member {
+                    Member::Individual(key) => left.remove_entry(&key),
+                    Member::Group(_) => None,
+                });
+                persons.extend(person(Some(group), devices.collect()));
+            }
+        }
+        persons.extend(left.into_iter().filter_map(|one| person(None, vec![one])));
+        persons.sort_by_key(|person| person.devices.first().map(|(key, _)| *key));
+        persons
+    }
+
+    /// The person that is a direct member of a space, and that a device belongs to.
+    pub fn person_of(&self, space: &SpaceId, device: &VerifyingKey) -> Option<GroupId> {
+        let group = self.group(space)?;
+        let now = self.groups.now();
+        let mut groups = now.direct_members(&group).into_iter();
+        groups.find_map(|(member, _)| match member {
+            Member::Group(person) => {
+                let devices = devices_of(&now, &person)?;
+                devices.contains(device).then_some(person)
+            }
+            Member::Individual(_) => None,
+        })
+    }
+
+    /// Makes a person a member, or gives it another role: an owner has an entry for each device.
+    pub fn add_person<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        person: GroupId,
+        role: Role,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
+        if self.devices(&person).is_empty() {
+            return Err(LocalError::NoDevice);
+        }
+        let actions = self.person_actions(&group, &person, Some(role));
+        self.change_all(space, actions, desk)
+    }
+
+    /// Takes memberships away, those of persons with all devices; with one new secret. Where we are
+    /// among them and no owner, the owners are asked.
+    pub fn remove_members<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        members: &[VerifyingKey],
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
+        let (mut persons, mut actions) = (BTreeSet::new(), Vec::new());
+        for key in members {
+            match self.person_of(&space, key) {
+                None => {
+                    let member = Member::Individual(*key);
+                    actions.push(Action::Remove { member });
+                }
+                Some(person) if persons.insert(person) => {
+                    actions.extend(self.person_actions(&group, &person, None));
+                }
+                Some(_) => {}
+            }
+        }
+        let own = self.person_of(&space, &self.me);
+        let leaves = own.is_some_and(|own| persons.len() == 1 && persons.contains(&own));
+        if leaves && self.direct_role(&group) != Some(Role::Owner) {
+            return self.ask_to_leave(space, desk);
+        }
+        // After our own removal we can do nothing more.
+        let me = Member::Individual(self.me);
+        actions.sort_by_key(|action| action.member() == Some(me));
+        match actions.as_slice() {
+            [Action::Remove { member }] => self.remove(space, *member, desk),
+            _ => self.change_all(space, actions, desk),
+        }
+    }
+
+    /// Gives a member another role, with all devices if it is a person.
+    pub fn set_member_role<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        member: VerifyingKey,
+        role: Role,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        match self.person_of(&space, &member) {
+            Some(person) => self.add_person(space, person, role, desk),
+            None => self.set_role(space, Member::Individual(member), role, desk),
+        }
+    }
+
+    /// Brings a space to what our person is by now, as far as we may: points to the operations on
+    /// its group, gives the devices of an owner their entries, makes a new secret where a device is
+    /// out, or introduces the person. [`Spaces::pending`] says what is left.
+    pub fn follow_person<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        person: GroupId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let group = self.founded(space)?.group;
+        if !self.has_secrets(space) {
+            return Err(LocalError::NotWelcomed);
+        }
+        let now = self.groups.now();
+        let is_owner = self.direct_role(&group) == Some(Role::Owner);
+        let mut direct = now.direct_members(&group).into_iter();
+        let is_direct = direct.any(|(member, _)| member == Member::Group(person));
+        let mut nested = now.nested_groups(&group).into_iter();
+        let is_nested = nested.any(|(nested, _)| nested == person);
+        if is_owner && (is_direct || !is_nested) {
+            let role = match is_direct {
+                true => self.role_of_person(&group, &person),
+                false => Some(Role::Owner),
+            };
+            let actions = self.person_actions(&group, &person, role);
+            if !actions.is_empty() {
+                return self.change_all(space, actions, desk);
+            }
+        }
+        if !is_nested {
+            return self.introduce(space, person, desk);
+        }
+        self.merge(space, desk)?;
+        // Also where that changes no role, so that owners hear of it.
+        let last = self.groups.heads_of(&[person]);
+        self.point_to(space, group, last, desk)?;
+        self.hand_out(space, desk)?;
+        Ok(self.events())
+    }
+
+    /// What a space has not heard of a person, of which we are a device.
+    pub fn pending(&self, space: &SpaceId, person: &GroupId) -> Vec<Pending> {
+        let known = self.spaces.get(space);
+        let Some((known, founded)) = known.and_then(|known| Some((known, known.founded?))) else {
+            return Vec::new();
+        };
+        let Ok(view) = view_of(&self.groups, &known.graph.heads()) else {
+            return Vec::new();
+        };
+        let group = founded.group;
+        let mut nested = view.nested_groups(&group).into_iter();
+        if !nested.any(|(nested, _)| nested == *person) {
+            return match known.roles.contains_key(&self.me) {
+                true => vec![Pending::Introduce],
+                false => Vec::new(),
+            };
+        }
+        let direct: BTreeMap<Member, Access> = view.direct_members(&group).into_iter().collect();
+        let is_owner = |device: &VerifyingKey| {
+            let access = direct.get(&Member::Individual(*device));
+            access == Some(&Access::Manage)
+        };
+        let now: BTreeSet<VerifyingKey> = self.devices(person).into_iter().collect();
+        let there = devices_of(&view, person).unwrap_or_default();
+        let owns = now.iter().any(is_owner);
+        let mut pending = Vec::new();
+        for device in &now {
+            if !there.contains(device) || owns && !is_owner(device) {
+                pending.push(Pending::Change(DeviceChange::Add(*device)));
+            }
+        }
+        for device in former(&self.groups.now(), person).union(&there) {
+            let has_entry = direct.contains_key(&Member::Individual(*device))
+                && !self.is_meant(&group, person, device);
+            if !now.contains(device) && (there.contains(device) || has_entry) {
+                pending.push(Pending::Change(DeviceChange::Revoke(*device)));
+            }
+        }
+        pending
+    }
+
+    /// Says in a space of which person we are a device, with the operations on its group.
+    fn introduce<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        person: GroupId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        let known = self.spaces.get(&space);
+        if known.is_none_or(|known| known.native.is_none()) {
+            return Err(LocalError::Form);
+        }
+        if self.introduced(&space).get(&self.me) == Some(&person) {
+            return Ok(Vec::new());
+        }
+        if self.operations_of(&person).len() > PERSON_OPERATIONS_MAX {
+            return Err(LocalError::TooManyDevices);
+        }
+        let carried = self.groups.heads_of(&[person]);
+        self.notes = vec![Note::Person(person)];
+        let done = self.plain_with(space, false, &carried, desk);
+        self.notes.clear();
+        done.map(|()| self.events())
+    }
+
+    /// Asks the owners to remove our person.
+    fn ask_to_leave<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Done {
+        self.notes = vec![Note::Leaves];
+        let done = self.plain(space, false, desk);
+        self.notes.clear();
+        done.map(|()| self.events())
+    }
+
+    /// Who said last of which person it is a device.
+    fn introduced(&self, space: &SpaceId) -> BTreeMap<VerifyingKey, GroupId> {
+        let mut last: BTreeMap<VerifyingKey, (u64, GroupId)> = BTreeMap::new();
+        for (place, note) in self.notes_of(space) {
+            if let Note::Person(person) = note {
+                let (_, position, author) = place;
+                let known = last.entry(author).or_insert((position, *person));
+                if known.0 <= position {
+                    *known = (position, *person);
+                }
+            }
+        }
+        let person = |(device, (_, person))| (device, person);
+        last.into_iter().map(person).collect()
+    }
+
+    /// Notes that count, each with the message, its place in the messages of its author, and the
+    /// author.
+    fn notes_of(
+        &self,
+        space: &SpaceId,
+    ) -> impl Iterator<Item = ((Hash, u64, VerifyingKey), &Note)> {
+        let graph = self.spaces.get(space).map(|known| &known.graph);
+        let noting = graph.into_iter().flat_map(|graph| graph.noting());
+        let node = move |id: &Hash| Some((*id, graph?.get(id)?));
+        let nodes = noting.filter_map(node);
+        let counts = nodes.filter(|(_, node)| node.kind != Kind::Refused);
+        counts.flat_map(|(id, node)| {
+            let of = (id, node.place.position, node.place.author);
+            node.notes.iter().map(move |note| (of, note))
+        })
+    }
+
+    /// Our role in a group by an entry of our own.
+    fn direct_role(&self, group: &GroupId) -> Option<Role> {
+        let me = Member::Individual(self.me);
+        let mut direct = self.groups.now().direct_members(group).into_iter();
+        direct
+            .find(|(member, _)| *member == me)
+            .map(|(_, access)| access.into())
+    }
+
+    /// The operations on the group of a person, each after those that it depends on.
+    fn operations_of(&self, person: &GroupId) -> Vec<Hash> {
+        let all = self.groups.since(&[]);
+        let of_person = all.filter(|op| op.arguments.group == *person);
+        of_person.map(|op| op.id).collect()
+    }
+}
+
+fn person(person: Option<GroupId>, devices: Vec<(VerifyingKey, Role)>) -> Option<PersonMember> {
+    let role = devices.iter().map(|(_, role)| *role).max()?;
+    Some(PersonMember {
+        person,
+        role,
+        devices,
+    })
+}
+
+/// For another key that is a device of a person too, as that of a recovery.
+impl Spaces {
+    /// Signs a change of a person's devices by a key that is one of its devices and is not ours, and
+    /// takes it in; [`Spaces::card`] has it then. Nothing is published.
+    pub fn sign_device_change(
+        &mut self,
+        by: &p2panda_core::SigningKey,
+        person: GroupId,
+        change: DeviceChange,
+    ) -> Result<Vec<Event>, LocalError> {
+        let author = by.verifying_key();
+        let devices = self.devices(&person);
+        if !devices.contains(&author) {
+            return Err(LocalError::NoDevice);
+        }
+        let member = Member::Individual(change.device());
+        let action = match change {
+            DeviceChange::Add(_) if devices.len() >= PERSON_DEVICES_MAX => {
+                return Err(LocalError::TooManyDevices);
+            }
+            DeviceChange::Add(_) => Action::Add {
+                member,
+                access: Access::Manage,
+            },
+            DeviceChange::Revoke(_) => Action::Remove { member },
+        };
+        let draft = self.groups.draft(&author, &person, action);
+        if draft.freezes {
+            return Err(LocalError::LastDevice);
+        }
+        self.take_signed(by, &draft.arguments)
+    }
+}

@@ -1,0 +1,135 @@
+//! What a new device is given of its person (`docs/protocol/spaces.md#18`).
+
+use p2panda_core::cbor::{self, Reader};
+use p2panda_core::limits::{PERSON_OPERATIONS_MAX, PERSON_SPACES_MAX};
+use p2panda_core::{SigningKey, Topic};
+use p2panda_encryption::Writer;
+use p2panda_groups::{Arguments, GroupId};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::event::Event;
+use crate::local::LocalError;
+use crate::sealed::{GroupOperation, ReceiveError, read_array, read_key, read_list};
+use crate::spaces::Spaces;
+use crate::{Invalid, SpaceId};
+
+const VERSION: u64 = 1;
+
+/// What a new device is given of its person. Secret: it names topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonCard {
+    /// The group of the person's devices.
+    pub person: GroupId,
+    /// The operations on it as they were signed, each after those that it depends on.
+    pub operations: Vec<Vec<u8>>,
+    /// The spaces in which the person is a member.
+    pub spaces: Vec<(Topic, SpaceId)>,
+}
+
+/// Why a card is not taken; nothing that counts in a space has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CardError {
+    /// It is no card.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// An operation is about another group, has a wrong signature or breaks the rules of groups.
+    #[error("an operation of the card is wrong")]
+    Operation,
+}
+
+impl PersonCard {
+    /// The bytes.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut w = Writer::default();
+        w.array(4).uint(VERSION).bytes(self.person.as_bytes());
+        w.array(self.operations.len());
+        for operation in &self.operations {
+            w.raw(operation);
+        }
+        w.array(self.spaces.len());
+        for (topic, space) in &self.spaces {
+            w.array(2).bytes(topic.as_bytes()).bytes(space.as_bytes());
+        }
+        w.into_bytes()
+    }
+
+    /// Reads what [`PersonCard::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<PersonCard, Invalid> {
+        let mut r = Reader::checked(bytes, cbor::VALUE)?;
+        if r.array()? != 4 || r.uint()? != VERSION {
+            return Err(Invalid::Variant);
+        }
+        let card = PersonCard {
+            person: read_key(&mut r)?.into(),
+            operations: read_list(&mut r, PERSON_OPERATIONS_MAX, |r| Ok(r.item()?.to_vec()))?,
+            spaces: read_list(&mut r, PERSON_SPACES_MAX, |r| match r.array()? {
+                2 => Ok((
+                    Topic::from_bytes(read_array(r)?),
+                    SpaceId::from_bytes(read_array(r)?),
+                )),
+                _ => Err(Invalid::Bytes),
+            })?,
+        };
+        r.finish()?;
+        Ok(card)
+    }
+}
+
+impl Spaces {
+    /// What a new device of a person is given, without spaces. [`LocalError::NoDevice`]: we do not
+    /// know the person.
+    pub fn card(&self, person: GroupId) -> Result<PersonCard, LocalError> {
+        let ids = self.operations_of(&person);
+        if ids.len() > PERSON_OPERATIONS_MAX {
+            return Err(LocalError::TooManyDevices);
+        }
+        let signed = ids.iter().map(|id| self.signed.get(id).cloned());
+        let operations: Option<Vec<Vec<u8>>> = signed.collect();
+        let operations = operations.filter(|operations| !operations.is_empty());
+        Ok(PersonCard {
+            person,
+            operations: operations.ok_or(LocalError::NoDevice)?,
+            spaces: Vec::new(),
+        })
+    }
+
+    /// Takes the operations on the group of a person in. What is in a space does not change by
+    /// that.
+    pub fn take_card(&mut self, card: &PersonCard) -> Result<Vec<Event>, CardError> {
+        let mut operations = Vec::with_capacity(card.operations.len());
+        for bytes in &card.operations {
+            let operation = GroupOperation::decode(bytes)?;
+            if !operation.is_signed || operation.arguments.group != card.person {
+                return Err(CardError::Operation);
+            }
+            operations.push(operation);
+        }
+        let mut events = Vec::new();
+        for operation in &operations {
+            match self.admit(operation, &mut events) {
+                Ok(true) => {}
+                Ok(false) | Err(ReceiveError::Wait(_)) => return Err(CardError::Operation),
+                Err(ReceiveError::Invalid(invalid)) => return Err(invalid.into()),
+            }
+        }
+        Ok(events)
+    }
+
+    /// Signs an operation by a key that need not be ours, and takes it in.
+    pub(super) fn take_signed(
+        &mut self,
+        by: &SigningKey,
+        arguments: &Arguments,
+    ) -> Result<Vec<Event>, LocalError> {
+        let author = by.verifying_key();
+        let signature = by.sign(&GroupOperation::to_sign(&author, arguments));
+        let operation = GroupOperation::new(author, arguments, &signature);
+        let mut events = Vec::new();
+        match self.admit(&operation, &mut events) {
+            Ok(true) => Ok(events),
+            _ => Err(LocalError::NoDevice),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What owners do about persons (`docs/protocol/spaces.md#18`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2panda_core::VerifyingKey;
+use p2panda_core::limits::PERSON_DEVICES_MAX;
+use p2panda_groups::{Access, Action, GroupId, Member, View};
+use rand_core::CryptoRng;
+
+use super::{devices_of, former, persons_out};
+use crate::local::{Desk, LocalError};
+use crate::receive::view_of;
+use crate::sealed::{Forge, Note};
+use crate::spaces::Spaces;
+use crate::{Role, SpaceId};
+
+impl Spaces {
+    /// What makes a person a member with this role and all its devices, or takes it out; nothing if it is
+    /// so. What is about ourselves comes last.
+    pub(super) fn person_actions(
+        &self,
+        group: &GroupId,
+        person: &GroupId,
+        role: Option<Role>,
+    ) -> Vec<Action> {
+        let now = self.groups.now();
+        let records = now.records(group).into_iter();
+        let records: BTreeMap<Member, Option<Access>> = records
+            .map(|record| {
+                let is_active = !record.memberships.is_multiple_of(2);
+                (record.member, is_active.then_some(record.access))
+            })
+            .collect();
+        let of_group = role.map(|role| role.min(Role::Editor));
+        let mut wanted = vec![(Member::Group(*person), of_group)];
+        for device in self.devices(person) {
+            let device = Member::Individual(device);
+            // An entry that is removed takes the person out: one that was there stays.
+            let wants = role.filter(|role| *role == Role::Owner || records.contains_key(&device));
+            wanted.push((device, wants));
+        }
+        for device in former(&now, person) {
+            if !self.is_meant(group, person, &device) {
+                wanted.push((Member::Individual(device), None));
+            }
+        }
+        let me = Member::Individual(self.me);
+        wanted.sort_by_key(|(member, _)| *member == me);
+        let action = |(member, wants): (Member, Option<Role>)| {
+            let has = records.get(&member).copied().flatten();
+            match (has, wants.map(Access::from)) {
+                (None, Some(access)) => Some(Action::Add { member, access }),
+                (Some(_), None) => Some(Action::Remove { member }),
+                (Some(has), Some(access)) if has < access => {
+                    Some(Action::Promote { member, access })
+                }
+                (Some(has), Some(access)) if has > access => {
+                    Some(Action::Demote { member, access })
+                }
+                _ => None,
+            }
+        };
+        wanted.into_iter().filter_map(action).collect()
+    }
+
+    /// The role of a person that is a direct member: the lowest of the entries of its devices, else that
+    /// of its group.
+    pub(super) fn role_of_person(&self, group: &GroupId, person: &GroupId) -> Option<Role> {
+        let now = self.groups.now();
+        let direct: BTreeMap<Member, Access> = now.direct_members(group).into_iter().collect();
+        let of_group = *direct.get(&Member::Group(*person))?;
+        let devices = self.devices(person).into_iter();
+        let entries = devices.filter_map(|device| direct.get(&Member::Individual(device)).copied());
+        Some(Role::from(entries.min().unwrap_or(of_group)))
+    }
+
+    /// Whether a former device of a person has an entry that somebody gave it knowing that it is none
+    /// any more.
+    pub(super) fn is_meant(
+        &self,
+        group: &GroupId,
+        person: &GroupId,
+        device: &VerifyingKey,
+    ) -> bool {
+        let why = self.groups.why(group, &Member::Individual(*device));
+        why.decided_by.iter().any(|id| {
+            let view = view_of(&self.groups, &[*id]);
+            view.is_ok_and(|view| former(&view, person).contains(device))
+        })
+    }
+
+    /// Whether [`Spaces::tend_persons`] has something to do.
+    pub(crate) fn has_persons_to_tend(&self, space: &SpaceId) -> bool {
+        !self.person_tasks(space).is_empty()
+    }
+
+    /// Takes persons in that introduced themselves, gives new devices of owners their entries, removes
+    /// those of revoked ones, lets persons go that asked for it. Part of healing.
+    pub(crate) fn tend_persons<R: CryptoRng, F: Forge>(
+        &mut self,
+        space: SpaceId,
+        desk: &mut Desk<'_, '_, R, F>,
+    ) -> Result<(), LocalError> {
+        for (person, role) in self.person_tasks(&space) {
+            let group = self.founded(space)?.group;
+            // One before may have done it.
+            let actions = self.person_actions(&group, &person, role);
+            if !actions.is_empty() && self.has_secrets(space) {
+                let events = self.change_all(space, actions, desk)?;
+                self.told.extend(events);
+            }
+        }
+        Ok(())
+    }
+
+    /// Persons, and which role they are to have.
+    fn person_tasks(&self, space: &SpaceId) -> BTreeMap<GroupId, Option<Role>> {
+        let known = self
+            .spaces
+            .get(space)
+            .filter(|known| known.native.is_some());
+        let Some(founded) = known.and_then(|known| known.founded) else {
+            return BTreeMap::new();
+        };
+        let group = founded.group;
+        if self.direct_role(&group) != Some(Role::Owner) || !self.has_secrets(*space) {
+            return BTreeMap::new();
+        }
+        let mut tasks = BTreeMap::new();
+        let now = self.groups.now();
+        let direct: BTreeMap<Member, Access> = now.direct_members(&group).into_iter().collect();
+        for member in direct.keys() {
+            if let Member::Group(person) = member
+                && devices_of(&now, person).is_some()
+            {
+                tasks.insert(*person, self.role_of_person(&group, person));
+            }
+        }
+        for (device, person) in self.introduced(space) {
+            let entry = direct.get(&Member::Individual(device));
+            let devices = devices_of(&now, &person).filter(|devices| devices.contains(&device));
+            let count = devices.map_or(0, |devices| devices.len());
+            let is_in = direct.contains_key(&Member::Group(person));
+            if let Some(access) = entry.filter(|_| !is_in)
+                && (1..=PERSON_DEVICES_MAX).contains(&count)
+            {
+                tasks.insert(person, Some(Role::from(*access)));
+            }
+        }
+        let out = persons_out(&now, &group).into_iter();
+        let out = out.chain(self.leaving(space, &group));
+        tasks.extend(out.map(|person| (person, None)));
+        tasks.retain(|person, role| {
+            let actions = self.person_actions(&group, person, *role);
+            !actions.is_empty() && self.leaves_an_owner(&group, &actions).is_ok()
+        });
+        tasks
+    }
+
+    /// Persons that asked to be removed, and are members since before that.
+    fn leaving(&self, space: &SpaceId, group: &GroupId) -> BTreeSet<GroupId> {
+        let graph = self.spaces.get(space).map(|known| &known.graph);
+        let now = memberships(&self.groups.now(), group);
+        let mut leaving = BTreeSet::new();
+        for ((id, _, author), note) in self.notes_of(space) {
+            let node = graph.and_then(|graph| graph.get(&id));
+            let (Note::Leaves, Some(node)) = (note, node) else {
+                continue;
+            };
+            let Ok(view) = view_of(&self.groups, &node.place.named) else {
+                continue;
+            };
+            let then = memberships(&view, group);
+            let person = self.person_of(space, &author).filter(|person| {
+                let member = Member::Group(*person);
+                now.contains_key(&member) && now.get(&member) == then.get(&member)
+            });
+            leaving.extend(person);
+        }
+        leaving
+    }
+}
+
+fn memberships(view: &View<'_>, group: &GroupId) -> BTreeMap<Member, u32> {
+    let records = view.records(group).into_iter();
+    records
+        .map(|record| (record.member, record.memberships))
+        .collect()
+}
