@@ -56,9 +56,24 @@ impl<C, E> Draft<C, E> {
         std::mem::take(&mut self.sealings)
     }
 
+    /// How many direct messages are still to be computed.
+    pub fn open(&self) -> usize {
+        self.sealings.len()
+    }
+
     /// Puts finished work in.
     pub fn put(&mut self, sealed: impl IntoIterator<Item = Sealed>) {
         self.sealed.extend(sealed);
+    }
+
+    /// How many direct messages are ready.
+    pub fn ready(&self) -> usize {
+        self.sealed.len()
+    }
+
+    /// The finished work.
+    pub(crate) fn sealed(&self) -> &[Sealed] {
+        &self.sealed
     }
 
     /// Does the work that is left.

@@ -90,6 +90,10 @@ impl Graph {
         self.nodes.get(id)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// All messages, each after those that it has seen.
     pub(crate) fn in_order(&self) -> Vec<Hash> {
         let seen = |node: &Node| node.place.clock.values().sum::<u64>();

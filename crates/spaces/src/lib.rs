@@ -79,6 +79,7 @@
 #[cfg(test)]
 extern crate self as p2panda_spaces;
 
+mod ahead;
 mod event;
 mod graph;
 mod holders;
@@ -107,6 +108,7 @@ mod steps;
 mod why;
 mod wire;
 
+pub use ahead::{Ahead, Planned};
 pub use event::{Event, Refusal, RoleChange, Verdict};
 pub use local::{Desk, LocalError};
 pub use message::Message;

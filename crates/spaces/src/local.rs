@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_encryption::data::{CommitError, OperationError, Payload, Prepared, Rekey, Sent};
+use p2panda_encryption::data::{
+    CommitError, Draft, OperationError, Payload, Prepared, Rekey, Sent,
+};
 use p2panda_encryption::{Context, DeliverError, OwnKeysError};
 use p2panda_groups::{Action, Arguments, GroupId, Member, bound_group_id};
 use rand_core::CryptoRng;
 use thiserror::Error;
 
+use crate::ahead::Round;
 use crate::event::Event;
 use crate::graph::{Kind, Node};
 use crate::receive::{ProcessError, directs_of, drain, ejected, members_changed, pointed, view_of};
-use crate::sealed::{Control, Forge, InviteError, Note};
-use crate::space::{Founded, Roles, Space, secret};
+use crate::sealed::{Control, Forge, InviteError, Note, Scheme};
+use crate::space::{Founded, Roles, Space, roles, secret};
 use crate::spaces::Spaces;
 use crate::steps::Turn;
 use crate::{Message, Pointer, Role, SpaceId, SpacesArgs};
@@ -83,6 +86,9 @@ pub enum LocalError {
     /// The space demands a suite that this version of the software does not speak.
     #[error("the space demands suite {0}, which this version does not speak")]
     Suite(u8),
+    /// This version of the software does not speak the scheme.
+    #[error("this version does not speak the scheme {0:?}")]
+    Scheme(Scheme),
     /// What we signed is not accepted.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -425,8 +431,16 @@ impl Spaces {
         desk: &mut Desk<'_, '_, R, F>,
     ) -> Result<(), LocalError> {
         let founded = self.founded(space)?;
+        let round = Round {
+            removed: None,
+            members: secret(&self.known(space)?.roles),
+        };
+        let ahead = self.take_ahead(&space, &round, desk.context);
         let known = self.known(space)?;
-        let draft = known.encryption.update(desk.context, desk.rng)?;
+        let draft = match ahead {
+            Some(draft) => draft,
+            None => known.encryption.update(desk.context, desk.rng)?,
+        };
         let prepared = draft.seal()?;
         let auth = known.removal.unwrap_or(founded.auth);
         self.publish_pointer(space, (founded.group, auth), Some(prepared), desk)
@@ -506,6 +520,9 @@ impl Spaces {
         }
         let founded = self.founded(space)?;
         for member in self.known(space)?.lacking(desk.context) {
+            if !desk.forge.has_room() {
+                break;
+            }
             let known = self.known_mut(space)?;
             if known.holders.asks(&member, &known.graph) {
                 known.encryption.restart(member);
@@ -531,9 +548,19 @@ impl Spaces {
     ) -> Result<(), LocalError> {
         let (_, after, turn) = self.turn(space, group, auth)?;
         let me = self.me;
+        let ahead = match (turn.creates, turn.removed().last()) {
+            (false, Some(removed)) => {
+                let round = Round {
+                    removed: Some(*removed),
+                    members: turn.after.clone(),
+                };
+                self.take_ahead(&space, &round, desk.context)
+            }
+            _ => None,
+        };
         let known = self.known_mut(space)?;
         known.tell_members(&after);
-        let prepared = prepare(known, &turn, me, desk);
+        let prepared = prepare(known, (&turn, ahead), me, desk);
         known.tell_members(&known.roles.clone());
         self.publish_pointer(space, (group, auth), prepared?, desk)
     }
@@ -711,7 +738,7 @@ impl Spaces {
 /// The secrets that go with a change of members.
 fn prepare<R: CryptoRng, F>(
     space: &Space,
-    turn: &Turn,
+    (turn, ahead): (&Turn, Option<Draft>),
     me: VerifyingKey,
     desk: &mut Desk<'_, '_, R, F>,
 ) -> Result<Option<Prepared>, LocalError> {
@@ -725,9 +752,12 @@ fn prepare<R: CryptoRng, F>(
         return Ok(None);
     }
     if let Some(removed) = turn.removed().last() {
-        let draft = space
-            .encryption
-            .rotate_after_removal(*removed, context, rng)?;
+        let draft = match ahead {
+            Some(draft) => draft,
+            None => space
+                .encryption
+                .rotate_after_removal(*removed, context, rng)?,
+        };
         return Ok(Some(draft.seal()?));
     }
     for added in turn.added() {

@@ -87,6 +87,12 @@ pub trait Signer {
     /// How many entries of an author's content log in the topic of the space are here, or were
     /// here and are pruned: the sequence number of the next one.
     fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64;
+
+    /// Whether healing may hand secrets to one more member now; the others stay in
+    /// [`Spaces::health`](crate::Spaces::health).
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 /// Publishes in the form of our own nodes: what a [`Desk`](crate::Desk) forges with.
@@ -106,6 +112,9 @@ pub enum Wait {
     /// For a version of the software that speaks this suite, which an owner of the space demands.
     #[error("the space demands suite {0}, which this version does not speak")]
     Suite(u8),
+    /// For a version of the software that speaks this scheme, which the space has.
+    #[error("the space has the scheme {0:?}, which this version does not speak")]
+    Scheme(Scheme),
     /// For a time in which there is nothing else to do: it touches too many others.
     #[error("it touches too many other operations")]
     Postponed,

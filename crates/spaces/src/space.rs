@@ -135,7 +135,10 @@ impl Space {
     /// Tells encryption who has secrets. We are always among them, so that it goes on following
     /// the space while we are out, and needs no welcome where a removal of ours is undone.
     pub(crate) fn tell_members(&mut self, roles: &Roles) {
-        let mut members = secret(roles);
+        self.tell_secret(secret(roles));
+    }
+
+    pub(crate) fn tell_secret(&mut self, mut members: BTreeSet<VerifyingKey>) {
         members.insert(self.me);
         self.encryption.members_mut().set(members);
     }

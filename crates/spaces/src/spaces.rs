@@ -8,6 +8,7 @@ use p2panda_encryption::data::{Encrypted, Failure, Rekey};
 use p2panda_groups::{GroupId, Groups, Rules};
 use zeroize::Zeroizing;
 
+use crate::ahead::Ahead;
 use crate::event::{Event, Verdict};
 use crate::sealed::Note;
 use crate::space::{Roles, Space, secret};
@@ -29,6 +30,8 @@ pub struct Spaces {
     pub(crate) signed_dirty: BTreeSet<Hash>,
     /// What the next control message says of invites.
     pub(crate) notes: Vec<Note>,
+    /// What was drawn for the next change.
+    pub(crate) ahead: Option<Ahead>,
 }
 
 /// What is between a space and sending into it.
@@ -70,6 +73,7 @@ impl Spaces {
             signed: BTreeMap::new(),
             signed_dirty: BTreeSet::new(),
             notes: Vec::new(),
+            ahead: None,
         }
     }
 

@@ -224,6 +224,11 @@ impl<M: Membership> Agreement<M> {
         Ok(prepared.effect)
     }
 
+    /// Whether no channel of the messages that are ready has gone on since they were drawn.
+    pub(super) fn are_current(&self, draft: &Draft, context: &Context<'_>) -> bool {
+        self.sessions.are_current(draft.sealed(), context)
+    }
+
     /// Makes the next message to a member a first one.
     pub(super) fn restart(&mut self, member: Member) {
         self.sessions.restart(member);

@@ -75,6 +75,17 @@ pub enum Scheme {
     /// Secrets of long life: what was written stays readable to those who were given them.
     #[default]
     Data,
+    /// A key for each message, which is erased with its use. This version does not speak it: it
+    /// makes no such space ([`LocalError::Scheme`](crate::LocalError::Scheme)), and waits where it is
+    /// in one ([`Wait::Scheme`](crate::Wait::Scheme)).
+    Message,
+}
+
+impl Scheme {
+    fn of(number: u64) -> Option<Scheme> {
+        let known = [Scheme::Data, Scheme::Message];
+        known.into_iter().find(|scheme| *scheme as u64 == number)
+    }
 }
 
 /// What the creator of a space decides, for all its life.
@@ -120,9 +131,8 @@ impl Settings {
 
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Settings, Invalid> {
         let (len, scheme) = (r.array()?, r.uint()?);
-        if !(2..=3).contains(&len) || scheme != Scheme::Data as u64 {
-            return Err(Invalid::Variant);
-        }
+        let scheme = Scheme::of(scheme).filter(|_| (2..=3).contains(&len));
+        let scheme = scheme.ok_or(Invalid::Variant)?;
         let settings = match r.bool()? {
             true => Settings::with_history(),
             false => Settings::from_joining_on(),
@@ -133,7 +143,11 @@ impl Settings {
         };
         // It is written only where it is another one, and no space has a smaller one.
         match len == 2 || floor > SUITE {
-            true => Ok(Settings { floor, ..settings }),
+            true => Ok(Settings {
+                scheme,
+                floor,
+                ..settings
+            }),
             false => Err(Invalid::Variant),
         }
     }

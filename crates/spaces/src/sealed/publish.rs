@@ -12,7 +12,7 @@ use rand_core::CryptoRng;
 use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, STRUCTURE};
 use super::invites::Note;
 use super::ring::copy;
-use super::{Log, Outgoing, SUITE, Sealed, Settings, Signer, Structure};
+use super::{Log, Outgoing, SUITE, Scheme, Sealed, Settings, Signer, Structure};
 use crate::event::Event;
 use crate::graph::Kind;
 use crate::local::{Desk, LocalError};
@@ -52,6 +52,11 @@ pub trait Forge {
 
     /// How much of an author's content is here.
     fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64;
+
+    /// Whether one more member may be handed secrets now.
+    fn has_room(&self) -> bool {
+        true
+    }
 }
 
 /// The form of 0.7.1.
@@ -105,6 +110,10 @@ impl<S: Signer> Forge for Sealed<'_, S> {
 
     fn height(&self, space: &SpaceId, author: &VerifyingKey) -> u64 {
         self.0.height(space, author)
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.has_room()
     }
 }
 
@@ -222,6 +231,9 @@ impl Spaces {
     ) -> Result<(SpaceId, Vec<Event>), LocalError> {
         if settings.floor != SUITE {
             return Err(LocalError::Suite(settings.floor));
+        }
+        if settings.scheme != Scheme::Data {
+            return Err(LocalError::Scheme(settings.scheme));
         }
         let me = Member::Individual(self.me);
         let mut all = members.to_vec();

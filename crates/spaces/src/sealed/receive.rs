@@ -10,7 +10,7 @@ use p2panda_groups::{Action, Member, Operation, Processed};
 use super::body::{self, BOX, Body, DATA, Encrypted, Envelope, GroupOperation, KeyId, Structure};
 use super::invites::{Note, open_request};
 use super::runs::{Run, last_of};
-use super::{Content, Glance, ReceiveError, Received, SUITE, Wait};
+use super::{Content, Glance, ReceiveError, Received, SUITE, Scheme, Wait};
 use crate::event::{Event, Refusal};
 use crate::graph::{Kind, Node, Place};
 use crate::receive::{Extra, ProcessError, ejected, view_of};
@@ -129,6 +129,10 @@ impl Spaces {
         let floor = founds.map_or(floor, |founds| founds.floor.max(floor));
         if floor > SUITE {
             return Err(Wait::Suite(floor).into());
+        }
+        let scheme = founds.map_or(Scheme::Data, |founds| founds.scheme);
+        if scheme != Scheme::Data {
+            return Err(Wait::Scheme(scheme).into());
         }
         let Some(structure) = structure else {
             return self.refuse_control(id, received, place, Refusal::Malformed);

@@ -5,6 +5,7 @@ mod defects;
 mod file;
 mod lives;
 mod native;
+mod native_ahead;
 mod native_invites;
 mod native_leaks;
 mod native_lives;

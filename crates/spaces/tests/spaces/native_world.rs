@@ -67,6 +67,8 @@ pub struct Pen<'p> {
     published: &'p mut Vec<Hash>,
     /// How much of each content log was taken in.
     heights: &'p BTreeMap<VerifyingKey, u64>,
+    /// How many operations there is room for.
+    room: usize,
 }
 
 impl Signer for Pen<'_> {
@@ -84,6 +86,10 @@ impl Signer for Pen<'_> {
 
     fn height(&self, _: &SpaceId, author: &VerifyingKey) -> u64 {
         self.heights.get(author).copied().unwrap_or(0)
+    }
+
+    fn has_room(&self) -> bool {
+        self.published.len() < self.room
     }
 }
 
@@ -109,6 +115,8 @@ pub struct Node {
     pub locked: BTreeSet<Hash>,
     pub events: Vec<Event>,
     pub stored: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// With how many operations it stops to heal.
+    pub room: usize,
 }
 
 type Pens<'p, 's> = Sealed<'s, Pen<'p>>;
@@ -139,6 +147,7 @@ impl Node {
             locked: BTreeSet::new(),
             events: Vec::new(),
             stored: BTreeMap::new(),
+            room: usize::MAX,
         }
     }
 
@@ -170,6 +179,7 @@ impl Node {
             topic: &mut self.topic,
             published: &mut published,
             heights: &self.heights,
+            room: self.room,
         };
         let mut context = Context::new(&mut self.keys, &mut self.registry, self.now);
         let mut desk = Desk {

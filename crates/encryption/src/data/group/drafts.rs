@@ -121,6 +121,12 @@ impl<M: Membership> Group<M> {
         Ok((draft, WelcomeReport { left_out }))
     }
 
+    /// Whether a draft of which the work was done elsewhere can still be committed: nothing has
+    /// been processed since, and no channel has gone on.
+    pub fn fits(&self, draft: &Draft, context: &Context<'_>) -> bool {
+        draft.dependencies == self.orderer.heads() && self.agreement.are_current(draft, context)
+    }
+
     /// Seals data under the latest secret that exactly the members hold; changes nothing.
     pub fn send(&self, plaintext: &[u8], rng: &mut impl CryptoRng) -> Result<Sent, OperationError> {
         let secret = self.sending()?;

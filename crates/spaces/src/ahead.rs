@@ -1,0 +1,207 @@
+//! Secrets that are drawn before the change that they go with, so that what is sealed for many
+//! members can be computed elsewhere (`docs/protocol/streams.md#7`).
+
+use std::collections::BTreeSet;
+
+use p2panda_core::{Hash, VerifyingKey};
+use p2panda_encryption::data::{Draft, Rekey};
+use p2panda_encryption::{Context, Sealed, Sealing};
+use p2panda_groups::{Member, View};
+use rand_core::CryptoRng;
+
+use crate::space::{Roles, Space, secret};
+use crate::spaces::Spaces;
+use crate::{Role, SpaceId};
+
+/// A change of ours that is planned, as far as it makes a secret for those who stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Planned {
+    /// [`Spaces::heal`].
+    Heal,
+    /// [`Spaces::rotate`].
+    Rotate,
+    /// [`Spaces::remove`], [`Spaces::remove_all`].
+    Remove(Vec<Member>),
+    /// [`Spaces::set_role`].
+    SetRole(Member, Role),
+}
+
+/// The secret of a change of ours, with what is to be sealed for each member. Nothing has changed,
+/// and dropping it costs nothing.
+#[derive(Debug)]
+pub struct Ahead {
+    space: SpaceId,
+    round: Round,
+    /// What the space had processed.
+    seen: (usize, Vec<Hash>),
+    draft: Draft,
+    directs: usize,
+}
+
+/// For whom a secret is made, and after whose removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Round {
+    pub(crate) removed: Option<VerifyingKey>,
+    pub(crate) members: BTreeSet<VerifyingKey>,
+}
+
+impl Ahead {
+    /// Takes the work out, to do it elsewhere; [`Ahead::put`] the results back in order.
+    pub fn take(&mut self) -> Vec<Sealing> {
+        self.draft.take()
+    }
+
+    /// Puts the finished work in.
+    pub fn put(&mut self, sealed: impl IntoIterator<Item = Sealed>) {
+        self.draft.put(sealed);
+    }
+
+    fn fits(&self, space: &Space, round: &Round, context: &Context<'_>) -> bool {
+        self.space == space.id
+            && self.round == *round
+            && self.seen == seen(space)
+            && self.draft.ready() == self.directs
+            && space.encryption.fits(&self.draft, context)
+    }
+}
+
+impl Spaces {
+    /// Draws the secret of a change of ours; none if it makes no secret, if something else has to
+    /// be done before, or if no more than `at_once` members are sent it.
+    pub fn draw_ahead(
+        &mut self,
+        id: SpaceId,
+        (planned, at_once): (&Planned, usize),
+        context: &Context<'_>,
+        rng: &mut impl CryptoRng,
+    ) -> Option<Ahead> {
+        let round = self.round(&id, planned)?;
+        if round.members.len() <= at_once.saturating_add(1) {
+            return None;
+        }
+        let space = self.spaces.get_mut(&id)?;
+        let draft = match round.removed {
+            Some(removed) => {
+                space.tell_secret(round.members.clone());
+                let draft = space.encryption.rotate_after_removal(removed, context, rng);
+                space.tell_members(&space.roles.clone());
+                draft
+            }
+            None => space.encryption.update(context, rng),
+        };
+        let draft = draft.ok()?;
+        Some(Ahead {
+            space: id,
+            round,
+            seen: seen(space),
+            directs: draft.open(),
+            draft,
+        })
+    }
+
+    /// Whether a change would use what was drawn for it: nothing has come between.
+    pub fn fits_ahead(&self, ahead: &Ahead, planned: &Planned, context: &Context<'_>) -> bool {
+        let space = self.spaces.get(&ahead.space);
+        let round = self.round(&ahead.space, planned);
+        space
+            .zip(round)
+            .is_some_and(|(space, round)| ahead.fits(space, &round, context))
+    }
+
+    /// Whether a change makes a secret for those who stay.
+    pub fn makes_secret(&self, id: &SpaceId, planned: &Planned) -> bool {
+        self.round(id, planned).is_some()
+    }
+
+    /// The next change uses this if it fits, and makes a secret of its own if it does not. Nothing
+    /// is left of it after [`Spaces::forget_ahead`].
+    pub fn go_by(&mut self, ahead: Ahead) {
+        self.ahead = Some(ahead);
+    }
+
+    /// The change is made, or failed; whether what was drawn was of no use.
+    pub fn forget_ahead(&mut self) -> bool {
+        self.ahead.take().is_some()
+    }
+
+    pub(crate) fn take_ahead(
+        &mut self,
+        id: &SpaceId,
+        round: &Round,
+        context: &Context<'_>,
+    ) -> Option<Draft> {
+        let space = self.spaces.get(id)?;
+        let ahead = self
+            .ahead
+            .take_if(|ahead| ahead.fits(space, round, context))?;
+        Some(ahead.draft)
+    }
+
+    /// The first secret that a change makes.
+    fn round(&self, id: &SpaceId, planned: &Planned) -> Option<Round> {
+        let space = self.spaces.get(id).filter(|space| space.native.is_some())?;
+        let group = space.founded?.group;
+        space.speaks().ok()?;
+        space.encryption.members().ok()?;
+        let wanted = self.wanted(space);
+        let is_behind = wanted != space.roles;
+        let reads = |roles: &Roles| roles.get(&self.me).is_some_and(|role| role.has_secrets());
+        if space.has_many_heads() || !reads(&space.roles) {
+            return None;
+        }
+        let before = secret(&space.roles);
+        let without = |members: &[Member]| {
+            let after = without(&self.groups.now(), &group, members);
+            removal(&before, secret(&after))
+        };
+        let round = match planned {
+            Planned::Heal if is_behind => removal(&before, secret(&wanted)),
+            Planned::Heal if space.encryption.rekey() == Rekey::None => None,
+            Planned::Heal | Planned::Rotate => Some(Round {
+                removed: None,
+                members: before,
+            }),
+            _ if is_behind => None,
+            Planned::SetRole(_, role) if role.has_secrets() => None,
+            Planned::SetRole(member, _) => without(std::slice::from_ref(member)),
+            Planned::Remove(members) => without(members),
+        };
+        round.filter(|round| round.members.contains(&self.me))
+    }
+}
+
+fn seen(space: &Space) -> (usize, Vec<Hash>) {
+    (space.graph.len(), space.graph.heads())
+}
+
+/// Those who stay, if somebody goes and nobody comes.
+fn removal(before: &BTreeSet<VerifyingKey>, after: BTreeSet<VerifyingKey>) -> Option<Round> {
+    let removed = before.difference(&after).last().copied()?;
+    Some(Round {
+        removed: Some(removed),
+        members: after,
+    })
+}
+
+/// The roles in a group once these are no direct members any more.
+fn without(view: &View<'_>, group: &p2panda_groups::GroupId, gone: &[Member]) -> Roles {
+    let mut left = Roles::new();
+    let mut keep = |key: VerifyingKey, access: p2panda_groups::Access| {
+        let role: Role = access.into();
+        let kept = left.entry(key).or_insert(role);
+        *kept = (*kept).max(role);
+    };
+    let stays = |(member, _): &(Member, _)| !gone.contains(member);
+    for (member, access) in view.direct_members(group).into_iter().filter(stays) {
+        match member {
+            Member::Individual(key) => keep(key, access),
+            Member::Group(nested) => {
+                for (key, within) in view.members(&nested) {
+                    keep(key, access.min(within));
+                }
+            }
+        }
+    }
+    left
+}
