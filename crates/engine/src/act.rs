@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use p2panda_core::limits::{SPACE_ASK_INTERVAL, SPACE_NAME_BYTES_MAX};
+use p2panda_core::limits::{SPACE_ASK_INTERVAL, SPACE_HEAL_WAIT, SPACE_NAME_BYTES_MAX};
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
 use p2panda_groups::Member;
-use p2panda_spaces::{LocalError, Settings};
+use p2panda_spaces::{LocalError, Planned, Settings};
 use p2panda_store::StoreError;
 
 use crate::answer::EngineEvent;
-use crate::desk::{act, seconds};
+use crate::command::Command;
+use crate::desk::{Bytes, act, act_within, seconds};
+use crate::drafts;
 use crate::join;
 use crate::now::micros;
 use crate::own_keys::{follow, renew_keys};
@@ -61,6 +63,14 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             change,
             reply,
         } => {
+            if waits(turn, &topic, &change)? {
+                turn.postpone(Command::Space(SpaceCommand::Change {
+                    topic,
+                    change,
+                    reply,
+                }));
+                return Ok(());
+            }
             let topic = turn.resolve(&topic)?;
             let changed = self::change(turn, &topic, change)?;
             turn.answer(reply, changed);
@@ -150,15 +160,53 @@ fn create(
     Ok(made.map(drop))
 }
 
+/// Whether a change waits for what is sealed elsewhere. What has to be healed first is, by a draft of
+/// its own.
+fn waits(turn: &mut Turn<'_>, topic: &Topic, change: &SpaceChange) -> Result<bool, StoreError> {
+    let Some(planned) = drafts::planned(change) else {
+        return Ok(false);
+    };
+    if planned != Planned::Heal && must_heal(turn, topic) {
+        if drafts::waits(turn, topic, &Planned::Heal) {
+            return Ok(true);
+        }
+        if turn.state.spaces.drafts.is_done(topic) {
+            let topic = turn.resolve(topic)?;
+            // What cannot be healed makes the change fail.
+            let _ = self::change(turn, &topic, SpaceChange::Heal)?;
+        }
+    }
+    Ok(drafts::waits(turn, topic, &planned))
+}
+
+/// Whether somebody has a secret who should not, or there is none that members alone have.
+fn must_heal(turn: &mut Turn<'_>, topic: &Topic) -> bool {
+    let look = look(turn, topic, None);
+    look.is_some_and(|look| matches!(look.rekey, Rekey::Required(_)) || look.behind)
+}
+
 fn change(
     turn: &mut Turn<'_>,
     topic: &TopicRef,
     change: SpaceChange,
 ) -> Result<Result<(), SpaceError>, StoreError> {
+    change_within(turn, topic, change, &mut Bytes::default())
+}
+
+fn change_within(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    change: SpaceChange,
+    bytes: &mut Bytes,
+) -> Result<Result<(), SpaceError>, StoreError> {
     let Some(id) = turn.state.spaces.id(&topic.topic) else {
         return Ok(Err(SpaceError::Unknown));
     };
-    act(turn, topic, |spaces, desk| {
+    let ahead = turn.state.spaces.drafts.take_done(&topic.topic);
+    act_within(turn, topic, bytes, |spaces, desk| {
+        if let Some(ahead) = ahead {
+            spaces.go_by(ahead);
+        }
         let events = match change {
             SpaceChange::Add(member, role) => {
                 spaces.add(id, Member::Individual(member), role, desk)?
@@ -232,20 +280,24 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
 }
 
 /// Before something is published into a space: what has to be healed first is, as far as possible.
-pub(crate) fn heal_first(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
+/// Whether the publish waits for what is sealed elsewhere.
+pub(crate) fn heal_first(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<bool, StoreError> {
     let Some(id) = turn.state.spaces.id(&topic.topic) else {
-        return Ok(());
+        return Ok(false);
     };
     let State { spaces, rng, .. } = &mut *turn.state;
     let Form::Native(native) = &spaces.form else {
-        return Ok(());
+        return Ok(false);
     };
     let sealed = native.spaces.seal_content(id, &[], rng);
     if sealed.is_err_and(|error| error.is_retryable()) {
+        if drafts::waits(turn, &topic.topic, &Planned::Heal) {
+            return Ok(true);
+        }
         // What cannot be healed makes the publish fail.
         let _ = change(turn, topic, SpaceChange::Heal)?;
     }
-    Ok(())
+    Ok(false)
 }
 
 /// What is due by time: spaces are healed, keys renewed, newcomers ask and are let in.
@@ -301,12 +353,32 @@ fn heal(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
     let Some(before) = look(turn, &topic.topic, None).filter(|look| !look.is_healed()) else {
         return Ok(());
     };
-    // That nobody reads on who should not comes first.
     let now_us = turn.now.elapsed_us;
-    if before.rekey == Rekey::None && !turn.state.spaces.may_heal(&topic.topic, now_us) {
+    if drafts::waits(turn, &topic.topic, &Planned::Heal) {
+        let later_us = now_us.saturating_add(micros(SPACE_HEAL_WAIT));
+        turn.state.spaces.heal_by(&topic.topic, later_us);
         return Ok(());
     }
-    if change(turn, topic, SpaceChange::Heal)?.is_ok()
+    // That nobody reads on who should not comes first.
+    let mut bytes = Bytes::default();
+    let native = turn.state.spaces.native(&topic.topic);
+    let rotates = native.is_some_and(|(id, native)| {
+        let planned = Planned::Heal;
+        native.spaces.makes_secret(&id, &planned)
+    });
+    let is_for_others = before.rekey == Rekey::None && !rotates;
+    if is_for_others {
+        bytes.room = turn.state.spaces.may_heal(&topic.topic, turn.now);
+        if bytes.room.is_none() {
+            return Ok(());
+        }
+    }
+    let healed = change_within(turn, topic, SpaceChange::Heal, &mut bytes)?;
+    if is_for_others {
+        turn.state.spaces.healed(&topic.topic, bytes.made);
+        heal_the_others(turn, topic, &bytes);
+    }
+    if healed.is_ok()
         && let Some(after) = look(turn, &topic.topic, None)
     {
         let handed = before.lacking.into_iter();
@@ -320,4 +392,12 @@ fn heal(turn: &mut Turn<'_>, topic: &TopicRef) -> Result<(), StoreError> {
         turn.batch.events.push(EngineEvent::Space { topic, news });
     }
     Ok(())
+}
+
+/// Those for whom there was no room any more are healed when there is.
+fn heal_the_others(turn: &mut Turn<'_>, topic: &TopicRef, bytes: &Bytes) {
+    if bytes.room.is_some_and(|room| bytes.made >= room) {
+        let now_us = turn.now.elapsed_us;
+        turn.state.spaces.heal_by(&topic.topic, now_us);
+    }
 }

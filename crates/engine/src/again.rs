@@ -185,6 +185,13 @@ pub(crate) fn keep(command: Command) -> (Command, Again<Command>) {
             let remove = move |reply| Command::RemoveAddress { node, reply };
             (remove(reply), Box::new(move || remove(again())))
         }
+        Command::Drafted(drafted) => {
+            let lost = Box::new(drafted.lost());
+            (
+                Command::Drafted(drafted),
+                Box::new(move || Command::Drafted(lost)),
+            )
+        }
         Command::Restored { action, reply } => {
             let (reply, again) = share(reply);
             let restored = move |reply| Command::Restored { action, reply };

@@ -14,7 +14,7 @@ use p2panda_store::{LogKey, Ready, TopicKey};
 use crate::answer::{
     Committed, EngineEvent, PublishError, Published, RecentOperation, TopicChange,
 };
-use crate::command::Restated;
+use crate::command::{Command, Restated};
 use crate::reply::Reply;
 use crate::shares::Origin;
 use crate::topics::TopicRef;
@@ -36,6 +36,8 @@ pub(crate) struct Batch {
     pub restated: Vec<Restatement>,
     /// Operations that passed the order stage, in that order.
     pub ordered: Vec<Ordered>,
+    /// Commands that wait for what is computed elsewhere, in order.
+    pub postponed: Vec<(Topic, Command)>,
     /// Publishes to be answered.
     pub published: Vec<Unanswered>,
     /// By log and hash of the key.

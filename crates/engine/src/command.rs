@@ -7,6 +7,7 @@ use p2panda_core::{
 use p2panda_store::{Durability, RejectReason, RestoredAction, Start};
 
 use crate::answer::{EarlyTrace, Outcome, PublishError, Published, Republished, RestoredError};
+use crate::drafts::Drafted;
 use crate::named_command::NamedCommand;
 use crate::reply::Reply;
 use crate::space_command::SpaceCommand;
@@ -94,6 +95,8 @@ pub enum Command {
     },
     /// Something about spaces.
     Space(SpaceCommand),
+    /// What was sealed elsewhere for a change of a space is there.
+    Drafted(Box<Drafted>),
     /// A sync session came to a phase.
     Session {
         /// Topic of the session.
@@ -324,6 +327,22 @@ impl PublishRequest {
         }
     }
 
+    /// The command that asked for it.
+    pub fn again(self, topic: Topic) -> Command {
+        match self {
+            PublishRequest::One { message, reply } => Command::Publish {
+                topic,
+                message,
+                reply,
+            },
+            PublishRequest::All { messages, reply } => Command::PublishAll {
+                topic,
+                messages,
+                reply,
+            },
+        }
+    }
+
     pub fn body_bytes(&self) -> usize {
         self.messages().iter().map(NewMessage::body_bytes).sum()
     }
@@ -369,7 +388,7 @@ impl Command {
 
     /// Whether it cannot be part of a transaction.
     pub(crate) fn is_aside(&self) -> bool {
-        matches!(self, Command::Restored { .. })
+        matches!(self, Command::Restored { .. } | Command::Drafted(_))
     }
 
     /// Whether a power cut must take nothing of it back: what was promised, and our own

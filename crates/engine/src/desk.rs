@@ -32,6 +32,24 @@ pub(crate) fn act<T>(
     topic: &TopicRef,
     deed: impl FnOnce(&mut Spaces, &mut OurDesk<'_, '_, '_, '_>) -> Done<T>,
 ) -> Result<Result<T, SpaceError>, StoreError> {
+    let mut bytes = Bytes::default();
+    act_within(turn, topic, &mut bytes, deed)
+}
+
+/// How many bytes of operations were made, and from how many on no more members are healed.
+#[derive(Default)]
+pub(crate) struct Bytes {
+    pub made: u64,
+    pub room: Option<u64>,
+}
+
+/// The same, with a bound for what is done for others.
+pub(crate) fn act_within<T>(
+    turn: &mut Turn<'_>,
+    topic: &TopicRef,
+    bytes: &mut Bytes,
+    deed: impl FnOnce(&mut Spaces, &mut OurDesk<'_, '_, '_, '_>) -> Done<T>,
+) -> Result<Result<T, SpaceError>, StoreError> {
     // Should it come to nothing halfway, what was before is read again.
     seal::step(turn)?;
     if let Some(error) = forge::control_refusal(turn, topic)? {
@@ -49,6 +67,7 @@ pub(crate) fn act<T>(
     let mut hand = Hand {
         turn: RefCell::new(turn),
         topic: *topic,
+        bytes,
         failed: None,
     };
     let done = {
@@ -59,7 +78,9 @@ pub(crate) fn act<T>(
             rng: &mut rng,
             forge: Sealed(&mut hand),
         };
-        deed(&mut native.spaces, &mut desk)
+        let done = deed(&mut native.spaces, &mut desk);
+        native.spaces.forget_ahead();
+        done
     };
     let failed = hand.failed.take();
     turn.state.spaces.form = Form::Native(native);
@@ -94,6 +115,7 @@ pub(crate) fn act<T>(
 pub(crate) struct Hand<'t, 'e> {
     turn: RefCell<&'t mut Turn<'e>>,
     topic: TopicRef,
+    bytes: &'t mut Bytes,
     failed: Option<Failed>,
 }
 
@@ -114,12 +136,17 @@ impl Signer for Hand<'_, '_> {
         }
         let turn = self.turn.get_mut();
         let (named, body) = (&outgoing.dependencies, outgoing.body);
+        self.bytes.made += body.len() as u64;
         self.failed = match forge::forge_control(turn, &self.topic, named, body) {
             Ok(Ok(id)) => return id,
             Ok(Err(error)) => Some(Failed::Publish(error)),
             Err(error) => Some(Failed::Store(error)),
         };
         nothing
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes.room.is_none_or(|room| self.bytes.made < room)
     }
 
     fn height(&self, _: &SpaceId, author: &VerifyingKey) -> u64 {

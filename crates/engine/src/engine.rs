@@ -1,16 +1,17 @@
 //! The engine itself: one transaction after the other.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
-use p2panda_core::SigningKey;
 use p2panda_core::budget::Budget;
 use p2panda_core::limits::{
     DEPENDENCY_WAIT, DEPENDENCY_WAIT_MAX, IDEMPOTENCY_WINDOW, OPERATION_BYTES_MAX_DEFAULT,
     OWN_LOG_WAIT, PRUNE_BYTES_MAX, PRUNE_ROWS_MAX,
 };
+use p2panda_core::{SigningKey, Topic};
 use p2panda_store::{
     Durability, Fault, Journal, OpenError, Readers, Restored, RestoredAction, Slice, Store,
     StoreError,
@@ -23,6 +24,7 @@ use crate::answer::{Committed, EngineEvent, RestoredError, StorageWait};
 use crate::at_rest::{AtRest, Sealer};
 use crate::batch::Batch;
 use crate::command::Command;
+use crate::drafts::DraftWork;
 use crate::now::{Now, micros};
 use crate::state::{Limits, State};
 use crate::turn::Turn;
@@ -129,6 +131,8 @@ pub struct Engine {
     given_up: Vec<Command>,
     /// Answers that are true already, for the next commit to give.
     unanswered: Vec<Box<dyn FnOnce() + Send>>,
+    /// Commands that wait for what is computed elsewhere, in order.
+    postponed: BTreeMap<Topic, Vec<Command>>,
 }
 
 impl Engine {
@@ -178,6 +182,7 @@ impl Engine {
             untold: Vec::new(),
             given_up: Vec::new(),
             unanswered: Vec::new(),
+            postponed: BTreeMap::new(),
         };
         // What waits for its order since before the restart gets its deadline now.
         engine.untold = engine
@@ -267,6 +272,24 @@ impl Engine {
         Ok(committed)
     }
 
+    /// Whether somebody does the work of [`Engine::take_work`] and hands in what comes of it. At
+    /// first nobody does, and what is sealed for many members is sealed between the commits.
+    pub fn seal_elsewhere(&mut self, is_on: bool) {
+        self.state.spaces.drafts.set(is_on);
+    }
+
+    /// What is to be sealed for many members, apart from the thread that writes.
+    pub fn take_work(&mut self) -> Vec<DraftWork> {
+        self.state.spaces.drafts.take_work()
+    }
+
+    /// Commands that wait for such work, which nobody does any more.
+    pub(crate) fn recall(&mut self) -> Vec<Command> {
+        self.seal_elsewhere(false);
+        let postponed = std::mem::take(&mut self.postponed);
+        postponed.into_values().flatten().collect()
+    }
+
     /// When [`Engine::tick`] has something to do, in elapsed microseconds.
     pub fn next_wake(&self) -> Option<u64> {
         self.state.next_wake()
@@ -318,12 +341,23 @@ impl Engine {
         let (aside, commands) = commands
             .into_iter()
             .partition::<Vec<_>, _>(Command::is_aside);
+        let mut released = Vec::new();
         for command in aside {
-            if let Command::Restored { action, reply } = command {
-                let result = self.leave_restored(action);
-                self.unanswered.push(Box::new(move || reply(result)));
+            match command {
+                Command::Restored { action, reply } => {
+                    let result = self.leave_restored(action);
+                    self.unanswered.push(Box::new(move || reply(result)));
+                }
+                Command::Drafted(drafted) => {
+                    let topic = drafted.topic();
+                    self.state.spaces.drafted(*drafted, now.elapsed_us);
+                    released.extend(self.postponed.remove(&topic).into_iter().flatten());
+                }
+                _ => {}
             }
         }
+        released.extend(commands);
+        let commands = released;
         self.state.restored = self.store.restored().cloned();
         let sync = commands
             .iter()
@@ -356,6 +390,9 @@ impl Engine {
         // Before anybody reads it from the store: a large operation is not in memory twice.
         drop(kept);
         self.state.settle();
+        for (topic, command) in std::mem::take(&mut batch.postponed) {
+            self.postponed.entry(topic).or_default().push(command);
+        }
         self.follow_own_logs(&mut batch);
         let mut events = std::mem::take(&mut self.untold);
         events.append(&mut batch.events);

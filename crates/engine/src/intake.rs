@@ -28,6 +28,10 @@ pub(crate) fn step(
 }
 
 fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
+    if turn.state.spaces.drafts.holds(&command) {
+        turn.postpone(command);
+        return Ok(());
+    }
     match command {
         Command::Ingest {
             topic,
@@ -164,7 +168,7 @@ fn take(turn: &mut Turn<'_>, command: Command) -> Result<(), StoreError> {
             }
         }
         // Not part of a transaction, see `Engine`.
-        Command::Restored { .. } => {}
+        Command::Restored { .. } | Command::Drafted(_) => {}
     }
     Ok(())
 }

@@ -82,6 +82,14 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     }
     for topic in turn.state.spaces.deciding(now_us) {
         let topic = turn.resolve(&topic)?;
+        if turn.state.spaces.drafts.is_under_way(&topic.topic) {
+            // Who is let in would make what is computed of no use.
+            let later_us = after_a_while(turn);
+            if let Some(requests) = turn.state.spaces.requests_mut(&topic.topic) {
+                requests.wait_until(later_us);
+            }
+            continue;
+        }
         decide(turn, &topic)?;
     }
     Ok(())

@@ -172,6 +172,10 @@ impl Lanes {
         announce: Announce<'_>,
         now: Now,
     ) -> Result<(), Corrupt> {
+        for command in engine.recall().into_iter().rev() {
+            let since_us = None;
+            self.lane(&command).push_front(Queued { command, since_us });
+        }
         while !self.has_no_commands() {
             self.attempt(engine, &mut |_| (), announce, now)?;
             if let Some(reason) = self.waits_for() {
@@ -418,6 +422,8 @@ fn is_own(command: &Command) -> bool {
         | Command::KeepTopic { .. }
         | Command::PeerHas { .. }
         | Command::FindEarly { .. }
+        | Command::Space(_)
+        | Command::Drafted(_)
         | Command::Restored { .. } => true,
         Command::Session { phase, .. } => *phase == Phase::CatchUp,
         _ => false,

@@ -46,6 +46,7 @@ mod command;
 pub mod consumer;
 mod deliver;
 mod desk;
+mod drafts;
 mod early;
 mod engine;
 mod feed_times;
@@ -90,6 +91,7 @@ mod turn;
 mod verify;
 mod views;
 mod waiting;
+mod workshop;
 mod write;
 
 pub use acks::GatheredAcks;
@@ -99,6 +101,7 @@ pub use answer::{
 };
 pub use at_rest::AtRest;
 pub use command::{Command, Genuine, Incoming, NewMessage, Restated, Source};
+pub use drafts::{DraftWork, Drafted};
 pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use named_command::{AgedNamed, NamedCommand, NewNamed, OpenedNamed};

@@ -35,8 +35,9 @@ pub(crate) fn publish(
         return Ok(());
     }
     let topic = turn.resolve(topic)?;
-    if turn.state.spaces.is_space(&topic.topic) {
-        act::heal_first(turn, &topic)?;
+    if turn.state.spaces.is_space(&topic.topic) && act::heal_first(turn, &topic)? {
+        turn.postpone(request.again(topic.topic));
+        return Ok(());
     }
     let now_us = turn.now.elapsed_us;
     let State {

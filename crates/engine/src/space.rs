@@ -15,6 +15,8 @@ use p2panda_store::{StoreError, StoreErrorKind, Tx};
 use zeroize::Zeroizing;
 
 use crate::at_rest::Sealer;
+use crate::drafts::{Drafted, Drafts};
+use crate::now::Now;
 use form::{Form, Kind, Native};
 use requests::Requests;
 use upkeep::Upkeep;
@@ -24,6 +26,9 @@ use waits::{Awaited, Waits};
 const TOPIC_ROW: u8 = 3;
 /// The same of one that says who asked to be let in.
 const REQUEST_ROW: u8 = 4;
+
+/// The same of one that says what was done in a space that nobody asked for.
+const UPKEEP_ROW: u8 = 9;
 
 /// The spaces of a node.
 pub(crate) struct Spaces {
@@ -35,10 +40,14 @@ pub(crate) struct Spaces {
     changed: BTreeSet<Topic>,
     /// Topics in which requests have changed.
     requested: BTreeSet<Topic>,
+    /// Topics of which the upkeep has changed.
+    kept_up: BTreeSet<Topic>,
     /// Something of the form may have changed.
     touched: bool,
     /// Secrets that may be here, for which content waits.
     pub unsealed: BTreeSet<(Topic, [u8; 32])>,
+    /// Changes that wait for what is computed elsewhere.
+    pub drafts: Drafts,
     /// When our own keys are looked at next, in elapsed microseconds.
     pub keys_due_us: Option<u64>,
 }
@@ -86,8 +95,10 @@ impl Default for Spaces {
             content: named("content"),
             changed: BTreeSet::new(),
             requested: BTreeSet::new(),
+            kept_up: BTreeSet::new(),
             touched: false,
             unsealed: BTreeSet::new(),
+            drafts: Drafts::default(),
             keys_due_us: None,
         }
     }
@@ -167,14 +178,21 @@ impl Spaces {
         self.unsealed.clear();
         self.changed.clear();
         self.requested.clear();
+        self.kept_up.clear();
         self.touched = false;
         let rows = sealer.load(tx)?;
-        let mut requests = Vec::new();
+        let (mut requests, mut upkeep) = (Vec::new(), Vec::new());
         for (key, value) in &rows {
             let name = match key.split_first() {
                 Some((&TOPIC_ROW, name)) => name,
                 Some((&REQUEST_ROW, name)) => {
                     requests.push(requests::read(name, value).ok_or_else(damaged)?);
+                    continue;
+                }
+                Some((&UPKEEP_ROW, name)) => {
+                    let topic: [u8; 32] = name.try_into().map_err(|_| damaged())?;
+                    let kept = Upkeep::read(value).ok_or_else(damaged)?;
+                    upkeep.push((Topic::from_bytes(topic), kept));
                     continue;
                 }
                 _ => continue,
@@ -194,6 +212,11 @@ impl Spaces {
         for (topic, newcomer, invite) in requests {
             if let Some(space) = self.topics.get_mut(&topic) {
                 space.requests.load(newcomer, invite);
+            }
+        }
+        for (topic, kept) in upkeep {
+            if let Some(space) = self.topics.get_mut(&topic) {
+                space.upkeep = kept;
             }
         }
         if !self.form.is_fake() {
@@ -223,6 +246,13 @@ impl Spaces {
             if let Some(space) = self.topics.get_mut(&topic) {
                 rows.extend(space.requests.take_changed(REQUEST_ROW, &topic));
             }
+        }
+        for topic in std::mem::take(&mut self.kept_up) {
+            let space = self.topics.get(&topic);
+            rows.push(Row {
+                key: [&[UPKEEP_ROW][..], topic.as_bytes()].concat(),
+                value: space.map(|space| space.upkeep.write()),
+            });
         }
         if std::mem::take(&mut self.touched)
             && let Form::Native(native) = &mut self.form
@@ -261,17 +291,32 @@ impl Spaces {
         }
     }
 
-    /// Whether we may heal a space for others now; if not, it is due when we may.
-    pub fn may_heal(&mut self, topic: &Topic, now_us: u64) -> bool {
-        let Some(space) = self.topics.get_mut(topic) else {
-            return false;
-        };
-        match space.upkeep.take(now_us) {
-            Ok(()) => true,
-            Err(later_us) => {
-                space.heal_us = Some(later_us);
-                false
+    /// What was computed elsewhere for a space is done, and may be what healing it waits for.
+    pub fn drafted(&mut self, drafted: Drafted, now_us: u64) {
+        self.heal_by(&drafted.topic(), now_us);
+        self.drafts.done(drafted);
+    }
+
+    /// How many bytes we may make now to heal a space for others; if none, it is due when we may.
+    pub fn may_heal(&mut self, topic: &Topic, now: Now) -> Option<u64> {
+        let space = self.topics.get_mut(topic)?;
+        match space.upkeep.take(now.wall.as_micros()) {
+            Ok(left) => {
+                self.kept_up.insert(*topic);
+                Some(left)
             }
+            Err(wait_us) => {
+                space.heal_us = Some(now.elapsed_us.saturating_add(wait_us));
+                None
+            }
+        }
+    }
+
+    /// So many bytes were made to heal a space for others.
+    pub fn healed(&mut self, topic: &Topic, bytes: u64) {
+        if let Some(space) = self.topics.get_mut(topic) {
+            space.upkeep.made(bytes);
+            self.kept_up.insert(*topic);
         }
     }
 

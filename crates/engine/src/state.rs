@@ -106,6 +106,7 @@ impl State {
         self.sealer.settle();
         self.early.settle();
         self.topics.settle();
+        self.spaces.drafts.settle();
     }
 
     /// The transaction was taken back: memory is what it was before, or is read again. Its commands

@@ -15,6 +15,7 @@ use crate::inbox::{Inbox, Message, Next};
 use crate::lanes::Lanes;
 use crate::now::{Now, micros};
 use crate::views::ViewCommand;
+use crate::workshop::Workshop;
 
 /// Reads the time.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -36,7 +37,7 @@ pub struct Stopped;
 /// way (`docs/protocol/streams.md#8`).
 #[derive(Clone)]
 pub struct Handle {
-    sender: Sender<Message>,
+    sender: Arc<Sender<Message>>,
     shared: Arc<Shared>,
 }
 
@@ -52,12 +53,15 @@ pub fn spawn(engine: Engine, clock: Clock, on_commit: OnCommit) -> Handle {
 
 /// The same; who has to end things when the engine stops by itself is told.
 pub fn spawn_watched(
-    engine: Engine,
+    mut engine: Engine,
     clock: Clock,
     on_commit: OnCommit,
     on_failure: OnFailure,
 ) -> Handle {
     let (sender, receiver) = channel();
+    let sender = Arc::new(sender);
+    let workshop = Workshop::new(Arc::downgrade(&sender));
+    engine.seal_elsewhere(true);
     let shared = Arc::new(Shared {
         thread: Mutex::new(None),
         failure: Mutex::new(None),
@@ -68,6 +72,7 @@ pub fn spawn_watched(
             inbox: Inbox::new(receiver),
             lanes: Lanes::new(engine.signing_key().verifying_key()),
             engine,
+            workshop,
             clock,
             on_commit,
         };
@@ -157,6 +162,7 @@ struct Loop {
     engine: Engine,
     inbox: Inbox,
     lanes: Lanes,
+    workshop: Workshop,
     clock: Clock,
     on_commit: OnCommit,
 }
@@ -170,6 +176,9 @@ impl Loop {
             let (engine, now) = (&mut self.engine, (self.clock)());
             self.lanes
                 .process_and_refill(engine, &mut refill, &mut self.on_commit, now)?;
+            for work in self.engine.take_work() {
+                self.workshop.take(work);
+            }
         }
         let (engine, now) = (&mut self.engine, (self.clock)());
         self.lanes.finish(engine, &mut self.on_commit, now)

@@ -5,7 +5,8 @@ use p2panda_store::{Log, LogKey, Reject, RejectReason, StoreError, Tx};
 
 use crate::answer::{EngineEvent, Outcome};
 use crate::batch::Batch;
-use crate::command::Source;
+use crate::command::{Command, Source};
+use crate::drafts;
 use crate::now::Now;
 use crate::reply::Reply;
 use crate::state::State;
@@ -115,6 +116,13 @@ impl Turn<'_> {
     /// Answers after the commit.
     pub fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: T) {
         self.batch.answers.push(Box::new(move || reply(answer)));
+    }
+
+    /// A command waits for what is computed elsewhere.
+    pub fn postpone(&mut self, command: Command) {
+        if let Some(topic) = drafts::space_of(&command) {
+            self.batch.postponed.push((topic, command));
+        }
     }
 
     /// Commits, and gives back what is to be told of.

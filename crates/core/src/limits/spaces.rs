@@ -12,6 +12,15 @@ pub const SPACE_ASK_WAIT: Duration = Duration::from_secs(30);
 pub const SPACE_ASK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How often a node heals one space for others within an hour (`docs/protocol/streams.md#7`).
 pub const SPACE_HEALS_PER_HOUR_MAX: u32 = 60;
+/// Bytes of control messages that a node makes in one space for others within an hour, before it
+/// stops (`docs/protocol/streams.md#7`).
+pub const SPACE_UPKEEP_BYTES_PER_HOUR_MAX: u64 = 8 * 1024 * 1024;
+/// Direct messages of one operation that are computed on the thread which writes
+/// (`docs/protocol/streams.md#7`).
+pub const SPACE_SEALED_AT_ONCE_MAX: usize = 16;
+/// Drafts of one change that are computed elsewhere; the next one is computed on the thread which
+/// writes (`docs/protocol/streams.md#7`).
+pub const SPACE_DRAFTS_MAX: usize = 2;
 /// From one look at our own keys to the next (`docs/protocol/streams.md#7`).
 pub const SPACE_KEYS_LOOK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Spaces in which renewed keys are published in one transaction (`docs/protocol/streams.md#7`).

@@ -1,28 +1,65 @@
-//! How often a node does something in a space that nobody asked for (`docs/protocol/streams.md#7`).
+//! How often a node does something in a space that nobody asked for, and how many bytes it makes of
+//! that (`docs/protocol/streams.md#7`).
 
-use p2panda_core::limits::SPACE_HEALS_PER_HOUR_MAX;
+use p2panda_core::limits::{SPACE_HEALS_PER_HOUR_MAX, SPACE_UPKEEP_BYTES_PER_HOUR_MAX};
+use zeroize::Zeroizing;
 
 const HOUR_US: u64 = 60 * 60 * 1_000_000;
 
-/// What was done in the hour that is under way.
-#[derive(Default)]
+/// What was done in the hour that is under way, by the wall clock: it outlasts a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Upkeep {
     since_us: u64,
     heals: u32,
+    bytes: u64,
 }
 
 impl Upkeep {
-    /// Counts one more, or says when the next hour begins.
-    pub fn take(&mut self, now_us: u64) -> Result<(), u64> {
-        let ends_us = self.since_us.saturating_add(HOUR_US);
-        if self.heals == 0 || now_us >= ends_us {
-            (self.since_us, self.heals) = (now_us, 0);
+    /// Counts one more and gives how many bytes it may make, or says how long the hour still goes on.
+    pub fn take(&mut self, wall_us: u64) -> Result<u64, u64> {
+        if wall_us < self.since_us {
+            // The clock was put back: nothing more is allowed for that, nor is it closed for long.
+            self.since_us = wall_us;
         }
-        if self.heals >= SPACE_HEALS_PER_HOUR_MAX {
-            return Err(ends_us);
+        let ends_us = self.since_us.saturating_add(HOUR_US);
+        if self.heals == 0 || wall_us >= ends_us {
+            *self = Upkeep {
+                since_us: wall_us,
+                ..Upkeep::default()
+            };
+        }
+        let left = SPACE_UPKEEP_BYTES_PER_HOUR_MAX.saturating_sub(self.bytes);
+        if self.heals >= SPACE_HEALS_PER_HOUR_MAX || left == 0 {
+            return Err(ends_us.saturating_sub(wall_us));
         }
         self.heals += 1;
-        Ok(())
+        Ok(left)
+    }
+
+    /// So many bytes were made of it.
+    pub fn made(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// The row: since when, how often, how many bytes.
+    pub fn write(&self) -> Zeroizing<Vec<u8>> {
+        let parts = [
+            &self.since_us.to_be_bytes()[..],
+            &self.heals.to_be_bytes(),
+            &self.bytes.to_be_bytes(),
+        ];
+        Zeroizing::new(parts.concat())
+    }
+
+    /// None: it is damaged.
+    pub fn read(row: &[u8]) -> Option<Upkeep> {
+        let (since, rest) = row.split_first_chunk()?;
+        let (heals, bytes) = rest.split_first_chunk()?;
+        Some(Upkeep {
+            since_us: u64::from_be_bytes(*since),
+            heals: u32::from_be_bytes(*heals),
+            bytes: u64::from_be_bytes(bytes.try_into().ok()?),
+        })
     }
 }
 
@@ -30,13 +67,47 @@ impl Upkeep {
 mod tests {
     use super::*;
 
+    const ALL: u64 = SPACE_UPKEEP_BYTES_PER_HOUR_MAX;
+
     #[test]
     fn so_many_times_in_an_hour_and_then_again_in_the_next() {
         let mut upkeep = Upkeep::default();
         for at in 0..u64::from(SPACE_HEALS_PER_HOUR_MAX) {
-            assert_eq!(upkeep.take(7 + at), Ok(()));
+            assert_eq!(upkeep.take(7 + at), Ok(ALL));
         }
-        assert_eq!(upkeep.take(7 + HOUR_US - 1), Err(7 + HOUR_US));
-        assert_eq!(upkeep.take(7 + HOUR_US), Ok(()));
+        assert_eq!(upkeep.take(7 + HOUR_US - 1), Err(1));
+        assert_eq!(upkeep.take(7 + HOUR_US), Ok(ALL));
+    }
+
+    #[test]
+    fn so_many_bytes_in_an_hour_and_then_again_in_the_next() {
+        let mut upkeep = Upkeep::default();
+        assert_eq!(upkeep.take(7), Ok(ALL));
+        upkeep.made(ALL - 1);
+        assert_eq!(upkeep.take(8), Ok(1), "one byte is left");
+        upkeep.made(1);
+        assert_eq!(upkeep.take(9), Err(HOUR_US - 2), "none is");
+        assert_eq!(upkeep.take(7 + HOUR_US), Ok(ALL));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_gives_nothing_and_closes_nothing() {
+        let mut upkeep = Upkeep::default();
+        assert_eq!(upkeep.take(5 * HOUR_US), Ok(ALL));
+        upkeep.made(ALL);
+        assert_eq!(upkeep.take(HOUR_US), Err(HOUR_US));
+        assert_eq!(upkeep.take(2 * HOUR_US), Ok(ALL));
+    }
+
+    #[test]
+    fn its_row_is_read_back_and_a_damaged_one_is_not() {
+        let upkeep = Upkeep {
+            since_us: 1,
+            heals: 2,
+            bytes: 3,
+        };
+        assert_eq!(Upkeep::read(&upkeep.write()), Some(upkeep));
+        assert_eq!(Upkeep::read(&[0; 19]), None);
+        assert_eq!(Upkeep::read(&[0; 21]), None);
     }
 }

@@ -8,6 +8,7 @@ mod bodies;
 mod branches;
 mod consumers;
 mod crash;
+mod drafts;
 mod feed;
 mod follower;
 mod idempotency;

@@ -1,0 +1,357 @@
+//! What is sealed for many members is computed elsewhere, and what a node does for others is bounded.
+
+use std::sync::mpsc::{Receiver, channel};
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::SeedableRng;
+use p2panda_core::limits::{
+    PRE_KEY_LIFETIME_DEFAULT_S, SPACE_DRAFTS_MAX, SPACE_HEALS_PER_HOUR_MAX,
+    SPACE_SEALED_AT_ONCE_MAX,
+};
+use p2panda_core::{
+    Draft, LogName, NodeExtensions, Operation, SigningKey, Timestamp, Topic, VerifyingKey,
+};
+use p2panda_encryption::{Lifetime, OwnKeys, SecretKey};
+use p2panda_engine::{
+    Command, DraftWork, Fault, Incoming, Lanes, NewMessage, PublishError, Published, Role, Source,
+    SpaceChange, SpaceCommand, SpaceError, thread,
+};
+use p2panda_spaces::Spaces;
+
+use crate::spaces::{Peer, SECOND_US, TOPIC, change, create};
+
+const ELSEWHERE: Topic = Topic::from_bytes([8; 32]);
+
+/// A member of whom there is nothing but its keys.
+fn absent(number: u8) -> (VerifyingKey, Operation) {
+    let mut rng = ChaCha20Rng::from_seed([number; 32]);
+    let key = SigningKey::from_bytes(&[100 + number; 32]);
+    let now = 1_800_000_000;
+    let mut keys = OwnKeys::new(SecretKey::random(&mut rng));
+    keys.rotate_hybrid_prekey(
+        Lifetime::starting(now, PRE_KEY_LIFETIME_DEFAULT_S),
+        &mut rng,
+    );
+    let body = Spaces::bundle_body(&keys, now).unwrap();
+    let name = LogName::of("control").unwrap();
+    let extensions = NodeExtensions {
+        log_id: TOPIC.named_log_id(&name),
+        timestamp: Timestamp::from_micros(1),
+        prune: false,
+        deps: Vec::new(),
+        name: Some(name),
+    }
+    .encode();
+    let draft = Draft {
+        seq: 0,
+        backlink: None,
+        body: Some(&body),
+        extensions: Some(&extensions),
+    };
+    let operation = Operation::create(&key, draft).unwrap();
+    (key.verifying_key(), operation)
+}
+
+fn comes(peer: &mut Peer, operation: Operation) {
+    peer.process(Command::Ingest {
+        topic: TOPIC,
+        source: Source::Import { id: 0 },
+        operations: vec![Incoming::Valid(operation)],
+        reply: None,
+    });
+}
+
+/// Alice's space with bob, an owner, carol, an editor, and so many others that a secret for those who
+/// stay when carol goes is for this many.
+fn space_for(recipients: usize) -> [Peer; 3] {
+    let mut alice = Peer::new(1);
+    alice.ask(create()).unwrap();
+    let mut bob = Peer::following(2, &mut alice);
+    let mut carol = Peer::following(3, &mut alice);
+    let members = [(bob.id(), Role::Owner), (carol.id(), Role::Editor)];
+    for (member, role) in members {
+        alice.ask(change(SpaceChange::Add(member, role))).unwrap();
+    }
+    for number in 0..recipients - 1 {
+        let (member, keys) = absent(number as u8);
+        comes(&mut alice, keys);
+        alice
+            .ask(change(SpaceChange::Add(member, Role::Reader)))
+            .unwrap();
+    }
+    for peer in [&mut bob, &mut carol] {
+        peer.hear(&alice);
+    }
+    alice.engine().seal_elsewhere(true);
+    [alice, bob, carol]
+}
+
+type Answer<T> = Receiver<T>;
+
+fn removes(member: VerifyingKey) -> (Command, Answer<Result<(), SpaceError>>) {
+    let (sender, answer) = channel();
+    let command = Command::Space(SpaceCommand::Change {
+        topic: TOPIC,
+        change: SpaceChange::Remove(member),
+        reply: Box::new(move |answer| sender.send(answer).unwrap()),
+    });
+    (command, answer)
+}
+
+fn publishes(topic: Topic, text: &str) -> (Command, Answer<Result<Published, PublishError>>) {
+    let (sender, answer) = channel();
+    let command = Command::Publish {
+        topic,
+        message: NewMessage::new(text.as_bytes().to_vec()),
+        reply: Box::new(move |answer| sender.send(answer).unwrap()),
+    };
+    (command, answer)
+}
+
+/// The one piece of work that has been begun.
+fn work(peer: &mut Peer) -> DraftWork {
+    let mut work = peer.engine().take_work();
+    assert_eq!(work.len(), 1);
+    work.remove(0)
+}
+
+/// Bob changes the role of somebody, which alice hears of.
+fn bob_does_something(bob: &mut Peer, alice: &mut Peer, role: Role) {
+    let (member, _) = absent(0);
+    bob.ask(change(SpaceChange::SetRole(member, role))).unwrap();
+    alice.hear(bob);
+}
+
+fn has(peer: &mut Peer, member: &VerifyingKey) -> bool {
+    peer.members().iter().any(|(key, _)| key == member)
+}
+
+#[test]
+fn a_removal_from_many_leaves_the_other_topics_alone() {
+    let [mut alice, mut bob, mut carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let (remove, removed) = removes(carol.id());
+    alice.process(remove);
+    let (here, is_here) = publishes(TOPIC, "for those who stay");
+    let (there, is_there) = publishes(ELSEWHERE, "\x61x");
+    alice.process(here);
+    alice.process(there);
+    assert!(is_there.try_recv().unwrap().is_ok(), "nothing holds it up");
+    assert!(removed.try_recv().is_err() && is_here.try_recv().is_err());
+    assert!(has(&mut alice, &carol.id()), "nothing has happened yet");
+    let done = work(&mut alice).seal();
+    alice.process(done);
+    assert_eq!(removed.try_recv().unwrap(), Ok(()));
+    assert!(
+        is_here.try_recv().unwrap().is_ok(),
+        "it comes after the removal"
+    );
+    assert!(alice.engine().take_work().is_empty());
+    for peer in [&mut bob, &mut carol] {
+        peer.hear(&alice);
+    }
+    assert_eq!(bob.shown(), ["for those who stay"]);
+    assert_eq!((carol.shown(), carol.sealed()), (Vec::new(), 1));
+    assert!(!has(&mut bob, &carol.id()));
+}
+
+#[test]
+fn a_removal_from_few_is_sealed_at_once() {
+    let [mut alice, _bob, carol] = space_for(SPACE_SEALED_AT_ONCE_MAX);
+    let (remove, removed) = removes(carol.id());
+    alice.process(remove);
+    assert_eq!(removed.try_recv().unwrap(), Ok(()));
+    assert!(alice.engine().take_work().is_empty());
+}
+
+#[test]
+fn a_draft_that_lost_its_race_is_drawn_once_more() {
+    let [mut alice, mut bob, mut carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let (remove, removed) = removes(carol.id());
+    alice.process(remove);
+    let roles = [Role::Editor, Role::Reader];
+    for (lost, role) in roles.into_iter().enumerate() {
+        assert!(lost < SPACE_DRAFTS_MAX);
+        let outdated = work(&mut alice);
+        bob_does_something(&mut bob, &mut alice, role);
+        assert!(removed.try_recv().is_err());
+        alice.process(outdated.seal());
+    }
+    assert_eq!(
+        removed.try_recv().unwrap(),
+        Ok(()),
+        "the third is made at once"
+    );
+    assert!(alice.engine().take_work().is_empty());
+    alice.publish("for those who stay").unwrap();
+    for peer in [&mut bob, &mut carol] {
+        peer.hear(&alice);
+    }
+    assert!(!has(&mut bob, &carol.id()));
+    assert_eq!(bob.shown(), ["for those who stay"]);
+    assert_eq!((carol.shown(), carol.sealed()), (Vec::new(), 1));
+}
+
+#[test]
+fn a_crash_before_a_draft_is_used_takes_nothing_with_it() {
+    let [mut alice, mut bob, mut carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let operations = alice.operations().len();
+    let (remove, removed) = removes(carol.id());
+    alice.process(remove);
+    let lost = work(&mut alice);
+    alice.crash();
+    assert!(removed.recv().is_err(), "it was not done");
+    assert!(has(&mut alice, &carol.id()));
+    assert_eq!(alice.operations().len(), operations);
+    // What comes of it is of no use to anybody.
+    alice.process(lost.seal());
+    assert!(has(&mut alice, &carol.id()));
+    alice.publish("for all").unwrap();
+    alice.ask(change(SpaceChange::Remove(carol.id()))).unwrap();
+    alice.publish("for those who stay").unwrap();
+    for peer in [&mut bob, &mut carol] {
+        peer.hear(&alice);
+    }
+    assert_eq!(bob.shown(), ["for all", "for those who stay"]);
+    assert_eq!(carol.shown(), ["for all"]);
+}
+
+#[test]
+fn storage_that_fails_when_a_draft_is_used_takes_it_back() {
+    let [mut alice, mut bob, carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let mut lanes = Lanes::new(alice.id());
+    let (remove, removed) = removes(carol.id());
+    let (here, is_here) = publishes(TOPIC, "for those who stay");
+    lanes.push(remove);
+    lanes.push(here);
+    let mut failures = 0;
+    for after in [0, 3, 9, 27] {
+        let mut now = alice.now;
+        while lanes.process(alice.engine(), now).is_ok() && !lanes.is_empty() {}
+        let Some(work) = alice.engine().take_work().pop() else {
+            break;
+        };
+        lanes.push(work.seal());
+        alice.engine().set_fault(Some(Fault::Full { after }));
+        lanes.process(alice.engine(), now).unwrap();
+        failures += usize::from(lanes.waits_for().is_some());
+        alice.engine().set_fault(None);
+        if removed.try_recv().is_ok() {
+            break;
+        }
+        assert!(has(&mut alice, &carol.id()));
+        now.elapsed_us = lanes.next_wake().unwrap();
+        alice.now = now;
+    }
+    assert!(failures >= 3, "{failures}");
+    while removed.try_recv().is_err() && has(&mut alice, &carol.id()) {
+        let now = alice.now;
+        lanes.process(alice.engine(), now).unwrap();
+        for work in alice.engine().take_work() {
+            lanes.push(work.seal());
+        }
+    }
+    let now = alice.now;
+    while !lanes.is_empty() {
+        lanes.process(alice.engine(), now).unwrap();
+    }
+    assert!(is_here.try_recv().unwrap().is_ok());
+    bob.hear(&alice);
+    assert_eq!(bob.shown(), ["for those who stay"]);
+}
+
+#[test]
+fn a_close_makes_what_waits_for_a_draft() {
+    let [mut alice, mut bob, carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let engine = alice.engine.take().unwrap();
+    let queue = thread::spawn(engine, thread::system_clock(), Box::new(|_| ()));
+    let (remove, removed) = removes(carol.id());
+    let (here, is_here) = publishes(TOPIC, "for those who stay");
+    queue.send(remove).unwrap();
+    queue.send(here).unwrap();
+    queue.close().unwrap();
+    assert_eq!(removed.recv().unwrap(), Ok(()));
+    assert!(is_here.recv().unwrap().is_ok());
+    alice.crash();
+    bob.hear(&alice);
+    assert_eq!(bob.shown(), ["for those who stay"]);
+}
+
+#[test]
+fn the_thread_that_seals_hands_the_work_back() {
+    let [mut alice, mut bob, carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    let engine = alice.engine.take().unwrap();
+    let queue = thread::spawn(engine, thread::system_clock(), Box::new(|_| ()));
+    let (remove, removed) = removes(carol.id());
+    queue.send(remove).unwrap();
+    assert_eq!(removed.recv().unwrap(), Ok(()));
+    queue.close().unwrap();
+    alice.crash();
+    bob.hear(&alice);
+    assert!(!has(&mut bob, &carol.id()));
+}
+
+#[test]
+fn a_publish_that_needs_a_secret_first_waits_for_it() {
+    let [mut alice, mut bob, mut carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    // Bob leaves, and makes no secret for the others.
+    bob.ask(change(SpaceChange::Remove(bob.id()))).unwrap();
+    let own = alice.now;
+    for operation in bob.operations() {
+        let command = Command::Ingest {
+            topic: TOPIC,
+            source: Source::Import { id: 0 },
+            operations: vec![Incoming::Valid(operation)],
+            reply: None,
+        };
+        alice.engine().process(vec![command], own).unwrap();
+    }
+    let (here, is_here) = publishes(TOPIC, "for those who stay");
+    alice.process(here);
+    assert!(is_here.try_recv().is_err());
+    let done = work(&mut alice).seal();
+    alice.process(done);
+    assert!(is_here.try_recv().unwrap().is_ok());
+    for peer in [&mut bob, &mut carol] {
+        peer.hear(&alice);
+    }
+    assert_eq!(carol.shown(), ["for those who stay"]);
+    assert!(bob.shown().is_empty());
+}
+
+#[test]
+fn what_was_done_for_others_is_counted_across_restarts() {
+    let mut alice = Peer::new(1);
+    alice.ask(create()).unwrap();
+    let members: Vec<_> = (0..=SPACE_HEALS_PER_HOUR_MAX as u8).map(absent).collect();
+    for (member, _) in &members {
+        alice
+            .ask(change(SpaceChange::Add(*member, Role::Reader)))
+            .unwrap();
+    }
+    for (number, (member, keys)) in members.into_iter().enumerate() {
+        if number == 30 {
+            alice.crash();
+        }
+        let operations = alice.operations().len();
+        comes(&mut alice, keys);
+        alice.wait();
+        let healed = alice.operations().len() - operations - 1;
+        let allowed = number < SPACE_HEALS_PER_HOUR_MAX as usize;
+        assert_eq!(healed > 0, allowed, "{number}: {member}");
+    }
+    // In the next hour it goes on by itself.
+    let operations = alice.operations().len();
+    alice.now.elapsed_us += 3_600 * SECOND_US;
+    alice.now.wall = Timestamp::from_micros(alice.now.wall.as_micros() + 3_600 * SECOND_US);
+    alice.settle();
+    assert!(alice.operations().len() > operations);
+}
+
+#[test]
+fn without_a_thread_for_it_everything_is_sealed_at_once() {
+    let [mut alice, _bob, carol] = space_for(SPACE_SEALED_AT_ONCE_MAX + 1);
+    alice.engine().seal_elsewhere(false);
+    let (remove, removed) = removes(carol.id());
+    alice.process(remove);
+    assert_eq!(removed.try_recv().unwrap(), Ok(()));
+}
