@@ -21,6 +21,7 @@ mod pair;
 mod prepare;
 mod prune;
 mod side;
+mod spaces;
 mod view;
 
 use std::path::PathBuf;
@@ -231,6 +232,41 @@ enum Workload {
         #[command(flatten)]
         payload: Payload,
     },
+    /// Members come to an encrypted space, go and are healed, while the node publishes to another topic.
+    SpaceMembers {
+        /// Members.
+        #[arg(long, default_value_t = 128)]
+        n: usize,
+    },
+    /// Publish to an encrypted space, next to a plain topic in the same run.
+    SpacePublish {
+        #[arg(long, default_value_t = 4_000)]
+        n: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Receive what a member of an encrypted space wrote, next to a plain topic in the same run.
+    SpaceReceive {
+        #[arg(long, default_value_t = 20_000)]
+        n: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Come into an encrypted space of which all messages are here.
+    SpaceJoin {
+        #[arg(long, default_value_t = 100_000)]
+        n: usize,
+        #[command(flatten)]
+        payload: Payload,
+    },
+    /// Open a directory with many encrypted spaces, next to one without.
+    SpaceOpen {
+        #[arg(long, default_value_t = 1_000)]
+        spaces: u32,
+        /// Only make the directory.
+        #[arg(long, hide = true)]
+        prepare: bool,
+    },
     /// What the machine does at most: signatures and hashes.
     LimitCrypto {
         #[arg(long, default_value_t = 8_192)]
@@ -300,6 +336,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Workload::LimitCommit { n, interval_us } => {
             limits::disk::paced_commits(&root, n, Duration::from_micros(interval_us))
         }
+        Workload::SpaceOpen {
+            spaces: n,
+            prepare: false,
+        } => spaces::open(&root, n),
         workload => {
             let runtime = tokio::runtime::Runtime::new()?;
             let result = runtime.block_on(run_node(root, workload));
@@ -441,6 +481,11 @@ async fn run_node(root: PathBuf, workload: Workload) -> Result<(), Failure> {
             };
             pair::topics(&root, logs).await
         }
+        Workload::SpaceMembers { n } => spaces::members(&root, n).await,
+        Workload::SpacePublish { n, payload } => spaces::publish(&root, n, payload.bytes).await,
+        Workload::SpaceReceive { n, payload } => spaces::receive(&root, n, payload.bytes).await,
+        Workload::SpaceJoin { n, payload } => spaces::join(&root, n, payload.bytes).await,
+        Workload::SpaceOpen { spaces: n, .. } => spaces::prepare_open(&root, n).await,
         Workload::Side { spec } => side::run(serde_json::from_str(&spec)?).await,
     }
 }
