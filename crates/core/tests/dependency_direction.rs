@@ -37,7 +37,15 @@ const ALLOWED: [(&str, &[&str]); 13] = [
         ],
     ),
     ("p2panda-rpc", &["p2panda", "p2panda-core"]),
-    ("p2panda-web", &["p2panda-core"]),
+    (
+        "p2panda-web",
+        &[
+            "p2panda-core",
+            "p2panda-groups",
+            "p2panda-encryption",
+            "p2panda-spaces",
+        ],
+    ),
     ("p2panda-cli", &["p2panda", "p2panda-rpc"]),
     (
         "p2panda-sim",

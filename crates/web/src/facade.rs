@@ -32,7 +32,7 @@ export interface Operation {
 }
 export interface Ephemeral { author: string; timestamp: string; body: Uint8Array }
 export interface Shown { id: string; timestamp: number; after: string[] }
-export interface TicketFields { topic: string; network: string; contacts: string[] }
+export interface TicketFields { topic: string; network: string; contacts: string[]; invite?: Uint8Array }
 "#;
 
 #[wasm_bindgen]
@@ -206,6 +206,14 @@ pub fn sign(seed: &[u8], message: &[u8]) -> Of<Vec<u8>> {
     Ok(signing_key(seed)?.sign(message).as_bytes().to_vec())
 }
 
+/// A key of 32 bytes from a passphrase and a salt of at least 8 bytes. It takes a while, and 64 MiB.
+#[wasm_bindgen]
+pub fn stretch(passphrase: &str, salt: &[u8]) -> Of<Vec<u8>> {
+    let key = crate::passphrase::stretch(passphrase, salt);
+    let key = key.ok_or_else(|| fail("invalid", "a salt has at least 8 bytes"))?;
+    Ok(key.to_vec())
+}
+
 /// Reads a ticket, as it is shared.
 #[wasm_bindgen(js_name = readTicket)]
 pub fn read_ticket(ticket: &str) -> Of<JsTicket> {
@@ -216,18 +224,25 @@ pub fn read_ticket(ticket: &str) -> Of<JsTicket> {
     let contacts: Array = contacts
         .map(|contact| JsValue::from(format!("{contact:?}")))
         .collect();
+    let invite = ticket.invite().map(Uint8Array::from);
     let fields = [
         ("topic", ticket.topic().to_string().into()),
         ("network", ticket.network().to_string().into()),
         ("contacts", contacts.into()),
+        ("invite", invite.map_or(JsValue::UNDEFINED, Into::into)),
     ];
     Ok(object(&fields).unchecked_into())
 }
 
-/// A ticket of a topic, to be shared.
+/// A ticket of a topic, to be shared; with an invite into the space that it carries.
 #[wasm_bindgen(js_name = writeTicket)]
-pub fn write_ticket(topic: &str) -> Of<String> {
-    Ok(Ticket::new(parse(topic, "topic")?).to_string())
+pub fn write_ticket(topic: &str, invite: Option<Vec<u8>>) -> Of<String> {
+    let mut ticket = Ticket::new(parse(topic, "topic")?);
+    if let Some(invite) = invite {
+        let with = ticket.with_invite(&invite);
+        ticket = with.map_err(|error| fail("invalid", &error.to_string()))?;
+    }
+    Ok(ticket.to_string())
 }
 
 fn received(topic: &Topic, header: Bytes, body: Option<Bytes>) -> Of<JsOperation> {
