@@ -17,6 +17,9 @@ export type Method =
   | "trace"
   | "ticket"
   | "invite"
+  | "spaceAct"
+  | "spaceLook"
+  | "spaces"
   | "wake"
   | "close"
   | "wipe";
@@ -62,6 +65,7 @@ export interface WorkerOptions {
   token?: string | undefined;
   node?: string | undefined;
   key?: CryptoKeyPair | undefined;
+  passphrase?: string | undefined;
 }
 
 /** An engine in a worker. */

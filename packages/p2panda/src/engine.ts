@@ -2,11 +2,21 @@ import { isHex32, randomBytes, toHex } from "./bytes.js";
 import { ours, PandaError, type PlainError } from "./errors.js";
 import { Election, type Leadership } from "./election.js";
 import { makeKey, signerOf, type Signer } from "./key.js";
-import { next, type PlaceRow, type PublishedRow, type RequestRow, type State } from "./rows.js";
+import { KeyPair } from "./protected.js";
+import { requestName, Rooms, type SpaceNews } from "./rooms.js";
+import {
+  next,
+  type FeedRow,
+  type PlaceRow,
+  type PublishedRow,
+  type RequestRow,
+  type State,
+  type TopicRow,
+} from "./rows.js";
 import { Signing } from "./signing.js";
 import { LAST, type Store } from "./store.js";
 import { Syncing, type SyncOptions } from "./syncing.js";
-import { loadWasm, wasm, type Dependency } from "./wasm.js";
+import { loadWasm, wasm, type Dependency, type SpaceDeed, type SpaceLook } from "./wasm.js";
 
 /** Topics that are exchanged. */
 const TOPICS = 64;
@@ -41,6 +51,7 @@ export type Event =
       reason: string | undefined;
     }
   | { kind: "status"; status: Status }
+  | { kind: "space"; topic: string; news: SpaceNews }
   | { kind: "fault"; error: PlainError }
   | { kind: "ephemeral"; topic: string; author: string; timestamp: string; value: unknown };
 
@@ -50,8 +61,17 @@ type Ping =
   | { kind: "requests" }
   | { kind: "topic"; topic: string }
   | { kind: "announce"; topic: string; value: unknown }
-  | { kind: "trace"; ask: string; id: string }
-  | { kind: "traced"; ask: string; result: unknown; error: PlainError | undefined };
+  | { kind: "ask"; ask: string; method: Asked; args: unknown[] }
+  | { kind: "answer"; ask: string; result: unknown; error: PlainError | undefined };
+/** What the tab that leads does for the others. */
+type Asked = "trace" | "spaceAct";
+
+/** What this tab has asked the one that leads. */
+interface Waiting {
+  method: Asked;
+  args: unknown[];
+  answered(result: unknown, error: PlainError | undefined): void;
+}
 
 /** A message as it is shown. */
 export interface Shown {
@@ -69,6 +89,8 @@ export interface Shown {
   state: State;
   reason: string | undefined;
   request: string | undefined;
+  /** Of a space: it is taken back, since its author was removed meanwhile. It has no value then. */
+  withdrawn: boolean;
   /** Ids of operations that it was written after. */
   after: string[];
   /** Those of them that were not here when it came. */
@@ -91,13 +113,14 @@ export interface Receipt {
 /** Everything but the page: keys, storage, signing, exchange with the node. Runs in a worker. */
 export class Engine {
   readonly #signing: Signing;
+  readonly #rooms: Rooms;
   readonly #election: Election<Event | Ping>;
   #listeners = new Set<(event: Event) => void>();
   #epoch: number | undefined;
   #syncing: Syncing | undefined;
   #signs: Promise<void> | undefined;
   #signAgain = false;
-  #asked = new Map<string, (result: unknown, error: PlainError | undefined) => void>();
+  #asked = new Map<string, Waiting>();
   #clock = 0;
   #heard = new Map<string, string>();
   #behind = new Map<string, number>();
@@ -113,6 +136,19 @@ export class Engine {
     shared: string | undefined,
   ) {
     this.#signing = new Signing(store, signer);
+    this.#rooms = new Rooms(store, signer, () => this.#epoch, {
+      grown: (topic) => this.#emit({ kind: "grown", topic }),
+      changed: (topic, news) => this.#emit({ kind: "space", topic, news }),
+      signed: (topic, rows) => {
+        this.#states(rows);
+        this.#syncing?.want(topic);
+        this.#syncing?.flush(topic);
+      },
+      blocked: ({ topic, request, reason }) => {
+        this.#emit({ kind: "state", topic, request, state: "blocked", id: "", reason });
+      },
+      fault: (error) => this.#fault(error),
+    });
     this.#election = new Election(shared, {
       lead: (leadership) => this.#lead(leadership),
       lost: () => this.#stopLeading(),
@@ -133,16 +169,13 @@ export class Engine {
   /** With `shared` the tabs that have this name write as one. */
   static async start(
     store: Store,
-    options: SyncOptions & { key?: CryptoKeyPair | undefined },
+    options: SyncOptions & { key?: CryptoKeyPair | undefined; passphrase?: string | undefined },
     shared?: string,
   ): Promise<Engine> {
     await loadWasm();
-    return new Engine(
-      store,
-      await signerOf(options.key ?? (await storedKey(store))),
-      options,
-      shared,
-    );
+    const { key, passphrase } = options;
+    const signer = await (key === undefined ? storedKey(store, passphrase) : signerOf(key));
+    return new Engine(store, signer, options, shared);
   }
 
   listen(listener: (event: Event) => void): () => void {
@@ -165,7 +198,8 @@ export class Engine {
     checkTopic(topic);
     await this.store.write(async (writer) => {
       const at = await next(writer, "topics");
-      writer.put("topics", [topic], { topic, at });
+      const known = await writer.get<TopicRow>("topics", [topic]);
+      writer.put("topics", [topic], { ...known, topic, at } satisfies TopicRow);
     });
     this.#syncing?.want(topic);
     this.#tell({ kind: "topic", topic });
@@ -185,7 +219,15 @@ export class Engine {
     }
     // Refused now rather than when it is signed.
     if (options.log !== undefined) wasm.logId(topic, options.log);
-    const hash = wasm.hash(wasm.encode([topic, options.log ?? null, body]));
+    const isSpace = await this.#rooms.isSpace(topic);
+    if (isSpace && options.log !== undefined && options.log !== "content") {
+      throw new PandaError("invalid", "what is published in a space goes into its content");
+    }
+    // Nothing that is written in a space is on the disk as it is.
+    const vault = isSpace ? await this.#rooms.vault() : undefined;
+    const kept = vault === undefined ? body : await vault.seal(requestName(request), body);
+    const pepper = vault === undefined ? [] : [vault.pepper];
+    const hash = wasm.hash(wasm.encode([topic, options.log ?? null, body, ...pepper]));
     const isNew = await this.store.write(async (writer) => {
       const before = await writer.get<PublishedRow>("published", [request]);
       if (before !== undefined && before.hash !== hash) {
@@ -193,14 +235,16 @@ export class Engine {
       }
       if (before !== undefined) return false;
       const number = await next(writer, "requests");
-      const row: RequestRow = { number, request, topic, body, log: options.log };
+      const row: RequestRow = { number, request, topic, body: kept, log: options.log };
+      if (isSpace) row.sealed = true;
       writer.put("requests", [number], row);
       writer.put("published", [request], { topic, hash, number } satisfies PublishedRow);
       return true;
     });
     if (isNew) {
       this.#election.expect();
-      this.#sign();
+      if (isSpace && this.#epoch !== undefined) this.#rooms.pump(topic);
+      else this.#sign();
       this.#tell({ kind: "requests" });
     }
     return (await this.receipt(request))!;
@@ -227,6 +271,7 @@ export class Engine {
     after: number,
     most: number,
   ): Promise<{ messages: Shown[]; place: number }> {
+    if (await this.#rooms.isSpace(topic)) return this.#readSpace(topic, after, most);
     const rows = await this.store.read((reader) => {
       return reader.range<PlaceRow>("places", [topic, after + 1], [topic, Infinity], {
         limit: most,
@@ -237,6 +282,32 @@ export class Engine {
       messages: rows.filter((row) => row.body !== undefined).map((row) => this.#shown(row)),
       place,
     };
+  }
+
+  async #readSpace(
+    topic: string,
+    after: number,
+    most: number,
+  ): Promise<{ messages: Shown[]; place: number }> {
+    const entries = await this.store.read(async (reader) => {
+      const limit = { limit: most };
+      const feed = await reader.range<FeedRow>("feed", [topic, after + 1], [topic, Infinity], limit);
+      const found: { row: PlaceRow; stands: boolean }[] = [];
+      for (const { place, stands } of feed) {
+        found.push({ row: (await reader.get<PlaceRow>("places", [topic, place]))!, stands });
+      }
+      return found;
+    });
+    const rows = entries.map(({ row }) => row);
+    const opened = rows.length === 0 ? [] : await this.#rooms.open(topic, rows);
+    const messages: Shown[] = [];
+    for (const [index, { row, stands }] of entries.entries()) {
+      const [body, place] = [opened[index], after + 1 + index];
+      if (!stands) messages.push({ ...this.#shown(row, undefined), place, withdrawn: true });
+      // What is taken back by now comes as that, later.
+      else if (body !== undefined) messages.push({ ...this.#shown(row, body), place });
+    }
+    return { messages, place: after + entries.length };
   }
 
   async cursor(topic: string, consumer: string): Promise<number> {
@@ -255,8 +326,9 @@ export class Engine {
 
   /** The last place of a topic. */
   async last(topic: string): Promise<number> {
+    const of = (await this.#rooms.isSpace(topic)) ? "feed" : "places";
     return this.store.read(
-      async (reader) => (await reader.get<number>("meta", ["counter", "places", topic])) ?? 0,
+      async (reader) => (await reader.get<number>("meta", ["counter", of, topic])) ?? 0,
     );
   }
 
@@ -269,7 +341,8 @@ export class Engine {
   async announce(topic: string, value: unknown): Promise<void> {
     if (this.#syncing === undefined) return this.#tell({ kind: "announce", topic, value });
     this.#clock = Math.max(Date.now() * 1000, this.#clock + 1);
-    const body = wasm.encode(value);
+    let body = wasm.encode(value);
+    if (await this.#rooms.isSpace(topic)) body = await this.#rooms.sealEphemeral(topic, body);
     const author = this.signer.publicKey;
     const bytes = wasm.ephemeralSigningBytes(
       author,
@@ -284,8 +357,32 @@ export class Engine {
 
   /** Where the node says that an operation is. */
   async trace(id: string): Promise<unknown> {
-    if (this.#syncing !== undefined) return this.#syncing.call("trace", { id });
-    // Another tab speaks with the node.
+    if (this.#syncing === undefined) return this.#askLeader("trace", [id]);
+    return this.#syncing.call("trace", { id });
+  }
+
+  /** Does something in a space; with an offer that is an invite. */
+  async spaceAct(topic: string, deed: SpaceDeed): Promise<Uint8Array | undefined> {
+    checkTopic(topic);
+    if (this.#epoch === undefined) {
+      return (await this.#askLeader("spaceAct", [topic, deed])) as Uint8Array | undefined;
+    }
+    return this.#rooms.act(topic, deed);
+  }
+
+  /** A space as it is. */
+  spaceLook(topic: string): Promise<SpaceLook> {
+    checkTopic(topic);
+    return this.#rooms.look(topic);
+  }
+
+  /** Topics that carry spaces. */
+  spaces(): Promise<string[]> {
+    return this.#rooms.topics();
+  }
+
+  /** Another tab leads: it speaks with the node, and writes. */
+  #askLeader(method: Asked, args: unknown[]): Promise<unknown> {
     const ask = toHex(randomBytes(16));
     return new Promise((resolve, reject) => {
       const settle = (work: () => void): void => {
@@ -296,29 +393,42 @@ export class Engine {
       const timer = setTimeout(() => {
         settle(() => reject(new PandaError("offline", "no tab speaks with the node")));
       }, ASKED_WITHIN);
-      this.#asked.set(ask, (result, error) => {
+      const answered = (result: unknown, error: PlainError | undefined): void => {
         settle(() => (error === undefined ? resolve(result) : reject(PandaError.of(error))));
-      });
-      this.#tell({ kind: "trace", ask, id });
+      };
+      this.#asked.set(ask, { method, args, answered });
+      this.#tell({ kind: "ask", ask, method, args });
     });
   }
 
-  async #answer(ask: string, id: string): Promise<void> {
-    if (this.#syncing === undefined) return;
-    try {
-      const result = await this.#syncing.call("trace", { id });
-      this.#tell({ kind: "traced", ask, result, error: undefined });
-    } catch (error) {
-      this.#tell({ kind: "traced", ask, result: undefined, error: PandaError.plain(error) });
+  /** Who leads now answers itself what it asked before. */
+  #answerOwn(): void {
+    for (const { method, args, answered } of this.#asked.values()) {
+      const work = this[method] as (...args: unknown[]) => Promise<unknown>;
+      void work.apply(this, args).then(
+        (result) => answered(result, undefined),
+        (error: unknown) => answered(undefined, PandaError.plain(error)),
+      );
     }
   }
 
-  ticket(text: string): { topic: string } {
+  async #answer(ask: string, method: Asked, args: unknown[]): Promise<void> {
+    if (this.#epoch === undefined) return;
+    try {
+      const work = this[method] as (...args: unknown[]) => Promise<unknown>;
+      const result = await work.apply(this, args);
+      this.#tell({ kind: "answer", ask, result, error: undefined });
+    } catch (error) {
+      this.#tell({ kind: "answer", ask, result: undefined, error: PandaError.plain(error) });
+    }
+  }
+
+  ticket(text: string): { topic: string; invite?: Uint8Array } {
     return wasm.readTicket(text);
   }
 
-  invite(topic: string): string {
-    return wasm.writeTicket(topic);
+  invite(topic: string, invite?: Uint8Array): string {
+    return wasm.writeTicket(topic, invite);
   }
 
   /** The network may be back. */
@@ -330,6 +440,7 @@ export class Engine {
     this.#election.close();
     this.#stopLeading();
     this.#update({ state: "closed" });
+    this.#rooms.close();
     await this.#signs?.catch(() => undefined);
     this.store.close();
   }
@@ -361,7 +472,7 @@ export class Engine {
       received: (topic, { rows, stored, faults }) => {
         for (const fault of faults) this.#fault(fault);
         this.#behind.set(topic, Math.max(0, (this.#behind.get(topic) ?? 0) - rows.length));
-        if (rows.length > 0) this.#emit({ kind: "grown", topic });
+        if (rows.length > 0) void this.#came(topic);
         this.#states(stored);
         this.#update({});
       },
@@ -380,12 +491,21 @@ export class Engine {
     topics.sort((one, other) => other.at - one.at);
     for (const { topic } of topics.slice(0, TOPICS)) this.#syncing.want(topic);
     this.#update({ leader: true });
+    this.#answerOwn();
     void this.#countUnsent().catch(() => undefined);
     this.#sign();
+    void this.#rooms.begin().catch((error: unknown) => this.#fault(ours(error)));
+  }
+
+  /** A space shows what it could open, later. */
+  async #came(topic: string): Promise<void> {
+    if (await this.#rooms.isSpace(topic).catch(() => false)) this.#rooms.pump(topic);
+    else this.#emit({ kind: "grown", topic });
   }
 
   #stopLeading(): void {
     this.#epoch = undefined;
+    this.#rooms.rest();
     this.#syncing?.close();
     this.#syncing = undefined;
     this.#update({ leader: false });
@@ -429,13 +549,24 @@ export class Engine {
       const [before, now] = [this.#heard.get(key) ?? "0/0", timestamp];
       if (laterThan(now, before)) {
         this.#heard.set(key, now);
-        this.#emit({ kind: "ephemeral", topic, author, timestamp, value: wasm.decode(body) });
+        void this.#say(topic, author, timestamp, body);
       }
     } catch (error) {
       this.#fault(
         new PandaError("node-forged", "the node shows a message that nobody signed", { topic }),
       );
       void error;
+    }
+  }
+
+  async #say(topic: string, author: string, timestamp: string, body: Uint8Array): Promise<void> {
+    try {
+      const isSpace = await this.#rooms.isSpace(topic);
+      const open = isSpace ? await this.#rooms.openEphemeral(topic, author, body) : body;
+      if (open === undefined) return;
+      this.#emit({ kind: "ephemeral", topic, author, timestamp, value: valueOf(open) });
+    } catch {
+      // What does not open now is gone: it was for those who are here.
     }
   }
 
@@ -447,12 +578,13 @@ export class Engine {
         // A new tab has heard nothing yet.
         if (this.#epoch !== undefined) this.#update({});
         return;
-      case "trace":
-        void this.#answer(message.ask, message.id);
+      case "ask":
+        void this.#answer(message.ask, message.method, message.args);
         return;
-      case "traced":
-        return this.#asked.get(message.ask)?.(message.result, message.error);
+      case "answer":
+        return this.#asked.get(message.ask)?.answered(message.result, message.error);
       case "requests":
+        if (this.#epoch !== undefined) void this.#rooms.begin().catch(() => undefined);
         return this.#sign();
       case "topic":
         return this.#syncing?.want(message.topic);
@@ -515,7 +647,7 @@ export class Engine {
     else this.#local(event);
   }
 
-  #shown(row: PlaceRow): Shown {
+  #shown(row: PlaceRow, body = row.body): Shown {
     const {
       topic,
       place,
@@ -548,7 +680,8 @@ export class Engine {
         missing,
         header,
       },
-      ...{ mine, after, value: valueOf(row.body!) },
+      ...{ mine, after, withdrawn: false },
+      value: body === undefined ? undefined : valueOf(body),
     };
   }
 }
@@ -579,16 +712,43 @@ function checkTopic(topic: string): void {
 }
 
 /** The key of the store; a new one in a new store. */
-async function storedKey(store: Store): Promise<CryptoKeyPair> {
-  const find = (): Promise<CryptoKeyPair | undefined> =>
-    store.read((reader) => reader.get("meta", ["key"]));
-  const found = await find();
-  if (found !== undefined) return found;
-  const made = await makeKey();
-  // Another tab may have made one meanwhile: the first one stays.
-  return store.write(async (writer) => {
-    const other = await writer.get<CryptoKeyPair>("meta", ["key"]);
-    if (other === undefined) writer.put("meta", ["key"], made);
-    return other ?? made;
-  });
+async function storedKey(store: Store, passphrase: string | undefined): Promise<Signer> {
+  const find = (): Promise<{ key?: CryptoKeyPair; text?: string }> =>
+    store.read(async (reader) => {
+      const key = await reader.get<CryptoKeyPair>("meta", ["key"]);
+      const text = await reader.get<string>("meta", ["protected"]);
+      return { ...(key && { key }), ...(text !== undefined && { text }) };
+    });
+  let found = await find();
+  if (found.key === undefined && found.text === undefined) {
+    const made = await newKey(passphrase);
+    // Another tab may have made one meanwhile: the first one stays.
+    await store.write(async (writer) => {
+      const other = [
+        await writer.get("meta", ["key"]),
+        await writer.get("meta", ["protected"]),
+      ];
+      if (other.some((one) => one !== undefined)) return;
+      if (typeof made === "string") writer.put("meta", ["protected"], made);
+      else writer.put("meta", ["key"], made);
+    });
+    found = await find();
+  }
+  if (found.key !== undefined) return signerOf(found.key);
+  if (passphrase === undefined) {
+    throw new PandaError("locked", "the key of this page opens with a passphrase", {
+      hint: "pass it as the option `passphrase`",
+    });
+  }
+  return KeyPair.open(found.text!, passphrase);
+}
+
+/** A key that nobody can read; where the browser has none, one that opens with a passphrase. */
+async function newKey(passphrase: string | undefined): Promise<CryptoKeyPair | string> {
+  try {
+    return await makeKey();
+  } catch (error) {
+    if (ours(error).code !== "no-ed25519" || passphrase === undefined) throw error;
+    return new KeyPair().protect(passphrase);
+  }
 }

@@ -11,7 +11,7 @@ import {
 } from "./store.js";
 
 /** Version of the tables. A page with an older package closes when a newer one opens. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** A store in IndexedDB. */
 export class IdbStore implements Store {
@@ -28,14 +28,15 @@ export class IdbStore implements Store {
   }
 
   static async open(name: string): Promise<IdbStore> {
-    const request = indexedDB.open(name, VERSION);
-    request.onupgradeneeded = () => {
-      for (const table of TABLES) {
-        if (!request.result.objectStoreNames.contains(table))
-          request.result.createObjectStore(table);
-      }
-    };
     try {
+      // Some browsers refuse at once.
+      const request = indexedDB.open(name, VERSION);
+      request.onupgradeneeded = () => {
+        for (const table of TABLES) {
+          if (!request.result.objectStoreNames.contains(table))
+            request.result.createObjectStore(table);
+        }
+      };
       return new IdbStore(name, await done(request));
     } catch (error) {
       throw refused(error);
@@ -46,8 +47,11 @@ export class IdbStore implements Store {
     return this.#run("readonly", work);
   }
 
-  write<T>(work: (writer: Writer) => Promise<T>): Promise<T> {
-    return this.#run("readwrite", work);
+  write<T>(
+    work: (writer: Writer) => Promise<T>,
+    durability: IDBTransactionDurability = "strict",
+  ): Promise<T> {
+    return this.#run("readwrite", work, durability);
   }
 
   close(): void {
@@ -60,9 +64,13 @@ export class IdbStore implements Store {
     await done(indexedDB.deleteDatabase(this.name));
   }
 
-  async #run<T>(mode: IDBTransactionMode, work: (writer: Writer) => Promise<T>): Promise<T> {
+  async #run<T>(
+    mode: IDBTransactionMode,
+    work: (writer: Writer) => Promise<T>,
+    durability: IDBTransactionDurability = "default",
+  ): Promise<T> {
     try {
-      const transaction = this.database.transaction(TABLES, mode, { durability: "strict" });
+      const transaction = this.database.transaction(TABLES, mode, { durability });
       const committed = new Promise<void>((resolve, reject) => {
         transaction.oncomplete = () => resolve();
         transaction.onabort = () =>

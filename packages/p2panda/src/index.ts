@@ -1,11 +1,8 @@
-export { connect, Message, Panda, Receipt, Topic } from "./panda.js";
-export type {
-  ConnectOptions,
-  Heard,
-  PublishOptions,
-  StateChange,
-  Status,
-  StreamOptions,
-  WaitFor,
-} from "./panda.js";
+export { connect, Panda } from "./panda.js";
+export type { ConnectOptions, PublishOptions, Status } from "./panda.js";
+export { Message, Receipt, Topic } from "./topic.js";
+export type { Heard, StateChange, StreamOptions, WaitFor } from "./topic.js";
+export { Space, Spaces, type Invited, type Member, type SpaceInfo } from "./spaces.js";
+export type { SpaceInvite, SpaceRole } from "./wasm.js";
+export type { SpaceNews } from "./rooms.js";
 export { PandaError, type Evidence } from "./errors.js";

@@ -31,7 +31,7 @@ export async function makeKey(): Promise<CryptoKeyPair> {
     ])) as CryptoKeyPair;
   } catch (error) {
     throw new PandaError("no-ed25519", `this browser has no Ed25519: ${String(error)}`, {
-      hint: "Firefox 130, Safari 17, Chromium 137 and newer have it",
+      hint: "Firefox 130, Safari 17, Chromium 137 and newer have it; with a `passphrase` it works here, too",
     });
   }
 }

@@ -5,21 +5,9 @@ import { loginByKey } from "./login.js";
 import { Rpc, type SocketConstructor } from "./rpc.js";
 import { wasm, type Draft, type Operation } from "./wasm.js";
 
+export { KeyPair } from "./protected.js";
 export { loadWasm } from "./wasm.js";
 export type { Dependency, Draft, Operation } from "./wasm.js";
-
-/** A key whose seed is in memory, and can be read by this page. `connect` has better ones. */
-export class KeyPair implements Signer {
-  readonly publicKey: string;
-
-  constructor(readonly seed: Uint8Array = randomBytes(32)) {
-    this.publicKey = wasm.publicKey(seed);
-  }
-
-  async sign(bytes: Uint8Array): Promise<Uint8Array> {
-    return wasm.sign(this.seed, bytes);
-  }
-}
 
 /** An operation with its body. */
 export interface Encoded extends Operation {

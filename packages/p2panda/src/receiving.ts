@@ -65,7 +65,8 @@ export class Receiving {
       }
       writer.put("nodes", [node, topic], seen);
       writer.flush();
-    });
+      // A power cut takes messages and position back together, and the node shows them again.
+    }, "relaxed");
     return received;
   }
 

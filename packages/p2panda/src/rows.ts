@@ -26,6 +26,28 @@ export interface PlaceRow {
   reason: string | undefined;
   /** Of this page's own: the id that its publisher chose. */
   request: string | undefined;
+  /** Of a space: whether it is shown. */
+  shown?: boolean;
+}
+
+/** A topic that is exchanged. */
+export interface TopicRow {
+  topic: string;
+  at: number;
+  /** Whether it carries an encrypted space. */
+  space?: boolean;
+}
+
+/** Of a space: content that is shown from here on, or taken back. */
+export interface FeedRow {
+  place: number;
+  stands: boolean;
+}
+
+/** A row of the spaces, sealed. */
+export interface RoomRow {
+  key: string;
+  sealed: Uint8Array;
 }
 
 export interface LogRow {
@@ -45,6 +67,8 @@ export interface RequestRow {
   topic: string;
   body: Uint8Array;
   log: string | undefined;
+  /** The body is sealed for this browser until it is sealed for a space. */
+  sealed?: boolean;
   reason?: string;
 }
 

@@ -14,6 +14,8 @@ import { ours } from "./errors.js";
 
 /** Requests that get their place in one transaction. */
 const BATCH = 64;
+/** Requests that are looked at. */
+const REQUESTS = 1024;
 /** Dependencies of an operation (docs/protocol/operations.md#7). */
 const DEPENDENCIES = 16;
 
@@ -74,11 +76,13 @@ export class Signing {
   async #drafts(
     reader: Reader,
   ): Promise<{ drafts: { request: RequestRow; draft: Draft }[]; refused: RequestRow[] }> {
-    const requests = await reader.range<RequestRow>("requests", [0], [Infinity], { limit: BATCH });
+    const requests = await reader.range<RequestRow>("requests", [0], [Infinity], { limit: REQUESTS });
+    // Those of spaces are sealed first, elsewhere.
+    const open = requests.filter((row) => row.reason === undefined && row.sealed !== true);
     const heads = new Map<string, boolean>();
     const drafts = [];
     let now = Date.now() * 1000;
-    for (const request of requests.filter((row) => row.reason === undefined)) {
+    for (const request of open.slice(0, BATCH)) {
       const { topic, log, body } = request;
       const logId = wasm.logId(topic, log);
       const head = await reader.get<LogRow>("logs", [topic, this.signer.publicKey, logId]);

@@ -13,6 +13,8 @@ export const TABLES = [
   "unsent",
   "cursors",
   "nodes",
+  "rooms",
+  "feed",
 ] as const;
 export type Table = (typeof TABLES)[number];
 
@@ -37,8 +39,8 @@ export interface Writer extends Reader {
 /** What a page keeps. Work in a transaction waits for nothing but the transaction. */
 export interface Store {
   read<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
-  /** All or nothing, and on the disk once it resolves. */
-  write<T>(work: (writer: Writer) => Promise<T>): Promise<T>;
+  /** All or nothing, and on the disk once it resolves; `relaxed`, where the node has it as well, soon after. */
+  write<T>(work: (writer: Writer) => Promise<T>, durability?: "strict" | "relaxed"): Promise<T>;
   close(): void;
   /** Deletes everything for good. */
   wipe(): Promise<void>;

@@ -20,6 +20,8 @@ const REFUSED_RETRY = 30_000;
 const BUSY_RETRY = 1_000;
 /** Milliseconds until a connection is given up whose operations the page could not store. */
 const STORAGE_RETRY = 5_000;
+/** Bytes that wait to be stored before the node is told to wait. */
+const QUEUED_BYTES = 1024 * 1024;
 
 export interface SyncOptions {
   url: string;
@@ -160,6 +162,7 @@ class TopicSync {
   #sending = false;
   #again = false;
   #notes: OperationsNote[] = [];
+  #queued = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #restart: ReturnType<typeof setTimeout> | undefined;
 
@@ -292,9 +295,18 @@ class TopicSync {
       this.#failed(new PandaError(data.code ?? "closed", message));
       this.#beginLater();
     } else if (method === "operations") {
-      this.#notes.push(params as unknown as OperationsNote);
+      const note = params as unknown as OperationsNote;
+      this.#notes.push(note);
+      this.#queued += note.bytes;
+      // The next ones come while these are stored.
+      note.isPaid = this.#queued <= QUEUED_BYTES;
+      if (note.isPaid) this.#pay(note);
       if (this.#notes.length === 1) void this.#take();
     }
+  }
+
+  #pay({ subscription, bytes }: OperationsNote): void {
+    this.context.rpc.tell("messages.credit", { subscription, bytes });
   }
 
   /** What came during a transaction goes into the next one, all of it. */
@@ -314,8 +326,10 @@ class TopicSync {
         return;
       }
       this.#notes.splice(0, notes.length);
-      const bytes = notes.reduce((sum, note) => sum + note.bytes, 0);
-      rpc.tell("messages.credit", { subscription: notes[0]!.subscription, bytes });
+      for (const note of notes) {
+        this.#queued -= note.bytes;
+        if (note.isPaid !== true) this.#pay(note);
+      }
     }
   }
 
@@ -439,6 +453,7 @@ interface OperationsNote {
   subscription: number;
   bytes: number;
   operations: Shown[];
+  isPaid?: boolean;
 }
 
 function submitted({ topic, header, body }: PlaceRow): Record<string, string> {

@@ -1,26 +1,49 @@
 import init, * as wasm from "../wasm/p2panda_web.js";
+import type * as Spaces from "../wasm/p2panda_spaces.js";
 
 export type { Dependency, Draft, Operation } from "../wasm/p2panda_web.js";
+export type {
+  SpaceActed,
+  SpaceDeed,
+  SpaceEffects,
+  SpaceInvite,
+  SpaceLook,
+  SpaceRole,
+  SpaceRow,
+} from "../wasm/p2panda_spaces.js";
 export { wasm };
+export type SpacesWasm = typeof Spaces;
 
 let loaded: Promise<void> | undefined;
+let spaces: Promise<SpacesWasm> | undefined;
 
 /** Loads the module once; in Node from its file, elsewhere from where this file came from. */
 export function loadWasm(): Promise<void> {
-  loaded ??= load();
+  loaded ??= read(new URL("./p2panda_web_bg.wasm", import.meta.url)).then(async (module) => {
+    await init({ module_or_path: module });
+  });
   return loaded;
 }
 
-async function load(): Promise<void> {
-  const url = new URL("./p2panda_web_bg.wasm", import.meta.url);
-  if (url.protocol !== "file:") {
-    await init({ module_or_path: url });
-    return;
-  }
+/** Loads the module for spaces, once the first one is opened. */
+export function loadSpaces(): Promise<SpacesWasm> {
+  spaces ??= (async () => {
+    const module = await import("../wasm/p2panda_spaces.js");
+    const bytes = await read(new URL("./p2panda_spaces_bg.wasm", import.meta.url));
+    await module.default({ module_or_path: bytes });
+    return module;
+  })();
+  // It may be there the next time.
+  spaces.catch(() => (spaces = undefined));
+  return spaces;
+}
+
+async function read(url: URL): Promise<URL | BufferSource> {
+  if (url.protocol !== "file:") return url;
   // Only Node has modules in files.
   const name = "node:fs/promises";
   const { readFile } = (await import(/* @vite-ignore */ name)) as {
     readFile(url: URL): Promise<BufferSource>;
   };
-  await init({ module_or_path: await readFile(url) });
+  return readFile(url);
 }

@@ -13,13 +13,21 @@ const scope = self as unknown as {
 };
 let backend: Backend | undefined;
 
-async function start({ url, name, storage, token, node, key }: WorkerOptions): Promise<void> {
+async function start({
+  url,
+  name,
+  storage,
+  token,
+  node,
+  key,
+  passphrase,
+}: WorkerOptions): Promise<void> {
   try {
     checkPlatform();
     const store =
       storage === "memory" ? new MemoryStore() : await IdbStore.open(`p2panda ${name}`);
     const shared = storage === "memory" ? undefined : `p2panda ${name}`;
-    const engine = await Engine.start(store, { url, token, node, key }, shared);
+    const engine = await Engine.start(store, { url, token, node, key, passphrase }, shared);
     engine.listen((event) => scope.postMessage({ kind: "event", event }));
     backend = inThread(engine);
     scope.addEventListener("online", () => engine.wake());

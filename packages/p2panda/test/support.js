@@ -34,12 +34,14 @@ export function newTopic() {
 
 /** A node on a directory that goes with the test. */
 export class Server {
-  constructor(test, { open = [], origins = [], port = 0 } = {}) {
+  constructor(test, { open = [], origins = [], port = 0, rooms, peers = [] } = {}) {
     this.directory = mkdtempSync(join(tmpdir(), "p2panda-web-"));
     this.port = port;
     this.args = [
       ...open.flatMap((topic) => ["--open", topic]),
       ...origins.flatMap((origin) => ["--origin", origin]),
+      ...(rooms === undefined ? [] : ["--rooms", String(rooms)]),
+      ...peers.flatMap((peer) => ["--peer", peer]),
     ];
     test.after(async () => {
       await this.kill();

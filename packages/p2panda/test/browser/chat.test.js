@@ -1,12 +1,10 @@
 // The chat as two people use it, in real browsers. PANDA_TEST_PICTURES names a folder for screenshots.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { wasm } from "../../dist/wasm.js";
 import { Liar, log } from "../liar.js";
 import { freePort, newTopic, Server } from "../support.js";
-import { browsers, launch, serve, tab } from "./support.js";
+import { browsers, isAccessible, launch, serve, tab } from "./support.js";
 
 const patient = { timeout: 120_000 };
 const soon = { polling: 50, timeout: 60_000 };
@@ -48,16 +46,6 @@ async function enter(page, name, link) {
 
 async function look(page, name) {
   if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}.png` });
-}
-
-async function isAccessible(page) {
-  const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core")), "utf8");
-  await page.evaluate(axe);
-  const found = await page.evaluate(async () => {
-    const { violations } = await axe.run();
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-  });
-  assert.deepEqual(found, []);
 }
 
 /** Presses a button of the message that says this. */

@@ -1,4 +1,5 @@
 // Browsers, and the server of their pages.
+import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -81,4 +82,15 @@ export async function bare(browser, origin, context) {
   const page = await tab(browser, `${origin}/p2panda/test/browser/bare.html`, context);
   await page.waitForFunction(() => window.p2panda !== undefined);
   return page;
+}
+
+/** What axe finds is a fault of the page. */
+export async function isAccessible(page) {
+  const axe = await readFile(fileURLToPath(import.meta.resolve("axe-core")), "utf8");
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => {
+    const { violations } = await axe.run();
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  });
+  assert.deepEqual(found, []);
 }

@@ -1,0 +1,493 @@
+import { randomBytes } from "./bytes.js";
+import { ours, PandaError } from "./errors.js";
+import type { Signer } from "./key.js";
+import {
+  append,
+  checkEpoch,
+  next,
+  type FeedRow,
+  type LogRow,
+  type PlaceRow,
+  type PublishedRow,
+  type RequestRow,
+  type RoomRow,
+  type TopicRow,
+} from "./rows.js";
+import { LAST, type Store, type Writer } from "./store.js";
+import { Vault } from "./vault.js";
+import {
+  loadSpaces,
+  wasm,
+  type Draft,
+  type Operation,
+  type SpaceActed,
+  type SpaceDeed,
+  type SpaceEffects,
+  type SpaceLook,
+  type SpaceRow,
+  type SpacesWasm,
+} from "./wasm.js";
+
+/** Operations that are processed in one transaction. */
+const BATCH = 256;
+/** Requests that are looked at, and sealed in one turn. */
+const REQUESTS = 1024;
+const SEALED_AT_ONCE = 64;
+/** Milliseconds in which the first that heals does it for all; until we say that we lack something; between
+ * two looks at our keys (docs/protocol/streams.md#7). */
+const HEAL_WAIT = 2_000;
+const ASK_WAIT = 30_000;
+const KEYS_EVERY = 3_600_000;
+/** Things that are done by ourselves in one go. */
+const DUE_AT_ONCE = 8;
+
+/** What became of a space. */
+export interface SpaceNews {
+  joined: boolean;
+  ejected: boolean;
+  admitted: string[];
+  turnedAway: { key: string; reason: string }[];
+}
+
+/** What the engine hears. */
+export interface RoomEvents {
+  /** Something is shown, or taken back. */
+  grown(topic: string): void;
+  /** Members, or what is known of them, are others. */
+  changed(topic: string, news: SpaceNews): void;
+  /** There is something to send. */
+  signed(topic: string, rows: PlaceRow[]): void;
+  blocked(request: RequestRow): void;
+  fault(error: PandaError): void;
+}
+
+let pages = 0;
+
+/**
+ * The encrypted spaces of a page. Only the leader takes operations in and does something; every tab opens
+ * what is shown. What is stored is sealed under a key that cannot be read.
+ */
+export class Rooms {
+  readonly #page = (pages += 1);
+  #wasm: SpacesWasm | undefined;
+  #vault: Promise<Vault> | undefined;
+  /** Which state the module has: after how many writes, and after how many that matter to readers. */
+  #version: number | undefined;
+  #shape: number | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #timers = new Map<string, ReturnType<typeof setTimeout>>();
+
+  constructor(
+    readonly store: Store,
+    readonly signer: Signer,
+    /** None while another tab leads. */
+    readonly epoch: () => number | undefined,
+    readonly events: RoomEvents,
+  ) {}
+
+  /** Stops what is due by time. */
+  rest(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+    this.#version = undefined;
+  }
+
+  close(): void {
+    this.rest();
+    void this.#inOrder(async () => {
+      this.#wasm?.spacesLoad(this.#page, undefined, [], 0, new Uint8Array(32));
+      this.#shape = this.#wasm = undefined;
+    });
+  }
+
+  vault(): Promise<Vault> {
+    this.#vault ??= Vault.open(this.store);
+    this.#vault.catch(() => (this.#vault = undefined));
+    return this.#vault;
+  }
+
+  async isSpace(topic: string): Promise<boolean> {
+    const row = await this.store.read((reader) => reader.get<TopicRow>("topics", [topic]));
+    return row?.space === true;
+  }
+
+  /** The leader begins: what came and was not processed is, and what is due is done. */
+  async begin(): Promise<void> {
+    for (const topic of await this.topics()) this.pump(topic);
+    this.#later("keys", KEYS_EVERY, () => this.begin());
+  }
+
+  async topics(): Promise<string[]> {
+    const all = await this.store.read((reader) => reader.range<TopicRow>("topics", [], [LAST]));
+    return all.filter(({ space }) => space === true).map(({ topic }) => topic);
+  }
+
+  /** Processes what came, and does what is due. */
+  pump(topic: string): void {
+    void this.#inOrder(async () => {
+      await this.#load(true);
+      while (await this.#process(topic));
+      await this.#keepUp(topic);
+      await this.#publish(topic);
+    }).catch((error: unknown) => this.#failed(error));
+  }
+
+  look(topic: string): Promise<SpaceLook> {
+    return this.#inOrder(async () => {
+      const module = await this.#load(false);
+      return module.spacesLook(this.#page, topic, seconds());
+    });
+  }
+
+  /** Does something. Only the leader. */
+  act(topic: string, deed: SpaceDeed): Promise<Uint8Array | undefined> {
+    return this.#inOrder(async () => {
+      const { invite } = await this.#act(topic, deed);
+      await this.#keepUp(topic).catch((error: unknown) => this.#failed(error));
+      return invite;
+    });
+  }
+
+  /** Opens what a feed names; without those that are taken back by now. */
+  async open(topic: string, rows: PlaceRow[]): Promise<(Uint8Array | undefined)[]> {
+    return this.#inOrder(async () => {
+      const module = await this.#load(false);
+      return rows.map(({ author, seq, body }) => {
+        if (body === undefined) return undefined;
+        const opened = module.spacesOpen(this.#page, topic, author, seq, body);
+        return typeof opened === "string" ? undefined : opened;
+      });
+    });
+  }
+
+  sealEphemeral(topic: string, body: Uint8Array): Promise<Uint8Array> {
+    return this.#inOrder(async () => {
+      const module = await this.#load(false);
+      return module.spacesSeal(this.#page, topic, body, true, randomBytes(32)).body;
+    });
+  }
+
+  openEphemeral(
+    topic: string,
+    author: string,
+    body: Uint8Array,
+  ): Promise<Uint8Array | undefined> {
+    return this.#inOrder(async () => {
+      const module = await this.#load(false);
+      const opened = module.spacesOpen(this.#page, topic, author, undefined, body);
+      return typeof opened === "string" ? undefined : opened;
+    });
+  }
+
+  /** One after the other: each call sees what the one before it left. */
+  #inOrder<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work, work);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  /** The module with what is stored. Who writes has all of it, who reads what matters to readers. */
+  async #load(writes: boolean): Promise<SpacesWasm> {
+    if (writes && this.epoch() === undefined) throw notLeader();
+    const vault = await this.vault();
+    const module = (this.#wasm ??= await loadSpaces());
+    const counters = await this.store.read(async (reader) => ({
+      version: (await reader.get<number>("meta", VERSION)) ?? 0,
+      shape: (await reader.get<number>("meta", SHAPE)) ?? 0,
+    }));
+    const isHere = writes
+      ? this.#version === counters.version
+      : this.#shape === counters.shape || this.#version === counters.version;
+    if (isHere) return module;
+    const stored = await this.store.read(async (reader) => ({
+      rows: await reader.range<RoomRow>("rooms", [], [LAST]),
+      version: (await reader.get<number>("meta", VERSION)) ?? 0,
+      shape: (await reader.get<number>("meta", SHAPE)) ?? 0,
+    }));
+    const opened = stored.rows.map(async ({ key, sealed }): Promise<SpaceRow> => {
+      return { key, value: await vault.open(key, sealed) };
+    });
+    const rows = await Promise.all(opened);
+    const me = this.signer.publicKey;
+    const made = module.spacesLoad(this.#page, me, rows, seconds(), randomBytes(32));
+    this.#version = stored.version;
+    this.#shape = stored.shape;
+    if (made.length === 0) return module;
+    if (writes) await this.#commit(made, async () => undefined);
+    // The keys are the leader's to make.
+    else this.#version = this.#shape = undefined;
+    return module;
+  }
+
+  /** Stores what changed, in one transaction with what changed it; otherwise all is loaded again. */
+  async #commit<T>(rows: SpaceRow[], more: (writer: Writer) => Promise<T>): Promise<T> {
+    const epoch = this.epoch();
+    try {
+      const vault = await this.vault();
+      const sealing = rows.map(async ({ key, value }) => {
+        return { key, sealed: value === undefined ? undefined : await vault.seal(key, value) };
+      });
+      const sealed = await Promise.all(sealing);
+      const matters = rows.some(({ key }) => key.startsWith("00") || key.startsWith("03"));
+      const [version, shape] = [this.#version, this.#shape];
+      if (epoch === undefined || version === undefined || shape === undefined) throw notLeader();
+      const result = await this.store.write(async (writer) => {
+        await checkEpoch(writer, epoch);
+        if (((await writer.get<number>("meta", VERSION)) ?? 0) !== version) throw notLeader();
+        for (const { key, sealed: value } of sealed) {
+          if (value === undefined) writer.delete("rooms", [key]);
+          else writer.put("rooms", [key], { key, sealed: value } satisfies RoomRow);
+        }
+        if (rows.length > 0) writer.put("meta", VERSION, version + 1);
+        if (matters) writer.put("meta", SHAPE, shape + 1);
+        return more(writer);
+      });
+      if (rows.length > 0) this.#version = version + 1;
+      if (matters) this.#shape = shape + 1;
+      return result;
+    } catch (error) {
+      this.#version = this.#shape = undefined;
+      throw error;
+    }
+  }
+
+  /** Whether there was something. */
+  async #process(topic: string): Promise<boolean> {
+    const module = await this.#load(true);
+    const rows = await this.store.read(async (reader) => {
+      const done = (await reader.get<number>("meta", ["rooms-done", topic])) ?? 0;
+      return reader.range<PlaceRow>("places", [topic, done + 1], [topic, Infinity], {
+        limit: BATCH,
+      });
+    });
+    const last = rows.at(-1);
+    if (last === undefined) return false;
+    const operations = rows.map(({ header, body }) =>
+      body === undefined ? { header } : { header, body },
+    );
+    const effects = module.spacesTake(this.#page, topic, operations, seconds());
+    await this.#commit(effects.rows, async (writer) => {
+      await feed(writer, topic, effects);
+      writer.put("meta", ["rooms-done", topic], last.place);
+    });
+    this.#tell(topic, effects);
+    return true;
+  }
+
+  #tell(topic: string, effects: SpaceEffects): void {
+    if (effects.shown.length > 0) this.events.grown(topic);
+    const { joined, ejected, admitted, turnedAway } = effects;
+    const isNews = effects.changed || turnedAway.length > 0;
+    if (isNews) this.events.changed(topic, { joined, ejected, admitted, turnedAway });
+  }
+
+  async #act(topic: string, deed: SpaceDeed): Promise<SpaceActed> {
+    const module = await this.#load(true);
+    const log = wasm.logId(topic, "control");
+    const head = await this.store.read((reader) =>
+      reader.get<LogRow>("logs", [topic, this.signer.publicKey, log]),
+    );
+    const act = { now: Date.now() * 1000, seed: randomBytes(32), signatures: [] as Uint8Array[] };
+    const at = head === undefined ? act : { ...act, seq: head.seq, id: head.id };
+    let acted: SpaceActed;
+    // The key signs elsewhere: it is done again with each signature that was missing.
+    for (;;) {
+      acted = module.spacesAct(this.#page, topic, deed, at);
+      if (acted.sign === undefined) break;
+      act.signatures.push(await this.signer.sign(acted.sign as Uint8Array<ArrayBuffer>));
+    }
+    const { operations, failed } = acted;
+    const isNew = deed.do === "create" || deed.do === "join";
+    const isDone = failed === undefined;
+    const verified = operations.map(({ header, body }) => {
+      return { operation: wasm.verify(topic, header, body), body };
+    });
+    const rows = await this.#commit(acted.rows, async (writer) => {
+      const signed: PlaceRow[] = [];
+      for (const { operation, body } of verified) {
+        signed.push(await own(writer, topic, operation, { body, name: "control" }));
+      }
+      await feed(writer, topic, acted);
+      if (isNew && isDone) {
+        const known = await writer.get<TopicRow>("topics", [topic]);
+        const at = known?.at ?? (await next(writer, "topics"));
+        writer.put("topics", [topic], { topic, at, space: true } satisfies TopicRow);
+      }
+      return signed;
+    });
+    if (rows.length > 0 || isNew) this.events.signed(topic, rows);
+    this.#tell(topic, acted);
+    if (failed !== undefined) throw new PandaError(failed.code, failed.message, { topic });
+    return acted;
+  }
+
+  /** Heals, hands out, lets in: what a member does without being asked. */
+  async #keepUp(topic: string): Promise<void> {
+    for (let count = 0; count < DUE_AT_ONCE; count += 1) {
+      const module = await this.#load(true);
+      const { due, members } = module.spacesLook(this.#page, topic, seconds());
+      const others = members.filter(({ key, role }) => {
+        return role === "owner" && key !== this.signer.publicKey;
+      });
+      if (due.includes("ask")) this.#soon(topic, "ask", ASK_WAIT * (1 + Math.random()));
+      if (due.includes("heal")) this.#soon(topic, "heal", HEAL_WAIT * Math.random());
+      const now = ["rotate", "keys", "request"].find((one) => due.includes(one));
+      if (now === undefined && due.includes("admit")) {
+        const wait = others.length === 0 ? 0 : HEAL_WAIT * Math.random();
+        return this.#soon(topic, "admit", wait);
+      }
+      if (now === undefined) return;
+      try {
+        await this.#act(topic, { do: now === "rotate" ? "heal" : (now as "keys" | "request") });
+      } catch (error) {
+        // Without keys of an owner the request waits for them.
+        if (ours(error).code === "space") return;
+        throw error;
+      }
+    }
+  }
+
+  #soon(topic: string, what: "ask" | "heal" | "admit", wait: number): void {
+    this.#later(`${what} ${topic}`, wait, async () => {
+      await this.#inOrder(async () => {
+        const module = await this.#load(true);
+        const { due } = module.spacesLook(this.#page, topic, seconds());
+        if (due.includes(what)) await this.#act(topic, { do: what });
+      });
+      // What could not be done for some is not tried without end.
+      if (what !== "ask") this.#later(`again ${topic}`, HEAL_WAIT, async () => this.pump(topic));
+    });
+  }
+
+  #later(name: string, wait: number, work: () => Promise<void>): void {
+    if (this.#timers.has(name)) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(name);
+      void work().catch((error: unknown) => this.#failed(error));
+    }, wait);
+    (timer as { unref?: () => void }).unref?.();
+    this.#timers.set(name, timer);
+  }
+
+  #failed(error: unknown): void {
+    const fault = ours(error);
+    if (fault.code !== "not-leader" && fault.code !== "closed") this.events.fault(fault);
+  }
+
+  /** Seals and signs what is to be published in a space. */
+  async #publish(topic: string): Promise<void> {
+    const requests = await this.store.read((reader) =>
+      reader.range<RequestRow>("requests", [0], [Infinity], { limit: REQUESTS }),
+    );
+    const here = requests.filter((row) => row.topic === topic && row.sealed === true);
+    for (const request of here.slice(0, SEALED_AT_ONCE)) {
+      try {
+        await this.#publishOne(request);
+      } catch (error) {
+        const fault = ours(error);
+        // Who waits to be let in writes later.
+        if (WAITING.has(fault.code)) return;
+        if (!REFUSED.has(fault.code)) throw error;
+        await this.#block(request, fault.message);
+      }
+    }
+    if (here.length > SEALED_AT_ONCE) await this.#publish(topic);
+  }
+
+  async #publishOne(request: RequestRow): Promise<void> {
+    const { topic, number, request: id } = request;
+    const vault = await this.vault();
+    const data = await vault.open(requestName(id), request.body);
+    const module = await this.#load(true);
+    const seal = (): { body: Uint8Array; deps: NonNullable<Draft["deps"]> } =>
+      module.spacesSeal(this.#page, topic, data, false, randomBytes(32));
+    let sealed: ReturnType<typeof seal>;
+    try {
+      sealed = seal();
+    } catch (error) {
+      if (ours(error).code !== "heal-first") throw error;
+      await this.#act(topic, { do: "heal" });
+      sealed = seal();
+    }
+    const { body, deps } = sealed;
+    const me = this.signer.publicKey;
+    const key = [topic, me, wasm.logId(topic, "content")];
+    const head = await this.store.read((reader) => reader.get<LogRow>("logs", key));
+    const place = head === undefined ? { seq: 0 } : { seq: head.seq + 1, backlink: head.id };
+    const draft: Draft = {
+      ...{ topic, log: "content", timestamp: Date.now() * 1000, body, deps },
+      ...place,
+    };
+    const bytes = wasm.signingBytes(me, draft) as Uint8Array<ArrayBuffer>;
+    const operation = wasm.assemble(me, draft, await this.signer.sign(bytes));
+    const { header } = operation;
+    const effects = module.spacesTake(this.#page, topic, [{ header, body }], seconds());
+    const row = await this.#commit(effects.rows, async (writer) => {
+      const row = await own(writer, topic, operation, { body, name: "content", request: id });
+      writer.delete("requests", [number]);
+      const published = (await writer.get<PublishedRow>("published", [id]))!;
+      writer.put("published", [id], { ...published, place: row.place });
+      await feed(writer, topic, effects);
+      return row;
+    });
+    this.events.signed(topic, [row]);
+    this.#tell(topic, effects);
+  }
+
+  /** It stays, and is tried again when the space has changed. */
+  async #block(request: RequestRow, reason: string): Promise<void> {
+    if (request.reason === reason) return;
+    const epoch = this.epoch();
+    if (epoch === undefined) throw notLeader();
+    const row = { ...request, reason };
+    await this.store.write(async (writer) => {
+      await checkEpoch(writer, epoch);
+      writer.put("requests", [request.number], row);
+    });
+    this.events.blocked(row);
+  }
+}
+
+const VERSION = ["counter", "rooms"];
+const SHAPE = ["counter", "rooms", "shape"];
+/** What may change by itself, and what others decide. */
+const WAITING = new Set(["unknown-space", "not-welcomed", "heal-first"]);
+const REFUSED = new Set(["not-allowed", "too-large", "refused-operation", "space"]);
+
+/** Under which name a message is sealed until it is published. */
+export function requestName(request: string): string {
+  return `request ${request}`;
+}
+
+function notLeader(): PandaError {
+  return new PandaError("not-leader", "another tab writes now");
+}
+
+function seconds(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+async function own(
+  writer: Writer,
+  topic: string,
+  operation: Operation,
+  { body, name, request }: { body: Uint8Array | undefined; name: string; request?: string },
+): Promise<PlaceRow> {
+  const more = { body, missing: [], state: "signed" as const, request, name };
+  const row = await append(writer, topic, operation, more);
+  writer.put("unsent", [topic, operation.logId, operation.seq], { place: row.place });
+  return row;
+}
+
+/** Puts content that is shown, or taken back, at the end of what streams read. */
+async function feed(writer: Writer, topic: string, { shown }: SpaceEffects): Promise<void> {
+  const log = wasm.logId(topic, "content");
+  for (const { author, seq, stands } of shown) {
+    const at = await writer.get<{ place: number }>("operations", [topic, author, log, seq]);
+    const row = at && (await writer.get<PlaceRow>("places", [topic, at.place]));
+    if (row === undefined || (row.shown ?? false) === stands) continue;
+    writer.put("places", [topic, row.place], { ...row, shown: stands });
+    const number = await next(writer, "feed", topic);
+    writer.put("feed", [topic, number], { place: row.place, stands } satisfies FeedRow);
+  }
+}

@@ -1,0 +1,86 @@
+// What happens to pages: restarts of the node, reloads, windows that keep nothing.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { freePort, newTopic, Server } from "../support.js";
+import { bare, browsers, launch, serve } from "./support.js";
+
+const patient = { timeout: 120_000 };
+const soon = { polling: 50, timeout: 60_000 };
+
+/** Opens the package in a page, which counts what it is shown. */
+function open(page, url, topic) {
+  return page.evaluate(
+    async (url, topic) => {
+      window.panda = await p2panda.connect(url);
+      window.room = panda.topic(topic);
+      window.seen = [];
+      void (async () => {
+        for await (const { value } of room.stream()) seen.push(value);
+      })().catch(() => undefined);
+    },
+    url,
+    topic,
+  );
+}
+
+for (const name of browsers) {
+  test(`${name}: the life of pages`, { timeout: 240_000 }, async (t) => {
+    const origin = await serve(t);
+    const topic = newTopic();
+    const options = { open: [topic], origins: [origin], port: await freePort() };
+    const node = await new Server(t, options).start();
+    const browser = await launch(t, name);
+    const state = (page, wanted) =>
+      page.waitForFunction((wanted) => panda.status.state === wanted, soon, wanted);
+
+    await t.test("500 messages survive reload and restart, 10 written offline", patient, async () => {
+      const writer = await bare(browser, origin);
+      await open(writer, node.url, topic);
+      await state(writer, "online");
+      await writer.evaluate(async () => {
+        for (let number = 0; number < 250; number += 1) await room.publish(number);
+      });
+      await node.kill();
+      await state(writer, "offline");
+      await writer.evaluate(async () => {
+        for (let number = 250; number < 260; number += 1) await room.publish(number);
+      });
+      await writer.reload();
+      await writer.waitForFunction(() => window.p2panda !== undefined, soon);
+      await open(writer, node.url, topic);
+      await writer.waitForFunction(() => seen.length === 260, soon);
+      await node.start();
+      await writer.evaluate(async () => {
+        for (let number = 260; number < 499; number += 1) await room.publish(number);
+        await (await room.publish(499)).wait("node");
+      });
+      const reader = await bare(browser, origin);
+      await open(reader, node.url, topic);
+      await reader.waitForFunction(() => seen.length >= 500, soon);
+      for (const page of [writer, reader]) {
+        const seen = await page.evaluate(() => seen);
+        assert.deepEqual(seen, [...Array(500).keys()]);
+        await page.own.close();
+      }
+    });
+
+    await t.test("where storage is refused, the page says so and works", patient, async () => {
+      const page = await bare(browser, origin);
+      await page.evaluate(() => {
+        // As a private window of some browsers does it.
+        IDBFactory.prototype.open = () => {
+          throw new DOMException("", "SecurityError");
+        };
+      });
+      const said = await page.evaluate(async (url, topic) => {
+        const { IdbStore } = await import("/p2panda/dist/idb.js");
+        const refused = await IdbStore.open("x").catch((error) => error.code);
+        window.panda = await p2panda.connect(url, { storage: "memory" });
+        await (await panda.topic(topic).publish("kept nowhere")).wait("node");
+        return [refused, panda.isPersisted === undefined];
+      }, node.url, topic);
+      assert.deepEqual(said, ["storage", true]);
+      await page.own.close();
+    });
+  });
+}

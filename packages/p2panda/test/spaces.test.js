@@ -1,0 +1,176 @@
+// Encrypted spaces of pages, in Node: the node that carries them reads nothing.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Engine } from "../dist/engine.js";
+import { MemoryStore } from "../dist/store.js";
+import { holdsNothing } from "./cli.js";
+import { freePort, heard, page, server, take, WebSocket } from "./support.js";
+
+const patient = { timeout: 120_000 };
+const values = (messages) => messages.map((message) => message.value);
+
+function joined(space) {
+  return heard(
+    (listener) => space.onChange(listener),
+    (news) => news.joined,
+  );
+}
+
+async function pair(t, url, name = "crew") {
+  const [alice, bob] = [await page(t, url), await page(t, url)];
+  const ours = await alice.spaces.create(name);
+  const ticket = await ours.invite();
+  const theirs = await bob.spaces.join(ticket);
+  const { role } = await theirs.info();
+  if (role === undefined) await joined(theirs);
+  return { alice, bob, ours, theirs, ticket };
+}
+
+test("two pages speak in a space, and their node reads nothing", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { alice, bob, ours, theirs } = await pair(t, node.url, "the-name-of-the-crew");
+  const secret = "a-plaintext-that-nobody-else-reads";
+  await (await ours.publish({ text: secret })).wait("node");
+  const [first] = await take(theirs.stream(), 1);
+  assert.equal(first.value.text, secret);
+  assert.deepEqual([first.author, first.log !== undefined], [alice.id, true]);
+  await (await theirs.publish("the-answer-in-secret")).wait("node");
+  const [, answer] = await take(ours.stream(), 2);
+  assert.deepEqual([answer.value, answer.author, answer.mine], ["the-answer-in-secret", bob.id, false]);
+  const { name, role, members } = await theirs.info();
+  assert.deepEqual([name, role], ["the-name-of-the-crew", "editor"]);
+  assert.deepEqual(
+    members.map(({ key }) => key).sort(),
+    [alice.id, bob.id].sort(),
+  );
+  // What is announced is for members, too.
+  const said = heard(
+    (listener) => theirs.onAnnounce(listener),
+    ({ value }) => value === "only-members-hear-this",
+  );
+  const again = setInterval(() => void ours.announce("only-members-hear-this").catch(() => {}), 200);
+  await said;
+  clearInterval(again);
+  const words = [secret, "the-answer-in-secret", "the-name-of-the-crew", "only-members-hear-this"];
+  holdsNothing(node.directory, words);
+});
+
+test("a removed page reads nothing of what comes after", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { alice, bob, ours, theirs } = await pair(t, node.url);
+  const carol = await page(t, node.url);
+  const hers = await carol.spaces.join(await ours.invite());
+  if ((await hers.info()).role === undefined) await joined(hers);
+  await (await ours.publish("with bob")).wait("node");
+  assert.deepEqual(values(await take(theirs.stream(), 1)), ["with bob"]);
+  const ejected = heard(
+    (listener) => theirs.onChange(listener),
+    (news) => news.ejected,
+  );
+  await ours.remove(bob.id);
+  await (await ours.publish("without bob")).wait("node");
+  await ejected;
+  assert.deepEqual(values(await take(hers.stream(), 2)), ["with bob", "without bob"]);
+  // The operation is there; it does not open.
+  const engine = bob.backend;
+  await caughtUp(engine);
+  const { messages } = await engine.call("read", ours.id, 0, 100);
+  assert.deepEqual(values(messages), ["with bob"]);
+  assert.equal((await theirs.info()).role, undefined);
+  const receipt = await theirs.publish("still here?");
+  await heard(
+    (listener) => theirs.onState(listener),
+    ({ request, state }) => request === receipt.request && state === "blocked",
+  );
+  assert.deepEqual(
+    (await ours.members()).map(({ key }) => key).sort(),
+    [alice.id, carol.id].sort(),
+  );
+});
+
+/** Waits until this page has as many operations as its node. */
+async function caughtUp(engine) {
+  for (;;) {
+    const { behind, state } = await engine.call("status");
+    if (behind === 0 && state === "online") return;
+    await heard(
+      (listener) => engine.listen(listener),
+      (event) => event.kind === "status" || event.kind === "space",
+    );
+  }
+}
+
+test("an invite for one lets one in, and says so to the other", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const { ours, ticket } = await pair(t, node.url);
+  const carol = await page(t, node.url);
+  const turnedAway = heard(
+    (listener) => ours.onChange(listener),
+    (news) => news.turnedAway.length > 0,
+  );
+  const hers = await carol.spaces.join(ticket);
+  const { turnedAway: who } = await turnedAway;
+  assert.equal(who[0].key, carol.id);
+  assert.equal((await hers.info()).joining, true);
+  await assert.rejects(carol.spaces.join("panda:aaaa"), { code: "invalid-ticket" });
+  await assert.rejects(carol.spaces.join(await ours.panda.topic(ours.id).ticket()), {
+    code: "invalid-ticket",
+  });
+  await assert.rejects(ours.leave(), { code: "last-owner" });
+});
+
+test("what is written offline is sealed, and arrives in order", patient, async (t) => {
+  const node = await server(t, { rooms: 8, port: await freePort() });
+  const { alice, ours, theirs } = await pair(t, node.url);
+  await (await ours.publish(0)).wait("node");
+  await node.kill();
+  await heard(
+    (listener) => alice.onStatus(listener),
+    ({ state }) => state === "offline",
+  );
+  const receipts = [];
+  for (let number = 1; number <= 10; number += 1) receipts.push(await ours.publish(number));
+  await receipts[9].wait("signed");
+  await node.start();
+  for (const receipt of receipts) await receipt.wait("node");
+  const read = await take(theirs.stream(), 11);
+  assert.deepEqual(values(read), [...Array(11).keys()]);
+});
+
+test("what a page keeps of spaces is sealed, and goes on after a restart", patient, async (t) => {
+  const node = await server(t, { rooms: 8 });
+  const store = new MemoryStore();
+  store.close = () => undefined;
+  const open = () => Engine.start(store, { url: node.url, WebSocket });
+  const first = await open();
+  const topic = "ab".repeat(32);
+  await heard(
+    (listener) => first.listen(listener),
+    ({ kind, status }) => kind === "status" && status.leader,
+  );
+  await first.spaceAct(topic, { do: "create", name: "kept", history: true });
+  await first.publish(topic, "written before");
+  await heard(
+    (listener) => first.listen(listener),
+    (event) => event.kind === "grown",
+  );
+  await first.close();
+  const rows = await store.read((reader) => reader.range("rooms", [], ["\uffff"]));
+  assert.ok(rows.length > 10);
+  const text = Buffer.concat(rows.map(({ sealed }) => Buffer.from(sealed)));
+  assert.equal(text.includes("kept"), false);
+  const all = [];
+  for (const table of ["places", "requests", "published", "feed"])
+    all.push(...(await store.read((reader) => reader.range(table, [], ["\uffff"]))));
+  assert.equal(JSON.stringify(all, plain).includes("written before"), false);
+  const second = await open();
+  t.after(() => second.close());
+  const { messages } = await second.read(topic, 0, 10);
+  assert.deepEqual(values(messages), ["written before"]);
+  assert.equal((await second.spaceLook(topic)).name, "kept");
+});
+
+/** Bytes as the text that they may be. */
+function plain(_, value) {
+  return value instanceof Uint8Array ? Buffer.from(value).toString("latin1") : value;
+}
