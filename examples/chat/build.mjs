@@ -16,8 +16,11 @@ await build({
   format: "esm",
   target: "es2022",
   minify: true,
+  // What opens spaces is loaded by the first one.
+  splitting: true,
   // The engine runs in the worker; the page has it only for where there are no workers.
   logLevel: "warning",
 });
 for (const file of ["index.html", "style.css", "panda.svg"]) await cp(at(file), `${dist}${file}`);
-await cp(at("../../packages/p2panda/wasm/p2panda_web_bg.wasm"), `${dist}p2panda_web_bg.wasm`);
+for (const file of ["p2panda_web_bg.wasm", "p2panda_spaces_bg.wasm"])
+  await cp(at(`../../packages/p2panda/wasm/${file}`), `${dist}${file}`);

@@ -46,6 +46,11 @@ impl Served {
         config.public = settings.rpc.public;
         config.tcp.clone_from(&settings.rpc.listen);
         config.metrics.clone_from(&settings.rpc.metrics);
+        config.demo = settings.rpc.demo.clone().map(|(listen, dir, node)| {
+            let mut demo = daemon::Demo::new(listen, dir);
+            demo.node = node;
+            demo
+        });
         let activated = activated(&mut config).map_err(ServeError::Activated)?;
         #[cfg(unix)]
         if config.unix_listener.is_none() {
@@ -82,6 +87,11 @@ impl Served {
     /// Addresses of the metrics alone.
     pub fn metrics(&self) -> &[SocketAddr] {
         self.running.metrics_addrs()
+    }
+
+    /// Addresses of the demo page.
+    pub fn demo(&self) -> &[SocketAddr] {
+        self.running.demo_addrs()
     }
 
     /// Other credentials from now on.

@@ -20,6 +20,7 @@ mod arrivals;
 mod calls;
 mod connection;
 mod consumers;
+mod demo;
 mod dispatch;
 mod elsewhere;
 mod http;
@@ -51,6 +52,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use access::{Access, Grant, Scope, Scopes, Unknown};
+pub use demo::Demo;
 pub use quota::Quotas;
 #[cfg(unix)]
 pub use unix::UnixPath;
@@ -77,6 +79,8 @@ pub struct Config {
     pub tcp: Vec<SocketAddr>,
     /// Addresses of the metrics and of health alone, without a credential.
     pub metrics: Vec<SocketAddr>,
+    /// The chat, on ports of its own.
+    pub demo: Option<Demo>,
     /// Sockets that are open already.
     pub tcp_listeners: Vec<std::net::TcpListener>,
     /// Addresses that others reach are allowed as well.
@@ -99,6 +103,7 @@ impl Config {
             unix_listener: None,
             tcp: Vec::new(),
             metrics: Vec::new(),
+            demo: None,
             tcp_listeners: Vec::new(),
             public: false,
             access: Access::default(),
@@ -130,6 +135,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The demo page cannot be read.
+    #[error("the demo page in {} cannot be used: {source}", dir.display())]
+    Demo {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The key of aliases cannot be read or made.
     #[error("the file alias.key in {} cannot be used: {source}", dir.display())]
     Alias {
@@ -147,6 +160,7 @@ pub struct Running {
     tasks: JoinSet<()>,
     tcp: Vec<SocketAddr>,
     metrics: Vec<SocketAddr>,
+    demo: Vec<SocketAddr>,
     unix: Option<PathBuf>,
 }
 
@@ -164,6 +178,7 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
         tasks: JoinSet::new(),
         tcp: Vec::new(),
         metrics: Vec::new(),
+        demo: Vec::new(),
         unix: None,
     };
     for addr in config.tcp {
@@ -186,6 +201,9 @@ pub async fn start(node: Node, config: Config) -> Result<Running, StartError> {
         running.tcp.extend(listener.local_addr());
         running.listen(listener, http::router(running.service.clone()));
     }
+    if let Some(demo) = config.demo {
+        running.serve_demo(demo, config.public).await?;
+    }
     #[cfg(unix)]
     running
         .listen_unix(config.unix, config.unix_listener)
@@ -205,6 +223,20 @@ impl Running {
     fn listen(&mut self, listener: TcpListener, router: axum::Router) {
         self.tasks
             .spawn(served::accept(listener, router, self.service.clone()));
+    }
+
+    async fn serve_demo(&mut self, demo: Demo, public: bool) -> Result<(), StartError> {
+        let Demo { listen, dir, node } = demo;
+        let rpc = self.tcp.first().map(|addr| format!("ws://{addr}/rpc"));
+        let node = node.or(rpc).unwrap_or_default();
+        let site = demo::Site::read(&dir, &self.service.node.id().to_string(), &node);
+        let site = site.map_err(|source| StartError::Demo { dir, source })?;
+        for addr in listen {
+            let listener = bind(addr, public).await?;
+            self.demo.extend(listener.local_addr());
+            self.listen(listener, site.clone().router());
+        }
+        Ok(())
     }
 
     #[cfg(unix)]
@@ -246,6 +278,11 @@ impl Running {
     /// The addresses of the metrics alone.
     pub fn metrics_addrs(&self) -> &[SocketAddr] {
         &self.metrics
+    }
+
+    /// The addresses of the demo page.
+    pub fn demo_addrs(&self) -> &[SocketAddr] {
+        &self.demo
     }
 
     /// The socket that it made.

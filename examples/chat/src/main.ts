@@ -6,6 +6,8 @@ import { preferred, speak, words, type Language } from "./words.js";
 const get = <E extends HTMLElement>(id: string): E => document.getElementById(id) as E;
 /** Of the page's storage: two of them are two people. */
 const PROFILE = new URL(location.href).searchParams.get("profile") ?? "chat";
+/** How many may come by the link of an encrypted room. */
+const INVITED = 32;
 let panda: Panda | undefined;
 let room: Room | undefined;
 
@@ -108,6 +110,7 @@ function go(ticket: string): void {
 get("enter").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!keepName()) return;
+  if (event.submitter?.id !== "make") return sealed();
   const bytes = crypto.getRandomValues(new Uint8Array(32));
   const topic = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   void opened()
@@ -115,6 +118,17 @@ get("enter").addEventListener("submit", (event) => {
     .then(go)
     .catch((error: unknown) => (get("start-error").textContent = said(error)));
 });
+/** A new encrypted room. Its link is an invite. */
+function sealed(): void {
+  const make = async (): Promise<string> => {
+    const space = await (await opened()).spaces.create();
+    return space.invite({ uses: INVITED });
+  };
+  void make()
+    .then(go)
+    .catch((error: unknown) => (get("start-error").textContent = said(error)));
+}
+
 get("open").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!keepName()) return;

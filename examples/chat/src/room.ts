@@ -1,11 +1,12 @@
 import {
   PandaError,
+  Space,
   type Message,
   type Panda,
   type Topic,
 } from "../../../packages/p2panda/dist/index.js";
 import { draw, nameOf, saidOf, type Entry, type Said } from "./view.js";
-import { words } from "./words.js";
+import { words, type Word } from "./words.js";
 
 /** Messages that are in the page at once; earlier ones on demand. */
 const SHOWN = 200;
@@ -23,6 +24,9 @@ export class Room {
   readonly #here = new Map<string, { name: string; at: number }>();
   readonly #abort = new AbortController();
   readonly #beats: ReturnType<typeof setInterval>;
+  /** None in an open room. */
+  readonly #space: Space | undefined;
+  readonly #stop: () => void;
   #order: string[] = [];
   #limit = SHOWN;
   #isDrawing = false;
@@ -32,6 +36,15 @@ export class Room {
     readonly topic: Topic,
     readonly name: string,
   ) {
+    this.#space = topic instanceof Space ? topic : undefined;
+    const space = this.#space;
+    const stops = [
+      space?.onChange(() => void this.#drawMembers()),
+      panda.onStatus(() => this.#drawTrust()),
+    ];
+    this.#stop = () => stops.forEach((stop) => stop?.());
+    this.#drawTrust();
+    void this.#drawMembers();
     void this.#read();
     topic.onState(({ id, state }) => {
       const entry = this.#entries.get(id);
@@ -41,8 +54,10 @@ export class Room {
     });
     topic.onAnnounce(({ author, value }) => {
       const said = saidOf({ ...(value as object), t: "text", text: "" });
+      const isNew = !this.#here.has(author);
       this.#here.set(author, { name: said?.t === "text" ? said.name : "", at: Date.now() });
       this.#drawHere();
+      if (isNew) void this.#drawMembers();
     });
     this.#beats = setInterval(() => this.#beat(), HERE_EVERY);
     this.#beat();
@@ -51,6 +66,7 @@ export class Room {
 
   close(): void {
     clearInterval(this.#beats);
+    this.#stop();
     this.#abort.abort();
     for (const { url } of this.#entries.values()) if (url !== undefined) URL.revokeObjectURL(url);
     get("messages").replaceChildren();
@@ -75,6 +91,49 @@ export class Room {
   redraw(): void {
     for (const entry of this.#entries.values()) if (entry.element !== undefined) draw(entry, this);
     this.#drawHere();
+    this.#drawTrust();
+    void this.#drawMembers();
+  }
+
+  /** What the room protects, and whether the page came from the node that must not read. */
+  #drawTrust(): void {
+    const isSealed = this.#space !== undefined;
+    say(get("trust"), isSealed ? "trustSealed" : "trustPlain");
+    say(get("invitation"), isSealed ? "inviteSealed" : "inviteText");
+    const server = document.querySelector<HTMLMetaElement>('meta[name="served-by"]')?.content;
+    const isSame = server !== "" && server === this.panda.status.node;
+    get("served").hidden = !(isSealed && isSame);
+  }
+
+  async #drawMembers(): Promise<void> {
+    get("membership").hidden = this.#space === undefined;
+    get("joining").hidden = true;
+    const info = await this.#space?.info().catch(tell);
+    if (!info || this.#abort.signal.aborted) return;
+    const joining = get("joining");
+    say(joining, info.joining ? "joining" : "ejected");
+    joining.hidden = info.role !== undefined;
+    const items = info.members.map(({ key, role }) => {
+      const item = document.createElement("li");
+      const isMe = key === this.panda.id;
+      const name = isMe ? this.name : (this.#here.get(key)?.name ?? "");
+      item.dir = "auto";
+      item.textContent = `${nameOf(name, key)}${isMe ? ` – ${words.you}` : ""}, ${words[role]} `;
+      if (info.role === "owner" && key !== this.panda.id) item.append(this.#takeOut(key));
+      return item;
+    });
+    get("members").replaceChildren(...items);
+  }
+
+  #takeOut(key: string): HTMLElement {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = words.takeOut;
+    button.setAttribute("aria-label", `${words.takeOut} ${key.slice(0, 6)}`);
+    button.addEventListener("click", () => {
+      if (confirm(words.takeOutSure)) void this.#space?.remove(key).catch(tell);
+    });
+    return button;
   }
 
   readonly edit = (entry: Entry): void => {
@@ -121,6 +180,7 @@ export class Room {
   }
 
   #take(message: Message): void {
+    if (message.withdrawn) return this.#withdraw(message.id);
     const said = saidOf(message.value);
     if (said === undefined) return;
     if (said.t === "edit" || said.t === "delete") {
@@ -136,6 +196,14 @@ export class Room {
     this.#entries.set(message.id, entry);
     this.#change(entry);
     this.#order.push(message.id);
+    this.#draw();
+  }
+
+  /** Its author was removed by an owner who had not seen it. */
+  #withdraw(id: string): void {
+    this.#entries.get(id)?.element?.remove();
+    this.#entries.delete(id);
+    this.#order = this.#order.filter((other) => other !== id);
     this.#draw();
   }
 
@@ -211,12 +279,17 @@ export class Room {
 
   async #steps({ message, state }: Entry): Promise<[string, (string | undefined)?][]> {
     const place = `${message.author.slice(0, 16)}… #${message.seq}`;
+    const isSealed = this.#space !== undefined;
     const steps: [string, (string | undefined)?][] = message.mine
-      ? [[words.lifeWritten], [words.lifeSigned, place], [words.lifePlain]]
+      ? [
+          [words.lifeWritten],
+          [isSealed ? words.lifeSealed : words.lifePlain],
+          [words.lifeSigned, place],
+        ]
       : [
           [words.lifeReceived, this.panda.status.node?.slice(0, 16)],
           [words.lifeVerified, place],
-          [words.lifePlain],
+          [isSealed ? words.lifeOpened : words.lifePlain],
         ];
     steps.push([words.lifeAfter, message.after.map((id) => id.slice(0, 16)).join(", ") || "–"]);
     if (message.mine && state !== "stored") return [...steps, [words.lifeNotSent, words[state]]];
@@ -229,6 +302,12 @@ export class Room {
     }
     return steps;
   }
+}
+
+/** Other words for an element, in any language from then on. */
+function say(element: HTMLElement, word: Word): void {
+  element.dataset["word"] = word;
+  element.textContent = words[word];
 }
 
 /** Says in words what went wrong. */

@@ -3,6 +3,7 @@ import { en, type Words } from "./words-en.js";
 
 const languages = { en, de };
 export type Language = keyof typeof languages;
+export type Word = Exclude<keyof Words, "faults">;
 
 export function preferred(): Language {
   const stored = localStorage.getItem("language") ?? navigator.language;
@@ -17,6 +18,6 @@ export function speak(language: Language): void {
   document.documentElement.lang = language;
   document.title = words.title;
   for (const element of document.querySelectorAll<HTMLElement>("[data-word]")) {
-    element.textContent = words[element.dataset["word"] as Exclude<keyof Words, "faults">];
+    element.textContent = words[element.dataset["word"] as Word];
   }
 }

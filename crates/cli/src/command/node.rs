@@ -95,6 +95,9 @@ struct ReadyLine {
     /// URLs of the metrics.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     metrics: Vec<String>,
+    /// URLs of the chat.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    demo: Vec<String>,
 }
 
 impl Running<'_> {
@@ -138,6 +141,7 @@ impl Running<'_> {
             socket: self.served.socket.clone(),
             rpc: urls(self.served.addrs(), "rpc"),
             metrics: urls(self.served.metrics(), "metrics"),
+            demo: urls(self.served.demo(), "demo/"),
         };
         let written = match json {
             true => output::json(&line),
@@ -253,6 +257,9 @@ impl ReadyLine {
         }
         for url in &self.metrics {
             plain.push_str(&format!("\nmetrics at {url}"));
+        }
+        for url in &self.demo {
+            plain.push_str(&format!("\nchat at {url}"));
         }
         let topics = match self.topics {
             1 => "1 topic".to_owned(),

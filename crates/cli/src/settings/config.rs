@@ -92,6 +92,18 @@ pub struct RpcSection {
     /// Addresses for only /metrics, /healthz and /readyz, without a credential.
     #[schemars(example = ["127.0.0.1:9780"])]
     pub metrics: Vec<String>,
+    /// Addresses for the chat at /demo, of which none is in rpc.listen. Its origin belongs into access.origins.
+    #[schemars(example = ["127.0.0.1:7781"])]
+    pub demo: Vec<String>,
+    /// Folder of the built chat, examples/chat/dist of the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/usr/share/panda/demo")]
+    pub demo_dir: Option<String>,
+    /// Where its pages find rpc.listen, such as wss://node.example.org/rpc behind a proxy; if not set, at its
+    /// first address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "wss://node.example.org/rpc")]
+    pub demo_node: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -135,6 +147,9 @@ impl Default for RpcSection {
             listen: Vec::new(),
             public: false,
             metrics: Vec::new(),
+            demo: Vec::new(),
+            demo_dir: None,
+            demo_node: None,
         }
     }
 }

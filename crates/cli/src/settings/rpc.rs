@@ -15,6 +15,8 @@ pub struct RpcSettings {
     pub listen: Vec<SocketAddr>,
     pub public: bool,
     pub metrics: Vec<SocketAddr>,
+    /// The chat: addresses, its folder, and where its pages find the RPC.
+    pub demo: Option<(Vec<SocketAddr>, PathBuf, Option<String>)>,
 }
 
 /// Where the Unix socket is.
@@ -30,6 +32,15 @@ pub enum SocketSetting {
 impl RpcSettings {
     pub fn of(section: &RpcSection) -> Result<RpcSettings, Wrong> {
         let public = section.public;
+        let demo = each("rpc.demo", &section.demo, |text| addr(text, public))?;
+        let demo = match (&section.demo_dir, demo.is_empty()) {
+            (_, true) => None,
+            (Some(dir), false) => Some((demo, dir.into(), section.demo_node.clone())),
+            (None, false) => {
+                let what = "rpc.demo_dir is missing: the folder of the built chat";
+                return Err(("rpc.demo_dir", what.to_owned()));
+            }
+        };
         Ok(RpcSettings {
             socket: match section.socket.as_deref() {
                 None => SocketSetting::Usual,
@@ -44,6 +55,7 @@ impl RpcSettings {
             listen: each("rpc.listen", &section.listen, |text| addr(text, public))?,
             public,
             metrics: each("rpc.metrics", &section.metrics, |text| addr(text, public))?,
+            demo,
         })
     }
 }

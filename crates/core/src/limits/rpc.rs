@@ -86,3 +86,7 @@ pub const DRIVER_OUTPUTS_MAX: usize = 1_024;
 pub const DRIVER_REQUEST_BYTES_MAX: u64 = 256 * MIB as u64;
 /// How long the driver waits for an address before it answers `open` without one.
 pub const DRIVER_ADDRESSES_WAIT: Duration = Duration::from_secs(3);
+/// Files of the demo page (`docs/protocol/rpc.md#13`).
+pub const DEMO_FILES_MAX: usize = 64;
+/// Bytes of all of them (`docs/protocol/rpc.md#13`).
+pub const DEMO_BYTES_MAX: u64 = 16 * MIB as u64;

@@ -200,3 +200,88 @@ async fn the_status_page_runs_its_own_code_only() {
     }
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_has_ports_and_files_of_its_own() {
+    use p2panda_rpc::daemon::{self, Demo};
+    let (home, site) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let index = "<html><meta name=\"served-by\" content=\"\" /></html>";
+    std::fs::write(site.path().join("index.html"), index).unwrap();
+    std::fs::write(site.path().join("chat.js"), "1").unwrap();
+    std::fs::write(site.path().join("notes.txt"), "2").unwrap();
+    let node = crate::support::node(home.path()).await.unwrap();
+    let mut config = crate::support::config(home.path());
+    let listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.demo = Some(Demo::new(listen.clone(), site.path()));
+    let running = daemon::start(node.clone(), config).await.unwrap();
+    let (rpc, demo) = (running.tcp_addrs()[0], running.demo_addrs()[0]);
+    assert_ne!(rpc.port(), demo.port());
+    let get = |path: &'static str| async move {
+        use tokio::io::AsyncReadExt;
+        let mut stream = TcpStream::connect(demo).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {demo}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    for path in ["/", "/demo", "/demo/", "/demo/?profile=two"] {
+        let answer = get(path).await;
+        let to = format!("/demo/?node=ws%3A%2F%2F127.0.0.1%3A{}%2Frpc", rpc.port());
+        assert_eq!(header(&answer, "location"), Some(&*to), "{path}: {answer}");
+    }
+    let index = get("/demo/?node=ws%3A%2F%2Fhere").await;
+    let id = node.id();
+    assert!(
+        body(&index).contains(&format!("content=\"{id}\"")),
+        "{index}"
+    );
+    let policy = header(&index, "content-security-policy").unwrap();
+    let begin = format!(
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws://{rpc};"
+    );
+    assert!(policy.starts_with(&begin), "{policy}");
+    assert!(get("/demo/chat.js").await.starts_with("HTTP/1.1 200"));
+    for path in [
+        "/demo/notes.txt",
+        "/demo/..%2fnotes.txt",
+        "/demo/../Cargo.toml",
+        "/rpc",
+        "/ui",
+        "/metrics",
+    ] {
+        let answer = get(path).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+    running.shutdown().await;
+    // Without its page it does not start.
+    let mut config = crate::support::config(home.path());
+    config.demo = Some(Demo::new(listen, home.path().join("nothing")));
+    let failed = daemon::start(node.clone(), config).await;
+    assert!(matches!(failed, Err(daemon::StartError::Demo { .. })));
+    node.shutdown().await.unwrap();
+}
+
+#[test]
+fn a_demo_is_as_large_as_its_limits_and_no_larger() {
+    use p2panda_core::limits::DEMO_FILES_MAX;
+    let site = tempfile::tempdir().unwrap();
+    let file = |name: &str| std::fs::write(site.path().join(name), "x").unwrap();
+    file("index.html");
+    (1..DEMO_FILES_MAX).for_each(|number| file(&format!("{number}.js")));
+    assert!(p2panda_rpc::daemon::Demo::check(site.path()).is_ok());
+    file("more.js");
+    assert!(p2panda_rpc::daemon::Demo::check(site.path()).is_err());
+    std::fs::remove_file(site.path().join("more.js")).unwrap();
+    let large = std::fs::File::create(site.path().join("1.js")).unwrap();
+    let others = DEMO_FILES_MAX as u64 - 1;
+    large
+        .set_len(p2panda_core::limits::DEMO_BYTES_MAX - others)
+        .unwrap();
+    assert!(p2panda_rpc::daemon::Demo::check(site.path()).is_ok());
+    file("2.js");
+    large
+        .set_len(p2panda_core::limits::DEMO_BYTES_MAX - others + 1)
+        .unwrap();
+    assert!(p2panda_rpc::daemon::Demo::check(site.path()).is_err());
+}

@@ -1,0 +1,112 @@
+// The chat as the daemon serves it, in encrypted rooms. PANDA_TEST_PICTURES names a folder for screenshots.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { holdsNothing, Programs } from "../cli.js";
+import { browsers, isAccessible, launch, serve, tab } from "./support.js";
+
+const patient = { timeout: 120_000 };
+const soon = { polling: 50, timeout: 60_000 };
+const pictures = process.env.PANDA_TEST_PICTURES;
+const dist = fileURLToPath(new URL("../../../../examples/chat/dist", import.meta.url));
+
+const text = (page, id) => page.$eval(id, (element) => element.textContent);
+
+function says(page, id, word) {
+  const find = (id, word) => document.querySelector(id).textContent.includes(word);
+  return page.waitForFunction(find, soon, id, word);
+}
+
+function shows(page, words) {
+  return says(page, "#messages", words);
+}
+
+async function write(page, words) {
+  await page.type("#text", words);
+  await page.keyboard.press("Enter");
+}
+
+async function enter(page, name, link) {
+  await page.waitForSelector("#start:not([hidden])");
+  await page.type("#name", name);
+  await page.click(link === undefined ? "#make-sealed" : "#open button");
+  await page.waitForSelector("#room:not([hidden])");
+  return page.$eval("#share", (input) => input.value);
+}
+
+for (const name of browsers) {
+  test(`${name}: encrypted rooms at /demo`, { timeout: 240_000 }, async (t) => {
+    const programs = new Programs(t);
+    const elsewhere = await serve(t);
+    const node = await programs.node({ demo: dist, origins: [elsewhere] });
+    const browser = await launch(t, name);
+    const anna = await tab(browser, node.demo);
+    const said = ["Only for members, Bert", "Sealed, too", "Not for Bert any more"];
+    let link, bert;
+
+    await t.test("who has the link is let in, and the panel shows how", patient, async () => {
+      link = await enter(anna, "Anna");
+      assert.match(link, /^http:\/\/127\.0\.0\.1:\d+\/demo\/\?node=[^#]*#panda/);
+      await write(anna, said[0]);
+      await shows(anna, said[0]);
+      bert = await tab(browser, link);
+      await enter(bert, "Bert", link);
+      await shows(bert, said[0]);
+      await write(bert, said[1]);
+      await shows(anna, said[1]);
+      await says(anna, "#members", "member");
+      await isAccessible(anna);
+      if (pictures !== undefined) {
+        await says(anna, "#here", "Bert");
+        await anna.screenshot({ path: join(pictures, `${name}-sealed.png`) });
+      }
+      await anna.$eval(".message:not(.mine) .foot button", (button) => button.click());
+      await says(anna, "#steps", "Opened here with a secret of the members");
+      await anna.keyboard.press("Escape");
+      await anna.$eval(".message.mine .foot button", (button) => button.click());
+      await says(anna, "#steps", "Sealed for the members of this room");
+      await anna.keyboard.press("Escape");
+    });
+
+    await t.test("it says when the node that carries the room gave the page", patient, async () => {
+      assert.match(await text(anna, "#trust"), /^This room is encrypted/);
+      await anna.waitForSelector("#served:not([hidden])");
+      assert.match(await text(anna, "#served"), /also gave you this page/);
+      const other = `${elsewhere}/chat/?node=${encodeURIComponent(node.url)}`;
+      const carol = await tab(browser, other);
+      await enter(carol, "Carol");
+      await says(carol, "#status", "Connected");
+      assert.equal(await carol.$eval("#served", (element) => element.hidden), true);
+      await carol.own.close();
+    });
+
+    await t.test("who is removed reads nothing of what comes after", patient, async () => {
+      anna.once("dialog", (dialog) => void dialog.accept());
+      await anna.click("#members button");
+      await bert.waitForSelector("#joining:not([hidden])");
+      assert.match(await text(bert, "#joining"), /no member of this room any more/);
+      await write(anna, said[2]);
+      await anna.waitForFunction(
+        () => document.querySelectorAll('.mine [data-state="stored"]').length === 2,
+        soon,
+      );
+      // Somebody who comes now reads all of it.
+      const dora = await tab(browser, link);
+      await enter(dora, "Dora", link);
+      for (const words of said) await shows(dora, words);
+      const read = await text(bert, "#messages");
+      assert.ok(read.includes(said[1]) && !read.includes(said[2]), read);
+      // Nor after a reload, with all that the node has.
+      await bert.reload();
+      await shows(bert, said[1]);
+      await says(bert, "#status", "Connected");
+      assert.ok(!(await text(bert, "#messages")).includes(said[2]));
+    });
+
+    await t.test("the files of the node hold none of it", patient, () => {
+      holdsNothing(join(programs.directory, "courier"), [...said, "Anna", "Bert"]);
+      for (const page of [anna, bert]) assert.deepEqual(page.errors, []);
+    });
+  });
+}
