@@ -37,7 +37,9 @@ const SEALED_AT_ONCE = 64;
  * two looks at our keys (docs/protocol/streams.md#7). */
 const HEAL_WAIT = 2_000;
 const ASK_WAIT = 30_000;
-const KEYS_EVERY = 3_600_000;
+const HOUR = 3_600_000;
+/** How often a space is healed for others within an hour. */
+const HEALS = 60;
 /** Things that are done by ourselves in one go. */
 const DUE_AT_ONCE = 8;
 
@@ -76,6 +78,9 @@ export class Rooms {
   #shape: number | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
+  /** When spaces were healed for others, and when we said that we lack something. */
+  #healed = new Map<string, number[]>();
+  #asked = new Map<string, number>();
 
   constructor(
     readonly store: Store,
@@ -114,7 +119,7 @@ export class Rooms {
   /** The leader begins: what came and was not processed is, and what is due is done. */
   async begin(): Promise<void> {
     for (const topic of await this.topics()) this.pump(topic);
-    this.#later("keys", KEYS_EVERY, () => this.begin());
+    this.#later("keys", HOUR, () => this.begin());
   }
 
   async topics(): Promise<string[]> {
@@ -329,8 +334,8 @@ export class Rooms {
       const others = members.filter(({ key, role }) => {
         return role === "owner" && key !== this.signer.publicKey;
       });
-      if (due.includes("ask")) this.#soon(topic, "ask", ASK_WAIT * (1 + Math.random()));
-      if (due.includes("heal")) this.#soon(topic, "heal", HEAL_WAIT * Math.random());
+      if (due.includes("ask")) this.#soon(topic, "ask", this.#askWait(topic));
+      if (due.includes("heal")) this.#soon(topic, "heal", this.#healWait(topic));
       const now = ["rotate", "keys", "request"].find((one) => due.includes(one));
       if (now === undefined && due.includes("admit")) {
         const wait = others.length === 0 ? 0 : HEAL_WAIT * Math.random();
@@ -347,12 +352,27 @@ export class Rooms {
     }
   }
 
+  #askWait(topic: string): number {
+    const before = this.#asked.get(topic);
+    return before === undefined ? ASK_WAIT * (1 + Math.random()) : before + HOUR - Date.now();
+  }
+
+  #healWait(topic: string): number {
+    const recent = (this.#healed.get(topic) ?? []).filter((at) => at > Date.now() - HOUR);
+    this.#healed.set(topic, recent);
+    const random = HEAL_WAIT * Math.random();
+    return recent.length < HEALS ? random : recent[0]! + HOUR - Date.now() + random;
+  }
+
   #soon(topic: string, what: "ask" | "heal" | "admit", wait: number): void {
     this.#later(`${what} ${topic}`, wait, async () => {
       await this.#inOrder(async () => {
         const module = await this.#load(true);
         const { due } = module.spacesLook(this.#page, topic, seconds());
-        if (due.includes(what)) await this.#act(topic, { do: what });
+        if (!due.includes(what)) return;
+        if (what === "ask") this.#asked.set(topic, Date.now());
+        if (what === "heal") this.#healed.get(topic)?.push(Date.now());
+        await this.#act(topic, { do: what });
       });
       // What could not be done for some is not tried without end.
       if (what !== "ask") this.#later(`again ${topic}`, HEAL_WAIT, async () => this.pump(topic));

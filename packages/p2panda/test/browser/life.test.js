@@ -64,6 +64,49 @@ for (const name of browsers) {
       }
     });
 
+    await t.test("two tabs are one member of a space", patient, async (t) => {
+      const courier = await new Server(t, { rooms: 8, origins: [origin] }).start();
+      const join = (page, ticket) =>
+        page.evaluate(
+          async (url, ticket) => {
+            window.panda = await p2panda.connect(url);
+            window.room =
+              ticket === undefined
+                ? await panda.spaces.create("tabs")
+                : ticket.startsWith("panda:")
+                  ? await panda.spaces.join(ticket)
+                  : panda.space(ticket);
+            window.seen = [];
+            void (async () => {
+              for await (const { value } of room.stream()) seen.push(value);
+            })();
+            return [room.id, panda.status.leader];
+          },
+          courier.url,
+          ticket,
+        );
+      const first = await bare(browser, origin);
+      const [id] = await join(first);
+      const second = await bare(browser, origin, first.own);
+      assert.equal((await join(second, id))[1], false);
+      // The tab that does not lead invites and writes through the one that does.
+      const ticket = await second.evaluate(() => room.invite());
+      const other = await bare(browser, origin);
+      await join(other, ticket);
+      await second.evaluate(async () => (await room.publish("from the second tab")).wait("node"));
+      await other.waitForFunction(() => seen.includes("from the second tab"), soon);
+      await other.evaluate(async () => (await room.publish("hello")).wait("node"));
+      for (const tab of [first, second]) await tab.waitForFunction(() => seen.length === 2, soon);
+      // It goes on when the first one closes.
+      await first.close();
+      await second.waitForFunction(() => panda.status.leader, soon);
+      await second.evaluate(async () => (await room.publish("alone")).wait("node"));
+      await other.waitForFunction(() => seen.includes("alone"), soon);
+      const members = await second.evaluate(() => room.members());
+      assert.equal(members.length, 2);
+      for (const page of [second, other]) await page.own.close();
+    });
+
     await t.test("where storage is refused, the page says so and works", patient, async () => {
       const page = await bare(browser, origin);
       await page.evaluate(() => {
