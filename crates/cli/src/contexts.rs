@@ -39,7 +39,7 @@ pub enum ContextError {
     NoDirectory,
     #[error("{} cannot be used: {source}; check its permissions", path.display())]
     File { path: PathBuf, source: io::Error },
-    #[error("{} is no list of contexts: {what}; mend it, or remove it", path.display())]
+    #[error("{} is not a list of contexts: {what}; correct it, or remove it", path.display())]
     Broken { path: PathBuf, what: String },
     #[error("there is no context {name}; `panda context ls` lists them")]
     Unknown { name: String },

@@ -144,7 +144,7 @@ pub enum Failure {
     #[error("a node with a URL needs a token; put one into PANDA_TOKEN")]
     NoToken,
     #[error(
-        "{flag} needs a node that the command opens itself, but one runs at {at}; leave {flag} \
+        "{flag} is for a node that the command opens itself, but one runs at {at}; leave {flag} \
         out, name another home with --home DIR, or stop that node"
     )]
     RunningNode { flag: &'static str, at: String },

@@ -122,22 +122,22 @@ pub async fn until_stopped<T>(
             error = node.stopped() => return Err(Failure::Stopped(error)),
             Some(event) = events.next() => match event {
                 Event::StorageWaits { reason } => {
-                    note(&format!("waiting: {reason}; goes on by itself"));
+                    note(&format!("waiting: {reason}; continues by itself"));
                 }
                 Event::StorageGoesOn => note("stored; going on"),
                 Event::LogBlocked { log, .. } => note(&format!(
-                    "the log of {} cannot go on at {}: {}",
+                    "the log of {} cannot continue at {}: {}",
                     log.author,
                     log.seq,
                     says(&map::blocked(&log))
                 )),
                 Event::LogGoesOn { author, .. } => {
-                    note(&format!("the log of {author} goes on"));
+                    note(&format!("the log of {author} continues"));
                 }
                 Event::OwnFork { topic, .. } => note(&forked(node, topic).await.to_string()),
                 Event::Space { news, .. } => note(&news.to_string()),
                 Event::OwnLogPulled => {
-                    note("what the other copy published is here; publishing goes on");
+                    note("what the other copy published is here; publishing continues");
                 }
                 _ => {}
             },

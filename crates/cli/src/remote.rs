@@ -250,7 +250,7 @@ impl Remote {
 fn tell(event: &api::EventNote) {
     let detail = event.detail.as_deref().unwrap_or("the disk takes nothing");
     match event.event.as_str() {
-        "storage-waits" => note(&format!("waiting: {detail}; goes on by itself")),
+        "storage-waits" => note(&format!("waiting: {detail}; continues by itself")),
         "storage-goes-on" => note("stored; going on"),
         _ => {}
     }

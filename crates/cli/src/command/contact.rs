@@ -47,7 +47,7 @@ fn says(peer: &PeerView, topic: &str) -> String {
     match (peer.state.as_str(), refused) {
         ("live", _) => "a session with it is live".to_owned(),
         ("connected" | "met", Some("too-many")) => {
-            "it serves as many sessions as it can; it is asked again, or name another one"
+            "it serves as many sessions as it can; this node asks again; or name another one"
                 .to_owned()
         }
         ("connected" | "met", Some("not-served")) => no_common_topic(),
@@ -55,20 +55,20 @@ fn says(peer: &PeerView, topic: &str) -> String {
             no_common_topic()
         }
         ("connected", _) => {
-            "it is connected and still catches up; give it time with --wait".to_owned()
+            "it is connected and still catching up; give it time with --wait".to_owned()
         }
-        ("met", _) => "it was reached and is gone; it is tried again".to_owned(),
-        ("known", _) => format!("nothing was tried yet at {at}; give it time with --wait"),
+        ("met", _) => "it was reached and is gone; this node tries again".to_owned(),
+        ("known", _) => format!("it was not dialled at {at} yet; give it time with --wait"),
         ("connecting", _) => format!(
             "nothing has answered at {at} so far; is it running, and does a firewall let UDP through?"
         ),
         ("unreached", _) => of_contact(peer.why.as_deref().unwrap_or_default(), &at),
-        _ => "it is not reached".to_owned(),
+        _ => "it was not reached".to_owned(),
     }
 }
 
 fn no_common_topic() -> String {
-    "it is reached and not interested in this topic; run `panda sub` with the same topic there"
+    "it was reached and is not interested in this topic; run `panda sub` with the same topic there"
         .to_owned()
 }
 
@@ -80,22 +80,22 @@ fn of_contact(contact: &str, at: &str) -> String {
             "nothing answers at {at} (dead); is it running, and does a firewall let UDP through?"
         ),
         "closed-port" => format!(
-            "nobody listens at {at} (closed port); start it there, or take its address again from \
+            "nobody listens at {at} (closed port); start it there, or get its address again from \
             `panda id --addr`"
         ),
         "other-network" => format!(
-            "at {at} is a node of another network; give both the same --network, or none"
+            "a node of another network is at {at}; give both the same --network, or none"
         ),
         "wrong-id" => format!(
-            "at {at} answers another node (wrong id); take ID@ADDR again from `panda id --addr` there"
+            "another node answers at {at} (wrong id); get ID@ADDR again from `panda id --addr` there"
         ),
         "refused" => {
-            "it answers and takes no more connections for now; it is tried again, or name another one"
+            "it answers but accepts no more connections for now; this node tries again; or name another one"
                 .to_owned()
         }
         "no-common-topic" => no_common_topic(),
         "reached" => "it was reached".to_owned(),
-        _ => format!("the node at {at} ends every connection and does not say why; look there"),
+        _ => format!("the node at {at} ends every connection without a reason; look at its log"),
     }
 }
 
@@ -219,8 +219,8 @@ fn caught_up(peer: VerifyingKey, operations: u64, blocked: usize) -> String {
     match blocked {
         0 => format!("caught up with {name}: {operations} operations came"),
         blocked => format!(
-            "not caught up with {name}: {operations} operations came, and {blocked} of the logs cannot go \
-            on here; `panda status` says why"
+            "not caught up with {name}: {operations} operations came, and {blocked} of the logs \
+            cannot continue here; `panda status` says why"
         ),
     }
 }

@@ -74,7 +74,7 @@ fn of_node(status: &api::NodeStatusResult) -> Vec<String> {
 fn of_peers(peers: &[api::PeerView]) -> Vec<String> {
     let connected = peers.iter().filter(|peer| peer.connected).count();
     let mut lines = vec![match peers.is_empty() {
-        true => "nobody else is known; name a node with --bootstrap ID@ADDR".to_owned(),
+        true => "no other node is known; name one with --bootstrap ID@ADDR".to_owned(),
         false => format!("{connected} connected of {} known", peers.len()),
     }];
     // Those that are there first.
@@ -117,9 +117,9 @@ fn of_topic(stored: &api::TopicStatusResult, peers: &[api::TopicPeer]) -> Vec<St
         ));
     }
     for (count, what) in [
-        (stored.waiting, "wait for what they were written after"),
+        (stored.waiting, "wait for messages that precede them"),
         (stored.wanted, "lack their content"),
-        (stored.blocked, "logs cannot go on here"),
+        (stored.blocked, "logs cannot continue here"),
     ] {
         if count > 0 {
             why.push(format!("{count} {what}"));

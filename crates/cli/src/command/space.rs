@@ -140,7 +140,7 @@ async fn send(
     note(match face {
         Face::Own(_) => "stored here, and sent to nobody yet: it goes along with the next command",
         Face::Running(_) => {
-            "stored here, and sent to nobody yet: the node that runs goes on with it"
+            "stored here, and sent to nobody yet: the running node continues with it"
         }
     });
     note_unreached(face, topic).await?;
@@ -454,7 +454,7 @@ async fn joined(
 
 fn print_members(members: &api::SpaceMembersResult, json: bool) -> Result<Outcome, Failure> {
     if !members.known {
-        note("this node is no member yet, and does not know who is");
+        note("this node is not a member yet, and does not know who is");
     }
     for line in &members.members {
         let lacks = match line.lacking {

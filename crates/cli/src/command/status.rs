@@ -127,7 +127,7 @@ impl TopicLine {
                 author, seq, says, ..
             } = blocked;
             plain.push_str(&format!(
-                "\n  blocked: the log of {author} cannot go on at {seq}: {says}"
+                "\n  blocked: the log of {author} cannot continue at {seq}: {says}"
             ));
         }
         for consumer in &self.consumers {
@@ -190,7 +190,7 @@ pub fn says(log: &BlockedLogView) -> String {
             "the operation takes {} bytes, more than any node can take; its author has to prune it",
             log.bytes
         ),
-        "unknown-extensions" => "a newer version made the operation; update panda".to_owned(),
+        "unknown-extensions" => "a newer version created the operation; update panda".to_owned(),
         _ => "the operation is malformed; its author has to prune it".to_owned(),
     }
 }

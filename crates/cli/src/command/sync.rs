@@ -186,7 +186,7 @@ impl State {
         };
         let mut left = Vec::new();
         if self.peers + self.catching_up == 0 {
-            left.push("nobody is there".to_owned());
+            left.push("no peer is online".to_owned());
         }
         if self.catching_up > 0 {
             left.push(format!("still exchanging with {}", peers(self.catching_up)));
@@ -228,7 +228,7 @@ mod tests {
             ..state
         };
         let plain =
-            "abc nobody is there; nobody else is known to have the newest message of this node";
+            "abc no peer is online; nobody else is known to have the newest message of this node";
         assert_eq!(state.plain(), plain);
     }
 }

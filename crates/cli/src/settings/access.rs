@@ -124,7 +124,7 @@ fn tokens(path: &Path) -> Result<Vec<Grant>, TokensError> {
         };
         let (name, grant) = token(line).map_err(wrong)?;
         if !names.insert(name.clone()) {
-            return Err(wrong(format!("the name {name} is there twice")));
+            return Err(wrong(format!("the name {name} occurs twice")));
         }
         grants.push(grant);
     }
@@ -249,7 +249,7 @@ mod tests {
         mode(0o600);
         let said = tokens(&path).unwrap_err().to_string();
         assert!(
-            said.ends_with("tokens:2: the name alice is there twice"),
+            said.ends_with("tokens:2: the name alice occurs twice"),
             "{said}"
         );
         std::fs::remove_file(&path).unwrap();

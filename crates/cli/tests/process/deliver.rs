@@ -75,7 +75,7 @@ fn sync_exchanges_all_topics_of_a_home_and_says_what_is_left() {
 
     let alone = sync(&["--deadline", "0"]);
     assert_eq!(alone.status.code(), Some(3), "{}", stdout(&alone));
-    assert!(stdout(&alone).contains("nobody is there"));
+    assert!(stdout(&alone).contains("no peer is online"));
     let none = world.at("new", &["sync"]).output().unwrap();
     assert_eq!(none.status.code(), Some(0));
     assert!(stderr(&none).contains("has no topics"));

@@ -63,13 +63,13 @@ fn status_shows_a_blocked_log_and_the_limit_that_frees_it() {
     let limited = ["--bootstrap", &addr, "--operation-mib", "1"];
     let (reader, _) = world.subscriber("reader", &limited);
     assert_eq!(reader.line(), "before");
-    reader.err_line("cannot go on at 1");
+    reader.err_line("cannot continue at 1");
     // Next to the subscriber, which has the home open.
     let status = world.at("reader", &["status"]).output().unwrap();
     let said = stdout(&status);
     assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
     assert!(said.contains("1 log, 1 operation"), "{said}");
-    assert!(said.contains("cannot go on at 1"), "{said}");
+    assert!(said.contains("cannot continue at 1"), "{said}");
     assert!(
         said.contains("--operation-mib 3 raises the limit"),
         "{said}"
@@ -176,7 +176,7 @@ fn a_publisher_says_that_a_node_is_of_another_network() {
     let (world, other) = (World::new(), World::new());
     let (_running, addr) = other.subscriber("other", &[]);
     let said = unreached(&world, &addr, &[]);
-    assert!(said.contains("is a node of another network"), "{said}");
+    assert!(said.contains("a node of another network is at"), "{said}");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_publisher_says_that_another_node_answers() {
     let (_, socket) = addr.split_once('@').unwrap();
     let said = unreached(&world, &format!("{}@{socket}", nobodys_id(&world)), &[]);
     assert!(
-        said.contains(&format!("at {socket} answers another node")),
+        said.contains(&format!("another node answers at {socket}")),
         "{said}"
     );
 }
