@@ -341,7 +341,7 @@ fn altered(bytes: &[u8], changes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Inputs to begin with: the honest messages.
+/// Inputs to start from: the honest messages.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let talk = Talk::new();
     let world = World::new();

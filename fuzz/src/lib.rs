@@ -9,7 +9,7 @@ pub mod ranges;
 pub mod spaces;
 pub mod ticket;
 
-/// Inputs to begin with, by target.
+/// Inputs to start from, by target.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     [
         encryption::seeds(),

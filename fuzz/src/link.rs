@@ -231,7 +231,7 @@ fn hello() -> Message {
     }
 }
 
-/// The lowest bit says whether it goes on, the others what it is about.
+/// The lowest bit says whether it continues, the others what it is about.
 fn interest(number: u8, ended: bool) -> Message {
     let tag = secret().tag(&overlay(number / 2), Side::Dialler);
     let tags = |is: bool| is.then_some(tag).into_iter().collect();
@@ -271,7 +271,7 @@ fn told(number: u8) -> Told {
     Told { records, members }
 }
 
-/// Inputs to begin with: honest messages, and what an honest peer does.
+/// Inputs to start from: honest messages, and what an honest peer does.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let messages = [
         hello(),

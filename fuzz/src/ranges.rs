@@ -129,7 +129,7 @@ fn messages() -> Vec<Message> {
     ]
 }
 
-/// Inputs to begin with.
+/// Inputs to start from.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let payloads: Vec<Vec<u8>> = messages().iter().map(|one| payload(one).to_vec()).collect();
     let framed = |payload: &Vec<u8>| [&(payload.len() as u16).to_be_bytes()[..], payload].concat();

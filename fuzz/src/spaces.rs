@@ -144,7 +144,7 @@ fn bob() -> Device {
     Device::new(2, &mut ChaCha20Rng::from_seed([2; 32]))
 }
 
-/// Inputs to begin with, by target.
+/// Inputs to start from, by target.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let world = World::new();
     let decoder = world.log.iter().map(|message| message.args.encode());

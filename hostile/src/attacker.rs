@@ -255,7 +255,7 @@ impl Session {
     }
 }
 
-/// The writing half of a session whose other half is thrown away.
+/// The writing half of a session whose other half is discarded.
 pub(crate) struct Sending {
     pub(crate) connection: Connection,
     send: SendStream,

@@ -90,7 +90,7 @@ pub enum Behaviour {
     /// Broadcasts garbage over links, joins, and sends gossip of overlays that are not common: 20 000
     /// (200 000) messages, answered by `docs/protocol/network.md#11`.
     LinkGossip,
-    /// Ends links twice, or goes on behind the end: 200 (2 000) links, answered by
+    /// Ends links twice, or continues after the end: 200 (2 000) links, answered by
     /// `docs/protocol/link.md#3`.
     Farewells,
     /// Sends messages of 64 KiB, or of a byte, that a later version might have: 2 000 (40 000),

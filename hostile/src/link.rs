@@ -38,7 +38,7 @@ impl Attack {
         self.attacker.connect(self.target.node, LINK).await
     }
 
-    /// A link whose control stream says nothing yet. What the node says there is thrown away.
+    /// A link whose control stream says nothing yet. What the node says there is discarded.
     pub(crate) async fn silent_link(&self) -> Result<Link, Stopped> {
         let connection = self.link_connection().await?;
         let mut secret = [0; 32];

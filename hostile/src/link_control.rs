@@ -110,7 +110,7 @@ pub(crate) async fn ask_flood(attack: &Attack) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// Frames of records, as they are in a Nodes that goes on.
+/// Frames of records, as they are in a Nodes that continues.
 pub(crate) fn nodes() -> Vec<Bytes> {
     let frame = |frame: usize| {
         let mut payload = BytesMut::new();

@@ -55,7 +55,7 @@ pub(crate) enum Line {
     Done,
     /// A request failed.
     Failed,
-    /// How long publishes took, those under way included.
+    /// How long publishes took, those in progress included.
     Latencies { micros: Vec<u64> },
     /// What became of imported operations.
     Imported { stored: u64, rejected: u64 },

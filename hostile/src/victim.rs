@@ -131,8 +131,8 @@ impl Victim {
         self.done(Request::Probe { topic, every_ms }).await
     }
 
-    /// How long the publishes took that ended since this was last asked, and how long those under
-    /// way have taken.
+    /// How long the publishes took that ended since this was last asked, and how long those in
+    /// progress have taken.
     pub(crate) async fn latencies(&mut self) -> Result<Vec<Duration>, Error> {
         match self.ask(Request::Latencies).await? {
             Line::Latencies { micros } => {

@@ -42,7 +42,7 @@ impl<T> Log<T> {
         self.arrivals.send_replace(());
     }
 
-    /// What `look` makes of the list as it is now.
+    /// What `look` makes of the list in its current form.
     pub fn read<R>(&self, look: impl FnOnce(&[T]) -> R) -> R {
         look(&self.lock())
     }

@@ -26,7 +26,7 @@ pub enum Disk {
 const STATEMENTS: u64 = 40;
 
 impl Sim {
-    /// From now on the disk of a node is like this. A restart mends it.
+    /// From now on the disk of a node is like this. A restart repairs it.
     pub fn set_disk(&mut self, node: NodeId, disk: Disk) {
         self.at_mut(node).disk = disk;
         self.wake_engine(node);

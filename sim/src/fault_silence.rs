@@ -71,7 +71,7 @@ fn with_bad_operations(frames: &Bytes, fault: Option<Fault>) -> Bytes {
 }
 
 impl Sim {
-    /// From now on `node` misbehaves in this way, or no longer. What is under way arrives.
+    /// From now on `node` misbehaves in this way, or no longer. What is in progress arrives.
     pub fn set_fault(&mut self, node: NodeId, fault: Option<Fault>) {
         match fault {
             Some(fault) => self.faults_mut().0.insert(node, fault),

@@ -39,7 +39,7 @@ pub struct Delivery {
     pub header: Bytes,
     /// Body bytes.
     pub body: Bytes,
-    /// Number of dependencies that had not come.
+    /// Number of dependencies that had not arrived.
     pub missing: usize,
 }
 

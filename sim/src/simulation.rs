@@ -159,7 +159,7 @@ impl Sim {
         self.raise_neighbours();
     }
 
-    /// They cannot reach each other any more; running sessions are ended in order.
+    /// They cannot reach each other any more; running sessions are ended cleanly.
     pub fn disconnect(&mut self, one: NodeId, other: NodeId, topic: Topic) {
         self.neighbours
             .remove(&(one.min(other), one.max(other), topic));
@@ -286,7 +286,7 @@ impl Sim {
         self.now = self.now.max(Time::from_micros(until.as_micros() as u64));
     }
 
-    /// Long enough for everything that is under way, repairs after failures included.
+    /// Long enough for everything that is in progress, repairs after failures included.
     pub fn settle(&mut self) {
         self.run_for(Duration::from_secs(120));
     }

@@ -239,8 +239,8 @@ impl Node {
         }
     }
 
-    /// Whether the newest operation of this node in a topic is stored by so many peers, or sent to one,
-    /// within a time.
+    /// Whether the newest operation of this node in a topic is stored by that many peers, or sent
+    /// to one, within a time.
     pub async fn delivered(
         &self,
         topic: Topic,

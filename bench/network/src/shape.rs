@@ -241,7 +241,7 @@ mod tests {
     const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
     const B: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 2);
 
-    /// A UDP packet of so many bytes, from port 1 to port 2, or back from B.
+    /// A UDP packet of that many bytes, from port 1 to port 2, or back from B.
     fn packet(from: Ipv4Addr, to: Ipv4Addr, bytes: usize) -> Packet {
         let mut packet = vec![0; bytes];
         packet[0] = 0x45;

@@ -63,7 +63,7 @@ pub struct Server {
     ephemeral: HashMap<Topic, EphemeralPublisher>,
 }
 
-/// Work on a request that goes on while the next ones are carried out.
+/// Work on a request that continues while the next ones are carried out.
 type Beside = Pin<Box<dyn Future<Output = Result<Reply, ServeError>> + Send>>;
 
 /// How far a request got before the next one.

@@ -115,7 +115,7 @@ impl World {
         Ok(())
     }
 
-    /// Delivers at most so many messages to a party; says whether one was left.
+    /// Delivers at most that many messages to a party; says whether one was left.
     pub fn deliver(&mut self, who: usize, count: usize) -> bool {
         for _ in 0..count {
             let place = self.cursors.get_mut(who).expect("a party of this world");

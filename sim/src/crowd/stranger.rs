@@ -19,7 +19,8 @@ pub(super) enum Manner {
     Refuses,
     /// Accepts sessions and lets them stall, and names peers that do not exist.
     Stalls,
-    /// Keeps sessions for good and never passes anything on, and prunes, grafts and announces wildly.
+    /// Keeps sessions permanently and never passes anything on, and prunes, grafts and announces
+    /// wildly.
     Swallows,
 }
 

@@ -28,7 +28,7 @@ pub(crate) trait Transport: Send {
 pub(crate) enum Frame {
     /// A frame of messages.
     Text(String),
-    /// One that is too large, or no text: it is answered, and passed over.
+    /// One that is too large, or no text: it is answered, and skipped.
     Refused(RpcError),
     /// Something after which nothing can be understood.
     Broken(&'static str),

@@ -76,7 +76,7 @@ impl Client {
         })
     }
 
-    /// Takes a request of so many bytes out of the buckets, which fill by themselves.
+    /// Takes a request of that many bytes out of the buckets, which fill by themselves.
     pub(crate) fn take(&self, bytes: usize) -> Result<(), RpcError> {
         let Some(quotas) = self.quotas else {
             return Ok(());

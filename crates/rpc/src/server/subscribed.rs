@@ -14,7 +14,7 @@ use super::ServeError;
 use crate::mapping;
 use crate::wire::{AckMode, Deliver, Event, Output};
 
-/// Publishes of one request that are under way at the same time.
+/// Publishes of one request that are in progress at the same time.
 const IN_FLIGHT: usize = 1_000;
 
 /// Writes, and reads in a task of its own until dropped.

@@ -44,7 +44,7 @@ pub struct FullMessage {
     pub header: Hex,
     /// Body bytes.
     pub body: Hex,
-    /// Operations that it depends on and that have not come.
+    /// Operations that it depends on and that have not arrived.
     pub missing: Vec<Missing>,
 }
 
@@ -63,7 +63,7 @@ pub struct TextMessage {
     pub text: String,
 }
 
-/// An operation that has not come: `[author, seq, id]`.
+/// An operation that has not arrived: `[author, seq, id]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(Hash, u32, Hash)", into = "(VerifyingKey, u32, Hash)")]
 pub struct Missing {

@@ -9,7 +9,7 @@ use p2panda_rpc::daemon::Unknown;
 use crate::support::{ALICE, BOB};
 use crate::world::{TOPIC, World, failed, in_time};
 
-/// A device with a key of its own, which only asks the node where its log goes on.
+/// A device with a key of its own, which only asks the node where its log continues.
 struct Device {
     key: SigningKey,
     client: Client,

@@ -256,7 +256,7 @@ async fn who_has_what_was_published_is_said_also_when_nobody_has() {
     world.end().await;
 }
 
-/// Requests of every method, altered at random: each line is answered, and the node goes on.
+/// Requests of every method, altered at random: each line is answered, and the node continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn altered_requests_are_answered_and_break_nothing() {
     use tokio::io::AsyncWriteExt;

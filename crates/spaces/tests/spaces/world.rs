@@ -202,7 +202,7 @@ impl Device {
         id
     }
 
-    /// Stores what has changed and goes on from what is stored.
+    /// Stores what has changed and continues from what is stored.
     pub fn restart(&mut self) {
         for row in self.spaces.changes() {
             match row.value {

@@ -39,7 +39,7 @@ pub struct Plan {
     /// Authors.
     #[arg(long, default_value_t = 1)]
     pub authors: usize,
-    /// How many of the last operations the second node lacks; all if not said.
+    /// How many of the last operations the second node lacks; all by default.
     #[arg(long)]
     pub lacks: Option<usize>,
     /// Live messages, once both have caught up.
