@@ -67,7 +67,7 @@ pub enum Absent {
         /// When the header came; unknown for one that an older version stored.
         since: Option<Timestamp>,
     },
-    /// It is wanted for so long that the header goes on without it.
+    /// It has been wanted for so long that the header continues without it.
     Overdue,
     /// It was dropped here on purpose, and is not asked for.
     Dropped,

@@ -51,7 +51,7 @@ pub enum QueueError {
     /// The message is our own.
     #[error("the message is our own")]
     OwnMessage,
-    /// A bound was reached that is the same for everybody.
+    /// A bound was reached that is the same for every member.
     #[error(transparent)]
     Limit(#[from] Limit),
 }
@@ -654,7 +654,7 @@ impl<C: ControlMessage, E> Kept<C, E> {
     }
 }
 
-/// The bounds that are the same for everybody.
+/// The bounds that are the same for every member.
 fn check_size<C: ControlMessage, E>(payload: &Payload<C, E>) -> Result<(), Limit> {
     let directs = payload.directs();
     let change = payload.control().and_then(C::change);

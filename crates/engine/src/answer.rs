@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::space_news::SpaceNews;
 
-/// What became of an operation.
+/// Outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -344,7 +344,7 @@ pub enum EngineEvent {
         /// Which one, and why.
         log: BlockedLog,
     },
-    /// A log that was blocked goes on.
+    /// A log that was blocked continues.
     LogGoesOn {
         /// The topic that this is about.
         topic: Topic,
@@ -386,6 +386,6 @@ pub enum EngineEvent {
     },
     /// What waited for the storage is stored.
     StorageGoesOn,
-    /// Our own logs are back where a newer copy had left them: publishing goes on.
+    /// Our own logs are back where a newer copy had left them: publishing continues.
     OwnLogPulled,
 }

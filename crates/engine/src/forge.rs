@@ -263,7 +263,7 @@ fn append(turn: &mut Turn<'_>, topic: &TopicRef, signed: Signed) -> Result<Made,
     Ok(made)
 }
 
-/// Where a log of ours goes on.
+/// Where a log of this node continues.
 struct LogEnd {
     own: OwnLogRef,
     /// The next place; none: there is no further one.

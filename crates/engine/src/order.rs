@@ -215,7 +215,8 @@ fn quarantine(turn: &mut Turn<'_>, log: &LogRef, seq: u32) -> Result<(), StoreEr
 }
 
 /// Lets a log wait at `seq` for what it lacks, unless that has lasted long enough or there is no
-/// room for it. Where somebody has more of the room, the newest log of that origin goes on instead.
+/// room for it. Where another origin uses more of the room, the newest log of that origin continues
+/// instead.
 fn waits(
     turn: &mut Turn<'_>,
     worklist: &mut Worklist,

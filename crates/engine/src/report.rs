@@ -1,10 +1,10 @@
-//! What became of a batch, added up.
+//! Outcome of a batch, added up.
 
 use p2panda_store::RejectReason;
 
 use crate::answer::Outcome;
 
-/// What became of a batch.
+/// Outcome of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IngestReport {

@@ -37,7 +37,7 @@ pub struct Groups {
     pub(crate) journal: Option<Journal>,
 }
 
-/// What became of handing over an operation.
+/// Outcome of handing over an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Processed {
@@ -52,7 +52,7 @@ pub enum Processed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Admitted {
-    /// What became of it.
+    /// Outcome of the operation.
     pub status: Status,
     /// The operations that were here before it and have another status now.
     pub changed: Vec<Hash>,

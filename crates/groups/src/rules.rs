@@ -105,7 +105,7 @@ pub enum Filter {
     Add,
 }
 
-/// What became of an operation of the graph.
+/// Outcome of an operation of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {

@@ -100,7 +100,7 @@ impl Groups {
         sorted(ids)
     }
 
-    /// What became of an operation; none if it is not in the graph.
+    /// Outcome of an operation; none if it is not in the graph.
     pub fn status(&self, operation: &Hash) -> Option<Status> {
         Some(self.status_of(self.graph.find(operation)?))
     }

@@ -35,7 +35,7 @@ struct Inner {
     news: News,
 }
 
-/// What became of a record.
+/// Outcome of taking a record.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) inserted: Inserted,

@@ -2,7 +2,8 @@
 //!
 //! Every message is kept for a while, to hand it to neighbours that miss it. A neighbour is not made
 //! to wait: one of 0.7.1 that waits for one peer serves no other. So the messages are charged as they
-//! come, what is too much is dropped, and who goes on like that is closed.
+//! come, what is too much is dropped, and the gossip connections of a neighbour that continues like
+//! that are closed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -18,7 +18,7 @@ use crate::signals::Signals;
 /// A chunk of a stream is what was in a packet.
 const CHUNK_BYTES: usize = 1024;
 
-/// What a session with much to receive is given besides.
+/// What a session with much to receive is given in addition.
 const MORE_BYTES: usize = limits::SESSION_WINDOW_BYTES - limits::CONNECTION_WINDOW_BYTES;
 
 /// Closes those that make no progress over their share.

@@ -31,9 +31,9 @@ pub struct Config {
     pub announce_addresses: bool,
     /// Relays to use. Empty: this node neither contacts nor announces any relay.
     pub relays: Vec<Relay>,
-    /// Nodes to start with.
+    /// Bootstrap nodes.
     pub bootstrap: Vec<Bootstrap>,
-    /// Nodes to start with whose addresses change, or are known by name only.
+    /// Bootstrap nodes whose addresses change, or are known by name only.
     pub hosts: Vec<BootstrapHost>,
     /// What to do on the local network.
     pub mdns: Mdns,

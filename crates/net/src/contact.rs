@@ -1,4 +1,4 @@
-//! What became of the nodes that the configuration names (`docs/protocol/network.md#5`).
+//! State of contact with the nodes that the configuration names (`docs/protocol/network.md#5`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ struct Inner {
     clock: Clock,
     signals: Signals,
     named: Mutex<BTreeMap<VerifyingKey, ContactStatus>>,
-    /// What became of others, by the last attempt.
+    /// State of contact with other nodes, by the last attempt.
     others: Mutex<HashMap<VerifyingKey, Contact>>,
     /// Attempts that are in progress.
     attempts: Mutex<HashMap<VerifyingKey, Attempts>>,
@@ -95,7 +95,7 @@ impl Contacts {
         self.0.named.lock().clone()
     }
 
-    /// What became of a node, `None` if nobody named it.
+    /// State of contact with a node, `None` if nobody named it.
     pub(crate) fn get(&self, node: &VerifyingKey) -> Option<ContactStatus> {
         self.0.named.lock().get(node).copied()
     }
@@ -137,7 +137,7 @@ impl Contacts {
         self.note_if(peer, Contact::ClosedPort, |before| !before.is_met());
     }
 
-    /// How things stand with a node to which no connection is open.
+    /// State of a node to which no connection is open.
     pub(crate) fn state(&self, peer: &VerifyingKey) -> PeerState {
         let named = self.get(peer).map(|status| status.contact);
         let known = named.or_else(|| self.0.others.lock().get(peer).copied());

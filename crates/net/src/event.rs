@@ -64,7 +64,7 @@ pub enum NetEvent {
         /// What is about to be exchanged.
         expected: Transfer,
     },
-    /// A catch-up that takes longer goes on.
+    /// A catch-up that takes longer is still in progress.
     CatchUpGoesOn {
         /// The topic that this is about.
         topic: Topic,
@@ -122,11 +122,11 @@ pub enum NetEvent {
         /// How far, at least.
         by: ClockDifference,
     },
-    /// What became of a node that the configuration names has changed.
+    /// The state of contact with a node that the configuration names has changed.
     ContactChanged {
         /// The node.
         peer: VerifyingKey,
-        /// What became of it.
+        /// The new state.
         contact: Contact,
     },
     /// The network changed or the machine slept; everything is tried again at once.
@@ -137,7 +137,7 @@ pub enum NetEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionEnd {
-    /// In order, by either side: another session of the two goes on, or the peer left the topic.
+    /// Cleanly, by either side: another session of the two continues, or the peer left the topic.
     Done,
     /// This node left the topic, or was shut down.
     Left,
@@ -217,9 +217,9 @@ pub struct PeerStatus {
     pub rtt: Option<Duration>,
     /// When it was last heard of.
     pub last_seen: Option<SystemTime>,
-    /// How things stand with it.
+    /// State of the connection with it.
     pub state: PeerState,
-    /// What became of it, if the configuration names it.
+    /// State of contact with it, if the configuration names it.
     pub contact: Option<ContactStatus>,
     /// How far its clock is from this node's, at least, if it differs much: by the record that it
     /// handed over last, since the start.
@@ -233,66 +233,66 @@ pub struct PeerStatus {
     pub topics_shared: usize,
 }
 
-/// What became of a node that the configuration names, by the last attempt to reach it or its last
-/// session, no matter who dialled (`docs/protocol/network.md#5`).
+/// State of contact with a node that the configuration names, by the last attempt to reach it or
+/// its last session, no matter who dialled (`docs/protocol/network.md#5`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Contact {
-    /// Nothing was tried yet.
+    /// No attempt was made yet.
     Untried,
     /// Its host name cannot be resolved to an address.
     Unresolved,
     /// Nothing answers at its addresses.
     Dead,
-    /// Nobody listens at its addresses: the system there says so.
+    /// No program listens at its addresses: the system there says so.
     ClosedPort,
     /// At its address something speaks QUIC, but none of the protocols of this network: a node of
     /// another network, or another program.
     OtherNetwork,
-    /// At its address another node answers.
+    /// Another node answers at its address.
     WrongId,
-    /// It answers, and refuses the connection: it takes no more for now.
+    /// It answers, and refuses the connection: it accepts no more for now.
     Refused,
-    /// It could not be met, and nobody can tell why.
+    /// It could not be reached, for an unknown reason.
     Unreachable,
-    /// It was met, and shares no topic with this node.
+    /// It was reached, and shares no topic with this node.
     NoCommonTopic,
-    /// It was met, and shares a topic with this node.
+    /// It was reached, and shares a topic with this node.
     Reached,
 }
 
 impl Contact {
-    /// Whether the node was met.
+    /// Whether the node was reached.
     pub fn is_met(self) -> bool {
         matches!(self, Contact::NoCommonTopic | Contact::Reached)
     }
 }
 
-/// How things stand with a node, the best that is so.
+/// State of the connection with a node; the furthest one that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerState {
-    /// It is known, and nothing was tried since the start.
+    /// It is known, and no attempt to reach it was made since the start.
     Known,
     /// A first attempt to reach it is in progress.
     Connecting,
-    /// The last attempt to reach it came to this, and no connection is open.
+    /// The last attempt to reach it ended like this, and no connection is open.
     Unreached(Contact),
-    /// It was met since the start, and no connection is open now.
+    /// It was reached since the start, and no connection is open now.
     Met,
     /// A connection is open, and no session is live.
     Connected,
-    /// A session with it is live: what is published goes there.
+    /// A session with it is live: what is published is sent to it.
     Live,
 }
 
-/// What became of a node, and since when it is so.
+/// State of contact with a node, and since when it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContactStatus {
-    /// What became of it.
+    /// The state of contact.
     pub contact: Contact,
-    /// When that was first so, by this node's clock.
+    /// When the state was first reached, by this node's clock.
     pub since: SystemTime,
 }
 

@@ -6,7 +6,7 @@ use p2panda_core::limits;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// A bounded queue. Takes no memory while nothing is in it: there is one for every topic.
+/// A bounded queue. Takes no memory while it is empty: there is one for every topic.
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
     /// `None`: closed.

@@ -48,8 +48,8 @@ use crate::{
     accept, budget, discovery, endpoint, link, mdns, names, own, persist, random, recovery,
 };
 
-/// A running network. Clones are cheap and are the same network; it ends with the last one, or
-/// in order with [`Net::shutdown`].
+/// A running network. Clones are cheap and refer to the same network. It ends when the last clone
+/// is dropped, or cleanly with [`Net::shutdown`].
 #[derive(Clone, Debug)]
 pub struct Net {
     running: Arc<Running>,
@@ -339,13 +339,13 @@ impl Net {
         }
     }
 
-    /// The system knows of a change of the network: looks at the addresses again and tries
-    /// everything again at once.
+    /// Call this when the system reports a change of the network: reads the addresses again and
+    /// retries everything at once.
     pub async fn network_change(&self) {
         recovery::recover(&self.running.shared).await;
     }
 
-    /// Ends all sessions in order, leaves all overlays and closes all connections. Takes about half
+    /// Ends all sessions cleanly, leaves all overlays and closes all connections. Takes about half
     /// a second when a peer does not answer. The sockets are free again some moments after the last
     /// handle was dropped.
     pub async fn shutdown(&self) {
@@ -383,7 +383,7 @@ impl Drop for Running {
     }
 }
 
-/// A topic that is synced. Dropping the last handle of a topic leaves it in order, in the
+/// A topic that is synced. Dropping the last handle of a topic leaves the topic cleanly, in the
 /// background.
 #[derive(Clone, Debug)]
 pub struct SyncHandle {

@@ -6,7 +6,7 @@ use p2panda_core::{VerifyingKey, limits};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Each peer once. Takes no memory while nobody is in it: there is one for every topic.
+/// Each peer once. Takes no memory while it is empty: there is one for every topic.
 #[derive(Debug, Default)]
 pub(crate) struct Repairs {
     peers: Mutex<BTreeSet<VerifyingKey>>,

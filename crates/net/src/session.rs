@@ -137,7 +137,7 @@ pub(crate) struct TopicShare {
     pub(crate) repair: Arc<Repairs>,
 }
 
-/// Runs a session to its end. Answers why it ended unless that was in order.
+/// Runs a session to its end. Returns why it ended, unless it ended cleanly.
 ///
 /// Boxed: a future holds what it is called with more than once.
 pub(crate) async fn run(of: Box<SessionOf>, mut wire: Box<Wire>) -> Result<(), Fault> {

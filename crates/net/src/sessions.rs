@@ -92,7 +92,7 @@ impl Sessions {
         });
     }
 
-    /// A catch-up has begun, or goes on.
+    /// A catch-up has begun, or continues.
     pub(crate) fn catches_up(&self, session: SessionId, catch_up: CatchUp) {
         self.running.lock().catch_ups.insert(session, catch_up);
     }

@@ -126,7 +126,7 @@ impl TopicHandle {
         self.leave.raise();
     }
 
-    /// Ends all sessions in order; answers when they have ended.
+    /// Ends all sessions cleanly; returns when they have ended.
     pub(crate) async fn leave(&self) {
         self.leave.raise();
         // The task bounds its own end; twice that is for a runtime that is busy.
@@ -173,7 +173,7 @@ struct TopicTask {
 #[derive(Debug)]
 enum Task {
     Dial(VerifyingKey, AbortHandle),
-    /// Raising the flag ends it in order.
+    /// Raising the flag ends it cleanly.
     Session(VerifyingKey, SessionId, Arc<Flag>),
     /// With a copy of a peer.
     Copy(Arc<Flag>),
@@ -539,7 +539,7 @@ impl TopicTask {
         self.start(task.id(), Task::Dial(peer, task));
     }
 
-    /// Ends every session in order, within the time that leaving may take.
+    /// Ends every session cleanly, within the time that leaving may take.
     async fn end(mut self: Box<Self>) {
         self.shared.refusals.forget_topic(self.topic);
         for mut incoming in self.incoming.close() {

@@ -41,7 +41,7 @@ enum What<M> {
 pub enum Delivered<'d, M = Raw> {
     /// A message with content.
     Message(&'d Message<M>),
-    /// What became of an operation that was there before: the message has no content of its own.
+    /// Outcome of an operation that was there before: the message has no content of its own.
     Changed(Change, &'d Message<M>),
     /// Something was pruned before it was settled.
     Pruned(&'d Pruned),
@@ -62,7 +62,7 @@ pub struct Pruned {
     pub unsettled: u64,
 }
 
-/// What became of an acknowledgement of any kind.
+/// Outcome of an acknowledgement of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settled {

@@ -54,7 +54,7 @@ pub enum Event {
         /// What is about to be exchanged: an estimate, for progress only.
         expected: Transfer,
     },
-    /// A catch-up that takes longer goes on; told about once a second.
+    /// A catch-up that takes longer is still in progress; reported about once a second.
     CatchUpGoesOn {
         /// The topic that this is about.
         topic: Topic,
@@ -135,11 +135,11 @@ pub enum Event {
         /// How far, at least.
         by: ClockDifference,
     },
-    /// What became of a node that the configuration names has changed.
+    /// The state of contact with a node that the configuration names has changed.
     ContactChanged {
         /// The node.
         peer: VerifyingKey,
-        /// What became of it.
+        /// The new state.
         contact: Contact,
     },
     /// The network changed or the machine slept; everything is tried again at once.
@@ -178,7 +178,7 @@ pub enum Event {
         /// Which log, and why.
         log: BlockedLog,
     },
-    /// A log that was blocked goes on.
+    /// A log that was blocked continues.
     LogGoesOn {
         /// The topic that this is about.
         topic: Topic,
@@ -252,7 +252,7 @@ pub enum Event {
         /// The name under which it is stored.
         name: String,
     },
-    /// This node's own logs are back where a newer copy had left them: publishing goes on.
+    /// This node's own logs are back where a newer copy had left them: publishing continues.
     OwnLogPulled,
     /// The listener fell behind: this many events were lost. Messages are never among them.
     Lagged(u64),

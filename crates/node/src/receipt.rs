@@ -1,4 +1,4 @@
-//! What became of a message that was published.
+//! Outcome of a message that was published.
 
 use std::sync::Arc;
 

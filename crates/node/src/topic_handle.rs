@@ -292,9 +292,9 @@ impl TopicHandle {
         }
     }
 
-    /// Where a log of the topic goes on, as far as this node knows: the sequence number of its next
-    /// operation, and the id of the one before it. For operations that are signed elsewhere and brought
-    /// with [`Node::import`]; the author may have written more.
+    /// Where a log of the topic continues, as far as this node knows: the sequence number of its
+    /// next operation, and the id of the one before it. For operations that are signed elsewhere and
+    /// imported with [`Node::import`]; the author may have written more.
     ///
     /// # Errors
     /// As [`TopicHandle::status`].

@@ -129,7 +129,7 @@ fn state(peer: &PeerView) -> String {
     }
 }
 
-/// What became of a node that was named on the command line.
+/// State of contact with a node that was named on the command line.
 fn contact(contact: &str) -> String {
     match contact {
         "untried" => "not tried yet".to_owned(),

@@ -11,7 +11,7 @@ use crate::direct::DirectError;
 use crate::two_party::ReceiveError;
 use crate::{Member, OperationId};
 
-/// What became of a message.
+/// Outcome of a message.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

@@ -27,7 +27,7 @@ pub struct Token {
     pub delivery: u64,
 }
 
-/// What became of an acknowledgement of any kind.
+/// Outcome of an acknowledgement of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It counts.

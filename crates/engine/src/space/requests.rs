@@ -15,7 +15,7 @@ pub(crate) struct Requests {
     all: VecDeque<(VerifyingKey, VerifyingKey)>,
     /// How many the pass has before it.
     left: usize,
-    /// When the pass goes on, in elapsed microseconds.
+    /// When the pass continues, in elapsed microseconds.
     due_us: Option<u64>,
     changed: BTreeMap<VerifyingKey, Option<VerifyingKey>>,
 }

@@ -45,7 +45,7 @@ pub(super) struct Batch {
     pub(super) last: bool,
 }
 
-/// What became of a frame.
+/// Outcome of handing over a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// It will be sent, if the connection lives.

@@ -45,7 +45,7 @@ pub(super) enum ByPeer {
     Lost,
 }
 
-/// What became of the connection, and otherwise of the stream.
+/// How the connection ended, and otherwise how the stream did.
 pub(super) fn by_peer(closed: Option<&ConnectionError>, stream: Option<u64>) -> Option<ByPeer> {
     match closed {
         Some(ConnectionError::ApplicationClosed(close)) => {

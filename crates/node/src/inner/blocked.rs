@@ -26,7 +26,7 @@ impl Blocked {
         self.0.len()
     }
 
-    /// A log is blocked, or goes on.
+    /// A log is blocked, or continues.
     pub(crate) fn note(&mut self, author: VerifyingKey, is_blocked: bool) {
         match is_blocked {
             true => drop(self.0.entry(author).or_default()),

@@ -128,7 +128,7 @@ impl Cursor {
     }
 }
 
-/// What became of the source at this place.
+/// What changed for the source at this place.
 enum Changed {
     Grown(usize),
     Left(usize),

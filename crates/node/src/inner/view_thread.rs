@@ -16,7 +16,7 @@ pub(crate) fn start(running: &Arc<Running>, position: u64) {
     work_from(running, position);
 }
 
-/// A version goes on that stood still.
+/// A version that was stopped continues.
 pub(crate) fn resume(running: &Arc<Running>, position: u64) {
     running.goes_on();
     work_from(running, position);

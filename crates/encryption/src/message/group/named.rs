@@ -6,7 +6,7 @@ use crate::{Member, OperationId};
 
 impl<M: Membership> Group<M> {
     /// Says that a message of the application was processed before, of which we have forgotten the
-    /// id: only the newest of each member are known by id. What waits for it then goes on.
+    /// id: only the newest of each member are known by id. What waits for it then continues.
     ///
     /// Call it where another message waits ([`Group::missing`]) for one that you have stored. Gives
     /// what of its own past is not known, in which case nothing has changed: begin with that.

@@ -9,7 +9,7 @@ use crate::database::views::version::{Asked, mark_stopped};
 use crate::database::views::{StopReason, ViewError, ViewKey, ViewStep, ViewStop};
 use crate::database::writer::{Database, Durability};
 
-/// What became of a step.
+/// Outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepEnd {
     /// So many more entries are applied; the rest of the step is to be done in the next one.

@@ -32,7 +32,7 @@ struct Stored {
     position: u64,
 }
 
-/// What became of a version that has caught up.
+/// Outcome for a version that has caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swap {
     /// It answers from now on, and the one before is being deleted.
@@ -143,7 +143,7 @@ impl Database {
         Ok(changed.then_some(()).ok_or(ViewError::Unknown))
     }
 
-    /// A view that is stopped goes on, with the entry at which it stopped or behind it.
+    /// A view that is stopped continues, with the entry at which it stopped or behind it.
     pub fn resume_view(&mut self, key: ViewKey, skip: bool) -> Asked<u64> {
         let sql = match skip {
             false => "UPDATE app_view SET stopped = NULL WHERE id = ?1 AND stopped IS NOT NULL",
