@@ -5,7 +5,7 @@
 //! cargo run --example chat -- bob-home TOPIC         # in a second terminal, or on another machine
 //! ```
 //!
-//! Each directory is one person. What was said while somebody was away comes when they are back.
+//! Each directory is one person. Messages sent while somebody was away arrive when they return.
 
 use std::error::Error;
 use std::io::{self, BufRead};
@@ -22,11 +22,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => p2panda::random_topic()?,
     };
 
-    // Both announce themselves on the local network, so that they find each other.
+    // Both nodes announce themselves on the local network, so they find each other.
     let node = p2panda::builder().data_dir(&home).spawn().await?;
     println!("topic {topic}, you are {}", node.id());
 
-    // All that others ever said, then what comes.
+    // All messages of others so far, then new ones.
     let (tx, mut rx) = node.stream(topic).start(StartAt::Beginning).await?;
     let mut lines = typed_lines();
     loop {
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 None => break,
             },
             line = lines.recv() => match line {
-                // Once this returns, the line is stored here; others get it when they meet us.
+                // Once this returns, the line is stored; others get it when they connect.
                 Some(line) => drop(tx.publish(line.as_str()).await?),
                 None => break,
             },
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reading the terminal blocks, so a thread does it.
+/// Reading from the terminal blocks, so a thread does it.
 fn typed_lines() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(16);
     std::thread::spawn(move || {

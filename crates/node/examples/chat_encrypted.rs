@@ -1,4 +1,4 @@
-//! A chat that only its members can read.
+//! A chat that only members can read.
 //!
 //! ```text
 //! cargo run --example chat_encrypted -- ada-home              # prints an invite for one person
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::select! {
             message = rx.next() => match message {
                 Some(message) if message.author() == node.id() => {}
-                // One that reports members has no text.
+                // A message that reports a change of members has no text.
                 Some(message) => if let Ok(text) = message.text() {
                     println!("{}: {text}", message.author());
                 },
@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reading the terminal blocks, so a thread does it.
+/// Reading from the terminal blocks, so a thread does it.
 fn typed_lines() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(16);
     std::thread::spawn(move || {

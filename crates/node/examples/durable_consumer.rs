@@ -1,4 +1,5 @@
-//! A named durable consumer: what was acknowledged does not come again, whenever this is stopped.
+//! A named durable consumer: acknowledged messages are not delivered again, no matter when the
+//! program stops.
 //!
 //! ```text
 //! cargo run --example durable_consumer -- ada-home new            # prints a new topic
@@ -6,14 +7,14 @@
 //! cargo run --example durable_consumer -- ada-home TOPIC          # handles what is there
 //! ```
 //!
-//! A message that says "fail" is given back, and is a dead letter after three deliveries.
+//! The message "fail" is returned each time, and becomes a dead letter after three deliveries.
 
 use std::error::Error;
 use std::time::Duration;
 
 use p2panda::Topic;
 
-/// It ends when nothing has come for that long.
+/// The program ends when no message has arrived for this long.
 const QUIET: Duration = Duration::from_secs(3);
 
 #[tokio::main]

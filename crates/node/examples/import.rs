@@ -1,11 +1,11 @@
-//! Carries a topic from one node to another without a network: on a stick, by mail, in a backup.
+//! Moves a topic from one node to another without a network: on a USB stick, by mail, in a backup.
 //!
 //! ```text
 //! cargo run --example import
 //! ```
 //!
-//! Operations are signed, so it does not matter who carries them: the second node checks each one as
-//! if a peer had sent it, and forged ones are refused.
+//! Operations are signed, so it does not matter who delivers them: the second node verifies each
+//! one as if a peer had sent it, and refuses forged ones.
 
 use std::error::Error;
 
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tx.publish(reading).await?;
     }
 
-    // Anything that holds bytes can carry them.
+    // Any medium that holds bytes works.
     let mut carried = Vec::new();
     let mut after = 0;
     loop {

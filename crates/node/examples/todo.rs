@@ -1,4 +1,4 @@
-//! A shared to-do list: typed messages, and a state that is built from all of them.
+//! A shared to-do list: typed messages, and a state that is computed from all of them.
 //!
 //! ```text
 //! cargo run --example todo -- ada-home new               # prints a new topic
@@ -7,8 +7,8 @@
 //! cargo run --example todo -- ada-home TOPIC             # shows the list
 //! ```
 //!
-//! Everybody may add and finish items without asking anybody. The list is the sum of all changes,
-//! in any order of arrival: to finish an item that is not here yet is remembered.
+//! Everybody may add and finish items without coordination. The list is the sum of all changes, in
+//! any order of arrival: finishing an item that has not arrived yet is remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -18,7 +18,7 @@ use p2panda::{Hash, StartAt, Subscription, Topic};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-/// What somebody changed. An item is known by the operation that added it.
+/// One change. An item is identified by the operation that added it.
 #[derive(Debug, Serialize, Deserialize)]
 enum Change {
     Add { text: String },
@@ -76,7 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads what is stored, and what others send within a second after the last message.
+/// Reads the stored messages, and those that arrive until a second has passed without one.
 async fn build(mut rx: Subscription<Change>) -> List {
     let mut list = List::default();
     while let Ok(Some(message)) = timeout(Duration::from_secs(1), rx.next()).await {

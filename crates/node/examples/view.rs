@@ -1,5 +1,5 @@
-//! A shared to-do list in tables of SQLite: each message takes effect in them once, and a new version of the
-//! tables is built while the old one answers.
+//! A shared to-do list in SQLite tables: each message takes effect in them once, and a new version
+//! of the tables is built while the old one answers queries.
 //!
 //! ```text
 //! cargo run --example view -- ada-home new               # prints a new topic
@@ -8,8 +8,8 @@
 //! cargo run --example view -- ada-home TOPIC             # shows the list
 //! ```
 //!
-//! Next to `todo.rs`, which reads all messages each time: this one reads each of them once, and
-//! asks the tables. To change them, change `TABLES` or `apply` and raise `VERSION`.
+//! Compare `todo.rs`, which reads all messages at every start: this program reads each message once
+//! and queries the tables. To change the tables, change `TABLES` or `apply` and raise `VERSION`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -22,20 +22,20 @@ const VERSION: u32 = 1;
 
 const TABLES: [&str; 2] = [
     "CREATE TABLE {view}item(id TEXT PRIMARY KEY, text TEXT NOT NULL)",
-    // To finish an item that is not here yet is remembered.
+    // Finishing an item that has not arrived yet is remembered.
     "CREATE TABLE {view}done(item TEXT PRIMARY KEY)",
 ];
 
-/// What somebody changed. An item is known by the operation that added it.
+/// One change. An item is identified by the operation that added it.
 #[derive(Debug, Serialize, Deserialize)]
 enum Change {
     Add { text: String },
     Done { item: String },
 }
 
-/// What follows from a message. It depends on the message alone, so that it can be done again.
+/// Applies a message to the tables. Depends on the message alone, so that it can be repeated.
 fn apply(step: &mut ViewStep<'_>, message: &Message<Change>) {
-    // What is no change of the list, or was taken back, takes no effect.
+    // A message that is no change of the list, or was withdrawn, has no effect.
     match message.value() {
         Ok(Change::Add { text }) => {
             let insert = "INSERT OR IGNORE INTO {view}item VALUES(?1, ?2)";
@@ -103,7 +103,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(change) = change {
         tx.publish(change).await?;
     }
-    // Anyone who is around has two seconds to bring what is new.
+    // Peers that are online have two seconds to send what is new.
     let _ = timeout(Duration::from_secs(2), rx.caught_up()).await;
     view.caught_up().await?;
     show(&view).await?;

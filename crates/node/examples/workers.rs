@@ -1,5 +1,5 @@
-//! Workers that share a consumer: each message goes to one of them. With `ConsumerMode::Ordered` instead,
-//! those of one author are handled one after the other.
+//! Workers that share a consumer: each message goes to one of them. With `ConsumerMode::Ordered`
+//! instead, the messages of one author are handled one after the other.
 //!
 //! ```text
 //! cargo run --example workers

@@ -1,5 +1,5 @@
-//! Two nodes bring each other up to date without a socket, a clock or a database: a driver of the
-//! session machine in one file.
+//! Two nodes synchronise without a socket, a clock or a database: a driver of the session state
+//! machine in one file.
 //!
 //! ```text
 //! cargo run -p p2panda-protocol --example two_sessions
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ada_node.publish(&ada, b"are you there?")?;
     bob_node.publish(&bob, b"I am")?;
 
-    // What one sends is the other one's input. A real driver has a stream in between.
+    // What one node sends is the input of the other. A real driver has a stream in between.
     ada_node.inputs.push_back(Input::Tick);
     bob_node.inputs.push_back(Input::Tick);
     while !(ada_node.inputs.is_empty() && bob_node.inputs.is_empty()) {
@@ -72,13 +72,13 @@ struct Node {
     pair: Pair,
     session: Session,
     inputs: VecDeque<Input>,
-    /// Batches to verify and store, in the order in which they came.
+    /// Batches to verify and store, in order of arrival.
     batches: VecDeque<Vec<Received>>,
 }
 
 impl Node {
     fn new(own: &SigningKey, other: &SigningKey, dialled: Dialled, topic: Topic) -> Self {
-        // All sessions of two nodes on a topic share one `Pair`, so that nothing crosses twice.
+        // All sessions of two nodes on a topic share one `Pair`, so that nothing is sent twice.
         let mut pair = Pair::new(own.verifying_key(), other.verifying_key());
         let session = Session::open(
             SessionId(1),
@@ -132,13 +132,13 @@ impl Node {
         });
     }
 
-    /// Hands the session its next input, and does what it asks for. Answers what it sends.
+    /// Passes the session its next input and acts on its outputs. Returns what it sends.
     fn step(&mut self) -> Vec<Bytes> {
         let Some(input) = self.inputs.pop_front() else {
             return Vec::new();
         };
         if let Input::Stored { .. } = input {
-            // Now, and not earlier, what the peer sent is durable.
+            // Only now is what the peer sent durable.
             for received in self.batches.pop_front().into_iter().flatten() {
                 match received {
                     Received::Operation { header, body } if is_valid(&header, &body) => {
@@ -150,7 +150,7 @@ impl Node {
         }
         self.session.handle(input, &mut self.pair, Time::ZERO);
         if self.session.has_pieces() {
-            // A real driver says so when it has nothing else to write.
+            // A real driver reports this when it has nothing else to write.
             self.inputs.push_back(Input::Room);
         }
         let mut sent = Vec::new();
@@ -211,7 +211,7 @@ impl Node {
         heights
     }
 
-    /// What the peer is told that it will get.
+    /// What the peer is told to expect.
     fn totals(&self, ranges: Vec<LogRange>) -> Input {
         let entries = self.logs(&ranges);
         Input::Totals {
@@ -221,7 +221,7 @@ impl Node {
         }
     }
 
-    /// All that was asked for in one page; a database would stop at `bytes_max`.
+    /// Everything requested in one page; a database would stop at `bytes_max`.
     fn page(&self, read: &Read) -> Page {
         let (entries, ranges) = match read {
             Read::Logs { ranges, .. } => (self.logs(ranges), ranges.len()),

@@ -1,7 +1,8 @@
-//! A node with its RPC on a Unix socket and a port of the loopback interface, for trying clients:
+//! A node with its RPC on a Unix socket and a loopback port, for testing clients:
 //! `cargo run -p p2panda-rpc --example serve -- DIR [--open TOPIC] [--rooms COUNT] [--origin ORIGIN] [--port PORT]
-//! [--peer NODE@ADDRESS]`. Its tokens are no secret. In topics after `--open` everybody may read and
-//! relay, with `--rooms` in all that they name, until the node keeps so many. Pages of the origins may ask.
+//! [--peer NODE@ADDRESS]`. Its tokens are not secret. Everybody may read and relay in the topics
+//! after `--open`; with `--rooms` in every topic that they name, until the node keeps COUNT of
+//! them. Pages of the given origins may connect.
 
 #[path = "../tests/rpc/support.rs"]
 mod support;
