@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::graph::{Kind, Node};
 use crate::receive::{ProcessError, directs_of, drain, ejected, members_changed, pointed, view_of};
 use crate::sealed::{Control, Forge, InviteError, Note, Scheme};
-use crate::space::{Founded, Roles, Space, roles, secret};
+use crate::space::{Founded, Roles, Space, secret};
 use crate::spaces::Spaces;
 use crate::steps::Turn;
 use crate::{Message, Pointer, Role, SpaceId, SpacesArgs};
