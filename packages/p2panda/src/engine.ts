@@ -597,6 +597,9 @@ export class Engine {
         if (this.#epoch !== undefined || message.status.state === "closed") return;
         this.#status = { ...message.status, leader: false };
         return this.#local({ kind: "status", status: this.#status });
+      case "space":
+        this.#rooms.became(message.topic);
+        return this.#local(message);
       default:
         this.#local(message);
     }

@@ -77,6 +77,7 @@ export class Rooms {
   #version: number | undefined;
   #shape: number | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  #spaces = new Map<string, boolean>();
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
   /** When spaces were healed for others, and when we said that we lack something. */
   #healed = new Map<string, number[]>();
@@ -112,8 +113,18 @@ export class Rooms {
   }
 
   async isSpace(topic: string): Promise<boolean> {
+    const known = this.#spaces.get(topic);
+    if (known !== undefined) return known;
     const row = await this.store.read((reader) => reader.get<TopicRow>("topics", [topic]));
-    return row?.space === true;
+    // Meanwhile it may have become one.
+    const isSpace = row?.space === true || this.#spaces.get(topic) === true;
+    this.#spaces.set(topic, isSpace);
+    return isSpace;
+  }
+
+  /** A topic carries a space from now on, here or in another tab. */
+  became(topic: string): void {
+    this.#spaces.set(topic, true);
   }
 
   /** The leader begins: what came and was not processed is, and what is due is done. */
@@ -320,6 +331,7 @@ export class Rooms {
       }
       return signed;
     });
+    if (isNew && isDone) this.became(topic);
     if (rows.length > 0 || isNew) this.events.signed(topic, rows);
     this.#tell(topic, acted);
     if (failed !== undefined) throw new PandaError(failed.code, failed.message, { topic });

@@ -4,7 +4,7 @@ import type { Panda } from "./panda.js";
 import type { State } from "./rows.js";
 
 /** Messages that are read at once. */
-const PAGE = 128;
+const PAGE = 512;
 /** Milliseconds between two questions who has received an operation. */
 const SENT_EVERY = 1_000;
 
