@@ -16,6 +16,7 @@ use crate::drafts;
 use crate::join;
 use crate::now::micros;
 use crate::own_keys::{follow, renew_keys};
+use crate::person;
 use crate::secret_signs;
 use crate::space::form::Form;
 use crate::space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
@@ -75,6 +76,7 @@ pub(crate) fn take(turn: &mut Turn<'_>, command: SpaceCommand) -> Result<(), Sto
             let changed = self::change(turn, &topic, change)?;
             turn.answer(reply, changed);
         }
+        SpaceCommand::Person(command) => person::take(turn, command)?,
         question => answer(turn, question),
     }
     Ok(())
@@ -146,8 +148,10 @@ fn create(
         return Ok(Err(error));
     }
     let topic = turn.resolve(topic)?;
+    let person = turn.state.spaces.person.id;
     let made = act(turn, &topic, |spaces, desk| {
-        let (id, mut events) = spaces.create_sealed(settings, &[], desk)?;
+        let members = person.map_or_else(Vec::new, |person| spaces.owner(&person));
+        let (id, mut events) = spaces.create_sealed(settings, &members, desk)?;
         if let Some(name) = &name {
             spaces.set_name(id, name, desk)?;
             events.extend(spaces.events());
@@ -208,17 +212,14 @@ fn change_within(
             spaces.go_by(ahead);
         }
         let events = match change {
-            SpaceChange::Add(member, role) => {
-                spaces.add(id, Member::Individual(member), role, desk)?
-            }
-            SpaceChange::SetRole(member, role) => {
-                spaces.set_role(id, Member::Individual(member), role, desk)?
-            }
-            SpaceChange::Remove(member) => spaces.remove(id, Member::Individual(member), desk)?,
-            SpaceChange::RemoveAll(members) => {
-                let members = members.into_iter().map(Member::Individual);
-                spaces.remove_all(id, &members.collect::<Vec<_>>(), desk)?
-            }
+            SpaceChange::Add(member, role) => match spaces.person_of(&id, &member) {
+                Some(person) => spaces.add_person(id, person, role, desk)?,
+                None => spaces.add(id, Member::Individual(member), role, desk)?,
+            },
+            SpaceChange::AddPerson(person, role) => spaces.add_person(id, person, role, desk)?,
+            SpaceChange::SetRole(member, role) => spaces.set_member_role(id, member, role, desk)?,
+            SpaceChange::Remove(member) => spaces.remove_members(id, &[member], desk)?,
+            SpaceChange::RemoveAll(members) => spaces.remove_members(id, &members, desk)?,
             SpaceChange::Rotate => spaces.rotate(id, desk)?,
             SpaceChange::Heal => spaces.heal(id, desk)?,
             SpaceChange::Ask => spaces.ask(id, desk)?,
@@ -237,10 +238,16 @@ fn change_within(
 
 fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLook> {
     let (id, now) = (turn.state.spaces.id(topic)?, seconds(turn));
+    let person = turn.state.spaces.person.id;
     let Form::Native(native) = &mut turn.state.spaces.form else {
         return None;
     };
     let (spaces, context) = native.context(now);
+    let persons = match at {
+        Some(_) => Vec::new(),
+        None => spaces.persons(&id),
+    };
+    let pending = person.map_or_else(Vec::new, |person| spaces.pending(&id, &person));
     let members = match at {
         Some(at) => spaces.members_at(&id, &at)?,
         None => spaces.members(&id),
@@ -250,6 +257,9 @@ fn look(turn: &mut Turn<'_>, topic: &Topic, at: Option<Hash>) -> Option<SpaceLoo
     Some(SpaceLook {
         id,
         members,
+        persons,
+        pending,
+        tends: health.is_some_and(|health| health.persons),
         lacking: health.map_or_else(Vec::new, |health| health.lacking.clone()),
         excess: health.map_or_else(Vec::new, |health| health.excess.clone()),
         behind: health.is_some_and(|health| health.behind),
@@ -263,11 +273,7 @@ fn list(turn: &Turn<'_>) -> Vec<(Topic, SpaceState)> {
         let native = spaces
             .native(topic)
             .map(|(id, native)| (id, &native.spaces));
-        let role = native.and_then(|(id, spaces)| {
-            let members = spaces.members(&id).into_iter();
-            let mut roles = members.filter(|(member, _)| *member == me);
-            roles.next().map(|(_, role)| role)
-        });
+        let role = native.and_then(|(id, spaces)| spaces.role(&id, &me));
         let state = SpaceState {
             id: known.id,
             name: native.and_then(|(id, spaces)| spaces.name(&id)),
@@ -317,6 +323,7 @@ pub(crate) fn due(turn: &mut Turn<'_>) -> Result<(), StoreError> {
     if turn.state.spaces.keys_due_us.is_some_and(|at| at <= now_us) {
         renew_keys(turn)?;
     }
+    person::due(turn)?;
     join::due(turn)
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::command::{Command, PublishRequest};
 use crate::named_command::NamedCommand;
 use crate::reply::Reply;
-use crate::space_command::SpaceCommand;
+use crate::space_command::{PersonCommand, SpaceCommand};
 
 /// Makes a command, or what became of it, once more. Anyone who waits for its answer waits on.
 pub(crate) type Again<T> = Box<dyn FnOnce() -> T + Send>;
@@ -319,6 +319,42 @@ fn keep_space(command: SpaceCommand) -> (SpaceCommand, Again<SpaceCommand>) {
             with(topic, reply, |topic, reply| Of::IsSpace { topic, reply })
         }
         Of::List { reply } => with((), reply, |(), reply| Of::List { reply }),
+        Of::Person(command) => keep_person(command),
+    }
+}
+
+fn keep_person(command: PersonCommand) -> (SpaceCommand, Again<SpaceCommand>) {
+    use PersonCommand as Of;
+    match command {
+        Of::Create { reply } => with((), reply, |(), reply| {
+            SpaceCommand::Person(Of::Create { reply })
+        }),
+        Of::Add {
+            device,
+            bundle,
+            reply,
+        } => with((device, bundle), reply, |(device, bundle), reply| {
+            SpaceCommand::Person(Of::Add {
+                device,
+                bundle,
+                reply,
+            })
+        }),
+        Of::Revoke { device, reply } => with(device, reply, |device, reply| {
+            SpaceCommand::Person(Of::Revoke { device, reply })
+        }),
+        Of::Look { reply } => with((), reply, |(), reply| {
+            SpaceCommand::Person(Of::Look { reply })
+        }),
+        Of::Bundle { reply } => with((), reply, |(), reply| {
+            SpaceCommand::Person(Of::Bundle { reply })
+        }),
+        Of::Card { reply } => with((), reply, |(), reply| {
+            SpaceCommand::Person(Of::Card { reply })
+        }),
+        Of::TakeCard { card, reply } => with(card, reply, |card, reply| {
+            SpaceCommand::Person(Of::TakeCard { card, reply })
+        }),
     }
 }
 

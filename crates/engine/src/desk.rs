@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
-use p2panda_core::{Hash, Signature, VerifyingKey};
+use p2panda_core::{Hash, Signature, SigningKey, VerifyingKey};
 use p2panda_encryption::Context;
 use p2panda_spaces::{Desk, Event, LocalError, Log, Outgoing, Sealed, Signer, SpaceId, Spaces};
 use p2panda_store::StoreError;
@@ -109,6 +109,52 @@ pub(crate) fn act_within<T>(
     permit::take(turn, topic, None, told(events), &mut free)?;
     turn.topic(topic).waiting.recheck.extend(free);
     Ok(result)
+}
+
+/// Signs operations on groups, and publishes nothing.
+pub(crate) struct Pen<'k> {
+    key: &'k SigningKey,
+}
+
+/// What a call that publishes nothing works with.
+pub(crate) type SigningDesk<'d, 'k> = Desk<'d, 'k, ChaCha20Rng, Sealed<'d, Pen<'d>>>;
+
+impl Signer for Pen<'_> {
+    fn sign(&mut self, bytes: &[u8]) -> Signature {
+        self.key.sign(bytes)
+    }
+
+    fn publish(&mut self, _: Outgoing) -> Hash {
+        Hash::from_bytes([0; 32])
+    }
+
+    fn height(&self, _: &SpaceId, _: &VerifyingKey) -> u64 {
+        0
+    }
+}
+
+/// Signs operations on a group that no topic hears of yet.
+pub(crate) fn sign<T>(
+    turn: &mut Turn<'_>,
+    deed: impl FnOnce(&mut Spaces, &mut SigningDesk<'_, '_>) -> Done<T>,
+) -> Result<T, SpaceError> {
+    let now = seconds(turn);
+    let State {
+        spaces, key, rng, ..
+    } = &mut *turn.state;
+    let Form::Native(native) = &mut spaces.form else {
+        return Err(SpaceError::Unknown);
+    };
+    let mut pen = Pen { key };
+    let mut context = Context::new(&mut native.keys, &mut native.registry, now);
+    let mut desk = Desk {
+        context: &mut context,
+        rng,
+        forge: Sealed(&mut pen),
+    };
+    let done = deed(&mut native.spaces, &mut desk);
+    spaces.touch();
+    Ok(done?.0)
 }
 
 /// Signs for the crate that knows spaces.

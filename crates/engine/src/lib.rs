@@ -67,6 +67,7 @@ mod order;
 mod own;
 mod own_keys;
 mod permit;
+mod person;
 mod pipeline;
 mod prune;
 mod publish;
@@ -106,10 +107,10 @@ pub use engine::{Corrupt, Engine, Options};
 pub use lanes::Lanes;
 pub use named_command::{AgedNamed, NamedCommand, NewNamed, OpenedNamed};
 pub use now::Now;
-pub use p2panda_groups::Status;
+pub use p2panda_groups::{GroupId, Status};
 pub use p2panda_spaces::{
-    Decision, Deed, Invite, InviteError, InviteState, LocalError, Offer, Refusal, Role, Scheme,
-    Settings, SpaceId, Why,
+    CardError, Decision, Deed, DeviceChange, Invite, InviteError, InviteState, LocalError, Offer,
+    Pending, PersonCard, PersonMember, Refusal, Role, Scheme, Settings, SpaceId, Why,
 };
 pub use p2panda_store::{
     Durability, Fault, OpenError, OpenErrorKind, RejectReason, Restored, RestoredAction, Start,
@@ -118,7 +119,9 @@ pub use p2panda_store::{
 pub use reply::Reply;
 pub use report::{IngestReport, PartAnswers};
 pub use room::{Room, parts};
-pub use space_command::{SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState};
+pub use space_command::{
+    PersonCommand, PersonLook, SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState,
+};
 pub use space_news::SpaceNews;
 pub use verify::{verify, verify_copy};
 pub use views::ViewCommand;

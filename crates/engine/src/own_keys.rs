@@ -16,12 +16,8 @@ use crate::state::State;
 use crate::topics::TopicRef;
 use crate::turn::Turn;
 
-/// From now on a topic carries a space, and our keys are there. Whether it did not before.
-pub(crate) fn follow(
-    turn: &mut Turn<'_>,
-    topic: &Topic,
-    id: Option<SpaceId>,
-) -> Result<Result<bool, SpaceError>, StoreError> {
+/// Keys are drawn, unless that was done.
+pub(crate) fn open_form(turn: &mut Turn<'_>) {
     if let Form::Closed = turn.state.spaces.form {
         let now = seconds(turn);
         let native = Native::new(turn.state.author, now, &mut turn.state.rng);
@@ -31,6 +27,15 @@ pub(crate) fn follow(
         let due_us = turn.now.elapsed_us.saturating_add(look_us);
         turn.state.spaces.keys_due_us = Some(due_us);
     }
+}
+
+/// From now on a topic carries a space, and our keys are there. Whether it did not before.
+pub(crate) fn follow(
+    turn: &mut Turn<'_>,
+    topic: &Topic,
+    id: Option<SpaceId>,
+) -> Result<Result<bool, SpaceError>, StoreError> {
+    open_form(turn);
     let is_new = permit::follow(turn, topic, id)?;
     let topic = turn.resolve(topic)?;
     if let Err(error) = publish_keys(turn, &topic)? {

@@ -126,6 +126,7 @@ fn control(
     if at.0.is_some() || !matches!(spaces.form, Form::Native(_)) {
         free.extend(spaces.came(&topic.topic, Awaited::Change));
     }
+    spaces.person.look(&topic.topic);
     // Who may be let in may be decided now.
     let now_us = turn.now.elapsed_us;
     if let Some(requests) = spaces.requests_mut(&topic.topic) {
@@ -243,6 +244,7 @@ pub(crate) fn take(
                 if let Some(known) = turn.state.spaces.known_mut(&topic.topic) {
                     known.joining = None;
                 }
+                turn.state.spaces.person.came_in(topic.topic);
                 tell(turn, topic, SpaceNews::Joined);
             }
             Told::Ejected => tell(turn, topic, SpaceNews::Ejected),
@@ -250,6 +252,14 @@ pub(crate) fn take(
                 heal_soon(turn, topic);
                 let now_us = turn.now.elapsed_us;
                 turn.state.spaces.ask_by(&topic.topic, now_us);
+            }
+            Told::Person(device, of) => {
+                heal_soon(turn, topic);
+                let news = match of {
+                    Some(person) => SpaceNews::Introduced { device, person },
+                    None => SpaceNews::AsksToLeave { device },
+                };
+                tell(turn, topic, news);
             }
             Told::Request { newcomer, invite } => asked(turn, topic, newcomer, invite),
             Told::Overruled {

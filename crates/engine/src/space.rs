@@ -2,6 +2,7 @@
 //! what opens them.
 
 pub(crate) mod form;
+pub(crate) mod person;
 pub(crate) mod requests;
 pub(crate) mod upkeep;
 pub(crate) mod waits;
@@ -18,6 +19,7 @@ use crate::at_rest::Sealer;
 use crate::drafts::{Drafted, Drafts};
 use crate::now::Now;
 use form::{Form, Kind, Native};
+use person::{OwnPerson, PERSON_ROW, TODO_ROW};
 use requests::Requests;
 use upkeep::Upkeep;
 use waits::{Awaited, Waits};
@@ -34,6 +36,7 @@ const UPKEEP_ROW: u8 = 9;
 pub(crate) struct Spaces {
     topics: BTreeMap<Topic, SpaceTopic>,
     pub form: Form,
+    pub person: OwnPerson,
     control: LogName,
     content: LogName,
     /// Topics of which the row has changed.
@@ -91,6 +94,7 @@ impl Default for Spaces {
         Spaces {
             topics: BTreeMap::new(),
             form: Form::default(),
+            person: OwnPerson::default(),
             control: named("control"),
             content: named("content"),
             changed: BTreeSet::new(),
@@ -180,6 +184,7 @@ impl Spaces {
         self.requested.clear();
         self.kept_up.clear();
         self.touched = false;
+        self.person = OwnPerson::default();
         let rows = sealer.load(tx)?;
         let (mut requests, mut upkeep) = (Vec::new(), Vec::new());
         for (key, value) in &rows {
@@ -193,6 +198,10 @@ impl Spaces {
                     let topic: [u8; 32] = name.try_into().map_err(|_| damaged())?;
                     let kept = Upkeep::read(value).ok_or_else(damaged)?;
                     upkeep.push((Topic::from_bytes(topic), kept));
+                    continue;
+                }
+                Some((&kind @ (PERSON_ROW | TODO_ROW), name)) => {
+                    self.person.load(kind, name, value).ok_or_else(damaged)?;
                     continue;
                 }
                 _ => continue,
@@ -234,7 +243,7 @@ impl Spaces {
 
     /// Rows to be stored with the transaction.
     pub fn take_changed(&mut self) -> Vec<Row> {
-        let mut rows = Vec::new();
+        let mut rows = self.person.take_changed();
         for topic in std::mem::take(&mut self.changed) {
             let space = self.topics.get(&topic);
             rows.push(Row {
@@ -397,7 +406,8 @@ impl Spaces {
             [space.heal_us, space.ask_us, space.lacks_us, requests_us]
         };
         let spaces = self.topics.values().flat_map(of);
-        spaces.chain([self.keys_due_us]).flatten()
+        let person_us = self.person.is_due().then_some(0);
+        spaces.chain([self.keys_due_us, person_us]).flatten()
     }
 }
 

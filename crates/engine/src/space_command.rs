@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use p2panda_core::{Hash, Topic, VerifyingKey};
 use p2panda_encryption::data::Rekey;
-use p2panda_spaces::{Invite, InviteState, LocalError, Role, Settings, SpaceId, Why};
+use p2panda_groups::GroupId;
+use p2panda_spaces::{
+    CardError, Invite, InviteState, LocalError, Pending, PersonCard, PersonMember, Role, Settings,
+    SpaceId, Why,
+};
 use thiserror::Error;
 
 use crate::answer::PublishError;
@@ -118,6 +122,8 @@ pub enum SpaceCommand {
         /// The answer.
         reply: Reply<bool>,
     },
+    /// Something about the person whose device this node is.
+    Person(PersonCommand),
     /// The topics that carry spaces, sorted.
     List {
         /// With the spaces, as far as they are known.
@@ -145,6 +151,8 @@ pub struct SpaceState {
 pub enum SpaceChange {
     /// Makes somebody a member.
     Add(VerifyingKey, Role),
+    /// Makes a person a member, or gives it another role; its group is known from another space.
+    AddPerson(GroupId, Role),
     /// Gives a member another role.
     SetRole(VerifyingKey, Role),
     /// Takes a membership away; ours too, unless we are the last owner.
@@ -171,6 +179,12 @@ pub struct SpaceLook {
     pub id: SpaceId,
     /// The members, sorted.
     pub members: Vec<(VerifyingKey, Role)>,
+    /// The same by person; empty of a past.
+    pub persons: Vec<PersonMember>,
+    /// What the space has not heard of our own person.
+    pub pending: Vec<Pending>,
+    /// Persons are to be taken in, brought up to date or let go, by us as an owner.
+    pub tends: bool,
     /// Members that lack secrets and can be reached: they are handed them soon.
     pub lacking: Vec<VerifyingKey>,
     /// Members beyond what their invite allows, whom an owner removes.
@@ -194,6 +208,15 @@ pub enum SpaceError {
     /// What belongs to it could not be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// Keys of a device are none, or not good by now.
+    #[error("the keys of the device are damaged or have expired")]
+    Bundle,
+    /// What a device was given of its person.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// This node is a device of another person.
+    #[error("this node is a device of another person")]
+    OtherPerson,
     /// The space does not allow it, or not now.
     #[error(transparent)]
     Space(#[from] LocalError),
@@ -203,7 +226,10 @@ impl SpaceLook {
     /// Whether nobody lacks anything, and no new secret is needed.
     pub fn is_healed(&self) -> bool {
         let needs = [&self.lacking, &self.excess];
-        !self.behind && self.rekey == Rekey::None && needs.iter().all(|need| need.is_empty())
+        !self.behind
+            && !self.tends
+            && self.rekey == Rekey::None
+            && needs.iter().all(|need| need.is_empty())
     }
 }
 
@@ -221,6 +247,9 @@ impl SpaceError {
 impl SpaceCommand {
     /// Whether a power cut must take nothing of it back.
     pub(crate) fn must_sync(&self) -> bool {
+        if let SpaceCommand::Person(command) = self {
+            return command.must_sync();
+        }
         matches!(
             self,
             SpaceCommand::Create { .. }
@@ -228,6 +257,76 @@ impl SpaceCommand {
                 | SpaceCommand::Join { .. }
                 | SpaceCommand::Offer { .. }
                 | SpaceCommand::Change { .. }
+        )
+    }
+}
+
+/// What can be asked of the person whose device this node is (`docs/protocol/spaces.md#18`).
+#[non_exhaustive]
+pub enum PersonCommand {
+    /// Makes the person's group, with this node as its device, unless there is one.
+    Create {
+        /// Its id; called when that is synced to disk.
+        reply: Reply<Result<GroupId, SpaceError>>,
+    },
+    /// Makes another node a device of the person, which is made if there is none. Spaces follow.
+    Add {
+        /// Its key.
+        device: VerifyingKey,
+        /// The keys by which it is reached, as [`PersonCommand::Bundle`] gives them there; may be empty.
+        bundle: Bytes,
+        /// Called when that is synced to disk.
+        reply: Reply<Result<(), SpaceError>>,
+    },
+    /// Makes a device none any more. Spaces follow.
+    Revoke {
+        /// Its key.
+        device: VerifyingKey,
+        /// Called when that is synced to disk.
+        reply: Reply<Result<(), SpaceError>>,
+    },
+    /// The person and its devices.
+    Look {
+        /// The answer.
+        reply: Reply<PersonLook>,
+    },
+    /// The keys by which this node is reached.
+    Bundle {
+        /// The bytes; called when that is synced to disk.
+        reply: Reply<Result<Bytes, SpaceError>>,
+    },
+    /// What a new device is given.
+    Card {
+        /// The answer.
+        reply: Reply<Result<PersonCard, SpaceError>>,
+    },
+    /// This node is a device of that person from now on, and follows its spaces.
+    TakeCard {
+        /// What another device gave.
+        card: Box<PersonCard>,
+        /// Called when that is synced to disk.
+        reply: Reply<Result<(), SpaceError>>,
+    },
+}
+
+/// The person whose device this node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PersonLook {
+    /// Its group; none if this node is the device of none.
+    pub id: Option<GroupId>,
+    /// Its devices, sorted.
+    pub devices: Vec<VerifyingKey>,
+    /// What spaces have not heard of it.
+    pub pending: Vec<(Topic, Pending)>,
+}
+
+impl PersonCommand {
+    /// Whether a power cut must take nothing of it back.
+    pub(crate) fn must_sync(&self) -> bool {
+        !matches!(
+            self,
+            PersonCommand::Look { .. } | PersonCommand::Card { .. }
         )
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use p2panda_core::{Hash, VerifyingKey};
-use p2panda_groups::{Event, Status};
+use p2panda_groups::{Event, GroupId, Status};
 use p2panda_spaces::{InviteError, Refusal, Role};
 
 /// What happened in a space. `to_string` gives a sentence.
@@ -16,6 +16,29 @@ pub enum SpaceNews {
     Joined,
     /// It is no member with secrets any more.
     Ejected,
+    /// A member says of which person it is a device.
+    Introduced {
+        /// The member.
+        device: VerifyingKey,
+        /// The person.
+        person: GroupId,
+    },
+    /// A person asks the owners to remove it.
+    AsksToLeave {
+        /// The device that said so.
+        device: VerifyingKey,
+    },
+    /// The space has followed: another device of our person is in.
+    Linked {
+        /// Which.
+        device: VerifyingKey,
+    },
+    /// The space has followed: a device of our person is out, and what is written from now on is not
+    /// sealed to it.
+    Revoked {
+        /// Which.
+        device: VerifyingKey,
+    },
     /// This node let somebody in who asked by an invite.
     Admitted {
         /// Who.
@@ -98,6 +121,18 @@ impl fmt::Display for SpaceNews {
             SpaceNews::Members(changes) => sentence_of_members(changes, f),
             SpaceNews::Joined => f.write_str("this node is a member and can read the space"),
             SpaceNews::Ejected => f.write_str("this node cannot read the space any more"),
+            SpaceNews::Introduced { device, person } => {
+                write!(f, "{device} is a device of the person {person}")
+            }
+            SpaceNews::AsksToLeave { device } => {
+                write!(f, "{device} asks to leave with its person")
+            }
+            SpaceNews::Linked { device } => {
+                write!(f, "your device {device} is linked in this space")
+            }
+            SpaceNews::Revoked { device } => {
+                write!(f, "your device {device} is revoked in this space")
+            }
             SpaceNews::Admitted { newcomer, invite } => {
                 write!(f, "this node let {newcomer} in by the invite {invite}")
             }

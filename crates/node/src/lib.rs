@@ -29,6 +29,7 @@
 //! | find out where a message is | [`Node::trace`] |
 //! | count what it does | [`Node::metrics`] |
 //! | keep a topic readable for members only | [`Node::spaces`] |
+//! | use several devices as one member | [`Node::person`] |
 //! | read a directory without a node | [`inspect`] |
 //! | know whether it can store | [`Node::health`] |
 
@@ -55,6 +56,7 @@ mod metrics;
 mod new_message;
 mod node;
 mod peers;
+mod person;
 mod publisher;
 mod receipt;
 mod space_invite;
@@ -98,8 +100,9 @@ pub use p2panda_core::{
     TicketInviteError, Timestamp, Topic, VerifyingKey,
 };
 pub use p2panda_engine::{
-    AtRest, Corrupt, Decision, Deed, IngestReport, InviteError, PublishError,
-    Refusal as SpaceRefusal, Role, Settings, SpaceError, SpaceNews, SpaceState, StorageWait, Why,
+    AtRest, Corrupt, Decision, Deed, DeviceChange, GroupId, IngestReport, InviteError, Pending,
+    PersonLook as PersonState, PersonMember, PublishError, Refusal as SpaceRefusal, Role, Settings,
+    SpaceError, SpaceNews, SpaceState, StorageWait, Why,
 };
 pub use p2panda_net::{
     CatchUp, ClockDifference, Contact, ContactStatus, Counters, EphemeralError, LocalNetwork, Mdns,
@@ -113,6 +116,7 @@ pub use p2panda_store::{
     StoreErrorKind, TopicConsumer, TopicStatus, Totals, Value, ViewError, ViewReader, ViewStop,
 };
 pub use peers::Network;
+pub use person::Person;
 pub use publisher::Publisher;
 pub use receipt::Receipt;
 pub use space_invite::{InviteRequest, NewInvite, SpaceInvite};

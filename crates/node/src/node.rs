@@ -30,6 +30,7 @@ use crate::inner::storage::Storage;
 use crate::inner::topic::{TopicState, Topics};
 use crate::inner::views::Views;
 use crate::metrics::{Metrics, Tally};
+use crate::person::Person;
 use crate::spaces::Spaces;
 use crate::stream::{PublisherRequest, StreamRequest};
 use crate::subscription::CaughtUp;
@@ -414,6 +415,11 @@ impl Node {
     /// Encrypted spaces: topics whose content only members can read.
     pub fn spaces(&self) -> Spaces {
         Spaces::new(self.clone())
+    }
+
+    /// The person whose device this node is: several devices that are one member of spaces.
+    pub fn person(&self) -> Person {
+        Person::new(self.clone())
     }
 
     /// The topics that are kept ([`TopicHandle::keep`]), in their order, at most 1 000 behind `after`;

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use p2panda_core::{Hash, NamedAddr, Ticket, Topic, VerifyingKey};
 use p2panda_engine::{
-    Invite, Role, Settings, SpaceChange, SpaceCommand, SpaceError, SpaceLook, SpaceState, Why,
+    GroupId, Invite, Pending, PersonMember, Role, Settings, SpaceChange, SpaceCommand, SpaceError,
+    SpaceLook, SpaceState, Why,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,6 +70,10 @@ impl<M> std::fmt::Debug for Space<M> {
 pub struct SpaceMembers {
     /// Who, with its role; sorted.
     pub members: Vec<(VerifyingKey, Role)>,
+    /// The same by person, with the devices of each.
+    pub persons: Vec<PersonMember>,
+    /// What the space has not heard of the person whose device this node is.
+    pub pending: Vec<Pending>,
     /// Those that lack secrets and can be reached: they are handed them soon.
     pub lacking: Vec<VerifyingKey>,
     /// Whether all is done for what the members are now: nobody lacks anything, and no new secret is
@@ -329,6 +334,8 @@ impl<M> Space<M> {
         Ok(look.map(|look| SpaceMembers {
             is_healed: look.is_healed(),
             members: look.members,
+            persons: look.persons,
+            pending: look.pending,
             lacking: look.lacking,
         }))
     }
@@ -411,7 +418,16 @@ impl<M> Space<M> {
         self.change(SpaceChange::Add(member, role)).await
     }
 
-    /// Gives a member another role.
+    /// Makes a person a member with all its devices, or gives it another role. This node knows it from
+    /// another space ([`Space::look`]).
+    ///
+    /// # Errors
+    /// As [`Space::add`]; the person is not known.
+    pub async fn add_person(&self, person: GroupId, role: Role) -> Result<(), Error> {
+        self.change(SpaceChange::AddPerson(person, role)).await
+    }
+
+    /// Gives a member another role, with all devices if it is a person.
     ///
     /// # Errors
     /// As [`Space::add`].
@@ -419,7 +435,8 @@ impl<M> Space<M> {
         self.change(SpaceChange::SetRole(member, role)).await
     }
 
-    /// Takes a membership away. What is written from then on is sealed with a new secret.
+    /// Takes a membership away, that of a person with all its devices. What is written from then on is
+    /// sealed with a new secret.
     ///
     /// # Errors
     /// As [`Space::add`]; the last owner cannot be removed.
@@ -439,7 +456,8 @@ impl<M> Space<M> {
         self.change(SpaceChange::RemoveAll(members)).await
     }
 
-    /// Ends this node's membership. The last owner cannot leave.
+    /// Ends this node's membership, that of its person with all devices. The last owner cannot leave. A
+    /// person that is no owner asks the owners, and leaves when one of them is there.
     ///
     /// # Errors
     /// As [`Space::add`].

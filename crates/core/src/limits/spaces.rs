@@ -72,3 +72,7 @@ pub const PERSON_OPERATIONS_MAX: usize = 1_024;
 
 /// Spaces that what a new device is given names (`docs/protocol/spaces.md#18`).
 pub const PERSON_SPACES_MAX: usize = 10_000;
+
+/// Spaces in which one transaction follows a person whose devices have changed
+/// (`docs/protocol/spaces.md#18`).
+pub const PERSON_STEP_MAX: usize = 16;

@@ -7,7 +7,7 @@ use chacha20::ChaCha20Rng;
 use p2panda_core::limits::{PRE_KEY_LIFETIME_DEFAULT_S, PRE_KEY_RENEWED_S};
 use p2panda_core::{Hash, VerifyingKey};
 use p2panda_encryption::{Context, Lifetime, OwnKeys, Registry, Row, SecretKey};
-use p2panda_groups::Status;
+use p2panda_groups::{GroupId, Status};
 use p2panda_spaces::{
     Event, Glance, ReceiveError, Refusal, RoleChange, SpaceId, Spaces, Verdict, Wait,
 };
@@ -37,6 +37,8 @@ pub(crate) enum Told {
         newcomer: VerifyingKey,
         invite: VerifyingKey,
     },
+    /// A device said of which person it is, or that its person leaves.
+    Person(VerifyingKey, Option<GroupId>),
     /// Owners decided against each other.
     Conflict(p2panda_groups::Event),
     /// Something about members has no effect, or a forced one.
@@ -323,6 +325,10 @@ pub(crate) fn told(events: Vec<Event>) -> Vec<Told> {
             Event::Joined { .. } => all.push(Told::Joined),
             Event::Ejected { .. } => all.push(Told::Ejected),
             Event::Refused { refusal, .. } => all.push(Told::Refused(refusal)),
+            Event::Introduced { device, person, .. } => {
+                all.push(Told::Person(device, Some(person)));
+            }
+            Event::AsksToLeave { device, .. } => all.push(Told::Person(device, None)),
             Event::Groups(event) => all.push(Told::Conflict(event)),
             Event::Group {
                 operation,

@@ -23,6 +23,7 @@ mod lan;
 mod large;
 mod logs;
 mod nodes;
+mod persons;
 mod publish;
 mod read;
 mod receipts;

@@ -485,7 +485,7 @@ fn a_card_is_read_as_it_was_written_and_within_its_limits() {
 }
 
 #[test]
-fn a_card_with_a_wrong_signature_or_of_another_person_is_refused() {
+fn a_card_with_a_wrong_signature_or_of_another_is_refused() {
     let [mut ada, mut ben, mut cai] = nodes();
     let (of_ada, of_ben) = (ada.person(), ben.person());
     let mut card = ada.spaces.card(of_ada).unwrap();

@@ -1,0 +1,157 @@
+//! The person whose device a node is.
+
+use bytes::Bytes;
+use p2panda_core::{Topic, VerifyingKey};
+use p2panda_engine::{
+    GroupId, Pending, PersonCard, PersonCommand, PersonLook, Reply, SpaceCommand,
+};
+
+use crate::Error;
+use crate::node::Node;
+
+/// The person whose device this node is. Made by [`Node::person`].
+///
+/// A person is a group of devices that is one member of each space: what one may read and write, all may.
+/// Each device can link and revoke others, and all spaces follow (`docs/protocol/spaces.md#18`).
+///
+/// ```no_run
+/// # async fn example(phone: p2panda::Node, laptop: p2panda::Node) -> Result<(), p2panda::Error> {
+/// // What crosses between the two is secret, and each must know that it is the other one.
+/// let keys = laptop.person().bundle().await?;
+/// phone.person().add_device(laptop.id(), &keys).await?;
+/// let card = phone.person().card().await?;
+/// laptop.person().take_card(&card).await?;
+/// // Later, when the phone is lost:
+/// laptop.person().revoke_device(phone.id()).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Person {
+    node: Node,
+}
+
+impl Person {
+    pub(crate) fn new(node: Node) -> Self {
+        Self { node }
+    }
+
+    /// The id of its group, which all devices have in common; `None` while this node is a member of
+    /// spaces by itself.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn id(&self) -> Result<Option<GroupId>, Error> {
+        Ok(self.look().await?.id)
+    }
+
+    /// The person with its devices, and what is left to do in spaces.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn look(&self) -> Result<PersonLook, Error> {
+        self.ask(|reply| PersonCommand::Look { reply }).await
+    }
+
+    /// The devices, sorted; none while there is no person.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn devices(&self) -> Result<Vec<VerifyingKey>, Error> {
+        Ok(self.look().await?.devices)
+    }
+
+    /// What spaces have not heard yet, by topic: devices that are linked or revoked, or of which person
+    /// this node is a device, which an owner of the space takes in. This goes on by itself, also after
+    /// a restart.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] after shutdown.
+    pub async fn pending(&self) -> Result<Vec<(Topic, Pending)>, Error> {
+        Ok(self.look().await?.pending)
+    }
+
+    /// Makes the person, with this node as its device, unless it is the device of one; gives its id.
+    ///
+    /// # Errors
+    /// [`Error::Space`]; [`Error::Closed`] after shutdown.
+    pub async fn create(&self) -> Result<GroupId, Error> {
+        let made = self.ask(|reply| PersonCommand::Create { reply });
+        Ok(made.await??)
+    }
+
+    /// The keys by which this node is reached, for [`Person::add_device`] on another device.
+    ///
+    /// # Errors
+    /// [`Error::Space`]; [`Error::Closed`] after shutdown.
+    pub async fn bundle(&self) -> Result<Vec<u8>, Error> {
+        let bundle = self.ask(|reply| PersonCommand::Bundle { reply });
+        Ok(bundle.await??.to_vec())
+    }
+
+    /// Links another device, by the keys that it gave ([`Person::bundle`]); without them it is reached
+    /// once its keys come by the topics. It is a member of all spaces of the person, and may do what this
+    /// one may.
+    ///
+    /// # Errors
+    /// [`Error::Space`]: the keys are wrong, there are too many devices, or it was revoked before;
+    /// [`Error::Closed`] after shutdown.
+    pub async fn add_device(&self, device: VerifyingKey, bundle: &[u8]) -> Result<(), Error> {
+        let bundle = Bytes::copy_from_slice(bundle);
+        let added = self.ask(|reply| PersonCommand::Add {
+            device,
+            bundle,
+            reply,
+        });
+        Ok(added.await??)
+    }
+
+    /// Revokes a device: nothing that this node writes from now on is sealed to it, and each space gets a
+    /// new secret ([`Person::pending`]). It keeps what it has.
+    ///
+    /// # Errors
+    /// [`Error::Space`]: it is no device of the person, or the last one; [`Error::Closed`] after
+    /// shutdown.
+    pub async fn revoke_device(&self, device: VerifyingKey) -> Result<(), Error> {
+        let revoked = self.ask(|reply| PersonCommand::Revoke { device, reply });
+        Ok(revoked.await??)
+    }
+
+    /// What a new device is given: the person, and its spaces. It is as secret as their topics.
+    ///
+    /// # Errors
+    /// [`Error::Space`]: there is no person; [`Error::Closed`] after shutdown.
+    pub async fn card(&self) -> Result<Vec<u8>, Error> {
+        let card = self.ask(|reply| PersonCommand::Card { reply });
+        Ok(card.await??.encode().to_vec())
+    }
+
+    /// Takes what another device gave, after that has linked this node: from now on it is a device of
+    /// that person, and follows its spaces.
+    ///
+    /// # Errors
+    /// [`Error::Space`]: it is no card, does not say that this node is a device, or this node is a device
+    /// of another person; [`Error::Closed`] after shutdown.
+    pub async fn take_card(&self, card: &[u8]) -> Result<(), Error> {
+        let card = PersonCard::decode(card).map_err(|invalid| {
+            p2panda_engine::SpaceError::Card(p2panda_engine::CardError::Invalid(invalid))
+        })?;
+        let topics: Vec<Topic> = card.spaces.iter().map(|(topic, _)| *topic).collect();
+        let card = Box::new(card);
+        let taken = self.ask(|reply| PersonCommand::TakeCard { card, reply });
+        taken.await??;
+        for topic in topics {
+            self.node.topic(topic).keep(true).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> PersonCommand,
+    ) -> Result<T, Error> {
+        let queue = self.node.queue();
+        queue
+            .space(|reply| SpaceCommand::Person(command(reply)))
+            .await
+    }
+}

@@ -1,0 +1,203 @@
+//! Several devices that are one member of spaces.
+
+use p2panda::{DeviceChange, Event, Node, Pending, Role, Space, SpaceNews};
+
+use crate::consumer_kills::{Dice, copy, seed};
+use crate::nodes::{at, introduce, network, temporary, until};
+use crate::spaces::{has_members, said, space_of};
+
+/// The second node becomes a device of the person of the first.
+pub async fn link(old: &Node, new: &Node) {
+    introduce(new, old);
+    let bundle = new.person().bundle().await.unwrap();
+    old.person().add_device(new.id(), &bundle).await.unwrap();
+    let card = old.person().card().await.unwrap();
+    new.person().take_card(&card).await.unwrap();
+}
+
+async fn the_same(node: &Node, space: &Space) -> Space {
+    let space = node.spaces().get(space.topic()).await.unwrap();
+    space.expect("it is told of the space")
+}
+
+async fn has_followed(node: &Node) {
+    until("all spaces have followed", || async {
+        node.person().pending().await.unwrap().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_read_the_same_and_a_revoked_one_nothing_later() {
+    let network = network();
+    let [a, b, b2] = [
+        temporary(network).await,
+        temporary(network).await,
+        temporary(network).await,
+    ];
+    let spaces = space_of(&a, &[&b]).await;
+    let tx = spaces[0].publisher().await.unwrap();
+    tx.publish("before").await.unwrap();
+    introduce(&b2, &a);
+    link(&b, &b2).await;
+    let person = b.person().id().await.unwrap();
+    assert_eq!(b2.person().id().await.unwrap(), person);
+    let second = the_same(&b2, &spaces[0]).await;
+    // An owner takes the person in.
+    has_members(&second, 3).await;
+    has_followed(&b).await;
+    let look = spaces[0].look().await.unwrap().unwrap();
+    let both = look.persons.iter().find(|one| one.person == person);
+    let mut devices = [(b.id(), Role::Editor), (b2.id(), Role::Editor)];
+    devices.sort_unstable_by_key(|(key, _)| *key);
+    assert_eq!(both.unwrap().devices, devices);
+    let (_tx, mut rx) = spaces[1].stream().await.unwrap();
+    let (tx2, mut rx2) = second.stream().await.unwrap();
+    tx2.publish("from the second").await.unwrap();
+    for text in ["before", "from the second"] {
+        let (one, two) = (said(&mut rx).await, said(&mut rx2).await);
+        assert_eq!((one.text().unwrap(), two.text().unwrap()), (text, text));
+    }
+    b.person().revoke_device(b2.id()).await.unwrap();
+    has_followed(&b).await;
+    has_members(&spaces[0], 2).await;
+    tx.publish("after it was lost").await.unwrap();
+    assert_eq!(said(&mut rx).await.text().unwrap(), "after it was lost");
+    let topic = b2.topic(second.topic());
+    until("what is sealed has come", || async {
+        topic.status().await.unwrap().sealed == 1
+    })
+    .await;
+    let refused = second.publisher().await.unwrap().publish("still me").await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_device_of_an_owner_owns_also_spaces_made_later() {
+    let network = network();
+    let [a, a2, b] = [
+        temporary(network).await,
+        temporary(network).await,
+        temporary(network).await,
+    ];
+    let mut events = a.events();
+    let first = a.spaces().create("before").await.unwrap();
+    link(&a, &a2).await;
+    has_followed(&a).await;
+    let linked = async {
+        while let Some(event) = events.next().await {
+            if let Event::Space { news, .. } = event
+                && let SpaceNews::Linked { device } = news
+            {
+                return device;
+            }
+        }
+        panic!("the events end");
+    };
+    assert_eq!(linked.await, a2.id());
+    let later = a.spaces().create("later").await.unwrap();
+    // Nobody tells it of this one.
+    a2.spaces().follow(later.topic()).await.unwrap();
+    for space in [&first, &later] {
+        let space = the_same(&a2, space).await;
+        has_members(&space, 2).await;
+        until("it owns the space", || async {
+            space.state().await.unwrap().role == Some(Role::Owner)
+        })
+        .await;
+        introduce(&b, &a2);
+        b.spaces().follow(space.topic()).await.unwrap();
+        space.add(b.id(), Role::Reader).await.unwrap();
+        has_members(&the_same(&b, &space).await, 3).await;
+    }
+    // The first is the lost one.
+    a2.person().revoke_device(a.id()).await.unwrap();
+    has_followed(&a2).await;
+    for space in [&first, &later] {
+        has_members(&the_same(&b, space).await, 2).await;
+    }
+}
+
+/// How many spaces there are: more than one transaction follows in.
+const SPACES: usize = 20;
+
+fn kills() -> usize {
+    let kills = std::env::var("P2PANDA_KILLS").ok();
+    kills.and_then(|kills| kills.parse().ok()).unwrap_or(12)
+}
+
+/// The state of the directory at any time is one from which all spaces follow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_during_link_or_revoke_leaves_no_space_behind() {
+    let seed = seed();
+    println!("seed {seed}");
+    let (mut dice, network) = (Dice(seed), network());
+    let mut dir = tempfile::tempdir().unwrap();
+    let node = at(network, dir.path()).await;
+    for number in 0..SPACES {
+        let name = format!("space {number}");
+        node.spaces().create(&name).await.unwrap();
+    }
+    node.shutdown().await.unwrap();
+    let mut devices: Vec<_> = Vec::new();
+    for _ in 0..kills() {
+        let node = at(network, dir.path()).await;
+        let change = match devices.is_empty() || dice.roll(2) == 0 {
+            true => {
+                let key = p2panda::random_key().unwrap();
+                DeviceChange::Add(key.verifying_key())
+            }
+            false => DeviceChange::Revoke(devices.remove(dice.roll(devices.len() as u64) as usize)),
+        };
+        let asked = node.clone();
+        let asking = tokio::spawn(async move {
+            let person = asked.person();
+            match change {
+                DeviceChange::Add(device) => person.add_device(device, &[]).await,
+                DeviceChange::Revoke(device) => person.revoke_device(device).await,
+            }
+        });
+        for _ in 0..dice.roll(60) {
+            tokio::task::yield_now().await;
+        }
+        // What a process that is killed now leaves.
+        let killed = copy(dir.path());
+        asking.await.unwrap().unwrap();
+        node.shutdown().await.unwrap();
+        dir = killed;
+        let node = at(network, dir.path()).await;
+        has_followed(&node).await;
+        let mut expected = node.person().devices().await.unwrap();
+        if expected.is_empty() {
+            expected.push(node.id());
+        }
+        for space in node.spaces().list().await.unwrap() {
+            let members = space.members().await.unwrap();
+            let keys: Vec<_> = members.iter().map(|(key, _)| *key).collect();
+            assert_eq!(keys, expected);
+            assert!(members.iter().all(|(_, role)| *role == Role::Owner));
+        }
+        expected.retain(|device| *device != node.id());
+        devices = expected;
+        node.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_space_has_not_heard_is_shown_until_it_has() {
+    let network = network();
+    let [a, b, b2] = [
+        temporary(network).await,
+        temporary(network).await,
+        temporary(network).await,
+    ];
+    let spaces = space_of(&a, &[&b]).await;
+    a.shutdown().await.unwrap();
+    link(&b, &b2).await;
+    // The owner that could take the person in is gone.
+    let pending = b.person().pending().await.unwrap();
+    assert!(pending.contains(&(spaces[1].topic(), Pending::Introduce)));
+    let look = spaces[1].look().await.unwrap().unwrap();
+    assert_eq!(look.pending, [Pending::Introduce]);
+    assert!(look.persons.iter().all(|person| person.person.is_none()));
+}
