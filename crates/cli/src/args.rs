@@ -1,5 +1,6 @@
 //! The command line as clap reads it. What it prints is also explained in `docs/guide/cli.md`.
 
+mod device;
 mod service;
 mod space;
 
@@ -15,6 +16,7 @@ use crate::parse::{
     seconds, topic,
 };
 
+pub use device::DeviceCommand;
 pub use service::{
     CompletionsArgs, ConfigCommand, ContextCommand, EventsArgs, ManArgs, NodeCommand, RunArgs,
 };
@@ -130,6 +132,9 @@ pub enum Command {
     /// Create encrypted spaces, invite people, manage who may read and write
     #[command(subcommand)]
     Space(SpaceCommand),
+    /// List your devices, revoke one that is lost
+    #[command(subcommand)]
+    Device(DeviceCommand),
     /// Read with named consumers, inspect them, move them
     #[command(subcommand)]
     Consumer(ConsumerCommand),

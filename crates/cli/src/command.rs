@@ -8,6 +8,7 @@ pub mod config;
 pub mod consumer;
 pub mod contact;
 pub mod context;
+pub mod device;
 pub mod events;
 pub mod help;
 pub mod id;

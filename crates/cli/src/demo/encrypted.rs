@@ -1,12 +1,12 @@
-//! `panda demo --encrypted`: a space of four members and a node without keys, from its create to a removal
-//! of two owners by each other.
+//! `panda demo --encrypted`: a space of four members, two of them with two devices, and a node without keys,
+//! from its create to a removal of two owners by each other.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p2panda::{Mdns, NetworkId, Node, Role, Settings, Space, Ticket, Topic, VerifyingKey};
+use p2panda::{GroupId, Mdns, NetworkId, Node, Role, Settings, Space, Ticket, Topic, VerifyingKey};
 use tokio::time::{Instant, sleep};
 
 use super::{DemoError, STALLED};
@@ -20,13 +20,21 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Only members may learn it.
 const NAME: &str = "The name of this space, for members alone";
 
-/// Who takes part. The last one has no keys: everybody knows it, and it is the only one that all know.
-const NAMES: [&str; 5] = ["Ada", "Ben", "Cai", "Dee", "Eve"];
+/// Who takes part, by node. Eve has no keys: everybody knows it, and it is the only one that all know.
+const NAMES: [&str; 7] = ["Ada", "Ben", "Cai", "Dee", "Eve", "Ada2", "Ben2"];
 const ADA: usize = 0;
 const BEN: usize = 1;
 const CAI: usize = 2;
 const DEE: usize = 3;
 const EVE: usize = 4;
+/// The second devices of Ada and Ben.
+const ADA2: usize = 5;
+const BEN2: usize = 6;
+const EVERYBODY: [usize; 7] = [ADA, BEN, CAI, DEE, EVE, ADA2, BEN2];
+/// All that are members at first.
+const MEMBERS: [usize; 6] = [ADA, BEN, CAI, DEE, ADA2, BEN2];
+/// Those that are left when two were removed.
+const OWNERS: [usize; 4] = [ADA, ADA2, BEN, BEN2];
 
 /// Runs it until it is done, fails or a signal comes.
 pub async fn run() -> Result<Outcome, Failure> {
@@ -63,6 +71,8 @@ struct Story {
     network: NetworkId,
     topic: Topic,
     said: Vec<Said>,
+    /// The groups of Ada's and Ben's devices.
+    persons: Vec<GroupId>,
 }
 
 impl Story {
@@ -78,14 +88,17 @@ impl Story {
             network,
             topic: p2panda::random_topic()?,
             said: Vec::new(),
+            persons: Vec::new(),
         })
     }
 
     /// All acts in their order; ends with the table.
     async fn play(&mut self) -> Result<String, Failure> {
         self.come_in().await?;
+        self.link_devices().await?;
         self.write_while_one_is_off().await?;
         self.remove_two_at_the_same_time().await?;
+        self.revoke_a_device().await?;
         self.remove_each_other().await?;
         self.end().await
     }
@@ -97,8 +110,7 @@ impl Story {
         let settings = Settings::with_history();
         spaces.create_in(self.topic, NAME, settings).await?;
         self.node(EVE)?.topic(self.topic).keep(true).await?;
-        self.say(ADA, "before anybody came", &[ADA, BEN, CAI, DEE])
-            .await?;
+        self.say(ADA, "before anybody came", &MEMBERS).await?;
         let space = self.space(ADA).await?;
         let owners = space.invite(Role::Owner).uses(2).await?.ticket;
         let editors = space.invite(Role::Editor).await?.ticket;
@@ -110,38 +122,75 @@ impl Story {
         self.has_members(&[ADA, BEN, CAI, DEE], 4).await
     }
 
+    /// Ada and Ben each have a second device from now on.
+    async fn link_devices(&mut self) -> Result<(), Failure> {
+        self.start(&[ADA2, BEN2]).await?;
+        for (old, new) in [(ADA, ADA2), (BEN, BEN2)] {
+            let (old, new) = (self.node(old)?.person(), self.node(new)?);
+            let keys = new.person().bundle().await?;
+            old.add_device(new.id(), &keys).await?;
+            new.person().take_card(&old.card().await?).await?;
+            self.persons.extend(old.id().await?);
+        }
+        self.has_members(&MEMBERS, 6).await?;
+        note("Ada and Ben each linked a second device, which may do what the first may");
+        for who in [ADA2, BEN2] {
+            let text = format!("{} is new", name_of(who));
+            self.say(who, &text, &MEMBERS).await?;
+        }
+        self.read_by(&MEMBERS).await
+    }
+
+    /// Ada has lost one of hers.
+    async fn revoke_a_device(&mut self) -> Result<(), Failure> {
+        let lost = self.id(ADA2)?;
+        self.node(ADA)?.person().revoke_device(lost).await?;
+        let has_followed = async |story: &Story| {
+            let pending = story.node(ADA)?.person().pending().await?;
+            Ok::<_, Failure>(pending.is_empty())
+        };
+        self.until(ADA, "the space has followed", has_followed)
+            .await?;
+        note("Ada revoked her second device");
+        self.has_members(&[ADA, BEN, BEN2, CAI], 4).await?;
+        for who in [ADA, BEN2] {
+            let text = format!("{} without Ada2", name_of(who));
+            self.say(who, &text, &[ADA, BEN, BEN2, CAI]).await?;
+        }
+        self.read_by(&[ADA, BEN, BEN2, CAI]).await
+    }
+
     async fn write_while_one_is_off(&mut self) -> Result<(), Failure> {
         self.stop(&[ADA]).await?;
         note("Ada is off; the others write");
         for who in [BEN, CAI, DEE] {
             let text = format!("{} writes while Ada is off", name_of(who));
-            self.say(who, &text, &[ADA, BEN, CAI, DEE]).await?;
+            self.say(who, &text, &MEMBERS).await?;
         }
-        self.read_by(&[BEN, CAI, DEE]).await?;
+        self.read_by(&[BEN, CAI, DEE, ADA2, BEN2]).await?;
         self.start(&[ADA]).await?;
         self.read_by(&[ADA]).await?;
         note("Ada is back and has read it; Dee becomes a reader and an editor once more");
         let (space, dee) = (self.space(ADA).await?, self.id(DEE)?);
         space.set_role(dee, Role::Reader).await?;
         space.set_role(dee, Role::Editor).await?;
-        self.say(ADA, "for all four", &[ADA, BEN, CAI, DEE]).await?;
-        self.read_by(&[ADA, BEN, CAI, DEE]).await
+        self.say(ADA, "for all four", &MEMBERS).await?;
+        self.read_by(&MEMBERS).await
     }
 
     /// Ada removes Cai, and Ben removes Dee, without knowing of each other.
     async fn remove_two_at_the_same_time(&mut self) -> Result<(), Failure> {
         let (cai, dee) = (self.id(CAI)?, self.id(DEE)?);
-        self.stop(&[ADA, BEN, CAI, DEE, EVE]).await?;
+        self.stop(&EVERYBODY).await?;
         self.alone(ADA, cai).await?;
         self.alone(BEN, dee).await?;
         note("Ada removed Cai while Ben removed Dee; they meet");
-        self.start(&[EVE, ADA, BEN, CAI, DEE]).await?;
-        self.has_members(&[ADA, BEN], 2).await?;
-        self.say(ADA, "Ada writes for two", &[ADA, BEN, CAI])
-            .await?;
-        self.say(BEN, "Ben writes for two", &[ADA, BEN, CAI])
-            .await?;
-        self.read_by(&[ADA, BEN]).await?;
+        self.start(&[EVE, ADA, BEN, CAI, DEE, ADA2, BEN2]).await?;
+        self.has_members(&OWNERS, 4).await?;
+        let readers = [ADA, ADA2, BEN, BEN2, CAI];
+        self.say(ADA, "Ada writes for two", &readers).await?;
+        self.say(BEN, "Ben writes for two", &readers).await?;
+        self.read_by(&OWNERS).await?;
         let is_out = async |story: &Story| {
             let state = story.space(CAI).await?.state().await?;
             Ok::<_, Failure>(state.role.is_none())
@@ -150,18 +199,18 @@ impl Story {
         note("Cai is invited once more, as an owner: it may read what it missed. Dee stays out");
         let ticket = self.space(ADA).await?.invite(Role::Owner).await?.ticket;
         self.join(CAI, &ticket).await?;
-        self.has_members(&[ADA, BEN, CAI], 3).await?;
+        self.has_members(&[ADA, ADA2, BEN, BEN2, CAI], 5).await?;
         self.read_by(&[CAI]).await
     }
 
     /// Ada and Ben remove each other, without knowing of it.
     async fn remove_each_other(&mut self) -> Result<(), Failure> {
         let (ada, ben) = (self.id(ADA)?, self.id(BEN)?);
-        self.stop(&[ADA, BEN, CAI, DEE, EVE]).await?;
+        self.stop(&EVERYBODY).await?;
         self.alone(ADA, ben).await?;
-        self.alone(BEN, ada).await?;
-        note("Ada and Ben removed each other; they meet");
-        self.start(&[EVE, ADA, BEN, CAI, DEE]).await?;
+        self.alone(BEN2, ada).await?;
+        note("Ada and Ben, by his second device, removed each other; they meet");
+        self.start(&[EVE, ADA, BEN, CAI, DEE, ADA2, BEN2]).await?;
         self.has_members(&[CAI], 1).await?;
         self.say(CAI, "Cai is the only one left", &[CAI]).await?;
         let sent = async |story: &Story| {
@@ -180,17 +229,18 @@ impl Story {
 
     /// Compares what each has read with what it may, and searches all files.
     async fn end(&mut self) -> Result<String, Failure> {
-        let everybody = [ADA, BEN, CAI, DEE, EVE];
-        self.stop(&everybody).await?;
-        for who in everybody {
+        self.stop(&EVERYBODY).await?;
+        for who in EVERYBODY {
             let expected = self.expected(who);
             if self.read(who)? != expected {
                 return Err(self.differs(who).into());
             }
             let foreign = self.said.iter().filter(|said| !said.readers.contains(&who));
-            let secrets = foreign.map(|said| said.text.as_str()).chain([NAME]);
-            for secret in secrets {
-                if holds(&self.person(who).dir, secret.as_bytes()).map_err(DemoError::Directory)? {
+            let secrets = foreign.map(|said| said.text.as_bytes());
+            // Nor whose devices are whose.
+            let persons = self.persons.iter().map(|person| &person.as_bytes()[..]);
+            for secret in secrets.chain([NAME.as_bytes()]).chain(persons) {
+                if holds(&self.person(who).dir, secret).map_err(DemoError::Directory)? {
                     return Err(self.leaks(who).into());
                 }
             }
@@ -214,8 +264,8 @@ impl Story {
             }
         }
         table.push_str(
-            "\nEach has read exactly that. The files of no node hold the name of the space in clear, or a \
-             message that it may not read.",
+            "\nEach has read exactly that. The files of no node hold the name of the space in clear, \
+             whose devices are whose, or a message that it may not read.",
         );
         table
     }
